@@ -1,0 +1,82 @@
+//! Typed identifiers: a tenant's id cannot be passed where a connection's is meant.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash,
+            Serialize, Deserialize, sqlx::Type, utoipa::ToSchema,
+        )]
+        #[serde(transparent)]
+        #[sqlx(transparent)]
+        #[schema(value_type = String, format = Uuid)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// A new identifier; later ones sort after earlier ones (UUID version 7).
+            pub fn generate() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl sqlx::postgres::PgHasArrayType for $name {
+            fn array_type_info() -> sqlx::postgres::PgTypeInfo {
+                <Uuid as sqlx::postgres::PgHasArrayType>::array_type_info()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = uuid::Error;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map(Self)
+            }
+        }
+    };
+}
+
+id! {
+    /// A customer's team.
+    TenantId
+}
+id! {
+    /// One tenant's grant at one provider account.
+    ConnectionId
+}
+id! {
+    /// A unit of work in the queue.
+    JobId
+}
+id! {
+    /// A webhook request as received.
+    DeliveryId
+}
+id! {
+    /// A Signal.
+    SignalId
+}
+id! {
+    /// A tenant's API key (not the key itself).
+    ApiKeyId
+}
+id! {
+    /// A running sync-worker, as others see it in Postgres.
+    WorkerId
+}
+
+impl TenantId {
+    /// Owner of rows that no tenant owns: deliveries that match no connection yet and
+    /// jobs about the installation as a whole. No credential can be scoped to it except
+    /// an operator's.
+    pub const UNASSIGNED: Self = Self(Uuid::nil());
+}
