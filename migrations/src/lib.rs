@@ -1,1 +1,21 @@
-//! Migrations.
+//! The schema, the three runtime roles and the policies between tenants.
+//!
+//! Each migration is a pair of SQL files, run in one transaction by `SeaORM`'s migrator.
+//! The migrator connects as the owner of the database; the processes never do.
+
+use sea_orm_migration::prelude::*;
+
+mod m20261123_000001_foundation;
+
+pub use sea_orm_migration::sea_orm;
+
+/// All migrations, oldest first.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261123_000001_foundation::Migration)]
+    }
+}

@@ -1,0 +1,61 @@
+//! The closed set of ways in which a provider can say no.
+
+use chrono::{DateTime, Utc};
+
+/// What lies beneath a [`ConnectorError`]; kept for the log, never shown to clients.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// How far a rate limit reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitScope {
+    /// The account (installation, site, workspace) that the call was made for.
+    Account,
+    /// Every call of our app at this provider.
+    Provider,
+}
+
+/// A call that did not give what was asked. Each provider maps its statuses and bodies to
+/// this once, in its `client`.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectorError {
+    /// The token is not accepted. From `refresh_token` it means that the grant itself is
+    /// gone and only a person can renew it.
+    #[error("the provider does not accept the credential")]
+    Unauthorized(#[source] Source),
+    /// Too many calls; `retry_at` says when to come back.
+    #[error("the provider limits the rate until {retry_at}")]
+    RateLimited {
+        /// The earliest moment for another try.
+        retry_at: DateTime<Utc>,
+        /// Whom the limit concerns.
+        scope: LimitScope,
+        /// What the provider answered.
+        source: Source,
+    },
+    /// The provider no longer honours the cursor: the stream starts over, bounded.
+    #[error("the provider no longer honours the cursor")]
+    CursorExpired(#[source] Source),
+    /// The credential is good but may not do this; trying again does not help.
+    #[error("the provider denies permission")]
+    Permission(#[source] Source),
+    /// A fault that passes: timeouts, 5xx, connections cut.
+    #[error("the provider failed for the moment")]
+    Transient(#[source] Source),
+    /// A fault that does not pass by itself: a malformed answer, a setting of the operator.
+    #[error("the provider's answer cannot be used")]
+    Permanent(#[source] Source),
+}
+
+impl ConnectorError {
+    /// A short word for metrics, job errors and API answers.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unauthorized(_) => "unauthorized",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::CursorExpired(_) => "cursor_expired",
+            Self::Permission(_) => "permission",
+            Self::Transient(_) => "transient",
+            Self::Permanent(_) => "permanent",
+        }
+    }
+}
