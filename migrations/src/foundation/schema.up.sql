@@ -4,7 +4,8 @@
 CREATE TYPE connection_status AS ENUM
     ('pending', 'active', 'paused', 'suspended', 'needs_reauth', 'disconnected');
 CREATE TYPE job_kind AS ENUM
-    ('process_deliveries', 'sync_connection', 'refresh_token', 'sweep_deliveries', 'apply_retention');
+    ('process_deliveries', 'adopt_deliveries', 'sync_connection', 'refresh_token', 'sweep_deliveries',
+     'apply_retention');
 CREATE TYPE job_state AS ENUM ('queued', 'running', 'succeeded', 'dead', 'cancelled');
 CREATE TYPE delivery_outcome AS ENUM ('pending', 'processed', 'ignored', 'failed', 'unmatched');
 
@@ -65,12 +66,14 @@ CREATE TABLE connection_routes (
     polling               boolean NOT NULL,
     poll_interval_seconds integer NOT NULL,
     next_sync_at          timestamptz NOT NULL DEFAULT now(),
+    routed_at             timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, connection_id),
     FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
 );
 CREATE INDEX connection_routes_account ON connection_routes (provider, account_id);
 CREATE UNIQUE INDEX connection_routes_exclusive
     ON connection_routes (provider, account_id) WHERE exclusive;
+CREATE INDEX connection_routes_routed_at ON connection_routes (routed_at);
 CREATE INDEX connection_routes_due ON connection_routes (next_sync_at) WHERE polling;
 
 -- One leg of a connect flow. Only the hash of the state is kept; the row opens with it.

@@ -1,0 +1,68 @@
+//! What can go wrong between us and Postgres, in the three ways a caller can act on.
+
+/// A statement that did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// Postgres is away, restarting, full or overloaded: the same call may succeed later.
+    #[error("the database is not available")]
+    Unavailable(#[source] sqlx::Error),
+    /// A constraint refused the row.
+    #[error("the constraint {constraint} refused the row")]
+    Constraint {
+        /// The constraint's name, as the schema has it.
+        constraint: String,
+        /// Postgres's own words.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// A stored value is not of the form this release writes.
+    #[error("a stored value cannot be read: {0}")]
+    Corrupt(&'static str),
+    /// The connection's role is not the one this process must run as.
+    #[error("refusing to run as the database role {0:?}")]
+    Role(String),
+    /// Any other failure: a mistake of ours.
+    #[error("a statement failed")]
+    Query(#[source] sqlx::Error),
+}
+
+impl DbError {
+    /// Whether waiting may help.
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+
+    /// The name of the constraint that refused the row, if one did.
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            Self::Constraint { constraint, .. } => Some(constraint),
+            _ => None,
+        }
+    }
+}
+
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Protocol(_) => Self::Unavailable(error),
+            sqlx::Error::Database(database) => {
+                let code = database.code().unwrap_or_default();
+                if let Some(constraint) = database.constraint().filter(|_| code.starts_with("23")) {
+                    return Self::Constraint { constraint: constraint.to_owned(), source: error };
+                }
+                // 08 connection, 53 out of resources, 57P shutdown and restart, 40 serialization
+                // and deadlock, 25006 a replica that was promoted away, 55P03 lock timeout.
+                let passing = ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class))
+                    || code == "25006"
+                    || code == "55P03";
+                if passing { Self::Unavailable(error) } else { Self::Query(error) }
+            }
+            _ => Self::Query(error),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The way to Postgres: a pool that never runs as owner, transactions that name their
+//! tenant, and one file of functions per aggregate.
+//!
+//! Every statement about a tenant's rows runs in a transaction begun with a
+//! [`TenantScope`], which only authentication or a claimed job can make. Row-level
+//! security reads the scope; the statements name the tenant as well, because a policy is
+//! the second lock and not the first.
+
+mod error;
+mod pool;
+mod scope;
+
+pub mod api_keys;
+pub mod audit;
+pub mod connections;
+pub mod credentials;
+pub mod cursors;
+pub mod deliveries;
+pub mod idempotency;
+pub mod jobs;
+pub mod oauth_states;
+pub mod page;
+pub mod schedule;
+pub mod tenants;
+
+pub use error::DbError;
+pub use pool::{Db, Role};
+pub use scope::{OperatorProof, TenantScope};
+
+/// A transaction in Postgres.
+pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;
