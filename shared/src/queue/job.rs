@@ -50,12 +50,6 @@ impl JobKind {
     }
 }
 
-impl sqlx::postgres::PgHasArrayType for JobKind {
-    fn array_type_info() -> sqlx::postgres::PgTypeInfo {
-        sqlx::postgres::PgTypeInfo::with_name("_job_kind")
-    }
-}
-
 /// Where a job stands.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, sqlx::Type,
