@@ -4,14 +4,20 @@
 //! Identity is the dedupe key: built only from what the provider says about the fact, so
 //! that webhook, backfill and polling name it alike.
 
+mod feed;
 mod kind;
+mod signal;
+mod store;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+pub use feed::{Feed, FeedError, FeedPage, FeedQuery};
 pub use kind::{SignalKind, UnknownKind};
+pub use signal::{Payload, Signal};
+pub use store::{NewSignal, store};
 
 /// The version of the Signal's shape that is written today.
 pub const SCHEMA_VERSION: i16 = 1;

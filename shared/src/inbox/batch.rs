@@ -1,0 +1,184 @@
+//! Group commit: many requests, one transaction.
+//!
+//! A few writers take what has gathered while the previous commit was under way. Under
+//! load batches grow by themselves; alone, a request waits for nobody. The line is bounded:
+//! when it is full, a request is refused at once instead of waiting for its time-out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{counter, histogram};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Stored, VerifiedDelivery, store};
+use crate::db::{Db, DbError};
+use crate::queue::Waker;
+use crate::telemetry::names;
+
+/// How deliveries are gathered.
+#[derive(Debug, Clone, Copy)]
+pub struct InboxConfig {
+    /// Most deliveries of one transaction.
+    pub max_batch: usize,
+    /// Most bytes of bodies of one transaction.
+    pub max_bytes: usize,
+    /// Transactions under way at the same time.
+    pub writers: usize,
+    /// Deliveries that may wait; beyond, requests are refused.
+    pub backlog: usize,
+    /// How long a request waits for its commit before it is refused.
+    pub patience: Duration,
+}
+
+impl Default for InboxConfig {
+    fn default() -> Self {
+        Self {
+            max_batch: 128,
+            max_bytes: 32 << 20,
+            writers: 2,
+            backlog: 2048,
+            patience: Duration::from_millis(900),
+        }
+    }
+}
+
+/// Why a delivery was not taken. The provider is to try again.
+#[derive(Debug, thiserror::Error)]
+pub enum InboxError {
+    /// Too many deliveries wait already.
+    #[error("the inbox is full")]
+    Full,
+    /// The commit failed or its outcome is unknown.
+    #[error("the delivery was not committed")]
+    NotCommitted,
+    /// The process is shutting down.
+    #[error("the inbox is closed")]
+    Closed,
+}
+
+/// An acknowledged delivery.
+pub type Accept = Stored;
+
+type Waiting = (VerifiedDelivery, oneshot::Sender<Result<Stored, InboxError>>);
+
+/// Where verified deliveries are handed in.
+#[derive(Debug, Clone)]
+pub struct Inbox {
+    line: mpsc::Sender<Waiting>,
+    patience: Duration,
+}
+
+impl Inbox {
+    /// Starts the writers. They end when every `Inbox` is dropped, after the last commit.
+    pub fn start(db: Db, waker: Waker, config: InboxConfig, tasks: &TaskTracker) -> Self {
+        let (line, waiting) = mpsc::channel(config.backlog);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..config.writers {
+            tasks.spawn(write(db.clone(), waker.clone(), config, Arc::clone(&waiting)));
+        }
+        Self { line, patience: config.patience }
+    }
+
+    /// Hands a delivery in and waits until it is durable.
+    pub async fn accept(&self, delivery: VerifiedDelivery) -> Result<Accept, InboxError> {
+        let (answer, answered) = oneshot::channel();
+        self.line.try_send((delivery, answer)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => InboxError::Full,
+            mpsc::error::TrySendError::Closed(_) => InboxError::Closed,
+        })?;
+        match tokio::time::timeout(self.patience, answered).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(InboxError::Closed),
+            Err(_) => Err(InboxError::NotCommitted),
+        }
+    }
+}
+
+async fn write(
+    db: Db,
+    waker: Waker,
+    config: InboxConfig,
+    line: Arc<Mutex<mpsc::Receiver<Waiting>>>,
+) {
+    let mut carried = None;
+    loop {
+        let Some((batch, answers)) = gather(&line, &config, &mut carried).await else { return };
+        histogram!(names::INGRESS_BATCH_SIZE).record(f64::from(u32::try_from(batch.len()).unwrap_or(0)));
+        match commit(&db, &batch).await {
+            Ok(stored) => {
+                waker.wake();
+                for (answer, stored) in answers.into_iter().zip(stored) {
+                    // A request that gave up meanwhile is sent again and found in the ledger.
+                    answer.send(Ok(stored)).ok();
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    deliveries.count = batch.len(),
+                    "a batch of deliveries was not committed"
+                );
+                for answer in answers {
+                    answer.send(Err(InboxError::NotCommitted)).ok();
+                }
+            }
+        }
+    }
+}
+
+type Batch = (Vec<VerifiedDelivery>, Vec<oneshot::Sender<Result<Stored, InboxError>>>);
+
+/// Waits for one delivery and takes whatever else is there, up to the batch's bounds.
+async fn gather(
+    line: &Mutex<mpsc::Receiver<Waiting>>,
+    config: &InboxConfig,
+    carried: &mut Option<Waiting>,
+) -> Option<Batch> {
+    let mut line = line.lock().await;
+    let (first, answer) = match carried.take() {
+        Some(waiting) => waiting,
+        None => line.recv().await?,
+    };
+    let mut bytes = first.body.len();
+    let mut batch = vec![first];
+    let mut answers = vec![answer];
+    while batch.len() < config.max_batch {
+        let Ok(waiting) = line.try_recv() else { break };
+        bytes += waiting.0.body.len();
+        if bytes > config.max_bytes {
+            *carried = Some(waiting);
+            break;
+        }
+        batch.push(waiting.0);
+        answers.push(waiting.1);
+    }
+    Some((batch, answers))
+}
+
+/// Commits a batch. A connection that died while it was idle shows only now; storing is
+/// idempotent through the ledger, so one more try is safe, and its own first try cannot
+/// make it look like a duplicate to the provider: both are acknowledged.
+async fn commit(db: &Db, batch: &[VerifiedDelivery]) -> Result<Vec<Stored>, DbError> {
+    match store(db, batch).await {
+        Err(DbError::Unavailable(error)) if !matches!(error, sqlx::Error::PoolTimedOut) => {
+            counter!("inbox_retries_total").increment(1);
+            store(db, batch).await
+        }
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_closed_line_ends_its_writer() {
+        let (sender, receiver) = mpsc::channel::<Waiting>(1);
+        drop(sender);
+        let line = Mutex::new(receiver);
+        assert!(gather(&line, &InboxConfig::default(), &mut None).await.is_none());
+    }
+}

@@ -1,0 +1,103 @@
+//! A webhook request before and after its signature was checked.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::HeaderMap;
+use uuid::Uuid;
+
+use crate::connectors::{Connector, HandshakeReply, VerifyError, WebhookReceipt};
+use crate::ids::DeliveryId;
+
+/// A request as it came in: nothing about it is known to be true.
+#[derive(Debug)]
+pub struct RawDelivery {
+    /// All request headers.
+    pub headers: HeaderMap,
+    /// The body, byte for byte.
+    pub body: Bytes,
+}
+
+/// A request whose signature was checked. Made by [`RawDelivery::verify`] alone.
+#[derive(Debug)]
+pub struct VerifiedDelivery {
+    pub(super) id: DeliveryId,
+    pub(super) received_at: DateTime<Utc>,
+    pub(super) provider: &'static str,
+    pub(super) receipt: WebhookReceipt,
+    pub(super) headers: String,
+    pub(super) body: Bytes,
+    pub(super) traceparent: Option<String>,
+}
+
+impl RawDelivery {
+    /// Checks the signature and, only then, reads what is needed to file the delivery.
+    pub fn verify(
+        self,
+        connector: &dyn Connector,
+        traceparent: Option<String>,
+    ) -> Result<VerifiedDelivery, VerifyError> {
+        let receipt = connector.verify_webhook(&self.headers, &self.body)?;
+        let descriptor = connector.descriptor();
+        let id = DeliveryId::generate();
+        Ok(VerifiedDelivery {
+            received_at: received_at(id),
+            id,
+            provider: descriptor.slug,
+            headers: kept_headers(&self.headers, descriptor.kept_headers),
+            receipt,
+            body: self.body,
+            traceparent,
+        })
+    }
+}
+
+impl VerifiedDelivery {
+    /// The answer a handshake demands; such a delivery is answered and not stored.
+    pub const fn reply(&self) -> Option<&HandshakeReply> {
+        self.receipt.reply.as_ref()
+    }
+}
+
+/// The time of receipt that a delivery's id carries, in milliseconds: an id alone leads to
+/// its partition.
+pub(crate) fn received_at(id: DeliveryId) -> DateTime<Utc> {
+    let milliseconds = id.0.get_timestamp().map_or(0, |stamp| {
+        let (seconds, nanos) = stamp.to_unix();
+        i64::try_from(seconds).unwrap_or(0) * 1000 + i64::from(nanos / 1_000_000)
+    });
+    DateTime::from_timestamp_millis(milliseconds).unwrap_or_default()
+}
+
+/// The smallest and largest id of one millisecond are of no use here, but the id's version
+/// is: an id that carries no time cannot be a delivery's.
+pub(crate) fn carries_time(id: Uuid) -> bool {
+    id.get_timestamp().is_some()
+}
+
+/// The headers that are kept, as a JSON object. Signatures are not among them: they prove
+/// nothing any more, and a stored one could be replayed.
+fn kept_headers(headers: &HeaderMap, kept: &[&str]) -> String {
+    let mut object = serde_json::Map::new();
+    for name in kept {
+        if let Some(value) = headers.get(*name) {
+            let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            object.insert((*name).to_owned(), text.into());
+        }
+    }
+    serde_json::Value::Object(object).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_carries_the_time_of_receipt() {
+        let id = DeliveryId::generate();
+        let at = received_at(id);
+        assert!(at.timestamp() > 1_700_000_000);
+        assert_eq!(at, received_at(id));
+        assert!(carries_time(id.0));
+        assert!(!carries_time(Uuid::new_v4()));
+    }
+}

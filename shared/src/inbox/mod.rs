@@ -1,0 +1,18 @@
+//! The inbox: from a provider's request to a stored delivery and its job.
+//!
+//! [`RawDelivery`] is what came in; [`RawDelivery::verify`] is the only way to a
+//! [`VerifiedDelivery`], and only that can be stored. A delivery, its place in the ledger
+//! and its job are written by one statement for many requests at once, and a request is
+//! acknowledged after the commit.
+
+mod adopt;
+mod batch;
+mod delivery;
+mod process;
+mod store;
+
+pub use adopt::adopt;
+pub use batch::{Accept, Inbox, InboxConfig, InboxError};
+pub use delivery::{RawDelivery, VerifiedDelivery};
+pub use process::{Outcome, StoredDelivery, load, record};
+pub use store::{Stored, store};

@@ -1,0 +1,43 @@
+-- Files a batch of verified deliveries and asks for their processing, all or nothing.
+-- The ledger decides what is new: a delivery seen before, in this batch or ever, is left
+-- out. Rows go in by key order, so that two batches cannot wait for each other in a circle.
+WITH input AS (
+    SELECT * FROM unnest(
+        $1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[],
+        $6::text[], $7::text[], $8::bytea[], $9::text[], $10::uuid[]
+    ) WITH ORDINALITY AS i(
+        id, received_at, provider, account_id, dedupe_id,
+        event, headers, body, traceparent, job_id, ord)
+), routed AS MATERIALIZED (
+    SELECT i.id, i.received_at, i.provider, i.account_id, i.dedupe_id, i.job_id, i.ord,
+        coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000') AS tenant_id,
+        r.connection_id
+    FROM input i
+    LEFT JOIN connection_routes r ON r.provider = i.provider AND r.account_id = i.account_id
+), fresh AS (
+    INSERT INTO delivery_ledger (tenant_id, provider, dedupe_id, received_at)
+    SELECT tenant_id, provider, dedupe_id, min(received_at) FROM routed
+    GROUP BY tenant_id, provider, dedupe_id
+    ORDER BY tenant_id, provider, dedupe_id
+    ON CONFLICT DO NOTHING
+    RETURNING tenant_id, provider, dedupe_id
+), chosen AS MATERIALIZED (
+    SELECT DISTINCT ON (r.tenant_id, r.provider, r.dedupe_id) r.*
+    FROM routed r JOIN fresh f
+      ON f.tenant_id = r.tenant_id AND f.provider = r.provider AND f.dedupe_id = r.dedupe_id
+    ORDER BY r.tenant_id, r.provider, r.dedupe_id, r.ord
+), stored AS (
+    INSERT INTO deliveries (tenant_id, received_at, id, connection_id, provider, account_id,
+        dedupe_id, event, headers, body, traceparent, outcome)
+    SELECT c.tenant_id, c.received_at, c.id, c.connection_id, c.provider, c.account_id,
+        c.dedupe_id, i.event, i.headers::json, i.body, i.traceparent, 'pending'
+    FROM chosen c JOIN input i USING (ord)
+), queued AS (
+    INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload, traceparent)
+    SELECT c.tenant_id, (array_agg(c.job_id ORDER BY c.ord))[1], 'process_deliveries', c.provider, $11,
+        json_build_object('kind', 'process_deliveries', 'deliveries', json_agg(c.id ORDER BY c.ord)),
+        (array_agg(i.traceparent ORDER BY c.ord))[1]
+    FROM chosen c JOIN input i USING (ord)
+    GROUP BY c.tenant_id, c.provider
+)
+SELECT DISTINCT ord FROM chosen

@@ -1,0 +1,77 @@
+//! The queue: jobs that survive everything and belong to one worker at a time.
+//!
+//! A worker holds a job through a lease with a fencing token. Leases hang on the worker's
+//! heartbeat (one row per worker, not one write per job); when it stops, any other worker
+//! puts its jobs back within 15 s, and what the dead one still tries to write is refused.
+//! Time is Postgres's throughout. Claiming goes round the tenants, so that a long queue of
+//! one does not delay another's.
+//!
+//! Finished jobs move to `job_history` in the statement that finishes them, so the table
+//! that is claimed from stays small.
+
+mod job;
+mod postgres;
+mod wake;
+
+use async_trait::async_trait;
+
+pub use job::*;
+pub use postgres::{PgJobQueue, enqueue, hold};
+pub use wake::{Waker, listen, notify};
+
+use crate::db::{DbError, Tx};
+use crate::ids::{JobId, TenantId, WorkerId};
+
+/// How long a worker's jobs stay its own after its last heartbeat.
+pub const LEASE_SECONDS: f64 = 10.0;
+
+/// What a worker asks for.
+#[derive(Debug, Clone)]
+pub struct ClaimRequest {
+    /// Who asks.
+    pub worker: WorkerId,
+    /// Kinds it has room for.
+    pub kinds: Vec<JobKind>,
+    /// How many jobs at the most.
+    pub limit: i64,
+    /// How many of them may belong to one tenant.
+    pub per_tenant: i64,
+    /// Tenants that hold their full share of this worker already.
+    pub saturated: Vec<TenantId>,
+}
+
+/// The end of a try, as reported by the worker that holds the lease.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The job, with the token of the lease.
+    pub job: ClaimedJob,
+    /// How the try ended.
+    pub outcome: JobOutcome,
+}
+
+/// What a worker needs of a queue.
+#[async_trait]
+pub trait JobQueue: Send + Sync {
+    /// Takes up to `limit` due jobs, fairly over tenants.
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<ClaimedJob>, DbError>;
+
+    /// Ends tries, in one transaction of its own. Answers the jobs whose lease had been
+    /// lost: for those nothing was changed.
+    async fn finish(&self, finished: &[Finished]) -> Result<Vec<JobId>, DbError>;
+
+    /// Ends tries within the transaction that holds their effects, so both happen or
+    /// neither. The caller must roll back when a lease was lost.
+    async fn finish_in(&self, tx: &mut Tx, finished: &[Finished]) -> Result<Vec<JobId>, DbError>;
+
+    /// Says that the worker lives.
+    async fn heartbeat(&self, worker: WorkerId) -> Result<(), DbError>;
+
+    /// Gives the worker's jobs back at once, without costing them a try: its last act.
+    async fn release(&self, worker: WorkerId) -> Result<u64, DbError>;
+
+    /// Puts back what dead workers held; what has no tries left goes to the dead letters.
+    async fn reap(&self) -> Result<u64, DbError>;
+
+    /// Jobs among `held` whose cancellation somebody has asked for.
+    async fn cancellations(&self, worker: WorkerId) -> Result<Vec<JobId>, DbError>;
+}

@@ -1,0 +1,369 @@
+//! [`JobQueue`] on Postgres. Hot statements stand in SQL; each names its index.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{
+    ClaimRequest, ClaimedJob, Enqueued, Finished, JobError, JobOutcome, JobPayload, JobQueue,
+    JobState, LEASE_SECONDS, NewJob,
+};
+use crate::db::{Db, DbError, TenantScope, Tx};
+use crate::ids::{ConnectionId, JobId, TenantId, WorkerId};
+
+/// First pause after a failed try, in seconds; each further one is four times as long.
+const BACKOFF_SECONDS: f64 = 2.0;
+
+/// The queue in Postgres, as the worker's role sees it.
+#[derive(Debug, Clone)]
+pub struct PgJobQueue {
+    db: Db,
+}
+
+impl PgJobQueue {
+    /// A queue on this pool.
+    pub const fn new(db: Db) -> Self {
+        Self { db }
+    }
+}
+
+/// Makes a job unless one with the same window is queued or running; the caller's
+/// transaction decides whether it exists. Call [`super::notify`] after the commit.
+pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<Enqueued, DbError> {
+    let id = JobId::generate();
+    // Between a conflict and the look at what conflicted, the other job may have ended.
+    for _ in 0..3 {
+        let created: Option<JobId> = sqlx::query_scalar(
+            "INSERT INTO jobs (tenant_id, id, kind, provider, connection_id, cursor_window, \
+                 priority, run_at, payload, traceparent) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, now()), $9, $10) \
+             ON CONFLICT (tenant_id, provider, cursor_window) WHERE cursor_window IS NOT NULL \
+             DO NOTHING RETURNING id",
+        )
+        .bind(job.tenant_id)
+        .bind(id)
+        .bind(job.payload.kind())
+        .bind(&job.provider)
+        .bind(job.connection_id)
+        .bind(&job.cursor_window)
+        .bind(job.payload.kind().priority())
+        .bind(job.run_at)
+        .bind(Json(&job.payload))
+        .bind(&job.traceparent)
+        .fetch_optional(&mut **tx)
+        .await?;
+        if let Some(job_id) = created {
+            return Ok(Enqueued { job_id, created: true });
+        }
+        let existing: Option<JobId> = sqlx::query_scalar(
+            "SELECT id FROM jobs WHERE tenant_id = $1 AND provider = $2 AND cursor_window = $3",
+        )
+        .bind(job.tenant_id)
+        .bind(&job.provider)
+        .bind(&job.cursor_window)
+        .fetch_optional(&mut **tx)
+        .await?;
+        if let Some(job_id) = existing {
+            return Ok(Enqueued { job_id, created: false });
+        }
+    }
+    Err(DbError::Corrupt("a job's window is taken and free at once"))
+}
+
+/// Makes sure, until the transaction ends, that the job's lease is still this worker's.
+/// `false` means that somebody else may be running it: write nothing.
+pub async fn hold(tx: &mut Tx, job: &ClaimedJob) -> Result<bool, DbError> {
+    let held = sqlx::query(
+        "SELECT 1 FROM jobs WHERE tenant_id = $1 AND id = $2 AND lease_token = $3 \
+         AND state = 'running' FOR UPDATE",
+    )
+    .bind(job.tenant_id)
+    .bind(job.id)
+    .bind(job.lease_token)
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(held.is_some())
+}
+
+#[async_trait]
+impl JobQueue for PgJobQueue {
+    async fn claim(&self, request: &ClaimRequest) -> Result<Vec<ClaimedJob>, DbError> {
+        let rows = sqlx::query(include_str!("claim.sql"))
+            .bind(Uuid::new_v4())
+            .bind(&request.kinds)
+            .bind(request.per_tenant)
+            .bind(&request.saturated)
+            .bind(request.limit)
+            .bind(request.worker)
+            .fetch_all(self.db.pool())
+            .await?;
+        let mut jobs = rows
+            .iter()
+            .map(|row| Ok((row.try_get::<i16, _>("priority")?, claimed(row)?)))
+            .collect::<Result<Vec<_>, DbError>>()?;
+        jobs.sort_by_key(|(priority, job)| (*priority, job.run_at, job.id));
+        Ok(jobs.into_iter().map(|(_, job)| job).collect())
+    }
+
+    async fn finish(&self, finished: &[Finished]) -> Result<Vec<JobId>, DbError> {
+        let scopes: Vec<TenantScope> = finished.iter().map(|f| f.job.scope()).collect();
+        let mut tx = self.db.begin_many(&scopes).await?;
+        let lost = self.finish_in(&mut tx, finished).await?;
+        tx.commit().await?;
+        Ok(lost)
+    }
+
+    async fn finish_in(&self, tx: &mut Tx, finished: &[Finished]) -> Result<Vec<JobId>, DbError> {
+        let mut ended = Ended::default();
+        let mut again = Again::default();
+        for item in finished {
+            sort(item, &mut ended, &mut again);
+        }
+        let mut done = ended.write(tx).await?;
+        done.extend(again.write(tx).await?);
+        Ok(finished.iter().map(|f| f.job.id).filter(|id| !done.contains(id)).collect())
+    }
+
+    async fn heartbeat(&self, worker: WorkerId) -> Result<(), DbError> {
+        sqlx::query(
+            "INSERT INTO workers (id, expires_at) VALUES ($1, now() + $2 * interval '1 second') \
+             ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at",
+        )
+        .bind(worker)
+        .bind(LEASE_SECONDS)
+        .execute(self.db.pool())
+        .await?;
+        Ok(())
+    }
+
+    async fn release(&self, worker: WorkerId) -> Result<u64, DbError> {
+        let released = sqlx::query(
+            "WITH gone AS (DELETE FROM workers WHERE id = $1) \
+             UPDATE jobs SET state = 'queued', attempts = greatest(attempts - 1, 0), \
+                 worker_id = NULL, lease_token = NULL \
+             WHERE worker_id = $1 AND state = 'running'",
+        )
+        .bind(worker)
+        .execute(self.db.pool())
+        .await?;
+        Ok(released.rows_affected())
+    }
+
+    async fn reap(&self) -> Result<u64, DbError> {
+        let error = JobError {
+            code: "worker_lost".to_owned(),
+            message: "The worker that ran this job stopped without ending it.".to_owned(),
+        };
+        let mut tx = self.db.pool().begin().await?;
+        // Served by jobs_running; the set is as small as the number of jobs in flight.
+        let buried = sqlx::query(
+            "WITH gone AS ( \
+                 DELETE FROM jobs j WHERE j.state = 'running' AND j.attempts >= j.max_attempts \
+                     AND NOT EXISTS (SELECT FROM workers w \
+                                     WHERE w.id = j.worker_id AND w.expires_at > now()) \
+                 RETURNING * \
+             ) \
+             INSERT INTO job_history (tenant_id, id, kind, provider, connection_id, cursor_window, \
+                 state, priority, attempts, max_attempts, payload, last_error, traceparent, \
+                 created_at, started_at) \
+             SELECT tenant_id, id, kind, provider, connection_id, cursor_window, 'dead', priority, \
+                 attempts, max_attempts, payload, $1, traceparent, created_at, started_at FROM gone",
+        )
+        .bind(Json(&error))
+        .execute(&mut *tx)
+        .await?;
+        let requeued = sqlx::query(
+            "UPDATE jobs j SET state = 'queued', run_at = now(), worker_id = NULL, \
+                 lease_token = NULL, last_error = $1 \
+             WHERE j.state = 'running' AND NOT EXISTS (SELECT FROM workers w \
+                 WHERE w.id = j.worker_id AND w.expires_at > now())",
+        )
+        .bind(Json(&error))
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query("DELETE FROM workers WHERE expires_at < now() - interval '1 minute'")
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(buried.rows_affected() + requeued.rows_affected())
+    }
+
+    async fn cancellations(&self, worker: WorkerId) -> Result<Vec<JobId>, DbError> {
+        Ok(sqlx::query_scalar(
+            "SELECT id FROM jobs WHERE worker_id = $1 AND state = 'running' AND cancel_requested",
+        )
+        .bind(worker)
+        .fetch_all(self.db.pool())
+        .await?)
+    }
+}
+
+fn claimed(row: &PgRow) -> Result<ClaimedJob, DbError> {
+    let payload: Json<JobPayload> = row.try_get("payload")?;
+    Ok(ClaimedJob {
+        id: row.try_get("id")?,
+        lease_token: row.try_get("lease_token")?,
+        tenant_id: row.try_get::<TenantId, _>("tenant_id")?,
+        provider: row.try_get("provider")?,
+        connection_id: row.try_get::<Option<ConnectionId>, _>("connection_id")?,
+        attempts: row.try_get("attempts")?,
+        max_attempts: row.try_get("max_attempts")?,
+        payload: payload.0,
+        traceparent: row.try_get("traceparent")?,
+        run_at: row.try_get("run_at")?,
+    })
+}
+
+fn sort(item: &Finished, ended: &mut Ended, again: &mut Again) {
+    let job = &item.job;
+    match &item.outcome {
+        JobOutcome::Succeeded => ended.push(job, JobState::Succeeded, None),
+        JobOutcome::Cancelled => ended.push(job, JobState::Cancelled, None),
+        JobOutcome::Dead(error) => ended.push(job, JobState::Dead, Some(error)),
+        JobOutcome::Failed(error) if job.attempts >= job.max_attempts => {
+            ended.push(job, JobState::Dead, Some(error));
+        }
+        JobOutcome::Failed(error) => again.push(job, Pause::Backoff, error),
+        JobOutcome::Postponed { at, error } => again.push(job, Pause::Until(*at), error),
+    }
+}
+
+/// Jobs that leave the queue.
+#[derive(Default)]
+struct Ended {
+    tenants: Vec<TenantId>,
+    ids: Vec<JobId>,
+    tokens: Vec<i64>,
+    states: Vec<String>,
+    errors: Vec<Option<String>>,
+}
+
+impl Ended {
+    fn push(&mut self, job: &ClaimedJob, state: JobState, error: Option<&JobError>) {
+        self.tenants.push(job.tenant_id);
+        self.ids.push(job.id);
+        self.tokens.push(job.lease_token);
+        self.states.push(<&str>::from(state).to_owned());
+        self.errors.push(error.map(json_text));
+    }
+
+    async fn write(self, tx: &mut Tx) -> Result<Vec<JobId>, DbError> {
+        if self.ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(sqlx::query_scalar(
+            "WITH ended AS ( \
+                 DELETE FROM jobs j \
+                 USING unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[]) \
+                     AS o(tenant_id, id, lease_token, final_state, error) \
+                 WHERE j.tenant_id = o.tenant_id AND j.id = o.id \
+                   AND j.lease_token = o.lease_token AND j.state = 'running' \
+                 RETURNING j.*, o.final_state, o.error \
+             ) \
+             INSERT INTO job_history (tenant_id, id, kind, provider, connection_id, cursor_window, \
+                 state, priority, attempts, max_attempts, payload, last_error, traceparent, \
+                 created_at, started_at) \
+             SELECT tenant_id, id, kind, provider, connection_id, cursor_window, \
+                 final_state::job_state, priority, attempts, max_attempts, payload, \
+                 coalesce(error::json, last_error), traceparent, created_at, started_at \
+             FROM ended RETURNING id",
+        )
+        .bind(&self.tenants)
+        .bind(&self.ids)
+        .bind(&self.tokens)
+        .bind(&self.states)
+        .bind(&self.errors)
+        .fetch_all(&mut **tx)
+        .await?)
+    }
+}
+
+enum Pause {
+    Backoff,
+    Until(DateTime<Utc>),
+}
+
+/// Jobs that go back into the queue.
+#[derive(Default)]
+struct Again {
+    tenants: Vec<TenantId>,
+    ids: Vec<JobId>,
+    tokens: Vec<i64>,
+    pauses: Vec<Option<f64>>,
+    moments: Vec<Option<DateTime<Utc>>>,
+    refunds: Vec<i16>,
+    errors: Vec<String>,
+}
+
+impl Again {
+    fn push(&mut self, job: &ClaimedJob, pause: Pause, error: &JobError) {
+        self.tenants.push(job.tenant_id);
+        self.ids.push(job.id);
+        self.tokens.push(job.lease_token);
+        match pause {
+            Pause::Backoff => {
+                self.pauses.push(Some(backoff_seconds(job.attempts, rand::random())));
+                self.moments.push(None);
+                self.refunds.push(0);
+            }
+            Pause::Until(at) => {
+                self.pauses.push(None);
+                self.moments.push(Some(at));
+                self.refunds.push(1);
+            }
+        }
+        self.errors.push(json_text(error));
+    }
+
+    async fn write(self, tx: &mut Tx) -> Result<Vec<JobId>, DbError> {
+        if self.ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(sqlx::query_scalar(
+            "UPDATE jobs j SET state = 'queued', worker_id = NULL, lease_token = NULL, \
+                 attempts = j.attempts - o.refund, last_error = o.error::json, \
+                 run_at = coalesce(o.moment, now() + o.pause * interval '1 second') \
+             FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::float8[], $5::timestamptz[], \
+                 $6::smallint[], $7::text[]) \
+                 AS o(tenant_id, id, lease_token, pause, moment, refund, error) \
+             WHERE j.tenant_id = o.tenant_id AND j.id = o.id \
+               AND j.lease_token = o.lease_token AND j.state = 'running' \
+             RETURNING j.id",
+        )
+        .bind(&self.tenants)
+        .bind(&self.ids)
+        .bind(&self.tokens)
+        .bind(&self.pauses)
+        .bind(&self.moments)
+        .bind(&self.refunds)
+        .bind(&self.errors)
+        .fetch_all(&mut **tx)
+        .await?)
+    }
+}
+
+/// Exponential, with the upper half random, so that jobs that failed together do not come
+/// back together.
+fn backoff_seconds(attempts: i16, random: f64) -> f64 {
+    let full = BACKOFF_SECONDS * 4_f64.powi(i32::from(attempts.max(1)) - 1);
+    full / 2.0 + full / 2.0 * random
+}
+
+fn json_text(error: &JobError) -> String {
+    serde_json::json!(error).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_are_spread() {
+        assert!((1.0..=2.0).contains(&backoff_seconds(1, 0.3)));
+        assert!((4.0..=8.0).contains(&backoff_seconds(2, 0.9)));
+        assert!(backoff_seconds(2, 0.0) < backoff_seconds(2, 1.0));
+    }
+}

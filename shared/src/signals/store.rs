@@ -1,0 +1,85 @@
+//! Writing Signals: many in one statement, each fact once.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use metrics::counter;
+use sqlx::Row;
+
+use super::signal::Body;
+use super::{SCHEMA_VERSION, SignalDraft};
+use crate::db::{DbError, Tx};
+use crate::ids::{ConnectionId, SignalId, TenantId};
+use crate::telemetry::names;
+
+/// A draft, with what only we know about it.
+#[derive(Debug)]
+pub struct NewSignal {
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// The connection it came by.
+    pub connection_id: ConnectionId,
+    /// The provider's slug.
+    pub source: &'static str,
+    /// When we took it in.
+    pub received_at: DateTime<Utc>,
+    /// The trace that brought it.
+    pub traceparent: Option<String>,
+    /// The fact.
+    pub draft: SignalDraft,
+}
+
+/// Stores what is not known yet and answers how many those were. Facts that are known stay
+/// as they are: the unique constraint `signals_once` decides, never a look-up.
+pub async fn store(tx: &mut Tx, mut signals: Vec<NewSignal>) -> Result<u64, DbError> {
+    if signals.is_empty() {
+        return Ok(0);
+    }
+    // One order for all writers: two batches with common facts cannot wait in a circle.
+    signals.sort_by(|a, b| {
+        (a.tenant_id, a.source, &a.draft.dedupe_key).cmp(&(b.tenant_id, b.source, &b.draft.dedupe_key))
+    });
+    signals.dedup_by(|a, b| {
+        a.tenant_id == b.tenant_id && a.source == b.source && a.draft.dedupe_key == b.draft.dedupe_key
+    });
+    let bodies = signals.iter().map(body).collect::<Result<Vec<_>, _>>()?;
+    let rows = sqlx::query(include_str!("store.sql"))
+        .bind(signals.iter().map(|s| s.tenant_id).collect::<Vec<_>>())
+        .bind(signals.iter().map(|_| SignalId::generate()).collect::<Vec<_>>())
+        .bind(signals.iter().map(|s| s.connection_id).collect::<Vec<_>>())
+        .bind(signals.iter().map(|s| s.source).collect::<Vec<_>>())
+        .bind(signals.iter().map(|s| s.draft.kind.as_str()).collect::<Vec<_>>())
+        .bind(signals.iter().map(|s| s.draft.dedupe_key.as_str()).collect::<Vec<_>>())
+        .bind(signals.iter().map(|s| s.draft.timestamp).collect::<Vec<_>>())
+        .bind(signals.iter().map(|s| s.received_at).collect::<Vec<_>>())
+        .bind(bodies)
+        .bind(signals.iter().map(|s| s.draft.raw.get()).collect::<Vec<_>>())
+        .bind(signals.iter().map(|s| s.traceparent.clone()).collect::<Vec<_>>())
+        .bind(SCHEMA_VERSION)
+        .fetch_all(&mut **tx)
+        .await?;
+    count(&rows)?;
+    Ok(rows.len() as u64)
+}
+
+fn body(signal: &NewSignal) -> Result<String, DbError> {
+    let draft = &signal.draft;
+    serde_json::to_string(&Body {
+        actor: draft.actor.clone(),
+        subject: draft.subject.clone(),
+        context: draft.context.clone(),
+        normalized: &draft.normalized,
+    })
+    .map_err(|_| DbError::Corrupt("a Signal cannot be written as JSON"))
+}
+
+fn count(rows: &[sqlx::postgres::PgRow]) -> Result<(), DbError> {
+    let mut counts: HashMap<(String, String), u64> = HashMap::new();
+    for row in rows {
+        *counts.entry((row.try_get("source")?, row.try_get("kind")?)).or_default() += 1;
+    }
+    for ((source, kind), count) in counts {
+        counter!(names::SIGNALS_TOTAL, "source" => source, "kind" => kind).increment(count);
+    }
+    Ok(())
+}
