@@ -1,0 +1,91 @@
+//! Who did what to a tenant's grants and keys. Written in the transaction that does it;
+//! never holds a secret or a provider's words.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{DbError, TenantScope, Tx};
+use crate::ids::ApiKeyId;
+
+/// Who acted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditActor {
+    /// Somebody with an operator's token.
+    Operator,
+    /// Somebody with a tenant's key.
+    ApiKey(ApiKeyId),
+    /// The person whose browser went through a connect flow.
+    Browser,
+    /// The provider, by a webhook or an answer.
+    Provider,
+}
+
+impl fmt::Display for AuditActor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator => f.write_str("operator"),
+            Self::ApiKey(id) => write!(f, "api_key:{id}"),
+            Self::Browser => f.write_str("browser"),
+            Self::Provider => f.write_str("provider"),
+        }
+    }
+}
+
+/// A line of the audit log.
+#[derive(Debug)]
+pub struct AuditEntry<'a> {
+    actor: AuditActor,
+    action: &'static str,
+    target: Option<&'a str>,
+    detail: Value,
+}
+
+impl<'a> AuditEntry<'a> {
+    /// `action` is a noun and a past participle: `connection.paused`.
+    pub fn new(actor: AuditActor, action: &'static str) -> Self {
+        Self {
+            actor,
+            action,
+            target: None,
+            detail: json!({}),
+        }
+    }
+
+    /// The id of what was acted on.
+    #[must_use]
+    pub const fn target(mut self, target: &'a str) -> Self {
+        self.target = Some(target);
+        self
+    }
+
+    /// What else is worth knowing, as an object.
+    #[must_use]
+    pub fn detail(mut self, detail: Value) -> Self {
+        self.detail = detail;
+        self
+    }
+}
+
+/// Writes one line.
+pub async fn record(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    entry: &AuditEntry<'_>,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO audit_log (tenant_id, id, actor, action, target, detail) \
+         VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(scope.tenant_id())
+    .bind(Uuid::now_v7())
+    .bind(entry.actor.to_string())
+    .bind(entry.action)
+    .bind(entry.target)
+    .bind(Json(&entry.detail))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,278 @@
+//! How a grant becomes a connection.
+//!
+//! The account's stable id is what makes two grants the same connection: whoever connects
+//! an account again, or installs an app again under a new id, goes on where the cursors
+//! stand.
+
+use serde_json::json;
+use sqlx::types::Json;
+
+use super::{Connection, get};
+use crate::connectors::ExternalAccount;
+use crate::db::{DbError, TenantScope, Tx};
+use crate::ids::ConnectionId;
+
+/// A proved grant, to be kept as a connection.
+#[derive(Debug, Clone)]
+pub struct NewConnection<'a> {
+    /// The provider's slug.
+    pub provider: &'a str,
+    /// The account that was granted.
+    pub account: &'a ExternalAccount,
+    /// Scopes or permissions, as the provider names them.
+    pub scopes: &'a [String],
+    /// Whether no other tenant may have the account at the same time.
+    pub exclusive: bool,
+    /// Whether the provider can be polled.
+    pub polling: bool,
+    /// How often a new connection is polled; a known one keeps its interval.
+    pub poll_interval_seconds: i32,
+}
+
+/// A grant that has become a connection.
+#[derive(Debug)]
+pub struct Connected {
+    /// The connection, active.
+    pub connection: Connection,
+    /// Whether it was known before and goes on.
+    pub resumed: bool,
+}
+
+/// Why a grant does not become a connection. The transaction must be rolled back.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The account belongs to another connection already.
+    #[error("the account belongs to another connection")]
+    AccountTaken,
+    /// The statement failed otherwise.
+    #[error("the connection could not be stored")]
+    Db(#[from] DbError),
+}
+
+impl From<sqlx::Error> for ConnectError {
+    fn from(error: sqlx::Error) -> Self {
+        let error = DbError::from(error);
+        match error.constraint() {
+            Some("connection_routes_exclusive" | "connections_account_once") => Self::AccountTaken,
+            _ => Self::Db(error),
+        }
+    }
+}
+
+/// Makes a grant a connection, or lets the known connection of the same account go on.
+pub async fn connect(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    new: &NewConnection<'_>,
+) -> Result<Connected, ConnectError> {
+    let known = lock_known(tx, scope, new).await?;
+    let id = match known {
+        Some(id) => {
+            resume(tx, scope, id, new).await?;
+            id
+        }
+        None => insert(tx, scope, new).await?,
+    };
+    route(tx, scope, id, new).await?;
+    loaded(tx, scope, id, known.is_some()).await
+}
+
+/// Makes the grant that a pending connection waited for that connection. If the tenant had
+/// the account connected all the while, that connection goes on and the pending one ends.
+/// `None` when the connection is not pending any more.
+pub async fn activate_pending(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+    new: &NewConnection<'_>,
+) -> Result<Option<Connected>, ConnectError> {
+    let pending = sqlx::query(
+        "SELECT 1 FROM connections \
+         WHERE tenant_id = $1 AND id = $2 AND status = 'pending' FOR UPDATE",
+    )
+    .bind(scope.tenant_id())
+    .bind(id)
+    .fetch_optional(&mut **tx)
+    .await?;
+    if pending.is_none() {
+        return Ok(None);
+    }
+    if lock_known(tx, scope, new).await?.is_some() {
+        sqlx::query(
+            "UPDATE connections SET status = 'disconnected', updated_at = now(), \
+                 status_reason = 'account_already_connected' \
+             WHERE tenant_id = $1 AND id = $2",
+        )
+        .bind(scope.tenant_id())
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+        return connect(tx, scope, new).await.map(Some);
+    }
+    resume(tx, scope, id, new).await?;
+    route(tx, scope, id, new).await?;
+    loaded(tx, scope, id, false).await.map(Some)
+}
+
+/// Notes that somebody at the provider must approve before there is a grant. The same
+/// person asking again finds the same pending connection.
+pub async fn create_pending(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    provider: &str,
+    requester: &str,
+    poll_interval_seconds: i32,
+) -> Result<Connection, DbError> {
+    serialize(tx, scope, provider, requester).await?;
+    let known: Option<ConnectionId> = sqlx::query_scalar(
+        "SELECT id FROM connections \
+         WHERE tenant_id = $1 AND provider = $2 AND requester = $3 AND status = 'pending' \
+         ORDER BY id LIMIT 1",
+    )
+    .bind(scope.tenant_id())
+    .bind(provider)
+    .bind(requester)
+    .fetch_optional(&mut **tx)
+    .await?;
+    let id = if let Some(id) = known {
+        id
+    } else {
+        sqlx::query_scalar(
+            "INSERT INTO connections \
+                 (tenant_id, id, provider, status, status_reason, requester, poll_interval_seconds) \
+             VALUES ($1, $2, $3, 'pending', 'awaiting_approval', $4, $5) RETURNING id",
+        )
+        .bind(scope.tenant_id())
+        .bind(ConnectionId::generate())
+        .bind(provider)
+        .bind(requester)
+        .bind(poll_interval_seconds)
+        .fetch_one(&mut **tx)
+        .await?
+    };
+    get(tx, scope, id)
+        .await?
+        .ok_or(DbError::Corrupt("connections"))
+}
+
+/// The tenant's connection of the same account, locked; a living one before an ended one.
+async fn lock_known(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    new: &NewConnection<'_>,
+) -> Result<Option<ConnectionId>, ConnectError> {
+    serialize(tx, scope, new.provider, &new.account.stable_id).await?;
+    let known = sqlx::query_scalar(
+        "SELECT id FROM connections \
+         WHERE tenant_id = $1 AND provider = $2 AND account_stable_id = $3 \
+         ORDER BY status = 'disconnected', id DESC LIMIT 1 FOR UPDATE",
+    )
+    .bind(scope.tenant_id())
+    .bind(new.provider)
+    .bind(&new.account.stable_id)
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(known)
+}
+
+/// Lets one transaction at a time look for and make the connection of an account.
+async fn serialize(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    provider: &str,
+    account: &str,
+) -> Result<(), DbError> {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
+        .bind(json!(["connect", scope.tenant_id(), provider, account]).to_string())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+async fn insert(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    new: &NewConnection<'_>,
+) -> Result<ConnectionId, ConnectError> {
+    let id = sqlx::query_scalar(
+        "INSERT INTO connections (tenant_id, id, provider, status, account_id, account_name, \
+             account_stable_id, settings, scopes, poll_interval_seconds) \
+         VALUES ($1, $2, $3, 'active', $4, $5, $6, $7, $8, $9) RETURNING id",
+    )
+    .bind(scope.tenant_id())
+    .bind(ConnectionId::generate())
+    .bind(new.provider)
+    .bind(&new.account.id)
+    .bind(&new.account.name)
+    .bind(&new.account.stable_id)
+    .bind(Json(&new.account.settings))
+    .bind(new.scopes)
+    .bind(new.poll_interval_seconds)
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(id)
+}
+
+async fn resume(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+    new: &NewConnection<'_>,
+) -> Result<(), ConnectError> {
+    sqlx::query(
+        "UPDATE connections SET status = 'active', status_reason = NULL, account_id = $3, \
+             account_name = $4, account_stable_id = $5, settings = $6, scopes = $7, \
+             last_error = NULL, updated_at = now() \
+         WHERE tenant_id = $1 AND id = $2",
+    )
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(&new.account.id)
+    .bind(&new.account.name)
+    .bind(&new.account.stable_id)
+    .bind(Json(&new.account.settings))
+    .bind(new.scopes)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Routes the account's deliveries to the connection and has it polled at once.
+async fn route(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+    new: &NewConnection<'_>,
+) -> Result<(), ConnectError> {
+    sqlx::query(
+        "INSERT INTO connection_routes (tenant_id, connection_id, provider, account_id, \
+             exclusive, polling, poll_interval_seconds) \
+         SELECT tenant_id, id, provider, account_id, $3, $4, poll_interval_seconds \
+         FROM connections WHERE tenant_id = $1 AND id = $2 \
+         ON CONFLICT (tenant_id, connection_id) DO UPDATE SET \
+             account_id = excluded.account_id, exclusive = excluded.exclusive, \
+             polling = excluded.polling, next_sync_at = now(), routed_at = now()",
+    )
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(new.exclusive)
+    .bind(new.polling)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn loaded(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+    resumed: bool,
+) -> Result<Connected, ConnectError> {
+    let connection = get(tx, scope, id)
+        .await?
+        .ok_or(DbError::Corrupt("connections"))?;
+    Ok(Connected {
+        connection,
+        resumed,
+    })
+}

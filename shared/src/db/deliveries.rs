@@ -1,0 +1,252 @@
+//! Webhook deliveries as people look at them: listed, read whole, and processed again.
+//!
+//! A delivery's id carries the time of its receipt (UUID version 7), so the id alone leads
+//! to its daily partition.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::types::Json;
+use strum::{EnumString, IntoStaticStr, VariantArray};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::page::{Page, PageRequest};
+use super::{DbError, TenantScope, Tx};
+use crate::ids::{ConnectionId, DeliveryId};
+use crate::queue::{self, Enqueued, JobPayload, NewJob};
+
+/// What became of a delivery.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    sqlx::Type,
+    IntoStaticStr,
+    EnumString,
+    VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[sqlx(type_name = "delivery_outcome", rename_all = "snake_case")]
+pub enum DeliveryOutcome {
+    /// Not looked at yet.
+    Pending,
+    /// Its Signals and changes are made.
+    Processed,
+    /// Read, and of no kind that we keep.
+    Ignored,
+    /// It could not be used; `outcome_detail` says why.
+    Failed,
+    /// It belongs to no connection yet.
+    Unmatched,
+}
+
+/// A delivery without its headers and body.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Delivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// When it was received.
+    pub received_at: DateTime<Utc>,
+    /// The connection it was routed to.
+    pub connection_id: Option<ConnectionId>,
+    /// The provider's slug.
+    pub provider: String,
+    /// The provider's account it is about.
+    pub account_id: Option<String>,
+    /// The provider's id of the delivery.
+    pub dedupe_id: String,
+    /// The event's name.
+    pub event: String,
+    /// What became of it.
+    pub outcome: DeliveryOutcome,
+    /// Why, when that needs saying.
+    pub outcome_detail: Option<String>,
+    /// How many Signals it gave.
+    pub signals: i32,
+    /// When it was last processed.
+    pub processed_at: Option<DateTime<Utc>>,
+    /// The trace it belongs to.
+    pub traceparent: Option<String>,
+}
+
+/// A delivery with everything that was kept of it.
+#[derive(Debug, Clone)]
+pub struct WholeDelivery {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// The kept headers.
+    pub headers: Value,
+    /// The body as received.
+    pub body: Vec<u8>,
+}
+
+/// Which deliveries a list shows; everything that is `None` is not asked about.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryFilter {
+    /// The provider's slug.
+    pub provider: Option<String>,
+    /// What became of them.
+    pub outcome: Option<DeliveryOutcome>,
+    /// The connection they were routed to.
+    pub connection_id: Option<ConnectionId>,
+}
+
+/// What came of asking for a delivery to be processed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replayed {
+    /// The job that will do it.
+    pub job: Enqueued,
+}
+
+/// A tenant's deliveries, newest first. Walks the primary key backwards, one partition
+/// after the other.
+pub async fn list(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    filter: &DeliveryFilter,
+    request: &PageRequest,
+) -> Result<Page<Delivery>, DbError> {
+    let before = request.before.unwrap_or(Uuid::max());
+    // A cursor that is ours is of version 7. The end of time stands for "from the newest".
+    let received_before = received_at(before).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    let received_before = received_before.min(far_future());
+    let rows = sqlx::query_as::<_, Delivery>(
+        "SELECT id, received_at, connection_id, provider, account_id, dedupe_id, event, outcome, \
+                outcome_detail, signals, processed_at, traceparent \
+         FROM deliveries \
+         WHERE tenant_id = $1 AND (received_at, id) < ($2, $3) \
+           AND ($5::text IS NULL OR provider = $5) \
+           AND ($6::delivery_outcome IS NULL OR outcome = $6) \
+           AND ($7::uuid IS NULL OR connection_id = $7) \
+         ORDER BY received_at DESC, id DESC LIMIT $4",
+    )
+    .bind(scope.tenant_id())
+    .bind(received_before)
+    .bind(before)
+    .bind(request.fetch_limit())
+    .bind(filter.provider.as_deref())
+    .bind(filter.outcome)
+    .bind(filter.connection_id)
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(request.page(rows, |delivery| delivery.id.0))
+}
+
+/// One delivery with its headers and body.
+pub async fn get(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: DeliveryId,
+) -> Result<Option<WholeDelivery>, DbError> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        delivery: Delivery,
+        headers: Json<Value>,
+        body: Vec<u8>,
+    }
+    let Some(received_at) = received_at(id.0) else {
+        return Ok(None);
+    };
+    let row = sqlx::query_as::<_, Row>(
+        "SELECT id, received_at, connection_id, provider, account_id, dedupe_id, event, outcome, \
+                outcome_detail, signals, processed_at, traceparent, headers, body \
+         FROM deliveries \
+         WHERE tenant_id = $1 AND received_at >= $2 AND received_at < $3 AND id = $4",
+    )
+    .bind(scope.tenant_id())
+    .bind(received_at)
+    .bind(received_at + TimeDelta::milliseconds(1))
+    .bind(id)
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.map(|row| WholeDelivery {
+        delivery: row.delivery,
+        headers: row.headers.0,
+        body: row.body,
+    }))
+}
+
+/// Has a delivery processed again; `None` when there is no such delivery. What it says is
+/// known by the same keys as before, so nothing is made twice.
+pub async fn replay(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: DeliveryId,
+    traceparent: Option<String>,
+) -> Result<Option<Replayed>, DbError> {
+    let Some(received_at) = received_at(id.0) else {
+        return Ok(None);
+    };
+    let row: Option<(String, Option<ConnectionId>)> = sqlx::query_as(
+        "UPDATE deliveries SET outcome = 'pending', outcome_detail = NULL, processed_at = NULL \
+         WHERE tenant_id = $1 AND received_at >= $2 AND received_at < $3 AND id = $4 \
+         RETURNING provider, connection_id",
+    )
+    .bind(scope.tenant_id())
+    .bind(received_at)
+    .bind(received_at + TimeDelta::milliseconds(1))
+    .bind(id)
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some((provider, connection_id)) = row else {
+        return Ok(None);
+    };
+    let job = NewJob {
+        tenant_id: scope.tenant_id(),
+        provider,
+        connection_id,
+        cursor_window: Some(format!("replay:{id}")),
+        run_at: None,
+        payload: JobPayload::ProcessDeliveries {
+            deliveries: vec![id],
+        },
+        traceparent,
+    };
+    let job = queue::enqueue(tx, &job).await?;
+    Ok(Some(Replayed { job }))
+}
+
+/// When the delivery with this id was received, to the millisecond; `None` for an id that
+/// is none of ours.
+fn received_at(id: Uuid) -> Option<DateTime<Utc>> {
+    if id.get_version_num() != 7 {
+        return None;
+    }
+    let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
+    DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanoseconds)
+}
+
+/// Later than every delivery, and still a time that Postgres can hold.
+fn far_future() -> DateTime<Utc> {
+    DateTime::from_timestamp(253_402_300_799, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_tells_when_it_was_received() {
+        let id: Uuid = "0198c0de-0000-7000-8000-000000000000"
+            .parse()
+            .expect("a uuid");
+        let at = received_at(id).expect("version 7");
+        assert_eq!(at.timestamp_millis(), 0x0198_c0de_0000);
+    }
+
+    #[test]
+    fn other_ids_are_none_of_ours() {
+        assert_eq!(received_at(Uuid::nil()), None);
+        assert_eq!(received_at(Uuid::new_v4()), None);
+        assert_eq!(received_at(Uuid::max()), None);
+    }
+}
