@@ -1,0 +1,117 @@
+//! The keys that seal credentials at rest.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+use super::Reader;
+
+/// The keys that seal credentials at rest; erased from memory when dropped.
+#[derive(Clone)]
+pub struct CryptoConfig {
+    /// Seals and opens.
+    pub current: Zeroizing<[u8; 32]>,
+    /// Only open what was sealed before the last rotation.
+    pub previous: Vec<Zeroizing<[u8; 32]>>,
+}
+
+impl CryptoConfig {
+    /// `CRYPTO_KEY` and `CRYPTO_PREVIOUS_KEYS`: base64 of 32 bytes each.
+    pub fn from_reader(reader: &mut Reader<'_>) -> Self {
+        let secret = reader.required_secret("CRYPTO_KEY");
+        let mut current = Zeroizing::new([0; 32]);
+        if !secret.expose_secret().is_empty() {
+            match decode(&secret) {
+                Some(key) => current = key,
+                None => reader.problem("CRYPTO_KEY", NOT_A_KEY),
+            }
+        }
+
+        let mut previous = Vec::new();
+        for secret in reader.optional_secrets("CRYPTO_PREVIOUS_KEYS") {
+            match decode(&secret) {
+                Some(key) if key == current => {
+                    reader.problem("CRYPTO_PREVIOUS_KEYS", "contains the current key");
+                }
+                Some(key) => previous.push(key),
+                None => reader.problem("CRYPTO_PREVIOUS_KEYS", NOT_A_KEY),
+            }
+        }
+        Self { current, previous }
+    }
+}
+
+const NOT_A_KEY: &str = "is not base64 of 32 random bytes (make one with: openssl rand -base64 32)";
+
+/// A key, unless it is malformed or plainly not random (one byte repeated).
+fn decode(secret: &SecretString) -> Option<Zeroizing<[u8; 32]>> {
+    let bytes = Zeroizing::new(STANDARD.decode(secret.expose_secret()).ok()?);
+    let key = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).ok()?);
+    key.iter().any(|byte| *byte != key[0]).then_some(key)
+}
+
+impl fmt::Debug for CryptoConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CryptoConfig")
+            .field("previous", &self.previous.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Env;
+    use super::*;
+
+    const ONE: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    const TWO: &str = "AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    fn read(current: &str, previous: &str) -> Result<CryptoConfig, String> {
+        let env = Env::from_pairs([
+            ("POBLYSH_CRYPTO_KEY", current),
+            ("POBLYSH_CRYPTO_PREVIOUS_KEYS", previous),
+        ]);
+        let mut reader = Reader::new(&env);
+        let config = CryptoConfig::from_reader(&mut reader);
+        reader
+            .finish()
+            .map(|()| config)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn keys_are_read_in_order() {
+        let config = read(ONE, TWO).expect("valid");
+        assert_eq!(config.current[..3], [0, 1, 2]);
+        assert_eq!(config.previous.len(), 1);
+        assert_eq!(config.previous[0][0], 1);
+    }
+
+    #[test]
+    fn bad_keys_are_refused_without_being_quoted() {
+        let zeros = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        for bad in ["", "short", "AAEC", zeros] {
+            let error = read(bad, "").expect_err("refused");
+            assert!(error.contains("POBLYSH_CRYPTO_KEY"), "{error}");
+            assert!(bad.is_empty() || !error.contains(bad), "{error}");
+        }
+        assert!(read(ONE, "short").is_err());
+    }
+
+    #[test]
+    fn the_current_key_cannot_also_be_a_previous_one() {
+        let error = read(ONE, ONE).expect_err("contradiction");
+        assert!(error.contains("POBLYSH_CRYPTO_PREVIOUS_KEYS contains the current key"));
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(
+            format!("{:?}", read(ONE, TWO).expect("valid")),
+            "CryptoConfig { previous: 1, .. }"
+        );
+    }
+}

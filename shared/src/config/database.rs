@@ -1,0 +1,177 @@
+//! How a process reaches Postgres.
+
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::Reader;
+
+/// One of the three processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Process {
+    /// `api-server`.
+    Api,
+    /// `webhook-ingress`.
+    Ingress,
+    /// `sync-worker`.
+    Worker,
+}
+
+impl Process {
+    /// Its name in metrics and traces.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api-server",
+            Self::Ingress => "webhook-ingress",
+            Self::Worker => "sync-worker",
+        }
+    }
+
+    /// The variable with its own database URL, without prefix.
+    const fn url_variable(self) -> &'static str {
+        match self {
+            Self::Api => "API_DATABASE_URL",
+            Self::Ingress => "INGRESS_DATABASE_URL",
+            Self::Worker => "WORKER_DATABASE_URL",
+        }
+    }
+
+    const fn default_connections(self) -> u32 {
+        match self {
+            Self::Api | Self::Worker => 8,
+            Self::Ingress => 4,
+        }
+    }
+}
+
+/// How a process reaches Postgres.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// Where it reads and writes.
+    pub url: SecretString,
+    /// A replica for reads that may lag; only the api-server has one.
+    pub read_url: Option<SecretString>,
+    /// The most connections it opens.
+    pub max_connections: u32,
+}
+
+impl DatabaseConfig {
+    /// `DATABASE_URL`, as the migrator and tools use it.
+    pub fn from_reader(reader: &mut Reader<'_>) -> Self {
+        let url = reader.required_secret("DATABASE_URL");
+        check(reader, "DATABASE_URL", &url);
+        let max_connections = reader.within("DATABASE_MAX_CONNECTIONS", 4, 1, 1000);
+        Self {
+            url,
+            read_url: None,
+            max_connections,
+        }
+    }
+
+    /// The process's own URL, else `DATABASE_URL`.
+    pub fn for_process(reader: &mut Reader<'_>, process: Process) -> Self {
+        let own = process.url_variable();
+        let name = if reader.is_set(own) {
+            own
+        } else {
+            "DATABASE_URL"
+        };
+        let url = reader.required_secret(name);
+        check(reader, name, &url);
+
+        let mut read_url = None;
+        if process == Process::Api {
+            read_url = reader.optional_secret("API_READ_DATABASE_URL");
+            if let Some(url) = &read_url {
+                check(reader, "API_READ_DATABASE_URL", url);
+            }
+        }
+        let max_connections = reader.within(
+            "DATABASE_MAX_CONNECTIONS",
+            process.default_connections(),
+            1,
+            1000,
+        );
+        Self {
+            url,
+            read_url,
+            max_connections,
+        }
+    }
+}
+
+/// Notes a URL that cannot be Postgres's. A missing one has been noted already.
+fn check(reader: &mut Reader<'_>, name: &str, url: &SecretString) {
+    let text = url.expose_secret();
+    if text.is_empty() {
+        return;
+    }
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => {}
+        _ => reader.problem(name, "must be a URL that begins with postgres://"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Env;
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)], process: Process) -> Result<DatabaseConfig, String> {
+        let env = Env::from_pairs(pairs.iter().copied());
+        let mut reader = Reader::new(&env);
+        let config = DatabaseConfig::for_process(&mut reader, process);
+        reader
+            .finish()
+            .map(|()| config)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_process_prefers_its_own_url() {
+        let pairs = [
+            ("POBLYSH_DATABASE_URL", "postgres://owner@h/db"),
+            ("POBLYSH_WORKER_DATABASE_URL", "postgres://worker@h/db"),
+            ("POBLYSH_API_READ_DATABASE_URL", "postgres://replica/db"),
+        ];
+        let worker = read(&pairs, Process::Worker).expect("valid");
+        assert_eq!(worker.url.expose_secret(), "postgres://worker@h/db");
+        assert!(worker.read_url.is_none());
+        assert_eq!(worker.max_connections, 8);
+
+        let api = read(&pairs, Process::Api).expect("valid");
+        assert_eq!(api.url.expose_secret(), "postgres://owner@h/db");
+        assert!(api.read_url.is_some());
+
+        assert_eq!(
+            read(&pairs, Process::Ingress)
+                .expect("valid")
+                .max_connections,
+            4
+        );
+    }
+
+    #[test]
+    fn a_missing_or_foreign_url_is_named() {
+        assert!(
+            read(&[], Process::Api)
+                .expect_err("missing")
+                .contains("POBLYSH_DATABASE_URL")
+        );
+        let error = read(
+            &[("POBLYSH_INGRESS_DATABASE_URL", "mysql://pw@h/db")],
+            Process::Ingress,
+        )
+        .expect_err("foreign");
+        assert!(error.contains("POBLYSH_INGRESS_DATABASE_URL"));
+        assert!(!error.contains("pw"));
+    }
+
+    #[test]
+    fn zero_connections_are_refused() {
+        let pairs = [
+            ("POBLYSH_DATABASE_URL", "postgres://h/db"),
+            ("POBLYSH_DATABASE_MAX_CONNECTIONS", "0"),
+        ];
+        assert!(read(&pairs, Process::Api).is_err());
+    }
+}

@@ -1,0 +1,445 @@
+//! The client that every connector calls its provider with.
+//!
+//! Promises: nothing leaves for an origin that was not allowed, redirects included; a
+//! credential never follows a redirect to another origin; each call has an end in time and
+//! its answer one in size; each hop passes the gate first. Errors, spans and metrics never
+//! carry a query, a header or a body. What an answer means is left to the connector.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use http::header::{AUTHORIZATION, COOKIE, LOCATION, PROXY_AUTHORIZATION};
+use http::{HeaderMap, Method, StatusCode};
+use reqwest::{Client, Request, RequestBuilder, Response, redirect};
+use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument, Span, field};
+use url::{Origin, Url};
+
+use super::{LimitObservation, RateGate, Refused};
+use crate::clock::SharedClock;
+use crate::connectors::{ConnectorError, Source};
+use crate::telemetry::names;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_BODY: usize = 32 * 1024 * 1024;
+const MAX_REDIRECTS: usize = 5;
+
+/// Why a call gave no answer. An answer with an error status is an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The rate gate let no call through.
+    #[error("the rate gate is shut")]
+    Refused(#[source] Refused),
+    /// The URL, or a redirect's target, is not at an allowed origin.
+    #[error("{url} is not at an origin that may be called")]
+    Egress {
+        /// The refused URL, without query, fragment and credentials.
+        url: String,
+    },
+    /// The call took too long.
+    #[error("the call took too long")]
+    Timeout(#[source] Source),
+    /// The connection could not be made, or was cut before the answer began.
+    #[error("the connection failed")]
+    Connect(#[source] Source),
+    /// The answer broke off.
+    #[error("the answer broke off")]
+    Body(#[source] Source),
+    /// The answer is larger than what is accepted.
+    #[error("the answer is too large")]
+    TooLarge,
+    /// The request itself, or a redirect's target, is malformed.
+    #[error("the request is malformed")]
+    Request(#[source] Source),
+}
+
+impl HttpError {
+    /// Whether the same call may succeed later.
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Timeout(_) | Self::Connect(_) | Self::Body(_) => true,
+            Self::Egress { .. } | Self::TooLarge | Self::Request(_) => false,
+        }
+    }
+
+    /// A short word for metrics.
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Egress { .. } => "egress",
+            Self::Timeout(_) => "timeout",
+            Self::Connect(_) => "connect",
+            Self::Body(_) => "body",
+            Self::TooLarge => "too_large",
+            Self::Request(_) => "request",
+        }
+    }
+
+    fn egress(url: &Url) -> Self {
+        Self::Egress {
+            url: without_secrets(url),
+        }
+    }
+
+    /// The failure of sending a request.
+    fn sending(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        if error.is_timeout() {
+            Self::Timeout(error.into())
+        } else if error.is_builder() {
+            Self::Request(error.into())
+        } else {
+            Self::Connect(error.into())
+        }
+    }
+
+    /// The failure of reading an answer.
+    fn reading(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        if error.is_timeout() {
+            Self::Timeout(error.into())
+        } else {
+            Self::Body(error.into())
+        }
+    }
+}
+
+impl From<HttpError> for ConnectorError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Refused(refused) => Self::RateLimited {
+                retry_at: refused.retry_at,
+                scope: refused.scope,
+                source: refused.into(),
+            },
+            transient if transient.is_transient() => Self::Transient(transient.into()),
+            permanent => Self::Permanent(permanent.into()),
+        }
+    }
+}
+
+/// A provider's answer, whatever its status.
+#[derive(Debug, Clone)]
+pub struct ProviderResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, decompressed.
+    pub body: Bytes,
+    /// Where the answer came from, after redirects.
+    pub url: Url,
+}
+
+/// Puts an [`Outbound`] together.
+pub struct OutboundBuilder {
+    provider: &'static str,
+    gate: Arc<dyn RateGate>,
+    clock: SharedClock,
+    allowed: Vec<Origin>,
+    user_agent: String,
+    connect_timeout: Duration,
+    call_timeout: Duration,
+    max_body: usize,
+}
+
+impl OutboundBuilder {
+    /// Allows calls to this URL's origin: scheme, host and port.
+    #[must_use]
+    pub fn allow(mut self, url: &Url) -> Self {
+        let origin = url.origin();
+        if !self.allowed.contains(&origin) {
+            self.allowed.push(origin);
+        }
+        self
+    }
+
+    /// The `User-Agent` of every call.
+    #[must_use]
+    pub fn user_agent(mut self, text: impl Into<String>) -> Self {
+        self.user_agent = text.into();
+        self
+    }
+
+    /// How long connecting may take (5 s), and a whole call with its redirects and its
+    /// body (30 s). Time spent at the gate does not count.
+    #[must_use]
+    pub const fn timeouts(mut self, connect: Duration, call: Duration) -> Self {
+        self.connect_timeout = connect;
+        self.call_timeout = call;
+        self
+    }
+
+    /// The largest answer that is accepted, in bytes after decompression (32 MiB).
+    #[must_use]
+    pub const fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// The client.
+    pub fn build(self) -> Result<Outbound, HttpError> {
+        let client = Client::builder()
+            .user_agent(self.user_agent)
+            .connect_timeout(self.connect_timeout)
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            // A proxy named by the environment would see what the egress guard protects.
+            .no_proxy()
+            .build()
+            .map_err(|error| HttpError::Request(error.without_url().into()))?;
+        Ok(Outbound {
+            client,
+            shared: Arc::new(Shared {
+                provider: self.provider,
+                gate: self.gate,
+                clock: self.clock,
+                allowed: self.allowed,
+                call_timeout: self.call_timeout,
+                max_body: self.max_body,
+            }),
+        })
+    }
+}
+
+/// One provider's client. Clones share connections and gate.
+#[derive(Clone)]
+pub struct Outbound {
+    client: Client,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    provider: &'static str,
+    gate: Arc<dyn RateGate>,
+    clock: SharedClock,
+    allowed: Vec<Origin>,
+    call_timeout: Duration,
+    max_body: usize,
+}
+
+impl Outbound {
+    /// A builder that allows no origin yet.
+    pub fn builder(
+        provider: &'static str,
+        gate: Arc<dyn RateGate>,
+        clock: SharedClock,
+    ) -> OutboundBuilder {
+        OutboundBuilder {
+            provider,
+            gate,
+            clock,
+            allowed: Vec::new(),
+            user_agent: concat!("poblysh-connectors/", env!("CARGO_PKG_VERSION")).to_owned(),
+            connect_timeout: CONNECT_TIMEOUT,
+            call_timeout: CALL_TIMEOUT,
+            max_body: MAX_BODY,
+        }
+    }
+
+    /// The present moment, against which the headers of an answer are read.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.shared.clock.now()
+    }
+
+    /// A request to be filled in and handed to [`Outbound::send`].
+    pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.client.request(method, url)
+    }
+
+    /// Sends a request for an account and reads the whole answer. `operation` is a fixed
+    /// word for metrics, such as `list_issues`.
+    pub async fn send(
+        &self,
+        account: &str,
+        operation: &'static str,
+        request: RequestBuilder,
+    ) -> Result<ProviderResponse, HttpError> {
+        let request = request.build().map_err(HttpError::sending)?;
+        let span = tracing::info_span!(
+            "provider.request",
+            otel.kind = "client",
+            provider = self.shared.provider,
+            provider.operation = operation,
+            http.request.method = %request.method(),
+            server.address = request.url().host_str().unwrap_or_default(),
+            url.path = request.url().path(),
+            http.response.status_code = field::Empty,
+            error.type = field::Empty,
+            otel.status_code = field::Empty,
+        );
+        self.follow(account, operation, request)
+            .instrument(span)
+            .await
+    }
+
+    /// Tells the gate what an answer's headers said about the provider's limits.
+    pub async fn observe(&self, account: &str, seen: LimitObservation) {
+        self.shared
+            .gate
+            .observe(self.shared.provider, account, seen)
+            .await;
+    }
+
+    /// Sends the request and what its answers redirect to.
+    async fn follow(
+        &self,
+        account: &str,
+        operation: &'static str,
+        mut request: Request,
+    ) -> Result<ProviderResponse, HttpError> {
+        let mut left = self.shared.call_timeout;
+        for _ in 0..=MAX_REDIRECTS {
+            self.guard(request.url())?;
+            // What the next hop needs, should there be one; a streamed body cannot repeat.
+            let again = request.try_clone();
+            let admission = self
+                .shared
+                .gate
+                .admit(self.shared.provider, account)
+                .await
+                .map_err(|refused| {
+                    Span::current().record("error.type", "refused");
+                    HttpError::Refused(refused)
+                })?;
+            let started = Instant::now();
+            let outcome = self.call(request, started + left).await;
+            drop(admission);
+            left = left.saturating_sub(started.elapsed());
+            self.measure(operation, started.elapsed(), &outcome);
+
+            let response = outcome?;
+            match again.map_or(Ok(None), |request| redirected(request, &response))? {
+                None => return Ok(response),
+                Some(next) => request = next,
+            }
+        }
+        Err(HttpError::Request(
+            "the provider redirects in circles".into(),
+        ))
+    }
+
+    fn guard(&self, url: &Url) -> Result<(), HttpError> {
+        // Credentials in a URL would reach logs of proxies and of ours.
+        let plain = url.username().is_empty() && url.password().is_none();
+        if plain && self.shared.allowed.contains(&url.origin()) {
+            return Ok(());
+        }
+        let error = HttpError::egress(url);
+        Span::current().record("error.type", error.code());
+        tracing::error!(provider = self.shared.provider, error = %error, "egress refused");
+        Err(error)
+    }
+
+    async fn call(&self, request: Request, until: Instant) -> Result<ProviderResponse, HttpError> {
+        let exchange = async {
+            let response = self
+                .client
+                .execute(request)
+                .await
+                .map_err(HttpError::sending)?;
+            self.read(response).await
+        };
+        timeout_at(until, exchange)
+            .await
+            .map_err(|elapsed| HttpError::Timeout(elapsed.into()))?
+    }
+
+    async fn read(&self, mut response: Response) -> Result<ProviderResponse, HttpError> {
+        let max = self.shared.max_body;
+        let announced = response.content_length().unwrap_or(0);
+        if usize::try_from(announced).map_or(true, |length| length > max) {
+            return Err(HttpError::TooLarge);
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(HttpError::reading)? {
+            if body.len() + chunk.len() > max {
+                return Err(HttpError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(ProviderResponse {
+            status: response.status(),
+            url: response.url().clone(),
+            headers: std::mem::take(response.headers_mut()),
+            body: body.freeze(),
+        })
+    }
+
+    fn measure(
+        &self,
+        operation: &'static str,
+        took: Duration,
+        outcome: &Result<ProviderResponse, HttpError>,
+    ) {
+        let span = Span::current();
+        let status = match outcome {
+            Ok(response) => {
+                span.record("http.response.status_code", response.status.as_u16());
+                response.status.as_str().to_owned()
+            }
+            Err(error) => {
+                span.record("error.type", error.code());
+                span.record("otel.status_code", "ERROR");
+                error.code().to_owned()
+            }
+        };
+        metrics::histogram!(
+            names::PROVIDER_REQUEST_DURATION_SECONDS,
+            "provider" => self.shared.provider,
+            "operation" => operation,
+            "status" => status
+        )
+        .record(took);
+    }
+}
+
+impl std::fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbound")
+            .field("provider", &self.shared.provider)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The request that an answer redirects to, if it does and may be followed. Only requests
+/// that change nothing follow; what authenticates them stays with its origin.
+fn redirected(
+    mut request: Request,
+    response: &ProviderResponse,
+) -> Result<Option<Request>, HttpError> {
+    let follows = matches!(
+        response.status,
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    ) && matches!(*request.method(), Method::GET | Method::HEAD);
+    let Some(location) = response.headers.get(LOCATION).filter(|_| follows) else {
+        return Ok(None);
+    };
+    let target = location
+        .to_str()
+        .ok()
+        .and_then(|text| response.url.join(text).ok())
+        .ok_or_else(|| HttpError::Request("the redirect's target is no URL".into()))?;
+    if target.origin() != request.url().origin() {
+        for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
+            request.headers_mut().remove(name);
+        }
+    }
+    *request.url_mut() = target;
+    Ok(Some(request))
+}
+
+/// Scheme, host, port and path: what of a URL may be logged.
+fn without_secrets(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! The budget that all processes share: one row per account in Postgres.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgPool, Row};
+use tokio::time::timeout;
+
+use super::WHOLE_PROVIDER;
+use super::local::emission;
+use crate::connectors::{LimitScope, RateLimits};
+
+/// How long the question may take. Later the answer counts as no.
+const ANSWER: Duration = Duration::from_secs(1);
+/// The shortest wait before asking again, so that a race does not become a busy loop.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// Takes one call from an account's budget, or says how long none will be there.
+///
+/// The generic cell rate algorithm: `tat`, the theoretical arrival time, is when the
+/// account's calls so far would have come at an even pace. A call passes if that is at most
+/// `burst - 1` paces ahead of now, and moves it one pace on. A blocked account or provider
+/// passes nothing. All times are Postgres's, because the clocks of two workers disagree;
+/// the row's lock puts simultaneous callers in order. A refusal writes nothing.
+///
+/// Served by the primary key of `rate_budgets (provider, account_id)`.
+const TAKE: &str = "
+    WITH taken AS (
+        INSERT INTO rate_budgets AS own (provider, account_id, tat)
+        SELECT $1, $2, clock_timestamp() + make_interval(secs => $3)
+         WHERE NOT EXISTS (
+               SELECT FROM rate_budgets
+                WHERE provider = $1 AND account_id = $5
+                  AND blocked_until > clock_timestamp())
+        ON CONFLICT (provider, account_id) DO UPDATE
+           SET tat = greatest(own.tat, clock_timestamp()) + make_interval(secs => $3)
+         WHERE own.tat <= clock_timestamp() + make_interval(secs => $4)
+           AND (own.blocked_until IS NULL OR own.blocked_until <= clock_timestamp())
+        RETURNING 1
+    )
+    SELECT EXISTS (SELECT FROM taken) AS granted,
+           extract(epoch FROM own.tat - clock_timestamp())::float8 - $4 AS pace_wait,
+           extract(epoch FROM own.blocked_until - clock_timestamp())::float8 AS account_wait,
+           extract(epoch FROM whole.blocked_until - clock_timestamp())::float8 AS provider_wait
+      FROM (SELECT $1::text AS provider) asked
+      LEFT JOIN rate_budgets own ON own.provider = asked.provider AND own.account_id = $2
+      LEFT JOIN rate_budgets whole ON whole.provider = asked.provider AND whole.account_id = $5";
+
+/// Keeps an account (or a whole provider) silent until a moment; never shortens a silence.
+const BLOCK: &str = "
+    INSERT INTO rate_budgets AS own (provider, account_id, tat, blocked_until)
+    VALUES ($1, $2, clock_timestamp(), $3)
+    ON CONFLICT (provider, account_id) DO UPDATE
+       SET blocked_until = excluded.blocked_until
+     WHERE own.blocked_until IS NULL OR own.blocked_until < excluded.blocked_until";
+
+/// What the budget says to a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Decision {
+    /// It may go out now.
+    Granted,
+    /// Not before this time has passed.
+    Wait(Duration, LimitScope),
+    /// The budget cannot be asked.
+    Unknown,
+}
+
+#[derive(Debug)]
+pub(super) struct Budget {
+    pool: PgPool,
+}
+
+impl Budget {
+    pub(super) const fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    pub(super) async fn take(
+        &self,
+        provider: &str,
+        account: &str,
+        limits: &RateLimits,
+    ) -> Decision {
+        let pace = emission(limits).as_secs_f64();
+        let question = sqlx::query(TAKE)
+            .bind(provider)
+            .bind(account)
+            .bind(pace)
+            .bind(pace * f64::from(limits.burst - 1))
+            .bind(WHOLE_PROVIDER)
+            .fetch_one(&self.pool);
+        let answer = match timeout(ANSWER, question).await {
+            Ok(Ok(row)) => Answer::from_row(&row),
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                tracing::warn!("the shared rate budget does not answer in time");
+                return Decision::Unknown;
+            }
+        };
+        match answer {
+            Ok(answer) => answer.decision(),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the shared rate budget cannot be asked");
+                Decision::Unknown
+            }
+        }
+    }
+
+    pub(super) async fn block(
+        &self,
+        provider: &str,
+        account: &str,
+        until: DateTime<Utc>,
+    ) -> Result<(), sqlx::Error> {
+        let statement = sqlx::query(BLOCK)
+            .bind(provider)
+            .bind(account)
+            .bind(until)
+            .execute(&self.pool);
+        match timeout(ANSWER, statement).await {
+            Ok(done) => done.map(|_| ()),
+            Err(_) => Err(sqlx::Error::PoolTimedOut),
+        }
+    }
+}
+
+/// The row of [`TAKE`]. Waits are in seconds, as of the moment the statement began.
+#[derive(Debug, Clone, Copy, Default)]
+struct Answer {
+    granted: bool,
+    pace_wait: Option<f64>,
+    account_wait: Option<f64>,
+    provider_wait: Option<f64>,
+}
+
+impl Answer {
+    fn from_row(row: &sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            granted: row.try_get("granted")?,
+            pace_wait: row.try_get("pace_wait")?,
+            account_wait: row.try_get("account_wait")?,
+            provider_wait: row.try_get("provider_wait")?,
+        })
+    }
+
+    fn decision(self) -> Decision {
+        if self.granted {
+            return Decision::Granted;
+        }
+        let of_account = seconds(self.pace_wait).max(seconds(self.account_wait));
+        let of_provider = seconds(self.provider_wait);
+        if of_provider > of_account {
+            Decision::Wait(of_provider.max(SHORTEST), LimitScope::Provider)
+        } else {
+            Decision::Wait(of_account.max(SHORTEST), LimitScope::Account)
+        }
+    }
+}
+
+fn seconds(wait: Option<f64>) -> Duration {
+    wait.and_then(|wait| Duration::try_from_secs_f64(wait).ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_of_the_reasons_to_wait_counts() {
+        let refused = Answer {
+            pace_wait: Some(0.25),
+            ..Answer::default()
+        };
+        assert_eq!(
+            refused.decision(),
+            Decision::Wait(Duration::from_millis(250), LimitScope::Account)
+        );
+        let blocked = Answer {
+            account_wait: Some(60.0),
+            provider_wait: Some(-3.0),
+            ..refused
+        };
+        assert_eq!(
+            blocked.decision(),
+            Decision::Wait(Duration::from_secs(60), LimitScope::Account)
+        );
+        let whole = Answer {
+            provider_wait: Some(90.0),
+            ..blocked
+        };
+        assert_eq!(
+            whole.decision(),
+            Decision::Wait(Duration::from_secs(90), LimitScope::Provider)
+        );
+        assert_eq!(
+            Answer {
+                granted: true,
+                ..whole
+            }
+            .decision(),
+            Decision::Granted
+        );
+    }
+
+    #[test]
+    fn a_lost_race_asks_again_shortly() {
+        // The row came into being after the statement began.
+        assert_eq!(
+            Answer::default().decision(),
+            Decision::Wait(SHORTEST, LimitScope::Account)
+        );
+        let past = Answer {
+            pace_wait: Some(-5.0),
+            ..Answer::default()
+        };
+        assert_eq!(
+            past.decision(),
+            Decision::Wait(SHORTEST, LimitScope::Account)
+        );
+    }
+}

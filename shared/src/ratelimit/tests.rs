@@ -1,0 +1,155 @@
+use std::sync::Arc;
+
+use sqlx::postgres::PgPoolOptions;
+
+use super::*;
+use crate::clock::ManualClock;
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a moment")
+}
+
+fn seen(limit: u64, remaining: u64) -> LimitObservation {
+    LimitObservation {
+        limit: Some(limit),
+        remaining: Some(remaining),
+        reset_at: Some(at(600)),
+        blocked_until: None,
+    }
+}
+
+#[test]
+fn calls_pause_when_less_than_a_tenth_of_the_window_is_left() {
+    assert_eq!(block(seen(5000, 4999), at(0)), None);
+    assert_eq!(block(seen(5000, 500), at(0)), None);
+    assert_eq!(block(seen(5000, 499), at(0)), Some(at(600)));
+    assert_eq!(block(seen(5000, 0), at(0)), Some(at(600)));
+    assert_eq!(
+        block(
+            LimitObservation {
+                limit: None,
+                ..seen(0, 0)
+            },
+            at(0)
+        ),
+        Some(at(600))
+    );
+    assert_eq!(
+        block(
+            LimitObservation {
+                limit: None,
+                ..seen(0, 1)
+            },
+            at(0)
+        ),
+        None
+    );
+    assert_eq!(
+        block(
+            LimitObservation {
+                remaining: None,
+                ..seen(5000, 0)
+            },
+            at(0)
+        ),
+        None
+    );
+    assert_eq!(
+        block(
+            LimitObservation {
+                reset_at: None,
+                ..seen(5000, 0)
+            },
+            at(0)
+        ),
+        None
+    );
+    assert_eq!(block(LimitObservation::default(), at(0)), None);
+}
+
+#[test]
+fn what_the_provider_asks_for_outlasts_the_window_but_not_a_day() {
+    let asked = |until| LimitObservation {
+        blocked_until: Some(until),
+        ..seen(5000, 0)
+    };
+    assert_eq!(block(asked(at(60)), at(0)), Some(at(600)));
+    assert_eq!(block(asked(at(900)), at(0)), Some(at(900)));
+    assert_eq!(block(asked(at(900)), at(1000)), None);
+    assert_eq!(block(asked(at(10_000_000)), at(0)), Some(at(86_400)));
+    let only = LimitObservation {
+        blocked_until: Some(at(60)),
+        ..LimitObservation::default()
+    };
+    assert_eq!(block(only, at(0)), Some(at(60)));
+}
+
+/// A governor whose Postgres is not there.
+fn alone(limits: RateLimits) -> Governor {
+    let pool = PgPoolOptions::new()
+        .acquire_timeout(Duration::from_millis(200))
+        .connect_lazy("postgres://nobody@127.0.0.1:1/none")
+        .expect("a URL");
+    Governor::new(
+        pool,
+        Arc::new(ManualClock::new(at(0))),
+        [("github", limits)],
+    )
+}
+
+const LIMITS: RateLimits = RateLimits {
+    requests_per_second: 1.0,
+    burst: 5,
+    account_concurrency: 1,
+    process_concurrency: 10,
+};
+
+#[tokio::test]
+async fn without_postgres_no_call_goes_out() {
+    let refused = alone(LIMITS)
+        .admit("github", "1")
+        .await
+        .expect_err("fail closed");
+    assert_eq!(refused.retry_at, at(1));
+    assert_eq!(refused.scope, LimitScope::Account);
+}
+
+#[tokio::test]
+async fn a_provider_without_limits_is_not_called() {
+    let refused = alone(LIMITS)
+        .admit("unknown", "1")
+        .await
+        .expect_err("fail closed");
+    assert_eq!(refused.retry_at, at(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_account_is_given_up_after_two_seconds() {
+    let governor = alone(LIMITS);
+    let policy = &governor.policies["github"];
+    let _held = policy.account_place("1").await;
+    let started = Instant::now();
+    let refused = governor.admit("github", "1").await.expect_err("busy");
+    assert_eq!(started.elapsed(), PATIENCE);
+    assert_eq!(refused.retry_at, at(1));
+}
+
+#[tokio::test]
+async fn a_long_wait_is_refused_with_the_moment_to_come_back() {
+    let governor = alone(RateLimits {
+        requests_per_second: 0.1,
+        burst: 1,
+        ..LIMITS
+    });
+    governor.policies["github"]
+        .check("1")
+        .expect("the only call of ten seconds");
+    let refused = governor
+        .admit("github", "1")
+        .await
+        .expect_err("a long wait");
+    assert!(
+        refused.retry_at > at(8) && refused.retry_at <= at(10),
+        "{refused:?}"
+    );
+}

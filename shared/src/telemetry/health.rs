@@ -1,0 +1,247 @@
+//! Liveness, readiness and metrics over HTTP.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use futures::future::BoxFuture;
+use serde_json::json;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use super::MetricsHandle;
+use crate::problem::Problem;
+
+/// Why a check failed; for the log only.
+pub type CheckFailed = Box<dyn Error + Send + Sync>;
+
+/// The most a check may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a check's outcome holds, so that many probes cost one check.
+const CHECK_HOLDS: Duration = Duration::from_secs(1);
+
+type Check = Box<dyn Fn() -> BoxFuture<'static, Result<(), CheckFailed>> + Send + Sync>;
+
+/// Whether this process can take work.
+#[derive(Clone)]
+pub struct Health(Arc<Inner>);
+
+struct Inner {
+    metrics: MetricsHandle,
+    draining: AtomicBool,
+    check: Check,
+    last: Mutex<Option<Outcome>>,
+}
+
+#[derive(Clone, Copy)]
+struct Outcome {
+    at: Instant,
+    passed: bool,
+}
+
+impl Health {
+    /// Ready while `check` passes (a ping of the database) within 1 s and no shutdown has
+    /// begun.
+    pub fn new<F, Fut, E>(metrics: MetricsHandle, check: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<CheckFailed>,
+    {
+        let check: Check = Box::new(move || {
+            let outcome = check();
+            Box::pin(async move { outcome.await.map_err(Into::into) })
+        });
+        Self(Arc::new(Inner {
+            metrics,
+            draining: AtomicBool::new(false),
+            check,
+            last: Mutex::new(None),
+        }))
+    }
+
+    /// From now on this process is not ready: a shutdown has begun.
+    pub fn begin_drain(&self) {
+        self.0.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether a shutdown has begun.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether this process can take work now.
+    pub async fn is_ready(&self) -> bool {
+        !self.is_draining() && self.passes().await
+    }
+
+    /// The check's outcome, at most [`CHECK_HOLDS`] old. Simultaneous callers share one.
+    async fn passes(&self) -> bool {
+        let mut last = self.0.last.lock().await;
+        if let Some(outcome) = *last
+            && outcome.at.elapsed() < CHECK_HOLDS
+        {
+            return outcome.passed;
+        }
+        let before = last.is_none_or(|outcome| outcome.passed);
+        let passed = match timeout(CHECK_TIMEOUT, (self.0.check)()).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(error = &*error as &dyn Error, "the readiness check failed");
+                false
+            }
+            Err(_) => {
+                tracing::warn!("the readiness check took too long");
+                false
+            }
+        };
+        if passed && !before {
+            tracing::info!("the readiness check passes again");
+        }
+        *last = Some(Outcome {
+            at: Instant::now(),
+            passed,
+        });
+        passed
+    }
+}
+
+impl std::fmt::Debug for Health {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Health")
+            .field("draining", &self.is_draining())
+            .finish_non_exhaustive()
+    }
+}
+
+/// `GET /livez`, `/readyz`, its alias `/healthz`, and `/metrics`.
+pub fn operational_routes(state: Health) -> Router {
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/healthz", get(readyz))
+        .route("/metrics", get(render_metrics))
+        .with_state(state)
+}
+
+/// Answers as long as the process runs at all.
+async fn livez() -> impl IntoResponse {
+    Json(json!({ "status": "alive" }))
+}
+
+async fn readyz(State(health): State<Health>) -> Response {
+    if health.is_ready().await {
+        return Json(json!({ "status": "ready" })).into_response();
+    }
+    if health.is_draining() {
+        let message = "This process is shutting down and takes no more work.";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", message).into_response();
+    }
+    Problem::unavailable().into_response()
+}
+
+async fn render_metrics(State(health): State<Health>) -> impl IntoResponse {
+    let format = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, format)], health.0.metrics.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    fn health<F, Fut>(check: F) -> Health
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), &'static str>> + Send + 'static,
+    {
+        Health::new(MetricsHandle::global().expect("a recorder"), check)
+    }
+
+    async fn get(health: &Health, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let response = operational_routes(health.clone())
+            .oneshot(request)
+            .await
+            .expect("infallible");
+        let status = response.status();
+        let body = to_bytes(response.into_body(), 1 << 20)
+            .await
+            .expect("a body");
+        (status, String::from_utf8(body.to_vec()).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn a_draining_process_is_alive_but_not_ready() {
+        let health = health(|| async { Ok(()) });
+        assert_eq!(get(&health, "/readyz").await.0, StatusCode::OK);
+        assert_eq!(get(&health, "/healthz").await.0, StatusCode::OK);
+
+        health.begin_drain();
+        let (status, body) = get(&health, "/readyz").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(body.contains("draining"), "{body}");
+        assert_eq!(
+            get(&health, "/healthz").await.0,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+        assert_eq!(get(&health, "/livez").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_failing_check_is_not_ready_and_says_nothing_of_its_cause() {
+        let health = health(|| async { Err("password of the database") });
+        let (status, body) = get(&health, "/readyz").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(!body.contains("password"), "{body}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_hangs_is_given_up_after_a_second() {
+        let health = health(std::future::pending);
+        let started = Instant::now();
+        assert!(!health.is_ready().await);
+        assert_eq!(started.elapsed(), CHECK_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_probes_cost_one_check_per_second() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&calls);
+        let health = health(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+            async { Ok(()) }
+        });
+        for _ in 0..50 {
+            assert!(health.is_ready().await);
+        }
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        tokio::time::advance(CHECK_HOLDS).await;
+        assert!(health.is_ready().await);
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn metrics_are_prometheus_text() {
+        let health = health(|| async { Ok(()) });
+        metrics::counter!(crate::telemetry::names::SIGNALS_TOTAL, "source" => "health_test")
+            .increment(1);
+        let (status, body) = get(&health, "/metrics").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(
+            body.contains("signals_total{source=\"health_test\"} 1"),
+            "{body}"
+        );
+    }
+}

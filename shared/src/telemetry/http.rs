@@ -1,0 +1,238 @@
+//! What every request leaves behind: an id, a span, a log line and two metrics.
+//!
+//! Paths are told by the route that matched, never as received: a raw path would make a
+//! metric per id, and a stranger could make as many as he likes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::{Instrument, Span, field};
+use uuid::Uuid;
+
+use super::{names, set_parent, traceparent};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest request id that is taken from a caller.
+const REQUEST_ID_LENGTH: usize = 128;
+
+/// Of which process requests are tracked, and how much the log tells.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpTracking {
+    process: &'static str,
+    log_success: bool,
+}
+
+impl HttpTracking {
+    /// Logs every request.
+    pub const fn new(process: &'static str) -> Self {
+        Self {
+            process,
+            log_success: true,
+        }
+    }
+
+    /// Logs only requests that failed on our side; the others at `debug`. For a process
+    /// whose requests are recorded one by one elsewhere.
+    #[must_use]
+    pub const fn only_failures(mut self) -> Self {
+        self.log_success = false;
+        self
+    }
+}
+
+/// The id of a request: the caller's `X-Request-Id` if it is a sane one, else ours. An
+/// extension of the request, sent back with the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(pub Arc<str>);
+
+impl RequestId {
+    fn of(headers: &HeaderMap) -> Self {
+        let given = headers
+            .get(REQUEST_ID)
+            .and_then(|value| value.to_str().ok());
+        let sane = given.filter(|text| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+            (1..=REQUEST_ID_LENGTH).contains(&text.len()) && text.bytes().all(plain)
+        });
+        Self(sane.map_or_else(|| Uuid::now_v7().to_string().into(), Into::into))
+    }
+}
+
+/// Middleware for `Router::layer(axum::middleware::from_fn_with_state(tracking, track_http))`.
+pub async fn track_http(
+    State(tracking): State<HttpTracking>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let id = RequestId::of(request.headers());
+    let method = known(request.method());
+    let route: Arc<str> = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unmatched".into(), |path| path.as_str().into());
+    let span = span(request.headers(), method, &route, &id);
+    request.extensions_mut().insert(id.clone());
+
+    let mut response = next.run(request).instrument(span.clone()).await;
+
+    let status = response.status();
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let took = started.elapsed();
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+    span.in_scope(|| log(tracking, &route, status, took.as_secs_f64() * 1000.0));
+    let labels = [
+        ("process", tracking.process.into()),
+        ("route", metrics::SharedString::from(route)),
+        ("method", method.into()),
+        ("status", status.as_str().to_owned().into()),
+    ]
+    .map(|(key, value)| metrics::Label::new(key, value));
+    metrics::counter!(names::HTTP_REQUESTS_TOTAL, labels.iter()).increment(1);
+    metrics::histogram!(names::HTTP_REQUEST_DURATION_SECONDS, labels.iter()).record(took);
+    response
+}
+
+fn span(headers: &HeaderMap, method: &'static str, route: &str, id: &RequestId) -> Span {
+    let span = tracing::info_span!(
+        "http.request",
+        otel.name = format_args!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = field::Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = field::Empty,
+        request.id = &*id.0,
+        trace.id = field::Empty,
+    );
+    if let Some(parent) = headers
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok())
+    {
+        set_parent(&span, parent);
+    }
+    if let Some(trace) = traceparent::trace_id(&span) {
+        span.record("trace.id", field::display(trace));
+    }
+    span
+}
+
+fn log(tracking: HttpTracking, route: &str, status: StatusCode, duration_ms: f64) {
+    let operational = matches!(route, "/livez" | "/readyz" | "/healthz" | "/metrics");
+    if status.is_server_error() && !operational {
+        tracing::error!(duration_ms, "request failed");
+    } else if tracking.log_success && !operational {
+        tracing::info!(duration_ms, "request answered");
+    } else {
+        tracing::debug!(duration_ms, "request answered");
+    }
+}
+
+/// The method, if it is one of those that exist: callers may invent others without end.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::telemetry::MetricsHandle;
+
+    fn router(process: &'static str) -> Router {
+        Router::new()
+            .route(
+                "/things/{id}",
+                get(|request: Request| async move {
+                    request
+                        .extensions()
+                        .get::<RequestId>()
+                        .expect("an id")
+                        .0
+                        .to_string()
+                }),
+            )
+            .layer(from_fn_with_state(HttpTracking::new(process), track_http))
+    }
+
+    async fn send(router: Router, method: &str, path: &str, id: Option<&str>) -> Response {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(id) = id {
+            request = request.header(REQUEST_ID, id);
+        }
+        let request = request.body(Body::empty()).expect("a request");
+        router.oneshot(request).await.expect("infallible")
+    }
+
+    fn id_of(response: &Response) -> &str {
+        response.headers()[REQUEST_ID].to_str().expect("ASCII")
+    }
+
+    #[tokio::test]
+    async fn a_sane_request_id_is_kept_and_another_replaced() {
+        let response = send(router("ids"), "GET", "/things/1", Some("abc-123")).await;
+        assert_eq!(id_of(&response), "abc-123");
+        let body = axum::body::to_bytes(response.into_body(), 100)
+            .await
+            .expect("a body");
+        assert_eq!(body, "abc-123");
+
+        let long = "x".repeat(129);
+        for bad in [
+            Some("two words"),
+            Some("<script>"),
+            Some(long.as_str()),
+            Some(""),
+            None,
+        ] {
+            let response = send(router("ids"), "GET", "/things/1", bad).await;
+            Uuid::parse_str(id_of(&response)).expect("an id of ours");
+        }
+    }
+
+    #[tokio::test]
+    async fn metrics_know_the_route_and_never_the_path() {
+        let metrics = MetricsHandle::global().expect("a recorder");
+        for (method, path) in [
+            ("GET", "/things/secret-1"),
+            ("GET", "/things/secret-2"),
+            ("PUT", "/things/secret-3"),
+            ("BREW", "/nowhere/secret-4"),
+        ] {
+            send(router("metrics_test"), method, path, None).await;
+        }
+        let shown = metrics.render();
+        for line in [
+            "http_requests_total{process=\"metrics_test\",route=\"/things/{id}\",method=\"GET\",status=\"200\"} 2",
+            "http_requests_total{process=\"metrics_test\",route=\"/things/{id}\",method=\"PUT\",status=\"405\"} 1",
+            "http_requests_total{process=\"metrics_test\",route=\"unmatched\",method=\"OTHER\",status=\"404\"} 1",
+        ] {
+            assert!(shown.contains(line), "{line} is missing in\n{shown}");
+        }
+        assert!(shown.contains("http_request_duration_seconds_count{process=\"metrics_test\""));
+        assert!(!shown.contains("secret-"));
+    }
+}

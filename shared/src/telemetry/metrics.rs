@@ -1,0 +1,147 @@
+//! The metrics recorder of the process.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use super::{TelemetryError, names};
+
+/// How often recorded values are folded into their buckets, so that memory stays bounded
+/// when nobody reads `/metrics`.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What `/metrics` shows: every value recorded in this process.
+#[derive(Clone)]
+pub struct MetricsHandle(PrometheusHandle);
+
+/// A process has one recorder, as the `metrics` crate's macros have one place to go to.
+static RECORDER: Mutex<Option<MetricsHandle>> = Mutex::new(None);
+
+impl MetricsHandle {
+    /// The process's recorder, installed at the first call.
+    pub fn global() -> Result<Self, TelemetryError> {
+        let mut recorder = RECORDER
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(handle) = &*recorder {
+            return Ok(handle.clone());
+        }
+        let handle = Self(
+            builder()?
+                .install_recorder()
+                .map_err(TelemetryError::Metrics)?,
+        );
+        names::describe_all();
+        let upkeep = handle.0.clone();
+        std::thread::Builder::new()
+            .name("metrics-upkeep".to_owned())
+            .spawn(move || {
+                loop {
+                    std::thread::sleep(UPKEEP);
+                    upkeep.run_upkeep();
+                }
+            })
+            .map_err(|error| TelemetryError::Client(error.into()))?;
+        *recorder = Some(handle.clone());
+        Ok(handle)
+    }
+
+    /// All values in Prometheus's text format.
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+}
+
+impl std::fmt::Debug for MetricsHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MetricsHandle")
+    }
+}
+
+fn builder() -> Result<PrometheusBuilder, TelemetryError> {
+    let mut builder = PrometheusBuilder::new();
+    for (name, buckets) in names::BUCKETS {
+        builder = builder
+            .set_buckets_for_metric(Matcher::Full((*name).to_owned()), buckets)
+            .map_err(TelemetryError::Metrics)?;
+    }
+    Ok(builder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_histogram_has_buckets_and_every_metric_a_description() {
+        let recorder = builder().expect("valid buckets").build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            names::describe_all();
+            for (name, _) in names::BUCKETS {
+                metrics::histogram!(*name).record(0.3);
+            }
+            for name in [
+                names::HTTP_REQUESTS_TOTAL,
+                names::WEBHOOK_DELIVERIES_TOTAL,
+                names::JOBS_TOTAL,
+                names::SIGNALS_TOTAL,
+                names::TOKEN_REFRESHES_TOTAL,
+                names::RATE_LIMIT_WAITS_TOTAL,
+            ] {
+                metrics::counter!(name).increment(1);
+            }
+            for name in [
+                names::QUEUE_DEPTH,
+                names::QUEUE_OLDEST_AGE_SECONDS,
+                names::FEED_WATERMARK_LAG_SECONDS,
+            ] {
+                metrics::gauge!(name).set(1.0);
+            }
+        });
+        let shown = handle.render();
+        let values = shown.lines().filter(|line| line.starts_with("# TYPE"));
+        let mut seen = 0;
+        for line in values {
+            let name = line
+                .split(' ')
+                .nth(2)
+                .expect("a type line names its metric");
+            assert!(
+                shown.contains(&format!("# HELP {name} ")),
+                "{name} has no description"
+            );
+            seen += 1;
+        }
+        assert_eq!(seen, 14);
+        assert!(
+            shown.contains("http_request_duration_seconds_bucket{le=\"0.5\"} 1"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("http_request_duration_seconds_bucket{le=\"0.25\"} 0"),
+            "{shown}"
+        );
+        assert!(
+            !shown.contains("quantile"),
+            "histograms, not summaries: {shown}"
+        );
+    }
+
+    #[test]
+    fn the_recorder_is_installed_once() {
+        let one = MetricsHandle::global().expect("first");
+        let two = MetricsHandle::global().expect("second");
+        metrics::counter!(names::JOBS_TOTAL, "kind" => "the_recorder_is_installed_once")
+            .increment(2);
+        assert!(
+            one.render()
+                .contains("kind=\"the_recorder_is_installed_once\"} 2")
+        );
+        assert!(
+            two.render()
+                .contains("kind=\"the_recorder_is_installed_once\"} 2")
+        );
+    }
+}
