@@ -49,6 +49,8 @@ CREATE POLICY claim ON jobs TO poblysh_worker USING (true) WITH CHECK (true);
 CREATE POLICY finish ON job_history FOR INSERT TO poblysh_worker WITH CHECK (true);
 CREATE POLICY schedule ON connection_routes FOR SELECT TO poblysh_worker USING (true);
 CREATE POLICY reschedule ON connection_routes FOR UPDATE TO poblysh_worker USING (true) WITH CHECK (true);
+-- A connection that waits for somebody's approval is found by who asked for it.
+CREATE POLICY pending ON connections FOR SELECT TO poblysh_worker USING (status = 'pending');
 -- Retention: old rows go, whoever they belonged to.
 CREATE POLICY expire ON delivery_ledger FOR DELETE TO poblysh_worker
     USING (received_at < now() - interval '30 days');
@@ -78,7 +80,7 @@ GRANT INSERT, SELECT ON delivery_ledger TO poblysh_ingress;
 GRANT SELECT, UPDATE ON connections TO poblysh_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON connection_routes TO poblysh_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON credentials, cursors, subscriptions TO poblysh_worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON deliveries, jobs, workers TO poblysh_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON deliveries, jobs, workers, periodic_tasks TO poblysh_worker;
 GRANT SELECT, INSERT, DELETE ON delivery_ledger TO poblysh_worker;
 GRANT SELECT, INSERT ON job_history, signals, audit_log TO poblysh_worker;
 GRANT SELECT, DELETE ON oauth_states, idempotency_keys TO poblysh_worker;

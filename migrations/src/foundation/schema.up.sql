@@ -66,6 +66,7 @@ CREATE TABLE connection_routes (
     polling               boolean NOT NULL,
     poll_interval_seconds integer NOT NULL,
     next_sync_at          timestamptz NOT NULL DEFAULT now(),
+    refresh_at            timestamptz,
     routed_at             timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, connection_id),
     FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
@@ -75,6 +76,7 @@ CREATE UNIQUE INDEX connection_routes_exclusive
     ON connection_routes (provider, account_id) WHERE exclusive;
 CREATE INDEX connection_routes_routed_at ON connection_routes (routed_at);
 CREATE INDEX connection_routes_due ON connection_routes (next_sync_at) WHERE polling;
+CREATE INDEX connection_routes_refresh ON connection_routes (refresh_at) WHERE polling;
 
 -- One leg of a connect flow. Only the hash of the state is kept; the row opens with it.
 CREATE TABLE oauth_states (
@@ -184,6 +186,12 @@ CREATE TABLE workers (
     expires_at timestamptz NOT NULL
 ) WITH (fillfactor = 50);
 
+-- When the service's own tasks are due next; whoever moves the date does the task.
+CREATE TABLE periodic_tasks (
+    name    text PRIMARY KEY,
+    next_at timestamptz NOT NULL
+);
+
 -- Work to be done. Finished jobs move to job_history, so this table stays small and hot.
 CREATE TABLE jobs (
     tenant_id     uuid NOT NULL,
@@ -197,6 +205,8 @@ CREATE TABLE jobs (
     run_at        timestamptz NOT NULL DEFAULT now(),
     attempts      smallint NOT NULL DEFAULT 0,
     max_attempts  smallint NOT NULL DEFAULT 3,
+    -- Tries that ended with their worker; counted apart, because the job is rarely to blame.
+    losses        smallint NOT NULL DEFAULT 0,
     payload       json NOT NULL DEFAULT '{}',
     worker_id     uuid,
     lease_token   bigint,

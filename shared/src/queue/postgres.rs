@@ -16,6 +16,8 @@ use crate::ids::{ConnectionId, JobId, TenantId, WorkerId};
 
 /// First pause after a failed try, in seconds; each further one is four times as long.
 const BACKOFF_SECONDS: f64 = 2.0;
+/// Workers that may be lost with a job before the job is held to be the cause.
+const MAX_LOSSES: i16 = 10;
 
 /// The queue in Postgres, as the worker's role sees it.
 #[derive(Debug, Clone)]
@@ -161,7 +163,7 @@ impl JobQueue for PgJobQueue {
         // Served by jobs_running; the set is as small as the number of jobs in flight.
         let buried = sqlx::query(
             "WITH gone AS ( \
-                 DELETE FROM jobs j WHERE j.state = 'running' AND j.attempts >= j.max_attempts \
+                 DELETE FROM jobs j WHERE j.state = 'running' AND j.losses >= $2 \
                      AND NOT EXISTS (SELECT FROM workers w \
                                      WHERE w.id = j.worker_id AND w.expires_at > now()) \
                  RETURNING * \
@@ -173,11 +175,13 @@ impl JobQueue for PgJobQueue {
                  attempts, max_attempts, payload, $1, traceparent, created_at, started_at FROM gone",
         )
         .bind(Json(&error))
+        .bind(MAX_LOSSES)
         .execute(&mut *tx)
         .await?;
         let requeued = sqlx::query(
             "UPDATE jobs j SET state = 'queued', run_at = now(), worker_id = NULL, \
-                 lease_token = NULL, last_error = $1 \
+                 lease_token = NULL, last_error = $1, losses = j.losses + 1, \
+                 attempts = greatest(j.attempts - 1, 0) \
              WHERE j.state = 'running' AND NOT EXISTS (SELECT FROM workers w \
                  WHERE w.id = j.worker_id AND w.expires_at > now())",
         )

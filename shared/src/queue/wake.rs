@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::db::{Db, DbError};
@@ -57,7 +57,7 @@ pub async fn notify(db: &Db) -> Result<(), DbError> {
 
 /// Passes every notification on to `wake` until the token ends it. A lost connection is
 /// made anew, and counts as a notification, because one may have been missed.
-pub async fn listen(db: Db, wake: Arc<Notify>, stop: CancellationToken) {
+pub async fn listen(db: Db, wake: watch::Sender<()>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -65,16 +65,16 @@ pub async fn listen(db: Db, wake: Arc<Notify>, stop: CancellationToken) {
                 tracing::debug!(error = &error as &dyn std::error::Error, "listening again");
             }
         }
-        wake.notify_one();
+        wake.send_replace(());
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-async fn listen_once(db: &Db, wake: &Notify) -> Result<(), DbError> {
+async fn listen_once(db: &Db, wake: &watch::Sender<()>) -> Result<(), DbError> {
     let mut listener = PgListener::connect_with(db.pool()).await?;
     listener.listen(CHANNEL).await?;
     loop {
         listener.recv().await?;
-        wake.notify_one();
+        wake.send_replace(());
     }
 }

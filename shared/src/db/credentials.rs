@@ -1,0 +1,208 @@
+//! Sealed credentials: rows, and the lease of whoever renews them. What the bytes mean is
+//! [`crate::credentials`]' concern.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{DbError, TenantScope, Tx};
+use crate::ids::ConnectionId;
+
+/// A connection's sealed tokens.
+#[derive(Debug, sqlx::FromRow)]
+pub struct SealedCredential {
+    /// Counts the tokens a connection has had.
+    pub version: i64,
+    /// The sealed access token.
+    pub access_token: Option<Vec<u8>>,
+    /// The sealed refresh token.
+    pub refresh_token: Option<Vec<u8>>,
+    /// When the access token ends.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// Tokens to be written, sealed already.
+#[derive(Debug, Default)]
+pub struct NewSealed {
+    /// The access token.
+    pub access_token: Option<Vec<u8>>,
+    /// The refresh token.
+    pub refresh_token: Option<Vec<u8>>,
+    /// When the access token ends.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When the refresh token ends.
+    pub refresh_expires_at: Option<DateTime<Utc>>,
+}
+
+/// The row, if the connection has one.
+pub async fn get(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+) -> Result<Option<SealedCredential>, DbError> {
+    Ok(sqlx::query_as(
+        "SELECT version, access_token, refresh_token, expires_at FROM credentials \
+         WHERE tenant_id = $1 AND connection_id = $2",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .fetch_optional(&mut **tx)
+    .await?)
+}
+
+/// Writes the tokens of a new grant over whatever was there.
+pub async fn put(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    tokens: &NewSealed,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO credentials (tenant_id, connection_id, access_token, refresh_token, \
+             expires_at, refresh_expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (tenant_id, connection_id) DO UPDATE SET \
+             version = credentials.version + 1, access_token = excluded.access_token, \
+             refresh_token = excluded.refresh_token, expires_at = excluded.expires_at, \
+             refresh_expires_at = excluded.refresh_expires_at, refresh_lease = NULL, \
+             refresh_lease_until = NULL, updated_at = now()",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(&tokens.access_token)
+    .bind(&tokens.refresh_token)
+    .bind(tokens.expires_at)
+    .bind(tokens.refresh_expires_at)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Tries to become the one who renews version `version`; records the attempt before the
+/// call, so that a crash between the provider's answer and our commit stays visible.
+pub async fn lease(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    version: i64,
+    lease: Uuid,
+    seconds: f64,
+) -> Result<bool, DbError> {
+    let leased = sqlx::query(
+        "UPDATE credentials SET refresh_lease = $4, refresh_attempted_at = now(), \
+             refresh_lease_until = now() + $5 * interval '1 second' \
+         WHERE tenant_id = $1 AND connection_id = $2 AND version = $3 \
+           AND (refresh_lease_until IS NULL OR refresh_lease_until < now())",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(version)
+    .bind(lease)
+    .bind(seconds)
+    .execute(&mut **tx)
+    .await?;
+    Ok(leased.rows_affected() == 1)
+}
+
+/// Writes renewed tokens, if the lease is still ours.
+pub async fn renew(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    lease: Uuid,
+    tokens: &NewSealed,
+) -> Result<Option<i64>, DbError> {
+    let version: Option<i64> = sqlx::query_scalar(
+        "UPDATE credentials SET version = version + 1, access_token = $4, \
+             refresh_token = coalesce($5, refresh_token), expires_at = $6, \
+             refresh_expires_at = coalesce($7, refresh_expires_at), refresh_lease = NULL, \
+             refresh_lease_until = NULL, refresh_attempted_at = NULL, updated_at = now() \
+         WHERE tenant_id = $1 AND connection_id = $2 AND refresh_lease = $3 RETURNING version",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(lease)
+    .bind(&tokens.access_token)
+    .bind(&tokens.refresh_token)
+    .bind(tokens.expires_at)
+    .bind(tokens.refresh_expires_at)
+    .fetch_optional(&mut **tx)
+    .await?;
+    if version.is_some() {
+        set_refresh_at(tx, scope, connection, tokens.expires_at).await?;
+    }
+    Ok(version)
+}
+
+/// Gives the lease back after an attempt that brought nothing.
+pub async fn release(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    lease: Uuid,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE credentials SET refresh_lease = NULL, refresh_lease_until = NULL \
+         WHERE tenant_id = $1 AND connection_id = $2 AND refresh_lease = $3",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(lease)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Writes the same tokens under the current key, unless they have changed meanwhile.
+pub async fn reseal(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    version: i64,
+    tokens: &NewSealed,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE credentials SET access_token = $4, refresh_token = $5 \
+         WHERE tenant_id = $1 AND connection_id = $2 AND version = $3",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(version)
+    .bind(&tokens.access_token)
+    .bind(&tokens.refresh_token)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Deletes the tokens.
+pub async fn erase(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM credentials WHERE tenant_id = $1 AND connection_id = $2")
+        .bind(scope.tenant_id())
+        .bind(connection)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Says when the scheduler is to renew the token: five minutes before its end.
+async fn set_refresh_at(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    expires_at: Option<DateTime<Utc>>,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE connection_routes SET refresh_at = $3::timestamptz - interval '5 minutes' \
+         WHERE tenant_id = $1 AND connection_id = $2",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(expires_at)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
