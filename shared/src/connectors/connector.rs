@@ -71,6 +71,9 @@ pub struct ProviderDescriptor {
     pub polling: bool,
     /// The largest webhook body that is accepted, in bytes.
     pub max_webhook_bytes: usize,
+    /// Request headers without which a delivery cannot be genuine (lower case); their
+    /// absence is noticed before the body is read.
+    pub required_headers: &'static [&'static str],
     /// Request headers that are kept with a delivery (lower case).
     pub kept_headers: &'static [&'static str],
     /// Whether one account belongs to one tenant only.

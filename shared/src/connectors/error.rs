@@ -35,7 +35,10 @@ pub enum ConnectorError {
     /// The provider no longer honours the cursor: the stream starts over, bounded.
     #[error("the provider no longer honours the cursor")]
     CursorExpired(#[source] Source),
-    /// The credential is good but may not do this; trying again does not help.
+    /// The credential is good but may not do this; trying again does not help. From `sync`
+    /// it concerns the stream that was read (a repository that is gone, a feature that is
+    /// off, a permission that was not granted), not the connection, unless that stream is
+    /// the root.
     #[error("the provider denies permission")]
     Permission(#[source] Source),
     /// A fault that passes: timeouts, 5xx, connections cut.

@@ -11,4 +11,4 @@ pub mod github;
 
 pub use connector::*;
 pub use error::{ConnectorError, LimitScope, Source};
-pub use registry::{Registry, RegistryError};
+pub use registry::{ConnectorDeps, ConnectorSettings, Registry, RegistryError};

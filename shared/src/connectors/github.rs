@@ -1,0 +1,135 @@
+//! GitHub, as a GitHub App: connect by installing it, webhooks for everything, polling for
+//! what can be polled.
+//!
+//! This file is the summary; [`auth`], [`client`], [`webhook`], [`normalize`] and [`sync`]
+//! are the parts, [`wire`] the provider's shapes.
+
+mod auth;
+mod client;
+mod deliveries;
+mod normalize;
+mod settings;
+mod sync;
+mod webhook;
+mod wire;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::HeaderMap;
+use url::Url;
+
+pub use settings::{AppSettings, GitHubSettings};
+
+use super::{
+    AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
+    ConnectorError, Grant, ProviderDescriptor, RateLimits, RefreshRequest, SyncPage, SyncRequest,
+    TokenSet, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
+};
+use crate::http::{HttpError, Outbound};
+
+/// The provider's slug.
+const SLUG: &str = "github";
+
+/// GitHub does not send larger payloads.
+const MAX_WEBHOOK_BYTES: usize = 25 * 1024 * 1024;
+
+/// The connector.
+pub struct GitHub {
+    descriptor: ProviderDescriptor,
+    app: AppSettings,
+    client: client::Client,
+}
+
+impl GitHub {
+    /// A connector for one app.
+    pub fn new(app: AppSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
+        if app.webhook_secrets.is_empty() {
+            tracing::warn!("no webhook secret is set for GitHub: every webhook will be refused");
+        }
+        let outbound = Outbound::builder(SLUG, deps.gate.clone(), deps.clock.clone());
+        let client = client::Client::new(
+            outbound,
+            deps.clock.clone(),
+            app.web_base.clone(),
+            app.api_base.clone(),
+        )?;
+        Ok(Self {
+            descriptor: descriptor(app.limits),
+            app,
+            client,
+        })
+    }
+}
+
+#[async_trait]
+impl Connector for GitHub {
+    fn descriptor(&self) -> &ProviderDescriptor {
+        &self.descriptor
+    }
+
+    fn authorize(&self, request: &AuthorizeRequest) -> Result<Url, ConnectorError> {
+        auth::authorize(self, request)
+    }
+
+    async fn exchange_token(&self, callback: Callback) -> Result<CallbackOutcome, ConnectorError> {
+        auth::exchange_token(self, &callback).await
+    }
+
+    async fn refresh_token(&self, request: RefreshRequest) -> Result<TokenSet, ConnectorError> {
+        auth::refresh_token(self, &request).await
+    }
+
+    async fn revoke(&self, grant: &Grant) -> Result<(), ConnectorError> {
+        auth::revoke(self, grant).await
+    }
+
+    fn verify_webhook(
+        &self,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<WebhookReceipt, VerifyError> {
+        webhook::verify(&self.app.webhook_secrets, headers, body)
+    }
+
+    fn handle_webhook(&self, delivery: &WebhookDelivery) -> Result<WebhookOutcome, ConnectorError> {
+        webhook::handle(delivery)
+    }
+
+    async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {
+        sync::page(&self.client, &request).await
+    }
+
+    async fn recover_deliveries(&self, since: DateTime<Utc>) -> Result<u64, ConnectorError> {
+        deliveries::recover(self, since).await
+    }
+}
+
+/// What GitHub is and can do.
+fn descriptor(limits: RateLimits) -> ProviderDescriptor {
+    ProviderDescriptor {
+        slug: SLUG,
+        display_name: "GitHub",
+        auth_type: AuthType::AppInstallation,
+        scopes: &[
+            "actions:read",
+            "contents:read",
+            "deployments:read",
+            "discussions:read",
+            "issues:read",
+            "members:read",
+            "metadata:read",
+            "pull_requests:read",
+        ],
+        webhooks: true,
+        polling: true,
+        max_webhook_bytes: MAX_WEBHOOK_BYTES,
+        required_headers: webhook::REQUIRED_HEADERS,
+        kept_headers: webhook::KEPT_HEADERS,
+        exclusive_accounts: true,
+        kinds: normalize::KINDS,
+        root_stream: sync::ROOT,
+        redelivery_sweep: true,
+        limits,
+    }
+}

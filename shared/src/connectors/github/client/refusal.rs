@@ -1,0 +1,174 @@
+//! What GitHub's refusals mean.
+//!
+//! A limit comes as 403 or 429. It is told from a missing permission by, in this order,
+//! `Retry-After`, an exhausted `x-ratelimit-remaining`, and the words of the body.
+
+use chrono::{DateTime, Duration, TimeZone, Utc};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::Answer;
+use crate::connectors::{ConnectorError, LimitScope};
+use crate::http::LimitObservation;
+
+/// How long a secondary limit lasts when GitHub does not say.
+const UNSTATED_LIMIT: Duration = Duration::seconds(60);
+/// No limit is believed to last longer: the primary window is an hour.
+const LONGEST_LIMIT: Duration = Duration::hours(2);
+/// No limit is shorter, so that a reset that has just passed is not asked for in a loop.
+const SHORTEST_LIMIT: Duration = Duration::seconds(1);
+/// How much of GitHub's own words is kept for the log.
+const KEPT_MESSAGE: usize = 300;
+
+/// A call that did not give what was asked, with the status behind it, because some
+/// callers know better what a 404 means.
+#[derive(Debug)]
+pub(in super::super) struct Refusal {
+    /// `None` when there was no answer.
+    pub status: Option<StatusCode>,
+    /// What it means as far as one can say without knowing the operation.
+    pub error: ConnectorError,
+}
+
+impl From<Refusal> for ConnectorError {
+    fn from(refusal: Refusal) -> Self {
+        refusal.error
+    }
+}
+
+impl From<ConnectorError> for Refusal {
+    fn from(error: ConnectorError) -> Self {
+        Self {
+            status: None,
+            error,
+        }
+    }
+}
+
+impl Refusal {
+    /// Whether GitHub answered with this status, and not because of a limit.
+    pub(in super::super) fn is(&self, status: StatusCode) -> bool {
+        self.status == Some(status) && !matches!(self.error, ConnectorError::RateLimited { .. })
+    }
+}
+
+/// GitHub's answer, in words for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("GitHub answered {operation} with {status}: {message} (request {request})")]
+struct Fault {
+    operation: &'static str,
+    status: StatusCode,
+    message: String,
+    request: String,
+}
+
+/// A fault that only the operator, or a change of our code, can mend.
+pub(in super::super) fn operator_fault(why: impl Into<String>) -> ConnectorError {
+    ConnectorError::Permanent(why.into().into())
+}
+
+/// What a refusal means.
+pub(super) fn classify(
+    answer: &Answer,
+    operation: &'static str,
+    limit: Option<DateTime<Utc>>,
+) -> Refusal {
+    let source = Box::new(Fault {
+        operation,
+        status: answer.status,
+        message: message(answer),
+        request: answer
+            .header("x-github-request-id")
+            .unwrap_or("unknown")
+            .to_owned(),
+    });
+    let error = match (limit, answer.status.as_u16()) {
+        (Some(retry_at), _) => ConnectorError::RateLimited {
+            retry_at,
+            scope: LimitScope::Account,
+            source,
+        },
+        (None, 401) => ConnectorError::Unauthorized(source),
+        // 410 and 451: the feature is switched off, the repository is blocked.
+        (None, 403 | 404 | 410 | 451) => ConnectorError::Permission(source),
+        (None, 408 | 500..) => ConnectorError::Transient(source),
+        (None, _) => ConnectorError::Permanent(source),
+    };
+    Refusal {
+        status: Some(answer.status),
+        error,
+    }
+}
+
+/// When a limit ends, if the refusal is one.
+pub(super) fn limit(answer: &Answer, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    if !matches!(
+        answer.status,
+        StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+    ) {
+        return None;
+    }
+    let exhausted = number(answer, "x-ratelimit-remaining") == Some(0);
+    let stated = retry_after(answer, now).or_else(|| reset_at(answer).filter(|_| exhausted));
+    let spoken = answer.status == StatusCode::TOO_MANY_REQUESTS || exhausted || {
+        let words = message(answer).to_ascii_lowercase();
+        words.contains("rate limit") || words.contains("abuse detection")
+    };
+    let ends = match stated {
+        Some(at) => at,
+        None if spoken => now + UNSTATED_LIMIT,
+        None => return None,
+    };
+    Some(ends.clamp(now + SHORTEST_LIMIT, now + LONGEST_LIMIT))
+}
+
+/// What the answer's headers say about the limit.
+pub(super) fn observation(answer: &Answer, limit: Option<DateTime<Utc>>) -> LimitObservation {
+    // Searches and GraphQL have windows of their own.
+    if answer
+        .header("x-ratelimit-resource")
+        .is_some_and(|resource| resource != "core")
+    {
+        return LimitObservation {
+            blocked_until: limit,
+            ..LimitObservation::default()
+        };
+    }
+    LimitObservation {
+        limit: number(answer, "x-ratelimit-limit"),
+        remaining: number(answer, "x-ratelimit-remaining"),
+        reset_at: reset_at(answer),
+        blocked_until: limit,
+    }
+}
+
+/// `Retry-After` in seconds, or as a date, which proxies write.
+fn retry_after(answer: &Answer, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let text = answer.header("retry-after")?;
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Some(now + Duration::seconds(i64::from(seconds)));
+    }
+    DateTime::parse_from_rfc2822(text)
+        .ok()
+        .map(|at| at.with_timezone(&Utc))
+}
+
+fn reset_at(answer: &Answer) -> Option<DateTime<Utc>> {
+    let seconds = i64::try_from(number(answer, "x-ratelimit-reset")?).ok()?;
+    Utc.timestamp_opt(seconds, 0).single()
+}
+
+fn number(answer: &Answer, header: &str) -> Option<u64> {
+    answer.header(header)?.parse().ok()
+}
+
+fn message(answer: &Answer) -> String {
+    #[derive(Deserialize)]
+    struct Body {
+        message: String,
+    }
+    match serde_json::from_slice::<Body>(&answer.body) {
+        Ok(body) => body.message.chars().take(KEPT_MESSAGE).collect(),
+        Err(_) => "no message".to_owned(),
+    }
+}

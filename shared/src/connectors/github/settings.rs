@@ -1,0 +1,176 @@
+//! The operator's settings for GitHub: what they are called, and when they make sense.
+//!
+//! GitHub is configured when the app's id, slug, client id, client secret and private key
+//! are all set; a part of them is a contradiction that names what is missing. Without a
+//! webhook secret teams can connect and are polled, but every webhook is refused.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::EncodingKey;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::{auth, descriptor};
+use crate::config::Reader;
+use crate::connectors::{ProviderDescriptor, RateLimits};
+
+const APP_ID: &str = "GITHUB_APP_ID";
+const APP_SLUG: &str = "GITHUB_APP_SLUG";
+const CLIENT_ID: &str = "GITHUB_CLIENT_ID";
+const CLIENT_SECRET: &str = "GITHUB_CLIENT_SECRET";
+const PRIVATE_KEY: &str = "GITHUB_PRIVATE_KEY";
+const WEBHOOK_SECRET: &str = "GITHUB_WEBHOOK_SECRET";
+const WEB_BASE_URL: &str = "GITHUB_WEB_BASE_URL";
+const API_BASE_URL: &str = "GITHUB_API_BASE_URL";
+const REQUESTS_PER_SECOND: &str = "GITHUB_REQUESTS_PER_SECOND";
+const BURST: &str = "GITHUB_BURST";
+
+/// Without these there is no app.
+const NEEDED: [&str; 5] = [APP_ID, APP_SLUG, CLIENT_ID, CLIENT_SECRET, PRIVATE_KEY];
+
+/// Secrets that may be valid at once while one replaces the other.
+const MOST_SECRETS: usize = 2;
+
+/// What the operator set for GitHub.
+#[derive(Debug)]
+pub struct GitHubSettings {
+    /// How often and how many at once GitHub may be called.
+    pub limits: RateLimits,
+    /// The app; `None` when GitHub is not configured.
+    pub app: Option<AppSettings>,
+}
+
+/// A GitHub App's settings.
+pub struct AppSettings {
+    /// The app's number, as it signs its own tokens.
+    pub app_id: String,
+    /// The app's name in the URL of its install page.
+    pub slug: String,
+    /// The app's OAuth client.
+    pub client_id: String,
+    /// The OAuth client's secrets: one, or two while rotating.
+    pub client_secrets: Vec<SecretString>,
+    /// Secrets that webhooks are signed with: none, one, or two while rotating.
+    pub webhook_secrets: Vec<SecretString>,
+    /// The key that the app's own tokens are signed with.
+    pub private_key: EncodingKey,
+    /// Where browsers go: <https://github.com>, or an Enterprise host.
+    pub web_base: Url,
+    /// Where the REST API is: <https://api.github.com>, or an Enterprise host's `/api/v3`.
+    pub api_base: Url,
+    /// How often and how many at once GitHub may be called.
+    pub limits: RateLimits,
+}
+
+impl std::fmt::Debug for AppSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AppSettings")
+            .field("app_id", &self.app_id)
+            .field("slug", &self.slug)
+            .field("client_id", &self.client_id)
+            .field("web_base", &self.web_base.as_str())
+            .field("api_base", &self.api_base.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+impl GitHubSettings {
+    /// Reads the settings; what is wrong is noted in the reader.
+    pub fn from_reader(reader: &mut Reader<'_>) -> Self {
+        let limits = RateLimits {
+            requests_per_second: reader.within(REQUESTS_PER_SECOND, 1.0, 0.01, 100_000.0),
+            burst: reader.within(BURST, 20, 1, 1_000_000),
+            account_concurrency: 2,
+            process_concurrency: 50,
+        };
+        let app = AppSettings::from_reader(reader, limits);
+        Self { limits, app }
+    }
+
+    /// What GitHub is and can do, with these limits.
+    pub fn descriptor(&self) -> ProviderDescriptor {
+        descriptor(self.limits)
+    }
+}
+
+impl AppSettings {
+    fn from_reader(reader: &mut Reader<'_>, limits: RateLimits) -> Option<Self> {
+        let web_base = reader.url(WEB_BASE_URL, "https://github.com");
+        let api_base = reader.url(API_BASE_URL, "https://api.github.com");
+        let missing: Vec<&str> = NEEDED
+            .into_iter()
+            .filter(|name| !reader.is_set(name))
+            .collect();
+        if missing.len() == NEEDED.len() && !reader.is_set(WEBHOOK_SECRET) {
+            return None;
+        }
+        for name in &missing {
+            reader.problem(
+                name,
+                "is not set, though other settings of the GitHub App are",
+            );
+        }
+        let app_id = reader.optional_string(APP_ID)?;
+        if !app_id.bytes().all(|byte| byte.is_ascii_digit()) {
+            reader.problem(APP_ID, "must be the app's number");
+        }
+        let slug = reader.optional_string(APP_SLUG)?;
+        if !slug
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        {
+            reader.problem(
+                APP_SLUG,
+                "must be the app's name in the URL of its public page",
+            );
+        }
+        let client_secrets = one_or_two(reader, CLIENT_SECRET);
+        let webhook_secrets = one_or_two(reader, WEBHOOK_SECRET);
+        let private_key = private_key(reader);
+        Some(Self {
+            app_id,
+            slug,
+            client_id: reader.optional_string(CLIENT_ID)?,
+            client_secrets,
+            webhook_secrets,
+            private_key: private_key?,
+            web_base,
+            api_base,
+            limits,
+        })
+    }
+}
+
+fn one_or_two(reader: &mut Reader<'_>, name: &str) -> Vec<SecretString> {
+    let secrets = reader.optional_secrets(name);
+    if secrets.len() > MOST_SECRETS {
+        reader.problem(name, "may hold two values at most");
+    }
+    secrets
+}
+
+/// The key as PEM, as PEM with `\n` for line ends, or as base64 of the PEM. A key that
+/// cannot sign is found here rather than at the first call.
+fn private_key(reader: &mut Reader<'_>) -> Option<EncodingKey> {
+    let text = reader.optional_secret(PRIVATE_KEY)?;
+    let key = pem(&text)
+        .and_then(|pem| EncodingKey::from_rsa_pem(pem.expose_secret().as_bytes()).ok())
+        .filter(auth::can_sign);
+    if key.is_none() {
+        reader.problem(
+            PRIVATE_KEY,
+            "is not an RSA private key in PEM (line ends may be written as \\n, or the whole as base64)",
+        );
+    }
+    key
+}
+
+fn pem(text: &SecretString) -> Option<SecretString> {
+    let text = text.expose_secret();
+    if text.contains("-----BEGIN") {
+        return Some(text.replace("\\n", "\n").into());
+    }
+    let compact: String = text.split_whitespace().collect();
+    let bytes = STANDARD.decode(compact).ok()?;
+    String::from_utf8(bytes).ok().map(SecretString::from)
+}

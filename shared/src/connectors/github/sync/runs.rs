@@ -1,0 +1,228 @@
+//! Workflow runs.
+//!
+//! The list can be filtered by the time of creation, newest first, and shows a thousand
+//! runs per filter at most: a window with more is halved. Runs end, and are run again,
+//! long after they were created, so each run of ours looks back: some days, and as far as
+//! the oldest run that had not ended. Where days hold very many runs, it looks back that far
+//! once an hour only.
+
+use chrono::{DateTime, Duration, Utc};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::cursor::{Tag, load};
+use super::{Reader, done, query_time};
+use crate::connectors::github::client::Refusal;
+use crate::connectors::github::normalize::code;
+use crate::connectors::github::wire::{WireError, WorkflowRun, WorkflowRunList, read};
+use crate::connectors::{ConnectorError, SyncPage};
+use crate::signals::SignalDraft;
+
+/// How far back a run that was run again is found.
+const LOOK_BACK: Duration = Duration::days(3);
+/// How far back where that would be too many.
+const SHORT_LOOK_BACK: Duration = Duration::minutes(10);
+/// What is too many to be read every time, and how often it is read then.
+const MANY: u64 = 500;
+const MANY_EVERY: Duration = Duration::hours(1);
+/// GitHub ends a run after 35 days; one that seems to go on longer is not waited for.
+const LONGEST_RUN: Duration = Duration::days(36);
+/// Results per filter that GitHub shows.
+const SHOWN: u64 = 1000;
+/// The smallest window: times are whole seconds.
+const SECOND: Duration = Duration::seconds(1);
+
+/// Where the stream is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Cursor {
+    /// Facts before it are never told.
+    pub floor: DateTime<Utc>,
+    /// What was created until then has been seen.
+    pub high: DateTime<Utc>,
+    /// When the oldest run was created that had not ended when it was seen.
+    #[serde(default)]
+    pub open_since: Option<DateTime<Utc>>,
+    /// When the last run of ours looked back all the way, and how many runs it read.
+    #[serde(default)]
+    pub looked_back: Option<(DateTime<Utc>, u64)>,
+    /// The walk of a run that is not over.
+    #[serde(default)]
+    pub walk: Option<Walk>,
+    /// The tag of the only page of the last run.
+    #[serde(default)]
+    pub tag: Option<Tag>,
+}
+
+/// Where a walk is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Walk {
+    /// The window that is read: created at or after.
+    pub from: DateTime<Utc>,
+    /// And at or before; `None` for no bound.
+    #[serde(default)]
+    pub to: Option<DateTime<Utc>>,
+    /// The next page of the window.
+    #[serde(default)]
+    pub next: Option<String>,
+    /// The marks when the walk is over.
+    pub high: DateTime<Utc>,
+    #[serde(default)]
+    pub open_since: Option<DateTime<Utc>>,
+    /// Runs read so far.
+    pub read: u64,
+    /// Whether it looks back all the way.
+    pub deep: bool,
+}
+
+impl Walk {
+    fn begin(cursor: &Cursor, until: DateTime<Utc>) -> Self {
+        let deep = cursor
+            .looked_back
+            .is_none_or(|(at, read)| read <= MANY || until - at >= MANY_EVERY);
+        let back = if deep { LOOK_BACK } else { SHORT_LOOK_BACK };
+        let open = cursor.open_since.unwrap_or(cursor.high);
+        Self {
+            from: (cursor.high - back).min(open).max(cursor.floor),
+            to: None,
+            next: None,
+            high: cursor.high,
+            open_since: None,
+            read: 0,
+            deep,
+        }
+    }
+
+    /// Halves a window that holds more than GitHub shows; false when it cannot be halved.
+    fn halve(&mut self, until: DateTime<Utc>) -> bool {
+        let end = self.to.unwrap_or(until);
+        if end - self.from <= SECOND {
+            return false;
+        }
+        self.to = Some(self.from + (end - self.from) / 2);
+        true
+    }
+
+    /// Goes to the window behind the one that has been read, of the same length; false
+    /// when there is none.
+    fn advance(&mut self, until: DateTime<Utc>) -> bool {
+        let Some(to) = self.to else { return false };
+        let length = to - self.from;
+        self.from = to + SECOND;
+        self.to = Some(self.from + length).filter(|next| *next < until);
+        self.next = None;
+        true
+    }
+}
+
+/// One page of runs.
+pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
+    let (horizon, until) = (reader.request.horizon, reader.request.until);
+    let mut cursor: Cursor = load(reader.request)?.unwrap_or(Cursor {
+        floor: horizon,
+        high: horizon,
+        open_since: None,
+        looked_back: None,
+        walk: None,
+        tag: None,
+    });
+    let walk = cursor.walk.take();
+    let fresh = walk.is_none();
+    let mut walk = walk.unwrap_or_else(|| Walk::begin(&cursor, until));
+    let url = match &walk.next {
+        Some(next) => reader.stored(next)?,
+        None => window(reader, &walk),
+    };
+    let tag = cursor.tag.take().filter(|_| fresh);
+    let answer = reader
+        .get("list_workflow_runs", url.clone(), tag.as_ref(), None)
+        .await?;
+    if answer.not_modified() {
+        return done(Vec::new(), &Cursor { tag, ..cursor }, false);
+    }
+    let list: WorkflowRunList<'_> = answer.json()?;
+    if list.total_count > SHOWN && walk.next.is_none() && walk.halve(until) {
+        return done(
+            Vec::new(),
+            &Cursor {
+                walk: Some(walk),
+                ..cursor
+            },
+            true,
+        );
+    }
+
+    let (signals, beyond) = take(reader, &list, cursor.floor, &mut walk)?;
+    walk.next = answer.links().next.map(String::from);
+    let only = fresh && !beyond && walk.to.is_none() && walk.next.is_none();
+    if walk.next.is_some() || walk.advance(until) {
+        return done(
+            signals,
+            &Cursor {
+                walk: Some(walk),
+                ..cursor
+            },
+            true,
+        );
+    }
+    done(
+        signals,
+        &finished(cursor, &walk, until, only.then(|| Tag::of(&url, &answer))),
+        false,
+    )
+}
+
+fn finished(cursor: Cursor, walk: &Walk, until: DateTime<Utc>, tag: Option<Option<Tag>>) -> Cursor {
+    Cursor {
+        high: walk.high,
+        open_since: walk.open_since.filter(|since| until - *since < LONGEST_RUN),
+        looked_back: if walk.deep {
+            Some((until, walk.read))
+        } else {
+            cursor.looked_back
+        },
+        walk: None,
+        tag: tag.flatten(),
+        floor: cursor.floor,
+    }
+}
+
+/// The first page of a window.
+fn window(reader: &Reader<'_>, walk: &Walk) -> Url {
+    let from = query_time(walk.from);
+    let created = match walk.to {
+        Some(to) => format!("{from}..{}", query_time(to)),
+        None => format!(">={from}"),
+    };
+    reader.list(&["actions", "runs"], &[("created", &created)])
+}
+
+/// What a page tells, and whether it has runs beyond the bound.
+fn take(
+    reader: &Reader<'_>,
+    list: &WorkflowRunList<'_>,
+    floor: DateTime<Utc>,
+    walk: &mut Walk,
+) -> Result<(Vec<SignalDraft>, bool), ConnectorError> {
+    let mut signals = Vec::new();
+    let mut beyond = false;
+    for raw in &list.workflow_runs {
+        let run: WorkflowRun = read("workflow_run", raw)?;
+        let created_at = run
+            .created_at
+            .ok_or(WireError::Missing("workflow_run.created_at"))?
+            .0;
+        if created_at > reader.request.until {
+            beyond = true;
+            continue;
+        }
+        walk.read += 1;
+        walk.high = walk.high.max(created_at);
+        if run.status.as_deref() == Some("completed") {
+            let fact = code::workflow_completed(&reader.place, &run, raw, None)?;
+            signals.extend(Some(fact).filter(|fact| fact.timestamp >= floor));
+        } else {
+            walk.open_since = Some(walk.open_since.map_or(created_at, |at| at.min(created_at)));
+        }
+    }
+    Ok((signals, beyond))
+}

@@ -1,0 +1,173 @@
+//! Stars.
+//!
+//! The list is oldest first and knows no `since`, so it is read from its last page
+//! backwards: a star that is taken back moves later rows towards what is still to be read,
+//! and skips none. The last page is remembered, and most runs ask only whether it changed.
+//!
+//! GitHub shows the first 40,000 stars of a repository; of one with more, only webhooks
+//! tell the new ones.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::cursor::{Tag, load};
+use super::{OVERLAP, Reader, done, rows};
+use crate::connectors::github::client::{Answer, Refusal};
+use crate::connectors::github::normalize::starred;
+use crate::connectors::github::wire::{Stargazer, WireError, read};
+use crate::connectors::{ConnectorError, SyncPage};
+use crate::signals::SignalDraft;
+
+/// The answer has `starred_at` only in this form.
+const WITH_TIMES: &str = "application/vnd.github.star+json";
+/// A page with this many rows is full: the next star begins another.
+const FULL_PAGE: usize = 100;
+
+/// Where the stream is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Cursor {
+    /// Facts before it are never told.
+    pub floor: DateTime<Utc>,
+    /// Stars until then have been read.
+    pub high: DateTime<Utc>,
+    /// What was the last page.
+    #[serde(default)]
+    pub tail: Option<String>,
+    /// The walk of a run that is not over.
+    #[serde(default)]
+    pub walk: Option<Walk>,
+    /// The last page's tag, when a new star must change it.
+    #[serde(default)]
+    pub tag: Option<Tag>,
+}
+
+/// Where a walk is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Walk {
+    /// The next page, towards the front.
+    pub next: String,
+    /// The mark when the walk is over.
+    pub high: DateTime<Utc>,
+    /// What is the last page now, once it has been read, and its tag.
+    #[serde(default)]
+    pub tail: Option<String>,
+    #[serde(default)]
+    pub tag: Option<Tag>,
+}
+
+/// One page of stars.
+pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
+    let horizon = reader.request.horizon;
+    let mut cursor: Cursor = load(reader.request)?.unwrap_or(Cursor {
+        floor: horizon,
+        high: horizon,
+        tail: None,
+        walk: None,
+        tag: None,
+    });
+    let walk = cursor.walk.take();
+    let fresh = walk.is_none();
+    let url = match walk
+        .as_ref()
+        .map(|walk| &walk.next)
+        .or(cursor.tail.as_ref())
+    {
+        Some(stored) => reader.stored(stored)?,
+        None => reader.list(&["stargazers"], &[]),
+    };
+    let tag = cursor.tag.as_ref().filter(|_| fresh);
+    let answer = reader
+        .get("list_stargazers", url.clone(), tag, Some(WITH_TIMES))
+        .await?;
+    if answer.not_modified() {
+        return done(Vec::new(), &cursor, false);
+    }
+    let links = answer.links();
+    let mut walk = walk.unwrap_or_else(|| Walk {
+        next: url.to_string(),
+        high: cursor.high,
+        tail: None,
+        tag: None,
+    });
+    // Where the list has grown, or shrunk, the walk begins at its new end.
+    if let Some(last) = links.last.as_ref().filter(|last| fresh && **last != url) {
+        walk.next = last.to_string();
+        return done(
+            Vec::new(),
+            &Cursor {
+                walk: Some(walk),
+                ..cursor
+            },
+            true,
+        );
+    }
+
+    let read = take(reader, &answer, &cursor, &mut walk.high)?;
+    if walk.tail.is_none() && read.rows > 0 {
+        walk.tail = Some(url.to_string());
+        walk.tag = Tag::of(&url, &answer).filter(|_| read.rows < FULL_PAGE && !read.beyond);
+    }
+    if let Some(prev) = links.prev.filter(|_| !read.known) {
+        walk.next = prev.into();
+        return done(
+            read.signals,
+            &Cursor {
+                walk: Some(walk),
+                ..cursor
+            },
+            true,
+        );
+    }
+    let Walk {
+        high, tail, tag, ..
+    } = walk;
+    done(
+        read.signals,
+        &Cursor {
+            high,
+            tail,
+            tag,
+            ..cursor
+        },
+        false,
+    )
+}
+
+/// What a page gave.
+struct Taken {
+    signals: Vec<SignalDraft>,
+    rows: usize,
+    /// Whether it reaches back to what had been read before.
+    known: bool,
+    /// Whether it has stars beyond the bound.
+    beyond: bool,
+}
+
+fn take(
+    reader: &Reader<'_>,
+    answer: &Answer,
+    cursor: &Cursor,
+    high: &mut DateTime<Utc>,
+) -> Result<Taken, ConnectorError> {
+    let oldest = (cursor.high - OVERLAP).max(cursor.floor);
+    let rows = rows(answer)?;
+    let mut taken = Taken {
+        signals: Vec::new(),
+        rows: rows.len(),
+        known: false,
+        beyond: false,
+    };
+    for raw in rows {
+        let star: Stargazer = read("stargazer", raw)?;
+        let at = star.starred_at.ok_or(WireError::Missing("starred_at"))?.0;
+        if at > reader.request.until {
+            taken.beyond = true;
+        } else if at < oldest {
+            taken.known = true;
+        } else {
+            *high = (*high).max(at);
+            taken.signals.push(starred(&reader.place, &star, raw)?);
+        }
+    }
+    Ok(taken)
+}

@@ -1,0 +1,183 @@
+//! Webhooks: proof first, then meaning.
+//!
+//! The proof is `X-Hub-Signature-256`: the lowercase hex HMAC-SHA-256 of the raw body
+//! (<https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries>). It has
+//! no time, so a delivery's GUID, the same on redelivery, is what tells repeats. The older
+//! SHA-1 header proves nothing here.
+
+mod lifecycle;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::normalize::{self, Scene};
+use super::wire::{Payload, WireError};
+use crate::connectors::{
+    ConnectorError, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
+};
+use crate::crypto::verify_hmac_sha256_hex;
+
+const SIGNATURE: &str = "x-hub-signature-256";
+const DELIVERY: &str = "x-github-delivery";
+const EVENT: &str = "x-github-event";
+const CONTENT_TYPE: &str = "content-type";
+
+/// The headers without which nothing is genuine.
+pub(super) const REQUIRED_HEADERS: &[&str] = &[EVENT, DELIVERY, SIGNATURE];
+
+/// The headers that are kept with a delivery.
+pub(super) const KEPT_HEADERS: &[&str] = &[
+    EVENT,
+    DELIVERY,
+    "x-github-hook-id",
+    "x-github-hook-installation-target-type",
+    "x-github-hook-installation-target-id",
+    CONTENT_TYPE,
+    "user-agent",
+];
+
+const SIGNATURE_PREFIX: &str = "sha256=";
+const SIGNATURE_HEX: usize = 64;
+/// Longer values of the two identifying headers are not GitHub's.
+const MOST_HEADER: usize = 100;
+/// The field of a form-encoded body that holds the JSON.
+const FORM_FIELD: &str = "payload";
+
+/// Events whose action is whatever the sender of the event made up.
+const FREE_ACTIONS: &[&str] = &["repository_dispatch"];
+
+/// Checks that a delivery is genuine, under any of the active secrets.
+pub(super) fn verify(
+    secrets: &[SecretString],
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<WebhookReceipt, VerifyError> {
+    if secrets.is_empty() {
+        return Err(VerifyError::NotConfigured);
+    }
+    let signature = single(headers, SIGNATURE)?;
+    let event = identifier(headers, EVENT)?;
+    let delivery = identifier(headers, DELIVERY)?;
+    let hex = signature
+        .strip_prefix(SIGNATURE_PREFIX)
+        .filter(|hex| hex.len() == SIGNATURE_HEX && hex.bytes().all(lower_hex))
+        .ok_or(VerifyError::Malformed)?;
+    if !verify_hmac_sha256_hex(secrets, body, hex) {
+        return Err(VerifyError::Mismatch);
+    }
+    let glimpse = Glimpse::of(
+        headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()),
+        body,
+    );
+    Ok(WebhookReceipt {
+        event: match glimpse.action {
+            Some(action) if !FREE_ACTIONS.contains(&event) => format!("{event}.{action}"),
+            _ => event.to_owned(),
+        },
+        dedupe_id: delivery.to_owned(),
+        account_id: glimpse.installation.map(|id| id.to_string()),
+        reply: None,
+    })
+}
+
+/// What a genuine delivery says.
+pub(super) fn handle(delivery: &WebhookDelivery) -> Result<WebhookOutcome, ConnectorError> {
+    let event = delivery.header(EVENT).ok_or(WireError::Missing(EVENT))?;
+    let text = json_text(delivery.header(CONTENT_TYPE), &delivery.body)
+        .ok_or(WireError::Missing(FORM_FIELD))?;
+    let payload = Payload::parse(&text)?;
+    let scene = Scene {
+        payload: &payload,
+        received_at: delivery.received_at,
+    };
+    Ok(WebhookOutcome {
+        signals: normalize::event(event, &scene)?.into_iter().collect(),
+        changes: lifecycle::changes(event, &payload)?,
+    })
+}
+
+/// The one value of a header; two of them would be two claims.
+fn single<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<&'h str, VerifyError> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().map_err(|_| VerifyError::Malformed),
+        (None, _) => Err(VerifyError::MissingHeader(name)),
+        (Some(_), Some(_)) => Err(VerifyError::Malformed),
+    }
+}
+
+/// A header that names something: printable, without spaces, not long.
+fn identifier<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<&'h str, VerifyError> {
+    let value = single(headers, name)?;
+    if value.is_empty() {
+        return Err(VerifyError::MissingHeader(name));
+    }
+    if value.len() > MOST_HEADER || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(VerifyError::Malformed);
+    }
+    Ok(value)
+}
+
+const fn lower_hex(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+/// What filing a delivery needs to know of its body. A genuine body that cannot be read
+/// still is a genuine delivery: it is filed under its header's event, without an account.
+#[derive(Default)]
+struct Glimpse {
+    action: Option<String>,
+    installation: Option<u64>,
+}
+
+impl Glimpse {
+    fn of(content_type: Option<&str>, body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Installation {
+            id: u64,
+        }
+        let Some(text) = json_text(content_type, body) else {
+            return Self::default();
+        };
+        let Ok(payload) = Payload::parse(&text) else {
+            return Self::default();
+        };
+        let installation = payload
+            .optional::<Installation>("installation")
+            .ok()
+            .flatten();
+        Self {
+            action: payload.action().filter(|action| is_word(action)),
+            installation: installation.map(|found| found.id),
+        }
+    }
+}
+
+/// An action as GitHub writes them; others would make event names without end.
+fn is_word(action: &str) -> bool {
+    (1..=50).contains(&action.len())
+        && action
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+/// The JSON of a body: itself, or a form's `payload`.
+fn json_text<'b>(content_type: Option<&str>, body: &'b [u8]) -> Option<Cow<'b, str>> {
+    let form = content_type.is_some_and(|value| {
+        let essence = value.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    });
+    if !form {
+        return std::str::from_utf8(body).ok().map(Cow::Borrowed);
+    }
+    url::form_urlencoded::parse(body)
+        .find(|(name, _)| name == FORM_FIELD)
+        .map(|(_, value)| Cow::Owned(value.into_owned()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! People, repositories, installations, tokens.
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Moment, lenient};
+use crate::connectors::ExternalAccount;
+
+/// An account of a person, a bot or an organization.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(in super::super) struct User {
+    pub id: Option<u64>,
+    pub login: Option<String>,
+    /// Old payloads say `name` instead of `login` for owners.
+    pub name: Option<String>,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    pub html_url: Option<String>,
+}
+
+/// A repository.
+#[derive(Debug, Clone, Deserialize)]
+pub(in super::super) struct Repository {
+    pub id: u64,
+    pub name: Option<String>,
+    pub full_name: Option<String>,
+    pub html_url: Option<String>,
+    pub owner: Option<User>,
+    pub private: Option<bool>,
+    pub disabled: Option<bool>,
+    pub has_issues: Option<bool>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub created_at: Option<Moment>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub updated_at: Option<Moment>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub pushed_at: Option<Moment>,
+}
+
+impl Repository {
+    /// `owner/name`, also where only the parts are given.
+    pub(in super::super) fn full_name(&self) -> Option<String> {
+        self.full_name.clone().or_else(|| {
+            let owner = self.owner.as_ref()?;
+            let owner = owner.login.as_ref().or(owner.name.as_ref())?;
+            Some(format!("{owner}/{}", self.name.as_ref()?))
+        })
+    }
+}
+
+/// One page of an installation's repositories.
+#[derive(Debug, Deserialize)]
+pub(in super::super) struct RepositoryList {
+    pub total_count: Option<u64>,
+    pub repositories: Vec<Repository>,
+}
+
+/// An app's installation on an account.
+#[derive(Debug, Deserialize)]
+pub(in super::super) struct Installation {
+    pub id: u64,
+    pub account: Option<User>,
+    pub html_url: Option<String>,
+    pub repository_selection: Option<String>,
+    pub permissions: Option<Map<String, Value>>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub suspended_at: Option<Moment>,
+}
+
+impl Installation {
+    /// The account as connections remember it; `None` when GitHub does not name it.
+    pub(in super::super) fn external_account(&self) -> Option<ExternalAccount> {
+        let account = self.account.as_ref()?;
+        let stable_id = account.id?.to_string();
+        Some(ExternalAccount {
+            id: self.id.to_string(),
+            // An enterprise has a name and no login.
+            name: account
+                .login
+                .clone()
+                .or_else(|| account.name.clone())
+                .unwrap_or_else(|| stable_id.clone()),
+            stable_id,
+            settings: json!({
+                "account_type": account.kind,
+                "html_url": self.html_url,
+                "repository_selection": self.repository_selection,
+            }),
+        })
+    }
+
+    /// What it may read, as `permission:level`.
+    pub(in super::super) fn scopes(&self) -> Vec<String> {
+        let mut scopes: Vec<String> = self
+            .permissions
+            .iter()
+            .flatten()
+            .filter_map(|(name, level)| Some(format!("{name}:{}", level.as_str()?)))
+            .collect();
+        scopes.sort_unstable();
+        scopes
+    }
+}
+
+/// One page of the installations a person has access to.
+#[derive(Debug, Deserialize)]
+pub(in super::super) struct InstallationList {
+    pub installations: Vec<Installation>,
+}
+
+/// A freshly minted installation token.
+#[derive(Debug, Deserialize)]
+pub(in super::super) struct InstallationToken {
+    pub token: SecretString,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// The token endpoint's answer: either a token or an error, both with status 200.
+#[derive(Debug, Deserialize)]
+pub(in super::super) struct TokenAnswer {
+    pub access_token: Option<SecretString>,
+    pub error: Option<String>,
+}
+
+/// An entry of the app's delivery log.
+#[derive(Debug, Deserialize)]
+pub(in super::super) struct AppDelivery {
+    pub id: u64,
+    pub guid: String,
+    #[serde(default, deserialize_with = "lenient")]
+    pub delivered_at: Option<Moment>,
+    pub status: Option<String>,
+    pub status_code: Option<i64>,
+}

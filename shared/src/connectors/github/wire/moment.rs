@@ -1,0 +1,71 @@
+//! Points in time as GitHub writes them: RFC 3339 with any offset, or Unix seconds (a
+//! push's repository, an installation).
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// A point in time. Its text form is UTC with the precision of a second, so that webhook
+/// and REST, whatever offset and fraction they write, name a fact alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) struct Moment(pub DateTime<Utc>);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Secs, true))
+    }
+}
+
+impl Moment {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::String(text) => DateTime::parse_from_rfc3339(text)
+                .ok()
+                .map(|at| Self(at.with_timezone(&Utc))),
+            Value::Number(seconds) => Utc.timestamp_opt(seconds.as_i64()?, 0).single().map(Self),
+            _ => None,
+        }
+    }
+}
+
+/// A time that may be missing or, in a field that no fact needs, of no known form.
+pub(in super::super) fn lenient<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Moment>, D::Error> {
+    Ok(Moment::from_value(&Value::deserialize(deserializer)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn offsets_and_fractions_do_not_change_the_text() {
+        for written in [
+            json!("2021-11-22T12:44:07Z"),
+            json!("2021-11-22T13:44:07.000+01:00"),
+            json!("2021-11-22T12:44:07.999Z"),
+            json!(1_637_585_047),
+        ] {
+            let moment = Moment::from_value(&written).expect("a time");
+            assert_eq!(moment.to_string(), "2021-11-22T12:44:07Z", "{written}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_none() {
+        for written in [
+            json!("yesterday"),
+            json!(null),
+            json!({}),
+            json!(1e300),
+            json!(i64::MAX),
+        ] {
+            assert_eq!(Moment::from_value(&written), None, "{written}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The list of providers: one line each.
+//!
+//! [`ConnectorSettings`] is read first, with every other setting, because the rate gate
+//! needs the limits before any connector can be built; [`Registry::new`] then builds the
+//! connectors that are configured. A provider that is not is listed all the same.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::github::{GitHub, GitHubSettings};
+use super::{Connector, ProviderDescriptor, RateLimits};
+use crate::clock::SharedClock;
+use crate::config::Reader;
+use crate::http::{HttpError, RateGate};
+
+/// What every connector is given.
+#[derive(Clone)]
+pub struct ConnectorDeps {
+    /// What time it is.
+    pub clock: SharedClock,
+    /// What every outbound call passes.
+    pub gate: Arc<dyn RateGate>,
+}
+
+/// The settings of every provider, and with them the providers that exist.
+#[derive(Debug)]
+pub struct ConnectorSettings {
+    github: GitHubSettings,
+}
+
+impl ConnectorSettings {
+    /// Reads the settings of every provider; what is wrong is noted in the reader.
+    pub fn from_reader(reader: &mut Reader<'_>) -> Self {
+        Self {
+            github: GitHubSettings::from_reader(reader),
+        }
+    }
+
+    /// The limits of every provider, by slug: what the rate gate is built with.
+    pub fn limits(&self) -> HashMap<&'static str, RateLimits> {
+        [self.github.descriptor()]
+            .iter()
+            .map(|known| (known.slug, known.limits))
+            .collect()
+    }
+}
+
+/// A provider that exists, configured or not.
+struct Entry {
+    descriptor: ProviderDescriptor,
+    connector: Option<Arc<dyn Connector>>,
+}
+
+/// Every provider, by slug.
+pub struct Registry(Vec<Entry>);
+
+impl Registry {
+    /// Builds every connector that is configured.
+    pub fn new(settings: ConnectorSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
+        let ConnectorSettings { github } = settings;
+        Ok(Self(vec![entry(github.descriptor(), github.app, |app| {
+            GitHub::new(app, deps)
+        })?]))
+    }
+
+    /// The connector of a provider.
+    pub fn get(&self, slug: &str) -> Result<Arc<dyn Connector>, RegistryError> {
+        let entry = self
+            .0
+            .iter()
+            .find(|entry| entry.descriptor.slug == slug)
+            .ok_or_else(|| RegistryError::Unknown(slug.to_owned()))?;
+        entry
+            .connector
+            .clone()
+            .ok_or(RegistryError::NotConfigured(entry.descriptor.slug))
+    }
+
+    /// Every provider, and whether it is configured.
+    pub fn iter(&self) -> impl Iterator<Item = (&ProviderDescriptor, bool)> {
+        self.0
+            .iter()
+            .map(|entry| (&entry.descriptor, entry.connector.is_some()))
+    }
+}
+
+/// Why there is no connector.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// No provider has this slug.
+    #[error("there is no provider {0:?}")]
+    Unknown(String),
+    /// The provider exists, but the operator has not set it up.
+    #[error("the provider {0} is not configured")]
+    NotConfigured(&'static str),
+}
+
+/// One provider's entry, from its settings if it has any.
+fn entry<S, C: Connector + 'static>(
+    descriptor: ProviderDescriptor,
+    settings: Option<S>,
+    build: impl FnOnce(S) -> Result<C, HttpError>,
+) -> Result<Entry, HttpError> {
+    let connector = settings.map(build).transpose()?;
+    Ok(Entry {
+        descriptor,
+        connector: connector.map(|built| Arc::new(built) as Arc<dyn Connector>),
+    })
+}
