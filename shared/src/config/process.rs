@@ -10,7 +10,7 @@ use super::Reader;
 
 /// The fewest characters of an operator's token.
 const OPERATOR_TOKEN_LENGTH: usize = 32;
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Settings of the api-server.
 #[derive(Debug, Clone)]
@@ -211,7 +211,7 @@ mod tests {
     fn the_worker_has_defaults_and_bounds() {
         let config = worker(&[]).expect("valid");
         assert_eq!(config.concurrency, 16);
-        assert_eq!(config.poll_interval, Duration::from_secs(300));
+        assert_eq!(config.poll_interval, Duration::from_mins(5));
         assert_eq!(config.backfill, DAY * 90);
         assert_eq!(config.delivery_retention, DAY * 30);
         assert_eq!(config.job_retention, DAY * 14);

@@ -312,8 +312,8 @@ mod tests {
             let ring = keyring(1, &[2]);
             let place = context(tenant, connection, &field);
             let sealed = ring.seal(&place, &secret(&text));
-            let opened = ring.open(&place, &sealed);
-            prop_assert_eq!(opened.expect("opens").expose_secret(), text.as_str());
+            let opened = ring.open(&place, &sealed).expect("opens");
+            prop_assert_eq!(opened.expose_secret(), text.as_str());
         }
 
         #[test]

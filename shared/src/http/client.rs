@@ -5,6 +5,9 @@
 //! its answer one in size; each hop passes the gate first. Errors, spans and metrics never
 //! carry a query, a header or a body. What an answer means is left to the connector.
 
+mod builder;
+mod error;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,114 +15,19 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use http::header::{AUTHORIZATION, COOKIE, LOCATION, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Method, StatusCode};
-use reqwest::{Client, Request, RequestBuilder, Response, redirect};
+use reqwest::{Client, Request, RequestBuilder, Response};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, Span, field};
 use url::{Origin, Url};
 
-use super::{LimitObservation, RateGate, Refused};
+use super::{LimitObservation, RateGate};
 use crate::clock::SharedClock;
-use crate::connectors::{ConnectorError, Source};
 use crate::telemetry::names;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-const MAX_BODY: usize = 32 * 1024 * 1024;
+pub use builder::OutboundBuilder;
+pub use error::HttpError;
+
 const MAX_REDIRECTS: usize = 5;
-
-/// Why a call gave no answer. An answer with an error status is an answer.
-#[derive(Debug, thiserror::Error)]
-pub enum HttpError {
-    /// The rate gate let no call through.
-    #[error("the rate gate is shut")]
-    Refused(#[source] Refused),
-    /// The URL, or a redirect's target, is not at an allowed origin.
-    #[error("{url} is not at an origin that may be called")]
-    Egress {
-        /// The refused URL, without query, fragment and credentials.
-        url: String,
-    },
-    /// The call took too long.
-    #[error("the call took too long")]
-    Timeout(#[source] Source),
-    /// The connection could not be made, or was cut before the answer began.
-    #[error("the connection failed")]
-    Connect(#[source] Source),
-    /// The answer broke off.
-    #[error("the answer broke off")]
-    Body(#[source] Source),
-    /// The answer is larger than what is accepted.
-    #[error("the answer is too large")]
-    TooLarge,
-    /// The request itself, or a redirect's target, is malformed.
-    #[error("the request is malformed")]
-    Request(#[source] Source),
-}
-
-impl HttpError {
-    /// Whether the same call may succeed later.
-    pub const fn is_transient(&self) -> bool {
-        match self {
-            Self::Refused(_) | Self::Timeout(_) | Self::Connect(_) | Self::Body(_) => true,
-            Self::Egress { .. } | Self::TooLarge | Self::Request(_) => false,
-        }
-    }
-
-    /// A short word for metrics.
-    const fn code(&self) -> &'static str {
-        match self {
-            Self::Refused(_) => "refused",
-            Self::Egress { .. } => "egress",
-            Self::Timeout(_) => "timeout",
-            Self::Connect(_) => "connect",
-            Self::Body(_) => "body",
-            Self::TooLarge => "too_large",
-            Self::Request(_) => "request",
-        }
-    }
-
-    fn egress(url: &Url) -> Self {
-        Self::Egress {
-            url: without_secrets(url),
-        }
-    }
-
-    /// The failure of sending a request.
-    fn sending(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        if error.is_timeout() {
-            Self::Timeout(error.into())
-        } else if error.is_builder() {
-            Self::Request(error.into())
-        } else {
-            Self::Connect(error.into())
-        }
-    }
-
-    /// The failure of reading an answer.
-    fn reading(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        if error.is_timeout() {
-            Self::Timeout(error.into())
-        } else {
-            Self::Body(error.into())
-        }
-    }
-}
-
-impl From<HttpError> for ConnectorError {
-    fn from(error: HttpError) -> Self {
-        match error {
-            HttpError::Refused(refused) => Self::RateLimited {
-                retry_at: refused.retry_at,
-                scope: refused.scope,
-                source: refused.into(),
-            },
-            transient if transient.is_transient() => Self::Transient(transient.into()),
-            permanent => Self::Permanent(permanent.into()),
-        }
-    }
-}
 
 /// A provider's answer, whatever its status.
 #[derive(Debug, Clone)]
@@ -132,77 +40,6 @@ pub struct ProviderResponse {
     pub body: Bytes,
     /// Where the answer came from, after redirects.
     pub url: Url,
-}
-
-/// Puts an [`Outbound`] together.
-pub struct OutboundBuilder {
-    provider: &'static str,
-    gate: Arc<dyn RateGate>,
-    clock: SharedClock,
-    allowed: Vec<Origin>,
-    user_agent: String,
-    connect_timeout: Duration,
-    call_timeout: Duration,
-    max_body: usize,
-}
-
-impl OutboundBuilder {
-    /// Allows calls to this URL's origin: scheme, host and port.
-    #[must_use]
-    pub fn allow(mut self, url: &Url) -> Self {
-        let origin = url.origin();
-        if !self.allowed.contains(&origin) {
-            self.allowed.push(origin);
-        }
-        self
-    }
-
-    /// The `User-Agent` of every call.
-    #[must_use]
-    pub fn user_agent(mut self, text: impl Into<String>) -> Self {
-        self.user_agent = text.into();
-        self
-    }
-
-    /// How long connecting may take (5 s), and a whole call with its redirects and its
-    /// body (30 s). Time spent at the gate does not count.
-    #[must_use]
-    pub const fn timeouts(mut self, connect: Duration, call: Duration) -> Self {
-        self.connect_timeout = connect;
-        self.call_timeout = call;
-        self
-    }
-
-    /// The largest answer that is accepted, in bytes after decompression (32 MiB).
-    #[must_use]
-    pub const fn max_body(mut self, bytes: usize) -> Self {
-        self.max_body = bytes;
-        self
-    }
-
-    /// The client.
-    pub fn build(self) -> Result<Outbound, HttpError> {
-        let client = Client::builder()
-            .user_agent(self.user_agent)
-            .connect_timeout(self.connect_timeout)
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            // A proxy named by the environment would see what the egress guard protects.
-            .no_proxy()
-            .build()
-            .map_err(|error| HttpError::Request(error.without_url().into()))?;
-        Ok(Outbound {
-            client,
-            shared: Arc::new(Shared {
-                provider: self.provider,
-                gate: self.gate,
-                clock: self.clock,
-                allowed: self.allowed,
-                call_timeout: self.call_timeout,
-                max_body: self.max_body,
-            }),
-        })
-    }
 }
 
 /// One provider's client. Clones share connections and gate.
@@ -228,16 +65,7 @@ impl Outbound {
         gate: Arc<dyn RateGate>,
         clock: SharedClock,
     ) -> OutboundBuilder {
-        OutboundBuilder {
-            provider,
-            gate,
-            clock,
-            allowed: Vec::new(),
-            user_agent: concat!("poblysh-connectors/", env!("CARGO_PKG_VERSION")).to_owned(),
-            connect_timeout: CONNECT_TIMEOUT,
-            call_timeout: CALL_TIMEOUT,
-            max_body: MAX_BODY,
-        }
+        OutboundBuilder::new(provider, gate, clock)
     }
 
     /// The present moment, against which the headers of an answer are read.
@@ -434,11 +262,6 @@ fn redirected(
     }
     *request.url_mut() = target;
     Ok(Some(request))
-}
-
-/// Scheme, host, port and path: what of a URL may be logged.
-fn without_secrets(url: &Url) -> String {
-    format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
 #[cfg(test)]

@@ -184,7 +184,7 @@ mod tests {
         };
         assert_eq!(
             blocked.decision(),
-            Decision::Wait(Duration::from_secs(60), LimitScope::Account)
+            Decision::Wait(Duration::from_mins(1), LimitScope::Account)
         );
         let whole = Answer {
             provider_wait: Some(90.0),

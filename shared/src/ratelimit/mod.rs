@@ -42,6 +42,7 @@ pub struct Governor {
     budget: Budget,
     clock: SharedDebug,
     policies: HashMap<&'static str, Policy>,
+    patience: Duration,
 }
 
 /// A clock has nothing to show.
@@ -67,6 +68,7 @@ impl Governor {
                 .into_iter()
                 .map(|(slug, limits)| (slug, Policy::new(limits)))
                 .collect(),
+            patience: PATIENCE,
         }
     }
 
@@ -84,7 +86,7 @@ impl Governor {
             tracing::error!(provider, "a provider without limits may not be called");
             return Err(soon());
         };
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
 
         // The account first: who waits for a busy account must not hold a place of all.
         let of_account = timeout_at(until, policy.account_place(account)).await;

@@ -12,13 +12,23 @@ use tokio_util::task::TaskTracker;
 
 use super::Health;
 
-/// Between failing readiness and taking nothing more, so that whoever spreads the load
-/// notices before connections are refused.
-const NOTICE: Duration = Duration::from_millis(500);
-/// How long what is in flight may take to end by itself.
-const DRAIN: Duration = Duration::from_secs(30);
-/// How long what was told to stop may take to do so.
-const STOP: Duration = Duration::from_secs(5);
+/// How long each step of a shutdown may take.
+#[derive(Debug, Clone, Copy)]
+struct Steps {
+    /// Between failing readiness and taking nothing more, so that whoever spreads the load
+    /// notices before connections are refused.
+    notice: Duration,
+    /// How long what is in flight may take to end by itself.
+    drain: Duration,
+    /// How long what was told to stop may take to do so.
+    stop: Duration,
+}
+
+const STEPS: Steps = Steps {
+    notice: Duration::from_millis(500),
+    drain: Duration::from_secs(30),
+    stop: Duration::from_secs(5),
+};
 
 /// The life of a process. Clones speak of the same one.
 #[derive(Debug, Clone)]
@@ -27,6 +37,7 @@ pub struct Lifecycle {
     soft: CancellationToken,
     hard: CancellationToken,
     tasks: TaskTracker,
+    steps: Steps,
 }
 
 impl Lifecycle {
@@ -38,6 +49,7 @@ impl Lifecycle {
             // Cancelled on its own, after `soft`.
             hard: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            steps: STEPS,
         }
     }
 
@@ -93,19 +105,21 @@ impl Lifecycle {
     pub async fn shut_down(&self) -> bool {
         self.health.begin_drain();
         if !self.soft.is_cancelled() {
-            sleep(NOTICE).await;
+            sleep(self.steps.notice).await;
             self.soft.cancel();
         }
         self.tasks.close();
         let drained = tokio::select! {
-            ended = timeout(DRAIN, self.tasks.wait()) => ended.is_ok(),
+            // First, because what was told to stop has not ended by itself.
+            biased;
             () = self.hard.cancelled() => false,
+            ended = timeout(self.steps.drain, self.tasks.wait()) => ended.is_ok(),
         };
         if !drained {
             tracing::warn!(tasks = self.tasks.len(), "work in flight is stopped");
         }
         self.hard.cancel();
-        if timeout(STOP, self.tasks.wait()).await.is_err() {
+        if timeout(self.steps.stop, self.tasks.wait()).await.is_err() {
             tracing::error!(
                 tasks = self.tasks.len(),
                 "some tasks do not stop and are left"
@@ -139,35 +153,49 @@ mod tests {
     use super::*;
     use crate::telemetry::MetricsHandle;
 
-    fn lifecycle() -> Lifecycle {
+    fn lifecycle(drain: Duration) -> Lifecycle {
         let metrics = MetricsHandle::global().expect("a recorder");
-        Lifecycle::new(Health::new(metrics, || async {
-            Ok::<_, std::io::Error>(())
-        }))
+        let health = Health::new(metrics, || async { Ok::<_, std::io::Error>(()) });
+        let (notice, stop) = (Duration::from_millis(50), Duration::from_millis(100));
+        Lifecycle {
+            steps: Steps {
+                notice,
+                drain,
+                stop,
+            },
+            ..Lifecycle::new(health)
+        }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn readiness_fails_before_anything_else_happens() {
-        let life = lifecycle();
-        let ending = {
+    const LONG: Duration = Duration::from_mins(10);
+    const SHORT: Duration = Duration::from_millis(50);
+
+    #[tokio::test]
+    async fn readiness_fails_before_nothing_new_is_taken() {
+        let life = lifecycle(LONG);
+        assert!(life.health().is_ready().await);
+        let watch = tokio::spawn({
             let life = life.clone();
-            tokio::spawn(async move { life.shut_down().await })
-        };
-        tokio::task::yield_now().await;
+            async move {
+                life.soft().cancelled().await;
+                life.health().is_draining()
+            }
+        });
+        let started = Instant::now();
+        assert!(life.shut_down().await, "nothing was in flight");
+        assert!(started.elapsed() >= life.steps.notice);
+        assert!(watch.await.expect("no panic"));
         assert!(!life.health().is_ready().await);
-        assert!(!life.soft().is_cancelled());
-        assert!(ending.await.expect("no panic"), "nothing was in flight");
-        assert!(life.soft().is_cancelled());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn work_in_flight_drains() {
-        let life = lifecycle();
+        let life = lifecycle(LONG);
         let work = life.spawn({
             let life = life.clone();
             async move {
                 life.soft().cancelled().await;
-                sleep(Duration::from_secs(29)).await;
+                sleep(SHORT).await;
                 life.hard().is_cancelled()
             }
         });
@@ -178,24 +206,38 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn work_that_does_not_end_is_stopped_after_30_seconds() {
-        let life = lifecycle();
+    #[tokio::test]
+    async fn work_that_does_not_end_by_itself_is_stopped() {
+        let life = lifecycle(SHORT);
+        let work = life.spawn({
+            let life = life.clone();
+            async move { life.hard().cancelled().await }
+        });
+        assert!(!life.shut_down().await);
+        assert!(work.is_finished());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ignores_everything_does_not_hold_the_process() {
+        let life = lifecycle(SHORT);
+        let work = life.spawn(pending::<()>());
+        assert!(!life.shut_down().await);
+        assert!(!work.is_finished());
+    }
+
+    #[tokio::test]
+    async fn a_hard_stop_ends_the_drain() {
+        let life = lifecycle(LONG);
         life.spawn({
             let life = life.clone();
             async move { life.hard().cancelled().await }
         });
-        let started = Instant::now();
+        life.hard().cancel();
         assert!(!life.shut_down().await);
-        assert_eq!(started.elapsed(), NOTICE + DRAIN);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_task_that_ignores_everything_does_not_hold_the_process() {
-        let life = lifecycle();
-        life.spawn(pending::<()>());
-        let started = Instant::now();
-        assert!(!life.shut_down().await);
-        assert_eq!(started.elapsed(), NOTICE + DRAIN + STOP);
+    #[test]
+    fn work_has_thirty_seconds_to_drain() {
+        assert_eq!(STEPS.drain, Duration::from_secs(30));
     }
 }

@@ -10,7 +10,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields, MakeWriter};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope};
 
 /// The log of a service, written to `writer`.
 pub(super) fn layer<S, W>(service: &'static str, writer: W) -> impl Layer<S>
@@ -54,11 +54,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut fields = Fields(Map::new());
-        for span in context
-            .event_scope()
-            .into_iter()
-            .flat_map(|scope| scope.from_root())
-        {
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             if let Some(formatted) = span.extensions().get::<FormattedFields<N>>()
                 && let Ok(Value::Object(of_span)) = serde_json::from_str(&formatted.fields)
             {
@@ -174,6 +170,7 @@ mod tests {
     }
 
     fn logged(body: impl FnOnce()) -> Vec<Value> {
+        let _second = crate::telemetry::second_subscriber();
         let lines = Lines::default();
         let copy = lines.clone();
         let subscriber =

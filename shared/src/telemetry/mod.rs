@@ -114,3 +114,11 @@ pub fn init(service: &'static str, env: &Env) -> Result<Telemetry, TelemetryErro
     logs::log_panics();
     Ok(Telemetry { metrics, traces })
 }
+
+/// A subscriber to hold beside the one under test. While there is only one, `tracing` asks
+/// the current thread's about each new callsite, so that a test on another thread, which
+/// has none, would switch the callsite off for all.
+#[cfg(test)]
+pub(crate) fn second_subscriber() -> tracing::Dispatch {
+    tracing::Dispatch::new(tracing_subscriber::registry())
+}

@@ -1,0 +1,99 @@
+//! How a client is put together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, redirect};
+use url::{Origin, Url};
+
+use super::{HttpError, Outbound, Shared};
+use crate::clock::SharedClock;
+use crate::http::RateGate;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_BODY: usize = 32 * 1024 * 1024;
+
+/// Puts an [`Outbound`] together.
+pub struct OutboundBuilder {
+    provider: &'static str,
+    gate: Arc<dyn RateGate>,
+    clock: SharedClock,
+    allowed: Vec<Origin>,
+    user_agent: String,
+    connect_timeout: Duration,
+    call_timeout: Duration,
+    max_body: usize,
+}
+
+impl OutboundBuilder {
+    pub(super) fn new(provider: &'static str, gate: Arc<dyn RateGate>, clock: SharedClock) -> Self {
+        Self {
+            provider,
+            gate,
+            clock,
+            allowed: Vec::new(),
+            user_agent: concat!("poblysh-connectors/", env!("CARGO_PKG_VERSION")).to_owned(),
+            connect_timeout: CONNECT_TIMEOUT,
+            call_timeout: CALL_TIMEOUT,
+            max_body: MAX_BODY,
+        }
+    }
+
+    /// Allows calls to this URL's origin: scheme, host and port.
+    #[must_use]
+    pub fn allow(mut self, url: &Url) -> Self {
+        let origin = url.origin();
+        if !self.allowed.contains(&origin) {
+            self.allowed.push(origin);
+        }
+        self
+    }
+
+    /// The `User-Agent` of every call.
+    #[must_use]
+    pub fn user_agent(mut self, text: impl Into<String>) -> Self {
+        self.user_agent = text.into();
+        self
+    }
+
+    /// How long connecting may take (5 s), and a whole call with its redirects and its
+    /// body (30 s). Time spent at the gate does not count.
+    #[must_use]
+    pub const fn timeouts(mut self, connect: Duration, call: Duration) -> Self {
+        self.connect_timeout = connect;
+        self.call_timeout = call;
+        self
+    }
+
+    /// The largest answer that is accepted, in bytes after decompression (32 MiB).
+    #[must_use]
+    pub const fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// The client.
+    pub fn build(self) -> Result<Outbound, HttpError> {
+        let client = Client::builder()
+            .user_agent(self.user_agent)
+            .connect_timeout(self.connect_timeout)
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            // A proxy named by the environment would see what the egress guard protects.
+            .no_proxy()
+            .build()
+            .map_err(|error| HttpError::Request(error.without_url().into()))?;
+        Ok(Outbound {
+            client,
+            shared: Arc::new(Shared {
+                provider: self.provider,
+                gate: self.gate,
+                clock: self.clock,
+                allowed: self.allowed,
+                call_timeout: self.call_timeout,
+                max_body: self.max_body,
+            }),
+        })
+    }
+}
