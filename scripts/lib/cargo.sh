@@ -1,0 +1,11 @@
+# shellcheck shell=bash
+# The Rust toolchain. Needs say.sh. Source this file.
+
+# Puts cargo on PATH where rustup put it but the shell does not know, or ends with what to do.
+require_cargo() {
+    if ! command -v cargo >/dev/null 2>&1 && [ -x "$HOME/.cargo/bin/cargo" ]; then
+        PATH=$HOME/.cargo/bin:$PATH
+        export PATH
+    fi
+    command -v cargo >/dev/null 2>&1 || die "cargo is missing; install Rust from https://rustup.rs"
+}

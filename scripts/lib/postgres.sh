@@ -1,0 +1,243 @@
+# shellcheck shell=bash
+# A private PostgreSQL cluster: made, started and stopped by us, never the system's own. It
+# listens on loopback only, asks for a generated password, and runs as an unprivileged user
+# when we are root, because PostgreSQL refuses root.
+#
+# Needs say.sh, ports.sh, secrets.sh and postgres-install.sh. Source this file, then:
+#   pg_open FOLDER durable|throwaway   the cluster in FOLDER, created when absent, running
+#   pg_sql DATABASE                    runs SQL from stdin as the superuser
+#   pg_url DATABASE [USER PASSWORD]    its URL, the superuser's by default
+#   pg_close                           stops it; does nothing when it is stopped
+# and after pg_open PG_HOME is the folder really used, PG_PORT the port.
+
+# Settings for somebody else's server must not steer programs that talk to ours.
+unset PGHOST PGHOSTADDR PGPORT PGUSER PGPASSWORD PGPASSFILE PGDATABASE PGOPTIONS PGSERVICE \
+    PGSSLMODE PGDATA PGAPPNAME PGCLIENTENCODING PGTZ
+
+PG_SUPERUSER=postgres
+PG_HOME=""
+PG_PORT=""
+
+# Whom the server runs as: ourselves, unless we are root.
+pg_owner() {
+    if [ "$(id -u)" -ne 0 ]; then
+        id -un
+    elif id postgres >/dev/null 2>&1; then
+        echo postgres
+    else
+        echo nobody
+    fi
+}
+
+# Runs a command as the server's user, from a folder that this user can read.
+pg_as_owner() {
+    local owner
+    owner=$(pg_owner)
+    if [ "$(id -u)" -ne 0 ]; then
+        (cd / && exec "$@")
+    elif command -v setpriv >/dev/null 2>&1; then
+        (cd / && exec setpriv --reuid="$owner" --regid="$(id -g "$owner")" --clear-groups "$@")
+    elif command -v runuser >/dev/null 2>&1; then
+        (cd / && exec runuser -u "$owner" -- "$@")
+    elif command -v sudo >/dev/null 2>&1; then
+        (cd / && exec sudo -n -u "$owner" "$@")
+    else
+        die "PostgreSQL does not run as root, and neither setpriv, runuser nor sudo is here to become $owner"
+    fi
+}
+
+# Makes folder $1 the cluster's home, or says no when the server's user cannot get there (a
+# checkout inside somebody's closed home directory).
+pg_claim_home() {
+    local folder=$1
+    mkdir -p "$folder" || return 1
+    if [ "$(id -u)" -eq 0 ]; then chown "$(pg_owner)" "$folder" || return 1; fi
+    if ! chmod 700 "$folder" 2>/dev/null; then
+        die "$folder belongs to somebody else; it was made by another user of this computer. Remove it, or work as that user."
+    fi
+    pg_as_owner test -w "$folder"
+}
+
+# Sets PG_HOME: the folder asked for, or one outside the checkout that is noted beside it.
+pg_choose_home() {
+    local folder=$1 note=$1.elsewhere parent
+    if [ -f "$note" ]; then
+        PG_HOME=$(cat "$note")
+        if [ -d "$PG_HOME" ] && pg_claim_home "$PG_HOME"; then return 0; fi
+        rm -f "$note"
+    fi
+    if pg_claim_home "$folder"; then
+        PG_HOME=$folder
+        return 0
+    fi
+    if [ -d "$folder" ]; then rmdir "$folder"; fi
+    for parent in "${TMPDIR:-/var/tmp}" /var/tmp /tmp; do
+        PG_HOME=$(mktemp -d "$parent/poblysh-postgres.XXXXXX") || continue
+        if pg_claim_home "$PG_HOME"; then
+            echo "$PG_HOME" >"$note"
+            warn "user $(pg_owner) cannot reach $folder; the PostgreSQL cluster is in $PG_HOME"
+            return 0
+        fi
+        rmdir "$PG_HOME"
+    done
+    die "found no folder for a PostgreSQL cluster that user $(pg_owner) can write to"
+}
+
+# initdb. The password reaches it through a file that only the server's user can read.
+pg_create() {
+    local mode=$1 initdb_log
+    say "Creating a PostgreSQL cluster in $PG_HOME"
+    rm -rf "$PG_HOME/data" "$PG_HOME/password"
+    (umask 077 && random_hex 24 >"$PG_HOME/password")
+    if [ "$(id -u)" -eq 0 ]; then chown "$(pg_owner)" "$PG_HOME/password"; fi
+    set -- --pgdata="$PG_HOME/data" --username="$PG_SUPERUSER" --pwfile="$PG_HOME/password" \
+        --auth=scram-sha-256 --encoding=UTF8 --locale=C
+    if [ "$mode" = throwaway ]; then set -- "$@" --no-sync; else set -- "$@" --data-checksums; fi
+    if ! initdb_log=$(pg_as_owner "$PG_BIN/initdb" "$@" 2>&1); then
+        printf '%s\n' "$initdb_log" >&2
+        rm -rf "$PG_HOME/data"
+        die "initdb failed; see its messages above"
+    fi
+    echo "include_if_exists = 'poblysh.conf'" >>"$PG_HOME/data/postgresql.conf"
+}
+
+# Whether the server accepts setting $1=$2: lz4 is an option of its build.
+pg_accepts() {
+    pg_as_owner "$PG_BIN/postgres" -D "$PG_HOME/data" -C "$1" -c "$1=$2" >/dev/null 2>&1
+}
+
+# Our settings; written at every start, so that a new release's settings reach old clusters.
+pg_configure() {
+    local mode=$1 settings=$PG_HOME/data/poblysh.conf
+    {
+        echo "listen_addresses = '127.0.0.1'"
+        # Beyond about 100 characters the system refuses a socket's path.
+        if [ "${#PG_HOME}" -le 80 ]; then
+            echo "unix_socket_directories = '$PG_HOME'"
+        else
+            echo "unix_socket_directories = ''"
+        fi
+        echo "max_connections = 200"
+        echo "shared_buffers = 256MB"
+        echo "max_wal_size = 2GB"
+        echo "password_encryption = scram-sha-256"
+        echo "timezone = 'UTC'"
+        echo "log_timezone = 'UTC'"
+        if pg_accepts default_toast_compression lz4; then echo "default_toast_compression = lz4"; fi
+        if pg_accepts wal_compression lz4; then echo "wal_compression = lz4"; fi
+        echo "synchronous_commit = on"
+        if [ "$mode" = throwaway ]; then
+            # The server's death loses nothing this way, only the computer's would.
+            echo "fsync = off"
+            echo "full_page_writes = off"
+        else
+            echo "fsync = on"
+            echo "full_page_writes = on"
+        fi
+    } >"$settings"
+    if [ "$(id -u)" -eq 0 ]; then chown "$(pg_owner)" "$settings"; fi
+}
+
+# The process id in postmaster.pid when that process really is a server; else nothing. After a
+# crash the number may belong to anybody.
+pg_running_pid() {
+    local file=$PG_HOME/data/postmaster.pid pid name
+    [ -f "$file" ] || return 0
+    pid=$(head -n 1 "$file" 2>/dev/null)
+    case "$pid" in '' | *[!0-9]*) return 0 ;; esac
+    if [ -r "/proc/$pid/comm" ]; then
+        name=$(cat "/proc/$pid/comm")
+    else
+        name=$(ps -o comm= -p "$pid" 2>/dev/null) || return 0
+    fi
+    case "${name##*/}" in postgres* | postmaster*) ;; *) return 0 ;; esac
+    # A server's working directory is its data directory; where that can be told, it must be.
+    # A dead process that nobody has collected yet has none.
+    if [ -d "/proc/$pid" ] &&
+        [ "$(readlink "/proc/$pid/cwd")" != "$(cd "$PG_HOME/data" && pwd -P)" ]; then
+        return 0
+    fi
+    echo "$pid"
+}
+
+pg_answers() {
+    printf 'SELECT 1;\n' | pg_sql postgres >/dev/null 2>&1
+}
+
+pg_start() {
+    local log=$1 attempt mark why="" port=${POBLYSH_POSTGRES_PORT:-54320}
+    if [ -n "$(pg_running_pid)" ]; then
+        PG_PORT=$(sed -n 4p "$PG_HOME/data/postmaster.pid")
+        if pg_answers; then return 0; fi
+        warn "a PostgreSQL server of ours runs but does not answer; restarting it"
+        pg_close
+    fi
+    # No server of ours runs: what a killed one left behind would only stand in the way.
+    rm -f "$PG_HOME/data/postmaster.pid" "$PG_HOME"/.s.PGSQL.*
+    : >>"$log"
+    if [ "$(id -u)" -eq 0 ]; then chown "$(pg_owner)" "$log"; fi
+    # Two things pass: somebody takes the port between our look and the server's bind, and
+    # children of a killed server hold its memory for a moment.
+    for attempt in 1 2 3 4 5 6 7 8 9 10; do
+        PG_PORT=$(free_port "$port") || return 1
+        mark=$(wc -c <"$log")
+        if pg_as_owner "$PG_BIN/pg_ctl" start --silent --wait --timeout=60 \
+            --pgdata="$PG_HOME/data" --log="$log" -o "-p $PG_PORT" >/dev/null 2>&1 </dev/null; then
+            return 0
+        fi
+        why=$(tail -c +$((mark + 1)) "$log")
+        case $why in
+            *'Address already in use'*) port=$((PG_PORT + 1)) ;;
+            *'pre-existing shared memory block'*) sleep 1 ;;
+            *) break ;;
+        esac
+    done
+    printf '%s\n' "$why" >&2
+    die "PostgreSQL did not start (attempt $attempt); its log is $log"
+}
+
+pg_open() {
+    local folder=$1 mode=$2 log
+    pg_choose_home "$folder"
+    if [ ! -s "$PG_HOME/data/PG_VERSION" ] || [ ! -s "$PG_HOME/password" ]; then
+        pg_create "$mode"
+    elif [ "$(cat "$PG_HOME/data/PG_VERSION")" != "$(pg_version_in "$PG_BIN")" ]; then
+        pg_use_version "$(cat "$PG_HOME/data/PG_VERSION")"
+    fi
+    log=${PG_LOG:-$PG_HOME/postgres.log}
+    # The log stays with the cluster when the server's user cannot reach the place asked for.
+    if ! pg_as_owner test -x "$(dirname "$log")"; then log=$PG_HOME/postgres.log; fi
+    if [ -z "$(pg_running_pid)" ]; then pg_configure "$mode"; fi
+    pg_start "$log"
+}
+
+# A cluster stays with the major version that made it.
+pg_use_version() {
+    local folder
+    while IFS= read -r folder; do
+        if [ "$(pg_version_in "$folder")" = "$1" ]; then
+            PG_BIN=$folder
+            return 0
+        fi
+    done < <(pg_candidate_folders)
+    die "the cluster in $PG_HOME was made by PostgreSQL $1, which is not installed any more. Remove that folder to begin anew."
+}
+
+pg_sql() {
+    PGPASSWORD=$(cat "$PG_HOME/password") PGCONNECT_TIMEOUT=5 \
+        "$PG_BIN/psql" --no-psqlrc --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1 \
+        --host=127.0.0.1 --port="$PG_PORT" --username="$PG_SUPERUSER" --dbname="$1"
+}
+
+pg_url() {
+    echo "postgres://${2:-$PG_SUPERUSER}:${3:-$(cat "$PG_HOME/password")}@127.0.0.1:$PG_PORT/$1"
+}
+
+pg_close() {
+    if [ -z "$PG_HOME" ] || [ -z "$(pg_running_pid)" ]; then return 0; fi
+    if pg_as_owner "$PG_BIN/pg_ctl" stop --silent --mode=fast --wait --timeout=60 \
+        --pgdata="$PG_HOME/data" >&2; then
+        return 0
+    fi
+    pg_as_owner "$PG_BIN/pg_ctl" stop --silent --mode=immediate --pgdata="$PG_HOME/data" >&2
+}
