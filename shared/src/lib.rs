@@ -18,5 +18,6 @@ pub mod inbox;
 pub mod problem;
 pub mod queue;
 pub mod ratelimit;
+pub mod server;
 pub mod signals;
 pub mod telemetry;

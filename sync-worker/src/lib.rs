@@ -1,1 +1,124 @@
-//! Placeholder.
+//! `sync-worker`: turns deliveries and pages into Signals.
+//!
+//! Any number of workers run side by side; none is elected. Each claims jobs under a lease,
+//! runs the scheduler's steps (which hand each due thing to one worker), and puts back what
+//! dead workers held.
+
+mod changes;
+mod context;
+mod jobs;
+mod lanes;
+mod scheduler;
+
+use std::sync::Arc;
+
+use shared::clock::SystemClock;
+use shared::config::{
+    ConfigError, CryptoConfig, DatabaseConfig, Env, Process, Reader, WorkerConfig,
+};
+use shared::connectors::{ConnectorDeps, ConnectorSettings, Registry};
+use shared::credentials::Credentials;
+use shared::crypto::Keyring;
+use shared::db::{Db, DbError, Role};
+use shared::http::HttpError;
+use shared::ids::WorkerId;
+use shared::queue::{JobQueue, PgJobQueue, listen};
+use shared::ratelimit::Governor;
+use shared::server::serve;
+use shared::telemetry::{
+    Health, HttpTracking, Lifecycle, MetricsHandle, operational_routes, track_http,
+};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::context::Context;
+
+/// Everything the process is told.
+#[derive(Debug)]
+pub struct Config {
+    /// Concurrency, intervals, retention.
+    pub worker: WorkerConfig,
+    /// Postgres.
+    pub database: DatabaseConfig,
+    /// Keys that open tokens.
+    pub crypto: CryptoConfig,
+    /// Providers.
+    pub connectors: ConnectorSettings,
+}
+
+impl Config {
+    /// Reads the environment; every problem is named at once.
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(env);
+        let config = Self {
+            worker: WorkerConfig::from_reader(&mut reader),
+            database: DatabaseConfig::for_process(&mut reader, Process::Worker),
+            crypto: CryptoConfig::from_reader(&mut reader),
+            connectors: ConnectorSettings::from_reader(&mut reader),
+        };
+        reader.finish()?;
+        Ok(config)
+    }
+}
+
+/// Why the process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database URL cannot be used.
+    #[error("the database cannot be used")]
+    Database(#[from] DbError),
+    /// A connector cannot be built.
+    #[error("a connector cannot be built")]
+    Connector(#[from] HttpError),
+}
+
+/// Starts the worker; health and metrics are served on `listener`. The returned life ends
+/// it: leases are given back when everything in flight has ended.
+pub fn start(
+    config: Config,
+    listener: TcpListener,
+    metrics: MetricsHandle,
+) -> Result<Lifecycle, StartError> {
+    let db = Db::open(&config.database, Role::Worker)?;
+    let health = {
+        let db = db.clone();
+        Health::new(metrics, move || {
+            let db = db.clone();
+            async move { db.check_role(Role::Worker).await }
+        })
+    };
+    let life = Lifecycle::new(health.clone());
+    let clock = Arc::new(SystemClock);
+    let gate = Arc::new(Governor::new(
+        db.pool().clone(),
+        clock.clone(),
+        config.connectors.limits(),
+    ));
+    let deps = ConnectorDeps {
+        clock: clock.clone(),
+        gate,
+    };
+    let registry = Registry::new(config.connectors, &deps)?;
+    let keyring = Arc::new(Keyring::new(&config.crypto));
+    let queue: Arc<dyn JobQueue> = Arc::new(PgJobQueue::new(db.clone()));
+    let context = Arc::new(Context {
+        worker: WorkerId::generate(),
+        credentials: Credentials::new(db.clone(), keyring, clock.clone()),
+        registry: Arc::new(registry),
+        queue,
+        clock,
+        config: config.worker,
+        db: db.clone(),
+    });
+    let router = operational_routes(health).layer(axum::middleware::from_fn_with_state(
+        HttpTracking::new("worker"),
+        track_http,
+    ));
+    life.spawn(serve(listener, router, life.clone()));
+
+    let (wake, woken) = watch::channel(());
+    tokio::spawn(listen(db, wake, life.hard().clone()));
+    life.spawn(lanes::run(Arc::clone(&context), woken, life.clone()));
+    life.spawn(scheduler::run(context, life.clone()));
+    Ok(life)
+}

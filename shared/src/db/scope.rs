@@ -14,6 +14,11 @@ impl TenantScope {
         Self { tenant }
     }
 
+    /// The rows that no tenant owns yet; for the worker, which hands them to one.
+    pub const fn unassigned() -> Self {
+        Self::new(TenantId::UNASSIGNED)
+    }
+
     /// The tenant.
     pub const fn tenant_id(&self) -> TenantId {
         self.tenant

@@ -56,7 +56,9 @@ pub async fn adopt(
     .bind(provider)
     .bind(connection)
     .bind(JobKind::ProcessDeliveries.priority())
-    .bind(Json(JobPayload::ProcessDeliveries { deliveries: adopted }))
+    .bind(Json(JobPayload::ProcessDeliveries {
+        deliveries: adopted,
+    }))
     .execute(&mut **tx)
     .await?;
     Ok(more)

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use metrics::{counter, histogram};
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Stored, VerifiedDelivery, store};
@@ -61,7 +60,10 @@ pub enum InboxError {
 /// An acknowledged delivery.
 pub type Accept = Stored;
 
-type Waiting = (VerifiedDelivery, oneshot::Sender<Result<Stored, InboxError>>);
+type Waiting = (
+    VerifiedDelivery,
+    oneshot::Sender<Result<Stored, InboxError>>,
+);
 
 /// Where verified deliveries are handed in.
 #[derive(Debug, Clone)]
@@ -76,18 +78,28 @@ impl Inbox {
         let (line, waiting) = mpsc::channel(config.backlog);
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..config.writers {
-            tasks.spawn(write(db.clone(), waker.clone(), config, Arc::clone(&waiting)));
+            tasks.spawn(write(
+                db.clone(),
+                waker.clone(),
+                config,
+                Arc::clone(&waiting),
+            ));
         }
-        Self { line, patience: config.patience }
+        Self {
+            line,
+            patience: config.patience,
+        }
     }
 
     /// Hands a delivery in and waits until it is durable.
     pub async fn accept(&self, delivery: VerifiedDelivery) -> Result<Accept, InboxError> {
         let (answer, answered) = oneshot::channel();
-        self.line.try_send((delivery, answer)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => InboxError::Full,
-            mpsc::error::TrySendError::Closed(_) => InboxError::Closed,
-        })?;
+        self.line
+            .try_send((delivery, answer))
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => InboxError::Full,
+                mpsc::error::TrySendError::Closed(_) => InboxError::Closed,
+            })?;
         match tokio::time::timeout(self.patience, answered).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(InboxError::Closed),
@@ -104,8 +116,11 @@ async fn write(
 ) {
     let mut carried = None;
     loop {
-        let Some((batch, answers)) = gather(&line, &config, &mut carried).await else { return };
-        histogram!(names::INGRESS_BATCH_SIZE).record(f64::from(u32::try_from(batch.len()).unwrap_or(0)));
+        let Some((batch, answers)) = gather(&line, &config, &mut carried).await else {
+            return;
+        };
+        histogram!(names::INGRESS_BATCH_SIZE)
+            .record(f64::from(u32::try_from(batch.len()).unwrap_or(0)));
         match commit(&db, &batch).await {
             Ok(stored) => {
                 waker.wake();
@@ -128,7 +143,10 @@ async fn write(
     }
 }
 
-type Batch = (Vec<VerifiedDelivery>, Vec<oneshot::Sender<Result<Stored, InboxError>>>);
+type Batch = (
+    Vec<VerifiedDelivery>,
+    Vec<oneshot::Sender<Result<Stored, InboxError>>>,
+);
 
 /// Waits for one delivery and takes whatever else is there, up to the batch's bounds.
 async fn gather(
@@ -179,6 +197,10 @@ mod tests {
         let (sender, receiver) = mpsc::channel::<Waiting>(1);
         drop(sender);
         let line = Mutex::new(receiver);
-        assert!(gather(&line, &InboxConfig::default(), &mut None).await.is_none());
+        assert!(
+            gather(&line, &InboxConfig::default(), &mut None)
+                .await
+                .is_none()
+        );
     }
 }

@@ -45,7 +45,10 @@ pub struct Outcome {
 
 /// Loads deliveries that are still pending. Served by the primary key: an id carries its
 /// partition.
-pub async fn load(tx: &mut Tx, keys: &[(TenantId, DeliveryId)]) -> Result<Vec<StoredDelivery>, DbError> {
+pub async fn load(
+    tx: &mut Tx,
+    keys: &[(TenantId, DeliveryId)],
+) -> Result<Vec<StoredDelivery>, DbError> {
     let keys: Vec<_> = keys.iter().filter(|(_, id)| carries_time(id.0)).collect();
     let rows = sqlx::query(
         "SELECT d.tenant_id, d.id, d.connection_id, d.provider, d.account_id, d.traceparent, \
@@ -56,13 +59,18 @@ pub async fn load(tx: &mut Tx, keys: &[(TenantId, DeliveryId)]) -> Result<Vec<St
          WHERE d.outcome = 'pending'",
     )
     .bind(keys.iter().map(|(tenant, _)| *tenant).collect::<Vec<_>>())
-    .bind(keys.iter().map(|(_, id)| received_at(*id)).collect::<Vec<_>>())
+    .bind(
+        keys.iter()
+            .map(|(_, id)| received_at(*id))
+            .collect::<Vec<_>>(),
+    )
     .bind(keys.iter().map(|(_, id)| *id).collect::<Vec<_>>())
     .fetch_all(&mut **tx)
     .await?;
     rows.iter()
         .map(|row| {
-            let headers: Json<serde_json::Map<String, serde_json::Value>> = row.try_get("headers")?;
+            let headers: Json<serde_json::Map<String, serde_json::Value>> =
+                row.try_get("headers")?;
             let headers = headers
                 .0
                 .into_iter()
@@ -95,10 +103,20 @@ pub async fn record(tx: &mut Tx, outcomes: &[Outcome]) -> Result<(), DbError> {
          WHERE d.tenant_id = o.tenant_id AND d.received_at = o.received_at AND d.id = o.id",
     )
     .bind(outcomes.iter().map(|o| o.tenant_id).collect::<Vec<_>>())
-    .bind(outcomes.iter().map(|o| received_at(o.id)).collect::<Vec<_>>())
+    .bind(
+        outcomes
+            .iter()
+            .map(|o| received_at(o.id))
+            .collect::<Vec<_>>(),
+    )
     .bind(outcomes.iter().map(|o| o.id).collect::<Vec<_>>())
     .bind(outcomes.iter().map(|o| o.outcome).collect::<Vec<_>>())
-    .bind(outcomes.iter().map(|o| o.detail.clone()).collect::<Vec<_>>())
+    .bind(
+        outcomes
+            .iter()
+            .map(|o| o.detail.clone())
+            .collect::<Vec<_>>(),
+    )
     .bind(outcomes.iter().map(|o| o.signals).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;

@@ -26,12 +26,27 @@ pub async fn store(db: &Db, batch: &[VerifiedDelivery]) -> Result<Vec<Stored>, D
         .bind(batch.iter().map(|d| d.id).collect::<Vec<_>>())
         .bind(batch.iter().map(|d| d.received_at).collect::<Vec<_>>())
         .bind(column(|d| d.provider.to_owned()))
-        .bind(batch.iter().map(|d| d.receipt.account_id.clone()).collect::<Vec<_>>())
+        .bind(
+            batch
+                .iter()
+                .map(|d| d.receipt.account_id.clone())
+                .collect::<Vec<_>>(),
+        )
         .bind(column(|d| d.receipt.dedupe_id.clone()))
         .bind(column(|d| d.receipt.event.clone()))
         .bind(column(|d| d.headers.clone()))
-        .bind(batch.iter().map(|d| d.body.as_ref()).collect::<Vec<&[u8]>>())
-        .bind(batch.iter().map(|d| d.traceparent.clone()).collect::<Vec<_>>())
+        .bind(
+            batch
+                .iter()
+                .map(|d| d.body.as_ref())
+                .collect::<Vec<&[u8]>>(),
+        )
+        .bind(
+            batch
+                .iter()
+                .map(|d| d.traceparent.clone())
+                .collect::<Vec<_>>(),
+        )
         .bind(batch.iter().map(|_| JobId::generate()).collect::<Vec<_>>())
         .bind(JobKind::ProcessDeliveries.priority())
         .fetch_all(db.pool())
@@ -42,6 +57,12 @@ pub async fn store(db: &Db, batch: &[VerifiedDelivery]) -> Result<Vec<Stored>, D
         .collect::<Result<HashSet<_>, _>>()?;
     Ok((1_i64..)
         .take(batch.len())
-        .map(|ord| if fresh.contains(&ord) { Stored::Fresh } else { Stored::Duplicate })
+        .map(|ord| {
+            if fresh.contains(&ord) {
+                Stored::Fresh
+            } else {
+                Stored::Duplicate
+            }
+        })
         .collect())
 }

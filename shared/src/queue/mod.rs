@@ -16,7 +16,7 @@ mod wake;
 use async_trait::async_trait;
 
 pub use job::*;
-pub use postgres::{PgJobQueue, enqueue, hold};
+pub use postgres::{PgJobQueue, enqueue, freeze_until, hold};
 pub use wake::{Waker, listen, notify};
 
 use crate::db::{DbError, Tx};

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     ClaimRequest, ClaimedJob, Enqueued, Finished, JobError, JobOutcome, JobPayload, JobQueue,
-    JobState, LEASE_SECONDS, NewJob,
+    JobState, LEASE_SECONDS, NewJob, SyncMode,
 };
 use crate::db::{Db, DbError, TenantScope, Tx};
 use crate::ids::{ConnectionId, JobId, TenantId, WorkerId};
@@ -58,7 +58,10 @@ pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<Enqueued, DbError> {
         .fetch_optional(&mut **tx)
         .await?;
         if let Some(job_id) = created {
-            return Ok(Enqueued { job_id, created: true });
+            return Ok(Enqueued {
+                job_id,
+                created: true,
+            });
         }
         let existing: Option<JobId> = sqlx::query_scalar(
             "SELECT id FROM jobs WHERE tenant_id = $1 AND provider = $2 AND cursor_window = $3",
@@ -69,7 +72,10 @@ pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<Enqueued, DbError> {
         .fetch_optional(&mut **tx)
         .await?;
         if let Some(job_id) = existing {
-            return Ok(Enqueued { job_id, created: false });
+            return Ok(Enqueued {
+                job_id,
+                created: false,
+            });
         }
     }
     Err(DbError::Corrupt("a job's window is taken and free at once"))
@@ -88,6 +94,31 @@ pub async fn hold(tx: &mut Tx, job: &ClaimedJob) -> Result<bool, DbError> {
     .fetch_optional(&mut **tx)
     .await?;
     Ok(held.is_some())
+}
+
+/// Freezes the upper bound of a sync in its own arguments, so that a later try reads up to
+/// the same moment. `false` means that the lease has passed on.
+pub async fn freeze_until(
+    tx: &mut Tx,
+    job: &ClaimedJob,
+    mode: SyncMode,
+    until: DateTime<Utc>,
+) -> Result<bool, DbError> {
+    let payload = JobPayload::SyncConnection {
+        mode,
+        until: Some(until),
+    };
+    let frozen = sqlx::query(
+        "UPDATE jobs SET payload = $4 WHERE tenant_id = $1 AND id = $2 AND lease_token = $3 \
+         AND state = 'running'",
+    )
+    .bind(job.tenant_id)
+    .bind(job.id)
+    .bind(job.lease_token)
+    .bind(Json(&payload))
+    .execute(&mut **tx)
+    .await?;
+    Ok(frozen.rows_affected() == 1)
 }
 
 #[async_trait]
@@ -126,7 +157,11 @@ impl JobQueue for PgJobQueue {
         }
         let mut done = ended.write(tx).await?;
         done.extend(again.write(tx).await?);
-        Ok(finished.iter().map(|f| f.job.id).filter(|id| !done.contains(id)).collect())
+        Ok(finished
+            .iter()
+            .map(|f| f.job.id)
+            .filter(|id| !done.contains(id))
+            .collect())
     }
 
     async fn heartbeat(&self, worker: WorkerId) -> Result<(), DbError> {
@@ -309,7 +344,8 @@ impl Again {
         self.tokens.push(job.lease_token);
         match pause {
             Pause::Backoff => {
-                self.pauses.push(Some(backoff_seconds(job.attempts, rand::random())));
+                self.pauses
+                    .push(Some(backoff_seconds(job.attempts, rand::random())));
                 self.moments.push(None);
                 self.refunds.push(0);
             }

@@ -51,7 +51,10 @@ impl Waker {
 
 /// Wakes the workers now.
 pub async fn notify(db: &Db) -> Result<(), DbError> {
-    sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(db.pool()).await?;
+    sqlx::query("SELECT pg_notify($1, '')")
+        .bind(CHANNEL)
+        .execute(db.pool())
+        .await?;
     Ok(())
 }
 

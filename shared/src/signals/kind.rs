@@ -7,8 +7,20 @@ use utoipa::ToSchema;
 /// What happened. The list is closed: a provider's event that has no kind here gives no
 /// Signal.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema,
-    AsRefStr, EnumIter, EnumString, IntoStaticStr, VariantArray,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    AsRefStr,
+    EnumIter,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -122,12 +134,8 @@ impl SignalKind {
             Self::IssueClosed => {
                 "An issue was closed. `normalized`: `number`, `state_reason?`, `labels[]`."
             }
-            Self::IssueReopened => {
-                "A closed issue was opened again. `normalized`: `number`."
-            }
-            Self::IssueDeleted => {
-                "An issue was deleted. `normalized`: `number`."
-            }
+            Self::IssueReopened => "A closed issue was opened again. `normalized`: `number`.",
+            Self::IssueDeleted => "An issue was deleted. `normalized`: `number`.",
             Self::IssueAssigned => {
                 "Somebody was assigned to an issue. `normalized`: `number`, `assignee{id,name}`."
             }
@@ -143,12 +151,8 @@ impl SignalKind {
             Self::IssueCommented => {
                 "Somebody commented on an issue. `normalized`: `number`, `comment_id`, `body`."
             }
-            Self::CommentEdited => {
-                "A comment was edited. `normalized`: `comment_id`, `body`."
-            }
-            Self::CommentDeleted => {
-                "A comment was deleted. `normalized`: `comment_id`."
-            }
+            Self::CommentEdited => "A comment was edited. `normalized`: `comment_id`, `body`.",
+            Self::CommentDeleted => "A comment was deleted. `normalized`: `comment_id`.",
             Self::PrOpened => {
                 "A pull request was opened. `normalized`: `number`, `draft`, `base`, `head`."
             }
@@ -158,9 +162,7 @@ impl SignalKind {
             Self::PrClosed => {
                 "A pull request was closed without merging. `normalized`: `number`, `base`, `head`."
             }
-            Self::PrReopened => {
-                "A closed pull request was opened again. `normalized`: `number`."
-            }
+            Self::PrReopened => "A closed pull request was opened again. `normalized`: `number`.",
             Self::PrReadyForReview => {
                 "A draft pull request became ready for review. `normalized`: `number`."
             }
@@ -182,27 +184,13 @@ impl SignalKind {
             Self::CommitsPushed => {
                 "Commits were pushed to a branch. `normalized`: `ref`, `before`, `after`, `forced`, `commit_count`, `commits[]{id,message,author}` (first 20)."
             }
-            Self::BranchCreated => {
-                "A branch was created. `normalized`: `ref`."
-            }
-            Self::TagCreated => {
-                "A tag was created. `normalized`: `ref`."
-            }
-            Self::BranchDeleted => {
-                "A branch was deleted. `normalized`: `ref`."
-            }
-            Self::TagDeleted => {
-                "A tag was deleted. `normalized`: `ref`."
-            }
-            Self::ReleasePublished => {
-                "A release was published. `normalized`: `tag`, `prerelease`."
-            }
-            Self::ReleaseEdited => {
-                "A release was edited. `normalized`: `tag`, `prerelease`."
-            }
-            Self::ReleaseDeleted => {
-                "A release was deleted. `normalized`: `tag`, `prerelease`."
-            }
+            Self::BranchCreated => "A branch was created. `normalized`: `ref`.",
+            Self::TagCreated => "A tag was created. `normalized`: `ref`.",
+            Self::BranchDeleted => "A branch was deleted. `normalized`: `ref`.",
+            Self::TagDeleted => "A tag was deleted. `normalized`: `ref`.",
+            Self::ReleasePublished => "A release was published. `normalized`: `tag`, `prerelease`.",
+            Self::ReleaseEdited => "A release was edited. `normalized`: `tag`, `prerelease`.",
+            Self::ReleaseDeleted => "A release was deleted. `normalized`: `tag`, `prerelease`.",
             Self::DeploymentStatusChanged => {
                 "A deployment reached a state. `normalized`: `state`, `environment`, `deployment_id`, `ref?`, `sha?`."
             }
@@ -221,36 +209,18 @@ impl SignalKind {
             Self::CommitCommented => {
                 "Somebody commented on a commit. `normalized`: `comment_id`, `commit_id`, `body`, `path?`."
             }
-            Self::RepoStarred => {
-                "A repository was starred. `normalized`: empty."
-            }
-            Self::RepoUnstarred => {
-                "A star was taken back. `normalized`: empty."
-            }
-            Self::RepoForked => {
-                "A repository was forked. `normalized`: `forkee{id,name,url}`."
-            }
-            Self::MilestoneCreated => {
-                "A milestone was created. `normalized`: `number`, `due_on?`."
-            }
-            Self::MilestoneClosed => {
-                "A milestone was closed. `normalized`: `number`, `due_on?`."
-            }
+            Self::RepoStarred => "A repository was starred. `normalized`: empty.",
+            Self::RepoUnstarred => "A star was taken back. `normalized`: empty.",
+            Self::RepoForked => "A repository was forked. `normalized`: `forkee{id,name,url}`.",
+            Self::MilestoneCreated => "A milestone was created. `normalized`: `number`, `due_on?`.",
+            Self::MilestoneClosed => "A milestone was closed. `normalized`: `number`, `due_on?`.",
             Self::MemberAdded => {
                 "Somebody was added to a repository. `normalized`: `member{id,name}`."
             }
-            Self::RepoCreated => {
-                "A repository was created. `normalized`: `private`."
-            }
-            Self::RepoPublicized => {
-                "A repository became public. `normalized`: `private`."
-            }
-            Self::RepoArchived => {
-                "A repository was archived. `normalized`: `private`."
-            }
-            Self::RepoRenamed => {
-                "A repository was renamed. `normalized`: `private`, `from`."
-            }
+            Self::RepoCreated => "A repository was created. `normalized`: `private`.",
+            Self::RepoPublicized => "A repository became public. `normalized`: `private`.",
+            Self::RepoArchived => "A repository was archived. `normalized`: `private`.",
+            Self::RepoRenamed => "A repository was renamed. `normalized`: `private`, `from`.",
             Self::RepoTransferred => {
                 "A repository moved to another owner. `normalized`: `private`, `from?`."
             }

@@ -39,7 +39,11 @@ pub struct Actor {
 impl Actor {
     /// The actor of a fact whose provider names none: a deleted account, a system event.
     pub const fn unknown() -> Self {
-        Self { id: None, name: None, kind: ActorKind::Unknown }
+        Self {
+            id: None,
+            name: None,
+            kind: ActorKind::Unknown,
+        }
     }
 }
 

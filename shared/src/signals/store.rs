@@ -37,24 +37,60 @@ pub async fn store(tx: &mut Tx, mut signals: Vec<NewSignal>) -> Result<u64, DbEr
     }
     // One order for all writers: two batches with common facts cannot wait in a circle.
     signals.sort_by(|a, b| {
-        (a.tenant_id, a.source, &a.draft.dedupe_key).cmp(&(b.tenant_id, b.source, &b.draft.dedupe_key))
+        (a.tenant_id, a.source, &a.draft.dedupe_key).cmp(&(
+            b.tenant_id,
+            b.source,
+            &b.draft.dedupe_key,
+        ))
     });
     signals.dedup_by(|a, b| {
-        a.tenant_id == b.tenant_id && a.source == b.source && a.draft.dedupe_key == b.draft.dedupe_key
+        a.tenant_id == b.tenant_id
+            && a.source == b.source
+            && a.draft.dedupe_key == b.draft.dedupe_key
     });
     let bodies = signals.iter().map(body).collect::<Result<Vec<_>, _>>()?;
     let rows = sqlx::query(include_str!("store.sql"))
         .bind(signals.iter().map(|s| s.tenant_id).collect::<Vec<_>>())
-        .bind(signals.iter().map(|_| SignalId::generate()).collect::<Vec<_>>())
+        .bind(
+            signals
+                .iter()
+                .map(|_| SignalId::generate())
+                .collect::<Vec<_>>(),
+        )
         .bind(signals.iter().map(|s| s.connection_id).collect::<Vec<_>>())
         .bind(signals.iter().map(|s| s.source).collect::<Vec<_>>())
-        .bind(signals.iter().map(|s| s.draft.kind.as_str()).collect::<Vec<_>>())
-        .bind(signals.iter().map(|s| s.draft.dedupe_key.as_str()).collect::<Vec<_>>())
-        .bind(signals.iter().map(|s| s.draft.timestamp).collect::<Vec<_>>())
+        .bind(
+            signals
+                .iter()
+                .map(|s| s.draft.kind.as_str())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            signals
+                .iter()
+                .map(|s| s.draft.dedupe_key.as_str())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            signals
+                .iter()
+                .map(|s| s.draft.timestamp)
+                .collect::<Vec<_>>(),
+        )
         .bind(signals.iter().map(|s| s.received_at).collect::<Vec<_>>())
         .bind(bodies)
-        .bind(signals.iter().map(|s| s.draft.raw.get()).collect::<Vec<_>>())
-        .bind(signals.iter().map(|s| s.traceparent.clone()).collect::<Vec<_>>())
+        .bind(
+            signals
+                .iter()
+                .map(|s| s.draft.raw.get())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            signals
+                .iter()
+                .map(|s| s.traceparent.clone())
+                .collect::<Vec<_>>(),
+        )
         .bind(SCHEMA_VERSION)
         .fetch_all(&mut **tx)
         .await?;
@@ -76,7 +112,9 @@ fn body(signal: &NewSignal) -> Result<String, DbError> {
 fn count(rows: &[sqlx::postgres::PgRow]) -> Result<(), DbError> {
     let mut counts: HashMap<(String, String), u64> = HashMap::new();
     for row in rows {
-        *counts.entry((row.try_get("source")?, row.try_get("kind")?)).or_default() += 1;
+        *counts
+            .entry((row.try_get("source")?, row.try_get("kind")?))
+            .or_default() += 1;
     }
     for ((source, kind), count) in counts {
         counter!(names::SIGNALS_TOTAL, "source" => source, "kind" => kind).increment(count);

@@ -17,7 +17,10 @@ pub(super) enum Position {
     /// Behind this row in feed order.
     Feed { tx_id: u64, seq: i64 },
     /// Before this row in time order.
-    Recent { occurred_at: DateTime<Utc>, id: SignalId },
+    Recent {
+        occurred_at: DateTime<Utc>,
+        id: SignalId,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +80,10 @@ impl Cursor {
             },
             _ => return None,
         };
-        Some(Self { generation: i32::from_be_bytes(*generation), position })
+        Some(Self {
+            generation: i32::from_be_bytes(*generation),
+            position,
+        })
     }
 }
 

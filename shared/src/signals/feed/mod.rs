@@ -81,7 +81,11 @@ pub struct Feed {
 impl Feed {
     /// A feed over these pools; cursors are authenticated with a key of the ring.
     pub const fn new(primary: Db, replica: Option<Db>, keyring: Arc<Keyring>) -> Self {
-        Self { primary, replica, keyring }
+        Self {
+            primary,
+            replica,
+            keyring,
+        }
     }
 
     /// The page behind `cursor` in feed order; from the beginning without one.
@@ -118,7 +122,10 @@ impl Feed {
         let mut tx = self.begin(scope).await?;
         let generation = generation(&mut tx).await?;
         let before = match self.open(scope, cursor, generation)? {
-            None => Position::Recent { occurred_at: DateTime::<Utc>::MAX_UTC, id: SignalId(uuid::Uuid::max()) },
+            None => Position::Recent {
+                occurred_at: DateTime::<Utc>::MAX_UTC,
+                id: SignalId(uuid::Uuid::max()),
+            },
             Some(position @ Position::Recent { .. }) => position,
             Some(Position::Feed { .. }) => return Err(FeedError::MalformedCursor),
         };
@@ -161,7 +168,10 @@ impl Feed {
             .map_err(DbError::from)?;
         tx.commit().await.map_err(DbError::from)?;
         let xmin = number(&row, "xmin")?;
-        let position = Position::Feed { tx_id: xmin.saturating_sub(1), seq: i64::MAX };
+        let position = Position::Feed {
+            tx_id: xmin.saturating_sub(1),
+            seq: i64::MAX,
+        };
         Ok(self.seal(scope, generation, &position))
     }
 
@@ -170,7 +180,10 @@ impl Feed {
         if let Some(replica) = &self.replica {
             match replica.begin(scope).await {
                 Err(error) if error.is_unavailable() => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the replica is away");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the replica is away"
+                    );
                 }
                 result => return result,
             }
@@ -194,7 +207,11 @@ impl Feed {
     }
 
     fn seal(&self, scope: &TenantScope, generation: i32, position: &Position) -> String {
-        Cursor { generation, position: *position }.seal(&self.keyring, scope.tenant_id())
+        Cursor {
+            generation,
+            position: *position,
+        }
+        .seal(&self.keyring, scope.tenant_id())
     }
 
     fn build(
@@ -213,14 +230,25 @@ impl Feed {
             let signal = signal(row, query.include_raw)?;
             let position = if feed_order {
                 let tx_id = number(row, "tx_id")?;
-                Position::Feed { tx_id, seq: row.try_get("seq").map_err(DbError::from)? }
+                Position::Feed {
+                    tx_id,
+                    seq: row.try_get("seq").map_err(DbError::from)?,
+                }
             } else {
-                Position::Recent { occurred_at: signal.timestamp, id: signal.id }
+                Position::Recent {
+                    occurred_at: signal.timestamp,
+                    id: signal.id,
+                }
             };
             cursors.push(self.seal(scope, generation, &position));
             signals.push(signal);
         }
-        Ok(FeedPage { next_cursor: cursors.last().cloned(), signals, cursors, has_more })
+        Ok(FeedPage {
+            next_cursor: cursors.last().cloned(),
+            signals,
+            cursors,
+            has_more,
+        })
     }
 }
 
@@ -234,7 +262,10 @@ async fn generation(tx: &mut Tx) -> Result<i32, FeedError> {
     .await
     .map_err(DbError::from)?;
     if !row.try_get::<bool, _>("same").map_err(DbError::from)? {
-        return Err(DbError::Corrupt("the database was restored into another cluster; run `migrations up`").into());
+        return Err(DbError::Corrupt(
+            "the database was restored into another cluster; run `migrations up`",
+        )
+        .into());
     }
     Ok(row.try_get("generation").map_err(DbError::from)?)
 }
@@ -259,29 +290,48 @@ async fn select(
 ) -> Result<Vec<PgRow>, DbError> {
     let mut statement = sqlx::QueryBuilder::new("SELECT ");
     statement.push(columns(query.include_raw));
-    statement.push(" FROM signals WHERE tenant_id = ").push_bind(scope.tenant_id());
+    statement
+        .push(" FROM signals WHERE tenant_id = ")
+        .push_bind(scope.tenant_id());
     match position {
         Position::Feed { tx_id, seq } => {
-            statement.push(" AND (tx_id, seq) > (").push_bind(tx_id.to_string());
+            statement
+                .push(" AND (tx_id, seq) > (")
+                .push_bind(tx_id.to_string());
             statement.push("::text::xid8, ").push_bind(*seq);
             statement.push(") AND tx_id < pg_snapshot_xmin(pg_current_snapshot())");
         }
         Position::Recent { occurred_at, id } => {
             if *occurred_at < DateTime::<Utc>::MAX_UTC {
-                statement.push(" AND (occurred_at, id) < (").push_bind(*occurred_at);
+                statement
+                    .push(" AND (occurred_at, id) < (")
+                    .push_bind(*occurred_at);
                 statement.push(", ").push_bind(*id).push(")");
             }
         }
     }
     if !query.sources.is_empty() {
-        statement.push(" AND source = ANY (").push_bind(query.sources.clone()).push(")");
+        statement
+            .push(" AND source = ANY (")
+            .push_bind(query.sources.clone())
+            .push(")");
     }
     if !query.kinds.is_empty() {
-        let kinds: Vec<String> = query.kinds.iter().map(|kind| kind.as_str().to_owned()).collect();
-        statement.push(" AND kind = ANY (").push_bind(kinds).push(")");
+        let kinds: Vec<String> = query
+            .kinds
+            .iter()
+            .map(|kind| kind.as_str().to_owned())
+            .collect();
+        statement
+            .push(" AND kind = ANY (")
+            .push_bind(kinds)
+            .push(")");
     }
     if !query.connection_ids.is_empty() {
-        statement.push(" AND connection_id = ANY (").push_bind(query.connection_ids.clone()).push(")");
+        statement
+            .push(" AND connection_id = ANY (")
+            .push_bind(query.connection_ids.clone())
+            .push(")");
     }
     if let Some(since) = query.since {
         statement.push(" AND occurred_at >= ").push_bind(since);
@@ -312,18 +362,23 @@ fn signal(row: &PgRow, include_raw: bool) -> Result<Signal, DbError> {
         tenant_id: row.try_get("tenant_id")?,
         connection_id: row.try_get("connection_id")?,
         source: row.try_get("source")?,
-        kind: SignalKind::from_str(&kind).map_err(|_| DbError::Corrupt("a Signal's kind is unknown"))?,
+        kind: SignalKind::from_str(&kind)
+            .map_err(|_| DbError::Corrupt("a Signal's kind is unknown"))?,
         timestamp: row.try_get("occurred_at")?,
         received_at: row.try_get("received_at")?,
         actor: body.actor,
         subject: body.subject,
         context: body.context,
-        payload: Payload { normalized: Arc::from(body.normalized), raw },
+        payload: Payload {
+            normalized: Arc::from(body.normalized),
+            raw,
+        },
         schema_version: row.try_get("schema_version")?,
     })
 }
 
 fn number(row: &PgRow, column: &str) -> Result<u64, DbError> {
     let text: String = row.try_get(column)?;
-    text.parse().map_err(|_| DbError::Corrupt("a transaction id is not a number"))
+    text.parse()
+        .map_err(|_| DbError::Corrupt("a transaction id is not a number"))
 }

@@ -1,0 +1,135 @@
+//! The scheduler's steps. Every worker takes them; the database hands each due thing to
+//! one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::gauge;
+use shared::db::{DbError, schedule};
+use shared::ids::TenantId;
+use shared::queue::{self, JobKind, JobPayload, NewJob};
+use shared::telemetry::{Lifecycle, names};
+use strum::VariantArray;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::context::Context;
+
+const HEARTBEAT: Duration = Duration::from_secs(3);
+const REAP: Duration = Duration::from_secs(2);
+const STEP: Duration = Duration::from_millis(500);
+const MEASURE: Duration = Duration::from_secs(5);
+/// How often undelivered webhooks are asked for, and how often old rows are dropped.
+const SWEEP_SECONDS: f64 = 3600.0;
+const RETENTION_SECONDS: f64 = 3600.0;
+
+/// Keeps the worker alive in Postgres's eyes and everything due on its way.
+pub(crate) async fn run(context: Arc<Context>, life: Lifecycle) {
+    let mut heartbeat = every(HEARTBEAT);
+    let mut reap = every(REAP);
+    let mut step = every(STEP);
+    let mut measure = every(MEASURE);
+    loop {
+        let (what, result) = tokio::select! {
+            () = life.hard().cancelled() => return,
+            // While jobs drain their leases must hold, so the heart beats to the end.
+            _ = heartbeat.tick() => ("heartbeat", context.queue.heartbeat(context.worker).await),
+            _ = reap.tick() => ("reap", context.queue.reap().await.map(reaped)),
+            _ = step.tick(), if !life.soft().is_cancelled() => ("schedule", enqueue_due(&context).await),
+            _ = measure.tick() => ("measure", measure_queue(&context).await),
+            () = drained(&life) => return,
+        };
+        if let Err(error) = result {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                scheduler.step = what,
+                "a step failed"
+            );
+        }
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// Ends once the process drains and this is the last task of it.
+async fn drained(life: &Lifecycle) {
+    life.soft().cancelled().await;
+    while life.tasks().len() > 1 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn reaped(jobs: u64) {
+    if jobs > 0 {
+        tracing::warn!(jobs.count = jobs, "jobs of lost workers were put back");
+    }
+}
+
+async fn enqueue_due(context: &Context) -> Result<(), DbError> {
+    let mut due = schedule::enqueue_due_syncs(&context.db).await?;
+    due += schedule::enqueue_due_refreshes(&context.db).await?;
+    due += schedule::enqueue_adoptions(&context.db).await?;
+    for (provider, configured) in context.registry.iter() {
+        let task = format!("sweep_deliveries:{}", provider.slug);
+        if configured
+            && provider.redelivery_sweep
+            && schedule::take_periodic(&context.db, &task, SWEEP_SECONDS).await?
+        {
+            enqueue(context, provider.slug, task, JobPayload::SweepDeliveries).await?;
+            due += 1;
+        }
+    }
+    if schedule::take_periodic(&context.db, "apply_retention", RETENTION_SECONDS).await? {
+        enqueue(
+            context,
+            "",
+            "apply_retention".to_owned(),
+            JobPayload::ApplyRetention,
+        )
+        .await?;
+        due += 1;
+    }
+    if due > 0 {
+        queue::notify(&context.db).await?;
+    }
+    Ok(())
+}
+
+async fn enqueue(
+    context: &Context,
+    provider: &str,
+    window: String,
+    payload: JobPayload,
+) -> Result<(), DbError> {
+    let mut tx = context.db.pool().begin().await?;
+    let job = NewJob {
+        tenant_id: TenantId::UNASSIGNED,
+        provider: provider.to_owned(),
+        connection_id: None,
+        cursor_window: Some(window),
+        run_at: None,
+        payload,
+        traceparent: None,
+    };
+    queue::enqueue(&mut tx, &job).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn measure_queue(context: &Context) -> Result<(), DbError> {
+    let depths = schedule::queue_depth(&context.db).await?;
+    for kind in JobKind::VARIANTS {
+        let name = kind.as_str();
+        let depth = depths.iter().find(|depth| depth.kind == *kind);
+        let (queued, running, oldest) = depth.map_or((0, 0, 0.0), |depth| {
+            (depth.queued, depth.running, depth.oldest_seconds)
+        });
+        gauge!(names::QUEUE_DEPTH, "kind" => name, "state" => "queued").set(queued as f64);
+        gauge!(names::QUEUE_DEPTH, "kind" => name, "state" => "running").set(running as f64);
+        gauge!(names::QUEUE_OLDEST_AGE_SECONDS, "kind" => name).set(oldest);
+    }
+    Ok(())
+}
