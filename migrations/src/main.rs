@@ -34,7 +34,10 @@ enum Command {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     dotenvy::dotenv().ok();
-    tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
     let arguments = Arguments::parse();
     let mut options = ConnectOptions::new(arguments.database_url);
     options.max_connections(1).sqlx_logging(false);

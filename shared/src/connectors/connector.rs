@@ -55,6 +55,10 @@ pub trait Connector: Send + Sync {
 }
 
 /// What a provider is and can do; listed by `GET /v1/providers`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says yes or no to a question of its own"
+)]
 #[derive(Debug, Clone)]
 pub struct ProviderDescriptor {
     /// The provider's name in URLs and in `Signal.source`.
@@ -140,7 +144,10 @@ pub struct Callback {
 impl Callback {
     /// The first value of a query parameter.
     pub fn param(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -293,7 +300,10 @@ pub struct WebhookDelivery {
 impl WebhookDelivery {
     /// The value of a kept header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 

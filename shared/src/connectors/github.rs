@@ -69,7 +69,7 @@ impl Connector for GitHub {
     }
 
     fn authorize(&self, request: &AuthorizeRequest) -> Result<Url, ConnectorError> {
-        auth::authorize(self, request)
+        Ok(auth::authorize(self, request))
     }
 
     async fn exchange_token(&self, callback: Callback) -> Result<CallbackOutcome, ConnectorError> {

@@ -14,7 +14,9 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::clock::SharedClock;
-use crate::connectors::{Connector, ConnectorError, ExternalAccount, Grant, RefreshRequest, TokenSet};
+use crate::connectors::{
+    Connector, ConnectorError, ExternalAccount, Grant, RefreshRequest, TokenSet,
+};
 use crate::crypto::{CryptoError, Keyring, SealContext};
 use crate::db::credentials::{self as rows, NewSealed, SealedCredential};
 use crate::db::{Db, DbError, TenantScope, Tx};
@@ -110,11 +112,25 @@ impl Credentials {
         let (access_token, refresh_token) = match row {
             None => (None, None),
             Some(row) => (
-                self.open(scope, connection, "access_token", row.access_token.as_deref())?,
-                self.open(scope, connection, "refresh_token", row.refresh_token.as_deref())?,
+                self.open(
+                    scope,
+                    connection,
+                    "access_token",
+                    row.access_token.as_deref(),
+                )?,
+                self.open(
+                    scope,
+                    connection,
+                    "refresh_token",
+                    row.refresh_token.as_deref(),
+                )?,
             ),
         };
-        Ok(Grant { account, access_token, refresh_token })
+        Ok(Grant {
+            account,
+            access_token,
+            refresh_token,
+        })
     }
 
     /// A token that is good for at least a minute. `refused` is the version that the
@@ -129,17 +145,29 @@ impl Credentials {
     ) -> Result<AccessToken, CredentialError> {
         let attempts = (LEASE_SECONDS * 1000.0) as u128 / LOOK_AGAIN.as_millis();
         for _ in 0..attempts {
-            let row = self.read(scope, connection).await?.ok_or(CredentialError::Erased)?;
+            let row = self
+                .read(scope, connection)
+                .await?
+                .ok_or(CredentialError::Erased)?;
             if let Some(token) = self.usable(scope, connection, &row, refused)? {
                 return Ok(token);
             }
             let lease = Uuid::new_v4();
             let mut tx = self.db.begin(scope).await?;
-            let leased =
-                rows::lease(&mut tx, scope, connection, row.version, lease, LEASE_SECONDS).await?;
+            let leased = rows::lease(
+                &mut tx,
+                scope,
+                connection,
+                row.version,
+                lease,
+                LEASE_SECONDS,
+            )
+            .await?;
             tx.commit().await.map_err(DbError::from)?;
             if leased {
-                return self.renew(scope, connection, account, connector, row, lease).await;
+                return self
+                    .renew(scope, connection, account, connector, row, lease)
+                    .await;
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -153,12 +181,22 @@ impl Credentials {
         row: &SealedCredential,
         refused: Option<i64>,
     ) -> Result<Option<AccessToken>, CredentialError> {
-        let fresh = row.expires_at.is_none_or(|end| end > self.clock.now() + MARGIN);
+        let fresh = row
+            .expires_at
+            .is_none_or(|end| end > self.clock.now() + MARGIN);
         if !fresh || refused.is_some_and(|version| row.version <= version) {
             return Ok(None);
         }
-        let token = self.open(scope, connection, "access_token", row.access_token.as_deref())?;
-        Ok(token.map(|token| AccessToken { token, version: row.version }))
+        let token = self.open(
+            scope,
+            connection,
+            "access_token",
+            row.access_token.as_deref(),
+        )?;
+        Ok(token.map(|token| AccessToken {
+            token,
+            version: row.version,
+        }))
     }
 
     async fn renew(
@@ -171,11 +209,20 @@ impl Credentials {
         lease: Uuid,
     ) -> Result<AccessToken, CredentialError> {
         let provider = connector.descriptor().slug;
-        let refresh_token =
-            self.open(scope, connection, "refresh_token", row.refresh_token.as_deref())?;
-        let request = RefreshRequest { account: account.clone(), refresh_token };
+        let refresh_token = self.open(
+            scope,
+            connection,
+            "refresh_token",
+            row.refresh_token.as_deref(),
+        )?;
+        let request = RefreshRequest {
+            account: account.clone(),
+            refresh_token,
+        };
         let answer = connector.refresh_token(request).await;
-        let outcome = answer.as_ref().map_or_else(ConnectorError::code, |_| "renewed");
+        let outcome = answer
+            .as_ref()
+            .map_or_else(ConnectorError::code, |_| "renewed");
         counter!(names::TOKEN_REFRESHES_TOTAL, "provider" => provider, "outcome" => outcome)
             .increment(1);
         let mut tx = self.db.begin(scope).await?;
@@ -222,14 +269,19 @@ impl Credentials {
         row: &SealedCredential,
     ) -> Result<(), DbError> {
         let old = |sealed: &Option<Vec<u8>>| {
-            sealed.as_deref().is_some_and(|sealed| self.keyring.needs_reseal(sealed))
+            sealed
+                .as_deref()
+                .is_some_and(|sealed| self.keyring.needs_reseal(sealed))
         };
         if !old(&row.access_token) && !old(&row.refresh_token) {
             return Ok(());
         }
         let again = |field: &'static str, sealed: Option<&[u8]>| {
             let opened = self.open(scope, connection, field, sealed).ok().flatten();
-            opened.map(|token| self.keyring.seal(&context(scope, connection, field), &token))
+            opened.map(|token| {
+                self.keyring
+                    .seal(&context(scope, connection, field), &token)
+            })
         };
         let tokens = NewSealed {
             access_token: again("access_token", row.access_token.as_deref()),
@@ -250,7 +302,10 @@ impl Credentials {
         };
         NewSealed {
             access_token: Some(seal("access_token", &tokens.access_token)),
-            refresh_token: tokens.refresh_token.as_ref().map(|token| seal("refresh_token", token)),
+            refresh_token: tokens
+                .refresh_token
+                .as_ref()
+                .map(|token| seal("refresh_token", token)),
             expires_at: tokens.expires_at,
             refresh_expires_at: tokens.refresh_expires_at,
         }
@@ -264,7 +319,10 @@ impl Credentials {
         sealed: Option<&[u8]>,
     ) -> Result<Option<SecretString>, CredentialError> {
         sealed
-            .map(|sealed| self.keyring.open(&context(scope, connection, field), sealed))
+            .map(|sealed| {
+                self.keyring
+                    .open(&context(scope, connection, field), sealed)
+            })
             .transpose()
             .map_err(CredentialError::Sealed)
     }
@@ -275,5 +333,9 @@ const fn context(
     connection: ConnectionId,
     field: &'static str,
 ) -> SealContext<'static> {
-    SealContext { tenant: scope.tenant_id(), connection: connection.0, field }
+    SealContext {
+        tenant: scope.tenant_id(),
+        connection: connection.0,
+        field,
+    }
 }

@@ -86,8 +86,18 @@ pub async fn replace_streams(
     .bind(scope.tenant_id())
     .bind(connection)
     .bind(&keys)
-    .bind(streams.iter().map(|stream| stream.resource_id.clone()).collect::<Vec<_>>())
-    .bind(streams.iter().map(|stream| stream.target.to_string()).collect::<Vec<_>>())
+    .bind(
+        streams
+            .iter()
+            .map(|stream| stream.resource_id.clone())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        streams
+            .iter()
+            .map(|stream| stream.target.to_string())
+            .collect::<Vec<_>>(),
+    )
     .bind(horizon)
     .execute(&mut **tx)
     .await?;

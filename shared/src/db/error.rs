@@ -53,14 +53,23 @@ impl From<sqlx::Error> for DbError {
             sqlx::Error::Database(database) => {
                 let code = database.code().unwrap_or_default();
                 if let Some(constraint) = database.constraint().filter(|_| code.starts_with("23")) {
-                    return Self::Constraint { constraint: constraint.to_owned(), source: error };
+                    return Self::Constraint {
+                        constraint: constraint.to_owned(),
+                        source: error,
+                    };
                 }
                 // 08 connection, 53 out of resources, 57P shutdown and restart, 40 serialization
                 // and deadlock, 25006 a replica that was promoted away, 55P03 lock timeout.
-                let passing = ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class))
+                let passing = ["08", "53", "57", "40"]
+                    .iter()
+                    .any(|class| code.starts_with(class))
                     || code == "25006"
                     || code == "55P03";
-                if passing { Self::Unavailable(error) } else { Self::Query(error) }
+                if passing {
+                    Self::Unavailable(error)
+                } else {
+                    Self::Query(error)
+                }
             }
             _ => Self::Query(error),
         }

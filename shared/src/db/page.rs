@@ -39,7 +39,10 @@ impl PageRequest {
     /// Reads a client's `cursor` and `limit`.
     pub fn parse(cursor: Option<&str>, limit: Option<u32>) -> Result<Self, MalformedCursor> {
         let before = cursor.map(decode).transpose()?;
-        Ok(Self { before, limit: limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT) })
+        Ok(Self {
+            before,
+            limit: limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT),
+        })
     }
 
     /// Rows to ask Postgres for: one more than the page shows whether another follows.
@@ -51,8 +54,15 @@ impl PageRequest {
     pub fn page<T>(&self, mut rows: Vec<T>, id: impl Fn(&T) -> Uuid) -> Page<T> {
         let more = rows.len() > self.limit as usize;
         rows.truncate(self.limit as usize);
-        let next_cursor = if more { rows.last().map(|row| encode(id(row))) } else { None };
-        Page { items: rows, next_cursor }
+        let next_cursor = if more {
+            rows.last().map(|row| encode(id(row)))
+        } else {
+            None
+        };
+        Page {
+            items: rows,
+            next_cursor,
+        }
     }
 }
 
@@ -61,7 +71,9 @@ fn encode(id: Uuid) -> String {
 }
 
 fn decode(cursor: &str) -> Result<Uuid, MalformedCursor> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| MalformedCursor)?;
+    let bytes = URL_SAFE_NO_PAD
+        .decode(cursor)
+        .map_err(|_| MalformedCursor)?;
     Uuid::from_slice(&bytes).map_err(|_| MalformedCursor)
 }
 
@@ -80,7 +92,10 @@ mod tests {
     #[test]
     fn a_foreign_cursor_is_refused() {
         for cursor in ["", "x", "AAAA", "!!!!!!!!!!!!!!!!!!!!!!"] {
-            assert!(PageRequest::parse(Some(cursor), None).is_err(), "{cursor:?}");
+            assert!(
+                PageRequest::parse(Some(cursor), None).is_err(),
+                "{cursor:?}"
+            );
         }
     }
 }

@@ -47,7 +47,9 @@ impl Db {
 
     /// Like [`Db::open`] for the read replica, when one is configured.
     pub fn open_replica(config: &DatabaseConfig, role: Role) -> Result<Option<Self>, DbError> {
-        let Some(url) = &config.read_url else { return Ok(None) };
+        let Some(url) = &config.read_url else {
+            return Ok(None);
+        };
         Self::open_url(url.expose_secret(), config.max_connections, role).map(Some)
     }
 
@@ -107,12 +109,14 @@ impl Db {
             }
             tenants.push_str(&scope.tenant_id().to_string());
         }
-        self.begin_with("poblysh.tenants", &format!("{{{tenants}}}")).await
+        self.begin_with("poblysh.tenants", &format!("{{{tenants}}}"))
+            .await
     }
 
     /// A transaction that sees the one row whose secret has this hash.
     pub async fn begin_by_secret(&self, hash: &[u8; 32]) -> Result<Tx, DbError> {
-        self.begin_with("poblysh.secret_hash", &hex::encode(hash)).await
+        self.begin_with("poblysh.secret_hash", &hex::encode(hash))
+            .await
     }
 
     async fn begin_with(&self, setting: &str, value: &str) -> Result<Tx, DbError> {

@@ -174,13 +174,11 @@ pub async fn pending_for(
 
 /// Deletes what has expired and makes and drops partitions. Answers how many rows and
 /// partitions went.
-pub async fn apply_retention(
-    db: &Db,
-    delivery_days: i32,
-    job_days: i32,
-) -> Result<u64, DbError> {
+pub async fn apply_retention(db: &Db, delivery_days: i32, job_days: i32) -> Result<u64, DbError> {
     let mut gone = 0;
-    sqlx::query("SELECT ensure_partitions(14)").execute(db.pool()).await?;
+    sqlx::query("SELECT ensure_partitions(14)")
+        .execute(db.pool())
+        .await?;
     for (parent, days) in [("deliveries", delivery_days), ("job_history", job_days)] {
         let dropped: i32 = sqlx::query_scalar("SELECT drop_partitions($1, $2)")
             .bind(parent)
@@ -198,7 +196,10 @@ pub async fn apply_retention(
          WHERE received_at < now() - interval '90 days' LIMIT 5000)",
     ] {
         loop {
-            let rows = sqlx::query(statement).execute(db.pool()).await?.rows_affected();
+            let rows = sqlx::query(statement)
+                .execute(db.pool())
+                .await?
+                .rows_affected();
             gone += rows;
             if rows < 5000 {
                 break;

@@ -21,7 +21,7 @@ const SHORTEST: Duration = Duration::from_millis(10);
 /// account's calls so far would have come at an even pace. A call passes if that is at most
 /// `burst - 1` paces ahead of now, and moves it one pace on. A blocked account or provider
 /// passes nothing. All times are Postgres's, because the clocks of two workers disagree;
-/// the row's lock puts simultaneous callers in order. A refusal writes nothing.
+/// the row's lock puts simultaneous callers in order. A refusal changes nothing.
 ///
 /// Served by the primary key of `rate_budgets (provider, account_id)`.
 const TAKE: &str = "

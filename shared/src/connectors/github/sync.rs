@@ -152,8 +152,8 @@ impl<'r> Reader<'r> {
             .filter(|tag| tag.url == url.as_str())
             .map(|tag| tag.etag.as_str());
         let call = Call {
-            etag,
             accept,
+            etag,
             ..Call::new(
                 &self.request.account.id,
                 operation,

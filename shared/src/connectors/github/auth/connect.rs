@@ -32,16 +32,13 @@ enum Carry {
 }
 
 /// Where the browser goes next.
-pub(in super::super) fn authorize(
-    github: &GitHub,
-    request: &AuthorizeRequest,
-) -> Result<Url, ConnectorError> {
+pub(in super::super) fn authorize(github: &GitHub, request: &AuthorizeRequest) -> Url {
     if request.carry.is_none() {
         let mut url = github
             .client
             .web(&["apps", &github.app.slug, "installations", "new"]);
         url.query_pairs_mut().append_pair("state", &request.state);
-        return Ok(url);
+        return url;
     }
     let mut url = github.client.web(&["login", "oauth", "authorize"]);
     url.query_pairs_mut()
@@ -50,7 +47,7 @@ pub(in super::super) fn authorize(
         .append_pair("state", &request.state)
         .append_pair("code_challenge", &request.code_challenge)
         .append_pair("code_challenge_method", "S256");
-    Ok(url)
+    url
 }
 
 /// What a redirect led to.

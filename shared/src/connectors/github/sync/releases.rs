@@ -124,8 +124,8 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
         signals,
         &Cursor {
             high,
-            tag,
             full_at,
+            tag,
             ..cursor
         },
         false,

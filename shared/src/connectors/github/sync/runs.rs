@@ -164,14 +164,11 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
             true,
         );
     }
-    done(
-        signals,
-        &finished(cursor, &walk, until, only.then(|| Tag::of(&url, &answer))),
-        false,
-    )
+    let tag = if only { Tag::of(&url, &answer) } else { None };
+    done(signals, &finished(&cursor, &walk, until, tag), false)
 }
 
-fn finished(cursor: Cursor, walk: &Walk, until: DateTime<Utc>, tag: Option<Option<Tag>>) -> Cursor {
+fn finished(cursor: &Cursor, walk: &Walk, until: DateTime<Utc>, tag: Option<Tag>) -> Cursor {
     Cursor {
         high: walk.high,
         open_since: walk.open_since.filter(|since| until - *since < LONGEST_RUN),
@@ -181,7 +178,7 @@ fn finished(cursor: Cursor, walk: &Walk, until: DateTime<Utc>, tag: Option<Optio
             cursor.looked_back
         },
         walk: None,
-        tag: tag.flatten(),
+        tag,
         floor: cursor.floor,
     }
 }

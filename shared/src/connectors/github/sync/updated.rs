@@ -89,7 +89,7 @@ pub(super) struct Walk {
 }
 
 /// One page of such a list.
-pub(super) async fn page(reader: &Reader<'_>, list: &List) -> Result<SyncPage, Refusal> {
+pub(super) async fn page(reader: &Reader<'_>, kind: &List) -> Result<SyncPage, Refusal> {
     let horizon = reader.request.horizon;
     let mut cursor: Cursor = load(reader.request)?.unwrap_or(Cursor {
         floor: horizon,
@@ -105,11 +105,11 @@ pub(super) async fn page(reader: &Reader<'_>, list: &List) -> Result<SyncPage, R
     });
     let url = match &walk.next {
         Some(next) => reader.stored(next)?,
-        None => list.since(reader, walk.since),
+        None => kind.since(reader, walk.since),
     };
     let tag = cursor.tag.take().filter(|_| fresh);
     let answer = reader
-        .get(list.operation, url.clone(), tag.as_ref(), None)
+        .get(kind.operation, url.clone(), tag.as_ref(), None)
         .await?;
     if answer.not_modified() {
         return done(Vec::new(), &Cursor { tag, ..cursor }, false);
@@ -120,7 +120,7 @@ pub(super) async fn page(reader: &Reader<'_>, list: &List) -> Result<SyncPage, R
     let mut beyond = false;
     for raw in rows(&answer)? {
         let row =
-            (list.read)(&reader.place, raw).map_err(crate::connectors::ConnectorError::from)?;
+            (kind.read)(&reader.place, raw).map_err(crate::connectors::ConnectorError::from)?;
         if row.updated_at.0 > reader.request.until {
             beyond = true;
             break;
