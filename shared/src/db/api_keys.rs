@@ -236,6 +236,21 @@ pub async fn authenticate(db: &Db, presented: &str) -> Result<Option<Authenticat
     }))
 }
 
+/// Whether a key that was good before still is.
+pub async fn is_live(db: &Db, scope: &TenantScope, id: ApiKeyId) -> Result<bool, DbError> {
+    let mut tx = db.begin(scope).await?;
+    let live = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM api_keys WHERE tenant_id = $1 AND id = $2 \
+             AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()))",
+    )
+    .bind(scope.tenant_id())
+    .bind(id)
+    .fetch_one(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(live)
+}
+
 /// Notes that a key is in use, at most once a minute.
 pub async fn touch(db: &Db, scope: &TenantScope, id: ApiKeyId) -> Result<(), DbError> {
     let mut tx = db.begin(scope).await?;

@@ -278,6 +278,29 @@ pub async fn set_status(
     Ok(true)
 }
 
+/// Ends a connection: no route, no cursors, no subscriptions; the row stays as history.
+/// The tokens are the credential store's to erase. Answers whether it had not ended before.
+pub async fn disconnect(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+    reason: &str,
+) -> Result<bool, DbError> {
+    if !set_status(tx, scope, id, ConnectionStatus::Disconnected, Some(reason)).await? {
+        return Ok(false);
+    }
+    for statement in [
+        "DELETE FROM cursors WHERE tenant_id = $1 AND connection_id = $2",
+        "DELETE FROM subscriptions WHERE tenant_id = $1 AND connection_id = $2",
+        // Whoever connects the account again begins with its whole past.
+        "UPDATE connections SET backfilled_at = NULL, last_error = NULL \
+         WHERE tenant_id = $1 AND id = $2",
+    ] {
+        sqlx::query(statement).bind(scope.tenant_id()).bind(id).execute(&mut **tx).await?;
+    }
+    Ok(true)
+}
+
 /// Notes how a read ended: the time of a success, the cause of a failure. `backfilled`
 /// says that the past has now been read completely.
 pub async fn record_sync(

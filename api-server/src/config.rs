@@ -1,0 +1,145 @@
+//! The api-server's settings, read and checked as a whole.
+
+use std::net::SocketAddr;
+
+use shared::config::{
+    ApiConfig, ConfigError, CryptoConfig, DatabaseConfig, Env, IngressConfig, Process, Reader,
+};
+use shared::connectors::ConnectorSettings;
+use url::Url;
+
+/// Everything the api-server needs to know.
+#[derive(Debug)]
+pub struct Config {
+    pub(crate) api: ApiConfig,
+    pub(crate) public_webhook_url: Url,
+    pub(crate) database: DatabaseConfig,
+    pub(crate) crypto: CryptoConfig,
+    pub(crate) connectors: ConnectorSettings,
+    pub(crate) return_to: ReturnTo,
+    pub(crate) poll_interval_seconds: i32,
+}
+
+impl Config {
+    /// Reads every setting; the error names all that are missing or malformed.
+    pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
+        let mut reader = Reader::new(env);
+        let api = ApiConfig::from_reader(&mut reader);
+        let config = Self {
+            public_webhook_url: IngressConfig::from_reader(&mut reader).public_webhook_url,
+            database: DatabaseConfig::for_process(&mut reader, Process::Api),
+            crypto: CryptoConfig::from_reader(&mut reader),
+            connectors: ConnectorSettings::from_reader(&mut reader),
+            return_to: ReturnTo::from_reader(&mut reader, &api.public_url),
+            // The bounds are those of a connection's own interval.
+            poll_interval_seconds: reader.within("POLL_INTERVAL_SECONDS", 300, 30, 86_400),
+            api,
+        };
+        reader.finish()?;
+        Ok(config)
+    }
+
+    /// Where the server is to listen.
+    pub const fn bind_addr(&self) -> SocketAddr {
+        self.api.bind_addr
+    }
+}
+
+/// Where a connect flow may send a browser at its end: our own origin, those that
+/// `POBLYSH_RETURN_TO_ORIGINS` lists, and the person's own machine.
+#[derive(Debug, Clone)]
+pub(crate) struct ReturnTo {
+    origins: Vec<url::Origin>,
+}
+
+impl ReturnTo {
+    fn from_reader(reader: &mut Reader<'_>, public_url: &Url) -> Self {
+        const NAME: &str = "RETURN_TO_ORIGINS";
+        let mut origins = vec![public_url.origin()];
+        let listed = reader.optional_string(NAME).unwrap_or_default();
+        for text in listed.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            match Url::parse(text) {
+                Ok(url)
+                    if url.origin().is_tuple()
+                        && matches!(url.scheme(), "http" | "https")
+                        && url.path() == "/"
+                        && url.query().is_none() =>
+                {
+                    origins.push(url.origin());
+                }
+                _ => reader.problem(NAME, "must list origins such as https://app.example.com"),
+            }
+        }
+        Self { origins }
+    }
+
+    /// The URL, if a browser may be sent there.
+    pub(crate) fn accept(&self, text: &str) -> Option<Url> {
+        let url = Url::parse(text).ok()?;
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none();
+        let known = self.origins.contains(&url.origin()) || is_loopback(&url);
+        (plain && known).then_some(url)
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn return_to(listed: &str) -> Result<ReturnTo, ConfigError> {
+        let env = Env::from_pairs([("POBLYSH_RETURN_TO_ORIGINS", listed)]);
+        let mut reader = Reader::new(&env);
+        let public = Url::parse("https://connect.example.com/api").expect("a URL");
+        let rule = ReturnTo::from_reader(&mut reader, &public);
+        reader.finish().map(|()| rule)
+    }
+
+    #[test]
+    fn only_known_origins_and_the_own_machine_are_returned_to() {
+        let rule = return_to("https://app.example.com, http://intranet:8000").expect("valid");
+        for good in [
+            "https://connect.example.com/done",
+            "https://app.example.com/a?b=c#d",
+            "http://intranet:8000/",
+            "http://127.0.0.1:5000/x",
+            "http://[::1]/x",
+            "http://localhost:1/",
+        ] {
+            assert!(rule.accept(good).is_some(), "{good}");
+        }
+        for bad in [
+            "https://evil.example.com/",
+            "https://app.example.com.evil.com/",
+            "https://app.example.com@evil.com/",
+            "https://user@app.example.com/",
+            "http://app.example.com/",
+            "https://intranet:8000/",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "//app.example.com/",
+            "/done",
+            "",
+        ] {
+            assert!(rule.accept(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_origin_with_a_path_is_a_mistake() {
+        for bad in ["https://app.example.com/path", "app.example.com", "ftp://app.example.com"] {
+            let error = return_to(bad).expect_err("refused").to_string();
+            assert!(error.contains("POBLYSH_RETURN_TO_ORIGINS"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Paths and bodies, with every rejection as an [`ApiError`].
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
+use serde::de::DeserializeOwned;
+use shared::ids::{ApiKeyId, ConnectionId, DeliveryId, JobId, SignalId, TenantId};
+use uuid::Uuid;
+
+use crate::error::{ApiError, FieldProblem};
+use crate::query::{is_slug, parse_uuid};
+use crate::state::AppState;
+
+/// The id at the end of a path, or before its verb.
+#[derive(Debug)]
+pub(crate) struct IdPath<T>(pub(crate) T);
+
+/// The two ids of a path such as `/v1/tenants/{tenant_id}/api-keys/{id}`.
+#[derive(Debug)]
+pub(crate) struct IdPaths<A, B>(pub(crate) A, pub(crate) B);
+
+/// The provider's slug in a path.
+#[derive(Debug)]
+pub(crate) struct ProviderPath(pub(crate) String);
+
+/// Ids that stand in paths.
+pub(crate) trait PathId: Send {
+    fn new(id: Uuid) -> Self;
+}
+
+macro_rules! path_ids {
+    ($($name:ident),*) => {
+        $(impl PathId for $name {
+            fn new(id: Uuid) -> Self {
+                Self(id)
+            }
+        })*
+    };
+}
+
+path_ids!(ApiKeyId, ConnectionId, DeliveryId, JobId, SignalId, TenantId);
+
+impl<T: PathId> FromRequestParts<Arc<AppState>> for IdPath<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &Arc<AppState>,
+    ) -> Result<Self, ApiError> {
+        let Path(text) = path::<String>(parts, state).await?;
+        Ok(Self(id(&text, "id")?))
+    }
+}
+
+impl<A: PathId, B: PathId> FromRequestParts<Arc<AppState>> for IdPaths<A, B> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &Arc<AppState>,
+    ) -> Result<Self, ApiError> {
+        let Path((first, second)) = path::<(String, String)>(parts, state).await?;
+        Ok(Self(id(&first, "tenant_id")?, id(&second, "id")?))
+    }
+}
+
+impl FromRequestParts<Arc<AppState>> for ProviderPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &Arc<AppState>,
+    ) -> Result<Self, ApiError> {
+        let Path(slug) = path::<String>(parts, state).await?;
+        if is_slug(&slug) { Ok(Self(slug)) } else { Err(ApiError::NotFound("provider")) }
+    }
+}
+
+async fn path<T>(parts: &mut Parts, state: &Arc<AppState>) -> Result<Path<T>, ApiError>
+where
+    T: DeserializeOwned + Send,
+{
+    Path::from_request_parts(parts, state)
+        .await
+        .map_err(|_| ApiError::Parameters(vec![FieldProblem::new("path", "is not UTF-8")]))
+}
+
+fn id<T: PathId>(text: &str, name: &str) -> Result<T, ApiError> {
+    parse_uuid(text)
+        .map(T::new)
+        .ok_or_else(|| ApiError::Parameters(vec![FieldProblem::new(name, "must be a UUID")]))
+}
+
+/// What a body must be beyond its types.
+pub(crate) trait Validate {
+    /// Adds what is wrong, by field.
+    fn validate(&self, problems: &mut Vec<FieldProblem>);
+}
+
+/// A JSON body of the documented form.
+#[derive(Debug)]
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+/// Like [`JsonBody`]; no body at all stands for an empty object.
+#[derive(Debug)]
+pub(crate) struct OptionalJsonBody<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Validate> FromRequest<Arc<AppState>> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &Arc<AppState>) -> Result<Self, ApiError> {
+        let json = is_json(request.headers());
+        let bytes = buffer(request, state).await?;
+        if !json {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        parse(&bytes).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned + Validate> FromRequest<Arc<AppState>> for OptionalJsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &Arc<AppState>) -> Result<Self, ApiError> {
+        let json = is_json(request.headers());
+        let bytes = buffer(request, state).await?;
+        if bytes.is_empty() {
+            return parse(b"{}").map(Self);
+        }
+        if !json {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        parse(&bytes).map(Self)
+    }
+}
+
+async fn buffer(request: Request, state: &Arc<AppState>) -> Result<Bytes, ApiError> {
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+            ApiError::PayloadTooLarge
+        }
+        _ => ApiError::MalformedBody("it could not be read to its end".to_owned()),
+    })
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let body: T = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        unfit(&path, error.inner())
+    })?;
+    json.end().map_err(|error| ApiError::MalformedBody(error.to_string()))?;
+    let mut problems = Vec::new();
+    body.validate(&mut problems);
+    if problems.is_empty() { Ok(body) } else { Err(ApiError::Fields(problems)) }
+}
+
+fn unfit(path: &str, error: &serde_json::Error) -> ApiError {
+    if error.is_data() {
+        ApiError::Fields(vec![FieldProblem::new(path, error.to_string())])
+    } else {
+        ApiError::MalformedBody(error.to_string())
+    }
+}
+
+/// A name that people give: 1 to 200 characters, not blank, nothing unprintable.
+pub(crate) fn validate_name(name: &str, problems: &mut Vec<FieldProblem>) {
+    if name.trim().is_empty() || name.chars().count() > 200 {
+        problems.push(FieldProblem::new("name", "must have 1 to 200 characters and not be blank"));
+    } else if name.chars().any(char::is_control) {
+        problems.push(FieldProblem::new("name", "must not contain control characters"));
+    }
+}
+
+/// The one value of a header that need not be there; `accept` says which values may be.
+pub(crate) fn optional_header(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    expected: &str,
+    accept: impl Fn(&str) -> bool,
+) -> Result<Option<String>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| accept(text));
+    match text {
+        Some(text) if values.next().is_none() => Ok(Some(text.to_owned())),
+        _ => {
+            let problem = FieldProblem::new(name.as_str(), format!("must be {expected}"));
+            Err(ApiError::Parameters(vec![problem]))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Named {
+        name: String,
+    }
+
+    impl Validate for Named {
+        fn validate(&self, problems: &mut Vec<FieldProblem>) {
+            validate_name(&self.name, problems);
+        }
+    }
+
+    fn status_of(body: &[u8]) -> Option<&'static str> {
+        parse::<Named>(body).err().map(|error| error.code())
+    }
+
+    #[test]
+    fn what_is_not_json_is_malformed_and_what_does_not_fit_is_invalid() {
+        assert_eq!(status_of(br#"{"name":"Acme"}"#), None);
+        for malformed in [&b""[..], b"{", b"{\"name\":\"\xff\"}", b"{\"name\":\"a\"} x", b"nil"] {
+            assert_eq!(status_of(malformed), Some("malformed_body"), "{malformed:?}");
+        }
+        for unfit in [
+            &b"[]"[..],
+            b"null",
+            b"{}",
+            br#"{"name":1}"#,
+            br#"{"name":"a","colour":"red"}"#,
+            br#"{"name":"a","name":"b"}"#,
+            br#"{"name":"  "}"#,
+            br#"{"name":"a\u0000"}"#,
+        ] {
+            assert_eq!(status_of(unfit), Some("invalid_body"), "{unfit:?}");
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_name_is_counted_in_characters() {
+        for (name, fits) in [("ä".repeat(200), true), ("a".repeat(201), false)] {
+            let mut problems = Vec::new();
+            validate_name(&name, &mut problems);
+            assert_eq!(problems.is_empty(), fits);
+        }
+    }
+}

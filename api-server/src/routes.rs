@@ -1,0 +1,53 @@
+//! The routes, one folder per resource and one file per handler.
+
+pub(crate) mod api_keys;
+pub(crate) mod connect;
+pub(crate) mod connections;
+pub(crate) mod deliveries;
+pub(crate) mod jobs;
+pub(crate) mod providers;
+pub(crate) mod signals;
+pub(crate) mod sync;
+pub(crate) mod tenants;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use shared::db::page::PageRequest;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::error::ApiError;
+use crate::query::{FromQuery, QueryReader};
+use crate::state::AppState;
+
+/// A router of one resource.
+pub(crate) type Routes = OpenApiRouter<Arc<AppState>>;
+
+/// Where a list starts and how long it is.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListQuery {
+    /// `next_cursor` of the page before; the first page without one.
+    #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
+    cursor: Option<String>,
+    /// How many items at the most.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<u32>,
+}
+
+impl ListQuery {
+    /// The page that is asked for.
+    pub(crate) fn page(&self) -> Result<PageRequest, ApiError> {
+        Ok(PageRequest::parse(self.cursor.as_deref(), self.limit)?)
+    }
+}
+
+impl FromQuery for ListQuery {
+    fn read(query: &mut QueryReader) -> Self {
+        Self { cursor: query.list_cursor(), limit: query.limit() }
+    }
+}
+
+/// Times as the API writes them: RFC 3339, UTC.
+pub(crate) type Time = DateTime<Utc>;

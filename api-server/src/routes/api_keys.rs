@@ -1,0 +1,72 @@
+//! Tenants' API keys; for operators.
+
+mod create;
+mod list;
+mod revoke;
+
+use serde::Serialize;
+use shared::db::api_keys::{self, ApiScope};
+use shared::db::{TenantScope, tenants};
+use shared::ids::{ApiKeyId, TenantId};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Routes, Time};
+use crate::auth::OperatorAuth;
+use crate::error::ApiError;
+use crate::state::AppState;
+
+pub(crate) fn router() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(create::create_api_key, list::list_api_keys))
+        .routes(routes!(revoke::revoke_api_key))
+}
+
+/// An API key, without the key.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ApiKey {
+    id: ApiKeyId,
+    /// What its owner calls it.
+    #[schema(example = "Story Hunter")]
+    name: String,
+    /// Its first characters.
+    #[schema(example = "pbk_8fK2xA")]
+    hint: String,
+    /// What it may do.
+    scopes: Vec<ApiScope>,
+    created_at: Time,
+    /// When it ends by itself.
+    expires_at: Option<Time>,
+    /// When it was revoked.
+    revoked_at: Option<Time>,
+    /// When it was last used, to the minute.
+    last_used_at: Option<Time>,
+}
+
+impl From<api_keys::ApiKey> for ApiKey {
+    fn from(key: api_keys::ApiKey) -> Self {
+        Self {
+            id: key.id,
+            name: key.name,
+            hint: key.hint,
+            scopes: key.scopes,
+            created_at: key.created_at,
+            expires_at: key.expires_at,
+            revoked_at: key.revoked_at,
+            last_used_at: key.last_used_at,
+        }
+    }
+}
+
+/// The scope of the tenant in the path, which must exist and must be one.
+async fn tenant(
+    state: &AppState,
+    OperatorAuth(proof): OperatorAuth,
+    id: TenantId,
+) -> Result<TenantScope, ApiError> {
+    if id == TenantId::UNASSIGNED {
+        return Err(ApiError::NotFound("tenant"));
+    }
+    tenants::scope(&state.db, proof, id).await?.ok_or(ApiError::NotFound("tenant"))
+}

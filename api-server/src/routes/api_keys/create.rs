@@ -1,0 +1,105 @@
+//! `POST /v1/tenants/{tenant_id}/api-keys`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use shared::db::api_keys::{self, ApiScope};
+use shared::db::audit::{self, AuditActor, AuditEntry};
+use shared::ids::TenantId;
+use strum::VariantArray;
+use utoipa::ToSchema;
+
+use super::ApiKey;
+use crate::auth::OperatorAuth;
+use crate::error::{ApiError, FieldProblem};
+use crate::extract::{IdPath, JsonBody, Validate, validate_name};
+use crate::query::{NoQuery, Query};
+use crate::state::AppState;
+
+/// A key to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewApiKey {
+    /// What its owner calls it; blanks around it are cut off.
+    #[schema(example = "Story Hunter", max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$")]
+    name: String,
+    /// What it may do; everything when absent.
+    #[schema(min_items = 1)]
+    scopes: Option<Vec<ApiScope>>,
+    /// After how many days it ends by itself; never when absent.
+    #[schema(minimum = 1, maximum = 3650)]
+    expires_in_days: Option<i32>,
+}
+
+impl Validate for NewApiKey {
+    fn validate(&self, problems: &mut Vec<FieldProblem>) {
+        validate_name(&self.name, problems);
+        if self.scopes.as_ref().is_some_and(Vec::is_empty) {
+            problems.push(FieldProblem::new("scopes", "must name at least one scope"));
+        }
+        if self.expires_in_days.is_some_and(|days| !(1..=3650).contains(&days)) {
+            problems.push(FieldProblem::new("expires_in_days", "must be from 1 to 3650"));
+        }
+    }
+}
+
+/// A key that has just been made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CreatedApiKey {
+    #[serde(flatten)]
+    record: ApiKey,
+    /// The key itself; it is never shown again.
+    #[schema(example = "pbk_8fK2xA…")]
+    key: String,
+}
+
+/// Makes an API key
+///
+/// The answer is the only one that ever shows the key.
+#[utoipa::path(
+    post,
+    path = "/v1/tenants/{tenant_id}/api-keys",
+    tag = "tenants",
+    security(("bearer" = ["operator"])),
+    params(("tenant_id" = Uuid, Path, description = "The tenant")),
+    request_body = NewApiKey,
+    responses(
+        (status = 201, body = CreatedApiKey, description = "The key, shown this once"),
+        (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "No such tenant")
+    )
+)]
+pub(crate) async fn create_api_key(
+    State(state): State<Arc<AppState>>,
+    operator: OperatorAuth,
+    IdPath(id): IdPath<TenantId>,
+    Query(NoQuery): Query<NoQuery>,
+    JsonBody(new): JsonBody<NewApiKey>,
+) -> Result<(StatusCode, Json<CreatedApiKey>), ApiError> {
+    let scope = super::tenant(&state, operator, id).await?;
+    let asked = new.scopes.unwrap_or_else(|| ApiScope::VARIANTS.to_vec());
+    // In the order of the catalogue, each once.
+    let names: BTreeSet<&str> = asked.iter().map(|scope| scope.as_str()).collect();
+    let scopes: Vec<ApiScope> =
+        ApiScope::VARIANTS.iter().copied().filter(|s| names.contains(s.as_str())).collect();
+
+    let mut tx = state.db.begin(&scope).await?;
+    let created =
+        api_keys::create(&mut tx, &scope, new.name.trim(), &scopes, new.expires_in_days).await?;
+    let target = created.key.id.to_string();
+    let entry = AuditEntry::new(AuditActor::Operator, "api_key.created")
+        .target(&target)
+        .detail(json!({ "scopes": scopes, "expires_at": created.key.expires_at }));
+    audit::record(&mut tx, &scope, &entry).await?;
+    tx.commit().await?;
+    let body = CreatedApiKey {
+        record: created.key.into(),
+        key: created.secret.expose_secret().to_owned(),
+    };
+    Ok((StatusCode::CREATED, Json(body)))
+}

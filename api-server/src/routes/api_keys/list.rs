@@ -1,0 +1,57 @@
+//! `GET /v1/tenants/{tenant_id}/api-keys`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use shared::db::api_keys;
+use shared::ids::TenantId;
+use utoipa::ToSchema;
+
+use super::ApiKey;
+use crate::auth::OperatorAuth;
+use crate::error::ApiError;
+use crate::extract::IdPath;
+use crate::query::Query;
+use crate::routes::ListQuery;
+use crate::state::AppState;
+
+/// A page of API keys, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ApiKeyList {
+    api_keys: Vec<ApiKey>,
+    /// Where the next page starts; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// Lists a tenant's API keys
+///
+/// Revoked and expired ones included; the keys themselves are never shown.
+#[utoipa::path(
+    get,
+    path = "/v1/tenants/{tenant_id}/api-keys",
+    tag = "tenants",
+    security(("bearer" = ["operator"])),
+    params(("tenant_id" = Uuid, Path, description = "The tenant"), ListQuery),
+    responses(
+        (status = 200, body = ApiKeyList, description = "A page, newest first"),
+        (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "No such tenant")
+    )
+)]
+pub(crate) async fn list_api_keys(
+    State(state): State<Arc<AppState>>,
+    operator: OperatorAuth,
+    IdPath(id): IdPath<TenantId>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<ApiKeyList>, ApiError> {
+    let request = query.page()?;
+    let scope = super::tenant(&state, operator, id).await?;
+    let mut tx = state.db.begin(&scope).await?;
+    let page = api_keys::list(&mut tx, &scope, &request).await?;
+    tx.commit().await?;
+    Ok(Json(ApiKeyList {
+        api_keys: page.items.into_iter().map(ApiKey::from).collect(),
+        next_cursor: page.next_cursor,
+    }))
+}

@@ -1,0 +1,50 @@
+//! `DELETE /v1/tenants/{tenant_id}/api-keys/{id}`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use shared::db::api_keys;
+use shared::db::audit::{self, AuditActor, AuditEntry};
+use shared::ids::{ApiKeyId, TenantId};
+
+use crate::auth::OperatorAuth;
+use crate::error::ApiError;
+use crate::extract::IdPaths;
+use crate::query::{NoQuery, Query};
+use crate::state::AppState;
+
+/// Revokes an API key
+///
+/// From the next request on it opens nothing. Revoking a revoked key changes nothing.
+#[utoipa::path(
+    delete,
+    path = "/v1/tenants/{tenant_id}/api-keys/{id}",
+    tag = "tenants",
+    security(("bearer" = ["operator"])),
+    params(
+        ("tenant_id" = Uuid, Path, description = "The tenant"),
+        ("id" = Uuid, Path, description = "The key's id")
+    ),
+    responses(
+        (status = 204, description = "Revoked"),
+        (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "No such tenant or key")
+    )
+)]
+pub(crate) async fn revoke_api_key(
+    State(state): State<Arc<AppState>>,
+    operator: OperatorAuth,
+    IdPaths(tenant, id): IdPaths<TenantId, ApiKeyId>,
+    Query(NoQuery): Query<NoQuery>,
+) -> Result<StatusCode, ApiError> {
+    let scope = super::tenant(&state, operator, tenant).await?;
+    let mut tx = state.db.begin(&scope).await?;
+    if !api_keys::revoke(&mut tx, &scope, id).await? {
+        return Err(ApiError::NotFound("api_key"));
+    }
+    let target = id.to_string();
+    let entry = AuditEntry::new(AuditActor::Operator, "api_key.revoked").target(&target);
+    audit::record(&mut tx, &scope, &entry).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}

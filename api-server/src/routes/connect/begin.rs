@@ -1,0 +1,112 @@
+//! `POST /v1/connect/{provider}`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use shared::db::audit::{self, AuditEntry};
+use utoipa::ToSchema;
+
+use super::flow::{self, Place};
+use crate::auth::{ConnectionsWrite, TenantAuth};
+use crate::error::{ApiError, FieldProblem};
+use crate::extract::{OptionalJsonBody, ProviderPath, Validate};
+use crate::query::{NoQuery, Query};
+use crate::routes::Time;
+use crate::state::{AppState, url_below};
+
+/// The most characters of `return_to`.
+const RETURN_TO_CHARS: usize = 2000;
+
+/// How the flow is to end.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewConnectLink {
+    /// Where the browser goes at the end, with `connection_id` and `status`, or `error`, in
+    /// its query. Must be of an origin that the operator has allowed.
+    #[schema(example = "http://127.0.0.1:3000/connected", max_length = 2000, pattern = "^https?://[!-~]+$")]
+    return_to: Option<String>,
+}
+
+impl Validate for NewConnectLink {
+    fn validate(&self, problems: &mut Vec<FieldProblem>) {
+        let Some(text) = &self.return_to else { return };
+        let after_scheme = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        let fits = text.len() <= RETURN_TO_CHARS
+            && after_scheme.is_some_and(|rest| {
+                !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic())
+            });
+        if !fits {
+            problems.push(FieldProblem::new(
+                "return_to",
+                "must be an http or https URL of at most 2000 visible ASCII characters",
+            ));
+        }
+    }
+}
+
+/// A link that begins a connect flow.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ConnectLink {
+    /// To be opened in the browser of the person who connects; it leads on to the provider.
+    #[schema(example = "http://127.0.0.1:8080/v1/connect/github/start?state=…")]
+    authorize_url: String,
+    /// The flow's one-time state.
+    state: String,
+    /// When the link ends.
+    expires_at: Time,
+}
+
+/// Makes a link that connects an account
+///
+/// The link ends after ten minutes, works in one browser, and leads to one grant.
+#[utoipa::path(
+    post,
+    path = "/v1/connect/{provider}",
+    tag = "connect",
+    security(("bearer" = ["connections:write"])),
+    params(("provider" = String, Path, description = "The provider's slug", pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github")),
+    request_body(content = Option<NewConnectLink>, description = "May be left out"),
+    responses(
+        (status = 201, body = ConnectLink, description = "The link"),
+        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The operator has not set the provider up")
+    )
+)]
+pub(crate) async fn create_connect_link(
+    State(state): State<Arc<AppState>>,
+    auth: TenantAuth<ConnectionsWrite>,
+    ProviderPath(provider): ProviderPath,
+    Query(NoQuery): Query<NoQuery>,
+    OptionalJsonBody(body): OptionalJsonBody<NewConnectLink>,
+) -> Result<(StatusCode, Json<ConnectLink>), ApiError> {
+    let connector = state.registry.get(&provider)?;
+    let slug = connector.descriptor().slug;
+    let return_to = body
+        .return_to
+        .map(|text| state.return_to.accept(&text).ok_or(ApiError::ReturnToNotAllowed))
+        .transpose()?;
+    let place = Place {
+        provider: slug,
+        browser_hash: None,
+        return_to: return_to.as_ref().map(url::Url::as_str),
+    };
+    let mut tx = state.db.begin(&auth.scope).await?;
+    let begun = flow::begin(&state, &mut tx, &auth.scope, &place, None).await?;
+    let entry = AuditEntry::new(auth.principal.actor(), "connect.begun")
+        .detail(json!({ "provider": slug }));
+    audit::record(&mut tx, &auth.scope, &entry).await?;
+    tx.commit().await?;
+
+    let mut link = url_below(&state.public_url, &["v1", "connect", slug, "start"]);
+    link.query_pairs_mut().append_pair("state", begun.state.expose_secret());
+    let body = ConnectLink {
+        authorize_url: link.into(),
+        state: begun.state.expose_secret().to_owned(),
+        expires_at: begun.expires_at,
+    };
+    Ok((StatusCode::CREATED, Json(body)))
+}

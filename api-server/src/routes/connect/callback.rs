@@ -1,0 +1,238 @@
+//! `GET /v1/connect/{provider}/callback`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+use shared::connectors::{Callback, CallbackOutcome, Connector, NewGrant};
+use shared::crypto::constant_time_eq;
+use shared::db::audit::{self, AuditActor, AuditEntry};
+use shared::db::connections::{self, NewConnection};
+use shared::db::oauth_states::{self, OauthState};
+use shared::queue::SyncMode;
+use url::{Url, form_urlencoded};
+use utoipa::ToSchema;
+
+use super::browser::Browser;
+use super::flow::{self, Leg, Place};
+use crate::error::{ApiError, FieldProblem};
+use crate::extract::ProviderPath;
+use crate::routes::connections::Connection;
+use crate::routes::sync::enqueue_sync;
+use crate::state::AppState;
+
+/// The connection that a flow led to.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ConnectionAnswer {
+    connection: Connection,
+}
+
+/// How a flow, or a leg of it, ended.
+enum End {
+    /// Another leg follows at the provider.
+    GoOn(Url),
+    /// There is a connection, active or pending.
+    Done(Box<Connection>),
+}
+
+/// Takes the provider's redirect
+///
+/// For browsers: whatever parameters the provider adds are handed to its connector.
+/// Answers with a redirect to the next leg or to `return_to`; without `return_to`, with
+/// the connection. The state serves once, in the browser that opened the link.
+#[utoipa::path(
+    get,
+    path = "/v1/connect/{provider}/callback",
+    tag = "connect",
+    params(
+        ("provider" = String, Path, description = "The provider's slug", pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github"),
+        ("state" = String, Query, description = "The leg's one-time state", pattern = "^[A-Za-z0-9_-]{43}$")
+    ),
+    responses(
+        (status = 200, body = ConnectionAnswer, description = "The connection"),
+        (status = 302, description = "On to the next leg or to `return_to`", headers(("Location" = String))),
+        (status = 403, body = shared::problem::Problem, content_type = "application/problem+json", description = "The state is unknown, used, expired or another browser's"),
+        (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "No such provider"),
+        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The account belongs to another connection, or the provider is not set up"),
+        (status = 502, body = shared::problem::Problem, content_type = "application/problem+json", description = "The provider failed")
+    )
+)]
+pub(crate) async fn finish_connect(
+    State(state): State<Arc<AppState>>,
+    ProviderPath(provider): ProviderPath,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let query: Vec<(String, String)> =
+        form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
+    let text = only_state(&query)?;
+    let connector = state.registry.get(&provider)?;
+    let row = flow::find(&state, &provider, text).await?;
+    let browser = belongs_to(&row, &headers, &state)?;
+    let leg = Leg::open(&state, &row)?;
+    let return_to = row.return_to.as_deref().and_then(|url| Url::parse(url).ok());
+
+    // From here on the state is used up: what follows is done even if the browser leaves.
+    let app = Arc::clone(&state);
+    let ended = state
+        .see_through(async move {
+            consume(&app, &row, &browser).await?;
+            let callback = Callback {
+                query,
+                code_verifier: leg.verifier(),
+                redirect_uri: flow::redirect_uri(&app, &provider),
+                carry: leg.carry,
+            };
+            let outcome =
+                connector.exchange_token(callback).await.map_err(ApiError::Connector)?;
+            conclude(&app, connector.as_ref(), &row, &browser, outcome).await
+        })
+        .await;
+    answer(ended, return_to)
+}
+
+/// The one state in the query.
+fn only_state(query: &[(String, String)]) -> Result<&str, ApiError> {
+    let mut states = query.iter().filter(|(name, _)| name == "state");
+    let first = states.next().map(|(_, value)| value.as_str());
+    match first {
+        Some(text) if flow::is_state(text) && states.next().is_none() => Ok(text),
+        _ => {
+            let problem = FieldProblem::new("state", "must be a state that this API gave");
+            Err(ApiError::Parameters(vec![problem]))
+        }
+    }
+}
+
+/// The browser's hash, if the flow was begun in it.
+fn belongs_to(
+    row: &OauthState,
+    headers: &HeaderMap,
+    state: &AppState,
+) -> Result<[u8; 32], ApiError> {
+    let browser = Browser::known(headers, &state.public_url).ok_or(ApiError::InvalidState)?;
+    let hash = browser.hash();
+    let same = row.browser_hash.as_deref().is_some_and(|known| constant_time_eq(known, &hash));
+    if same { Ok(hash) } else { Err(ApiError::InvalidState) }
+}
+
+async fn consume(app: &AppState, row: &OauthState, browser: &[u8; 32]) -> Result<(), ApiError> {
+    let mut tx = app.db.begin(&row.scope).await?;
+    let first = oauth_states::consume(&mut tx, &row.scope, &row.state_hash, browser).await?;
+    tx.commit().await?;
+    if first { Ok(()) } else { Err(ApiError::InvalidState) }
+}
+
+async fn conclude(
+    app: &AppState,
+    connector: &dyn Connector,
+    row: &OauthState,
+    browser: &[u8; 32],
+    outcome: CallbackOutcome,
+) -> Result<End, ApiError> {
+    match outcome {
+        CallbackOutcome::Continue { carry } => {
+            let place = Place {
+                provider: &row.provider,
+                browser_hash: Some(*browser),
+                return_to: row.return_to.as_deref(),
+            };
+            let mut tx = app.db.begin(&row.scope).await?;
+            let begun = flow::begin(app, &mut tx, &row.scope, &place, Some(carry)).await?;
+            tx.commit().await?;
+            begun.authorize(app, connector).map(End::GoOn)
+        }
+        CallbackOutcome::Connected(grant) => connect(app, connector, row, &grant).await,
+        CallbackOutcome::AwaitingApproval { requester } => wait(app, row, &requester).await,
+        CallbackOutcome::Denied { reason } => Err(ApiError::Denied(reason)),
+    }
+}
+
+/// The connection, its tokens, its backfill and the audit line, in one transaction.
+async fn connect(
+    app: &AppState,
+    connector: &dyn Connector,
+    row: &OauthState,
+    grant: &NewGrant,
+) -> Result<End, ApiError> {
+    let descriptor = connector.descriptor();
+    let new = NewConnection {
+        provider: descriptor.slug,
+        account: &grant.account,
+        scopes: &grant.scopes,
+        exclusive: descriptor.exclusive_accounts,
+        polling: descriptor.polling,
+        poll_interval_seconds: app.poll_interval_seconds,
+    };
+    let scope = &row.scope;
+    let mut tx = app.db.begin(scope).await?;
+    let connected = connections::connect(&mut tx, scope, &new).await?;
+    let id = connected.connection.id;
+    app.credentials.store(&mut tx, scope, id, grant.tokens.as_ref()).await?;
+    // A connection that goes on where its cursors stand has only the gap to fill.
+    let gap_only = connected.resumed && connected.connection.backfilled_at.is_some();
+    let mode = if gap_only { SyncMode::Incremental } else { SyncMode::Full };
+    enqueue_sync(&mut tx, &connected.connection, mode).await?;
+    let target = id.to_string();
+    let entry = AuditEntry::new(AuditActor::Browser, "connection.connected")
+        .target(&target)
+        .detail(json!({ "provider": descriptor.slug, "resumed": connected.resumed }));
+    audit::record(&mut tx, scope, &entry).await?;
+    tx.commit().await?;
+    app.waker.wake();
+    Ok(End::Done(Box::new(connected.connection.into())))
+}
+
+/// Somebody at the provider must approve; a webhook will tell.
+async fn wait(app: &AppState, row: &OauthState, requester: &str) -> Result<End, ApiError> {
+    let scope = &row.scope;
+    let mut tx = app.db.begin(scope).await?;
+    let pending = connections::create_pending(
+        &mut tx,
+        scope,
+        &row.provider,
+        requester,
+        app.poll_interval_seconds,
+    )
+    .await?;
+    let target = pending.id.to_string();
+    let entry = AuditEntry::new(AuditActor::Browser, "connection.requested")
+        .target(&target)
+        .detail(json!({ "provider": row.provider }));
+    audit::record(&mut tx, scope, &entry).await?;
+    tx.commit().await?;
+    Ok(End::Done(Box::new(pending.into())))
+}
+
+/// Tells the browser, by a redirect if it has a place to go to.
+fn answer(ended: Result<End, ApiError>, return_to: Option<Url>) -> Result<Response, ApiError> {
+    match (ended, return_to) {
+        (Ok(End::GoOn(url)), _) => Ok(redirect(&url)),
+        (Ok(End::Done(connection)), Some(mut url)) => {
+            url.query_pairs_mut()
+                .append_pair("connection_id", &connection.id.to_string())
+                .append_pair("status", connection.status.into());
+            Ok(redirect(&url))
+        }
+        (Ok(End::Done(connection)), None) => {
+            Ok(Json(ConnectionAnswer { connection: *connection }).into_response())
+        }
+        // A replay must not be steered anywhere.
+        (Err(ApiError::InvalidState), _) => Err(ApiError::InvalidState),
+        (Err(error), Some(mut url)) => {
+            tracing::info!(error = &error as &dyn std::error::Error, "a connect flow ends");
+            url.query_pairs_mut().append_pair("error", error.code());
+            Ok(redirect(&url))
+        }
+        (Err(error), None) => Err(error),
+    }
+}
+
+fn redirect(url: &Url) -> Response {
+    (StatusCode::FOUND, [(LOCATION, url.as_str())]).into_response()
+}

@@ -1,0 +1,106 @@
+//! `DELETE /v1/connections/{id}`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::json;
+use shared::db::audit::{self, AuditActor, AuditEntry};
+use shared::db::connections::{self, Connection, ConnectionStatus};
+use shared::db::{TenantScope, jobs};
+use shared::ids::ConnectionId;
+use tokio::time::timeout;
+
+use crate::auth::{ConnectionsWrite, TenantAuth};
+use crate::error::ApiError;
+use crate::extract::IdPath;
+use crate::query::{NoQuery, Query};
+use crate::state::AppState;
+
+/// How long the provider may take to end the grant; ours ends in any case.
+const REVOKE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Ends a connection
+///
+/// The grant is revoked at the provider, its tokens and cursors are erased, and its waiting
+/// jobs are cancelled. Signals stay. A provider that does not answer does not keep the
+/// connection; ending an ended one changes nothing.
+#[utoipa::path(
+    delete,
+    path = "/v1/connections/{id}",
+    tag = "connections",
+    security(("bearer" = ["connections:write"])),
+    params(("id" = Uuid, Path, description = "The connection")),
+    responses((status = 204, description = "Disconnected"))
+)]
+pub(crate) async fn delete_connection(
+    State(state): State<Arc<AppState>>,
+    auth: TenantAuth<ConnectionsWrite>,
+    IdPath(id): IdPath<ConnectionId>,
+    Query(NoQuery): Query<NoQuery>,
+) -> Result<StatusCode, ApiError> {
+    let mut tx = state.db.begin(&auth.scope).await?;
+    let connection = connections::get(&mut tx, &auth.scope, id)
+        .await?
+        .ok_or(ApiError::NotFound("connection"))?;
+    tx.commit().await?;
+    if connection.status == ConnectionStatus::Disconnected {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let (actor, scope) = (auth.principal.actor(), auth.scope);
+    let worker = Arc::clone(&state);
+    state
+        .see_through(async move {
+            let revoked = revoke(&worker, &scope, &connection).await;
+            forget(&worker, &scope, id, actor, revoked).await
+        })
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends the grant at the provider; answers whether it is known to have ended.
+async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) -> bool {
+    let Some(account) = connection.account.clone() else { return true };
+    let attempt = async {
+        let connector = state.registry.get(&connection.provider)?;
+        let grant = state.credentials.grant(scope, connection.id, account).await?;
+        connector.revoke(&grant).await.map_err(ApiError::Connector)
+    };
+    match timeout(REVOKE_TIMEOUT, attempt).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                connection.id = %connection.id,
+                "the grant was not revoked at the provider"
+            );
+            false
+        }
+        Err(_) => {
+            tracing::warn!(connection.id = %connection.id, "revoking the grant took too long");
+            false
+        }
+    }
+}
+
+async fn forget(
+    state: &AppState,
+    scope: &TenantScope,
+    id: ConnectionId,
+    actor: AuditActor,
+    revoked: bool,
+) -> Result<(), ApiError> {
+    let mut tx = state.db.begin(scope).await?;
+    if connections::disconnect(&mut tx, scope, id, "disconnected").await? {
+        state.credentials.erase(&mut tx, scope, id).await?;
+        let cancelled = jobs::cancel_for_connection(&mut tx, scope, id).await?;
+        let target = id.to_string();
+        let entry = AuditEntry::new(actor, "connection.disconnected")
+            .target(&target)
+            .detail(json!({ "revoked": revoked, "jobs_cancelled": cancelled }));
+        audit::record(&mut tx, scope, &entry).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! `POST /v1/connections/{id}/sync`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::Value;
+use shared::crypto::sha256;
+use shared::db::idempotency::{self, StoredAnswer};
+use shared::db::{Tx, connections};
+use shared::ids::ConnectionId;
+use shared::queue::SyncMode;
+use utoipa::ToSchema;
+
+use crate::auth::{JobsWrite, TenantAuth};
+use crate::error::{ApiError, Conflict, FieldProblem};
+use crate::extract::{IdPath, OptionalJsonBody, Validate, optional_header};
+use crate::query::{NoQuery, Query};
+use crate::routes::jobs::{self, JobAnswer};
+use crate::routes::sync::enqueue_sync;
+use crate::state::AppState;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Says that an answer is the one that was given to the key's first request.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// How to read.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SyncRequest {
+    /// `incremental` (the default) goes on from the cursors; `full` reads the past again,
+    /// and what is known stays single.
+    #[schema(inline)]
+    mode: Option<SyncMode>,
+}
+
+impl SyncRequest {
+    pub(crate) fn mode(&self) -> SyncMode {
+        self.mode.unwrap_or(SyncMode::Incremental)
+    }
+}
+
+impl Validate for SyncRequest {
+    fn validate(&self, _: &mut Vec<FieldProblem>) {}
+}
+
+/// Reads a connection now
+///
+/// If a read of the same mode waits or runs already, its job is the answer. With an
+/// `Idempotency-Key`, a repeated request within a day gets the first one's answer again.
+#[utoipa::path(
+    post,
+    path = "/v1/connections/{id}/sync",
+    tag = "connections",
+    security(("bearer" = ["jobs:write"])),
+    params(
+        ("id" = Uuid, Path, description = "The connection"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Names this request: 1 to 255 visible characters", pattern = "^[!-~]{1,255}$")
+    ),
+    request_body(content = Option<SyncRequest>, description = "No body stands for `incremental`"),
+    responses(
+        (status = 202, body = JobAnswer, description = "The job that reads it"),
+        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The connection is not active, or the key came with another request before")
+    )
+)]
+pub(crate) async fn sync_connection(
+    State(state): State<Arc<AppState>>,
+    auth: TenantAuth<JobsWrite>,
+    IdPath(id): IdPath<ConnectionId>,
+    Query(NoQuery): Query<NoQuery>,
+    headers: HeaderMap,
+    OptionalJsonBody(body): OptionalJsonBody<SyncRequest>,
+) -> Result<Response, ApiError> {
+    let visible = |text: &str| {
+        (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let expected = "1 to 255 visible characters";
+    let key = optional_header(&headers, &IDEMPOTENCY_KEY, expected, visible)?;
+    let mode = body.mode();
+    let request_hash = sha256(format!("sync_connection {id} {mode:?}").as_bytes());
+
+    let mut tx = state.db.begin(&auth.scope).await?;
+    if let Some(key) = &key
+        && let Some(answer) = replay(&mut tx, &auth, key, &request_hash).await?
+    {
+        return Ok(answer);
+    }
+    let connection = connections::lock(&mut tx, &auth.scope, id)
+        .await?
+        .ok_or(ApiError::NotFound("connection"))?;
+    let enqueued = enqueue_sync(&mut tx, &connection, mode).await?;
+    let job = jobs::load(&mut tx, &auth.scope, enqueued.job_id).await?;
+    let answer = JobAnswer { job };
+    if let Some(key) = &key {
+        let stored = StoredAnswer {
+            request_hash: request_hash.to_vec(),
+            status: 202,
+            response: serde_json::to_value(&answer).map_err(ApiError::Stored)?,
+        };
+        if !idempotency::store(&mut tx, &auth.scope, key, &stored).await? {
+            // Another request under this key was faster: its answer is given, our job undone.
+            tx.rollback().await?;
+            let mut tx = state.db.begin(&auth.scope).await?;
+            let answer = replay(&mut tx, &auth, key, &request_hash).await?;
+            return answer.ok_or_else(|| Conflict::IdempotencyKeyReused.into());
+        }
+    }
+    tx.commit().await?;
+    state.waker.wake();
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+}
+
+/// The answer to the key's first request, if there was one and it was the same.
+async fn replay(
+    tx: &mut Tx,
+    auth: &TenantAuth<JobsWrite>,
+    key: &str,
+    request_hash: &[u8; 32],
+) -> Result<Option<Response>, ApiError> {
+    let Some(first) = idempotency::find(tx, &auth.scope, key).await? else { return Ok(None) };
+    if first.request_hash != request_hash {
+        return Err(Conflict::IdempotencyKeyReused.into());
+    }
+    let status = u16::try_from(first.status)
+        .ok()
+        .and_then(|code| StatusCode::from_u16(code).ok())
+        .unwrap_or(StatusCode::ACCEPTED);
+    let body: Json<Value> = Json(first.response);
+    Ok(Some((status, [(REPLAYED, "true")], body).into_response()))
+}

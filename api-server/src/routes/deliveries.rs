@@ -1,0 +1,76 @@
+//! What providers sent us, as received.
+
+mod get;
+mod list;
+mod replay;
+
+use serde::Serialize;
+use shared::db::deliveries::{self, DeliveryOutcome};
+use shared::ids::{ConnectionId, DeliveryId};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Routes, Time};
+
+pub(crate) fn router() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(list::list_deliveries))
+        .routes(routes!(get::get_delivery))
+        .routes(routes!(replay::replay_delivery))
+}
+
+/// A webhook delivery.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Delivery {
+    id: DeliveryId,
+    /// The provider's slug.
+    #[schema(example = "github")]
+    provider: String,
+    /// The connection it was routed to; null while it matches none.
+    connection_id: Option<ConnectionId>,
+    /// The provider's account it is about.
+    account_id: Option<String>,
+    /// The provider's id of the delivery: the same id is the same delivery.
+    dedupe_id: String,
+    /// The event's name.
+    #[schema(example = "issues.opened")]
+    event: String,
+    /// What checking its signature gave; nothing else is kept.
+    verdict: Verdict,
+    outcome: DeliveryOutcome,
+    /// Why, when that needs saying.
+    outcome_detail: Option<String>,
+    /// How many Signals it gave.
+    signals: i32,
+    received_at: Time,
+    /// When it was last processed.
+    processed_at: Option<Time>,
+}
+
+/// What checking a delivery's signature gave.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// It is genuine.
+    Verified,
+}
+
+impl From<deliveries::Delivery> for Delivery {
+    fn from(delivery: deliveries::Delivery) -> Self {
+        Self {
+            id: delivery.id,
+            provider: delivery.provider,
+            connection_id: delivery.connection_id,
+            account_id: delivery.account_id,
+            dedupe_id: delivery.dedupe_id,
+            event: delivery.event,
+            verdict: Verdict::Verified,
+            outcome: delivery.outcome,
+            outcome_detail: delivery.outcome_detail,
+            signals: delivery.signals,
+            received_at: delivery.received_at,
+            processed_at: delivery.processed_at,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `GET /v1/signals/kinds`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use shared::signals::SignalKind;
+use strum::VariantArray;
+use utoipa::ToSchema;
+
+use crate::query::{NoQuery, Query};
+use crate::state::AppState;
+
+/// The catalogue of kinds.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KindList {
+    kinds: Vec<KindEntry>,
+}
+
+/// A kind of Signal.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KindEntry {
+    kind: SignalKind,
+    /// What it means, and which fields `payload.normalized` carries.
+    description: &'static str,
+    /// Slugs of the providers that emit it.
+    #[schema(example = json!(["github"]))]
+    providers: Vec<&'static str>,
+}
+
+/// Lists the kinds of Signals
+///
+/// Public: the catalogue is the same for everybody.
+#[utoipa::path(
+    get,
+    path = "/v1/signals/kinds",
+    tag = "signals",
+    responses((status = 200, body = KindList, description = "Every kind"))
+)]
+pub(crate) async fn list_signal_kinds(
+    State(state): State<Arc<AppState>>,
+    Query(NoQuery): Query<NoQuery>,
+) -> Json<KindList> {
+    let kinds = SignalKind::VARIANTS.iter().map(|&kind| KindEntry {
+        kind,
+        description: kind.description(),
+        providers: state
+            .registry
+            .iter()
+            .filter(|(known, _)| known.kinds.contains(&kind))
+            .map(|(known, _)| known.slug)
+            .collect(),
+    });
+    Json(KindList { kinds: kinds.collect() })
+}

@@ -1,0 +1,70 @@
+//! `POST /v1/sync/{provider}`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use shared::db::connections;
+use shared::queue::SyncMode;
+use utoipa::ToSchema;
+
+use super::enqueue_sync;
+use crate::auth::{JobsWrite, TenantAuth};
+use crate::error::{ApiError, FieldProblem};
+use crate::extract::{OptionalJsonBody, ProviderPath, Validate};
+use crate::query::{NoQuery, Query};
+use crate::routes::jobs::{self, Job};
+use crate::state::AppState;
+
+/// How to read.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProviderSyncRequest {
+    /// `incremental` (the default) goes on from the cursors; `full` reads the past again.
+    #[schema(inline)]
+    mode: Option<SyncMode>,
+}
+
+impl Validate for ProviderSyncRequest {
+    fn validate(&self, _: &mut Vec<FieldProblem>) {}
+}
+
+/// The jobs that read the connections.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JobsAnswer {
+    jobs: Vec<Job>,
+}
+
+/// Reads every active connection of the tenant at a provider now
+#[utoipa::path(
+    post,
+    path = "/v1/sync/{provider}",
+    tag = "connections",
+    security(("bearer" = ["jobs:write"])),
+    params(("provider" = String, Path, description = "The provider's slug", pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github")),
+    request_body(content = Option<ProviderSyncRequest>, description = "No body stands for `incremental`"),
+    responses((status = 202, body = JobsAnswer, description = "One job per connection"))
+)]
+pub(crate) async fn sync_provider(
+    State(state): State<Arc<AppState>>,
+    auth: TenantAuth<JobsWrite>,
+    ProviderPath(provider): ProviderPath,
+    Query(NoQuery): Query<NoQuery>,
+    OptionalJsonBody(body): OptionalJsonBody<ProviderSyncRequest>,
+) -> Result<(StatusCode, Json<JobsAnswer>), ApiError> {
+    if !state.registry.iter().any(|(known, _)| known.slug == provider) {
+        return Err(ApiError::NotFound("provider"));
+    }
+    let mode = body.mode.unwrap_or(SyncMode::Incremental);
+    let mut tx = state.db.begin(&auth.scope).await?;
+    let mut answer = JobsAnswer { jobs: Vec::new() };
+    for connection in connections::active_at(&mut tx, &auth.scope, &provider).await? {
+        let enqueued = enqueue_sync(&mut tx, &connection, mode).await?;
+        answer.jobs.push(jobs::load(&mut tx, &auth.scope, enqueued.job_id).await?);
+    }
+    tx.commit().await?;
+    state.waker.wake();
+    Ok((StatusCode::ACCEPTED, Json(answer)))
+}

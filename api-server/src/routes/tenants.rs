@@ -1,0 +1,36 @@
+//! Tenants; for operators.
+
+mod create;
+mod get;
+mod list;
+
+use serde::Serialize;
+use shared::db::tenants;
+use shared::ids::TenantId;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Routes, Time};
+
+pub(crate) fn router() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(create::create_tenant, list::list_tenants))
+        .routes(routes!(get::get_tenant))
+}
+
+/// A customer's team.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Tenant {
+    id: TenantId,
+    /// Its name, for operators.
+    #[schema(example = "Acme")]
+    name: String,
+    created_at: Time,
+}
+
+impl From<tenants::Tenant> for Tenant {
+    fn from(tenant: tenants::Tenant) -> Self {
+        Self { id: tenant.id, name: tenant.name, created_at: tenant.created_at }
+    }
+}

@@ -1,0 +1,72 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use shared::connectors::Registry;
+use shared::credentials::Credentials;
+use shared::crypto::Keyring;
+use shared::db::Db;
+use shared::queue::Waker;
+use shared::signals::Feed;
+use shared::telemetry::Lifecycle;
+use tracing::Instrument;
+use url::Url;
+
+use crate::config::ReturnTo;
+use crate::error::ApiError;
+use crate::news::News;
+
+/// What every handler can reach.
+pub(crate) struct AppState {
+    pub(crate) db: Db,
+    pub(crate) feed: Feed,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) registry: Registry,
+    pub(crate) credentials: Credentials,
+    pub(crate) waker: Waker,
+    pub(crate) news: News,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) public_url: Url,
+    pub(crate) public_webhook_url: Url,
+    pub(crate) operator_tokens: Vec<SecretString>,
+    pub(crate) return_to: ReturnTo,
+    pub(crate) poll_interval_seconds: i32,
+}
+
+impl AppState {
+    /// Does something to its end even if the client goes away in the middle: what has begun
+    /// at a provider must be noted here.
+    pub(crate) async fn see_through<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, ApiError>> + Send + 'static,
+    {
+        let task = self.lifecycle.spawn(work.instrument(tracing::Span::current()));
+        task.await.unwrap_or(Err(ApiError::Panicked))
+    }
+}
+
+/// `base` with these segments behind its path.
+pub(crate) fn url_below(base: &Url, segments: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(segments);
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_go_behind_the_path_that_is_there() {
+        for base in ["https://example.com/api", "https://example.com/api/"] {
+            let url = url_below(&Url::parse(base).expect("a URL"), &["v1", "a/b"]);
+            assert_eq!(url.as_str(), "https://example.com/api/v1/a%2Fb");
+        }
+        let url = url_below(&Url::parse("http://127.0.0.1:8080").expect("a URL"), &["v1"]);
+        assert_eq!(url.as_str(), "http://127.0.0.1:8080/v1");
+    }
+}
