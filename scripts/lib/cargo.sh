@@ -9,3 +9,11 @@ require_cargo() {
     fi
     command -v cargo >/dev/null 2>&1 || die "cargo is missing; install Rust from https://rustup.rs"
 }
+
+# Cargo's subcommand $1, from rustup's component $2 when it is not there.
+require_component() {
+    if cargo "$1" --version >/dev/null 2>&1; then return 0; fi
+    command -v rustup >/dev/null 2>&1 || die "cargo $1 is missing; install $2 for this toolchain"
+    say "Installing $2"
+    rustup component add "$2" >&2
+}
