@@ -107,7 +107,11 @@ impl<S: RequiredScope> FromRequestParts<Arc<AppState>> for TenantAuth<S> {
                 (key.scope, Principal::ApiKey(key.id))
             }
         };
-        Ok(Self { scope, principal, _needs: PhantomData })
+        Ok(Self {
+            scope,
+            principal,
+            _needs: PhantomData,
+        })
     }
 }
 
@@ -121,8 +125,9 @@ async fn authenticate(headers: &HeaderMap, state: &Arc<AppState>) -> Result<Cred
     if let Some(proof) = OperatorProof::check(&state.operator_tokens, presented) {
         return Ok(Credential::Operator(proof));
     }
-    let key =
-        api_keys::authenticate(&state.db, presented).await?.ok_or(ApiError::Unauthorized)?;
+    let key = api_keys::authenticate(&state.db, presented)
+        .await?
+        .ok_or(ApiError::Unauthorized)?;
     if key.use_unnoted {
         note_use(state, &key);
     }
@@ -161,12 +166,16 @@ fn named_tenant(headers: &HeaderMap) -> Result<Option<TenantId>, ApiError> {
         ApiError::Parameters(vec![FieldProblem::new("X-Tenant-Id", reason)])
     };
     let mut values = headers.get_all(TENANT_HEADER).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
         return Err(malformed());
     }
     let text = value.to_str().map_err(|_| malformed())?;
-    parse_uuid(text).map(|id| Some(TenantId(id))).ok_or_else(malformed)
+    parse_uuid(text)
+        .map(|id| Some(TenantId(id)))
+        .ok_or_else(malformed)
 }
 
 #[cfg(test)]

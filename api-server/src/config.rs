@@ -57,7 +57,11 @@ impl ReturnTo {
         const NAME: &str = "RETURN_TO_ORIGINS";
         let mut origins = vec![public_url.origin()];
         let listed = reader.optional_string(NAME).unwrap_or_default();
-        for text in listed.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+        for text in listed
+            .split(',')
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+        {
             match Url::parse(text) {
                 Ok(url)
                     if url.origin().is_tuple()
@@ -137,7 +141,11 @@ mod tests {
 
     #[test]
     fn an_origin_with_a_path_is_a_mistake() {
-        for bad in ["https://app.example.com/path", "app.example.com", "ftp://app.example.com"] {
+        for bad in [
+            "https://app.example.com/path",
+            "app.example.com",
+            "ftp://app.example.com",
+        ] {
             let error = return_to(bad).expect_err("refused").to_string();
             assert!(error.contains("POBLYSH_RETURN_TO_ORIGINS"), "{error}");
         }

@@ -30,7 +30,10 @@ pub(crate) struct FieldProblem {
 
 impl FieldProblem {
     pub(crate) fn new(name: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { name: name.into(), reason: reason.into() }
+        Self {
+            name: name.into(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -219,9 +222,7 @@ impl From<CredentialError> for ApiError {
             CredentialError::Provider(error) => Self::Connector(error),
             CredentialError::Sealed(error) => Self::Sealed(error),
             CredentialError::Db(error) => error.into(),
-            CredentialError::Erased | CredentialError::Busy => {
-                Conflict::ConnectionNotActive.into()
-            }
+            CredentialError::Erased | CredentialError::Busy => Conflict::ConnectionNotActive.into(),
         }
     }
 }
@@ -281,9 +282,7 @@ impl ApiError {
             )
             .with_retry_after(1),
             Self::Db(error) if error.is_unavailable() => Problem::unavailable(),
-            Self::Db(_) | Self::Panicked | Self::Sealed(_) | Self::Stored(_) => {
-                Problem::internal()
-            }
+            Self::Db(_) | Self::Panicked | Self::Sealed(_) | Self::Stored(_) => Problem::internal(),
             _ => self.of_the_request(),
         }
     }
@@ -312,10 +311,12 @@ impl ApiError {
                 "Parameters or headers are not of the documented form.",
                 problems,
             ),
-            Self::MalformedBody(reason) => {
-                Problem::new(StatusCode::BAD_REQUEST, "malformed_body", "The body is not JSON.")
-                    .with_details(json!({ "reason": reason }))
-            }
+            Self::MalformedBody(reason) => Problem::new(
+                StatusCode::BAD_REQUEST,
+                "malformed_body",
+                "The body is not JSON.",
+            )
+            .with_details(json!({ "reason": reason })),
             Self::UnsupportedMediaType => Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
@@ -332,7 +333,11 @@ impl ApiError {
                 "The body does not have the documented form.",
                 problems,
             ),
-            _ => Problem::new(StatusCode::NOT_FOUND, "not_found", "There is no such route."),
+            _ => Problem::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "There is no such route.",
+            ),
         }
     }
 }
@@ -346,7 +351,10 @@ fn not_found(what: &str) -> Problem {
         "signal" => ("signal_not_found", "There is no such Signal."),
         "delivery" => ("delivery_not_found", "There is no such delivery."),
         "api_key" => ("api_key_not_found", "There is no such API key."),
-        "cursor" => ("cursor_not_found", "This cursor does not belong to this list."),
+        "cursor" => (
+            "cursor_not_found",
+            "This cursor does not belong to this list.",
+        ),
         _ => ("not_found", "There is no such thing."),
     };
     Problem::new(StatusCode::NOT_FOUND, code, message)
@@ -386,10 +394,14 @@ impl IntoResponse for ApiError {
         }
         let mut response = problem.into_response();
         if let Self::InsufficientScope(scope) = self {
-            let challenge =
-                format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", scope.as_str());
+            let challenge = format!(
+                "Bearer error=\"insufficient_scope\", scope=\"{}\"",
+                scope.as_str()
+            );
             if let Ok(value) = HeaderValue::from_str(&challenge) {
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+                response
+                    .headers_mut()
+                    .insert(header::WWW_AUTHENTICATE, value);
             }
         }
         response

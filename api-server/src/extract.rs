@@ -43,7 +43,14 @@ macro_rules! path_ids {
     };
 }
 
-path_ids!(ApiKeyId, ConnectionId, DeliveryId, JobId, SignalId, TenantId);
+path_ids!(
+    ApiKeyId,
+    ConnectionId,
+    DeliveryId,
+    JobId,
+    SignalId,
+    TenantId
+);
 
 impl<T: PathId> FromRequestParts<Arc<AppState>> for IdPath<T> {
     type Rejection = ApiError;
@@ -77,7 +84,11 @@ impl FromRequestParts<Arc<AppState>> for ProviderPath {
         state: &Arc<AppState>,
     ) -> Result<Self, ApiError> {
         let Path(slug) = path::<String>(parts, state).await?;
-        if is_slug(&slug) { Ok(Self(slug)) } else { Err(ApiError::NotFound("provider")) }
+        if is_slug(&slug) {
+            Ok(Self(slug))
+        } else {
+            Err(ApiError::NotFound("provider"))
+        }
     }
 }
 
@@ -140,19 +151,29 @@ impl<T: DeserializeOwned + Validate> FromRequest<Arc<AppState>> for OptionalJson
 }
 
 async fn buffer(request: Request, state: &Arc<AppState>) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            ApiError::PayloadTooLarge
-        }
-        _ => ApiError::MalformedBody("it could not be read to its end".to_owned()),
-    })
+    Bytes::from_request(request, state)
+        .await
+        .map_err(|rejection| match rejection {
+            BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+                ApiError::PayloadTooLarge
+            }
+            _ => ApiError::MalformedBody("it could not be read to its end".to_owned()),
+        })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+    let Some(value) = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+    else {
         return false;
     };
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
@@ -163,10 +184,15 @@ fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError> {
         let path = error.path().to_string();
         unfit(&path, error.inner())
     })?;
-    json.end().map_err(|error| ApiError::MalformedBody(error.to_string()))?;
+    json.end()
+        .map_err(|error| ApiError::MalformedBody(error.to_string()))?;
     let mut problems = Vec::new();
     body.validate(&mut problems);
-    if problems.is_empty() { Ok(body) } else { Err(ApiError::Fields(problems)) }
+    if problems.is_empty() {
+        Ok(body)
+    } else {
+        Err(ApiError::Fields(problems))
+    }
 }
 
 fn unfit(path: &str, error: &serde_json::Error) -> ApiError {
@@ -180,9 +206,15 @@ fn unfit(path: &str, error: &serde_json::Error) -> ApiError {
 /// A name that people give: 1 to 200 characters, not blank, nothing unprintable.
 pub(crate) fn validate_name(name: &str, problems: &mut Vec<FieldProblem>) {
     if name.trim().is_empty() || name.chars().count() > 200 {
-        problems.push(FieldProblem::new("name", "must have 1 to 200 characters and not be blank"));
+        problems.push(FieldProblem::new(
+            "name",
+            "must have 1 to 200 characters and not be blank",
+        ));
     } else if name.chars().any(char::is_control) {
-        problems.push(FieldProblem::new("name", "must not contain control characters"));
+        problems.push(FieldProblem::new(
+            "name",
+            "must not contain control characters",
+        ));
     }
 }
 
@@ -194,7 +226,9 @@ pub(crate) fn optional_header(
     accept: impl Fn(&str) -> bool,
 ) -> Result<Option<String>, ApiError> {
     let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     let text = value.to_str().ok().filter(|text| accept(text));
     match text {
         Some(text) if values.next().is_none() => Ok(Some(text.to_owned())),
@@ -230,8 +264,18 @@ mod tests {
     #[test]
     fn what_is_not_json_is_malformed_and_what_does_not_fit_is_invalid() {
         assert_eq!(status_of(br#"{"name":"Acme"}"#), None);
-        for malformed in [&b""[..], b"{", b"{\"name\":\"\xff\"}", b"{\"name\":\"a\"} x", b"nil"] {
-            assert_eq!(status_of(malformed), Some("malformed_body"), "{malformed:?}");
+        for malformed in [
+            &b""[..],
+            b"{",
+            b"{\"name\":\"\xff\"}",
+            b"{\"name\":\"a\"} x",
+            b"nil",
+        ] {
+            assert_eq!(
+                status_of(malformed),
+                Some("malformed_body"),
+                "{malformed:?}"
+            );
         }
         for unfit in [
             &b"[]"[..],

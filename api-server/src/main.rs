@@ -24,7 +24,12 @@ variables; .env.example documents them.
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    match arguments
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
         [] => serve(),
         ["openapi"] => print(&api_server::openapi_json()),
         ["help" | "--help" | "-h"] => print(HELP),
@@ -52,5 +57,9 @@ async fn serve() -> anyhow::Result<ExitCode> {
     let server = api_server::serve(config, telemetry.metrics(), listener).await?;
     let drained = server.lifecycle().run().await;
     telemetry.shutdown().await;
-    Ok(if drained { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if drained {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

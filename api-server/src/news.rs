@@ -57,14 +57,19 @@ async fn look(db: &Db, border: &watch::Sender<String>) {
                 });
             }
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the border is unseen");
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "the border is unseen"
+                );
             }
         }
     }
 }
 
 async fn oldest_running(db: &Db) -> Result<String, DbError> {
-    Ok(sqlx::query_scalar("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
-        .fetch_one(db.pool())
-        .await?)
+    Ok(
+        sqlx::query_scalar("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
+            .fetch_one(db.pool())
+            .await?,
+    )
 }

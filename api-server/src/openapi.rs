@@ -60,7 +60,9 @@ pub(crate) fn complete(document: &mut Document) {
     document.info.contact = None;
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("An operator's token, or a tenant's API key (`pbk_…`)."))
+        .description(Some(
+            "An operator's token, or a tenant's API key (`pbk_…`).",
+        ))
         .build();
     document
         .components
@@ -89,7 +91,9 @@ enum Caller {
 
 fn caller(operation: &Operation) -> Caller {
     let security = serde_json::to_value(&operation.security).unwrap_or_default();
-    let role = security.pointer("/0/bearer/0").and_then(serde_json::Value::as_str);
+    let role = security
+        .pointer("/0/bearer/0")
+        .and_then(serde_json::Value::as_str);
     match role {
         None => Caller::Anybody,
         Some(OPERATOR) => Caller::Operator,
@@ -113,7 +117,10 @@ fn complete_operation(operation: &mut Operation) {
             errors.insert("401", "No credential, or one that is not accepted");
             errors.insert("403", "The key lacks the scope");
             errors.insert("404", "No such object, or another tenant's");
-            operation.parameters.get_or_insert_default().push(tenant_header());
+            operation
+                .parameters
+                .get_or_insert_default()
+                .push(RefOr::T(tenant_header()));
         }
     }
     if operation.request_body.is_some() {
@@ -131,13 +138,16 @@ fn complete_operation(operation: &mut Operation) {
 }
 
 fn problem(status: &str, description: &str) -> Response {
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let mut response =
-        ResponseBuilder::new().description(description).content("application/problem+json", content);
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .build();
+    let mut response = ResponseBuilder::new()
+        .description(description)
+        .content("application/problem+json", content);
     if status == "503" {
         let seconds = ObjectBuilder::new().schema_type(Type::Integer).build();
         let header = HeaderBuilder::new()
-            .schema(seconds)
+            .schema(Some(seconds))
             .description(Some("Seconds after which another try may succeed"))
             .build();
         response = response.header("Retry-After", header);

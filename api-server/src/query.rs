@@ -60,17 +60,27 @@ pub(crate) struct QueryReader {
 
 impl QueryReader {
     pub(crate) fn new(query: &str) -> Self {
-        let pairs = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        Self { pairs, problems: Vec::new() }
+        let pairs = form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
+        Self {
+            pairs,
+            problems: Vec::new(),
+        }
     }
 
     /// Everything that is wrong, unknown parameters included.
     pub(crate) fn finish(mut self) -> Result<(), ApiError> {
         for (name, _) in &self.pairs {
             let shown: String = name.chars().take(100).collect();
-            self.problems.push(FieldProblem::new(shown, "is not a parameter of this route"));
+            self.problems
+                .push(FieldProblem::new(shown, "is not a parameter of this route"));
         }
-        if self.problems.is_empty() { Ok(()) } else { Err(ApiError::Parameters(self.problems)) }
+        if self.problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ApiError::Parameters(self.problems))
+        }
     }
 
     /// A value that `parse` accepts; `expected` says which those are.
@@ -83,7 +93,8 @@ impl QueryReader {
         let text = self.take(name)?;
         let parsed = parse(&text);
         if parsed.is_none() {
-            self.problems.push(FieldProblem::new(name, format!("must be {expected}")));
+            self.problems
+                .push(FieldProblem::new(name, format!("must be {expected}")));
         }
         parsed
     }
@@ -107,14 +118,18 @@ impl QueryReader {
 
     /// One of an enumeration's words.
     pub(crate) fn word<T: FromStr>(&mut self, name: &str) -> Option<T> {
-        self.value(name, "one of the documented words", |text| text.parse().ok())
+        self.value(name, "one of the documented words", |text| {
+            text.parse().ok()
+        })
     }
 
     pub(crate) fn integer(&mut self, name: &str, range: RangeInclusive<u32>) -> Option<u32> {
         let expected = format!("an integer from {} to {}", range.start(), range.end());
         self.value(name, &expected, |text| {
             let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            text.parse().ok().filter(|number| digits && range.contains(number))
+            text.parse()
+                .ok()
+                .filter(|number| digits && range.contains(number))
         })
     }
 
@@ -123,7 +138,9 @@ impl QueryReader {
     }
 
     pub(crate) fn slug(&mut self, name: &str) -> Option<String> {
-        self.value(name, "a provider's slug", |text| is_slug(text).then(|| text.to_owned()))
+        self.value(name, "a provider's slug", |text| {
+            is_slug(text).then(|| text.to_owned())
+        })
     }
 
     pub(crate) fn date_time(&mut self, name: &str) -> Option<DateTime<Utc>> {
@@ -138,7 +155,9 @@ impl QueryReader {
     /// `cursor` of a list.
     pub(crate) fn list_cursor(&mut self) -> Option<String> {
         self.value("cursor", "a cursor that this API gave", |text| {
-            PageRequest::parse(Some(text), None).is_ok().then(|| text.to_owned())
+            PageRequest::parse(Some(text), None)
+                .is_ok()
+                .then(|| text.to_owned())
         })
     }
 
@@ -151,15 +170,20 @@ impl QueryReader {
 
     /// The one value of this name. Postgres's text knows no NUL.
     fn take(&mut self, name: &str) -> Option<String> {
-        let mut values = self.pairs.extract_if(.., |(key, _)| key == name).map(|(_, value)| value);
+        let mut values = self
+            .pairs
+            .extract_if(.., |(key, _)| key == name)
+            .map(|(_, value)| value);
         let first = values.next()?;
         let repeated = values.count() > 0;
         if repeated {
-            self.problems.push(FieldProblem::new(name, "is given more than once"));
+            self.problems
+                .push(FieldProblem::new(name, "is given more than once"));
             return None;
         }
         if first.contains('\0') {
-            self.problems.push(FieldProblem::new(name, "contains a NUL character"));
+            self.problems
+                .push(FieldProblem::new(name, "contains a NUL character"));
             return None;
         }
         Some(first)
@@ -181,12 +205,16 @@ pub(crate) fn parse_date_time(text: &str) -> Option<DateTime<Utc>> {
 pub(crate) fn is_slug(text: &str) -> bool {
     text.len() <= 63
         && text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 pub(crate) fn is_feed_cursor(text: &str) -> bool {
     (40..=100).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 #[cfg(test)]
@@ -207,11 +235,14 @@ mod tests {
 
     #[test]
     fn all_problems_are_told_at_once() {
-        let names = problems("limit=0&state=asleep&colour=red&provider=a&provider=b", |query| {
-            query.limit();
-            query.word::<JobState>("state");
-            query.slug("provider");
-        });
+        let names = problems(
+            "limit=0&state=asleep&colour=red&provider=a&provider=b",
+            |query| {
+                query.limit();
+                query.word::<JobState>("state");
+                query.slug("provider");
+            },
+        );
         assert_eq!(names, ["limit", "state", "provider", "colour"]);
     }
 
@@ -221,7 +252,17 @@ mod tests {
             let mut reader = QueryReader::new(&format!("limit={text}"));
             assert_eq!(reader.integer("limit", 1..=200), expected);
         }
-        for bad in ["0", "201", "-1", "%2B5", "1.0", "", "x", "99999999999999999999", "%00"] {
+        for bad in [
+            "0",
+            "201",
+            "-1",
+            "%2B5",
+            "1.0",
+            "",
+            "x",
+            "99999999999999999999",
+            "%00",
+        ] {
             let names = problems(&format!("limit={bad}"), |query| {
                 query.integer("limit", 1..=200);
             });
@@ -234,7 +275,11 @@ mod tests {
         let id = Uuid::now_v7();
         assert_eq!(parse_uuid(&id.to_string()), Some(id));
         assert_eq!(parse_uuid(&id.to_string().to_uppercase()), Some(id));
-        for other in [id.simple().to_string(), id.urn().to_string(), id.braced().to_string()] {
+        for other in [
+            id.simple().to_string(),
+            id.urn().to_string(),
+            id.braced().to_string(),
+        ] {
             assert_eq!(parse_uuid(&other), None, "{other}");
         }
     }
@@ -243,7 +288,13 @@ mod tests {
     fn times_are_rfc_3339() {
         assert!(parse_date_time("2026-11-23T10:00:00Z").is_some());
         assert!(parse_date_time("2026-11-23T10:00:00.5+02:00").is_some());
-        for bad in ["2026-11-23 10:00:00Z", "2026-11-23T10:00:00", "2026-11-23", "now", ""] {
+        for bad in [
+            "2026-11-23 10:00:00Z",
+            "2026-11-23T10:00:00",
+            "2026-11-23",
+            "now",
+            "",
+        ] {
             assert!(parse_date_time(bad).is_none(), "{bad}");
         }
     }
@@ -251,7 +302,12 @@ mod tests {
     #[test]
     fn lists_are_read_whole_or_not_at_all() {
         let mut reader = QueryReader::new("source=github,jira");
-        assert_eq!(reader.list("source", "a slug", |t| is_slug(t).then(|| t.to_owned())).len(), 2);
+        assert_eq!(
+            reader
+                .list("source", "a slug", |t| is_slug(t).then(|| t.to_owned()))
+                .len(),
+            2
+        );
         let too_many = vec!["a"; MOST_VALUES + 1].join(",");
         for bad in ["", "github,", ",", "git-hub", "A", too_many.as_str()] {
             let names = problems(&format!("source={bad}"), |query| {

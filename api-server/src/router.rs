@@ -35,13 +35,15 @@ pub(crate) fn build() -> (Router<Arc<AppState>>, OpenApi) {
 /// Everything that the server serves.
 pub(crate) fn app(state: Arc<AppState>) -> Router {
     let (router, document) = build();
-    let docs = SwaggerUi::new("/docs").url("/openapi.json", document).config(
-        Config::default()
-            .try_it_out_enabled(true)
-            .persist_authorization(false)
-            .display_operation_id(true)
-            .validator_url("none"),
-    );
+    let docs = SwaggerUi::new("/docs")
+        .url("/openapi.json", document)
+        .config(
+            Config::default()
+                .try_it_out_enabled(true)
+                .persist_authorization(false)
+                .display_operation_id(true)
+                .validator_url("none"),
+        );
     let health = state.lifecycle.health().clone();
     router
         .with_state(state)
@@ -53,5 +55,8 @@ pub(crate) fn app(state: Arc<AppState>) -> Router {
         .layer(from_fn(layers::limit_time))
         .layer(CatchPanicLayer::custom(layers::answer_panic))
         .layer(from_fn(layers::secure))
-        .layer(from_fn_with_state(HttpTracking::new("api-server"), track_http))
+        .layer(from_fn_with_state(
+            HttpTracking::new("api-server"),
+            track_http,
+        ))
 }

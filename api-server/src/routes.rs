@@ -12,7 +12,6 @@ pub(crate) mod tenants;
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use shared::db::page::PageRequest;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -45,9 +44,9 @@ impl ListQuery {
 
 impl FromQuery for ListQuery {
     fn read(query: &mut QueryReader) -> Self {
-        Self { cursor: query.list_cursor(), limit: query.limit() }
+        Self {
+            cursor: query.list_cursor(),
+            limit: query.limit(),
+        }
     }
 }
-
-/// Times as the API writes them: RFC 3339, UTC.
-pub(crate) type Time = DateTime<Utc>;

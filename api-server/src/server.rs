@@ -98,7 +98,9 @@ fn health(metrics: MetricsHandle, db: &Db) -> Health {
     Health::new(metrics, move || {
         let (db, role_checked) = (db.clone(), Arc::clone(&role_checked));
         async move {
-            role_checked.get_or_try_init(|| db.check_role(Role::Api)).await?;
+            role_checked
+                .get_or_try_init(|| db.check_role(Role::Api))
+                .await?;
             db.ping().await
         }
     })

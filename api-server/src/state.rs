@@ -42,7 +42,9 @@ impl AppState {
         T: Send + 'static,
         F: Future<Output = Result<T, ApiError>> + Send + 'static,
     {
-        let task = self.lifecycle.spawn(work.instrument(tracing::Span::current()));
+        let task = self
+            .lifecycle
+            .spawn(work.instrument(tracing::Span::current()));
         task.await.unwrap_or(Err(ApiError::Panicked))
     }
 }
@@ -66,7 +68,10 @@ mod tests {
             let url = url_below(&Url::parse(base).expect("a URL"), &["v1", "a/b"]);
             assert_eq!(url.as_str(), "https://example.com/api/v1/a%2Fb");
         }
-        let url = url_below(&Url::parse("http://127.0.0.1:8080").expect("a URL"), &["v1"]);
+        let url = url_below(
+            &Url::parse("http://127.0.0.1:8080").expect("a URL"),
+            &["v1"],
+        );
         assert_eq!(url.as_str(), "http://127.0.0.1:8080/v1");
     }
 }

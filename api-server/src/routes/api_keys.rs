@@ -4,6 +4,7 @@ mod create;
 mod list;
 mod revoke;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::api_keys::{self, ApiScope};
 use shared::db::{TenantScope, tenants};
@@ -12,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Routes, Time};
+use super::Routes;
 use crate::auth::OperatorAuth;
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -35,13 +36,13 @@ pub(crate) struct ApiKey {
     hint: String,
     /// What it may do.
     scopes: Vec<ApiScope>,
-    created_at: Time,
+    created_at: DateTime<Utc>,
     /// When it ends by itself.
-    expires_at: Option<Time>,
+    expires_at: Option<DateTime<Utc>>,
     /// When it was revoked.
-    revoked_at: Option<Time>,
+    revoked_at: Option<DateTime<Utc>>,
     /// When it was last used, to the minute.
-    last_used_at: Option<Time>,
+    last_used_at: Option<DateTime<Utc>>,
 }
 
 impl From<api_keys::ApiKey> for ApiKey {
@@ -68,5 +69,7 @@ async fn tenant(
     if id == TenantId::UNASSIGNED {
         return Err(ApiError::NotFound("tenant"));
     }
-    tenants::scope(&state.db, proof, id).await?.ok_or(ApiError::NotFound("tenant"))
+    tenants::scope(&state.db, proof, id)
+        .await?
+        .ok_or(ApiError::NotFound("tenant"))
 }

@@ -6,6 +6,7 @@ mod list;
 mod sync;
 mod update;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::connections::{self, ConnectionStatus};
 use shared::ids::ConnectionId;
@@ -14,7 +15,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Routes, Time};
+use super::Routes;
 
 pub(crate) fn router() -> Routes {
     OpenApiRouter::new()
@@ -45,15 +46,15 @@ pub(crate) struct Connection {
     #[schema(example = 300)]
     poll_interval_seconds: i32,
     /// When it was last read successfully.
-    last_sync_at: Option<Time>,
+    last_sync_at: Option<DateTime<Utc>>,
     /// When it is read next; null while it is not polled.
-    next_sync_at: Option<Time>,
+    next_sync_at: Option<DateTime<Utc>>,
     /// Why the last read failed; null after a success.
     last_error: Option<JobError>,
     /// When its past had been read completely.
-    backfilled_at: Option<Time>,
-    created_at: Time,
-    updated_at: Time,
+    backfilled_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
 }
 
 /// A provider's account.
@@ -68,8 +69,10 @@ pub(crate) struct Account {
 
 impl From<connections::Connection> for Connection {
     fn from(connection: connections::Connection) -> Self {
-        let account =
-            connection.account.map(|account| Account { id: account.id, name: account.name });
+        let account = connection.account.map(|account| Account {
+            id: account.id,
+            name: account.name,
+        });
         Self {
             id: connection.id,
             provider: connection.provider,

@@ -4,6 +4,7 @@ mod get;
 mod list;
 mod replay;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::deliveries::{self, DeliveryOutcome};
 use shared::ids::{ConnectionId, DeliveryId};
@@ -11,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Routes, Time};
+use super::Routes;
 
 pub(crate) fn router() -> Routes {
     OpenApiRouter::new()
@@ -43,9 +44,9 @@ pub(crate) struct Delivery {
     outcome_detail: Option<String>,
     /// How many Signals it gave.
     signals: i32,
-    received_at: Time,
+    received_at: DateTime<Utc>,
     /// When it was last processed.
-    processed_at: Option<Time>,
+    processed_at: Option<DateTime<Utc>>,
 }
 
 /// What checking a delivery's signature gave.

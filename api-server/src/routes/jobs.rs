@@ -5,6 +5,7 @@ mod get;
 mod list;
 mod retry;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::jobs;
 use shared::db::{TenantScope, Tx};
@@ -14,7 +15,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Routes, Time};
+use super::Routes;
 use crate::error::ApiError;
 
 pub(crate) fn router() -> Routes {
@@ -50,12 +51,12 @@ pub(crate) struct Job {
     /// Somebody asked for its end while it runs.
     cancel_requested: bool,
     /// When it runs next at the earliest; null once it has ended.
-    next_run_at: Option<Time>,
-    created_at: Time,
+    next_run_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
     /// When its last try began.
-    started_at: Option<Time>,
+    started_at: Option<DateTime<Utc>>,
     /// When it ended.
-    finished_at: Option<Time>,
+    finished_at: Option<DateTime<Utc>>,
 }
 
 impl From<jobs::Job> for Job {
@@ -91,10 +92,9 @@ pub(crate) struct JobAnswer {
 }
 
 /// The job with this id, as it is now.
-pub(crate) async fn load(
-    tx: &mut Tx,
-    scope: &TenantScope,
-    id: JobId,
-) -> Result<Job, ApiError> {
-    Ok(jobs::get(tx, scope, id).await?.ok_or(ApiError::NotFound("job"))?.into())
+pub(crate) async fn load(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<Job, ApiError> {
+    Ok(jobs::get(tx, scope, id)
+        .await?
+        .ok_or(ApiError::NotFound("job"))?
+        .into())
 }

@@ -69,7 +69,12 @@ impl SignalFilter {
         FeedQuery {
             sources: self.source.clone(),
             kinds: self.kind.clone(),
-            connection_ids: self.connection_id.iter().copied().map(ConnectionId).collect(),
+            connection_ids: self
+                .connection_id
+                .iter()
+                .copied()
+                .map(ConnectionId)
+                .collect(),
             since: None,
             until: None,
             limit,

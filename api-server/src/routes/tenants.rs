@@ -4,6 +4,7 @@ mod create;
 mod get;
 mod list;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::tenants;
 use shared::ids::TenantId;
@@ -11,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Routes, Time};
+use super::Routes;
 
 pub(crate) fn router() -> Routes {
     OpenApiRouter::new()
@@ -26,11 +27,15 @@ pub(crate) struct Tenant {
     /// Its name, for operators.
     #[schema(example = "Acme")]
     name: String,
-    created_at: Time,
+    created_at: DateTime<Utc>,
 }
 
 impl From<tenants::Tenant> for Tenant {
     fn from(tenant: tenants::Tenant) -> Self {
-        Self { id: tenant.id, name: tenant.name, created_at: tenant.created_at }
+        Self {
+            id: tenant.id,
+            name: tenant.name,
+            created_at: tenant.created_at,
+        }
     }
 }

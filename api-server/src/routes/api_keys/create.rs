@@ -27,7 +27,11 @@ use crate::state::AppState;
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewApiKey {
     /// What its owner calls it; blanks around it are cut off.
-    #[schema(example = "Story Hunter", max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$")]
+    #[schema(
+        example = "Story Hunter",
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     name: String,
     /// What it may do; everything when absent.
     #[schema(min_items = 1)]
@@ -43,8 +47,14 @@ impl Validate for NewApiKey {
         if self.scopes.as_ref().is_some_and(Vec::is_empty) {
             problems.push(FieldProblem::new("scopes", "must name at least one scope"));
         }
-        if self.expires_in_days.is_some_and(|days| !(1..=3650).contains(&days)) {
-            problems.push(FieldProblem::new("expires_in_days", "must be from 1 to 3650"));
+        if self
+            .expires_in_days
+            .is_some_and(|days| !(1..=3650).contains(&days))
+        {
+            problems.push(FieldProblem::new(
+                "expires_in_days",
+                "must be from 1 to 3650",
+            ));
         }
     }
 }
@@ -85,12 +95,21 @@ pub(crate) async fn create_api_key(
     let asked = new.scopes.unwrap_or_else(|| ApiScope::VARIANTS.to_vec());
     // In the order of the catalogue, each once.
     let names: BTreeSet<&str> = asked.iter().map(|scope| scope.as_str()).collect();
-    let scopes: Vec<ApiScope> =
-        ApiScope::VARIANTS.iter().copied().filter(|s| names.contains(s.as_str())).collect();
+    let scopes: Vec<ApiScope> = ApiScope::VARIANTS
+        .iter()
+        .copied()
+        .filter(|s| names.contains(s.as_str()))
+        .collect();
 
     let mut tx = state.db.begin(&scope).await?;
-    let created =
-        api_keys::create(&mut tx, &scope, new.name.trim(), &scopes, new.expires_in_days).await?;
+    let created = api_keys::create(
+        &mut tx,
+        &scope,
+        new.name.trim(),
+        &scopes,
+        new.expires_in_days,
+    )
+    .await?;
     let target = created.key.id.to_string();
     let entry = AuditEntry::new(AuditActor::Operator, "api_key.created")
         .target(&target)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -16,7 +17,6 @@ use crate::auth::{ConnectionsWrite, TenantAuth};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::{OptionalJsonBody, ProviderPath, Validate};
 use crate::query::{NoQuery, Query};
-use crate::routes::Time;
 use crate::state::{AppState, url_below};
 
 /// The most characters of `return_to`.
@@ -28,14 +28,20 @@ const RETURN_TO_CHARS: usize = 2000;
 pub(crate) struct NewConnectLink {
     /// Where the browser goes at the end, with `connection_id` and `status`, or `error`, in
     /// its query. Must be of an origin that the operator has allowed.
-    #[schema(example = "http://127.0.0.1:3000/connected", max_length = 2000, pattern = "^https?://[!-~]+$")]
+    #[schema(
+        example = "http://127.0.0.1:3000/connected",
+        max_length = 2000,
+        pattern = "^https?://[!-~]+$"
+    )]
     return_to: Option<String>,
 }
 
 impl Validate for NewConnectLink {
     fn validate(&self, problems: &mut Vec<FieldProblem>) {
         let Some(text) = &self.return_to else { return };
-        let after_scheme = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        let after_scheme = text
+            .strip_prefix("http://")
+            .or_else(|| text.strip_prefix("https://"));
         let fits = text.len() <= RETURN_TO_CHARS
             && after_scheme.is_some_and(|rest| {
                 !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic())
@@ -58,7 +64,7 @@ pub(crate) struct ConnectLink {
     /// The flow's one-time state.
     state: String,
     /// When the link ends.
-    expires_at: Time,
+    expires_at: DateTime<Utc>,
 }
 
 /// Makes a link that connects an account
@@ -87,7 +93,12 @@ pub(crate) async fn create_connect_link(
     let slug = connector.descriptor().slug;
     let return_to = body
         .return_to
-        .map(|text| state.return_to.accept(&text).ok_or(ApiError::ReturnToNotAllowed))
+        .map(|text| {
+            state
+                .return_to
+                .accept(&text)
+                .ok_or(ApiError::ReturnToNotAllowed)
+        })
         .transpose()?;
     let place = Place {
         provider: slug,
@@ -102,7 +113,8 @@ pub(crate) async fn create_connect_link(
     tx.commit().await?;
 
     let mut link = url_below(&state.public_url, &["v1", "connect", slug, "start"]);
-    link.query_pairs_mut().append_pair("state", begun.state.expose_secret());
+    link.query_pairs_mut()
+        .append_pair("state", begun.state.expose_secret());
     let body = ConnectLink {
         authorize_url: link.into(),
         state: begun.state.expose_secret().to_owned(),

@@ -46,7 +46,11 @@ impl Browser {
     /// Tells the browser who it is.
     pub(super) fn set_cookie(&self, public_url: &Url) -> Result<HeaderValue, InvalidHeaderValue> {
         let name = name(public_url);
-        let secure = if is_secure(public_url) { "; Secure" } else { "" };
+        let secure = if is_secure(public_url) {
+            "; Secure"
+        } else {
+            ""
+        };
         let mut value = HeaderValue::from_str(&format!(
             "{name}={}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Lax{secure}",
             self.0.expose_secret()
@@ -58,7 +62,11 @@ impl Browser {
 
 /// Over HTTPS, the prefix makes browsers refuse such a cookie from any other host.
 fn name(public_url: &Url) -> &'static str {
-    if is_secure(public_url) { "__Host-poblysh_connect" } else { "poblysh_connect" }
+    if is_secure(public_url) {
+        "__Host-poblysh_connect"
+    } else {
+        "poblysh_connect"
+    }
 }
 
 fn is_secure(public_url: &Url) -> bool {
@@ -81,10 +89,19 @@ mod tests {
 
     #[test]
     fn a_browser_is_known_again_by_its_cookie() {
-        for public in [url("https://connect.example.com"), url("http://127.0.0.1:8080")] {
+        for public in [
+            url("https://connect.example.com"),
+            url("http://127.0.0.1:8080"),
+        ] {
             let browser = Browser::new();
             let set = browser.set_cookie(&public).expect("a header");
-            let pair = set.to_str().expect("ASCII").split(';').next().expect("a pair").to_owned();
+            let pair = set
+                .to_str()
+                .expect("ASCII")
+                .split(';')
+                .next()
+                .expect("a pair")
+                .to_owned();
             let again = Browser::known(&sent(&format!("a=b; {pair}")), &public).expect("known");
             assert_eq!(again.hash(), browser.hash());
             assert!(Browser::known(&sent(&format!("{pair}; {pair}")), &public).is_none());
@@ -94,7 +111,9 @@ mod tests {
 
     #[test]
     fn over_https_the_cookie_is_bound_to_the_host() {
-        let set = Browser::new().set_cookie(&url("https://connect.example.com")).expect("header");
+        let set = Browser::new()
+            .set_cookie(&url("https://connect.example.com"))
+            .expect("header");
         let text = set.to_str().expect("ASCII");
         assert!(text.starts_with("__Host-"), "{text}");
         for attribute in ["; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/;"] {

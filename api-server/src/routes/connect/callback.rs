@@ -68,14 +68,18 @@ pub(crate) async fn finish_connect(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let query: Vec<(String, String)> =
-        form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
+    let query: Vec<(String, String)> = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+        .into_owned()
+        .collect();
     let text = only_state(&query)?;
     let connector = state.registry.get(&provider)?;
     let row = flow::find(&state, &provider, text).await?;
     let browser = belongs_to(&row, &headers, &state)?;
     let leg = Leg::open(&state, &row)?;
-    let return_to = row.return_to.as_deref().and_then(|url| Url::parse(url).ok());
+    let return_to = row
+        .return_to
+        .as_deref()
+        .and_then(|url| Url::parse(url).ok());
 
     // From here on the state is used up: what follows is done even if the browser leaves.
     let app = Arc::clone(&state);
@@ -88,8 +92,10 @@ pub(crate) async fn finish_connect(
                 redirect_uri: flow::redirect_uri(&app, &provider),
                 carry: leg.carry,
             };
-            let outcome =
-                connector.exchange_token(callback).await.map_err(ApiError::Connector)?;
+            let outcome = connector
+                .exchange_token(callback)
+                .await
+                .map_err(ApiError::Connector)?;
             conclude(&app, connector.as_ref(), &row, &browser, outcome).await
         })
         .await;
@@ -117,15 +123,26 @@ fn belongs_to(
 ) -> Result<[u8; 32], ApiError> {
     let browser = Browser::known(headers, &state.public_url).ok_or(ApiError::InvalidState)?;
     let hash = browser.hash();
-    let same = row.browser_hash.as_deref().is_some_and(|known| constant_time_eq(known, &hash));
-    if same { Ok(hash) } else { Err(ApiError::InvalidState) }
+    let same = row
+        .browser_hash
+        .as_deref()
+        .is_some_and(|known| constant_time_eq(known, &hash));
+    if same {
+        Ok(hash)
+    } else {
+        Err(ApiError::InvalidState)
+    }
 }
 
 async fn consume(app: &AppState, row: &OauthState, browser: &[u8; 32]) -> Result<(), ApiError> {
     let mut tx = app.db.begin(&row.scope).await?;
     let first = oauth_states::consume(&mut tx, &row.scope, &row.state_hash, browser).await?;
     tx.commit().await?;
-    if first { Ok(()) } else { Err(ApiError::InvalidState) }
+    if first {
+        Ok(())
+    } else {
+        Err(ApiError::InvalidState)
+    }
 }
 
 async fn conclude(
@@ -173,10 +190,16 @@ async fn connect(
     let mut tx = app.db.begin(scope).await?;
     let connected = connections::connect(&mut tx, scope, &new).await?;
     let id = connected.connection.id;
-    app.credentials.store(&mut tx, scope, id, grant.tokens.as_ref()).await?;
+    app.credentials
+        .store(&mut tx, scope, id, grant.tokens.as_ref())
+        .await?;
     // A connection that goes on where its cursors stand has only the gap to fill.
     let gap_only = connected.resumed && connected.connection.backfilled_at.is_some();
-    let mode = if gap_only { SyncMode::Incremental } else { SyncMode::Full };
+    let mode = if gap_only {
+        SyncMode::Incremental
+    } else {
+        SyncMode::Full
+    };
     enqueue_sync(&mut tx, &connected.connection, mode).await?;
     let target = id.to_string();
     let entry = AuditEntry::new(AuditActor::Browser, "connection.connected")
@@ -219,13 +242,17 @@ fn answer(ended: Result<End, ApiError>, return_to: Option<Url>) -> Result<Respon
                 .append_pair("status", connection.status.into());
             Ok(redirect(&url))
         }
-        (Ok(End::Done(connection)), None) => {
-            Ok(Json(ConnectionAnswer { connection: *connection }).into_response())
-        }
+        (Ok(End::Done(connection)), None) => Ok(Json(ConnectionAnswer {
+            connection: *connection,
+        })
+        .into_response()),
         // A replay must not be steered anywhere.
         (Err(ApiError::InvalidState), _) => Err(ApiError::InvalidState),
         (Err(error), Some(mut url)) => {
-            tracing::info!(error = &error as &dyn std::error::Error, "a connect flow ends");
+            tracing::info!(
+                error = &error as &dyn std::error::Error,
+                "a connect flow ends"
+            );
             url.query_pairs_mut().append_pair("error", error.code());
             Ok(redirect(&url))
         }

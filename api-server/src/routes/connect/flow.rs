@@ -53,10 +53,16 @@ impl Leg {
     /// Opens what is sealed in a state's row.
     pub(super) fn open(app: &AppState, row: &OauthState) -> Result<Self, ApiError> {
         let context = context(&row.scope, &row.state_hash);
-        let opened = app.keyring.open(&context, &row.sealed).map_err(ApiError::Sealed)?;
+        let opened = app
+            .keyring
+            .open(&context, &row.sealed)
+            .map_err(ApiError::Sealed)?;
         let sealed: Sealed =
             serde_json::from_str(opened.expose_secret()).map_err(ApiError::Stored)?;
-        Ok(Self { verifier: sealed.verifier.into(), carry: sealed.carry })
+        Ok(Self {
+            verifier: sealed.verifier.into(),
+            carry: sealed.carry,
+        })
     }
 
     /// The provider's page on which this leg goes on.
@@ -82,7 +88,8 @@ impl Begun {
         app: &AppState,
         connector: &dyn Connector,
     ) -> Result<Url, ApiError> {
-        self.leg.authorize(app, connector, self.state.expose_secret())
+        self.leg
+            .authorize(app, connector, self.state.expose_secret())
     }
 }
 
@@ -97,7 +104,10 @@ pub(super) async fn begin(
     let state = random_token(RANDOM_BYTES);
     let state_hash = sha256(state.expose_secret().as_bytes());
     let verifier = random_token(RANDOM_BYTES);
-    let sealed = Sealed { verifier: verifier.expose_secret().to_owned(), carry };
+    let sealed = Sealed {
+        verifier: verifier.expose_secret().to_owned(),
+        carry,
+    };
     let plain = SecretString::from(serde_json::to_string(&sealed).map_err(ApiError::Stored)?);
     let row = NewState {
         state_hash,
@@ -107,7 +117,14 @@ pub(super) async fn begin(
         return_to: place.return_to,
     };
     let expires_at = oauth_states::create(tx, scope, &row).await?;
-    Ok(Begun { state, expires_at, leg: Leg { verifier, carry: sealed.carry } })
+    Ok(Begun {
+        state,
+        expires_at,
+        leg: Leg {
+            verifier,
+            carry: sealed.carry,
+        },
+    })
 }
 
 /// The live leg of a state that a browser brings; every other state is refused alike.
@@ -117,13 +134,17 @@ pub(super) async fn find(
     state: &str,
 ) -> Result<OauthState, ApiError> {
     let found = oauth_states::find(&app.db, sha256(state.as_bytes())).await?;
-    found.filter(|row| row.live && row.provider == provider).ok_or(ApiError::InvalidState)
+    found
+        .filter(|row| row.live && row.provider == provider)
+        .ok_or(ApiError::InvalidState)
 }
 
 /// Whether a text has the form of a state.
 pub(super) fn is_state(text: &str) -> bool {
     text.len() == STATE_CHARS
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 /// Our callback, as it must be registered at the provider.

@@ -75,7 +75,9 @@ pub(crate) async fn open_connect_link(
     if !bound {
         return Err(ApiError::InvalidState);
     }
-    let cookie = browser.set_cookie(&state.public_url).map_err(|_| ApiError::InvalidState)?;
+    let cookie = browser
+        .set_cookie(&state.public_url)
+        .map_err(|_| ApiError::InvalidState)?;
     let headers = [(SET_COOKIE, cookie)];
     Ok((StatusCode::FOUND, headers, [(LOCATION, location.as_str())]).into_response())
 }

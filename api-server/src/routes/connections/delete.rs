@@ -61,10 +61,15 @@ pub(crate) async fn delete_connection(
 
 /// Ends the grant at the provider; answers whether it is known to have ended.
 async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) -> bool {
-    let Some(account) = connection.account.clone() else { return true };
+    let Some(account) = connection.account.clone() else {
+        return true;
+    };
     let attempt = async {
         let connector = state.registry.get(&connection.provider)?;
-        let grant = state.credentials.grant(scope, connection.id, account).await?;
+        let grant = state
+            .credentials
+            .grant(scope, connection.id, account)
+            .await?;
         connector.revoke(&grant).await.map_err(ApiError::Connector)
     };
     match timeout(REVOKE_TIMEOUT, attempt).await {

@@ -26,7 +26,12 @@ pub(crate) struct ConnectionsQuery {
 
 impl FromQuery for (ConnectionsQuery, ListQuery) {
     fn read(query: &mut QueryReader) -> Self {
-        (ConnectionsQuery { provider: query.slug("provider") }, ListQuery::read(query))
+        (
+            ConnectionsQuery {
+                provider: query.slug("provider"),
+            },
+            ListQuery::read(query),
+        )
     }
 }
 
@@ -56,8 +61,7 @@ pub(crate) async fn list_connections(
 ) -> Result<Json<ConnectionList>, ApiError> {
     let request = list.page()?;
     let mut tx = state.db.begin(&auth.scope).await?;
-    let page =
-        connections::list(&mut tx, &auth.scope, query.provider.as_deref(), &request).await?;
+    let page = connections::list(&mut tx, &auth.scope, query.provider.as_deref(), &request).await?;
     tx.commit().await?;
     Ok(Json(ConnectionList {
         connections: page.items.into_iter().map(Connection::from).collect(),

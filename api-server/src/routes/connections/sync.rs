@@ -120,7 +120,9 @@ async fn replay(
     key: &str,
     request_hash: &[u8; 32],
 ) -> Result<Option<Response>, ApiError> {
-    let Some(first) = idempotency::find(tx, &auth.scope, key).await? else { return Ok(None) };
+    let Some(first) = idempotency::find(tx, &auth.scope, key).await? else {
+        return Ok(None);
+    };
     if first.request_hash != request_hash {
         return Err(Conflict::IdempotencyKeyReused.into());
     }

@@ -42,8 +42,14 @@ pub(crate) enum WantedStatus {
 
 impl Validate for ConnectionChange {
     fn validate(&self, problems: &mut Vec<FieldProblem>) {
-        if self.poll_interval_seconds.is_some_and(|seconds| !(30..=86_400).contains(&seconds)) {
-            problems.push(FieldProblem::new("poll_interval_seconds", "must be from 30 to 86400"));
+        if self
+            .poll_interval_seconds
+            .is_some_and(|seconds| !(30..=86_400).contains(&seconds))
+        {
+            problems.push(FieldProblem::new(
+                "poll_interval_seconds",
+                "must be from 30 to 86400",
+            ));
         }
     }
 }
@@ -100,7 +106,9 @@ pub(crate) async fn update_connection(
             .detail(json!({ "poll_interval_seconds": seconds }));
         audit::record(&mut tx, scope, &entry).await?;
     }
-    let now = connections::get(&mut tx, scope, id).await?.ok_or(ApiError::NotFound("connection"))?;
+    let now = connections::get(&mut tx, scope, id)
+        .await?
+        .ok_or(ApiError::NotFound("connection"))?;
     tx.commit().await?;
     Ok(Json(now.into()))
 }

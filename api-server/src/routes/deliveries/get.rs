@@ -58,6 +58,9 @@ pub(crate) async fn get_delivery(
         delivery: whole.delivery.into(),
         headers: whole.headers,
         body_bytes: whole.body.len(),
-        body_base64: auth.principal.is_operator().then(|| STANDARD.encode(whole.body)),
+        body_base64: auth
+            .principal
+            .is_operator()
+            .then(|| STANDARD.encode(whole.body)),
     }))
 }

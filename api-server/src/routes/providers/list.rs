@@ -68,5 +68,7 @@ pub(crate) async fn list_providers(
             webhook_url: known.webhooks.then(|| url.into()),
         }
     });
-    Json(ProviderList { providers: providers.collect() })
+    Json(ProviderList {
+        providers: providers.collect(),
+    })
 }

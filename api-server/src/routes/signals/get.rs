@@ -26,7 +26,9 @@ pub(crate) struct SignalQuery {
 
 impl FromQuery for SignalQuery {
     fn read(query: &mut QueryReader) -> Self {
-        Self { include: query.word("include") }
+        Self {
+            include: query.word("include"),
+        }
     }
 }
 
@@ -45,6 +47,9 @@ pub(crate) async fn get_signal(
     IdPath(id): IdPath<SignalId>,
     Query(query): Query<SignalQuery>,
 ) -> Result<Json<Signal>, ApiError> {
-    let found = state.feed.get(&auth.scope, id, query.include.is_some()).await?;
+    let found = state
+        .feed
+        .get(&auth.scope, id, query.include.is_some())
+        .await?;
     Ok(Json(found.ok_or(ApiError::NotFound("signal"))?))
 }

@@ -52,5 +52,7 @@ pub(crate) async fn list_signal_kinds(
             .map(|(known, _)| known.slug)
             .collect(),
     });
-    Json(KindList { kinds: kinds.collect() })
+    Json(KindList {
+        kinds: kinds.collect(),
+    })
 }

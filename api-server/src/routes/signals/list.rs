@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::page::DEFAULT_LIMIT;
 use shared::signals::{FeedQuery, Signal};
@@ -13,7 +14,6 @@ use super::SignalFilter;
 use crate::auth::{SignalsRead, TenantAuth};
 use crate::error::ApiError;
 use crate::query::{FromQuery, Query, QueryReader};
-use crate::routes::Time;
 use crate::state::AppState;
 
 /// In which order.
@@ -42,9 +42,9 @@ pub(crate) struct SignalsQuery {
     #[param(inline)]
     order: Option<Order>,
     /// Only what happened at this time or later.
-    since: Option<Time>,
+    since: Option<DateTime<Utc>>,
     /// Only what happened before this time.
-    until: Option<Time>,
+    until: Option<DateTime<Utc>>,
 }
 
 impl FromQuery for (SignalsQuery, SignalFilter) {

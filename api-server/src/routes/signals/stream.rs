@@ -48,7 +48,12 @@ pub(crate) struct StreamQuery {
 
 impl FromQuery for (StreamQuery, SignalFilter) {
     fn read(query: &mut QueryReader) -> Self {
-        (StreamQuery { cursor: query.feed_cursor() }, SignalFilter::read(query))
+        (
+            StreamQuery {
+                cursor: query.feed_cursor(),
+            },
+            SignalFilter::read(query),
+        )
     }
 }
 
@@ -101,13 +106,16 @@ pub(crate) async fn stream_signals(
     };
     let mut events = vec![Event::default().id(cursor)];
     events.extend(follower.take(first));
-    let follow = stream::unfold((follower, events), |(mut follower, mut events)| async move {
-        if events.is_empty() {
-            events = follower.next().await?;
-        }
-        let batch: Vec<Result<Event, Infallible>> = events.drain(..).map(Ok).collect();
-        Some((stream::iter(batch), (follower, events)))
-    });
+    let follow = stream::unfold(
+        (follower, events),
+        |(mut follower, mut events)| async move {
+            if events.is_empty() {
+                events = follower.next().await?;
+            }
+            let batch: Vec<Result<Event, Infallible>> = events.drain(..).map(Ok).collect();
+            Some((stream::iter(batch), (follower, events)))
+        },
+    );
     Ok(Sse::new(futures::StreamExt::flatten(follow))
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
@@ -137,7 +145,12 @@ impl Follower {
             if stop.is_cancelled() || !self.still_allowed().await {
                 return None;
             }
-            match self.state.feed.page(&self.auth.scope, Some(&self.cursor), &self.query).await {
+            match self
+                .state
+                .feed
+                .page(&self.auth.scope, Some(&self.cursor), &self.query)
+                .await
+            {
                 Ok(page) => {
                     let events = self.take(page);
                     if !events.is_empty() {
@@ -159,17 +172,23 @@ impl Follower {
             self.cursor = cursor;
         }
         let pairs = page.signals.iter().zip(page.cursors);
-        pairs.filter_map(|(signal, cursor)| event(signal, cursor)).collect()
+        pairs
+            .filter_map(|(signal, cursor)| event(signal, cursor))
+            .collect()
     }
 
     /// Whether the key that opened the stream still holds.
     async fn still_allowed(&mut self) -> bool {
-        let Principal::ApiKey(id) = self.auth.principal else { return true };
+        let Principal::ApiKey(id) = self.auth.principal else {
+            return true;
+        };
         if self.key_checked.elapsed() < CHECK_KEY {
             return true;
         }
         self.key_checked = Instant::now();
-        api_keys::is_live(&self.state.db, &self.auth.scope, id).await.unwrap_or(true)
+        api_keys::is_live(&self.state.db, &self.auth.scope, id)
+            .await
+            .unwrap_or(true)
     }
 }
 

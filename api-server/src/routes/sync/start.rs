@@ -54,7 +54,11 @@ pub(crate) async fn sync_provider(
     Query(NoQuery): Query<NoQuery>,
     OptionalJsonBody(body): OptionalJsonBody<ProviderSyncRequest>,
 ) -> Result<(StatusCode, Json<JobsAnswer>), ApiError> {
-    if !state.registry.iter().any(|(known, _)| known.slug == provider) {
+    if !state
+        .registry
+        .iter()
+        .any(|(known, _)| known.slug == provider)
+    {
         return Err(ApiError::NotFound("provider"));
     }
     let mode = body.mode.unwrap_or(SyncMode::Incremental);
@@ -62,7 +66,9 @@ pub(crate) async fn sync_provider(
     let mut answer = JobsAnswer { jobs: Vec::new() };
     for connection in connections::active_at(&mut tx, &auth.scope, &provider).await? {
         let enqueued = enqueue_sync(&mut tx, &connection, mode).await?;
-        answer.jobs.push(jobs::load(&mut tx, &auth.scope, enqueued.job_id).await?);
+        answer
+            .jobs
+            .push(jobs::load(&mut tx, &auth.scope, enqueued.job_id).await?);
     }
     tx.commit().await?;
     state.waker.wake();

@@ -21,7 +21,11 @@ use crate::state::AppState;
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewTenant {
     /// Its name; blanks around it are cut off.
-    #[schema(example = "Acme", max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$")]
+    #[schema(
+        example = "Acme",
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     name: String,
 }
 

@@ -32,6 +32,8 @@ pub(crate) async fn get_tenant(
     IdPath(id): IdPath<TenantId>,
     Query(NoQuery): Query<NoQuery>,
 ) -> Result<Json<Tenant>, ApiError> {
-    let tenant = tenants::get(&state.db, proof, id).await?.ok_or(ApiError::NotFound("tenant"))?;
+    let tenant = tenants::get(&state.db, proof, id)
+        .await?
+        .ok_or(ApiError::NotFound("tenant"))?;
     Ok(Json(tenant.into()))
 }
