@@ -8,6 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use shared::ids::{ApiKeyId, ConnectionId, DeliveryId, JobId, SignalId, TenantId};
 use uuid::Uuid;
@@ -117,7 +118,7 @@ pub(crate) trait Validate {
 #[derive(Debug)]
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
-/// Like [`JsonBody`]; no body at all stands for an empty object.
+/// Like [`JsonBody`]; no body at all, or `null`, stands for an empty object.
 #[derive(Debug)]
 pub(crate) struct OptionalJsonBody<T>(pub(crate) T);
 
@@ -140,13 +141,11 @@ impl<T: DeserializeOwned + Validate> FromRequest<Arc<AppState>> for OptionalJson
     async fn from_request(request: Request, state: &Arc<AppState>) -> Result<Self, ApiError> {
         let json = is_json(request.headers());
         let bytes = buffer(request, state).await?;
-        if bytes.is_empty() {
-            return parse(b"{}").map(Self);
-        }
-        if !json {
+        if !bytes.is_empty() && !json {
             return Err(ApiError::UnsupportedMediaType);
         }
-        parse(&bytes).map(Self)
+        let nothing = matches!(bytes.trim_ascii(), b"" | b"null");
+        parse(if nothing { b"{}" } else { &bytes }).map(Self)
     }
 }
 
@@ -203,6 +202,28 @@ fn unfit(path: &str, error: &serde_json::Error) -> ApiError {
     }
 }
 
+/// An integer as JSON Schema means it: `30.0` is one as well. For `deserialize_with`.
+pub(crate) fn whole_number<'de, D>(deserializer: D) -> Result<Option<i32>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let whole = number.as_i64().or_else(|| {
+        let float = number.as_f64().filter(|float| float.fract() == 0.0)?;
+        // Beyond these bounds nothing is accepted anyway, and within them it is exact.
+        #[expect(clippy::cast_possible_truncation, reason = "checked to be within i32")]
+        (f64::from(i32::MIN)..=f64::from(i32::MAX))
+            .contains(&float)
+            .then_some(float as i64)
+    });
+    whole
+        .and_then(|whole| i32::try_from(whole).ok())
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::custom("must be an integer within the documented range"))
+}
+
 /// A name that people give: 1 to 200 characters, not blank, nothing unprintable.
 pub(crate) fn validate_name(name: &str, problems: &mut Vec<FieldProblem>) {
     if name.trim().is_empty() || name.chars().count() > 200 {
@@ -241,8 +262,6 @@ pub(crate) fn optional_header(
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, Deserialize)]

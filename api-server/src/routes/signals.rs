@@ -37,13 +37,13 @@ pub(crate) enum Include {
 #[into_params(parameter_in = Query)]
 pub(crate) struct SignalFilter {
     /// Providers' slugs.
-    #[param(style = Form, explode = false, min_items = 1, max_items = 100, pattern = "^[a-z][a-z0-9_]{0,62}$", example = json!(["github"]))]
+    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100, pattern = "^[a-z][a-z0-9_]{0,62}$", example = json!(["github"]))]
     source: Vec<String>,
     /// Kinds.
-    #[param(style = Form, explode = false, min_items = 1, max_items = 100, example = json!(["issue_created"]))]
+    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100, example = json!(["issue_created"]))]
     kind: Vec<SignalKind>,
     /// Connections.
-    #[param(style = Form, explode = false, min_items = 1, max_items = 100)]
+    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100)]
     connection_id: Vec<Uuid>,
     /// `raw` adds the provider's object to each Signal.
     #[param(inline)]

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::ApiKey;
 use crate::auth::OperatorAuth;
 use crate::error::{ApiError, FieldProblem};
-use crate::extract::{IdPath, JsonBody, Validate, validate_name};
+use crate::extract::{IdPath, JsonBody, Validate, validate_name, whole_number};
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
@@ -38,6 +38,7 @@ pub(crate) struct NewApiKey {
     scopes: Option<Vec<ApiScope>>,
     /// After how many days it ends by itself; never when absent.
     #[schema(minimum = 1, maximum = 3650)]
+    #[serde(default, deserialize_with = "whole_number")]
     expires_in_days: Option<i32>,
 }
 

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::Connection;
 use crate::auth::{ConnectionsWrite, TenantAuth};
 use crate::error::{ApiError, Conflict, FieldProblem};
-use crate::extract::{IdPath, JsonBody, Validate};
+use crate::extract::{IdPath, JsonBody, Validate, whole_number};
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
@@ -27,6 +27,7 @@ pub(crate) struct ConnectionChange {
     status: Option<WantedStatus>,
     /// How often it is polled.
     #[schema(minimum = 30, maximum = 86400)]
+    #[serde(default, deserialize_with = "whole_number")]
     poll_interval_seconds: Option<i32>,
 }
 
