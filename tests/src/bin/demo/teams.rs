@@ -1,0 +1,113 @@
+//! The demo's tenants: made once, remembered in a file, connected anew in every run, because
+//! the simulated provider begins a new life each time.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::api::Api;
+use crate::browser::Browser;
+use crate::simulator;
+
+const NAMES: [&str; 12] = [
+    "Aurora", "Borealis", "Cygnus", "Draco", "Equinox", "Fornax", "Gemini", "Horizon", "Indus",
+    "Juniper", "Kepler", "Lyra",
+];
+
+/// A tenant, and where its feed has been read up to.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Team {
+    pub(crate) name: String,
+    pub(crate) key: String,
+    pub(crate) cursor: Option<String>,
+}
+
+/// Everything that is remembered.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Teams {
+    pub(crate) teams: Vec<Team>,
+}
+
+impl Teams {
+    /// What an earlier run has left, if anything.
+    pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
+        match fs::read(path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} is unreadable; remove it", path.display())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Remembers it, for the eyes of its owner only: keys are in it.
+    pub(crate) fn save(&self, path: &Path) -> anyhow::Result<()> {
+        let fresh = path.with_extension("new");
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options
+            .open(&fresh)
+            .with_context(|| format!("cannot write {}", fresh.display()))?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        file.write_all(b"\n")?;
+        fs::rename(&fresh, path).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Ends what earlier runs connected; drops teams that the database does not know.
+    pub(crate) async fn disconnect_all(&mut self, api: &Api) -> anyhow::Result<()> {
+        let mut kept = Vec::new();
+        for team in self.teams.drain(..) {
+            let Some(connections) = api.connections(&team.key).await? else { continue };
+            for connection in connections.iter().filter(|one| one.status != "disconnected") {
+                api.disconnect(&team.key, &connection.id).await?;
+            }
+            kept.push(team);
+        }
+        self.teams = kept;
+        Ok(())
+    }
+
+    /// Makes teams until there are `wanted`.
+    pub(crate) async fn fill_up(&mut self, api: &Api, wanted: usize) -> anyhow::Result<()> {
+        for number in self.teams.len()..wanted {
+            let name = NAMES.get(number).map_or_else(
+                || format!("Team {}", number + 1),
+                |name| format!("Team {name}"),
+            );
+            let tenant = api.create_tenant(&name).await?;
+            let key = api.create_key(&tenant).await?;
+            self.teams.push(Team { name, key, cursor: None });
+        }
+        Ok(())
+    }
+}
+
+/// Connects each of the first `wanted` teams to a simulated account of its own.
+pub(crate) async fn connect(
+    api: &Api,
+    simulator: &Url,
+    teams: &[Team],
+) -> anyhow::Result<Vec<String>> {
+    let accounts = simulator::accounts(simulator).await?;
+    ensure!(
+        accounts.len() >= teams.len(),
+        "the simulator has {} accounts, not {}",
+        accounts.len(),
+        teams.len()
+    );
+    let mut connected = Vec::new();
+    for (team, account) in teams.iter().zip(&accounts) {
+        let link = api.connect(&team.key, "github").await?;
+        let page = Browser::of(&account.admin)?.visit(link, &account.login).await?;
+        let answer: serde_json::Value = serde_json::from_str(&page)
+            .with_context(|| format!("connecting {} ended at a page of the provider", team.name))?;
+        let status = &answer["connection"]["status"];
+        ensure!(status == "active", "the connection of {} is {status}", team.name);
+        connected.push(account.login.clone());
+    }
+    Ok(connected)
+}
