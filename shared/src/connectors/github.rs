@@ -133,3 +133,6 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         limits,
     }
 }
+
+#[cfg(test)]
+mod tests;

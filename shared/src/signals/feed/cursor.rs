@@ -96,12 +96,16 @@ fn bound(data: &[u8], tenant: TenantId) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use zeroize::Zeroizing;
 
     use super::*;
     use crate::config::CryptoConfig;
 
     fn keyring() -> Keyring {
-        Keyring::new(&CryptoConfig::for_key([7; 32]))
+        Keyring::new(&CryptoConfig {
+            current: Zeroizing::new([7; 32]),
+            previous: Vec::new(),
+        })
     }
 
     fn position() -> impl Strategy<Value = Position> {

@@ -1,0 +1,509 @@
+//! Connecting, proving, minting and disconnecting against a server.
+
+use http::Method;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use url::Url;
+use wiremock::matchers::{body_string_contains, header, header_exists, method, path, query_param};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use super::{github, now};
+use crate::connectors::github::GitHub;
+use crate::connectors::{
+    AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorError, ExternalAccount, Grant,
+    RefreshRequest,
+};
+
+const REDIRECT: &str = "https://poblysh.example/v1/connect/github/callback";
+
+fn account(id: &str) -> ExternalAccount {
+    ExternalAccount {
+        id: id.to_owned(),
+        name: "octo-org".to_owned(),
+        stable_id: "6811672".to_owned(),
+        settings: Value::Null,
+    }
+}
+
+fn callback(query: &[(&str, &str)], carry: Option<Value>) -> Callback {
+    Callback {
+        query: query
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect(),
+        code_verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".into(),
+        redirect_uri: Url::parse(REDIRECT).expect("a URL"),
+        carry,
+    }
+}
+
+fn authorize(carry: Option<Value>) -> AuthorizeRequest {
+    AuthorizeRequest {
+        state: "a state".to_owned(),
+        redirect_uri: Url::parse(REDIRECT).expect("a URL"),
+        code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".to_owned(),
+        carry,
+    }
+}
+
+async fn token_answers(server: &MockServer, answer: Value) {
+    Mock::given(method("POST"))
+        .and(path("/login/oauth/access_token"))
+        .and(header("accept", "application/json"))
+        .and(body_string_contains("code_verifier=dBjftJeZ4CVP"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+        .mount(server)
+        .await;
+}
+
+/// A person with access to these installations, in pages of one.
+async fn person(server: &MockServer, installations: &[u64]) {
+    token_answers(
+        server,
+        json!({ "access_token": "ghu_person", "token_type": "bearer" }),
+    )
+    .await;
+    for (at, id) in installations.iter().enumerate() {
+        let page = json!({ "total_count": installations.len(), "installations": [{ "id": id }] });
+        let mut answer = ResponseTemplate::new(200).set_body_json(page);
+        if at + 1 < installations.len() {
+            let next = format!("{}/api/v3/user/installations?page={}", server.uri(), at + 2);
+            answer = answer.insert_header("link", format!("<{next}>; rel=\"next\"").as_str());
+        }
+        let mut mock = Mock::given(method("GET"))
+            .and(path("/api/v3/user/installations"))
+            .and(header("authorization", "Bearer ghu_person"));
+        mock = if at == 0 {
+            mock.and(query_param("per_page", "100"))
+        } else {
+            mock.and(query_param("page", (at + 1).to_string()))
+        };
+        mock.respond_with(answer).mount(server).await;
+    }
+    if installations.is_empty() {
+        Mock::given(method("GET"))
+            .and(path("/api/v3/user/installations"))
+            .respond_with(
+                ResponseTemplate::new(200)
+                    .set_body_json(json!({ "total_count": 0, "installations": [] })),
+            )
+            .mount(server)
+            .await;
+    }
+    Mock::given(method("DELETE"))
+        .and(path("/api/v3/applications/Iv1.client/token"))
+        .and(header_exists("authorization"))
+        .respond_with(ResponseTemplate::new(204))
+        .expect(1)
+        .mount(server)
+        .await;
+}
+
+async fn installation(server: &MockServer, id: u64, suspended: bool) {
+    Mock::given(method("GET"))
+        .and(path(format!("/api/v3/app/installations/{id}")))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+            "id": id,
+            "account": { "id": 6_811_672, "login": "octo-org", "type": "Organization" },
+            "repository_selection": "all",
+            "permissions": { "issues": "read", "contents": "read" },
+            "suspended_at": suspended.then_some("2026-11-01T00:00:00Z"),
+        })))
+        .mount(server)
+        .await;
+}
+
+async fn outcome(github: &GitHub, callback: Callback) -> CallbackOutcome {
+    github.exchange_token(callback).await.expect("an outcome")
+}
+
+fn assert_denied(outcome: &CallbackOutcome) {
+    assert!(
+        matches!(outcome, CallbackOutcome::Denied { .. }),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn two_legs_lead_to_a_proved_grant() {
+    let (server, github, _) = github().await;
+    person(&server, &[1, 7_654_321]).await;
+    installation(&server, 7_654_321, false).await;
+
+    let first = github.authorize(&authorize(None)).expect("a URL");
+    assert_eq!(first.path(), "/apps/poblysh/installations/new");
+    assert_eq!(first.query(), Some("state=a+state"));
+
+    let back = callback(
+        &[("installation_id", "7654321"), ("setup_action", "install")],
+        None,
+    );
+    let CallbackOutcome::Continue { carry } = outcome(&github, back).await else {
+        panic!("a second leg");
+    };
+    let second = github
+        .authorize(&authorize(Some(carry.clone())))
+        .expect("a URL");
+    assert_eq!(second.path(), "/login/oauth/authorize");
+    let query: Vec<(String, String)> = second.query_pairs().into_owned().collect();
+    for (name, value) in [
+        ("client_id", "Iv1.client"),
+        ("redirect_uri", REDIRECT),
+        ("state", "a state"),
+        (
+            "code_challenge",
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+        ),
+        ("code_challenge_method", "S256"),
+    ] {
+        assert!(
+            query.contains(&(name.to_owned(), value.to_owned())),
+            "{name}"
+        );
+    }
+
+    let back = callback(&[("code", "c0de")], Some(carry));
+    let CallbackOutcome::Connected(grant) = outcome(&github, back).await else {
+        panic!("a grant");
+    };
+    assert_eq!(grant.account.id, "7654321");
+    assert_eq!(
+        (
+            grant.account.name.as_str(),
+            grant.account.stable_id.as_str()
+        ),
+        ("octo-org", "6811672")
+    );
+    assert_eq!(grant.scopes, ["contents:read", "issues:read"]);
+    assert!(grant.tokens.is_none());
+}
+
+#[tokio::test]
+async fn an_installation_of_somebody_else_is_never_believed() {
+    for carry in [
+        None,
+        Some(json!({ "setup": "installed", "installation_id": "666" })),
+    ] {
+        let (server, github, _) = github().await;
+        person(&server, &[1, 2]).await;
+        let mut query = vec![("code", "c0de")];
+        if carry.is_none() {
+            query.push(("installation_id", "666"));
+        }
+        assert_denied(&outcome(&github, callback(&query, carry)).await);
+        let asked = server.received_requests().await.expect("requests");
+        assert!(
+            !asked
+                .iter()
+                .any(|call| call.url.path().contains("/app/installations/"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_code_alone_connects_the_only_installation() {
+    for (theirs, connects) in [(vec![5], true), (vec![], false), (vec![5, 6], false)] {
+        let (server, github, _) = github().await;
+        person(&server, &theirs).await;
+        installation(&server, 5, false).await;
+        let outcome = outcome(&github, callback(&[("code", "c0de")], None)).await;
+        assert_eq!(
+            matches!(outcome, CallbackOutcome::Connected(_)),
+            connects,
+            "{outcome:?}"
+        );
+        if !connects {
+            assert_denied(&outcome);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_suspended_installation_does_not_connect() {
+    let (server, github, _) = github().await;
+    person(&server, &[5]).await;
+    installation(&server, 5, true).await;
+    assert_denied(&outcome(&github, callback(&[("code", "c0de")], None)).await);
+}
+
+#[tokio::test]
+async fn a_request_waits_for_whoever_may_approve_it() {
+    let (server, github, _) = github().await;
+    let back = callback(&[("setup_action", "request")], None);
+    let CallbackOutcome::Continue { carry } = outcome(&github, back).await else {
+        panic!("a second leg");
+    };
+    person(&server, &[]).await;
+    Mock::given(method("GET"))
+        .and(path("/api/v3/user"))
+        .respond_with(
+            ResponseTemplate::new(200).set_body_json(json!({ "id": 480_938, "login": "hubot" })),
+        )
+        .mount(&server)
+        .await;
+    let outcome = outcome(&github, callback(&[("code", "c0de")], Some(carry))).await;
+    let CallbackOutcome::AwaitingApproval { requester } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(requester, "480938");
+}
+
+#[tokio::test]
+async fn a_redirect_that_says_no_or_nothing_is_denied() {
+    let (_server, github, _) = github().await;
+    for query in [
+        vec![
+            ("error", "access_denied"),
+            ("error_description", "<script>"),
+        ],
+        vec![("error", "something_new")],
+        vec![],
+        vec![("code", "")],
+        vec![("installation_id", "7; drop table")],
+        vec![("installation_id", "")],
+    ] {
+        let outcome = outcome(&github, callback(&query, None)).await;
+        let CallbackOutcome::Denied { reason } = &outcome else {
+            panic!("{outcome:?}")
+        };
+        assert!(!reason.contains("script"), "{reason}");
+    }
+    let error = github
+        .exchange_token(callback(&[("error", "redirect_uri_mismatch")], None))
+        .await;
+    assert!(
+        matches!(error, Err(ConnectorError::Permanent(_))),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_error_with_status_200_is_an_error() {
+    for (code, denied) in [
+        ("bad_verification_code", true),
+        ("unverified_user_email", true),
+        ("incorrect_client_credentials", false),
+        ("redirect_uri_mismatch", false),
+        ("unsupported_grant_type", false),
+    ] {
+        let (server, github, _) = github().await;
+        token_answers(&server, json!({ "error": code, "error_description": "…" })).await;
+        match github
+            .exchange_token(callback(&[("code", "c0de")], None))
+            .await
+        {
+            Ok(CallbackOutcome::Denied { .. }) => assert!(denied, "{code}"),
+            Err(ConnectorError::Permanent(_)) => assert!(!denied, "{code}"),
+            other => panic!("{code}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_client_and_an_outage_are_not_the_persons_fault() {
+    for (status, permanent) in [(404, true), (401, true), (500, false), (503, false)] {
+        let (server, github, _) = github().await;
+        Mock::given(path("/login/oauth/access_token"))
+            .respond_with(ResponseTemplate::new(status))
+            .mount(&server)
+            .await;
+        match github
+            .exchange_token(callback(&[("code", "c0de")], None))
+            .await
+        {
+            Err(ConnectorError::Permanent(_)) => assert!(permanent, "{status}"),
+            Err(ConnectorError::Transient(_)) => assert!(!permanent, "{status}"),
+            other => panic!("{status}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
+    let (server, github, _) = github().await;
+    Mock::given(path("/login/oauth/access_token"))
+        .and(body_string_contains("client_secret=new-secret"))
+        .respond_with(
+            ResponseTemplate::new(200)
+                .set_body_json(json!({ "error": "incorrect_client_credentials" })),
+        )
+        .expect(1)
+        .mount(&server)
+        .await;
+    Mock::given(path("/login/oauth/access_token"))
+        .and(body_string_contains("client_secret=old-secret"))
+        .respond_with(
+            ResponseTemplate::new(200).set_body_json(json!({ "access_token": "ghu_person" })),
+        )
+        .expect(1)
+        .mount(&server)
+        .await;
+    Mock::given(path("/api/v3/user/installations"))
+        .respond_with(
+            ResponseTemplate::new(200)
+                .set_body_json(json!({ "total_count": 1, "installations": [{ "id": 5 }] })),
+        )
+        .mount(&server)
+        .await;
+    installation(&server, 5, false).await;
+    let outcome = outcome(&github, callback(&[("code", "c0de")], None)).await;
+    assert!(
+        matches!(outcome, CallbackOutcome::Connected(_)),
+        "{outcome:?}"
+    );
+}
+
+fn refresh(id: &str) -> RefreshRequest {
+    RefreshRequest {
+        account: account(id),
+        refresh_token: None,
+    }
+}
+
+#[tokio::test]
+async fn a_minted_token_may_have_any_length() {
+    let (server, github, _) = github().await;
+    let long = format!("ghs_12345_{}", "x".repeat(1500));
+    Mock::given(method("POST"))
+        .and(path("/api/v3/app/installations/5/access_tokens"))
+        .and(header("accept", "application/vnd.github+json"))
+        .and(header("x-github-api-version", "2022-11-28"))
+        .and(header_exists("user-agent"))
+        .respond_with(
+            ResponseTemplate::new(201)
+                .set_body_json(json!({ "token": long, "expires_at": "2026-11-23T13:00:00Z" })),
+        )
+        .mount(&server)
+        .await;
+    let minted = github.refresh_token(refresh("5")).await.expect("a token");
+    assert_eq!(minted.access_token.expose_secret(), long);
+    assert_eq!(minted.expires_at, Some(super::at("2026-11-23T13:00:00Z")));
+    assert!(minted.refresh_token.is_none());
+
+    let calls = server.received_requests().await.expect("requests");
+    let bearer = calls[0].headers.get("authorization").expect("a header");
+    let jwt = bearer
+        .to_str()
+        .expect("text")
+        .strip_prefix("Bearer ")
+        .expect("a bearer");
+    assert_app_token(jwt);
+}
+
+/// The app's own token: signed by its key, not from the future, gone within ten minutes.
+fn assert_app_token(jwt: &str) {
+    let mut validation = Validation::new(Algorithm::RS256);
+    validation.validate_exp = false;
+    validation.set_issuer(&["12345"]);
+    let public = DecodingKey::from_rsa_pem(include_bytes!("../fixtures/test-app.pub.pem"))
+        .expect("the public half");
+    let claims = jsonwebtoken::decode::<Value>(jwt, &public, &validation)
+        .expect("genuine")
+        .claims;
+    let now = now().timestamp();
+    assert_eq!(claims["iat"], json!(now - 60));
+    assert!(
+        claims["exp"]
+            .as_i64()
+            .is_some_and(|exp| (now..=now + 600).contains(&exp))
+    );
+}
+
+#[tokio::test]
+async fn a_grant_is_gone_only_when_github_says_so_twice() {
+    let not_found = ResponseTemplate::new(404).set_body_json(json!({ "message": "Not Found" }));
+    for (second, gone) in [
+        (not_found.clone(), true),
+        (
+            ResponseTemplate::new(200).set_body_json(json!({ "id": 5 })),
+            false,
+        ),
+        (ResponseTemplate::new(502), false),
+    ] {
+        let (server, github, _) = github().await;
+        Mock::given(method("POST"))
+            .respond_with(not_found.clone())
+            .mount(&server)
+            .await;
+        Mock::given(method("GET"))
+            .respond_with(second)
+            .mount(&server)
+            .await;
+        match github.refresh_token(refresh("5")).await {
+            Err(ConnectorError::Unauthorized(_)) => assert!(gone),
+            Err(ConnectorError::Transient(_)) => assert!(!gone),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_minting_mean_what_they_mean() {
+    for (status, body, code) in [
+        (401, "A JSON web token could not be decoded", "permanent"),
+        (403, "This installation has been suspended", "permission"),
+        (
+            403,
+            "API rate limit exceeded for app ID 12345.",
+            "rate_limited",
+        ),
+        (
+            422,
+            "The permissions requested are not granted",
+            "permanent",
+        ),
+        (500, "", "transient"),
+    ] {
+        let (server, github, _) = github().await;
+        Mock::given(method("POST"))
+            .respond_with(ResponseTemplate::new(status).set_body_json(json!({ "message": body })))
+            .mount(&server)
+            .await;
+        let error = github
+            .refresh_token(refresh("5"))
+            .await
+            .expect_err("a refusal");
+        assert_eq!(error.code(), code, "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_id_never_becomes_another_path() {
+    let (server, github, _) = github().await;
+    for id in ["", "..", "5/../../user", "5?x", "-1"] {
+        let error = github
+            .refresh_token(refresh(id))
+            .await
+            .expect_err("a refusal");
+        assert_eq!(error.code(), "permanent", "{id}");
+    }
+    assert!(
+        server
+            .received_requests()
+            .await
+            .expect("requests")
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn disconnecting_twice_is_disconnecting() {
+    for (status, good) in [(204, true), (404, true), (500, false), (401, false)] {
+        let (server, github, _) = github().await;
+        Mock::given(method("DELETE"))
+            .and(path("/api/v3/app/installations/5"))
+            .respond_with(ResponseTemplate::new(status))
+            .expect(1)
+            .mount(&server)
+            .await;
+        let grant = Grant {
+            account: account("5"),
+            access_token: None,
+            refresh_token: None,
+        };
+        assert_eq!(github.revoke(&grant).await.is_ok(), good, "{status}");
+        let calls = server.received_requests().await.expect("requests");
+        assert_eq!(calls[0].method, Method::DELETE);
+    }
+}

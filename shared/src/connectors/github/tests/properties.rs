@@ -1,0 +1,274 @@
+//! What must hold for every payload, however strange.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::golden::{delivery, payloads};
+use crate::connectors::github::webhook;
+use crate::connectors::{ConnectorError, WebhookOutcome};
+
+const EVENTS: [&str; 26] = [
+    "issues",
+    "issue_comment",
+    "pull_request",
+    "pull_request_review",
+    "pull_request_review_comment",
+    "push",
+    "create",
+    "delete",
+    "release",
+    "deployment_status",
+    "workflow_run",
+    "discussion",
+    "discussion_comment",
+    "commit_comment",
+    "star",
+    "fork",
+    "milestone",
+    "member",
+    "repository",
+    "installation",
+    "installation_repositories",
+    "github_app_authorization",
+    "ping",
+    "public",
+    "watch",
+    "anything",
+];
+
+fn handle(event: &str, payload: &Value) -> Result<WebhookOutcome, ConnectorError> {
+    let body = serde_json::to_vec(payload).expect("a value is JSON");
+    webhook::handle(&delivery(event, Bytes::from(body)))
+}
+
+/// A place in a payload, as a number that is reduced at every level.
+fn change(value: &mut Value, path: &[usize], with: &Value) {
+    let Some((first, rest)) = path.split_first() else {
+        *value = with.clone();
+        return;
+    };
+    match value {
+        Value::Object(object) if !object.is_empty() => {
+            let at = first % object.len();
+            if let Some(part) = object.values_mut().nth(at) {
+                change(part, rest, with);
+            }
+        }
+        Value::Array(list) if !list.is_empty() => {
+            let at = first % list.len();
+            change(&mut list[at], rest, with);
+        }
+        _ => *value = with.clone(),
+    }
+}
+
+fn strange() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        Just(json!({})),
+        Just(json!([])),
+        Just(json!(-1)),
+        Just(json!(1.5e300)),
+        Just(json!(u64::MAX)),
+        Just(json!("")),
+        any::<bool>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        Just(json!("2026-11-23T10:00:00Z")),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn a_changed_payload_is_told_or_refused_but_never_panics(
+        which in any::<prop::sample::Index>(),
+        event in prop::sample::select(&EVENTS[..]),
+        own_event in any::<bool>(),
+        changes in prop::collection::vec(
+            (prop::collection::vec(any::<usize>(), 1..4), strange()), 1..6),
+    ) {
+        let all = payloads();
+        let (name, body) = which.get(&all);
+        let own = name.split('.').next().expect("an event");
+        let mut payload: Value = serde_json::from_slice(body).expect("JSON");
+        for (path, with) in &changes {
+            change(&mut payload, path, with);
+        }
+        let event = if own_event { own } else { event };
+        match handle(event, &payload) {
+            Ok(outcome) => for signal in outcome.signals {
+                prop_assert!(signal.dedupe_key.starts_with("github:"));
+            },
+            Err(ConnectorError::Permanent(_)) => {}
+            Err(other) => prop_assert!(false, "{other:?}"),
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_payload_are_refused(
+        event in prop::sample::select(&EVENTS[..]),
+        body in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        prop_assume!(serde_json::from_slice::<Value>(&body).is_err());
+        let outcome = webhook::handle(&delivery(event, Bytes::from(body)));
+        prop_assert!(matches!(outcome, Err(ConnectorError::Permanent(_))));
+    }
+
+    #[test]
+    fn a_key_depends_on_nothing_but_the_fact(
+        which in any::<prop::sample::Index>(),
+        title in any::<String>(),
+        login in "[a-z]{1,12}",
+        seconds in 0_i64..3600,
+    ) {
+        let all = payloads();
+        let (name, body) = which.get(&all);
+        let event = name.split('.').next().expect("an event");
+        let mut payload: Value = serde_json::from_slice(body).expect("JSON");
+        let keys = |outcome: WebhookOutcome| -> Vec<String> {
+            outcome.signals.into_iter().map(|signal| signal.dedupe_key).collect()
+        };
+        let before = keys(handle(event, &payload).expect("an outcome"));
+        // Who looks at it, what it is called, and when it reaches us on that day.
+        for object in ["issue", "pull_request", "discussion", "milestone"] {
+            if payload[object].is_object() {
+                payload[object]["title"] = json!(title);
+            }
+        }
+        payload["repository"]["full_name"] = json!(format!("{login}/{login}"));
+        payload["organization"] = json!({ "login": login });
+        let mut later = delivery(event, Bytes::from(serde_json::to_vec(&payload).expect("JSON")));
+        later.received_at += chrono::Duration::seconds(seconds);
+        prop_assert_eq!(before, keys(webhook::handle(&later).expect("an outcome")));
+    }
+}
+
+#[test]
+fn no_two_facts_share_a_key() {
+    let mut keys: HashMap<String, String> = HashMap::new();
+    for (name, body) in payloads() {
+        let event = name.split('.').next().expect("an event").to_owned();
+        for signal in webhook::handle(&delivery(&event, body))
+            .expect("an outcome")
+            .signals
+        {
+            let known = keys.insert(signal.dedupe_key.clone(), name.clone());
+            assert_eq!(known, None, "{name} has {}", signal.dedupe_key);
+        }
+    }
+}
+
+#[test]
+fn times_written_differently_name_one_fact() {
+    let (_, body) = payloads()
+        .into_iter()
+        .find(|(name, _)| name == "issues.closed")
+        .expect("it");
+    let mut payload: Value = serde_json::from_slice(&body).expect("JSON");
+    let mut keys = Vec::new();
+    for written in [
+        "2026-11-23T10:00:00Z",
+        "2026-11-23T11:00:00.000+01:00",
+        "2026-11-23T10:00:00.700Z",
+    ] {
+        payload["issue"]["closed_at"] = json!(written);
+        let outcome = handle("issues", &payload).expect("an outcome");
+        keys.push(outcome.signals[0].dedupe_key.clone());
+    }
+    assert_eq!(
+        keys,
+        vec!["github:issue:2001:closed:2026-11-23T10:00:00Z"; 3]
+    );
+}
+
+#[test]
+fn each_part_of_a_key_tells_facts_apart() {
+    let cases = [
+        (
+            "issues.labeled",
+            vec!["/issue/id", "/issue/updated_at", "/label/id", "/action"],
+        ),
+        (
+            "issues.assigned",
+            vec!["/issue/id", "/assignee/id", "/issue/updated_at"],
+        ),
+        ("push.branch", vec!["/repository/id", "/ref", "/after"]),
+        (
+            "workflow_run.completed",
+            vec!["/workflow_run/id", "/workflow_run/run_attempt"],
+        ),
+        (
+            "star.created",
+            vec!["/repository/id", "/sender/id", "/starred_at"],
+        ),
+        (
+            "pull_request.review_requested.person",
+            vec!["/requested_reviewer/id"],
+        ),
+        ("member.added", vec!["/repository/id", "/member/id"]),
+        ("create.branch", vec!["/repository/id", "/ref", "/ref_type"]),
+    ];
+    for (name, parts) in cases {
+        let event = name.split('.').next().expect("an event");
+        let (_, body) = payloads()
+            .into_iter()
+            .find(|(known, _)| known == name)
+            .expect("it");
+        let payload: Value = serde_json::from_slice(&body).expect("JSON");
+        let key = |payload: &Value| {
+            handle(event, payload).expect("an outcome").signals[0]
+                .dedupe_key
+                .clone()
+        };
+        for part in parts {
+            let mut other = payload.clone();
+            let place = other.pointer_mut(part).expect("the part");
+            *place = match (&*place, part) {
+                (Value::Number(_), _) => json!(77_777),
+                (_, "/action") => json!("unlabeled"),
+                (_, "/ref") => json!("refs/heads/other"),
+                (_, "/ref_type") => json!("tag"),
+                (_, "/after") => json!("e".repeat(40)),
+                _ => json!("2026-11-23T10:00:01Z"),
+            };
+            assert_ne!(key(&payload), key(&other), "{name} {part}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_field_is_named_and_its_neighbours_are_not_quoted() {
+    let (_, body) = payloads()
+        .into_iter()
+        .find(|(name, _)| name == "issues.opened")
+        .expect("it");
+    let mut payload: Value = serde_json::from_slice(&body).expect("JSON");
+    let why = |payload: &Value| {
+        let error = handle("issues", payload).expect_err("a refusal");
+        std::error::Error::source(&error)
+            .expect("a cause")
+            .to_string()
+    };
+    payload["issue"]
+        .as_object_mut()
+        .expect("an object")
+        .remove("id");
+    assert!(
+        why(&payload).contains("`issue`") && why(&payload).contains("`id`"),
+        "{}",
+        why(&payload)
+    );
+    payload["issue"]["id"] = json!("confidential");
+    assert!(why(&payload).contains("`issue`"), "{}", why(&payload));
+    assert!(!why(&payload).contains("confidential"), "{}", why(&payload));
+    payload.as_object_mut().expect("an object").remove("issue");
+    assert!(
+        why(&payload).contains("no field `issue`"),
+        "{}",
+        why(&payload)
+    );
+}
