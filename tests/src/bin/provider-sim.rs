@@ -1,2 +1,91 @@
-//! Placeholder.
-fn main() {}
+//! `provider-sim`: the provider simulator as a process of its own.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use clap::Parser;
+use tests::simulator::{self, Config};
+use tokio::signal::unix::{SignalKind, signal};
+
+const CALLBACK: &str = "http://127.0.0.1:8080/v1/connect/github/callback";
+
+/// A server that behaves like the providers, with a world that a test controls.
+#[derive(Debug, Parser)]
+#[command(name = "provider-sim", version)]
+struct Arguments {
+    /// Address to listen on; port 0 takes a free one and prints it.
+    #[arg(long, default_value = "127.0.0.1:8090")]
+    bind: SocketAddr,
+    /// Base of the webhook receiver; deliveries go to {url}/webhooks/github.
+    #[arg(long, default_value = "http://127.0.0.1:8081")]
+    webhook_url: String,
+    /// Registered callback URL of the app.
+    #[arg(long, default_value = CALLBACK)]
+    callback_url: String,
+    /// Setup URL of the app, where a browser goes after installing.
+    #[arg(long, default_value = CALLBACK)]
+    setup_url: String,
+    /// Seed of the world, the secrets and the faults.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Accounts that exist from the start.
+    #[arg(long, default_value_t = 2)]
+    accounts: usize,
+    /// Repositories in each account.
+    #[arg(long, default_value_t = 2)]
+    repositories: usize,
+    /// Facts per repository that happened in the 30 days before the start.
+    #[arg(long, default_value_t = 0)]
+    history: usize,
+    /// Facts per second that happen by themselves.
+    #[arg(long, default_value_t = 0.0)]
+    rate: f64,
+    /// Request user authorization during installation.
+    #[arg(long)]
+    oauth_on_install: bool,
+    /// Requests per hour that an installation or user may send.
+    #[arg(long, default_value_t = 5_000)]
+    rate_limit: u32,
+    /// Deliveries in flight at most.
+    #[arg(long, default_value_t = 64)]
+    delivery_concurrency: usize,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("POBLYSH_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let arguments = Arguments::parse();
+    let simulator = simulator::start(Config {
+        bind: arguments.bind,
+        webhook_url: Some(arguments.webhook_url).filter(|url| !url.is_empty()),
+        callback_url: arguments.callback_url,
+        setup_url: arguments.setup_url,
+        seed: arguments.seed,
+        accounts: arguments.accounts,
+        repositories: arguments.repositories,
+        history: arguments.history,
+        rate: arguments.rate,
+        oauth_on_install: arguments.oauth_on_install,
+        rate_limit: arguments.rate_limit,
+        delivery_concurrency: arguments.delivery_concurrency,
+    })
+    .await?;
+    tracing::info!(
+        url = simulator.base_url(),
+        seed = simulator.seed(),
+        "provider simulator listens"
+    );
+    let mut terminated = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("no handler for SIGINT")?,
+        _ = terminated.recv() => {}
+    }
+    simulator.shutdown().await;
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! The control API under `/_sim/` that knows no provider: ledger, faults, clock,
+//! statistics, environment, and waiting for deliveries.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use futures::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Core;
+use super::clock::iso;
+use super::faults::Rule;
+use super::ledger::Filter;
+
+/// What the control API asks of a provider.
+pub(crate) trait Provider: Send + Sync {
+    /// Slug, as in the ledger.
+    fn source(&self) -> &'static str;
+    /// Variables with which a process reaches the provider.
+    fn env(&self) -> Vec<(String, String)>;
+    /// Containers that the API shows now.
+    fn visible(&self) -> HashSet<u64>;
+    /// Deliveries that have not been answered yet.
+    fn unfinished(&self) -> usize;
+    /// Waits until there are none; `false` on timeout.
+    fn quiesce(&self, patience: Duration) -> BoxFuture<'_, bool>;
+    /// Anything worth showing about deliveries.
+    fn deliveries(&self) -> Value;
+    /// Forgets used quota.
+    fn reset_limits(&self);
+}
+
+/// All simulated providers.
+pub(crate) type Providers = Arc<[Arc<dyn Provider>]>;
+
+#[derive(Clone)]
+struct Control {
+    core: Arc<Core>,
+    providers: Providers,
+}
+
+pub(crate) fn router(core: Arc<Core>, providers: Providers) -> Router {
+    Router::new()
+        .route("/_sim", get(index))
+        .route("/_sim/", get(index))
+        .route("/_sim/env", get(env))
+        .route("/_sim/ledger", get(ledger))
+        .route("/_sim/stats", get(stats).delete(reset_stats))
+        .route("/_sim/limits", delete(reset_limits))
+        .route("/_sim/state", get(state))
+        .route("/_sim/quiesce", post(quiesce))
+        .route("/_sim/clock", get(clock).post(advance))
+        .route(
+            "/_sim/faults",
+            get(list_faults).post(add_fault).delete(clear_faults),
+        )
+        .route("/_sim/faults/{id}", delete(clear_fault))
+        .with_state(Control { core, providers })
+}
+
+async fn index() -> &'static str {
+    "provider-sim: a simulated provider for tests and demonstrations\n\
+     \n\
+     GET    /_sim/env                      variables with which the processes reach it\n\
+     GET    /_sim/ledger                   what really happened (source, account, kind, after, limit, expected)\n\
+     GET    /_sim/state                    deliveries still under way, clock, ledger size\n\
+     POST   /_sim/quiesce                  wait until no delivery is under way {timeout_seconds}\n\
+     GET    /_sim/stats                    requests per route, counters        DELETE resets\n\
+     GET    /_sim/faults                   rules in force                      POST adds, DELETE clears\n\
+     GET    /_sim/clock                    simulated time                      POST {advance_seconds}\n\
+     DELETE /_sim/limits                   forget used quota\n\
+     GET    /_sim/github/accounts          accounts, repositories, installations   POST adds one\n\
+     GET    /_sim/github/settings          settings of app and service         POST changes fields\n\
+     POST   /_sim/github/act               make something happen {account, action, ...}\n\
+     POST   /_sim/github/generate          make N facts happen {count, account?}\n\
+     POST   /_sim/github/tokens            expire or revoke {expire: installation|user, revoke_user}\n\
+     GET    /_sim/github/deliveries        the log of deliveries with requests and responses\n\
+     \n\
+     Web pages are at /, the REST API at /api/v3 and at /. See tests/README.md.\n"
+}
+
+async fn env(State(control): State<Control>) -> String {
+    let mut text = String::new();
+    for (name, value) in control.providers.iter().flat_map(|provider| provider.env()) {
+        text.push_str(&format!("{name}={value}\n"));
+    }
+    text
+}
+
+async fn ledger(State(control): State<Control>, Query(filter): Query<Filter>) -> Json<Value> {
+    let visible = control
+        .providers
+        .iter()
+        .flat_map(|provider| provider.visible())
+        .collect();
+    let entries = control.core.ledger.query(&filter, &visible);
+    let next = entries
+        .last()
+        .map_or(filter.after.unwrap_or(0), |entry| entry.seq);
+    Json(json!({"entries": entries, "next_after": next, "total": control.core.ledger.len()}))
+}
+
+async fn stats(State(control): State<Control>) -> Json<Value> {
+    let mut report = control.core.stats.report();
+    for provider in &*control.providers {
+        report["deliveries"][provider.source()] = provider.deliveries();
+    }
+    Json(report)
+}
+
+async fn reset_stats(State(control): State<Control>) -> StatusCode {
+    control.core.stats.reset();
+    StatusCode::NO_CONTENT
+}
+
+async fn reset_limits(State(control): State<Control>) -> StatusCode {
+    control
+        .providers
+        .iter()
+        .for_each(|provider| provider.reset_limits());
+    StatusCode::NO_CONTENT
+}
+
+fn report(control: &Control) -> Value {
+    let unfinished: usize = control
+        .providers
+        .iter()
+        .map(|provider| provider.unfinished())
+        .sum();
+    json!({
+        "deliveries_unfinished": unfinished,
+        "ledger_entries": control.core.ledger.len(),
+        "time": iso(control.core.clock.seconds()),
+        "clock_offset_seconds": control.core.clock.offset(),
+    })
+}
+
+async fn state(State(control): State<Control>) -> Json<Value> {
+    Json(report(&control))
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Patience {
+    timeout_seconds: Option<f64>,
+}
+
+async fn quiesce(State(control): State<Control>, body: Option<Json<Patience>>) -> Response {
+    let wanted = body.and_then(|body| body.timeout_seconds).unwrap_or(30.0);
+    let patience = Duration::try_from_secs_f64(wanted).unwrap_or(Duration::from_secs(30));
+    let mut quiet = true;
+    for provider in &*control.providers {
+        quiet &= provider.quiesce(patience).await;
+    }
+    let status = if quiet {
+        StatusCode::OK
+    } else {
+        StatusCode::REQUEST_TIMEOUT
+    };
+    let mut answer = report(&control);
+    answer["quiet"] = json!(quiet);
+    (status, Json(answer)).into_response()
+}
+
+async fn clock(State(control): State<Control>) -> Json<Value> {
+    Json(report(&control))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    advance_seconds: u32,
+}
+
+async fn advance(State(control): State<Control>, Json(body): Json<Advance>) -> Json<Value> {
+    control.core.clock.advance(body.advance_seconds);
+    Json(report(&control))
+}
+
+async fn list_faults(State(control): State<Control>) -> Json<Value> {
+    Json(json!({"faults": control.core.faults.list()}))
+}
+
+async fn add_fault(State(control): State<Control>, Json(rule): Json<Rule>) -> Response {
+    let id = control.core.faults.add(rule);
+    (
+        StatusCode::CREATED,
+        [(header::LOCATION, format!("/_sim/faults/{id}"))],
+        Json(json!({"id": id})),
+    )
+        .into_response()
+}
+
+async fn clear_faults(State(control): State<Control>) -> Json<Value> {
+    Json(json!({"removed": control.core.faults.clear(None)}))
+}
+
+async fn clear_fault(State(control): State<Control>, Path(id): Path<u64>) -> Response {
+    match control.core.faults.clear(Some(id)) {
+        0 => StatusCode::NOT_FOUND.into_response(),
+        removed => Json(json!({"removed": removed})).into_response(),
+    }
+}

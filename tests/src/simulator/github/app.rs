@@ -1,0 +1,208 @@
+//! The registered GitHub App: its identity, secrets and key.
+//!
+//! Promises credentials that are new with every start (or follow from the seed,
+//! except the RSA key, which is always new) and verification of the app's JWTs
+//! with the errors GitHub gives.
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use rand::distr::{Alphanumeric, SampleString};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::Value;
+
+use super::world::Id;
+
+/// The app as it is registered.
+pub(crate) struct App {
+    pub(crate) id: Id,
+    pub(crate) slug: String,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: String,
+    pub(crate) hook_id: Id,
+    /// PKCS#1, as GitHub hands it out.
+    pub(crate) private_key_pem: String,
+    public_key: Vec<u8>,
+}
+
+/// Why a JWT is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JwtFault {
+    Undecodable,
+    UnknownIssuer,
+    Expired,
+    TooLong,
+    IssuedInFuture,
+}
+
+impl JwtFault {
+    /// GitHub's words.
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Self::Undecodable => "A JSON web token could not be decoded",
+            Self::UnknownIssuer => "Integration not found",
+            Self::Expired => {
+                "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires"
+            }
+            Self::TooLong => "'Expiration time' claim ('exp') is too far in the future",
+            Self::IssuedInFuture => {
+                "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
+            }
+        }
+    }
+}
+
+/// Why the app could not be registered.
+#[derive(Debug, thiserror::Error)]
+#[error("the app's key could not be generated")]
+pub struct KeyError;
+
+impl App {
+    pub(crate) fn register(seed: u64) -> Result<(Self, String), KeyError> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyError)?;
+        let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| KeyError)?;
+        let id = rng.random_range(200_000..900_000);
+        let webhook_secret = hex::encode(rng.random::<[u8; 20]>());
+        let app = Self {
+            id,
+            slug: "signals-simulated".to_owned(),
+            client_id: format!("Iv23li{}", Alphanumeric.sample_string(&mut rng, 14)),
+            client_secret: hex::encode(rng.random::<[u8; 20]>()),
+            hook_id: rng.random_range(300_000_000..400_000_000),
+            private_key_pem: pem(pkcs1(pkcs8.as_ref()).ok_or(KeyError)?),
+            public_key: pair.public_key().as_ref().to_vec(),
+        };
+        Ok((app, webhook_secret))
+    }
+
+    /// Checks an app's JWT at a moment of the client's clock.
+    pub(crate) fn check_jwt(&self, token: &str, now: i64) -> Result<(), JwtFault> {
+        let (signed, signature) = token.rsplit_once('.').ok_or(JwtFault::Undecodable)?;
+        let (header, claims) = signed.split_once('.').ok_or(JwtFault::Undecodable)?;
+        if json_part(header)?["alg"] != "RS256" {
+            return Err(JwtFault::Undecodable);
+        }
+        let claims = json_part(claims)?;
+        let issuer = match &claims["iss"] {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        if issuer != self.id.to_string() && issuer != self.client_id {
+            return Err(JwtFault::UnknownIssuer);
+        }
+        let signature = URL_SAFE_NO_PAD
+            .decode(signature)
+            .map_err(|_| JwtFault::Undecodable)?;
+        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &self.public_key)
+            .verify(signed.as_bytes(), &signature)
+            .map_err(|_| JwtFault::Undecodable)?;
+        let expires = claims["exp"].as_i64().ok_or(JwtFault::Expired)?;
+        let issued = claims["iat"].as_i64().ok_or(JwtFault::IssuedInFuture)?;
+        match () {
+            () if expires <= now => Err(JwtFault::Expired),
+            () if expires > now + 600 => Err(JwtFault::TooLong),
+            () if issued > now => Err(JwtFault::IssuedInFuture),
+            () => Ok(()),
+        }
+    }
+}
+
+fn json_part(part: &str) -> Result<Value, JwtFault> {
+    let bytes = URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| JwtFault::Undecodable)?;
+    serde_json::from_slice(&bytes).map_err(|_| JwtFault::Undecodable)
+}
+
+/// The PKCS#1 key inside a PKCS#8 envelope: the octet string after the version
+/// and the algorithm.
+fn pkcs1(pkcs8: &[u8]) -> Option<&[u8]> {
+    let (_, inside, _) = element(pkcs8)?;
+    let (_, _, rest) = element(inside)?;
+    let (_, _, rest) = element(rest)?;
+    let (tag, key, _) = element(rest)?;
+    (tag == 0x04).then_some(key)
+}
+
+/// First DER element: tag, contents, and what follows.
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&tag, rest) = der.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = if first < 0x80 {
+        (usize::from(first), rest)
+    } else {
+        let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+        (
+            digits
+                .iter()
+                .fold(0, |sum, digit| (sum << 8) | usize::from(*digit)),
+            rest,
+        )
+    };
+    let (contents, rest) = rest.split_at_checked(length)?;
+    Some((tag, contents, rest))
+}
+
+fn pem(der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let mut pem = String::from("-----BEGIN RSA PRIVATE KEY-----\n");
+    for line in text.as_bytes().chunks(64) {
+        pem.extend(line.iter().map(|byte| char::from(*byte)));
+        pem.push('\n');
+    }
+    pem.push_str("-----END RSA PRIVATE KEY-----\n");
+    pem
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: i64 = 1_795_428_000;
+
+    fn token(app: &App, claims: &Value) -> String {
+        let key = EncodingKey::from_rsa_pem(app.private_key_pem.as_bytes()).expect("a PKCS#1 key");
+        encode(&Header::new(Algorithm::RS256), claims, &key).expect("a token")
+    }
+
+    #[test]
+    fn a_jwt_is_accepted_by_app_id_and_by_client_id() {
+        let (app, _) = App::register(1).expect("an app");
+        for issuer in [
+            json!(app.id),
+            json!(app.id.to_string()),
+            json!(app.client_id),
+        ] {
+            let claims = json!({"iss": issuer, "iat": NOW - 60, "exp": NOW + 600});
+            assert_eq!(app.check_jwt(&token(&app, &claims), NOW), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_jwt_is_refused_for_its_dates_issuer_and_signature() {
+        let (app, _) = App::register(1).expect("an app");
+        let (other, _) = App::register(1).expect("another key of the same app");
+        let claims = |iat: i64, exp: i64| json!({"iss": app.id, "iat": iat, "exp": exp});
+        let check = |claims: &Value| app.check_jwt(&token(&app, claims), NOW);
+        assert_eq!(check(&claims(NOW, NOW + 601)), Err(JwtFault::TooLong));
+        assert_eq!(check(&claims(NOW - 600, NOW)), Err(JwtFault::Expired));
+        assert_eq!(
+            check(&claims(NOW + 5, NOW + 500)),
+            Err(JwtFault::IssuedInFuture)
+        );
+        assert_eq!(
+            check(&json!({"iss": 1, "iat": NOW, "exp": NOW + 60})),
+            Err(JwtFault::UnknownIssuer)
+        );
+        let forged = token(&other, &claims(NOW, NOW + 60));
+        assert_eq!(app.check_jwt(&forged, NOW), Err(JwtFault::Undecodable));
+        assert_eq!(app.check_jwt("a.b", NOW), Err(JwtFault::Undecodable));
+    }
+}

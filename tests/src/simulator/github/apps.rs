@@ -1,0 +1,489 @@
+//! The REST API of apps: the app itself, installations, tokens, its hook's
+//! deliveries, and what a user can reach through the app.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, Uri};
+use axum::routing::{delete, get, post, put};
+use axum::{Extension, Router};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::act::{suspend, uninstall};
+use super::caller::Caller;
+use super::reply::Reply;
+use super::rest::Paging;
+use super::tokens::InstallationToken;
+use super::webhooks::Listing;
+use super::world::{Id, Installation, World};
+use super::{GitHub, oauth, render};
+use crate::simulator::clock::iso;
+
+type Hub = Arc<GitHub>;
+
+pub(crate) fn router() -> Router<Hub> {
+    Router::new()
+        .route("/app", get(app))
+        .route("/app/installations", get(installations))
+        .route("/app/installations/{id}", get(installation).delete(remove))
+        .route("/app/installations/{id}/access_tokens", post(mint))
+        .route(
+            "/app/installations/{id}/suspended",
+            put(suspend_it).delete(unsuspend_it),
+        )
+        .route("/app/hook/deliveries", get(deliveries))
+        .route("/app/hook/deliveries/{id}", get(delivery))
+        .route("/app/hook/deliveries/{id}/attempts", post(redeliver))
+        .route("/installation/token", delete(revoke))
+        .route("/installation/repositories", get(repositories))
+        .route("/user", get(user))
+        .route("/user/installations", get(user_installations))
+        .route(
+            "/user/installations/{id}/repositories",
+            get(user_repositories),
+        )
+        .merge(oauth::applications())
+}
+
+/// Refuses everybody but the app itself.
+fn only_app(caller: &Caller) -> Result<(), Reply> {
+    match caller {
+        Caller::App => Ok(()),
+        Caller::RefusedJwt(fault) if fault.message() == "Integration not found" => {
+            Err(Reply::error(StatusCode::NOT_FOUND, fault.message()))
+        }
+        Caller::RefusedJwt(fault) => Err(Reply::error(StatusCode::UNAUTHORIZED, fault.message())),
+        _ => Err(Reply::error(
+            StatusCode::UNAUTHORIZED,
+            "A JSON web token could not be decoded",
+        )),
+    }
+}
+
+/// The user behind a user token.
+fn only_user(caller: &Caller) -> Result<Id, Reply> {
+    match caller {
+        Caller::User(id) => Ok(*id),
+        Caller::Installation { .. } => Err(Reply::error(
+            StatusCode::FORBIDDEN,
+            "Resource not accessible by integration",
+        )),
+        _ => Err(Reply::error(
+            StatusCode::UNAUTHORIZED,
+            "Requires authentication",
+        )),
+    }
+}
+
+async fn app(State(hub): State<Hub>, Extension(caller): Extension<Caller>) -> Result<Reply, Reply> {
+    only_app(&caller)?;
+    Ok(Reply::ok(&render::app(&hub.world())))
+}
+
+async fn installations(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Reply, Reply> {
+    only_app(&caller)?;
+    let world = hub.world();
+    let all: Vec<&Installation> = world.installations.values().collect();
+    let paging = Paging::new(&hub.urls.api, "/app/installations", &uri);
+    Ok(page(&paging, &all, None, |found| {
+        render::installation(&world, found)
+    }))
+}
+
+/// A page of something small enough to render on demand.
+fn page<T>(paging: &Paging, all: &[T], wrap: Option<&str>, render: impl Fn(&T) -> Value) -> Reply {
+    let rows: Vec<Bytes> = all
+        .iter()
+        .skip(paging.offset())
+        .take(paging.per_page)
+        .map(|one| Bytes::from(render(one).to_string()))
+        .collect();
+    paging.link(
+        Reply::rows(&rows, wrap.map(|name| (name, all.len()))),
+        all.len(),
+    )
+}
+
+async fn installation(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<Id>,
+) -> Result<Reply, Reply> {
+    only_app(&caller)?;
+    let world = hub.world();
+    let found = world.installations.get(&id).ok_or_else(Reply::not_found)?;
+    Ok(Reply::ok(&render::installation(&world, found)))
+}
+
+async fn remove(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<Id>,
+) -> Result<Reply, Reply> {
+    only_app(&caller)?;
+    hub.stage(|stage| uninstall(stage, id))
+        .map_err(|_| Reply::not_found())?;
+    Ok(Reply::empty())
+}
+
+async fn suspend_it(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<Id>,
+) -> Result<Reply, Reply> {
+    set_suspended(&hub, &caller, id, true)
+}
+
+async fn unsuspend_it(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<Id>,
+) -> Result<Reply, Reply> {
+    set_suspended(&hub, &caller, id, false)
+}
+
+fn set_suspended(hub: &Hub, caller: &Caller, id: Id, wanted: bool) -> Result<Reply, Reply> {
+    only_app(caller)?;
+    let known = hub
+        .world()
+        .installations
+        .get(&id)
+        .map(|found| found.suspended_at.is_some());
+    match known {
+        None => Err(Reply::not_found()),
+        Some(now) if now == wanted => Ok(Reply::empty()),
+        Some(_) => {
+            let done = hub.stage(|stage| suspend(stage, id, wanted));
+            done.map(|()| Reply::empty())
+                .map_err(|_| Reply::not_found())
+        }
+    }
+}
+
+async fn mint(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<Id>,
+    body: Bytes,
+) -> Result<Reply, Reply> {
+    only_app(&caller)?;
+    let asked: Value = if body.is_empty() {
+        json!({})
+    } else {
+        serde_json::from_slice(&body)
+            .map_err(|_| Reply::error(StatusCode::BAD_REQUEST, "Problems parsing JSON"))?
+    };
+    let settings = hub.settings().clone();
+    let world = hub.world();
+    let found = world.installations.get(&id).ok_or_else(Reply::not_found)?;
+    if found.suspended_at.is_some() {
+        return Err(Reply::error(
+            StatusCode::FORBIDDEN,
+            "This installation has been suspended",
+        ));
+    }
+    let repositories = restricted(&world, found, &asked)?;
+    let permissions = permitted(found, &asked)?;
+    let expires_at = hub.core.clock.seconds() + settings.installation_token_seconds;
+    let grant = InstallationToken {
+        installation: id,
+        repositories: repositories.clone(),
+        permissions: permissions.clone(),
+        expires_at,
+    };
+    let token = hub
+        .tokens
+        .issue_installation(grant, hub.app.id, settings.long_tokens);
+    hub.core.stats.count("github.installation_tokens", 1);
+    let mut answer = json!({
+        "token": token, "expires_at": iso(expires_at), "permissions": permissions,
+        "repository_selection": if repositories.is_some() { "selected" } else { found.selection_name() },
+    });
+    if let Some(ids) = repositories {
+        let listed: Vec<Value> = ids
+            .iter()
+            .filter_map(|id| world.repositories.get(id))
+            .map(|repository| render::repository(&world, repository))
+            .collect();
+        answer["repositories"] = json!(listed);
+    }
+    Ok(Reply::json(StatusCode::CREATED, &answer))
+}
+
+/// The repositories a token is to be restricted to, all of which must be covered.
+fn restricted(
+    world: &World,
+    found: &Installation,
+    asked: &Value,
+) -> Result<Option<BTreeSet<Id>>, Reply> {
+    let refusal = || {
+        Reply::unprocessable(
+            "There is at least one repository that does not exist or is not accessible to the parent installation.",
+        )
+    };
+    let owner = world.login(found.account);
+    let by_id = asked["repository_ids"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(Value::as_u64);
+    let by_name = asked["repositories"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|name| {
+            name.as_str()
+                .and_then(|name| world.repository_id(owner, name))
+        });
+    let mut ids = BTreeSet::new();
+    for id in by_id.chain(by_name) {
+        let id = id.ok_or_else(refusal)?;
+        let owned = world
+            .repositories
+            .get(&id)
+            .is_some_and(|repository| repository.owner == found.account);
+        if !owned || !found.covers(id) {
+            return Err(refusal());
+        }
+        ids.insert(id);
+    }
+    Ok((!ids.is_empty()).then_some(ids))
+}
+
+/// The permissions a token is to have, none of which may exceed the grant.
+fn permitted(found: &Installation, asked: &Value) -> Result<BTreeMap<String, String>, Reply> {
+    let Some(wanted) = asked["permissions"].as_object() else {
+        return Ok(found.permissions.clone());
+    };
+    let mut permissions = BTreeMap::new();
+    for (name, level) in wanted {
+        let granted = found.permissions.get(name).map(String::as_str);
+        let level = level.as_str().unwrap_or_default();
+        if granted.is_none() || (level != "read" && granted != Some(level)) {
+            return Err(Reply::unprocessable(
+                "The permissions requested are not granted to this installation.",
+            ));
+        }
+        permissions.insert(name.clone(), level.to_owned());
+    }
+    permissions.insert("metadata".to_owned(), "read".to_owned());
+    Ok(permissions)
+}
+
+async fn revoke(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Reply, Reply> {
+    let Caller::Installation { token, .. } = caller else {
+        return Err(Reply::error(
+            StatusCode::UNAUTHORIZED,
+            "Requires authentication",
+        ));
+    };
+    hub.tokens.revoke_installation(&token);
+    Ok(Reply::empty())
+}
+
+/// The installation behind the caller's token, not suspended.
+fn active<'a>(world: &'a World, caller: &Caller) -> Result<&'a Installation, Reply> {
+    let Caller::Installation { grant, .. } = caller else {
+        let status = StatusCode::FORBIDDEN;
+        return Err(Reply::error(
+            status,
+            "You must authenticate with an installation access token in order to list repositories for an installation.",
+        ));
+    };
+    let found = world
+        .installations
+        .get(&grant.installation)
+        .ok_or_else(Reply::bad_credentials)?;
+    if found.suspended_at.is_some() {
+        return Err(Reply::error(
+            StatusCode::FORBIDDEN,
+            "This installation has been suspended",
+        ));
+    }
+    Ok(found)
+}
+
+async fn repositories(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Reply, Reply> {
+    let world = hub.world();
+    let found = active(&world, &caller)?;
+    let mut ids = world.repositories_of(found);
+    ids.retain(|id| {
+        world
+            .repositories
+            .get(id)
+            .is_some_and(|repository| caller.sees(&world, repository))
+    });
+    let paging = Paging::new(&hub.urls.api, "/installation/repositories", &uri);
+    Ok(page(&paging, &ids, Some("repositories"), |id| {
+        world
+            .repositories
+            .get(id)
+            .map_or(Value::Null, |found| render::repository(&world, found))
+    }))
+}
+
+async fn user(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Reply, Reply> {
+    let id = only_user(&caller)?;
+    let world = hub.world();
+    Ok(Reply::ok(&public_user(&world, id)))
+}
+
+/// A user's profile.
+pub(crate) fn public_user(world: &World, id: Id) -> Value {
+    let mut object = render::user(world, id);
+    if let Some(object) = object.as_object_mut() {
+        object.extend(
+            json!({
+                "name": null, "company": null, "blog": "", "location": null, "email": null,
+                "hireable": null, "bio": null, "twitter_username": null, "public_repos": 0,
+                "public_gists": 0, "followers": 0, "following": 0, "user_view_type": "public",
+                "created_at": "2020-01-05T09:00:00Z", "updated_at": "2026-01-05T09:00:00Z",
+            })
+            .as_object()
+            .cloned()
+            .unwrap_or_default(),
+        );
+    }
+    object
+}
+
+async fn user_installations(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Reply, Reply> {
+    let user = only_user(&caller)?;
+    let world = hub.world();
+    let all: Vec<&Installation> = world
+        .installations
+        .values()
+        .filter(|found| reaches(&world, user, found))
+        .collect();
+    let paging = Paging::new(&hub.urls.api, "/user/installations", &uri);
+    Ok(page(&paging, &all, Some("installations"), |found| {
+        render::installation(&world, found)
+    }))
+}
+
+fn reaches(world: &World, user: Id, found: &Installation) -> bool {
+    world
+        .accounts
+        .get(&found.account)
+        .is_some_and(|account| account.members.contains(&user))
+}
+
+async fn user_repositories(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<Id>,
+    uri: Uri,
+) -> Result<Reply, Reply> {
+    let user = only_user(&caller)?;
+    let world = hub.world();
+    let found = world
+        .installations
+        .get(&id)
+        .filter(|found| reaches(&world, user, found));
+    let ids = world.repositories_of(found.ok_or_else(Reply::not_found)?);
+    let paging = Paging::new(
+        &hub.urls.api,
+        &format!("/user/installations/{id}/repositories"),
+        &uri,
+    );
+    Ok(page(&paging, &ids, Some("repositories"), |id| {
+        world
+            .repositories
+            .get(id)
+            .map_or(Value::Null, |found| render::repository(&world, found))
+    }))
+}
+
+async fn deliveries(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Result<Reply, Reply> {
+    only_app(&caller)?;
+    let per_page = query
+        .get("per_page")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(30);
+    let limit = usize::clamp(per_page, 1, 100);
+    let before = match query.get("cursor") {
+        None => None,
+        Some(cursor) => {
+            let id = cursor.strip_prefix("v1_").and_then(|id| id.parse().ok());
+            Some(id.ok_or_else(|| Reply::error(StatusCode::BAD_REQUEST, "Invalid cursor"))?)
+        }
+    };
+    let succeeded = match query.get("status").map(String::as_str) {
+        None => None,
+        Some("success") => Some(true),
+        Some("failure") => Some(false),
+        Some(_) => return Err(Reply::unprocessable("Validation Failed")),
+    };
+    let now = hub.core.clock.seconds();
+    let (rows, next) = hub.webhooks.log().list(
+        &Listing {
+            before,
+            limit,
+            succeeded,
+        },
+        now,
+    );
+    let reply = Reply::ok(&json!(rows));
+    let Some(next) = next else { return Ok(reply) };
+    let status = query
+        .get("status")
+        .map(|status| format!("&status={status}"))
+        .unwrap_or_default();
+    let url = format!(
+        "{}/app/hook/deliveries?per_page={limit}{status}&cursor=v1_{next}",
+        hub.urls.api
+    );
+    Ok(reply.with("link", &format!("<{url}>; rel=\"next\"")))
+}
+
+async fn delivery(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<u64>,
+) -> Result<Reply, Reply> {
+    only_app(&caller)?;
+    let found = hub.webhooks.log().get(id).ok_or_else(Reply::not_found)?;
+    Ok(Reply::ok(&found.detail()))
+}
+
+async fn redeliver(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<u64>,
+) -> Result<Reply, Reply> {
+    only_app(&caller)?;
+    if hub.webhooks.log().get(id).is_none() {
+        return Err(Reply::not_found());
+    }
+    if hub.webhooks.redeliver(id) {
+        Ok(Reply::json(StatusCode::ACCEPTED, &json!({})))
+    } else {
+        Err(Reply::unprocessable(
+            "The payload of this delivery is no longer available.",
+        ))
+    }
+}

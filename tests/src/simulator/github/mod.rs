@@ -1,0 +1,204 @@
+//! GitHub, simulated: OAuth, a GitHub App, the REST API, webhooks.
+//!
+//! Promises what GitHub documents and what clients have observed. Pages for
+//! people lie at `/`, the REST API at `/api/v3` (the layout of GitHub
+//! Enterprise) and, for clients that want one base only, at `/` too.
+
+mod act;
+mod app;
+mod apps;
+mod caller;
+mod control;
+mod facts;
+mod generate;
+mod limits;
+mod oauth;
+mod pages;
+mod render;
+mod reply;
+mod rest;
+mod serve;
+mod settings;
+mod tokens;
+mod webhooks;
+mod world;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use axum::Router;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+use self::act::Stage;
+use self::world::{Urls, World};
+use super::{Config, Core, StartError, control::Provider};
+
+pub use app::KeyError;
+pub(crate) use generate::live;
+pub use settings::Settings;
+
+/// Slug in the ledger.
+pub(crate) const SOURCE: &str = "github";
+
+/// The whole simulated service.
+pub(crate) struct GitHub {
+    pub(crate) core: Arc<Core>,
+    pub(crate) urls: Urls,
+    pub(crate) app: app::App,
+    pub(crate) tokens: tokens::Tokens,
+    pub(crate) limits: limits::Limits,
+    pub(crate) webhooks: webhooks::Webhooks,
+    settings: Arc<RwLock<Settings>>,
+    world: Mutex<World>,
+}
+
+impl GitHub {
+    pub(crate) fn start(
+        config: &Config,
+        base: &str,
+        seed: u64,
+        core: Arc<Core>,
+    ) -> Result<Arc<Self>, StartError> {
+        let urls = Urls {
+            web: base.to_owned(),
+            api: format!("{base}/api/v3"),
+        };
+        let (app, webhook_secret) = app::App::register(seed ^ 0x0061_7070)?;
+        let mut world = World::new(
+            urls.clone(),
+            app.id,
+            app.slug.clone(),
+            app.client_id.clone(),
+            seed,
+        );
+        let webhook_url = config.webhook_url.as_ref();
+        let settings = Arc::new(RwLock::new(Settings {
+            webhook_url: webhook_url
+                .map(|url| format!("{}/webhooks/github", url.trim_end_matches('/')))
+                .unwrap_or_default(),
+            webhook_secret,
+            callback_urls: vec![config.callback_url.clone()],
+            setup_url: config.setup_url.clone(),
+            oauth_on_install: config.oauth_on_install,
+            deny_authorizations: false,
+            long_tokens: false,
+            installation_token_seconds: 3_600,
+            user_token_seconds: 28_800,
+            form_webhooks: false,
+            ordered: true,
+            delivery_concurrency: config.delivery_concurrency.max(1),
+            rate_limit: config.rate_limit,
+            points_per_minute: None,
+            max_concurrent: 100,
+            permissions: world.permissions.clone(),
+        }));
+        let sender = webhooks::Webhooks::new(
+            Arc::clone(&core),
+            Arc::clone(&settings),
+            app.id,
+            app.hook_id,
+        )?;
+        let now = core.clock.seconds();
+        generate::populate(&mut world, config, now);
+        let hub = Arc::new(Self {
+            core,
+            urls,
+            app,
+            tokens: tokens::Tokens::new(seed ^ 0x0074_6f6b),
+            limits: limits::Limits::default(),
+            webhooks: sender,
+            settings,
+            world: Mutex::new(world),
+        });
+        generate::history(&hub, config.history, now);
+        Ok(hub)
+    }
+
+    /// The world, to look at or to act in.
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Acts in the world now.
+    pub(crate) fn stage<R>(&self, then: impl FnOnce(&mut Stage<'_>) -> R) -> R {
+        let mut world = self.world();
+        then(&mut Stage::new(self, &mut world, self.core.clock.seconds()))
+    }
+
+    /// Settings in force.
+    pub(crate) fn settings(&self) -> RwLockReadGuard<'_, Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes settings; new permissions apply to new installations.
+    pub(crate) fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
+        let permissions = {
+            let mut settings = self
+                .settings
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            change(&mut settings);
+            settings.permissions.clone()
+        };
+        self.world().permissions = permissions;
+    }
+}
+
+/// Everything GitHub serves.
+pub(crate) fn router(hub: Arc<GitHub>) -> Router {
+    let api = serve::wrapped(apps::router().merge(rest::router()), &hub);
+    let web = serve::wrapped_pages(oauth::router().merge(pages::router()), &hub);
+    Router::new()
+        .nest("/api/v3", api.clone())
+        .merge(api)
+        .merge(web)
+        .merge(control::router(Arc::clone(&hub)))
+        .fallback(serve::unknown_route)
+}
+
+impl Provider for GitHub {
+    fn source(&self) -> &'static str {
+        SOURCE
+    }
+
+    fn env(&self) -> Vec<(String, String)> {
+        let settings = self.settings();
+        [
+            ("APP_ID", self.app.id.to_string()),
+            ("APP_SLUG", self.app.slug.clone()),
+            ("CLIENT_ID", self.app.client_id.clone()),
+            ("CLIENT_SECRET", self.app.client_secret.clone()),
+            ("WEBHOOK_SECRET", settings.webhook_secret.clone()),
+            ("PRIVATE_KEY", STANDARD.encode(&self.app.private_key_pem)),
+            ("WEB_BASE_URL", self.urls.web.clone()),
+            ("API_BASE_URL", self.urls.api.clone()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (format!("POBLYSH_GITHUB_{name}"), value))
+        .collect()
+    }
+
+    fn visible(&self) -> HashSet<u64> {
+        self.world().visible_repositories()
+    }
+
+    fn unfinished(&self) -> usize {
+        self.webhooks.unfinished()
+    }
+
+    fn quiesce(&self, patience: Duration) -> BoxFuture<'_, bool> {
+        Box::pin(self.webhooks.quiesce(patience))
+    }
+
+    fn deliveries(&self) -> Value {
+        self.webhooks.log().summary()
+    }
+
+    fn reset_limits(&self) {
+        self.limits.reset();
+    }
+}

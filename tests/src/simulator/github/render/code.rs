@@ -1,0 +1,205 @@
+//! Commits, releases, workflow runs and deployments as JSON.
+
+use serde_json::{Value, json};
+
+use super::{
+    association, node_id, optional_user, repository, repository_page, repository_url, user,
+    user_or_null,
+};
+use crate::simulator::clock::iso;
+use crate::simulator::github::world::{Commit, Deployment, Id, Release, Repository, Run, World};
+
+fn email(login: &str) -> String {
+    format!("{}@users.noreply.example", login.replace(['[', ']'], ""))
+}
+
+/// A commit as `GET /commits` shows it.
+pub(crate) fn commit(world: &World, found: &Repository, commit: &Commit) -> Value {
+    let base = repository_url(world, found);
+    let page = repository_page(world, found);
+    let login = world.login(commit.author);
+    let who = json!({"name": login, "email": email(login), "date": iso(commit.at)});
+    let url = format!("{base}/commits/{}", commit.sha);
+    let parents: Vec<Value> = commit
+        .parent
+        .iter()
+        .map(|sha| json!({"sha": sha, "url": format!("{base}/commits/{sha}"), "html_url": format!("{page}/commit/{sha}")}))
+        .collect();
+    json!({
+        "sha": commit.sha, "node_id": node_id("Commit", found.id), "url": url,
+        "html_url": format!("{page}/commit/{}", commit.sha),
+        "comments_url": format!("{url}/comments"),
+        "commit": {
+            "author": who, "committer": who, "message": commit.message,
+            "tree": {"sha": commit.tree, "url": format!("{base}/git/trees/{}", commit.tree)},
+            "url": format!("{base}/git/commits/{}", commit.sha), "comment_count": 0,
+        },
+        "author": optional_user(world, Some(commit.author)),
+        "committer": optional_user(world, Some(commit.author)),
+        "parents": parents,
+    })
+}
+
+/// A commit inside a push webhook.
+pub(crate) fn commit_in_push(world: &World, found: &Repository, commit: &Commit) -> Value {
+    let login = world.login(commit.author);
+    let who = json!({"name": login, "email": email(login), "username": login});
+    json!({
+        "id": commit.sha, "tree_id": commit.tree, "distinct": true, "message": commit.message,
+        "timestamp": iso(commit.at),
+        "url": format!("{}/commit/{}", repository_page(world, found), commit.sha),
+        "author": who, "committer": who,
+        "added": [], "removed": [], "modified": ["src/main.rs"],
+    })
+}
+
+/// A comment on a commit.
+pub(crate) fn commit_comment(
+    world: &World,
+    found: &Repository,
+    sha: &str,
+    (id, author, body, at): (Id, Id, &str, i64),
+) -> Value {
+    json!({
+        "url": format!("{}/comments/{id}", repository_url(world, found)),
+        "html_url": format!("{}/commit/{sha}#commitcomment-{id}", repository_page(world, found)),
+        "id": id, "node_id": node_id("CommitComment", id), "user": user_or_null(world, author),
+        "position": null, "line": null, "path": null, "commit_id": sha,
+        "created_at": iso(at), "updated_at": iso(at),
+        "author_association": association(world, found, author), "body": body,
+    })
+}
+
+/// A release.
+pub(crate) fn release(world: &World, found: &Repository, release: &Release) -> Value {
+    let base = repository_url(world, found);
+    let url = format!("{base}/releases/{}", release.id);
+    json!({
+        "url": url, "assets_url": format!("{url}/assets"),
+        "upload_url": format!("{url}/assets{{?name,label}}"),
+        "html_url": format!("{}/releases/tag/{}", repository_page(world, found), release.tag),
+        "id": release.id, "node_id": node_id("Release", release.id),
+        "tag_name": release.tag, "target_commitish": release.target, "name": release.name,
+        "draft": false, "immutable": false, "author": user(world, release.author),
+        "prerelease": release.prerelease,
+        "created_at": iso(release.created_at), "updated_at": iso(release.updated_at),
+        "published_at": iso(release.published_at), "assets": [],
+        "tarball_url": format!("{base}/tarball/{}", release.tag),
+        "zipball_url": format!("{base}/zipball/{}", release.tag),
+        "body": release.body,
+    })
+}
+
+/// The repository's one workflow.
+pub(crate) fn workflow(world: &World, found: &Repository) -> Value {
+    let base = repository_url(world, found);
+    json!({
+        "id": found.id, "node_id": node_id("Workflow", found.id), "name": "CI",
+        "path": ".github/workflows/ci.yml", "state": "active",
+        "created_at": iso(found.created_at), "updated_at": iso(found.created_at),
+        "url": format!("{base}/actions/workflows/{}", found.id),
+        "html_url": format!("{}/blob/main/.github/workflows/ci.yml", repository_page(world, found)),
+        "badge_url": format!("{}/workflows/CI/badge.svg", repository_page(world, found)),
+    })
+}
+
+/// A workflow run; webhooks and REST show the same.
+pub(crate) fn run(world: &World, found: &Repository, run: &Run) -> Value {
+    let base = repository_url(world, found);
+    let url = format!("{base}/actions/runs/{}", run.id);
+    let login = world.login(run.actor);
+    let who = json!({"name": login, "email": email(login)});
+    let previous = (run.attempt > 1).then(|| format!("{url}/attempts/{}", run.attempt - 1));
+    let lite = repository_lite(world, found);
+    json!({
+        "id": run.id, "name": "CI", "node_id": node_id("WorkflowRun", run.id),
+        "head_branch": run.branch, "head_sha": run.sha, "path": ".github/workflows/ci.yml",
+        "display_title": run.title, "run_number": run.number, "event": run.event,
+        "status": if run.conclusion.is_some() { "completed" } else { "in_progress" },
+        "conclusion": run.conclusion, "workflow_id": found.id,
+        "check_suite_id": run.id, "check_suite_node_id": node_id("CheckSuite", run.id),
+        "url": url,
+        "html_url": format!("{}/actions/runs/{}", repository_page(world, found), run.id),
+        "pull_requests": [],
+        "created_at": iso(run.created_at), "updated_at": iso(run.updated_at),
+        "actor": user(world, run.actor), "run_attempt": run.attempt, "referenced_workflows": [],
+        "run_started_at": iso(run.started_at),
+        "triggering_actor": user(world, run.triggering_actor),
+        "jobs_url": format!("{url}/jobs"), "logs_url": format!("{url}/logs"),
+        "check_suite_url": format!("{base}/check-suites/{}", run.id),
+        "artifacts_url": format!("{url}/artifacts"), "cancel_url": format!("{url}/cancel"),
+        "rerun_url": format!("{url}/rerun"), "previous_attempt_url": previous,
+        "workflow_url": format!("{base}/actions/workflows/{}", found.id),
+        "head_commit": {
+            "id": run.sha, "tree_id": run.sha, "message": run.title,
+            "timestamp": iso(run.created_at), "author": who, "committer": who,
+        },
+        "repository": lite, "head_repository": lite,
+    })
+}
+
+/// The fields of a repository that lie in a run.
+fn repository_lite(world: &World, found: &Repository) -> Value {
+    const KEPT: [&str; 9] = [
+        "id",
+        "node_id",
+        "name",
+        "full_name",
+        "private",
+        "owner",
+        "html_url",
+        "description",
+        "fork",
+    ];
+    let Value::Object(mut object) = repository(world, found) else {
+        return Value::Null;
+    };
+    object.retain(|name, _| {
+        KEPT.contains(&name.as_str())
+            || name == "url"
+            || (name.ends_with("_url")
+                && !["git_url", "ssh_url", "clone_url", "svn_url", "mirror_url"]
+                    .contains(&name.as_str()))
+    });
+    Value::Object(object)
+}
+
+/// A deployment.
+pub(crate) fn deployment(world: &World, found: &Repository, deployment: &Deployment) -> Value {
+    let base = repository_url(world, found);
+    let url = format!("{base}/deployments/{}", deployment.id);
+    json!({
+        "url": url, "id": deployment.id, "node_id": node_id("Deployment", deployment.id),
+        "task": "deploy", "original_environment": deployment.environment,
+        "environment": deployment.environment, "description": null,
+        "created_at": iso(deployment.created_at), "updated_at": iso(deployment.updated_at),
+        "statuses_url": format!("{url}/statuses"), "repository_url": base,
+        "creator": user(world, deployment.creator), "sha": deployment.sha,
+        "ref": deployment.branch, "payload": {}, "transient_environment": false,
+        "production_environment": deployment.environment == "production",
+        "performed_via_github_app": null,
+    })
+}
+
+/// A deployment's status.
+pub(crate) fn deployment_status(
+    world: &World,
+    found: &Repository,
+    deployment: &Deployment,
+    (id, state, creator, at): (Id, &str, Id, i64),
+) -> Value {
+    let base = repository_url(world, found);
+    let url = format!("{base}/deployments/{}", deployment.id);
+    let target = format!(
+        "{}/deployments/{}",
+        repository_page(world, found),
+        deployment.environment
+    );
+    json!({
+        "url": format!("{url}/statuses/{id}"), "id": id, "node_id": node_id("DeploymentStatus", id),
+        "state": state, "creator": user(world, creator), "description": "",
+        "environment": deployment.environment, "target_url": target, "log_url": target,
+        "environment_url": "", "created_at": iso(at), "updated_at": iso(at),
+        "deployment_url": url, "repository_url": base, "performed_via_github_app": null,
+    })
+}

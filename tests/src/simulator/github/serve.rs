@@ -1,0 +1,354 @@
+//! What surrounds every request: counting, faults, identification, quotas,
+//! `ETag`s and GitHub's headers.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
+
+use super::caller::Caller;
+use super::limits::{Holder, Quota};
+use super::reply::{Payload, Reply};
+use super::{GitHub, rest};
+use crate::simulator::faults::{Effect, Rule, Target};
+use crate::simulator::server::Cut;
+
+type Hub = Arc<GitHub>;
+
+/// The REST API with everything around it.
+pub(crate) fn wrapped(routes: Router<Hub>, hub: &Hub) -> Router {
+    routes
+        .layer(from_fn_with_state(Arc::clone(hub), around_api))
+        .with_state(Arc::clone(hub))
+}
+
+/// Pages and the token endpoint: faults and counting only.
+pub(crate) fn wrapped_pages(routes: Router<Hub>, hub: &Hub) -> Router {
+    routes
+        .layer(from_fn_with_state(Arc::clone(hub), around_pages))
+        .with_state(Arc::clone(hub))
+}
+
+/// A path that does not exist.
+pub(crate) async fn unknown_route() -> Reply {
+    Reply::not_found()
+}
+
+/// `METHOD /path` without the API's prefix.
+fn subject(request: &Request) -> String {
+    let path = request.uri().path();
+    format!(
+        "{} {}",
+        request.method(),
+        path.strip_prefix("/api/v3").unwrap_or(path)
+    )
+}
+
+fn route(request: &Request) -> String {
+    let matched = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("", MatchedPath::as_str);
+    let path = request.uri().path();
+    let path = if matched.contains("{*rest}") {
+        rest::pattern(path)
+    } else {
+        matched.to_owned()
+    };
+    format!(
+        "{} {}",
+        request.method(),
+        path.strip_prefix("/api/v3").unwrap_or(&path)
+    )
+}
+
+async fn around_pages(State(hub): State<Hub>, request: Request, next: Next) -> Response {
+    let (_running, _) = hub.core.stats.begin();
+    let label = route(&request);
+    let rule = hub
+        .core
+        .faults
+        .pick(Target::Request, &subject(&request), None);
+    let response = match rule {
+        None => next.run(request).await,
+        Some(rule) => match before(&rule).await {
+            Some(response) => response,
+            None => after(&rule, next.run(request).await),
+        },
+    };
+    hub.core.stats.answered(label, response.status().as_u16());
+    response
+}
+
+async fn around_api(State(hub): State<Hub>, request: Request, next: Next) -> Response {
+    let (_running, at_once) = hub.core.stats.begin();
+    let label = route(&request);
+    let mut response = api(&hub, request, next, at_once).await;
+    let headers = response.headers_mut();
+    let id = format!(
+        "{:04X}:{:06X}",
+        rand::random::<u16>(),
+        rand::random::<u32>()
+    );
+    insert(headers, "x-github-request-id", &id);
+    insert(headers, "x-github-media-type", "github.v3; format=json");
+    insert(headers, "x-github-api-version-selected", "2022-11-28");
+    insert(headers, "server", "github.com");
+    hub.core.stats.answered(label, response.status().as_u16());
+    response
+}
+
+fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+async fn api(hub: &Hub, mut request: Request, next: Next, at_once: usize) -> Response {
+    let caller = Caller::identify(hub, request.headers());
+    let (settings_limit, per_minute, max_at_once) = {
+        let settings = hub.settings();
+        (
+            settings.rate_limit,
+            settings.points_per_minute,
+            settings.max_concurrent,
+        )
+    };
+    let ((holder, limit), account) = {
+        let world = hub.world();
+        (caller.quota(&world, settings_limit), caller.account(&world))
+    };
+    let now = hub.core.clock.seconds();
+    let rule = hub
+        .core
+        .faults
+        .pick(Target::Request, &subject(&request), account.as_deref());
+    if let Some(rule) = &rule {
+        if let Some(response) = limited(hub, rule, holder, limit, now) {
+            return response;
+        }
+        if let Some(response) = before(rule).await {
+            return response;
+        }
+    }
+    if !request.headers().contains_key(header::USER_AGENT) {
+        return no_user_agent();
+    }
+    if matches!(caller, Caller::Bad) {
+        return Reply::bad_credentials().into_response();
+    }
+    let free = request.uri().path().ends_with("/rate_limit");
+    if !free && hub.limits.look(holder, limit, now).remaining() == 0 {
+        return primary(hub, holder, hub.limits.look(holder, limit, now)).into_response();
+    }
+    let points = if request.method() == Method::GET {
+        1
+    } else {
+        5
+    };
+    let too_fast = per_minute.is_some_and(|most| hub.limits.too_fast(holder, points, most, now));
+    if at_once > max_at_once || too_fast {
+        return secondary(StatusCode::FORBIDDEN, Some(60.0)).into_response();
+    }
+    let known = request.headers().get(header::IF_NONE_MATCH).cloned();
+    let reading = request.method() == Method::GET;
+    request.extensions_mut().insert(caller);
+    let mut response = next.run(request).await;
+    if reading && response.status() == StatusCode::OK {
+        response = conditional(response, known.as_ref());
+    }
+    let costs = !free && response.status() != StatusCode::NOT_MODIFIED;
+    let quota = if costs {
+        hub.limits.spend(holder, limit, now)
+    } else {
+        hub.limits.look(holder, limit, now)
+    };
+    report(hub, response.headers_mut(), quota);
+    match rule {
+        Some(rule) => after(&rule, response),
+        None => response,
+    }
+}
+
+fn no_user_agent() -> Response {
+    let text = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header (https://docs.github.com/en/rest/overview/resources-in-the-rest-api#user-agent-required). Check https://developer.github.com for other possible causes.\n";
+    (StatusCode::FORBIDDEN, text).into_response()
+}
+
+/// Adds the `ETag`, and answers 304 if the client knows it.
+fn conditional(mut response: Response, known: Option<&HeaderValue>) -> Response {
+    let Some(Payload(body)) = response.extensions().get::<Payload>() else {
+        return response;
+    };
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    response
+        .headers()
+        .get(header::LINK)
+        .map(HeaderValue::as_bytes)
+        .hash(&mut hasher);
+    let tag = format!("W/\"{:016x}{:08x}\"", hasher.finish(), body.len());
+    let same = |known: &HeaderValue| {
+        let weak = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+        known
+            .to_str()
+            .is_ok_and(|known| known.split(',').any(|one| weak(one) == weak(&tag)))
+    };
+    if known.is_some_and(same) {
+        let headers = std::mem::take(response.headers_mut());
+        response = StatusCode::NOT_MODIFIED.into_response();
+        *response.headers_mut() = headers;
+        response.headers_mut().remove(header::CONTENT_TYPE);
+    }
+    insert(response.headers_mut(), "etag", &tag);
+    insert(
+        response.headers_mut(),
+        "cache-control",
+        "private, max-age=60, s-maxage=60",
+    );
+    insert(
+        response.headers_mut(),
+        "vary",
+        "Accept, Authorization, Cookie, X-GitHub-OTP",
+    );
+    response
+}
+
+fn report(hub: &Hub, headers: &mut HeaderMap, quota: Quota) {
+    let resets_at = quota.resets_at - hub.core.clock.offset();
+    insert(headers, "x-ratelimit-limit", &quota.limit.to_string());
+    insert(
+        headers,
+        "x-ratelimit-remaining",
+        &quota.remaining().to_string(),
+    );
+    insert(headers, "x-ratelimit-used", &quota.used.to_string());
+    insert(headers, "x-ratelimit-reset", &resets_at.to_string());
+    insert(headers, "x-ratelimit-resource", "core");
+}
+
+/// 403 because the quota is used up.
+fn primary(hub: &Hub, holder: Holder, quota: Quota) -> Reply {
+    let whose = match holder {
+        Holder::Installation(id) => format!("for installation ID {id}"),
+        Holder::User(id) => format!("for user ID {id}"),
+        Holder::App => format!("for app ID {}", hub.app.id),
+        Holder::Anonymous => "for 127.0.0.1".to_owned(),
+    };
+    let mut reply = Reply::error_at(
+        StatusCode::FORBIDDEN,
+        &format!("API rate limit exceeded {whose}."),
+        "https://docs.github.com/rest/overview/rate-limits-for-the-rest-api",
+    );
+    report(hub, &mut reply.headers, quota);
+    reply
+}
+
+/// 403 or 429 because of too many or too dear requests at a time.
+fn secondary(status: StatusCode, retry_after: Option<f64>) -> Reply {
+    let reply = Reply::error_at(
+        status,
+        "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
+        "https://docs.github.com/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits",
+    );
+    match retry_after {
+        Some(seconds) => reply.with("retry-after", &format!("{}", seconds.max(0.0).ceil())),
+        None => reply,
+    }
+}
+
+/// The limit a fault rule pretends.
+fn limited(hub: &Hub, rule: &Rule, holder: Holder, limit: u32, now: i64) -> Option<Response> {
+    let wait = Some(rule.seconds.unwrap_or(60.0));
+    let mut reply = match rule.effect {
+        Effect::PrimaryLimit => {
+            let mut quota = hub.limits.look(holder, limit, now);
+            quota.used = quota.limit;
+            if let Some(seconds) = rule
+                .seconds
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            {
+                quota.resets_at = now + i64::try_from(seconds.as_secs()).unwrap_or(3_600);
+            } else {
+                quota = hub.limits.exhaust(holder, limit, now);
+            }
+            return Some(primary(hub, holder, quota).into_response());
+        }
+        Effect::SecondaryLimit => secondary(StatusCode::FORBIDDEN, wait),
+        Effect::SecondaryLimitBare => secondary(StatusCode::FORBIDDEN, None),
+        Effect::TooManyRequests => secondary(StatusCode::TOO_MANY_REQUESTS, wait),
+        _ => return None,
+    };
+    report(hub, &mut reply.headers, hub.limits.look(holder, limit, now));
+    Some(reply.into_response())
+}
+
+/// A fault's answer in place of the real one; waits first if the fault is slow.
+async fn before(rule: &Rule) -> Option<Response> {
+    match rule.effect {
+        Effect::Slow => {
+            let wait = Duration::try_from_secs_f64(rule.seconds.unwrap_or(2.0)).unwrap_or_default();
+            tokio::time::sleep(wait).await;
+            None
+        }
+        Effect::Reset => Some(cut(StatusCode::OK.into_response())),
+        Effect::Unauthorized => Some(Reply::bad_credentials().into_response()),
+        Effect::Forbidden => Some(Reply::not_permitted("metadata").into_response()),
+        Effect::Status => {
+            let status = rule
+                .status
+                .and_then(|status| StatusCode::from_u16(status).ok());
+            let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            Some(Reply::error(status, "Server Error").into_response())
+        }
+        Effect::SecondaryLimit | Effect::TooManyRequests => Some(
+            secondary(
+                StatusCode::TOO_MANY_REQUESTS,
+                Some(rule.seconds.unwrap_or(60.0)),
+            )
+            .into_response(),
+        ),
+        _ => None,
+    }
+}
+
+/// What a fault does to the real answer.
+fn after(rule: &Rule, response: Response) -> Response {
+    match rule.effect {
+        Effect::LoseResponse => cut(response),
+        Effect::Truncate => truncated(response),
+        _ => response,
+    }
+}
+
+fn cut(mut response: Response) -> Response {
+    response.extensions_mut().insert(Cut);
+    response
+}
+
+/// Announces the whole length, sends half and breaks off.
+fn truncated(mut response: Response) -> Response {
+    let Some(Payload(body)) = response.extensions().get::<Payload>().cloned() else {
+        return cut(response);
+    };
+    insert(
+        response.headers_mut(),
+        "content-length",
+        &body.len().to_string(),
+    );
+    let half: Result<Bytes, std::io::Error> = Ok(body.slice(..body.len() / 2));
+    let broken = Err(std::io::Error::new(
+        std::io::ErrorKind::ConnectionReset,
+        "cut on command",
+    ));
+    *response.body_mut() = Body::from_stream(stream::iter([half, broken]));
+    response
+}

@@ -1,0 +1,152 @@
+//! Issues, pull requests and what people say in them.
+
+use std::cell::OnceCell;
+
+use bytes::Bytes;
+
+use super::{Id, Item};
+
+/// An issue, or the issue side of a pull request.
+pub(crate) struct Issue {
+    pub(crate) id: Id,
+    pub(crate) number: u32,
+    pub(crate) title: String,
+    pub(crate) body: Option<String>,
+    pub(crate) user: Id,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+    pub(crate) closed_at: Option<i64>,
+    pub(crate) closed_by: Option<Id>,
+    pub(crate) state_reason: Option<&'static str>,
+    pub(crate) comments: u32,
+    pub(crate) labels: Vec<Id>,
+    pub(crate) assignees: Vec<Id>,
+    pub(crate) milestone: Option<Id>,
+    pub(crate) locked: bool,
+    pub(crate) kind: Option<&'static str>,
+    /// Set on pull requests.
+    pub(crate) pull: Option<Box<Pull>>,
+    /// Ledger rows that a list shows while the object looks as it does.
+    pub(crate) facts: Vec<u64>,
+    /// The row of the last closing, which reopening hides.
+    pub(crate) closing: Option<u64>,
+    /// The row as `/issues` shows it.
+    pub(crate) as_issue: OnceCell<Bytes>,
+    /// The row as `/pulls` shows it.
+    pub(crate) as_pull: OnceCell<Bytes>,
+}
+
+/// What a pull request has besides.
+pub(crate) struct Pull {
+    pub(crate) id: Id,
+    pub(crate) head_ref: String,
+    pub(crate) head_sha: String,
+    pub(crate) base_ref: String,
+    pub(crate) base_sha: String,
+    pub(crate) draft: bool,
+    pub(crate) merged_at: Option<i64>,
+    pub(crate) merged_by: Option<Id>,
+    pub(crate) merge_sha: Option<String>,
+    pub(crate) auto_merge: Option<Id>,
+    pub(crate) reviewers: Vec<Id>,
+    pub(crate) team_requested: bool,
+    pub(crate) review_comments: u32,
+    pub(crate) commits: u32,
+    pub(crate) reviews: Vec<Review>,
+}
+
+/// A submitted review.
+pub(crate) struct Review {
+    pub(crate) id: Id,
+    pub(crate) user: Id,
+    pub(crate) body: String,
+    /// Lower case, as webhooks write it.
+    pub(crate) state: &'static str,
+    pub(crate) commit: String,
+    pub(crate) submitted_at: i64,
+    pub(crate) fact: u64,
+}
+
+/// A comment in an issue or a pull request's conversation.
+pub(crate) struct Comment {
+    pub(crate) id: Id,
+    pub(crate) issue: Id,
+    pub(crate) user: Id,
+    pub(crate) body: String,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+    pub(crate) facts: Vec<u64>,
+    pub(crate) rendered: OnceCell<Bytes>,
+}
+
+/// A comment on a line of a pull request.
+pub(crate) struct ReviewComment {
+    pub(crate) id: Id,
+    pub(crate) issue: Id,
+    pub(crate) review: Id,
+    pub(crate) user: Id,
+    pub(crate) body: String,
+    pub(crate) path: String,
+    pub(crate) commit: String,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+    pub(crate) facts: Vec<u64>,
+    pub(crate) rendered: OnceCell<Bytes>,
+}
+
+impl Issue {
+    /// `open` or `closed`.
+    pub(crate) fn state(&self) -> &'static str {
+        if self.closed_at.is_some() {
+            "closed"
+        } else {
+            "open"
+        }
+    }
+}
+
+impl Item for Issue {
+    fn id(&self) -> Id {
+        self.id
+    }
+    fn created_at(&self) -> i64 {
+        self.created_at
+    }
+    fn updated_at(&self) -> i64 {
+        self.updated_at
+    }
+    fn forget_rendering(&mut self) {
+        self.as_issue = OnceCell::new();
+        self.as_pull = OnceCell::new();
+    }
+}
+
+impl Item for Comment {
+    fn id(&self) -> Id {
+        self.id
+    }
+    fn created_at(&self) -> i64 {
+        self.created_at
+    }
+    fn updated_at(&self) -> i64 {
+        self.updated_at
+    }
+    fn forget_rendering(&mut self) {
+        self.rendered = OnceCell::new();
+    }
+}
+
+impl Item for ReviewComment {
+    fn id(&self) -> Id {
+        self.id
+    }
+    fn created_at(&self) -> i64 {
+        self.created_at
+    }
+    fn updated_at(&self) -> i64 {
+        self.updated_at
+    }
+    fn forget_rendering(&mut self) {
+        self.rendered = OnceCell::new();
+    }
+}
