@@ -50,6 +50,9 @@ pub(super) struct Cursor {
     /// Repositories seen in this walk.
     #[serde(default)]
     pub seen: u64,
+    /// How many there were when it began.
+    #[serde(default)]
+    pub total: Option<u64>,
     /// How often it began again.
     #[serde(default)]
     pub restarts: u32,
@@ -73,14 +76,19 @@ pub(super) async fn page(client: &Client, request: &SyncRequest) -> Result<SyncP
     let answer = client.get(url, call).await?;
     let page: RepositoryList = answer.json()?;
     let seen = cursor.seen + page.repositories.len() as u64;
-    let next = match (answer.links().next, page.total_count) {
-        (Some(next), _) => Cursor {
+    let total = page.total_count;
+    // One that went makes the rows behind it move up, and the page after it skip one.
+    let steady = cursor.next.is_none() || cursor.seen == 0 || cursor.total == total;
+    let next = match answer.links().next {
+        _ if !steady => again(client, cursor.restarts)?,
+        Some(next) => Cursor {
             next: Some(next.into()),
             seen,
-            ..cursor
+            total,
+            restarts: cursor.restarts,
         },
-        (None, Some(total)) if total != seen => again(client, cursor.restarts, total, seen)?,
-        (None, _) => Cursor::default(),
+        None if total.is_some_and(|total| total != seen) => again(client, cursor.restarts)?,
+        None => Cursor::default(),
     };
     Ok(SyncPage {
         signals: Vec::new(),
@@ -97,16 +105,18 @@ fn first(client: &Client) -> Url {
     url
 }
 
-/// Begins again: a repository that came or went shifted the pages, and one that was
-/// skipped would be taken for gone.
-fn again(client: &Client, restarts: u32, total: u64, seen: u64) -> Result<Cursor, ConnectorError> {
+/// Begins again: the list changed beneath the walk, and a repository that it skipped would
+/// be taken for gone.
+fn again(client: &Client, restarts: u32) -> Result<Cursor, ConnectorError> {
     if restarts >= MOST_RESTARTS {
-        let why = format!("the list of repositories had {seen} of {total} rows, every time");
-        return Err(ConnectorError::Transient(why.into()));
+        return Err(ConnectorError::Transient(
+            "the list of repositories never holds still".into(),
+        ));
     }
     Ok(Cursor {
         next: Some(first(client).into()),
         seen: 0,
+        total: None,
         restarts: restarts + 1,
     })
 }

@@ -1,0 +1,219 @@
+//! Pull requests and reviews.
+
+use chrono::{DateTime, Duration, Utc};
+use serde_json::{Value, json};
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use super::server::{List, as_it_stands, latest_update_first};
+use super::{horizon, page, run, stamp, user};
+use crate::connectors::Connector;
+use crate::connectors::github::tests::{github, now};
+
+const PULLS: &str = "/repos/octo-org/hello/pulls";
+
+fn ago(minutes: i64) -> DateTime<Utc> {
+    now() - Duration::minutes(minutes)
+}
+
+fn pull(id: u64, updated_at: DateTime<Utc>) -> Value {
+    json!({
+        "id": id + 10_000, "number": id, "title": format!("Change {id}"), "state": "open",
+        "html_url": format!("https://github.com/octo-org/hello/pull/{id}"), "draft": false,
+        "user": user(1), "base": { "ref": "main" }, "head": { "ref": "topic" },
+        "created_at": stamp(updated_at), "updated_at": stamp(updated_at),
+        "closed_at": null, "merged_at": null,
+    })
+}
+
+async fn reviews(server: &MockServer, number: u64, rows: Vec<Value>) -> List {
+    List::at(
+        server,
+        &format!("{PULLS}/{number}/reviews"),
+        as_it_stands,
+        rows,
+    )
+    .await
+}
+
+fn review(id: u64, state: &str, at: Option<DateTime<Utc>>) -> Value {
+    json!({
+        "id": id, "state": state, "body": "", "user": user(2), "submitted_at": at.map(stamp),
+        "html_url": format!("https://github.com/octo-org/hello/pull/1#pullrequestreview-{id}"),
+    })
+}
+
+/// No pull request has reviews, but for those mounted before.
+async fn no_other_reviews(server: &MockServer) {
+    Mock::given(method("GET"))
+        .and(wiremock::matchers::path_regex(
+            "^/api/v3/repos/octo-org/hello/pulls/[0-9]+/reviews$",
+        ))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!([])))
+        .with_priority(200)
+        .mount(server)
+        .await;
+}
+
+fn opened(ids: impl IntoIterator<Item = u64>) -> Vec<String> {
+    let mut keys: Vec<String> = ids
+        .into_iter()
+        .map(|id| format!("github:pr:{}:opened", id + 10_000))
+        .collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[tokio::test]
+async fn the_walk_ends_at_what_is_known_and_skips_nothing_that_moves() {
+    let (server, github, _) = github().await;
+    no_other_reviews(&server).await;
+    let rows = (1..=250_u64).map(|id| pull(id, ago(10_000) + Duration::minutes(id.cast_signed())));
+    let list = List::at(&server, PULLS, latest_update_first, rows.collect()).await;
+    // Meanwhile, others are updated, beyond this run's bound, and new ones are opened.
+    list.meanwhile(|answer, rows| {
+        rows[answer]["updated_at"] = json!(stamp(ago(2)));
+        rows.push(pull(500 + answer as u64, ago(2)));
+    });
+    let first = run(&github, "pulls", None, ago(5)).await;
+    let told = first.keys();
+    list.meanwhile(|_, _| {});
+    let before = list.answers();
+    let second = run(&github, "pulls", Some(first.cursor), now()).await;
+    let mut all: Vec<String> = told.into_iter().chain(second.keys()).collect();
+    all.sort_unstable();
+    all.dedup();
+    for key in opened(1..=250) {
+        assert!(all.contains(&key), "{key}");
+    }
+    assert!(all.contains(&opened([501])[0]));
+    assert!(
+        list.answers() - before <= 2,
+        "one page, read twice by this test"
+    );
+}
+
+#[tokio::test]
+async fn merged_and_closed_are_two_things() {
+    let (server, github, _) = github().await;
+    no_other_reviews(&server).await;
+    let mut merged = pull(1, ago(9));
+    merged["state"] = json!("closed");
+    merged["closed_at"] = json!(stamp(ago(9)));
+    merged["merged_at"] = json!(stamp(ago(9)));
+    merged["created_at"] = json!(stamp(horizon() - Duration::days(3)));
+    let mut closed = pull(2, ago(8));
+    closed["state"] = json!("closed");
+    closed["closed_at"] = json!(stamp(ago(8)));
+    List::at(&server, PULLS, latest_update_first, vec![merged, closed]).await;
+    let run = run(&github, "pulls", None, now()).await;
+    assert_eq!(
+        run.keys(),
+        [
+            "github:pr:10001:merged".to_owned(),
+            format!("github:pr:10002:closed:{}", stamp(ago(8))),
+            "github:pr:10002:opened".to_owned(),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_reviews_of_every_changed_pull_request_are_read() {
+    let (server, github, _) = github().await;
+    let list = List::at(
+        &server,
+        PULLS,
+        latest_update_first,
+        (1..=25_u64).map(|id| pull(id, ago(30))).collect(),
+    )
+    .await;
+    let many: Vec<Value> = (1..=130_u64)
+        .map(|id| review(id, "COMMENTED", Some(ago(20))))
+        .collect();
+    reviews(&server, 7, many).await;
+    reviews(
+        &server,
+        25,
+        vec![
+            review(900, "APPROVED", Some(ago(20))),
+            review(901, "DISMISSED", Some(ago(20))),
+            review(902, "PENDING", None),
+            review(
+                903,
+                "CHANGES_REQUESTED",
+                Some(horizon() - Duration::days(1)),
+            ),
+        ],
+    )
+    .await;
+    no_other_reviews(&server).await;
+    let first = run(&github, "pulls", None, now()).await;
+    let told: Vec<&str> = first
+        .signals
+        .iter()
+        .filter(|signal| signal.dedupe_key.starts_with("github:review:"))
+        .map(|signal| signal.dedupe_key.as_str())
+        .collect();
+    assert_eq!(told.len(), 132, "130 on two pages, 2 of the 4");
+    let state = |key: &str| {
+        let found = first.signals.iter().find(|signal| signal.dedupe_key == key);
+        found.expect("the review").normalized["state"].clone()
+    };
+    assert_eq!(state("github:review:900:submitted"), json!("approved"));
+    assert_eq!(state("github:review:901:submitted"), Value::Null);
+    assert!(first.pages >= 4, "the reviews are spread over pages");
+
+    // Nothing new: one conditional call, and no review is read again.
+    let calls = server.received_requests().await.expect("requests").len();
+    let second = run(&github, "pulls", Some(first.cursor), now()).await;
+    assert!(second.signals.is_empty());
+    assert_eq!(list.not_modified(), 2);
+    assert_eq!(
+        server.received_requests().await.expect("requests").len() - calls,
+        2
+    );
+}
+
+#[tokio::test]
+async fn a_limit_amid_reviews_keeps_what_was_read() {
+    let (server, github, _) = github().await;
+    let rows = (1..=5_u64).map(|id| pull(id, ago(30) + Duration::seconds(id.cast_signed())));
+    List::at(&server, PULLS, latest_update_first, rows.collect()).await;
+    reviews(&server, 5, vec![review(1, "APPROVED", Some(ago(20)))]).await;
+    Mock::given(path(format!("/api/v3{PULLS}/4/reviews")))
+        .respond_with(ResponseTemplate::new(429).insert_header("retry-after", "9"))
+        .up_to_n_times(2)
+        .mount(&server)
+        .await;
+    no_other_reviews(&server).await;
+    let list = page(&github, "pulls", None, now()).await.expect("a page");
+    let some = github
+        .sync(super::request("pulls", Some(list.cursor), now()))
+        .await
+        .expect("some");
+    assert_eq!(some.signals.len(), 1);
+    assert!(some.more);
+    let refused = page(&github, "pulls", Some(some.cursor.clone()), now()).await;
+    assert_eq!(refused.expect_err("the limit").code(), "rate_limited");
+    let rest = run(&github, "pulls", Some(some.cursor), now()).await;
+    assert!(rest.signals.is_empty(), "{:?}", rest.keys());
+}
+
+#[tokio::test]
+async fn reviews_that_are_gone_do_not_hold_up_the_others() {
+    let (server, github, _) = github().await;
+    List::at(
+        &server,
+        PULLS,
+        latest_update_first,
+        vec![pull(1, ago(3)), pull(2, ago(4))],
+    )
+    .await;
+    Mock::given(path(format!("/api/v3{PULLS}/1/reviews")))
+        .respond_with(ResponseTemplate::new(404))
+        .mount(&server)
+        .await;
+    reviews(&server, 2, vec![review(5, "APPROVED", Some(ago(3)))]).await;
+    let run = run(&github, "pulls", None, now()).await;
+    assert!(run.keys().contains(&"github:review:5:submitted".to_owned()));
+}

@@ -1,0 +1,113 @@
+//! The stream that lists the others.
+
+use serde_json::{Value, json};
+use wiremock::matchers::any;
+use wiremock::{Mock, ResponseTemplate};
+
+use super::server::{List, as_it_stands};
+use crate::connectors::github::GitHub;
+use crate::connectors::github::tests::{github, now};
+use crate::connectors::{Connector, ConnectorError, StreamSpec, SyncPage};
+
+fn repository(id: u64) -> Value {
+    json!({
+        "id": id, "name": format!("r{id}"), "full_name": format!("octo-org/r{id}"),
+        "html_url": format!("https://github.com/octo-org/r{id}"),
+        "archived": false, "disabled": false, "has_issues": true,
+    })
+}
+
+async fn root(github: &GitHub, cursor: Option<Value>) -> Result<SyncPage, ConnectorError> {
+    let mut request = super::request("repositories", cursor, now());
+    request.stream = StreamSpec {
+        key: "repositories".to_owned(),
+        resource_id: None,
+        target: Value::Null,
+    };
+    github.sync(request).await
+}
+
+async fn walk(github: &GitHub) -> Result<(Vec<StreamSpec>, usize), ConnectorError> {
+    let (mut found, mut pages, mut cursor) = (Vec::new(), 0, None);
+    loop {
+        let page = root(github, cursor).await?;
+        assert!(page.signals.is_empty());
+        found.extend(page.streams);
+        pages += 1;
+        if !page.more {
+            return Ok((found, pages));
+        }
+        cursor = Some(page.cursor);
+    }
+}
+
+async fn list(server: &wiremock::MockServer, rows: Vec<Value>) -> List {
+    let place = "/installation/repositories";
+    List::put(
+        server,
+        place,
+        as_it_stands,
+        rows,
+        Some("repositories"),
+        usize::MAX,
+    )
+    .await
+}
+
+#[tokio::test]
+async fn every_repository_has_its_streams() {
+    let (server, github, _) = github().await;
+    let mut rows: Vec<Value> = (1..=120).map(repository).collect();
+    rows[3]["archived"] = json!(true);
+    rows[4]["disabled"] = json!(true);
+    rows[5]["has_issues"] = json!(false);
+    list(&server, rows).await;
+    let (streams, pages) = walk(&github).await.expect("streams");
+    assert_eq!(pages, 2);
+    assert_eq!(streams.len(), 119 * 7 - 1);
+    let keys: Vec<&str> = streams.iter().map(|stream| stream.key.as_str()).collect();
+    assert!(keys.contains(&"issues:4") && !keys.contains(&"pulls:5"));
+    assert!(!keys.contains(&"issues:6") && keys.contains(&"issue_comments:6"));
+    let first = &streams[0];
+    assert_eq!(first.resource_id.as_deref(), Some("1"));
+    assert_eq!(first.target["full_name"], json!("octo-org/r1"));
+}
+
+#[tokio::test]
+async fn a_repository_that_the_pages_skipped_is_not_taken_for_gone() {
+    let (server, github, _) = github().await;
+    let list = list(&server, (1..=150).map(repository).collect()).await;
+    list.meanwhile(|answer, rows| {
+        if answer == 1 {
+            rows.remove(0);
+        }
+    });
+    let (streams, pages) = walk(&github).await.expect("streams");
+    assert_eq!(pages, 4, "two pages, and two again");
+    assert!(
+        streams.iter().any(|stream| stream.key == "pulls:101"),
+        "the one that moved up"
+    );
+}
+
+#[tokio::test]
+async fn a_list_that_never_agrees_with_its_count_retires_nothing() {
+    let (server, github, _) = github().await;
+    Mock::given(any())
+        .respond_with(
+            ResponseTemplate::new(200)
+                .set_body_json(json!({ "total_count": 2, "repositories": [repository(1)] })),
+        )
+        .expect(4)
+        .mount(&server)
+        .await;
+    assert_eq!(walk(&github).await.expect_err("no end").code(), "transient");
+}
+
+#[tokio::test]
+async fn an_installation_without_repositories_has_no_streams() {
+    let (server, github, _) = github().await;
+    list(&server, Vec::new()).await;
+    let (streams, pages) = walk(&github).await.expect("streams");
+    assert_eq!((streams.len(), pages), (0, 1));
+}

@@ -1,0 +1,136 @@
+//! Workflow runs.
+
+use chrono::{DateTime, Duration, Utc};
+use serde_json::{Value, json};
+use wiremock::MockServer;
+
+use super::server::{List, created};
+use super::{horizon, run, stamp, user};
+use crate::connectors::github::tests::{github, now};
+
+fn ago(minutes: i64) -> DateTime<Utc> {
+    now() - Duration::minutes(minutes)
+}
+
+fn ended(id: u64, at: DateTime<Utc>) -> Value {
+    json!({
+        "id": id, "name": "CI", "display_title": "Change", "run_number": id, "run_attempt": 1,
+        "status": "completed", "conclusion": "success", "head_branch": "main",
+        "head_sha": "a", "actor": user(1), "triggering_actor": user(1),
+        "html_url": format!("https://github.com/octo-org/hello/actions/runs/{id}"),
+        "created_at": stamp(at), "updated_at": stamp(at),
+    })
+}
+
+fn going_on(id: u64, at: DateTime<Utc>) -> Value {
+    let mut run = ended(id, at);
+    run["status"] = json!("in_progress");
+    run["conclusion"] = Value::Null;
+    run
+}
+
+async fn list(server: &MockServer, rows: Vec<Value>) -> List {
+    let place = "/repos/octo-org/hello/actions/runs";
+    List::put(server, place, created, rows, Some("workflow_runs"), 1000).await
+}
+
+fn key(id: u64, attempt: u64) -> String {
+    format!("github:workflow_run:{id}:{attempt}")
+}
+
+#[tokio::test]
+async fn windows_are_halved_until_every_run_is_shown() {
+    let (server, github, _) = github().await;
+    // Most of them on one day, as after a merge queue woke up.
+    let rows: Vec<Value> = (1..=3_300)
+        .map(|id: u64| {
+            let at = if id <= 300 {
+                horizon() + Duration::hours(7 * id.cast_signed())
+            } else {
+                ago(3_000) + Duration::seconds(20 * id.cast_signed())
+            };
+            ended(id, at)
+        })
+        .collect();
+    list(&server, rows).await;
+    let run = run(&github, "workflow_runs", None, now()).await;
+    let mut expected: Vec<String> = (1..=3_300_u64).map(|id| key(id, 1)).collect();
+    expected.sort_unstable();
+    assert_eq!(run.keys().len(), expected.len());
+    assert_eq!(run.keys(), expected);
+}
+
+#[tokio::test]
+async fn a_run_is_told_when_it_ends_and_when_it_ends_again() {
+    let (server, github, _) = github().await;
+    let rows = vec![
+        ended(1, ago(2 * 24 * 60)),
+        going_on(2, ago(9 * 24 * 60)),
+        ended(3, ago(60)),
+    ];
+    let list = list(&server, rows).await;
+    let first = run(&github, "workflow_runs", None, now()).await;
+    assert_eq!(first.keys(), [key(1, 1), key(3, 1)]);
+
+    // The second ends after nine days; the first is run again.
+    list.change(|rows| {
+        rows[1] = ended(2, ago(9 * 24 * 60));
+        rows[1]["updated_at"] = json!(stamp(ago(1)));
+        rows[0]["run_attempt"] = json!(2);
+        rows[0]["updated_at"] = json!(stamp(ago(1)));
+    });
+    let second = run(&github, "workflow_runs", Some(first.cursor), now()).await;
+    assert_eq!(second.keys(), [key(1, 2), key(2, 1), key(3, 1)]);
+
+    // Nothing goes on any more, nothing is new.
+    let third = run(&github, "workflow_runs", Some(second.cursor), now()).await;
+    let calm = run(&github, "workflow_runs", Some(third.cursor), now()).await;
+    assert!(calm.signals.is_empty());
+    assert_eq!(list.not_modified(), 2);
+}
+
+#[tokio::test]
+async fn where_days_hold_very_many_runs_the_long_look_back_is_hourly() {
+    let (server, github, _) = github().await;
+    let rows: Vec<Value> = (1..=700_u64)
+        .map(|id| ended(id, ago(720) + Duration::minutes(id.cast_signed())))
+        .collect();
+    let list = list(&server, rows).await;
+    let first = run(&github, "workflow_runs", None, now()).await;
+    assert_eq!(first.keys().len(), 700);
+
+    list.change(|rows| rows[5]["run_attempt"] = json!(2));
+    let answers = list.answers();
+    let soon = run(
+        &github,
+        "workflow_runs",
+        Some(first.cursor),
+        now() + Duration::minutes(5),
+    )
+    .await;
+    assert_eq!(
+        list.answers() - answers,
+        2,
+        "one page, read twice by this test"
+    );
+    assert!(!soon.keys().contains(&key(6, 2)));
+    let later = run(
+        &github,
+        "workflow_runs",
+        Some(soon.cursor),
+        now() + Duration::minutes(61),
+    )
+    .await;
+    assert!(later.keys().contains(&key(6, 2)));
+}
+
+#[tokio::test]
+async fn a_run_beyond_the_bound_belongs_to_the_next_run() {
+    let (server, github, _) = github().await;
+    let list = list(&server, vec![ended(1, ago(20)), ended(2, ago(2))]).await;
+    let first = run(&github, "workflow_runs", None, ago(10)).await;
+    assert_eq!(first.keys(), [key(1, 1)]);
+    let second = run(&github, "workflow_runs", Some(first.cursor), now()).await;
+    assert!(second.keys().contains(&key(2, 1)));
+    assert_eq!(list.not_modified(), 0);
+}

@@ -1,0 +1,134 @@
+//! Stars.
+
+use chrono::{DateTime, Duration, Utc};
+use serde_json::{Value, json};
+use wiremock::matchers::{any, header};
+use wiremock::{Mock, ResponseTemplate};
+
+use super::server::{List, as_it_stands};
+use super::{horizon, page, run, stamp, user};
+use crate::connectors::github::tests::{github, now};
+
+const STARS: &str = "/repos/octo-org/hello/stargazers";
+
+fn ago(minutes: i64) -> DateTime<Utc> {
+    now() - Duration::minutes(minutes)
+}
+
+fn star(id: u64, at: DateTime<Utc>) -> Value {
+    json!({ "starred_at": stamp(at), "user": user(id) })
+}
+
+fn id_of(key: &str) -> u64 {
+    key.split(':')
+        .nth(3)
+        .expect("an id")
+        .parse()
+        .expect("a number")
+}
+
+#[tokio::test]
+async fn stars_are_read_from_the_end_back_to_the_horizon() {
+    let (server, github, _) = github().await;
+    // 150 before the horizon, 250 since.
+    let rows: Vec<Value> = (1..=400)
+        .map(|id| star(id, horizon() + Duration::minutes(id.cast_signed() - 151)))
+        .collect();
+    let list = List::at(&server, STARS, as_it_stands, rows).await;
+    // Meanwhile people take stars back.
+    list.meanwhile(|answer, rows| {
+        if answer < 6 {
+            rows.remove(10);
+            rows.remove(160);
+        }
+    });
+    let first = run(&github, "stargazers", None, now()).await;
+    let mut told: Vec<u64> = first.keys().iter().map(|key| id_of(key)).collect();
+    told.sort_unstable();
+    assert!(told.first().is_some_and(|first| *first >= 151));
+    for id in 180..=400 {
+        assert!(told.contains(&id), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn new_stars_are_found_at_the_new_end() {
+    let (server, github, _) = github().await;
+    let rows: Vec<Value> = (1..=95_u64)
+        .map(|id| star(id, ago(3_000 - id.cast_signed())))
+        .collect();
+    let list = List::at(&server, STARS, as_it_stands, rows).await;
+    let first = run(&github, "stargazers", None, now()).await;
+    assert_eq!(first.keys().len(), 95);
+
+    let calm = run(&github, "stargazers", Some(first.cursor), now()).await;
+    assert!(calm.signals.is_empty());
+    assert_eq!(list.not_modified(), 2);
+
+    // The page fills up, and another begins.
+    list.change(|rows| rows.extend((96..=230).map(|id| star(id, ago(1_000 - id.cast_signed())))));
+    let second = run(&github, "stargazers", Some(calm.cursor), now()).await;
+    let mut told: Vec<u64> = second.keys().iter().map(|key| id_of(key)).collect();
+    told.sort_unstable();
+    for id in 96..=230 {
+        assert!(told.contains(&id), "{id}");
+    }
+
+    // Many take theirs back: what was the last page is beyond the end.
+    list.change(|rows| {
+        rows.drain(..150);
+        rows.push(star(231, ago(1)));
+    });
+    let third = run(&github, "stargazers", Some(second.cursor), now()).await;
+    assert!(
+        third.keys().iter().any(|key| id_of(key) == 231),
+        "{:?}",
+        third.keys()
+    );
+}
+
+#[tokio::test]
+async fn a_full_last_page_is_asked_for_again() {
+    let (server, github, _) = github().await;
+    let rows: Vec<Value> = (1..=100_u64)
+        .map(|id| star(id, ago(3_000 - id.cast_signed())))
+        .collect();
+    let list = List::at(&server, STARS, as_it_stands, rows).await;
+    let first = run(&github, "stargazers", None, now()).await;
+    // The first page's body stays as it is.
+    list.change(|rows| rows.push(star(101, ago(1))));
+    let second = run(&github, "stargazers", Some(first.cursor), now()).await;
+    assert!(second.keys().iter().any(|key| id_of(key) == 101));
+}
+
+#[tokio::test]
+async fn stars_beyond_the_bound_belong_to_the_next_run() {
+    let (server, github, _) = github().await;
+    let list = List::at(
+        &server,
+        STARS,
+        as_it_stands,
+        vec![star(1, ago(9)), star(2, ago(2))],
+    )
+    .await;
+    let first = run(&github, "stargazers", None, ago(5)).await;
+    assert_eq!(first.keys().len(), 1);
+    let second = run(&github, "stargazers", Some(first.cursor), now()).await;
+    assert!(second.keys().iter().any(|key| id_of(key) == 2));
+    assert_eq!(list.not_modified(), 0);
+}
+
+#[tokio::test]
+async fn stars_are_asked_for_with_their_times() {
+    let (server, github, _) = github().await;
+    Mock::given(any())
+        .and(header("accept", "application/vnd.github.star+json"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!([])))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let page = page(&github, "stargazers", None, now())
+        .await
+        .expect("a page");
+    assert!(page.signals.is_empty() && !page.more);
+}
