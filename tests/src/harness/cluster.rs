@@ -1,0 +1,104 @@
+//! A Postgres for the run: the one that is named, one of local binaries, or a container.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use testcontainers::core::{IntoContainerPort, WaitFor};
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{GenericImage, ImageExt};
+use tokio::sync::OnceCell;
+
+static URL: OnceCell<String> = OnceCell::const_new();
+
+/// A superuser's URL of the maintenance database.
+pub(super) async fn url() -> &'static str {
+    URL.get_or_init(async || {
+        if let Ok(url) = std::env::var("POBLYSH_TEST_DATABASE_URL") {
+            return url;
+        }
+        match binaries() {
+            Some(folder) => throwaway(&folder),
+            None => container().await,
+        }
+    })
+    .await
+}
+
+/// The folder of the newest local server binaries.
+fn binaries() -> Option<PathBuf> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .collect();
+    folders.sort();
+    folders.reverse();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    folders.extend(std::env::split_paths(&path));
+    folders.into_iter().find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
+}
+
+/// Starts a cluster that ends with this process: the shell that runs it waits for its
+/// standard input to close, which happens however we die.
+fn throwaway(binaries: &Path) -> String {
+    let port = free_port();
+    let script = r#"
+        set -eu
+        bin=$1 port=$2
+        dir=$(mktemp -d /tmp/poblysh-test.XXXXXX)
+        run=
+        if [ "$(id -u)" = 0 ]; then
+            user=postgres; id -u "$user" >/dev/null 2>&1 || user=nobody
+            chown "$user" "$dir"
+            run="setpriv --reuid=$user --regid=$(id -g "$user") --clear-groups"
+        fi
+        $run "$bin/initdb" -D "$dir/data" -U postgres -A trust --no-sync >/dev/null
+        $run "$bin/postgres" -D "$dir/data" -p "$port" -k "$dir" -h 127.0.0.1 \
+            -c fsync=off -c max_connections=300 </dev/null >"$dir/log" 2>&1 &
+        server=$!
+        until "$bin/pg_isready" -q -h 127.0.0.1 -p "$port"; do
+            kill -0 "$server" || { cat "$dir/log" >&2; exit 1; }
+            sleep 0.1
+        done
+        echo ready
+        read -r _ || true
+        kill -INT "$server"
+        wait "$server" || true
+        rm -rf "$dir"
+    "#;
+    let mut child = Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(binaries)
+        .arg(port.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a shell starts");
+    let mut line = String::new();
+    let output = child.stdout.take().expect("piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut line).expect("readable");
+    assert_eq!(line.trim(), "ready", "the throwaway cluster does not start");
+    // The pipe must stay open as long as we live.
+    std::mem::forget(child);
+    format!("postgres://postgres@127.0.0.1:{port}/postgres")
+}
+
+async fn container() -> String {
+    let container = GenericImage::new("postgres", "17-alpine")
+        .with_exposed_port(5432.tcp())
+        .with_wait_for(WaitFor::message_on_stderr("database system is ready to accept connections"))
+        .with_env_var("POSTGRES_PASSWORD", "postgres")
+        .with_env_var("POSTGRES_INITDB_ARGS", "--no-sync")
+        .start()
+        .await
+        .expect("no POBLYSH_TEST_DATABASE_URL, no local server binaries, and no container engine");
+    let port = container.get_host_port_ipv4(5432.tcp()).await.expect("a mapped port");
+    // Removed by the container engine's own means when the run ends.
+    std::mem::forget(container);
+    format!("postgres://postgres:postgres@127.0.0.1:{port}/postgres")
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").port()
+}

@@ -1,0 +1,125 @@
+//! One database per test, cloned from a template that was migrated once.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use migrations::Migrator;
+use migrations::sea_orm::{ConnectOptions, Database};
+use sea_orm_migration::MigratorTrait;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use url::Url;
+use uuid::Uuid;
+
+use super::cluster;
+
+/// Serialises the making of the template over all processes of the run.
+const TEMPLATE_LOCK: i64 = 0x706f_626c;
+
+/// A migrated database of a test's own.
+#[derive(Debug, Clone)]
+pub struct TestDb {
+    url: String,
+    pool: PgPool,
+}
+
+impl TestDb {
+    /// A fresh database.
+    ///
+    /// # Panics
+    ///
+    /// When there is no Postgres.
+    pub async fn create() -> Self {
+        Self::from_template(Some(&template().await)).await
+    }
+
+    /// A database without schema: for tests of the migrations themselves.
+    ///
+    /// # Panics
+    ///
+    /// When there is no Postgres.
+    pub async fn empty() -> Self {
+        Self::from_template(None).await
+    }
+
+    async fn from_template(template: Option<&str>) -> Self {
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        let mut admin = admin().await;
+        let source = template.map_or_else(String::new, |template| format!(" TEMPLATE {template}"));
+        sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}{source}")))
+            .execute(&mut admin)
+            .await
+            .expect("the database is made");
+        let url = named(&name).await;
+        let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&url).expect("a URL");
+        Self { url, pool }
+    }
+
+    /// The owner's URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The owner's pool: what tests look at behind the policies.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+async fn admin() -> PgConnection {
+    PgConnection::connect(cluster::url().await).await.expect("Postgres answers")
+}
+
+async fn named(database: &str) -> String {
+    let mut url = Url::parse(cluster::url().await).expect("a URL");
+    url.set_path(database);
+    url.to_string()
+}
+
+async fn template() -> String {
+    let name = format!("poblysh_template_{:x}", schema_hash());
+    let mut admin = admin().await;
+    sqlx::query("SELECT pg_advisory_lock($1)")
+        .bind(TEMPLATE_LOCK)
+        .execute(&mut admin)
+        .await
+        .expect("a lock");
+    let known: Option<i32> = sqlx::query_scalar("SELECT 1 FROM pg_database WHERE datname = $1")
+        .bind(&name)
+        .fetch_optional(&mut admin)
+        .await
+        .expect("the catalog answers");
+    if known.is_none() {
+        // Under its final name only when it is complete: a run may be killed in between.
+        let draft = format!("{name}_draft");
+        for statement in [
+            format!("DROP DATABASE IF EXISTS {draft} WITH (FORCE)"),
+            format!("CREATE DATABASE {draft}"),
+        ] {
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut admin).await.expect("a draft");
+        }
+        let mut options = ConnectOptions::new(named(&draft).await);
+        options.max_connections(1).sqlx_logging(false);
+        let database = Database::connect(options).await.expect("the draft answers");
+        Migrator::up(&database, None).await.expect("the migrations apply");
+        database.close().await.expect("closed");
+        sqlx::raw_sql(AssertSqlSafe(format!("ALTER DATABASE {draft} RENAME TO {name}")))
+            .execute(&mut admin)
+            .await
+            .expect("renamed");
+    }
+    admin.close().await.expect("the lock is given back");
+    name
+}
+
+/// Changes with the schema's files, so that a kept server never serves an older schema.
+fn schema_hash() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for file in [
+        include_str!("../../../migrations/src/foundation/roles.up.sql"),
+        include_str!("../../../migrations/src/foundation/schema.up.sql"),
+        include_str!("../../../migrations/src/foundation/policies.up.sql"),
+    ] {
+        file.hash(&mut hasher);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,51 @@
+//! Starts everything a test needs, for real: Postgres, the simulator, the three processes.
+//!
+//! One cluster per run, one template with the schema, one database per test cloned from it.
+//! Tests go in by the front door: HTTP in, Signals out, compared with the simulator's
+//! ledger.
+
+mod cluster;
+mod database;
+mod processes;
+mod proxy;
+mod system;
+mod tenant;
+
+pub use database::TestDb;
+pub use processes::{Process, Processes};
+pub use proxy::Proxy;
+pub use system::{OPERATOR_TOKEN, System, SystemBuilder};
+pub use tenant::Tenant;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long anything in a test may take before the test fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks `condition` again and again until it holds; fails the test after [`PATIENCE`].
+///
+/// # Panics
+///
+/// When it does not come to hold in time.
+pub async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) {
+    eventually_within(PATIENCE, what, condition).await;
+}
+
+/// [`eventually`] with a time of its own.
+///
+/// # Panics
+///
+/// When it does not come to hold in time.
+pub async fn eventually_within(
+    patience: Duration,
+    what: &str,
+    mut condition: impl AsyncFnMut() -> bool,
+) {
+    let deadline = Instant::now() + patience;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,307 @@
+//! The whole system: simulator, database, and the processes in this process or outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use reqwest::Client;
+use serde_json::{Value, json};
+use shared::config::Env;
+use shared::telemetry::{Lifecycle, MetricsHandle};
+use sqlx::Row;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use super::processes::free_address;
+use super::{Process, Processes, Proxy, Tenant, TestDb, eventually};
+use crate::simulator::{self, Filter, Simulator};
+
+/// The operators' token of every test system.
+pub const OPERATOR_TOKEN: &str = "operator-token-for-tests-0123456789abcdef";
+
+/// How a system starts.
+#[derive(Debug)]
+pub struct SystemBuilder {
+    simulator: simulator::Config,
+    env: BTreeMap<String, String>,
+    workers: usize,
+    outside: bool,
+    wired: bool,
+}
+
+impl SystemBuilder {
+    /// Changes how the simulator starts.
+    #[must_use]
+    pub fn simulator(mut self, change: impl FnOnce(&mut simulator::Config)) -> Self {
+        change(&mut self.simulator);
+        self
+    }
+
+    /// Sets a variable of the processes.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// How many workers run.
+    #[must_use]
+    pub const fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// As processes of their own, which can be killed.
+    #[must_use]
+    pub const fn outside(mut self) -> Self {
+        self.outside = true;
+        self
+    }
+
+    /// Reaches Postgres through a wire that can be cut.
+    #[must_use]
+    pub const fn wired(mut self) -> Self {
+        self.wired = true;
+        self
+    }
+
+    /// Starts everything.
+    ///
+    /// # Panics
+    ///
+    /// When something does not start.
+    pub async fn start(mut self) -> System {
+        let db = TestDb::create().await;
+        let wire = Proxy::start(db.url()).await;
+        let url = if self.wired { wire.through(db.url()) } else { db.url().to_owned() };
+        let (api, ingress) = (free_address(), free_address());
+        self.simulator.webhook_url = Some(format!("http://{ingress}"));
+        self.simulator.callback_url = format!("http://{api}/v1/connect/github/callback");
+        self.simulator.setup_url.clone_from(&self.simulator.callback_url);
+        let simulator = simulator::start(self.simulator).await.expect("the simulator starts");
+        let mut env: BTreeMap<String, String> = simulator.env().into_iter().collect();
+        for (name, value) in [
+            ("POBLYSH_DATABASE_URL", url),
+            ("POBLYSH_CRYPTO_KEY", "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=".to_owned()),
+            ("POBLYSH_OPERATOR_TOKEN", OPERATOR_TOKEN.to_owned()),
+            ("POBLYSH_PUBLIC_API_URL", format!("http://{api}")),
+            ("POBLYSH_PUBLIC_WEBHOOK_URL", format!("http://{ingress}")),
+            // The simulator is not the place to be polite to.
+            ("POBLYSH_GITHUB_REQUESTS_PER_SECOND", "500".to_owned()),
+            ("POBLYSH_GITHUB_BURST", "1000".to_owned()),
+            ("POBLYSH_LOG", "warn".to_owned()),
+        ] {
+            env.entry(name.to_owned()).or_insert(value);
+        }
+        env.extend(self.env);
+        let mut system = System {
+            simulator,
+            db,
+            wire,
+            api: format!("http://{api}"),
+            ingress: format!("http://{ingress}"),
+            client: Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client"),
+            env,
+            lives: Mutex::new(Vec::new()),
+            processes: None,
+        };
+        if self.outside {
+            system.start_outside(api, ingress, self.workers).await;
+        } else {
+            system.start_inside(api, ingress, self.workers).await;
+        }
+        system
+    }
+}
+
+/// A running system.
+pub struct System {
+    /// The provider.
+    pub simulator: Simulator,
+    /// The database, as its owner sees it.
+    pub db: TestDb,
+    /// The wire to Postgres; in use when the system was built `wired`.
+    pub wire: Proxy,
+    /// `http://host:port` of the api-server.
+    pub api: String,
+    /// `http://host:port` of the webhook-ingress.
+    pub ingress: String,
+    /// A client that follows no redirects.
+    pub client: Client,
+    /// The processes' environment.
+    pub env: BTreeMap<String, String>,
+    lives: Mutex<Vec<Lifecycle>>,
+    processes: Option<Processes>,
+}
+
+impl System {
+    /// A system with one worker and nothing unusual.
+    pub fn builder() -> SystemBuilder {
+        SystemBuilder {
+            simulator: simulator::Config { seed: Some(1), ..simulator::Config::default() },
+            env: BTreeMap::new(),
+            workers: 1,
+            outside: false,
+            wired: false,
+        }
+    }
+
+    /// The processes, when they run outside.
+    ///
+    /// # Panics
+    ///
+    /// When they do not.
+    pub fn processes(&mut self) -> &mut Processes {
+        self.processes.as_mut().expect("started with `outside`")
+    }
+
+    async fn start_inside(&mut self, api: SocketAddr, ingress: SocketAddr, workers: usize) {
+        let env = Env::from_pairs(self.env.clone());
+        let metrics = MetricsHandle::global().expect("a recorder");
+        let listener = TcpListener::bind(api).await.expect("the port is free");
+        let config = api_server::Config::from_env(&env).expect("the API's settings");
+        let server = api_server::serve(config, metrics.clone(), listener).await.expect("the API starts");
+        let listener = TcpListener::bind(ingress).await.expect("the port is free");
+        let config = webhook_ingress::Config::from_env(&env).expect("the ingress's settings");
+        let taking = webhook_ingress::start(config, listener, metrics).expect("the ingress starts");
+        self.lives.lock().expect("unpoisoned").extend([server.lifecycle().clone(), taking]);
+        for _ in 0..workers {
+            self.start_worker().await;
+        }
+    }
+
+    /// Starts one more worker in this process.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start_worker(&self) {
+        let env = Env::from_pairs(self.env.clone());
+        let metrics = MetricsHandle::global().expect("a recorder");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let config = sync_worker::Config::from_env(&env).expect("the worker's settings");
+        let life = sync_worker::start(config, listener, metrics).expect("the worker starts");
+        self.lives.lock().expect("unpoisoned").push(life);
+    }
+
+    async fn start_outside(&mut self, api: SocketAddr, ingress: SocketAddr, workers: usize) {
+        let mut processes = Processes::new(self.env.clone().into_iter().collect());
+        processes.start(Process::Api, api).await;
+        processes.start(Process::Ingress, ingress).await;
+        for _ in 0..workers {
+            processes.start(Process::Worker, free_address()).await;
+        }
+        self.processes = Some(processes);
+    }
+
+    /// Makes a tenant with a key that may do everything.
+    ///
+    /// # Panics
+    ///
+    /// When the API does not.
+    pub async fn tenant(&self, name: &str) -> Tenant<'_> {
+        let tenant = self.operator("/v1/tenants", &json!({ "name": name })).await;
+        let id: Uuid = tenant["id"].as_str().expect("an id").parse().expect("a uuid");
+        let key = self.operator(&format!("/v1/tenants/{id}/api-keys"), &json!({ "name": "tests" })).await;
+        Tenant::new(self, id, key["key"].as_str().expect("a key").to_owned())
+    }
+
+    /// The tenant made first, with another key.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub async fn same_tenant(&self) -> Tenant<'_> {
+        let id: Uuid = sqlx::query_scalar("SELECT id FROM tenants ORDER BY id LIMIT 1")
+            .fetch_one(self.db.pool())
+            .await
+            .expect("a tenant");
+        let key = self.operator(&format!("/v1/tenants/{id}/api-keys"), &json!({ "name": "again" })).await;
+        Tenant::new(self, id, key["key"].as_str().expect("a key").to_owned())
+    }
+
+    async fn operator(&self, path: &str, body: &Value) -> Value {
+        let answer = self
+            .client
+            .post(format!("{}{path}", self.api))
+            .bearer_auth(OPERATOR_TOKEN)
+            .json(body)
+            .send()
+            .await
+            .expect("the API answers");
+        let status = answer.status();
+        let body: Value = answer.json().await.expect("JSON");
+        assert!(status.is_success(), "{path}: {status} {body}");
+        body
+    }
+
+    /// Posts to the simulator's control API.
+    ///
+    /// # Panics
+    ///
+    /// When it refuses.
+    pub async fn sim(&self, path: &str, body: Value) -> Value {
+        let url = format!("{}/_sim/{path}", self.simulator.base_url());
+        let answer = self.client.post(url).json(&body).send().await.expect("the simulator answers");
+        let status = answer.status();
+        let text = answer.text().await.expect("a body");
+        assert!(status.is_success(), "{path} {body}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// Logins of the simulated accounts, with that of a person who administers each.
+    ///
+    /// # Panics
+    ///
+    /// When the simulator does not answer.
+    pub async fn accounts(&self) -> Vec<(String, String)> {
+        let url = format!("{}/_sim/github/accounts", self.simulator.base_url());
+        let answer: Value =
+            self.client.get(url).send().await.expect("the simulator answers").json().await.expect("JSON");
+        let accounts = answer["accounts"].as_array().cloned().unwrap_or_default();
+        accounts
+            .iter()
+            .map(|account| {
+                let text = |name: &str| account[name].as_str().expect("a login").to_owned();
+                (text("login"), text("admin"))
+            })
+            .collect()
+    }
+
+    /// Waits until every delivery was sent and every job is done. Retries that wait for a
+    /// later time count as work.
+    pub async fn drain(&self) {
+        self.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
+        eventually("the queue is empty", async || {
+            let row = sqlx::query(
+                "SELECT (SELECT count(*) FROM jobs) + \
+                 (SELECT count(*) FROM deliveries WHERE outcome = 'pending') AS left",
+            )
+            .fetch_one(self.db.pool())
+            .await
+            .expect("Postgres answers");
+            row.get::<i64, _>("left") == 0
+        })
+        .await;
+    }
+
+    /// Identities of what the ledger says a connected account should have given.
+    pub fn expected(&self, account: &str) -> BTreeSet<(String, String)> {
+        let filter = Filter {
+            account: Some(account.to_owned()),
+            expected: Some(true),
+            ..Filter::default()
+        };
+        let entries = self.simulator.ledger(&filter);
+        entries.into_iter().map(|entry| (entry.kind, entry.dedupe_key)).collect()
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        for life in self.lives.get_mut().expect("unpoisoned").drain(..) {
+            life.soft().cancel();
+            life.hard().cancel();
+        }
+    }
+}

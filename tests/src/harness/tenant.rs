@@ -1,0 +1,223 @@
+//! A tenant as its people use the system: a browser, a key, a feed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
+use reqwest::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+use sqlx::Row;
+use uuid::Uuid;
+
+use super::System;
+
+/// A tenant with a key.
+pub struct Tenant<'a> {
+    system: &'a System,
+    /// Its id.
+    pub id: Uuid,
+    /// Its key.
+    pub key: String,
+}
+
+impl<'a> Tenant<'a> {
+    pub(super) const fn new(system: &'a System, id: Uuid, key: String) -> Self {
+        Self { system, id, key }
+    }
+
+    /// A request with the tenant's key.
+    ///
+    /// # Panics
+    ///
+    /// When the API does not answer.
+    pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Response {
+        let url = format!("{}{path}", self.system.api);
+        let mut request = self.system.client.request(method, url).bearer_auth(&self.key);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        request.send().await.expect("the API answers")
+    }
+
+    /// A successful GET's JSON.
+    ///
+    /// # Panics
+    ///
+    /// When it does not succeed.
+    pub async fn get(&self, path: &str) -> Value {
+        success(self.request(Method::GET, path, None).await).await
+    }
+
+    /// A successful POST's JSON.
+    ///
+    /// # Panics
+    ///
+    /// When it does not succeed.
+    pub async fn post(&self, path: &str, body: &Value) -> Value {
+        success(self.request(Method::POST, path, Some(body)).await).await
+    }
+
+    /// Connects a simulated account as a person would, by browser, and answers the
+    /// connection's id.
+    ///
+    /// # Panics
+    ///
+    /// When the flow ends otherwise.
+    pub async fn connect(&self, account: &str, person: &str) -> Uuid {
+        let answer = self.walk(account, person).await;
+        let body = success(answer).await;
+        body["connection"]["id"].as_str().expect("an id").parse().expect("a uuid")
+    }
+
+    /// Walks through the connect flow and answers the last response, whatever it is.
+    ///
+    /// # Panics
+    ///
+    /// When a step gives no answer at all.
+    pub async fn walk(&self, account: &str, person: &str) -> Response {
+        let begun = self.post("/v1/connect/github", &json!({})).await;
+        let mut browser = Browser::new(self.system, person);
+        let page = browser.follow(begun["authorize_url"].as_str().expect("a URL")).await;
+        assert_eq!(page.status(), StatusCode::OK, "the provider's install page");
+        let url = page.url().clone();
+        let state = url
+            .query_pairs()
+            .find(|(name, _)| name == "state")
+            .map(|(_, value)| value.into_owned())
+            .expect("the state is handed on");
+        browser.post(url.as_str(), &[("account", account), ("state", &state)]).await
+    }
+
+    /// Follows the feed from its beginning to its end.
+    ///
+    /// # Panics
+    ///
+    /// When a page is not given.
+    pub async fn feed(&self) -> Vec<Value> {
+        let mut signals = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let after = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+            let page = self.get(&format!("/v1/signals?limit=200{after}")).await;
+            signals.extend(page["signals"].as_array().expect("a list").iter().cloned());
+            cursor = page["next_cursor"].as_str().map(str::to_owned);
+            assert!(cursor.is_some(), "the feed always says where to go on");
+            if page["has_more"] == json!(false) {
+                return signals;
+            }
+        }
+    }
+
+    /// Kind and identity of every Signal the feed gives. Fails when it gives one twice, or
+    /// one that is not the tenant's.
+    ///
+    /// # Panics
+    ///
+    /// As said.
+    pub async fn identities(&self) -> BTreeSet<(String, String)> {
+        let rows = sqlx::query("SELECT id, dedupe_key FROM signals WHERE tenant_id = $1")
+            .bind(self.id)
+            .fetch_all(self.system.db.pool())
+            .await
+            .expect("Postgres answers");
+        let keys: BTreeMap<String, String> = rows
+            .iter()
+            .map(|row| (row.get::<Uuid, _>("id").to_string(), row.get("dedupe_key")))
+            .collect();
+        let mut identities = BTreeSet::new();
+        for signal in self.feed().await {
+            assert_eq!(signal["tenant_id"], json!(self.id));
+            let key = keys.get(signal["id"].as_str().expect("an id")).expect("a stored Signal");
+            let kind = signal["kind"].as_str().expect("a kind").to_owned();
+            assert!(identities.insert((kind, key.clone())), "told twice: {key}");
+        }
+        identities
+    }
+
+    /// Waits for the work to end and compares the feed with the ledger.
+    ///
+    /// # Panics
+    ///
+    /// When something is missing or too much.
+    pub async fn assert_equals_ledger(&self, account: &str) {
+        self.system.drain().await;
+        let expected = self.system.expected(account);
+        // The feed shows what lies below the oldest running transaction; other tests in the
+        // same cluster may hold it back for a moment.
+        let mut seen = BTreeSet::new();
+        for _ in 0..200 {
+            seen = self.identities().await;
+            if seen == expected {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
+        let missing: Vec<_> = expected.difference(&seen).collect();
+        let extra: Vec<_> = seen.difference(&expected).collect();
+        panic!("{account}: missing {missing:?}, too much {extra:?}");
+    }
+}
+
+async fn success(answer: Response) -> Value {
+    let (status, url) = (answer.status(), answer.url().clone());
+    let text = answer.text().await.expect("a body");
+    assert!(status.is_success(), "{url}: {status} {text}");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// A browser: cookies per host, and redirects followed by hand.
+struct Browser<'a> {
+    system: &'a System,
+    /// By `host:port`.
+    cookies: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl<'a> Browser<'a> {
+    fn new(system: &'a System, person: &str) -> Self {
+        let provider = system.simulator.address().to_string();
+        let session = BTreeMap::from([("user_session".to_owned(), person.to_owned())]);
+        Self { system, cookies: BTreeMap::from([(provider, session)]) }
+    }
+
+    async fn follow(&mut self, url: &str) -> Response {
+        let answer = self.send(Method::GET, url, &[]).await;
+        self.redirects(answer).await
+    }
+
+    async fn post(&mut self, url: &str, form: &[(&str, &str)]) -> Response {
+        let answer = self.send(Method::POST, url, form).await;
+        self.redirects(answer).await
+    }
+
+    async fn redirects(&mut self, mut answer: Response) -> Response {
+        for _ in 0..10 {
+            if !answer.status().is_redirection() {
+                return answer;
+            }
+            let location = answer.headers()[LOCATION].to_str().expect("text");
+            let next = answer.url().join(location).expect("a URL");
+            answer = self.send(Method::GET, next.as_str(), &[]).await;
+        }
+        panic!("too many redirects at {}", answer.url());
+    }
+
+    async fn send(&mut self, method: Method, url: &str, form: &[(&str, &str)]) -> Response {
+        let host = url::Url::parse(url).expect("a URL").authority().to_owned();
+        let jar = self.cookies.entry(host).or_default();
+        let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut request = self.system.client.request(method.clone(), url);
+        if !cookies.is_empty() {
+            request = request.header(COOKIE, cookies.join("; "));
+        }
+        if method == Method::POST {
+            request = request.form(form);
+        }
+        let answer = request.send().await.expect("an answer");
+        for cookie in answer.headers().get_all(SET_COOKIE) {
+            let pair = cookie.to_str().expect("text").split(';').next().unwrap_or_default();
+            if let Some((name, value)) = pair.split_once('=') {
+                jar.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        answer
+    }
+}

@@ -1,0 +1,107 @@
+//! Isolation, as the catalog states it.
+
+use sqlx::Row;
+use tests::harness::TestDb;
+
+/// Tables with a tenant's data, partitions included.
+const TENANT_TABLES: &str = "SELECT c.oid, c.relname, c.relrowsecurity, c.relforcerowsecurity \
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' \
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')";
+
+#[tokio::test]
+async fn row_level_security_is_forced_on_every_tenant_table() {
+    let db = TestDb::create().await;
+    let tables = sqlx::query(TENANT_TABLES).fetch_all(db.pool()).await.expect("the catalog");
+    assert!(tables.len() > 14, "the query finds the tables");
+    for table in tables {
+        let name: String = table.get("relname");
+        assert!(table.get::<bool, _>("relrowsecurity"), "{name} has no row-level security");
+        assert!(table.get::<bool, _>("relforcerowsecurity"), "{name} does not force it");
+    }
+}
+
+#[tokio::test]
+async fn tenant_id_leads_the_primary_key_of_every_tenant_table() {
+    let db = TestDb::create().await;
+    let wrong: Vec<String> = sqlx::query_scalar(
+        "SELECT c.relname::text FROM pg_class c \
+         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' \
+         LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary \
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') \
+           AND (i.indkey IS NULL OR i.indkey[0] <> a.attnum)",
+    )
+    .fetch_all(db.pool())
+    .await
+    .expect("the catalog");
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_role_without_a_scope_sees_no_row() {
+    let db = TestDb::create().await;
+    let mut tx = db.pool().begin().await.expect("a transaction");
+    let tenant = uuid::Uuid::now_v7();
+    sqlx::query("INSERT INTO tenants (id, name) VALUES ($1, 'one')")
+        .bind(tenant)
+        .execute(&mut *tx)
+        .await
+        .expect("a tenant");
+    sqlx::query(
+        "INSERT INTO connections (tenant_id, id, provider, status, poll_interval_seconds) \
+         VALUES ($1, $1, 'any', 'disconnected', 60)",
+    )
+    .bind(tenant)
+    .execute(&mut *tx)
+    .await
+    .expect("a connection");
+    for role in ["poblysh_api", "poblysh_worker"] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("SET LOCAL ROLE {role}")))
+            .execute(&mut *tx)
+            .await
+            .expect("a member");
+        for (scope, rows) in [(None, 0_i64), (Some(uuid::Uuid::now_v7()), 0), (Some(tenant), 1)] {
+            let value = scope.map_or_else(String::new, |tenant| format!("{{{tenant}}}"));
+            sqlx::query("SELECT set_config('poblysh.tenants', $1, true)")
+                .bind(value)
+                .execute(&mut *tx)
+                .await
+                .expect("set");
+            let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM connections")
+                .fetch_one(&mut *tx)
+                .await
+                .expect("readable");
+            assert_eq!(seen, rows, "{role} with {scope:?}");
+        }
+        sqlx::raw_sql("RESET ROLE").execute(&mut *tx).await.expect("reset");
+    }
+}
+
+#[tokio::test]
+async fn ingress_can_read_nothing_a_tenant_owns() {
+    let db = TestDb::create().await;
+    let mut connection = db.pool().acquire().await.expect("a connection");
+    sqlx::raw_sql("SET ROLE poblysh_ingress").execute(&mut *connection).await.expect("a member");
+    for table in ["signals", "credentials", "connections", "deliveries", "jobs", "api_keys", "audit_log"] {
+        let read = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("SELECT * FROM {table}")))
+            .execute(&mut *connection)
+            .await;
+        let error = read.expect_err(table).to_string();
+        assert!(error.contains("permission denied"), "{table}: {error}");
+    }
+    sqlx::raw_sql("RESET ROLE").execute(&mut *connection).await.expect("reset");
+}
+
+#[tokio::test]
+async fn no_runtime_role_owns_anything_or_stands_above_the_policies() {
+    let db = TestDb::create().await;
+    let row = sqlx::query(
+        "SELECT (SELECT count(*) FROM pg_roles WHERE rolname LIKE 'poblysh\\_%' \
+                 AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb)) AS above, \
+                (SELECT count(*) FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner \
+                 WHERE r.rolname LIKE 'poblysh\\_%') AS owned",
+    )
+    .fetch_one(db.pool())
+    .await
+    .expect("the catalog");
+    assert_eq!((row.get::<i64, _>("above"), row.get::<i64, _>("owned")), (0, 0));
+}

@@ -1,0 +1,5 @@
+//! What the database promises: schema, policies, queue.
+
+mod catalog;
+mod migrations;
+mod queue;

@@ -1,0 +1,246 @@
+//! The queue: leases, fences, fairness, ends.
+
+use std::collections::BTreeSet;
+
+use secrecy::SecretString;
+use shared::config::DatabaseConfig;
+use shared::db::{Db, Role};
+use shared::ids::{TenantId, WorkerId};
+use shared::queue::{
+    ClaimRequest, ClaimedJob, Finished, JobError, JobKind, JobOutcome, JobPayload, JobQueue, NewJob,
+    PgJobQueue, enqueue,
+};
+use sqlx::Row;
+use tests::harness::TestDb;
+
+struct Queue {
+    test: TestDb,
+    db: Db,
+    queue: PgJobQueue,
+}
+
+impl Queue {
+    async fn new() -> Self {
+        let test = TestDb::create().await;
+        let config = DatabaseConfig {
+            url: SecretString::from(test.url().to_owned()),
+            read_url: None,
+            max_connections: 4,
+        };
+        let db = Db::open(&config, Role::Worker).expect("a URL");
+        db.check_role(Role::Worker).await.expect("runs as the worker's role");
+        Self { test, queue: PgJobQueue::new(db.clone()), db }
+    }
+
+    async fn add(&self, tenant: TenantId, window: Option<&str>) -> bool {
+        let mut tx = self.db.pool().begin().await.expect("a transaction");
+        let job = NewJob {
+            tenant_id: tenant,
+            provider: "any".to_owned(),
+            connection_id: None,
+            cursor_window: window.map(str::to_owned),
+            run_at: None,
+            payload: JobPayload::SweepDeliveries,
+            traceparent: None,
+        };
+        let enqueued = enqueue(&mut tx, &job).await.expect("enqueued");
+        tx.commit().await.expect("committed");
+        enqueued.created
+    }
+
+    async fn worker(&self) -> WorkerId {
+        let worker = WorkerId::generate();
+        self.queue.heartbeat(worker).await.expect("a heartbeat");
+        worker
+    }
+
+    async fn claim(&self, worker: WorkerId, limit: i64, per_tenant: i64) -> Vec<ClaimedJob> {
+        let request = ClaimRequest {
+            worker,
+            kinds: vec![JobKind::SweepDeliveries],
+            limit,
+            per_tenant,
+            saturated: Vec::new(),
+        };
+        self.queue.claim(&request).await.expect("claimed")
+    }
+
+    async fn finish(&self, job: &ClaimedJob, outcome: JobOutcome) -> bool {
+        let finished = Finished { job: job.clone(), outcome };
+        self.queue.finish(&[finished]).await.expect("written").is_empty()
+    }
+
+    async fn due_now(&self) {
+        sqlx::query("UPDATE jobs SET run_at = now()").execute(self.test.pool()).await.expect("moved");
+    }
+
+    async fn stop(&self, worker: WorkerId) {
+        sqlx::query("UPDATE workers SET expires_at = now() - interval '1 second' WHERE id = $1")
+            .bind(worker)
+            .execute(self.test.pool())
+            .await
+            .expect("expired");
+    }
+
+    async fn history(&self) -> (String, serde_json::Value, i16) {
+        let row = sqlx::query("SELECT state::text, last_error, attempts FROM job_history")
+            .fetch_one(self.test.pool())
+            .await
+            .expect("one finished job");
+        let error = row.get::<Option<serde_json::Value>, _>("last_error").unwrap_or_default();
+        (row.get("state"), error, row.get("attempts"))
+    }
+}
+
+fn error(code: &str) -> JobError {
+    JobError { code: code.to_owned(), message: "for a test".to_owned() }
+}
+
+#[tokio::test]
+async fn a_job_is_claimed_by_one_worker_however_many_ask() {
+    let queue = Queue::new().await;
+    let tenant = TenantId::generate();
+    for _ in 0..50 {
+        queue.add(tenant, None).await;
+    }
+    let worker = queue.worker().await;
+    let claims = futures::future::join_all((0..8).map(|_| queue.claim(worker, 20, 20))).await;
+    let mut seen = BTreeSet::new();
+    for job in claims.into_iter().flatten() {
+        assert!(seen.insert(job.id), "claimed twice");
+    }
+    while let [job, ..] = queue.claim(worker, 1, 1).await.as_slice() {
+        assert!(seen.insert(job.id), "claimed twice");
+    }
+    assert_eq!(seen.len(), 50);
+}
+
+#[tokio::test]
+async fn one_window_has_one_job() {
+    let queue = Queue::new().await;
+    let (tenant, other) = (TenantId::generate(), TenantId::generate());
+    assert!(queue.add(tenant, Some("w")).await);
+    assert!(!queue.add(tenant, Some("w")).await);
+    assert!(queue.add(other, Some("w")).await, "another tenant's window is another");
+    let worker = queue.worker().await;
+    let jobs = queue.claim(worker, 2, 1).await;
+    assert!(!queue.add(tenant, Some("w")).await, "a running job covers its window too");
+    for job in &jobs {
+        assert!(queue.finish(job, JobOutcome::Succeeded).await);
+    }
+    assert!(queue.add(tenant, Some("w")).await, "a finished one does not");
+}
+
+#[tokio::test]
+async fn a_late_completion_changes_nothing() {
+    let queue = Queue::new().await;
+    queue.add(TenantId::generate(), None).await;
+    let (first, second) = (queue.worker().await, queue.worker().await);
+    let stale = queue.claim(first, 1, 1).await.remove(0);
+    assert_eq!(queue.queue.reap().await.expect("reaped"), 0, "a living worker keeps its jobs");
+    queue.stop(first).await;
+    assert_eq!(queue.queue.reap().await.expect("reaped"), 1);
+    let fresh = queue.claim(second, 1, 1).await.remove(0);
+    assert_eq!(fresh.id, stale.id);
+    assert_eq!(fresh.attempts, 1, "a lost worker does not cost a try");
+    for outcome in [JobOutcome::Succeeded, JobOutcome::Failed(error("x")), JobOutcome::Dead(error("x"))] {
+        assert!(!queue.finish(&stale, outcome).await, "the old lease holds nothing");
+    }
+    assert!(queue.finish(&fresh, JobOutcome::Succeeded).await);
+    assert_eq!(queue.history().await.0, "succeeded");
+}
+
+#[tokio::test]
+async fn a_job_that_outlives_ten_workers_is_buried() {
+    let queue = Queue::new().await;
+    queue.add(TenantId::generate(), None).await;
+    for _ in 0..11 {
+        let worker = queue.worker().await;
+        assert_eq!(queue.claim(worker, 1, 1).await.len(), 1);
+        queue.stop(worker).await;
+        assert_eq!(queue.queue.reap().await.expect("reaped"), 1);
+    }
+    let (state, error, _) = queue.history().await;
+    assert_eq!((state.as_str(), &error["code"]), ("dead", &"worker_lost".into()));
+}
+
+#[tokio::test]
+async fn tries_are_bounded_and_the_cause_is_kept() {
+    let queue = Queue::new().await;
+    queue.add(TenantId::generate(), None).await;
+    let worker = queue.worker().await;
+    for attempt in 1..=3 {
+        let job = queue.claim(worker, 1, 1).await.remove(0);
+        assert_eq!(job.attempts, attempt);
+        assert!(queue.finish(&job, JobOutcome::Failed(error("transient"))).await);
+        if attempt < 3 {
+            assert!(queue.claim(worker, 1, 1).await.is_empty(), "it waits before the next try");
+            queue.due_now().await;
+        }
+    }
+    let (state, error, attempts) = queue.history().await;
+    assert_eq!((state.as_str(), &error["code"], attempts), ("dead", &"transient".into(), 3));
+}
+
+#[tokio::test]
+async fn a_rate_limit_reschedules_without_costing_a_try() {
+    let queue = Queue::new().await;
+    queue.add(TenantId::generate(), None).await;
+    let worker = queue.worker().await;
+    for _ in 0..10 {
+        let job = queue.claim(worker, 1, 1).await.remove(0);
+        assert_eq!(job.attempts, 1);
+        let at = job.run_at + chrono::TimeDelta::hours(1);
+        assert!(queue.finish(&job, JobOutcome::Postponed { at, error: error("rate_limited") }).await);
+        assert!(queue.claim(worker, 1, 1).await.is_empty());
+        queue.due_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_permanent_error_is_dead_at_once() {
+    let queue = Queue::new().await;
+    queue.add(TenantId::generate(), None).await;
+    let worker = queue.worker().await;
+    let job = queue.claim(worker, 1, 1).await.remove(0);
+    assert!(queue.finish(&job, JobOutcome::Dead(error("permanent"))).await);
+    let (state, error, attempts) = queue.history().await;
+    assert_eq!((state.as_str(), &error["code"], attempts), ("dead", &"permanent".into(), 1));
+}
+
+#[tokio::test]
+async fn one_tenants_queue_does_not_delay_anothers() {
+    let queue = Queue::new().await;
+    let (big, small) = (TenantId::generate(), TenantId::generate());
+    sqlx::query(
+        "INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload) \
+         SELECT $1, gen_random_uuid(), 'sweep_deliveries', 'any', 10, '{\"kind\":\"sweep_deliveries\"}' \
+         FROM generate_series(1, 10000)",
+    )
+    .bind(big)
+    .execute(queue.test.pool())
+    .await
+    .expect("ten thousand jobs");
+    queue.add(small, None).await;
+    let worker = queue.worker().await;
+    // Wherever the walk round the tenants starts, both are met within one claim.
+    for _ in 0..5 {
+        let jobs = queue.claim(worker, 8, 4).await;
+        let mine: Vec<_> = jobs.iter().filter(|job| job.tenant_id == small).collect();
+        assert_eq!(mine.len(), 1, "the single job is among the first claimed");
+        for job in &jobs {
+            let at = job.run_at;
+            queue.finish(job, JobOutcome::Postponed { at, error: error("again") }).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_drained_worker_gives_its_jobs_back() {
+    let queue = Queue::new().await;
+    queue.add(TenantId::generate(), None).await;
+    let (first, second) = (queue.worker().await, queue.worker().await);
+    assert_eq!(queue.claim(first, 1, 1).await.len(), 1);
+    assert_eq!(queue.queue.release(first).await.expect("released"), 1);
+    assert_eq!(queue.claim(second, 1, 1).await.remove(0).attempts, 1);
+}

@@ -1,0 +1,115 @@
+//! The feed has no holes: 8 writers, delays, rollbacks, and a reader that follows.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tests::harness::{System, Tenant};
+use uuid::Uuid;
+
+const WRITERS: u64 = 8;
+const TRANSACTIONS: usize = 60;
+
+/// Writes batches, waits a little between insert and commit, and rolls one in twenty back.
+async fn write(pool: PgPool, tenant: Uuid, seed: u64) -> Vec<String> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut committed = Vec::new();
+    for batch in 0..TRANSACTIONS {
+        let mut tx = pool.begin().await.expect("a transaction");
+        let ids: Vec<Uuid> = (0..random.random_range(1..6)).map(|_| Uuid::now_v7()).collect();
+        sqlx::query(
+            "INSERT INTO signals (tenant_id, id, connection_id, source, kind, dedupe_key, \
+                 occurred_at, received_at, schema_version, body, raw) \
+             SELECT $1, id, $1, 'any', 'issue_created', $3 || n, now(), now(), 1, $4, '{}' \
+             FROM unnest($2::uuid[]) WITH ORDINALITY AS i(id, n)",
+        )
+        .bind(tenant)
+        .bind(&ids)
+        .bind(format!("{seed}:{batch}:"))
+        .bind(json!({
+            "actor": { "type": "unknown" },
+            "subject": { "type": "issue", "id": "1", "key": null, "title": null, "url": null },
+            "context": { "type": "repository", "id": "1", "name": null },
+            "normalized": {},
+        }))
+        .execute(&mut *tx)
+        .await
+        .expect("inserted");
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..8))).await;
+        if random.random_range(0..20) == 0 {
+            tx.rollback().await.expect("rolled back");
+        } else {
+            tx.commit().await.expect("committed");
+            committed.extend(ids.iter().map(Uuid::to_string));
+        }
+    }
+    committed
+}
+
+async fn page(tenant: &Tenant<'_>, cursor: &mut Option<String>, seen: &mut Vec<String>) -> usize {
+    let after = cursor.as_ref().map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+    let page = tenant.get(&format!("/v1/signals?limit=7{after}")).await;
+    *cursor = page["next_cursor"].as_str().map(str::to_owned);
+    let signals = page["signals"].as_array().expect("a list");
+    seen.extend(signals.iter().filter_map(|signal| signal["id"].as_str()).map(str::to_owned));
+    signals.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_sees_every_signal_exactly_once() {
+    let system = System::builder().start().await;
+    let tenant = system.tenant("Acme").await;
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .max_connections(8)
+        .connect(system.db.url())
+        .await
+        .expect("Postgres answers");
+    let writers: Vec<_> =
+        (0..WRITERS).map(|seed| tokio::spawn(write(pool.clone(), tenant.id, seed))).collect();
+    let (mut cursor, mut seen) = (None, Vec::new());
+    while writers.iter().any(|writer| !writer.is_finished()) {
+        page(&tenant, &mut cursor, &mut seen).await;
+    }
+    let mut committed = HashSet::new();
+    for writer in writers {
+        committed.extend(writer.await.expect("a writer"));
+    }
+    tests::harness::eventually("the reader is at the end", async || {
+        while page(&tenant, &mut cursor, &mut seen).await > 0 {}
+        seen.len() >= committed.len()
+    })
+    .await;
+    let distinct: HashSet<String> = seen.iter().cloned().collect();
+    assert_eq!(distinct.len(), seen.len(), "nothing twice");
+    assert_eq!(distinct, committed, "nothing missing, nothing rolled back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_of_an_older_generation_is_410() {
+    let system = System::builder().start().await;
+    let tenant = system.tenant("Acme").await;
+    let page = tenant.get("/v1/signals").await;
+    let cursor = page["next_cursor"].as_str().expect("always present").to_owned();
+    sqlx::query("INSERT INTO feed_generations SELECT 2, system_identifier FROM feed_generations")
+        .execute(system.db.pool())
+        .await
+        .expect("a new generation");
+    let path = format!("/v1/signals?cursor={cursor}");
+    let answer = tenant.request(reqwest::Method::GET, &path, None).await;
+    assert_eq!(answer.status().as_u16(), 410);
+    let problem: Value = answer.json().await.expect("problem+json");
+    assert_eq!(problem["code"], "cursor_expired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_tenants_cursor_is_refused() {
+    let system = System::builder().start().await;
+    let (tenant, other) = (system.tenant("Acme").await, system.tenant("Globex").await);
+    let page = tenant.get("/v1/signals").await;
+    let path = format!("/v1/signals?cursor={}", page["next_cursor"].as_str().expect("present"));
+    let answer = other.request(reqwest::Method::GET, &path, None).await;
+    assert_eq!(answer.status().as_u16(), 400);
+}

@@ -1,0 +1,141 @@
+//! GitHub, from the connect flow to the feed.
+
+use serde_json::json;
+use tests::harness::System;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backfill_gives_every_fact_the_provider_still_shows() {
+    let system = System::builder()
+        .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 3, 60))
+        .start()
+        .await;
+    let (account, admin) = system.accounts().await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    tenant.connect(&account, &admin).await;
+    tenant.assert_equals_ledger(&account).await;
+    assert!(tenant.identities().await.len() > 20, "there was something to read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_webhook_becomes_its_signals() {
+    let system = System::builder().start().await;
+    let (account, admin) = system.accounts().await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    tenant.connect(&account, &admin).await;
+    system.sim("github/generate", json!({ "count": 300, "account": account })).await;
+    tenant.assert_equals_ledger(&account).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhook_and_polling_agree_on_identity() {
+    let system = System::builder()
+        .simulator(|sim| sim.history = 20)
+        .start()
+        .await;
+    let (account, admin) = system.accounts().await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    let connection = tenant.connect(&account, &admin).await;
+    system.sim("github/generate", json!({ "count": 150, "account": account })).await;
+    tenant.assert_equals_ledger(&account).await;
+    // Everything is read once more from the beginning: nothing is told twice.
+    let before = tenant.identities().await;
+    tenant.post(&format!("/v1/connections/{connection}/sync"), &json!({ "mode": "full" })).await;
+    system.drain().await;
+    assert_eq!(tenant.identities().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn polling_finds_what_no_webhook_told() {
+    let system = System::builder().start().await;
+    let (account, admin) = system.accounts().await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    let connection = tenant.connect(&account, &admin).await;
+    system.drain().await;
+    system.sim("faults", json!({ "target": "delivery", "effect": "drop_silently" })).await;
+    system.sim("github/generate", json!({ "count": 120, "account": account })).await;
+    let before = tenant.identities().await.len();
+    tenant.post(&format!("/v1/connections/{connection}/sync"), &json!({ "mode": "incremental" })).await;
+    tenant.assert_equals_ledger(&account).await;
+    assert!(tenant.identities().await.len() > before, "polling found something");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_deliveries_are_asked_for_again() {
+    let system = System::builder().start().await;
+    let (account, admin) = system.accounts().await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    tenant.connect(&account, &admin).await;
+    system.drain().await;
+    system.sim("faults", json!({ "target": "delivery", "effect": "drop", "percent": 40.0 })).await;
+    system.sim("github/generate", json!({ "count": 100, "account": account })).await;
+    system.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
+    let url = format!("{}/_sim/faults", system.simulator.base_url());
+    system.client.delete(url).send().await.expect("the simulator answers");
+    sweep(&system).await;
+    tenant.assert_equals_ledger(&account).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn duplicated_late_and_reordered_deliveries_change_nothing() {
+    let system = System::builder().start().await;
+    let (account, admin) = system.accounts().await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    tenant.connect(&account, &admin).await;
+    for fault in [
+        json!({ "target": "delivery", "effect": "duplicate", "percent": 50.0 }),
+        json!({ "target": "delivery", "effect": "reorder", "percent": 20.0 }),
+        json!({ "target": "delivery", "effect": "delay", "percent": 10.0, "seconds": 0.3 }),
+    ] {
+        system.sim("faults", fault).await;
+    }
+    system.sim("github/generate", json!({ "count": 200, "account": account })).await;
+    tenant.assert_equals_ledger(&account).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_tenant_sees_nothing_of_it() {
+    let system = System::builder()
+        .simulator(|sim| (sim.accounts, sim.history) = (2, 10))
+        .start()
+        .await;
+    let accounts = system.accounts().await;
+    let (first, second) = (system.tenant("Acme").await, system.tenant("Globex").await);
+    first.connect(&accounts[0].0, &accounts[0].1).await;
+    second.connect(&accounts[1].0, &accounts[1].1).await;
+    system.sim("github/generate", json!({ "count": 100 })).await;
+    first.assert_equals_ledger(&accounts[0].0).await;
+    second.assert_equals_ledger(&accounts[1].0).await;
+    let both = first.identities().await.intersection(&second.identities().await).count();
+    assert_eq!(both, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_belongs_to_one_tenant() {
+    let system = System::builder().start().await;
+    let (account, admin) = system.accounts().await.remove(0);
+    let (first, second) = (system.tenant("Acme").await, system.tenant("Globex").await);
+    first.connect(&account, &admin).await;
+    let answer = second.walk(&account, &admin).await;
+    assert_eq!(answer.status().as_u16(), 409);
+    assert_eq!(second.identities().await.len(), 0);
+}
+
+/// Makes the hourly sweep due and waits for it.
+pub(crate) async fn sweep(system: &System) {
+    sqlx::query("UPDATE periodic_tasks SET next_at = now() WHERE name LIKE 'sweep%'")
+        .execute(system.db.pool())
+        .await
+        .expect("due");
+    tests::harness::eventually("the sweep was done", async || {
+        sqlx::query_scalar::<_, i64>(
+            "SELECT count(*) FROM job_history h WHERE kind = 'sweep_deliveries' \
+             AND created_at > (SELECT next_at FROM periodic_tasks WHERE name LIKE 'sweep%') - interval '1 hour 1 second'",
+        )
+        .fetch_one(system.db.pool())
+        .await
+        .expect("Postgres answers")
+            > 0
+    })
+    .await;
+    system.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
+}

@@ -1,0 +1,80 @@
+//! Limits, refused tokens and faults of the provider.
+
+use serde_json::{Value, json};
+use sqlx::Row;
+use tests::harness::{System, eventually};
+
+async fn mints(system: &System) -> u64 {
+    let url = format!("{}/_sim/stats", system.simulator.base_url());
+    let stats: Value = system.client.get(url).send().await.expect("answers").json().await.expect("JSON");
+    let counted = |value: &Value| {
+        value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(route, _)| route.contains("access_tokens"))
+            .map(|(_, count)| count.as_u64().or_else(|| count["count"].as_u64()).unwrap_or_default())
+            .sum::<u64>()
+    };
+    counted(&stats["requests"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_workers_and_one_token() {
+    let system = System::builder()
+        .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 4, 10))
+        .workers(2)
+        .start()
+        .await;
+    let (account, admin) = system.accounts().await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    let connection = tenant.connect(&account, &admin).await;
+    tenant.assert_equals_ledger(&account).await;
+    assert_eq!(mints(&system).await, 1, "the first token");
+    system.sim("github/tokens", json!({ "expire": "installation" })).await;
+    for mode in ["incremental", "full"] {
+        tenant.post(&format!("/v1/connections/{connection}/sync"), &json!({ "mode": mode })).await;
+    }
+    system.drain().await;
+    assert_eq!(mints(&system).await, 2, "one renewal, whoever met the expired token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_reschedules_and_the_run_goes_on() {
+    let system = System::builder().simulator(|sim| sim.history = 15).start().await;
+    let (account, admin) = system.accounts().await.remove(0);
+    for effect in ["secondary_limit", "too_many_requests"] {
+        let fault = json!({ "target": "request", "effect": effect, "count": 1, "seconds": 3.0, "pattern": "issues" });
+        system.sim("faults", fault).await;
+    }
+    let tenant = system.tenant("Acme").await;
+    tenant.connect(&account, &admin).await;
+    eventually("the run was rescheduled", async || {
+        sqlx::query("SELECT attempts, last_error->>'code' AS code FROM jobs WHERE last_error IS NOT NULL")
+            .fetch_all(system.db.pool())
+            .await
+            .expect("Postgres answers")
+            .iter()
+            .any(|row| row.get::<Option<String>, _>("code").as_deref() == Some("rate_limited") && row.get::<i16, _>("attempts") == 0)
+    })
+    .await;
+    tenant.assert_equals_ledger(&account).await;
+    let deads: i64 = sqlx::query_scalar("SELECT count(*) FROM job_history WHERE state = 'dead'")
+        .fetch_one(system.db.pool())
+        .await
+        .expect("Postgres answers");
+    assert_eq!(deads, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_fails_for_a_moment_loses_nothing() {
+    let system = System::builder().simulator(|sim| sim.history = 25).start().await;
+    let (account, admin) = system.accounts().await.remove(0);
+    for effect in ["status", "reset", "truncate"] {
+        let fault = json!({ "target": "request", "effect": effect, "count": 1, "pattern": "pulls" });
+        system.sim("faults", fault).await;
+    }
+    let tenant = system.tenant("Acme").await;
+    tenant.connect(&account, &admin).await;
+    tenant.assert_equals_ledger(&account).await;
+}

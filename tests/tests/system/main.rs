@@ -1,0 +1,8 @@
+//! What the whole system promises, tried through its front doors against the simulator.
+
+mod crash;
+mod feed;
+mod github;
+mod ingress;
+mod lifecycle;
+mod limits;
