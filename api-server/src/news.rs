@@ -21,7 +21,7 @@ pub(crate) struct News {
 
 impl News {
     /// Watches this database until the process takes nothing more.
-    pub(crate) fn start(db: Db, lifecycle: Lifecycle) -> Self {
+    pub(crate) fn start(db: Db, lifecycle: &Lifecycle) -> Self {
         let (border, _) = watch::channel(String::new());
         let sender = border.clone();
         let stop = lifecycle.soft().clone();

@@ -1,4 +1,4 @@
-//! The OpenAPI document: what the routes say of themselves, and what is true of all.
+//! The API's own document: what the routes say of themselves, and what is true of all.
 //!
 //! A route names its needs as the roles of its security requirement: `operator`, or a
 //! key's scope. Errors, the header that names a tenant and the shape of a problem follow
@@ -172,8 +172,6 @@ fn tenant_header() -> Parameter {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn every_operation_has_an_id_of_its_own_and_documents_its_errors() {
         let (_, document) = crate::router::build();

@@ -1,6 +1,6 @@
 //! Query parameters and what stands in paths, read strictly.
 //!
-//! Every value is checked against what the OpenAPI document says of it, unknown and
+//! Every value is checked against what the document says of it, unknown and
 //! repeated names are refused, and all problems are told at once.
 
 use std::ops::RangeInclusive;

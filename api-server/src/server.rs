@@ -122,7 +122,7 @@ fn state(
     let registry = Registry::new(config.connectors, &deps).map_err(StartError::Connector)?;
     let read_from = replica.clone().unwrap_or_else(|| db.clone());
     Ok(Arc::new(AppState {
-        news: News::start(read_from, lifecycle.clone()),
+        news: News::start(read_from, lifecycle),
         waker: Waker::start(db.clone(), lifecycle.hard().clone()),
         feed: Feed::new(db.clone(), replica, Arc::clone(&keyring)),
         credentials: Credentials::new(db.clone(), Arc::clone(&keyring), clock),

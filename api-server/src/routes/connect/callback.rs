@@ -12,7 +12,7 @@ use serde_json::json;
 use shared::connectors::{Callback, CallbackOutcome, Connector, NewGrant};
 use shared::crypto::constant_time_eq;
 use shared::db::audit::{self, AuditActor, AuditEntry};
-use shared::db::connections::{self, NewConnection};
+use shared::db::connections::{self, ConnectionStatus, NewConnection};
 use shared::db::oauth_states::{self, OauthState};
 use shared::queue::SyncMode;
 use url::{Url, form_urlencoded};
@@ -239,7 +239,7 @@ fn answer(ended: Result<End, ApiError>, return_to: Option<Url>) -> Result<Respon
         (Ok(End::Done(connection)), Some(mut url)) => {
             url.query_pairs_mut()
                 .append_pair("connection_id", &connection.id.to_string())
-                .append_pair("status", connection.status.into());
+                .append_pair("status", word(connection.status));
             Ok(redirect(&url))
         }
         (Ok(End::Done(connection)), None) => Ok(Json(ConnectionAnswer {
@@ -257,6 +257,14 @@ fn answer(ended: Result<End, ApiError>, return_to: Option<Url>) -> Result<Respon
             Ok(redirect(&url))
         }
         (Err(error), None) => Err(error),
+    }
+}
+
+/// How the flow ended, for whoever is returned to.
+fn word(status: ConnectionStatus) -> &'static str {
+    match status {
+        ConnectionStatus::Active => "connected",
+        other => other.into(),
     }
 }
 

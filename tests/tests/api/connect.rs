@@ -1,0 +1,376 @@
+//! The connect flow, walked as a person's browser walks it, at the simulated GitHub.
+
+use std::collections::BTreeMap;
+
+use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use tests::harness::{OPERATOR_TOKEN, System, Tenant};
+use url::Url;
+use uuid::Uuid;
+
+use crate::server::{Answer, read};
+
+/// A browser that follows no redirect by itself.
+struct Browser<'a> {
+    system: &'a System,
+    cookies: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl<'a> Browser<'a> {
+    /// A browser in which `person` is signed in at the provider.
+    fn of(system: &'a System, person: &str) -> Self {
+        let provider = system.simulator.address().to_string();
+        let session = BTreeMap::from([("user_session".to_owned(), person.to_owned())]);
+        Self { system, cookies: BTreeMap::from([(provider, session)]) }
+    }
+
+    async fn send(&mut self, method: Method, url: &Url, form: &[(String, String)]) -> Answer {
+        let jar = self.cookies.entry(url.authority().to_owned()).or_default();
+        let cookies: Vec<String> = jar.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let mut request = self.system.client.request(method.clone(), url.clone());
+        if !cookies.is_empty() {
+            request = request.header(COOKIE, cookies.join("; "));
+        }
+        if method == Method::POST {
+            request = request.form(form);
+        }
+        let answer = read(request).await;
+        for cookie in answer.headers.get_all(SET_COOKIE) {
+            let pair = cookie.to_str().expect("text").split(';').next().unwrap_or_default();
+            let (name, value) = pair.split_once('=').expect("a pair");
+            jar.insert(name.to_owned(), value.to_owned());
+        }
+        answer
+    }
+
+    async fn get(&mut self, url: &Url) -> Answer {
+        self.send(Method::GET, url, &[]).await
+    }
+
+    /// Opens a page that leads elsewhere, and answers where.
+    async fn led_by(&mut self, url: &Url) -> Url {
+        let answer = self.get(url).await;
+        location(&answer, url)
+    }
+
+    /// Opens the link and chooses an account on the provider's page; answers the redirect
+    /// to our callback.
+    async fn install(&mut self, link: &Url, account: &str) -> Url {
+        let page = self.led_by(link).await;
+        let fields = [
+            ("account".to_owned(), account.to_owned()),
+            ("state".to_owned(), param(&page, "state").expect("a state")),
+        ];
+        let answer = self.send(Method::POST, &page, &fields).await;
+        location(&answer, &page)
+    }
+
+    /// Walks the rest of the flow from a redirect to our callback on.
+    async fn finish(&mut self, callback: &Url) -> Answer {
+        let mut url = callback.clone();
+        for _ in 0..4 {
+            let answer = self.get(&url).await;
+            let here = url.authority() == callback.authority();
+            if answer.status != 302 {
+                return answer;
+            }
+            let next = location(&answer, &url);
+            if here && next.authority() != self.system.simulator.address().to_string() {
+                return answer;
+            }
+            url = next;
+        }
+        panic!("the flow does not end");
+    }
+}
+
+fn location(answer: &Answer, from: &Url) -> Url {
+    assert_eq!(answer.status, 302, "{from}: {}", answer.body);
+    let text = answer.headers[LOCATION].to_str().expect("text");
+    from.join(text).expect("a URL")
+}
+
+fn param(url: &Url, name: &str) -> Option<String> {
+    url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+fn with_param(url: &Url, name: &str, value: &str) -> Url {
+    let pairs: Vec<(String, String)> = url
+        .query_pairs()
+        .map(|(key, old)| {
+            let new = if key == name { value.to_owned() } else { old.into_owned() };
+            (key.into_owned(), new)
+        })
+        .collect();
+    let mut changed = url.clone();
+    changed.query_pairs_mut().clear().extend_pairs(pairs);
+    changed
+}
+
+async fn start() -> System {
+    System::builder().workers(0).simulator(|config| config.accounts = 3).start().await
+}
+
+/// A link of the tenant.
+async fn link(tenant: &Tenant<'_>, body: Value) -> Url {
+    let made = tenant.post("/v1/connect/github", &body).await;
+    let url: Url = made["authorize_url"].as_str().expect("a URL").parse().expect("a URL");
+    assert_eq!(param(&url, "state").as_deref(), made["state"].as_str());
+    url
+}
+
+/// Connections of a tenant by status.
+async fn connections(tenant: &Tenant<'_>, status: &str) -> usize {
+    let list = tenant.get("/v1/connections").await;
+    let all = list["connections"].as_array().expect("a list");
+    all.iter().filter(|connection| connection["status"] == status).count()
+}
+
+#[tokio::test]
+async fn a_person_connects_an_account_and_its_past_is_read() {
+    let system = start().await;
+    let acme = system.tenant("Acme").await;
+    let (account, person) = system.accounts().await.remove(0);
+    let mut browser = Browser::of(&system, &person);
+    let callback = browser.install(&link(&acme, json!({})).await, &account).await;
+    let answer = browser.finish(&callback).await.ok();
+    let connection = &answer["connection"];
+    assert_eq!(connection["status"], "active");
+    assert_eq!(connection["account"]["name"], json!(account));
+    assert!(connection["scopes"].as_array().is_some_and(|scopes| !scopes.is_empty()));
+
+    let id = connection["id"].as_str().expect("an id");
+    let jobs = acme.get(&format!("/v1/jobs?connection_id={id}")).await;
+    assert_eq!(jobs["jobs"].as_array().map(Vec::len), Some(1));
+    assert_eq!(jobs["jobs"][0]["mode"], "full");
+    let noted: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM audit_log WHERE target = $1 AND action = 'connection.connected'",
+    )
+    .bind(id)
+    .fetch_one(system.db.pool())
+    .await
+    .expect("a number");
+    assert_eq!(noted, 1);
+
+    // The same account again is the same connection.
+    let callback = browser.install(&link(&acme, json!({})).await, &account).await;
+    let again = browser.finish(&callback).await.ok();
+    assert_eq!(again["connection"]["id"], connection["id"]);
+    assert_eq!(connections(&acme, "active").await, 1);
+}
+
+#[tokio::test]
+async fn the_browser_goes_back_to_where_it_came_from() {
+    let system = start().await;
+    let acme = system.tenant("Acme").await;
+    let (account, person) = system.accounts().await.remove(0);
+    let mut browser = Browser::of(&system, &person);
+    let body = json!({ "return_to": "http://127.0.0.1:9/done?team=a%20b" });
+    let callback = browser.install(&link(&acme, body).await, &account).await;
+    let answer = browser.finish(&callback).await;
+    let back = location(&answer, &callback);
+    assert_eq!((back.port(), back.path()), (Some(9), "/done"));
+    assert_eq!(param(&back, "team").as_deref(), Some("a b"));
+    assert_eq!(param(&back, "status").as_deref(), Some("connected"));
+    let id = param(&back, "connection_id").expect("an id");
+    assert_eq!(acme.get(&format!("/v1/connections/{id}")).await["status"], "active");
+
+    for bad in ["https://elsewhere.example.com/", "https://127.0.0.1.example.com/"] {
+        let body = json!({ "return_to": bad });
+        let refused = problem(acme.request(Method::POST, "/v1/connect/github", Some(&body)).await);
+        refused.await.is_problem(403, "return_to_not_allowed");
+    }
+    for bad in [json!(7), json!("javascript:alert(1)"), json!("/done"), json!("http://a\u{0}")] {
+        let body = json!({ "return_to": bad });
+        let refused = problem(acme.request(Method::POST, "/v1/connect/github", Some(&body)).await);
+        refused.await.is_problem(422, "invalid_body");
+    }
+}
+
+#[tokio::test]
+async fn a_state_serves_once() {
+    let system = start().await;
+    let acme = system.tenant("Acme").await;
+    let (account, person) = system.accounts().await.remove(0);
+    let mut browser = Browser::of(&system, &person);
+    let opened = link(&acme, json!({})).await;
+    let first_leg = browser.install(&opened, &account).await;
+    let second_page = browser.led_by(&first_leg).await;
+    let second_leg = browser.led_by(&second_page).await;
+    assert_eq!(browser.get(&second_leg).await.status, 200);
+    for used in [&first_leg, &second_leg, &opened] {
+        browser.get(used).await.is_problem(403, "invalid_state");
+    }
+    assert_eq!(connections(&acme, "active").await, 1);
+}
+
+#[tokio::test]
+async fn another_browser_is_refused_and_disturbs_nothing() {
+    let system = start().await;
+    let acme = system.tenant("Acme").await;
+    let (account, person) = system.accounts().await.remove(0);
+    let mut browser = Browser::of(&system, &person);
+    let opened = link(&acme, json!({})).await;
+    let callback = browser.install(&opened, &account).await;
+
+    let mut other = Browser::of(&system, &person);
+    other.get(&opened).await.is_problem(403, "invalid_state");
+    other.get(&callback).await.is_problem(403, "invalid_state");
+    // With a cookie of its own, from a flow of its own.
+    other.led_by(&link(&acme, json!({})).await).await;
+    other.get(&callback).await.is_problem(403, "invalid_state");
+    assert_eq!(connections(&acme, "active").await, 0);
+
+    browser.led_by(&opened).await;
+    assert_eq!(browser.finish(&callback).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_state_ends_after_ten_minutes_and_fits_its_provider_alone() {
+    let system = start().await;
+    let acme = system.tenant("Acme").await;
+    let (account, person) = system.accounts().await.remove(0);
+    let mut browser = Browser::of(&system, &person);
+    let opened = link(&acme, json!({})).await;
+    let callback = browser.install(&opened, &account).await;
+    sqlx::query("UPDATE oauth_states SET expires_at = expires_at - interval '10 minutes'")
+        .execute(system.db.pool())
+        .await
+        .expect("the time has passed");
+    for late in [&opened, &callback] {
+        browser.get(late).await.is_problem(403, "invalid_state");
+    }
+    let unknown = with_param(&callback, "state", &"A".repeat(43));
+    browser.get(&unknown).await.is_problem(403, "invalid_state");
+    let malformed = with_param(&callback, "state", "x");
+    browser.get(&malformed).await.is_problem(400, "invalid_parameters");
+    let mut nowhere = callback.clone();
+    nowhere.set_path("/v1/connect/unheard_of/callback");
+    browser.get(&nowhere).await.is_problem(404, "provider_not_found");
+}
+
+#[tokio::test]
+async fn a_forged_installation_gives_nothing() {
+    let system = start().await;
+    let (acme, mallory) = (system.tenant("Acme").await, system.tenant("Mallory").await);
+    let mut accounts = system.accounts().await;
+    let (account, person) = accounts.remove(0);
+    let (own_account, thief) = accounts.remove(0);
+    assert_ne!(person, thief);
+    let mut owner = Browser::of(&system, &person);
+    let first_leg = owner.install(&link(&acme, json!({})).await, &account).await;
+    let installation = param(&first_leg, "installation_id").expect("an installation");
+
+    let mut browser = Browser::of(&system, &thief);
+    let redirect = browser.install(&link(&mallory, json!({})).await, &own_account).await;
+    let forged = with_param(&redirect, "installation_id", &installation);
+    browser.finish(&forged).await.is_problem(400, "access_denied");
+    assert_eq!(mallory.get("/v1/connections").await["connections"], json!([]));
+    assert_eq!(owner.finish(&first_leg).await.status, 200, "its owner connects it all the same");
+}
+
+#[tokio::test]
+async fn who_declines_goes_back_without_a_connection() {
+    let system = start().await;
+    let acme = system.tenant("Acme").await;
+    let (account, person) = system.accounts().await.remove(0);
+    let mut browser = Browser::of(&system, &person);
+    let with_return = json!({ "return_to": "http://localhost:9/done" });
+    for body in [with_return, json!({})] {
+        let first_leg = browser.install(&link(&acme, body.clone()).await, &account).await;
+        let consent = browser.led_by(&first_leg).await;
+        let mut fields: Vec<(String, String)> = consent.query_pairs().into_owned().collect();
+        fields.push(("authorize".to_owned(), "0".to_owned()));
+        let answer = browser.send(Method::POST, &consent, &fields).await;
+        let denied = location(&answer, &consent);
+        assert_eq!(param(&denied, "error").as_deref(), Some("access_denied"));
+        let answer = browser.get(&denied).await;
+        if body.get("return_to").is_some() {
+            let back = location(&answer, &denied);
+            assert_eq!(back.as_str(), "http://localhost:9/done?error=access_denied");
+        } else {
+            answer.is_problem(400, "access_denied");
+            let theirs = param(&denied, "error_description").expect("the provider's words");
+            assert!(!answer.body.to_string().contains(&theirs), "they are not repeated");
+        }
+    }
+    assert_eq!(acme.get("/v1/connections").await["connections"], json!([]));
+}
+
+#[tokio::test]
+async fn a_connection_that_somebody_must_approve_is_pending() {
+    let system = start().await;
+    let acme = system.tenant("Acme").await;
+    let url = format!("{}/_sim/github/accounts", system.simulator.base_url());
+    let known: Value = system.client.get(url).send().await.expect("an answer").json().await.expect("JSON");
+    let (account, member) = known["accounts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find_map(|account| {
+            let member = account["members"].as_array()?.iter().find(|m| **m != account["admin"])?;
+            Some((account["login"].as_str()?.to_owned(), member.as_str()?.to_owned()))
+        })
+        .expect("an account with a member");
+    let mut browser = Browser::of(&system, &member);
+    for _ in 0..2 {
+        let callback = browser.install(&link(&acme, json!({})).await, &account).await;
+        assert_eq!(param(&callback, "setup_action").as_deref(), Some("request"));
+        let answer = browser.finish(&callback).await.ok();
+        assert_eq!(answer["connection"]["status"], "pending");
+        assert_eq!(answer["connection"]["account"], Value::Null);
+    }
+    assert_eq!(connections(&acme, "pending").await, 1, "asking twice is one request");
+}
+
+#[tokio::test]
+async fn an_account_belongs_to_one_tenant() {
+    let system = start().await;
+    let (acme, other) = (system.tenant("Acme").await, system.tenant("Other").await);
+    let (account, person) = system.accounts().await.remove(0);
+    let mut browser = Browser::of(&system, &person);
+    let callback = browser.install(&link(&acme, json!({})).await, &account).await;
+    let answer = browser.finish(&callback).await.ok();
+    let id = answer["connection"]["id"].as_str().expect("an id").to_owned();
+
+    let callback = browser.install(&link(&other, json!({})).await, &account).await;
+    browser.finish(&callback).await.is_problem(409, "account_already_connected");
+    assert_eq!(other.get("/v1/connections").await["connections"], json!([]));
+    assert_eq!(connections(&acme, "active").await, 1);
+
+    // Once it is disconnected, and with that uninstalled, it is free.
+    let deleted = acme.request(Method::DELETE, &format!("/v1/connections/{id}"), None).await;
+    assert_eq!(deleted.status(), 204);
+    let revoked: bool = sqlx::query_scalar(
+        "SELECT (detail->>'revoked')::boolean FROM audit_log WHERE action = 'connection.disconnected'",
+    )
+    .fetch_one(system.db.pool())
+    .await
+    .expect("the audit line");
+    assert!(revoked, "the app was uninstalled");
+    let callback = browser.install(&link(&other, json!({})).await, &account).await;
+    assert_eq!(browser.finish(&callback).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_operator_connects_for_a_tenant_that_exists() {
+    let system = start().await;
+    let acme = system.tenant("Acme").await;
+    let begin = async |tenant: Uuid| {
+        let request = system
+            .client
+            .post(format!("{}/v1/connect/github", system.api))
+            .bearer_auth(OPERATOR_TOKEN)
+            .header("X-Tenant-Id", tenant.to_string());
+        read(request).await
+    };
+    assert_eq!(begin(acme.id).await.status, 201);
+    begin(Uuid::now_v7()).await.is_problem(404, "tenant_not_found");
+    begin(Uuid::nil()).await.is_problem(404, "tenant_not_found");
+}
+
+async fn problem(response: Response) -> Answer {
+    let (status, headers) = (response.status(), response.headers().clone());
+    Answer { status, headers, body: response.json().await.expect("JSON") }
+}

@@ -1,0 +1,136 @@
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::server::{Api, As, Team, ids};
+
+const ROUTES: &str =
+    "SELECT count(*) FROM connection_routes WHERE tenant_id = $1 AND connection_id = $2";
+
+#[tokio::test]
+async fn a_tenant_sees_its_connections() {
+    let api = Api::start().await;
+    let acme = api.team("Acme").await;
+    let (first, second) = (api.connection(&acme).await, api.connection(&acme).await);
+    for who in [acme.auth(), As::OperatorOf(acme.id)] {
+        let list = api.get("/v1/connections", who).await.ok();
+        assert_eq!(ids(&list["connections"]), [second, first]);
+        assert_eq!(list["next_cursor"], Value::Null);
+    }
+    let page = api.get("/v1/connections?limit=1&provider=github", acme.auth()).await.ok();
+    let cursor = page["next_cursor"].as_str().expect("more");
+    let page = api.get(&format!("/v1/connections?cursor={cursor}"), acme.auth()).await.ok();
+    assert_eq!(ids(&page["connections"]), [first]);
+    let none = api.get("/v1/connections?provider=jira", acme.auth()).await.ok();
+    assert_eq!(none["connections"], json!([]));
+
+    let shown = api.get(&format!("/v1/connections/{first}"), acme.auth()).await.ok();
+    assert_eq!(shown["status"], "active");
+    assert_eq!(shown["account"]["name"], "octo-org");
+    assert!(shown["next_sync_at"].is_string());
+}
+
+#[tokio::test]
+async fn a_paused_connection_keeps_its_route_and_is_not_polled() {
+    let api = Api::start().await;
+    let acme = api.team("Acme").await;
+    let id = api.connection(&acme).await;
+    let path = format!("/v1/connections/{id}");
+    let paused = api.patch(&path, acme.auth(), &json!({ "status": "paused" })).await.ok();
+    assert_eq!(paused["status"], "paused");
+    assert_eq!(paused["next_sync_at"], Value::Null);
+    assert_eq!(api.count(ROUTES, acme.id, id).await, 1, "deliveries are still taken in");
+
+    let body = json!({ "status": "active", "poll_interval_seconds": 600 });
+    let resumed = api.patch(&path, acme.auth(), &body).await.ok();
+    assert_eq!(resumed["status"], "active");
+    assert_eq!(resumed["poll_interval_seconds"], 600);
+    assert!(resumed["next_sync_at"].is_string());
+    let unchanged = api.patch(&path, acme.auth(), &json!({})).await.ok();
+    assert_eq!(unchanged["updated_at"], resumed["updated_at"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_steered_is_refused_and_unchanged() {
+    let api = Api::start().await;
+    let acme = api.team("Acme").await;
+    let id = api.connection(&acme).await;
+    let path = format!("/v1/connections/{id}");
+    for body in [
+        json!({ "status": "disconnected" }),
+        json!({ "poll_interval_seconds": 29 }),
+        json!({ "poll_interval_seconds": 86_401 }),
+        json!({ "poll_interval_seconds": "300" }),
+        json!({ "account": {} }),
+    ] {
+        api.patch(&path, acme.auth(), &body).await.is_problem(422, "invalid_body");
+    }
+    for status in ["pending", "suspended", "needs_reauth", "disconnected"] {
+        set_status(&api, &acme, id, status).await;
+        for wanted in ["active", "paused"] {
+            let answer = api.patch(&path, acme.auth(), &json!({ "status": wanted })).await;
+            answer.is_problem(409, "status_not_changeable");
+        }
+        assert_eq!(api.get(&path, acme.auth()).await.ok()["status"], status);
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_connection_is_erased_and_stays_as_history() {
+    let api = Api::start().await;
+    let acme = api.team("Acme").await;
+    let id = api.connection(&acme).await;
+    let job = api.queued_job(&acme, id).await;
+    let path = format!("/v1/connections/{id}");
+    for _ in 0..2 {
+        assert_eq!(api.delete(&path, acme.auth()).await.status, 204);
+    }
+    let shown = api.get(&path, acme.auth()).await.ok();
+    assert_eq!(shown["status"], "disconnected");
+    for statement in [
+        ROUTES,
+        "SELECT count(*) FROM credentials WHERE tenant_id = $1 AND connection_id = $2",
+        "SELECT count(*) FROM cursors WHERE tenant_id = $1 AND connection_id = $2",
+        "SELECT count(*) FROM jobs WHERE tenant_id = $1 AND connection_id = $2",
+    ] {
+        assert_eq!(api.count(statement, acme.id, id).await, 0, "{statement}");
+    }
+    let job = api.get(&format!("/v1/jobs/{job}"), acme.auth()).await.ok();
+    assert_eq!(job["state"], "cancelled");
+    // The provider is not configured, so the grant could not be revoked, and that is noted.
+    let noted = "SELECT count(*) FROM audit_log WHERE tenant_id = $1 AND target = $2::text \
+                     AND action = 'connection.disconnected' AND (detail->>'revoked') = 'false'";
+    assert_eq!(api.count(noted, acme.id, id).await, 1, "noted once");
+}
+
+#[tokio::test]
+async fn another_tenants_connection_does_not_exist() {
+    let api = Api::start().await;
+    let (acme, other) = (api.team("Acme").await, api.team("Other").await);
+    let path = format!("/v1/connections/{}", api.connection(&acme).await);
+    let unknown = format!("/v1/connections/{}", Uuid::now_v7());
+    for path in [&path, &unknown] {
+        for who in [other.auth(), As::OperatorOf(other.id)] {
+            api.get(path, who).await.is_problem(404, "connection_not_found");
+            api.delete(path, who).await.is_problem(404, "connection_not_found");
+            let body = json!({ "status": "paused" });
+            api.patch(path, who, &body).await.is_problem(404, "connection_not_found");
+        }
+        api.get(path, As::Nobody).await.is_problem(401, "unauthorized");
+        api.delete(path, As::Nobody).await.is_problem(401, "unauthorized");
+    }
+    assert_eq!(api.get(&path, acme.auth()).await.ok()["status"], "active");
+    let list = api.get("/v1/connections", other.auth()).await.ok();
+    assert_eq!(list["connections"], json!([]));
+}
+
+async fn set_status(api: &Api, team: &Team, id: Uuid, status: &str) {
+    sqlx::query(
+        "UPDATE connections SET status = $3::connection_status WHERE tenant_id = $1 AND id = $2",
+    )
+    .bind(team.id)
+    .bind(id)
+    .bind(status)
+    .execute(api.db.pool())
+    .await
+    .expect("the status is set");
+}

@@ -1,0 +1,149 @@
+use std::time::Duration;
+
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use tests::harness::PATIENCE;
+use tokio::time::{Instant, timeout};
+use uuid::Uuid;
+
+use crate::server::{Api, As, Team, read};
+use crate::signals::settled;
+
+/// An open stream, read event by event.
+struct Events {
+    response: Response,
+    text: String,
+}
+
+#[derive(Debug)]
+struct Event {
+    id: String,
+    signal: Option<Value>,
+}
+
+impl Events {
+    async fn open(api: &Api, team: &Team, path: &str, last: Option<&str>) -> Self {
+        let mut request = api.request(Method::GET, path, team.auth());
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last);
+        }
+        let response = request.send().await.expect("the API answers");
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { response, text: String::new() }
+    }
+
+    /// The next event; `None` when the stream has ended. Comments are passed over.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let event = parse(block);
+                self.text = rest.to_owned();
+                if event.is_some() {
+                    return event;
+                }
+                continue;
+            }
+            let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("in time");
+            let chunk = chunk.expect("readable")?;
+            self.text.push_str(std::str::from_utf8(&chunk).expect("text"));
+        }
+    }
+
+    async fn signal(&mut self) -> (Uuid, String) {
+        loop {
+            let event = self.next().await.expect("the stream goes on");
+            if let Some(signal) = event.signal {
+                return (signal["id"].as_str().expect("an id").parse().expect("a uuid"), event.id);
+            }
+        }
+    }
+}
+
+fn parse(block: &str) -> Option<Event> {
+    let field = |name: &str| {
+        block.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned())
+    };
+    let id = field("id:")?;
+    let signal = field("data:").filter(|data| !data.is_empty());
+    if signal.is_some() {
+        assert_eq!(field("event:").as_deref(), Some("signal"));
+    }
+    Some(Event { id, signal: signal.map(|data| serde_json::from_str(&data).expect("JSON")) })
+}
+
+#[tokio::test]
+async fn a_stream_tells_what_comes_and_goes_on_where_it_was_left() {
+    let api = Api::start().await;
+    let acme = api.team("Acme").await;
+    let connection = api.connection(&acme).await;
+    api.signal(&acme, connection, "issue_created", 9).await;
+    settled(&api, &acme, 1).await;
+
+    let mut live = Events::open(&api, &acme, "/v1/signals/stream", None).await;
+    let begin = live.next().await.expect("where it begins");
+    assert!(begin.signal.is_none(), "what was before is not told");
+    let first = api.signal(&acme, connection, "issue_created", 1).await;
+    let asked = Instant::now();
+    let (seen, last) = live.signal().await;
+    assert_eq!(seen, first);
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    drop(live);
+
+    let second = api.signal(&acme, connection, "issue_closed", 1).await;
+    let path = "/v1/signals/stream";
+    let mut resumed = Events::open(&api, &acme, path, Some(&last)).await;
+    assert_eq!(resumed.signal().await.0, second);
+    // Where the stream began is a cursor as well, and so is every event's id.
+    let path = format!("/v1/signals/stream?cursor={}", begin.id);
+    let mut from_begin = Events::open(&api, &acme, &path, None).await;
+    assert_eq!(from_begin.signal().await.0, first);
+    assert_eq!(from_begin.signal().await.0, second);
+    let page = api.get(&format!("/v1/signals?cursor={last}"), acme.auth()).await.ok();
+    assert_eq!(page["signals"][0]["id"], json!(second));
+}
+
+#[tokio::test]
+async fn a_stream_is_filtered_and_shows_no_other_tenants_signals() {
+    let api = Api::start().await;
+    let (acme, other) = (api.team("Acme").await, api.team("Other").await);
+    let (mine, theirs) = (api.connection(&acme).await, api.connection(&other).await);
+    let path = "/v1/signals/stream?kind=pr_merged&include=raw";
+    let mut events = Events::open(&api, &acme, path, None).await;
+    assert!(events.next().await.expect("where it begins").signal.is_none());
+    api.signal(&other, theirs, "pr_merged", 1).await;
+    api.signal(&acme, mine, "issue_created", 1).await;
+    let wanted = api.signal(&acme, mine, "pr_merged", 1).await;
+    let event = events.next().await.expect("an event");
+    let signal = event.signal.expect("a Signal");
+    assert_eq!(signal["id"], json!(wanted));
+    assert_eq!(signal["payload"]["raw"], json!({ "id": 1 }));
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_server_does() {
+    let api = Api::start().await;
+    let acme = api.team("Acme").await;
+    let mut events = Events::open(&api, &acme, "/v1/signals/stream", None).await;
+    assert!(events.next().await.is_some());
+    let ending = tokio::spawn({
+        let lifecycle = api.lifecycle.clone();
+        async move { lifecycle.shut_down().await }
+    });
+    assert!(events.next().await.is_none(), "the stream ends");
+    assert!(ending.await.expect("no panic"), "nothing had to be cut off");
+}
+
+#[tokio::test]
+async fn a_stream_that_cannot_begin_says_why() {
+    let api = Api::start().await;
+    let acme = api.team("Acme").await;
+    let path = "/v1/signals/stream";
+    api.get(path, As::Nobody).await.is_problem(401, "unauthorized");
+    let scoped = json!({ "name": "jobs", "scopes": ["jobs:read"] });
+    let key = api.key(acme.id, &scoped).await;
+    api.get(path, As::Key(&key)).await.is_problem(403, "insufficient_scope");
+    api.get(&format!("{path}?kind=x"), acme.auth()).await.is_problem(400, "invalid_parameters");
+    let request = api.request(Method::GET, path, acme.auth()).header("Last-Event-ID", "x");
+    read(request).await.is_problem(400, "invalid_parameters");
+}
