@@ -22,12 +22,18 @@ impl<'a> Browser<'a> {
     fn of(system: &'a System, person: &str) -> Self {
         let provider = system.simulator.address().to_string();
         let session = BTreeMap::from([("user_session".to_owned(), person.to_owned())]);
-        Self { system, cookies: BTreeMap::from([(provider, session)]) }
+        Self {
+            system,
+            cookies: BTreeMap::from([(provider, session)]),
+        }
     }
 
     async fn send(&mut self, method: Method, url: &Url, form: &[(String, String)]) -> Answer {
         let jar = self.cookies.entry(url.authority().to_owned()).or_default();
-        let cookies: Vec<String> = jar.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let cookies: Vec<String> = jar
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
         let mut request = self.system.client.request(method.clone(), url.clone());
         if !cookies.is_empty() {
             request = request.header(COOKIE, cookies.join("; "));
@@ -37,7 +43,12 @@ impl<'a> Browser<'a> {
         }
         let answer = read(request).await;
         for cookie in answer.headers.get_all(SET_COOKIE) {
-            let pair = cookie.to_str().expect("text").split(';').next().unwrap_or_default();
+            let pair = cookie
+                .to_str()
+                .expect("text")
+                .split(';')
+                .next()
+                .unwrap_or_default();
             let (name, value) = pair.split_once('=').expect("a pair");
             jar.insert(name.to_owned(), value.to_owned());
         }
@@ -92,14 +103,20 @@ fn location(answer: &Answer, from: &Url) -> Url {
 }
 
 fn param(url: &Url, name: &str) -> Option<String> {
-    url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    url.query_pairs()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
 }
 
 fn with_param(url: &Url, name: &str, value: &str) -> Url {
     let pairs: Vec<(String, String)> = url
         .query_pairs()
         .map(|(key, old)| {
-            let new = if key == name { value.to_owned() } else { old.into_owned() };
+            let new = if key == name {
+                value.to_owned()
+            } else {
+                old.into_owned()
+            };
             (key.into_owned(), new)
         })
         .collect();
@@ -109,13 +126,21 @@ fn with_param(url: &Url, name: &str, value: &str) -> Url {
 }
 
 async fn start() -> System {
-    System::builder().workers(0).simulator(|config| config.accounts = 3).start().await
+    System::builder()
+        .workers(0)
+        .simulator(|config| config.accounts = 3)
+        .start()
+        .await
 }
 
 /// A link of the tenant.
 async fn link(tenant: &Tenant<'_>, body: Value) -> Url {
     let made = tenant.post("/v1/connect/github", &body).await;
-    let url: Url = made["authorize_url"].as_str().expect("a URL").parse().expect("a URL");
+    let url: Url = made["authorize_url"]
+        .as_str()
+        .expect("a URL")
+        .parse()
+        .expect("a URL");
     assert_eq!(param(&url, "state").as_deref(), made["state"].as_str());
     url
 }
@@ -124,7 +149,9 @@ async fn link(tenant: &Tenant<'_>, body: Value) -> Url {
 async fn connections(tenant: &Tenant<'_>, status: &str) -> usize {
     let list = tenant.get("/v1/connections").await;
     let all = list["connections"].as_array().expect("a list");
-    all.iter().filter(|connection| connection["status"] == status).count()
+    all.iter()
+        .filter(|connection| connection["status"] == status)
+        .count()
 }
 
 #[tokio::test]
@@ -133,12 +160,18 @@ async fn a_person_connects_an_account_and_its_past_is_read() {
     let acme = system.tenant("Acme").await;
     let (account, person) = system.accounts().await.remove(0);
     let mut browser = Browser::of(&system, &person);
-    let callback = browser.install(&link(&acme, json!({})).await, &account).await;
+    let callback = browser
+        .install(&link(&acme, json!({})).await, &account)
+        .await;
     let answer = browser.finish(&callback).await.ok();
     let connection = &answer["connection"];
     assert_eq!(connection["status"], "active");
     assert_eq!(connection["account"]["name"], json!(account));
-    assert!(connection["scopes"].as_array().is_some_and(|scopes| !scopes.is_empty()));
+    assert!(
+        connection["scopes"]
+            .as_array()
+            .is_some_and(|scopes| !scopes.is_empty())
+    );
 
     let id = connection["id"].as_str().expect("an id");
     let jobs = acme.get(&format!("/v1/jobs?connection_id={id}")).await;
@@ -154,7 +187,9 @@ async fn a_person_connects_an_account_and_its_past_is_read() {
     assert_eq!(noted, 1);
 
     // The same account again is the same connection.
-    let callback = browser.install(&link(&acme, json!({})).await, &account).await;
+    let callback = browser
+        .install(&link(&acme, json!({})).await, &account)
+        .await;
     let again = browser.finish(&callback).await.ok();
     assert_eq!(again["connection"]["id"], connection["id"]);
     assert_eq!(connections(&acme, "active").await, 1);
@@ -174,16 +209,33 @@ async fn the_browser_goes_back_to_where_it_came_from() {
     assert_eq!(param(&back, "team").as_deref(), Some("a b"));
     assert_eq!(param(&back, "status").as_deref(), Some("connected"));
     let id = param(&back, "connection_id").expect("an id");
-    assert_eq!(acme.get(&format!("/v1/connections/{id}")).await["status"], "active");
+    assert_eq!(
+        acme.get(&format!("/v1/connections/{id}")).await["status"],
+        "active"
+    );
 
-    for bad in ["https://elsewhere.example.com/", "https://127.0.0.1.example.com/"] {
+    for bad in [
+        "https://elsewhere.example.com/",
+        "https://127.0.0.1.example.com/",
+    ] {
         let body = json!({ "return_to": bad });
-        let refused = problem(acme.request(Method::POST, "/v1/connect/github", Some(&body)).await);
+        let refused = problem(
+            acme.request(Method::POST, "/v1/connect/github", Some(&body))
+                .await,
+        );
         refused.await.is_problem(403, "return_to_not_allowed");
     }
-    for bad in [json!(7), json!("javascript:alert(1)"), json!("/done"), json!("http://a\u{0}")] {
+    for bad in [
+        json!(7),
+        json!("javascript:alert(1)"),
+        json!("/done"),
+        json!("http://a\u{0}"),
+    ] {
         let body = json!({ "return_to": bad });
-        let refused = problem(acme.request(Method::POST, "/v1/connect/github", Some(&body)).await);
+        let refused = problem(
+            acme.request(Method::POST, "/v1/connect/github", Some(&body))
+                .await,
+        );
         refused.await.is_problem(422, "invalid_body");
     }
 }
@@ -244,10 +296,16 @@ async fn a_state_ends_after_ten_minutes_and_fits_its_provider_alone() {
     let unknown = with_param(&callback, "state", &"A".repeat(43));
     browser.get(&unknown).await.is_problem(403, "invalid_state");
     let malformed = with_param(&callback, "state", "x");
-    browser.get(&malformed).await.is_problem(400, "invalid_parameters");
+    browser
+        .get(&malformed)
+        .await
+        .is_problem(400, "invalid_parameters");
     let mut nowhere = callback.clone();
     nowhere.set_path("/v1/connect/unheard_of/callback");
-    browser.get(&nowhere).await.is_problem(404, "provider_not_found");
+    browser
+        .get(&nowhere)
+        .await
+        .is_problem(404, "provider_not_found");
 }
 
 #[tokio::test]
@@ -263,11 +321,23 @@ async fn a_forged_installation_gives_nothing() {
     let installation = param(&first_leg, "installation_id").expect("an installation");
 
     let mut browser = Browser::of(&system, &thief);
-    let redirect = browser.install(&link(&mallory, json!({})).await, &own_account).await;
+    let redirect = browser
+        .install(&link(&mallory, json!({})).await, &own_account)
+        .await;
     let forged = with_param(&redirect, "installation_id", &installation);
-    browser.finish(&forged).await.is_problem(400, "access_denied");
-    assert_eq!(mallory.get("/v1/connections").await["connections"], json!([]));
-    assert_eq!(owner.finish(&first_leg).await.status, 200, "its owner connects it all the same");
+    browser
+        .finish(&forged)
+        .await
+        .is_problem(400, "access_denied");
+    assert_eq!(
+        mallory.get("/v1/connections").await["connections"],
+        json!([])
+    );
+    assert_eq!(
+        owner.finish(&first_leg).await.status,
+        200,
+        "its owner connects it all the same"
+    );
 }
 
 #[tokio::test]
@@ -278,7 +348,9 @@ async fn who_declines_goes_back_without_a_connection() {
     let mut browser = Browser::of(&system, &person);
     let with_return = json!({ "return_to": "http://localhost:9/done" });
     for body in [with_return, json!({})] {
-        let first_leg = browser.install(&link(&acme, body.clone()).await, &account).await;
+        let first_leg = browser
+            .install(&link(&acme, body.clone()).await, &account)
+            .await;
         let consent = browser.led_by(&first_leg).await;
         let mut fields: Vec<(String, String)> = consent.query_pairs().into_owned().collect();
         fields.push(("authorize".to_owned(), "0".to_owned()));
@@ -292,7 +364,10 @@ async fn who_declines_goes_back_without_a_connection() {
         } else {
             answer.is_problem(400, "access_denied");
             let theirs = param(&denied, "error_description").expect("the provider's words");
-            assert!(!answer.body.to_string().contains(&theirs), "they are not repeated");
+            assert!(
+                !answer.body.to_string().contains(&theirs),
+                "they are not repeated"
+            );
         }
     }
     assert_eq!(acme.get("/v1/connections").await["connections"], json!([]));
@@ -303,25 +378,45 @@ async fn a_connection_that_somebody_must_approve_is_pending() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
     let url = format!("{}/_sim/github/accounts", system.simulator.base_url());
-    let known: Value = system.client.get(url).send().await.expect("an answer").json().await.expect("JSON");
+    let known: Value = system
+        .client
+        .get(url)
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
     let (account, member) = known["accounts"]
         .as_array()
         .expect("a list")
         .iter()
         .find_map(|account| {
-            let member = account["members"].as_array()?.iter().find(|m| **m != account["admin"])?;
-            Some((account["login"].as_str()?.to_owned(), member.as_str()?.to_owned()))
+            let member = account["members"]
+                .as_array()?
+                .iter()
+                .find(|m| **m != account["admin"])?;
+            Some((
+                account["login"].as_str()?.to_owned(),
+                member.as_str()?.to_owned(),
+            ))
         })
         .expect("an account with a member");
     let mut browser = Browser::of(&system, &member);
     for _ in 0..2 {
-        let callback = browser.install(&link(&acme, json!({})).await, &account).await;
+        let callback = browser
+            .install(&link(&acme, json!({})).await, &account)
+            .await;
         assert_eq!(param(&callback, "setup_action").as_deref(), Some("request"));
         let answer = browser.finish(&callback).await.ok();
         assert_eq!(answer["connection"]["status"], "pending");
         assert_eq!(answer["connection"]["account"], Value::Null);
     }
-    assert_eq!(connections(&acme, "pending").await, 1, "asking twice is one request");
+    assert_eq!(
+        connections(&acme, "pending").await,
+        1,
+        "asking twice is one request"
+    );
 }
 
 #[tokio::test]
@@ -330,17 +425,29 @@ async fn an_account_belongs_to_one_tenant() {
     let (acme, other) = (system.tenant("Acme").await, system.tenant("Other").await);
     let (account, person) = system.accounts().await.remove(0);
     let mut browser = Browser::of(&system, &person);
-    let callback = browser.install(&link(&acme, json!({})).await, &account).await;
+    let callback = browser
+        .install(&link(&acme, json!({})).await, &account)
+        .await;
     let answer = browser.finish(&callback).await.ok();
-    let id = answer["connection"]["id"].as_str().expect("an id").to_owned();
+    let id = answer["connection"]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
 
-    let callback = browser.install(&link(&other, json!({})).await, &account).await;
-    browser.finish(&callback).await.is_problem(409, "account_already_connected");
+    let callback = browser
+        .install(&link(&other, json!({})).await, &account)
+        .await;
+    browser
+        .finish(&callback)
+        .await
+        .is_problem(409, "account_already_connected");
     assert_eq!(other.get("/v1/connections").await["connections"], json!([]));
     assert_eq!(connections(&acme, "active").await, 1);
 
     // Once it is disconnected, and with that uninstalled, it is free.
-    let deleted = acme.request(Method::DELETE, &format!("/v1/connections/{id}"), None).await;
+    let deleted = acme
+        .request(Method::DELETE, &format!("/v1/connections/{id}"), None)
+        .await;
     assert_eq!(deleted.status(), 204);
     let revoked: bool = sqlx::query_scalar(
         "SELECT (detail->>'revoked')::boolean FROM audit_log WHERE action = 'connection.disconnected'",
@@ -349,7 +456,9 @@ async fn an_account_belongs_to_one_tenant() {
     .await
     .expect("the audit line");
     assert!(revoked, "the app was uninstalled");
-    let callback = browser.install(&link(&other, json!({})).await, &account).await;
+    let callback = browser
+        .install(&link(&other, json!({})).await, &account)
+        .await;
     assert_eq!(browser.finish(&callback).await.status, 200);
 }
 
@@ -366,11 +475,17 @@ async fn an_operator_connects_for_a_tenant_that_exists() {
         read(request).await
     };
     assert_eq!(begin(acme.id).await.status, 201);
-    begin(Uuid::now_v7()).await.is_problem(404, "tenant_not_found");
+    begin(Uuid::now_v7())
+        .await
+        .is_problem(404, "tenant_not_found");
     begin(Uuid::nil()).await.is_problem(404, "tenant_not_found");
 }
 
 async fn problem(response: Response) -> Answer {
     let (status, headers) = (response.status(), response.headers().clone());
-    Answer { status, headers, body: response.json().await.expect("JSON") }
+    Answer {
+        status,
+        headers,
+        body: response.json().await.expect("JSON"),
+    }
 }

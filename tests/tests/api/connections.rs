@@ -16,14 +16,26 @@ async fn a_tenant_sees_its_connections() {
         assert_eq!(ids(&list["connections"]), [second, first]);
         assert_eq!(list["next_cursor"], Value::Null);
     }
-    let page = api.get("/v1/connections?limit=1&provider=github", acme.auth()).await.ok();
+    let page = api
+        .get("/v1/connections?limit=1&provider=github", acme.auth())
+        .await
+        .ok();
     let cursor = page["next_cursor"].as_str().expect("more");
-    let page = api.get(&format!("/v1/connections?cursor={cursor}"), acme.auth()).await.ok();
+    let page = api
+        .get(&format!("/v1/connections?cursor={cursor}"), acme.auth())
+        .await
+        .ok();
     assert_eq!(ids(&page["connections"]), [first]);
-    let none = api.get("/v1/connections?provider=jira", acme.auth()).await.ok();
+    let none = api
+        .get("/v1/connections?provider=jira", acme.auth())
+        .await
+        .ok();
     assert_eq!(none["connections"], json!([]));
 
-    let shown = api.get(&format!("/v1/connections/{first}"), acme.auth()).await.ok();
+    let shown = api
+        .get(&format!("/v1/connections/{first}"), acme.auth())
+        .await
+        .ok();
     assert_eq!(shown["status"], "active");
     assert_eq!(shown["account"]["name"], "octo-org");
     assert!(shown["next_sync_at"].is_string());
@@ -35,10 +47,17 @@ async fn a_paused_connection_keeps_its_route_and_is_not_polled() {
     let acme = api.team("Acme").await;
     let id = api.connection(&acme).await;
     let path = format!("/v1/connections/{id}");
-    let paused = api.patch(&path, acme.auth(), &json!({ "status": "paused" })).await.ok();
+    let paused = api
+        .patch(&path, acme.auth(), &json!({ "status": "paused" }))
+        .await
+        .ok();
     assert_eq!(paused["status"], "paused");
     assert_eq!(paused["next_sync_at"], Value::Null);
-    assert_eq!(api.count(ROUTES, acme.id, id).await, 1, "deliveries are still taken in");
+    assert_eq!(
+        api.count(ROUTES, acme.id, id).await,
+        1,
+        "deliveries are still taken in"
+    );
 
     let body = json!({ "status": "active", "poll_interval_seconds": 600 });
     let resumed = api.patch(&path, acme.auth(), &body).await.ok();
@@ -62,12 +81,16 @@ async fn what_cannot_be_steered_is_refused_and_unchanged() {
         json!({ "poll_interval_seconds": "300" }),
         json!({ "account": {} }),
     ] {
-        api.patch(&path, acme.auth(), &body).await.is_problem(422, "invalid_body");
+        api.patch(&path, acme.auth(), &body)
+            .await
+            .is_problem(422, "invalid_body");
     }
     for status in ["pending", "suspended", "needs_reauth", "disconnected"] {
         set_status(&api, &acme, id, status).await;
         for wanted in ["active", "paused"] {
-            let answer = api.patch(&path, acme.auth(), &json!({ "status": wanted })).await;
+            let answer = api
+                .patch(&path, acme.auth(), &json!({ "status": wanted }))
+                .await;
             answer.is_problem(409, "status_not_changeable");
         }
         assert_eq!(api.get(&path, acme.auth()).await.ok()["status"], status);
@@ -110,13 +133,23 @@ async fn another_tenants_connection_does_not_exist() {
     let unknown = format!("/v1/connections/{}", Uuid::now_v7());
     for path in [&path, &unknown] {
         for who in [other.auth(), As::OperatorOf(other.id)] {
-            api.get(path, who).await.is_problem(404, "connection_not_found");
-            api.delete(path, who).await.is_problem(404, "connection_not_found");
+            api.get(path, who)
+                .await
+                .is_problem(404, "connection_not_found");
+            api.delete(path, who)
+                .await
+                .is_problem(404, "connection_not_found");
             let body = json!({ "status": "paused" });
-            api.patch(path, who, &body).await.is_problem(404, "connection_not_found");
+            api.patch(path, who, &body)
+                .await
+                .is_problem(404, "connection_not_found");
         }
-        api.get(path, As::Nobody).await.is_problem(401, "unauthorized");
-        api.delete(path, As::Nobody).await.is_problem(401, "unauthorized");
+        api.get(path, As::Nobody)
+            .await
+            .is_problem(401, "unauthorized");
+        api.delete(path, As::Nobody)
+            .await
+            .is_problem(401, "unauthorized");
     }
     assert_eq!(api.get(&path, acme.auth()).await.ok()["status"], "active");
     let list = api.get("/v1/connections", other.auth()).await.ok();

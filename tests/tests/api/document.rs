@@ -17,17 +17,32 @@ async fn swagger_ui_is_served_with_everything_it_needs() {
     let api = Api::start().await;
     let document = api.get("/openapi.json", As::Nobody).await.ok();
     assert_eq!(document["openapi"], "3.1.0");
-    assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+    assert_eq!(
+        document["components"]["securitySchemes"]["bearer"]["scheme"],
+        "bearer"
+    );
     let redirect = api.get("/docs", As::Nobody).await;
     assert_eq!(redirect.status, 303);
     assert_eq!(redirect.headers["location"], "/docs/");
     let page = api.get("/docs/", As::Nobody).await;
     let html = page.body.as_str().expect("a page");
-    let policy = page.headers["content-security-policy"].to_str().expect("text");
+    let policy = page.headers["content-security-policy"]
+        .to_str()
+        .expect("text");
     assert!(policy.contains("script-src 'self'"), "{policy}");
-    assert!(!html.contains("<script>"), "the policy forbids scripts within the page");
-    assert!(!html.contains("http://") && !html.contains("https://"), "nothing from elsewhere");
-    for asset in ["swagger-ui-bundle.js", "swagger-ui.css", "swagger-initializer.js"] {
+    assert!(
+        !html.contains("<script>"),
+        "the policy forbids scripts within the page"
+    );
+    assert!(
+        !html.contains("http://") && !html.contains("https://"),
+        "nothing from elsewhere"
+    );
+    for asset in [
+        "swagger-ui-bundle.js",
+        "swagger-ui.css",
+        "swagger-initializer.js",
+    ] {
         assert!(html.contains(asset), "{asset}");
         let answer = api.get(&format!("/docs/{asset}"), As::Nobody).await;
         assert_eq!(answer.status, 200, "{asset}");
@@ -44,5 +59,8 @@ async fn health_and_metrics_are_public() {
     }
     let metrics = api.get("/metrics", As::Nobody).await;
     let text = metrics.body.as_str().expect("text");
-    assert!(text.contains("http_requests_total{process=\"api-server\",route=\"/readyz\""), "{text}");
+    assert!(
+        text.contains("http_requests_total{process=\"api-server\",route=\"/readyz\""),
+        "{text}"
+    );
 }

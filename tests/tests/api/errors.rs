@@ -10,12 +10,18 @@ use crate::server::{Api, As, read};
 async fn what_does_not_exist_is_a_problem_too() {
     let api = Api::start().await;
     for path in ["/", "/v1", "/v1/nothing", "/v1/tenants/", "/v2/signals"] {
-        api.get(path, As::Operator).await.is_problem(404, "not_found");
+        api.get(path, As::Operator)
+            .await
+            .is_problem(404, "not_found");
     }
     let answer = api.delete("/v1/signals", As::Nobody).await;
     answer.is_problem(405, "method_not_allowed");
-    let allowed: BTreeSet<&str> =
-        answer.headers["allow"].to_str().expect("text").split(',').map(str::trim).collect();
+    let allowed: BTreeSet<&str> = answer.headers["allow"]
+        .to_str()
+        .expect("text")
+        .split(',')
+        .map(str::trim)
+        .collect();
     assert_eq!(allowed, BTreeSet::from(["GET", "HEAD"]));
     let answer = api.get("/v1/connect/github", As::Nobody).await;
     answer.is_problem(405, "method_not_allowed");
@@ -32,8 +38,14 @@ async fn a_method_is_not_overridden() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let path = format!("/v1/connections/{}", api.connection(&acme).await);
-    for header in ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"] {
-        let request = api.request(Method::GET, &path, acme.auth()).header(header, "DELETE");
+    for header in [
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+    ] {
+        let request = api
+            .request(Method::GET, &path, acme.auth())
+            .header(header, "DELETE");
         assert_eq!(read(request).await.ok()["status"], "active");
     }
 }
@@ -46,14 +58,20 @@ async fn a_tenant_is_named_rightly_or_not_at_all() {
     answer.is_problem(400, "tenant_required");
     assert_eq!(answer.fields(), ["X-Tenant-Id"]);
     let unknown = As::OperatorOf(uuid::Uuid::now_v7());
-    api.get("/v1/jobs", unknown).await.is_problem(404, "tenant_not_found");
+    api.get("/v1/jobs", unknown)
+        .await
+        .is_problem(404, "tenant_not_found");
     let named = async |who: As<'_>, tenant: &str| {
         let request = api.request(Method::GET, "/v1/jobs", who);
         read(request.header("X-Tenant-Id", tenant)).await
     };
     for tenant in ["", "1", "*", &acme.id.simple().to_string()] {
-        named(As::Operator, tenant).await.is_problem(400, "invalid_parameters");
-        named(acme.auth(), tenant).await.is_problem(400, "invalid_parameters");
+        named(As::Operator, tenant)
+            .await
+            .is_problem(400, "invalid_parameters");
+        named(acme.auth(), tenant)
+            .await
+            .is_problem(400, "invalid_parameters");
     }
     assert_eq!(named(acme.auth(), &acme.id.to_string()).await.status, 200);
     let wrong = named(acme.auth(), &other.id.to_string()).await;
@@ -64,7 +82,9 @@ async fn a_tenant_is_named_rightly_or_not_at_all() {
 async fn every_answer_carries_its_request_id_and_tells_browsers_to_behave() {
     let api = Api::start().await;
     for path in ["/v1/providers", "/v1/signals", "/v1/nothing"] {
-        let request = api.request(Method::GET, path, As::Nobody).header("X-Request-Id", "abc-1");
+        let request = api
+            .request(Method::GET, path, As::Nobody)
+            .header("X-Request-Id", "abc-1");
         let answer = read(request).await;
         assert_eq!(answer.headers["x-request-id"], "abc-1");
         assert_eq!(answer.headers["x-content-type-options"], "nosniff");
@@ -80,10 +100,19 @@ async fn every_answer_carries_its_request_id_and_tells_browsers_to_behave() {
 async fn parameters_that_nobody_knows_are_refused() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
-    for path in ["/v1/providers?a=b", "/v1/signals/kinds?a", "/v1/jobs?a=b", "/v1/jobs?limit=1&limit=2"] {
-        api.get(path, acme.auth()).await.is_problem(400, "invalid_parameters");
+    for path in [
+        "/v1/providers?a=b",
+        "/v1/signals/kinds?a",
+        "/v1/jobs?a=b",
+        "/v1/jobs?limit=1&limit=2",
+    ] {
+        api.get(path, acme.auth())
+            .await
+            .is_problem(400, "invalid_parameters");
     }
-    let made = api.post("/v1/tenants?a=b", As::Operator, &json!({ "name": "a" })).await;
+    let made = api
+        .post("/v1/tenants?a=b", As::Operator, &json!({ "name": "a" }))
+        .await;
     made.is_problem(400, "invalid_parameters");
 }
 
@@ -93,7 +122,9 @@ async fn without_its_database_the_server_is_unready_and_says_when_to_come_back()
     // Nobody listens on port 1.
     let api = Api::on(db, "postgres://nobody@127.0.0.1:1/nothing").await;
     assert_eq!(api.get("/livez", As::Nobody).await.status, 200);
-    api.get("/readyz", As::Nobody).await.is_problem(503, "unavailable");
+    api.get("/readyz", As::Nobody)
+        .await
+        .is_problem(503, "unavailable");
     let answer = api.get("/v1/tenants", As::Operator).await;
     answer.is_problem(503, "unavailable");
     assert_eq!(answer.headers["retry-after"], "1");

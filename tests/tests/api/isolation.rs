@@ -24,7 +24,9 @@ fn operations() -> Vec<Operation> {
                 id: operation["operationId"].as_str().expect("an id").to_owned(),
                 method: method.to_uppercase().parse().expect("a method"),
                 path: path.clone(),
-                role: operation["security"][0]["bearer"][0].as_str().map(str::to_owned),
+                role: operation["security"][0]["bearer"][0]
+                    .as_str()
+                    .map(str::to_owned),
                 has_body: operation["requestBody"].is_object(),
             });
         }
@@ -72,10 +74,17 @@ impl Operation {
 async fn acme(api: &Api) -> Things {
     let team = api.team("Acme").await;
     let connection = api.connection(&team).await;
-    let keys = api.get(&format!("/v1/tenants/{}/api-keys", team.id), As::Operator).await.ok();
+    let keys = api
+        .get(&format!("/v1/tenants/{}/api-keys", team.id), As::Operator)
+        .await
+        .ok();
     Things {
         tenant: team.id,
-        key: keys["api_keys"][0]["id"].as_str().expect("an id").parse().expect("a uuid"),
+        key: keys["api_keys"][0]["id"]
+            .as_str()
+            .expect("an id")
+            .parse()
+            .expect("a uuid"),
         connection,
         job: api.dead_job(&team, connection).await,
         signal: api.signal(&team, connection, "issue_created", 1).await,
@@ -84,8 +93,12 @@ async fn acme(api: &Api) -> Things {
 }
 
 /// What a browser may ask for without a credential, and everybody else as well.
-const PUBLIC: [&str; 4] =
-    ["finish_connect", "list_providers", "list_signal_kinds", "open_connect_link"];
+const PUBLIC: [&str; 4] = [
+    "finish_connect",
+    "list_providers",
+    "list_signal_kinds",
+    "open_connect_link",
+];
 
 #[tokio::test]
 async fn without_a_credential_every_operation_but_the_public_ones_is_401() {
@@ -97,8 +110,12 @@ async fn without_a_credential_every_operation_but_the_public_ones_is_401() {
             public.push(operation.id);
             continue;
         }
-        let strangers =
-            [As::Nobody, As::Key("pbk_unknown"), As::Key("not-a-key"), As::Key("\u{e9}")];
+        let strangers = [
+            As::Nobody,
+            As::Key("pbk_unknown"),
+            As::Key("not-a-key"),
+            As::Key("\u{e9}"),
+        ];
         for who in strangers {
             let answer = operation.call(&api, &things, who).await;
             assert_eq!(answer.status, 401, "{}: {}", operation.id, answer.body);
@@ -121,16 +138,33 @@ async fn a_foreign_tenant_sees_nothing() {
             continue;
         }
         let answer = operation.call(&api, &things, stranger.auth()).await;
-        let expected = if operation.role.as_deref() == Some("operator") { 403 } else { 404 };
+        let expected = if operation.role.as_deref() == Some("operator") {
+            403
+        } else {
+            404
+        };
         assert_eq!(answer.status, expected, "{}: {}", operation.id, answer.body);
         let shown = answer.body.to_string();
-        for id in [things.connection, things.job, things.signal, things.delivery] {
-            assert!(!shown.contains(&id.to_string()), "{}: {shown}", operation.id);
+        for id in [
+            things.connection,
+            things.job,
+            things.signal,
+            things.delivery,
+        ] {
+            assert!(
+                !shown.contains(&id.to_string()),
+                "{}: {shown}",
+                operation.id
+            );
         }
     }
     for path in ["connections", "jobs", "signals", "webhook-deliveries"] {
         let list = api.get(&format!("/v1/{path}"), stranger.auth()).await.ok();
-        let items = list.as_object().expect("an object").values().find_map(Value::as_array);
+        let items = list
+            .as_object()
+            .expect("an object")
+            .values()
+            .find_map(Value::as_array);
         assert_eq!(items.map(Vec::len), Some(0), "{path}");
     }
     assert_eq!(snapshot(&api, &things).await, before, "nothing was changed");
@@ -154,7 +188,12 @@ async fn every_operation_needs_the_scope_that_it_documents() {
         };
         let others: Vec<&str> = scopes.into_iter().filter(|scope| *scope != role).collect();
         assert_eq!(others.len(), scopes.len() - 1, "{role} is no scope");
-        let key = api.key(things.tenant, &json!({ "name": "others", "scopes": others })).await;
+        let key = api
+            .key(
+                things.tenant,
+                &json!({ "name": "others", "scopes": others }),
+            )
+            .await;
         let answer = operation.call(&api, &things, As::Key(&key)).await;
         assert_eq!(answer.status, 403, "{}: {}", operation.id, answer.body);
         assert_eq!(answer.body["details"]["needed"], role, "{}", operation.id);

@@ -20,19 +20,27 @@ async fn waiting_and_finished_jobs_are_one_list() {
     loop {
         let page = api.get(&path, acme.auth()).await.ok();
         seen.extend(ids(&page["jobs"]));
-        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
         path = format!("/v1/jobs?limit=4&cursor={cursor}");
     }
     assert_eq!(seen, made);
 
     let count = async |query: &str| {
-        let list = api.get(&format!("/v1/jobs?{query}"), acme.auth()).await.ok();
+        let list = api
+            .get(&format!("/v1/jobs?{query}"), acme.auth())
+            .await
+            .ok();
         ids(&list["jobs"]).len()
     };
     assert_eq!(count("state=dead").await, 3);
     assert_eq!(count("state=queued&kind=sync_connection").await, 3);
     assert_eq!(count("kind=refresh_token").await, 0);
-    assert_eq!(count(&format!("connection_id={connection}&provider=github")).await, 6);
+    assert_eq!(
+        count(&format!("connection_id={connection}&provider=github")).await,
+        6
+    );
     assert_eq!(count(&format!("connection_id={}", Uuid::now_v7())).await, 0);
 }
 
@@ -57,10 +65,15 @@ async fn a_dead_job_shows_its_cause_and_is_retried_once() {
     assert_eq!(again["job"]["mode"], "full");
     assert_eq!(again["job"]["attempts"], 0);
     let twice = api.post(&retry, acme.auth(), &json!({})).await.ok();
-    assert_eq!(twice["job"]["id"], again["job"]["id"], "one job for two retries");
+    assert_eq!(
+        twice["job"]["id"], again["job"]["id"],
+        "one job for two retries"
+    );
 
     let new = again["job"]["id"].as_str().expect("an id");
-    let answer = api.post(&format!("/v1/jobs/{new}/retry"), acme.auth(), &json!({})).await;
+    let answer = api
+        .post(&format!("/v1/jobs/{new}/retry"), acme.auth(), &json!({}))
+        .await;
     answer.is_problem(409, "job_not_dead");
 }
 
@@ -70,10 +83,22 @@ async fn a_waiting_job_is_cancelled_and_a_running_one_asked_to_stop() {
     let acme = api.team("Acme").await;
     let connection = api.connection(&acme).await;
     let waiting = api.queued_job(&acme, connection).await;
-    let answer = api.post(&format!("/v1/jobs/{waiting}/cancel"), acme.auth(), &json!({})).await;
+    let answer = api
+        .post(
+            &format!("/v1/jobs/{waiting}/cancel"),
+            acme.auth(),
+            &json!({}),
+        )
+        .await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.ok()["job"]["state"], "cancelled");
-    let answer = api.post(&format!("/v1/jobs/{waiting}/cancel"), acme.auth(), &json!({})).await;
+    let answer = api
+        .post(
+            &format!("/v1/jobs/{waiting}/cancel"),
+            acme.auth(),
+            &json!({}),
+        )
+        .await;
     answer.is_problem(409, "job_finished");
 
     let running = api.queued_job(&acme, connection).await;
@@ -83,7 +108,13 @@ async fn a_waiting_job_is_cancelled_and_a_running_one_asked_to_stop() {
         running,
     )
     .await;
-    let answer = api.post(&format!("/v1/jobs/{running}/cancel"), acme.auth(), &json!({})).await;
+    let answer = api
+        .post(
+            &format!("/v1/jobs/{running}/cancel"),
+            acme.auth(),
+            &json!({}),
+        )
+        .await;
     assert_eq!(answer.status, 202);
     let job = answer.ok();
     assert_eq!(job["job"]["state"], "running");
@@ -95,20 +126,31 @@ async fn another_tenants_job_does_not_exist() {
     let api = Api::start().await;
     let (acme, other) = (api.team("Acme").await, api.team("Other").await);
     let connection = api.connection(&acme).await;
-    let (waiting, dead) =
-        (api.queued_job(&acme, connection).await, api.dead_job(&acme, connection).await);
+    let (waiting, dead) = (
+        api.queued_job(&acme, connection).await,
+        api.dead_job(&acme, connection).await,
+    );
     for id in [waiting, dead, Uuid::now_v7()] {
         let path = format!("/v1/jobs/{id}");
-        api.get(&path, other.auth()).await.is_problem(404, "job_not_found");
-        api.get(&path, As::Nobody).await.is_problem(401, "unauthorized");
+        api.get(&path, other.auth())
+            .await
+            .is_problem(404, "job_not_found");
+        api.get(&path, As::Nobody)
+            .await
+            .is_problem(401, "unauthorized");
         for verb in ["retry", "cancel"] {
             let path = format!("{path}/{verb}");
-            api.post(&path, other.auth(), &json!({})).await.is_problem(404, "job_not_found");
+            api.post(&path, other.auth(), &json!({}))
+                .await
+                .is_problem(404, "job_not_found");
         }
     }
     let list = api.get("/v1/jobs", other.auth()).await.ok();
     assert_eq!(list["jobs"], json!([]));
-    let state = &api.get(&format!("/v1/jobs/{waiting}"), acme.auth()).await.ok()["state"];
+    let state = &api
+        .get(&format!("/v1/jobs/{waiting}"), acme.auth())
+        .await
+        .ok()["state"];
     assert_eq!(state, "queued");
 }
 
@@ -120,7 +162,15 @@ async fn bad_filters_are_named() {
     let answer = api.get(path, acme.auth()).await;
     answer.is_problem(400, "invalid_parameters");
     let fields = answer.fields();
-    for name in ["state", "kind", "connection_id", "provider", "limit", "cursor", "colour"] {
+    for name in [
+        "state",
+        "kind",
+        "connection_id",
+        "provider",
+        "limit",
+        "cursor",
+        "colour",
+    ] {
         assert!(fields.contains(&name), "{name} is missing in {fields:?}");
     }
 }
@@ -138,6 +188,8 @@ async fn an_operator_sees_the_work_on_the_service_as_a_whole() {
     .await;
     let list = api.get("/v1/jobs", As::OperatorOf(Uuid::nil())).await.ok();
     assert_eq!(ids(&list["jobs"]), [job]);
-    let answer = api.get("/v1/connections", As::OperatorOf(Uuid::nil())).await;
+    let answer = api
+        .get("/v1/connections", As::OperatorOf(Uuid::nil()))
+        .await;
     answer.is_problem(404, "tenant_not_found");
 }

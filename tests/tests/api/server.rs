@@ -11,16 +11,16 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 /// A running api-server. No provider is configured.
-pub struct Api {
-    pub db: TestDb,
-    pub url: String,
-    pub client: Client,
-    pub lifecycle: Lifecycle,
+pub(crate) struct Api {
+    pub(crate) db: TestDb,
+    pub(crate) url: String,
+    pub(crate) client: Client,
+    pub(crate) lifecycle: Lifecycle,
 }
 
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
-pub enum As<'a> {
+pub(crate) enum As<'a> {
     Nobody,
     Operator,
     /// An operator who names a tenant.
@@ -30,69 +30,82 @@ pub enum As<'a> {
 
 /// A tenant and a key that may do everything.
 #[derive(Debug, Clone)]
-pub struct Team {
-    pub id: Uuid,
-    pub key: String,
+pub(crate) struct Team {
+    pub(crate) id: Uuid,
+    pub(crate) key: String,
 }
 
 impl Team {
-    pub fn auth(&self) -> As<'_> {
+    pub(crate) fn auth(&self) -> As<'_> {
         As::Key(&self.key)
     }
 }
 
 /// An answer, read whole.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
 }
 
 impl Answer {
     /// Fails unless it is a problem of this status and code, in the form that all have.
     #[track_caller]
-    pub fn is_problem(&self, status: u16, code: &str) {
+    pub(crate) fn is_problem(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{}", self.body);
         assert_eq!(self.headers["content-type"], "application/problem+json");
         assert_eq!(self.body["code"], code, "{}", self.body);
         assert_eq!(self.body["status"], status);
         assert_eq!(self.body["type"], format!("urn:poblysh:problem:{code}"));
-        assert!(self.body["message"].as_str().is_some_and(|text| !text.is_empty()));
+        assert!(
+            self.body["message"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty())
+        );
     }
 
     /// The body of a success.
     #[track_caller]
-    pub fn ok(self) -> Value {
+    pub(crate) fn ok(self) -> Value {
         assert!(self.status.is_success(), "{}: {}", self.status, self.body);
         self.body
     }
 
     /// The names of the fields or parameters that a problem names.
-    pub fn fields(&self) -> Vec<&str> {
+    pub(crate) fn fields(&self) -> Vec<&str> {
         let fields = self.body["details"]["fields"].as_array();
-        fields.into_iter().flatten().filter_map(|field| field["name"].as_str()).collect()
+        fields
+            .into_iter()
+            .flatten()
+            .filter_map(|field| field["name"].as_str())
+            .collect()
     }
 }
 
 impl Api {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let db = TestDb::create().await;
         let url = db.url().to_owned();
         Self::on(db, &url).await
     }
 
     /// On a database URL of the caller's choice.
-    pub async fn on(db: TestDb, database_url: &str) -> Self {
+    pub(crate) async fn on(db: TestDb, database_url: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let env = Env::from_pairs([
             ("POBLYSH_DATABASE_URL", database_url),
-            ("POBLYSH_CRYPTO_KEY", "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="),
+            (
+                "POBLYSH_CRYPTO_KEY",
+                "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=",
+            ),
             ("POBLYSH_OPERATOR_TOKEN", OPERATOR_TOKEN),
         ]);
         let config = Config::from_env(&env).expect("valid settings");
         let metrics = MetricsHandle::global().expect("a recorder");
-        let server = api_server::serve(config, metrics, listener).await.expect("it starts");
+        let server = api_server::serve(config, metrics, listener)
+            .await
+            .expect("it starts");
         Self {
             db,
             url: format!("http://{}", server.address()),
@@ -104,51 +117,58 @@ impl Api {
         }
     }
 
-    pub fn request(&self, method: Method, path: &str, who: As<'_>) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str, who: As<'_>) -> reqwest::RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.url));
         match who {
             As::Nobody => request,
             As::Operator => request.bearer_auth(OPERATOR_TOKEN),
-            As::OperatorOf(tenant) => {
-                request.bearer_auth(OPERATOR_TOKEN).header("X-Tenant-Id", tenant.to_string())
-            }
+            As::OperatorOf(tenant) => request
+                .bearer_auth(OPERATOR_TOKEN)
+                .header("X-Tenant-Id", tenant.to_string()),
             As::Key(key) => request.bearer_auth(key),
         }
     }
 
-    pub async fn get(&self, path: &str, who: As<'_>) -> Answer {
+    pub(crate) async fn get(&self, path: &str, who: As<'_>) -> Answer {
         read(self.request(Method::GET, path, who)).await
     }
 
-    pub async fn post(&self, path: &str, who: As<'_>, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, who: As<'_>, body: &Value) -> Answer {
         read(self.request(Method::POST, path, who).json(body)).await
     }
 
-    pub async fn patch(&self, path: &str, who: As<'_>, body: &Value) -> Answer {
+    pub(crate) async fn patch(&self, path: &str, who: As<'_>, body: &Value) -> Answer {
         read(self.request(Method::PATCH, path, who).json(body)).await
     }
 
-    pub async fn delete(&self, path: &str, who: As<'_>) -> Answer {
+    pub(crate) async fn delete(&self, path: &str, who: As<'_>) -> Answer {
         read(self.request(Method::DELETE, path, who)).await
     }
 
     /// A tenant with a key.
-    pub async fn team(&self, name: &str) -> Team {
-        let tenant = self.post("/v1/tenants", As::Operator, &json!({ "name": name })).await.ok();
-        let id: Uuid = tenant["id"].as_str().expect("an id").parse().expect("a uuid");
+    pub(crate) async fn team(&self, name: &str) -> Team {
+        let tenant = self
+            .post("/v1/tenants", As::Operator, &json!({ "name": name }))
+            .await
+            .ok();
+        let id: Uuid = tenant["id"]
+            .as_str()
+            .expect("an id")
+            .parse()
+            .expect("a uuid");
         let key = self.key(id, &json!({ "name": "tests" })).await;
         Team { id, key }
     }
 
     /// Another key of a tenant.
-    pub async fn key(&self, tenant: Uuid, body: &Value) -> String {
+    pub(crate) async fn key(&self, tenant: Uuid, body: &Value) -> String {
         let path = format!("/v1/tenants/{tenant}/api-keys");
         let made = self.post(&path, As::Operator, body).await.ok();
         made["key"].as_str().expect("a key").to_owned()
     }
 
     /// Runs a statement as the database's owner.
-    pub async fn sql(&self, statement: &'static str, tenant: Uuid, id: Uuid) {
+    pub(crate) async fn sql(&self, statement: &'static str, tenant: Uuid, id: Uuid) {
         sqlx::query(statement)
             .bind(tenant)
             .bind(id)
@@ -158,7 +178,7 @@ impl Api {
     }
 
     /// A number that the database's owner sees.
-    pub async fn count(&self, statement: &'static str, tenant: Uuid, id: Uuid) -> i64 {
+    pub(crate) async fn count(&self, statement: &'static str, tenant: Uuid, id: Uuid) -> i64 {
         sqlx::query_scalar(statement)
             .bind(tenant)
             .bind(id)
@@ -168,7 +188,7 @@ impl Api {
     }
 
     /// An active connection with a route, tokens and a cursor.
-    pub async fn connection(&self, team: &Team) -> Uuid {
+    pub(crate) async fn connection(&self, team: &Team) -> Uuid {
         let id = Uuid::now_v7();
         self.sql(
             "INSERT INTO connections (tenant_id, id, provider, status, account_id, account_name, \
@@ -204,7 +224,7 @@ impl Api {
     }
 
     /// A waiting job of a connection.
-    pub async fn queued_job(&self, team: &Team, connection: Uuid) -> Uuid {
+    pub(crate) async fn queued_job(&self, team: &Team, connection: Uuid) -> Uuid {
         let id = Uuid::now_v7();
         self.job(
             "INSERT INTO jobs (tenant_id, id, kind, provider, connection_id, priority, payload) \
@@ -219,7 +239,7 @@ impl Api {
     }
 
     /// A dead job of a connection.
-    pub async fn dead_job(&self, team: &Team, connection: Uuid) -> Uuid {
+    pub(crate) async fn dead_job(&self, team: &Team, connection: Uuid) -> Uuid {
         let id = Uuid::now_v7();
         self.job(
             "INSERT INTO job_history (tenant_id, id, kind, provider, connection_id, state, \
@@ -246,7 +266,7 @@ impl Api {
     }
 
     /// A Signal of a connection that happened this many minutes ago.
-    pub async fn signal(&self, team: &Team, connection: Uuid, kind: &str, minutes: i32) -> Uuid {
+    pub(crate) async fn signal(&self, team: &Team, connection: Uuid, kind: &str, minutes: i32) -> Uuid {
         let id = Uuid::now_v7();
         sqlx::query(
             "INSERT INTO signals (tenant_id, id, connection_id, source, kind, dedupe_key, \
@@ -270,7 +290,7 @@ impl Api {
     }
 
     /// A delivery of a tenant; the nil tenant's match no connection.
-    pub async fn delivery(&self, tenant: Uuid, outcome: &'static str) -> Uuid {
+    pub(crate) async fn delivery(&self, tenant: Uuid, outcome: &'static str) -> Uuid {
         let id = Uuid::now_v7();
         sqlx::query(
             "INSERT INTO deliveries (tenant_id, received_at, id, provider, account_id, dedupe_id, \
@@ -298,12 +318,16 @@ impl Drop for Api {
 }
 
 /// Sends a request and reads the answer.
-pub async fn read(request: reqwest::RequestBuilder) -> Answer {
+pub(crate) async fn read(request: reqwest::RequestBuilder) -> Answer {
     let answer = request.send().await.expect("the API answers");
     let (status, headers) = (answer.status(), answer.headers().clone());
     let text = answer.text().await.expect("a body");
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Answer { status, headers, body }
+    Answer {
+        status,
+        headers,
+        body,
+    }
 }
 
 fn milliseconds(id: Uuid) -> f64 {
@@ -314,7 +338,9 @@ fn milliseconds(id: Uuid) -> f64 {
 }
 
 /// The ids in a list, in its order.
-pub fn ids(list: &Value) -> Vec<Uuid> {
+pub(crate) fn ids(list: &Value) -> Vec<Uuid> {
     let items = list.as_array().expect("a list").iter();
-    items.map(|item| item["id"].as_str().expect("an id").parse().expect("a uuid")).collect()
+    items
+        .map(|item| item["id"].as_str().expect("an id").parse().expect("a uuid"))
+        .collect()
 }

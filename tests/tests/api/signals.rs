@@ -20,7 +20,10 @@ async fn the_feed_is_followed_by_its_cursor() {
     let end = loop {
         let page = api.get(&path, acme.auth()).await.ok();
         seen.extend(ids(&page["signals"]));
-        let cursor = page["next_cursor"].as_str().expect("always present").to_owned();
+        let cursor = page["next_cursor"]
+            .as_str()
+            .expect("always present")
+            .to_owned();
         if page["has_more"] == json!(false) {
             break cursor;
         }
@@ -47,14 +50,19 @@ async fn recent_order_is_by_the_providers_time() {
     let old = api.signal(&acme, connection, "issue_created", 30).await;
     let new = api.signal(&acme, connection, "issue_created", 1).await;
     let middle = api.signal(&acme, connection, "issue_created", 15).await;
-    let page = api.get("/v1/signals?order=recent&limit=2", acme.auth()).await.ok();
+    let page = api
+        .get("/v1/signals?order=recent&limit=2", acme.auth())
+        .await
+        .ok();
     assert_eq!(ids(&page["signals"]), [new, middle]);
     let cursor = page["next_cursor"].as_str().expect("more");
     let path = format!("/v1/signals?order=recent&cursor={cursor}");
     let page = api.get(&path, acme.auth()).await.ok();
     assert_eq!(ids(&page["signals"]), [old]);
     assert_eq!(page["next_cursor"], Value::Null);
-    let mixed = api.get(&format!("/v1/signals?cursor={cursor}"), acme.auth()).await;
+    let mixed = api
+        .get(&format!("/v1/signals?cursor={cursor}"), acme.auth())
+        .await;
     mixed.is_problem(404, "cursor_not_found");
 }
 
@@ -70,20 +78,36 @@ async fn filters_choose() {
     let between = (now - chrono::TimeDelta::minutes(10)).format("%Y-%m-%dT%H:%M:%SZ");
     for (query, expected) in [
         ("kind=issue_created".to_owned(), vec![created]),
-        ("kind=issue_created,pr_merged".to_owned(), vec![created, merged]),
+        (
+            "kind=issue_created,pr_merged".to_owned(),
+            vec![created, merged],
+        ),
         ("source=github".to_owned(), vec![created, merged]),
         ("source=jira,slack".to_owned(), vec![]),
         (format!("connection_id={two}"), vec![merged]),
         (format!("since={between}"), vec![merged]),
         (format!("until={between}"), vec![created]),
     ] {
-        let page = api.get(&format!("/v1/signals?{query}"), acme.auth()).await.ok();
+        let page = api
+            .get(&format!("/v1/signals?{query}"), acme.auth())
+            .await
+            .ok();
         assert_eq!(ids(&page["signals"]), expected, "{query}");
     }
     let bad = "/v1/signals?kind=gossip&source=A&connection_id=1&since=now&include=all&order=up";
     let answer = api.get(bad, acme.auth()).await;
     answer.is_problem(400, "invalid_parameters");
-    assert_eq!(answer.fields(), ["order", "since", "source", "kind", "connection_id", "include"]);
+    assert_eq!(
+        answer.fields(),
+        [
+            "order",
+            "since",
+            "source",
+            "kind",
+            "connection_id",
+            "include"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -98,9 +122,15 @@ async fn the_raw_object_comes_only_when_asked_for() {
     assert_eq!(signal["tenant_id"], json!(acme.id));
     assert_eq!(signal["connection_id"], json!(connection));
     assert_eq!(signal["schema_version"], 1);
-    let raw = api.get(&format!("{path}?include=raw"), acme.auth()).await.ok();
+    let raw = api
+        .get(&format!("{path}?include=raw"), acme.auth())
+        .await
+        .ok();
     assert_eq!(raw["payload"]["raw"], json!({ "id": 1 }));
-    let page = api.get("/v1/signals?include=raw&order=recent", acme.auth()).await.ok();
+    let page = api
+        .get("/v1/signals?include=raw&order=recent", acme.auth())
+        .await
+        .ok();
     assert_eq!(page["signals"][0]["payload"]["raw"], json!({ "id": 1 }));
 }
 
@@ -112,9 +142,15 @@ async fn another_tenants_signals_and_cursors_do_not_exist() {
     let id = api.signal(&acme, connection, "issue_created", 1).await;
     settled(&api, &acme, 1).await;
     let path = format!("/v1/signals/{id}");
-    api.get(&path, other.auth()).await.is_problem(404, "signal_not_found");
-    api.get(&path, As::Nobody).await.is_problem(401, "unauthorized");
-    api.get("/v1/signals", As::Nobody).await.is_problem(401, "unauthorized");
+    api.get(&path, other.auth())
+        .await
+        .is_problem(404, "signal_not_found");
+    api.get(&path, As::Nobody)
+        .await
+        .is_problem(401, "unauthorized");
+    api.get("/v1/signals", As::Nobody)
+        .await
+        .is_problem(401, "unauthorized");
     for order in ["feed", "recent"] {
         let path = format!("/v1/signals?order={order}&connection_id={connection}");
         let page = api.get(&path, other.auth()).await.ok();
@@ -123,9 +159,13 @@ async fn another_tenants_signals_and_cursors_do_not_exist() {
     let page = api.get("/v1/signals", acme.auth()).await.ok();
     let cursor = page["next_cursor"].as_str().expect("a cursor");
     for path in ["/v1/signals", "/v1/signals/stream"] {
-        let stolen = api.get(&format!("{path}?cursor={cursor}"), other.auth()).await;
+        let stolen = api
+            .get(&format!("{path}?cursor={cursor}"), other.auth())
+            .await;
         stolen.is_problem(404, "cursor_not_found");
-        let bad = api.get(&format!("{path}?cursor=nonsense"), acme.auth()).await;
+        let bad = api
+            .get(&format!("{path}?cursor=nonsense"), acme.auth())
+            .await;
         bad.is_problem(400, "invalid_parameters");
     }
 }
@@ -144,7 +184,9 @@ async fn a_cursor_of_an_earlier_generation_has_expired() {
     )
     .await;
     for path in ["/v1/signals", "/v1/signals/stream"] {
-        let answer = api.get(&format!("{path}?cursor={cursor}"), acme.auth()).await;
+        let answer = api
+            .get(&format!("{path}?cursor={cursor}"), acme.auth())
+            .await;
         answer.is_problem(410, "cursor_expired");
     }
 }
@@ -156,15 +198,23 @@ async fn the_catalogue_of_kinds_is_public_and_complete() {
     let kinds = list["kinds"].as_array().expect("a list");
     assert!(kinds.len() > 40);
     for kind in kinds {
-        assert!(kind["description"].as_str().is_some_and(|text| !text.is_empty()), "{kind}");
+        assert!(
+            kind["description"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{kind}"
+        );
     }
-    let issue = kinds.iter().find(|kind| kind["kind"] == "issue_created").expect("known");
+    let issue = kinds
+        .iter()
+        .find(|kind| kind["kind"] == "issue_created")
+        .expect("known");
     assert_eq!(issue["providers"], json!(["github"]));
 }
 
 /// The feed shows what lies below the oldest running transaction of the whole cluster,
 /// which other tests may hold back for a moment.
-pub async fn settled(api: &Api, team: &Team, count: usize) {
+pub(crate) async fn settled(api: &Api, team: &Team, count: usize) {
     eventually("the Signals are in the feed", async || {
         let page = api.get("/v1/signals?limit=200", team.auth()).await.ok();
         ids(&page["signals"]).len() == count

@@ -30,7 +30,10 @@ impl Events {
         let response = request.send().await.expect("the API answers");
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Self { response, text: String::new() }
+        Self {
+            response,
+            text: String::new(),
+        }
     }
 
     /// The next event; `None` when the stream has ended. Comments are passed over.
@@ -44,9 +47,12 @@ impl Events {
                 }
                 continue;
             }
-            let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("in time");
+            let chunk = timeout(PATIENCE, self.response.chunk())
+                .await
+                .expect("in time");
             let chunk = chunk.expect("readable")?;
-            self.text.push_str(std::str::from_utf8(&chunk).expect("text"));
+            self.text
+                .push_str(std::str::from_utf8(&chunk).expect("text"));
         }
     }
 
@@ -54,7 +60,14 @@ impl Events {
         loop {
             let event = self.next().await.expect("the stream goes on");
             if let Some(signal) = event.signal {
-                return (signal["id"].as_str().expect("an id").parse().expect("a uuid"), event.id);
+                return (
+                    signal["id"]
+                        .as_str()
+                        .expect("an id")
+                        .parse()
+                        .expect("a uuid"),
+                    event.id,
+                );
             }
         }
     }
@@ -62,14 +75,20 @@ impl Events {
 
 fn parse(block: &str) -> Option<Event> {
     let field = |name: &str| {
-        block.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned())
+        block
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(|rest| rest.trim().to_owned())
     };
     let id = field("id:")?;
     let signal = field("data:").filter(|data| !data.is_empty());
     if signal.is_some() {
         assert_eq!(field("event:").as_deref(), Some("signal"));
     }
-    Some(Event { id, signal: signal.map(|data| serde_json::from_str(&data).expect("JSON")) })
+    Some(Event {
+        id,
+        signal: signal.map(|data| serde_json::from_str(&data).expect("JSON")),
+    })
 }
 
 #[tokio::test]
@@ -87,7 +106,11 @@ async fn a_stream_tells_what_comes_and_goes_on_where_it_was_left() {
     let asked = Instant::now();
     let (seen, last) = live.signal().await;
     assert_eq!(seen, first);
-    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        asked.elapsed()
+    );
     drop(live);
 
     let second = api.signal(&acme, connection, "issue_closed", 1).await;
@@ -99,7 +122,10 @@ async fn a_stream_tells_what_comes_and_goes_on_where_it_was_left() {
     let mut from_begin = Events::open(&api, &acme, &path, None).await;
     assert_eq!(from_begin.signal().await.0, first);
     assert_eq!(from_begin.signal().await.0, second);
-    let page = api.get(&format!("/v1/signals?cursor={last}"), acme.auth()).await.ok();
+    let page = api
+        .get(&format!("/v1/signals?cursor={last}"), acme.auth())
+        .await
+        .ok();
     assert_eq!(page["signals"][0]["id"], json!(second));
 }
 
@@ -110,7 +136,14 @@ async fn a_stream_is_filtered_and_shows_no_other_tenants_signals() {
     let (mine, theirs) = (api.connection(&acme).await, api.connection(&other).await);
     let path = "/v1/signals/stream?kind=pr_merged&include=raw";
     let mut events = Events::open(&api, &acme, path, None).await;
-    assert!(events.next().await.expect("where it begins").signal.is_none());
+    assert!(
+        events
+            .next()
+            .await
+            .expect("where it begins")
+            .signal
+            .is_none()
+    );
     api.signal(&other, theirs, "pr_merged", 1).await;
     api.signal(&acme, mine, "issue_created", 1).await;
     let wanted = api.signal(&acme, mine, "pr_merged", 1).await;
@@ -139,11 +172,19 @@ async fn a_stream_that_cannot_begin_says_why() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let path = "/v1/signals/stream";
-    api.get(path, As::Nobody).await.is_problem(401, "unauthorized");
+    api.get(path, As::Nobody)
+        .await
+        .is_problem(401, "unauthorized");
     let scoped = json!({ "name": "jobs", "scopes": ["jobs:read"] });
     let key = api.key(acme.id, &scoped).await;
-    api.get(path, As::Key(&key)).await.is_problem(403, "insufficient_scope");
-    api.get(&format!("{path}?kind=x"), acme.auth()).await.is_problem(400, "invalid_parameters");
-    let request = api.request(Method::GET, path, acme.auth()).header("Last-Event-ID", "x");
+    api.get(path, As::Key(&key))
+        .await
+        .is_problem(403, "insufficient_scope");
+    api.get(&format!("{path}?kind=x"), acme.auth())
+        .await
+        .is_problem(400, "invalid_parameters");
+    let request = api
+        .request(Method::GET, path, acme.auth())
+        .header("Last-Event-ID", "x");
     read(request).await.is_problem(400, "invalid_parameters");
 }

@@ -13,18 +13,28 @@ async fn a_sync_is_a_job_and_one_of_each_mode_is_enough() {
     let acme = api.team("Acme").await;
     let id = api.connection(&acme).await;
     let path = format!("/v1/connections/{id}/sync");
-    let answer = api.post(&path, acme.auth(), &json!({ "mode": "full" })).await;
+    let answer = api
+        .post(&path, acme.auth(), &json!({ "mode": "full" }))
+        .await;
     assert_eq!(answer.status, 202);
     let full = answer.ok();
     assert_eq!(full["job"]["kind"], "sync_connection");
     assert_eq!(full["job"]["state"], "queued");
     assert_eq!(full["job"]["mode"], "full");
     assert_eq!(full["job"]["cursor_window"], format!("sync:{id}:full"));
-    let again = api.post(&path, acme.auth(), &json!({ "mode": "full" })).await.ok();
+    let again = api
+        .post(&path, acme.auth(), &json!({ "mode": "full" }))
+        .await
+        .ok();
     assert_eq!(again["job"]["id"], full["job"]["id"]);
 
-    let nothing = read(api.request(Method::POST, &path, acme.auth())).await.ok();
-    assert_eq!(nothing["job"]["mode"], "incremental", "no body stands for incremental");
+    let nothing = read(api.request(Method::POST, &path, acme.auth()))
+        .await
+        .ok();
+    assert_eq!(
+        nothing["job"]["mode"], "incremental",
+        "no body stands for incremental"
+    );
     let default = api.post(&path, acme.auth(), &json!({})).await.ok();
     assert_eq!(default["job"]["id"], nothing["job"]["id"]);
     assert_eq!(api.count(JOBS, acme.id, id).await, 2);
@@ -36,7 +46,11 @@ async fn a_repeated_key_gets_the_first_answer_even_when_the_job_is_over() {
     let acme = api.team("Acme").await;
     let id = api.connection(&acme).await;
     let first = keyed(&api, &acme, id, "k1", "full").await.ok();
-    let job: Uuid = first["job"]["id"].as_str().expect("an id").parse().expect("a uuid");
+    let job: Uuid = first["job"]["id"]
+        .as_str()
+        .expect("an id")
+        .parse()
+        .expect("a uuid");
     let cancel = format!("/v1/jobs/{job}/cancel");
     api.post(&cancel, acme.auth(), &json!({})).await.ok();
 
@@ -44,7 +58,11 @@ async fn a_repeated_key_gets_the_first_answer_even_when_the_job_is_over() {
     assert_eq!(repeated.status, 202);
     assert_eq!(repeated.headers["idempotent-replayed"], "true");
     assert_eq!(repeated.body, first);
-    assert_eq!(api.count(JOBS, acme.id, id).await, 0, "no second job was made");
+    assert_eq!(
+        api.count(JOBS, acme.id, id).await,
+        0,
+        "no second job was made"
+    );
 
     let reused = keyed(&api, &acme, id, "k1", "incremental").await;
     reused.is_problem(409, "idempotency_key_reused");
@@ -82,20 +100,32 @@ async fn only_an_active_connection_is_synced() {
     let (acme, other) = (api.team("Acme").await, api.team("Other").await);
     let id = api.connection(&acme).await;
     let path = format!("/v1/connections/{id}/sync");
-    api.post(&path, other.auth(), &json!({})).await.is_problem(404, "connection_not_found");
-    api.post(&path, As::Nobody, &json!({})).await.is_problem(401, "unauthorized");
-    let bad = api.post(&path, acme.auth(), &json!({ "mode": "sideways" })).await;
+    api.post(&path, other.auth(), &json!({}))
+        .await
+        .is_problem(404, "connection_not_found");
+    api.post(&path, As::Nobody, &json!({}))
+        .await
+        .is_problem(401, "unauthorized");
+    let bad = api
+        .post(&path, acme.auth(), &json!({ "mode": "sideways" }))
+        .await;
     bad.is_problem(422, "invalid_body");
     assert_eq!(bad.fields(), ["mode"]);
     let long = "k".repeat(256);
     for key in ["", long.as_str()] {
-        keyed(&api, &acme, id, key, "full").await.is_problem(400, "invalid_parameters");
+        keyed(&api, &acme, id, key, "full")
+            .await
+            .is_problem(400, "invalid_parameters");
     }
     let connection = format!("/v1/connections/{id}");
-    api.patch(&connection, acme.auth(), &json!({ "status": "paused" })).await.ok();
+    api.patch(&connection, acme.auth(), &json!({ "status": "paused" }))
+        .await
+        .ok();
     let refused = keyed(&api, &acme, id, "k", "full").await;
     refused.is_problem(409, "connection_not_active");
-    api.patch(&connection, acme.auth(), &json!({ "status": "active" })).await.ok();
+    api.patch(&connection, acme.auth(), &json!({ "status": "active" }))
+        .await
+        .ok();
     let taken = keyed(&api, &acme, id, "k", "full").await;
     assert_eq!(taken.status, 202, "a refusal does not use the key up");
 }
@@ -108,22 +138,37 @@ async fn every_active_connection_of_a_provider_is_synced() {
     let paused = api.connection(&acme).await;
     api.connection(&other).await;
     let path = format!("/v1/connections/{paused}");
-    api.patch(&path, acme.auth(), &json!({ "status": "paused" })).await.ok();
+    api.patch(&path, acme.auth(), &json!({ "status": "paused" }))
+        .await
+        .ok();
 
-    let answer = api.post("/v1/sync/github", acme.auth(), &json!({ "mode": "full" })).await;
+    let answer = api
+        .post("/v1/sync/github", acme.auth(), &json!({ "mode": "full" }))
+        .await;
     assert_eq!(answer.status, 202);
     let jobs = answer.ok();
     assert_eq!(ids(&jobs["jobs"]).len(), 2);
-    for (job, connection) in jobs["jobs"].as_array().expect("a list").iter().zip([one, two]) {
+    for (job, connection) in jobs["jobs"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .zip([one, two])
+    {
         assert_eq!(job["connection_id"], json!(connection));
     }
-    let unknown = api.post("/v1/sync/unheard_of", acme.auth(), &json!({})).await;
+    let unknown = api
+        .post("/v1/sync/unheard_of", acme.auth(), &json!({}))
+        .await;
     unknown.is_problem(404, "provider_not_found");
-    api.post("/v1/sync/github", As::Nobody, &json!({})).await.is_problem(401, "unauthorized");
+    api.post("/v1/sync/github", As::Nobody, &json!({}))
+        .await
+        .is_problem(401, "unauthorized");
 }
 
 async fn keyed(api: &Api, team: &Team, connection: Uuid, key: &str, mode: &str) -> Answer {
     let path = format!("/v1/connections/{connection}/sync");
-    let request = api.request(Method::POST, &path, team.auth()).header("Idempotency-Key", key);
+    let request = api
+        .request(Method::POST, &path, team.auth())
+        .header("Idempotency-Key", key);
     read(request.json(&json!({ "mode": mode }))).await
 }

@@ -5,15 +5,24 @@ use crate::server::{Api, As, ids, read};
 #[tokio::test]
 async fn an_operator_makes_lists_and_shows_tenants() {
     let api = Api::start().await;
-    let made = api.post("/v1/tenants", As::Operator, &json!({ "name": "  Acme " })).await;
+    let made = api
+        .post("/v1/tenants", As::Operator, &json!({ "name": "  Acme " }))
+        .await;
     assert_eq!(made.status, 201);
     let acme = made.ok();
     assert_eq!(acme["name"], "Acme");
     let id = acme["id"].as_str().expect("an id");
-    assert_eq!(api.get(&format!("/v1/tenants/{id}"), As::Operator).await.ok(), acme);
+    assert_eq!(
+        api.get(&format!("/v1/tenants/{id}"), As::Operator)
+            .await
+            .ok(),
+        acme
+    );
 
     for name in ["B", "C", "D"] {
-        api.post("/v1/tenants", As::Operator, &json!({ "name": name })).await.ok();
+        api.post("/v1/tenants", As::Operator, &json!({ "name": name }))
+            .await
+            .ok();
     }
     let mut names = Vec::new();
     let mut path = "/v1/tenants?limit=3".to_owned();
@@ -23,7 +32,9 @@ async fn an_operator_makes_lists_and_shows_tenants() {
         for tenant in page["tenants"].as_array().expect("a list") {
             names.push(tenant["name"].as_str().expect("a name").to_owned());
         }
-        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
         path = format!("/v1/tenants?limit=3&cursor={cursor}");
     }
     assert_eq!(names, ["D", "C", "B", "Acme"]);
@@ -35,13 +46,23 @@ async fn only_operators_see_tenants() {
     let acme = api.team("Acme").await;
     let own = format!("/v1/tenants/{}", acme.id);
     for path in ["/v1/tenants", own.as_str()] {
-        api.get(path, As::Nobody).await.is_problem(401, "unauthorized");
-        api.get(path, As::Key("pbk_unknown")).await.is_problem(401, "unauthorized");
-        api.get(path, acme.auth()).await.is_problem(403, "operator_only");
+        api.get(path, As::Nobody)
+            .await
+            .is_problem(401, "unauthorized");
+        api.get(path, As::Key("pbk_unknown"))
+            .await
+            .is_problem(401, "unauthorized");
+        api.get(path, acme.auth())
+            .await
+            .is_problem(403, "operator_only");
     }
     let body = json!({ "name": "Mine" });
-    api.post("/v1/tenants", acme.auth(), &body).await.is_problem(403, "operator_only");
-    api.post("/v1/tenants", As::Nobody, &body).await.is_problem(401, "unauthorized");
+    api.post("/v1/tenants", acme.auth(), &body)
+        .await
+        .is_problem(403, "operator_only");
+    api.post("/v1/tenants", As::Nobody, &body)
+        .await
+        .is_problem(401, "unauthorized");
 }
 
 #[tokio::test]
@@ -65,13 +86,21 @@ async fn a_tenant_with_bad_input_is_not_made() {
     let json = "application/json";
     let malformed = read(post().header("content-type", json).body("{\"name\":")).await;
     malformed.is_problem(400, "malformed_body");
-    read(post().body("{\"name\":\"a\"}")).await.is_problem(415, "unsupported_media_type");
+    read(post().body("{\"name\":\"a\"}"))
+        .await
+        .is_problem(415, "unsupported_media_type");
     let large = format!("{{\"name\":\"{}\"}}", "x".repeat(70_000));
-    read(post().header("content-type", json).body(large)).await.is_problem(413, "payload_too_large");
+    read(post().header("content-type", json).body(large))
+        .await
+        .is_problem(413, "payload_too_large");
 
-    api.get("/v1/tenants/1", As::Operator).await.is_problem(400, "invalid_parameters");
+    api.get("/v1/tenants/1", As::Operator)
+        .await
+        .is_problem(400, "invalid_parameters");
     let unknown = format!("/v1/tenants/{}", uuid::Uuid::now_v7());
-    api.get(&unknown, As::Operator).await.is_problem(404, "tenant_not_found");
+    api.get(&unknown, As::Operator)
+        .await
+        .is_problem(404, "tenant_not_found");
     let list = api.get("/v1/tenants", As::Operator).await.ok();
     assert_eq!(list["tenants"], json!([]), "nothing was made");
 }
