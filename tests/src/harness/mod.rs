@@ -14,7 +14,7 @@ mod tenant;
 pub use database::TestDb;
 pub use processes::{Process, Processes};
 pub use proxy::Proxy;
-pub use system::{OPERATOR_TOKEN, System, SystemBuilder};
+pub use system::{Identities, OPERATOR_TOKEN, System, SystemBuilder};
 pub use tenant::Tenant;
 
 use std::time::Duration;

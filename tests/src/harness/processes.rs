@@ -104,8 +104,13 @@ fn binary(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// An address nobody listens on at the moment.
+/// An address nobody listens on at the moment, below the ports that the system gives to
+/// outgoing connections, so that nobody takes it by accident before we do.
 pub(super) fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound")
+    loop {
+        let address = SocketAddr::from(([127, 0, 0, 1], rand::random_range(15_000..31_000)));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }

@@ -19,6 +19,9 @@ use crate::simulator::{self, Filter, Simulator};
 /// The operators' token of every test system.
 pub const OPERATOR_TOKEN: &str = "operator-token-for-tests-0123456789abcdef";
 
+/// Kind and dedupe key of facts.
+pub type Identities = BTreeSet<(String, String)>;
+
 /// How a system starts.
 #[derive(Debug)]
 pub struct SystemBuilder {
@@ -285,15 +288,21 @@ impl System {
         .await;
     }
 
-    /// Identities of what the ledger says a connected account should have given.
-    pub fn expected(&self, account: &str) -> BTreeSet<(String, String)> {
-        let filter = Filter {
-            account: Some(account.to_owned()),
-            expected: Some(true),
-            ..Filter::default()
-        };
-        let entries = self.simulator.ledger(&filter);
-        entries.into_iter().map(|entry| (entry.kind, entry.dedupe_key)).collect()
+    /// What the ledger says of an account: what must have become a Signal (a webhook told it
+    /// or the API still shows it), and what may have (the API has shown it once).
+    pub fn ledger(&self, account: &str) -> (Identities, Identities) {
+        let filter = Filter { account: Some(account.to_owned()), ..Filter::default() };
+        let (mut required, mut allowed) = (BTreeSet::new(), BTreeSet::new());
+        for entry in self.simulator.ledger(&filter) {
+            let identity = (entry.kind, entry.dedupe_key);
+            if entry.webhook || entry.poll {
+                required.insert(identity.clone());
+            }
+            if entry.webhook || entry.poll || entry.polled {
+                allowed.insert(identity);
+            }
+        }
+        (required, allowed)
     }
 }
 

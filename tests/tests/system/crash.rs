@@ -28,5 +28,5 @@ async fn killed_processes_lose_nothing_that_was_acknowledged() {
     system.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
     sweep(&system).await;
     let tenant = system.same_tenant().await;
-    tenant.assert_equals_ledger(&account).await;
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
 }

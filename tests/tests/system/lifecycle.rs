@@ -34,7 +34,7 @@ async fn a_suspended_installation_pauses_and_goes_on_without_a_gap() {
     system.sim("github/generate", json!({ "count": 40, "account": account })).await;
     act(&system, &account, "installation.unsuspend").await;
     becomes(&system, connection, "active").await;
-    tenant.assert_equals_ledger(&account).await;
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +57,7 @@ async fn a_removed_installation_ends_the_connection_and_its_tokens() {
     system.drain().await;
     assert_eq!(status(&system, connection).await, "disconnected");
     assert_eq!(tenant.connect(&account, &admin).await, connection);
-    tenant.assert_equals_ledger(&account).await;
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +82,7 @@ async fn deliveries_without_a_connection_wait_for_it() {
             == 0
     })
     .await;
-    tenant.assert_equals_ledger(&account).await;
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,5 +130,5 @@ async fn an_installation_that_an_owner_approves_later_completes_by_itself() {
     act(&system, login, "installation.approved").await;
     becomes(&system, connection, "active").await;
     system.sim("github/generate", json!({ "count": 30, "account": login })).await;
-    tenant.assert_equals_ledger(login).await;
+    tenant.assert_equals_ledger_after_a_poll(login).await;
 }

@@ -7,16 +7,7 @@ use tests::harness::{System, eventually};
 async fn mints(system: &System) -> u64 {
     let url = format!("{}/_sim/stats", system.simulator.base_url());
     let stats: Value = system.client.get(url).send().await.expect("answers").json().await.expect("JSON");
-    let counted = |value: &Value| {
-        value
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(route, _)| route.contains("access_tokens"))
-            .map(|(_, count)| count.as_u64().or_else(|| count["count"].as_u64()).unwrap_or_default())
-            .sum::<u64>()
-    };
-    counted(&stats["requests"])
+    stats["counters"]["github.installation_tokens"].as_u64().unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
