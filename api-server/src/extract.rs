@@ -178,6 +178,15 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError> {
+    // serde would also take a list of the fields' values.
+    if bytes.trim_ascii_start().first() == Some(&b'[')
+        && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
+    {
+        return Err(ApiError::Fields(vec![FieldProblem::new(
+            ".",
+            "must be an object",
+        )]));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let body: T = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -298,6 +307,7 @@ mod tests {
         }
         for unfit in [
             &b"[]"[..],
+            br#"["Acme"]"#,
             b"null",
             b"{}",
             br#"{"name":1}"#,

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, HeaderBuilder, KnownFormat, ObjectBuilder, OpenApi as Document, Ref, RefOr,
-    Required, Response, ResponseBuilder, SchemaFormat, Type,
+    Required, Response, ResponseBuilder, Schema, SchemaFormat, Type,
 };
 
 /// The role that stands for an operator's token.
@@ -101,7 +102,28 @@ fn caller(operation: &Operation) -> Caller {
     }
 }
 
+/// A parameter that may be absent is not one that may be null.
+fn forbid_null(parameter: &mut RefOr<Parameter>) {
+    if let RefOr::T(Parameter {
+        schema: Some(RefOr::T(Schema::Object(object))),
+        ..
+    }) = parameter
+        && let SchemaType::Array(types) = &object.schema_type
+        && let [only] = types
+            .iter()
+            .filter(|kind| **kind != Type::Null)
+            .collect::<Vec<_>>()[..]
+    {
+        object.schema_type = SchemaType::Type(only.clone());
+    }
+}
+
 fn complete_operation(operation: &mut Operation) {
+    operation
+        .parameters
+        .iter_mut()
+        .flatten()
+        .for_each(forbid_null);
     let mut errors: BTreeMap<&str, &str> = BTreeMap::from([
         ("400", "Parameters, headers or the body are malformed"),
         ("500", "Something failed on our side"),
