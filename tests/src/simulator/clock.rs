@@ -18,7 +18,7 @@ pub(crate) struct Clock {
 impl Clock {
     /// Seconds since the epoch.
     pub(crate) fn seconds(&self) -> i64 {
-        Utc::now().timestamp() + self.offset.load(Ordering::Relaxed)
+        system_time().timestamp() + self.offset.load(Ordering::Relaxed)
     }
 
     /// Moves the clock forward and answers the new offset in seconds.
@@ -36,8 +36,16 @@ impl Clock {
     /// Facts whose delivery carries no time are told apart by the day on which
     /// they arrive, and the receiver does not know the simulated offset.
     pub(crate) fn system_day() -> String {
-        Utc::now().format("%Y-%m-%d").to_string()
+        system_time().format("%Y-%m-%d").to_string()
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the simulator's own clock"
+)]
+fn system_time() -> DateTime<Utc> {
+    Utc::now()
 }
 
 /// An RFC 3339 date in UTC with second precision: `2026-11-23T10:00:00Z`.

@@ -89,7 +89,7 @@ async fn index() -> &'static str {
 async fn env(State(control): State<Control>) -> String {
     let mut text = String::new();
     for (name, value) in control.providers.iter().flat_map(|provider| provider.env()) {
-        text.push_str(&format!("{name}={value}\n"));
+        text.extend([&name, "=", &value, "\n"]);
     }
     text
 }

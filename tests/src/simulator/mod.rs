@@ -96,7 +96,7 @@ pub enum StartError {
     Listen(SocketAddr, #[source] std::io::Error),
     /// No key for the app.
     #[error(transparent)]
-    Key(#[from] github::KeyError),
+    Key(#[from] KeyError),
     /// No client for deliveries.
     #[error("the client for deliveries cannot be built")]
     Client(#[from] reqwest::Error),
@@ -132,8 +132,7 @@ pub async fn start(config: Config) -> Result<Simulator, StartError> {
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let providers: control::Providers =
         vec![Arc::clone(&github) as Arc<dyn control::Provider>].into();
-    let routes =
-        control::router(Arc::clone(&core), providers).merge(github::router(Arc::clone(&github)));
+    let routes = control::router(Arc::clone(&core), providers).merge(github::router(&github));
     tasks.spawn(server::serve(listener, routes, stop.clone()));
     if config.rate > 0.0 {
         tasks.spawn(github::live(Arc::clone(&github), config.rate, stop.clone()));

@@ -87,11 +87,11 @@ impl App {
             return Err(JwtFault::Undecodable);
         }
         let claims = json_part(claims)?;
-        let issuer = match &claims["iss"] {
+        let named = match &claims["iss"] {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        if issuer != self.id.to_string() && issuer != self.client_id {
+        if named != self.id.to_string() && named != self.client_id {
             return Err(JwtFault::UnknownIssuer);
         }
         let signature = URL_SAFE_NO_PAD

@@ -1,7 +1,7 @@
 //! The REST API of apps: the app itself, installations, tokens, its hook's
 //! deliveries, and what a user can reach through the app.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
@@ -15,11 +15,9 @@ use super::act::{suspend, uninstall};
 use super::caller::Caller;
 use super::reply::Reply;
 use super::rest::Paging;
-use super::tokens::InstallationToken;
 use super::webhooks::Listing;
 use super::world::{Id, Installation, World};
-use super::{GitHub, oauth, render};
-use crate::simulator::clock::iso;
+use super::{GitHub, mint, oauth, render};
 
 type Hub = Arc<GitHub>;
 
@@ -28,7 +26,7 @@ pub(crate) fn router() -> Router<Hub> {
         .route("/app", get(app))
         .route("/app/installations", get(installations))
         .route("/app/installations/{id}", get(installation).delete(remove))
-        .route("/app/installations/{id}/access_tokens", post(mint))
+        .route("/app/installations/{id}/access_tokens", post(mint::mint))
         .route(
             "/app/installations/{id}/suspended",
             put(suspend_it).delete(unsuspend_it),
@@ -36,7 +34,7 @@ pub(crate) fn router() -> Router<Hub> {
         .route("/app/hook/deliveries", get(deliveries))
         .route("/app/hook/deliveries/{id}", get(delivery))
         .route("/app/hook/deliveries/{id}/attempts", post(redeliver))
-        .route("/installation/token", delete(revoke))
+        .route("/installation/token", delete(mint::revoke))
         .route("/installation/repositories", get(repositories))
         .route("/user", get(user))
         .route("/user/installations", get(user_installations))
@@ -48,7 +46,7 @@ pub(crate) fn router() -> Router<Hub> {
 }
 
 /// Refuses everybody but the app itself.
-fn only_app(caller: &Caller) -> Result<(), Reply> {
+pub(super) fn only_app(caller: &Caller) -> Result<(), Reply> {
     match caller {
         Caller::App => Ok(()),
         Caller::RefusedJwt(fault) if fault.message() == "Integration not found" => {
@@ -164,130 +162,6 @@ fn set_suspended(hub: &Hub, caller: &Caller, id: Id, wanted: bool) -> Result<Rep
                 .map_err(|_| Reply::not_found())
         }
     }
-}
-
-async fn mint(
-    State(hub): State<Hub>,
-    Extension(caller): Extension<Caller>,
-    Path(id): Path<Id>,
-    body: Bytes,
-) -> Result<Reply, Reply> {
-    only_app(&caller)?;
-    let asked: Value = if body.is_empty() {
-        json!({})
-    } else {
-        serde_json::from_slice(&body)
-            .map_err(|_| Reply::error(StatusCode::BAD_REQUEST, "Problems parsing JSON"))?
-    };
-    let settings = hub.settings().clone();
-    let world = hub.world();
-    let found = world.installations.get(&id).ok_or_else(Reply::not_found)?;
-    if found.suspended_at.is_some() {
-        return Err(Reply::error(
-            StatusCode::FORBIDDEN,
-            "This installation has been suspended",
-        ));
-    }
-    let repositories = restricted(&world, found, &asked)?;
-    let permissions = permitted(found, &asked)?;
-    let expires_at = hub.core.clock.seconds() + settings.installation_token_seconds;
-    let grant = InstallationToken {
-        installation: id,
-        repositories: repositories.clone(),
-        permissions: permissions.clone(),
-        expires_at,
-    };
-    let token = hub
-        .tokens
-        .issue_installation(grant, hub.app.id, settings.long_tokens);
-    hub.core.stats.count("github.installation_tokens", 1);
-    let mut answer = json!({
-        "token": token, "expires_at": iso(expires_at), "permissions": permissions,
-        "repository_selection": if repositories.is_some() { "selected" } else { found.selection_name() },
-    });
-    if let Some(ids) = repositories {
-        let listed: Vec<Value> = ids
-            .iter()
-            .filter_map(|id| world.repositories.get(id))
-            .map(|repository| render::repository(&world, repository))
-            .collect();
-        answer["repositories"] = json!(listed);
-    }
-    Ok(Reply::json(StatusCode::CREATED, &answer))
-}
-
-/// The repositories a token is to be restricted to, all of which must be covered.
-fn restricted(
-    world: &World,
-    found: &Installation,
-    asked: &Value,
-) -> Result<Option<BTreeSet<Id>>, Reply> {
-    let refusal = || {
-        Reply::unprocessable(
-            "There is at least one repository that does not exist or is not accessible to the parent installation.",
-        )
-    };
-    let owner = world.login(found.account);
-    let by_id = asked["repository_ids"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(Value::as_u64);
-    let by_name = asked["repositories"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|name| {
-            name.as_str()
-                .and_then(|name| world.repository_id(owner, name))
-        });
-    let mut ids = BTreeSet::new();
-    for id in by_id.chain(by_name) {
-        let id = id.ok_or_else(refusal)?;
-        let owned = world
-            .repositories
-            .get(&id)
-            .is_some_and(|repository| repository.owner == found.account);
-        if !owned || !found.covers(id) {
-            return Err(refusal());
-        }
-        ids.insert(id);
-    }
-    Ok((!ids.is_empty()).then_some(ids))
-}
-
-/// The permissions a token is to have, none of which may exceed the grant.
-fn permitted(found: &Installation, asked: &Value) -> Result<BTreeMap<String, String>, Reply> {
-    let Some(wanted) = asked["permissions"].as_object() else {
-        return Ok(found.permissions.clone());
-    };
-    let mut permissions = BTreeMap::new();
-    for (name, level) in wanted {
-        let granted = found.permissions.get(name).map(String::as_str);
-        let level = level.as_str().unwrap_or_default();
-        if granted.is_none() || (level != "read" && granted != Some(level)) {
-            return Err(Reply::unprocessable(
-                "The permissions requested are not granted to this installation.",
-            ));
-        }
-        permissions.insert(name.clone(), level.to_owned());
-    }
-    permissions.insert("metadata".to_owned(), "read".to_owned());
-    Ok(permissions)
-}
-
-async fn revoke(
-    State(hub): State<Hub>,
-    Extension(caller): Extension<Caller>,
-) -> Result<Reply, Reply> {
-    let Caller::Installation { token, .. } = caller else {
-        return Err(Reply::error(
-            StatusCode::UNAUTHORIZED,
-            "Requires authentication",
-        ));
-    };
-    hub.tokens.revoke_installation(&token);
-    Ok(Reply::empty())
 }
 
 /// The installation behind the caller's token, not suspended.

@@ -58,8 +58,8 @@ pub(crate) fn issue_transferred(id: Id) -> Fact {
     unlisted("issue_transferred", format!("issue:{id}:transferred"))
 }
 
-pub(crate) fn issue_assignment(id: Id, assigned: bool, assignee: Id, updated_at: i64) -> Fact {
-    let (kind, action) = if assigned {
+pub(crate) fn issue_assignment(id: Id, set: bool, assignee: Id, updated_at: i64) -> Fact {
+    let (kind, action) = if set {
         ("issue_assigned", "assigned")
     } else {
         ("issue_unassigned", "unassigned")
@@ -271,112 +271,90 @@ mod tests {
 
     #[test]
     fn keys_follow_the_catalogue() {
-        let cases = [
-            (issue_created(7), "issue_created", "issue:7:created", true),
-            (
-                issue_closed(7, AT),
-                "issue_closed",
-                "issue:7:closed:2026-11-23T10:00:00Z",
-                true,
-            ),
-            (
-                issue_reopened(7, AT),
-                "issue_reopened",
-                "issue:7:reopened:2026-11-23T10:00:00Z",
-                false,
-            ),
-            (
-                issue_assignment(7, false, 3, AT),
-                "issue_unassigned",
-                "issue:7:unassigned:3:2026-11-23T10:00:00Z",
-                false,
-            ),
-            (
-                issue_updated(7, "edited", AT, None),
-                "issue_updated",
-                "issue:7:edited:2026-11-23T10:00:00Z",
-                false,
-            ),
-            (
-                issue_updated(7, "labeled", AT, Some(9)),
-                "issue_updated",
-                "issue:7:labeled:2026-11-23T10:00:00Z:9",
-                false,
-            ),
-            (
-                comment_created(5, false),
-                "issue_commented",
-                "comment:5:created",
-                true,
-            ),
-            (
-                comment_created(5, true),
-                "pr_commented",
-                "comment:5:created",
-                true,
-            ),
-            (
-                comment_edited("review_comment", 5, AT),
-                "comment_edited",
-                "review_comment:5:edited:2026-11-23T10:00:00Z",
-                false,
-            ),
-            (
-                comment_deleted("discussion_comment", 5),
-                "comment_deleted",
-                "discussion_comment:5:deleted",
-                false,
-            ),
-            (
-                pr_changed(4, "reopened", AT),
-                "pr_reopened",
-                "pr:4:reopened:2026-11-23T10:00:00Z",
-                false,
-            ),
-            (
-                pr_changed(4, "synchronize", AT),
-                "pr_updated",
-                "pr:4:synchronize:2026-11-23T10:00:00Z",
-                false,
-            ),
-            (pr_merged(4), "pr_merged", "pr:4:merged", true),
-            (
-                pr_review_requested(4, 8, AT),
-                "pr_review_requested",
-                "pr:4:review_requested:8:2026-11-23T10:00:00Z",
-                false,
-            ),
-            (
-                review_comment_created(6),
-                "pr_commented",
-                "review_comment:6:created",
-                true,
-            ),
-            (
-                commits_pushed(1, "refs/heads/main", "abc"),
-                "commits_pushed",
-                "push:1:refs/heads/main:abc",
-                false,
-            ),
-            (
-                workflow_completed(2, 3),
-                "workflow_completed",
-                "workflow_run:2:3",
-                true,
-            ),
-            (
-                starred(1, 2, AT),
-                "repo_starred",
-                "star:1:2:2026-11-23T10:00:00Z",
-                true,
-            ),
-        ];
-        for (fact, kind, key, pollable) in cases {
-            assert_eq!(
-                (fact.kind, fact.key.as_str(), fact.pollable),
-                (kind, key, pollable)
-            );
-        }
+        const T: &str = "2026-11-23T10:00:00Z";
+        let check = |fact: Fact, kind: &str, key: &str, pollable: bool| {
+            let expected = (kind, key.replace("{T}", T), pollable);
+            assert_eq!((fact.kind, fact.key, fact.pollable), expected);
+        };
+        check(issue_created(7), "issue_created", "issue:7:created", true);
+        check(
+            issue_closed(7, AT),
+            "issue_closed",
+            "issue:7:closed:{T}",
+            true,
+        );
+        check(
+            issue_reopened(7, AT),
+            "issue_reopened",
+            "issue:7:reopened:{T}",
+            false,
+        );
+        let fact = issue_assignment(7, false, 3, AT);
+        check(fact, "issue_unassigned", "issue:7:unassigned:3:{T}", false);
+        check(
+            issue_updated(7, "edited", AT, None),
+            "issue_updated",
+            "issue:7:edited:{T}",
+            false,
+        );
+        let fact = issue_updated(7, "labeled", AT, Some(9));
+        check(fact, "issue_updated", "issue:7:labeled:{T}:9", false);
+        check(
+            comment_created(5, false),
+            "issue_commented",
+            "comment:5:created",
+            true,
+        );
+        check(
+            comment_created(5, true),
+            "pr_commented",
+            "comment:5:created",
+            true,
+        );
+        let fact = comment_edited("review_comment", 5, AT);
+        check(fact, "comment_edited", "review_comment:5:edited:{T}", false);
+        let fact = comment_deleted("discussion_comment", 5);
+        check(
+            fact,
+            "comment_deleted",
+            "discussion_comment:5:deleted",
+            false,
+        );
+        check(
+            pr_changed(4, "reopened", AT),
+            "pr_reopened",
+            "pr:4:reopened:{T}",
+            false,
+        );
+        check(
+            pr_changed(4, "synchronize", AT),
+            "pr_updated",
+            "pr:4:synchronize:{T}",
+            false,
+        );
+        check(pr_merged(4), "pr_merged", "pr:4:merged", true);
+        let fact = pr_review_requested(4, 8, AT);
+        check(
+            fact,
+            "pr_review_requested",
+            "pr:4:review_requested:8:{T}",
+            false,
+        );
+        check(
+            review_comment_created(6),
+            "pr_commented",
+            "review_comment:6:created",
+            true,
+        );
+        let fact = commits_pushed(1, "refs/heads/main", "abc");
+        check(fact, "commits_pushed", "push:1:refs/heads/main:abc", false);
+        check(
+            workflow_completed(2, 3),
+            "workflow_completed",
+            "workflow_run:2:3",
+            true,
+        );
+        check(starred(1, 2, AT), "repo_starred", "star:1:2:{T}", true);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod control;
 mod facts;
 mod generate;
 mod limits;
+mod mint;
 mod oauth;
 mod pages;
 mod render;
@@ -149,14 +150,14 @@ impl GitHub {
 }
 
 /// Everything GitHub serves.
-pub(crate) fn router(hub: Arc<GitHub>) -> Router {
-    let api = serve::wrapped(apps::router().merge(rest::router()), &hub);
-    let web = serve::wrapped_pages(oauth::router().merge(pages::router()), &hub);
+pub(crate) fn router(hub: &Arc<GitHub>) -> Router {
+    let api = serve::wrapped(apps::router().merge(rest::router()), hub);
+    let web = serve::wrapped_pages(oauth::router().merge(pages::router()), hub);
     Router::new()
         .nest("/api/v3", api.clone())
         .merge(api)
         .merge(web)
-        .merge(control::router(Arc::clone(&hub)))
+        .merge(control::router(Arc::clone(hub)))
         .fallback(serve::unknown_route)
 }
 

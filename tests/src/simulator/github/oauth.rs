@@ -32,30 +32,30 @@ const TROUBLESHOOTING: &str = "https://docs.github.com/apps/managing-oauth-apps/
 /// An OAuth error code with GitHub's description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Failure {
-    BadCode,
-    BadClient,
-    BadRedirect,
-    BadGrantType,
-    BadRefreshToken,
+    Code,
+    Client,
+    Redirect,
+    GrantType,
+    RefreshToken,
 }
 
 impl Failure {
     fn parts(self) -> (&'static str, &'static str) {
         match self {
-            Self::BadCode => (
+            Self::Code => (
                 "bad_verification_code",
                 "The code passed is incorrect or expired.",
             ),
-            Self::BadClient => (
+            Self::Client => (
                 "incorrect_client_credentials",
                 "The client_id and/or client_secret passed are incorrect.",
             ),
-            Self::BadRedirect => (
+            Self::Redirect => (
                 "redirect_uri_mismatch",
                 "The redirect_uri MUST match the registered callback URL for this application.",
             ),
-            Self::BadGrantType => ("unsupported_grant_type", "The grant_type is not supported."),
-            Self::BadRefreshToken => (
+            Self::GrantType => ("unsupported_grant_type", "The grant_type is not supported."),
+            Self::RefreshToken => (
                 "bad_refresh_token",
                 "The refresh token passed is incorrect or expired.",
             ),
@@ -130,7 +130,7 @@ fn answer_authorize(hub: &Hub, headers: &HeaderMap, fields: &Fields, here: &str)
     let registered = settings.callback_urls.first().cloned().unwrap_or_default();
     let state = field("state");
     if asked.is_some_and(|uri| !settings.callback_urls.iter().any(|known| known == uri)) {
-        return back(&registered, state, &Failure::BadRedirect.fields());
+        return back(&registered, state, &Failure::Redirect.fields());
     }
     let target = asked.unwrap_or(&registered);
     let method = field("code_challenge_method");
@@ -250,7 +250,7 @@ async fn read_fields(request: Request) -> Result<Fields, StatusCode> {
 fn exchange(hub: &Hub, fields: &Fields) -> Result<Pair, Failure> {
     let field = |name: &str| fields.get(name).map(String::as_str);
     if field("client_secret") != Some(&hub.app.client_secret) {
-        return Err(Failure::BadClient);
+        return Err(Failure::Client);
     }
     let now = hub.core.clock.seconds();
     let seconds = hub.settings().user_token_seconds;
@@ -260,13 +260,13 @@ fn exchange(hub: &Hub, fields: &Fields) -> Result<Pair, Failure> {
             let refresh = field("refresh_token").unwrap_or_default();
             hub.tokens
                 .refresh(refresh, now, seconds)
-                .ok_or(Failure::BadRefreshToken)
+                .ok_or(Failure::RefreshToken)
         }
         None | Some("authorization_code") => {
             let code = hub
                 .tokens
                 .take_code(field("code").unwrap_or_default(), now)
-                .ok_or(Failure::BadCode)?;
+                .ok_or(Failure::Code)?;
             let same = match (&code.redirect_uri, field("redirect_uri")) {
                 (Some(asked), Some(named)) => asked == named,
                 (None, Some(named)) => hub
@@ -277,17 +277,17 @@ fn exchange(hub: &Hub, fields: &Fields) -> Result<Pair, Failure> {
                 (_, None) => true,
             };
             if !same {
-                return Err(Failure::BadRedirect);
+                return Err(Failure::Redirect);
             }
             if let Some(challenge) = &code.challenge
                 && field("code_verifier").map(s256).as_ref() != Some(challenge)
             {
-                return Err(Failure::BadCode);
+                return Err(Failure::Code);
             }
             hub.core.stats.count("github.user_tokens", 1);
             Ok(hub.tokens.issue_pair(code.user, now, seconds))
         }
-        Some(_) => Err(Failure::BadGrantType),
+        Some(_) => Err(Failure::GrantType),
     }
 }
 

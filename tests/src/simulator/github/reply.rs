@@ -1,7 +1,7 @@
 //! Answers of the REST API.
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ pub(crate) struct Payload(pub(crate) Bytes);
 /// An answer on its way out.
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Vec<(&'static str, HeaderValue)>,
     pub(crate) body: Bytes,
 }
 
@@ -22,7 +22,7 @@ impl Reply {
     pub(crate) fn json(status: StatusCode, value: &Value) -> Self {
         Self {
             status,
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
             body: Bytes::from(value.to_string()),
         }
     }
@@ -36,7 +36,7 @@ impl Reply {
     pub(crate) fn empty() -> Self {
         Self {
             status: StatusCode::NO_CONTENT,
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
             body: Bytes::new(),
         }
     }
@@ -62,7 +62,7 @@ impl Reply {
         }
         Self {
             status: StatusCode::OK,
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
             body: body.into(),
         }
     }
@@ -120,7 +120,7 @@ impl Reply {
     /// Adds a header; one that cannot be written is left out.
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
+            self.headers.push((name, value));
         }
         self
     }
@@ -130,7 +130,9 @@ impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.body.clone()));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        for (name, value) in self.headers {
+            response.headers_mut().insert(name, value);
+        }
         if !self.body.is_empty() {
             let kind = HeaderValue::from_static("application/json; charset=utf-8");
             response.headers_mut().insert(header::CONTENT_TYPE, kind);

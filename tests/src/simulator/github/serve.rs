@@ -147,7 +147,7 @@ async fn api(hub: &Hub, mut request: Request, next: Next, at_once: usize) -> Res
     }
     let free = request.uri().path().ends_with("/rate_limit");
     if !free && hub.limits.look(holder, limit, now).remaining() == 0 {
-        return primary(hub, holder, hub.limits.look(holder, limit, now)).into_response();
+        return primary(hub, holder, hub.limits.look(holder, limit, now));
     }
     let points = if request.method() == Method::GET {
         1
@@ -236,20 +236,21 @@ fn report(hub: &Hub, headers: &mut HeaderMap, quota: Quota) {
 }
 
 /// 403 because the quota is used up.
-fn primary(hub: &Hub, holder: Holder, quota: Quota) -> Reply {
+fn primary(hub: &Hub, holder: Holder, quota: Quota) -> Response {
     let whose = match holder {
         Holder::Installation(id) => format!("for installation ID {id}"),
         Holder::User(id) => format!("for user ID {id}"),
         Holder::App => format!("for app ID {}", hub.app.id),
         Holder::Anonymous => "for 127.0.0.1".to_owned(),
     };
-    let mut reply = Reply::error_at(
+    let mut response = Reply::error_at(
         StatusCode::FORBIDDEN,
         &format!("API rate limit exceeded {whose}."),
         "https://docs.github.com/rest/overview/rate-limits-for-the-rest-api",
-    );
-    report(hub, &mut reply.headers, quota);
-    reply
+    )
+    .into_response();
+    report(hub, response.headers_mut(), quota);
+    response
 }
 
 /// 403 or 429 because of too many or too dear requests at a time.
@@ -268,7 +269,7 @@ fn secondary(status: StatusCode, retry_after: Option<f64>) -> Reply {
 /// The limit a fault rule pretends.
 fn limited(hub: &Hub, rule: &Rule, holder: Holder, limit: u32, now: i64) -> Option<Response> {
     let wait = Some(rule.seconds.unwrap_or(60.0));
-    let mut reply = match rule.effect {
+    let reply = match rule.effect {
         Effect::PrimaryLimit => {
             let mut quota = hub.limits.look(holder, limit, now);
             quota.used = quota.limit;
@@ -280,15 +281,20 @@ fn limited(hub: &Hub, rule: &Rule, holder: Holder, limit: u32, now: i64) -> Opti
             } else {
                 quota = hub.limits.exhaust(holder, limit, now);
             }
-            return Some(primary(hub, holder, quota).into_response());
+            return Some(primary(hub, holder, quota));
         }
         Effect::SecondaryLimit => secondary(StatusCode::FORBIDDEN, wait),
         Effect::SecondaryLimitBare => secondary(StatusCode::FORBIDDEN, None),
         Effect::TooManyRequests => secondary(StatusCode::TOO_MANY_REQUESTS, wait),
         _ => return None,
     };
-    report(hub, &mut reply.headers, hub.limits.look(holder, limit, now));
-    Some(reply.into_response())
+    let mut response = reply.into_response();
+    report(
+        hub,
+        response.headers_mut(),
+        hub.limits.look(holder, limit, now),
+    );
+    Some(response)
 }
 
 /// A fault's answer in place of the real one; waits first if the fault is slow.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Settings in force; the control API shows and replaces them field by field.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Settings {
     /// Where deliveries go; none are generated while this is empty.
     pub webhook_url: String,

@@ -1,13 +1,11 @@
-//! Pushes, branches, tags, releases, deployments and workflow runs.
-
-use std::cell::OnceCell;
+//! Pushes, branches and tags.
 
 use serde_json::{Value, json};
 
 use super::{Act, Outcome, Refused, Scene, Stage, refused, title};
 use crate::simulator::github::facts;
 use crate::simulator::github::render;
-use crate::simulator::github::world::{Commit, Deployment, Id, Numbered, Release, Run};
+use crate::simulator::github::world::Commit;
 
 const NOWHERE: &str = "0000000000000000000000000000000000000000";
 
@@ -22,12 +20,6 @@ pub(super) fn perform(
         ("push", "") => push(stage, scene, act),
         ("create", "branch" | "tag") => create(stage, scene, action == "branch", act),
         ("delete", "branch" | "tag") => delete(stage, scene, action == "branch", act),
-        ("release", "published") => Ok(json!({"id": publish(stage, scene, act)?})),
-        ("release", "edited") => edit_release(stage, scene, act),
-        ("release", "deleted") => delete_release(stage, scene, act),
-        ("deployment_status", "created") => deploy(stage, scene, act),
-        ("workflow_run", "completed") => run(stage, scene, act),
-        ("workflow_run", "rerun") => rerun(stage, scene, act),
         _ => refused(format!("no action {event}.{action}")),
     }
 }
@@ -102,7 +94,7 @@ pub(super) fn announce_push(
         cursor = commit.parent.as_deref();
     }
     commits.reverse();
-    let head = found
+    let tip = found
         .commits
         .iter()
         .rev()
@@ -125,7 +117,7 @@ pub(super) fn announce_push(
             "created": created, "deleted": deleted, "forced": false, "base_ref": null,
             "compare": format!("{page}/compare/{}...{}", short(before), short(after)),
             "commits": rendered,
-            "head_commit": head.as_ref().filter(|_| !deleted)
+            "head_commit": tip.as_ref().filter(|_| !deleted)
                 .map(|commit| render::commit_in_push(world, found, commit)),
             "pusher": {"name": login, "email": format!("{}@users.noreply.example", scene.actor)},
             "repository": repository,
@@ -213,271 +205,4 @@ fn announce_reference(
     });
     let fact = facts::reference(ref_type, scene.repository, name, created);
     stage.record(scene.repository, fact, heard);
-}
-
-fn publish(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Result<Id, Refused> {
-    let id = stage.world.number(Numbered::Release);
-    let at = stage.at;
-    let tag = act
-        .name
-        .clone()
-        .unwrap_or_else(|| format!("v1.{}", id % 100_000));
-    let name = match &act.title {
-        Some(title) => Some(title.clone()),
-        // GitHub sends an empty name for a release that was given none.
-        None => Some(if stage.chance(0.2) {
-            String::new()
-        } else {
-            format!("Release {tag}")
-        }),
-    };
-    let found = stage.repository_mut(scene.repository)?;
-    let head = found.head("main").unwrap_or_default().to_owned();
-    found.tags.insert(tag.clone(), head);
-    found.releases.insert(Release {
-        id,
-        tag,
-        name,
-        body: act
-            .body
-            .clone()
-            .unwrap_or_else(|| "Fixes and improvements.".to_owned()),
-        target: "main".to_owned(),
-        prerelease: act.state.as_deref() == Some("prerelease"),
-        author: scene.actor,
-        created_at: at,
-        updated_at: at,
-        published_at: at,
-        facts: Vec::new(),
-        rendered: OnceCell::new(),
-    });
-    announce_release(stage, scene, "created", id, json!({}));
-    let heard = announce_release(stage, scene, "published", id, json!({}));
-    announce_release(stage, scene, "released", id, json!({}));
-    let seq = stage.record(scene.repository, facts::release_published(id), heard);
-    stage
-        .repository_mut(scene.repository)?
-        .releases
-        .change(id, |release| release.facts.push(seq));
-    Ok(id)
-}
-
-fn announce_release(
-    stage: &mut Stage<'_>,
-    scene: Scene,
-    action: &'static str,
-    id: Id,
-    extra: Value,
-) -> bool {
-    stage.announce(
-        scene.repository,
-        "release",
-        Some(action),
-        scene.actor,
-        |world, found| {
-            let mut body = extra;
-            let release = found.releases.get(id);
-            body["release"] = release.map_or(Value::Null, |release| {
-                render::release(world, found, release)
-            });
-            body
-        },
-    )
-}
-
-/// The release that is meant, or the newest, or a new one.
-fn choose_release(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Result<Id, Refused> {
-    let found = stage.repository(scene.repository)?;
-    if let Some(id) = act.id {
-        let known = found.releases.get(id).map(|release| release.id);
-        return known.ok_or_else(|| Refused(format!("no release {id}")));
-    }
-    let newest = found.releases.newest().next().map(|release| release.id);
-    match newest {
-        Some(id) => Ok(id),
-        None => publish(stage, scene, &Act::default()),
-    }
-}
-
-fn edit_release(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
-    let id = choose_release(stage, scene, act)?;
-    let at = stage.at;
-    let body = act
-        .body
-        .clone()
-        .unwrap_or_else(|| "More fixes and improvements.".to_owned());
-    stage
-        .repository_mut(scene.repository)?
-        .releases
-        .change(id, |release| {
-            release.body = body;
-            release.updated_at = at;
-        });
-    let changes = json!({"changes": {"body": {"from": "An earlier text"}}});
-    let heard = announce_release(stage, scene, "edited", id, changes);
-    stage.record(scene.repository, facts::release_edited(id, at), heard);
-    Ok(json!({ "id": id }))
-}
-
-fn delete_release(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
-    let id = choose_release(stage, scene, act)?;
-    let heard = announce_release(stage, scene, "deleted", id, json!({}));
-    let removed = stage.repository_mut(scene.repository)?.releases.remove(id);
-    stage
-        .hub
-        .core
-        .ledger
-        .hide(&removed.map(|release| release.facts).unwrap_or_default());
-    stage.record(scene.repository, facts::release_deleted(id), heard);
-    Ok(json!({ "id": id }))
-}
-
-fn deploy(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
-    const STATES: [&str; 7] = [
-        "success",
-        "failure",
-        "error",
-        "pending",
-        "in_progress",
-        "queued",
-        "waiting",
-    ];
-    let state = match &act.state {
-        None => stage.one_of(&["success", "success", "failure", "in_progress"]),
-        Some(wanted) => match STATES.into_iter().find(|state| state == wanted) {
-            Some(state) => state,
-            None => return refused(format!("no deployment state {wanted}")),
-        },
-    };
-    let deployment = stage.world.number(Numbered::Deployment);
-    let id = stage.world.number(Numbered::DeploymentStatus);
-    let (at, creator) = (stage.at, scene.actor);
-    let environment = act.name.clone().unwrap_or_else(|| "production".to_owned());
-    let found = stage.repository_mut(scene.repository)?;
-    let sha = found.head("main").unwrap_or_default().to_owned();
-    found.deployments.push(Deployment {
-        id: deployment,
-        environment,
-        sha,
-        branch: "main".to_owned(),
-        creator,
-        created_at: at,
-        updated_at: at,
-    });
-    let heard = stage.announce(scene.repository, "deployment_status", Some("created"), creator, |world, found| {
-        let Some(entry) = found.deployments.iter().find(|entry| entry.id == deployment) else { return Value::Null };
-        json!({
-            "deployment": render::deployment(world, found, entry),
-            "deployment_status": render::deployment_status(world, found, entry, (id, state, creator, at)),
-            "check_run": null, "workflow": null, "workflow_run": null,
-        })
-    });
-    stage.record(scene.repository, facts::deployment_status(id), heard);
-    Ok(json!({"id": id, "deployment": deployment}))
-}
-
-fn conclusion(stage: &mut Stage<'_>, wanted: Option<&str>) -> Result<&'static str, Refused> {
-    const ALL: [&str; 8] = [
-        "success",
-        "failure",
-        "neutral",
-        "cancelled",
-        "timed_out",
-        "action_required",
-        "stale",
-        "skipped",
-    ];
-    match wanted {
-        None => Ok(stage.one_of(&["success", "success", "success", "failure", "cancelled"])),
-        Some(wanted) => {
-            let known = ALL.into_iter().find(|known| *known == wanted);
-            known.ok_or_else(|| Refused(format!("no conclusion {wanted}")))
-        }
-    }
-}
-
-fn run(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
-    let conclusion = conclusion(stage, act.state.as_deref())?;
-    let id = stage.world.number(Numbered::Run);
-    let title = act.title.clone().unwrap_or_else(|| title(stage));
-    let (at, actor) = (stage.at, scene.actor);
-    let found = stage.repository_mut(scene.repository)?;
-    found.last_run += 1;
-    let number = found.last_run;
-    let sha = found.head("main").unwrap_or_default().to_owned();
-    found.runs.insert(Run {
-        id,
-        number,
-        attempt: 1,
-        event: "push",
-        branch: "main".to_owned(),
-        sha,
-        title,
-        actor,
-        triggering_actor: actor,
-        conclusion: Some(conclusion),
-        created_at: at,
-        started_at: at,
-        updated_at: at,
-        facts: Vec::new(),
-        rendered: OnceCell::new(),
-    });
-    complete(stage, scene, id, 1)
-}
-
-/// Runs a run again: its list entry now shows the new attempt alone.
-fn rerun(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
-    let found = stage.repository(scene.repository)?;
-    let known = match act.id {
-        Some(id) => found.runs.get(id).map(|run| run.id),
-        None => found.runs.newest().next().map(|run| run.id),
-    };
-    let Some(id) = known else {
-        if act.id.is_some() {
-            return refused("no such run");
-        }
-        run(stage, scene, &Act::default())?;
-        return rerun(stage, scene, act);
-    };
-    let conclusion = conclusion(stage, act.state.as_deref())?;
-    let (at, actor) = (stage.at, scene.actor);
-    let changed = stage
-        .repository_mut(scene.repository)?
-        .runs
-        .change(id, |run| {
-            run.attempt += 1;
-            run.triggering_actor = actor;
-            run.conclusion = Some(conclusion);
-            run.started_at = at;
-            run.updated_at = at;
-            (run.attempt, std::mem::take(&mut run.facts))
-        });
-    let Some((attempt, hidden)) = changed else {
-        return refused("the run is gone");
-    };
-    stage.hub.core.ledger.hide(&hidden);
-    complete(stage, scene, id, attempt)
-}
-
-fn complete(stage: &mut Stage<'_>, scene: Scene, id: Id, attempt: u32) -> Outcome {
-    let heard = stage.announce(
-        scene.repository,
-        "workflow_run",
-        Some("completed"),
-        scene.actor,
-        |world, found| {
-            let run = found.runs.get(id).map(|run| render::run(world, found, run));
-            json!({"workflow_run": run, "workflow": render::workflow(world, found)})
-        },
-    );
-    let seq = stage.record(
-        scene.repository,
-        facts::workflow_completed(id, attempt),
-        heard,
-    );
-    stage
-        .repository_mut(scene.repository)?
-        .runs
-        .change(id, |run| run.facts.push(seq));
-    Ok(json!({"id": id, "attempt": attempt}))
 }

@@ -1,10 +1,9 @@
 //! The app's life in an account: requested, installed, changed, suspended,
 //! removed; and what happens to users.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
+use super::selection::{select, selection};
 use super::{Act, Outcome, Refused, Stage, refused};
 use crate::simulator::github::render;
 use crate::simulator::github::webhooks::Event;
@@ -24,14 +23,14 @@ pub(super) fn perform(stage: &mut Stage<'_>, account: Id, act: &Act) -> Option<O
         "installation_repositories.added" => select(stage, account, true, act),
         "installation_repositories.removed" => select(stage, account, false, act),
         "github_app_authorization.revoked" => revoke(stage, account, act),
-        "ping" => ping(stage),
+        "ping" => Ok(ping(stage)),
         "user.deleted" => delete_user(stage, act),
         _ => return None,
     };
     Some(outcome)
 }
 
-fn with(
+pub(super) fn with(
     stage: &mut Stage<'_>,
     account: Id,
     then: impl FnOnce(&mut Stage<'_>, Id) -> Result<(), Refused>,
@@ -48,7 +47,7 @@ fn with(
 }
 
 /// Who does it: the named actor, or the account's admin.
-fn actor(stage: &Stage<'_>, account: Id, act: &Act) -> Result<Id, Refused> {
+pub(super) fn actor(stage: &Stage<'_>, account: Id, act: &Act) -> Result<Id, Refused> {
     match &act.actor {
         Some(login) => stage
             .world
@@ -64,7 +63,7 @@ fn actor(stage: &Stage<'_>, account: Id, act: &Act) -> Result<Id, Refused> {
 
 /// Sends an event about an installation itself. These reach the app whatever
 /// it subscribed to.
-fn announce(
+pub(super) fn announce(
     stage: &mut Stage<'_>,
     name: &'static str,
     action: &'static str,
@@ -91,7 +90,7 @@ fn announce(
     })
 }
 
-fn listed(stage: &Stage<'_>, repositories: &[Id]) -> Vec<Value> {
+pub(super) fn listed(stage: &Stage<'_>, repositories: &[Id]) -> Vec<Value> {
     repositories
         .iter()
         .filter_map(|id| stage.world.repositories.get(id))
@@ -135,23 +134,6 @@ pub(crate) fn install(
     (id, true)
 }
 
-fn selection(stage: &Stage<'_>, act: &Act) -> Result<Selection, Refused> {
-    let Some(names) = &act.repositories else {
-        return Ok(Selection::All);
-    };
-    Ok(Selection::Selected(named(stage, act, names)?))
-}
-
-fn named(stage: &Stage<'_>, act: &Act, names: &[String]) -> Result<BTreeSet<Id>, Refused> {
-    names
-        .iter()
-        .map(|name| {
-            let found = stage.world.repository_id(&act.account, name);
-            found.ok_or_else(|| Refused(format!("no repository {}/{name}", act.account)))
-        })
-        .collect()
-}
-
 fn create(stage: &mut Stage<'_>, account: Id, act: &Act) -> Outcome {
     let sender = actor(stage, account, act)?;
     let selection = selection(stage, act)?;
@@ -175,7 +157,16 @@ pub(crate) fn request_installation(stage: &mut Stage<'_>, account: Id, requester
 }
 
 fn request(stage: &mut Stage<'_>, account: Id, act: &Act) -> Outcome {
-    let requester = actor(stage, account, act)?;
+    let requester = match &act.actor {
+        Some(_) => actor(stage, account, act)?,
+        // Whoever must ask is not the admin.
+        None => stage
+            .world
+            .accounts
+            .get(&account)
+            .and_then(|found| found.members.last())
+            .map_or(account, |id| *id),
+    };
     request_installation(stage, account, requester);
     Ok(json!({"requested": true}))
 }
@@ -270,96 +261,6 @@ fn accept_permissions(stage: &mut Stage<'_>, account: Id, act: &Act) -> Outcome 
     })
 }
 
-/// Adds repositories to an installation or takes them out of it.
-fn select(stage: &mut Stage<'_>, account: Id, add: bool, act: &Act) -> Outcome {
-    let names: Vec<String> = act
-        .repositories
-        .clone()
-        .or_else(|| act.repository.clone().map(|name| vec![name]))
-        .unwrap_or_default();
-    let chosen = named(stage, act, &names)?;
-    if chosen.is_empty() {
-        return refused("`repositories` must name some");
-    }
-    let sender = actor(stage, account, act)?;
-    with(stage, account, |stage, id| {
-        reselect(stage, id, &chosen, add, sender);
-        Ok(())
-    })
-}
-
-fn reselect(stage: &mut Stage<'_>, id: Id, chosen: &BTreeSet<Id>, add: bool, sender: Id) {
-    let at = stage.at;
-    let Some(found) = stage.world.installations.get(&id) else {
-        return;
-    };
-    let mut covered: BTreeSet<Id> = stage.world.repositories_of(found).into_iter().collect();
-    for repository in chosen {
-        if add {
-            covered.insert(*repository);
-        } else {
-            covered.remove(repository);
-        }
-    }
-    if let Some(found) = stage.world.installations.get_mut(&id) {
-        found.selection = Selection::Selected(covered);
-        found.updated_at = at;
-    }
-    let list: Vec<Id> = chosen.iter().copied().collect();
-    let listed = listed(stage, &list);
-    let (added, removed) = if add {
-        (listed, Vec::new())
-    } else {
-        (Vec::new(), listed)
-    };
-    let extra = json!({
-        "repository_selection": "selected", "requester": null,
-        "repositories_added": added, "repositories_removed": removed,
-    });
-    let action = if add { "added" } else { "removed" };
-    announce(
-        stage,
-        "installation_repositories",
-        action,
-        id,
-        sender,
-        extra,
-    );
-}
-
-/// A repository leaves its account: the installation there hears that it is gone.
-pub(super) fn leave(stage: &mut Stage<'_>, repository: Id) {
-    let Some(found) = stage.world.installation_of(repository) else {
-        return;
-    };
-    let (id, all) = (found.id, found.selection == Selection::All);
-    let sender = stage
-        .world
-        .accounts
-        .get(&found.account)
-        .map_or(found.account, |account| account.admin);
-    let listed = listed(stage, &[repository]);
-    if let Some(Installation {
-        selection: Selection::Selected(ids),
-        ..
-    }) = stage.world.installations.get_mut(&id)
-    {
-        ids.remove(&repository);
-    }
-    let extra = json!({
-        "repository_selection": if all { "all" } else { "selected" }, "requester": null,
-        "repositories_added": [], "repositories_removed": listed,
-    });
-    announce(
-        stage,
-        "installation_repositories",
-        "removed",
-        id,
-        sender,
-        extra,
-    );
-}
-
 /// A user takes back the app's authorization: user tokens die at once.
 fn revoke(stage: &mut Stage<'_>, account: Id, act: &Act) -> Outcome {
     let user = actor(stage, account, act)?;
@@ -376,7 +277,7 @@ fn revoke(stage: &mut Stage<'_>, account: Id, act: &Act) -> Outcome {
     Ok(json!({"login": stage.world.login(user)}))
 }
 
-fn ping(stage: &mut Stage<'_>) -> Outcome {
+fn ping(stage: &mut Stage<'_>) -> Value {
     let url = stage.hub.settings().webhook_url.clone();
     let hook_id = stage.hub.app.hook_id;
     let payload = json!({
@@ -391,7 +292,7 @@ fn ping(stage: &mut Stage<'_>) -> Outcome {
         repository: None,
         payload,
     });
-    Ok(json!({}))
+    json!({})
 }
 
 /// Deletes a user: from now on `null` or the ghost stands in their place.

@@ -5,12 +5,17 @@
 //! one step under the world's lock. Actions are named after GitHub's events
 //! (`issues.closed`); parameters that are left out are chosen.
 
+mod automation;
 mod code;
+mod departure;
+mod discussion;
 mod issue;
 mod lifecycle;
 mod pull;
+mod release;
 mod repository;
 mod review;
+mod selection;
 mod talk;
 
 use rand::RngExt;
@@ -139,15 +144,18 @@ impl<'a> Stage<'a> {
             .unwrap_or((act.action.as_str(), ""));
         match event {
             "issues" => issue::perform(self, scene, action, act),
-            "issue_comment" | "commit_comment" | "discussion" | "discussion_comment" => {
-                talk::perform(self, scene, event, action, act)
-            }
+            "issue_comment" | "commit_comment" => talk::perform(self, scene, event, action, act),
             "pull_request" => pull::perform(self, scene, action, act),
             "pull_request_review" | "pull_request_review_comment" => {
                 review::perform(self, scene, event, action, act)
             }
-            "push" | "create" | "delete" | "release" | "deployment_status" | "workflow_run" => {
-                code::perform(self, scene, event, action, act)
+            "discussion" | "discussion_comment" => {
+                discussion::perform(self, scene, event, action, act)
+            }
+            "push" | "create" | "delete" => code::perform(self, scene, event, action, act),
+            "release" => release::perform(self, scene, action, act),
+            "deployment_status" | "workflow_run" => {
+                automation::perform(self, scene, event, action, act)
             }
             "star" | "fork" | "milestone" | "member" | "repository" | "watch" => {
                 repository::perform(self, scene, event, action, act)
@@ -235,7 +243,16 @@ impl<'a> Stage<'a> {
     }
 
     /// Writes a fact down and answers its ledger row.
-    pub(crate) fn record(&mut self, repository: Id, fact: Fact, webhook: bool) -> u64 {
+    pub(crate) fn record(
+        &mut self,
+        repository: Id,
+        Fact {
+            kind,
+            key,
+            pollable,
+        }: Fact,
+        webhook: bool,
+    ) -> u64 {
         let owner = self
             .world
             .repositories
@@ -247,12 +264,12 @@ impl<'a> Stage<'a> {
         let seq = self.hub.core.ledger.record(ledger::Fact {
             source: super::SOURCE,
             account,
-            kind: fact.kind,
-            key: format!("github:{}", fact.key),
+            kind,
+            key: format!("github:{key}"),
             at: self.at,
             container: repository,
             webhook,
-            pollable: fact.pollable,
+            pollable,
         });
         self.facts.push(seq);
         seq

@@ -42,13 +42,12 @@ pub(super) fn perform(
 }
 
 fn star(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
-    let user = match &act.login {
-        Some(login) => stage.choose_person(scene.account, Some(login))?,
-        None => {
-            // Stars come from outside more often than not.
-            let login = format!("visitor-{}", &stage.world.sha()[..8]);
-            stage.world.add_person(&login, PersonKind::User)
-        }
+    let user = if act.login.is_some() {
+        stage.choose_person(scene.account, act.login.as_deref())?
+    } else {
+        // Stars come from outside more often than not.
+        let login = format!("visitor-{}", &stage.world.sha()[..8]);
+        stage.world.add_person(&login, PersonKind::User)
     };
     let at = stage.at;
     let found = stage.repository_mut(scene.repository)?;
@@ -322,7 +321,7 @@ fn transfer(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
     if former == target || stage.world.repository_id(&login, &name).is_some() {
         return refused(format!("{login}/{name} exists already"));
     }
-    super::lifecycle::leave(stage, scene.repository);
+    super::selection::leave(stage, scene.repository);
     stage
         .world
         .rename_repository(scene.repository, target, &name);

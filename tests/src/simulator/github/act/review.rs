@@ -42,7 +42,7 @@ fn answer(stage: &Stage<'_>, scene: Scene, issue: Id, id: Id) -> Outcome {
 /// Submits a review and answers the issue's and the review's id.
 fn submit(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Result<(Id, Id), Refused> {
     let issue = subject(stage, scene, act, is_open)?;
-    let state = match act.state.as_deref() {
+    let verdict = match act.state.as_deref() {
         Some("approved") => "approved",
         Some("changes_requested") => "changes_requested",
         Some("commented") => "commented",
@@ -67,7 +67,7 @@ fn submit(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Result<(Id, Id), Re
                 id,
                 user,
                 body,
-                state,
+                state: verdict,
                 commit,
                 submitted_at: at,
                 fact: 0,

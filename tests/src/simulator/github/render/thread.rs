@@ -79,7 +79,7 @@ pub(crate) fn issue(world: &World, found: &Repository, issue: &Issue) -> Value {
 
 /// An issue as REST lists show it, rendered once until it changes.
 pub(crate) fn issue_row(world: &World, found: &Repository, row: &Issue) -> Bytes {
-    row.as_issue
+    row.listed_row
         .get_or_init(|| {
             let mut object = issue(world, found, row);
             object["closed_by"] = optional_user(world, row.closed_by);
@@ -181,7 +181,7 @@ pub(crate) fn pull_in_review(world: &World, found: &Repository, issue: &Issue) -
 
 /// A pull request as `GET /pulls` shows it, rendered once until it changes.
 pub(crate) fn pull_row(world: &World, found: &Repository, row: &Issue) -> Bytes {
-    row.as_pull
+    row.pull_row
         .get_or_init(|| bytes(&pull_in_review(world, found, row)))
         .clone()
 }

@@ -4,6 +4,7 @@
 //! that may see the repository, under its name and under its id; former names
 //! answer 301. Noted in the ledger: which facts an answer has shown.
 
+mod code;
 mod lists;
 mod paging;
 

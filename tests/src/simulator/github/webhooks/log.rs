@@ -27,7 +27,7 @@ pub(crate) struct Delivered {
     pub(crate) installation: Option<Id>,
     pub(crate) repository: Option<Id>,
     pub(crate) redelivery: bool,
-    pub(crate) delivered_at: i64,
+    pub(crate) at: i64,
     pub(crate) duration: f64,
     pub(crate) status: String,
     /// 0 when there was no answer.
@@ -46,7 +46,7 @@ impl Delivered {
     /// The entry as the list shows it.
     pub(crate) fn item(&self) -> Value {
         json!({
-            "id": self.id, "guid": self.guid, "delivered_at": iso(self.delivered_at),
+            "id": self.id, "guid": self.guid, "delivered_at": iso(self.at),
             "redelivery": self.redelivery, "duration": (self.duration * 100.0).round() / 100.0,
             "status": self.status, "status_code": self.status_code, "event": self.event,
             "action": self.action, "installation_id": self.installation,
@@ -110,10 +110,10 @@ impl Log {
         entries.next += 7;
         let id = entries.next;
         delivered.id = id;
-        let oldest = delivered.delivered_at - KEPT_SECONDS;
+        let oldest = delivered.at - KEPT_SECONDS;
         entries.entries.insert(id, delivered);
         while let Some(first) = entries.entries.first_entry() {
-            let stale = first.get().delivered_at < oldest;
+            let stale = first.get().at < oldest;
             if !stale && entries.entries.len() <= KEPT {
                 break;
             }
@@ -144,7 +144,7 @@ impl Log {
             .rev()
             .map(|(_, entry)| entry)
             .filter(|entry| {
-                entry.delivered_at >= now - KEPT_SECONDS
+                entry.at >= now - KEPT_SECONDS
                     && listing
                         .succeeded
                         .is_none_or(|wanted| wanted == entry.succeeded())
@@ -181,7 +181,7 @@ mod tests {
             installation: None,
             repository: None,
             redelivery: false,
-            delivered_at: at,
+            at,
             duration: 0.0,
             status: String::new(),
             status_code,

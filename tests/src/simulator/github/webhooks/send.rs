@@ -62,7 +62,7 @@ impl Inner {
             installation: outgoing.installation,
             repository: outgoing.repository,
             redelivery: outgoing.redelivery,
-            delivered_at: self.core.clock.seconds(),
+            at: self.core.clock.seconds(),
             duration: started.elapsed().as_secs_f64(),
             status: answer.status,
             status_code: answer.status_code,

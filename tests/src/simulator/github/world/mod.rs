@@ -86,6 +86,9 @@ pub(crate) struct World {
     pub(crate) permissions: BTreeMap<String, String>,
     /// Source of everything random.
     pub(crate) rng: StdRng,
+    /// Below every id. Worlds of different seeds are far apart, so that a database that
+    /// remembers one takes nothing in the next for the same.
+    first: Id,
     next: HashMap<Numbered, Id>,
     /// Issues that are no longer where they were: asking for them answers 410
     /// (deleted) or 301 (transferred).
@@ -114,6 +117,7 @@ impl World {
             requests: Vec::new(),
             permissions: install::default_permissions(),
             rng: StdRng::seed_from_u64(seed),
+            first: 2_400_000_000 + (seed % 100_000) * 1_000_000,
             next: HashMap::new(),
             gone: HashMap::new(),
         }
@@ -122,7 +126,7 @@ impl World {
     /// The next id of a type.
     pub(crate) fn number(&mut self, of: Numbered) -> Id {
         let step = self.rng.random_range(1..=3);
-        let next = self.next.entry(of).or_insert(2_400_000_000);
+        let next = self.next.entry(of).or_insert(self.first);
         *next += step;
         *next
     }

@@ -31,9 +31,9 @@ pub(crate) struct Issue {
     /// The row of the last closing, which reopening hides.
     pub(crate) closing: Option<u64>,
     /// The row as `/issues` shows it.
-    pub(crate) as_issue: OnceCell<Bytes>,
+    pub(crate) listed_row: OnceCell<Bytes>,
     /// The row as `/pulls` shows it.
-    pub(crate) as_pull: OnceCell<Bytes>,
+    pub(crate) pull_row: OnceCell<Bytes>,
 }
 
 /// What a pull request has besides.
@@ -116,8 +116,8 @@ impl Item for Issue {
         self.updated_at
     }
     fn forget_rendering(&mut self) {
-        self.as_issue = OnceCell::new();
-        self.as_pull = OnceCell::new();
+        self.listed_row = OnceCell::new();
+        self.pull_row = OnceCell::new();
     }
 }
 
