@@ -1,0 +1,194 @@
+//! One budget: a provider's limit is shared by all workers, not multiplied by their number.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{TimeDelta, Utc};
+use secrecy::SecretString;
+use shared::clock::{Clock, SystemClock};
+use shared::config::DatabaseConfig;
+use shared::connectors::{LimitScope, RateLimits};
+use shared::db::{Db, Role};
+use shared::http::{LimitObservation, RateGate, Refused};
+use shared::ratelimit::{Governor, WHOLE_PROVIDER};
+use tests::harness::TestDb;
+
+const PER_SECOND: f64 = 10.0;
+const BURST: u32 = 5;
+const LIMITS: RateLimits = RateLimits {
+    requests_per_second: PER_SECOND,
+    burst: BURST,
+    account_concurrency: 100,
+    process_concurrency: 100,
+};
+
+/// The gate of one worker, with a pool of its own.
+fn worker(test: &TestDb, limits: RateLimits) -> Arc<Governor> {
+    let config = DatabaseConfig {
+        url: SecretString::from(test.url().to_owned()),
+        read_url: None,
+        max_connections: 4,
+    };
+    let db = Db::open(&config, Role::Worker).expect("a URL");
+    Arc::new(Governor::new(
+        db.pool().clone(),
+        Arc::new(SystemClock),
+        [("any", limits)],
+    ))
+}
+
+fn silence(seconds: i64) -> LimitObservation {
+    LimitObservation {
+        blocked_until: Some(SystemClock.now() + TimeDelta::seconds(seconds)),
+        ..LimitObservation::default()
+    }
+}
+
+async fn refused(worker: &Governor, account: &str) -> Refused {
+    worker
+        .admit("any", account)
+        .await
+        .expect_err("the account is blocked")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_workers_together_keep_one_rate() {
+    let test = TestDb::create().await;
+    let workers = [
+        worker(&test, LIMITS),
+        worker(&test, LIMITS),
+        worker(&test, LIMITS),
+    ];
+
+    let started = Instant::now();
+    let calls: Vec<_> = (0..60)
+        .map(|call| {
+            let worker = Arc::clone(&workers[call % 3]);
+            tokio::spawn(async move {
+                worker
+                    .admit("any", "account")
+                    .await
+                    .is_ok()
+                    .then(|| started.elapsed())
+            })
+        })
+        .collect();
+    let mut admitted: Vec<Duration> = Vec::new();
+    for call in calls {
+        admitted.extend(call.await.expect("no panic"));
+    }
+
+    admitted.sort();
+    for (before, at) in admitted.iter().enumerate() {
+        let before = u32::try_from(before).expect("few calls");
+        let allowed = f64::from(BURST) + at.as_secs_f64() * PER_SECOND;
+        assert!(
+            f64::from(before) < allowed,
+            "call {before} went out after {at:?} already"
+        );
+    }
+    // Were nothing admitted, nothing would be too early: the burst at least goes out.
+    assert!(admitted.len() >= BURST as usize, "{admitted:?}");
+    assert!(admitted.len() < 60, "the rest was refused and comes back");
+}
+
+#[tokio::test]
+async fn what_one_worker_learns_about_an_account_holds_for_all() {
+    let test = TestDb::create().await;
+    let (one, two) = (worker(&test, LIMITS), worker(&test, LIMITS));
+    one.admit("any", "account").await.expect("free at first");
+
+    let reset_at = SystemClock.now() + TimeDelta::seconds(60);
+    let scarce = LimitObservation {
+        limit: Some(5000),
+        remaining: Some(499),
+        reset_at: Some(reset_at),
+        blocked_until: None,
+    };
+    one.observe("any", "account", scarce).await;
+
+    for worker in [&one, &two] {
+        let refused = refused(worker, "account").await;
+        assert_eq!(refused.scope, LimitScope::Account);
+        assert!(
+            (refused.retry_at - reset_at).abs() < TimeDelta::seconds(2),
+            "{refused:?}"
+        );
+    }
+    two.admit("any", "another account")
+        .await
+        .expect("others are free");
+
+    two.observe("any", "account", silence(5)).await;
+    let refused = refused(&two, "account").await;
+    assert!(
+        refused.retry_at > reset_at - TimeDelta::seconds(2),
+        "a silence is never shortened"
+    );
+}
+
+#[tokio::test]
+async fn a_limit_of_the_whole_provider_holds_for_every_account() {
+    let test = TestDb::create().await;
+    let (one, two) = (worker(&test, LIMITS), worker(&test, LIMITS));
+    one.admit("any", "known").await.expect("free at first");
+    one.observe("any", WHOLE_PROVIDER, silence(60)).await;
+    for account in ["known", "new"] {
+        assert_eq!(refused(&two, account).await.scope, LimitScope::Provider);
+    }
+}
+
+#[tokio::test]
+async fn a_short_wait_is_waited_for_and_a_long_one_refused() {
+    let test = TestDb::create().await;
+    let (one, two) = (worker(&test, LIMITS), worker(&test, LIMITS));
+    one.observe("any", "short", silence(1)).await;
+    let until = SystemClock.now() + TimeDelta::milliseconds(800);
+    two.admit("any", "short").await.expect("waited for");
+    assert!(SystemClock.now() > until, "the silence was kept");
+
+    let slow = RateLimits {
+        requests_per_second: 0.01,
+        burst: 1,
+        ..LIMITS
+    };
+    let (one, two) = (worker(&test, slow), worker(&test, slow));
+    one.admit("any", "slow").await.expect("the first call");
+    let started = Instant::now();
+    let refused = refused(&two, "slow").await;
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "it did not sleep"
+    );
+    assert!(
+        refused.retry_at > SystemClock.now() + TimeDelta::seconds(60),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_call_takes_nothing_from_the_budget() {
+    let test = TestDb::create().await;
+    let slow = RateLimits {
+        requests_per_second: 0.01,
+        burst: 1,
+        ..LIMITS
+    };
+    worker(&test, slow)
+        .admit("any", "slow")
+        .await
+        .expect("the first call");
+    let tat = || async {
+        sqlx::query_scalar::<_, chrono::DateTime<Utc>>(
+            "SELECT tat FROM rate_budgets WHERE provider = 'any' AND account_id = 'slow'",
+        )
+        .fetch_one(test.pool())
+        .await
+        .expect("a row")
+    };
+    let before = tat().await;
+    for _ in 0..5 {
+        refused(&worker(&test, slow), "slow").await;
+    }
+    assert_eq!(tat().await, before);
+}
