@@ -19,7 +19,9 @@ async fn write(pool: PgPool, tenant: Uuid, seed: u64) -> Vec<String> {
     let mut committed = Vec::new();
     for batch in 0..TRANSACTIONS {
         let mut tx = pool.begin().await.expect("a transaction");
-        let ids: Vec<Uuid> = (0..random.random_range(1..6)).map(|_| Uuid::now_v7()).collect();
+        let ids: Vec<Uuid> = (0..random.random_range(1..6))
+            .map(|_| Uuid::now_v7())
+            .collect();
         sqlx::query(
             "INSERT INTO signals (tenant_id, id, connection_id, source, kind, dedupe_key, \
                  occurred_at, received_at, schema_version, body, raw) \
@@ -49,12 +51,36 @@ async fn write(pool: PgPool, tenant: Uuid, seed: u64) -> Vec<String> {
     committed
 }
 
+/// Uses transaction ids up until shortly before they get a digit longer, where an order that
+/// is not by number would show. Far from such a place there is nothing to cross.
+async fn cross_a_power_of_ten(pool: &PgPool) {
+    loop {
+        let id: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text")
+            .fetch_one(pool)
+            .await
+            .expect("a transaction id");
+        let id: u64 = id.parse().expect("a number");
+        let next = 10_u64.pow(id.ilog10() + 1);
+        if !(100..20_000).contains(&(next - id)) {
+            return;
+        }
+    }
+}
+
 async fn page(tenant: &Tenant<'_>, cursor: &mut Option<String>, seen: &mut Vec<String>) -> usize {
-    let after = cursor.as_ref().map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+    let after = cursor
+        .as_ref()
+        .map(|cursor| format!("&cursor={cursor}"))
+        .unwrap_or_default();
     let page = tenant.get(&format!("/v1/signals?limit=7{after}")).await;
     *cursor = page["next_cursor"].as_str().map(str::to_owned);
     let signals = page["signals"].as_array().expect("a list");
-    seen.extend(signals.iter().filter_map(|signal| signal["id"].as_str()).map(str::to_owned));
+    seen.extend(
+        signals
+            .iter()
+            .filter_map(|signal| signal["id"].as_str())
+            .map(str::to_owned),
+    );
     signals.len()
 }
 
@@ -67,8 +93,9 @@ async fn a_reader_sees_every_signal_exactly_once() {
         .connect(system.db.url())
         .await
         .expect("Postgres answers");
-    let writers: Vec<_> =
-        (0..WRITERS).map(|seed| tokio::spawn(write(pool.clone(), tenant.id, seed))).collect();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|seed| tokio::spawn(write(pool.clone(), tenant.id, seed)))
+        .collect();
     let (mut cursor, mut seen) = (None, Vec::new());
     while writers.iter().any(|writer| !writer.is_finished()) {
         page(&tenant, &mut cursor, &mut seen).await;
@@ -92,7 +119,10 @@ async fn a_cursor_of_an_older_generation_is_410() {
     let system = System::builder().start().await;
     let tenant = system.tenant("Acme").await;
     let page = tenant.get("/v1/signals").await;
-    let cursor = page["next_cursor"].as_str().expect("always present").to_owned();
+    let cursor = page["next_cursor"]
+        .as_str()
+        .expect("always present")
+        .to_owned();
     sqlx::query("INSERT INTO feed_generations SELECT 2, system_identifier FROM feed_generations")
         .execute(system.db.pool())
         .await
@@ -109,7 +139,14 @@ async fn another_tenants_cursor_is_refused() {
     let system = System::builder().start().await;
     let (tenant, other) = (system.tenant("Acme").await, system.tenant("Globex").await);
     let page = tenant.get("/v1/signals").await;
-    let path = format!("/v1/signals?cursor={}", page["next_cursor"].as_str().expect("present"));
+    let path = format!(
+        "/v1/signals?cursor={}",
+        page["next_cursor"].as_str().expect("present")
+    );
     let answer = other.request(reqwest::Method::GET, &path, None).await;
-    assert_eq!(answer.status().as_u16(), 404, "as any object of another tenant");
+    assert_eq!(
+        answer.status().as_u16(),
+        404,
+        "as any object of another tenant"
+    );
 }

@@ -229,7 +229,7 @@ impl Feed {
         for row in &rows {
             let signal = signal(row, query.include_raw)?;
             let position = if feed_order {
-                let tx_id = number(row, "tx_id")?;
+                let tx_id = number(row, "tx_id_text")?;
                 Position::Feed {
                     tx_id,
                     seq: row.try_get("seq").map_err(DbError::from)?,
@@ -270,13 +270,15 @@ async fn generation(tx: &mut Tx) -> Result<i32, FeedError> {
     Ok(row.try_get("generation").map_err(DbError::from)?)
 }
 
+/// `tx_id` is given out as text under another name: an alias would be what `ORDER BY` sorts
+/// by, and as text 9999 comes after 10000.
 fn columns(include_raw: bool) -> &'static str {
     if include_raw {
         "id, tenant_id, connection_id, source, kind, occurred_at, received_at, schema_version, \
-         body, tx_id::text AS tx_id, seq, raw"
+         body, tx_id::text AS tx_id_text, seq, raw"
     } else {
         "id, tenant_id, connection_id, source, kind, occurred_at, received_at, schema_version, \
-         body, tx_id::text AS tx_id, seq"
+         body, tx_id::text AS tx_id_text, seq"
     }
 }
 
