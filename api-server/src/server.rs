@@ -76,17 +76,7 @@ pub async fn serve(
     let lifecycle = Lifecycle::new(health(metrics, &db));
     let state = state(config, db, replica, &lifecycle)?;
     let app = router::app(state);
-    let stop = lifecycle.soft().clone();
-    let kill = lifecycle.hard().clone();
-    lifecycle.spawn(async move {
-        let serving = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
-        tokio::select! {
-            served = async { serving.await } => if let Err(error) = served {
-                tracing::error!(error = &error as &dyn std::error::Error, "serving has ended");
-            },
-            () = kill.cancelled() => {}
-        }
-    });
+    lifecycle.spawn(shared::server::serve(listener, app, lifecycle.clone()));
     tracing::info!(server.address = %address, "serving");
     Ok(Server { address, lifecycle })
 }

@@ -117,7 +117,12 @@ impl Api {
         }
     }
 
-    pub(crate) fn request(&self, method: Method, path: &str, who: As<'_>) -> reqwest::RequestBuilder {
+    pub(crate) fn request(
+        &self,
+        method: Method,
+        path: &str,
+        who: As<'_>,
+    ) -> reqwest::RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.url));
         match who {
             As::Nobody => request,
@@ -266,7 +271,13 @@ impl Api {
     }
 
     /// A Signal of a connection that happened this many minutes ago.
-    pub(crate) async fn signal(&self, team: &Team, connection: Uuid, kind: &str, minutes: i32) -> Uuid {
+    pub(crate) async fn signal(
+        &self,
+        team: &Team,
+        connection: Uuid,
+        kind: &str,
+        minutes: i32,
+    ) -> Uuid {
         let id = Uuid::now_v7();
         sqlx::query(
             "INSERT INTO signals (tenant_id, id, connection_id, source, kind, dedupe_key, \

@@ -1,4 +1,5 @@
 use serde_json::{Value, json};
+use shared::clock::{Clock, SystemClock};
 use tests::harness::eventually;
 use uuid::Uuid;
 
@@ -74,7 +75,7 @@ async fn filters_choose() {
     let created = api.signal(&acme, one, "issue_created", 30).await;
     let merged = api.signal(&acme, two, "pr_merged", 5).await;
     settled(&api, &acme, 2).await;
-    let now = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now());
+    let now = SystemClock.now();
     let between = (now - chrono::TimeDelta::minutes(10)).format("%Y-%m-%dT%H:%M:%SZ");
     for (query, expected) in [
         ("kind=issue_created".to_owned(), vec![created]),
