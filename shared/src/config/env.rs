@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use super::{ConfigError, Problem};
 
@@ -15,25 +16,13 @@ impl Env {
     /// Reads the process's variables and, below them, the file `.env` of the working
     /// directory if there is one.
     pub fn from_process() -> Result<Self, ConfigError> {
-        let mut variables = BTreeMap::new();
-        match dotenvy::from_path_iter(".env") {
-            Ok(lines) => {
-                for (number, line) in lines.enumerate() {
-                    // The error quotes the line, which may hold a secret: only its place
-                    // in the file is told.
-                    let (name, value) = line.map_err(|_| {
-                        ConfigError::from(Problem::new(
-                            ".env",
-                            format!("assignment {} is not of the form NAME=value", number + 1),
-                        ))
-                    })?;
-                    variables.entry(name).or_insert(value);
-                }
-            }
-            Err(error) if error.not_found() => {}
-            Err(_) => return Err(Problem::new(".env", "the file cannot be read").into()),
-        }
-        variables.extend(std::env::vars_os().filter_map(|(name, value)| {
+        let mut variables = from_file(Path::new(".env"))?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one reader of the environment"
+        )]
+        let of_process = std::env::vars_os();
+        variables.extend(of_process.filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         }));
         Ok(Self { variables })
@@ -69,6 +58,28 @@ impl fmt::Debug for Env {
     }
 }
 
+/// The assignments of a file, none when there is no file. The first of a name wins.
+fn from_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
+    let problem = |reason: String| Problem::new(path.display().to_string(), reason);
+    let lines = match dotenvy::from_path_iter(path) {
+        Ok(lines) => lines,
+        Err(error) if error.not_found() => return Ok(BTreeMap::new()),
+        Err(_) => return Err(problem("cannot be read".to_owned()).into()),
+    };
+    let mut variables = BTreeMap::new();
+    for (number, line) in lines.enumerate() {
+        // The error quotes the line, which may hold a secret: only its place is told.
+        let (name, value) = line.map_err(|_| {
+            problem(format!(
+                "is malformed: assignment {} is not of the form NAME=value",
+                number + 1
+            ))
+        })?;
+        variables.entry(name).or_insert(value);
+    }
+    Ok(variables)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +101,37 @@ mod tests {
         );
         assert!(shown.contains("POBLYSH_OPERATOR_TOKEN"));
         assert!(!shown.contains("hunter2"));
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        file
+    }
+
+    #[test]
+    fn a_file_may_hold_comments_quotes_and_keys_of_many_lines() {
+        let file = file("# keys\nA=1\nexport B='two words'\nKEY=\"BEGIN\nEND\"\nA=3\n");
+        let variables = from_file(file.path()).expect("valid");
+        assert_eq!(variables["A"], "1");
+        assert_eq!(variables["B"], "two words");
+        assert_eq!(variables["KEY"], "BEGIN\nEND");
+    }
+
+    #[test]
+    fn a_malformed_file_is_refused_without_being_quoted() {
+        let file = file("A=1\nthe s3cret line\n");
+        let error = from_file(file.path()).expect_err("malformed").to_string();
+        assert!(error.contains("assignment 2"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_holds_nothing() {
+        assert!(
+            from_file(Path::new("/nonexistent/.env"))
+                .expect("no file")
+                .is_empty()
+        );
     }
 }
