@@ -3,21 +3,24 @@
 //! Clients see fixed words; the causes of failures on our side go to the log here, with
 //! their sources, under the request's id.
 
+mod conflict;
+mod conversions;
+mod words;
+
 use std::error::Error;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
-use shared::connectors::{ConnectorError, RegistryError};
-use shared::credentials::CredentialError;
+use shared::connectors::ConnectorError;
 use shared::crypto::CryptoError;
 use shared::db::DbError;
 use shared::db::api_keys::ApiScope;
-use shared::db::connections::ConnectError;
-use shared::db::page::MalformedCursor;
 use shared::problem::Problem;
-use shared::signals::FeedError;
+
+pub(crate) use conflict::Conflict;
+use words::{not_found, upstream};
 
 /// What is wrong with one parameter, header or field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -109,122 +112,6 @@ pub(crate) enum ApiError {
     /// Postgres.
     #[error("the database failed")]
     Db(#[source] DbError),
-}
-
-/// What stands against a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::Display)]
-#[strum(serialize_all = "snake_case")]
-pub(crate) enum Conflict {
-    /// The account is another connection's.
-    AccountAlreadyConnected,
-    /// The connection's status forbids it.
-    ConnectionNotActive,
-    /// The connection's status cannot be changed this way.
-    StatusNotChangeable,
-    /// The key came with another request before.
-    IdempotencyKeyReused,
-    /// The operator has not set the provider up.
-    ProviderNotConfigured,
-    /// Only dead jobs can be retried.
-    JobNotDead,
-    /// The job has ended already.
-    JobFinished,
-}
-
-impl Conflict {
-    const fn message(self) -> &'static str {
-        match self {
-            Self::AccountAlreadyConnected => {
-                "This account is connected already. One account belongs to one connection."
-            }
-            Self::ConnectionNotActive => {
-                "The connection is not active. Resume it, or connect the account again."
-            }
-            Self::StatusNotChangeable => {
-                "A connection that is pending, suspended, disconnected or without a grant \
-                 cannot be resumed here. Connect the account again."
-            }
-            Self::IdempotencyKeyReused => {
-                "This Idempotency-Key came with another request before. Use a new one."
-            }
-            Self::ProviderNotConfigured => "The operator has not set this provider up.",
-            Self::JobNotDead => "Only dead jobs can be retried.",
-            Self::JobFinished => "The job has ended already.",
-        }
-    }
-}
-
-impl From<Conflict> for ApiError {
-    fn from(conflict: Conflict) -> Self {
-        Self::Conflict(conflict)
-    }
-}
-
-impl From<DbError> for ApiError {
-    /// The one table of what constraints mean to a client.
-    fn from(error: DbError) -> Self {
-        match error.constraint() {
-            Some("connection_routes_exclusive" | "connections_account_once") => {
-                Conflict::AccountAlreadyConnected.into()
-            }
-            Some("api_keys_tenant_id_fkey" | "oauth_states_tenant_id_fkey") => {
-                Self::NotFound("tenant")
-            }
-            _ => Self::Db(error),
-        }
-    }
-}
-
-impl From<sqlx::Error> for ApiError {
-    fn from(error: sqlx::Error) -> Self {
-        DbError::from(error).into()
-    }
-}
-
-impl From<ConnectError> for ApiError {
-    fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::AccountTaken => Conflict::AccountAlreadyConnected.into(),
-            ConnectError::Db(error) => error.into(),
-        }
-    }
-}
-
-impl From<RegistryError> for ApiError {
-    fn from(error: RegistryError) -> Self {
-        match error {
-            RegistryError::Unknown(_) => Self::NotFound("provider"),
-            RegistryError::NotConfigured(_) => Conflict::ProviderNotConfigured.into(),
-        }
-    }
-}
-
-impl From<FeedError> for ApiError {
-    fn from(error: FeedError) -> Self {
-        match error {
-            // Of the right form, and not made by us for this tenant and order.
-            FeedError::MalformedCursor => Self::NotFound("cursor"),
-            FeedError::CursorExpired => Self::CursorExpired,
-            FeedError::Db(error) => error.into(),
-        }
-    }
-}
-
-impl From<MalformedCursor> for ApiError {
-    fn from(error: MalformedCursor) -> Self {
-        Self::Parameters(vec![FieldProblem::new("cursor", error.to_string())])
-    }
-}
-
-impl From<CredentialError> for ApiError {
-    fn from(error: CredentialError) -> Self {
-        match error {
-            CredentialError::Provider(error) => Self::Connector(error),
-            CredentialError::Sealed(error) => Self::Sealed(error),
-            CredentialError::Db(error) => error.into(),
-            CredentialError::Erased | CredentialError::Busy => Conflict::ConnectionNotActive.into(),
-        }
-    }
 }
 
 impl ApiError {
@@ -339,46 +226,6 @@ impl ApiError {
                 "There is no such route.",
             ),
         }
-    }
-}
-
-fn not_found(what: &str) -> Problem {
-    let (code, message) = match what {
-        "tenant" => ("tenant_not_found", "There is no such tenant."),
-        "provider" => ("provider_not_found", "There is no such provider."),
-        "connection" => ("connection_not_found", "There is no such connection."),
-        "job" => ("job_not_found", "There is no such job."),
-        "signal" => ("signal_not_found", "There is no such Signal."),
-        "delivery" => ("delivery_not_found", "There is no such delivery."),
-        "api_key" => ("api_key_not_found", "There is no such API key."),
-        "cursor" => (
-            "cursor_not_found",
-            "This cursor does not belong to this list.",
-        ),
-        _ => ("not_found", "There is no such thing."),
-    };
-    Problem::new(StatusCode::NOT_FOUND, code, message)
-}
-
-/// A provider's failure, in our words.
-fn upstream(error: &ConnectorError) -> Problem {
-    match error {
-        ConnectorError::RateLimited { .. } => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "provider_rate_limited",
-            "The provider limits our calls at the moment. Begin again in a while.",
-        )
-        .with_retry_after(60),
-        ConnectorError::Transient(_) => Problem::new(
-            StatusCode::BAD_GATEWAY,
-            "provider_unavailable",
-            "The provider did not answer as it should. Begin again in a while.",
-        ),
-        _ => Problem::new(
-            StatusCode::BAD_GATEWAY,
-            "provider_refused",
-            "The provider refused us. The operator must look at its settings.",
-        ),
     }
 }
 

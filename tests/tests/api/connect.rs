@@ -1,129 +1,15 @@
 //! The connect flow, walked as a person's browser walks it, at the simulated GitHub.
 
-use std::collections::BTreeMap;
+mod browser;
 
-use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tests::harness::{OPERATOR_TOKEN, System, Tenant};
 use url::Url;
 use uuid::Uuid;
 
+use self::browser::{Browser, location, param, with_param};
 use crate::server::{Answer, read};
-
-/// A browser that follows no redirect by itself.
-struct Browser<'a> {
-    system: &'a System,
-    cookies: BTreeMap<String, BTreeMap<String, String>>,
-}
-
-impl<'a> Browser<'a> {
-    /// A browser in which `person` is signed in at the provider.
-    fn of(system: &'a System, person: &str) -> Self {
-        let provider = system.simulator.address().to_string();
-        let session = BTreeMap::from([("user_session".to_owned(), person.to_owned())]);
-        Self {
-            system,
-            cookies: BTreeMap::from([(provider, session)]),
-        }
-    }
-
-    async fn send(&mut self, method: Method, url: &Url, form: &[(String, String)]) -> Answer {
-        let jar = self.cookies.entry(url.authority().to_owned()).or_default();
-        let cookies: Vec<String> = jar
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        let mut request = self.system.client.request(method.clone(), url.clone());
-        if !cookies.is_empty() {
-            request = request.header(COOKIE, cookies.join("; "));
-        }
-        if method == Method::POST {
-            request = request.form(form);
-        }
-        let answer = read(request).await;
-        for cookie in answer.headers.get_all(SET_COOKIE) {
-            let pair = cookie
-                .to_str()
-                .expect("text")
-                .split(';')
-                .next()
-                .unwrap_or_default();
-            let (name, value) = pair.split_once('=').expect("a pair");
-            jar.insert(name.to_owned(), value.to_owned());
-        }
-        answer
-    }
-
-    async fn get(&mut self, url: &Url) -> Answer {
-        self.send(Method::GET, url, &[]).await
-    }
-
-    /// Opens a page that leads elsewhere, and answers where.
-    async fn led_by(&mut self, url: &Url) -> Url {
-        let answer = self.get(url).await;
-        location(&answer, url)
-    }
-
-    /// Opens the link and chooses an account on the provider's page; answers the redirect
-    /// to our callback.
-    async fn install(&mut self, link: &Url, account: &str) -> Url {
-        let page = self.led_by(link).await;
-        let fields = [
-            ("account".to_owned(), account.to_owned()),
-            ("state".to_owned(), param(&page, "state").expect("a state")),
-        ];
-        let answer = self.send(Method::POST, &page, &fields).await;
-        location(&answer, &page)
-    }
-
-    /// Walks the rest of the flow from a redirect to our callback on.
-    async fn finish(&mut self, callback: &Url) -> Answer {
-        let mut url = callback.clone();
-        for _ in 0..4 {
-            let answer = self.get(&url).await;
-            let here = url.authority() == callback.authority();
-            if answer.status != 302 {
-                return answer;
-            }
-            let next = location(&answer, &url);
-            if here && next.authority() != self.system.simulator.address().to_string() {
-                return answer;
-            }
-            url = next;
-        }
-        panic!("the flow does not end");
-    }
-}
-
-fn location(answer: &Answer, from: &Url) -> Url {
-    assert_eq!(answer.status, 302, "{from}: {}", answer.body);
-    let text = answer.headers[LOCATION].to_str().expect("text");
-    from.join(text).expect("a URL")
-}
-
-fn param(url: &Url, name: &str) -> Option<String> {
-    url.query_pairs()
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value.into_owned())
-}
-
-fn with_param(url: &Url, name: &str, value: &str) -> Url {
-    let pairs: Vec<(String, String)> = url
-        .query_pairs()
-        .map(|(key, old)| {
-            let new = if key == name {
-                value.to_owned()
-            } else {
-                old.into_owned()
-            };
-            (key.into_owned(), new)
-        })
-        .collect();
-    let mut changed = url.clone();
-    changed.query_pairs_mut().clear().extend_pairs(pairs);
-    changed
-}
 
 async fn start() -> System {
     System::builder()

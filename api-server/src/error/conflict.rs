@@ -1,0 +1,45 @@
+//! What can stand against a well-formed request: every 409.
+
+/// What stands against a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::Display)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum Conflict {
+    /// The account is another connection's.
+    AccountAlreadyConnected,
+    /// The connection's status forbids it.
+    ConnectionNotActive,
+    /// The connection's status cannot be changed this way.
+    StatusNotChangeable,
+    /// The key came with another request before.
+    IdempotencyKeyReused,
+    /// The operator has not set the provider up.
+    ProviderNotConfigured,
+    /// Only dead jobs can be retried.
+    JobNotDead,
+    /// The job has ended already.
+    JobFinished,
+}
+
+impl Conflict {
+    /// What it means and what to do about it.
+    pub(super) const fn message(self) -> &'static str {
+        match self {
+            Self::AccountAlreadyConnected => {
+                "This account is connected already. One account belongs to one connection."
+            }
+            Self::ConnectionNotActive => {
+                "The connection is not active. Resume it, or connect the account again."
+            }
+            Self::StatusNotChangeable => {
+                "A connection that is pending, suspended, disconnected or without a grant \
+                 cannot be resumed here. Connect the account again."
+            }
+            Self::IdempotencyKeyReused => {
+                "This Idempotency-Key came with another request before. Use a new one."
+            }
+            Self::ProviderNotConfigured => "The operator has not set this provider up.",
+            Self::JobNotDead => "Only dead jobs can be retried.",
+            Self::JobFinished => "The job has ended already.",
+        }
+    }
+}
