@@ -22,7 +22,7 @@ const app = new App({
 });
 
 await control("github/settings", { callback_urls: [callback], setup_url: `${base}/nowhere/setup` });
-const team = await account("octokit-team", 150);
+const team = await account("octokit-team", 400);
 const { login, admin } = team;
 const [{ name: repo }] = team.repositories;
 

@@ -44,15 +44,14 @@ def check(name):
     """Runs a function as a check, prints its line, and keeps its answer as its value."""
 
     def run(body):
+        answer, word, words = None, "ok", ""
         try:
-            answer, word = body(), "ok"
+            answer = body()
         except Exception:  # one check must not end the others
-            answer, word = None, "FAIL"
+            word = "FAIL"
+            words = "".join(f"\n      {line}" for line in traceback.format_exc().splitlines()[-6:])
         outcomes[word] += 1
-        print(f"{word:5} pygithub: {name}", flush=True)
-        if word == "FAIL":
-            lines = traceback.format_exc().strip().splitlines()[-6:]
-            print("\n".join(f"      {line}" for line in lines), flush=True)
+        print(f"{word:5} pygithub: {name}{words}", flush=True)
         return answer
 
     return run
@@ -61,7 +60,7 @@ def check(name):
 control("github/settings", {"callback_urls": [CALLBACK], "webhook_url": ""})
 team = control(
     "github/accounts",
-    {"login": "pygithub-team", "repositories": 1, "history": 150, "install": True},
+    {"login": "pygithub-team", "repositories": 1, "history": 400, "install": True},
 )
 LOGIN, ADMIN = team["login"], team["admin"]
 FULL_NAME = team["repositories"][0]["full_name"]
@@ -137,7 +136,8 @@ def _():
     repository = client(per_page=10).get_repo(FULL_NAME)
     issues = repository.get_issues(state="all")
     assert issues.totalCount == visible("issue_created") + visible("pr_opened"), issues.totalCount
-    assert len({issue.id for issue in issues}) == issues.totalCount > 20
+    seen = {issue.id for issue in issues}
+    assert len(seen) == issues.totalCount > 20, (len(seen), issues.totalCount)
     pulls = list(repository.get_pulls(state="all", sort="updated", direction="desc"))
     assert len(pulls) == visible("pr_opened")
     assert sum(pull.merged for pull in pulls) == visible("pr_merged")

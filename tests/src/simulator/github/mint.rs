@@ -111,7 +111,10 @@ fn restricted(
 
 /// The permissions a token is to have, none of which may exceed the grant.
 fn permitted(found: &Installation, asked: &Value) -> Result<BTreeMap<String, String>, Reply> {
-    let Some(wanted) = asked["permissions"].as_object() else {
+    let Some(wanted) = asked["permissions"]
+        .as_object()
+        .filter(|asked| !asked.is_empty())
+    else {
         return Ok(found.permissions.clone());
     };
     let mut permissions = BTreeMap::new();

@@ -61,7 +61,6 @@ fn deploy(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
         json!({
             "deployment": render::deployment(world, found, entry),
             "deployment_status": render::deployment_status(world, found, entry, (id, status, creator, at)),
-            "check_run": null, "workflow": null, "workflow_run": null,
         })
     });
     stage.record(scene.repository, facts::deployment_status(id), heard);

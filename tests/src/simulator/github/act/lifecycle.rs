@@ -76,7 +76,8 @@ pub(super) fn announce(
     };
     let mut payload = extra;
     payload["action"] = json!(action);
-    payload["installation"] = render::installation_in_webhook(stage.world, found);
+    payload["installation"] =
+        render::installation_in_webhook(stage.world, found, action == "deleted");
     payload["sender"] = render::user_or_null(stage.world, sender);
     let account = stage.world.login(found.account).to_owned();
     let (action, installation) = (Some(action), Some(installation));
@@ -126,10 +127,10 @@ pub(crate) fn install(
         .world
         .requests
         .retain(|request| request.account != account);
-    let extra = json!({
-        "repositories": listed(stage, &covered),
-        "requester": requester.map(|id| render::user(stage.world, id)),
-    });
+    let mut extra = json!({ "repositories": listed(stage, &covered) });
+    if let Some(requester) = requester {
+        extra["requester"] = render::user(stage.world, requester);
+    }
     announce(stage, "installation", "created", id, sender, extra);
     (id, true)
 }

@@ -78,11 +78,13 @@ pub(crate) fn installation(world: &World, found: &Installation) -> Value {
     })
 }
 
-/// An installation inside its own webhooks, whose dates are sometimes numbers.
-pub(crate) fn installation_in_webhook(world: &World, found: &Installation) -> Value {
+/// An installation inside its own webhooks, whose dates are sometimes `numbers`.
+pub(crate) fn installation_in_webhook(world: &World, found: &Installation, numbers: bool) -> Value {
     let mut object = installation(world, found);
-    object["created_at"] = json!(found.created_at);
-    object["updated_at"] = json!(found.updated_at);
+    if numbers {
+        object["created_at"] = json!(found.created_at);
+        object["updated_at"] = json!(found.updated_at);
+    }
     if let Some(object) = object.as_object_mut() {
         object.remove("client_id");
     }

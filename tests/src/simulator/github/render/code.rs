@@ -199,7 +199,7 @@ pub(crate) fn deployment_status(
         "url": format!("{url}/statuses/{id}"), "id": id, "node_id": node_id("DeploymentStatus", id),
         "state": state, "creator": user(world, creator), "description": "",
         "environment": deployment.environment, "target_url": target, "log_url": target,
-        "environment_url": "", "created_at": iso(at), "updated_at": iso(at),
+        "environment_url": target, "created_at": iso(at), "updated_at": iso(at),
         "deployment_url": url, "repository_url": base, "performed_via_github_app": null,
     })
 }

@@ -159,7 +159,7 @@ pub(crate) fn team(world: &World, owner_login: &str, team: &Team) -> Value {
         world.urls.api, owner_login, team.id
     );
     json!({
-        "name": team.slug, "id": team.id, "node_id": node_id("Team", team.id), "slug": team.slug,
+        "type": "organization", "name": team.slug, "id": team.id, "node_id": node_id("Team", team.id), "slug": team.slug,
         "description": null, "privacy": "closed", "notification_setting": "notifications_enabled",
         "url": url,
         "html_url": format!("{}/orgs/{owner_login}/teams/{}", world.urls.web, team.slug),
