@@ -95,6 +95,21 @@ impl Client {
         below(&self.web_base, path)
     }
 
+    /// The folder of apps' public pages: an Enterprise Server, whose API is below
+    /// `/api/v3`, has another one than github.com.
+    pub(super) fn apps_folder(&self) -> &'static str {
+        if self
+            .api_base
+            .path()
+            .trim_end_matches('/')
+            .ends_with("/api/v3")
+        {
+            "github-apps"
+        } else {
+            "apps"
+        }
+    }
+
     /// A resource of the REST API, below the API base URL.
     pub(super) fn api(&self, path: &[&str]) -> Url {
         below(&self.api_base, path)

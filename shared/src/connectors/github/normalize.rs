@@ -131,6 +131,11 @@ impl Scene<'_, '_> {
         self.sender().map(|sender| actor(sender.as_ref()))
     }
 
+    /// The time of receipt, for facts whose key does not depend on it.
+    const fn receipt(&self) -> Moment {
+        Moment(self.received_at)
+    }
+
     /// The day of the delivery, in UTC.
     fn day(&self) -> String {
         self.received_at.format("%Y-%m-%d").to_string()

@@ -174,3 +174,124 @@ fn pem(text: &SecretString) -> Option<SecretString> {
     let bytes = STANDARD.decode(compact).ok()?;
     String::from_utf8(bytes).ok().map(SecretString::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Env;
+    use crate::connectors::github::tests::{TEST_KEY, env};
+
+    fn read(pairs: &[(&str, &str)]) -> Result<GitHubSettings, String> {
+        let env = Env::from_pairs(
+            pairs
+                .iter()
+                .map(|(name, value)| (format!("POBLYSH_{name}"), (*value).to_owned())),
+        );
+        let mut reader = Reader::new(&env);
+        let settings = GitHubSettings::from_reader(&mut reader);
+        reader
+            .finish()
+            .map(|()| settings)
+            .map_err(|error| error.to_string())
+    }
+
+    fn complete<'a>(change: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+        let mut pairs = vec![
+            (APP_ID, "12345"),
+            (APP_SLUG, "poblysh"),
+            (CLIENT_ID, "Iv1.client"),
+            (CLIENT_SECRET, "secret"),
+            (PRIVATE_KEY, TEST_KEY),
+        ];
+        pairs.retain(|(name, _)| !change.iter().any(|(changed, _)| changed == name));
+        pairs.extend(change.iter().filter(|(_, value)| !value.is_empty()));
+        pairs
+    }
+
+    #[test]
+    fn without_any_setting_github_is_not_configured() {
+        assert!(read(&[]).expect("valid").app.is_none());
+        assert!(
+            read(&[(WEB_BASE_URL, "http://localhost:1")])
+                .expect("valid")
+                .app
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_part_of_the_settings_names_the_others() {
+        for name in NEEDED {
+            let error = read(&complete(&[(name, "")])).expect_err("a contradiction");
+            assert!(
+                error.contains(&format!("POBLYSH_{name} is not set")),
+                "{error}"
+            );
+        }
+        let error = read(&[(WEBHOOK_SECRET, "s3cret")]).expect_err("a contradiction");
+        assert!(NEEDED.iter().all(|name| error.contains(name)), "{error}");
+        assert!(!error.contains("s3cret"));
+    }
+
+    #[test]
+    fn a_webhook_secret_may_come_later() {
+        let app = read(&complete(&[]))
+            .expect("valid")
+            .app
+            .expect("configured");
+        assert!(app.webhook_secrets.is_empty());
+        assert_eq!(app.api_base.as_str(), "https://api.github.com/");
+    }
+
+    #[test]
+    fn the_key_may_be_written_in_three_ways() {
+        let escaped = TEST_KEY.replace('\n', "\\n");
+        let encoded = STANDARD.encode(TEST_KEY);
+        for key in [TEST_KEY, &escaped, &encoded] {
+            assert!(
+                read(&complete(&[(PRIVATE_KEY, key)]))
+                    .expect("valid")
+                    .app
+                    .is_some()
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_sign_is_refused_without_being_quoted() {
+        let cut = TEST_KEY.replacen("MII", "MIX", 1);
+        let public = include_str!("fixtures/test-app.pub.pem");
+        for key in ["nonsense", "-----BEGIN RSA PRIVATE KEY-----", &cut, public] {
+            let error = read(&complete(&[(PRIVATE_KEY, key)])).expect_err("no key");
+            assert!(error.contains("POBLYSH_GITHUB_PRIVATE_KEY is not an RSA private key"));
+            assert!(!error.contains("nonsense"));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for (name, value) in [
+            (APP_ID, "Iv1.client"),
+            (APP_SLUG, "../admin"),
+            (CLIENT_SECRET, "a,b,c"),
+            (WEBHOOK_SECRET, "a,b,c"),
+            (WEBHOOK_SECRET, "a,,b"),
+            (REQUESTS_PER_SECOND, "0"),
+            (BURST, "0"),
+            (API_BASE_URL, "api.github.com"),
+        ] {
+            assert!(read(&complete(&[(name, value)])).is_err(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn settings_do_not_show_secrets() {
+        let env = env("http://localhost:1", "http://localhost:2");
+        let shown = format!("{:?}", GitHubSettings::from_reader(&mut Reader::new(&env)));
+        assert!(shown.contains("12345"));
+        assert!(
+            !shown.contains("secret\"") && !shown.contains("PRIVATE"),
+            "{shown}"
+        );
+    }
+}

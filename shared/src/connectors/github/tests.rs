@@ -2,6 +2,7 @@
 
 mod connect;
 mod golden;
+mod grant;
 mod limits;
 mod properties;
 mod recover;
@@ -63,7 +64,7 @@ pub(super) fn now() -> DateTime<Utc> {
 }
 
 /// GitHub's settings with the server in GitHub's place.
-pub(super) fn env(uri: &str) -> Env {
+pub(super) fn env(web: &str, api: &str) -> Env {
     Env::from_pairs([
         ("POBLYSH_GITHUB_APP_ID", "12345"),
         ("POBLYSH_GITHUB_APP_SLUG", "poblysh"),
@@ -71,14 +72,14 @@ pub(super) fn env(uri: &str) -> Env {
         ("POBLYSH_GITHUB_CLIENT_SECRET", "new-secret,old-secret"),
         ("POBLYSH_GITHUB_WEBHOOK_SECRET", WEBHOOK_SECRET),
         ("POBLYSH_GITHUB_PRIVATE_KEY", TEST_KEY),
-        ("POBLYSH_GITHUB_WEB_BASE_URL", uri),
-        ("POBLYSH_GITHUB_API_BASE_URL", &format!("{uri}/api/v3")),
+        ("POBLYSH_GITHUB_WEB_BASE_URL", web),
+        ("POBLYSH_GITHUB_API_BASE_URL", api),
     ])
 }
 
-/// A connector whose GitHub is this server, below `/api/v3` like an Enterprise one.
-pub(super) fn connector(uri: &str) -> (GitHub, Arc<OpenGate>) {
-    let env = env(uri);
+/// A connector whose GitHub is there.
+pub(super) fn connector(web: &str, api: &str) -> (GitHub, Arc<OpenGate>) {
+    let env = env(web, api);
     let mut reader = Reader::new(&env);
     let settings = GitHubSettings::from_reader(&mut reader);
     reader.finish().expect("settings that can be used");
@@ -91,10 +92,10 @@ pub(super) fn connector(uri: &str) -> (GitHub, Arc<OpenGate>) {
     (GitHub::new(app, &deps).expect("a connector"), gate)
 }
 
-/// A server and a connector that calls it.
+/// A server, and a connector that calls it below `/api/v3`, as an Enterprise one.
 pub(super) async fn github() -> (MockServer, GitHub, Arc<OpenGate>) {
     let server = MockServer::start().await;
-    let (github, gate) = connector(&server.uri());
+    let (github, gate) = connector(&server.uri(), &format!("{}/api/v3", server.uri()));
     (server, github, gate)
 }
 

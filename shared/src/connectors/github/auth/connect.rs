@@ -34,9 +34,10 @@ enum Carry {
 /// Where the browser goes next.
 pub(in super::super) fn authorize(github: &GitHub, request: &AuthorizeRequest) -> Url {
     if request.carry.is_none() {
+        let folder = github.client.apps_folder();
         let mut url = github
             .client
-            .web(&["apps", &github.app.slug, "installations", "new"]);
+            .web(&[folder, &github.app.slug, "installations", "new"]);
         url.query_pairs_mut().append_pair("state", &request.state);
         return url;
     }

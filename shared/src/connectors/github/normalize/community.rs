@@ -1,5 +1,6 @@
 //! Discussions, stars, forks, milestones, members.
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -70,8 +71,11 @@ pub(super) fn star_event(
     let user = scene.sender()?;
     if action == "created" {
         let star: Stargazer = scene.payload.whole()?;
-        let star = Stargazer { user, ..star };
-        return starred(&place, &star, raw).map(Some);
+        let user = user.as_ref();
+        return Ok(Some(match star.starred_at {
+            Some(at) => star_at(&place, user, &at.to_string(), at.0, raw),
+            None => star_at(&place, user, &scene.day(), scene.received_at, raw),
+        }));
     }
     Ok(Some(place.signal(Fact {
         kind: SignalKind::RepoUnstarred,
@@ -96,16 +100,31 @@ pub(in super::super) fn starred(
     raw: &RawValue,
 ) -> Result<SignalDraft, WireError> {
     let at = need(star.starred_at, "starred_at")?;
-    let user = star.user.as_ref();
-    Ok(place.signal(Fact {
+    Ok(star_at(
+        place,
+        star.user.as_ref(),
+        &at.to_string(),
+        at.0,
+        raw,
+    ))
+}
+
+fn star_at(
+    place: &Place,
+    user: Option<&User>,
+    when: &str,
+    at: DateTime<Utc>,
+    raw: &RawValue,
+) -> SignalDraft {
+    place.signal(Fact {
         kind: SignalKind::RepoStarred,
-        key: format!("star:{}:{}:{at}", place.id, key_id(user)),
-        at: at.0,
+        key: format!("star:{}:{}:{when}", place.id, key_id(user)),
+        at,
         actor: actor(user),
         subject: place.subject(),
         normalized: json!({}),
         raw,
-    }))
+    })
 }
 
 /// The Signal of a `fork` delivery.

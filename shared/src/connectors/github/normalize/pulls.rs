@@ -172,10 +172,14 @@ pub(super) fn review_event(
         return Ok(None);
     }
     let place = scene.place()?;
-    let (review, raw) = scene.payload.object::<Review>("review")?;
+    let (mut review, raw) = scene.payload.object::<Review>("review")?;
     let pull: PullRequest = scene.payload.required("pull_request")?;
     if action == "submitted" {
         let sender = scene.sender()?;
+        review.submitted_at = review
+            .submitted_at
+            .or(pull.updated_at)
+            .or(Some(scene.receipt()));
         return reviewed(
             &place,
             &review,

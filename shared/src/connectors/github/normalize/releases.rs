@@ -16,9 +16,15 @@ pub(super) fn event(action: &str, scene: &Scene<'_, '_>) -> Result<Option<Signal
         return Ok(None);
     }
     let place = scene.place()?;
-    let (release, raw) = scene.payload.object::<Release>("release")?;
+    let (mut release, raw) = scene.payload.object::<Release>("release")?;
     let signal = match action {
-        "published" => published(&place, &release, raw, scene.sender()?.as_ref())?,
+        "published" => {
+            release.published_at = release
+                .published_at
+                .or(release.created_at)
+                .or(Some(scene.receipt()));
+            published(&place, &release, raw, scene.sender()?.as_ref())?
+        }
         "edited" => {
             let key = edit_key(&release, raw);
             let at = release.updated_at.map_or(scene.received_at, |at| at.0);
@@ -58,10 +64,7 @@ pub(in super::super) fn published(
     raw: &RawValue,
     by: Option<&User>,
 ) -> Result<SignalDraft, WireError> {
-    let at = need(
-        release.published_at.or(release.created_at),
-        "release.published_at",
-    )?;
+    let at = need(release.published_at, "release.published_at")?;
     let fact = (
         format!("release:{}:published", release.id),
         at.0,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -17,25 +18,28 @@ pub(super) fn folder() -> PathBuf {
 
 /// Every payload: its name, `<event>[.<action>[.<variant>]]`, and its bytes.
 pub(super) fn payloads() -> Vec<(String, Bytes)> {
-    let mut found: Vec<(String, Bytes)> = std::fs::read_dir(folder())
-        .expect("the fixtures' folder")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
-        .map(|path| {
-            let name = path
-                .file_stem()
-                .expect("a name")
-                .to_string_lossy()
-                .into_owned();
-            (name, Bytes::from(std::fs::read(&path).expect("a payload")))
-        })
-        .collect();
-    found.sort_unstable();
-    assert!(found.len() > 100, "the payloads are where they should be");
-    found
+    static PAYLOADS: LazyLock<Vec<(String, Bytes)>> = LazyLock::new(|| {
+        let mut found: Vec<(String, Bytes)> = std::fs::read_dir(folder())
+            .expect("the fixtures' folder")
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "json")
+            })
+            .map(|path| {
+                let name = path
+                    .file_stem()
+                    .expect("a name")
+                    .to_string_lossy()
+                    .into_owned();
+                (name, Bytes::from(std::fs::read(&path).expect("a payload")))
+            })
+            .collect();
+        found.sort_unstable();
+        assert!(found.len() > 100, "the payloads are where they should be");
+        found
+    });
+    PAYLOADS.clone()
 }
 
 pub(super) fn delivery(event: &str, body: Bytes) -> WebhookDelivery {
@@ -67,7 +71,7 @@ fn told(outcome: &WebhookOutcome, body: &Bytes) -> Value {
             );
             let mut told = serde_json::to_value(signal).expect("a Signal is JSON");
             let raw = told["raw"].take();
-            told["raw"] = json!({ "fields": raw.as_object().map(|object| object.len()) });
+            told["raw"] = json!({ "fields": raw.as_object().map(serde_json::Map::len) });
             told
         })
         .collect();

@@ -8,7 +8,7 @@ use crate::connectors::github::wire::{Installation, Payload, Repository, User, W
 /// A repository as these events name it.
 #[derive(Deserialize)]
 struct Listed {
-    id: u64,
+    id: Option<u64>,
 }
 
 /// What a delivery changes about the connection.
@@ -25,7 +25,11 @@ pub(super) fn changes(event: &str, payload: &Payload<'_>) -> Result<Vec<AccountC
             let removed: Option<Vec<Listed>> = payload.optional("repositories_removed")?;
             let removed = removed.unwrap_or_default();
             Some(streams_changed(
-                removed.iter().map(|listed| listed.id.to_string()).collect(),
+                removed
+                    .iter()
+                    .filter_map(|listed| listed.id)
+                    .map(|id| id.to_string())
+                    .collect(),
             ))
         }
         // A repository that moved, or has issues now, is read elsewhere or otherwise.

@@ -1,0 +1,174 @@
+//! Minting, telling what is gone, and disconnecting against a server.
+
+use http::Method;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use wiremock::matchers::{header, header_exists, method, path};
+use wiremock::{Mock, ResponseTemplate};
+
+use super::{github, now};
+use crate::connectors::{Connector, ConnectorError, ExternalAccount, Grant, RefreshRequest};
+
+fn account(id: &str) -> ExternalAccount {
+    ExternalAccount {
+        id: id.to_owned(),
+        name: "octo-org".to_owned(),
+        stable_id: "6811672".to_owned(),
+        settings: Value::Null,
+    }
+}
+
+fn refresh(id: &str) -> RefreshRequest {
+    RefreshRequest {
+        account: account(id),
+        refresh_token: None,
+    }
+}
+
+#[tokio::test]
+async fn a_minted_token_may_have_any_length() {
+    let (server, github, _) = github().await;
+    let long = format!("ghs_12345_{}", "x".repeat(1500));
+    Mock::given(method("POST"))
+        .and(path("/api/v3/app/installations/5/access_tokens"))
+        .and(header("accept", "application/vnd.github+json"))
+        .and(header("x-github-api-version", "2022-11-28"))
+        .and(header_exists("user-agent"))
+        .respond_with(
+            ResponseTemplate::new(201)
+                .set_body_json(json!({ "token": long, "expires_at": "2026-11-23T13:00:00Z" })),
+        )
+        .mount(&server)
+        .await;
+    let minted = github.refresh_token(refresh("5")).await.expect("a token");
+    assert_eq!(minted.access_token.expose_secret(), long);
+    assert_eq!(minted.expires_at, Some(super::at("2026-11-23T13:00:00Z")));
+    assert!(minted.refresh_token.is_none());
+
+    let calls = server.received_requests().await.expect("requests");
+    let bearer = calls[0].headers.get("authorization").expect("a header");
+    let jwt = bearer
+        .to_str()
+        .expect("text")
+        .strip_prefix("Bearer ")
+        .expect("a bearer");
+    assert_app_token(jwt);
+}
+
+/// The app's own token: signed by its key, not from the future, gone within ten minutes.
+fn assert_app_token(jwt: &str) {
+    let mut validation = Validation::new(Algorithm::RS256);
+    validation.validate_exp = false;
+    validation.set_issuer(&["12345"]);
+    let public = DecodingKey::from_rsa_pem(include_bytes!("../fixtures/test-app.pub.pem"))
+        .expect("the public half");
+    let claims = jsonwebtoken::decode::<Value>(jwt, &public, &validation)
+        .expect("genuine")
+        .claims;
+    let now = now().timestamp();
+    assert_eq!(claims["iat"], json!(now - 60));
+    assert!(
+        claims["exp"]
+            .as_i64()
+            .is_some_and(|exp| (now..=now + 600).contains(&exp))
+    );
+}
+
+#[tokio::test]
+async fn a_grant_is_gone_only_when_github_says_so_twice() {
+    let not_found = ResponseTemplate::new(404).set_body_json(json!({ "message": "Not Found" }));
+    for (second, gone) in [
+        (not_found.clone(), true),
+        (
+            ResponseTemplate::new(200).set_body_json(json!({ "id": 5 })),
+            false,
+        ),
+        (ResponseTemplate::new(502), false),
+    ] {
+        let (server, github, _) = github().await;
+        Mock::given(method("POST"))
+            .respond_with(not_found.clone())
+            .mount(&server)
+            .await;
+        Mock::given(method("GET"))
+            .respond_with(second)
+            .mount(&server)
+            .await;
+        match github.refresh_token(refresh("5")).await {
+            Err(ConnectorError::Unauthorized(_)) => assert!(gone),
+            Err(ConnectorError::Transient(_)) => assert!(!gone),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_minting_mean_what_they_mean() {
+    for (status, body, code) in [
+        (401, "A JSON web token could not be decoded", "permanent"),
+        (403, "This installation has been suspended", "permission"),
+        (
+            403,
+            "API rate limit exceeded for app ID 12345.",
+            "rate_limited",
+        ),
+        (
+            422,
+            "The permissions requested are not granted",
+            "permanent",
+        ),
+        (500, "", "transient"),
+    ] {
+        let (server, github, _) = github().await;
+        Mock::given(method("POST"))
+            .respond_with(ResponseTemplate::new(status).set_body_json(json!({ "message": body })))
+            .mount(&server)
+            .await;
+        let error = github
+            .refresh_token(refresh("5"))
+            .await
+            .expect_err("a refusal");
+        assert_eq!(error.code(), code, "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn an_account_id_never_becomes_another_path() {
+    let (server, github, _) = github().await;
+    for id in ["", "..", "5/../../user", "5?x", "-1"] {
+        let error = github
+            .refresh_token(refresh(id))
+            .await
+            .expect_err("a refusal");
+        assert_eq!(error.code(), "permanent", "{id}");
+    }
+    assert!(
+        server
+            .received_requests()
+            .await
+            .expect("requests")
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn disconnecting_twice_is_disconnecting() {
+    for (status, good) in [(204, true), (404, true), (500, false), (401, false)] {
+        let (server, github, _) = github().await;
+        Mock::given(method("DELETE"))
+            .and(path("/api/v3/app/installations/5"))
+            .respond_with(ResponseTemplate::new(status))
+            .expect(1)
+            .mount(&server)
+            .await;
+        let grant = Grant {
+            account: account("5"),
+            access_token: None,
+            refresh_token: None,
+        };
+        assert_eq!(github.revoke(&grant).await.is_ok(), good, "{status}");
+        let calls = server.received_requests().await.expect("requests");
+        assert_eq!(calls[0].method, Method::DELETE);
+    }
+}
