@@ -367,6 +367,56 @@ async fn an_operator_connects_for_a_tenant_that_exists() {
     begin(Uuid::nil()).await.is_problem(404, "tenant_not_found");
 }
 
+#[tokio::test]
+async fn a_provider_that_fails_connects_nothing_and_keeps_nothing() {
+    let system = start().await;
+    let acme = system.tenant("Acme").await;
+    let (account, person) = system.accounts().await.remove(0);
+    let mut browser = Browser::of(&system, &person);
+    let callback = browser
+        .install(&link(&acme, json!({})).await, &account)
+        .await;
+    let fault = json!({ "target": "request", "effect": "status", "status": 502, "count": 1,
+        "pattern": "POST /login/oauth/access_token" });
+    system.sim("faults", fault).await;
+    let failed = browser.finish(&callback).await;
+    failed.is_problem(502, "provider_unavailable");
+    assert_eq!(acme.get("/v1/connections").await["connections"], json!([]));
+
+    let callback = browser
+        .install(&link(&acme, json!({})).await, &account)
+        .await;
+    let answer = browser.finish(&callback).await.ok();
+    let id = answer["connection"]["id"].as_str().expect("an id");
+    // A provider that is away does not keep a connection that its tenant ends.
+    let fault = json!({ "target": "request", "effect": "status", "status": 500,
+        "pattern": "DELETE /app/installations/*" });
+    system.sim("faults", fault).await;
+    let path = format!("/v1/connections/{id}");
+    let deleted = acme.request(Method::DELETE, &path, None).await;
+    assert_eq!(deleted.status(), 204);
+    assert_eq!(acme.get(&path).await["status"], "disconnected");
+}
+
+#[tokio::test]
+async fn two_redirects_at_once_are_one_connection() {
+    let system = start().await;
+    let acme = system.tenant("Acme").await;
+    let (account, person) = system.accounts().await.remove(0);
+    let mut browser = Browser::of(&system, &person);
+    let first_leg = browser
+        .install(&link(&acme, json!({})).await, &account)
+        .await;
+    let page = browser.led_by(&first_leg).await;
+    let last = browser.led_by(&page).await;
+    let mut twin = browser.clone();
+    let (one, two) = tokio::join!(browser.get(&last), twin.get(&last));
+    let mut statuses = [one.status.as_u16(), two.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 403]);
+    assert_eq!(connections(&acme, "active").await, 1);
+}
+
 async fn problem(response: Response) -> Answer {
     let (status, headers) = (response.status(), response.headers().clone());
     Answer {

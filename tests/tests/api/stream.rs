@@ -39,9 +39,9 @@ impl Events {
     /// The next event; `None` when the stream has ended. Comments are passed over.
     async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let event = parse(block);
-                self.text = rest.to_owned();
+            if let Some(end) = self.text.find("\n\n") {
+                let event = parse(&self.text[..end]);
+                self.text.drain(..end + 2);
                 if event.is_some() {
                     return event;
                 }

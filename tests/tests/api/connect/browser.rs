@@ -10,6 +10,7 @@ use url::Url;
 use crate::server::{Answer, read};
 
 /// A browser that follows no redirect by itself.
+#[derive(Clone)]
 pub(super) struct Browser<'a> {
     system: &'a System,
     cookies: BTreeMap<String, BTreeMap<String, String>>,
