@@ -82,7 +82,7 @@ async fn others(context: Arc<Context>, mut woken: watch::Receiver<()>, life: Lif
         } else {
             Vec::new()
         };
-        let full = claimed.len() as i64 == request.limit && request.limit > 0;
+        let full = bound(claimed.len()) == request.limit && request.limit > 0;
         for job in claimed {
             slots.start(&context, job, &life);
         }
@@ -133,6 +133,11 @@ async fn wait(woken: &mut watch::Receiver<()>, life: &Lifecycle) {
     }
 }
 
+/// A number of places as the queue counts them.
+fn bound(places: usize) -> i64 {
+    i64::try_from(places).unwrap_or(i64::MAX)
+}
+
 /// The second lane's places.
 struct Slots {
     size: usize,
@@ -179,8 +184,8 @@ impl Slots {
                 JobKind::SweepDeliveries,
                 JobKind::ApplyRetention,
             ],
-            limit: self.free() as i64,
-            per_tenant: (share - most_held.unwrap_or(0)).max(1) as i64,
+            limit: bound(self.free()),
+            per_tenant: bound((share - most_held.unwrap_or(0)).max(1)),
             saturated: saturated.map(|(tenant, _)| *tenant).collect(),
         }
     }

@@ -127,9 +127,14 @@ async fn measure_queue(context: &Context) -> Result<(), DbError> {
         let (queued, running, oldest) = depth.map_or((0, 0, 0.0), |depth| {
             (depth.queued, depth.running, depth.oldest_seconds)
         });
-        gauge!(names::QUEUE_DEPTH, "kind" => name, "state" => "queued").set(queued as f64);
-        gauge!(names::QUEUE_DEPTH, "kind" => name, "state" => "running").set(running as f64);
+        gauge!(names::QUEUE_DEPTH, "kind" => name, "state" => "queued").set(count(queued));
+        gauge!(names::QUEUE_DEPTH, "kind" => name, "state" => "running").set(count(running));
         gauge!(names::QUEUE_OLDEST_AGE_SECONDS, "kind" => name).set(oldest);
     }
     Ok(())
+}
+
+/// A count as metrics carry it; beyond four thousand million, one more says nothing.
+fn count(jobs: i64) -> f64 {
+    u32::try_from(jobs).map_or(f64::from(u32::MAX), f64::from)
 }

@@ -97,7 +97,7 @@ pub fn start(
     ));
     let registry = Registry::new(config.connectors, &ConnectorDeps { clock, gate })?;
     let waker = Waker::start(db.clone(), life.hard().clone());
-    let inbox = Inbox::start(db, waker, InboxConfig::default(), life.tasks());
+    let inbox = Inbox::start(&db, &waker, InboxConfig::default(), life.tasks());
     let state = State {
         registry: Arc::new(registry),
         inbox,

@@ -24,7 +24,7 @@ use crate::ids::ConnectionId;
 use crate::telemetry::names;
 
 /// How long one renewal may take before another process may try; longer than any call.
-const LEASE_SECONDS: f64 = 45.0;
+const LEASE: Duration = Duration::from_secs(45);
 /// A token that ends sooner than this is renewed first.
 const MARGIN: TimeDelta = TimeDelta::minutes(1);
 /// How often a process that waits for another's renewal looks.
@@ -143,7 +143,7 @@ impl Credentials {
         connector: &dyn Connector,
         refused: Option<i64>,
     ) -> Result<AccessToken, CredentialError> {
-        let attempts = (LEASE_SECONDS * 1000.0) as u128 / LOOK_AGAIN.as_millis();
+        let attempts = LEASE.as_millis() / LOOK_AGAIN.as_millis();
         for _ in 0..attempts {
             let row = self
                 .read(scope, connection)
@@ -160,7 +160,7 @@ impl Credentials {
                 connection,
                 row.version,
                 lease,
-                LEASE_SECONDS,
+                LEASE.as_secs_f64(),
             )
             .await?;
             tx.commit().await.map_err(DbError::from)?;

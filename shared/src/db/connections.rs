@@ -296,7 +296,11 @@ pub async fn disconnect(
         "UPDATE connections SET backfilled_at = NULL, last_error = NULL \
          WHERE tenant_id = $1 AND id = $2",
     ] {
-        sqlx::query(statement).bind(scope.tenant_id()).bind(id).execute(&mut **tx).await?;
+        sqlx::query(statement)
+            .bind(scope.tenant_id())
+            .bind(id)
+            .execute(&mut **tx)
+            .await?;
     }
     Ok(true)
 }

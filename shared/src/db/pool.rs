@@ -67,7 +67,7 @@ impl Db {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(Duration::from_millis(900))
-            .idle_timeout(Duration::from_secs(300))
+            .idle_timeout(Duration::from_mins(5))
             // A ping before each use would double the round trips; a dead connection shows
             // itself at its first statement and the caller's error says "unavailable".
             .test_before_acquire(false)

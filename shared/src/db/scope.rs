@@ -48,6 +48,7 @@ impl OperatorProof {
     }
 
     /// A tenant that the caller has looked up in [`super::tenants`].
+    #[expect(clippy::unused_self, reason = "having one is the proof")]
     pub(crate) const fn tenant(self, tenant: TenantId) -> TenantScope {
         TenantScope::new(tenant)
     }

@@ -74,7 +74,7 @@ pub struct Inbox {
 
 impl Inbox {
     /// Starts the writers. They end when every `Inbox` is dropped, after the last commit.
-    pub fn start(db: Db, waker: Waker, config: InboxConfig, tasks: &TaskTracker) -> Self {
+    pub fn start(db: &Db, waker: &Waker, config: InboxConfig, tasks: &TaskTracker) -> Self {
         let (line, waiting) = mpsc::channel(config.backlog);
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..config.writers {

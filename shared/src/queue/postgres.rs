@@ -320,6 +320,7 @@ impl Ended {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Pause {
     Backoff,
     Until(DateTime<Utc>),

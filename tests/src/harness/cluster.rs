@@ -1,5 +1,10 @@
 //! A Postgres for the run: the one that is named, one of local binaries, or a container.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test run is told its server and its PATH by the environment"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -35,7 +40,9 @@ fn binaries() -> Option<PathBuf> {
     folders.reverse();
     let path = std::env::var_os("PATH").unwrap_or_default();
     folders.extend(std::env::split_paths(&path));
-    folders.into_iter().find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
+    folders
+        .into_iter()
+        .find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
 }
 
 /// Starts a cluster that ends with this process: the shell that runs it waits for its
@@ -86,13 +93,18 @@ fn throwaway(binaries: &Path) -> String {
 async fn container() -> String {
     let container = GenericImage::new("postgres", "17-alpine")
         .with_exposed_port(5432.tcp())
-        .with_wait_for(WaitFor::message_on_stderr("database system is ready to accept connections"))
+        .with_wait_for(WaitFor::message_on_stderr(
+            "database system is ready to accept connections",
+        ))
         .with_env_var("POSTGRES_PASSWORD", "postgres")
         .with_env_var("POSTGRES_INITDB_ARGS", "--no-sync")
         .start()
         .await
         .expect("no POBLYSH_TEST_DATABASE_URL, no local server binaries, and no container engine");
-    let port = container.get_host_port_ipv4(5432.tcp()).await.expect("a mapped port");
+    let port = container
+        .get_host_port_ipv4(5432.tcp())
+        .await
+        .expect("a mapped port");
     // Removed by the container engine's own means when the run ends.
     std::mem::forget(container);
     format!("postgres://postgres:postgres@127.0.0.1:{port}/postgres")

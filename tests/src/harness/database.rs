@@ -50,7 +50,10 @@ impl TestDb {
             .await
             .expect("the database is made");
         let url = named(&name).await;
-        let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&url).expect("a URL");
+        let pool = PgPoolOptions::new()
+            .max_connections(4)
+            .connect_lazy(&url)
+            .expect("a URL");
         Self { url, pool }
     }
 
@@ -66,7 +69,9 @@ impl TestDb {
 }
 
 async fn admin() -> PgConnection {
-    PgConnection::connect(cluster::url().await).await.expect("Postgres answers")
+    PgConnection::connect(cluster::url().await)
+        .await
+        .expect("Postgres answers")
 }
 
 async fn named(database: &str) -> String {
@@ -95,17 +100,24 @@ async fn template() -> String {
             format!("DROP DATABASE IF EXISTS {draft} WITH (FORCE)"),
             format!("CREATE DATABASE {draft}"),
         ] {
-            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut admin).await.expect("a draft");
+            sqlx::raw_sql(AssertSqlSafe(statement))
+                .execute(&mut admin)
+                .await
+                .expect("a draft");
         }
         let mut options = ConnectOptions::new(named(&draft).await);
         options.max_connections(1).sqlx_logging(false);
         let database = Database::connect(options).await.expect("the draft answers");
-        Migrator::up(&database, None).await.expect("the migrations apply");
-        database.close().await.expect("closed");
-        sqlx::raw_sql(AssertSqlSafe(format!("ALTER DATABASE {draft} RENAME TO {name}")))
-            .execute(&mut admin)
+        Migrator::up(&database, None)
             .await
-            .expect("renamed");
+            .expect("the migrations apply");
+        database.close().await.expect("closed");
+        sqlx::raw_sql(AssertSqlSafe(format!(
+            "ALTER DATABASE {draft} RENAME TO {name}"
+        )))
+        .execute(&mut admin)
+        .await
+        .expect("renamed");
     }
     admin.close().await.expect("the lock is given back");
     name

@@ -1,5 +1,10 @@
 //! The three processes as processes: for tests that kill them.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test run is told its server and its PATH by the environment"
+)]
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -43,7 +48,10 @@ pub struct Processes {
 impl Processes {
     /// None yet.
     pub const fn new(env: Vec<(String, String)>) -> Self {
-        Self { env, running: Vec::new() }
+        Self {
+            env,
+            running: Vec::new(),
+        }
     }
 
     /// Starts a process on an address and waits until it is ready.
@@ -64,9 +72,16 @@ impl Processes {
             .expect("the binaries are built: `cargo build --workspace --bins`");
         self.running.push((process, address, child));
         let url = format!("http://{address}/readyz");
-        let client = reqwest::Client::new();
+        let client = reqwest::Client::builder()
+            .timeout(std::time::Duration::from_secs(5))
+            .build()
+            .expect("a client");
         super::eventually(process.binary(), async || {
-            client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())
+            client
+                .get(&url)
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status().is_success())
         })
         .await;
     }
@@ -77,7 +92,11 @@ impl Processes {
     ///
     /// When there is no such process.
     pub async fn kill_and_restart(&mut self, process: Process) {
-        let at = self.running.iter().position(|(known, ..)| *known == process).expect("running");
+        let at = self
+            .running
+            .iter()
+            .position(|(known, ..)| *known == process)
+            .expect("running");
         let (_, address, mut child) = self.running.swap_remove(at);
         child.kill().expect("it lives");
         child.wait().expect("it ends");

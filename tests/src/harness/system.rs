@@ -76,16 +76,27 @@ impl SystemBuilder {
     pub async fn start(mut self) -> System {
         let db = TestDb::create().await;
         let wire = Proxy::start(db.url()).await;
-        let url = if self.wired { wire.through(db.url()) } else { db.url().to_owned() };
+        let url = if self.wired {
+            wire.through(db.url())
+        } else {
+            db.url().to_owned()
+        };
         let (api, ingress) = (free_address(), free_address());
         self.simulator.webhook_url = Some(format!("http://{ingress}"));
         self.simulator.callback_url = format!("http://{api}/v1/connect/github/callback");
-        self.simulator.setup_url.clone_from(&self.simulator.callback_url);
-        let simulator = simulator::start(self.simulator).await.expect("the simulator starts");
+        self.simulator
+            .setup_url
+            .clone_from(&self.simulator.callback_url);
+        let simulator = simulator::start(self.simulator)
+            .await
+            .expect("the simulator starts");
         let mut env: BTreeMap<String, String> = simulator.env().into_iter().collect();
         for (name, value) in [
             ("POBLYSH_DATABASE_URL", url),
-            ("POBLYSH_CRYPTO_KEY", "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=".to_owned()),
+            (
+                "POBLYSH_CRYPTO_KEY",
+                "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=".to_owned(),
+            ),
             ("POBLYSH_OPERATOR_TOKEN", OPERATOR_TOKEN.to_owned()),
             ("POBLYSH_PUBLIC_API_URL", format!("http://{api}")),
             ("POBLYSH_PUBLIC_WEBHOOK_URL", format!("http://{ingress}")),
@@ -103,7 +114,10 @@ impl SystemBuilder {
             wire,
             api: format!("http://{api}"),
             ingress: format!("http://{ingress}"),
-            client: Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client"),
+            client: Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .expect("a client"),
             env,
             lives: Mutex::new(Vec::new()),
             processes: None,
@@ -141,7 +155,10 @@ impl System {
     /// A system with one worker and nothing unusual.
     pub fn builder() -> SystemBuilder {
         SystemBuilder {
-            simulator: simulator::Config { seed: Some(1), ..simulator::Config::default() },
+            simulator: simulator::Config {
+                seed: Some(1),
+                ..simulator::Config::default()
+            },
             env: BTreeMap::new(),
             workers: 1,
             outside: false,
@@ -163,11 +180,16 @@ impl System {
         let metrics = MetricsHandle::global().expect("a recorder");
         let listener = TcpListener::bind(api).await.expect("the port is free");
         let config = api_server::Config::from_env(&env).expect("the API's settings");
-        let server = api_server::serve(config, metrics.clone(), listener).await.expect("the API starts");
+        let server = api_server::serve(config, metrics.clone(), listener)
+            .await
+            .expect("the API starts");
         let listener = TcpListener::bind(ingress).await.expect("the port is free");
         let config = webhook_ingress::Config::from_env(&env).expect("the ingress's settings");
         let taking = webhook_ingress::start(config, listener, metrics).expect("the ingress starts");
-        self.lives.lock().expect("unpoisoned").extend([server.lifecycle().clone(), taking]);
+        self.lives
+            .lock()
+            .expect("unpoisoned")
+            .extend([server.lifecycle().clone(), taking]);
         for _ in 0..workers {
             self.start_worker().await;
         }
@@ -204,8 +226,17 @@ impl System {
     /// When the API does not.
     pub async fn tenant(&self, name: &str) -> Tenant<'_> {
         let tenant = self.operator("/v1/tenants", &json!({ "name": name })).await;
-        let id: Uuid = tenant["id"].as_str().expect("an id").parse().expect("a uuid");
-        let key = self.operator(&format!("/v1/tenants/{id}/api-keys"), &json!({ "name": "tests" })).await;
+        let id: Uuid = tenant["id"]
+            .as_str()
+            .expect("an id")
+            .parse()
+            .expect("a uuid");
+        let key = self
+            .operator(
+                &format!("/v1/tenants/{id}/api-keys"),
+                &json!({ "name": "tests" }),
+            )
+            .await;
         Tenant::new(self, id, key["key"].as_str().expect("a key").to_owned())
     }
 
@@ -219,7 +250,12 @@ impl System {
             .fetch_one(self.db.pool())
             .await
             .expect("a tenant");
-        let key = self.operator(&format!("/v1/tenants/{id}/api-keys"), &json!({ "name": "again" })).await;
+        let key = self
+            .operator(
+                &format!("/v1/tenants/{id}/api-keys"),
+                &json!({ "name": "again" }),
+            )
+            .await;
         Tenant::new(self, id, key["key"].as_str().expect("a key").to_owned())
     }
 
@@ -245,7 +281,13 @@ impl System {
     /// When it refuses.
     pub async fn sim(&self, path: &str, body: Value) -> Value {
         let url = format!("{}/_sim/{path}", self.simulator.base_url());
-        let answer = self.client.post(url).json(&body).send().await.expect("the simulator answers");
+        let answer = self
+            .client
+            .post(url)
+            .json(&body)
+            .send()
+            .await
+            .expect("the simulator answers");
         let status = answer.status();
         let text = answer.text().await.expect("a body");
         assert!(status.is_success(), "{path} {body}: {status} {text}");
@@ -259,8 +301,15 @@ impl System {
     /// When the simulator does not answer.
     pub async fn accounts(&self) -> Vec<(String, String)> {
         let url = format!("{}/_sim/github/accounts", self.simulator.base_url());
-        let answer: Value =
-            self.client.get(url).send().await.expect("the simulator answers").json().await.expect("JSON");
+        let answer: Value = self
+            .client
+            .get(url)
+            .send()
+            .await
+            .expect("the simulator answers")
+            .json()
+            .await
+            .expect("JSON");
         let accounts = answer["accounts"].as_array().cloned().unwrap_or_default();
         accounts
             .iter()
@@ -291,7 +340,10 @@ impl System {
     /// What the ledger says of an account: what must have become a Signal (a webhook told it
     /// or the API still shows it), and what may have (the API has shown it once).
     pub fn ledger(&self, account: &str) -> (Identities, Identities) {
-        let filter = Filter { account: Some(account.to_owned()), ..Filter::default() };
+        let filter = Filter {
+            account: Some(account.to_owned()),
+            ..Filter::default()
+        };
         let (mut required, mut allowed) = (BTreeSet::new(), BTreeSet::new());
         for entry in self.simulator.ledger(&filter) {
             let identity = (entry.kind, entry.dedupe_key);

@@ -31,7 +31,11 @@ impl<'a> Tenant<'a> {
     /// When the API does not answer.
     pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Response {
         let url = format!("{}{path}", self.system.api);
-        let mut request = self.system.client.request(method, url).bearer_auth(&self.key);
+        let mut request = self
+            .system
+            .client
+            .request(method, url)
+            .bearer_auth(&self.key);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -65,7 +69,11 @@ impl<'a> Tenant<'a> {
     pub async fn connect(&self, account: &str, person: &str) -> Uuid {
         let answer = self.walk(account, person).await;
         let body = success(answer).await;
-        body["connection"]["id"].as_str().expect("an id").parse().expect("a uuid")
+        body["connection"]["id"]
+            .as_str()
+            .expect("an id")
+            .parse()
+            .expect("a uuid")
     }
 
     /// Walks through the connect flow and answers the last response, whatever it is.
@@ -76,7 +84,9 @@ impl<'a> Tenant<'a> {
     pub async fn walk(&self, account: &str, person: &str) -> Response {
         let begun = self.post("/v1/connect/github", &json!({})).await;
         let mut browser = Browser::new(self.system, person);
-        let page = browser.follow(begun["authorize_url"].as_str().expect("a URL")).await;
+        let page = browser
+            .follow(begun["authorize_url"].as_str().expect("a URL"))
+            .await;
         assert_eq!(page.status(), StatusCode::OK, "the provider's install page");
         let url = page.url().clone();
         let state = url
@@ -84,7 +94,9 @@ impl<'a> Tenant<'a> {
             .find(|(name, _)| name == "state")
             .map(|(_, value)| value.into_owned())
             .expect("the state is handed on");
-        browser.post(url.as_str(), &[("account", account), ("state", &state)]).await
+        browser
+            .post(url.as_str(), &[("account", account), ("state", &state)])
+            .await
     }
 
     /// Follows the feed from its beginning to its end.
@@ -96,7 +108,9 @@ impl<'a> Tenant<'a> {
         let mut signals = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
-            let after = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+            let after = cursor
+                .map(|cursor| format!("&cursor={cursor}"))
+                .unwrap_or_default();
             let page = self.get(&format!("/v1/signals?limit=200{after}")).await;
             signals.extend(page["signals"].as_array().expect("a list").iter().cloned());
             cursor = page["next_cursor"].as_str().map(str::to_owned);
@@ -128,7 +142,9 @@ impl<'a> Tenant<'a> {
         let mut identities = BTreeSet::new();
         for signal in feed {
             assert_eq!(signal["tenant_id"], json!(self.id));
-            let key = keys.get(signal["id"].as_str().expect("an id")).expect("a stored Signal");
+            let key = keys
+                .get(signal["id"].as_str().expect("an id"))
+                .expect("a stored Signal");
             let kind = signal["kind"].as_str().expect("a kind").to_owned();
             assert!(identities.insert((kind, key.clone())), "told twice: {key}");
         }
@@ -167,7 +183,8 @@ impl<'a> Tenant<'a> {
     /// When something is missing or too much.
     pub async fn assert_equals_ledger_after_a_poll(&self, account: &str) {
         self.system.drain().await;
-        self.post("/v1/sync/github", &json!({ "mode": "incremental" })).await;
+        self.post("/v1/sync/github", &json!({ "mode": "incremental" }))
+            .await;
         self.assert_equals_ledger(account).await;
     }
 }
@@ -190,7 +207,10 @@ impl<'a> Browser<'a> {
     fn new(system: &'a System, person: &str) -> Self {
         let provider = system.simulator.address().to_string();
         let session = BTreeMap::from([("user_session".to_owned(), person.to_owned())]);
-        Self { system, cookies: BTreeMap::from([(provider, session)]) }
+        Self {
+            system,
+            cookies: BTreeMap::from([(provider, session)]),
+        }
     }
 
     async fn follow(&mut self, url: &str) -> Response {
@@ -218,7 +238,10 @@ impl<'a> Browser<'a> {
     async fn send(&mut self, method: Method, url: &str, form: &[(&str, &str)]) -> Response {
         let host = url::Url::parse(url).expect("a URL").authority().to_owned();
         let jar = self.cookies.entry(host).or_default();
-        let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cookies: Vec<String> = jar
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let mut request = self.system.client.request(method.clone(), url);
         if !cookies.is_empty() {
             request = request.header(COOKIE, cookies.join("; "));
@@ -228,7 +251,12 @@ impl<'a> Browser<'a> {
         }
         let answer = request.send().await.expect("an answer");
         for cookie in answer.headers().get_all(SET_COOKIE) {
-            let pair = cookie.to_str().expect("text").split(';').next().unwrap_or_default();
+            let pair = cookie
+                .to_str()
+                .expect("text")
+                .split(';')
+                .next()
+                .unwrap_or_default();
             if let Some((name, value)) = pair.split_once('=') {
                 jar.insert(name.to_owned(), value.to_owned());
             }

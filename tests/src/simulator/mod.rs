@@ -16,6 +16,8 @@ mod github;
 mod ledger;
 mod server;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

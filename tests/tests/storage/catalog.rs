@@ -11,12 +11,21 @@ const TENANT_TABLES: &str = "SELECT c.oid, c.relname, c.relrowsecurity, c.relfor
 #[tokio::test]
 async fn row_level_security_is_forced_on_every_tenant_table() {
     let db = TestDb::create().await;
-    let tables = sqlx::query(TENANT_TABLES).fetch_all(db.pool()).await.expect("the catalog");
+    let tables = sqlx::query(TENANT_TABLES)
+        .fetch_all(db.pool())
+        .await
+        .expect("the catalog");
     assert!(tables.len() > 14, "the query finds the tables");
     for table in tables {
         let name: String = table.get("relname");
-        assert!(table.get::<bool, _>("relrowsecurity"), "{name} has no row-level security");
-        assert!(table.get::<bool, _>("relforcerowsecurity"), "{name} does not force it");
+        assert!(
+            table.get::<bool, _>("relrowsecurity"),
+            "{name} has no row-level security"
+        );
+        assert!(
+            table.get::<bool, _>("relforcerowsecurity"),
+            "{name} does not force it"
+        );
     }
 }
 
@@ -59,7 +68,11 @@ async fn a_role_without_a_scope_sees_no_row() {
             .execute(&mut *tx)
             .await
             .expect("a member");
-        for (scope, rows) in [(None, 0_i64), (Some(uuid::Uuid::now_v7()), 0), (Some(tenant), 1)] {
+        for (scope, rows) in [
+            (None, 0_i64),
+            (Some(uuid::Uuid::now_v7()), 0),
+            (Some(tenant), 1),
+        ] {
             let value = scope.map_or_else(String::new, |tenant| format!("{{{tenant}}}"));
             sqlx::query("SELECT set_config('poblysh.tenants', $1, true)")
                 .bind(value)
@@ -72,7 +85,10 @@ async fn a_role_without_a_scope_sees_no_row() {
                 .expect("readable");
             assert_eq!(seen, rows, "{role} with {scope:?}");
         }
-        sqlx::raw_sql("RESET ROLE").execute(&mut *tx).await.expect("reset");
+        sqlx::raw_sql("RESET ROLE")
+            .execute(&mut *tx)
+            .await
+            .expect("reset");
     }
 }
 
@@ -80,15 +96,29 @@ async fn a_role_without_a_scope_sees_no_row() {
 async fn ingress_can_read_nothing_a_tenant_owns() {
     let db = TestDb::create().await;
     let mut connection = db.pool().acquire().await.expect("a connection");
-    sqlx::raw_sql("SET ROLE poblysh_ingress").execute(&mut *connection).await.expect("a member");
-    for table in ["signals", "credentials", "connections", "deliveries", "jobs", "api_keys", "audit_log"] {
+    sqlx::raw_sql("SET ROLE poblysh_ingress")
+        .execute(&mut *connection)
+        .await
+        .expect("a member");
+    for table in [
+        "signals",
+        "credentials",
+        "connections",
+        "deliveries",
+        "jobs",
+        "api_keys",
+        "audit_log",
+    ] {
         let read = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("SELECT * FROM {table}")))
             .execute(&mut *connection)
             .await;
         let error = read.expect_err(table).to_string();
         assert!(error.contains("permission denied"), "{table}: {error}");
     }
-    sqlx::raw_sql("RESET ROLE").execute(&mut *connection).await.expect("reset");
+    sqlx::raw_sql("RESET ROLE")
+        .execute(&mut *connection)
+        .await
+        .expect("reset");
 }
 
 #[tokio::test]
@@ -103,5 +133,8 @@ async fn no_runtime_role_owns_anything_or_stands_above_the_policies() {
     .fetch_one(db.pool())
     .await
     .expect("the catalog");
-    assert_eq!((row.get::<i64, _>("above"), row.get::<i64, _>("owned")), (0, 0));
+    assert_eq!(
+        (row.get::<i64, _>("above"), row.get::<i64, _>("owned")),
+        (0, 0)
+    );
 }

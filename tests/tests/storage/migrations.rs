@@ -38,5 +38,7 @@ async fn up_down_and_up_again_leave_the_same_schema() {
     assert_eq!(objects(&db).await, Vec::<String>::new());
     Migrator::up(&owner, None).await.expect("up again");
     assert_eq!(objects(&db).await, first);
-    Migrator::up(&owner, None).await.expect("up once more changes nothing");
+    Migrator::up(&owner, None)
+        .await
+        .expect("up once more changes nothing");
 }

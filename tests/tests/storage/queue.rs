@@ -7,19 +7,19 @@ use shared::config::DatabaseConfig;
 use shared::db::{Db, Role};
 use shared::ids::{TenantId, WorkerId};
 use shared::queue::{
-    ClaimRequest, ClaimedJob, Finished, JobError, JobKind, JobOutcome, JobPayload, JobQueue, NewJob,
-    PgJobQueue, enqueue,
+    ClaimRequest, ClaimedJob, Finished, JobError, JobKind, JobOutcome, JobPayload, JobQueue,
+    NewJob, PgJobQueue, enqueue,
 };
 use sqlx::Row;
 use tests::harness::TestDb;
 
-struct Queue {
+struct Fixture {
     test: TestDb,
     db: Db,
-    queue: PgJobQueue,
+    jobs: PgJobQueue,
 }
 
-impl Queue {
+impl Fixture {
     async fn new() -> Self {
         let test = TestDb::create().await;
         let config = DatabaseConfig {
@@ -28,8 +28,14 @@ impl Queue {
             max_connections: 4,
         };
         let db = Db::open(&config, Role::Worker).expect("a URL");
-        db.check_role(Role::Worker).await.expect("runs as the worker's role");
-        Self { test, queue: PgJobQueue::new(db.clone()), db }
+        db.check_role(Role::Worker)
+            .await
+            .expect("runs as the worker's role");
+        Self {
+            test,
+            jobs: PgJobQueue::new(db.clone()),
+            db,
+        }
     }
 
     async fn add(&self, tenant: TenantId, window: Option<&str>) -> bool {
@@ -50,7 +56,7 @@ impl Queue {
 
     async fn worker(&self) -> WorkerId {
         let worker = WorkerId::generate();
-        self.queue.heartbeat(worker).await.expect("a heartbeat");
+        self.jobs.heartbeat(worker).await.expect("a heartbeat");
         worker
     }
 
@@ -62,16 +68,26 @@ impl Queue {
             per_tenant,
             saturated: Vec::new(),
         };
-        self.queue.claim(&request).await.expect("claimed")
+        self.jobs.claim(&request).await.expect("claimed")
     }
 
     async fn finish(&self, job: &ClaimedJob, outcome: JobOutcome) -> bool {
-        let finished = Finished { job: job.clone(), outcome };
-        self.queue.finish(&[finished]).await.expect("written").is_empty()
+        let finished = Finished {
+            job: job.clone(),
+            outcome,
+        };
+        self.jobs
+            .finish(&[finished])
+            .await
+            .expect("written")
+            .is_empty()
     }
 
     async fn due_now(&self) {
-        sqlx::query("UPDATE jobs SET run_at = now()").execute(self.test.pool()).await.expect("moved");
+        sqlx::query("UPDATE jobs SET run_at = now()")
+            .execute(self.test.pool())
+            .await
+            .expect("moved");
     }
 
     async fn stop(&self, worker: WorkerId) {
@@ -87,18 +103,23 @@ impl Queue {
             .fetch_one(self.test.pool())
             .await
             .expect("one finished job");
-        let error = row.get::<Option<serde_json::Value>, _>("last_error").unwrap_or_default();
+        let error = row
+            .get::<Option<serde_json::Value>, _>("last_error")
+            .unwrap_or_default();
         (row.get("state"), error, row.get("attempts"))
     }
 }
 
 fn error(code: &str) -> JobError {
-    JobError { code: code.to_owned(), message: "for a test".to_owned() }
+    JobError {
+        code: code.to_owned(),
+        message: "for a test".to_owned(),
+    }
 }
 
 #[tokio::test]
 async fn a_job_is_claimed_by_one_worker_however_many_ask() {
-    let queue = Queue::new().await;
+    let queue = Fixture::new().await;
     let tenant = TenantId::generate();
     for _ in 0..50 {
         queue.add(tenant, None).await;
@@ -117,34 +138,54 @@ async fn a_job_is_claimed_by_one_worker_however_many_ask() {
 
 #[tokio::test]
 async fn one_window_has_one_job() {
-    let queue = Queue::new().await;
+    let queue = Fixture::new().await;
     let (tenant, other) = (TenantId::generate(), TenantId::generate());
     assert!(queue.add(tenant, Some("w")).await);
     assert!(!queue.add(tenant, Some("w")).await);
-    assert!(queue.add(other, Some("w")).await, "another tenant's window is another");
+    assert!(
+        queue.add(other, Some("w")).await,
+        "another tenant's window is another"
+    );
     let worker = queue.worker().await;
     let jobs = queue.claim(worker, 2, 1).await;
-    assert!(!queue.add(tenant, Some("w")).await, "a running job covers its window too");
+    assert!(
+        !queue.add(tenant, Some("w")).await,
+        "a running job covers its window too"
+    );
     for job in &jobs {
         assert!(queue.finish(job, JobOutcome::Succeeded).await);
     }
-    assert!(queue.add(tenant, Some("w")).await, "a finished one does not");
+    assert!(
+        queue.add(tenant, Some("w")).await,
+        "a finished one does not"
+    );
 }
 
 #[tokio::test]
 async fn a_late_completion_changes_nothing() {
-    let queue = Queue::new().await;
+    let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
     let (first, second) = (queue.worker().await, queue.worker().await);
     let stale = queue.claim(first, 1, 1).await.remove(0);
-    assert_eq!(queue.queue.reap().await.expect("reaped"), 0, "a living worker keeps its jobs");
+    assert_eq!(
+        queue.jobs.reap().await.expect("reaped"),
+        0,
+        "a living worker keeps its jobs"
+    );
     queue.stop(first).await;
-    assert_eq!(queue.queue.reap().await.expect("reaped"), 1);
+    assert_eq!(queue.jobs.reap().await.expect("reaped"), 1);
     let fresh = queue.claim(second, 1, 1).await.remove(0);
     assert_eq!(fresh.id, stale.id);
     assert_eq!(fresh.attempts, 1, "a lost worker does not cost a try");
-    for outcome in [JobOutcome::Succeeded, JobOutcome::Failed(error("x")), JobOutcome::Dead(error("x"))] {
-        assert!(!queue.finish(&stale, outcome).await, "the old lease holds nothing");
+    for outcome in [
+        JobOutcome::Succeeded,
+        JobOutcome::Failed(error("x")),
+        JobOutcome::Dead(error("x")),
+    ] {
+        assert!(
+            !queue.finish(&stale, outcome).await,
+            "the old lease holds nothing"
+        );
     }
     assert!(queue.finish(&fresh, JobOutcome::Succeeded).await);
     assert_eq!(queue.history().await.0, "succeeded");
@@ -152,46 +193,69 @@ async fn a_late_completion_changes_nothing() {
 
 #[tokio::test]
 async fn a_job_that_outlives_ten_workers_is_buried() {
-    let queue = Queue::new().await;
+    let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
     for _ in 0..11 {
         let worker = queue.worker().await;
         assert_eq!(queue.claim(worker, 1, 1).await.len(), 1);
         queue.stop(worker).await;
-        assert_eq!(queue.queue.reap().await.expect("reaped"), 1);
+        assert_eq!(queue.jobs.reap().await.expect("reaped"), 1);
     }
     let (state, error, _) = queue.history().await;
-    assert_eq!((state.as_str(), &error["code"]), ("dead", &"worker_lost".into()));
+    assert_eq!(
+        (state.as_str(), &error["code"]),
+        ("dead", &"worker_lost".into())
+    );
 }
 
 #[tokio::test]
 async fn tries_are_bounded_and_the_cause_is_kept() {
-    let queue = Queue::new().await;
+    let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
     let worker = queue.worker().await;
     for attempt in 1..=3 {
         let job = queue.claim(worker, 1, 1).await.remove(0);
         assert_eq!(job.attempts, attempt);
-        assert!(queue.finish(&job, JobOutcome::Failed(error("transient"))).await);
+        assert!(
+            queue
+                .finish(&job, JobOutcome::Failed(error("transient")))
+                .await
+        );
         if attempt < 3 {
-            assert!(queue.claim(worker, 1, 1).await.is_empty(), "it waits before the next try");
+            assert!(
+                queue.claim(worker, 1, 1).await.is_empty(),
+                "it waits before the next try"
+            );
             queue.due_now().await;
         }
     }
     let (state, error, attempts) = queue.history().await;
-    assert_eq!((state.as_str(), &error["code"], attempts), ("dead", &"transient".into(), 3));
+    assert_eq!(
+        (state.as_str(), &error["code"], attempts),
+        ("dead", &"transient".into(), 3)
+    );
 }
 
 #[tokio::test]
 async fn a_rate_limit_reschedules_without_costing_a_try() {
-    let queue = Queue::new().await;
+    let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
     let worker = queue.worker().await;
     for _ in 0..10 {
         let job = queue.claim(worker, 1, 1).await.remove(0);
         assert_eq!(job.attempts, 1);
         let at = job.run_at + chrono::TimeDelta::hours(1);
-        assert!(queue.finish(&job, JobOutcome::Postponed { at, error: error("rate_limited") }).await);
+        assert!(
+            queue
+                .finish(
+                    &job,
+                    JobOutcome::Postponed {
+                        at,
+                        error: error("rate_limited")
+                    }
+                )
+                .await
+        );
         assert!(queue.claim(worker, 1, 1).await.is_empty());
         queue.due_now().await;
     }
@@ -199,18 +263,25 @@ async fn a_rate_limit_reschedules_without_costing_a_try() {
 
 #[tokio::test]
 async fn a_permanent_error_is_dead_at_once() {
-    let queue = Queue::new().await;
+    let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
     let worker = queue.worker().await;
     let job = queue.claim(worker, 1, 1).await.remove(0);
-    assert!(queue.finish(&job, JobOutcome::Dead(error("permanent"))).await);
+    assert!(
+        queue
+            .finish(&job, JobOutcome::Dead(error("permanent")))
+            .await
+    );
     let (state, error, attempts) = queue.history().await;
-    assert_eq!((state.as_str(), &error["code"], attempts), ("dead", &"permanent".into(), 1));
+    assert_eq!(
+        (state.as_str(), &error["code"], attempts),
+        ("dead", &"permanent".into(), 1)
+    );
 }
 
 #[tokio::test]
 async fn one_tenants_queue_does_not_delay_anothers() {
-    let queue = Queue::new().await;
+    let queue = Fixture::new().await;
     let (big, small) = (TenantId::generate(), TenantId::generate());
     sqlx::query(
         "INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload) \
@@ -230,17 +301,25 @@ async fn one_tenants_queue_does_not_delay_anothers() {
         assert_eq!(mine.len(), 1, "the single job is among the first claimed");
         for job in &jobs {
             let at = job.run_at;
-            queue.finish(job, JobOutcome::Postponed { at, error: error("again") }).await;
+            queue
+                .finish(
+                    job,
+                    JobOutcome::Postponed {
+                        at,
+                        error: error("again"),
+                    },
+                )
+                .await;
         }
     }
 }
 
 #[tokio::test]
 async fn a_drained_worker_gives_its_jobs_back() {
-    let queue = Queue::new().await;
+    let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
     let (first, second) = (queue.worker().await, queue.worker().await);
     assert_eq!(queue.claim(first, 1, 1).await.len(), 1);
-    assert_eq!(queue.queue.release(first).await.expect("released"), 1);
+    assert_eq!(queue.jobs.release(first).await.expect("released"), 1);
     assert_eq!(queue.claim(second, 1, 1).await.remove(0).attempts, 1);
 }

@@ -20,12 +20,19 @@ async fn killed_processes_lose_nothing_that_was_acknowledged() {
     }
     for _ in 0..5 {
         for process in [Process::Ingress, Process::Worker] {
-            system.sim("github/generate", json!({ "count": 60, "account": account })).await;
+            system
+                .sim(
+                    "github/generate",
+                    json!({ "count": 60, "account": account }),
+                )
+                .await;
             system.processes().kill_and_restart(process).await;
         }
     }
     // Deliveries that met a dead ingress were never acknowledged; the provider has them.
-    system.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
+    system
+        .sim("quiesce", json!({ "timeout_seconds": 60 }))
+        .await;
     sweep(&system).await;
     let tenant = system.same_tenant().await;
     tenant.assert_equals_ledger_after_a_poll(&account).await;

@@ -13,7 +13,10 @@ async fn backfill_gives_every_fact_the_provider_still_shows() {
     let tenant = system.tenant("Acme").await;
     tenant.connect(&account, &admin).await;
     tenant.assert_equals_ledger(&account).await;
-    assert!(tenant.identities().await.len() > 20, "there was something to read");
+    assert!(
+        tenant.identities().await.len() > 20,
+        "there was something to read"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,7 +25,12 @@ async fn every_webhook_becomes_its_signals() {
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
     tenant.connect(&account, &admin).await;
-    system.sim("github/generate", json!({ "count": 300, "account": account })).await;
+    system
+        .sim(
+            "github/generate",
+            json!({ "count": 300, "account": account }),
+        )
+        .await;
     tenant.assert_equals_ledger_after_a_poll(&account).await;
 }
 
@@ -35,11 +43,21 @@ async fn webhook_and_polling_agree_on_identity() {
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect(&account, &admin).await;
-    system.sim("github/generate", json!({ "count": 150, "account": account })).await;
+    system
+        .sim(
+            "github/generate",
+            json!({ "count": 150, "account": account }),
+        )
+        .await;
     tenant.assert_equals_ledger_after_a_poll(&account).await;
     // Everything is read once more from the beginning: nothing is told twice.
     let before = tenant.identities().await;
-    tenant.post(&format!("/v1/connections/{connection}/sync"), &json!({ "mode": "full" })).await;
+    tenant
+        .post(
+            &format!("/v1/connections/{connection}/sync"),
+            &json!({ "mode": "full" }),
+        )
+        .await;
     system.drain().await;
     assert_eq!(tenant.identities().await, before);
 }
@@ -51,12 +69,30 @@ async fn polling_finds_what_no_webhook_told() {
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect(&account, &admin).await;
     system.drain().await;
-    system.sim("faults", json!({ "target": "delivery", "effect": "drop_silently" })).await;
-    system.sim("github/generate", json!({ "count": 120, "account": account })).await;
+    system
+        .sim(
+            "faults",
+            json!({ "target": "delivery", "effect": "drop_silently" }),
+        )
+        .await;
+    system
+        .sim(
+            "github/generate",
+            json!({ "count": 120, "account": account }),
+        )
+        .await;
     let before = tenant.identities().await.len();
-    tenant.post(&format!("/v1/connections/{connection}/sync"), &json!({ "mode": "incremental" })).await;
+    tenant
+        .post(
+            &format!("/v1/connections/{connection}/sync"),
+            &json!({ "mode": "incremental" }),
+        )
+        .await;
     tenant.assert_equals_ledger(&account).await;
-    assert!(tenant.identities().await.len() > before, "polling found something");
+    assert!(
+        tenant.identities().await.len() > before,
+        "polling found something"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,11 +102,28 @@ async fn lost_deliveries_are_asked_for_again() {
     let tenant = system.tenant("Acme").await;
     tenant.connect(&account, &admin).await;
     system.drain().await;
-    system.sim("faults", json!({ "target": "delivery", "effect": "drop", "percent": 40.0 })).await;
-    system.sim("github/generate", json!({ "count": 100, "account": account })).await;
-    system.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
+    system
+        .sim(
+            "faults",
+            json!({ "target": "delivery", "effect": "drop", "percent": 40.0 }),
+        )
+        .await;
+    system
+        .sim(
+            "github/generate",
+            json!({ "count": 100, "account": account }),
+        )
+        .await;
+    system
+        .sim("quiesce", json!({ "timeout_seconds": 60 }))
+        .await;
     let url = format!("{}/_sim/faults", system.simulator.base_url());
-    system.client.delete(url).send().await.expect("the simulator answers");
+    system
+        .client
+        .delete(url)
+        .send()
+        .await
+        .expect("the simulator answers");
     sweep(&system).await;
     tenant.assert_equals_ledger(&account).await;
 }
@@ -88,7 +141,12 @@ async fn duplicated_late_and_reordered_deliveries_change_nothing() {
     ] {
         system.sim("faults", fault).await;
     }
-    system.sim("github/generate", json!({ "count": 200, "account": account })).await;
+    system
+        .sim(
+            "github/generate",
+            json!({ "count": 200, "account": account }),
+        )
+        .await;
     tenant.assert_equals_ledger_after_a_poll(&account).await;
 }
 
@@ -103,9 +161,17 @@ async fn a_foreign_tenant_sees_nothing_of_it() {
     first.connect(&accounts[0].0, &accounts[0].1).await;
     second.connect(&accounts[1].0, &accounts[1].1).await;
     system.sim("github/generate", json!({ "count": 100 })).await;
-    first.assert_equals_ledger_after_a_poll(&accounts[0].0).await;
-    second.assert_equals_ledger_after_a_poll(&accounts[1].0).await;
-    let both = first.identities().await.intersection(&second.identities().await).count();
+    first
+        .assert_equals_ledger_after_a_poll(&accounts[0].0)
+        .await;
+    second
+        .assert_equals_ledger_after_a_poll(&accounts[1].0)
+        .await;
+    let both = first
+        .identities()
+        .await
+        .intersection(&second.identities().await)
+        .count();
     assert_eq!(both, 0);
 }
 
@@ -123,10 +189,12 @@ async fn an_account_belongs_to_one_tenant() {
 /// Makes the hourly sweep due and waits for it.
 pub(crate) async fn sweep(system: &System) {
     let sweeps = async || {
-        sqlx::query_scalar::<_, i64>("SELECT count(*) FROM job_history WHERE kind = 'sweep_deliveries'")
-            .fetch_one(system.db.pool())
-            .await
-            .expect("Postgres answers")
+        sqlx::query_scalar::<_, i64>(
+            "SELECT count(*) FROM job_history WHERE kind = 'sweep_deliveries'",
+        )
+        .fetch_one(system.db.pool())
+        .await
+        .expect("Postgres answers")
     };
     // The one that every system starts with must not be taken for this one.
     tests::harness::eventually("the first sweep was done", async || sweeps().await > 0).await;
@@ -136,5 +204,7 @@ pub(crate) async fn sweep(system: &System) {
         .await
         .expect("due");
     tests::harness::eventually("the sweep was done", async || sweeps().await > before).await;
-    system.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
+    system
+        .sim("quiesce", json!({ "timeout_seconds": 60 }))
+        .await;
 }

@@ -60,7 +60,13 @@ async fn forged_and_unsigned_deliveries_are_refused_and_leave_nothing() {
         Some(signature(secret(&system), b"another body")),
     ];
     for signature in bad {
-        let answer = post(&system, &Uuid::new_v4().to_string(), signature.as_deref(), BODY).await;
+        let answer = post(
+            &system,
+            &Uuid::new_v4().to_string(),
+            signature.as_deref(),
+            BODY,
+        )
+        .await;
         assert_eq!(answer.status().as_u16(), 401, "{signature:?}");
         let problem: serde_json::Value = answer.json().await.expect("problem+json");
         assert_eq!(problem["status"], 401);
@@ -68,7 +74,11 @@ async fn forged_and_unsigned_deliveries_are_refused_and_leave_nothing() {
     assert_eq!(stored(&system).await, 0);
     let answer = post(&system, &Uuid::new_v4().to_string(), Some(&good), BODY).await;
     assert_eq!(answer.status().as_u16(), 200);
-    assert_eq!(stored(&system).await, 1, "committed before it was acknowledged");
+    assert_eq!(
+        stored(&system).await,
+        1,
+        "committed before it was acknowledged"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,12 +96,17 @@ async fn a_duplicate_is_acknowledged_and_stored_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_secrets_are_good_during_rotation() {
     let system = System::builder()
-        .env("POBLYSH_GITHUB_WEBHOOK_SECRET", "the-new-secret-of-the-app,the-old-secret-of-the-app")
+        .env(
+            "POBLYSH_GITHUB_WEBHOOK_SECRET",
+            "the-new-secret-of-the-app,the-old-secret-of-the-app",
+        )
         .start()
         .await;
-    for (secret, status) in
-        [("the-new-secret-of-the-app", 200), ("the-old-secret-of-the-app", 200), ("the-oldest", 401)]
-    {
+    for (secret, status) in [
+        ("the-new-secret-of-the-app", 200),
+        ("the-old-secret-of-the-app", 200),
+        ("the-oldest", 401),
+    ] {
         let signature = signature(secret, BODY.as_bytes());
         let answer = post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY).await;
         assert_eq!(answer.status().as_u16(), status, "{secret}");
@@ -101,14 +116,23 @@ async fn both_secrets_are_good_during_rotation() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_providers_paths_and_methods_are_refused() {
     let system = System::builder().start().await;
-    for (path, status) in [("/webhooks/nobody", 404), ("/webhooks/nobody/x", 404), ("/", 404), ("/webhooks/github", 405)] {
+    for (path, status) in [
+        ("/webhooks/nobody", 404),
+        ("/webhooks/nobody/x", 404),
+        ("/", 404),
+        ("/webhooks/github", 405),
+    ] {
         let url = format!("{}{path}", system.ingress);
         let answer = if status == 405 {
             system.client.get(url).send().await
         } else {
             system.client.post(url).send().await
         };
-        assert_eq!(answer.expect("an answer").status().as_u16(), status, "{path}");
+        assert_eq!(
+            answer.expect("an answer").status().as_u16(),
+            status,
+            "{path}"
+        );
     }
 }
 
@@ -154,7 +178,10 @@ async fn a_slow_client_is_dropped_and_holds_up_nobody() {
     let mut slow = Vec::new();
     for _ in 0..200 {
         let mut stream = TcpStream::connect(&address).await.expect("it listens");
-        stream.write_all(b"POST /webhooks/github HTTP/1.1\r\nHost: x\r\nX-Slow").await.expect("sent");
+        stream
+            .write_all(b"POST /webhooks/github HTTP/1.1\r\nHost: x\r\nX-Slow")
+            .await
+            .expect("sent");
         slow.push(stream);
     }
     let signature = signature(secret(&system), BODY.as_bytes());
@@ -180,16 +207,29 @@ async fn without_postgres_it_says_503_and_recovers_by_itself() {
         let answer = post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY).await;
         assert_eq!(answer.status().as_u16(), 503);
         assert!(answer.headers().contains_key("retry-after"));
-        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+        assert!(
+            asked.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            asked.elapsed()
+        );
     }
     let ready = format!("{}/readyz", system.ingress);
     eventually("unready", async || {
-        system.client.get(&ready).send().await.is_ok_and(|answer| answer.status().as_u16() == 503)
+        system
+            .client
+            .get(&ready)
+            .send()
+            .await
+            .is_ok_and(|answer| answer.status().as_u16() == 503)
     })
     .await;
     system.wire.mend();
     eventually("taking again", async || {
-        post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY).await.status().as_u16() == 200
+        post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY)
+            .await
+            .status()
+            .as_u16()
+            == 200
     })
     .await;
 }

@@ -6,7 +6,12 @@ use sqlx::Row;
 use tests::harness::{System, eventually};
 
 async fn act(system: &System, account: &str, action: &str) {
-    system.sim("github/act", json!({ "account": account, "action": action })).await;
+    system
+        .sim(
+            "github/act",
+            json!({ "account": account, "action": action }),
+        )
+        .await;
 }
 
 async fn status(system: &System, connection: uuid::Uuid) -> String {
@@ -19,7 +24,10 @@ async fn status(system: &System, connection: uuid::Uuid) -> String {
 }
 
 async fn becomes(system: &System, connection: uuid::Uuid, expected: &str) {
-    eventually(expected, async || status(system, connection).await == expected).await;
+    eventually(expected, async || {
+        status(system, connection).await == expected
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,7 +39,12 @@ async fn a_suspended_installation_pauses_and_goes_on_without_a_gap() {
     system.drain().await;
     act(&system, &account, "installation.suspend").await;
     becomes(&system, connection, "suspended").await;
-    system.sim("github/generate", json!({ "count": 40, "account": account })).await;
+    system
+        .sim(
+            "github/generate",
+            json!({ "count": 40, "account": account }),
+        )
+        .await;
     act(&system, &account, "installation.unsuspend").await;
     becomes(&system, connection, "active").await;
     tenant.assert_equals_ledger_after_a_poll(&account).await;
@@ -52,8 +65,18 @@ async fn a_removed_installation_ends_the_connection_and_its_tokens() {
         .expect("Postgres answers");
     assert_eq!(tokens, 0);
     // Installed again under a new id, it is the same connection once somebody proves it is theirs.
-    system.sim("github/act", json!({ "account": account, "action": "installation.created" })).await;
-    system.sim("github/generate", json!({ "count": 30, "account": account })).await;
+    system
+        .sim(
+            "github/act",
+            json!({ "account": account, "action": "installation.created" }),
+        )
+        .await;
+    system
+        .sim(
+            "github/generate",
+            json!({ "count": 30, "account": account }),
+        )
+        .await;
     system.drain().await;
     assert_eq!(status(&system, connection).await, "disconnected");
     assert_eq!(tenant.connect(&account, &admin).await, connection);
@@ -65,12 +88,18 @@ async fn deliveries_without_a_connection_wait_for_it() {
     let system = System::builder().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     act(&system, &account, "installation.created").await;
-    system.sim("github/generate", json!({ "count": 60, "account": account })).await;
+    system
+        .sim(
+            "github/generate",
+            json!({ "count": 60, "account": account }),
+        )
+        .await;
     system.drain().await;
-    let unmatched: i64 = sqlx::query_scalar("SELECT count(*) FROM deliveries WHERE outcome = 'unmatched'")
-        .fetch_one(system.db.pool())
-        .await
-        .expect("Postgres answers");
+    let unmatched: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM deliveries WHERE outcome = 'unmatched'")
+            .fetch_one(system.db.pool())
+            .await
+            .expect("Postgres answers");
     assert!(unmatched > 0, "they are kept");
     let tenant = system.tenant("Acme").await;
     tenant.connect(&account, &admin).await;
@@ -112,8 +141,15 @@ async fn a_disconnected_connection_is_erased_at_both_ends() {
 async fn an_installation_that_an_owner_approves_later_completes_by_itself() {
     let system = System::builder().start().await;
     let url = format!("{}/_sim/github/accounts", system.simulator.base_url());
-    let accounts: serde_json::Value =
-        system.client.get(url).send().await.expect("answers").json().await.expect("JSON");
+    let accounts: serde_json::Value = system
+        .client
+        .get(url)
+        .send()
+        .await
+        .expect("answers")
+        .json()
+        .await
+        .expect("JSON");
     let account = &accounts["accounts"][0];
     let login = account["login"].as_str().expect("a login");
     let admin = account["admin"].as_str().expect("a login");
@@ -129,6 +165,8 @@ async fn an_installation_that_an_owner_approves_later_completes_by_itself() {
     assert_eq!(status(&system, connection).await, "pending");
     act(&system, login, "installation.approved").await;
     becomes(&system, connection, "active").await;
-    system.sim("github/generate", json!({ "count": 30, "account": login })).await;
+    system
+        .sim("github/generate", json!({ "count": 30, "account": login }))
+        .await;
     tenant.assert_equals_ledger_after_a_poll(login).await;
 }

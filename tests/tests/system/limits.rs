@@ -6,8 +6,18 @@ use tests::harness::{System, eventually};
 
 async fn mints(system: &System) -> u64 {
     let url = format!("{}/_sim/stats", system.simulator.base_url());
-    let stats: Value = system.client.get(url).send().await.expect("answers").json().await.expect("JSON");
-    stats["counters"]["github.installation_tokens"].as_u64().unwrap_or_default()
+    let stats: Value = system
+        .client
+        .get(url)
+        .send()
+        .await
+        .expect("answers")
+        .json()
+        .await
+        .expect("JSON");
+    stats["counters"]["github.installation_tokens"]
+        .as_u64()
+        .unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,17 +32,31 @@ async fn two_workers_and_one_token() {
     let connection = tenant.connect(&account, &admin).await;
     tenant.assert_equals_ledger(&account).await;
     assert_eq!(mints(&system).await, 1, "the first token");
-    system.sim("github/tokens", json!({ "expire": "installation" })).await;
+    system
+        .sim("github/tokens", json!({ "expire": "installation" }))
+        .await;
     for mode in ["incremental", "full"] {
-        tenant.post(&format!("/v1/connections/{connection}/sync"), &json!({ "mode": mode })).await;
+        tenant
+            .post(
+                &format!("/v1/connections/{connection}/sync"),
+                &json!({ "mode": mode }),
+            )
+            .await;
     }
     system.drain().await;
-    assert_eq!(mints(&system).await, 2, "one renewal, whoever met the expired token");
+    assert_eq!(
+        mints(&system).await,
+        2,
+        "one renewal, whoever met the expired token"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_reschedules_and_the_run_goes_on() {
-    let system = System::builder().simulator(|sim| sim.history = 15).start().await;
+    let system = System::builder()
+        .simulator(|sim| sim.history = 15)
+        .start()
+        .await;
     let (account, admin) = system.accounts().await.remove(0);
     for effect in ["secondary_limit", "too_many_requests"] {
         let fault = json!({ "target": "request", "effect": effect, "count": 1, "seconds": 3.0, "pattern": "issues" });
@@ -41,12 +65,17 @@ async fn a_limit_reschedules_and_the_run_goes_on() {
     let tenant = system.tenant("Acme").await;
     tenant.connect(&account, &admin).await;
     eventually("the run was rescheduled", async || {
-        sqlx::query("SELECT attempts, last_error->>'code' AS code FROM jobs WHERE last_error IS NOT NULL")
-            .fetch_all(system.db.pool())
-            .await
-            .expect("Postgres answers")
-            .iter()
-            .any(|row| row.get::<Option<String>, _>("code").as_deref() == Some("rate_limited") && row.get::<i16, _>("attempts") == 0)
+        sqlx::query(
+            "SELECT attempts, last_error->>'code' AS code FROM jobs WHERE last_error IS NOT NULL",
+        )
+        .fetch_all(system.db.pool())
+        .await
+        .expect("Postgres answers")
+        .iter()
+        .any(|row| {
+            row.get::<Option<String>, _>("code").as_deref() == Some("rate_limited")
+                && row.get::<i16, _>("attempts") == 0
+        })
     })
     .await;
     tenant.assert_equals_ledger(&account).await;
@@ -59,10 +88,14 @@ async fn a_limit_reschedules_and_the_run_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_fails_for_a_moment_loses_nothing() {
-    let system = System::builder().simulator(|sim| sim.history = 25).start().await;
+    let system = System::builder()
+        .simulator(|sim| sim.history = 25)
+        .start()
+        .await;
     let (account, admin) = system.accounts().await.remove(0);
     for effect in ["status", "reset", "truncate"] {
-        let fault = json!({ "target": "request", "effect": effect, "count": 1, "pattern": "pulls" });
+        let fault =
+            json!({ "target": "request", "effect": effect, "count": 1, "pattern": "pulls" });
         system.sim("faults", fault).await;
     }
     let tenant = system.tenant("Acme").await;

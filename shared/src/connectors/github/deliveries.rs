@@ -15,8 +15,8 @@ use crate::connectors::ConnectorError;
 
 /// Pages of the log that one sweep reads: five thousand deliveries.
 const MOST_PAGES: usize = 50;
-/// Deliveries that one sweep asks for; the next sweep finds the others.
-const MOST_ATTEMPTS: usize = 300;
+/// Deliveries that one sweep asks for: all that its pages can show.
+const MOST_ATTEMPTS: usize = 5000;
 
 /// Asks for every delivery since a moment that failed and has not been redelivered well.
 /// Answers how many were asked for.

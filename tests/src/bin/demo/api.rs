@@ -87,8 +87,14 @@ pub(crate) struct Connection {
 
 impl Api {
     pub(crate) fn new(base: Url, operator: SecretString) -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(40)).build()?;
-        Ok(Self { client, base, operator })
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(40))
+            .build()?;
+        Ok(Self {
+            client,
+            base,
+            operator,
+        })
     }
 
     /// Makes a tenant; its id.
@@ -150,14 +156,19 @@ impl Api {
         &self,
         key: &str,
         cursor: Option<&str>,
+        limit: u64,
     ) -> anyhow::Result<Option<SignalPage>> {
-        let mut request =
-            self.request(Method::GET, "/v1/signals", key)?.query(&[("limit", "200")]);
+        let mut request = self
+            .request(Method::GET, "/v1/signals", key)?
+            .query(&[("limit", limit)]);
         if let Some(cursor) = cursor {
             request = request.query(&[("cursor", cursor)]);
         }
         let response = request.send().await?;
-        if matches!(response.status(), StatusCode::GONE | StatusCode::BAD_REQUEST) && cursor.is_some()
+        if matches!(
+            response.status(),
+            StatusCode::GONE | StatusCode::BAD_REQUEST
+        ) && cursor.is_some()
         {
             return Ok(None);
         }
@@ -165,7 +176,10 @@ impl Api {
     }
 
     fn request(&self, method: Method, path: &str, token: &str) -> anyhow::Result<RequestBuilder> {
-        Ok(self.client.request(method, self.base.join(path)?).bearer_auth(token))
+        Ok(self
+            .client
+            .request(method, self.base.join(path)?)
+            .bearer_auth(token))
     }
 }
 
@@ -176,7 +190,10 @@ async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> anyhow::Result<
 async fn read<T: DeserializeOwned>(response: reqwest::Response) -> anyhow::Result<T> {
     let response = checked(response).await?;
     let url = response.url().clone();
-    response.json().await.with_context(|| format!("the answer of {url} is unreadable"))
+    response
+        .json()
+        .await
+        .with_context(|| format!("the answer of {url} is unreadable"))
 }
 
 /// The answer, unless it says why there is none.

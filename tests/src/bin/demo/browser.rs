@@ -48,7 +48,10 @@ impl Browser {
             let response = self.send(request).await?;
             let status = response.status();
             if status.is_redirection() {
-                let location = response.headers().get(LOCATION).context("a redirect to nowhere")?;
+                let location = response
+                    .headers()
+                    .get(LOCATION)
+                    .context("a redirect to nowhere")?;
                 url = url.join(location.to_str()?)?;
                 continue;
             }
@@ -70,13 +73,17 @@ impl Browser {
     }
 
     async fn send(&mut self, request: RequestBuilder) -> anyhow::Result<Response> {
-        let sent: Vec<String> =
-            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let sent: Vec<String> = self
+            .cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let response = request.header(COOKIE, sent.join("; ")).send().await?;
         for cookie in response.headers().get_all(SET_COOKIE) {
             let pair = cookie.to_str()?.split(';').next().unwrap_or_default();
             if let Some((name, value)) = pair.split_once('=') {
-                self.cookies.insert(name.trim().to_owned(), value.trim().to_owned());
+                self.cookies
+                    .insert(name.trim().to_owned(), value.trim().to_owned());
             }
         }
         Ok(response)
@@ -100,10 +107,15 @@ fn choose_form(page: &str, account: &str) -> Option<(Option<String>, Fields)> {
             .chain(inner.split("<button"))
             .filter_map(|tag| {
                 let tag = tag.split('>').next()?;
-                Some((attribute(tag, "name")?, attribute(tag, "value").unwrap_or_default()))
+                Some((
+                    attribute(tag, "name")?,
+                    attribute(tag, "value").unwrap_or_default(),
+                ))
             })
             .collect();
-        let chosen = fields.iter().any(|(name, value)| name == "account" && value == account);
+        let chosen = fields
+            .iter()
+            .any(|(name, value)| name == "account" && value == account);
         chosen.then(|| (attribute(head, "action"), fields))
     })
 }
@@ -112,8 +124,16 @@ fn choose_form(page: &str, account: &str) -> Option<(Option<String>, Fields)> {
 fn attribute(tag: &str, name: &str) -> Option<String> {
     let (_, rest) = tag.split_once(&format!(" {name}=\""))?;
     let value = rest.split('"').next()?;
-    let value = value.replace("&quot;", "\"").replace("&#39;", "'").replace("&#x27;", "'");
-    Some(value.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    let value = value
+        .replace("&quot;", "\"")
+        .replace("&#39;", "'")
+        .replace("&#x27;", "'");
+    Some(
+        value
+            .replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&amp;", "&"),
+    )
 }
 
 #[cfg(test)]

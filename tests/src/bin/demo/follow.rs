@@ -13,6 +13,9 @@ use crate::teams::{self, Team, Teams};
 /// Between two looks at feeds that had nothing new.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Signals of one answer: few, so that teams take turns on the screen.
+const PAGE: u64 = 10;
+
 /// Runs until the wanted number of Signals has been printed, else for ever.
 pub(crate) async fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
     ensure!(arguments.tenants > 0, "at least one team is needed");
@@ -29,7 +32,10 @@ pub(crate) async fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
     let accounts = teams::connect(&api, &arguments.simulator, here).await?;
     println!();
     for (team, account) in here.iter().zip(&accounts) {
-        println!("  {} is connected to the simulated account {account}", team.name);
+        println!(
+            "  {} is connected to the simulated account {account}",
+            team.name
+        );
     }
     print_urls(arguments, &here[0]);
 
@@ -48,31 +54,39 @@ pub(crate) async fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints a page of a team's feed; says whether there was anything.
+/// Prints a page of a team's feed, no more than is wanted; says whether there was anything.
 async fn print_news(api: &Api, team: &mut Team, left: &mut Option<u64>) -> anyhow::Result<bool> {
-    let Some(page) = api.signals(&team.key, team.cursor.as_deref()).await? else {
+    let limit = left.map_or(PAGE, |left| left.min(PAGE));
+    if limit == 0 {
+        return Ok(false);
+    }
+    let Some(page) = api
+        .signals(&team.key, team.cursor.as_deref(), limit)
+        .await?
+    else {
         team.cursor = None;
         return Ok(true);
     };
-    let mut printed = false;
     for signal in &page.signals {
-        if *left == Some(0) {
-            // The cursor stays in front of what was not printed.
-            return Ok(true);
-        }
         println!("{}", line(&team.name, signal));
-        printed = true;
         *left = left.map(|left| left - 1);
     }
     team.cursor = Some(page.next_cursor);
-    Ok(printed || page.has_more)
+    Ok(page.has_more || !page.signals.is_empty())
 }
 
 fn line(team: &str, signal: &Signal) -> String {
     let actor = signal.actor.name.as_deref().unwrap_or(&signal.actor.kind);
     let place = signal.context.name.as_deref().unwrap_or_default();
     let subject = signal.subject.key.as_deref().unwrap_or(place);
-    let title = signal.subject.title.as_deref().unwrap_or_default().lines().next().unwrap_or("");
+    let title = signal
+        .subject
+        .title
+        .as_deref()
+        .unwrap_or_default()
+        .lines()
+        .next()
+        .unwrap_or("");
     let title: String = title.chars().take(60).collect();
     format!(
         "{}  {team:<14} {}  {:<24} {actor:<18} {subject:<32} {title}",
@@ -88,12 +102,21 @@ fn print_urls(arguments: &FollowArguments, team: &Team) {
     let at = |base: &Url, path: &str| format!("{}{path}", base.as_str().trim_end_matches('/'));
     println!();
     println!("  API, to try out    {}", at(&arguments.api, "/docs"));
-    println!("  OpenAPI            {}", at(&arguments.api, "/openapi.json"));
+    println!(
+        "  OpenAPI            {}",
+        at(&arguments.api, "/openapi.json")
+    );
     println!("  Metrics, api       {}", at(&arguments.api, "/metrics"));
-    println!("           ingress   {}", at(&arguments.ingress, "/metrics"));
+    println!(
+        "           ingress   {}",
+        at(&arguments.ingress, "/metrics")
+    );
     println!("           worker    {}", at(&arguments.worker, "/metrics"));
     println!("  What really happened, says the simulator");
-    println!("                     {}", at(&arguments.simulator, "/_sim/ledger?source=github"));
+    println!(
+        "                     {}",
+        at(&arguments.simulator, "/_sim/ledger?source=github")
+    );
     println!("  Key of {}, for the Authorize button", team.name);
     println!("                     {}", team.key);
     println!();

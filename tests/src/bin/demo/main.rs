@@ -33,7 +33,7 @@ enum Command {
         simulator: Url,
     },
     /// Connect teams, then print each Signal.
-    Follow(FollowArguments),
+    Follow(Box<FollowArguments>),
 }
 
 /// Where everything is, and how much of it is wanted.

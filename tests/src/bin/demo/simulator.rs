@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use url::Url;
 
 /// How long a server may take to come up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// An account of the simulated provider, and who may install apps there.
@@ -40,7 +40,9 @@ pub(crate) async fn accounts(simulator: &Url) -> anyhow::Result<Vec<Account>> {
 /// longer until they are ready.
 pub(crate) async fn ready(base: &Url, path: &str) -> anyhow::Result<String> {
     let url = base.join(path)?;
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(5))
+        .build()?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = match client.get(url.clone()).send().await {
@@ -50,9 +52,8 @@ pub(crate) async fn ready(base: &Url, path: &str) -> anyhow::Result<String> {
         match answer {
             Ok(response) => return Ok(response.text().await?),
             Err(error) if Instant::now() >= deadline => {
-                return Err(error).with_context(|| {
-                    format!("{url} is not ready after {} s", PATIENCE.as_secs())
-                });
+                return Err(error)
+                    .with_context(|| format!("{url} is not ready after {} s", PATIENCE.as_secs()));
             }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }

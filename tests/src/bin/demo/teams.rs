@@ -61,8 +61,13 @@ impl Teams {
     pub(crate) async fn disconnect_all(&mut self, api: &Api) -> anyhow::Result<()> {
         let mut kept = Vec::new();
         for team in self.teams.drain(..) {
-            let Some(connections) = api.connections(&team.key).await? else { continue };
-            for connection in connections.iter().filter(|one| one.status != "disconnected") {
+            let Some(connections) = api.connections(&team.key).await? else {
+                continue;
+            };
+            for connection in connections
+                .iter()
+                .filter(|one| one.status != "disconnected")
+            {
                 api.disconnect(&team.key, &connection.id).await?;
             }
             kept.push(team);
@@ -80,7 +85,11 @@ impl Teams {
             );
             let tenant = api.create_tenant(&name).await?;
             let key = api.create_key(&tenant).await?;
-            self.teams.push(Team { name, key, cursor: None });
+            self.teams.push(Team {
+                name,
+                key,
+                cursor: None,
+            });
         }
         Ok(())
     }
@@ -102,11 +111,17 @@ pub(crate) async fn connect(
     let mut connected = Vec::new();
     for (team, account) in teams.iter().zip(&accounts) {
         let link = api.connect(&team.key, "github").await?;
-        let page = Browser::of(&account.admin)?.visit(link, &account.login).await?;
+        let page = Browser::of(&account.admin)?
+            .visit(link, &account.login)
+            .await?;
         let answer: serde_json::Value = serde_json::from_str(&page)
             .with_context(|| format!("connecting {} ended at a page of the provider", team.name))?;
         let status = &answer["connection"]["status"];
-        ensure!(status == "active", "the connection of {} is {status}", team.name);
+        ensure!(
+            status == "active",
+            "the connection of {} is {status}",
+            team.name
+        );
         connected.push(account.login.clone());
     }
     Ok(connected)

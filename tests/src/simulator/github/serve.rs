@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt as _, stream};
 
 use super::caller::Caller;
 use super::limits::{Holder, Quota};
@@ -351,10 +351,14 @@ fn truncated(mut response: Response) -> Response {
         &body.len().to_string(),
     );
     let half: Result<Bytes, std::io::Error> = Ok(body.slice(..body.len() / 2));
-    let broken = Err(std::io::Error::new(
-        std::io::ErrorKind::ConnectionReset,
-        "cut on command",
-    ));
-    *response.body_mut() = Body::from_stream(stream::iter([half, broken]));
+    // The connection writes what it has while it waits, and only then sees the end.
+    let broken = stream::once(async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Err(std::io::Error::new(
+            std::io::ErrorKind::ConnectionReset,
+            "cut on command",
+        ))
+    });
+    *response.body_mut() = Body::from_stream(stream::iter([half]).chain(broken));
     response
 }
