@@ -1,8 +1,8 @@
 //! GitHub, as a GitHub App: connect by installing it, webhooks for everything, polling for
 //! what can be polled.
 //!
-//! This file is the summary; [`auth`], [`client`], [`webhook`], [`normalize`] and [`sync`]
-//! are the parts, [`wire`] the provider's shapes.
+//! This file is the summary; `auth`, `client`, `webhook`, `normalize` and `sync`
+//! are the parts, `wire` the provider's shapes.
 
 mod auth;
 mod client;

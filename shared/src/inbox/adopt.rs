@@ -8,7 +8,7 @@ use sqlx::types::Json;
 /// How many deliveries one step hands over.
 const STEP: i64 = 200;
 
-/// Hands up to [`STEP`] unmatched deliveries of an account over to the connection that has
+/// Hands up to `STEP` unmatched deliveries of an account over to the connection that has
 /// appeared, with a job to process them. `true` means that there may be more. The
 /// transaction must see the unassigned rows and the tenant's.
 pub async fn adopt(
