@@ -251,7 +251,7 @@ fn create(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
         None => format!("project-{}", &stage.world.sha()[..6]),
     };
     let owner = stage.world.login(scene.account).to_owned();
-    if stage.world.repository_id(&owner, &name).is_some() {
+    if taken(stage, &owner, &name) {
         return refused(format!("{owner}/{name} exists already"));
     }
     let repository = stage.world.add_repository(scene.account, &name, stage.at);
@@ -288,11 +288,7 @@ fn rename(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
         None => format!("{former}-next"),
     };
     let login = stage.world.login(owner).to_owned();
-    if stage
-        .world
-        .repository_id(&login, &name)
-        .is_some_and(|other| stage.world.is_current_name(other, &login, &name))
-    {
+    if taken(stage, &login, &name) {
         return refused(format!("{login}/{name} exists already"));
     }
     stage
@@ -306,6 +302,12 @@ fn rename(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
     )
 }
 
+/// Whether a repository has this name now; a former name may be given again.
+fn taken(stage: &Stage<'_>, owner: &str, name: &str) -> bool {
+    let found = stage.world.repository_id(owner, name);
+    found.is_some_and(|id| stage.world.is_current_name(id, owner, name))
+}
+
 /// Moves the repository to another account; only that account hears of it.
 fn transfer(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
     let Some(target) = act
@@ -317,8 +319,9 @@ fn transfer(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
     };
     let (target, login) = (target.id, stage.world.login(target.id).to_owned());
     let found = stage.repository(scene.repository)?;
-    let (former, name) = (found.owner, found.name.clone());
-    if former == target || stage.world.repository_id(&login, &name).is_some() {
+    let former = found.owner;
+    let name = act.name.clone().unwrap_or_else(|| found.name.clone());
+    if former == target || taken(stage, &login, &name) {
         return refused(format!("{login}/{name} exists already"));
     }
     super::selection::leave(stage, scene.repository);
