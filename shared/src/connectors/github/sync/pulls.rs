@@ -40,6 +40,24 @@ pub(super) struct Cursor {
     pub tag: Option<Tag>,
 }
 
+impl Cursor {
+    const fn begin(horizon: DateTime<Utc>) -> Self {
+        Self {
+            floor: horizon,
+            high: horizon,
+            walk: None,
+            tag: None,
+        }
+    }
+
+    fn walking(self, walk: Walk) -> Self {
+        Self {
+            walk: Some(walk),
+            ..self
+        }
+    }
+}
+
 /// Where a walk is.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Walk {
@@ -71,12 +89,7 @@ pub(super) struct Pending {
 /// One page of the list, or some reviews.
 pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
     let horizon = reader.request.horizon;
-    let mut cursor: Cursor = load(reader.request)?.unwrap_or(Cursor {
-        floor: horizon,
-        high: horizon,
-        walk: None,
-        tag: None,
-    });
+    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(horizon));
     match cursor.walk.take() {
         Some(mut walk) if !walk.reviews.is_empty() => {
             let signals = reviews(reader, cursor.floor, &mut walk).await?;
@@ -163,14 +176,7 @@ fn settle(cursor: Cursor, walk: Walk, signals: Vec<SignalDraft>) -> Result<SyncP
             false,
         );
     }
-    done(
-        signals,
-        &Cursor {
-            walk: Some(walk),
-            ..cursor
-        },
-        true,
-    )
+    done(signals, &cursor.walking(walk), true)
 }
 
 fn facts(

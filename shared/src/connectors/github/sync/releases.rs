@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::cursor::{Tag, load};
 use super::{OVERLAP, Reader, done, rows};
-use crate::connectors::github::client::Refusal;
+use crate::connectors::github::client::{Answer, Refusal};
 use crate::connectors::github::normalize::releases;
 use crate::connectors::github::wire::{Release, read};
 use crate::connectors::{ConnectorError, SyncPage};
+use crate::signals::SignalDraft;
 
 /// How often the whole list is read.
 const FULL_EVERY: Duration = Duration::hours(24);
@@ -34,6 +35,25 @@ pub(super) struct Cursor {
     pub tag: Option<Tag>,
 }
 
+impl Cursor {
+    const fn begin(horizon: DateTime<Utc>) -> Self {
+        Self {
+            floor: horizon,
+            high: horizon,
+            full_at: None,
+            walk: None,
+            tag: None,
+        }
+    }
+
+    fn walking(self, walk: Walk) -> Self {
+        Self {
+            walk: Some(walk),
+            ..self
+        }
+    }
+}
+
 /// Where a walk is.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Walk {
@@ -52,13 +72,7 @@ pub(super) struct Walk {
 /// One page of releases.
 pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
     let (horizon, until) = (reader.request.horizon, reader.request.until);
-    let mut cursor: Cursor = load(reader.request)?.unwrap_or(Cursor {
-        floor: horizon,
-        high: horizon,
-        full_at: None,
-        walk: None,
-        tag: None,
-    });
+    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(horizon));
     let walk = cursor.walk.take();
     let fresh = walk.is_none();
     let mut walk = walk.unwrap_or_else(|| Walk {
@@ -79,40 +93,14 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
         walk.tag = Tag::of(&url, &answer);
     }
 
-    let oldest = if walk.full {
-        cursor.floor
-    } else {
-        cursor.high - OVERLAP
-    };
-    let mut signals = Vec::new();
-    for raw in rows(&answer)? {
-        let release: Release = read("release", raw).map_err(ConnectorError::from)?;
-        let published_at = match release.published_at {
-            Some(at) if release.draft != Some(true) => at.0,
-            _ => continue,
-        };
-        if published_at > until {
-            walk.tag = None;
-        } else if published_at >= oldest.max(cursor.floor) {
-            walk.high = walk.high.max(published_at);
-            let fact = releases::published(&reader.place, &release, raw, None);
-            signals.push(fact.map_err(ConnectorError::from)?);
-        }
-    }
+    let signals = take(reader, &answer, &cursor, &mut walk)?;
     let next = answer
         .links()
         .next
         .filter(|_| walk.full || !signals.is_empty());
     if let Some(next) = next {
         walk.next = Some(next.into());
-        return done(
-            signals,
-            &Cursor {
-                walk: Some(walk),
-                ..cursor
-            },
-            true,
-        );
+        return done(signals, &cursor.walking(walk), true);
     }
     let full_at = if walk.full {
         Some(until)
@@ -130,4 +118,33 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
         },
         false,
     )
+}
+
+/// What a page tells of what is new, or of everything.
+fn take(
+    reader: &Reader<'_>,
+    answer: &Answer,
+    cursor: &Cursor,
+    walk: &mut Walk,
+) -> Result<Vec<SignalDraft>, ConnectorError> {
+    let oldest = if walk.full {
+        cursor.floor
+    } else {
+        cursor.high - OVERLAP
+    };
+    let mut signals = Vec::new();
+    for raw in rows(answer)? {
+        let release: Release = read("release", raw)?;
+        let published_at = match release.published_at {
+            Some(at) if release.draft != Some(true) => at.0,
+            _ => continue,
+        };
+        if published_at > reader.request.until {
+            walk.tag = None;
+        } else if published_at >= oldest.max(cursor.floor) {
+            walk.high = walk.high.max(published_at);
+            signals.push(releases::published(&reader.place, &release, raw, None)?);
+        }
+    }
+    Ok(signals)
 }

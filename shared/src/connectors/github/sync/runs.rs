@@ -53,6 +53,26 @@ pub(super) struct Cursor {
     pub tag: Option<Tag>,
 }
 
+impl Cursor {
+    const fn begin(horizon: DateTime<Utc>) -> Self {
+        Self {
+            floor: horizon,
+            high: horizon,
+            open_since: None,
+            looked_back: None,
+            walk: None,
+            tag: None,
+        }
+    }
+
+    fn walking(self, walk: Walk) -> Self {
+        Self {
+            walk: Some(walk),
+            ..self
+        }
+    }
+}
+
 /// Where a walk is.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Walk {
@@ -117,14 +137,7 @@ impl Walk {
 /// One page of runs.
 pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
     let (horizon, until) = (reader.request.horizon, reader.request.until);
-    let mut cursor: Cursor = load(reader.request)?.unwrap_or(Cursor {
-        floor: horizon,
-        high: horizon,
-        open_since: None,
-        looked_back: None,
-        walk: None,
-        tag: None,
-    });
+    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(horizon));
     let walk = cursor.walk.take();
     let fresh = walk.is_none();
     let mut walk = walk.unwrap_or_else(|| Walk::begin(&cursor, until));
@@ -141,28 +154,14 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
     }
     let list: WorkflowRunList<'_> = answer.json()?;
     if list.total_count > SHOWN && walk.next.is_none() && walk.halve(until) {
-        return done(
-            Vec::new(),
-            &Cursor {
-                walk: Some(walk),
-                ..cursor
-            },
-            true,
-        );
+        return done(Vec::new(), &cursor.walking(walk), true);
     }
 
     let (signals, beyond) = take(reader, &list, cursor.floor, &mut walk)?;
     walk.next = answer.links().next.map(String::from);
     let only = fresh && !beyond && walk.to.is_none() && walk.next.is_none();
     if walk.next.is_some() || walk.advance(until) {
-        return done(
-            signals,
-            &Cursor {
-                walk: Some(walk),
-                ..cursor
-            },
-            true,
-        );
+        return done(signals, &cursor.walking(walk), true);
     }
     let tag = if only { Tag::of(&url, &answer) } else { None };
     done(signals, &finished(&cursor, &walk, until, tag), false)

@@ -41,6 +41,25 @@ pub(super) struct Cursor {
     pub tag: Option<Tag>,
 }
 
+impl Cursor {
+    const fn begin(horizon: DateTime<Utc>) -> Self {
+        Self {
+            floor: horizon,
+            high: horizon,
+            tail: None,
+            walk: None,
+            tag: None,
+        }
+    }
+
+    fn walking(self, walk: Walk) -> Self {
+        Self {
+            walk: Some(walk),
+            ..self
+        }
+    }
+}
+
 /// Where a walk is.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Walk {
@@ -58,13 +77,7 @@ pub(super) struct Walk {
 /// One page of stars.
 pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
     let horizon = reader.request.horizon;
-    let mut cursor: Cursor = load(reader.request)?.unwrap_or(Cursor {
-        floor: horizon,
-        high: horizon,
-        tail: None,
-        walk: None,
-        tag: None,
-    });
+    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(horizon));
     let walk = cursor.walk.take();
     let fresh = walk.is_none();
     let url = match walk
@@ -92,14 +105,7 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
     // Where the list has grown, or shrunk, the walk begins at its new end.
     if let Some(last) = links.last.as_ref().filter(|last| fresh && **last != url) {
         walk.next = last.to_string();
-        return done(
-            Vec::new(),
-            &Cursor {
-                walk: Some(walk),
-                ..cursor
-            },
-            true,
-        );
+        return done(Vec::new(), &cursor.walking(walk), true);
     }
 
     let read = take(reader, &answer, &cursor, &mut walk.high)?;
@@ -109,14 +115,7 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
     }
     if let Some(prev) = links.prev.filter(|_| !read.known) {
         walk.next = prev.into();
-        return done(
-            read.signals,
-            &Cursor {
-                walk: Some(walk),
-                ..cursor
-            },
-            true,
-        );
+        return done(read.signals, &cursor.walking(walk), true);
     }
     let Walk {
         high, tail, tag, ..

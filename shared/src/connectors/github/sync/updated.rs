@@ -12,10 +12,10 @@ use serde_json::value::RawValue;
 
 use super::cursor::{Tag, load};
 use super::{OVERLAP, Reader, done, query_time, rows};
-use crate::connectors::SyncPage;
-use crate::connectors::github::client::Refusal;
+use crate::connectors::github::client::{Answer, Refusal};
 use crate::connectors::github::normalize::{Place, comments, issues};
 use crate::connectors::github::wire::{Comment, Issue, Moment, WireError, read};
+use crate::connectors::{ConnectorError, SyncPage};
 use crate::signals::SignalDraft;
 
 /// `since` may or may not include the moment itself; one second before it surely does.
@@ -76,6 +76,24 @@ pub(super) struct Cursor {
     pub tag: Option<Tag>,
 }
 
+impl Cursor {
+    const fn begin(horizon: DateTime<Utc>) -> Self {
+        Self {
+            floor: horizon,
+            high: horizon,
+            walk: None,
+            tag: None,
+        }
+    }
+
+    fn walking(self, walk: Walk) -> Self {
+        Self {
+            walk: Some(walk),
+            ..self
+        }
+    }
+}
+
 /// Where a walk is.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Walk {
@@ -91,12 +109,7 @@ pub(super) struct Walk {
 /// One page of such a list.
 pub(super) async fn page(reader: &Reader<'_>, kind: &List) -> Result<SyncPage, Refusal> {
     let horizon = reader.request.horizon;
-    let mut cursor: Cursor = load(reader.request)?.unwrap_or(Cursor {
-        floor: horizon,
-        high: horizon,
-        walk: None,
-        tag: None,
-    });
+    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(horizon));
     let fresh = cursor.walk.is_none();
     let mut walk = cursor.walk.take().unwrap_or(Walk {
         since: cursor.high - OVERLAP,
@@ -115,24 +128,12 @@ pub(super) async fn page(reader: &Reader<'_>, kind: &List) -> Result<SyncPage, R
         return done(Vec::new(), &Cursor { tag, ..cursor }, false);
     }
 
-    let mut signals = Vec::new();
-    let mut last = None;
-    let mut beyond = false;
-    for raw in rows(&answer)? {
-        let row =
-            (kind.read)(&reader.place, raw).map_err(crate::connectors::ConnectorError::from)?;
-        if row.updated_at.0 > reader.request.until {
-            beyond = true;
-            break;
-        }
-        walk.high = walk.high.max(row.updated_at.0);
-        last = Some(row.updated_at.0);
-        signals.extend(
-            row.signals
-                .into_iter()
-                .filter(|fact| fact.timestamp >= cursor.floor),
-        );
-    }
+    let Taken {
+        signals,
+        last,
+        beyond,
+    } = take(reader, kind, &answer, cursor.floor)?;
+    walk.high = last.map_or(walk.high, |last| walk.high.max(last));
     match answer.links().next {
         Some(next) if !beyond => {
             match last
@@ -142,14 +143,7 @@ pub(super) async fn page(reader: &Reader<'_>, kind: &List) -> Result<SyncPage, R
                 Some(since) => (walk.since, walk.next) = (since, None),
                 None => walk.next = Some(next.into()),
             }
-            done(
-                signals,
-                &Cursor {
-                    walk: Some(walk),
-                    ..cursor
-                },
-                true,
-            )
+            done(signals, &cursor.walking(walk), true)
         }
         _ => {
             let tag = Tag::of(&url, &answer).filter(|_| fresh && !beyond);
@@ -164,6 +158,42 @@ pub(super) async fn page(reader: &Reader<'_>, kind: &List) -> Result<SyncPage, R
             )
         }
     }
+}
+
+/// What a page gave.
+struct Taken {
+    signals: Vec<SignalDraft>,
+    /// When the last row within the bound was updated.
+    last: Option<DateTime<Utc>>,
+    /// Whether it has rows beyond the bound.
+    beyond: bool,
+}
+
+fn take(
+    reader: &Reader<'_>,
+    kind: &List,
+    answer: &Answer,
+    floor: DateTime<Utc>,
+) -> Result<Taken, ConnectorError> {
+    let mut taken = Taken {
+        signals: Vec::new(),
+        last: None,
+        beyond: false,
+    };
+    for raw in rows(answer)? {
+        let row = (kind.read)(&reader.place, raw)?;
+        if row.updated_at.0 > reader.request.until {
+            taken.beyond = true;
+            break;
+        }
+        taken.last = Some(row.updated_at.0);
+        let since_floor = row
+            .signals
+            .into_iter()
+            .filter(|fact| fact.timestamp >= floor);
+        taken.signals.extend(since_floor);
+    }
+    Ok(taken)
 }
 
 impl List {
