@@ -30,6 +30,15 @@ impl Role {
             Self::Worker => "poblysh_worker",
         }
     }
+
+    /// How long a statement waits for a connection. A provider is told to come back within
+    /// a second; people and jobs would rather wait.
+    const fn patience(self) -> Duration {
+        match self {
+            Self::Ingress => Duration::from_millis(900),
+            Self::Api | Self::Worker => Duration::from_secs(5),
+        }
+    }
 }
 
 /// A pool of connections that all run as one [`Role`].
@@ -66,7 +75,7 @@ impl Db {
             ]);
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
-            .acquire_timeout(Duration::from_millis(900))
+            .acquire_timeout(role.patience())
             .idle_timeout(Duration::from_mins(5))
             // A ping before each use would double the round trips; a dead connection shows
             // itself at its first statement and the caller's error says "unavailable".

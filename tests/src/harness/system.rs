@@ -337,6 +337,32 @@ impl System {
         .await;
     }
 
+    /// Makes the hourly sweep due and waits for it: a delivery that met a busy or dead ingress
+    /// was answered 503 or not at all, and is asked for again.
+    ///
+    /// # Panics
+    ///
+    /// When it is not done.
+    pub async fn sweep(&self) {
+        let sweeps = async || {
+            sqlx::query_scalar::<_, i64>(
+                "SELECT count(*) FROM job_history WHERE kind = 'sweep_deliveries'",
+            )
+            .fetch_one(self.db.pool())
+            .await
+            .expect("Postgres answers")
+        };
+        // The one that every system starts with must not be taken for this one.
+        eventually("the first sweep was done", async || sweeps().await > 0).await;
+        let before = sweeps().await;
+        sqlx::query("UPDATE periodic_tasks SET next_at = now() WHERE name LIKE 'sweep%'")
+            .execute(self.db.pool())
+            .await
+            .expect("due");
+        eventually("the sweep was done", async || sweeps().await > before).await;
+        self.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
+    }
+
     /// What the ledger says of an account: what must have become a Signal (a webhook told it
     /// or the API still shows it), and what may have (the API has shown it once).
     pub fn ledger(&self, account: &str) -> (Identities, Identities) {

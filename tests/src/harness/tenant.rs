@@ -175,7 +175,7 @@ impl<'a> Tenant<'a> {
         );
     }
 
-    /// Polls once more and compares then: for tests in which things change while a run is
+    /// Sweeps and polls once more and compares then: for tests in which things change while a run is
     /// under way, whose upper bound is frozen.
     ///
     /// # Panics
@@ -183,6 +183,7 @@ impl<'a> Tenant<'a> {
     /// When something is missing or too much.
     pub async fn assert_equals_ledger_after_a_poll(&self, account: &str) {
         self.system.drain().await;
+        self.system.sweep().await;
         self.post("/v1/sync/github", &json!({ "mode": "incremental" }))
             .await;
         self.assert_equals_ledger(account).await;

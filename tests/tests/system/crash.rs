@@ -3,8 +3,6 @@
 use serde_json::json;
 use tests::harness::{Process, System};
 
-use crate::github::sweep;
-
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_processes_lose_nothing_that_was_acknowledged() {
     let mut system = System::builder()
@@ -33,7 +31,7 @@ async fn killed_processes_lose_nothing_that_was_acknowledged() {
     system
         .sim("quiesce", json!({ "timeout_seconds": 60 }))
         .await;
-    sweep(&system).await;
+    system.sweep().await;
     let tenant = system.same_tenant().await;
     tenant.assert_equals_ledger_after_a_poll(&account).await;
 }

@@ -124,7 +124,7 @@ async fn lost_deliveries_are_asked_for_again() {
         .send()
         .await
         .expect("the simulator answers");
-    sweep(&system).await;
+    system.sweep().await;
     tenant.assert_equals_ledger(&account).await;
 }
 
@@ -184,27 +184,4 @@ async fn an_account_belongs_to_one_tenant() {
     let answer = second.walk(&account, &admin).await;
     assert_eq!(answer.status().as_u16(), 409);
     assert_eq!(second.identities().await.len(), 0);
-}
-
-/// Makes the hourly sweep due and waits for it.
-pub(crate) async fn sweep(system: &System) {
-    let sweeps = async || {
-        sqlx::query_scalar::<_, i64>(
-            "SELECT count(*) FROM job_history WHERE kind = 'sweep_deliveries'",
-        )
-        .fetch_one(system.db.pool())
-        .await
-        .expect("Postgres answers")
-    };
-    // The one that every system starts with must not be taken for this one.
-    tests::harness::eventually("the first sweep was done", async || sweeps().await > 0).await;
-    let before = sweeps().await;
-    sqlx::query("UPDATE periodic_tasks SET next_at = now() WHERE name LIKE 'sweep%'")
-        .execute(system.db.pool())
-        .await
-        .expect("due");
-    tests::harness::eventually("the sweep was done", async || sweeps().await > before).await;
-    system
-        .sim("quiesce", json!({ "timeout_seconds": 60 }))
-        .await;
 }
