@@ -104,7 +104,8 @@ fn choose_form(page: &str, account: &str) -> Option<(Option<String>, Fields)> {
         let (head, inner) = form.split_once('>')?;
         let fields: Fields = inner
             .split("<input")
-            .chain(inner.split("<button"))
+            .skip(1)
+            .chain(inner.split("<button").skip(1))
             .filter_map(|tag| {
                 let tag = tag.split('>').next()?;
                 Some((
