@@ -8,16 +8,19 @@
 
 STARTED_PIDS=""
 RUNNER_PID=""
+SIMULATOR_PID=""
 
-# Whether process $1 runs. One that is dead and waits to be collected has no command line.
+# Whether process $1 runs, rather than being dead and waiting to be collected.
 lives() {
-    local first=""
+    local line state
     if [ -d /proc/self ]; then
-        IFS= read -r -d '' first 2>/dev/null <"/proc/$1/cmdline"
-        [ -n "$first" ]
+        # "123 (name, perhaps with blanks) S 1 …"
+        IFS= read -r line 2>/dev/null <"/proc/$1/stat" || return 1
+        state=${line##*) }
     else
-        case $(ps -o stat= -p "$1" 2>/dev/null) in '' | Z*) return 1 ;; esac
+        state=$(ps -o stat= -p "$1" 2>/dev/null)
     fi
+    case $state in '' | Z* | X*) return 1 ;; esac
 }
 
 # Its command line.
@@ -96,36 +99,44 @@ start_procfile() {
     fi
 }
 
-signal_ours() {
-    local pid
+# Ours that live, each once; without those named in $*.
+living() {
+    local pid seen=" $* "
     for pid in $STARTED_PIDS $(our_pids); do
-        if lives "$pid"; then kill "-$1" "$pid" 2>/dev/null; fi
+        case $seen in *" $pid "*) continue ;; esac
+        seen="$seen$pid "
+        if lives "$pid"; then echo "$pid"; fi
     done
-    return 0
 }
 
-ours_live() {
-    local pid
-    for pid in $STARTED_PIDS $(our_pids); do
-        if lives "$pid"; then return 0; fi
+# Tells processes $* to end, and waits until they have or second $1 of this shell has come.
+end_all() {
+    local deadline=$1 pid left=yes
+    shift
+    for pid in "$@"; do kill -TERM "$pid" 2>/dev/null || continue; done
+    while [ -n "$left" ] && [ "$SECONDS" -lt "$deadline" ]; do
+        left=""
+        for pid in "$@"; do
+            if lives "$pid"; then left=yes; fi
+        done
+        if [ -n "$left" ]; then sleep 0.1; fi
     done
-    return 1
 }
 
-# Ends them all: politely first (they finish what they have in hand within 30 s), then by
-# force. A runner ends its own children.
+# Ends everything: politely first (the processes finish what they have in hand within 30 s), then
+# by force. A runner ends its own children; the simulator goes last, because the others still
+# speak to it.
 stop_processes() {
-    local deadline=$((SECONDS + 40))
-    if [ -n "$RUNNER_PID" ] && kill -0 "$RUNNER_PID" 2>/dev/null; then
-        kill -TERM "$RUNNER_PID" 2>/dev/null
-        while lives "$RUNNER_PID" && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.1; done
-    fi
-    signal_ours TERM
-    while ours_live && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.1; done
-    if ours_live; then
-        warn "some processes did not end in time; ending them by force"
-        signal_ours KILL
-    fi
+    local deadline=$((SECONDS + 40)) pid
+    if [ -n "$RUNNER_PID" ]; then end_all "$deadline" "$RUNNER_PID"; fi
+    # shellcheck disable=SC2046 # one word per process
+    end_all "$deadline" $(living "$SIMULATOR_PID")
+    # shellcheck disable=SC2046
+    end_all "$deadline" $(living)
+    for pid in $(living); do
+        warn "process $pid did not end in time; ending it by force"
+        kill -KILL "$pid" 2>/dev/null || continue
+    done
     STARTED_PIDS=""
     RUNNER_PID=""
 }
