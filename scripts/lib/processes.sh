@@ -9,6 +9,7 @@
 STARTED_PIDS=""
 RUNNER_PID=""
 SIMULATOR_PID=""
+FOLLOWER_PID=""
 
 # Whether process $1 runs, rather than being dead and waiting to be collected.
 lives() {
@@ -44,13 +45,21 @@ our_pids() {
     return 0
 }
 
-# Starts a command with its output in .local/log/$1.log. Sets LAST_PID.
+# Starts a command in a process group of its own, so that the terminal's Ctrl-C reaches this
+# script alone and things end in order. Sets LAST_PID.
+start() {
+    set -m
+    DEMO_RUN="[$(pwd -P)]" "$@" </dev/null &
+    LAST_PID=$!
+    set +m
+    STARTED_PIDS="$STARTED_PIDS $LAST_PID"
+}
+
+# The same with its output in .local/log/$1.log.
 start_logged() {
     local name=$1
     shift
-    DEMO_RUN="[$(pwd -P)]" "$@" >".local/log/$name.log" 2>&1 </dev/null &
-    LAST_PID=$!
-    STARTED_PIDS="$STARTED_PIDS $LAST_PID"
+    start "$@" >".local/log/$name.log" 2>&1
 }
 
 # The program that runs Procfiles here, if one is installed.
@@ -124,10 +133,11 @@ end_all() {
 }
 
 # Ends everything: politely first (the processes finish what they have in hand within 30 s), then
-# by force. A runner ends its own children; the simulator goes last, because the others still
-# speak to it.
+# by force. Clients go before servers: the follower first, the simulator last. A runner ends its
+# own children.
 stop_processes() {
     local deadline=$((SECONDS + 40)) pid
+    if [ -n "$FOLLOWER_PID" ]; then end_all "$deadline" "$FOLLOWER_PID"; fi
     if [ -n "$RUNNER_PID" ]; then end_all "$deadline" "$RUNNER_PID"; fi
     # shellcheck disable=SC2046 # one word per process
     end_all "$deadline" $(living "$SIMULATOR_PID")
