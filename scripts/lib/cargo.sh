@@ -1,5 +1,10 @@
 # shellcheck shell=bash
-# The Rust toolchain. Needs say.sh. Source this file.
+# The Rust toolchain. Needs say.sh; source this file from the checkout.
+
+# The Procfile looks for programs there, whatever the person's own configuration says.
+CARGO_TARGET_DIR=$PWD/target
+export CARGO_TARGET_DIR
+unset CARGO_BUILD_TARGET
 
 # Puts cargo on PATH where rustup put it but the shell does not know, or ends with what to do.
 require_cargo() {
