@@ -5,7 +5,9 @@
 
 use sea_orm_migration::prelude::*;
 
+pub mod feed;
 mod m20261123_000001_foundation;
+mod m20261124_000002_dead_jobs;
 
 pub use sea_orm_migration::sea_orm;
 
@@ -16,6 +18,9 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261123_000001_foundation::Migration)]
+        vec![
+            Box::new(m20261123_000001_foundation::Migration),
+            Box::new(m20261124_000002_dead_jobs::Migration),
+        ]
     }
 }

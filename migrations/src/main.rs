@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use migrations::Migrator;
+use migrations::{Migrator, feed};
 use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::sea_orm::{ConnectOptions, Database};
 
@@ -19,11 +19,19 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Apply every pending migration; safe to run again.
+    /// Apply every pending migration; safe to run again. In a database that was restored into
+    /// another cluster it also begins a new generation of the feed.
     Up,
     /// Revert the newest migration, with all data it holds.
     Down {
         /// Confirm that data may be lost.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Begin a new generation of the feed: readers start over. Needed after a point-in-time
+    /// recovery, which `up` cannot tell from a restart.
+    RenewFeed {
+        /// Confirm that every reader will be sent back to the beginning.
         #[arg(long)]
         yes: bool,
     },
@@ -45,10 +53,25 @@ async fn main() -> anyhow::Result<()> {
         .await
         .context("cannot connect to the database named by POBLYSH_DATABASE_URL")?;
     match arguments.command {
-        Command::Up => Migrator::up(&database, None).await?,
+        Command::Up => {
+            Migrator::up(&database, None).await?;
+            if feed::renew_after_restore(&database).await? {
+                tracing::warn!(
+                    "the database was restored into another cluster: a new generation of the feed \
+                     began, and its readers start over"
+                );
+            }
+        }
         Command::Down { yes } => {
             anyhow::ensure!(yes, "`down` deletes data; add --yes to confirm");
             Migrator::down(&database, Some(1)).await?;
+        }
+        Command::RenewFeed { yes } => {
+            anyhow::ensure!(
+                yes,
+                "`renew-feed` sends every reader of the feed back to its beginning; add --yes to confirm"
+            );
+            feed::renew(&database).await?;
         }
         Command::Status => Migrator::status(&database).await?,
     }

@@ -1,10 +1,12 @@
 //! The scheduler's steps. Every worker takes them; the database hands each due thing to
 //! one.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::gauge;
+use shared::db::schedule::Snapshot;
 use shared::db::{DbError, schedule};
 use shared::ids::TenantId;
 use shared::queue::{self, JobKind, JobPayload, NewJob};
@@ -18,6 +20,8 @@ const HEARTBEAT: Duration = Duration::from_secs(3);
 const REAP: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(500);
 const MEASURE: Duration = Duration::from_secs(5);
+/// Measurements kept to tell the feed's lag: the oldest counts.
+const REMEMBERED: usize = 1000;
 /// How often undelivered webhooks are asked for, and how often old rows are dropped.
 const SWEEP_SECONDS: f64 = 3600.0;
 const RETENTION_SECONDS: f64 = 3600.0;
@@ -28,6 +32,7 @@ pub(crate) async fn run(context: Arc<Context>, life: Lifecycle) {
     let mut reap = every(REAP);
     let mut step = every(STEP);
     let mut measure = every(MEASURE);
+    let mut lag = WatermarkLag::default();
     loop {
         let (what, result) = tokio::select! {
             () = life.hard().cancelled() => return,
@@ -35,7 +40,7 @@ pub(crate) async fn run(context: Arc<Context>, life: Lifecycle) {
             _ = heartbeat.tick() => ("heartbeat", context.queue.heartbeat(context.worker).await),
             _ = reap.tick() => ("reap", context.queue.reap().await.map(reaped)),
             _ = step.tick(), if !life.soft().is_cancelled() => ("schedule", enqueue_due(&context).await),
-            _ = measure.tick() => ("measure", measure_queue(&context).await),
+            _ = measure.tick() => ("measure", measure_all(&context, &mut lag).await),
             () = drained(&life) => return,
         };
         if let Err(error) = result {
@@ -119,6 +124,41 @@ async fn enqueue(
     Ok(())
 }
 
+async fn measure_all(context: &Context, lag: &mut WatermarkLag) -> Result<(), DbError> {
+    measure_queue(context).await?;
+    let snapshot = schedule::snapshot(&context.db).await?;
+    gauge!(names::FEED_WATERMARK_LAG_SECONDS).set(lag.measure(&snapshot, Instant::now()));
+    Ok(())
+}
+
+/// How long the oldest running transaction has held the feed back. Who runs it is not for a
+/// worker to see, but an id that was the next one to be given out then, and is still not
+/// below the watermark, says when at the latest it began.
+#[derive(Default)]
+struct WatermarkLag(VecDeque<(Instant, u64)>);
+
+impl WatermarkLag {
+    fn measure(&mut self, snapshot: &Snapshot, now: Instant) -> f64 {
+        while self
+            .0
+            .front()
+            .is_some_and(|(_, next)| *next <= snapshot.oldest_running)
+        {
+            self.0.pop_front();
+        }
+        // While nothing is given out, nothing new can be learnt.
+        if self.0.back().is_none_or(|(_, next)| *next < snapshot.next) {
+            self.0.push_back((now, snapshot.next));
+        }
+        self.0.truncate(REMEMBERED);
+        let held_since = self
+            .0
+            .front()
+            .filter(|_| snapshot.oldest_running < snapshot.next);
+        held_since.map_or(0.0, |(since, _)| (now - *since).as_secs_f64())
+    }
+}
+
 async fn measure_queue(context: &Context) -> Result<(), DbError> {
     let depths = schedule::queue_depth(&context.db).await?;
     for kind in JobKind::VARIANTS {
@@ -137,4 +177,32 @@ async fn measure_queue(context: &Context) -> Result<(), DbError> {
 /// A count as metrics carry it; beyond four thousand million, one more says nothing.
 fn count(jobs: i64) -> f64 {
     u32::try_from(jobs).map_or(f64::from(u32::MAX), f64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lag_is_the_time_since_the_watermark_could_not_follow() {
+        let mut lag = WatermarkLag::default();
+        let start = Instant::now();
+        let mut at = |seconds, oldest_running, next| {
+            let snapshot = Snapshot {
+                oldest_running,
+                next,
+            };
+            lag.measure(&snapshot, start + Duration::from_secs(seconds))
+        };
+        let is = |measured: f64, seconds: f64| assert!((measured - seconds).abs() < 0.001);
+        is(at(0, 100, 100), 0.0);
+        is(at(5, 104, 110), 0.0);
+        // 104 runs on while others come and go.
+        is(at(10, 104, 150), 5.0);
+        is(at(60, 104, 900), 55.0);
+        // It has ended; what runs now began after the measurement at 10 s.
+        is(at(65, 170, 950), 5.0);
+        is(at(70, 950, 950), 0.0);
+        is(at(900, 950, 950), 0.0);
+    }
 }

@@ -103,7 +103,7 @@ impl WorkerConfig {
             poll_interval: Duration::from_secs(reader.within(
                 "POLL_INTERVAL_SECONDS",
                 300,
-                1,
+                30,
                 DAY.as_secs(),
             )),
             backfill: days(reader, "BACKFILL_DAYS", 90),

@@ -212,3 +212,29 @@ pub async fn apply_retention(db: &Db, delivery_days: i32, job_days: i32) -> Resu
 fn job_ids() -> Vec<JobId> {
     std::iter::repeat_with(JobId::generate).take(STEP).collect()
 }
+
+/// Transaction ids as they are at the moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot {
+    /// The oldest that still runs; the feed ends below it.
+    pub oldest_running: u64,
+    /// The next one to be given out.
+    pub next: u64,
+}
+
+/// Where transaction ids stand.
+pub async fn snapshot(db: &Db) -> Result<Snapshot, DbError> {
+    let (oldest_running, next): (String, String) = sqlx::query_as(
+        "SELECT pg_snapshot_xmin(s)::text, pg_snapshot_xmax(s)::text FROM pg_current_snapshot() s",
+    )
+    .fetch_one(db.pool())
+    .await?;
+    let number = |text: String| {
+        text.parse()
+            .map_err(|_| DbError::Corrupt("a transaction id is not a number"))
+    };
+    Ok(Snapshot {
+        oldest_running: number(oldest_running)?,
+        next: number(next)?,
+    })
+}

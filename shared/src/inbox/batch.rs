@@ -181,7 +181,7 @@ async fn gather(
 async fn commit(db: &Db, batch: &[VerifiedDelivery]) -> Result<Vec<Stored>, DbError> {
     match store(db, batch).await {
         Err(DbError::Unavailable(error)) if !matches!(error, sqlx::Error::PoolTimedOut) => {
-            counter!("inbox_retries_total").increment(1);
+            counter!(names::INBOX_RETRIES_TOTAL).increment(1);
             store(db, batch).await
         }
         result => result,

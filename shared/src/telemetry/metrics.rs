@@ -85,6 +85,7 @@ mod tests {
             for name in [
                 names::HTTP_REQUESTS_TOTAL,
                 names::WEBHOOK_DELIVERIES_TOTAL,
+                names::INBOX_RETRIES_TOTAL,
                 names::JOBS_TOTAL,
                 names::SIGNALS_TOTAL,
                 names::TOKEN_REFRESHES_TOTAL,
@@ -114,7 +115,7 @@ mod tests {
             );
             seen += 1;
         }
-        assert_eq!(seen, 14);
+        assert_eq!(seen, 15);
         assert!(
             shown.contains("http_request_duration_seconds_bucket{le=\"0.5\"} 1"),
             "{shown}"

@@ -10,6 +10,8 @@ pub const HTTP_REQUEST_DURATION_SECONDS: &str = "http_request_duration_seconds";
 pub const WEBHOOK_DELIVERIES_TOTAL: &str = "webhook_deliveries_total";
 /// Deliveries committed by one statement.
 pub const INGRESS_BATCH_SIZE: &str = "ingress_batch_size";
+/// Batches committed at the second try, over a new connection.
+pub const INBOX_RETRIES_TOTAL: &str = "inbox_retries_total";
 /// Jobs finished: `kind, outcome`.
 pub const JOBS_TOTAL: &str = "jobs_total";
 /// Seconds a job ran: `kind`.
@@ -62,6 +64,10 @@ pub fn describe_all() {
         (
             WEBHOOK_DELIVERIES_TOTAL,
             "Webhook deliveries received, by provider and verdict",
+        ),
+        (
+            INBOX_RETRIES_TOTAL,
+            "Batches committed at the second try, over a new connection",
         ),
         (JOBS_TOTAL, "Jobs finished, by kind and outcome"),
         (SIGNALS_TOTAL, "Signals stored, by source and kind"),

@@ -130,6 +130,7 @@ fn schema_hash() -> u64 {
         include_str!("../../../migrations/src/foundation/roles.up.sql"),
         include_str!("../../../migrations/src/foundation/schema.up.sql"),
         include_str!("../../../migrations/src/foundation/policies.up.sql"),
+        include_str!("../../../migrations/src/m20261124_000002_dead_jobs.rs"),
     ] {
         file.hash(&mut hasher);
     }

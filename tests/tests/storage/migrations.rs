@@ -1,7 +1,7 @@
 //! Up, down, up again.
 
-use migrations::Migrator;
 use migrations::sea_orm::{ConnectOptions, Database, DatabaseConnection};
+use migrations::{Migrator, feed};
 use sea_orm_migration::MigratorTrait;
 use tests::harness::TestDb;
 
@@ -41,4 +41,56 @@ async fn up_down_and_up_again_leave_the_same_schema() {
     Migrator::up(&owner, None)
         .await
         .expect("up once more changes nothing");
+}
+
+async fn generations(db: &TestDb) -> Vec<i32> {
+    sqlx::query_scalar("SELECT generation FROM feed_generations ORDER BY generation")
+        .fetch_all(db.pool())
+        .await
+        .expect("the generations")
+}
+
+#[tokio::test]
+async fn a_restore_into_another_cluster_begins_a_new_generation_once() {
+    let db = TestDb::create().await;
+    let owner = owner(&db).await;
+    let tenant = uuid::Uuid::now_v7();
+    sqlx::query(
+        "INSERT INTO signals (tenant_id, id, connection_id, source, kind, dedupe_key, occurred_at, \
+             received_at, tx_id, schema_version, body, raw) \
+         SELECT $1, gen_random_uuid(), $1, 'any', 'issue_created', n::text, now(), now(), \
+             (9000000000000 - n)::text::xid8, 1, '{}', '{}' FROM generate_series(1, 10) n",
+    )
+    .bind(tenant)
+    .execute(db.pool())
+    .await
+    .expect("Signals of the former cluster");
+    assert!(!feed::renew_after_restore(&owner).await.expect("looks"));
+    sqlx::query("UPDATE feed_generations SET system_identifier = 'another'")
+        .execute(db.pool())
+        .await
+        .expect("as after a restore");
+    assert!(feed::renew_after_restore(&owner).await.expect("renews"));
+    assert!(
+        !feed::renew_after_restore(&owner)
+            .await
+            .expect("looks again")
+    );
+    assert_eq!(generations(&db).await, [1, 2]);
+    let order: Vec<String> = sqlx::query_scalar(
+        "SELECT dedupe_key FROM signals WHERE tx_id < pg_snapshot_xmin(pg_current_snapshot()) \
+         ORDER BY tx_id, seq",
+    )
+    .fetch_all(db.pool())
+    .await
+    .expect("the feed");
+    assert_eq!(order, (1..=10).map(|n| n.to_string()).collect::<Vec<_>>());
+    let forced: bool =
+        sqlx::query_scalar("SELECT relforcerowsecurity FROM pg_class WHERE relname = 'signals'")
+            .fetch_one(db.pool())
+            .await
+            .expect("the catalog");
+    assert!(forced, "the policies bind the owner again");
+    feed::renew(&owner).await.expect("on demand");
+    assert_eq!(generations(&db).await, [1, 2, 3]);
 }

@@ -96,17 +96,33 @@ impl Feed {
         query: &FeedQuery,
     ) -> Result<FeedPage, FeedError> {
         let mut tx = self.begin(scope).await?;
-        let generation = generation(&mut tx).await?;
-        let after = match self.open(scope, cursor, generation)? {
-            None => Position::Feed { tx_id: 0, seq: 0 },
-            Some(position @ Position::Feed { .. }) => position,
+        let State {
+            generation,
+            watermark,
+        } = state(&mut tx).await?;
+        let (tx_id, seq) = match self.open(scope, cursor, generation)? {
+            None => (0, 0),
+            Some(Position::Feed { tx_id, seq }) => (tx_id, seq),
             Some(Position::Recent { .. }) => return Err(FeedError::MalformedCursor),
         };
-        let rows = select(&mut tx, scope, &after, query).await?;
+        let rows = select(
+            &mut tx,
+            scope,
+            &Order::Feed {
+                tx_id,
+                seq,
+                watermark,
+            },
+            query,
+        )
+        .await?;
         tx.commit().await.map_err(DbError::from)?;
         let mut page = self.build(scope, generation, rows, query, true)?;
-        if page.next_cursor.is_none() {
-            page.next_cursor = Some(self.seal(scope, generation, &after));
+        if !page.has_more {
+            // Everything below the watermark was looked at, also what a filter passed over:
+            // the next read need not look again. A replica may be behind its reader.
+            let position = (tx_id, seq).max(end_below(watermark));
+            page.next_cursor = Some(self.seal(scope, generation, &feed_position(position)));
         }
         Ok(page)
     }
@@ -120,16 +136,13 @@ impl Feed {
         query: &FeedQuery,
     ) -> Result<FeedPage, FeedError> {
         let mut tx = self.begin(scope).await?;
-        let generation = generation(&mut tx).await?;
+        let generation = state(&mut tx).await?.generation;
         let before = match self.open(scope, cursor, generation)? {
-            None => Position::Recent {
-                occurred_at: DateTime::<Utc>::MAX_UTC,
-                id: SignalId(uuid::Uuid::max()),
-            },
-            Some(position @ Position::Recent { .. }) => position,
+            None => None,
+            Some(Position::Recent { occurred_at, id }) => Some((occurred_at, id)),
             Some(Position::Feed { .. }) => return Err(FeedError::MalformedCursor),
         };
-        let rows = select(&mut tx, scope, &before, query).await?;
+        let rows = select(&mut tx, scope, &Order::Recent { before }, query).await?;
         tx.commit().await.map_err(DbError::from)?;
         let mut page = self.build(scope, generation, rows, query, false)?;
         if !page.has_more {
@@ -161,17 +174,12 @@ impl Feed {
     /// The cursor at the end of the feed as it is now: a reader that wants only news.
     pub async fn end(&self, scope: &TenantScope) -> Result<String, FeedError> {
         let mut tx = self.begin(scope).await?;
-        let generation = generation(&mut tx).await?;
-        let row = sqlx::query("SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS xmin")
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(DbError::from)?;
+        let State {
+            generation,
+            watermark,
+        } = state(&mut tx).await?;
         tx.commit().await.map_err(DbError::from)?;
-        let xmin = number(&row, "xmin")?;
-        let position = Position::Feed {
-            tx_id: xmin.saturating_sub(1),
-            seq: i64::MAX,
-        };
+        let position = feed_position(end_below(watermark));
         Ok(self.seal(scope, generation, &position))
     }
 
@@ -252,10 +260,18 @@ impl Feed {
     }
 }
 
-/// The feed's generation; another one began when the database was restored elsewhere.
-async fn generation(tx: &mut Tx) -> Result<i32, FeedError> {
+/// What a page is read against.
+struct State {
+    /// The feed's generation; another one began when the database was restored elsewhere.
+    generation: i32,
+    /// The oldest transaction that still runs: what is below it is settled.
+    watermark: u64,
+}
+
+async fn state(tx: &mut Tx) -> Result<State, FeedError> {
     let row = sqlx::query(
-        "SELECT g.generation, g.system_identifier = c.system_identifier::text AS same \
+        "SELECT g.generation, g.system_identifier = c.system_identifier::text AS same, \
+             pg_snapshot_xmin(pg_current_snapshot())::text AS watermark \
          FROM feed_generations g, pg_control_system() c ORDER BY g.generation DESC LIMIT 1",
     )
     .fetch_one(&mut **tx)
@@ -267,7 +283,33 @@ async fn generation(tx: &mut Tx) -> Result<i32, FeedError> {
         )
         .into());
     }
-    Ok(row.try_get("generation").map_err(DbError::from)?)
+    Ok(State {
+        generation: row.try_get("generation").map_err(DbError::from)?,
+        watermark: number(&row, "watermark")?,
+    })
+}
+
+/// Behind everything that is settled.
+fn end_below(watermark: u64) -> (u64, i64) {
+    (watermark.saturating_sub(1), i64::MAX)
+}
+
+const fn feed_position((tx_id, seq): (u64, i64)) -> Position {
+    Position::Feed { tx_id, seq }
+}
+
+/// Which rows follow, and how they are sorted.
+enum Order {
+    /// Behind this row, below the watermark.
+    Feed {
+        tx_id: u64,
+        seq: i64,
+        watermark: u64,
+    },
+    /// Before this row by the providers' time; from the newest without one.
+    Recent {
+        before: Option<(DateTime<Utc>, SignalId)>,
+    },
 }
 
 /// `tx_id` is given out as text under another name: an alias would be what `ORDER BY` sorts
@@ -287,7 +329,7 @@ fn columns(include_raw: bool) -> &'static str {
 async fn select(
     tx: &mut Tx,
     scope: &TenantScope,
-    position: &Position,
+    order: &Order,
     query: &FeedQuery,
 ) -> Result<Vec<PgRow>, DbError> {
     let mut statement = sqlx::QueryBuilder::new("SELECT ");
@@ -295,22 +337,30 @@ async fn select(
     statement
         .push(" FROM signals WHERE tenant_id = ")
         .push_bind(scope.tenant_id());
-    match position {
-        Position::Feed { tx_id, seq } => {
+    match order {
+        Order::Feed {
+            tx_id,
+            seq,
+            watermark,
+        } => {
             statement
                 .push(" AND (tx_id, seq) > (")
                 .push_bind(tx_id.to_string());
             statement.push("::text::xid8, ").push_bind(*seq);
-            statement.push(") AND tx_id < pg_snapshot_xmin(pg_current_snapshot())");
+            statement
+                .push(") AND tx_id < ")
+                .push_bind(watermark.to_string());
+            statement.push("::text::xid8");
         }
-        Position::Recent { occurred_at, id } => {
-            if *occurred_at < DateTime::<Utc>::MAX_UTC {
-                statement
-                    .push(" AND (occurred_at, id) < (")
-                    .push_bind(*occurred_at);
-                statement.push(", ").push_bind(*id).push(")");
-            }
+        Order::Recent {
+            before: Some((occurred_at, id)),
+        } => {
+            statement
+                .push(" AND (occurred_at, id) < (")
+                .push_bind(*occurred_at);
+            statement.push(", ").push_bind(*id).push(")");
         }
+        Order::Recent { before: None } => {}
     }
     if !query.sources.is_empty() {
         statement
@@ -341,9 +391,9 @@ async fn select(
     if let Some(until) = query.until {
         statement.push(" AND occurred_at < ").push_bind(until);
     }
-    statement.push(match position {
-        Position::Feed { .. } => " ORDER BY tx_id, seq LIMIT ",
-        Position::Recent { .. } => " ORDER BY occurred_at DESC, id DESC LIMIT ",
+    statement.push(match order {
+        Order::Feed { .. } => " ORDER BY tx_id, seq LIMIT ",
+        Order::Recent { .. } => " ORDER BY occurred_at DESC, id DESC LIMIT ",
     });
     statement.push_bind(i64::from(query.limit) + 1);
     Ok(statement.build().fetch_all(&mut **tx).await?)
