@@ -86,6 +86,14 @@ impl Processes {
         .await;
     }
 
+    /// The processes that run, with their ids.
+    pub fn ids(&self) -> Vec<(Process, u32)> {
+        let running = self.running.iter();
+        running
+            .map(|(process, _, child)| (*process, child.id()))
+            .collect()
+    }
+
     /// kill -9, and the same again on the same address.
     ///
     /// # Panics

@@ -1,0 +1,235 @@
+//! Rows about the queue: jobs per second, and how soon a job starts when nothing else runs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
+use shared::config::DatabaseConfig;
+use shared::db::{Db, Role};
+use shared::ids::{TenantId, WorkerId};
+use shared::queue::{
+    ClaimRequest, ClaimedJob, Finished, JobKind, JobOutcome, JobPayload, JobQueue, NewJob,
+    PgJobQueue, enqueue, listen, notify,
+};
+use tests::harness::TestDb;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::pgbench::Pgbench;
+use crate::report::{Row, milliseconds};
+
+/// Jobs that run at once, each for a millisecond.
+const CONCURRENT: usize = 24;
+/// Jobs of a run, over this many tenants.
+const JOBS: i32 = 40_000;
+const TENANTS: i32 = 8;
+/// Most jobs of one claim and of one completion.
+const BATCH: usize = 200;
+
+/// One job at a time, as a table and a loop do it.
+const PLAIN_CLAIM: &str = "DELETE FROM plain_jobs WHERE id = \
+     (SELECT id FROM plain_jobs ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1);\n";
+
+struct Queue {
+    test: TestDb,
+    db: Db,
+    jobs: PgJobQueue,
+    worker: WorkerId,
+}
+
+impl Queue {
+    async fn open() -> anyhow::Result<Self> {
+        let test = TestDb::create().await;
+        let config = DatabaseConfig {
+            url: SecretString::from(test.url().to_owned()),
+            read_url: None,
+            max_connections: 8,
+        };
+        let db = Db::open(&config, Role::Worker)?;
+        let jobs = PgJobQueue::new(db.clone());
+        let worker = WorkerId::generate();
+        jobs.heartbeat(worker).await?;
+        Ok(Self {
+            test,
+            db,
+            jobs,
+            worker,
+        })
+    }
+
+    async fn claim(&self, limit: usize) -> anyhow::Result<Vec<ClaimedJob>> {
+        let limit = i64::try_from(limit)?;
+        let request = ClaimRequest {
+            worker: self.worker,
+            kinds: vec![JobKind::SweepDeliveries],
+            limit,
+            per_tenant: limit,
+            saturated: Vec::new(),
+        };
+        Ok(self.jobs.claim(&request).await?)
+    }
+}
+
+/// Jobs per second with claims and completions in batches, as the lane of deliveries works.
+pub(crate) async fn throughput(pgbench: &Pgbench) -> anyhow::Result<Vec<Row>> {
+    let queue = Arc::new(Queue::open().await?);
+    sqlx::query(
+        "INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload) \
+         SELECT ('00000000-0000-7000-8000-' || lpad((n % $2)::text, 12, '0'))::uuid, \
+             gen_random_uuid(), 'sweep_deliveries', 'any', 60, '{\"kind\":\"sweep_deliveries\"}' \
+         FROM generate_series(1, $1) n",
+    )
+    .bind(JOBS)
+    .bind(TENANTS)
+    .execute(queue.test.pool())
+    .await?;
+    sqlx::query("ANALYZE jobs")
+        .execute(queue.test.pool())
+        .await?;
+    let started = Instant::now();
+    work(&queue).await?;
+    let ours = f64::from(JOBS) / started.elapsed().as_secs_f64();
+
+    sqlx::raw_sql(
+        "CREATE TABLE plain_jobs (id bigserial PRIMARY KEY, payload json NOT NULL); \
+         INSERT INTO plain_jobs (payload) SELECT '{}' FROM generate_series(1, 2000000)",
+    )
+    .execute(queue.test.pool())
+    .await?;
+    let clients = u32::try_from(CONCURRENT)?;
+    let plain = pgbench
+        .run(queue.test.url(), clients, PLAIN_CLAIM, &[])
+        .await?;
+    Ok(vec![
+        Row::new(
+            "jobs through the queue",
+            "/s, 24 of 1 ms at once",
+            ours,
+            "1.5x the peers, which come later",
+        )
+        .beside(
+            "pgbench, claim and delete one by one, 24 clients, no job",
+            plain,
+        ),
+    ])
+}
+
+/// One claims ahead, 24 run, one completes what has ended.
+async fn work(queue: &Arc<Queue>) -> anyhow::Result<()> {
+    let (give, take) = mpsc::channel::<ClaimedJob>(BATCH);
+    let (done, mut ended) = mpsc::channel::<Finished>(BATCH * 4);
+    let take = Arc::new(Mutex::new(take));
+    let mut tasks = JoinSet::new();
+    let claimer = Arc::clone(queue);
+    tasks.spawn(async move {
+        loop {
+            let jobs = claimer.claim(BATCH).await?;
+            if jobs.is_empty() {
+                return anyhow::Ok(());
+            }
+            for job in jobs {
+                give.send(job).await?;
+            }
+        }
+    });
+    for _ in 0..CONCURRENT {
+        let (take, done) = (Arc::clone(&take), done.clone());
+        tasks.spawn(async move {
+            loop {
+                let next = take.lock().await.recv().await;
+                let Some(job) = next else { return Ok(()) };
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                let outcome = JobOutcome::Succeeded;
+                done.send(Finished { job, outcome }).await?;
+            }
+        });
+    }
+    drop(done);
+    let finisher = Arc::clone(queue);
+    tasks.spawn(async move {
+        let mut batch = Vec::new();
+        while ended.recv_many(&mut batch, BATCH).await > 0 {
+            let lost = finisher.jobs.finish(&batch).await?;
+            anyhow::ensure!(lost.is_empty(), "a lease was lost");
+            batch.clear();
+        }
+        Ok(())
+    });
+    while let Some(task) = tasks.join_next().await {
+        task??;
+    }
+    Ok(())
+}
+
+/// How soon a job is claimed that is enqueued while nothing else happens.
+pub(crate) async fn idle(seconds: u32) -> anyhow::Result<Vec<Row>> {
+    let queue = Queue::open().await?;
+    let stop = CancellationToken::new();
+    let (wake, mut woken) = watch::channel(());
+    let listener = tokio::spawn(listen(queue.db.clone(), wake, stop.clone()));
+    // The first word that is heard says that somebody listens.
+    while tokio::time::timeout(Duration::from_millis(100), woken.changed())
+        .await
+        .is_err()
+    {
+        notify(&queue.db).await?;
+    }
+    let mut took = Vec::new();
+    for _ in 0..seconds * 20 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        woken.mark_unchanged();
+        let started = Instant::now();
+        add(&queue.db).await?;
+        let mut claimed = Vec::new();
+        while claimed.is_empty() {
+            tokio::time::timeout(Duration::from_millis(500), woken.changed())
+                .await
+                .ok();
+            claimed = queue.claim(BATCH).await?;
+        }
+        took.push(started.elapsed());
+        let finished: Vec<Finished> = claimed
+            .into_iter()
+            .map(|job| Finished {
+                job,
+                outcome: JobOutcome::Succeeded,
+            })
+            .collect();
+        queue.jobs.finish(&finished).await?;
+        queue.jobs.heartbeat(queue.worker).await?;
+    }
+    stop.cancel();
+    listener.await?;
+    Ok(vec![
+        Row::new(
+            "idle enqueue to start, p50",
+            "ms",
+            milliseconds(&took, 50),
+            "5",
+        ),
+        Row::new(
+            "idle enqueue to start, p99",
+            "ms",
+            milliseconds(&took, 99),
+            "25",
+        ),
+    ])
+}
+
+async fn add(db: &Db) -> anyhow::Result<()> {
+    let job = NewJob {
+        tenant_id: TenantId::UNASSIGNED,
+        provider: "any".to_owned(),
+        connection_id: None,
+        cursor_window: None,
+        run_at: None,
+        payload: JobPayload::SweepDeliveries,
+        traceparent: None,
+    };
+    let mut tx = db.pool().begin().await?;
+    enqueue(&mut tx, &job).await?;
+    tx.commit().await?;
+    notify(db).await?;
+    Ok(())
+}

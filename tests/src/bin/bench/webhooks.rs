@@ -1,0 +1,114 @@
+//! Rows about webhooks: acknowledged per second, how soon, and how soon they are in the feed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tests::harness::{System, Tenant};
+
+use crate::load::{self, Webhooks};
+use crate::pgbench::Pgbench;
+use crate::report::{Row, milliseconds};
+
+/// Commits of single rows with the same body, each for itself.
+const PLAIN_INSERT: &str = "INSERT INTO plain_bodies (body) VALUES (:body);\n";
+
+/// Signed webhooks acknowledged per second by one ingress; no worker runs.
+pub(crate) async fn acknowledged(pgbench: &Pgbench) -> anyhow::Result<Vec<Row>> {
+    let system = System::builder().outside().workers(0).start().await;
+    let tenant = system.tenant("Bench").await;
+    let webhooks = Arc::new(Webhooks::prepare(&system, &tenant).await?);
+    let example = webhooks.example();
+    eprintln!("  a body has {} bytes", example.len());
+    let ours = load::closed(webhooks, pgbench.seconds).await?;
+    sqlx::query("CREATE TABLE plain_bodies (id bigserial PRIMARY KEY, body jsonb NOT NULL)")
+        .execute(system.db.pool())
+        .await?;
+    let plain = pgbench
+        .run(system.db.url(), 32, PLAIN_INSERT, &[("body", &example)])
+        .await?;
+    Ok(vec![
+        Row::new("webhooks acknowledged", "/s, 64 connections", ours, "2x")
+            .beside("pgbench jsonb inserts, 32 clients", plain),
+    ])
+}
+
+/// How soon a webhook is acknowledged at a thousand per second; one worker runs.
+pub(crate) async fn acknowledgement(seconds: u32) -> anyhow::Result<Vec<Row>> {
+    let system = System::builder().outside().start().await;
+    let tenant = system.tenant("Bench").await;
+    let webhooks = Arc::new(Webhooks::prepare(&system, &tenant).await?);
+    let took = load::open(webhooks, 1000, seconds).await?.acknowledged;
+    Ok(vec![
+        Row::new(
+            "acknowledgement at 1,000/s, p50",
+            "ms",
+            milliseconds(&took, 50),
+            "5",
+        ),
+        Row::new(
+            "acknowledgement at 1,000/s, p99",
+            "ms",
+            milliseconds(&took, 99),
+            "50",
+        ),
+    ])
+}
+
+/// How soon a webhook's Signal can be read at five hundred per second.
+pub(crate) async fn to_feed(seconds: u32) -> anyhow::Result<Vec<Row>> {
+    const RATE: u32 = 500;
+    let system = System::builder().outside().start().await;
+    let tenant = system.tenant("Bench").await;
+    let webhooks = Arc::new(Webhooks::prepare(&system, &tenant).await?);
+    let count = usize::try_from(RATE * seconds)?;
+    let (sent, seen) = tokio::join!(
+        load::open(webhooks, RATE, seconds),
+        follow(&tenant, count, Duration::from_secs(u64::from(seconds) + 30)),
+    );
+    let started = sent?.started;
+    let took: Vec<Duration> = seen
+        .iter()
+        .map(|(number, at)| at.saturating_duration_since(load::due(started, *number, RATE)))
+        .collect();
+    if took.len() < count {
+        eprintln!("  only {} of {count} Signals were seen", took.len());
+    }
+    Ok(vec![
+        Row::new(
+            "webhook to feed at 500/s, p50",
+            "ms",
+            milliseconds(&took, 50),
+            "20",
+        ),
+        Row::new(
+            "webhook to feed at 500/s, p99",
+            "ms",
+            milliseconds(&took, 99),
+            "250",
+        ),
+    ])
+}
+
+/// Polls the feed until `count` Signals of the load were seen, or patience ends.
+async fn follow(tenant: &Tenant<'_>, count: usize, patience: Duration) -> HashMap<u64, Instant> {
+    let deadline = Instant::now() + patience;
+    let (mut cursor, mut seen) = (String::new(), HashMap::new());
+    while seen.len() < count && Instant::now() < deadline {
+        let page = tenant.get(&format!("/v1/signals?limit=200{cursor}")).await;
+        let now = Instant::now();
+        let signals = page["signals"].as_array().into_iter().flatten();
+        for number in
+            signals.filter_map(|signal| load::number_of(signal["subject"]["id"].as_str()?))
+        {
+            seen.entry(number).or_insert(now);
+        }
+        if let Some(next) = page["next_cursor"].as_str() {
+            cursor = format!("&cursor={next}");
+        }
+        if page["has_more"] == false {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    seen
+}
