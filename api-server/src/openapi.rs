@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use shared::telemetry::OperationalApi;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::SchemaType;
@@ -51,7 +52,9 @@ pub fn openapi_json() -> String {
 
 /// What the routes' own descriptions are added to.
 pub(crate) fn base() -> Document {
-    Base::openapi()
+    let mut document = Base::openapi();
+    document.merge(OperationalApi::openapi());
+    document
 }
 
 /// Adds what is true of every route.

@@ -1,15 +1,29 @@
 # shellcheck shell=bash
-# Tools from npm, pinned in scripts/tools/, installed under .local/node. Needs say.sh. Source
-# this file.
+# Packages from npm, at the versions of a lock file. Needs say.sh. Source this file.
 
-# Installs them unless what is there was made from the same lock file.
+# Installs what $1/package-lock.json names into $2, unless what is there was made from the same
+# lock file. $3 says what needs it.
+npm_install() {
+    local from=$1 into=$2 what=$3
+    command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 ||
+        die "Node.js 20.19 or newer with npm is missing (https://nodejs.org): $what need it"
+    if cmp -s "$from/package-lock.json" "$into/installed.json"; then return 0; fi
+    say "Installing $what from npm into $into"
+    mkdir -p "$into"
+    cp "$from/package.json" "$from/package-lock.json" "$into/"
+    npm ci --prefix "$into" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+    cp "$from/package-lock.json" "$into/installed.json"
+}
+
+# What checks the specifications.
 require_node_tools() {
-    command -v npm >/dev/null 2>&1 ||
-        die "npm is missing; the specifications are checked with Node.js 20.19 or newer (https://nodejs.org)"
-    if cmp -s scripts/tools/package-lock.json .local/node/installed.json; then return 0; fi
-    say "Installing tools from npm into .local/node"
-    mkdir -p .local/node
-    cp scripts/tools/package.json scripts/tools/package-lock.json .local/node/
-    npm ci --prefix .local/node --ignore-scripts --no-audit --no-fund --loglevel=error >&2
-    cp scripts/tools/package-lock.json .local/node/installed.json
+    npm_install scripts/tools .local/node "the tools that check specifications"
+}
+
+# What tests/clients/*.mjs are written with, and these themselves: modules are found from where
+# a script lies. Sets CLIENTS, the folder to run them in.
+require_node_clients() {
+    CLIENTS=.local/clients
+    npm_install tests/clients "$CLIENTS" "clients that others wrote"
+    cp tests/clients/*.mjs "$CLIENTS/"
 }

@@ -111,7 +111,7 @@ pub fn start(
         db: db.clone(),
     });
     let router = operational_routes(health).layer(axum::middleware::from_fn_with_state(
-        HttpTracking::new("worker"),
+        HttpTracking::new("sync-worker"),
         track_http,
     ));
     life.spawn(serve(listener, router, life.clone()));

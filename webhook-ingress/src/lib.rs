@@ -108,7 +108,7 @@ pub fn start(
 }
 
 fn router(state: State, health: Health) -> Router {
-    let tracking = HttpTracking::new("ingress").only_failures();
+    let tracking = HttpTracking::new("webhook-ingress").only_failures();
     Router::new()
         .route("/webhooks/{provider}", post(receive::by_app))
         .route(

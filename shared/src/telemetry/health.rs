@@ -11,9 +11,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures::future::BoxFuture;
-use serde_json::json;
+use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
+use utoipa::{OpenApi, ToSchema};
 
 use super::MetricsHandle;
 use crate::problem::Problem;
@@ -136,19 +137,53 @@ pub fn operational_routes(state: Health) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .route("/healthz", get(readyz))
+        .route("/healthz", get(healthz))
         .route("/metrics", get(render_metrics))
         .with_state(state)
 }
 
-/// Answers as long as the process runs at all.
-async fn livez() -> impl IntoResponse {
-    Json(json!({ "status": "alive" }))
+/// What these routes say of themselves in an OpenAPI document.
+#[derive(OpenApi)]
+#[openapi(
+    paths(livez, readyz, healthz, render_metrics),
+    tags((name = "operations", description = "For supervisors, load balancers and Prometheus"))
+)]
+pub struct OperationalApi;
+
+/// A process's word on itself.
+#[derive(Serialize, ToSchema)]
+struct HealthStatus {
+    /// `alive` or `ready`.
+    status: &'static str,
 }
 
+/// Whether the process runs.
+///
+/// Answers as long as it runs at all.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    operation_id = "get_liveness",
+    tag = "operations",
+    responses((status = 200, description = "It runs", body = HealthStatus))
+)]
+async fn livez() -> impl IntoResponse {
+    Json(HealthStatus { status: "alive" })
+}
+
+/// Whether the process can take work.
+///
+/// It can while PostgreSQL answers with the right role and no shutdown has begun.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "get_readiness",
+    tag = "operations",
+    responses((status = 200, description = "It can take work", body = HealthStatus))
+)]
 async fn readyz(State(health): State<Health>) -> Response {
     if health.is_ready().await {
-        return Json(json!({ "status": "ready" })).into_response();
+        return Json(HealthStatus { status: "ready" }).into_response();
     }
     if health.is_draining() {
         let message = "This process is shutting down and takes no more work.";
@@ -157,6 +192,26 @@ async fn readyz(State(health): State<Health>) -> Response {
     Problem::unavailable().into_response()
 }
 
+/// Whether the process can take work, under its other name.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "get_health",
+    tag = "operations",
+    responses((status = 200, description = "It can take work", body = HealthStatus))
+)]
+async fn healthz(health: State<Health>) -> Response {
+    readyz(health).await
+}
+
+/// Counters, gauges and histograms of this process.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "get_metrics",
+    tag = "operations",
+    responses((status = 200, description = "Prometheus text format", body = String, content_type = "text/plain"))
+)]
 async fn render_metrics(State(health): State<Health>) -> impl IntoResponse {
     let format = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, format)], health.0.metrics.render())

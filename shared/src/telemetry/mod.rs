@@ -15,7 +15,7 @@ mod metrics;
 pub mod names;
 mod traceparent;
 
-pub use health::{CheckFailed, Health, operational_routes};
+pub use health::{CheckFailed, Health, OperationalApi, operational_routes};
 pub use http::{HttpTracking, RequestId, track_http};
 pub use lifecycle::{Lifecycle, shutdown_signal};
 pub use metrics::MetricsHandle;

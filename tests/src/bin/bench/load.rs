@@ -214,7 +214,7 @@ fn prune(value: &mut Value) {
 
 /// An issue whose delivery has about the size that is wanted.
 fn opened(account: &str) -> Value {
-    let text = "A line of a description that somebody wrote at length. ".repeat(70);
+    let text = "A line of a description that somebody wrote at length. ".repeat(80);
     json!({
         "account": account,
         "repository": "service-1",
