@@ -7,7 +7,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 /// One of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +74,7 @@ impl Processes {
         self.running.push((process, address, child));
         let url = format!("http://{address}/readyz");
         let client = reqwest::Client::builder()
-            .timeout(std::time::Duration::from_secs(5))
+            .timeout(Duration::from_secs(5))
             .build()
             .expect("a client");
         super::eventually(process.binary(), async || {
@@ -92,6 +93,32 @@ impl Processes {
         running
             .map(|(process, _, child)| (*process, child.id()))
             .collect()
+    }
+
+    /// SIGTERM; answers how the process ended.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such process, or it goes on.
+    pub async fn terminate(&mut self, process: Process) -> ExitStatus {
+        let at = self
+            .running
+            .iter()
+            .position(|(known, ..)| *known == process)
+            .expect("running");
+        let (_, _, mut child) = self.running.swap_remove(at);
+        let told = Command::new("kill")
+            .args(["-TERM", &child.id().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(told.success(), "{process:?} was gone already");
+        let mut ended = None;
+        super::eventually_within(Duration::from_secs(40), "the process ends", async || {
+            ended = child.try_wait().expect("it can be asked");
+            ended.is_some()
+        })
+        .await;
+        ended.expect("it ended")
     }
 
     /// kill -9, and the same again on the same address.

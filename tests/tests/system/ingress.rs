@@ -10,19 +10,24 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-const BODY: &str = r#"{"action":"opened","installation":{"id":4711}}"#;
+pub(crate) const BODY: &str = r#"{"action":"opened","installation":{"id":4711}}"#;
 
-fn signature(secret: &str, body: &[u8]) -> String {
+pub(crate) fn signature(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
     mac.update(body);
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }
 
-fn secret(system: &System) -> &str {
+pub(crate) fn secret(system: &System) -> &str {
     &system.env["POBLYSH_GITHUB_WEBHOOK_SECRET"]
 }
 
-async fn post(system: &System, guid: &str, signature: Option<&str>, body: &str) -> Response {
+pub(crate) async fn post(
+    system: &System,
+    guid: &str,
+    signature: Option<&str>,
+    body: &str,
+) -> Response {
     let mut request = system
         .client
         .post(format!("{}/webhooks/github", system.ingress))
@@ -36,7 +41,7 @@ async fn post(system: &System, guid: &str, signature: Option<&str>, body: &str) 
     request.send().await.expect("the ingress answers")
 }
 
-async fn stored(system: &System) -> i64 {
+pub(crate) async fn stored(system: &System) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM deliveries")
         .fetch_one(system.db.pool())
         .await

@@ -6,3 +6,5 @@ mod github;
 mod ingress;
 mod lifecycle;
 mod limits;
+mod shutdown;
+mod trace;
