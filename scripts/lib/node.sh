@@ -5,8 +5,9 @@
 # lock file. $3 says what needs it.
 npm_install() {
     local from=$1 into=$2 what=$3
-    command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 ||
+    if ! { command -v node && command -v npm; } >/dev/null 2>&1; then
         die "Node.js 20.19 or newer with npm is missing (https://nodejs.org): $what need it"
+    fi
     if cmp -s "$from/package-lock.json" "$into/installed.json"; then return 0; fi
     say "Installing $what from npm into $into"
     mkdir -p "$into"

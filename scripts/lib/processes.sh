@@ -40,7 +40,7 @@ our_pids() {
     if [ -d /proc/self ]; then
         grep -lsF "$marker" /proc/[0-9]*/environ | sed 's|/proc/\([0-9]*\)/.*|\1|'
     else
-        ps axEww -o pid=,command= | grep -F "$marker" | awk '{ print $1 }'
+        ps axEww -o pid=,command= | awk -v marker="$marker" 'index($0, marker) { print $1 }'
     fi
     return 0
 }

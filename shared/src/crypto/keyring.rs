@@ -78,7 +78,8 @@ pub struct Keyring {
 #[derive(Clone)]
 struct Key {
     id: [u8; KEY_ID],
-    secret: Zeroizing<[u8; 32]>,
+    /// What keys of other purposes are derived from.
+    deriving: Zeroizing<[u8; 32]>,
     cipher: Aes256Gcm,
 }
 
@@ -90,7 +91,7 @@ impl Key {
         let cipher = Aes256Gcm::new_from_slice(&*sealing).expect("a subkey has 32 bytes");
         Self {
             id,
-            secret: secret.clone(),
+            deriving: subkey(secret, b"derive"),
             cipher,
         }
     }
@@ -103,8 +104,7 @@ impl Key {
     }
 
     fn derive(&self, label: &str) -> Zeroizing<[u8; 32]> {
-        let base = subkey(&self.secret, b"derive");
-        Zeroizing::new(hmac_sha256_parts(&*base, &[label.as_bytes()]))
+        Zeroizing::new(hmac_sha256_parts(&*self.deriving, &[label.as_bytes()]))
     }
 }
 

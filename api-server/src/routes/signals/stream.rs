@@ -168,10 +168,11 @@ impl Follower {
 
     fn take(&mut self, page: FeedPage) -> Vec<Event> {
         self.more = page.has_more;
+        let cursors = self.state.feed.cursors(&self.auth.scope, &page);
         if let Some(cursor) = page.next_cursor {
             self.cursor = cursor;
         }
-        let pairs = page.signals.iter().zip(page.cursors);
+        let pairs = page.signals.iter().zip(cursors);
         pairs
             .filter_map(|(signal, cursor)| event(signal, cursor))
             .collect()

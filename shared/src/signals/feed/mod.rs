@@ -48,12 +48,13 @@ pub struct FeedQuery {
 pub struct FeedPage {
     /// The Signals, in the order asked for.
     pub signals: Vec<Signal>,
-    /// For each Signal, the cursor that goes on behind it.
-    pub cursors: Vec<String>,
     /// Where to go on. In feed order always present: a reader at the end comes back with it.
     pub next_cursor: Option<String>,
     /// Whether more can be read at once.
     pub has_more: bool,
+    generation: i32,
+    /// Behind each Signal.
+    positions: Vec<Position>,
 }
 
 /// Why a page cannot be given.
@@ -183,6 +184,14 @@ impl Feed {
         Ok(self.seal(scope, generation, &position))
     }
 
+    /// For each Signal of a page, the cursor that goes on behind it.
+    pub fn cursors(&self, scope: &TenantScope, page: &FeedPage) -> Vec<String> {
+        let positions = page.positions.iter();
+        positions
+            .map(|position| self.seal(scope, page.generation, position))
+            .collect()
+    }
+
     /// A replica that is away is no reason to be away: the primary answers instead.
     async fn begin(&self, scope: &TenantScope) -> Result<Tx, DbError> {
         if let Some(replica) = &self.replica {
@@ -233,7 +242,7 @@ impl Feed {
         let has_more = rows.len() > query.limit as usize;
         rows.truncate(query.limit as usize);
         let mut signals = Vec::with_capacity(rows.len());
-        let mut cursors = Vec::with_capacity(rows.len());
+        let mut positions = Vec::with_capacity(rows.len());
         for row in &rows {
             let signal = signal(row, query.include_raw)?;
             let position = if feed_order {
@@ -248,14 +257,17 @@ impl Feed {
                     id: signal.id,
                 }
             };
-            cursors.push(self.seal(scope, generation, &position));
+            positions.push(position);
             signals.push(signal);
         }
         Ok(FeedPage {
-            next_cursor: cursors.last().cloned(),
+            next_cursor: positions
+                .last()
+                .map(|position| self.seal(scope, generation, position)),
             signals,
-            cursors,
             has_more,
+            generation,
+            positions,
         })
     }
 }
