@@ -92,9 +92,13 @@ async fn acme(api: &Api) -> Things {
     }
 }
 
-/// What a browser may ask for without a credential, and everybody else as well.
-const PUBLIC: [&str; 4] = [
+/// What a browser or a supervisor may ask for without a credential, and everybody else as well.
+const PUBLIC: [&str; 8] = [
     "finish_connect",
+    "get_health",
+    "get_liveness",
+    "get_metrics",
+    "get_readiness",
     "list_providers",
     "list_signal_kinds",
     "open_connect_link",
