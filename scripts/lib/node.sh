@@ -21,10 +21,11 @@ require_node_tools() {
     npm_install scripts/tools .local/node "the tools that check specifications"
 }
 
-# What tests/clients/*.mjs are written with, and these themselves: modules are found from where
-# a script lies. Sets CLIENTS, the folder to run them in.
+# Where the clients' scripts are run: modules are found from where a script lies.
+CLIENTS=.local/clients
+
+# What tests/clients/*.mjs are written with, and these themselves, in CLIENTS.
 require_node_clients() {
-    CLIENTS=.local/clients
     npm_install tests/clients "$CLIENTS" "clients that others wrote"
     cp tests/clients/*.mjs "$CLIENTS/"
 }
