@@ -71,8 +71,7 @@ impl Stage {
         let (webhook_url, inbox) = inbox().await;
         let simulator = simulator::start(Config {
             webhook_url: Some(webhook_url),
-            callback_url: CALLBACK.to_owned(),
-            setup_url: CALLBACK.to_owned(),
+            api_url: "http://127.0.0.1:1".to_owned(),
             rate_limit: 1_000_000,
             ..config
         })

@@ -7,8 +7,6 @@ use clap::Parser;
 use tests::simulator::{self, Config};
 use tokio::signal::unix::{SignalKind, signal};
 
-const CALLBACK: &str = "http://127.0.0.1:8080/v1/connect/github/callback";
-
 /// A server that behaves like the providers, with a world that a test controls.
 #[derive(Debug, Parser)]
 #[command(name = "provider-sim", version)]
@@ -16,15 +14,12 @@ struct Arguments {
     /// Address to listen on; port 0 takes a free one and prints it.
     #[arg(long, default_value = "127.0.0.1:8090")]
     bind: SocketAddr,
-    /// Base of the webhook receiver; deliveries go to {url}/webhooks/github.
+    /// Base of the webhook receiver; deliveries go to {url}/webhooks/{provider}.
     #[arg(long, default_value = "http://127.0.0.1:8081")]
     webhook_url: String,
-    /// Registered callback URL of the app.
-    #[arg(long, default_value = CALLBACK)]
-    callback_url: String,
-    /// Setup URL of the app, where a browser goes after installing.
-    #[arg(long, default_value = CALLBACK)]
-    setup_url: String,
+    /// Base of the API; apps have registered {url}/v1/connect/{provider}/callback.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    api_url: String,
     /// Seed of the world, the secrets and the faults.
     #[arg(long)]
     seed: Option<u64>,
@@ -64,8 +59,7 @@ async fn main() -> anyhow::Result<()> {
     let simulator = simulator::start(Config {
         bind: arguments.bind,
         webhook_url: Some(arguments.webhook_url).filter(|url| !url.is_empty()),
-        callback_url: arguments.callback_url,
-        setup_url: arguments.setup_url,
+        api_url: arguments.api_url,
         seed: arguments.seed,
         accounts: arguments.accounts,
         repositories: arguments.repositories,

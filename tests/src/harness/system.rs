@@ -83,10 +83,7 @@ impl SystemBuilder {
         };
         let (api, ingress) = (free_address(), free_address());
         self.simulator.webhook_url = Some(format!("http://{ingress}"));
-        self.simulator.callback_url = format!("http://{api}/v1/connect/github/callback");
-        self.simulator
-            .setup_url
-            .clone_from(&self.simulator.callback_url);
+        self.simulator.api_url = format!("http://{api}");
         let simulator = simulator::start(self.simulator)
             .await
             .expect("the simulator starts");

@@ -36,13 +36,11 @@ pub use ledger::{Entry, Filter};
 pub struct Config {
     /// Address to listen on; port 0 takes a free one.
     pub bind: SocketAddr,
-    /// Base of the webhook receiver; deliveries go to `{url}/webhooks/github`.
+    /// Base of the webhook receiver; deliveries go to `{url}/webhooks/{provider}`.
     /// Without it, no deliveries are generated.
     pub webhook_url: Option<String>,
-    /// Registered callback URL of the app.
-    pub callback_url: String,
-    /// Setup URL of the app.
-    pub setup_url: String,
+    /// Base of the API; apps have registered `{url}/v1/connect/{provider}/callback`.
+    pub api_url: String,
     /// Seed of the world, the secrets and the faults; random when absent.
     pub seed: Option<u64>,
     /// Accounts that exist from the start.
@@ -64,12 +62,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let callback = "http://127.0.0.1:8080/v1/connect/github/callback".to_owned();
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             webhook_url: None,
-            callback_url: callback.clone(),
-            setup_url: callback,
+            api_url: "http://127.0.0.1:8080".to_owned(),
             seed: None,
             accounts: 2,
             repositories: 2,
@@ -79,6 +75,22 @@ impl Default for Config {
             rate_limit: 5_000,
             delivery_concurrency: 64,
         }
+    }
+}
+
+impl Config {
+    /// Where a provider's app sends browsers back to.
+    pub(crate) fn callback_url(&self, provider: &str) -> String {
+        let base = self.api_url.trim_end_matches('/');
+        format!("{base}/v1/connect/{provider}/callback")
+    }
+
+    /// Where a provider's deliveries go; empty when there are none.
+    pub(crate) fn delivery_url(&self, provider: &str) -> String {
+        self.webhook_url
+            .as_ref()
+            .map(|base| format!("{}/webhooks/{provider}", base.trim_end_matches('/')))
+            .unwrap_or_default()
     }
 }
 

@@ -76,14 +76,11 @@ impl GitHub {
             app.client_id.clone(),
             seed,
         );
-        let webhook_url = config.webhook_url.as_ref();
         let settings = Arc::new(RwLock::new(Settings {
-            webhook_url: webhook_url
-                .map(|url| format!("{}/webhooks/github", url.trim_end_matches('/')))
-                .unwrap_or_default(),
+            webhook_url: config.delivery_url(SOURCE),
             webhook_secret,
-            callback_urls: vec![config.callback_url.clone()],
-            setup_url: config.setup_url.clone(),
+            callback_urls: vec![config.callback_url(SOURCE)],
+            setup_url: config.callback_url(SOURCE),
             oauth_on_install: config.oauth_on_install,
             deny_authorizations: false,
             long_tokens: false,
