@@ -31,6 +31,11 @@ impl Clock {
         self.offset.load(Ordering::Relaxed)
     }
 
+    /// Seconds since the epoch by the system's clock, which a receiver shares.
+    pub(crate) fn system_seconds() -> i64 {
+        system_time().timestamp()
+    }
+
     /// The UTC day by the system's clock, which a receiver shares, `YYYY-MM-DD`.
     ///
     /// Facts whose delivery carries no time are told apart by the day on which

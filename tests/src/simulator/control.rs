@@ -83,7 +83,24 @@ async fn index() -> &'static str {
      POST   /_sim/github/tokens            expire or revoke {expire: installation|user, revoke_user}\n\
      GET    /_sim/github/deliveries        the log of deliveries with requests and responses\n\
      \n\
-     Web pages are at /, the REST API at /api/v3 and at /. See tests/README.md.\n"
+     GET    /_sim/slack/accounts           workspaces, people, channels            POST adds one\n\
+     GET    /_sim/slack/settings           settings of app and service             POST changes fields\n\
+     POST   /_sim/slack/act                make something happen {account, action, ...}\n\
+     POST   /_sim/slack/generate           make N facts happen {count, account?}\n\
+     POST   /_sim/slack/tokens             expire or revoke {expire: account, revoke: account}\n\
+     GET    /_sim/slack/deliveries         attempts to deliver events\n\
+     \n\
+     GET    /_sim/jira/accounts            sites, people, projects\n\
+     GET    /_sim/jira/settings            settings of app and service             POST changes fields\n\
+     POST   /_sim/jira/act                 make something happen {account, action, ...}\n\
+     POST   /_sim/jira/generate            make N facts happen {count, account?}\n\
+     POST   /_sim/jira/tokens              expire or revoke {expire: person, revoke: person}\n\
+     GET    /_sim/jira/webhooks            webhooks that are registered\n\
+     GET    /_sim/jira/deliveries          attempts to deliver\n\
+     \n\
+     GitHub's web pages are at /, its REST API at /api/v3 and at /; Slack is at /slack,\n\
+     Atlassian's identity service at /atlassian/auth, its API at /atlassian/api.\n\
+     See tests/README.md.\n"
 }
 
 async fn env(State(control): State<Control>) -> String {

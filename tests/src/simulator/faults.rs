@@ -60,6 +60,8 @@ pub enum Effect {
     Reorder,
     /// Delivery: signed with a secret nobody has.
     WrongSignature,
+    /// Delivery: signed, but too long ago.
+    OldSignature,
     /// Delivery: sent without a signature.
     NoSignature,
     /// Delivery: padded to `bytes` (26 MB by default).

@@ -52,7 +52,8 @@ pub struct Entry {
     pub webhook: bool,
     /// Still visible through the provider's API.
     pub poll: bool,
-    /// Some answer of the provider's API has contained it.
+    /// Some answer of the provider's API has contained it, or a delivery whose answer was
+    /// lost.
     pub polled: bool,
 }
 
@@ -121,6 +122,17 @@ impl Ledger {
         for &seq in facts {
             let at = rows.current(seq);
             rows.rows[at].shown = false;
+        }
+    }
+
+    /// The provider has given up telling these facts by webhook. Where an attempt reached the
+    /// receiver, whose answer was lost, they may be known all the same.
+    pub(crate) fn give_up(&self, facts: &[u64], reached: bool) {
+        let mut rows = self.lock();
+        for &seq in facts {
+            let at = rows.current(seq);
+            rows.rows[at].fact.webhook = false;
+            rows.rows[at].polled |= reached;
         }
     }
 

@@ -13,11 +13,15 @@ mod clock;
 mod control;
 mod faults;
 mod github;
+mod jira;
 mod ledger;
+mod outbox;
 mod server;
+mod slack;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,7 +33,9 @@ use tokio_util::task::TaskTracker;
 
 pub use faults::{Effect, Rule, Target};
 pub use github::{KeyError, Settings};
+pub use jira::Settings as JiraSettings;
 pub use ledger::{Entry, Filter};
+pub use slack::Settings as SlackSettings;
 
 /// How a simulator starts.
 #[derive(Debug, Clone)]
@@ -121,6 +127,9 @@ pub struct Simulator {
     address: SocketAddr,
     seed: u64,
     github: Arc<github::GitHub>,
+    slack: Arc<slack::Slack>,
+    jira: Arc<jira::Jira>,
+    providers: control::Providers,
     core: Arc<Core>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -143,19 +152,32 @@ pub async fn start(config: Config) -> Result<Simulator, StartError> {
     });
     let base = format!("http://{address}");
     let github = github::GitHub::start(&config, &base, seed, Arc::clone(&core))?;
+    let slack = slack::Slack::start(&config, &base, seed, Arc::clone(&core))?;
+    let jira = jira::Jira::start(&config, &base, seed, Arc::clone(&core))?;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let providers: control::Providers =
-        vec![Arc::clone(&github) as Arc<dyn control::Provider>].into();
-    let routes = control::router(Arc::clone(&core), providers).merge(github::router(&github));
+    let providers: control::Providers = Arc::new([
+        Arc::clone(&github) as Arc<dyn control::Provider>,
+        Arc::clone(&slack) as Arc<dyn control::Provider>,
+        Arc::clone(&jira) as Arc<dyn control::Provider>,
+    ]);
+    let routes = control::router(Arc::clone(&core), Arc::clone(&providers))
+        .merge(slack::router(&slack))
+        .merge(jira::router(&jira))
+        .merge(github::router(&github));
     tasks.spawn(server::serve(listener, routes, stop.clone()));
     if config.rate > 0.0 {
         tasks.spawn(github::live(Arc::clone(&github), config.rate, stop.clone()));
+        tasks.spawn(slack::live(Arc::clone(&slack), config.rate, stop.clone()));
+        tasks.spawn(jira::live(Arc::clone(&jira), config.rate, stop.clone()));
     }
     tasks.close();
     Ok(Simulator {
         address,
         seed,
         github,
+        slack,
+        jira,
+        providers,
         core,
         stop,
         tasks,
@@ -180,7 +202,10 @@ impl Simulator {
 
     /// Settings that a process needs to reach this simulator, by variable name.
     pub fn env(&self) -> Vec<(String, String)> {
-        control::Provider::env(&*self.github)
+        self.providers
+            .iter()
+            .flat_map(|provider| provider.env())
+            .collect()
     }
 
     /// Replaces settings of the GitHub app, such as the webhook or callback URL.
@@ -188,9 +213,23 @@ impl Simulator {
         self.github.change_settings(change);
     }
 
+    /// Replaces settings of the Slack app and of Slack itself.
+    pub fn change_slack(&self, change: impl FnOnce(&mut SlackSettings)) {
+        self.slack.change_settings(change);
+    }
+
+    /// Replaces settings of the Atlassian app and of Jira itself.
+    pub fn change_jira(&self, change: impl FnOnce(&mut JiraSettings)) {
+        self.jira.change_settings(change);
+    }
+
     /// Rows of the ledger, as `GET /_sim/ledger` answers them.
     pub fn ledger(&self, filter: &Filter) -> Vec<Entry> {
-        let visible = control::Provider::visible(&*self.github);
+        let visible = self
+            .providers
+            .iter()
+            .flat_map(|provider| provider.visible())
+            .collect();
         self.core.ledger.query(filter, &visible)
     }
 

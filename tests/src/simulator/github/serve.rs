@@ -6,20 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures::{StreamExt as _, stream};
 
 use super::caller::Caller;
 use super::limits::{Holder, Quota};
 use super::reply::{Payload, Reply};
 use super::{GitHub, rest};
 use crate::simulator::faults::{Effect, Rule, Target};
-use crate::simulator::server::Cut;
+use crate::simulator::wire;
 
 type Hub = Arc<GitHub>;
 
@@ -81,7 +78,7 @@ async fn around_pages(State(hub): State<Hub>, request: Request, next: Next) -> R
         None => next.run(request).await,
         Some(rule) => match before(&rule).await {
             Some(response) => response,
-            None => after(&rule, next.run(request).await),
+            None => wire::after(&rule, next.run(request).await).await,
         },
     };
     hub.core.stats.answered(label, response.status().as_u16());
@@ -173,7 +170,7 @@ async fn api(hub: &Hub, mut request: Request, next: Next, at_once: usize) -> Res
     };
     report(hub, response.headers_mut(), quota);
     match rule {
-        Some(rule) => after(&rule, response),
+        Some(rule) => wire::after(&rule, response).await,
         None => response,
     }
 }
@@ -300,21 +297,8 @@ fn limited(hub: &Hub, rule: &Rule, holder: Holder, limit: u32, now: i64) -> Opti
 /// A fault's answer in place of the real one; waits first if the fault is slow.
 async fn before(rule: &Rule) -> Option<Response> {
     match rule.effect {
-        Effect::Slow => {
-            let wait = Duration::try_from_secs_f64(rule.seconds.unwrap_or(2.0)).unwrap_or_default();
-            tokio::time::sleep(wait).await;
-            None
-        }
-        Effect::Reset => Some(cut(StatusCode::OK.into_response())),
         Effect::Unauthorized => Some(Reply::bad_credentials().into_response()),
         Effect::Forbidden => Some(Reply::not_permitted("metadata").into_response()),
-        Effect::Status => {
-            let status = rule
-                .status
-                .and_then(|status| StatusCode::from_u16(status).ok());
-            let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            Some(Reply::error(status, "Server Error").into_response())
-        }
         Effect::SecondaryLimit | Effect::TooManyRequests => Some(
             secondary(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -322,43 +306,6 @@ async fn before(rule: &Rule) -> Option<Response> {
             )
             .into_response(),
         ),
-        _ => None,
+        _ => wire::before(rule).await,
     }
-}
-
-/// What a fault does to the real answer.
-fn after(rule: &Rule, response: Response) -> Response {
-    match rule.effect {
-        Effect::LoseResponse => cut(response),
-        Effect::Truncate => truncated(response),
-        _ => response,
-    }
-}
-
-fn cut(mut response: Response) -> Response {
-    response.extensions_mut().insert(Cut);
-    response
-}
-
-/// Announces the whole length, sends half and breaks off.
-fn truncated(mut response: Response) -> Response {
-    let Some(Payload(body)) = response.extensions().get::<Payload>().cloned() else {
-        return cut(response);
-    };
-    insert(
-        response.headers_mut(),
-        "content-length",
-        &body.len().to_string(),
-    );
-    let half: Result<Bytes, std::io::Error> = Ok(body.slice(..body.len() / 2));
-    // The connection writes what it has while it waits, and only then sees the end.
-    let broken = stream::once(async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        Err(std::io::Error::new(
-            std::io::ErrorKind::ConnectionReset,
-            "cut on command",
-        ))
-    });
-    *response.body_mut() = Body::from_stream(stream::iter([half]).chain(broken));
-    response
 }

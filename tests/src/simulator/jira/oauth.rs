@@ -1,0 +1,292 @@
+//! The identity service: the consent page and the token endpoint.
+//!
+//! A browser session is the cookie `user_session=<account id>`; whoever names a person is that
+//! person. The cookie `atlassian_site=<cloud id>` restricts a consent to one site; without it,
+//! all the person's sites are consented to. Consent is given at once, and adds to the one grant
+//! that the person has.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Form, Query, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::Jira;
+use super::world::{Access, Code, Refresh};
+use crate::simulator::faults::{Rule, Target};
+use crate::simulator::wire;
+
+const CODE_LIFE: i64 = 600;
+/// A refresh token that is not used for so long ends.
+const IDLE_LIFE: i64 = 90 * 24 * 3_600;
+
+type Hub = Arc<Jira>;
+type Fields = HashMap<String, String>;
+
+pub(crate) fn router(hub: &Hub) -> Router {
+    Router::new()
+        .route("/auth/authorize", get(authorize))
+        .route("/auth/session", post(sign_in))
+        .route("/auth/oauth/token", post(token))
+        .with_state(Arc::clone(hub))
+}
+
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .find_map(|pair| {
+            let (key, value) = pair.trim().split_once('=')?;
+            (key == name).then(|| value.to_owned())
+        })
+}
+
+fn page(status: StatusCode, text: &str) -> Response {
+    let html = format!("<!doctype html><title>Atlassian</title><h1>Simulated Atlassian</h1>{text}");
+    (status, Html(html)).into_response()
+}
+
+async fn authorize(
+    State(hub): State<Hub>,
+    uri: Uri,
+    headers: HeaderMap,
+    Query(fields): Query<Fields>,
+) -> Response {
+    let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
+    for (name, wanted) in [
+        ("audience", "api.atlassian.com"),
+        ("client_id", hub.app.client_id.as_str()),
+        ("redirect_uri", hub.app.callback_url.as_str()),
+        ("response_type", "code"),
+    ] {
+        if field(name) != wanted {
+            return page(StatusCode::BAD_REQUEST, &format!("<p>invalid {name}</p>"));
+        }
+    }
+    let person = cookie(&headers, "user_session").filter(|id| hub.world().people.contains_key(id));
+    let Some(person) = person else {
+        let return_to = uri.to_string().replace('&', "&amp;").replace('"', "&quot;");
+        return page(
+            StatusCode::OK,
+            &format!(
+                "<form method=\"post\" action=\"/atlassian/auth/session\">\
+                 <input type=\"hidden\" name=\"return_to\" value=\"/atlassian{return_to}\">\
+                 <label>Account id <input name=\"login\" autofocus></label> <button>Sign in</button></form>"
+            ),
+        );
+    };
+    let Ok(mut target) = Url::parse(&hub.app.callback_url) else {
+        return page(StatusCode::BAD_REQUEST, "<p>invalid redirect_uri</p>");
+    };
+    let (declined, withheld) = {
+        let settings = hub.settings();
+        (
+            settings.deny_authorizations,
+            settings.withheld_scopes.clone(),
+        )
+    };
+    if declined {
+        target
+            .query_pairs_mut()
+            .append_pair("error", "access_denied")
+            .append_pair("error_description", "User did not authorize the request")
+            .append_pair("state", &field("state"));
+        return redirect(&target);
+    }
+    let now = hub.core.clock.seconds();
+    let mut world = hub.world();
+    let chosen = cookie(&headers, "atlassian_site");
+    let sites: Vec<String> = world.people[&person]
+        .sites
+        .iter()
+        .filter(|site| chosen.as_ref().is_none_or(|one| one == *site))
+        .cloned()
+        .collect();
+    world
+        .grants
+        .entry(person.clone())
+        .or_default()
+        .extend(sites);
+    let code = world.secret(48);
+    world.codes.insert(
+        code.clone(),
+        Code {
+            person,
+            scopes: field("scope")
+                .split(' ')
+                .filter(|scope| !withheld.iter().any(|one| one == scope))
+                .map(str::to_owned)
+                .collect(),
+            expires: now + CODE_LIFE,
+        },
+    );
+    target
+        .query_pairs_mut()
+        .append_pair("state", &field("state"))
+        .append_pair("code", &code);
+    redirect(&target)
+}
+
+async fn sign_in(State(hub): State<Hub>, Form(fields): Form<Fields>) -> Response {
+    let login = fields.get("login").cloned().unwrap_or_default();
+    let return_to = fields
+        .get("return_to")
+        .filter(|path| path.starts_with("/atlassian/"))
+        .cloned()
+        .unwrap_or_else(|| "/".to_owned());
+    if !hub.world().people.contains_key(&login) {
+        return page(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "<p>There is no such person.</p>",
+        );
+    }
+    let cookie = format!("user_session={login}; Path=/; HttpOnly; SameSite=Lax");
+    (
+        StatusCode::FOUND,
+        [(header::SET_COOKIE, cookie), (header::LOCATION, return_to)],
+    )
+        .into_response()
+}
+
+fn redirect(target: &Url) -> Response {
+    (StatusCode::FOUND, [(header::LOCATION, target.as_str())]).into_response()
+}
+
+async fn token(State(hub): State<Hub>, headers: HeaderMap, body: Bytes) -> Response {
+    let (_running, _) = hub.core.stats.begin();
+    let fields = fields_of(&headers, &body);
+    let rule: Option<Rule> = hub
+        .core
+        .faults
+        .pick(Target::Request, "POST /auth/oauth/token", None);
+    let response = match &rule {
+        None => exchange(&hub, &fields),
+        Some(rule) => {
+            if let Some(response) = wire::before(rule)
+                .await
+                .or_else(|| super::rest::pretended(rule))
+            {
+                response
+            } else {
+                wire::after(rule, exchange(&hub, &fields)).await
+            }
+        }
+    };
+    let status = response.status().as_u16();
+    hub.core
+        .stats
+        .answered("POST /atlassian/auth/oauth/token".to_owned(), status);
+    response
+}
+
+fn fields_of(headers: &HeaderMap, body: &[u8]) -> Fields {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if kind.starts_with("application/json") {
+        serde_json::from_slice(body).unwrap_or_default()
+    } else {
+        url::form_urlencoded::parse(body).into_owned().collect()
+    }
+}
+
+fn refusal(status: StatusCode, error: &str, why: &str) -> Response {
+    let body = json!({ "error": error, "error_description": why });
+    (status, Json(body)).into_response()
+}
+
+fn exchange(hub: &Jira, fields: &Fields) -> Response {
+    let field = |name: &str| fields.get(name).map_or("", String::as_str);
+    if field("client_id") != hub.app.client_id || field("client_secret") != hub.app.client_secret {
+        return refusal(StatusCode::UNAUTHORIZED, "access_denied", "Unauthorized");
+    }
+    let now = hub.core.clock.seconds();
+    let reuse = hub.settings().reuse_seconds;
+    let mut world = hub.world();
+    let (person, scopes) = match field("grant_type") {
+        "authorization_code" => {
+            let code = world.codes.remove(field("code"));
+            let right = field("redirect_uri") == hub.app.callback_url;
+            match code.filter(|code| code.expires > now && right) {
+                Some(code) => (code.person, code.scopes),
+                None => {
+                    return refusal(
+                        StatusCode::FORBIDDEN,
+                        "invalid_grant",
+                        "Invalid authorization code",
+                    );
+                }
+            }
+        }
+        "refresh_token" => {
+            hub.core.stats.count("jira.refreshes", 1);
+            let granted =
+                |world: &super::world::World, person: &str| world.grants.contains_key(person);
+            let known = world.refresh.get(field("refresh_token")).filter(|token| {
+                token.expires > now
+                    && token.used_at.is_none_or(|used| now - used < reuse)
+                    && granted(&world, &token.person)
+            });
+            let Some((person, scopes)) = known.map(|one| (one.person.clone(), one.scopes.clone()))
+            else {
+                return refusal(
+                    StatusCode::FORBIDDEN,
+                    "invalid_grant",
+                    "Unknown or invalid refresh token.",
+                );
+            };
+            if let Some(token) = world.refresh.get_mut(field("refresh_token")) {
+                token.used_at.get_or_insert(now);
+            }
+            (person, scopes)
+        }
+        _ => return refusal(StatusCode::BAD_REQUEST, "unsupported_grant_type", "…"),
+    };
+    Json(issue(hub, &mut world, person, scopes, now)).into_response()
+}
+
+fn issue(
+    hub: &Jira,
+    world: &mut super::world::World,
+    person: String,
+    scopes: Vec<String>,
+    now: i64,
+) -> Value {
+    let life = hub.settings().token_seconds;
+    let access = format!("eyJ{}", world.secret(1_200));
+    let mut answer = json!({
+        "access_token": access, "expires_in": life, "token_type": "Bearer",
+        "scope": scopes.join(" "),
+    });
+    world.access.insert(
+        access,
+        Access {
+            person: person.clone(),
+            scopes: scopes.clone(),
+            expires: now + life,
+        },
+    );
+    if scopes.iter().any(|scope| scope == "offline_access") {
+        let refresh = format!("eyR{}", world.secret(600));
+        answer["refresh_token"] = json!(refresh);
+        world.refresh.insert(
+            refresh,
+            Refresh {
+                person,
+                scopes,
+                used_at: None,
+                expires: now + IDLE_LIFE,
+            },
+        );
+    }
+    answer
+}

@@ -1,0 +1,266 @@
+//! Sites, people, projects, issues, grants, webhooks.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use rand::rngs::StdRng;
+use rand::seq::IteratorRandom;
+use rand::{RngExt, SeedableRng};
+
+/// Containers of other providers do not have this bit.
+const CONTAINER: u64 = 1 << 61;
+
+/// Statuses of every site: id, name, category.
+pub(crate) const STATUSES: [(&str, &str, &str); 4] = [
+    ("10000", "To Do", "new"),
+    ("10001", "In Progress", "indeterminate"),
+    ("10002", "Done", "done"),
+    ("10003", "Rejected", "done"),
+];
+
+/// A site.
+pub(crate) struct Site {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) admin: String,
+    pub(crate) people: Vec<String>,
+    pub(crate) projects: BTreeMap<String, Project>,
+    /// By id.
+    pub(crate) issues: BTreeMap<u64, Issue>,
+    pub(crate) sprints: BTreeMap<u64, Sprint>,
+    pub(crate) versions: BTreeMap<u64, Version>,
+    pub(crate) worklogs: BTreeMap<u64, Worklog>,
+    pub(crate) hooks: BTreeMap<u64, Hook>,
+    pub(crate) last_hook: u64,
+    /// The board of the first project, which has sprints.
+    pub(crate) board: u64,
+    pub(crate) container: u64,
+}
+
+/// A project.
+pub(crate) struct Project {
+    pub(crate) id: String,
+    pub(crate) key: String,
+    pub(crate) name: String,
+    pub(crate) last_number: u64,
+    pub(crate) container: u64,
+}
+
+/// A person.
+pub(crate) struct Person {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// Hours from UTC, and what the zone is called.
+    pub(crate) zone: (i64, &'static str),
+    pub(crate) sites: Vec<String>,
+}
+
+/// An issue. Times are in milliseconds.
+pub(crate) struct Issue {
+    pub(crate) id: u64,
+    pub(crate) key: String,
+    pub(crate) project: String,
+    pub(crate) summary: String,
+    pub(crate) status: usize,
+    pub(crate) assignee: Option<String>,
+    pub(crate) creator: String,
+    pub(crate) created: i64,
+    pub(crate) updated: i64,
+    pub(crate) histories: Vec<History>,
+    pub(crate) comments: BTreeMap<u64, Comment>,
+    /// The ledger's rows that an answer with this issue shows.
+    pub(crate) facts: Vec<u64>,
+}
+
+/// One change of an issue.
+pub(crate) struct History {
+    pub(crate) id: u64,
+    pub(crate) author: String,
+    pub(crate) at: i64,
+    /// Field, from, from as text, to, to as text.
+    pub(crate) items: Vec<Item>,
+    pub(crate) facts: Vec<u64>,
+}
+
+/// One field of a change.
+#[derive(Clone)]
+pub(crate) struct Item {
+    pub(crate) field: &'static str,
+    pub(crate) from: Option<(String, String)>,
+    pub(crate) to: Option<(String, String)>,
+}
+
+/// A comment.
+#[derive(Clone)]
+pub(crate) struct Comment {
+    pub(crate) id: u64,
+    pub(crate) author: String,
+    pub(crate) editor: String,
+    pub(crate) body: String,
+    pub(crate) created: i64,
+    pub(crate) updated: i64,
+    pub(crate) fact: Option<u64>,
+    pub(crate) edit_fact: Option<u64>,
+}
+
+/// A worklog.
+pub(crate) struct Worklog {
+    pub(crate) id: u64,
+    pub(crate) issue: u64,
+    pub(crate) author: String,
+    pub(crate) created: i64,
+    pub(crate) fact: Option<u64>,
+}
+
+/// A sprint.
+pub(crate) struct Sprint {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) state: &'static str,
+    pub(crate) created: i64,
+    pub(crate) start: Option<i64>,
+    pub(crate) complete: Option<i64>,
+    pub(crate) facts: Vec<u64>,
+}
+
+/// A version.
+pub(crate) struct Version {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) project: String,
+    pub(crate) released: Option<i64>,
+    pub(crate) facts: Vec<u64>,
+}
+
+/// A registered webhook.
+pub(crate) struct Hook {
+    pub(crate) id: u64,
+    /// Whose grant registered it.
+    pub(crate) owner: String,
+    pub(crate) events: Vec<String>,
+    pub(crate) filter: String,
+    /// Keys of the projects that the filter names.
+    pub(crate) projects: Vec<String>,
+    pub(crate) expires: i64,
+}
+
+/// A refresh token.
+pub(crate) struct Refresh {
+    pub(crate) person: String,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) used_at: Option<i64>,
+    pub(crate) expires: i64,
+}
+
+/// An access token.
+pub(crate) struct Access {
+    pub(crate) person: String,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) expires: i64,
+}
+
+/// A code that may be exchanged once.
+pub(crate) struct Code {
+    pub(crate) person: String,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) expires: i64,
+}
+
+/// Everything there is.
+pub(crate) struct World {
+    pub(crate) rng: StdRng,
+    next: u64,
+    last_ms: i64,
+    pub(crate) sites: BTreeMap<String, Site>,
+    pub(crate) people: BTreeMap<String, Person>,
+    /// Sites that a person has consented to: one grant for all of them.
+    pub(crate) grants: HashMap<String, BTreeSet<String>>,
+    pub(crate) codes: HashMap<String, Code>,
+    pub(crate) refresh: HashMap<String, Refresh>,
+    pub(crate) access: HashMap<String, Access>,
+    /// The hour that is counted, and its points.
+    pub(crate) points: (i64, u64),
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            next: 10_000 + seed % 50_000,
+            last_ms: 0,
+            sites: BTreeMap::new(),
+            people: BTreeMap::new(),
+            grants: HashMap::new(),
+            codes: HashMap::new(),
+            refresh: HashMap::new(),
+            access: HashMap::new(),
+            points: (0, 0),
+        }
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub(crate) fn container(&mut self) -> u64 {
+        CONTAINER | self.number()
+    }
+
+    pub(crate) fn secret(&mut self, length: usize) -> String {
+        const LETTERS: &[u8] = b"abcdefghijkmnpqrstuvwxyz23456789";
+        (0..length)
+            .map(|_| char::from(LETTERS[self.rng.random_range(0..LETTERS.len())]))
+            .collect()
+    }
+
+    pub(crate) fn uuid(&mut self) -> String {
+        let bytes: [u8; 16] = self.rng.random();
+        uuid::Builder::from_random_bytes(bytes)
+            .into_uuid()
+            .to_string()
+    }
+
+    /// A millisecond of this second, later than any before.
+    pub(crate) fn ms(&mut self, seconds: i64) -> i64 {
+        let wanted = seconds * 1_000;
+        let ms = if wanted <= self.last_ms && self.last_ms - wanted < 60_000 {
+            self.last_ms + 1
+        } else {
+            wanted
+        };
+        self.last_ms = self.last_ms.max(ms);
+        ms
+    }
+
+    /// A person of a site.
+    pub(crate) fn somebody(&mut self, site: &str) -> Option<String> {
+        let people = self.sites.get(site)?.people.clone();
+        people.into_iter().choose(&mut self.rng)
+    }
+
+    /// An issue of a site, chosen at random.
+    pub(crate) fn some_issue(&mut self, site: &str, fits: impl Fn(&Issue) -> bool) -> Option<u64> {
+        let site = self.sites.get(site)?;
+        site.issues
+            .values()
+            .filter(|issue| fits(issue))
+            .map(|issue| issue.id)
+            .choose(&mut self.rng)
+    }
+
+    /// What polling can see: everything of a site that somebody's grant covers.
+    pub(crate) fn visible_containers(&self) -> HashSet<u64> {
+        let covered: BTreeSet<&String> = self.grants.values().flatten().collect();
+        self.sites
+            .values()
+            .filter(|site| covered.contains(&site.id))
+            .flat_map(|site| {
+                site.projects
+                    .values()
+                    .map(|project| project.container)
+                    .chain([site.container])
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,255 @@
+//! Deliveries of providers that retry by themselves: sent, sent again when nobody takes them,
+//! given up at last.
+//!
+//! Promises the provider's own headers and pauses, the same id in every attempt, and an honest
+//! ledger: what was given up was not told. Faults concern the first attempt; the retries are
+//! the provider's remedy.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::{Client, RequestBuilder};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, Semaphore};
+
+use super::Core;
+use super::faults::{Effect, Rule};
+
+/// Attempts that the log keeps.
+const KEPT: usize = 2_000;
+
+/// A delivery that is to be sent.
+pub(crate) struct Letter {
+    /// The event's name, as fault rules name it.
+    pub(crate) name: String,
+    /// The same in every attempt.
+    pub(crate) id: String,
+    pub(crate) account: String,
+    pub(crate) body: Value,
+    pub(crate) fault: Option<Rule>,
+    /// The ledger's rows that it tells.
+    pub(crate) facts: Vec<u64>,
+}
+
+/// One attempt at a delivery.
+pub(crate) struct Try<'a> {
+    pub(crate) letter: &'a Letter,
+    pub(crate) body: &'a Bytes,
+    /// From zero.
+    pub(crate) number: usize,
+    /// The status of the attempt before; zero if there was no answer.
+    pub(crate) before: u16,
+    pub(crate) effect: Option<Effect>,
+}
+
+/// How a provider delivers.
+pub(crate) trait Courier: Send + Sync {
+    /// An attempt's request, signed.
+    fn request(&self, client: &Client, attempt: &Try<'_>) -> RequestBuilder;
+    /// Pauses before the retries, in seconds.
+    fn pauses(&self) -> Vec<f64>;
+    /// Whether a delivery that was answered so is sent again.
+    fn retries(&self, status: u16) -> bool;
+    /// Counters of what was sent, taken and given up.
+    fn counters(&self) -> [&'static str; 3];
+}
+
+/// One attempt, as the control API shows it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Attempt {
+    event: String,
+    id: String,
+    account: String,
+    number: usize,
+    status: u16,
+}
+
+struct Inner {
+    core: Arc<Core>,
+    courier: Arc<dyn Courier>,
+    client: Client,
+    permits: Semaphore,
+    unfinished: AtomicUsize,
+    finished: Notify,
+    log: Mutex<VecDeque<Attempt>>,
+    runtime: tokio::runtime::Handle,
+}
+
+/// The sender of deliveries.
+#[derive(Clone)]
+pub(crate) struct Outbox {
+    inner: Arc<Inner>,
+}
+
+impl Outbox {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        courier: Arc<dyn Courier>,
+        user_agent: &str,
+        patience: Duration,
+        at_once: usize,
+    ) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .user_agent(user_agent)
+            .timeout(patience)
+            .redirect(reqwest::redirect::Policy::limited(2))
+            .pool_max_idle_per_host(at_once)
+            .no_proxy()
+            .build()?;
+        let inner = Inner {
+            core,
+            courier,
+            client,
+            permits: Semaphore::new(at_once),
+            unfinished: AtomicUsize::new(0),
+            finished: Notify::new(),
+            log: Mutex::default(),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Sends a delivery, early or late as its fault wants.
+    pub(crate) fn submit(&self, letter: Letter) {
+        let [sent, ..] = self.inner.courier.counters();
+        self.inner.core.stats.count(sent, 1);
+        self.inner.unfinished.fetch_add(1, Ordering::SeqCst);
+        let inner = Arc::clone(&self.inner);
+        self.inner.runtime.spawn(async move {
+            inner.deliver(letter).await;
+            inner.unfinished.fetch_sub(1, Ordering::SeqCst);
+            inner.finished.notify_waiters();
+        });
+    }
+
+    pub(crate) fn unfinished(&self) -> usize {
+        self.inner.unfinished.load(Ordering::SeqCst)
+    }
+
+    /// Waits until every delivery was taken or given up; `false` on timeout.
+    pub(crate) async fn quiesce(&self, patience: Duration) -> bool {
+        let idle = async {
+            loop {
+                let finished = self.inner.finished.notified();
+                if self.unfinished() == 0 {
+                    return;
+                }
+                finished.await;
+            }
+        };
+        tokio::time::timeout(patience, idle).await.is_ok()
+    }
+
+    /// Attempts, the newest first.
+    pub(crate) fn attempts(&self) -> Vec<Attempt> {
+        let log = self
+            .inner
+            .log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        log.iter().rev().cloned().collect()
+    }
+
+    pub(crate) fn summary(&self) -> Value {
+        let log = self
+            .inner
+            .log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let taken = log
+            .iter()
+            .filter(|attempt| attempt.status / 100 == 2)
+            .count();
+        json!({ "attempts": log.len(), "taken": taken })
+    }
+}
+
+impl Inner {
+    async fn deliver(&self, letter: Letter) {
+        let [_, taken, given_up] = self.courier.counters();
+        let rule = letter.fault.as_ref();
+        let fault = rule.map(|rule| rule.effect);
+        if let Some(Effect::Delay | Effect::Reorder) = fault {
+            let seconds = rule.and_then(|rule| rule.seconds).unwrap_or(1.0);
+            tokio::time::sleep(Duration::from_secs_f64(seconds.max(0.0))).await;
+        }
+        let pauses = self.courier.pauses();
+        let body = padded(&letter);
+        let (mut before, mut reached) = (0, false);
+        for number in 0..=pauses.len() {
+            if let Some(pause) = number.checked_sub(1).and_then(|last| pauses.get(last)) {
+                tokio::time::sleep(Duration::from_secs_f64(pause.max(0.0))).await;
+            }
+            let attempt = Try {
+                letter: &letter,
+                body: &body,
+                number,
+                before,
+                effect: fault.filter(|_| number == 0),
+            };
+            let lost = attempt.effect == Some(Effect::Drop);
+            reached |= !lost;
+            let status = if lost { 0 } else { self.send(&attempt).await };
+            self.note(&letter, number, status);
+            if status / 100 == 2 {
+                if attempt.effect == Some(Effect::Duplicate) {
+                    self.send(&attempt).await;
+                }
+                self.core.stats.count(taken, 1);
+                return;
+            }
+            // What a fault has forged is refused by right, and sent again as it should be.
+            if attempt.effect.is_none() && !self.courier.retries(status) {
+                break;
+            }
+            before = status;
+        }
+        self.core.stats.count(given_up, 1);
+        self.core.ledger.give_up(&letter.facts, reached);
+    }
+
+    async fn send(&self, attempt: &Try<'_>) -> u16 {
+        let _permit = self.permits.acquire().await;
+        let request = self.courier.request(&self.client, attempt);
+        match request.body(attempt.body.clone()).send().await {
+            Ok(answer) => {
+                let status = answer.status().as_u16();
+                // Read whole, so that the connection can be used again.
+                answer.bytes().await.ok();
+                status
+            }
+            Err(_) => 0,
+        }
+    }
+
+    fn note(&self, letter: &Letter, number: usize, status: u16) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.len() >= KEPT {
+            log.pop_front();
+        }
+        log.push_back(Attempt {
+            event: letter.name.clone(),
+            id: letter.id.clone(),
+            account: letter.account.clone(),
+            number,
+            status,
+        });
+    }
+}
+
+/// What goes over the wire, padded if the fault wants it.
+fn padded(letter: &Letter) -> Bytes {
+    let mut body = letter.body.to_string().into_bytes();
+    if let Some(rule) = &letter.fault
+        && rule.effect == Effect::Oversize
+    {
+        body.resize(rule.bytes.unwrap_or(26 * 1024 * 1024).max(body.len()), b' ');
+    }
+    body.into()
+}

@@ -1,0 +1,176 @@
+//! A world with a past, and activity that goes on by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::distr::Distribution;
+use rand::distr::weighted::WeightedIndex;
+use rand::seq::IndexedRandom;
+use tokio_util::sync::CancellationToken;
+
+use super::Slack;
+use super::act::{Act, When};
+use super::world::{Channel, Team, User, World};
+
+const DAY: i64 = 24 * 3_600;
+const PAST_DAYS: i64 = 30;
+const CHANNELS: [&str; 3] = ["general", "pumps", "random"];
+const PEOPLE: usize = 4;
+
+/// How often each action is chosen. Actions past the mark are left out of the history: nobody
+/// can learn of them afterwards.
+const MIX: [(&str, u32); 14] = [
+    ("message.posted", 180),
+    ("message.replied", 110),
+    ("message.broadcast", 8),
+    ("message.bot", 40),
+    ("message.me", 4),
+    ("message.edited", 30),
+    ("message.noise", 10),
+    ("message.mention", 12),
+    ("message.file", 12),
+    ("message.unfurled", 15),
+    ("message.deleted", 10),
+    ("reaction.added", 50),
+    ("reaction.removed", 10),
+    ("member.joined", 8),
+];
+const HISTORY_MARK: usize = 8;
+
+/// Creates the workspaces that a simulator starts with.
+pub(crate) fn populate(world: &mut World, accounts: usize, now: i64) {
+    for number in 1..=accounts {
+        add_team(world, &format!("team-{number}"), now);
+    }
+}
+
+/// Adds a workspace with people and channels, and answers its id.
+pub(crate) fn add_team(world: &mut World, domain: &str, now: i64) -> String {
+    let since = now - PAST_DAYS * DAY - 3_600;
+    let (id, bot, container) = (world.id("T"), world.id("U"), world.container());
+    let mut people = Vec::new();
+    for number in 0..=PEOPLE {
+        let user = world.id("U");
+        let name = if number == 0 {
+            format!("{domain}-admin")
+        } else {
+            format!("{domain}-dev-{number}")
+        };
+        add_user(world, &id, &user, &name, false);
+        people.push(user);
+    }
+    add_user(world, &id, &bot, "poblysh", true);
+    for name in CHANNELS {
+        let (channel, container) = (world.id("C"), world.container());
+        let channel = Channel {
+            id: channel,
+            name: name.to_owned(),
+            // Before any horizon that matters, so that nobody has to be told of it.
+            created: since - 365 * DAY,
+            creator: people[0].clone(),
+            private: false,
+            teams: vec![id.clone()],
+            bots: BTreeSet::new(),
+            containers: BTreeMap::from([(id.clone(), container)]),
+            messages: BTreeMap::new(),
+            facts: BTreeMap::new(),
+        };
+        world.channels.insert(channel.id.clone(), channel);
+    }
+    let team = Team {
+        id: id.clone(),
+        name: domain.to_owned(),
+        domain: domain.to_owned(),
+        admin: people[0].clone(),
+        people,
+        bot,
+        container,
+    };
+    world.teams.insert(id.clone(), team);
+    id
+}
+
+fn add_user(world: &mut World, team: &str, id: &str, name: &str, bot: bool) {
+    let user = User {
+        id: id.to_owned(),
+        team: team.to_owned(),
+        name: name.to_owned(),
+        real_name: name.replace('-', " "),
+        bot,
+    };
+    world.users.insert(id.to_owned(), user);
+}
+
+/// Facts of the last thirty days, in every channel.
+pub(crate) fn history(hub: &Slack, per_channel: usize, now: i64) {
+    let teams: Vec<String> = hub.world().teams.keys().cloned().collect();
+    for team in teams {
+        team_history(hub, &team, per_channel, now);
+    }
+}
+
+/// Facts of the last thirty days, in every channel of a workspace.
+pub(crate) fn team_history(hub: &Slack, team: &str, per_channel: usize, now: i64) {
+    let Ok(weights) = WeightedIndex::new(MIX[..HISTORY_MARK].iter().map(|(_, weight)| weight))
+    else {
+        return;
+    };
+    let count = i64::try_from(per_channel * CHANNELS.len()).unwrap_or(0);
+    let since = now - PAST_DAYS * DAY;
+    for number in 0..count {
+        // In the order of time, each a little after the one before.
+        let at = since + (PAST_DAYS * DAY - 120) * number / count.max(1);
+        hub.stage(When { at, live: false }, |stage| {
+            let action = MIX[weights.sample(&mut stage.world.rng)].0;
+            happen(stage, team, action);
+        });
+    }
+}
+
+/// Makes facts happen now, in one workspace or anywhere; answers how many.
+pub(crate) fn generate(hub: &Slack, team: Option<&str>, count: usize) -> usize {
+    let Ok(weights) = WeightedIndex::new(MIX.iter().map(|(_, weight)| weight)) else {
+        return 0;
+    };
+    let teams: Vec<String> = hub.world().teams.keys().cloned().collect();
+    let mut facts = 0;
+    for _ in 0..count {
+        facts += hub.stage(hub.now(), |stage| {
+            let action = MIX[weights.sample(&mut stage.world.rng)].0;
+            let somewhere = teams.choose(&mut stage.world.rng).map(String::as_str);
+            team.or(somewhere)
+                .map_or(0, |team| happen(stage, team, action))
+        });
+    }
+    facts
+}
+
+fn happen(stage: &mut super::act::Stage<'_>, team: &str, action: &str) -> usize {
+    let act = |action: &str| Act {
+        account: team.to_owned(),
+        action: action.to_owned(),
+        ..Act::default()
+    };
+    // What cannot happen just now gives way to what always can.
+    let done = stage
+        .act(&act(action))
+        .or_else(|_| stage.act(&act("message.posted")));
+    done.map_or(0, |done| done.facts.len())
+}
+
+/// Lets things happen by themselves, at this many a second.
+pub(crate) async fn live(hub: Arc<Slack>, rate: f64, stop: CancellationToken) {
+    loop {
+        let pause = {
+            let mut world = hub.world();
+            -world.rng.random_range(f64::EPSILON..1.0_f64).ln() / rate
+        };
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs_f64(pause.min(60.0))) => {}
+            () = stop.cancelled() => return,
+        }
+        generate(&hub, None, 1);
+    }
+}

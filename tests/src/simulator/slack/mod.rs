@@ -1,0 +1,162 @@
+//! Slack, simulated: OAuth v2, the Web API, the Events API.
+//!
+//! Promises what Slack documents and what clients have observed. Everything lies below
+//! `/slack`: the consent page at `/slack/oauth/v2/authorize`, methods at
+//! `/slack/api/{method}`.
+
+mod act;
+mod api;
+mod control;
+mod events;
+mod generate;
+mod lists;
+mod oauth;
+mod render;
+mod settings;
+mod tokens;
+mod world;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use axum::Router;
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+use self::world::World;
+use super::outbox::Outbox;
+use super::{Config, Core, StartError, control::Provider};
+
+pub(crate) use generate::live;
+pub use settings::Settings;
+
+/// Slug in the ledger.
+pub(crate) const SOURCE: &str = "slack";
+
+/// The app, as it is registered.
+pub(crate) struct App {
+    pub(crate) id: String,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: String,
+    /// App-level, for what no workspace's token may ask.
+    pub(crate) token: String,
+    pub(crate) callback_url: String,
+}
+
+/// The whole simulated service.
+pub(crate) struct Slack {
+    pub(crate) core: Arc<Core>,
+    pub(crate) base: String,
+    pub(crate) app: App,
+    pub(crate) events: Outbox,
+    settings: Arc<RwLock<Settings>>,
+    world: Mutex<World>,
+}
+
+impl Slack {
+    pub(crate) fn start(
+        config: &Config,
+        base: &str,
+        seed: u64,
+        core: Arc<Core>,
+    ) -> Result<Arc<Self>, StartError> {
+        let mut world = World::new(seed ^ 0x0073_6c61_636b);
+        let app = App {
+            id: world.id("A"),
+            client_id: format!("{}.{}", world.number(), world.number()),
+            client_secret: world.secret(32),
+            token: format!("xapp-1-{}", world.secret(24)),
+            callback_url: config.callback_url(SOURCE),
+        };
+        let settings = Arc::new(RwLock::new(Settings {
+            webhook_url: config.delivery_url(SOURCE),
+            signing_secret: world.secret(32),
+            ..Settings::default()
+        }));
+        let events = Outbox::new(
+            Arc::clone(&core),
+            Arc::new(events::Slackbot(Arc::clone(&settings))),
+            events::USER_AGENT,
+            Duration::from_secs(3),
+            config.delivery_concurrency.max(1),
+        )?;
+        let now = core.clock.seconds();
+        generate::populate(&mut world, config.accounts, now);
+        let hub = Arc::new(Self {
+            core,
+            base: format!("{base}/slack"),
+            app,
+            events,
+            settings,
+            world: Mutex::new(world),
+        });
+        generate::history(&hub, config.history, now);
+        Ok(hub)
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Settings in force.
+    pub(crate) fn settings(&self) -> RwLockReadGuard<'_, Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
+        change(
+            &mut self
+                .settings
+                .write()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+}
+
+/// Everything Slack serves.
+pub(crate) fn router(hub: &Arc<Slack>) -> Router {
+    Router::new()
+        .nest("/slack", oauth::router(hub).merge(api::router(hub)))
+        .merge(control::router(Arc::clone(hub)))
+}
+
+impl Provider for Slack {
+    fn source(&self) -> &'static str {
+        SOURCE
+    }
+
+    fn env(&self) -> Vec<(String, String)> {
+        [
+            ("APP_ID", self.app.id.clone()),
+            ("APP_TOKEN", self.app.token.clone()),
+            ("CLIENT_ID", self.app.client_id.clone()),
+            ("CLIENT_SECRET", self.app.client_secret.clone()),
+            ("WEBHOOK_SECRET", self.settings().signing_secret.clone()),
+            ("BASE_URL", self.base.clone()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (format!("POBLYSH_SLACK_{name}"), value))
+        .collect()
+    }
+
+    fn visible(&self) -> HashSet<u64> {
+        self.world().visible_containers()
+    }
+
+    fn unfinished(&self) -> usize {
+        self.events.unfinished()
+    }
+
+    fn quiesce(&self, patience: Duration) -> BoxFuture<'_, bool> {
+        Box::pin(self.events.quiesce(patience))
+    }
+
+    fn deliveries(&self) -> Value {
+        self.events.summary()
+    }
+
+    fn reset_limits(&self) {
+        self.world().windows.clear();
+    }
+}
