@@ -45,7 +45,10 @@ pub(crate) async fn secure(request: Request, next: Next) -> Response {
     } else {
         "default-src 'none'; frame-ancestors 'none'"
     };
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    // A page of ours may have one of its own.
+    headers
+        .entry(CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static(policy));
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),

@@ -8,6 +8,7 @@ use sea_orm_migration::prelude::*;
 pub mod feed;
 mod m20261123_000001_foundation;
 mod m20261124_000002_dead_jobs;
+mod m20261125_000003_providers;
 
 pub use sea_orm_migration::sea_orm;
 
@@ -21,6 +22,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261123_000001_foundation::Migration),
             Box::new(m20261124_000002_dead_jobs::Migration),
+            Box::new(m20261125_000003_providers::Migration),
         ]
     }
 }

@@ -68,6 +68,15 @@ id! {
     WorkerId
 }
 
+impl DeliveryId {
+    /// A new identifier that carries this moment, in milliseconds since 1970.
+    pub fn at(milliseconds: u64) -> Self {
+        let mut random = [0; 10];
+        random.copy_from_slice(&Uuid::now_v7().as_bytes()[6..]);
+        Self(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
+    }
+}
+
 impl TenantId {
     /// Owner of rows that no tenant owns: deliveries that match no connection yet and
     /// jobs about the installation as a whole. No credential can be scoped to it except

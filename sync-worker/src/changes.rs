@@ -1,13 +1,11 @@
 //! What providers tell about a grant, written down: suspended, gone, approved.
 
-use std::collections::HashSet;
-
+use chrono::{DateTime, TimeDelta, Utc};
 use shared::connectors::{AccountChange, ConnectorError};
 use shared::db::audit::{self, AuditActor, AuditEntry};
-use shared::db::connections::{self, ConnectError, ConnectionStatus, NewConnection};
+use shared::db::connections::{self, ConnectError, Connection, ConnectionStatus, NewConnection};
 use shared::db::{DbError, TenantScope, Tx, cursors, schedule};
-use shared::ids::{ConnectionId, TenantId};
-use shared::queue::{self, JobPayload, NewJob, SyncMode};
+use shared::ids::ConnectionId;
 
 use crate::context::Context;
 
@@ -18,7 +16,6 @@ pub(crate) async fn apply(
     scope: &TenantScope,
     connection: ConnectionId,
     change: &AccountChange,
-    synced: &mut HashSet<ConnectionId>,
 ) -> Result<(), DbError> {
     let Some(current) = connections::lock(tx, scope, connection).await? else {
         return Ok(());
@@ -29,12 +26,16 @@ pub(crate) async fn apply(
             move_to(tx, scope, connection, ConnectionStatus::Suspended, reason).await?;
         }
         AccountChange::Unsuspended if current.status == ConnectionStatus::Suspended => {
+            // It is read at once.
             move_to(tx, scope, connection, ConnectionStatus::Active, None).await?;
-            if synced.insert(connection) {
-                enqueue_sync(tx, scope.tenant_id(), &current.provider, connection).await?;
+        }
+        AccountChange::Revoked { at } if concerns(&current, Some(*at)) => {
+            if current.status != ConnectionStatus::Disconnected {
+                let reason = Some("revoked_at_provider");
+                move_to(tx, scope, connection, ConnectionStatus::NeedsReauth, reason).await?;
             }
         }
-        AccountChange::Removed => {
+        AccountChange::Removed { at } if concerns(&current, *at) => {
             let reason = Some("removed_at_provider");
             if move_to(
                 tx,
@@ -50,19 +51,22 @@ pub(crate) async fn apply(
         }
         AccountChange::StreamsChanged { removed_resources } => {
             cursors::retire_resources(tx, scope, connection, removed_resources).await?;
-            if synced.insert(connection) {
-                enqueue_sync(tx, scope.tenant_id(), &current.provider, connection).await?;
-            }
+            schedule::sync_soon(tx, scope, connection).await?;
         }
-        AccountChange::GapDetected => {
-            if synced.insert(connection) {
-                enqueue_sync(tx, scope.tenant_id(), &current.provider, connection).await?;
-            }
-        }
-        AccountChange::Installed { .. } | AccountChange::Suspended | AccountChange::Unsuspended => {
-        }
+        AccountChange::GapDetected => schedule::sync_soon(tx, scope, connection).await?,
+        AccountChange::Installed { .. }
+        | AccountChange::Revoked { .. }
+        | AccountChange::Removed { .. }
+        | AccountChange::Suspended
+        | AccountChange::Unsuspended => {}
     }
     Ok(())
+}
+
+/// Whether what happened at this moment concerns the present grant: news of an older one may
+/// come late. Providers tell whole seconds, so within the second it may.
+fn concerns(connection: &Connection, at: Option<DateTime<Utc>>) -> bool {
+    at.is_none_or(|at| at + TimeDelta::seconds(1) > connection.connected_at)
 }
 
 /// Takes in a change of an account that no connection has: the approval that a pending
@@ -92,6 +96,7 @@ pub(crate) async fn arrive(
         provider,
         account,
         scopes: &[],
+        routes: &[],
         exclusive: descriptor.exclusive_accounts,
         polling: descriptor.polling,
         poll_interval_seconds: i32::try_from(context.config.poll_interval.as_secs())
@@ -114,9 +119,9 @@ pub(crate) async fn arrive(
     let target = connection.to_string();
     let entry = AuditEntry::new(AuditActor::Provider, "connection.approved").target(&target);
     audit::record(&mut tx, &scope, &entry).await?;
-    enqueue_sync(&mut tx, scope.tenant_id(), provider, connection).await?;
+    schedule::sync_soon(&mut tx, &scope, connection).await?;
     tx.commit().await?;
-    queue::notify(&context.db).await
+    Ok(())
 }
 
 /// Notes that the provider refuses a connection's grant. An outage never counts as one.
@@ -126,8 +131,28 @@ pub(crate) async fn note_refused_grant(
     connection: ConnectionId,
     error: &ConnectorError,
 ) -> Result<(), DbError> {
+    note_refusal(context, scope, connection, error, "grant_refused").await
+}
+
+/// Notes that a grant is gone because the answer to a renewal was lost.
+pub(crate) async fn note_lost_rotation(
+    context: &Context,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    error: &ConnectorError,
+) -> Result<(), DbError> {
+    note_refusal(context, scope, connection, error, "rotation_lost").await
+}
+
+async fn note_refusal(
+    context: &Context,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    error: &ConnectorError,
+    unauthorized: &'static str,
+) -> Result<(), DbError> {
     let (status, reason) = match error {
-        ConnectorError::Unauthorized(_) => (ConnectionStatus::NeedsReauth, "grant_refused"),
+        ConnectorError::Unauthorized(_) => (ConnectionStatus::NeedsReauth, unauthorized),
         ConnectorError::Permission(_) => (ConnectionStatus::Suspended, "suspended_at_provider"),
         _ => return Ok(()),
     };
@@ -158,26 +183,4 @@ async fn move_to(
         tracing::info!(connection.id = %connection, connection.action = action, "a connection changed");
     }
     Ok(changed)
-}
-
-async fn enqueue_sync(
-    tx: &mut Tx,
-    tenant_id: TenantId,
-    provider: &str,
-    connection: ConnectionId,
-) -> Result<(), DbError> {
-    let job = NewJob {
-        tenant_id,
-        provider: provider.to_owned(),
-        connection_id: Some(connection),
-        cursor_window: Some(format!("sync:{connection}:incremental")),
-        run_at: None,
-        payload: JobPayload::SyncConnection {
-            mode: SyncMode::Incremental,
-            until: None,
-        },
-        traceparent: shared::telemetry::current_traceparent(),
-    };
-    queue::enqueue(tx, &job).await?;
-    Ok(())
 }

@@ -179,6 +179,9 @@ impl Slots {
             worker: context.worker,
             kinds: vec![
                 JobKind::AdoptDeliveries,
+                JobKind::LookUp,
+                JobKind::FanOutDelivery,
+                JobKind::MaintainSubscriptions,
                 JobKind::SyncConnection,
                 JobKind::RefreshToken,
                 JobKind::SweepDeliveries,

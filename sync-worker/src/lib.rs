@@ -4,6 +4,7 @@
 //! runs the scheduler's steps (which hand each due thing to one worker), and puts back what
 //! dead workers held.
 
+mod access;
 mod changes;
 mod context;
 mod jobs;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use metrics::gauge;
 use shared::db::schedule::Snapshot;
-use shared::db::{DbError, schedule};
+use shared::db::{DbError, schedule, subscriptions};
 use shared::ids::TenantId;
 use shared::queue::{self, JobKind, JobPayload, NewJob};
 use shared::telemetry::{Lifecycle, names};
@@ -76,6 +76,7 @@ fn reaped(jobs: u64) {
 async fn enqueue_due(context: &Context) -> Result<(), DbError> {
     let mut due = schedule::enqueue_due_syncs(&context.db).await?;
     due += schedule::enqueue_due_refreshes(&context.db).await?;
+    due += schedule::enqueue_due_subscriptions(&context.db).await?;
     due += schedule::enqueue_adoptions(&context.db).await?;
     for (provider, configured) in context.registry.iter() {
         let task = format!("sweep_deliveries:{}", provider.slug);
@@ -126,6 +127,7 @@ async fn enqueue(
 
 async fn measure_all(context: &Context, lag: &mut WatermarkLag) -> Result<(), DbError> {
     measure_queue(context).await?;
+    measure_subscriptions(context).await?;
     let snapshot = schedule::snapshot(&context.db).await?;
     gauge!(names::FEED_WATERMARK_LAG_SECONDS).set(lag.measure(&snapshot, Instant::now()));
     Ok(())
@@ -170,6 +172,32 @@ async fn measure_queue(context: &Context) -> Result<(), DbError> {
         gauge!(names::QUEUE_DEPTH, "kind" => name, "state" => "queued").set(count(queued));
         gauge!(names::QUEUE_DEPTH, "kind" => name, "state" => "running").set(count(running));
         gauge!(names::QUEUE_OLDEST_AGE_SECONDS, "kind" => name).set(oldest);
+    }
+    Ok(())
+}
+
+/// How long until the first subscription ends: below the provider's alert time, somebody
+/// must look.
+async fn measure_subscriptions(context: &Context) -> Result<(), DbError> {
+    let standing = subscriptions::standing(&context.db).await?;
+    for (provider, _) in context.registry.iter() {
+        let Some(policy) = provider.subscriptions else {
+            continue;
+        };
+        let slug = provider.slug;
+        let one = standing.iter().find(|one| one.provider == slug);
+        let soonest = one.and_then(|one| one.soonest_seconds);
+        gauge!(names::SUBSCRIPTION_ENDS_IN_SECONDS, "provider" => slug)
+            .set(soonest.unwrap_or(f64::INFINITY));
+        gauge!(names::SUBSCRIPTIONS_MISSING, "provider" => slug)
+            .set(count(one.map_or(0, |one| one.missing)));
+        if soonest.is_some_and(|seconds| seconds < policy.alert_before.as_secs_f64()) {
+            tracing::error!(
+                provider = slug,
+                subscription.ends_in_seconds = soonest,
+                "a subscription is about to end and was not renewed"
+            );
+        }
     }
     Ok(())
 }

@@ -22,10 +22,10 @@ use sha2::Sha256;
 use shared::clock::{Clock, ManualClock, SystemClock};
 use shared::config::{Env, Reader};
 use shared::connectors::{
-    Connector, ConnectorDeps, ConnectorError, ConnectorSettings, ExternalAccount, Registry,
-    StreamSpec, SyncRequest, WebhookDelivery,
+    Access, Connector, ConnectorDeps, ConnectorError, ConnectorSettings, Directory,
+    ExternalAccount, Registry, StreamSpec, SyncRequest, WebhookDelivery,
 };
-use shared::http::{Admission, LimitObservation, RateGate, Refused};
+use shared::http::{Admission, Charge, LimitObservation, RateGate, Refused};
 
 const TEST_KEY: &str = include_str!("../../shared/src/connectors/github/fixtures/test-app.pem");
 const SECRET: &str = "the secret of these tests";
@@ -34,11 +34,11 @@ struct OpenGate;
 
 #[async_trait]
 impl RateGate for OpenGate {
-    async fn admit(&self, _: &'static str, _: &str) -> Result<Admission, Refused> {
+    async fn admit(&self, _: &'static str, _: &Charge<'_>) -> Result<Admission, Refused> {
         Ok(Admission::default())
     }
 
-    async fn observe(&self, _: &'static str, _: &str, _: LimitObservation) {}
+    async fn observe(&self, _: &'static str, _: &Charge<'_>, _: LimitObservation) {}
 }
 
 /// The folder of recorded payloads, if there is one here.
@@ -88,7 +88,7 @@ fn kinds(github: &dyn Connector, headers: &HeaderMap, body: &Bytes) -> Vec<&'sta
     let installation = payload["installation"]["id"]
         .as_u64()
         .map(|id| id.to_string());
-    assert_eq!(receipt.account_id, installation);
+    assert_eq!(receipt.routes.first(), installation.as_ref());
     let kept = github.descriptor().kept_headers;
     let delivery = WebhookDelivery {
         headers: headers
@@ -103,8 +103,11 @@ fn kinds(github: &dyn Connector, headers: &HeaderMap, body: &Bytes) -> Vec<&'sta
             .collect(),
         body: body.clone(),
         received_at: DateTime::<Utc>::UNIX_EPOCH + Duration::days(20_000),
+        account: ExternalAccount::of_route("any"),
     };
-    let outcome = github.handle_webhook(&delivery).expect("an outcome");
+    let outcome = github
+        .handle_webhook(&delivery, &Directory::default())
+        .expect("an outcome");
     for signal in &outcome.signals {
         let repository = payload["repository"]["id"]
             .as_u64()
@@ -408,13 +411,15 @@ async fn every_recorded_limit_is_told_from_a_permission() {
 
 fn request(now: DateTime<Utc>) -> SyncRequest {
     SyncRequest {
-        account: ExternalAccount {
-            id: "1".to_owned(),
-            name: "octo-org".to_owned(),
-            stable_id: "2".to_owned(),
-            settings: Value::Null,
+        access: Access {
+            account: ExternalAccount {
+                id: "1".to_owned(),
+                name: "octo-org".to_owned(),
+                stable_id: "2".to_owned(),
+                settings: Value::Null,
+            },
+            token: "ghs_token".into(),
         },
-        access_token: "ghs_token".into(),
         stream: StreamSpec {
             key: "issues:1".to_owned(),
             resource_id: Some("1".to_owned()),
@@ -423,5 +428,7 @@ fn request(now: DateTime<Utc>) -> SyncRequest {
         cursor: None,
         horizon: now - Duration::days(90),
         until: now,
+        bulk: false,
+        directory: Arc::default(),
     }
 }

@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 use shared::clock::{Clock, SystemClock};
 use shared::config::{Env, Reader};
 use shared::connectors::{
-    AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps, ConnectorSettings,
-    ExternalAccount, RefreshRequest, Registry, StreamSpec, SyncRequest, WebhookDelivery,
+    Access, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
+    ConnectorSettings, Directory, ExternalAccount, RefreshRequest, Registry, StreamSpec,
+    SyncRequest, WebhookDelivery,
 };
 use shared::crypto::pkce_challenge;
-use shared::http::{Admission, LimitObservation, RateGate, Refused};
+use shared::http::{Admission, Charge, LimitObservation, RateGate, Refused};
 use shared::signals::SignalDraft;
 use tests::simulator::{self, Config, Filter, Simulator};
 use url::Url;
@@ -30,11 +31,11 @@ struct OpenGate;
 
 #[async_trait]
 impl RateGate for OpenGate {
-    async fn admit(&self, _: &'static str, _: &str) -> Result<Admission, Refused> {
+    async fn admit(&self, _: &'static str, _: &Charge<'_>) -> Result<Admission, Refused> {
         Ok(Admission::default())
     }
 
-    async fn observe(&self, _: &'static str, _: &str, _: LimitObservation) {}
+    async fn observe(&self, _: &'static str, _: &Charge<'_>, _: LimitObservation) {}
 }
 
 type Inbox = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
@@ -192,12 +193,16 @@ impl Stage {
         while let Some(stream) = streams.pop() {
             loop {
                 let request = SyncRequest {
-                    account: account.clone(),
-                    access_token: token.clone(),
+                    access: Access {
+                        account: account.clone(),
+                        token: token.clone(),
+                    },
                     stream: stream.clone(),
                     cursor: cursors.get(&stream.key).cloned(),
                     horizon: now - Duration::days(90),
                     until: now + Duration::seconds(1),
+                    bulk: false,
+                    directory: Arc::default(),
                 };
                 let page = self.github.sync(request).await.expect(&stream.key);
                 told.extend(page.signals);
@@ -237,9 +242,10 @@ impl Stage {
                         .collect(),
                     body: body.clone(),
                     received_at: SystemClock.now(),
+                    account: ExternalAccount::of_route("any"),
                 };
                 self.github
-                    .handle_webhook(&delivery)
+                    .handle_webhook(&delivery, &Directory::default())
                     .expect("an outcome")
                     .signals
             })

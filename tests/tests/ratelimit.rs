@@ -7,20 +7,31 @@ use chrono::{TimeDelta, Utc};
 use secrecy::SecretString;
 use shared::clock::{Clock, SystemClock};
 use shared::config::DatabaseConfig;
-use shared::connectors::{LimitScope, RateLimits};
+use shared::connectors::{LimitScope, RateBudget, RateLimits, RateUnit};
 use shared::db::{Db, Role};
-use shared::http::{LimitObservation, RateGate, Refused};
-use shared::ratelimit::{Governor, WHOLE_PROVIDER};
+use shared::http::{Charge, LimitObservation, RateGate, Refused};
+use shared::ratelimit::Governor;
 use tests::harness::TestDb;
 
 const PER_SECOND: f64 = 10.0;
 const BURST: u32 = 5;
-const LIMITS: RateLimits = RateLimits {
-    requests_per_second: PER_SECOND,
-    burst: BURST,
-    account_concurrency: 100,
-    process_concurrency: 100,
-};
+
+fn limits(per_second: f64, burst: u32) -> RateLimits {
+    RateLimits {
+        budgets: vec![RateBudget::per_account(per_second, burst)],
+        account_concurrency: 100,
+        process_concurrency: 100,
+    }
+}
+
+fn usual() -> RateLimits {
+    limits(PER_SECOND, BURST)
+}
+
+/// A call for an account.
+const fn call(account: &str) -> Charge<'_> {
+    Charge::new(account, "get")
+}
 
 /// The gate of one worker, with a pool of its own.
 fn worker(test: &TestDb, limits: RateLimits) -> Arc<Governor> {
@@ -46,7 +57,7 @@ fn silence(seconds: i64) -> LimitObservation {
 
 async fn refused(worker: &Governor, account: &str) -> Refused {
     worker
-        .admit("any", account)
+        .admit("any", &call(account))
         .await
         .expect_err("the account is blocked")
 }
@@ -55,18 +66,18 @@ async fn refused(worker: &Governor, account: &str) -> Refused {
 async fn three_workers_together_keep_one_rate() {
     let test = TestDb::create().await;
     let workers = [
-        worker(&test, LIMITS),
-        worker(&test, LIMITS),
-        worker(&test, LIMITS),
+        worker(&test, usual()),
+        worker(&test, usual()),
+        worker(&test, usual()),
     ];
 
     let started = Instant::now();
     let calls: Vec<_> = (0..60)
-        .map(|call| {
-            let worker = Arc::clone(&workers[call % 3]);
+        .map(|number| {
+            let worker = Arc::clone(&workers[number % 3]);
             tokio::spawn(async move {
                 worker
-                    .admit("any", "account")
+                    .admit("any", &call("account"))
                     .await
                     .is_ok()
                     .then(|| started.elapsed())
@@ -95,17 +106,19 @@ async fn three_workers_together_keep_one_rate() {
 #[tokio::test]
 async fn what_one_worker_learns_about_an_account_holds_for_all() {
     let test = TestDb::create().await;
-    let (one, two) = (worker(&test, LIMITS), worker(&test, LIMITS));
-    one.admit("any", "account").await.expect("free at first");
+    let (one, two) = (worker(&test, usual()), worker(&test, usual()));
+    one.admit("any", &call("account"))
+        .await
+        .expect("free at first");
 
     let reset_at = SystemClock.now() + TimeDelta::seconds(60);
     let scarce = LimitObservation {
         limit: Some(5000),
         remaining: Some(499),
         reset_at: Some(reset_at),
-        blocked_until: None,
+        ..LimitObservation::default()
     };
-    one.observe("any", "account", scarce).await;
+    one.observe("any", &call("account"), scarce).await;
 
     for worker in [&one, &two] {
         let refused = refused(worker, "account").await;
@@ -115,11 +128,11 @@ async fn what_one_worker_learns_about_an_account_holds_for_all() {
             "{refused:?}"
         );
     }
-    two.admit("any", "another account")
+    two.admit("any", &call("another account"))
         .await
         .expect("others are free");
 
-    two.observe("any", "account", silence(5)).await;
+    two.observe("any", &call("account"), silence(5)).await;
     let refused = refused(&two, "account").await;
     assert!(
         refused.retry_at > reset_at - TimeDelta::seconds(2),
@@ -130,9 +143,15 @@ async fn what_one_worker_learns_about_an_account_holds_for_all() {
 #[tokio::test]
 async fn a_limit_of_the_whole_provider_holds_for_every_account() {
     let test = TestDb::create().await;
-    let (one, two) = (worker(&test, LIMITS), worker(&test, LIMITS));
-    one.admit("any", "known").await.expect("free at first");
-    one.observe("any", WHOLE_PROVIDER, silence(60)).await;
+    let (one, two) = (worker(&test, usual()), worker(&test, usual()));
+    one.admit("any", &call("known"))
+        .await
+        .expect("free at first");
+    let everywhere = LimitObservation {
+        reach: LimitScope::Provider,
+        ..silence(60)
+    };
+    one.observe("any", &call("known"), everywhere).await;
     for account in ["known", "new"] {
         assert_eq!(refused(&two, account).await.scope, LimitScope::Provider);
     }
@@ -141,19 +160,17 @@ async fn a_limit_of_the_whole_provider_holds_for_every_account() {
 #[tokio::test]
 async fn a_short_wait_is_waited_for_and_a_long_one_refused() {
     let test = TestDb::create().await;
-    let (one, two) = (worker(&test, LIMITS), worker(&test, LIMITS));
-    one.observe("any", "short", silence(1)).await;
+    let (one, two) = (worker(&test, usual()), worker(&test, usual()));
+    one.observe("any", &call("short"), silence(1)).await;
     let until = SystemClock.now() + TimeDelta::milliseconds(800);
-    two.admit("any", "short").await.expect("waited for");
+    two.admit("any", &call("short")).await.expect("waited for");
     assert!(SystemClock.now() > until, "the silence was kept");
 
-    let slow = RateLimits {
-        requests_per_second: 0.01,
-        burst: 1,
-        ..LIMITS
-    };
-    let (one, two) = (worker(&test, slow), worker(&test, slow));
-    one.admit("any", "slow").await.expect("the first call");
+    let slow = || limits(0.01, 1);
+    let (one, two) = (worker(&test, slow()), worker(&test, slow()));
+    one.admit("any", &call("slow"))
+        .await
+        .expect("the first call");
     let started = Instant::now();
     let refused = refused(&two, "slow").await;
     assert!(
@@ -169,13 +186,9 @@ async fn a_short_wait_is_waited_for_and_a_long_one_refused() {
 #[tokio::test]
 async fn a_refused_call_takes_nothing_from_the_budget() {
     let test = TestDb::create().await;
-    let slow = RateLimits {
-        requests_per_second: 0.01,
-        burst: 1,
-        ..LIMITS
-    };
-    worker(&test, slow)
-        .admit("any", "slow")
+    let slow = || limits(0.01, 1);
+    worker(&test, slow())
+        .admit("any", &call("slow"))
         .await
         .expect("the first call");
     let tat = || async {
@@ -188,7 +201,35 @@ async fn a_refused_call_takes_nothing_from_the_budget() {
     };
     let before = tat().await;
     for _ in 0..5 {
-        refused(&worker(&test, slow), "slow").await;
+        refused(&worker(&test, slow()), "slow").await;
     }
     assert_eq!(tat().await, before);
+}
+
+#[tokio::test]
+async fn what_a_call_turned_out_to_cost_is_waited_out_by_all_accounts() {
+    let test = TestDb::create().await;
+    let in_points = || RateLimits {
+        budgets: vec![RateBudget {
+            reach: LimitScope::Provider,
+            unit: RateUnit::Points,
+            ..RateBudget::per_account(10.0, 20)
+        }],
+        ..usual()
+    };
+    let (one, two) = (worker(&test, in_points()), worker(&test, in_points()));
+    one.admit("any", &call("a")).await.expect("the first call");
+    let dear = LimitObservation {
+        spent: 101,
+        ..LimitObservation::default()
+    };
+    one.observe("any", &call("a"), dear).await;
+    let refused = refused(&two, "b").await;
+    assert_eq!(refused.scope, LimitScope::Provider);
+    // 101 points less the 20 that may come at once, at 10 a second.
+    let wait = refused.retry_at - SystemClock.now();
+    assert!(
+        wait > TimeDelta::seconds(6) && wait < TimeDelta::seconds(10),
+        "{wait}"
+    );
 }

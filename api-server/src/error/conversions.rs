@@ -74,7 +74,9 @@ impl From<MalformedCursor> for ApiError {
 impl From<CredentialError> for ApiError {
     fn from(error: CredentialError) -> Self {
         match error {
-            CredentialError::Provider(error) => Self::Connector(error),
+            CredentialError::Provider(error) | CredentialError::RotationLost(error) => {
+                Self::Connector(error)
+            }
             CredentialError::Sealed(error) => Self::Sealed(error),
             CredentialError::Db(error) => error.into(),
             CredentialError::Erased | CredentialError::Busy => Conflict::ConnectionNotActive.into(),

@@ -8,6 +8,7 @@
 mod begin;
 mod browser;
 mod callback;
+mod choose;
 mod flow;
 mod open;
 

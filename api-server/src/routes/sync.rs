@@ -2,8 +2,8 @@
 
 mod start;
 
-use shared::db::Tx;
 use shared::db::connections::{Connection, ConnectionStatus};
+use shared::db::{TenantScope, Tx, schedule};
 use shared::queue::{self, Enqueued, JobPayload, NewJob, SyncMode};
 use shared::telemetry::current_traceparent;
 use utoipa_axum::router::OpenApiRouter;
@@ -16,10 +16,11 @@ pub(crate) fn router() -> Routes {
     OpenApiRouter::new().routes(routes!(start::sync_provider))
 }
 
-/// Enqueues the read of an active connection; one of the same mode that waits or runs
-/// already covers it.
+/// Enqueues the read of an active connection. One of the same mode that waits already covers
+/// it; one that runs has another follow it, because it began before this was asked for.
 pub(crate) async fn enqueue_sync(
     tx: &mut Tx,
+    scope: &TenantScope,
     connection: &Connection,
     mode: SyncMode,
 ) -> Result<Enqueued, ApiError> {
@@ -39,5 +40,9 @@ pub(crate) async fn enqueue_sync(
         payload: JobPayload::SyncConnection { mode, until: None },
         traceparent: current_traceparent(),
     };
-    Ok(queue::enqueue(tx, &job).await?)
+    let enqueued = queue::enqueue(tx, &job).await?;
+    if !enqueued.created {
+        schedule::sync_soon(tx, scope, connection.id).await?;
+    }
+    Ok(enqueued)
 }

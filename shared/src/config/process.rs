@@ -81,6 +81,8 @@ impl IngressConfig {
 pub struct WorkerConfig {
     /// Where it serves health and metrics.
     pub bind_addr: SocketAddr,
+    /// Where providers find the ingress: subscriptions name it.
+    pub public_webhook_url: Url,
     /// Jobs at a time.
     pub concurrency: usize,
     /// How often a connection without its own interval is polled.
@@ -94,11 +96,12 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
-    /// `WORKER_BIND_ADDR`, `WORKER_CONCURRENCY`, `POLL_INTERVAL_SECONDS`, `BACKFILL_DAYS`,
+    /// `WORKER_BIND_ADDR`, `PUBLIC_WEBHOOK_URL`, `WORKER_CONCURRENCY`, `POLL_INTERVAL_SECONDS`, `BACKFILL_DAYS`,
     /// `DELIVERY_RETENTION_DAYS`, `JOB_RETENTION_DAYS`.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         Self {
             bind_addr: reader.socket_addr("WORKER_BIND_ADDR", loopback(8082)),
+            public_webhook_url: IngressConfig::from_reader(reader).public_webhook_url,
             concurrency: reader.within("WORKER_CONCURRENCY", 16, 1, 1024),
             poll_interval: Duration::from_secs(reader.within(
                 "POLL_INTERVAL_SECONDS",

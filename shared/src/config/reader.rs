@@ -148,6 +148,15 @@ impl<'a> Reader<'a> {
         items.into_iter().map(SecretString::from).collect()
     }
 
+    /// Secrets of which one may replace the other: none, one or two.
+    pub fn one_or_two_secrets(&mut self, name: &str) -> Vec<SecretString> {
+        let secrets = self.optional_secrets(name);
+        if secrets.len() > 2 {
+            self.problem(name, "may hold two values at most");
+        }
+        secrets
+    }
+
     /// Secrets separated by commas, at least one.
     pub fn required_secrets(&mut self, name: &str) -> Vec<SecretString> {
         let secrets = self.optional_secrets(name);

@@ -10,6 +10,8 @@ pub type Source = Box<dyn std::error::Error + Send + Sync>;
 pub enum LimitScope {
     /// The account (installation, site, workspace) that the call was made for.
     Account,
+    /// One operation of the account.
+    Operation,
     /// Every call of our app at this provider.
     Provider,
 }

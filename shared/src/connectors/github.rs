@@ -23,8 +23,8 @@ pub use settings::{AppSettings, GitHubSettings};
 
 use super::{
     AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorError, Grant, ProviderDescriptor, RateLimits, RefreshRequest, SyncPage, SyncRequest,
-    TokenSet, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
+    ConnectorError, Directory, Grant, ProviderDescriptor, RateLimits, RefreshRequest, SyncPage,
+    SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
 };
 use crate::http::{HttpError, Outbound};
 
@@ -55,7 +55,7 @@ impl GitHub {
             app.api_base.clone(),
         )?;
         Ok(Self {
-            descriptor: descriptor(app.limits),
+            descriptor: descriptor(app.limits.clone()),
             app,
             client,
         })
@@ -92,7 +92,11 @@ impl Connector for GitHub {
         webhook::verify(&self.app.webhook_secrets, headers, body)
     }
 
-    fn handle_webhook(&self, delivery: &WebhookDelivery) -> Result<WebhookOutcome, ConnectorError> {
+    fn handle_webhook(
+        &self,
+        delivery: &WebhookDelivery,
+        _directory: &Directory,
+    ) -> Result<WebhookOutcome, ConnectorError> {
         webhook::handle(delivery)
     }
 
@@ -130,6 +134,7 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         kinds: normalize::KINDS,
         root_stream: sync::ROOT,
         redelivery_sweep: true,
+        subscriptions: None,
         limits,
     }
 }

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::github::{GitHub, GitHubSettings};
+use super::jira::{Jira, JiraSettings};
+use super::slack::{Slack, SlackSettings};
 use super::{Connector, ProviderDescriptor, RateLimits};
 use crate::clock::SharedClock;
 use crate::config::Reader;
@@ -26,6 +28,8 @@ pub struct ConnectorDeps {
 #[derive(Debug)]
 pub struct ConnectorSettings {
     github: GitHubSettings,
+    slack: SlackSettings,
+    jira: JiraSettings,
 }
 
 impl ConnectorSettings {
@@ -33,15 +37,21 @@ impl ConnectorSettings {
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         Self {
             github: GitHubSettings::from_reader(reader),
+            slack: SlackSettings::from_reader(reader),
+            jira: JiraSettings::from_reader(reader),
         }
     }
 
     /// The limits of every provider, by slug: what the rate gate is built with.
     pub fn limits(&self) -> HashMap<&'static str, RateLimits> {
-        [self.github.descriptor()]
-            .iter()
-            .map(|known| (known.slug, known.limits))
-            .collect()
+        [
+            self.github.descriptor(),
+            self.slack.descriptor(),
+            self.jira.descriptor(),
+        ]
+        .into_iter()
+        .map(|known| (known.slug, known.limits))
+        .collect()
     }
 }
 
@@ -57,10 +67,18 @@ pub struct Registry(Vec<Entry>);
 impl Registry {
     /// Builds every connector that is configured.
     pub fn new(settings: ConnectorSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
-        let ConnectorSettings { github } = settings;
-        Ok(Self(vec![entry(github.descriptor(), github.app, |app| {
-            GitHub::new(app, deps)
-        })?]))
+        let ConnectorSettings {
+            github,
+            slack,
+            jira,
+        } = settings;
+        Ok(Self(vec![
+            entry(github.descriptor(), github.app, |app| {
+                GitHub::new(app, deps)
+            })?,
+            entry(slack.descriptor(), slack.app, |app| Slack::new(app, deps))?,
+            entry(jira.descriptor(), jira.app, |app| Jira::new(app, deps))?,
+        ]))
     }
 
     /// The connector of a provider.

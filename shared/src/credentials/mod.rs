@@ -11,14 +11,13 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use metrics::counter;
 use secrecy::SecretString;
-use uuid::Uuid;
 
 use crate::clock::SharedClock;
 use crate::connectors::{
     Connector, ConnectorError, ExternalAccount, Grant, RefreshRequest, TokenSet,
 };
 use crate::crypto::{CryptoError, Keyring, SealContext};
-use crate::db::credentials::{self as rows, NewSealed, SealedCredential};
+use crate::db::credentials::{self as rows, NewSealed, RotationLease, SealedCredential};
 use crate::db::{Db, DbError, TenantScope, Tx};
 use crate::ids::ConnectionId;
 use crate::telemetry::names;
@@ -45,6 +44,10 @@ pub enum CredentialError {
     /// The provider's answer, or its silence.
     #[error("the token was not renewed")]
     Provider(#[source] ConnectorError),
+    /// The provider refuses the refresh token, and the answer to an earlier renewal, which
+    /// may have held the next one, was lost.
+    #[error("the grant is gone with a renewal whose answer was lost")]
+    RotationLost(#[source] ConnectorError),
     /// The connection's tokens were erased.
     #[error("the connection has no credential")]
     Erased,
@@ -152,19 +155,11 @@ impl Credentials {
             if let Some(token) = self.usable(scope, connection, &row, refused)? {
                 return Ok(token);
             }
-            let lease = Uuid::new_v4();
             let mut tx = self.db.begin(scope).await?;
-            let leased = rows::lease(
-                &mut tx,
-                scope,
-                connection,
-                row.version,
-                lease,
-                LEASE.as_secs_f64(),
-            )
-            .await?;
+            let leased =
+                rows::lease(&mut tx, scope, connection, row.version, LEASE.as_secs_f64()).await?;
             tx.commit().await.map_err(DbError::from)?;
-            if leased {
+            if let Some(lease) = leased {
                 return self
                     .renew(scope, connection, account, connector, row, lease)
                     .await;
@@ -206,9 +201,18 @@ impl Credentials {
         account: &ExternalAccount,
         connector: &dyn Connector,
         row: SealedCredential,
-        lease: Uuid,
+        lease: RotationLease,
     ) -> Result<AccessToken, CredentialError> {
         let provider = connector.descriptor().slug;
+        if lease.answer_lost {
+            // Providers let the same refresh token pass again for a while.
+            counter!(names::TOKEN_ROTATIONS_LOST_TOTAL, "provider" => provider).increment(1);
+            tracing::warn!(
+                provider,
+                connection.id = %connection,
+                "the answer to an earlier renewal was lost; the same token is tried again"
+            );
+        }
         let refresh_token = self.open(
             scope,
             connection,
@@ -229,12 +233,17 @@ impl Credentials {
         let renewed = match answer {
             Ok(tokens) => {
                 let sealed = self.seal(scope, connection, &tokens);
-                let version = rows::renew(&mut tx, scope, connection, lease, &sealed).await?;
+                let version = rows::renew(&mut tx, scope, connection, lease.id, &sealed).await?;
                 Ok((tokens.access_token, version))
             }
             Err(error) => {
-                rows::release(&mut tx, scope, connection, lease).await?;
-                Err(CredentialError::Provider(error))
+                rows::release(&mut tx, scope, connection, lease.id, outcome).await?;
+                let lost = lease.answer_lost && matches!(error, ConnectorError::Unauthorized(_));
+                Err(if lost {
+                    CredentialError::RotationLost(error)
+                } else {
+                    CredentialError::Provider(error)
+                })
             }
         };
         tx.commit().await.map_err(DbError::from)?;

@@ -33,10 +33,11 @@ pub fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
     left.ct_eq(right).into()
 }
 
-/// Whether `hex` is the HMAC-SHA-256 of `body` under one of the secrets. All of them are
+/// Whether `hex` is the HMAC-SHA-256 of these parts, one behind the other, under one of the
+/// secrets. All of them are
 /// tried, so the time does not tell which one matched. Without a secret nothing matches,
 /// and an empty secret is none.
-pub fn verify_hmac_sha256_hex(secrets: &[SecretString], body: &[u8], hex: &str) -> bool {
+pub fn verify_hmac_sha256_hex(secrets: &[SecretString], parts: &[&[u8]], hex: &str) -> bool {
     let mut claimed = [0; 32];
     if hex::decode_to_slice(hex, &mut claimed).is_err() {
         return false;
@@ -47,7 +48,7 @@ pub fn verify_hmac_sha256_hex(secrets: &[SecretString], body: &[u8], hex: &str) 
         .map(ExposeSecret::expose_secret)
         .filter(|text| !text.is_empty())
     {
-        matched |= hmac_sha256(secret.as_bytes(), body).ct_eq(&claimed);
+        matched |= hmac_sha256_parts(secret.as_bytes(), parts).ct_eq(&claimed);
     }
     matched.into()
 }
@@ -115,14 +116,14 @@ mod tests {
         ] {
             assert!(verify_hmac_sha256_hex(
                 &secrets(active),
-                b"Hello, World!",
+                &[b"Hello, World!"],
                 GITHUB_HEX
             ));
         }
         let retired = secrets(&["other"]);
         assert!(!verify_hmac_sha256_hex(
             &retired,
-            b"Hello, World!",
+            &[b"Hello, World!"],
             GITHUB_HEX
         ));
     }
@@ -130,8 +131,12 @@ mod tests {
     #[test]
     fn without_a_secret_nothing_is_genuine() {
         let unkeyed = hex::encode(hmac_sha256(b"", b"body"));
-        assert!(!verify_hmac_sha256_hex(&[], b"body", &unkeyed));
-        assert!(!verify_hmac_sha256_hex(&secrets(&[""]), b"body", &unkeyed));
+        assert!(!verify_hmac_sha256_hex(&[], &[b"body"], &unkeyed));
+        assert!(!verify_hmac_sha256_hex(
+            &secrets(&[""]),
+            &[b"body"],
+            &unkeyed
+        ));
     }
 
     #[test]
@@ -145,7 +150,7 @@ mod tests {
             &format!("{GITHUB_HEX}00"),
         ] {
             assert!(
-                !verify_hmac_sha256_hex(&active, b"Hello, World!", bad),
+                !verify_hmac_sha256_hex(&active, &[b"Hello, World!"], bad),
                 "{bad}"
             );
         }
@@ -174,20 +179,20 @@ mod tests {
         ) {
             let signature = hmac_sha256(secret.as_bytes(), &body);
             let active = secrets(&[&secret]);
-            prop_assert!(verify_hmac_sha256_hex(&active, &body, &hex::encode(signature)));
+            prop_assert!(verify_hmac_sha256_hex(&active, &[&body], &hex::encode(signature)));
 
             let mut forged = signature;
             forged[at.index(32)] ^= 1 << bit;
-            prop_assert!(!verify_hmac_sha256_hex(&active, &body, &hex::encode(forged)));
+            prop_assert!(!verify_hmac_sha256_hex(&active, &[&body], &hex::encode(forged)));
 
             if !body.is_empty() {
                 let mut altered = body.clone();
                 altered[at.index(body.len())] ^= 1 << bit;
-                prop_assert!(!verify_hmac_sha256_hex(&active, &altered, &hex::encode(signature)));
+                prop_assert!(!verify_hmac_sha256_hex(&active, &[&altered], &hex::encode(signature)));
             }
             prop_assume!(other != secret);
             prop_assert!(!verify_hmac_sha256_hex(
-                &secrets(&[&other]), &body, &hex::encode(signature)
+                &secrets(&[&other]), &[&body], &hex::encode(signature)
             ));
         }
 

@@ -88,6 +88,8 @@ pub struct Connection {
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
+    /// When the present grant was given.
+    pub connected_at: DateTime<Utc>,
     /// When it is next polled; `None` while it is not.
     pub next_sync_at: Option<DateTime<Utc>>,
 }
@@ -111,6 +113,7 @@ struct Row {
     backfilled_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    connected_at: DateTime<Utc>,
     next_sync_at: Option<DateTime<Utc>>,
 }
 
@@ -140,6 +143,7 @@ impl From<Row> for Connection {
             backfilled_at: row.backfilled_at,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            connected_at: row.connected_at,
             next_sync_at: row.next_sync_at,
         }
     }
@@ -151,7 +155,7 @@ macro_rules! select {
             "SELECT c.tenant_id, c.id, c.provider, c.status, c.status_reason, c.account_id, \
                     c.account_name, c.account_stable_id, c.settings, c.scopes, c.requester, \
                     c.poll_interval_seconds, c.last_sync_at, c.last_error, c.backfilled_at, \
-                    c.created_at, c.updated_at, \
+                    c.created_at, c.updated_at, c.connected_at, \
                     CASE WHEN r.polling THEN r.next_sync_at END AS next_sync_at \
              FROM connections c \
              LEFT JOIN connection_routes r ON r.tenant_id = c.tenant_id AND r.connection_id = c.id ",
@@ -256,10 +260,13 @@ pub async fn set_status(
     }
     let route = match status {
         ConnectionStatus::Disconnected => {
-            "DELETE FROM connection_routes WHERE tenant_id = $1 AND connection_id = $2"
+            "WITH gone AS ( \
+                 DELETE FROM delivery_routes WHERE tenant_id = $1 AND connection_id = $2) \
+             DELETE FROM connection_routes WHERE tenant_id = $1 AND connection_id = $2"
         }
         ConnectionStatus::Active => {
-            "UPDATE connection_routes SET polling = true, next_sync_at = now() \
+            "UPDATE connection_routes SET polling = true, next_sync_at = now(), \
+                 subscriptions_at = now() \
              WHERE tenant_id = $1 AND connection_id = $2"
         }
         ConnectionStatus::Pending
@@ -292,6 +299,7 @@ pub async fn disconnect(
     for statement in [
         "DELETE FROM cursors WHERE tenant_id = $1 AND connection_id = $2",
         "DELETE FROM subscriptions WHERE tenant_id = $1 AND connection_id = $2",
+        "DELETE FROM directory_entries WHERE tenant_id = $1 AND connection_id = $2",
         // Whoever connects the account again begins with its whole past.
         "UPDATE connections SET backfilled_at = NULL, last_error = NULL \
          WHERE tenant_id = $1 AND id = $2",

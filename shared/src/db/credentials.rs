@@ -74,19 +74,29 @@ pub async fn put(
     .bind(tokens.refresh_expires_at)
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    set_refresh_at(tx, scope, connection, tokens.expires_at).await
 }
 
-/// Tries to become the one who renews version `version`; records the attempt before the
-/// call, so that a crash between the provider's answer and our commit stays visible.
+/// The right to renew a token.
+#[derive(Debug, Clone, Copy)]
+pub struct RotationLease {
+    /// What it is fenced with.
+    pub id: Uuid,
+    /// Whether an earlier attempt at the same token never heard the provider's answer.
+    pub answer_lost: bool,
+}
+
+/// Tries to become the one who renews version `version`. The attempt goes into the journal
+/// before the call, so that a crash between the provider's answer and our commit stays
+/// visible.
 pub async fn lease(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
     version: i64,
-    lease: Uuid,
     seconds: f64,
-) -> Result<bool, DbError> {
+) -> Result<Option<RotationLease>, DbError> {
+    let lease = Uuid::now_v7();
     let leased = sqlx::query(
         "UPDATE credentials SET refresh_lease = $4, refresh_attempted_at = now(), \
              refresh_lease_until = now() + $5 * interval '1 second' \
@@ -100,7 +110,52 @@ pub async fn lease(
     .bind(seconds)
     .execute(&mut **tx)
     .await?;
-    Ok(leased.rows_affected() == 1)
+    if leased.rows_affected() == 0 {
+        return Ok(None);
+    }
+    let answer_lost: bool = sqlx::query_scalar(
+        "WITH this AS ( \
+             INSERT INTO token_rotations (tenant_id, connection_id, id, version) \
+             VALUES ($1, $2, $4, $3) \
+         ), forgotten AS ( \
+             DELETE FROM token_rotations WHERE tenant_id = $1 AND connection_id = $2 \
+               AND attempted_at < now() - interval '30 days' \
+         ) \
+         SELECT EXISTS (SELECT FROM token_rotations \
+             WHERE tenant_id = $1 AND connection_id = $2 AND version = $3 \
+               AND (outcome IS NULL OR outcome = 'transient'))",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(version)
+    .bind(lease)
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(Some(RotationLease {
+        id: lease,
+        answer_lost,
+    }))
+}
+
+/// Writes into the journal how an attempt ended.
+async fn journal(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    lease: Uuid,
+    outcome: &str,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE token_rotations SET ended_at = now(), outcome = $4 \
+         WHERE tenant_id = $1 AND connection_id = $2 AND id = $3",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(lease)
+    .bind(outcome)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Writes renewed tokens, if the lease is still ours.
@@ -128,18 +183,21 @@ pub async fn renew(
     .fetch_optional(&mut **tx)
     .await?;
     if version.is_some() {
+        journal(tx, scope, connection, lease, "renewed").await?;
         set_refresh_at(tx, scope, connection, tokens.expires_at).await?;
     }
     Ok(version)
 }
 
-/// Gives the lease back after an attempt that brought nothing.
+/// Gives the lease back after an attempt that brought nothing; `outcome` says why.
 pub async fn release(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
     lease: Uuid,
+    outcome: &str,
 ) -> Result<(), DbError> {
+    journal(tx, scope, connection, lease, outcome).await?;
     sqlx::query(
         "UPDATE credentials SET refresh_lease = NULL, refresh_lease_until = NULL \
          WHERE tenant_id = $1 AND connection_id = $2 AND refresh_lease = $3",

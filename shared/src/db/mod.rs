@@ -16,11 +16,14 @@ pub mod connections;
 pub mod credentials;
 pub mod cursors;
 pub mod deliveries;
+pub mod directory;
 pub mod idempotency;
 pub mod jobs;
 pub mod oauth_states;
 pub mod page;
+pub mod routes;
 pub mod schedule;
+pub mod subscriptions;
 pub mod tenants;
 
 pub use error::DbError;

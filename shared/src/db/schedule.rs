@@ -5,65 +5,124 @@
 
 use sqlx::Row;
 
-use super::{Db, DbError, TenantScope};
+use super::{Db, DbError, TenantScope, Tx};
 use crate::ids::{ConnectionId, JobId, TenantId};
 use crate::queue::JobKind;
 
 /// Most connections that one step takes on.
 const STEP: usize = 500;
 
+/// A statement that takes on what is due by a date of the route, moves the date to `$next`,
+/// and enqueues a job for each. What one of the jobs `$busy` is about stays due until that job
+/// has ended: it began before the date, and may not see what the date was set for.
+macro_rules! enqueue_due {
+    ($when:literal, $date:literal, $next:literal, $busy:literal, $window:literal, $suffix:literal, $payload:literal) => {
+        concat!(
+            "WITH due AS ( \
+                 SELECT tenant_id, connection_id FROM connection_routes c WHERE ",
+            $when,
+            $date,
+            " <= now() AND NOT EXISTS (SELECT FROM jobs j \
+                 WHERE j.tenant_id = c.tenant_id AND j.provider = c.provider \
+                   AND j.cursor_window = ANY (ARRAY[",
+            $busy,
+            "])) ORDER BY ",
+            $date,
+            " LIMIT $4 FOR UPDATE SKIP LOCKED \
+             ), moved AS ( \
+                 UPDATE connection_routes r SET ",
+            $date,
+            " = ",
+            $next,
+            " FROM due \
+                 WHERE r.tenant_id = due.tenant_id AND r.connection_id = due.connection_id \
+                 RETURNING r.tenant_id, r.connection_id, r.provider \
+             ), numbered AS (SELECT *, row_number() OVER () AS n FROM moved) \
+             INSERT INTO jobs (tenant_id, id, kind, provider, connection_id, cursor_window, \
+                 priority, payload) \
+             SELECT tenant_id, ($1::uuid[])[n], $2, provider, connection_id, '",
+            $window,
+            ":' || connection_id || '",
+            $suffix,
+            "', $3, '",
+            $payload,
+            "' FROM numbered ORDER BY tenant_id, connection_id \
+             ON CONFLICT (tenant_id, provider, cursor_window) WHERE cursor_window IS NOT NULL \
+             DO NOTHING"
+        )
+    };
+}
+
 /// Enqueues an incremental sync for every connection whose time has come, and moves its
 /// date on by its interval, a little spread. Answers how many there were.
 pub async fn enqueue_due_syncs(db: &Db) -> Result<u64, DbError> {
-    let done = sqlx::query(
-        "WITH due AS ( \
-             SELECT tenant_id, connection_id FROM connection_routes \
-             WHERE polling AND next_sync_at <= now() \
-             ORDER BY next_sync_at LIMIT $3 FOR UPDATE SKIP LOCKED \
-         ), moved AS ( \
-             UPDATE connection_routes r SET next_sync_at = \
-                 now() + r.poll_interval_seconds * (0.9 + 0.2 * random()) * interval '1 second' \
-             FROM due WHERE r.tenant_id = due.tenant_id AND r.connection_id = due.connection_id \
-             RETURNING r.tenant_id, r.connection_id, r.provider \
-         ), numbered AS (SELECT *, row_number() OVER () AS n FROM moved) \
-         INSERT INTO jobs (tenant_id, id, kind, provider, connection_id, cursor_window, priority, payload) \
-         SELECT tenant_id, ($1::uuid[])[n], 'sync_connection', provider, connection_id, \
-             'sync:' || connection_id || ':incremental', $2, \
-             '{\"kind\":\"sync_connection\",\"mode\":\"incremental\"}' \
-         FROM numbered ORDER BY tenant_id, connection_id \
-         ON CONFLICT (tenant_id, provider, cursor_window) WHERE cursor_window IS NOT NULL DO NOTHING",
+    let statement = enqueue_due!(
+        "polling AND ",
+        "next_sync_at",
+        "now() + r.poll_interval_seconds * (0.9 + 0.2 * random()) * interval '1 second'",
+        "'sync:' || connection_id || ':incremental', 'sync:' || connection_id || ':full'",
+        "sync",
+        ":incremental",
+        r#"{"kind":"sync_connection","mode":"incremental"}"#
+    );
+    enqueue_due(db, statement, JobKind::SyncConnection).await
+}
+
+/// Has a connection read as soon as it can be: at once, or when the run under way has ended,
+/// whose frozen bound lies before this moment.
+pub async fn sync_soon(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE connection_routes SET next_sync_at = now() \
+         WHERE tenant_id = $1 AND connection_id = $2",
     )
-    .bind(job_ids())
-    .bind(JobKind::SyncConnection.priority())
-    .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
-    .execute(db.pool())
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .execute(&mut **tx)
     .await?;
-    Ok(done.rows_affected())
+    Ok(())
 }
 
 /// Enqueues a renewal for every token that ends soon.
 pub async fn enqueue_due_refreshes(db: &Db) -> Result<u64, DbError> {
-    let done = sqlx::query(
-        "WITH due AS ( \
-             SELECT tenant_id, connection_id FROM connection_routes \
-             WHERE polling AND refresh_at <= now() \
-             ORDER BY refresh_at LIMIT $3 FOR UPDATE SKIP LOCKED \
-         ), moved AS ( \
-             UPDATE connection_routes r SET refresh_at = now() + interval '1 minute' \
-             FROM due WHERE r.tenant_id = due.tenant_id AND r.connection_id = due.connection_id \
-             RETURNING r.tenant_id, r.connection_id, r.provider \
-         ), numbered AS (SELECT *, row_number() OVER () AS n FROM moved) \
-         INSERT INTO jobs (tenant_id, id, kind, provider, connection_id, cursor_window, priority, payload) \
-         SELECT tenant_id, ($1::uuid[])[n], 'refresh_token', provider, connection_id, \
-             'refresh:' || connection_id, $2, '{\"kind\":\"refresh_token\"}' \
-         FROM numbered ORDER BY tenant_id, connection_id \
-         ON CONFLICT (tenant_id, provider, cursor_window) WHERE cursor_window IS NOT NULL DO NOTHING",
-    )
-    .bind(job_ids())
-    .bind(JobKind::RefreshToken.priority())
-    .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
-    .execute(db.pool())
-    .await?;
+    let statement = enqueue_due!(
+        "polling AND ",
+        "refresh_at",
+        "now() + interval '1 minute'",
+        "'refresh:' || connection_id",
+        "refresh",
+        "",
+        r#"{"kind":"refresh_token"}"#
+    );
+    enqueue_due(db, statement, JobKind::RefreshToken).await
+}
+
+/// Enqueues the care of every connection's subscriptions that need some. One that fails is
+/// tried again; the job itself says when it is needed next.
+pub async fn enqueue_due_subscriptions(db: &Db) -> Result<u64, DbError> {
+    let statement = enqueue_due!(
+        "",
+        "subscriptions_at",
+        "now() + interval '5 minutes'",
+        "'subscriptions:' || connection_id",
+        "subscriptions",
+        "",
+        r#"{"kind":"maintain_subscriptions"}"#
+    );
+    enqueue_due(db, statement, JobKind::MaintainSubscriptions).await
+}
+
+async fn enqueue_due(db: &Db, statement: &'static str, kind: JobKind) -> Result<u64, DbError> {
+    let done = sqlx::query(statement)
+        .bind(job_ids())
+        .bind(kind)
+        .bind(kind.priority())
+        .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
+        .execute(db.pool())
+        .await?;
     Ok(done.rows_affected())
 }
 
@@ -76,8 +135,14 @@ pub async fn enqueue_adoptions(db: &Db) -> Result<u64, DbError> {
         "WITH matched AS ( \
              SELECT r.tenant_id, r.connection_id, r.provider, r.account_id, \
                  row_number() OVER (ORDER BY r.tenant_id, r.connection_id) AS n \
-             FROM connection_routes r \
-             WHERE r.routed_at > now() - interval '1 day' AND EXISTS ( \
+             FROM ( \
+                 SELECT tenant_id, connection_id, provider, account_id FROM connection_routes \
+                 WHERE routed_at > now() - interval '1 day' \
+                 UNION ALL \
+                 SELECT tenant_id, connection_id, provider, route FROM delivery_routes \
+                 WHERE created_at > now() - interval '1 day' \
+             ) r \
+             WHERE EXISTS ( \
                  SELECT FROM deliveries d WHERE d.provider = r.provider \
                    AND d.account_id = r.account_id AND d.outcome = 'unmatched' \
                    AND d.tenant_id = $1) \

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, Span, field};
 use url::{Origin, Url};
 
-use super::{LimitObservation, RateGate};
+use super::{Charge, LimitObservation, RateGate};
 use crate::clock::SharedClock;
 use crate::telemetry::names;
 
@@ -78,12 +78,10 @@ impl Outbound {
         self.client.request(method, url)
     }
 
-    /// Sends a request for an account and reads the whole answer. `operation` is a fixed
-    /// word for metrics, such as `list_issues`.
+    /// Sends a request and reads the whole answer.
     pub async fn send(
         &self,
-        account: &str,
-        operation: &'static str,
+        charge: &Charge<'_>,
         request: RequestBuilder,
     ) -> Result<ProviderResponse, HttpError> {
         let request = request.build().map_err(HttpError::sending)?;
@@ -91,7 +89,7 @@ impl Outbound {
             "provider.request",
             otel.kind = "client",
             provider = self.shared.provider,
-            provider.operation = operation,
+            provider.operation = charge.operation,
             http.request.method = %request.method(),
             server.address = request.url().host_str().unwrap_or_default(),
             url.path = request.url().path(),
@@ -99,24 +97,21 @@ impl Outbound {
             error.type = field::Empty,
             otel.status_code = field::Empty,
         );
-        self.follow(account, operation, request)
-            .instrument(span)
-            .await
+        self.follow(charge, request).instrument(span).await
     }
 
     /// Tells the gate what an answer's headers said about the provider's limits.
-    pub async fn observe(&self, account: &str, seen: LimitObservation) {
+    pub async fn observe(&self, charge: &Charge<'_>, seen: LimitObservation) {
         self.shared
             .gate
-            .observe(self.shared.provider, account, seen)
+            .observe(self.shared.provider, charge, seen)
             .await;
     }
 
     /// Sends the request and what its answers redirect to.
     async fn follow(
         &self,
-        account: &str,
-        operation: &'static str,
+        charge: &Charge<'_>,
         mut request: Request,
     ) -> Result<ProviderResponse, HttpError> {
         let mut left = self.shared.call_timeout;
@@ -127,7 +122,7 @@ impl Outbound {
             let admission = self
                 .shared
                 .gate
-                .admit(self.shared.provider, account)
+                .admit(self.shared.provider, charge)
                 .await
                 .map_err(|refused| {
                     Span::current().record("error.type", "refused");
@@ -137,7 +132,7 @@ impl Outbound {
             let outcome = self.call(request, started + left).await;
             drop(admission);
             left = left.saturating_sub(started.elapsed());
-            self.measure(operation, started.elapsed(), &outcome);
+            self.measure(charge.operation, started.elapsed(), &outcome);
 
             let response = outcome?;
             match again.map_or(Ok(None), |request| redirected(request, &response))? {

@@ -11,10 +11,36 @@ use crate::connectors::LimitScope;
 pub trait RateGate: Send + Sync {
     /// Waits for a place. Short waits are slept through; a long one is refused with the
     /// moment to come back at, so that a job gives its slot to another.
-    async fn admit(&self, provider: &'static str, account: &str) -> Result<Admission, Refused>;
+    async fn admit(
+        &self,
+        provider: &'static str,
+        charge: &Charge<'_>,
+    ) -> Result<Admission, Refused>;
 
     /// Takes in what the provider's answer said about its limits.
-    async fn observe(&self, provider: &'static str, account: &str, seen: LimitObservation);
+    async fn observe(&self, provider: &'static str, charge: &Charge<'_>, seen: LimitObservation);
+}
+
+/// Whom a call is charged to.
+#[derive(Debug, Clone, Copy)]
+pub struct Charge<'a> {
+    /// The account it is made for.
+    pub account: &'a str,
+    /// What it does: a fixed word, such as `list_issues`.
+    pub operation: &'static str,
+    /// Whether it reads the past and can wait for others.
+    pub bulk: bool,
+}
+
+impl<'a> Charge<'a> {
+    /// A call that does not wait for others.
+    pub const fn new(account: &'a str, operation: &'static str) -> Self {
+        Self {
+            account,
+            operation,
+            bulk: false,
+        }
+    }
 }
 
 /// A place among the calls in flight; given back when dropped.
@@ -39,8 +65,12 @@ pub struct Refused {
 }
 
 /// A provider's limit as one answer's headers stated it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct LimitObservation {
+    /// Whose calls it concerns.
+    pub reach: LimitScope,
+    /// What the call cost, for limits that count points.
+    pub spent: u32,
     /// Calls in the whole window.
     pub limit: Option<u64>,
     /// Calls left in the window.
@@ -49,4 +79,17 @@ pub struct LimitObservation {
     pub reset_at: Option<DateTime<Utc>>,
     /// Nothing may go out before this moment.
     pub blocked_until: Option<DateTime<Utc>>,
+}
+
+impl Default for LimitObservation {
+    fn default() -> Self {
+        Self {
+            reach: LimitScope::Account,
+            spent: 0,
+            limit: None,
+            remaining: None,
+            reset_at: None,
+            blocked_until: None,
+        }
+    }
 }

@@ -5,4 +5,4 @@ mod client;
 mod gate;
 
 pub use client::{HttpError, Outbound, OutboundBuilder, ProviderResponse};
-pub use gate::{Admission, LimitObservation, RateGate, Refused};
+pub use gate::{Admission, Charge, LimitObservation, RateGate, Refused};

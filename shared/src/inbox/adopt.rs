@@ -8,7 +8,7 @@ use sqlx::types::Json;
 /// How many deliveries one step hands over.
 const STEP: i64 = 200;
 
-/// Hands up to `STEP` unmatched deliveries of an account over to the connection that has
+/// Hands up to `STEP` unmatched deliveries of a route over to the connection that has
 /// appeared, with a job to process them. `true` means that there may be more. The
 /// transaction must see the unassigned rows and the tenant's.
 pub async fn adopt(
@@ -16,7 +16,7 @@ pub async fn adopt(
     tenant: TenantId,
     connection: ConnectionId,
     provider: &str,
-    account_id: &str,
+    route: &str,
 ) -> Result<bool, DbError> {
     let adopted: Vec<DeliveryId> = sqlx::query_scalar(
         "WITH waiting AS ( \
@@ -37,7 +37,7 @@ pub async fn adopt(
     .bind(tenant)
     .bind(connection)
     .bind(provider)
-    .bind(account_id)
+    .bind(route)
     .bind(TenantId::UNASSIGNED)
     .bind(STEP)
     .fetch_all(&mut **tx)

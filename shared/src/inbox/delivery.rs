@@ -27,6 +27,8 @@ pub struct VerifiedDelivery {
     pub(super) headers: String,
     pub(super) body: Bytes,
     pub(super) traceparent: Option<String>,
+    /// The receipt's routes, each with the id of the row it would be kept in.
+    pub(super) routes: Vec<(String, DeliveryId)>,
 }
 
 impl RawDelivery {
@@ -39,7 +41,17 @@ impl RawDelivery {
         let receipt = connector.verify_webhook(&self.headers, &self.body)?;
         let descriptor = connector.descriptor();
         let id = DeliveryId::generate();
+        let milliseconds = u64::try_from(received_at(id).timestamp_millis()).unwrap_or(0);
+        let routes = receipt.routes.iter().enumerate().map(|(number, route)| {
+            let row = if number == 0 {
+                id
+            } else {
+                DeliveryId::at(milliseconds)
+            };
+            (route.clone(), row)
+        });
         Ok(VerifiedDelivery {
+            routes: routes.collect(),
             received_at: received_at(id),
             id,
             provider: descriptor.slug,

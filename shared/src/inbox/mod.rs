@@ -7,12 +7,14 @@
 
 mod adopt;
 mod batch;
+mod copy;
 mod delivery;
 mod process;
 mod store;
 
 pub use adopt::adopt;
 pub use batch::{Accept, Inbox, InboxConfig, InboxError};
+pub use copy::copy;
 pub use delivery::{RawDelivery, VerifiedDelivery};
-pub use process::{Outcome, StoredDelivery, load, record};
+pub use process::{Outcome, StoredDelivery, load, load_one, record};
 pub use store::{Stored, store};

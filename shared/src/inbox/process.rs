@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 
 use super::delivery::{carries_time, received_at};
-use crate::connectors::WebhookDelivery;
+use crate::connectors::{ExternalAccount, WebhookDelivery};
 use crate::db::{DbError, Tx};
 use crate::ids::{ConnectionId, DeliveryId, TenantId};
 
@@ -20,8 +21,10 @@ pub struct StoredDelivery {
     pub connection_id: Option<ConnectionId>,
     /// The provider's slug.
     pub provider: String,
-    /// The account it is about.
-    pub account_id: Option<String>,
+    /// What it was routed by.
+    pub route: Option<String>,
+    /// Whether it was copied from another connection's.
+    pub copied: bool,
     /// The trace of the request that brought it.
     pub traceparent: Option<String>,
     /// What the connector reads.
@@ -43,20 +46,39 @@ pub struct Outcome {
     pub signals: i32,
 }
 
-/// Loads deliveries that are still pending. Served by the primary key: an id carries its
-/// partition.
+/// Loads deliveries that are still pending.
 pub async fn load(
     tx: &mut Tx,
     keys: &[(TenantId, DeliveryId)],
 ) -> Result<Vec<StoredDelivery>, DbError> {
+    read(tx, keys, true).await
+}
+
+/// Loads a delivery, whatever became of it.
+pub async fn load_one(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: DeliveryId,
+) -> Result<Option<StoredDelivery>, DbError> {
+    Ok(read(tx, &[(tenant, id)], false).await?.pop())
+}
+
+/// Served by the primary key: an id carries its partition.
+async fn read(
+    tx: &mut Tx,
+    keys: &[(TenantId, DeliveryId)],
+    pending_only: bool,
+) -> Result<Vec<StoredDelivery>, DbError> {
     let keys: Vec<_> = keys.iter().filter(|(_, id)| carries_time(id.0)).collect();
     let rows = sqlx::query(
         "SELECT d.tenant_id, d.id, d.connection_id, d.provider, d.account_id, d.traceparent, \
-             d.headers, d.body, d.received_at \
+             d.headers, d.body, d.received_at, d.copied, \
+             c.account_id AS known_id, c.account_name, c.account_stable_id, c.settings \
          FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[]) AS k(tenant_id, received_at, id) \
          JOIN deliveries d ON d.tenant_id = k.tenant_id AND d.received_at = k.received_at \
              AND d.id = k.id \
-         WHERE d.outcome = 'pending'",
+         LEFT JOIN connections c ON c.tenant_id = d.tenant_id AND c.id = d.connection_id \
+         WHERE d.outcome = 'pending' OR NOT $4",
     )
     .bind(keys.iter().map(|(tenant, _)| *tenant).collect::<Vec<_>>())
     .bind(
@@ -65,6 +87,7 @@ pub async fn load(
             .collect::<Vec<_>>(),
     )
     .bind(keys.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+    .bind(pending_only)
     .fetch_all(&mut **tx)
     .await?;
     rows.iter()
@@ -76,21 +99,43 @@ pub async fn load(
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
                 .collect();
+            let route: Option<String> = row.try_get("account_id")?;
+            let account = account(row)?
+                .unwrap_or_else(|| ExternalAccount::of_route(route.as_deref().unwrap_or("")));
             Ok(StoredDelivery {
+                route,
                 id: row.try_get("id")?,
                 tenant_id: row.try_get("tenant_id")?,
                 connection_id: row.try_get("connection_id")?,
                 provider: row.try_get("provider")?,
-                account_id: row.try_get("account_id")?,
+                copied: row.try_get("copied")?,
                 traceparent: row.try_get("traceparent")?,
                 delivery: WebhookDelivery {
                     headers,
                     body: Bytes::from(row.try_get::<Vec<u8>, _>("body")?),
                     received_at: row.try_get("received_at")?,
+                    account,
                 },
             })
         })
         .collect()
+}
+
+/// The account of the delivery's connection, if it has one.
+fn account(row: &PgRow) -> Result<Option<ExternalAccount>, DbError> {
+    let (id, stable_id): (Option<String>, Option<String>) =
+        (row.try_get("known_id")?, row.try_get("account_stable_id")?);
+    let (Some(id), Some(stable_id)) = (id, stable_id) else {
+        return Ok(None);
+    };
+    Ok(Some(ExternalAccount {
+        name: row
+            .try_get::<Option<String>, _>("account_name")?
+            .unwrap_or_else(|| id.clone()),
+        id,
+        stable_id,
+        settings: row.try_get::<Json<serde_json::Value>, _>("settings")?.0,
+    }))
 }
 
 /// Writes down what became of deliveries.

@@ -6,7 +6,7 @@ use sqlx::Row;
 
 use super::VerifiedDelivery;
 use crate::db::{Db, DbError};
-use crate::ids::JobId;
+use crate::ids::{DeliveryId, JobId};
 use crate::queue::JobKind;
 
 /// What became of a delivery that was handed in.
@@ -22,16 +22,14 @@ pub enum Stored {
 /// order. Every delivery of the batch is durable when this returns `Ok`.
 pub async fn store(db: &Db, batch: &[VerifiedDelivery]) -> Result<Vec<Stored>, DbError> {
     let column = |read: fn(&VerifiedDelivery) -> String| batch.iter().map(read).collect::<Vec<_>>();
+    let routes: Vec<(i64, &(String, DeliveryId))> = (1_i64..)
+        .zip(batch)
+        .flat_map(|(ord, delivery)| delivery.routes.iter().map(move |route| (ord, route)))
+        .collect();
     let rows = sqlx::query(include_str!("store.sql"))
         .bind(batch.iter().map(|d| d.id).collect::<Vec<_>>())
         .bind(batch.iter().map(|d| d.received_at).collect::<Vec<_>>())
         .bind(column(|d| d.provider.to_owned()))
-        .bind(
-            batch
-                .iter()
-                .map(|d| d.receipt.account_id.clone())
-                .collect::<Vec<_>>(),
-        )
         .bind(column(|d| d.receipt.dedupe_id.clone()))
         .bind(column(|d| d.receipt.event.clone()))
         .bind(column(|d| d.headers.clone()))
@@ -49,6 +47,14 @@ pub async fn store(db: &Db, batch: &[VerifiedDelivery]) -> Result<Vec<Stored>, D
         )
         .bind(batch.iter().map(|_| JobId::generate()).collect::<Vec<_>>())
         .bind(JobKind::ProcessDeliveries.priority())
+        .bind(routes.iter().map(|(ord, _)| *ord).collect::<Vec<_>>())
+        .bind(
+            routes
+                .iter()
+                .map(|(_, (route, _))| route.as_str())
+                .collect::<Vec<_>>(),
+        )
+        .bind(routes.iter().map(|(_, (_, id))| *id).collect::<Vec<_>>())
         .fetch_all(db.pool())
         .await?;
     let fresh = rows

@@ -3,17 +3,32 @@
 -- out. Rows go in by key order, so that two batches cannot wait for each other in a circle.
 WITH input AS (
     SELECT * FROM unnest(
-        $1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[],
-        $6::text[], $7::text[], $8::bytea[], $9::text[], $10::uuid[]
+        $1::uuid[], $2::timestamptz[], $3::text[], $4::text[],
+        $5::text[], $6::text[], $7::bytea[], $8::text[], $9::uuid[]
     ) WITH ORDINALITY AS i(
-        id, received_at, provider, account_id, dedupe_id,
+        id, received_at, provider, dedupe_id,
         event, headers, body, traceparent, job_id, ord)
+), wanted AS (
+    SELECT i.ord, w.route, coalesce(w.id, i.id) AS id,
+        count(w.route) OVER (PARTITION BY i.ord) > 1 AS several
+    FROM input i
+    LEFT JOIN unnest($11::bigint[], $12::text[], $13::uuid[]) AS w(ord, route, id) ON w.ord = i.ord
 ), routed AS MATERIALIZED (
-    SELECT i.id, i.received_at, i.provider, i.account_id, i.dedupe_id, i.job_id, i.ord,
+    -- A route that leads nowhere yet keeps a delivery of its own, to be handed over later.
+    SELECT w.id, i.received_at, i.provider, w.route AS account_id, i.job_id, i.ord,
+        CASE WHEN r.tenant_id IS NULL AND w.several THEN i.dedupe_id || '@' || w.route
+             ELSE i.dedupe_id END AS dedupe_id,
         coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000') AS tenant_id,
         r.connection_id
-    FROM input i
-    LEFT JOIN connection_routes r ON r.provider = i.provider AND r.account_id = i.account_id
+    FROM wanted w
+    JOIN input i ON i.ord = w.ord
+    LEFT JOIN LATERAL (
+        SELECT c.tenant_id, c.connection_id FROM connection_routes c
+        WHERE c.provider = i.provider AND c.account_id = w.route
+        UNION ALL
+        SELECT d.tenant_id, d.connection_id FROM delivery_routes d
+        WHERE d.provider = i.provider AND d.route = w.route
+    ) r ON true
 ), fresh AS (
     INSERT INTO delivery_ledger (tenant_id, provider, dedupe_id, received_at)
     SELECT tenant_id, provider, dedupe_id, min(received_at) FROM routed
@@ -34,7 +49,7 @@ WITH input AS (
     FROM chosen c JOIN input i USING (ord)
 ), queued AS (
     INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload, traceparent)
-    SELECT c.tenant_id, (array_agg(c.job_id ORDER BY c.ord))[1], 'process_deliveries', c.provider, $11,
+    SELECT c.tenant_id, (array_agg(c.job_id ORDER BY c.ord))[1], 'process_deliveries', c.provider, $10,
         json_build_object('kind', 'process_deliveries', 'deliveries', json_agg(c.id ORDER BY c.ord)),
         (array_agg(i.traceparent ORDER BY c.ord))[1]
     FROM chosen c JOIN input i USING (ord)

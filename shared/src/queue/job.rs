@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
+use crate::connectors::DirectoryKey;
 use crate::db::TenantScope;
 use crate::ids::{ConnectionId, DeliveryId, JobId, TenantId};
 
@@ -32,6 +33,12 @@ pub enum JobKind {
     ProcessDeliveries,
     /// Hands deliveries that matched no connection to the one that has appeared.
     AdoptDeliveries,
+    /// Asks the provider what deliveries name by id only, and has them processed then.
+    LookUp,
+    /// Gives a delivery to all connections it is for.
+    FanOutDelivery,
+    /// Creates, renews and ends a connection's subscriptions.
+    MaintainSubscriptions,
     /// Reads every stream of a connection, page by page.
     SyncConnection,
     /// Renews an access token before it ends.
@@ -53,6 +60,9 @@ impl JobKind {
         match self {
             Self::RefreshToken => 10,
             Self::ProcessDeliveries => 20,
+            Self::LookUp => 15,
+            Self::FanOutDelivery => 25,
+            Self::MaintainSubscriptions => 28,
             Self::AdoptDeliveries => 30,
             Self::SyncConnection => 50,
             Self::SweepDeliveries => 60,
@@ -114,9 +124,23 @@ pub enum JobPayload {
     },
     /// For [`JobKind::AdoptDeliveries`].
     AdoptDeliveries {
-        /// The account whose deliveries waited.
+        /// The account or route whose deliveries waited.
         account_id: String,
     },
+    /// For [`JobKind::LookUp`].
+    LookUp {
+        /// What to ask for.
+        keys: Vec<DirectoryKey>,
+        /// The deliveries that wait for it.
+        deliveries: Vec<DeliveryId>,
+    },
+    /// For [`JobKind::FanOutDelivery`].
+    FanOutDelivery {
+        /// The delivery.
+        delivery: DeliveryId,
+    },
+    /// For [`JobKind::MaintainSubscriptions`].
+    MaintainSubscriptions,
     /// For [`JobKind::SyncConnection`].
     SyncConnection {
         /// How it is read.
@@ -139,6 +163,9 @@ impl JobPayload {
         match self {
             Self::ProcessDeliveries { .. } => JobKind::ProcessDeliveries,
             Self::AdoptDeliveries { .. } => JobKind::AdoptDeliveries,
+            Self::LookUp { .. } => JobKind::LookUp,
+            Self::FanOutDelivery { .. } => JobKind::FanOutDelivery,
+            Self::MaintainSubscriptions => JobKind::MaintainSubscriptions,
             Self::SyncConnection { .. } => JobKind::SyncConnection,
             Self::RefreshToken => JobKind::RefreshToken,
             Self::SweepDeliveries => JobKind::SweepDeliveries,

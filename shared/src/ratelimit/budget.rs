@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::WHOLE_PROVIDER;
 use super::local::emission;
-use crate::connectors::{LimitScope, RateLimits};
+use crate::connectors::{LimitScope, RateBudget};
 
 /// How long the question may take. Later the answer counts as no.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -54,6 +54,12 @@ const BLOCK: &str = "
        SET blocked_until = excluded.blocked_until
      WHERE own.blocked_until IS NULL OR own.blocked_until < excluded.blocked_until";
 
+/// Takes more from an account's budget, whatever is left of it.
+const SPEND: &str = "
+    UPDATE rate_budgets
+       SET tat = greatest(tat, clock_timestamp()) + make_interval(secs => $3)
+     WHERE provider = $1 AND account_id = $2";
+
 /// What the budget says to a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Decision {
@@ -75,22 +81,17 @@ impl Budget {
         Self { pool }
     }
 
-    pub(super) async fn take(
-        &self,
-        provider: &str,
-        account: &str,
-        limits: &RateLimits,
-    ) -> Decision {
-        let pace = emission(limits).as_secs_f64();
+    pub(super) async fn take(&self, provider: &str, account: &str, limit: &RateBudget) -> Decision {
+        let pace = emission(limit).as_secs_f64();
         let question = sqlx::query(TAKE)
             .bind(provider)
             .bind(account)
             .bind(pace)
-            .bind(pace * f64::from(limits.burst - 1))
+            .bind(pace * f64::from(limit.burst - 1))
             .bind(WHOLE_PROVIDER)
             .fetch_one(&self.pool);
         let answer = match timeout(ANSWER, question).await {
-            Ok(Ok(row)) => Answer::from_row(&row),
+            Ok(Ok(row)) => Answer::from_row(&row, limit.reach),
             Ok(Err(error)) => Err(error),
             Err(_) => {
                 tracing::warn!("the shared rate budget does not answer in time");
@@ -104,6 +105,26 @@ impl Budget {
                 tracing::warn!(error, "the shared rate budget cannot be asked");
                 Decision::Unknown
             }
+        }
+    }
+
+    /// Charges units that a call turned out to cost beyond the one it was admitted with. The
+    /// budget goes into debt, and later calls wait it out.
+    pub(super) async fn spend(
+        &self,
+        provider: &str,
+        account: &str,
+        limit: &RateBudget,
+        units: u32,
+    ) {
+        let statement = sqlx::query(SPEND)
+            .bind(provider)
+            .bind(account)
+            .bind(emission(limit).as_secs_f64() * f64::from(units))
+            .execute(&self.pool);
+        if !matches!(timeout(ANSWER, statement).await, Ok(Ok(_))) {
+            // The provider counts by itself and says when too much was used.
+            tracing::warn!(provider, "what a call cost was not charged");
         }
     }
 
@@ -126,8 +147,10 @@ impl Budget {
 }
 
 /// The row of [`TAKE`]. Waits are in seconds, as of the moment the statement began.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Answer {
+    /// Whom the budget concerns that was asked.
+    reach: LimitScope,
     granted: bool,
     pace_wait: Option<f64>,
     account_wait: Option<f64>,
@@ -135,8 +158,9 @@ struct Answer {
 }
 
 impl Answer {
-    fn from_row(row: &sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
+    fn from_row(row: &sqlx::postgres::PgRow, reach: LimitScope) -> Result<Self, sqlx::Error> {
         Ok(Self {
+            reach,
             granted: row.try_get("granted")?,
             pace_wait: row.try_get("pace_wait")?,
             account_wait: row.try_get("account_wait")?,
@@ -153,7 +177,7 @@ impl Answer {
         if of_provider > of_account {
             Decision::Wait(of_provider.max(SHORTEST), LimitScope::Provider)
         } else {
-            Decision::Wait(of_account.max(SHORTEST), LimitScope::Account)
+            Decision::Wait(of_account.max(SHORTEST), self.reach)
         }
     }
 }
@@ -167,11 +191,19 @@ fn seconds(wait: Option<f64>) -> Duration {
 mod tests {
     use super::*;
 
+    const UNKNOWN: Answer = Answer {
+        reach: LimitScope::Account,
+        granted: false,
+        pace_wait: None,
+        account_wait: None,
+        provider_wait: None,
+    };
+
     #[test]
     fn the_longest_of_the_reasons_to_wait_counts() {
         let refused = Answer {
             pace_wait: Some(0.25),
-            ..Answer::default()
+            ..UNKNOWN
         };
         assert_eq!(
             refused.decision(),
@@ -208,12 +240,12 @@ mod tests {
     fn a_lost_race_asks_again_shortly() {
         // The row came into being after the statement began.
         assert_eq!(
-            Answer::default().decision(),
+            UNKNOWN.decision(),
             Decision::Wait(SHORTEST, LimitScope::Account)
         );
         let past = Answer {
             pace_wait: Some(-5.0),
-            ..Answer::default()
+            ..UNKNOWN
         };
         assert_eq!(
             past.decision(),

@@ -9,7 +9,9 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::connectors::RateLimits;
+use super::WHOLE_PROVIDER;
+use crate::connectors::{LimitScope, RateBudget, RateLimits};
+use crate::http::Charge;
 
 /// Above this many accounts, those at rest are forgotten.
 const ACCOUNTS: usize = 1024;
@@ -17,37 +19,45 @@ const ACCOUNTS: usize = 1024;
 /// One provider's limits and what this process does within them.
 #[derive(Debug)]
 pub(super) struct Policy {
-    limits: RateLimits,
+    account_concurrency: usize,
     clock: DefaultClock,
-    rate: DefaultKeyedRateLimiter<String>,
+    budgets: Vec<LocalBudget>,
     process: Arc<Semaphore>,
     accounts: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+/// A budget, as far as this process uses it.
+#[derive(Debug)]
+pub(super) struct LocalBudget {
+    pub(super) limit: RateBudget,
+    rate: DefaultKeyedRateLimiter<String>,
 }
 
 impl Policy {
     pub(super) fn new(limits: RateLimits) -> Self {
         let limits = sound(limits);
-        let burst = NonZeroU32::new(limits.burst).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::with_period(emission(&limits))
-            .unwrap_or(Quota::per_second(NonZeroU32::MIN))
-            .allow_burst(burst);
         Self {
+            account_concurrency: limits.account_concurrency,
             clock: DefaultClock::default(),
-            rate: RateLimiter::keyed(quota),
             process: Arc::new(Semaphore::new(limits.process_concurrency)),
             accounts: Mutex::new(HashMap::new()),
-            limits,
+            budgets: limits.budgets.into_iter().map(LocalBudget::new).collect(),
         }
     }
 
-    pub(super) const fn limits(&self) -> &RateLimits {
-        &self.limits
+    /// The budgets that a call is charged to, the narrowest first: a call that the widest
+    /// refuses has taken the least from the others.
+    pub(super) fn budgets(&self, charge: &Charge<'_>) -> impl Iterator<Item = &LocalBudget> {
+        self.budgets
+            .iter()
+            .filter(|budget| concerns(&budget.limit, charge))
     }
 
-    /// Takes a call from the account's local rate, or says how long to wait for one.
-    pub(super) fn check(&self, account: &str) -> Result<(), Duration> {
-        self.rate
-            .check_key(&account.to_owned())
+    /// Takes a call from a budget's local rate, or says how long to wait for one.
+    pub(super) fn check(&self, budget: &LocalBudget, key: &str) -> Result<(), Duration> {
+        budget
+            .rate
+            .check_key(&key.to_owned())
             .map_err(|not_until| not_until.wait_time_from(self.clock.now()))
     }
 
@@ -71,31 +81,81 @@ impl Policy {
         if accounts.len() >= ACCOUNTS {
             // Permits and waiters hold the semaphore too: alone, it is at rest.
             accounts.retain(|_, places| Arc::strong_count(places) > 1);
-            self.rate.retain_recent();
-            self.rate.shrink_to_fit();
+            for budget in &self.budgets {
+                budget.rate.retain_recent();
+                budget.rate.shrink_to_fit();
+            }
         }
-        let places = Arc::new(Semaphore::new(self.limits.account_concurrency));
+        let places = Arc::new(Semaphore::new(self.account_concurrency));
         accounts.insert(account.to_owned(), Arc::clone(&places));
         places
     }
 }
 
-/// The time that one call takes from an account's rate.
-pub(super) fn emission(limits: &RateLimits) -> Duration {
-    Duration::from_secs_f64(1.0 / limits.requests_per_second)
+impl LocalBudget {
+    fn new(limit: RateBudget) -> Self {
+        let burst = NonZeroU32::new(limit.burst).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::with_period(emission(&limit))
+            .unwrap_or(Quota::per_second(NonZeroU32::MIN))
+            .allow_burst(burst);
+        Self {
+            rate: RateLimiter::keyed(quota),
+            limit,
+        }
+    }
+
+    /// The name under which the budget is kept for this call.
+    pub(super) fn key(&self, charge: &Charge<'_>) -> String {
+        let key = key(self.limit.reach, charge);
+        if self.limit.bulk { key + " bulk" } else { key }
+    }
+}
+
+/// Under which name the calls that a limit reaches are kept. No account's id has a space.
+pub(super) fn key(reach: LimitScope, charge: &Charge<'_>) -> String {
+    match reach {
+        LimitScope::Account => charge.account.to_owned(),
+        LimitScope::Operation => format!("{} {}", charge.account, charge.operation),
+        LimitScope::Provider => WHOLE_PROVIDER.to_owned(),
+    }
+}
+
+fn concerns(limit: &RateBudget, charge: &Charge<'_>) -> bool {
+    (limit.operations.is_empty() || limit.operations.contains(&charge.operation))
+        && (charge.bulk || !limit.bulk)
+}
+
+/// The time that one unit takes from a budget.
+pub(super) fn emission(limit: &RateBudget) -> Duration {
+    Duration::from_secs_f64(1.0 / limit.per_second)
 }
 
 /// Limits that can be kept: at least a call at a time, at most a call per nanosecond, at
-/// least one per day.
+/// least one per day. Every call passes its account's budget, because providers may block
+/// an account.
 fn sound(limits: RateLimits) -> RateLimits {
-    let rate = limits.requests_per_second;
-    RateLimits {
-        requests_per_second: if rate.is_finite() {
-            rate.clamp(1.0 / 86_400.0, 1e6)
+    let mut budgets: Vec<RateBudget> = limits.budgets;
+    let of_account = |budget: &RateBudget| {
+        budget.reach == LimitScope::Account && budget.operations.is_empty() && !budget.bulk
+    };
+    if !budgets.iter().any(of_account) {
+        budgets.push(RateBudget::per_account(1000.0, 1000));
+    }
+    for budget in &mut budgets {
+        budget.per_second = if budget.per_second.is_finite() {
+            budget.per_second.clamp(1.0 / 86_400.0, 1e6)
         } else {
             1.0
-        },
-        burst: limits.burst.max(1),
+        };
+        budget.burst = budget.burst.max(1);
+    }
+    budgets.sort_by_key(|budget| match budget.reach {
+        LimitScope::Operation => 0,
+        LimitScope::Account => 1,
+        LimitScope::Provider => 2,
+    });
+    RateLimits {
+        budgets,
         account_concurrency: limits.account_concurrency.clamp(1, Semaphore::MAX_PERMITS),
         process_concurrency: limits.process_concurrency.clamp(1, Semaphore::MAX_PERMITS),
     }
@@ -104,41 +164,86 @@ fn sound(limits: RateLimits) -> RateLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connectors::RateUnit;
 
-    fn limits(requests_per_second: f64, burst: u32) -> RateLimits {
+    fn limits(per_second: f64, burst: u32) -> RateLimits {
         RateLimits {
-            requests_per_second,
-            burst,
+            budgets: vec![RateBudget::per_account(per_second, burst)],
             account_concurrency: 2,
             process_concurrency: 3,
         }
     }
 
+    /// Takes a call from every budget.
+    fn check(policy: &Policy, charge: &Charge<'_>) -> Result<(), Duration> {
+        policy
+            .budgets(charge)
+            .try_for_each(|budget| policy.check(budget, &budget.key(charge)))
+    }
+
     #[test]
     fn a_burst_passes_and_then_each_account_waits_for_itself() {
         let policy = Policy::new(limits(0.5, 3));
+        let (a, b) = (Charge::new("a", "get"), Charge::new("b", "get"));
         for _ in 0..3 {
-            assert_eq!(policy.check("a"), Ok(()));
+            assert_eq!(check(&policy, &a), Ok(()));
         }
-        let wait = policy.check("a").expect_err("the burst is used up");
+        let wait = check(&policy, &a).expect_err("the burst is used up");
         assert!(
             wait > Duration::from_millis(1500) && wait <= Duration::from_secs(2),
             "{wait:?}"
         );
-        assert_eq!(policy.check("b"), Ok(()));
+        assert_eq!(check(&policy, &b), Ok(()));
+    }
+
+    #[test]
+    fn a_call_passes_the_budgets_that_concern_it() {
+        let own = |reach, operations, bulk| RateBudget {
+            reach,
+            operations,
+            bulk,
+            unit: RateUnit::Calls,
+            per_second: 0.01,
+            burst: 1,
+        };
+        let policy = Policy::new(RateLimits {
+            budgets: vec![
+                own(LimitScope::Provider, &[], true),
+                own(LimitScope::Operation, &["history"], false),
+            ],
+            ..limits(1.0, 1)
+        });
+        let keys = |charge: &Charge<'_>| -> Vec<String> {
+            policy
+                .budgets(charge)
+                .map(|budget| budget.key(charge))
+                .collect()
+        };
+        let history = Charge::new("T1", "history");
+        assert_eq!(keys(&history), ["T1 history", "T1"]);
+        assert_eq!(keys(&Charge::new("T1", "info")), ["T1"]);
+        let bulk = Charge {
+            bulk: true,
+            ..history
+        };
+        assert_eq!(keys(&bulk), ["T1 history", "T1", "* bulk"]);
+        assert_eq!(check(&policy, &history), Ok(()));
+        assert!(check(&policy, &history).is_err());
+        assert_eq!(check(&policy, &Charge::new("T1", "info")), Ok(()));
+        assert_eq!(check(&policy, &Charge::new("T2", "history")), Ok(()));
     }
 
     #[test]
     fn limits_that_cannot_be_kept_become_the_smallest_that_can() {
         for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let policy = Policy::new(RateLimits {
-                requests_per_second: rate,
-                burst: 0,
                 account_concurrency: 0,
                 process_concurrency: 0,
+                ..limits(rate, 0)
             });
-            assert_eq!(policy.check("a"), Ok(()));
-            assert!(policy.check("a").is_err(), "{rate}");
+            let charge = Charge::new("a", "get");
+            assert_eq!(check(&policy, &charge), Ok(()));
+            assert!(check(&policy, &charge).is_err(), "{rate}");
         }
     }
 

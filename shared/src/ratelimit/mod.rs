@@ -20,8 +20,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use self::budget::{Budget, Decision};
 use self::local::Policy;
 use crate::clock::SharedClock;
-use crate::connectors::{LimitScope, RateLimits};
-use crate::http::{Admission, LimitObservation, RateGate, Refused};
+use crate::connectors::{LimitScope, RateLimits, RateUnit};
+use crate::http::{Admission, Charge, LimitObservation, RateGate, Refused};
 use crate::telemetry::names;
 
 /// The account under which a block of the whole provider is kept.
@@ -80,7 +80,11 @@ impl Governor {
         }
     }
 
-    async fn pass(&self, provider: &'static str, account: &str) -> Result<Admission, Refused> {
+    async fn pass(
+        &self,
+        provider: &'static str,
+        charge: &Charge<'_>,
+    ) -> Result<Admission, Refused> {
         let soon = || self.refuse(SOON, LimitScope::Account);
         let Some(policy) = self.policies.get(provider) else {
             tracing::error!(provider, "a provider without limits may not be called");
@@ -89,20 +93,23 @@ impl Governor {
         let until = Instant::now() + self.patience;
 
         // The account first: who waits for a busy account must not hold a place of all.
-        let of_account = timeout_at(until, policy.account_place(account)).await;
+        let of_account = timeout_at(until, policy.account_place(charge.account)).await;
         let of_account = of_account.map_err(|_| soon())?;
         let of_process = timeout_at(until, policy.process_place())
             .await
             .map_err(|_| soon())?;
 
-        while let Err(wait) = policy.check(account) {
-            self.wait(wait, until, LimitScope::Account).await?;
-        }
-        loop {
-            match self.budget.take(provider, account, policy.limits()).await {
-                Decision::Granted => break,
-                Decision::Wait(wait, scope) => self.wait(wait, until, scope).await?,
-                Decision::Unknown => return Err(soon()),
+        for budget in policy.budgets(charge) {
+            let (key, limit) = (budget.key(charge), &budget.limit);
+            while let Err(wait) = policy.check(budget, &key) {
+                self.wait(wait, until, limit.reach).await?;
+            }
+            loop {
+                match self.budget.take(provider, &key, limit).await {
+                    Decision::Granted => break,
+                    Decision::Wait(wait, scope) => self.wait(wait, until, scope).await?,
+                    Decision::Unknown => return Err(soon()),
+                }
             }
         }
         Ok(Admission::new(
@@ -122,9 +129,13 @@ impl Governor {
 
 #[async_trait]
 impl RateGate for Governor {
-    async fn admit(&self, provider: &'static str, account: &str) -> Result<Admission, Refused> {
+    async fn admit(
+        &self,
+        provider: &'static str,
+        charge: &Charge<'_>,
+    ) -> Result<Admission, Refused> {
         let started = Instant::now();
-        let outcome = self.pass(provider, account).await;
+        let outcome = self.pass(provider, charge).await;
         let waited = started.elapsed();
         let held_up = match &outcome {
             Err(_) => Some("refused"),
@@ -145,11 +156,27 @@ impl RateGate for Governor {
         outcome
     }
 
-    async fn observe(&self, provider: &'static str, account: &str, seen: LimitObservation) {
+    async fn observe(&self, provider: &'static str, charge: &Charge<'_>, seen: LimitObservation) {
+        if let (Some(policy), 2..) = (self.policies.get(provider), seen.spent) {
+            let in_points = policy
+                .budgets(charge)
+                .filter(|budget| budget.limit.unit == RateUnit::Points);
+            for budget in in_points {
+                // One unit was taken when the call was admitted.
+                let more = seen.spent - 1;
+                self.budget
+                    .spend(provider, &budget.key(charge), &budget.limit, more)
+                    .await;
+            }
+        }
         let Some(until) = block(seen, self.clock.0.now()) else {
             return;
         };
-        match self.budget.block(provider, account, until).await {
+        match self
+            .budget
+            .block(provider, &local::key(seen.reach, charge), until)
+            .await
+        {
             Ok(()) => tracing::info!(
                 provider,
                 rate_limit.remaining = seen.remaining,

@@ -4,6 +4,7 @@ use sqlx::postgres::PgPoolOptions;
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::connectors::RateBudget;
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a moment")
@@ -14,7 +15,7 @@ fn seen(limit: u64, remaining: u64) -> LimitObservation {
         limit: Some(limit),
         remaining: Some(remaining),
         reset_at: Some(at(600)),
-        blocked_until: None,
+        ..LimitObservation::default()
     }
 }
 
@@ -97,17 +98,20 @@ fn alone(limits: RateLimits) -> Governor {
     )
 }
 
-const LIMITS: RateLimits = RateLimits {
-    requests_per_second: 1.0,
-    burst: 5,
-    account_concurrency: 1,
-    process_concurrency: 10,
-};
+fn limits(per_second: f64, burst: u32) -> RateLimits {
+    RateLimits {
+        budgets: vec![RateBudget::per_account(per_second, burst)],
+        account_concurrency: 1,
+        process_concurrency: 10,
+    }
+}
+
+const CALL: Charge<'static> = Charge::new("1", "get");
 
 #[tokio::test]
 async fn without_postgres_no_call_goes_out() {
-    let refused = alone(LIMITS)
-        .admit("github", "1")
+    let refused = alone(limits(1.0, 5))
+        .admit("github", &CALL)
         .await
         .expect_err("fail closed");
     assert_eq!(refused.retry_at, at(1));
@@ -116,8 +120,8 @@ async fn without_postgres_no_call_goes_out() {
 
 #[tokio::test]
 async fn a_provider_without_limits_is_not_called() {
-    let refused = alone(LIMITS)
-        .admit("unknown", "1")
+    let refused = alone(limits(1.0, 5))
+        .admit("unknown", &CALL)
         .await
         .expect_err("fail closed");
     assert_eq!(refused.retry_at, at(1));
@@ -128,28 +132,27 @@ async fn a_busy_account_is_given_up() {
     let patience = Duration::from_millis(50);
     let governor = Governor {
         patience,
-        ..alone(LIMITS)
+        ..alone(limits(1.0, 5))
     };
     let policy = &governor.policies["github"];
     let _held = policy.account_place("1").await;
     let started = Instant::now();
-    let refused = governor.admit("github", "1").await.expect_err("busy");
+    let refused = governor.admit("github", &CALL).await.expect_err("busy");
     assert!(started.elapsed() >= patience);
     assert_eq!(refused.retry_at, at(1));
 }
 
 #[tokio::test]
 async fn a_long_wait_is_refused_with_the_moment_to_come_back() {
-    let governor = alone(RateLimits {
-        requests_per_second: 0.1,
-        burst: 1,
-        ..LIMITS
-    });
-    governor.policies["github"]
-        .check("1")
-        .expect("the only call of ten seconds");
+    let governor = alone(limits(0.1, 1));
+    let policy = &governor.policies["github"];
+    for budget in policy.budgets(&CALL) {
+        policy
+            .check(budget, "1")
+            .expect("the only call of ten seconds");
+    }
     let refused = governor
-        .admit("github", "1")
+        .admit("github", &CALL)
         .await
         .expect_err("a long wait");
     assert!(

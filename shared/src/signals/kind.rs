@@ -4,48 +4,60 @@ use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, EnumIter, EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
-/// What happened. The list is closed: a provider's event that has no kind here gives no
-/// Signal.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    ToSchema,
-    AsRefStr,
-    EnumIter,
-    EnumString,
-    IntoStaticStr,
-    VariantArray,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum SignalKind {
-    /// An issue was opened. `normalized`: `number`, `state`, `labels[]`, `author_association?`.
+/// The catalogue: each kind with the one text that is its documentation here and its
+/// description in the API.
+macro_rules! catalogue {
+    ($($(#[doc = $text:literal])+ $kind:ident,)*) => {
+        /// What happened. The list is closed: a provider's event that has no kind here gives no
+        /// Signal.
+        #[derive(
+            Debug,
+            Clone,
+            Copy,
+            PartialEq,
+            Eq,
+            Hash,
+            Serialize,
+            Deserialize,
+            ToSchema,
+            AsRefStr,
+            EnumIter,
+            EnumString,
+            IntoStaticStr,
+            VariantArray,
+        )]
+        #[serde(rename_all = "snake_case")]
+        #[strum(serialize_all = "snake_case")]
+        pub enum SignalKind {
+            $($(#[doc = $text])+ $kind,)*
+        }
+
+        const DESCRIPTIONS: &[&str] = &[$(concat!($($text),+),)*];
+    };
+}
+
+catalogue! {
+    /// An issue was opened. `normalized`: `number`, `state`, `labels[]`, `author_association?`; of Jira `key`, `issue_type`, `state`.
     IssueCreated,
-    /// An issue was closed. `normalized`: `number`, `state_reason?`, `labels[]`.
+    /// An issue was closed. `normalized`: `number`, `state_reason?`, `labels[]`; of Jira `key`, `from`, `to`.
     IssueClosed,
-    /// A closed issue was opened again. `normalized`: `number`.
+    /// A closed issue was opened again. `normalized`: `number`; of Jira `key`, `from`, `to`.
     IssueReopened,
-    /// An issue was deleted. `normalized`: `number`.
+    /// An issue was deleted. `normalized`: `number`; of Jira `key`.
     IssueDeleted,
-    /// Somebody was assigned to an issue. `normalized`: `number`, `assignee{id,name}`.
+    /// Somebody was assigned to an issue. `normalized`: `number` (of Jira `key`), `assignee{id,name}`.
     IssueAssigned,
-    /// Somebody was unassigned from an issue. `normalized`: `number`, `assignee{id,name}`.
+    /// Somebody was unassigned from an issue. `normalized`: `number` (of Jira `key`), `assignee{id,name}`.
     IssueUnassigned,
     /// An issue moved to another repository. `normalized`: `number`, `to{repository,number,url}?`.
     IssueTransferred,
-    /// An issue changed otherwise. `normalized`: `number`, `change` (the provider's action), `label?`, `milestone?`.
+    /// An issue changed otherwise. `normalized`: `number`, `change` (the provider's action), `label?`, `milestone?`; of Jira `key`, `fields[]{field,from,to}`.
     IssueUpdated,
-    /// Somebody commented on an issue. `normalized`: `number`, `comment_id`, `body`.
+    /// Somebody commented on an issue. `normalized`: `number` (of Jira `key`), `comment_id`, `body`.
     IssueCommented,
-    /// A comment was edited. `normalized`: `comment_id`, `body`.
+    /// A comment was edited. `normalized`: `comment_id`, `body`; of Jira `key`, too.
     CommentEdited,
-    /// A comment was deleted. `normalized`: `comment_id`.
+    /// A comment was deleted. `normalized`: `comment_id`; of Jira `key`, too.
     CommentDeleted,
     /// A pull request was opened. `normalized`: `number`, `draft`, `base`, `head`.
     PrOpened,
@@ -117,6 +129,38 @@ pub enum SignalKind {
     RepoRenamed,
     /// A repository moved to another owner. `normalized`: `private`, `from?`.
     RepoTransferred,
+    /// A message was posted in a channel. `normalized`: `ts`, `text`, `mentions_app`, `files[]{id,name}`.
+    MessagePosted,
+    /// Somebody replied in a thread. `normalized`: `ts`, `thread_ts`, `text`, `mentions_app`, `files[]{id,name}`.
+    ThreadReplied,
+    /// A message was edited. `normalized`: `ts`, `thread_ts?`, `text`.
+    MessageEdited,
+    /// A message was deleted. `normalized`: `ts`, `thread_ts?`, `text?` (as it last was).
+    MessageDeleted,
+    /// Somebody reacted to a message. `normalized`: `reaction`, `ts` (the message's), `item_user?`.
+    ReactionAdded,
+    /// A reaction was taken back. `normalized`: `reaction`, `ts` (the message's), `item_user?`.
+    ReactionRemoved,
+    /// A channel was created. `normalized`: `name`.
+    ChannelCreated,
+    /// Somebody joined a channel. `normalized`: `member{id,name}`, `inviter?`.
+    MemberJoined,
+    /// A file was shared in a channel. `normalized`: `file_id`.
+    FileShared,
+    /// An issue moved to another status. `normalized`: `key`, `from`, `to` (names).
+    IssueStatusChanged,
+    /// Somebody logged work on an issue. `normalized`: `key?`, `worklog_id`, `issue_id`, `seconds`.
+    WorkLogged,
+    /// A sprint was created. `normalized`: `sprint_id`, `board_id?`, `goal?`.
+    SprintCreated,
+    /// A sprint was started. `normalized`: `sprint_id`, `board_id?`, `goal?`.
+    SprintStarted,
+    /// A sprint was closed. `normalized`: `sprint_id`, `board_id?`, `goal?`.
+    SprintClosed,
+    /// A version was created. `normalized`: `version_id`, `release_date?`.
+    VersionCreated,
+    /// A version was released. `normalized`: `version_id`, `release_date?`.
+    VersionReleased,
 }
 
 impl SignalKind {
@@ -127,104 +171,7 @@ impl SignalKind {
 
     /// What the kind means and which fields `payload.normalized` carries.
     pub const fn description(self) -> &'static str {
-        match self {
-            Self::IssueCreated => {
-                "An issue was opened. `normalized`: `number`, `state`, `labels[]`, `author_association?`."
-            }
-            Self::IssueClosed => {
-                "An issue was closed. `normalized`: `number`, `state_reason?`, `labels[]`."
-            }
-            Self::IssueReopened => "A closed issue was opened again. `normalized`: `number`.",
-            Self::IssueDeleted => "An issue was deleted. `normalized`: `number`.",
-            Self::IssueAssigned => {
-                "Somebody was assigned to an issue. `normalized`: `number`, `assignee{id,name}`."
-            }
-            Self::IssueUnassigned => {
-                "Somebody was unassigned from an issue. `normalized`: `number`, `assignee{id,name}`."
-            }
-            Self::IssueTransferred => {
-                "An issue moved to another repository. `normalized`: `number`, `to{repository,number,url}?`."
-            }
-            Self::IssueUpdated => {
-                "An issue changed otherwise. `normalized`: `number`, `change` (the provider's action), `label?`, `milestone?`."
-            }
-            Self::IssueCommented => {
-                "Somebody commented on an issue. `normalized`: `number`, `comment_id`, `body`."
-            }
-            Self::CommentEdited => "A comment was edited. `normalized`: `comment_id`, `body`.",
-            Self::CommentDeleted => "A comment was deleted. `normalized`: `comment_id`.",
-            Self::PrOpened => {
-                "A pull request was opened. `normalized`: `number`, `draft`, `base`, `head`."
-            }
-            Self::PrMerged => {
-                "A pull request was merged. `normalized`: `number`, `base`, `head`, `merge_commit_sha?`."
-            }
-            Self::PrClosed => {
-                "A pull request was closed without merging. `normalized`: `number`, `base`, `head`."
-            }
-            Self::PrReopened => "A closed pull request was opened again. `normalized`: `number`.",
-            Self::PrReadyForReview => {
-                "A draft pull request became ready for review. `normalized`: `number`."
-            }
-            Self::PrReviewRequested => {
-                "A review was asked of a person or a team. `normalized`: `number`, `reviewer{type,id,name}`."
-            }
-            Self::PrUpdated => {
-                "A pull request changed otherwise. `normalized`: `number`, `change` (the provider's action)."
-            }
-            Self::PrReviewed => {
-                "A review was submitted. `normalized`: `number`, `review_id`, `state?` (`approved`, `changes_requested`, `commented`; null when the review has been dismissed since), `body?`."
-            }
-            Self::PrReviewDismissed => {
-                "A review was dismissed. `normalized`: `number`, `review_id`."
-            }
-            Self::PrCommented => {
-                "Somebody commented on a pull request or its diff. `normalized`: `number`, `comment_id`, `body`, `path?`."
-            }
-            Self::CommitsPushed => {
-                "Commits were pushed to a branch. `normalized`: `ref`, `before`, `after`, `forced`, `commit_count`, `commits[]{id,message,author}` (first 20)."
-            }
-            Self::BranchCreated => "A branch was created. `normalized`: `ref`.",
-            Self::TagCreated => "A tag was created. `normalized`: `ref`.",
-            Self::BranchDeleted => "A branch was deleted. `normalized`: `ref`.",
-            Self::TagDeleted => "A tag was deleted. `normalized`: `ref`.",
-            Self::ReleasePublished => "A release was published. `normalized`: `tag`, `prerelease`.",
-            Self::ReleaseEdited => "A release was edited. `normalized`: `tag`, `prerelease`.",
-            Self::ReleaseDeleted => "A release was deleted. `normalized`: `tag`, `prerelease`.",
-            Self::DeploymentStatusChanged => {
-                "A deployment reached a state. `normalized`: `state`, `environment`, `deployment_id`, `ref?`, `sha?`."
-            }
-            Self::WorkflowCompleted => {
-                "A workflow run ended. `normalized`: `workflow`, `conclusion`, `run_attempt`, `run_number?`, `branch?`, `sha?`."
-            }
-            Self::DiscussionCreated => {
-                "A discussion was started. `normalized`: `number`, `category?`."
-            }
-            Self::DiscussionAnswered => {
-                "A discussion's answer was chosen. `normalized`: `number`, `category?`."
-            }
-            Self::DiscussionCommented => {
-                "Somebody commented on a discussion. `normalized`: `number`, `comment_id`, `body`."
-            }
-            Self::CommitCommented => {
-                "Somebody commented on a commit. `normalized`: `comment_id`, `commit_id`, `body`, `path?`."
-            }
-            Self::RepoStarred => "A repository was starred. `normalized`: empty.",
-            Self::RepoUnstarred => "A star was taken back. `normalized`: empty.",
-            Self::RepoForked => "A repository was forked. `normalized`: `forkee{id,name,url}`.",
-            Self::MilestoneCreated => "A milestone was created. `normalized`: `number`, `due_on?`.",
-            Self::MilestoneClosed => "A milestone was closed. `normalized`: `number`, `due_on?`.",
-            Self::MemberAdded => {
-                "Somebody was added to a repository. `normalized`: `member{id,name}`."
-            }
-            Self::RepoCreated => "A repository was created. `normalized`: `private`.",
-            Self::RepoPublicized => "A repository became public. `normalized`: `private`.",
-            Self::RepoArchived => "A repository was archived. `normalized`: `private`.",
-            Self::RepoRenamed => "A repository was renamed. `normalized`: `private`, `from`.",
-            Self::RepoTransferred => {
-                "A repository moved to another owner. `normalized`: `private`, `from?`."
-            }
-        }
+        DESCRIPTIONS[self as usize].trim_ascii()
     }
 }
 

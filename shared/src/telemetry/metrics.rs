@@ -89,6 +89,7 @@ mod tests {
                 names::JOBS_TOTAL,
                 names::SIGNALS_TOTAL,
                 names::TOKEN_REFRESHES_TOTAL,
+                names::TOKEN_ROTATIONS_LOST_TOTAL,
                 names::RATE_LIMIT_WAITS_TOTAL,
             ] {
                 metrics::counter!(name).increment(1);
@@ -97,6 +98,8 @@ mod tests {
                 names::QUEUE_DEPTH,
                 names::QUEUE_OLDEST_AGE_SECONDS,
                 names::FEED_WATERMARK_LAG_SECONDS,
+                names::SUBSCRIPTION_ENDS_IN_SECONDS,
+                names::SUBSCRIPTIONS_MISSING,
             ] {
                 metrics::gauge!(name).set(1.0);
             }
@@ -115,7 +118,7 @@ mod tests {
             );
             seen += 1;
         }
-        assert_eq!(seen, 15);
+        assert_eq!(seen, 18);
         assert!(
             shown.contains("http_request_duration_seconds_bucket{le=\"0.5\"} 1"),
             "{shown}"

@@ -24,6 +24,12 @@ pub const QUEUE_OLDEST_AGE_SECONDS: &str = "queue_oldest_age_seconds";
 pub const SIGNALS_TOTAL: &str = "signals_total";
 /// Seconds the feed's end lies behind the present.
 pub const FEED_WATERMARK_LAG_SECONDS: &str = "feed_watermark_lag_seconds";
+/// Seconds until the first of a provider's subscriptions ends.
+pub const SUBSCRIPTION_ENDS_IN_SECONDS: &str = "subscription_ends_in_seconds";
+/// Subscriptions that are wanted and not held.
+pub const SUBSCRIPTIONS_MISSING: &str = "subscriptions_missing";
+/// Renewals of tokens whose answer was lost.
+pub const TOKEN_ROTATIONS_LOST_TOTAL: &str = "token_rotations_lost_total";
 /// Calls of a token endpoint: `provider, outcome`.
 pub const TOKEN_REFRESHES_TOTAL: &str = "token_refreshes_total";
 /// Calls that the rate gate held up: `provider, outcome` (`waited` or `refused`).
@@ -76,6 +82,10 @@ pub fn describe_all() {
             "Calls of token endpoints, by provider and outcome",
         ),
         (
+            TOKEN_ROTATIONS_LOST_TOTAL,
+            "Renewals whose answer was lost, by provider",
+        ),
+        (
             RATE_LIMIT_WAITS_TOTAL,
             "Calls held up by the rate gate, by provider and outcome",
         ),
@@ -105,6 +115,11 @@ pub fn describe_all() {
         "Deliveries committed by one statement"
     );
     describe_gauge!(
+        SUBSCRIPTIONS_MISSING,
+        Unit::Count,
+        "Subscriptions that are wanted and not held, by provider"
+    );
+    describe_gauge!(
         QUEUE_DEPTH,
         Unit::Count,
         "Jobs in the queue, by kind and state"
@@ -117,6 +132,10 @@ pub fn describe_all() {
         (
             FEED_WATERMARK_LAG_SECONDS,
             "How far the feed's end lies behind the present",
+        ),
+        (
+            SUBSCRIPTION_ENDS_IN_SECONDS,
+            "Time until the first subscription ends, by provider",
         ),
     ] {
         describe_gauge!(name, Unit::Seconds, text);

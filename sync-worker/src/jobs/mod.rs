@@ -2,13 +2,18 @@
 
 mod adopt_deliveries;
 mod apply_retention;
+mod fan_out_delivery;
+mod look_up;
+mod maintain_subscriptions;
 pub(crate) mod process_deliveries;
 mod refresh_token;
 mod sweep_deliveries;
 mod sync_connection;
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
-use shared::connectors::ConnectorError;
+use shared::connectors::{Connector, ConnectorError};
 use shared::credentials::CredentialError;
 use shared::db::DbError;
 use shared::queue::{ClaimedJob, JobError, JobOutcome, JobPayload};
@@ -29,6 +34,13 @@ pub(crate) async fn run(
         JobPayload::AdoptDeliveries { account_id } => {
             adopt_deliveries::run(context, job, account_id).await
         }
+        JobPayload::LookUp { keys, deliveries } => {
+            look_up::run(context, job, keys, deliveries).await
+        }
+        JobPayload::FanOutDelivery { delivery } => {
+            fan_out_delivery::run(context, job, *delivery).await
+        }
+        JobPayload::MaintainSubscriptions => maintain_subscriptions::run(context, job).await,
         JobPayload::RefreshToken => refresh_token::run(context, job).await,
         JobPayload::SweepDeliveries => sweep_deliveries::run(context, job).await,
         JobPayload::ApplyRetention => apply_retention::run(context).await,
@@ -41,6 +53,12 @@ pub(crate) async fn run(
         Ok(()) => JobOutcome::Succeeded,
         Err(failure) => failure.outcome(context),
     }
+}
+
+/// The connector of a job's provider.
+fn connector_of(context: &Context, job: &ClaimedJob) -> Result<Arc<dyn Connector>, JobFailure> {
+    let found = context.registry.get(&job.provider);
+    Ok(found.map_err(|error| ConnectorError::Permanent(Box::new(error)))?)
 }
 
 /// How a job can end other than well.
@@ -87,6 +105,10 @@ impl JobFailure {
                 at: soon,
                 error: error("token_busy", "Another process is renewing the token."),
             },
+            Self::Credential(CredentialError::RotationLost(_)) => JobOutcome::Dead(error(
+                "rotation_lost",
+                "A renewed token was lost on its way here, and the old one is refused; the connection must be connected again.",
+            )),
             Self::Credential(CredentialError::Erased) => JobOutcome::Dead(error(
                 "no_credential",
                 "The connection's tokens were erased; it must be connected again.",

@@ -4,14 +4,16 @@
 //! When a batch fails as a whole, its jobs are done one by one, so that a delivery that
 //! cannot be stored holds up nobody else's.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
-use shared::connectors::{AccountChange, ConnectorError, WebhookOutcome};
-use shared::db::{DbError, TenantScope, Tx};
+use shared::connectors::{
+    AccountChange, ConnectorError, Directory, DirectoryEntry, DirectoryKey, WebhookOutcome,
+};
+use shared::db::{DbError, TenantScope, Tx, directory};
 use shared::ids::{ConnectionId, TenantId};
 use shared::inbox::{self, Outcome, StoredDelivery};
-use shared::queue::{ClaimedJob, Finished, JobOutcome, JobPayload};
+use shared::queue::{self, ClaimedJob, Finished, JobOutcome, JobPayload, NewJob};
 use shared::signals::{self, NewSignal};
 use shared::telemetry::set_parent;
 use tracing::Instrument;
@@ -67,13 +69,13 @@ async fn batch(context: &Context, jobs: &[ClaimedJob]) -> Result<(), JobFailure>
         }
     }
     let deliveries = inbox::load(&mut tx, &keys).await?;
-    let mut work = Work::default();
-    for delivery in &deliveries {
-        work.read(context, delivery);
-    }
+    let mut work = read_all(context, &mut tx, &scopes, &deliveries).await?;
     signals::store(&mut tx, std::mem::take(&mut work.signals)).await?;
     apply(context, &mut tx, &scopes, &mut work).await?;
     inbox::record(&mut tx, &work.outcomes).await?;
+    for job in &work.next {
+        queue::enqueue(&mut tx, job).await?;
+    }
     let finished: Vec<Finished> = jobs
         .iter()
         .map(|job| Finished {
@@ -90,6 +92,9 @@ async fn batch(context: &Context, jobs: &[ClaimedJob]) -> Result<(), JobFailure>
         return Err(JobFailure::Overtaken);
     }
     tx.commit().await.map_err(DbError::from)?;
+    if !work.next.is_empty() {
+        queue::notify(&context.db).await?;
+    }
     Ok(())
 }
 
@@ -101,49 +106,126 @@ struct Work {
     changes: Vec<(TenantId, ConnectionId, AccountChange)>,
     /// Of deliveries that match no connection.
     arrivals: Vec<(String, AccountChange)>,
+    /// What was told of a connection's people and places.
+    learned: HashMap<(TenantId, ConnectionId), Vec<DirectoryEntry>>,
+    /// Jobs that follow.
+    next: Vec<NewJob>,
+}
+
+/// Reads what can be read at once. What asks for names that are not at hand is read again
+/// with those that Postgres knows; for the others the provider must be asked, and the
+/// delivery waits for that.
+async fn read_all(
+    context: &Context,
+    tx: &mut Tx,
+    scopes: &[TenantScope],
+    deliveries: &[StoredDelivery],
+) -> Result<Work, JobFailure> {
+    let mut work = Work::default();
+    let nobody = Directory::default();
+    let mut again: HashMap<(TenantId, ConnectionId), Unread<'_>> = HashMap::new();
+    for delivery in deliveries {
+        let read = handle(context, delivery, &nobody);
+        let missing = nobody.take_missing();
+        match delivery.connection_id {
+            Some(connection) if !missing.is_empty() => {
+                let waiting = again.entry((delivery.tenant_id, connection)).or_default();
+                waiting.keys.extend(missing);
+                waiting.deliveries.push(delivery);
+            }
+            _ => work.take(delivery, read),
+        }
+    }
+    for ((tenant, connection), waiting) in again {
+        let known = Directory::default();
+        if let Some(scope) = scopes.iter().find(|scope| scope.tenant_id() == tenant) {
+            known.add(directory::load(tx, scope, connection, &waiting.keys).await?);
+        }
+        let mut unknown = BTreeSet::new();
+        let mut unread = Vec::new();
+        for delivery in waiting.deliveries {
+            let read = handle(context, delivery, &known);
+            let missing = known.take_missing();
+            if missing.is_empty() {
+                work.take(delivery, read);
+            } else {
+                unknown.extend(missing);
+                unread.push(delivery);
+            }
+        }
+        if let Some(first) = unread.first() {
+            work.next.push(NewJob {
+                tenant_id: tenant,
+                provider: first.provider.clone(),
+                connection_id: Some(connection),
+                cursor_window: None,
+                run_at: None,
+                payload: JobPayload::LookUp {
+                    keys: unknown.into_iter().collect(),
+                    deliveries: unread.iter().map(|delivery| delivery.id).collect(),
+                },
+                traceparent: first.traceparent.clone(),
+            });
+        }
+    }
+    Ok(work)
+}
+
+/// A connection's deliveries that ask for names, and the names.
+#[derive(Default)]
+struct Unread<'d> {
+    keys: Vec<DirectoryKey>,
+    deliveries: Vec<&'d StoredDelivery>,
+}
+
+type Read = Result<(&'static str, WebhookOutcome), ConnectorError>;
+
+fn handle(context: &Context, delivery: &StoredDelivery, directory: &Directory) -> Read {
+    let span = tracing::info_span!(
+        "delivery.normalize",
+        otel.kind = "internal",
+        delivery.id = %delivery.id,
+        provider = delivery.provider,
+        tenant.id = %delivery.tenant_id,
+    );
+    if let Some(traceparent) = &delivery.traceparent {
+        set_parent(&span, traceparent);
+    }
+    let _entered = span.enter();
+    let connector = context
+        .registry
+        .get(&delivery.provider)
+        .map_err(|error| ConnectorError::Permanent(Box::new(error)))?;
+    let outcome = connector
+        .handle_webhook(&delivery.delivery, directory)
+        .inspect_err(|error| {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "a delivery cannot be read; it is kept"
+            );
+        })?;
+    Ok((connector.descriptor().slug, outcome))
 }
 
 impl Work {
-    fn read(&mut self, context: &Context, delivery: &StoredDelivery) {
-        let span = tracing::info_span!(
-            "delivery.normalize",
-            otel.kind = "internal",
-            delivery.id = %delivery.id,
-            provider = delivery.provider,
-            tenant.id = %delivery.tenant_id,
-        );
-        if let Some(traceparent) = &delivery.traceparent {
-            set_parent(&span, traceparent);
-        }
-        let _entered = span.enter();
-        let read = context
-            .registry
-            .get(&delivery.provider)
-            .map_err(|error| ConnectorError::Permanent(Box::new(error)))
-            .and_then(|connector| {
-                let slug = connector.descriptor().slug;
-                connector
-                    .handle_webhook(&delivery.delivery)
-                    .map(|outcome| (slug, outcome))
+    fn take(&mut self, delivery: &StoredDelivery, read: Read) {
+        let Ok((slug, outcome)) = read else {
+            let why = Some("the payload is not of the documented form");
+            return self.note(delivery, "failed", why, 0);
+        };
+        if outcome.more_recipients && !delivery.copied {
+            self.next.push(NewJob {
+                tenant_id: delivery.tenant_id,
+                provider: delivery.provider.clone(),
+                connection_id: delivery.connection_id,
+                cursor_window: Some(format!("fan_out:{}", delivery.id)),
+                run_at: None,
+                payload: JobPayload::FanOutDelivery {
+                    delivery: delivery.id,
+                },
+                traceparent: delivery.traceparent.clone(),
             });
-        match read {
-            Ok((slug, outcome)) => self.take(delivery, slug, outcome),
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a delivery cannot be read; it is kept"
-                );
-                self.note(
-                    delivery,
-                    "failed",
-                    Some("the payload is not of the documented form"),
-                    0,
-                );
-            }
         }
-    }
-
-    fn take(&mut self, delivery: &StoredDelivery, slug: &'static str, outcome: WebhookOutcome) {
         let count = i32::try_from(outcome.signals.len()).unwrap_or(i32::MAX);
         let Some(connection_id) = delivery.connection_id else {
             let arrivals = outcome
@@ -153,10 +235,16 @@ impl Work {
             self.arrivals.extend(arrivals);
             // What carries no Signal tells only of the account's state, which a connect flow
             // reads afresh: replaying it later would undo what came after it.
-            let unmatched = count > 0 && delivery.account_id.is_some();
+            let unmatched = count > 0 && delivery.route.is_some();
             let word = if unmatched { "unmatched" } else { "ignored" };
             return self.note(delivery, word, None, 0);
         };
+        if !outcome.learned.is_empty() {
+            self.learned
+                .entry((delivery.tenant_id, connection_id))
+                .or_default()
+                .extend(outcome.learned);
+        }
         self.changes.extend(
             outcome
                 .changes
@@ -197,17 +285,21 @@ impl Work {
     }
 }
 
-/// Changes of connections. The same change told twice in a batch is made once.
+/// Changes of connections, in the order of their deliveries.
 async fn apply(
     context: &Context,
     tx: &mut Tx,
     scopes: &[TenantScope],
     work: &mut Work,
 ) -> Result<(), JobFailure> {
-    let mut synced = HashSet::new();
     for (tenant, connection, change) in std::mem::take(&mut work.changes) {
         if let Some(scope) = scopes.iter().find(|scope| scope.tenant_id() == tenant) {
-            changes::apply(context, tx, scope, connection, &change, &mut synced).await?;
+            changes::apply(context, tx, scope, connection, &change).await?;
+        }
+    }
+    for ((tenant, connection), entries) in std::mem::take(&mut work.learned) {
+        if let Some(scope) = scopes.iter().find(|scope| scope.tenant_id() == tenant) {
+            directory::save(tx, scope, connection, &entries).await?;
         }
     }
     for (provider, change) in std::mem::take(&mut work.arrivals) {

@@ -1,12 +1,11 @@
 //! Renews a token before it ends, so that no call has to wait for it.
 
-use shared::connectors::ConnectorError;
 use shared::credentials::CredentialError;
 use shared::db::connections::{self, ConnectionStatus};
 use shared::db::{DbError, credentials};
 use shared::queue::ClaimedJob;
 
-use super::JobFailure;
+use super::{JobFailure, connector_of};
 use crate::changes;
 use crate::context::Context;
 
@@ -14,10 +13,7 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
     let Some(id) = job.connection_id else {
         return Ok(());
     };
-    let connector = context
-        .registry
-        .get(&job.provider)
-        .map_err(|error| ConnectorError::Permanent(Box::new(error)))?;
+    let connector = connector_of(context, job)?;
     let mut tx = context.db.begin(&job.scope()).await?;
     let connection = connections::get(&mut tx, &job.scope(), id).await?;
     let sealed = credentials::get(&mut tx, &job.scope(), id).await?;
@@ -39,6 +35,10 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
         .await;
     match renewed {
         Ok(_) => Ok(()),
+        Err(CredentialError::RotationLost(error)) => {
+            changes::note_lost_rotation(context, &job.scope(), id, &error).await?;
+            Err(CredentialError::RotationLost(error).into())
+        }
         Err(CredentialError::Provider(error)) => {
             changes::note_refused_grant(context, &job.scope(), id, &error).await?;
             Err(error.into())

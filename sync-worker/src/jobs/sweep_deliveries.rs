@@ -1,20 +1,16 @@
 //! Asks a provider to send again what it failed to deliver.
 
 use chrono::TimeDelta;
-use shared::connectors::ConnectorError;
 use shared::queue::ClaimedJob;
 
-use super::JobFailure;
+use super::{JobFailure, connector_of};
 use crate::context::Context;
 
 /// How far back is looked: as long as providers keep their log of deliveries.
 const LOOK_BACK: TimeDelta = TimeDelta::days(3);
 
 pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
-    let connector = context
-        .registry
-        .get(&job.provider)
-        .map_err(|error| ConnectorError::Permanent(Box::new(error)))?;
+    let connector = connector_of(context, job)?;
     let asked = connector
         .recover_deliveries(context.clock.now() - LOOK_BACK)
         .await?;

@@ -4,23 +4,25 @@
 //! the version the page was read at. A run that is killed goes on where its last page ended;
 //! a run that takes long gives its slot back between two pages and comes again.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use shared::connectors::{
-    Connector, ConnectorError, ExternalAccount, StreamSpec, SyncPage, SyncRequest,
+    ConnectorError, Directory, ExternalAccount, StreamSpec, SyncPage, SyncRequest,
 };
 use shared::credentials::CredentialError;
 use shared::db::connections::{self, Connection, ConnectionStatus};
 use shared::db::cursors::{self, StreamCursor};
-use shared::db::{DbError, TenantScope};
+use shared::db::{DbError, directory, subscriptions};
 use shared::ids::ConnectionId;
 use shared::queue::{self, ClaimedJob, JobOutcome, SyncMode};
 use shared::signals::{self, NewSignal};
 use tokio_util::sync::CancellationToken;
 
-use super::{JobFailure, error};
+use super::{JobFailure, connector_of, error};
+use crate::access::Caller;
 use crate::changes;
 use crate::context::Context;
 
@@ -37,20 +39,22 @@ pub(super) async fn run(
     let Some(id) = job.connection_id else {
         return Ok(());
     };
-    let connector = context
-        .registry
-        .get(&job.provider)
-        .map_err(|error| ConnectorError::Permanent(Box::new(error)))?;
+    let connector = connector_of(context, job)?;
     let Some((connection, account)) = readable(context, job, id).await? else {
         return Err(JobFailure::Outcome(JobOutcome::Cancelled));
     };
     let run = Run {
         context,
         job,
-        scope: job.scope(),
-        connector: &*connector,
-        connection: id,
-        account,
+        caller: Caller {
+            context,
+            scope: job.scope(),
+            connector: &*connector,
+            connection: id,
+            account,
+        },
+        bulk: mode == SyncMode::Full || connection.backfilled_at.is_none(),
+        directory: Arc::new(known_names(context, job, id).await?),
         until: begin(context, job, id, mode, until).await?,
         started: Instant::now(),
         draining,
@@ -59,9 +63,8 @@ pub(super) async fn run(
     if let Err(failure) = &result {
         run.note(failure).await?;
     } else {
-        let mut tx = context.db.begin(&run.scope).await?;
-        let backfilled = connection.backfilled_at.is_none();
-        connections::record_sync(&mut tx, &run.scope, id, None, backfilled).await?;
+        let mut tx = context.db.begin(&job.scope()).await?;
+        connections::record_sync(&mut tx, &job.scope(), id, None, run.bulk).await?;
         tx.commit().await.map_err(DbError::from)?;
     }
     result
@@ -83,6 +86,18 @@ async fn readable(
             let account = connection.account.clone()?;
             Some((connection, account))
         }))
+}
+
+/// What is known of the connection's people and places.
+async fn known_names(
+    context: &Context,
+    job: &ClaimedJob,
+    id: ConnectionId,
+) -> Result<Directory, JobFailure> {
+    let mut tx = context.db.begin(&job.scope()).await?;
+    let known = directory::load_all(&mut tx, &job.scope(), id).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(Directory::of(known))
 }
 
 /// Freezes the run's upper bound at its first try; a full run forgets the cursors in the
@@ -117,10 +132,10 @@ fn horizon(context: &Context, until: DateTime<Utc>) -> DateTime<Utc> {
 struct Run<'a> {
     context: &'a Context,
     job: &'a ClaimedJob,
-    scope: TenantScope,
-    connector: &'a dyn Connector,
-    connection: ConnectionId,
-    account: ExternalAccount,
+    caller: Caller<'a>,
+    /// Whether the past is being read.
+    bulk: bool,
+    directory: Arc<Directory>,
     until: DateTime<Utc>,
     started: Instant,
     draining: &'a CancellationToken,
@@ -129,10 +144,11 @@ struct Run<'a> {
 impl Run<'_> {
     async fn read_everything(&self) -> Result<(), JobFailure> {
         self.find_streams().await?;
-        let mut tx = self.context.db.begin(&self.scope).await?;
-        let streams = cursors::active(&mut tx, &self.scope, self.connection).await?;
+        let mut tx = self.context.db.begin(&self.caller.scope).await?;
+        let streams = cursors::active(&mut tx, &self.caller.scope, self.caller.connection).await?;
         tx.commit().await.map_err(DbError::from)?;
         let width = self
+            .caller
             .connector
             .descriptor()
             .limits
@@ -169,25 +185,32 @@ impl Run<'_> {
     /// list is a state, not a history.
     async fn find_streams(&self) -> Result<(), JobFailure> {
         let root = StreamSpec {
-            key: self.connector.descriptor().root_stream.to_owned(),
+            key: self.caller.connector.descriptor().root_stream.to_owned(),
             resource_id: None,
             target: serde_json::Value::Null,
         };
         let mut cursor = None;
-        let mut found = Vec::new();
+        let (mut found, mut wanted, mut learned) = (Vec::new(), Vec::new(), Vec::new());
         loop {
             let page = self
                 .fetch(&root, cursor, horizon(self.context, self.until))
                 .await?;
             found.extend(page.streams);
+            wanted.extend(page.subscriptions);
+            learned.extend(page.learned);
             if !page.more {
                 break;
             }
             cursor = Some(page.cursor);
         }
-        let mut tx = self.context.db.begin(&self.scope).await?;
+        let mut tx = self.context.db.begin(&self.caller.scope).await?;
         let horizon = horizon(self.context, self.until);
-        cursors::replace_streams(&mut tx, &self.scope, self.connection, &found, horizon).await?;
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        cursors::replace_streams(&mut tx, scope, connection, &found, horizon).await?;
+        if self.caller.connector.descriptor().subscriptions.is_some() {
+            subscriptions::want(&mut tx, scope, connection, &wanted).await?;
+        }
+        directory::save(&mut tx, scope, connection, &learned).await?;
         tx.commit().await.map_err(DbError::from)?;
         Ok(())
     }
@@ -227,70 +250,66 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Reads a page; a token that is refused is renewed once.
     async fn fetch(
         &self,
         stream: &StreamSpec,
         cursor: Option<serde_json::Value>,
         horizon: DateTime<Utc>,
     ) -> Result<SyncPage, JobFailure> {
-        let mut refused = None;
-        loop {
-            let token = self
-                .context
-                .credentials
-                .access_token(
-                    &self.scope,
-                    self.connection,
-                    &self.account,
-                    self.connector,
-                    refused,
-                )
-                .await?;
-            let request = SyncRequest {
-                account: self.account.clone(),
-                access_token: token.token,
-                stream: stream.clone(),
-                cursor: cursor.clone(),
-                horizon,
-                until: self.until,
-            };
-            match self.connector.sync(request).await {
-                Err(ConnectorError::Unauthorized(_)) if refused.is_none() => {
-                    refused = Some(token.version);
-                }
-                other => return Ok(other?),
-            }
-        }
+        let connector = self.caller.connector;
+        self.caller
+            .call(|access| {
+                let request = SyncRequest {
+                    access,
+                    stream: stream.clone(),
+                    cursor: cursor.clone(),
+                    horizon,
+                    until: self.until,
+                    bulk: self.bulk,
+                    directory: Arc::clone(&self.directory),
+                };
+                Box::pin(connector.sync(request))
+            })
+            .await
     }
 
     async fn commit(&self, stream: &mut StreamCursor, page: SyncPage) -> Result<(), JobFailure> {
-        let unchanged = page.signals.is_empty() && stream.cursor.as_ref() == Some(&page.cursor);
+        let unchanged = page.signals.is_empty()
+            && page.learned.is_empty()
+            && stream.cursor.as_ref() == Some(&page.cursor);
         if unchanged {
             return Ok(());
         }
         let received_at = self.context.clock.now();
-        let source = self.connector.descriptor().slug;
+        let source = self.caller.connector.descriptor().slug;
         let traceparent = shared::telemetry::current_traceparent();
         let new = page
             .signals
             .into_iter()
             .map(|draft| NewSignal {
                 tenant_id: self.job.tenant_id,
-                connection_id: self.connection,
+                connection_id: self.caller.connection,
                 source,
                 received_at,
                 traceparent: traceparent.clone(),
                 draft,
             })
             .collect();
-        let mut tx = self.context.db.begin(&self.scope).await?;
+        let mut tx = self.context.db.begin(&self.caller.scope).await?;
         if !queue::hold(&mut tx, self.job).await?
-            || !cursors::advance(&mut tx, &self.scope, self.connection, stream, &page.cursor)
-                .await?
+            || !cursors::advance(
+                &mut tx,
+                &self.caller.scope,
+                self.caller.connection,
+                stream,
+                &page.cursor,
+            )
+            .await?
         {
             return Err(JobFailure::Overtaken);
         }
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        directory::save(&mut tx, scope, connection, &page.learned).await?;
         signals::store(&mut tx, new).await?;
         tx.commit().await.map_err(DbError::from)?;
         stream.version += 1;
@@ -300,12 +319,19 @@ impl Run<'_> {
 
     async fn restart(&self, stream: &mut StreamCursor) -> Result<(), JobFailure> {
         let horizon = horizon(self.context, self.until);
-        let mut tx = self.context.db.begin(&self.scope).await?;
+        let mut tx = self.context.db.begin(&self.caller.scope).await?;
         if !queue::hold(&mut tx, self.job).await? {
             return Err(JobFailure::Overtaken);
         }
         let key = stream.spec.key.as_str();
-        cursors::restart(&mut tx, &self.scope, self.connection, Some(key), horizon).await?;
+        cursors::restart(
+            &mut tx,
+            &self.caller.scope,
+            self.caller.connection,
+            Some(key),
+            horizon,
+        )
+        .await?;
         tx.commit().await.map_err(DbError::from)?;
         tracing::info!(
             stream = key,
@@ -324,8 +350,22 @@ impl Run<'_> {
             | JobFailure::Credential(CredentialError::Provider(
                 cause @ (ConnectorError::Unauthorized(_) | ConnectorError::Permission(_)),
             )) => {
-                changes::note_refused_grant(self.context, &self.scope, self.connection, cause)
-                    .await?;
+                changes::note_refused_grant(
+                    self.context,
+                    &self.caller.scope,
+                    self.caller.connection,
+                    cause,
+                )
+                .await?;
+            }
+            JobFailure::Credential(CredentialError::RotationLost(cause)) => {
+                changes::note_lost_rotation(
+                    self.context,
+                    &self.caller.scope,
+                    self.caller.connection,
+                    cause,
+                )
+                .await?;
             }
             JobFailure::Outcome(_) | JobFailure::Overtaken | JobFailure::Db(_) => return Ok(()),
             JobFailure::Provider(_) | JobFailure::Credential(_) => {}
@@ -333,15 +373,22 @@ impl Run<'_> {
         let code = match failure {
             JobFailure::Provider(cause)
             | JobFailure::Credential(CredentialError::Provider(cause)) => cause.code(),
+            JobFailure::Credential(CredentialError::RotationLost(_)) => "rotation_lost",
             _ => "no_token",
         };
         let problem = error(
             code,
             "The last read did not end well; the job has the details.",
         );
-        let mut tx = self.context.db.begin(&self.scope).await?;
-        connections::record_sync(&mut tx, &self.scope, self.connection, Some(&problem), false)
-            .await?;
+        let mut tx = self.context.db.begin(&self.caller.scope).await?;
+        connections::record_sync(
+            &mut tx,
+            &self.caller.scope,
+            self.caller.connection,
+            Some(&problem),
+            false,
+        )
+        .await?;
         tx.commit().await.map_err(DbError::from)?;
         Ok(())
     }

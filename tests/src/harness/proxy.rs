@@ -1,4 +1,5 @@
-//! A wire to Postgres that can be cut.
+//! What stands between processes: a wire to Postgres that can be cut, and a balancer in front
+//! of two of the same.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -74,4 +75,31 @@ impl Proxy {
     pub fn mend(&self) {
         self.open.send_replace(true);
     }
+}
+
+/// Passes each connection to `address` on to one of `targets`: in turn, and past those that
+/// nobody listens on.
+///
+/// # Panics
+///
+/// When the address is taken.
+pub(super) async fn balance(address: SocketAddr, targets: Vec<SocketAddr>) {
+    let listener = TcpListener::bind(address).await.expect("the port is free");
+    tokio::spawn(async move {
+        let mut turn = 0;
+        while let Ok((mut client, _)) = listener.accept().await {
+            turn += 1;
+            let mut targets = targets.clone();
+            let first = turn % targets.len();
+            targets.rotate_left(first);
+            tokio::spawn(async move {
+                for target in targets {
+                    if let Ok(mut server) = TcpStream::connect(target).await {
+                        copy_bidirectional(&mut client, &mut server).await.ok();
+                        return;
+                    }
+                }
+            });
+        }
+    });
 }

@@ -8,11 +8,12 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use shared::config::Env;
 use shared::telemetry::{Lifecycle, MetricsHandle};
-use sqlx::Row;
 use tokio::net::TcpListener;
+use tokio::sync::{MappedMutexGuard, MutexGuard};
 use uuid::Uuid;
 
 use super::processes::free_address;
+use super::proxy::balance;
 use super::{Process, Processes, Proxy, Tenant, TestDb, eventually};
 use crate::simulator::{self, Filter, Simulator};
 
@@ -29,6 +30,7 @@ pub struct SystemBuilder {
     env: BTreeMap<String, String>,
     workers: usize,
     outside: bool,
+    pairs: bool,
     wired: bool,
 }
 
@@ -58,6 +60,13 @@ impl SystemBuilder {
     #[must_use]
     pub const fn outside(mut self) -> Self {
         self.outside = true;
+        self
+    }
+
+    /// As processes of their own, two of the API and two of the ingress behind a balancer.
+    #[must_use]
+    pub const fn pairs(mut self) -> Self {
+        (self.outside, self.pairs) = (true, true);
         self
     }
 
@@ -100,12 +109,20 @@ impl SystemBuilder {
             // The simulator is not the place to be polite to.
             ("POBLYSH_GITHUB_REQUESTS_PER_SECOND", "500".to_owned()),
             ("POBLYSH_GITHUB_BURST", "1000".to_owned()),
+            ("POBLYSH_SLACK_RATE_FACTOR", "10000".to_owned()),
+            ("POBLYSH_JIRA_POINTS_PER_SECOND", "1000000".to_owned()),
+            ("POBLYSH_JIRA_SITE_POINTS_PER_SECOND", "1000000".to_owned()),
+            ("POBLYSH_JIRA_REQUESTS_PER_SECOND", "1000".to_owned()),
+            ("POBLYSH_JIRA_BURST", "1000000".to_owned()),
+            // Every poll looks at the whole look-back.
+            ("POBLYSH_SLACK_RESCAN_SECONDS", "0".to_owned()),
+            ("POBLYSH_SLACK_LOOKBACK_DAYS", "90".to_owned()),
             ("POBLYSH_LOG", "warn".to_owned()),
         ] {
             env.entry(name.to_owned()).or_insert(value);
         }
         env.extend(self.env);
-        let mut system = System {
+        let system = System {
             simulator,
             db,
             wire,
@@ -117,10 +134,18 @@ impl SystemBuilder {
                 .expect("a client"),
             env,
             lives: Mutex::new(Vec::new()),
-            processes: None,
+            processes: tokio::sync::Mutex::new(None),
         };
         if self.outside {
-            system.start_outside(api, ingress, self.workers).await;
+            let (apis, ingresses) = if self.pairs {
+                let (apis, ingresses) = (two(), two());
+                balance(api, apis.clone()).await;
+                balance(ingress, ingresses.clone()).await;
+                (apis, ingresses)
+            } else {
+                (vec![api], vec![ingress])
+            };
+            system.start_outside(&apis, &ingresses, self.workers).await;
         } else {
             system.start_inside(api, ingress, self.workers).await;
         }
@@ -145,7 +170,7 @@ pub struct System {
     /// The processes' environment.
     pub env: BTreeMap<String, String>,
     lives: Mutex<Vec<Lifecycle>>,
-    processes: Option<Processes>,
+    processes: tokio::sync::Mutex<Option<Processes>>,
 }
 
 impl System {
@@ -159,6 +184,7 @@ impl System {
             env: BTreeMap::new(),
             workers: 1,
             outside: false,
+            pairs: false,
             wired: false,
         }
     }
@@ -168,11 +194,13 @@ impl System {
     /// # Panics
     ///
     /// When they do not.
-    pub fn processes(&mut self) -> &mut Processes {
-        self.processes.as_mut().expect("started with `outside`")
+    pub async fn processes(&self) -> MappedMutexGuard<'_, Processes> {
+        MutexGuard::map(self.processes.lock().await, |processes| {
+            processes.as_mut().expect("started with `outside`")
+        })
     }
 
-    async fn start_inside(&mut self, api: SocketAddr, ingress: SocketAddr, workers: usize) {
+    async fn start_inside(&self, api: SocketAddr, ingress: SocketAddr, workers: usize) {
         let env = Env::from_pairs(self.env.clone());
         let metrics = MetricsHandle::global().expect("a recorder");
         let listener = TcpListener::bind(api).await.expect("the port is free");
@@ -206,14 +234,18 @@ impl System {
         self.lives.lock().expect("unpoisoned").push(life);
     }
 
-    async fn start_outside(&mut self, api: SocketAddr, ingress: SocketAddr, workers: usize) {
+    async fn start_outside(&self, apis: &[SocketAddr], ingresses: &[SocketAddr], workers: usize) {
         let mut processes = Processes::new(self.env.clone().into_iter().collect());
-        processes.start(Process::Api, api).await;
-        processes.start(Process::Ingress, ingress).await;
+        for address in apis {
+            processes.start(Process::Api, *address).await;
+        }
+        for address in ingresses {
+            processes.start(Process::Ingress, *address).await;
+        }
         for _ in 0..workers {
             processes.start(Process::Worker, free_address()).await;
         }
-        self.processes = Some(processes);
+        *self.processes.lock().await = Some(processes);
     }
 
     /// Makes a tenant with a key that may do everything.
@@ -232,25 +264,6 @@ impl System {
             .operator(
                 &format!("/v1/tenants/{id}/api-keys"),
                 &json!({ "name": "tests" }),
-            )
-            .await;
-        Tenant::new(self, id, key["key"].as_str().expect("a key").to_owned())
-    }
-
-    /// The tenant made first, with another key.
-    ///
-    /// # Panics
-    ///
-    /// When there is none.
-    pub async fn same_tenant(&self) -> Tenant<'_> {
-        let id: Uuid = sqlx::query_scalar("SELECT id FROM tenants ORDER BY id LIMIT 1")
-            .fetch_one(self.db.pool())
-            .await
-            .expect("a tenant");
-        let key = self
-            .operator(
-                &format!("/v1/tenants/{id}/api-keys"),
-                &json!({ "name": "again" }),
             )
             .await;
         Tenant::new(self, id, key["key"].as_str().expect("a key").to_owned())
@@ -291,13 +304,39 @@ impl System {
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
-    /// Logins of the simulated accounts, with that of a person who administers each.
+    /// The simulated GitHub accounts, with a person who administers each.
+    pub async fn accounts(&self) -> Vec<(String, String)> {
+        self.accounts_at("github").await
+    }
+
+    /// A provider's simulated accounts, as the ledger names them, with a person who
+    /// administers each.
     ///
     /// # Panics
     ///
     /// When the simulator does not answer.
-    pub async fn accounts(&self) -> Vec<(String, String)> {
-        let url = format!("{}/_sim/github/accounts", self.simulator.base_url());
+    pub async fn accounts_at(&self, provider: &str) -> Vec<(String, String)> {
+        self.list_accounts(provider)
+            .await
+            .iter()
+            .map(|account| {
+                let text = |name: &str| account[name].as_str().expect("a login").to_owned();
+                (text("login"), text("admin"))
+            })
+            .collect()
+    }
+
+    /// One of a provider's simulated accounts, with everything that is known of it.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many.
+    pub async fn account_of(&self, provider: &str, number: usize) -> Value {
+        self.list_accounts(provider).await.swap_remove(number)
+    }
+
+    async fn list_accounts(&self, provider: &str) -> Vec<Value> {
+        let url = format!("{}/_sim/{provider}/accounts", self.simulator.base_url());
         let answer: Value = self
             .client
             .get(url)
@@ -307,31 +346,41 @@ impl System {
             .json()
             .await
             .expect("JSON");
-        let accounts = answer["accounts"].as_array().cloned().unwrap_or_default();
-        accounts
-            .iter()
-            .map(|account| {
-                let text = |name: &str| account[name].as_str().expect("a login").to_owned();
-                (text("login"), text("admin"))
-            })
-            .collect()
+        answer["accounts"].as_array().cloned().unwrap_or_default()
     }
 
     /// Waits until every delivery was sent and every job is done. Retries that wait for a
     /// later time count as work.
+    ///
+    /// # Panics
+    ///
+    /// When something is left after a minute.
     pub async fn drain(&self) {
         self.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
-        eventually("the queue is empty", async || {
-            let row = sqlx::query(
-                "SELECT (SELECT count(*) FROM jobs) + \
-                 (SELECT count(*) FROM deliveries WHERE outcome = 'pending') AS left",
+        let deadline = tokio::time::Instant::now() + super::PATIENCE;
+        loop {
+            let left: Vec<String> = sqlx::query_scalar(
+                "SELECT format('%s %s of %s, attempt %s, at %s: %s', state, kind, provider, \
+                     attempts, run_at, coalesce(last_error::text, '')) FROM jobs \
+                 UNION ALL \
+                 SELECT format('pending delivery %s of %s', event, provider) FROM deliveries \
+                 WHERE outcome = 'pending' \
+                 UNION ALL \
+                 SELECT format('due sync of %s', provider) FROM connection_routes \
+                 WHERE polling AND next_sync_at <= now()",
             )
-            .fetch_one(self.db.pool())
+            .fetch_all(self.db.pool())
             .await
             .expect("Postgres answers");
-            row.get::<i64, _>("left") == 0
-        })
-        .await;
+            if left.is_empty() {
+                return;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "work is left: {left:#?}"
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
     }
 
     /// Makes the hourly sweep due and waits for it: a delivery that met a busy or dead ingress
@@ -379,6 +428,10 @@ impl System {
         }
         (required, allowed)
     }
+}
+
+fn two() -> Vec<SocketAddr> {
+    vec![free_address(), free_address()]
 }
 
 impl Drop for System {

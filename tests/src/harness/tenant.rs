@@ -60,14 +60,19 @@ impl<'a> Tenant<'a> {
         success(self.request(Method::POST, path, Some(body)).await).await
     }
 
+    /// Connects a simulated GitHub account and answers the connection's id.
+    pub async fn connect(&self, account: &str, person: &str) -> Uuid {
+        self.connect_to("github", account, person).await
+    }
+
     /// Connects a simulated account as a person would, by browser, and answers the
     /// connection's id.
     ///
     /// # Panics
     ///
     /// When the flow ends otherwise.
-    pub async fn connect(&self, account: &str, person: &str) -> Uuid {
-        let answer = self.walk(account, person).await;
+    pub async fn connect_to(&self, provider: &str, account: &str, person: &str) -> Uuid {
+        let answer = self.walk_to(provider, account, person).await;
         let body = success(answer).await;
         body["connection"]["id"]
             .as_str()
@@ -76,19 +81,30 @@ impl<'a> Tenant<'a> {
             .expect("a uuid")
     }
 
-    /// Walks through the connect flow and answers the last response, whatever it is.
+    /// Walks through the connect flow at GitHub and answers the last response.
+    pub async fn walk(&self, account: &str, person: &str) -> Response {
+        self.walk_to("github", account, person).await
+    }
+
+    /// Walks through the connect flow and answers the last response, whatever it is. Where
+    /// the provider asks which account is meant, it is told.
     ///
     /// # Panics
     ///
     /// When a step gives no answer at all.
-    pub async fn walk(&self, account: &str, person: &str) -> Response {
-        let begun = self.post("/v1/connect/github", &json!({})).await;
+    pub async fn walk_to(&self, provider: &str, account: &str, person: &str) -> Response {
+        let begun = self
+            .post(&format!("/v1/connect/{provider}"), &json!({}))
+            .await;
         let mut browser = Browser::new(self.system, person);
         let page = browser
             .follow(begun["authorize_url"].as_str().expect("a URL"))
             .await;
-        assert_eq!(page.status(), StatusCode::OK, "the provider's install page");
         let url = page.url().clone();
+        if url.authority() != self.system.simulator.address().to_string() {
+            return choose(&mut browser, page, account).await;
+        }
+        assert_eq!(page.status(), StatusCode::OK, "the provider's page");
         let state = url
             .query_pairs()
             .find(|(name, _)| name == "state")
@@ -151,14 +167,28 @@ impl<'a> Tenant<'a> {
         identities
     }
 
-    /// Waits for the work to end and compares the feed with the ledger.
+    /// Waits for the work to end and compares the feed with the account's ledger.
     ///
     /// # Panics
     ///
     /// When something is missing or too much.
     pub async fn assert_equals_ledger(&self, account: &str) {
+        self.assert_equals_ledgers(&[account]).await;
+    }
+
+    /// Waits for the work to end and compares the feed with the ledgers of all its accounts.
+    ///
+    /// # Panics
+    ///
+    /// When something is missing or too much.
+    pub async fn assert_equals_ledgers(&self, accounts: &[&str]) {
         self.system.drain().await;
-        let (required, allowed) = self.system.ledger(account);
+        let (mut required, mut allowed) = (BTreeSet::new(), BTreeSet::new());
+        for account in accounts {
+            let (must, may) = self.system.ledger(account);
+            required.extend(must);
+            allowed.extend(may);
+        }
         // The feed shows what lies below the oldest running transaction; other tests in the
         // same cluster may hold it back for a moment.
         let mut seen = self.identities().await;
@@ -171,7 +201,7 @@ impl<'a> Tenant<'a> {
         let extra: Vec<_> = seen.difference(&allowed).collect();
         assert!(
             missing.is_empty() && extra.is_empty(),
-            "{account}: missing {missing:?}, too much {extra:?}"
+            "{accounts:?}: missing {missing:?}, too much {extra:?}"
         );
     }
 
@@ -184,9 +214,47 @@ impl<'a> Tenant<'a> {
     pub async fn assert_equals_ledger_after_a_poll(&self, account: &str) {
         self.system.drain().await;
         self.system.sweep().await;
-        self.post("/v1/sync/github", &json!({ "mode": "incremental" }))
-            .await;
+        self.poll().await;
         self.assert_equals_ledger(account).await;
+    }
+
+    /// Has every connection polled.
+    ///
+    /// # Panics
+    ///
+    /// When the API refuses.
+    pub async fn poll(&self) {
+        let connections = self.get("/v1/connections").await;
+        let providers: BTreeSet<&str> = connections["connections"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|connection| connection["provider"].as_str())
+            .collect();
+        for provider in providers {
+            let path = format!("/v1/sync/{provider}");
+            self.post(&path, &json!({ "mode": "incremental" })).await;
+        }
+    }
+}
+
+/// Where the grant covers several accounts, the one that is meant is chosen.
+async fn choose(browser: &mut Browser<'_>, page: Response, account: &str) -> Response {
+    let status = page.status();
+    let text = page.text().await.expect("a body");
+    let body: Value = serde_json::from_str(&text).unwrap_or_default();
+    let chosen = body["choices"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|choice| choice["account"]["id"] == account);
+    match chosen.and_then(|choice| choice["choose_url"].as_str()) {
+        Some(url) => browser.follow(url).await,
+        None => http::Response::builder()
+            .status(status)
+            .body(text)
+            .expect("an answer")
+            .into(),
     }
 }
 

@@ -206,11 +206,12 @@ async fn the_catalogue_of_kinds_is_public_and_complete() {
             "{kind}"
         );
     }
-    let issue = kinds
-        .iter()
-        .find(|kind| kind["kind"] == "issue_created")
-        .expect("known");
-    assert_eq!(issue["providers"], json!(["github"]));
+    let providers = |name: &str| {
+        let kind = kinds.iter().find(|kind| kind["kind"] == name);
+        kind.expect("known")["providers"].clone()
+    };
+    assert_eq!(providers("issue_created"), json!(["github", "jira"]));
+    assert_eq!(providers("message_posted"), json!(["slack"]));
 }
 
 /// The feed shows what lies below the oldest running transaction of the whole cluster,

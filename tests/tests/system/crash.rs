@@ -5,17 +5,15 @@ use tests::harness::{Process, System};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_processes_lose_nothing_that_was_acknowledged() {
-    let mut system = System::builder()
+    let system = System::builder()
         .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 2, 40))
         .workers(2)
         .outside()
         .start()
         .await;
     let (account, admin) = system.accounts().await.remove(0);
-    {
-        let tenant = system.tenant("Acme").await;
-        tenant.connect(&account, &admin).await;
-    }
+    let tenant = system.tenant("Acme").await;
+    tenant.connect(&account, &admin).await;
     for _ in 0..5 {
         for process in [Process::Ingress, Process::Worker] {
             system
@@ -24,7 +22,7 @@ async fn killed_processes_lose_nothing_that_was_acknowledged() {
                     json!({ "count": 60, "account": account }),
                 )
                 .await;
-            system.processes().kill_and_restart(process).await;
+            system.processes().await.kill_and_restart(process).await;
         }
     }
     // Deliveries that met a dead ingress were never acknowledged; the provider has them.
@@ -32,6 +30,5 @@ async fn killed_processes_lose_nothing_that_was_acknowledged() {
         .sim("quiesce", json!({ "timeout_seconds": 60 }))
         .await;
     system.sweep().await;
-    let tenant = system.same_tenant().await;
     tenant.assert_equals_ledger_after_a_poll(&account).await;
 }

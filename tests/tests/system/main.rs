@@ -1,10 +1,13 @@
 //! What the whole system promises, tried through its front doors against the simulator.
 
+mod chaos;
 mod crash;
 mod feed;
 mod github;
 mod ingress;
+mod jira;
 mod lifecycle;
 mod limits;
 mod shutdown;
+mod slack;
 mod trace;

@@ -11,10 +11,13 @@ use super::ingress::{BODY, post, secret, signature, stored};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminated_ingress_answers_everything_it_was_sent() {
-    let mut system = System::builder().outside().start().await;
+    let system = System::builder().outside().start().await;
     let ended = Arc::new(AtomicBool::new(false));
     let good = signature(secret(&system), BODY.as_bytes());
-    let mut ingress = std::mem::replace(system.processes(), tests::harness::Processes::new(vec![]));
+    let mut ingress = std::mem::replace(
+        &mut *system.processes().await,
+        tests::harness::Processes::new(vec![]),
+    );
     let ready = format!("{}/readyz", system.ingress);
 
     // What a load balancer does: it sends while the process says that it is ready.
@@ -47,21 +50,19 @@ async fn a_terminated_ingress_answers_everything_it_was_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminated_worker_gives_its_jobs_back() {
-    let mut system = System::builder()
+    let system = System::builder()
         .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 4, 200))
         .outside()
         .start()
         .await;
     let (account, admin) = system.accounts().await.remove(0);
-    {
-        let tenant = system.tenant("Acme").await;
-        tenant.connect(&account, &admin).await;
-        eventually("the backfill has begun", async || {
-            !tenant.identities().await.is_empty()
-        })
-        .await;
-    }
-    let status = system.processes().terminate(Process::Worker).await;
+    let tenant = system.tenant("Acme").await;
+    tenant.connect(&account, &admin).await;
+    eventually("the backfill has begun", async || {
+        !tenant.identities().await.is_empty()
+    })
+    .await;
+    let status = system.processes().await.terminate(Process::Worker).await;
     assert!(status.success(), "{status}");
     let held: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state = 'running'")
         .fetch_one(system.db.pool())
@@ -72,6 +73,5 @@ async fn a_terminated_worker_gives_its_jobs_back() {
     system
         .sim("quiesce", json!({ "timeout_seconds": 60 }))
         .await;
-    let tenant = system.same_tenant().await;
     tenant.assert_equals_ledger_after_a_poll(&account).await;
 }

@@ -19,7 +19,8 @@ use url::{Url, form_urlencoded};
 use utoipa::ToSchema;
 
 use super::browser::Browser;
-use super::flow::{self, Leg, Place};
+use super::choose::Choice;
+use super::flow::{self, Begun, Leg, Place};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::ProviderPath;
 use crate::routes::connections::Connection;
@@ -36,6 +37,8 @@ pub(crate) struct ConnectionAnswer {
 enum End {
     /// Another leg follows at the provider.
     GoOn(Url),
+    /// The person chooses one of several accounts.
+    Choose(Choice),
     /// There is a connection, active or pending.
     Done(Box<Connection>),
 }
@@ -54,7 +57,10 @@ enum End {
         ("state" = String, Query, description = "The leg's one-time state", pattern = "^[A-Za-z0-9_-]{43}$")
     ),
     responses(
-        (status = 200, body = ConnectionAnswer, description = "The connection"),
+        (status = 200, description = "The connection, or the accounts to choose from where the grant covers several: a page for browsers, JSON for others", content(
+            (ConnectionAnswer = "application/json"),
+            (String = "text/html")
+        )),
         (status = 302, description = "On to the next leg or to `return_to`", headers(("Location" = String))),
         (status = 403, body = shared::problem::Problem, content_type = "application/problem+json", description = "The state is unknown, used, expired or another browser's"),
         (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "No such provider"),
@@ -99,7 +105,7 @@ pub(crate) async fn finish_connect(
             conclude(&app, connector.as_ref(), &row, &browser, outcome).await
         })
         .await;
-    answer(ended, return_to)
+    answer(ended, return_to, &headers)
 }
 
 /// The one state in the query.
@@ -154,20 +160,37 @@ async fn conclude(
 ) -> Result<End, ApiError> {
     match outcome {
         CallbackOutcome::Continue { carry } => {
-            let place = Place {
-                provider: &row.provider,
-                browser_hash: Some(*browser),
-                return_to: row.return_to.as_deref(),
-            };
-            let mut tx = app.db.begin(&row.scope).await?;
-            let begun = flow::begin(app, &mut tx, &row.scope, &place, Some(carry)).await?;
-            tx.commit().await?;
+            let begun = next_leg(app, row, browser, carry).await?;
             begun.authorize(app, connector).map(End::GoOn)
+        }
+        CallbackOutcome::Choose { accounts, carry } => {
+            let begun = next_leg(app, row, browser, carry).await?;
+            let callback = flow::redirect_uri(app, &row.provider);
+            let name = connector.descriptor().display_name;
+            Ok(End::Choose(Choice::new(name, &begun, callback, accounts)))
         }
         CallbackOutcome::Connected(grant) => connect(app, connector, row, &grant).await,
         CallbackOutcome::AwaitingApproval { requester } => wait(app, row, &requester).await,
         CallbackOutcome::Denied { reason } => Err(ApiError::Denied(reason)),
     }
+}
+
+/// Begins the leg that follows this one in the same browser.
+async fn next_leg(
+    app: &AppState,
+    row: &OauthState,
+    browser: &[u8; 32],
+    carry: serde_json::Value,
+) -> Result<Begun, ApiError> {
+    let place = Place {
+        provider: &row.provider,
+        browser_hash: Some(*browser),
+        return_to: row.return_to.as_deref(),
+    };
+    let mut tx = app.db.begin(&row.scope).await?;
+    let begun = flow::begin(app, &mut tx, &row.scope, &place, Some(carry)).await?;
+    tx.commit().await?;
+    Ok(begun)
 }
 
 /// The connection, its tokens, its backfill and the audit line, in one transaction.
@@ -182,6 +205,7 @@ async fn connect(
         provider: descriptor.slug,
         account: &grant.account,
         scopes: &grant.scopes,
+        routes: &grant.routes,
         exclusive: descriptor.exclusive_accounts,
         polling: descriptor.polling,
         poll_interval_seconds: app.poll_interval_seconds,
@@ -200,7 +224,7 @@ async fn connect(
     } else {
         SyncMode::Full
     };
-    enqueue_sync(&mut tx, &connected.connection, mode).await?;
+    enqueue_sync(&mut tx, scope, &connected.connection, mode).await?;
     let target = id.to_string();
     let entry = AuditEntry::new(AuditActor::Browser, "connection.connected")
         .target(&target)
@@ -233,9 +257,14 @@ async fn wait(app: &AppState, row: &OauthState, requester: &str) -> Result<End, 
 }
 
 /// Tells the browser, by a redirect if it has a place to go to.
-fn answer(ended: Result<End, ApiError>, return_to: Option<Url>) -> Result<Response, ApiError> {
+fn answer(
+    ended: Result<End, ApiError>,
+    return_to: Option<Url>,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
     match (ended, return_to) {
         (Ok(End::GoOn(url)), _) => Ok(redirect(&url)),
+        (Ok(End::Choose(choice)), _) => Ok(choice.answer(headers)),
         (Ok(End::Done(connection)), Some(mut url)) => {
             url.query_pairs_mut()
                 .append_pair("connection_id", &connection.id.to_string())

@@ -6,9 +6,10 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::json;
+use shared::connectors::{Access, Connector, ExternalAccount, Subscription};
 use shared::db::audit::{self, AuditActor, AuditEntry};
 use shared::db::connections::{self, Connection, ConnectionStatus};
-use shared::db::{TenantScope, jobs};
+use shared::db::{TenantScope, jobs, subscriptions};
 use shared::ids::ConnectionId;
 use tokio::time::timeout;
 
@@ -23,7 +24,7 @@ const REVOKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Ends a connection
 ///
-/// The grant is revoked at the provider, its tokens and cursors are erased, and its waiting
+/// Its subscriptions end and the grant is revoked at the provider, its tokens and cursors are erased, and its waiting
 /// jobs are cancelled. Signals stay. A provider that does not answer does not keep the
 /// connection; ending an ended one changes nothing.
 #[utoipa::path(
@@ -66,6 +67,7 @@ async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) 
     };
     let attempt = async {
         let connector = state.registry.get(&connection.provider)?;
+        unsubscribe(state, scope, connection, &*connector, &account).await?;
         let grant = state
             .credentials
             .grant(scope, connection.id, account)
@@ -87,6 +89,39 @@ async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) 
             false
         }
     }
+}
+
+/// Ends the connection's subscriptions while there is a token to do it with. One that does
+/// not end by our doing ends by itself, and its deliveries then match no connection.
+async fn unsubscribe(
+    state: &AppState,
+    scope: &TenantScope,
+    connection: &Connection,
+    connector: &dyn Connector,
+    account: &ExternalAccount,
+) -> Result<(), ApiError> {
+    let mut tx = state.db.begin(scope).await?;
+    let rows = subscriptions::list(&mut tx, scope, connection.id).await?;
+    tx.commit().await?;
+    let held: Vec<Subscription> = rows.iter().filter_map(subscriptions::Row::held).collect();
+    if held.is_empty() {
+        return Ok(());
+    }
+    let token = state
+        .credentials
+        .access_token(scope, connection.id, account, connector, None)
+        .await?;
+    let access = Access {
+        account: account.clone(),
+        token: token.token,
+    };
+    for subscription in &held {
+        connector
+            .unsubscribe(&access, subscription)
+            .await
+            .map_err(ApiError::Connector)?;
+    }
+    Ok(())
 }
 
 async fn forget(

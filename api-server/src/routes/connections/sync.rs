@@ -91,7 +91,7 @@ pub(crate) async fn sync_connection(
     let connection = connections::lock(&mut tx, &auth.scope, id)
         .await?
         .ok_or(ApiError::NotFound("connection"))?;
-    let enqueued = enqueue_sync(&mut tx, &connection, mode).await?;
+    let enqueued = enqueue_sync(&mut tx, &auth.scope, &connection, mode).await?;
     let job = jobs::load(&mut tx, &auth.scope, enqueued.job_id).await?;
     let answer = JobAnswer { job };
     if let Some(key) = &key {

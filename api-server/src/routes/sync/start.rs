@@ -65,7 +65,7 @@ pub(crate) async fn sync_provider(
     let mut tx = state.db.begin(&auth.scope).await?;
     let mut answer = JobsAnswer { jobs: Vec::new() };
     for connection in connections::active_at(&mut tx, &auth.scope, &provider).await? {
-        let enqueued = enqueue_sync(&mut tx, &connection, mode).await?;
+        let enqueued = enqueue_sync(&mut tx, &auth.scope, &connection, mode).await?;
         answer
             .jobs
             .push(jobs::load(&mut tx, &auth.scope, enqueued.job_id).await?);

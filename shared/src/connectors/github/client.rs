@@ -13,11 +13,14 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 pub(super) use answer::Answer;
-pub(super) use refusal::{Refusal, operator_fault};
+pub(super) use refusal::Refusal;
+
+pub(super) use crate::connectors::support::operator_fault;
 
 use crate::clock::SharedClock;
 use crate::connectors::ConnectorError;
-use crate::http::{HttpError, Outbound};
+use crate::connectors::support::below;
+use crate::http::{Charge, HttpError, Outbound};
 
 /// The version of the REST API that our wire types describe.
 const API_VERSION: &str = "2022-11-28";
@@ -162,9 +165,10 @@ impl Client {
         operation: &'static str,
         request: RequestBuilder,
     ) -> Result<Answer, Refusal> {
+        let charge = Charge::new(account, operation);
         let response = self
             .outbound
-            .send(account, operation, request)
+            .send(&charge, request)
             .await
             .map_err(|error: HttpError| Refusal {
                 status: None,
@@ -178,7 +182,7 @@ impl Client {
             None
         };
         self.outbound
-            .observe(account, refusal::observation(&answer, limit))
+            .observe(&charge, refusal::observation(&answer, limit))
             .await;
         if refused {
             Err(refusal::classify(&answer, operation, limit))
@@ -186,13 +190,4 @@ impl Client {
             Ok(answer)
         }
     }
-}
-
-/// A path below a base that may itself have a path (`/api/v3`); segments are encoded.
-fn below(base: &Url, path: &[&str]) -> Url {
-    let mut url = base.clone();
-    if let Ok(mut segments) = url.path_segments_mut() {
-        segments.pop_if_empty().extend(path);
-    }
-    url
 }

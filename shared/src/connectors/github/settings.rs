@@ -12,7 +12,7 @@ use url::Url;
 
 use super::{auth, descriptor};
 use crate::config::Reader;
-use crate::connectors::{ProviderDescriptor, RateLimits};
+use crate::connectors::{ProviderDescriptor, RateBudget, RateLimits};
 
 const APP_ID: &str = "GITHUB_APP_ID";
 const APP_SLUG: &str = "GITHUB_APP_SLUG";
@@ -27,9 +27,6 @@ const BURST: &str = "GITHUB_BURST";
 
 /// Without these there is no app.
 const NEEDED: [&str; 5] = [APP_ID, APP_SLUG, CLIENT_ID, CLIENT_SECRET, PRIVATE_KEY];
-
-/// Secrets that may be valid at once while one replaces the other.
-const MOST_SECRETS: usize = 2;
 
 /// What the operator set for GitHub.
 #[derive(Debug)]
@@ -78,23 +75,25 @@ impl GitHubSettings {
     /// Reads the settings; what is wrong is noted in the reader.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         let limits = RateLimits {
-            requests_per_second: reader.within(REQUESTS_PER_SECOND, 1.0, 0.01, 100_000.0),
-            burst: reader.within(BURST, 20, 1, 1_000_000),
+            budgets: vec![RateBudget::per_account(
+                reader.within(REQUESTS_PER_SECOND, 1.0, 0.01, 100_000.0),
+                reader.within(BURST, 20, 1, 1_000_000),
+            )],
             account_concurrency: 2,
             process_concurrency: 50,
         };
-        let app = AppSettings::from_reader(reader, limits);
+        let app = AppSettings::from_reader(reader, &limits);
         Self { limits, app }
     }
 
     /// What GitHub is and can do, with these limits.
     pub fn descriptor(&self) -> ProviderDescriptor {
-        descriptor(self.limits)
+        descriptor(self.limits.clone())
     }
 }
 
 impl AppSettings {
-    fn from_reader(reader: &mut Reader<'_>, limits: RateLimits) -> Option<Self> {
+    fn from_reader(reader: &mut Reader<'_>, limits: &RateLimits) -> Option<Self> {
         let web_base = reader.url(WEB_BASE_URL, "https://github.com");
         let api_base = reader.url(API_BASE_URL, "https://api.github.com");
         let missing: Vec<&str> = NEEDED
@@ -124,8 +123,8 @@ impl AppSettings {
                 "must be the app's name in the URL of its public page",
             );
         }
-        let client_secrets = one_or_two(reader, CLIENT_SECRET);
-        let webhook_secrets = one_or_two(reader, WEBHOOK_SECRET);
+        let client_secrets = reader.one_or_two_secrets(CLIENT_SECRET);
+        let webhook_secrets = reader.one_or_two_secrets(WEBHOOK_SECRET);
         let private_key = private_key(reader);
         Some(Self {
             app_id,
@@ -136,17 +135,9 @@ impl AppSettings {
             private_key: private_key?,
             web_base,
             api_base,
-            limits,
+            limits: limits.clone(),
         })
     }
-}
-
-fn one_or_two(reader: &mut Reader<'_>, name: &str) -> Vec<SecretString> {
-    let secrets = reader.optional_secrets(name);
-    if secrets.len() > MOST_SECRETS {
-        reader.problem(name, "may hold two values at most");
-    }
-    secrets
 }
 
 /// The key as PEM, as PEM with `\n` for line ends, or as base64 of the PEM. A key that

@@ -55,6 +55,8 @@ pub(super) async fn page(
                 cursor: request.cursor.clone().unwrap_or_default(),
                 more: false,
                 streams: Vec::new(),
+                subscriptions: Vec::new(),
+                learned: Vec::new(),
             });
         }
         // A page URL that GitHub gave and no longer understands.
@@ -155,9 +157,9 @@ impl<'r> Reader<'r> {
             accept,
             etag,
             ..Call::new(
-                &self.request.account.id,
+                &self.request.access.account.id,
                 operation,
-                &self.request.access_token,
+                &self.request.access.token,
             )
         };
         self.client.get(url, call).await
@@ -177,6 +179,8 @@ fn done<C: serde::Serialize>(
         cursor,
         more,
         streams: Vec::new(),
+        subscriptions: Vec::new(),
+        learned: Vec::new(),
     })
 }
 

@@ -18,7 +18,7 @@ use super::GitHubSettings;
 use crate::clock::ManualClock;
 use crate::config::{Env, Reader};
 use crate::connectors::{ConnectorDeps, ConnectorSettings};
-use crate::http::{Admission, LimitObservation, RateGate, Refused};
+use crate::http::{Admission, Charge, LimitObservation, RateGate, Refused};
 
 /// Signs nothing outside these tests.
 pub(super) const TEST_KEY: &str = include_str!("fixtures/test-app.pem");
@@ -39,15 +39,15 @@ impl OpenGate {
 
 #[async_trait]
 impl RateGate for OpenGate {
-    async fn admit(&self, _: &'static str, _: &str) -> Result<Admission, Refused> {
+    async fn admit(&self, _: &'static str, _: &Charge<'_>) -> Result<Admission, Refused> {
         Ok(Admission::default())
     }
 
-    async fn observe(&self, _: &'static str, account: &str, seen: LimitObservation) {
+    async fn observe(&self, _: &'static str, charge: &Charge<'_>, seen: LimitObservation) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push((account.to_owned(), seen));
+            .push((charge.account.to_owned(), seen));
     }
 }
 
@@ -105,7 +105,7 @@ fn the_registry_lists_a_provider_that_is_not_configured() {
     let mut reader = Reader::new(&env);
     let settings = ConnectorSettings::from_reader(&mut reader);
     reader.finish().expect("nothing is required");
-    assert!((settings.limits()["github"].requests_per_second - 1.0).abs() < f64::EPSILON);
+    assert!((settings.limits()["github"].budgets[0].per_second - 1.0).abs() < f64::EPSILON);
     let deps = ConnectorDeps {
         clock: Arc::new(ManualClock::new(now())),
         gate: Arc::new(OpenGate::default()),
@@ -115,7 +115,10 @@ fn the_registry_lists_a_provider_that_is_not_configured() {
         .iter()
         .map(|(known, ready)| (known.slug, ready))
         .collect();
-    assert_eq!(listed, [("github", false)]);
+    assert_eq!(
+        listed,
+        [("github", false), ("slack", false), ("jira", false)]
+    );
     assert_eq!(
         registry.get("github").err(),
         Some(crate::connectors::RegistryError::NotConfigured("github"))

@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use super::normalize::{self, Scene};
 use super::wire::{Payload, WireError};
+use crate::connectors::support::{identifier, signature_hex, single};
 use crate::connectors::{
     ConnectorError, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
 };
@@ -41,9 +42,6 @@ pub(super) const KEPT_HEADERS: &[&str] = &[
 ];
 
 const SIGNATURE_PREFIX: &str = "sha256=";
-const SIGNATURE_HEX: usize = 64;
-/// Longer values of the two identifying headers are not GitHub's.
-const MOST_HEADER: usize = 100;
 /// The field of a form-encoded body that holds the JSON.
 const FORM_FIELD: &str = "payload";
 
@@ -62,11 +60,8 @@ pub(super) fn verify(
     let signature = single(headers, SIGNATURE)?;
     let event = identifier(headers, EVENT)?;
     let delivery = identifier(headers, DELIVERY)?;
-    let hex = signature
-        .strip_prefix(SIGNATURE_PREFIX)
-        .filter(|hex| hex.len() == SIGNATURE_HEX && hex.bytes().all(lower_hex))
-        .ok_or(VerifyError::Malformed)?;
-    if !verify_hmac_sha256_hex(secrets, body, hex) {
+    let hex = signature_hex(signature, SIGNATURE_PREFIX)?;
+    if !verify_hmac_sha256_hex(secrets, &[body], hex) {
         return Err(VerifyError::Mismatch);
     }
     let glimpse = Glimpse::of(
@@ -79,7 +74,7 @@ pub(super) fn verify(
             _ => event.to_owned(),
         },
         dedupe_id: delivery.to_owned(),
-        account_id: glimpse.installation.map(|id| id.to_string()),
+        routes: glimpse.installation.iter().map(u64::to_string).collect(),
         reply: None,
     })
 }
@@ -97,33 +92,8 @@ pub(super) fn handle(delivery: &WebhookDelivery) -> Result<WebhookOutcome, Conne
     Ok(WebhookOutcome {
         signals: normalize::event(event, &scene)?.into_iter().collect(),
         changes: lifecycle::changes(event, &payload)?,
+        ..WebhookOutcome::default()
     })
-}
-
-/// The one value of a header; two of them would be two claims.
-fn single<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<&'h str, VerifyError> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().map_err(|_| VerifyError::Malformed),
-        (None, _) => Err(VerifyError::MissingHeader(name)),
-        (Some(_), Some(_)) => Err(VerifyError::Malformed),
-    }
-}
-
-/// A header that names something: printable, without spaces, not long.
-fn identifier<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<&'h str, VerifyError> {
-    let value = single(headers, name)?;
-    if value.is_empty() {
-        return Err(VerifyError::MissingHeader(name));
-    }
-    if value.len() > MOST_HEADER || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(VerifyError::Malformed);
-    }
-    Ok(value)
-}
-
-const fn lower_hex(byte: u8) -> bool {
-    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
 /// What filing a delivery needs to know of its body. A genuine body that cannot be read

@@ -9,7 +9,7 @@ use sqlx::types::Json;
 
 use super::{Connection, get};
 use crate::connectors::ExternalAccount;
-use crate::db::{DbError, TenantScope, Tx};
+use crate::db::{DbError, TenantScope, Tx, routes};
 use crate::ids::ConnectionId;
 
 /// A proved grant, to be kept as a connection.
@@ -21,6 +21,8 @@ pub struct NewConnection<'a> {
     pub account: &'a ExternalAccount,
     /// Scopes or permissions, as the provider names them.
     pub scopes: &'a [String],
+    /// Routes of its deliveries besides the account's id.
+    pub routes: &'a [String],
     /// Whether no other tenant may have the account at the same time.
     pub exclusive: bool,
     /// Whether the provider can be polled.
@@ -222,7 +224,7 @@ async fn resume(
     sqlx::query(
         "UPDATE connections SET status = 'active', status_reason = NULL, account_id = $3, \
              account_name = $4, account_stable_id = $5, settings = $6, scopes = $7, \
-             last_error = NULL, updated_at = now() \
+             last_error = NULL, updated_at = now(), connected_at = now() \
          WHERE tenant_id = $1 AND id = $2",
     )
     .bind(scope.tenant_id())
@@ -237,7 +239,8 @@ async fn resume(
     Ok(())
 }
 
-/// Routes the account's deliveries to the connection and has it polled at once.
+/// Routes the account's deliveries to the connection and has it polled, an interval from now:
+/// its first read is the caller's to ask for.
 async fn route(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -246,12 +249,14 @@ async fn route(
 ) -> Result<(), ConnectError> {
     sqlx::query(
         "INSERT INTO connection_routes (tenant_id, connection_id, provider, account_id, \
-             exclusive, polling, poll_interval_seconds) \
-         SELECT tenant_id, id, provider, account_id, $3, $4, poll_interval_seconds \
+             exclusive, polling, poll_interval_seconds, next_sync_at) \
+         SELECT tenant_id, id, provider, account_id, $3, $4, poll_interval_seconds, \
+             now() + poll_interval_seconds * interval '1 second' \
          FROM connections WHERE tenant_id = $1 AND id = $2 \
          ON CONFLICT (tenant_id, connection_id) DO UPDATE SET \
              account_id = excluded.account_id, exclusive = excluded.exclusive, \
-             polling = excluded.polling, next_sync_at = now(), routed_at = now()",
+             polling = excluded.polling, next_sync_at = excluded.next_sync_at, routed_at = now(), \
+             subscriptions_at = now()",
     )
     .bind(scope.tenant_id())
     .bind(id)
@@ -259,6 +264,9 @@ async fn route(
     .bind(new.polling)
     .execute(&mut **tx)
     .await?;
+    for route in new.routes {
+        routes::put(tx, scope, id, new.provider, route, None).await?;
+    }
     Ok(())
 }
 

@@ -9,10 +9,10 @@ use crate::report::Row;
 
 /// Resident memory five seconds after everything was ready.
 pub(crate) async fn idle() -> anyhow::Result<Vec<Row>> {
-    let mut system = System::builder().outside().start().await;
+    let system = System::builder().outside().start().await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     let mut rows = Vec::new();
-    for (process, id) in system.processes().ids() {
+    for (process, id) in system.processes().await.ids() {
         let name = match process {
             Process::Api => "api-server, idle",
             Process::Ingress => "webhook-ingress, idle",

@@ -212,6 +212,7 @@ async fn grant(github: &GitHub, id: &str) -> Result<CallbackOutcome, ConnectorEr
         account,
         tokens: None,
         scopes: installation.scopes(),
+        routes: Vec::new(),
     }))
 }
 

@@ -62,11 +62,6 @@ struct Fault {
     request: String,
 }
 
-/// A fault that only the operator, or a change of our code, can mend.
-pub(in super::super) fn operator_fault(why: impl Into<String>) -> ConnectorError {
-    ConnectorError::Permanent(why.into().into())
-}
-
 /// What a refusal means.
 pub(super) fn classify(
     answer: &Answer,
@@ -139,6 +134,7 @@ pub(super) fn observation(answer: &Answer, limit: Option<DateTime<Utc>>) -> Limi
         remaining: number(answer, "x-ratelimit-remaining"),
         reset_at: reset_at(answer),
         blocked_until: limit,
+        ..LimitObservation::default()
     }
 }
 

@@ -69,9 +69,9 @@ pub(super) async fn page(client: &Client, request: &SyncRequest) -> Result<SyncP
         None => first(client),
     };
     let call = Call::new(
-        &request.account.id,
+        &request.access.account.id,
         "list_repositories",
-        &request.access_token,
+        &request.access.token,
     );
     let answer = client.get(url, call).await?;
     let page: RepositoryList = answer.json()?;
@@ -96,6 +96,8 @@ pub(super) async fn page(client: &Client, request: &SyncRequest) -> Result<SyncP
         cursor: serde_json::to_value(&next)
             .map_err(|error| ConnectorError::Permanent(error.into()))?,
         streams: page.repositories.iter().flat_map(streams).collect(),
+        subscriptions: Vec::new(),
+        learned: Vec::new(),
     })
 }
 

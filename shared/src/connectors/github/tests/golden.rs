@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::at;
 use crate::connectors::github::{normalize, webhook};
-use crate::connectors::{AccountChange, WebhookDelivery, WebhookOutcome};
+use crate::connectors::{AccountChange, ExternalAccount, WebhookDelivery, WebhookOutcome};
 use crate::signals::SignalKind;
 
 pub(super) fn folder() -> PathBuf {
@@ -50,6 +50,7 @@ pub(super) fn delivery(event: &str, body: Bytes) -> WebhookDelivery {
         ],
         body,
         received_at: at("2026-11-23T10:00:09.5Z"),
+        account: ExternalAccount::of_route("7654321"),
     }
 }
 

@@ -6,17 +6,21 @@ use wiremock::matchers::any;
 use wiremock::{Mock, ResponseTemplate};
 
 use super::{github, now};
-use crate::connectors::{Connector, ConnectorError, ExternalAccount, StreamSpec, SyncRequest};
+use crate::connectors::{
+    Access, Connector, ConnectorError, ExternalAccount, StreamSpec, SyncRequest,
+};
 
 pub(super) fn root_request() -> SyncRequest {
     SyncRequest {
-        account: ExternalAccount {
-            id: "5".to_owned(),
-            name: "octo-org".to_owned(),
-            stable_id: "6811672".to_owned(),
-            settings: json!(null),
+        access: Access {
+            account: ExternalAccount {
+                id: "5".to_owned(),
+                name: "octo-org".to_owned(),
+                stable_id: "6811672".to_owned(),
+                settings: json!(null),
+            },
+            token: "ghs_token".into(),
         },
-        access_token: "ghs_token".into(),
         stream: StreamSpec {
             key: "repositories".to_owned(),
             resource_id: None,
@@ -25,6 +29,8 @@ pub(super) fn root_request() -> SyncRequest {
         cursor: None,
         horizon: now() - Duration::days(90),
         until: now(),
+        bulk: false,
+        directory: std::sync::Arc::default(),
     }
 }
 

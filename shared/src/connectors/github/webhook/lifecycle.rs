@@ -16,7 +16,7 @@ pub(super) fn changes(event: &str, payload: &Payload<'_>) -> Result<Vec<AccountC
     let action = payload.action();
     let change = match (event, action.as_deref().unwrap_or_default()) {
         ("installation", "created") => Some(installed(payload)?),
-        ("installation", "deleted") => Some(AccountChange::Removed),
+        ("installation", "deleted") => Some(AccountChange::Removed { at: None }),
         ("installation", "suspend") => Some(AccountChange::Suspended),
         ("installation", "unsuspend") => Some(AccountChange::Unsuspended),
         // Other permissions open and close kinds of objects.

@@ -118,7 +118,7 @@ async fn a_request_that_changes_something_does_not_follow() {
             .request(Method::POST, url(&server, &format!("/{status}")))
             .body("x");
         let response = client
-            .send("account", "post", request)
+            .send(&Charge::new("account", "post"), request)
             .await
             .expect("an answer");
         assert_eq!(response.status, status);

@@ -1,0 +1,176 @@
+//! Jira Cloud, through OAuth 2.0 (3LO): webhooks that are subscribed to per site, polling for
+//! what they miss and for what they do not tell.
+//!
+//! This file is the summary; `auth`, `client`, `names`, `subscriptions`, `webhook`, `normalize`
+//! and `sync` are the parts, `wire` the provider's shapes.
+
+mod auth;
+mod client;
+mod names;
+mod normalize;
+mod settings;
+mod subscriptions;
+mod sync;
+mod webhook;
+mod wire;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderMap;
+use url::Url;
+
+pub use settings::{AppSettings, JiraSettings};
+
+use super::{
+    Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
+    ConnectorError, Directory, DirectoryEntry, DirectoryKey, Grant, ProviderDescriptor, RateLimits,
+    RefreshRequest, Subscription, SubscriptionPolicy, SubscriptionSpec, SyncPage, SyncRequest,
+    TokenSet, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
+};
+use crate::clock::SharedClock;
+use crate::http::{HttpError, Outbound};
+
+/// The provider's slug.
+const SLUG: &str = "jira";
+
+/// An issue with all its fields is some hundred kilobytes.
+const MAX_WEBHOOK_BYTES: usize = 8 * 1024 * 1024;
+
+/// The connector.
+pub struct Jira {
+    descriptor: ProviderDescriptor,
+    app: AppSettings,
+    client: client::Client,
+    clock: SharedClock,
+}
+
+impl Jira {
+    /// A connector for one app.
+    pub fn new(app: AppSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
+        let outbound = Outbound::builder(SLUG, deps.gate.clone(), deps.clock.clone());
+        let client = client::Client::new(
+            outbound,
+            deps.clock.clone(),
+            app.auth_base.clone(),
+            app.api_base.clone(),
+        )?;
+        Ok(Self {
+            descriptor: descriptor(app.limits.clone()),
+            client,
+            clock: deps.clock.clone(),
+            app,
+        })
+    }
+}
+
+#[async_trait]
+impl Connector for Jira {
+    fn descriptor(&self) -> &ProviderDescriptor {
+        &self.descriptor
+    }
+
+    fn authorize(&self, request: &AuthorizeRequest) -> Result<Url, ConnectorError> {
+        Ok(auth::authorize(self, request))
+    }
+
+    async fn exchange_token(&self, callback: Callback) -> Result<CallbackOutcome, ConnectorError> {
+        auth::exchange_token(self, &callback).await
+    }
+
+    async fn refresh_token(&self, request: RefreshRequest) -> Result<TokenSet, ConnectorError> {
+        auth::refresh_token(self, &request).await
+    }
+
+    /// Atlassian has no call that ends a grant: a person removes the app under their
+    /// account's connected apps. Subscriptions were ended before.
+    async fn revoke(&self, _grant: &Grant) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    fn verify_webhook(
+        &self,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<WebhookReceipt, VerifyError> {
+        webhook::verify(&self.app, self.clock.now(), headers, body)
+    }
+
+    fn handle_webhook(
+        &self,
+        delivery: &WebhookDelivery,
+        directory: &Directory,
+    ) -> Result<WebhookOutcome, ConnectorError> {
+        webhook::handle(delivery, directory)
+    }
+
+    async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {
+        sync::page(&self.client, &request).await
+    }
+
+    async fn look_up(
+        &self,
+        access: &Access,
+        keys: &[DirectoryKey],
+    ) -> Result<Vec<DirectoryEntry>, ConnectorError> {
+        names::look_up(&self.client, access, keys, false).await
+    }
+
+    async fn subscriptions(&self, access: &Access) -> Result<Vec<Subscription>, ConnectorError> {
+        subscriptions::list(&self.client, access).await
+    }
+
+    async fn subscribe(
+        &self,
+        access: &Access,
+        wanted: &SubscriptionSpec,
+        webhook_url: &Url,
+    ) -> Result<Subscription, ConnectorError> {
+        subscriptions::create(&self.client, access, wanted, webhook_url).await
+    }
+
+    async fn renew(
+        &self,
+        access: &Access,
+        subscription: &Subscription,
+    ) -> Result<Subscription, ConnectorError> {
+        subscriptions::renew(&self.client, access, subscription).await
+    }
+
+    async fn unsubscribe(
+        &self,
+        access: &Access,
+        subscription: &Subscription,
+    ) -> Result<(), ConnectorError> {
+        subscriptions::end(&self.client, access, subscription).await
+    }
+}
+
+/// What Jira is and can do.
+fn descriptor(limits: RateLimits) -> ProviderDescriptor {
+    ProviderDescriptor {
+        slug: SLUG,
+        display_name: "Jira",
+        auth_type: AuthType::Oauth2,
+        scopes: auth::SCOPES,
+        webhooks: true,
+        polling: true,
+        max_webhook_bytes: MAX_WEBHOOK_BYTES,
+        required_headers: webhook::REQUIRED_HEADERS,
+        kept_headers: webhook::KEPT_HEADERS,
+        // Several tenants may work with one site, each by a grant of its own.
+        exclusive_accounts: false,
+        kinds: normalize::KINDS,
+        root_stream: sync::ROOT,
+        redelivery_sweep: false,
+        subscriptions: Some(SubscriptionPolicy {
+            renew_before: Duration::from_hours(7 * 24),
+            alert_before: Duration::from_hours(3 * 24),
+        }),
+        limits,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,456 @@
+//! Calls to Jira, and the one place where its statuses, headers and bodies become a
+//! [`ConnectorError`].
+//!
+//! Source: "Rate limiting" at developer.atlassian.com. Three systems limit independently, all
+//! with 429: points per hour of the whole app, points per hour of a site, bursts per endpoint.
+
+use bytes::Bytes;
+use chrono::{DateTime, Duration, DurationRound, Utc};
+use http::{HeaderMap, Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+
+use crate::clock::SharedClock;
+use crate::connectors::support::{below, operator_fault};
+use crate::connectors::{Access, ConnectorError, LimitScope};
+use crate::http::{Charge, HttpError, LimitObservation, Outbound, OutboundBuilder};
+
+/// How long a burst limit lasts when Jira does not say.
+const UNSTATED_BURST: Duration = Duration::seconds(2);
+/// How much of Jira's own words is kept for the log.
+const KEPT: usize = 200;
+
+/// Jira Cloud, as one app sees it.
+pub(super) struct Client {
+    outbound: Outbound,
+    clock: SharedClock,
+    auth_base: Url,
+    api_base: Url,
+}
+
+/// A call for a site.
+pub(super) struct Call<'a> {
+    pub(super) access: &'a Access,
+    /// The operation's name in metrics, spans and budgets.
+    pub(super) operation: &'static str,
+    /// Whether it reads the past.
+    pub(super) bulk: bool,
+}
+
+impl<'a> Call<'a> {
+    pub(super) const fn new(access: &'a Access, operation: &'static str) -> Self {
+        Self {
+            access,
+            operation,
+            bulk: false,
+        }
+    }
+
+    fn charge(&self) -> Charge<'_> {
+        Charge {
+            bulk: self.bulk,
+            ..Charge::new(&self.access.account.id, self.operation)
+        }
+    }
+}
+
+/// A call that succeeded.
+#[derive(Debug)]
+pub(super) struct Answer {
+    body: Bytes,
+    operation: &'static str,
+}
+
+impl Answer {
+    /// The body as JSON; borrowed parts borrow from this answer.
+    pub(super) fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ConnectorError> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            operator_fault(format!(
+                "the answer to {} is not of the documented form (line {}, column {})",
+                self.operation,
+                error.line(),
+                error.column()
+            ))
+        })
+    }
+}
+
+/// A call that did not succeed, with the status behind it, because some callers know better
+/// what it means.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: Option<StatusCode>,
+    /// The error's code, of the token endpoint.
+    pub(super) code: String,
+    pub(super) error: ConnectorError,
+}
+
+impl From<Refusal> for ConnectorError {
+    fn from(refusal: Refusal) -> Self {
+        refusal.error
+    }
+}
+
+impl From<ConnectorError> for Refusal {
+    fn from(error: ConnectorError) -> Self {
+        Self {
+            status: None,
+            code: String::new(),
+            error,
+        }
+    }
+}
+
+/// Jira's answer, in words for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("Jira answered {operation} with {status}: {message}")]
+struct Fault {
+    operation: &'static str,
+    status: StatusCode,
+    message: String,
+}
+
+impl Client {
+    pub(super) fn new(
+        outbound: OutboundBuilder,
+        clock: SharedClock,
+        auth_base: Url,
+        api_base: Url,
+    ) -> Result<Self, HttpError> {
+        Ok(Self {
+            outbound: outbound.allow(&auth_base).allow(&api_base).build()?,
+            clock,
+            auth_base,
+            api_base,
+        })
+    }
+
+    /// What time it is.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// A page or endpoint of Atlassian's identity service.
+    pub(super) fn auth_url(&self, path: &[&str]) -> Url {
+        below(&self.auth_base, path)
+    }
+
+    /// An endpoint of Atlassian's API that belongs to no site.
+    pub(super) fn api_url(&self, path: &[&str]) -> Url {
+        below(&self.api_base, path)
+    }
+
+    /// A resource of a site.
+    pub(super) fn site_url(&self, site: &str, path: &[&str]) -> Url {
+        below(&below(&self.api_base, &["ex", "jira", site]), path)
+    }
+
+    /// Reads a resource of the site.
+    pub(super) async fn get(
+        &self,
+        call: &Call<'_>,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Answer, Refusal> {
+        let mut url = self.site_url(&call.access.account.id, path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.send(call, Method::GET, url, None).await
+    }
+
+    /// Sends a body to a resource of the site.
+    pub(super) async fn put(
+        &self,
+        call: &Call<'_>,
+        method: Method,
+        path: &[&str],
+        body: &Value,
+    ) -> Result<Answer, Refusal> {
+        let url = self.site_url(&call.access.account.id, path);
+        self.send(call, method, url, Some(body)).await
+    }
+
+    async fn send(
+        &self,
+        call: &Call<'_>,
+        method: Method,
+        url: Url,
+        body: Option<&Value>,
+    ) -> Result<Answer, Refusal> {
+        let mut request = self
+            .outbound
+            .request(method, url)
+            .bearer_auth(call.access.token.expose_secret());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.finish(&call.charge(), request).await
+    }
+
+    /// Reads an endpoint that belongs to no site.
+    pub(super) async fn get_own(
+        &self,
+        charge: &Charge<'_>,
+        url: Url,
+        token: &SecretString,
+    ) -> Result<Answer, Refusal> {
+        let request = self
+            .outbound
+            .request(Method::GET, url)
+            .bearer_auth(token.expose_secret());
+        self.finish(charge, request).await
+    }
+
+    /// Asks the token endpoint.
+    pub(super) async fn token(&self, charge: &Charge<'_>, body: &Value) -> Result<Answer, Refusal> {
+        let url = self.auth_url(&["oauth", "token"]);
+        let request = self.outbound.request(Method::POST, url).json(body);
+        self.finish(charge, request).await
+    }
+
+    /// Says what a call cost beyond itself: a point for each object, two for persons.
+    pub(super) async fn spent(&self, call: &Call<'_>, objects: usize) {
+        let seen = LimitObservation {
+            spent: 1 + u32::try_from(objects).unwrap_or(u32::MAX - 1),
+            ..LimitObservation::default()
+        };
+        self.outbound.observe(&call.charge(), seen).await;
+    }
+
+    async fn finish(
+        &self,
+        charge: &Charge<'_>,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Answer, Refusal> {
+        let response = self
+            .outbound
+            .send(charge, request)
+            .await
+            .map_err(|error| Refusal::from(ConnectorError::from(error)))?;
+        if response.status.is_success() {
+            return Ok(Answer {
+                body: response.body,
+                operation: charge.operation,
+            });
+        }
+        let spoken: Spoken = serde_json::from_slice(&response.body).unwrap_or_default();
+        let error = classify(
+            charge.operation,
+            response.status,
+            &response.headers,
+            &spoken,
+            self.clock.now(),
+        );
+        if let ConnectorError::RateLimited {
+            retry_at, scope, ..
+        } = &error
+        {
+            let seen = LimitObservation {
+                reach: *scope,
+                blocked_until: Some(*retry_at),
+                ..LimitObservation::default()
+            };
+            self.outbound.observe(charge, seen).await;
+        }
+        Err(Refusal {
+            status: Some(response.status),
+            code: spoken.error.unwrap_or_default(),
+            error,
+        })
+    }
+}
+
+/// An error's body, in any of the forms that Atlassian's gateways and Jira use.
+#[derive(Debug, Default, Deserialize)]
+struct Spoken {
+    error: Option<String>,
+    error_description: Option<String>,
+    message: Option<String>,
+    #[serde(default, rename = "errorMessages")]
+    error_messages: Vec<String>,
+}
+
+impl Spoken {
+    fn words(&self) -> String {
+        let all = [
+            self.error.as_deref(),
+            self.error_description.as_deref(),
+            self.message.as_deref(),
+            self.error_messages.first().map(String::as_str),
+        ];
+        let words: Vec<&str> = all.into_iter().flatten().collect();
+        words.join(": ").chars().take(KEPT).collect()
+    }
+
+    /// A token that is good, and may not do this.
+    fn lacks_scope(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| {
+            message
+                .to_ascii_lowercase()
+                .contains("scope does not match")
+        })
+    }
+}
+
+/// What a refusal means.
+fn classify(
+    operation: &'static str,
+    status: StatusCode,
+    headers: &HeaderMap,
+    spoken: &Spoken,
+    now: DateTime<Utc>,
+) -> ConnectorError {
+    let source = Box::new(Fault {
+        operation,
+        status,
+        message: spoken.words(),
+    });
+    match status.as_u16() {
+        429 => {
+            let (retry_at, scope) = limit(headers, now);
+            ConnectorError::RateLimited {
+                retry_at,
+                scope,
+                source,
+            }
+        }
+        // A new token would be refused alike.
+        401 if spoken.lacks_scope() => ConnectorError::Permission(source),
+        401 => ConnectorError::Unauthorized(source),
+        403 | 404 => ConnectorError::Permission(source),
+        408 | 500.. => ConnectorError::Transient(source),
+        _ => ConnectorError::Permanent(source),
+    }
+}
+
+/// When a limit ends, and whom it concerns.
+fn limit(headers: &HeaderMap, now: DateTime<Utc>) -> (DateTime<Utc>, LimitScope) {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let reason = text("ratelimit-reason").unwrap_or_default();
+    let (scope, quota) = match reason {
+        "jira-quota-global-based" => (LimitScope::Provider, true),
+        "jira-quota-tenant-based" => (LimitScope::Account, true),
+        "jira-burst-based" => (LimitScope::Operation, false),
+        _ => (LimitScope::Account, false),
+    };
+    let stated = text("retry-after")
+        .and_then(|text| text.trim().parse::<u32>().ok())
+        .map(|seconds| now + Duration::seconds(i64::from(seconds.max(1))));
+    let reset = text("x-ratelimit-reset").and_then(moment);
+    // Quotas start anew with the hour.
+    let next_hour = now
+        .duration_trunc(Duration::hours(1))
+        .map_or(now, |hour| hour + Duration::hours(1));
+    let unstated = if quota {
+        next_hour
+    } else {
+        now + UNSTATED_BURST
+    };
+    let until = stated.or(reset).unwrap_or(unstated);
+    (until.max(now + Duration::seconds(1)), scope)
+}
+
+/// ISO 8601, sometimes without seconds.
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    let whole = text.replacen('Z', ":00Z", 1);
+    [text, whole.as_str()].into_iter().find_map(|text| {
+        DateTime::parse_from_rfc3339(text)
+            .ok()
+            .map(|at| at.with_timezone(&Utc))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        "2026-11-23T10:20:00Z".parse().expect("a time")
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.parse().expect("a name"),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_limit_concerns_whom_its_reason_names() {
+        for (pairs, seconds, scope) in [
+            (
+                &[("ratelimit-reason", "jira-quota-global-based")][..],
+                2400,
+                LimitScope::Provider,
+            ),
+            (
+                &[
+                    ("ratelimit-reason", "jira-quota-tenant-based"),
+                    ("retry-after", "90"),
+                ],
+                90,
+                LimitScope::Account,
+            ),
+            (
+                &[("ratelimit-reason", "jira-burst-based")],
+                2,
+                LimitScope::Operation,
+            ),
+            (
+                &[
+                    ("ratelimit-reason", "jira-cost-based"),
+                    ("retry-after", "0"),
+                ],
+                1,
+                LimitScope::Account,
+            ),
+            (&[], 2, LimitScope::Account),
+            (
+                &[
+                    ("ratelimit-reason", "jira-quota-global-based"),
+                    ("x-ratelimit-reset", "2026-11-23T10:30Z"),
+                ],
+                600,
+                LimitScope::Provider,
+            ),
+        ] {
+            let (until, reach) = limit(&headers(pairs), now());
+            assert_eq!(
+                (until - now(), reach),
+                (Duration::seconds(seconds), scope),
+                "{pairs:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_scope_is_not_an_expired_token() {
+        let spoken = |message: &str| Spoken {
+            message: Some(message.to_owned()),
+            ..Spoken::default()
+        };
+        let code = |message: &str| {
+            let headers = HeaderMap::new();
+            classify(
+                "any",
+                StatusCode::UNAUTHORIZED,
+                &headers,
+                &spoken(message),
+                now(),
+            )
+            .code()
+        };
+        assert_eq!(code("Unauthorized; scope does not match"), "permission");
+        assert_eq!(code("Unauthorized"), "unauthorized");
+    }
+}

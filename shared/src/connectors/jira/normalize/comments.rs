@@ -1,0 +1,190 @@
+//! Comments and worklogs.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::{Fact, Scene, actor, context, project_of};
+use crate::connectors::DirectoryKind;
+use crate::connectors::jira::wire::{
+    Comment, Issue, Moment, Payload, Project, WireError, Worklog, plain, read,
+};
+use crate::signals::{Actor, SignalDraft, SignalKind, Subject};
+
+/// What happened to a comment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Created,
+    Edited,
+    Deleted,
+}
+
+/// The Signal of a delivery about a comment.
+pub(super) fn event(
+    scene: &Scene<'_>,
+    payload: &Payload<'_>,
+    at: DateTime<Utc>,
+    what: What,
+) -> Result<SignalDraft, WireError> {
+    let raw = payload.comment.ok_or(WireError::Missing("comment"))?;
+    let comment: Comment = read("comment", raw)?;
+    // Some deliveries do not tell of which issue.
+    let issue: Issue = payload
+        .issue
+        .map(|issue| read("issue", issue))
+        .transpose()?
+        .unwrap_or_default();
+    match what {
+        What::Created => commented(scene, &issue, &comment, raw, at),
+        What::Edited => edited(scene, &issue, &comment, raw),
+        What::Deleted => {
+            let id = need(&comment)?;
+            let mut subject = subject(scene, &issue, id);
+            subject.url = None;
+            Ok(scene.signal(Fact {
+                kind: SignalKind::CommentDeleted,
+                key: format!("comment:{id}:deleted"),
+                at,
+                // Who deleted it is not told, and neither author needs to have.
+                actor: actor(payload.user.as_ref()),
+                subject,
+                context: project_of(&issue),
+                normalized: json!({ "key": issue.key, "comment_id": id }),
+                raw,
+            }))
+        }
+    }
+}
+
+/// Somebody commented on an issue.
+pub(in super::super) fn commented(
+    scene: &Scene<'_>,
+    issue: &Issue,
+    comment: &Comment,
+    raw: &RawValue,
+    at: DateTime<Utc>,
+) -> Result<SignalDraft, WireError> {
+    let id = need(comment)?;
+    Ok(scene.signal(Fact {
+        kind: SignalKind::IssueCommented,
+        key: format!("comment:{id}:created"),
+        at: comment.created.map_or(at, |moment| moment.0),
+        actor: actor(comment.author.as_ref()),
+        subject: subject(scene, issue, id),
+        context: project_of(issue),
+        normalized: json!({
+            "key": issue.key, "comment_id": id, "body": plain(&comment.body),
+        }),
+        raw,
+    }))
+}
+
+/// A comment was edited; when is what tells one edit from another.
+pub(in super::super) fn edited(
+    scene: &Scene<'_>,
+    issue: &Issue,
+    comment: &Comment,
+    raw: &RawValue,
+) -> Result<SignalDraft, WireError> {
+    let id = need(comment)?;
+    let updated: Moment = comment
+        .updated
+        .ok_or(WireError::Missing("comment.updated"))?;
+    Ok(scene.signal(Fact {
+        kind: SignalKind::CommentEdited,
+        key: format!("comment:{id}:edited:{updated}"),
+        at: updated.0,
+        actor: actor(comment.update_author.as_ref().or(comment.author.as_ref())),
+        subject: subject(scene, issue, id),
+        context: project_of(issue),
+        normalized: json!({
+            "key": issue.key, "comment_id": id, "body": plain(&comment.body),
+        }),
+        raw,
+    }))
+}
+
+fn need(comment: &Comment) -> Result<&str, WireError> {
+    comment
+        .id
+        .as_deref()
+        .ok_or(WireError::Missing("comment.id"))
+}
+
+fn subject(scene: &Scene<'_>, issue: &Issue, id: &str) -> Subject {
+    let fields = issue.fields.as_ref();
+    let url = issue.key.as_ref().and_then(|key| {
+        let mut url = scene.link(&["browse", key])?;
+        url.query_pairs_mut().append_pair("focusedCommentId", id);
+        Some(url.into())
+    });
+    Subject {
+        kind: "comment".to_owned(),
+        id: id.to_owned(),
+        key: issue.key.clone(),
+        title: fields.and_then(|fields| fields.summary.clone()),
+        url,
+    }
+}
+
+/// The Signal of a `worklog_created` delivery.
+pub(super) fn worklog_event(
+    scene: &Scene<'_>,
+    payload: &Payload<'_>,
+    at: DateTime<Utc>,
+) -> Result<SignalDraft, WireError> {
+    let raw = payload.worklog.ok_or(WireError::Missing("worklog"))?;
+    worked(scene, &read("worklog", raw)?, raw, at)
+}
+
+/// Somebody logged work. A worklog names its issue by number; the directory knows the rest.
+pub(in super::super) fn worked(
+    scene: &Scene<'_>,
+    worklog: &Worklog,
+    raw: &RawValue,
+    at: DateTime<Utc>,
+) -> Result<SignalDraft, WireError> {
+    let id = worklog.id.clone().ok_or(WireError::Missing("worklog.id"))?;
+    let issue = worklog
+        .issue_id
+        .as_deref()
+        .and_then(|issue| scene.directory.get(DirectoryKind::Issue, issue));
+    let key = issue.as_ref().and_then(|issue| issue.name.clone());
+    let title = issue
+        .as_ref()
+        .and_then(|issue| Some(issue.detail["summary"].as_str()?.to_owned()));
+    let project = issue
+        .as_ref()
+        .and_then(|issue| serde_json::from_value::<Project>(issue.detail["project"].clone()).ok());
+    let prefix = key
+        .as_ref()
+        .and_then(|key| Some(key.rsplit_once('-')?.0.to_owned()));
+    let by: Actor = actor(worklog.author.as_ref());
+    Ok(scene.signal(Fact {
+        kind: SignalKind::WorkLogged,
+        key: format!("worklog:{id}:created"),
+        at: worklog
+            .created
+            .or(worklog.started)
+            .map_or(at, |moment| moment.0),
+        actor: by,
+        subject: Subject {
+            kind: "worklog".to_owned(),
+            url: key
+                .as_ref()
+                .and_then(|key| scene.link(&["browse", key]))
+                .map(Into::into),
+            key: key.clone(),
+            title,
+            id: id.clone(),
+        },
+        context: context(project.as_ref(), prefix),
+        normalized: json!({
+            "key": key,
+            "worklog_id": id,
+            "issue_id": worklog.issue_id,
+            "seconds": worklog.seconds,
+        }),
+        raw,
+    }))
+}

@@ -1,0 +1,88 @@
+//! Polling: one page of one stream at a time.
+//!
+//! The root stream lists the projects, the site's statuses and its boards, and says what there
+//! must be a webhook for. Issues are read site-wide by the time of their last change, with their
+//! histories and comments; worklogs by theirs; versions per project and sprints per board are
+//! states without a history, so every run reads all of them.
+//!
+//! Jira's index lags, so a run begins well before the mark of the last one and the mark never
+//! passes the moment at which a run began. Deletions leave nothing behind; only webhooks tell.
+
+mod issues;
+mod root;
+mod sprints;
+mod versions;
+mod worklogs;
+
+use chrono::Duration;
+
+use super::client::{Call, Client};
+use super::names;
+use super::normalize::Scene;
+use crate::connectors::support::operator_fault;
+use crate::connectors::{ConnectorError, DirectoryEntry, SyncPage, SyncRequest};
+use crate::signals::SignalDraft;
+
+/// The stream that lists the others.
+pub(super) const ROOT: &str = "projects";
+const ISSUES: &str = "issues";
+const WORKLOGS: &str = "worklogs";
+/// Before a project's id.
+const VERSIONS: &str = "versions:";
+/// Before a board's id.
+const SPRINTS: &str = "sprints:";
+
+/// How far behind its mark a run begins: a change may show in the index minutes later.
+const OVERLAP: Duration = Duration::minutes(10);
+
+/// One page of one stream.
+pub(super) async fn page(
+    client: &Client,
+    request: &SyncRequest,
+) -> Result<SyncPage, ConnectorError> {
+    let key = request.stream.key.as_str();
+    if key == ROOT {
+        root::page(client, request).await
+    } else if key == ISSUES {
+        issues::page(client, request).await
+    } else if key == WORKLOGS {
+        worklogs::page(client, request).await
+    } else if let Some(project) = key.strip_prefix(VERSIONS) {
+        versions::page(client, request, project).await
+    } else if let Some(board) = key.strip_prefix(SPRINTS) {
+        sprints::page(client, request, board).await
+    } else {
+        Err(operator_fault("Jira has no such stream"))
+    }
+}
+
+/// A call of this request.
+fn call<'r>(request: &'r SyncRequest, operation: &'static str) -> Call<'r> {
+    Call {
+        bulk: request.bulk,
+        ..Call::new(&request.access, operation)
+    }
+}
+
+/// Normalizes with what the directory knows, and if something is missing there, once more with
+/// what Jira says about it.
+async fn with_directory(
+    client: &Client,
+    request: &SyncRequest,
+    normalize: impl Fn(&Scene<'_>) -> Result<Vec<SignalDraft>, ConnectorError>,
+) -> Result<(Vec<SignalDraft>, Vec<DirectoryEntry>), ConnectorError> {
+    let scene = Scene {
+        account: &request.access.account,
+        directory: &request.directory,
+    };
+    let signals = normalize(&scene)?;
+    let mut missing = request.directory.take_missing();
+    if missing.is_empty() {
+        return Ok((signals, Vec::new()));
+    }
+    let mut learned = names::look_up(client, &request.access, &missing, request.bulk).await?;
+    missing.retain(|key| !learned.iter().any(|entry| entry.key == *key));
+    learned.extend(missing.into_iter().map(DirectoryEntry::nameless));
+    request.directory.add(learned.iter().cloned());
+    Ok((normalize(&scene)?, learned))
+}

@@ -1,0 +1,303 @@
+//! Issues by the time of their last change, with their histories and comments.
+//!
+//! One stream for the whole site and not one per project: what a grant sees is the same, and a
+//! question costs a point however few issues it finds. Times are asked for in milliseconds,
+//! because Jira reads written ones in the person's time zone.
+
+use chrono::{DateTime, TimeZone, Utc};
+use http::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::{OVERLAP, call, with_directory};
+use crate::connectors::jira::client::{Client, Refusal};
+use crate::connectors::jira::normalize;
+use crate::connectors::jira::wire::{Changelog, Changelogs, Comment, Comments, Issue, read};
+use crate::connectors::support::{load_cursor, save_cursor};
+use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
+
+/// Issues per page.
+const PAGE: usize = 100;
+/// What is asked of each.
+const FIELDS: [&str; 9] = [
+    "summary",
+    "status",
+    "project",
+    "issuetype",
+    "reporter",
+    "creator",
+    "created",
+    "updated",
+    "comment",
+];
+
+/// How far the site has been read, in milliseconds since 1970.
+#[derive(Debug, Serialize, Deserialize)]
+struct Cursor {
+    /// Facts before it are never told, facts since then always.
+    floor: i64,
+    /// The latest change that was read; `None` before the first walk ended.
+    #[serde(default)]
+    high: Option<i64>,
+    /// The walk under way; `None` between runs.
+    #[serde(default)]
+    walk: Option<Walk>,
+}
+
+/// A walk through the issues that have changed.
+#[derive(Debug, Serialize, Deserialize)]
+struct Walk {
+    /// The question. A page's token belongs to it, and to no other.
+    jql: String,
+    began: i64,
+    #[serde(default)]
+    newest: Option<i64>,
+    #[serde(default)]
+    next: Option<String>,
+}
+
+/// An issue and everything that was read of it.
+struct Whole<'a> {
+    issue: Issue,
+    raw: &'a RawValue,
+    histories: Vec<Box<RawValue>>,
+    comments: Vec<Box<RawValue>>,
+}
+
+/// One page of issues.
+pub(super) async fn page(
+    client: &Client,
+    request: &SyncRequest,
+) -> Result<SyncPage, ConnectorError> {
+    #[derive(Deserialize)]
+    struct Page<'a> {
+        #[serde(borrow)]
+        issues: Vec<&'a RawValue>,
+        #[serde(default, rename = "nextPageToken")]
+        next: Option<String>,
+    }
+    let mut cursor: Cursor = load_cursor(request)?.unwrap_or_else(|| Cursor {
+        floor: request.horizon.timestamp_millis(),
+        high: None,
+        walk: None,
+    });
+    let mut walk = cursor
+        .walk
+        .take()
+        .unwrap_or_else(|| begin(&cursor, request));
+    let mut body = json!({
+        "jql": walk.jql, "fields": FIELDS, "maxResults": PAGE, "expand": "changelog",
+    });
+    if let Some(next) = &walk.next {
+        body["nextPageToken"] = json!(next);
+    }
+    let call = call(request, "search_issues");
+    let path = ["rest", "api", "3", "search", "jql"];
+    let answer = client
+        .put(&call, Method::POST, &path, &body)
+        .await
+        .map_err(|refusal| expired(refusal, &walk))?;
+    let page: Page<'_> = answer.json()?;
+    client.spent(&call, page.issues.len()).await;
+
+    let mut wholes = Vec::new();
+    for raw in page.issues {
+        let whole = complete(client, request, &cursor, read("issue", raw)?, raw).await?;
+        let updated = whole
+            .issue
+            .fields
+            .as_ref()
+            .and_then(|fields| fields.updated);
+        walk.newest = walk.newest.max(updated.map(|at| at.0.timestamp_millis()));
+        wholes.push(whole);
+    }
+    let floor = cursor.floor;
+    let (signals, learned) = with_directory(client, request, |scene| {
+        let mut signals = Vec::new();
+        for whole in &wholes {
+            signals.extend(facts(scene, whole, floor, request.until)?);
+        }
+        Ok(signals)
+    })
+    .await?;
+    walk.next = page.next;
+    let more = walk.next.is_some();
+    if more {
+        cursor.walk = Some(walk);
+    } else {
+        // Never beyond the moment at which the walk began: the index may lag.
+        let reached = walk.newest.map(|newest| newest.min(walk.began));
+        cursor.high = cursor.high.max(reached).or(Some(floor));
+    }
+    Ok(SyncPage {
+        signals,
+        more,
+        learned,
+        ..SyncPage::empty(save_cursor(&cursor)?)
+    })
+}
+
+fn begin(cursor: &Cursor, request: &SyncRequest) -> Walk {
+    let oldest = cursor
+        .high
+        .map_or(cursor.floor, |high| high - OVERLAP.num_milliseconds());
+    let (oldest, until) = (oldest.max(cursor.floor), request.until.timestamp_millis());
+    Walk {
+        jql: format!("updated >= {oldest} AND updated <= {until} ORDER BY updated ASC, id ASC"),
+        began: until,
+        newest: None,
+        next: None,
+    }
+}
+
+/// A page's token that is too old, or that Jira does not know: the stream starts over.
+fn expired(refusal: Refusal, walk: &Walk) -> ConnectorError {
+    match refusal.error {
+        ConnectorError::Permanent(source)
+            if refusal.status == Some(StatusCode::BAD_REQUEST) && walk.next.is_some() =>
+        {
+            ConnectorError::CursorExpired(source)
+        }
+        other => other,
+    }
+}
+
+/// Reads what the page did not hold of an issue: longer histories, more comments.
+async fn complete<'a>(
+    client: &Client,
+    request: &SyncRequest,
+    cursor: &Cursor,
+    mut issue: Issue,
+    raw: &'a RawValue,
+) -> Result<Whole<'a>, ConnectorError> {
+    let log = issue.changelog.take().unwrap_or_default();
+    let fields = issue.fields.as_mut();
+    let talk = fields
+        .and_then(|fields| fields.comment.take())
+        .unwrap_or_default();
+    let mut whole = Whole {
+        issue,
+        raw,
+        histories: log.histories,
+        comments: talk.comments,
+    };
+    let Some(id) = whole.issue.id.clone() else {
+        return Ok(whole);
+    };
+    if log.total > whole.histories.len() {
+        whole.histories = histories(client, request, &id).await?;
+    }
+    if talk.total > whole.comments.len() {
+        whole.comments = comments(client, request, cursor, &id).await?;
+    }
+    Ok(whole)
+}
+
+async fn histories(
+    client: &Client,
+    request: &SyncRequest,
+    issue: &str,
+) -> Result<Vec<Box<RawValue>>, ConnectorError> {
+    let call = call(request, "list_changelogs");
+    let path = ["rest", "api", "3", "issue", issue, "changelog"];
+    let mut all = Vec::new();
+    loop {
+        let start = all.len().to_string();
+        let query = [("startAt", start.as_str()), ("maxResults", "100")];
+        let answer = client.get(&call, &path, &query).await?;
+        let page: Changelogs = answer.json()?;
+        client.spent(&call, page.histories.len()).await;
+        let (none, total) = (page.histories.is_empty(), page.total);
+        all.extend(page.histories);
+        if none || all.len() >= total {
+            return Ok(all);
+        }
+    }
+}
+
+/// Comments of an issue, the latest first, down to those that are too old to be told.
+async fn comments(
+    client: &Client,
+    request: &SyncRequest,
+    cursor: &Cursor,
+    issue: &str,
+) -> Result<Vec<Box<RawValue>>, ConnectorError> {
+    let call = call(request, "list_comments");
+    let path = ["rest", "api", "3", "issue", issue, "comment"];
+    let mut all = Vec::new();
+    loop {
+        let start = all.len().to_string();
+        let query = [
+            ("startAt", start.as_str()),
+            ("maxResults", "100"),
+            ("orderBy", "-created"),
+        ];
+        let answer = client.get(&call, &path, &query).await?;
+        let page: Comments = answer.json()?;
+        client.spent(&call, page.comments.len()).await;
+        let none = page.comments.is_empty();
+        // An old comment may have been edited lately, so age alone does not end the walk
+        // before the first look at everything.
+        let old = cursor.high.is_some()
+            && page.comments.last().is_some_and(|raw| {
+                let comment: Option<Comment> = read("comment", raw).ok();
+                let at = comment.and_then(|comment| comment.updated.max(comment.created));
+                at.is_some_and(|at| at.0.timestamp_millis() < cursor.floor)
+            });
+        all.extend(page.comments);
+        if none || old || all.len() >= page.total {
+            return Ok(all);
+        }
+    }
+}
+
+/// What an issue tells that is not too old.
+fn facts(
+    scene: &normalize::Scene<'_>,
+    whole: &Whole<'_>,
+    floor: i64,
+    at: DateTime<Utc>,
+) -> Result<Vec<crate::signals::SignalDraft>, ConnectorError> {
+    let floor = Utc.timestamp_millis_opt(floor).single().unwrap_or_default();
+    let mut signals = Vec::new();
+    let created = whole
+        .issue
+        .fields
+        .as_ref()
+        .and_then(|fields| fields.created);
+    if created.is_some_and(|created| created.0 >= floor) {
+        signals.push(normalize::created(
+            scene,
+            &whole.issue,
+            whole.raw,
+            None,
+            at,
+        )?);
+    }
+    for raw in &whole.histories {
+        let change: Changelog = read("changelog", raw)?;
+        if change.created.is_some_and(|created| created.0 >= floor) {
+            signals.extend(normalize::changed(scene, &whole.issue, &change, raw, at)?);
+        }
+    }
+    for raw in &whole.comments {
+        let comment: Comment = read("comment", raw)?;
+        let recent = |moment: Option<crate::connectors::jira::wire::Moment>| {
+            moment.is_some_and(|moment| moment.0 >= floor)
+        };
+        if recent(comment.created) {
+            signals.push(normalize::commented(
+                scene,
+                &whole.issue,
+                &comment,
+                raw,
+                at,
+            )?);
+        }
+        if comment.updated > comment.created && recent(comment.updated) {
+            signals.push(normalize::edited(scene, &whole.issue, &comment, raw)?);
+        }
+    }
+    Ok(signals)
+}

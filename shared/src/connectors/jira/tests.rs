@@ -1,0 +1,127 @@
+mod connect;
+mod golden;
+mod properties;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use wiremock::MockServer;
+
+use super::Jira;
+use super::settings::JiraSettings;
+use crate::clock::ManualClock;
+use crate::config::{Env, Reader};
+use crate::connectors::{
+    Access, ConnectorDeps, Directory, DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount,
+};
+use crate::http::{Admission, Charge, LimitObservation, RateGate, Refused};
+
+/// A gate that lets everything through and remembers what it was told.
+#[derive(Default)]
+pub(super) struct OpenGate(Mutex<Vec<LimitObservation>>);
+
+impl OpenGate {
+    pub(super) fn seen(&self) -> Vec<LimitObservation> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+#[async_trait]
+impl RateGate for OpenGate {
+    async fn admit(&self, _: &'static str, _: &Charge<'_>) -> Result<Admission, Refused> {
+        Ok(Admission::default())
+    }
+
+    async fn observe(&self, _: &'static str, _: &Charge<'_>, seen: LimitObservation) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(seen);
+    }
+}
+
+/// What time it is in these tests: within the life of the fact sheet's token.
+pub(super) fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_700_000_100, 0).expect("a moment")
+}
+
+/// A connector whose Atlassian is at this address.
+pub(super) fn connector(base: &str) -> (Jira, Arc<OpenGate>) {
+    let (auth, api) = (format!("{base}/auth"), format!("{base}/api"));
+    let env = Env::from_pairs([
+        ("POBLYSH_JIRA_CLIENT_ID", "client-id"),
+        (
+            "POBLYSH_JIRA_CLIENT_SECRET",
+            "jira-client-secret,old-secret",
+        ),
+        ("POBLYSH_JIRA_WEBHOOK_SECRET", "It's a Secret to Everybody"),
+        ("POBLYSH_JIRA_AUTH_BASE_URL", auth.as_str()),
+        ("POBLYSH_JIRA_API_BASE_URL", api.as_str()),
+    ]);
+    let mut reader = Reader::new(&env);
+    let settings = JiraSettings::from_reader(&mut reader);
+    reader.finish().expect("settings that can be used");
+    let gate = Arc::new(OpenGate::default());
+    let deps = ConnectorDeps {
+        clock: Arc::new(ManualClock::new(now())),
+        gate: gate.clone(),
+    };
+    let app = settings.app.expect("Jira is configured");
+    (Jira::new(app, &deps).expect("a connector"), gate)
+}
+
+/// A server, and a connector that calls it.
+pub(super) async fn jira() -> (MockServer, Jira, Arc<OpenGate>) {
+    let server = MockServer::start().await;
+    let (jira, gate) = connector(&server.uri());
+    (server, jira, gate)
+}
+
+/// The site of these tests.
+pub(super) fn account() -> ExternalAccount {
+    ExternalAccount {
+        id: "cloud-1".to_owned(),
+        name: "acme".to_owned(),
+        stable_id: "cloud-1".to_owned(),
+        settings: json!({
+            "url": "https://acme.atlassian.net",
+            "time_zone": "America/Los_Angeles",
+            "account_id": "712020:ada",
+        }),
+    }
+}
+
+pub(super) fn access() -> Access {
+    Access {
+        account: account(),
+        token: "a-token".into(),
+    }
+}
+
+/// What is known of the site.
+pub(super) fn directory() -> Directory {
+    let status = |id: &str, category: Option<&str>| DirectoryEntry {
+        key: DirectoryKey::new(DirectoryKind::Status, id),
+        name: None,
+        detail: json!({ "category": category }),
+    };
+    Directory::of([
+        status("10000", Some("new")),
+        status("10001", Some("indeterminate")),
+        status("10002", Some("done")),
+        status("10777", None),
+        DirectoryEntry {
+            key: DirectoryKey::new(DirectoryKind::Issue, "20001"),
+            name: Some("ENG-7".to_owned()),
+            detail: json!({
+                "summary": "The valve leaks",
+                "project": { "id": "10001", "key": "ENG", "name": "Engineering" },
+            }),
+        },
+    ])
+}

@@ -1,0 +1,330 @@
+//! Jira's shapes, as far as we read them.
+//!
+//! Webhooks (which use the second version of the API's shapes) and the REST API describe the
+//! same objects, so both are read with these types. They are lenient: a field that is not of
+//! the documented form is a field that is missing, and what a fact needs is demanded where the
+//! fact is made.
+
+mod document;
+mod moment;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+pub(super) use document::plain;
+pub(super) use moment::Moment;
+
+use crate::connectors::ConnectorError;
+
+/// Why a payload gives no fact. It names the place and never quotes the content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WireError {
+    /// The body is not a JSON object.
+    #[error("the payload is not a JSON object")]
+    NotAnObject,
+    /// A field without which there is no fact.
+    #[error("the payload has no field `{0}`")]
+    Missing(&'static str),
+}
+
+impl From<WireError> for ConnectorError {
+    fn from(error: WireError) -> Self {
+        Self::Permanent(error.into())
+    }
+}
+
+/// Text, where there is text.
+fn text<'de, D: Deserializer<'de>>(de: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(de)? {
+        Value::String(text) if !text.is_empty() => Some(text),
+        _ => None,
+    })
+}
+
+/// An id: text or a number, as the object has it.
+fn id<'de, D: Deserializer<'de>>(de: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(de)? {
+        Value::String(text) if !text.is_empty() => Some(text),
+        Value::Number(number) if number.is_u64() => Some(number.to_string()),
+        _ => None,
+    })
+}
+
+/// Anything that can be read, and nothing where it cannot.
+fn lenient<'de, T: serde::de::DeserializeOwned, D: Deserializer<'de>>(
+    de: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(de)?).ok())
+}
+
+/// A webhook's body.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Payload<'a> {
+    #[serde(rename = "webhookEvent", default, deserialize_with = "text")]
+    pub(super) event: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) timestamp: Option<i64>,
+    #[serde(rename = "matchedWebhookIds", default, deserialize_with = "lenient")]
+    pub(super) matched: Option<Vec<u64>>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) user: Option<User>,
+    #[serde(borrow, default)]
+    pub(super) issue: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) changelog: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) comment: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) worklog: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) sprint: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) version: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) project: Option<&'a RawValue>,
+}
+
+impl<'a> Payload<'a> {
+    /// Reads a body.
+    pub(super) fn parse(body: &'a [u8]) -> Result<Self, WireError> {
+        serde_json::from_slice(body).map_err(|_| WireError::NotAnObject)
+    }
+
+    /// Where the object it is about lives, whatever it is.
+    pub(super) fn own_url(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Own {
+            #[serde(rename = "self", default, deserialize_with = "text")]
+            url: Option<String>,
+        }
+        let objects = [
+            self.issue,
+            self.comment,
+            self.sprint,
+            self.version,
+            self.worklog,
+            self.project,
+        ];
+        let own = objects
+            .into_iter()
+            .flatten()
+            .find_map(|raw| serde_json::from_str::<Own>(raw.get()).ok()?.url);
+        own.or_else(|| self.user.as_ref()?.url.clone())
+    }
+}
+
+/// Reads a part of a payload or of a list.
+pub(super) fn read<'a, T: Deserialize<'a>>(
+    field: &'static str,
+    raw: &'a RawValue,
+) -> Result<T, WireError> {
+    serde_json::from_str(raw.get()).map_err(|_| WireError::Missing(field))
+}
+
+/// A person or an app. Servers know no `accountId`.
+#[derive(Debug, Default, Clone, Deserialize)]
+pub(super) struct User {
+    #[serde(rename = "self", default, deserialize_with = "text")]
+    pub(super) url: Option<String>,
+    #[serde(rename = "accountId", default, deserialize_with = "text")]
+    pub(super) account_id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) key: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) name: Option<String>,
+    #[serde(rename = "displayName", default, deserialize_with = "text")]
+    pub(super) display_name: Option<String>,
+    #[serde(rename = "accountType", default, deserialize_with = "text")]
+    pub(super) account_type: Option<String>,
+}
+
+/// An issue.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Issue {
+    #[serde(default, deserialize_with = "id")]
+    pub(super) id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) key: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) fields: Option<Fields>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) changelog: Option<Changelogs>,
+}
+
+/// An issue's fields, those that are read.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Fields {
+    #[serde(default, deserialize_with = "text")]
+    pub(super) summary: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) project: Option<Project>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) issuetype: Option<Named>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) status: Option<Status>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) creator: Option<User>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) reporter: Option<User>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) created: Option<Moment>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) updated: Option<Moment>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) comment: Option<Comments>,
+}
+
+/// Something with a name.
+#[derive(Debug, Deserialize)]
+pub(super) struct Named {
+    #[serde(default, deserialize_with = "text")]
+    pub(super) name: Option<String>,
+}
+
+/// A project.
+#[derive(Debug, Default, Clone, Deserialize)]
+pub(super) struct Project {
+    #[serde(default, deserialize_with = "id")]
+    pub(super) id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) key: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) name: Option<String>,
+}
+
+/// A status of a workflow.
+#[derive(Debug, Deserialize)]
+pub(super) struct Status {
+    #[serde(default, deserialize_with = "id")]
+    pub(super) id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) name: Option<String>,
+    #[serde(rename = "statusCategory", default, deserialize_with = "lenient")]
+    pub(super) category: Option<Category>,
+}
+
+/// What a status means: `new`, `indeterminate` or `done`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Category {
+    #[serde(default, deserialize_with = "text")]
+    pub(super) key: Option<String>,
+}
+
+/// The changes of an issue, as far as an answer holds them.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Changelogs {
+    #[serde(default)]
+    pub(super) total: usize,
+    #[serde(default, alias = "values")]
+    pub(super) histories: Vec<Box<RawValue>>,
+}
+
+/// One change of an issue.
+#[derive(Debug, Deserialize)]
+pub(super) struct Changelog {
+    #[serde(default, deserialize_with = "id")]
+    pub(super) id: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) author: Option<User>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) created: Option<Moment>,
+    #[serde(default)]
+    pub(super) items: Vec<Item>,
+}
+
+/// One field of a change.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Item {
+    #[serde(default, deserialize_with = "text")]
+    pub(super) field: Option<String>,
+    #[serde(default, deserialize_with = "id")]
+    pub(super) from: Option<String>,
+    #[serde(rename = "fromString", default, deserialize_with = "text")]
+    pub(super) from_string: Option<String>,
+    #[serde(default, deserialize_with = "id")]
+    pub(super) to: Option<String>,
+    #[serde(rename = "toString", default, deserialize_with = "text")]
+    pub(super) to_string: Option<String>,
+}
+
+/// The comments of an issue, as far as an answer holds them.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Comments {
+    #[serde(default)]
+    pub(super) total: usize,
+    #[serde(default)]
+    pub(super) comments: Vec<Box<RawValue>>,
+}
+
+/// A comment.
+#[derive(Debug, Deserialize)]
+pub(super) struct Comment {
+    #[serde(default, deserialize_with = "id")]
+    pub(super) id: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) author: Option<User>,
+    #[serde(rename = "updateAuthor", default, deserialize_with = "lenient")]
+    pub(super) update_author: Option<User>,
+    /// Text in webhooks, a document in the REST API.
+    #[serde(default)]
+    pub(super) body: Value,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) created: Option<Moment>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) updated: Option<Moment>,
+}
+
+/// Time that somebody worked on an issue.
+#[derive(Debug, Deserialize)]
+pub(super) struct Worklog {
+    #[serde(default, deserialize_with = "id")]
+    pub(super) id: Option<String>,
+    #[serde(rename = "issueId", default, deserialize_with = "id")]
+    pub(super) issue_id: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) author: Option<User>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) created: Option<Moment>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) started: Option<Moment>,
+    #[serde(rename = "timeSpentSeconds", default, deserialize_with = "lenient")]
+    pub(super) seconds: Option<u64>,
+}
+
+/// A sprint.
+#[derive(Debug, Deserialize)]
+pub(super) struct Sprint {
+    #[serde(default, deserialize_with = "id")]
+    pub(super) id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) name: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) state: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) goal: Option<String>,
+    #[serde(rename = "createdDate", default, deserialize_with = "lenient")]
+    pub(super) created: Option<Moment>,
+    #[serde(rename = "startDate", default, deserialize_with = "lenient")]
+    pub(super) start: Option<Moment>,
+    #[serde(rename = "completeDate", default, deserialize_with = "lenient")]
+    pub(super) complete: Option<Moment>,
+    #[serde(rename = "originBoardId", default, deserialize_with = "id")]
+    pub(super) board: Option<String>,
+}
+
+/// A version of a project.
+#[derive(Debug, Deserialize)]
+pub(super) struct Version {
+    #[serde(default, deserialize_with = "id")]
+    pub(super) id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) name: Option<String>,
+    #[serde(rename = "projectId", default, deserialize_with = "id")]
+    pub(super) project: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) released: Option<bool>,
+    /// A date without a time.
+    #[serde(rename = "releaseDate", default, deserialize_with = "text")]
+    pub(super) release_date: Option<String>,
+}

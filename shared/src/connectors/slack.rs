@@ -1,0 +1,147 @@
+//! Slack, as an app with a bot: webhooks (Events API) for what happens, polling for what they
+//! miss.
+//!
+//! This file is the summary; `auth`, `client`, `names`, `webhook`, `normalize` and `sync` are
+//! the parts, `wire` the provider's shapes.
+
+mod auth;
+mod client;
+mod names;
+mod normalize;
+mod settings;
+mod sync;
+mod webhook;
+mod wire;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderMap;
+use url::Url;
+
+pub use settings::{AppSettings, SlackSettings};
+
+use super::{
+    Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
+    ConnectorError, Directory, DirectoryEntry, DirectoryKey, Grant, ProviderDescriptor, RateLimits,
+    RefreshRequest, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome,
+    WebhookReceipt,
+};
+use crate::clock::SharedClock;
+use crate::http::{HttpError, Outbound};
+
+/// The provider's slug.
+const SLUG: &str = "slack";
+
+/// Slack's events are a few kilobytes; a message with its blocks may be larger.
+const MAX_WEBHOOK_BYTES: usize = 4 * 1024 * 1024;
+
+/// The connector.
+pub struct Slack {
+    descriptor: ProviderDescriptor,
+    app: AppSettings,
+    client: client::Client,
+    clock: SharedClock,
+}
+
+impl Slack {
+    /// A connector for one app.
+    pub fn new(app: AppSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
+        if app.signing_secrets.is_empty() {
+            tracing::warn!("no webhook secret is set for Slack: every webhook will be refused");
+        }
+        if app.app_token.is_none() {
+            tracing::warn!(
+                "no app-level token is set for Slack: an event of a shared channel reaches only \
+                 the workspace that Slack names in it"
+            );
+        }
+        let outbound = Outbound::builder(SLUG, deps.gate.clone(), deps.clock.clone());
+        let client = client::Client::new(outbound, deps.clock.clone(), app.base.clone())?;
+        Ok(Self {
+            descriptor: descriptor(app.limits.clone()),
+            client,
+            clock: deps.clock.clone(),
+            app,
+        })
+    }
+}
+
+#[async_trait]
+impl Connector for Slack {
+    fn descriptor(&self) -> &ProviderDescriptor {
+        &self.descriptor
+    }
+
+    fn authorize(&self, request: &AuthorizeRequest) -> Result<Url, ConnectorError> {
+        Ok(auth::authorize(self, request))
+    }
+
+    async fn exchange_token(&self, callback: Callback) -> Result<CallbackOutcome, ConnectorError> {
+        auth::exchange_token(self, &callback).await
+    }
+
+    async fn refresh_token(&self, request: RefreshRequest) -> Result<TokenSet, ConnectorError> {
+        auth::refresh_token(self, &request).await
+    }
+
+    async fn revoke(&self, grant: &Grant) -> Result<(), ConnectorError> {
+        auth::revoke(self, grant).await
+    }
+
+    fn verify_webhook(
+        &self,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<WebhookReceipt, VerifyError> {
+        webhook::verify(&self.app, self.clock.now(), headers, body)
+    }
+
+    fn handle_webhook(
+        &self,
+        delivery: &WebhookDelivery,
+        directory: &Directory,
+    ) -> Result<WebhookOutcome, ConnectorError> {
+        webhook::handle(&self.app, delivery, directory)
+    }
+
+    async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {
+        sync::page(self, &request).await
+    }
+
+    async fn look_up(
+        &self,
+        access: &Access,
+        keys: &[DirectoryKey],
+    ) -> Result<Vec<DirectoryEntry>, ConnectorError> {
+        names::look_up(&self.client, access, keys).await
+    }
+
+    async fn recipients(&self, delivery: &WebhookDelivery) -> Result<Vec<String>, ConnectorError> {
+        webhook::recipients(self, delivery).await
+    }
+}
+
+/// What Slack is and can do.
+fn descriptor(limits: RateLimits) -> ProviderDescriptor {
+    ProviderDescriptor {
+        slug: SLUG,
+        display_name: "Slack",
+        auth_type: AuthType::Oauth2,
+        scopes: auth::SCOPES,
+        webhooks: true,
+        polling: true,
+        max_webhook_bytes: MAX_WEBHOOK_BYTES,
+        required_headers: webhook::REQUIRED_HEADERS,
+        kept_headers: webhook::KEPT_HEADERS,
+        // A workspace has one bot of the app, and one tenant that ends it.
+        exclusive_accounts: true,
+        kinds: normalize::KINDS,
+        root_stream: sync::ROOT,
+        redelivery_sweep: false,
+        subscriptions: None,
+        limits,
+    }
+}
+
+#[cfg(test)]
+mod tests;

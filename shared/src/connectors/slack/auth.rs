@@ -1,0 +1,257 @@
+//! OAuth v2: a bot is installed into a workspace, or into a whole organization.
+//!
+//! Sources: "Installing with OAuth" and "Using token rotation" at docs.slack.dev. PKCE is left
+//! off: it would make the app a public client for good.
+
+use chrono::{DateTime, Duration, Utc};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::json;
+use url::Url;
+
+use super::Slack;
+use super::client::{Proof, Refusal};
+use crate::connectors::support::operator_fault;
+use crate::connectors::{
+    AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, ExternalAccount, Grant, NewGrant,
+    RefreshRequest, TokenSet,
+};
+use crate::http::Charge;
+
+/// What is asked of the workspace.
+pub(super) const SCOPES: &[&str] = &[
+    "app_mentions:read",
+    "channels:history",
+    "channels:read",
+    "files:read",
+    "groups:history",
+    "groups:read",
+    "reactions:read",
+    "team:read",
+    "users:read",
+];
+
+/// The account under which calls of the app itself are counted.
+const APP: &str = "app";
+const TOKEN_METHOD: &str = "oauth.v2.access";
+
+/// Where the browser goes.
+pub(super) fn authorize(slack: &Slack, request: &AuthorizeRequest) -> Url {
+    let mut url = slack.client.url(&["oauth", "v2", "authorize"]);
+    url.query_pairs_mut()
+        .append_pair("client_id", &slack.app.client_id)
+        .append_pair("scope", &SCOPES.join(","))
+        .append_pair("redirect_uri", request.redirect_uri.as_str())
+        .append_pair("state", &request.state);
+    url
+}
+
+/// The token endpoint's answer.
+#[derive(Deserialize)]
+struct Tokens {
+    access_token: Option<SecretString>,
+    refresh_token: Option<SecretString>,
+    expires_in: Option<i64>,
+    scope: Option<String>,
+    bot_user_id: Option<String>,
+    app_id: Option<String>,
+    team: Option<Named>,
+    enterprise: Option<Named>,
+    #[serde(default)]
+    is_enterprise_install: bool,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+    name: Option<String>,
+}
+
+/// Who a token is, as `auth.test` tells.
+#[derive(Deserialize)]
+struct Identity {
+    url: Option<String>,
+    team: Option<String>,
+}
+
+/// Takes the redirect: exchanges the code, and asks who it stands for.
+pub(super) async fn exchange_token(
+    slack: &Slack,
+    callback: &Callback,
+) -> Result<CallbackOutcome, ConnectorError> {
+    if let Some(error) = callback.param("error") {
+        return match error {
+            "access_denied" => Ok(denied("The installation was declined in Slack.")),
+            other => {
+                let word: String = other.chars().take(80).collect();
+                Err(operator_fault(format!(
+                    "Slack sent the browser back: {word}"
+                )))
+            }
+        };
+    }
+    let Some(code) = callback.param("code").filter(|code| !code.is_empty()) else {
+        return Ok(denied("Slack sent no authorization; please begin again."));
+    };
+    let arguments = [
+        ("grant_type", "authorization_code"),
+        ("code", code),
+        ("redirect_uri", callback.redirect_uri.as_str()),
+    ];
+    let tokens = match ask(slack, APP, &arguments).await {
+        Ok(tokens) => tokens,
+        Err(refusal) if matches!(refusal.code.as_str(), "invalid_code" | "code_already_used") => {
+            return Ok(denied(
+                "The authorization has expired or was used already; please begin again.",
+            ));
+        }
+        Err(refusal) if refusal.code == "cannot_install_an_org_installed_app" => {
+            return Ok(denied(
+                "The app is installed for the whole organization; connect the organization.",
+            ));
+        }
+        // The grant does not exist yet: whatever is wrong concerns the app.
+        Err(refusal) => {
+            return Err(match refusal.error {
+                ConnectorError::Unauthorized(source) | ConnectorError::Permission(source) => {
+                    ConnectorError::Permanent(source)
+                }
+                other => other,
+            });
+        }
+    };
+    if let (Some(ours), Some(theirs)) = (&slack.app.app_id, &tokens.app_id)
+        && ours != theirs
+    {
+        return Err(operator_fault("the client id belongs to another Slack app"));
+    }
+    let scopes = tokens.scope.clone().unwrap_or_default();
+    let Some(token) = &tokens.access_token else {
+        return Ok(denied(
+            "The installation has no bot; please install the app with its bot.",
+        ));
+    };
+    let place = if tokens.is_enterprise_install {
+        &tokens.enterprise
+    } else {
+        &tokens.team
+    };
+    let Some(place) = place else {
+        return Err(operator_fault("Slack names no workspace"));
+    };
+    let identity: Identity = slack
+        .client
+        .call(
+            &Charge::new(&place.id, "auth.test"),
+            Proof::Bearer(token),
+            &[],
+        )
+        .await?
+        .json()?;
+    let account = ExternalAccount {
+        id: place.id.clone(),
+        name: place
+            .name
+            .clone()
+            .or(identity.team)
+            .unwrap_or_else(|| place.id.clone()),
+        stable_id: place.id.clone(),
+        settings: json!({
+            "url": identity.url,
+            "bot_user_id": tokens.bot_user_id,
+            "organization": tokens.is_enterprise_install,
+        }),
+    };
+    Ok(CallbackOutcome::Connected(NewGrant {
+        account,
+        tokens: Some(token_set(slack.clock.now(), tokens)?),
+        scopes: scopes
+            .split(',')
+            .filter(|scope| !scope.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        routes: Vec::new(),
+    }))
+}
+
+/// Renews a token of an app with token rotation. Without rotation there is nothing to renew:
+/// a token that is refused is gone.
+pub(super) async fn refresh_token(
+    slack: &Slack,
+    request: &RefreshRequest,
+) -> Result<TokenSet, ConnectorError> {
+    use secrecy::ExposeSecret;
+    let Some(refresh_token) = &request.refresh_token else {
+        return Err(ConnectorError::Unauthorized(
+            "the token does not rotate and is refused".into(),
+        ));
+    };
+    let arguments = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", refresh_token.expose_secret()),
+    ];
+    let tokens = ask(slack, &request.account.id, &arguments).await?;
+    token_set(slack.clock.now(), tokens)
+}
+
+/// Uninstalls the app from the workspace, and the bot's token with it.
+pub(super) async fn revoke(slack: &Slack, grant: &Grant) -> Result<(), ConnectorError> {
+    use secrecy::ExposeSecret;
+    let (Some(token), Some(secret)) = (&grant.access_token, slack.app.client_secrets.first())
+    else {
+        return Ok(());
+    };
+    let arguments = [
+        ("client_id", slack.app.client_id.as_str()),
+        ("client_secret", secret.expose_secret()),
+    ];
+    let charge = Charge::new(&grant.account.id, "apps.uninstall");
+    let uninstalled = slack
+        .client
+        .call(&charge, Proof::Bearer(token), &arguments)
+        .await;
+    match uninstalled {
+        Ok(_) => Ok(()),
+        // The token is gone already, and nothing can be done with it.
+        Err(refusal) if matches!(refusal.error, ConnectorError::Unauthorized(_)) => Ok(()),
+        Err(refusal) => Err(refusal.error),
+    }
+}
+
+/// Asks the token endpoint, with whichever client secret is valid.
+async fn ask(slack: &Slack, account: &str, arguments: &[(&str, &str)]) -> Result<Tokens, Refusal> {
+    let mut wrong_secret = Refusal::from(operator_fault("no client secret is configured"));
+    for secret in &slack.app.client_secrets {
+        let proof = Proof::Client(&slack.app.client_id, secret);
+        let charge = Charge::new(account, TOKEN_METHOD);
+        match slack.client.call(&charge, proof, arguments).await {
+            Ok(answer) => return Ok(answer.json()?),
+            Err(refusal) if matches!(refusal.code.as_str(), "bad_client_secret") => {
+                wrong_secret = refusal;
+            }
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Err(wrong_secret)
+}
+
+fn token_set(now: DateTime<Utc>, tokens: Tokens) -> Result<TokenSet, ConnectorError> {
+    let access_token = tokens
+        .access_token
+        .ok_or_else(|| operator_fault("Slack's answer holds no token"))?;
+    Ok(TokenSet {
+        access_token,
+        refresh_token: tokens.refresh_token,
+        expires_at: tokens
+            .expires_in
+            .filter(|seconds| *seconds > 0)
+            .and_then(|seconds| now.checked_add_signed(Duration::try_seconds(seconds)?)),
+        refresh_expires_at: None,
+    })
+}
+
+fn denied(reason: &str) -> CallbackOutcome {
+    CallbackOutcome::Denied {
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,114 @@
+//! What people, bots and channels are called.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::client::{Client, Proof};
+use super::wire::{Channel, Event, User};
+use crate::connectors::{Access, ConnectorError, DirectoryEntry, DirectoryKey, DirectoryKind};
+use crate::http::Charge;
+
+/// A user's entry: the name that people see.
+pub(super) fn of_user(user: &User) -> DirectoryEntry {
+    let profile = user.profile.as_ref();
+    let name = profile
+        .and_then(|profile| profile.display_name.clone())
+        .or_else(|| user.real_name.clone())
+        .or_else(|| profile.and_then(|profile| profile.real_name.clone()))
+        .or_else(|| user.name.clone());
+    DirectoryEntry {
+        key: DirectoryKey::new(DirectoryKind::User, &user.id),
+        name,
+        detail: json!({ "is_bot": user.is_bot == Some(true) }),
+    }
+}
+
+/// A channel's entry.
+pub(super) fn of_channel(channel: &Channel) -> DirectoryEntry {
+    DirectoryEntry {
+        key: DirectoryKey::new(DirectoryKind::Channel, &channel.id),
+        name: channel.name.clone(),
+        detail: Value::Null,
+    }
+}
+
+/// What an event tells about names: somebody or something came or was renamed.
+pub(super) fn told(event: &Event<'_>) -> Vec<DirectoryEntry> {
+    let entry = match event.kind.as_deref().unwrap_or_default() {
+        "user_change" | "team_join" | "user_profile_changed" => {
+            serde_json::from_value(event.user.clone())
+                .ok()
+                .map(|user| of_user(&user))
+        }
+        "channel_rename" | "group_rename" | "channel_created" => {
+            serde_json::from_value(event.channel.clone())
+                .ok()
+                .map(|channel| of_channel(&channel))
+        }
+        _ => None,
+    };
+    entry
+        .filter(|entry| entry.name.is_some())
+        .into_iter()
+        .collect()
+}
+
+/// Asks Slack, one by one. What it does not know or may not tell is left out.
+pub(super) async fn look_up(
+    client: &Client,
+    access: &Access,
+    keys: &[DirectoryKey],
+) -> Result<Vec<DirectoryEntry>, ConnectorError> {
+    #[derive(Deserialize)]
+    struct Found {
+        user: Option<User>,
+        channel: Option<Channel>,
+        bot: Option<Bot>,
+    }
+    #[derive(Deserialize)]
+    struct Bot {
+        name: Option<String>,
+    }
+    let mut entries = Vec::new();
+    for key in keys {
+        let (method, argument) = match key.kind {
+            DirectoryKind::User => ("users.info", "user"),
+            DirectoryKind::Channel => ("conversations.info", "channel"),
+            DirectoryKind::Bot => ("bots.info", "bot"),
+            DirectoryKind::Status | DirectoryKind::Issue => continue,
+        };
+        let charge = Charge::new(&access.account.id, method);
+        let found: Found = match client
+            .call(
+                &charge,
+                Proof::Bearer(&access.token),
+                &[(argument, &key.id)],
+            )
+            .await
+        {
+            Ok(answer) => answer.json()?,
+            Err(refusal) => match refusal.error {
+                ConnectorError::Permission(_) | ConnectorError::Permanent(_) => continue,
+                other => return Err(other),
+            },
+        };
+        let mut entry = match found {
+            Found {
+                user: Some(user), ..
+            } => of_user(&user),
+            Found {
+                channel: Some(channel),
+                ..
+            } => of_channel(&channel),
+            Found { bot: Some(bot), .. } => DirectoryEntry {
+                key: key.clone(),
+                name: bot.name,
+                detail: Value::Null,
+            },
+            _ => continue,
+        };
+        entry.key = key.clone();
+        entries.push(entry);
+    }
+    Ok(entries)
+}

@@ -1,0 +1,466 @@
+//! Slack's events and messages as Signals: pure functions, the same for webhooks and polling,
+//! so that a fact has one identity by whichever way it arrives.
+//!
+//! The table of events, kinds and keys is the one in the Signal catalogue.
+
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::wire::{Channel, Event, Message, Ts, WireError};
+use crate::connectors::{Directory, DirectoryKind, ExternalAccount};
+use crate::signals::{Actor, ActorKind, Context, ContextKind, SignalDraft, SignalKind, Subject};
+
+/// Every kind that Slack gives.
+pub(super) const KINDS: &[SignalKind] = &[
+    SignalKind::MessagePosted,
+    SignalKind::ThreadReplied,
+    SignalKind::MessageEdited,
+    SignalKind::MessageDeleted,
+    SignalKind::ReactionAdded,
+    SignalKind::ReactionRemoved,
+    SignalKind::ChannelCreated,
+    SignalKind::MemberJoined,
+    SignalKind::FileShared,
+];
+
+/// Subtypes of messages that somebody or some app wrote; the others are Slack's own notes.
+const WRITTEN: [&str; 4] = [
+    "file_share",
+    "bot_message",
+    "thread_broadcast",
+    "me_message",
+];
+/// Characters of a message that stand as its title.
+const TITLE: usize = 120;
+
+/// Where things happen, and what is known of it.
+pub(super) struct Scene<'a> {
+    /// The workspace, or the organization.
+    pub(super) account: &'a ExternalAccount,
+    /// What its people and channels are called.
+    pub(super) directory: &'a Directory,
+}
+
+/// What makes a Signal, apart from the place.
+struct Fact<'a> {
+    kind: SignalKind,
+    key: String,
+    at: DateTime<Utc>,
+    actor: Actor,
+    subject: Subject,
+    normalized: Value,
+    raw: &'a RawValue,
+}
+
+/// The Signal of an event; `None` when the catalogue has no kind for it.
+pub(super) fn event(
+    scene: &Scene<'_>,
+    event: &Event<'_>,
+    raw: &RawValue,
+) -> Result<Option<SignalDraft>, WireError> {
+    match event.kind.as_deref().unwrap_or_default() {
+        "message" => message_event(scene, event, raw),
+        // The same message as the one of the `message` event, if there is one.
+        "app_mention" => {
+            let message = read(raw)?;
+            posted(
+                scene,
+                need(event.channel(), "event.channel")?,
+                &message,
+                raw,
+                true,
+            )
+            .map(Some)
+        }
+        "reaction_added" => reaction(scene, event, raw, SignalKind::ReactionAdded, "added"),
+        "reaction_removed" => reaction(scene, event, raw, SignalKind::ReactionRemoved, "removed"),
+        "channel_created" => {
+            let channel: Channel = serde_json::from_value(event.channel.clone())
+                .map_err(|_| WireError::Missing("event.channel"))?;
+            channel_created(scene, &channel, raw).map(Some)
+        }
+        "member_joined_channel" => member_joined(scene, event, raw).map(Some),
+        "file_shared" => file_shared(scene, event, raw).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn message_event(
+    scene: &Scene<'_>,
+    event: &Event<'_>,
+    raw: &RawValue,
+) -> Result<Option<SignalDraft>, WireError> {
+    let channel = || need(event.channel(), "event.channel");
+    match event.subtype.as_deref() {
+        Some("message_changed") => {
+            let now = event.message.ok_or(WireError::Missing("event.message"))?;
+            edited(scene, channel()?, &read(now)?, now)
+        }
+        Some("message_deleted") => deleted(scene, channel()?, event, raw).map(Some),
+        Some(subtype) if !WRITTEN.contains(&subtype) => Ok(None),
+        _ => posted(scene, channel()?, &read(raw)?, raw, false).map(Some),
+    }
+}
+
+/// Reads a message out of its bytes.
+pub(super) fn read(raw: &RawValue) -> Result<Message, WireError> {
+    serde_json::from_str(raw.get()).map_err(|_| WireError::Missing("message"))
+}
+
+/// Whether somebody or some app wrote a message.
+pub(super) fn is_written(message: &Message) -> bool {
+    message
+        .subtype
+        .as_deref()
+        .is_none_or(|subtype| WRITTEN.contains(&subtype))
+}
+
+/// A message was posted, in a thread or not.
+pub(super) fn posted(
+    scene: &Scene<'_>,
+    channel: &str,
+    message: &Message,
+    raw: &RawValue,
+    mentions_app: bool,
+) -> Result<SignalDraft, WireError> {
+    let ts = message.ts.ok_or(WireError::Missing("message.ts"))?;
+    let thread = message.thread_ts.filter(|thread| *thread != ts);
+    let mentioned = || {
+        let bot = scene.bot_user()?;
+        Some(message.text.as_ref()?.contains(&format!("<@{bot}")))
+    };
+    let files: Vec<Value> = message
+        .files
+        .iter()
+        .flatten()
+        .map(|file| json!({ "id": file.id, "name": file.name }))
+        .collect();
+    Ok(scene.signal(
+        channel,
+        Fact {
+            kind: if thread.is_some() {
+                SignalKind::ThreadReplied
+            } else {
+                SignalKind::MessagePosted
+            },
+            key: format!("message:{channel}:{ts}"),
+            at: ts.at(),
+            actor: scene.author(message),
+            subject: scene.message_subject(channel, ts, thread, message.text.as_deref()),
+            normalized: json!({
+                "ts": ts,
+                "thread_ts": thread,
+                "text": message.text,
+                "mentions_app": mentions_app || mentioned() == Some(true),
+                "files": files,
+            }),
+            raw,
+        },
+    ))
+}
+
+/// A message was edited by a person. A change without `edited` is Slack's own, of a link's
+/// preview for example.
+pub(super) fn edited(
+    scene: &Scene<'_>,
+    channel: &str,
+    message: &Message,
+    raw: &RawValue,
+) -> Result<Option<SignalDraft>, WireError> {
+    let Some(edited) = &message.edited else {
+        return Ok(None);
+    };
+    let ts = message.ts.ok_or(WireError::Missing("message.ts"))?;
+    let edited_ts = edited.ts.ok_or(WireError::Missing("message.edited.ts"))?;
+    let thread = message.thread_ts.filter(|thread| *thread != ts);
+    Ok(Some(scene.signal(
+        channel,
+        Fact {
+            kind: SignalKind::MessageEdited,
+            key: format!("message:{channel}:{ts}:edited:{edited_ts}"),
+            at: edited_ts.at(),
+            actor: scene.user(edited.user.as_deref()),
+            subject: scene.message_subject(channel, ts, thread, message.text.as_deref()),
+            normalized: json!({ "ts": ts, "thread_ts": thread, "text": message.text }),
+            raw,
+        },
+    )))
+}
+
+fn deleted(
+    scene: &Scene<'_>,
+    channel: &str,
+    event: &Event<'_>,
+    raw: &RawValue,
+) -> Result<SignalDraft, WireError> {
+    let previous = event
+        .previous_message
+        .map(read)
+        .transpose()?
+        .unwrap_or_default();
+    let ts = event
+        .deleted_ts
+        .or(previous.ts)
+        .ok_or(WireError::Missing("event.deleted_ts"))?;
+    let thread = previous.thread_ts.filter(|thread| *thread != ts);
+    let mut subject = scene.message_subject(channel, ts, thread, previous.text.as_deref());
+    subject.url = None;
+    Ok(scene.signal(
+        channel,
+        Fact {
+            kind: SignalKind::MessageDeleted,
+            key: format!("message:{channel}:{ts}:deleted"),
+            at: event.at.ok_or(WireError::Missing("event.event_ts"))?.at(),
+            // Slack does not say who.
+            actor: Actor::unknown(),
+            subject,
+            normalized: json!({ "ts": ts, "thread_ts": thread, "text": previous.text }),
+            raw,
+        },
+    ))
+}
+
+fn reaction(
+    scene: &Scene<'_>,
+    event: &Event<'_>,
+    raw: &RawValue,
+    kind: SignalKind,
+    word: &str,
+) -> Result<Option<SignalDraft>, WireError> {
+    let Some(item) = event
+        .item
+        .as_ref()
+        .filter(|item| item.kind.as_deref().is_none_or(|kind| kind == "message"))
+    else {
+        return Ok(None);
+    };
+    // A reaction on a file has no channel.
+    let (Some(channel), Some(ts)) = (item.channel.as_deref(), item.ts) else {
+        return Ok(None);
+    };
+    let user = need(event.user(), "event.user")?;
+    let name = need(event.reaction.as_deref(), "event.reaction")?;
+    let at = event.at.ok_or(WireError::Missing("event.event_ts"))?;
+    Ok(Some(scene.signal(
+        channel,
+        Fact {
+            kind,
+            key: format!("reaction:{channel}:{ts}:{user}:{name}:{word}:{at}"),
+            at: at.at(),
+            actor: scene.user(Some(user)),
+            subject: scene.message_subject(channel, ts, None, None),
+            normalized: json!({
+                "reaction": name,
+                "ts": ts,
+                "item_user": event.item_user,
+            }),
+            raw,
+        },
+    )))
+}
+
+/// A channel was created.
+pub(super) fn channel_created(
+    scene: &Scene<'_>,
+    channel: &Channel,
+    raw: &RawValue,
+) -> Result<SignalDraft, WireError> {
+    let at = channel
+        .created
+        .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+        .ok_or(WireError::Missing("channel.created"))?;
+    let mut signal = scene.signal(
+        &channel.id,
+        Fact {
+            kind: SignalKind::ChannelCreated,
+            key: format!("channel:{}:created", channel.id),
+            at,
+            actor: scene.user(channel.creator.as_deref()),
+            subject: Subject {
+                kind: "channel".to_owned(),
+                id: channel.id.clone(),
+                key: channel.name.as_ref().map(|name| format!("#{name}")),
+                title: channel.name.clone(),
+                url: scene.link(&[&channel.id]),
+            },
+            normalized: json!({ "name": channel.name }),
+            raw,
+        },
+    );
+    if signal.context.name.is_none() {
+        signal.context.name.clone_from(&channel.name);
+    }
+    Ok(signal)
+}
+
+fn member_joined(
+    scene: &Scene<'_>,
+    event: &Event<'_>,
+    raw: &RawValue,
+) -> Result<SignalDraft, WireError> {
+    let channel = need(event.channel(), "event.channel")?;
+    let user = need(event.user(), "event.user")?;
+    let at = event.at.ok_or(WireError::Missing("event.event_ts"))?;
+    let actor = scene.user(Some(user));
+    Ok(scene.signal(
+        channel,
+        Fact {
+            kind: SignalKind::MemberJoined,
+            key: format!("member:{channel}:{user}:{at}"),
+            at: at.at(),
+            subject: Subject {
+                kind: "channel".to_owned(),
+                id: channel.to_owned(),
+                key: scene.channel_name(channel).map(|name| format!("#{name}")),
+                title: scene.channel_name(channel),
+                url: scene.link(&[channel]),
+            },
+            normalized: json!({
+                "member": { "id": user, "name": actor.name },
+                "inviter": event.inviter,
+            }),
+            actor,
+            raw,
+        },
+    ))
+}
+
+fn file_shared(
+    scene: &Scene<'_>,
+    event: &Event<'_>,
+    raw: &RawValue,
+) -> Result<SignalDraft, WireError> {
+    let channel = need(event.channel(), "event.channel_id")?;
+    let file = need(event.file_id.as_deref(), "event.file_id")?;
+    let at = event.at.ok_or(WireError::Missing("event.event_ts"))?;
+    Ok(scene.signal(
+        channel,
+        Fact {
+            kind: SignalKind::FileShared,
+            key: format!("file:{file}:{channel}"),
+            at: at.at(),
+            actor: scene.user(event.user()),
+            subject: Subject {
+                kind: "file".to_owned(),
+                id: file.to_owned(),
+                key: None,
+                title: None,
+                url: None,
+            },
+            normalized: json!({ "file_id": file }),
+            raw,
+        },
+    ))
+}
+
+impl Scene<'_> {
+    /// The bot's own user.
+    pub(super) fn bot_user(&self) -> Option<&str> {
+        self.account.settings["bot_user_id"].as_str()
+    }
+
+    fn signal(&self, channel: &str, fact: Fact<'_>) -> SignalDraft {
+        SignalDraft {
+            kind: fact.kind,
+            dedupe_key: format!("slack:{}:{}", self.account.id, fact.key),
+            timestamp: fact.at,
+            actor: fact.actor,
+            subject: fact.subject,
+            context: Context {
+                // Direct messages have ids of their own kind.
+                kind: if channel.starts_with('D') {
+                    ContextKind::Chat
+                } else {
+                    ContextKind::Channel
+                },
+                id: channel.to_owned(),
+                name: self.channel_name(channel),
+            },
+            normalized: fact.normalized,
+            raw: fact.raw.to_owned(),
+        }
+    }
+
+    fn channel_name(&self, channel: &str) -> Option<String> {
+        let entry = self.directory.get(DirectoryKind::Channel, channel)?;
+        entry.name.clone()
+    }
+
+    fn user(&self, id: Option<&str>) -> Actor {
+        let Some(id) = id else {
+            return Actor::unknown();
+        };
+        let known = self.directory.get(DirectoryKind::User, id);
+        let bot = known
+            .as_ref()
+            .is_some_and(|entry| entry.detail["is_bot"] == true);
+        Actor {
+            id: Some(id.to_owned()),
+            name: known.and_then(|entry| entry.name.clone()),
+            kind: if bot { ActorKind::Bot } else { ActorKind::User },
+        }
+    }
+
+    /// Who wrote a message: a person, or an app under a name of its own.
+    fn author(&self, message: &Message) -> Actor {
+        let Some(bot) = message.bot_id.as_deref() else {
+            return self.user(message.user.as_deref());
+        };
+        let own_name = message.username.clone().or_else(|| {
+            let profile = message.bot_profile.as_ref()?;
+            profile.name.clone()
+        });
+        let name = own_name.or_else(|| match message.user.as_deref() {
+            Some(user) => self.user(Some(user)).name,
+            None => self
+                .directory
+                .get(DirectoryKind::Bot, bot)
+                .and_then(|entry| entry.name.clone()),
+        });
+        Actor {
+            id: Some(message.user.as_deref().unwrap_or(bot).to_owned()),
+            name,
+            kind: ActorKind::Bot,
+        }
+    }
+
+    fn message_subject(
+        &self,
+        channel: &str,
+        ts: Ts,
+        thread: Option<Ts>,
+        text: Option<&str>,
+    ) -> Subject {
+        let mut url = self.link(&[channel, &format!("p{}", ts.digits())]);
+        if let (Some(url), Some(thread)) = (&mut url, thread) {
+            *url = format!("{url}?thread_ts={thread}&cid={channel}");
+        }
+        Subject {
+            kind: "message".to_owned(),
+            id: format!("{channel}:{ts}"),
+            key: None,
+            title: text.and_then(|text| {
+                let line = text.lines().find(|line| !line.trim().is_empty())?;
+                Some(line.chars().take(TITLE).collect())
+            }),
+            url,
+        }
+    }
+
+    /// A deep link into the workspace.
+    fn link(&self, path: &[&str]) -> Option<String> {
+        let mut url = Url::parse(self.account.settings["url"].as_str()?).ok()?;
+        url.path_segments_mut()
+            .ok()?
+            .pop_if_empty()
+            .push("archives")
+            .extend(path);
+        Some(url.into())
+    }
+}
+
+fn need<'t>(value: Option<&'t str>, field: &'static str) -> Result<&'t str, WireError> {
+    value.ok_or(WireError::Missing(field))
+}

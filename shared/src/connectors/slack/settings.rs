@@ -1,0 +1,305 @@
+//! The operator's settings for Slack: what they are called, and when they make sense.
+//!
+//! Slack is configured when the app's client id and client secret are set; one without the
+//! other is a contradiction. Without the webhook secret (Slack calls it the signing secret)
+//! teams can connect and are polled, but every webhook is refused.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::descriptor;
+use crate::config::Reader;
+use crate::connectors::{LimitScope, ProviderDescriptor, RateBudget, RateLimits, RateUnit};
+
+const APP_ID: &str = "SLACK_APP_ID";
+const APP_TOKEN: &str = "SLACK_APP_TOKEN";
+const CLIENT_ID: &str = "SLACK_CLIENT_ID";
+const CLIENT_SECRET: &str = "SLACK_CLIENT_SECRET";
+const WEBHOOK_SECRET: &str = "SLACK_WEBHOOK_SECRET";
+const BASE_URL: &str = "SLACK_BASE_URL";
+const HISTORY_PROFILE: &str = "SLACK_HISTORY_PROFILE";
+const LOOKBACK_DAYS: &str = "SLACK_LOOKBACK_DAYS";
+const RESCAN_SECONDS: &str = "SLACK_RESCAN_SECONDS";
+const RATE_FACTOR: &str = "SLACK_RATE_FACTOR";
+
+/// Without these there is no app.
+const NEEDED: [&str; 2] = [CLIENT_ID, CLIENT_SECRET];
+/// Whatever else is set of an app means that there is one.
+const OPTIONAL: [&str; 3] = [APP_ID, APP_TOKEN, WEBHOOK_SECRET];
+
+/// Operations that share a tier: calls per minute, and how many at once after a pause.
+const TIER_2: (f64, u32) = (15.0, 5);
+const TIER_3: (f64, u32) = (45.0, 20);
+
+/// What the operator set for Slack.
+#[derive(Debug)]
+pub struct SlackSettings {
+    /// How often and how many at once Slack may be called.
+    pub limits: RateLimits,
+    /// The app; `None` when Slack is not configured.
+    pub app: Option<AppSettings>,
+}
+
+/// How Slack limits the reading of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryProfile {
+    /// Apps of the Marketplace and of one's own organization.
+    Standard,
+    /// Apps that are distributed otherwise: a request per minute, fifteen messages each.
+    Limited,
+}
+
+impl HistoryProfile {
+    /// Messages per page.
+    pub(super) const fn page(self) -> u32 {
+        match self {
+            Self::Standard => 200,
+            Self::Limited => 15,
+        }
+    }
+
+    /// Calls per minute, and how many at once after a pause.
+    const fn rate(self) -> (f64, u32) {
+        match self {
+            Self::Standard => (45.0, 10),
+            // A second above the minute: Slack's window and ours do not begin together.
+            Self::Limited => (60.0 / 61.0, 1),
+        }
+    }
+}
+
+/// A Slack app's settings.
+pub struct AppSettings {
+    /// The app's id; deliveries of another are not routed.
+    pub app_id: Option<String>,
+    /// The app-level token that tells whom an event of a shared channel is for.
+    pub app_token: Option<SecretString>,
+    /// The app's OAuth client.
+    pub client_id: String,
+    /// The OAuth client's secrets: one, or two while rotating.
+    pub client_secrets: Vec<SecretString>,
+    /// Secrets that webhooks are signed with: none, one, or two while rotating.
+    pub signing_secrets: Vec<SecretString>,
+    /// Where Slack is: <https://slack.com>.
+    pub base: Url,
+    /// How Slack limits the reading of messages.
+    pub profile: HistoryProfile,
+    /// How far back messages are looked at again for edits and new replies.
+    pub lookback: Duration,
+    /// How often.
+    pub rescan: Duration,
+    /// How often and how many at once Slack may be called.
+    pub limits: RateLimits,
+}
+
+impl std::fmt::Debug for AppSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AppSettings")
+            .field("app_id", &self.app_id)
+            .field("client_id", &self.client_id)
+            .field("base", &self.base.as_str())
+            .field("profile", &self.profile)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SlackSettings {
+    /// Reads the settings; what is wrong is noted in the reader.
+    pub fn from_reader(reader: &mut Reader<'_>) -> Self {
+        let profile = match reader.optional_string(HISTORY_PROFILE).as_deref() {
+            None | Some("standard") => HistoryProfile::Standard,
+            Some("limited") => HistoryProfile::Limited,
+            Some(_) => {
+                reader.problem(HISTORY_PROFILE, "must be `standard` or `limited`");
+                HistoryProfile::Limited
+            }
+        };
+        let factor = reader.within(RATE_FACTOR, 1.0, 0.01, 100_000.0);
+        let limits = limits(profile, factor);
+        let app = AppSettings::from_reader(reader, profile, &limits);
+        Self { limits, app }
+    }
+
+    /// What Slack is and can do, with these limits.
+    pub fn descriptor(&self) -> ProviderDescriptor {
+        descriptor(self.limits.clone())
+    }
+}
+
+/// Slack limits each method per workspace; the operations are named after the methods.
+fn limits(profile: HistoryProfile, factor: f64) -> RateLimits {
+    let budget = |(per_minute, burst): (f64, u32), operations| RateBudget {
+        reach: LimitScope::Operation,
+        operations,
+        bulk: false,
+        unit: RateUnit::Calls,
+        per_second: per_minute / 60.0 * factor,
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a conversion that saturates is what is wanted"
+        )]
+        burst: (f64::from(burst) * factor) as u32,
+    };
+    RateLimits {
+        budgets: vec![
+            budget(
+                profile.rate(),
+                &["conversations.history", "conversations.replies"],
+            ),
+            budget(
+                TIER_2,
+                &["conversations.list", "users.list", "auth.teams.list"],
+            ),
+            budget(
+                TIER_3,
+                &[
+                    "users.conversations",
+                    "users.info",
+                    "conversations.info",
+                    "bots.info",
+                    "auth.test",
+                    "team.info",
+                    "apps.event.authorizations.list",
+                ],
+            ),
+            budget((60.0, 10), &["oauth.v2.access"]),
+        ],
+        account_concurrency: 4,
+        process_concurrency: 50,
+    }
+}
+
+impl AppSettings {
+    fn from_reader(
+        reader: &mut Reader<'_>,
+        profile: HistoryProfile,
+        limits: &RateLimits,
+    ) -> Option<Self> {
+        let base = reader.url(BASE_URL, "https://slack.com");
+        let day = Duration::from_hours(24);
+        let lookback = day * reader.within(LOOKBACK_DAYS, 7, 0, 90);
+        let rescan = Duration::from_secs(reader.within(RESCAN_SECONDS, 21_600, 0, 604_800));
+        let missing: Vec<&str> = NEEDED
+            .into_iter()
+            .filter(|name| !reader.is_set(name))
+            .collect();
+        if missing.len() == NEEDED.len() && !OPTIONAL.iter().any(|name| reader.is_set(name)) {
+            return None;
+        }
+        for name in &missing {
+            reader.problem(
+                name,
+                "is not set, though other settings of the Slack app are",
+            );
+        }
+        let client_secrets = reader.one_or_two_secrets(CLIENT_SECRET);
+        let signing_secrets = reader.one_or_two_secrets(WEBHOOK_SECRET);
+        Some(Self {
+            app_id: reader.optional_string(APP_ID),
+            app_token: reader.optional_secret(APP_TOKEN),
+            client_id: reader.optional_string(CLIENT_ID)?,
+            client_secrets,
+            signing_secrets,
+            base,
+            profile,
+            lookback,
+            rescan,
+            limits: limits.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Env;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<SlackSettings, String> {
+        let env = Env::from_pairs(
+            pairs
+                .iter()
+                .map(|(name, value)| (format!("POBLYSH_{name}"), (*value).to_owned())),
+        );
+        let mut reader = Reader::new(&env);
+        let settings = SlackSettings::from_reader(&mut reader);
+        reader
+            .finish()
+            .map(|()| settings)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_any_setting_slack_is_not_configured() {
+        assert!(read(&[]).expect("valid").app.is_none());
+        let base_only = read(&[(BASE_URL, "http://localhost:1")]);
+        assert!(base_only.expect("valid").app.is_none());
+    }
+
+    #[test]
+    fn a_part_of_the_settings_names_the_others() {
+        for (set, missing) in [
+            (CLIENT_ID, CLIENT_SECRET),
+            (CLIENT_SECRET, CLIENT_ID),
+            (WEBHOOK_SECRET, CLIENT_ID),
+            (APP_TOKEN, CLIENT_SECRET),
+        ] {
+            let error = read(&[(set, "s3cret")]).expect_err("a contradiction");
+            assert!(
+                error.contains(&format!("POBLYSH_{missing} is not set")),
+                "{error}"
+            );
+            assert!(!error.contains("s3cret"));
+        }
+    }
+
+    #[test]
+    fn the_profile_decides_how_messages_are_read() {
+        for (profile, per_second, burst, page) in
+            [("standard", 0.75, 10, 200), ("limited", 1.0 / 61.0, 1, 15)]
+        {
+            let settings = read(&[
+                (CLIENT_ID, "1.2"),
+                (CLIENT_SECRET, "s"),
+                (HISTORY_PROFILE, profile),
+            ])
+            .expect("valid");
+            let history = &settings.limits.budgets[0];
+            assert!((history.per_second - per_second).abs() < 1e-9);
+            assert_eq!(history.burst, burst);
+            assert_eq!(settings.app.expect("configured").profile.page(), page);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for (name, value) in [
+            (HISTORY_PROFILE, "unlimited"),
+            (CLIENT_SECRET, "a,b,c"),
+            (RATE_FACTOR, "0"),
+            (BASE_URL, "slack.com"),
+        ] {
+            let mut pairs = vec![(CLIENT_ID, "1.2"), (CLIENT_SECRET, "s")];
+            pairs.retain(|(known, _)| *known != name);
+            pairs.push((name, value));
+            assert!(read(&pairs).is_err(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn settings_do_not_show_secrets() {
+        let settings = read(&[
+            (CLIENT_ID, "1.2"),
+            (CLIENT_SECRET, "s3cret-client"),
+            (WEBHOOK_SECRET, "s3cret-signing"),
+            (APP_TOKEN, "s3cret-app"),
+        ]);
+        let shown = format!("{:?}", settings.expect("valid"));
+        assert!(
+            shown.contains("1.2") && !shown.contains("s3cret"),
+            "{shown}"
+        );
+    }
+}

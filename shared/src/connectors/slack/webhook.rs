@@ -1,0 +1,255 @@
+//! Webhooks (Events API): proof first, then meaning.
+//!
+//! The proof is the HMAC-SHA-256 of `v0:<timestamp>:<raw body>` under the app's signing
+//! secret, no older than five minutes ("Verifying requests from Slack" at docs.slack.dev). An
+//! event's id is the same in every retry; a retry's header changes nothing, because the try
+//! before it may have failed.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::HeaderMap;
+use serde::Deserialize;
+
+use super::client::Proof;
+use super::normalize::{self, Scene};
+use super::settings::AppSettings;
+use super::wire::{Authorization, Envelope, Event, Metadata, WireError};
+use super::{Slack, names};
+use crate::connectors::support::{signature_hex, single};
+use crate::connectors::{
+    AccountChange, ConnectorError, Directory, HandshakeReply, VerifyError, WebhookDelivery,
+    WebhookOutcome, WebhookReceipt,
+};
+use crate::crypto::{sha256, verify_hmac_sha256_hex};
+use crate::http::Charge;
+
+const SIGNATURE: &str = "x-slack-signature";
+const TIMESTAMP: &str = "x-slack-request-timestamp";
+
+/// The headers without which nothing is genuine.
+pub(super) const REQUIRED_HEADERS: &[&str] = &[TIMESTAMP, SIGNATURE];
+
+/// The headers that are kept with a delivery.
+pub(super) const KEPT_HEADERS: &[&str] = &[
+    "x-slack-retry-num",
+    "x-slack-retry-reason",
+    "content-type",
+    "user-agent",
+];
+
+const SIGNATURE_PREFIX: &str = "v0=";
+/// How far a signature's time may be from ours.
+const WINDOW_SECONDS: i64 = 300;
+/// Longer names of events are not Slack's.
+const MOST_NAME: usize = 60;
+/// Pages of installations that see an event; beyond, there is something wrong.
+const MOST_PAGES: usize = 50;
+
+/// Checks that a delivery is genuine, under any of the active secrets.
+pub(super) fn verify(
+    app: &AppSettings,
+    now: DateTime<Utc>,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<WebhookReceipt, VerifyError> {
+    if app.signing_secrets.is_empty() {
+        return Err(VerifyError::NotConfigured);
+    }
+    let timestamp = single(headers, TIMESTAMP)?;
+    let signature = single(headers, SIGNATURE)?;
+    let hex = signature_hex(signature, SIGNATURE_PREFIX)?;
+    let seconds: i64 = Some(timestamp)
+        .filter(|text| text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|text| text.parse().ok())
+        .ok_or(VerifyError::Malformed)?;
+    if (now.timestamp() - seconds).abs() > WINDOW_SECONDS {
+        return Err(VerifyError::Stale);
+    }
+    let parts = [b"v0:", timestamp.as_bytes(), b":", body.as_ref()];
+    if !verify_hmac_sha256_hex(&app.signing_secrets, &parts, hex) {
+        return Err(VerifyError::Mismatch);
+    }
+    Ok(receipt(app, body))
+}
+
+/// What filing a genuine delivery needs to know of it. A body that cannot be read still is a
+/// genuine delivery: it is filed under its own digest, without a route.
+fn receipt(app: &AppSettings, body: &Bytes) -> WebhookReceipt {
+    let envelope: Envelope<'_> = serde_json::from_slice(body).unwrap_or_default();
+    let kind = envelope.kind.as_deref().unwrap_or("unknown");
+    if let ("url_verification", Some(challenge)) = (kind, &envelope.challenge) {
+        return WebhookReceipt {
+            event: kind.to_owned(),
+            dedupe_id: String::new(),
+            routes: Vec::new(),
+            reply: Some(HandshakeReply {
+                content_type: "text/plain; charset=utf-8",
+                body: challenge.clone(),
+            }),
+        };
+    }
+    let event: Event<'_> = envelope
+        .event
+        .and_then(|raw| serde_json::from_str(raw.get()).ok())
+        .unwrap_or_default();
+    let name = match (&event.kind, &event.subtype) {
+        (Some(kind), Some(subtype)) => format!("{kind}.{subtype}"),
+        (Some(kind), None) => kind.clone(),
+        (None, _) => kind.to_owned(),
+    };
+    let foreign = app.app_id.is_some() && app.app_id != envelope.api_app_id;
+    let route = account(&envelope).filter(|_| !foreign).cloned();
+    let dedupe_id = match (&envelope.event_id, envelope.minute_rate_limited) {
+        (Some(id), _) => id.clone(),
+        (None, Some(minute)) => {
+            format!("{kind}:{}:{minute}", route.as_deref().unwrap_or_default())
+        }
+        (None, None) => hex::encode(sha256(body)),
+    };
+    WebhookReceipt {
+        event: name.chars().take(MOST_NAME).collect(),
+        dedupe_id: dedupe_id.chars().take(200).collect(),
+        routes: route.into_iter().collect(),
+        reply: None,
+    }
+}
+
+/// The account whose connection a delivery is for: Slack names one of those that see it.
+fn account<'e>(envelope: &'e Envelope<'_>) -> Option<&'e String> {
+    envelope
+        .authorizations
+        .as_deref()
+        .and_then(<[_]>::first)
+        .and_then(Authorization::account)
+        .or(envelope.team_id.as_ref())
+        .or(envelope.enterprise_id.as_ref())
+}
+
+/// What a genuine delivery says.
+pub(super) fn handle(
+    app: &AppSettings,
+    delivery: &WebhookDelivery,
+    directory: &Directory,
+) -> Result<WebhookOutcome, ConnectorError> {
+    let envelope: Envelope<'_> =
+        serde_json::from_slice(&delivery.body).map_err(|_| WireError::NotAnObject)?;
+    if envelope.kind.as_deref() == Some("app_rate_limited") {
+        return Ok(WebhookOutcome {
+            changes: vec![AccountChange::GapDetected],
+            ..WebhookOutcome::default()
+        });
+    }
+    let Some(raw) = envelope.event else {
+        return Ok(WebhookOutcome::default());
+    };
+    let event: Event<'_> =
+        serde_json::from_str(raw.get()).map_err(|_| WireError::Missing("event"))?;
+    let at = envelope
+        .event_time
+        .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+        .unwrap_or(delivery.received_at);
+    let scene = Scene {
+        account: &delivery.account,
+        directory,
+    };
+    Ok(WebhookOutcome {
+        signals: normalize::event(&scene, &event, raw)?.into_iter().collect(),
+        changes: changes(&scene, &event, at),
+        learned: names::told(&event),
+        more_recipients: app.app_token.is_some()
+            && envelope.event_context.is_some()
+            && (envelope.is_ext_shared_channel == Some(true)
+                || envelope
+                    .authorizations
+                    .iter()
+                    .flatten()
+                    .any(|one| one.is_enterprise_install == Some(true))),
+    })
+}
+
+/// What an event changes about the connection.
+fn changes(scene: &Scene<'_>, event: &Event<'_>, at: DateTime<Utc>) -> Vec<AccountChange> {
+    let bot = scene.bot_user();
+    let about_bot = || bot.is_some() && event.user() == bot;
+    let removed = |channel: Option<&str>| AccountChange::StreamsChanged {
+        removed_resources: channel.into_iter().map(str::to_owned).collect(),
+    };
+    let change = match event.kind.as_deref().unwrap_or_default() {
+        "app_uninstalled" => AccountChange::Removed { at: Some(at) },
+        // The list has users' ids. A person's own token is not the connection's.
+        "tokens_revoked" => {
+            let revoked = event.tokens.as_ref().map(|tokens| tokens.bot.as_slice());
+            match (revoked.unwrap_or_default(), bot) {
+                ([], _) => return Vec::new(),
+                (users, Some(bot)) if !users.iter().any(|user| user == bot) => return Vec::new(),
+                _ => AccountChange::Revoked { at },
+            }
+        }
+        "member_joined_channel" if about_bot() => removed(None),
+        "member_left_channel" if about_bot() => removed(event.channel()),
+        "channel_left" | "group_left" | "channel_deleted" | "group_deleted" => {
+            removed(event.channel())
+        }
+        "channel_unarchive" | "group_unarchive" | "channel_id_changed" => removed(None),
+        _ => return Vec::new(),
+    };
+    vec![change]
+}
+
+/// Everybody an event is for, as Slack tells on being asked.
+pub(super) async fn recipients(
+    slack: &Slack,
+    delivery: &WebhookDelivery,
+) -> Result<Vec<String>, ConnectorError> {
+    #[derive(Deserialize)]
+    struct Page {
+        #[serde(default)]
+        authorizations: Vec<Authorization>,
+        #[serde(default)]
+        response_metadata: Metadata,
+    }
+    let envelope: Envelope<'_> =
+        serde_json::from_slice(&delivery.body).map_err(|_| WireError::NotAnObject)?;
+    let (Some(context), Some(token)) = (&envelope.event_context, &slack.app.app_token) else {
+        return Ok(Vec::new());
+    };
+    let mut accounts = Vec::new();
+    let mut cursor = String::new();
+    for _ in 0..MOST_PAGES {
+        let arguments = [
+            ("event_context", context.as_str()),
+            ("limit", "100"),
+            ("cursor", cursor.as_str()),
+        ];
+        let given = if cursor.is_empty() { 2 } else { 3 };
+        let answer = slack
+            .client
+            .call(
+                &Charge::new("app", "apps.event.authorizations.list"),
+                Proof::Bearer(token),
+                &arguments[..given],
+            )
+            .await
+            .map_err(|refusal| match refusal.error {
+                // The token is the app's, not a connection's.
+                ConnectorError::Unauthorized(source) => ConnectorError::Permanent(source),
+                other => other,
+            })?;
+        let page: Page = answer.json()?;
+        accounts.extend(
+            page.authorizations
+                .iter()
+                .filter_map(|one| one.account().cloned()),
+        );
+        match page.response_metadata.next_cursor {
+            Some(next) => cursor = next,
+            None => break,
+        }
+    }
+    accounts.sort_unstable();
+    accounts.dedup();
+    Ok(accounts)
+}
+
+#[cfg(test)]
+mod tests;

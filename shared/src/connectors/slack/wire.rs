@@ -1,0 +1,275 @@
+//! Slack's shapes, as far as we read them.
+//!
+//! Events and the Web API describe the same messages, so both are read with these types. They
+//! are lenient: a field that is not of the documented form is a field that is missing, and
+//! what a fact needs is demanded where the fact is made.
+
+mod ts;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+pub(super) use ts::Ts;
+
+use crate::connectors::ConnectorError;
+
+/// Why a payload gives no fact. It names the place and never quotes the content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WireError {
+    /// The body is not a JSON object.
+    #[error("the payload is not a JSON object")]
+    NotAnObject,
+    /// A field without which there is no fact.
+    #[error("the payload has no field `{0}`")]
+    Missing(&'static str),
+}
+
+impl From<WireError> for ConnectorError {
+    fn from(error: WireError) -> Self {
+        Self::Permanent(error.into())
+    }
+}
+
+/// Text, where there is text.
+pub(super) fn text<'de, D: Deserializer<'de>>(de: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(de)? {
+        Value::String(text) if !text.is_empty() => Some(text),
+        _ => None,
+    })
+}
+
+/// Anything that can be read, and nothing where it cannot.
+pub(super) fn lenient<'de, T: serde::de::DeserializeOwned, D: Deserializer<'de>>(
+    de: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(de)?).ok())
+}
+
+/// The outermost object of a delivery.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Envelope<'a> {
+    #[serde(rename = "type", default, deserialize_with = "text")]
+    pub(super) kind: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) challenge: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) api_app_id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) team_id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) enterprise_id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) event_id: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) event_time: Option<i64>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) event_context: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) authorizations: Option<Vec<Authorization>>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) is_ext_shared_channel: Option<bool>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) minute_rate_limited: Option<i64>,
+    #[serde(borrow, default)]
+    pub(super) event: Option<&'a RawValue>,
+}
+
+/// An installation that sees an event.
+#[derive(Debug, Default, Clone, Deserialize)]
+pub(super) struct Authorization {
+    #[serde(default, deserialize_with = "text")]
+    pub(super) team_id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) enterprise_id: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) is_enterprise_install: Option<bool>,
+}
+
+impl Authorization {
+    /// The account whose connection sees the event.
+    pub(super) fn account(&self) -> Option<&String> {
+        if self.is_enterprise_install == Some(true) {
+            self.enterprise_id.as_ref()
+        } else {
+            self.team_id.as_ref()
+        }
+    }
+}
+
+/// The inner event, as far as every kind of it is read.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Event<'a> {
+    #[serde(rename = "type", default, deserialize_with = "text")]
+    pub(super) kind: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) subtype: Option<String>,
+    /// A channel's id; in events about channels, the channel itself.
+    #[serde(default)]
+    pub(super) channel: Value,
+    /// A user's id; in events about users, the user itself.
+    #[serde(default)]
+    pub(super) user: Value,
+    #[serde(rename = "event_ts", default, deserialize_with = "lenient")]
+    pub(super) at: Option<Ts>,
+    /// The message as it is now.
+    #[serde(borrow, default)]
+    pub(super) message: Option<&'a RawValue>,
+    /// The message as it was.
+    #[serde(borrow, default)]
+    pub(super) previous_message: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) deleted_ts: Option<Ts>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) item: Option<Item>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) item_user: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) reaction: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) inviter: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) file_id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) channel_id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) user_id: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) tokens: Option<RevokedTokens>,
+}
+
+impl Event<'_> {
+    /// The id of the channel that it happened in.
+    pub(super) fn channel(&self) -> Option<&str> {
+        self.channel
+            .as_str()
+            .or_else(|| self.channel["id"].as_str())
+            .or(self.channel_id.as_deref())
+            .filter(|id| !id.is_empty())
+    }
+
+    /// The id of the person it names.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user
+            .as_str()
+            .or_else(|| self.user["id"].as_str())
+            .or(self.user_id.as_deref())
+            .filter(|id| !id.is_empty())
+    }
+}
+
+/// What a reaction is on.
+#[derive(Debug, Deserialize)]
+pub(super) struct Item {
+    #[serde(rename = "type", default, deserialize_with = "text")]
+    pub(super) kind: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) channel: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) ts: Option<Ts>,
+}
+
+/// Whose tokens were revoked: users' ids, not tokens.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct RevokedTokens {
+    #[serde(default)]
+    pub(super) bot: Vec<String>,
+}
+
+/// A message.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Message {
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) ts: Option<Ts>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) subtype: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) user: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) bot_id: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) bot_profile: Option<BotProfile>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) username: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) text: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) thread_ts: Option<Ts>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) edited: Option<Edited>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) files: Option<Vec<File>>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) reply_count: Option<u64>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) latest_reply: Option<Ts>,
+}
+
+/// The name under which an app posts.
+#[derive(Debug, Deserialize)]
+pub(super) struct BotProfile {
+    #[serde(default, deserialize_with = "text")]
+    pub(super) name: Option<String>,
+}
+
+/// Who edited a message, and when.
+#[derive(Debug, Deserialize)]
+pub(super) struct Edited {
+    #[serde(default, deserialize_with = "text")]
+    pub(super) user: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) ts: Option<Ts>,
+}
+
+/// A file that a message shares.
+#[derive(Debug, Deserialize)]
+pub(super) struct File {
+    #[serde(default, deserialize_with = "text")]
+    pub(super) id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) name: Option<String>,
+}
+
+/// A channel.
+#[derive(Debug, Deserialize)]
+pub(super) struct Channel {
+    pub(super) id: String,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) name: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) created: Option<i64>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) creator: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) is_private: Option<bool>,
+}
+
+/// A person or a bot user.
+#[derive(Debug, Deserialize)]
+pub(super) struct User {
+    pub(super) id: String,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) name: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) real_name: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) is_bot: Option<bool>,
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) profile: Option<Profile>,
+}
+
+/// What a person is called.
+#[derive(Debug, Deserialize)]
+pub(super) struct Profile {
+    #[serde(default, deserialize_with = "text")]
+    pub(super) display_name: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) real_name: Option<String>,
+}
+
+/// Where a list goes on.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Metadata {
+    #[serde(default, deserialize_with = "text")]
+    pub(super) next_cursor: Option<String>,
+}

@@ -1,0 +1,71 @@
+//! Routes: which connections a delivery goes to, where its account's id does not say.
+
+use sqlx::Row;
+use uuid::Uuid;
+
+use super::{Db, DbError, TenantScope, Tx};
+use crate::ids::{ConnectionId, TenantId};
+
+/// A connection that a delivery is for.
+#[derive(Debug, Clone)]
+pub struct Recipient {
+    /// Proof of whose it is; the route said so.
+    pub scope: TenantScope,
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The route that leads to it.
+    pub route: String,
+}
+
+/// Adds a route to a connection; `subscription` is what it stands and falls with.
+pub async fn put(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    provider: &str,
+    route: &str,
+    subscription: Option<Uuid>,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO delivery_routes (tenant_id, connection_id, provider, route, subscription_id) \
+         VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (tenant_id, connection_id, route) DO UPDATE SET \
+             subscription_id = excluded.subscription_id, created_at = now()",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(provider)
+    .bind(route)
+    .bind(subscription)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Every connection that one of these routes or accounts leads to.
+pub async fn recipients(
+    db: &Db,
+    provider: &str,
+    routes: &[String],
+) -> Result<Vec<Recipient>, DbError> {
+    let rows = sqlx::query(
+        "SELECT tenant_id, connection_id, account_id AS route FROM connection_routes \
+         WHERE provider = $1 AND account_id = ANY ($2) \
+         UNION \
+         SELECT tenant_id, connection_id, route FROM delivery_routes \
+         WHERE provider = $1 AND route = ANY ($2)",
+    )
+    .bind(provider)
+    .bind(routes)
+    .fetch_all(db.pool())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Recipient {
+                scope: TenantScope::new(row.try_get::<TenantId, _>("tenant_id")?),
+                connection: row.try_get("connection_id")?,
+                route: row.try_get("route")?,
+            })
+        })
+        .collect()
+}

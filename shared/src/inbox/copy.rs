@@ -1,0 +1,63 @@
+//! One delivery for several connections, where the provider sends it once.
+
+use sqlx::types::Json;
+
+use super::StoredDelivery;
+use crate::db::routes::Recipient;
+use crate::db::{DbError, Tx};
+use crate::ids::{DeliveryId, JobId};
+use crate::queue::{JobKind, JobPayload};
+
+/// Gives a recipient a copy of a delivery and a job to process it, unless it has one. The
+/// transaction must see the rows of both.
+pub async fn copy(
+    tx: &mut Tx,
+    delivery: &StoredDelivery,
+    recipient: &Recipient,
+) -> Result<(), DbError> {
+    let received_at = delivery.delivery.received_at;
+    let id = DeliveryId::at(u64::try_from(received_at.timestamp_millis()).unwrap_or(0));
+    let copied = sqlx::query(
+        "WITH source AS ( \
+             SELECT * FROM deliveries WHERE tenant_id = $1 AND received_at = $2 AND id = $3 \
+         ), seen AS ( \
+             INSERT INTO delivery_ledger (tenant_id, provider, dedupe_id, received_at) \
+             SELECT $4, provider, dedupe_id || '@' || $6, received_at FROM source \
+             ON CONFLICT DO NOTHING RETURNING 1 \
+         ) \
+         INSERT INTO deliveries (tenant_id, received_at, id, connection_id, provider, account_id, \
+             dedupe_id, event, headers, body, traceparent, outcome, copied) \
+         SELECT $4, received_at, $7, $5, provider, $6, dedupe_id || '@' || $6, event, headers, \
+             body, traceparent, 'pending', true \
+         FROM source WHERE EXISTS (SELECT FROM seen)",
+    )
+    .bind(delivery.tenant_id)
+    .bind(received_at)
+    .bind(delivery.id)
+    .bind(recipient.scope.tenant_id())
+    .bind(recipient.connection)
+    .bind(&recipient.route)
+    .bind(id)
+    .execute(&mut **tx)
+    .await?
+    .rows_affected();
+    if copied == 0 {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload, traceparent) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(recipient.scope.tenant_id())
+    .bind(JobId::generate())
+    .bind(JobKind::ProcessDeliveries)
+    .bind(&delivery.provider)
+    .bind(JobKind::ProcessDeliveries.priority())
+    .bind(Json(JobPayload::ProcessDeliveries {
+        deliveries: vec![id],
+    }))
+    .bind(&delivery.traceparent)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! Gives a delivery to every connection it is for, where the provider sends it once.
+
+use shared::db::{DbError, TenantScope, routes};
+use shared::ids::DeliveryId;
+use shared::inbox;
+use shared::queue::{self, ClaimedJob};
+
+use super::{JobFailure, connector_of};
+use crate::context::Context;
+
+pub(super) async fn run(
+    context: &Context,
+    job: &ClaimedJob,
+    id: DeliveryId,
+) -> Result<(), JobFailure> {
+    let mut tx = context.db.begin(&job.scope()).await?;
+    let delivery = inbox::load_one(&mut tx, job.tenant_id, id).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    let Some(delivery) = delivery else {
+        return Ok(());
+    };
+    let connector = connector_of(context, job)?;
+    let routes = connector.recipients(&delivery.delivery).await?;
+    let recipients = routes::recipients(&context.db, &job.provider, &routes).await?;
+    let mut scopes: Vec<TenantScope> = vec![job.scope()];
+    scopes.extend(recipients.iter().map(|recipient| recipient.scope));
+    let mut tx = context.db.begin_many(&scopes).await?;
+    if !queue::hold(&mut tx, job).await? {
+        return Err(JobFailure::Overtaken);
+    }
+    for recipient in &recipients {
+        if delivery.connection_id != Some(recipient.connection) {
+            inbox::copy(&mut tx, &delivery, recipient).await?;
+        }
+    }
+    tx.commit().await.map_err(DbError::from)?;
+    queue::notify(&context.db).await?;
+    Ok(())
+}

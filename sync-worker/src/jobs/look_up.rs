@@ -1,0 +1,129 @@
+//! Asks the provider what deliveries name by id only, and has them processed then.
+//!
+//! A name is not worth a Signal: when the provider does not tell, or nobody may ask it, the
+//! deliveries go on without.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use shared::connectors::{ConnectorError, DirectoryEntry, DirectoryKey};
+use shared::credentials::CredentialError;
+use shared::db::connections::{self, ConnectionStatus};
+use shared::db::{DbError, directory};
+use shared::ids::{ConnectionId, DeliveryId};
+use shared::queue::{self, ClaimedJob, JobPayload, NewJob};
+
+use super::{JobFailure, connector_of};
+use crate::access::Caller;
+use crate::context::Context;
+
+/// Names that take longer than this are not waited for.
+const PATIENCE: TimeDelta = TimeDelta::minutes(5);
+
+pub(super) async fn run(
+    context: &Context,
+    job: &ClaimedJob,
+    keys: &[DirectoryKey],
+    deliveries: &[DeliveryId],
+) -> Result<(), JobFailure> {
+    let Some(id) = job.connection_id else {
+        return Ok(());
+    };
+    let mut missing = keys.to_vec();
+    let mut tx = context.db.begin(&job.scope()).await?;
+    let known = directory::load(&mut tx, &job.scope(), id, keys).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    missing.retain(|key| !known.iter().any(|entry| entry.key == *key));
+
+    let mut found = match ask(context, job, id, &missing).await {
+        Ok(found) => found,
+        Err(failure) if is_final(context, job, &failure) => {
+            tracing::warn!(
+                error = &failure as &dyn std::error::Error,
+                "names were not found; deliveries go on without"
+            );
+            Vec::new()
+        }
+        Err(failure) => return Err(failure),
+    };
+    missing.retain(|key| !found.iter().any(|entry| entry.key == *key));
+    found.extend(missing.into_iter().map(DirectoryEntry::nameless));
+
+    let mut tx = context.db.begin(&job.scope()).await?;
+    if !queue::hold(&mut tx, job).await? {
+        return Err(JobFailure::Overtaken);
+    }
+    directory::save(&mut tx, &job.scope(), id, &found).await?;
+    let next = NewJob {
+        tenant_id: job.tenant_id,
+        provider: job.provider.clone(),
+        connection_id: Some(id),
+        cursor_window: None,
+        run_at: None,
+        payload: JobPayload::ProcessDeliveries {
+            deliveries: deliveries.to_vec(),
+        },
+        traceparent: job.traceparent.clone(),
+    };
+    queue::enqueue(&mut tx, &next).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    queue::notify(&context.db).await?;
+    Ok(())
+}
+
+async fn ask(
+    context: &Context,
+    job: &ClaimedJob,
+    id: ConnectionId,
+    keys: &[DirectoryKey],
+) -> Result<Vec<DirectoryEntry>, JobFailure> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let connector = connector_of(context, job)?;
+    let mut tx = context.db.begin(&job.scope()).await?;
+    let connection = connections::get(&mut tx, &job.scope(), id).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    let account = connection
+        .filter(|c| {
+            matches!(
+                c.status,
+                ConnectionStatus::Active | ConnectionStatus::Paused
+            )
+        })
+        .and_then(|c| c.account);
+    let Some(account) = account else {
+        return Ok(Vec::new());
+    };
+    let caller = Caller {
+        context,
+        scope: job.scope(),
+        connector: &*connector,
+        connection: id,
+        account,
+    };
+    caller
+        .call(|access| {
+            let connector = Arc::clone(&connector);
+            Box::pin(async move { connector.look_up(&access, keys).await })
+        })
+        .await
+}
+
+/// Whether waiting longer would not help, or not be worth it.
+fn is_final(context: &Context, job: &ClaimedJob, failure: &JobFailure) -> bool {
+    let last_try = job.attempts >= job.max_attempts;
+    match failure {
+        JobFailure::Provider(cause) | JobFailure::Credential(CredentialError::Provider(cause)) => {
+            match cause {
+                ConnectorError::RateLimited { retry_at, .. } => {
+                    *retry_at > context.clock.now() + PATIENCE
+                }
+                ConnectorError::Transient(_) => last_try,
+                _ => true,
+            }
+        }
+        JobFailure::Credential(CredentialError::Erased | CredentialError::Sealed(_)) => true,
+        _ => false,
+    }
+}

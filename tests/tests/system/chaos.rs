@@ -1,0 +1,172 @@
+//! Three providers, twenty tenants, two of each process, and everything that can go wrong.
+//!
+//! A minute by default; `POBLYSH_CHAOS_SECONDS` makes it longer, `POBLYSH_CHAOS_SEED` repeats a
+//! run's choices. `scripts/test --chaos` is the long way.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test run is told its length and its seed by the environment"
+)]
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+use tests::harness::{Process, System, Tenant};
+use tests::simulator::Filter;
+
+/// Tenants: three of four have an account at one provider, the fourth at all.
+const TENANTS: usize = 20;
+const PROVIDERS: [&str; 3] = ["github", "slack", "jira"];
+
+/// An account that a tenant has connected.
+struct Account {
+    provider: &'static str,
+    id: String,
+    admin: String,
+}
+
+fn setting(name: &str, otherwise: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} must be a whole number, not {text:?}")),
+        Err(_) => otherwise,
+    }
+}
+
+/// What goes wrong all the time.
+fn faults() -> Vec<Value> {
+    let delivery = |effect: &str, percent: f64| json!({ "target": "delivery", "effect": effect, "percent": percent, "seconds": 0.5 });
+    let request = |pattern: &str, effect: &str, percent: f64| {
+        json!({ "target": "request", "pattern": pattern, "effect": effect,
+                "percent": percent, "seconds": 1.0, "status": 503 })
+    };
+    vec![
+        delivery("drop", 4.0),
+        delivery("drop_silently", 2.0),
+        delivery("duplicate", 6.0),
+        delivery("delay", 4.0),
+        delivery("reorder", 4.0),
+        delivery("wrong_signature", 2.0),
+        // Renewals whose answer is lost; whoever asked must ask again.
+        request("POST /auth/oauth/token", "lose_response", 10.0),
+        request("access_tokens", "lose_response", 10.0),
+        request("oauth.v2.access", "status", 10.0),
+        request("GET ", "status", 2.0),
+        request("GET ", "too_many_requests", 1.0),
+        request("conversations", "too_many_requests", 2.0),
+        request("users.", "status", 3.0),
+        request("search/jql", "reset", 3.0),
+        request("search/jql", "truncate", 2.0),
+    ]
+}
+
+/// Connects every tenant, before anything goes wrong.
+async fn connect(system: &System) -> Vec<(Tenant<'_>, Vec<Account>)> {
+    let mut tenants = Vec::new();
+    for number in 0..TENANTS {
+        let tenant = system.tenant(&format!("Tenant {number}")).await;
+        let mut accounts = Vec::new();
+        for provider in PROVIDERS {
+            let chosen = PROVIDERS.get(number % 4);
+            if chosen.is_some_and(|one| *one != provider) {
+                continue;
+            }
+            let (id, admin) = system.accounts_at(provider).await.swap_remove(number);
+            tenant.connect_to(provider, &id, &admin).await;
+            accounts.push(Account {
+                provider,
+                id,
+                admin,
+            });
+        }
+        tenants.push((tenant, accounts));
+    }
+    tenants
+}
+
+/// Ends the tokens of an account at its provider.
+async fn expire(system: &System, account: &Account) {
+    let body = match account.provider {
+        "github" => json!({ "expire": "installation" }),
+        "slack" => json!({ "expire": account.id }),
+        _ => json!({ "expire": account.admin }),
+    };
+    let path = format!("{}/tokens", account.provider);
+    system.sim(&path, body).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_everything_that_went_wrong_signals_equal_the_ledgers() {
+    let seed = setting("POBLYSH_CHAOS_SEED", rand::random_range(1..1_000_000));
+    let lasts = Duration::from_secs(setting("POBLYSH_CHAOS_SECONDS", 60));
+    eprintln!("chaos: {lasts:?}; POBLYSH_CHAOS_SEED={seed} repeats the choices of this run");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let system = System::builder()
+        .simulator(|sim| {
+            sim.seed = Some(seed);
+            (sim.accounts, sim.repositories, sim.history) = (TENANTS, 1, 2);
+        })
+        .env("POBLYSH_POLL_INTERVAL_SECONDS", "30")
+        .workers(2)
+        .pairs()
+        .start()
+        .await;
+    system.simulator.change_slack(|slack| {
+        slack.rotation = true;
+        slack.retry_seconds = vec![0.0, 1.0, 3.0, 6.0];
+    });
+    system
+        .simulator
+        .change_jira(|jira| jira.retry_seconds = vec![0.5, 1.0, 2.0, 4.0, 8.0]);
+    let tenants = connect(&system).await;
+    let accounts: Vec<&Account> = tenants.iter().flat_map(|(_, accounts)| accounts).collect();
+    for fault in faults() {
+        system.sim("faults", fault).await;
+    }
+
+    let until = Instant::now() + lasts;
+    let mut kills = 0_u32;
+    while Instant::now() < until {
+        for account in accounts.sample(&mut rng, 6) {
+            let body = json!({ "count": rng.random_range(1..15), "account": account.id });
+            let path = format!("{}/generate", account.provider);
+            system.sim(&path, body).await;
+        }
+        if let Some(account) = accounts.choose(&mut rng) {
+            expire(&system, account).await;
+        }
+        let every = [
+            Process::Worker,
+            Process::Worker,
+            Process::Ingress,
+            Process::Api,
+        ];
+        if let Some(process) = every.choose(&mut rng) {
+            system.processes().await.kill_and_restart(*process).await;
+            kills += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(rng.random_range(100..900))).await;
+    }
+
+    let url = format!("{}/_sim/faults", system.simulator.base_url());
+    system.client.delete(url).send().await.expect("an answer");
+    let facts = system.simulator.ledger(&Filter::default()).len();
+    eprintln!("chaos: {facts} facts happened, {kills} processes were killed");
+    let patience = json!({ "timeout_seconds": 120 });
+    system.sim("quiesce", patience).await;
+    system.sweep().await;
+    for (tenant, _) in &tenants {
+        tenant.poll().await;
+    }
+    let mut told = 0;
+    for (tenant, accounts) in &tenants {
+        let ids: Vec<&str> = accounts.iter().map(|one| one.id.as_str()).collect();
+        tenant.assert_equals_ledgers(&ids).await;
+        told += tenant.identities().await.len();
+    }
+    eprintln!("chaos: {told} Signals of {TENANTS} tenants equal the ledgers");
+}

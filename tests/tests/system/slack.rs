@@ -1,0 +1,271 @@
+//! Slack, from the connect flow to the feed.
+
+use serde_json::{Value, json};
+use tests::harness::{System, Tenant, eventually};
+
+async fn acme(system: &System) -> (String, Tenant<'_>) {
+    let (account, admin) = system.accounts_at("slack").await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    tenant.connect_to("slack", &account, &admin).await;
+    (account, tenant)
+}
+
+async fn generate(system: &System, account: &str, count: usize) {
+    let body = json!({ "count": count, "account": account });
+    system.sim("slack/generate", body).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backfill_gives_every_message_reply_and_edit_that_slack_still_shows() {
+    let system = System::builder()
+        .simulator(|sim| (sim.accounts, sim.history) = (1, 60))
+        .start()
+        .await;
+    let (account, tenant) = acme(&system).await;
+    tenant.assert_equals_ledger(&account).await;
+    assert!(
+        tenant.identities().await.len() > 100,
+        "there was something to read"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_becomes_its_signals_with_names_and_links() {
+    let system = System::builder().start().await;
+    let (account, tenant) = acme(&system).await;
+    generate(&system, &account, 300).await;
+    tenant.assert_equals_ledger(&account).await;
+    let feed = tenant.feed().await;
+    assert!(feed.len() > 150, "{}", feed.len());
+    for signal in &feed {
+        let unnamed = signal["actor"]["name"].is_null() && signal["kind"] != "message_deleted";
+        assert!(!unnamed, "{signal}");
+        assert!(signal["context"]["name"].is_string(), "{signal}");
+        if signal["kind"] == "message_posted" {
+            let url = signal["subject"]["url"].as_str().expect("a link");
+            assert!(
+                url.starts_with("https://team-1.slack.com/archives/C"),
+                "{url}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_and_polling_agree_on_identity() {
+    let system = System::builder()
+        .simulator(|sim| sim.history = 10)
+        .start()
+        .await;
+    let (account, admin) = system.accounts_at("slack").await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    let connection = tenant.connect_to("slack", &account, &admin).await;
+    generate(&system, &account, 200).await;
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    let before = tenant.identities().await;
+    let full = json!({ "mode": "full" });
+    let path = format!("/v1/connections/{connection}/sync");
+    tenant.post(&path, &full).await;
+    system.drain().await;
+    assert_eq!(tenant.identities().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn polling_finds_what_no_event_told() {
+    let system = System::builder().start().await;
+    let (account, tenant) = acme(&system).await;
+    system.drain().await;
+    let silence = json!({ "target": "delivery", "effect": "drop_silently" });
+    system.sim("faults", silence).await;
+    generate(&system, &account, 150).await;
+    let before = tenant.identities().await.len();
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    assert!(tenant.identities().await.len() > before + 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_forged_late_and_doubled_attempts_change_nothing() {
+    let system = System::builder().start().await;
+    system
+        .simulator
+        .change_slack(|slack| slack.retry_seconds = vec![0.0, 0.1, 0.2]);
+    let (account, tenant) = acme(&system).await;
+    system.drain().await;
+    for fault in [
+        json!({ "target": "delivery", "effect": "drop", "percent": 15.0 }),
+        json!({ "target": "delivery", "effect": "duplicate", "percent": 30.0 }),
+        json!({ "target": "delivery", "effect": "delay", "percent": 20.0, "seconds": 0.3 }),
+        json!({ "target": "delivery", "effect": "wrong_signature", "percent": 10.0 }),
+        json!({ "target": "delivery", "effect": "no_signature", "percent": 10.0 }),
+        json!({ "target": "delivery", "effect": "old_signature", "percent": 10.0 }),
+    ] {
+        system.sim("faults", fault).await;
+    }
+    generate(&system, &account, 250).await;
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_a_shared_channel_reaches_every_tenant_that_is_in_it() {
+    let system = System::builder().start().await;
+    let accounts = system.accounts_at("slack").await;
+    let (first, second) = (system.tenant("Acme").await, system.tenant("Globex").await);
+    first
+        .connect_to("slack", &accounts[0].0, &accounts[0].1)
+        .await;
+    second
+        .connect_to("slack", &accounts[1].0, &accounts[1].1)
+        .await;
+    system.drain().await;
+    let share =
+        json!({ "account": accounts[0].0, "action": "channel.shared", "to": accounts[1].0 });
+    let channel = system.sim("slack/act", share).await["object"]["channel"].clone();
+    for _ in 0..20 {
+        let post =
+            json!({ "account": accounts[0].0, "action": "message.posted", "channel": channel });
+        system.sim("slack/act", post).await;
+        let react =
+            json!({ "account": accounts[1].0, "action": "reaction.added", "channel": channel });
+        system.sim("slack/act", react).await;
+    }
+    first.assert_equals_ledger(&accounts[0].0).await;
+    second.assert_equals_ledger(&accounts[1].0).await;
+    assert!(second.identities().await.len() >= 40, "both sides are told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_is_known_from_the_next_message_on() {
+    let system = System::builder().start().await;
+    let (account, tenant) = acme(&system).await;
+    let actor = system.accounts_at("slack").await.remove(0).1;
+    let post = json!({ "account": account, "action": "message.posted", "actor": actor });
+    let name_of_last = async || {
+        system.sim("slack/act", post.clone()).await;
+        system.drain().await;
+        let recent: Value = tenant.get("/v1/signals?order=recent&limit=1").await;
+        recent["signals"][0]["actor"]["name"].clone()
+    };
+    assert_eq!(name_of_last().await, "team-1-admin");
+    let rename =
+        json!({ "account": account, "action": "user.renamed", "actor": actor, "name": "ada" });
+    system.sim("slack/act", rename).await;
+    system.drain().await;
+    assert_eq!(name_of_last().await, "ada");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_rotate_and_nobody_notices() {
+    let system = System::builder().start().await;
+    system.simulator.change_slack(|slack| slack.rotation = true);
+    let (account, tenant) = acme(&system).await;
+    system.drain().await;
+    for _ in 0..4 {
+        system
+            .sim("slack/tokens", json!({ "expire": account }))
+            .await;
+        generate(&system, &account, 20).await;
+        tenant.assert_equals_ledger_after_a_poll(&account).await;
+    }
+    let status = tenant.get("/v1/connections").await["connections"][0]["status"].clone();
+    assert_eq!(status, "active");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uninstalling_ends_the_connection_in_either_order_and_it_goes_on_when_it_comes_back() {
+    for uninstalled_first in [false, true] {
+        let system = System::builder()
+            .simulator(|sim| sim.history = 5)
+            .start()
+            .await;
+        system
+            .simulator
+            .change_slack(|slack| slack.uninstalled_first = uninstalled_first);
+        let (account, tenant) = acme(&system).await;
+        generate(&system, &account, 20).await;
+        tenant.assert_equals_ledger(&account).await;
+        let before = tenant.identities().await;
+        let leave = json!({ "account": account, "action": "app.uninstalled" });
+        system.sim("slack/act", leave).await;
+        let status =
+            async || tenant.get("/v1/connections").await["connections"][0]["status"].clone();
+        eventually("the connection ended", async || {
+            status().await == "disconnected"
+        })
+        .await;
+
+        let admin = system.accounts_at("slack").await.remove(0).1;
+        // Slack tells whole seconds: the new grant is given in a later one.
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        tenant.connect_to("slack", &account, &admin).await;
+        assert_eq!(status().await, "active");
+        let connections = tenant.get("/v1/connections").await;
+        assert_eq!(
+            connections["connections"].as_array().expect("a list").len(),
+            1
+        );
+        tenant.assert_equals_ledger(&account).await;
+        assert!(tenant.identities().await.is_superset(&before));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_on_events_starts_a_poll() {
+    let system = System::builder().start().await;
+    let (account, tenant) = acme(&system).await;
+    system.drain().await;
+    let silence = json!({ "target": "delivery", "pattern": "message", "effect": "drop_silently" });
+    system.sim("faults", silence).await;
+    let post = json!({ "account": account, "action": "message.posted" });
+    system.sim("slack/act", post).await;
+    let before = tenant.identities().await.len();
+    let limited = json!({ "account": account, "action": "app.rate_limited" });
+    system.sim("slack/act", limited).await;
+    eventually("the gap was filled", async || {
+        tenant.identities().await.len() > before
+    })
+    .await;
+    tenant.assert_equals_ledger(&account).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_and_outages_of_slack_delay_and_lose_nothing() {
+    let system = System::builder()
+        .simulator(|sim| (sim.accounts, sim.history) = (1, 30))
+        .start()
+        .await;
+    for fault in [
+        json!({ "target": "request", "pattern": "history", "effect": "too_many_requests", "seconds": 1.0, "count": 2 }),
+        json!({ "target": "request", "pattern": "replies", "effect": "status", "status": 503, "count": 1 }),
+        json!({ "target": "request", "pattern": "history", "effect": "truncate", "count": 1 }),
+        json!({ "target": "request", "pattern": "users.", "effect": "reset", "count": 1 }),
+    ] {
+        system.sim("faults", fault).await;
+    }
+    system
+        .simulator
+        .change_slack(|slack| slack.empty_pages = true);
+    let (account, tenant) = acme(&system).await;
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disconnecting_uninstalls_the_app() {
+    let system = System::builder().start().await;
+    let (account, admin) = system.accounts_at("slack").await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    let connection = tenant.connect_to("slack", &account, &admin).await;
+    let path = format!("/v1/connections/{connection}");
+    let answer = tenant.request(reqwest::Method::DELETE, &path, None).await;
+    assert_eq!(answer.status().as_u16(), 204);
+    let url = format!("{}/_sim/slack/accounts", system.simulator.base_url());
+    let accounts: Value = system
+        .client
+        .get(url)
+        .send()
+        .await
+        .expect("the simulator answers")
+        .json()
+        .await
+        .expect("JSON");
+    assert_eq!(accounts["accounts"][0]["installed"], false);
+}
