@@ -40,6 +40,7 @@ impl Caller<'_> {
             let access = Access {
                 account: self.account.clone(),
                 token: token.token,
+                person: token.person,
             };
             match call(access).await {
                 Err(ConnectorError::Unauthorized(_)) if refused.is_none() => {

@@ -35,6 +35,12 @@ pub(crate) async fn apply(
                 move_to(tx, scope, connection, ConnectionStatus::NeedsReauth, reason).await?;
             }
         }
+        AccountChange::PersonRevoked { at } if concerns(&current, Some(*at)) => {
+            context
+                .credentials
+                .erase_person(tx, scope, connection)
+                .await?;
+        }
         AccountChange::Removed { at } if concerns(&current, *at) => {
             let reason = Some("removed_at_provider");
             if move_to(
@@ -56,6 +62,7 @@ pub(crate) async fn apply(
         AccountChange::GapDetected => schedule::sync_soon(tx, scope, connection).await?,
         AccountChange::Installed { .. }
         | AccountChange::Revoked { .. }
+        | AccountChange::PersonRevoked { .. }
         | AccountChange::Removed { .. }
         | AccountChange::Suspended
         | AccountChange::Unsuspended => {}
@@ -114,7 +121,7 @@ pub(crate) async fn arrive(
     let connection = connected.connection.id;
     context
         .credentials
-        .store(&mut tx, &scope, connection, None)
+        .store(&mut tx, &scope, connection, None, None)
         .await?;
     let target = connection.to_string();
     let entry = AuditEntry::new(AuditActor::Provider, "connection.approved").target(&target);

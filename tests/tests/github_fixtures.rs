@@ -419,6 +419,7 @@ fn request(now: DateTime<Utc>) -> SyncRequest {
                 settings: Value::Null,
             },
             token: "ghs_token".into(),
+            person: None,
         },
         stream: StreamSpec {
             key: "issues:1".to_owned(),

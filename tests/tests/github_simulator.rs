@@ -196,6 +196,7 @@ impl Stage {
                     access: Access {
                         account: account.clone(),
                         token: token.clone(),
+                        person: None,
                     },
                     stream: stream.clone(),
                     cursor: cursors.get(&stream.key).cloned(),

@@ -1,5 +1,5 @@
 DROP POLICY watch ON subscriptions;
-DROP TABLE token_rotations, directory_entries, delivery_routes;
+DROP TABLE token_rotations, person_credentials, directory_entries, delivery_routes;
 DELETE FROM subscriptions WHERE external_id IS NULL;
 ALTER TABLE subscriptions
     DROP COLUMN target, DROP COLUMN route, DROP COLUMN wanted, DROP COLUMN attempted_at,

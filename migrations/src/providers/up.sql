@@ -48,12 +48,19 @@ CREATE TABLE directory_entries (
     FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
 ) WITH (fillfactor = 80);
 
+-- Tokens of the person who connected an account, where a provider gives them beside the
+-- account's own. The same shape, under the same seal.
+CREATE TABLE person_credentials (LIKE credentials INCLUDING ALL);
+ALTER TABLE person_credentials
+    ADD FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE;
+
 -- Every attempt to renew a token, written before the call. One that never ended has lost
 -- the provider's answer, and maybe a refresh token with it.
 CREATE TABLE token_rotations (
     tenant_id     uuid NOT NULL,
     connection_id uuid NOT NULL,
     id            uuid NOT NULL,
+    holder        text NOT NULL,
     version       bigint NOT NULL,
     attempted_at  timestamptz NOT NULL DEFAULT now(),
     ended_at      timestamptz,
@@ -68,7 +75,7 @@ DECLARE
     mine constant text := $q$tenant_id =
         ANY ((SELECT nullif(current_setting('poblysh.tenants', true), '')::uuid[])::uuid[])$q$;
 BEGIN
-    FOREACH t IN ARRAY ARRAY['delivery_routes', 'directory_entries', 'token_rotations'] LOOP
+    FOREACH t IN ARRAY ARRAY['delivery_routes', 'directory_entries', 'person_credentials', 'token_rotations'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format(

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 use url::Url;
 use utoipa::ToSchema;
 
@@ -84,13 +85,26 @@ pub struct AccountChoice {
     pub url: Option<String>,
 }
 
+/// Whose tokens they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum TokenHolder {
+    /// The account's: every grant has them or makes them on demand.
+    Account,
+    /// Those of the person who connected it, where the provider gives them as well. They
+    /// help where the account's may not read, and nothing depends on them.
+    Person,
+}
+
 /// A grant that has just been proved.
 #[derive(Debug)]
 pub struct NewGrant {
     /// What was granted access to.
     pub account: ExternalAccount,
-    /// Tokens that came with it; `None` when they are made on demand.
+    /// The account's tokens; `None` when they are made on demand.
     pub tokens: Option<TokenSet>,
+    /// The tokens of the person who granted it, where there are any.
+    pub person: Option<TokenSet>,
     /// Scopes or permissions, as the provider names them.
     pub scopes: Vec<String>,
     /// Routes of its deliveries besides the account's id.
@@ -129,6 +143,8 @@ pub struct Access {
     pub account: ExternalAccount,
     /// The access token.
     pub token: SecretString,
+    /// The token of the person who connected it, where there is one.
+    pub person: Option<SecretString>,
 }
 
 /// An account and its tokens, opened.

@@ -7,9 +7,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::github::{GitHub, GitHubSettings};
-use super::jira::{Jira, JiraSettings};
-use super::slack::{Slack, SlackSettings};
 use super::{Connector, ProviderDescriptor, RateLimits};
 use crate::clock::SharedClock;
 use crate::config::Reader;
@@ -24,35 +21,49 @@ pub struct ConnectorDeps {
     pub gate: Arc<dyn RateGate>,
 }
 
-/// The settings of every provider, and with them the providers that exist.
-#[derive(Debug)]
-pub struct ConnectorSettings {
-    github: GitHubSettings,
-    slack: SlackSettings,
-    jira: JiraSettings,
+/// The list of providers, and everything that goes over all of them.
+macro_rules! providers {
+    ($($module:ident: $connector:ident, $settings:ident;)*) => {
+        /// The settings of every provider, and with them the providers that exist.
+        #[derive(Debug)]
+        pub struct ConnectorSettings {
+            $($module: super::$module::$settings,)*
+        }
+
+        impl ConnectorSettings {
+            /// Reads the settings of every provider; what is wrong is noted in the reader.
+            pub fn from_reader(reader: &mut Reader<'_>) -> Self {
+                Self {
+                    $($module: super::$module::$settings::from_reader(reader),)*
+                }
+            }
+
+            /// The limits of every provider, by slug: what the rate gate is built with.
+            pub fn limits(&self) -> HashMap<&'static str, RateLimits> {
+                [$(self.$module.descriptor(),)*]
+                    .into_iter()
+                    .map(|known| (known.slug, known.limits))
+                    .collect()
+            }
+        }
+
+        impl Registry {
+            /// Builds every connector that is configured.
+            pub fn new(settings: ConnectorSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
+                Ok(Self(vec![$(
+                    entry(settings.$module.descriptor(), settings.$module.app, |app| {
+                        super::$module::$connector::new(app, deps)
+                    })?,
+                )*]))
+            }
+        }
+    };
 }
 
-impl ConnectorSettings {
-    /// Reads the settings of every provider; what is wrong is noted in the reader.
-    pub fn from_reader(reader: &mut Reader<'_>) -> Self {
-        Self {
-            github: GitHubSettings::from_reader(reader),
-            slack: SlackSettings::from_reader(reader),
-            jira: JiraSettings::from_reader(reader),
-        }
-    }
-
-    /// The limits of every provider, by slug: what the rate gate is built with.
-    pub fn limits(&self) -> HashMap<&'static str, RateLimits> {
-        [
-            self.github.descriptor(),
-            self.slack.descriptor(),
-            self.jira.descriptor(),
-        ]
-        .into_iter()
-        .map(|known| (known.slug, known.limits))
-        .collect()
-    }
+providers! {
+    github: GitHub, GitHubSettings;
+    slack: Slack, SlackSettings;
+    jira: Jira, JiraSettings;
 }
 
 /// A provider that exists, configured or not.
@@ -65,22 +76,6 @@ struct Entry {
 pub struct Registry(Vec<Entry>);
 
 impl Registry {
-    /// Builds every connector that is configured.
-    pub fn new(settings: ConnectorSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
-        let ConnectorSettings {
-            github,
-            slack,
-            jira,
-        } = settings;
-        Ok(Self(vec![
-            entry(github.descriptor(), github.app, |app| {
-                GitHub::new(app, deps)
-            })?,
-            entry(slack.descriptor(), slack.app, |app| Slack::new(app, deps))?,
-            entry(jira.descriptor(), jira.app, |app| Jira::new(app, deps))?,
-        ]))
-    }
-
     /// The connector of a provider.
     pub fn get(&self, slug: &str) -> Result<Arc<dyn Connector>, RegistryError> {
         let entry = self

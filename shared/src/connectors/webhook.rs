@@ -119,6 +119,11 @@ pub enum AccountChange {
         /// When, by the provider's clock.
         at: DateTime<Utc>,
     },
+    /// The person who connected the account withdrew their own tokens; the account's stand.
+    PersonRevoked {
+        /// When, by the provider's clock.
+        at: DateTime<Utc>,
+    },
     /// The app was removed from the account, and the grant is gone with it.
     Removed {
         /// When, by the provider's clock; what was told before the present grant was given

@@ -14,10 +14,12 @@ use secrecy::SecretString;
 
 use crate::clock::SharedClock;
 use crate::connectors::{
-    Connector, ConnectorError, ExternalAccount, Grant, RefreshRequest, TokenSet,
+    Connector, ConnectorError, ExternalAccount, Grant, RefreshRequest, TokenHolder, TokenSet,
 };
 use crate::crypto::{CryptoError, Keyring, SealContext};
-use crate::db::credentials::{self as rows, NewSealed, RotationLease, SealedCredential};
+use crate::db::credentials::{
+    self as rows, CredentialKey, NewSealed, RotationLease, SealedCredential,
+};
 use crate::db::{Db, DbError, TenantScope, Tx};
 use crate::ids::ConnectionId;
 use crate::telemetry::names;
@@ -36,6 +38,9 @@ pub struct AccessToken {
     pub token: SecretString,
     /// Which of the connection's tokens it is; say so when the provider refuses it.
     pub version: i64,
+    /// The token of the person who connected it, where there is one.
+    pub person: Option<SecretString>,
+    has_person: bool,
 }
 
 /// Why there is no token.
@@ -89,19 +94,37 @@ impl Credentials {
         scope: &TenantScope,
         connection: ConnectionId,
         tokens: Option<&TokenSet>,
+        person: Option<&TokenSet>,
     ) -> Result<(), DbError> {
-        let sealed = tokens.map_or_else(NewSealed::default, |t| self.seal(scope, connection, t));
-        rows::put(tx, scope, connection, &sealed).await
+        let key = of_account(connection);
+        let sealed = tokens.map_or_else(NewSealed::default, |t| self.seal(scope, key, t));
+        rows::put(tx, scope, key, &sealed).await?;
+        let key = of_person(connection);
+        match person {
+            Some(tokens) => rows::put(tx, scope, key, &self.seal(scope, key, tokens)).await,
+            None => rows::erase(tx, scope, key).await,
+        }
     }
 
-    /// Deletes the tokens.
+    /// Deletes every token of a connection.
     pub async fn erase(
         &self,
         tx: &mut Tx,
         scope: &TenantScope,
         connection: ConnectionId,
     ) -> Result<(), DbError> {
-        rows::erase(tx, scope, connection).await
+        rows::erase(tx, scope, of_account(connection)).await?;
+        self.erase_person(tx, scope, connection).await
+    }
+
+    /// Deletes the tokens of the person who connected it; the account's stay.
+    pub async fn erase_person(
+        &self,
+        tx: &mut Tx,
+        scope: &TenantScope,
+        connection: ConnectionId,
+    ) -> Result<(), DbError> {
+        rows::erase(tx, scope, of_person(connection)).await
     }
 
     /// The account and whatever tokens there are, to end the grant with.
@@ -111,22 +134,13 @@ impl Credentials {
         connection: ConnectionId,
         account: ExternalAccount,
     ) -> Result<Grant, CredentialError> {
-        let row = self.read(scope, connection).await?;
+        let key = of_account(connection);
+        let row = self.read(scope, key).await?;
         let (access_token, refresh_token) = match row {
             None => (None, None),
             Some(row) => (
-                self.open(
-                    scope,
-                    connection,
-                    "access_token",
-                    row.access_token.as_deref(),
-                )?,
-                self.open(
-                    scope,
-                    connection,
-                    "refresh_token",
-                    row.refresh_token.as_deref(),
-                )?,
+                self.open(scope, key, "access_token", row.access_token.as_deref())?,
+                self.open(scope, key, "refresh_token", row.refresh_token.as_deref())?,
             ),
         };
         Ok(Grant {
@@ -136,7 +150,7 @@ impl Credentials {
         })
     }
 
-    /// A token that is good for at least a minute. `refused` is the version that the
+    /// Tokens that are good for at least a minute. `refused` is the version that the
     /// provider has just answered 401 to: a newer one is got.
     pub async fn access_token(
         &self,
@@ -146,23 +160,67 @@ impl Credentials {
         connector: &dyn Connector,
         refused: Option<i64>,
     ) -> Result<AccessToken, CredentialError> {
+        let whose = Whose {
+            scope,
+            key: of_account(connection),
+            account,
+            connector,
+        };
+        let mut token = self.token_of(&whose, refused).await?;
+        if token.has_person {
+            let key = of_person(connection);
+            token.person = self.token_of_person(&Whose { key, ..whose }).await?;
+        }
+        Ok(token)
+    }
+
+    /// The person's token. Nothing depends on it: one that is gone is forgotten, and one that
+    /// cannot be had now is done without.
+    async fn token_of_person(
+        &self,
+        whose: &Whose<'_>,
+    ) -> Result<Option<SecretString>, CredentialError> {
+        let error = match self.token_of(whose, None).await {
+            Ok(token) => return Ok(Some(token.token)),
+            Err(CredentialError::Erased) => return Ok(None),
+            Err(error) => error,
+        };
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "there is no token of the person who connected the account"
+        );
+        if matches!(
+            error,
+            CredentialError::Provider(ConnectorError::Unauthorized(_))
+                | CredentialError::RotationLost(_)
+        ) {
+            let mut tx = self.db.begin(whose.scope).await?;
+            rows::erase(&mut tx, whose.scope, whose.key).await?;
+            tx.commit().await.map_err(DbError::from)?;
+        }
+        Ok(None)
+    }
+
+    async fn token_of(
+        &self,
+        whose: &Whose<'_>,
+        refused: Option<i64>,
+    ) -> Result<AccessToken, CredentialError> {
+        let Whose { scope, key, .. } = *whose;
         let attempts = LEASE.as_millis() / LOOK_AGAIN.as_millis();
         for _ in 0..attempts {
             let row = self
-                .read(scope, connection)
+                .read(scope, key)
                 .await?
                 .ok_or(CredentialError::Erased)?;
-            if let Some(token) = self.usable(scope, connection, &row, refused)? {
+            if let Some(token) = self.usable(scope, key, &row, refused)? {
                 return Ok(token);
             }
             let mut tx = self.db.begin(scope).await?;
-            let leased =
-                rows::lease(&mut tx, scope, connection, row.version, LEASE.as_secs_f64()).await?;
+            let leased = rows::lease(&mut tx, scope, key, row.version, LEASE.as_secs_f64()).await?;
             tx.commit().await.map_err(DbError::from)?;
             if let Some(lease) = leased {
-                return self
-                    .renew(scope, connection, account, connector, row, lease)
-                    .await;
+                return self.renew(whose, row, lease).await;
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
@@ -172,7 +230,7 @@ impl Credentials {
     fn usable(
         &self,
         scope: &TenantScope,
-        connection: ConnectionId,
+        key: CredentialKey,
         row: &SealedCredential,
         refused: Option<i64>,
     ) -> Result<Option<AccessToken>, CredentialError> {
@@ -182,48 +240,38 @@ impl Credentials {
         if !fresh || refused.is_some_and(|version| row.version <= version) {
             return Ok(None);
         }
-        let token = self.open(
-            scope,
-            connection,
-            "access_token",
-            row.access_token.as_deref(),
-        )?;
+        let token = self.open(scope, key, "access_token", row.access_token.as_deref())?;
         Ok(token.map(|token| AccessToken {
             token,
             version: row.version,
+            person: None,
+            has_person: row.has_person,
         }))
     }
 
     async fn renew(
         &self,
-        scope: &TenantScope,
-        connection: ConnectionId,
-        account: &ExternalAccount,
-        connector: &dyn Connector,
+        whose: &Whose<'_>,
         row: SealedCredential,
         lease: RotationLease,
     ) -> Result<AccessToken, CredentialError> {
-        let provider = connector.descriptor().slug;
+        let Whose { scope, key, .. } = *whose;
+        let provider = whose.connector.descriptor().slug;
         if lease.answer_lost {
             // Providers let the same refresh token pass again for a while.
             counter!(names::TOKEN_ROTATIONS_LOST_TOTAL, "provider" => provider).increment(1);
             tracing::warn!(
                 provider,
-                connection.id = %connection,
+                connection.id = %key.connection,
                 "the answer to an earlier renewal was lost; the same token is tried again"
             );
         }
-        let refresh_token = self.open(
-            scope,
-            connection,
-            "refresh_token",
-            row.refresh_token.as_deref(),
-        )?;
+        let refresh_token = self.open(scope, key, "refresh_token", row.refresh_token.as_deref())?;
         let request = RefreshRequest {
-            account: account.clone(),
+            account: whose.account.clone(),
             refresh_token,
         };
-        let answer = connector.refresh_token(request).await;
+        let answer = whose.connector.refresh_token(request).await;
         let outcome = answer
             .as_ref()
             .map_or_else(ConnectorError::code, |_| "renewed");
@@ -232,12 +280,12 @@ impl Credentials {
         let mut tx = self.db.begin(scope).await?;
         let renewed = match answer {
             Ok(tokens) => {
-                let sealed = self.seal(scope, connection, &tokens);
-                let version = rows::renew(&mut tx, scope, connection, lease.id, &sealed).await?;
+                let sealed = self.seal(scope, key, &tokens);
+                let version = rows::renew(&mut tx, scope, key, lease.id, &sealed).await?;
                 Ok((tokens.access_token, version))
             }
             Err(error) => {
-                rows::release(&mut tx, scope, connection, lease.id, outcome).await?;
+                rows::release(&mut tx, scope, key, lease.id, outcome).await?;
                 let lost = lease.answer_lost && matches!(error, ConnectorError::Unauthorized(_));
                 Err(if lost {
                     CredentialError::RotationLost(error)
@@ -248,7 +296,12 @@ impl Credentials {
         };
         tx.commit().await.map_err(DbError::from)?;
         match renewed? {
-            (token, Some(version)) => Ok(AccessToken { token, version }),
+            (token, Some(version)) => Ok(AccessToken {
+                token,
+                version,
+                person: None,
+                has_person: row.has_person,
+            }),
             // The lease had passed on: another process has the newer token.
             (_, None) => Err(CredentialError::Busy),
         }
@@ -257,12 +310,12 @@ impl Credentials {
     async fn read(
         &self,
         scope: &TenantScope,
-        connection: ConnectionId,
+        key: CredentialKey,
     ) -> Result<Option<SealedCredential>, DbError> {
         let mut tx = self.db.begin(scope).await?;
-        let row = rows::get(&mut tx, scope, connection).await?;
+        let row = rows::get(&mut tx, scope, key).await?;
         if let Some(row) = &row {
-            self.reseal(&mut tx, scope, connection, row).await?;
+            self.reseal(&mut tx, scope, key, row).await?;
         }
         tx.commit().await?;
         Ok(row)
@@ -274,7 +327,7 @@ impl Credentials {
         &self,
         tx: &mut Tx,
         scope: &TenantScope,
-        connection: ConnectionId,
+        key: CredentialKey,
         row: &SealedCredential,
     ) -> Result<(), DbError> {
         let old = |sealed: &Option<Vec<u8>>| {
@@ -286,11 +339,8 @@ impl Credentials {
             return Ok(());
         }
         let again = |field: &'static str, sealed: Option<&[u8]>| {
-            let opened = self.open(scope, connection, field, sealed).ok().flatten();
-            opened.map(|token| {
-                self.keyring
-                    .seal(&context(scope, connection, field), &token)
-            })
+            let opened = self.open(scope, key, field, sealed).ok().flatten();
+            opened.map(|token| self.keyring.seal(&context(scope, key, field), &token))
         };
         let tokens = NewSealed {
             access_token: again("access_token", row.access_token.as_deref()),
@@ -300,14 +350,14 @@ impl Credentials {
         if tokens.access_token.is_some() == row.access_token.is_some()
             && tokens.refresh_token.is_some() == row.refresh_token.is_some()
         {
-            rows::reseal(tx, scope, connection, row.version, &tokens).await?;
+            rows::reseal(tx, scope, key, row.version, &tokens).await?;
         }
         Ok(())
     }
 
-    fn seal(&self, scope: &TenantScope, connection: ConnectionId, tokens: &TokenSet) -> NewSealed {
+    fn seal(&self, scope: &TenantScope, key: CredentialKey, tokens: &TokenSet) -> NewSealed {
         let seal = |field: &'static str, token: &SecretString| {
-            self.keyring.seal(&context(scope, connection, field), token)
+            self.keyring.seal(&context(scope, key, field), token)
         };
         NewSealed {
             access_token: Some(seal("access_token", &tokens.access_token)),
@@ -323,28 +373,50 @@ impl Credentials {
     fn open(
         &self,
         scope: &TenantScope,
-        connection: ConnectionId,
+        key: CredentialKey,
         field: &'static str,
         sealed: Option<&[u8]>,
     ) -> Result<Option<SecretString>, CredentialError> {
         sealed
-            .map(|sealed| {
-                self.keyring
-                    .open(&context(scope, connection, field), sealed)
-            })
+            .map(|sealed| self.keyring.open(&context(scope, key, field), sealed))
             .transpose()
             .map_err(CredentialError::Sealed)
     }
 }
 
-const fn context(
-    scope: &TenantScope,
-    connection: ConnectionId,
-    field: &'static str,
-) -> SealContext<'static> {
+/// Whose token is wanted, and who can renew it.
+#[derive(Clone, Copy)]
+struct Whose<'a> {
+    scope: &'a TenantScope,
+    key: CredentialKey,
+    account: &'a ExternalAccount,
+    connector: &'a dyn Connector,
+}
+
+const fn of_account(connection: ConnectionId) -> CredentialKey {
+    CredentialKey {
+        connection,
+        holder: TokenHolder::Account,
+    }
+}
+
+const fn of_person(connection: ConnectionId) -> CredentialKey {
+    CredentialKey {
+        connection,
+        holder: TokenHolder::Person,
+    }
+}
+
+/// What a sealed token is bound to: moved to another row, column or table it does not open.
+fn context(scope: &TenantScope, key: CredentialKey, field: &'static str) -> SealContext<'static> {
+    let field = match (key.holder, field) {
+        (TokenHolder::Person, "access_token") => "person_access_token",
+        (TokenHolder::Person, _) => "person_refresh_token",
+        (TokenHolder::Account, field) => field,
+    };
     SealContext {
         tenant: scope.tenant_id(),
-        connection: connection.0,
+        connection: key.connection.0,
         field,
     }
 }

@@ -5,7 +5,28 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{DbError, TenantScope, Tx};
+use crate::connectors::TokenHolder;
 use crate::ids::ConnectionId;
+
+/// Whose tokens of which connection. Those of the account and those of a person are in tables
+/// of their own and of one shape.
+#[derive(Debug, Clone, Copy)]
+pub struct CredentialKey {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The account, or the person who connected it.
+    pub holder: TokenHolder,
+}
+
+/// A statement on the holder's table, whose name stands between the two parts.
+macro_rules! on_table {
+    ($key:expr, $before:literal, $after:literal) => {
+        match $key.holder {
+            TokenHolder::Account => concat!($before, "credentials", $after),
+            TokenHolder::Person => concat!($before, "person_credentials", $after),
+        }
+    };
+}
 
 /// A connection's sealed tokens.
 #[derive(Debug, sqlx::FromRow)]
@@ -18,6 +39,8 @@ pub struct SealedCredential {
     pub refresh_token: Option<Vec<u8>>,
     /// When the access token ends.
     pub expires_at: Option<DateTime<Utc>>,
+    /// Whether there are a person's tokens as well.
+    pub has_person: bool,
 }
 
 /// Tokens to be written, sealed already.
@@ -37,14 +60,18 @@ pub struct NewSealed {
 pub async fn get(
     tx: &mut Tx,
     scope: &TenantScope,
-    connection: ConnectionId,
+    key: CredentialKey,
 ) -> Result<Option<SealedCredential>, DbError> {
-    Ok(sqlx::query_as(
-        "SELECT version, access_token, refresh_token, expires_at FROM credentials \
-         WHERE tenant_id = $1 AND connection_id = $2",
-    )
+    Ok(sqlx::query_as(on_table!(
+        key,
+        "SELECT version, access_token, refresh_token, expires_at, \
+             EXISTS (SELECT FROM person_credentials p \
+                     WHERE p.tenant_id = $1 AND p.connection_id = $2) AS has_person \
+         FROM ",
+        " WHERE tenant_id = $1 AND connection_id = $2"
+    ))
     .bind(scope.tenant_id())
-    .bind(connection)
+    .bind(key.connection)
     .fetch_optional(&mut **tx)
     .await?)
 }
@@ -53,28 +80,30 @@ pub async fn get(
 pub async fn put(
     tx: &mut Tx,
     scope: &TenantScope,
-    connection: ConnectionId,
+    key: CredentialKey,
     tokens: &NewSealed,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "INSERT INTO credentials (tenant_id, connection_id, access_token, refresh_token, \
+    sqlx::query(on_table!(
+        key,
+        "INSERT INTO ",
+        " AS own (tenant_id, connection_id, access_token, refresh_token, \
              expires_at, refresh_expires_at) \
          VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (tenant_id, connection_id) DO UPDATE SET \
-             version = credentials.version + 1, access_token = excluded.access_token, \
+             version = own.version + 1, access_token = excluded.access_token, \
              refresh_token = excluded.refresh_token, expires_at = excluded.expires_at, \
              refresh_expires_at = excluded.refresh_expires_at, refresh_lease = NULL, \
-             refresh_lease_until = NULL, updated_at = now()",
-    )
+             refresh_lease_until = NULL, updated_at = now()"
+    ))
     .bind(scope.tenant_id())
-    .bind(connection)
+    .bind(key.connection)
     .bind(&tokens.access_token)
     .bind(&tokens.refresh_token)
     .bind(tokens.expires_at)
     .bind(tokens.refresh_expires_at)
     .execute(&mut **tx)
     .await?;
-    set_refresh_at(tx, scope, connection, tokens.expires_at).await
+    set_refresh_at(tx, scope, key, tokens.expires_at).await
 }
 
 /// The right to renew a token.
@@ -92,19 +121,21 @@ pub struct RotationLease {
 pub async fn lease(
     tx: &mut Tx,
     scope: &TenantScope,
-    connection: ConnectionId,
+    key: CredentialKey,
     version: i64,
     seconds: f64,
 ) -> Result<Option<RotationLease>, DbError> {
     let lease = Uuid::now_v7();
-    let leased = sqlx::query(
-        "UPDATE credentials SET refresh_lease = $4, refresh_attempted_at = now(), \
+    let leased = sqlx::query(on_table!(
+        key,
+        "UPDATE ",
+        " SET refresh_lease = $4, refresh_attempted_at = now(), \
              refresh_lease_until = now() + $5 * interval '1 second' \
          WHERE tenant_id = $1 AND connection_id = $2 AND version = $3 \
-           AND (refresh_lease_until IS NULL OR refresh_lease_until < now())",
-    )
+           AND (refresh_lease_until IS NULL OR refresh_lease_until < now())"
+    ))
     .bind(scope.tenant_id())
-    .bind(connection)
+    .bind(key.connection)
     .bind(version)
     .bind(lease)
     .bind(seconds)
@@ -115,20 +146,21 @@ pub async fn lease(
     }
     let answer_lost: bool = sqlx::query_scalar(
         "WITH this AS ( \
-             INSERT INTO token_rotations (tenant_id, connection_id, id, version) \
-             VALUES ($1, $2, $4, $3) \
+             INSERT INTO token_rotations (tenant_id, connection_id, id, version, holder) \
+             VALUES ($1, $2, $4, $3, $5) \
          ), forgotten AS ( \
              DELETE FROM token_rotations WHERE tenant_id = $1 AND connection_id = $2 \
                AND attempted_at < now() - interval '30 days' \
          ) \
          SELECT EXISTS (SELECT FROM token_rotations \
-             WHERE tenant_id = $1 AND connection_id = $2 AND version = $3 \
+             WHERE tenant_id = $1 AND connection_id = $2 AND version = $3 AND holder = $5 \
                AND (outcome IS NULL OR outcome = 'transient'))",
     )
     .bind(scope.tenant_id())
-    .bind(connection)
+    .bind(key.connection)
     .bind(version)
     .bind(lease)
+    .bind(<&str>::from(key.holder))
     .fetch_one(&mut **tx)
     .await?;
     Ok(Some(RotationLease {
@@ -141,7 +173,7 @@ pub async fn lease(
 async fn journal(
     tx: &mut Tx,
     scope: &TenantScope,
-    connection: ConnectionId,
+    key: CredentialKey,
     lease: Uuid,
     outcome: &str,
 ) -> Result<(), DbError> {
@@ -150,7 +182,7 @@ async fn journal(
          WHERE tenant_id = $1 AND connection_id = $2 AND id = $3",
     )
     .bind(scope.tenant_id())
-    .bind(connection)
+    .bind(key.connection)
     .bind(lease)
     .bind(outcome)
     .execute(&mut **tx)
@@ -162,19 +194,21 @@ async fn journal(
 pub async fn renew(
     tx: &mut Tx,
     scope: &TenantScope,
-    connection: ConnectionId,
+    key: CredentialKey,
     lease: Uuid,
     tokens: &NewSealed,
 ) -> Result<Option<i64>, DbError> {
-    let version: Option<i64> = sqlx::query_scalar(
-        "UPDATE credentials SET version = version + 1, access_token = $4, \
+    let version: Option<i64> = sqlx::query_scalar(on_table!(
+        key,
+        "UPDATE ",
+        " SET version = version + 1, access_token = $4, \
              refresh_token = coalesce($5, refresh_token), expires_at = $6, \
              refresh_expires_at = coalesce($7, refresh_expires_at), refresh_lease = NULL, \
              refresh_lease_until = NULL, refresh_attempted_at = NULL, updated_at = now() \
-         WHERE tenant_id = $1 AND connection_id = $2 AND refresh_lease = $3 RETURNING version",
-    )
+         WHERE tenant_id = $1 AND connection_id = $2 AND refresh_lease = $3 RETURNING version"
+    ))
     .bind(scope.tenant_id())
-    .bind(connection)
+    .bind(key.connection)
     .bind(lease)
     .bind(&tokens.access_token)
     .bind(&tokens.refresh_token)
@@ -183,8 +217,8 @@ pub async fn renew(
     .fetch_optional(&mut **tx)
     .await?;
     if version.is_some() {
-        journal(tx, scope, connection, lease, "renewed").await?;
-        set_refresh_at(tx, scope, connection, tokens.expires_at).await?;
+        journal(tx, scope, key, lease, "renewed").await?;
+        set_refresh_at(tx, scope, key, tokens.expires_at).await?;
     }
     Ok(version)
 }
@@ -193,17 +227,19 @@ pub async fn renew(
 pub async fn release(
     tx: &mut Tx,
     scope: &TenantScope,
-    connection: ConnectionId,
+    key: CredentialKey,
     lease: Uuid,
     outcome: &str,
 ) -> Result<(), DbError> {
-    journal(tx, scope, connection, lease, outcome).await?;
-    sqlx::query(
-        "UPDATE credentials SET refresh_lease = NULL, refresh_lease_until = NULL \
-         WHERE tenant_id = $1 AND connection_id = $2 AND refresh_lease = $3",
-    )
+    journal(tx, scope, key, lease, outcome).await?;
+    sqlx::query(on_table!(
+        key,
+        "UPDATE ",
+        " SET refresh_lease = NULL, refresh_lease_until = NULL \
+         WHERE tenant_id = $1 AND connection_id = $2 AND refresh_lease = $3"
+    ))
     .bind(scope.tenant_id())
-    .bind(connection)
+    .bind(key.connection)
     .bind(lease)
     .execute(&mut **tx)
     .await?;
@@ -214,16 +250,18 @@ pub async fn release(
 pub async fn reseal(
     tx: &mut Tx,
     scope: &TenantScope,
-    connection: ConnectionId,
+    key: CredentialKey,
     version: i64,
     tokens: &NewSealed,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE credentials SET access_token = $4, refresh_token = $5 \
-         WHERE tenant_id = $1 AND connection_id = $2 AND version = $3",
-    )
+    sqlx::query(on_table!(
+        key,
+        "UPDATE ",
+        " SET access_token = $4, refresh_token = $5 \
+         WHERE tenant_id = $1 AND connection_id = $2 AND version = $3"
+    ))
     .bind(scope.tenant_id())
-    .bind(connection)
+    .bind(key.connection)
     .bind(version)
     .bind(&tokens.access_token)
     .bind(&tokens.refresh_token)
@@ -232,33 +270,37 @@ pub async fn reseal(
     Ok(())
 }
 
-/// Deletes the tokens.
-pub async fn erase(
-    tx: &mut Tx,
-    scope: &TenantScope,
-    connection: ConnectionId,
-) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM credentials WHERE tenant_id = $1 AND connection_id = $2")
-        .bind(scope.tenant_id())
-        .bind(connection)
-        .execute(&mut **tx)
-        .await?;
+/// Deletes one holder's tokens.
+pub async fn erase(tx: &mut Tx, scope: &TenantScope, key: CredentialKey) -> Result<(), DbError> {
+    sqlx::query(on_table!(
+        key,
+        "DELETE FROM ",
+        " WHERE tenant_id = $1 AND connection_id = $2"
+    ))
+    .bind(scope.tenant_id())
+    .bind(key.connection)
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
-/// Says when the scheduler is to renew the token: five minutes before its end.
+/// Says when the scheduler is to renew the account's token: five minutes before its end. A
+/// person's is renewed when it is needed.
 async fn set_refresh_at(
     tx: &mut Tx,
     scope: &TenantScope,
-    connection: ConnectionId,
+    key: CredentialKey,
     expires_at: Option<DateTime<Utc>>,
 ) -> Result<(), DbError> {
+    if key.holder == TokenHolder::Person {
+        return Ok(());
+    }
     sqlx::query(
         "UPDATE connection_routes SET refresh_at = $3::timestamptz - interval '5 minutes' \
          WHERE tenant_id = $1 AND connection_id = $2",
     )
     .bind(scope.tenant_id())
-    .bind(connection)
+    .bind(key.connection)
     .bind(expires_at)
     .execute(&mut **tx)
     .await?;

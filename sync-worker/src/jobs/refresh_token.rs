@@ -1,8 +1,10 @@
 //! Renews a token before it ends, so that no call has to wait for it.
 
+use shared::connectors::TokenHolder;
 use shared::credentials::CredentialError;
+use shared::db::DbError;
 use shared::db::connections::{self, ConnectionStatus};
-use shared::db::{DbError, credentials};
+use shared::db::credentials::{self, CredentialKey};
 use shared::queue::ClaimedJob;
 
 use super::{JobFailure, connector_of};
@@ -14,9 +16,13 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
         return Ok(());
     };
     let connector = connector_of(context, job)?;
+    let key = CredentialKey {
+        connection: id,
+        holder: TokenHolder::Account,
+    };
     let mut tx = context.db.begin(&job.scope()).await?;
     let connection = connections::get(&mut tx, &job.scope(), id).await?;
-    let sealed = credentials::get(&mut tx, &job.scope(), id).await?;
+    let sealed = credentials::get(&mut tx, &job.scope(), key).await?;
     tx.commit().await.map_err(DbError::from)?;
     let (Some(connection), Some(sealed)) = (connection, sealed) else {
         return Ok(());

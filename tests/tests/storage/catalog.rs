@@ -103,6 +103,9 @@ async fn ingress_can_read_nothing_a_tenant_owns() {
     for table in [
         "signals",
         "credentials",
+        "person_credentials",
+        "token_rotations",
+        "directory_entries",
         "connections",
         "deliveries",
         "jobs",

@@ -215,7 +215,13 @@ async fn connect(
     let connected = connections::connect(&mut tx, scope, &new).await?;
     let id = connected.connection.id;
     app.credentials
-        .store(&mut tx, scope, id, grant.tokens.as_ref())
+        .store(
+            &mut tx,
+            scope,
+            id,
+            grant.tokens.as_ref(),
+            grant.person.as_ref(),
+        )
         .await?;
     // A connection that goes on where its cursors stand has only the gap to fill.
     let gap_only = connected.resumed && connected.connection.backfilled_at.is_some();

@@ -114,6 +114,7 @@ async fn unsubscribe(
     let access = Access {
         account: account.clone(),
         token: token.token,
+        person: token.person,
     };
     for subscription in &held {
         connector

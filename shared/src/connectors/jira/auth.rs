@@ -223,6 +223,7 @@ async fn connect(
             expires_at: Some(carry.expires_at),
             refresh_expires_at: jira.clock.now().checked_add_signed(IDLE_LIFE),
         }),
+        person: None,
         scopes: site.scopes.clone(),
         // Webhooks that an administrator set up name the site alone.
         routes: vec![origin],

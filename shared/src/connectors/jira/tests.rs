@@ -100,6 +100,7 @@ pub(super) fn access() -> Access {
     Access {
         account: account(),
         token: "a-token".into(),
+        person: None,
     }
 }
 

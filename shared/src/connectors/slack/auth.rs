@@ -1,4 +1,5 @@
-//! OAuth v2: a bot is installed into a workspace, or into a whole organization.
+//! OAuth v2: a bot is installed into a workspace, or into a whole organization. Whoever installs
+//! it may be asked for a token of their own besides, which rotates by itself.
 //!
 //! Sources: "Installing with OAuth" and "Using token rotation" at docs.slack.dev. PKCE is left
 //! off: it would make the app a public client for good.
@@ -43,6 +44,10 @@ pub(super) fn authorize(slack: &Slack, request: &AuthorizeRequest) -> Url {
         .append_pair("scope", &SCOPES.join(","))
         .append_pair("redirect_uri", request.redirect_uri.as_str())
         .append_pair("state", &request.state);
+    if !slack.app.user_scopes.is_empty() {
+        url.query_pairs_mut()
+            .append_pair("user_scope", &slack.app.user_scopes.join(","));
+    }
     url
 }
 
@@ -59,6 +64,16 @@ struct Tokens {
     enterprise: Option<Named>,
     #[serde(default)]
     is_enterprise_install: bool,
+    authed_user: Option<Person>,
+}
+
+/// Who installed the app, and the token that they gave, if any.
+#[derive(Deserialize)]
+struct Person {
+    id: Option<String>,
+    access_token: Option<SecretString>,
+    refresh_token: Option<SecretString>,
+    expires_in: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -148,6 +163,8 @@ pub(super) async fn exchange_token(
         )
         .await?
         .json()?;
+    let now = slack.clock.now();
+    let installer = tokens.authed_user.as_ref();
     let account = ExternalAccount {
         id: place.id.clone(),
         name: place
@@ -159,12 +176,26 @@ pub(super) async fn exchange_token(
         settings: json!({
             "url": identity.url,
             "bot_user_id": tokens.bot_user_id,
+            "installer_id": installer.and_then(|person| person.id.as_ref()),
             "organization": tokens.is_enterprise_install,
         }),
     };
     Ok(CallbackOutcome::Connected(NewGrant {
         account,
-        tokens: Some(token_set(slack.clock.now(), tokens)?),
+        person: tokens.authed_user.and_then(|person| {
+            Some(token_set(
+                now,
+                person.access_token?,
+                person.refresh_token,
+                person.expires_in,
+            ))
+        }),
+        tokens: Some(token_set(
+            now,
+            token.clone(),
+            tokens.refresh_token,
+            tokens.expires_in,
+        )),
         scopes: scopes
             .split(',')
             .filter(|scope| !scope.is_empty())
@@ -191,7 +222,15 @@ pub(super) async fn refresh_token(
         ("refresh_token", refresh_token.expose_secret()),
     ];
     let tokens = ask(slack, &request.account.id, &arguments).await?;
-    token_set(slack.clock.now(), tokens)
+    let access_token = tokens
+        .access_token
+        .ok_or_else(|| operator_fault("Slack's answer holds no token"))?;
+    Ok(token_set(
+        slack.clock.now(),
+        access_token,
+        tokens.refresh_token,
+        tokens.expires_in,
+    ))
 }
 
 /// Uninstalls the app from the workspace, and the bot's token with it.
@@ -235,19 +274,20 @@ async fn ask(slack: &Slack, account: &str, arguments: &[(&str, &str)]) -> Result
     Err(wrong_secret)
 }
 
-fn token_set(now: DateTime<Utc>, tokens: Tokens) -> Result<TokenSet, ConnectorError> {
-    let access_token = tokens
-        .access_token
-        .ok_or_else(|| operator_fault("Slack's answer holds no token"))?;
-    Ok(TokenSet {
+fn token_set(
+    now: DateTime<Utc>,
+    access_token: SecretString,
+    refresh_token: Option<SecretString>,
+    expires_in: Option<i64>,
+) -> TokenSet {
+    TokenSet {
         access_token,
-        refresh_token: tokens.refresh_token,
-        expires_at: tokens
-            .expires_in
+        refresh_token,
+        expires_at: expires_in
             .filter(|seconds| *seconds > 0)
             .and_then(|seconds| now.checked_add_signed(Duration::try_seconds(seconds)?)),
         refresh_expires_at: None,
-    })
+    }
 }
 
 fn denied(reason: &str) -> CallbackOutcome {

@@ -18,6 +18,7 @@ const APP_TOKEN: &str = "SLACK_APP_TOKEN";
 const CLIENT_ID: &str = "SLACK_CLIENT_ID";
 const CLIENT_SECRET: &str = "SLACK_CLIENT_SECRET";
 const WEBHOOK_SECRET: &str = "SLACK_WEBHOOK_SECRET";
+const USER_SCOPES: &str = "SLACK_USER_SCOPES";
 const BASE_URL: &str = "SLACK_BASE_URL";
 const HISTORY_PROFILE: &str = "SLACK_HISTORY_PROFILE";
 const LOOKBACK_DAYS: &str = "SLACK_LOOKBACK_DAYS";
@@ -82,6 +83,9 @@ pub struct AppSettings {
     pub client_secrets: Vec<SecretString>,
     /// Secrets that webhooks are signed with: none, one, or two while rotating.
     pub signing_secrets: Vec<SecretString>,
+    /// What is asked of the person who installs the app, for a token of their own: none by
+    /// default. It reads threads that Slack does not show the bot.
+    pub user_scopes: Vec<String>,
     /// Where Slack is: <https://slack.com>.
     pub base: Url,
     /// How Slack limits the reading of messages.
@@ -197,12 +201,14 @@ impl AppSettings {
         }
         let client_secrets = reader.one_or_two_secrets(CLIENT_SECRET);
         let signing_secrets = reader.one_or_two_secrets(WEBHOOK_SECRET);
+        let user_scopes = user_scopes(reader);
         Some(Self {
             app_id: reader.optional_string(APP_ID),
             app_token: reader.optional_secret(APP_TOKEN),
             client_id: reader.optional_string(CLIENT_ID)?,
             client_secrets,
             signing_secrets,
+            user_scopes,
             base,
             profile,
             lookback,
@@ -210,6 +216,28 @@ impl AppSettings {
             limits: limits.clone(),
         })
     }
+}
+
+/// Scopes as Slack lists them, with commas.
+fn user_scopes(reader: &mut Reader<'_>) -> Vec<String> {
+    let listed = reader.optional_string(USER_SCOPES).unwrap_or_default();
+    let scopes: Vec<String> = listed
+        .split(',')
+        .map(|scope| scope.trim().to_owned())
+        .filter(|scope| !scope.is_empty())
+        .collect();
+    let is_scope = |scope: &String| {
+        scope
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || matches!(byte, b':' | b'.' | b'_' | b'-'))
+    };
+    if !scopes.iter().all(is_scope) {
+        reader.problem(
+            USER_SCOPES,
+            "must be scopes with commas between, such as `channels:history,groups:history`",
+        );
+    }
+    scopes
 }
 
 #[cfg(test)]
@@ -279,6 +307,7 @@ mod tests {
             (HISTORY_PROFILE, "unlimited"),
             (CLIENT_SECRET, "a,b,c"),
             (RATE_FACTOR, "0"),
+            (USER_SCOPES, "channels:history groups:history"),
             (BASE_URL, "slack.com"),
         ] {
             let mut pairs = vec![(CLIENT_ID, "1.2"), (CLIENT_SECRET, "s")];

@@ -12,6 +12,8 @@ mod channels;
 mod messages;
 mod root;
 
+use secrecy::SecretString;
+
 use super::Slack;
 use super::client::{Answer, Proof, Refusal};
 use crate::connectors::support::operator_fault;
@@ -46,10 +48,23 @@ async fn call(
     method: &'static str,
     arguments: &[(&str, &str)],
 ) -> Result<Answer, Refusal> {
+    call_as(slack, request, &request.access.token, method, arguments).await
+}
+
+/// The same with a token of one's choice.
+async fn call_as(
+    slack: &Slack,
+    request: &SyncRequest,
+    token: &SecretString,
+    method: &'static str,
+    arguments: &[(&str, &str)],
+) -> Result<Answer, Refusal> {
     let charge = Charge {
         bulk: request.bulk,
         ..Charge::new(&request.access.account.id, method)
     };
-    let proof = Proof::Bearer(&request.access.token);
-    slack.client.call(&charge, proof, arguments).await
+    slack
+        .client
+        .call(&charge, Proof::Bearer(token), arguments)
+        .await
 }

@@ -1,5 +1,6 @@
 mod connect;
 mod golden;
+mod person;
 mod properties;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -94,6 +95,7 @@ pub(super) fn account() -> ExternalAccount {
         settings: json!({
             "url": "https://acme.slack.com/",
             "bot_user_id": "U0BOT",
+            "installer_id": "U0ADA",
             "organization": false,
         }),
     }

@@ -176,15 +176,7 @@ fn changes(scene: &Scene<'_>, event: &Event<'_>, at: DateTime<Utc>) -> Vec<Accou
     };
     let change = match event.kind.as_deref().unwrap_or_default() {
         "app_uninstalled" => AccountChange::Removed { at: Some(at) },
-        // The list has users' ids. A person's own token is not the connection's.
-        "tokens_revoked" => {
-            let revoked = event.tokens.as_ref().map(|tokens| tokens.bot.as_slice());
-            match (revoked.unwrap_or_default(), bot) {
-                ([], _) => return Vec::new(),
-                (users, Some(bot)) if !users.iter().any(|user| user == bot) => return Vec::new(),
-                _ => AccountChange::Revoked { at },
-            }
-        }
+        "tokens_revoked" => return revoked(scene, event, at),
         "member_joined_channel" if about_bot() => removed(None),
         "member_left_channel" if about_bot() => removed(event.channel()),
         "channel_left" | "group_left" | "channel_deleted" | "group_deleted" => {
@@ -194,6 +186,24 @@ fn changes(scene: &Scene<'_>, event: &Event<'_>, at: DateTime<Utc>) -> Vec<Accou
         _ => return Vec::new(),
     };
     vec![change]
+}
+
+/// Whose tokens were revoked: the lists have users' ids. A person's own token is not the
+/// account's, and only that of whoever installed the app is known here.
+fn revoked(scene: &Scene<'_>, event: &Event<'_>, at: DateTime<Utc>) -> Vec<AccountChange> {
+    let Some(tokens) = &event.tokens else {
+        return Vec::new();
+    };
+    let mut changes = Vec::new();
+    let ours = scene.bot_user();
+    if !tokens.bot.is_empty() && ours.is_none_or(|bot| tokens.bot.iter().any(|user| user == bot)) {
+        changes.push(AccountChange::Revoked { at });
+    }
+    let installer = scene.account.settings["installer_id"].as_str();
+    if installer.is_some_and(|installer| tokens.oauth.iter().any(|user| user == installer)) {
+        changes.push(AccountChange::PersonRevoked { at });
+    }
+    changes
 }
 
 /// Everybody an event is for, as Slack tells on being asked.

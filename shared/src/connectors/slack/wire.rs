@@ -174,6 +174,8 @@ pub(super) struct Item {
 pub(super) struct RevokedTokens {
     #[serde(default)]
     pub(super) bot: Vec<String>,
+    #[serde(default)]
+    pub(super) oauth: Vec<String>,
 }
 
 /// A message.

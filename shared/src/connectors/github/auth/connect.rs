@@ -211,6 +211,7 @@ async fn grant(github: &GitHub, id: &str) -> Result<CallbackOutcome, ConnectorEr
     Ok(CallbackOutcome::Connected(NewGrant {
         account,
         tokens: None,
+        person: None,
         scopes: installation.scopes(),
         routes: Vec::new(),
     }))

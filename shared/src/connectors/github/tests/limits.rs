@@ -20,6 +20,7 @@ pub(super) fn root_request() -> SyncRequest {
                 settings: json!(null),
             },
             token: "ghs_token".into(),
+            person: None,
         },
         stream: StreamSpec {
             key: "repositories".to_owned(),

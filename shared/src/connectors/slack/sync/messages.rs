@@ -4,8 +4,8 @@ use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::call;
-use crate::connectors::slack::client::Refusal;
+use super::{call, call_as};
+use crate::connectors::slack::client::{Answer, Refusal};
 use crate::connectors::slack::normalize::{self, Scene};
 use crate::connectors::slack::wire::{Message, Metadata, Ts};
 use crate::connectors::slack::{Slack, names};
@@ -212,20 +212,8 @@ async fn replies(
         ("latest", latest.as_str()),
         ("limit", limit.as_str()),
     ];
-    let answer = match call(slack, request, "conversations.replies", &arguments).await {
-        Ok(answer) => answer,
-        // A thread that is gone, or that the bot may not read, holds up no other.
-        Err(Refusal {
-            error: ConnectorError::Permission(source),
-            ..
-        }) => {
-            tracing::debug!(
-                error = &*source as &dyn std::error::Error,
-                "a thread was not read"
-            );
-            return Ok((Vec::new(), Vec::new()));
-        }
-        Err(other) => return Err(other.into()),
+    let Some(answer) = thread_page(slack, request, &arguments).await? else {
+        return Ok((Vec::new(), Vec::new()));
     };
     let page: Page<'_> = answer.json()?;
     let mut messages = read_all(&page.messages);
@@ -241,6 +229,46 @@ async fn replies(
         });
     }
     tell(slack, request, channel, cursor, &messages).await
+}
+
+/// A page of replies, as the bot sees it or else as the person does who installed the app.
+/// `None` when neither may read it: a thread that is gone holds up no other.
+async fn thread_page(
+    slack: &Slack,
+    request: &SyncRequest,
+    arguments: &[(&str, &str)],
+) -> Result<Option<Answer>, ConnectorError> {
+    const METHOD: &str = "conversations.replies";
+    let refused = match call(slack, request, METHOD, arguments).await {
+        Ok(answer) => return Ok(Some(answer)),
+        Err(Refusal {
+            error: ConnectorError::Permission(source),
+            ..
+        }) => source,
+        Err(other) => return Err(other.into()),
+    };
+    let Some(person) = &request.access.person else {
+        tracing::debug!(
+            error = &*refused as &dyn std::error::Error,
+            "a thread was not read"
+        );
+        return Ok(None);
+    };
+    match call_as(slack, request, person, METHOD, arguments).await {
+        Ok(answer) => Ok(Some(answer)),
+        // The person's token is not the connection's: what ends it ends nothing else.
+        Err(Refusal {
+            error: ConnectorError::Permission(source) | ConnectorError::Unauthorized(source),
+            ..
+        }) => {
+            tracing::debug!(
+                error = &*source as &dyn std::error::Error,
+                "a thread was not read with the installer's token either"
+            );
+            Ok(None)
+        }
+        Err(other) => Err(other.into()),
+    }
 }
 
 fn read_all<'a>(rows: &[&'a RawValue]) -> Vec<(Message, &'a RawValue)> {

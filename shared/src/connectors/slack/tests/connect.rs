@@ -14,7 +14,7 @@ use crate::connectors::{
 
 const REDIRECT: &str = "https://poblysh.example/v1/connect/slack/callback";
 
-fn callback(query: &[(&str, &str)]) -> Callback {
+pub(super) fn callback(query: &[(&str, &str)]) -> Callback {
     Callback {
         query: query
             .iter()
@@ -288,6 +288,7 @@ async fn a_limit_blocks_the_method_in_the_workspace() {
     let access = Access {
         account: account(),
         token: "xoxb-1".into(),
+        person: None,
     };
     let keys = [DirectoryKey::new(DirectoryKind::User, "U1")];
     let error = slack.look_up(&access, &keys).await;
@@ -323,6 +324,7 @@ async fn names_are_looked_up_and_strangers_are_left_out() {
     let access = Access {
         account: account(),
         token: "xoxb-1".into(),
+        person: None,
     };
     let keys = [
         DirectoryKey::new(DirectoryKind::User, "U0ADA"),
