@@ -56,7 +56,7 @@ pub struct Config {
     /// Facts in each repository that happened before the start, spread over the
     /// last 30 days.
     pub history: usize,
-    /// Facts per second that happen by themselves.
+    /// Facts per second that happen by themselves, over all providers.
     pub rate: f64,
     /// Request user authorization during installation.
     pub oauth_on_install: bool,
@@ -166,9 +166,10 @@ pub async fn start(config: Config) -> Result<Simulator, StartError> {
         .merge(github::router(&github));
     tasks.spawn(server::serve(listener, routes, stop.clone()));
     if config.rate > 0.0 {
-        tasks.spawn(github::live(Arc::clone(&github), config.rate, stop.clone()));
-        tasks.spawn(slack::live(Arc::clone(&slack), config.rate, stop.clone()));
-        tasks.spawn(jira::live(Arc::clone(&jira), config.rate, stop.clone()));
+        let each = config.rate / 3.0;
+        tasks.spawn(github::live(Arc::clone(&github), each, stop.clone()));
+        tasks.spawn(slack::live(Arc::clone(&slack), each, stop.clone()));
+        tasks.spawn(jira::live(Arc::clone(&jira), each, stop.clone()));
     }
     tasks.close();
     Ok(Simulator {

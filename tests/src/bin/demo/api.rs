@@ -73,6 +73,17 @@ struct Link {
 }
 
 #[derive(Deserialize)]
+struct Providers {
+    providers: Vec<Provider>,
+}
+
+#[derive(Deserialize)]
+struct Provider {
+    slug: String,
+    configured: bool,
+}
+
+#[derive(Deserialize)]
 struct Connections {
     connections: Vec<Connection>,
     next_cursor: Option<String>,
@@ -112,6 +123,14 @@ impl Api {
             .request(Method::POST, &path, self.operator.expose_secret())?
             .json(&json!({ "name": "Demo" }));
         Ok(answer::<CreatedKey>(request).await?.key)
+    }
+
+    /// Slugs of the providers that can be connected.
+    pub(crate) async fn providers(&self) -> anyhow::Result<Vec<String>> {
+        let request = self.request(Method::GET, "/v1/providers", self.operator.expose_secret())?;
+        let listed = answer::<Providers>(request).await?.providers;
+        let configured = listed.into_iter().filter(|provider| provider.configured);
+        Ok(configured.map(|provider| provider.slug).collect())
     }
 
     /// The tenant's connections; nothing when the key is not known here any more.

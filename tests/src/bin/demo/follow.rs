@@ -29,13 +29,10 @@ pub(crate) async fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
     all.save(&arguments.state)?;
 
     let here = &all.teams[..arguments.tenants];
-    let accounts = teams::connect(&api, &arguments.simulator, here).await?;
+    let connected = teams::connect(&api, &arguments.simulator, here).await?;
     println!();
-    for (team, account) in here.iter().zip(&accounts) {
-        println!(
-            "  {} is connected to the simulated account {account}",
-            team.name
-        );
+    for (team, accounts) in here.iter().zip(&connected) {
+        println!("  {:<14} is connected to {accounts}", team.name);
     }
     print_urls(arguments, &here[0]);
 
@@ -89,7 +86,7 @@ fn line(team: &str, signal: &Signal) -> String {
         .unwrap_or("");
     let title: String = title.chars().take(60).collect();
     format!(
-        "{}  {team:<14} {}  {:<24} {actor:<18} {subject:<32} {title}",
+        "{}  {team:<14} {:<6}  {:<24} {actor:<18} {subject:<32} {title}",
         signal.timestamp.format("%m-%d %H:%M:%S"),
         signal.source,
         signal.kind,
@@ -115,7 +112,7 @@ fn print_urls(arguments: &FollowArguments, team: &Team) {
     println!("  What really happened, says the simulator");
     println!(
         "                     {}",
-        at(&arguments.simulator, "/_sim/ledger?source=github")
+        at(&arguments.simulator, "/_sim/ledger")
     );
     println!("  Key of {}, for the Authorize button", team.name);
     println!("                     {}", team.key);

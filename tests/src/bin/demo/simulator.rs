@@ -11,11 +11,20 @@ use url::Url;
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// An account of the simulated provider, and who may install apps there.
+/// An account of a simulated provider, and who may connect it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Account {
     pub(crate) login: String,
     pub(crate) admin: String,
+    /// What people call it, where that is not its login.
+    name: Option<String>,
+}
+
+impl Account {
+    /// What people call it.
+    pub(crate) fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.login)
+    }
 }
 
 #[derive(Deserialize)]
@@ -28,9 +37,9 @@ pub(crate) async fn settings(simulator: &Url) -> anyhow::Result<String> {
     ready(simulator, "/_sim/env").await
 }
 
-/// The accounts that exist.
-pub(crate) async fn accounts(simulator: &Url) -> anyhow::Result<Vec<Account>> {
-    let body = ready(simulator, "/_sim/github/accounts").await?;
+/// The accounts that exist at a provider.
+pub(crate) async fn accounts(simulator: &Url, provider: &str) -> anyhow::Result<Vec<Account>> {
+    let body = ready(simulator, &format!("/_sim/{provider}/accounts")).await?;
     let accounts: Accounts =
         serde_json::from_str(&body).context("the simulator's list of accounts is unreadable")?;
     Ok(accounts.accounts)

@@ -1,5 +1,5 @@
 //! The demo's tenants: made once, remembered in a file, connected anew in every run, because
-//! the simulated provider begins a new life each time.
+//! the simulated providers begin a new life each time.
 
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::api::Api;
 use crate::browser::Browser;
-use crate::simulator;
+use crate::simulator::{self, Account};
 
 const NAMES: [&str; 12] = [
     "Aurora", "Borealis", "Cygnus", "Draco", "Equinox", "Fornax", "Gemini", "Horizon", "Indus",
@@ -95,34 +95,47 @@ impl Teams {
     }
 }
 
-/// Connects each of the first `wanted` teams to a simulated account of its own.
+/// Connects each team to an account of its own at every provider. Answers, for each team, what
+/// it is connected to.
 pub(crate) async fn connect(
     api: &Api,
     simulator: &Url,
     teams: &[Team],
 ) -> anyhow::Result<Vec<String>> {
-    let accounts = simulator::accounts(simulator).await?;
-    ensure!(
-        accounts.len() >= teams.len(),
-        "the simulator has {} accounts, not {}",
-        accounts.len(),
-        teams.len()
-    );
-    let mut connected = Vec::new();
-    for (team, account) in teams.iter().zip(&accounts) {
-        let link = api.connect(&team.key, "github").await?;
-        let page = Browser::of(&account.admin)?
-            .visit(link, &account.login)
-            .await?;
-        let answer: serde_json::Value = serde_json::from_str(&page)
-            .with_context(|| format!("connecting {} ended at a page of the provider", team.name))?;
-        let status = &answer["connection"]["status"];
+    let mut connected = vec![Vec::new(); teams.len()];
+    for provider in api.providers().await? {
+        let accounts = simulator::accounts(simulator, &provider).await?;
         ensure!(
-            status == "active",
-            "the connection of {} is {status}",
-            team.name
+            accounts.len() >= teams.len(),
+            "the simulator has {} accounts at {provider}, not {}",
+            accounts.len(),
+            teams.len()
         );
-        connected.push(account.login.clone());
+        for ((team, account), connected) in teams.iter().zip(&accounts).zip(&mut connected) {
+            connect_one(api, team, &provider, account).await?;
+            connected.push(format!("{provider} ({})", account.name()));
+        }
     }
-    Ok(connected)
+    Ok(connected.iter().map(|all| all.join(", ")).collect())
+}
+
+async fn connect_one(
+    api: &Api,
+    team: &Team,
+    provider: &str,
+    account: &Account,
+) -> anyhow::Result<()> {
+    let name = &team.name;
+    let link = api.connect(&team.key, provider).await?;
+    let page = Browser::of(&account.admin)?
+        .visit(link, &account.login)
+        .await?;
+    let answer: serde_json::Value = serde_json::from_str(&page)
+        .with_context(|| format!("connecting {name} ended at a page of {provider}"))?;
+    let status = &answer["connection"]["status"];
+    ensure!(
+        status == "active",
+        "the connection of {name} to {provider} is {status}"
+    );
+    Ok(())
 }
