@@ -52,6 +52,16 @@ pub enum ConnectorError {
 }
 
 impl ConnectorError {
+    /// The same where no grant exists yet: whatever is not accepted or not allowed then
+    /// concerns the app.
+    #[must_use]
+    pub fn of_the_app(self) -> Self {
+        match self {
+            Self::Unauthorized(source) | Self::Permission(source) => Self::Permanent(source),
+            other => other,
+        }
+    }
+
     /// A short word for metrics, job errors and API answers.
     pub const fn code(&self) -> &'static str {
         match self {

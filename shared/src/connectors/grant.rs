@@ -52,7 +52,7 @@ pub enum CallbackOutcome {
         carry: serde_json::Value,
     },
     /// Access is granted and proved.
-    Connected(NewGrant),
+    Connected(Box<NewGrant>),
     /// The grant covers several accounts; the person chooses one. The choice comes back as
     /// another leg's callback, with `account` in its query and this carry.
     Choose {
@@ -72,6 +72,20 @@ pub enum CallbackOutcome {
         /// Why, in words for the person.
         reason: String,
     },
+}
+
+impl CallbackOutcome {
+    /// The person or the provider said no, for this reason.
+    pub fn denied(reason: impl Into<String>) -> Self {
+        Self::Denied {
+            reason: reason.into(),
+        }
+    }
+
+    /// Access is granted and proved.
+    pub fn connected(grant: NewGrant) -> Self {
+        Self::Connected(Box::new(grant))
+    }
 }
 
 /// One of several accounts that a grant covers.

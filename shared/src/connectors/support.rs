@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::{ConnectorError, SyncRequest, VerifyError};
+use super::{Callback, CallbackOutcome, ConnectorError, SyncRequest, VerifyError};
 
 /// Longer values of identifying headers are no provider's.
 const MOST_HEADER: usize = 100;
@@ -17,6 +17,41 @@ pub(super) fn below(base: &Url, path: &[&str]) -> Url {
         segments.pop_if_empty().extend(path);
     }
     url
+}
+
+/// The code that a redirect brings; without one, what the flow ends with.
+pub(super) fn code<'c>(
+    callback: &'c Callback,
+    provider: &str,
+) -> Result<&'c str, Result<CallbackOutcome, ConnectorError>> {
+    if let Some(error) = callback.param("error") {
+        return Err(match error {
+            "access_denied" => Ok(CallbackOutcome::denied(format!(
+                "The consent was declined at {provider}."
+            ))),
+            other => {
+                let word: String = other.chars().take(80).collect();
+                Err(operator_fault(format!(
+                    "{provider} sent the browser back: {word}"
+                )))
+            }
+        });
+    }
+    callback
+        .param("code")
+        .filter(|code| !code.is_empty())
+        .ok_or_else(|| {
+            Ok(CallbackOutcome::denied(format!(
+                "{provider} sent no authorization; please begin again."
+            )))
+        })
+}
+
+/// What a code that is no longer good ends a flow with.
+pub(super) fn code_is_over() -> CallbackOutcome {
+    CallbackOutcome::denied(
+        "The authorization has expired or was used already; please begin again.",
+    )
 }
 
 /// The one value of a header; two of them would be two claims.

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::Jira;
 use super::client::Refusal;
-use crate::connectors::support::operator_fault;
+use crate::connectors::support::{self, operator_fault};
 use crate::connectors::{
     AccountChoice, AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, ExternalAccount,
     NewGrant, RefreshRequest, TokenSet,
@@ -89,24 +89,14 @@ pub(super) async fn exchange_token(
         // What the browser brings is believed only if it was offered.
         return match carry.sites.iter().find(|site| site.id == chosen).cloned() {
             Some(site) => connect(jira, carry, &site).await,
-            None => Ok(denied("That site was not among those to choose from.")),
+            None => Ok(CallbackOutcome::denied(
+                "That site was not among those to choose from.",
+            )),
         };
     }
-    if let Some(error) = callback.param("error") {
-        return match error {
-            "access_denied" => Ok(denied("The consent was declined at Atlassian.")),
-            other => {
-                let word: String = other.chars().take(80).collect();
-                Err(operator_fault(format!(
-                    "Atlassian sent the browser back: {word}"
-                )))
-            }
-        };
-    }
-    let Some(code) = callback.param("code").filter(|code| !code.is_empty()) else {
-        return Ok(denied(
-            "Atlassian sent no authorization; please begin again.",
-        ));
+    let code = match support::code(callback, "Atlassian") {
+        Ok(code) => code,
+        Err(end) => return end,
     };
     let grant = json!({
         "grant_type": "authorization_code", "code": code,
@@ -114,20 +104,8 @@ pub(super) async fn exchange_token(
     });
     let tokens = match ask(jira, APP, "exchange_code", grant).await {
         Ok(tokens) => tokens,
-        Err(refusal) if refusal.code == "invalid_grant" => {
-            return Ok(denied(
-                "The authorization has expired or was used already; please begin again.",
-            ));
-        }
-        // The grant does not exist yet: whatever is wrong concerns the app.
-        Err(refusal) => {
-            return Err(match refusal.error {
-                ConnectorError::Unauthorized(source) | ConnectorError::Permission(source) => {
-                    ConnectorError::Permanent(source)
-                }
-                other => other,
-            });
-        }
+        Err(refusal) if refusal.code == "invalid_grant" => return Ok(support::code_is_over()),
+        Err(refusal) => return Err(refusal.error.of_the_app()),
     };
     let sites = sites(jira, &tokens.access_token).await?;
     let carry = Carry {
@@ -139,7 +117,7 @@ pub(super) async fn exchange_token(
         sites,
     };
     match carry.sites.as_slice() {
-        [] => Ok(denied(
+        [] => Ok(CallbackOutcome::denied(
             "The consent covers no Jira site that you have access to.",
         )),
         [site] => {
@@ -201,12 +179,16 @@ async fn connect(
         Err(Refusal {
             error: ConnectorError::Permission(_),
             ..
-        }) => return Ok(denied("You have no access to Jira at that site.")),
+        }) => {
+            return Ok(CallbackOutcome::denied(
+                "You have no access to Jira at that site.",
+            ));
+        }
         Err(other) => return Err(other.into()),
     };
     let myself: Myself = answer.json()?;
     let origin = site.url.trim_end_matches('/').to_owned();
-    Ok(CallbackOutcome::Connected(NewGrant {
+    Ok(CallbackOutcome::connected(NewGrant {
         account: ExternalAccount {
             id: site.id.clone(),
             name: site.name.clone(),
@@ -254,10 +236,7 @@ pub(super) async fn refresh_token(
                 | ConnectorError::Unauthorized(source),
             ) => ConnectorError::Unauthorized(source),
             // The client's secret is wrong: the operator's mistake ends no grant.
-            (_, ConnectorError::Unauthorized(source) | ConnectorError::Permission(source)) => {
-                ConnectorError::Permanent(source)
-            }
-            (_, other) => other,
+            (_, other) => other.of_the_app(),
         })?;
     let now = jira.clock.now();
     Ok(TokenSet {
@@ -296,10 +275,4 @@ fn expires_at(now: DateTime<Utc>, seconds: i64) -> DateTime<Utc> {
     Duration::try_seconds(seconds.max(0))
         .and_then(|life| now.checked_add_signed(life))
         .unwrap_or(now)
-}
-
-fn denied(reason: &str) -> CallbackOutcome {
-    CallbackOutcome::Denied {
-        reason: reason.to_owned(),
-    }
 }

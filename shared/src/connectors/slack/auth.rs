@@ -12,7 +12,7 @@ use url::Url;
 
 use super::Slack;
 use super::client::{Proof, Refusal};
-use crate::connectors::support::operator_fault;
+use crate::connectors::support::{self, operator_fault};
 use crate::connectors::{
     AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, ExternalAccount, Grant, NewGrant,
     RefreshRequest, TokenSet,
@@ -68,7 +68,7 @@ struct Tokens {
 }
 
 /// Who installed the app, and the token that they gave, if any.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Person {
     id: Option<String>,
     access_token: Option<SecretString>,
@@ -94,19 +94,9 @@ pub(super) async fn exchange_token(
     slack: &Slack,
     callback: &Callback,
 ) -> Result<CallbackOutcome, ConnectorError> {
-    if let Some(error) = callback.param("error") {
-        return match error {
-            "access_denied" => Ok(denied("The installation was declined in Slack.")),
-            other => {
-                let word: String = other.chars().take(80).collect();
-                Err(operator_fault(format!(
-                    "Slack sent the browser back: {word}"
-                )))
-            }
-        };
-    }
-    let Some(code) = callback.param("code").filter(|code| !code.is_empty()) else {
-        return Ok(denied("Slack sent no authorization; please begin again."));
+    let code = match support::code(callback, "Slack") {
+        Ok(code) => code,
+        Err(end) => return end,
     };
     let arguments = [
         ("grant_type", "authorization_code"),
@@ -116,93 +106,84 @@ pub(super) async fn exchange_token(
     let tokens = match ask(slack, APP, &arguments).await {
         Ok(tokens) => tokens,
         Err(refusal) if matches!(refusal.code.as_str(), "invalid_code" | "code_already_used") => {
-            return Ok(denied(
-                "The authorization has expired or was used already; please begin again.",
-            ));
+            return Ok(support::code_is_over());
         }
         Err(refusal) if refusal.code == "cannot_install_an_org_installed_app" => {
-            return Ok(denied(
+            return Ok(CallbackOutcome::denied(
                 "The app is installed for the whole organization; connect the organization.",
             ));
         }
-        // The grant does not exist yet: whatever is wrong concerns the app.
-        Err(refusal) => {
-            return Err(match refusal.error {
-                ConnectorError::Unauthorized(source) | ConnectorError::Permission(source) => {
-                    ConnectorError::Permanent(source)
-                }
-                other => other,
-            });
-        }
+        Err(refusal) => return Err(refusal.error.of_the_app()),
     };
     if let (Some(ours), Some(theirs)) = (&slack.app.app_id, &tokens.app_id)
         && ours != theirs
     {
         return Err(operator_fault("the client id belongs to another Slack app"));
     }
-    let scopes = tokens.scope.clone().unwrap_or_default();
-    let Some(token) = &tokens.access_token else {
-        return Ok(denied(
+    let Some(token) = tokens.access_token.clone() else {
+        return Ok(CallbackOutcome::denied(
             "The installation has no bot; please install the app with its bot.",
         ));
     };
-    let place = if tokens.is_enterprise_install {
-        &tokens.enterprise
+    grant(slack, token, tokens)
+        .await
+        .map(CallbackOutcome::connected)
+}
+
+/// The grant of the bot that holds this token.
+async fn grant(
+    slack: &Slack,
+    token: SecretString,
+    tokens: Tokens,
+) -> Result<NewGrant, ConnectorError> {
+    let organization = tokens.is_enterprise_install;
+    let place = if organization {
+        tokens.enterprise
     } else {
-        &tokens.team
+        tokens.team
     };
-    let Some(place) = place else {
-        return Err(operator_fault("Slack names no workspace"));
-    };
-    let identity: Identity = slack
+    let place = place.ok_or_else(|| operator_fault("Slack names no workspace"))?;
+    let charge = Charge::new(&place.id, "auth.test");
+    let answer = slack
         .client
-        .call(
-            &Charge::new(&place.id, "auth.test"),
-            Proof::Bearer(token),
-            &[],
-        )
-        .await?
-        .json()?;
+        .call(&charge, Proof::Bearer(&token), &[])
+        .await?;
+    let identity: Identity = answer.json()?;
     let now = slack.clock.now();
-    let installer = tokens.authed_user.as_ref();
-    let account = ExternalAccount {
-        id: place.id.clone(),
-        name: place
-            .name
-            .clone()
-            .or(identity.team)
-            .unwrap_or_else(|| place.id.clone()),
-        stable_id: place.id.clone(),
-        settings: json!({
-            "url": identity.url,
-            "bot_user_id": tokens.bot_user_id,
-            "installer_id": installer.and_then(|person| person.id.as_ref()),
-            "organization": tokens.is_enterprise_install,
-        }),
-    };
-    Ok(CallbackOutcome::Connected(NewGrant {
-        account,
-        person: tokens.authed_user.and_then(|person| {
-            Some(token_set(
-                now,
-                person.access_token?,
-                person.refresh_token,
-                person.expires_in,
-            ))
-        }),
+    let person = tokens.authed_user.unwrap_or_default();
+    Ok(NewGrant {
+        account: ExternalAccount {
+            name: place
+                .name
+                .or(identity.team)
+                .unwrap_or_else(|| place.id.clone()),
+            stable_id: place.id.clone(),
+            settings: json!({
+                "url": identity.url,
+                "bot_user_id": tokens.bot_user_id,
+                "installer_id": person.id,
+                "organization": organization,
+            }),
+            id: place.id,
+        },
         tokens: Some(token_set(
             now,
-            token.clone(),
+            token,
             tokens.refresh_token,
             tokens.expires_in,
         )),
-        scopes: scopes
+        person: person
+            .access_token
+            .map(|token| token_set(now, token, person.refresh_token, person.expires_in)),
+        scopes: tokens
+            .scope
+            .unwrap_or_default()
             .split(',')
             .filter(|scope| !scope.is_empty())
             .map(str::to_owned)
             .collect(),
         routes: Vec::new(),
-    }))
+    })
 }
 
 /// Renews a token of an app with token rotation. Without rotation there is nothing to renew:
@@ -287,11 +268,5 @@ fn token_set(
             .filter(|seconds| *seconds > 0)
             .and_then(|seconds| now.checked_add_signed(Duration::try_seconds(seconds)?)),
         refresh_expires_at: None,
-    }
-}
-
-fn denied(reason: &str) -> CallbackOutcome {
-    CallbackOutcome::Denied {
-        reason: reason.to_owned(),
     }
 }

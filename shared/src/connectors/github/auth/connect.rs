@@ -61,12 +61,12 @@ pub(in super::super) async fn exchange_token(
     }
     let claim = match claim(callback) {
         Ok(claim) => claim,
-        Err(reason) => return Ok(denied(reason)),
+        Err(reason) => return Ok(CallbackOutcome::denied(reason)),
     };
     let Some(code) = callback.param("code").filter(|code| !code.is_empty()) else {
         return claim.map_or_else(
             || {
-                Ok(denied(
+                Ok(CallbackOutcome::denied(
                     "GitHub's answer names neither an installation nor a code.",
                 ))
             },
@@ -75,7 +75,7 @@ pub(in super::super) async fn exchange_token(
     };
     let token = match oauth::exchange(github, callback, code).await? {
         Exchange::Token(token) => token,
-        Exchange::Denied(reason) => return Ok(denied(reason)),
+        Exchange::Denied(reason) => return Ok(CallbackOutcome::denied(reason)),
     };
     let outcome = prove(github, &token, claim).await;
     oauth::discard(github, &token).await;
@@ -89,8 +89,12 @@ fn refused(error: &str) -> Result<CallbackOutcome, ConnectorError> {
         "redirect_uri_mismatch" | "application_suspended" | "incorrect_client_credentials" => Err(
             operator_fault(format!("GitHub refused the app with {error}")),
         ),
-        "access_denied" => Ok(denied("The authorization was declined at GitHub.")),
-        _ => Ok(denied("GitHub did not authorize the connection.")),
+        "access_denied" => Ok(CallbackOutcome::denied(
+            "The authorization was declined at GitHub.",
+        )),
+        _ => Ok(CallbackOutcome::denied(
+            "GitHub did not authorize the connection.",
+        )),
     }
 }
 
@@ -146,7 +150,7 @@ async fn prove(
         }
         Some(Carry::Installed { installation_id }) => {
             if !theirs(github, token).await?.contains(&installation_id) {
-                return Ok(denied(
+                return Ok(CallbackOutcome::denied(
                     "This installation is not among those you have access to.",
                 ));
             }
@@ -157,10 +161,12 @@ async fn prove(
             match (theirs.pop(), theirs.is_empty()) {
                 (Some(only), true) => only,
                 (None, _) => {
-                    return Ok(denied("The app is not installed on any of your accounts."));
+                    return Ok(CallbackOutcome::denied(
+                        "The app is not installed on any of your accounts.",
+                    ));
                 }
                 (Some(_), false) => {
-                    return Ok(denied(
+                    return Ok(CallbackOutcome::denied(
                         "The app is installed on several of your accounts; \
                          please begin again and choose one on the install page.",
                     ));
@@ -201,24 +207,18 @@ async fn grant(github: &GitHub, id: &str) -> Result<CallbackOutcome, ConnectorEr
         .await?;
     let installation: Installation = answer.json()?;
     if installation.suspended_at.is_some() {
-        return Ok(denied(
+        return Ok(CallbackOutcome::denied(
             "The installation is suspended; end the suspension at GitHub and begin again.",
         ));
     }
     let account = installation
         .external_account()
         .ok_or_else(|| operator_fault("GitHub names no account for the installation"))?;
-    Ok(CallbackOutcome::Connected(NewGrant {
+    Ok(CallbackOutcome::connected(NewGrant {
         account,
         tokens: None,
         person: None,
         scopes: installation.scopes(),
         routes: Vec::new(),
     }))
-}
-
-fn denied(reason: &str) -> CallbackOutcome {
-    CallbackOutcome::Denied {
-        reason: reason.to_owned(),
-    }
 }

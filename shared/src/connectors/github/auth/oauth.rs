@@ -88,13 +88,7 @@ async fn ask(
         Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => {
             Err(operator_fault("GitHub does not know the app's client id"))
         }
-        // A client error here concerns the app; the person's grant does not exist yet.
-        Err(refusal) => Err(match refusal.error {
-            ConnectorError::Unauthorized(source) | ConnectorError::Permission(source) => {
-                ConnectorError::Permanent(source)
-            }
-            other => other,
-        }),
+        Err(refusal) => Err(refusal.error.of_the_app()),
     }
 }
 
