@@ -429,7 +429,7 @@ fn request(now: DateTime<Utc>) -> SyncRequest {
         cursor: None,
         horizon: now - Duration::days(90),
         until: now,
-        bulk: false,
+        bulk: None,
         directory: Arc::default(),
     }
 }

@@ -202,7 +202,7 @@ impl Stage {
                     cursor: cursors.get(&stream.key).cloned(),
                     horizon: now - Duration::days(90),
                     until: now + Duration::seconds(1),
-                    bulk: false,
+                    bulk: None,
                     directory: Arc::default(),
                 };
                 let page = self.github.sync(request).await.expect(&stream.key);

@@ -10,6 +10,7 @@ use shared::config::DatabaseConfig;
 use shared::connectors::{LimitScope, RateBudget, RateLimits, RateUnit};
 use shared::db::{Db, Role};
 use shared::http::{Charge, LimitObservation, RateGate, Refused};
+use shared::ids::TenantId;
 use shared::ratelimit::Governor;
 use tests::harness::TestDb;
 
@@ -232,4 +233,49 @@ async fn what_a_call_turned_out_to_cost_is_waited_out_by_all_accounts() {
         wait > TimeDelta::seconds(6) && wait < TimeDelta::seconds(10),
         "{wait}"
     );
+}
+
+/// Reads an account's past on behalf of a tenant.
+fn past(account: &str, tenant: TenantId) -> Charge<'_> {
+    Charge {
+        bulk: Some(tenant),
+        ..call(account)
+    }
+}
+
+#[tokio::test]
+async fn tenants_that_read_their_past_have_equal_shares() {
+    let test = TestDb::create().await;
+    let divided = || RateLimits {
+        budgets: vec![RateBudget {
+            reach: LimitScope::Provider,
+            unit: RateUnit::Points,
+            bulk: true,
+            ..RateBudget::per_account(10.0, 20)
+        }],
+        ..usual()
+    };
+    let (one, two) = (worker(&test, divided()), worker(&test, divided()));
+    let (long, short) = (TenantId::generate(), TenantId::generate());
+    let costs = |spent| LimitObservation {
+        spent,
+        ..LimitObservation::default()
+    };
+    for (account, tenant, spent) in [("c", short, 1), ("a", long, 41)] {
+        let charge = past(account, tenant);
+        one.admit("any", &charge).await.expect("within the burst");
+        one.observe("any", &charge, costs(spent)).await;
+    }
+    let wait = async |account, tenant| {
+        let refused = two.admit("any", &past(account, tenant)).await;
+        refused.expect_err("the burst is used up").retry_at - SystemClock.now()
+    };
+    // However many accounts a tenant has, its share is one.
+    let (of_long, of_short) = (wait("b", long).await, wait("c", short).await);
+    // All together are 23 points in debt at 10 a second; the long one's share is 32 at 5.
+    assert!(of_short < TimeDelta::milliseconds(2500), "{of_short}");
+    assert!(of_long > TimeDelta::milliseconds(4500), "{of_long}");
+    two.admit("any", &call("a"))
+        .await
+        .expect("what is not of the past does not wait");
 }

@@ -54,6 +54,9 @@ CREATE TABLE person_credentials (LIKE credentials INCLUDING ALL);
 ALTER TABLE person_credentials
     ADD FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE;
 
+-- When a tenant last asked for its share of what all have together.
+ALTER TABLE rate_budgets ADD COLUMN asked_at timestamptz;
+
 -- Every attempt to renew a token, written before the call. One that never ended has lost
 -- the provider's answer, and maybe a refresh token with it.
 CREATE TABLE token_rotations (

@@ -114,7 +114,7 @@ impl Connector for Jira {
         access: &Access,
         keys: &[DirectoryKey],
     ) -> Result<Vec<DirectoryEntry>, ConnectorError> {
-        names::look_up(&self.client, access, keys, false).await
+        names::look_up(&self.client, access, keys, None).await
     }
 
     async fn subscriptions(&self, access: &Access) -> Result<Vec<Subscription>, ConnectorError> {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Access, Directory, DirectoryEntry, SubscriptionSpec};
+use crate::ids::TenantId;
 use crate::signals::SignalDraft;
 
 /// One page to read.
@@ -21,9 +22,9 @@ pub struct SyncRequest {
     pub horizon: DateTime<Utc>,
     /// The frozen upper bound of this run: what happens later belongs to the next one.
     pub until: DateTime<Utc>,
-    /// Whether the connection's past is being read for the first time: such a run can wait
-    /// for others.
-    pub bulk: bool,
+    /// The tenant whose past is being read, if this run reads it: such a run can wait for
+    /// others, and every call of it says so.
+    pub bulk: Option<TenantId>,
     /// What is known of the account's people and places.
     pub directory: Arc<Directory>,
 }

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::connectors::LimitScope;
+use crate::ids::TenantId;
 
 /// Decides when a call may go out, for all processes together.
 #[async_trait]
@@ -28,8 +29,9 @@ pub struct Charge<'a> {
     pub account: &'a str,
     /// What it does: a fixed word, such as `list_issues`.
     pub operation: &'static str,
-    /// Whether it reads the past and can wait for others.
-    pub bulk: bool,
+    /// Whose past it reads: such a call can wait for others, and tenants that read theirs at
+    /// the same time get equal shares. `None` for every other call.
+    pub bulk: Option<TenantId>,
 }
 
 impl<'a> Charge<'a> {
@@ -38,7 +40,7 @@ impl<'a> Charge<'a> {
         Self {
             account,
             operation,
-            bulk: false,
+            bulk: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::WHOLE_PROVIDER;
 use super::local::emission;
 use crate::connectors::{LimitScope, RateBudget};
+use crate::ids::TenantId;
 
 /// How long the question may take. Later the answer counts as no.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -60,6 +61,27 @@ const SPEND: &str = "
        SET tat = greatest(tat, clock_timestamp()) + make_interval(secs => $3)
      WHERE provider = $1 AND account_id = $2";
 
+/// Notes that a tenant asks for its share of a budget, and counts the shares: those of tenants
+/// that have asked lately, and of those whose turn has not come again yet. Shares are kept
+/// under a provider's name of their own, so that counting them reads nothing else.
+const SHARES: &str = "
+    WITH asked AS (
+        INSERT INTO rate_budgets (provider, account_id, tat, asked_at)
+        VALUES ($1, $2, clock_timestamp(), clock_timestamp())
+        ON CONFLICT (provider, account_id) DO UPDATE SET asked_at = excluded.asked_at
+    )
+    SELECT count(*) FROM rate_budgets
+     WHERE provider = $1 AND account_id <> $2
+       AND (asked_at > clock_timestamp() - interval '30 seconds' OR tat > clock_timestamp())";
+
+/// A tenant's share of a budget, as it is at the moment.
+#[derive(Debug)]
+pub(super) struct Share {
+    provider: String,
+    tenant: String,
+    limit: RateBudget,
+}
+
 /// What the budget says to a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Decision {
@@ -106,6 +128,57 @@ impl Budget {
                 Decision::Unknown
             }
         }
+    }
+
+    /// The share of `limit` that a tenant has: an equal part among those who want one. `None`
+    /// when the budget cannot be asked.
+    pub(super) async fn share(
+        &self,
+        provider: &str,
+        tenant: TenantId,
+        limit: &RateBudget,
+    ) -> Option<Share> {
+        let (provider, tenant) = (format!("{provider} shares"), tenant.to_string());
+        let question = sqlx::query_scalar::<_, i64>(SHARES)
+            .bind(&provider)
+            .bind(&tenant)
+            .fetch_one(&self.pool);
+        match timeout(ANSWER, question).await {
+            Ok(Ok(others)) => {
+                let shares = u32::try_from(others).unwrap_or(u32::MAX - 1) + 1;
+                let limit = RateBudget {
+                    per_second: limit.per_second / f64::from(shares),
+                    burst: (limit.burst / shares).max(1),
+                    ..limit.clone()
+                };
+                Some(Share {
+                    provider,
+                    tenant,
+                    limit,
+                })
+            }
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the shared rate budget cannot be asked");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("the shared rate budget does not answer in time");
+                None
+            }
+        }
+    }
+
+    /// Takes one call from a share.
+    pub(super) async fn take_of(&self, share: &Share) -> Decision {
+        self.take(&share.provider, &share.tenant, &share.limit)
+            .await
+    }
+
+    /// Charges to a share what a call turned out to cost.
+    pub(super) async fn spend_of(&self, share: &Share, units: u32) {
+        self.spend(&share.provider, &share.tenant, &share.limit, units)
+            .await;
     }
 
     /// Charges units that a call turned out to cost beyond the one it was admitted with. The

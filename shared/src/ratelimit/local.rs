@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::WHOLE_PROVIDER;
 use crate::connectors::{LimitScope, RateBudget, RateLimits};
 use crate::http::Charge;
+use crate::ids::TenantId;
 
 /// Above this many accounts, those at rest are forgotten.
 const ACCOUNTS: usize = 1024;
@@ -104,6 +105,14 @@ impl LocalBudget {
         }
     }
 
+    /// The tenant whose share of the budget a call takes: what everybody's past has together is
+    /// divided among those who read theirs.
+    pub(super) fn share_of(&self, charge: &Charge<'_>) -> Option<TenantId> {
+        charge
+            .bulk
+            .filter(|_| self.limit.bulk && self.limit.reach == LimitScope::Provider)
+    }
+
     /// The name under which the budget is kept for this call.
     pub(super) fn key(&self, charge: &Charge<'_>) -> String {
         let key = key(self.limit.reach, charge);
@@ -122,7 +131,7 @@ pub(super) fn key(reach: LimitScope, charge: &Charge<'_>) -> String {
 
 fn concerns(limit: &RateBudget, charge: &Charge<'_>) -> bool {
     (limit.operations.is_empty() || limit.operations.contains(&charge.operation))
-        && (charge.bulk || !limit.bulk)
+        && (charge.bulk.is_some() || !limit.bulk)
 }
 
 /// The time that one unit takes from a budget.
@@ -223,7 +232,7 @@ mod tests {
         assert_eq!(keys(&history), ["T1 history", "T1"]);
         assert_eq!(keys(&Charge::new("T1", "info")), ["T1"]);
         let bulk = Charge {
-            bulk: true,
+            bulk: Some(TenantId::UNASSIGNED),
             ..history
         };
         assert_eq!(keys(&bulk), ["T1 history", "T1", "* bulk"]);

@@ -5,6 +5,9 @@
 //! and the shared budget in Postgres, in Postgres's time, holds one account's rate for all
 //! workers together and carries what providers said about their limits. Without Postgres
 //! no call goes out.
+//!
+//! What all tenants have together for reading the past is divided: each that wants some has an
+//! equal share, so that a long backfill takes nothing from a short one.
 
 mod budget;
 mod local;
@@ -20,8 +23,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use self::budget::{Budget, Decision};
 use self::local::Policy;
 use crate::clock::SharedClock;
-use crate::connectors::{LimitScope, RateLimits, RateUnit};
+use crate::connectors::{LimitScope, RateBudget, RateLimits, RateUnit};
 use crate::http::{Admission, Charge, LimitObservation, RateGate, Refused};
+use crate::ids::TenantId;
 use crate::telemetry::names;
 
 /// The account under which a block of the whole provider is kept.
@@ -101,6 +105,9 @@ impl Governor {
 
         for budget in policy.budgets(charge) {
             let (key, limit) = (budget.key(charge), &budget.limit);
+            if let Some(tenant) = budget.share_of(charge) {
+                self.take_share(provider, tenant, limit, until).await?;
+            }
             while let Err(wait) = policy.check(budget, &key) {
                 self.wait(wait, until, limit.reach).await?;
             }
@@ -115,6 +122,26 @@ impl Governor {
         Ok(Admission::new(
             of_account.into_iter().chain(of_process).collect(),
         ))
+    }
+
+    /// Waits for the tenant's turn among those who share a budget.
+    async fn take_share(
+        &self,
+        provider: &'static str,
+        tenant: TenantId,
+        limit: &RateBudget,
+        until: Instant,
+    ) -> Result<(), Refused> {
+        loop {
+            let Some(share) = self.budget.share(provider, tenant, limit).await else {
+                return Err(self.refuse(SOON, LimitScope::Provider));
+            };
+            match self.budget.take_of(&share).await {
+                Decision::Granted => return Ok(()),
+                Decision::Wait(wait, _) => self.wait(wait, until, LimitScope::Provider).await?,
+                Decision::Unknown => return Err(self.refuse(SOON, LimitScope::Provider)),
+            }
+        }
     }
 
     /// Sleeps, unless that would take longer than is left.
@@ -164,6 +191,11 @@ impl RateGate for Governor {
             for budget in in_points {
                 // One unit was taken when the call was admitted.
                 let more = seen.spent - 1;
+                if let Some(tenant) = budget.share_of(charge)
+                    && let Some(share) = self.budget.share(provider, tenant, &budget.limit).await
+                {
+                    self.budget.spend_of(&share, more).await;
+                }
                 self.budget
                     .spend(provider, &budget.key(charge), &budget.limit, more)
                     .await;

@@ -265,7 +265,7 @@ impl Run<'_> {
                     cursor: cursor.clone(),
                     horizon,
                     until: self.until,
-                    bulk: self.bulk,
+                    bulk: self.bulk.then_some(self.job.tenant_id),
                     directory: Arc::clone(&self.directory),
                 };
                 Box::pin(connector.sync(request))

@@ -328,3 +328,35 @@ async fn limits_and_outages_of_jira_delay_and_lose_nothing() {
     let (account, tenant, _) = acme(&system).await;
     tenant.assert_equals_ledger_after_a_poll(&account).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_backfill_does_not_wait_for_a_long_one() {
+    let system = System::builder()
+        .simulator(|sim| (sim.accounts, sim.history) = (1, 3_000))
+        .env("POBLYSH_JIRA_POINTS_PER_SECOND", "20")
+        .env("POBLYSH_JIRA_BURST", "150")
+        .start()
+        .await;
+    let (long, admin) = system.accounts_at("jira").await.remove(0);
+    let new = json!({ "name": "small", "history": 5 });
+    let small = system.sim("jira/accounts", new).await;
+    let text = |name: &str| small[name].as_str().expect("text").to_owned();
+    let (first, second) = (system.tenant("Acme").await, system.tenant("Globex").await);
+    let long = first.connect_to("jira", &long, &admin).await;
+    eventually("the long backfill has begun", async || {
+        !first.identities().await.is_empty()
+    })
+    .await;
+    let short = second
+        .connect_to("jira", &text("login"), &text("admin"))
+        .await;
+    let done = async |connection: Uuid| -> bool {
+        sqlx::query_scalar("SELECT backfilled_at IS NOT NULL FROM connections WHERE id = $1")
+            .bind(connection)
+            .fetch_one(system.db.pool())
+            .await
+            .expect("Postgres answers")
+    };
+    eventually("the short backfill is done", async || done(short).await).await;
+    assert!(!done(long).await, "the long one goes on");
+}

@@ -1,11 +1,12 @@
 //! Calls to Jira, and the one place where its statuses, headers and bodies become a
 //! [`ConnectorError`].
 //!
-//! Source: "Rate limiting" at developer.atlassian.com. Three systems limit independently, all
-//! with 429: points per hour of the whole app, points per hour of a site, bursts per endpoint.
+//! Source: "Rate limiting" at developer.atlassian.com.
+
+mod limits;
 
 use bytes::Bytes;
-use chrono::{DateTime, Duration, DurationRound, Utc};
+use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -14,11 +15,10 @@ use url::Url;
 
 use crate::clock::SharedClock;
 use crate::connectors::support::{below, operator_fault};
-use crate::connectors::{Access, ConnectorError, LimitScope};
+use crate::connectors::{Access, ConnectorError};
 use crate::http::{Charge, HttpError, LimitObservation, Outbound, OutboundBuilder};
+use crate::ids::TenantId;
 
-/// How long a burst limit lasts when Jira does not say.
-const UNSTATED_BURST: Duration = Duration::seconds(2);
 /// How much of Jira's own words is kept for the log.
 const KEPT: usize = 200;
 
@@ -35,8 +35,8 @@ pub(super) struct Call<'a> {
     pub(super) access: &'a Access,
     /// The operation's name in metrics, spans and budgets.
     pub(super) operation: &'static str,
-    /// Whether it reads the past.
-    pub(super) bulk: bool,
+    /// Whose past it reads, if it does.
+    pub(super) bulk: Option<TenantId>,
 }
 
 impl<'a> Call<'a> {
@@ -44,7 +44,7 @@ impl<'a> Call<'a> {
         Self {
             access,
             operation,
-            bulk: false,
+            bulk: None,
         }
     }
 
@@ -230,6 +230,9 @@ impl Client {
             .send(charge, request)
             .await
             .map_err(|error| Refusal::from(ConnectorError::from(error)))?;
+        for seen in limits::stated(&response.headers, self.clock.now()) {
+            self.outbound.observe(charge, seen).await;
+        }
         if response.status.is_success() {
             return Ok(Answer {
                 body: response.body,
@@ -310,7 +313,7 @@ fn classify(
     });
     match status.as_u16() {
         429 => {
-            let (retry_at, scope) = limit(headers, now);
+            let (retry_at, scope) = limits::end(headers, now);
             ConnectorError::RateLimited {
                 retry_at,
                 scope,
@@ -326,111 +329,12 @@ fn classify(
     }
 }
 
-/// When a limit ends, and whom it concerns.
-fn limit(headers: &HeaderMap, now: DateTime<Utc>) -> (DateTime<Utc>, LimitScope) {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let reason = text("ratelimit-reason").unwrap_or_default();
-    let (scope, quota) = match reason {
-        "jira-quota-global-based" => (LimitScope::Provider, true),
-        "jira-quota-tenant-based" => (LimitScope::Account, true),
-        "jira-burst-based" => (LimitScope::Operation, false),
-        _ => (LimitScope::Account, false),
-    };
-    let stated = text("retry-after")
-        .and_then(|text| text.trim().parse::<u32>().ok())
-        .map(|seconds| now + Duration::seconds(i64::from(seconds.max(1))));
-    let reset = text("x-ratelimit-reset").and_then(moment);
-    // Quotas start anew with the hour.
-    let next_hour = now
-        .duration_trunc(Duration::hours(1))
-        .map_or(now, |hour| hour + Duration::hours(1));
-    let unstated = if quota {
-        next_hour
-    } else {
-        now + UNSTATED_BURST
-    };
-    let until = stated.or(reset).unwrap_or(unstated);
-    (until.max(now + Duration::seconds(1)), scope)
-}
-
-/// ISO 8601, sometimes without seconds.
-fn moment(text: &str) -> Option<DateTime<Utc>> {
-    let whole = text.replacen('Z', ":00Z", 1);
-    [text, whole.as_str()].into_iter().find_map(|text| {
-        DateTime::parse_from_rfc3339(text)
-            .ok()
-            .map(|at| at.with_timezone(&Utc))
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn now() -> DateTime<Utc> {
         "2026-11-23T10:20:00Z".parse().expect("a time")
-    }
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| {
-                (
-                    name.parse().expect("a name"),
-                    HeaderValue::from_static(value),
-                )
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_limit_concerns_whom_its_reason_names() {
-        for (pairs, seconds, scope) in [
-            (
-                &[("ratelimit-reason", "jira-quota-global-based")][..],
-                2400,
-                LimitScope::Provider,
-            ),
-            (
-                &[
-                    ("ratelimit-reason", "jira-quota-tenant-based"),
-                    ("retry-after", "90"),
-                ],
-                90,
-                LimitScope::Account,
-            ),
-            (
-                &[("ratelimit-reason", "jira-burst-based")],
-                2,
-                LimitScope::Operation,
-            ),
-            (
-                &[
-                    ("ratelimit-reason", "jira-cost-based"),
-                    ("retry-after", "0"),
-                ],
-                1,
-                LimitScope::Account,
-            ),
-            (&[], 2, LimitScope::Account),
-            (
-                &[
-                    ("ratelimit-reason", "jira-quota-global-based"),
-                    ("x-ratelimit-reset", "2026-11-23T10:30Z"),
-                ],
-                600,
-                LimitScope::Provider,
-            ),
-        ] {
-            let (until, reach) = limit(&headers(pairs), now());
-            assert_eq!(
-                (until - now(), reach),
-                (Duration::seconds(seconds), scope),
-                "{pairs:?}"
-            );
-        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::client::{Call, Client};
 use super::wire::{Issue, Status};
 use crate::connectors::{Access, ConnectorError, DirectoryEntry, DirectoryKey, DirectoryKind};
+use crate::ids::TenantId;
 
 /// Issues that one question may name.
 const AT_ONCE: usize = 100;
@@ -15,7 +16,7 @@ const AT_ONCE: usize = 100;
 pub(super) async fn statuses(
     client: &Client,
     access: &Access,
-    bulk: bool,
+    bulk: Option<TenantId>,
 ) -> Result<Vec<DirectoryEntry>, ConnectorError> {
     let call = Call {
         bulk,
@@ -44,7 +45,7 @@ pub(super) async fn look_up(
     client: &Client,
     access: &Access,
     keys: &[DirectoryKey],
-    bulk: bool,
+    bulk: Option<TenantId>,
 ) -> Result<Vec<DirectoryEntry>, ConnectorError> {
     let mut found = Vec::new();
     if keys.iter().any(|key| key.kind == DirectoryKind::Status) {
@@ -66,7 +67,7 @@ async fn find(
     client: &Client,
     access: &Access,
     ids: &[&str],
-    bulk: bool,
+    bulk: Option<TenantId>,
 ) -> Result<Vec<DirectoryEntry>, ConnectorError> {
     #[derive(Deserialize)]
     struct Page {

@@ -30,7 +30,7 @@ pub(super) fn root_request() -> SyncRequest {
         cursor: None,
         horizon: now() - Duration::days(90),
         until: now(),
-        bulk: false,
+        bulk: None,
         directory: std::sync::Arc::default(),
     }
 }

@@ -77,7 +77,11 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
     let mut learned: Vec<_> = page.channels.iter().map(names::of_channel).collect();
     learned.extend(page.members.iter().map(names::of_user));
     request.directory.add(learned.iter().cloned());
-    let next = after(cursor, page.response_metadata.next_cursor, request.bulk);
+    let next = after(
+        cursor,
+        page.response_metadata.next_cursor,
+        request.bulk.is_some(),
+    );
     Ok(SyncPage {
         streams,
         learned,

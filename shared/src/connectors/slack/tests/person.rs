@@ -101,7 +101,7 @@ async fn read(server: &MockServer, person: Option<&str>) -> usize {
         cursor: None,
         horizon: now() - chrono::Duration::days(7),
         until: now(),
-        bulk: false,
+        bulk: None,
         directory: super::directory().into(),
     };
     let mut told = 0;
