@@ -93,7 +93,10 @@ struct Connections {
 #[derive(Deserialize)]
 pub(crate) struct Connection {
     pub(crate) id: String,
+    pub(crate) provider: String,
     pub(crate) status: String,
+    /// When its past had been read, if it has.
+    pub(crate) backfilled_at: Option<String>,
 }
 
 impl Api {
@@ -170,15 +173,17 @@ impl Api {
         Ok(answer::<Link>(request).await?.authorize_url)
     }
 
-    /// What the feed holds behind a cursor; nothing when the cursor cannot be followed.
+    /// What the feed holds of a provider behind a cursor; nothing when the cursor cannot be followed.
     pub(crate) async fn signals(
         &self,
         key: &str,
+        source: &str,
         cursor: Option<&str>,
         limit: u64,
     ) -> anyhow::Result<Option<SignalPage>> {
         let mut request = self
             .request(Method::GET, "/v1/signals", key)?
+            .query(&[("source", source)])
             .query(&[("limit", limit)]);
         if let Some(cursor) = cursor {
             request = request.query(&[("cursor", cursor)]);

@@ -1,5 +1,6 @@
 //! `demo follow`: waits for the processes, connects the teams, prints their Signals.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -13,8 +14,8 @@ use crate::teams::{self, Team, Teams};
 /// Between two looks at feeds that had nothing new.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Signals of one answer: few, so that teams take turns on the screen.
-const PAGE: u64 = 10;
+/// Signals of one answer: few, so that teams and providers take turns on the screen.
+const PAGE: u64 = 3;
 
 /// Runs until the wanted number of Signals has been printed, else for ever.
 pub(crate) async fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
@@ -35,12 +36,15 @@ pub(crate) async fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
         println!("  {:<14} is connected to {accounts}", team.name);
     }
     print_urls(arguments, &here[0]);
+    let sources = read_the_past(&api, here).await?;
 
     let mut left = arguments.exit_after;
     while left != Some(0) {
         let mut news = false;
         for position in 0..arguments.tenants {
-            news |= print_news(&api, &mut all.teams[position], &mut left).await?;
+            for source in &sources {
+                news |= print_news(&api, &mut all.teams[position], source, &mut left).await?;
+            }
         }
         if news {
             all.save(&arguments.state)?;
@@ -51,24 +55,51 @@ pub(crate) async fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Waits until what happened before has been read everywhere, so that all providers have
+/// something to show; answers the providers.
+async fn read_the_past(api: &Api, teams: &[Team]) -> anyhow::Result<BTreeSet<String>> {
+    let mut shown = 0;
+    loop {
+        let mut connections = Vec::new();
+        for team in teams {
+            connections.extend(api.connections(&team.key).await?.unwrap_or_default());
+        }
+        connections.retain(|one| one.status == "active");
+        let read = connections.iter().filter(|one| one.backfilled_at.is_some());
+        let (read, all) = (read.count(), connections.len());
+        if read != shown {
+            println!("  The past of {read} of {all} connections has been read");
+            shown = read;
+        }
+        if read == all {
+            println!();
+            return Ok(connections.into_iter().map(|one| one.provider).collect());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
 /// Prints a page of a team's feed, no more than is wanted; says whether there was anything.
-async fn print_news(api: &Api, team: &mut Team, left: &mut Option<u64>) -> anyhow::Result<bool> {
+async fn print_news(
+    api: &Api,
+    team: &mut Team,
+    source: &str,
+    left: &mut Option<u64>,
+) -> anyhow::Result<bool> {
     let limit = left.map_or(PAGE, |left| left.min(PAGE));
     if limit == 0 {
         return Ok(false);
     }
-    let Some(page) = api
-        .signals(&team.key, team.cursor.as_deref(), limit)
-        .await?
-    else {
-        team.cursor = None;
+    let cursor = team.cursors.get(source).map(String::as_str);
+    let Some(page) = api.signals(&team.key, source, cursor, limit).await? else {
+        team.cursors.remove(source);
         return Ok(true);
     };
     for signal in &page.signals {
         println!("{}", line(&team.name, signal));
         *left = left.map(|left| left - 1);
     }
-    team.cursor = Some(page.next_cursor);
+    team.cursors.insert(source.to_owned(), page.next_cursor);
     Ok(page.has_more || !page.signals.is_empty())
 }
 

@@ -1,6 +1,7 @@
 //! The demo's tenants: made once, remembered in a file, connected anew in every run, because
 //! the simulated providers begin a new life each time.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,12 +20,13 @@ const NAMES: [&str; 12] = [
     "Juniper", "Kepler", "Lyra",
 ];
 
-/// A tenant, and where its feed has been read up to.
+/// A tenant, and where its feed has been read up to, by provider.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Team {
     pub(crate) name: String,
     pub(crate) key: String,
-    pub(crate) cursor: Option<String>,
+    #[serde(default)]
+    pub(crate) cursors: BTreeMap<String, String>,
 }
 
 /// Everything that is remembered.
@@ -88,7 +90,7 @@ impl Teams {
             self.teams.push(Team {
                 name,
                 key,
-                cursor: None,
+                cursors: BTreeMap::new(),
             });
         }
         Ok(())
@@ -104,7 +106,8 @@ pub(crate) async fn connect(
 ) -> anyhow::Result<Vec<String>> {
     let mut connected = vec![Vec::new(); teams.len()];
     for provider in api.providers().await? {
-        let accounts = simulator::accounts(simulator, &provider).await?;
+        let mut accounts = simulator::accounts(simulator, &provider).await?;
+        accounts.sort_by(|a, b| a.name().cmp(b.name()));
         ensure!(
             accounts.len() >= teams.len(),
             "the simulator has {} accounts at {provider}, not {}",
