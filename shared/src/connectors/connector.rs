@@ -156,6 +156,8 @@ pub struct ProviderDescriptor {
     pub kinds: &'static [SignalKind],
     /// The stream that lists the other streams; every sync starts with it.
     pub root_stream: &'static str,
+    /// How long after it happened a fact may still not show when the provider is asked.
+    pub visible_after: Duration,
     /// Whether undelivered webhooks must be asked for again (hourly).
     pub redelivery_sweep: bool,
     /// How its subscriptions live; `None` where webhooks need none.

@@ -13,6 +13,8 @@ mod sync;
 mod webhook;
 mod wire;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -133,6 +135,7 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         exclusive_accounts: true,
         kinds: normalize::KINDS,
         root_stream: sync::ROOT,
+        visible_after: Duration::from_mins(1),
         redelivery_sweep: true,
         subscriptions: None,
         limits,

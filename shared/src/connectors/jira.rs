@@ -163,6 +163,8 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         exclusive_accounts: false,
         kinds: normalize::KINDS,
         root_stream: sync::ROOT,
+        // Searches lag, and worklogs leave out the last minute.
+        visible_after: sync::VISIBLE_AFTER,
         redelivery_sweep: false,
         subscriptions: Some(SubscriptionPolicy {
             renew_before: Duration::from_hours(7 * 24),

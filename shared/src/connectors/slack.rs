@@ -13,6 +13,8 @@ mod sync;
 mod webhook;
 mod wire;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -137,6 +139,7 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         exclusive_accounts: true,
         kinds: normalize::KINDS,
         root_stream: sync::ROOT,
+        visible_after: Duration::ZERO,
         redelivery_sweep: false,
         subscriptions: None,
         limits,

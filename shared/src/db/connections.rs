@@ -301,7 +301,8 @@ pub async fn disconnect(
         "DELETE FROM subscriptions WHERE tenant_id = $1 AND connection_id = $2",
         "DELETE FROM directory_entries WHERE tenant_id = $1 AND connection_id = $2",
         // Whoever connects the account again begins with its whole past.
-        "UPDATE connections SET backfilled_at = NULL, last_error = NULL \
+        "UPDATE connections SET backfilled_at = NULL, last_error = NULL, \
+             complete_through = NULL, complete_tx = NULL, settled_through = NULL \
          WHERE tenant_id = $1 AND id = $2",
     ] {
         sqlx::query(statement)
@@ -313,28 +314,49 @@ pub async fn disconnect(
     Ok(true)
 }
 
-/// Notes how a read ended: the time of a success, the cause of a failure. `backfilled`
-/// says that the past has now been read completely.
+/// Notes that a read ended well: everything that the provider showed of the time before
+/// `through` has been written. `backfilled` says that the past was read with it.
 pub async fn record_sync(
     tx: &mut Tx,
     scope: &TenantScope,
     id: ConnectionId,
-    error: Option<&JobError>,
+    through: DateTime<Utc>,
     backfilled: bool,
 ) -> Result<(), DbError> {
     sqlx::query(
-        "UPDATE connections SET \
-             last_sync_at = CASE WHEN $3::json IS NULL THEN now() ELSE last_sync_at END, \
-             last_error = $3::json, \
+        "UPDATE connections SET last_sync_at = now(), last_error = NULL, updated_at = now(), \
              backfilled_at = CASE WHEN $4 THEN coalesce(backfilled_at, now()) \
                              ELSE backfilled_at END, \
-             updated_at = now() \
+             settled_through = CASE \
+                 WHEN complete_tx < pg_snapshot_xmin(pg_current_snapshot()) THEN complete_through \
+                 ELSE settled_through END, \
+             complete_through = greatest(complete_through, $3), \
+             complete_tx = pg_current_xact_id() \
          WHERE tenant_id = $1 AND id = $2",
     )
     .bind(scope.tenant_id())
     .bind(id)
-    .bind(error.map(Json))
+    .bind(through)
     .bind(backfilled)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Notes that a read failed, and why.
+pub async fn record_failed_sync(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+    error: &JobError,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE connections SET last_error = $3, updated_at = now() \
+         WHERE tenant_id = $1 AND id = $2",
+    )
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(Json(error))
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -64,7 +64,8 @@ pub(super) async fn run(
         run.note(failure).await?;
     } else {
         let mut tx = context.db.begin(&job.scope()).await?;
-        connections::record_sync(&mut tx, &job.scope(), id, None, run.bulk).await?;
+        let through = run.until - connector.descriptor().visible_after;
+        connections::record_sync(&mut tx, &job.scope(), id, through, run.bulk).await?;
         tx.commit().await.map_err(DbError::from)?;
     }
     result
@@ -381,14 +382,8 @@ impl Run<'_> {
             "The last read did not end well; the job has the details.",
         );
         let mut tx = self.context.db.begin(&self.caller.scope).await?;
-        connections::record_sync(
-            &mut tx,
-            &self.caller.scope,
-            self.caller.connection,
-            Some(&problem),
-            false,
-        )
-        .await?;
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        connections::record_failed_sync(&mut tx, scope, connection, &problem).await?;
         tx.commit().await.map_err(DbError::from)?;
         Ok(())
     }

@@ -17,12 +17,31 @@ pub use proxy::Proxy;
 pub use system::{Identities, OPERATOR_TOKEN, System, SystemBuilder};
 pub use tenant::Tenant;
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// How long anything in a test may take before the test fails.
 pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A number that the environment may set for a longer run.
+///
+/// # Panics
+///
+/// When it is set to something else.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test run is told its length by the environment"
+)]
+pub fn setting<T: FromStr>(name: &str, otherwise: T) -> T {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")),
+        Err(_) => otherwise,
+    }
+}
 
 /// Asks `condition` again and again until it holds; fails the test after [`PATIENCE`].
 ///

@@ -3,18 +3,13 @@
 //! A minute by default; `POBLYSH_CHAOS_SECONDS` makes it longer, `POBLYSH_CHAOS_SEED` repeats a
 //! run's choices. `scripts/test --chaos` is the long way.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a test run is told its length and its seed by the environment"
-)]
-
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use tests::harness::{Process, System, Tenant};
+use tests::harness::{Process, System, Tenant, setting};
 use tests::simulator::Filter;
 
 /// Tenants: three of four have an account at one provider, the fourth at all.
@@ -26,15 +21,6 @@ struct Account {
     provider: &'static str,
     id: String,
     admin: String,
-}
-
-fn setting(name: &str, otherwise: u64) -> u64 {
-    match std::env::var(name) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} must be a whole number, not {text:?}")),
-        Err(_) => otherwise,
-    }
 }
 
 /// What goes wrong all the time.

@@ -1,4 +1,6 @@
-//! The feed has no holes: 8 writers, delays, rollbacks, and a reader that follows.
+//! The feed has no holes: 8 writers, delays, rollbacks, and readers that follow.
+//!
+//! Some thousand Signals by default; `POBLYSH_FEED_SIGNALS` makes it a million.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,19 +9,22 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use tests::harness::{System, Tenant};
+use tests::harness::{System, Tenant, setting};
 use uuid::Uuid;
 
 const WRITERS: u64 = 8;
-const TRANSACTIONS: usize = 60;
+const READERS: usize = 3;
 
-/// Writes batches, waits a little between insert and commit, and rolls one in twenty back.
-async fn write(pool: PgPool, tenant: Uuid, seed: u64) -> Vec<String> {
+/// Writes `count` Signals in batches of up to `most`, waits a little between insert and
+/// commit, and rolls one batch in twenty back.
+async fn write(pool: PgPool, tenant: Uuid, seed: u64, count: usize, most: usize) -> Vec<Uuid> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut committed = Vec::new();
-    for batch in 0..TRANSACTIONS {
+    let mut batch = 0;
+    while committed.len() < count {
+        batch += 1;
         let mut tx = pool.begin().await.expect("a transaction");
-        let ids: Vec<Uuid> = (0..random.random_range(1..6))
+        let ids: Vec<Uuid> = (0..random.random_range(1..=most))
             .map(|_| Uuid::now_v7())
             .collect();
         sqlx::query(
@@ -45,31 +50,59 @@ async fn write(pool: PgPool, tenant: Uuid, seed: u64) -> Vec<String> {
             tx.rollback().await.expect("rolled back");
         } else {
             tx.commit().await.expect("committed");
-            committed.extend(ids.iter().map(Uuid::to_string));
+            committed.extend(ids);
         }
     }
     committed
 }
 
-async fn page(tenant: &Tenant<'_>, cursor: &mut Option<String>, seen: &mut Vec<String>) -> usize {
+/// A few Signals, in small batches.
+async fn write_few(system: &System, tenant: Uuid, seed: u64) -> Vec<Uuid> {
+    write(system.db.pool().clone(), tenant, seed, 180, 5).await
+}
+
+/// Reads a page of so many behind the cursor, and moves the cursor on.
+async fn page(
+    tenant: &Tenant<'_>,
+    limit: usize,
+    cursor: &mut Option<String>,
+    seen: &mut Vec<Uuid>,
+) -> usize {
     let after = cursor
         .as_ref()
         .map(|cursor| format!("&cursor={cursor}"))
         .unwrap_or_default();
-    let page = tenant.get(&format!("/v1/signals?limit=7{after}")).await;
+    let page = tenant
+        .get(&format!("/v1/signals?limit={limit}{after}"))
+        .await;
     *cursor = page["next_cursor"].as_str().map(str::to_owned);
     let signals = page["signals"].as_array().expect("a list");
     seen.extend(
         signals
             .iter()
-            .filter_map(|signal| signal["id"].as_str())
-            .map(str::to_owned),
+            .filter_map(|signal| signal["id"].as_str()?.parse::<Uuid>().ok()),
     );
     signals.len()
 }
 
+/// Follows the feed until it has `count` Signals or more.
+async fn follow(tenant: &Tenant<'_>, limit: usize, count: impl Fn() -> Option<usize>) -> Vec<Uuid> {
+    let (mut cursor, mut seen) = (None, Vec::new());
+    loop {
+        let news = page(tenant, limit, &mut cursor, &mut seen).await;
+        if news == 0 && count().is_some_and(|count| seen.len() >= count) {
+            return seen;
+        }
+        if news == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_sees_every_signal_exactly_once() {
+async fn readers_see_every_signal_exactly_once() {
+    let wanted = setting("POBLYSH_FEED_SIGNALS", 8_000);
+    let most = (wanted / 4_000).clamp(5, 100);
     let system = System::builder().start().await;
     let tenant = system.tenant("Acme").await;
     let pool = sqlx::postgres::PgPoolOptions::new()
@@ -77,45 +110,50 @@ async fn a_reader_sees_every_signal_exactly_once() {
         .connect(system.db.url())
         .await
         .expect("Postgres answers");
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|seed| tokio::spawn(write(pool.clone(), tenant.id, seed)))
-        .collect();
-    let (mut cursor, mut seen) = (None, Vec::new());
-    while writers.iter().any(|writer| !writer.is_finished()) {
-        page(&tenant, &mut cursor, &mut seen).await;
+    let each = wanted / usize::try_from(WRITERS).expect("few");
+    let writers = futures::future::join_all(
+        (0..WRITERS).map(|seed| tokio::spawn(write(pool.clone(), tenant.id, seed, each, most))),
+    );
+    let total = std::sync::OnceLock::new();
+    let write = async {
+        let mut committed = HashSet::new();
+        for one in writers.await {
+            committed.extend(one.expect("a writer"));
+        }
+        total.set(committed.len()).expect("counted once");
+        committed
+    };
+    let read = futures::future::join_all((0..READERS).map(|reader| {
+        let limit = [7, 50, 200][reader % 3].max(most);
+        follow(&tenant, limit, || total.get().copied())
+    }));
+    let (committed, readers) = tokio::join!(write, read);
+    eprintln!(
+        "{} Signals of {WRITERS} writers, {READERS} readers",
+        committed.len()
+    );
+    for seen in readers {
+        let distinct: HashSet<Uuid> = seen.iter().copied().collect();
+        assert_eq!(distinct.len(), seen.len(), "nothing twice");
+        assert!(
+            distinct == committed,
+            "nothing missing, nothing rolled back"
+        );
     }
-    let mut committed = HashSet::new();
-    for writer in writers {
-        committed.extend(writer.await.expect("a writer"));
-    }
-    tests::harness::eventually("the reader is at the end", async || {
-        while page(&tenant, &mut cursor, &mut seen).await > 0 {}
-        seen.len() >= committed.len()
-    })
-    .await;
-    let distinct: HashSet<String> = seen.iter().cloned().collect();
-    assert_eq!(distinct.len(), seen.len(), "nothing twice");
-    assert_eq!(distinct, committed, "nothing missing, nothing rolled back");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transaction_ids_are_ordered_as_numbers() {
     let system = System::builder().start().await;
     let tenant = system.tenant("Acme").await;
-    write(system.db.pool().clone(), tenant.id, 1).await;
+    let stored = write_few(&system, tenant.id, 1).await.len();
     // A few of them get ids of fewer digits than the others.
     sqlx::query("UPDATE signals SET tx_id = (seq % 120)::text::xid8")
         .execute(system.db.pool())
         .await
         .expect("moved");
-    let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM signals")
-        .fetch_one(system.db.pool())
-        .await
-        .expect("Postgres answers");
-    let stored = usize::try_from(stored).expect("a count");
     assert_eq!(tenant.feed().await.len(), stored);
-    let (mut cursor, mut seen) = (None, Vec::new());
-    while page(&tenant, &mut cursor, &mut seen).await > 0 {}
+    let seen = follow(&tenant, 7, || Some(stored)).await;
     assert_eq!(seen.len(), stored, "page by page, seven at a time");
 }
 
@@ -123,11 +161,8 @@ async fn transaction_ids_are_ordered_as_numbers() {
 async fn what_a_filter_passed_over_is_not_read_again() {
     let system = System::builder().start().await;
     let tenant = system.tenant("Acme").await;
-    let committed = write(system.db.pool().clone(), tenant.id, 1).await;
-    tests::harness::eventually("everything is settled", async || {
-        tenant.feed().await.len() == committed.len()
-    })
-    .await;
+    let committed = write_few(&system, tenant.id, 1).await.len();
+    follow(&tenant, 50, || Some(committed)).await;
     let empty = tenant.get("/v1/signals?kind=pr_merged").await;
     assert_eq!(empty["signals"], json!([]));
     assert_eq!(empty["has_more"], false);
@@ -135,14 +170,85 @@ async fn what_a_filter_passed_over_is_not_read_again() {
     // The same place without the filter: behind everything.
     let rest = tenant.get(&format!("/v1/signals?cursor={cursor}")).await;
     assert_eq!(rest["signals"], json!([]), "the cursor stayed behind");
-    let news = write(system.db.pool().clone(), tenant.id, 2).await;
+    let news = write_few(&system, tenant.id, 2).await;
     let (mut cursor, mut seen) = (Some(cursor.to_owned()), Vec::new());
     tests::harness::eventually("the news are in the feed", async || {
-        while page(&tenant, &mut cursor, &mut seen).await > 0 {}
+        while page(&tenant, 50, &mut cursor, &mut seen).await > 0 {}
         seen.len() >= news.len()
     })
     .await;
     assert_eq!(seen.iter().collect::<HashSet<_>>(), news.iter().collect());
+}
+
+/// What the feed says of its only connection.
+async fn completeness(tenant: &Tenant<'_>) -> Value {
+    let page = tenant.get("/v1/signals?limit=1").await;
+    let connections = page["connections"].as_array().expect("a list");
+    assert_eq!(connections.len(), 1, "{connections:?}");
+    connections[0].clone()
+}
+
+fn moment(value: &Value) -> chrono::DateTime<chrono::Utc> {
+    let text = value.as_str().expect("a time");
+    text.parse().expect("RFC 3339")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_feed_says_how_far_it_is_complete_and_why_not_further() {
+    let system = System::builder()
+        .simulator(|sim| sim.history = 10)
+        .start()
+        .await;
+    let (account, admin) = system.accounts_at("slack").await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    let connection = tenant.connect_to("slack", &account, &admin).await;
+    system.drain().await;
+    tests::harness::eventually("nothing is behind", async || {
+        completeness(&tenant).await["behind"].is_null()
+    })
+    .await;
+    let first = completeness(&tenant).await;
+    assert_eq!(first["connection_id"], connection.to_string());
+    assert_eq!(first["source"], "slack");
+
+    // A transaction left open elsewhere holds the feed back, and the feed says so.
+    let mut open = system.db.pool().begin().await.expect("a transaction");
+    sqlx::query("SELECT pg_current_xact_id()")
+        .execute(&mut *open)
+        .await
+        .expect("an id");
+    tenant.poll().await;
+    system.drain().await;
+    let held = completeness(&tenant).await;
+    assert_eq!(held["behind"], "held_back");
+    assert_eq!(held["complete_through"], first["complete_through"]);
+    open.rollback().await.expect("ended");
+    tests::harness::eventually("it goes on", async || {
+        completeness(&tenant).await["behind"].is_null()
+    })
+    .await;
+    let second = completeness(&tenant).await;
+    assert!(moment(&second["complete_through"]) > moment(&first["complete_through"]));
+
+    for (status, behind) in [("paused", json!("paused")), ("active", Value::Null)] {
+        let path = format!("/v1/connections/{connection}");
+        let body = json!({ "status": status });
+        let answer = tenant
+            .request(reqwest::Method::PATCH, &path, Some(&body))
+            .await;
+        assert!(answer.status().is_success(), "{}", answer.status());
+        system.drain().await;
+        assert_eq!(completeness(&tenant).await["behind"], behind);
+    }
+    let fault = json!({ "target": "request", "pattern": "conversations", "effect": "status" });
+    system.sim("faults", fault).await;
+    tenant.poll().await;
+    tests::harness::eventually("a failing read shows", async || {
+        completeness(&tenant).await["behind"] == "failing"
+    })
+    .await;
+    let other = tenant.get("/v1/signals?source=github").await;
+    assert_eq!(other["connections"], json!([]), "filters leave none");
 }
 
 #[tokio::test(flavor = "multi_thread")]

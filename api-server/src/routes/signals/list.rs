@@ -7,7 +7,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::page::DEFAULT_LIMIT;
-use shared::signals::{FeedQuery, Signal};
+use shared::signals::{Completeness, FeedQuery, Signal};
 use utoipa::{IntoParams, ToSchema};
 
 use super::SignalFilter;
@@ -69,6 +69,8 @@ pub(crate) struct SignalPage {
     next_cursor: Option<String>,
     /// Whether more can be read at once.
     has_more: bool,
+    /// How far the feed is complete, for each connection that the filters leave.
+    connections: Vec<Completeness>,
 }
 
 /// Reads Signals
@@ -105,5 +107,6 @@ pub(crate) async fn list_signals(
         signals: page.signals,
         next_cursor: page.next_cursor,
         has_more: page.has_more,
+        connections: page.completeness,
     }))
 }

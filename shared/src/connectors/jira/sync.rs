@@ -35,6 +35,9 @@ const SPRINTS: &str = "sprints:";
 /// How far behind its mark a run begins: a change may show in the index minutes later.
 const OVERLAP: Duration = Duration::minutes(10);
 
+/// The same, for those who want to know how far a site has been read.
+pub(super) const VISIBLE_AFTER: std::time::Duration = std::time::Duration::from_mins(10);
+
 /// One page of one stream.
 pub(super) async fn page(
     client: &Client,

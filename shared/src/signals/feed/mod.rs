@@ -6,6 +6,7 @@
 //! still runs: nothing can appear there any more. A transaction left open somewhere holds
 //! the feed back, it never makes it lose anything.
 
+mod completeness;
 mod cursor;
 
 use std::str::FromStr;
@@ -17,6 +18,7 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, Row};
 
+pub use self::completeness::{Behind, Completeness};
 use self::cursor::{Cursor, Position};
 use super::signal::Body;
 use super::{Payload, Signal, SignalKind};
@@ -52,6 +54,8 @@ pub struct FeedPage {
     pub next_cursor: Option<String>,
     /// Whether more can be read at once.
     pub has_more: bool,
+    /// How far the feed is complete, for each connection that the query is about.
+    pub completeness: Vec<Completeness>,
     generation: i32,
     /// Behind each Signal.
     positions: Vec<Position>,
@@ -100,7 +104,8 @@ impl Feed {
         let State {
             generation,
             watermark,
-        } = state(&mut tx).await?;
+            completeness,
+        } = state(&mut tx, scope, query).await?;
         let (tx_id, seq) = match self.open(scope, cursor, generation)? {
             None => (0, 0),
             Some(Position::Feed { tx_id, seq }) => (tx_id, seq),
@@ -119,6 +124,7 @@ impl Feed {
         .await?;
         tx.commit().await.map_err(DbError::from)?;
         let mut page = self.build(scope, generation, rows, query, true)?;
+        page.completeness = completeness;
         if !page.has_more {
             // Everything below the watermark was looked at, also what a filter passed over:
             // the next read need not look again. A replica may be behind its reader.
@@ -137,7 +143,11 @@ impl Feed {
         query: &FeedQuery,
     ) -> Result<FeedPage, FeedError> {
         let mut tx = self.begin(scope).await?;
-        let generation = state(&mut tx).await?.generation;
+        let State {
+            generation,
+            completeness,
+            ..
+        } = state(&mut tx, scope, query).await?;
         let before = match self.open(scope, cursor, generation)? {
             None => None,
             Some(Position::Recent { occurred_at, id }) => Some((occurred_at, id)),
@@ -146,6 +156,7 @@ impl Feed {
         let rows = select(&mut tx, scope, &Order::Recent { before }, query).await?;
         tx.commit().await.map_err(DbError::from)?;
         let mut page = self.build(scope, generation, rows, query, false)?;
+        page.completeness = completeness;
         if !page.has_more {
             page.next_cursor = None;
         }
@@ -178,7 +189,8 @@ impl Feed {
         let State {
             generation,
             watermark,
-        } = state(&mut tx).await?;
+            ..
+        } = state(&mut tx, scope, &FeedQuery::default()).await?;
         tx.commit().await.map_err(DbError::from)?;
         let position = feed_position(end_below(watermark));
         Ok(self.seal(scope, generation, &position))
@@ -266,6 +278,7 @@ impl Feed {
                 .map(|position| self.seal(scope, generation, position)),
             signals,
             has_more,
+            completeness: Vec::new(),
             generation,
             positions,
         })
@@ -278,26 +291,40 @@ struct State {
     generation: i32,
     /// The oldest transaction that still runs: what is below it is settled.
     watermark: u64,
+    /// How far each connection has been read.
+    completeness: Vec<Completeness>,
 }
 
-async fn state(tx: &mut Tx) -> Result<State, FeedError> {
-    let row = sqlx::query(
+async fn state(tx: &mut Tx, scope: &TenantScope, query: &FeedQuery) -> Result<State, FeedError> {
+    let statement = format!(
         "SELECT g.generation, g.system_identifier = c.system_identifier::text AS same, \
-             pg_snapshot_xmin(pg_current_snapshot())::text AS watermark \
+             pg_snapshot_xmin(pg_current_snapshot())::text AS watermark, {} \
          FROM feed_generations g, pg_control_system() c ORDER BY g.generation DESC LIMIT 1",
-    )
-    .fetch_one(&mut **tx)
-    .await
-    .map_err(DbError::from)?;
+        completeness::COLUMN
+    );
+    let row = sqlx::query(AssertSqlSafe(statement))
+        .bind(scope.tenant_id())
+        .bind(&query.sources)
+        .bind(&query.connection_ids)
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(DbError::from)?;
     if !row.try_get::<bool, _>("same").map_err(DbError::from)? {
         return Err(DbError::Corrupt(
             "the database was restored into another cluster; run `migrations up`",
         )
         .into());
     }
+    let connections: Option<Json<Vec<completeness::Row>>> =
+        row.try_get("connections").map_err(DbError::from)?;
     Ok(State {
         generation: row.try_get("generation").map_err(DbError::from)?,
         watermark: number(&row, "watermark")?,
+        completeness: connections
+            .map_or_else(Vec::new, |rows| rows.0)
+            .into_iter()
+            .map(Completeness::from)
+            .collect(),
     })
 }
 

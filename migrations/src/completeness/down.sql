@@ -1,0 +1,2 @@
+ALTER TABLE connections
+    DROP COLUMN complete_through, DROP COLUMN complete_tx, DROP COLUMN settled_through;
