@@ -3,14 +3,16 @@
 //!
 //! The table of events, kinds and keys is the one in the Signal catalogue.
 
+mod scene;
+
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use url::Url;
 
 use super::wire::{Channel, Event, Message, Ts, WireError};
-use crate::connectors::{Directory, DirectoryKind, ExternalAccount};
-use crate::signals::{Actor, ActorKind, Context, ContextKind, SignalDraft, SignalKind, Subject};
+use crate::signals::{Actor, SignalDraft, SignalKind, Subject};
+
+pub(super) use scene::Scene;
 
 /// Every kind that Slack gives.
 pub(super) const KINDS: &[SignalKind] = &[
@@ -32,16 +34,6 @@ const WRITTEN: [&str; 4] = [
     "thread_broadcast",
     "me_message",
 ];
-/// Characters of a message that stand as its title.
-const TITLE: usize = 120;
-
-/// Where things happen, and what is known of it.
-pub(super) struct Scene<'a> {
-    /// The workspace, or the organization.
-    pub(super) account: &'a ExternalAccount,
-    /// What its people and channels are called.
-    pub(super) directory: &'a Directory,
-}
 
 /// What makes a Signal, apart from the place.
 struct Fact<'a> {
@@ -353,112 +345,6 @@ fn file_shared(
             raw,
         },
     ))
-}
-
-impl Scene<'_> {
-    /// The bot's own user.
-    pub(super) fn bot_user(&self) -> Option<&str> {
-        self.account.settings["bot_user_id"].as_str()
-    }
-
-    fn signal(&self, channel: &str, fact: Fact<'_>) -> SignalDraft {
-        SignalDraft {
-            kind: fact.kind,
-            dedupe_key: format!("slack:{}:{}", self.account.id, fact.key),
-            timestamp: fact.at,
-            actor: fact.actor,
-            subject: fact.subject,
-            context: Context {
-                // Direct messages have ids of their own kind.
-                kind: if channel.starts_with('D') {
-                    ContextKind::Chat
-                } else {
-                    ContextKind::Channel
-                },
-                id: channel.to_owned(),
-                name: self.channel_name(channel),
-            },
-            normalized: fact.normalized,
-            raw: fact.raw.to_owned(),
-        }
-    }
-
-    fn channel_name(&self, channel: &str) -> Option<String> {
-        let entry = self.directory.get(DirectoryKind::Channel, channel)?;
-        entry.name.clone()
-    }
-
-    fn user(&self, id: Option<&str>) -> Actor {
-        let Some(id) = id else {
-            return Actor::unknown();
-        };
-        let known = self.directory.get(DirectoryKind::User, id);
-        let bot = known
-            .as_ref()
-            .is_some_and(|entry| entry.detail["is_bot"] == true);
-        Actor {
-            id: Some(id.to_owned()),
-            name: known.and_then(|entry| entry.name.clone()),
-            kind: if bot { ActorKind::Bot } else { ActorKind::User },
-        }
-    }
-
-    /// Who wrote a message: a person, or an app under a name of its own.
-    fn author(&self, message: &Message) -> Actor {
-        let Some(bot) = message.bot_id.as_deref() else {
-            return self.user(message.user.as_deref());
-        };
-        let own_name = message.username.clone().or_else(|| {
-            let profile = message.bot_profile.as_ref()?;
-            profile.name.clone()
-        });
-        let name = own_name.or_else(|| match message.user.as_deref() {
-            Some(user) => self.user(Some(user)).name,
-            None => self
-                .directory
-                .get(DirectoryKind::Bot, bot)
-                .and_then(|entry| entry.name.clone()),
-        });
-        Actor {
-            id: Some(message.user.as_deref().unwrap_or(bot).to_owned()),
-            name,
-            kind: ActorKind::Bot,
-        }
-    }
-
-    fn message_subject(
-        &self,
-        channel: &str,
-        ts: Ts,
-        thread: Option<Ts>,
-        text: Option<&str>,
-    ) -> Subject {
-        let mut url = self.link(&[channel, &format!("p{}", ts.digits())]);
-        if let (Some(url), Some(thread)) = (&mut url, thread) {
-            *url = format!("{url}?thread_ts={thread}&cid={channel}");
-        }
-        Subject {
-            kind: "message".to_owned(),
-            id: format!("{channel}:{ts}"),
-            key: None,
-            title: text.and_then(|text| {
-                let line = text.lines().find(|line| !line.trim().is_empty())?;
-                Some(line.chars().take(TITLE).collect())
-            }),
-            url,
-        }
-    }
-
-    /// A deep link into the workspace.
-    fn link(&self, path: &[&str]) -> Option<String> {
-        let mut url = Url::parse(self.account.settings["url"].as_str()?).ok()?;
-        url.path_segments_mut()
-            .ok()?
-            .pop_if_empty()
-            .push("archives")
-            .extend(path);
-        Some(url.into())
-    }
 }
 
 fn need<'t>(value: Option<&'t str>, field: &'static str) -> Result<&'t str, WireError> {
