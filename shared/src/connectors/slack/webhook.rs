@@ -152,8 +152,8 @@ pub(super) fn handle(
         account: &delivery.account,
         directory,
     };
+    let fact = normalize::event(&scene, &event, raw);
     Ok(WebhookOutcome {
-        signals: normalize::event(&scene, &event, raw)?.into_iter().collect(),
         changes: changes(&scene, &event, at),
         learned: names::told(&event),
         more_recipients: app.app_token.is_some()
@@ -164,6 +164,7 @@ pub(super) fn handle(
                     .iter()
                     .flatten()
                     .any(|one| one.is_enterprise_install == Some(true))),
+        ..WebhookOutcome::telling(fact.map(|fact| fact.into_iter().collect()))
     })
 }
 
