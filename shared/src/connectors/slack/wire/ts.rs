@@ -8,6 +8,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const MICROS: i64 = 1_000_000;
+/// Digits of a timestamp that was written without its point.
+const WITHOUT_POINT: usize = 16;
 
 /// A point in time, to the microsecond; within a channel, a message's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,7 +62,14 @@ impl FromStr for Ts {
 
     fn from_str(text: &str) -> Result<Self, NotATs> {
         let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let (seconds, fraction) = match text.split_once('.') {
+            Some(parts) => parts,
+            // Some events leave out the point: `1515449522000016`.
+            None if text.len() == WITHOUT_POINT => {
+                text.split_at_checked(WITHOUT_POINT - 6).ok_or(NotATs)?
+            }
+            None => (text, ""),
+        };
         if seconds.is_empty() || seconds.len() > 11 || fraction.len() > 6 {
             return Err(NotATs);
         }
@@ -108,6 +117,14 @@ mod tests {
         ] {
             assert!(text.parse::<Ts>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_timestamp_without_its_point_is_the_same_one() {
+        let with: Ts = "1515449522.000016".parse().expect("a timestamp");
+        let without: Ts = "1515449522000016".parse().expect("a timestamp");
+        assert_eq!(without, with);
+        assert_eq!(without.to_string(), "1515449522.000016");
     }
 
     #[test]
