@@ -46,14 +46,16 @@ struct Fact<'a> {
     raw: &'a RawValue,
 }
 
-/// The Signal of an event; `None` when the catalogue has no kind for it.
+/// The Signal of an event; `None` when the catalogue has no kind for it. `at` is when it was
+/// sent, for events that do not say when they happened.
 pub(super) fn event(
     scene: &Scene<'_>,
     event: &Event<'_>,
     raw: &RawValue,
+    at: DateTime<Utc>,
 ) -> Result<Option<SignalDraft>, WireError> {
     match event.kind.as_deref().unwrap_or_default() {
-        "message" => message_event(scene, event, raw),
+        "message" => message_event(scene, event, raw, at),
         // The same message as the one of the `message` event, if there is one.
         "app_mention" => {
             let message = read(raw)?;
@@ -71,10 +73,10 @@ pub(super) fn event(
         "channel_created" => {
             let channel: Channel = serde_json::from_value(event.channel.clone())
                 .map_err(|_| WireError::Missing("event.channel"))?;
-            channel_created(scene, &channel, raw).map(Some)
+            channel_created(scene, &channel, raw, at).map(Some)
         }
         "member_joined_channel" => member_joined(scene, event, raw).map(Some),
-        "file_shared" => file_shared(scene, event, raw).map(Some),
+        "file_shared" => file_shared(scene, event, raw, at).map(Some),
         _ => Ok(None),
     }
 }
@@ -83,6 +85,7 @@ fn message_event(
     scene: &Scene<'_>,
     event: &Event<'_>,
     raw: &RawValue,
+    at: DateTime<Utc>,
 ) -> Result<Option<SignalDraft>, WireError> {
     let channel = || need(event.channel(), "event.channel");
     match event.subtype.as_deref() {
@@ -90,7 +93,7 @@ fn message_event(
             let now = event.message.ok_or(WireError::Missing("event.message"))?;
             edited(scene, channel()?, &read(now)?, now)
         }
-        Some("message_deleted") => deleted(scene, channel()?, event, raw).map(Some),
+        Some("message_deleted") => deleted(scene, channel()?, event, raw, at).map(Some),
         Some(subtype) if !WRITTEN.contains(&subtype) => Ok(None),
         _ => posted(scene, channel()?, &read(raw)?, raw, false).map(Some),
     }
@@ -99,6 +102,14 @@ fn message_event(
 /// Reads a message out of its bytes.
 pub(super) fn read(raw: &RawValue) -> Result<Message, WireError> {
     serde_json::from_str(raw.get()).map_err(|_| WireError::Missing("message"))
+}
+
+/// The message as it was before an event, as far as that is told.
+fn before(event: &Event<'_>) -> Message {
+    event
+        .previous_message
+        .and_then(|raw| read(raw).ok())
+        .unwrap_or_default()
 }
 
 /// Whether somebody or some app wrote a message.
@@ -186,12 +197,9 @@ fn deleted(
     channel: &str,
     event: &Event<'_>,
     raw: &RawValue,
+    at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
-    let previous = event
-        .previous_message
-        .map(read)
-        .transpose()?
-        .unwrap_or_default();
+    let previous = before(event);
     let ts = event
         .deleted_ts
         .or(previous.ts)
@@ -204,7 +212,7 @@ fn deleted(
         Fact {
             kind: SignalKind::MessageDeleted,
             key: format!("message:{channel}:{ts}:deleted"),
-            at: event.at.ok_or(WireError::Missing("event.event_ts"))?.at(),
+            at: event.ts.or(event.at).map_or(at, Ts::at),
             // Slack does not say who.
             actor: Actor::unknown(),
             subject,
@@ -253,16 +261,17 @@ fn reaction(
     )))
 }
 
-/// A channel was created.
+/// A channel was created. `at` stands in for one that does not say when.
 pub(super) fn channel_created(
     scene: &Scene<'_>,
     channel: &Channel,
     raw: &RawValue,
+    at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
     let at = channel
         .created
         .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
-        .ok_or(WireError::Missing("channel.created"))?;
+        .unwrap_or(at);
     let mut signal = scene.signal(
         &channel.id,
         Fact {
@@ -323,16 +332,16 @@ fn file_shared(
     scene: &Scene<'_>,
     event: &Event<'_>,
     raw: &RawValue,
+    at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
     let channel = need(event.channel(), "event.channel_id")?;
     let file = need(event.file_id.as_deref(), "event.file_id")?;
-    let at = event.at.ok_or(WireError::Missing("event.event_ts"))?;
     Ok(scene.signal(
         channel,
         Fact {
             kind: SignalKind::FileShared,
             key: format!("file:{file}:{channel}"),
-            at: at.at(),
+            at: event.at.map_or(at, Ts::at),
             actor: scene.user(event.user()),
             subject: Subject {
                 kind: "file".to_owned(),

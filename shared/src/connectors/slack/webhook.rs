@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::client::Proof;
 use super::normalize::{self, Scene};
 use super::settings::AppSettings;
-use super::wire::{Authorization, Envelope, Event, Metadata, WireError};
+use super::wire::{Authorization, Envelope, Event, Metadata, Ts, WireError};
 use super::{Slack, names};
 use crate::connectors::support::{signature_hex, single};
 use crate::connectors::{
@@ -142,17 +142,19 @@ pub(super) fn handle(
     let Some(raw) = envelope.event else {
         return Ok(WebhookOutcome::default());
     };
-    let event: Event<'_> =
+    let mut event: Event<'_> =
         serde_json::from_str(raw.get()).map_err(|_| WireError::Missing("event"))?;
-    let at = envelope
+    let sent = envelope
         .event_time
-        .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
-        .unwrap_or(delivery.received_at);
+        .and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    let at = sent.unwrap_or(delivery.received_at);
+    // The envelope is the same in every retry, so its time can stand in for the event's own.
+    event.at = event.at.or(sent.map(Ts::of));
     let scene = Scene {
         account: &delivery.account,
         directory,
     };
-    let fact = normalize::event(&scene, &event, raw);
+    let fact = normalize::event(&scene, &event, raw, at);
     Ok(WebhookOutcome {
         changes: changes(&scene, &event, at),
         learned: names::told(&event),

@@ -110,8 +110,12 @@ pub(super) struct Event<'a> {
     /// A user's id; in events about users, the user itself.
     #[serde(default)]
     pub(super) user: Value,
+    /// When it happened.
     #[serde(rename = "event_ts", default, deserialize_with = "lenient")]
     pub(super) at: Option<Ts>,
+    /// A message's id; of an event about a message, its own.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) ts: Option<Ts>,
     /// The message as it is now.
     #[serde(borrow, default)]
     pub(super) message: Option<&'a RawValue>,

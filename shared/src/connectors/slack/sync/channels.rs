@@ -66,7 +66,7 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
     let (signals, learned) = super::messages::named(slack, request, |scene: &Scene<'_>| {
         created
             .iter()
-            .map(|(channel, raw)| normalize::channel_created(scene, channel, raw))
+            .map(|(channel, raw)| normalize::channel_created(scene, channel, raw, request.until))
             .collect::<Result<Vec<_>, _>>()
             .map_err(ConnectorError::from)
     })
