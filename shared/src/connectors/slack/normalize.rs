@@ -91,7 +91,13 @@ fn message_event(
     match event.subtype.as_deref() {
         Some("message_changed") => {
             let now = event.message.ok_or(WireError::Missing("event.message"))?;
-            edited(scene, channel()?, &read(now)?, now)
+            let mut message = read(now)?;
+            if message.edited.is_none() {
+                return Ok(None);
+            }
+            // It is the message that it was, so either names it.
+            message.ts = message.ts.or(before(event).ts);
+            edited(scene, channel()?, &message, now)
         }
         Some("message_deleted") => deleted(scene, channel()?, event, raw, at).map(Some),
         Some(subtype) if !WRITTEN.contains(&subtype) => Ok(None),
