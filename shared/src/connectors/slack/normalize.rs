@@ -235,17 +235,16 @@ fn reaction(
     kind: SignalKind,
     word: &str,
 ) -> Result<Option<SignalDraft>, WireError> {
-    let Some(item) = event
+    let item = event
         .item
         .as_ref()
-        .filter(|item| item.kind.as_deref().is_none_or(|kind| kind == "message"))
-    else {
+        .ok_or(WireError::Missing("event.item"))?;
+    // A file belongs to no channel, so a reaction on one is told nowhere.
+    if item.kind.as_deref().is_some_and(|kind| kind != "message") {
         return Ok(None);
-    };
-    // A reaction on a file has no channel.
-    let (Some(channel), Some(ts)) = (item.channel.as_deref(), item.ts) else {
-        return Ok(None);
-    };
+    }
+    let channel = need(item.channel.as_deref(), "event.item.channel")?;
+    let ts = item.ts.ok_or(WireError::Missing("event.item.ts"))?;
     let user = need(event.user(), "event.user")?;
     let name = need(event.reaction.as_deref(), "event.reaction")?;
     let at = event.at.ok_or(WireError::Missing("event.event_ts"))?;
@@ -274,6 +273,7 @@ pub(super) fn channel_created(
     raw: &RawValue,
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
+    need(Some(&channel.id), "channel.id")?;
     let at = channel
         .created
         .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
@@ -363,5 +363,7 @@ fn file_shared(
 }
 
 fn need<'t>(value: Option<&'t str>, field: &'static str) -> Result<&'t str, WireError> {
-    value.ok_or(WireError::Missing(field))
+    value
+        .filter(|value| !value.is_empty())
+        .ok_or(WireError::Missing(field))
 }
