@@ -1,5 +1,6 @@
 mod connect;
 mod golden;
+mod lists;
 mod properties;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -16,9 +16,9 @@ const WITHOUT_POINT: usize = 16;
 pub(in super::super) struct Ts(i64);
 
 impl Ts {
-    /// The timestamp of a moment.
+    /// The timestamp of a moment; Slack has none before 1970.
     pub(in super::super) fn of(at: DateTime<Utc>) -> Self {
-        Self(at.timestamp_micros())
+        Self(at.timestamp_micros().max(0))
     }
 
     /// The moment of a timestamp.
@@ -26,9 +26,9 @@ impl Ts {
         DateTime::from_timestamp_micros(self.0).unwrap_or_default()
     }
 
-    /// The last timestamp before this one.
+    /// The last timestamp before this one; the first has none before it.
     pub(in super::super) const fn before(self) -> Self {
-        Self(self.0 - 1)
+        Self(if self.0 > 0 { self.0 - 1 } else { 0 })
     }
 
     /// The digits without the point, as deep links have them.
@@ -125,6 +125,14 @@ mod tests {
         let without: Ts = "1515449522000016".parse().expect("a timestamp");
         assert_eq!(without, with);
         assert_eq!(without.to_string(), "1515449522.000016");
+    }
+
+    #[test]
+    fn the_first_timestamp_is_read_as_it_was_written() {
+        let first = Ts::of(DateTime::UNIX_EPOCH);
+        for ts in [first, first.before(), Ts::of(DateTime::<Utc>::MIN_UTC)] {
+            assert_eq!(ts.to_string().parse::<Ts>().ok(), Some(first));
+        }
     }
 
     #[test]
