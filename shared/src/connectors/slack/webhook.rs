@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::client::Proof;
 use super::normalize::{self, Scene};
 use super::settings::AppSettings;
-use super::wire::{Authorization, Envelope, Event, Metadata, Ts, WireError};
+use super::wire::{Authorization, Envelope, Event, Metadata, Ts, WireError, or_default, rows};
 use super::{Slack, names};
 use crate::connectors::support::{signature_hex, single};
 use crate::connectors::{
@@ -206,9 +206,9 @@ pub(super) async fn recipients(
 ) -> Result<Vec<String>, ConnectorError> {
     #[derive(Deserialize)]
     struct Page {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "rows")]
         authorizations: Vec<Authorization>,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "or_default")]
         response_metadata: Metadata,
     }
     let envelope: Envelope<'_> =

@@ -8,7 +8,9 @@ use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{account, now, slack};
-use crate::connectors::{Access, Connector, StreamSpec, SyncPage, SyncRequest};
+use crate::connectors::{
+    Access, Connector, DirectoryKey, DirectoryKind, StreamSpec, SyncPage, SyncRequest,
+};
 
 async fn answers(server: &MockServer, name: &str, answer: Value) {
     Mock::given(path(format!("/api/{name}")))
@@ -43,6 +45,34 @@ async fn page(slack: &super::Slack, stream: &str, horizon: i64, cursor: Option<V
 }
 
 #[tokio::test]
+async fn a_row_that_cannot_be_read_holds_up_no_other() {
+    let (server, slack, _) = slack().await;
+    let channels = json!({
+        "ok": true, "response_metadata": null,
+        "channels": [{ "id": "C0GENERAL", "name": "general" }, "C0WORD", { "name": "nameless" }],
+    });
+    answers(&server, "users.conversations", channels).await;
+    let people = json!({
+        "ok": true, "members": ["ada", { "id": "U0BOB", "name": "bob" }, null],
+    });
+    answers(&server, "users.list", people).await;
+    let first = page(&slack, "conversations", 0, None).await;
+    let streams: Vec<&str> = first
+        .streams
+        .iter()
+        .map(|found| found.key.as_str())
+        .collect();
+    assert_eq!(streams, ["messages:C0GENERAL", "channels"]);
+    let second = page(&slack, "conversations", 0, Some(first.cursor)).await;
+    let learned: Vec<&str> = second
+        .learned
+        .iter()
+        .map(|entry| entry.key.id.as_str())
+        .collect();
+    assert_eq!(learned, ["U0BOB"]);
+}
+
+#[tokio::test]
 async fn a_past_that_begins_with_time_itself_is_read() {
     let (server, slack, _) = slack().await;
     let parent = json!({ "ts": "1600000000.000100", "text": "Up?", "reply_count": 1 });
@@ -55,4 +85,14 @@ async fn a_past_that_begins_with_time_itself_is_read() {
     let second = page(&slack, "messages:C0GENERAL", 0, Some(first.cursor)).await;
     let kinds: Vec<&str> = second.signals.iter().map(|one| one.kind.as_str()).collect();
     assert_eq!(kinds, ["thread_replied"]);
+}
+
+#[tokio::test]
+async fn a_bot_without_a_name_has_none() {
+    let (server, slack, _) = slack().await;
+    let bot = json!({ "ok": true, "bot": { "id": "B1", "name": "" } });
+    answers(&server, "bots.info", bot).await;
+    let keys = [DirectoryKey::new(DirectoryKind::Bot, "B1")];
+    let found = slack.look_up(&access(), &keys).await.expect("entries");
+    assert_eq!(found[0].name, None);
 }
