@@ -136,7 +136,7 @@ pub(super) async fn exchange_token(
     } else {
         &tokens.team
     };
-    let Some(place) = place else {
+    let Some(place) = place.as_ref().filter(|place| !place.id.is_empty()) else {
         return Err(operator_fault("Slack names no workspace"));
     };
     let identity: Identity = slack
