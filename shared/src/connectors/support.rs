@@ -19,6 +19,11 @@ pub(super) fn below(base: &Url, path: &[&str]) -> Url {
     url
 }
 
+/// Whether a body sets out to be a JSON object.
+pub(super) fn is_object(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"{")
+}
+
 /// The one value of a header; two of them would be two claims.
 pub(super) fn single<'h>(
     headers: &'h HeaderMap,

@@ -15,7 +15,7 @@ use super::normalize::{self, Scene};
 use super::settings::AppSettings;
 use super::wire::{Authorization, Envelope, Event, Metadata, Ts, WireError, or_default, rows};
 use super::{Slack, names};
-use crate::connectors::support::{signature_hex, single};
+use crate::connectors::support::{is_object, signature_hex, single};
 use crate::connectors::{
     AccountChange, ConnectorError, Directory, HandshakeReply, VerifyError, WebhookDelivery,
     WebhookOutcome, WebhookReceipt,
@@ -131,6 +131,10 @@ pub(super) fn handle(
     delivery: &WebhookDelivery,
     directory: &Directory,
 ) -> Result<WebhookOutcome, ConnectorError> {
+    // Commands and clicks come as forms: genuine, and no events.
+    if !is_object(&delivery.body) {
+        return Ok(WebhookOutcome::default());
+    }
     let envelope: Envelope<'_> =
         serde_json::from_slice(&delivery.body).map_err(|_| WireError::NotAnObject)?;
     if envelope.kind.as_deref() == Some("app_rate_limited") {
