@@ -146,10 +146,16 @@ pub(in super::super) fn changed(
     Ok(signals)
 }
 
-/// What a change did to one field.
+/// What a change did to one field; it may tell that in several steps.
 fn change_of(field: &str, change: &Changelog) -> Option<Item> {
     let mut steps = change.items.iter().filter(|item| item.is_of(field));
-    steps.next().cloned()
+    let first = steps.next()?.clone();
+    let last = steps.next_back().cloned().unwrap_or_else(|| first.clone());
+    Some(Item {
+        from: first.from,
+        from_string: first.from_string,
+        ..last
+    })
 }
 
 /// What a change of status means. Items name statuses by id, not by what they mean.
