@@ -16,6 +16,7 @@ pub(super) use document::plain;
 pub(super) use moment::Moment;
 
 use crate::connectors::ConnectorError;
+use crate::connectors::support::is_object;
 
 /// Why a payload gives no fact. It names the place and never quotes the content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +89,9 @@ pub(super) struct Payload<'a> {
 impl<'a> Payload<'a> {
     /// Reads a body.
     pub(super) fn parse(body: &'a [u8]) -> Result<Self, WireError> {
+        if !is_object(body) {
+            return Err(WireError::NotAnObject);
+        }
         serde_json::from_slice(body).map_err(|_| WireError::NotAnObject)
     }
 
