@@ -50,6 +50,12 @@ impl Folder {
 }
 
 impl Recorded {
+    /// What its name ends with, behind the point.
+    pub(crate) fn extension(&self) -> &str {
+        let extension = self.path.extension();
+        extension.and_then(|text| text.to_str()).unwrap_or_default()
+    }
+
     /// What is in it.
     pub(crate) fn bytes(&self) -> Bytes {
         Bytes::from(std::fs::read(&self.path).expect("a recorded file"))

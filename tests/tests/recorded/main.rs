@@ -5,8 +5,12 @@
 //! each payload must give is worked out here, from the Signal catalogue's tables and not from
 //! the connectors' code, and everything goes through the `Connector` trait.
 
+mod answers;
 mod folder;
 mod github;
+mod must;
 mod provider;
 mod report;
+mod scene;
 mod server;
+mod slack;

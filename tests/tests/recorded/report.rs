@@ -12,6 +12,7 @@ pub(crate) fn say(line: &str) {
 #[derive(Default)]
 pub(crate) struct Tally {
     counts: BTreeMap<String, BTreeMap<String, usize>>,
+    skipped: BTreeMap<String, usize>,
     wrong: Vec<String>,
 }
 
@@ -21,6 +22,11 @@ impl Tally {
         let gave = if gave.is_empty() { "none" } else { gave };
         let kinds = self.counts.entry(event.to_owned()).or_default();
         *kinds.entry(gave.to_owned()).or_default() += 1;
+    }
+
+    /// Counts one that is not looked at, and why.
+    pub(crate) fn skip(&mut self, why: &str) {
+        *self.skipped.entry(why.to_owned()).or_default() += 1;
     }
 
     /// Notes a payload that gave something else than it must.
@@ -39,6 +45,24 @@ impl Tally {
                 .collect();
             say(&format!("  {event}: {}", kinds.join(", ")));
         }
+        if !self.skipped.is_empty() {
+            let total: usize = self.skipped.values().sum();
+            say(&format!("{total} more were left out:"));
+        }
+        for (why, count) in self.skipped {
+            say(&format!("  {why}: {count}"));
+        }
         assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
+    }
+}
+
+/// Says a list of names, each with a word on it.
+pub(crate) fn list(what: &str, entries: &BTreeMap<String, String>) {
+    if entries.is_empty() {
+        return;
+    }
+    say(&format!("{what}: {}", entries.len()));
+    for (name, word) in entries {
+        say(&format!("  {name}: {word}"));
     }
 }
