@@ -8,6 +8,7 @@
 mod answers;
 mod folder;
 mod github;
+mod jira;
 mod must;
 mod provider;
 mod report;
