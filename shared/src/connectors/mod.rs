@@ -14,6 +14,9 @@ mod webhook;
 
 mod support;
 
+#[cfg(test)]
+mod strange;
+
 pub mod github;
 pub mod jira;
 pub mod slack;

@@ -54,6 +54,11 @@ pub(super) fn code_is_over() -> CallbackOutcome {
     )
 }
 
+/// Whether a body sets out to be a JSON object.
+pub(super) fn is_object(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"{")
+}
+
 /// The one value of a header; two of them would be two claims.
 pub(super) fn single<'h>(
     headers: &'h HeaderMap,

@@ -91,12 +91,31 @@ impl WebhookDelivery {
 pub struct WebhookOutcome {
     /// Facts; empty when the event has no kind.
     pub signals: Vec<SignalDraft>,
+    /// Why there is no fact although the event has a kind: what would identify it is not in
+    /// the delivery. In words for operators, which never quote the content.
+    pub refused: Option<String>,
     /// What it changes about the connection.
     pub changes: Vec<AccountChange>,
     /// What it tells about the directory: somebody was renamed.
     pub learned: Vec<DirectoryEntry>,
     /// Whether it is for others as well, whom [`super::Connector::recipients`] names.
     pub more_recipients: bool,
+}
+
+impl WebhookOutcome {
+    /// The outcome of a delivery that tells these facts, or that cannot, for this reason.
+    pub fn telling<E: std::error::Error>(facts: Result<Vec<SignalDraft>, E>) -> Self {
+        match facts {
+            Ok(signals) => Self {
+                signals,
+                ..Self::default()
+            },
+            Err(reason) => Self {
+                refused: Some(reason.to_string()),
+                ..Self::default()
+            },
+        }
+    }
 }
 
 /// What a provider tells about the grant itself.

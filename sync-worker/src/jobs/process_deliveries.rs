@@ -204,6 +204,9 @@ fn handle(context: &Context, delivery: &StoredDelivery, directory: &Directory) -
                 "a delivery cannot be read; it is kept"
             );
         })?;
+    if let Some(reason) = &outcome.refused {
+        tracing::warn!(reason, "a delivery does not identify its fact; it is kept");
+    }
     Ok((connector.descriptor().slug, outcome))
 }
 
@@ -227,6 +230,7 @@ impl Work {
             });
         }
         let count = i32::try_from(outcome.signals.len()).unwrap_or(i32::MAX);
+        let refused = outcome.refused.as_deref();
         let Some(connection_id) = delivery.connection_id else {
             let arrivals = outcome
                 .changes
@@ -236,8 +240,12 @@ impl Work {
             // What carries no Signal tells only of the account's state, which a connect flow
             // reads afresh: replaying it later would undo what came after it.
             let unmatched = count > 0 && delivery.route.is_some();
-            let word = if unmatched { "unmatched" } else { "ignored" };
-            return self.note(delivery, word, None, 0);
+            let word = match refused {
+                Some(_) => "failed",
+                None if unmatched => "unmatched",
+                None => "ignored",
+            };
+            return self.note(delivery, word, refused, 0);
         };
         if !outcome.learned.is_empty() {
             self.learned
@@ -260,12 +268,12 @@ impl Work {
                 traceparent: delivery.traceparent.clone(),
                 draft,
             }));
-        self.note(
-            delivery,
-            if count > 0 { "processed" } else { "ignored" },
-            None,
-            count,
-        );
+        let word = match refused {
+            Some(_) => "failed",
+            None if count > 0 => "processed",
+            None => "ignored",
+        };
+        self.note(delivery, word, refused, count);
     }
 
     fn note(

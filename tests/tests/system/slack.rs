@@ -1,6 +1,9 @@
 //! Slack, from the connect flow to the feed.
 
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
+use sha2::Sha256;
+use shared::clock::{Clock, SystemClock};
 use tests::harness::{System, Tenant, eventually};
 
 async fn acme(system: &System) -> (String, Tenant<'_>) {
@@ -13,6 +16,24 @@ async fn acme(system: &System) -> (String, Tenant<'_>) {
 async fn generate(system: &System, account: &str, count: usize) {
     let body = json!({ "count": count, "account": account });
     system.sim("slack/generate", body).await;
+}
+
+/// Posts a body as Slack would, and tells the answer's status.
+async fn post(system: &System, body: &str) -> u16 {
+    let time = SystemClock.now().timestamp().to_string();
+    let secret = system.env["POBLYSH_SLACK_WEBHOOK_SECRET"].as_bytes();
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("any length");
+    mac.update(format!("v0:{time}:{body}").as_bytes());
+    let signature = format!("v0={}", hex::encode(mac.finalize().into_bytes()));
+    let request = system
+        .client
+        .post(format!("{}/webhooks/slack", system.ingress))
+        .header("X-Slack-Request-Timestamp", time)
+        .header("X-Slack-Signature", signature)
+        .header("Content-Type", "application/json")
+        .body(body.to_owned());
+    let answer = request.send().await.expect("the ingress answers");
+    answer.status().as_u16()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,6 +246,30 @@ async fn a_limit_on_events_starts_a_poll() {
     })
     .await;
     tenant.assert_equals_ledger(&account).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_does_not_identify_its_fact_is_kept_with_the_reason() {
+    let system = System::builder().start().await;
+    let (account, tenant) = acme(&system).await;
+    let event = json!({
+        "type": "event_callback", "team_id": account, "event_id": "Ev0WITHOUT",
+        "api_app_id": system.env["POBLYSH_SLACK_APP_ID"],
+        "event": { "type": "message", "channel": "C0GENERAL", "text": "Anybody here?" },
+    });
+    assert_eq!(post(&system, &event.to_string()).await, 200);
+    let failed = async || {
+        let path = "/v1/webhook-deliveries?provider=slack&outcome=failed";
+        let page = tenant.get(path).await;
+        page["deliveries"].as_array().expect("a list").clone()
+    };
+    eventually("it was looked at", async || !failed().await.is_empty()).await;
+    let delivery = &failed().await[0];
+    assert_eq!(
+        delivery["outcome_detail"],
+        "the payload has no field `message.ts`"
+    );
+    assert_eq!(delivery["signals"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

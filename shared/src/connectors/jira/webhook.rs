@@ -172,10 +172,8 @@ pub(super) fn handle(
         account: &delivery.account,
         directory,
     };
-    Ok(WebhookOutcome {
-        signals: normalize::event(&scene, &payload, delivery.received_at)?,
-        ..WebhookOutcome::default()
-    })
+    let facts = normalize::event(&scene, &payload, delivery.received_at);
+    Ok(WebhookOutcome::telling(facts))
 }
 
 #[cfg(test)]

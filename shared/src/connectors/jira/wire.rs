@@ -16,6 +16,7 @@ pub(super) use document::plain;
 pub(super) use moment::Moment;
 
 use crate::connectors::ConnectorError;
+use crate::connectors::support::is_object;
 
 /// Why a payload gives no fact. It names the place and never quotes the content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +89,9 @@ pub(super) struct Payload<'a> {
 impl<'a> Payload<'a> {
     /// Reads a body.
     pub(super) fn parse(body: &'a [u8]) -> Result<Self, WireError> {
+        if !is_object(body) {
+            return Err(WireError::NotAnObject);
+        }
         serde_json::from_slice(body).map_err(|_| WireError::NotAnObject)
     }
 
@@ -234,10 +238,16 @@ pub(super) struct Changelog {
 }
 
 /// One field of a change.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Clone, Deserialize)]
 pub(super) struct Item {
+    /// The name that people see.
     #[serde(default, deserialize_with = "text")]
     pub(super) field: Option<String>,
+    /// The name that stays; Jira has left it out of some items at all times.
+    #[serde(rename = "fieldId", default, deserialize_with = "text")]
+    pub(super) field_id: Option<String>,
+    #[serde(rename = "fieldtype", default, deserialize_with = "text")]
+    pub(super) field_type: Option<String>,
     #[serde(default, deserialize_with = "id")]
     pub(super) from: Option<String>,
     #[serde(rename = "fromString", default, deserialize_with = "text")]
@@ -246,6 +256,19 @@ pub(super) struct Item {
     pub(super) to: Option<String>,
     #[serde(rename = "toString", default, deserialize_with = "text")]
     pub(super) to_string: Option<String>,
+}
+
+impl Item {
+    /// Whether it is about this field of Jira's own. A field that somebody made may have the
+    /// same name.
+    pub(super) fn is_of(&self, field: &str) -> bool {
+        match self.field_id.as_deref() {
+            Some(id) => id == field,
+            None => {
+                self.field.as_deref() == Some(field) && self.field_type.as_deref() != Some("custom")
+            }
+        }
+    }
 }
 
 /// The comments of an issue, as far as an answer holds them.

@@ -142,7 +142,9 @@ async fn grant(
     } else {
         tokens.team
     };
-    let place = place.ok_or_else(|| operator_fault("Slack names no workspace"))?;
+    let place = place
+        .filter(|place| !place.id.is_empty())
+        .ok_or_else(|| operator_fault("Slack names no workspace"))?;
     let charge = Charge::new(&place.id, "auth.test");
     let answer = slack
         .client

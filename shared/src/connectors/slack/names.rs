@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::{Client, Proof};
-use super::wire::{Channel, Event, User};
+use super::wire::{Channel, Event, User, text};
 use crate::connectors::{Access, ConnectorError, DirectoryEntry, DirectoryKey, DirectoryKind};
 use crate::http::Charge;
 
@@ -48,7 +48,7 @@ pub(super) fn told(event: &Event<'_>) -> Vec<DirectoryEntry> {
         _ => None,
     };
     entry
-        .filter(|entry| entry.name.is_some())
+        .filter(|entry| entry.name.is_some() && !entry.key.id.is_empty())
         .into_iter()
         .collect()
 }
@@ -67,6 +67,7 @@ pub(super) async fn look_up(
     }
     #[derive(Deserialize)]
     struct Bot {
+        #[serde(default, deserialize_with = "text")]
         name: Option<String>,
     }
     let mut entries = Vec::new();

@@ -3,14 +3,16 @@
 //!
 //! The table of events, kinds and keys is the one in the Signal catalogue.
 
+mod scene;
+
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use url::Url;
 
 use super::wire::{Channel, Event, Message, Ts, WireError};
-use crate::connectors::{Directory, DirectoryKind, ExternalAccount};
-use crate::signals::{Actor, ActorKind, Context, ContextKind, SignalDraft, SignalKind, Subject};
+use crate::signals::{Actor, SignalDraft, SignalKind, Subject};
+
+pub(super) use scene::Scene;
 
 /// Every kind that Slack gives.
 pub(super) const KINDS: &[SignalKind] = &[
@@ -32,16 +34,6 @@ const WRITTEN: [&str; 4] = [
     "thread_broadcast",
     "me_message",
 ];
-/// Characters of a message that stand as its title.
-const TITLE: usize = 120;
-
-/// Where things happen, and what is known of it.
-pub(super) struct Scene<'a> {
-    /// The workspace, or the organization.
-    pub(super) account: &'a ExternalAccount,
-    /// What its people and channels are called.
-    pub(super) directory: &'a Directory,
-}
 
 /// What makes a Signal, apart from the place.
 struct Fact<'a> {
@@ -54,14 +46,16 @@ struct Fact<'a> {
     raw: &'a RawValue,
 }
 
-/// The Signal of an event; `None` when the catalogue has no kind for it.
+/// The Signal of an event; `None` when the catalogue has no kind for it. `at` is when it was
+/// sent, for events that do not say when they happened.
 pub(super) fn event(
     scene: &Scene<'_>,
     event: &Event<'_>,
     raw: &RawValue,
+    at: DateTime<Utc>,
 ) -> Result<Option<SignalDraft>, WireError> {
     match event.kind.as_deref().unwrap_or_default() {
-        "message" => message_event(scene, event, raw),
+        "message" => message_event(scene, event, raw, at),
         // The same message as the one of the `message` event, if there is one.
         "app_mention" => {
             let message = read(raw)?;
@@ -79,10 +73,10 @@ pub(super) fn event(
         "channel_created" => {
             let channel: Channel = serde_json::from_value(event.channel.clone())
                 .map_err(|_| WireError::Missing("event.channel"))?;
-            channel_created(scene, &channel, raw).map(Some)
+            channel_created(scene, &channel, raw, at).map(Some)
         }
         "member_joined_channel" => member_joined(scene, event, raw).map(Some),
-        "file_shared" => file_shared(scene, event, raw).map(Some),
+        "file_shared" => file_shared(scene, event, raw, at).map(Some),
         _ => Ok(None),
     }
 }
@@ -91,14 +85,21 @@ fn message_event(
     scene: &Scene<'_>,
     event: &Event<'_>,
     raw: &RawValue,
+    at: DateTime<Utc>,
 ) -> Result<Option<SignalDraft>, WireError> {
     let channel = || need(event.channel(), "event.channel");
     match event.subtype.as_deref() {
         Some("message_changed") => {
             let now = event.message.ok_or(WireError::Missing("event.message"))?;
-            edited(scene, channel()?, &read(now)?, now)
+            let mut message = read(now)?;
+            if message.edited.is_none() {
+                return Ok(None);
+            }
+            // It is the message that it was, so either names it.
+            message.ts = message.ts.or(before(event).ts);
+            edited(scene, channel()?, &message, now)
         }
-        Some("message_deleted") => deleted(scene, channel()?, event, raw).map(Some),
+        Some("message_deleted") => deleted(scene, channel()?, event, raw, at).map(Some),
         Some(subtype) if !WRITTEN.contains(&subtype) => Ok(None),
         _ => posted(scene, channel()?, &read(raw)?, raw, false).map(Some),
     }
@@ -107,6 +108,14 @@ fn message_event(
 /// Reads a message out of its bytes.
 pub(super) fn read(raw: &RawValue) -> Result<Message, WireError> {
     serde_json::from_str(raw.get()).map_err(|_| WireError::Missing("message"))
+}
+
+/// The message as it was before an event, as far as that is told.
+fn before(event: &Event<'_>) -> Message {
+    event
+        .previous_message
+        .and_then(|raw| read(raw).ok())
+        .unwrap_or_default()
 }
 
 /// Whether somebody or some app wrote a message.
@@ -194,12 +203,9 @@ fn deleted(
     channel: &str,
     event: &Event<'_>,
     raw: &RawValue,
+    at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
-    let previous = event
-        .previous_message
-        .map(read)
-        .transpose()?
-        .unwrap_or_default();
+    let previous = before(event);
     let ts = event
         .deleted_ts
         .or(previous.ts)
@@ -212,7 +218,7 @@ fn deleted(
         Fact {
             kind: SignalKind::MessageDeleted,
             key: format!("message:{channel}:{ts}:deleted"),
-            at: event.at.ok_or(WireError::Missing("event.event_ts"))?.at(),
+            at: event.ts.or(event.at).map_or(at, Ts::at),
             // Slack does not say who.
             actor: Actor::unknown(),
             subject,
@@ -229,17 +235,16 @@ fn reaction(
     kind: SignalKind,
     word: &str,
 ) -> Result<Option<SignalDraft>, WireError> {
-    let Some(item) = event
+    let item = event
         .item
         .as_ref()
-        .filter(|item| item.kind.as_deref().is_none_or(|kind| kind == "message"))
-    else {
+        .ok_or(WireError::Missing("event.item"))?;
+    // A file belongs to no channel, so a reaction on one is told nowhere.
+    if item.kind.as_deref().is_some_and(|kind| kind != "message") {
         return Ok(None);
-    };
-    // A reaction on a file has no channel.
-    let (Some(channel), Some(ts)) = (item.channel.as_deref(), item.ts) else {
-        return Ok(None);
-    };
+    }
+    let channel = need(item.channel.as_deref(), "event.item.channel")?;
+    let ts = item.ts.ok_or(WireError::Missing("event.item.ts"))?;
     let user = need(event.user(), "event.user")?;
     let name = need(event.reaction.as_deref(), "event.reaction")?;
     let at = event.at.ok_or(WireError::Missing("event.event_ts"))?;
@@ -261,16 +266,18 @@ fn reaction(
     )))
 }
 
-/// A channel was created.
+/// A channel was created. `at` stands in for one that does not say when.
 pub(super) fn channel_created(
     scene: &Scene<'_>,
     channel: &Channel,
     raw: &RawValue,
+    at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
+    need(Some(&channel.id), "channel.id")?;
     let at = channel
         .created
         .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
-        .ok_or(WireError::Missing("channel.created"))?;
+        .unwrap_or(at);
     let mut signal = scene.signal(
         &channel.id,
         Fact {
@@ -331,16 +338,16 @@ fn file_shared(
     scene: &Scene<'_>,
     event: &Event<'_>,
     raw: &RawValue,
+    at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
     let channel = need(event.channel(), "event.channel_id")?;
     let file = need(event.file_id.as_deref(), "event.file_id")?;
-    let at = event.at.ok_or(WireError::Missing("event.event_ts"))?;
     Ok(scene.signal(
         channel,
         Fact {
             kind: SignalKind::FileShared,
             key: format!("file:{file}:{channel}"),
-            at: at.at(),
+            at: event.at.map_or(at, Ts::at),
             actor: scene.user(event.user()),
             subject: Subject {
                 kind: "file".to_owned(),
@@ -355,112 +362,8 @@ fn file_shared(
     ))
 }
 
-impl Scene<'_> {
-    /// The bot's own user.
-    pub(super) fn bot_user(&self) -> Option<&str> {
-        self.account.settings["bot_user_id"].as_str()
-    }
-
-    fn signal(&self, channel: &str, fact: Fact<'_>) -> SignalDraft {
-        SignalDraft {
-            kind: fact.kind,
-            dedupe_key: format!("slack:{}:{}", self.account.id, fact.key),
-            timestamp: fact.at,
-            actor: fact.actor,
-            subject: fact.subject,
-            context: Context {
-                // Direct messages have ids of their own kind.
-                kind: if channel.starts_with('D') {
-                    ContextKind::Chat
-                } else {
-                    ContextKind::Channel
-                },
-                id: channel.to_owned(),
-                name: self.channel_name(channel),
-            },
-            normalized: fact.normalized,
-            raw: fact.raw.to_owned(),
-        }
-    }
-
-    fn channel_name(&self, channel: &str) -> Option<String> {
-        let entry = self.directory.get(DirectoryKind::Channel, channel)?;
-        entry.name.clone()
-    }
-
-    fn user(&self, id: Option<&str>) -> Actor {
-        let Some(id) = id else {
-            return Actor::unknown();
-        };
-        let known = self.directory.get(DirectoryKind::User, id);
-        let bot = known
-            .as_ref()
-            .is_some_and(|entry| entry.detail["is_bot"] == true);
-        Actor {
-            id: Some(id.to_owned()),
-            name: known.and_then(|entry| entry.name.clone()),
-            kind: if bot { ActorKind::Bot } else { ActorKind::User },
-        }
-    }
-
-    /// Who wrote a message: a person, or an app under a name of its own.
-    fn author(&self, message: &Message) -> Actor {
-        let Some(bot) = message.bot_id.as_deref() else {
-            return self.user(message.user.as_deref());
-        };
-        let own_name = message.username.clone().or_else(|| {
-            let profile = message.bot_profile.as_ref()?;
-            profile.name.clone()
-        });
-        let name = own_name.or_else(|| match message.user.as_deref() {
-            Some(user) => self.user(Some(user)).name,
-            None => self
-                .directory
-                .get(DirectoryKind::Bot, bot)
-                .and_then(|entry| entry.name.clone()),
-        });
-        Actor {
-            id: Some(message.user.as_deref().unwrap_or(bot).to_owned()),
-            name,
-            kind: ActorKind::Bot,
-        }
-    }
-
-    fn message_subject(
-        &self,
-        channel: &str,
-        ts: Ts,
-        thread: Option<Ts>,
-        text: Option<&str>,
-    ) -> Subject {
-        let mut url = self.link(&[channel, &format!("p{}", ts.digits())]);
-        if let (Some(url), Some(thread)) = (&mut url, thread) {
-            *url = format!("{url}?thread_ts={thread}&cid={channel}");
-        }
-        Subject {
-            kind: "message".to_owned(),
-            id: format!("{channel}:{ts}"),
-            key: None,
-            title: text.and_then(|text| {
-                let line = text.lines().find(|line| !line.trim().is_empty())?;
-                Some(line.chars().take(TITLE).collect())
-            }),
-            url,
-        }
-    }
-
-    /// A deep link into the workspace.
-    fn link(&self, path: &[&str]) -> Option<String> {
-        let mut url = Url::parse(self.account.settings["url"].as_str()?).ok()?;
-        url.path_segments_mut()
-            .ok()?
-            .pop_if_empty()
-            .push("archives")
-            .extend(path);
-        Some(url.into())
-    }
-}
-
 fn need<'t>(value: Option<&'t str>, field: &'static str) -> Result<&'t str, WireError> {
-    value.ok_or(WireError::Missing(field))
+    value
+        .filter(|value| !value.is_empty())
+        .ok_or(WireError::Missing(field))
 }

@@ -1,5 +1,6 @@
 mod connect;
 mod golden;
+mod lists;
 mod person;
 mod properties;
 

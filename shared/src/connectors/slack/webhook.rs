@@ -13,9 +13,9 @@ use serde::Deserialize;
 use super::client::Proof;
 use super::normalize::{self, Scene};
 use super::settings::AppSettings;
-use super::wire::{Authorization, Envelope, Event, Metadata, WireError};
+use super::wire::{Authorization, Envelope, Event, Metadata, Ts, WireError, or_default, rows};
 use super::{Slack, names};
-use crate::connectors::support::{signature_hex, single};
+use crate::connectors::support::{is_object, signature_hex, single};
 use crate::connectors::{
     AccountChange, ConnectorError, Directory, HandshakeReply, VerifyError, WebhookDelivery,
     WebhookOutcome, WebhookReceipt,
@@ -131,6 +131,10 @@ pub(super) fn handle(
     delivery: &WebhookDelivery,
     directory: &Directory,
 ) -> Result<WebhookOutcome, ConnectorError> {
+    // Commands and clicks come as forms: genuine, and no events.
+    if !is_object(&delivery.body) {
+        return Ok(WebhookOutcome::default());
+    }
     let envelope: Envelope<'_> =
         serde_json::from_slice(&delivery.body).map_err(|_| WireError::NotAnObject)?;
     if envelope.kind.as_deref() == Some("app_rate_limited") {
@@ -142,18 +146,20 @@ pub(super) fn handle(
     let Some(raw) = envelope.event else {
         return Ok(WebhookOutcome::default());
     };
-    let event: Event<'_> =
+    let mut event: Event<'_> =
         serde_json::from_str(raw.get()).map_err(|_| WireError::Missing("event"))?;
-    let at = envelope
+    let sent = envelope
         .event_time
-        .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
-        .unwrap_or(delivery.received_at);
+        .and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    let at = sent.unwrap_or(delivery.received_at);
+    // The envelope is the same in every retry, so its time can stand in for the event's own.
+    event.at = event.at.or(sent.map(Ts::of));
     let scene = Scene {
         account: &delivery.account,
         directory,
     };
+    let fact = normalize::event(&scene, &event, raw, at);
     Ok(WebhookOutcome {
-        signals: normalize::event(&scene, &event, raw)?.into_iter().collect(),
         changes: changes(&scene, &event, at),
         learned: names::told(&event),
         more_recipients: app.app_token.is_some()
@@ -164,6 +170,7 @@ pub(super) fn handle(
                     .iter()
                     .flatten()
                     .any(|one| one.is_enterprise_install == Some(true))),
+        ..WebhookOutcome::telling(fact.map(|fact| fact.into_iter().collect()))
     })
 }
 
@@ -213,9 +220,9 @@ pub(super) async fn recipients(
 ) -> Result<Vec<String>, ConnectorError> {
     #[derive(Deserialize)]
     struct Page {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "rows")]
         authorizations: Vec<Authorization>,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "or_default")]
         response_metadata: Metadata,
     }
     let envelope: Envelope<'_> =

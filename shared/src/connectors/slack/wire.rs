@@ -46,6 +46,27 @@ pub(super) fn lenient<'de, T: serde::de::DeserializeOwned, D: Deserializer<'de>>
     Ok(serde_json::from_value(Value::deserialize(de)?).ok())
 }
 
+/// Anything that can be read, and its default where it cannot.
+pub(super) fn or_default<'de, T, D>(de: D) -> Result<T, D::Error>
+where
+    T: serde::de::DeserializeOwned + Default,
+    D: Deserializer<'de>,
+{
+    Ok(lenient(de)?.unwrap_or_default())
+}
+
+/// The rows of a list that can be read: one that cannot holds up no other.
+pub(super) fn rows<'de, T, D>(de: D) -> Result<Vec<T>, D::Error>
+where
+    T: serde::de::DeserializeOwned,
+    D: Deserializer<'de>,
+{
+    Ok(Vec::<Value>::deserialize(de)?
+        .into_iter()
+        .filter_map(|row| serde_json::from_value(row).ok())
+        .collect())
+}
+
 /// The outermost object of a delivery.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Envelope<'a> {
@@ -110,8 +131,12 @@ pub(super) struct Event<'a> {
     /// A user's id; in events about users, the user itself.
     #[serde(default)]
     pub(super) user: Value,
+    /// When it happened.
     #[serde(rename = "event_ts", default, deserialize_with = "lenient")]
     pub(super) at: Option<Ts>,
+    /// A message's id; of an event about a message, its own.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) ts: Option<Ts>,
     /// The message as it is now.
     #[serde(borrow, default)]
     pub(super) message: Option<&'a RawValue>,
@@ -172,7 +197,7 @@ pub(super) struct Item {
 /// Whose tokens were revoked: users' ids, not tokens.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct RevokedTokens {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) bot: Vec<String>,
     #[serde(default)]
     pub(super) oauth: Vec<String>,

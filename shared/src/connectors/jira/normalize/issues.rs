@@ -43,6 +43,7 @@ pub(in super::super) fn created(
             .map_or(at, |moment| moment.0),
         actor: creator
             .map(|creator| actor(Some(creator)))
+            .filter(|creator| creator.id.is_some())
             .or(by)
             .unwrap_or_else(Actor::unknown),
         normalized: json!({
@@ -104,32 +105,31 @@ pub(in super::super) fn changed(
         })
     };
     let mut signals = Vec::new();
-    let mut others = Vec::new();
-    for item in &change.items {
-        match item.field.as_deref() {
-            Some("status") => {
-                let normalized = json!({
-                    "key": issue.key,
-                    "from": item.from_string,
-                    "to": item.to_string,
-                });
-                signals.push(signal(status_kind(scene, item), "status", normalized));
-            }
-            Some("assignee") => {
-                let (kind, id, name) = if item.to.is_some() {
-                    (SignalKind::IssueAssigned, &item.to, &item.to_string)
-                } else {
-                    (SignalKind::IssueUnassigned, &item.from, &item.from_string)
-                };
-                let normalized = json!({
-                    "key": issue.key,
-                    "assignee": { "id": id, "name": name },
-                });
-                signals.push(signal(kind, "assignee", normalized));
-            }
-            _ => others.push(item),
-        }
+    if let Some(item) = change_of("status", change) {
+        let normalized = json!({
+            "key": issue.key,
+            "from": item.from_string,
+            "to": item.to_string,
+        });
+        signals.push(signal(status_kind(scene, &item), "status", normalized));
     }
+    if let Some(item) = change_of("assignee", change) {
+        let (kind, id, name) = if item.to.is_some() {
+            (SignalKind::IssueAssigned, item.to, item.to_string)
+        } else {
+            (SignalKind::IssueUnassigned, item.from, item.from_string)
+        };
+        let normalized = json!({
+            "key": issue.key,
+            "assignee": { "id": id, "name": name },
+        });
+        signals.push(signal(kind, "assignee", normalized));
+    }
+    let others: Vec<&Item> = change
+        .items
+        .iter()
+        .filter(|item| !item.is_of("status") && !item.is_of("assignee"))
+        .collect();
     if !others.is_empty() {
         let fields: Vec<Value> = others
             .iter()
@@ -145,6 +145,18 @@ pub(in super::super) fn changed(
         signals.push(signal(SignalKind::IssueUpdated, "fields", normalized));
     }
     Ok(signals)
+}
+
+/// What a change did to one field; it may tell that in several steps.
+fn change_of(field: &str, change: &Changelog) -> Option<Item> {
+    let mut steps = change.items.iter().filter(|item| item.is_of(field));
+    let first = steps.next()?.clone();
+    let last = steps.next_back().cloned().unwrap_or_else(|| first.clone());
+    Some(Item {
+        from: first.from,
+        from_string: first.from_string,
+        ..last
+    })
 }
 
 /// What a change of status means. Items name statuses by id, not by what they mean.

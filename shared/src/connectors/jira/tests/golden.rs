@@ -65,7 +65,10 @@ fn told(outcome: &WebhookOutcome, body: &Bytes) -> Value {
             told
         })
         .collect();
-    json!({ "signals": signals })
+    match &outcome.refused {
+        None => json!({ "signals": signals }),
+        Some(reason) => json!({ "signals": signals, "refused": reason }),
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::connectors::Connector;
-use crate::connectors::jira::tests::{connector, now};
+use crate::connectors::jira::tests::{account, connector, now};
 
 /// The fact sheet's token: secret `jira-client-secret`, valid for three minutes.
 const VECTOR: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJjbGllbnQtaWQiLCJpYXQiOjE3MDAwMDAwMDAsImV4cCI6MTcwMDAwMDE4MH0.8UeozO0OY4-VhkhosPvfnDRwYtboP8ALB4NPpI0STaU";
@@ -196,4 +196,16 @@ proptest! {
         let headers = headers(&[(AUTHORIZATION, &authorization)]);
         jira.verify_webhook(&headers, &Bytes::from(body)).ok();
     }
+}
+
+#[test]
+fn a_list_is_no_delivery() {
+    let delivery = WebhookDelivery {
+        headers: Vec::new(),
+        body: Bytes::from_static(br#"["jira:issue_deleted", null, null, null, { "id": "1" }]"#),
+        received_at: now(),
+        account: account(),
+    };
+    let outcome = handle(&delivery, &Directory::default());
+    assert!(matches!(outcome, Err(ConnectorError::Permanent(_))));
 }

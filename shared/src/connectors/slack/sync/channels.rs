@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::call;
 use crate::connectors::slack::normalize::{self, Scene};
-use crate::connectors::slack::wire::{Channel, Metadata};
+use crate::connectors::slack::wire::{Channel, Metadata, or_default};
 use crate::connectors::slack::{Slack, names};
 use crate::connectors::support::{load_cursor, save_cursor};
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
@@ -29,7 +29,7 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
     struct Page<'a> {
         #[serde(borrow)]
         channels: Vec<&'a RawValue>,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "or_default")]
         response_metadata: Metadata,
     }
     let cursor = load_cursor(request)?.unwrap_or(Cursor {
@@ -66,7 +66,7 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
     let (signals, learned) = super::messages::named(slack, request, |scene: &Scene<'_>| {
         created
             .iter()
-            .map(|(channel, raw)| normalize::channel_created(scene, channel, raw))
+            .map(|(channel, raw)| normalize::channel_created(scene, channel, raw, request.until))
             .collect::<Result<Vec<_>, _>>()
             .map_err(ConnectorError::from)
     })

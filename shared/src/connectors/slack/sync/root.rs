@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{CHANNELS, MESSAGES, call};
-use crate::connectors::slack::wire::{Channel, Metadata, User};
+use crate::connectors::slack::wire::{Channel, Metadata, User, or_default, rows};
 use crate::connectors::slack::{Slack, names};
 use crate::connectors::support::{load_cursor, save_cursor};
 use crate::connectors::{ConnectorError, StreamSpec, SyncPage, SyncRequest};
@@ -28,13 +28,13 @@ struct Cursor {
 
 #[derive(Deserialize)]
 struct Page {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "rows")]
     channels: Vec<Channel>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "rows")]
     members: Vec<User>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "rows")]
     teams: Vec<Team>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     response_metadata: Metadata,
 }
 

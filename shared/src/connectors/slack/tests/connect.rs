@@ -138,6 +138,19 @@ async fn an_organization_is_an_account_of_its_own() {
 }
 
 #[tokio::test]
+async fn an_installation_that_names_no_workspace_is_none() {
+    let (server, slack, _) = slack().await;
+    let mut tokens = installation();
+    tokens["team"]["id"] = json!("");
+    answers(&server, "oauth.v2.access", tokens).await;
+    let outcome = slack.exchange_token(callback(&[("code", "c0de")])).await;
+    assert!(
+        matches!(outcome, Err(ConnectorError::Permanent(_))),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
 async fn what_slack_refuses_is_told_apart() {
     for (word, denied) in [
         ("invalid_code", true),

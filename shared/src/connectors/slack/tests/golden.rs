@@ -68,12 +68,16 @@ fn told(outcome: &WebhookOutcome, body: &Bytes) -> Value {
             told
         })
         .collect();
-    json!({
+    let mut told = json!({
         "signals": signals,
         "changes": outcome.changes.iter().map(|one| format!("{one:?}")).collect::<Vec<_>>(),
         "learned": outcome.learned.iter().map(|one| format!("{one:?}")).collect::<Vec<_>>(),
         "more_recipients": outcome.more_recipients,
-    })
+    });
+    if let Some(reason) = &outcome.refused {
+        told["refused"] = json!(reason);
+    }
+    told
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::connectors::Connector;
-use crate::connectors::slack::tests::{SIGNING_SECRET, connector, now};
+use crate::connectors::slack::tests::{SIGNING_SECRET, account, connector, now};
 use crate::crypto::hmac_sha256;
 
 fn sign(secret: &str, timestamp: &str, body: &[u8]) -> String {
@@ -167,6 +167,31 @@ fn a_limit_that_is_told_is_one_delivery_a_minute() {
     assert_eq!(told(1).dedupe_id, told(1).dedupe_id);
     assert_ne!(told(1).dedupe_id, told(2).dedupe_id);
     assert_eq!(told(1).routes, ["T1"]);
+}
+
+#[test]
+fn what_is_genuine_and_no_event_says_nothing() {
+    let (slack, _) = connector("http://localhost:1", &[]);
+    for body in [
+        "command=%2Fpumps&text=&team_id=T0ACME",
+        "payload=%7B%22type%22%3A%22block_actions%22%7D",
+        "",
+        "[]",
+        r#"{"type":"block_actions","trigger_id":"1.2","team":{"id":"T0ACME"}}"#,
+        r#"{"envelope_id":"1","type":"events_api","payload":{"type":"event_callback"}}"#,
+    ] {
+        let delivery = WebhookDelivery {
+            headers: Vec::new(),
+            body: Bytes::from(body),
+            received_at: now(),
+            account: account(),
+        };
+        let outcome = slack
+            .handle_webhook(&delivery, &Directory::default())
+            .expect("an outcome");
+        assert!(outcome.signals.is_empty() && outcome.changes.is_empty());
+        assert_eq!(outcome.refused, None, "{body}");
+    }
 }
 
 #[test]

@@ -8,15 +8,17 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const MICROS: i64 = 1_000_000;
+/// Digits of a timestamp that was written without its point.
+const WITHOUT_POINT: usize = 16;
 
 /// A point in time, to the microsecond; within a channel, a message's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in super::super) struct Ts(i64);
 
 impl Ts {
-    /// The timestamp of a moment.
+    /// The timestamp of a moment; Slack has none before 1970.
     pub(in super::super) fn of(at: DateTime<Utc>) -> Self {
-        Self(at.timestamp_micros())
+        Self(at.timestamp_micros().max(0))
     }
 
     /// The moment of a timestamp.
@@ -24,9 +26,9 @@ impl Ts {
         DateTime::from_timestamp_micros(self.0).unwrap_or_default()
     }
 
-    /// The last timestamp before this one.
+    /// The last timestamp before this one; the first has none before it.
     pub(in super::super) const fn before(self) -> Self {
-        Self(self.0 - 1)
+        Self(if self.0 > 0 { self.0 - 1 } else { 0 })
     }
 
     /// The digits without the point, as deep links have them.
@@ -60,7 +62,14 @@ impl FromStr for Ts {
 
     fn from_str(text: &str) -> Result<Self, NotATs> {
         let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let (seconds, fraction) = match text.split_once('.') {
+            Some(parts) => parts,
+            // Some events leave out the point: `1515449522000016`.
+            None if text.len() == WITHOUT_POINT => {
+                text.split_at_checked(WITHOUT_POINT - 6).ok_or(NotATs)?
+            }
+            None => (text, ""),
+        };
         if seconds.is_empty() || seconds.len() > 11 || fraction.len() > 6 {
             return Err(NotATs);
         }
@@ -107,6 +116,22 @@ mod tests {
             "99999999999999",
         ] {
             assert!(text.parse::<Ts>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_timestamp_without_its_point_is_the_same_one() {
+        let with: Ts = "1515449522.000016".parse().expect("a timestamp");
+        let without: Ts = "1515449522000016".parse().expect("a timestamp");
+        assert_eq!(without, with);
+        assert_eq!(without.to_string(), "1515449522.000016");
+    }
+
+    #[test]
+    fn the_first_timestamp_is_read_as_it_was_written() {
+        let first = Ts::of(DateTime::UNIX_EPOCH);
+        for ts in [first, first.before(), Ts::of(DateTime::<Utc>::MIN_UTC)] {
+            assert_eq!(ts.to_string().parse::<Ts>().ok(), Some(first));
         }
     }
 

@@ -1,0 +1,125 @@
+//! Where things happen: what is known of a workspace's people, channels and address.
+
+use url::Url;
+
+use super::Fact;
+use crate::connectors::slack::wire::{Message, Ts};
+use crate::connectors::{Directory, DirectoryKind, ExternalAccount};
+use crate::signals::{Actor, ActorKind, Context, ContextKind, SignalDraft, Subject};
+
+/// Characters of a message that stand as its title.
+const TITLE: usize = 120;
+
+/// Where things happen, and what is known of it.
+pub(in super::super) struct Scene<'a> {
+    /// The workspace, or the organization.
+    pub(in super::super) account: &'a ExternalAccount,
+    /// What its people and channels are called.
+    pub(in super::super) directory: &'a Directory,
+}
+
+impl Scene<'_> {
+    /// The bot's own user.
+    pub(in super::super) fn bot_user(&self) -> Option<&str> {
+        self.account.settings["bot_user_id"].as_str()
+    }
+
+    pub(super) fn signal(&self, channel: &str, fact: Fact<'_>) -> SignalDraft {
+        SignalDraft {
+            kind: fact.kind,
+            dedupe_key: format!("slack:{}:{}", self.account.id, fact.key),
+            timestamp: fact.at,
+            actor: fact.actor,
+            subject: fact.subject,
+            context: Context {
+                // Direct messages have ids of their own kind.
+                kind: if channel.starts_with('D') {
+                    ContextKind::Chat
+                } else {
+                    ContextKind::Channel
+                },
+                id: channel.to_owned(),
+                name: self.channel_name(channel),
+            },
+            normalized: fact.normalized,
+            raw: fact.raw.to_owned(),
+        }
+    }
+
+    pub(super) fn channel_name(&self, channel: &str) -> Option<String> {
+        let entry = self.directory.get(DirectoryKind::Channel, channel)?;
+        entry.name.clone()
+    }
+
+    pub(super) fn user(&self, id: Option<&str>) -> Actor {
+        let Some(id) = id else {
+            return Actor::unknown();
+        };
+        let known = self.directory.get(DirectoryKind::User, id);
+        let bot = known
+            .as_ref()
+            .is_some_and(|entry| entry.detail["is_bot"] == true);
+        Actor {
+            id: Some(id.to_owned()),
+            name: known.and_then(|entry| entry.name.clone()),
+            kind: if bot { ActorKind::Bot } else { ActorKind::User },
+        }
+    }
+
+    /// Who wrote a message: a person, or an app under a name of its own.
+    pub(super) fn author(&self, message: &Message) -> Actor {
+        let Some(bot) = message.bot_id.as_deref() else {
+            return self.user(message.user.as_deref());
+        };
+        let own_name = message.username.clone().or_else(|| {
+            let profile = message.bot_profile.as_ref()?;
+            profile.name.clone()
+        });
+        let name = own_name.or_else(|| match message.user.as_deref() {
+            Some(user) => self.user(Some(user)).name,
+            None => self
+                .directory
+                .get(DirectoryKind::Bot, bot)
+                .and_then(|entry| entry.name.clone()),
+        });
+        Actor {
+            id: Some(message.user.as_deref().unwrap_or(bot).to_owned()),
+            name,
+            kind: ActorKind::Bot,
+        }
+    }
+
+    pub(super) fn message_subject(
+        &self,
+        channel: &str,
+        ts: Ts,
+        thread: Option<Ts>,
+        text: Option<&str>,
+    ) -> Subject {
+        let mut url = self.link(&[channel, &format!("p{}", ts.digits())]);
+        if let (Some(url), Some(thread)) = (&mut url, thread) {
+            *url = format!("{url}?thread_ts={thread}&cid={channel}");
+        }
+        Subject {
+            kind: "message".to_owned(),
+            id: format!("{channel}:{ts}"),
+            key: None,
+            title: text.and_then(|text| {
+                let line = text.lines().find(|line| !line.trim().is_empty())?;
+                Some(line.chars().take(TITLE).collect())
+            }),
+            url,
+        }
+    }
+
+    /// A deep link into the workspace.
+    pub(super) fn link(&self, path: &[&str]) -> Option<String> {
+        let mut url = Url::parse(self.account.settings["url"].as_str()?).ok()?;
+        url.path_segments_mut()
+            .ok()?
+            .pop_if_empty()
+            .push("archives")
+            .extend(path);
+        Some(url.into())
+    }
+}

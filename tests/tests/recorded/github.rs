@@ -1,0 +1,286 @@
+//! GitHub: webhooks, signed deliveries, and answers that limit.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Duration, Utc};
+use http::HeaderMap;
+use serde_json::{Value, json};
+use shared::clock::{Clock, SystemClock};
+use shared::connectors::{
+    Access, Connector, ConnectorError, Directory, ExternalAccount, StreamSpec, SyncRequest,
+};
+
+use crate::folder::Folder;
+use crate::provider::{self, SECRET, connector, headers, hmac_hex, verify};
+use crate::report::{Tally, say};
+use crate::server::{Answer, serve};
+
+const TEST_KEY: &str = include_str!("../../../shared/src/connectors/github/fixtures/test-app.pem");
+
+fn github(api: &str, secret: &str) -> Arc<dyn Connector> {
+    let settings = [
+        ("POBLYSH_GITHUB_APP_ID", "1"),
+        ("POBLYSH_GITHUB_APP_SLUG", "poblysh"),
+        ("POBLYSH_GITHUB_CLIENT_ID", "client"),
+        ("POBLYSH_GITHUB_CLIENT_SECRET", "client secret"),
+        ("POBLYSH_GITHUB_WEBHOOK_SECRET", secret),
+        ("POBLYSH_GITHUB_PRIVATE_KEY", TEST_KEY),
+        ("POBLYSH_GITHUB_API_BASE_URL", api),
+    ];
+    connector("github", &settings)
+}
+
+/// Verifies a delivery, stores of it what would be stored, and tells its kinds.
+fn kinds(github: &dyn Connector, headers: &HeaderMap, body: &Bytes) -> Vec<&'static str> {
+    let receipt = verify(github, headers, body);
+    assert!(receipt.reply.is_none());
+    let payload: Value = serde_json::from_slice(body).expect("JSON");
+    let id_of = |object: &str| payload[object]["id"].as_u64().map(|id| id.to_string());
+    assert_eq!(receipt.routes.first(), id_of("installation").as_ref());
+    let account = ExternalAccount::of_route("any");
+    let outcome = provider::handle(github, headers, body, &account, &Directory::default());
+    for signal in &outcome.signals {
+        assert_eq!(Some(&signal.context.id), id_of("repository").as_ref());
+    }
+    provider::kinds(&outcome)
+}
+
+/// The kind of an event, by the catalogue's table.
+fn expected(event: &str, payload: &Value) -> Option<&'static str> {
+    let action = payload["action"].as_str().unwrap_or_default();
+    Some(match (event, action) {
+        ("issues", "opened") => "issue_created",
+        ("issues", "closed") => "issue_closed",
+        ("issues", "reopened") => "issue_reopened",
+        ("issues", "deleted") => "issue_deleted",
+        ("issues", "assigned") => "issue_assigned",
+        ("issues", "unassigned") => "issue_unassigned",
+        ("issues", "transferred") => "issue_transferred",
+        (
+            "issues",
+            "edited" | "labeled" | "unlabeled" | "milestoned" | "demilestoned" | "pinned"
+            | "unpinned" | "locked" | "unlocked" | "typed" | "untyped",
+        ) => "issue_updated",
+        ("issue_comment", "created") if payload["issue"]["pull_request"].is_null() => {
+            "issue_commented"
+        }
+        ("issue_comment" | "pull_request_review_comment", "created") => "pr_commented",
+        ("issue_comment" | "pull_request_review_comment" | "discussion_comment", "edited") => {
+            "comment_edited"
+        }
+        ("issue_comment" | "pull_request_review_comment" | "discussion_comment", "deleted") => {
+            "comment_deleted"
+        }
+        ("pull_request", "opened") => "pr_opened",
+        ("pull_request", "closed") if payload["pull_request"]["merged"] == json!(true) => {
+            "pr_merged"
+        }
+        ("pull_request", "closed") => "pr_closed",
+        ("pull_request", "reopened") => "pr_reopened",
+        ("pull_request", "ready_for_review") => "pr_ready_for_review",
+        ("pull_request", "review_requested") => "pr_review_requested",
+        ("pull_request", other) if !other.is_empty() => "pr_updated",
+        ("pull_request_review", "submitted") => "pr_reviewed",
+        ("pull_request_review", "dismissed") => "pr_review_dismissed",
+        ("push", _) => return pushed(payload),
+        ("create" | "delete", _) => return referred(event, payload),
+        ("release", "published") => "release_published",
+        ("release", "edited") => "release_edited",
+        ("release", "deleted") => "release_deleted",
+        ("deployment_status", "created") => "deployment_status_changed",
+        ("workflow_run", "completed") => "workflow_completed",
+        ("discussion", "created") => "discussion_created",
+        ("discussion", "answered") => "discussion_answered",
+        ("discussion_comment", "created") => "discussion_commented",
+        ("commit_comment", "created") => "commit_commented",
+        ("star", "created") => "repo_starred",
+        ("star", "deleted") => "repo_unstarred",
+        ("fork", _) => "repo_forked",
+        ("milestone", "created") => "milestone_created",
+        ("milestone", "closed") => "milestone_closed",
+        ("member", "added") => "member_added",
+        ("repository", "created") => "repo_created",
+        ("repository", "publicized") => "repo_publicized",
+        ("repository", "archived") => "repo_archived",
+        ("repository", "renamed") => "repo_renamed",
+        ("repository", "transferred") => "repo_transferred",
+        _ => return None,
+    })
+}
+
+fn pushed(payload: &Value) -> Option<&'static str> {
+    let to_branch = payload["ref"].as_str()?.starts_with("refs/heads/");
+    let commits = payload["commits"].as_array().map_or(0, Vec::len);
+    let deletion = payload["after"].as_str()?.bytes().all(|byte| byte == b'0');
+    (to_branch && commits > 0 && !deletion).then_some("commits_pushed")
+}
+
+fn referred(event: &str, payload: &Value) -> Option<&'static str> {
+    match (event, payload["ref_type"].as_str()?) {
+        ("create", "branch") => Some("branch_created"),
+        ("create", "tag") => Some("tag_created"),
+        ("delete", "branch") => Some("branch_deleted"),
+        ("delete", "tag") => Some("tag_deleted"),
+        _ => None,
+    }
+}
+
+fn signed(event: &str, body: &[u8]) -> HeaderMap {
+    let signature = format!("sha256={}", hmac_hex(SECRET, &[body]));
+    headers([
+        ("x-hub-signature-256", signature.as_str()),
+        ("x-github-event", event),
+        ("x-github-delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958"),
+        ("content-type", "application/json"),
+    ])
+}
+
+#[test]
+fn every_recorded_payload_gives_exactly_the_kinds_of_the_table() {
+    let Some(folder) = Folder::open() else { return };
+    let github = github("https://api.github.com", SECRET);
+    let mut tally = Tally::default();
+    for file in folder.files("github", "webhook") {
+        let body = file.bytes();
+        let expected: Vec<&str> = expected(&file.event, &file.json()).into_iter().collect();
+        let told = kinds(github.as_ref(), &signed(&file.event, &body), &body);
+        if told != expected {
+            tally.wrong(format!("{}: {told:?} instead of {expected:?}", file.name));
+        }
+        tally.count(&file.event, &told.join(" + "));
+    }
+    tally.finish("recorded GitHub payloads, by event");
+}
+
+#[test]
+fn every_recorded_signature_is_verified_with_its_secret_and_no_other() {
+    let Some(folder) = Folder::open() else { return };
+    let mut bodies = folder.files("github", "signed-webhook");
+    bodies.retain(|file| file.name.ends_with(".body.json"));
+    assert!(!bodies.is_empty(), "the index names signed deliveries");
+    for file in bodies {
+        let meta = file.beside(".body.json", ".meta.json");
+        let pairs = meta["headers"].as_object().expect("headers").iter();
+        let headers = headers(
+            pairs.map(|(name, value)| (name.as_str(), value.as_str().expect("a text header"))),
+        );
+        let body = file.bytes();
+        let secret = meta["secret"].as_str().expect("a secret");
+        let genuine = github("https://api.github.com", secret);
+        let expected: Vec<&str> = expected(&file.event, &file.json()).into_iter().collect();
+        assert_eq!(
+            kinds(genuine.as_ref(), &headers, &body),
+            expected,
+            "{}",
+            file.name
+        );
+        let other = github("https://api.github.com", SECRET);
+        assert!(
+            other.verify_webhook(&headers, &body).is_err(),
+            "{}",
+            file.name
+        );
+        let mut forged = body.to_vec();
+        forged.push(b' ');
+        assert!(
+            genuine
+                .verify_webhook(&headers, &Bytes::from(forged))
+                .is_err()
+        );
+    }
+}
+
+/// Where the recorded answers are templates, what stands in for them.
+fn filled(text: &str, now: DateTime<Utc>) -> String {
+    let Some((before, rest)) = text.split_once("{{") else {
+        return text.to_owned();
+    };
+    let (template, after) = rest.split_once("}}").expect("a template ends");
+    let seconds = template
+        .split_once("offset='")
+        .and_then(|(_, rest)| rest.split_whitespace().next())
+        .map_or(0, |number| number.parse().expect("seconds"));
+    let at = now + Duration::seconds(seconds);
+    let value = if template.contains("unix") {
+        at.timestamp().to_string()
+    } else {
+        at.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    };
+    format!("{before}{value}{after}")
+}
+
+/// A recorded answer, its templates filled.
+fn answer(recorded: &Value, now: DateTime<Utc>) -> Answer {
+    let headers = recorded["headers"].as_object().expect("headers").iter();
+    Answer {
+        status: u16::try_from(recorded["status"].as_u64().expect("a status")).expect("a status"),
+        headers: headers
+            .filter(|(name, _)| !name.eq_ignore_ascii_case("status"))
+            .filter_map(|(name, value)| Some((name.clone(), filled(value.as_str()?, now))))
+            .collect(),
+        body: recorded["body"].as_str().unwrap_or_default().to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn every_recorded_limit_is_told_from_a_permission() {
+    let Some(folder) = Folder::open() else { return };
+    let mut count = 0;
+    for file in folder.files("github", "recorded") {
+        let place = &file.name;
+        let limits =
+            place.contains("AbuseLimitHandlerTest") || place.contains("RateLimitHandlerTest");
+        if !limits || !place.contains("/mappings/") {
+            continue;
+        }
+        let recorded = &file.json()["response"];
+        if !matches!(recorded["status"].as_u64(), Some(403 | 429)) {
+            continue;
+        }
+        count += 1;
+        let now = SystemClock.now();
+        let answer = answer(recorded, now);
+        let server = serve(move |_| answer.clone()).await;
+        let github = github(&server.url, SECRET);
+        let error = github.sync(request(now)).await.expect_err("a refusal");
+        let ConnectorError::RateLimited { retry_at, .. } = error else {
+            panic!("{place}: {error:?}");
+        };
+        // The clock of the connector stands still at a moment before `now`.
+        let wait = retry_at - now;
+        assert!(
+            wait > -Duration::seconds(5) && wait <= Duration::seconds(65),
+            "{place}: {wait}"
+        );
+    }
+    say(&format!(
+        "{count} recorded limits were told from permissions."
+    ));
+    assert!(count >= 6, "the recordings are where they should be");
+}
+
+fn request(now: DateTime<Utc>) -> SyncRequest {
+    SyncRequest {
+        access: Access {
+            account: ExternalAccount {
+                id: "1".to_owned(),
+                name: "octo-org".to_owned(),
+                stable_id: "2".to_owned(),
+                settings: Value::Null,
+            },
+            token: "ghs_token".into(),
+            person: None,
+        },
+        stream: StreamSpec {
+            key: "issues:1".to_owned(),
+            resource_id: Some("1".to_owned()),
+            target: json!({ "full_name": "octo-org/hello" }),
+        },
+        cursor: None,
+        horizon: now - Duration::days(90),
+        until: now,
+        bulk: None,
+        directory: Arc::default(),
+    }
+}

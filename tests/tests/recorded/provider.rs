@@ -1,0 +1,157 @@
+//! A provider's connector, and a delivery's way through its front door.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Duration, Utc};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+use sha2::Sha256;
+use shared::clock::{Clock, ManualClock, SystemClock};
+use shared::config::{Env, Reader};
+use shared::connectors::{
+    Connector, ConnectorDeps, ConnectorSettings, Directory, DirectoryEntry, ExternalAccount,
+    Registry, WebhookDelivery, WebhookOutcome, WebhookReceipt,
+};
+use shared::http::{Admission, Charge, LimitObservation, RateGate, Refused};
+
+/// The webhook secret of these tests.
+pub(crate) const SECRET: &str = "the secret of these tests";
+
+struct OpenGate;
+
+#[async_trait]
+impl RateGate for OpenGate {
+    async fn admit(&self, _: &'static str, _: &Charge<'_>) -> Result<Admission, Refused> {
+        Ok(Admission::default())
+    }
+
+    async fn observe(&self, _: &'static str, _: &Charge<'_>, _: LimitObservation) {}
+}
+
+/// A connector with these settings, whose clock stands still at the moment it was made.
+pub(crate) fn connector(slug: &str, settings: &[(&str, &str)]) -> Arc<dyn Connector> {
+    connector_at(slug, settings, SystemClock.now())
+}
+
+/// A connector whose clock stands still at this moment.
+pub(crate) fn connector_at(
+    slug: &str,
+    settings: &[(&str, &str)],
+    now: DateTime<Utc>,
+) -> Arc<dyn Connector> {
+    let env = Env::from_pairs(settings.iter().copied());
+    let mut reader = Reader::new(&env);
+    let settings = ConnectorSettings::from_reader(&mut reader);
+    reader.finish().expect("settings that can be used");
+    let deps = ConnectorDeps {
+        clock: Arc::new(ManualClock::new(now)),
+        gate: Arc::new(OpenGate),
+    };
+    let registry = Registry::new(settings, &deps).expect("a registry");
+    registry.get(slug).expect("the provider is configured")
+}
+
+/// Headers of these names and values.
+pub(crate) fn headers<'h>(pairs: impl IntoIterator<Item = (&'h str, &'h str)>) -> HeaderMap {
+    pairs
+        .into_iter()
+        .map(|(name, value)| {
+            let name: HeaderName = name.parse().expect("a header's name");
+            let value = HeaderValue::from_str(value).expect("a header's value");
+            (name, value)
+        })
+        .collect()
+}
+
+/// The hex of the HMAC-SHA-256 of these parts.
+pub(crate) fn hmac_hex(secret: &str, parts: &[&[u8]]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
+    for part in parts {
+        mac.update(part);
+    }
+    hex::encode(mac.finalize().into_bytes())
+}
+
+/// Has the connector verify a delivery.
+pub(crate) fn verify(
+    connector: &dyn Connector,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> WebhookReceipt {
+    connector
+        .verify_webhook(headers, body)
+        .expect("a genuine delivery")
+}
+
+/// Hands a verified delivery over as it would be stored, to a connection that knows every
+/// name the connector asks for to be nobody's.
+pub(crate) fn handle(
+    connector: &dyn Connector,
+    headers: &HeaderMap,
+    body: &Bytes,
+    account: &ExternalAccount,
+    directory: &Directory,
+) -> WebhookOutcome {
+    let kept = connector.descriptor().kept_headers;
+    let delivery = WebhookDelivery {
+        headers: headers
+            .iter()
+            .filter(|(name, _)| kept.contains(&name.as_str()))
+            .map(|(name, value)| {
+                let value = value.to_str().expect("a text header");
+                (name.to_string(), value.to_owned())
+            })
+            .collect(),
+        body: body.clone(),
+        received_at: DateTime::<Utc>::UNIX_EPOCH + Duration::days(20_000),
+        account: account.clone(),
+    };
+    let first = connector
+        .handle_webhook(&delivery, directory)
+        .expect("an outcome");
+    let unknown = directory.take_missing();
+    directory.add(unknown.into_iter().map(DirectoryEntry::nameless));
+    let outcome = connector
+        .handle_webhook(&delivery, directory)
+        .expect("an outcome");
+    assert!(directory.take_missing().is_empty(), "it asks once");
+    assert_eq!(keys(&first), keys(&outcome), "names change no identity");
+    check(connector, &outcome);
+    outcome
+}
+
+/// The dedupe keys of an outcome's Signals.
+pub(crate) fn keys(outcome: &WebhookOutcome) -> Vec<&str> {
+    outcome
+        .signals
+        .iter()
+        .map(|signal| signal.dedupe_key.as_str())
+        .collect()
+}
+
+/// The kinds of an outcome's Signals.
+pub(crate) fn kinds(outcome: &WebhookOutcome) -> Vec<&'static str> {
+    outcome
+        .signals
+        .iter()
+        .map(|signal| signal.kind.as_str())
+        .collect()
+}
+
+/// What holds for the Signals of every delivery.
+fn check(connector: &dyn Connector, outcome: &WebhookOutcome) {
+    let descriptor = connector.descriptor();
+    let prefix = format!("{}:", descriptor.slug);
+    let mut seen = BTreeSet::new();
+    for signal in &outcome.signals {
+        let key = &signal.dedupe_key;
+        assert!(key.starts_with(&prefix), "{key}");
+        assert!(seen.insert(key), "{key} is told twice");
+        assert!(descriptor.kinds.contains(&signal.kind), "{key}");
+        serde_json::from_str::<Value>(signal.raw.get()).expect("raw is JSON");
+    }
+}
