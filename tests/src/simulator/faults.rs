@@ -38,6 +38,8 @@ pub enum Effect {
     Status,
     /// Request: answered only after `seconds`.
     Slow,
+    /// Request: half of the answer comes at once, the other half after `seconds`.
+    SlowBody,
     /// Request: the connection is closed before anything happens.
     Reset,
     /// Request: the request is carried out, half of the answer is sent.

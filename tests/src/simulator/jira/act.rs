@@ -167,6 +167,8 @@ impl Stage<'_> {
                     name: news.event.to_owned(),
                     id,
                     account: site.to_owned(),
+                    url: self.hub.settings().webhook_url.clone(),
+                    headers: Vec::new(),
                     body,
                     fault: fault.clone(),
                     facts: facts.clone(),

@@ -12,7 +12,7 @@ use super::settings::Settings;
 use super::world::{Hook, Site};
 use crate::simulator::clock::Clock;
 use crate::simulator::faults::Effect;
-use crate::simulator::outbox::{Courier, Try};
+use crate::simulator::outbox::{Courier, Outcome, Try};
 
 /// Webhooks that a person may have for an app at a site.
 const MOST: usize = 5;
@@ -53,7 +53,7 @@ impl Courier for Atlassian {
     fn request(&self, client: &Client, attempt: &Try<'_>) -> RequestBuilder {
         let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
         let mut request = client
-            .post(&settings.webhook_url)
+            .post(&attempt.letter.url)
             .header("content-type", "application/json")
             .header("x-atlassian-webhook-identifier", &attempt.letter.id)
             .header("x-atlassian-webhook-flow", "Primary");
@@ -97,8 +97,8 @@ impl Courier for Atlassian {
         settings.retry_seconds.clone()
     }
 
-    fn retries(&self, status: u16) -> bool {
-        matches!(status, 0 | 408 | 409 | 425 | 429 | 500..)
+    fn retries(&self, outcome: &Outcome) -> bool {
+        matches!(outcome.status, 0 | 408 | 409 | 425 | 429 | 500..)
     }
 
     fn counters(&self) -> [&'static str; 3] {
