@@ -126,7 +126,9 @@ impl Stage<'_> {
             return done;
         }
         match act.action.as_str() {
-            "issue.created" => return Ok(self.create_issue(site, &actor, act.text.clone())),
+            "issue.created" => {
+                return self.create_issue(site, &actor, act.text.clone(), act.to.as_deref());
+            }
             "user.renamed" => {
                 let number = self.world.number();
                 let person = self.world.people.get_mut(&actor).ok_or("there is nobody")?;
@@ -141,7 +143,7 @@ impl Stage<'_> {
         let issue = act.issue.or_else(|| self.world.some_issue(site, |_| true));
         let issue = match issue {
             Some(issue) => issue,
-            None => self.create_issue(site, &actor, None).object["id"]
+            None => self.create_issue(site, &actor, None, None)?.object["id"]
                 .as_u64()
                 .unwrap_or_default(),
         };

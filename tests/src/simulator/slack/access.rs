@@ -146,11 +146,16 @@ fn place(hub: &Slack, world: &World, account: &str, answer: &mut Value) {
 }
 
 /// `oauth.v2.exchange`: a token that does not end becomes one that rotates.
-pub(crate) fn exchange(hub: &Slack, arguments: &Arguments, headers: &HeaderMap) -> Answer {
+pub(crate) fn exchange(
+    hub: &Slack,
+    arguments: &Arguments,
+    headers: &HeaderMap,
+    token: &str,
+) -> Answer {
     client(hub, arguments, headers)?;
     let now = hub.core.clock.seconds();
     let mut world = hub.world();
-    let super::tokens::Standing::Good(holder) = world.standing(arguments.get("token"), now) else {
+    let super::tokens::Standing::Good(holder) = world.standing(token, now) else {
         return Err(refusal("invalid_token"));
     };
     if let Some(grant) = world.grant_mut(&holder) {

@@ -172,7 +172,7 @@ fn answer(
     let given = match name {
         "api.test" => Ok(json!({ "ok": true, "args": arguments.0 })),
         "oauth.v2.access" => access::access(hub, arguments, headers),
-        "oauth.v2.exchange" => access::exchange(hub, arguments, headers),
+        "oauth.v2.exchange" => access::exchange(hub, arguments, headers, token),
         "apps.event.authorizations.list" if token == hub.app.token => {
             lists::authorizations(hub, arguments)
         }

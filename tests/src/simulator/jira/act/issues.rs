@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use rand::seq::IteratorRandom as _;
 use serde_json::{Value, json};
 
 use super::talk::Gone;
 use super::{Act, Done, News, Stage, Told};
 use crate::simulator::jira::jql::Sight;
 use crate::simulator::jira::render::item_json;
-use crate::simulator::jira::world::{Comment, History, Issue, Item, STATUSES};
+use crate::simulator::jira::world::{Comment, History, Issue, Item, STATUSES, World};
 
 impl Stage<'_> {
     pub(super) fn about_issue(
@@ -80,17 +81,21 @@ impl Stage<'_> {
         site: &str,
         actor: &str,
         summary: Option<String>,
-    ) -> Done {
+        project: Option<&str>,
+    ) -> Result<Done, &'static str> {
         let (id, at, number) = (
             self.world.number(),
             self.world.ms(self.when.at),
             self.world.number(),
         );
-        let place = self.site(site);
-        let turn = usize::try_from(number).unwrap_or(0) % place.projects.len();
-        let Some(project) = place.projects.values_mut().nth(turn) else {
-            return Done::default();
-        };
+        let World { sites, rng, .. } = &mut *self.world;
+        let place = sites.get_mut(site).ok_or("there is no such account")?;
+        let project = place
+            .projects
+            .values_mut()
+            .filter(|one| project.is_none_or(|key| one.key == key))
+            .choose(rng)
+            .ok_or("there is no such project")?;
         project.last_number += 1;
         let issue = Issue {
             id,
@@ -127,10 +132,10 @@ impl Stage<'_> {
         };
         let facts = self.happen(site, vec![told], Some(news));
         self.issue(site, id).facts.clone_from(&facts);
-        Done {
+        Ok(Done {
             object: json!({ "id": id }),
             facts,
-        }
+        })
     }
 
     pub(super) fn person(&self, site: &str, id: &str) -> Value {

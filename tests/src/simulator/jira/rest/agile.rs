@@ -28,7 +28,14 @@ pub(super) fn answer(ask: &Ask<'_>, world: &World, rest: &[&str]) -> Reply {
             let shown = site.versions.values();
             let facts = shown.clone().flat_map(|version| version.facts.iter());
             ask.hub.core.ledger.mark_polled(facts.copied());
-            let all = shown.map(|version| version_json(site, version)).collect();
+            let all = shown
+                .map(|version| {
+                    let mut object = version_json(site, version);
+                    // Here, and only here, it is a number.
+                    object["id"] = json!(version.id);
+                    object
+                })
+                .collect();
             ask.window(all, "values", 50)
         }
         ["sprint", id] => {
