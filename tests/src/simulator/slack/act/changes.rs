@@ -19,7 +19,7 @@ impl Stage<'_> {
         if !is_written(before) {
             return Err("nobody has written that");
         }
-        let (previous, reply) = (World::message_json(before), before.is_reply());
+        let previous = World::message_json(before);
         let stale: Vec<u64> = before.edit_facts.values().copied().collect();
         // Slack dates an edit to the second.
         let edited_ts = seconds(edited_ts) * 1_000_000;
@@ -40,22 +40,8 @@ impl Stage<'_> {
         self.hub.core.ledger.hide(&stale);
         let now = World::message_json(self.message(channel, ts)?);
         let inner = self.changed(channel, &now, &previous);
-        let told = Told {
-            kind: "message_edited",
-            key: format!(
-                "message:{channel}:{}:edited:{}",
-                stamp(ts),
-                stamp(edited_ts)
-            ),
-            at: seconds(edited_ts),
-            pollable: true,
-            reply,
-        };
-        let facts = self.happen(
-            channel,
-            Some(told),
-            Some(("message.message_changed", inner)),
-        );
+        let told = self.message(channel, ts)?.edit_told(channel);
+        let facts = self.happen(channel, told, Some(("message.message_changed", inner)));
         if let Some(message) = self.place(channel).messages.get_mut(&ts) {
             message.edit_facts = facts.clone();
         }

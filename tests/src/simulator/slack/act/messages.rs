@@ -38,6 +38,33 @@ impl Message {
         }
     }
 
+    /// The fact that it was posted, if anybody has written it.
+    pub(super) fn told(&self, channel: &str) -> Option<Told> {
+        is_written(self).then(|| Told {
+            kind: if self.thread.is_some() {
+                "thread_replied"
+            } else {
+                "message_posted"
+            },
+            key: format!("message:{channel}:{}", stamp(self.ts)),
+            at: seconds(self.ts),
+            pollable: true,
+            reply: self.is_reply(),
+        })
+    }
+
+    /// The fact that it was edited, if it was.
+    pub(super) fn edit_told(&self, channel: &str) -> Option<Told> {
+        let (_, at) = self.edited.as_ref()?;
+        Some(Told {
+            kind: "message_edited",
+            key: format!("message:{channel}:{}:edited:{}", stamp(self.ts), stamp(*at)),
+            at: seconds(*at),
+            pollable: true,
+            reply: self.is_reply(),
+        })
+    }
+
     /// Whether only its thread shows it.
     pub(super) fn is_reply(&self) -> bool {
         self.thread.is_some() && self.subtype != Some("thread_broadcast")
@@ -75,17 +102,7 @@ impl Stage<'_> {
 
     pub(super) fn publish(&mut self, channel: &str, message: Message) -> Done {
         let (ts, thread) = (message.ts, message.thread.clone());
-        let told = is_written(&message).then(|| Told {
-            kind: if thread.is_some() {
-                "thread_replied"
-            } else {
-                "message_posted"
-            },
-            key: format!("message:{channel}:{}", stamp(ts)),
-            at: seconds(ts),
-            pollable: true,
-            reply: message.is_reply(),
-        });
+        let told = message.told(channel);
         let kind = self.world.channels[channel].kind;
         let mut inner = World::message_json(&message);
         inner["channel"] = json!(channel);

@@ -187,7 +187,8 @@ impl Stage<'_> {
         })
     }
 
-    /// Shares a channel with another workspace, whose bot joins where the app is installed.
+    /// Shares a channel with another workspace, whose bot joins where the app is installed. Its
+    /// past can be read there from now on.
     pub(super) fn share(&mut self, channel: &str, to: &str) -> Result<Done, &'static str> {
         if !self.world.teams.contains_key(to) {
             return Err("there is no such workspace");
@@ -198,10 +199,15 @@ impl Stage<'_> {
         let place = self.place(channel);
         if !place.teams.iter().any(|team| team == to) {
             place.teams.push(to.to_owned());
-            for (account, shelf) in fresh {
-                place.shelves.entry(account).or_insert(shelf);
+        }
+        for (account, shelf) in fresh {
+            let shelves = &mut self.place(channel).shelves;
+            if !shelves.contains_key(&account) {
+                shelves.insert(account.clone(), shelf);
+                self.retell(channel, &account);
             }
         }
+        let place = self.place(channel);
         if installed {
             place.bots.insert(account);
         }

@@ -111,6 +111,43 @@ impl Stage<'_> {
         facts
     }
 
+    /// Writes down for an account what a channel shows already, and no event has told it.
+    pub(super) fn retell(&mut self, channel: &str, account: &str) {
+        let Some(place) = self.world.channels.get_mut(channel) else {
+            return;
+        };
+        let Some(own) = place.shelves.get(account).copied() else {
+            return;
+        };
+        for message in place.messages.values_mut() {
+            let container = if message.is_reply() {
+                own.replies
+            } else {
+                own.messages
+            };
+            let record = |told: Told| {
+                self.hub.core.ledger.record(Fact {
+                    source: SOURCE,
+                    account: account.to_owned(),
+                    kind: told.kind,
+                    key: format!("slack:{account}:{}", told.key),
+                    at: told.at,
+                    container,
+                    webhook: false,
+                    pollable: told.pollable,
+                })
+            };
+            let (posted, edited) = (message.told(channel), message.edit_told(channel));
+            let fact = posted.map(record);
+            message
+                .facts
+                .insert(account.to_owned(), fact.into_iter().collect());
+            if let Some(fact) = edited.map(record) {
+                message.edit_facts.insert(account.to_owned(), fact);
+            }
+        }
+    }
+
     /// Sends an event of a workspace to whoever acts there, without a fact.
     pub(super) fn event(&mut self, name: &str, team: &str, kind: Kind, inner: &Value) {
         let account = self.world.acting(team);
