@@ -10,4 +10,5 @@ mod lifecycle;
 mod limits;
 mod shutdown;
 mod slack;
+mod slack_organization;
 mod trace;
