@@ -129,6 +129,10 @@ def _():
     late = act(team.id, "message.posted")["object"]["ts"]
     early = act(team.id, "message.posted")["object"]["ts"]
     assert [one[2]["event"]["ts"] for one in settled("message")] == [early, late]
+    tell("reorder", seconds=20)
+    late = act(team.id, "message.posted")["object"]["ts"]
+    early = act(team.id, "message.posted")["object"]["ts"]
+    assert [one[2]["event"]["ts"] for one in settled("message")] == [early, late]
     tell("drop_silently")
     assert act(team.id, "message.posted")["facts"][0]["webhook"] is False
     assert settled() == []

@@ -5,7 +5,7 @@
 //! ledger: what was given up was not told. Faults concern the first attempt; the retries are
 //! the provider's remedy.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -106,6 +106,8 @@ struct Inner {
     permits: Semaphore,
     unfinished: AtomicUsize,
     finished: Notify,
+    /// By account, those who wait for its next delivery.
+    turns: Mutex<HashMap<String, Arc<Notify>>>,
     log: Mutex<VecDeque<Attempt>>,
     runtime: tokio::runtime::Handle,
 }
@@ -138,6 +140,7 @@ impl Outbox {
             permits: Semaphore::new(at_once),
             unfinished: AtomicUsize::new(0),
             finished: Notify::new(),
+            turns: Mutex::default(),
             log: Mutex::default(),
             runtime: tokio::runtime::Handle::current(),
         };
@@ -153,7 +156,9 @@ impl Outbox {
         self.inner.unfinished.fetch_add(1, Ordering::SeqCst);
         let inner = Arc::clone(&self.inner);
         self.inner.runtime.spawn(async move {
+            let turn = inner.turn(&letter.account);
             inner.deliver(letter).await;
+            turn.notify_waiters();
             inner.unfinished.fetch_sub(1, Ordering::SeqCst);
             inner.finished.notify_waiters();
         });
@@ -206,9 +211,16 @@ impl Inner {
         let [_, taken, given_up] = self.courier.counters();
         let rule = letter.fault.as_ref();
         let fault = rule.map(|rule| rule.effect);
-        if let Some(Effect::Delay | Effect::Reorder) = fault {
-            let seconds = rule.and_then(|rule| rule.seconds).unwrap_or(1.0);
-            tokio::time::sleep(Duration::from_secs_f64(seconds.max(0.0))).await;
+        let seconds = rule.and_then(|rule| rule.seconds).unwrap_or(1.0).max(0.0);
+        let late = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        match fault {
+            Some(Effect::Delay) => tokio::time::sleep(late).await,
+            // It goes when the account's next one has gone, or there is none for so long.
+            Some(Effect::Reorder) => {
+                let turn = self.turn(&letter.account);
+                tokio::time::timeout(late, turn.notified()).await.ok();
+            }
+            _ => {}
         }
         let pauses = self.courier.pauses();
         let body = padded(&letter);
@@ -247,6 +259,11 @@ impl Inner {
         }
         self.core.stats.count(given_up, 1);
         self.core.ledger.give_up(&letter.facts, reached);
+    }
+
+    fn turn(&self, account: &str) -> Arc<Notify> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(account.to_owned()).or_default())
     }
 
     async fn send(&self, attempt: &Try<'_>) -> Outcome {

@@ -26,7 +26,12 @@ pub(crate) async fn before(rule: &Rule) -> Option<Response> {
                 .status
                 .and_then(|status| StatusCode::from_u16(status).ok());
             let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            Some((status, "Server Error").into_response())
+            let mut response = (status, "Server Error").into_response();
+            let wait = rule.seconds.map(|seconds| seconds.max(0.0).ceil());
+            if let Some(value) = wait.and_then(|wait| format!("{wait}").parse().ok()) {
+                response.headers_mut().insert(header::RETRY_AFTER, value);
+            }
+            Some(response)
         }
         _ => None,
     }

@@ -183,3 +183,48 @@ impl World {
         lists.chain(channels).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::slack::generate::{add_organization, add_team};
+    use crate::simulator::slack::tokens::Holder;
+
+    const SCOPES: [&str; 2] = ["channels:read", "channels:history"];
+
+    fn install(world: &mut World, holder: &Holder) {
+        let scopes = SCOPES.map(str::to_owned).to_vec();
+        world.give(holder, scopes, false, 0);
+        world.join_everywhere(&holder.account);
+    }
+
+    #[test]
+    fn an_organization_acts_in_the_workspaces_that_it_was_added_to() {
+        let mut world = World::new(1);
+        let organization = add_organization(&mut world, "acme");
+        let [first, second] =
+            ["a", "b"].map(|name| add_team(&mut world, name, Some(&organization), 0));
+        install(&mut world, &Holder::bot(&organization));
+        assert_eq!(world.acting(&first), first, "it was added nowhere yet");
+        assert!(world.visible_containers(false).is_empty());
+        let above = world.organizations.get_mut(&organization).expect("made");
+        above.added.insert(first.clone());
+        world.join_everywhere(&organization);
+        assert_eq!(world.acting(&first), organization);
+        assert_eq!(world.acting(&second), second);
+        assert_eq!(world.workspaces(&organization), [first]);
+        // Three channels with two shelves each, and the list of them.
+        assert_eq!(world.visible_containers(false).len(), 7);
+    }
+
+    #[test]
+    fn where_replies_need_a_person_there_must_be_one() {
+        let mut world = World::new(1);
+        let team = add_team(&mut world, "a", None, 0);
+        let person = world.teams[&team].admin.clone();
+        install(&mut world, &Holder::bot(&team));
+        assert_eq!(world.visible_containers(true).len(), 4);
+        install(&mut world, &Holder::person(&team, &person));
+        assert_eq!(world.visible_containers(true).len(), 7);
+    }
+}

@@ -222,3 +222,44 @@ impl World {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good(world: &World, token: &str) -> bool {
+        matches!(world.standing(token, 100), Standing::Good(_))
+    }
+
+    #[test]
+    fn a_bots_tokens_and_a_persons_rotate_apart() {
+        let mut world = World::new(1);
+        let (bot, person) = (Holder::bot("T1"), Holder::person("T1", "U1"));
+        let first = world.give(&bot, vec!["a".to_owned()], true, 0);
+        let own = world.give(&person, vec!["b".to_owned()], true, 0);
+        for _ in 0..2 {
+            world.issue(&bot, true, 0);
+        }
+        assert_eq!(world.standing(&first.access, 100), Standing::Revoked);
+        assert!(good(&world, &own.access), "the cap is each grant's own");
+        let refresh = own.refresh.expect("a refresh token");
+        assert_eq!(world.refreshed_by(&refresh), Some(person.clone()));
+        world.issue(&person, true, 0);
+        assert_eq!(world.refreshed_by(&refresh), None, "it is used");
+        assert!(good(&world, &own.access));
+        world.expire(&person, 50);
+        assert_eq!(world.standing(&own.access, 100), Standing::Expired);
+    }
+
+    #[test]
+    fn a_token_that_does_not_rotate_is_kept() {
+        let mut world = World::new(1);
+        let bot = Holder::bot("T1");
+        let first = world.give(&bot, Vec::new(), false, 0).access;
+        assert_eq!(world.give(&bot, Vec::new(), false, 0).access, first);
+        let rotating = world.give(&bot, Vec::new(), true, 0);
+        assert!(rotating.refresh.is_some() && rotating.access.starts_with("xoxe.xoxb-"));
+        assert_eq!(world.standing("xoxp-1-none", 0), Standing::Revoked);
+        assert_eq!(world.standing("nonsense", 0), Standing::Unknown);
+    }
+}
