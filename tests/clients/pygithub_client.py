@@ -2,17 +2,12 @@
 conditional requests, limits."""
 
 import base64
-import json
 import os
-import sys
-import traceback
-import urllib.error
 import urllib.parse
-import urllib.request
 
+from checks import BASE, Checks, browse, control
 from github import Auth, Github, GithubException, GithubIntegration, RateLimitExceededException
 
-BASE = os.environ["SIMULATOR_URL"]
 API = os.environ["POBLYSH_GITHUB_API_BASE_URL"]
 WEB = os.environ["POBLYSH_GITHUB_WEB_BASE_URL"]
 CLIENT_ID = os.environ["POBLYSH_GITHUB_CLIENT_ID"]
@@ -20,42 +15,7 @@ CLIENT_SECRET = os.environ["POBLYSH_GITHUB_CLIENT_SECRET"]
 KEY = base64.b64decode(os.environ["POBLYSH_GITHUB_PRIVATE_KEY"]).decode()
 CALLBACK = f"{BASE}/nowhere/callback"
 
-outcomes = {"ok": 0, "FAIL": 0}
-
-
-class NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args):
-        return None
-
-
-opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), NoRedirect)
-
-
-def control(path, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(
-        f"{BASE}/_sim/{path}", data=data, headers={"content-type": "application/json"}
-    )
-    with opener.open(request) as response:
-        return json.loads(response.read() or b"null")
-
-
-def check(name):
-    """Runs a function as a check, prints its line, and keeps its answer as its value."""
-
-    def run(body):
-        answer, word, words = None, "ok", ""
-        try:
-            answer = body()
-        except Exception:  # one check must not end the others
-            word = "FAIL"
-            words = "".join(f"\n      {line}" for line in traceback.format_exc().splitlines()[-6:])
-        outcomes[word] += 1
-        print(f"{word:5} pygithub: {name}{words}", flush=True)
-        return answer
-
-    return run
-
+check = Checks("pygithub")
 
 control("github/settings", {"callback_urls": [CALLBACK], "webhook_url": ""})
 team = control(
@@ -71,16 +31,7 @@ def consent():
     query = urllib.parse.urlencode(
         {"client_id": CLIENT_ID, "state": "s", "redirect_uri": CALLBACK}
     )
-    request = urllib.request.Request(
-        f"{WEB}/login/oauth/authorize?{query}", headers={"cookie": f"user_session={ADMIN}"}
-    )
-    try:
-        opener.open(request)
-    except urllib.error.HTTPError as redirect:
-        assert redirect.code == 302, redirect.code
-        back = urllib.parse.urlparse(redirect.headers["location"])
-        return urllib.parse.parse_qs(back.query)["code"][0]
-    raise AssertionError("no redirect")
+    return browse(f"{WEB}/login/oauth/authorize?{query}", ADMIN)["code"]
 
 
 @check("a code is exchanged, used, refreshed")
@@ -193,5 +144,4 @@ def _():
             raise AssertionError(f"{name} is visible")
 
 
-print(f"sum   pygithub: {outcomes['ok']} passed, {outcomes['FAIL']} failed")
-sys.exit(0 if outcomes["ok"] and not outcomes["FAIL"] else 1)
+check.finish()

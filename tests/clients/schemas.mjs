@@ -1,156 +1,117 @@
-// GitHub's published schemas, read from the fixtures: the OpenAPI description of the REST
-// API and the JSON schemas of webhook payloads. Both are compiled as they are needed.
+// Published descriptions, read from the fixtures and compiled as they are needed: OpenAPI of
+// either version, and JSON schemas. What a description has wrong is told to it by its user,
+// who says why; nothing here knows a provider.
 import { readFileSync } from "node:fs";
 
 import Ajv from "ajv";
 import addFormats from "ajv-formats";
 
-// Whether a schema says that something is a user and an enterprise. The description says so
-// once, where it means one or the other, as everywhere else.
-function isBoth(schemas) {
-  return schemas?.map?.((one) => one.title).join() === "Simple User,Enterprise";
+export function read(file) {
+  return JSON.parse(readFileSync(file, "utf8"));
 }
 
-// OpenAPI 3.0 writes "or null" as `nullable`, which JSON Schema does not know.
-function withoutNullable(schema) {
-  if (Array.isArray(schema)) return schema.map(withoutNullable);
+// OpenAPI as JSON Schema: "or null" is written as `nullable`, which JSON Schema does not know.
+// `mend` may change each schema, by what it returns.
+function plain(schema, mend) {
+  if (Array.isArray(schema)) return schema.map((one) => plain(one, mend));
   if (schema === null || typeof schema !== "object") return schema;
-  const { nullable, discriminator, example, xml, ...rest } = schema;
-  if (isBoth(rest.allOf)) {
-    rest.anyOf = rest.allOf;
-    delete rest.allOf;
-  }
-  const plain = {};
+  const { nullable, discriminator, example, xml, ...rest } = mend(schema);
+  const kept = {};
   for (const [name, value] of Object.entries(rest)) {
     // Names of properties are not keywords: one may well be called "nullable".
-    plain[name] =
+    kept[name] =
       name === "properties"
-        ? Object.fromEntries(Object.entries(value).map(([key, one]) => [key, withoutNullable(one)]))
-        : withoutNullable(value);
+        ? Object.fromEntries(Object.entries(value).map(([key, one]) => [key, plain(one, mend)]))
+        : plain(value, mend);
   }
-  return nullable === true ? { anyOf: [{ type: "null" }, plain] } : plain;
+  return nullable === true ? { anyOf: [{ type: "null" }, kept] } : kept;
 }
 
-function compiler() {
+// Formats that OpenAPI adds, and `uri`, which some use for URI templates.
+const LAX = ["int64", "int32", "uri", "timestamp"];
+
+export function compiler(lax = []) {
   const ajv = new Ajv({ strict: false, allErrors: false, validateFormats: true });
   addFormats(ajv);
-  // Formats that OpenAPI adds, and `uri`, which GitHub also uses for URI templates.
-  for (const format of ["int64", "int32", "uri", "timestamp"]) ajv.addFormat(format, true);
+  for (const format of [...LAX, ...lax]) ajv.addFormat(format, true);
   return ajv;
 }
 
-function explain(validate, where) {
+export function explain(validate, where) {
   const [error] = validate.errors ?? [];
   return `${where}: ${error?.instancePath} ${error?.message} ${JSON.stringify(error?.params)}`;
 }
 
-// Validates REST answers against the description.
-export class RestDescription {
-  constructor(file) {
-    const document = JSON.parse(readFileSync(file, "utf8"));
-    this.ajv = compiler();
-    this.ajv.addSchema({ components: withoutNullable(document.components) }, "github");
-    this.paths = Object.entries(document.paths).map(([path, operations]) => ({
+// Takes fields out of a value, wherever they are: `newer` has them by the name of what holds
+// them, which for the whole value is `name`.
+export function without(newer, value, name) {
+  if (Array.isArray(value)) return value.map((one) => without(newer, one, name));
+  if (value === null || typeof value !== "object") return value;
+  const kept = Object.entries(value).filter(([field]) => !newer[name]?.includes(field));
+  return Object.fromEntries(kept.map(([field, one]) => [field, without(newer, one, field)]));
+}
+
+// An OpenAPI document whose schemas can be asked for.
+export class Description {
+  // `mend` sees every schema; `lax` formats are not looked at; `newer` fields are passed over.
+  constructor(file, { mend = (schema) => schema, lax = [], newer = {} } = {}) {
+    this.document = read(file);
+    this.mend = mend;
+    this.newer = newer;
+    this.ajv = compiler(lax);
+    const { components, definitions } = this.document;
+    this.ajv.addSchema(plain({ components, definitions }, mend), "document");
+    this.compiled = new Map();
+  }
+
+  // What is wrong with a value: `undefined` if nothing is. `where` names it, and its schema.
+  judge(where, schema, value, name = where) {
+    if (!this.compiled.has(where)) {
+      const text = JSON.stringify(plain(schema, this.mend)).replaceAll(/"#\/(components|definitions)\//g, '"document#/$1/');
+      this.compiled.set(where, this.ajv.compile(JSON.parse(text)));
+    }
+    const validate = this.compiled.get(where);
+    return validate(without(this.newer, value, name)) ? undefined : explain(validate, where);
+  }
+}
+
+// Validates REST answers against a description.
+export class RestDescription extends Description {
+  // `named` gives a path the name that the description knows; `verbs` false: whichever verb is
+  // described will do; `answer` chooses a response's name by status and body; `silent` true: a
+  // refusal whose body is not described may have any.
+  constructor(file, options = {}) {
+    super(file, options);
+    const { named = (path) => path, verbs = true, answer = String, silent = false } = options;
+    Object.assign(this, { named, verbs, answer, silent });
+    this.paths = Object.entries(this.document.paths).map(([path, operations]) => ({
       path,
       operations,
       matches: new RegExp(`^${path.replace(/\{[^}]+\}/g, "[^/]+")}$`),
     }));
     // A literal path comes before a template that it also fits.
     this.paths.sort((one, other) => one.path.split("{").length - other.path.split("{").length);
-    this.compiled = new Map();
-    this.document = document;
   }
 
   // What is wrong with an answer: `undefined` if nothing is, `null` if the description does
   // not know the path.
   fault(method, path, status, body) {
-    const named = path.replace(/^\/repositories\/\d+/, "/repos/owner/name");
+    const named = this.named(path);
     const known = this.paths.find((one) => one.matches.test(named));
-    const operation = known?.operations[method.toLowerCase()];
+    const operation = this.verbs
+      ? known?.operations[method.toLowerCase()]
+      : known && (known.operations.get ?? known.operations.post);
     if (operation === undefined) return null;
-    const where = `${method} ${known.path} ${status}`;
-    let response = operation.responses[String(status)];
+    const name = this.answer(status, body);
+    const where = `${method} ${known.path} ${name}`;
+    let response = operation.responses[name];
     if (response?.$ref) response = this.document.components.responses[response.$ref.split("/").pop()];
     if (response === undefined) return `${where}: this status is not described`;
-    const schema = response.content?.["application/json"]?.schema;
-    if (schema === undefined) return body === undefined ? undefined : `${where}: no body is described`;
-    if (!this.compiled.has(where)) {
-      const text = JSON.stringify(withoutNullable(schema)).replaceAll('"#/components/', '"github#/components/');
-      this.compiled.set(where, this.ajv.compile(JSON.parse(text)));
+    const schema = response.schema ?? response.content?.["application/json"]?.schema;
+    if (schema === undefined) {
+      const fine = body === undefined || (this.silent && status >= 400);
+      return fine ? undefined : `${where}: no body is described`;
     }
-    const validate = this.compiled.get(where);
-    return validate(body) ? undefined : explain(validate, where);
-  }
-}
-
-// Fields that GitHub has added since the payload schemas were published, and which they
-// refuse because they allow no others. The newer description knows them.
-const NEWER = {
-  discussion: ["timeline_url"],
-  release: ["updated_at", "immutable"],
-  requested_team: ["type"],
-  requested_teams: ["type"],
-};
-
-// Takes those fields out of a payload, wherever they are.
-function withoutNewer(value, name) {
-  if (Array.isArray(value)) return value.map((one) => withoutNewer(one, name));
-  if (value === null || typeof value !== "object") return value;
-  const kept = Object.entries(value).filter(([field]) => !NEWER[name]?.includes(field));
-  return Object.fromEntries(kept.map(([field, one]) => [field, withoutNewer(one, field)]));
-}
-
-// Payloads that one of the two descriptions has wrong; the other one still judges them.
-const WRONG_IN_SCHEMAS = new Set([
-  // Wants the milestone to be still there after it was taken away.
-  "pull_request$demilestoned",
-]);
-const WRONG_IN_DESCRIPTION = new Set([
-  // Wants dates as text; GitHub has sent numbers as well, and so does the simulator here.
-  "installation-deleted",
-]);
-
-// Validates webhook payloads against the schemas of octokit/webhooks.
-export class PayloadSchemas {
-  constructor(file) {
-    const document = JSON.parse(readFileSync(file, "utf8"));
-    this.ajv = compiler();
-    this.ajv.addSchema(document, "webhooks");
-    this.names = new Set(Object.keys(document.definitions));
-  }
-
-  // See `RestDescription.fault`.
-  fault(event, payload) {
-    const name = [`${event}$${payload.action}`, `${event}$event`].find((one) => this.names.has(one));
-    if (name === undefined || WRONG_IN_SCHEMAS.has(name)) return null;
-    const validate = this.ajv.getSchema(`webhooks#/definitions/${encodeURIComponent(name)}`);
-    return validate(withoutNewer(payload)) ? undefined : explain(validate, name);
-  }
-}
-
-// Validates webhook payloads against the newer description, which is laxer about additions.
-export class WebhookDescription {
-  constructor(file) {
-    const document = JSON.parse(readFileSync(file, "utf8"));
-    this.ajv = compiler();
-    this.ajv.addSchema({ components: withoutNullable(document.components) }, "github");
-    this.hooks = document["x-webhooks"];
-    this.compiled = new Map();
-  }
-
-  // See `RestDescription.fault`.
-  fault(event, payload) {
-    const dashed = (text) => text.replaceAll("_", "-");
-    const names = [dashed(event)];
-    if (payload.action) names.unshift(`${dashed(event)}-${dashed(payload.action)}`);
-    const name = names.find((one) => this.hooks[one] !== undefined);
-    if (name === undefined || WRONG_IN_DESCRIPTION.has(name)) return null;
-    if (!this.compiled.has(name)) {
-      const { schema } = this.hooks[name].post.requestBody.content["application/json"];
-      const text = JSON.stringify(withoutNullable(schema)).replaceAll('"#/components/', '"github#/components/');
-      this.compiled.set(name, this.ajv.compile(JSON.parse(text)));
-    }
-    const validate = this.compiled.get(name);
-    return validate(payload) ? undefined : explain(validate, name);
+    return this.judge(where, schema, body, known.path);
   }
 }

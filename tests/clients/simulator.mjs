@@ -38,11 +38,12 @@ export function act(login, action, more = {}) {
 }
 
 // What a signed-in browser does: no redirect is followed.
-export function browse(user, url, form) {
+export function browse(user, url, form, cookies = {}) {
+  const jar = Object.entries({ user_session: user, ...cookies }).map(([name, value]) => `${name}=${value}`);
   return fetch(url, {
     method: form === undefined ? "GET" : "POST",
     redirect: "manual",
-    headers: { cookie: `user_session=${user}` },
+    headers: { cookie: jar.join("; ") },
     body: form === undefined ? undefined : new URLSearchParams(form),
   });
 }

@@ -83,14 +83,15 @@ async fn index() -> &'static str {
      POST   /_sim/github/tokens            expire or revoke {expire: installation|user, revoke_user}\n\
      GET    /_sim/github/deliveries        the log of deliveries with requests and responses\n\
      \n\
-     GET    /_sim/slack/accounts           workspaces, people, channels            POST adds one\n\
+     GET    /_sim/slack/accounts           workspaces, organizations, people       POST adds one\n\
      GET    /_sim/slack/settings           settings of app and service             POST changes fields\n\
      POST   /_sim/slack/act                make something happen {account, action, ...}\n\
      POST   /_sim/slack/generate           make N facts happen {count, account?}\n\
-     POST   /_sim/slack/tokens             expire or revoke {expire: account, revoke: account}\n\
+     POST   /_sim/slack/tokens             expire or revoke {expire, revoke: account or person}\n\
+     POST   /_sim/slack/url-verification   send the challenge {url?}\n\
      GET    /_sim/slack/deliveries         attempts to deliver events\n\
      \n\
-     GET    /_sim/jira/accounts            sites, people, projects\n\
+     GET    /_sim/jira/accounts            sites, people, projects                 POST adds one\n\
      GET    /_sim/jira/settings            settings of app and service             POST changes fields\n\
      POST   /_sim/jira/act                 make something happen {account, action, ...}\n\
      POST   /_sim/jira/generate            make N facts happen {count, account?}\n\

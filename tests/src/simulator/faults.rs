@@ -38,6 +38,8 @@ pub enum Effect {
     Status,
     /// Request: answered only after `seconds`.
     Slow,
+    /// Request: half of the answer comes at once, the other half after `seconds`.
+    SlowBody,
     /// Request: the connection is closed before anything happens.
     Reset,
     /// Request: the request is carried out, half of the answer is sent.
@@ -88,7 +90,7 @@ pub struct Rule {
     /// Applies to this share of the matching subjects, 0 to 100.
     #[serde(default)]
     pub percent: Option<f64>,
-    /// `Retry-After`, delay or slowness.
+    /// `Retry-After`, delay or slowness; how long at most a reordered delivery waits.
     #[serde(default)]
     pub seconds: Option<f64>,
     /// Status for [`Effect::Status`].

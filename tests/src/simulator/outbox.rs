@@ -5,12 +5,13 @@
 //! ledger: what was given up was not told. Faults concern the first attempt; the retries are
 //! the provider's remedy.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -29,10 +30,40 @@ pub(crate) struct Letter {
     /// The same in every attempt.
     pub(crate) id: String,
     pub(crate) account: String,
+    pub(crate) url: String,
+    /// What this one bears beside what every delivery has.
+    pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Value,
     pub(crate) fault: Option<Rule>,
     /// The ledger's rows that it tells.
     pub(crate) facts: Vec<u64>,
+}
+
+/// Why an attempt got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    Connection,
+    Timeout,
+    Redirects,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outcome {
+    /// Zero if there was no answer.
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) silence: Option<Silence>,
+}
+
+impl Outcome {
+    fn silent(why: Silence) -> Self {
+        Self {
+            status: 0,
+            headers: HeaderMap::new(),
+            silence: Some(why),
+        }
+    }
 }
 
 /// One attempt at a delivery.
@@ -41,8 +72,8 @@ pub(crate) struct Try<'a> {
     pub(crate) body: &'a Bytes,
     /// From zero.
     pub(crate) number: usize,
-    /// The status of the attempt before; zero if there was no answer.
-    pub(crate) before: u16,
+    /// How the attempt before ended.
+    pub(crate) before: &'a Outcome,
     pub(crate) effect: Option<Effect>,
 }
 
@@ -52,8 +83,8 @@ pub(crate) trait Courier: Send + Sync {
     fn request(&self, client: &Client, attempt: &Try<'_>) -> RequestBuilder;
     /// Pauses before the retries, in seconds.
     fn pauses(&self) -> Vec<f64>;
-    /// Whether a delivery that was answered so is sent again.
-    fn retries(&self, status: u16) -> bool;
+    /// Whether a delivery whose attempt ended so is sent again.
+    fn retries(&self, outcome: &Outcome) -> bool;
     /// Counters of what was sent, taken and given up.
     fn counters(&self) -> [&'static str; 3];
 }
@@ -75,6 +106,8 @@ struct Inner {
     permits: Semaphore,
     unfinished: AtomicUsize,
     finished: Notify,
+    /// By account, those who wait for its next delivery.
+    turns: Mutex<HashMap<String, Arc<Notify>>>,
     log: Mutex<VecDeque<Attempt>>,
     runtime: tokio::runtime::Handle,
 }
@@ -107,6 +140,7 @@ impl Outbox {
             permits: Semaphore::new(at_once),
             unfinished: AtomicUsize::new(0),
             finished: Notify::new(),
+            turns: Mutex::default(),
             log: Mutex::default(),
             runtime: tokio::runtime::Handle::current(),
         };
@@ -122,7 +156,9 @@ impl Outbox {
         self.inner.unfinished.fetch_add(1, Ordering::SeqCst);
         let inner = Arc::clone(&self.inner);
         self.inner.runtime.spawn(async move {
+            let turn = inner.turn(&letter.account);
             inner.deliver(letter).await;
+            turn.notify_waiters();
             inner.unfinished.fetch_sub(1, Ordering::SeqCst);
             inner.finished.notify_waiters();
         });
@@ -175,13 +211,20 @@ impl Inner {
         let [_, taken, given_up] = self.courier.counters();
         let rule = letter.fault.as_ref();
         let fault = rule.map(|rule| rule.effect);
-        if let Some(Effect::Delay | Effect::Reorder) = fault {
-            let seconds = rule.and_then(|rule| rule.seconds).unwrap_or(1.0);
-            tokio::time::sleep(Duration::from_secs_f64(seconds.max(0.0))).await;
+        let seconds = rule.and_then(|rule| rule.seconds).unwrap_or(1.0).max(0.0);
+        let late = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        match fault {
+            Some(Effect::Delay) => tokio::time::sleep(late).await,
+            // It goes when the account's next one has gone, or there is none for so long.
+            Some(Effect::Reorder) => {
+                let turn = self.turn(&letter.account);
+                tokio::time::timeout(late, turn.notified()).await.ok();
+            }
+            _ => {}
         }
         let pauses = self.courier.pauses();
         let body = padded(&letter);
-        let (mut before, mut reached) = (0, false);
+        let (mut before, mut reached) = (Outcome::default(), false);
         for number in 0..=pauses.len() {
             if let Some(pause) = number.checked_sub(1).and_then(|last| pauses.get(last)) {
                 tokio::time::sleep(Duration::from_secs_f64(pause.max(0.0))).await;
@@ -190,14 +233,18 @@ impl Inner {
                 letter: &letter,
                 body: &body,
                 number,
-                before,
+                before: &before,
                 effect: fault.filter(|_| number == 0),
             };
             let lost = attempt.effect == Some(Effect::Drop);
             reached |= !lost;
-            let status = if lost { 0 } else { self.send(&attempt).await };
-            self.note(&letter, number, status);
-            if status / 100 == 2 {
+            let outcome = if lost {
+                Outcome::silent(Silence::Connection)
+            } else {
+                self.send(&attempt).await
+            };
+            self.note(&letter, number, outcome.status);
+            if outcome.status / 100 == 2 {
                 if attempt.effect == Some(Effect::Duplicate) {
                     self.send(&attempt).await;
                 }
@@ -205,26 +252,40 @@ impl Inner {
                 return;
             }
             // What a fault has forged is refused by right, and sent again as it should be.
-            if attempt.effect.is_none() && !self.courier.retries(status) {
+            if attempt.effect.is_none() && !self.courier.retries(&outcome) {
                 break;
             }
-            before = status;
+            before = outcome;
         }
         self.core.stats.count(given_up, 1);
         self.core.ledger.give_up(&letter.facts, reached);
     }
 
-    async fn send(&self, attempt: &Try<'_>) -> u16 {
+    fn turn(&self, account: &str) -> Arc<Notify> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(account.to_owned()).or_default())
+    }
+
+    async fn send(&self, attempt: &Try<'_>) -> Outcome {
         let _permit = self.permits.acquire().await;
-        let request = self.courier.request(&self.client, attempt);
+        let mut request = self.courier.request(&self.client, attempt);
+        for (name, value) in &attempt.letter.headers {
+            request = request.header(*name, value);
+        }
         match request.body(attempt.body.clone()).send().await {
             Ok(answer) => {
-                let status = answer.status().as_u16();
+                let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
                 // Read whole, so that the connection can be used again.
                 answer.bytes().await.ok();
-                status
+                Outcome {
+                    status,
+                    headers,
+                    silence: None,
+                }
             }
-            Err(_) => 0,
+            Err(error) if error.is_timeout() => Outcome::silent(Silence::Timeout),
+            Err(error) if error.is_redirect() => Outcome::silent(Silence::Redirects),
+            Err(_) => Outcome::silent(Silence::Connection),
         }
     }
 

@@ -26,7 +26,12 @@ pub(crate) async fn before(rule: &Rule) -> Option<Response> {
                 .status
                 .and_then(|status| StatusCode::from_u16(status).ok());
             let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            Some((status, "Server Error").into_response())
+            let mut response = (status, "Server Error").into_response();
+            let wait = rule.seconds.map(|seconds| seconds.max(0.0).ceil());
+            if let Some(value) = wait.and_then(|wait| format!("{wait}").parse().ok()) {
+                response.headers_mut().insert(header::RETRY_AFTER, value);
+            }
+            Some(response)
         }
         _ => None,
     }
@@ -37,6 +42,7 @@ pub(crate) async fn after(rule: &Rule, response: Response) -> Response {
     match rule.effect {
         Effect::LoseResponse => cut(response),
         Effect::Truncate => truncated(response).await,
+        Effect::SlowBody => slowed(response, rule.seconds.unwrap_or(2.0)).await,
         _ => response,
     }
 }
@@ -45,6 +51,26 @@ pub(crate) async fn after(rule: &Rule, response: Response) -> Response {
 pub(crate) fn cut(mut response: Response) -> Response {
     response.extensions_mut().insert(Cut);
     response
+}
+
+/// Sends headers and half of the body at once, the other half so many seconds later.
+async fn slowed(response: Response, seconds: f64) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Ok(body) = to_bytes(body, usize::MAX).await else {
+        return cut(StatusCode::OK.into_response());
+    };
+    parts
+        .headers
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    let wait = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    let half = body.len() / 2;
+    let (first, second) = (body.slice(..half), body.slice(half..));
+    let late = stream::once(async move {
+        tokio::time::sleep(wait).await;
+        Ok::<Bytes, std::io::Error>(second)
+    });
+    let body = Body::from_stream(stream::iter([Ok(first)]).chain(late));
+    Response::from_parts(parts, body)
 }
 
 /// Announces the whole length, sends half and breaks off.

@@ -125,6 +125,7 @@ async fn lost_forged_late_and_doubled_attempts_change_nothing() {
         json!({ "target": "delivery", "effect": "drop", "percent": 15.0 }),
         json!({ "target": "delivery", "effect": "duplicate", "percent": 30.0 }),
         json!({ "target": "delivery", "effect": "delay", "percent": 20.0, "seconds": 0.3 }),
+        json!({ "target": "delivery", "effect": "reorder", "percent": 20.0, "seconds": 0.5 }),
         json!({ "target": "delivery", "effect": "wrong_signature", "percent": 10.0 }),
         json!({ "target": "delivery", "effect": "no_signature", "percent": 10.0 }),
         json!({ "target": "delivery", "effect": "old_signature", "percent": 10.0 }),
@@ -321,6 +322,7 @@ async fn limits_and_outages_of_jira_delay_and_lose_nothing() {
         json!({ "target": "request", "pattern": "search/jql", "effect": "secondary_limit", "seconds": 1.0, "count": 1 }),
         json!({ "target": "request", "pattern": "project", "effect": "status", "status": 503, "count": 1 }),
         json!({ "target": "request", "pattern": "version", "effect": "truncate", "count": 1 }),
+        json!({ "target": "request", "pattern": "search/jql", "effect": "slow_body", "seconds": 0.5, "count": 2 }),
         json!({ "target": "request", "pattern": "worklog", "effect": "reset", "count": 1 }),
     ] {
         system.sim("faults", fault).await;

@@ -10,4 +10,6 @@ mod lifecycle;
 mod limits;
 mod shutdown;
 mod slack;
+mod slack_organization;
+mod slack_person;
 mod trace;

@@ -105,6 +105,44 @@ async fn polling_finds_what_no_event_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn private_channels_are_read_when_the_bot_was_invited() {
+    let system = System::builder().start().await;
+    let (account, tenant) = acme(&system).await;
+    system.drain().await;
+    let new = json!({ "account": account, "action": "group.created" });
+    let channel = system.sim("slack/act", new).await["object"]["channel"].clone();
+    let post = json!({ "account": account, "action": "message.posted", "channel": channel });
+    system.sim("slack/act", post.clone()).await;
+    tenant.assert_equals_ledger(&account).await;
+    let silence = json!({ "target": "delivery", "effect": "drop_silently", "count": 1 });
+    system.sim("faults", silence).await;
+    system.sim("slack/act", post).await;
+    let before = tenant.identities().await.len();
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    assert_eq!(tenant.identities().await.len(), before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_that_a_bot_may_not_read_hold_up_nothing_else() {
+    let system = System::builder()
+        .simulator(|sim| (sim.accounts, sim.history) = (1, 40))
+        .start()
+        .await;
+    system
+        .simulator
+        .change_slack(|slack| slack.replies_need_user = true);
+    let (account, tenant) = acme(&system).await;
+    tenant.assert_equals_ledger(&account).await;
+    generate(&system, &account, 80).await;
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    let feed = tenant.feed().await;
+    let replies = feed
+        .iter()
+        .filter(|signal| signal["kind"] == "thread_replied");
+    assert!(replies.count() > 10, "events tell them");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lost_forged_late_and_doubled_attempts_change_nothing() {
     let system = System::builder().start().await;
     system
@@ -116,6 +154,7 @@ async fn lost_forged_late_and_doubled_attempts_change_nothing() {
         json!({ "target": "delivery", "effect": "drop", "percent": 15.0 }),
         json!({ "target": "delivery", "effect": "duplicate", "percent": 30.0 }),
         json!({ "target": "delivery", "effect": "delay", "percent": 20.0, "seconds": 0.3 }),
+        json!({ "target": "delivery", "effect": "reorder", "percent": 20.0, "seconds": 0.5 }),
         json!({ "target": "delivery", "effect": "wrong_signature", "percent": 10.0 }),
         json!({ "target": "delivery", "effect": "no_signature", "percent": 10.0 }),
         json!({ "target": "delivery", "effect": "old_signature", "percent": 10.0 }),
@@ -281,6 +320,7 @@ async fn limits_and_outages_of_slack_delay_and_lose_nothing() {
     for fault in [
         json!({ "target": "request", "pattern": "history", "effect": "too_many_requests", "seconds": 1.0, "count": 2 }),
         json!({ "target": "request", "pattern": "replies", "effect": "status", "status": 503, "count": 1 }),
+        json!({ "target": "request", "pattern": "history", "effect": "slow_body", "seconds": 0.5, "count": 2 }),
         json!({ "target": "request", "pattern": "history", "effect": "truncate", "count": 1 }),
         json!({ "target": "request", "pattern": "users.", "effect": "reset", "count": 1 }),
     ] {

@@ -79,12 +79,13 @@ pub(super) async fn look_up(
             DirectoryKind::Status | DirectoryKind::Issue => continue,
         };
         let charge = Charge::new(&access.account.id, method);
+        let mut arguments = vec![(argument, key.id.as_str())];
+        // An organization's token has to say where a bot is; the organization will do.
+        if key.kind == DirectoryKind::Bot && access.account.settings["organization"] == true {
+            arguments.push(("team_id", &access.account.id));
+        }
         let found: Found = match client
-            .call(
-                &charge,
-                Proof::Bearer(&access.token),
-                &[(argument, &key.id)],
-            )
+            .call(&charge, Proof::Bearer(&access.token), &arguments)
             .await
         {
             Ok(answer) => answer.json()?,

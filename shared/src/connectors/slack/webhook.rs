@@ -189,7 +189,12 @@ fn changes(scene: &Scene<'_>, event: &Event<'_>, at: DateTime<Utc>) -> Vec<Accou
         "channel_left" | "group_left" | "channel_deleted" | "group_deleted" => {
             removed(event.channel())
         }
-        "channel_unarchive" | "group_unarchive" | "channel_id_changed" => removed(None),
+        // The last two: the app was added to workspaces of its organization, or taken from them.
+        "channel_unarchive"
+        | "group_unarchive"
+        | "channel_id_changed"
+        | "team_access_granted"
+        | "team_access_revoked" => removed(None),
         _ => return Vec::new(),
     };
     vec![change]

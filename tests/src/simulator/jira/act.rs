@@ -2,12 +2,14 @@
 
 mod agile;
 mod issues;
+mod talk;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::jql::Sight;
 use super::world::{Site, World};
-use super::{Jira, SOURCE};
+use super::{Jira, SOURCE, hooks};
 use crate::simulator::faults::{Effect, Rule, Target};
 use crate::simulator::ledger::Fact;
 use crate::simulator::outbox::Letter;
@@ -57,9 +59,28 @@ pub(super) struct Told {
 /// A delivery, before it is known who wants it.
 pub(super) struct News {
     pub(super) event: &'static str,
-    /// Key of the project that a filter may name; sprints and versions pass every filter.
-    pub(super) project: Option<String>,
+    /// The issue that a filter looks at; sprints and versions pass every filter.
+    pub(super) about: Option<Sight>,
+    /// Fields that changed.
+    pub(super) changed: Vec<&'static str>,
+    /// Whose doing it is.
+    pub(super) by: Option<String>,
+    /// It follows from something that is told by itself.
+    pub(super) secondary: bool,
     pub(super) body: Value,
+}
+
+impl News {
+    pub(super) const fn new(event: &'static str, body: Value) -> Self {
+        Self {
+            event,
+            about: None,
+            changed: Vec::new(),
+            by: None,
+            secondary: false,
+            body,
+        }
+    }
 }
 
 /// The world, and those who are told of it.
@@ -105,7 +126,9 @@ impl Stage<'_> {
             return done;
         }
         match act.action.as_str() {
-            "issue.created" => return Ok(self.create_issue(site, &actor, act.text.clone())),
+            "issue.created" => {
+                return self.create_issue(site, &actor, act.text.clone(), act.to.as_deref());
+            }
             "user.renamed" => {
                 let number = self.world.number();
                 let person = self.world.people.get_mut(&actor).ok_or("there is nobody")?;
@@ -120,7 +143,7 @@ impl Stage<'_> {
         let issue = act.issue.or_else(|| self.world.some_issue(site, |_| true));
         let issue = match issue {
             Some(issue) => issue,
-            None => self.create_issue(site, &actor, None).object["id"]
+            None => self.create_issue(site, &actor, None, None)?.object["id"]
                 .as_u64()
                 .unwrap_or_default(),
         };
@@ -161,19 +184,45 @@ impl Stage<'_> {
             })
             .collect();
         if let Some(news) = news {
-            for body in letters {
-                let id = self.world.uuid();
-                self.hub.outbox.submit(Letter {
-                    name: news.event.to_owned(),
-                    id,
-                    account: site.to_owned(),
-                    body,
-                    fault: fault.clone(),
-                    facts: facts.clone(),
-                });
+            for (url, body) in letters {
+                self.post(site, &news, &url, body, fault.clone(), facts.clone());
             }
         }
         facts
+    }
+
+    fn post(
+        &mut self,
+        site: &str,
+        news: &News,
+        url: &str,
+        body: Value,
+        fault: Option<Rule>,
+        facts: Vec<u64>,
+    ) {
+        let id = self.world.uuid();
+        let flow = if news.secondary {
+            "Secondary"
+        } else {
+            "Primary"
+        };
+        let url = match &news.by {
+            Some(person) => {
+                let sign = if url.contains('?') { '&' } else { '?' };
+                format!("{url}{sign}triggeredByUser={person}")
+            }
+            None => url.to_owned(),
+        };
+        self.hub.outbox.submit(Letter {
+            name: news.event.to_owned(),
+            id,
+            account: site.to_owned(),
+            url,
+            headers: vec![("x-atlassian-webhook-flow", flow.to_owned())],
+            body,
+            fault,
+            facts,
+        });
     }
 
     fn fault(&self, event: &str, site: &str) -> Option<Rule> {
@@ -192,32 +241,35 @@ impl Stage<'_> {
             && fault.is_none_or(|rule| rule.effect != Effect::DropSilently)
     }
 
-    /// The bodies that go out: one for all webhooks of the app that match, one for an
-    /// administrator's.
-    fn letters(&mut self, site: &str, news: &News) -> Vec<Value> {
-        let now = self.when.at;
-        super::rest::expire(self.world, site, now);
-        let matched: Vec<u64> = self.world.sites[site]
+    /// Where something goes, and what: one body for all webhooks of the app that match, one
+    /// for an administrator's.
+    fn letters(&mut self, site: &str, news: &News) -> Vec<(String, Value)> {
+        hooks::expire(self.world, self.when.at);
+        let matched: Vec<_> = self.world.sites[site]
             .hooks
             .values()
             .filter(|hook| hook.events.iter().any(|event| event == news.event))
+            .filter(|hook| match &news.about {
+                Some(sight) => hook.question.accepts(sight),
+                None => true,
+            })
             .filter(|hook| {
-                news.project
-                    .as_ref()
-                    .is_none_or(|key| hook.projects.contains(key))
+                let told = |field: &String| news.changed.contains(&field.as_str());
+                news.changed.is_empty() || hook.fields.is_empty() || hook.fields.iter().any(told)
             })
             .filter(|hook| self.world.grants.contains_key(&hook.owner))
-            .map(|hook| hook.id)
             .collect();
-        let mut bodies = Vec::new();
-        if !matched.is_empty() {
+        let mut letters = Vec::new();
+        if let Some(first) = matched.first() {
+            let ids: Vec<u64> = matched.iter().map(|hook| hook.id).collect();
             let mut body = news.body.clone();
-            body["matchedWebhookIds"] = json!(matched);
-            bodies.push(body);
+            body["matchedWebhookIds"] = json!(ids);
+            letters.push((first.url.clone(), body));
         }
-        if self.hub.settings().admin_webhooks {
-            bodies.push(news.body.clone());
+        let settings = self.hub.settings();
+        if settings.admin_webhooks {
+            letters.push((settings.webhook_url.clone(), news.body.clone()));
         }
-        bodies
+        letters
     }
 }

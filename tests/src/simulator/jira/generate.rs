@@ -18,12 +18,9 @@ const DAY: i64 = 24 * 3_600;
 const PAST_DAYS: i64 = 30;
 const PEOPLE: usize = 4;
 const PROJECTS: [&str; 2] = ["ENG", "OPS"];
-/// Where people live; the first are those who connect.
-const ZONES: [(i64, &str); 3] = [
-    (-8, "America/Los_Angeles"),
-    (1, "Europe/Berlin"),
-    (0, "Etc/UTC"),
-];
+/// Where people live, the whole year at the same distance from UTC; the first are those who
+/// connect.
+const ZONES: [(i64, &str); 3] = [(-7, "America/Phoenix"), (1, "Africa/Lagos"), (0, "Etc/UTC")];
 
 /// How often each action is chosen. Actions past the mark are left out of the history: nobody
 /// can learn of them afterwards.
@@ -99,6 +96,7 @@ pub(crate) fn add_site(world: &mut World, name: &str, _now: i64) -> String {
         sprints: BTreeMap::new(),
         versions: BTreeMap::new(),
         worklogs: BTreeMap::new(),
+        deleted_worklogs: Vec::new(),
         hooks: BTreeMap::new(),
         last_hook: 0,
         board,

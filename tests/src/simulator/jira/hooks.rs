@@ -3,21 +3,23 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::hmac;
+use axum::http::StatusCode;
 use jsonwebtoken::{EncodingKey, Header};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
-use super::jql::values;
+use super::jql::{Asker, Jql};
+use super::rest::{Ask, Reply};
 use super::settings::Settings;
-use super::world::{Hook, Site};
+use super::world::{Hook, World};
 use crate::simulator::clock::Clock;
 use crate::simulator::faults::Effect;
-use crate::simulator::outbox::{Courier, Try};
+use crate::simulator::outbox::{Courier, Outcome, Try};
 
 /// Webhooks that a person may have for an app at a site.
 const MOST: usize = 5;
 /// How long one lives.
-pub(crate) const LIFE: i64 = 30 * 24 * 3_600;
+const LIFE: i64 = 30 * 24 * 3_600;
 /// Events that an app may ask for.
 const ALLOWED: [&str; 20] = [
     "jira:issue_created",
@@ -53,10 +55,9 @@ impl Courier for Atlassian {
     fn request(&self, client: &Client, attempt: &Try<'_>) -> RequestBuilder {
         let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
         let mut request = client
-            .post(&settings.webhook_url)
+            .post(&attempt.letter.url)
             .header("content-type", "application/json")
-            .header("x-atlassian-webhook-identifier", &attempt.letter.id)
-            .header("x-atlassian-webhook-flow", "Primary");
+            .header("x-atlassian-webhook-identifier", &attempt.letter.id);
         if attempt.number > 0 {
             request = request.header("x-atlassian-webhook-retry", attempt.number);
         }
@@ -97,8 +98,8 @@ impl Courier for Atlassian {
         settings.retry_seconds.clone()
     }
 
-    fn retries(&self, status: u16) -> bool {
-        matches!(status, 0 | 408 | 409 | 425 | 429 | 500..)
+    fn retries(&self, outcome: &Outcome) -> bool {
+        matches!(outcome.status, 0 | 408 | 409 | 425 | 429 | 500..)
     }
 
     fn counters(&self) -> [&'static str; 3] {
@@ -106,65 +107,53 @@ impl Courier for Atlassian {
     }
 }
 
-/// Registers webhooks, or says for each why not.
-pub(crate) fn register(site: &mut Site, owner: &str, body: &Value, url: &str, now: i64) -> Value {
-    let wanted = body["webhooks"].as_array().cloned().unwrap_or_default();
-    let results: Vec<Value> = wanted
-        .iter()
-        .map(
-            |one| match check(site, owner, one, body["url"].as_str(), url) {
-                Err(why) => json!({ "errors": [why] }),
-                Ok((events, filter, projects)) => {
-                    site.last_hook += 1;
-                    let id = site.last_hook;
-                    site.hooks.insert(
-                        id,
-                        Hook {
-                            id,
-                            owner: owner.to_owned(),
-                            events,
-                            filter,
-                            projects,
-                            expires: now + LIFE,
-                        },
-                    );
-                    json!({ "createdWebhookId": id })
-                }
-            },
-        )
-        .collect();
-    json!({ "webhookRegistrationResult": results })
+/// Registers webhooks, or says for each why not: the answer is 200 even if none was.
+pub(super) fn register(ask: &Ask<'_>, world: &mut World, now: i64) -> Reply {
+    expire(world, now);
+    let wanted = ask.given["webhooks"].as_array().cloned();
+    let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else {
+        return Reply::bad("At least one webhook must be given.");
+    };
+    let url = ask.given["url"].as_str().unwrap_or_default();
+    let mut results = Vec::new();
+    for one in &wanted {
+        let checked = check(ask, world, one, url, now);
+        let Some(site) = world.sites.get_mut(ask.site) else {
+            return Reply::not_found();
+        };
+        results.push(match checked {
+            Err(why) => json!({ "errors": [why] }),
+            Ok(hook) => {
+                site.last_hook += 1;
+                let id = site.last_hook;
+                site.hooks.insert(id, Hook { id, ..hook });
+                json!({ "createdWebhookId": id })
+            }
+        });
+    }
+    Reply::ok(json!({ "webhookRegistrationResult": results }))
 }
 
-type Checked = (Vec<String>, String, Vec<String>);
+fn texts(value: &Value) -> Vec<String> {
+    let values = value.as_array().into_iter().flatten();
+    values
+        .filter_map(|one| Some(one.as_str()?.to_owned()))
+        .collect()
+}
 
-fn check(
-    site: &Site,
-    owner: &str,
-    one: &Value,
-    given: Option<&str>,
-    allowed: &str,
-) -> Result<Checked, String> {
-    if given != Some(allowed) {
+fn check(ask: &Ask<'_>, world: &World, one: &Value, url: &str, now: i64) -> Result<Hook, String> {
+    let mut all = world.sites.values().flat_map(|site| site.hooks.values());
+    if !url.starts_with("http") || all.any(|hook| hook.url != url) {
         return Err(
             "Only a single URL per app is allowed to be registered via REST API.".to_owned(),
         );
     }
-    if site
-        .hooks
-        .values()
-        .filter(|hook| hook.owner == owner)
-        .count()
-        >= MOST
-    {
+    let owner = &ask.caller.person;
+    let held = ask.place(world).hooks.values();
+    if held.filter(|hook| hook.owner == *owner).count() >= MOST {
         return Err("The maximum number of webhooks for this user and app is reached.".to_owned());
     }
-    let events: Vec<String> = one["events"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|event| Some(event.as_str()?.to_owned()))
-        .collect();
+    let events = texts(&one["events"]);
     if events.is_empty() {
         return Err("Events must not be empty.".to_owned());
     }
@@ -175,48 +164,80 @@ fn check(
         return Err(format!("The event {event} is not supported."));
     }
     let filter = one["jqlFilter"].as_str().unwrap_or_default().to_owned();
-    let lower = filter.to_ascii_lowercase();
-    let projects = ["project in", "project ="].iter().find_map(|prefix| {
-        lower
-            .starts_with(prefix)
-            .then(|| values(&filter[prefix.len()..]))
-    });
-    match projects {
-        Some(projects) if !projects.is_empty() => Ok((events, filter, projects)),
-        _ => Err("The JQL filter uses a field or operator that is not supported.".to_owned()),
-    }
-}
-
-/// A page of a person's webhooks.
-pub(crate) fn list(site: &Site, owner: &str, start: usize, most: usize) -> Value {
-    let all: Vec<&Hook> = site
-        .hooks
-        .values()
-        .filter(|hook| hook.owner == owner)
-        .collect();
-    let values: Vec<Value> = all
-        .iter()
-        .skip(start)
-        .take(most)
-        .map(|hook| {
-            json!({
-                "id": hook.id, "jqlFilter": hook.filter, "events": hook.events,
-                "expirationDate": super::render::time(hook.expires * 1_000),
-            })
-        })
-        .collect();
-    json!({
-        "startAt": start, "maxResults": most, "total": all.len(),
-        "isLast": start + values.len() >= all.len(), "values": values,
+    let asker = Asker {
+        person: &world.people[owner],
+        now: now * 1_000,
+    };
+    let question = Jql::parse(&filter, &asker)?;
+    question.fits_webhooks()?;
+    Ok(Hook {
+        id: 0,
+        owner: owner.clone(),
+        url: url.to_owned(),
+        events,
+        filter,
+        question,
+        fields: texts(&one["fieldIdsFilter"]),
+        expires: now + LIFE,
     })
 }
 
-/// Ids that a body names.
-pub(crate) fn ids(body: &Value) -> Vec<u64> {
-    body["webhookIds"]
+/// A page of the caller's webhooks.
+pub(super) fn list(ask: &Ask<'_>, world: &mut World, now: i64) -> Reply {
+    expire(world, now);
+    let all = ask
+        .place(world)
+        .hooks
+        .values()
+        .filter(|hook| hook.owner == ask.caller.person)
+        .map(|hook| {
+            json!({
+                "id": hook.id, "jqlFilter": hook.filter, "events": hook.events,
+                "expirationDate": super::render::time(hook.expires * 1_000), "url": hook.url,
+            })
+        })
+        .collect();
+    ask.window(all, "values", 100)
+}
+
+/// The caller's webhooks that a body names; others are passed over.
+fn named<'w>(ask: &Ask<'_>, world: &'w mut World) -> Vec<&'w mut Hook> {
+    let ids: Vec<u64> = ask.given["webhookIds"]
         .as_array()
         .into_iter()
         .flatten()
         .filter_map(Value::as_u64)
+        .collect();
+    let hooks = world.sites.get_mut(ask.site).map(|site| &mut site.hooks);
+    hooks
+        .into_iter()
+        .flatten()
+        .map(|(_, hook)| hook)
+        .filter(|hook| hook.owner == ask.caller.person && ids.contains(&hook.id))
         .collect()
+}
+
+/// Lets webhooks live for another thirty days.
+pub(super) fn refresh(ask: &Ask<'_>, world: &mut World, now: i64) -> Reply {
+    expire(world, now);
+    let until = now + LIFE;
+    for hook in named(ask, world) {
+        hook.expires = until;
+    }
+    Reply::ok(json!({ "expirationDate": until * 1_000 }))
+}
+
+pub(super) fn delete(ask: &Ask<'_>, world: &mut World) -> Reply {
+    let gone: Vec<u64> = named(ask, world).iter().map(|hook| hook.id).collect();
+    if let Some(site) = world.sites.get_mut(ask.site) {
+        site.hooks.retain(|id, _| !gone.contains(id));
+    }
+    Reply::empty(StatusCode::ACCEPTED)
+}
+
+/// Webhooks whose time is over are gone.
+pub(super) fn expire(world: &mut World, now: i64) {
+    for site in world.sites.values_mut() {
+        site.hooks.retain(|_, hook| hook.expires > now);
+    }
 }

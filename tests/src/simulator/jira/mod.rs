@@ -9,6 +9,7 @@ mod control;
 mod generate;
 mod hooks;
 mod jql;
+mod limits;
 mod oauth;
 mod render;
 mod rest;
@@ -37,7 +38,6 @@ pub(crate) const SOURCE: &str = "jira";
 pub(crate) struct App {
     pub(crate) client_id: String,
     pub(crate) client_secret: String,
-    pub(crate) callback_url: String,
 }
 
 /// The whole simulated service.
@@ -61,9 +61,9 @@ impl Jira {
         let app = App {
             client_id: world.secret(32),
             client_secret: format!("ATOA{}", world.secret(60)),
-            callback_url: config.callback_url(SOURCE),
         };
         let settings = Arc::new(RwLock::new(Settings {
+            callback_url: config.callback_url(SOURCE),
             webhook_url: config.delivery_url(SOURCE),
             webhook_secret: world.secret(32),
             ..Settings::default()
@@ -155,6 +155,6 @@ impl Provider for Jira {
     }
 
     fn reset_limits(&self) {
-        self.world().points = (0, 0);
+        self.world().usage = limits::Usage::default();
     }
 }

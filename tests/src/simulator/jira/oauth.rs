@@ -61,10 +61,11 @@ async fn authorize(
     Query(fields): Query<Fields>,
 ) -> Response {
     let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
+    let callback = hub.settings().callback_url.clone();
     for (name, wanted) in [
         ("audience", "api.atlassian.com"),
         ("client_id", hub.app.client_id.as_str()),
-        ("redirect_uri", hub.app.callback_url.as_str()),
+        ("redirect_uri", callback.as_str()),
         ("response_type", "code"),
     ] {
         if field(name) != wanted {
@@ -83,7 +84,7 @@ async fn authorize(
             ),
         );
     };
-    let Ok(mut target) = Url::parse(&hub.app.callback_url) else {
+    let Ok(mut target) = Url::parse(&callback) else {
         return page(StatusCode::BAD_REQUEST, "<p>invalid redirect_uri</p>");
     };
     let (declined, withheld) = {
@@ -215,7 +216,7 @@ fn exchange(hub: &Jira, fields: &Fields) -> Response {
     let (person, scopes) = match field("grant_type") {
         "authorization_code" => {
             let code = world.codes.remove(field("code"));
-            let right = field("redirect_uri") == hub.app.callback_url;
+            let right = field("redirect_uri") == hub.settings().callback_url;
             match code.filter(|code| code.expires > now && right) {
                 Some(code) => (code.person, code.scopes),
                 None => {
@@ -249,7 +250,13 @@ fn exchange(hub: &Jira, fields: &Fields) -> Response {
             }
             (person, scopes)
         }
-        _ => return refusal(StatusCode::BAD_REQUEST, "unsupported_grant_type", "…"),
+        _ => {
+            return refusal(
+                StatusCode::BAD_REQUEST,
+                "unsupported_grant_type",
+                "Grant type not supported",
+            );
+        }
     };
     Json(issue(hub, &mut world, person, scopes, now)).into_response()
 }

@@ -3,9 +3,20 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
+use super::jql::category_name;
 use super::world::{
-    Comment, History, Issue, Item, Person, Project, STATUSES, Site, Sprint, Version, Worklog, World,
+    Comment, History, Issue, Item, Project, STATUSES, Site, Sprint, Version, Worklog, World,
 };
+
+/// Changes that come with an issue, the newest of them; the others have to be asked for.
+pub(crate) const CHANGES: usize = 100;
+
+/// Categories of statuses: id, key, colour.
+const CATEGORIES: [(u64, &str, &str); 3] = [
+    (2, "new", "blue-gray"),
+    (4, "indeterminate", "yellow"),
+    (3, "done", "green"),
+];
 
 /// A time as Jira writes it: the offset has no colon.
 pub(crate) fn time(ms: i64) -> String {
@@ -49,8 +60,9 @@ impl World {
             "fields": {
                 "summary": issue.summary,
                 "project": project_json(site, &site.projects[&issue.project]),
-                "issuetype": { "id": "10004", "name": "Task", "subtask": false },
-                "status": status_json(issue.status),
+                "issuetype": issue_type_json(site),
+                "priority": priority_json(site),
+                "status": status_json(site, issue.status),
                 "assignee": issue.assignee.as_ref().map(|id| self.person_json(site, id)),
                 "reporter": self.person_json(site, &issue.creator),
                 "creator": self.person_json(site, &issue.creator),
@@ -64,10 +76,11 @@ impl World {
                 .histories
                 .iter()
                 .rev()
+                .take(CHANGES)
                 .map(|history| self.history_json(site, history))
                 .collect();
             object["changelog"] = json!({
-                "startAt": 0, "maxResults": histories.len(), "total": histories.len(),
+                "startAt": 0, "maxResults": histories.len(), "total": issue.histories.len(),
                 "histories": histories,
             });
         }
@@ -118,6 +131,7 @@ impl World {
         site: &Site,
         issue: &Issue,
         fields: &[String],
+        comments: usize,
         log: bool,
     ) -> Value {
         let mut whole = self.issue_json(site, issue, 3, log);
@@ -133,11 +147,11 @@ impl World {
             );
         }
         if wants("comment") {
-            // At most twenty, the rest is to be asked for.
+            // The rest has to be asked for.
             let shown: Vec<Value> = issue
                 .comments
                 .values()
-                .take(20)
+                .take(comments)
                 .map(|comment| self.comment_json(site, issue.id, comment, 3))
                 .collect();
             kept.insert(
@@ -154,10 +168,6 @@ impl World {
     }
 }
 
-pub(crate) fn person_zone(person: &Person) -> &'static str {
-    person.zone.1
-}
-
 pub(crate) fn project_json(site: &Site, project: &Project) -> Value {
     json!({
         "self": format!("{}/rest/api/3/project/{}", site.url, project.id),
@@ -166,11 +176,39 @@ pub(crate) fn project_json(site: &Site, project: &Project) -> Value {
     })
 }
 
-pub(crate) fn status_json(status: usize) -> Value {
+pub(crate) fn status_json(site: &Site, status: usize) -> Value {
     let (id, name, category) = STATUSES[status % STATUSES.len()];
+    let at = CATEGORIES.iter().position(|(_, key, _)| *key == category);
     json!({
+        "self": format!("{}/rest/api/3/status/{id}", site.url),
         "id": id, "name": name, "description": "",
-        "statusCategory": { "id": status, "key": category, "name": category },
+        "iconUrl": format!("{}/images/icons/statuses/generic.png", site.url),
+        "statusCategory": category_json(site, at.unwrap_or(0)),
+    })
+}
+
+pub(crate) fn category_json(site: &Site, category: usize) -> Value {
+    let (id, key, colour) = CATEGORIES[category % CATEGORIES.len()];
+    json!({
+        "self": format!("{}/rest/api/3/statuscategory/{id}", site.url),
+        "id": id, "key": key, "name": category_name(key), "colorName": colour,
+    })
+}
+
+pub(crate) fn issue_type_json(site: &Site) -> Value {
+    json!({
+        "self": format!("{}/rest/api/3/issuetype/10004", site.url),
+        "id": "10004", "name": "Task", "subtask": false, "hierarchyLevel": 0,
+        "description": "A small, distinct piece of work.", "avatarId": 10_318,
+        "iconUrl": format!("{}/images/icons/issuetypes/task.svg", site.url),
+    })
+}
+
+pub(crate) fn priority_json(site: &Site) -> Value {
+    json!({
+        "self": format!("{}/rest/api/3/priority/3", site.url), "id": "3", "name": "Medium",
+        "iconUrl": format!("{}/images/icons/priorities/medium.svg", site.url),
+        "statusColor": "#f79232", "description": "",
     })
 }
 

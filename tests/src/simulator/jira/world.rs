@@ -6,6 +6,9 @@ use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 use rand::{RngExt, SeedableRng};
 
+use super::jql::Jql;
+use super::limits::Usage;
+
 /// Containers of other providers do not have this bit.
 const CONTAINER: u64 = 1 << 61;
 
@@ -30,6 +33,8 @@ pub(crate) struct Site {
     pub(crate) sprints: BTreeMap<u64, Sprint>,
     pub(crate) versions: BTreeMap<u64, Version>,
     pub(crate) worklogs: BTreeMap<u64, Worklog>,
+    /// Worklogs that are gone, and when they went.
+    pub(crate) deleted_worklogs: Vec<(u64, i64)>,
     pub(crate) hooks: BTreeMap<u64, Hook>,
     pub(crate) last_hook: u64,
     /// The board of the first project, which has sprints.
@@ -137,10 +142,13 @@ pub(crate) struct Hook {
     pub(crate) id: u64,
     /// Whose grant registered it.
     pub(crate) owner: String,
+    pub(crate) url: String,
     pub(crate) events: Vec<String>,
+    /// The filter as it was written, and what it means.
     pub(crate) filter: String,
-    /// Keys of the projects that the filter names.
-    pub(crate) projects: Vec<String>,
+    pub(crate) question: Jql,
+    /// Fields that an update must concern, if any are named.
+    pub(crate) fields: Vec<String>,
     pub(crate) expires: i64,
 }
 
@@ -178,8 +186,7 @@ pub(crate) struct World {
     pub(crate) codes: HashMap<String, Code>,
     pub(crate) refresh: HashMap<String, Refresh>,
     pub(crate) access: HashMap<String, Access>,
-    /// The hour that is counted, and its points.
-    pub(crate) points: (i64, u64),
+    pub(crate) usage: Usage,
 }
 
 impl World {
@@ -194,7 +201,7 @@ impl World {
             codes: HashMap::new(),
             refresh: HashMap::new(),
             access: HashMap::new(),
-            points: (0, 0),
+            usage: Usage::default(),
         }
     }
 

@@ -1,23 +1,23 @@
 //! Things that happen, in the world, the ledger and the events.
 
+mod app;
+mod changes;
 mod messages;
 mod places;
+mod told;
 
-use std::collections::BTreeMap;
-
+use rand::seq::IndexedRandom;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::Slack;
 use super::world::{Author, Channel, Message, World, parse_stamp};
-use super::{SOURCE, Slack};
-use crate::simulator::faults::{Effect, Rule, Target};
-use crate::simulator::ledger::Fact;
-use crate::simulator::outbox::Letter;
 
 /// What is to happen. Only `account` and `action` are required.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Act {
+    /// A workspace, or an organization in one of whose workspaces it is to happen.
     pub(crate) account: String,
     pub(crate) action: String,
     pub(crate) channel: Option<String>,
@@ -40,15 +40,6 @@ pub(crate) struct Done {
 pub(crate) struct When {
     pub(crate) at: i64,
     pub(crate) live: bool,
-}
-
-/// A fact for the ledger, without its account.
-struct Told {
-    kind: &'static str,
-    /// Behind `slack:{team}:`.
-    key: String,
-    at: i64,
-    pollable: bool,
 }
 
 /// The world, and those who are told of it.
@@ -76,37 +67,24 @@ impl Slack {
             live: true,
         }
     }
-
-    /// The app leaves a workspace.
-    pub(crate) fn uninstall(&self, team: &str) {
-        let first = self.settings().uninstalled_first;
-        self.stage(self.now(), |stage| stage.uninstall(team, first));
-    }
-}
-
-impl World {
-    /// The bot joins every channel of a workspace that it can.
-    pub(crate) fn join_everywhere(&mut self, team: &str) {
-        for channel in self.channels.values_mut() {
-            if channel.teams.iter().any(|one| one == team) && !channel.private {
-                channel.bots.insert(team.to_owned());
-            }
-        }
-    }
 }
 
 impl Stage<'_> {
     /// Makes one thing happen; the error says why it cannot.
     pub(crate) fn act(&mut self, act: &Act) -> Result<Done, &'static str> {
-        let team = act.account.clone();
-        if !self.world.teams.contains_key(&team) {
-            return Err("there is no such account");
+        if let Some(done) = self.about_app(act) {
+            return done;
         }
+        let team = self.workspace(act)?;
         let actor = act
             .actor
             .clone()
             .or_else(|| self.world.somebody(&team))
-            .ok_or("there is nobody")?;
+            .filter(|actor| self.world.users.contains_key(actor))
+            .ok_or("there is no such person")?;
+        if act.action == "message.direct" {
+            return self.write_to_bot(act, &team, &actor);
+        }
         let channel = act
             .channel
             .clone()
@@ -137,7 +115,29 @@ impl Stage<'_> {
         }
     }
 
-    /// What happens to the app, to people and to channels.
+    /// The workspace in which something happens.
+    fn workspace(&mut self, act: &Act) -> Result<String, &'static str> {
+        if self.world.teams.contains_key(&act.account) {
+            return Ok(act.account.clone());
+        }
+        let wanted = act.channel.as_ref();
+        let all: Vec<String> = self
+            .world
+            .teams
+            .values()
+            .filter(|team| team.organization.as_ref() == Some(&act.account))
+            .filter(|team| {
+                let channel = wanted.and_then(|id| self.world.channels.get(id));
+                channel.is_none_or(|channel| channel.teams.contains(&team.id))
+            })
+            .map(|team| team.id.clone())
+            .collect();
+        all.choose(&mut self.world.rng)
+            .cloned()
+            .ok_or("there is no such account")
+    }
+
+    /// What happens to people and to channels.
     fn about_places(
         &mut self,
         act: &Act,
@@ -147,22 +147,9 @@ impl Stage<'_> {
     ) -> Option<Result<Done, &'static str>> {
         let name = act.name.clone();
         Some(match act.action.as_str() {
-            "app.uninstalled" => {
-                let first = self.hub.settings().uninstalled_first;
-                self.uninstall(team, first);
-                Ok(Done::default())
-            }
-            "app.rate_limited" => {
-                let body = json!({
-                    "token": "deprecated", "type": "app_rate_limited", "team_id": team,
-                    "minute_rate_limited": self.when.at - self.when.at % 60,
-                    "api_app_id": self.hub.app.id,
-                });
-                self.send("app_rate_limited", team, body, Vec::new());
-                Ok(Done::default())
-            }
             "user.renamed" => self.rename_user(team, actor, name),
             "channel.created" => Ok(self.create_channel(team, actor, name)),
+            "group.created" => Ok(self.create_group(team, actor, name)),
             "channel.renamed" => Ok(self.rename_channel(team, channel, name)),
             "channel.shared" => match &act.to {
                 Some(to) => self.share(channel, to),
@@ -188,11 +175,14 @@ impl Stage<'_> {
         Some(match act.action.as_str() {
             "message.posted" => self.post(channel, person, &text, None, None),
             "message.mention" => {
-                let text = format!("<@{}> {text}", self.world.teams[team].bot);
+                let account = self.world.acting(team);
+                let text = format!("<@{}> {text}", self.world.bot_of(&account));
                 self.post(channel, person, &text, None, None)
             }
             "message.bot" => {
-                let author = Author::App("B00000CI1".to_owned(), "Build".to_owned());
+                // Every other message bears a name of its own.
+                let own = self.world.number().is_multiple_of(2);
+                let author = World::builder(own.then_some("Nightly build"));
                 self.post(channel, author, &text, None, Some("bot_message"))
             }
             "message.me" => self.post(channel, person, &text, None, Some("me_message")),
@@ -246,123 +236,5 @@ impl Stage<'_> {
             .get(channel)
             .and_then(|place| place.messages.get(&ts))
             .ok_or("there is no such message")
-    }
-
-    /// Workspaces whose bot is in the channel.
-    fn seers(&self, channel: &str) -> Vec<String> {
-        self.world.channels[channel]
-            .bots
-            .iter()
-            .filter(|team| self.world.installations.contains_key(*team))
-            .cloned()
-            .collect()
-    }
-
-    fn fault(&self, name: &str, team: &str) -> Option<Rule> {
-        if !self.when.live {
-            return None;
-        }
-        self.hub
-            .core
-            .faults
-            .pick(Target::Delivery, name, Some(team))
-    }
-
-    /// Whether an event is sent at all.
-    fn heard(&self, fault: Option<&Rule>) -> bool {
-        self.when.live
-            && !self.hub.settings().webhook_url.is_empty()
-            && fault.is_none_or(|rule| rule.effect != Effect::DropSilently)
-    }
-
-    /// Writes a fact down for every workspace of the channel, and sends the one event that
-    /// tells those whose bot is there.
-    fn happen(
-        &mut self,
-        channel: &str,
-        told: Option<Told>,
-        event: Option<(&str, Value)>,
-    ) -> BTreeMap<String, u64> {
-        let seers = self.seers(channel);
-        let fault = match (&event, seers.first()) {
-            (Some((name, _)), Some(first)) => self.fault(name, first),
-            _ => None,
-        };
-        let heard = event.is_some() && !seers.is_empty() && self.heard(fault.as_ref());
-        let mut facts = BTreeMap::new();
-        if let Some(told) = told {
-            let place = &self.world.channels[channel];
-            for team in &place.teams {
-                let fact = self.hub.core.ledger.record(Fact {
-                    source: SOURCE,
-                    account: team.clone(),
-                    kind: told.kind,
-                    key: format!("slack:{team}:{}", told.key),
-                    at: told.at,
-                    container: place.containers[team],
-                    webhook: heard && seers.contains(team),
-                    pollable: told.pollable,
-                });
-                facts.insert(team.clone(), fact);
-            }
-        }
-        if let (Some((name, inner)), true) = (event, heard) {
-            let body = self.envelope(&seers, &inner);
-            let rows = seers
-                .iter()
-                .filter_map(|team| facts.get(team).copied())
-                .collect();
-            self.submit(name, &seers[0], body, fault, rows);
-        }
-        facts
-    }
-
-    /// Sends an event without a fact.
-    fn event(&mut self, name: &str, seers: &[String], inner: &Value, facts: Vec<u64>) {
-        let installed: Vec<String> = seers
-            .iter()
-            .filter(|team| self.world.installations.contains_key(*team))
-            .cloned()
-            .collect();
-        if let Some(first) = installed.first().cloned() {
-            let body = self.envelope(&installed, inner);
-            self.send(name, &first, body, facts);
-        }
-    }
-
-    fn send(&mut self, name: &str, team: &str, body: Value, facts: Vec<u64>) {
-        let fault = self.fault(name, team);
-        if self.heard(fault.as_ref()) {
-            self.submit(name, team, body, fault, facts);
-        }
-    }
-
-    fn submit(&self, name: &str, team: &str, body: Value, fault: Option<Rule>, facts: Vec<u64>) {
-        self.hub.events.submit(Letter {
-            name: name.to_owned(),
-            id: body["event_id"].as_str().unwrap_or_default().to_owned(),
-            account: team.to_owned(),
-            body,
-            fault,
-            facts,
-        });
-    }
-
-    /// What surrounds an event: one of those who see it, however many there are.
-    fn envelope(&mut self, seers: &[String], inner: &Value) -> Value {
-        let context = format!("4-{}", self.world.secret(20));
-        let event_id = self.world.id("Ev");
-        self.world.contexts.insert(context.clone(), seers.to_vec());
-        let team = &self.world.teams[&seers[0]];
-        json!({
-            "token": "deprecated", "team_id": team.id, "context_team_id": team.id,
-            "context_enterprise_id": null, "api_app_id": self.hub.app.id, "event": inner,
-            "type": "event_callback", "event_id": event_id, "event_time": self.when.at,
-            "authorizations": [{
-                "enterprise_id": null, "team_id": team.id, "user_id": team.bot, "is_bot": true,
-                "is_enterprise_install": false,
-            }],
-            "is_ext_shared_channel": seers.len() > 1, "event_context": context,
-        })
     }
 }

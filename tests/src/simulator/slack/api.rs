@@ -10,12 +10,10 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::tokens::Standing;
-use super::{Slack, lists};
+use super::tokens::{Holder, Standing};
+use super::{Slack, access, history, lists, scopes, things};
 use crate::simulator::faults::{Effect, Rule, Target};
 use crate::simulator::wire;
 
@@ -60,10 +58,32 @@ impl Arguments {
         matches!(self.get(name), "true" | "1" | "True")
     }
 
+    /// An argument, or what it is when it is not given.
+    pub(crate) fn or<'a>(&'a self, name: &str, otherwise: &'a str) -> &'a str {
+        match self.get(name) {
+            "" => otherwise,
+            given => given,
+        }
+    }
+
+    /// How many rows are wanted at most.
+    pub(crate) fn limit(&self, otherwise: usize, most: usize) -> Result<usize, Value> {
+        match self.get("limit") {
+            "" | "0" => Ok(otherwise),
+            text => match text.parse::<usize>() {
+                Ok(number) => Ok(number.min(most)),
+                Err(_) => Err(refusal("invalid_limit")),
+            },
+        }
+    }
+
     pub(crate) fn number(&self, name: &str, otherwise: usize, most: usize) -> usize {
         self.get(name).parse().unwrap_or(otherwise).clamp(1, most)
     }
 }
+
+/// What a method answers; the error is the refusal.
+pub(crate) type Answer = Result<Value, Value>;
 
 /// `{"ok":false,"error":…}`.
 pub(crate) fn refusal(error: &str) -> Value {
@@ -84,7 +104,7 @@ async fn call(
     let now = hub.core.clock.seconds();
     let standing = hub.world().standing(&token, now);
     let account = match &standing {
-        Standing::Bot(team) => Some(team.clone()),
+        Standing::Good(holder) => Some(holder.account.clone()),
         _ => None,
     };
     let subject = format!("{verb} /slack/api/{name}");
@@ -149,31 +169,76 @@ fn answer(
     token: &str,
     standing: &Standing,
 ) -> Response {
-    let value = match name {
-        "oauth.v2.access" => access(hub, arguments, headers),
+    let given = match name {
+        "api.test" => Ok(json!({ "ok": true, "args": arguments.0 })),
+        "oauth.v2.access" => access::access(hub, arguments, headers),
+        "oauth.v2.exchange" => access::exchange(hub, arguments, headers, token),
         "apps.event.authorizations.list" if token == hub.app.token => {
             lists::authorizations(hub, arguments)
         }
-        "apps.event.authorizations.list" => refusal("not_allowed_token_type"),
+        "apps.event.authorizations.list" => Err(refusal("not_allowed_token_type")),
         _ => match standing {
-            Standing::Bot(team) => {
-                if let Some(wait) = over_limit(hub, name, team) {
+            Standing::Good(holder) => {
+                if let Some(wait) = over_limit(hub, name, &holder.account) {
                     return limited(wait);
                 }
-                lists::method(hub, name, arguments, team)
+                let value = scopes::flat(method(hub, name, arguments, headers, holder));
+                return told_scopes(hub, holder, Json(value).into_response());
             }
-            Standing::Expired => refusal("token_expired"),
-            Standing::Revoked => refusal("token_revoked"),
-            Standing::Unknown if token.is_empty() => refusal("not_authed"),
-            Standing::Unknown => refusal("invalid_auth"),
+            Standing::Expired => Err(refusal("token_expired")),
+            Standing::Revoked => Err(refusal("token_revoked")),
+            Standing::Unknown if token.is_empty() => Err(refusal("not_authed")),
+            Standing::Unknown => Err(refusal("invalid_auth")),
         },
     };
-    Json(value).into_response()
+    Json(scopes::flat(given)).into_response()
+}
+
+/// A method that needs a bot's or a person's token.
+fn method(
+    hub: &Slack,
+    name: &str,
+    arguments: &Arguments,
+    headers: &HeaderMap,
+    holder: &Holder,
+) -> Answer {
+    match name {
+        "auth.test" => Ok(lists::auth_test(hub, holder)),
+        "auth.revoke" => Ok(access::revoke(hub, arguments, holder)),
+        "auth.teams.list" => lists::workspaces(hub, arguments, holder),
+        "apps.uninstall" => access::uninstall(hub, arguments, headers, &holder.account),
+        "team.info" => lists::team_info(hub, arguments, holder),
+        "users.info" => lists::user_info(hub, arguments, holder),
+        "users.list" => lists::users(hub, arguments, holder),
+        "users.conversations" => lists::conversations(hub, arguments, holder, true),
+        "conversations.list" => lists::conversations(hub, arguments, holder, false),
+        "conversations.info" => lists::conversation_info(hub, arguments, holder),
+        "conversations.join" => lists::join(hub, arguments, holder),
+        "conversations.members" => lists::members(hub, arguments, holder),
+        "conversations.history" => history::history(hub, arguments, holder),
+        "conversations.replies" => history::replies(hub, arguments, holder),
+        "chat.getPermalink" => history::permalink(hub, arguments, holder),
+        "bots.info" => things::bot_info(hub, arguments, holder),
+        "files.info" => things::file_info(hub, arguments, holder),
+        "files.list" => things::files(hub, arguments, holder),
+        "reactions.get" => things::reactions(hub, arguments, holder),
+        _ => Err(refusal("unknown_method")),
+    }
+}
+
+/// Every answer to a token says what the token may do.
+fn told_scopes(hub: &Slack, holder: &Holder, mut response: Response) -> Response {
+    let world = hub.world();
+    let scopes = world.grant(holder).map(|grant| grant.scopes.join(","));
+    if let Some(value) = scopes.and_then(|text| text.parse().ok()) {
+        response.headers_mut().insert("x-oauth-scopes", value);
+    }
+    response
 }
 
 /// How long to wait, if the method was called too often in the present minute.
 #[expect(clippy::cast_precision_loss, reason = "at most sixty seconds")]
-fn over_limit(hub: &Slack, name: &str, team: &str) -> Option<f64> {
+fn over_limit(hub: &Slack, name: &str, account: &str) -> Option<f64> {
     let (limited, tiers) = {
         let settings = hub.settings();
         (settings.limited, settings.tiers)
@@ -189,88 +254,11 @@ fn over_limit(hub: &Slack, name: &str, team: &str) -> Option<f64> {
     let mut world = hub.world();
     let window = world
         .windows
-        .entry((name.to_owned(), team.to_owned()))
+        .entry((name.to_owned(), account.to_owned()))
         .or_insert((now, 0));
     if now - window.0 >= 60 {
         *window = (now, 0);
     }
     window.1 += 1;
     (window.1 > most).then(|| (60 - (now - window.0)).max(1) as f64)
-}
-
-/// The token endpoint: codes and refresh tokens.
-fn access(hub: &Slack, arguments: &Arguments, headers: &HeaderMap) -> Value {
-    let (id, secret) = client(arguments, headers);
-    if id != hub.app.client_id {
-        return refusal("invalid_client_id");
-    }
-    if secret != hub.app.client_secret {
-        return refusal("bad_client_secret");
-    }
-    let now = hub.core.clock.seconds();
-    let rotation = hub.settings().rotation;
-    let mut world = hub.world();
-    let (team, issued, user) = match arguments.get("grant_type") {
-        "refresh_token" => {
-            hub.core.stats.count("slack.refreshes", 1);
-            let Some(team) = world.refreshed_by(arguments.get("refresh_token")) else {
-                return refusal("invalid_refresh_token");
-            };
-            let issued = world.issue(&team, true, now);
-            (team, issued, None)
-        }
-        "" | "authorization_code" => {
-            let Some(code) = world.codes.remove(arguments.get("code")) else {
-                return refusal("invalid_code");
-            };
-            if code.expires_at <= now {
-                return refusal("invalid_code");
-            }
-            if arguments.get("redirect_uri") != code.redirect_uri {
-                return refusal("bad_redirect_uri");
-            }
-            let issued = world.install(&code.team, code.scopes, rotation, now);
-            world.join_everywhere(&code.team);
-            (code.team, issued, Some(code.user))
-        }
-        _ => return refusal("invalid_grant_type"),
-    };
-    let (Some(place), Some(installation)) =
-        (world.teams.get(&team), world.installations.get(&team))
-    else {
-        return refusal("team_not_found");
-    };
-    let mut answer = json!({
-        "ok": true, "app_id": hub.app.id, "access_token": issued.access, "token_type": "bot",
-        "scope": installation.scopes.join(","), "bot_user_id": place.bot,
-        "team": { "id": place.id, "name": place.name }, "enterprise": null,
-        "is_enterprise_install": false,
-    });
-    if let (Some(refresh), Some(life)) = (issued.refresh, issued.expires_in) {
-        answer["refresh_token"] = json!(refresh);
-        answer["expires_in"] = json!(life);
-    }
-    if let Some(user) = user {
-        answer["authed_user"] = json!({ "id": user });
-    }
-    answer
-}
-
-/// Client id and secret, from Basic authentication or the arguments.
-fn client(arguments: &Arguments, headers: &HeaderMap) -> (String, String) {
-    let basic = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("Basic "))
-        .and_then(|text| STANDARD.decode(text).ok())
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .and_then(|pair| {
-            let (id, secret) = pair.split_once(':')?;
-            Some((id.to_owned(), secret.to_owned()))
-        });
-    basic.unwrap_or_else(|| {
-        (
-            arguments.get("client_id").to_owned(),
-            arguments.get("client_secret").to_owned(),
-        )
-    })
 }

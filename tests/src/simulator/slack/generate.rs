@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Slack;
 use super::act::{Act, When};
-use super::world::{Channel, Team, User, World};
+use super::world::{Channel, Kind, Organization, Team, User, World};
 
 const DAY: i64 = 24 * 3_600;
 const PAST_DAYS: i64 = 30;
@@ -42,17 +42,39 @@ const HISTORY_MARK: usize = 8;
 /// Creates the workspaces that a simulator starts with.
 pub(crate) fn populate(world: &mut World, accounts: usize, now: i64) {
     for number in 1..=accounts {
-        add_team(world, &format!("team-{number}"), now);
+        add_team(world, &format!("team-{number}"), None, now);
     }
 }
 
-/// Adds a workspace with people and channels, and answers its id.
-pub(crate) fn add_team(world: &mut World, domain: &str, now: i64) -> String {
+/// Adds an organization without workspaces, and answers its id.
+pub(crate) fn add_organization(world: &mut World, domain: &str) -> String {
+    let (id, admin, bot) = (world.id("E"), world.id("W"), world.id("W"));
+    let organization = Organization {
+        id: id.clone(),
+        name: format!("{domain} organization"),
+        domain: domain.to_owned(),
+        admin,
+        bot,
+        added: BTreeSet::new(),
+    };
+    world.organizations.insert(id.clone(), organization);
+    id
+}
+
+/// Adds a workspace with people and channels, to an organization if one is named, and answers
+/// its id. An organization's admin and bot are at home in its first workspace.
+pub(crate) fn add_team(
+    world: &mut World,
+    domain: &str,
+    organization: Option<&str>,
+    now: i64,
+) -> String {
     let since = now - PAST_DAYS * DAY - 3_600;
-    let (id, bot, container) = (world.id("T"), world.id("U"), world.container());
+    let kind = if organization.is_some() { "W" } else { "U" };
+    let (id, bot) = (world.id("T"), world.id(kind));
     let mut people = Vec::new();
     for number in 0..=PEOPLE {
-        let user = world.id("U");
+        let user = world.id(kind);
         let name = if number == 0 {
             format!("{domain}-admin")
         } else {
@@ -62,22 +84,13 @@ pub(crate) fn add_team(world: &mut World, domain: &str, now: i64) -> String {
         people.push(user);
     }
     add_user(world, &id, &bot, "poblysh", true);
-    for name in CHANNELS {
-        let (channel, container) = (world.id("C"), world.container());
-        let channel = Channel {
-            id: channel,
-            name: name.to_owned(),
-            // Before any horizon that matters, so that nobody has to be told of it.
-            created: since - 365 * DAY,
-            creator: people[0].clone(),
-            private: false,
-            teams: vec![id.clone()],
-            bots: BTreeSet::new(),
-            containers: BTreeMap::from([(id.clone(), container)]),
-            messages: BTreeMap::new(),
-            facts: BTreeMap::new(),
-        };
-        world.channels.insert(channel.id.clone(), channel);
+    if let Some(above) = organization.and_then(|id| world.organizations.get(id)) {
+        let (admin, bot) = (above.admin.clone(), above.bot.clone());
+        let name = format!("{}-org-admin", above.domain);
+        if !world.users.contains_key(&admin) {
+            add_user(world, &id, &admin, &name, false);
+            add_user(world, &id, &bot, "poblysh", true);
+        }
     }
     let team = Team {
         id: id.clone(),
@@ -86,9 +99,36 @@ pub(crate) fn add_team(world: &mut World, domain: &str, now: i64) -> String {
         admin: people[0].clone(),
         people,
         bot,
-        container,
+        organization: organization.map(str::to_owned),
+        containers: BTreeMap::new(),
     };
+    let admin = team.admin.clone();
     world.teams.insert(id.clone(), team);
+    let containers = world
+        .accounts_of(&id)
+        .into_iter()
+        .map(|account| (account, world.container()))
+        .collect();
+    if let Some(team) = world.teams.get_mut(&id) {
+        team.containers = containers;
+    }
+    for name in CHANNELS {
+        let (channel, teams) = (world.id("C"), vec![id.clone()]);
+        let channel = Channel {
+            id: channel,
+            name: name.to_owned(),
+            // Before any horizon that matters, so that nobody has to be told of it.
+            created: since - 365 * DAY,
+            creator: admin.clone(),
+            kind: Kind::Public,
+            shelves: world.shelves(&teams),
+            teams,
+            bots: BTreeSet::new(),
+            messages: BTreeMap::new(),
+            facts: BTreeMap::new(),
+        };
+        world.channels.insert(channel.id.clone(), channel);
+    }
     id
 }
 
@@ -129,8 +169,8 @@ pub(crate) fn team_history(hub: &Slack, team: &str, per_channel: usize, now: i64
     }
 }
 
-/// Makes facts happen now, in one workspace or anywhere; answers how many.
-pub(crate) fn generate(hub: &Slack, team: Option<&str>, count: usize) -> usize {
+/// Makes facts happen now, in one account or anywhere; answers how many.
+pub(crate) fn generate(hub: &Slack, account: Option<&str>, count: usize) -> usize {
     let Ok(weights) = WeightedIndex::new(MIX.iter().map(|(_, weight)| weight)) else {
         return 0;
     };
@@ -140,16 +180,17 @@ pub(crate) fn generate(hub: &Slack, team: Option<&str>, count: usize) -> usize {
         facts += hub.stage(hub.now(), |stage| {
             let action = MIX[weights.sample(&mut stage.world.rng)].0;
             let somewhere = teams.choose(&mut stage.world.rng).map(String::as_str);
-            team.or(somewhere)
-                .map_or(0, |team| happen(stage, team, action))
+            account
+                .or(somewhere)
+                .map_or(0, |account| happen(stage, account, action))
         });
     }
     facts
 }
 
-fn happen(stage: &mut super::act::Stage<'_>, team: &str, action: &str) -> usize {
+fn happen(stage: &mut super::act::Stage<'_>, account: &str, action: &str) -> usize {
     let act = |action: &str| Act {
-        account: team.to_owned(),
+        account: account.to_owned(),
         action: action.to_owned(),
         ..Act::default()
     };

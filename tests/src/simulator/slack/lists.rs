@@ -1,92 +1,309 @@
-//! The methods that read, and the few that end something.
+//! Who and what there is: identities, workspaces, people, channels.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::Slack;
-use super::api::{Arguments, refusal};
-use super::world::{Message, World, parse_stamp, stamp};
+use super::api::{Answer, Arguments, refusal};
+use super::scopes::{required, workspace};
+use super::tokens::Holder;
+use super::world::{Channel, Kind, World};
 
-/// A method that a workspace's bot calls.
-pub(crate) fn method(hub: &Slack, name: &str, arguments: &Arguments, team: &str) -> Value {
-    match name {
-        "auth.test" => auth_test(hub, team),
-        "auth.revoke" => {
-            hub.world().installations.remove(team);
-            json!({ "ok": true, "revoked": true })
-        }
-        "apps.uninstall" => {
-            hub.uninstall(team);
-            json!({ "ok": true })
-        }
-        "auth.teams.list" => {
-            let teams = json!([{ "id": team, "name": hub.world().teams[team].name }]);
-            json!({ "ok": true, "teams": teams, "response_metadata": { "next_cursor": "" } })
-        }
-        "team.info" => {
-            let world = hub.world();
-            let place = &world.teams[team];
-            json!({ "ok": true, "team": { "id": place.id, "name": place.name, "domain": place.domain } })
-        }
-        "users.info" => match hub.world().users.get(arguments.get("user")) {
-            Some(user) => json!({ "ok": true, "user": World::user_json(user) }),
-            None => refusal("user_not_found"),
-        },
-        "bots.info" => json!({ "ok": true, "bot": {
-            "id": arguments.get("bot"), "name": "Build", "deleted": false, "updated": 1_700_000_000,
-        } }),
-        "users.list" => users(hub, arguments, team),
-        "users.conversations" => conversations(hub, arguments, team, true),
-        "conversations.list" => conversations(hub, arguments, team, false),
-        "conversations.info" => in_channel(
-            hub,
-            arguments,
-            team,
-            |world, id| json!({ "ok": true, "channel": World::channel_json(&world.channels[id], team) }),
-        ),
-        "conversations.join" => join(hub, arguments, team),
-        "conversations.members" => in_channel(hub, arguments, team, |world, _| {
-            json!({ "ok": true, "members": world.teams[team].people,
-                    "response_metadata": { "next_cursor": "" } })
-        }),
-        "conversations.history" => history(hub, arguments, team),
-        "conversations.replies" => replies(hub, arguments, team),
-        "chat.getPermalink" => permalink(hub, arguments, team),
-        _ => refusal("unknown_method"),
+pub(crate) fn auth_test(hub: &Slack, holder: &Holder) -> Value {
+    let world = hub.world();
+    let user = match &holder.person {
+        Some(person) => person.as_str(),
+        None => world.bot_of(&holder.account),
+    };
+    let organization = world.organizations.get(&holder.account);
+    let team = world.teams.get(&holder.account);
+    let (id, name, host) = match (organization, team) {
+        (Some(one), _) => (&one.id, &one.name, format!("{}.enterprise", one.domain)),
+        (None, Some(one)) => (&one.id, &one.name, one.domain.clone()),
+        (None, None) => return refusal("team_not_found"),
+    };
+    let mut answer = json!({
+        "ok": true, "url": format!("https://{host}.slack.com/"), "team": name, "team_id": id,
+        "user": world.users[user].name, "user_id": user,
+        "is_enterprise_install": organization.is_some(),
+    });
+    let above = team.and_then(|team| team.organization.as_ref());
+    if let Some(organization) = organization.map(|one| &one.id).or(above) {
+        answer["enterprise_id"] = json!(organization);
+    }
+    if holder.person.is_none() {
+        answer["bot_id"] = json!(World::bot_id(&holder.account));
+    }
+    answer
+}
+
+/// `auth.teams.list`: the workspaces that a token is good for.
+pub(crate) fn workspaces(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+    let all = {
+        let world = hub.world();
+        world
+            .workspaces(&holder.account)
+            .iter()
+            .map(|team| json!({ "id": team, "name": world.teams[team].name }))
+            .collect()
+    };
+    paged(hub, "auth.teams.list", arguments, all, "teams", 1_000)
+}
+
+pub(crate) fn team_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+    let world = hub.world();
+    world.need(holder, "team:read")?;
+    let wanted = match arguments.get("team") {
+        "" => holder.account.as_str(),
+        named => named,
+    };
+    if let Some(organization) = world.organizations.get(wanted) {
+        return Ok(json!({ "ok": true, "team": {
+            "id": organization.id, "name": organization.name, "domain": organization.domain,
+        } }));
+    }
+    let team = world
+        .teams
+        .get(wanted)
+        .filter(|team| world.covers(&holder.account, &team.id))
+        .ok_or_else(|| refusal("team_not_found"))?;
+    let mut shown = json!({
+        "id": team.id, "name": team.name, "domain": team.domain, "email_domain": "",
+        "icon": { "image_default": true },
+    });
+    if let Some(above) = team
+        .organization
+        .as_ref()
+        .map(|id| &world.organizations[id])
+    {
+        shown["enterprise_id"] = json!(above.id);
+        shown["enterprise_name"] = json!(above.name);
+    }
+    Ok(json!({ "ok": true, "team": shown }))
+}
+
+pub(crate) fn user_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+    let world = hub.world();
+    world.need(holder, "users:read")?;
+    let user = world
+        .users
+        .get(arguments.get("user"))
+        .ok_or_else(|| refusal("user_not_found"))?;
+    Ok(json!({ "ok": true, "user": world.user_json(user) }))
+}
+
+pub(crate) fn users(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+    let (all, now) = {
+        let world = hub.world();
+        world.need(holder, "users:read")?;
+        let team = workspace(&world, holder, arguments.get("team_id"))?;
+        let bot = world.bot_of(&holder.account);
+        let members = world
+            .users
+            .values()
+            .filter(|user| user.team == team || user.id == bot)
+            .map(|user| world.user_json(user))
+            .collect();
+        (members, hub.core.clock.seconds())
+    };
+    let mut answer = paged(hub, "users.list", arguments, all, "members", 1_000)?;
+    answer["cache_ts"] = json!(now);
+    Ok(answer)
+}
+
+/// Whether a token's holder is in a channel: people are in all of their workspace's.
+pub(crate) fn is_in(world: &World, holder: &Holder, channel: &Channel) -> bool {
+    let Some(person) = &holder.person else {
+        return channel.bots.contains(&holder.account);
+    };
+    let team = world.users.get(person).map(|user| &user.team);
+    match channel.kind {
+        Kind::Direct => channel.creator == *person,
+        _ => team.is_some_and(|team| channel.teams.contains(team)),
     }
 }
 
-fn auth_test(hub: &Slack, team: &str) -> Value {
+/// The caller's own channels, or all that it can see.
+pub(crate) fn conversations(
+    hub: &Slack,
+    arguments: &Arguments,
+    holder: &Holder,
+    own: bool,
+) -> Answer {
+    let mut shown = Vec::new();
+    let all: Vec<Value> = {
+        let world = hub.world();
+        let mut kinds = Vec::new();
+        for name in arguments.or("types", "public_channel").split(',') {
+            let kind = [Kind::Public, Kind::Private, Kind::Direct]
+                .into_iter()
+                .find(|kind| kind.listed_as() == name.trim());
+            match kind {
+                Some(kind) => {
+                    world.need(holder, &format!("{}:read", kind.family()))?;
+                    kinds.push(kind);
+                }
+                None if name == "mpim" => world.need(holder, "mpim:read")?,
+                None => return Err(refusal("invalid_types")),
+            }
+        }
+        let team = workspace(&world, holder, arguments.get("team_id"))?;
+        world
+            .channels_of(&team)
+            .filter(|channel| {
+                let member = is_in(&world, holder, channel);
+                let public = !own && channel.kind == Kind::Public;
+                kinds.contains(&channel.kind) && (member || public)
+            })
+            .map(|channel| {
+                shown.extend(channel.facts.get(&holder.account).copied());
+                world.channel_json(channel, holder)
+            })
+            .collect()
+    };
+    let (method, most) = if own {
+        ("users.conversations", 999)
+    } else {
+        hub.core.ledger.mark_polled(shown);
+        ("conversations.list", 1_000)
+    };
+    paged(hub, method, arguments, all, "channels", most)
+}
+
+/// A channel that the token's holder may know of.
+pub(crate) fn known<'w>(
+    world: &'w World,
+    arguments: &Arguments,
+    holder: &Holder,
+) -> Result<&'w Channel, Value> {
+    let id = required(arguments.get("channel"), "channel")?;
+    world
+        .channels
+        .get(id)
+        .filter(|channel| {
+            let open = channel.kind == Kind::Public && world.reaches(&holder.account, channel);
+            open || is_in(world, holder, channel)
+        })
+        .ok_or_else(|| refusal("channel_not_found"))
+}
+
+pub(crate) fn conversation_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
     let world = hub.world();
-    let place = &world.teams[team];
-    json!({
-        "ok": true, "url": format!("https://{}.slack.com/", place.domain), "team": place.name,
-        "user": "poblysh", "team_id": place.id, "user_id": place.bot, "bot_id": "B00000001",
-        "is_enterprise_install": false,
-    })
+    let channel = known(&world, arguments, holder)?;
+    world.need(holder, &format!("{}:read", channel.kind.family()))?;
+    let mut shown = world.channel_json(channel, holder);
+    if arguments.flag("include_num_members") {
+        shown["num_members"] = json!(everybody(&world, channel).len());
+    }
+    Ok(json!({ "ok": true, "channel": shown }))
+}
+
+pub(crate) fn join(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+    let mut world = hub.world();
+    let channel = known(&world, arguments, holder)?;
+    if channel.kind != Kind::Public {
+        return Err(refusal("method_not_supported_for_channel_type"));
+    }
+    let (id, member) = (channel.id.clone(), is_in(&world, holder, channel));
+    world.need(
+        holder,
+        if holder.person.is_some() {
+            "channels:write"
+        } else {
+            "channels:join"
+        },
+    )?;
+    if holder.person.is_none()
+        && let Some(channel) = world.channels.get_mut(&id)
+    {
+        channel.bots.insert(holder.account.clone());
+    }
+    let mut answer =
+        json!({ "ok": true, "channel": world.channel_json(&world.channels[&id], holder) });
+    if member {
+        answer["warning"] = json!("already_in_channel");
+        answer["response_metadata"] = json!({ "warnings": ["already_in_channel"] });
+    }
+    Ok(answer)
+}
+
+/// Everybody who is in a channel.
+fn everybody(world: &World, channel: &Channel) -> Vec<String> {
+    let people = channel
+        .teams
+        .iter()
+        .flat_map(|team| &world.teams[team].people);
+    let people =
+        people.filter(|person| channel.kind != Kind::Direct || **person == channel.creator);
+    let bots = channel
+        .bots
+        .iter()
+        .map(|account| world.bot_of(account).to_owned());
+    people.cloned().chain(bots).collect()
+}
+
+pub(crate) fn members(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+    let all = {
+        let world = hub.world();
+        let channel = known(&world, arguments, holder)?;
+        world.need(holder, &format!("{}:read", channel.kind.family()))?;
+        everybody(&world, channel)
+            .into_iter()
+            .map(Value::String)
+            .collect()
+    };
+    paged(
+        hub,
+        "conversations.members",
+        arguments,
+        all,
+        "members",
+        1_000,
+    )
+}
+
+/// Everybody who sees an event; asked with the app's own token.
+pub(crate) fn authorizations(hub: &Slack, arguments: &Arguments) -> Answer {
+    let all = {
+        let world = hub.world();
+        let context = required(arguments.get("event_context"), "event_context")?;
+        world
+            .contexts
+            .get(context)
+            .ok_or_else(|| refusal("invalid_event_context"))?
+            .iter()
+            .map(|(account, team)| world.authorization_json(account, team))
+            .collect()
+    };
+    paged(
+        hub,
+        "apps.event.authorizations.list",
+        arguments,
+        all,
+        "authorizations",
+        1_000,
+    )
 }
 
 /// A page of a list. Cursors are opaque, belong to their method, and end.
-fn paged(
+pub(crate) fn paged(
     hub: &Slack,
     method: &str,
     arguments: &Arguments,
     all: Vec<Value>,
     name: &str,
-    limit: usize,
-) -> Value {
+    most: usize,
+) -> Answer {
     let now = hub.core.clock.seconds();
     let (life, empty_pages) = {
         let settings = hub.settings();
         (settings.cursor_seconds, settings.empty_pages)
     };
+    let limit = arguments.limit(if name == "members" { most } else { 100 }, most)?;
     let start = match arguments.get("cursor") {
         "" => 0,
-        cursor => match read_cursor(cursor, method) {
-            Some((offset, since)) if now - since < life => offset,
-            _ => return refusal("invalid_cursor"),
-        },
+        cursor => usize::try_from(read_cursor(cursor, method, now, life)?).unwrap_or(0),
     };
     let nothing = empty_pages && {
         let mut world = hub.world();
@@ -99,248 +316,32 @@ fn paged(
         (start + limit).min(all.len())
     };
     let next = if end < all.len() {
-        URL_SAFE_NO_PAD.encode(format!("{method}|{end}|{now}"))
+        cursor(method, i64::try_from(end).unwrap_or(0), now)
     } else {
         String::new()
     };
-    let rows: Vec<Value> = all.into_iter().skip(start).take(end - start).collect();
-    json!({ "ok": true, name: rows, "response_metadata": { "next_cursor": next } })
-}
-
-fn read_cursor(cursor: &str, method: &str) -> Option<(usize, i64)> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let text = String::from_utf8(bytes).ok()?;
-    let mut parts = text.split('|');
-    if parts.next()? != method {
-        return None;
-    }
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
-fn users(hub: &Slack, arguments: &Arguments, team: &str) -> Value {
-    let all = hub
-        .world()
-        .users
-        .values()
-        .filter(|user| user.team == team)
-        .map(World::user_json)
+    let rows: Vec<Value> = all
+        .into_iter()
+        .skip(start)
+        .take(end.saturating_sub(start))
         .collect();
-    let limit = arguments.number("limit", 1_000, 1_000);
-    paged(hub, "users.list", arguments, all, "members", limit)
+    Ok(json!({ "ok": true, name: rows, "response_metadata": { "next_cursor": next } }))
 }
 
-/// The bot's own channels, or all that it can see.
-fn conversations(hub: &Slack, arguments: &Arguments, team: &str, own: bool) -> Value {
-    let types = match arguments.get("types") {
-        "" => "public_channel",
-        types => types,
+/// A cursor of a method.
+pub(crate) fn cursor(method: &str, place: i64, now: i64) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{method}|{place}|{now}"))
+}
+
+/// The place that a cursor of this method points at, as long as it is honoured.
+pub(crate) fn read_cursor(cursor: &str, method: &str, now: i64, life: i64) -> Result<i64, Value> {
+    let read = || -> Option<(i64, i64)> {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+        let mut parts = text.strip_prefix(method)?.strip_prefix('|')?.split('|');
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     };
-    let mut shown = Vec::new();
-    let all: Vec<Value> = {
-        let world = hub.world();
-        world
-            .channels_of(team)
-            .filter(|channel| {
-                let member = channel.bots.contains(team);
-                let kind = if channel.private {
-                    "private_channel"
-                } else {
-                    "public_channel"
-                };
-                types.split(',').any(|one| one == kind) && (member || (!own && !channel.private))
-            })
-            .map(|channel| {
-                shown.extend(channel.facts.get(team).copied());
-                World::channel_json(channel, team)
-            })
-            .collect()
-    };
-    let (method, most) = if own {
-        ("users.conversations", 999)
-    } else {
-        hub.core.ledger.mark_polled(shown);
-        ("conversations.list", 1_000)
-    };
-    let limit = arguments.number("limit", 100, most);
-    paged(hub, method, arguments, all, "channels", limit)
-}
-
-/// A channel of the workspace.
-fn in_channel(
-    hub: &Slack,
-    arguments: &Arguments,
-    team: &str,
-    then: impl FnOnce(&World, &str) -> Value,
-) -> Value {
-    let id = arguments.get("channel");
-    let world = hub.world();
-    match world.channels.get(id) {
-        Some(channel) if channel.teams.iter().any(|one| one == team) => then(&world, id),
-        _ => refusal("channel_not_found"),
+    match read() {
+        Some((place, since)) if now - since < life => Ok(place),
+        _ => Err(refusal("invalid_cursor")),
     }
-}
-
-fn join(hub: &Slack, arguments: &Arguments, team: &str) -> Value {
-    let id = arguments.get("channel").to_owned();
-    let mut world = hub.world();
-    match world.channels.get_mut(&id) {
-        Some(channel) if channel.teams.iter().any(|one| one == team) && !channel.private => {
-            channel.bots.insert(team.to_owned());
-            json!({ "ok": true, "channel": World::channel_json(channel, team) })
-        }
-        Some(_) => refusal("method_not_supported_for_channel_type"),
-        None => refusal("channel_not_found"),
-    }
-}
-
-/// Whether a timestamp lies in the window that the arguments name.
-fn window(arguments: &Arguments) -> impl Fn(i64) -> bool {
-    let bound = |name: &str| parse_stamp(arguments.get(name));
-    let (oldest, latest) = (bound("oldest"), bound("latest"));
-    let inclusive = arguments.flag("inclusive") && (oldest.is_some() || latest.is_some());
-    move |ts| {
-        oldest.is_none_or(|bound| ts > bound || (inclusive && ts == bound))
-            && latest.is_none_or(|bound| ts < bound || (inclusive && ts == bound))
-    }
-}
-
-fn page_size(hub: &Slack, arguments: &Arguments) -> usize {
-    if hub.settings().limited {
-        arguments.number("limit", 15, 15)
-    } else {
-        arguments.number("limit", 100, 999)
-    }
-}
-
-/// Shows messages to a workspace.
-fn show(messages: &[&Message], team: &str, shown: &mut Vec<u64>) -> Vec<Value> {
-    messages
-        .iter()
-        .map(|message| {
-            shown.extend(message.facts.get(team).into_iter().flatten());
-            shown.extend(message.edit_facts.get(team));
-            World::message_json(message)
-        })
-        .collect()
-}
-
-fn history(hub: &Slack, arguments: &Arguments, team: &str) -> Value {
-    let limit = page_size(hub, arguments);
-    let inside = window(arguments);
-    let mut shown = Vec::new();
-    let answer = in_channel(hub, arguments, team, |world, id| {
-        let channel = &world.channels[id];
-        if !channel.bots.contains(team) {
-            return refusal("not_in_channel");
-        }
-        let start = match arguments.get("cursor") {
-            "" => 0,
-            cursor => match read_cursor(cursor, "conversations.history") {
-                Some((offset, _)) => offset,
-                None => return refusal("invalid_cursor"),
-            },
-        };
-        let all: Vec<&Message> = channel
-            .messages
-            .values()
-            .rev()
-            .filter(|message| {
-                (message.thread.is_none() || message.subtype == Some("thread_broadcast"))
-                    && inside(message.ts)
-            })
-            .collect();
-        let end = (start + limit).min(all.len());
-        let rows = show(&all[start.min(end)..end], team, &mut shown);
-        let more = end < all.len();
-        let next = if more {
-            let now = hub.core.clock.seconds();
-            URL_SAFE_NO_PAD.encode(format!("conversations.history|{end}|{now}"))
-        } else {
-            String::new()
-        };
-        json!({ "ok": true, "messages": rows, "has_more": more, "pin_count": 0,
-                "response_metadata": { "next_cursor": next } })
-    });
-    hub.core.ledger.mark_polled(shown);
-    answer
-}
-
-fn replies(hub: &Slack, arguments: &Arguments, team: &str) -> Value {
-    let limit = page_size(hub, arguments);
-    let inside = window(arguments);
-    let mut shown = Vec::new();
-    let answer = in_channel(hub, arguments, team, |world, id| {
-        let channel = &world.channels[id];
-        if !channel.bots.contains(team) {
-            return refusal("not_in_channel");
-        }
-        let parent = parse_stamp(arguments.get("ts")).and_then(|ts| channel.messages.get(&ts));
-        let Some(parent) = parent else {
-            return refusal("thread_not_found");
-        };
-        let all: Vec<&Message> = parent
-            .replies
-            .iter()
-            .filter(|ts| inside(**ts))
-            .filter_map(|ts| channel.messages.get(ts))
-            .collect();
-        let mut page = vec![parent];
-        page.extend(all.iter().take(limit));
-        let rows = show(&page, team, &mut shown);
-        let more = all.len() > limit;
-        json!({ "ok": true, "messages": rows, "has_more": more,
-                "response_metadata": { "next_cursor": if more { "bmV4dA" } else { "" } } })
-    });
-    hub.core.ledger.mark_polled(shown);
-    answer
-}
-
-fn permalink(hub: &Slack, arguments: &Arguments, team: &str) -> Value {
-    let ts = parse_stamp(arguments.get("message_ts"));
-    in_channel(hub, arguments, team, |world, id| {
-        let channel = &world.channels[id];
-        let Some(message) = ts.and_then(|ts| channel.messages.get(&ts)) else {
-            return refusal("message_not_found");
-        };
-        let domain = &world.teams[team].domain;
-        let digits = stamp(message.ts).replace('.', "");
-        let mut link = format!("https://{domain}.slack.com/archives/{id}/p{digits}");
-        if let Some(thread) = message.thread {
-            link = format!("{link}?thread_ts={}&cid={id}", stamp(thread));
-        }
-        json!({ "ok": true, "channel": id, "permalink": link })
-    })
-}
-
-/// Everybody who sees an event; asked with the app's own token.
-pub(crate) fn authorizations(hub: &Slack, arguments: &Arguments) -> Value {
-    let seers = hub
-        .world()
-        .contexts
-        .get(arguments.get("event_context"))
-        .cloned();
-    let Some(seers) = seers else {
-        return refusal("invalid_event_context");
-    };
-    let all =
-        {
-            let world = hub.world();
-            seers
-            .iter()
-            .filter_map(|team| world.teams.get(team))
-            .map(|team| json!({
-                "enterprise_id": null, "team_id": team.id, "user_id": team.bot, "is_bot": true,
-                "is_enterprise_install": false,
-            }))
-            .collect()
-        };
-    let limit = arguments.number("limit", 100, 1_000);
-    paged(
-        hub,
-        "apps.event.authorizations.list",
-        arguments,
-        all,
-        "authorizations",
-        limit,
-    )
 }

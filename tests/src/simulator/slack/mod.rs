@@ -4,15 +4,20 @@
 //! `/slack`: the consent page at `/slack/oauth/v2/authorize`, methods at
 //! `/slack/api/{method}`.
 
+mod access;
+mod accounts;
 mod act;
 mod api;
 mod control;
 mod events;
 mod generate;
+mod history;
 mod lists;
 mod oauth;
 mod render;
+mod scopes;
 mod settings;
+mod things;
 mod tokens;
 mod world;
 
@@ -41,7 +46,6 @@ pub(crate) struct App {
     pub(crate) client_secret: String,
     /// App-level, for what no workspace's token may ask.
     pub(crate) token: String,
-    pub(crate) callback_url: String,
 }
 
 /// The whole simulated service.
@@ -67,9 +71,9 @@ impl Slack {
             client_id: format!("{}.{}", world.number(), world.number()),
             client_secret: world.secret(32),
             token: format!("xapp-1-{}", world.secret(24)),
-            callback_url: config.callback_url(SOURCE),
         };
         let settings = Arc::new(RwLock::new(Settings {
+            callback_url: config.callback_url(SOURCE),
             webhook_url: config.delivery_url(SOURCE),
             signing_secret: world.secret(32),
             ..Settings::default()
@@ -78,7 +82,7 @@ impl Slack {
             Arc::clone(&core),
             Arc::new(events::Slackbot(Arc::clone(&settings))),
             events::USER_AGENT,
-            Duration::from_secs(3),
+            events::PATIENCE,
             config.delivery_concurrency.max(1),
         )?;
         let now = core.clock.seconds();
@@ -141,7 +145,8 @@ impl Provider for Slack {
     }
 
     fn visible(&self) -> HashSet<u64> {
-        self.world().visible_containers()
+        let replies_need_user = self.settings().replies_need_user;
+        self.world().visible_containers(replies_need_user)
     }
 
     fn unfinished(&self) -> usize {

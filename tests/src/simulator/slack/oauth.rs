@@ -1,7 +1,9 @@
 //! The consent page.
 //!
 //! A browser session is the cookie `user_session=<user id>`; whoever names a user is that
-//! user. Consent is given at once.
+//! user. Consent is given at once: for the workspace or organization that the argument `team`
+//! or the cookie `slack_team` names, otherwise for the one that the person is an admin or a
+//! member of.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use axum::routing::{get, post};
 use url::Url;
 
 use super::Slack;
-use super::world::Code;
+use super::world::{Code, World};
 
 /// How long a code may be exchanged.
 const CODE_LIFE: i64 = 600;
@@ -29,15 +31,21 @@ pub(crate) fn router(hub: &Hub) -> Router {
         .with_state(Arc::clone(hub))
 }
 
-/// The user of the browser session.
-fn session_user(hub: &Slack, headers: &HeaderMap) -> Option<String> {
-    let id = headers
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|line| line.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix("user_session="))?
-        .to_owned();
+        .find_map(|pair| {
+            let (key, value) = pair.trim().split_once('=')?;
+            (key == name).then(|| value.to_owned())
+        })
+}
+
+/// The user of the browser session.
+fn session_user(hub: &Slack, headers: &HeaderMap) -> Option<String> {
+    let id = cookie(headers, "user_session")?;
     let world = hub.world();
     let user = world.users.get(&id)?;
     (!user.bot).then_some(id)
@@ -46,6 +54,35 @@ fn session_user(hub: &Slack, headers: &HeaderMap) -> Option<String> {
 fn page(status: StatusCode, text: &str) -> Response {
     let html = format!("<!doctype html><title>Slack</title><h1>Simulated Slack</h1>{text}");
     (status, Html(html)).into_response()
+}
+
+fn listed(text: &str) -> Vec<String> {
+    text.split([',', ' '])
+        .filter(|scope| !scope.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What the person consents for: `None` if it is not theirs.
+fn account(world: &World, user: &str, wanted: Option<&str>) -> Option<String> {
+    let person = world.users.get(user)?;
+    let own = world.teams.get(&person.team)?;
+    let ruled = own
+        .organization
+        .as_ref()
+        .filter(|id| world.organizations[*id].admin == user);
+    let chosen = match (wanted, ruled) {
+        (Some(wanted), _) => wanted,
+        (None, Some(organization)) => organization,
+        (None, None) => &own.id,
+    };
+    let within = |id: &str| {
+        let team = world.teams.get(id);
+        team.is_some_and(|team| team.organization.as_ref() == ruled)
+    };
+    let theirs = chosen == own.id
+        || ruled.is_some_and(|organization| organization == chosen || within(chosen));
+    theirs.then(|| chosen.to_owned())
 }
 
 async fn authorize(
@@ -58,29 +95,32 @@ async fn authorize(
     if field("client_id") != hub.app.client_id {
         return page(StatusCode::BAD_REQUEST, "<p>invalid_client_id</p>");
     }
+    let callback = hub.settings().callback_url.clone();
     let given = field("redirect_uri");
-    if !given.is_empty() && given != hub.app.callback_url {
+    if !given.is_empty() && given != callback {
         return page(
             StatusCode::BAD_REQUEST,
             "<p>redirect_uri did not match any configured URIs</p>",
         );
     }
-    if field("scope").is_empty() && field("user_scope").is_empty() {
+    let (scopes, user_scopes) = (listed(&field("scope")), listed(&field("user_scope")));
+    if scopes.is_empty() && user_scopes.is_empty() {
         return page(StatusCode::BAD_REQUEST, "<p>invalid_scope</p>");
     }
     let Some(user) = session_user(&hub, &headers) else {
-        let return_to = uri.to_string().replace('&', "&amp;").replace('"', "&quot;");
-        return page(
-            StatusCode::OK,
-            &format!(
-                "<form method=\"post\" action=\"/slack/session\">\
-                 <input type=\"hidden\" name=\"return_to\" value=\"/slack{return_to}\">\
-                 <label>User id <input name=\"login\" autofocus></label> <button>Sign in</button></form>"
-            ),
-        );
+        return sign_in_page(&uri);
     };
-    let Ok(mut target) = Url::parse(&hub.app.callback_url) else {
+    let Ok(mut target) = Url::parse(&callback) else {
         return page(StatusCode::BAD_REQUEST, "<p>bad_redirect_uri</p>");
+    };
+    let wanted = Some(field("team"))
+        .filter(|team| !team.is_empty())
+        .or_else(|| cookie(&headers, "slack_team"));
+    let Some(account) = account(&hub.world(), &user, wanted.as_deref()) else {
+        return page(
+            StatusCode::FORBIDDEN,
+            "<p>You may not install apps there.</p>",
+        );
     };
     if hub.settings().deny_authorizations {
         target
@@ -89,32 +129,42 @@ async fn authorize(
             .append_pair("state", &field("state"));
         return redirect(&target);
     }
-    let now = hub.core.clock.seconds();
-    let mut world = hub.world();
-    let team = world
-        .users
-        .get(&user)
-        .map(|user| user.team.clone())
-        .unwrap_or_default();
-    let code = format!("{}.{}", world.number(), world.secret(32));
-    world.codes.insert(
-        code.clone(),
-        Code {
-            team,
-            user,
-            redirect_uri: given,
-            scopes: field("scope")
-                .split([',', ' '])
-                .map(str::to_owned)
-                .collect(),
-            expires_at: now + CODE_LIFE,
-        },
-    );
+    let expires_at = hub.core.clock.seconds() + CODE_LIFE;
+    let code = hub.world().note_consent(Code {
+        account,
+        user,
+        redirect_uri: given,
+        scopes,
+        user_scopes,
+        challenge: fields.get("code_challenge").cloned(),
+        expires_at,
+    });
     target
         .query_pairs_mut()
         .append_pair("code", &code)
         .append_pair("state", &field("state"));
     redirect(&target)
+}
+
+impl World {
+    /// Keeps a consent, and answers the code that stands for it.
+    fn note_consent(&mut self, consent: Code) -> String {
+        let code = format!("{}.{}", self.number(), self.secret(32));
+        self.codes.insert(code.clone(), consent);
+        code
+    }
+}
+
+fn sign_in_page(uri: &Uri) -> Response {
+    let return_to = uri.to_string().replace('&', "&amp;").replace('"', "&quot;");
+    page(
+        StatusCode::OK,
+        &format!(
+            "<form method=\"post\" action=\"/slack/session\">\
+             <input type=\"hidden\" name=\"return_to\" value=\"/slack{return_to}\">\
+             <label>User id <input name=\"login\" autofocus></label> <button>Sign in</button></form>"
+        ),
+    )
 }
 
 async fn sign_in(State(hub): State<Hub>, Form(fields): Form<Fields>) -> Response {

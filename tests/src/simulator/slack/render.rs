@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::world::{Author, Channel, Message, User, World, stamp};
+use super::lists::is_in;
+use super::things::BUILDER;
+use super::tokens::Holder;
+use super::world::{Author, Channel, Kind, Message, User, World, seconds, stamp};
 
 impl World {
     /// A message.
@@ -22,7 +25,9 @@ impl World {
             }
             Author::App(bot, name) => {
                 put("bot_id", json!(bot));
-                put("username", json!(name));
+                if let Some(name) = name {
+                    put("username", json!(name));
+                }
             }
         }
         put(
@@ -35,16 +40,19 @@ impl World {
         if let Some(subtype) = message.subtype {
             put("subtype", json!(subtype));
         }
-        if let Some(thread) = message.thread {
-            put("thread_ts", json!(stamp(thread)));
+        if let Some((thread, author)) = &message.thread {
+            put("thread_ts", json!(stamp(*thread)));
+            if let Some(author) = author {
+                put("parent_user_id", json!(author));
+            }
         } else if !message.replies.is_empty() {
             put("thread_ts", json!(stamp(message.ts)));
             put("reply_count", json!(message.replies.len()));
-            put("reply_users_count", json!(1));
-            put(
-                "latest_reply",
-                json!(message.replies.last().map(|ts| stamp(*ts))),
-            );
+            put("reply_users", json!(message.repliers));
+            put("reply_users_count", json!(message.repliers.len().max(1)));
+            let latest = message.replies.last().map(|ts| stamp(*ts));
+            put("latest_reply", json!(latest));
+            put("subscribed", json!(false));
             put("is_locked", json!(false));
         }
         if let Some((user, ts)) = &message.edited {
@@ -56,11 +64,8 @@ impl World {
                 json!([{ "id": 1, "title": "Example", "from_url": "https://example.com/" }]),
             );
         }
-        if let Some((id, name)) = &message.file {
-            put(
-                "files",
-                json!([{ "id": id, "name": name, "mimetype": "text/plain", "mode": "hosted" }]),
-            );
+        if message.file.is_some() {
+            put("files", json!([Self::file_json(message)]));
             put("upload", json!(true));
         }
         if !message.reactions.is_empty() {
@@ -74,34 +79,100 @@ impl World {
         Value::Object(object)
     }
 
-    /// A person or a bot.
-    pub(crate) fn user_json(user: &User) -> Value {
+    /// The file that a message shares.
+    pub(crate) fn file_json(message: &Message) -> Value {
+        let (id, name) = message.file.clone().unwrap_or_default();
+        let user = match &message.author {
+            Author::Person(user) => user.as_str(),
+            Author::App(..) => "",
+        };
+        let at = seconds(message.ts);
         json!({
-            "id": user.id, "team_id": user.team, "name": user.name, "deleted": false,
-            "real_name": user.real_name, "is_bot": user.bot, "is_app_user": false,
-            "profile": {
-                "display_name": if user.bot { "" } else { user.name.as_str() },
-                "display_name_normalized": user.name, "real_name": user.real_name,
-                "team": user.team,
-            },
-            "updated": 1_700_000_000,
+            "id": id, "name": name, "title": name, "mimetype": "text/plain", "mode": "hosted",
+            "filetype": "text", "pretty_type": "Plain Text", "size": 42, "user": user,
+            "created": at, "timestamp": at, "editable": false, "is_external": false,
+            "is_public": true, "public_url_shared": false,
         })
     }
 
-    /// A channel, as a workspace sees it.
-    pub(crate) fn channel_json(channel: &Channel, team: &str) -> Value {
+    /// A person or a bot.
+    pub(crate) fn user_json(&self, user: &User) -> Value {
+        let mut shown = json!({
+            "id": user.id, "team_id": user.team, "name": user.name, "deleted": false,
+            "real_name": user.real_name, "is_bot": user.bot, "is_app_user": false,
+            "tz": "Etc/UTC", "tz_label": "Coordinated Universal Time", "tz_offset": 0,
+            "profile": {
+                "display_name": if user.bot { "" } else { user.name.as_str() },
+                "display_name_normalized": user.name, "real_name": user.real_name,
+                "real_name_normalized": user.real_name, "title": "", "phone": "", "skype": "",
+                "status_text": "", "status_emoji": "", "fields": {},
+                "avatar_hash": "g1a2b3c4d5e6", "team": user.team,
+            },
+            "updated": 1_700_000_000,
+        });
+        let above = self
+            .teams
+            .get(&user.team)
+            .and_then(|team| self.organizations.get(team.organization.as_ref()?));
+        if let Some(organization) = above {
+            shown["enterprise_user"] = json!({
+                "id": user.id, "enterprise_id": organization.id,
+                "enterprise_name": organization.name, "teams": [user.team],
+                "is_admin": organization.admin == user.id, "is_owner": false,
+            });
+        }
+        shown
+    }
+
+    /// A channel, as a token's holder sees it.
+    pub(crate) fn channel_json(&self, channel: &Channel, holder: &Holder) -> Value {
+        let seen_from = self.seen_from(&holder.account, channel);
+        if channel.kind == Kind::Direct {
+            return json!({
+                "id": channel.id, "created": channel.created, "is_im": true,
+                "is_org_shared": false, "is_archived": false, "is_user_deleted": false,
+                "user": channel.creator, "priority": 0, "context_team_id": seen_from.id,
+            });
+        }
         let shared = channel.teams.len() > 1;
+        let foreign = self.is_foreign(channel);
+        let private = channel.kind == Kind::Private;
         json!({
             "id": channel.id, "name": channel.name, "name_normalized": channel.name,
-            "is_channel": !channel.private, "is_group": channel.private, "is_im": false,
-            "is_mpim": false, "is_private": channel.private, "created": channel.created,
+            "is_channel": !private, "is_group": private, "is_im": false,
+            "is_mpim": false, "is_private": private, "created": channel.created,
             "creator": channel.creator, "is_archived": false, "is_general": false,
-            "is_shared": shared, "is_ext_shared": shared, "is_org_shared": false,
-            "context_team_id": team, "shared_team_ids": channel.teams,
-            "is_member": channel.bots.contains(team), "num_members": 3,
+            "is_shared": shared, "is_ext_shared": foreign, "is_org_shared": shared && !foreign,
+            "is_pending_ext_shared": false, "pending_shared": [], "unlinked": 0,
+            "context_team_id": seen_from.id, "shared_team_ids": channel.teams,
+            "is_member": is_in(self, holder, channel), "num_members": 3,
             "topic": { "value": "", "creator": "", "last_set": 0 },
             "purpose": { "value": "", "creator": "", "last_set": 0 },
             "previous_names": [],
         })
+    }
+
+    /// Whether a channel is shared with somebody outside of the organization.
+    pub(crate) fn is_foreign(&self, channel: &Channel) -> bool {
+        let owner = |team: &String| {
+            let above = self.teams[team].organization.as_ref();
+            above.unwrap_or(team).clone()
+        };
+        let first = owner(&channel.teams[0]);
+        channel.teams.iter().any(|team| owner(team) != first)
+    }
+
+    /// An account that sees an event of a workspace.
+    pub(crate) fn authorization_json(&self, account: &str, team: &str) -> Value {
+        let above = self.teams[team].organization.as_ref();
+        json!({
+            "enterprise_id": above, "team_id": team, "user_id": self.bot_of(account),
+            "is_bot": true, "is_enterprise_install": self.organizations.contains_key(account),
+        })
+    }
+
+    /// Another app.
+    pub(crate) fn builder(name: Option<&str>) -> Author {
+        Author::App(BUILDER.to_owned(), name.map(str::to_owned))
     }
 }

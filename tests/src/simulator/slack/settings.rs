@@ -10,8 +10,16 @@ pub struct Settings {
     pub webhook_url: String,
     /// Secret that events are signed with.
     pub signing_secret: String,
-    /// Bot tokens expire after twelve hours and rotate.
+    /// Where browsers are sent back to.
+    pub callback_url: String,
+    /// Tokens expire after twelve hours and rotate.
     pub rotation: bool,
+    /// The app has turned PKCE on.
+    pub pkce: bool,
+    /// After an organization has consented, its admin adds the app to each workspace.
+    pub workspaces_by_hand: bool,
+    /// `conversations.replies` refuses bots' tokens.
+    pub replies_need_user: bool,
     /// Persons decline at the consent page.
     pub deny_authorizations: bool,
     /// `conversations.history` and `.replies`: one call a minute, fifteen messages.
@@ -33,7 +41,11 @@ impl Default for Settings {
         Self {
             webhook_url: String::new(),
             signing_secret: String::new(),
+            callback_url: String::new(),
             rotation: false,
+            pkce: false,
+            workspaces_by_hand: false,
+            replies_need_user: false,
             deny_authorizations: false,
             limited: false,
             tiers: false,

@@ -1,12 +1,16 @@
-//! Workspaces, people, channels, messages, installations.
+//! Workspaces, organizations, people, channels, messages.
+//!
+//! An *account* is what the app is installed into: a workspace, or an organization with all the
+//! workspaces that the app was added to. A fact is written down for each account that could
+//! hear of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::tokens::Installation;
+use super::tokens::Grant;
 
 const MICROS: i64 = 1_000_000;
 /// Containers of other providers do not have this bit.
@@ -21,8 +25,22 @@ pub(crate) struct Team {
     pub(crate) people: Vec<String>,
     /// The app's bot, once it is installed.
     pub(crate) bot: String,
-    /// Decides whether polling can see the workspace's list of channels.
-    pub(crate) container: u64,
+    /// The organization that it belongs to.
+    pub(crate) organization: Option<String>,
+    /// Per account, what decides whether polling can see the list of channels.
+    pub(crate) containers: BTreeMap<String, u64>,
+}
+
+/// An organization of workspaces (Enterprise Grid).
+pub(crate) struct Organization {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) domain: String,
+    /// Who may install apps for all of it.
+    pub(crate) admin: String,
+    pub(crate) bot: String,
+    /// Workspaces that the app was added to; none before it is installed.
+    pub(crate) added: BTreeSet<String>,
 }
 
 /// A person or a bot.
@@ -34,21 +52,38 @@ pub(crate) struct User {
     pub(crate) bot: bool,
 }
 
+/// What sort of channel it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Public,
+    Private,
+    /// Between a person and the app's bot.
+    Direct,
+}
+
+/// What decides whether polling can see a channel's facts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shelf {
+    /// Of messages in the channel itself.
+    pub(crate) messages: u64,
+    /// Of replies, which may need a person's token.
+    pub(crate) replies: u64,
+}
+
 /// A channel; one that is shared belongs to several workspaces.
 pub(crate) struct Channel {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) created: i64,
     pub(crate) creator: String,
-    pub(crate) private: bool,
+    pub(crate) kind: Kind,
     pub(crate) teams: Vec<String>,
-    /// Workspaces whose bot is in it.
+    /// Accounts whose bot is in it.
     pub(crate) bots: BTreeSet<String>,
-    /// Per workspace, what decides whether polling can see its facts.
-    pub(crate) containers: BTreeMap<String, u64>,
+    pub(crate) shelves: BTreeMap<String, Shelf>,
     /// By timestamp in microseconds.
     pub(crate) messages: BTreeMap<i64, Message>,
-    /// The ledger's row of its creation, per workspace.
+    /// The ledger's row of its creation, per account.
     pub(crate) facts: BTreeMap<String, u64>,
 }
 
@@ -56,8 +91,8 @@ pub(crate) struct Channel {
 #[derive(Clone)]
 pub(crate) enum Author {
     Person(String),
-    /// An app under a name of its own: its bot id and the name.
-    App(String, String),
+    /// An app: its bot id, and the name under which it posts, if that is not its own.
+    App(String, Option<String>),
 }
 
 /// A message.
@@ -67,15 +102,18 @@ pub(crate) struct Message {
     pub(crate) author: Author,
     pub(crate) subtype: Option<&'static str>,
     pub(crate) text: String,
-    pub(crate) thread: Option<i64>,
+    /// The first message of its thread, and who wrote that.
+    pub(crate) thread: Option<(i64, Option<String>)>,
     pub(crate) replies: Vec<i64>,
+    /// Persons who have replied.
+    pub(crate) repliers: Vec<String>,
     pub(crate) edited: Option<(String, i64)>,
     pub(crate) unfurled: bool,
     pub(crate) file: Option<(String, String)>,
     pub(crate) reactions: BTreeMap<String, Vec<String>>,
-    /// The ledger's rows that an answer with this message shows, per workspace.
+    /// The ledger's rows that an answer with this message shows, per account.
     pub(crate) facts: BTreeMap<String, Vec<u64>>,
-    /// The row of the present edit, per workspace.
+    /// The row of the present edit, per account.
     pub(crate) edit_facts: BTreeMap<String, u64>,
 }
 
@@ -85,13 +123,17 @@ pub(crate) struct World {
     next: u64,
     last_ts: i64,
     pub(crate) teams: BTreeMap<String, Team>,
+    pub(crate) organizations: BTreeMap<String, Organization>,
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) channels: BTreeMap<String, Channel>,
-    pub(crate) installations: BTreeMap<String, Installation>,
+    /// The bot's grants, by account.
+    pub(crate) installations: BTreeMap<String, Grant>,
+    /// People's own grants, by account and person.
+    pub(crate) personal: BTreeMap<(String, String), Grant>,
     pub(crate) codes: HashMap<String, Code>,
-    /// By event context: who sees the event.
-    pub(crate) contexts: HashMap<String, Vec<String>>,
-    /// Calls in the present minute, by method and workspace.
+    /// By event context: the accounts that see the event, and the workspace each sees it in.
+    pub(crate) contexts: HashMap<String, Vec<(String, String)>>,
+    /// Calls in the present minute, by method and account.
     pub(crate) windows: HashMap<(String, String), (i64, u32)>,
     /// Lists answered so far, for the pages that are empty.
     pub(crate) answered: u64,
@@ -99,10 +141,14 @@ pub(crate) struct World {
 
 /// A code that may be exchanged once.
 pub(crate) struct Code {
-    pub(crate) team: String,
+    pub(crate) account: String,
     pub(crate) user: String,
     pub(crate) redirect_uri: String,
+    /// Scopes of the bot; none, if only the person's own token was asked for.
     pub(crate) scopes: Vec<String>,
+    pub(crate) user_scopes: Vec<String>,
+    /// PKCE's challenge, if one was sent.
+    pub(crate) challenge: Option<String>,
     pub(crate) expires_at: i64,
 }
 
@@ -113,9 +159,11 @@ impl World {
             next: seed % 90_000,
             last_ts: 0,
             teams: BTreeMap::new(),
+            organizations: BTreeMap::new(),
             users: BTreeMap::new(),
             channels: BTreeMap::new(),
             installations: BTreeMap::new(),
+            personal: BTreeMap::new(),
             codes: HashMap::new(),
             contexts: HashMap::new(),
             windows: HashMap::new(),
@@ -172,11 +220,16 @@ impl World {
             .filter(move |channel| channel.teams.iter().any(|one| one == team))
     }
 
-    /// A channel of a workspace that its bot is in.
+    /// A channel of a workspace in which anybody may write.
     pub(crate) fn some_channel(&mut self, team: &str) -> Option<String> {
+        let account = self.acting(team);
         let ids: Vec<String> = self
             .channels_of(team)
-            .filter(|channel| !channel.private || channel.bots.contains(team))
+            .filter(|channel| match channel.kind {
+                Kind::Public => true,
+                Kind::Private => channel.bots.contains(&account),
+                Kind::Direct => false,
+            })
             .map(|channel| channel.id.clone())
             .collect();
         ids.choose(&mut self.rng).cloned()
@@ -203,25 +256,6 @@ impl World {
             .map(|message| message.ts)
             .collect();
         all.choose(&mut self.rng).copied()
-    }
-
-    /// What polling can see: channels with the bot in them, and the lists of workspaces where
-    /// the app is installed.
-    pub(crate) fn visible_containers(&self) -> HashSet<u64> {
-        let installed = |team: &str| self.installations.contains_key(team);
-        let lists = self
-            .teams
-            .values()
-            .filter(|team| installed(&team.id))
-            .map(|team| team.container);
-        let channels = self.channels.values().flat_map(|channel| {
-            channel
-                .bots
-                .iter()
-                .filter(|team| installed(team))
-                .filter_map(|team| channel.containers.get(team).copied())
-        });
-        lists.chain(channels).collect()
     }
 }
 

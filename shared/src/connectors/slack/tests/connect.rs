@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use url::Url;
-use wiremock::matchers::{basic_auth, body_string_contains, header, method, path};
+use wiremock::matchers::{basic_auth, body_string, body_string_contains, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{account, now, slack};
@@ -347,4 +347,33 @@ async fn names_are_looked_up_and_strangers_are_left_out() {
     let found = slack.look_up(&access, &keys).await.expect("entries");
     let names: Vec<_> = found.iter().map(|entry| entry.name.as_deref()).collect();
     assert_eq!(names, [Some("Ada L"), Some("general")]);
+}
+
+#[tokio::test]
+async fn a_bot_of_an_organization_is_looked_up_in_the_organization() {
+    for (organization, told) in [(false, "bot=B0CI"), (true, "bot=B0CI&team_id=E0ACME")] {
+        let (server, slack, _) = slack().await;
+        Mock::given(path("/api/bots.info"))
+            .and(body_string(told))
+            .respond_with(
+                ResponseTemplate::new(200)
+                    .set_body_json(json!({ "ok": true, "bot": { "id": "B0CI", "name": "Build" } })),
+            )
+            .expect(1)
+            .mount(&server)
+            .await;
+        let mut account = account();
+        account.settings["organization"] = json!(organization);
+        if organization {
+            "E0ACME".clone_into(&mut account.id);
+        }
+        let access = Access {
+            account,
+            token: "xoxb-1".into(),
+            person: None,
+        };
+        let keys = [DirectoryKey::new(DirectoryKind::Bot, "B0CI")];
+        let found = slack.look_up(&access, &keys).await.expect("entries");
+        assert_eq!(found[0].name.as_deref(), Some("Build"));
+    }
 }

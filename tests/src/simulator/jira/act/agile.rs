@@ -91,11 +91,7 @@ impl Stage<'_> {
             "timestamp": at, "webhookEvent": event,
             "sprint": sprint_json(place, &place.sprints[&id]),
         });
-        let news = News {
-            event,
-            project: None,
-            body,
-        };
+        let news = News::new(event, body);
         let facts = self.happen(site, vec![told], Some(news));
         if let Some(sprint) = self.site(site).sprints.get_mut(&id) {
             sprint.facts.extend(&facts);
@@ -178,11 +174,7 @@ impl Stage<'_> {
         let body = json!({
             "timestamp": at, "webhookEvent": event, "version": version_json(place, version),
         });
-        let news = News {
-            event,
-            project: None,
-            body,
-        };
+        let news = News::new(event, body);
         let facts = self.happen(site, vec![told], Some(news));
         if let Some(version) = self.site(site).versions.get_mut(&id) {
             version.facts.extend(&facts);

@@ -1,12 +1,15 @@
-//! Issues, their comments and the work on them.
+//! Issues: created, changed, moved, deleted.
 
 use std::collections::BTreeMap;
 
+use rand::seq::IteratorRandom as _;
 use serde_json::{Value, json};
 
+use super::talk::Gone;
 use super::{Act, Done, News, Stage, Told};
-use crate::simulator::jira::render::{iso_ms, item_json};
-use crate::simulator::jira::world::{Comment, History, Issue, Item, STATUSES, Worklog};
+use crate::simulator::jira::jql::Sight;
+use crate::simulator::jira::render::item_json;
+use crate::simulator::jira::world::{Comment, History, Issue, Item, STATUSES, World};
 
 impl Stage<'_> {
     pub(super) fn about_issue(
@@ -52,21 +55,22 @@ impl Stage<'_> {
         }
     }
 
-    fn issue(&mut self, site: &str, issue: u64) -> &mut Issue {
+    pub(super) fn issue(&mut self, site: &str, issue: u64) -> &mut Issue {
         self.site(site)
             .issues
             .get_mut(&issue)
             .unwrap_or_else(|| panic!("the issue {issue} was looked up before"))
     }
 
-    /// What decides whether polling can see an issue, and what filters know it by.
-    fn place(&mut self, site: &str, issue: u64) -> (u64, String) {
+    /// What decides whether polling can see an issue, and what filters see of it.
+    pub(super) fn place(&self, site: &str, issue: u64) -> (u64, Sight) {
         let place = &self.world.sites[site];
-        let project = &place.projects[&place.issues[&issue].project];
-        (project.container, project.key.clone())
+        let issue = &place.issues[&issue];
+        let container = place.projects[&issue.project].container;
+        (container, Sight::of(place, issue))
     }
 
-    fn shown(&self, site: &str, issue: u64) -> Value {
+    pub(super) fn shown(&self, site: &str, issue: u64) -> Value {
         let place = &self.world.sites[site];
         self.world
             .issue_json(place, &place.issues[&issue], 2, false)
@@ -77,22 +81,25 @@ impl Stage<'_> {
         site: &str,
         actor: &str,
         summary: Option<String>,
-    ) -> Done {
+        project: Option<&str>,
+    ) -> Result<Done, &'static str> {
         let (id, at, number) = (
             self.world.number(),
             self.world.ms(self.when.at),
             self.world.number(),
         );
-        let place = self.site(site);
-        let turn = usize::try_from(number).unwrap_or(0) % place.projects.len();
-        let Some(project) = place.projects.values_mut().nth(turn) else {
-            return Done::default();
-        };
+        let World { sites, rng, .. } = &mut *self.world;
+        let place = sites.get_mut(site).ok_or("there is no such account")?;
+        let project = place
+            .projects
+            .values_mut()
+            .filter(|one| project.is_none_or(|key| one.key == key))
+            .choose(rng)
+            .ok_or("there is no such project")?;
         project.last_number += 1;
-        let (container, key) = (project.container, project.key.clone());
         let issue = Issue {
             id,
-            key: format!("{key}-{}", project.last_number),
+            key: format!("{}-{}", project.key, project.last_number),
             project: project.id.clone(),
             summary: summary.unwrap_or_else(|| format!("Valve {number} leaks")),
             status: 0,
@@ -105,6 +112,7 @@ impl Stage<'_> {
             facts: Vec::new(),
         };
         place.issues.insert(id, issue);
+        let (container, sight) = self.place(site, id);
         let told = Told {
             kind: "issue_created",
             key: format!("issue:{id}:created"),
@@ -118,19 +126,19 @@ impl Stage<'_> {
             "issue": self.shown(site, id),
         });
         let news = News {
-            event: "jira:issue_created",
-            project: Some(key),
-            body,
+            about: Some(sight),
+            by: Some(actor.to_owned()),
+            ..News::new("jira:issue_created", body)
         };
         let facts = self.happen(site, vec![told], Some(news));
         self.issue(site, id).facts.clone_from(&facts);
-        Done {
+        Ok(Done {
             object: json!({ "id": id }),
             facts,
-        }
+        })
     }
 
-    fn person(&self, site: &str, id: &str) -> Value {
+    pub(super) fn person(&self, site: &str, id: &str) -> Value {
         self.world.person_json(&self.world.sites[site], id)
     }
 
@@ -199,7 +207,7 @@ impl Stage<'_> {
     /// Writes a change down: a Signal for the status, one for the assignee, one for the rest.
     fn change(&mut self, site: &str, issue: u64, author: &str, items: Vec<Item>) -> Done {
         let (id, at) = (self.world.number(), self.world.ms(self.when.at));
-        let (container, project) = self.place(site, issue);
+        let (container, sight) = self.place(site, issue);
         let mut told = Vec::new();
         let mut fact = |kind: &'static str, part: &str| {
             told.push(Told {
@@ -246,9 +254,10 @@ impl Stage<'_> {
             "changelog": { "id": id.to_string(), "items": changed },
         });
         let news = News {
-            event: "jira:issue_updated",
-            project: Some(project),
-            body,
+            about: Some(sight),
+            changed: items.iter().map(|item| item.field).collect(),
+            by: Some(author.to_owned()),
+            ..News::new("jira:issue_updated", body)
         };
         let facts = self.happen(site, told, Some(news));
         self.issue(site, issue).histories.push(History {
@@ -299,7 +308,7 @@ impl Stage<'_> {
 
     fn delete_issue(&mut self, site: &str, issue: u64, actor: &str) -> Done {
         let at = self.world.ms(self.when.at);
-        let (container, project) = self.place(site, issue);
+        let (container, sight) = self.place(site, issue);
         let shown = self.shown(site, issue);
         let comments: Vec<Comment> = self.issue(site, issue).comments.values().cloned().collect();
         let gone = self.site(site).issues.remove(&issue);
@@ -326,6 +335,7 @@ impl Stage<'_> {
             .collect();
         for id in work {
             let gone = self.site(site).worklogs.remove(&id);
+            self.site(site).deleted_worklogs.push((id, at));
             let fact: Vec<u64> = gone.and_then(|worklog| worklog.fact).into_iter().collect();
             self.hub.core.ledger.hide(&fact);
         }
@@ -342,227 +352,24 @@ impl Stage<'_> {
             "user": self.person(site, actor), "issue": shown,
         });
         let news = News {
-            event: "jira:issue_deleted",
-            project: Some(project.clone()),
-            body,
+            about: Some(sight.clone()),
+            by: Some(actor.to_owned()),
+            ..News::new("jira:issue_deleted", body)
         };
         let mut facts = self.happen(site, vec![told], Some(news));
         for comment in comments {
-            facts.extend(self.comment_gone(site, issue, &comment, &shown, container, &project));
+            // They follow from the issue's end.
+            let gone = Gone {
+                comment: &comment,
+                shown: &shown,
+                container,
+                sight: &sight,
+                secondary: true,
+            };
+            facts.extend(self.comment_gone(site, issue, &gone));
         }
         Done {
             object: json!({ "id": issue }),
-            facts,
-        }
-    }
-
-    fn partial(shown: &Value) -> Value {
-        let fields = &shown["fields"];
-        json!({ "id": shown["id"], "key": shown["key"], "self": shown["self"], "fields": {
-            "summary": fields["summary"], "project": fields["project"],
-            "issuetype": fields["issuetype"], "status": fields["status"],
-        } })
-    }
-
-    fn comment(&mut self, site: &str, issue: u64, author: &str, text: &str) -> Done {
-        let (id, at) = (self.world.number(), self.world.ms(self.when.at));
-        let (container, project) = self.place(site, issue);
-        let comment = Comment {
-            id,
-            author: author.to_owned(),
-            editor: author.to_owned(),
-            body: text.to_owned(),
-            created: at,
-            updated: at,
-            fact: None,
-            edit_fact: None,
-        };
-        self.issue(site, issue).updated = at;
-        let shown = self.shown(site, issue);
-        let place = &self.world.sites[site];
-        let object = self.world.comment_json(place, issue, &comment, 2);
-        let told = Told {
-            kind: "issue_commented",
-            key: format!("comment:{id}:created"),
-            at,
-            container,
-            pollable: true,
-        };
-        let body = json!({
-            "timestamp": at, "webhookEvent": "comment_created", "comment": object,
-            "issue": Self::partial(&shown),
-        });
-        let news = News {
-            event: "comment_created",
-            project: Some(project.clone()),
-            body,
-        };
-        let facts = self.happen(site, vec![told], Some(news));
-        self.issue(site, issue).comments.insert(
-            id,
-            Comment {
-                fact: facts.first().copied(),
-                ..comment
-            },
-        );
-        if self.hub.settings().comments_update_issues {
-            // The same, announced once more.
-            let body = json!({
-                "timestamp": at, "webhookEvent": "jira:issue_updated",
-                "issue_event_type_name": "issue_commented", "user": self.person(site, author),
-                "issue": shown, "comment": object,
-            });
-            let news = News {
-                event: "jira:issue_updated",
-                project: Some(project),
-                body,
-            };
-            self.happen(site, Vec::new(), Some(news));
-        }
-        Done {
-            object: json!({ "id": issue, "comment": id }),
-            facts,
-        }
-    }
-
-    fn edit_comment(
-        &mut self,
-        site: &str,
-        issue: u64,
-        editor: &str,
-        text: &str,
-    ) -> Result<Done, &'static str> {
-        let at = self.world.ms(self.when.at);
-        let (container, project) = self.place(site, issue);
-        let known = self.issue(site, issue);
-        let comment = known
-            .comments
-            .values_mut()
-            .next_back()
-            .ok_or("the issue has no comment")?;
-        text.clone_into(&mut comment.body);
-        editor.clone_into(&mut comment.editor);
-        comment.updated = at;
-        let stale: Vec<u64> = comment.edit_fact.take().into_iter().collect();
-        let comment = comment.clone();
-        known.updated = at;
-        self.hub.core.ledger.hide(&stale);
-        let shown = self.shown(site, issue);
-        let object = self
-            .world
-            .comment_json(&self.world.sites[site], issue, &comment, 2);
-        let told = Told {
-            kind: "comment_edited",
-            key: format!("comment:{}:edited:{}", comment.id, iso_ms(at)),
-            at,
-            container,
-            pollable: true,
-        };
-        let body = json!({
-            "timestamp": at, "webhookEvent": "comment_updated", "comment": object,
-            "issue": Self::partial(&shown),
-        });
-        let news = News {
-            event: "comment_updated",
-            project: Some(project),
-            body,
-        };
-        let facts = self.happen(site, vec![told], Some(news));
-        if let Some(comment) = self.issue(site, issue).comments.get_mut(&comment.id) {
-            comment.edit_fact = facts.first().copied();
-        }
-        Ok(Done {
-            object: json!({ "id": issue, "comment": comment.id }),
-            facts,
-        })
-    }
-
-    fn delete_comment(&mut self, site: &str, issue: u64) -> Result<Done, &'static str> {
-        let (container, project) = self.place(site, issue);
-        let at = self.world.ms(self.when.at);
-        let known = self.issue(site, issue);
-        let (_, comment) = known
-            .comments
-            .pop_last()
-            .ok_or("the issue has no comment")?;
-        known.updated = at;
-        let hidden: Vec<u64> = comment.fact.into_iter().chain(comment.edit_fact).collect();
-        self.hub.core.ledger.hide(&hidden);
-        let shown = self.shown(site, issue);
-        let facts = self.comment_gone(site, issue, &comment, &shown, container, &project);
-        Ok(Done {
-            object: json!({ "id": issue, "comment": comment.id }),
-            facts,
-        })
-    }
-
-    fn comment_gone(
-        &mut self,
-        site: &str,
-        issue: u64,
-        comment: &Comment,
-        shown: &Value,
-        container: u64,
-        project: &str,
-    ) -> Vec<u64> {
-        let at = self.world.ms(self.when.at);
-        let object = self
-            .world
-            .comment_json(&self.world.sites[site], issue, comment, 2);
-        let told = Told {
-            kind: "comment_deleted",
-            key: format!("comment:{}:deleted", comment.id),
-            at,
-            container,
-            pollable: false,
-        };
-        let body = json!({
-            "timestamp": at, "webhookEvent": "comment_deleted", "comment": object,
-            "issue": Self::partial(shown),
-        });
-        let news = News {
-            event: "comment_deleted",
-            project: Some(project.to_owned()),
-            body,
-        };
-        self.happen(site, vec![told], Some(news))
-    }
-
-    fn log_work(&mut self, site: &str, issue: u64, author: &str) -> Done {
-        let (id, at) = (self.world.number(), self.world.ms(self.when.at));
-        let (container, _) = self.place(site, issue);
-        let worklog = Worklog {
-            id,
-            issue,
-            author: author.to_owned(),
-            created: at,
-            fact: None,
-        };
-        let object = self.world.worklog_json(&self.world.sites[site], &worklog);
-        let told = Told {
-            kind: "work_logged",
-            key: format!("worklog:{id}:created"),
-            at,
-            container,
-            pollable: true,
-        };
-        let body = json!({ "timestamp": at, "webhookEvent": "worklog_created", "worklog": object });
-        // No app may ask for it: only an administrator's webhook tells.
-        let news = News {
-            event: "worklog_created",
-            project: None,
-            body,
-        };
-        let facts = self.happen(site, vec![told], Some(news));
-        self.site(site).worklogs.insert(
-            id,
-            Worklog {
-                fact: facts.first().copied(),
-                ..worklog
-            },
-        );
-        Done {
-            object: json!({ "id": issue, "worklog": id }),
             facts,
         }
     }

@@ -1,96 +1,120 @@
 //! Searching issues: by JQL, in pages whose tokens say where the last one ended.
 
-use axum::Json;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::{Caller, Fields, refusal};
-use crate::simulator::jira::Jira;
-use crate::simulator::jira::jql::Jql;
+use super::{Ask, Reply};
+use crate::simulator::jira::jql::{Asker, Jql, Order, Sight};
 use crate::simulator::jira::world::{Issue, World};
 
 /// How long a page's token is honoured.
 const TOKEN_LIFE: i64 = 7 * 24 * 3_600;
+/// Rows per page, and when nothing but ids is asked for.
+const MOST: usize = 100;
+const MOST_IDS: usize = 5_000;
+/// Issues that are looked up past the index.
+const RECONCILED: usize = 50;
 
-/// `search/jql`, by GET or POST.
-pub(super) fn jql(
-    hub: &Jira,
-    world: &mut World,
-    site: &str,
-    caller: &Caller,
-    query: &Fields,
-    given: &Value,
-) -> Response {
-    let text = |name: &str| -> String {
-        given[name]
-            .as_str()
-            .map(str::to_owned)
-            .or_else(|| query.get(name).cloned())
-            .unwrap_or_default()
-    };
-    let question = text("jql");
-    let parsed = match Jql::parse(&question, &world.people[&caller.person]) {
-        Ok(parsed) => parsed,
-        Err(why) => return refusal(StatusCode::BAD_REQUEST, &why),
-    };
-    let now = hub.core.clock.seconds();
-    let after = match text("nextPageToken").as_str() {
-        "" => None,
-        token => match read_token(token, &question, now) {
-            Some(after) => Some(after),
-            None => return refusal(StatusCode::BAD_REQUEST, "The nextPageToken is invalid."),
-        },
-    };
-    let listed = |name: &str| -> Vec<String> {
-        match &given[name] {
-            Value::Array(values) => values
-                .iter()
-                .filter_map(|value| Some(value.as_str()?.to_owned()))
-                .collect(),
-            _ => text(name)
-                .split(',')
-                .filter(|part| !part.is_empty())
-                .map(str::to_owned)
-                .collect(),
-        }
-    };
-    let mut fields = listed("fields");
-    if fields.is_empty() {
-        fields.push("id".to_owned());
+impl Order {
+    /// Where an issue stands.
+    fn place(self, issue: &Issue) -> (i64, u64) {
+        let first = match self {
+            Self::Id => 0,
+            Self::Created => issue.created,
+            Self::Updated => issue.updated,
+        };
+        (first, issue.id)
     }
-    let reconciled: Vec<u64> = given["reconcileIssues"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_u64)
-        .collect();
-    let most = given["maxResults"]
-        .as_u64()
-        .and_then(|most| usize::try_from(most).ok())
-        .or_else(|| query.get("maxResults")?.parse().ok())
-        .unwrap_or(50)
-        .clamp(1, 100);
-    let lag = hub.settings().index_lag_seconds * 1_000;
-    let place = &world.sites[site];
+}
+
+/// The question, from the body or the query.
+fn question(ask: &Ask<'_>, world: &World) -> Result<(String, Jql), Reply> {
+    let text = ask.given["jql"]
+        .as_str()
+        .unwrap_or_else(|| ask.text("jql"))
+        .to_owned();
+    let asker = Asker {
+        person: &world.people[&ask.caller.person],
+        now: ask.hub.core.clock.seconds() * 1_000,
+    };
+    match Jql::parse(&text, &asker) {
+        Ok(question) => Ok((text, question)),
+        Err(why) => Err(Reply::bad(&why)),
+    }
+}
+
+/// Issues that the index shows, in the question's order.
+fn found<'w>(
+    ask: &Ask<'_>,
+    world: &'w World,
+    question: &Jql,
+    reconciled: &[u64],
+) -> Vec<&'w Issue> {
+    let lag = ask.hub.settings().index_lag_seconds * 1_000;
+    let now = ask.hub.core.clock.seconds() * 1_000;
+    let place = ask.place(world);
     let mut found: Vec<&Issue> = place
         .issues
         .values()
-        .filter(|issue| {
-            lag == 0 || issue.updated + lag <= now * 1_000 || reconciled.contains(&issue.id)
-        })
-        .filter(|issue| parsed.accepts(place, issue))
+        .filter(|issue| lag == 0 || issue.updated + lag <= now || reconciled.contains(&issue.id))
+        .filter(|issue| question.accepts(&Sight::of(place, issue)))
         .collect();
-    found.sort_by_key(|issue| (issue.updated, issue.id));
-    if parsed.descending {
+    found.sort_by_key(|issue| question.order.place(issue));
+    if question.descending {
         found.reverse();
     }
-    let start = after.map_or(0, |after: (i64, u64)| {
+    found
+}
+
+/// `search/approximate-count`.
+pub(super) fn count(ask: &Ask<'_>, world: &World) -> Reply {
+    match question(ask, world) {
+        Ok((_, question)) => Reply::ok(json!({ "count": found(ask, world, &question, &[]).len() })),
+        Err(refused) => refused,
+    }
+}
+
+/// `search/jql`, by GET or POST.
+pub(super) fn jql(ask: &Ask<'_>, world: &World) -> Reply {
+    let (text, question) = match question(ask, world) {
+        Ok(read) => read,
+        Err(refused) => return refused,
+    };
+    let now = ask.hub.core.clock.seconds();
+    let given = ask.given["nextPageToken"]
+        .as_str()
+        .unwrap_or_else(|| ask.text("nextPageToken"));
+    let after = match given {
+        "" => None,
+        token => match read_token(token, &text, now) {
+            Some(after) => Some(after),
+            None => return Reply::bad("The nextPageToken is invalid."),
+        },
+    };
+    let reconciled: Vec<u64> = ask
+        .listed("reconcileIssues")
+        .iter()
+        .filter_map(|id| id.parse().ok())
+        .collect();
+    if reconciled.len() > RECONCILED {
+        return Reply::bad("At most 50 issues can be reconciled.");
+    }
+    let mut fields = ask.listed("fields");
+    if fields.is_empty() {
+        fields.push("id".to_owned());
+    }
+    let only_ids = fields.iter().all(|field| field == "id" || field == "key");
+    let most = ask.given["maxResults"]
+        .as_u64()
+        .and_then(|most| usize::try_from(most).ok())
+        .unwrap_or_else(|| ask.number("maxResults", 50))
+        .clamp(1, if only_ids { MOST_IDS } else { MOST });
+    let found = found(ask, world, &question, &reconciled);
+    let start = after.map_or(0, |after| {
         let behind = |issue: &&&Issue| {
-            let here = (issue.updated, issue.id);
-            if parsed.descending {
+            let here = question.order.place(issue);
+            if question.descending {
                 here >= after
             } else {
                 here <= after
@@ -99,33 +123,19 @@ pub(super) fn jql(
         found.iter().take_while(behind).count()
     });
     let page = &found[start..found.len().min(start + most)];
-    let log = text("expand").contains("changelog");
-    let mut shown = Vec::new();
+    let log = ask.listed("expand").iter().any(|one| one == "changelog");
     let issues: Vec<Value> = page
         .iter()
-        .map(|issue| {
-            shown.extend(&issue.facts);
-            if log {
-                shown.extend(issue.histories.iter().flat_map(|history| &history.facts));
-            }
-            if fields.iter().any(|field| field == "comment") {
-                let comments = issue.comments.values().take(20);
-                shown.extend(comments.flat_map(|one| one.fact.iter().chain(&one.edit_fact)));
-            }
-            world.searched(place, issue, &fields, log)
-        })
+        .map(|issue| super::issues::row(ask, world, issue, &fields, log))
         .collect();
-    hub.core.ledger.mark_polled(shown);
     let last = start + page.len() >= found.len();
     let mut answer = json!({ "issues": issues, "isLast": last });
     if let (false, Some(end)) = (last, page.last()) {
-        answer["nextPageToken"] = json!(token(&question, end, now));
+        let (first, id) = question.order.place(end);
+        let token = URL_SAFE_NO_PAD.encode(json!([text, first, id, now]).to_string());
+        answer["nextPageToken"] = json!(token);
     }
-    Json(answer).into_response()
-}
-
-fn token(question: &str, end: &Issue, now: i64) -> String {
-    URL_SAFE_NO_PAD.encode(json!([question, end.updated, end.id, now]).to_string())
+    Reply::ok(answer)
 }
 
 /// Where a token's page ended, if it is the question's and young enough.

@@ -1,11 +1,75 @@
-//! Messages: posted, edited, deleted, reacted to.
+//! Messages of every sort, as they are posted.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Done, Stage, Told};
-use crate::simulator::slack::world::{Author, Message, World, is_written, seconds, stamp};
+use super::told::Told;
+use super::{Act, Done, Stage};
+use crate::simulator::slack::world::{
+    Author, Channel, Kind, Message, World, is_written, seconds, stamp,
+};
+
+impl Message {
+    fn new(ts: i64, team: String, author: Author, text: &str) -> Self {
+        Self {
+            ts,
+            team,
+            author,
+            subtype: None,
+            text: text.to_owned(),
+            thread: None,
+            replies: Vec::new(),
+            repliers: Vec::new(),
+            edited: None,
+            unfurled: false,
+            file: None,
+            reactions: BTreeMap::new(),
+            facts: BTreeMap::new(),
+            edit_facts: BTreeMap::new(),
+        }
+    }
+
+    /// Who wrote it, if that was a person.
+    fn person(&self) -> Option<&String> {
+        match &self.author {
+            Author::Person(user) => Some(user),
+            Author::App(..) => None,
+        }
+    }
+
+    /// The fact that it was posted, if anybody has written it.
+    pub(super) fn told(&self, channel: &str) -> Option<Told> {
+        is_written(self).then(|| Told {
+            kind: if self.thread.is_some() {
+                "thread_replied"
+            } else {
+                "message_posted"
+            },
+            key: format!("message:{channel}:{}", stamp(self.ts)),
+            at: seconds(self.ts),
+            pollable: true,
+            reply: self.is_reply(),
+        })
+    }
+
+    /// The fact that it was edited, if it was.
+    pub(super) fn edit_told(&self, channel: &str) -> Option<Told> {
+        let (_, at) = self.edited.as_ref()?;
+        Some(Told {
+            kind: "message_edited",
+            key: format!("message:{channel}:{}:edited:{}", stamp(self.ts), stamp(*at)),
+            at: seconds(*at),
+            pollable: true,
+            reply: self.is_reply(),
+        })
+    }
+
+    /// Whether only its thread shows it.
+    pub(super) fn is_reply(&self) -> bool {
+        self.thread.is_some() && self.subtype != Some("thread_broadcast")
+    }
+}
 
 impl Stage<'_> {
     /// Posts a message, in a thread or not.
@@ -18,56 +82,51 @@ impl Stage<'_> {
         subtype: Option<&'static str>,
     ) -> Done {
         let ts = self.world.ts(self.when.at);
+        let place = &self.world.channels[channel];
         let team = match &author {
             Author::Person(user) => self.world.users.get(user).map(|user| user.team.clone()),
             Author::App(..) => None,
         };
-        let team = team.unwrap_or_else(|| self.world.channels[channel].teams[0].clone());
+        let team = team.unwrap_or_else(|| place.teams[0].clone());
+        let thread = thread.map(|parent| {
+            let author = place.messages.get(&parent).and_then(Message::person);
+            (parent, author.cloned())
+        });
         let message = Message {
-            ts,
-            team,
-            author,
             subtype,
-            text: text.to_owned(),
             thread,
-            replies: Vec::new(),
-            edited: None,
-            unfurled: false,
-            file: None,
-            reactions: BTreeMap::new(),
-            facts: BTreeMap::new(),
-            edit_facts: BTreeMap::new(),
+            ..Message::new(ts, team, author, text)
         };
         self.publish(channel, message)
     }
 
     pub(super) fn publish(&mut self, channel: &str, message: Message) -> Done {
-        let (ts, thread) = (message.ts, message.thread);
-        let told = is_written(&message).then(|| Told {
-            kind: if thread.is_some() {
-                "thread_replied"
-            } else {
-                "message_posted"
-            },
-            key: format!("message:{channel}:{}", stamp(ts)),
-            at: seconds(ts),
-            pollable: true,
-        });
+        let (ts, thread) = (message.ts, message.thread.clone());
+        let told = message.told(channel);
+        let kind = self.world.channels[channel].kind;
         let mut inner = World::message_json(&message);
         inner["channel"] = json!(channel);
         inner["event_ts"] = json!(stamp(ts));
-        inner["channel_type"] = json!("channel");
+        inner["channel_type"] = json!(kind.of_message());
         let mentioned = self.mentioned(channel, &message.text);
         let name = subtyped("message", message.subtype);
+        let replier = message.person().cloned();
         let place = self.place(channel);
         place.messages.insert(ts, message);
-        if let Some(parent) = thread.and_then(|parent| place.messages.get_mut(&parent)) {
+        if let Some(parent) = thread.and_then(|(parent, _)| place.messages.get_mut(&parent)) {
             parent.replies.push(ts);
+            if let Some(replier) = replier.filter(|one| !parent.repliers.contains(one)) {
+                parent.repliers.push(replier);
+            }
         }
         let facts = self.happen(channel, told, Some((&name, inner.clone())));
         if let Some(message) = self.place(channel).messages.get_mut(&ts) {
-            for (team, fact) in &facts {
-                message.facts.entry(team.clone()).or_default().push(*fact);
+            for (account, fact) in &facts {
+                message
+                    .facts
+                    .entry(account.clone())
+                    .or_default()
+                    .push(*fact);
             }
         }
         for team in mentioned {
@@ -77,7 +136,7 @@ impl Stage<'_> {
                 object.remove("channel_type");
                 object.remove("subtype");
             }
-            self.event("app_mention", &[team], &mention, Vec::new());
+            self.event("app_mention", &team, kind, &mention);
         }
         Done {
             object: json!({ "channel": channel, "ts": stamp(ts) }),
@@ -86,11 +145,44 @@ impl Stage<'_> {
     }
 
     /// Workspaces whose bot a text mentions, and is in the channel.
-    pub(super) fn mentioned(&self, channel: &str, text: &str) -> Vec<String> {
-        self.seers(channel)
-            .into_iter()
-            .filter(|team| text.contains(&format!("<@{}>", self.world.teams[team].bot)))
+    fn mentioned(&self, channel: &str, text: &str) -> Vec<String> {
+        let place = &self.world.channels[channel];
+        place
+            .bots
+            .iter()
+            .filter(|account| text.contains(&format!("<@{}>", self.world.bot_of(account))))
+            .map(|account| self.world.seen_from(account, place).id.clone())
             .collect()
+    }
+
+    /// A person writes to the app's bot, and to nobody else.
+    pub(super) fn write_to_bot(
+        &mut self,
+        act: &Act,
+        team: &str,
+        actor: &str,
+    ) -> Result<Done, &'static str> {
+        let account = self.world.acting(team);
+        if !self.world.installed(&account) {
+            return Err("the app is not installed there");
+        }
+        let known = self
+            .world
+            .channels_of(team)
+            .find(|channel| channel.kind == Kind::Direct && channel.creator == actor)
+            .map(|channel| channel.id.clone());
+        let id = known.unwrap_or_else(|| {
+            let id = self.world.id("D");
+            let channel = Channel {
+                kind: Kind::Direct,
+                bots: [account].into(),
+                ..self.new_channel(&id, team, actor, String::new())
+            };
+            self.world.channels.insert(id.clone(), channel);
+            id
+        });
+        let text = self.text(act);
+        Ok(self.post(&id, Author::Person(actor.to_owned()), &text, None, None))
     }
 
     pub(super) fn share_file(
@@ -101,20 +193,11 @@ impl Stage<'_> {
         text: &str,
     ) -> Done {
         let (ts, file) = (self.world.ts(self.when.at), self.world.id("F"));
+        let author = Author::Person(actor.to_owned());
         let message = Message {
-            ts,
-            team: team.to_owned(),
-            author: Author::Person(actor.to_owned()),
             subtype: Some("file_share"),
-            text: text.to_owned(),
-            thread: None,
-            replies: Vec::new(),
-            edited: None,
-            unfurled: false,
             file: Some((file.clone(), "notes.txt".to_owned())),
-            reactions: BTreeMap::new(),
-            facts: BTreeMap::new(),
-            edit_facts: BTreeMap::new(),
+            ..Message::new(ts, team.to_owned(), author, text)
         };
         let mut done = self.publish(channel, message);
         let shared_ts = self.world.ts(self.when.at);
@@ -127,185 +210,11 @@ impl Stage<'_> {
             key: format!("file:{file}:{channel}"),
             at: seconds(shared_ts),
             pollable: false,
+            reply: false,
         };
         let facts = self.happen(channel, Some(told), Some(("file_shared", inner)));
         done.facts.extend(facts.into_values());
         done
-    }
-
-    pub(super) fn edit(
-        &mut self,
-        channel: &str,
-        ts: i64,
-        actor: &str,
-        text: &str,
-    ) -> Result<Done, &'static str> {
-        let edited_ts = self.world.ts(self.when.at);
-        let before = self.message(channel, ts)?;
-        let previous = World::message_json(before);
-        let stale: Vec<u64> = before.edit_facts.values().copied().collect();
-        // Slack dates an edit to the second.
-        let edited_ts = seconds(edited_ts) * 1_000_000;
-        if before
-            .edited
-            .as_ref()
-            .is_some_and(|(_, at)| *at >= edited_ts)
-        {
-            return Err("the message was edited in this very second");
-        }
-        let message = self
-            .place(channel)
-            .messages
-            .get_mut(&ts)
-            .ok_or("there is no such message")?;
-        text.clone_into(&mut message.text);
-        message.edited = Some((actor.to_owned(), edited_ts));
-        self.hub.core.ledger.hide(&stale);
-        let now = World::message_json(self.message(channel, ts)?);
-        let inner = self.changed(channel, &now, &previous);
-        let told = Told {
-            kind: "message_edited",
-            key: format!(
-                "message:{channel}:{}:edited:{}",
-                stamp(ts),
-                stamp(edited_ts)
-            ),
-            at: seconds(edited_ts),
-            pollable: true,
-        };
-        let facts = self.happen(
-            channel,
-            Some(told),
-            Some(("message.message_changed", inner)),
-        );
-        if let Some(message) = self.place(channel).messages.get_mut(&ts) {
-            message.edit_facts = facts.clone();
-        }
-        Ok(Done {
-            object: json!({ "channel": channel, "ts": stamp(ts), "edited": stamp(edited_ts) }),
-            facts: facts.into_values().collect(),
-        })
-    }
-
-    /// A link's preview: a change that nobody made.
-    pub(super) fn unfurl(&mut self, channel: &str, ts: i64) -> Result<Done, &'static str> {
-        let previous = World::message_json(self.message(channel, ts)?);
-        if let Some(message) = self.place(channel).messages.get_mut(&ts) {
-            message.unfurled = true;
-        }
-        let now = World::message_json(self.message(channel, ts)?);
-        let inner = self.changed(channel, &now, &previous);
-        self.happen(channel, None, Some(("message.message_changed", inner)));
-        Ok(Done::default())
-    }
-
-    pub(super) fn changed(&mut self, channel: &str, now: &Value, previous: &Value) -> Value {
-        let ts = stamp(self.world.ts(self.when.at));
-        json!({
-            "type": "message", "subtype": "message_changed", "hidden": true, "channel": channel,
-            "message": now, "previous_message": previous, "ts": ts, "event_ts": ts,
-            "channel_type": "channel",
-        })
-    }
-
-    pub(super) fn delete(&mut self, channel: &str, ts: i64) -> Result<Done, &'static str> {
-        let message = self.message(channel, ts)?;
-        if !message.replies.is_empty() {
-            return Err("a message with replies leaves a tombstone; delete another");
-        }
-        let previous = World::message_json(message);
-        let place = self.place(channel);
-        let message = place
-            .messages
-            .remove(&ts)
-            .ok_or("there is no such message")?;
-        if let Some(parent) = message
-            .thread
-            .and_then(|parent| place.messages.get_mut(&parent))
-        {
-            parent.replies.retain(|reply| *reply != ts);
-        }
-        let hidden: Vec<u64> = message
-            .facts
-            .values()
-            .flatten()
-            .chain(message.edit_facts.values())
-            .copied()
-            .collect();
-        self.hub.core.ledger.hide(&hidden);
-        let event_ts = self.world.ts(self.when.at);
-        let inner = json!({
-            "type": "message", "subtype": "message_deleted", "hidden": true, "channel": channel,
-            "deleted_ts": stamp(ts), "previous_message": previous, "ts": stamp(event_ts),
-            "event_ts": stamp(event_ts), "channel_type": "channel",
-        });
-        let told = is_written(&message).then(|| Told {
-            kind: "message_deleted",
-            key: format!("message:{channel}:{}:deleted", stamp(ts)),
-            at: seconds(event_ts),
-            pollable: false,
-        });
-        let facts = self.happen(channel, told, Some(("message.message_deleted", inner)));
-        Ok(Done {
-            object: json!({ "channel": channel, "ts": stamp(ts) }),
-            facts: facts.into_values().collect(),
-        })
-    }
-
-    pub(super) fn react(
-        &mut self,
-        channel: &str,
-        ts: i64,
-        actor: &str,
-        name: Option<&str>,
-        added: bool,
-    ) -> Result<Done, &'static str> {
-        let event_ts = self.world.ts(self.when.at);
-        let message = self
-            .place(channel)
-            .messages
-            .get_mut(&ts)
-            .ok_or("there is no such message")?;
-        let author = match &message.author {
-            Author::Person(user) => json!(user),
-            Author::App(..) => Value::Null,
-        };
-        let name = name.unwrap_or("tada").to_owned();
-        let users = message.reactions.entry(name.clone()).or_default();
-        users.retain(|user| user != actor);
-        if added {
-            users.push(actor.to_owned());
-        }
-        message.reactions.retain(|_, users| !users.is_empty());
-        let (event, word) = if added {
-            ("reaction_added", "added")
-        } else {
-            ("reaction_removed", "removed")
-        };
-        let inner = json!({
-            "type": event, "user": actor, "reaction": name, "item_user": author,
-            "item": { "type": "message", "channel": channel, "ts": stamp(ts) },
-            "event_ts": stamp(event_ts),
-        });
-        let told = Told {
-            kind: if added {
-                "reaction_added"
-            } else {
-                "reaction_removed"
-            },
-            key: format!(
-                "reaction:{channel}:{}:{actor}:{name}:{word}:{}",
-                stamp(ts),
-                stamp(event_ts)
-            ),
-            at: seconds(event_ts),
-            pollable: false,
-        };
-        let facts = self.happen(channel, Some(told), Some((event, inner)));
-        Ok(Done {
-            object: json!({ "channel": channel, "ts": stamp(ts) }),
-            facts: facts.into_values().collect(),
-        })
     }
 }
 

@@ -1,0 +1,7 @@
+"""The jira package, unmodified, against the simulator; consents by requests-oauthlib."""
+
+import jira_oauth  # noqa: F401  (each module runs its checks as it is imported)
+import jira_reading  # noqa: F401
+from jira_world import check
+
+check.finish()

@@ -1,0 +1,172 @@
+//! The app itself: added to workspaces, taken from them, uninstalled; its tokens revoked.
+
+use serde_json::{Value, json};
+
+use super::{Act, Done, Stage};
+use crate::simulator::slack::tokens::Holder;
+use crate::simulator::slack::world::{World, stamp};
+
+impl World {
+    /// The app is added to every workspace of an organization.
+    pub(crate) fn add_everywhere(&mut self, organization: &str) {
+        let all: Vec<String> = self
+            .teams
+            .values()
+            .filter(|team| team.organization.as_deref() == Some(organization))
+            .map(|team| team.id.clone())
+            .collect();
+        if let Some(organization) = self.organizations.get_mut(organization) {
+            organization.added.extend(all);
+        }
+    }
+}
+
+impl Stage<'_> {
+    /// What happens to the app.
+    pub(super) fn about_app(&mut self, act: &Act) -> Option<Result<Done, &'static str>> {
+        let account = act.account.as_str();
+        Some(match act.action.as_str() {
+            "app.uninstalled" => {
+                let first = self.hub.settings().uninstalled_first;
+                if self.uninstall(account, first) {
+                    Ok(Done::default())
+                } else {
+                    Err("the app is not installed there")
+                }
+            }
+            "app.rate_limited" => {
+                let body = json!({
+                    "token": "deprecated", "type": "app_rate_limited", "team_id": account,
+                    "minute_rate_limited": self.when.at - self.when.at % 60,
+                    "api_app_id": self.hub.app.id,
+                });
+                self.send("app_rate_limited", account, body);
+                Ok(Done::default())
+            }
+            "workspace.added" => self.change_access(account, act.to.as_deref(), true),
+            "workspace.removed" => self.change_access(account, act.to.as_deref(), false),
+            _ => return None,
+        })
+    }
+
+    /// An organization's admin adds the app to a workspace, or takes it away.
+    fn change_access(
+        &mut self,
+        account: &str,
+        team: Option<&str>,
+        added: bool,
+    ) -> Result<Done, &'static str> {
+        let team = team.ok_or("`to` names the workspace")?;
+        let within = self
+            .world
+            .teams
+            .get(team)
+            .is_some_and(|team| team.organization.as_deref() == Some(account));
+        if !within || !self.world.installed(account) {
+            return Err("the app is not installed in that workspace's organization");
+        }
+        let organization = self
+            .world
+            .organizations
+            .get_mut(account)
+            .ok_or("there is no such organization")?;
+        let name = if added {
+            organization.added.insert(team.to_owned());
+            self.world.join_everywhere(account);
+            "team_access_granted"
+        } else {
+            organization.added.remove(team);
+            self.world.leave_unreached(account);
+            "team_access_revoked"
+        };
+        let event_ts = stamp(self.world.ts(self.when.at));
+        let inner = json!({ "type": name, "team_ids": [team], "event_ts": event_ts });
+        let body = self.notice(account, &inner);
+        self.send(name, account, body);
+        Ok(Done {
+            object: json!({ "account": account, "workspace": team }),
+            facts: Vec::new(),
+        })
+    }
+
+    /// A notice to an account about the app itself. An organization's names no workspace.
+    fn notice(&mut self, account: &str, inner: &Value) -> Value {
+        if self.world.teams.contains_key(account) {
+            return self.envelope(&[(account.to_owned(), account.to_owned())], inner, false);
+        }
+        let event_id = self.world.id("Ev");
+        json!({
+            "token": "deprecated", "enterprise_id": account, "api_app_id": self.hub.app.id,
+            "event": inner, "type": "event_callback", "event_id": event_id,
+            "event_time": self.when.at, "is_ext_shared_channel": false,
+        })
+    }
+
+    /// Ends a grant. If it is the bot's, the bot leaves its channels.
+    pub(crate) fn revoke(&mut self, holder: &Holder, told: bool) {
+        let ended = match &holder.person {
+            None => self.world.installations.remove(&holder.account),
+            Some(person) => self
+                .world
+                .personal
+                .remove(&(holder.account.clone(), person.clone())),
+        };
+        if ended.is_none() {
+            return;
+        }
+        let bot = self.world.bot_of(&holder.account).to_owned();
+        let (people, bots) = match &holder.person {
+            Some(person) => (vec![person.clone()], Vec::new()),
+            None => (Vec::new(), vec![bot]),
+        };
+        if holder.person.is_none() {
+            self.world.leave_unreached(&holder.account);
+        }
+        if told {
+            self.tell_revoked(&holder.account, &people, &bots);
+        }
+    }
+
+    /// Says whose tokens were revoked: persons' and bots' ids.
+    fn tell_revoked(&mut self, account: &str, people: &[String], bots: &[String]) {
+        let event_ts = stamp(self.world.ts(self.when.at));
+        let inner = json!({
+            "type": "tokens_revoked", "tokens": { "oauth": people, "bot": bots },
+            "event_ts": event_ts,
+        });
+        let body = self.notice(account, &inner);
+        self.send("tokens_revoked", account, body);
+    }
+
+    /// The app leaves an account, with everybody's tokens; `false` if it was not there.
+    pub(crate) fn uninstall(&mut self, account: &str, uninstalled_first: bool) -> bool {
+        let people = self.world.persons_of(account);
+        let installed = self.world.installations.remove(account).is_some();
+        if !installed && people.is_empty() {
+            return false;
+        }
+        for person in &people {
+            let key = (account.to_owned(), person.clone());
+            self.world.personal.remove(&key);
+        }
+        self.world.leave_unreached(account);
+        if let Some(organization) = self.world.organizations.get_mut(account) {
+            organization.added.clear();
+        }
+        let bots: Vec<String> = installed
+            .then(|| self.world.bot_of(account).to_owned())
+            .into_iter()
+            .collect();
+        if !uninstalled_first {
+            self.tell_revoked(account, &people, &bots);
+        }
+        let event_ts = stamp(self.world.ts(self.when.at));
+        let inner = json!({ "type": "app_uninstalled", "event_ts": event_ts });
+        let body = self.notice(account, &inner);
+        self.send("app_uninstalled", account, body);
+        if uninstalled_first {
+            self.tell_revoked(account, &people, &bots);
+        }
+        true
+    }
+}
