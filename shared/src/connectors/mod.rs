@@ -13,9 +13,10 @@ mod subscription;
 mod webhook;
 
 mod support;
+mod wire;
 
 #[cfg(test)]
-mod strange;
+mod testing;
 
 pub mod github;
 pub mod jira;

@@ -7,9 +7,8 @@ mod limits;
 mod properties;
 mod recover;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use wiremock::MockServer;
 
@@ -17,39 +16,12 @@ use super::GitHub;
 use super::GitHubSettings;
 use crate::clock::ManualClock;
 use crate::config::{Env, Reader};
+use crate::connectors::testing::{OpenGate, deps};
 use crate::connectors::{ConnectorDeps, ConnectorSettings};
-use crate::http::{Admission, Charge, LimitObservation, RateGate, Refused};
 
 /// Signs nothing outside these tests.
 pub(super) const TEST_KEY: &str = include_str!("fixtures/test-app.pem");
 pub(super) const WEBHOOK_SECRET: &str = "a webhook secret";
-
-/// A gate that lets everything through and remembers what it was told.
-#[derive(Default)]
-pub(super) struct OpenGate(Mutex<Vec<(String, LimitObservation)>>);
-
-impl OpenGate {
-    pub(super) fn seen(&self) -> Vec<(String, LimitObservation)> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-#[async_trait]
-impl RateGate for OpenGate {
-    async fn admit(&self, _: &'static str, _: &Charge<'_>) -> Result<Admission, Refused> {
-        Ok(Admission::default())
-    }
-
-    async fn observe(&self, _: &'static str, charge: &Charge<'_>, seen: LimitObservation) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((charge.account.to_owned(), seen));
-    }
-}
 
 /// A point in time.
 pub(super) fn at(text: &str) -> DateTime<Utc> {
@@ -83,11 +55,7 @@ pub(super) fn connector(web: &str, api: &str) -> (GitHub, Arc<OpenGate>) {
     let mut reader = Reader::new(&env);
     let settings = GitHubSettings::from_reader(&mut reader);
     reader.finish().expect("settings that can be used");
-    let gate = Arc::new(OpenGate::default());
-    let deps = ConnectorDeps {
-        clock: Arc::new(ManualClock::new(now())),
-        gate: gate.clone(),
-    };
+    let (deps, gate) = deps(now());
     let app = settings.app.expect("GitHub is configured");
     (GitHub::new(app, &deps).expect("a connector"), gate)
 }

@@ -2,50 +2,21 @@ mod connect;
 mod golden;
 mod properties;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use wiremock::MockServer;
 
 use super::Jira;
 use super::settings::JiraSettings;
-use crate::clock::ManualClock;
 use crate::config::{Env, Reader};
+use crate::connectors::testing::{OpenGate, deps};
 use crate::connectors::{
-    Access, ConnectorDeps, Directory, DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount,
+    Access, Directory, DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount,
 };
-use crate::http::{Admission, Charge, LimitObservation, RateGate, Refused};
 
-/// A gate that lets everything through and remembers what it was told.
-#[derive(Default)]
-pub(super) struct OpenGate(Mutex<Vec<LimitObservation>>);
-
-impl OpenGate {
-    pub(super) fn seen(&self) -> Vec<LimitObservation> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-#[async_trait]
-impl RateGate for OpenGate {
-    async fn admit(&self, _: &'static str, _: &Charge<'_>) -> Result<Admission, Refused> {
-        Ok(Admission::default())
-    }
-
-    async fn observe(&self, _: &'static str, _: &Charge<'_>, seen: LimitObservation) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(seen);
-    }
-}
-
-/// What time it is in these tests: within the life of the fact sheet's token.
+/// What time it is in these tests: within the life of the example's token.
 pub(super) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_100, 0).expect("a moment")
 }
@@ -66,11 +37,7 @@ pub(super) fn connector(base: &str) -> (Jira, Arc<OpenGate>) {
     let mut reader = Reader::new(&env);
     let settings = JiraSettings::from_reader(&mut reader);
     reader.finish().expect("settings that can be used");
-    let gate = Arc::new(OpenGate::default());
-    let deps = ConnectorDeps {
-        clock: Arc::new(ManualClock::new(now())),
-        gate: gate.clone(),
-    };
+    let (deps, gate) = deps(now());
     let app = settings.app.expect("Jira is configured");
     (Jira::new(app, &deps).expect("a connector"), gate)
 }

@@ -8,56 +8,17 @@
 mod document;
 mod moment;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub(super) use document::plain;
 pub(super) use moment::Moment;
 
-use crate::connectors::ConnectorError;
+pub(super) use crate::connectors::wire::WireError;
+use crate::connectors::wire::{id, lenient, text};
+
 use crate::connectors::support::is_object;
-
-/// Why a payload gives no fact. It names the place and never quotes the content.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum WireError {
-    /// The body is not a JSON object.
-    #[error("the payload is not a JSON object")]
-    NotAnObject,
-    /// A field without which there is no fact.
-    #[error("the payload has no field `{0}`")]
-    Missing(&'static str),
-}
-
-impl From<WireError> for ConnectorError {
-    fn from(error: WireError) -> Self {
-        Self::Permanent(error.into())
-    }
-}
-
-/// Text, where there is text.
-fn text<'de, D: Deserializer<'de>>(de: D) -> Result<Option<String>, D::Error> {
-    Ok(match Value::deserialize(de)? {
-        Value::String(text) if !text.is_empty() => Some(text),
-        _ => None,
-    })
-}
-
-/// An id: text or a number, as the object has it.
-fn id<'de, D: Deserializer<'de>>(de: D) -> Result<Option<String>, D::Error> {
-    Ok(match Value::deserialize(de)? {
-        Value::String(text) if !text.is_empty() => Some(text),
-        Value::Number(number) if number.is_u64() => Some(number.to_string()),
-        _ => None,
-    })
-}
-
-/// Anything that can be read, and nothing where it cannot.
-fn lenient<'de, T: serde::de::DeserializeOwned, D: Deserializer<'de>>(
-    de: D,
-) -> Result<Option<T>, D::Error> {
-    Ok(serde_json::from_value(Value::deserialize(de)?).ok())
-}
 
 /// A webhook's body.
 #[derive(Debug, Default, Deserialize)]

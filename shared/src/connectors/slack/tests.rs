@@ -4,53 +4,21 @@ mod lists;
 mod person;
 mod properties;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use wiremock::MockServer;
 
 use super::Slack;
 use super::settings::SlackSettings;
-use crate::clock::ManualClock;
 use crate::config::{Env, Reader};
-use crate::connectors::{
-    ConnectorDeps, Directory, DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount,
-};
-use crate::http::{Admission, Charge, LimitObservation, RateGate, Refused};
+use crate::connectors::testing::{OpenGate, deps};
+use crate::connectors::{Directory, DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount};
 
 pub(super) const SIGNING_SECRET: &str = "test-signing-secret";
 
-/// A gate that lets everything through and remembers what it was told.
-#[derive(Default)]
-pub(super) struct OpenGate(Mutex<Vec<(String, &'static str, LimitObservation)>>);
-
-impl OpenGate {
-    pub(super) fn seen(&self) -> Vec<(String, &'static str, LimitObservation)> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-#[async_trait]
-impl RateGate for OpenGate {
-    async fn admit(&self, _: &'static str, _: &Charge<'_>) -> Result<Admission, Refused> {
-        Ok(Admission::default())
-    }
-
-    async fn observe(&self, _: &'static str, charge: &Charge<'_>, seen: LimitObservation) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((
-            charge.account.to_owned(),
-            charge.operation,
-            seen,
-        ));
-    }
-}
-
-/// What time it is in these tests: that of the fact sheet's signature.
+/// What time it is in these tests: that of the example's signature.
 pub(super) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000, 0).expect("a moment")
 }
@@ -71,11 +39,7 @@ pub(super) fn connector(base: &str, more: &[(&str, &str)]) -> (Slack, Arc<OpenGa
     let mut reader = Reader::new(&env);
     let settings = SlackSettings::from_reader(&mut reader);
     reader.finish().expect("settings that can be used");
-    let gate = Arc::new(OpenGate::default());
-    let deps = ConnectorDeps {
-        clock: Arc::new(ManualClock::new(now())),
-        gate: gate.clone(),
-    };
+    let (deps, gate) = deps(now());
     let app = settings.app.expect("Slack is configured");
     (Slack::new(app, &deps).expect("a connector"), gate)
 }

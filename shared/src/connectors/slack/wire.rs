@@ -6,66 +6,13 @@
 
 mod ts;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub(super) use ts::Ts;
 
-use crate::connectors::ConnectorError;
-
-/// Why a payload gives no fact. It names the place and never quotes the content.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum WireError {
-    /// The body is not a JSON object.
-    #[error("the payload is not a JSON object")]
-    NotAnObject,
-    /// A field without which there is no fact.
-    #[error("the payload has no field `{0}`")]
-    Missing(&'static str),
-}
-
-impl From<WireError> for ConnectorError {
-    fn from(error: WireError) -> Self {
-        Self::Permanent(error.into())
-    }
-}
-
-/// Text, where there is text.
-pub(super) fn text<'de, D: Deserializer<'de>>(de: D) -> Result<Option<String>, D::Error> {
-    Ok(match Value::deserialize(de)? {
-        Value::String(text) if !text.is_empty() => Some(text),
-        _ => None,
-    })
-}
-
-/// Anything that can be read, and nothing where it cannot.
-pub(super) fn lenient<'de, T: serde::de::DeserializeOwned, D: Deserializer<'de>>(
-    de: D,
-) -> Result<Option<T>, D::Error> {
-    Ok(serde_json::from_value(Value::deserialize(de)?).ok())
-}
-
-/// Anything that can be read, and its default where it cannot.
-pub(super) fn or_default<'de, T, D>(de: D) -> Result<T, D::Error>
-where
-    T: serde::de::DeserializeOwned + Default,
-    D: Deserializer<'de>,
-{
-    Ok(lenient(de)?.unwrap_or_default())
-}
-
-/// The rows of a list that can be read: one that cannot holds up no other.
-pub(super) fn rows<'de, T, D>(de: D) -> Result<Vec<T>, D::Error>
-where
-    T: serde::de::DeserializeOwned,
-    D: Deserializer<'de>,
-{
-    Ok(Vec::<Value>::deserialize(de)?
-        .into_iter()
-        .filter_map(|row| serde_json::from_value(row).ok())
-        .collect())
-}
+pub(super) use crate::connectors::wire::{WireError, lenient, or_default, rows, text};
 
 /// The outermost object of a delivery.
 #[derive(Debug, Default, Deserialize)]

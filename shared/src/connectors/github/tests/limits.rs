@@ -207,7 +207,7 @@ async fn refusals_mean_what_they_mean() {
         match (case.means, error) {
             (Ok(seconds), ConnectorError::RateLimited { retry_at, .. }) => {
                 assert_eq!(retry_at, now() + Duration::seconds(seconds), "{what}");
-                let (account, seen) = gate.seen().pop().expect("an observation");
+                let (account, _, seen) = gate.seen().pop().expect("an observation");
                 assert_eq!(
                     (account.as_str(), seen.blocked_until),
                     ("5", Some(retry_at)),
@@ -251,7 +251,7 @@ async fn what_a_good_answer_says_about_limits_reaches_the_gate() {
         .mount(&server)
         .await;
     github.sync(root_request()).await.expect("a page");
-    let (account, seen) = gate.seen().pop().expect("an observation");
+    let (account, _, seen) = gate.seen().pop().expect("an observation");
     assert_eq!(account, "5");
     assert_eq!((seen.limit, seen.remaining), (Some(5000), Some(4321)));
     assert_eq!(seen.reset_at, Some(now() + Duration::seconds(600)));

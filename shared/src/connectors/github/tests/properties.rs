@@ -6,9 +6,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::golden::{delivery, payloads};
+use super::golden::delivery;
 use crate::connectors::github::webhook;
-use crate::connectors::strange::{change, value};
+use crate::connectors::testing::{change, payloads, value};
 use crate::connectors::{ConnectorError, WebhookOutcome};
 
 const EVENTS: [&str; 26] = [
@@ -56,7 +56,7 @@ proptest! {
         changes in prop::collection::vec(
             (prop::collection::vec(any::<usize>(), 1..4), value()), 1..6),
     ) {
-        let all = payloads();
+        let all = payloads("github");
         let (name, body) = which.get(&all);
         let own = name.split('.').next().expect("an event");
         let mut payload: Value = serde_json::from_slice(body).expect("JSON");
@@ -90,7 +90,7 @@ proptest! {
         login in "[a-z]{1,12}",
         seconds in 0_i64..3600,
     ) {
-        let all = payloads();
+        let all = payloads("github");
         let (name, body) = which.get(&all);
         let event = name.split('.').next().expect("an event");
         let mut payload: Value = serde_json::from_slice(body).expect("JSON");
@@ -115,7 +115,7 @@ proptest! {
 #[test]
 fn no_two_facts_share_a_key() {
     let mut keys: HashMap<String, String> = HashMap::new();
-    for (name, body) in payloads() {
+    for (name, body) in payloads("github") {
         let event = name.split('.').next().expect("an event").to_owned();
         for signal in webhook::handle(&delivery(&event, body))
             .expect("an outcome")
@@ -129,7 +129,7 @@ fn no_two_facts_share_a_key() {
 
 #[test]
 fn times_written_differently_name_one_fact() {
-    let (_, body) = payloads()
+    let (_, body) = payloads("github")
         .into_iter()
         .find(|(name, _)| name == "issues.closed")
         .expect("it");
@@ -179,7 +179,7 @@ fn each_part_of_a_key_tells_facts_apart() {
     ];
     for (name, parts) in cases {
         let event = name.split('.').next().expect("an event");
-        let (_, body) = payloads()
+        let (_, body) = payloads("github")
             .into_iter()
             .find(|(known, _)| known == name)
             .expect("it");
@@ -207,7 +207,7 @@ fn each_part_of_a_key_tells_facts_apart() {
 
 #[test]
 fn a_missing_field_is_named_and_its_neighbours_are_not_quoted() {
-    let (_, body) = payloads()
+    let (_, body) = payloads("github")
         .into_iter()
         .find(|(name, _)| name == "issues.opened")
         .expect("it");

@@ -320,7 +320,7 @@ async fn a_limit_on_the_app_stops_every_site() {
         matches!(error, ConnectorError::RateLimited { .. }),
         "{error:?}"
     );
-    let seen = gate.seen().remove(0);
+    let (_, _, seen) = gate.seen().remove(0);
     assert_eq!(seen.reach, LimitScope::Provider);
     assert_eq!(
         seen.blocked_until,

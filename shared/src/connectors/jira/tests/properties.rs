@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::directory;
-use super::golden::{delivery, handle, payloads};
+use super::golden::{delivery, handle};
 use crate::connectors::jira::webhook;
-use crate::connectors::strange::{change, json, leave_out, value};
+use crate::connectors::testing::{change, json, leave_out, payload, payloads, value};
 
 /// What Jira's payloads are made of.
 const NAMES: &[&str] = &[
@@ -55,7 +55,7 @@ proptest! {
         path in prop::collection::vec(0_usize..20, 0..6),
         with in value(),
     ) {
-        let all = payloads();
+        let all = payloads("jira");
         let mut payload: Value = serde_json::from_slice(&all[which.index(all.len())].1).expect("JSON");
         change(&mut payload, &path, &with);
         let body = Bytes::from(serde_json::to_vec(&payload).expect("JSON"));
@@ -73,10 +73,7 @@ proptest! {
 
     #[test]
     fn the_order_of_a_changes_items_does_not_matter(turn in 0_usize..2) {
-        let (_, body) = payloads()
-            .into_iter()
-            .find(|(name, _)| name == "issue_updated.status_and_assignee")
-            .expect("the payload");
+        let body = payload("jira", "issue_updated.status_and_assignee");
         let mut payload: Value = serde_json::from_slice(&body).expect("JSON");
         payload["changelog"]["items"].as_array_mut().expect("items").rotate_left(turn);
         let turned = Bytes::from(payload.to_string());
@@ -96,7 +93,7 @@ proptest! {
         which in any::<prop::sample::Index>(),
         path in prop::collection::vec(0_usize..20, 1..6),
     ) {
-        let all = payloads();
+        let all = payloads("jira");
         let body = &all[which.index(all.len())].1;
         let mut payload: Value = serde_json::from_slice(body).expect("JSON");
         let left_out = leave_out(&mut payload, &path);
@@ -117,10 +114,7 @@ proptest! {
     fn a_change_in_many_steps_has_one_key_for_each_field(
         fields in prop::collection::vec(prop::sample::select(&["status", "assignee", "labels"][..]), 0..8),
     ) {
-        let (_, body) = payloads()
-            .into_iter()
-            .find(|(name, _)| name == "issue_updated.status")
-            .expect("the payload");
+        let body = payload("jira", "issue_updated.status");
         let mut payload: Value = serde_json::from_slice(&body).expect("JSON");
         let items = fields.iter().map(|field| serde_json::json!({ "field": field, "to": "10001" }));
         payload["changelog"]["items"] = items.collect();

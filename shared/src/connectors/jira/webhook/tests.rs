@@ -7,7 +7,7 @@ use super::*;
 use crate::connectors::Connector;
 use crate::connectors::jira::tests::{account, connector, now};
 
-/// The fact sheet's token: secret `jira-client-secret`, valid for three minutes.
+/// An example: secret `jira-client-secret`, valid for three minutes.
 const VECTOR: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJjbGllbnQtaWQiLCJpYXQiOjE3MDAwMDAwMDAsImV4cCI6MTcwMDAwMDE4MH0.8UeozO0OY4-VhkhosPvfnDRwYtboP8ALB4NPpI0STaU";
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {

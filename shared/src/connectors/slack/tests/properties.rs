@@ -4,9 +4,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::golden::{delivery, payloads};
+use super::golden::delivery;
 use super::{connector, directory};
-use crate::connectors::strange::{change, json, leave_out, value};
+use crate::connectors::testing::{change, json, leave_out, payloads, value};
 use crate::connectors::{Connector, ConnectorError, WebhookOutcome};
 
 /// What Slack's payloads are made of.
@@ -50,7 +50,7 @@ fn keys(outcome: &WebhookOutcome) -> Vec<&str> {
 
 #[test]
 fn no_payload_makes_it_panic() {
-    let (handle, all) = (handler(), payloads());
+    let (handle, all) = (handler(), payloads("slack"));
     proptest!(|(
         which in any::<prop::sample::Index>(),
         path in prop::collection::vec(0_usize..20, 0..6),
@@ -86,7 +86,7 @@ fn no_json_makes_it_panic() {
 
 #[test]
 fn what_is_left_out_makes_no_other_fact_of_it() {
-    let (handle, all) = (handler(), payloads());
+    let (handle, all) = (handler(), payloads("slack"));
     proptest!(|(
         which in any::<prop::sample::Index>(),
         path in prop::collection::vec(0_usize..20, 1..6),

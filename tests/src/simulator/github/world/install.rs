@@ -54,7 +54,7 @@ pub(crate) struct InstallRequest {
     pub(crate) requester: Id,
 }
 
-/// Read access to what the fact sheet's events need.
+/// Read access to what the app's events need.
 pub(crate) fn default_permissions() -> BTreeMap<String, String> {
     [
         "actions",

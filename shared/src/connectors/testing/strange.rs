@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// Puts something else at a place in a payload. A place is a number for every level, which is
 /// reduced to what the level holds.
-pub(super) fn change(value: &mut Value, path: &[usize], with: &Value) {
+pub(in super::super) fn change(value: &mut Value, path: &[usize], with: &Value) {
     let Some((first, rest)) = path.split_first() else {
         *value = with.clone();
         return;
@@ -27,7 +27,7 @@ pub(super) fn change(value: &mut Value, path: &[usize], with: &Value) {
 
 /// Leaves out what is at a place in a payload, and tells its name; nothing where the place is
 /// none of an object.
-pub(super) fn leave_out(value: &mut Value, path: &[usize]) -> Option<String> {
+pub(in super::super) fn leave_out(value: &mut Value, path: &[usize]) -> Option<String> {
     let (first, rest) = path.split_first()?;
     match value {
         Value::Object(object) if !object.is_empty() => {
@@ -48,7 +48,7 @@ pub(super) fn leave_out(value: &mut Value, path: &[usize]) -> Option<String> {
 }
 
 /// Any JSON that is not deep.
-pub(super) fn value() -> impl Strategy<Value = Value> {
+pub(in super::super) fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),
         Just(json!({})),
@@ -65,7 +65,7 @@ pub(super) fn value() -> impl Strategy<Value = Value> {
 }
 
 /// Any JSON whose objects have these names, among others.
-pub(super) fn json(names: &'static [&'static str]) -> impl Strategy<Value = Value> {
+pub(in super::super) fn json(names: &'static [&'static str]) -> impl Strategy<Value = Value> {
     value().prop_recursive(4, 40, 6, move |inner| {
         let name = prop_oneof![
             8 => prop::sample::select(names).prop_map(str::to_owned),

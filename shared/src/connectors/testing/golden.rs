@@ -1,0 +1,113 @@
+//! Golden files: a provider's payload in, what it says out, one file each, beside each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::connectors::WebhookOutcome;
+
+fn folder(provider: &str) -> PathBuf {
+    let folder = format!("src/connectors/{provider}/fixtures");
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)
+}
+
+/// Every payload of a provider: its name, `<event>[.<action>[.<variant>]]`, and its bytes. They
+/// are read once, because properties ask for them again and again.
+pub(in super::super) fn payloads(provider: &'static str) -> Vec<(String, Bytes)> {
+    static READ: Mutex<BTreeMap<&'static str, Vec<(String, Bytes)>>> = Mutex::new(BTreeMap::new());
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    read.entry(provider)
+        .or_insert_with(|| read_all(provider))
+        .clone()
+}
+
+fn read_all(provider: &str) -> Vec<(String, Bytes)> {
+    let mut found: Vec<(String, Bytes)> = std::fs::read_dir(folder(provider))
+        .expect("the fixtures' folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
+        .map(|path| {
+            let name = path.file_stem().expect("a name").to_string_lossy();
+            let bytes = std::fs::read(&path).expect("a payload");
+            (name.into_owned(), Bytes::from(bytes))
+        })
+        .collect();
+    found.sort_unstable();
+    assert!(found.len() > 20, "the payloads are where they should be");
+    found
+}
+
+/// One payload.
+pub(in super::super) fn payload(provider: &str, name: &str) -> Bytes {
+    let path = folder(provider).join(format!("{name}.json"));
+    std::fs::read(path).expect("the payload").into()
+}
+
+/// What an outcome says, as it stands in a golden file. `raw` is checked here: it is a part of
+/// the body, byte for byte.
+fn told(outcome: &WebhookOutcome, body: &Bytes) -> Value {
+    let text = std::str::from_utf8(body).expect("payloads are text");
+    let signals: Vec<Value> = outcome
+        .signals
+        .iter()
+        .map(|signal| {
+            assert!(
+                text.contains(signal.raw.get()),
+                "raw is the provider's own bytes"
+            );
+            let mut told = serde_json::to_value(signal).expect("a Signal is JSON");
+            let raw = told["raw"].take();
+            told["raw"] = json!({ "fields": raw.as_object().map(serde_json::Map::len) });
+            told
+        })
+        .collect();
+    let mut told = json!({ "signals": signals });
+    if !outcome.changes.is_empty() {
+        let changes = outcome.changes.iter();
+        told["changes"] = changes.map(|change| format!("{change:?}")).collect();
+    }
+    if !outcome.learned.is_empty() {
+        let learned = outcome.learned.iter();
+        told["learned"] = learned.map(|entry| format!("{entry:?}")).collect();
+    }
+    if outcome.more_recipients {
+        told["more_recipients"] = json!(true);
+    }
+    if let Some(reason) = &outcome.refused {
+        told["refused"] = json!(reason);
+    }
+    told
+}
+
+/// Compares what every payload gives with what is written beside it.
+pub(in super::super) fn snapshots(
+    provider: &'static str,
+    mut handle: impl FnMut(&str, &Bytes) -> WebhookOutcome,
+) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(folder(provider));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    for (name, body) in payloads(provider) {
+        let told = told(&handle(&name, &body), &body);
+        settings.bind(|| insta::assert_json_snapshot!(name, told));
+    }
+}
+
+/// The kinds that the payloads give.
+pub(in super::super) fn kinds(
+    provider: &'static str,
+    mut handle: impl FnMut(&str, &Bytes) -> WebhookOutcome,
+) -> BTreeSet<&'static str> {
+    payloads(provider)
+        .iter()
+        .flat_map(|(name, body)| handle(name, body).signals)
+        .map(|signal| signal.kind.as_str())
+        .collect()
+}
