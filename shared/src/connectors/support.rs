@@ -1,11 +1,16 @@
 //! What several connectors do in the same way.
 
 use http::HeaderMap;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Callback, CallbackOutcome, ConnectorError, SyncRequest, VerifyError};
+use super::{
+    Callback, CallbackOutcome, ConnectorError, DirectoryEntry, DirectoryKey, SyncRequest,
+    VerifyError,
+};
+use crate::config::Reader;
+use crate::signals::SignalDraft;
 
 /// Longer values of identifying headers are no provider's.
 const MOST_HEADER: usize = 100;
@@ -97,6 +102,69 @@ pub(super) fn signature_hex<'s>(signature: &'s str, prefix: &str) -> Result<&'s 
                 .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         })
         .ok_or(VerifyError::Malformed)
+}
+
+/// Whether the operator has set up an app: not when none of its settings is there. A part of
+/// what is needed is a contradiction, which is noted in the reader.
+pub(super) fn is_set_up(
+    reader: &mut Reader<'_>,
+    app: &str,
+    needed: &[&'static str],
+    optional: &[&'static str],
+) -> bool {
+    if !needed
+        .iter()
+        .chain(optional)
+        .any(|name| reader.is_set(name))
+    {
+        return false;
+    }
+    for name in needed {
+        if reader.is_set(name) {
+            continue;
+        }
+        reader.problem(
+            name,
+            format!("is not set, though other settings of the {app} are"),
+        );
+    }
+    true
+}
+
+/// An answer's body, of the form that is documented for the operation.
+pub(super) fn json<'b, T: Deserialize<'b>>(
+    body: &'b [u8],
+    operation: &str,
+) -> Result<T, ConnectorError> {
+    serde_json::from_slice(body).map_err(|error| {
+        operator_fault(format!(
+            "the answer to {operation} is not of the documented form (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
+    })
+}
+
+/// Normalizes with what the directory knows, and if something is missing there, once more with
+/// what the provider says about it. Where it says `None`, the Signals go on without. Answers
+/// what was learned, too.
+pub(super) async fn with_directory(
+    request: &SyncRequest,
+    normalize: impl Fn() -> Result<Vec<SignalDraft>, ConnectorError>,
+    look_up: impl AsyncFnOnce(&[DirectoryKey]) -> Result<Option<Vec<DirectoryEntry>>, ConnectorError>,
+) -> Result<(Vec<SignalDraft>, Vec<DirectoryEntry>), ConnectorError> {
+    let signals = normalize()?;
+    let mut missing = request.directory.take_missing();
+    if missing.is_empty() {
+        return Ok((signals, Vec::new()));
+    }
+    let Some(mut learned) = look_up(&missing).await? else {
+        return Ok((signals, Vec::new()));
+    };
+    missing.retain(|key| !learned.iter().any(|entry| entry.key == *key));
+    learned.extend(missing.into_iter().map(DirectoryEntry::nameless));
+    request.directory.add(learned.iter().cloned());
+    Ok((normalize()?, learned))
 }
 
 /// The request's cursor; `None` for a stream never read. One that cannot be understood,

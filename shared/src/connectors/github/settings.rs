@@ -12,6 +12,7 @@ use url::Url;
 
 use super::{auth, descriptor};
 use crate::config::Reader;
+use crate::connectors::support::is_set_up;
 use crate::connectors::{ProviderDescriptor, RateBudget, RateLimits};
 
 const APP_ID: &str = "GITHUB_APP_ID";
@@ -96,18 +97,8 @@ impl AppSettings {
     fn from_reader(reader: &mut Reader<'_>, limits: &RateLimits) -> Option<Self> {
         let web_base = reader.url(WEB_BASE_URL, "https://github.com");
         let api_base = reader.url(API_BASE_URL, "https://api.github.com");
-        let missing: Vec<&str> = NEEDED
-            .into_iter()
-            .filter(|name| !reader.is_set(name))
-            .collect();
-        if missing.len() == NEEDED.len() && !reader.is_set(WEBHOOK_SECRET) {
+        if !is_set_up(reader, "GitHub App", &NEEDED, &[WEBHOOK_SECRET]) {
             return None;
-        }
-        for name in &missing {
-            reader.problem(
-                name,
-                "is not set, though other settings of the GitHub App are",
-            );
         }
         let app_id = reader.optional_string(APP_ID)?;
         if !app_id.bytes().all(|byte| byte.is_ascii_digit()) {

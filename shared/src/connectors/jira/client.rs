@@ -14,7 +14,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::clock::SharedClock;
-use crate::connectors::support::{below, operator_fault};
+use crate::connectors::support::{self, below};
 use crate::connectors::{Access, ConnectorError};
 use crate::http::{Charge, HttpError, LimitObservation, Outbound, OutboundBuilder};
 use crate::ids::TenantId;
@@ -66,14 +66,7 @@ pub(super) struct Answer {
 impl Answer {
     /// The body as JSON; borrowed parts borrow from this answer.
     pub(super) fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ConnectorError> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            operator_fault(format!(
-                "the answer to {} is not of the documented form (line {}, column {})",
-                self.operation,
-                error.line(),
-                error.column()
-            ))
-        })
+        support::json(&self.body, self.operation)
     }
 }
 

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::descriptor;
 use crate::config::Reader;
+use crate::connectors::support::is_set_up;
 use crate::connectors::{LimitScope, ProviderDescriptor, RateBudget, RateLimits, RateUnit};
 
 const CLIENT_ID: &str = "JIRA_CLIENT_ID";
@@ -113,18 +114,8 @@ impl AppSettings {
     fn from_reader(reader: &mut Reader<'_>, limits: &RateLimits) -> Option<Self> {
         let auth_base = reader.url(AUTH_BASE_URL, "https://auth.atlassian.com");
         let api_base = reader.url(API_BASE_URL, "https://api.atlassian.com");
-        let missing: Vec<&str> = NEEDED
-            .into_iter()
-            .filter(|name| !reader.is_set(name))
-            .collect();
-        if missing.len() == NEEDED.len() && !reader.is_set(WEBHOOK_SECRET) {
+        if !is_set_up(reader, "Atlassian app", &NEEDED, &[WEBHOOK_SECRET]) {
             return None;
-        }
-        for name in &missing {
-            reader.problem(
-                name,
-                "is not set, though other settings of the Atlassian app are",
-            );
         }
         let client_secrets = reader.one_or_two_secrets(CLIENT_SECRET);
         let webhook_secrets = reader.one_or_two_secrets(WEBHOOK_SECRET);

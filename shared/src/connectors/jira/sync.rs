@@ -19,7 +19,7 @@ use chrono::Duration;
 use super::client::{Call, Client};
 use super::names;
 use super::normalize::Scene;
-use crate::connectors::support::operator_fault;
+use crate::connectors::support::{self, operator_fault};
 use crate::connectors::{ConnectorError, DirectoryEntry, SyncPage, SyncRequest};
 use crate::signals::SignalDraft;
 
@@ -67,8 +67,8 @@ fn call<'r>(request: &'r SyncRequest, operation: &'static str) -> Call<'r> {
     }
 }
 
-/// Normalizes with what the directory knows, and if something is missing there, once more with
-/// what Jira says about it.
+/// Normalizes with what the directory knows or Jira says. What a status means decides on the
+/// kind of a Signal, so nothing is told before that is known.
 async fn with_directory(
     client: &Client,
     request: &SyncRequest,
@@ -78,14 +78,14 @@ async fn with_directory(
         account: &request.access.account,
         directory: &request.directory,
     };
-    let signals = normalize(&scene)?;
-    let mut missing = request.directory.take_missing();
-    if missing.is_empty() {
-        return Ok((signals, Vec::new()));
-    }
-    let mut learned = names::look_up(client, &request.access, &missing, request.bulk).await?;
-    missing.retain(|key| !learned.iter().any(|entry| entry.key == *key));
-    learned.extend(missing.into_iter().map(DirectoryEntry::nameless));
-    request.directory.add(learned.iter().cloned());
-    Ok((normalize(&scene)?, learned))
+    support::with_directory(
+        request,
+        || normalize(&scene),
+        async |missing| {
+            names::look_up(client, &request.access, missing, request.bulk)
+                .await
+                .map(Some)
+        },
+    )
+    .await
 }

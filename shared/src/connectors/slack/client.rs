@@ -13,7 +13,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::clock::SharedClock;
-use crate::connectors::support::{below, operator_fault};
+use crate::connectors::support::{self, below};
 use crate::connectors::{ConnectorError, LimitScope};
 use crate::http::{Charge, HttpError, LimitObservation, Outbound, OutboundBuilder};
 
@@ -49,14 +49,7 @@ pub(super) struct Answer {
 impl Answer {
     /// The body; borrowed parts borrow from this answer.
     pub(super) fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ConnectorError> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            operator_fault(format!(
-                "the answer of {} is not of the documented form (line {}, column {})",
-                self.method,
-                error.line(),
-                error.column()
-            ))
-        })
+        support::json(&self.body, self.method)
     }
 }
 

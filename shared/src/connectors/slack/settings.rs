@@ -11,6 +11,7 @@ use url::Url;
 
 use super::descriptor;
 use crate::config::Reader;
+use crate::connectors::support::is_set_up;
 use crate::connectors::{LimitScope, ProviderDescriptor, RateBudget, RateLimits, RateUnit};
 
 const APP_ID: &str = "SLACK_APP_ID";
@@ -186,18 +187,8 @@ impl AppSettings {
         let day = Duration::from_hours(24);
         let lookback = day * reader.within(LOOKBACK_DAYS, 7, 0, 90);
         let rescan = Duration::from_secs(reader.within(RESCAN_SECONDS, 21_600, 0, 604_800));
-        let missing: Vec<&str> = NEEDED
-            .into_iter()
-            .filter(|name| !reader.is_set(name))
-            .collect();
-        if missing.len() == NEEDED.len() && !OPTIONAL.iter().any(|name| reader.is_set(name)) {
+        if !is_set_up(reader, "Slack app", &NEEDED, &OPTIONAL) {
             return None;
-        }
-        for name in &missing {
-            reader.problem(
-                name,
-                "is not set, though other settings of the Slack app are",
-            );
         }
         let client_secrets = reader.one_or_two_secrets(CLIENT_SECRET);
         let signing_secrets = reader.one_or_two_secrets(WEBHOOK_SECRET);

@@ -9,7 +9,7 @@ use crate::connectors::slack::client::{Answer, Refusal};
 use crate::connectors::slack::normalize::{self, Scene};
 use crate::connectors::slack::wire::{Message, Metadata, Ts};
 use crate::connectors::slack::{Slack, names};
-use crate::connectors::support::{load_cursor, save_cursor};
+use crate::connectors::support::{self, load_cursor, save_cursor};
 use crate::connectors::{ConnectorError, DirectoryEntry, SyncPage, SyncRequest};
 use crate::signals::SignalDraft;
 
@@ -304,8 +304,7 @@ async fn tell(
     .await
 }
 
-/// Normalizes with names: once to learn which are missing, and if some are, once more with
-/// what Slack says about them.
+/// Normalizes with the names that the directory knows or Slack says; names are not worth a page.
 pub(super) async fn named(
     slack: &Slack,
     request: &SyncRequest,
@@ -315,26 +314,20 @@ pub(super) async fn named(
         account: &request.access.account,
         directory: &request.directory,
     };
-    let signals = normalize(&scene)?;
-    let mut missing = request.directory.take_missing();
-    if missing.is_empty() {
-        return Ok((signals, Vec::new()));
-    }
-    let mut learned = match names::look_up(&slack.client, &request.access, &missing).await {
-        Ok(found) => found,
-        // Names are not worth a page.
-        Err(error @ (ConnectorError::RateLimited { .. } | ConnectorError::Transient(_))) => {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "names were not found"
-            );
-            return Ok((signals, Vec::new()));
-        }
-        Err(other) => return Err(other),
-    };
-    missing.retain(|key| !learned.iter().any(|entry| entry.key == *key));
-    learned.extend(missing.into_iter().map(DirectoryEntry::nameless));
-    request.directory.add(learned.iter().cloned());
-    let signals = normalize(&scene)?;
-    Ok((signals, learned))
+    support::with_directory(
+        request,
+        || normalize(&scene),
+        async |missing| match names::look_up(&slack.client, &request.access, missing).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error @ (ConnectorError::RateLimited { .. } | ConnectorError::Transient(_))) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "names were not found"
+                );
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        },
+    )
+    .await
 }
