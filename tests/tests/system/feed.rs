@@ -1,55 +1,11 @@
 //! The feed has no holes: 8 writers, delays, rollbacks, and a reader that follows.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use sqlx::PgPool;
-use tests::harness::{System, Tenant};
-use uuid::Uuid;
+use tests::harness::{System, Tenant, write_signals};
 
 const WRITERS: u64 = 8;
-const TRANSACTIONS: usize = 60;
-
-/// Writes batches, waits a little between insert and commit, and rolls one in twenty back.
-async fn write(pool: PgPool, tenant: Uuid, seed: u64) -> Vec<String> {
-    let mut random = StdRng::seed_from_u64(seed);
-    let mut committed = Vec::new();
-    for batch in 0..TRANSACTIONS {
-        let mut tx = pool.begin().await.expect("a transaction");
-        let ids: Vec<Uuid> = (0..random.random_range(1..6))
-            .map(|_| Uuid::now_v7())
-            .collect();
-        sqlx::query(
-            "INSERT INTO signals (tenant_id, id, connection_id, source, kind, dedupe_key, \
-                 occurred_at, received_at, schema_version, body, raw) \
-             SELECT $1, id, $1, 'any', 'issue_created', $3 || n, now(), now(), 1, $4, '{}' \
-             FROM unnest($2::uuid[]) WITH ORDINALITY AS i(id, n)",
-        )
-        .bind(tenant)
-        .bind(&ids)
-        .bind(format!("{seed}:{batch}:"))
-        .bind(json!({
-            "actor": { "type": "unknown" },
-            "subject": { "type": "issue", "id": "1", "key": null, "title": null, "url": null },
-            "context": { "type": "repository", "id": "1", "name": null },
-            "normalized": {},
-        }))
-        .execute(&mut *tx)
-        .await
-        .expect("inserted");
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..8))).await;
-        if random.random_range(0..20) == 0 {
-            tx.rollback().await.expect("rolled back");
-        } else {
-            tx.commit().await.expect("committed");
-            committed.extend(ids.iter().map(Uuid::to_string));
-        }
-    }
-    committed
-}
 
 async fn page(tenant: &Tenant<'_>, cursor: &mut Option<String>, seen: &mut Vec<String>) -> usize {
     let after = cursor
@@ -78,7 +34,7 @@ async fn a_reader_sees_every_signal_exactly_once() {
         .await
         .expect("Postgres answers");
     let writers: Vec<_> = (0..WRITERS)
-        .map(|seed| tokio::spawn(write(pool.clone(), tenant.id, seed)))
+        .map(|seed| tokio::spawn(write_signals(pool.clone(), tenant.id, seed)))
         .collect();
     let (mut cursor, mut seen) = (None, Vec::new());
     while writers.iter().any(|writer| !writer.is_finished()) {
@@ -102,7 +58,7 @@ async fn a_reader_sees_every_signal_exactly_once() {
 async fn transaction_ids_are_ordered_as_numbers() {
     let system = System::builder().start().await;
     let tenant = system.tenant("Acme").await;
-    write(system.db.pool().clone(), tenant.id, 1).await;
+    write_signals(system.db.pool().clone(), tenant.id, 1).await;
     // A few of them get ids of fewer digits than the others.
     sqlx::query("UPDATE signals SET tx_id = (seq % 120)::text::xid8")
         .execute(system.db.pool())
@@ -123,7 +79,7 @@ async fn transaction_ids_are_ordered_as_numbers() {
 async fn what_a_filter_passed_over_is_not_read_again() {
     let system = System::builder().start().await;
     let tenant = system.tenant("Acme").await;
-    let committed = write(system.db.pool().clone(), tenant.id, 1).await;
+    let committed = write_signals(system.db.pool().clone(), tenant.id, 1).await;
     tests::harness::eventually("everything is settled", async || {
         tenant.feed().await.len() == committed.len()
     })
@@ -135,7 +91,7 @@ async fn what_a_filter_passed_over_is_not_read_again() {
     // The same place without the filter: behind everything.
     let rest = tenant.get(&format!("/v1/signals?cursor={cursor}")).await;
     assert_eq!(rest["signals"], json!([]), "the cursor stayed behind");
-    let news = write(system.db.pool().clone(), tenant.id, 2).await;
+    let news = write_signals(system.db.pool().clone(), tenant.id, 2).await;
     let (mut cursor, mut seen) = (Some(cursor.to_owned()), Vec::new());
     tests::harness::eventually("the news are in the feed", async || {
         while page(&tenant, &mut cursor, &mut seen).await > 0 {}
