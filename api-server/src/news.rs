@@ -69,7 +69,7 @@ async fn look(db: &Db, border: &watch::Sender<String>) {
 async fn oldest_running(db: &Db) -> Result<String, DbError> {
     Ok(
         sqlx::query_scalar("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
-            .fetch_one(db.pool())
+            .fetch_one(db)
             .await?,
     )
 }

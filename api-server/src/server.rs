@@ -107,7 +107,7 @@ fn state(
     let limits = config.connectors.limits();
     let deps = ConnectorDeps {
         clock: Arc::clone(&clock),
-        gate: Arc::new(Governor::new(db.pool().clone(), Arc::clone(&clock), limits)),
+        gate: Arc::new(Governor::new(db.clone(), Arc::clone(&clock), limits)),
     };
     let registry = Registry::new(config.connectors, &deps).map_err(StartError::Connector)?;
     let read_from = replica.clone().unwrap_or_else(|| db.clone());

@@ -91,7 +91,7 @@ pub fn start(
     let life = Lifecycle::new(health.clone());
     let clock = Arc::new(SystemClock);
     let gate = Arc::new(Governor::new(
-        db.pool().clone(),
+        db.clone(),
         clock.clone(),
         config.connectors.limits(),
     ));
@@ -118,7 +118,9 @@ pub fn start(
     life.spawn(serve(listener, router, life.clone()));
 
     let (wake, woken) = watch::channel(());
-    tokio::spawn(listen(db, wake, life.hard().clone()));
+    if let Some(db) = db.open_listening(&config.database, Role::Worker)? {
+        tokio::spawn(listen(db, wake, life.hard().clone()));
+    }
     life.spawn(lanes::run(Arc::clone(&context), woken, life.clone()));
     life.spawn(scheduler::run(context, life.clone()));
     Ok(life)

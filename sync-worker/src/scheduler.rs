@@ -110,7 +110,7 @@ async fn enqueue(
     window: String,
     payload: JobPayload,
 ) -> Result<(), DbError> {
-    let mut tx = context.db.pool().begin().await?;
+    let mut tx = context.db.begin_unscoped().await?;
     let job = NewJob {
         tenant_id: TenantId::UNASSIGNED,
         provider: provider.to_owned(),

@@ -91,7 +91,7 @@ pub fn start(
     let life = Lifecycle::new(health.clone());
     let clock = Arc::new(SystemClock);
     let gate = Arc::new(Governor::new(
-        db.pool().clone(),
+        db.clone(),
         clock.clone(),
         config.connectors.limits(),
     ));

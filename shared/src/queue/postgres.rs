@@ -131,7 +131,7 @@ impl JobQueue for PgJobQueue {
             .bind(&request.saturated)
             .bind(request.limit)
             .bind(request.worker)
-            .fetch_all(self.db.pool())
+            .fetch_all(&self.db)
             .await?;
         let mut jobs = rows
             .iter()
@@ -171,7 +171,7 @@ impl JobQueue for PgJobQueue {
         )
         .bind(worker)
         .bind(LEASE_SECONDS)
-        .execute(self.db.pool())
+        .execute(&self.db)
         .await?;
         Ok(())
     }
@@ -184,7 +184,7 @@ impl JobQueue for PgJobQueue {
              WHERE worker_id = $1 AND state = 'running'",
         )
         .bind(worker)
-        .execute(self.db.pool())
+        .execute(&self.db)
         .await?;
         Ok(released.rows_affected())
     }
@@ -194,7 +194,7 @@ impl JobQueue for PgJobQueue {
             code: "worker_lost".to_owned(),
             message: "The worker that ran this job stopped without ending it.".to_owned(),
         };
-        let mut tx = self.db.pool().begin().await?;
+        let mut tx = self.db.begin_unscoped().await?;
         // Served by jobs_running; the set is as small as the number of jobs in flight.
         let buried = sqlx::query(
             "WITH gone AS ( \
@@ -235,7 +235,7 @@ impl JobQueue for PgJobQueue {
             "SELECT id FROM jobs WHERE worker_id = $1 AND state = 'running' AND cancel_requested",
         )
         .bind(worker)
-        .fetch_all(self.db.pool())
+        .fetch_all(&self.db)
         .await?)
     }
 }

@@ -25,6 +25,8 @@ impl Fixture {
         let config = DatabaseConfig {
             url: SecretString::from(test.url().to_owned()),
             read_url: None,
+            listen_url: None,
+            pooled: false,
             max_connections: 4,
         };
         let db = Db::open(&config, Role::Worker).expect("a URL");
@@ -39,7 +41,7 @@ impl Fixture {
     }
 
     async fn add(&self, tenant: TenantId, window: Option<&str>) -> bool {
-        let mut tx = self.db.pool().begin().await.expect("a transaction");
+        let mut tx = self.db.begin_unscoped().await.expect("a transaction");
         let job = NewJob {
             tenant_id: tenant,
             provider: "any".to_owned(),
