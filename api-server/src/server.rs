@@ -110,11 +110,11 @@ fn state(
         gate: Arc::new(Governor::new(db.clone(), Arc::clone(&clock), limits)),
     };
     let registry = Registry::new(config.connectors, &deps).map_err(StartError::Connector)?;
-    let read_from = replica.clone().unwrap_or_else(|| db.clone());
+    let feed = Feed::new(db.clone(), replica, Role::Api, Arc::clone(&keyring));
     Ok(Arc::new(AppState {
-        news: News::start(read_from, lifecycle),
+        news: News::start(feed.clone(), lifecycle),
         waker: Waker::start(db.clone(), lifecycle.hard().clone()),
-        feed: Feed::new(db.clone(), replica, Arc::clone(&keyring)),
+        feed,
         credentials: Credentials::new(db.clone(), Arc::clone(&keyring), clock),
         lifecycle: lifecycle.clone(),
         public_url: config.api.public_url,
