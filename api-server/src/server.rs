@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use shared::clock::{SharedClock, SystemClock};
+use shared::clock::{DatabaseClock, SharedClock};
 use shared::connectors::{ConnectorDeps, Registry};
 use shared::credentials::Credentials;
 use shared::crypto::Keyring;
-use shared::db::{Db, DbError, Role};
+use shared::db::{Db, DbError, Role, time};
 use shared::http::HttpError;
 use shared::queue::Waker;
 use shared::ratelimit::Governor;
@@ -102,7 +102,13 @@ fn state(
     replica: Option<Db>,
     lifecycle: &Lifecycle,
 ) -> Result<Arc<AppState>, StartError> {
-    let clock: SharedClock = Arc::new(SystemClock);
+    let clock = Arc::new(DatabaseClock::default());
+    tokio::spawn(time::follow(
+        db.clone(),
+        Arc::clone(&clock),
+        lifecycle.hard().clone(),
+    ));
+    let clock: SharedClock = clock;
     let keyring = Arc::new(Keyring::new(&config.crypto));
     let limits = config.connectors.limits();
     let deps = ConnectorDeps {

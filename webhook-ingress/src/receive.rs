@@ -110,6 +110,7 @@ async fn take(
     let raw = RawDelivery {
         headers,
         body: read.bytes,
+        received_at: state.clock.now(),
     };
     let delivery = raw
         .verify(connector, current_traceparent())

@@ -26,6 +26,7 @@ pub mod routes;
 pub mod schedule;
 pub mod subscriptions;
 pub mod tenants;
+pub mod time;
 
 pub use error::DbError;
 pub use line::{Line, Tx};

@@ -15,6 +15,8 @@ pub struct RawDelivery {
     pub headers: HeaderMap,
     /// The body, byte for byte.
     pub body: Bytes,
+    /// When it came in, by the clock that all processes share.
+    pub received_at: DateTime<Utc>,
 }
 
 /// A request whose signature was checked. Made by [`RawDelivery::verify`] alone.
@@ -40,8 +42,8 @@ impl RawDelivery {
     ) -> Result<VerifiedDelivery, VerifyError> {
         let receipt = connector.verify_webhook(&self.headers, &self.body)?;
         let descriptor = connector.descriptor();
-        let id = DeliveryId::generate();
-        let milliseconds = u64::try_from(received_at(id).timestamp_millis()).unwrap_or(0);
+        let milliseconds = u64::try_from(self.received_at.timestamp_millis()).unwrap_or(0);
+        let id = DeliveryId::at(milliseconds);
         let routes = receipt.routes.iter().enumerate().map(|(number, route)| {
             let row = if number == 0 {
                 id
