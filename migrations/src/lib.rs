@@ -9,6 +9,7 @@ pub mod feed;
 mod m20261123_000001_foundation;
 mod m20261124_000002_dead_jobs;
 mod m20261125_000003_providers;
+mod m20261126_000004_backlog;
 
 pub use sea_orm_migration::sea_orm;
 
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000001_foundation::Migration),
             Box::new(m20261124_000002_dead_jobs::Migration),
             Box::new(m20261125_000003_providers::Migration),
+            Box::new(m20261126_000004_backlog::Migration),
         ]
     }
 }

@@ -32,7 +32,8 @@ pub const LEASE_SECONDS: f64 = 10.0;
 pub struct ClaimRequest {
     /// Who asks.
     pub worker: WorkerId,
-    /// Kinds it has room for.
+    /// Kinds it has room for. Deliveries are processed in a lane of their own, so that kind is
+    /// asked for alone.
     pub kinds: Vec<JobKind>,
     /// How many jobs at the most.
     pub limit: i64,

@@ -24,8 +24,25 @@ use crate::changes;
 use crate::context::Context;
 use crate::lanes;
 
-/// Processes a batch of jobs; what fails goes back to the queue or to the dead letters.
+/// Bytes of deliveries that are held at a time, unless a single job has more.
+const MOST_BYTES: u64 = 8 << 20;
+
+/// Processes claimed jobs, in batches that fit into memory; what fails goes back to the queue
+/// or to the dead letters.
 pub(crate) async fn run(context: &Context, jobs: Vec<ClaimedJob>) {
+    let (mut fitting, mut bytes) = (Vec::new(), 0);
+    for job in jobs {
+        if bytes + job.bytes > MOST_BYTES && !fitting.is_empty() {
+            run_batch(context, std::mem::take(&mut fitting)).await;
+            bytes = 0;
+        }
+        bytes += job.bytes;
+        fitting.push(job);
+    }
+    run_batch(context, fitting).await;
+}
+
+async fn run_batch(context: &Context, jobs: Vec<ClaimedJob>) {
     let started = Instant::now();
     if jobs.len() > 1 {
         match batch(context, &jobs).await {

@@ -176,6 +176,7 @@ fn schema_hash() -> u64 {
         include_str!("../../../migrations/src/foundation/policies.up.sql"),
         include_str!("../../../migrations/src/m20261124_000002_dead_jobs.rs"),
         include_str!("../../../migrations/src/providers/up.sql"),
+        include_str!("../../../migrations/src/backlog/up.sql"),
     ] {
         file.hash(&mut hasher);
     }
