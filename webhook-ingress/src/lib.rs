@@ -18,7 +18,7 @@ use shared::config::{ConfigError, DatabaseConfig, Env, IngressConfig, Process, R
 use shared::connectors::{ConnectorDeps, ConnectorSettings, Registry};
 use shared::db::{Db, DbError, Role, time};
 use shared::http::HttpError;
-use shared::inbox::{Inbox, InboxConfig};
+use shared::inbox::{Backlog, Inbox, InboxConfig};
 use shared::queue::Waker;
 use shared::ratelimit::Governor;
 use shared::server::serve;
@@ -108,7 +108,9 @@ pub fn start(
     };
     let registry = Registry::new(config.connectors, &deps)?;
     let waker = Waker::start(db.clone(), life.hard().clone());
-    let inbox = Inbox::start(&db, &waker, InboxConfig::default(), life.tasks());
+    let most = config.ingress.backlog_bytes;
+    let backlog = Backlog::start(db.clone(), most, life.hard().clone());
+    let inbox = Inbox::start(&db, &waker, backlog, InboxConfig::default(), life.tasks());
     let state = State {
         registry: Arc::new(registry),
         clock,

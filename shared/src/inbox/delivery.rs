@@ -8,6 +8,9 @@ use uuid::Uuid;
 use crate::connectors::{Connector, HandshakeReply, VerifyError, WebhookReceipt};
 use crate::ids::DeliveryId;
 
+/// What a delivery takes beside its headers and its body, about; in `store.sql`, too.
+const ROW_BYTES: u64 = 512;
+
 /// A request as it came in: nothing about it is known to be true.
 #[derive(Debug)]
 pub struct RawDelivery {
@@ -66,6 +69,11 @@ impl RawDelivery {
 }
 
 impl VerifiedDelivery {
+    /// Bytes that it takes while it waits: what the statement that stores it adds up, too.
+    pub(super) fn size(&self) -> u64 {
+        (self.body.len() + self.headers.len()) as u64 + ROW_BYTES
+    }
+
     /// The answer a handshake demands; such a delivery is answered and not stored.
     pub const fn reply(&self) -> Option<&HandshakeReply> {
         self.receipt.reply.as_ref()
