@@ -53,13 +53,10 @@ impl Role {
     }
 
     /// What Postgres must know of a connection of ours.
-    fn settings(self) -> Vec<(&'static str, String)> {
+    fn settings(self, statement_seconds: u64) -> Vec<(&'static str, String)> {
         vec![
             ("role", self.name().to_owned()),
-            (
-                "statement_timeout",
-                format!("{}s", self.statement_seconds()),
-            ),
+            ("statement_timeout", format!("{statement_seconds}s")),
             // Whoever waits between two statements of a transaction for so long is gone, and
             // holds what others wait for: a job's lease is over after as much.
             ("idle_in_transaction_session_timeout", "10s".to_owned()),
@@ -81,8 +78,10 @@ const NOTICE_THE_VANISHED: [(&str, &str); 4] = [
 const GRACE: Duration = Duration::from_secs(4);
 /// How long a connection may take to show that it lives.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
-/// How long a read waits for the replica before the primary is asked instead.
+/// How long a read waits for a connection to the replica, and for what it says, before the
+/// primary is asked instead.
 const REPLICA_PATIENCE: Duration = Duration::from_millis(700);
+const REPLICA_SECONDS: u64 = 6;
 
 /// A pool of connections that all run as one [`Role`].
 #[derive(Debug, Clone)]
@@ -96,7 +95,7 @@ impl Db {
     /// is away. A connection that logs in as somebody else takes the role on at once.
     pub fn open(config: &DatabaseConfig, role: Role) -> Result<Self, DbError> {
         let url = config.url.expose_secret();
-        Self::open_url(url, config, role, role.patience())
+        Self::open_url(url, config, role, role.patience(), role.statement_seconds())
     }
 
     /// Like [`Db::open`] for the read replica, when one is configured.
@@ -104,7 +103,8 @@ impl Db {
         let Some(url) = &config.read_url else {
             return Ok(None);
         };
-        Self::open_url(url.expose_secret(), config, role, REPLICA_PATIENCE).map(Some)
+        let url = url.expose_secret();
+        Self::open_url(url, config, role, REPLICA_PATIENCE, REPLICA_SECONDS).map(Some)
     }
 
     /// Where notifications can be listened for. That needs a connection of one's own: `None`
@@ -121,7 +121,8 @@ impl Db {
                     max_connections: 1,
                     ..config.clone()
                 };
-                Self::open_url(url.expose_secret(), &direct, role, role.patience()).map(Some)
+                let (url, seconds) = (url.expose_secret(), role.statement_seconds());
+                Self::open_url(url, &direct, role, role.patience(), seconds).map(Some)
             }
             None => Ok((!config.pooled).then(|| self.clone())),
         }
@@ -132,6 +133,7 @@ impl Db {
         config: &DatabaseConfig,
         role: Role,
         patience: Duration,
+        statement_seconds: u64,
     ) -> Result<Self, DbError> {
         let mut options = PgConnectOptions::from_str(url)?.application_name(role.name());
         if config.pooled {
@@ -139,13 +141,13 @@ impl Db {
             options = options.extra_float_digits(None);
         } else {
             options = options
-                .options(role.settings())
+                .options(role.settings(statement_seconds))
                 .options(NOTICE_THE_VANISHED);
         }
         let manners = Arc::new(Manners {
             named: !config.pooled,
-            opening: config.pooled.then(|| opening(role)),
-            patience: Duration::from_secs(role.statement_seconds()) + GRACE,
+            opening: config.pooled.then(|| opening(role, statement_seconds)),
+            patience: Duration::from_secs(statement_seconds) + GRACE,
             doubt: Doubt::none(),
         });
         let pooled = config.pooled;
@@ -285,8 +287,8 @@ async fn learn_types(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
 }
 
 /// The role's settings, for one transaction. All of it is ours.
-fn opening(role: Role) -> String {
-    let settings = role.settings();
+fn opening(role: Role, statement_seconds: u64) -> String {
+    let settings = role.settings(statement_seconds);
     let settings = settings
         .iter()
         .map(|(name, value)| format!("SET LOCAL {name} = '{value}'; "));
