@@ -59,6 +59,19 @@ impl DbError {
         matches!(self, Self::Unavailable(error) if is_lost(error))
     }
 
+    /// Whether Postgres itself is the reason rather than what it was asked for: a smaller piece
+    /// of the same would fare no better.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unavailable(sqlx::Error::Database(database)) => {
+                let code = database.code().unwrap_or_default();
+                code != "57014" && code != "55P03" && !code.starts_with("40")
+            }
+            Self::Unavailable(_) => true,
+            _ => false,
+        }
+    }
+
     /// The name of the constraint that refused the row, if one did.
     pub fn constraint(&self) -> Option<&str> {
         match self {

@@ -52,7 +52,7 @@ async fn run_batch(context: &Context, jobs: Vec<ClaimedJob>) {
                 }
                 return;
             }
-            Err(JobFailure::Db(error)) if error.is_unavailable() => {
+            Err(JobFailure::Db(error)) if error.is_outage() => {
                 let outcome = JobFailure::Db(error).outcome(context);
                 return end(context, jobs, &outcome, started).await;
             }
