@@ -45,7 +45,7 @@ impl Backlog {
                 let began = Instant::now();
                 if let Err(error) = measuring.measure(&db).await {
                     let error = &error as &dyn Error;
-                    tracing::warn!(error, "what waits cannot be measured");
+                    tracing::debug!(error, "what waits cannot be measured");
                 }
                 tokio::select! {
                     () = stop.cancelled() => return,
