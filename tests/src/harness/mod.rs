@@ -24,7 +24,7 @@ pub use doors::Doors;
 pub use follower::Follower;
 pub use load::{Load, Pace, Record};
 pub use pooler::Pooler;
-pub use postgres::{Cluster, user};
+pub use postgres::Cluster;
 pub use processes::{Process, Processes, Variation, free_address};
 pub use proxy::Proxy;
 pub use system::{Identities, OPERATOR_TOKEN, System, SystemBuilder};

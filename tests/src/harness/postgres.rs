@@ -21,7 +21,7 @@ const GUARD: &str = r#"
         kill -QUIT "$server"
         while kill -0 "$server"; do sleep 0.05; done
     fi
-    if mountpoint -q "$folder/data"; then umount "$folder/data"; fi
+    if mountpoint -q "$folder/data"; then $2 umount "$folder/data"; fi
     rm -rf "$folder"
 "#;
 
@@ -66,18 +66,27 @@ impl Cluster {
         cluster
     }
 
-    /// An empty cluster that runs, with all its data on a volume of this size. Needs root.
+    /// Whether a volume can be made for one.
+    pub fn can_have_a_volume() -> bool {
+        user() == 0
+            || as_root("true")
+                .status()
+                .is_ok_and(|status| status.success())
+    }
+
+    /// An empty cluster that runs, with all its data on a volume of this size.
     ///
     /// # Panics
     ///
     /// Also when the volume cannot be made.
     pub async fn start_on_small_volume(mebibytes: u32) -> Self {
         let cluster = Self::prepare();
-        let (user, group) = cluster.owner.expect("only root can mount a volume");
+        let own = || Some((user(), id(&["-g"])?));
+        let (user, group) = cluster.owner.or_else(own).expect("somebody owns it");
         let data = cluster.data();
         std::fs::create_dir(&data).expect("a folder");
         let options = format!("size={mebibytes}m,uid={user},gid={group},mode=700");
-        let mounted = Plain::new("mount")
+        let mounted = as_root("mount")
             .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
             .arg(&data)
             .status()
@@ -121,6 +130,7 @@ impl Cluster {
         let guard = guard
             .args(["-c", GUARD, "sh"])
             .arg(&folder)
+            .arg(if user() == 0 { "" } else { "sudo -n" })
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -234,11 +244,7 @@ impl Drop for Cluster {
 }
 
 /// A program that runs as the server's user, from a folder that this user can read.
-pub(super) fn as_owner(
-    program: impl AsRef<Path>,
-    owner: Option<(u32, u32)>,
-    folder: &Path,
-) -> Command {
+fn as_owner(program: impl AsRef<Path>, owner: Option<(u32, u32)>, folder: &Path) -> Command {
     let mut command = Command::new(program.as_ref());
     command
         .current_dir(folder)
@@ -249,6 +255,16 @@ pub(super) fn as_owner(
     if let Some((user, group)) = owner {
         command.uid(user).gid(group);
     }
+    command
+}
+
+/// A program that runs as root, if we may.
+fn as_root(program: &str) -> Plain {
+    if user() == 0 {
+        return Plain::new(program);
+    }
+    let mut command = Plain::new("sudo");
+    command.args(["-n", program]).stderr(Stdio::null());
     command
 }
 
@@ -277,11 +293,7 @@ pub(super) fn owner() -> Option<(u32, u32)> {
 }
 
 /// The number of the user who runs the tests; root's is 0.
-///
-/// # Panics
-///
-/// When the system does not tell.
-pub fn user() -> u32 {
+fn user() -> u32 {
     id(&["-u"]).expect("everybody has one")
 }
 
