@@ -4,6 +4,7 @@
 //! long one. `POBLYSH_FAULTS_SEED` repeats a run's choices.
 
 mod kills;
+mod restart;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
