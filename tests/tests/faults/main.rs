@@ -6,6 +6,7 @@
 mod cut_off;
 mod kills;
 mod restart;
+mod termination;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
