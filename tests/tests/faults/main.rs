@@ -3,6 +3,7 @@
 //! Each fault runs in a short form; `scripts/test --faults` sets the variables below for the
 //! long one. `POBLYSH_FAULTS_SEED` repeats a run's choices.
 
+mod backends;
 mod cut_off;
 mod kills;
 mod restart;
