@@ -4,6 +4,7 @@
 //! long one. `POBLYSH_FAULTS_SEED` repeats a run's choices.
 
 mod backends;
+mod clocks;
 mod cut_off;
 mod kills;
 mod restart;
