@@ -6,6 +6,7 @@
 mod backends;
 mod clocks;
 mod cut_off;
+mod fairness;
 mod kills;
 mod restart;
 mod termination;
