@@ -8,6 +8,7 @@ mod clocks;
 mod cut_off;
 mod fairness;
 mod kills;
+mod pooler;
 mod restart;
 mod termination;
 
