@@ -9,6 +9,7 @@ mod cut_off;
 mod fairness;
 mod kills;
 mod pooler;
+mod replica;
 mod restart;
 mod termination;
 
