@@ -6,6 +6,7 @@
 mod backends;
 mod clocks;
 mod cut_off;
+mod disk_full;
 mod fairness;
 mod kills;
 mod pooler;
