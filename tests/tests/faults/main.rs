@@ -13,6 +13,7 @@ mod pooler;
 mod replica;
 mod restart;
 mod termination;
+mod upgrade;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
