@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use shared::db::{Db, DbError};
+use shared::signals::Feed;
 use shared::telemetry::Lifecycle;
 use tokio::sync::watch;
 
@@ -16,31 +16,31 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Where streams wait.
 #[derive(Debug)]
 pub(crate) struct News {
-    border: watch::Sender<String>,
+    border: watch::Sender<u64>,
 }
 
 impl News {
-    /// Watches this database until the process takes nothing more.
-    pub(crate) fn start(db: Db, lifecycle: &Lifecycle) -> Self {
-        let (border, _) = watch::channel(String::new());
+    /// Watches this feed until the process takes nothing more.
+    pub(crate) fn start(feed: Feed, lifecycle: &Lifecycle) -> Self {
+        let (border, _) = watch::channel(0);
         let sender = border.clone();
         let stop = lifecycle.soft().clone();
         lifecycle.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = look(&db, &sender) => {}
+                () = look(&feed, &sender) => {}
             }
         });
         Self { border }
     }
 
     /// Changes whenever the feed may have grown.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<String> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.border.subscribe()
     }
 }
 
-async fn look(db: &Db, border: &watch::Sender<String>) {
+async fn look(feed: &Feed, border: &watch::Sender<u64>) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -48,7 +48,7 @@ async fn look(db: &Db, border: &watch::Sender<String>) {
         if border.receiver_count() == 0 {
             continue;
         }
-        match oldest_running(db).await {
+        match feed.border().await {
             Ok(seen) => {
                 border.send_if_modified(|known| {
                     let moved = *known != seen;
@@ -64,12 +64,4 @@ async fn look(db: &Db, border: &watch::Sender<String>) {
             }
         }
     }
-}
-
-async fn oldest_running(db: &Db) -> Result<String, DbError> {
-    Ok(
-        sqlx::query_scalar("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
-            .fetch_one(db.pool())
-            .await?,
-    )
 }

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use shared::clock::{SharedClock, SystemClock};
+use shared::clock::{DatabaseClock, SharedClock};
 use shared::connectors::{ConnectorDeps, Registry};
 use shared::credentials::Credentials;
 use shared::crypto::Keyring;
-use shared::db::{Db, DbError, Role};
+use shared::db::{Db, DbError, Role, time};
 use shared::http::HttpError;
 use shared::queue::Waker;
 use shared::ratelimit::Governor;
@@ -102,19 +102,25 @@ fn state(
     replica: Option<Db>,
     lifecycle: &Lifecycle,
 ) -> Result<Arc<AppState>, StartError> {
-    let clock: SharedClock = Arc::new(SystemClock);
+    let clock = Arc::new(DatabaseClock::default());
+    tokio::spawn(time::follow(
+        db.clone(),
+        Arc::clone(&clock),
+        lifecycle.hard().clone(),
+    ));
+    let clock: SharedClock = clock;
     let keyring = Arc::new(Keyring::new(&config.crypto));
     let limits = config.connectors.limits();
     let deps = ConnectorDeps {
         clock: Arc::clone(&clock),
-        gate: Arc::new(Governor::new(db.pool().clone(), Arc::clone(&clock), limits)),
+        gate: Arc::new(Governor::new(db.clone(), Arc::clone(&clock), limits)),
     };
     let registry = Registry::new(config.connectors, &deps).map_err(StartError::Connector)?;
-    let read_from = replica.clone().unwrap_or_else(|| db.clone());
+    let feed = Feed::new(db.clone(), replica, Role::Api, Arc::clone(&keyring));
     Ok(Arc::new(AppState {
-        news: News::start(read_from, lifecycle),
+        news: News::start(feed.clone(), lifecycle),
         waker: Waker::start(db.clone(), lifecycle.hard().clone()),
-        feed: Feed::new(db.clone(), replica, Arc::clone(&keyring)),
+        feed,
         credentials: Credentials::new(db.clone(), Arc::clone(&keyring), clock),
         lifecycle: lifecycle.clone(),
         public_url: config.api.public_url,

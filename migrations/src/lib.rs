@@ -10,6 +10,7 @@ mod m20261123_000001_foundation;
 mod m20261124_000002_dead_jobs;
 mod m20261125_000003_providers;
 mod m20261126_000004_completeness;
+mod m20261126_000005_backlog;
 
 pub use sea_orm_migration::sea_orm;
 
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000002_dead_jobs::Migration),
             Box::new(m20261125_000003_providers::Migration),
             Box::new(m20261126_000004_completeness::Migration),
+            Box::new(m20261126_000005_backlog::Migration),
         ]
     }
 }

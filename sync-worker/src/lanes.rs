@@ -25,6 +25,7 @@ const BATCHES: usize = 2;
 
 /// Runs both lanes until the process drains, then gives the leases back.
 pub(crate) async fn run(context: Arc<Context>, woken: watch::Receiver<()>, life: Lifecycle) {
+    let _rested = context.rested.clone().drop_guard();
     let mut lanes = JoinSet::new();
     for _ in 0..BATCHES {
         lanes.spawn(deliveries(
@@ -49,7 +50,7 @@ pub(crate) async fn run(context: Arc<Context>, woken: watch::Receiver<()>, life:
 
 async fn deliveries(context: Arc<Context>, mut woken: watch::Receiver<()>, life: Lifecycle) {
     let kinds = vec![JobKind::ProcessDeliveries];
-    while !life.soft().is_cancelled() {
+    while may_claim(&context, &life).await {
         let request = ClaimRequest {
             worker: context.worker,
             kinds: kinds.clone(),
@@ -62,8 +63,10 @@ async fn deliveries(context: Arc<Context>, mut woken: watch::Receiver<()>, life:
             wait(&mut woken, &life).await;
             continue;
         }
+        let _held = context.leases.hold(&jobs);
         tokio::select! {
             () = jobs::process_deliveries::run(&context, jobs) => {}
+            () = context.pulse.stops() => {}
             () = life.hard().cancelled() => return,
         }
     }
@@ -72,10 +75,7 @@ async fn deliveries(context: Arc<Context>, mut woken: watch::Receiver<()>, life:
 async fn others(context: Arc<Context>, mut woken: watch::Receiver<()>, life: Lifecycle) {
     let mut slots = Slots::new(context.config.concurrency);
     let mut look_for_cancellations = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        if life.soft().is_cancelled() {
-            break;
-        }
+    while may_claim(&context, &life).await {
         let request = slots.request(&context);
         let claimed = if request.limit > 0 {
             claim(&context, &request).await
@@ -108,6 +108,15 @@ async fn others(context: Arc<Context>, mut woken: watch::Receiver<()>, life: Lif
                 return;
             }
         }
+    }
+}
+
+/// Waits until a lease would hold; `false` once nothing more may be taken.
+async fn may_claim(context: &Context, life: &Lifecycle) -> bool {
+    tokio::select! {
+        biased;
+        () = life.soft().cancelled() => false,
+        () = context.pulse.beats() => true,
     }
 }
 
@@ -200,8 +209,13 @@ impl Slots {
         self.cancels.insert(job.id, cancel.clone());
         let context = Arc::clone(context);
         let draining = life.soft().clone();
+        let held = context.leases.hold(std::slice::from_ref(&job));
         self.running.spawn(async move {
-            run_one(&context, job, cancel, draining).await;
+            let _held = held;
+            tokio::select! {
+                () = run_one(&context, job, cancel, draining) => {}
+                () = context.pulse.stops() => tracing::warn!("a job was given up: its lease is over"),
+            }
             key
         });
     }
@@ -266,7 +280,7 @@ async fn run_one(
             Ok(_) => tracing::warn!("the lease had passed on; the outcome changes nothing"),
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "the outcome was not written; the lease will expire"
+                "the outcome was not written; the job will be put back"
             ),
         }
     }

@@ -7,13 +7,14 @@
 mod access;
 mod changes;
 mod context;
+mod heart;
 mod jobs;
 mod lanes;
 mod scheduler;
 
 use std::sync::Arc;
 
-use shared::clock::SystemClock;
+use shared::clock::DatabaseClock;
 use shared::config::{
     ConfigError, CryptoConfig, DatabaseConfig, Env, Process, Reader, WorkerConfig,
 };
@@ -31,8 +32,10 @@ use shared::telemetry::{
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::heart::{Leases, Pulse};
 
 /// Everything the process is told.
 #[derive(Debug)]
@@ -89,9 +92,9 @@ pub fn start(
         })
     };
     let life = Lifecycle::new(health.clone());
-    let clock = Arc::new(SystemClock);
+    let clock = Arc::new(DatabaseClock::default());
     let gate = Arc::new(Governor::new(
-        db.pool().clone(),
+        db.clone(),
         clock.clone(),
         config.connectors.limits(),
     ));
@@ -107,7 +110,11 @@ pub fn start(
         credentials: Credentials::new(db.clone(), keyring, clock.clone()),
         registry: Arc::new(registry),
         queue,
-        clock,
+        clock: clock.clone(),
+        database_clock: clock,
+        pulse: Pulse::default(),
+        leases: Leases::default(),
+        rested: CancellationToken::new(),
         config: config.worker,
         db: db.clone(),
     });
@@ -118,7 +125,10 @@ pub fn start(
     life.spawn(serve(listener, router, life.clone()));
 
     let (wake, woken) = watch::channel(());
-    tokio::spawn(listen(db, wake, life.hard().clone()));
+    if let Some(db) = db.open_listening(&config.database, Role::Worker)? {
+        tokio::spawn(listen(db, wake, life.hard().clone()));
+    }
+    life.spawn(heart::run(Arc::clone(&context), life.clone()));
     life.spawn(lanes::run(Arc::clone(&context), woken, life.clone()));
     life.spawn(scheduler::run(context, life.clone()));
     Ok(life)

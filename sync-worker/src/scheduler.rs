@@ -16,7 +16,6 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::context::Context;
 
-const HEARTBEAT: Duration = Duration::from_secs(3);
 const REAP: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(500);
 const MEASURE: Duration = Duration::from_secs(5);
@@ -26,9 +25,8 @@ const REMEMBERED: usize = 1000;
 const SWEEP_SECONDS: f64 = 3600.0;
 const RETENTION_SECONDS: f64 = 3600.0;
 
-/// Keeps the worker alive in Postgres's eyes and everything due on its way.
+/// Keeps everything due on its way.
 pub(crate) async fn run(context: Arc<Context>, life: Lifecycle) {
-    let mut heartbeat = every(HEARTBEAT);
     let mut reap = every(REAP);
     let mut step = every(STEP);
     let mut measure = every(MEASURE);
@@ -36,12 +34,13 @@ pub(crate) async fn run(context: Arc<Context>, life: Lifecycle) {
     loop {
         let (what, result) = tokio::select! {
             () = life.hard().cancelled() => return,
-            // While jobs drain their leases must hold, so the heart beats to the end.
-            _ = heartbeat.tick() => ("heartbeat", context.queue.heartbeat(context.worker).await),
-            _ = reap.tick() => ("reap", context.queue.reap().await.map(reaped)),
+            () = context.rested.cancelled() => return,
+            _ = reap.tick() => {
+                let held = context.leases.tokens();
+                ("reap", context.queue.reap(context.worker, &held).await.map(reaped))
+            }
             _ = step.tick(), if !life.soft().is_cancelled() => ("schedule", enqueue_due(&context).await),
             _ = measure.tick() => ("measure", measure_all(&context, &mut lag).await),
-            () = drained(&life) => return,
         };
         if let Err(error) = result {
             tracing::warn!(
@@ -59,17 +58,9 @@ fn every(period: Duration) -> Interval {
     interval
 }
 
-/// Ends once the process drains and this is the last task of it.
-async fn drained(life: &Lifecycle) {
-    life.soft().cancelled().await;
-    while life.tasks().len() > 1 {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 fn reaped(jobs: u64) {
     if jobs > 0 {
-        tracing::warn!(jobs.count = jobs, "jobs of lost workers were put back");
+        tracing::warn!(jobs.count = jobs, "jobs that nobody runs were put back");
     }
 }
 
@@ -110,7 +101,7 @@ async fn enqueue(
     window: String,
     payload: JobPayload,
 ) -> Result<(), DbError> {
-    let mut tx = context.db.pool().begin().await?;
+    let mut tx = context.db.begin_unscoped().await?;
     let job = NewJob {
         tenant_id: TenantId::UNASSIGNED,
         provider: provider.to_owned(),

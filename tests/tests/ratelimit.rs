@@ -39,14 +39,12 @@ fn worker(test: &TestDb, limits: RateLimits) -> Arc<Governor> {
     let config = DatabaseConfig {
         url: SecretString::from(test.url().to_owned()),
         read_url: None,
+        listen_url: None,
+        pooled: false,
         max_connections: 4,
     };
     let db = Db::open(&config, Role::Worker).expect("a URL");
-    Arc::new(Governor::new(
-        db.pool().clone(),
-        Arc::new(SystemClock),
-        [("any", limits)],
-    ))
+    Arc::new(Governor::new(db, Arc::new(SystemClock), [("any", limits)]))
 }
 
 fn silence(seconds: i64) -> LimitObservation {

@@ -13,12 +13,12 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::post;
-use shared::clock::SystemClock;
+use shared::clock::{DatabaseClock, SharedClock};
 use shared::config::{ConfigError, DatabaseConfig, Env, IngressConfig, Process, Reader};
 use shared::connectors::{ConnectorDeps, ConnectorSettings, Registry};
-use shared::db::{Db, DbError, Role};
+use shared::db::{Db, DbError, Role, time};
 use shared::http::HttpError;
-use shared::inbox::{Inbox, InboxConfig};
+use shared::inbox::{Backlog, Inbox, InboxConfig};
 use shared::queue::Waker;
 use shared::ratelimit::Governor;
 use shared::server::serve;
@@ -69,6 +69,7 @@ pub enum StartError {
 #[derive(Clone)]
 pub(crate) struct State {
     registry: Arc<Registry>,
+    clock: SharedClock,
     inbox: Inbox,
     bodies: BodyBudget,
 }
@@ -89,17 +90,30 @@ pub fn start(
         })
     };
     let life = Lifecycle::new(health.clone());
-    let clock = Arc::new(SystemClock);
+    let clock = Arc::new(DatabaseClock::default());
+    tokio::spawn(time::follow(
+        db.clone(),
+        Arc::clone(&clock),
+        life.hard().clone(),
+    ));
+    let clock: SharedClock = clock;
     let gate = Arc::new(Governor::new(
-        db.pool().clone(),
+        db.clone(),
         clock.clone(),
         config.connectors.limits(),
     ));
-    let registry = Registry::new(config.connectors, &ConnectorDeps { clock, gate })?;
+    let deps = ConnectorDeps {
+        clock: clock.clone(),
+        gate,
+    };
+    let registry = Registry::new(config.connectors, &deps)?;
     let waker = Waker::start(db.clone(), life.hard().clone());
-    let inbox = Inbox::start(&db, &waker, InboxConfig::default(), life.tasks());
+    let most = config.ingress.backlog_bytes;
+    let backlog = Backlog::start(db.clone(), most, life.hard().clone());
+    let inbox = Inbox::start(&db, &waker, backlog, InboxConfig::default(), life.tasks());
     let state = State {
         registry: Arc::new(registry),
+        clock,
         inbox,
         bodies: BodyBudget::default(),
     };

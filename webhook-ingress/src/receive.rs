@@ -13,6 +13,10 @@ use shared::telemetry::{current_traceparent, names};
 
 use crate::State;
 
+/// When to come back after a refusal because too much waits: that passes more slowly than a
+/// database that is away.
+const BACKLOG_SECONDS: u64 = 15;
+
 /// `POST /webhooks/{provider}`: signed with the app's secret.
 pub(crate) async fn by_app(
     Extract(state): Extract<State>,
@@ -110,6 +114,7 @@ async fn take(
     let raw = RawDelivery {
         headers,
         body: read.bytes,
+        received_at: state.clock.now(),
     };
     let delivery = raw
         .verify(connector, current_traceparent())
@@ -138,15 +143,13 @@ async fn take(
             Ok(StatusCode::OK.into_response())
         }
         Err(error) => {
-            let verdict = match error {
-                InboxError::Full => "full",
-                InboxError::NotCommitted => "not_committed",
-                InboxError::Closed => "closed",
+            let (verdict, problem) = match error {
+                InboxError::Full => ("full", Problem::unavailable()),
+                InboxError::Backlogged => ("backlogged", backlogged()),
+                InboxError::NotCommitted => ("not_committed", Problem::unavailable()),
+                InboxError::Closed => ("closed", Problem::unavailable()),
             };
-            Err(Refusal {
-                verdict,
-                problem: Problem::unavailable(),
-            })
+            Err(Refusal { verdict, problem })
         }
     }
 }
@@ -154,6 +157,15 @@ async fn take(
 fn count(provider: &'static str, verdict: &'static str) {
     counter!(names::WEBHOOK_DELIVERIES_TOTAL, "provider" => provider, "verdict" => verdict)
         .increment(1);
+}
+
+fn backlogged() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "backlogged",
+        "More has arrived than could be processed yet. Try again later.",
+    )
+    .with_retry_after(BACKLOG_SECONDS)
 }
 
 fn unauthorized(message: String) -> Problem {

@@ -60,6 +60,8 @@ impl From<FeedError> for ApiError {
             // Of the right form, and not made by us for this tenant and order.
             FeedError::MalformedCursor => Self::NotFound("cursor"),
             FeedError::CursorExpired => Self::CursorExpired,
+            // Only a replica is, and then the primary answers instead.
+            FeedError::Behind => Self::TimedOut,
             FeedError::Db(error) => error.into(),
         }
     }

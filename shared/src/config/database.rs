@@ -50,6 +50,10 @@ pub struct DatabaseConfig {
     pub url: SecretString,
     /// A replica for reads that may lag; only the api-server has one.
     pub read_url: Option<SecretString>,
+    /// Where it listens for notifications, if not there; only the sync-worker does.
+    pub listen_url: Option<SecretString>,
+    /// Whether a pooler between us and Postgres lends connections per transaction.
+    pub pooled: bool,
     /// The most connections it opens.
     pub max_connections: u32,
 }
@@ -63,6 +67,8 @@ impl DatabaseConfig {
         Self {
             url,
             read_url: None,
+            listen_url: None,
+            pooled: false,
             max_connections,
         }
     }
@@ -78,13 +84,13 @@ impl DatabaseConfig {
         let url = reader.required_secret(name);
         check(reader, name, &url);
 
-        let mut read_url = None;
-        if process == Process::Api {
-            read_url = reader.optional_secret("API_READ_DATABASE_URL");
-            if let Some(url) = &read_url {
-                check(reader, "API_READ_DATABASE_URL", url);
-            }
-        }
+        let mut optional = |of: Process, name: &str| {
+            let url = reader.optional_secret(name).filter(|_| process == of)?;
+            check(reader, name, &url);
+            Some(url)
+        };
+        let read_url = optional(Process::Api, "API_READ_DATABASE_URL");
+        let listen_url = optional(Process::Worker, "WORKER_LISTEN_DATABASE_URL");
         let max_connections = reader.within(
             "DATABASE_MAX_CONNECTIONS",
             process.default_connections(),
@@ -94,7 +100,22 @@ impl DatabaseConfig {
         Self {
             url,
             read_url,
+            listen_url,
+            pooled: pooled(reader),
             max_connections,
+        }
+    }
+}
+
+/// `DATABASE_POOLING`: for how long a connection is ours.
+fn pooled(reader: &mut Reader<'_>) -> bool {
+    const NAME: &str = "DATABASE_POOLING";
+    match reader.optional_string(NAME).as_deref() {
+        None | Some("session") => false,
+        Some("transaction") => true,
+        Some(_) => {
+            reader.problem(NAME, "must be session or transaction");
+            false
         }
     }
 }
@@ -164,6 +185,24 @@ mod tests {
         .expect_err("foreign");
         assert!(error.contains("POBLYSH_INGRESS_DATABASE_URL"));
         assert!(!error.contains("pw"));
+    }
+
+    #[test]
+    fn a_pooler_is_told_of() {
+        let url = ("POBLYSH_DATABASE_URL", "postgres://h/db");
+        let direct = ("POBLYSH_WORKER_LISTEN_DATABASE_URL", "postgres://d/db");
+        assert!(!read(&[url], Process::Worker).expect("valid").pooled);
+        let pooling = ("POBLYSH_DATABASE_POOLING", "transaction");
+        let worker = read(&[url, pooling, direct], Process::Worker).expect("valid");
+        assert!(worker.pooled && worker.listen_url.is_some());
+        let api = read(&[url, pooling, direct], Process::Api).expect("valid");
+        assert!(api.pooled && api.listen_url.is_none());
+        let error = read(&[url, ("POBLYSH_DATABASE_POOLING", "yes")], Process::Api);
+        assert!(
+            error
+                .expect_err("neither")
+                .contains("POBLYSH_DATABASE_POOLING")
+        );
     }
 
     #[test]

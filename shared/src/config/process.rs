@@ -62,16 +62,20 @@ pub struct IngressConfig {
     pub bind_addr: SocketAddr,
     /// Where providers find it.
     pub public_webhook_url: Url,
+    /// Bytes of deliveries that may wait to be processed; beyond, more are refused.
+    pub backlog_bytes: u64,
 }
 
 impl IngressConfig {
-    /// `INGRESS_BIND_ADDR`, `PUBLIC_WEBHOOK_URL`.
+    /// `INGRESS_BIND_ADDR`, `PUBLIC_WEBHOOK_URL`, `INGRESS_BACKLOG_MIB`.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         let bind_addr = reader.socket_addr("INGRESS_BIND_ADDR", loopback(8081));
         let public_webhook_url = public_url(reader, "PUBLIC_WEBHOOK_URL", bind_addr);
+        let backlog_mebibytes: u64 = reader.within("INGRESS_BACKLOG_MIB", 8192, 1, 1 << 24);
         Self {
             bind_addr,
             public_webhook_url,
+            backlog_bytes: backlog_mebibytes << 20,
         }
     }
 }

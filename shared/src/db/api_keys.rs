@@ -209,6 +209,13 @@ pub async fn revoke(tx: &mut Tx, scope: &TenantScope, id: ApiKeyId) -> Result<bo
 
 /// Whose key this is; `None` when it is unknown, ended or expired, without saying which.
 pub async fn authenticate(db: &Db, presented: &str) -> Result<Option<AuthenticatedKey>, DbError> {
+    match look_up(db, presented).await {
+        Err(error) if error.is_lost() => look_up(db, presented).await,
+        found => found,
+    }
+}
+
+async fn look_up(db: &Db, presented: &str) -> Result<Option<AuthenticatedKey>, DbError> {
     if !presented.starts_with(KEY_PREFIX) {
         return Ok(None);
     }

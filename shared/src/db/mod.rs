@@ -7,6 +7,7 @@
 //! the second lock and not the first.
 
 mod error;
+mod line;
 mod pool;
 mod scope;
 
@@ -25,10 +26,9 @@ pub mod routes;
 pub mod schedule;
 pub mod subscriptions;
 pub mod tenants;
+pub mod time;
 
 pub use error::DbError;
+pub use line::{Line, Tx};
 pub use pool::{Db, Role};
 pub use scope::{OperatorProof, TenantScope};
-
-/// A transaction in Postgres.
-pub type Tx = sqlx::Transaction<'static, sqlx::Postgres>;

@@ -57,7 +57,7 @@ pub async fn recipients(
     )
     .bind(provider)
     .bind(routes)
-    .fetch_all(db.pool())
+    .fetch_all(db)
     .await?;
     rows.iter()
         .map(|row| {

@@ -121,7 +121,7 @@ async fn enqueue_due(db: &Db, statement: &'static str, kind: JobKind) -> Result<
         .bind(kind)
         .bind(kind.priority())
         .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
-        .execute(db.pool())
+        .execute(db)
         .await?;
     Ok(done.rows_affected())
 }
@@ -175,7 +175,7 @@ pub async fn take_periodic(db: &Db, name: &str, period_seconds: f64) -> Result<b
     )
     .bind(name)
     .bind(period_seconds)
-    .execute(db.pool())
+    .execute(db)
     .await?;
     Ok(taken.rows_affected() == 1)
 }
@@ -202,7 +202,7 @@ pub async fn queue_depth(db: &Db) -> Result<Vec<QueueDepth>, DbError> {
                  FILTER (WHERE state = 'queued' AND run_at <= now())), 0)::float8 AS oldest \
          FROM jobs GROUP BY kind",
     )
-    .fetch_all(db.pool())
+    .fetch_all(db)
     .await?;
     rows.iter()
         .map(|row| {
@@ -229,7 +229,7 @@ pub async fn pending_for(
     )
     .bind(provider)
     .bind(requester)
-    .fetch_all(db.pool())
+    .fetch_all(db)
     .await?;
     match rows.as_slice() {
         [(tenant, connection)] => Ok(Some((TenantScope::new(*tenant), *connection))),
@@ -242,13 +242,13 @@ pub async fn pending_for(
 pub async fn apply_retention(db: &Db, delivery_days: i32, job_days: i32) -> Result<u64, DbError> {
     let mut gone = 0;
     sqlx::query("SELECT ensure_partitions(14)")
-        .execute(db.pool())
+        .execute(db)
         .await?;
     for (parent, days) in [("deliveries", delivery_days), ("job_history", job_days)] {
         let dropped: i32 = sqlx::query_scalar("SELECT drop_partitions($1, $2)")
             .bind(parent)
             .bind(days)
-            .fetch_one(db.pool())
+            .fetch_one(db)
             .await?;
         gone += u64::from(dropped.unsigned_abs());
     }
@@ -261,10 +261,7 @@ pub async fn apply_retention(db: &Db, delivery_days: i32, job_days: i32) -> Resu
          WHERE received_at < now() - interval '90 days' LIMIT 5000)",
     ] {
         loop {
-            let rows = sqlx::query(statement)
-                .execute(db.pool())
-                .await?
-                .rows_affected();
+            let rows = sqlx::query(statement).execute(db).await?.rows_affected();
             gone += rows;
             if rows < 5000 {
                 break;
@@ -292,7 +289,7 @@ pub async fn snapshot(db: &Db) -> Result<Snapshot, DbError> {
     let (oldest_running, next): (String, String) = sqlx::query_as(
         "SELECT pg_snapshot_xmin(s)::text, pg_snapshot_xmax(s)::text FROM pg_current_snapshot() s",
     )
-    .fetch_one(db.pool())
+    .fetch_one(db)
     .await?;
     let number = |text: String| {
         text.parse()

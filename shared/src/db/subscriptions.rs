@@ -234,7 +234,7 @@ pub async fn taken(
     Ok(
         sqlx::query_as("SELECT external_id, route FROM subscriptions WHERE external_id = ANY ($1)")
             .bind(external_ids)
-            .fetch_all(db.pool())
+            .fetch_all(db)
             .await?,
     )
 }
@@ -260,6 +260,6 @@ pub async fn standing(db: &Db) -> Result<Vec<Standing>, DbError> {
            ON r.tenant_id = s.tenant_id AND r.connection_id = s.connection_id \
          WHERE s.wanted GROUP BY r.provider",
     )
-    .fetch_all(db.pool())
+    .fetch_all(db)
     .await?)
 }

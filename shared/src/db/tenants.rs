@@ -50,7 +50,7 @@ pub async fn list(
     )
     .bind(request.before.unwrap_or(Uuid::max()))
     .bind(request.fetch_limit())
-    .fetch_all(db.pool())
+    .fetch_all(db)
     .await?;
     Ok(request.page(rows, |tenant| tenant.id.0))
 }
@@ -59,7 +59,7 @@ pub async fn list(
 pub async fn get(db: &Db, _proof: OperatorProof, id: TenantId) -> Result<Option<Tenant>, DbError> {
     let tenant = sqlx::query_as("SELECT id, name, created_at FROM tenants WHERE id = $1")
         .bind(id)
-        .fetch_optional(db.pool())
+        .fetch_optional(db)
         .await?;
     Ok(tenant)
 }

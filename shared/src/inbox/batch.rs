@@ -11,7 +11,7 @@ use metrics::{counter, histogram};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::{Stored, VerifiedDelivery, store};
+use super::{Backlog, Stored, VerifiedDelivery, store};
 use crate::db::{Db, DbError};
 use crate::queue::Waker;
 use crate::telemetry::names;
@@ -46,9 +46,12 @@ impl Default for InboxConfig {
 /// Why a delivery was not taken. The provider is to try again.
 #[derive(Debug, thiserror::Error)]
 pub enum InboxError {
-    /// Too many deliveries wait already.
+    /// Too many requests wait for their commit already.
     #[error("the inbox is full")]
     Full,
+    /// Too many deliveries wait for their processing already.
+    #[error("too much waits to be processed")]
+    Backlogged,
     /// The commit failed or its outcome is unknown.
     #[error("the delivery was not committed")]
     NotCommitted,
@@ -69,12 +72,19 @@ type Waiting = (
 #[derive(Debug, Clone)]
 pub struct Inbox {
     line: mpsc::Sender<Waiting>,
+    backlog: Arc<Backlog>,
     patience: Duration,
 }
 
 impl Inbox {
     /// Starts the writers. They end when every `Inbox` is dropped, after the last commit.
-    pub fn start(db: &Db, waker: &Waker, config: InboxConfig, tasks: &TaskTracker) -> Self {
+    pub fn start(
+        db: &Db,
+        waker: &Waker,
+        backlog: Arc<Backlog>,
+        config: InboxConfig,
+        tasks: &TaskTracker,
+    ) -> Self {
         let (line, waiting) = mpsc::channel(config.backlog);
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..config.writers {
@@ -87,12 +97,16 @@ impl Inbox {
         }
         Self {
             line,
+            backlog,
             patience: config.patience,
         }
     }
 
     /// Hands a delivery in and waits until it is durable.
     pub async fn accept(&self, delivery: VerifiedDelivery) -> Result<Accept, InboxError> {
+        if !self.backlog.admit(&delivery) {
+            return Err(InboxError::Backlogged);
+        }
         let (answer, answered) = oneshot::channel();
         self.line
             .try_send((delivery, answer))

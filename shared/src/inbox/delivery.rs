@@ -8,6 +8,9 @@ use uuid::Uuid;
 use crate::connectors::{Connector, HandshakeReply, VerifyError, WebhookReceipt};
 use crate::ids::DeliveryId;
 
+/// What a delivery takes beside its headers and its body, about; in `store.sql`, too.
+const ROW_BYTES: u64 = 512;
+
 /// A request as it came in: nothing about it is known to be true.
 #[derive(Debug)]
 pub struct RawDelivery {
@@ -15,6 +18,8 @@ pub struct RawDelivery {
     pub headers: HeaderMap,
     /// The body, byte for byte.
     pub body: Bytes,
+    /// When it came in, by the clock that all processes share.
+    pub received_at: DateTime<Utc>,
 }
 
 /// A request whose signature was checked. Made by [`RawDelivery::verify`] alone.
@@ -40,8 +45,8 @@ impl RawDelivery {
     ) -> Result<VerifiedDelivery, VerifyError> {
         let receipt = connector.verify_webhook(&self.headers, &self.body)?;
         let descriptor = connector.descriptor();
-        let id = DeliveryId::generate();
-        let milliseconds = u64::try_from(received_at(id).timestamp_millis()).unwrap_or(0);
+        let milliseconds = u64::try_from(self.received_at.timestamp_millis()).unwrap_or(0);
+        let id = DeliveryId::at(milliseconds);
         let routes = receipt.routes.iter().enumerate().map(|(number, route)| {
             let row = if number == 0 {
                 id
@@ -64,6 +69,11 @@ impl RawDelivery {
 }
 
 impl VerifiedDelivery {
+    /// Bytes that it takes while it waits: what the statement that stores it adds up, too.
+    pub(super) fn size(&self) -> u64 {
+        (self.body.len() + self.headers.len()) as u64 + ROW_BYTES
+    }
+
     /// The answer a handshake demands; such a delivery is answered and not stored.
     pub const fn reply(&self) -> Option<&HandshakeReply> {
         self.receipt.reply.as_ref()

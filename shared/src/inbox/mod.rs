@@ -6,6 +6,7 @@
 //! acknowledged after the commit.
 
 mod adopt;
+mod backlog;
 mod batch;
 mod copy;
 mod delivery;
@@ -13,6 +14,7 @@ mod process;
 mod store;
 
 pub use adopt::adopt;
+pub use backlog::Backlog;
 pub use batch::{Accept, Inbox, InboxConfig, InboxError};
 pub use copy::copy;
 pub use delivery::{RawDelivery, VerifiedDelivery};

@@ -55,7 +55,7 @@ pub async fn store(db: &Db, batch: &[VerifiedDelivery]) -> Result<Vec<Stored>, D
                 .collect::<Vec<_>>(),
         )
         .bind(routes.iter().map(|(_, (_, id))| *id).collect::<Vec<_>>())
-        .fetch_all(db.pool())
+        .fetch_all(db)
         .await?;
     let fresh = rows
         .iter()

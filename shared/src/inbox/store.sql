@@ -48,9 +48,10 @@ WITH input AS (
         c.dedupe_id, i.event, i.headers::json, i.body, i.traceparent, 'pending'
     FROM chosen c JOIN input i USING (ord)
 ), queued AS (
-    INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload, traceparent)
+    INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload, bytes, traceparent)
     SELECT c.tenant_id, (array_agg(c.job_id ORDER BY c.ord))[1], 'process_deliveries', c.provider, $10,
         json_build_object('kind', 'process_deliveries', 'deliveries', json_agg(c.id ORDER BY c.ord)),
+        sum(octet_length(i.body) + octet_length(i.headers) + 512),
         (array_agg(i.traceparent ORDER BY c.ord))[1]
     FROM chosen c JOIN input i USING (ord)
     GROUP BY c.tenant_id, c.provider

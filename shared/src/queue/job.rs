@@ -221,6 +221,8 @@ pub struct ClaimedJob {
     pub max_attempts: i16,
     /// What to do.
     pub payload: JobPayload,
+    /// Bytes that it has to work through, where that is known.
+    pub bytes: u64,
     /// The trace it belongs to.
     pub traceparent: Option<String>,
     /// When it could have started at the earliest.

@@ -10,10 +10,12 @@
 //! that is claimed from stays small.
 
 mod job;
+mod outcomes;
 mod postgres;
 mod wake;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 pub use job::*;
 pub use postgres::{PgJobQueue, enqueue, freeze_until, hold};
@@ -30,7 +32,8 @@ pub const LEASE_SECONDS: f64 = 10.0;
 pub struct ClaimRequest {
     /// Who asks.
     pub worker: WorkerId,
-    /// Kinds it has room for.
+    /// Kinds it has room for. Deliveries are processed in a lane of their own, so that kind is
+    /// asked for alone.
     pub kinds: Vec<JobKind>,
     /// How many jobs at the most.
     pub limit: i64,
@@ -63,14 +66,15 @@ pub trait JobQueue: Send + Sync {
     /// neither. The caller must roll back when a lease was lost.
     async fn finish_in(&self, tx: &mut Tx, finished: &[Finished]) -> Result<Vec<JobId>, DbError>;
 
-    /// Says that the worker lives.
-    async fn heartbeat(&self, worker: WorkerId) -> Result<(), DbError>;
+    /// Says that the worker lives. Answers what time it is by the clock that leases go by.
+    async fn heartbeat(&self, worker: WorkerId) -> Result<DateTime<Utc>, DbError>;
 
     /// Gives the worker's jobs back at once, without costing them a try: its last act.
     async fn release(&self, worker: WorkerId) -> Result<u64, DbError>;
 
-    /// Puts back what dead workers held; what has no tries left goes to the dead letters.
-    async fn reap(&self) -> Result<u64, DbError>;
+    /// Puts back what nobody runs: jobs of workers that have stopped, and jobs of this one that
+    /// are not among the leases it holds. What was lost too often goes to the dead letters.
+    async fn reap(&self, worker: WorkerId, held: &[i64]) -> Result<u64, DbError>;
 
     /// Jobs among `held` whose cancellation somebody has asked for.
     async fn cancellations(&self, worker: WorkerId) -> Result<Vec<JobId>, DbError>;

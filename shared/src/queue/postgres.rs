@@ -1,23 +1,48 @@
 //! [`JobQueue`] on Postgres. Hot statements stand in SQL; each names its index.
 
+use std::sync::LazyLock;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
+use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
+use super::outcomes::{Again, Ended, sort};
 use super::{
-    ClaimRequest, ClaimedJob, Enqueued, Finished, JobError, JobOutcome, JobPayload, JobQueue,
-    JobState, LEASE_SECONDS, NewJob, SyncMode,
+    ClaimRequest, ClaimedJob, Enqueued, Finished, JobError, JobKind, JobPayload, JobQueue,
+    LEASE_SECONDS, NewJob, SyncMode,
 };
 use crate::db::{Db, DbError, TenantScope, Tx};
 use crate::ids::{ConnectionId, JobId, TenantId, WorkerId};
 
-/// First pause after a failed try, in seconds; each further one is four times as long.
-const BACKOFF_SECONDS: f64 = 2.0;
 /// Workers that may be lost with a job before the job is held to be the cause.
 const MAX_LOSSES: i16 = 10;
+
+/// Running jobs of workers that have stopped, and those that a worker ($1) holds without
+/// knowing: none of its leases has such a token ($2), though it had the time ($3, in seconds)
+/// to hear of it. A row that a vanished worker's connection still locks waits for its turn, and
+/// nobody for it. Served by `jobs_running`; the set is as small as the number of jobs in flight.
+macro_rules! nobody_runs {
+    () => {
+        "SELECT j.tenant_id, j.id FROM jobs j WHERE j.state = 'running' AND ( \
+             NOT EXISTS (SELECT FROM workers w WHERE w.id = j.worker_id AND w.expires_at > now()) \
+             OR (j.worker_id = $1 AND j.lease_token <> ALL ($2) \
+                 AND j.started_at < now() - $3 * interval '1 second'))"
+    };
+}
+
+/// Claims from the lane of deliveries. An index that knows the lane by its predicate must be
+/// met with the same words; a lane as a parameter would leave the planner guessing.
+const CLAIM: &str = include_str!("claim.sql");
+/// The same for every other kind.
+static CLAIM_OTHERS: LazyLock<String> = LazyLock::new(|| {
+    CLAIM.replace(
+        "kind = 'process_deliveries'",
+        "kind <> 'process_deliveries'",
+    )
+});
 
 /// The queue in Postgres, as the worker's role sees it.
 #[derive(Debug, Clone)]
@@ -29,6 +54,14 @@ impl PgJobQueue {
     /// A queue on this pool.
     pub const fn new(db: Db) -> Self {
         Self { db }
+    }
+
+    async fn finish_once(&self, finished: &[Finished]) -> Result<Vec<JobId>, DbError> {
+        let scopes: Vec<TenantScope> = finished.iter().map(|f| f.job.scope()).collect();
+        let mut tx = self.db.begin_many(&scopes).await?;
+        let lost = self.finish_in(&mut tx, finished).await?;
+        tx.commit().await?;
+        Ok(lost)
     }
 }
 
@@ -124,14 +157,16 @@ pub async fn freeze_until(
 #[async_trait]
 impl JobQueue for PgJobQueue {
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<ClaimedJob>, DbError> {
-        let rows = sqlx::query(include_str!("claim.sql"))
+        let deliveries = request.kinds == [JobKind::ProcessDeliveries];
+        let statement = if deliveries { CLAIM } else { &CLAIM_OTHERS };
+        let rows = sqlx::query(AssertSqlSafe(statement))
             .bind(Uuid::new_v4())
             .bind(&request.kinds)
             .bind(request.per_tenant)
             .bind(&request.saturated)
             .bind(request.limit)
             .bind(request.worker)
-            .fetch_all(self.db.pool())
+            .fetch_all(&self.db)
             .await?;
         let mut jobs = rows
             .iter()
@@ -142,11 +177,11 @@ impl JobQueue for PgJobQueue {
     }
 
     async fn finish(&self, finished: &[Finished]) -> Result<Vec<JobId>, DbError> {
-        let scopes: Vec<TenantScope> = finished.iter().map(|f| f.job.scope()).collect();
-        let mut tx = self.db.begin_many(&scopes).await?;
-        let lost = self.finish_in(&mut tx, finished).await?;
-        tx.commit().await?;
-        Ok(lost)
+        match self.finish_once(finished).await {
+            // Had the first try been committed, the second would find the leases gone.
+            Err(error) if error.is_lost() => self.finish_once(finished).await,
+            result => result,
+        }
     }
 
     async fn finish_in(&self, tx: &mut Tx, finished: &[Finished]) -> Result<Vec<JobId>, DbError> {
@@ -164,16 +199,16 @@ impl JobQueue for PgJobQueue {
             .collect())
     }
 
-    async fn heartbeat(&self, worker: WorkerId) -> Result<(), DbError> {
-        sqlx::query(
+    async fn heartbeat(&self, worker: WorkerId) -> Result<DateTime<Utc>, DbError> {
+        Ok(sqlx::query_scalar(
             "INSERT INTO workers (id, expires_at) VALUES ($1, now() + $2 * interval '1 second') \
-             ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at",
+             ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at \
+             RETURNING clock_timestamp()",
         )
         .bind(worker)
         .bind(LEASE_SECONDS)
-        .execute(self.db.pool())
-        .await?;
-        Ok(())
+        .fetch_one(&self.db)
+        .await?)
     }
 
     async fn release(&self, worker: WorkerId) -> Result<u64, DbError> {
@@ -184,42 +219,48 @@ impl JobQueue for PgJobQueue {
              WHERE worker_id = $1 AND state = 'running'",
         )
         .bind(worker)
-        .execute(self.db.pool())
+        .execute(&self.db)
         .await?;
         Ok(released.rows_affected())
     }
 
-    async fn reap(&self) -> Result<u64, DbError> {
+    async fn reap(&self, worker: WorkerId, held: &[i64]) -> Result<u64, DbError> {
         let error = JobError {
             code: "worker_lost".to_owned(),
             message: "The worker that ran this job stopped without ending it.".to_owned(),
         };
-        let mut tx = self.db.pool().begin().await?;
-        // Served by jobs_running; the set is as small as the number of jobs in flight.
-        let buried = sqlx::query(
-            "WITH gone AS ( \
-                 DELETE FROM jobs j WHERE j.state = 'running' AND j.losses >= $2 \
-                     AND NOT EXISTS (SELECT FROM workers w \
-                                     WHERE w.id = j.worker_id AND w.expires_at > now()) \
-                 RETURNING * \
+        let mut tx = self.db.begin_unscoped().await?;
+        let buried = sqlx::query(concat!(
+            "WITH lost AS (",
+            nobody_runs!(),
+            " AND j.losses >= $5 FOR UPDATE SKIP LOCKED), gone AS ( \
+                 DELETE FROM jobs j USING lost \
+                 WHERE j.tenant_id = lost.tenant_id AND j.id = lost.id RETURNING j.* \
              ) \
              INSERT INTO job_history (tenant_id, id, kind, provider, connection_id, cursor_window, \
                  state, priority, attempts, max_attempts, payload, last_error, traceparent, \
                  created_at, started_at) \
              SELECT tenant_id, id, kind, provider, connection_id, cursor_window, 'dead', priority, \
-                 attempts, max_attempts, payload, $1, traceparent, created_at, started_at FROM gone",
-        )
+                 attempts, max_attempts, payload, $4, traceparent, created_at, started_at FROM gone"
+        ))
+        .bind(worker)
+        .bind(held)
+        .bind(LEASE_SECONDS)
         .bind(Json(&error))
         .bind(MAX_LOSSES)
         .execute(&mut *tx)
         .await?;
-        let requeued = sqlx::query(
-            "UPDATE jobs j SET state = 'queued', run_at = now(), worker_id = NULL, \
-                 lease_token = NULL, last_error = $1, losses = j.losses + 1, \
+        let requeued = sqlx::query(concat!(
+            "WITH lost AS (",
+            nobody_runs!(),
+            " FOR UPDATE SKIP LOCKED) UPDATE jobs j SET state = 'queued', run_at = now(), worker_id = NULL, \
+                 lease_token = NULL, last_error = $4, losses = j.losses + 1, \
                  attempts = greatest(j.attempts - 1, 0) \
-             WHERE j.state = 'running' AND NOT EXISTS (SELECT FROM workers w \
-                 WHERE w.id = j.worker_id AND w.expires_at > now())",
-        )
+             FROM lost WHERE j.tenant_id = lost.tenant_id AND j.id = lost.id"
+        ))
+        .bind(worker)
+        .bind(held)
+        .bind(LEASE_SECONDS)
         .bind(Json(&error))
         .execute(&mut *tx)
         .await?;
@@ -235,7 +276,7 @@ impl JobQueue for PgJobQueue {
             "SELECT id FROM jobs WHERE worker_id = $1 AND state = 'running' AND cancel_requested",
         )
         .bind(worker)
-        .fetch_all(self.db.pool())
+        .fetch_all(&self.db)
         .await?)
     }
 }
@@ -251,160 +292,8 @@ fn claimed(row: &PgRow) -> Result<ClaimedJob, DbError> {
         attempts: row.try_get("attempts")?,
         max_attempts: row.try_get("max_attempts")?,
         payload: payload.0,
+        bytes: u64::try_from(row.try_get::<i64, _>("bytes")?).unwrap_or(0),
         traceparent: row.try_get("traceparent")?,
         run_at: row.try_get("run_at")?,
     })
-}
-
-fn sort(item: &Finished, ended: &mut Ended, again: &mut Again) {
-    let job = &item.job;
-    match &item.outcome {
-        JobOutcome::Succeeded => ended.push(job, JobState::Succeeded, None),
-        JobOutcome::Cancelled => ended.push(job, JobState::Cancelled, None),
-        JobOutcome::Dead(error) => ended.push(job, JobState::Dead, Some(error)),
-        JobOutcome::Failed(error) if job.attempts >= job.max_attempts => {
-            ended.push(job, JobState::Dead, Some(error));
-        }
-        JobOutcome::Failed(error) => again.push(job, Pause::Backoff, error),
-        JobOutcome::Postponed { at, error } => again.push(job, Pause::Until(*at), error),
-    }
-}
-
-/// Jobs that leave the queue.
-#[derive(Default)]
-struct Ended {
-    tenants: Vec<TenantId>,
-    ids: Vec<JobId>,
-    tokens: Vec<i64>,
-    states: Vec<String>,
-    errors: Vec<Option<String>>,
-}
-
-impl Ended {
-    fn push(&mut self, job: &ClaimedJob, state: JobState, error: Option<&JobError>) {
-        self.tenants.push(job.tenant_id);
-        self.ids.push(job.id);
-        self.tokens.push(job.lease_token);
-        self.states.push(<&str>::from(state).to_owned());
-        self.errors.push(error.map(json_text));
-    }
-
-    async fn write(self, tx: &mut Tx) -> Result<Vec<JobId>, DbError> {
-        if self.ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(sqlx::query_scalar(
-            "WITH ended AS ( \
-                 DELETE FROM jobs j \
-                 USING unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[]) \
-                     AS o(tenant_id, id, lease_token, final_state, error) \
-                 WHERE j.tenant_id = o.tenant_id AND j.id = o.id \
-                   AND j.lease_token = o.lease_token AND j.state = 'running' \
-                 RETURNING j.*, o.final_state, o.error \
-             ) \
-             INSERT INTO job_history (tenant_id, id, kind, provider, connection_id, cursor_window, \
-                 state, priority, attempts, max_attempts, payload, last_error, traceparent, \
-                 created_at, started_at) \
-             SELECT tenant_id, id, kind, provider, connection_id, cursor_window, \
-                 final_state::job_state, priority, attempts, max_attempts, payload, \
-                 coalesce(error::json, last_error), traceparent, created_at, started_at \
-             FROM ended RETURNING id",
-        )
-        .bind(&self.tenants)
-        .bind(&self.ids)
-        .bind(&self.tokens)
-        .bind(&self.states)
-        .bind(&self.errors)
-        .fetch_all(&mut **tx)
-        .await?)
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Pause {
-    Backoff,
-    Until(DateTime<Utc>),
-}
-
-/// Jobs that go back into the queue.
-#[derive(Default)]
-struct Again {
-    tenants: Vec<TenantId>,
-    ids: Vec<JobId>,
-    tokens: Vec<i64>,
-    pauses: Vec<Option<f64>>,
-    moments: Vec<Option<DateTime<Utc>>>,
-    refunds: Vec<i16>,
-    errors: Vec<String>,
-}
-
-impl Again {
-    fn push(&mut self, job: &ClaimedJob, pause: Pause, error: &JobError) {
-        self.tenants.push(job.tenant_id);
-        self.ids.push(job.id);
-        self.tokens.push(job.lease_token);
-        match pause {
-            Pause::Backoff => {
-                self.pauses
-                    .push(Some(backoff_seconds(job.attempts, rand::random())));
-                self.moments.push(None);
-                self.refunds.push(0);
-            }
-            Pause::Until(at) => {
-                self.pauses.push(None);
-                self.moments.push(Some(at));
-                self.refunds.push(1);
-            }
-        }
-        self.errors.push(json_text(error));
-    }
-
-    async fn write(self, tx: &mut Tx) -> Result<Vec<JobId>, DbError> {
-        if self.ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(sqlx::query_scalar(
-            "UPDATE jobs j SET state = 'queued', worker_id = NULL, lease_token = NULL, \
-                 attempts = j.attempts - o.refund, last_error = o.error::json, \
-                 run_at = coalesce(o.moment, now() + o.pause * interval '1 second') \
-             FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::float8[], $5::timestamptz[], \
-                 $6::smallint[], $7::text[]) \
-                 AS o(tenant_id, id, lease_token, pause, moment, refund, error) \
-             WHERE j.tenant_id = o.tenant_id AND j.id = o.id \
-               AND j.lease_token = o.lease_token AND j.state = 'running' \
-             RETURNING j.id",
-        )
-        .bind(&self.tenants)
-        .bind(&self.ids)
-        .bind(&self.tokens)
-        .bind(&self.pauses)
-        .bind(&self.moments)
-        .bind(&self.refunds)
-        .bind(&self.errors)
-        .fetch_all(&mut **tx)
-        .await?)
-    }
-}
-
-/// Exponential, with the upper half random, so that jobs that failed together do not come
-/// back together.
-fn backoff_seconds(attempts: i16, random: f64) -> f64 {
-    let full = BACKOFF_SECONDS * 4_f64.powi(i32::from(attempts.max(1)) - 1);
-    full / 2.0 + full / 2.0 * random
-}
-
-fn json_text(error: &JobError) -> String {
-    serde_json::json!(error).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_and_are_spread() {
-        assert!((1.0..=2.0).contains(&backoff_seconds(1, 0.3)));
-        assert!((4.0..=8.0).contains(&backoff_seconds(2, 0.9)));
-        assert!(backoff_seconds(2, 0.0) < backoff_seconds(2, 1.0));
-    }
 }

@@ -53,7 +53,7 @@ impl Waker {
 pub async fn notify(db: &Db) -> Result<(), DbError> {
     sqlx::query("SELECT pg_notify($1, '')")
         .bind(CHANNEL)
-        .execute(db.pool())
+        .execute(db)
         .await?;
     Ok(())
 }
@@ -77,7 +77,8 @@ async fn listen_once(db: &Db, wake: &watch::Sender<()>) -> Result<(), DbError> {
     let mut listener = PgListener::connect_with(db.pool()).await?;
     listener.listen(CHANNEL).await?;
     loop {
-        listener.recv().await?;
+        // Nothing instead of a notification: the connection was lost and made anew.
+        listener.try_recv().await?;
         wake.send_replace(());
     }
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgPool, Row};
+use sqlx::Row;
 use tokio::time::timeout;
 
 use super::WHOLE_PROVIDER;
 use super::local::emission;
 use crate::connectors::{LimitScope, RateBudget};
+use crate::db::Db;
 use crate::ids::TenantId;
 
 /// How long the question may take. Later the answer counts as no.
@@ -95,12 +96,12 @@ pub(super) enum Decision {
 
 #[derive(Debug)]
 pub(super) struct Budget {
-    pool: PgPool,
+    db: Db,
 }
 
 impl Budget {
-    pub(super) const fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub(super) const fn new(db: Db) -> Self {
+        Self { db }
     }
 
     pub(super) async fn take(&self, provider: &str, account: &str, limit: &RateBudget) -> Decision {
@@ -111,7 +112,7 @@ impl Budget {
             .bind(pace)
             .bind(pace * f64::from(limit.burst - 1))
             .bind(WHOLE_PROVIDER)
-            .fetch_one(&self.pool);
+            .fetch_one(&self.db);
         let answer = match timeout(ANSWER, question).await {
             Ok(Ok(row)) => Answer::from_row(&row, limit.reach),
             Ok(Err(error)) => Err(error),
@@ -142,7 +143,7 @@ impl Budget {
         let question = sqlx::query_scalar::<_, i64>(SHARES)
             .bind(&provider)
             .bind(&tenant)
-            .fetch_one(&self.pool);
+            .fetch_one(&self.db);
         match timeout(ANSWER, question).await {
             Ok(Ok(others)) => {
                 let shares = u32::try_from(others).unwrap_or(u32::MAX - 1) + 1;
@@ -194,7 +195,7 @@ impl Budget {
             .bind(provider)
             .bind(account)
             .bind(emission(limit).as_secs_f64() * f64::from(units))
-            .execute(&self.pool);
+            .execute(&self.db);
         if !matches!(timeout(ANSWER, statement).await, Ok(Ok(_))) {
             // The provider counts by itself and says when too much was used.
             tracing::warn!(provider, "what a call cost was not charged");
@@ -211,7 +212,7 @@ impl Budget {
             .bind(provider)
             .bind(account)
             .bind(until)
-            .execute(&self.pool);
+            .execute(&self.db);
         match timeout(ANSWER, statement).await {
             Ok(done) => done.map(|_| ()),
             Err(_) => Err(sqlx::Error::PoolTimedOut),

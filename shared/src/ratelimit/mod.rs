@@ -17,13 +17,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::PgPool;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::budget::{Budget, Decision};
 use self::local::Policy;
 use crate::clock::SharedClock;
 use crate::connectors::{LimitScope, RateBudget, RateLimits, RateUnit};
+use crate::db::Db;
 use crate::http::{Admission, Charge, LimitObservation, RateGate, Refused};
 use crate::ids::TenantId;
 use crate::telemetry::names;
@@ -61,12 +61,12 @@ impl std::fmt::Debug for SharedDebug {
 impl Governor {
     /// A gate that keeps these providers' limits.
     pub fn new(
-        pool: PgPool,
+        db: Db,
         clock: SharedClock,
         limits: impl IntoIterator<Item = (&'static str, RateLimits)>,
     ) -> Self {
         Self {
-            budget: Budget::new(pool),
+            budget: Budget::new(db),
             clock: SharedDebug(clock),
             policies: limits
                 .into_iter()

@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
-use sqlx::postgres::PgPoolOptions;
+use secrecy::SecretString;
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::config::DatabaseConfig;
 use crate::connectors::RateBudget;
+use crate::db::Role;
 
 fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a moment")
@@ -87,12 +89,15 @@ fn what_the_provider_asks_for_outlasts_the_window_but_not_a_day() {
 
 /// A governor whose Postgres is not there.
 fn alone(limits: RateLimits) -> Governor {
-    let pool = PgPoolOptions::new()
-        .acquire_timeout(Duration::from_millis(200))
-        .connect_lazy("postgres://nobody@127.0.0.1:1/none")
-        .expect("a URL");
+    let config = DatabaseConfig {
+        url: SecretString::from("postgres://nobody@127.0.0.1:1/none"),
+        read_url: None,
+        listen_url: None,
+        pooled: false,
+        max_connections: 1,
+    };
     Governor::new(
-        pool,
+        Db::open(&config, Role::Ingress).expect("a URL"),
         Arc::new(ManualClock::new(at(0))),
         [("github", limits)],
     )

@@ -12,6 +12,8 @@ pub const WEBHOOK_DELIVERIES_TOTAL: &str = "webhook_deliveries_total";
 pub const INGRESS_BATCH_SIZE: &str = "ingress_batch_size";
 /// Batches committed at the second try, over a new connection.
 pub const INBOX_RETRIES_TOTAL: &str = "inbox_retries_total";
+/// Bytes of deliveries that wait to be processed.
+pub const INGRESS_BACKLOG_BYTES: &str = "ingress_backlog_bytes";
 /// Jobs finished: `kind, outcome`.
 pub const JOBS_TOTAL: &str = "jobs_total";
 /// Seconds a job ran: `kind`.
@@ -118,6 +120,11 @@ pub fn describe_all() {
         SUBSCRIPTIONS_MISSING,
         Unit::Count,
         "Subscriptions that are wanted and not held, by provider"
+    );
+    describe_gauge!(
+        INGRESS_BACKLOG_BYTES,
+        Unit::Bytes,
+        "Bytes of deliveries that wait to be processed"
     );
     describe_gauge!(
         QUEUE_DEPTH,

@@ -2,7 +2,8 @@
 //! the end of the jobs commit together.
 //!
 //! When a batch fails as a whole, its jobs are done one by one, so that a delivery that
-//! cannot be stored holds up nobody else's.
+//! cannot be stored holds up nobody else's. While Postgres itself is the reason, that would
+//! only be more of the same: then all of them wait.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
@@ -23,14 +24,40 @@ use crate::changes;
 use crate::context::Context;
 use crate::lanes;
 
-/// Processes a batch of jobs; what fails goes back to the queue or to the dead letters.
+/// Bytes of deliveries that are held at a time, unless a single job has more.
+const MOST_BYTES: u64 = 8 << 20;
+
+/// Processes claimed jobs, in batches that fit into memory; what fails goes back to the queue
+/// or to the dead letters.
 pub(crate) async fn run(context: &Context, jobs: Vec<ClaimedJob>) {
-    let started = Instant::now();
-    if jobs.len() > 1 && batch(context, &jobs).await.is_ok() {
-        for _ in &jobs {
-            lanes::report("process_deliveries", &JobOutcome::Succeeded, started);
+    let (mut fitting, mut bytes) = (Vec::new(), 0);
+    for job in jobs {
+        if bytes + job.bytes > MOST_BYTES && !fitting.is_empty() {
+            run_batch(context, std::mem::take(&mut fitting)).await;
+            bytes = 0;
         }
-        return;
+        bytes += job.bytes;
+        fitting.push(job);
+    }
+    run_batch(context, fitting).await;
+}
+
+async fn run_batch(context: &Context, jobs: Vec<ClaimedJob>) {
+    let started = Instant::now();
+    if jobs.len() > 1 {
+        match batch(context, &jobs).await {
+            Ok(()) => {
+                for _ in &jobs {
+                    lanes::report("process_deliveries", &JobOutcome::Succeeded, started);
+                }
+                return;
+            }
+            Err(JobFailure::Db(error)) if error.is_outage() => {
+                let outcome = JobFailure::Db(error).outcome(context);
+                return end(context, jobs, &outcome, started).await;
+            }
+            Err(_) => {}
+        }
     }
     for job in jobs {
         let started = Instant::now();
@@ -44,16 +71,29 @@ pub(crate) async fn run(context: &Context, jobs: Vec<ClaimedJob>) {
             Err(JobFailure::Overtaken) => continue,
             Err(failure) => failure.outcome(context),
         };
-        lanes::report("process_deliveries", &outcome, started);
-        if outcome != JobOutcome::Succeeded {
-            let finished = Finished { job, outcome };
-            if let Err(error) = context.queue.finish(&[finished]).await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the lease will expire"
-                );
-            }
+        if outcome == JobOutcome::Succeeded {
+            lanes::report("process_deliveries", &outcome, started);
+        } else {
+            end(context, vec![job], &outcome, started).await;
         }
+    }
+}
+
+/// Writes down how tries ended that did not succeed.
+async fn end(context: &Context, jobs: Vec<ClaimedJob>, outcome: &JobOutcome, started: Instant) {
+    let finished: Vec<Finished> = jobs
+        .into_iter()
+        .map(|job| {
+            lanes::report("process_deliveries", outcome, started);
+            let outcome = outcome.clone();
+            Finished { job, outcome }
+        })
+        .collect();
+    if let Err(error) = context.queue.finish(&finished).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the outcome was not written; the jobs will be put back"
+        );
     }
 }
 

@@ -30,7 +30,10 @@ pub(super) async fn url() -> &'static str {
 }
 
 /// The folder of the newest local server binaries.
-fn binaries() -> Option<PathBuf> {
+pub(super) fn binaries() -> Option<PathBuf> {
+    if let Some(folder) = std::env::var_os("POBLYSH_POSTGRES_BIN") {
+        return Some(PathBuf::from(folder));
+    }
     let mut folders: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
@@ -110,7 +113,7 @@ async fn container() -> String {
     format!("postgres://postgres:postgres@127.0.0.1:{port}/postgres")
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("bound").port()
 }

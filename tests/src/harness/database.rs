@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use url::Url;
 use uuid::Uuid;
 
-use super::cluster;
+use super::{Cluster, cluster};
 
 /// Serialises the making of the template over all processes of the run.
 const TEMPLATE_LOCK: i64 = 0x706f_626c;
@@ -41,15 +41,52 @@ impl TestDb {
         Self::from_template(None).await
     }
 
+    /// A database in a cluster of the test's own, with the schema.
+    ///
+    /// # Panics
+    ///
+    /// When the cluster does not answer.
+    pub async fn within(cluster: &Cluster) -> Self {
+        let database = Self::make(&cluster.url(), None).await;
+        database.migrate(None).await;
+        database
+    }
+
+    /// A database with the schema of the previous release: without the newest migration.
+    ///
+    /// # Panics
+    ///
+    /// When there is no Postgres.
+    pub async fn before_the_newest_migration() -> Self {
+        let database = Self::empty().await;
+        let all = u32::try_from(Migrator::migrations().len()).expect("a few");
+        database.migrate(Some(all - 1)).await;
+        database
+    }
+
+    /// Applies `steps` of the migrations, or all.
+    ///
+    /// # Panics
+    ///
+    /// When one does not apply.
+    pub async fn migrate(&self, steps: Option<u32>) {
+        migrate(self.url.clone(), steps).await;
+    }
+
     async fn from_template(template: Option<&str>) -> Self {
+        Self::make(cluster::url().await, template).await
+    }
+
+    /// Makes a database in the server of `server`.
+    async fn make(server: &str, template: Option<&str>) -> Self {
         let name = format!("test_{}", Uuid::new_v4().simple());
-        let mut admin = admin().await;
+        let mut admin = admin(server).await;
         let source = template.map_or_else(String::new, |template| format!(" TEMPLATE {template}"));
         sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}{source}")))
             .execute(&mut admin)
             .await
             .expect("the database is made");
-        let url = named(&name).await;
+        let url = named(server, &name);
         let pool = PgPoolOptions::new()
             .max_connections(4)
             .connect_lazy(&url)
@@ -68,21 +105,34 @@ impl TestDb {
     }
 }
 
-async fn admin() -> PgConnection {
-    PgConnection::connect(cluster::url().await)
+async fn admin(server: &str) -> PgConnection {
+    PgConnection::connect(server)
         .await
         .expect("Postgres answers")
 }
 
-async fn named(database: &str) -> String {
-    let mut url = Url::parse(cluster::url().await).expect("a URL");
+fn named(server: &str, database: &str) -> String {
+    let mut url = Url::parse(server).expect("a URL");
     url.set_path(database);
     url.to_string()
 }
 
+async fn migrate(url: String, steps: Option<u32>) {
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(1).sqlx_logging(false);
+    let database = Database::connect(options)
+        .await
+        .expect("the database answers");
+    Migrator::up(&database, steps)
+        .await
+        .expect("the migrations apply");
+    database.close().await.expect("closed");
+}
+
 async fn template() -> String {
     let name = format!("poblysh_template_{:x}", schema_hash());
-    let mut admin = admin().await;
+    let server = cluster::url().await;
+    let mut admin = admin(server).await;
     sqlx::query("SELECT pg_advisory_lock($1)")
         .bind(TEMPLATE_LOCK)
         .execute(&mut admin)
@@ -105,13 +155,7 @@ async fn template() -> String {
                 .await
                 .expect("a draft");
         }
-        let mut options = ConnectOptions::new(named(&draft).await);
-        options.max_connections(1).sqlx_logging(false);
-        let database = Database::connect(options).await.expect("the draft answers");
-        Migrator::up(&database, None)
-            .await
-            .expect("the migrations apply");
-        database.close().await.expect("closed");
+        migrate(named(server, &draft), None).await;
         sqlx::raw_sql(AssertSqlSafe(format!(
             "ALTER DATABASE {draft} RENAME TO {name}"
         )))
@@ -131,6 +175,8 @@ fn schema_hash() -> u64 {
         include_str!("../../../migrations/src/foundation/schema.up.sql"),
         include_str!("../../../migrations/src/foundation/policies.up.sql"),
         include_str!("../../../migrations/src/m20261124_000002_dead_jobs.rs"),
+        include_str!("../../../migrations/src/providers/up.sql"),
+        include_str!("../../../migrations/src/backlog/up.sql"),
     ] {
         file.hash(&mut hasher);
     }

@@ -6,16 +6,31 @@
 
 mod cluster;
 mod database;
+mod doors;
+mod follower;
+mod load;
+mod pooler;
+mod postgres;
 mod processes;
 mod proxy;
+mod rest;
 mod system;
 mod tenant;
+pub mod webhooks;
+mod writers;
 
 pub use database::TestDb;
-pub use processes::{Process, Processes};
+pub use doors::Doors;
+pub use follower::Follower;
+pub use load::{Load, Pace, Record};
+pub use pooler::Pooler;
+pub use postgres::Cluster;
+pub use processes::{Process, Processes, Variation, free_address};
 pub use proxy::Proxy;
 pub use system::{Identities, OPERATOR_TOKEN, System, SystemBuilder};
 pub use tenant::Tenant;
+pub use webhooks::Webhooks;
+pub use writers::{Writers, write_signals};
 
 use std::str::FromStr;
 use std::time::Duration;

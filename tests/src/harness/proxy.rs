@@ -4,16 +4,28 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use url::Url;
 
-/// Passes connections on to Postgres while it is not cut.
+/// What a wire does with what it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It passes it on.
+    Open,
+    /// It holds it, and says nothing: nobody can tell it from a slow network.
+    Frozen,
+    /// It ends every connection and takes no new one.
+    Cut,
+}
+
+/// Passes connections on to Postgres while it is open.
 #[derive(Debug, Clone)]
 pub struct Proxy {
     address: SocketAddr,
-    open: Arc<watch::Sender<bool>>,
+    state: Arc<watch::Sender<State>>,
 }
 
 impl Proxy {
@@ -31,27 +43,17 @@ impl Proxy {
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let open = Arc::new(watch::Sender::new(true));
-        let state = Arc::clone(&open);
+        let state = Arc::new(watch::Sender::new(State::Open));
+        let states = Arc::clone(&state);
         tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let mut cut = state.subscribe();
-                let target = target.clone();
-                if !*cut.borrow() {
-                    continue;
+            while let Ok((client, _)) = listener.accept().await {
+                let state = states.subscribe();
+                if *state.borrow() != State::Cut {
+                    tokio::spawn(pass(client, target.clone(), state));
                 }
-                tokio::spawn(async move {
-                    let Ok(mut server) = TcpStream::connect(target).await else {
-                        return;
-                    };
-                    tokio::select! {
-                        _ = copy_bidirectional(&mut client, &mut server) => {}
-                        _ = cut.wait_for(|open| !open) => {}
-                    }
-                });
             }
         });
-        Self { address, open }
+        Self { address, state }
     }
 
     /// The URL by which the same database is reached through the wire.
@@ -68,12 +70,58 @@ impl Proxy {
 
     /// Ends every connection and takes no new one.
     pub fn cut(&self) {
-        self.open.send_replace(false);
+        self.state.send_replace(State::Cut);
     }
 
-    /// Takes connections again.
+    /// Lets nothing pass, and ends nothing.
+    pub fn freeze(&self) {
+        self.state.send_replace(State::Frozen);
+    }
+
+    /// Passes everything on again, also what was held.
     pub fn mend(&self) {
-        self.open.send_replace(true);
+        self.state.send_replace(State::Open);
+    }
+}
+
+/// One connection, until an end closes it or the wire is cut.
+async fn pass(client: TcpStream, target: String, state: watch::Receiver<State>) {
+    let mut cut = state.clone();
+    let both = async {
+        let mut thawed = state.clone();
+        thawed.wait_for(|state| *state == State::Open).await.ok()?;
+        let server = TcpStream::connect(target).await.ok()?;
+        let (from_client, to_client) = client.into_split();
+        let (from_server, to_server) = server.into_split();
+        tokio::join!(
+            one_way(from_client, to_server, state.clone()),
+            one_way(from_server, to_client, state)
+        );
+        Some(())
+    };
+    tokio::select! {
+        _ = both => {}
+        _ = cut.wait_for(|state| *state == State::Cut) => {}
+    }
+}
+
+/// Passes on what comes, while the wire is open; says when there will be no more.
+async fn one_way(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<State>,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        if state.wait_for(|state| *state == State::Open).await.is_err() {
+            return;
+        }
+        if to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+    if state.wait_for(|state| *state == State::Open).await.is_ok() {
+        to.shutdown().await.ok();
     }
 }
 

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::processes::free_address;
 use super::proxy::balance;
-use super::{Process, Processes, Proxy, Tenant, TestDb, eventually};
-use crate::simulator::{self, Filter, Simulator};
+use super::{Process, Processes, Proxy, Tenant, TestDb, Variation};
+use crate::simulator::{self, Simulator};
 
 /// The operators' token of every test system.
 pub const OPERATOR_TOKEN: &str = "operator-token-for-tests-0123456789abcdef";
@@ -32,6 +32,8 @@ pub struct SystemBuilder {
     outside: bool,
     pairs: bool,
     wired: bool,
+    database: Option<TestDb>,
+    variations: Vec<(Process, Variation)>,
 }
 
 impl SystemBuilder {
@@ -77,13 +79,31 @@ impl SystemBuilder {
         self
     }
 
+    /// Lives in this database instead of one of its own.
+    #[must_use]
+    pub fn database(mut self, database: TestDb) -> Self {
+        self.database = Some(database);
+        self
+    }
+
+    /// Starts all processes of a kind with this difference; they run outside then.
+    #[must_use]
+    pub fn vary(mut self, process: Process, variation: Variation) -> Self {
+        self.outside = true;
+        self.variations.push((process, variation));
+        self
+    }
+
     /// Starts everything.
     ///
     /// # Panics
     ///
     /// When something does not start.
     pub async fn start(mut self) -> System {
-        let db = TestDb::create().await;
+        let db = match self.database.take() {
+            Some(database) => database,
+            None => TestDb::create().await,
+        };
         let wire = Proxy::start(db.url()).await;
         let url = if self.wired {
             wire.through(db.url())
@@ -145,7 +165,9 @@ impl SystemBuilder {
             } else {
                 (vec![api], vec![ingress])
             };
-            system.start_outside(&apis, &ingresses, self.workers).await;
+            system
+                .start_outside(&apis, &ingresses, self.workers, &self.variations)
+                .await;
         } else {
             system.start_inside(api, ingress, self.workers).await;
         }
@@ -186,6 +208,8 @@ impl System {
             outside: false,
             pairs: false,
             wired: false,
+            database: None,
+            variations: Vec::new(),
         }
     }
 
@@ -234,16 +258,26 @@ impl System {
         self.lives.lock().expect("unpoisoned").push(life);
     }
 
-    async fn start_outside(&self, apis: &[SocketAddr], ingresses: &[SocketAddr], workers: usize) {
-        let mut processes = Processes::new(self.env.clone().into_iter().collect());
-        for address in apis {
-            processes.start(Process::Api, *address).await;
-        }
-        for address in ingresses {
-            processes.start(Process::Ingress, *address).await;
-        }
-        for _ in 0..workers {
-            processes.start(Process::Worker, free_address()).await;
+    async fn start_outside(
+        &self,
+        apis: &[SocketAddr],
+        ingresses: &[SocketAddr],
+        workers: usize,
+        variations: &[(Process, Variation)],
+    ) {
+        let env = self.env.clone().into_iter().collect();
+        let mut processes = Processes::new(env);
+        let workers: Vec<SocketAddr> = (0..workers).map(|_| free_address()).collect();
+        for (process, addresses) in [
+            (Process::Api, apis),
+            (Process::Ingress, ingresses),
+            (Process::Worker, workers.as_slice()),
+        ] {
+            let own = variations.iter().find(|(of, _)| *of == process);
+            let variation = own.map_or_else(Variation::default, |(_, own)| own.clone());
+            for address in addresses {
+                processes.start_as(process, *address, &variation).await;
+            }
         }
         *self.processes.lock().await = Some(processes);
     }
@@ -347,86 +381,6 @@ impl System {
             .await
             .expect("JSON");
         answer["accounts"].as_array().cloned().unwrap_or_default()
-    }
-
-    /// Waits until every delivery was sent and every job is done. Retries that wait for a
-    /// later time count as work.
-    ///
-    /// # Panics
-    ///
-    /// When something is left after a minute.
-    pub async fn drain(&self) {
-        self.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
-        let deadline = tokio::time::Instant::now() + super::PATIENCE;
-        loop {
-            let left: Vec<String> = sqlx::query_scalar(
-                "SELECT format('%s %s of %s, attempt %s, at %s: %s', state, kind, provider, \
-                     attempts, run_at, coalesce(last_error::text, '')) FROM jobs \
-                 UNION ALL \
-                 SELECT format('pending delivery %s of %s', event, provider) FROM deliveries \
-                 WHERE outcome = 'pending' \
-                 UNION ALL \
-                 SELECT format('due sync of %s', provider) FROM connection_routes \
-                 WHERE polling AND next_sync_at <= now()",
-            )
-            .fetch_all(self.db.pool())
-            .await
-            .expect("Postgres answers");
-            if left.is_empty() {
-                return;
-            }
-            assert!(
-                tokio::time::Instant::now() < deadline,
-                "work is left: {left:#?}"
-            );
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Makes the hourly sweep due and waits for it: a delivery that met a busy or dead ingress
-    /// was answered 503 or not at all, and is asked for again.
-    ///
-    /// # Panics
-    ///
-    /// When it is not done.
-    pub async fn sweep(&self) {
-        let sweeps = async || {
-            sqlx::query_scalar::<_, i64>(
-                "SELECT count(*) FROM job_history WHERE kind = 'sweep_deliveries'",
-            )
-            .fetch_one(self.db.pool())
-            .await
-            .expect("Postgres answers")
-        };
-        // The one that every system starts with must not be taken for this one.
-        eventually("the first sweep was done", async || sweeps().await > 0).await;
-        let before = sweeps().await;
-        sqlx::query("UPDATE periodic_tasks SET next_at = now() WHERE name LIKE 'sweep%'")
-            .execute(self.db.pool())
-            .await
-            .expect("due");
-        eventually("the sweep was done", async || sweeps().await > before).await;
-        self.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
-    }
-
-    /// What the ledger says of an account: what must have become a Signal (a webhook told it
-    /// or the API still shows it), and what may have (the API has shown it once).
-    pub fn ledger(&self, account: &str) -> (Identities, Identities) {
-        let filter = Filter {
-            account: Some(account.to_owned()),
-            ..Filter::default()
-        };
-        let (mut required, mut allowed) = (BTreeSet::new(), BTreeSet::new());
-        for entry in self.simulator.ledger(&filter) {
-            let identity = (entry.kind, entry.dedupe_key);
-            if entry.webhook || entry.poll {
-                required.insert(identity.clone());
-            }
-            if entry.webhook || entry.poll || entry.polled {
-                allowed.insert(identity);
-            }
-        }
-        (required, allowed)
     }
 }
 

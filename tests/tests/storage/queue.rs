@@ -1,6 +1,7 @@
 //! The queue: leases, fences, fairness, ends.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use shared::config::DatabaseConfig;
@@ -25,6 +26,8 @@ impl Fixture {
         let config = DatabaseConfig {
             url: SecretString::from(test.url().to_owned()),
             read_url: None,
+            listen_url: None,
+            pooled: false,
             max_connections: 4,
         };
         let db = Db::open(&config, Role::Worker).expect("a URL");
@@ -39,7 +42,7 @@ impl Fixture {
     }
 
     async fn add(&self, tenant: TenantId, window: Option<&str>) -> bool {
-        let mut tx = self.db.pool().begin().await.expect("a transaction");
+        let mut tx = self.db.begin_unscoped().await.expect("a transaction");
         let job = NewJob {
             tenant_id: tenant,
             provider: "any".to_owned(),
@@ -81,6 +84,14 @@ impl Fixture {
             .await
             .expect("written")
             .is_empty()
+    }
+
+    async fn reap(&self, worker: WorkerId, held: &[i64]) -> u64 {
+        let reaped = self.jobs.reap(worker, held);
+        tokio::time::timeout(Duration::from_secs(5), reaped)
+            .await
+            .expect("nothing holds it up")
+            .expect("reaped")
     }
 
     async fn due_now(&self) {
@@ -168,12 +179,12 @@ async fn a_late_completion_changes_nothing() {
     let (first, second) = (queue.worker().await, queue.worker().await);
     let stale = queue.claim(first, 1, 1).await.remove(0);
     assert_eq!(
-        queue.jobs.reap().await.expect("reaped"),
+        queue.reap(WorkerId::generate(), &[]).await,
         0,
         "a living worker keeps its jobs"
     );
     queue.stop(first).await;
-    assert_eq!(queue.jobs.reap().await.expect("reaped"), 1);
+    assert_eq!(queue.reap(WorkerId::generate(), &[]).await, 1);
     let fresh = queue.claim(second, 1, 1).await.remove(0);
     assert_eq!(fresh.id, stale.id);
     assert_eq!(fresh.attempts, 1, "a lost worker does not cost a try");
@@ -192,6 +203,51 @@ async fn a_late_completion_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_lease_that_its_worker_does_not_know_of_is_put_back() {
+    let queue = Fixture::new().await;
+    for _ in 0..2 {
+        queue.add(TenantId::generate(), None).await;
+    }
+    let worker = queue.worker().await;
+    let known = queue.claim(worker, 1, 1).await.remove(0);
+    // The answer to this claim never arrives.
+    let unknown = queue.claim(worker, 1, 1).await.remove(0);
+    let held = [known.lease_token];
+    assert_eq!(queue.reap(worker, &held).await, 0, "it may be on its way");
+    sqlx::query("UPDATE jobs SET started_at = now() - interval '11 seconds'")
+        .execute(queue.test.pool())
+        .await
+        .expect("moved");
+    let other = queue.worker().await;
+    assert_eq!(queue.reap(other, &[]).await, 0, "not another's to judge");
+    assert_eq!(queue.reap(worker, &held).await, 1);
+    let again = queue.claim(other, 2, 2).await.remove(0);
+    assert_eq!((again.id, again.attempts), (unknown.id, 1));
+    assert!(!queue.finish(&unknown, JobOutcome::Succeeded).await);
+    assert!(queue.finish(&known, JobOutcome::Succeeded).await);
+}
+
+#[tokio::test]
+async fn a_row_that_a_vanished_worker_locks_holds_up_no_other() {
+    let queue = Fixture::new().await;
+    let worker = queue.worker().await;
+    for _ in 0..2 {
+        queue.add(TenantId::generate(), None).await;
+    }
+    let jobs = queue.claim(worker, 2, 1).await;
+    let mut open = queue.test.pool().begin().await.expect("a transaction");
+    sqlx::query("SELECT FROM jobs WHERE id = $1 FOR UPDATE")
+        .bind(jobs[0].id)
+        .execute(&mut *open)
+        .await
+        .expect("locked");
+    queue.stop(worker).await;
+    assert_eq!(queue.reap(WorkerId::generate(), &[]).await, 1);
+    open.rollback().await.expect("ended");
+    assert_eq!(queue.reap(WorkerId::generate(), &[]).await, 1);
+}
+
+#[tokio::test]
 async fn a_job_that_outlives_ten_workers_is_buried() {
     let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
@@ -199,7 +255,7 @@ async fn a_job_that_outlives_ten_workers_is_buried() {
         let worker = queue.worker().await;
         assert_eq!(queue.claim(worker, 1, 1).await.len(), 1);
         queue.stop(worker).await;
-        assert_eq!(queue.jobs.reap().await.expect("reaped"), 1);
+        assert_eq!(queue.reap(WorkerId::generate(), &[]).await, 1);
     }
     let (state, error, _) = queue.history().await;
     assert_eq!(

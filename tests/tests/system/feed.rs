@@ -5,60 +5,16 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use sqlx::PgPool;
-use tests::harness::{System, Tenant, setting};
+use tests::harness::{System, Tenant, Writers, setting, write_signals};
 use uuid::Uuid;
 
 const WRITERS: u64 = 8;
 const READERS: usize = 3;
 
-/// Writes `count` Signals in batches of up to `most`, waits a little between insert and
-/// commit, and rolls one batch in twenty back.
-async fn write(pool: PgPool, tenant: Uuid, seed: u64, count: usize, most: usize) -> Vec<Uuid> {
-    let mut random = StdRng::seed_from_u64(seed);
-    let mut committed = Vec::new();
-    let mut batch = 0;
-    while committed.len() < count {
-        batch += 1;
-        let mut tx = pool.begin().await.expect("a transaction");
-        let ids: Vec<Uuid> = (0..random.random_range(1..=most))
-            .map(|_| Uuid::now_v7())
-            .collect();
-        sqlx::query(
-            "INSERT INTO signals (tenant_id, id, connection_id, source, kind, dedupe_key, \
-                 occurred_at, received_at, schema_version, body, raw) \
-             SELECT $1, id, $1, 'any', 'issue_created', $3 || n, now(), now(), 1, $4, '{}' \
-             FROM unnest($2::uuid[]) WITH ORDINALITY AS i(id, n)",
-        )
-        .bind(tenant)
-        .bind(&ids)
-        .bind(format!("{seed}:{batch}:"))
-        .bind(json!({
-            "actor": { "type": "unknown" },
-            "subject": { "type": "issue", "id": "1", "key": null, "title": null, "url": null },
-            "context": { "type": "repository", "id": "1", "name": null },
-            "normalized": {},
-        }))
-        .execute(&mut *tx)
-        .await
-        .expect("inserted");
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..8))).await;
-        if random.random_range(0..20) == 0 {
-            tx.rollback().await.expect("rolled back");
-        } else {
-            tx.commit().await.expect("committed");
-            committed.extend(ids);
-        }
-    }
-    committed
-}
-
 /// A few Signals, in small batches.
 async fn write_few(system: &System, tenant: Uuid, seed: u64) -> Vec<Uuid> {
-    write(system.db.pool().clone(), tenant, seed, 180, 5).await
+    write_signals(system.db.pool().clone(), tenant, seed, 180, 5).await
 }
 
 /// Reads a page of so many behind the cursor, and moves the cursor on.
@@ -105,21 +61,11 @@ async fn readers_see_every_signal_exactly_once() {
     let most = (wanted / 4_000).clamp(5, 100);
     let system = System::builder().start().await;
     let tenant = system.tenant("Acme").await;
-    let pool = sqlx::postgres::PgPoolOptions::new()
-        .max_connections(8)
-        .connect(system.db.url())
-        .await
-        .expect("Postgres answers");
     let each = wanted / usize::try_from(WRITERS).expect("few");
-    let writers = futures::future::join_all(
-        (0..WRITERS).map(|seed| tokio::spawn(write(pool.clone(), tenant.id, seed, each, most))),
-    );
+    let writers = Writers::start(&system.db, tenant.id, 0..WRITERS, each, most);
     let total = std::sync::OnceLock::new();
     let write = async {
-        let mut committed = HashSet::new();
-        for one in writers.await {
-            committed.extend(one.expect("a writer"));
-        }
+        let committed = writers.finish().await;
         total.set(committed.len()).expect("counted once");
         committed
     };

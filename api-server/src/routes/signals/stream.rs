@@ -126,7 +126,7 @@ struct Follower {
     auth: TenantAuth<SignalsRead>,
     query: FeedQuery,
     cursor: String,
-    news: watch::Receiver<String>,
+    news: watch::Receiver<u64>,
     more: bool,
     key_checked: Instant,
 }

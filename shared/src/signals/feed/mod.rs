@@ -5,25 +5,33 @@
 //! writing transaction instead, and shows only what lies below the oldest transaction that
 //! still runs: nothing can appear there any more. A transaction left open somewhere holds
 //! the feed back, it never makes it lose anything.
+//!
+//! The same holds on a streaming replica, where it is the replica's own border that counts. A
+//! replica learns of transactions in the order of the primary's log, and takes every id below
+//! the highest that it has met for running until it has replayed its end. So what lies below
+//! its border has ended on the primary and is visible here, and the border is never ahead of
+//! the primary's. A reader that changes between servers carries one position in one order: at
+//! a server that is behind it, it finds nothing and stays where it is.
 
 mod completeness;
 mod cursor;
+mod replica;
+mod rows;
 
-use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::value::RawValue;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, Row};
 
 pub use self::completeness::{Behind, Completeness};
 use self::cursor::{Cursor, Position};
-use super::signal::Body;
-use super::{Payload, Signal, SignalKind};
+use self::replica::Replica;
+use self::rows::{Order, columns, number, select, signal};
+use super::{Signal, SignalKind};
 use crate::crypto::Keyring;
-use crate::db::{Db, DbError, TenantScope, Tx};
+use crate::db::{Db, DbError, Role, TenantScope, Tx};
 use crate::ids::{ConnectionId, SignalId};
 
 /// Which Signals a reader wants. Empty lists mean all.
@@ -70,25 +78,29 @@ pub enum FeedError {
     /// The cursor was ours, and can no longer be followed without missing Signals.
     #[error("the cursor belongs to an earlier generation of the feed")]
     CursorExpired,
+    /// The replica has not yet heard of something that its reader knows of, or of anything
+    /// for long; the primary answers then.
+    #[error("the replica is behind")]
+    Behind,
     /// Postgres did not answer.
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// Reads Signals, from a replica where there is one.
+/// Reads Signals: from a replica while there is one that can be trusted, else from the primary.
 #[derive(Debug, Clone)]
 pub struct Feed {
     primary: Db,
-    replica: Option<Db>,
+    replica: Option<Arc<Replica>>,
     keyring: Arc<Keyring>,
 }
 
 impl Feed {
     /// A feed over these pools; cursors are authenticated with a key of the ring.
-    pub const fn new(primary: Db, replica: Option<Db>, keyring: Arc<Keyring>) -> Self {
+    pub fn new(primary: Db, replica: Option<Db>, role: Role, keyring: Arc<Keyring>) -> Self {
         Self {
             primary,
-            replica,
+            replica: replica.map(|db| Arc::new(Replica::new(db, role))),
             keyring,
         }
     }
@@ -100,13 +112,20 @@ impl Feed {
         cursor: Option<&str>,
         query: &FeedQuery,
     ) -> Result<FeedPage, FeedError> {
-        let mut tx = self.begin(scope).await?;
-        let State {
-            generation,
-            watermark,
-            completeness,
-        } = state(&mut tx, scope, query).await?;
-        let (tx_id, seq) = match self.open(scope, cursor, generation)? {
+        self.read(|db| self.page_of(db, scope, cursor, query)).await
+    }
+
+    async fn page_of(
+        &self,
+        db: Db,
+        scope: &TenantScope,
+        cursor: Option<&str>,
+        query: &FeedQuery,
+    ) -> Result<FeedPage, FeedError> {
+        let mut tx = db.begin(scope).await?;
+        let (state, completeness) = state_and_completeness(&mut tx, scope, query).await?;
+        let (generation, watermark) = (state.generation, state.watermark);
+        let (tx_id, seq) = match self.open(scope, cursor, &state)? {
             None => (0, 0),
             Some(Position::Feed { tx_id, seq }) => (tx_id, seq),
             Some(Position::Recent { .. }) => return Err(FeedError::MalformedCursor),
@@ -142,13 +161,21 @@ impl Feed {
         cursor: Option<&str>,
         query: &FeedQuery,
     ) -> Result<FeedPage, FeedError> {
-        let mut tx = self.begin(scope).await?;
-        let State {
-            generation,
-            completeness,
-            ..
-        } = state(&mut tx, scope, query).await?;
-        let before = match self.open(scope, cursor, generation)? {
+        self.read(|db| self.recent_of(db, scope, cursor, query))
+            .await
+    }
+
+    async fn recent_of(
+        &self,
+        db: Db,
+        scope: &TenantScope,
+        cursor: Option<&str>,
+        query: &FeedQuery,
+    ) -> Result<FeedPage, FeedError> {
+        let mut tx = db.begin(scope).await?;
+        let (state, completeness) = state_and_completeness(&mut tx, scope, query).await?;
+        let generation = state.generation;
+        let before = match self.open(scope, cursor, &state)? {
             None => None,
             Some(Position::Recent { occurred_at, id }) => Some((occurred_at, id)),
             Some(Position::Feed { .. }) => return Err(FeedError::MalformedCursor),
@@ -169,31 +196,33 @@ impl Feed {
         scope: &TenantScope,
         id: SignalId,
         include_raw: bool,
-    ) -> Result<Option<Signal>, DbError> {
-        let mut tx = self.begin(scope).await?;
-        let row = sqlx::query(AssertSqlSafe(format!(
-            "SELECT {} FROM signals WHERE tenant_id = $1 AND id = $2",
-            columns(include_raw)
-        )))
-        .bind(scope.tenant_id())
-        .bind(id)
-        .fetch_optional(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        row.map(|row| signal(&row, include_raw)).transpose()
+    ) -> Result<Option<Signal>, FeedError> {
+        let found = self.read(|db| get(db, scope, id, include_raw)).await?;
+        if found.is_some() || self.replica.is_none() {
+            return Ok(found);
+        }
+        // Whoever asks for it may know it from the primary.
+        get(self.primary.clone(), scope, id, include_raw).await
     }
 
     /// The cursor at the end of the feed as it is now: a reader that wants only news.
     pub async fn end(&self, scope: &TenantScope) -> Result<String, FeedError> {
-        let mut tx = self.begin(scope).await?;
-        let State {
-            generation,
-            watermark,
-            ..
-        } = state(&mut tx, scope, &FeedQuery::default()).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        let position = feed_position(end_below(watermark));
-        Ok(self.seal(scope, generation, &position))
+        let state = self
+            .read(async |db| {
+                let mut tx = db.begin(scope).await?;
+                let state = state(&mut tx).await?;
+                tx.commit().await.map_err(DbError::from)?;
+                Ok(state)
+            })
+            .await?;
+        let position = feed_position(end_below(state.watermark));
+        Ok(self.seal(scope, state.generation, &position))
+    }
+
+    /// The border below which everything is settled, where Signals are read at the moment. The
+    /// feed may have grown when it has moved.
+    pub async fn border(&self) -> Result<u64, FeedError> {
+        self.read(border).await
     }
 
     /// For each Signal of a page, the cursor that goes on behind it.
@@ -204,32 +233,43 @@ impl Feed {
             .collect()
     }
 
-    /// A replica that is away is no reason to be away: the primary answers instead.
-    async fn begin(&self, scope: &TenantScope) -> Result<Tx, DbError> {
-        if let Some(replica) = &self.replica {
-            match replica.begin(scope).await {
-                Err(error) if error.is_unavailable() => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "the replica is away"
-                    );
+    /// Reads from the replica, and from the primary when that is of no use: a replica that is
+    /// away or behind is no reason to be either.
+    async fn read<T, F>(&self, read: impl Fn(Db) -> F) -> Result<T, FeedError>
+    where
+        F: Future<Output = Result<T, FeedError>>,
+    {
+        if let Some(replica) = &self.replica
+            && let Some(db) = replica.trusted().await
+        {
+            match read(db).await {
+                Err(error @ FeedError::Behind) => replica.distrust(&error),
+                Err(FeedError::Db(error)) if error.is_unavailable() => replica.distrust(&error),
+                result => {
+                    replica.trust();
+                    return result;
                 }
-                result => return result,
             }
         }
-        self.primary.begin(scope).await
+        match read(self.primary.clone()).await {
+            Err(FeedError::Db(error)) if error.is_lost() => read(self.primary.clone()).await,
+            result => result,
+        }
     }
 
     fn open(
         &self,
         scope: &TenantScope,
         cursor: Option<&str>,
-        generation: i32,
+        state: &State,
     ) -> Result<Option<Position>, FeedError> {
         let Some(text) = cursor else { return Ok(None) };
         let cursor = Cursor::open(&self.keyring, scope.tenant_id(), text)
             .ok_or(FeedError::MalformedCursor)?;
-        if cursor.generation != generation {
+        if cursor.generation > state.generation && state.of_a_replica {
+            return Err(FeedError::Behind);
+        }
+        if cursor.generation != state.generation {
             return Err(FeedError::CursorExpired);
         }
         Ok(Some(cursor.position))
@@ -291,17 +331,59 @@ struct State {
     generation: i32,
     /// The oldest transaction that still runs: what is below it is settled.
     watermark: u64,
-    /// How far each connection has been read.
-    completeness: Vec<Completeness>,
+    of_a_replica: bool,
 }
 
-async fn state(tx: &mut Tx, scope: &TenantScope, query: &FeedQuery) -> Result<State, FeedError> {
-    let statement = format!(
-        "SELECT g.generation, g.system_identifier = c.system_identifier::text AS same, \
-             pg_snapshot_xmin(pg_current_snapshot())::text AS watermark, {} \
-         FROM feed_generations g, pg_control_system() c ORDER BY g.generation DESC LIMIT 1",
-        completeness::COLUMN
-    );
+/// How long a replica may have heard nothing from its primary, where every worker writes
+/// something every few seconds.
+const MOST_SILENCE_SECONDS: f64 = 30.0;
+
+/// What a page is read against, as columns of [`NEWEST`].
+const STATE: &str = "g.generation, g.system_identifier = c.system_identifier::text AS same, \
+    pg_snapshot_xmin(pg_current_snapshot())::text AS watermark, \
+    CASE WHEN pg_is_in_recovery() THEN coalesce(extract(epoch FROM \
+        clock_timestamp() - pg_last_xact_replay_timestamp()), 'infinity')::float8 \
+    END AS silence";
+
+const NEWEST: &str =
+    "FROM feed_generations g, pg_control_system() c ORDER BY g.generation DESC LIMIT 1";
+
+impl State {
+    fn read(row: &PgRow) -> Result<Self, FeedError> {
+        if !row.try_get::<bool, _>("same").map_err(DbError::from)? {
+            return Err(DbError::Corrupt(
+                "the database was restored into another cluster; run `migrations up`",
+            )
+            .into());
+        }
+        let silence: Option<f64> = row.try_get("silence").map_err(DbError::from)?;
+        if silence.is_some_and(|seconds| seconds > MOST_SILENCE_SECONDS) {
+            return Err(FeedError::Behind);
+        }
+        Ok(Self {
+            generation: row.try_get("generation").map_err(DbError::from)?,
+            watermark: number(row, "watermark")?,
+            of_a_replica: silence.is_some(),
+        })
+    }
+}
+
+async fn state(tx: &mut Tx) -> Result<State, FeedError> {
+    let statement = format!("SELECT {STATE} {NEWEST}");
+    let row = sqlx::query(AssertSqlSafe(statement))
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(DbError::from)?;
+    State::read(&row)
+}
+
+/// Both out of one snapshot: what is said to be complete lies below the same watermark.
+async fn state_and_completeness(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    query: &FeedQuery,
+) -> Result<(State, Vec<Completeness>), FeedError> {
+    let statement = format!("SELECT {STATE}, {} {NEWEST}", completeness::COLUMN);
     let row = sqlx::query(AssertSqlSafe(statement))
         .bind(scope.tenant_id())
         .bind(&query.sources)
@@ -309,23 +391,42 @@ async fn state(tx: &mut Tx, scope: &TenantScope, query: &FeedQuery) -> Result<St
         .fetch_one(&mut **tx)
         .await
         .map_err(DbError::from)?;
-    if !row.try_get::<bool, _>("same").map_err(DbError::from)? {
-        return Err(DbError::Corrupt(
-            "the database was restored into another cluster; run `migrations up`",
-        )
-        .into());
-    }
     let connections: Option<Json<Vec<completeness::Row>>> =
         row.try_get("connections").map_err(DbError::from)?;
-    Ok(State {
-        generation: row.try_get("generation").map_err(DbError::from)?,
-        watermark: number(&row, "watermark")?,
-        completeness: connections
-            .map_or_else(Vec::new, |rows| rows.0)
-            .into_iter()
-            .map(Completeness::from)
-            .collect(),
-    })
+    let completeness = connections
+        .map_or_else(Vec::new, |rows| rows.0)
+        .into_iter()
+        .map(Completeness::from)
+        .collect();
+    Ok((State::read(&row)?, completeness))
+}
+
+async fn get(
+    db: Db,
+    scope: &TenantScope,
+    id: SignalId,
+    include_raw: bool,
+) -> Result<Option<Signal>, FeedError> {
+    let mut tx = db.begin(scope).await?;
+    state(&mut tx).await?;
+    let row = sqlx::query(AssertSqlSafe(format!(
+        "SELECT {} FROM signals WHERE tenant_id = $1 AND id = $2",
+        columns(include_raw)
+    )))
+    .bind(scope.tenant_id())
+    .bind(id)
+    .fetch_optional(&mut *tx)
+    .await
+    .map_err(DbError::from)?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(row.map(|row| signal(&row, include_raw)).transpose()?)
+}
+
+async fn border(db: Db) -> Result<u64, FeedError> {
+    let mut tx = db.begin_unscoped().await?;
+    let state = state(&mut tx).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(state.watermark)
 }
 
 /// Behind everything that is settled.
@@ -335,141 +436,4 @@ fn end_below(watermark: u64) -> (u64, i64) {
 
 const fn feed_position((tx_id, seq): (u64, i64)) -> Position {
     Position::Feed { tx_id, seq }
-}
-
-/// Which rows follow, and how they are sorted.
-enum Order {
-    /// Behind this row, below the watermark.
-    Feed {
-        tx_id: u64,
-        seq: i64,
-        watermark: u64,
-    },
-    /// Before this row by the providers' time; from the newest without one.
-    Recent {
-        before: Option<(DateTime<Utc>, SignalId)>,
-    },
-}
-
-/// `tx_id` is given out as text under another name: an alias would be what `ORDER BY` sorts
-/// by, and as text 9999 comes after 10000.
-fn columns(include_raw: bool) -> &'static str {
-    if include_raw {
-        "id, tenant_id, connection_id, source, kind, occurred_at, received_at, schema_version, \
-         body, tx_id::text AS tx_id_text, seq, raw"
-    } else {
-        "id, tenant_id, connection_id, source, kind, occurred_at, received_at, schema_version, \
-         body, tx_id::text AS tx_id_text, seq"
-    }
-}
-
-/// Served by `signals_feed` or `signals_recent`. Only the filters that are set appear, so
-/// that the plan never has to guess; every value is bound.
-async fn select(
-    tx: &mut Tx,
-    scope: &TenantScope,
-    order: &Order,
-    query: &FeedQuery,
-) -> Result<Vec<PgRow>, DbError> {
-    let mut statement = sqlx::QueryBuilder::new("SELECT ");
-    statement.push(columns(query.include_raw));
-    statement
-        .push(" FROM signals WHERE tenant_id = ")
-        .push_bind(scope.tenant_id());
-    match order {
-        Order::Feed {
-            tx_id,
-            seq,
-            watermark,
-        } => {
-            statement
-                .push(" AND (tx_id, seq) > (")
-                .push_bind(tx_id.to_string());
-            statement.push("::text::xid8, ").push_bind(*seq);
-            statement
-                .push(") AND tx_id < ")
-                .push_bind(watermark.to_string());
-            statement.push("::text::xid8");
-        }
-        Order::Recent {
-            before: Some((occurred_at, id)),
-        } => {
-            statement
-                .push(" AND (occurred_at, id) < (")
-                .push_bind(*occurred_at);
-            statement.push(", ").push_bind(*id).push(")");
-        }
-        Order::Recent { before: None } => {}
-    }
-    if !query.sources.is_empty() {
-        statement
-            .push(" AND source = ANY (")
-            .push_bind(query.sources.clone())
-            .push(")");
-    }
-    if !query.kinds.is_empty() {
-        let kinds: Vec<String> = query
-            .kinds
-            .iter()
-            .map(|kind| kind.as_str().to_owned())
-            .collect();
-        statement
-            .push(" AND kind = ANY (")
-            .push_bind(kinds)
-            .push(")");
-    }
-    if !query.connection_ids.is_empty() {
-        statement
-            .push(" AND connection_id = ANY (")
-            .push_bind(query.connection_ids.clone())
-            .push(")");
-    }
-    if let Some(since) = query.since {
-        statement.push(" AND occurred_at >= ").push_bind(since);
-    }
-    if let Some(until) = query.until {
-        statement.push(" AND occurred_at < ").push_bind(until);
-    }
-    statement.push(match order {
-        Order::Feed { .. } => " ORDER BY tx_id, seq LIMIT ",
-        Order::Recent { .. } => " ORDER BY occurred_at DESC, id DESC LIMIT ",
-    });
-    statement.push_bind(i64::from(query.limit) + 1);
-    Ok(statement.build().fetch_all(&mut **tx).await?)
-}
-
-fn signal(row: &PgRow, include_raw: bool) -> Result<Signal, DbError> {
-    let body: Json<Body<Box<RawValue>>> = row.try_get("body")?;
-    let body = body.0;
-    let kind: String = row.try_get("kind")?;
-    let raw = if include_raw {
-        let raw: Json<Box<RawValue>> = row.try_get("raw")?;
-        Some(Arc::from(raw.0))
-    } else {
-        None
-    };
-    Ok(Signal {
-        id: row.try_get("id")?,
-        tenant_id: row.try_get("tenant_id")?,
-        connection_id: row.try_get("connection_id")?,
-        source: row.try_get("source")?,
-        kind: SignalKind::from_str(&kind)
-            .map_err(|_| DbError::Corrupt("a Signal's kind is unknown"))?,
-        timestamp: row.try_get("occurred_at")?,
-        received_at: row.try_get("received_at")?,
-        actor: body.actor,
-        subject: body.subject,
-        context: body.context,
-        payload: Payload {
-            normalized: Arc::from(body.normalized),
-            raw,
-        },
-        schema_version: row.try_get("schema_version")?,
-    })
-}
-
-fn number(row: &PgRow, column: &str) -> Result<u64, DbError> {
-    let text: String = row.try_get(column)?;
-    text.parse()
-        .map_err(|_| DbError::Corrupt("a transaction id is not a number"))
 }

@@ -5,33 +5,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use aws_lc_rs::hmac;
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
-use sqlx::Row;
-use tests::harness::{System, Tenant, eventually};
+use tests::harness::webhooks::EVENT;
+use tests::harness::{System, Tenant, Webhooks as Pattern};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+pub(crate) use tests::harness::webhooks::number_of;
+
 /// Connections that are kept open.
 const CONNECTIONS: usize = 64;
-/// Room for a body; it has about 7 KB.
-const BODY_BYTES: usize = 8 * 1024;
-/// Stands where each webhook has its issue's id; as many digits as any of them.
-const FIRST_ID: u64 = 7_000_000_000;
 
 /// What every webhook of a load is made from.
 pub(crate) struct Webhooks {
     host: String,
-    event: String,
-    /// The body before, between and behind the places of the issue's id.
-    parts: Vec<Bytes>,
-    key: hmac::Key,
+    pattern: Pattern,
     next: AtomicU64,
 }
 
@@ -40,67 +33,28 @@ impl Webhooks {
     pub(crate) async fn prepare(system: &System, tenant: &Tenant<'_>) -> anyhow::Result<Self> {
         let accounts = system.accounts().await;
         let (account, person) = accounts.first().context("the simulator has an account")?;
-        tenant.connect(account, person).await;
-        let overview = system.sim("github/act", opened(account)).await;
-        let delivered = "SELECT event, convert_from(body, 'UTF8') AS body FROM deliveries \
-                         WHERE event LIKE 'issues%' LIMIT 1";
-        eventually("the pattern was delivered", async || {
-            let row = sqlx::query(delivered)
-                .fetch_optional(system.db.pool())
-                .await;
-            matches!(row, Ok(Some(_)))
-        })
-        .await;
-        let row = sqlx::query(delivered).fetch_one(system.db.pool()).await?;
-        let body: String = row.try_get("body")?;
-        let mut parsed: Value = serde_json::from_str(&body)?;
-        let id = parsed["issue"]["id"]
-            .as_u64()
-            .with_context(|| format!("an issue in {overview}"))?
-            .to_string();
-        prune(&mut parsed);
-        let body = parsed.to_string();
-        let parts = body.split(&id).map(|part| Bytes::from(part.to_owned()));
         Ok(Self {
             host: system.ingress.trim_start_matches("http://").to_owned(),
-            event: "issues".to_owned(),
-            parts: parts.collect(),
-            key: hmac::Key::new(
-                hmac::HMAC_SHA256,
-                system.env["POBLYSH_GITHUB_WEBHOOK_SECRET"].as_bytes(),
-            ),
+            pattern: Pattern::prepare(system, tenant, (account, person)).await,
             next: AtomicU64::new(0),
         })
     }
 
     /// A body as text, for whoever stores it otherwise.
     pub(crate) fn example(&self) -> String {
-        String::from_utf8_lossy(&self.body(0)).into_owned()
-    }
-
-    fn body(&self, number: u64) -> Bytes {
-        let id = (FIRST_ID + number).to_string();
-        let mut body = Vec::with_capacity(BODY_BYTES);
-        for (at, part) in self.parts.iter().enumerate() {
-            if at > 0 {
-                body.extend_from_slice(id.as_bytes());
-            }
-            body.extend_from_slice(part);
-        }
-        Bytes::from(body)
+        String::from_utf8_lossy(&self.pattern.body(0)).into_owned()
     }
 
     fn request(&self, number: u64) -> anyhow::Result<Request<Full<Bytes>>> {
-        let body = self.body(number);
-        let signature = hex::encode(hmac::sign(&self.key, &body));
+        let (body, signature) = self.pattern.signed(number);
         Ok(Request::builder()
             .method(Method::POST)
             .uri("/webhooks/github")
             .header("host", &self.host)
             .header("content-type", "application/json")
-            .header("x-github-event", &self.event)
+            .header("x-github-event", EVENT)
             .header("x-github-delivery", Uuid::new_v4().to_string())
-            .header("x-hub-signature-256", format!("sha256={signature}"))
+            .header("x-hub-signature-256", signature)
             .body(Full::new(body))?)
     }
 
@@ -120,11 +74,6 @@ impl Webhooks {
         ensure!(status.is_success(), "the ingress answered {status}");
         Ok(())
     }
-}
-
-/// The issue number behind an issue's id, if it belongs to the load.
-pub(crate) fn number_of(id: &str) -> Option<u64> {
-    id.parse::<u64>().ok()?.checked_sub(FIRST_ID)
 }
 
 /// Sends as fast as answers come, and answers how many per second were acknowledged.
@@ -197,29 +146,5 @@ pub(crate) async fn open(webhooks: Arc<Webhooks>, rate: u32, seconds: u32) -> an
     Ok(Open {
         acknowledged,
         started,
-    })
-}
-
-/// Takes out the many addresses of API resources, which would make a body half as large again.
-fn prune(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|name, _| !name.ends_with("_url") || name == "html_url");
-            fields.values_mut().for_each(prune);
-        }
-        Value::Array(items) => items.iter_mut().for_each(prune),
-        _ => {}
-    }
-}
-
-/// An issue whose delivery has about the size that is wanted.
-fn opened(account: &str) -> Value {
-    let text = "A line of a description that somebody wrote at length. ".repeat(80);
-    json!({
-        "account": account,
-        "repository": "service-1",
-        "action": "issues.opened",
-        "title": "A pattern",
-        "body": text,
     })
 }

@@ -44,6 +44,8 @@ impl Queue {
         let config = DatabaseConfig {
             url: SecretString::from(test.url().to_owned()),
             read_url: None,
+            listen_url: None,
+            pooled: false,
             max_connections: 8,
         };
         let db = Db::open(&config, Role::Worker)?;
@@ -227,7 +229,7 @@ async fn add(db: &Db) -> anyhow::Result<()> {
         payload: JobPayload::SweepDeliveries,
         traceparent: None,
     };
-    let mut tx = db.pool().begin().await?;
+    let mut tx = db.begin_unscoped().await?;
     enqueue(&mut tx, &job).await?;
     tx.commit().await?;
     notify(db).await?;

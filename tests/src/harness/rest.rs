@@ -1,0 +1,90 @@
+//! How a system comes to rest, and what must be true of it then.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::{Identities, System, eventually};
+use crate::simulator::Filter;
+
+impl System {
+    /// Waits until every delivery was sent and every job is done. Retries that wait for a
+    /// later time count as work.
+    ///
+    /// # Panics
+    ///
+    /// When something is left after a minute.
+    pub async fn drain(&self) {
+        self.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
+        let deadline = tokio::time::Instant::now() + super::PATIENCE;
+        loop {
+            let left: Vec<String> = sqlx::query_scalar(
+                "SELECT format('%s %s of %s, attempt %s, at %s: %s', state, kind, provider, \
+                     attempts, run_at, coalesce(last_error::text, '')) FROM jobs \
+                 UNION ALL \
+                 SELECT format('pending delivery %s of %s', event, provider) FROM deliveries \
+                 WHERE outcome = 'pending' \
+                 UNION ALL \
+                 SELECT format('due sync of %s', provider) FROM connection_routes \
+                 WHERE polling AND next_sync_at <= now()",
+            )
+            .fetch_all(self.db.pool())
+            .await
+            .expect("Postgres answers");
+            if left.is_empty() {
+                return;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "work is left: {left:#?}"
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Makes the hourly sweep due and waits for it: a delivery that met a busy or dead ingress
+    /// was answered 503 or not at all, and is asked for again.
+    ///
+    /// # Panics
+    ///
+    /// When it is not done.
+    pub async fn sweep(&self) {
+        let sweeps = async || {
+            sqlx::query_scalar::<_, i64>(
+                "SELECT count(*) FROM job_history WHERE kind = 'sweep_deliveries'",
+            )
+            .fetch_one(self.db.pool())
+            .await
+            .expect("Postgres answers")
+        };
+        // The one that every system starts with must not be taken for this one.
+        eventually("the first sweep was done", async || sweeps().await > 0).await;
+        let before = sweeps().await;
+        sqlx::query("UPDATE periodic_tasks SET next_at = now() WHERE name LIKE 'sweep%'")
+            .execute(self.db.pool())
+            .await
+            .expect("due");
+        eventually("the sweep was done", async || sweeps().await > before).await;
+        self.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
+    }
+
+    /// What the ledger says of an account: what must have become a Signal (a webhook told it
+    /// or the API still shows it), and what may have (the API has shown it once).
+    pub fn ledger(&self, account: &str) -> (Identities, Identities) {
+        let filter = Filter {
+            account: Some(account.to_owned()),
+            ..Filter::default()
+        };
+        let (mut required, mut allowed) = (BTreeSet::new(), BTreeSet::new());
+        for entry in self.simulator.ledger(&filter) {
+            let identity = (entry.kind, entry.dedupe_key);
+            if entry.webhook || entry.poll {
+                required.insert(identity.clone());
+            }
+            if entry.webhook || entry.poll || entry.polled {
+                allowed.insert(identity);
+            }
+        }
+        (required, allowed)
+    }
+}

@@ -1,0 +1,152 @@
+//! Clocks that are minutes apart: of the two workers, and of everybody else.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+use sqlx::Row;
+use tests::harness::{Process, System, Variation, eventually, free_address};
+
+use super::{alone, assert_no_job_ended_twice, setting, skip};
+
+/// The library that gives a process another time.
+fn faketime() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").ok()?;
+    let known = folders.filter_map(|folder| Some(folder.ok()?.path().join("faketime")));
+    known
+        .map(|folder| folder.join("libfaketime.so.1"))
+        .find(|library| library.exists())
+}
+
+/// A process whose clock is off.
+fn off_by(library: &std::path::Path, offset: &str) -> Variation {
+    let library = library.to_string_lossy().into_owned();
+    let env = [
+        ("LD_PRELOAD", library.as_str()),
+        ("FAKETIME", offset),
+        // What counts seconds goes on as it does on a host whose time of day is wrong.
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ("DONT_FAKE_MONOTONIC", "1"),
+    ];
+    Variation {
+        env: env
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        ..Variation::default()
+    }
+}
+
+/// Jobs that were lost or taken away, and polls that are due at a wrong time.
+async fn assert_leases_and_schedules(system: &System) {
+    let row = sqlx::query(
+        "SELECT (SELECT count(*) FROM jobs WHERE losses > 0) \
+              + (SELECT count(*) FROM job_history WHERE last_error->>'code' = 'worker_lost') \
+                  AS lost, \
+             (SELECT count(*) FROM workers WHERE expires_at > now()) AS workers, \
+             (SELECT count(*) FROM connection_routes WHERE polling \
+              AND next_sync_at NOT BETWEEN now() - interval '2 s' AND now() + interval '34 s') \
+                  AS misplaced, \
+             (SELECT count(*) FROM signals \
+              WHERE received_at NOT BETWEEN now() - interval '5 min' AND now() + interval '2 s') \
+                  AS misdated",
+    )
+    .fetch_one(system.db.pool())
+    .await
+    .expect("Postgres answers");
+    let count = |name: &str| row.get::<i64, _>(name);
+    assert_eq!(count("lost"), 0, "a lease was taken away");
+    assert_eq!(count("workers"), 2, "a worker is held for dead");
+    assert_eq!(count("misplaced"), 0, "a poll is due at a wrong time");
+    assert_eq!(
+        count("misdated"),
+        0,
+        "a Signal was received at another time"
+    );
+}
+
+/// A counter's value in a process's metrics, over all of its labels that contain `label`.
+async fn metric(system: &System, process: Process, number: usize, name: &str, label: &str) -> f64 {
+    let address = system.processes().await.addresses(process)[number];
+    let url = format!("http://{address}/metrics");
+    let text = system.client.get(url).send().await.expect("an answer");
+    let text = text.text().await.expect("a body");
+    text.lines()
+        .filter(|line| line.starts_with(name) && line.contains(label))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_minutes_apart_change_no_lease_schedule_or_signature() {
+    let _alone = alone().await;
+    let Some(library) = faketime() else {
+        return skip("clocks", "libfaketime is not installed");
+    };
+    let rounds = setting("POBLYSH_FAULTS_CLOCK_ROUNDS", 1);
+    let system = System::builder()
+        .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 2, 40))
+        .env("POBLYSH_POLL_INTERVAL_SECONDS", "30")
+        .workers(0)
+        .vary(Process::Api, off_by(&library, "-10m"))
+        .vary(Process::Ingress, off_by(&library, "+10m"))
+        .start()
+        .await;
+    for offset in ["-5m", "+5m"] {
+        let worker = off_by(&library, offset);
+        let mut processes = system.processes().await;
+        processes
+            .start_as(Process::Worker, free_address(), &worker)
+            .await;
+    }
+    system.simulator.change_slack(|slack| slack.rotation = true);
+    let tenant = system.tenant("Acme").await;
+    let (github, admin) = system.accounts().await.remove(0);
+    let (slack, member) = system.accounts_at("slack").await.remove(0);
+    tenant.connect(&github, &admin).await;
+    tenant.connect_to("slack", &slack, &member).await;
+    for _ in 0..rounds {
+        // A page that takes longer than a lease, and a limit that asks for two seconds.
+        for (effect, pattern, seconds) in [
+            ("slow", "GET /repos/*", 12),
+            ("secondary_limit", "GET /repos/*", 2),
+        ] {
+            let fault = json!({ "target": "request", "pattern": pattern, "effect": effect,
+                                "seconds": seconds, "count": 1 });
+            system.sim("faults", fault).await;
+        }
+        tenant.poll().await;
+        // New tokens must be asked for, signed with a time.
+        system
+            .sim("github/tokens", json!({ "expire": "installation" }))
+            .await;
+        system.sim("slack/tokens", json!({ "expire": slack })).await;
+        for (provider, account) in [("github", &github), ("slack", &slack)] {
+            let some = json!({ "count": 40, "account": account });
+            system.sim(&format!("{provider}/generate"), some).await;
+        }
+        eventually("the slow page was read, and the limit kept", async || {
+            let left: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state = 'running'")
+                .fetch_one(system.db.pool())
+                .await
+                .expect("Postgres answers");
+            left == 0
+        })
+        .await;
+        assert_leases_and_schedules(&system).await;
+    }
+    tenant.assert_equals_ledgers(&[&github, &slack]).await;
+    assert_no_job_ended_twice(&system).await;
+    let refused = metric(
+        &system,
+        Process::Ingress,
+        0,
+        "webhook_deliveries_total",
+        "stale",
+    )
+    .await;
+    assert!(refused < 1.0, "{refused} deliveries were refused");
+    for worker in 0..2 {
+        let done = metric(&system, Process::Worker, worker, "jobs_total", "succeeded").await;
+        eprintln!("clocks: worker {worker} has done {done} jobs");
+        assert!(done > 0.0, "worker {worker} has done nothing");
+    }
+}

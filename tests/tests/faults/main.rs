@@ -1,0 +1,102 @@
+//! What goes wrong around the system, one file per fault, and what holds all the same.
+//!
+//! Each fault runs in a short form; `scripts/test --faults` sets the variables below for the
+//! long one. `POBLYSH_FAULTS_SEED` repeats a run's choices.
+
+mod backends;
+mod clocks;
+mod cut_off;
+mod disk_full;
+mod fairness;
+mod kills;
+mod overload;
+mod pooler;
+mod replica;
+mod restart;
+mod termination;
+mod upgrade;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tests::harness::{Cluster, System, Tenant};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Faults are tried one at a time: what they measure must not be each other.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+async fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().await
+}
+
+/// A number from the environment.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test run is told its length and its seed by the environment"
+)]
+fn setting(name: &str, otherwise: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} must be a whole number, not {text:?}")),
+        Err(_) => otherwise,
+    }
+}
+
+/// Whether a variable says yes.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test run is told where it runs by the environment"
+)]
+fn on(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|text| matches!(text.as_str(), "1" | "true"))
+}
+
+/// The seed of this run, and choices that follow from it.
+fn seeded(fault: &str) -> (u64, StdRng) {
+    let seed = setting("POBLYSH_FAULTS_SEED", rand::random_range(1..1_000_000));
+    eprintln!("{fault}: POBLYSH_FAULTS_SEED={seed} repeats the choices of this run");
+    (seed, StdRng::seed_from_u64(seed))
+}
+
+/// Says what was not tried here, and why. Continuous integration tries everything.
+fn skip(fault: &str, why: &str) {
+    eprintln!("{fault}: SKIPPED, because {why} (scripts/test installs what is missing as root)");
+    assert!(!on("CI"), "{fault}: nothing may be skipped here");
+}
+
+/// Whether servers can be started here; says so when they cannot.
+fn can_start_servers(fault: &str) -> bool {
+    if !Cluster::is_possible() {
+        skip(fault, "PostgreSQL's server programs are not installed");
+    }
+    Cluster::is_possible()
+}
+
+/// Every acknowledged delivery became a Signal; that there is no second one, the feed's own
+/// check says.
+async fn assert_nothing_lost(system: &System, tenant: &Tenant<'_>, keys: &[String]) {
+    system.drain().await;
+    let known: Vec<String> = sqlx::query_scalar(
+        "SELECT dedupe_key FROM signals WHERE tenant_id = $1 AND dedupe_key = ANY ($2)",
+    )
+    .bind(tenant.id)
+    .bind(keys)
+    .fetch_all(system.db.pool())
+    .await
+    .expect("Postgres answers");
+    let known: std::collections::HashSet<String> = known.into_iter().collect();
+    let lost: Vec<_> = keys.iter().filter(|key| !known.contains(*key)).collect();
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+}
+
+/// No try of any job was ended twice.
+async fn assert_no_job_ended_twice(system: &System) {
+    let twice: Vec<String> = sqlx::query_scalar(
+        "SELECT format('%s %s, %s times', min(kind::text), id, count(*)) FROM job_history \
+         GROUP BY id HAVING count(*) > 1",
+    )
+    .fetch_all(system.db.pool())
+    .await
+    .expect("Postgres answers");
+    assert_eq!(twice, Vec::<String>::new());
+}
