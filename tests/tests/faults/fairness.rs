@@ -76,7 +76,7 @@ async fn read_again_and_again(system: &System, tenant: &Tenant<'_>, connection: 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_job_starts_soon_beside_a_hundred_thousand() {
     let _alone = alone().await;
-    let jobs = i64::try_from(setting("POBLYSH_FAULTS_JOBS", 100_000)).expect("a count");
+    let jobs: i64 = setting("POBLYSH_FAULTS_JOBS", 100_000);
     let times = setting("POBLYSH_FAULTS_SINGLE_JOBS", 40);
     let system = System::builder()
         .simulator(|sim| (sim.accounts, sim.repositories) = (2, 1))

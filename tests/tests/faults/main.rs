@@ -18,7 +18,7 @@ mod upgrade;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tests::harness::{Cluster, System, Tenant};
+use tests::harness::{Cluster, System, Tenant, setting};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Faults are tried one at a time: what they measure must not be each other.
@@ -26,20 +26,6 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 
 async fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().await
-}
-
-/// A number from the environment.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test run is told its length and its seed by the environment"
-)]
-fn setting(name: &str, otherwise: u64) -> u64 {
-    match std::env::var(name) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} must be a whole number, not {text:?}")),
-        Err(_) => otherwise,
-    }
 }
 
 /// Whether a variable says yes.
