@@ -11,8 +11,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use futures::future::BoxFuture;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::Core;
 use super::clock::iso;
@@ -39,6 +40,34 @@ pub(crate) trait Provider: Send + Sync {
 
 /// All simulated providers.
 pub(crate) type Providers = Arc<[Arc<dyn Provider>]>;
+
+/// Why a request to a control page is not done.
+pub(crate) fn refusal(status: StatusCode, why: &str) -> Response {
+    (status, Json(json!({ "error": why }))).into_response()
+}
+
+/// Replaces the named fields of settings, unless one is unknown or a value no good.
+pub(crate) fn change_settings<S: Clone + Serialize + DeserializeOwned>(
+    present: &S,
+    changes: Map<String, Value>,
+    keep: impl FnOnce(S),
+) -> Response {
+    let no_good = |why: &str| refusal(StatusCode::UNPROCESSABLE_ENTITY, why);
+    let mut all = json!(present);
+    for (name, value) in changes {
+        match all.get_mut(&name) {
+            Some(field) => *field = value,
+            None => return no_good(&format!("there is no setting {name}")),
+        }
+    }
+    match serde_json::from_value::<S>(all) {
+        Ok(settings) => {
+            keep(settings.clone());
+            Json(settings).into_response()
+        }
+        Err(error) => no_good(&error.to_string()),
+    }
+}
 
 #[derive(Clone)]
 struct Control {

@@ -17,6 +17,7 @@ use super::settings::Settings;
 use super::webhooks::Listing;
 use super::world::{Account, PersonKind, World};
 use super::{GitHub, generate};
+use crate::simulator::control::{self, refusal};
 
 type Hub = Arc<GitHub>;
 
@@ -32,10 +33,6 @@ pub(crate) fn router(hub: Hub) -> Router {
         .route("/_sim/github/tokens", post(change_tokens))
         .route("/_sim/github/deliveries", get(deliveries))
         .with_state(hub)
-}
-
-fn refusal(status: StatusCode, why: &str) -> Response {
-    (status, Json(json!({ "error": why }))).into_response()
 }
 
 fn account_json(world: &World, account: &Account) -> Value {
@@ -203,23 +200,10 @@ async fn change_settings(
             json!(hex::encode(rand::random::<[u8; 20]>())),
         );
     }
-    let mut merged = json!(*hub.settings());
-    for (name, value) in wanted {
-        if merged.get(&name).is_none() {
-            return refusal(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                &format!("no setting {name}"),
-            );
-        }
-        merged[name] = value;
-    }
-    match serde_json::from_value::<Settings>(merged) {
-        Err(error) => refusal(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
-        Ok(settings) => {
-            hub.change_settings(|present| *present = settings.clone());
-            Json(settings).into_response()
-        }
-    }
+    let present = hub.settings().clone();
+    control::change_settings(&present, wanted, |new| {
+        hub.change_settings(|settings| *settings = new);
+    })
 }
 
 #[derive(Deserialize)]

@@ -14,6 +14,7 @@ use super::act::Act;
 use super::settings::Settings;
 use super::world::{Site, World};
 use super::{Jira, generate};
+use crate::simulator::control::{self, refusal};
 
 type Hub = Arc<Jira>;
 
@@ -27,10 +28,6 @@ pub(crate) fn router(hub: Hub) -> Router {
         .route("/_sim/jira/webhooks", get(webhooks))
         .route("/_sim/jira/deliveries", get(deliveries))
         .with_state(hub)
-}
-
-fn refusal(status: StatusCode, why: &str) -> Response {
-    (status, Json(json!({ "error": why }))).into_response()
 }
 
 fn account_json(world: &World, site: &Site) -> Value {
@@ -134,25 +131,10 @@ async fn change_settings(
     State(hub): State<Hub>,
     Json(changes): Json<Map<String, Value>>,
 ) -> Response {
-    let Ok(Value::Object(mut all)) = serde_json::to_value(hub.settings().clone()) else {
-        return refusal(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "settings cannot be shown",
-        );
-    };
-    for (name, value) in changes {
-        if !all.contains_key(&name) {
-            return refusal(StatusCode::UNPROCESSABLE_ENTITY, "there is no such setting");
-        }
-        all.insert(name, value);
-    }
-    match serde_json::from_value::<Settings>(Value::Object(all)) {
-        Ok(new) => {
-            hub.change_settings(|settings| *settings = new.clone());
-            Json(new).into_response()
-        }
-        Err(error) => refusal(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
-    }
+    let present = hub.settings().clone();
+    control::change_settings(&present, changes, |new| {
+        hub.change_settings(|settings| *settings = new);
+    })
 }
 
 #[derive(Deserialize)]

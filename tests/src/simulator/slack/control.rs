@@ -15,7 +15,7 @@ use super::settings::Settings;
 use super::tokens::Holder;
 use super::world::{Organization, Team, World};
 use super::{Slack, events, generate};
-use crate::simulator::control::Provider as _;
+use crate::simulator::control::{self, Provider as _, refusal};
 
 type Hub = Arc<Slack>;
 
@@ -29,10 +29,6 @@ pub(crate) fn router(hub: Hub) -> Router {
         .route("/_sim/slack/url-verification", post(verify_url))
         .route("/_sim/slack/deliveries", get(deliveries))
         .with_state(hub)
-}
-
-fn refusal(status: StatusCode, why: &str) -> Response {
-    (status, Json(json!({ "error": why }))).into_response()
 }
 
 fn account_json(world: &World, team: &Team) -> Value {
@@ -170,25 +166,10 @@ async fn change_settings(
     State(hub): State<Hub>,
     Json(changes): Json<Map<String, Value>>,
 ) -> Response {
-    let Ok(Value::Object(mut all)) = serde_json::to_value(hub.settings().clone()) else {
-        return refusal(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "settings cannot be shown",
-        );
-    };
-    for (name, value) in changes {
-        if !all.contains_key(&name) {
-            return refusal(StatusCode::UNPROCESSABLE_ENTITY, "there is no such setting");
-        }
-        all.insert(name, value);
-    }
-    match serde_json::from_value::<Settings>(Value::Object(all)) {
-        Ok(new) => {
-            hub.change_settings(|settings| *settings = new.clone());
-            Json(new).into_response()
-        }
-        Err(error) => refusal(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
-    }
+    let present = hub.settings().clone();
+    control::change_settings(&present, changes, |new| {
+        hub.change_settings(|settings| *settings = new);
+    })
 }
 
 #[derive(Deserialize)]
