@@ -5,3 +5,7 @@
 ALTER TABLE connections ADD COLUMN complete_through timestamptz;
 ALTER TABLE connections ADD COLUMN complete_tx xid8;
 ALTER TABLE connections ADD COLUMN settled_through timestamptz;
+
+-- The bound of a run that has begun to read a stream and has not ended it. A later run first
+-- ends that, and then reads what has come since.
+ALTER TABLE cursors ADD COLUMN unfinished_until timestamptz;

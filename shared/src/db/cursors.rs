@@ -19,6 +19,8 @@ pub struct StreamCursor {
     pub version: i64,
     /// How far back the stream is read when it has no cursor.
     pub horizon: DateTime<Utc>,
+    /// The bound of the run that has begun to read it, when that has not ended.
+    pub unfinished_until: Option<DateTime<Utc>>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -29,6 +31,7 @@ struct Row {
     cursor: Option<Json<Value>>,
     version: i64,
     horizon: DateTime<Utc>,
+    unfinished_until: Option<DateTime<Utc>>,
 }
 
 impl From<Row> for StreamCursor {
@@ -42,6 +45,7 @@ impl From<Row> for StreamCursor {
             cursor: row.cursor.map(|cursor| cursor.0),
             version: row.version,
             horizon: row.horizon,
+            unfinished_until: row.unfinished_until,
         }
     }
 }
@@ -53,7 +57,8 @@ pub async fn active(
     connection: ConnectionId,
 ) -> Result<Vec<StreamCursor>, DbError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT stream, resource_id, target, cursor, version, horizon FROM cursors \
+        "SELECT stream, resource_id, target, cursor, version, horizon, unfinished_until \
+         FROM cursors \
          WHERE tenant_id = $1 AND connection_id = $2 AND retired_at IS NULL ORDER BY stream",
     )
     .bind(scope.tenant_id())
@@ -134,17 +139,20 @@ pub async fn retire_resources(
     Ok(())
 }
 
-/// Moves a cursor on, together with whatever else the transaction holds. `false` means that
-/// another run has moved it meanwhile: the page must not be committed.
+/// Moves a cursor on, together with whatever else the transaction holds, and notes the bound of
+/// a run that has not read the stream to its end yet. `false` means that another run has moved
+/// it meanwhile: the page must not be committed.
 pub async fn advance(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
     stream: &StreamCursor,
     cursor: &Value,
+    unfinished_until: Option<DateTime<Utc>>,
 ) -> Result<bool, DbError> {
     let moved = sqlx::query(
-        "UPDATE cursors SET cursor = $5, version = version + 1, updated_at = now() \
+        "UPDATE cursors SET cursor = $5, version = version + 1, unfinished_until = $6, \
+             updated_at = now() \
          WHERE tenant_id = $1 AND connection_id = $2 AND stream = $3 AND version = $4",
     )
     .bind(scope.tenant_id())
@@ -152,6 +160,7 @@ pub async fn advance(
     .bind(&stream.spec.key)
     .bind(stream.version)
     .bind(Json(cursor))
+    .bind(unfinished_until)
     .execute(&mut **tx)
     .await?;
     Ok(moved.rows_affected() == 1)
@@ -167,7 +176,8 @@ pub async fn restart(
     horizon: DateTime<Utc>,
 ) -> Result<(), DbError> {
     sqlx::query(
-        "UPDATE cursors SET cursor = NULL, version = version + 1, horizon = $4, updated_at = now() \
+        "UPDATE cursors SET cursor = NULL, version = version + 1, horizon = $4, \
+             unfinished_until = NULL, updated_at = now() \
          WHERE tenant_id = $1 AND connection_id = $2 AND ($3::text IS NULL OR stream = $3)",
     )
     .bind(scope.tenant_id())

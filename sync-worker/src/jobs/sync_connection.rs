@@ -216,8 +216,13 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Reads a stream to its end. Where an earlier run was given up on its way, its cursor goes
+    /// on to that run's bound; this run then begins anew, for what has come since.
     async fn read_stream(&self, mut stream: StreamCursor) -> Result<(), JobFailure> {
         let mut restarted = false;
+        let mut left_behind = stream
+            .unfinished_until
+            .is_some_and(|bound| bound != self.until);
         loop {
             self.give_way()?;
             let page = match self
@@ -234,7 +239,7 @@ impl Run<'_> {
             };
             let more = page.more;
             self.commit(&mut stream, page).await?;
-            if !more {
+            if !more && !std::mem::take(&mut left_behind) {
                 return Ok(());
             }
         }
@@ -275,9 +280,11 @@ impl Run<'_> {
     }
 
     async fn commit(&self, stream: &mut StreamCursor, page: SyncPage) -> Result<(), JobFailure> {
+        let unfinished_until = page.more.then_some(self.until);
         let unchanged = page.signals.is_empty()
             && page.learned.is_empty()
-            && stream.cursor.as_ref() == Some(&page.cursor);
+            && stream.cursor.as_ref() == Some(&page.cursor)
+            && stream.unfinished_until == unfinished_until;
         if unchanged {
             return Ok(());
         }
@@ -304,6 +311,7 @@ impl Run<'_> {
                 self.caller.connection,
                 stream,
                 &page.cursor,
+                unfinished_until,
             )
             .await?
         {
@@ -315,6 +323,7 @@ impl Run<'_> {
         tx.commit().await.map_err(DbError::from)?;
         stream.version += 1;
         stream.cursor = Some(page.cursor);
+        stream.unfinished_until = unfinished_until;
         Ok(())
     }
 
@@ -339,6 +348,7 @@ impl Run<'_> {
             "the cursor had expired; the stream is read again"
         );
         stream.cursor = None;
+        stream.unfinished_until = None;
         stream.version += 1;
         stream.horizon = horizon;
         Ok(())

@@ -1,6 +1,8 @@
 //! One database per test, cloned from a template that was migrated once.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 
 use migrations::Migrator;
 use migrations::sea_orm::{ConnectOptions, Database};
@@ -167,18 +169,22 @@ async fn template() -> String {
     name
 }
 
-/// Changes with the schema's files, so that a kept server never serves an older schema.
+/// Changes with the migrations' files, so that a kept server never serves an older schema.
 fn schema_hash() -> u64 {
     let mut hasher = DefaultHasher::new();
-    for file in [
-        include_str!("../../../migrations/src/foundation/roles.up.sql"),
-        include_str!("../../../migrations/src/foundation/schema.up.sql"),
-        include_str!("../../../migrations/src/foundation/policies.up.sql"),
-        include_str!("../../../migrations/src/m20261124_000002_dead_jobs.rs"),
-        include_str!("../../../migrations/src/providers/up.sql"),
-        include_str!("../../../migrations/src/backlog/up.sql"),
-    ] {
-        file.hash(&mut hasher);
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/src")];
+    let mut files = BTreeMap::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("the migrations' folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = std::fs::read(&path).expect("a migration's file");
+                files.insert(path, text);
+            }
+        }
     }
+    files.hash(&mut hasher);
     hasher.finish()
 }

@@ -8,6 +8,17 @@ use super::{Identities, System, eventually};
 use crate::simulator::Filter;
 
 impl System {
+    /// Nothing goes wrong any more.
+    ///
+    /// # Panics
+    ///
+    /// When the simulator does not answer.
+    pub async fn clear_faults(&self) {
+        let url = format!("{}/_sim/faults", self.simulator.base_url());
+        let answer = self.client.delete(url).send().await;
+        assert!(answer.expect("the simulator answers").status().is_success());
+    }
+
     /// Waits until every delivery was sent and every job is done. Retries that wait for a
     /// later time count as work.
     ///

@@ -75,8 +75,7 @@ pub(crate) async fn forged_unsigned_and_oversized_deliveries_are_refused_and_cha
     provider.generate(&system, &of.account, 80).await;
     let quiet = json!({ "timeout_seconds": 60 });
     system.sim("quiesce", quiet).await;
-    let url = format!("{}/_sim/faults", system.simulator.base_url());
-    system.client.delete(url).send().await.expect("an answer");
+    system.clear_faults().await;
     of.tenant
         .assert_equals_ledger_after_a_poll(&of.account)
         .await;
@@ -144,6 +143,35 @@ pub(crate) async fn outages_lose_nothing(provider: &Provider) {
     of.tenant
         .assert_equals_ledger_after_a_poll(&of.account)
         .await;
+}
+
+pub(crate) async fn a_run_that_was_given_up_hides_nothing_from_the_next(provider: &Provider) {
+    let system = with_history(0).start().await;
+    let of = provider.connect(&system, "Acme", 0).await;
+    system.drain().await;
+    let silence = json!({ "target": "delivery", "effect": "drop_silently" });
+    system.sim("faults", silence).await;
+    provider.generate(&system, &of.account, 80).await;
+    let outage = json!({ "effect": "status", "status": 503 });
+    provider.fault(&system, provider.following, outage).await;
+    provider.poll(&of.tenant).await;
+    let mut job = None;
+    eventually("the run has failed on its way", async || {
+        job = sqlx::query_scalar::<_, Uuid>(
+            "SELECT id FROM jobs WHERE kind = 'sync_connection' AND state = 'queued' AND attempts > 0",
+        )
+        .fetch_optional(system.db.pool())
+        .await
+        .expect("Postgres answers");
+        job.is_some()
+    })
+    .await;
+    let path = format!("/v1/jobs/{}/cancel", job.expect("a job"));
+    of.tenant.post(&path, &json!({})).await;
+    provider.generate(&system, &of.account, 80).await;
+    system.clear_faults().await;
+    provider.poll(&of.tenant).await;
+    of.tenant.assert_equals_ledger(&of.account).await;
 }
 
 pub(crate) async fn a_foreign_tenant_sees_nothing(provider: &Provider) {

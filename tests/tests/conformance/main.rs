@@ -36,6 +36,7 @@ macro_rules! suites {
                 a_cursor_that_cannot_be_honoured_becomes_a_bounded_resync,
                 a_rate_limit_delays_and_costs_no_try,
                 outages_lose_nothing,
+                a_run_that_was_given_up_hides_nothing_from_the_next,
                 a_foreign_tenant_sees_nothing,
                 one_refresh_however_many_workers_ask,
                 a_withdrawn_grant_asks_for_a_person_and_an_outage_does_not,

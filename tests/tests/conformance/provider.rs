@@ -10,6 +10,8 @@ pub(crate) struct Provider {
     pub(crate) slug: &'static str,
     /// Requests that read a page of facts.
     pub(crate) reading: &'static str,
+    /// Requests that go on with what an earlier page has begun.
+    pub(crate) following: &'static str,
     /// Requests for tokens.
     pub(crate) token: &'static str,
     /// The simulator's counter of tokens that were given out to renew one.
@@ -35,6 +37,7 @@ impl Provider {
         Self {
             slug: "github",
             reading: "GET /repos/*/issues",
+            following: "GET /repos/*/pulls/*/reviews",
             token: "access_tokens",
             renewals: "github.installation_tokens",
             expire: |_, _| json!({ "expire": "installation" }),
@@ -47,6 +50,7 @@ impl Provider {
         Self {
             slug: "slack",
             reading: "conversations.history",
+            following: "conversations.replies",
             token: "oauth.v2.access",
             renewals: "slack.refreshes",
             expire: |account, _| json!({ "expire": account }),
@@ -59,6 +63,7 @@ impl Provider {
         Self {
             slug: "jira",
             reading: "search/jql",
+            following: "search/jql",
             token: "oauth/token",
             renewals: "jira.refreshes",
             expire: |_, admin| json!({ "expire": admin }),

@@ -138,8 +138,7 @@ async fn after_everything_that_went_wrong_signals_equal_the_ledgers() {
         tokio::time::sleep(Duration::from_millis(rng.random_range(100..900))).await;
     }
 
-    let url = format!("{}/_sim/faults", system.simulator.base_url());
-    system.client.delete(url).send().await.expect("an answer");
+    system.clear_faults().await;
     let facts = system.simulator.ledger(&Filter::default()).len();
     eprintln!("chaos: {facts} facts happened, {kills} processes were killed");
     let patience = json!({ "timeout_seconds": 120 });

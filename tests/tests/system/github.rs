@@ -117,13 +117,7 @@ async fn lost_deliveries_are_asked_for_again() {
     system
         .sim("quiesce", json!({ "timeout_seconds": 60 }))
         .await;
-    let url = format!("{}/_sim/faults", system.simulator.base_url());
-    system
-        .client
-        .delete(url)
-        .send()
-        .await
-        .expect("the simulator answers");
+    system.clear_faults().await;
     system.sweep().await;
     tenant.assert_equals_ledger(&account).await;
 }
