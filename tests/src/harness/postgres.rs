@@ -223,10 +223,15 @@ impl Cluster {
         }
     }
 
+    /// The server's log.
+    pub fn whole_log(&self) -> String {
+        let log = std::fs::read(self.folder.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     /// The end of the server's log.
     pub fn log(&self) -> String {
-        let log = std::fs::read(self.folder.join("log")).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log).into_owned();
+        let log = self.whole_log();
         let lines: Vec<&str> = log.lines().rev().take(20).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }

@@ -1,6 +1,7 @@
 //! How a system comes to rest, and what must be true of it then.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -26,8 +27,18 @@ impl System {
     ///
     /// When something is left after a minute.
     pub async fn drain(&self) {
-        self.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
-        let deadline = tokio::time::Instant::now() + super::PATIENCE;
+        self.drain_within(super::PATIENCE).await;
+    }
+
+    /// [`System::drain`] with a patience of its own.
+    ///
+    /// # Panics
+    ///
+    /// When something is left.
+    pub async fn drain_within(&self, patience: Duration) {
+        let deadline = tokio::time::Instant::now() + patience;
+        let quiet = json!({ "timeout_seconds": patience.as_secs() });
+        self.sim("quiesce", quiet).await;
         loop {
             let left: Vec<String> = sqlx::query_scalar(
                 "SELECT format('%s %s of %s, attempt %s, at %s: %s', state, kind, provider, \
@@ -49,7 +60,7 @@ impl System {
                 tokio::time::Instant::now() < deadline,
                 "work is left: {left:#?}"
             );
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

@@ -8,6 +8,7 @@ mod ingress;
 mod jira;
 mod lifecycle;
 mod limits;
+mod plans;
 mod shutdown;
 mod slack;
 mod slack_organization;

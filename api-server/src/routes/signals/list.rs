@@ -67,7 +67,8 @@ pub(crate) struct SignalPage {
     /// Where to go on. Always present in `feed` order: at the end, ask again with it later.
     /// Null at the end of `recent` order.
     next_cursor: Option<String>,
-    /// Whether more can be read at once.
+    /// Whether more can be read at once. A page whose filters pass over much has fewer Signals
+    /// than it may, even none, and still more behind it.
     has_more: bool,
     /// How far the feed is complete, for each connection that the filters leave.
     connections: Vec<Completeness>,

@@ -28,7 +28,7 @@ use sqlx::{AssertSqlSafe, Row};
 pub use self::completeness::{Behind, Completeness};
 use self::cursor::{Cursor, Position};
 use self::replica::Replica;
-use self::rows::{Order, columns, number, select, signal};
+use self::rows::{Order, columns, looked_until, number, position, select, signal};
 use super::{Signal, SignalKind};
 use crate::crypto::Keyring;
 use crate::db::{Db, DbError, Role, TenantScope, Tx};
@@ -60,7 +60,8 @@ pub struct FeedPage {
     pub signals: Vec<Signal>,
     /// Where to go on. In feed order always present: a reader at the end comes back with it.
     pub next_cursor: Option<String>,
-    /// Whether more can be read at once.
+    /// Whether more can be read at once. A page whose filters pass over much has fewer Signals
+    /// than it may, even none, and still more behind it.
     pub has_more: bool,
     /// How far the feed is complete, for each connection that the query is about.
     pub completeness: Vec<Completeness>,
@@ -130,19 +131,12 @@ impl Feed {
             Some(Position::Feed { tx_id, seq }) => (tx_id, seq),
             Some(Position::Recent { .. }) => return Err(FeedError::MalformedCursor),
         };
-        let rows = select(
-            &mut tx,
-            scope,
-            &Order::Feed {
-                tx_id,
-                seq,
-                watermark,
-            },
-            query,
-        )
-        .await?;
-        tx.commit().await.map_err(DbError::from)?;
-        let mut page = self.build(scope, generation, rows, query, true)?;
+        let order = Order::Feed {
+            tx_id,
+            seq,
+            watermark,
+        };
+        let mut page = self.read_page(tx, scope, generation, &order, query).await?;
         page.completeness = completeness;
         if !page.has_more {
             // Everything below the watermark was looked at, also what a filter passed over:
@@ -180,9 +174,8 @@ impl Feed {
             Some(Position::Recent { occurred_at, id }) => Some((occurred_at, id)),
             Some(Position::Feed { .. }) => return Err(FeedError::MalformedCursor),
         };
-        let rows = select(&mut tx, scope, &Order::Recent { before }, query).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        let mut page = self.build(scope, generation, rows, query, false)?;
+        let order = Order::Recent { before };
+        let mut page = self.read_page(tx, scope, generation, &order, query).await?;
         page.completeness = completeness;
         if !page.has_more {
             page.next_cursor = None;
@@ -283,41 +276,37 @@ impl Feed {
         .seal(&self.keyring, scope.tenant_id())
     }
 
-    fn build(
+    async fn read_page(
         &self,
+        mut tx: Tx,
         scope: &TenantScope,
         generation: i32,
-        mut rows: Vec<PgRow>,
+        order: &Order,
         query: &FeedQuery,
-        feed_order: bool,
     ) -> Result<FeedPage, FeedError> {
-        let has_more = rows.len() > query.limit as usize;
+        let mut rows = select(&mut tx, scope, order, query).await?;
+        let full = rows.len() > query.limit as usize;
+        // A page that is not full goes on where it stopped looking.
+        let end = if full {
+            None
+        } else {
+            looked_until(&mut tx, scope, order, query).await?
+        };
+        tx.commit().await.map_err(DbError::from)?;
         rows.truncate(query.limit as usize);
         let mut signals = Vec::with_capacity(rows.len());
         let mut positions = Vec::with_capacity(rows.len());
         for row in &rows {
-            let signal = signal(row, query.include_raw)?;
-            let position = if feed_order {
-                let tx_id = number(row, "tx_id_text")?;
-                Position::Feed {
-                    tx_id,
-                    seq: row.try_get("seq").map_err(DbError::from)?,
-                }
-            } else {
-                Position::Recent {
-                    occurred_at: signal.timestamp,
-                    id: signal.id,
-                }
-            };
-            positions.push(position);
-            signals.push(signal);
+            signals.push(signal(row, query.include_raw)?);
+            positions.push(position(row, order)?);
         }
         Ok(FeedPage {
-            next_cursor: positions
-                .last()
+            next_cursor: end
+                .as_ref()
+                .or(positions.last())
                 .map(|position| self.seal(scope, generation, position)),
             signals,
-            has_more,
+            has_more: full || end.is_some(),
             completeness: Vec::new(),
             generation,
             positions,

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
-use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
+use sqlx::{Postgres, QueryBuilder, Row};
 
 use super::FeedQuery;
+use super::cursor::Position;
 use crate::db::{DbError, TenantScope, Tx};
 use crate::ids::SignalId;
 use crate::signals::signal::Body;
@@ -41,16 +42,101 @@ pub(super) fn columns(include_raw: bool) -> &'static str {
     }
 }
 
+/// Rows that one page looks at when its filters may pass over most of them: what a page costs
+/// does not depend on how rare its Signals are.
+const LOOKED_AT: i64 = 2_000;
+
+/// Whether filters may pass over rows of this order. A span of time is a span of time order.
+fn filtered(order: &Order, query: &FeedQuery) -> bool {
+    let by_time = query.since.is_some() || query.until.is_some();
+    !query.sources.is_empty()
+        || !query.kinds.is_empty()
+        || !query.connection_ids.is_empty()
+        || (by_time && matches!(order, Order::Feed { .. }))
+}
+
+/// Where a page stopped looking that filters have left room in; `None` when it saw everything.
+/// Served by the same index as the page.
+pub(super) async fn looked_until(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    order: &Order,
+    query: &FeedQuery,
+) -> Result<Option<Position>, DbError> {
+    if !filtered(order, query) {
+        return Ok(None);
+    }
+    let mut statement = QueryBuilder::new(match order {
+        Order::Feed { .. } => "SELECT tx_id::text AS tx_id_text, seq",
+        Order::Recent { .. } => "SELECT occurred_at, id",
+    });
+    following(&mut statement, scope, order, query);
+    statement.push(" OFFSET ").push_bind(LOOKED_AT - 1);
+    let row = statement.push(" LIMIT 1").build();
+    let row = row.fetch_optional(&mut **tx).await?;
+    row.map(|row| position(&row, order)).transpose()
+}
+
 /// Served by `signals_feed` or `signals_recent`. Only the filters that are set appear, so
-/// that the plan never has to guess; every value is bound.
+/// that the plan never has to guess; every value is bound. Filters look at the rows that follow,
+/// not for an index of their own.
 pub(super) async fn select(
     tx: &mut Tx,
     scope: &TenantScope,
     order: &Order,
     query: &FeedQuery,
 ) -> Result<Vec<PgRow>, DbError> {
-    let mut statement = sqlx::QueryBuilder::new("SELECT ");
+    let mut statement = QueryBuilder::new("SELECT ");
     statement.push(columns(query.include_raw));
+    if filtered(order, query) {
+        statement.push(" FROM (SELECT *");
+        following(&mut statement, scope, order, query);
+        statement.push(" LIMIT ").push_bind(LOOKED_AT);
+        statement.push(") signals WHERE true");
+        filters(&mut statement, order, query);
+        statement.push(sorted(order));
+    } else {
+        following(&mut statement, scope, order, query);
+    }
+    statement
+        .push(" LIMIT ")
+        .push_bind(i64::from(query.limit) + 1);
+    Ok(statement.build().fetch_all(&mut **tx).await?)
+}
+
+fn filters(statement: &mut QueryBuilder<Postgres>, order: &Order, query: &FeedQuery) {
+    if !query.sources.is_empty() {
+        statement
+            .push(" AND source = ANY (")
+            .push_bind(query.sources.clone())
+            .push(")");
+    }
+    if !query.kinds.is_empty() {
+        let kinds: Vec<&str> = query.kinds.iter().map(|kind| kind.as_str()).collect();
+        statement
+            .push(" AND kind = ANY (")
+            .push_bind(kinds)
+            .push(")");
+    }
+    if !query.connection_ids.is_empty() {
+        statement
+            .push(" AND connection_id = ANY (")
+            .push_bind(query.connection_ids.clone())
+            .push(")");
+    }
+    if matches!(order, Order::Feed { .. }) {
+        span(statement, query);
+    }
+}
+
+/// The rows of the tenant that follow, in their order, whatever the filters; in time order, those
+/// of the span.
+fn following(
+    statement: &mut QueryBuilder<Postgres>,
+    scope: &TenantScope,
+    order: &Order,
+    query: &FeedQuery,
+) {
     statement
         .push(" FROM signals WHERE tenant_id = ")
         .push_bind(scope.tenant_id());
@@ -69,51 +155,47 @@ pub(super) async fn select(
                 .push_bind(watermark.to_string());
             statement.push("::text::xid8");
         }
-        Order::Recent {
-            before: Some((occurred_at, id)),
-        } => {
-            statement
-                .push(" AND (occurred_at, id) < (")
-                .push_bind(*occurred_at);
-            statement.push(", ").push_bind(*id).push(")");
+        Order::Recent { before } => {
+            if let Some((occurred_at, id)) = before {
+                statement
+                    .push(" AND (occurred_at, id) < (")
+                    .push_bind(*occurred_at);
+                statement.push(", ").push_bind(*id).push(")");
+            }
+            span(statement, query);
         }
-        Order::Recent { before: None } => {}
     }
-    if !query.sources.is_empty() {
-        statement
-            .push(" AND source = ANY (")
-            .push_bind(query.sources.clone())
-            .push(")");
-    }
-    if !query.kinds.is_empty() {
-        let kinds: Vec<String> = query
-            .kinds
-            .iter()
-            .map(|kind| kind.as_str().to_owned())
-            .collect();
-        statement
-            .push(" AND kind = ANY (")
-            .push_bind(kinds)
-            .push(")");
-    }
-    if !query.connection_ids.is_empty() {
-        statement
-            .push(" AND connection_id = ANY (")
-            .push_bind(query.connection_ids.clone())
-            .push(")");
-    }
+    statement.push(sorted(order));
+}
+
+fn span(statement: &mut QueryBuilder<Postgres>, query: &FeedQuery) {
     if let Some(since) = query.since {
         statement.push(" AND occurred_at >= ").push_bind(since);
     }
     if let Some(until) = query.until {
         statement.push(" AND occurred_at < ").push_bind(until);
     }
-    statement.push(match order {
-        Order::Feed { .. } => " ORDER BY tx_id, seq LIMIT ",
-        Order::Recent { .. } => " ORDER BY occurred_at DESC, id DESC LIMIT ",
-    });
-    statement.push_bind(i64::from(query.limit) + 1);
-    Ok(statement.build().fetch_all(&mut **tx).await?)
+}
+
+const fn sorted(order: &Order) -> &'static str {
+    match order {
+        Order::Feed { .. } => " ORDER BY tx_id, seq",
+        Order::Recent { .. } => " ORDER BY occurred_at DESC, id DESC",
+    }
+}
+
+/// The place behind a row.
+pub(super) fn position(row: &PgRow, order: &Order) -> Result<Position, DbError> {
+    Ok(match order {
+        Order::Feed { .. } => Position::Feed {
+            tx_id: number(row, "tx_id_text")?,
+            seq: row.try_get("seq")?,
+        },
+        Order::Recent { .. } => Position::Recent {
+            occurred_at: row.try_get("occurred_at")?,
+            id: row.try_get("id")?,
+        },
+    })
 }
 
 pub(super) fn signal(row: &PgRow, include_raw: bool) -> Result<Signal, DbError> {
