@@ -12,7 +12,8 @@ npm_install() {
     say "Installing $what from npm into $into"
     mkdir -p "$into"
     cp "$from/package.json" "$from/package-lock.json" "$into/"
-    npm ci --prefix "$into" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+    npm ci --prefix "$into" --ignore-scripts --no-audit --no-fund --loglevel=error >&2 ||
+        die "npm could not install $what"
     cp "$from/package-lock.json" "$into/installed.json"
 }
 
@@ -28,4 +29,13 @@ CLIENTS=.local/clients
 require_node_clients() {
     npm_install tests/clients "$CLIENTS" "clients that others wrote"
     cp tests/clients/*.mjs "$CLIENTS/"
+}
+
+# Where the peers' scripts are run.
+PEERS=.local/peers
+
+# Other queues that run in Node.js, and the scripts that drive them, in PEERS.
+require_node_peers() {
+    npm_install tests/peers/node "$PEERS" "the queues that ours is measured beside"
+    cp tests/peers/node/*.mjs "$PEERS/"
 }

@@ -8,6 +8,7 @@
 mod backfill;
 mod load;
 mod memory;
+mod peers;
 mod pgbench;
 mod queue;
 mod reads;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use peers::Peers;
 use report::Row;
 
 /// Measures the rows of the design's table and prints them.
@@ -41,6 +43,8 @@ struct Arguments {
     /// The pgbench of the server that is measured.
     #[arg(long, default_value = "pgbench")]
     pgbench: PathBuf,
+    #[command(flatten)]
+    peers: Peers,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -88,7 +92,7 @@ async fn measure(name: RowName, arguments: &Arguments) -> anyhow::Result<Vec<Row
         RowName::Ingress => webhooks::acknowledged(&pgbench).await,
         RowName::AckLatency => webhooks::acknowledgement(arguments.seconds).await,
         RowName::ToFeed => webhooks::to_feed(arguments.seconds).await,
-        RowName::Queue => queue::throughput(&pgbench).await,
+        RowName::Queue => queue::throughput(&pgbench, &arguments.peers).await,
         RowName::QueueIdle => queue::idle(arguments.seconds).await,
         RowName::FeedReads => reads::pages(&pgbench, arguments.signals).await,
         RowName::Backfill => backfill::run().await,

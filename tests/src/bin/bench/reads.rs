@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::pgbench::Pgbench;
-use crate::report::{Row, milliseconds};
+use crate::report::{Beside, Row, milliseconds};
 
 const READERS: usize = 16;
 /// Signals of one transaction.
@@ -66,8 +66,11 @@ pub(crate) async fn pages(pgbench: &Pgbench, signals: u32) -> anyhow::Result<Vec
         .run(system.db.url(), clients, PLAIN_PAGE, &variables)
         .await?;
     Ok(vec![
-        Row::new("pages of the feed", "/s, 50 Signals, 16 readers", rate, "")
-            .beside("pgbench, the statement alone, 16 clients", plain),
+        Row::new("pages of the feed", "/s, 50 Signals, 16 readers", rate, "").beside(Beside::new(
+            "pgbench, the statement alone, 16 clients",
+            plain,
+            "",
+        )),
         Row::new("page of the feed, p50", "ms", milliseconds(&took, 50), ""),
         Row::new(
             "page of the feed, p95",

@@ -5,16 +5,54 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// One line: a figure, measured one or more times, and what it is held against.
+/// A figure, measured one or more times, and what it is held against.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) ours: Vec<f64>,
-    /// What the comparison is, and its figures of the same rounds.
-    pub(crate) beside: Option<(&'static str, Vec<f64>)>,
+    /// Comparisons of the same rounds; each has a line of the table.
+    pub(crate) beside: Vec<Beside>,
     /// What the design asks for.
     pub(crate) target: &'static str,
+}
+
+/// Something that does the same.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    what: &'static str,
+    /// Its figures of the same rounds as ours.
+    figures: Vec<f64>,
+    /// Why there are none.
+    missing: Option<&'static str>,
+    /// The ratio that the design asks for.
+    target: &'static str,
+}
+
+impl Beside {
+    pub(crate) fn new(what: &'static str, figure: f64, target: &'static str) -> Self {
+        Self {
+            what,
+            figures: vec![figure],
+            missing: None,
+            target,
+        }
+    }
+
+    pub(crate) fn missing(what: &'static str, why: &'static str, target: &'static str) -> Self {
+        Self {
+            what,
+            figures: Vec::new(),
+            missing: Some(why),
+            target,
+        }
+    }
+
+    /// Ours over its, round by round.
+    fn ratios(&self, ours: &[f64]) -> Vec<f64> {
+        let rounds = ours.iter().zip(&self.figures);
+        rounds.map(|(ours, its)| ours / its).collect()
+    }
 }
 
 impl Row {
@@ -28,20 +66,66 @@ impl Row {
             name,
             unit,
             ours: vec![ours],
-            beside: None,
+            beside: Vec::new(),
             target,
         }
     }
 
-    pub(crate) fn beside(mut self, what: &'static str, figure: f64) -> Self {
-        self.beside = Some((what, vec![figure]));
+    pub(crate) fn beside(mut self, comparison: Beside) -> Self {
+        self.beside.push(comparison);
         self
     }
 
-    /// Ours over the comparison's, of the medians.
-    fn ratio(&self) -> Option<f64> {
-        let (_, figures) = self.beside.as_ref()?;
-        Some(median(&self.ours) / median(figures))
+    /// The lines of the table: one for each comparison.
+    fn lines(&self) -> Vec<[String; 7]> {
+        let name = format!("{} ({})", self.name, self.unit);
+        let own = [name, shown(median(&self.ours)), spread(&self.ours)];
+        let line = |rest: [String; 4]| {
+            let mut cells = own.iter().cloned().chain(rest);
+            std::array::from_fn(|_| cells.next().unwrap_or_default())
+        };
+        if self.beside.is_empty() {
+            let [beside, ratio, ratios] = std::array::from_fn(|_| String::new());
+            return vec![line([beside, ratio, ratios, self.target.to_owned()])];
+        }
+        let comparisons = self.beside.iter().map(|beside| {
+            let target = beside.target.to_owned();
+            if let Some(why) = beside.missing {
+                let what = format!("{}: {why}", beside.what);
+                return line([what, String::new(), String::new(), target]);
+            }
+            let ratios = beside.ratios(&self.ours);
+            line([
+                format!("{} {}", shown(median(&beside.figures)), beside.what),
+                format!("{:.2}x", median(&ratios)),
+                spread(&ratios),
+                target,
+            ])
+        });
+        comparisons.collect()
+    }
+
+    fn json(&self) -> Value {
+        let comparisons = self.beside.iter().map(|beside| {
+            let ratios = beside.ratios(&self.ours);
+            json!({
+                "what": beside.what,
+                "figures": beside.figures,
+                "median": figure(&beside.figures),
+                "missing": beside.missing,
+                "ratios": ratios,
+                "ratio": figure(&ratios),
+                "target": beside.target,
+            })
+        });
+        json!({
+            "name": self.name,
+            "unit": self.unit,
+            "figures": self.ours,
+            "median": figure(&self.ours),
+            "beside": comparisons.collect::<Vec<_>>(),
+            "target": self.target,
+        })
     }
 }
 
@@ -53,14 +137,19 @@ pub(crate) fn merge(rows: &mut Vec<Row>, measured: Vec<Row>) {
             continue;
         };
         known.ours.extend(row.ours);
-        if let (Some((_, known)), Some((_, figures))) = (&mut known.beside, row.beside) {
-            known.extend(figures);
+        for (known, beside) in known.beside.iter_mut().zip(row.beside) {
+            known.figures.extend(beside.figures);
         }
     }
 }
 
 fn median(figures: &[f64]) -> f64 {
     percentile(figures, 50)
+}
+
+/// The median for machines: nothing where there are no figures.
+fn figure(figures: &[f64]) -> Option<f64> {
+    (!figures.is_empty()).then(|| median(figures))
 }
 
 /// The figure below which `percent` of the figures lie.
@@ -80,11 +169,13 @@ pub(crate) fn milliseconds(durations: &[Duration], percent: usize) -> f64 {
     percentile(&figures, percent)
 }
 
-fn spread(figures: &[f64]) -> (f64, f64) {
-    figures.iter().fold(
+/// The least and the most.
+fn spread(figures: &[f64]) -> String {
+    let (least, most) = figures.iter().fold(
         (f64::INFINITY, f64::NEG_INFINITY),
         |(least, most), figure| (least.min(*figure), most.max(*figure)),
-    )
+    );
+    format!("{} to {}", shown(least), shown(most))
 }
 
 fn shown(figure: f64) -> String {
@@ -97,25 +188,12 @@ fn shown(figure: f64) -> String {
 
 /// The rows for people.
 pub(crate) fn table(rows: &[Row]) -> String {
-    let mut lines =
-        vec![["what", "median", "spread", "beside", "ratio", "target"].map(str::to_owned)];
-    for row in rows {
-        let (least, most) = spread(&row.ours);
-        lines.push([
-            format!("{} ({})", row.name, row.unit),
-            shown(median(&row.ours)),
-            format!("{} to {}", shown(least), shown(most)),
-            row.beside
-                .as_ref()
-                .map_or_else(String::new, |(what, figures)| {
-                    format!("{} {what}", shown(median(figures)))
-                }),
-            row.ratio()
-                .map_or_else(String::new, |ratio| format!("{ratio:.2}x")),
-            row.target.to_owned(),
-        ]);
-    }
-    let widths: [usize; 6] = std::array::from_fn(|column| {
+    let head = [
+        "what", "median", "spread", "beside", "ratio", "spread", "target",
+    ];
+    let mut lines = vec![head.map(str::to_owned)];
+    lines.extend(rows.iter().flat_map(Row::lines));
+    let widths: [usize; 7] = std::array::from_fn(|column| {
         let cells = lines.iter().map(|line| line[column].chars().count());
         cells.max().unwrap_or_default()
     });
@@ -132,22 +210,5 @@ pub(crate) fn table(rows: &[Row]) -> String {
 
 /// The rows for machines.
 pub(crate) fn json(rows: &[Row]) -> Value {
-    let rows: Vec<Value> = rows
-        .iter()
-        .map(|row| {
-            let beside = row.beside.as_ref().map(|(what, figures)| {
-                json!({ "what": what, "figures": figures, "median": median(figures) })
-            });
-            json!({
-                "name": row.name,
-                "unit": row.unit,
-                "figures": row.ours,
-                "median": median(&row.ours),
-                "beside": beside,
-                "ratio": row.ratio(),
-                "target": row.target,
-            })
-        })
-        .collect();
-    json!({ "rows": rows })
+    json!({ "rows": rows.iter().map(Row::json).collect::<Vec<_>>() })
 }

@@ -8,7 +8,7 @@ use tests::harness::{System, Tenant};
 
 use crate::load::{self, Webhooks};
 use crate::pgbench::Pgbench;
-use crate::report::{Row, milliseconds};
+use crate::report::{Beside, Row, milliseconds};
 
 /// Commits of single rows with the same body, each for itself.
 const PLAIN_INSERT: &str = "INSERT INTO plain_bodies (body) VALUES (:body);\n";
@@ -28,8 +28,11 @@ pub(crate) async fn acknowledged(pgbench: &Pgbench) -> anyhow::Result<Vec<Row>> 
         .run(system.db.url(), 32, PLAIN_INSERT, &[("body", &example)])
         .await?;
     Ok(vec![
-        Row::new("webhooks acknowledged", "/s, 64 connections", ours, "2x")
-            .beside("pgbench jsonb inserts, 32 clients", plain),
+        Row::new("webhooks acknowledged", "/s, 64 connections", ours, "").beside(Beside::new(
+            "pgbench jsonb inserts, 32 clients",
+            plain,
+            "2x",
+        )),
     ])
 }
 

@@ -1,0 +1,89 @@
+//! Other queues in Postgres, each a program of its own under `tests/peers`.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use serde::Deserialize;
+use tests::harness::TestDb;
+use tokio::process::Command;
+
+use crate::report::Beside;
+
+/// What ours is to reach of a peer's jobs per second.
+const TARGET: &str = "1.5x";
+
+/// Where the peers' programs are. What is not given has not been installed.
+#[derive(Args)]
+pub(crate) struct Peers {
+    /// The folder with the peers that run in Node.js, and with what they need.
+    #[arg(long)]
+    node_peers: Option<PathBuf>,
+    /// The program that uses apalis-postgres.
+    #[arg(long)]
+    apalis_peer: Option<PathBuf>,
+}
+
+/// What a peer prints when it has worked through everything.
+#[derive(Deserialize)]
+struct Report {
+    jobs: u32,
+    seconds: f64,
+    job_ms: f64,
+}
+
+impl Peers {
+    /// Jobs per second of each peer, one after the other, each in a new database.
+    pub(crate) async fn run(&self, jobs: u32, concurrent: u32) -> anyhow::Result<Vec<Beside>> {
+        let node = self.node_peers.as_deref();
+        let peers = [
+            (
+                "graphile-worker, batched",
+                node.map(|folder| in_node(folder, "graphile-worker.mjs")),
+            ),
+            (
+                "pg-boss, batches of 500",
+                node.map(|folder| in_node(folder, "pg-boss.mjs")),
+            ),
+            (
+                "apalis-postgres, batches of 500",
+                self.apalis_peer.as_deref().map(Command::new),
+            ),
+        ];
+        let mut measured = Vec::new();
+        for (name, command) in peers {
+            let Some(command) = command else {
+                measured.push(Beside::missing(name, "not installed", TARGET));
+                continue;
+            };
+            let rate = work(command, name, jobs, concurrent).await?;
+            measured.push(Beside::new(name, rate, TARGET));
+        }
+        Ok(measured)
+    }
+}
+
+fn in_node(folder: &Path, script: &str) -> Command {
+    let mut command = Command::new("node");
+    command.arg(folder.join(script));
+    command
+}
+
+async fn work(mut command: Command, name: &str, jobs: u32, concurrent: u32) -> anyhow::Result<f64> {
+    let database = TestDb::empty().await;
+    let output = command
+        .args([database.url(), &jobs.to_string(), &concurrent.to_string()].map(OsStr::new))
+        .output()
+        .await
+        .with_context(|| format!("cannot run {name}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{name} failed: {errors}");
+    let report: Report = serde_json::from_str(&text)
+        .with_context(|| format!("{name} printed no figures: {text} {errors}"))?;
+    ensure!(report.jobs == jobs, "{name} ran {} jobs", report.jobs);
+    let rate = f64::from(jobs) / report.seconds;
+    eprintln!("  {name}: {rate:.0}/s, a job took {:.2} ms", report.job_ms);
+    Ok(rate)
+}

@@ -1,0 +1,201 @@
+//! How the hot statements of the queue reach their rows, among a hundred thousand others: counted
+//! by Postgres itself while the queue works as it always does, its prepared statements included.
+
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+use shared::config::DatabaseConfig;
+use shared::db::{Db, Role};
+use shared::ids::WorkerId;
+use shared::queue::{
+    ClaimRequest, ClaimedJob, Finished, JobError, JobKind, JobOutcome, JobQueue, PgJobQueue,
+};
+use sqlx::Row;
+use tests::harness::TestDb;
+
+/// Jobs of each lane, over this many tenants.
+const JOBS: i32 = 50_000;
+const TENANTS: i64 = 200;
+/// Claims of each test: beyond the fifth, Postgres may plan without looking at the arguments.
+const CLAIMS: i64 = 12;
+const BATCH: i64 = 64;
+
+/// What Postgres has counted since the statistics were last asked.
+#[derive(Debug)]
+struct Reads {
+    /// Scans of all of `jobs`.
+    whole: i64,
+    /// Entries read, by index.
+    by_index: BTreeMap<String, i64>,
+}
+
+struct Fixture {
+    test: TestDb,
+    db: Db,
+    jobs: PgJobQueue,
+    worker: WorkerId,
+}
+
+impl Fixture {
+    /// A queue with a hundred thousand jobs that wait, on one connection, so that what it reads
+    /// is counted in one place.
+    async fn full() -> Self {
+        let test = TestDb::create().await;
+        sqlx::query(
+            "INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload) \
+             SELECT ('00000000-0000-7000-8000-' || lpad((n % $2)::text, 12, '0'))::uuid, \
+                 gen_random_uuid(), kind, 'any', 60, '{\"kind\":\"sweep_deliveries\"}' \
+             FROM generate_series(1, $1) n, \
+                 unnest('{process_deliveries,sweep_deliveries}'::job_kind[]) kind",
+        )
+        .bind(JOBS)
+        .bind(TENANTS)
+        .execute(test.pool())
+        .await
+        .expect("a hundred thousand jobs");
+        sqlx::query("VACUUM ANALYZE jobs")
+            .execute(test.pool())
+            .await
+            .expect("looked at");
+        let config = DatabaseConfig {
+            url: SecretString::from(test.url().to_owned()),
+            read_url: None,
+            listen_url: None,
+            pooled: false,
+            max_connections: 1,
+        };
+        let db = Db::open(&config, Role::Worker).expect("a URL");
+        let jobs = PgJobQueue::new(db.clone());
+        let worker = WorkerId::generate();
+        jobs.heartbeat(worker).await.expect("a heartbeat");
+        Self {
+            test,
+            db,
+            jobs,
+            worker,
+        }
+    }
+
+    async fn claim(&self, kind: JobKind) -> Vec<ClaimedJob> {
+        let request = ClaimRequest {
+            worker: self.worker,
+            kinds: vec![kind],
+            limit: BATCH,
+            per_tenant: BATCH / 2,
+            saturated: Vec::new(),
+        };
+        self.jobs.claim(&request).await.expect("claimed")
+    }
+
+    async fn finish(&self, jobs: Vec<ClaimedJob>, outcome: &JobOutcome) {
+        let finished: Vec<Finished> = jobs
+            .into_iter()
+            .map(|job| Finished {
+                job,
+                outcome: outcome.clone(),
+            })
+            .collect();
+        let lost = self.jobs.finish(&finished).await.expect("written");
+        assert!(lost.is_empty(), "a lease was lost");
+    }
+
+    /// Everything that was read so far.
+    async fn reads(&self) -> Reads {
+        sqlx::query("SELECT pg_stat_force_next_flush()")
+            .execute(&self.db)
+            .await
+            .expect("the queue's connection hands in its counts");
+        let whole =
+            sqlx::query_scalar("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'jobs'")
+                .fetch_one(self.test.pool())
+                .await
+                .expect("counted");
+        let rows = sqlx::query(
+            "SELECT indexrelname::text, idx_tup_read FROM pg_stat_user_indexes \
+             WHERE relname = 'jobs'",
+        )
+        .fetch_all(self.test.pool())
+        .await
+        .expect("counted");
+        Reads {
+            whole,
+            by_index: rows.iter().map(|row| (row.get(0), row.get(1))).collect(),
+        }
+    }
+}
+
+impl Reads {
+    /// What `later` counted beyond these.
+    fn until(&self, later: &Self) -> Self {
+        let by_index = later.by_index.iter().map(|(index, entries)| {
+            let before = self.by_index.get(index).copied().unwrap_or_default();
+            (index.clone(), entries - before)
+        });
+        Self {
+            whole: later.whole - self.whole,
+            by_index: by_index.collect(),
+        }
+    }
+
+    fn of(&self, index: &str) -> i64 {
+        self.by_index.get(index).copied().unwrap_or_default()
+    }
+}
+
+/// Claims from a lane, and what that read.
+async fn claims(queue: &Fixture, kind: JobKind) -> (Vec<ClaimedJob>, Reads) {
+    let before = queue.reads().await;
+    let mut claimed = Vec::new();
+    for _ in 0..CLAIMS {
+        claimed.extend(queue.claim(kind).await);
+    }
+    let all = usize::try_from(CLAIMS * BATCH).expect("a few");
+    assert_eq!(claimed.len(), all, "every claim is full");
+    (claimed, before.until(&queue.reads().await))
+}
+
+#[tokio::test]
+async fn a_claim_reads_its_own_lane_by_tenant() {
+    let queue = Fixture::full().await;
+    for (kind, own, other) in [
+        (JobKind::ProcessDeliveries, "jobs_deliveries", "jobs_others"),
+        (JobKind::SweepDeliveries, "jobs_others", "jobs_deliveries"),
+    ] {
+        let (_, reads) = claims(&queue, kind).await;
+        assert_eq!(reads.whole, 0, "the whole table was read: {reads:?}");
+        assert_eq!(reads.of(other), 0, "the other lane was read: {reads:?}");
+        // What is claimed, and at the worst one job of every tenant, on the walk round them.
+        let few = CLAIMS * BATCH..=CLAIMS * (BATCH + TENANTS);
+        let read = reads.of(own);
+        assert!(few.contains(&read), "{own} gave {read}, not {few:?}");
+        let by_key = reads.of("jobs_pkey");
+        assert!(by_key <= CLAIMS * BATCH * 2, "jobs_pkey gave {by_key}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_of_a_try_reads_its_jobs_by_their_keys() {
+    let queue = Fixture::full().await;
+    let again = JobOutcome::Failed(JobError {
+        code: "transient".to_owned(),
+        message: "for a test".to_owned(),
+    });
+    for outcome in [JobOutcome::Succeeded, again] {
+        let (claimed, _) = claims(&queue, JobKind::SweepDeliveries).await;
+        let before = queue.reads().await;
+        let size = usize::try_from(BATCH).expect("a few");
+        for batch in claimed.chunks(size) {
+            queue.finish(batch.to_vec(), &outcome).await;
+        }
+        let reads = before.until(&queue.reads().await);
+        assert_eq!(reads.whole, 0, "the whole table was read: {reads:?}");
+        let few = CLAIMS * BATCH..=CLAIMS * BATCH * 2;
+        for (index, read) in &reads.by_index {
+            if index == "jobs_pkey" {
+                assert!(few.contains(read), "{index} gave {read}, not {few:?}");
+            } else {
+                assert_eq!(*read, 0, "{index} was read: {reads:?}");
+            }
+        }
+    }
+}
