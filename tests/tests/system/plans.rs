@@ -109,7 +109,7 @@ async fn every_page_is_read_by_an_index_and_looks_at_little() {
 
     let connection = tenant.id;
     let nobody = Uuid::nil();
-    let span = "since=2000-01-01T00:00:00Z&until=2000-01-02T00:00:00Z";
+    let long_ago = "since=2000-01-01T00:00:00Z&until=2000-01-02T00:00:00Z";
     for filter in [
         String::new(),
         "source=github".to_owned(),
@@ -117,8 +117,8 @@ async fn every_page_is_read_by_an_index_and_looks_at_little() {
         "source=slack&kind=message_posted".to_owned(),
         format!("connection_id={connection}"),
         format!("connection_id={nobody}"),
-        span.to_owned(),
-        format!("{span}&kind=pr_opened"),
+        long_ago.to_owned(),
+        format!("{long_ago}&kind=pr_opened"),
     ] {
         for order in ["feed", "recent"] {
             for _ in 0..TIMES {
