@@ -30,6 +30,11 @@ impl Process {
         }
     }
 
+    /// Where its program lies, of this build.
+    pub fn program(self) -> PathBuf {
+        binary(self.binary())
+    }
+
     const fn bind_variable(self) -> &'static str {
         match self {
             Self::Api => "POBLYSH_API_BIND_ADDR",
@@ -95,7 +100,7 @@ impl Processes {
     fn spawn(&mut self, process: Process, address: SocketAddr, variation: &Variation) {
         let path = match &variation.binaries {
             Some(folder) => folder.join(process.binary()),
-            None => binary(process.binary()),
+            None => process.program(),
         };
         let child = Command::new(path)
             .env_clear()
@@ -158,6 +163,16 @@ impl Processes {
             .map(|one| resident(one.child.id()))
             .max()
             .unwrap_or(0)
+    }
+
+    /// How long processors have worked for the processes of a kind, since those began.
+    ///
+    /// # Panics
+    ///
+    /// When the system does not tell.
+    pub fn processor_time(&self, process: Process) -> Duration {
+        let running = self.running.iter().filter(|one| one.process == process);
+        running.map(|one| processor_time(one.child.id())).sum()
     }
 
     /// SIGTERM; answers how the process ended.
@@ -279,6 +294,16 @@ fn resident(id: u32) -> u64 {
     let size = size.and_then(|rest| rest.split_whitespace().next());
     size.and_then(|figure| figure.parse::<u64>().ok())
         .map_or(0, |kibibytes| kibibytes * 1024)
+}
+
+/// In user mode and in the kernel; Linux counts hundredths of a second.
+fn processor_time(id: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("on Linux");
+    // The program's name, which may hold anything, ends with the last bracket.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 /// Test binaries lie in `target/<profile>/deps`, the processes one folder above.

@@ -6,8 +6,9 @@
 #![expect(clippy::print_stdout, reason = "this program's output is its purpose")]
 
 mod backfill;
+mod footprint;
+mod growth;
 mod load;
-mod memory;
 mod peers;
 mod pgbench;
 mod queue;
@@ -40,6 +41,12 @@ struct Arguments {
     /// Signals in the table that `feed-reads` reads from.
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(10_000..))]
     signals: u32,
+    /// Finished jobs, filed deliveries and Signals beside which `growth` measures.
+    #[arg(long = "done", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(10_000..))]
+    rows_done: u32,
+    /// Seconds for which `held-open` leaves a transaction open.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    open_seconds: u32,
     /// The pgbench of the server that is measured.
     #[arg(long, default_value = "pgbench")]
     pgbench: PathBuf,
@@ -56,7 +63,9 @@ enum RowName {
     QueueIdle,
     FeedReads,
     Backfill,
-    IdleMemory,
+    Footprint,
+    Growth,
+    HeldOpen,
 }
 
 #[tokio::main]
@@ -96,6 +105,8 @@ async fn measure(name: RowName, arguments: &Arguments) -> anyhow::Result<Vec<Row
         RowName::QueueIdle => queue::idle(arguments.seconds).await,
         RowName::FeedReads => reads::pages(&pgbench, arguments.signals).await,
         RowName::Backfill => backfill::run().await,
-        RowName::IdleMemory => memory::idle().await,
+        RowName::Footprint => footprint::measure(arguments.seconds).await,
+        RowName::Growth => growth::rows(arguments.rows_done, arguments.seconds).await,
+        RowName::HeldOpen => growth::held_open(arguments.open_seconds).await,
     }
 }

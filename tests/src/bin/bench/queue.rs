@@ -11,6 +11,7 @@ use shared::queue::{
     ClaimRequest, ClaimedJob, Finished, JobKind, JobOutcome, JobPayload, JobQueue, NewJob,
     PgJobQueue, enqueue, listen, notify,
 };
+use sqlx::PgPool;
 use tests::harness::TestDb;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
@@ -23,7 +24,7 @@ use crate::report::{Beside, Row, milliseconds};
 /// Jobs that run at once, each for a millisecond.
 const CONCURRENT: u32 = 24;
 /// Jobs of a run, over this many tenants.
-const JOBS: u32 = 40_000;
+pub(crate) const JOBS: u32 = 40_000;
 const TENANTS: u32 = 8;
 /// Most jobs of one claim and of one completion.
 const BATCH: usize = 200;
@@ -32,7 +33,7 @@ const BATCH: usize = 200;
 const PLAIN_CLAIM: &str = "DELETE FROM plain_jobs WHERE id = \
      (SELECT id FROM plain_jobs ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1);\n";
 
-struct Queue {
+pub(crate) struct Queue {
     test: TestDb,
     db: Db,
     jobs: PgJobQueue,
@@ -40,7 +41,7 @@ struct Queue {
 }
 
 impl Queue {
-    async fn open() -> anyhow::Result<Self> {
+    pub(crate) async fn open() -> anyhow::Result<Self> {
         let test = TestDb::create().await;
         let config = DatabaseConfig {
             url: SecretString::from(test.url().to_owned()),
@@ -61,6 +62,20 @@ impl Queue {
         })
     }
 
+    pub(crate) fn pool(&self) -> &PgPool {
+        self.test.pool()
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        self.test.url()
+    }
+
+    /// Says that the worker lives.
+    pub(crate) async fn stay(&self) -> anyhow::Result<()> {
+        self.jobs.heartbeat(self.worker).await?;
+        Ok(())
+    }
+
     async fn claim(&self, limit: usize) -> anyhow::Result<Vec<ClaimedJob>> {
         let limit = i64::try_from(limit)?;
         let request = ClaimRequest {
@@ -78,7 +93,7 @@ impl Queue {
 /// beside it what plain Postgres and other queues do, in the same round.
 pub(crate) async fn throughput(pgbench: &Pgbench, peers: &Peers) -> anyhow::Result<Vec<Row>> {
     let queue = Arc::new(Queue::open().await?);
-    fill(&queue).await?;
+    fill(&queue, JOBS).await?;
     let started = Instant::now();
     let busy = work(&queue).await?;
     let ours = f64::from(JOBS) / started.elapsed().as_secs_f64();
@@ -92,10 +107,10 @@ pub(crate) async fn throughput(pgbench: &Pgbench, peers: &Peers) -> anyhow::Resu
         "CREATE TABLE plain_jobs (id bigserial PRIMARY KEY, payload json NOT NULL); \
          INSERT INTO plain_jobs (payload) SELECT '{}' FROM generate_series(1, 2000000)",
     )
-    .execute(queue.test.pool())
+    .execute(queue.pool())
     .await?;
     let plain = pgbench
-        .run(queue.test.url(), CONCURRENT, PLAIN_CLAIM, &[])
+        .run(queue.url(), CONCURRENT, PLAIN_CLAIM, &[])
         .await?;
     Ok(vec![row.beside(Beside::new(
         "pgbench, claim and delete one by one, 24 clients, no job",
@@ -104,21 +119,27 @@ pub(crate) async fn throughput(pgbench: &Pgbench, peers: &Peers) -> anyhow::Resu
     ))])
 }
 
+/// Jobs that wait, of all tenants alike, in a table that Postgres knows.
+pub(crate) async fn fill(queue: &Queue, jobs: u32) -> anyhow::Result<()> {
+    add_many(queue, jobs).await?;
+    sqlx::query("VACUUM ANALYZE jobs")
+        .execute(queue.pool())
+        .await?;
+    queue.stay().await
+}
+
 /// Jobs that wait, of all tenants alike.
-async fn fill(queue: &Queue) -> anyhow::Result<()> {
+pub(crate) async fn add_many(queue: &Queue, jobs: u32) -> anyhow::Result<()> {
     sqlx::query(
         "INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload) \
          SELECT ('00000000-0000-7000-8000-' || lpad((n % $2)::text, 12, '0'))::uuid, \
              gen_random_uuid(), 'sweep_deliveries', 'any', 60, '{\"kind\":\"sweep_deliveries\"}' \
          FROM generate_series(1, $1) n",
     )
-    .bind(i32::try_from(JOBS)?)
+    .bind(i32::try_from(jobs)?)
     .bind(i32::try_from(TENANTS)?)
-    .execute(queue.test.pool())
+    .execute(queue.pool())
     .await?;
-    sqlx::query("VACUUM ANALYZE jobs")
-        .execute(queue.test.pool())
-        .await?;
     Ok(())
 }
 
@@ -131,7 +152,7 @@ async fn rest() -> anyhow::Result<Duration> {
 }
 
 /// One claims ahead, 24 run, one completes what has ended. Answers how long jobs ran, together.
-async fn work(queue: &Arc<Queue>) -> anyhow::Result<Duration> {
+pub(crate) async fn work(queue: &Arc<Queue>) -> anyhow::Result<Duration> {
     let (give, take) = mpsc::channel::<ClaimedJob>(BATCH);
     let (done, mut ended) = mpsc::channel::<Finished>(BATCH * 4);
     let take = Arc::new(Mutex::new(take));

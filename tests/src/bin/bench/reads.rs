@@ -22,14 +22,17 @@ const PLAIN_PAGE: &str = "\\set at random(1, :top)\n\
      WHERE tenant_id = :tenant::uuid AND (tx_id, seq) > (:first::text::xid8, :at::bigint) \
      ORDER BY tx_id, seq LIMIT 50;\n";
 
-/// Pages of 50 at random places.
-pub(crate) async fn pages(pgbench: &Pgbench, signals: u32) -> anyhow::Result<Vec<Row>> {
-    let system = System::builder().outside().workers(0).start().await;
-    let tenant = system.tenant("Bench").await;
+/// How long each page took, of 50 Signals at random places of a feed.
+async fn read_at_random(
+    system: &System,
+    tenant: &Tenant<'_>,
+    signals: u32,
+    seconds: u32,
+) -> anyhow::Result<Vec<Duration>> {
     fill(system.db.pool(), tenant.id, signals).await?;
     eprintln!("  walking through {signals} Signals");
-    let cursors = Arc::new(walk(&tenant).await);
-    let end = Instant::now() + Duration::from_secs(pgbench.seconds.into());
+    let cursors = Arc::new(walk(tenant).await);
+    let end = Instant::now() + Duration::from_secs(seconds.into());
     let mut readers = JoinSet::new();
     for _ in 0..READERS {
         let (cursors, key) = (Arc::clone(&cursors), tenant.key.clone());
@@ -51,7 +54,27 @@ pub(crate) async fn pages(pgbench: &Pgbench, signals: u32) -> anyhow::Result<Vec
     while let Some(of_one) = readers.join_next().await {
         took.extend(of_one??);
     }
-    let rate = f64::from(u32::try_from(took.len())?) / f64::from(pgbench.seconds);
+    Ok(took)
+}
+
+fn per_second(pages: usize, seconds: u32) -> anyhow::Result<f64> {
+    Ok(f64::from(u32::try_from(pages)?) / f64::from(seconds))
+}
+
+/// Pages per second of a feed of so many Signals.
+pub(crate) async fn rate(signals: u32, seconds: u32) -> anyhow::Result<f64> {
+    let system = System::builder().outside().workers(0).start().await;
+    let tenant = system.tenant("Bench").await;
+    let took = read_at_random(&system, &tenant, signals, seconds).await?;
+    per_second(took.len(), seconds)
+}
+
+/// Pages of 50 at random places, and how long they took.
+pub(crate) async fn pages(pgbench: &Pgbench, signals: u32) -> anyhow::Result<Vec<Row>> {
+    let system = System::builder().outside().workers(0).start().await;
+    let tenant = system.tenant("Bench").await;
+    let took = read_at_random(&system, &tenant, signals, pgbench.seconds).await?;
+    let rate = per_second(took.len(), pgbench.seconds)?;
     let first: String = sqlx::query_scalar("SELECT min(tx_id)::text FROM signals")
         .fetch_one(system.db.pool())
         .await?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// A figure, measured one or more times, and what it is held against.
 #[derive(Debug)]
 pub(crate) struct Row {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) unit: &'static str,
     pub(crate) ours: Vec<f64>,
     /// Comparisons of the same rounds; each has a line of the table.
@@ -57,13 +57,13 @@ impl Beside {
 
 impl Row {
     pub(crate) fn new(
-        name: &'static str,
+        name: impl Into<String>,
         unit: &'static str,
         ours: f64,
         target: &'static str,
     ) -> Self {
         Self {
-            name,
+            name: name.into(),
             unit,
             ours: vec![ours],
             beside: Vec::new(),

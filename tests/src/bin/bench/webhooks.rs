@@ -94,7 +94,11 @@ pub(crate) async fn to_feed(seconds: u32) -> anyhow::Result<Vec<Row>> {
 }
 
 /// Polls the feed until `count` Signals of the load were seen, or patience ends.
-async fn follow(tenant: &Tenant<'_>, count: usize, patience: Duration) -> HashMap<u64, Instant> {
+pub(crate) async fn follow(
+    tenant: &Tenant<'_>,
+    count: usize,
+    patience: Duration,
+) -> HashMap<u64, Instant> {
     let deadline = Instant::now() + patience;
     let (mut cursor, mut seen) = (String::new(), HashMap::new());
     while seen.len() < count && Instant::now() < deadline {

@@ -1,0 +1,113 @@
+//! The row about what each process takes: memory and processor time, idle and under load, the
+//! time until it is ready, and the size of its program.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tests::harness::{Process, System};
+
+use crate::load::{self, Webhooks};
+use crate::report::Row;
+
+/// Webhooks a second that are load.
+const RATE: u32 = 500;
+/// How long idle is looked at.
+const IDLE: Duration = Duration::from_secs(5);
+const MEBIBYTE: f64 = 1024.0 * 1024.0;
+/// Restarts, of which the median counts.
+const STARTS: usize = 5;
+
+/// Each process, its name, and what its load is.
+const PROCESSES: [(Process, &str, &str); 3] = [
+    (Process::Api, "api-server", "a reader that follows"),
+    (Process::Ingress, "webhook-ingress", "500 webhooks/s"),
+    (Process::Worker, "sync-worker", "500 webhooks/s"),
+];
+
+/// What a span of time took of each process.
+struct Taken {
+    memory: f64,
+    /// Per cent of one processor.
+    processor: f64,
+}
+
+/// Looks at all processes for a while.
+async fn look(system: &System, during: impl Future<Output = ()>) -> Vec<Taken> {
+    let times = async || {
+        let processes = system.processes().await;
+        PROCESSES.map(|(process, ..)| processes.processor_time(process))
+    };
+    let (began, before) = (Instant::now(), times().await);
+    during.await;
+    let (took, after) = (began.elapsed().as_secs_f64(), times().await);
+    let processes = system.processes().await;
+    let each = PROCESSES.iter().zip(before.iter().zip(after));
+    each.map(|((process, ..), (before, after))| Taken {
+        memory: mebibytes(processes.resident(*process)).unwrap_or(f64::NAN),
+        processor: after.saturating_sub(*before).as_secs_f64() / took * 100.0,
+    })
+    .collect()
+}
+
+/// Everything about each process.
+pub(crate) async fn measure(seconds: u32) -> anyhow::Result<Vec<Row>> {
+    let system = System::builder().outside().start().await;
+    let idle = look(&system, tokio::time::sleep(IDLE)).await;
+    let tenant = system.tenant("Bench").await;
+    let webhooks = Arc::new(Webhooks::prepare(&system, &tenant).await?);
+    let mut sent = Ok(());
+    let loaded = look(&system, async {
+        let count = usize::try_from(RATE * seconds).unwrap_or(usize::MAX);
+        let patience = Duration::from_secs(u64::from(seconds) + 30);
+        let (load, _) = tokio::join!(
+            load::open(webhooks, RATE, seconds),
+            crate::webhooks::follow(&tenant, count, patience),
+        );
+        sent = load.map(drop);
+    })
+    .await;
+    sent?;
+    let mut rows = Vec::new();
+    for ((process, name, load), (idle, loaded)) in
+        PROCESSES.into_iter().zip(idle.into_iter().zip(loaded))
+    {
+        let program = process.program();
+        let bytes = std::fs::metadata(&program)
+            .with_context(|| format!("{} is not there", program.display()))?
+            .len();
+        let start = start(&system, process).await;
+        let memory = "MiB resident";
+        let processor = "% of a processor";
+        rows.extend([
+            Row::new(format!("{name}, idle"), memory, idle.memory, "30"),
+            Row::new(format!("{name}, {load}"), memory, loaded.memory, ""),
+            Row::new(format!("{name}, idle, busy"), processor, idle.processor, ""),
+            Row::new(
+                format!("{name}, {load}, busy"),
+                processor,
+                loaded.processor,
+                "",
+            ),
+            Row::new(format!("{name}, start to ready"), "ms", start, ""),
+            Row::new(format!("{name}, program"), "MiB", mebibytes(bytes)?, ""),
+        ]);
+    }
+    Ok(rows)
+}
+
+fn mebibytes(bytes: u64) -> anyhow::Result<f64> {
+    Ok(f64::from(u32::try_from(bytes)?) / MEBIBYTE)
+}
+
+/// Milliseconds until a process that was killed is there again.
+async fn start(system: &System, process: Process) -> f64 {
+    let mut took = Vec::new();
+    for _ in 0..STARTS {
+        let mut processes = system.processes().await;
+        let began = Instant::now();
+        processes.kill_and_restart(process).await;
+        took.push(began.elapsed());
+    }
+    crate::report::milliseconds(&took, 50)
+}
