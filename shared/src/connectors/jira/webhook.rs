@@ -133,7 +133,8 @@ fn verify_bearer(
     // A token that never ends would serve for ever.
     let end = moment(claims.exp.ok_or(VerifyError::Malformed)?)?;
     let begin = claims.iat.map(moment).transpose()?;
-    if end + LEEWAY < now || begin.is_some_and(|begin| begin - LEEWAY > now) {
+    // Reckoned from our time: theirs may be one that nothing can be added to.
+    if end < now - LEEWAY || begin.is_some_and(|begin| begin > now + LEEWAY) {
         return Err(VerifyError::Stale);
     }
     Ok(())
