@@ -44,6 +44,8 @@ pub(super) const KEPT_HEADERS: &[&str] = &[
 const LEEWAY: Duration = Duration::seconds(60);
 /// Longer names of events are not Jira's.
 const MOST_NAME: usize = 60;
+/// Longer than a site's origin can be: a host's name has 253 characters at most (RFC 1035).
+const MOST_SITE: usize = 300;
 /// More subscriptions than one person may have at a site, times many persons.
 const MOST_ROUTES: usize = 1_000;
 
@@ -160,7 +162,10 @@ fn verify_signature(
 /// The site that a resource lives at.
 fn origin(url: &str) -> Option<String> {
     let origin = Url::parse(url).ok()?.origin();
-    origin.is_tuple().then(|| origin.ascii_serialization())
+    origin
+        .is_tuple()
+        .then(|| origin.ascii_serialization())
+        .filter(|site| site.len() <= MOST_SITE)
 }
 
 /// What a genuine delivery says.

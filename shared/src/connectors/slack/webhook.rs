@@ -43,6 +43,8 @@ const WINDOW_SECONDS: i64 = 300;
 /// Longer names of events are not Slack's.
 const MOST_NAME: usize = 60;
 /// Pages of installations that see an event; beyond, there is something wrong.
+/// Longer ids are not Slack's.
+const MOST_ID: usize = 60;
 const MOST_PAGES: usize = 50;
 
 /// Checks that a delivery is genuine, under any of the active secrets.
@@ -98,7 +100,9 @@ fn receipt(app: &AppSettings, body: &Bytes) -> WebhookReceipt {
         (None, _) => kind.to_owned(),
     };
     let foreign = app.app_id.is_some() && app.app_id != envelope.api_app_id;
-    let route = account(&envelope).filter(|_| !foreign).cloned();
+    let route = account(&envelope)
+        .filter(|id| !foreign && id.len() <= MOST_ID)
+        .cloned();
     let dedupe_id = match (&envelope.event_id, envelope.minute_rate_limited) {
         (Some(id), _) => id.clone(),
         (None, Some(minute)) => {

@@ -197,6 +197,7 @@ fn a_delivery_is_routed_by_site_and_number_and_never_by_number_alone() {
         json!({ "matchedWebhookIds": [1] }),
         json!({ "issue": issue }),
         json!({ "issue": { "self": "not a url" }, "matchedWebhookIds": [1] }),
+        json!({ "issue": { "self": format!("https://{}", "a".repeat(3_000)) }, "matchedWebhookIds": [1] }),
         json!({ "issue": issue, "matchedWebhookIds": ["1"] }),
     ] {
         assert!(
