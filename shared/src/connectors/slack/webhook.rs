@@ -16,6 +16,7 @@ use super::settings::AppSettings;
 use super::wire::{Authorization, Envelope, Event, Metadata, Ts, WireError, or_default, rows};
 use super::{Slack, names};
 use crate::connectors::support::{is_object, signature_hex, single};
+use crate::connectors::wire::plausible;
 use crate::connectors::{
     AccountChange, ConnectorError, Directory, HandshakeReply, VerifyError, WebhookDelivery,
     WebhookOutcome, WebhookReceipt,
@@ -42,9 +43,9 @@ const SIGNATURE_PREFIX: &str = "v0=";
 const WINDOW_SECONDS: i64 = 300;
 /// Longer names of events are not Slack's.
 const MOST_NAME: usize = 60;
-/// Pages of installations that see an event; beyond, there is something wrong.
 /// Longer ids are not Slack's.
 const MOST_ID: usize = 60;
+/// Pages of installations that see an event; beyond, there is something wrong.
 const MOST_PAGES: usize = 50;
 
 /// Checks that a delivery is genuine, under any of the active secrets.
@@ -154,7 +155,8 @@ pub(super) fn handle(
         serde_json::from_str(raw.get()).map_err(|_| WireError::Missing("event"))?;
     let sent = envelope
         .event_time
-        .and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+        .and_then(plausible);
     let at = sent.unwrap_or(delivery.received_at);
     // The envelope is the same in every retry, so its time can stand in for the event's own.
     event.at = event.at.or(sent.map(Ts::of));
