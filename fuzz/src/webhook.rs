@@ -122,15 +122,13 @@ fn refuse_changes<S: Scheme>(connector: &dyn Connector, headers: &HeaderMap, bod
     }
 }
 
-/// What ingress writes down can be written down: Postgres's text knows no NUL, and one row
-/// that cannot be stored would hold up its batch.
+/// What ingress writes down fits into its indexes.
 fn check_receipt(receipt: &WebhookReceipt) {
+    assert!(!receipt.event.is_empty(), "{receipt:?}");
     let texts = [&receipt.event, &receipt.dedupe_id];
     for text in texts.into_iter().chain(&receipt.routes) {
-        assert!(!text.contains('\0'), "a NUL in {receipt:?}");
-        assert!(text.len() < 2_000, "too long for an index: {receipt:?}");
+        assert!(text.len() < 2_000, "{receipt:?}");
     }
-    assert!(!receipt.event.is_empty(), "{receipt:?}");
 }
 
 /// Reads a delivery as it would be stored.
@@ -193,8 +191,6 @@ fn keys(outcome: &WebhookOutcome) -> Vec<String> {
 
 /// What holds for everything that a delivery may say.
 fn check(connector: &dyn Connector, outcome: &WebhookOutcome) {
-    let refused = outcome.refused.iter();
-    assert!(refused.clone().all(|reason| !reason.contains('\0')));
     assert!(outcome.signals.is_empty() || outcome.refused.is_none());
     check_signals(connector, &outcome.signals);
 }
@@ -212,7 +208,6 @@ pub fn check_signals(connector: &dyn Connector, signals: &[shared::signals::Sign
         let key = &signal.dedupe_key;
         assert!(key.starts_with(&prefix), "{key}");
         assert!(seen.insert(key), "{key} is told twice");
-        assert!(!key.contains('\0'), "a NUL in {key:?}");
         assert!(descriptor.kinds.contains(&signal.kind), "{key}");
         // The API shows times as RFC 3339 has them.
         let year = chrono::Datelike::year(&signal.timestamp);
