@@ -104,7 +104,8 @@ impl Directory {
         let key = DirectoryKey::new(kind, id);
         let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = pages.entries.get(&key).cloned();
-        if found.is_none() {
+        // An id with a NUL is nobody's, and cannot be kept either.
+        if found.is_none() && !id.contains('\0') {
             pages.missing.insert(key);
         }
         found

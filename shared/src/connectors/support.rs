@@ -1,5 +1,6 @@
 //! What several connectors do in the same way.
 
+use chrono::{DateTime, Duration, Utc};
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -183,6 +184,18 @@ pub(super) fn load_cursor<C: DeserializeOwned>(
 /// A cursor as it is stored.
 pub(super) fn save_cursor<C: Serialize>(cursor: &C) -> Result<serde_json::Value, ConnectorError> {
     serde_json::to_value(cursor).map_err(|error| ConnectorError::Permanent(error.into()))
+}
+
+/// So much earlier. A cursor may hold any time there is, the first one as well.
+pub(super) fn earlier(at: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
+    at.checked_sub_signed(by)
+        .unwrap_or(DateTime::<Utc>::MIN_UTC)
+}
+
+/// So much later, up to the last time there is.
+pub(super) fn later(at: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
+    at.checked_add_signed(by)
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// A fault that only the operator, or a change of our code, can mend.

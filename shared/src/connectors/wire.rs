@@ -4,6 +4,7 @@
 //! needs is demanded where the fact is made. Which fields there are is each provider's `wire`
 //! to say.
 
+use chrono::{DateTime, Datelike, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -25,6 +26,12 @@ impl From<WireError> for ConnectorError {
     fn from(error: WireError) -> Self {
         Self::Permanent(error.into())
     }
+}
+
+/// A time as RFC 3339 can write it, from year 0 to 9999. What lies beyond is no time at which
+/// anything happened, and nobody could read it.
+pub(super) fn plausible(at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    (0..=9999).contains(&at.year()).then_some(at)
 }
 
 /// Text, where there is text.

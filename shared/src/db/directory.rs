@@ -2,7 +2,7 @@
 
 use sqlx::types::Json;
 
-use super::{DbError, TenantScope, Tx};
+use super::{DbError, TenantScope, Tx, storable};
 use crate::connectors::{DirectoryEntry, DirectoryKey, DirectoryKind};
 use crate::ids::ConnectionId;
 
@@ -84,9 +84,12 @@ pub async fn save(
     connection: ConnectionId,
     entries: &[DirectoryEntry],
 ) -> Result<(), DbError> {
-    // Of two entries of one key, the later counts.
-    let entries: std::collections::BTreeMap<_, _> =
-        entries.iter().map(|entry| (&entry.key, entry)).collect();
+    // Of two entries of one key, the later counts. An id that cannot be kept is nobody's.
+    let entries: std::collections::BTreeMap<_, _> = entries
+        .iter()
+        .filter(|entry| !entry.key.id.contains('\0'))
+        .map(|entry| (&entry.key, entry))
+        .collect();
     if entries.is_empty() {
         return Ok(());
     }
@@ -109,7 +112,7 @@ pub async fn save(
     .bind(
         entries
             .iter()
-            .map(|e| e.name.as_deref())
+            .map(|e| e.name.as_deref().map(storable))
             .collect::<Vec<_>>(),
     )
     .bind(

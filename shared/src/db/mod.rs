@@ -10,6 +10,7 @@ mod error;
 mod line;
 mod pool;
 mod scope;
+mod text;
 
 pub mod api_keys;
 pub mod audit;
@@ -32,3 +33,4 @@ pub use error::DbError;
 pub use line::{Line, Tx};
 pub use pool::{Db, Role};
 pub use scope::{OperatorProof, TenantScope};
+pub(crate) use text::storable;

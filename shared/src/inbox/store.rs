@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sqlx::Row;
 
 use super::VerifiedDelivery;
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, storable};
 use crate::ids::{DeliveryId, JobId};
 use crate::queue::JobKind;
 
@@ -30,8 +30,8 @@ pub async fn store(db: &Db, batch: &[VerifiedDelivery]) -> Result<Vec<Stored>, D
         .bind(batch.iter().map(|d| d.id).collect::<Vec<_>>())
         .bind(batch.iter().map(|d| d.received_at).collect::<Vec<_>>())
         .bind(column(|d| d.provider.to_owned()))
-        .bind(column(|d| d.receipt.dedupe_id.clone()))
-        .bind(column(|d| d.receipt.event.clone()))
+        .bind(column(|d| storable(&d.receipt.dedupe_id).into_owned()))
+        .bind(column(|d| storable(&d.receipt.event).into_owned()))
         .bind(column(|d| d.headers.clone()))
         .bind(
             batch
@@ -51,7 +51,7 @@ pub async fn store(db: &Db, batch: &[VerifiedDelivery]) -> Result<Vec<Stored>, D
         .bind(
             routes
                 .iter()
-                .map(|(_, (route, _))| route.as_str())
+                .map(|(_, (route, _))| storable(route))
                 .collect::<Vec<_>>(),
         )
         .bind(routes.iter().map(|(_, (_, id))| *id).collect::<Vec<_>>())

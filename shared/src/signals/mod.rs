@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-pub use feed::{Behind, Completeness, Feed, FeedError, FeedPage, FeedQuery};
+pub use feed::{Behind, Completeness, Cursor as FeedCursor, Feed, FeedError, FeedPage, FeedQuery};
 pub use kind::{SignalKind, UnknownKind};
 pub use signal::{Payload, Signal};
 pub use store::{NewSignal, store};

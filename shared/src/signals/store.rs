@@ -8,7 +8,7 @@ use sqlx::Row;
 
 use super::signal::Body;
 use super::{SCHEMA_VERSION, SignalDraft};
-use crate::db::{DbError, Tx};
+use crate::db::{DbError, Tx, storable};
 use crate::ids::{ConnectionId, SignalId, TenantId};
 use crate::telemetry::names;
 
@@ -68,7 +68,7 @@ pub async fn store(tx: &mut Tx, mut signals: Vec<NewSignal>) -> Result<u64, DbEr
         .bind(
             signals
                 .iter()
-                .map(|s| s.draft.dedupe_key.as_str())
+                .map(|s| storable(&s.draft.dedupe_key))
                 .collect::<Vec<_>>(),
         )
         .bind(

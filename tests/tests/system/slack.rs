@@ -312,6 +312,41 @@ async fn an_event_that_does_not_identify_its_fact_is_kept_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_character_that_postgres_cannot_hold_keeps_no_delivery_out() {
+    let system = System::builder().start().await;
+    let (account, tenant) = acme(&system).await;
+    let envelope = |id: &str, event: Value| {
+        json!({
+            "type": "event_callback", "team_id": account, "event_id": id,
+            "api_app_id": system.env["POBLYSH_SLACK_APP_ID"], "event": event,
+        })
+        .to_string()
+    };
+    let renamed = json!({ "id": "U0ADA", "name": "a\0da", "profile": {} });
+    let events = [
+        json!({ "type": "nothing\0known" }),
+        json!({ "type": "user_change", "user": renamed }),
+        json!({
+            "type": "reaction_added", "user": "U\0", "reaction": "+\0", "event_ts": "1700000000.000200",
+            "item": { "type": "message", "channel": "C\0", "ts": "1700000000.000100" },
+        }),
+    ];
+    for (number, event) in events.into_iter().enumerate() {
+        let body = envelope(&format!("Ev\0{number}"), event);
+        assert_eq!(post(&system, &body).await, 200, "{body}");
+    }
+    let path = "/v1/webhook-deliveries?provider=slack&outcome=pending";
+    eventually("all were looked at", async || {
+        tenant.get(path).await["deliveries"] == json!([])
+    })
+    .await;
+    let dead = tenant.get("/v1/jobs?state=dead").await;
+    assert_eq!(dead["jobs"], json!([]));
+    let feed = tenant.feed().await;
+    assert!(feed.iter().any(|signal| signal["kind"] == "reaction_added"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn limits_and_outages_of_slack_delay_and_lose_nothing() {
     let system = System::builder()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 30))

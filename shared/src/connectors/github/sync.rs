@@ -28,6 +28,7 @@ use url::Url;
 
 use super::client::{Answer, Call, Client, PER_PAGE, Refusal, operator_fault};
 use super::normalize::Place;
+use crate::connectors::support::{earlier, later};
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 use crate::signals::SignalDraft;
 use cursor::Tag;

@@ -20,6 +20,7 @@ pub(super) use comments::{commented, edited, worked};
 pub(super) use issues::{changed, created};
 
 use super::wire::{Issue, Payload, Project, User, WireError};
+use crate::connectors::wire::plausible;
 use crate::connectors::{Directory, DirectoryKind, ExternalAccount};
 use crate::signals::{Actor, ActorKind, Context, ContextKind, SignalDraft, SignalKind, Subject};
 
@@ -73,6 +74,7 @@ pub(super) fn event(
     let at = payload
         .timestamp
         .and_then(DateTime::from_timestamp_millis)
+        .and_then(plausible)
         .unwrap_or(received_at);
     let one = |signal: SignalDraft| Ok(vec![signal]);
     match payload.event.as_deref().unwrap_or_default() {

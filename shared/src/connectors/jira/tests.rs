@@ -1,6 +1,7 @@
 mod connect;
 mod golden;
 mod properties;
+mod sync;
 
 use std::sync::Arc;
 

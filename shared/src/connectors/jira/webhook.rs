@@ -44,6 +44,8 @@ pub(super) const KEPT_HEADERS: &[&str] = &[
 const LEEWAY: Duration = Duration::seconds(60);
 /// Longer names of events are not Jira's.
 const MOST_NAME: usize = 60;
+/// Longer than a site's origin can be: a host's name has 253 characters at most (RFC 1035).
+const MOST_SITE: usize = 300;
 /// More subscriptions than one person may have at a site, times many persons.
 const MOST_ROUTES: usize = 1_000;
 
@@ -133,7 +135,8 @@ fn verify_bearer(
     // A token that never ends would serve for ever.
     let end = moment(claims.exp.ok_or(VerifyError::Malformed)?)?;
     let begin = claims.iat.map(moment).transpose()?;
-    if end + LEEWAY < now || begin.is_some_and(|begin| begin - LEEWAY > now) {
+    // Reckoned from our time: theirs may be one that nothing can be added to.
+    if end < now - LEEWAY || begin.is_some_and(|begin| begin > now + LEEWAY) {
         return Err(VerifyError::Stale);
     }
     Ok(())
@@ -159,7 +162,10 @@ fn verify_signature(
 /// The site that a resource lives at.
 fn origin(url: &str) -> Option<String> {
     let origin = Url::parse(url).ok()?.origin();
-    origin.is_tuple().then(|| origin.ascii_serialization())
+    origin
+        .is_tuple()
+        .then(|| origin.ascii_serialization())
+        .filter(|site| site.len() <= MOST_SITE)
 }
 
 /// What a genuine delivery says.

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::wire::{Channel, Event, Message, Ts, WireError};
+use crate::connectors::wire::plausible;
 use crate::signals::{Actor, SignalDraft, SignalKind, Subject};
 
 pub(super) use scene::Scene;
@@ -277,6 +278,7 @@ pub(super) fn channel_created(
     let at = channel
         .created
         .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+        .and_then(plausible)
         .unwrap_or(at);
     let mut signal = scene.signal(
         &channel.id,

@@ -16,6 +16,7 @@ use super::settings::AppSettings;
 use super::wire::{Authorization, Envelope, Event, Metadata, Ts, WireError, or_default, rows};
 use super::{Slack, names};
 use crate::connectors::support::{is_object, signature_hex, single};
+use crate::connectors::wire::plausible;
 use crate::connectors::{
     AccountChange, ConnectorError, Directory, HandshakeReply, VerifyError, WebhookDelivery,
     WebhookOutcome, WebhookReceipt,
@@ -42,6 +43,8 @@ const SIGNATURE_PREFIX: &str = "v0=";
 const WINDOW_SECONDS: i64 = 300;
 /// Longer names of events are not Slack's.
 const MOST_NAME: usize = 60;
+/// Longer ids are not Slack's.
+const MOST_ID: usize = 60;
 /// Pages of installations that see an event; beyond, there is something wrong.
 const MOST_PAGES: usize = 50;
 
@@ -98,7 +101,9 @@ fn receipt(app: &AppSettings, body: &Bytes) -> WebhookReceipt {
         (None, _) => kind.to_owned(),
     };
     let foreign = app.app_id.is_some() && app.app_id != envelope.api_app_id;
-    let route = account(&envelope).filter(|_| !foreign).cloned();
+    let route = account(&envelope)
+        .filter(|id| !foreign && id.len() <= MOST_ID)
+        .cloned();
     let dedupe_id = match (&envelope.event_id, envelope.minute_rate_limited) {
         (Some(id), _) => id.clone(),
         (None, Some(minute)) => {
@@ -150,7 +155,8 @@ pub(super) fn handle(
         serde_json::from_str(raw.get()).map_err(|_| WireError::Missing("event"))?;
     let sent = envelope
         .event_time
-        .and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+        .and_then(plausible);
     let at = sent.unwrap_or(delivery.received_at);
     // The envelope is the same in every retry, so its time can stand in for the event's own.
     event.at = event.at.or(sent.map(Ts::of));

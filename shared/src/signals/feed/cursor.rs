@@ -23,21 +23,24 @@ pub(super) enum Position {
     },
 }
 
+/// A place in one of the feed's orders, in one generation of the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cursor {
+pub struct Cursor {
     pub(super) generation: i32,
     pub(super) position: Position,
 }
 
 impl Cursor {
-    pub(super) fn seal(&self, keyring: &Keyring, tenant: TenantId) -> String {
+    /// The cursor as this tenant's readers are given it.
+    pub fn seal(&self, keyring: &Keyring, tenant: TenantId) -> String {
         let mut bytes = self.bytes();
         let tag = keyring.mac(LABEL, &bound(&bytes, tenant));
         bytes.extend_from_slice(&tag);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    pub(super) fn open(keyring: &Keyring, tenant: TenantId, text: &str) -> Option<Self> {
+    /// What a reader of this tenant brings; `None` unless it was sealed for the tenant.
+    pub fn open(keyring: &Keyring, tenant: TenantId, text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (data, tag) = bytes.split_at_checked(bytes.len().checked_sub(TAG_BYTES)?)?;
         if !keyring.mac_matches(LABEL, &bound(data, tenant), tag) {

@@ -26,7 +26,8 @@ use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, Row};
 
 pub use self::completeness::{Behind, Completeness};
-use self::cursor::{Cursor, Position};
+pub use self::cursor::Cursor;
+use self::cursor::Position;
 use self::replica::Replica;
 use self::rows::{Order, columns, looked_until, number, position, select, signal};
 use super::{Signal, SignalKind};

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::cursor::{Tag, load};
-use super::{OVERLAP, Reader, done, rows};
+use super::{OVERLAP, Reader, done, earlier, rows};
 use crate::connectors::github::client::Refusal;
 use crate::connectors::github::normalize::pulls;
 use crate::connectors::github::wire::{PullRequest, Review, WireError, read};
@@ -139,7 +139,7 @@ async fn list(
             walk.tag = None;
             continue;
         }
-        if updated_at < cursor.high - OVERLAP {
+        if updated_at < earlier(cursor.high, OVERLAP) {
             known = true;
             break;
         }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::cursor::{Tag, load};
-use super::{OVERLAP, Reader, done, rows};
+use super::{OVERLAP, Reader, done, earlier, rows};
 use crate::connectors::github::client::{Answer, Refusal};
 use crate::connectors::github::normalize::releases;
 use crate::connectors::github::wire::{Release, read};
@@ -130,7 +130,7 @@ fn take(
     let oldest = if walk.full {
         cursor.floor
     } else {
-        cursor.high - OVERLAP
+        earlier(cursor.high, OVERLAP)
     };
     let mut signals = Vec::new();
     for raw in rows(answer)? {

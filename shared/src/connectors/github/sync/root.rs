@@ -75,7 +75,7 @@ pub(super) async fn page(client: &Client, request: &SyncRequest) -> Result<SyncP
     );
     let answer = client.get(url, call).await?;
     let page: RepositoryList = answer.json()?;
-    let seen = cursor.seen + page.repositories.len() as u64;
+    let seen = cursor.seen.saturating_add(page.repositories.len() as u64);
     let total = page.total_count;
     // One that went makes the rows behind it move up, and the page after it skip one.
     let steady = cursor.next.is_none() || cursor.seen == 0 || cursor.total == total;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::cursor::{Tag, load};
-use super::{Reader, done, query_time};
+use super::{Reader, done, earlier, later, query_time};
 use crate::connectors::github::client::Refusal;
 use crate::connectors::github::normalize::code;
 use crate::connectors::github::wire::{WireError, WorkflowRun, WorkflowRunList, read};
@@ -102,7 +102,7 @@ impl Walk {
         let back = if deep { LOOK_BACK } else { SHORT_LOOK_BACK };
         let open = cursor.open_since.unwrap_or(cursor.high);
         Self {
-            from: (cursor.high - back).min(open).max(cursor.floor),
+            from: earlier(cursor.high, back).min(open).max(cursor.floor),
             to: None,
             next: None,
             high: cursor.high,
@@ -127,8 +127,8 @@ impl Walk {
     fn advance(&mut self, until: DateTime<Utc>) -> bool {
         let Some(to) = self.to else { return false };
         let length = to - self.from;
-        self.from = to + SECOND;
-        self.to = Some(self.from + length).filter(|next| *next < until);
+        self.from = later(to, SECOND);
+        self.to = Some(later(self.from, length)).filter(|next| *next < until);
         self.next = None;
         true
     }
@@ -211,7 +211,7 @@ fn take(
             beyond = true;
             continue;
         }
-        walk.read += 1;
+        walk.read = walk.read.saturating_add(1);
         walk.high = walk.high.max(created_at);
         if run.status.as_deref() == Some("completed") {
             let fact = code::workflow_completed(&reader.place, &run, raw, None)?;

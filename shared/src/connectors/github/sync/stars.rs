@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::cursor::{Tag, load};
-use super::{OVERLAP, Reader, done, rows};
+use super::{OVERLAP, Reader, done, earlier, rows};
 use crate::connectors::github::client::{Answer, Refusal};
 use crate::connectors::github::normalize::starred;
 use crate::connectors::github::wire::{Stargazer, WireError, read};
@@ -148,7 +148,7 @@ fn take(
     cursor: &Cursor,
     high: &mut DateTime<Utc>,
 ) -> Result<Taken, ConnectorError> {
-    let oldest = (cursor.high - OVERLAP).max(cursor.floor);
+    let oldest = earlier(cursor.high, OVERLAP).max(cursor.floor);
     let rows = rows(answer)?;
     let mut taken = Taken {
         signals: Vec::new(),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::cursor::{Tag, load};
-use super::{OVERLAP, Reader, done, query_time, rows};
+use super::{OVERLAP, Reader, done, earlier, query_time, rows};
 use crate::connectors::github::client::{Answer, Refusal};
 use crate::connectors::github::normalize::{Place, comments, issues};
 use crate::connectors::github::wire::{Comment, Issue, Moment, WireError, read};
@@ -112,7 +112,7 @@ pub(super) async fn page(reader: &Reader<'_>, kind: &List) -> Result<SyncPage, R
     let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(horizon));
     let fresh = cursor.walk.is_none();
     let mut walk = cursor.walk.take().unwrap_or(Walk {
-        since: cursor.high - OVERLAP,
+        since: earlier(cursor.high, OVERLAP),
         next: None,
         high: cursor.high,
     });
@@ -137,7 +137,7 @@ pub(super) async fn page(reader: &Reader<'_>, kind: &List) -> Result<SyncPage, R
     match answer.links().next {
         Some(next) if !beyond => {
             match last
-                .map(|last| last - STEP_BACK)
+                .map(|last| earlier(last, STEP_BACK))
                 .filter(|since| *since > walk.since)
             {
                 Some(since) => (walk.since, walk.next) = (since, None),

@@ -7,6 +7,8 @@ use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::connectors::wire::plausible;
+
 /// A point in time. Its text form is UTC with the precision of a second, so that webhook
 /// and REST, whatever offset and fraction they write, name a fact alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,13 +22,12 @@ impl fmt::Display for Moment {
 
 impl Moment {
     fn from_value(value: &Value) -> Option<Self> {
-        match value {
-            Value::String(text) => DateTime::parse_from_rfc3339(text)
-                .ok()
-                .map(|at| Self(at.with_timezone(&Utc))),
-            Value::Number(seconds) => Utc.timestamp_opt(seconds.as_i64()?, 0).single().map(Self),
-            _ => None,
-        }
+        let at = match value {
+            Value::String(text) => DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc),
+            Value::Number(seconds) => Utc.timestamp_opt(seconds.as_i64()?, 0).single()?,
+            _ => return None,
+        };
+        plausible(at).map(Self)
     }
 }
 
@@ -64,6 +65,10 @@ mod tests {
             json!({}),
             json!(1e300),
             json!(i64::MAX),
+            // Beyond what RFC 3339 can write.
+            json!(253_402_300_800_i64),
+            json!(-62_167_219_201_i64),
+            json!("+10000-01-01T00:00:00Z"),
         ] {
             assert_eq!(Moment::from_value(&written), None, "{written}");
         }

@@ -139,9 +139,9 @@ pub(super) async fn page(
 }
 
 fn begin(cursor: &Cursor, request: &SyncRequest) -> Walk {
-    let oldest = cursor
-        .high
-        .map_or(cursor.floor, |high| high - OVERLAP.num_milliseconds());
+    let oldest = cursor.high.map_or(cursor.floor, |high| {
+        high.saturating_sub(OVERLAP.num_milliseconds())
+    });
     let (oldest, until) = (oldest.max(cursor.floor), request.until.timestamp_millis());
     Walk {
         jql: format!("updated >= {oldest} AND updated <= {until} ORDER BY updated ASC, id ASC"),

@@ -83,7 +83,7 @@ async fn projects(
         cursor.boards = true;
         cursor.start = 0;
     } else {
-        cursor.start += page.values.len();
+        cursor.start = cursor.start.saturating_add(page.values.len());
     }
     Ok(SyncPage {
         streams,
@@ -128,7 +128,7 @@ async fn boards(
             ..SyncPage::empty(save_cursor(&Cursor::default())?)
         });
     }
-    cursor.start += page.values.len();
+    cursor.start = cursor.start.saturating_add(page.values.len());
     Ok(SyncPage {
         streams,
         more: true,

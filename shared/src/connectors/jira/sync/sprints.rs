@@ -83,7 +83,7 @@ pub(super) async fn page(
     }
     let more = !page.is_last && !page.values.is_empty();
     cursor.start = if more {
-        cursor.start + page.values.len()
+        cursor.start.saturating_add(page.values.len())
     } else {
         0
     };

@@ -86,7 +86,9 @@ pub(super) async fn page(
         reached
     } else {
         // What is found again is known by its key.
-        (reached.min(request.until.timestamp_millis()) - OVERLAP.num_milliseconds())
+        reached
+            .min(request.until.timestamp_millis())
+            .saturating_sub(OVERLAP.num_milliseconds())
             .max(cursor.since)
     };
     Ok(SyncPage {

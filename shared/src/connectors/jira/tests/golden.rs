@@ -1,6 +1,7 @@
 //! Payload in, Signals out: one file each, beside the payload.
 
 use bytes::Bytes;
+use serde_json::{Value, json};
 
 use super::{account, directory, now};
 use crate::connectors::jira::{normalize, webhook};
@@ -37,6 +38,17 @@ fn every_kind_of_the_catalogue_has_a_payload() {
         given,
         normalize::KINDS.iter().map(|kind| kind.as_str()).collect()
     );
+}
+
+#[test]
+fn a_time_that_nobody_could_read_is_no_time() {
+    let body = payload("jira", "issue_deleted");
+    let mut payload: Value = serde_json::from_slice(&body).expect("JSON");
+    for timestamp in [i64::MAX, 253_402_300_800_000, -62_167_219_200_001] {
+        payload["timestamp"] = json!(timestamp);
+        let outcome = handle(&Bytes::from(payload.to_string()), &directory());
+        assert_eq!(outcome.signals[0].timestamp, now(), "{timestamp}");
+    }
 }
 
 #[test]

@@ -47,6 +47,14 @@ fn the_published_token_is_genuine_while_it_lives() {
 }
 
 #[test]
+fn the_ends_of_time_are_times_like_others() {
+    let (begin, end) = (DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC);
+    let claims = json!({ "iat": begin.timestamp(), "exp": end.timestamp() });
+    let lasting = token(Algorithm::HS256, "jira-client-secret", &claims);
+    assert_eq!(check(&bearer(&lasting)), None);
+}
+
+#[test]
 fn a_token_that_is_not_ours_is_refused() {
     let now = now().timestamp();
     let good = json!({ "iat": now, "exp": now + 180 });
@@ -95,6 +103,15 @@ fn a_token_that_is_not_ours_is_refused() {
                 Algorithm::HS256,
                 secret,
                 &json!({ "iat": now + 61, "exp": now + 300 }),
+            )),
+            VerifyError::Stale,
+        ),
+        (
+            "not before the end of time",
+            bearer(&token(
+                Algorithm::HS256,
+                secret,
+                &json!({ "iat": DateTime::<Utc>::MAX_UTC.timestamp(), "exp": now + 180 }),
             )),
             VerifyError::Stale,
         ),
@@ -180,6 +197,7 @@ fn a_delivery_is_routed_by_site_and_number_and_never_by_number_alone() {
         json!({ "matchedWebhookIds": [1] }),
         json!({ "issue": issue }),
         json!({ "issue": { "self": "not a url" }, "matchedWebhookIds": [1] }),
+        json!({ "issue": { "self": format!("https://{}", "a".repeat(3_000)) }, "matchedWebhookIds": [1] }),
         json!({ "issue": issue, "matchedWebhookIds": ["1"] }),
     ] {
         assert!(

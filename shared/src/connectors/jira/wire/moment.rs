@@ -6,6 +6,8 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer};
 
+use crate::connectors::wire::plausible;
+
 /// A point in time. Its text form is UTC with milliseconds, so that webhook and REST, in
 /// whatever zone they write, name a fact alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,7 +19,8 @@ impl Moment {
         DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z")
             .or_else(|_| DateTime::parse_from_rfc3339(text))
             .ok()
-            .map(|at| Self(at.with_timezone(&Utc)))
+            .and_then(|at| plausible(at.with_timezone(&Utc)))
+            .map(Self)
     }
 }
 
@@ -51,7 +54,13 @@ mod tests {
             let moment = Moment::parse(written).expect("a time");
             assert_eq!(moment.to_string(), "2026-11-23T10:15:02.123Z", "{written}");
         }
-        for other in ["", "2026-11-23", "yesterday", "2026-11-23 10:15"] {
+        for other in [
+            "",
+            "2026-11-23",
+            "yesterday",
+            "2026-11-23 10:15",
+            "+10000-01-01T00:00:00.000+0000",
+        ] {
             assert_eq!(Moment::parse(other), None, "{other}");
         }
     }

@@ -9,6 +9,7 @@ use crate::connectors::slack::normalize::{self, Scene};
 use crate::connectors::slack::wire::{Channel, Metadata, or_default};
 use crate::connectors::slack::{Slack, names};
 use crate::connectors::support::{load_cursor, save_cursor};
+use crate::connectors::wire::plausible;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 const PAGE: &str = "200";
@@ -52,7 +53,8 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
         };
         let at = channel
             .created
-            .and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+            .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+            .and_then(plausible);
         // Only public channels are told of when they are created.
         if channel.is_private != Some(true) && at.is_some_and(|at| at >= cursor.floor) {
             created.push((channel, raw));

@@ -142,12 +142,14 @@ fn a_delivery_is_filed_by_its_event_and_its_installation() {
     let team = json!([{ "team_id": "T1", "enterprise_id": "E1", "is_enterprise_install": false }]);
     let organization =
         json!([{ "team_id": "T1", "enterprise_id": "E1", "is_enterprise_install": true }]);
+    let endless = json!([{ "team_id": "T".repeat(3_000) }]);
     for (authorizations, app, routes) in [
         (team.clone(), "A0POBLYSH", vec!["T1"]),
         (organization, "A0POBLYSH", vec!["E1"]),
         (json!([]), "A0POBLYSH", vec!["T9"]),
         (json!("none"), "A0POBLYSH", vec!["T9"]),
         (team, "A0OTHER", vec![]),
+        (endless, "A0POBLYSH", vec![]),
     ] {
         let receipt = receive(&event(authorizations, app));
         assert_eq!(receipt.routes, routes);

@@ -1,0 +1,48 @@
+//! Deliveries of GitHub's.
+
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use fuzz::message::Message;
+use fuzz::provider::{WEBHOOK_SECRETS, connector};
+use fuzz::signature;
+use fuzz::webhook::{self, Scheme, set, single};
+use http::HeaderMap;
+use libfuzzer_sys::fuzz_target;
+use shared::connectors::Connector;
+
+struct GitHub;
+
+impl Scheme for GitHub {
+    const SIGNATURE: &'static str = "x-hub-signature-256";
+    const TAIL: usize = 64;
+    const COVERS_BODY: bool = true;
+
+    fn is_genuine(headers: &HeaderMap, body: &[u8]) -> bool {
+        let claimed = single(headers, Self::SIGNATURE);
+        WEBHOOK_SECRETS.iter().any(|secret| {
+            let right = format!("sha256={}", signature::hex(secret, &[body]));
+            claimed == Some(right.as_str())
+        })
+    }
+
+    fn sign(message: &Message<'_>, headers: &mut HeaderMap, secret: usize) {
+        let hex = signature::hex(WEBHOOK_SECRETS[secret], &[message.body]);
+        set(headers, Self::SIGNATURE, &format!("sha256={hex}"));
+    }
+
+    fn identify(headers: &mut HeaderMap) {
+        set(headers, "x-github-event", "issues");
+        set(
+            headers,
+            "x-github-delivery",
+            "00000000-0000-4000-8000-000000000000",
+        );
+    }
+}
+
+static CONNECTOR: LazyLock<Arc<dyn Connector>> =
+    LazyLock::new(|| connector("github", "http://localhost:1"));
+
+fuzz_target!(|data: &[u8]| webhook::run::<GitHub>(&**CONNECTOR, data));

@@ -1,0 +1,240 @@
+//! The two servers that listen, over HTTP, without a database behind them.
+//!
+//! An input's first line is `METHOD target`, with `hooks ` before it where it goes to
+//! webhook-ingress and not to api-server.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use shared::config::Env;
+use shared::telemetry::{Lifecycle, MetricsHandle};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+
+use crate::message::Message;
+use crate::{provider, signature};
+
+/// Opens operators' routes.
+pub const OPERATOR_TOKEN: &str = "an-operators-token-of-32-characters-or-more";
+
+/// Nobody listens there, and that shows at once.
+const DATABASE_URL: &str = "postgres://poblysh@localhost/poblysh?host=/nonexistent";
+
+/// One of them.
+struct Server {
+    address: SocketAddr,
+    connection: Option<SendRequest<Full<Bytes>>>,
+    _life: Lifecycle,
+}
+
+/// Both, and a connection to each.
+pub struct Servers {
+    runtime: Runtime,
+    api: Server,
+    hooks: Server,
+}
+
+impl Servers {
+    /// Starts them.
+    ///
+    /// # Panics
+    ///
+    /// When they do not start.
+    pub fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let (api, hooks) = runtime.block_on(async { (api().await, hooks().await) });
+        Self {
+            runtime,
+            api,
+            hooks,
+        }
+    }
+
+    /// Sends a request, if the input is one, and looks at the answer.
+    ///
+    /// # Panics
+    ///
+    /// When the answer is not as every answer must be.
+    pub fn run(&mut self, data: &[u8]) {
+        let message = Message::parse(data);
+        let Some((to_hooks, request)) = request(&message) else {
+            return;
+        };
+        let head = request.method() == Method::HEAD;
+        let server = if to_hooks {
+            &mut self.hooks
+        } else {
+            &mut self.api
+        };
+        let (parts, body) = self.runtime.block_on(async {
+            let response = server.send(request).await;
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await.expect("a whole answer").to_bytes();
+            (parts, body)
+        });
+        check(&Response::from_parts(parts, body), head);
+    }
+}
+
+impl Server {
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Response<hyper::body::Incoming> {
+        let mut connection = match self.connection.take() {
+            Some(connection) if !connection.is_closed() => connection,
+            _ => self.connect().await,
+        };
+        // A connection that the server has closed shows only now.
+        let response = match connection.ready().await {
+            Ok(()) => connection.send_request(request.clone()).await,
+            Err(error) => Err(error),
+        };
+        let response = if let Ok(response) = response {
+            response
+        } else {
+            connection = self.connect().await;
+            let answered = connection.send_request(request).await;
+            answered.expect("an answer")
+        };
+        self.connection = Some(connection);
+        response
+    }
+
+    async fn connect(&self) -> SendRequest<Full<Bytes>> {
+        let stream = TcpStream::connect(self.address)
+            .await
+            .expect("a connection");
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.expect("HTTP");
+        tokio::spawn(connection);
+        sender
+    }
+}
+
+/// The request that a message is, where HTTP can express it.
+fn request(message: &Message<'_>) -> Option<(bool, Request<Full<Bytes>>)> {
+    let first = std::str::from_utf8(message.lines().next()?).ok()?;
+    let (to_hooks, first) = match first.strip_prefix("hooks ") {
+        Some(rest) => (true, rest),
+        None => (false, first),
+    };
+    let (method, target) = first.split_once(' ')?;
+    let method: Method = method.parse().ok()?;
+    let uri: Uri = target.parse().ok()?;
+    // A tunnel is no request for a resource.
+    if method == Method::CONNECT || uri.authority().is_some() {
+        return None;
+    }
+    let body = Bytes::copy_from_slice(message.body);
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    let headers = request.headers_mut();
+    *headers = message.headers();
+    for name in [
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::CONNECTION,
+        header::UPGRADE,
+        header::EXPECT,
+        header::TE,
+    ] {
+        headers.remove(name);
+    }
+    headers.insert(header::HOST, HeaderValue::from_static("localhost"));
+    if message.word("sign") == Some("github") {
+        let hex = signature::hex(provider::WEBHOOK_SECRETS[0], &[message.body]);
+        let value = HeaderValue::from_str(&format!("sha256={hex}")).ok()?;
+        headers.insert(HeaderName::from_static("x-hub-signature-256"), value);
+    }
+    Some((to_hooks, request))
+}
+
+/// What holds for every answer: a failure is a problem as RFC 9457 has it, and none is a fault
+/// of ours other than the database's absence.
+fn check(response: &Response<Bytes>, head: bool) {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return;
+    }
+    assert!(
+        status.is_client_error() || status == StatusCode::SERVICE_UNAVAILABLE,
+        "{response:?}"
+    );
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|value| value.to_str().ok());
+    assert_eq!(kind, Some("application/problem+json"), "{response:?}");
+    if head {
+        return;
+    }
+    let body: Value = serde_json::from_slice(response.body()).expect("JSON");
+    assert_eq!(body["status"], status.as_u16(), "{body}");
+    for name in ["title", "code", "message"] {
+        let text = body[name].as_str();
+        assert!(text.is_some_and(|text| !text.is_empty()), "{name}: {body}");
+    }
+    let code = body["code"].as_str().unwrap_or_default();
+    assert_eq!(body["type"], format!("urn:poblysh:problem:{code}"));
+    let known = [
+        "type",
+        "title",
+        "status",
+        "code",
+        "message",
+        "details",
+        "retry_after",
+    ];
+    let fields = body.as_object().expect("an object");
+    assert!(
+        fields.keys().all(|name| known.contains(&name.as_str())),
+        "{body}"
+    );
+}
+
+fn env() -> Env {
+    let own = [
+        ("POBLYSH_DATABASE_URL", DATABASE_URL),
+        (
+            "POBLYSH_CRYPTO_KEY",
+            "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=",
+        ),
+        ("POBLYSH_OPERATOR_TOKEN", OPERATOR_TOKEN),
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let providers = provider::settings("http://localhost:1");
+    Env::from_pairs(own.into_iter().chain(providers))
+}
+
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.expect("a free port")
+}
+
+async fn api() -> Server {
+    let config = api_server::Config::from_env(&env()).expect("valid settings");
+    let metrics = MetricsHandle::global().expect("a recorder");
+    let server = api_server::serve(config, metrics, listener().await).await;
+    let server = server.expect("it starts without a database");
+    Server {
+        address: server.address(),
+        connection: None,
+        _life: server.lifecycle().clone(),
+    }
+}
+
+async fn hooks() -> Server {
+    let config = webhook_ingress::Config::from_env(&env()).expect("valid settings");
+    let metrics = MetricsHandle::global().expect("a recorder");
+    let listener = listener().await;
+    let address = listener.local_addr().expect("an address");
+    let life = webhook_ingress::start(config, listener, metrics);
+    Server {
+        address,
+        connection: None,
+        _life: life.expect("it starts without a database"),
+    }
+}
