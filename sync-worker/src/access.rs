@@ -1,4 +1,5 @@
-//! Calls with a connection's token: one that is refused is renewed once.
+//! Calls with a connection's token: one that is refused is renewed. Whether the grant itself has
+//! gone says the renewal; that tokens can end again right behind it is no reason to ask a person.
 
 use futures::future::BoxFuture;
 use shared::connectors::{Access, Connector, ConnectorError, ExternalAccount};
@@ -7,6 +8,9 @@ use shared::ids::ConnectionId;
 
 use crate::context::Context;
 use crate::jobs::JobFailure;
+
+/// How many tokens are tried for a call before the provider is believed to refuse them all.
+const MOST_TOKENS: u32 = 4;
 
 /// A connection as calls are made for it.
 pub(crate) struct Caller<'a> {
@@ -18,14 +22,16 @@ pub(crate) struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    /// Makes a call with a token that is good; if the provider refuses it all the same, once
-    /// more with another.
+    /// Makes a call with a token that is good; if the provider refuses it all the same, again
+    /// with another.
     pub(crate) async fn call<'f, T>(
         &self,
         call: impl Fn(Access) -> BoxFuture<'f, Result<T, ConnectorError>> + Send + Sync,
     ) -> Result<T, JobFailure> {
         let mut refused = None;
+        let mut tokens = 0;
         loop {
+            tokens += 1;
             let token = self
                 .context
                 .credentials
@@ -43,7 +49,7 @@ impl Caller<'_> {
                 person: token.person,
             };
             match call(access).await {
-                Err(ConnectorError::Unauthorized(_)) if refused.is_none() => {
+                Err(ConnectorError::Unauthorized(_)) if tokens < MOST_TOKENS => {
                     refused = Some(token.version);
                 }
                 other => return Ok(other?),

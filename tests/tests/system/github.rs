@@ -179,3 +179,19 @@ async fn an_account_belongs_to_one_tenant() {
     assert_eq!(answer.status().as_u16(), 409);
     assert_eq!(second.identities().await.len(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_ends_right_after_it_was_renewed_asks_no_person() {
+    let system = System::builder().start().await;
+    let tenant = system.tenant("Acme").await;
+    let (account, admin) = system.accounts().await.remove(0);
+    tenant.connect(&account, &admin).await;
+    system.drain().await;
+    let refusal = json!({ "target": "request", "pattern": "GET /repos/*/releases",
+        "effect": "unauthorized", "count": 2 });
+    system.sim("faults", refusal).await;
+    tenant.poll().await;
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    let connections = tenant.get("/v1/connections").await;
+    assert_eq!(connections["connections"][0]["status"], "active");
+}
