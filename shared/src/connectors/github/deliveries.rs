@@ -13,23 +13,15 @@ use super::client::{APP_ACCOUNT, Call, PER_PAGE};
 use super::wire::AppDelivery;
 use crate::connectors::ConnectorError;
 
-/// Pages of the log that one sweep reads: five thousand deliveries.
-const MOST_PAGES: usize = 50;
-/// Deliveries that one sweep asks for: all that its pages can show.
-const MOST_ATTEMPTS: usize = 5000;
+/// Pages of the log that one sweep reads: a hundred thousand deliveries, which are an hour of
+/// twenty-eight a second.
+const MOST_PAGES: usize = 1000;
 
 /// Asks for every delivery since a moment that failed and has not been redelivered well.
 /// Answers how many were asked for.
 pub(super) async fn recover(github: &GitHub, since: DateTime<Utc>) -> Result<u64, ConnectorError> {
-    let failed = failed(log(github, since).await?);
-    if failed.len() > MOST_ATTEMPTS {
-        tracing::warn!(
-            failed = failed.len(),
-            "more failed deliveries than one sweep asks for"
-        );
-    }
     let mut asked = 0;
-    for id in failed.into_iter().take(MOST_ATTEMPTS) {
+    for id in failed(log(github, since).await?) {
         let id = id.to_string();
         let path = ["app", "hook", "deliveries", &id, "attempts"];
         match github
