@@ -9,7 +9,7 @@ use reqwest::Client;
 use tests::harness::{Doors, Follower, Load, Pace, System, Tenant, Webhooks};
 use tokio::task::JoinSet;
 
-use super::{alone, assert_no_job_ended_twice, assert_nothing_lost, setting};
+use super::{alone, assert_kept, setting};
 
 /// Deliveries a second; little enough for any machine.
 const RATE: u32 = 40;
@@ -136,7 +136,5 @@ async fn terminated_backends_cost_little_throughput_and_no_delivery() {
     assert!(during >= before * kept, "deliveries: {:?}", record.failed);
     assert!(read_during >= read_before * kept, "{:?}", reads.answers);
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
-    assert_nothing_lost(&system, &tenant, &record.keys()).await;
-    assert_no_job_ended_twice(&system).await;
-    follower.assert_saw_everything(&tenant).await;
+    assert_kept(&system, &tenant, &record, follower).await;
 }

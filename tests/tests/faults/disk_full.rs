@@ -12,9 +12,7 @@ use tests::harness::{
 };
 use uuid::Uuid;
 
-use super::{
-    alone, assert_no_job_ended_twice, assert_nothing_lost, can_start_servers, setting, skip,
-};
+use super::{alone, assert_kept, can_start_servers, setting, skip};
 
 /// Room for the cluster and little more.
 const VOLUME_MIB: u32 = 160;
@@ -117,7 +115,5 @@ async fn a_full_disk_refuses_and_recovers() {
         record.acknowledged.len(),
         record.refused
     );
-    assert_nothing_lost(&system, &tenant, &record.keys()).await;
-    assert_no_job_ended_twice(&system).await;
-    follower.assert_saw_everything(&tenant).await;
+    assert_kept(&system, &tenant, &record, follower).await;
 }

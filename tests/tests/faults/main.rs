@@ -18,7 +18,7 @@ mod upgrade;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tests::harness::{Cluster, System, Tenant, setting};
+use tests::harness::{Cluster, Follower, Record, System, Tenant, setting};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Faults are tried one at a time: what they measure must not be each other.
@@ -73,6 +73,14 @@ async fn assert_nothing_lost(system: &System, tenant: &Tenant<'_>, keys: &[Strin
     let known: std::collections::HashSet<String> = known.into_iter().collect();
     let lost: Vec<_> = keys.iter().filter(|key| !known.contains(*key)).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+}
+
+/// After a load, and whatever went wrong during it: nothing acknowledged is lost, nothing was done
+/// twice, and a reader that followed saw it all.
+async fn assert_kept(system: &System, tenant: &Tenant<'_>, record: &Record, follower: Follower) {
+    assert_nothing_lost(system, tenant, &record.keys()).await;
+    assert_no_job_ended_twice(system).await;
+    follower.assert_saw_everything(tenant).await;
 }
 
 /// No try of any job was ended twice.

@@ -9,9 +9,7 @@ use tests::harness::{
     eventually, free_address,
 };
 
-use super::{
-    alone, assert_no_job_ended_twice, assert_nothing_lost, can_start_servers, setting, skip,
-};
+use super::{alone, assert_kept, can_start_servers, setting, skip};
 
 /// Connections to Postgres that all processes share.
 const CONNECTIONS: u32 = 6;
@@ -95,9 +93,7 @@ async fn behind_a_transaction_pooler_everything_works() {
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
     assert_eq!(record.refused, 0, "deliveries were refused");
     assert_eq!(follower.interruptions(), 0, "reads were refused");
-    assert_nothing_lost(&system, &tenant, &record.keys()).await;
-    assert_no_job_ended_twice(&system).await;
-    follower.assert_saw_everything(&tenant).await;
+    assert_kept(&system, &tenant, &record, follower).await;
     other
         .assert_equals_ledger_after_a_poll(&other_account)
         .await;

@@ -8,7 +8,7 @@ use tests::harness::{
     eventually_within,
 };
 
-use super::{alone, assert_no_job_ended_twice, assert_nothing_lost, can_start_servers, setting};
+use super::{alone, assert_kept, can_start_servers, setting};
 
 /// How soon everything must work again.
 const PROMISE: Duration = Duration::from_secs(5);
@@ -108,7 +108,5 @@ async fn a_postgres_that_crashes_and_returns_ends_nobody_and_loses_nothing() {
         record.acknowledged.len(),
         record.refused
     );
-    assert_nothing_lost(&system, &tenant, &record.keys()).await;
-    assert_no_job_ended_twice(&system).await;
-    follower.assert_saw_everything(&tenant).await;
+    assert_kept(&system, &tenant, &record, follower).await;
 }

@@ -9,7 +9,7 @@ use tests::harness::{
     Doors, Follower, Load, Pace, Process, System, Webhooks, eventually, free_address,
 };
 
-use super::{alone, assert_no_job_ended_twice, assert_nothing_lost, setting};
+use super::{alone, assert_kept, setting};
 
 /// How long work in hand may take to end.
 const PROMISE: Duration = Duration::from_secs(30);
@@ -95,9 +95,7 @@ async fn a_terminated_process_drains_and_drops_nothing() {
     assert_eq!(record.refused, 0, "deliveries were refused");
     assert_eq!(follower.interruptions(), 0, "reads were refused");
     eprintln!("termination: {} acknowledged", record.acknowledged.len());
-    assert_nothing_lost(&system, &tenant, &record.keys()).await;
-    assert_no_job_ended_twice(&system).await;
-    follower.assert_saw_everything(&tenant).await;
+    assert_kept(&system, &tenant, &record, follower).await;
     other
         .assert_equals_ledger_after_a_poll(&other_account)
         .await;

@@ -10,7 +10,7 @@ use tests::harness::{
     free_address,
 };
 
-use super::{alone, assert_no_job_ended_twice, assert_nothing_lost, skip};
+use super::{alone, assert_kept, skip};
 
 /// The previous release's binaries: those of the commit before the newest migration.
 #[expect(
@@ -118,9 +118,7 @@ async fn the_previous_release_works_on_the_new_schema_until_it_is_replaced() {
     assert_eq!(record.refused, 0, "deliveries were refused");
     assert_eq!(follower.interruptions(), 0, "reads were refused");
     eprintln!("upgrade: {} acknowledged", record.acknowledged.len());
-    assert_nothing_lost(&system, &tenant, &record.keys()).await;
-    assert_no_job_ended_twice(&system).await;
-    follower.assert_saw_everything(&tenant).await;
+    assert_kept(&system, &tenant, &record, follower).await;
     other
         .assert_equals_ledger_after_a_poll(&other_account)
         .await;
