@@ -82,7 +82,7 @@ faults_packages() {
 # `no`), and the test says so. Sets POBLYSH_PREVIOUS_RELEASE, to `none` where history knows none.
 faults_previous_release() {
     local build=$1 newest added release folder name status=0
-    newest=$(printf '%s\n' migrations/src/m[0-9]*.rs | sort | tail -n 1)
+    newest=$(printf "%s\n" migrations/src/m[0-9]*/ | sort | tail -n 1)
     if [ "$(git rev-parse --is-shallow-repository 2>/dev/null)" = true ] && [ "$build" = yes ]; then
         say "Fetching the history, in which the previous release is"
         git fetch --quiet --unshallow || warn "the history could not be fetched"

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use metrics::{counter, histogram};
 use shared::ids::{JobId, TenantId};
-use shared::queue::{ClaimRequest, ClaimedJob, Finished, JobError, JobKind, JobOutcome};
+use shared::queue::{ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, Lane};
 use shared::telemetry::{Lifecycle, link_traceparent, names, set_parent};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -49,11 +49,10 @@ pub(crate) async fn run(context: Arc<Context>, woken: watch::Receiver<()>, life:
 }
 
 async fn deliveries(context: Arc<Context>, mut woken: watch::Receiver<()>, life: Lifecycle) {
-    let kinds = vec![JobKind::ProcessDeliveries];
     while may_claim(&context, &life).await {
         let request = ClaimRequest {
             worker: context.worker,
-            kinds: kinds.clone(),
+            lane: Lane::Deliveries,
             limit: BATCH,
             per_tenant: BATCH / 2,
             saturated: Vec::new(),
@@ -186,16 +185,7 @@ impl Slots {
             .max();
         ClaimRequest {
             worker: context.worker,
-            kinds: vec![
-                JobKind::AdoptDeliveries,
-                JobKind::LookUp,
-                JobKind::FanOutDelivery,
-                JobKind::MaintainSubscriptions,
-                JobKind::SyncConnection,
-                JobKind::RefreshToken,
-                JobKind::SweepDeliveries,
-                JobKind::ApplyRetention,
-            ],
+            lane: Lane::Others,
             limit: bound(self.free()),
             per_tenant: bound((share - most_held.unwrap_or(0)).max(1)),
             saturated: saturated.map(|(tenant, _)| *tenant).collect(),

@@ -107,7 +107,6 @@ async fn enqueue(
         provider: provider.to_owned(),
         connection_id: None,
         cursor_window: Some(window),
-        run_at: None,
         payload,
         traceparent: None,
     };

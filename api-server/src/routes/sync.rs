@@ -36,7 +36,6 @@ pub(crate) async fn enqueue_sync(
         provider: connection.provider.clone(),
         connection_id: Some(connection.id),
         cursor_window: Some(format!("sync:{}:{word}", connection.id)),
-        run_at: None,
         payload: JobPayload::SyncConnection { mode, until: None },
         traceparent: current_traceparent(),
     };

@@ -205,7 +205,6 @@ pub async fn replay(
         provider,
         connection_id,
         cursor_window: Some(format!("replay:{id}")),
-        run_at: None,
         payload: JobPayload::ProcessDeliveries {
             deliveries: vec![id],
         },

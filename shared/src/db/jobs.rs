@@ -237,7 +237,6 @@ pub async fn retry(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<Retrie
         provider: job.provider,
         connection_id: job.connection_id,
         cursor_window: job.cursor_window.or_else(|| Some(format!("retry:{id}"))),
-        run_at: None,
         payload,
         traceparent: job.traceparent,
     };

@@ -1,48 +1,24 @@
--- Claims due jobs, going round the tenants from a random one, so that the length of one
--- tenant's queue is no other's concern. Each step of the walk is one probe of jobs_deliveries;
--- or of jobs_others, when it is for the other lane and `=` stands as `<>`.
-WITH RECURSIVE after_start AS (
-    (SELECT tenant_id FROM jobs
-     WHERE state = 'queued' AND kind = 'process_deliveries' AND tenant_id >= $1
-     ORDER BY tenant_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT j.tenant_id FROM jobs j
-            WHERE j.state = 'queued' AND j.kind = 'process_deliveries'
-              AND j.tenant_id > w.tenant_id
-            ORDER BY j.tenant_id LIMIT 1)
-    FROM after_start w WHERE w.tenant_id IS NOT NULL
-), before_start AS (
-    (SELECT tenant_id FROM jobs
-     WHERE state = 'queued' AND kind = 'process_deliveries' AND tenant_id < $1
-     ORDER BY tenant_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT j.tenant_id FROM jobs j
-            WHERE j.state = 'queued' AND j.kind = 'process_deliveries'
-              AND j.tenant_id > w.tenant_id AND j.tenant_id < $1
-            ORDER BY j.tenant_id LIMIT 1)
-    FROM before_start w WHERE w.tenant_id IS NOT NULL
-), tenants AS (
-    SELECT tenant_id FROM after_start WHERE tenant_id IS NOT NULL
-    UNION ALL
-    SELECT tenant_id FROM before_start WHERE tenant_id IS NOT NULL
-), picked AS MATERIALIZED (
+-- Claims due jobs of the lines that are named: a line is what waits of one tenant at one
+-- priority. Each is a range of jobs_claim that begins where its oldest job was seen.
+WITH picked AS MATERIALIZED (
     SELECT due.tenant_id, due.id
-    FROM tenants t
+    FROM unnest($1::uuid[], $2::smallint[], $3::timestamptz[], $4::uuid[], $5::bigint[])
+        AS line(tenant_id, priority, run_at, id, most)
     CROSS JOIN LATERAL (
         SELECT j.tenant_id, j.id FROM jobs j
-        WHERE j.state = 'queued' AND j.kind = 'process_deliveries'
-          AND j.tenant_id = t.tenant_id AND j.run_at <= now() AND j.kind = ANY ($2)
-        ORDER BY j.priority, j.run_at, j.id
-        LIMIT $3
+        WHERE j.state = 'queued' AND j.tenant_id = line.tenant_id
+          AND j.priority = line.priority AND (j.run_at, j.id) >= (line.run_at, line.id)
+          AND j.run_at <= now()
+        ORDER BY j.run_at, j.id
+        LIMIT line.most
         FOR UPDATE SKIP LOCKED
     ) due
-    WHERE t.tenant_id <> ALL ($4)
-    LIMIT $5
+    LIMIT $6
 )
 UPDATE jobs SET
     state = 'running',
     attempts = attempts + 1,
-    worker_id = $6,
+    worker_id = $7,
     lease_token = nextval('job_lease_tokens'),
     started_at = now()
 FROM picked

@@ -185,8 +185,6 @@ pub struct NewJob {
     pub connection_id: Option<ConnectionId>,
     /// While a job with the same window is queued or running, another is not made.
     pub cursor_window: Option<String>,
-    /// Not before this moment; `None` means at once.
-    pub run_at: Option<DateTime<Utc>>,
     /// What to do.
     pub payload: JobPayload,
     /// The trace it belongs to (W3C `traceparent`).

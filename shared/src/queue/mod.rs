@@ -10,12 +10,14 @@
 //! that is claimed from stays small.
 
 mod job;
+mod lines;
 mod outcomes;
 mod postgres;
 mod wake;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use strum::VariantArray;
 
 pub use job::*;
 pub use postgres::{PgJobQueue, enqueue, freeze_until, hold};
@@ -27,14 +29,34 @@ use crate::ids::{JobId, TenantId, WorkerId};
 /// How long a worker's jobs stay its own after its last heartbeat.
 pub const LEASE_SECONDS: f64 = 10.0;
 
+/// Jobs that are claimed together. A long backfill can fill the one and never the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Jobs that process deliveries.
+    Deliveries,
+    /// Jobs of every other kind.
+    Others,
+}
+
+impl Lane {
+    /// What is claimed in it.
+    pub fn kinds(self) -> Vec<JobKind> {
+        let deliveries = |kind: &JobKind| *kind == JobKind::ProcessDeliveries;
+        JobKind::VARIANTS
+            .iter()
+            .filter(|kind| deliveries(kind) == (self == Self::Deliveries))
+            .copied()
+            .collect()
+    }
+}
+
 /// What a worker asks for.
 #[derive(Debug, Clone)]
 pub struct ClaimRequest {
     /// Who asks.
     pub worker: WorkerId,
-    /// Kinds it has room for. Deliveries are processed in a lane of their own, so that kind is
-    /// asked for alone.
-    pub kinds: Vec<JobKind>,
+    /// The lane it has room in.
+    pub lane: Lane,
     /// How many jobs at the most.
     pub limit: i64,
     /// How many of them may belong to one tenant.

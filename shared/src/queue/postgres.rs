@@ -1,18 +1,19 @@
 //! [`JobQueue`] on Postgres. Hot statements stand in SQL; each names its index.
 
-use std::sync::LazyLock;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, Row};
-use uuid::Uuid;
+use tokio::sync::Mutex;
 
+use super::lines::{Line, Lines, Pick};
 use super::outcomes::{Again, Ended, sort};
 use super::{
-    ClaimRequest, ClaimedJob, Enqueued, Finished, JobError, JobKind, JobPayload, JobQueue,
-    LEASE_SECONDS, NewJob, SyncMode,
+    ClaimRequest, ClaimedJob, Enqueued, Finished, JobError, JobPayload, JobQueue, LEASE_SECONDS,
+    Lane, NewJob, SyncMode,
 };
 use crate::db::{Db, DbError, TenantScope, Tx};
 use crate::ids::{ConnectionId, JobId, TenantId, WorkerId};
@@ -33,27 +34,47 @@ macro_rules! nobody_runs {
     };
 }
 
-/// Claims from the lane of deliveries. An index that knows the lane by its predicate must be
-/// met with the same words; a lane as a parameter would leave the planner guessing.
-const CLAIM: &str = include_str!("claim.sql");
-/// The same for every other kind.
-static CLAIM_OTHERS: LazyLock<String> = LazyLock::new(|| {
-    CLAIM.replace(
-        "kind = 'process_deliveries'",
-        "kind <> 'process_deliveries'",
-    )
-});
-
 /// The queue in Postgres, as the worker's role sees it.
 #[derive(Debug, Clone)]
 pub struct PgJobQueue {
     db: Db,
+    deliveries: Arc<Mutex<Lines>>,
+    others: Arc<Mutex<Lines>>,
 }
 
 impl PgJobQueue {
     /// A queue on this pool.
-    pub const fn new(db: Db) -> Self {
-        Self { db }
+    pub fn new(db: Db) -> Self {
+        Self {
+            db,
+            deliveries: Arc::default(),
+            others: Arc::default(),
+        }
+    }
+
+    /// Claims `left` jobs at the most, from these lines in turn.
+    async fn claim_from(
+        &self,
+        worker: WorkerId,
+        picks: &[Pick],
+        left: i64,
+    ) -> Result<Vec<(Line, ClaimedJob)>, DbError> {
+        let rows = sqlx::query(include_str!("claim.sql"))
+            .bind(picks.iter().map(|pick| pick.line.0).collect::<Vec<_>>())
+            .bind(picks.iter().map(|pick| pick.line.1).collect::<Vec<_>>())
+            .bind(picks.iter().map(|pick| pick.head.0).collect::<Vec<_>>())
+            .bind(picks.iter().map(|pick| pick.head.1).collect::<Vec<_>>())
+            .bind(picks.iter().map(|pick| pick.most).collect::<Vec<_>>())
+            .bind(left)
+            .bind(worker)
+            .fetch_all(&self.db)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let job = claimed(row)?;
+                Ok(((job.tenant_id, row.try_get("priority")?), job))
+            })
+            .collect()
     }
 
     async fn finish_once(&self, finished: &[Finished]) -> Result<Vec<JobId>, DbError> {
@@ -73,8 +94,8 @@ pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<Enqueued, DbError> {
     for _ in 0..3 {
         let created: Option<JobId> = sqlx::query_scalar(
             "INSERT INTO jobs (tenant_id, id, kind, provider, connection_id, cursor_window, \
-                 priority, run_at, payload, traceparent) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, now()), $9, $10) \
+                 priority, payload, traceparent) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
              ON CONFLICT (tenant_id, provider, cursor_window) WHERE cursor_window IS NOT NULL \
              DO NOTHING RETURNING id",
         )
@@ -85,7 +106,6 @@ pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<Enqueued, DbError> {
         .bind(job.connection_id)
         .bind(&job.cursor_window)
         .bind(job.payload.kind().priority())
-        .bind(job.run_at)
         .bind(Json(&job.payload))
         .bind(&job.traceparent)
         .fetch_optional(&mut **tx)
@@ -157,22 +177,29 @@ pub async fn freeze_until(
 #[async_trait]
 impl JobQueue for PgJobQueue {
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<ClaimedJob>, DbError> {
-        let deliveries = request.kinds == [JobKind::ProcessDeliveries];
-        let statement = if deliveries { CLAIM } else { &CLAIM_OTHERS };
-        let rows = sqlx::query(AssertSqlSafe(statement))
-            .bind(Uuid::new_v4())
-            .bind(&request.kinds)
-            .bind(request.per_tenant)
-            .bind(&request.saturated)
-            .bind(request.limit)
-            .bind(request.worker)
-            .fetch_all(&self.db)
-            .await?;
-        let mut jobs = rows
-            .iter()
-            .map(|row| Ok((row.try_get::<i16, _>("priority")?, claimed(row)?)))
-            .collect::<Result<Vec<_>, DbError>>()?;
-        jobs.sort_by_key(|(priority, job)| (*priority, job.run_at, job.id));
+        let lines = match request.lane {
+            Lane::Deliveries => &self.deliveries,
+            Lane::Others => &self.others,
+        };
+        let mut lines = lines.lock().await;
+        lines.look(&self.db, request.lane).await?;
+        let mut jobs = Vec::new();
+        let mut taken = lines.begin();
+        loop {
+            let picks = lines.picks(request, &taken);
+            if picks.is_empty() {
+                break;
+            }
+            let left = request.limit - taken.jobs;
+            let claimed = self.claim_from(request.worker, &picks, left).await?;
+            let found: Vec<_> = claimed
+                .iter()
+                .map(|(line, job)| (*line, (job.run_at, job.id)))
+                .collect();
+            lines.learn(&picks, &found, left, &mut taken);
+            jobs.extend(claimed);
+        }
+        jobs.sort_by_key(|((_, priority), job)| (*priority, job.run_at, job.id));
         Ok(jobs.into_iter().map(|(_, job)| job).collect())
     }
 
@@ -214,7 +241,7 @@ impl JobQueue for PgJobQueue {
     async fn release(&self, worker: WorkerId) -> Result<u64, DbError> {
         let released = sqlx::query(
             "WITH gone AS (DELETE FROM workers WHERE id = $1) \
-             UPDATE jobs SET state = 'queued', attempts = greatest(attempts - 1, 0), \
+             UPDATE jobs SET state = 'queued', run_at = now(), attempts = greatest(attempts - 1, 0), \
                  worker_id = NULL, lease_token = NULL \
              WHERE worker_id = $1 AND state = 'running'",
         )

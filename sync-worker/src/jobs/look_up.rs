@@ -59,7 +59,6 @@ pub(super) async fn run(
         provider: job.provider.clone(),
         connection_id: Some(id),
         cursor_window: None,
-        run_at: None,
         payload: JobPayload::ProcessDeliveries {
             deliveries: deliveries.to_vec(),
         },

@@ -199,7 +199,6 @@ async fn read_all(
                 provider: first.provider.clone(),
                 connection_id: Some(connection),
                 cursor_window: None,
-                run_at: None,
                 payload: JobPayload::LookUp {
                     keys: unknown.into_iter().collect(),
                     deliveries: unread.iter().map(|delivery| delivery.id).collect(),
@@ -262,7 +261,6 @@ impl Work {
                 provider: delivery.provider.clone(),
                 connection_id: delivery.connection_id,
                 cursor_window: Some(format!("fan_out:{}", delivery.id)),
-                run_at: None,
                 payload: JobPayload::FanOutDelivery {
                     delivery: delivery.id,
                 },

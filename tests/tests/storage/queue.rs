@@ -8,8 +8,8 @@ use shared::config::DatabaseConfig;
 use shared::db::{Db, Role};
 use shared::ids::{TenantId, WorkerId};
 use shared::queue::{
-    ClaimRequest, ClaimedJob, Finished, JobError, JobKind, JobOutcome, JobPayload, JobQueue,
-    NewJob, PgJobQueue, enqueue,
+    ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, JobPayload, JobQueue, Lane, NewJob,
+    PgJobQueue, enqueue,
 };
 use sqlx::Row;
 use tests::harness::TestDb;
@@ -48,7 +48,6 @@ impl Fixture {
             provider: "any".to_owned(),
             connection_id: None,
             cursor_window: window.map(str::to_owned),
-            run_at: None,
             payload: JobPayload::SweepDeliveries,
             traceparent: None,
         };
@@ -66,7 +65,7 @@ impl Fixture {
     async fn claim(&self, worker: WorkerId, limit: i64, per_tenant: i64) -> Vec<ClaimedJob> {
         let request = ClaimRequest {
             worker,
-            kinds: vec![JobKind::SweepDeliveries],
+            lane: Lane::Others,
             limit,
             per_tenant,
             saturated: Vec::new(),
@@ -356,7 +355,7 @@ async fn one_tenants_queue_does_not_delay_anothers() {
         let mine: Vec<_> = jobs.iter().filter(|job| job.tenant_id == small).collect();
         assert_eq!(mine.len(), 1, "the single job is among the first claimed");
         for job in &jobs {
-            let at = job.run_at;
+            let at = queue.jobs.heartbeat(worker).await.expect("a heartbeat");
             queue
                 .finish(
                     job,

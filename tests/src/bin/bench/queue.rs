@@ -8,8 +8,8 @@ use shared::config::DatabaseConfig;
 use shared::db::{Db, Role};
 use shared::ids::{TenantId, WorkerId};
 use shared::queue::{
-    ClaimRequest, ClaimedJob, Finished, JobKind, JobOutcome, JobPayload, JobQueue, NewJob,
-    PgJobQueue, enqueue, listen, notify,
+    ClaimRequest, ClaimedJob, Finished, JobOutcome, JobPayload, JobQueue, Lane, NewJob, PgJobQueue,
+    enqueue, listen, notify,
 };
 use sqlx::PgPool;
 use tests::harness::TestDb;
@@ -80,7 +80,7 @@ impl Queue {
         let limit = i64::try_from(limit)?;
         let request = ClaimRequest {
             worker: self.worker,
-            kinds: vec![JobKind::SweepDeliveries],
+            lane: Lane::Others,
             limit,
             per_tenant: limit,
             saturated: Vec::new(),
@@ -261,7 +261,6 @@ async fn add(db: &Db) -> anyhow::Result<()> {
         provider: "any".to_owned(),
         connection_id: None,
         cursor_window: None,
-        run_at: None,
         payload: JobPayload::SweepDeliveries,
         traceparent: None,
     };

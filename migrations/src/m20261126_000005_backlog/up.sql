@@ -3,8 +3,7 @@
 ALTER TABLE jobs ADD COLUMN bytes bigint NOT NULL DEFAULT 0;
 
 -- An index for each lane of the queue, walked one tenant at a time: a hundred thousand jobs in
--- one lane are not so much as passed over in the other. The release before claims by jobs_claim,
--- which can go with the next.
+-- one lane are not so much as passed over in the other. The release before claims by jobs_claim.
 CREATE INDEX jobs_deliveries ON jobs (tenant_id, priority, run_at, id) INCLUDE (bytes)
     WHERE state = 'queued' AND kind = 'process_deliveries';
 CREATE INDEX jobs_others ON jobs (tenant_id, priority, run_at, id)
