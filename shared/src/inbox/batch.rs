@@ -1,14 +1,15 @@
 //! Group commit: many requests, one transaction.
 //!
-//! A few writers take what has gathered while the previous commit was under way. Under
-//! load batches grow by themselves; alone, a request waits for nobody. The line is bounded:
-//! when it is full, a request is refused at once instead of waiting for its time-out.
+//! A writer takes what has gathered while the commit before was under way. Under load batches
+//! grow by themselves; alone, a request waits for nobody. A commit that takes long is waited for
+//! a moment only: then another writer commits beside it. The line is bounded: when it is full, a
+//! request is refused at once instead of waiting for its time-out.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, histogram};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::{Backlog, Stored, VerifiedDelivery, store};
@@ -23,8 +24,10 @@ pub struct InboxConfig {
     pub max_batch: usize,
     /// Most bytes of bodies of one transaction.
     pub max_bytes: usize,
-    /// Transactions under way at the same time.
+    /// Transactions under way at the same time, at the most.
     pub writers: usize,
+    /// How long a batch gathers while another is being committed.
+    pub linger: Duration,
     /// Deliveries that may wait; beyond, requests are refused.
     pub backlog: usize,
     /// How long a request waits for its commit before it is refused.
@@ -37,6 +40,7 @@ impl Default for InboxConfig {
             max_batch: 128,
             max_bytes: 32 << 20,
             writers: 2,
+            linger: Duration::from_millis(2),
             backlog: 2048,
             patience: Duration::from_millis(900),
         }
@@ -86,13 +90,16 @@ impl Inbox {
         tasks: &TaskTracker,
     ) -> Self {
         let (line, waiting) = mpsc::channel(config.backlog);
-        let waiting = Arc::new(Mutex::new(waiting));
+        let shared = Arc::new(Line {
+            waiting: Mutex::new(waiting),
+            turn: Semaphore::new(1),
+        });
         for _ in 0..config.writers {
             tasks.spawn(write(
                 db.clone(),
                 waker.clone(),
                 config,
-                Arc::clone(&waiting),
+                Arc::clone(&shared),
             ));
         }
         Self {
@@ -122,20 +129,22 @@ impl Inbox {
     }
 }
 
-async fn write(
-    db: Db,
-    waker: Waker,
-    config: InboxConfig,
-    line: Arc<Mutex<mpsc::Receiver<Waiting>>>,
-) {
+async fn write(db: Db, waker: Waker, config: InboxConfig, line: Arc<Line>) {
     let mut carried = None;
     loop {
-        let Some((batch, answers)) = gather(&line, &config, &mut carried).await else {
+        let Some(Batch {
+            deliveries: batch,
+            answers,
+            turn,
+        }) = gather(&line, &config, &mut carried).await
+        else {
             return;
         };
         histogram!(names::INGRESS_BATCH_SIZE)
             .record(f64::from(u32::try_from(batch.len()).unwrap_or(0)));
-        match commit(&db, &batch).await {
+        let committed = commit(&db, &batch).await;
+        drop(turn);
+        match committed {
             Ok(stored) => {
                 waker.wake();
                 for (answer, stored) in answers.into_iter().zip(stored) {
@@ -157,36 +166,52 @@ async fn write(
     }
 }
 
-type Batch = (
-    Vec<VerifiedDelivery>,
-    Vec<oneshot::Sender<Result<Stored, InboxError>>>,
-);
+/// Where writers meet.
+struct Line {
+    waiting: Mutex<mpsc::Receiver<Waiting>>,
+    /// Held while a batch is committed.
+    turn: Semaphore,
+}
 
-/// Waits for one delivery and takes whatever else is there, up to the batch's bounds.
-async fn gather(
-    line: &Mutex<mpsc::Receiver<Waiting>>,
+struct Batch<'a> {
+    deliveries: Vec<VerifiedDelivery>,
+    answers: Vec<oneshot::Sender<Result<Stored, InboxError>>>,
+    /// None while another batch is still being committed.
+    turn: Option<SemaphorePermit<'a>>,
+}
+
+/// Waits for one delivery, then for its turn, and takes whatever else is there, up to the
+/// batch's bounds.
+async fn gather<'a>(
+    line: &'a Line,
     config: &InboxConfig,
     carried: &mut Option<Waiting>,
-) -> Option<Batch> {
-    let mut line = line.lock().await;
+) -> Option<Batch<'a>> {
+    let mut waiting = line.waiting.lock().await;
     let (first, answer) = match carried.take() {
         Some(waiting) => waiting,
-        None => line.recv().await?,
+        None => waiting.recv().await?,
     };
+    let turn = tokio::time::timeout(config.linger, line.turn.acquire()).await;
     let mut bytes = first.body.len();
-    let mut batch = vec![first];
-    let mut answers = vec![answer];
-    while batch.len() < config.max_batch {
-        let Ok(waiting) = line.try_recv() else { break };
-        bytes += waiting.0.body.len();
+    let mut batch = Batch {
+        deliveries: vec![first],
+        answers: vec![answer],
+        turn: turn.ok().and_then(Result::ok),
+    };
+    while batch.deliveries.len() < config.max_batch {
+        let Ok((delivery, answer)) = waiting.try_recv() else {
+            break;
+        };
+        bytes += delivery.body.len();
         if bytes > config.max_bytes {
-            *carried = Some(waiting);
+            *carried = Some((delivery, answer));
             break;
         }
-        batch.push(waiting.0);
-        answers.push(waiting.1);
+        batch.deliveries.push(delivery);
+        batch.answers.push(answer);
     }
-    Some((batch, answers))
+    Some(batch)
 }
 
 /// Commits a batch. A connection that died while it was idle shows only now; storing is
@@ -210,7 +235,10 @@ mod tests {
     async fn a_closed_line_ends_its_writer() {
         let (sender, receiver) = mpsc::channel::<Waiting>(1);
         drop(sender);
-        let line = Mutex::new(receiver);
+        let line = Line {
+            waiting: Mutex::new(receiver),
+            turn: Semaphore::new(1),
+        };
         assert!(
             gather(&line, &InboxConfig::default(), &mut None)
                 .await
