@@ -4,19 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
-use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use anyhow::Context;
 use tests::harness::webhooks::EVENT;
 use tests::harness::{System, Tenant, Webhooks as Pattern};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 pub(crate) use tests::harness::webhooks::number_of;
+
+use crate::line::Line;
 
 /// Connections that are kept open.
 const CONNECTIONS: usize = 64;
@@ -45,60 +41,67 @@ impl Webhooks {
         String::from_utf8_lossy(&self.pattern.body(0)).into_owned()
     }
 
-    fn request(&self, number: u64) -> anyhow::Result<Request<Full<Bytes>>> {
+    /// A request as it goes over the wire.
+    fn request(&self, number: u64) -> Vec<u8> {
         let (body, signature) = self.pattern.signed(number);
-        Ok(Request::builder()
-            .method(Method::POST)
-            .uri("/webhooks/github")
-            .header("host", &self.host)
-            .header("content-type", "application/json")
-            .header("x-github-event", EVENT)
-            .header("x-github-delivery", Uuid::new_v4().to_string())
-            .header("x-hub-signature-256", signature)
-            .body(Full::new(body))?)
+        let head = format!(
+            "POST /webhooks/github HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\nx-github-event: {EVENT}\r\nx-github-delivery: {}\r\n\
+             x-hub-signature-256: {signature}\r\n\r\n",
+            self.host,
+            body.len(),
+            Uuid::new_v4(),
+        );
+        [head.as_bytes(), &body].concat()
     }
 
-    async fn connection(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-        let stream = TcpStream::connect(&self.host).await?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(sender)
-    }
-
-    async fn send(&self, line: &mut SendRequest<Full<Bytes>>, number: u64) -> anyhow::Result<()> {
-        line.ready().await?;
-        let answer = line.send_request(self.request(number)?).await?;
-        let status = answer.status();
-        answer.into_body().collect().await?;
-        ensure!(status.is_success(), "the ingress answered {status}");
-        Ok(())
+    async fn connection(&self) -> anyhow::Result<Line> {
+        Line::open(&self.host).await
     }
 }
 
 /// Sends as fast as answers come, and answers how many per second were acknowledged.
 pub(crate) async fn closed(webhooks: Arc<Webhooks>, seconds: u32) -> anyhow::Result<f64> {
-    let mut lines = JoinSet::new();
     let started = Instant::now();
     let end = started + Duration::from_secs(seconds.into());
+    let sent = send_while(webhooks, move |_| Instant::now() < end).await?;
+    Ok(f64::from(sent) / started.elapsed().as_secs_f64())
+}
+
+/// Sends `count` as fast as answers come.
+pub(crate) async fn burst(webhooks: Arc<Webhooks>, count: u32) -> anyhow::Result<()> {
+    let first = webhooks.next.load(Ordering::Relaxed);
+    let end = first + u64::from(count);
+    send_while(webhooks, move |number| number < end).await?;
+    Ok(())
+}
+
+/// Sends while there is `more`, given a webhook's number; answers how many were acknowledged.
+async fn send_while(
+    webhooks: Arc<Webhooks>,
+    more: impl Fn(u64) -> bool + Copy + Send + 'static,
+) -> anyhow::Result<u32> {
+    let mut lines = JoinSet::new();
     for _ in 0..CONNECTIONS {
         let webhooks = Arc::clone(&webhooks);
         lines.spawn(async move {
             let mut line = webhooks.connection().await?;
             let mut sent = 0_u32;
-            while Instant::now() < end {
+            loop {
                 let number = webhooks.next.fetch_add(1, Ordering::Relaxed);
-                webhooks.send(&mut line, number).await?;
+                if !more(number) {
+                    return anyhow::Ok(sent);
+                }
+                line.send(&webhooks.request(number)).await?;
                 sent += 1;
             }
-            anyhow::Ok(sent)
         });
     }
     let mut all = 0_u32;
     while let Some(sent) = lines.join_next().await {
         all += sent??;
     }
-    Ok(f64::from(all) / started.elapsed().as_secs_f64())
+    Ok(all)
 }
 
 /// What an open load did.
@@ -116,7 +119,8 @@ pub(crate) fn due(started: Instant, number: u64, rate: u32) -> Instant {
 
 /// Sends `rate` per second on schedule, whether or not answers come.
 pub(crate) async fn open(webhooks: Arc<Webhooks>, rate: u32, seconds: u32) -> anyhow::Result<Open> {
-    let count = u64::from(rate) * u64::from(seconds);
+    let first = webhooks.next.load(Ordering::Relaxed);
+    let end = first + u64::from(rate) * u64::from(seconds);
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
         connections.push(webhooks.connection().await?);
@@ -129,12 +133,12 @@ pub(crate) async fn open(webhooks: Arc<Webhooks>, rate: u32, seconds: u32) -> an
             let mut took = Vec::new();
             loop {
                 let number = webhooks.next.fetch_add(1, Ordering::Relaxed);
-                if number >= count {
+                if number >= end {
                     return anyhow::Ok(took);
                 }
-                let due = due(started, number, rate);
+                let due = due(started, number - first, rate);
                 tokio::time::sleep_until(due.into()).await;
-                webhooks.send(&mut line, number).await?;
+                line.send(&webhooks.request(number)).await?;
                 took.push(due.elapsed());
             }
         });

@@ -8,6 +8,7 @@
 mod backfill;
 mod footprint;
 mod growth;
+mod line;
 mod load;
 mod peers;
 mod pgbench;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::Client;
 use sqlx::PgPool;
 use tests::harness::{System, Tenant};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::line::Line;
 use crate::pgbench::Pgbench;
 use crate::report::{Beside, Row, milliseconds};
 
@@ -36,15 +36,18 @@ async fn read_at_random(
     let mut readers = JoinSet::new();
     for _ in 0..READERS {
         let (cursors, key) = (Arc::clone(&cursors), tenant.key.clone());
-        let base = format!("{}/v1/signals?limit=50&cursor=", system.api);
+        let host = system.api.trim_start_matches("http://").to_owned();
         readers.spawn(async move {
-            let client = Client::builder().timeout(Duration::from_secs(30)).build()?;
+            let mut line = Line::open(&host).await?;
             let mut took = Vec::new();
             while Instant::now() < end {
                 let cursor = &cursors[rand::random_range(0..cursors.len())];
+                let request = format!(
+                    "GET /v1/signals?limit=50&cursor={cursor} HTTP/1.1\r\nhost: {host}\r\n\
+                     authorization: Bearer {key}\r\n\r\n"
+                );
                 let started = Instant::now();
-                let request = client.get(format!("{base}{cursor}")).bearer_auth(&key);
-                request.send().await?.error_for_status()?.bytes().await?;
+                line.send(request.as_bytes()).await?;
                 took.push(started.elapsed());
             }
             anyhow::Ok(took)
