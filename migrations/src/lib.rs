@@ -40,6 +40,7 @@ impl MigratorTrait for Migrator {
             migration!("m20261126_000004_completeness"),
             migration!("m20261126_000005_backlog"),
             migration!("m20261126_000006_lines"),
+            migration!("m20261126_000007_retention"),
         ]
     }
 }

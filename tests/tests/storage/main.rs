@@ -4,3 +4,4 @@ mod catalog;
 mod migrations;
 mod plans;
 mod queue;
+mod retention;
