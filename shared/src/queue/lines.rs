@@ -8,13 +8,14 @@
 //!
 //! What comes in behind a look's back is found by the next survey of the whole lane: because its
 //! transaction took long to commit, because very many came between two looks, or because its line
-//! was taken for empty while somebody else had it locked.
+//! was taken for empty while somebody else had it locked. No claim waits for a survey.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{ClaimRequest, Lane};
@@ -43,7 +44,8 @@ pub(super) struct Lines {
     seen_until: DateTime<Utc>,
     /// The tenant that was claimed from last; the next claim begins behind it.
     last: TenantId,
-    next_survey: Instant,
+    /// `None` while one is under way.
+    next_survey: Option<Instant>,
     /// How long the last survey took.
     survey: Duration,
 }
@@ -73,48 +75,36 @@ impl Default for Lines {
             heads: BTreeMap::new(),
             seen_until: DateTime::UNIX_EPOCH,
             last: TenantId::UNASSIGNED,
-            next_survey: Instant::now(),
+            next_survey: Some(Instant::now()),
             survey: Duration::ZERO,
         }
     }
 }
 
 impl Lines {
-    /// Looks at what has become due in the lane.
-    pub(super) async fn look(&mut self, db: &Db, lane: Lane) -> Result<(), DbError> {
-        let began = Instant::now();
-        let survey = began >= self.next_survey;
-        let (from, most) = if survey {
-            (DateTime::UNIX_EPOCH, None)
-        } else {
-            (self.seen_until - OVERLAP, Some(LOOK))
-        };
-        let rows = sqlx::query(include_str!("look.sql"))
-            .bind(from)
-            .bind(lane.kinds())
-            .bind(most)
-            .fetch_all(db)
-            .await?;
-        if survey {
-            self.heads.clear();
-            self.survey = began.elapsed();
-            self.next_survey = began + SURVEY.max(self.survey * RESTRAINT);
+    /// Looks at what has become due in the lane, and answers whether a survey is due now: then
+    /// the caller is to begin it.
+    pub(super) async fn look(&mut self, db: &Db, lane: Lane) -> Result<bool, DbError> {
+        let found = find(db, lane, self.seen_until - OVERLAP, Some(LOOK)).await?;
+        self.seen_until = found.at;
+        let mut by_kind: HashMap<i16, i64> = HashMap::new();
+        for waiting in &found.waiting {
+            *by_kind.entry(waiting.line.1).or_default() += waiting.jobs;
         }
-        let mut jobs: HashMap<i16, i64> = HashMap::new();
-        for row in rows {
-            self.seen_until = row.try_get("at")?;
-            if let Some(tenant) = row.try_get("tenant_id")? {
-                let priority = row.try_get("priority")?;
-                self.wait((tenant, priority), row.try_get("since")?);
-                *jobs.entry(priority).or_default() += row.try_get::<i64, _>("jobs")?;
-            }
-        }
-        if jobs.values().any(|jobs| Some(*jobs) == most) {
+        self.learn_of(&found);
+        let now = Instant::now();
+        if by_kind.values().any(|jobs| *jobs == LOOK) {
             // There may be more; it is not to wait for long.
-            let soon = began + self.survey * RESTRAINT;
-            self.next_survey = self.next_survey.min(soon);
+            let soon = now + self.survey * RESTRAINT;
+            self.next_survey = self.next_survey.map(|next| next.min(soon));
         }
-        Ok(())
+        Ok(self.next_survey.take_if(|next| *next <= now).is_some())
+    }
+
+    fn learn_of(&mut self, found: &Found) {
+        for waiting in &found.waiting {
+            self.wait(waiting.line, waiting.since);
+        }
     }
 
     fn wait(&mut self, line: Line, since: DateTime<Utc>) {
@@ -208,6 +198,64 @@ impl Lines {
         }
         taken.jobs += all;
     }
+}
+
+/// Surveys a lane beside its claims. What was claimed meanwhile is met once more, at the most.
+pub(super) async fn survey(lines: &Mutex<Lines>, db: &Db, lane: Lane) {
+    let began = Instant::now();
+    let found = find(db, lane, DateTime::UNIX_EPOCH, None).await;
+    let mut lines = lines.lock().await;
+    match found {
+        Ok(found) => lines.learn_of(&found),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(error, "a lane was not surveyed");
+        }
+    }
+    lines.survey = began.elapsed();
+    lines.next_survey = Some(began + SURVEY.max(lines.survey * RESTRAINT));
+}
+
+/// What waits, at a moment.
+struct Found {
+    at: DateTime<Utc>,
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    line: Line,
+    since: DateTime<Utc>,
+    jobs: i64,
+}
+
+/// The newest jobs of each kind that have become due since `from`; all without `most`.
+async fn find(
+    db: &Db,
+    lane: Lane,
+    from: DateTime<Utc>,
+    most: Option<i64>,
+) -> Result<Found, DbError> {
+    let rows = sqlx::query(include_str!("look.sql"))
+        .bind(from)
+        .bind(lane.kinds())
+        .bind(most)
+        .fetch_all(db)
+        .await?;
+    let mut found = Found {
+        at: from,
+        waiting: Vec::new(),
+    };
+    for row in rows {
+        found.at = row.try_get("at")?;
+        if let Some(tenant) = row.try_get("tenant_id")? {
+            found.waiting.push(Waiting {
+                line: (tenant, row.try_get("priority")?),
+                since: row.try_get("since")?,
+                jobs: row.try_get("jobs")?,
+            });
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use tokio::sync::Mutex;
 
-use super::lines::{Line, Lines, Pick};
+use super::lines::{Line, Lines, Pick, survey};
 use super::outcomes::{Again, Ended, sort};
 use super::{
     ClaimRequest, ClaimedJob, Enqueued, Finished, JobError, JobPayload, JobQueue, LEASE_SECONDS,
@@ -177,12 +177,15 @@ pub async fn freeze_until(
 #[async_trait]
 impl JobQueue for PgJobQueue {
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<ClaimedJob>, DbError> {
-        let lines = match request.lane {
+        let shared = match request.lane {
             Lane::Deliveries => &self.deliveries,
             Lane::Others => &self.others,
         };
-        let mut lines = lines.lock().await;
-        lines.look(&self.db, request.lane).await?;
+        let mut lines = shared.lock().await;
+        if lines.look(&self.db, request.lane).await? {
+            let (lines, db, lane) = (Arc::clone(shared), self.db.clone(), request.lane);
+            tokio::spawn(async move { survey(&lines, &db, lane).await });
+        }
         let mut jobs = Vec::new();
         let mut taken = lines.begin();
         loop {
@@ -191,7 +194,12 @@ impl JobQueue for PgJobQueue {
                 break;
             }
             let left = request.limit - taken.jobs;
-            let claimed = self.claim_from(request.worker, &picks, left).await?;
+            let claimed = match self.claim_from(request.worker, &picks, left).await {
+                Ok(claimed) => claimed,
+                Err(error) if jobs.is_empty() => return Err(error),
+                // Those that are claimed already are not to wait for somebody to miss them.
+                Err(_) => break,
+            };
             let found: Vec<_> = claimed
                 .iter()
                 .map(|(line, job)| (*line, (job.run_at, job.id)))
