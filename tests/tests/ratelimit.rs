@@ -4,11 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
-use secrecy::SecretString;
 use shared::clock::{Clock, SystemClock};
-use shared::config::DatabaseConfig;
 use shared::connectors::{LimitScope, RateBudget, RateLimits, RateUnit};
-use shared::db::{Db, Role};
 use shared::http::{Charge, LimitObservation, RateGate, Refused};
 use shared::ids::TenantId;
 use shared::ratelimit::Governor;
@@ -36,14 +33,7 @@ const fn call(account: &str) -> Charge<'_> {
 
 /// The gate of one worker, with a pool of its own.
 fn worker(test: &TestDb, limits: RateLimits) -> Arc<Governor> {
-    let config = DatabaseConfig {
-        url: SecretString::from(test.url().to_owned()),
-        read_url: None,
-        listen_url: None,
-        pooled: false,
-        max_connections: 4,
-    };
-    let db = Db::open(&config, Role::Worker).expect("a URL");
+    let db = test.as_worker(4);
     Arc::new(Governor::new(db, Arc::new(SystemClock), [("any", limits)]))
 }
 

@@ -7,6 +7,9 @@ use std::path::Path;
 use migrations::Migrator;
 use migrations::sea_orm::{ConnectOptions, Database};
 use sea_orm_migration::MigratorTrait;
+use secrecy::SecretString;
+use shared::config::DatabaseConfig;
+use shared::db::{Db, Role};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use url::Url;
@@ -52,6 +55,22 @@ impl TestDb {
         let database = Self::make(&cluster.url(), None).await;
         database.migrate(None).await;
         database
+    }
+
+    /// The database as the worker's role sees it, over a pool of this size.
+    ///
+    /// # Panics
+    ///
+    /// When the URL is none.
+    pub fn as_worker(&self, connections: u32) -> Db {
+        let config = DatabaseConfig {
+            url: SecretString::from(self.url.clone()),
+            read_url: None,
+            listen_url: None,
+            pooled: false,
+            max_connections: connections,
+        };
+        Db::open(&config, Role::Worker).expect("a URL")
     }
 
     /// A database with the schema of the previous release: without the newest migration.

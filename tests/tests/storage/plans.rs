@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use secrecy::SecretString;
-use shared::config::DatabaseConfig;
-use shared::db::{Db, Role};
+use shared::db::Db;
 use shared::ids::WorkerId;
 use shared::queue::{
     ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, JobQueue, Lane, PgJobQueue,
@@ -63,14 +61,7 @@ impl Fixture {
                 .await
                 .expect("looked at");
         }
-        let config = DatabaseConfig {
-            url: SecretString::from(test.url().to_owned()),
-            read_url: None,
-            listen_url: None,
-            pooled: false,
-            max_connections: 1,
-        };
-        let db = Db::open(&config, Role::Worker).expect("a URL");
+        let db = test.as_worker(1);
         let jobs = PgJobQueue::new(db.clone());
         let worker = WorkerId::generate();
         jobs.heartbeat(worker).await.expect("a heartbeat");

@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use secrecy::SecretString;
-use shared::config::DatabaseConfig;
 use shared::db::{Db, Role};
 use shared::ids::{TenantId, WorkerId};
 use shared::queue::{
@@ -23,14 +21,7 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let test = TestDb::create().await;
-        let config = DatabaseConfig {
-            url: SecretString::from(test.url().to_owned()),
-            read_url: None,
-            listen_url: None,
-            pooled: false,
-            max_connections: 4,
-        };
-        let db = Db::open(&config, Role::Worker).expect("a URL");
+        let db = test.as_worker(4);
         db.check_role(Role::Worker)
             .await
             .expect("runs as the worker's role");

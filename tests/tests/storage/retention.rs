@@ -1,9 +1,7 @@
 //! What has expired goes, whole days at a time, and nobody waits for that.
 
-use secrecy::SecretString;
-use shared::config::DatabaseConfig;
+use shared::db::Db;
 use shared::db::schedule::apply_retention;
-use shared::db::{Db, Role};
 use sqlx::{Connection, PgConnection};
 use tests::harness::TestDb;
 
@@ -20,14 +18,7 @@ impl Fixture {
     /// the days to come.
     async fn new() -> Self {
         let test = TestDb::create().await;
-        let config = DatabaseConfig {
-            url: SecretString::from(test.url().to_owned()),
-            read_url: None,
-            listen_url: None,
-            pooled: false,
-            max_connections: 2,
-        };
-        let db = Db::open(&config, Role::Worker).expect("a URL");
+        let db = test.as_worker(2);
         let fixture = Self { test, db };
         fixture
             .run(

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use secrecy::SecretString;
-use shared::config::DatabaseConfig;
-use shared::db::{Db, Role};
+use shared::db::Db;
 use shared::ids::{TenantId, WorkerId};
 use shared::queue::{
     ClaimRequest, ClaimedJob, Finished, JobOutcome, JobPayload, JobQueue, Lane, NewJob, PgJobQueue,
@@ -43,14 +41,7 @@ pub(crate) struct Queue {
 impl Queue {
     pub(crate) async fn open() -> anyhow::Result<Self> {
         let test = TestDb::create().await;
-        let config = DatabaseConfig {
-            url: SecretString::from(test.url().to_owned()),
-            read_url: None,
-            listen_url: None,
-            pooled: false,
-            max_connections: 8,
-        };
-        let db = Db::open(&config, Role::Worker)?;
+        let db = test.as_worker(8);
         let jobs = PgJobQueue::new(db.clone());
         let worker = WorkerId::generate();
         jobs.heartbeat(worker).await?;
