@@ -41,6 +41,7 @@ impl MigratorTrait for Migrator {
             migration!("m20261126_000005_backlog"),
             migration!("m20261126_000006_lines"),
             migration!("m20261126_000007_retention"),
+            migration!("m20261126_000008_key_owner"),
         ]
     }
 }

@@ -209,28 +209,15 @@ pub async fn revoke(tx: &mut Tx, scope: &TenantScope, id: ApiKeyId) -> Result<bo
 
 /// Whose key this is; `None` when it is unknown, ended or expired, without saying which.
 pub async fn authenticate(db: &Db, presented: &str) -> Result<Option<AuthenticatedKey>, DbError> {
-    match look_up(db, presented).await {
-        Err(error) if error.is_lost() => look_up(db, presented).await,
-        found => found,
-    }
-}
-
-async fn look_up(db: &Db, presented: &str) -> Result<Option<AuthenticatedKey>, DbError> {
     if !presented.starts_with(KEY_PREFIX) {
         return Ok(None);
     }
-    let hash = crypto::sha256(presented.as_bytes());
-    let mut tx = db.begin_by_secret(&hash).await?;
     let found = sqlx::query_as::<_, (TenantId, ApiKeyId, Vec<String>, bool)>(
-        "SELECT tenant_id, id, scopes, \
-                last_used_at IS NULL OR last_used_at < now() - interval '1 minute' \
-         FROM api_keys \
-         WHERE key_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())",
+        "SELECT tenant_id, id, scopes, use_unnoted FROM key_owner($1)",
     )
-    .bind(hash.to_vec())
-    .fetch_optional(&mut *tx)
+    .bind(crypto::sha256(presented.as_bytes()).to_vec())
+    .fetch_optional(db)
     .await?;
-    tx.commit().await?;
     let Some((tenant, id, scopes, use_unnoted)) = found else {
         return Ok(None);
     };

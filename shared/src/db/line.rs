@@ -18,8 +18,9 @@ use sqlx::{AssertSqlSafe, Either, Execute, Executor, Postgres, SqlSafeStr, SqlSt
 use super::Db;
 use super::error::is_lost;
 
-/// How long a rollback is waited for before its connection is given up instead.
-const ROLLBACK: Duration = Duration::from_secs(5);
+/// How long the end of a transaction is waited for, where nobody else waits for it, before its
+/// connection is given up instead.
+const END: Duration = Duration::from_secs(5);
 
 /// How a process's connections are used.
 #[derive(Debug)]
@@ -253,6 +254,11 @@ impl Tx {
         self.end("COMMIT").await
     }
 
+    /// Ends a transaction that only read, without waiting for it.
+    pub fn leave(mut self) {
+        self.end_alone("COMMIT");
+    }
+
     /// Undoes everything, and waits until that is done.
     pub async fn rollback(mut self) -> Result<(), sqlx::Error> {
         self.end("ROLLBACK").await
@@ -263,6 +269,23 @@ impl Tx {
         // After an answer there is no transaction any more, whatever it says.
         self.line = None;
         answer.map(drop)
+    }
+
+    fn end_alone(&mut self, how: &'static str) {
+        let Some(mut line) = self.line.take().filter(|line| !line.broken) else {
+            return;
+        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            line.broken = true;
+            return;
+        };
+        runtime.spawn(async move {
+            let end = line.ask(Request::plain(how.to_owned()));
+            // Without an answer the line stays broken, and its end ends the transaction.
+            if let Ok(Err(error)) = tokio::time::timeout(END, end).await {
+                tracing::debug!(%error, how, "a transaction was not ended; its connection ends");
+            }
+        });
     }
 }
 
@@ -288,20 +311,7 @@ impl DerefMut for Tx {
 
 impl Drop for Tx {
     fn drop(&mut self) {
-        let Some(mut line) = self.line.take().filter(|line| !line.broken) else {
-            return;
-        };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            line.broken = true;
-            return;
-        };
-        runtime.spawn(async move {
-            let rollback = line.ask(Request::plain("ROLLBACK".to_owned()));
-            // Without an answer the line stays broken, and its end ends the transaction.
-            if let Ok(Err(error)) = tokio::time::timeout(ROLLBACK, rollback).await {
-                tracing::debug!(%error, "a transaction was not rolled back; its connection ends");
-            }
-        });
+        self.end_alone("ROLLBACK");
     }
 }
 

@@ -8,8 +8,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sqlx::{Postgres, QueryBuilder};
 use utoipa::ToSchema;
 
+use super::FeedQuery;
+use super::rows::any_of;
+use crate::db::TenantScope;
 use crate::db::connections::ConnectionStatus;
 use crate::ids::ConnectionId;
 
@@ -67,21 +71,31 @@ pub(super) struct Row {
     through: Option<DateTime<Utc>>,
 }
 
-/// The connections of a tenant as JSON, for a statement whose first parameters are the tenant,
-/// the sources and the connections that are wanted. Served by the primary key of
-/// `connections`.
-pub(super) const COLUMN: &str = "(SELECT json_agg(c) FROM ( \
-    SELECT id, provider, status, backfilled_at IS NOT NULL AS backfilled, \
-        last_error ->> 'code' AS error, \
-        coalesce(last_sync_at < now() - interval '1 minute' \
-            - 2 * poll_interval_seconds * interval '1 second', false) AS overdue, \
-        coalesce(complete_tx >= pg_snapshot_xmin(pg_current_snapshot()), false) AS held_back, \
-        CASE WHEN complete_tx < pg_snapshot_xmin(pg_current_snapshot()) \
-            THEN complete_through ELSE settled_through END AS through \
-    FROM connections \
-    WHERE tenant_id = $1 AND (cardinality($2::text[]) = 0 OR provider = ANY ($2)) \
-      AND (cardinality($3::uuid[]) = 0 OR id = ANY ($3)) \
-    ORDER BY id DESC LIMIT 500) c) AS connections";
+/// The tenant's connections that are wanted, as one column of JSON. Served by the primary key
+/// of `connections`.
+pub(super) fn column(
+    statement: &mut QueryBuilder<Postgres>,
+    scope: &TenantScope,
+    query: &FeedQuery,
+) {
+    statement
+        .push(
+            "(SELECT json_agg(c) FROM ( \
+             SELECT id, provider, status, backfilled_at IS NOT NULL AS backfilled, \
+                 last_error ->> 'code' AS error, \
+                 coalesce(last_sync_at < now() - interval '1 minute' \
+                     - 2 * poll_interval_seconds * interval '1 second', false) AS overdue, \
+                 coalesce(complete_tx >= pg_snapshot_xmin(pg_current_snapshot()), false) \
+                     AS held_back, \
+                 CASE WHEN complete_tx < pg_snapshot_xmin(pg_current_snapshot()) \
+                     THEN complete_through ELSE settled_through END AS through \
+             FROM connections WHERE tenant_id = ",
+        )
+        .push_bind(scope.tenant_id());
+    any_of(statement, "provider", &query.sources);
+    any_of(statement, "id", &query.connection_ids);
+    statement.push(" ORDER BY id DESC LIMIT 500) c) AS connections");
+}
 
 impl From<Row> for Completeness {
     fn from(row: Row) -> Self {

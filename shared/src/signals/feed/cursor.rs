@@ -12,7 +12,7 @@ const LABEL: &str = "feed-cursor";
 const TAG_BYTES: usize = 16;
 
 /// A place in one of the two orders.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Position {
     /// Behind this row in feed order.
     Feed { tx_id: u64, seq: i64 },

@@ -17,22 +17,22 @@ mod completeness;
 mod cursor;
 mod replica;
 mod rows;
+mod state;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgRow;
-use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::AssertSqlSafe;
 
 pub use self::completeness::{Behind, Completeness};
 pub use self::cursor::Cursor;
 use self::cursor::Position;
 use self::replica::Replica;
-use self::rows::{Order, columns, looked_until, number, position, select, signal};
+use self::rows::{Order, Rows, columns, looked_until, select, signal};
+use self::state::state;
 use super::{Signal, SignalKind};
 use crate::crypto::Keyring;
-use crate::db::{Db, DbError, Role, TenantScope, Tx};
+use crate::db::{Db, DbError, Role, TenantScope};
 use crate::ids::{ConnectionId, SignalId};
 
 /// Which Signals a reader wants. Empty lists mean all.
@@ -124,26 +124,19 @@ impl Feed {
         cursor: Option<&str>,
         query: &FeedQuery,
     ) -> Result<FeedPage, FeedError> {
-        let mut tx = db.begin(scope).await?;
-        let (state, completeness) = state_and_completeness(&mut tx, scope, query).await?;
-        let (generation, watermark) = (state.generation, state.watermark);
-        let (tx_id, seq) = match self.open(scope, cursor, &state)? {
+        let cursor = self.open(scope, cursor)?;
+        let (tx_id, seq) = match cursor.map(|cursor| cursor.position) {
             None => (0, 0),
             Some(Position::Feed { tx_id, seq }) => (tx_id, seq),
             Some(Position::Recent { .. }) => return Err(FeedError::MalformedCursor),
         };
-        let order = Order::Feed {
-            tx_id,
-            seq,
-            watermark,
-        };
-        let mut page = self.read_page(tx, scope, generation, &order, query).await?;
-        page.completeness = completeness;
+        let order = Order::Feed { tx_id, seq };
+        let (mut page, watermark) = self.read_page(db, scope, cursor, &order, query).await?;
         if !page.has_more {
             // Everything below the watermark was looked at, also what a filter passed over:
             // the next read need not look again. A replica may be behind its reader.
             let position = (tx_id, seq).max(end_below(watermark));
-            page.next_cursor = Some(self.seal(scope, generation, &feed_position(position)));
+            page.next_cursor = Some(self.seal(scope, page.generation, &feed_position(position)));
         }
         Ok(page)
     }
@@ -167,17 +160,14 @@ impl Feed {
         cursor: Option<&str>,
         query: &FeedQuery,
     ) -> Result<FeedPage, FeedError> {
-        let mut tx = db.begin(scope).await?;
-        let (state, completeness) = state_and_completeness(&mut tx, scope, query).await?;
-        let generation = state.generation;
-        let before = match self.open(scope, cursor, &state)? {
+        let cursor = self.open(scope, cursor)?;
+        let before = match cursor.map(|cursor| cursor.position) {
             None => None,
             Some(Position::Recent { occurred_at, id }) => Some((occurred_at, id)),
             Some(Position::Feed { .. }) => return Err(FeedError::MalformedCursor),
         };
         let order = Order::Recent { before };
-        let mut page = self.read_page(tx, scope, generation, &order, query).await?;
-        page.completeness = completeness;
+        let (mut page, _) = self.read_page(db, scope, cursor, &order, query).await?;
         if !page.has_more {
             page.next_cursor = None;
         }
@@ -205,7 +195,7 @@ impl Feed {
             .read(async |db| {
                 let mut tx = db.begin(scope).await?;
                 let state = state(&mut tx).await?;
-                tx.commit().await.map_err(DbError::from)?;
+                tx.leave();
                 Ok(state)
             })
             .await?;
@@ -251,22 +241,11 @@ impl Feed {
         }
     }
 
-    fn open(
-        &self,
-        scope: &TenantScope,
-        cursor: Option<&str>,
-        state: &State,
-    ) -> Result<Option<Position>, FeedError> {
+    fn open(&self, scope: &TenantScope, cursor: Option<&str>) -> Result<Option<Cursor>, FeedError> {
         let Some(text) = cursor else { return Ok(None) };
-        let cursor = Cursor::open(&self.keyring, scope.tenant_id(), text)
-            .ok_or(FeedError::MalformedCursor)?;
-        if cursor.generation > state.generation && state.of_a_replica {
-            return Err(FeedError::Behind);
-        }
-        if cursor.generation != state.generation {
-            return Err(FeedError::CursorExpired);
-        }
-        Ok(Some(cursor.position))
+        Cursor::open(&self.keyring, scope.tenant_id(), text)
+            .ok_or(FeedError::MalformedCursor)
+            .map(Some)
     }
 
     fn seal(&self, scope: &TenantScope, generation: i32, position: &Position) -> String {
@@ -277,118 +256,52 @@ impl Feed {
         .seal(&self.keyring, scope.tenant_id())
     }
 
+    /// A page, and the watermark that it was read below.
     async fn read_page(
         &self,
-        mut tx: Tx,
+        db: Db,
         scope: &TenantScope,
-        generation: i32,
+        cursor: Option<Cursor>,
         order: &Order,
         query: &FeedQuery,
-    ) -> Result<FeedPage, FeedError> {
-        let mut rows = select(&mut tx, scope, order, query).await?;
+    ) -> Result<(FeedPage, u64), FeedError> {
+        let mut tx = db.begin(scope).await?;
+        let Rows {
+            state,
+            completeness,
+            mut rows,
+        } = select(&mut tx, scope, order, query).await?;
+        if let Some(cursor) = cursor {
+            state.admit(cursor)?;
+        }
         let full = rows.len() > query.limit as usize;
         // A page that is not full goes on where it stopped looking.
         let end = if full {
             None
         } else {
-            looked_until(&mut tx, scope, order, query).await?
+            looked_until(&mut tx, scope, order, state.watermark, query).await?
         };
-        tx.commit().await.map_err(DbError::from)?;
+        tx.leave();
         rows.truncate(query.limit as usize);
         let mut signals = Vec::with_capacity(rows.len());
         let mut positions = Vec::with_capacity(rows.len());
-        for row in &rows {
-            signals.push(signal(row, query.include_raw)?);
-            positions.push(position(row, order)?);
+        for (position, row) in rows {
+            signals.push(signal(&row, query.include_raw)?);
+            positions.push(position);
         }
-        Ok(FeedPage {
+        let page = FeedPage {
             next_cursor: end
                 .as_ref()
                 .or(positions.last())
-                .map(|position| self.seal(scope, generation, position)),
+                .map(|position| self.seal(scope, state.generation, position)),
             signals,
             has_more: full || end.is_some(),
-            completeness: Vec::new(),
-            generation,
+            completeness,
+            generation: state.generation,
             positions,
-        })
+        };
+        Ok((page, state.watermark))
     }
-}
-
-/// What a page is read against.
-struct State {
-    /// The feed's generation; another one began when the database was restored elsewhere.
-    generation: i32,
-    /// The oldest transaction that still runs: what is below it is settled.
-    watermark: u64,
-    of_a_replica: bool,
-}
-
-/// How long a replica may have heard nothing from its primary, where every worker writes
-/// something every few seconds.
-const MOST_SILENCE_SECONDS: f64 = 30.0;
-
-/// What a page is read against, as columns of [`NEWEST`].
-const STATE: &str = "g.generation, g.system_identifier = c.system_identifier::text AS same, \
-    pg_snapshot_xmin(pg_current_snapshot())::text AS watermark, \
-    CASE WHEN pg_is_in_recovery() THEN coalesce(extract(epoch FROM \
-        clock_timestamp() - pg_last_xact_replay_timestamp()), 'infinity')::float8 \
-    END AS silence";
-
-const NEWEST: &str =
-    "FROM feed_generations g, pg_control_system() c ORDER BY g.generation DESC LIMIT 1";
-
-impl State {
-    fn read(row: &PgRow) -> Result<Self, FeedError> {
-        if !row.try_get::<bool, _>("same").map_err(DbError::from)? {
-            return Err(DbError::Corrupt(
-                "the database was restored into another cluster; run `migrations up`",
-            )
-            .into());
-        }
-        let silence: Option<f64> = row.try_get("silence").map_err(DbError::from)?;
-        if silence.is_some_and(|seconds| seconds > MOST_SILENCE_SECONDS) {
-            return Err(FeedError::Behind);
-        }
-        Ok(Self {
-            generation: row.try_get("generation").map_err(DbError::from)?,
-            watermark: number(row, "watermark")?,
-            of_a_replica: silence.is_some(),
-        })
-    }
-}
-
-async fn state(tx: &mut Tx) -> Result<State, FeedError> {
-    let statement = format!("SELECT {STATE} {NEWEST}");
-    let row = sqlx::query(AssertSqlSafe(statement))
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(DbError::from)?;
-    State::read(&row)
-}
-
-/// Both out of one snapshot: what is said to be complete lies below the same watermark.
-async fn state_and_completeness(
-    tx: &mut Tx,
-    scope: &TenantScope,
-    query: &FeedQuery,
-) -> Result<(State, Vec<Completeness>), FeedError> {
-    let statement = format!("SELECT {STATE}, {} {NEWEST}", completeness::COLUMN);
-    let row = sqlx::query(AssertSqlSafe(statement))
-        .bind(scope.tenant_id())
-        .bind(&query.sources)
-        .bind(&query.connection_ids)
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(DbError::from)?;
-    let connections: Option<Json<Vec<completeness::Row>>> =
-        row.try_get("connections").map_err(DbError::from)?;
-    let completeness = connections
-        .map_or_else(Vec::new, |rows| rows.0)
-        .into_iter()
-        .map(Completeness::from)
-        .collect();
-    Ok((State::read(&row)?, completeness))
 }
 
 async fn get(
@@ -408,14 +321,14 @@ async fn get(
     .fetch_optional(&mut *tx)
     .await
     .map_err(DbError::from)?;
-    tx.commit().await.map_err(DbError::from)?;
+    tx.leave();
     Ok(row.map(|row| signal(&row, include_raw)).transpose()?)
 }
 
 async fn border(db: Db) -> Result<u64, FeedError> {
     let mut tx = db.begin_unscoped().await?;
     let state = state(&mut tx).await?;
-    tx.commit().await.map_err(DbError::from)?;
+    tx.leave();
     Ok(state.watermark)
 }
 

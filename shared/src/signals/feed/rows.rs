@@ -7,10 +7,12 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{Postgres, QueryBuilder, Row};
+use sqlx::{Encode, Postgres, QueryBuilder, Row, Type};
 
-use super::FeedQuery;
+use super::completeness::{self, Completeness};
 use super::cursor::Position;
+use super::state::{NEWEST, STATE, State};
+use super::{FeedError, FeedQuery};
 use crate::db::{DbError, TenantScope, Tx};
 use crate::ids::SignalId;
 use crate::signals::signal::Body;
@@ -19,11 +21,7 @@ use crate::signals::{Payload, Signal, SignalKind};
 /// Which rows follow, and how they are sorted.
 pub(super) enum Order {
     /// Behind this row, below the watermark.
-    Feed {
-        tx_id: u64,
-        seq: i64,
-        watermark: u64,
-    },
+    Feed { tx_id: u64, seq: i64 },
     /// Before this row by the providers' time; from the newest without one.
     Recent {
         before: Option<(DateTime<Utc>, SignalId)>,
@@ -44,7 +42,7 @@ pub(super) fn columns(include_raw: bool) -> &'static str {
 
 /// Rows that one page looks at when its filters may pass over most of them: what a page costs
 /// does not depend on how rare its Signals are.
-const LOOKED_AT: i64 = 2_000;
+const LOOKED_AT: u32 = 2_000;
 
 /// Whether filters may pass over rows of this order. A span of time is a span of time order.
 fn filtered(order: &Order, query: &FeedQuery) -> bool {
@@ -61,6 +59,7 @@ pub(super) async fn looked_until(
     tx: &mut Tx,
     scope: &TenantScope,
     order: &Order,
+    watermark: u64,
     query: &FeedQuery,
 ) -> Result<Option<Position>, DbError> {
     if !filtered(order, query) {
@@ -70,62 +69,121 @@ pub(super) async fn looked_until(
         Order::Feed { .. } => "SELECT tx_id::text AS tx_id_text, seq",
         Order::Recent { .. } => "SELECT occurred_at, id",
     });
-    following(&mut statement, scope, order, query);
-    statement.push(" OFFSET ").push_bind(LOOKED_AT - 1);
-    let row = statement.push(" LIMIT 1").build();
+    following(&mut statement, scope, order, Some(watermark), query);
+    statement.push(format!(" OFFSET {} LIMIT 1", LOOKED_AT - 1));
+    let row = statement.build();
     let row = row.fetch_optional(&mut **tx).await?;
     row.map(|row| position(&row, order)).transpose()
 }
 
-/// Served by `signals_feed` or `signals_recent`. Only the filters that are set appear, so
-/// that the plan never has to guess; every value is bound. Filters look at the rows that follow,
-/// not for an index of their own.
+/// What a page is made of.
+pub(super) struct Rows {
+    pub(super) state: State,
+    pub(super) completeness: Vec<Completeness>,
+    /// Each with the place behind it.
+    pub(super) rows: Vec<(Position, PgRow)>,
+}
+
+/// Reads a page's rows with what they are read against and how far they are complete: one
+/// statement, so all out of one snapshot.
 pub(super) async fn select(
     tx: &mut Tx,
     scope: &TenantScope,
     order: &Order,
     query: &FeedQuery,
-) -> Result<Vec<PgRow>, DbError> {
-    let mut statement = QueryBuilder::new("SELECT ");
-    statement.push(columns(query.include_raw));
+) -> Result<Rows, FeedError> {
+    let columns = columns(query.include_raw);
+    // What belongs to no Signal comes once, with the first of them or alone.
+    let mut statement = QueryBuilder::new(format!(
+        "SELECT s.generation, s.same, s.watermark, s.silence, \
+             CASE WHEN row_number() OVER () = 1 THEN s.connections END AS connections, \
+             p.id IS NOT NULL AS any, {columns} FROM (SELECT {STATE}, "
+    ));
+    completeness::column(&mut statement, scope, query);
+    statement.push(format!(" {NEWEST}) s LEFT JOIN LATERAL ("));
+    page(&mut statement, scope, order, query);
+    statement.push(") p ON true");
+    let rows = statement.build().fetch_all(&mut **tx).await;
+    let rows = rows.map_err(DbError::from)?;
+    let first = rows
+        .first()
+        .ok_or(DbError::Corrupt("the feed has no generation"))?;
+    let connections: Option<Json<Vec<completeness::Row>>> =
+        first.try_get("connections").map_err(DbError::from)?;
+    let (state, completeness) = (
+        State::read(first)?,
+        connections
+            .map_or_else(Vec::new, |rows| rows.0)
+            .into_iter()
+            .map(Completeness::from)
+            .collect(),
+    );
+    let mut rows = if first.try_get("any").map_err(DbError::from)? {
+        placed(rows, order)?
+    } else {
+        Vec::new()
+    };
+    // They come sorted, but of a join SQL does not promise that.
+    rows.sort_by(|(one, _), (other, _)| match order {
+        Order::Feed { .. } => one.cmp(other),
+        Order::Recent { .. } => other.cmp(one),
+    });
+    Ok(Rows {
+        state,
+        completeness,
+        rows,
+    })
+}
+
+fn placed(rows: Vec<PgRow>, order: &Order) -> Result<Vec<(Position, PgRow)>, DbError> {
+    rows.into_iter()
+        .map(|row| Ok((position(&row, order)?, row)))
+        .collect()
+}
+
+/// Served by `signals_feed` or `signals_recent`. Only the filters that are set appear, and how
+/// many rows are wanted is part of the text, so that the plan never has to guess and is made
+/// once; every other value is bound. Filters look at the rows that follow, not for an index of
+/// their own.
+fn page(
+    statement: &mut QueryBuilder<Postgres>,
+    scope: &TenantScope,
+    order: &Order,
+    query: &FeedQuery,
+) {
+    statement.push("SELECT *");
     if filtered(order, query) {
         statement.push(" FROM (SELECT *");
-        following(&mut statement, scope, order, query);
-        statement.push(" LIMIT ").push_bind(LOOKED_AT);
+        following(statement, scope, order, None, query);
+        statement.push(format!(" LIMIT {LOOKED_AT}"));
         statement.push(") signals WHERE true");
-        filters(&mut statement, order, query);
+        filters(statement, order, query);
         statement.push(sorted(order));
     } else {
-        following(&mut statement, scope, order, query);
+        following(statement, scope, order, None, query);
     }
-    statement
-        .push(" LIMIT ")
-        .push_bind(i64::from(query.limit) + 1);
-    Ok(statement.build().fetch_all(&mut **tx).await?)
+    statement.push(format!(" LIMIT {}", query.limit + 1));
 }
 
 fn filters(statement: &mut QueryBuilder<Postgres>, order: &Order, query: &FeedQuery) {
-    if !query.sources.is_empty() {
-        statement
-            .push(" AND source = ANY (")
-            .push_bind(query.sources.clone())
-            .push(")");
-    }
-    if !query.kinds.is_empty() {
-        let kinds: Vec<&str> = query.kinds.iter().map(|kind| kind.as_str()).collect();
-        statement
-            .push(" AND kind = ANY (")
-            .push_bind(kinds)
-            .push(")");
-    }
-    if !query.connection_ids.is_empty() {
-        statement
-            .push(" AND connection_id = ANY (")
-            .push_bind(query.connection_ids.clone())
-            .push(")");
-    }
+    let kinds: Vec<&str> = query.kinds.iter().map(|kind| kind.as_str()).collect();
+    any_of(statement, "source", &query.sources);
+    any_of(statement, "kind", &kinds);
+    any_of(statement, "connection_id", &query.connection_ids);
     if matches!(order, Order::Feed { .. }) {
         span(statement, query);
+    }
+}
+
+/// One of these, unless there are none.
+pub(super) fn any_of<T>(statement: &mut QueryBuilder<Postgres>, column: &str, values: &[T])
+where
+    T: Clone,
+    Vec<T>: for<'q> Encode<'q, Postgres> + Type<Postgres>,
+{
+    if !values.is_empty() {
+        statement.push(format!(" AND {column} = ANY ("));
+        statement.push_bind(values.to_vec()).push(")");
     }
 }
 
@@ -135,25 +193,29 @@ fn following(
     statement: &mut QueryBuilder<Postgres>,
     scope: &TenantScope,
     order: &Order,
+    watermark: Option<u64>,
     query: &FeedQuery,
 ) {
     statement
         .push(" FROM signals WHERE tenant_id = ")
         .push_bind(scope.tenant_id());
     match order {
-        Order::Feed {
-            tx_id,
-            seq,
-            watermark,
-        } => {
+        Order::Feed { tx_id, seq } => {
             statement
                 .push(" AND (tx_id, seq) > (")
                 .push_bind(tx_id.to_string());
             statement.push("::text::xid8, ").push_bind(*seq);
-            statement
-                .push(") AND tx_id < ")
-                .push_bind(watermark.to_string());
-            statement.push("::text::xid8");
+            statement.push(") AND tx_id < ");
+            match watermark {
+                // A later statement sees no more than the first did.
+                Some(watermark) => {
+                    statement.push_bind(watermark.to_string());
+                    statement.push("::text::xid8");
+                }
+                None => {
+                    statement.push("pg_snapshot_xmin(pg_current_snapshot())");
+                }
+            }
         }
         Order::Recent { before } => {
             if let Some((occurred_at, id)) = before {
@@ -185,7 +247,7 @@ const fn sorted(order: &Order) -> &'static str {
 }
 
 /// The place behind a row.
-pub(super) fn position(row: &PgRow, order: &Order) -> Result<Position, DbError> {
+fn position(row: &PgRow, order: &Order) -> Result<Position, DbError> {
     Ok(match order {
         Order::Feed { .. } => Position::Feed {
             tx_id: number(row, "tx_id_text")?,

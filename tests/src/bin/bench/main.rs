@@ -82,6 +82,8 @@ async fn main() -> anyhow::Result<()> {
         for round in 1..=arguments.repeat {
             eprintln!("{name:?}, {round} of {}", arguments.repeat);
             let measured = measure(name, &arguments).await?;
+            // A long run tells what it has, and what it has told is not lost with it.
+            eprint!("{}", report::table(&measured));
             report::merge(&mut rows, measured);
         }
     }
