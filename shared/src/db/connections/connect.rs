@@ -9,7 +9,7 @@ use sqlx::types::Json;
 
 use super::{Connection, get};
 use crate::connectors::ExternalAccount;
-use crate::db::{DbError, TenantScope, Tx, routes};
+use crate::db::{DbError, TenantScope, Tx, routes, storable};
 use crate::ids::ConnectionId;
 
 /// A proved grant, to be kept as a connection.
@@ -205,7 +205,7 @@ async fn insert(
     .bind(ConnectionId::generate())
     .bind(new.provider)
     .bind(&new.account.id)
-    .bind(&new.account.name)
+    .bind(storable(&new.account.name))
     .bind(&new.account.stable_id)
     .bind(Json(&new.account.settings))
     .bind(new.scopes)
@@ -230,7 +230,7 @@ async fn resume(
     .bind(scope.tenant_id())
     .bind(id)
     .bind(&new.account.id)
-    .bind(&new.account.name)
+    .bind(storable(&new.account.name))
     .bind(&new.account.stable_id)
     .bind(Json(&new.account.settings))
     .bind(new.scopes)

@@ -286,7 +286,7 @@ impl Feed {
         let mut signals = Vec::with_capacity(rows.len());
         let mut positions = Vec::with_capacity(rows.len());
         for (position, row) in rows {
-            signals.push(signal(&row, query.include_raw)?);
+            signals.push(signal(&row, scope, query.include_raw)?);
             positions.push(position);
         }
         let page = FeedPage {
@@ -322,7 +322,9 @@ async fn get(
     .await
     .map_err(DbError::from)?;
     tx.leave();
-    Ok(row.map(|row| signal(&row, include_raw)).transpose()?)
+    Ok(row
+        .map(|row| signal(&row, scope, include_raw))
+        .transpose()?)
 }
 
 async fn border(db: Db) -> Result<u64, FeedError> {

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -11,7 +12,7 @@ use sqlx::{Encode, Postgres, QueryBuilder, Row, Type};
 
 use super::completeness::{self, Completeness};
 use super::cursor::Position;
-use super::state::{NEWEST, STATE, State};
+use super::state::{NEWEST, STATE, State, number};
 use super::{FeedError, FeedQuery};
 use crate::db::{DbError, TenantScope, Tx};
 use crate::ids::SignalId;
@@ -32,10 +33,10 @@ pub(super) enum Order {
 /// by, and as text 9999 comes after 10000.
 pub(super) fn columns(include_raw: bool) -> &'static str {
     if include_raw {
-        "id, tenant_id, connection_id, source, kind, occurred_at, received_at, schema_version, \
+        "id, connection_id, source, kind, occurred_at, received_at, schema_version, \
          body, tx_id::text AS tx_id_text, seq, raw"
     } else {
-        "id, tenant_id, connection_id, source, kind, occurred_at, received_at, schema_version, \
+        "id, connection_id, source, kind, occurred_at, received_at, schema_version, \
          body, tx_id::text AS tx_id_text, seq"
     }
 }
@@ -95,9 +96,8 @@ pub(super) async fn select(
     let columns = columns(query.include_raw);
     // What belongs to no Signal comes once, with the first of them or alone.
     let mut statement = QueryBuilder::new(format!(
-        "SELECT s.generation, s.same, s.watermark, s.silence, \
-             CASE WHEN row_number() OVER () = 1 THEN s.connections END AS connections, \
-             p.id IS NOT NULL AS any, {columns} FROM (SELECT {STATE}, "
+        "SELECT CASE WHEN row_number() OVER () = 1 THEN row_to_json(s) END AS state, {columns} \
+         FROM (SELECT {STATE}, "
     ));
     completeness::column(&mut statement, scope, query);
     statement.push(format!(" {NEWEST}) s LEFT JOIN LATERAL ("));
@@ -108,17 +108,9 @@ pub(super) async fn select(
     let first = rows
         .first()
         .ok_or(DbError::Corrupt("the feed has no generation"))?;
-    let connections: Option<Json<Vec<completeness::Row>>> =
-        first.try_get("connections").map_err(DbError::from)?;
-    let (state, completeness) = (
-        State::read(first)?,
-        connections
-            .map_or_else(Vec::new, |rows| rows.0)
-            .into_iter()
-            .map(Completeness::from)
-            .collect(),
-    );
-    let mut rows = if first.try_get("any").map_err(DbError::from)? {
+    let Json(Against { state, connections }) = first.try_get("state").map_err(DbError::from)?;
+    let any: Option<SignalId> = first.try_get("id").map_err(DbError::from)?;
+    let mut rows = if any.is_some() {
         placed(rows, order)?
     } else {
         Vec::new()
@@ -129,10 +121,22 @@ pub(super) async fn select(
         Order::Recent { .. } => other.cmp(one),
     });
     Ok(Rows {
-        state,
-        completeness,
+        state: state.checked()?,
+        completeness: connections
+            .unwrap_or_default()
+            .into_iter()
+            .map(Completeness::from)
+            .collect(),
         rows,
     })
+}
+
+/// What a page's rows are read against.
+#[derive(Deserialize)]
+struct Against {
+    #[serde(flatten)]
+    state: State,
+    connections: Option<Vec<completeness::Row>>,
 }
 
 fn placed(rows: Vec<PgRow>, order: &Order) -> Result<Vec<(Position, PgRow)>, DbError> {
@@ -250,7 +254,7 @@ const fn sorted(order: &Order) -> &'static str {
 fn position(row: &PgRow, order: &Order) -> Result<Position, DbError> {
     Ok(match order {
         Order::Feed { .. } => Position::Feed {
-            tx_id: number(row, "tx_id_text")?,
+            tx_id: number(row.try_get("tx_id_text")?)?,
             seq: row.try_get("seq")?,
         },
         Order::Recent { .. } => Position::Recent {
@@ -260,7 +264,11 @@ fn position(row: &PgRow, order: &Order) -> Result<Position, DbError> {
     })
 }
 
-pub(super) fn signal(row: &PgRow, include_raw: bool) -> Result<Signal, DbError> {
+pub(super) fn signal(
+    row: &PgRow,
+    scope: &TenantScope,
+    include_raw: bool,
+) -> Result<Signal, DbError> {
     let body: Json<Body<Box<RawValue>>> = row.try_get("body")?;
     let body = body.0;
     let kind: String = row.try_get("kind")?;
@@ -272,7 +280,7 @@ pub(super) fn signal(row: &PgRow, include_raw: bool) -> Result<Signal, DbError> 
     };
     Ok(Signal {
         id: row.try_get("id")?,
-        tenant_id: row.try_get("tenant_id")?,
+        tenant_id: scope.tenant_id(),
         connection_id: row.try_get("connection_id")?,
         source: row.try_get("source")?,
         kind: SignalKind::from_str(&kind)
@@ -288,10 +296,4 @@ pub(super) fn signal(row: &PgRow, include_raw: bool) -> Result<Signal, DbError> 
         },
         schema_version: row.try_get("schema_version")?,
     })
-}
-
-pub(super) fn number(row: &PgRow, column: &str) -> Result<u64, DbError> {
-    let text: String = row.try_get(column)?;
-    text.parse()
-        .map_err(|_| DbError::Corrupt("a transaction id is not a number"))
 }

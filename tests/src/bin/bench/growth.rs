@@ -40,9 +40,20 @@ pub(crate) async fn rows(rows: u32, seconds: u32) -> anyhow::Result<Vec<Row>> {
         before,
     ));
 
-    let before = reads::rate(FEW, seconds).await?;
-    let after = reads::rate(rows, seconds).await?;
+    let (before, took_before) = reads::sample(FEW, seconds).await?;
+    let (after, took_after) = reads::sample(rows, seconds).await?;
     table.push(compared("pages of a long feed", after, before));
+    let (before, after) = (
+        milliseconds(&took_before, 95),
+        milliseconds(&took_after, 95),
+    );
+    let p95 = Row::new(
+        "page of a long feed, p95",
+        "ms",
+        after,
+        "10 (at 10 million)",
+    );
+    table.push(p95.beside(Beside::new("of a short one", before, "10 ms at 10 million")));
     Ok(table)
 }
 
