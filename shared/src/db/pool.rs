@@ -52,6 +52,16 @@ impl Role {
         }
     }
 
+    /// When Postgres plans a statement. Those of ingress and worker name their rows, so that one
+    /// plan is right for all values; to make another each time costs more than most of them do.
+    /// The API's lists have filters, which a plan may know better.
+    const fn plans(self) -> &'static str {
+        match self {
+            Self::Ingress | Self::Worker => "force_generic_plan",
+            Self::Api => "auto",
+        }
+    }
+
     /// What Postgres must know of a connection of ours.
     fn settings(self, statement_seconds: u64) -> Vec<(&'static str, String)> {
         vec![
@@ -63,6 +73,7 @@ impl Role {
             // The promise "acknowledged after commit" must not hang on a server's default.
             ("synchronous_commit", "on".to_owned()),
             ("jit", "off".to_owned()),
+            ("plan_cache_mode", self.plans().to_owned()),
         ]
     }
 }

@@ -63,13 +63,15 @@ pub async fn load_one(
     Ok(read(tx, &[(tenant, id)], false).await?.pop())
 }
 
-/// Served by the primary key: an id carries its partition.
+/// Served by the primary key of the partitions in which they lie: a statement that names them
+/// looks at no other, and at little there, whether or not the statistics know a new day's yet.
 async fn read(
     tx: &mut Tx,
     keys: &[(TenantId, DeliveryId)],
     pending_only: bool,
 ) -> Result<Vec<StoredDelivery>, DbError> {
     let keys: Vec<_> = keys.iter().filter(|(_, id)| carries_time(id.0)).collect();
+    let times: Vec<_> = keys.iter().map(|(_, id)| received_at(*id)).collect();
     let rows = sqlx::query(
         "SELECT d.tenant_id, d.id, d.connection_id, d.provider, d.account_id, d.traceparent, \
              d.headers, d.body, d.received_at, d.copied, \
@@ -78,16 +80,14 @@ async fn read(
          JOIN deliveries d ON d.tenant_id = k.tenant_id AND d.received_at = k.received_at \
              AND d.id = k.id \
          LEFT JOIN connections c ON c.tenant_id = d.tenant_id AND c.id = d.connection_id \
-         WHERE d.outcome = 'pending' OR NOT $4",
+         WHERE d.received_at BETWEEN $5 AND $6 AND (d.outcome = 'pending' OR NOT $4)",
     )
     .bind(keys.iter().map(|(tenant, _)| *tenant).collect::<Vec<_>>())
-    .bind(
-        keys.iter()
-            .map(|(_, id)| received_at(*id))
-            .collect::<Vec<_>>(),
-    )
+    .bind(&times)
     .bind(keys.iter().map(|(_, id)| *id).collect::<Vec<_>>())
     .bind(pending_only)
+    .bind(times.iter().min())
+    .bind(times.iter().max())
     .fetch_all(&mut **tx)
     .await?;
     rows.iter()
@@ -140,20 +140,17 @@ fn account(row: &PgRow) -> Result<Option<ExternalAccount>, DbError> {
 
 /// Writes down what became of deliveries.
 pub async fn record(tx: &mut Tx, outcomes: &[Outcome]) -> Result<(), DbError> {
+    let times: Vec<_> = outcomes.iter().map(|o| received_at(o.id)).collect();
     sqlx::query(
         "UPDATE deliveries d SET outcome = o.outcome::delivery_outcome, \
              outcome_detail = o.detail, signals = o.signals, processed_at = now() \
          FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::text[], $5::text[], $6::int[]) \
              AS o(tenant_id, received_at, id, outcome, detail, signals) \
-         WHERE d.tenant_id = o.tenant_id AND d.received_at = o.received_at AND d.id = o.id",
+         WHERE d.tenant_id = o.tenant_id AND d.received_at = o.received_at AND d.id = o.id \
+             AND d.received_at BETWEEN $7 AND $8",
     )
     .bind(outcomes.iter().map(|o| o.tenant_id).collect::<Vec<_>>())
-    .bind(
-        outcomes
-            .iter()
-            .map(|o| received_at(o.id))
-            .collect::<Vec<_>>(),
-    )
+    .bind(&times)
     .bind(outcomes.iter().map(|o| o.id).collect::<Vec<_>>())
     .bind(outcomes.iter().map(|o| o.outcome).collect::<Vec<_>>())
     .bind(
@@ -163,6 +160,8 @@ pub async fn record(tx: &mut Tx, outcomes: &[Outcome]) -> Result<(), DbError> {
             .collect::<Vec<_>>(),
     )
     .bind(outcomes.iter().map(|o| o.signals).collect::<Vec<_>>())
+    .bind(times.iter().min())
+    .bind(times.iter().max())
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use shared::db::Db;
-use shared::ids::WorkerId;
+use shared::db::{Db, TenantScope};
+use shared::ids::{DeliveryId, TenantId, WorkerId};
+use shared::inbox::{self, Outcome};
 use shared::queue::{
     ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, JobQueue, Lane, PgJobQueue,
 };
@@ -21,7 +22,7 @@ const BATCH: i64 = 64;
 /// What Postgres has counted since the statistics were last asked.
 #[derive(Debug)]
 struct Reads {
-    /// Scans of all of `jobs`.
+    /// Scans of whole tables.
     whole: i64,
     /// Entries read, by index.
     by_index: BTreeMap<String, i64>,
@@ -98,30 +99,38 @@ impl Fixture {
 
     /// Everything that was read so far.
     async fn reads(&self) -> Reads {
-        sqlx::query("SELECT pg_stat_force_next_flush()")
-            .execute(&self.db)
-            .await
-            .expect("the queue's connection hands in its counts");
-        let whole =
-            sqlx::query_scalar("SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'jobs'")
-                .fetch_one(self.test.pool())
-                .await
-                .expect("counted");
-        let rows = sqlx::query(
-            "SELECT indexrelname::text, idx_tup_read FROM pg_stat_user_indexes \
-             WHERE relname = 'jobs'",
-        )
-        .fetch_all(self.test.pool())
-        .await
-        .expect("counted");
-        Reads {
-            whole,
-            by_index: rows.iter().map(|row| (row.get(0), row.get(1))).collect(),
-        }
+        Reads::so_far(&self.test, &self.db, "jobs").await
     }
 }
 
 impl Reads {
+    /// What `db`, which has one connection, has read of the tables whose names are like this.
+    async fn so_far(test: &TestDb, db: &Db, tables: &str) -> Self {
+        sqlx::query("SELECT pg_stat_force_next_flush()")
+            .execute(db)
+            .await
+            .expect("the connection hands in its counts");
+        let whole = sqlx::query_scalar(
+            "SELECT sum(seq_scan)::bigint FROM pg_stat_user_tables WHERE relname LIKE $1",
+        )
+        .bind(tables)
+        .fetch_one(test.pool())
+        .await
+        .expect("counted");
+        let rows = sqlx::query(
+            "SELECT indexrelname::text, idx_tup_read FROM pg_stat_user_indexes \
+             WHERE relname LIKE $1",
+        )
+        .bind(tables)
+        .fetch_all(test.pool())
+        .await
+        .expect("counted");
+        Self {
+            whole,
+            by_index: rows.iter().map(|row| (row.get(0), row.get(1))).collect(),
+        }
+    }
+
     /// What `later` counted beyond these.
     fn until(&self, later: &Self) -> Self {
         let by_index = later.by_index.iter().map(|(index, entries)| {
@@ -209,4 +218,71 @@ async fn an_end_of_a_try_reads_its_jobs_by_their_keys() {
             }
         }
     }
+}
+
+/// Deliveries of one tenant, as many as come within a few minutes, on a day whose partition the
+/// statistics do not know yet.
+async fn unprocessed(test: &TestDb) -> Vec<(TenantId, DeliveryId)> {
+    // Of long ago, for which there is no partition: they go where the days go that have none.
+    let first = 1_000_000_000_000;
+    let ids: Vec<DeliveryId> = (0..20_000).map(|n| DeliveryId::at(first + n)).collect();
+    sqlx::raw_sql("ALTER TABLE deliveries_default SET (autovacuum_enabled = off)")
+        .execute(test.pool())
+        .await
+        .expect("never analyzed");
+    sqlx::query(
+        "INSERT INTO deliveries (tenant_id, received_at, id, provider, account_id, dedupe_id, \
+             event, headers, body, outcome) \
+         SELECT $1, to_timestamp(($2 + n - 1) / 1000.0), id, 'github', '1', n::text, 'issues', \
+             '{}', '{}', 'pending' \
+         FROM unnest($3::uuid[]) WITH ORDINALITY AS i(id, n)",
+    )
+    .bind(TenantId::UNASSIGNED)
+    .bind(i64::try_from(first).expect("a time"))
+    .bind(&ids)
+    .execute(test.pool())
+    .await
+    .expect("filed");
+    ids.into_iter()
+        .map(|id| (TenantId::UNASSIGNED, id))
+        .collect()
+}
+
+#[tokio::test]
+async fn deliveries_of_a_new_day_are_reached_one_by_one() {
+    let test = TestDb::create().await;
+    let keys = unprocessed(&test).await;
+    let db = test.as_worker(1);
+    let before = Reads::so_far(&test, &db, "deliveries%").await;
+    let (mut processed, mut rows) = (0, 0);
+    for batch in keys.chunks(16).step_by(100) {
+        let mut tx = db
+            .begin_many(&[TenantScope::unassigned()])
+            .await
+            .expect("begun");
+        let found = inbox::load(&mut tx, batch).await.expect("loaded");
+        let outcomes: Vec<Outcome> = found
+            .iter()
+            .map(|delivery| Outcome {
+                id: delivery.id,
+                tenant_id: delivery.tenant_id,
+                outcome: "ignored",
+                detail: None,
+                signals: 0,
+            })
+            .collect();
+        inbox::record(&mut tx, &outcomes).await.expect("recorded");
+        tx.commit().await.expect("committed");
+        processed += outcomes.len();
+        rows += i64::try_from(batch.len()).expect("a few");
+    }
+    assert_eq!(i64::try_from(processed).expect("some"), rows, "all of them");
+    let reads = before.until(&Reads::so_far(&test, &db, "deliveries%").await);
+    assert_eq!(reads.whole, 0, "a whole partition was read: {reads:?}");
+    // Once to load and once to change, and what lies between.
+    let read: i64 = reads.by_index.values().sum();
+    assert!(
+        read <= rows * 4,
+        "{rows} deliveries cost {read} entries: {reads:?}"
+    );
 }

@@ -26,7 +26,8 @@ pub(super) struct State {
 /// something every few seconds.
 const MOST_SILENCE_SECONDS: f64 = 30.0;
 
-/// What a page is read against, as columns of [`NEWEST`].
+/// What a page is read against, as columns of [`NEWEST`]. A replica that has heard nothing at all
+/// has heard nothing for decades.
 pub(super) const STATE: &str = "g.generation, g.system_identifier = c.system_identifier::text AS same, \
     pg_snapshot_xmin(pg_current_snapshot())::text AS watermark, \
     CASE WHEN pg_is_in_recovery() THEN coalesce(extract(epoch FROM \
