@@ -28,7 +28,7 @@ pub use self::completeness::{Behind, Completeness};
 pub use self::cursor::Cursor;
 use self::cursor::Position;
 use self::replica::Replica;
-use self::rows::{Order, Rows, columns, looked_until, select, signal};
+use self::rows::{Found, Order, columns, looked_until, select, signal};
 use self::state::state;
 use super::{Signal, SignalKind};
 use crate::crypto::Keyring;
@@ -266,7 +266,7 @@ impl Feed {
         query: &FeedQuery,
     ) -> Result<(FeedPage, u64), FeedError> {
         let mut tx = db.begin(scope).await?;
-        let Rows {
+        let Found {
             state,
             completeness,
             mut rows,

@@ -78,7 +78,7 @@ pub(super) async fn looked_until(
 }
 
 /// What a page is made of.
-pub(super) struct Rows {
+pub(super) struct Found {
     pub(super) state: State,
     pub(super) completeness: Vec<Completeness>,
     /// Each with the place behind it.
@@ -92,7 +92,7 @@ pub(super) async fn select(
     scope: &TenantScope,
     order: &Order,
     query: &FeedQuery,
-) -> Result<Rows, FeedError> {
+) -> Result<Found, FeedError> {
     let columns = columns(query.include_raw);
     // What belongs to no Signal comes once, with the first of them or alone.
     let mut statement = QueryBuilder::new(format!(
@@ -120,7 +120,7 @@ pub(super) async fn select(
         Order::Feed { .. } => one.cmp(other),
         Order::Recent { .. } => other.cmp(one),
     });
-    Ok(Rows {
+    Ok(Found {
         state: state.checked()?,
         completeness: connections
             .unwrap_or_default()
