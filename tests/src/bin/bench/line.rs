@@ -1,13 +1,18 @@
 //! A connection that is kept open. It speaks as little HTTP as a load needs, because it shares
 //! the processors with what it measures.
 
-use anyhow::{Context, ensure};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
 use httparse::{EMPTY_HEADER, Response, Status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Headers that an answer has at the most.
 const HEADERS: usize = 32;
+/// What a server answers that has more to do than it can.
+const BUSY: u16 = 503;
+const PAUSE: Duration = Duration::from_millis(100);
 
 pub(crate) struct Line {
     stream: TcpStream,
@@ -25,8 +30,19 @@ impl Line {
         })
     }
 
-    /// Sends a request and reads its answer to the end, which has to say that all went well.
+    /// Sends a request until it is accepted: whoever is told to come back later does.
     pub(crate) async fn send(&mut self, request: &[u8]) -> anyhow::Result<()> {
+        loop {
+            match self.ask(request).await? {
+                200..300 => return Ok(()),
+                BUSY => tokio::time::sleep(PAUSE).await,
+                status => bail!("the server answered {status}"),
+            }
+        }
+    }
+
+    /// Sends a request and reads its answer to the end; answers its status.
+    async fn ask(&mut self, request: &[u8]) -> anyhow::Result<u16> {
         self.stream.write_all(request).await?;
         self.answer.clear();
         let (status, end) = loop {
@@ -48,7 +64,6 @@ impl Line {
             let read = self.stream.read_buf(&mut self.answer).await?;
             ensure!(read > 0, "the server closed a connection");
         }
-        ensure!((200..300).contains(&status), "the server answered {status}");
-        Ok(())
+        Ok(status)
     }
 }
