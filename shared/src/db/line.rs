@@ -249,6 +249,14 @@ impl Tx {
         Ok(Self { line: Some(line) })
     }
 
+    /// Has the rows that are asked for from now on looked up in indexes. Where policies apply,
+    /// Postgres keeps from itself how common a value is, and may take what hardly a row has
+    /// for what all have, and read a whole day of deliveries for it.
+    pub(crate) async fn look_up_by_index(&mut self) -> Result<(), sqlx::Error> {
+        let setting = Request::plain("SET LOCAL enable_seqscan = off".to_owned());
+        self.ask(setting).await.map(drop)
+    }
+
     /// Makes everything durable.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
         self.end("COMMIT").await

@@ -131,6 +131,7 @@ async fn enqueue_due(db: &Db, statement: &'static str, kind: JobKind) -> Result<
 pub async fn enqueue_adoptions(db: &Db) -> Result<u64, DbError> {
     let scope = TenantScope::new(TenantId::UNASSIGNED);
     let mut tx = db.begin(&scope).await?;
+    tx.look_up_by_index().await?;
     let done = sqlx::query(
         "WITH matched AS ( \
              SELECT r.tenant_id, r.connection_id, r.provider, r.account_id, \

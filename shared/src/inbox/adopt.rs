@@ -18,6 +18,7 @@ pub async fn adopt(
     provider: &str,
     route: &str,
 ) -> Result<bool, DbError> {
+    tx.look_up_by_index().await?;
     let adopted: Vec<DeliveryId> = sqlx::query_scalar(
         "WITH waiting AS ( \
              SELECT tenant_id, received_at, id FROM deliveries \
