@@ -135,11 +135,12 @@ pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<Enqueued, DbError> {
 }
 
 /// Makes sure, until the transaction ends, that the job's lease is still this worker's.
-/// `false` means that somebody else may be running it: write nothing.
+/// `false` means that somebody else may be running it: write nothing. Transactions of one run
+/// hold it together; whoever would take the job away waits for them.
 pub async fn hold(tx: &mut Tx, job: &ClaimedJob) -> Result<bool, DbError> {
     let held = sqlx::query(
         "SELECT 1 FROM jobs WHERE tenant_id = $1 AND id = $2 AND lease_token = $3 \
-         AND state = 'running' FOR UPDATE",
+         AND state = 'running' FOR SHARE",
     )
     .bind(job.tenant_id)
     .bind(job.id)

@@ -148,13 +148,9 @@ impl Run<'_> {
         let mut tx = self.context.db.begin(&self.caller.scope).await?;
         let streams = cursors::active(&mut tx, &self.caller.scope, self.caller.connection).await?;
         tx.commit().await.map_err(DbError::from)?;
-        let width = self
-            .caller
-            .connector
-            .descriptor()
-            .limits
-            .account_concurrency
-            .max(1);
+        let limits = &self.caller.connector.descriptor().limits;
+        // While some pages are asked for, as many are written.
+        let width = limits.account_concurrency.saturating_mul(2).max(1);
         let mut reading = futures::stream::iter(streams)
             .map(|stream| self.read_stream(stream))
             .buffer_unordered(width);

@@ -7,7 +7,7 @@ use shared::db::{Db, Role};
 use shared::ids::{TenantId, WorkerId};
 use shared::queue::{
     ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, JobPayload, JobQueue, Lane, NewJob,
-    PgJobQueue, enqueue,
+    PgJobQueue, enqueue, hold,
 };
 use sqlx::Row;
 use tests::harness::TestDb;
@@ -235,6 +235,31 @@ async fn a_row_that_a_vanished_worker_locks_holds_up_no_other() {
     assert_eq!(queue.reap(WorkerId::generate(), &[]).await, 1);
     open.rollback().await.expect("ended");
     assert_eq!(queue.reap(WorkerId::generate(), &[]).await, 1);
+}
+
+#[tokio::test]
+async fn a_run_writes_from_several_transactions_and_keeps_its_job_meanwhile() {
+    let queue = Fixture::new().await;
+    queue.add(TenantId::generate(), None).await;
+    let worker = queue.worker().await;
+    let job = queue.claim(worker, 1, 1).await.remove(0);
+    let mut pages = Vec::new();
+    for _ in 0..2 {
+        let mut page = queue.db.begin(&job.scope()).await.expect("a transaction");
+        let held = tokio::time::timeout(Duration::from_secs(5), hold(&mut page, &job))
+            .await
+            .expect("no page waits for another");
+        assert!(held.expect("asked"));
+        pages.push(page);
+    }
+    queue.stop(worker).await;
+    for page in pages {
+        assert_eq!(queue.reap(WorkerId::generate(), &[]).await, 0);
+        page.commit().await.expect("committed");
+    }
+    assert_eq!(queue.reap(WorkerId::generate(), &[]).await, 1);
+    let mut late = queue.db.begin(&job.scope()).await.expect("a transaction");
+    assert!(!hold(&mut late, &job).await.expect("asked"));
 }
 
 #[tokio::test]
