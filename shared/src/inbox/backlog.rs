@@ -56,7 +56,7 @@ impl Backlog {
         backlog
     }
 
-    /// Served by `jobs_deliveries`.
+    /// Served by `jobs_due`.
     async fn measure(&self, db: &Db) -> Result<(), DbError> {
         let counted = self.since.load(Ordering::Acquire);
         let bytes: i64 = sqlx::query_scalar(

@@ -69,7 +69,7 @@ impl RawDelivery {
 }
 
 impl VerifiedDelivery {
-    /// Bytes that it takes while it waits: what the statement that stores it adds up, too.
+    /// Bytes that it takes while it waits.
     pub(super) fn size(&self) -> u64 {
         (self.body.len() + self.headers.len()) as u64 + ROW_BYTES
     }

@@ -55,6 +55,12 @@ pub async fn store(db: &Db, batch: &[VerifiedDelivery]) -> Result<Vec<Stored>, D
                 .collect::<Vec<_>>(),
         )
         .bind(routes.iter().map(|(_, (_, id))| *id).collect::<Vec<_>>())
+        .bind(
+            batch
+                .iter()
+                .map(|d| i64::try_from(d.size()).unwrap_or(i64::MAX))
+                .collect::<Vec<_>>(),
+        )
         .fetch_all(db)
         .await?;
     let fresh = rows

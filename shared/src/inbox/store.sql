@@ -3,11 +3,8 @@
 -- out. Rows go in by key order, so that two batches cannot wait for each other in a circle.
 WITH input AS (
     SELECT * FROM unnest(
-        $1::uuid[], $2::timestamptz[], $3::text[], $4::text[],
-        $5::text[], $6::text[], $7::bytea[], $8::text[], $9::uuid[]
-    ) WITH ORDINALITY AS i(
-        id, received_at, provider, dedupe_id,
-        event, headers, body, traceparent, job_id, ord)
+        $1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $8::text[], $9::uuid[], $14::bigint[]
+    ) WITH ORDINALITY AS i(id, received_at, provider, dedupe_id, traceparent, job_id, bytes, ord)
 ), wanted AS (
     SELECT i.ord, w.route, coalesce(w.id, i.id) AS id,
         count(w.route) OVER (PARTITION BY i.ord) > 1 AS several
@@ -46,12 +43,14 @@ WITH input AS (
         dedupe_id, event, headers, body, traceparent, outcome)
     SELECT c.tenant_id, c.received_at, c.id, c.connection_id, c.provider, c.account_id,
         c.dedupe_id, i.event, i.headers::json, i.body, i.traceparent, 'pending'
-    FROM chosen c JOIN input i USING (ord)
+    FROM chosen c
+    JOIN unnest($5::text[], $6::text[], $7::bytea[], $8::text[])
+        WITH ORDINALITY AS i(event, headers, body, traceparent, ord) USING (ord)
 ), queued AS (
     INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload, bytes, traceparent)
     SELECT c.tenant_id, (array_agg(c.job_id ORDER BY c.ord))[1], 'process_deliveries', c.provider, $10,
         json_build_object('kind', 'process_deliveries', 'deliveries', json_agg(c.id ORDER BY c.ord)),
-        sum(octet_length(i.body) + octet_length(i.headers) + 512),
+        sum(i.bytes),
         (array_agg(i.traceparent ORDER BY c.ord))[1]
     FROM chosen c JOIN input i USING (ord)
     GROUP BY c.tenant_id, c.provider
