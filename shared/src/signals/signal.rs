@@ -1,9 +1,8 @@
 //! A Signal as Story Hunter reads it.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -29,11 +28,14 @@ pub struct Signal {
     /// When we took it in.
     pub received_at: DateTime<Utc>,
     /// Who did it.
-    pub actor: Actor,
+    #[schema(value_type = Actor)]
+    pub actor: Box<RawValue>,
     /// What it is about.
-    pub subject: Subject,
+    #[schema(value_type = Subject)]
+    pub subject: Box<RawValue>,
     /// Where it happened.
-    pub context: Context,
+    #[schema(value_type = Context)]
+    pub context: Box<RawValue>,
     /// The details.
     pub payload: Payload,
     /// Version of this shape.
@@ -46,18 +48,27 @@ pub struct Signal {
 pub struct Payload {
     /// The kind's own fields; `GET /v1/signals/kinds` documents them.
     #[schema(value_type = Object)]
-    pub normalized: Arc<RawValue>,
+    pub normalized: Box<RawValue>,
     /// The provider's object as received; only with `include=raw`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    pub raw: Option<Arc<RawValue>>,
+    pub raw: Option<Box<RawValue>>,
 }
 
-/// What is stored in the column `body`.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Body<N> {
-    pub(super) actor: Actor,
-    pub(super) subject: Subject,
-    pub(super) context: Context,
-    pub(super) normalized: N,
+/// What is written to the column `body`.
+#[derive(Debug, Serialize)]
+pub(super) struct Body<'a> {
+    pub(super) actor: &'a Actor,
+    pub(super) subject: &'a Subject,
+    pub(super) context: &'a Context,
+    pub(super) normalized: &'a Value,
+}
+
+/// What is read from it, and handed on as it was written.
+#[derive(Debug, Deserialize)]
+pub(super) struct StoredBody {
+    pub(super) actor: Box<RawValue>,
+    pub(super) subject: Box<RawValue>,
+    pub(super) context: Box<RawValue>,
+    pub(super) normalized: Box<RawValue>,
 }

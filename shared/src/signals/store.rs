@@ -101,9 +101,9 @@ pub async fn store(tx: &mut Tx, mut signals: Vec<NewSignal>) -> Result<u64, DbEr
 fn body(signal: &NewSignal) -> Result<String, DbError> {
     let draft = &signal.draft;
     serde_json::to_string(&Body {
-        actor: draft.actor.clone(),
-        subject: draft.subject.clone(),
-        context: draft.context.clone(),
+        actor: &draft.actor,
+        subject: &draft.subject,
+        context: &draft.context,
         normalized: &draft.normalized,
     })
     .map_err(|_| DbError::Corrupt("a Signal cannot be written as JSON"))

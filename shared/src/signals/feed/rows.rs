@@ -1,7 +1,6 @@
 //! Rows of the feed, read in one of its two orders.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -16,7 +15,7 @@ use super::state::{NEWEST, STATE, State, number};
 use super::{FeedError, FeedQuery};
 use crate::db::{DbError, TenantScope, Tx};
 use crate::ids::SignalId;
-use crate::signals::signal::Body;
+use crate::signals::signal::StoredBody;
 use crate::signals::{Payload, Signal, SignalKind};
 
 /// Which rows follow, and how they are sorted.
@@ -269,12 +268,11 @@ pub(super) fn signal(
     scope: &TenantScope,
     include_raw: bool,
 ) -> Result<Signal, DbError> {
-    let body: Json<Body<Box<RawValue>>> = row.try_get("body")?;
-    let body = body.0;
+    let Json(body): Json<StoredBody> = row.try_get("body")?;
     let kind: String = row.try_get("kind")?;
     let raw = if include_raw {
-        let raw: Json<Box<RawValue>> = row.try_get("raw")?;
-        Some(Arc::from(raw.0))
+        let Json(raw): Json<Box<RawValue>> = row.try_get("raw")?;
+        Some(raw)
     } else {
         None
     };
@@ -291,7 +289,7 @@ pub(super) fn signal(
         subject: body.subject,
         context: body.context,
         payload: Payload {
-            normalized: Arc::from(body.normalized),
+            normalized: body.normalized,
             raw,
         },
         schema_version: row.try_get("schema_version")?,
