@@ -1,221 +1,163 @@
-//! Rows about what piles up: the same work beside nothing and beside much that is done, and while
-//! a transaction that somebody left open keeps what is dead from being cleared away.
+//! Rows about what piles up: the same work at a place where little was done and at one where much
+//! was, in turn.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::Context;
-use sqlx::{Connection, PgConnection, PgPool};
-use tests::harness::System;
+use tests::harness::{Process, System, free_address};
+use uuid::Uuid;
 
+use crate::fill::fill;
 use crate::load::{self, Webhooks};
 use crate::queue::{self, Queue};
-use crate::reads;
+use crate::reads::{Feed, per_second};
 use crate::report::{Beside, Row, milliseconds};
 
-/// Jobs a second while the transaction is open, added so many at a time.
-const CHURN: u32 = 500;
-const TICK: Duration = Duration::from_millis(100);
-/// Webhooks a second while the transaction is open, and as many as are sent at once.
-const DELIVERIES: u32 = 2000;
-const BURST: u32 = 40_000;
-/// How long after it things are to be as they were.
-const RECOVERY_SECONDS: u32 = 60;
 /// Signals of a feed that is small.
 const FEW: u32 = 10_000;
+/// The first tenant of the queue's jobs.
+const TENANT: Uuid = Uuid::from_u128(0x7000_8000_0000_0000_0000);
 
-/// Jobs, webhooks and pages of the feed, each beside `rows` that are done and beside none.
-pub(crate) async fn rows(rows: u32, seconds: u32) -> anyhow::Result<Vec<Row>> {
-    let queue = Arc::new(Queue::open().await?);
-    let before = capacity(&queue).await?;
-    finish_jobs(queue.pool(), rows).await?;
-    let after = capacity(&queue).await?;
-    let mut table = vec![compared("jobs, beside many that are done", after, before)];
+const FINISHED_JOB: &str = "INSERT INTO job_history (tenant_id, id, kind, provider, state, priority, \
+         attempts, max_attempts, payload, created_at) \
+     SELECT $1, id, 'sweep_deliveries', 'any', 'succeeded', 60, 1, 3, \
+         '{\"kind\":\"sweep_deliveries\"}', now() \
+     FROM unnest($2::uuid[], $3::bigint[]) AS chunk(id, n)";
 
-    let before = acknowledged(0, seconds).await?;
-    let after = acknowledged(rows, seconds).await?;
-    table.push(compared(
-        "webhooks, beside many that are filed",
-        after,
-        before,
-    ));
+const FILED_DELIVERY: &str = "WITH filed AS (INSERT INTO delivery_ledger \
+         SELECT $1, 'github', md5(n::text)::uuid::text, now() FROM unnest($3::bigint[]) AS chunk(n)) \
+     INSERT INTO deliveries (tenant_id, received_at, id, provider, dedupe_id, event, headers, body, \
+         outcome, processed_at) \
+     SELECT $1, now(), id, 'github', md5(n::text)::uuid::text, 'issues', '{}', '\\x7b7d', \
+         'processed', now() \
+     FROM unnest($2::uuid[], $3::bigint[]) AS chunk(id, n)";
 
-    let (before, took_before) = reads::sample(FEW, seconds).await?;
-    let (after, took_after) = reads::sample(rows, seconds).await?;
-    table.push(compared("pages of a long feed", after, before));
-    let short = Beside::new(
-        "of a short one",
-        milliseconds(&took_before, 95),
-        "10 ms at 10 million",
-    );
-    let p95 = milliseconds(&took_after, 95);
-    table.push(Row::new("page of a long feed, p95", "ms", p95, "").beside(short));
-    Ok(table)
+/// The two places.
+pub(crate) struct Growth {
+    few: Place,
+    many: Place,
 }
 
-fn compared(name: &str, after: f64, before: f64) -> Row {
-    Row::new(name, "/s", after, "").beside(Beside::new("where there are few", before, "1x"))
+impl Growth {
+    pub(crate) async fn begin() -> anyhow::Result<Self> {
+        let mut few = Place::open().await?;
+        few.feed.grow(&few.system, FEW).await?;
+        Ok(Self {
+            few,
+            many: Place::open().await?,
+        })
+    }
+
+    /// Lets so many jobs, deliveries and Signals pile up.
+    pub(crate) async fn grow(&mut self, done: u32) -> anyhow::Result<()> {
+        self.many.grow(done).await
+    }
+
+    /// Jobs, webhooks and pages of the feed, at the one place and at the other.
+    pub(crate) async fn round(&self, seconds: u32) -> anyhow::Result<Vec<Row>> {
+        let done = self.many.done;
+        let jobs = compared(
+            format!("jobs, beside {done} that are done"),
+            queue::capacity(&self.many.queue).await?,
+            queue::capacity(&self.few.queue).await?,
+        );
+        let (many, few) = (
+            self.many.webhooks(seconds).await?,
+            self.few.webhooks(seconds).await?,
+        );
+        let taken = compared(
+            format!("webhooks acknowledged, beside {done} that are filed"),
+            many.acknowledged,
+            few.acknowledged,
+        );
+        let told = compared(
+            format!("webhooks to Signals, beside {done} of both"),
+            many.told,
+            few.told,
+        );
+        let (many, few) = (
+            self.many.feed.read(seconds).await?,
+            self.few.feed.read(seconds).await?,
+        );
+        let pages = compared(
+            format!("pages of a feed of {done}"),
+            per_second(&many, seconds)?,
+            per_second(&few, seconds)?,
+        );
+        let short = Beside::new(WHERE_FEW, milliseconds(&few, 95), "10 ms at 10 million");
+        let name = format!("page of a feed of {done}, p95");
+        let p95 = Row::new(name, "ms", milliseconds(&many, 95), "").beside(short);
+        Ok(vec![jobs, taken, told, pages, p95])
+    }
 }
 
-/// Jobs per second when there is much to do.
-async fn capacity(queue: &Arc<Queue>) -> anyhow::Result<f64> {
-    queue::fill(queue, queue::JOBS).await?;
-    let started = Instant::now();
-    queue::work(queue).await?;
-    Ok(f64::from(queue::JOBS) / started.elapsed().as_secs_f64())
+const WHERE_FEW: &str = "where there are few";
+
+fn compared(name: String, many: f64, few: f64) -> Row {
+    Row::new(name, "/s", many, "").beside(Beside::new(WHERE_FEW, few, "1x"))
 }
 
-async fn finish_jobs(pool: &PgPool, rows: u32) -> anyhow::Result<()> {
-    eprintln!("  writing {rows} finished jobs");
-    sqlx::query(
-        "INSERT INTO job_history (tenant_id, id, kind, provider, state, priority, attempts, \
-             max_attempts, payload, created_at) \
-         SELECT gen_random_uuid(), gen_random_uuid(), 'sweep_deliveries', 'any', 'succeeded', 60, \
-             1, 3, '{\"kind\":\"sweep_deliveries\"}', now() \
-         FROM generate_series(1, $1)",
-    )
-    .bind(i32::try_from(rows)?)
-    .execute(pool)
-    .await?;
-    sqlx::raw_sql("VACUUM ANALYZE job_history")
-        .execute(pool)
-        .await?;
-    Ok(())
+/// An installation, and a queue by itself, with what was done there.
+struct Place {
+    queue: Arc<Queue>,
+    system: System,
+    /// Whose webhooks come.
+    tenant: Uuid,
+    webhooks: Arc<Webhooks>,
+    feed: Feed,
+    done: u32,
 }
 
-/// Webhooks acknowledged per second beside so many that were filed.
-async fn acknowledged(rows: u32, seconds: u32) -> anyhow::Result<f64> {
-    let system = System::builder().outside().workers(0).start().await;
-    let tenant = system.tenant("Bench").await;
-    let webhooks = Arc::new(Webhooks::prepare(&system, &tenant).await?);
-    if rows > 0 {
-        eprintln!("  writing {rows} filed deliveries");
-        sqlx::query(
-            "WITH filed AS (INSERT INTO delivery_ledger \
-                 SELECT $1, 'github', gen_random_uuid()::text, now() FROM generate_series(1, $2) \
-                 RETURNING *) \
-             INSERT INTO deliveries (tenant_id, received_at, id, provider, dedupe_id, event, \
-                 headers, body, outcome) \
-             SELECT tenant_id, received_at, gen_random_uuid(), provider, dedupe_id, 'issues', \
-                 '{}', '\\x7b7d', 'processed' FROM filed",
-        )
-        .bind(tenant.id)
-        .bind(i32::try_from(rows)?)
-        .execute(system.db.pool())
-        .await?;
-        sqlx::raw_sql("VACUUM ANALYZE deliveries, delivery_ledger")
-            .execute(system.db.pool())
+impl Place {
+    async fn open() -> anyhow::Result<Self> {
+        let system = System::builder().outside().workers(0).start().await;
+        let tenant = system.tenant("Webhooks").await;
+        Ok(Self {
+            queue: Arc::new(Queue::open().await?),
+            tenant: tenant.id,
+            webhooks: Arc::new(Webhooks::prepare(&system, &tenant).await?),
+            feed: Feed::open(&system).await,
+            done: 0,
+            system,
+        })
+    }
+
+    async fn grow(&mut self, done: u32) -> anyhow::Result<()> {
+        if self.done >= done {
+            return Ok(());
+        }
+        let more = self.done..done;
+        let (jobs, pool) = (self.queue.pool(), self.system.db.pool());
+        fill(jobs, "finished jobs", FINISHED_JOB, TENANT, more.clone()).await?;
+        sqlx::raw_sql("VACUUM ANALYZE job_history")
+            .execute(jobs)
             .await?;
+        fill(pool, "filed deliveries", FILED_DELIVERY, self.tenant, more).await?;
+        sqlx::raw_sql("VACUUM ANALYZE deliveries, delivery_ledger")
+            .execute(pool)
+            .await?;
+        self.feed.grow(&self.system, done).await?;
+        self.done = done;
+        Ok(())
     }
-    load::closed(webhooks, seconds).await
-}
 
-/// The queue before, at the end of, and a minute after a transaction that was left open.
-pub(crate) async fn held_open(seconds: u32) -> anyhow::Result<Vec<Row>> {
-    let queue = Arc::new(Queue::open().await?);
-    let before = capacity(&queue).await?;
-    let elsewhere = leave_open(queue.url()).await?;
-    eprintln!("  {CHURN} jobs/s for {seconds} s beside an open transaction");
-    churn(&queue, Duration::from_secs(seconds.into())).await?;
-    let during = capacity(&queue).await?;
-    eprintln!("  {} dead rows", dead_rows(queue.pool()).await?);
-    elsewhere.close().await?;
-    churn(&queue, Duration::from_secs(RECOVERY_SECONDS.into())).await?;
-    let after = capacity(&queue).await?;
-    let mut rows = beside("jobs", before, during, after);
-
-    let system = System::builder().outside().start().await;
-    let tenant = system.tenant("Bench").await;
-    let webhooks = Arc::new(Webhooks::prepare(&system, &tenant).await?);
-    let through = || to_signals(&system, &webhooks);
-    let before = through().await?;
-    let (start, dead) = (Instant::now(), dead_rows(system.db.pool()).await?);
-    let elsewhere = leave_open(system.db.url()).await?;
-    eprintln!("  {DELIVERIES} webhooks/s for {seconds} s beside an open transaction");
-    let took = load::open(Arc::clone(&webhooks), DELIVERIES, seconds).await?;
-    let during = through().await?;
-    let dead = dead_rows(system.db.pool()).await? - dead;
-    eprintln!("  {dead} dead rows after {:?}", start.elapsed());
-    elsewhere.close().await?;
-    load::open(Arc::clone(&webhooks), DELIVERIES, RECOVERY_SECONDS).await?;
-    let after = through().await?;
-    eprintln!(
-        "  {} dead rows a minute later",
-        dead_rows(system.db.pool()).await?
-    );
-    let delivered = f64::from(DELIVERIES * seconds + BURST);
-    rows.extend(beside("webhooks to Signals", before, during, after));
-    rows.extend([
-        Row::new(
-            "acknowledgement at 2,000/s meanwhile, p99",
-            "ms",
-            milliseconds(&took.acknowledged, 99),
-            "",
-        ),
-        Row::new(
-            "dead rows meanwhile",
-            "per webhook",
-            f64::from(i32::try_from(dead)?) / delivered,
-            "",
-        ),
-    ]);
-    Ok(rows)
-}
-
-/// A transaction that somebody forgot; it ends with its connection.
-async fn leave_open(url: &str) -> anyhow::Result<PgConnection> {
-    let mut elsewhere = PgConnection::connect(url).await?;
-    sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_current_xact_id()")
-        .execute(&mut elsewhere)
-        .await?;
-    Ok(elsewhere)
-}
-
-/// Rows that are dead and not cleared away, of all tables.
-async fn dead_rows(pool: &PgPool) -> anyhow::Result<i64> {
-    sqlx::query_scalar("SELECT sum(n_dead_tup)::bigint FROM pg_stat_user_tables")
-        .fetch_one(pool)
-        .await
-        .context("the tables are counted")
-}
-
-fn beside(what: &str, before: f64, during: f64, after: f64) -> Vec<Row> {
-    let row = |when, figure, target| {
-        Row::new(format!("{what}, {when}"), "/s", figure, "").beside(Beside::new(
-            "before it",
-            before,
-            target,
-        ))
-    };
-    vec![
-        row("a transaction is open elsewhere", during, "0.9x"),
-        row("a minute after it has ended", after, "1x"),
-    ]
-}
-
-/// Webhooks per second that became Signals: as many as are sent at once, until the last is there.
-async fn to_signals(system: &System, webhooks: &Arc<Webhooks>) -> anyhow::Result<f64> {
-    let waiting = "SELECT EXISTS (SELECT FROM jobs WHERE kind = 'process_deliveries')";
-    let started = Instant::now();
-    load::burst(Arc::clone(webhooks), BURST).await?;
-    while sqlx::query_scalar(waiting)
-        .fetch_one(system.db.pool())
-        .await?
-    {
-        tokio::time::sleep(TICK).await;
+    /// Webhooks come while no worker runs; then one does until all have become Signals.
+    async fn webhooks(&self, seconds: u32) -> anyhow::Result<Webhook> {
+        let (sent, acknowledged) = load::closed(Arc::clone(&self.webhooks), seconds).await?;
+        let mut processes = self.system.processes().await;
+        processes.start(Process::Worker, free_address()).await;
+        let started = Instant::now();
+        load::worked_off(self.system.db.pool()).await?;
+        let told = f64::from(sent) / started.elapsed().as_secs_f64();
+        let status = processes.terminate(Process::Worker).await;
+        anyhow::ensure!(status.success(), "the worker ended with {status}");
+        Ok(Webhook { acknowledged, told })
     }
-    Ok(f64::from(BURST) / started.elapsed().as_secs_f64())
 }
 
-/// Jobs come and are done at a steady pace.
-async fn churn(queue: &Arc<Queue>, lasts: Duration) -> anyhow::Result<()> {
-    let mut ticks = tokio::time::interval(TICK);
-    let end = Instant::now() + lasts;
-    while Instant::now() < end {
-        ticks.tick().await;
-        queue.stay().await?;
-        queue::add_many(queue, CHURN / 10).await?;
-        queue::work(queue).await?;
-    }
-    Ok(())
+/// What becomes of webhooks, per second.
+struct Webhook {
+    acknowledged: f64,
+    /// As Signals.
+    told: f64,
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use sqlx::PgPool;
 use tests::harness::webhooks::EVENT;
 use tests::harness::{System, Tenant, Webhooks as Pattern};
 use tokio::task::JoinSet;
@@ -14,6 +15,8 @@ pub(crate) use tests::harness::webhooks::number_of;
 
 use crate::line::Line;
 
+/// How often is looked whether everything is done.
+const LOOK: Duration = Duration::from_millis(100);
 /// Connections that are kept open.
 const CONNECTIONS: usize = 64;
 
@@ -60,12 +63,21 @@ impl Webhooks {
     }
 }
 
-/// Sends as fast as answers come, and answers how many per second were acknowledged.
-pub(crate) async fn closed(webhooks: Arc<Webhooks>, seconds: u32) -> anyhow::Result<f64> {
+/// Sends as fast as answers come, and answers how many were acknowledged, and how many per second.
+pub(crate) async fn closed(webhooks: Arc<Webhooks>, seconds: u32) -> anyhow::Result<(u32, f64)> {
     let started = Instant::now();
     let end = started + Duration::from_secs(seconds.into());
     let sent = send_while(webhooks, move |_| Instant::now() < end).await?;
-    Ok(f64::from(sent) / started.elapsed().as_secs_f64())
+    Ok((sent, f64::from(sent) / started.elapsed().as_secs_f64()))
+}
+
+/// Waits until nothing waits to be processed.
+pub(crate) async fn worked_off(pool: &PgPool) -> anyhow::Result<()> {
+    let waiting = "SELECT EXISTS (SELECT FROM jobs WHERE kind = 'process_deliveries')";
+    while sqlx::query_scalar(waiting).fetch_one(pool).await? {
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 /// Sends `count` as fast as answers come.

@@ -6,8 +6,10 @@
 #![expect(clippy::print_stdout, reason = "this program's output is its purpose")]
 
 mod backfill;
+mod fill;
 mod footprint;
 mod growth;
+mod held_open;
 mod line;
 mod load;
 mod peers;
@@ -17,10 +19,12 @@ mod reads;
 mod report;
 mod webhooks;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use growth::Growth;
 use peers::Peers;
 use report::Row;
 
@@ -42,9 +46,10 @@ struct Arguments {
     /// Signals in the table that `feed-reads` reads from.
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(10_000..))]
     signals: u32,
-    /// Finished jobs, filed deliveries and Signals beside which `growth` measures.
-    #[arg(long = "done", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(10_000..))]
-    rows_done: u32,
+    /// Finished jobs, filed deliveries and Signals beside which `growth` measures; may be
+    /// repeated.
+    #[arg(long, default_values_t = [1_000_000], value_parser = clap::value_parser!(u32).range(10_000..))]
+    done: Vec<u32>,
     /// Seconds for which `held-open` leaves a transaction open.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
     open_seconds: u32,
@@ -69,6 +74,17 @@ enum RowName {
     HeldOpen,
 }
 
+impl RowName {
+    /// How much is to have piled up where a row is measured; it is measured beside each, the least
+    /// first.
+    fn beside(self, arguments: &Arguments) -> BTreeSet<u32> {
+        match self {
+            Self::Growth => arguments.done.iter().copied().collect(),
+            _ => BTreeSet::from([0]),
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
@@ -78,13 +94,16 @@ async fn main() -> anyhow::Result<()> {
         arguments.rows.clone()
     };
     let mut rows: Vec<Row> = Vec::new();
+    let mut growth = None;
     for name in wanted {
-        for round in 1..=arguments.repeat {
-            eprintln!("{name:?}, {round} of {}", arguments.repeat);
-            let measured = measure(name, &arguments).await?;
-            // A long run tells what it has, and what it has told is not lost with it.
-            eprint!("{}", report::table(&measured));
-            report::merge(&mut rows, measured);
+        for beside in name.beside(&arguments) {
+            for round in 1..=arguments.repeat {
+                eprintln!("{name:?}, {round} of {}", arguments.repeat);
+                let measured = measure(name, &arguments, beside, &mut growth).await?;
+                // A long run tells what it has, and what it has told is not lost with it.
+                eprint!("{}", report::table(&measured));
+                report::merge(&mut rows, measured);
+            }
         }
     }
     if arguments.json {
@@ -95,7 +114,12 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn measure(name: RowName, arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
+async fn measure(
+    name: RowName,
+    arguments: &Arguments,
+    beside: u32,
+    growth: &mut Option<Growth>,
+) -> anyhow::Result<Vec<Row>> {
     let pgbench = pgbench::Pgbench {
         program: arguments.pgbench.clone(),
         seconds: arguments.seconds,
@@ -109,7 +133,15 @@ async fn measure(name: RowName, arguments: &Arguments) -> anyhow::Result<Vec<Row
         RowName::FeedReads => reads::pages(&pgbench, arguments.signals).await,
         RowName::Backfill => backfill::run().await,
         RowName::Footprint => footprint::measure(arguments.seconds).await,
-        RowName::Growth => growth::rows(arguments.rows_done, arguments.seconds).await,
-        RowName::HeldOpen => growth::held_open(arguments.open_seconds).await,
+        RowName::Growth => {
+            // What has piled up is written once, and stays for the next round.
+            let mut grown = match growth.take() {
+                Some(grown) => grown,
+                None => Growth::begin().await?,
+            };
+            grown.grow(beside).await?;
+            growth.insert(grown).round(arguments.seconds).await
+        }
+        RowName::HeldOpen => held_open::rows(arguments.open_seconds).await,
     }
 }

@@ -22,7 +22,7 @@ use crate::report::{Beside, Row, milliseconds};
 /// Jobs that run at once, each for a millisecond.
 const CONCURRENT: u32 = 24;
 /// Jobs of a run, over this many tenants.
-pub(crate) const JOBS: u32 = 40_000;
+const JOBS: u32 = 40_000;
 const TENANTS: u32 = 8;
 /// Most jobs of one claim and of one completion.
 const BATCH: usize = 200;
@@ -84,10 +84,7 @@ impl Queue {
 /// beside it what plain Postgres and other queues do, in the same round.
 pub(crate) async fn throughput(pgbench: &Pgbench, peers: &Peers) -> anyhow::Result<Vec<Row>> {
     let queue = Arc::new(Queue::open().await?);
-    fill(&queue, JOBS).await?;
-    let started = Instant::now();
-    let busy = work(&queue).await?;
-    let ours = f64::from(JOBS) / started.elapsed().as_secs_f64();
+    let (ours, busy) = measure(&queue).await?;
     let job_ms = busy.as_secs_f64() * 1000.0 / f64::from(JOBS);
     eprintln!("  ours: {ours:.0}/s, a job took {job_ms:.2} ms");
     let mut row = Row::new("jobs through the queue", "/s, 24 of 1 ms at once", ours, "");
@@ -110,13 +107,21 @@ pub(crate) async fn throughput(pgbench: &Pgbench, peers: &Peers) -> anyhow::Resu
     ))])
 }
 
-/// Jobs that wait, of all tenants alike, in a table that Postgres knows.
-pub(crate) async fn fill(queue: &Queue, jobs: u32) -> anyhow::Result<()> {
-    add_many(queue, jobs).await?;
+/// Jobs per second when there is much to do.
+pub(crate) async fn capacity(queue: &Arc<Queue>) -> anyhow::Result<f64> {
+    Ok(measure(queue).await?.0)
+}
+
+/// Jobs per second, and how long they ran, together. They wait in a table that Postgres knows.
+async fn measure(queue: &Arc<Queue>) -> anyhow::Result<(f64, Duration)> {
+    add_many(queue, JOBS).await?;
     sqlx::query("VACUUM ANALYZE jobs")
         .execute(queue.pool())
         .await?;
-    queue.stay().await
+    queue.stay().await?;
+    let started = Instant::now();
+    let busy = work(queue).await?;
+    Ok((f64::from(JOBS) / started.elapsed().as_secs_f64(), busy))
 }
 
 /// Jobs that wait, of all tenants alike.

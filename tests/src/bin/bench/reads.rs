@@ -3,21 +3,29 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt, TryStreamExt, stream};
-use sqlx::PgPool;
-use tests::harness::{System, Tenant};
+use serde_json::Value;
+use tests::harness::System;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::fill::{CHUNK, fill};
 use crate::line::Line;
 use crate::pgbench::Pgbench;
 use crate::report::{Beside, Row, milliseconds};
 
 const READERS: usize = 16;
-/// Signals of one transaction.
-const CHUNK: u32 = 1000;
-/// Transactions that write at the same time before anybody reads.
-const WRITERS: usize = 2;
+/// As a connector writes it.
+const SIGNAL: &str = "INSERT INTO signals (tenant_id, id, connection_id, source, kind, dedupe_key, \
+         occurred_at, received_at, schema_version, body, raw) \
+     SELECT $1, id, $1, 'github', 'issue_created', 'issue:' || n, \
+         now() - n % 1000 * interval '1 second', now(), 1, \
+         json_build_object('actor', json_build_object('id', n::text, 'name', 'octocat', 'type', 'user'), \
+             'subject', json_build_object('type', 'issue', 'id', n::text, 'key', 'octo/repo#' || n, \
+                 'title', 'Something that happened', 'url', 'https://example.com/octo/repo/issues/' || n), \
+             'context', json_build_object('type', 'repository', 'id', '1', 'name', 'octo/repo'), \
+             'normalized', json_build_object('number', n, 'state', 'open', 'labels', '[]'::json)), \
+         json_build_object('id', n, 'body', repeat('some words ', 100)) \
+     FROM unnest($2::uuid[], $3::bigint[]) AS chunk(id, n)";
 
 /// The statement behind a page, without policies, JSON and HTTP.
 const PLAIN_PAGE: &str = "\\set at random(1, :top)\n\
@@ -25,67 +33,119 @@ const PLAIN_PAGE: &str = "\\set at random(1, :top)\n\
      WHERE tenant_id = :tenant::uuid AND (tx_id, seq) > (:first::text::xid8, :at::bigint) \
      ORDER BY tx_id, seq LIMIT 50;\n";
 
-/// How long each page took, of 50 Signals at random places of a feed.
-async fn read_at_random(
-    system: &System,
-    tenant: &Tenant<'_>,
+/// A feed, and places all over it.
+pub(crate) struct Feed {
+    /// An address with a port.
+    host: String,
+    tenant: Uuid,
+    key: String,
     signals: u32,
-    seconds: u32,
-) -> anyhow::Result<Vec<Duration>> {
-    fill(system.db.pool(), tenant.id, signals).await?;
-    let cursors = Arc::new(places(tenant).await);
-    eprintln!("  reading at {} places", cursors.len());
-    let end = Instant::now() + Duration::from_secs(seconds.into());
-    let mut readers = JoinSet::new();
-    for _ in 0..READERS {
-        let (cursors, key) = (Arc::clone(&cursors), tenant.key.clone());
-        let host = system.api.trim_start_matches("http://").to_owned();
-        readers.spawn(async move {
-            let mut line = Line::open(&host).await?;
-            let mut took = Vec::new();
-            while Instant::now() < end {
-                let cursor = &cursors[rand::random_range(0..cursors.len())];
-                let request = format!(
-                    "GET /v1/signals?limit=50&cursor={cursor} HTTP/1.1\r\nhost: {host}\r\n\
-                     authorization: Bearer {key}\r\n\r\n"
-                );
-                let started = Instant::now();
-                line.send(request.as_bytes()).await?;
-                took.push(started.elapsed());
-            }
-            anyhow::Ok(took)
-        });
-    }
-    let mut took = Vec::new();
-    while let Some(of_one) = readers.join_next().await {
-        took.extend(of_one??);
-    }
-    Ok(took)
+    /// Where pages end.
+    cursors: Arc<Vec<String>>,
 }
 
-fn per_second(pages: usize, seconds: u32) -> anyhow::Result<f64> {
-    Ok(f64::from(u32::try_from(pages)?) / f64::from(seconds))
+impl Feed {
+    /// That of a tenant of its own.
+    pub(crate) async fn open(system: &System) -> Self {
+        let tenant = system.tenant("Feed").await;
+        Self {
+            host: system.api.trim_start_matches("http://").to_owned(),
+            tenant: tenant.id,
+            key: tenant.key,
+            signals: 0,
+            cursors: Arc::default(),
+        }
+    }
+
+    /// Lets it have so many Signals.
+    pub(crate) async fn grow(&mut self, system: &System, signals: u32) -> anyhow::Result<()> {
+        let (pool, more) = (system.db.pool(), self.signals..signals);
+        fill(pool, "Signals", SIGNAL, self.tenant, more).await?;
+        sqlx::raw_sql("VACUUM ANALYZE signals")
+            .execute(pool)
+            .await?;
+        self.signals = signals;
+        let mut cursors = self.cursors.to_vec();
+        while let Some(cursor) = self.next(system, cursors.last()).await? {
+            cursors.push(cursor);
+        }
+        eprintln!("  {} places", cursors.len());
+        self.cursors = Arc::new(cursors);
+        Ok(())
+    }
+
+    /// Where a page ends that passes over everything, unless it is the last.
+    async fn next(
+        &self,
+        system: &System,
+        after: Option<&String>,
+    ) -> anyhow::Result<Option<String>> {
+        let after = after.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
+        let page: Value = system
+            .client
+            .get(format!(
+                "{}/v1/signals?kind=release_published{after}",
+                system.api
+            ))
+            .bearer_auth(&self.key)
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await?;
+        if page["has_more"] == false {
+            return Ok(None);
+        }
+        Ok(page["next_cursor"].as_str().map(str::to_owned))
+    }
+
+    /// How long each page took, of 50 Signals at random places.
+    pub(crate) async fn read(&self, seconds: u32) -> anyhow::Result<Vec<Duration>> {
+        let end = Instant::now() + Duration::from_secs(seconds.into());
+        let mut readers = JoinSet::new();
+        for _ in 0..READERS {
+            let (cursors, key) = (Arc::clone(&self.cursors), self.key.clone());
+            let host = self.host.clone();
+            readers.spawn(async move {
+                let mut line = Line::open(&host).await?;
+                let mut took = Vec::new();
+                while Instant::now() < end {
+                    let cursor = &cursors[rand::random_range(0..cursors.len())];
+                    let request = format!(
+                        "GET /v1/signals?limit=50&cursor={cursor} HTTP/1.1\r\nhost: {host}\r\n\
+                         authorization: Bearer {key}\r\n\r\n"
+                    );
+                    let started = Instant::now();
+                    line.send(request.as_bytes()).await?;
+                    took.push(started.elapsed());
+                }
+                anyhow::Ok(took)
+            });
+        }
+        let mut took = Vec::new();
+        while let Some(of_one) = readers.join_next().await {
+            took.extend(of_one??);
+        }
+        Ok(took)
+    }
 }
 
-/// Pages per second of a feed of so many Signals, and how long they took.
-pub(crate) async fn sample(signals: u32, seconds: u32) -> anyhow::Result<(f64, Vec<Duration>)> {
-    let system = System::builder().outside().workers(0).start().await;
-    let tenant = system.tenant("Bench").await;
-    let took = read_at_random(&system, &tenant, signals, seconds).await?;
-    Ok((per_second(took.len(), seconds)?, took))
+pub(crate) fn per_second(pages: &[Duration], seconds: u32) -> anyhow::Result<f64> {
+    Ok(f64::from(u32::try_from(pages.len())?) / f64::from(seconds))
 }
 
 /// Pages of 50 at random places, and how long they took.
 pub(crate) async fn pages(pgbench: &Pgbench, signals: u32) -> anyhow::Result<Vec<Row>> {
     let system = System::builder().outside().workers(0).start().await;
-    let tenant = system.tenant("Bench").await;
-    let took = read_at_random(&system, &tenant, signals, pgbench.seconds).await?;
-    let rate = per_second(took.len(), pgbench.seconds)?;
+    let mut feed = Feed::open(&system).await;
+    feed.grow(&system, signals).await?;
+    let took = feed.read(pgbench.seconds).await?;
+    let rate = per_second(&took, pgbench.seconds)?;
     let first: String = sqlx::query_scalar("SELECT min(tx_id)::text FROM signals")
         .fetch_one(system.db.pool())
         .await?;
     let variables = [
-        ("tenant", tenant.id.to_string()),
+        ("tenant", feed.tenant.to_string()),
         ("first", first),
         ("top", CHUNK.to_string()),
     ];
@@ -108,53 +168,4 @@ pub(crate) async fn pages(pgbench: &Pgbench, signals: u32) -> anyhow::Result<Vec
             "10 (at 10 million)",
         ),
     ])
-}
-
-async fn fill(pool: &PgPool, tenant: Uuid, signals: u32) -> anyhow::Result<()> {
-    eprintln!("  writing {signals} Signals");
-    let mut chunks = stream::iter(0..signals / CHUNK)
-        .map(|chunk| write(pool, tenant, chunk))
-        .buffer_unordered(WRITERS);
-    while chunks.try_next().await?.is_some() {}
-    sqlx::query("VACUUM ANALYZE signals").execute(pool).await?;
-    Ok(())
-}
-
-async fn write(pool: &PgPool, tenant: Uuid, chunk: u32) -> anyhow::Result<()> {
-    sqlx::query(
-        "INSERT INTO signals (tenant_id, id, connection_id, source, kind, dedupe_key, \
-             occurred_at, received_at, schema_version, body, raw) \
-         SELECT $1, gen_random_uuid(), $1, 'github', 'issue_created', 'issue:' || $2 || ':' || n, \
-             now() - n * interval '1 second', now(), 1, \
-             json_build_object('actor', json_build_object('id', n::text, 'name', 'octocat', 'type', 'user'), \
-                 'subject', json_build_object('type', 'issue', 'id', n::text, 'key', 'octo/repo#' || n, \
-                     'title', 'Something that happened', 'url', 'https://example.com/octo/repo/issues/' || n), \
-                 'context', json_build_object('type', 'repository', 'id', '1', 'name', 'octo/repo'), \
-                 'normalized', json_build_object('number', n, 'state', 'open', 'labels', '[]'::json)), \
-             json_build_object('id', n, 'body', repeat('some words ', 100)) \
-         FROM generate_series(1, $3) n",
-    )
-    .bind(tenant)
-    .bind(i64::from(chunk))
-    .bind(i64::from(CHUNK))
-    .execute(pool)
-    .await?;
-    Ok(())
-}
-
-/// Places all over a feed: where pages end that pass over everything.
-async fn places(tenant: &Tenant<'_>) -> Vec<String> {
-    let mut cursors: Vec<String> = Vec::new();
-    loop {
-        let after = cursors
-            .last()
-            .map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
-        let page = tenant
-            .get(&format!("/v1/signals?kind=release_published{after}"))
-            .await;
-        if page["has_more"] == false {
-            return cursors;
-        }
-        cursors.extend(page["next_cursor"].as_str().map(str::to_owned));
-    }
 }

@@ -20,7 +20,7 @@ pub(crate) async fn acknowledged(pgbench: &Pgbench) -> anyhow::Result<Vec<Row>> 
     let webhooks = Arc::new(Webhooks::prepare(&system, &tenant).await?);
     let example = webhooks.example();
     eprintln!("  a body has {} bytes", example.len());
-    let ours = load::closed(webhooks, pgbench.seconds).await?;
+    let (_, ours) = load::closed(webhooks, pgbench.seconds).await?;
     sqlx::query("CREATE TABLE plain_bodies (id bigserial PRIMARY KEY, body jsonb NOT NULL)")
         .execute(system.db.pool())
         .await?;
