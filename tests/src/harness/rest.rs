@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Identities, System, eventually};
+use super::{Identities, System, eventually, eventually_within};
 use crate::simulator::Filter;
 
 impl System {
@@ -86,7 +86,12 @@ impl System {
             .execute(self.db.pool())
             .await
             .expect("due");
-        eventually("the sweep was done", async || sweeps().await > before).await;
+        // What was lost is asked for one by one, and after many faults that is much.
+        let patience = Duration::from_mins(10);
+        eventually_within(patience, "the sweep was done", async || {
+            sweeps().await > before
+        })
+        .await;
         self.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
     }
 
