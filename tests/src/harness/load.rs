@@ -16,8 +16,8 @@ use super::{Doors, Webhooks};
 
 /// How long a provider waits for an answer; GitHub's patience.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Requests under way at the same time, at a given rate.
-const AT_ONCE: u32 = 32;
+/// Requests under way at the same time, at a given rate: more than whoever answers in time has.
+const AT_ONCE: usize = 1024;
 
 /// What became of the deliveries so far.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +28,8 @@ pub struct Record {
     pub refused: u64,
     /// Whatever else was answered, or why nothing was, and how often.
     pub failed: BTreeMap<String, u64>,
+    /// How often one was due and not sent, because too many were under way.
+    pub unsent: u64,
 }
 
 impl Record {
@@ -76,37 +78,27 @@ impl Load {
             .timeout(PATIENCE)
             .build()
             .expect("a client");
-        let (senders, every) = match pace {
-            Pace::Connections(connections) => (connections, None),
-            Pace::PerSecond(rate) => {
-                let senders = rate.min(AT_ONCE);
-                (senders, Some(Duration::from_secs(1) * senders / rate))
-            }
-        };
+        let sender = Arc::new(Sender {
+            webhooks: Arc::clone(webhooks),
+            doors: doors.clone(),
+            client,
+            record: Arc::clone(&record),
+        });
         let mut tasks = JoinSet::new();
-        for number in 0..senders {
-            let sender = Sender {
-                webhooks: Arc::clone(webhooks),
-                doors: doors.clone(),
-                client: client.clone(),
-                record: Arc::clone(&record),
-            };
-            let stop = stop.clone();
-            tasks.spawn(async move {
-                let Some(every) = every else {
-                    while !stop.is_cancelled() {
-                        sender.send().await;
-                    }
-                    return;
-                };
-                let first = tokio::time::Instant::now() + every * number / senders;
-                let mut ticks = tokio::time::interval_at(first, every);
-                ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-                while !stop.is_cancelled() {
-                    ticks.tick().await;
-                    sender.send().await;
+        match pace {
+            Pace::Connections(connections) => {
+                for _ in 0..connections {
+                    let (sender, stop) = (Arc::clone(&sender), stop.clone());
+                    tasks.spawn(async move {
+                        while !stop.is_cancelled() {
+                            sender.send().await;
+                        }
+                    });
                 }
-            });
+            }
+            Pace::PerSecond(rate) => {
+                tasks.spawn(sender.send_at(rate, stop.clone()));
+            }
         }
         Self {
             record,
@@ -147,6 +139,24 @@ struct Sender {
 }
 
 impl Sender {
+    /// Sends on schedule, whether or not answers come.
+    async fn send_at(self: Arc<Self>, rate: u32, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let mut under_way = JoinSet::new();
+        while !stop.is_cancelled() {
+            ticks.tick().await;
+            while under_way.try_join_next().is_some() {}
+            if under_way.len() < AT_ONCE {
+                let sender = Arc::clone(&self);
+                under_way.spawn(async move { sender.send().await });
+            } else {
+                lock(&self.record).unsent += 1;
+            }
+        }
+        under_way.join_all().await;
+    }
+
     /// One delivery, sent once. Nothing is sent again: what was not acknowledged is the
     /// provider's to keep.
     async fn send(&self) {

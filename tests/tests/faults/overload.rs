@@ -158,11 +158,12 @@ async fn overload_is_refused_before_anything_overflows() {
     let record = load.stop().await;
     let most = halves[0].max(halves[1]);
     eprintln!(
-        "overload: {rate}/s sustained, {}/s offered for {lasts:?}: {} acknowledged, {} refused; \
-         at most {} KiB waited; MiB of API, ingress, worker: {:?}, of the database {} to {}, of WAL {}",
+        "overload: {rate}/s sustained, {}/s offered for {lasts:?}: {} acknowledged, {} refused, \
+         {} unsent; at most {} KiB waited; MiB of API, ingress, worker: {:?}, of the database {} to {}, of WAL {}",
         rate * 2,
         record.acknowledged.len(),
         record.refused,
+        record.unsent,
         most.waiting / 1024,
         most.memory.map(|bytes| bytes / MIB),
         begun_with.database / MIB,
@@ -170,6 +171,8 @@ async fn overload_is_refused_before_anything_overflows() {
         most.wal / MIB
     );
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
+    assert_eq!(record.unsent, 0, "it was less than was to be offered");
+    assert!(record.refused > 0, "twice as much as can be is taken");
     assert!(most.waiting <= bound + MIB, "{} bytes waited", most.waiting);
     let acknowledged = u64::try_from(record.acknowledged.len()).expect("a count");
     let allowed = begun_with.database + acknowledged * DISK_PER_DELIVERY + 4 * bound + 32 * MIB;
