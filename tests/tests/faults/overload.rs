@@ -171,8 +171,13 @@ async fn overload_is_refused_before_anything_overflows() {
         most.wal / MIB
     );
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
-    assert_eq!(record.unsent, 0, "it was less than was to be offered");
-    assert!(record.refused > 0, "twice as much as can be is taken");
+    let sent = record.acknowledged.len() as u64 + record.refused;
+    assert!(
+        sent * 2 >= u64::from(rate) * lasts.as_secs() * 3,
+        "{sent} were sent, {} were not: that is no overload",
+        record.unsent
+    );
+    assert!(record.refused > 0, "more than can be is taken");
     assert!(most.waiting <= bound + MIB, "{} bytes waited", most.waiting);
     let acknowledged = u64::try_from(record.acknowledged.len()).expect("a count");
     let allowed = begun_with.database + acknowledged * DISK_PER_DELIVERY + 4 * bound + 32 * MIB;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use shared::clock::{Clock, SystemClock};
 use sqlx::PgPool;
 use tests::harness::webhooks::EVENT;
 use tests::harness::{System, Tenant, Webhooks as Pattern};
@@ -65,8 +66,8 @@ impl Webhooks {
 
 /// As GitHub makes them, of the time: ids of the same moment lie together in an index.
 fn delivery_id() -> Uuid {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let ticks = since.map_or(0, |since| since.as_nanos() / 100);
+    let micros = u128::try_from(SystemClock.now().timestamp_micros()).unwrap_or_default();
+    let ticks = micros * 10;
     let random: u64 = rand::random();
     let (time, rest) = ((ticks & 0xffff_ffff) << 96, u128::from(random));
     uuid::Builder::from_u128(time | (ticks >> 32 & 0xffff) << 80 | rest)
