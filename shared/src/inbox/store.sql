@@ -12,7 +12,7 @@ WITH input AS (
     LEFT JOIN unnest($11::bigint[], $12::text[], $13::uuid[]) AS w(ord, route, id) ON w.ord = i.ord
 ), routed AS MATERIALIZED (
     -- A route that leads nowhere yet keeps a delivery of its own, to be handed over later.
-    SELECT w.id, i.received_at, i.provider, w.route AS account_id, i.job_id, i.ord,
+    SELECT w.id, i.received_at, i.provider, w.route AS account_id, i.traceparent, i.job_id, i.bytes, i.ord,
         CASE WHEN r.tenant_id IS NULL AND w.several THEN i.dedupe_id || '@' || w.route
              ELSE i.dedupe_id END AS dedupe_id,
         coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000') AS tenant_id,
@@ -42,17 +42,17 @@ WITH input AS (
     INSERT INTO deliveries (tenant_id, received_at, id, connection_id, provider, account_id,
         dedupe_id, event, headers, body, traceparent, outcome)
     SELECT c.tenant_id, c.received_at, c.id, c.connection_id, c.provider, c.account_id,
-        c.dedupe_id, i.event, i.headers::json, i.body, i.traceparent, 'pending'
+        c.dedupe_id, i.event, i.headers::json, i.body, c.traceparent, 'pending'
     FROM chosen c
-    JOIN unnest($5::text[], $6::text[], $7::bytea[], $8::text[])
-        WITH ORDINALITY AS i(event, headers, body, traceparent, ord) USING (ord)
+    JOIN unnest($5::text[], $6::text[], $7::bytea[])
+        WITH ORDINALITY AS i(event, headers, body, ord) USING (ord)
 ), queued AS (
     INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload, bytes, traceparent)
     SELECT c.tenant_id, (array_agg(c.job_id ORDER BY c.ord))[1], 'process_deliveries', c.provider, $10,
         json_build_object('kind', 'process_deliveries', 'deliveries', json_agg(c.id ORDER BY c.ord)),
-        sum(i.bytes),
-        (array_agg(i.traceparent ORDER BY c.ord))[1]
-    FROM chosen c JOIN input i USING (ord)
+        sum(c.bytes),
+        (array_agg(c.traceparent ORDER BY c.ord))[1]
+    FROM chosen c
     GROUP BY c.tenant_id, c.provider
 )
 SELECT DISTINCT ord FROM chosen
