@@ -20,7 +20,8 @@ pub struct Tenant<'a> {
 }
 
 impl<'a> Tenant<'a> {
-    pub(super) const fn new(system: &'a System, id: Uuid, key: String) -> Self {
+    /// The tenant that has this id and key.
+    pub const fn new(system: &'a System, id: Uuid, key: String) -> Self {
         Self { system, id, key }
     }
 

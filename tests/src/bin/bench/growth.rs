@@ -126,9 +126,6 @@ impl Place {
     }
 
     async fn grow(&mut self, done: u32) -> anyhow::Result<()> {
-        if self.done >= done {
-            return Ok(());
-        }
         let more = self.done..done;
         let (jobs, pool) = (self.queue.pool(), self.system.db.pool());
         fill(jobs, "finished jobs", FINISHED_JOB, TENANT, more.clone()).await?;

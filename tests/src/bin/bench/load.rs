@@ -68,9 +68,9 @@ impl Webhooks {
 fn delivery_id() -> Uuid {
     let micros = u128::try_from(SystemClock.now().timestamp_micros()).unwrap_or_default();
     let ticks = micros * 10;
-    let random: u64 = rand::random();
-    let (time, rest) = ((ticks & 0xffff_ffff) << 96, u128::from(random));
-    uuid::Builder::from_u128(time | (ticks >> 32 & 0xffff) << 80 | rest)
+    let (low, middle) = (ticks & 0xffff_ffff, ticks >> 32 & 0xffff);
+    let rest = u128::from(rand::random::<u64>());
+    uuid::Builder::from_u128(low << 96 | middle << 80 | rest)
         .with_version(uuid::Version::Mac)
         .into_uuid()
 }

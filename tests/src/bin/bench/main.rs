@@ -74,17 +74,6 @@ enum RowName {
     HeldOpen,
 }
 
-impl RowName {
-    /// How much is to have piled up where a row is measured; it is measured beside each, the least
-    /// first.
-    fn beside(self, arguments: &Arguments) -> BTreeSet<u32> {
-        match self {
-            Self::Growth => arguments.done.iter().copied().collect(),
-            _ => BTreeSet::from([0]),
-        }
-    }
-}
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
@@ -93,55 +82,79 @@ async fn main() -> anyhow::Result<()> {
     } else {
         arguments.rows.clone()
     };
-    let mut rows: Vec<Row> = Vec::new();
-    let mut growth = None;
+    let mut rounds = Rounds {
+        repeat: arguments.repeat,
+        rows: Vec::new(),
+    };
     for name in wanted {
-        for beside in name.beside(&arguments) {
-            for round in 1..=arguments.repeat {
-                eprintln!("{name:?}, {round} of {}", arguments.repeat);
-                let measured = measure(name, &arguments, beside, &mut growth).await?;
-                // A long run tells what it has, and what it has told is not lost with it.
-                eprint!("{}", report::table(&measured));
-                report::merge(&mut rows, measured);
-            }
-        }
+        measure(name, &arguments, &mut rounds).await?;
     }
     if arguments.json {
-        println!("{}", report::json(&rows));
+        println!("{}", report::json(&rounds.rows));
     } else {
-        print!("{}", report::table(&rows));
+        print!("{}", report::table(&rounds.rows));
     }
     Ok(())
 }
 
-async fn measure(
-    name: RowName,
-    arguments: &Arguments,
-    beside: u32,
-    growth: &mut Option<Growth>,
-) -> anyhow::Result<Vec<Row>> {
-    let pgbench = pgbench::Pgbench {
+/// What was measured, round by round.
+struct Rounds {
+    repeat: u32,
+    rows: Vec<Row>,
+}
+
+impl Rounds {
+    async fn of(
+        &mut self,
+        name: RowName,
+        mut measure: impl AsyncFnMut() -> anyhow::Result<Vec<Row>>,
+    ) -> anyhow::Result<()> {
+        for round in 1..=self.repeat {
+            eprintln!("{name:?}, {round} of {}", self.repeat);
+            let measured = measure().await?;
+            // A long run tells what it has, and what it has told is not lost with it.
+            eprint!("{}", report::table(&measured));
+            report::merge(&mut self.rows, measured);
+        }
+        Ok(())
+    }
+}
+
+async fn measure(name: RowName, arguments: &Arguments, rounds: &mut Rounds) -> anyhow::Result<()> {
+    let seconds = arguments.seconds;
+    let pgbench = &pgbench::Pgbench {
         program: arguments.pgbench.clone(),
-        seconds: arguments.seconds,
+        seconds,
     };
     match name {
-        RowName::Ingress => webhooks::acknowledged(&pgbench).await,
-        RowName::AckLatency => webhooks::acknowledgement(arguments.seconds).await,
-        RowName::ToFeed => webhooks::to_feed(arguments.seconds).await,
-        RowName::Queue => queue::throughput(&pgbench, &arguments.peers).await,
-        RowName::QueueIdle => queue::idle(arguments.seconds).await,
-        RowName::FeedReads => reads::pages(&pgbench, arguments.signals).await,
-        RowName::Backfill => backfill::run().await,
-        RowName::Footprint => footprint::measure(arguments.seconds).await,
+        RowName::Ingress => rounds.of(name, || webhooks::acknowledged(pgbench)).await,
+        RowName::AckLatency => rounds.of(name, || webhooks::acknowledgement(seconds)).await,
+        RowName::ToFeed => rounds.of(name, || webhooks::to_feed(seconds)).await,
+        RowName::Queue => {
+            rounds
+                .of(name, || queue::throughput(pgbench, &arguments.peers))
+                .await
+        }
+        RowName::QueueIdle => rounds.of(name, || queue::idle(seconds)).await,
+        RowName::FeedReads => {
+            rounds
+                .of(name, || reads::pages(pgbench, arguments.signals))
+                .await
+        }
+        RowName::Backfill => rounds.of(name, backfill::run).await,
+        RowName::Footprint => rounds.of(name, || footprint::measure(seconds)).await,
         RowName::Growth => {
             // What has piled up is written once, and stays for the next round.
-            let mut grown = match growth.take() {
-                Some(grown) => grown,
-                None => Growth::begin().await?,
-            };
-            grown.grow(beside).await?;
-            growth.insert(grown).round(arguments.seconds).await
+            let mut growth = Growth::begin().await?;
+            for done in arguments.done.iter().collect::<BTreeSet<_>>() {
+                growth.grow(*done).await?;
+                rounds.of(name, || growth.round(seconds)).await?;
+            }
+            Ok(())
         }
-        RowName::HeldOpen => held_open::rows(arguments.open_seconds).await,
+        RowName::HeldOpen => {
+            let seconds = arguments.open_seconds;
+            rounds.of(name, || held_open::rows(seconds)).await
+        }
     }
 }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use tests::harness::System;
+use tests::harness::{System, Tenant};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -65,38 +64,14 @@ impl Feed {
             .execute(pool)
             .await?;
         self.signals = signals;
+        let tenant = Tenant::new(system, self.tenant, self.key.clone());
         let mut cursors = self.cursors.to_vec();
-        while let Some(cursor) = self.next(system, cursors.last()).await? {
+        while let Some(cursor) = next(&tenant, cursors.last()).await {
             cursors.push(cursor);
         }
         eprintln!("  {} places", cursors.len());
         self.cursors = Arc::new(cursors);
         Ok(())
-    }
-
-    /// Where a page ends that passes over everything, unless it is the last.
-    async fn next(
-        &self,
-        system: &System,
-        after: Option<&String>,
-    ) -> anyhow::Result<Option<String>> {
-        let after = after.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
-        let page: Value = system
-            .client
-            .get(format!(
-                "{}/v1/signals?kind=release_published{after}",
-                system.api
-            ))
-            .bearer_auth(&self.key)
-            .send()
-            .await?
-            .error_for_status()?
-            .json()
-            .await?;
-        if page["has_more"] == false {
-            return Ok(None);
-        }
-        Ok(page["next_cursor"].as_str().map(str::to_owned))
     }
 
     /// How long each page took, of 50 Signals at random places.
@@ -128,6 +103,18 @@ impl Feed {
         }
         Ok(took)
     }
+}
+
+/// Where a page ends that passes over everything, unless it is the last.
+async fn next(tenant: &Tenant<'_>, after: Option<&String>) -> Option<String> {
+    let after = after.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
+    let page = tenant
+        .get(&format!("/v1/signals?kind=release_published{after}"))
+        .await;
+    if page["has_more"] == false {
+        return None;
+    }
+    page["next_cursor"].as_str().map(str::to_owned)
 }
 
 pub(crate) fn per_second(pages: &[Duration], seconds: u32) -> anyhow::Result<f64> {
