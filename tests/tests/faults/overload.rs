@@ -171,7 +171,8 @@ async fn overload_is_refused_before_anything_overflows() {
         most.wal / MIB
     );
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
-    let sent = record.acknowledged.len() as u64 + record.refused;
+    let acknowledged = u64::try_from(record.acknowledged.len()).expect("a count");
+    let sent = acknowledged + record.refused;
     assert!(
         sent * 2 >= u64::from(rate) * lasts.as_secs() * 3,
         "{sent} were sent, {} were not: that is no overload",
@@ -179,7 +180,6 @@ async fn overload_is_refused_before_anything_overflows() {
     );
     assert!(record.refused > 0, "more than can be is taken");
     assert!(most.waiting <= bound + MIB, "{} bytes waited", most.waiting);
-    let acknowledged = u64::try_from(record.acknowledged.len()).expect("a count");
     let allowed = begun_with.database + acknowledged * DISK_PER_DELIVERY + 4 * bound + 32 * MIB;
     assert!(
         most.database <= allowed,

@@ -62,6 +62,11 @@ impl Fixture {
                 .await
                 .expect("looked at");
         }
+        Self::on(test).await
+    }
+
+    /// The queue of this database, with a worker that lives.
+    async fn on(test: TestDb) -> Self {
         let db = test.as_worker(1);
         let jobs = PgJobQueue::new(db.clone());
         let worker = WorkerId::generate();
@@ -287,35 +292,19 @@ async fn deliveries_of_a_new_day_are_reached_one_by_one() {
     );
 }
 
-/// A day on which everything was processed, as the statistics know.
-async fn processed(test: &TestDb) {
+/// So many deliveries of today of a tenant's account.
+async fn file(test: &TestDb, tenant: TenantId, account: &str, outcome: &str, count: i32) {
     sqlx::query(
         "INSERT INTO deliveries (tenant_id, received_at, id, provider, account_id, dedupe_id, \
              event, headers, body, outcome) \
-         SELECT $1, now(), gen_random_uuid(), 'github', '1', n::text, 'issues', '{}', \
-             convert_to(repeat('a body ', 20), 'UTF8'), 'processed' \
-         FROM generate_series(1, 20000) n",
+         SELECT $1, now(), gen_random_uuid(), 'github', $2, n::text, 'issues', '{}', \
+             convert_to(repeat('a body ', 20), 'UTF8'), $3::delivery_outcome \
+         FROM generate_series(1, $4) n",
     )
-    .bind(TenantId::generate())
-    .execute(test.pool())
-    .await
-    .expect("filed");
-    sqlx::raw_sql("VACUUM ANALYZE deliveries")
-        .execute(test.pool())
-        .await
-        .expect("analyzed");
-}
-
-/// A delivery that came before anybody had connected its account.
-async fn unmatched(test: &TestDb, account: &str) {
-    sqlx::query(
-        "INSERT INTO deliveries (tenant_id, received_at, id, provider, account_id, dedupe_id, \
-             event, headers, body, outcome) \
-         VALUES ($1, now(), gen_random_uuid(), 'github', $2, 'early', 'issues', '{}', '{}', \
-             'unmatched')",
-    )
-    .bind(TenantId::UNASSIGNED)
+    .bind(tenant)
     .bind(account)
+    .bind(outcome)
+    .bind(count)
     .execute(test.pool())
     .await
     .expect("filed");
@@ -324,7 +313,12 @@ async fn unmatched(test: &TestDb, account: &str) {
 #[tokio::test]
 async fn what_nobody_owns_is_found_among_all_that_is_processed() {
     let test = TestDb::create().await;
-    processed(&test).await;
+    // A day on which everything was processed, as the statistics know.
+    file(&test, TenantId::generate(), "1", "processed", 20_000).await;
+    sqlx::raw_sql("VACUUM ANALYZE deliveries")
+        .execute(test.pool())
+        .await
+        .expect("analyzed");
     sqlx::query(
         "WITH one AS (INSERT INTO tenants (id, name) VALUES (gen_random_uuid(), 'Acme') \
              RETURNING id), \
@@ -338,31 +332,24 @@ async fn what_nobody_owns_is_found_among_all_that_is_processed() {
     .execute(test.pool())
     .await
     .expect("routed");
-    let db = test.as_worker(1);
-    let before = Reads::so_far(&test, &db, "deliveries%").await;
-    assert_eq!(schedule::enqueue_adoptions(&db).await.expect("asked"), 0);
-    unmatched(&test, "2").await;
-    assert_eq!(schedule::enqueue_adoptions(&db).await.expect("asked"), 1);
+    let queue = Fixture::on(test).await;
+    let (test, db) = (&queue.test, &queue.db);
+    let before = Reads::so_far(test, db, "deliveries%").await;
+    assert_eq!(schedule::enqueue_adoptions(db).await.expect("asked"), 0);
+    // One that came before anybody had connected its account.
+    file(test, TenantId::UNASSIGNED, "2", "unmatched", 1).await;
+    assert_eq!(schedule::enqueue_adoptions(db).await.expect("asked"), 1);
 
-    let jobs = PgJobQueue::new(db.clone());
-    let request = ClaimRequest {
-        worker: WorkerId::generate(),
-        lane: Lane::Others,
-        limit: 1,
-        per_tenant: 1,
-        saturated: Vec::new(),
-    };
-    jobs.heartbeat(request.worker).await.expect("a heartbeat");
-    let job = jobs.claim(&request).await.expect("claimed").remove(0);
+    let job = queue.claim(Lane::Others).await.remove(0);
     let connection = job.connection_id.expect("whose they are");
     let scopes = [job.scope(), TenantScope::unassigned()];
     let mut tx = db.begin_many(&scopes).await.expect("begun");
     let more = inbox::adopt(&mut tx, job.tenant_id, connection, "github", "2").await;
     assert!(!more.expect("adopted"), "it was the only one");
     tx.commit().await.expect("committed");
-    assert_eq!(schedule::enqueue_adoptions(&db).await.expect("asked"), 0);
+    assert_eq!(schedule::enqueue_adoptions(db).await.expect("asked"), 0);
 
-    let reads = before.until(&Reads::so_far(&test, &db, "deliveries%").await);
+    let reads = before.until(&Reads::so_far(test, db, "deliveries%").await);
     assert_eq!(reads.whole, 0, "a whole partition was read: {reads:?}");
     let read: i64 = reads.by_index.values().sum();
     assert!(read <= 20, "one delivery cost {read} entries: {reads:?}");
