@@ -1,6 +1,9 @@
 //! The one HTTP server of the three processes: bounded connections, bounded patience with
 //! slow clients, and an orderly end.
 
+mod patience;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,17 +12,16 @@ use axum::extract::connect_info::ConnectInfo;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
+use self::patience::{Patience, Patient, Phase};
 use crate::telemetry::Lifecycle;
 
-/// How long a client may take to send a request's head, and how long an idle connection
-/// may stay: what a slow-loris client gets.
-const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 /// Connections at the same time; further ones wait in the kernel's line.
 const MAX_CONNECTIONS: usize = 4096;
 /// Pause after a failed accept (out of file descriptors), so that it does not spin.
@@ -28,10 +30,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Serves until [`Lifecycle::soft`], then lets requests in flight end, until
 /// [`Lifecycle::hard`].
 pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
     loop {
@@ -52,14 +50,7 @@ pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) {
             }
         };
         prepare(&stream);
-        let service = router
-            .clone()
-            .map_request(move |mut request: http::Request<Incoming>| {
-                request.extensions_mut().insert(ConnectInfo(peer));
-                request.map(axum::body::Body::new)
-            });
-        let service = TowerToHyperService::new(service);
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = connection(stream, peer, router.clone(), Patience::DEFAULT);
         let connection = graceful.watch(connection);
         let hard = life.hard().clone();
         life.spawn(async move {
@@ -77,6 +68,35 @@ pub async fn serve(listener: TcpListener, router: Router, life: Lifecycle) {
         () = graceful.shutdown() => {}
         () = life.hard().cancelled() => {}
     }
+}
+
+/// A connection on which requests are answered by a router.
+fn connection<S>(
+    stream: S,
+    peer: SocketAddr,
+    router: Router,
+    patience: Patience,
+) -> impl GracefulConnection<Error = hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let phase = Phase::default();
+    let stream = Patient::new(stream, phase.clone(), patience);
+    let begun = phase.clone();
+    let service = router
+        .map_request(move |mut request: http::Request<Incoming>| {
+            begun.answering();
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.map(axum::body::Body::new)
+        })
+        .map_response(move |answer| {
+            phase.answered();
+            answer
+        });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience.idle)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
 }
 
 fn prepare(stream: &TcpStream) {
