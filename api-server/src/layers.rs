@@ -4,7 +4,7 @@ use std::any::Any;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
@@ -30,6 +30,15 @@ pub(crate) async fn limit_time(request: Request, next: Next) -> Response {
 /// Answers for a handler that panicked; the panic itself is logged where it happens.
 pub(crate) fn answer_panic(_: Box<dyn Any + Send + 'static>) -> Response {
     ApiError::Panicked.into_response()
+}
+
+/// The problem for a page that is not there or whose name is no text, of which Swagger UI says
+/// less.
+pub(crate) async fn tell_what_is_missing(response: Response) -> Response {
+    match response.status() {
+        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => ApiError::NoRoute.into_response(),
+        _ => response,
+    }
 }
 
 /// Headers that keep browsers from doing more with an answer than they should.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use shared::telemetry::{HttpTracking, operational_routes, track_http};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
@@ -35,7 +35,7 @@ pub(crate) fn build() -> (Router<Arc<AppState>>, OpenApi) {
 /// Everything that the server serves.
 pub(crate) fn app(state: Arc<AppState>) -> Router {
     let (router, document) = build();
-    let docs = SwaggerUi::new("/docs")
+    let docs: Router = SwaggerUi::new("/docs")
         .url("/openapi.json", document)
         .config(
             Config::default()
@@ -43,11 +43,12 @@ pub(crate) fn app(state: Arc<AppState>) -> Router {
                 .persist_authorization(false)
                 .display_operation_id(true)
                 .validator_url("none"),
-        );
+        )
+        .into();
     let health = state.lifecycle.health().clone();
     router
         .with_state(state)
-        .merge(docs)
+        .merge(docs.layer(map_response(layers::tell_what_is_missing)))
         .merge(operational_routes(health))
         .fallback(async || ApiError::NoRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)

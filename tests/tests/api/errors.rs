@@ -9,7 +9,15 @@ use crate::server::{Api, As, read};
 #[tokio::test]
 async fn what_does_not_exist_is_a_problem_too() {
     let api = Api::start().await;
-    for path in ["/", "/v1", "/v1/nothing", "/v1/tenants/", "/v2/signals"] {
+    for path in [
+        "/",
+        "/v1",
+        "/v1/nothing",
+        "/v1/tenants/",
+        "/v2/signals",
+        "/docs/nothing",
+        "/docs/%ff",
+    ] {
         api.get(path, As::Operator)
             .await
             .is_problem(404, "not_found");
