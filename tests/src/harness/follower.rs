@@ -1,19 +1,20 @@
 //! A reader that follows a tenant's feed through everything, as Story Hunter does.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use super::{Doors, Tenant, eventually};
 
 /// What it has seen.
 #[derive(Debug, Clone, Default)]
 struct Seen {
-    ids: Vec<String>,
+    ids: Vec<Uuid>,
     /// Reads that gave no page: the same cursor is sent again.
     again: u64,
     /// Answers that no reader should ever get.
@@ -51,40 +52,33 @@ impl Follower {
 
     /// How many Signals it has seen.
     pub fn count(&self) -> usize {
-        self.seen().ids.len()
+        lock(&self.seen).ids.len()
     }
 
     /// How many reads gave no page.
     pub fn interruptions(&self) -> u64 {
-        self.seen().again
+        lock(&self.seen).again
     }
 
-    /// Waits until it is at the feed's end, and compares what it saw on its way with the
-    /// feed as it is now: the same Signals in the same order, each once.
+    /// Waits until it has seen as many Signals as there are, and compares what it saw on its
+    /// way with the feed as it is now: the same Signals in the same order, each once.
     ///
     /// # Panics
     ///
     /// When that is not so.
     pub async fn assert_saw_everything(self, tenant: &Tenant<'_>) {
-        let mut feed = ids(&tenant.feed().await);
         eventually("the follower is at the end of the feed", async || {
-            feed = ids(&tenant.feed().await);
-            let seen = self.seen();
-            assert_eq!(seen.wrong, Vec::<String>::new());
-            seen.ids.len() >= feed.len()
+            self.count() >= tenant.stored().await
         })
         .await;
-        let seen = self.seen().ids;
-        let distinct: HashSet<&String> = seen.iter().collect();
-        assert_eq!(distinct.len(), seen.len(), "a Signal was told twice");
+        let feed = tenant.feed_of(id_of).await;
+        let seen = std::mem::take(&mut *lock(&self.seen));
+        assert_eq!(seen.wrong, Vec::<String>::new());
+        let distinct: HashSet<Uuid> = seen.ids.iter().copied().collect();
+        assert_eq!(distinct.len(), seen.ids.len(), "a Signal was told twice");
         let missing: Vec<_> = feed.iter().filter(|id| !distinct.contains(id)).collect();
         assert!(missing.is_empty(), "never told: {missing:?}");
-        assert_eq!(seen, feed, "told in another order");
-    }
-
-    fn seen(&self) -> Seen {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.clone()
+        assert!(seen.ids == feed, "told in another order");
     }
 }
 
@@ -107,10 +101,9 @@ impl Reader {
         loop {
             match self.page(&cursor).await {
                 Ok(page) => {
-                    let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-                    seen.ids
-                        .extend(ids(page["signals"].as_array().map_or(&[], Vec::as_slice)));
-                    drop(seen);
+                    let signals = page["signals"].as_array();
+                    let ids = signals.into_iter().flatten().map(id_of);
+                    lock(&self.seen).ids.extend(ids);
                     if let Some(next) = page["next_cursor"].as_str() {
                         next.clone_into(&mut cursor);
                     }
@@ -119,7 +112,7 @@ impl Reader {
                     }
                 }
                 Err(wrong) => {
-                    let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut seen = lock(&self.seen);
                     seen.again += 1;
                     seen.wrong.extend(wrong);
                 }
@@ -147,7 +140,11 @@ impl Reader {
     }
 }
 
-fn ids(signals: &[Value]) -> Vec<String> {
-    let ids = signals.iter().filter_map(|signal| signal["id"].as_str());
-    ids.map(str::to_owned).collect()
+fn id_of(signal: &Value) -> Uuid {
+    let id = signal["id"].as_str().and_then(|id| id.parse().ok());
+    id.expect("a Signal has an id")
+}
+
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Identities, System, eventually, eventually_within};
 use crate::simulator::Filter;
@@ -18,6 +18,19 @@ impl System {
         let url = format!("{}/_sim/faults", self.simulator.base_url());
         let answer = self.client.delete(url).send().await;
         assert!(answer.expect("the simulator answers").status().is_success());
+    }
+
+    /// What still goes wrong: the simulator's rules that are in force.
+    ///
+    /// # Panics
+    ///
+    /// When the simulator does not answer.
+    pub async fn faults(&self) -> Vec<Value> {
+        let url = format!("{}/_sim/faults", self.simulator.base_url());
+        let answer = self.client.get(url).send().await;
+        let answer = answer.expect("the simulator answers");
+        let body: Value = answer.json().await.expect("a list of rules");
+        body["faults"].as_array().expect("rules").clone()
     }
 
     /// Waits until every delivery was sent and every job is done. Retries that wait for a

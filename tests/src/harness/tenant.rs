@@ -122,6 +122,15 @@ impl<'a> Tenant<'a> {
     ///
     /// When a page is not given.
     pub async fn feed(&self) -> Vec<Value> {
+        self.feed_of(Value::clone).await
+    }
+
+    /// The same, of each Signal only what is asked for.
+    ///
+    /// # Panics
+    ///
+    /// When a page is not given.
+    pub async fn feed_of<T>(&self, what: impl Fn(&Value) -> T) -> Vec<T> {
         let mut signals = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
@@ -129,13 +138,28 @@ impl<'a> Tenant<'a> {
                 .map(|cursor| format!("&cursor={cursor}"))
                 .unwrap_or_default();
             let page = self.get(&format!("/v1/signals?limit=200{after}")).await;
-            signals.extend(page["signals"].as_array().expect("a list").iter().cloned());
+            let given = page["signals"].as_array().expect("a list");
+            signals.extend(given.iter().map(&what));
             cursor = page["next_cursor"].as_str().map(str::to_owned);
             assert!(cursor.is_some(), "the feed always says where to go on");
             if page["has_more"] == json!(false) {
                 return signals;
             }
         }
+    }
+
+    /// How many Signals there are.
+    ///
+    /// # Panics
+    ///
+    /// When Postgres does not answer.
+    pub async fn stored(&self) -> usize {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM signals WHERE tenant_id = $1")
+            .bind(self.id)
+            .fetch_one(self.system.db.pool())
+            .await
+            .expect("Postgres answers");
+        usize::try_from(count).expect("a count")
     }
 
     /// Kind and identity of every Signal the feed gives. Fails when it gives one twice, or

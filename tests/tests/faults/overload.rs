@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::Row;
 use tests::harness::{
-    Cluster, Doors, Follower, Load, Pace, Process, System, TestDb, Webhooks, eventually,
+    Cluster, Doors, Follower, Load, Pace, Process, System, Tenant, TestDb, Webhooks, eventually,
     eventually_within, free_address,
 };
 
@@ -59,25 +59,17 @@ impl Sample {
     }
 }
 
-async fn signals(system: &System) -> u64 {
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM signals")
-        .fetch_one(system.db.pool())
-        .await
-        .expect("Postgres answers");
-    u64::try_from(count).expect("a count")
-}
-
 /// Signals per second that come out while more goes in than can.
 async fn sustainable(
-    system: &System,
+    tenant: &Tenant<'_>,
     webhooks: &Arc<Webhooks>,
     doors: &Doors,
 ) -> (u32, Vec<String>) {
     let load = Load::start(webhooks, doors, Pace::Connections(16));
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let (began, before) = (Instant::now(), signals(system).await);
+    let (began, before) = (Instant::now(), tenant.stored().await);
     tokio::time::sleep(Duration::from_secs(4)).await;
-    let made = signals(system).await - before;
+    let made = tenant.stored().await - before;
     let rate = u64::from(u32::try_from(made).expect("a rate")) * 1000
         / u64::try_from(began.elapsed().as_millis()).expect("a while");
     let record = load.stop().await;
@@ -143,7 +135,7 @@ async fn overload_is_refused_before_anything_overflows() {
     let webhooks = Arc::new(Webhooks::prepare(&system, &tenant, (&account, &admin)).await);
     let doors = Doors::only(&system.ingress);
     let follower = Follower::start(&tenant, &Doors::only(&system.api));
-    let (rate, mut keys) = sustainable(&system, &webhooks, &doors).await;
+    let (rate, mut keys) = sustainable(&tenant, &webhooks, &doors).await;
     worked_off(&system).await;
 
     let begun_with = Sample::take(&system).await;
