@@ -1,6 +1,7 @@
 //! The one route: verify, file, acknowledge.
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State as Extract};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -20,10 +21,13 @@ const BACKLOG_SECONDS: u64 = 15;
 /// `POST /webhooks/{provider}`: signed with the app's secret.
 pub(crate) async fn by_app(
     Extract(state): Extract<State>,
-    Path(provider): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    let Ok(Path(provider)) = path else {
+        return not_found().await.into_response();
+    };
     let connector = match state.registry.get(&provider) {
         Ok(connector) => connector,
         Err(RegistryError::Unknown(_)) => return not_found().await.into_response(),
@@ -48,8 +52,11 @@ pub(crate) async fn by_app(
 /// provider of the registry signs that way, so there is nothing such a request could match.
 pub(crate) async fn by_connection(
     Extract(state): Extract<State>,
-    Path((provider, connection)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Response {
+    let Ok(Path((provider, connection))) = path else {
+        return not_found().await.into_response();
+    };
     if matches!(
         state.registry.get(&provider),
         Err(RegistryError::Unknown(_))

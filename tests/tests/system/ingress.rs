@@ -131,6 +131,8 @@ async fn unknown_providers_paths_and_methods_are_refused() {
     for (path, status) in [
         ("/webhooks/nobody", 404),
         ("/webhooks/nobody/x", 404),
+        ("/webhooks/%ff", 404),
+        ("/webhooks/github/%ff", 404),
         ("/", 404),
         ("/webhooks/github", 405),
     ] {
@@ -140,11 +142,10 @@ async fn unknown_providers_paths_and_methods_are_refused() {
         } else {
             system.client.post(url).send().await
         };
-        assert_eq!(
-            answer.expect("an answer").status().as_u16(),
-            status,
-            "{path}"
-        );
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+        let kind = &answer.headers()["content-type"];
+        assert_eq!(kind, "application/problem+json", "{path}");
     }
 }
 
