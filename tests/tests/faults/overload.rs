@@ -59,16 +59,18 @@ impl Sample {
     }
 }
 
-/// Signals per second that come out while more goes in than can.
+/// Signals per second that come out while more goes in than can, measured for a while after
+/// half of it: what has just been started is slower.
 async fn sustainable(
     tenant: &Tenant<'_>,
     webhooks: &Arc<Webhooks>,
     doors: &Doors,
+    measured: Duration,
 ) -> (u32, Vec<String>) {
     let load = Load::start(webhooks, doors, Pace::Connections(16));
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(measured / 2).await;
     let (began, before) = (Instant::now(), tenant.stored().await);
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep(measured).await;
     let made = tenant.stored().await - before;
     let rate = u64::from(u32::try_from(made).expect("a rate")) * 1000
         / u64::try_from(began.elapsed().as_millis()).expect("a while");
@@ -135,7 +137,8 @@ async fn overload_is_refused_before_anything_overflows() {
     let webhooks = Arc::new(Webhooks::prepare(&system, &tenant, (&account, &admin)).await);
     let doors = Doors::only(&system.ingress);
     let follower = Follower::start(&tenant, &Doors::only(&system.api));
-    let (rate, mut keys) = sustainable(&tenant, &webhooks, &doors).await;
+    let measured = (lasts / 60).max(Duration::from_secs(4));
+    let (rate, mut keys) = sustainable(&tenant, &webhooks, &doors, measured).await;
     worked_off(&system).await;
 
     let begun_with = Sample::take(&system).await;
@@ -164,13 +167,10 @@ async fn overload_is_refused_before_anything_overflows() {
     );
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
     let acknowledged = u64::try_from(record.acknowledged.len()).expect("a count");
-    let sent = acknowledged + record.refused;
     assert!(
-        sent * 2 >= u64::from(rate) * lasts.as_secs() * 3,
-        "{sent} were sent, {} were not: that is no overload",
-        record.unsent
+        record.refused * 20 >= acknowledged,
+        "nearly all was taken: that is no overload"
     );
-    assert!(record.refused > 0, "more than can be is taken");
     assert!(most.waiting <= bound + MIB, "{} bytes waited", most.waiting);
     let allowed = begun_with.database + acknowledged * DISK_PER_DELIVERY + 4 * bound + 32 * MIB;
     assert!(
