@@ -89,10 +89,11 @@ const NOTICE_THE_VANISHED: [(&str, &str); 4] = [
 const GRACE: Duration = Duration::from_secs(4);
 /// How long a connection may take to show that it lives.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
-/// How long a read waits for a connection to the replica, and for what it says, before the
-/// primary is asked instead.
+/// How long a read waits for a connection to the replica before the primary is asked instead.
 const REPLICA_PATIENCE: Duration = Duration::from_millis(700);
-const REPLICA_SECONDS: u64 = 6;
+/// How long a read may take there. With [`GRACE`], what a reader waits at the most when the
+/// replica falls silent meanwhile: less than the 10 s after which many a client gives up.
+const REPLICA_SECONDS: u64 = 3;
 
 /// A pool of connections that all run as one [`Role`].
 #[derive(Debug, Clone)]
