@@ -167,6 +167,12 @@ async fn overload_is_refused_before_anything_overflows() {
     );
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
     let acknowledged = u64::try_from(record.acknowledged.len()).expect("a count");
+    let sent = acknowledged + record.refused;
+    assert!(
+        sent * 2 >= u64::from(rate) * lasts.as_secs() * 3,
+        "{sent} were sent, {} were not: that is no overload",
+        record.unsent
+    );
     assert!(
         record.refused * 20 >= acknowledged,
         "nearly all was taken: that is no overload"
