@@ -17,6 +17,9 @@ use crate::db::{Db, DbError};
 use crate::queue::Waker;
 use crate::telemetry::names;
 
+/// Between two tries to commit a batch whose connection died.
+const RETRY: Duration = Duration::from_millis(10);
+
 /// How deliveries are gathered.
 #[derive(Debug, Clone, Copy)]
 pub struct InboxConfig {
@@ -132,17 +135,13 @@ impl Inbox {
 async fn write(db: Db, waker: Waker, config: InboxConfig, line: Arc<Line>) {
     let mut carried = None;
     loop {
-        let Some(Batch {
-            deliveries: batch,
-            answers,
-            turn,
-        }) = gather(&line, &config, &mut carried).await
-        else {
+        let Some(batch) = gather(&line, &config, &mut carried).await else {
             return;
         };
         histogram!(names::INGRESS_BATCH_SIZE)
-            .record(f64::from(u32::try_from(batch.len()).unwrap_or(0)));
+            .record(f64::from(u32::try_from(batch.deliveries.len()).unwrap_or(0)));
         let committed = commit(&db, &batch).await;
+        let Batch { answers, turn, .. } = batch;
         drop(turn);
         match committed {
             Ok(stored) => {
@@ -155,7 +154,7 @@ async fn write(db: Db, waker: Waker, config: InboxConfig, line: Arc<Line>) {
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    deliveries.count = batch.len(),
+                    deliveries.count = answers.len(),
                     "a batch of deliveries was not committed"
                 );
                 for answer in answers {
@@ -178,6 +177,12 @@ struct Batch<'a> {
     answers: Vec<oneshot::Sender<Result<Stored, InboxError>>>,
     /// None while another batch is still being committed.
     turn: Option<SemaphorePermit<'a>>,
+}
+
+impl Batch<'_> {
+    fn is_awaited(&self) -> bool {
+        self.answers.iter().any(|answer| !answer.is_closed())
+    }
 }
 
 /// Waits for one delivery, then for its turn, and takes whatever else is there, up to the
@@ -214,16 +219,18 @@ async fn gather<'a>(
     Some(batch)
 }
 
-/// Commits a batch. A connection that died while it was idle shows only now; storing is
-/// idempotent through the ledger, so one more try is safe, and its own first try cannot
-/// make it look like a duplicate to the provider: both are acknowledged.
-async fn commit(db: &Db, batch: &[VerifiedDelivery]) -> Result<Vec<Stored>, DbError> {
-    match store(db, batch).await {
-        Err(DbError::Unavailable(error)) if !matches!(error, sqlx::Error::PoolTimedOut) => {
-            counter!(names::INBOX_RETRIES_TOTAL).increment(1);
-            store(db, batch).await
+/// Commits a batch. Where connections die on the way it tries again, for as long as somebody
+/// waits for it: storing is idempotent through the ledger, and a try that was committed after
+/// all only makes the next one find duplicates, which are acknowledged as well.
+async fn commit(db: &Db, batch: &Batch<'_>) -> Result<Vec<Stored>, DbError> {
+    loop {
+        match store(db, &batch.deliveries).await {
+            Err(error) if error.is_lost() && batch.is_awaited() => {
+                counter!(names::INBOX_RETRIES_TOTAL).increment(1);
+                tokio::time::sleep(RETRY).await;
+            }
+            result => return result,
         }
-        result => result,
     }
 }
 

@@ -17,7 +17,7 @@ use super::{Doors, Webhooks};
 /// How long a provider waits for an answer; GitHub's patience.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Requests under way at the same time, at a given rate: more than whoever answers in time has.
-const AT_ONCE: usize = 1024;
+const AT_ONCE: usize = 2048;
 
 /// What became of the deliveries so far.
 #[derive(Debug, Clone, Default)]
