@@ -118,6 +118,8 @@ async fn take(
         verdict: problem.code,
         problem,
     })?;
+    // The body has been read, so that its connection can be used again.
+    state.inbox.has_room().map_err(|error| not_taken(&error))?;
     let raw = RawDelivery {
         headers,
         body: read.bytes,
@@ -149,21 +151,24 @@ async fn take(
             );
             Ok(StatusCode::OK.into_response())
         }
-        Err(error) => {
-            let (verdict, problem) = match error {
-                InboxError::Full => ("full", Problem::unavailable()),
-                InboxError::Backlogged => ("backlogged", backlogged()),
-                InboxError::NotCommitted => ("not_committed", Problem::unavailable()),
-                InboxError::Closed => ("closed", Problem::unavailable()),
-            };
-            Err(Refusal { verdict, problem })
-        }
+        Err(error) => Err(not_taken(&error)),
     }
 }
 
 fn count(provider: &'static str, verdict: &'static str) {
     counter!(names::WEBHOOK_DELIVERIES_TOTAL, "provider" => provider, "verdict" => verdict)
         .increment(1);
+}
+
+/// Without fault of the sender's, who is to try again.
+fn not_taken(error: &InboxError) -> Refusal {
+    let (verdict, problem) = match error {
+        InboxError::Full => ("full", Problem::unavailable()),
+        InboxError::Backlogged => ("backlogged", backlogged()),
+        InboxError::NotCommitted => ("not_committed", Problem::unavailable()),
+        InboxError::Closed => ("closed", Problem::unavailable()),
+    };
+    Refusal { verdict, problem }
 }
 
 fn backlogged() -> Problem {

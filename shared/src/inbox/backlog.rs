@@ -17,9 +17,11 @@ use crate::db::{Db, DbError};
 use crate::telemetry::names;
 
 /// How often it is measured, at the most; a measurement that takes long comes more rarely, so
-/// that measuring never takes more than a twentieth of the time.
+/// that measuring takes a twentieth of the time. But where everything takes long, what was taken
+/// in must not pass for what waits, so it comes then as well.
 const LOOK: Duration = Duration::from_secs(1);
 const RESTRAINT: u32 = 20;
+const LATEST: Duration = Duration::from_secs(5);
 
 /// The bound, and how near it is.
 #[derive(Debug)]
@@ -34,11 +36,7 @@ pub struct Backlog {
 impl Backlog {
     /// Starts the task that measures; it ends with the token.
     pub fn start(db: Db, most: u64, stop: CancellationToken) -> Arc<Self> {
-        let backlog = Arc::new(Self {
-            most,
-            measured: AtomicU64::new(0),
-            since: AtomicU64::new(0),
-        });
+        let backlog = Arc::new(Self::empty(most));
         let measuring = Arc::clone(&backlog);
         tokio::spawn(async move {
             loop {
@@ -49,11 +47,19 @@ impl Backlog {
                 }
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep(LOOK.max(began.elapsed() * RESTRAINT)) => {}
+                    () = tokio::time::sleep((began.elapsed() * RESTRAINT).clamp(LOOK, LATEST)) => {}
                 }
             }
         });
         backlog
+    }
+
+    pub(super) const fn empty(most: u64) -> Self {
+        Self {
+            most,
+            measured: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+        }
     }
 
     /// Served by `jobs_due`.
@@ -67,65 +73,61 @@ impl Backlog {
         .await?;
         let bytes = u64::try_from(bytes).unwrap_or(0);
         self.measured.store(bytes, Ordering::Release);
-        self.since.fetch_sub(counted, Ordering::AcqRel);
+        self.forget(counted);
         gauge!(names::INGRESS_BACKLOG_BYTES)
             .set(f64::from(u32::try_from(bytes >> 10).unwrap_or(u32::MAX)) * 1024.0);
         Ok(())
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        let since = self.since.load(Ordering::Acquire);
+        self.measured.load(Ordering::Acquire) + since >= self.most
+    }
+
     /// Takes room for a delivery, if there is some.
     pub(super) fn admit(&self, delivery: &VerifiedDelivery) -> bool {
-        let waits = self.measured.load(Ordering::Acquire) + self.since.load(Ordering::Acquire);
-        if waits >= self.most {
+        if self.is_full() {
             return false;
         }
         self.since.fetch_add(delivery.size(), Ordering::AcqRel);
         true
     }
+
+    /// Gives back the room of a delivery that was refused after all.
+    pub(super) fn release(&self, delivery: &VerifiedDelivery) {
+        self.forget(delivery.size());
+    }
+
+    /// What is given back while it is measured may be among what was counted.
+    fn forget(&self, bytes: u64) {
+        let less = |since: u64| Some(since.saturating_sub(bytes));
+        self.since
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
+            .ok();
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use chrono::DateTime;
-
     use super::*;
-    use crate::connectors::WebhookReceipt;
-    use crate::ids::DeliveryId;
-
-    fn delivery(bytes: usize) -> VerifiedDelivery {
-        VerifiedDelivery {
-            id: DeliveryId::generate(),
-            received_at: DateTime::UNIX_EPOCH,
-            provider: "any",
-            receipt: WebhookReceipt {
-                dedupe_id: String::new(),
-                event: String::new(),
-                routes: Vec::new(),
-                reply: None,
-            },
-            headers: String::new(),
-            body: Bytes::from(vec![0; bytes]),
-            traceparent: None,
-            routes: Vec::new(),
-        }
-    }
+    use crate::inbox::delivery::of_bytes;
 
     #[test]
     fn what_was_taken_since_the_last_look_counts_at_once() {
-        let backlog = Backlog {
-            most: 100_000,
-            measured: AtomicU64::new(0),
-            since: AtomicU64::new(0),
-        };
+        let backlog = Backlog::empty(100_000);
         for _ in 0..10 {
-            assert!(backlog.admit(&delivery(10_000)));
+            assert!(backlog.admit(&of_bytes(10_000)));
         }
-        assert!(!backlog.admit(&delivery(1)), "it is full");
+        assert!(!backlog.admit(&of_bytes(1)), "it is full");
+        backlog.release(&of_bytes(10_000));
+        assert!(
+            backlog.admit(&of_bytes(10_000)),
+            "one was refused after all"
+        );
         // Everything was processed meanwhile.
         backlog.since.store(0, Ordering::Release);
-        assert!(backlog.admit(&delivery(1)));
+        assert!(backlog.admit(&of_bytes(1)));
         backlog.measured.store(100_000, Ordering::Release);
-        assert!(!backlog.admit(&delivery(1)));
+        assert!(!backlog.admit(&of_bytes(1)));
     }
 }

@@ -109,6 +109,26 @@ fn kept_headers(headers: &HeaderMap, kept: &[&str]) -> String {
     serde_json::Value::Object(object).to_string()
 }
 
+/// A delivery whose body has a size, and nothing else.
+#[cfg(test)]
+pub(super) fn of_bytes(bytes: usize) -> VerifiedDelivery {
+    VerifiedDelivery {
+        id: DeliveryId::generate(),
+        received_at: DateTime::UNIX_EPOCH,
+        provider: "any",
+        receipt: WebhookReceipt {
+            dedupe_id: String::new(),
+            event: String::new(),
+            routes: Vec::new(),
+            reply: None,
+        },
+        headers: String::new(),
+        body: Bytes::from(vec![0; bytes]),
+        traceparent: None,
+        routes: Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@
 mod adopt;
 mod backlog;
 mod batch;
+mod congestion;
 mod copy;
 mod delivery;
 mod process;
