@@ -72,6 +72,11 @@ impl DbError {
         }
     }
 
+    /// Whether another transaction was in the way, for once or for too long.
+    pub fn is_conflict(&self) -> bool {
+        self.is_unavailable() && !self.is_outage()
+    }
+
     /// The name of the constraint that refused the row, if one did.
     pub fn constraint(&self) -> Option<&str> {
         match self {

@@ -18,7 +18,7 @@ use crate::db::{Db, DbError};
 use crate::queue::Waker;
 use crate::telemetry::names;
 
-/// Between two tries to commit a batch whose connection died.
+/// Between two tries to commit a batch.
 const RETRY: Duration = Duration::from_millis(10);
 
 /// How deliveries are gathered.
@@ -283,13 +283,14 @@ async fn gather<'a>(
     Some(batch)
 }
 
-/// Commits a batch. Where connections die on the way it tries again, for as long as somebody
-/// waits for it: storing is idempotent through the ledger, and a try that was committed after
-/// all only makes the next one find duplicates, which are acknowledged as well.
+/// Commits a batch. Where connections die on the way, or another transaction is in the way, it
+/// tries again for as long as somebody waits for it: storing is idempotent through the ledger,
+/// and a try that was committed after all only makes the next one find duplicates, which are
+/// acknowledged as well.
 async fn commit(db: &Db, batch: &Batch<'_>) -> Result<Vec<Stored>, DbError> {
     loop {
         match store(db, &batch.deliveries).await {
-            Err(error) if error.is_lost() && batch.is_awaited() => {
+            Err(error) if (error.is_lost() || error.is_conflict()) && batch.is_awaited() => {
                 counter!(names::INBOX_RETRIES_TOTAL).increment(1);
                 tokio::time::sleep(RETRY).await;
             }
