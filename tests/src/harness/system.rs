@@ -318,6 +318,21 @@ impl System {
         body
     }
 
+    /// A counter's value in the metrics of the process at this URL, over all of its labels that
+    /// contain `label`.
+    ///
+    /// # Panics
+    ///
+    /// When the process does not answer.
+    pub async fn metric(&self, process: &str, name: &str, label: &str) -> f64 {
+        let answer = self.client.get(format!("{process}/metrics")).send().await;
+        let text = answer.expect("an answer").text().await.expect("a body");
+        text.lines()
+            .filter(|line| line.starts_with(name) && line.contains(label))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
     /// Posts to the simulator's control API.
     ///
     /// # Panics

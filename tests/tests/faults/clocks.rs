@@ -63,16 +63,12 @@ async fn assert_leases_and_schedules(system: &System) {
     );
 }
 
-/// A counter's value in a process's metrics, over all of its labels that contain `label`.
+/// A counter's value in the metrics of the process of this kind and number.
 async fn metric(system: &System, process: Process, number: usize, name: &str, label: &str) -> f64 {
     let address = system.processes().await.addresses(process)[number];
-    let url = format!("http://{address}/metrics");
-    let text = system.client.get(url).send().await.expect("an answer");
-    let text = text.text().await.expect("a body");
-    text.lines()
-        .filter(|line| line.starts_with(name) && line.contains(label))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum()
+    system
+        .metric(&format!("http://{address}"), name, label)
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::Response;
 use sha2::Sha256;
-use tests::harness::{System, eventually};
+use tests::harness::{System, TestDb, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
@@ -102,6 +102,46 @@ async fn a_duplicate_is_acknowledged_and_stored_once() {
     }
     let again = post(&system, &guid, Some(&signature), BODY).await;
     assert_eq!(again.status().as_u16(), 200);
+    assert_eq!(stored(&system).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_transaction_is_in_the_way_of_is_tried_again() {
+    let db = TestDb::create().await;
+    // Gives up soon, like a statement that is ended because of a deadlock.
+    sqlx::raw_sql(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET lock_timeout = 50', \
+             current_database()); END $$",
+    )
+    .execute(db.pool())
+    .await
+    .expect("set");
+    let system = System::builder().database(db).start().await;
+    let guid = Uuid::new_v4().to_string();
+    let mut other = system.db.pool().begin().await.expect("begun");
+    sqlx::query(
+        "INSERT INTO delivery_ledger (tenant_id, provider, dedupe_id, received_at) \
+         VALUES ('00000000-0000-0000-0000-000000000000', 'github', $1, now())",
+    )
+    .bind(&guid)
+    .execute(&mut *other)
+    .await
+    .expect("in the way");
+    let signature = signature(secret(&system), BODY.as_bytes());
+    // As long as it is in the way, a request is told to come again, and comes.
+    let taken = eventually("it is taken", async || {
+        let answer = post(&system, &guid, Some(&signature), BODY).await;
+        answer.status().as_u16() == 200
+    });
+    let gone = async {
+        eventually("its batch was tried again", async || {
+            let retries = system.metric(&system.ingress, "inbox_retries_total", "");
+            retries.await > 0.0
+        })
+        .await;
+        other.rollback().await.expect("rolled back");
+    };
+    tokio::join!(taken, gone);
     assert_eq!(stored(&system).await, 1);
 }
 
