@@ -20,6 +20,50 @@ const IDENTIFIER: &str = "x-atlassian-webhook-identifier";
 const HEAD: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 const LEEWAY: i64 = 60;
 
+/// Whoever a delivery says that it comes from: a token counts before a signature.
+fn is_genuine(headers: &HeaderMap, body: &[u8]) -> bool {
+    if headers.contains_key(AUTHORIZATION) {
+        has_token(headers)
+    } else {
+        has_signature(headers, body)
+    }
+}
+
+fn has_token(headers: &HeaderMap) -> bool {
+    single(headers, AUTHORIZATION)
+        .and_then(|value| {
+            let bearer = value.strip_prefix("Bearer ");
+            bearer.or_else(|| value.strip_prefix("JWT "))
+        })
+        .and_then(|token| signature::opened(&CLIENT_SECRETS, token))
+        .is_some_and(|(head, claims)| holds(&head, &claims))
+}
+
+/// Whether a signed token says that it holds now.
+fn holds(head: &str, claims: &str) -> bool {
+    let (Ok(head), Ok(claims)) = (
+        serde_json::from_str::<Value>(head),
+        serde_json::from_str::<Value>(claims),
+    ) else {
+        return false;
+    };
+    let moment = |name: &str| {
+        let seconds = claims[name].as_i64()?;
+        DateTime::from_timestamp(seconds, 0).map(|_| seconds)
+    };
+    let begun = claims["iat"].is_null() || moment("iat").is_some_and(|iat| iat <= NOW + LEEWAY);
+    let lasts = moment("exp").is_some_and(|exp| exp >= NOW - LEEWAY);
+    head["alg"] == "HS256" && begun && lasts
+}
+
+fn has_signature(headers: &HeaderMap, body: &[u8]) -> bool {
+    let claimed = single(headers, ByAdministrator::SIGNATURE);
+    WEBHOOK_SECRETS.iter().any(|secret| {
+        let right = format!("sha256={}", signature::hex(secret, &[body]));
+        claimed == Some(right.as_str())
+    })
+}
+
 /// With the app's token.
 struct ByApp;
 
@@ -29,16 +73,7 @@ impl Scheme for ByApp {
     const COVERS_BODY: bool = false;
 
     fn is_genuine(headers: &HeaderMap, body: &[u8]) -> bool {
-        if !headers.contains_key(AUTHORIZATION) {
-            return ByAdministrator::is_genuine(headers, body);
-        }
-        single(headers, AUTHORIZATION)
-            .and_then(|value| {
-                let bearer = value.strip_prefix("Bearer ");
-                bearer.or_else(|| value.strip_prefix("JWT "))
-            })
-            .and_then(|token| signature::opened(&CLIENT_SECRETS, token))
-            .is_some_and(|(head, claims)| holds(&head, &claims))
+        is_genuine(headers, body)
     }
 
     /// A head of its own may be one that no library takes.
@@ -66,23 +101,6 @@ impl Scheme for ByApp {
     }
 }
 
-/// Whether a signed token says that it holds now.
-fn holds(head: &str, claims: &str) -> bool {
-    let (Ok(head), Ok(claims)) = (
-        serde_json::from_str::<Value>(head),
-        serde_json::from_str::<Value>(claims),
-    ) else {
-        return false;
-    };
-    let moment = |name: &str| {
-        let seconds = claims[name].as_i64()?;
-        DateTime::from_timestamp(seconds, 0).map(|_| seconds)
-    };
-    let begun = claims["iat"].is_null() || moment("iat").is_some_and(|iat| iat <= NOW + LEEWAY);
-    let lasts = moment("exp").is_some_and(|exp| exp >= NOW - LEEWAY);
-    head["alg"] == "HS256" && begun && lasts
-}
-
 /// With the secret that an administrator was given.
 struct ByAdministrator;
 
@@ -92,11 +110,7 @@ impl Scheme for ByAdministrator {
     const COVERS_BODY: bool = true;
 
     fn is_genuine(headers: &HeaderMap, body: &[u8]) -> bool {
-        let claimed = single(headers, Self::SIGNATURE);
-        WEBHOOK_SECRETS.iter().any(|secret| {
-            let right = format!("sha256={}", signature::hex(secret, &[body]));
-            claimed == Some(right.as_str())
-        })
+        is_genuine(headers, body)
     }
 
     fn sign(message: &Message<'_>, headers: &mut HeaderMap, secret: usize) {
