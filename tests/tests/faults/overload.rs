@@ -110,6 +110,7 @@ async fn without_a_worker(
     );
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
     assert!(waiting <= bound + MIB, "{waiting} bytes waited");
+    assert!(waiting >= bound / 2, "refused with {waiting} bytes waiting");
     system
         .processes()
         .await
