@@ -148,8 +148,8 @@ fn request(message: &Message<'_>) -> Option<(bool, Request<Full<Bytes>>)> {
     }
     headers.insert(header::HOST, HeaderValue::from_static("localhost"));
     if message.word("sign") == Some("github") {
-        let hex = signature::hex(provider::WEBHOOK_SECRETS[0], &[message.body]);
-        let value = HeaderValue::from_str(&format!("sha256={hex}")).ok()?;
+        let signed = signature::of_body(provider::WEBHOOK_SECRETS[0], message.body);
+        let value = HeaderValue::from_str(&signed).ok()?;
         headers.insert(HeaderName::from_static("x-hub-signature-256"), value);
     }
     Some((to_hooks, request))

@@ -12,6 +12,11 @@ pub fn hex(secret: &str, parts: &[&[u8]]) -> String {
     ::hex::encode(hmac::sign(&key, &parts.concat()))
 }
 
+/// What GitHub and Jira put into a header: over the body, behind the method.
+pub fn of_body(secret: &str, body: &[u8]) -> String {
+    format!("sha256={}", hex(secret, &[body]))
+}
+
 /// A JSON Web Token of these parts (RFC 7519, HS256), by `RustCrypto`; the connectors' comes
 /// from AWS-LC.
 pub fn token(secret: &str, head: &str, claims: &str) -> String {

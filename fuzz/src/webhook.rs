@@ -52,6 +52,13 @@ pub fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     values.next().is_none().then_some(value)
 }
 
+/// Whether the header has the body's signature, under any of the secrets.
+pub fn is_signed(headers: &HeaderMap, name: &str, body: &[u8]) -> bool {
+    let claimed = single(headers, name);
+    let mut secrets = provider::WEBHOOK_SECRETS.iter();
+    secrets.any(|secret| claimed == Some(signature::of_body(secret, body).as_str()))
+}
+
 /// Has a delivery go all its way.
 ///
 /// # Panics
