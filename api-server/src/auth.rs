@@ -8,6 +8,7 @@ mod scopes;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
@@ -17,10 +18,12 @@ use shared::db::api_keys::{self, AuthenticatedKey};
 use shared::db::audit::AuditActor;
 use shared::db::{OperatorProof, TenantScope, tenants};
 use shared::ids::{ApiKeyId, TenantId};
+use shared::server::ClientAddr;
 
 pub(crate) use scopes::*;
 
 use crate::error::{ApiError, FieldProblem};
+use crate::limits::{Attempt, Shares};
 use crate::query::parse_uuid;
 use crate::state::AppState;
 
@@ -57,6 +60,14 @@ impl Principal {
         }
     }
 
+    /// The key, if it is one.
+    pub(crate) const fn key(&self) -> Option<ApiKeyId> {
+        match self {
+            Self::Operator => None,
+            Self::ApiKey(id) => Some(*id),
+        }
+    }
+
     pub(crate) const fn is_operator(&self) -> bool {
         matches!(self, Self::Operator)
     }
@@ -69,7 +80,7 @@ impl FromRequestParts<Arc<AppState>> for OperatorAuth {
         parts: &mut Parts,
         state: &Arc<AppState>,
     ) -> Result<Self, ApiError> {
-        match authenticate(&parts.headers, state).await? {
+        match authenticate(parts, state).await? {
             Credential::Operator(proof) => Ok(Self(proof)),
             Credential::ApiKey(_) => Err(ApiError::OperatorOnly),
         }
@@ -83,7 +94,7 @@ impl<S: RequiredScope> FromRequestParts<Arc<AppState>> for TenantAuth<S> {
         parts: &mut Parts,
         state: &Arc<AppState>,
     ) -> Result<Self, ApiError> {
-        let credential = authenticate(&parts.headers, state).await?;
+        let credential = authenticate(parts, state).await?;
         let named = named_tenant(&parts.headers)?;
         let (scope, principal) = match credential {
             Credential::Operator(proof) => {
@@ -120,8 +131,39 @@ enum Credential {
     ApiKey(AuthenticatedKey),
 }
 
-async fn authenticate(headers: &HeaderMap, state: &Arc<AppState>) -> Result<Credential, ApiError> {
-    let presented = bearer(headers).ok_or(ApiError::Unauthorized)?;
+/// Checks the credential of a request, unless too many of its client have failed.
+async fn authenticate(parts: &Parts, state: &Arc<AppState>) -> Result<Credential, ApiError> {
+    let presented = bearer(&parts.headers).ok_or(ApiError::Unauthorized)?;
+    let client = parts.extensions.get::<ClientAddr>().copied();
+    let attempt = Attempt::new(client, presented);
+    let throttle = &state.limits.throttle;
+    if let Some(retry_after) = throttle.wait(&attempt, Instant::now()) {
+        return Err(ApiError::AuthenticationThrottled { retry_after });
+    }
+    match check(presented, state).await {
+        Ok(credential) => {
+            throttle.succeeded(&attempt, Instant::now());
+            if let Credential::ApiKey(key) = &credential {
+                let shares = parts.extensions.get::<Shares>();
+                state
+                    .limits
+                    .count_request(key.scope.tenant_id(), key.id, shares)
+                    .map_err(|over| ApiError::TooManyRequests {
+                        retry_after: over.retry_after,
+                    })?;
+            }
+            Ok(credential)
+        }
+        Err(error) => {
+            if matches!(error, ApiError::Unauthorized) {
+                throttle.failed(attempt, Instant::now());
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn check(presented: &str, state: &Arc<AppState>) -> Result<Credential, ApiError> {
     if let Some(proof) = OperatorProof::check(&state.operator_tokens, presented) {
         return Ok(Credential::Operator(proof));
     }

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 
 use shared::config::{
-    ApiConfig, ConfigError, CryptoConfig, DatabaseConfig, Env, IngressConfig, Process, Reader,
+    ApiConfig, ConfigError, CryptoConfig, DatabaseConfig, Env, Process, Reader, is_loopback,
+    public_webhook_url,
 };
 use shared::connectors::ConnectorSettings;
 use url::Url;
+
+use crate::limits::LimitsConfig;
 
 /// Everything the api-server needs to know.
 #[derive(Debug)]
@@ -15,9 +18,12 @@ pub struct Config {
     pub(crate) public_webhook_url: Url,
     pub(crate) database: DatabaseConfig,
     pub(crate) crypto: CryptoConfig,
+    pub(crate) webhook_crypto: Option<CryptoConfig>,
     pub(crate) connectors: ConnectorSettings,
     pub(crate) return_to: ReturnTo,
     pub(crate) poll_interval_seconds: i32,
+    pub(crate) approval_days: i32,
+    pub(crate) limits: LimitsConfig,
 }
 
 impl Config {
@@ -26,13 +32,16 @@ impl Config {
         let mut reader = Reader::new(env);
         let api = ApiConfig::from_reader(&mut reader);
         let config = Self {
-            public_webhook_url: IngressConfig::from_reader(&mut reader).public_webhook_url,
+            public_webhook_url: public_webhook_url(&mut reader),
             database: DatabaseConfig::for_process(&mut reader, Process::Api),
             crypto: CryptoConfig::from_reader(&mut reader),
+            webhook_crypto: CryptoConfig::for_webhook_secrets(&mut reader),
             connectors: ConnectorSettings::from_reader(&mut reader),
             return_to: ReturnTo::from_reader(&mut reader, &api.public_url),
             // The bounds are those of a connection's own interval.
             poll_interval_seconds: reader.within("POLL_INTERVAL_SECONDS", 300, 30, 86_400),
+            limits: LimitsConfig::from_reader(&mut reader),
+            approval_days: reader.within("CONNECT_APPROVAL_DAYS", 7, 1, 90),
             api,
         };
         reader.finish()?;
@@ -88,15 +97,6 @@ impl ReturnTo {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +129,7 @@ mod tests {
             "https://user@app.example.com/",
             "http://app.example.com/",
             "https://intranet:8000/",
+            "http://app.localhost/",
             "javascript:alert(1)",
             "data:text/html,x",
             "//app.example.com/",

@@ -8,6 +8,7 @@ mod conversions;
 mod words;
 
 use std::error::Error;
+use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +22,9 @@ use shared::problem::Problem;
 
 pub(crate) use conflict::Conflict;
 use words::{not_found, upstream};
+
+/// When a stream may be tried again that was one too many.
+const STREAM_RETRY_SECONDS: u64 = 5;
 
 /// What is wrong with one parameter, header or field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -91,6 +95,21 @@ pub(crate) enum ApiError {
     /// What is asked does not fit how things stand.
     #[error("conflict: {0}")]
     Conflict(Conflict),
+    /// Too many credentials of this client were refused.
+    #[error("too many credentials were refused")]
+    AuthenticationThrottled {
+        /// When the next one is checked.
+        retry_after: Duration,
+    },
+    /// The key or its tenant asks more than it may.
+    #[error("too many requests")]
+    TooManyRequests {
+        /// When the next one is answered.
+        retry_after: Duration,
+    },
+    /// The key or its tenant holds as many streams open as it may.
+    #[error("too many streams")]
+    TooManyStreams,
     /// The cursor was ours and can no longer be followed.
     #[error("the cursor has expired")]
     CursorExpired,
@@ -141,7 +160,7 @@ impl ApiError {
             Self::InvalidState => Problem::new(
                 StatusCode::FORBIDDEN,
                 "invalid_state",
-                "This connect flow is unknown, over, or was begun in another browser. \
+                "This connect link or flow is unknown, over, or belongs to another browser. \
                  Begin again.",
             ),
             Self::ReturnToNotAllowed => Problem::new(
@@ -162,6 +181,24 @@ impl ApiError {
                  Start again without a cursor.",
             ),
             Self::Connector(error) => upstream(error),
+            Self::AuthenticationThrottled { retry_after } => Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "authentication_throttled",
+                "Too many credentials from this address were refused. Check the credential.",
+            )
+            .with_retry_after(seconds(*retry_after)),
+            Self::TooManyRequests { retry_after } => Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "The API key or its tenant is over its limit; the header RateLimit tells it.",
+            )
+            .with_retry_after(seconds(*retry_after)),
+            Self::TooManyStreams => Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_streams",
+                "The API key or its tenant holds as many streams open as it may. End one first.",
+            )
+            .with_retry_after(STREAM_RETRY_SECONDS),
             Self::TimedOut => Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "timed_out",
@@ -253,6 +290,11 @@ impl IntoResponse for ApiError {
         }
         response
     }
+}
+
+/// Whole seconds, so that whoever waits for them has waited long enough.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 #[cfg(test)]

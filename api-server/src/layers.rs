@@ -41,7 +41,8 @@ pub(crate) async fn tell_what_is_missing(response: Response) -> Response {
     }
 }
 
-/// Headers that keep browsers from doing more with an answer than they should.
+/// Headers that keep browsers from doing more with an answer than they should; the server adds
+/// those that every process has.
 pub(crate) async fn secure(request: Request, next: Next) -> Response {
     let page = request.uri().path().starts_with("/docs");
     let mut response = next.run(request).await;
@@ -58,10 +59,6 @@ pub(crate) async fn secure(request: Request, next: Next) -> Response {
     headers
         .entry(CONTENT_SECURITY_POLICY)
         .or_insert(HeaderValue::from_static(policy));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(
         header::REFERRER_POLICY,

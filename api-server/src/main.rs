@@ -5,38 +5,29 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use api_server::Config;
-use shared::config::Env;
+use clap::{Parser, Subcommand};
+use shared::config::{Env, SETTINGS_HELP};
 use shared::telemetry;
 use tokio::net::TcpListener;
 
-const HELP: &str = "\
-Serves the API of Poblysh Connectors: connect flows, connections, jobs and the feed of Signals.
+/// Serves the API of Poblysh Connectors: connect flows, connections, jobs and the feed of Signals.
+#[derive(Debug, Parser)]
+#[command(version, after_help = SETTINGS_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
 
-Usage: api-server [COMMAND]
-
-Commands:
-  openapi   Print the OpenAPI document and exit
-  help      Print this text and exit
-
-Without a command the server runs until SIGTERM or SIGINT. Its settings are environment
-variables; .env.example documents them.
-";
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Prints the OpenAPI document.
+    Openapi,
+}
 
 fn main() -> anyhow::Result<ExitCode> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments
-        .iter()
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .as_slice()
-    {
-        [] => serve(),
-        ["openapi"] => print(&api_server::openapi_json()),
-        ["help" | "--help" | "-h"] => print(HELP),
-        _ => {
-            std::io::stderr().write_all(HELP.as_bytes())?;
-            Ok(ExitCode::from(2))
-        }
+    match Arguments::parse().command {
+        None => serve(),
+        Some(Command::Openapi) => print(&api_server::openapi_json()),
     }
 }
 
@@ -55,9 +46,9 @@ async fn serve() -> anyhow::Result<ExitCode> {
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
     let server = api_server::serve(config, telemetry.metrics(), listener).await?;
-    let drained = server.lifecycle().run().await;
+    let ended = server.lifecycle().run().await;
     telemetry.shutdown().await;
-    Ok(if drained {
+    Ok(if ended? {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

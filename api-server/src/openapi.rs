@@ -25,7 +25,8 @@ const OPERATOR: &str = "operator";
         title = "Poblysh Connectors",
         description = "Connects teams' tools and turns what happens there into Signals.\n\n\
             Operators send their token as `Authorization: Bearer …` and name a tenant in \
-            `X-Tenant-Id`; tenants send an API key (`pbk_…`), which implies its tenant. Errors \
+            `X-Tenant-Id`; tenants send an API key (`pbk_…`), which implies its tenant. Answers to \
+            a key carry `RateLimit-Policy` and `RateLimit`: its limits, and what is left of them. Errors \
             are `application/problem+json` (RFC 9457) with a stable `code`. Lists are \
             paginated by `cursor`; the feed is followed by its `next_cursor`."
     ),
@@ -137,11 +138,16 @@ fn complete_operation(operation: &mut Operation) {
         Caller::Operator => {
             errors.insert("401", "No credential, or one that is not accepted");
             errors.insert("403", "Not an operator");
+            errors.insert("429", "Too many refused credentials");
         }
         Caller::Tenant => {
             errors.insert("401", "No credential, or one that is not accepted");
             errors.insert("403", "The key lacks the scope");
             errors.insert("404", "No such object, or another tenant's");
+            errors.insert(
+                "429",
+                "Key or tenant is over its limit, or too many refused credentials",
+            );
             operation
                 .parameters
                 .get_or_insert_default()
@@ -169,7 +175,7 @@ fn problem(status: &str, description: &str) -> Response {
     let mut response = ResponseBuilder::new()
         .description(description)
         .content("application/problem+json", content);
-    if status == "503" {
+    if matches!(status, "429" | "503") {
         let seconds = ObjectBuilder::new().schema_type(Type::Integer).build();
         let header = HeaderBuilder::new()
             .schema(Some(seconds))

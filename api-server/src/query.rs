@@ -161,6 +161,13 @@ impl QueryReader {
         })
     }
 
+    /// `cursor` of a list by names; whether it is ours is found out later.
+    pub(crate) fn name_cursor(&mut self) -> Option<String> {
+        self.value("cursor", "a cursor that this API gave", |text| {
+            is_base64url(text, 1..=4000).then(|| text.to_owned())
+        })
+    }
+
     /// `cursor` of the feed; whether it is ours is found out later.
     pub(crate) fn feed_cursor(&mut self) -> Option<String> {
         self.value("cursor", "a cursor that this API gave", |text| {
@@ -211,7 +218,11 @@ pub(crate) fn is_slug(text: &str) -> bool {
 }
 
 pub(crate) fn is_feed_cursor(text: &str) -> bool {
-    (40..=100).contains(&text.len())
+    is_base64url(text, 40..=100)
+}
+
+fn is_base64url(text: &str, length: RangeInclusive<usize>) -> bool {
+    length.contains(&text.len())
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')

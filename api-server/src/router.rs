@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
-use shared::telemetry::{HttpTracking, operational_routes, track_http};
+use shared::telemetry::{Health, HttpTracking, operational_routes, track_http};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -13,7 +13,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::{layers, openapi, routes};
+use crate::{layers, limits, openapi, routes};
 
 /// The API's routes and their document.
 pub(crate) fn build() -> (Router<Arc<AppState>>, OpenApi) {
@@ -45,15 +45,26 @@ pub(crate) fn app(state: Arc<AppState>) -> Router {
                 .validator_url("none"),
         )
         .into();
-    let health = state.lifecycle.health().clone();
-    router
+    let router = router
         .with_state(state)
         .merge(docs.layer(map_response(layers::tell_what_is_missing)))
-        .merge(operational_routes(health))
         .fallback(async || ApiError::NoRoute)
-        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
+    layered(router)
+}
+
+/// Health and metrics.
+pub(crate) fn operational(health: Health) -> Router {
+    let router = operational_routes(health);
+    let router = router.method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
+    layered(router)
+}
+
+fn layered(router: Router) -> Router {
+    router
         .layer(DefaultBodyLimit::max(layers::BODY_LIMIT))
         .layer(from_fn(layers::limit_time))
+        .layer(from_fn(limits::show_limits))
         .layer(CatchPanicLayer::custom(layers::answer_panic))
         .layer(from_fn(layers::secure))
         .layer(from_fn_with_state(

@@ -4,20 +4,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use shared::clock::{DatabaseClock, SharedClock};
-use shared::connectors::{ConnectorDeps, Registry};
+use shared::connectors::{ConnectorDeps, ConnectorSettings, Registry};
 use shared::credentials::Credentials;
 use shared::crypto::Keyring;
 use shared::db::{Db, DbError, Role, time};
 use shared::http::HttpError;
 use shared::queue::Waker;
 use shared::ratelimit::Governor;
+use shared::server::{HttpServer, listen_for_telemetry};
 use shared::signals::Feed;
 use shared::telemetry::{Health, Lifecycle, MetricsHandle};
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 
 use crate::config::Config;
-use crate::news::News;
+use crate::feed_watcher::FeedWatcher;
+use crate::limits::Limits;
+use crate::reseal;
 use crate::router;
 use crate::state::AppState;
 
@@ -52,6 +55,9 @@ pub enum StartError {
     /// The listener has no address.
     #[error("the listener cannot be used")]
     Listener(#[source] std::io::Error),
+    /// The address for health and metrics cannot be listened on.
+    #[error("failed to listen on POBLYSH_API_TELEMETRY_BIND_ADDR")]
+    Telemetry(#[source] std::io::Error),
 }
 
 /// Serves on `listener` until the returned server is shut down. A database that is away
@@ -60,6 +66,16 @@ pub async fn serve(
     config: Config,
     metrics: MetricsHandle,
     listener: TcpListener,
+) -> Result<Server, StartError> {
+    serve_with(config, metrics, listener, Registry::new).await
+}
+
+/// Like [`serve`], with connectors that the caller builds from the settings.
+pub async fn serve_with(
+    config: Config,
+    metrics: MetricsHandle,
+    listener: TcpListener,
+    connectors: impl FnOnce(ConnectorSettings, &ConnectorDeps) -> Result<Registry, HttpError>,
 ) -> Result<Server, StartError> {
     let address = listener.local_addr().map_err(StartError::Listener)?;
     let db = Db::open(&config.database, Role::Api).map_err(StartError::Database)?;
@@ -74,9 +90,25 @@ pub async fn serve(
         outcome => outcome.map_err(StartError::Database)?,
     }
     let lifecycle = Lifecycle::new(health(metrics, &db));
-    let state = state(config, db, replica, &lifecycle)?;
-    let app = router::app(state);
-    lifecycle.spawn(shared::server::serve(listener, app, lifecycle.clone()));
+    let telemetry = config.api.telemetry_bind_addr.map(listen_for_telemetry);
+    let telemetry = telemetry.transpose().map_err(StartError::Telemetry)?;
+    let (proxies, url) = (
+        config.api.trusted_proxies.clone(),
+        config.api.public_url.clone(),
+    );
+    let state = state(config, db, replica, &lifecycle, connectors)?;
+    lifecycle.supervise_background("resealing", reseal::run(Arc::clone(&state)));
+    let operational = router::operational(lifecycle.health().clone());
+    let app = match telemetry {
+        Some(listener) => {
+            let server = HttpServer::plain(operational).serve(listener, lifecycle.clone());
+            lifecycle.supervise("telemetry server", server);
+            router::app(state)
+        }
+        None => router::app(state).merge(operational),
+    };
+    let server = HttpServer::behind(app, proxies, &url).serve(listener, lifecycle.clone());
+    lifecycle.supervise("http server", server);
     tracing::info!(server.address = %address, "serving");
     Ok(Server { address, lifecycle })
 }
@@ -101,13 +133,13 @@ fn state(
     db: Db,
     replica: Option<Db>,
     lifecycle: &Lifecycle,
+    connectors: impl FnOnce(ConnectorSettings, &ConnectorDeps) -> Result<Registry, HttpError>,
 ) -> Result<Arc<AppState>, StartError> {
     let clock = Arc::new(DatabaseClock::default());
-    tokio::spawn(time::follow(
-        db.clone(),
-        Arc::clone(&clock),
-        lifecycle.hard().clone(),
-    ));
+    lifecycle.supervise_background(
+        "database clock",
+        time::follow(db.clone(), Arc::clone(&clock)),
+    );
     let clock: SharedClock = clock;
     let keyring = Arc::new(Keyring::new(&config.crypto));
     let limits = config.connectors.limits();
@@ -115,20 +147,28 @@ fn state(
         clock: Arc::clone(&clock),
         gate: Arc::new(Governor::new(db.clone(), Arc::clone(&clock), limits)),
     };
-    let registry = Registry::new(config.connectors, &deps).map_err(StartError::Connector)?;
+    let registry = connectors(config.connectors, &deps).map_err(StartError::Connector)?;
     let feed = Feed::new(db.clone(), replica, Role::Api, Arc::clone(&keyring));
     Ok(Arc::new(AppState {
-        news: News::start(feed.clone(), lifecycle),
-        waker: Waker::start(db.clone(), lifecycle.hard().clone()),
+        feed_watcher: FeedWatcher::start(feed.clone(), db.clone(), lifecycle),
+        limits: Limits::new(&config.limits),
+        waker: Waker::start(db.clone(), lifecycle),
         feed,
-        credentials: Credentials::new(db.clone(), Arc::clone(&keyring), clock),
+        credentials: Credentials::new(
+            db.clone(),
+            Arc::clone(&keyring),
+            clock,
+            lifecycle.tasks().clone(),
+        ),
         lifecycle: lifecycle.clone(),
         public_url: config.api.public_url,
         public_webhook_url: config.public_webhook_url,
         operator_tokens: config.api.operator_tokens,
         return_to: config.return_to,
         poll_interval_seconds: config.poll_interval_seconds,
+        approval_days: config.approval_days,
         db,
+        webhook_keyring: config.webhook_crypto.as_ref().map(Keyring::new),
         keyring,
         registry,
     }))

@@ -15,23 +15,29 @@ use url::Url;
 
 use crate::config::ReturnTo;
 use crate::error::ApiError;
-use crate::news::News;
+use crate::feed_watcher::FeedWatcher;
+use crate::limits::Limits;
 
 /// What every handler can reach.
 pub(crate) struct AppState {
     pub(crate) db: Db,
     pub(crate) feed: Feed,
     pub(crate) keyring: Arc<Keyring>,
+    /// Seals connections' webhook secrets, which ingress opens.
+    pub(crate) webhook_keyring: Option<Keyring>,
     pub(crate) registry: Registry,
     pub(crate) credentials: Credentials,
     pub(crate) waker: Waker,
-    pub(crate) news: News,
+    pub(crate) feed_watcher: FeedWatcher,
+    pub(crate) limits: Limits,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) public_url: Url,
     pub(crate) public_webhook_url: Url,
     pub(crate) operator_tokens: Vec<SecretString>,
     pub(crate) return_to: ReturnTo,
     pub(crate) poll_interval_seconds: i32,
+    /// Days until a pending connection expires.
+    pub(crate) approval_days: i32,
 }
 
 impl AppState {

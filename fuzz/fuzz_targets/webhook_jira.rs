@@ -19,15 +19,7 @@ const AUTHORIZATION: &str = "authorization";
 const IDENTIFIER: &str = "x-atlassian-webhook-identifier";
 const HEAD: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 const LEEWAY: i64 = 60;
-
-/// Whoever a delivery says that it comes from: a token counts before a signature.
-fn is_genuine(headers: &HeaderMap, body: &[u8]) -> bool {
-    if headers.contains_key(AUTHORIZATION) {
-        has_token(headers)
-    } else {
-        webhook::is_signed(headers, ByAdministrator::SIGNATURE, body)
-    }
-}
+const HOUR: i64 = 3_600;
 
 fn has_token(headers: &HeaderMap) -> bool {
     single(headers, AUTHORIZATION)
@@ -51,9 +43,15 @@ fn holds(head: &str, claims: &str) -> bool {
         let seconds = claims[name].as_i64()?;
         DateTime::from_timestamp(seconds, 0).map(|_| seconds)
     };
-    let begun = claims["iat"].is_null() || moment("iat").is_some_and(|iat| iat <= NOW + LEEWAY);
-    let lasts = moment("exp").is_some_and(|exp| exp >= NOW - LEEWAY);
-    head["alg"] == "HS256" && begun && lasts
+    let begun = |name: &str| {
+        claims[name].is_null() || moment(name).is_some_and(|time| time <= NOW + LEEWAY)
+    };
+    let lasts = moment("exp").is_some_and(|exp| {
+        let life = exp - moment("iat").unwrap_or(exp);
+        (NOW - LEEWAY..=NOW + LEEWAY + HOUR).contains(&exp) && (0..=HOUR).contains(&life)
+    });
+    let plain = head["alg"] == "HS256" && head.get("crit").is_none();
+    plain && begun("iat") && begun("nbf") && lasts
 }
 
 /// With the app's token.
@@ -64,8 +62,8 @@ impl Scheme for ByApp {
     const TAIL: usize = 43;
     const COVERS_BODY: bool = false;
 
-    fn is_genuine(headers: &HeaderMap, body: &[u8]) -> bool {
-        is_genuine(headers, body)
+    fn is_genuine(headers: &HeaderMap, _: &[u8]) -> bool {
+        has_token(headers)
     }
 
     /// A head of its own may be one that no library takes.
@@ -93,16 +91,17 @@ impl Scheme for ByApp {
     }
 }
 
-/// With the secret that an administrator was given.
+/// With the connection's own secret, which an administrator was given.
 struct ByAdministrator;
 
 impl Scheme for ByAdministrator {
     const SIGNATURE: &'static str = "x-hub-signature";
     const TAIL: usize = 64;
     const COVERS_BODY: bool = true;
+    const TO_CONNECTION: bool = true;
 
     fn is_genuine(headers: &HeaderMap, body: &[u8]) -> bool {
-        is_genuine(headers, body)
+        webhook::is_signed(headers, Self::SIGNATURE, body)
     }
 
     fn sign(message: &Message<'_>, headers: &mut HeaderMap, secret: usize) {

@@ -206,7 +206,9 @@ impl Asking {
             cursor,
             horizon: provider::now() - Duration::days(90),
             until: provider::now(),
-            bulk: None,
+            reconcile_from: None,
+            failures: 0,
+            priority: shared::http::Priority::Poll,
             directory: Arc::new(Directory::default()),
         };
         self.connector.sync(request).await
@@ -231,6 +233,7 @@ impl Asking {
             "refresh" => {
                 let request = RefreshRequest {
                     account,
+                    access_token: Some("a-token".into()),
                     refresh_token: Some("a-refresh-token".into()),
                 };
                 connector.refresh_token(request).await.ok();

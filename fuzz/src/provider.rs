@@ -61,7 +61,6 @@ pub fn settings(base: &str) -> Vec<(String, String)> {
         ("SLACK_BASE_URL", base),
         ("JIRA_CLIENT_ID", "client-id"),
         ("JIRA_CLIENT_SECRET", &clients),
-        ("JIRA_WEBHOOK_SECRET", &hooks),
         ("JIRA_AUTH_BASE_URL", base),
         ("JIRA_API_BASE_URL", base),
     ];

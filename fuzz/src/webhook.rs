@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use futures::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::SecretString;
 use shared::connectors::{
-    Connector, ConnectorError, Directory, ExternalAccount, VerifyError, WebhookDelivery,
-    WebhookOutcome, WebhookReceipt,
+    Connector, ConnectorError, Directory, ExternalAccount, KeySource, VerifyError, WebhookDelivery,
+    WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
+use shared::ids::ConnectionId;
 
 use crate::message::Message;
 use crate::{provider, signature};
@@ -23,6 +27,9 @@ pub trait Scheme {
     const TAIL: usize;
     /// Whether it is over the body.
     const COVERS_BODY: bool;
+
+    /// Whether it comes to a connection's own URL.
+    const TO_CONNECTION: bool = false;
 
     /// Whether a request is genuine, found out without the connector.
     fn is_genuine(headers: &HeaderMap, body: &[u8]) -> bool;
@@ -59,6 +66,34 @@ pub fn is_signed(headers: &HeaderMap, name: &str, body: &[u8]) -> bool {
     secrets.any(|secret| claimed == Some(signature::of_body(secret, body).as_str()))
 }
 
+/// Every connection has the webhook secrets of the targets.
+struct Secrets;
+
+#[async_trait]
+impl KeySource for Secrets {
+    async fn connection_secrets(
+        &self,
+        _: &'static str,
+        _: ConnectionId,
+    ) -> Result<Vec<SecretString>, VerifyError> {
+        Ok(provider::WEBHOOK_SECRETS.map(SecretString::from).into())
+    }
+}
+
+fn verify<S: Scheme>(
+    connector: &dyn Connector,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<WebhookReceipt, VerifyError> {
+    let request = WebhookRequest {
+        headers,
+        body,
+        connection: S::TO_CONNECTION.then(ConnectionId::generate),
+    };
+    let verified = connector.verify_webhook(&request, &Secrets);
+    verified.now_or_never().expect("nothing is waited for")
+}
+
 /// Has a delivery go all its way.
 ///
 /// # Panics
@@ -68,13 +103,13 @@ pub fn run<S: Scheme>(connector: &dyn Connector, data: &[u8]) {
     let message = Message::parse(data);
     let body = Bytes::copy_from_slice(message.body);
     let mut headers = message.headers();
-    if connector.verify_webhook(&headers, &body).is_ok() {
+    if verify::<S>(connector, &headers, &body).is_ok() {
         assert!(S::is_genuine(&headers, &body), "a forgery is accepted");
     }
 
     S::sign(&message, &mut headers, message.body.len() % 2);
     let genuine = S::is_genuine(&headers, &body);
-    let mut verified = connector.verify_webhook(&headers, &body);
+    let mut verified = verify::<S>(connector, &headers, &body);
     if genuine && verified.is_err() && S::is_ordinary(&message) {
         assert!(
             matches!(
@@ -84,7 +119,7 @@ pub fn run<S: Scheme>(connector: &dyn Connector, data: &[u8]) {
             "a genuine delivery is refused: {verified:?}"
         );
         S::identify(&mut headers);
-        verified = connector.verify_webhook(&headers, &body);
+        verified = verify::<S>(connector, &headers, &body);
     }
     assert!(genuine || verified.is_err(), "a forgery is accepted");
     assert!(
@@ -94,7 +129,7 @@ pub fn run<S: Scheme>(connector: &dyn Connector, data: &[u8]) {
     let Ok(receipt) = verified else { return };
     refuse_changes::<S>(connector, &headers, &body);
     check_receipt(&receipt);
-    if receipt.reply.is_some() {
+    if receipt.handshake.is_some() {
         return;
     }
     let known = provider::account();
@@ -111,20 +146,17 @@ fn refuse_changes<S: Scheme>(connector: &dyn Connector, headers: &HeaderMap, bod
     let mut forged = headers.clone();
     let other = signature::changed(signed, S::TAIL, body.len());
     set(&mut forged, S::SIGNATURE, &other);
-    assert!(connector.verify_webhook(&forged, body).is_err(), "{other}");
+    assert!(verify::<S>(connector, &forged, body).is_err(), "{other}");
     let mut twice = headers.clone();
     let again = headers[S::SIGNATURE].clone();
     twice.append(HeaderName::from_static(S::SIGNATURE), again);
-    assert!(
-        connector.verify_webhook(&twice, body).is_err(),
-        "two of them"
-    );
+    assert!(verify::<S>(connector, &twice, body).is_err(), "two of them");
     if S::COVERS_BODY {
         let longer = Bytes::from([body, &b" "[..]].concat());
-        assert!(connector.verify_webhook(headers, &longer).is_err());
+        assert!(verify::<S>(connector, headers, &longer).is_err());
         if let Some((_, shorter)) = body.split_last() {
             let shorter = Bytes::copy_from_slice(shorter);
-            assert!(connector.verify_webhook(headers, &shorter).is_err());
+            assert!(verify::<S>(connector, headers, &shorter).is_err());
         }
     }
 }

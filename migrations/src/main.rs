@@ -54,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
         .context("cannot connect to the database named by POBLYSH_DATABASE_URL")?;
     match arguments.command {
         Command::Up => {
-            Migrator::up(&database, None).await?;
+            migrations::up::<Migrator>(&database).await?;
             if feed::renew_after_restore(&database).await? {
                 tracing::warn!(
                     "the database was restored into another cluster: a new generation of the feed \

@@ -3,6 +3,7 @@
 # postgres-install.sh, cargo.sh and run.sh. Source this file from the checkout, then:
 #   faults_prepare yes|no   what they need, as far as it can be had; all of it for a long run
 #   faults_run [NAME]       the fault tests alone, in their long forms
+#   faults_pace             large accounts at the providers' own limits, by a faked clock
 
 faults_prepare() {
     local long=$1
@@ -29,6 +30,14 @@ faults_run() {
         command=(cargo test --workspace --test faults --no-fail-fast "$@" -- --nocapture)
     fi
     run "${command[@]}"
+}
+
+faults_pace() {
+    say "Large accounts, read at the providers' own limits"
+    run env POBLYSH_PACE_LONG=1 POBLYSH_QUOTA_REPOSITORIES=300 POBLYSH_QUOTA_HISTORY=333 \
+        POBLYSH_QUOTA_SECONDS=3600 \
+        scripts/test --clock-factor 10 -p poblysh-tests \
+        backfill_and_poll_end_at_default_pace github_quota -- --profile faults
 }
 
 # The long forms, for whatever is not set already.
@@ -76,41 +85,39 @@ faults_packages() {
     fi
 }
 
-# The binaries of the previous release: of the main line's commit before the newest migration. They are
-# built once and kept below target/; the dependencies that both releases share are copied, not
-# compiled again. Building takes minutes, so it is left out where nobody asked for it ($1 is
-# `no`), and the test says so. Sets POBLYSH_PREVIOUS_RELEASE, to `none` where history knows none.
+# The programs of the previous release: of the newest tag v* before this commit. They are built
+# once and kept below target/; the dependencies that both releases share are copied, not compiled
+# again. Building takes minutes, so it happens only when $1 is `yes`. Sets POBLYSH_PREVIOUS_RELEASE
+# when they are there; otherwise the test replaces this build's processes by themselves.
 faults_previous_release() {
-    local build=$1 newest added release folder name status=0
-    newest=$(printf "%s\n" migrations/src/m[0-9]*/ | sort | tail -n 1)
-    if [ "$(git rev-parse --is-shallow-repository 2>/dev/null)" = true ] && [ "$build" = yes ]; then
-        say "Fetching the history, in which the previous release is"
-        git fetch --quiet --unshallow || warn "the history could not be fetched"
+    local build=$1 tag folder name status=0
+    if [ "$build" = yes ] && [ "$(git rev-parse --is-shallow-repository 2>/dev/null)" = true ]; then
+        say "Fetching the history with its tags"
+        run git fetch --quiet --tags --unshallow || warn "the history could not be fetched"
     fi
-    added=$(git log --first-parent -m --diff-filter=A --format=%H -1 -- "$newest" 2>/dev/null) || added=""
-    release=$(git rev-parse --verify --quiet "${added:-nothing}^" 2>/dev/null) || release=""
-    if [ -z "$release" ]; then
-        if [ "$(git rev-parse --is-shallow-repository 2>/dev/null)" != true ]; then
-            export POBLYSH_PREVIOUS_RELEASE=none
+    # Without a repository there is none either.
+    tag=$(git -c versionsort.suffix=- tag --list 'v[0-9]*' --merged HEAD --no-contains HEAD \
+        --sort=-version:refname 2>/dev/null | sed -n 1p) || tag=""
+    if [ -z "$tag" ]; then return 0; fi
+    folder=$PWD/target/previous-release/$(git rev-parse "$tag^{commit}")
+    if [ ! -x "$folder/sync-worker" ]; then
+        if [ "$build" = no ]; then return 0; fi
+        say "Building the previous release ($tag)"
+        rm -rf target/previous-release
+        mkdir -p "$folder/source" "$folder/target/debug/deps"
+        git archive "$tag" | tar -x -C "$folder/source"
+        cp -a target/debug/build target/debug/.fingerprint "$folder/target/debug/"
+        find target/debug/deps -maxdepth 1 -name '*.*' -exec cp -a -t "$folder/target/debug/deps" {} +
+        run cargo build --manifest-path "$folder/source/Cargo.toml" --target-dir "$folder/target" \
+            --workspace --bin api-server --bin webhook-ingress --bin migrations --bin sync-worker ||
+            status=$?
+        if [ "$status" -eq 0 ]; then
+            for name in api-server webhook-ingress migrations sync-worker; do
+                mv "$folder/target/debug/$name" "$folder/$name"
+            done
         fi
-        return 0
+        rm -rf "$folder/source" "$folder/target"
+        if [ "$status" -ne 0 ]; then return "$status"; fi
     fi
-    folder=$PWD/target/previous-release/$release
     export POBLYSH_PREVIOUS_RELEASE=$folder
-    if [ -x "$folder/sync-worker" ] || [ "$build" = no ]; then return 0; fi
-    say "Building the previous release (${release:0:7})"
-    rm -rf target/previous-release
-    mkdir -p "$folder/source" "$folder/target/debug/deps"
-    git archive "$release" | tar -x -C "$folder/source"
-    cp -a target/debug/build target/debug/.fingerprint "$folder/target/debug/"
-    find target/debug/deps -maxdepth 1 -name '*.*' -exec cp -a -t "$folder/target/debug/deps" {} +
-    run cargo build --manifest-path "$folder/source/Cargo.toml" --target-dir "$folder/target" \
-        --workspace --bin api-server --bin webhook-ingress --bin sync-worker || status=$?
-    if [ "$status" -eq 0 ]; then
-        for name in api-server webhook-ingress sync-worker; do
-            mv "$folder/target/debug/$name" "$folder/$name"
-        done
-    fi
-    rm -rf "$folder/source" "$folder/target"
-    return "$status"
 }

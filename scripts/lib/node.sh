@@ -39,3 +39,17 @@ require_node_peers() {
     npm_install tests/peers/node "$PEERS" "the queues that ours is measured beside"
     cp tests/peers/node/*.mjs "$PEERS/"
 }
+
+# Where emulators of providers and the scripts that drive them are run, and by which Node.js.
+EMULATORS=.local/emulators
+EMULATORS_NODE=$EMULATORS/node_modules/.bin/node
+
+# emulate with the Node.js that it needs, and the scripts that drive it, in EMULATORS.
+require_node_emulators() {
+    npm_install tests/emulators "$EMULATORS" "emulators that others wrote"
+    cp tests/emulators/*.mjs tests/clients/checks.mjs "$EMULATORS/"
+    if [ -x "$EMULATORS_NODE" ]; then return 0; fi
+    EMULATORS_NODE=$(command -v node)
+    "$EMULATORS_NODE" -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 24 ? 0 : 1)' ||
+        die "emulate needs Node.js 24 or newer (https://nodejs.org)"
+}

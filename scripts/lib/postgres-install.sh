@@ -56,7 +56,7 @@ as_root() {
     elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
         sudo -n "$@"
     else
-        die "PostgreSQL $PG_MINIMUM or newer is missing and installing it needs root. Please run: $*"
+        die "a package is missing and installing it needs root. Please run: $*"
     fi
 }
 

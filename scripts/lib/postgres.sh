@@ -187,7 +187,7 @@ pg_start() {
     for attempt in 1 2 3 4 5 6 7 8 9 10; do
         PG_PORT=$(free_port "$port") || return 1
         mark=$(wc -c <"$log")
-        if pg_as_owner "$PG_BIN/pg_ctl" start --silent --wait --timeout=60 \
+        if pg_as_owner ${FAKE_CLOCK[@]+"${FAKE_CLOCK[@]}"} "$PG_BIN/pg_ctl" start --silent --wait --timeout=60 \
             --pgdata="$PG_HOME/data" --log="$log" -o "-p $PG_PORT" >/dev/null 2>&1 </dev/null; then
             return 0
         fi

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -74,6 +75,15 @@ impl DeliveryId {
         let mut random = [0; 10];
         random.copy_from_slice(&Uuid::now_v7().as_bytes()[6..]);
         Self(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
+    }
+
+    /// The time of receipt that it carries, in milliseconds: an id alone leads to its partition.
+    pub fn received_at(self) -> DateTime<Utc> {
+        let milliseconds = self.0.get_timestamp().map_or(0, |stamp| {
+            let (seconds, nanos) = stamp.to_unix();
+            i64::try_from(seconds).unwrap_or(0) * 1000 + i64::from(nanos / 1_000_000)
+        });
+        DateTime::from_timestamp_millis(milliseconds).unwrap_or_default()
     }
 }
 

@@ -3,11 +3,13 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::connectors::{AccountChange, ConnectorError};
 use shared::db::audit::{self, AuditActor, AuditEntry};
-use shared::db::connections::{self, ConnectError, Connection, ConnectionStatus, NewConnection};
-use shared::db::{DbError, TenantScope, Tx, cursors, schedule};
+use shared::db::connections::{self, Connection, ConnectionStatus};
+use shared::db::{DbError, TenantScope, Tx, resources, schedule};
 use shared::ids::ConnectionId;
+use shared::queue::ClaimedJob;
 
 use crate::context::Context;
+use crate::jobs::{self, JobFailure};
 
 /// Applies a change that a delivery of a known connection told.
 pub(crate) async fn apply(
@@ -56,11 +58,21 @@ pub(crate) async fn apply(
             }
         }
         AccountChange::StreamsChanged { removed_resources } => {
-            cursors::retire_resources(tx, scope, connection, removed_resources).await?;
+            resources::retire(tx, scope, connection, removed_resources).await?;
+            schedule::sync_soon(tx, scope, connection).await?;
+        }
+        AccountChange::ResourceIdChanged { from, to } => {
+            if let Some(mut account) = current.account {
+                account.note_resource_id(from, to);
+                connections::describe_account(tx, scope, connection, &account).await?;
+            }
+            resources::change_id(tx, scope, connection, from, to).await?;
             schedule::sync_soon(tx, scope, connection).await?;
         }
         AccountChange::GapDetected => schedule::sync_soon(tx, scope, connection).await?,
-        AccountChange::Installed { .. }
+        // Asked about first; see `jobs::confirm_grant`.
+        AccountChange::GrantInDoubt
+        | AccountChange::Installed { .. }
         | AccountChange::Revoked { .. }
         | AccountChange::PersonRevoked { .. }
         | AccountChange::Removed { .. }
@@ -76,11 +88,12 @@ fn concerns(connection: &Connection, at: Option<DateTime<Utc>>) -> bool {
     at.is_none_or(|at| at + TimeDelta::seconds(1) > connection.connected_at)
 }
 
-/// Takes in a change of an account that no connection has: the approval that a pending
-/// connection waits for. An account that merely comes back is not given to whoever had it
-/// before: its owner may have removed the app to end just that, and connects it anew.
+/// Takes in a change of an account that no connection has. An installation that somebody asked
+/// for names the account that a pending connection waits for. It activates nothing: whoever
+/// approved the installation has not seen which team asks, and connects by opening the link.
 pub(crate) async fn arrive(
-    context: &Context,
+    tx: &mut Tx,
+    scopes: &[TenantScope],
     provider: &str,
     change: &AccountChange,
 ) -> Result<(), DbError> {
@@ -91,81 +104,74 @@ pub(crate) async fn arrive(
     else {
         return Ok(());
     };
-    let Some((scope, id)) = schedule::pending_for(&context.db, provider, requester).await? else {
+    let Some((scope, id)) = schedule::unnamed_pending(tx, provider, requester).await? else {
         return Ok(());
     };
-    let Ok(connector) = context.registry.get(provider) else {
-        return Ok(());
-    };
-    let descriptor = connector.descriptor();
-    let mut tx = context.db.begin(&scope).await?;
-    let new = NewConnection {
-        provider,
-        account,
-        scopes: &[],
-        routes: &[],
-        exclusive: descriptor.exclusive_accounts,
-        polling: descriptor.polling,
-        poll_interval_seconds: i32::try_from(context.config.poll_interval.as_secs())
-            .unwrap_or(i32::MAX),
-    };
-    let connected = match connections::activate_pending(&mut tx, &scope, id, &new).await {
-        Ok(Some(connected)) => connected,
-        Ok(None) => return Ok(()),
-        Err(ConnectError::AccountTaken) => {
-            tracing::warn!(connection.id = %id, "an approved account belongs to another connection");
-            return Ok(());
-        }
-        Err(ConnectError::Db(error)) => return Err(error),
-    };
-    let connection = connected.connection.id;
-    context
-        .credentials
-        .store(&mut tx, &scope, connection, None, None)
-        .await?;
-    let target = connection.to_string();
-    let entry = AuditEntry::new(AuditActor::Provider, "connection.approved").target(&target);
-    audit::record(&mut tx, &scope, &entry).await?;
-    schedule::sync_soon(&mut tx, &scope, connection).await?;
-    tx.commit().await?;
+    let both: Vec<TenantScope> = scopes.iter().copied().chain([scope]).collect();
+    tx.change_scopes(&both).await?;
+    if connections::name_pending(tx, &scope, id, account).await? {
+        let target = id.to_string();
+        let entry = AuditEntry::new(AuditActor::Provider, "connection.installed").target(&target);
+        audit::record(tx, &scope, &entry).await?;
+    }
+    tx.change_scopes(scopes).await?;
     Ok(())
 }
 
-/// Notes that the provider refuses a connection's grant. An outage never counts as one.
-pub(crate) async fn note_refused_grant(
+/// Notes what the provider says of a connection's grant: that it is gone, or suspended. Any other
+/// refusal says nothing of it.
+pub(crate) async fn note_word_on_grant(
     context: &Context,
-    scope: &TenantScope,
+    job: &ClaimedJob,
     connection: ConnectionId,
     error: &ConnectorError,
+) -> Result<(), JobFailure> {
+    note_end(context, job, connection, error, "grant_refused").await
+}
+
+/// Notes that a grant works again that was suspended or refused; the connection is read at once.
+pub(crate) async fn note_recovered(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
 ) -> Result<(), DbError> {
-    note_refusal(context, scope, connection, error, "grant_refused").await
+    let current = connections::lock(tx, scope, connection).await?;
+    if current.is_some_and(|current| {
+        matches!(
+            current.status,
+            ConnectionStatus::Suspended | ConnectionStatus::NeedsReauth
+        )
+    }) {
+        move_to(tx, scope, connection, ConnectionStatus::Active, None).await?;
+    }
+    Ok(())
 }
 
 /// Notes that a grant is gone because the answer to a renewal was lost.
 pub(crate) async fn note_lost_rotation(
     context: &Context,
-    scope: &TenantScope,
+    job: &ClaimedJob,
     connection: ConnectionId,
     error: &ConnectorError,
-) -> Result<(), DbError> {
-    note_refusal(context, scope, connection, error, "rotation_lost").await
+) -> Result<(), JobFailure> {
+    note_end(context, job, connection, error, "rotation_lost").await
 }
 
-async fn note_refusal(
+async fn note_end(
     context: &Context,
-    scope: &TenantScope,
+    job: &ClaimedJob,
     connection: ConnectionId,
     error: &ConnectorError,
-    unauthorized: &'static str,
-) -> Result<(), DbError> {
+    revoked: &'static str,
+) -> Result<(), JobFailure> {
     let (status, reason) = match error {
-        ConnectorError::Unauthorized(_) => (ConnectionStatus::NeedsReauth, unauthorized),
-        ConnectorError::Permission(_) => (ConnectionStatus::Suspended, "suspended_at_provider"),
+        ConnectorError::GrantRevoked(_) => (ConnectionStatus::NeedsReauth, revoked),
+        ConnectorError::GrantSuspended(_) => (ConnectionStatus::Suspended, "suspended_at_provider"),
         _ => return Ok(()),
     };
-    let mut tx = context.db.begin(scope).await?;
-    move_to(&mut tx, scope, connection, status, Some(reason)).await?;
-    tx.commit().await?;
+    let mut tx = jobs::begin(context, job).await?;
+    move_to(&mut tx, &job.scope(), connection, status, Some(reason)).await?;
+    tx.commit().await.map_err(DbError::from)?;
     Ok(())
 }
 

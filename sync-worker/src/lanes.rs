@@ -2,15 +2,17 @@
 //! a slot per job. A long backfill can fill the second lane and never the first.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use metrics::{counter, histogram};
 use shared::ids::{JobId, TenantId};
-use shared::queue::{ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, Lane};
+use shared::queue::{ClaimRequest, ClaimedJob, Finished, JobError, JobKind, JobOutcome, Lane};
 use shared::telemetry::{Lifecycle, link_traceparent, names, set_parent};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -28,13 +30,11 @@ pub(crate) async fn run(context: Arc<Context>, woken: watch::Receiver<()>, life:
     let _rested = context.rested.clone().drop_guard();
     let mut lanes = JoinSet::new();
     for _ in 0..BATCHES {
-        lanes.spawn(deliveries(
-            Arc::clone(&context),
-            woken.clone(),
-            life.clone(),
-        ));
+        let lane = deliveries(Arc::clone(&context), woken.clone(), life.clone());
+        lanes.spawn(life.clone().watch("delivery lane", lane));
     }
-    lanes.spawn(others(Arc::clone(&context), woken, life));
+    let lane = others(Arc::clone(&context), woken, life.clone());
+    lanes.spawn(life.watch("job lane", lane));
     while lanes.join_next().await.is_some() {}
     match context.queue.release(context.worker).await {
         Ok(0) => {}
@@ -63,8 +63,12 @@ async fn deliveries(context: Arc<Context>, mut woken: watch::Receiver<()>, life:
             continue;
         }
         let _held = context.leases.hold(&jobs);
+        let work = jobs::process_deliveries::run(&context, jobs);
         tokio::select! {
-            () = jobs::process_deliveries::run(&context, jobs) => {}
+            ended = AssertUnwindSafe(work).catch_unwind() => if let Err(panic) = ended {
+                // Its jobs are rescued, which is bounded; the lane lives on.
+                jobs::count_panic(JobKind::ProcessDeliveries, &*panic);
+            },
             () = context.pulse.stops() => {}
             () = life.hard().cancelled() => return,
         }
@@ -90,7 +94,7 @@ async fn others(context: Arc<Context>, mut woken: watch::Receiver<()>, life: Lif
         }
         tokio::select! {
             () = wait(&mut woken, &life), if slots.free() > 0 => {}
-            Some(ended) = slots.running.join_next() => slots.ended(ended.ok()),
+            Some(ended) = slots.running.join_next_with_id() => slots.ended(ended),
             _ = look_for_cancellations.tick() => slots.cancel(&context).await,
             () = life.soft().cancelled() => {}
         }
@@ -98,8 +102,8 @@ async fn others(context: Arc<Context>, mut woken: watch::Receiver<()>, life: Lif
     // Jobs see the soft signal and stop at their next page; the hard one ends them.
     loop {
         tokio::select! {
-            ended = slots.running.join_next() => match ended {
-                Some(ended) => slots.ended(ended.ok()),
+            ended = slots.running.join_next_with_id() => match ended {
+                Some(ended) => slots.ended(ended),
                 None => return,
             },
             () = life.hard().cancelled() => {
@@ -149,7 +153,8 @@ fn bound(places: usize) -> i64 {
 /// The second lane's places.
 struct Slots {
     size: usize,
-    running: JoinSet<(JobId, TenantId)>,
+    running: JoinSet<()>,
+    tasks: HashMap<Id, (JobId, TenantId)>,
     per_tenant: HashMap<TenantId, usize>,
     cancels: HashMap<JobId, CancellationToken>,
 }
@@ -159,6 +164,7 @@ impl Slots {
         Self {
             size,
             running: JoinSet::new(),
+            tasks: HashMap::new(),
             per_tenant: HashMap::new(),
             cancels: HashMap::new(),
         }
@@ -200,30 +206,30 @@ impl Slots {
         let context = Arc::clone(context);
         let draining = life.soft().clone();
         let held = context.leases.hold(std::slice::from_ref(&job));
-        self.running.spawn(async move {
+        let task = self.running.spawn(async move {
             let _held = held;
             tokio::select! {
                 () = run_one(&context, job, cancel, draining) => {}
                 () = context.pulse.stops() => tracing::warn!("a job was given up: its lease is over"),
             }
-            key
         });
+        self.tasks.insert(task.id(), key);
     }
 
-    fn ended(&mut self, key: Option<(JobId, TenantId)>) {
-        match key {
-            Some((job, tenant)) => {
-                self.cancels.remove(&job);
-                if let Some(held) = self.per_tenant.get_mut(&tenant) {
-                    *held -= 1;
-                    if *held == 0 {
-                        self.per_tenant.remove(&tenant);
-                    }
-                }
+    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let task = match ended {
+            Ok((task, ())) => task,
+            Err(error) => error.id(),
+        };
+        let Some((job, tenant)) = self.tasks.remove(&task) else {
+            return;
+        };
+        self.cancels.remove(&job);
+        if let Some(held) = self.per_tenant.get_mut(&tenant) {
+            *held -= 1;
+            if *held == 0 {
+                self.per_tenant.remove(&tenant);
             }
-            // A task that panicked does not say whose it was: count anew from nothing, which
-            // only makes the share more generous until the others end.
-            None => self.per_tenant.clear(),
         }
     }
 
@@ -304,6 +310,7 @@ pub(crate) fn report(kind: &'static str, outcome: &JobOutcome, started: Instant)
         JobOutcome::Succeeded => ("succeeded", None),
         JobOutcome::Postponed { error, .. } => ("postponed", Some(error)),
         JobOutcome::Failed(error) => ("failed", Some(error)),
+        JobOutcome::Interrupted(error) => ("interrupted", Some(error)),
         JobOutcome::Dead(error) => ("dead", Some(error)),
         JobOutcome::Cancelled => ("cancelled", None),
     };

@@ -10,7 +10,10 @@ mod context;
 mod heart;
 mod jobs;
 mod lanes;
+mod resource_ids;
 mod scheduler;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -24,9 +27,9 @@ use shared::crypto::Keyring;
 use shared::db::{Db, DbError, Role};
 use shared::http::HttpError;
 use shared::ids::WorkerId;
-use shared::queue::{JobQueue, PgJobQueue, listen};
+use shared::queue::{PgJobQueue, listen};
 use shared::ratelimit::Governor;
-use shared::server::serve;
+use shared::server::HttpServer;
 use shared::telemetry::{
     Health, HttpTracking, Lifecycle, MetricsHandle, operational_routes, track_http,
 };
@@ -83,6 +86,16 @@ pub fn start(
     listener: TcpListener,
     metrics: MetricsHandle,
 ) -> Result<Lifecycle, StartError> {
+    start_with(config, listener, metrics, Registry::new)
+}
+
+/// Like [`start`], with connectors that the caller builds from the settings.
+pub fn start_with(
+    config: Config,
+    listener: TcpListener,
+    metrics: MetricsHandle,
+    connectors: impl FnOnce(ConnectorSettings, &ConnectorDeps) -> Result<Registry, HttpError>,
+) -> Result<Lifecycle, StartError> {
     let db = Db::open(&config.database, Role::Worker)?;
     let health = {
         let db = db.clone();
@@ -92,6 +105,28 @@ pub fn start(
         })
     };
     let life = Lifecycle::new(health.clone());
+    let listening = db.open_listening(&config.database, Role::Worker)?;
+    let context = Arc::new(context(config, db, &life, connectors)?);
+    let router = operational_routes(health).layer(axum::middleware::from_fn_with_state(
+        HttpTracking::new("sync-worker"),
+        track_http,
+    ));
+    let server = HttpServer::plain(router).serve(listener, life.clone());
+    life.supervise("http server", server);
+    let (wake, woken) = watch::channel(());
+    if let Some(db) = listening {
+        life.supervise_background("job listener", listen(db, wake));
+    }
+    work(&context, woken, &life);
+    Ok(life)
+}
+
+fn context(
+    config: Config,
+    db: Db,
+    life: &Lifecycle,
+    connectors: impl FnOnce(ConnectorSettings, &ConnectorDeps) -> Result<Registry, HttpError>,
+) -> Result<Context, StartError> {
     let clock = Arc::new(DatabaseClock::default());
     let gate = Arc::new(Governor::new(
         db.clone(),
@@ -102,34 +137,29 @@ pub fn start(
         clock: clock.clone(),
         gate,
     };
-    let registry = Registry::new(config.connectors, &deps)?;
+    let registry = connectors(config.connectors, &deps)?;
     let keyring = Arc::new(Keyring::new(&config.crypto));
-    let queue: Arc<dyn JobQueue> = Arc::new(PgJobQueue::new(db.clone()));
-    let context = Arc::new(Context {
+    Ok(Context {
         worker: WorkerId::generate(),
-        credentials: Credentials::new(db.clone(), keyring, clock.clone()),
+        credentials: Credentials::new(db.clone(), keyring, clock.clone(), life.tasks().clone()),
         registry: Arc::new(registry),
-        queue,
+        queue: Arc::new(PgJobQueue::new(db.clone())),
         clock: clock.clone(),
         database_clock: clock,
         pulse: Pulse::default(),
         leases: Leases::default(),
         rested: CancellationToken::new(),
         config: config.worker,
-        db: db.clone(),
-    });
-    let router = operational_routes(health).layer(axum::middleware::from_fn_with_state(
-        HttpTracking::new("sync-worker"),
-        track_http,
-    ));
-    life.spawn(serve(listener, router, life.clone()));
+        db,
+    })
+}
 
-    let (wake, woken) = watch::channel(());
-    if let Some(db) = db.open_listening(&config.database, Role::Worker)? {
-        tokio::spawn(listen(db, wake, life.hard().clone()));
-    }
-    life.spawn(heart::run(Arc::clone(&context), life.clone()));
-    life.spawn(lanes::run(Arc::clone(&context), woken, life.clone()));
-    life.spawn(scheduler::run(context, life.clone()));
-    Ok(life)
+/// Starts what the worker cannot do without.
+fn work(context: &Arc<Context>, woken: watch::Receiver<()>, life: &Lifecycle) {
+    let heartbeat = heart::run(Arc::clone(context), life.clone());
+    life.supervise("heartbeat", heartbeat);
+    let lanes = lanes::run(Arc::clone(context), woken, life.clone());
+    life.supervise("lanes", lanes);
+    let scheduler = scheduler::run(Arc::clone(context), life.clone());
+    life.supervise("scheduler", scheduler);
 }

@@ -1,12 +1,23 @@
 //! The `sync-worker` process.
 
 use anyhow::Context;
-use shared::config::Env;
+use clap::Parser;
+use shared::config::{Env, SETTINGS_HELP};
 use sync_worker::Config;
 use tokio::net::TcpListener;
 
+/// Works through the jobs: reads connections, processes deliveries, keeps tokens and webhooks alive.
+#[derive(Debug, Parser)]
+#[command(version, after_help = SETTINGS_HELP)]
+struct Arguments {}
+
+fn main() -> anyhow::Result<()> {
+    let Arguments {} = Arguments::parse();
+    run()
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn run() -> anyhow::Result<()> {
     let env = Env::from_process()?;
     let config = Config::from_env(&env)?;
     let telemetry = shared::telemetry::init("sync-worker", &env)?;
@@ -16,7 +27,8 @@ async fn main() -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {address} (POBLYSH_WORKER_BIND_ADDR)"))?;
     tracing::info!(server.address = %address, "working");
     let life = sync_worker::start(config, listener, telemetry.metrics())?;
-    life.run().await;
+    let ended = life.run().await;
     telemetry.shutdown().await;
+    ended?;
     Ok(())
 }

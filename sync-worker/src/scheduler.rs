@@ -66,53 +66,50 @@ fn reaped(jobs: u64) {
 
 async fn enqueue_due(context: &Context) -> Result<(), DbError> {
     let mut due = schedule::enqueue_due_syncs(&context.db).await?;
+    due += schedule::enqueue_due_probes(&context.db).await?;
     due += schedule::enqueue_due_refreshes(&context.db).await?;
     due += schedule::enqueue_due_subscriptions(&context.db).await?;
     due += schedule::enqueue_adoptions(&context.db).await?;
     for (provider, configured) in context.registry.iter() {
-        let task = format!("sweep_deliveries:{}", provider.slug);
-        if configured
-            && provider.redelivery_sweep
-            && schedule::take_periodic(&context.db, &task, SWEEP_SECONDS).await?
-        {
-            enqueue(context, provider.slug, task, JobPayload::SweepDeliveries).await?;
-            due += 1;
+        if configured && provider.redelivery_sweep {
+            let task = format!("sweep_deliveries:{}", provider.slug);
+            let job = JobPayload::SweepDeliveries;
+            due += enqueue_periodic(context, provider.slug, task, SWEEP_SECONDS, job).await?;
         }
     }
-    if schedule::take_periodic(&context.db, "apply_retention", RETENTION_SECONDS).await? {
-        enqueue(
-            context,
-            "",
-            "apply_retention".to_owned(),
-            JobPayload::ApplyRetention,
-        )
-        .await?;
-        due += 1;
-    }
+    let task = "apply_retention".to_owned();
+    let job = JobPayload::ApplyRetention;
+    due += enqueue_periodic(context, "", task, RETENTION_SECONDS, job).await?;
     if due > 0 {
         queue::notify(&context.db).await?;
     }
     Ok(())
 }
 
-async fn enqueue(
+/// Enqueues a periodic task's job if it is due; answers how many there were.
+async fn enqueue_periodic(
     context: &Context,
     provider: &str,
-    window: String,
+    task: String,
+    period_seconds: f64,
     payload: JobPayload,
-) -> Result<(), DbError> {
+) -> Result<u64, DbError> {
     let mut tx = context.db.begin_unscoped().await?;
+    if !schedule::take_periodic(&mut tx, &task, period_seconds).await? {
+        tx.leave();
+        return Ok(0);
+    }
     let job = NewJob {
         tenant_id: TenantId::UNASSIGNED,
         provider: provider.to_owned(),
         connection_id: None,
-        cursor_window: Some(window),
+        cursor_window: Some(task),
         payload,
         traceparent: None,
     };
     queue::enqueue(&mut tx, &job).await?;
     tx.commit().await?;
-    Ok(())
+    Ok(1)
 }
 
 async fn measure_all(context: &Context, lag: &mut WatermarkLag) -> Result<(), DbError> {

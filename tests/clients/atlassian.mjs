@@ -7,7 +7,6 @@ export const atlassian = {
   api: process.env.POBLYSH_JIRA_API_BASE_URL,
   clientId: process.env.POBLYSH_JIRA_CLIENT_ID,
   clientSecret: process.env.POBLYSH_JIRA_CLIENT_SECRET,
-  webhookSecret: process.env.POBLYSH_JIRA_WEBHOOK_SECRET,
 };
 const { callback_url } = await control("jira/settings");
 

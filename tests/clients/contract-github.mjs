@@ -155,6 +155,9 @@ await described("POST", `/app/hook/deliveries/${log?.[0].id}/attempts`, app, 202
 await described("GET", "/app/hook/deliveries?cursor=x", app, 400);
 await described("GET", "/installation/repositories?per_page=1", token, 200);
 await described("GET", "/rate_limit", token, 200);
+const searched = `/search/issues?q=${encodeURIComponent(`org:${login} is:issue`)}&sort=updated`;
+await described("GET", searched, token, 200);
+await described("GET", "/search/issues?q=parser", token, 422);
 
 const at = `/repositories/${repository}`;
 await described("GET", at, token, 200);

@@ -32,8 +32,9 @@ const rest = new RestDescription(file, {
 });
 
 const receiver = await receive();
-await control("jira/settings", { webhook_url: receiver.url, admin_webhooks: true });
 const place = await site("contract", { history: 80 });
+const admin = { account: place.login, url: receiver.url, secret: "the administrator's secret" };
+await control("jira/settings", { webhook_url: receiver.url, admin_webhooks: [admin] });
 const { access_token } = await consent(place.admin);
 const narrow = (await consent(place.people[1], "read:me")).access_token;
 
@@ -156,5 +157,5 @@ await check("jira: every kind of event was sent", () => {
   assert.deepEqual(missing, []);
 });
 
-await control("jira/settings", { webhook_url: "", admin_webhooks: false });
+await control("jira/settings", { webhook_url: "", admin_webhooks: [] });
 receiver.close();

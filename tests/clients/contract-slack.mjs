@@ -51,7 +51,7 @@ const NEWER = {
   "/auth.test": ["enterprise_id"],
   message: ["edited", "is_locked", "app_id", "hidden"],
   messages: ["edited", "is_locked", "app_id", "hidden"],
-  attachments: ["title", "from_url"],
+  attachments: ["title", "from_url", "text"],
   channel: ["context_team_id", "is_user_deleted"],
   channels: ["context_team_id", "is_user_deleted"],
   // Describes where a file was shared as nothing at all.

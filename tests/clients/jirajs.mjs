@@ -318,14 +318,15 @@ await check("numbers are each site's own, and so is a person's grant", async () 
 });
 
 await check("an administrator's webhook is signed over its body, and hears of everything", async () => {
-  await control("jira/settings", { admin_webhooks: true });
+  const secret = "the administrator's secret";
+  await control("jira/settings", { admin_webhooks: [{ account: place.login, url, secret }] });
   await happen(place, "worklog.created");
   const [only] = await settled();
-  const right = createHmac("sha256", atlassian.webhookSecret).update(only.raw).digest("hex");
+  const right = createHmac("sha256", secret).update(only.raw).digest("hex");
   assert.equal(only.headers["x-hub-signature"], `sha256=${right}`);
   assert.equal(only.headers.authorization, undefined);
   assert.deepEqual([only.body.webhookEvent, only.body.matchedWebhookIds], ["worklog_created", undefined]);
-  await control("jira/settings", { admin_webhooks: false });
+  await control("jira/settings", { admin_webhooks: [] });
 });
 
 await control("jira/settings", { webhook_url: "", retry_seconds: [0.5, 1, 1, 2, 3] });

@@ -30,8 +30,8 @@ function plain(schema, mend) {
 // Formats that OpenAPI adds, and `uri`, which some use for URI templates.
 const LAX = ["int64", "int32", "uri", "timestamp"];
 
-export function compiler(lax = []) {
-  const ajv = new Ajv({ strict: false, allErrors: false, validateFormats: true });
+export function compiler(lax = [], options = {}) {
+  const ajv = new Ajv({ strict: false, allErrors: false, validateFormats: true, ...options });
   addFormats(ajv);
   for (const format of [...LAX, ...lax]) ajv.addFormat(format, true);
   return ajv;
@@ -53,23 +53,33 @@ export function without(newer, value, name) {
 
 // An OpenAPI document whose schemas can be asked for.
 export class Description {
-  // `mend` sees every schema; `lax` formats are not looked at; `newer` fields are passed over.
-  constructor(file, { mend = (schema) => schema, lax = [], newer = {} } = {}) {
+  // `mend` sees every schema; `lax` formats are not looked at; `newer` fields are passed over;
+  // `patch` may change the document.
+  constructor(file, { mend = (schema) => schema, lax = [], newer = {}, patch = () => {} } = {}) {
     this.document = read(file);
+    patch(this.document);
     this.mend = mend;
     this.newer = newer;
-    this.ajv = compiler(lax);
-    const { components, definitions } = this.document;
-    this.ajv.addSchema(plain({ components, definitions }, mend), "document");
+    this.lax = lax;
+    this.ajv = this.compiler();
     this.compiled = new Map();
+  }
+
+  // A compiler that knows the document's schemas.
+  compiler(options = {}) {
+    const ajv = compiler(this.lax, options);
+    const { components, definitions } = this.document;
+    return ajv.addSchema(plain({ components, definitions }, this.mend), "document");
+  }
+
+  compile(schema, ajv = this.ajv) {
+    const text = JSON.stringify(plain(schema, this.mend)).replaceAll(/"#\/(components|definitions)\//g, '"document#/$1/');
+    return ajv.compile(JSON.parse(text));
   }
 
   // What is wrong with a value: `undefined` if nothing is. `where` names it, and its schema.
   judge(where, schema, value, name = where) {
-    if (!this.compiled.has(where)) {
-      const text = JSON.stringify(plain(schema, this.mend)).replaceAll(/"#\/(components|definitions)\//g, '"document#/$1/');
-      this.compiled.set(where, this.ajv.compile(JSON.parse(text)));
-    }
+    if (!this.compiled.has(where)) this.compiled.set(where, this.compile(schema));
     const validate = this.compiled.get(where);
     return validate(without(this.newer, value, name)) ? undefined : explain(validate, where);
   }
@@ -93,14 +103,20 @@ export class RestDescription extends Description {
     this.paths.sort((one, other) => one.path.split("{").length - other.path.split("{").length);
   }
 
-  // What is wrong with an answer: `undefined` if nothing is, `null` if the description does
-  // not know the path.
-  fault(method, path, status, body) {
+  // The path and the operation that a request names, as far as the description knows them.
+  find(method, path) {
     const named = this.named(path);
     const known = this.paths.find((one) => one.matches.test(named));
     const operation = this.verbs
       ? known?.operations[method.toLowerCase()]
       : known && (known.operations.get ?? known.operations.post);
+    return { known, operation };
+  }
+
+  // What is wrong with an answer: `undefined` if nothing is, `null` if the description does
+  // not know the path.
+  fault(method, path, status, body) {
+    const { known, operation } = this.find(method, path);
     if (operation === undefined) return null;
     const name = this.answer(status, body);
     const where = `${method} ${known.path} ${name}`;

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::extract::State;
 use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
+use futures::FutureExt as _;
 use http::{HeaderMap, StatusCode, header};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -16,8 +17,8 @@ use shared::clock::{Clock, SystemClock};
 use shared::config::{Env, Reader};
 use shared::connectors::{
     Access, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorSettings, Directory, ExternalAccount, RefreshRequest, Registry, StreamSpec,
-    SyncRequest, WebhookDelivery,
+    ConnectorSettings, Directory, ExternalAccount, NoKeys, RefreshRequest, Registry, StreamSpec,
+    SyncRequest, WebhookDelivery, WebhookRequest,
 };
 use shared::crypto::pkce_challenge;
 use shared::http::{Admission, Charge, LimitObservation, RateGate, Refused};
@@ -73,7 +74,8 @@ impl Stage {
         let simulator = simulator::start(Config {
             webhook_url: Some(webhook_url),
             api_url: "http://127.0.0.1:1".to_owned(),
-            rate_limit: 1_000_000,
+            // The connector's gate is open here.
+            enforces_limits: false,
             ..config
         })
         .await
@@ -164,6 +166,7 @@ impl Stage {
 
     async fn token(&self, account: &ExternalAccount) -> SecretString {
         let request = RefreshRequest {
+            access_token: None,
             account: account.clone(),
             refresh_token: None,
         };
@@ -202,7 +205,9 @@ impl Stage {
                     cursor: cursors.get(&stream.key).cloned(),
                     horizon: now - Duration::days(90),
                     until: now + Duration::seconds(1),
-                    bulk: None,
+                    reconcile_from: None,
+                    failures: 0,
+                    priority: shared::http::Priority::Poll,
                     directory: Arc::default(),
                 };
                 let page = self.github.sync(request).await.expect(&stream.key);
@@ -230,8 +235,14 @@ impl Stage {
         inbox
             .iter()
             .flat_map(|(headers, body)| {
-                self.github
-                    .verify_webhook(headers, body)
+                let request = WebhookRequest {
+                    headers,
+                    body,
+                    connection: None,
+                };
+                let verified = self.github.verify_webhook(&request, &NoKeys).now_or_never();
+                verified
+                    .expect("nothing is waited for")
                     .expect("a genuine delivery");
                 let delivery = WebhookDelivery {
                     headers: headers

@@ -1,6 +1,14 @@
 //! Reading bodies of strangers: bounded in size, in time and in sum.
+//!
+//! Bytes are charged as they arrive. An announced length costs its sender nothing and so it
+//! reserves nothing. One client and one provider have a share of the sum, so that neither takes
+//! what the others need.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,37 +16,97 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use shared::problem::Problem;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
-/// Bytes of bodies that are held at the same time, over all requests.
-const TOTAL_BYTES: usize = 256 << 20;
-/// What one permit stands for.
-const UNIT: usize = 1 << 10;
-/// How long a body may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a request waits for room.
-const ROOM: Duration = Duration::from_millis(900);
+/// How much of what is held at the same time, over all requests, of one provider, of one client.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    bytes: usize,
+    provider_bytes: usize,
+    client_bytes: usize,
+    /// Bodies of one client that are being read.
+    client_bodies: usize,
+    /// How long a request waits for room.
+    max_wait: Duration,
+    /// How long a body may stand still at its beginning.
+    grace: Duration,
+}
 
-/// Bounds the memory that bodies take before anybody knows whose they are.
+const LIMITS: Limits = Limits {
+    bytes: 256 << 20,
+    provider_bytes: 128 << 20,
+    client_bytes: 64 << 20,
+    client_bodies: 1024,
+    max_wait: Duration::from_millis(900),
+    grace: Duration::from_secs(5),
+};
+
+/// Bytes per second that a body must have after [`Limits::grace`], on average.
+const MIN_PACE: usize = 64 << 10;
+/// How long a body may take to arrive at any pace.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Memory for a body before anything has arrived of it.
+const MAX_PREALLOCATED: usize = 16 << 10;
+
+/// Whose a body is, as far as that is known before it is verified.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender {
+    /// The client's network.
+    pub(crate) client: IpAddr,
+    /// The provider whose URL it was sent to.
+    pub(crate) provider: &'static str,
+}
+
+/// Bounds the memory that unverified bodies take.
 #[derive(Debug, Clone)]
-pub(crate) struct BodyBudget(Arc<Semaphore>);
+pub(crate) struct BodyBudget {
+    limits: Limits,
+    used: Arc<Mutex<Used>>,
+    released: Arc<Notify>,
+}
 
-impl Default for BodyBudget {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(TOTAL_BYTES / UNIT)))
-    }
+#[derive(Debug, Default)]
+struct Used {
+    bytes: usize,
+    providers: HashMap<&'static str, usize>,
+    /// Bytes and bodies.
+    clients: HashMap<IpAddr, (usize, usize)>,
 }
 
 /// A body, and its place in the budget while it is held.
 pub(crate) struct ReadBody {
     pub(crate) bytes: Bytes,
-    pub(crate) _room: OwnedSemaphorePermit,
+    pub(crate) _room: Room,
+}
+
+/// A place in the budget.
+#[derive(Debug)]
+pub(crate) struct Room {
+    budget: BodyBudget,
+    sender: Sender,
+    bytes: usize,
+}
+
+impl Default for BodyBudget {
+    fn default() -> Self {
+        Self::with(LIMITS)
+    }
 }
 
 impl BodyBudget {
+    fn with(limits: Limits) -> Self {
+        Self {
+            limits,
+            used: Arc::default(),
+            released: Arc::default(),
+        }
+    }
+
     /// Reads a body of at most `limit` bytes.
     pub(crate) async fn read(
         &self,
+        sender: Sender,
         headers: &HeaderMap,
         body: Body,
         limit: usize,
@@ -49,44 +117,124 @@ impl BodyBudget {
         if announced.is_some_and(|length| length > limit) {
             return Err(too_large(limit));
         }
-        let reserve = announced.unwrap_or(limit).div_ceil(UNIT).max(1);
-        let reserve = u32::try_from(reserve).unwrap_or(u32::MAX);
-        let room = tokio::time::timeout(ROOM, Arc::clone(&self.0).acquire_many_owned(reserve))
+        let room = self.enter(sender).ok_or_else(Problem::unavailable)?;
+        self.collect(room, body, announced.unwrap_or(0), limit)
             .await
-            .ok()
-            .and_then(Result::ok)
-            .ok_or_else(Problem::unavailable)?;
-        let bytes = tokio::time::timeout(PATIENCE, collect(body, announced.unwrap_or(0), limit))
-            .await
-            .map_err(|_| {
-                Problem::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "body_too_slow",
-                    "The request's body did not arrive in time.",
-                )
-            })??;
-        Ok(ReadBody { bytes, _room: room })
+    }
+
+    async fn collect(
+        &self,
+        mut room: Room,
+        mut body: Body,
+        announced: usize,
+        limit: usize,
+    ) -> Result<ReadBody, Problem> {
+        let began = Instant::now();
+        let mut bytes = BytesMut::with_capacity(announced.min(MAX_PREALLOCATED));
+        loop {
+            let earned = Duration::from_millis((bytes.len() * 1000 / MIN_PACE) as u64);
+            let deadline = began + (self.limits.grace + earned).min(BODY_TIMEOUT);
+            let frame = timeout_at(deadline, body.frame()).await;
+            let Some(frame) = frame.map_err(|_| too_slow())? else {
+                break;
+            };
+            let frame = frame.map_err(|_| incomplete())?;
+            if let Some(data) = frame.data_ref() {
+                if bytes.len() + data.len() > limit {
+                    return Err(too_large(limit));
+                }
+                room.grow(data.len()).await?;
+                bytes.extend_from_slice(data);
+            }
+        }
+        Ok(ReadBody {
+            bytes: bytes.freeze(),
+            _room: room,
+        })
+    }
+
+    /// A place without bytes, unless the client has too many bodies under way.
+    fn enter(&self, sender: Sender) -> Option<Room> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, bodies) = used.clients.entry(sender.client).or_default();
+        if *bodies >= self.limits.client_bodies {
+            return None;
+        }
+        *bodies += 1;
+        drop(used);
+        Some(Room {
+            budget: self.clone(),
+            sender,
+            bytes: 0,
+        })
+    }
+
+    fn try_charge(&self, sender: Sender, bytes: usize) -> bool {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let provider = used.providers.get(sender.provider).copied().unwrap_or(0);
+        let (client, bodies) = used.clients.get(&sender.client).copied().unwrap_or((0, 0));
+        if used.bytes + bytes > self.limits.bytes
+            || provider + bytes > self.limits.provider_bytes
+            || client + bytes > self.limits.client_bytes
+        {
+            return false;
+        }
+        used.bytes += bytes;
+        used.providers.insert(sender.provider, provider + bytes);
+        used.clients.insert(sender.client, (client + bytes, bodies));
+        true
     }
 }
 
-async fn collect(mut body: Body, announced: usize, limit: usize) -> Result<Bytes, Problem> {
-    let mut bytes = BytesMut::with_capacity(announced);
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                "body_incomplete",
-                "The request's body ended before its announced length.",
-            )
-        })?;
-        if let Some(data) = frame.data_ref() {
-            if bytes.len() + data.len() > limit {
-                return Err(too_large(limit));
+impl Room {
+    /// Takes room for more bytes; waits a moment where there is none.
+    async fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        let deadline = Instant::now() + self.budget.limits.max_wait;
+        loop {
+            let released = Arc::clone(&self.budget.released);
+            let released = released.notified();
+            tokio::pin!(released);
+            released.as_mut().enable();
+            if self.budget.try_charge(self.sender, bytes) {
+                self.bytes += bytes;
+                return Ok(());
             }
-            bytes.extend_from_slice(data);
+            timeout_at(deadline, released)
+                .await
+                .map_err(|_| Problem::unavailable())?;
         }
     }
-    Ok(bytes.freeze())
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut used = self
+            .budget
+            .used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        used.bytes = used.bytes.saturating_sub(self.bytes);
+        change(&mut used.providers, self.sender.provider, |bytes| {
+            *bytes = bytes.saturating_sub(self.bytes);
+            *bytes == 0
+        });
+        change(&mut used.clients, self.sender.client, |(bytes, bodies)| {
+            *bytes = bytes.saturating_sub(self.bytes);
+            *bodies = bodies.saturating_sub(1);
+            *bodies == 0
+        });
+        drop(used);
+        self.budget.released.notify_waiters();
+    }
+}
+
+/// Changes an entry, and removes it when the change says so.
+fn change<K: Eq + Hash, V>(map: &mut HashMap<K, V>, key: K, less: impl FnOnce(&mut V) -> bool) {
+    if let Entry::Occupied(mut entry) = map.entry(key)
+        && less(entry.get_mut())
+    {
+        entry.remove();
+    }
 }
 
 fn too_large(limit: usize) -> Problem {
@@ -95,4 +243,111 @@ fn too_large(limit: usize) -> Problem {
         "body_too_large",
         format!("A delivery of this provider has at most {limit} bytes."),
     )
+}
+
+fn too_slow() -> Problem {
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "body_too_slow",
+        "The request's body did not arrive in time.",
+    )
+}
+
+fn incomplete() -> Problem {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "body_incomplete",
+        "The request's body ended before its announced length.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUICK: Limits = Limits {
+        bytes: 100,
+        provider_bytes: 60,
+        client_bytes: 40,
+        client_bodies: 2,
+        max_wait: Duration::from_millis(20),
+        grace: Duration::from_millis(50),
+    };
+
+    fn sender(client: u8, provider: &'static str) -> Sender {
+        let client = IpAddr::from([192, 0, 2, client]);
+        Sender { client, provider }
+    }
+
+    async fn room(budget: &BodyBudget, sender: Sender, bytes: usize) -> Option<Room> {
+        let mut room = budget.enter(sender)?;
+        room.grow(bytes).await.ok()?;
+        Some(room)
+    }
+
+    #[tokio::test]
+    async fn client_and_provider_have_shares() {
+        let budget = BodyBudget::with(QUICK);
+        let first = room(&budget, sender(1, "github"), 40).await.expect("room");
+        assert!(
+            room(&budget, sender(1, "github"), 1).await.is_none(),
+            "the client's share"
+        );
+        let _second = room(&budget, sender(2, "github"), 20).await.expect("room");
+        assert!(
+            room(&budget, sender(3, "github"), 1).await.is_none(),
+            "the provider's share"
+        );
+        let _third = room(&budget, sender(3, "slack"), 40).await.expect("room");
+        assert!(
+            room(&budget, sender(4, "slack"), 1).await.is_none(),
+            "the whole"
+        );
+        drop(first);
+        assert!(room(&budget, sender(1, "github"), 40).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn released_room_is_given_to_a_waiting_body() {
+        let budget = BodyBudget::with(Limits {
+            max_wait: Duration::from_mins(1),
+            ..QUICK
+        });
+        let first = room(&budget, sender(1, "github"), 40).await.expect("room");
+        let waiting = room(&budget, sender(1, "slack"), 10);
+        let (room, ()) = tokio::join!(waiting, async { drop(first) });
+        assert!(room.is_some());
+    }
+
+    #[tokio::test]
+    async fn bodies_of_one_client_are_bounded() {
+        let budget = BodyBudget::with(QUICK);
+        let both = [(); 2].map(|()| budget.enter(sender(1, "github")).expect("a place"));
+        assert!(budget.enter(sender(1, "github")).is_none());
+        assert!(budget.enter(sender(2, "github")).is_some());
+        drop(both);
+        assert!(budget.enter(sender(1, "github")).is_some());
+        assert!(budget.used.lock().expect("unpoisoned").clients.is_empty());
+    }
+
+    #[tokio::test]
+    async fn announced_length_reserves_nothing_and_ends_when_idle() {
+        let budget = BodyBudget::with(QUICK);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_LENGTH, 100.into());
+        let idle = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+        let idle = budget.read(sender(1, "github"), &headers, idle, 100);
+        let other = async {
+            let body = Body::from(vec![0; 40]);
+            budget
+                .read(sender(1, "github"), &HeaderMap::new(), body, 100)
+                .await
+        };
+        let (idle, other) = tokio::join!(idle, other);
+        assert_eq!(other.map(|read| read.bytes.len()).ok(), Some(40));
+        assert_eq!(
+            idle.err().map(|problem| problem.code),
+            Some("body_too_slow")
+        );
+    }
 }

@@ -1,18 +1,20 @@
-//! The one route: verify, file, acknowledge.
+//! The two routes: verify, store, acknowledge.
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State as Extract};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Extension, Path, State as Extract};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use metrics::counter;
-use shared::connectors::{Connector, RegistryError};
+use shared::connectors::{Acknowledgement, VerifyError, WebhookVerifier};
 use shared::ids::ConnectionId;
-use shared::inbox::{InboxError, RawDelivery, Stored};
+use shared::inbox::{ConnectionRoute, InboxError, RawDelivery, Stored};
 use shared::problem::Problem;
+use shared::server::ClientAddr;
 use shared::telemetry::{current_traceparent, names};
 
 use crate::State;
+use crate::body::Sender;
 
 /// When to come back after a refusal because too much waits: that passes more slowly than a
 /// database that is away.
@@ -22,49 +24,65 @@ const BACKLOG_SECONDS: u64 = 15;
 pub(crate) async fn by_app(
     Extract(state): Extract<State>,
     path: Result<Path<String>, PathRejection>,
+    Extension(client): Extension<ClientAddr>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let Ok(Path(provider)) = path else {
         return not_found().await.into_response();
     };
-    let connector = match state.registry.get(&provider) {
-        Ok(connector) => connector,
-        Err(RegistryError::Unknown(_)) => return not_found().await.into_response(),
-        Err(RegistryError::NotConfigured(slug)) => {
-            count(slug, "not_configured");
-            return refused(
-                "This provider is not configured, so nothing it sends can be verified.",
-            );
-        }
+    let Some(verifier) = state.webhooks.get(&provider) else {
+        return not_found().await.into_response();
     };
-    let slug = connector.descriptor().slug;
-    match take(&state, &*connector, headers, body).await {
-        Ok(response) => response,
-        Err(Refusal { verdict, problem }) => {
-            count(slug, verdict);
-            problem.into_response()
-        }
+    if !verifier.is_configured() {
+        count(verifier.descriptor().slug, "not_configured");
+        return refused("This provider is not configured, so nothing it sends can be verified.");
     }
+    let request = Request {
+        client,
+        headers,
+        body,
+        connection: None,
+    };
+    answer(&state, verifier, request).await
 }
 
-/// `POST /webhooks/{provider}/{connection_id}`: signed with a connection's own secret. No
-/// provider of the registry signs that way, so there is nothing such a request could match.
+/// `POST /webhooks/{provider}/{connection_id}`: signed with a connection's own secret.
 pub(crate) async fn by_connection(
     Extract(state): Extract<State>,
     path: Result<Path<(String, String)>, PathRejection>,
+    Extension(client): Extension<ClientAddr>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Response {
     let Ok(Path((provider, connection))) = path else {
         return not_found().await.into_response();
     };
-    if matches!(
-        state.registry.get(&provider),
-        Err(RegistryError::Unknown(_))
-    ) || connection.parse::<ConnectionId>().is_err()
-    {
+    let verifier = state.webhooks.get(&provider);
+    let (Some(verifier), Ok(connection)) = (verifier, connection.parse::<ConnectionId>()) else {
         return not_found().await.into_response();
+    };
+    let descriptor = verifier.descriptor();
+    if descriptor.connection_webhooks.is_none() {
+        return refused(
+            "This provider signs with the app's secret. Send deliveries to /webhooks/{provider}.",
+        );
     }
-    refused("This provider signs with the app's secret; deliveries go to /webhooks/{provider}.")
+    match state.keys.route(descriptor.slug, connection).await {
+        Ok(route) => {
+            let request = Request {
+                client,
+                headers,
+                body,
+                connection: Some(route),
+            };
+            answer(&state, verifier, request).await
+        }
+        Err(error) => {
+            count(descriptor.slug, error.code());
+            unverified(error).into_response()
+        }
+    }
 }
 
 /// Anything else.
@@ -85,34 +103,65 @@ pub(crate) async fn method_not_allowed() -> Problem {
     )
 }
 
+/// A request for one of the two routes.
+struct Request {
+    client: ClientAddr,
+    headers: HeaderMap,
+    body: Body,
+    /// The connection in its path.
+    connection: Option<ConnectionRoute>,
+}
+
 struct Refusal {
     verdict: &'static str,
     problem: Problem,
 }
 
+async fn answer(state: &State, verifier: &dyn WebhookVerifier, request: Request) -> Response {
+    match take(state, verifier, request).await {
+        Ok(response) => response,
+        Err(Refusal { verdict, problem }) => {
+            count(verifier.descriptor().slug, verdict);
+            problem.into_response()
+        }
+    }
+}
+
 async fn take(
     state: &State,
-    connector: &dyn Connector,
-    headers: HeaderMap,
-    body: Body,
+    verifier: &dyn WebhookVerifier,
+    request: Request,
 ) -> Result<Response, Refusal> {
-    let descriptor = connector.descriptor();
+    let Request {
+        client,
+        headers,
+        body,
+        connection,
+    } = request;
+    let descriptor = verifier.descriptor();
     let slug = descriptor.slug;
+    let mut required = descriptor.required_headers.iter().copied();
+    let missing = match connection {
+        None => required.find(|name| !headers.contains_key(*name)),
+        Some(_) => descriptor
+            .connection_webhooks
+            .and_then(|own| own.missing_header(&headers)),
+    };
     // An unsigned request is refused before a byte of its body is read.
-    if let Some(missing) = descriptor
-        .required_headers
-        .iter()
-        .find(|name| !headers.contains_key(**name))
-    {
+    if let Some(missing) = missing {
         let message = format!("The header {missing} is missing.");
         return Err(Refusal {
             verdict: "missing_header",
             problem: unauthorized(message),
         });
     }
+    let sender = Sender {
+        client: client.network(),
+        provider: slug,
+    };
     let read = state
         .bodies
-        .read(&headers, body, descriptor.max_webhook_bytes)
+        .read(sender, &headers, body, descriptor.max_webhook_bytes)
         .await;
     let read = read.map_err(|problem| Refusal {
         verdict: problem.code,
@@ -124,34 +173,51 @@ async fn take(
         headers,
         body: read.bytes,
         received_at: state.clock.now(),
+        connection,
     };
     let delivery = raw
-        .verify(connector, current_traceparent())
-        .map_err(|error| Refusal {
-            verdict: error.code(),
-            problem: unauthorized(format!("The delivery was refused: {error}.")),
-        })?;
-    if let Some(reply) = delivery.reply() {
+        .verify(verifier, &*state.keys, current_traceparent())
+        .await
+        .map_err(not_genuine)?;
+    let acknowledgement = delivery.acknowledgement();
+    if let Some(handshake) = delivery.handshake() {
+        if let Some(secret) = &handshake.secret {
+            let taken = state.keys.take_secret(slug, connection, secret).await;
+            taken.map_err(not_genuine)?;
+        }
         count(slug, "handshake");
-        return Ok((
-            [(header::CONTENT_TYPE, reply.content_type)],
-            reply.body.clone(),
-        )
-            .into_response());
+        return Ok(respond(acknowledgement));
     }
     match state.inbox.accept(delivery).await {
         Ok(stored) => {
             count(
                 slug,
-                if stored == Stored::Fresh {
-                    "accepted"
-                } else {
-                    "duplicate"
+                match stored {
+                    Stored::Fresh => "accepted",
+                    Stored::DigestOnly => "digest_only",
+                    Stored::Duplicate | Stored::Refused => "duplicate",
                 },
             );
-            Ok(StatusCode::OK.into_response())
+            Ok(respond(acknowledgement))
         }
         Err(error) => Err(not_taken(&error)),
+    }
+}
+
+/// The response that the provider demands.
+fn respond(acknowledgement: Acknowledgement) -> Response {
+    let Acknowledgement {
+        status,
+        headers,
+        body,
+    } = acknowledgement;
+    (status, headers, Body::from(body)).into_response()
+}
+
+fn not_genuine(error: VerifyError) -> Refusal {
+    Refusal {
+        verdict: error.code(),
+        problem: unverified(error),
     }
 }
 
@@ -178,6 +244,19 @@ fn backlogged() -> Problem {
         "More has arrived than could be processed yet. Try again later.",
     )
     .with_retry_after(BACKLOG_SECONDS)
+}
+
+/// The answer to a delivery that was not verified.
+fn unverified(error: VerifyError) -> Problem {
+    match error {
+        VerifyError::UnknownConnection => Problem::new(
+            StatusCode::NOT_FOUND,
+            "connection_not_found",
+            "No connection of this provider has this id.",
+        ),
+        VerifyError::KeysUnavailable => Problem::unavailable(),
+        _ => unauthorized(format!("The delivery was refused: {error}.")),
+    }
 }
 
 fn unauthorized(message: String) -> Problem {

@@ -14,10 +14,16 @@ pub(crate) enum Conflict {
     IdempotencyKeyReused,
     /// The operator has not set the provider up.
     ProviderNotConfigured,
+    /// Deliveries of this provider come to the app's URL only.
+    WebhookNotSupported,
+    /// The operator has set no key that connections' webhook secrets are sealed with.
+    WebhookSecretsNotConfigured,
     /// Only dead jobs can be retried.
     JobNotDead,
     /// The job has ended already.
     JobFinished,
+    /// The delivery is a row of a list that a poll read.
+    DeliveryNotReplayable,
 }
 
 impl Conflict {
@@ -38,8 +44,20 @@ impl Conflict {
                 "This Idempotency-Key came with another request before. Use a new one."
             }
             Self::ProviderNotConfigured => "The operator has not set this provider up.",
+            Self::WebhookNotSupported => {
+                "This provider sends webhooks to the app's URL only. Nothing has to be set up \
+                 for a connection."
+            }
+            Self::WebhookSecretsNotConfigured => {
+                "The operator has not set POBLYSH_INGRESS_CRYPTO_KEY, which seals the webhook \
+                 secrets of connections."
+            }
             Self::JobNotDead => "Only dead jobs can be retried.",
             Self::JobFinished => "The job has ended already.",
+            Self::DeliveryNotReplayable => {
+                "This is a row of a list, not a webhook. Start a full sync of its connection to \
+                 read it again."
+            }
         }
     }
 }

@@ -22,9 +22,11 @@ impl From<DbError> for ApiError {
             Some("connection_routes_exclusive" | "connections_account_once") => {
                 Conflict::AccountAlreadyConnected.into()
             }
-            Some("api_keys_tenant_id_fkey" | "oauth_states_tenant_id_fkey") => {
-                Self::NotFound("tenant")
-            }
+            Some(
+                "api_keys_tenant_id_fkey"
+                | "connect_links_tenant_id_fkey"
+                | "oauth_states_tenant_id_fkey",
+            ) => Self::NotFound("tenant"),
             _ => Self::Db(error),
         }
     }

@@ -1,9 +1,10 @@
 //! From a link to a proved grant.
 //!
-//! A tenant asks for a link; whoever opens it gets a cookie and goes on to the provider;
-//! the provider sends the browser back. What comes back counts only with a state that is
-//! ours, unused and young, in the browser that opened the link. Each leg has a state and a
-//! PKCE verifier of its own; both end with it.
+//! A tenant asks for a link. Whoever opens it sees a page that names the team and what it will
+//! read; continuing from it begins a flow that belongs to that browser. The provider sends the
+//! browser back, and what comes back counts only with a state that is ours, young, and begun in
+//! this browser; it serves once, and the same browser gets the same answer again. Each leg has a
+//! state and a PKCE verifier of its own; both end with it.
 
 mod begin;
 mod browser;
@@ -11,6 +12,7 @@ mod callback;
 mod choose;
 mod flow;
 mod open;
+mod page;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -20,6 +22,6 @@ use super::Routes;
 pub(crate) fn router() -> Routes {
     OpenApiRouter::new()
         .routes(routes!(begin::create_connect_link))
-        .routes(routes!(open::open_connect_link))
+        .routes(routes!(open::open_connect_link, open::start_connect))
         .routes(routes!(callback::finish_connect))
 }

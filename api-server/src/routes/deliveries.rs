@@ -3,10 +3,11 @@
 mod get;
 mod list;
 mod replay;
+mod unmatched;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use shared::db::deliveries::{self, DeliveryOutcome};
+use shared::db::deliveries::{self, DeliveryOutcome, DeliverySource};
 use shared::ids::{ConnectionId, DeliveryId};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -19,9 +20,10 @@ pub(crate) fn router() -> Routes {
         .routes(routes!(list::list_deliveries))
         .routes(routes!(get::get_delivery))
         .routes(routes!(replay::replay_delivery))
+        .routes(routes!(unmatched::list_unmatched_accounts))
 }
 
-/// A webhook delivery.
+/// A webhook delivery, or a row of a list that a poll could not read.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Delivery {
     id: DeliveryId,
@@ -37,6 +39,8 @@ pub(crate) struct Delivery {
     /// The event's name.
     #[schema(example = "issues.opened")]
     event: String,
+    /// Whether the provider sent it, or a poll read it.
+    source: DeliverySource,
     /// What checking its signature gave; nothing else is kept.
     verdict: Verdict,
     outcome: DeliveryOutcome,
@@ -55,6 +59,8 @@ pub(crate) struct Delivery {
 pub(crate) enum Verdict {
     /// It is genuine.
     Verified,
+    /// A poll read it, so there is no signature.
+    NotApplicable,
 }
 
 impl From<deliveries::Delivery> for Delivery {
@@ -66,7 +72,11 @@ impl From<deliveries::Delivery> for Delivery {
             account_id: delivery.account_id,
             dedupe_id: delivery.dedupe_id,
             event: delivery.event,
-            verdict: Verdict::Verified,
+            verdict: match delivery.source {
+                DeliverySource::Webhook => Verdict::Verified,
+                DeliverySource::Poll => Verdict::NotApplicable,
+            },
+            source: delivery.source,
             outcome: delivery.outcome,
             outcome_detail: delivery.outcome_detail,
             signals: delivery.signals,

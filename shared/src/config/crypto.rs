@@ -22,22 +22,50 @@ impl CryptoConfig {
     /// `CRYPTO_KEY` and `CRYPTO_PREVIOUS_KEYS`: base64 of 32 bytes each.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         let secret = reader.required_secret("CRYPTO_KEY");
+        Self::decode(reader, &secret, "CRYPTO_KEY", "CRYPTO_PREVIOUS_KEYS")
+    }
+
+    /// `INGRESS_CRYPTO_KEY` and `INGRESS_CRYPTO_PREVIOUS_KEYS`, the keys of connections' webhook
+    /// secrets; `None` when there are none.
+    pub fn for_webhook_secrets(reader: &mut Reader<'_>) -> Option<Self> {
+        let (name, previous) = ("INGRESS_CRYPTO_KEY", "INGRESS_CRYPTO_PREVIOUS_KEYS");
+        let Some(secret) = reader.optional_secret(name) else {
+            if reader.is_set(previous) {
+                reader.problem(name, format!("is not set, though POBLYSH_{previous} is"));
+            }
+            return None;
+        };
+        let keys = Self::decode(reader, &secret, name, previous);
+        // Whoever holds this key must not be able to open tokens with it.
+        let others = reader.optional_string("CRYPTO_KEY");
+        if others.is_some_and(|other| decode(&other.into()).is_some_and(|it| it == keys.current)) {
+            reader.problem(name, "must be another key than POBLYSH_CRYPTO_KEY");
+        }
+        Some(keys)
+    }
+
+    fn decode(
+        reader: &mut Reader<'_>,
+        secret: &SecretString,
+        name: &str,
+        previous_name: &str,
+    ) -> Self {
         let mut current = Zeroizing::new([0; 32]);
         if !secret.expose_secret().is_empty() {
-            match decode(&secret) {
+            match decode(secret) {
                 Some(key) => current = key,
-                None => reader.problem("CRYPTO_KEY", NOT_A_KEY),
+                None => reader.problem(name, NOT_A_KEY),
             }
         }
 
         let mut previous = Vec::new();
-        for secret in reader.optional_secrets("CRYPTO_PREVIOUS_KEYS") {
+        for secret in reader.optional_secrets(previous_name) {
             match decode(&secret) {
                 Some(key) if key == current => {
-                    reader.problem("CRYPTO_PREVIOUS_KEYS", "contains the current key");
+                    reader.problem(previous_name, "contains the current key");
                 }
                 Some(key) => previous.push(key),
-                None => reader.problem("CRYPTO_PREVIOUS_KEYS", NOT_A_KEY),
+                None => reader.problem(previous_name, NOT_A_KEY),
             }
         }
         Self { current, previous }
@@ -105,6 +133,26 @@ mod tests {
     fn the_current_key_cannot_also_be_a_previous_one() {
         let error = read(ONE, ONE).expect_err("contradiction");
         assert!(error.contains("POBLYSH_CRYPTO_PREVIOUS_KEYS contains the current key"));
+    }
+
+    #[test]
+    fn ingress_key_is_optional_and_its_own() {
+        let read = |pairs: &[(&str, &str)]| {
+            let env = Env::from_pairs(pairs.iter().copied());
+            let mut reader = Reader::new(&env);
+            let keys = CryptoConfig::for_webhook_secrets(&mut reader);
+            reader.finish().map(|()| keys.is_some())
+        };
+        assert_eq!(read(&[]), Ok(false));
+        let own = ("POBLYSH_INGRESS_CRYPTO_KEY", ONE);
+        assert_eq!(read(&[own]), Ok(true));
+        let error = read(&[own, ("POBLYSH_CRYPTO_KEY", ONE)]).expect_err("the same key");
+        assert!(
+            error
+                .to_string()
+                .contains("POBLYSH_INGRESS_CRYPTO_KEY must be another key")
+        );
+        assert!(read(&[("POBLYSH_INGRESS_CRYPTO_PREVIOUS_KEYS", ONE)]).is_err());
     }
 
     #[test]

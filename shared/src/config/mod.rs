@@ -10,9 +10,15 @@ mod database;
 mod env;
 mod process;
 mod reader;
+mod trusted_proxies;
 
 pub use crypto::CryptoConfig;
 pub use database::{DatabaseConfig, Process};
 pub use env::Env;
-pub use process::{ApiConfig, IngressConfig, WorkerConfig};
+pub use process::{ApiConfig, IngressConfig, WorkerConfig, is_loopback, public_webhook_url};
 pub use reader::{ConfigError, Problem, Reader};
+pub use trusted_proxies::TrustedProxies;
+
+/// What the help of every process says of its settings.
+pub const SETTINGS_HELP: &str = "\
+Runs until SIGTERM or SIGINT. Its settings are environment variables; .env.example documents them.";

@@ -1,15 +1,20 @@
 //! What each of the three processes needs to know about itself.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::Reader;
+use super::reader::{REPETITIVE, is_repetitive};
+use super::{Reader, TrustedProxies};
 
 /// The fewest characters of an operator's token.
 const OPERATOR_TOKEN_LENGTH: usize = 32;
+/// Different characters without which a token was typed and not drawn at random: 32 random
+/// hexadecimal digits have fewer once in ten million times.
+const OPERATOR_TOKEN_VARIETY: usize = 8;
 const DAY: Duration = Duration::from_hours(24);
 
 /// Settings of the api-server.
@@ -17,6 +22,10 @@ const DAY: Duration = Duration::from_hours(24);
 pub struct ApiConfig {
     /// Where it listens.
     pub bind_addr: SocketAddr,
+    /// Where it serves health and metrics, if not on the same port.
+    pub telemetry_bind_addr: Option<SocketAddr>,
+    /// Proxies whose `X-Forwarded-For` counts.
+    pub trusted_proxies: TrustedProxies,
     /// Where browsers and Story Hunter find it.
     pub public_url: Url,
     /// Bearer tokens of operators; several while one replaces another.
@@ -24,7 +33,8 @@ pub struct ApiConfig {
 }
 
 impl ApiConfig {
-    /// `API_BIND_ADDR`, `PUBLIC_API_URL`, `OPERATOR_TOKEN`.
+    /// `API_BIND_ADDR`, `API_TELEMETRY_BIND_ADDR`, `TRUSTED_PROXIES`, `PUBLIC_API_URL`,
+    /// `OPERATOR_TOKEN`.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         let bind_addr = reader.socket_addr("API_BIND_ADDR", loopback(8080));
         let public_url = public_url(reader, "PUBLIC_API_URL", bind_addr);
@@ -38,6 +48,16 @@ impl ApiConfig {
                 format!("must have at least {OPERATOR_TOKEN_LENGTH} characters"),
             );
         }
+        let repeats = |token: &SecretString| {
+            let distinct: HashSet<char> = token.expose_secret().chars().collect();
+            distinct.len() < OPERATOR_TOKEN_VARIETY
+        };
+        if operator_tokens.iter().any(repeats) {
+            reader.problem(
+                "OPERATOR_TOKEN",
+                "repeats itself; draw it at random, as by `openssl rand -hex 32`",
+            );
+        }
         // A header cannot carry anything else, so such a token could never be used.
         if operator_tokens.iter().any(|token| {
             !token
@@ -47,8 +67,13 @@ impl ApiConfig {
         }) {
             reader.problem("OPERATOR_TOKEN", "must consist of visible ASCII characters");
         }
+        if operator_tokens.iter().any(is_repetitive) {
+            reader.problem("OPERATOR_TOKEN", REPETITIVE);
+        }
         Self {
             bind_addr,
+            telemetry_bind_addr: telemetry_addr(reader, "API_TELEMETRY_BIND_ADDR", bind_addr),
+            trusted_proxies: trusted_proxies(reader),
             public_url,
             operator_tokens,
         }
@@ -60,24 +85,69 @@ impl ApiConfig {
 pub struct IngressConfig {
     /// Where it listens.
     pub bind_addr: SocketAddr,
+    /// Where it serves health and metrics, if not on the same port.
+    pub telemetry_bind_addr: Option<SocketAddr>,
+    /// Proxies whose `X-Forwarded-For` counts.
+    pub trusted_proxies: TrustedProxies,
     /// Where providers find it.
     pub public_webhook_url: Url,
     /// Bytes of deliveries that may wait to be processed; beyond, more are refused.
     pub backlog_bytes: u64,
+    /// The same of one tenant's deliveries.
+    pub tenant_backlog_bytes: u64,
+    /// Bytes of deliveries that match no connection, of one account; beyond, only their digests
+    /// are kept.
+    pub unmatched_account_bytes: u64,
+    /// The same of all accounts.
+    pub unmatched_bytes: u64,
 }
 
 impl IngressConfig {
-    /// `INGRESS_BIND_ADDR`, `PUBLIC_WEBHOOK_URL`, `INGRESS_BACKLOG_MIB`.
+    /// `INGRESS_BIND_ADDR`, `INGRESS_TELEMETRY_BIND_ADDR`, `TRUSTED_PROXIES`,
+    /// `PUBLIC_WEBHOOK_URL`, `INGRESS_BACKLOG_MIB`, `INGRESS_TENANT_BACKLOG_MIB`,
+    /// `INGRESS_UNMATCHED_MIB`, `INGRESS_UNMATCHED_ACCOUNT_MIB`.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         let bind_addr = reader.socket_addr("INGRESS_BIND_ADDR", loopback(8081));
-        let public_webhook_url = public_url(reader, "PUBLIC_WEBHOOK_URL", bind_addr);
-        let backlog_mebibytes: u64 = reader.within("INGRESS_BACKLOG_MIB", 8192, 1, 1 << 24);
+        let mut mebibytes = |name, default: u64| reader.within(name, default, 1, 1 << 24);
+        let backlog = mebibytes("INGRESS_BACKLOG_MIB", 8192);
+        let tenant_backlog = mebibytes("INGRESS_TENANT_BACKLOG_MIB", backlog.div_ceil(4));
+        let unmatched = mebibytes("INGRESS_UNMATCHED_MIB", 4096);
+        let account = mebibytes("INGRESS_UNMATCHED_ACCOUNT_MIB", unmatched.div_ceil(64));
         Self {
             bind_addr,
-            public_webhook_url,
-            backlog_bytes: backlog_mebibytes << 20,
+            telemetry_bind_addr: telemetry_addr(reader, "INGRESS_TELEMETRY_BIND_ADDR", bind_addr),
+            trusted_proxies: trusted_proxies(reader),
+            public_webhook_url: public_webhook_url(reader),
+            backlog_bytes: backlog << 20,
+            tenant_backlog_bytes: tenant_backlog << 20,
+            unmatched_account_bytes: account << 20,
+            unmatched_bytes: unmatched << 20,
         }
     }
+}
+
+/// Where providers find the ingress: `PUBLIC_WEBHOOK_URL`, else made of `INGRESS_BIND_ADDR`.
+pub fn public_webhook_url(reader: &mut Reader<'_>) -> Url {
+    let bind_addr = reader.socket_addr("INGRESS_BIND_ADDR", loopback(8081));
+    public_url(reader, "PUBLIC_WEBHOOK_URL", bind_addr)
+}
+
+fn trusted_proxies(reader: &mut Reader<'_>) -> TrustedProxies {
+    reader.parsed("TRUSTED_PROXIES", TrustedProxies::default())
+}
+
+fn telemetry_addr(reader: &mut Reader<'_>, name: &str, other: SocketAddr) -> Option<SocketAddr> {
+    if !reader.is_set(name) {
+        return None;
+    }
+    let address = reader.socket_addr(name, loopback(0));
+    if address == other && address.port() != 0 {
+        reader.problem(
+            name,
+            "must be another address than that of the server itself",
+        );
+    }
+    Some(address)
 }
 
 /// Settings of the sync-worker.
@@ -93,6 +163,10 @@ pub struct WorkerConfig {
     pub poll_interval: Duration,
     /// How far back a new connection is read.
     pub backfill: Duration,
+    /// How often a stream is reconciled.
+    pub reconcile_interval: Duration,
+    /// How far back the reconciliation pass tells facts again.
+    pub reconcile_window: Duration,
     /// How long deliveries are kept.
     pub delivery_retention: Duration,
     /// How long finished jobs are kept.
@@ -101,11 +175,11 @@ pub struct WorkerConfig {
 
 impl WorkerConfig {
     /// `WORKER_BIND_ADDR`, `PUBLIC_WEBHOOK_URL`, `WORKER_CONCURRENCY`, `POLL_INTERVAL_SECONDS`, `BACKFILL_DAYS`,
-    /// `DELIVERY_RETENTION_DAYS`, `JOB_RETENTION_DAYS`.
+    /// `RECONCILE_INTERVAL_SECONDS`, `RECONCILE_WINDOW_DAYS`, `DELIVERY_RETENTION_DAYS`, `JOB_RETENTION_DAYS`.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         Self {
             bind_addr: reader.socket_addr("WORKER_BIND_ADDR", loopback(8082)),
-            public_webhook_url: IngressConfig::from_reader(reader).public_webhook_url,
+            public_webhook_url: public_webhook_url(reader),
             concurrency: reader.within("WORKER_CONCURRENCY", 16, 1, 1024),
             poll_interval: Duration::from_secs(reader.within(
                 "POLL_INTERVAL_SECONDS",
@@ -114,6 +188,13 @@ impl WorkerConfig {
                 DAY.as_secs(),
             )),
             backfill: days(reader, "BACKFILL_DAYS", 90),
+            reconcile_interval: Duration::from_secs(reader.within(
+                "RECONCILE_INTERVAL_SECONDS",
+                DAY.as_secs(),
+                60,
+                DAY.as_secs() * 30,
+            )),
+            reconcile_window: days(reader, "RECONCILE_WINDOW_DAYS", 7),
             delivery_retention: days(reader, "DELIVERY_RETENTION_DAYS", 30),
             job_retention: days(reader, "JOB_RETENTION_DAYS", 14),
         }
@@ -138,7 +219,22 @@ fn public_url(reader: &mut Reader<'_>, name: &str, bind_addr: SocketAddr) -> Url
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    reader.url(name, &format!("http://{reachable}"))
+    let url = reader.url(name, &format!("http://{reachable}"));
+    if url.scheme() == "http" && !is_loopback(&url) {
+        reader.problem(name, "must begin with https:// unless its host is loopback");
+    }
+    url
+}
+
+/// Whether a URL's host is this machine. Names below `localhost` are not: some resolvers ask the
+/// network for them.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }
 
 #[cfg(test)]
@@ -186,6 +282,18 @@ mod tests {
     }
 
     #[test]
+    fn operator_tokens_that_repeat_themselves_are_refused() {
+        for weak in ["a".repeat(32), "abcabc".repeat(8), "0123456".repeat(6)] {
+            assert!(
+                api(&[("POBLYSH_OPERATOR_TOKEN", &weak)])
+                    .expect_err("weak")
+                    .contains("repeats itself"),
+                "{weak}"
+            );
+        }
+    }
+
+    #[test]
     fn weak_operator_tokens_are_refused() {
         assert!(
             api(&[])
@@ -202,6 +310,63 @@ mod tests {
                 .expect_err("blank inside")
                 .contains("visible ASCII")
         );
+    }
+
+    #[test]
+    fn repetitive_operator_tokens_are_refused() {
+        for token in ["a".repeat(40), "abcabc".repeat(8), "0101".repeat(10)] {
+            let error = api(&[("POBLYSH_OPERATOR_TOKEN", &token)]).expect_err("repetitive");
+            assert!(error.contains("repeats"), "{error}");
+        }
+    }
+
+    #[test]
+    fn plain_public_urls_are_refused_off_loopback() {
+        for (url, is_refused) in [
+            ("http://connect.example.com", true),
+            ("http://10.0.0.1:8080", true),
+            ("https://connect.example.com", false),
+            ("http://127.0.0.1:8080", false),
+            ("http://[::1]:8080", false),
+            ("http://localhost:8080", false),
+            ("http://app.localhost:8080", true),
+        ] {
+            let pairs = [
+                ("POBLYSH_OPERATOR_TOKEN", TOKEN),
+                ("POBLYSH_PUBLIC_API_URL", url),
+            ];
+            assert_eq!(api(&pairs).is_err(), is_refused, "{url}");
+            let worker = worker(&[("POBLYSH_PUBLIC_WEBHOOK_URL", url)]);
+            assert_eq!(worker.is_err(), is_refused, "{url}");
+        }
+        let bound = [
+            ("POBLYSH_OPERATOR_TOKEN", TOKEN),
+            ("POBLYSH_API_BIND_ADDR", "10.0.0.1:80"),
+        ];
+        assert!(
+            api(&bound)
+                .expect_err("not reachable")
+                .contains("POBLYSH_PUBLIC_API_URL")
+        );
+    }
+
+    #[test]
+    fn telemetry_has_another_address() {
+        let read = |address| {
+            let env = Env::from_pairs([
+                ("POBLYSH_INGRESS_BIND_ADDR", "127.0.0.1:81"),
+                ("POBLYSH_INGRESS_TELEMETRY_BIND_ADDR", address),
+                ("POBLYSH_TRUSTED_PROXIES", "10.0.0.0/8,::1"),
+            ]);
+            let mut reader = Reader::new(&env);
+            let config = IngressConfig::from_reader(&mut reader);
+            reader
+                .finish()
+                .map(|()| config.telemetry_bind_addr.is_some())
+        };
+        assert_eq!(read(""), Ok(false));
+        assert_eq!(read("127.0.0.1:82"), Ok(true));
+        assert!(read("127.0.0.1:81").is_err());
     }
 
     #[test]

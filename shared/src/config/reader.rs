@@ -4,13 +4,28 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::Env;
 
 /// In front of every variable's name.
 const PREFIX: &str = "POBLYSH_";
+
+/// The fewest characters of a secret that a provider or an operator chose.
+const MIN_SECRET_CHARACTERS: usize = 16;
+/// Why a secret of few characters over and over is refused.
+pub(super) const REPETITIVE: &str = "repeats a few characters; use a random value";
+
+/// Whether a secret has so few different characters, or so short a pattern, that it is no
+/// random one.
+pub(super) fn is_repetitive(secret: &SecretString) -> bool {
+    let text = secret.expose_secret().as_bytes();
+    let different = text.iter().collect::<std::collections::HashSet<_>>().len();
+    let has_pattern =
+        (1..=text.len() / 4).any(|length| text[length..] == text[..text.len() - length]);
+    different < 6 || has_pattern
+}
 
 /// What is wrong with one variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,11 +163,22 @@ impl<'a> Reader<'a> {
         items.into_iter().map(SecretString::from).collect()
     }
 
-    /// Secrets of which one may replace the other: none, one or two.
+    /// Secrets of which one may replace the other: none, one or two, each of at least 16
+    /// characters.
     pub fn one_or_two_secrets(&mut self, name: &str) -> Vec<SecretString> {
         let secrets = self.optional_secrets(name);
         if secrets.len() > 2 {
             self.problem(name, "may hold two values at most");
+        }
+        let is_short =
+            |secret: &SecretString| secret.expose_secret().chars().count() < MIN_SECRET_CHARACTERS;
+        if secrets.iter().any(is_short) {
+            self.problem(
+                name,
+                format!("must have at least {MIN_SECRET_CHARACTERS} characters"),
+            );
+        } else if secrets.iter().any(is_repetitive) {
+            self.problem(name, REPETITIVE);
         }
         secrets
     }
@@ -251,6 +277,7 @@ fn expectation<T>() -> &'static str {
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
         "f32" | "f64" => "a number",
         "bool" => "true or false",
+        "TrustedProxies" => "addresses or networks with commas between, such as 10.0.0.0/8",
         "SocketAddr" => "an address of the form IP:PORT",
         _ => "of the form it must have",
     }
@@ -258,8 +285,6 @@ fn expectation<T>() -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     #[test]
@@ -310,6 +335,28 @@ mod tests {
         let secrets = reader.optional_secrets("LIST");
         let texts: Vec<&str> = secrets.iter().map(ExposeSecret::expose_secret).collect();
         assert_eq!(texts, ["new", "old"]);
+        assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn short_and_repetitive_secrets_are_refused() {
+        for (value, reason) in [
+            ("a-secret", "at least 16 characters"),
+            ("a", "at least 16 characters"),
+            ("aaaaaaaaaaaaaaaaaaaa", "repeats"),
+            ("secretsecretsecretsecret", "repeats"),
+            ("0123456789abcdef,short", "at least 16 characters"),
+        ] {
+            let env = Env::from_pairs([("POBLYSH_S", value)]);
+            let mut reader = Reader::new(&env);
+            let _ = reader.one_or_two_secrets("S");
+            let error = reader.finish().expect_err(value).to_string();
+            assert!(error.contains(reason), "{error}");
+            assert!(value.len() == 1 || !error.contains(value), "{error}");
+        }
+        let env = Env::from_pairs([("POBLYSH_S", "0123456789abcdef,It's a Secret to Everybody")]);
+        let mut reader = Reader::new(&env);
+        assert_eq!(reader.one_or_two_secrets("S").len(), 2);
         assert_eq!(reader.finish(), Ok(()));
     }
 

@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::HeaderMap;
 use serde::Serialize;
 use url::Url;
 use utoipa::ToSchema;
 
 use super::{
-    Access, AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, Directory, DirectoryEntry,
-    DirectoryKey, Grant, LimitScope, RefreshRequest, Subscription, SubscriptionSpec, SyncPage,
-    SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
+    Access, AuthorizeRequest, Callback, CallbackOutcome, ConnectionWebhooks, ConnectorError,
+    Directory, DirectoryEntry, DirectoryKey, ExternalAccount, Grant, GrantState, KeySource,
+    LimitScope, RefreshRequest, Subscription, SubscriptionSpec, SyncPage, SyncRequest, TokenSet,
+    VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
+#[cfg(doc)]
+use crate::http::Priority;
 use crate::signals::SignalKind;
 
 /// A provider, as its API and ours speak of it. See the module's documentation for what
@@ -31,18 +32,18 @@ pub trait Connector: Send + Sync {
     /// Handles the provider's redirect: exchanges the code, proves who granted what.
     async fn exchange_token(&self, callback: Callback) -> Result<CallbackOutcome, ConnectorError>;
 
-    /// Gets a usable access token. `Unauthorized` means that the grant is gone,
-    /// `Permission` that the provider suspended it, `Permanent` an operator's mistake.
+    /// Gets a usable access token. `GrantRevoked` and `GrantSuspended` are the provider's word on
+    /// the grant, and nothing else ends it; `Permanent` is an operator's mistake.
     async fn refresh_token(&self, request: RefreshRequest) -> Result<TokenSet, ConnectorError>;
 
     /// Ends the grant at the provider. A grant that is gone already is a success.
     async fn revoke(&self, grant: &Grant) -> Result<(), ConnectorError>;
 
-    /// Checks a webhook's authenticity over the raw bytes, before anything is parsed.
-    fn verify_webhook(
+    /// Verifies a webhook's authenticity over the raw bytes, before anything is parsed.
+    async fn verify_webhook(
         &self,
-        headers: &HeaderMap,
-        body: &Bytes,
+        request: &WebhookRequest<'_>,
+        keys: &dyn KeySource,
     ) -> Result<WebhookReceipt, VerifyError>;
 
     /// Turns a verified delivery into Signals and changes of the connection. Pure: what it
@@ -67,6 +68,22 @@ pub trait Connector: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Whether the provider still shows a resource under this id, where another may be the same one
+    /// under its present id. `true` where it does not say.
+    async fn has_resource(&self, access: &Access, id: &str) -> Result<bool, ConnectorError> {
+        let _ = (access, id);
+        Ok(true)
+    }
+
+    /// Asks the provider whether it honours the grant of an account; asked when a delivery says
+    /// [`super::AccountChange::GrantInDoubt`].
+    async fn grant_state(&self, account: &ExternalAccount) -> Result<GrantState, ConnectorError> {
+        let _ = account;
+        Err(ConnectorError::Permanent(
+            "the provider cannot be asked for the state of a grant".into(),
+        ))
+    }
+
     /// Routes of everybody a delivery is for, where the delivery itself names one of them
     /// only; asked when [`WebhookOutcome::more_recipients`] says so.
     async fn recipients(&self, delivery: &WebhookDelivery) -> Result<Vec<String>, ConnectorError> {
@@ -74,7 +91,15 @@ pub trait Connector: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// The subscriptions that the provider holds for this grant, known to us or not.
+    /// The account as the provider describes it now; `None` where nothing of that changes, or the
+    /// provider does not say. Asked at every look at the account's subscriptions.
+    async fn describe(&self, access: &Access) -> Result<Option<ExternalAccount>, ConnectorError> {
+        let _ = access;
+        Ok(None)
+    }
+
+    /// The subscriptions that the provider holds for this grant, known to us or not. One of ours
+    /// that is not among them is made anew, where the policy says that all are listed.
     async fn subscriptions(&self, access: &Access) -> Result<Vec<Subscription>, ConnectorError> {
         let _ = access;
         Ok(Vec::new())
@@ -139,6 +164,8 @@ pub struct ProviderDescriptor {
     pub auth_type: AuthType,
     /// What is asked of the person who connects.
     pub scopes: &'static [&'static str],
+    /// What is read, in words for the person who connects; lower case, without a full stop.
+    pub reads: &'static [&'static str],
     /// Whether it sends webhooks.
     pub webhooks: bool,
     /// Whether it can be polled.
@@ -148,10 +175,15 @@ pub struct ProviderDescriptor {
     /// Request headers without which a delivery cannot be genuine (lower case); their
     /// absence is noticed before the body is read.
     pub required_headers: &'static [&'static str],
+    /// How deliveries to a connection's own URL are verified; `None` where the provider has none.
+    pub connection_webhooks: Option<ConnectionWebhooks>,
     /// Request headers that are kept with a delivery (lower case).
     pub kept_headers: &'static [&'static str],
     /// Whether one account belongs to one tenant only.
     pub exclusive_accounts: bool,
+    /// Whether revoking a grant takes the app away from everybody in the account, which only a
+    /// proved administrator may do.
+    pub revoke_needs_administrator: bool,
     /// Every kind it can give.
     pub kinds: &'static [SignalKind],
     /// The stream that lists the other streams; every sync starts with it.
@@ -187,7 +219,7 @@ pub struct RateLimits {
     pub process_concurrency: usize,
 }
 
-/// One of a provider's limits: so much per second, so much at once after a pause.
+/// One of a provider's limits: a highest rate, and a quota per window where there is one.
 #[derive(Debug, Clone)]
 pub struct RateBudget {
     /// Who shares it: all calls of an account, of one operation of an account, or all calls
@@ -195,14 +227,30 @@ pub struct RateBudget {
     pub reach: LimitScope,
     /// The operations it concerns; all when empty.
     pub operations: &'static [&'static str],
-    /// Whether it concerns only calls that read the past and can wait.
-    pub bulk: bool,
     /// What it counts.
     pub unit: RateUnit,
-    /// How many units come back per second.
+    /// Units per second at most, whatever is left of the quota.
     pub per_second: f64,
     /// Units that may be used at once after a pause.
     pub burst: u32,
+    /// How many units there are per window.
+    pub quota: Option<RateQuota>,
+}
+
+/// A quota: so many units per window.
+///
+/// Calls go at the budget's highest rate while less than half of the quota is used, and evenly
+/// over the rest of the window from then on.
+#[derive(Debug, Clone, Copy)]
+pub struct RateQuota {
+    /// Units per window, as long as the provider states no other number.
+    pub units: u32,
+    /// How long a window lasts that the provider has not stated the end of.
+    pub window: Duration,
+    /// The part of it, from 0 to 1, that is kept for [`Priority::Immediate`] calls.
+    pub reserve: f64,
+    /// The part of it that [`Priority::Poll`] calls may use; all when `None`.
+    pub poll_share: Option<f64>,
 }
 
 /// What a limit counts.
@@ -221,10 +269,10 @@ impl RateBudget {
         Self {
             reach: LimitScope::Account,
             operations: &[],
-            bulk: false,
             unit: RateUnit::Calls,
             per_second,
             burst,
+            quota: None,
         }
     }
 }
@@ -232,6 +280,8 @@ impl RateBudget {
 /// How a provider's subscriptions live.
 #[derive(Debug, Clone, Copy)]
 pub struct SubscriptionPolicy {
+    /// Whether the provider lists all that it holds.
+    pub is_listed: bool,
     /// How long before its end a subscription is renewed.
     pub renew_before: Duration,
     /// How long before its end somebody must be told that it was not.

@@ -20,10 +20,16 @@ pub enum LimitScope {
 /// this once, in its `client`.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectorError {
-    /// The token is not accepted. From `refresh_token` it means that the grant itself is
-    /// gone and only a person can renew it.
+    /// This call's token is not accepted. It says nothing of the grant: a new token may be
+    /// refused for seconds, and an outage may refuse every one.
     #[error("the provider does not accept the credential")]
     Unauthorized(#[source] Source),
+    /// The provider's own word that the grant is gone; only a person can give another.
+    #[error("the provider says that the grant is gone")]
+    GrantRevoked(#[source] Source),
+    /// The provider's own word that the grant is suspended until somebody there ends that.
+    #[error("the provider says that the grant is suspended")]
+    GrantSuspended(#[source] Source),
     /// Too many calls; `retry_at` says when to come back.
     #[error("the provider limits the rate until {retry_at}")]
     RateLimited {
@@ -31,6 +37,8 @@ pub enum ConnectorError {
         retry_at: DateTime<Utc>,
         /// Whom the limit concerns.
         scope: LimitScope,
+        /// The operation that was refused.
+        operation: &'static str,
         /// What the provider answered.
         source: Source,
     },
@@ -57,7 +65,10 @@ impl ConnectorError {
     #[must_use]
     pub fn of_the_app(self) -> Self {
         match self {
-            Self::Unauthorized(source) | Self::Permission(source) => Self::Permanent(source),
+            Self::Unauthorized(source)
+            | Self::GrantRevoked(source)
+            | Self::GrantSuspended(source)
+            | Self::Permission(source) => Self::Permanent(source),
             other => other,
         }
     }
@@ -66,6 +77,8 @@ impl ConnectorError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Unauthorized(_) => "unauthorized",
+            Self::GrantRevoked(_) => "grant_revoked",
+            Self::GrantSuspended(_) => "grant_suspended",
             Self::RateLimited { .. } => "rate_limited",
             Self::CursorExpired(_) => "cursor_expired",
             Self::Permission(_) => "permission",

@@ -16,17 +16,17 @@ mod wire;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::HeaderMap;
 use url::Url;
 
 pub use settings::{AppSettings, GitHubSettings};
+pub use webhook::Webhooks;
 
 use super::{
     AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorError, Directory, Grant, ProviderDescriptor, RateLimits, RefreshRequest, SyncPage,
-    SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
+    ConnectorError, Directory, ExternalAccount, Grant, GrantState, KeySource, ProviderDescriptor,
+    RateLimits, RefreshRequest, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery,
+    WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::http::{HttpError, Outbound};
 
@@ -86,12 +86,12 @@ impl Connector for GitHub {
         auth::revoke(self, grant).await
     }
 
-    fn verify_webhook(
+    async fn verify_webhook(
         &self,
-        headers: &HeaderMap,
-        body: &Bytes,
+        request: &WebhookRequest<'_>,
+        _: &dyn KeySource,
     ) -> Result<WebhookReceipt, VerifyError> {
-        webhook::verify(&self.app.webhook_secrets, headers, body)
+        webhook::verify(&self.app.webhook_secrets, request.headers, request.body)
     }
 
     fn handle_webhook(
@@ -100,6 +100,10 @@ impl Connector for GitHub {
         _directory: &Directory,
     ) -> Result<WebhookOutcome, ConnectorError> {
         webhook::handle(delivery)
+    }
+
+    async fn grant_state(&self, account: &ExternalAccount) -> Result<GrantState, ConnectorError> {
+        auth::grant_state(self, account).await
     }
 
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {
@@ -127,12 +131,20 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
             "metadata:read",
             "pull_requests:read",
         ],
+        reads: &[
+            "issues, pull requests, reviews, comments and discussions",
+            "pushes, branches, tags, releases, deployments and workflow runs",
+            "stars, and the names of repositories and people",
+            "your role in the organization, once, to see whether you administer it",
+        ],
         webhooks: true,
         polling: true,
         max_webhook_bytes: MAX_WEBHOOK_BYTES,
         required_headers: webhook::REQUIRED_HEADERS,
+        connection_webhooks: None,
         kept_headers: webhook::KEPT_HEADERS,
         exclusive_accounts: true,
+        revoke_needs_administrator: true,
         kinds: normalize::KINDS,
         root_stream: sync::ROOT,
         visible_after: Duration::from_mins(1),

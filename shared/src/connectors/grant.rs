@@ -61,11 +61,13 @@ pub enum CallbackOutcome {
         /// What the next leg must know; stored sealed with its state.
         carry: serde_json::Value,
     },
-    /// Somebody else must approve first; the connection stays pending until a webhook
-    /// [`super::AccountChange::Installed`] names `requester`.
+    /// The person's administration of the account is not proved. The connection stays pending
+    /// until an administrator walks the same flow.
     AwaitingApproval {
         /// The provider's id of the person who asked.
         requester: String,
+        /// The account; `None` until a webhook [`super::AccountChange::Installed`] names it.
+        account: Option<Box<ExternalAccount>>,
     },
     /// The person or the provider said no.
     Denied {
@@ -89,7 +91,7 @@ impl CallbackOutcome {
 }
 
 /// One of several accounts that a grant covers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AccountChoice {
     /// The provider's id of the account.
     pub id: String,
@@ -100,7 +102,7 @@ pub struct AccountChoice {
 }
 
 /// Whose tokens they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum TokenHolder {
     /// The account's: every grant has them or makes them on demand.
@@ -121,8 +123,9 @@ pub struct NewGrant {
     pub person: Option<TokenSet>,
     /// Scopes or permissions, as the provider names them.
     pub scopes: Vec<String>,
-    /// Routes of its deliveries besides the account's id.
-    pub routes: Vec<String>,
+    /// The provider's id of the person whose administration of the account was proved; `None`
+    /// where the provider's consent page asks for it.
+    pub administrator: Option<String>,
 }
 
 /// A provider's account: an installation, a site, a workspace, a mailbox.
@@ -138,7 +141,44 @@ pub struct ExternalAccount {
     pub settings: serde_json::Value,
 }
 
+/// The member of an account's settings that keeps ids which the provider changed: the id that a
+/// resource was first known by, under each later one. It survives connecting again.
+pub(crate) const RESOURCE_IDS: &str = "resource_ids";
+
 impl ExternalAccount {
+    /// The id by which a resource was first known, under whatever id the provider has it now.
+    pub fn first_id_of<'i>(&'i self, resource: &'i str) -> &'i str {
+        self.settings[RESOURCE_IDS][resource]
+            .as_str()
+            .unwrap_or(resource)
+    }
+
+    /// Notes that a resource has another id from now on.
+    pub fn note_resource_id(&mut self, from: &str, to: &str) {
+        let first = self.first_id_of(from).to_owned();
+        if !self.settings.is_object() {
+            self.settings = serde_json::json!({});
+        }
+        let ids = &mut self.settings[RESOURCE_IDS];
+        if !ids.is_object() {
+            *ids = serde_json::json!({});
+        }
+        // A channel that gets its first id back needs no translation.
+        if first == to {
+            ids.as_object_mut().map(|ids| ids.remove(to));
+        } else {
+            ids[to] = serde_json::Value::String(first);
+        }
+    }
+
+    /// Takes over what an older description of the same account kept.
+    pub fn keep_resource_ids(&mut self, known: &Self) {
+        let kept = &known.settings[RESOURCE_IDS];
+        if kept.is_object() && self.settings.is_object() {
+            self.settings[RESOURCE_IDS] = kept.clone();
+        }
+    }
+
     /// An account of which nothing is known but what its deliveries are routed by.
     pub fn of_route(route: &str) -> Self {
         Self {
@@ -177,6 +217,8 @@ pub struct Grant {
 pub struct RefreshRequest {
     /// Whose token.
     pub account: ExternalAccount,
+    /// The token that is about to end or was refused, if there has been one.
+    pub access_token: Option<SecretString>,
     /// The current refresh token, if the provider gives one.
     pub refresh_token: Option<SecretString>,
 }

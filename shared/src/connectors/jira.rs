@@ -17,20 +17,21 @@ mod wire;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use http::HeaderMap;
 use url::Url;
 
 pub use settings::{AppSettings, JiraSettings};
+pub use webhook::Webhooks;
 
 use super::{
     Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorError, Directory, DirectoryEntry, DirectoryKey, Grant, ProviderDescriptor, RateLimits,
-    RefreshRequest, Subscription, SubscriptionPolicy, SubscriptionSpec, SyncPage, SyncRequest,
-    TokenSet, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
+    ConnectorError, Directory, DirectoryEntry, DirectoryKey, ExternalAccount, Grant, KeySource,
+    ProviderDescriptor, RateLimits, RefreshRequest, Subscription, SubscriptionPolicy,
+    SubscriptionSpec, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery,
+    WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::clock::SharedClock;
-use crate::http::{HttpError, Outbound};
+use crate::http::{HttpError, Outbound, Priority};
+use crate::signals::mark_received;
 
 /// The provider's slug.
 const SLUG: &str = "jira";
@@ -89,12 +90,12 @@ impl Connector for Jira {
         Ok(())
     }
 
-    fn verify_webhook(
+    async fn verify_webhook(
         &self,
-        headers: &HeaderMap,
-        body: &Bytes,
+        request: &WebhookRequest<'_>,
+        keys: &dyn KeySource,
     ) -> Result<WebhookReceipt, VerifyError> {
-        webhook::verify(&self.app, self.clock.now(), headers, body)
+        webhook::verify(&self.app.client_secrets, self.clock.now(), request, keys).await
     }
 
     fn handle_webhook(
@@ -106,7 +107,10 @@ impl Connector for Jira {
     }
 
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {
-        sync::page(&self.client, &request).await
+        let mut page = sync::page(&self.client, &request).await?;
+        // Rows without a time of their own are dated by the run.
+        mark_received(&mut page.signals, request.until);
+        Ok(page)
     }
 
     async fn look_up(
@@ -114,7 +118,11 @@ impl Connector for Jira {
         access: &Access,
         keys: &[DirectoryKey],
     ) -> Result<Vec<DirectoryEntry>, ConnectorError> {
-        names::look_up(&self.client, access, keys, None).await
+        names::look_up(&self.client, access, keys, Priority::Immediate).await
+    }
+
+    async fn describe(&self, access: &Access) -> Result<Option<ExternalAccount>, ConnectorError> {
+        auth::describe(self, access).await
     }
 
     async fn subscriptions(&self, access: &Access) -> Result<Vec<Subscription>, ConnectorError> {
@@ -154,19 +162,27 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         display_name: "Jira",
         auth_type: AuthType::Oauth2,
         scopes: auth::SCOPES,
+        reads: &[
+            "issues with their changes, comments and worklogs",
+            "boards, sprints, versions and projects",
+            "the names of people who work on them",
+        ],
         webhooks: true,
         polling: true,
         max_webhook_bytes: MAX_WEBHOOK_BYTES,
         required_headers: webhook::REQUIRED_HEADERS,
+        connection_webhooks: Some(webhook::CONNECTION_WEBHOOKS),
         kept_headers: webhook::KEPT_HEADERS,
         // Several tenants may work with one site, each by a grant of its own.
         exclusive_accounts: false,
+        revoke_needs_administrator: false,
         kinds: normalize::KINDS,
         root_stream: sync::ROOT,
         // Searches lag, and worklogs leave out the last minute.
         visible_after: sync::VISIBLE_AFTER,
         redelivery_sweep: false,
         subscriptions: Some(SubscriptionPolicy {
+            is_listed: true,
             renew_before: Duration::from_hours(7 * 24),
             alert_before: Duration::from_hours(3 * 24),
         }),

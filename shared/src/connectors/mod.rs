@@ -7,11 +7,15 @@ mod connector;
 mod directory;
 mod error;
 mod grant;
+mod new_token;
 mod registry;
+mod resource;
 mod stream;
 mod subscription;
 mod webhook;
 
+mod response;
+mod rows;
 mod support;
 mod wire;
 
@@ -26,7 +30,9 @@ pub use connector::*;
 pub use directory::*;
 pub use error::{ConnectorError, LimitScope, Source};
 pub use grant::*;
-pub use registry::{ConnectorDeps, ConnectorSettings, Registry, RegistryError};
+pub use new_token::with_new_token;
+pub use registry::{ConnectorDeps, ConnectorSettings, Registry, RegistryError, WebhookRegistry};
+pub use resource::Resource;
 pub use stream::*;
 pub use subscription::*;
 pub use webhook::*;

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Connector, ProviderDescriptor, RateLimits};
+use super::{Connector, ProviderDescriptor, RateLimits, WebhookVerifier};
 use crate::clock::SharedClock;
 use crate::config::Reader;
 use crate::http::{HttpError, RateGate};
@@ -44,6 +44,15 @@ macro_rules! providers {
                     .into_iter()
                     .map(|known| (known.slug, known.limits))
                     .collect()
+            }
+        }
+
+        impl WebhookRegistry {
+            /// Reads the webhook settings of every provider.
+            pub fn from_reader(reader: &mut Reader<'_>, clock: &SharedClock) -> Self {
+                Self(vec![$(
+                    Arc::new(super::$module::Webhooks::from_reader(reader, clock)),
+                )*])
             }
         }
 
@@ -89,11 +98,48 @@ impl Registry {
             .ok_or(RegistryError::NotConfigured(entry.descriptor.slug))
     }
 
+    /// Adds a connector, in place of its provider's present one if there is any.
+    pub fn replace(&mut self, connector: Arc<dyn Connector>) {
+        let descriptor = connector.descriptor().clone();
+        self.0
+            .retain(|entry| entry.descriptor.slug != descriptor.slug);
+        self.0.push(Entry {
+            descriptor,
+            connector: Some(connector),
+        });
+    }
+
     /// Every provider, and whether it is configured.
     pub fn iter(&self) -> impl Iterator<Item = (&ProviderDescriptor, bool)> {
         self.0
             .iter()
             .map(|entry| (&entry.descriptor, entry.connector.is_some()))
+    }
+}
+
+/// The webhook verifier of every provider, configured or not.
+pub struct WebhookRegistry(Vec<Arc<dyn WebhookVerifier>>);
+
+impl WebhookRegistry {
+    /// Adds a verifier, in place of its provider's present one if there is any.
+    pub fn replace(&mut self, verifier: Arc<dyn WebhookVerifier>) {
+        let slug = verifier.descriptor().slug;
+        self.0.retain(|known| known.descriptor().slug != slug);
+        self.0.push(verifier);
+    }
+
+    /// The verifier of the provider with this slug.
+    pub fn get(&self, slug: &str) -> Option<&dyn WebhookVerifier> {
+        let mut all = self.0.iter();
+        all.find(|verifier| verifier.descriptor().slug == slug)
+            .map(|verifier| &**verifier)
+    }
+}
+
+impl std::fmt::Debug for WebhookRegistry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let slugs = self.0.iter().map(|verifier| verifier.descriptor().slug);
+        f.debug_list().entries(slugs).finish()
     }
 }
 

@@ -5,31 +5,33 @@
 //! the parts, `wire` the provider's shapes.
 
 mod auth;
+mod blocks;
 mod client;
 mod names;
 mod normalize;
 mod settings;
 mod sync;
+mod text;
 mod webhook;
 mod wire;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use http::HeaderMap;
 use url::Url;
 
 pub use settings::{AppSettings, SlackSettings};
+pub use webhook::Webhooks;
 
 use super::{
     Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorError, Directory, DirectoryEntry, DirectoryKey, Grant, ProviderDescriptor, RateLimits,
-    RefreshRequest, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome,
-    WebhookReceipt,
+    ConnectorError, Directory, DirectoryEntry, DirectoryKey, Grant, KeySource, ProviderDescriptor,
+    RateLimits, RefreshRequest, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery,
+    WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::clock::SharedClock;
 use crate::http::{HttpError, Outbound};
+use crate::signals::mark_received;
 
 /// The provider's slug.
 const SLUG: &str = "slack";
@@ -90,12 +92,13 @@ impl Connector for Slack {
         auth::revoke(self, grant).await
     }
 
-    fn verify_webhook(
+    async fn verify_webhook(
         &self,
-        headers: &HeaderMap,
-        body: &Bytes,
+        request: &WebhookRequest<'_>,
+        _: &dyn KeySource,
     ) -> Result<WebhookReceipt, VerifyError> {
-        webhook::verify(&self.app, self.clock.now(), headers, body)
+        let app_id = self.app.app_id.as_deref();
+        webhook::verify(&self.app.signing_secrets, app_id, self.clock.now(), request)
     }
 
     fn handle_webhook(
@@ -107,7 +110,10 @@ impl Connector for Slack {
     }
 
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {
-        sync::page(self, &request).await
+        let mut page = sync::page(self, &request).await?;
+        // Rows without a time of their own are dated by the run.
+        mark_received(&mut page.signals, request.until);
+        Ok(page)
     }
 
     async fn look_up(
@@ -116,6 +122,10 @@ impl Connector for Slack {
         keys: &[DirectoryKey],
     ) -> Result<Vec<DirectoryEntry>, ConnectorError> {
         names::look_up(&self.client, access, keys).await
+    }
+
+    async fn has_resource(&self, access: &Access, id: &str) -> Result<bool, ConnectorError> {
+        names::has_channel(&self.client, access, id).await
     }
 
     async fn recipients(&self, delivery: &WebhookDelivery) -> Result<Vec<String>, ConnectorError> {
@@ -130,13 +140,19 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         display_name: "Slack",
         auth_type: AuthType::Oauth2,
         scopes: auth::SCOPES,
+        reads: &[
+            "messages, threads, files' names and reactions in the channels that the app is in",
+            "the names of channels and members, and who joins or leaves",
+        ],
         webhooks: true,
         polling: true,
         max_webhook_bytes: MAX_WEBHOOK_BYTES,
         required_headers: webhook::REQUIRED_HEADERS,
+        connection_webhooks: None,
         kept_headers: webhook::KEPT_HEADERS,
         // A workspace has one bot of the app, and one tenant that ends it.
         exclusive_accounts: true,
+        revoke_needs_administrator: false,
         kinds: normalize::KINDS,
         root_stream: sync::ROOT,
         visible_after: Duration::ZERO,

@@ -25,4 +25,6 @@ pub struct Subscription {
     pub route: Option<String>,
     /// When it ends by itself; `None` if it does not.
     pub expires_at: Option<DateTime<Utc>>,
+    /// Events that were asked for and that the provider refused; it does without them.
+    pub refused_events: Vec<String>,
 }

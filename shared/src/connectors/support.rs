@@ -1,13 +1,18 @@
 //! What several connectors do in the same way.
 
+use std::fmt::Display;
+
 use chrono::{DateTime, Duration, Utc};
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use url::Url;
 
+use super::rows::UnreadableRows;
+use super::wire::Json;
 use super::{
-    Callback, CallbackOutcome, ConnectorError, DirectoryEntry, DirectoryKey, SyncRequest,
+    Callback, CallbackOutcome, ConnectorError, DirectoryEntry, DirectoryKey, SyncPage, SyncRequest,
     VerifyError,
 };
 use crate::config::Reader;
@@ -58,11 +63,6 @@ pub(super) fn code_is_over() -> CallbackOutcome {
     CallbackOutcome::denied(
         "The authorization has expired or was used already; please begin again.",
     )
-}
-
-/// Whether a body sets out to be a JSON object.
-pub(super) fn is_object(body: &[u8]) -> bool {
-    body.trim_ascii_start().starts_with(b"{")
 }
 
 /// The one value of a header; two of them would be two claims.
@@ -132,40 +132,76 @@ pub(super) fn is_set_up(
     true
 }
 
-/// An answer's body, of the form that is documented for the operation.
-pub(super) fn json<'b, T: Deserialize<'b>>(
-    body: &'b [u8],
+/// An answer's body, of the form that is documented for the operation. What is no JSON at all is
+/// an answer that something on the way has cut off or replaced.
+pub(super) fn json<'b, T: Deserialize<'b>, B: AsRef<[u8]>>(
+    body: &'b Json<B>,
     operation: &str,
 ) -> Result<T, ConnectorError> {
-    serde_json::from_slice(body).map_err(|error| {
-        operator_fault(format!(
-            "the answer to {operation} is not of the documented form (line {}, column {})",
-            error.line(),
-            error.column()
-        ))
+    body.read().map_err(|error: serde_json::Error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        if body.is_json() {
+            operator_fault(format!(
+                "the answer to {operation} is not of the documented form ({place})"
+            ))
+        } else {
+            ConnectorError::Transient(
+                format!("the answer to {operation} is not JSON ({place})").into(),
+            )
+        }
     })
 }
 
+/// Content of a page: facts, and the rows that could not be read.
+#[derive(Debug, Default)]
+pub(super) struct PageContent {
+    pub(super) signals: Vec<SignalDraft>,
+    pub(super) unreadable: UnreadableRows,
+    /// What was learned for the directory.
+    pub(super) learned: Vec<DirectoryEntry>,
+}
+
+impl PageContent {
+    /// Adds what reading a row gave.
+    pub(super) fn take<E: Display>(&mut self, row: &RawValue, told: Result<Vec<SignalDraft>, E>) {
+        self.signals
+            .extend(self.unreadable.take(row, told).into_iter().flatten());
+    }
+
+    /// A page with this content, with this cursor behind it; the last one of its run.
+    pub(super) fn page(self, cursor: serde_json::Value) -> SyncPage {
+        SyncPage {
+            signals: self.signals,
+            unreadable_rows: self.unreadable.into_rows(),
+            learned: self.learned,
+            ..SyncPage::empty(cursor)
+        }
+    }
+}
+
 /// Normalizes with what the directory knows, and if something is missing there, once more with
-/// what the provider says about it. Where it says `None`, the Signals go on without. Answers
-/// what was learned, too.
+/// what the provider says about it. Where it says `None`, the Signals go on without. Tells what
+/// was learned, too.
 pub(super) async fn with_directory(
     request: &SyncRequest,
-    normalize: impl Fn() -> Result<Vec<SignalDraft>, ConnectorError>,
+    normalize: impl Fn() -> PageContent,
     look_up: impl AsyncFnOnce(&[DirectoryKey]) -> Result<Option<Vec<DirectoryEntry>>, ConnectorError>,
-) -> Result<(Vec<SignalDraft>, Vec<DirectoryEntry>), ConnectorError> {
-    let signals = normalize()?;
+) -> Result<PageContent, ConnectorError> {
+    let told = normalize();
     let mut missing = request.directory.take_missing();
     if missing.is_empty() {
-        return Ok((signals, Vec::new()));
+        return Ok(told);
     }
     let Some(mut learned) = look_up(&missing).await? else {
-        return Ok((signals, Vec::new()));
+        return Ok(told);
     };
     missing.retain(|key| !learned.iter().any(|entry| entry.key == *key));
     learned.extend(missing.into_iter().map(DirectoryEntry::nameless));
     request.directory.add(learned.iter().cloned());
-    Ok((normalize()?, learned))
+    Ok(PageContent {
+        learned,
+        ..normalize()
+    })
 }
 
 /// The request's cursor; `None` for a stream never read. One that cannot be understood,
@@ -192,10 +228,16 @@ pub(super) fn earlier(at: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
         .unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
-/// So much later, up to the last time there is.
-pub(super) fn later(at: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
-    at.checked_add_signed(by)
-        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+/// How much of the time from `from` to `to` lies before `at`, from 0 to 1.
+pub(super) fn part_before(at: DateTime<Utc>, from: DateTime<Utc>, to: DateTime<Utc>) -> f32 {
+    let seconds = |span: Duration| span.num_seconds().max(0);
+    let (done, all) = (seconds(at - from), seconds(to - from));
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    if all == 0 {
+        1.0
+    } else {
+        (done as f32 / all as f32).clamp(0.0, 1.0)
+    }
 }
 
 /// A fault that only the operator, or a change of our code, can mend.

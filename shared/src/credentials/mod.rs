@@ -2,8 +2,12 @@
 //!
 //! Whoever needs a token asks here. A token that is about to end, or that a provider has
 //! refused, is renewed under a lease in the connection's row: the others wait for the new
-//! version instead of calling the provider. The new token is committed before anybody uses
-//! it. No transaction stays open during the call.
+//! version instead of calling the provider. Within a process they wait for one refresh, which
+//! is a task of its own: it outlives the job that asked for it, and the shutdown waits for it.
+//! The new token is committed before anybody uses it. No transaction stays open during the
+//! call.
+
+mod flights;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +15,11 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use metrics::counter;
 use secrecy::SecretString;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
+use self::flights::{Flight, Flights};
 use crate::clock::SharedClock;
 use crate::connectors::{
     Connector, ConnectorError, ExternalAccount, Grant, RefreshRequest, TokenHolder, TokenSet,
@@ -28,8 +36,11 @@ use crate::telemetry::names;
 const LEASE: Duration = Duration::from_secs(45);
 /// A token that ends sooner than this is renewed first.
 const MARGIN: TimeDelta = TimeDelta::minutes(1);
-/// How often a process that waits for another's renewal looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(25);
+/// Between two looks at a renewal that another process does; each pause is twice as long.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_millis(500);
+/// Refreshes that a caller waits for in a row.
+const MAX_FLIGHTS: usize = 3;
 
 /// A token that can be used now.
 #[derive(Debug)]
@@ -73,6 +84,8 @@ pub struct Credentials {
     db: Db,
     keyring: Arc<Keyring>,
     clock: SharedClock,
+    tasks: TaskTracker,
+    flights: Flights,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -82,9 +95,16 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Keeps tokens in this database, under this keyring.
-    pub const fn new(db: Db, keyring: Arc<Keyring>, clock: SharedClock) -> Self {
-        Self { db, keyring, clock }
+    /// Keeps tokens in this database, under this keyring. Refreshes run among `tasks`, whose end
+    /// the process waits for.
+    pub fn new(db: Db, keyring: Arc<Keyring>, clock: SharedClock, tasks: TaskTracker) -> Self {
+        Self {
+            db,
+            keyring,
+            clock,
+            tasks,
+            flights: Flights::default(),
+        }
     }
 
     /// Stores the tokens of a new grant; without tokens, the first use makes one.
@@ -157,19 +177,20 @@ impl Credentials {
         scope: &TenantScope,
         connection: ConnectionId,
         account: &ExternalAccount,
-        connector: &dyn Connector,
+        connector: &Arc<dyn Connector>,
         refused: Option<i64>,
     ) -> Result<AccessToken, CredentialError> {
-        let whose = Whose {
-            scope,
+        let request = CredentialRequest {
+            scope: *scope,
             key: of_account(connection),
-            account,
-            connector,
+            account: account.clone(),
+            connector: Arc::clone(connector),
         };
-        let mut token = self.token_of(&whose, refused).await?;
+        let mut token = self.token_of(&request, refused).await?;
         if token.has_person {
             let key = of_person(connection);
-            token.person = self.token_of_person(&Whose { key, ..whose }).await?;
+            let request = CredentialRequest { key, ..request };
+            token.person = self.token_of_person(&request).await?;
         }
         Ok(token)
     }
@@ -178,9 +199,9 @@ impl Credentials {
     /// cannot be had now is done without.
     async fn token_of_person(
         &self,
-        whose: &Whose<'_>,
+        request: &CredentialRequest,
     ) -> Result<Option<SecretString>, CredentialError> {
-        let error = match self.token_of(whose, None).await {
+        let error = match self.token_of(request, None).await {
             Ok(token) => return Ok(Some(token.token)),
             Err(CredentialError::Erased) => return Ok(None),
             Err(error) => error,
@@ -191,11 +212,11 @@ impl Credentials {
         );
         if matches!(
             error,
-            CredentialError::Provider(ConnectorError::Unauthorized(_))
+            CredentialError::Provider(ConnectorError::GrantRevoked(_))
                 | CredentialError::RotationLost(_)
         ) {
-            let mut tx = self.db.begin(whose.scope).await?;
-            rows::erase(&mut tx, whose.scope, whose.key).await?;
+            let mut tx = self.db.begin(&request.scope).await?;
+            rows::erase(&mut tx, &request.scope, request.key).await?;
             tx.commit().await.map_err(DbError::from)?;
         }
         Ok(None)
@@ -203,26 +224,68 @@ impl Credentials {
 
     async fn token_of(
         &self,
-        whose: &Whose<'_>,
+        request: &CredentialRequest,
         refused: Option<i64>,
     ) -> Result<AccessToken, CredentialError> {
-        let Whose { scope, key, .. } = *whose;
-        let attempts = LEASE.as_millis() / LOOK_AGAIN.as_millis();
-        for _ in 0..attempts {
-            let row = self
-                .read(scope, key)
-                .await?
-                .ok_or(CredentialError::Erased)?;
-            if let Some(token) = self.usable(scope, key, &row, refused)? {
+        let CredentialRequest { scope, key, .. } = request;
+        for _ in 0..MAX_FLIGHTS {
+            let row = self.read(scope, *key).await?;
+            let row = row.ok_or(CredentialError::Erased)?;
+            if let Some(token) = self.usable(scope, *key, &row, refused)? {
                 return Ok(token);
             }
+            match self.flights.join(scope.tenant_id(), *key) {
+                Flight::Lead(leader) => {
+                    let (this, request) = (self.clone(), request.clone());
+                    let refresh = async move {
+                        let result = this.refresh(&request, refused).await;
+                        leader.end(result.is_ok());
+                        result
+                    };
+                    let span = tracing::Span::current();
+                    return match self.tasks.spawn(refresh.instrument(span)).await {
+                        Ok(result) => result,
+                        Err(error) if error.is_panic() => {
+                            std::panic::resume_unwind(error.into_panic())
+                        }
+                        Err(_) => Err(CredentialError::Busy),
+                    };
+                }
+                // Whoever did it says why it failed; everybody else comes back later.
+                Flight::Follow(follower) => {
+                    if !follower.wait().await {
+                        return Err(CredentialError::Busy);
+                    }
+                }
+            }
+        }
+        Err(CredentialError::Busy)
+    }
+
+    /// Renews a token, or waits for the process that does.
+    async fn refresh(
+        &self,
+        request: &CredentialRequest,
+        refused: Option<i64>,
+    ) -> Result<AccessToken, CredentialError> {
+        let CredentialRequest { scope, key, .. } = request;
+        let deadline = Instant::now() + LEASE;
+        let mut pause = MIN_PAUSE;
+        while Instant::now() < deadline {
             let mut tx = self.db.begin(scope).await?;
-            let leased = rows::lease(&mut tx, scope, key, row.version, LEASE.as_secs_f64()).await?;
+            let row = rows::get(&mut tx, scope, *key).await?;
+            let row = row.ok_or(CredentialError::Erased)?;
+            if let Some(token) = self.usable(scope, *key, &row, refused)? {
+                return Ok(token);
+            }
+            let seconds = LEASE.as_secs_f64();
+            let leased = rows::lease(&mut tx, scope, *key, row.version, seconds).await?;
             tx.commit().await.map_err(DbError::from)?;
             if let Some(lease) = leased {
-                return self.renew(whose, row, lease).await;
+                return self.renew(request, row, lease).await;
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MAX_PAUSE);
         }
         Err(CredentialError::Busy)
     }
@@ -251,12 +314,13 @@ impl Credentials {
 
     async fn renew(
         &self,
-        whose: &Whose<'_>,
+        request: &CredentialRequest,
         row: SealedCredential,
         lease: RotationLease,
     ) -> Result<AccessToken, CredentialError> {
-        let Whose { scope, key, .. } = *whose;
-        let provider = whose.connector.descriptor().slug;
+        let CredentialRequest { scope, key, .. } = request;
+        let key = *key;
+        let provider = request.connector.descriptor().slug;
         if lease.answer_lost {
             // Providers let the same refresh token pass again for a while.
             counter!(names::TOKEN_ROTATIONS_LOST_TOTAL, "provider" => provider).increment(1);
@@ -266,12 +330,14 @@ impl Credentials {
                 "the answer to an earlier renewal was lost; the same token is tried again"
             );
         }
+        let access_token = self.open(scope, key, "access_token", row.access_token.as_deref())?;
         let refresh_token = self.open(scope, key, "refresh_token", row.refresh_token.as_deref())?;
-        let request = RefreshRequest {
-            account: whose.account.clone(),
+        let refresh = RefreshRequest {
+            account: request.account.clone(),
+            access_token,
             refresh_token,
         };
-        let answer = whose.connector.refresh_token(request).await;
+        let answer = request.connector.refresh_token(refresh).await;
         let outcome = answer
             .as_ref()
             .map_or_else(ConnectorError::code, |_| "renewed");
@@ -286,7 +352,7 @@ impl Credentials {
             }
             Err(error) => {
                 rows::release(&mut tx, scope, key, lease.id, outcome).await?;
-                let lost = lease.answer_lost && matches!(error, ConnectorError::Unauthorized(_));
+                let lost = lease.answer_lost && matches!(error, ConnectorError::GrantRevoked(_));
                 Err(if lost {
                     CredentialError::RotationLost(error)
                 } else {
@@ -314,45 +380,8 @@ impl Credentials {
     ) -> Result<Option<SealedCredential>, DbError> {
         let mut tx = self.db.begin(scope).await?;
         let row = rows::get(&mut tx, scope, key).await?;
-        if let Some(row) = &row {
-            self.reseal(&mut tx, scope, key, row).await?;
-        }
-        tx.commit().await?;
+        tx.leave();
         Ok(row)
-    }
-
-    /// Moves a row to the current key when it is still under an older one: keys rotate
-    /// while everything runs.
-    async fn reseal(
-        &self,
-        tx: &mut Tx,
-        scope: &TenantScope,
-        key: CredentialKey,
-        row: &SealedCredential,
-    ) -> Result<(), DbError> {
-        let old = |sealed: &Option<Vec<u8>>| {
-            sealed
-                .as_deref()
-                .is_some_and(|sealed| self.keyring.needs_reseal(sealed))
-        };
-        if !old(&row.access_token) && !old(&row.refresh_token) {
-            return Ok(());
-        }
-        let again = |field: &'static str, sealed: Option<&[u8]>| {
-            let opened = self.open(scope, key, field, sealed).ok().flatten();
-            opened.map(|token| self.keyring.seal(&context(scope, key, field), &token))
-        };
-        let tokens = NewSealed {
-            access_token: again("access_token", row.access_token.as_deref()),
-            refresh_token: again("refresh_token", row.refresh_token.as_deref()),
-            ..NewSealed::default()
-        };
-        if tokens.access_token.is_some() == row.access_token.is_some()
-            && tokens.refresh_token.is_some() == row.refresh_token.is_some()
-        {
-            rows::reseal(tx, scope, key, row.version, &tokens).await?;
-        }
-        Ok(())
     }
 
     fn seal(&self, scope: &TenantScope, key: CredentialKey, tokens: &TokenSet) -> NewSealed {
@@ -385,12 +414,12 @@ impl Credentials {
 }
 
 /// Whose token is wanted, and who can renew it.
-#[derive(Clone, Copy)]
-struct Whose<'a> {
-    scope: &'a TenantScope,
+#[derive(Clone)]
+struct CredentialRequest {
+    scope: TenantScope,
     key: CredentialKey,
-    account: &'a ExternalAccount,
-    connector: &'a dyn Connector,
+    account: ExternalAccount,
+    connector: Arc<dyn Connector>,
 }
 
 const fn of_account(connection: ConnectionId) -> CredentialKey {

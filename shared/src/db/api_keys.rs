@@ -1,6 +1,8 @@
 //! API keys of tenants. A key is shown once, when it is made; what is kept is its SHA-256,
 //! which is enough for a value of 256 random bits.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -230,19 +232,27 @@ pub async fn authenticate(db: &Db, presented: &str) -> Result<Option<Authenticat
     }))
 }
 
-/// Whether a key that was good before still is.
-pub async fn is_live(db: &Db, scope: &TenantScope, id: ApiKeyId) -> Result<bool, DbError> {
-    let mut tx = db.begin(scope).await?;
-    let live = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM api_keys WHERE tenant_id = $1 AND id = $2 \
-             AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()))",
+/// Which of these keys are neither revoked nor expired; one statement for all.
+pub async fn live(db: &Db, keys: &[(TenantScope, ApiKeyId)]) -> Result<HashSet<ApiKeyId>, DbError> {
+    let mut scopes: Vec<TenantScope> = keys.iter().map(|(scope, _)| *scope).collect();
+    scopes.sort_unstable_by_key(TenantScope::tenant_id);
+    scopes.dedup();
+    let mut tx = db.begin_many(&scopes).await?;
+    let live: Vec<ApiKeyId> = sqlx::query_scalar(
+        "SELECT k.id FROM unnest($1::uuid[], $2::uuid[]) asked (tenant_id, id) \
+         JOIN api_keys k ON k.tenant_id = asked.tenant_id AND k.id = asked.id \
+         WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())",
     )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .fetch_one(&mut *tx)
+    .bind(
+        keys.iter()
+            .map(|(scope, _)| scope.tenant_id())
+            .collect::<Vec<_>>(),
+    )
+    .bind(keys.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+    .fetch_all(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(live)
+    Ok(live.into_iter().collect())
 }
 
 /// Notes that a key is in use, at most once a minute.

@@ -4,10 +4,9 @@
 use std::fmt;
 
 use serde_json::{Value, json};
-use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{DbError, TenantScope, Tx};
+use super::{DbError, Json, TenantScope, Tx};
 use crate::ids::ApiKeyId;
 
 /// Who acted.

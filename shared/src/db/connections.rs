@@ -4,23 +4,30 @@
 //! and when the account is next polled. Both rows change together, here and nowhere else.
 
 mod connect;
+mod progress;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::types::Json;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::cursors::HeldBackBy;
 use super::page::{Page, PageRequest};
-use super::{DbError, TenantScope, Tx};
+use super::{DbError, Json, TenantScope, Tx};
 use crate::connectors::ExternalAccount;
 use crate::ids::{ConnectionId, TenantId};
 use crate::queue::JobError;
 
 pub use connect::{
-    ConnectError, Connected, NewConnection, activate_pending, connect, create_pending,
+    ConnectError, Connected, NewConnection, NewPending, activate_pending, connect, create_pending,
+    describe_account, name_pending,
+};
+pub(crate) use progress::below_watermark;
+pub use progress::{
+    IsBackfill, Progress, record_backfill_start, record_problem, record_progress, record_run_time,
+    update_poll_interval,
 };
 
 /// Where a connection stands.
@@ -76,14 +83,34 @@ pub struct Connection {
     pub scopes: Vec<String>,
     /// The provider's id of the person who asked for a pending one.
     pub requester: Option<String>,
-    /// How often it is polled.
+    /// What a pending one waits for; `None` for every other.
+    pub approval: Option<Approval>,
+    /// The provider's id of the person whose administration of the account was proved.
+    pub administrator: Option<String>,
+    /// How often it is polled, if that is possible.
     pub poll_interval_seconds: i32,
+    /// How often it is polled in fact: less often where a run takes longer.
+    pub effective_poll_interval_seconds: i32,
     /// When it was last read successfully.
     pub last_sync_at: Option<DateTime<Utc>>,
     /// Why the last read failed; `None` after a success.
     pub last_error: Option<JobError>,
+    /// Events of its subscriptions that the provider refused.
+    pub refused_events: Vec<String>,
     /// When its past had been read completely for the first time.
     pub backfilled_at: Option<DateTime<Utc>>,
+    /// How far the first read of its past is; `None` before and after it.
+    pub backfill: Option<Backfill>,
+    /// Through when everything that the provider lists as it happens is in the feed.
+    pub complete_through: Option<DateTime<Utc>>,
+    /// The same of what only the reconciliation pass finds.
+    pub reconciled_through: Option<DateTime<Utc>>,
+    /// The stream that cannot be read and holds the connection's completeness back.
+    pub held_back_by: Option<HeldBackBy>,
+    /// Facts that a read found and no delivery had told, since it was connected.
+    pub missed_count: i64,
+    /// When the last such fact was found.
+    pub missed_at: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
@@ -92,6 +119,30 @@ pub struct Connection {
     pub connected_at: DateTime<Utc>,
     /// When it is next polled; `None` while it is not.
     pub next_sync_at: Option<DateTime<Utc>>,
+}
+
+/// The approval that a pending connection waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// The account's name; `None` until the provider has named the account.
+    pub account_name: Option<String>,
+    /// When the approval expires.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// How far the first read of a connection's past is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backfill {
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// Streams that are known so far.
+    pub streams: i64,
+    /// Streams that have been read to their end.
+    pub streams_read: i64,
+    /// How much of the streams has been read, from 0 to 1.
+    pub progress: f64,
+    /// When it ends if it goes on as it did so far; `None` while too little has been read.
+    pub estimated_end_at: Option<DateTime<Utc>>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -107,10 +158,24 @@ struct Row {
     settings: Json<Value>,
     scopes: Vec<String>,
     requester: Option<String>,
+    pending_until: Option<DateTime<Utc>>,
+    administrator: Option<String>,
     poll_interval_seconds: i32,
+    effective_poll_interval_seconds: i32,
     last_sync_at: Option<DateTime<Utc>>,
     last_error: Option<Json<JobError>>,
+    refused_events: Vec<String>,
     backfilled_at: Option<DateTime<Utc>>,
+    backfill_started_at: Option<DateTime<Utc>>,
+    streams: Option<i64>,
+    streams_read: Option<i64>,
+    progress: Option<f64>,
+    backfill_ends_at: Option<DateTime<Utc>>,
+    complete_through: Option<DateTime<Utc>>,
+    reconciled_through: Option<DateTime<Utc>>,
+    held_back_by: Option<Json<HeldBackBy>>,
+    missed_count: i64,
+    missed_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     connected_at: DateTime<Utc>,
@@ -119,6 +184,13 @@ struct Row {
 
 impl From<Row> for Connection {
     fn from(row: Row) -> Self {
+        let approval = row
+            .pending_until
+            .filter(|_| row.status == ConnectionStatus::Pending)
+            .map(|expires_at| Approval {
+                account_name: row.account_name.clone(),
+                expires_at,
+            });
         let account = match (row.account_id, row.account_stable_id) {
             (Some(id), Some(stable_id)) => Some(ExternalAccount {
                 name: row.account_name.unwrap_or_else(|| id.clone()),
@@ -128,6 +200,16 @@ impl From<Row> for Connection {
             }),
             _ => None,
         };
+        let started_at = row.backfill_started_at;
+        let backfill = started_at
+            .filter(|_| row.backfilled_at.is_none())
+            .map(|started_at| Backfill {
+                started_at,
+                streams: row.streams.unwrap_or(0),
+                streams_read: row.streams_read.unwrap_or(0),
+                progress: row.progress.unwrap_or(0.0),
+                estimated_end_at: row.backfill_ends_at,
+            });
         Self {
             tenant_id: row.tenant_id,
             id: row.id,
@@ -137,10 +219,20 @@ impl From<Row> for Connection {
             account,
             scopes: row.scopes,
             requester: row.requester,
+            approval,
+            administrator: row.administrator,
             poll_interval_seconds: row.poll_interval_seconds,
+            effective_poll_interval_seconds: row.effective_poll_interval_seconds,
             last_sync_at: row.last_sync_at,
             last_error: row.last_error.map(|Json(error)| error),
+            refused_events: row.refused_events,
             backfilled_at: row.backfilled_at,
+            backfill,
+            complete_through: row.complete_through,
+            reconciled_through: row.reconciled_through,
+            held_back_by: row.held_back_by.map(|Json(held)| held),
+            missed_count: row.missed_count,
+            missed_at: row.missed_at,
             created_at: row.created_at,
             updated_at: row.updated_at,
             connected_at: row.connected_at,
@@ -154,11 +246,34 @@ macro_rules! select {
         concat!(
             "SELECT c.tenant_id, c.id, c.provider, c.status, c.status_reason, c.account_id, \
                     c.account_name, c.account_stable_id, c.settings, c.scopes, c.requester, \
+                    c.pending_until, c.administrator, \
                     c.poll_interval_seconds, c.last_sync_at, c.last_error, c.backfilled_at, \
+                    c.backfill_started_at, b.streams, b.streams_read, b.progress, \
+                    CASE WHEN b.progress > 0.01 THEN now() + (now() - c.backfill_started_at) \
+                        * ((1 - b.progress) / b.progress) END AS backfill_ends_at, \
+                    ",
+            below_watermark!("complete_through", "settled_through"),
+            " AS complete_through, ",
+            below_watermark!("reconciled_through", "settled_reconciled_through"),
+            " AS reconciled_through, \
+                    c.held_back_by, c.missed_count, c.missed_at, \
                     c.created_at, c.updated_at, c.connected_at, \
+                    ARRAY(SELECT DISTINCT e.event FROM subscriptions s, unnest(s.refused_events) \
+                        AS e(event) WHERE s.tenant_id = c.tenant_id AND s.connection_id = c.id \
+                          AND s.wanted ORDER BY e.event) AS refused_events, \
+                    coalesce(r.poll_interval_seconds, c.poll_interval_seconds) \
+                        AS effective_poll_interval_seconds, \
                     CASE WHEN r.polling THEN r.next_sync_at END AS next_sync_at \
              FROM connections c \
-             LEFT JOIN connection_routes r ON r.tenant_id = c.tenant_id AND r.connection_id = c.id ",
+             LEFT JOIN connection_routes r ON r.tenant_id = c.tenant_id AND r.connection_id = c.id \
+             LEFT JOIN LATERAL ( \
+                 SELECT count(*) AS streams, count(k.read_through) AS streams_read, \
+                     avg(CASE WHEN k.read_through IS NULL THEN k.progress ELSE 1 END)::float8 \
+                         AS progress \
+                 FROM cursors k \
+                 WHERE k.tenant_id = c.tenant_id AND k.connection_id = c.id \
+                   AND k.retired_at IS NULL AND k.listed_at IS NOT NULL \
+             ) b ON c.backfill_started_at IS NOT NULL AND c.backfilled_at IS NULL ",
             $rest
         )
     };
@@ -266,14 +381,16 @@ pub async fn set_status(
         }
         ConnectionStatus::Active => {
             "UPDATE connection_routes SET polling = true, next_sync_at = now(), \
-                 subscriptions_at = now() \
+                 subscriptions_at = now(), probe_at = NULL \
              WHERE tenant_id = $1 AND connection_id = $2"
         }
-        ConnectionStatus::Pending
-        | ConnectionStatus::Paused
-        | ConnectionStatus::Suspended
-        | ConnectionStatus::NeedsReauth => {
-            "UPDATE connection_routes SET polling = false \
+        // Nobody has to tell that the suspension has ended.
+        ConnectionStatus::Suspended => {
+            "UPDATE connection_routes SET polling = false, probe_at = now() + interval '5 minutes' \
+             WHERE tenant_id = $1 AND connection_id = $2"
+        }
+        ConnectionStatus::Pending | ConnectionStatus::Paused | ConnectionStatus::NeedsReauth => {
+            "UPDATE connection_routes SET polling = false, probe_at = NULL \
              WHERE tenant_id = $1 AND connection_id = $2"
         }
     };
@@ -285,7 +402,7 @@ pub async fn set_status(
     Ok(true)
 }
 
-/// Ends a connection: no route, no cursors, no subscriptions; the row stays as history.
+/// Ends a connection: no route, cursors, subscriptions or webhook secrets; the row stays as history.
 /// The tokens are the credential store's to erase. Answers whether it had not ended before.
 pub async fn disconnect(
     tx: &mut Tx,
@@ -300,9 +417,14 @@ pub async fn disconnect(
         "DELETE FROM cursors WHERE tenant_id = $1 AND connection_id = $2",
         "DELETE FROM subscriptions WHERE tenant_id = $1 AND connection_id = $2",
         "DELETE FROM directory_entries WHERE tenant_id = $1 AND connection_id = $2",
+        "DELETE FROM webhook_secrets WHERE tenant_id = $1 AND connection_id = $2",
+        "DELETE FROM webhook_arming WHERE tenant_id = $1 AND connection_id = $2",
         // Whoever connects the account again begins with its whole past.
-        "UPDATE connections SET backfilled_at = NULL, last_error = NULL, \
-             complete_through = NULL, complete_tx = NULL, settled_through = NULL \
+        "UPDATE connections SET backfilled_at = NULL, backfill_started_at = NULL, \
+             run_seconds = 0, last_error = NULL, complete_through = NULL, \
+             complete_tx = NULL, settled_through = NULL, reconciled_through = NULL, \
+             settled_reconciled_through = NULL, held_back_by = NULL, missed_count = 0, \
+             missed_at = NULL, poll_boost = 0 \
          WHERE tenant_id = $1 AND id = $2",
     ] {
         sqlx::query(statement)
@@ -312,84 +434,4 @@ pub async fn disconnect(
             .await?;
     }
     Ok(true)
-}
-
-/// Notes that a read ended well: everything that the provider showed of the time before
-/// `through` has been written. `backfilled` says that the past was read with it.
-pub async fn record_sync(
-    tx: &mut Tx,
-    scope: &TenantScope,
-    id: ConnectionId,
-    through: DateTime<Utc>,
-    backfilled: bool,
-) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE connections SET last_sync_at = now(), last_error = NULL, updated_at = now(), \
-             backfilled_at = CASE WHEN $4 THEN coalesce(backfilled_at, now()) \
-                             ELSE backfilled_at END, \
-             settled_through = CASE \
-                 WHEN complete_tx < pg_snapshot_xmin(pg_current_snapshot()) THEN complete_through \
-                 ELSE settled_through END, \
-             complete_through = greatest(complete_through, $3), \
-             complete_tx = pg_current_xact_id() \
-         WHERE tenant_id = $1 AND id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(through)
-    .bind(backfilled)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// Notes that a read failed, and why.
-pub async fn record_failed_sync(
-    tx: &mut Tx,
-    scope: &TenantScope,
-    id: ConnectionId,
-    error: &JobError,
-) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE connections SET last_error = $3, updated_at = now() \
-         WHERE tenant_id = $1 AND id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(Json(error))
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// Sets how often a connection is polled; a poll that was due later comes forward. Answers
-/// whether there is such a connection.
-pub async fn update_poll_interval(
-    tx: &mut Tx,
-    scope: &TenantScope,
-    id: ConnectionId,
-    seconds: i32,
-) -> Result<bool, DbError> {
-    let found = sqlx::query(
-        "UPDATE connections SET poll_interval_seconds = $3, updated_at = now() \
-         WHERE tenant_id = $1 AND id = $2 AND status <> 'disconnected'",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(seconds)
-    .execute(&mut **tx)
-    .await?
-    .rows_affected()
-        == 1;
-    sqlx::query(
-        "UPDATE connection_routes SET poll_interval_seconds = $3, \
-             next_sync_at = least(next_sync_at, now() + make_interval(secs => $3)) \
-         WHERE tenant_id = $1 AND connection_id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(seconds)
-    .execute(&mut **tx)
-    .await?;
-    Ok(found)
 }

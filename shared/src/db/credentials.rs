@@ -10,7 +10,7 @@ use crate::ids::ConnectionId;
 
 /// Whose tokens of which connection. Those of the account and those of a person are in tables
 /// of their own and of one shape.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CredentialKey {
     /// The connection.
     pub connection: ConnectionId,
@@ -241,30 +241,6 @@ pub async fn release(
     .bind(scope.tenant_id())
     .bind(key.connection)
     .bind(lease)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// Writes the same tokens under the current key, unless they have changed meanwhile.
-pub async fn reseal(
-    tx: &mut Tx,
-    scope: &TenantScope,
-    key: CredentialKey,
-    version: i64,
-    tokens: &NewSealed,
-) -> Result<(), DbError> {
-    sqlx::query(on_table!(
-        key,
-        "UPDATE ",
-        " SET access_token = $4, refresh_token = $5 \
-         WHERE tenant_id = $1 AND connection_id = $2 AND version = $3"
-    ))
-    .bind(scope.tenant_id())
-    .bind(key.connection)
-    .bind(version)
-    .bind(&tokens.access_token)
-    .bind(&tokens.refresh_token)
     .execute(&mut **tx)
     .await?;
     Ok(())

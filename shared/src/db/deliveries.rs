@@ -6,13 +6,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::types::Json;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::page::{Page, PageRequest};
-use super::{DbError, TenantScope, Tx};
+use super::{DbError, Json, TenantScope, Tx};
 use crate::ids::{ConnectionId, DeliveryId};
 use crate::queue::{self, Enqueued, JobPayload, NewJob};
 
@@ -48,6 +47,17 @@ pub enum DeliveryOutcome {
     Unmatched,
 }
 
+/// Where a delivery comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "delivery_source", rename_all = "snake_case")]
+pub enum DeliverySource {
+    /// The provider sent it.
+    Webhook,
+    /// A poll read it: a row of a list that could not be read.
+    Poll,
+}
+
 /// A delivery without its headers and body.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Delivery {
@@ -63,8 +73,10 @@ pub struct Delivery {
     pub account_id: Option<String>,
     /// The provider's id of the delivery.
     pub dedupe_id: String,
-    /// The event's name.
+    /// The event's name; of a row of a list, the type of its stream.
     pub event: String,
+    /// Where it comes from.
+    pub source: DeliverySource,
     /// What became of it.
     pub outcome: DeliveryOutcome,
     /// Why, when that needs saying.
@@ -101,9 +113,13 @@ pub struct DeliveryFilter {
 
 /// What came of asking for a delivery to be processed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Replayed {
-    /// The job that will do it.
-    pub job: Enqueued,
+pub enum Replay {
+    /// There is no such delivery.
+    NotFound,
+    /// It is a row of a list, which only another sync reads again.
+    NotReplayable,
+    /// This job will do it.
+    Queued(Enqueued),
 }
 
 /// A tenant's deliveries, newest first. Walks the primary key backwards, one partition
@@ -120,7 +136,7 @@ pub async fn list(
     let received_before = received_before.min(far_future());
     let rows = sqlx::query_as::<_, Delivery>(
         "SELECT id, received_at, connection_id, provider, account_id, dedupe_id, event, outcome, \
-                outcome_detail, signals, processed_at, traceparent \
+                outcome_detail, signals, processed_at, traceparent, source \
          FROM deliveries \
          WHERE tenant_id = $1 AND (received_at, id) < ($2, $3) \
            AND ($5::text IS NULL OR provider = $5) \
@@ -158,7 +174,7 @@ pub async fn get(
     };
     let row = sqlx::query_as::<_, Row>(
         "SELECT id, received_at, connection_id, provider, account_id, dedupe_id, event, outcome, \
-                outcome_detail, signals, processed_at, traceparent, headers, body \
+                outcome_detail, signals, processed_at, traceparent, source, headers, body \
          FROM deliveries \
          WHERE tenant_id = $1 AND received_at >= $2 AND received_at < $3 AND id = $4",
     )
@@ -175,21 +191,28 @@ pub async fn get(
     }))
 }
 
-/// Has a delivery processed again; `None` when there is no such delivery. What it says is
-/// known by the same keys as before, so nothing is made twice.
+/// Has a delivery processed again. What it says is known by the same keys as before, so nothing
+/// is made twice.
 pub async fn replay(
     tx: &mut Tx,
     scope: &TenantScope,
     id: DeliveryId,
     traceparent: Option<String>,
-) -> Result<Option<Replayed>, DbError> {
+) -> Result<Replay, DbError> {
     let Some(received_at) = received_at(id.0) else {
-        return Ok(None);
+        return Ok(Replay::NotFound);
     };
-    let row: Option<(String, Option<ConnectionId>)> = sqlx::query_as(
-        "UPDATE deliveries SET outcome = 'pending', outcome_detail = NULL, processed_at = NULL \
-         WHERE tenant_id = $1 AND received_at >= $2 AND received_at < $3 AND id = $4 \
-         RETURNING provider, connection_id",
+    let row: Option<(String, Option<ConnectionId>, DeliverySource)> = sqlx::query_as(
+        "WITH found AS ( \
+             SELECT received_at, provider, connection_id, source FROM deliveries \
+             WHERE tenant_id = $1 AND received_at >= $2 AND received_at < $3 AND id = $4 \
+         ), reset AS ( \
+             UPDATE deliveries SET outcome = 'pending', outcome_detail = NULL, \
+                 processed_at = NULL \
+             WHERE tenant_id = $1 AND received_at >= $2 AND received_at < $3 AND id = $4 \
+               AND source = 'webhook' \
+         ) \
+         SELECT provider, connection_id, source FROM found",
     )
     .bind(scope.tenant_id())
     .bind(received_at)
@@ -197,9 +220,12 @@ pub async fn replay(
     .bind(id)
     .fetch_optional(&mut **tx)
     .await?;
-    let Some((provider, connection_id)) = row else {
-        return Ok(None);
+    let Some((provider, connection_id, source)) = row else {
+        return Ok(Replay::NotFound);
     };
+    if source == DeliverySource::Poll {
+        return Ok(Replay::NotReplayable);
+    }
     let job = NewJob {
         tenant_id: scope.tenant_id(),
         provider,
@@ -211,7 +237,31 @@ pub async fn replay(
         traceparent,
     };
     let job = queue::enqueue(tx, &job).await?;
-    Ok(Some(Replayed { job }))
+    Ok(Replay::Queued(job))
+}
+
+/// Makes failed deliveries pending again whose dead job is retried.
+pub(super) async fn reopen(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    ids: &[DeliveryId],
+) -> Result<(), DbError> {
+    let times: Vec<_> = ids.iter().filter_map(|id| received_at(id.0)).collect();
+    let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) else {
+        return Ok(());
+    };
+    sqlx::query(
+        "UPDATE deliveries SET outcome = 'pending', outcome_detail = NULL, processed_at = NULL \
+         WHERE tenant_id = $1 AND received_at >= $2 AND received_at < $3 AND id = ANY ($4) \
+           AND outcome = 'failed'",
+    )
+    .bind(scope.tenant_id())
+    .bind(first)
+    .bind(*last + TimeDelta::milliseconds(1))
+    .bind(ids)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// When the delivery with this id was received, to the millisecond; `None` for an id that

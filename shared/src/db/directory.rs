@@ -1,8 +1,6 @@
 //! Directories: what a connection's people, channels and statuses are called.
 
-use sqlx::types::Json;
-
-use super::{DbError, TenantScope, Tx, storable};
+use super::{DbError, Json, TenantScope, Tx, storable, storable_json};
 use crate::connectors::{DirectoryEntry, DirectoryKey, DirectoryKind};
 use crate::ids::ConnectionId;
 
@@ -41,7 +39,7 @@ pub async fn load(
     keys: &[DirectoryKey],
 ) -> Result<Vec<DirectoryEntry>, DbError> {
     let kinds: Vec<&'static str> = keys.iter().map(|key| key.kind.into()).collect();
-    let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
+    let ids: Vec<_> = keys.iter().map(|key| storable(&key.id)).collect();
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT e.kind, e.external_id, e.name, e.detail \
          FROM unnest($3::text[], $4::text[]) AS k(kind, external_id) \
@@ -118,7 +116,7 @@ pub async fn save(
     .bind(
         entries
             .iter()
-            .map(|e| e.detail.to_string())
+            .map(|e| storable_json(&e.detail.to_string()).into_owned())
             .collect::<Vec<_>>(),
     )
     .bind(NAMED_SECONDS)

@@ -77,6 +77,12 @@ impl DbError {
         self.is_unavailable() && !self.is_outage()
     }
 
+    /// Whether the statement took longer than it may.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Unavailable(sqlx::Error::Database(database))
+            if database.code().is_some_and(|code| code == "57014"))
+    }
+
     /// The name of the constraint that refused the row, if one did.
     pub fn constraint(&self) -> Option<&str> {
         match self {

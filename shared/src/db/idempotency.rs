@@ -5,9 +5,8 @@
 //! winner's answer.
 
 use serde_json::Value;
-use sqlx::types::Json;
 
-use super::{DbError, TenantScope, Tx};
+use super::{DbError, Json, TenantScope, Tx};
 
 /// The answer that was given to a key's first request.
 #[derive(Debug, Clone, PartialEq)]

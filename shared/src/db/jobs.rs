@@ -2,11 +2,10 @@
 //! finished ones, which live in another table.
 
 use chrono::{DateTime, Utc};
-use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::page::{Page, PageRequest};
-use super::{DbError, TenantScope, Tx};
+use super::{DbError, Json, TenantScope, Tx, deliveries};
 use crate::ids::{ConnectionId, JobId};
 use crate::queue::{self, Enqueued, JobError, JobKind, JobPayload, JobState, NewJob};
 
@@ -240,6 +239,9 @@ pub async fn retry(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<Retrie
         payload,
         traceparent: job.traceparent,
     };
+    if let JobPayload::ProcessDeliveries { deliveries } = &again.payload {
+        deliveries::reopen(tx, scope, deliveries).await?;
+    }
     queue::enqueue(tx, &again).await.map(Retried::Enqueued)
 }
 

@@ -14,9 +14,10 @@ use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{AssertSqlSafe, Either, Execute, Executor, Postgres, SqlSafeStr, SqlStr};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::Db;
 use super::error::is_lost;
+use super::{Db, DbError, TenantScope};
 
 /// How long the end of a transaction is waited for, where nobody else waits for it, before its
 /// connection is given up instead.
@@ -131,6 +132,8 @@ pub struct Line {
     manners: Arc<Manners>,
     /// Whether an answer is outstanding, or will never come.
     broken: bool,
+    /// The place in its tenant's share of the pool that it takes until it is given back.
+    share: Option<OwnedSemaphorePermit>,
 }
 
 impl Line {
@@ -139,6 +142,7 @@ impl Line {
             connection,
             manners,
             broken: false,
+            share: None,
         }
     }
 
@@ -230,6 +234,15 @@ fn first_row(steps: Vec<Step>) -> Option<PgRow> {
     })
 }
 
+/// Says whose rows a transaction sees; only ids of ours are in it.
+pub(super) fn scopes_setting(scopes: &[TenantScope]) -> String {
+    let tenants: Vec<String> = scopes
+        .iter()
+        .map(|scope| scope.tenant_id().to_string())
+        .collect();
+    format!("SET LOCAL poblysh.tenants = '{{{}}}'", tenants.join(","))
+}
+
 /// A transaction in Postgres. What is not committed is rolled back.
 #[derive(Debug)]
 pub struct Tx {
@@ -249,12 +262,46 @@ impl Tx {
         Ok(Self { line: Some(line) })
     }
 
+    /// Keeps a place in a tenant's share of the pool until the connection is given back.
+    pub(super) fn hold_share(&mut self, share: Option<OwnedSemaphorePermit>) {
+        if let Some(line) = &mut self.line {
+            line.share = share;
+        }
+    }
+
     /// Has the rows that are asked for from now on looked up in indexes. Where policies apply,
     /// Postgres keeps from itself how common a value is, and may take what hardly a row has
     /// for what all have, and read a whole day of deliveries for it.
     pub(crate) async fn look_up_by_index(&mut self) -> Result<(), sqlx::Error> {
         let setting = Request::plain("SET LOCAL enable_seqscan = off".to_owned());
         self.ask(setting).await.map(drop)
+    }
+
+    /// Lets the transaction see the rows of these tenants, and of no others, from now on.
+    pub async fn change_scopes(&mut self, scopes: &[TenantScope]) -> Result<(), DbError> {
+        self.say(scopes_setting(scopes)).await
+    }
+
+    /// Marks where [`Tx::rollback_to_savepoint`] leads; one at a time.
+    pub async fn savepoint(&mut self) -> Result<(), DbError> {
+        self.say("SAVEPOINT part".to_owned()).await
+    }
+
+    /// Keeps what was done since the savepoint.
+    pub async fn release_savepoint(&mut self) -> Result<(), DbError> {
+        self.say("RELEASE SAVEPOINT part".to_owned()).await
+    }
+
+    /// Undoes what was done since the savepoint, a change of scopes included, even if a
+    /// statement failed.
+    pub async fn rollback_to_savepoint(&mut self) -> Result<(), DbError> {
+        let sql = "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part";
+        self.say(sql.to_owned()).await
+    }
+
+    async fn say(&mut self, sql: String) -> Result<(), DbError> {
+        self.ask(Request::plain(sql)).await?;
+        Ok(())
     }
 
     /// Makes everything durable.

@@ -1,6 +1,8 @@
-//! The legs of connect flows. A state is known by its hash alone, serves once, ends after
-//! ten minutes, and belongs to one tenant, one provider and, from the moment its link is
-//! opened, one browser.
+//! The legs of connect flows.
+//!
+//! A state is known by its hash alone, serves once, ends after ten minutes, and belongs to one
+//! tenant, one provider, one link and one browser. The answer that its callback gave is kept,
+//! sealed, for the browser that sends the callback again.
 
 use chrono::{DateTime, Utc};
 
@@ -14,8 +16,10 @@ pub struct NewState<'a> {
     pub state_hash: [u8; 32],
     /// The provider's slug.
     pub provider: &'a str,
-    /// SHA-256 of the browser's cookie; `None` until the link is opened.
-    pub browser_hash: Option<[u8; 32]>,
+    /// SHA-256 of the token of the link that the flow began with.
+    pub link_hash: [u8; 32],
+    /// SHA-256 of the browser's cookie.
+    pub browser_hash: [u8; 32],
     /// The leg's secrets, sealed.
     pub sealed: &'a [u8],
     /// Where the browser goes at the end.
@@ -31,27 +35,30 @@ pub struct OauthState {
     pub state_hash: [u8; 32],
     /// The provider's slug.
     pub provider: String,
-    /// SHA-256 of the browser's cookie; `None` until the link is opened.
-    pub browser_hash: Option<Vec<u8>>,
+    /// SHA-256 of the token of the link that the flow began with.
+    pub link_hash: [u8; 32],
+    /// SHA-256 of the browser's cookie.
+    pub browser_hash: [u8; 32],
     /// The leg's secrets, sealed.
     pub sealed: Vec<u8>,
     /// Where the browser goes at the end.
     pub return_to: Option<String>,
-    /// When it ends.
-    pub expires_at: DateTime<Utc>,
-    /// Whether it may still be used: neither used before nor expired.
-    pub live: bool,
+    /// Whether the callback came before.
+    pub used: bool,
+    /// What it was answered, sealed; `None` while it is being worked on.
+    pub answer: Option<Vec<u8>>,
 }
 
 #[derive(sqlx::FromRow)]
 struct Row {
     tenant_id: TenantId,
     provider: String,
-    browser_hash: Option<Vec<u8>>,
+    link_hash: Vec<u8>,
+    browser_hash: Vec<u8>,
     sealed: Vec<u8>,
     return_to: Option<String>,
-    expires_at: DateTime<Utc>,
-    live: bool,
+    used: bool,
+    answer: Option<Vec<u8>>,
 }
 
 /// Begins a leg; answers when it ends.
@@ -62,13 +69,16 @@ pub async fn create(
 ) -> Result<DateTime<Utc>, DbError> {
     let expires_at = sqlx::query_scalar(
         "INSERT INTO oauth_states \
-             (tenant_id, state_hash, provider, browser_hash, sealed, return_to, expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, now() + interval '10 minutes') RETURNING expires_at",
+             (tenant_id, state_hash, provider, link_hash, browser_hash, sealed, return_to, \
+              expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, now() + interval '10 minutes') \
+         RETURNING expires_at",
     )
     .bind(scope.tenant_id())
     .bind(state.state_hash.to_vec())
     .bind(state.provider)
-    .bind(state.browser_hash.map(|hash| hash.to_vec()))
+    .bind(state.link_hash.to_vec())
+    .bind(state.browser_hash.to_vec())
     .bind(state.sealed)
     .bind(state.return_to)
     .fetch_one(&mut **tx)
@@ -76,48 +86,39 @@ pub async fn create(
     Ok(expires_at)
 }
 
-/// The leg with this state, dead ones included.
+/// The leg with this state, used or not, unless it has expired.
 pub async fn find(db: &Db, state_hash: [u8; 32]) -> Result<Option<OauthState>, DbError> {
     let mut tx = db.begin_by_secret(&state_hash).await?;
     let row = sqlx::query_as::<_, Row>(
-        "SELECT tenant_id, provider, browser_hash, sealed, return_to, expires_at, \
-                used_at IS NULL AND expires_at > now() AS live \
-         FROM oauth_states WHERE state_hash = $1",
+        "SELECT tenant_id, provider, link_hash, browser_hash, sealed, return_to, \
+                used_at IS NOT NULL AS used, answer \
+         FROM oauth_states WHERE state_hash = $1 AND expires_at > now() \
+           AND link_hash IS NOT NULL AND browser_hash IS NOT NULL",
     )
     .bind(state_hash.to_vec())
     .fetch_optional(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(row.map(|row| OauthState {
-        scope: TenantScope::new(row.tenant_id),
-        state_hash,
-        provider: row.provider,
-        browser_hash: row.browser_hash,
-        sealed: row.sealed,
-        return_to: row.return_to,
-        expires_at: row.expires_at,
-        live: row.live,
-    }))
+    row.map(|row| {
+        Ok(OauthState {
+            scope: TenantScope::new(row.tenant_id),
+            state_hash,
+            provider: row.provider,
+            link_hash: hash(row.link_hash)?,
+            browser_hash: hash(row.browser_hash)?,
+            sealed: row.sealed,
+            return_to: row.return_to,
+            used: row.used,
+            answer: row.answer,
+        })
+    })
+    .transpose()
 }
 
-/// Gives a live leg to a browser. True for the first browser, and for the same one again.
-pub async fn bind_browser(
-    tx: &mut Tx,
-    scope: &TenantScope,
-    state_hash: &[u8; 32],
-    browser_hash: &[u8; 32],
-) -> Result<bool, DbError> {
-    let done = sqlx::query(
-        "UPDATE oauth_states SET browser_hash = $3 \
-         WHERE tenant_id = $1 AND state_hash = $2 AND used_at IS NULL AND expires_at > now() \
-           AND (browser_hash IS NULL OR browser_hash = $3)",
-    )
-    .bind(scope.tenant_id())
-    .bind(state_hash.to_vec())
-    .bind(browser_hash.to_vec())
-    .execute(&mut **tx)
-    .await?;
-    Ok(done.rows_affected() == 1)
+fn hash(bytes: Vec<u8>) -> Result<[u8; 32], DbError> {
+    bytes
+        .try_into()
+        .map_err(|_| DbError::Corrupt("a hash of a connect flow has another length"))
 }
 
 /// Uses a leg up. True once, and only for the browser it belongs to.
@@ -138,4 +139,23 @@ pub async fn consume(
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Keeps the answer of a leg that is used up.
+pub async fn record_answer(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    state_hash: &[u8; 32],
+    answer: &[u8],
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE oauth_states SET answer = $3 \
+         WHERE tenant_id = $1 AND state_hash = $2 AND used_at IS NOT NULL",
+    )
+    .bind(scope.tenant_id())
+    .bind(state_hash.to_vec())
+    .bind(answer)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }

@@ -9,7 +9,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
 
 use super::error::{is_forgotten, is_lost};
-use super::line::{Doubt, Line, Manners, Tx, is_silence};
+use super::line::{Doubt, Line, Manners, Tx, is_silence, scopes_setting};
+use super::shares::Shares;
 use super::{DbError, TenantScope};
 use crate::config::DatabaseConfig;
 
@@ -100,6 +101,8 @@ const REPLICA_SECONDS: u64 = 3;
 pub struct Db {
     pool: PgPool,
     manners: Arc<Manners>,
+    /// Only the api-server's tenants come by requests of their own; a job is claimed in turn.
+    shares: Option<Arc<Shares>>,
 }
 
 impl Db {
@@ -188,7 +191,13 @@ impl Db {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { pool, manners })
+        let shares =
+            (role == Role::Api).then(|| Arc::new(Shares::new(config.max_connections, patience)));
+        Ok(Self {
+            pool,
+            manners,
+            shares,
+        })
     }
 
     /// Refuses a connection that could look past the policies.
@@ -220,22 +229,21 @@ impl Db {
         Ok(Line::new(connection, Arc::clone(&self.manners)))
     }
 
-    /// A transaction that sees one tenant's rows; one round trip.
+    /// A transaction that sees one tenant's rows; one round trip. In the api-server it counts
+    /// as one of the tenant's share of the pool.
     pub async fn begin(&self, scope: &TenantScope) -> Result<Tx, DbError> {
-        self.begin_many(std::slice::from_ref(scope)).await
+        let share = match &self.shares {
+            Some(shares) => Some(shares.acquire(scope.tenant_id()).await?),
+            None => None,
+        };
+        let mut tx = self.begin_many(std::slice::from_ref(scope)).await?;
+        tx.hold_share(share);
+        Ok(tx)
     }
 
     /// A transaction that sees the rows of several tenants: a batch of claimed jobs.
     pub async fn begin_many(&self, scopes: &[TenantScope]) -> Result<Tx, DbError> {
-        let mut tenants = String::new();
-        for scope in scopes {
-            if !tenants.is_empty() {
-                tenants.push(',');
-            }
-            tenants.push_str(&scope.tenant_id().to_string());
-        }
-        self.begin_with("poblysh.tenants", &format!("{{{tenants}}}"))
-            .await
+        self.begin_saying(&scopes_setting(scopes)).await
     }
 
     /// A transaction that sees the one row whose secret has this hash.

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{Db, DbError, TenantScope, Tx};
+use super::{Db, DbError, TenantScope, Tx, storable, storable_all};
 use crate::ids::{ConnectionId, TenantId};
 
 /// A connection that a delivery is for.
@@ -17,14 +17,14 @@ pub struct Recipient {
     pub route: String,
 }
 
-/// Adds a route to a connection; `subscription` is what it stands and falls with.
+/// Adds the route of a subscription's deliveries to a connection; it ends with the subscription.
 pub async fn put(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
     provider: &str,
     route: &str,
-    subscription: Option<Uuid>,
+    subscription: Uuid,
 ) -> Result<(), DbError> {
     sqlx::query(
         "INSERT INTO delivery_routes (tenant_id, connection_id, provider, route, subscription_id) \
@@ -35,7 +35,7 @@ pub async fn put(
     .bind(scope.tenant_id())
     .bind(connection)
     .bind(provider)
-    .bind(route)
+    .bind(storable(route))
     .bind(subscription)
     .execute(&mut **tx)
     .await?;
@@ -56,7 +56,7 @@ pub async fn recipients(
          WHERE provider = $1 AND route = ANY ($2)",
     )
     .bind(provider)
-    .bind(routes)
+    .bind(storable_all(routes))
     .fetch_all(db)
     .await?;
     rows.iter()

@@ -5,9 +5,9 @@
 
 use sqlx::Row;
 
-use super::{Db, DbError, TenantScope, Tx};
+use super::{Db, DbError, TenantScope, Tx, storable};
 use crate::ids::{ConnectionId, JobId, TenantId};
-use crate::queue::JobKind;
+use crate::queue::{JobKind, insert_jobs_once};
 
 /// Most connections that one step takes on.
 const STEP: usize = 500;
@@ -37,18 +37,17 @@ macro_rules! enqueue_due {
             " FROM due \
                  WHERE r.tenant_id = due.tenant_id AND r.connection_id = due.connection_id \
                  RETURNING r.tenant_id, r.connection_id, r.provider \
-             ), numbered AS (SELECT *, row_number() OVER () AS n FROM moved) \
-             INSERT INTO jobs (tenant_id, id, kind, provider, connection_id, cursor_window, \
-                 priority, payload) \
-             SELECT tenant_id, ($1::uuid[])[n], $2, provider, connection_id, '",
+             ), numbered AS (SELECT *, row_number() OVER () AS n FROM moved), new_jobs AS ( \
+                 SELECT tenant_id, ($1::uuid[])[n] AS id, $2::job_kind AS kind, provider, \
+                     connection_id, '",
             $window,
             ":' || connection_id || '",
             $suffix,
-            "', $3, '",
+            "' AS cursor_window, $3::smallint AS priority, '",
             $payload,
-            "' FROM numbered ORDER BY tenant_id, connection_id \
-             ON CONFLICT (tenant_id, provider, cursor_window) WHERE cursor_window IS NOT NULL \
-             DO NOTHING"
+            "'::json AS payload, 0::bigint AS bytes, NULL::text AS traceparent FROM numbered \
+             ) ",
+            $crate::queue::insert_jobs_once!()
         )
     };
 }
@@ -81,6 +80,49 @@ pub async fn sync_soon(
     )
     .bind(scope.tenant_id())
     .bind(connection)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Enqueues a read of every suspended or refused connection that is to be probed: where the read
+/// works, the connection is active again.
+pub async fn enqueue_due_probes(db: &Db) -> Result<u64, DbError> {
+    let statement = enqueue_due!(
+        "",
+        "probe_at",
+        "now() + interval '30 minutes', probed_at = now()",
+        "'sync:' || connection_id || ':incremental', 'sync:' || connection_id || ':full'",
+        "sync",
+        ":incremental",
+        r#"{"kind":"sync_connection","mode":"incremental"}"#
+    );
+    enqueue_due(db, statement, JobKind::SyncConnection).await
+}
+
+/// Has suspended and refused connections probed, because a delivery of theirs was verified; each
+/// at most once a minute.
+pub async fn probe_soon(
+    tx: &mut Tx,
+    connections: &[(TenantId, ConnectionId)],
+) -> Result<(), DbError> {
+    if connections.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE connection_routes r \
+         SET probe_at = greatest(now(), r.probed_at + interval '1 minute') \
+         FROM unnest($1::uuid[], $2::uuid[]) AS k(tenant_id, connection_id) \
+         WHERE r.tenant_id = k.tenant_id AND r.connection_id = k.connection_id \
+           AND (r.probe_at IS NULL OR r.probe_at > now() + interval '1 minute')",
+    )
+    .bind(
+        connections
+            .iter()
+            .map(|(tenant, _)| *tenant)
+            .collect::<Vec<_>>(),
+    )
+    .bind(connections.iter().map(|(_, id)| *id).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -132,7 +174,7 @@ pub async fn enqueue_adoptions(db: &Db) -> Result<u64, DbError> {
     let scope = TenantScope::new(TenantId::UNASSIGNED);
     let mut tx = db.begin(&scope).await?;
     tx.look_up_by_index().await?;
-    let done = sqlx::query(
+    let done = sqlx::query(concat!(
         "WITH matched AS ( \
              SELECT r.tenant_id, r.connection_id, r.provider, r.account_id, \
                  row_number() OVER (ORDER BY r.tenant_id, r.connection_id) AS n \
@@ -148,14 +190,15 @@ pub async fn enqueue_adoptions(db: &Db) -> Result<u64, DbError> {
                    AND d.account_id = r.account_id AND d.outcome = 'unmatched' \
                    AND d.tenant_id = $1) \
              LIMIT $4 \
-         ) \
-         INSERT INTO jobs (tenant_id, id, kind, provider, connection_id, cursor_window, priority, payload) \
-         SELECT tenant_id, ($2::uuid[])[n], 'adopt_deliveries', provider, connection_id, \
-             'adopt:' || connection_id, $3, \
-             json_build_object('kind', 'adopt_deliveries', 'account_id', account_id) \
-         FROM matched ORDER BY tenant_id, connection_id \
-         ON CONFLICT (tenant_id, provider, cursor_window) WHERE cursor_window IS NOT NULL DO NOTHING",
-    )
+         ), new_jobs AS ( \
+             SELECT tenant_id, ($2::uuid[])[n] AS id, 'adopt_deliveries'::job_kind AS kind, \
+                 provider, connection_id, 'adopt:' || connection_id AS cursor_window, \
+                 $3::smallint AS priority, 0::bigint AS bytes, NULL::text AS traceparent, \
+                 json_build_object('kind', 'adopt_deliveries', 'account_id', account_id) AS payload \
+             FROM matched \
+         ) ",
+        insert_jobs_once!()
+    ))
     .bind(TenantId::UNASSIGNED)
     .bind(job_ids())
     .bind(JobKind::AdoptDeliveries.priority())
@@ -166,9 +209,10 @@ pub async fn enqueue_adoptions(db: &Db) -> Result<u64, DbError> {
     Ok(done.rows_affected())
 }
 
-/// Whether this call is the one that does the task `name` in this period. The first time a
-/// task is heard of, it is due at once.
-pub async fn take_periodic(db: &Db, name: &str, period_seconds: f64) -> Result<bool, DbError> {
+/// Whether this transaction is the one that does the task `name` in this period: it also enqueues
+/// the task's job, so that neither is without the other. The first time a task is heard of, it
+/// is due at once.
+pub async fn take_periodic(tx: &mut Tx, name: &str, period_seconds: f64) -> Result<bool, DbError> {
     let taken = sqlx::query(
         "INSERT INTO periodic_tasks (name, next_at) VALUES ($1, now() + $2 * interval '1 second') \
          ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at \
@@ -176,7 +220,7 @@ pub async fn take_periodic(db: &Db, name: &str, period_seconds: f64) -> Result<b
     )
     .bind(name)
     .bind(period_seconds)
-    .execute(db)
+    .execute(&mut **tx)
     .await?;
     Ok(taken.rows_affected() == 1)
 }
@@ -217,59 +261,26 @@ pub async fn queue_depth(db: &Db) -> Result<Vec<QueueDepth>, DbError> {
         .collect()
 }
 
-/// A pending connection that waits for the approval `requester` asked for, if exactly one
-/// does. Two tenants that wait for the same person are told apart by nothing we may trust.
-pub async fn pending_for(
-    db: &Db,
+/// The pending connection of `requester` that waits for an account not yet named, if exactly
+/// one does. Two tenants that wait for the same person are told apart by nothing we may trust.
+pub async fn unnamed_pending(
+    tx: &mut Tx,
     provider: &str,
     requester: &str,
 ) -> Result<Option<(TenantScope, ConnectionId)>, DbError> {
     let rows: Vec<(TenantId, ConnectionId)> = sqlx::query_as(
         "SELECT tenant_id, id FROM connections \
-         WHERE status = 'pending' AND provider = $1 AND requester = $2 LIMIT 2",
+         WHERE status = 'pending' AND provider = $1 AND requester = $2 \
+           AND account_stable_id IS NULL AND pending_until > now() LIMIT 2",
     )
     .bind(provider)
-    .bind(requester)
-    .fetch_all(db)
+    .bind(storable(requester))
+    .fetch_all(&mut **tx)
     .await?;
     match rows.as_slice() {
         [(tenant, connection)] => Ok(Some((TenantScope::new(*tenant), *connection))),
         _ => Ok(None),
     }
-}
-
-/// Deletes what has expired and makes and drops partitions. Answers how many rows and
-/// partitions went.
-pub async fn apply_retention(db: &Db, delivery_days: i32, job_days: i32) -> Result<u64, DbError> {
-    let mut gone = 0;
-    sqlx::query("SELECT ensure_partitions(14)")
-        .execute(db)
-        .await?;
-    for (parent, days) in [("deliveries", delivery_days), ("job_history", job_days)] {
-        let dropped: i32 = sqlx::query_scalar("SELECT drop_partitions($1, $2)")
-            .bind(parent)
-            .bind(days)
-            .fetch_one(db)
-            .await?;
-        gone += u64::from(dropped.unsigned_abs());
-    }
-    for statement in [
-        "DELETE FROM oauth_states WHERE ctid IN (SELECT ctid FROM oauth_states \
-         WHERE expires_at < now() - interval '1 hour' LIMIT 5000)",
-        "DELETE FROM idempotency_keys WHERE ctid IN (SELECT ctid FROM idempotency_keys \
-         WHERE created_at < now() - interval '1 day' LIMIT 5000)",
-        "DELETE FROM delivery_ledger WHERE ctid IN (SELECT ctid FROM delivery_ledger \
-         WHERE received_at < now() - interval '90 days' LIMIT 5000)",
-    ] {
-        loop {
-            let rows = sqlx::query(statement).execute(db).await?.rows_affected();
-            gone += rows;
-            if rows < 5000 {
-                break;
-            }
-        }
-    }
-    Ok(gone)
 }
 
 fn job_ids() -> Vec<JobId> {

@@ -2,10 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Db, DbError, TenantScope, Tx, routes};
+use super::{Db, DbError, Json, TenantScope, Tx, routes, storable, storable_all, storable_json};
 use crate::connectors::{Subscription, SubscriptionSpec};
 use crate::ids::ConnectionId;
 
@@ -20,6 +19,9 @@ pub struct Row {
     external_id: Option<String>,
     route: Option<String>,
     expires_at: Option<DateTime<Utc>>,
+    refused_events: Vec<String>,
+    /// When the provider last gave or prolonged it.
+    pub renewed_at: Option<DateTime<Utc>>,
     /// Whether it must be, or must end.
     pub wanted: bool,
 }
@@ -40,47 +42,77 @@ impl Row {
             external_id: self.external_id.clone()?,
             route: self.route.clone(),
             expires_at: self.expires_at,
+            refused_events: self.refused_events.clone(),
         })
     }
 }
 
-/// Takes in what there must be subscriptions for. When that has changed, the connection's
-/// subscriptions are looked after at once.
+/// Takes in what a page of the root says there must be subscriptions for. When that has changed,
+/// the connection's subscriptions are looked after at once.
 pub async fn want(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
     specs: &[SubscriptionSpec],
+    listed_at: DateTime<Utc>,
 ) -> Result<(), DbError> {
+    if specs.is_empty() {
+        return Ok(());
+    }
     let resources: Vec<&str> = specs.iter().map(|spec| spec.resource.as_str()).collect();
-    let targets: Vec<String> = specs.iter().map(|spec| spec.target.to_string()).collect();
+    let targets: Vec<String> = specs
+        .iter()
+        .map(|spec| storable_json(&spec.target.to_string()).into_owned())
+        .collect();
     let ids: Vec<Uuid> = specs.iter().map(|_| Uuid::now_v7()).collect();
-    let added = sqlx::query(
-        "INSERT INTO subscriptions (tenant_id, connection_id, id, resource, target) \
-         SELECT $1, $2, s.id, s.resource, s.target::json \
-         FROM unnest($3::uuid[], $4::text[], $5::text[]) AS s(id, resource, target) \
-         ON CONFLICT (tenant_id, connection_id, resource) DO UPDATE SET wanted = true \
-         WHERE NOT subscriptions.wanted",
+    let changed: bool = sqlx::query_scalar(
+        "WITH before AS ( \
+             SELECT resource FROM subscriptions \
+             WHERE tenant_id = $1 AND connection_id = $2 AND wanted AND resource = ANY ($4) \
+         ), listed AS ( \
+             INSERT INTO subscriptions (tenant_id, connection_id, id, resource, target, listed_at) \
+             SELECT $1, $2, s.id, s.resource, s.target::json, $6 \
+             FROM unnest($3::uuid[], $4::text[], $5::text[]) AS s(id, resource, target) \
+             ON CONFLICT (tenant_id, connection_id, resource) DO UPDATE SET \
+                 wanted = true, listed_at = excluded.listed_at \
+             RETURNING resource \
+         ) \
+         SELECT EXISTS (SELECT resource FROM listed EXCEPT SELECT resource FROM before)",
     )
     .bind(scope.tenant_id())
     .bind(connection)
     .bind(ids)
-    .bind(&resources)
+    .bind(storable_all(&resources))
     .bind(targets)
-    .execute(&mut **tx)
-    .await?
-    .rows_affected();
+    .bind(listed_at)
+    .fetch_one(&mut **tx)
+    .await?;
+    if changed {
+        look_after_soon(tx, scope, connection).await?;
+    }
+    Ok(())
+}
+
+/// Has the subscriptions ended that a whole pass of the root, whose upper bound was `listed_at`,
+/// did not want.
+pub async fn end_unlisted(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    listed_at: DateTime<Utc>,
+) -> Result<(), DbError> {
     let ended = sqlx::query(
         "UPDATE subscriptions SET wanted = false \
-         WHERE tenant_id = $1 AND connection_id = $2 AND wanted AND resource <> ALL ($3)",
+         WHERE tenant_id = $1 AND connection_id = $2 AND wanted \
+           AND (listed_at IS NULL OR listed_at < $3)",
     )
     .bind(scope.tenant_id())
     .bind(connection)
-    .bind(&resources)
+    .bind(listed_at)
     .execute(&mut **tx)
     .await?
     .rows_affected();
-    if added + ended > 0 {
+    if ended > 0 {
         look_after_soon(tx, scope, connection).await?;
     }
     Ok(())
@@ -93,7 +125,8 @@ pub async fn list(
     connection: ConnectionId,
 ) -> Result<Vec<Row>, DbError> {
     Ok(sqlx::query_as(
-        "SELECT id, resource, target, external_id, route, expires_at, wanted \
+        "SELECT id, resource, target, external_id, route, expires_at, refused_events, renewed_at, \
+             wanted \
          FROM subscriptions WHERE tenant_id = $1 AND connection_id = $2 \
          ORDER BY wanted DESC, resource",
     )
@@ -125,18 +158,29 @@ pub async fn hold(
 ) -> Result<(), DbError> {
     sqlx::query(
         "UPDATE subscriptions SET external_id = $3, route = $4, expires_at = $5, \
-             renewed_at = now(), attempted_at = NULL \
+             refused_events = $6, renewed_at = now(), attempted_at = NULL \
          WHERE tenant_id = $1 AND id = $2",
     )
     .bind(scope.tenant_id())
     .bind(id)
-    .bind(&subscription.external_id)
-    .bind(&subscription.route)
+    .bind(storable(&subscription.external_id))
+    .bind(subscription.route.as_deref().map(storable))
     .bind(subscription.expires_at)
+    .bind(storable_all(&subscription.refused_events))
+    .execute(&mut **tx)
+    .await?;
+    // An address that the account had before leads nowhere any more.
+    sqlx::query(
+        "DELETE FROM delivery_routes \
+         WHERE tenant_id = $1 AND subscription_id = $2 AND route IS DISTINCT FROM $3",
+    )
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(subscription.route.as_deref().map(storable))
     .execute(&mut **tx)
     .await?;
     if let Some(route) = &subscription.route {
-        routes::put(tx, scope, connection, provider, route, Some(id)).await?;
+        routes::put(tx, scope, connection, provider, route, id).await?;
     }
     Ok(())
 }
@@ -233,7 +277,7 @@ pub async fn taken(
 ) -> Result<Vec<(String, Option<String>)>, DbError> {
     Ok(
         sqlx::query_as("SELECT external_id, route FROM subscriptions WHERE external_id = ANY ($1)")
-            .bind(external_ids)
+            .bind(storable_all(external_ids))
             .fetch_all(db)
             .await?,
     )

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::audit::{self, AuditActor, AuditEntry};
 use super::page::{Page, PageRequest};
-use super::{Db, DbError, OperatorProof, TenantScope};
+use super::{Db, DbError, OperatorProof, TenantScope, Tx};
 use crate::ids::TenantId;
 
 /// A customer's team.
@@ -77,4 +77,13 @@ pub async fn scope(
     Ok(get(db, proof, id)
         .await?
         .map(|tenant| proof.tenant(tenant.id)))
+}
+
+/// The tenant's own name, as people know it.
+pub async fn name(tx: &mut Tx, scope: &TenantScope) -> Result<Option<String>, DbError> {
+    let name = sqlx::query_scalar("SELECT name FROM tenants WHERE id = $1")
+        .bind(scope.tenant_id())
+        .fetch_optional(&mut **tx)
+        .await?;
+    Ok(name)
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio_util::sync::CancellationToken;
 
 use super::{Db, DbError};
 use crate::clock::DatabaseClock;
@@ -17,8 +16,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// An answer that took longer tells too little about the present.
 const EXACT: Duration = Duration::from_secs(1);
 
-/// Keeps `clock` by Postgres's until the token ends it.
-pub async fn follow(db: Db, clock: Arc<DatabaseClock>, stop: CancellationToken) {
+/// Keeps `clock` by Postgres's, without end.
+pub async fn follow(db: Db, clock: Arc<DatabaseClock>) {
     loop {
         let pause = match look(&db).await {
             Ok(Some(now)) => {
@@ -34,10 +33,7 @@ pub async fn follow(db: Db, clock: Arc<DatabaseClock>, stop: CancellationToken) 
                 LOOK_AGAIN
             }
         };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -5,4 +5,7 @@ mod client;
 mod gate;
 
 pub use client::{HttpError, Outbound, OutboundBuilder, ProviderResponse};
-pub use gate::{Admission, Charge, LimitObservation, RateGate, Refused};
+pub use gate::{
+    Admission, Charge, LimitObservation, Priority, RateGate, Refused, note_admitted, page,
+    page_deadline,
+};

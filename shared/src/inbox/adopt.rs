@@ -1,9 +1,8 @@
 //! Deliveries that came before their connection did.
 
-use crate::db::{DbError, Tx};
-use crate::ids::{ConnectionId, DeliveryId, JobId, TenantId};
-use crate::queue::{JobKind, JobPayload};
-use sqlx::types::Json;
+use crate::db::{DbError, Tx, storable, unmatched};
+use crate::ids::{ConnectionId, DeliveryId, TenantId};
+use crate::queue::{self, JobPayload, NewJob};
 
 /// How many deliveries one step hands over.
 const STEP: i64 = 200;
@@ -19,6 +18,7 @@ pub async fn adopt(
     route: &str,
 ) -> Result<bool, DbError> {
     tx.look_up_by_index().await?;
+    unmatched::forget(tx, provider, route).await?;
     let adopted: Vec<DeliveryId> = sqlx::query_scalar(
         "WITH waiting AS ( \
              SELECT tenant_id, received_at, id FROM deliveries \
@@ -38,7 +38,7 @@ pub async fn adopt(
     .bind(tenant)
     .bind(connection)
     .bind(provider)
-    .bind(route)
+    .bind(storable(route))
     .bind(TenantId::UNASSIGNED)
     .bind(STEP)
     .fetch_all(&mut **tx)
@@ -47,20 +47,16 @@ pub async fn adopt(
         return Ok(false);
     }
     let more = adopted.len() == usize::try_from(STEP).unwrap_or(usize::MAX);
-    sqlx::query(
-        "INSERT INTO jobs (tenant_id, id, kind, provider, connection_id, priority, payload) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(tenant)
-    .bind(JobId::generate())
-    .bind(JobKind::ProcessDeliveries)
-    .bind(provider)
-    .bind(connection)
-    .bind(JobKind::ProcessDeliveries.priority())
-    .bind(Json(JobPayload::ProcessDeliveries {
-        deliveries: adopted,
-    }))
-    .execute(&mut **tx)
-    .await?;
+    let job = NewJob {
+        tenant_id: tenant,
+        provider: provider.to_owned(),
+        connection_id: Some(connection),
+        cursor_window: None,
+        payload: JobPayload::ProcessDeliveries {
+            deliveries: adopted,
+        },
+        traceparent: None,
+    };
+    queue::enqueue(tx, &job).await?;
     Ok(more)
 }

@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 
 use metrics::{counter, histogram};
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit, mpsc, oneshot};
-use tokio_util::task::TaskTracker;
 
 use super::congestion::Congestion;
 use super::{Backlog, Stored, VerifiedDelivery, store};
 use crate::db::{Db, DbError};
 use crate::queue::Waker;
-use crate::telemetry::names;
+use crate::telemetry::{Lifecycle, names};
 
 /// Between two tries to commit a batch.
 const RETRY: Duration = Duration::from_millis(10);
@@ -96,12 +95,13 @@ impl Inbox {
         waker: &Waker,
         backlog: Arc<Backlog>,
         config: InboxConfig,
-        tasks: &TaskTracker,
+        lifecycle: &Lifecycle,
     ) -> Self {
         let (entrance, waiting) = mpsc::channel(config.backlog);
         let line = Arc::new(Line::new(waiting, backlog));
         for _ in 0..config.writers {
-            tasks.spawn(write(db.clone(), waker.clone(), config, Arc::clone(&line)));
+            let task = write(db.clone(), waker.clone(), config, Arc::clone(&line));
+            lifecycle.supervise("inbox writer", task);
         }
         Self {
             entrance,
@@ -162,7 +162,7 @@ async fn write(db: Db, waker: Waker, config: InboxConfig, line: Arc<Line>) {
         histogram!(names::INGRESS_BATCH_SIZE).record(f64::from(
             u32::try_from(batch.deliveries.len()).unwrap_or(0),
         ));
-        let committed = commit(&db, &batch).await;
+        let committed = commit(&db, &batch, &line.backlog).await;
         let Batch { answers, turn, .. } = batch;
         drop(turn);
         match committed {
@@ -170,7 +170,11 @@ async fn write(db: Db, waker: Waker, config: InboxConfig, line: Arc<Line>) {
                 waker.wake();
                 for (answer, stored) in answers.into_iter().zip(stored) {
                     // A request that gave up meanwhile is sent again and found in the ledger.
-                    answer.send(Ok(stored)).ok();
+                    let stored = match stored {
+                        Stored::Refused => Err(InboxError::Backlogged),
+                        stored => Ok(stored),
+                    };
+                    answer.send(stored).ok();
                 }
             }
             Err(error) => {
@@ -287,9 +291,9 @@ async fn gather<'a>(
 /// tries again for as long as somebody waits for it: storing is idempotent through the ledger,
 /// and a try that was committed after all only makes the next one find duplicates, which are
 /// acknowledged as well.
-async fn commit(db: &Db, batch: &Batch<'_>) -> Result<Vec<Stored>, DbError> {
+async fn commit(db: &Db, batch: &Batch<'_>, backlog: &Backlog) -> Result<Vec<Stored>, DbError> {
     loop {
-        match store(db, &batch.deliveries).await {
+        match store(db, &batch.deliveries, &backlog.limits()).await {
             Err(error) if (error.is_lost() || error.is_conflict()) && batch.is_awaited() => {
                 counter!(names::INBOX_RETRIES_TOTAL).increment(1);
                 tokio::time::sleep(RETRY).await;
@@ -302,13 +306,14 @@ async fn commit(db: &Db, batch: &Batch<'_>) -> Result<Vec<Stored>, DbError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inbox::backlog::only;
     use crate::inbox::delivery;
 
     #[tokio::test]
     async fn a_closed_line_ends_its_writer() {
         let (sender, receiver) = mpsc::channel::<Waiting>(1);
         drop(sender);
-        let line = Line::new(receiver, Arc::new(Backlog::empty(1)));
+        let line = Line::new(receiver, Arc::new(Backlog::empty(only(1))));
         assert!(
             gather(&line, &InboxConfig::default(), &mut None)
                 .await
@@ -326,7 +331,7 @@ mod tests {
     impl Three {
         fn empty() -> Self {
             let (entrance, receiver) = mpsc::channel(3);
-            let backlog = Backlog::empty(3 * delivery::of_bytes(100).size());
+            let backlog = Backlog::empty(only(3 * delivery::of_bytes(100).size()));
             Self {
                 config: InboxConfig::default(),
                 entrance,

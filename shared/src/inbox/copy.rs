@@ -1,12 +1,10 @@
 //! One delivery for several connections, where the provider sends it once.
 
-use sqlx::types::Json;
-
 use super::StoredDelivery;
 use crate::db::routes::Recipient;
-use crate::db::{DbError, Tx};
-use crate::ids::{DeliveryId, JobId};
-use crate::queue::{JobKind, JobPayload};
+use crate::db::{DbError, Tx, storable};
+use crate::ids::DeliveryId;
+use crate::queue::{self, JobPayload, NewJob};
 
 /// Gives a recipient a copy of a delivery and a job to process it, unless it has one. The
 /// transaction must see the rows of both.
@@ -36,7 +34,7 @@ pub async fn copy(
     .bind(delivery.id)
     .bind(recipient.scope.tenant_id())
     .bind(recipient.connection)
-    .bind(&recipient.route)
+    .bind(storable(&recipient.route))
     .bind(id)
     .execute(&mut **tx)
     .await?
@@ -44,20 +42,16 @@ pub async fn copy(
     if copied == 0 {
         return Ok(());
     }
-    sqlx::query(
-        "INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload, traceparent) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(recipient.scope.tenant_id())
-    .bind(JobId::generate())
-    .bind(JobKind::ProcessDeliveries)
-    .bind(&delivery.provider)
-    .bind(JobKind::ProcessDeliveries.priority())
-    .bind(Json(JobPayload::ProcessDeliveries {
-        deliveries: vec![id],
-    }))
-    .bind(&delivery.traceparent)
-    .execute(&mut **tx)
-    .await?;
+    let job = NewJob {
+        tenant_id: recipient.scope.tenant_id(),
+        provider: delivery.provider.clone(),
+        connection_id: Some(recipient.connection),
+        cursor_window: None,
+        payload: JobPayload::ProcessDeliveries {
+            deliveries: vec![id],
+        },
+        traceparent: delivery.traceparent.clone(),
+    };
+    queue::enqueue(tx, &job).await?;
     Ok(())
 }

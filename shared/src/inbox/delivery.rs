@@ -5,11 +5,13 @@ use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use uuid::Uuid;
 
-use crate::connectors::{Connector, HandshakeReply, VerifyError, WebhookReceipt};
+use super::ConnectionRoute;
+use crate::connectors::{
+    Acknowledgement, Handshake, KeySource, VerifyError, WebhookReceipt, WebhookRequest,
+    WebhookVerifier,
+};
 use crate::ids::DeliveryId;
-
-/// What a delivery takes beside its headers and its body, about; in `store.sql`, too.
-const ROW_BYTES: u64 = 512;
+use crate::queue::DELIVERY_ROW_BYTES;
 
 /// A request as it came in: nothing about it is known to be true.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub struct RawDelivery {
     pub body: Bytes,
     /// When it came in, by the clock that all processes share.
     pub received_at: DateTime<Utc>,
+    /// The connection whose own URL it was sent to, if it was not the app's.
+    pub connection: Option<ConnectionRoute>,
 }
 
 /// A request whose signature was checked. Made by [`RawDelivery::verify`] alone.
@@ -32,19 +36,28 @@ pub struct VerifiedDelivery {
     pub(super) headers: String,
     pub(super) body: Bytes,
     pub(super) traceparent: Option<String>,
+    /// The only connection that it is for.
+    pub(super) connection: Option<ConnectionRoute>,
     /// The receipt's routes, each with the id of the row it would be kept in.
     pub(super) routes: Vec<(String, DeliveryId)>,
 }
 
 impl RawDelivery {
     /// Checks the signature and, only then, reads what is needed to file the delivery.
-    pub fn verify(
+    pub async fn verify(
         self,
-        connector: &dyn Connector,
+        verifier: &dyn WebhookVerifier,
+        keys: &dyn KeySource,
         traceparent: Option<String>,
     ) -> Result<VerifiedDelivery, VerifyError> {
-        let receipt = connector.verify_webhook(&self.headers, &self.body)?;
-        let descriptor = connector.descriptor();
+        let request = WebhookRequest {
+            headers: &self.headers,
+            body: &self.body,
+            connection: self.connection.map(|route| route.connection),
+        };
+        let mut receipt = verifier.verify(&request, keys).await?;
+        let body = receipt.stored_body.take();
+        let descriptor = verifier.descriptor();
         let milliseconds = u64::try_from(self.received_at.timestamp_millis()).unwrap_or(0);
         let id = DeliveryId::at(milliseconds);
         let routes = receipt.routes.iter().enumerate().map(|(number, route)| {
@@ -57,12 +70,13 @@ impl RawDelivery {
         });
         Ok(VerifiedDelivery {
             routes: routes.collect(),
-            received_at: received_at(id),
+            connection: self.connection,
+            received_at: id.received_at(),
             id,
             provider: descriptor.slug,
             headers: kept_headers(&self.headers, descriptor.kept_headers),
             receipt,
-            body: self.body,
+            body: body.unwrap_or(self.body),
             traceparent,
         })
     }
@@ -71,23 +85,18 @@ impl RawDelivery {
 impl VerifiedDelivery {
     /// Bytes that it takes while it waits.
     pub(super) fn size(&self) -> u64 {
-        (self.body.len() + self.headers.len()) as u64 + ROW_BYTES
+        (self.body.len() + self.headers.len()) as u64 + u64::from(DELIVERY_ROW_BYTES.unsigned_abs())
     }
 
-    /// The answer a handshake demands; such a delivery is answered and not stored.
-    pub const fn reply(&self) -> Option<&HandshakeReply> {
-        self.receipt.reply.as_ref()
+    /// The response that the provider demands.
+    pub fn acknowledgement(&self) -> Acknowledgement {
+        self.receipt.acknowledgement.clone()
     }
-}
 
-/// The time of receipt that a delivery's id carries, in milliseconds: an id alone leads to
-/// its partition.
-pub(crate) fn received_at(id: DeliveryId) -> DateTime<Utc> {
-    let milliseconds = id.0.get_timestamp().map_or(0, |stamp| {
-        let (seconds, nanos) = stamp.to_unix();
-        i64::try_from(seconds).unwrap_or(0) * 1000 + i64::from(nanos / 1_000_000)
-    });
-    DateTime::from_timestamp_millis(milliseconds).unwrap_or_default()
+    /// The handshake that it is, which is answered and not stored.
+    pub const fn handshake(&self) -> Option<&Handshake> {
+        self.receipt.handshake.as_ref()
+    }
 }
 
 /// The smallest and largest id of one millisecond are of no use here, but the id's version
@@ -120,11 +129,14 @@ pub(super) fn of_bytes(bytes: usize) -> VerifiedDelivery {
             dedupe_id: String::new(),
             event: String::new(),
             routes: Vec::new(),
-            reply: None,
+            acknowledgement: Acknowledgement::default(),
+            handshake: None,
+            stored_body: None,
         },
         headers: String::new(),
         body: Bytes::from(vec![0; bytes]),
         traceparent: None,
+        connection: None,
         routes: Vec::new(),
     }
 }
@@ -136,9 +148,9 @@ mod tests {
     #[test]
     fn an_id_carries_the_time_of_receipt() {
         let id = DeliveryId::generate();
-        let at = received_at(id);
+        let at = id.received_at();
         assert!(at.timestamp() > 1_700_000_000);
-        assert_eq!(at, received_at(id));
+        assert_eq!(at, id.received_at());
         assert!(carries_time(id.0));
         assert!(!carries_time(Uuid::new_v4()));
     }

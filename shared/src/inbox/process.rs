@@ -3,11 +3,10 @@
 use bytes::Bytes;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::types::Json;
 
-use super::delivery::{carries_time, received_at};
+use super::delivery::carries_time;
 use crate::connectors::{ExternalAccount, WebhookDelivery};
-use crate::db::{DbError, Tx};
+use crate::db::{DbError, Json, Tx, storable};
 use crate::ids::{ConnectionId, DeliveryId, TenantId};
 
 /// A delivery as it waits for processing.
@@ -25,6 +24,9 @@ pub struct StoredDelivery {
     pub route: Option<String>,
     /// Whether it was copied from another connection's.
     pub copied: bool,
+    /// Whether its connection's grant is taken for suspended or gone, which a genuine delivery
+    /// is a reason to doubt.
+    pub has_ended_grant: bool,
     /// The trace of the request that brought it.
     pub traceparent: Option<String>,
     /// What the connector reads.
@@ -71,11 +73,12 @@ async fn read(
     pending_only: bool,
 ) -> Result<Vec<StoredDelivery>, DbError> {
     let keys: Vec<_> = keys.iter().filter(|(_, id)| carries_time(id.0)).collect();
-    let times: Vec<_> = keys.iter().map(|(_, id)| received_at(*id)).collect();
+    let times: Vec<_> = keys.iter().map(|(_, id)| id.received_at()).collect();
     let rows = sqlx::query(
         "SELECT d.tenant_id, d.id, d.connection_id, d.provider, d.account_id, d.traceparent, \
              d.headers, d.body, d.received_at, d.copied, \
-             c.account_id AS known_id, c.account_name, c.account_stable_id, c.settings \
+             c.account_id AS known_id, c.account_name, c.account_stable_id, c.settings, \
+             coalesce(c.status IN ('suspended', 'needs_reauth'), false) AS has_ended_grant \
          FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[]) AS k(tenant_id, received_at, id) \
          JOIN deliveries d ON d.tenant_id = k.tenant_id AND d.received_at = k.received_at \
              AND d.id = k.id \
@@ -109,6 +112,7 @@ async fn read(
                 connection_id: row.try_get("connection_id")?,
                 provider: row.try_get("provider")?,
                 copied: row.try_get("copied")?,
+                has_ended_grant: row.try_get("has_ended_grant")?,
                 traceparent: row.try_get("traceparent")?,
                 delivery: WebhookDelivery {
                     headers,
@@ -138,9 +142,35 @@ fn account(row: &PgRow) -> Result<Option<ExternalAccount>, DbError> {
     }))
 }
 
+/// Marks deliveries as failed that are still pending when the job that processes them is
+/// dead-lettered; a replay processes them again.
+pub async fn fail_pending(
+    tx: &mut Tx,
+    keys: &[(TenantId, DeliveryId)],
+    detail: &str,
+) -> Result<(), DbError> {
+    let keys: Vec<_> = keys.iter().filter(|(_, id)| carries_time(id.0)).collect();
+    let times: Vec<_> = keys.iter().map(|(_, id)| id.received_at()).collect();
+    sqlx::query(
+        "UPDATE deliveries d SET outcome = 'failed', outcome_detail = $4, processed_at = now() \
+         FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[]) AS k(tenant_id, received_at, id) \
+         WHERE d.tenant_id = k.tenant_id AND d.received_at = k.received_at AND d.id = k.id \
+             AND d.received_at BETWEEN $5 AND $6 AND d.outcome = 'pending'",
+    )
+    .bind(keys.iter().map(|(tenant, _)| *tenant).collect::<Vec<_>>())
+    .bind(&times)
+    .bind(keys.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+    .bind(storable(detail))
+    .bind(times.iter().min())
+    .bind(times.iter().max())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Writes down what became of deliveries.
 pub async fn record(tx: &mut Tx, outcomes: &[Outcome]) -> Result<(), DbError> {
-    let times: Vec<_> = outcomes.iter().map(|o| received_at(o.id)).collect();
+    let times: Vec<_> = outcomes.iter().map(|o| o.id.received_at()).collect();
     sqlx::query(
         "UPDATE deliveries d SET outcome = o.outcome::delivery_outcome, \
              outcome_detail = o.detail, signals = o.signals, processed_at = now() \
@@ -156,7 +186,7 @@ pub async fn record(tx: &mut Tx, outcomes: &[Outcome]) -> Result<(), DbError> {
     .bind(
         outcomes
             .iter()
-            .map(|o| o.detail.clone())
+            .map(|o| o.detail.as_deref().map(storable))
             .collect::<Vec<_>>(),
     )
     .bind(outcomes.iter().map(|o| o.signals).collect::<Vec<_>>())

@@ -1,10 +1,15 @@
 -- Files a batch of verified deliveries and asks for their processing, all or nothing.
 -- The ledger decides what is new: a delivery seen before, in this batch or ever, is left
 -- out. Rows go in by key order, so that two batches cannot wait for each other in a circle.
+-- A tenant that has its share of the backlog already ($17) gets nothing more. Of what matches no
+-- connection, only the ledger's row is kept above the quota: per account $18 bytes, in all $19.
+-- What follows here inserts `new_jobs` and answers which of the batch is new.
 WITH input AS (
     SELECT * FROM unnest(
-        $1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $8::text[], $9::uuid[], $14::bigint[]
-    ) WITH ORDINALITY AS i(id, received_at, provider, dedupe_id, traceparent, job_id, bytes, ord)
+        $1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $8::text[], $9::uuid[], $14::bigint[],
+        $15::uuid[], $16::uuid[]
+    ) WITH ORDINALITY AS i(id, received_at, provider, dedupe_id, traceparent, job_id, bytes, own_tenant,
+        own_connection, ord)
 ), wanted AS (
     SELECT i.ord, w.route, coalesce(w.id, i.id) AS id,
         count(w.route) OVER (PARTITION BY i.ord) > 1 AS several
@@ -16,6 +21,7 @@ WITH input AS (
         CASE WHEN r.tenant_id IS NULL AND w.several THEN i.dedupe_id || '@' || w.route
              ELSE i.dedupe_id END AS dedupe_id,
         coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000') AS tenant_id,
+        coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000') = ANY ($17::uuid[]) AS refused,
         r.connection_id
     FROM wanted w
     JOIN input i ON i.ord = w.ord
@@ -25,18 +31,27 @@ WITH input AS (
         UNION ALL
         SELECT d.tenant_id, d.connection_id FROM delivery_routes d
         WHERE d.provider = i.provider AND d.route = w.route
+        UNION ALL
+        -- One sent to a connection's own URL; the key leads to it.
+        SELECT o.tenant_id, o.connection_id FROM connection_routes o
+        WHERE o.tenant_id = i.own_tenant AND o.connection_id = i.own_connection
     ) r ON true
 ), fresh AS (
     INSERT INTO delivery_ledger (tenant_id, provider, dedupe_id, received_at)
-    SELECT tenant_id, provider, dedupe_id, min(received_at) FROM routed
+    SELECT tenant_id, provider, dedupe_id, min(received_at) FROM routed WHERE NOT refused
     GROUP BY tenant_id, provider, dedupe_id
     ORDER BY tenant_id, provider, dedupe_id
     ON CONFLICT DO NOTHING
     RETURNING tenant_id, provider, dedupe_id
 ), chosen AS MATERIALIZED (
-    SELECT DISTINCT ON (r.tenant_id, r.provider, r.dedupe_id) r.*
+    SELECT DISTINCT ON (r.tenant_id, r.provider, r.dedupe_id) r.*,
+        r.tenant_id = '00000000-0000-0000-0000-000000000000'
+            AND ($19 OR coalesce(u.bytes, 0) + r.bytes > $18) AS digest_only
     FROM routed r JOIN fresh f
       ON f.tenant_id = r.tenant_id AND f.provider = r.provider AND f.dedupe_id = r.dedupe_id
+    LEFT JOIN unmatched_accounts u
+      ON r.tenant_id = '00000000-0000-0000-0000-000000000000'
+        AND u.provider = r.provider AND u.account_id = coalesce(r.account_id, '')
     ORDER BY r.tenant_id, r.provider, r.dedupe_id, r.ord
 ), stored AS (
     INSERT INTO deliveries (tenant_id, received_at, id, connection_id, provider, account_id,
@@ -46,13 +61,22 @@ WITH input AS (
     FROM chosen c
     JOIN unnest($5::text[], $6::text[], $7::bytea[])
         WITH ORDINALITY AS i(event, headers, body, ord) USING (ord)
-), queued AS (
-    INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload, bytes, traceparent)
-    SELECT c.tenant_id, (array_agg(c.job_id ORDER BY c.ord))[1], 'process_deliveries', c.provider, $10,
-        json_build_object('kind', 'process_deliveries', 'deliveries', json_agg(c.id ORDER BY c.ord)),
-        sum(c.bytes),
-        (array_agg(c.traceparent ORDER BY c.ord))[1]
+    WHERE NOT c.digest_only
+), counted AS (
+    INSERT INTO unmatched_accounts AS u (provider, account_id, deliveries, bytes, digests)
+    SELECT provider, coalesce(account_id, ''), count(*) FILTER (WHERE NOT digest_only),
+        coalesce(sum(bytes) FILTER (WHERE NOT digest_only), 0), count(*) FILTER (WHERE digest_only)
+    FROM chosen WHERE tenant_id = '00000000-0000-0000-0000-000000000000'
+    GROUP BY 1, 2 ORDER BY 1, 2
+    ON CONFLICT (provider, account_id) DO UPDATE SET deliveries = u.deliveries + excluded.deliveries,
+        bytes = u.bytes + excluded.bytes, digests = u.digests + excluded.digests, updated_at = now()
+), new_jobs AS (
+    SELECT c.tenant_id, (array_agg(c.job_id ORDER BY c.ord))[1] AS id,
+        'process_deliveries'::job_kind AS kind, c.provider, NULL::uuid AS connection_id,
+        NULL::text AS cursor_window, $10::smallint AS priority,
+        json_build_object('kind', 'process_deliveries', 'deliveries', json_agg(c.id ORDER BY c.ord)) AS payload,
+        sum(c.bytes)::bigint AS bytes, (array_agg(c.traceparent ORDER BY c.ord))[1] AS traceparent
     FROM chosen c
+    WHERE NOT c.digest_only
     GROUP BY c.tenant_id, c.provider
 )
-SELECT DISTINCT ord FROM chosen

@@ -37,6 +37,8 @@ pub enum JobKind {
     LookUp,
     /// Gives a delivery to all connections it is for.
     FanOutDelivery,
+    /// Asks the provider whether a grant is still good that a delivery calls into question.
+    ConfirmGrant,
     /// Creates, renews and ends a connection's subscriptions.
     MaintainSubscriptions,
     /// Reads every stream of a connection, page by page.
@@ -59,6 +61,7 @@ impl JobKind {
     pub const fn priority(self) -> i16 {
         match self {
             Self::RefreshToken => 10,
+            Self::ConfirmGrant => 12,
             Self::ProcessDeliveries => 20,
             Self::LookUp => 15,
             Self::FanOutDelivery => 25,
@@ -139,6 +142,8 @@ pub enum JobPayload {
         /// The delivery.
         delivery: DeliveryId,
     },
+    /// For [`JobKind::ConfirmGrant`].
+    ConfirmGrant,
     /// For [`JobKind::MaintainSubscriptions`].
     MaintainSubscriptions,
     /// For [`JobKind::SyncConnection`].
@@ -165,6 +170,7 @@ impl JobPayload {
             Self::AdoptDeliveries { .. } => JobKind::AdoptDeliveries,
             Self::LookUp { .. } => JobKind::LookUp,
             Self::FanOutDelivery { .. } => JobKind::FanOutDelivery,
+            Self::ConfirmGrant => JobKind::ConfirmGrant,
             Self::MaintainSubscriptions => JobKind::MaintainSubscriptions,
             Self::SyncConnection { .. } => JobKind::SyncConnection,
             Self::RefreshToken => JobKind::RefreshToken,
@@ -217,6 +223,8 @@ pub struct ClaimedJob {
     pub attempts: i16,
     /// How many tries there are.
     pub max_attempts: i16,
+    /// Attempts that were lost without fault of the job's.
+    pub lost_attempts: i16,
     /// What to do.
     pub payload: JobPayload,
     /// Bytes that it has to work through, where that is known.
@@ -231,6 +239,20 @@ impl ClaimedJob {
     /// The proof that this worker may touch the tenant's rows.
     pub const fn scope(&self) -> TenantScope {
         TenantScope::new(self.tenant_id)
+    }
+
+    /// Whether the job is dead-lettered if this attempt fails.
+    pub const fn is_last_attempt(&self) -> bool {
+        self.attempts >= self.max_attempts
+    }
+
+    /// The deliveries that a [`JobKind::ProcessDeliveries`] processes, with their tenant.
+    pub fn deliveries(&self) -> impl Iterator<Item = (TenantId, DeliveryId)> {
+        let deliveries = match &self.payload {
+            JobPayload::ProcessDeliveries { deliveries } => deliveries.as_slice(),
+            _ => &[],
+        };
+        deliveries.iter().map(|id| (self.tenant_id, *id))
     }
 }
 
@@ -257,6 +279,9 @@ pub enum JobOutcome {
     },
     /// Again after a pause, if tries are left; dead otherwise.
     Failed(JobError),
+    /// Again after a pause, without having cost a try: a statement that took too long or a
+    /// transaction in the way. Dead once that has happened [`super::MAX_LOST_ATTEMPTS`] times.
+    Interrupted(JobError),
     /// Dead at once: another try would end alike.
     Dead(JobError),
     /// Withdrawn.

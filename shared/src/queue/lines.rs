@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
-use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::{ClaimRequest, Lane};
@@ -44,10 +44,11 @@ pub(super) struct Lines {
     seen_until: DateTime<Utc>,
     /// The tenant that was claimed from last; the next claim begins behind it.
     last: TenantId,
-    /// `None` while one is under way.
-    next_survey: Option<Instant>,
+    /// The survey under way. Only one is at a time.
+    survey: Option<JoinHandle<Survey>>,
+    next_survey: Instant,
     /// How long the last survey took.
-    survey: Duration,
+    survey_took: Duration,
 }
 
 /// A line to claim from.
@@ -75,16 +76,22 @@ impl Default for Lines {
             heads: BTreeMap::new(),
             seen_until: DateTime::UNIX_EPOCH,
             last: TenantId::UNASSIGNED,
-            next_survey: Some(Instant::now()),
-            survey: Duration::ZERO,
+            survey: None,
+            next_survey: Instant::now(),
+            survey_took: Duration::ZERO,
         }
     }
 }
 
 impl Lines {
-    /// Looks at what has become due in the lane, and answers whether a survey is due now: then
-    /// the caller is to begin it.
-    pub(super) async fn look(&mut self, db: &Db, lane: Lane) -> Result<bool, DbError> {
+    /// Looks at what has become due in the lane, and begins a survey beside the claims when one is
+    /// due.
+    ///
+    /// # Panics
+    ///
+    /// When the last survey has: without surveys, what a look misses would wait for good.
+    pub(super) async fn look(&mut self, db: &Db, lane: Lane) -> Result<(), DbError> {
+        self.end_survey().await;
         let found = find(db, lane, self.seen_until - OVERLAP, Some(LOOK)).await?;
         self.seen_until = found.at;
         let mut by_kind: HashMap<i16, i64> = HashMap::new();
@@ -95,10 +102,35 @@ impl Lines {
         let now = Instant::now();
         if by_kind.values().any(|jobs| *jobs == LOOK) {
             // There may be more; it is not to wait for long.
-            let soon = now + self.survey * RESTRAINT;
-            self.next_survey = self.next_survey.map(|next| next.min(soon));
+            self.next_survey = self.next_survey.min(now + self.survey_took * RESTRAINT);
         }
-        Ok(self.next_survey.take_if(|next| *next <= now).is_some())
+        if self.survey.is_none() && self.next_survey <= now {
+            self.survey = Some(tokio::spawn(survey(db.clone(), lane)));
+        }
+        Ok(())
+    }
+
+    /// Learns of what the survey has found, once it has ended. What was claimed meanwhile is met
+    /// once more, at most.
+    async fn end_survey(&mut self) {
+        let Some(ended) = self.survey.take_if(|survey| survey.is_finished()) else {
+            return;
+        };
+        let Survey { began, took, found } = match ended.await {
+            Ok(survey) => survey,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime ends.
+            Err(_) => return,
+        };
+        match found {
+            Ok(found) => self.learn_of(&found),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(error, "failed to survey a lane");
+            }
+        }
+        self.survey_took = took;
+        self.next_survey = began + SURVEY.max(took * RESTRAINT);
     }
 
     fn learn_of(&mut self, found: &Found) {
@@ -200,28 +232,32 @@ impl Lines {
     }
 }
 
-/// Surveys a lane beside its claims. What was claimed meanwhile is met once more, at the most.
-pub(super) async fn survey(lines: &Mutex<Lines>, db: &Db, lane: Lane) {
+/// A look at the whole lane.
+#[derive(Debug)]
+struct Survey {
+    began: Instant,
+    took: Duration,
+    found: Result<Found, DbError>,
+}
+
+async fn survey(db: Db, lane: Lane) -> Survey {
     let began = Instant::now();
-    let found = find(db, lane, DateTime::UNIX_EPOCH, None).await;
-    let mut lines = lines.lock().await;
-    match found {
-        Ok(found) => lines.learn_of(&found),
-        Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            tracing::debug!(error, "a lane was not surveyed");
-        }
+    let found = find(&db, lane, DateTime::UNIX_EPOCH, None).await;
+    Survey {
+        began,
+        took: began.elapsed(),
+        found,
     }
-    lines.survey = began.elapsed();
-    lines.next_survey = Some(began + SURVEY.max(lines.survey * RESTRAINT));
 }
 
 /// What waits, at a moment.
+#[derive(Debug)]
 struct Found {
     at: DateTime<Utc>,
     waiting: Vec<Waiting>,
 }
 
+#[derive(Debug)]
 struct Waiting {
     line: Line,
     since: DateTime<Utc>,
@@ -259,113 +295,4 @@ async fn find(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::WorkerId;
-    use crate::queue::Lane;
-
-    fn tenant(number: u128) -> TenantId {
-        TenantId(Uuid::from_u128(number))
-    }
-
-    fn place(second: i64) -> Place {
-        let at = DateTime::UNIX_EPOCH + TimeDelta::seconds(second);
-        (at, JobId(Uuid::nil()))
-    }
-
-    fn request(limit: i64, per_tenant: i64) -> ClaimRequest {
-        ClaimRequest {
-            worker: WorkerId::generate(),
-            lane: Lane::Others,
-            limit,
-            per_tenant,
-            saturated: Vec::new(),
-        }
-    }
-
-    fn lines(waiting: &[(u128, i16)]) -> Lines {
-        let mut lines = Lines::default();
-        for (number, priority) in waiting {
-            lines.wait((tenant(*number), *priority), place(1).0);
-        }
-        lines
-    }
-
-    fn names(picks: &[Pick]) -> Vec<Line> {
-        picks.iter().map(|pick| pick.line).collect()
-    }
-
-    #[test]
-    fn picks_go_round_the_tenants_with_the_most_urgent_line_of_each() {
-        let mut lines = lines(&[(1, 20), (1, 10), (2, 50), (3, 20)]);
-        lines.last = tenant(1);
-        let taken = lines.begin();
-        let picks = lines.picks(&request(10, 5), &taken);
-        assert_eq!(
-            names(&picks),
-            [(tenant(2), 50), (tenant(3), 20), (tenant(1), 10)]
-        );
-        let mut saturated = request(10, 5);
-        saturated.saturated.push(tenant(2));
-        let picks = lines.picks(&saturated, &taken);
-        assert_eq!(names(&picks), [(tenant(3), 20), (tenant(1), 10)]);
-        let picks = lines.picks(&request(2, 5), &taken);
-        assert_eq!(names(&picks), [(tenant(2), 50), (tenant(3), 20)]);
-    }
-
-    #[test]
-    fn what_a_claim_finds_moves_its_lines() {
-        let mut lines = lines(&[(1, 10), (1, 20), (2, 10), (3, 10), (4, 10)]);
-        let mut taken = lines.begin();
-        let picks = lines.picks(&request(4, 2), &taken);
-        // Two of the first, which may have more; none of the second; two of the third, with
-        // which the claim is full; nobody looked at the fourth.
-        let found = [
-            ((tenant(1), 10), place(2)),
-            ((tenant(1), 10), place(3)),
-            ((tenant(3), 10), place(2)),
-            ((tenant(3), 10), place(5)),
-        ];
-        lines.learn(&picks, &found, 4, &mut taken);
-        assert_eq!((taken.jobs, lines.last), (4, tenant(3)));
-        let since: Vec<_> = lines.heads.into_iter().collect();
-        assert_eq!(
-            since,
-            [
-                ((tenant(1), 10), place(3)),
-                ((tenant(1), 20), place(1)),
-                ((tenant(3), 10), place(5)),
-                ((tenant(4), 10), place(1)),
-            ]
-        );
-    }
-
-    #[test]
-    fn what_was_passed_stays_passed_until_something_older_turns_up() {
-        let mut lines = lines(&[(1, 10)]);
-        let line = (tenant(1), 10);
-        let passed = (place(1).0, JobId(Uuid::from_u128(7)));
-        lines.heads.insert(line, passed);
-        for later in [1, 2] {
-            lines.wait(line, place(later).0);
-            assert_eq!(lines.heads.get(&line), Some(&passed));
-        }
-        lines.wait(line, place(0).0);
-        assert_eq!(lines.heads.get(&line), Some(&place(0)));
-    }
-
-    #[test]
-    fn a_tenants_next_line_follows_while_it_has_room() {
-        let mut lines = lines(&[(1, 10), (1, 20), (2, 10)]);
-        let request = request(10, 3);
-        let mut taken = lines.begin();
-        let picks = lines.picks(&request, &taken);
-        let found = [((tenant(1), 10), place(2)), ((tenant(2), 10), place(2))];
-        lines.learn(&picks, &found, 10, &mut taken);
-        let next = lines.picks(&request, &taken);
-        assert_eq!(names(&next), [(tenant(1), 20)]);
-        assert_eq!(next.first().map(|pick| pick.most), Some(2), "of its three");
-        lines.learn(&next, &[], 8, &mut taken);
-        assert!(lines.heads.is_empty(), "all are known to be empty");
-    }
-}
+mod tests;

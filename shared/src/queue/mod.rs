@@ -9,6 +9,7 @@
 //! Finished jobs move to `job_history` in the statement that finishes them, so the table
 //! that is claimed from stays small.
 
+mod insert;
 mod job;
 mod lines;
 mod outcomes;
@@ -19,8 +20,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use strum::VariantArray;
 
+pub use insert::enqueue;
+pub(crate) use insert::{DELIVERY_ROW_BYTES, insert_jobs, insert_jobs_once};
 pub use job::*;
-pub use postgres::{PgJobQueue, enqueue, freeze_until, hold};
+pub use postgres::{PgJobQueue, freeze_until, hold};
 pub use wake::{Waker, listen, notify};
 
 use crate::db::{DbError, Tx};
@@ -28,6 +31,10 @@ use crate::ids::{JobId, TenantId, WorkerId};
 
 /// How long a worker's jobs stay its own after its last heartbeat.
 pub const LEASE_SECONDS: f64 = 10.0;
+
+/// Attempts that a job may lose without fault of its own, to a worker that stopped or a statement
+/// that took too long, before it is held to be the cause.
+pub const MAX_LOST_ATTEMPTS: i16 = 10;
 
 /// Jobs that are claimed together. A long backfill can fill the one and never the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +79,20 @@ pub struct Finished {
     pub job: ClaimedJob,
     /// How the try ended.
     pub outcome: JobOutcome,
+}
+
+impl Finished {
+    /// Why the job is dead-lettered, if this ends it without success.
+    pub fn dead_error(&self) -> Option<&JobError> {
+        match &self.outcome {
+            JobOutcome::Dead(error) => Some(error),
+            JobOutcome::Failed(error) if self.job.is_last_attempt() => Some(error),
+            JobOutcome::Interrupted(error) if self.job.lost_attempts >= MAX_LOST_ATTEMPTS => {
+                Some(error)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What a worker needs of a queue.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{ClaimedJob, Finished, JobError, JobOutcome, JobState};
-use crate::db::{DbError, Tx};
+use crate::db::{DbError, Tx, storable_json};
 use crate::ids::{JobId, TenantId};
 
 /// First pause after a failed try, in seconds; each further one is four times as long.
@@ -11,14 +11,15 @@ const BACKOFF_SECONDS: f64 = 2.0;
 
 pub(super) fn sort(item: &Finished, ended: &mut Ended, again: &mut Again) {
     let job = &item.job;
+    if let Some(error) = item.dead_error() {
+        return ended.push(job, JobState::Dead, Some(error));
+    }
     match &item.outcome {
         JobOutcome::Succeeded => ended.push(job, JobState::Succeeded, None),
         JobOutcome::Cancelled => ended.push(job, JobState::Cancelled, None),
         JobOutcome::Dead(error) => ended.push(job, JobState::Dead, Some(error)),
-        JobOutcome::Failed(error) if job.attempts >= job.max_attempts => {
-            ended.push(job, JobState::Dead, Some(error));
-        }
         JobOutcome::Failed(error) => again.push(job, Pause::Backoff, error),
+        JobOutcome::Interrupted(error) => again.push(job, Pause::Interrupted, error),
         JobOutcome::Postponed { at, error } => again.push(job, Pause::Until(*at), error),
     }
 }
@@ -76,6 +77,8 @@ impl Ended {
 #[derive(Clone, Copy)]
 enum Pause {
     Backoff,
+    /// Like a backoff, without costing an attempt.
+    Interrupted,
     Until(DateTime<Utc>),
 }
 
@@ -88,6 +91,7 @@ pub(super) struct Again {
     pauses: Vec<Option<f64>>,
     moments: Vec<Option<DateTime<Utc>>>,
     refunds: Vec<i16>,
+    losses: Vec<i16>,
     errors: Vec<String>,
 }
 
@@ -96,19 +100,23 @@ impl Again {
         self.tenants.push(job.tenant_id);
         self.ids.push(job.id);
         self.tokens.push(job.lease_token);
-        match pause {
-            Pause::Backoff => {
-                self.pauses
-                    .push(Some(backoff_seconds(job.attempts, rand::random())));
-                self.moments.push(None);
-                self.refunds.push(0);
+        let (seconds, at, refund, loss) = match pause {
+            Pause::Backoff => (
+                Some(backoff_seconds(job.attempts, rand::random())),
+                None,
+                0,
+                0,
+            ),
+            Pause::Interrupted => {
+                let seconds = interruption_seconds(job.lost_attempts, rand::random());
+                (Some(seconds), None, 1, 1)
             }
-            Pause::Until(at) => {
-                self.pauses.push(None);
-                self.moments.push(Some(at));
-                self.refunds.push(1);
-            }
-        }
+            Pause::Until(at) => (None, Some(at), 1, 0),
+        };
+        self.pauses.push(seconds);
+        self.moments.push(at);
+        self.refunds.push(refund);
+        self.losses.push(loss);
         self.errors.push(json_text(error));
     }
 
@@ -118,11 +126,11 @@ impl Again {
         }
         Ok(sqlx::query_scalar(
             "UPDATE jobs j SET state = 'queued', worker_id = NULL, lease_token = NULL, \
-                 attempts = j.attempts - o.refund, last_error = o.error::json, \
+                 attempts = j.attempts - o.refund, losses = j.losses + o.loss, last_error = o.error::json, \
                  run_at = coalesce(o.moment, now() + o.pause * interval '1 second') \
              FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::float8[], $5::timestamptz[], \
-                 $6::smallint[], $7::text[]) \
-                 AS o(tenant_id, id, lease_token, pause, moment, refund, error) \
+                 $6::smallint[], $7::text[], $8::smallint[]) \
+                 AS o(tenant_id, id, lease_token, pause, moment, refund, error, loss) \
              WHERE j.tenant_id = o.tenant_id AND j.id = o.id \
                AND j.lease_token = o.lease_token AND j.state = 'running' \
              RETURNING j.id",
@@ -134,9 +142,17 @@ impl Again {
         .bind(&self.moments)
         .bind(&self.refunds)
         .bind(&self.errors)
+        .bind(&self.losses)
         .fetch_all(&mut **tx)
         .await?)
     }
+}
+
+/// A pause after the interruption of an attempt: from a second to four minutes, so that all that
+/// a job may lose lasts longer than most overloads.
+fn interruption_seconds(lost_attempts: i16, random: f64) -> f64 {
+    let full = 2_f64.powi(i32::from(lost_attempts.clamp(0, 8)));
+    full / 2.0 + full / 2.0 * random
 }
 
 /// Exponential, with the upper half random, so that jobs that failed together do not come
@@ -147,7 +163,7 @@ fn backoff_seconds(attempts: i16, random: f64) -> f64 {
 }
 
 fn json_text(error: &JobError) -> String {
-    serde_json::json!(error).to_string()
+    storable_json(&serde_json::json!(error).to_string()).into_owned()
 }
 
 #[cfg(test)]
@@ -159,5 +175,8 @@ mod tests {
         assert!((1.0..=2.0).contains(&backoff_seconds(1, 0.3)));
         assert!((4.0..=8.0).contains(&backoff_seconds(2, 0.9)));
         assert!(backoff_seconds(2, 0.0) < backoff_seconds(2, 1.0));
+        assert!((0.5..=1.0).contains(&interruption_seconds(0, 0.3)));
+        let all: f64 = (0..10).map(|lost| interruption_seconds(lost, 0.0)).sum();
+        assert!(all > 300.0, "an overload of {all} s is survived");
     }
 }

@@ -6,20 +6,16 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use sqlx::types::Json;
 use tokio::sync::Mutex;
 
-use super::lines::{Line, Lines, Pick, survey};
+use super::lines::{Line, Lines, Pick};
 use super::outcomes::{Again, Ended, sort};
 use super::{
-    ClaimRequest, ClaimedJob, Enqueued, Finished, JobError, JobPayload, JobQueue, LEASE_SECONDS,
-    Lane, NewJob, SyncMode,
+    ClaimRequest, ClaimedJob, Finished, JobError, JobPayload, JobQueue, LEASE_SECONDS, Lane,
+    MAX_LOST_ATTEMPTS, SyncMode,
 };
-use crate::db::{Db, DbError, TenantScope, Tx};
+use crate::db::{Db, DbError, Json, TenantScope, Tx};
 use crate::ids::{ConnectionId, JobId, TenantId, WorkerId};
-
-/// Workers that may be lost with a job before the job is held to be the cause.
-const MAX_LOSSES: i16 = 10;
 
 /// Running jobs of workers that have stopped, and those that a worker ($1) holds without
 /// knowing: none of its leases has such a token ($2), though it had the time ($3, in seconds)
@@ -86,54 +82,6 @@ impl PgJobQueue {
     }
 }
 
-/// Makes a job unless one with the same window is queued or running; the caller's
-/// transaction decides whether it exists. Call [`super::notify`] after the commit.
-pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<Enqueued, DbError> {
-    let id = JobId::generate();
-    // Between a conflict and the look at what conflicted, the other job may have ended.
-    for _ in 0..3 {
-        let created: Option<JobId> = sqlx::query_scalar(
-            "INSERT INTO jobs (tenant_id, id, kind, provider, connection_id, cursor_window, \
-                 priority, payload, traceparent) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
-             ON CONFLICT (tenant_id, provider, cursor_window) WHERE cursor_window IS NOT NULL \
-             DO NOTHING RETURNING id",
-        )
-        .bind(job.tenant_id)
-        .bind(id)
-        .bind(job.payload.kind())
-        .bind(&job.provider)
-        .bind(job.connection_id)
-        .bind(&job.cursor_window)
-        .bind(job.payload.kind().priority())
-        .bind(Json(&job.payload))
-        .bind(&job.traceparent)
-        .fetch_optional(&mut **tx)
-        .await?;
-        if let Some(job_id) = created {
-            return Ok(Enqueued {
-                job_id,
-                created: true,
-            });
-        }
-        let existing: Option<JobId> = sqlx::query_scalar(
-            "SELECT id FROM jobs WHERE tenant_id = $1 AND provider = $2 AND cursor_window = $3",
-        )
-        .bind(job.tenant_id)
-        .bind(&job.provider)
-        .bind(&job.cursor_window)
-        .fetch_optional(&mut **tx)
-        .await?;
-        if let Some(job_id) = existing {
-            return Ok(Enqueued {
-                job_id,
-                created: false,
-            });
-        }
-    }
-    Err(DbError::Corrupt("a job's window is taken and free at once"))
-}
-
 /// Makes sure, until the transaction ends, that the job's lease is still this worker's.
 /// `false` means that somebody else may be running it: write nothing. Transactions of one run
 /// hold it together; whoever would take the job away waits for them.
@@ -183,10 +131,7 @@ impl JobQueue for PgJobQueue {
             Lane::Others => &self.others,
         };
         let mut lines = shared.lock().await;
-        if lines.look(&self.db, request.lane).await? {
-            let (lines, db, lane) = (Arc::clone(shared), self.db.clone(), request.lane);
-            tokio::spawn(async move { survey(&lines, &db, lane).await });
-        }
+        lines.look(&self.db, request.lane).await?;
         let mut jobs = Vec::new();
         let mut taken = lines.begin();
         loop {
@@ -283,7 +228,7 @@ impl JobQueue for PgJobQueue {
         .bind(held)
         .bind(LEASE_SECONDS)
         .bind(Json(&error))
-        .bind(MAX_LOSSES)
+        .bind(MAX_LOST_ATTEMPTS)
         .execute(&mut *tx)
         .await?;
         let requeued = sqlx::query(concat!(
@@ -327,6 +272,7 @@ fn claimed(row: &PgRow) -> Result<ClaimedJob, DbError> {
         connection_id: row.try_get::<Option<ConnectionId>, _>("connection_id")?,
         attempts: row.try_get("attempts")?,
         max_attempts: row.try_get("max_attempts")?,
+        lost_attempts: row.try_get("losses")?,
         payload: payload.0,
         bytes: u64::try_from(row.try_get::<i64, _>("bytes")?).unwrap_or(0),
         traceparent: row.try_get("traceparent")?,

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
 
 use crate::db::{Db, DbError};
+use crate::telemetry::Lifecycle;
 
 const CHANNEL: &str = "poblysh_jobs";
 /// At most one notification in this time per process.
@@ -24,16 +24,13 @@ pub struct Waker {
 }
 
 impl Waker {
-    /// Starts the task that notifies; it ends with the token.
-    pub fn start(db: Db, stop: CancellationToken) -> Self {
+    /// Starts the task that notifies; it ends with the process.
+    pub fn start(db: Db, life: &Lifecycle) -> Self {
         let pending = Arc::new(Notify::new());
         let waiting = Arc::clone(&pending);
-        tokio::spawn(async move {
+        life.supervise_background("job notifier", async move {
             loop {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = waiting.notified() => {}
-                }
+                waiting.notified().await;
                 if let Err(error) = notify(&db).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "no notification");
                 }
@@ -58,15 +55,12 @@ pub async fn notify(db: &Db) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Passes every notification on to `wake` until the token ends it. A lost connection is
-/// made anew, and counts as a notification, because one may have been missed.
-pub async fn listen(db: Db, wake: watch::Sender<()>, stop: CancellationToken) {
-    while !stop.is_cancelled() {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            result = listen_once(&db, &wake) => if let Err(error) = result {
-                tracing::debug!(error = &error as &dyn std::error::Error, "listening again");
-            }
+/// Passes every notification on to `wake`, without end. A lost session is made anew, and
+/// counts as a notification, because one may have been missed.
+pub async fn listen(db: Db, wake: watch::Sender<()>) {
+    loop {
+        if let Err(error) = listen_once(&db, &wake).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "listening again");
         }
         wake.send_replace(());
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -7,46 +7,27 @@ use sqlx::Row;
 use tokio::time::timeout;
 
 use super::WHOLE_PROVIDER;
-use super::local::emission;
-use crate::connectors::{LimitScope, RateBudget};
-use crate::db::Db;
+use super::local::fastest_pace;
+use crate::connectors::{LimitScope, RateBudget, RateQuota, RateUnit};
+use crate::db::{Db, storable};
+use crate::http::{Charge, LimitObservation, Priority};
 use crate::ids::TenantId;
 
 /// How long the question may take. Later the answer counts as no.
 const ANSWER: Duration = Duration::from_secs(1);
+/// The part of a quota, or of the polls' part of it, that reconciliation leaves to polls.
+const KEPT_FOR_POLLS: f64 = 0.3;
 /// The shortest wait before asking again, so that a race does not become a busy loop.
-const SHORTEST: Duration = Duration::from_millis(10);
+pub(super) const SHORTEST: Duration = Duration::from_millis(10);
 
-/// Takes one call from an account's budget, or says how long none will be there.
-///
-/// The generic cell rate algorithm: `tat`, the theoretical arrival time, is when the
-/// account's calls so far would have come at an even pace. A call passes if that is at most
-/// `burst - 1` paces ahead of now, and moves it one pace on. A blocked account or provider
-/// passes nothing. All times are Postgres's, because the clocks of two workers disagree;
-/// the row's lock puts simultaneous callers in order. A refusal changes nothing.
-///
-/// Served by the primary key of `rate_budgets (provider, account_id)`.
-const TAKE: &str = "
-    WITH taken AS (
-        INSERT INTO rate_budgets AS own (provider, account_id, tat)
-        SELECT $1, $2, clock_timestamp() + make_interval(secs => $3)
-         WHERE NOT EXISTS (
-               SELECT FROM rate_budgets
-                WHERE provider = $1 AND account_id = $5
-                  AND blocked_until > clock_timestamp())
-        ON CONFLICT (provider, account_id) DO UPDATE
-           SET tat = greatest(own.tat, clock_timestamp()) + make_interval(secs => $3)
-         WHERE own.tat <= clock_timestamp() + make_interval(secs => $4)
-           AND (own.blocked_until IS NULL OR own.blocked_until <= clock_timestamp())
-        RETURNING 1
-    )
-    SELECT EXISTS (SELECT FROM taken) AS granted,
-           extract(epoch FROM own.tat - clock_timestamp())::float8 - $4 AS pace_wait,
-           extract(epoch FROM own.blocked_until - clock_timestamp())::float8 AS account_wait,
-           extract(epoch FROM whole.blocked_until - clock_timestamp())::float8 AS provider_wait
-      FROM (SELECT $1::text AS provider) asked
-      LEFT JOIN rate_budgets own ON own.provider = asked.provider AND own.account_id = $2
-      LEFT JOIN rate_budgets whole ON whole.provider = asked.provider AND whole.account_id = $5";
+/// Takes one unit from a budget, or says how long none will be there.
+const TAKE: &str = include_str!("take.sql");
+
+/// Charges what a call turned out to cost, whatever is left.
+const SPEND: &str = include_str!("spend.sql");
+
+/// Writes down what an answer stated about a quota.
+const OBSERVE: &str = include_str!("observe.sql");
 
 /// Keeps an account (or a whole provider) silent until a moment; never shortens a silence.
 const BLOCK: &str = "
@@ -55,12 +36,6 @@ const BLOCK: &str = "
     ON CONFLICT (provider, account_id) DO UPDATE
        SET blocked_until = excluded.blocked_until
      WHERE own.blocked_until IS NULL OR own.blocked_until < excluded.blocked_until";
-
-/// Takes more from an account's budget, whatever is left of it.
-const SPEND: &str = "
-    UPDATE rate_budgets
-       SET tat = greatest(tat, clock_timestamp()) + make_interval(secs => $3)
-     WHERE provider = $1 AND account_id = $2";
 
 /// Notes that a tenant asks for its share of a budget, and counts the shares: those of tenants
 /// that have asked lately, and of those whose turn has not come again yet. Shares are kept
@@ -75,19 +50,35 @@ const SHARES: &str = "
      WHERE provider = $1 AND account_id <> $2
        AND (asked_at > clock_timestamp() - interval '30 seconds' OR tat > clock_timestamp())";
 
-/// A tenant's share of a budget, as it is at the moment.
-#[derive(Debug)]
-pub(super) struct Share {
+/// A row of the budgets, and the row that counts its quota.
+#[derive(Debug, Clone)]
+pub(super) struct BudgetRow {
     provider: String,
-    tenant: String,
-    limit: RateBudget,
+    account: String,
+    /// Provider and account of the row that counts the quota.
+    quota_row: (String, String),
+    /// Among how many the pace is shared.
+    shares: u32,
+}
+
+impl BudgetRow {
+    /// A budget of its own.
+    pub(super) fn new(provider: &str, account: &str) -> Self {
+        let account = storable(account).into_owned();
+        Self {
+            provider: provider.to_owned(),
+            account: account.clone(),
+            quota_row: (provider.to_owned(), account),
+            shares: 1,
+        }
+    }
 }
 
 /// What the budget says to a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Decision {
-    /// It may go out now.
-    Granted,
+    /// It may go out after this wait, without asking again.
+    Granted(Duration),
     /// Not before this time has passed.
     Wait(Duration, LimitScope),
     /// The budget cannot be asked.
@@ -104,14 +95,33 @@ impl Budget {
         Self { db }
     }
 
-    pub(super) async fn take(&self, provider: &str, account: &str, limit: &RateBudget) -> Decision {
-        let pace = emission(limit).as_secs_f64();
+    /// Takes a unit; waits up to `longest` are granted.
+    pub(super) async fn take(
+        &self,
+        row: &BudgetRow,
+        limit: &RateBudget,
+        charge: &Charge<'_>,
+        longest: Duration,
+    ) -> Decision {
+        let pace = fastest_pace(limit);
+        let tolerance = pace * (limit.burst - 1);
+        let quota = limit.quota.as_ref();
         let question = sqlx::query(TAKE)
-            .bind(provider)
-            .bind(account)
-            .bind(pace)
-            .bind(pace * f64::from(limit.burst - 1))
+            .bind(&row.provider)
+            .bind(&row.account)
+            .bind(&row.quota_row.0)
+            .bind(&row.quota_row.1)
             .bind(WHOLE_PROVIDER)
+            .bind(pace.as_secs_f64())
+            .bind(tolerance.as_secs_f64())
+            .bind(longest.as_secs_f64())
+            .bind(f64::from(row.shares))
+            .bind(class(charge.priority))
+            .bind(quota.map(|quota| i64::from(quota.units)))
+            .bind(quota.map(|quota| quota.window.as_secs_f64()))
+            .bind(quota.map(|quota| reserve(quota, charge.priority)))
+            .bind(quota.and_then(|quota| poll_share(quota, charge.priority)))
+            .bind(i32::from(!charge.is_conditional))
             .fetch_one(&self.db);
         let answer = match timeout(ANSWER, question).await {
             Ok(Ok(row)) => Answer::from_row(&row, limit.reach),
@@ -131,74 +141,81 @@ impl Budget {
         }
     }
 
-    /// The share of `limit` that a tenant has: an equal part among those who want one. `None`
-    /// when the budget cannot be asked.
-    pub(super) async fn share(
-        &self,
-        provider: &str,
-        tenant: TenantId,
-        limit: &RateBudget,
-    ) -> Option<Share> {
-        let (provider, tenant) = (format!("{provider} shares"), tenant.to_string());
+    /// A tenant's share of what all accounts of a provider have together: an equal part among
+    /// those who want one. `None` when the budget cannot be asked.
+    pub(super) async fn share(&self, provider: &str, tenant: TenantId) -> Option<BudgetRow> {
+        let (shares_of, tenant) = (format!("{provider} shares"), tenant.to_string());
         let question = sqlx::query_scalar::<_, i64>(SHARES)
-            .bind(&provider)
+            .bind(&shares_of)
             .bind(&tenant)
             .fetch_one(&self.db);
         match timeout(ANSWER, question).await {
-            Ok(Ok(others)) => {
-                let shares = u32::try_from(others).unwrap_or(u32::MAX - 1) + 1;
-                let limit = RateBudget {
-                    per_second: limit.per_second / f64::from(shares),
-                    burst: (limit.burst / shares).max(1),
-                    ..limit.clone()
-                };
-                Some(Share {
-                    provider,
-                    tenant,
-                    limit,
-                })
-            }
+            Ok(Ok(others)) => Some(BudgetRow {
+                provider: shares_of,
+                account: tenant,
+                quota_row: (provider.to_owned(), WHOLE_PROVIDER.to_owned()),
+                shares: u32::try_from(others).unwrap_or(u32::MAX - 1) + 1,
+            }),
             Ok(Err(error)) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "the shared rate budget cannot be asked");
+                tracing::warn!(error, "the shares of a rate budget cannot be asked");
                 None
             }
             Err(_) => {
-                tracing::warn!("the shared rate budget does not answer in time");
+                tracing::warn!("the shares of a rate budget are not told in time");
                 None
             }
         }
-    }
-
-    /// Takes one call from a share.
-    pub(super) async fn take_of(&self, share: &Share) -> Decision {
-        self.take(&share.provider, &share.tenant, &share.limit)
-            .await
-    }
-
-    /// Charges to a share what a call turned out to cost.
-    pub(super) async fn spend_of(&self, share: &Share, units: u32) {
-        self.spend(&share.provider, &share.tenant, &share.limit, units)
-            .await;
     }
 
     /// Charges units that a call turned out to cost beyond the one it was admitted with. The
     /// budget goes into debt, and later calls wait it out.
     pub(super) async fn spend(
         &self,
-        provider: &str,
-        account: &str,
+        row: &BudgetRow,
         limit: &RateBudget,
+        priority: Priority,
         units: u32,
     ) {
+        let quota = limit.quota.as_ref();
         let statement = sqlx::query(SPEND)
-            .bind(provider)
-            .bind(account)
-            .bind(emission(limit).as_secs_f64() * f64::from(units))
+            .bind(&row.provider)
+            .bind(&row.account)
+            .bind(&row.quota_row.0)
+            .bind(&row.quota_row.1)
+            .bind(fastest_pace(limit).as_secs_f64())
+            .bind(f64::from(row.shares))
+            .bind(class(priority))
+            .bind(quota.map(|quota| i64::from(quota.units)))
+            .bind(quota.map(|quota| reserve(quota, priority)))
+            .bind(quota.and_then(|quota| poll_share(quota, priority)))
+            .bind(i64::from(units))
+            .bind(limit.unit == RateUnit::Points)
             .execute(&self.db);
         if !matches!(timeout(ANSWER, statement).await, Ok(Ok(_))) {
             // The provider counts by itself and says when too much was used.
-            tracing::warn!(provider, "what a call cost was not charged");
+            tracing::warn!(
+                provider = row.provider,
+                "failed to charge the cost of a call"
+            );
+        }
+    }
+
+    /// Writes down what an answer stated about a quota.
+    pub(super) async fn observe(&self, row: &BudgetRow, seen: &LimitObservation) {
+        let number = |units: Option<u64>| units.and_then(|units| i64::try_from(units).ok());
+        let statement = sqlx::query(OBSERVE)
+            .bind(&row.provider)
+            .bind(&row.account)
+            .bind(number(seen.limit))
+            .bind(number(seen.remaining))
+            .bind(seen.reset_at)
+            .execute(&self.db);
+        if !matches!(timeout(ANSWER, statement).await, Ok(Ok(_))) {
+            tracing::warn!(
+                provider = row.provider,
+                "failed to store what the provider stated about its quota"
+            );
         }
     }
 
@@ -210,7 +227,7 @@ impl Budget {
     ) -> Result<(), sqlx::Error> {
         let statement = sqlx::query(BLOCK)
             .bind(provider)
-            .bind(account)
+            .bind(storable(account))
             .bind(until)
             .execute(&self.db);
         match timeout(ANSWER, statement).await {
@@ -220,12 +237,38 @@ impl Budget {
     }
 }
 
+const fn class(priority: Priority) -> i32 {
+    match priority {
+        Priority::Immediate => 0,
+        Priority::Poll | Priority::Reconciliation => 1,
+        Priority::Backfill(_) => 2,
+    }
+}
+
+/// The part of a quota that calls of a priority leave alone.
+fn reserve(quota: &RateQuota, priority: Priority) -> f64 {
+    match priority {
+        Priority::Reconciliation => quota.reserve.max(KEPT_FOR_POLLS),
+        _ => quota.reserve,
+    }
+}
+
+/// The part of a quota after which polls and reconciliation together have had theirs.
+fn poll_share(quota: &RateQuota, priority: Priority) -> Option<f64> {
+    let share = quota.poll_share?;
+    match priority {
+        Priority::Reconciliation => Some(share * (1.0 - KEPT_FOR_POLLS)),
+        _ => Some(share),
+    }
+}
+
 /// The row of [`TAKE`]. Waits are in seconds, as of the moment the statement began.
 #[derive(Debug, Clone, Copy)]
 struct Answer {
     /// Whom the budget concerns that was asked.
     reach: LimitScope,
-    granted: bool,
+    granted_after: Option<f64>,
+    exhausted_for: Option<f64>,
     pace_wait: Option<f64>,
     account_wait: Option<f64>,
     provider_wait: Option<f64>,
@@ -235,7 +278,8 @@ impl Answer {
     fn from_row(row: &sqlx::postgres::PgRow, reach: LimitScope) -> Result<Self, sqlx::Error> {
         Ok(Self {
             reach,
-            granted: row.try_get("granted")?,
+            granted_after: row.try_get("granted_after")?,
+            exhausted_for: row.try_get("exhausted_for")?,
             pace_wait: row.try_get("pace_wait")?,
             account_wait: row.try_get("account_wait")?,
             provider_wait: row.try_get("provider_wait")?,
@@ -243,10 +287,12 @@ impl Answer {
     }
 
     fn decision(self) -> Decision {
-        if self.granted {
-            return Decision::Granted;
+        if self.granted_after.is_some() {
+            return Decision::Granted(seconds(self.granted_after));
         }
-        let of_account = seconds(self.pace_wait).max(seconds(self.account_wait));
+        let of_account = seconds(self.pace_wait)
+            .max(seconds(self.account_wait))
+            .max(seconds(self.exhausted_for));
         let of_provider = seconds(self.provider_wait);
         if of_provider > of_account {
             Decision::Wait(of_provider.max(SHORTEST), LimitScope::Provider)
@@ -267,14 +313,15 @@ mod tests {
 
     const UNKNOWN: Answer = Answer {
         reach: LimitScope::Account,
-        granted: false,
+        granted_after: None,
+        exhausted_for: None,
         pace_wait: None,
         account_wait: None,
         provider_wait: None,
     };
 
     #[test]
-    fn the_longest_of_the_reasons_to_wait_counts() {
+    fn longest_reason_to_wait_counts() {
         let refused = Answer {
             pace_wait: Some(0.25),
             ..UNKNOWN
@@ -292,9 +339,17 @@ mod tests {
             blocked.decision(),
             Decision::Wait(Duration::from_mins(1), LimitScope::Account)
         );
+        let exhausted = Answer {
+            exhausted_for: Some(70.0),
+            ..blocked
+        };
+        assert_eq!(
+            exhausted.decision(),
+            Decision::Wait(Duration::from_secs(70), LimitScope::Account)
+        );
         let whole = Answer {
             provider_wait: Some(90.0),
-            ..blocked
+            ..exhausted
         };
         assert_eq!(
             whole.decision(),
@@ -302,16 +357,16 @@ mod tests {
         );
         assert_eq!(
             Answer {
-                granted: true,
+                granted_after: Some(-0.5),
                 ..whole
             }
             .decision(),
-            Decision::Granted
+            Decision::Granted(Duration::ZERO)
         );
     }
 
     #[test]
-    fn a_lost_race_asks_again_shortly() {
+    fn lost_race_asks_again_shortly() {
         // The row came into being after the statement began.
         assert_eq!(
             UNKNOWN.decision(),

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::WHOLE_PROVIDER;
 use crate::connectors::{LimitScope, RateBudget, RateLimits};
-use crate::http::Charge;
+use crate::http::{Charge, Priority};
 use crate::ids::TenantId;
 
 /// Above this many accounts, those at rest are forgotten.
@@ -96,7 +96,7 @@ impl Policy {
 impl LocalBudget {
     fn new(limit: RateBudget) -> Self {
         let burst = NonZeroU32::new(limit.burst).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::with_period(emission(&limit))
+        let quota = Quota::with_period(fastest_pace(&limit))
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(burst);
         Self {
@@ -108,15 +108,19 @@ impl LocalBudget {
     /// The tenant whose share of the budget a call takes: what everybody's past has together is
     /// divided among those who read theirs.
     pub(super) fn share_of(&self, charge: &Charge<'_>) -> Option<TenantId> {
-        charge
-            .bulk
-            .filter(|_| self.limit.bulk && self.limit.reach == LimitScope::Provider)
+        match charge.priority {
+            Priority::Backfill(tenant)
+                if self.limit.reach == LimitScope::Provider && self.limit.quota.is_some() =>
+            {
+                Some(tenant)
+            }
+            _ => None,
+        }
     }
 
-    /// The name under which the budget is kept for this call.
+    /// The account under which the budget is kept for this call.
     pub(super) fn key(&self, charge: &Charge<'_>) -> String {
-        let key = key(self.limit.reach, charge);
-        if self.limit.bulk { key + " bulk" } else { key }
+        key(self.limit.reach, charge)
     }
 }
 
@@ -130,13 +134,21 @@ pub(super) fn key(reach: LimitScope, charge: &Charge<'_>) -> String {
 }
 
 fn concerns(limit: &RateBudget, charge: &Charge<'_>) -> bool {
-    (limit.operations.is_empty() || limit.operations.contains(&charge.operation))
-        && (charge.bulk.is_some() || !limit.bulk)
+    limit.operations.is_empty() || limit.operations.contains(&charge.operation)
 }
 
-/// The time that one unit takes from a budget.
-pub(super) fn emission(limit: &RateBudget) -> Duration {
+/// The time that one unit takes from a budget at its highest rate.
+pub(super) fn fastest_pace(limit: &RateBudget) -> Duration {
     Duration::from_secs_f64(1.0 / limit.per_second)
+}
+
+/// A part of a whole.
+fn part(of: f64) -> f64 {
+    if of.is_finite() {
+        of.clamp(0.0, 1.0)
+    } else {
+        0.0
+    }
 }
 
 /// Limits that can be kept: at least a call at a time, at most a call per nanosecond, at
@@ -144,9 +156,8 @@ pub(super) fn emission(limit: &RateBudget) -> Duration {
 /// an account.
 fn sound(limits: RateLimits) -> RateLimits {
     let mut budgets: Vec<RateBudget> = limits.budgets;
-    let of_account = |budget: &RateBudget| {
-        budget.reach == LimitScope::Account && budget.operations.is_empty() && !budget.bulk
-    };
+    let of_account =
+        |budget: &RateBudget| budget.reach == LimitScope::Account && budget.operations.is_empty();
     if !budgets.iter().any(of_account) {
         budgets.push(RateBudget::per_account(1000.0, 1000));
     }
@@ -157,6 +168,12 @@ fn sound(limits: RateLimits) -> RateLimits {
             1.0
         };
         budget.burst = budget.burst.max(1);
+        if let Some(quota) = &mut budget.quota {
+            quota.units = quota.units.max(1);
+            quota.window = quota.window.max(Duration::from_secs(1));
+            quota.reserve = part(quota.reserve);
+            quota.poll_share = quota.poll_share.map(part);
+        }
     }
     budgets.sort_by_key(|budget| match budget.reach {
         LimitScope::Operation => 0,
@@ -173,7 +190,6 @@ fn sound(limits: RateLimits) -> RateLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connectors::RateUnit;
 
     fn limits(per_second: f64, burst: u32) -> RateLimits {
         RateLimits {
@@ -207,18 +223,15 @@ mod tests {
 
     #[test]
     fn a_call_passes_the_budgets_that_concern_it() {
-        let own = |reach, operations, bulk| RateBudget {
+        let own = |reach, operations| RateBudget {
             reach,
             operations,
-            bulk,
-            unit: RateUnit::Calls,
-            per_second: 0.01,
-            burst: 1,
+            ..RateBudget::per_account(0.01, 1)
         };
         let policy = Policy::new(RateLimits {
             budgets: vec![
-                own(LimitScope::Provider, &[], true),
-                own(LimitScope::Operation, &["history"], false),
+                own(LimitScope::Provider, &["list"]),
+                own(LimitScope::Operation, &["history"]),
             ],
             ..limits(1.0, 1)
         });
@@ -231,11 +244,7 @@ mod tests {
         let history = Charge::new("T1", "history");
         assert_eq!(keys(&history), ["T1 history", "T1"]);
         assert_eq!(keys(&Charge::new("T1", "info")), ["T1"]);
-        let bulk = Charge {
-            bulk: Some(TenantId::UNASSIGNED),
-            ..history
-        };
-        assert_eq!(keys(&bulk), ["T1 history", "T1", "* bulk"]);
+        assert_eq!(keys(&Charge::new("T1", "list")), ["T1", "*"]);
         assert_eq!(check(&policy, &history), Ok(()));
         assert!(check(&policy, &history).is_err());
         assert_eq!(check(&policy, &Charge::new("T1", "info")), Ok(()));

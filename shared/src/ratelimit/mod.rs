@@ -1,10 +1,13 @@
 //! Rate limits: who may call a provider, and when.
 //!
 //! A call passes three locks. Semaphores bound the calls in flight per account and per
-//! process; a local limiter (the `governor` crate) keeps most waiting away from Postgres;
-//! and the shared budget in Postgres, in Postgres's time, holds one account's rate for all
-//! workers together and carries what providers said about their limits. Without Postgres
-//! no call goes out.
+//! process; a local limiter (the `governor` crate) keeps the highest rate of this process; and
+//! the shared budget in Postgres, in Postgres's time, holds one account's rate for all workers
+//! together, counts its quota, and carries what providers said about their limits. Without
+//! Postgres no call goes out.
+//!
+//! The pace is the provider's: calls go as fast as its rates allow, and slow down only when the
+//! quota becomes scarce ([`crate::connectors::RateQuota`]).
 //!
 //! What all tenants have together for reading the past is divided: each that wants some has an
 //! equal share, so that a long backfill takes nothing from a short one.
@@ -13,32 +16,38 @@ mod budget;
 mod local;
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use self::budget::{Budget, Decision};
-use self::local::Policy;
+use self::budget::{Budget, BudgetRow, Decision, SHORTEST};
+use self::local::{LocalBudget, Policy};
 use crate::clock::SharedClock;
-use crate::connectors::{LimitScope, RateBudget, RateLimits, RateUnit};
+use crate::connectors::{LimitScope, RateLimits, RateUnit};
 use crate::db::Db;
-use crate::http::{Admission, Charge, LimitObservation, RateGate, Refused};
-use crate::ids::TenantId;
+use crate::http::{
+    Admission, Charge, LimitObservation, RateGate, Refused, note_admitted, page_deadline,
+};
 use crate::telemetry::names;
 
 /// The account under which a block of the whole provider is kept.
 pub const WHOLE_PROVIDER: &str = "*";
 
 /// The longest wait that is slept through; a job that would wait longer gives its slot to
-/// another.
+/// another, unless it is in the middle of a page.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// When to come back if it is not known how long something takes.
 const SOON: Duration = Duration::from_secs(1);
 /// What a provider's headers may block at the most. A provider that names a moment years
 /// away must not end a connection.
 const LONGEST_BLOCK: TimeDelta = TimeDelta::hours(24);
+/// How often the state of a quota is written down. Between two writes the budget counts by itself.
+const OBSERVE_INTERVAL: Duration = Duration::from_millis(500);
+/// Above this many budgets, the observations that are due are forgotten.
+const MAX_OBSERVED: usize = 4096;
 
 /// The gate of all providers.
 #[derive(Debug)]
@@ -47,6 +56,15 @@ pub struct Governor {
     clock: SharedDebug,
     policies: HashMap<&'static str, Policy>,
     patience: Duration,
+    observed: Mutex<HashMap<(&'static str, String), Observed>>,
+}
+
+/// When the state of a quota was last written down, and what has come since.
+#[derive(Debug, Default)]
+struct Observed {
+    written_at: Option<Instant>,
+    /// Until when this process has heard that no call may go out.
+    blocked_until: Option<DateTime<Utc>>,
 }
 
 /// A clock has nothing to show.
@@ -73,14 +91,16 @@ impl Governor {
                 .map(|(slug, limits)| (slug, Policy::new(limits)))
                 .collect(),
             patience: PATIENCE,
+            observed: Mutex::default(),
         }
     }
 
-    fn refuse(&self, after: Duration, scope: LimitScope) -> Refused {
+    fn refuse(&self, charge: &Charge<'_>, after: Duration, scope: LimitScope) -> Refused {
         let after = TimeDelta::from_std(after).unwrap_or(LONGEST_BLOCK);
         Refused {
             retry_at: self.clock.0.now() + after,
             scope,
+            operation: charge.operation,
         }
     }
 
@@ -89,7 +109,7 @@ impl Governor {
         provider: &'static str,
         charge: &Charge<'_>,
     ) -> Result<Admission, Refused> {
-        let soon = || self.refuse(SOON, LimitScope::Account);
+        let soon = || self.refuse(charge, SOON, LimitScope::Account);
         let Some(policy) = self.policies.get(provider) else {
             tracing::error!(provider, "a provider without limits may not be called");
             return Err(soon());
@@ -104,53 +124,147 @@ impl Governor {
             .map_err(|_| soon())?;
 
         for budget in policy.budgets(charge) {
-            let (key, limit) = (budget.key(charge), &budget.limit);
+            let reach = budget.limit.reach;
             if let Some(tenant) = budget.share_of(charge) {
-                self.take_share(provider, tenant, limit, until).await?;
+                let share = self.budget.share(provider, tenant).await;
+                let share = share.ok_or_else(|| self.refuse(charge, SOON, reach))?;
+                self.take(provider, &share, budget, charge, until).await?;
             }
+            let key = budget.key(charge);
             while let Err(wait) = policy.check(budget, &key) {
-                self.wait(wait, until, limit.reach).await?;
+                self.wait(charge, wait, until, reach).await?;
             }
-            loop {
-                match self.budget.take(provider, &key, limit).await {
-                    Decision::Granted => break,
-                    Decision::Wait(wait, scope) => self.wait(wait, until, scope).await?,
-                    Decision::Unknown => return Err(soon()),
-                }
-            }
+            let own = BudgetRow::new(provider, &key);
+            self.take(provider, &own, budget, charge, until).await?;
         }
         Ok(Admission::new(
             of_account.into_iter().chain(of_process).collect(),
         ))
     }
 
-    /// Waits for the tenant's turn among those who share a budget.
-    async fn take_share(
+    /// Takes a unit from a shared budget, and waits until it may be used.
+    async fn take(
         &self,
         provider: &'static str,
-        tenant: TenantId,
-        limit: &RateBudget,
+        row: &BudgetRow,
+        budget: &LocalBudget,
+        charge: &Charge<'_>,
         until: Instant,
     ) -> Result<(), Refused> {
+        let limit = &budget.limit;
         loop {
-            let Some(share) = self.budget.share(provider, tenant, limit).await else {
-                return Err(self.refuse(SOON, LimitScope::Provider));
-            };
-            match self.budget.take_of(&share).await {
-                Decision::Granted => return Ok(()),
-                Decision::Wait(wait, _) => self.wait(wait, until, LimitScope::Provider).await?,
-                Decision::Unknown => return Err(self.refuse(SOON, LimitScope::Provider)),
+            let longest = until.saturating_duration_since(Instant::now());
+            match self.budget.take(row, limit, charge, longest).await {
+                Decision::Granted(wait) => {
+                    sleep(wait).await;
+                    return self.recheck(provider, charge, wait);
+                }
+                Decision::Wait(wait, scope) => self.wait(charge, wait, until, scope).await?,
+                Decision::Unknown => {
+                    return Err(self.refuse(charge, SOON, LimitScope::Account));
+                }
             }
         }
     }
 
+    /// Refuses a call that has waited for its moment while an answer to another said that no
+    /// call may go out.
+    fn recheck(
+        &self,
+        provider: &'static str,
+        charge: &Charge<'_>,
+        waited: Duration,
+    ) -> Result<(), Refused> {
+        if waited.is_zero() {
+            return Ok(());
+        }
+        let now = self.clock.0.now();
+        let observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
+        for scope in [
+            LimitScope::Operation,
+            LimitScope::Account,
+            LimitScope::Provider,
+        ] {
+            let known = observed.get(&(provider, local::key(scope, charge)));
+            if let Some(retry_at) = known.and_then(|known| known.blocked_until)
+                && retry_at > now
+            {
+                return Err(Refused {
+                    retry_at,
+                    scope,
+                    operation: charge.operation,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers that no call may go out, for those that wait for their moment already.
+    fn remember_block(&self, provider: &'static str, key: String, until: DateTime<Utc>) {
+        let mut observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = observed.entry((provider, key)).or_default();
+        entry.blocked_until = entry.blocked_until.max(Some(until));
+    }
+
     /// Sleeps, unless that would take longer than is left.
-    async fn wait(&self, wait: Duration, until: Instant, scope: LimitScope) -> Result<(), Refused> {
+    async fn wait(
+        &self,
+        charge: &Charge<'_>,
+        wait: Duration,
+        until: Instant,
+        scope: LimitScope,
+    ) -> Result<(), Refused> {
         if Instant::now() + wait > until {
-            return Err(self.refuse(wait, scope));
+            return Err(self.refuse(charge, wait, scope));
         }
         sleep(wait).await;
         Ok(())
+    }
+
+    /// Charges what a call turned out to cost beyond what was counted when it was admitted.
+    async fn spend(&self, provider: &'static str, policy: &Policy, charge: &Charge<'_>, more: u32) {
+        let counting = policy.budgets(charge).filter(|budget| {
+            budget.limit.unit == RateUnit::Points
+                || (charge.is_conditional && budget.limit.quota.is_some())
+        });
+        for budget in counting {
+            let limit = &budget.limit;
+            if let Some(tenant) = budget.share_of(charge)
+                && let Some(share) = self.budget.share(provider, tenant).await
+            {
+                self.budget
+                    .spend(&share, limit, charge.priority, more)
+                    .await;
+            }
+            let own = BudgetRow::new(provider, &budget.key(charge));
+            self.budget.spend(&own, limit, charge.priority, more).await;
+        }
+    }
+
+    /// Writes down what an answer stated about a quota, now and then.
+    async fn note_quota(
+        &self,
+        provider: &'static str,
+        charge: &Charge<'_>,
+        seen: &LimitObservation,
+    ) {
+        let key = local::key(seen.reach, charge);
+        {
+            let mut observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
+            if observed.len() >= MAX_OBSERVED {
+                observed.clear();
+            }
+            let entry = observed.entry((provider, key.clone())).or_default();
+            let is_due = entry
+                .written_at
+                .is_none_or(|at| at.elapsed() >= OBSERVE_INTERVAL);
+            if !is_due {
+                return;
+            }
+            entry.written_at = Some(Instant::now());
+        }
+        let row = BudgetRow::new(provider, &key);
+        self.budget.observe(&row, seen).await;
     }
 }
 
@@ -162,7 +276,20 @@ impl RateGate for Governor {
         charge: &Charge<'_>,
     ) -> Result<Admission, Refused> {
         let started = Instant::now();
-        let outcome = self.pass(provider, charge).await;
+        let mut outcome = self.pass(provider, charge).await;
+        while let (Err(refused), Some(deadline)) = (&outcome, page_deadline()) {
+            let wait = refused.retry_at - self.clock.0.now();
+            let wait = wait.to_std().unwrap_or_default().max(SHORTEST);
+            if Instant::now() + wait > deadline {
+                break;
+            }
+            // Without a place among the calls in flight, which others can have meanwhile.
+            sleep(wait).await;
+            outcome = self.pass(provider, charge).await;
+        }
+        if outcome.is_ok() {
+            note_admitted();
+        }
         let waited = started.elapsed();
         let held_up = match &outcome {
             Err(_) => Some("refused"),
@@ -184,56 +311,43 @@ impl RateGate for Governor {
     }
 
     async fn observe(&self, provider: &'static str, charge: &Charge<'_>, seen: LimitObservation) {
-        if let (Some(policy), 2..) = (self.policies.get(provider), seen.spent) {
-            let in_points = policy
-                .budgets(charge)
-                .filter(|budget| budget.limit.unit == RateUnit::Points);
-            for budget in in_points {
-                // One unit was taken when the call was admitted.
-                let more = seen.spent - 1;
-                if let Some(tenant) = budget.share_of(charge)
-                    && let Some(share) = self.budget.share(provider, tenant, &budget.limit).await
-                {
-                    self.budget.spend_of(&share, more).await;
-                }
-                self.budget
-                    .spend(provider, &budget.key(charge), &budget.limit, more)
-                    .await;
-            }
+        // What was counted when the call was admitted.
+        let counted = u32::from(!charge.is_conditional);
+        if let Some(policy) = self.policies.get(provider)
+            && seen.spent > counted
+        {
+            self.spend(provider, policy, charge, seen.spent - counted)
+                .await;
+        }
+        if seen.limit.is_some() || seen.remaining.is_some() {
+            self.note_quota(provider, charge, &seen).await;
         }
         let Some(until) = block(seen, self.clock.0.now()) else {
             return;
         };
-        match self
-            .budget
-            .block(provider, &local::key(seen.reach, charge), until)
-            .await
-        {
+        let key = local::key(seen.reach, charge);
+        self.remember_block(provider, key.clone(), until);
+        match self.budget.block(provider, &key, until).await {
             Ok(()) => tracing::info!(
                 provider,
                 rate_limit.remaining = seen.remaining,
                 rate_limit.blocked_until = %until,
-                "the provider's limit is near: calls pause"
+                "the provider allows no call for a while"
             ),
             // The provider itself refuses calls until then, so nothing goes wrong unseen.
             Err(error) => tracing::warn!(
                 provider,
                 error = &error as &dyn std::error::Error,
-                "a pause that the provider asked for was not stored"
+                "failed to store until when the provider allows no call"
             ),
         }
     }
 }
 
-/// Until when an observation asks for silence. Under a tenth of the window's calls left,
-/// the rest is kept for what cannot wait.
+/// Until when an observation allows no call: what the provider asked for, or the window's end
+/// when nothing is left in it.
 fn block(seen: LimitObservation, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let scarce = match (seen.limit, seen.remaining) {
-        (Some(limit), Some(remaining)) => remaining.saturating_mul(10) < limit,
-        (None, Some(remaining)) => remaining == 0,
-        (_, None) => false,
-    };
-    let window = seen.reset_at.filter(|_| scarce);
+    let window = seen.reset_at.filter(|_| seen.remaining == Some(0));
     let until = seen.blocked_until.max(window)?;
     (until > now).then(|| until.min(now + LONGEST_BLOCK))
 }

@@ -22,56 +22,25 @@ fn seen(limit: u64, remaining: u64) -> LimitObservation {
 }
 
 #[test]
-fn calls_pause_when_less_than_a_tenth_of_the_window_is_left() {
+fn used_up_window_blocks_until_it_ends() {
     assert_eq!(block(seen(5000, 4999), at(0)), None);
-    assert_eq!(block(seen(5000, 500), at(0)), None);
-    assert_eq!(block(seen(5000, 499), at(0)), Some(at(600)));
+    assert_eq!(block(seen(5000, 1), at(0)), None);
     assert_eq!(block(seen(5000, 0), at(0)), Some(at(600)));
-    assert_eq!(
-        block(
-            LimitObservation {
-                limit: None,
-                ..seen(0, 0)
-            },
-            at(0)
-        ),
-        Some(at(600))
-    );
-    assert_eq!(
-        block(
-            LimitObservation {
-                limit: None,
-                ..seen(0, 1)
-            },
-            at(0)
-        ),
-        None
-    );
-    assert_eq!(
-        block(
-            LimitObservation {
-                remaining: None,
-                ..seen(5000, 0)
-            },
-            at(0)
-        ),
-        None
-    );
-    assert_eq!(
-        block(
-            LimitObservation {
-                reset_at: None,
-                ..seen(5000, 0)
-            },
-            at(0)
-        ),
-        None
-    );
     assert_eq!(block(LimitObservation::default(), at(0)), None);
+    let unknown = LimitObservation {
+        remaining: None,
+        ..seen(5000, 0)
+    };
+    assert_eq!(block(unknown, at(0)), None);
+    let endless = LimitObservation {
+        reset_at: None,
+        ..seen(5000, 0)
+    };
+    assert_eq!(block(endless, at(0)), None);
 }
 
 #[test]
-fn what_the_provider_asks_for_outlasts_the_window_but_not_a_day() {
+fn stated_block_outlasts_the_window_but_not_a_day() {
     let asked = |until| LimitObservation {
         blocked_until: Some(until),
         ..seen(5000, 0)

@@ -51,7 +51,7 @@ catalogue! {
     IssueUnassigned,
     /// An issue moved to another repository. `normalized`: `number`, `to{repository,number,url}?`.
     IssueTransferred,
-    /// An issue changed otherwise. `normalized`: `number`, `change` (the provider's action), `label?`, `milestone?`; of Jira `key`, `fields[]{field,from,to}`.
+    /// An issue changed otherwise. `normalized`: `number`, `change` (the provider's action), and the part that changed: `label?`, `milestone?`, `type?`, `changes{title?{from},body?}` of an edit; of Jira `key`, `fields[]{field,from,to}`.
     IssueUpdated,
     /// Somebody commented on an issue. `normalized`: `number` (of Jira `key`), `comment_id`, `body`.
     IssueCommented,
@@ -71,15 +71,15 @@ catalogue! {
     PrReadyForReview,
     /// A review was asked of a person or a team. `normalized`: `number`, `reviewer{type,id,name}`.
     PrReviewRequested,
-    /// A pull request changed otherwise. `normalized`: `number`, `change` (the provider's action).
+    /// A pull request changed otherwise. `normalized`: `number`, `change` (the provider's action), and the part that changed: `label?`, `assignee{id,name}?`, `milestone?`, `reviewer{type,id,name}?`, `before?` and `after?` of new commits, `changes{title?{from},body?,base?{from}}` of an edit.
     PrUpdated,
-    /// A review was submitted. `normalized`: `number`, `review_id`, `state?` (`approved`, `changes_requested`, `commented`; null when the review has been dismissed since), `body?`.
+    /// A review was submitted; one that only holds comments is told by them. `normalized`: `number`, `review_id`, `state?` (`approved`, `changes_requested`, `commented`; null when the review has been dismissed since), `body?`.
     PrReviewed,
     /// A review was dismissed. `normalized`: `number`, `review_id`.
     PrReviewDismissed,
     /// Somebody commented on a pull request or its diff. `normalized`: `number`, `comment_id`, `body`, `path?`.
     PrCommented,
-    /// Commits were pushed to a branch. `normalized`: `ref`, `before`, `after`, `forced`, `commit_count`, `commits[]{id,message,author}` (first 20).
+    /// Commits were pushed to a branch, or it was thrown back (`forced`). `normalized`: `ref`, `before`, `after`, `forced`, `commit_count`, `commits[]{id,message,author}` (first 20).
     CommitsPushed,
     /// A branch was created. `normalized`: `ref`.
     BranchCreated,

@@ -4,20 +4,25 @@
 //! Identity is the dedupe key: built only from what the provider says about the fact, so
 //! that webhook, backfill and polling name it alike.
 
+mod draft;
 mod feed;
 mod kind;
 mod signal;
 mod store;
+mod subjects;
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-pub use feed::{Behind, Completeness, Cursor as FeedCursor, Feed, FeedError, FeedPage, FeedQuery};
+pub use draft::{SignalDraft, TimestampSource, is_web_url, mark_received};
+pub use feed::{
+    Behind, Completeness, Cursor as FeedCursor, Feed, FeedCompleteness, FeedError, FeedPage,
+    FeedQuery, Growth, Mark,
+};
 pub use kind::{SignalKind, UnknownKind};
 pub use signal::{Payload, Signal};
 pub use store::{NewSignal, store};
+pub use subjects::latest_by_subject;
 
 /// The version of the Signal's shape that is written today.
 pub const SCHEMA_VERSION: i16 = 1;
@@ -83,7 +88,8 @@ pub struct Context {
     /// What the place is.
     #[serde(rename = "type")]
     pub kind: ContextKind,
-    /// The provider's id of the place.
+    /// The provider's id of the place; absent when the provider does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// The name people use for it.
     pub name: Option<String>,
@@ -107,27 +113,4 @@ pub enum ContextKind {
     Mailbox,
     /// A direct or group conversation.
     Chat,
-}
-
-/// A Signal as a connector makes it: everything but what only we know (ids, tenant,
-/// connection, time of receipt).
-#[derive(Debug, Clone, Serialize)]
-pub struct SignalDraft {
-    /// What happened.
-    pub kind: SignalKind,
-    /// The fact's identity within (tenant, source), provider prefix included:
-    /// `github:issue:42:created`.
-    pub dedupe_key: String,
-    /// When it happened, by the provider's clock.
-    pub timestamp: DateTime<Utc>,
-    /// Who did it.
-    pub actor: Actor,
-    /// What it is about.
-    pub subject: Subject,
-    /// Where it happened.
-    pub context: Context,
-    /// The kind's own typed fields, as documented on [`SignalKind`].
-    pub normalized: serde_json::Value,
-    /// The provider's object, byte for byte.
-    pub raw: Box<RawValue>,
 }

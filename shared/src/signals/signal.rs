@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{Actor, Context, SignalKind, Subject};
+use super::{Actor, Context, SignalKind, Subject, TimestampSource};
 use crate::ids::{ConnectionId, SignalId, TenantId};
 
 /// One fact about a team's activity.
@@ -23,8 +23,14 @@ pub struct Signal {
     pub source: String,
     /// What happened.
     pub kind: SignalKind,
-    /// When it happened, by the provider's clock.
+    /// The fact's identity within tenant and source. It outlives ids: the same fact has the same
+    /// key by whichever way it arrives.
+    #[schema(example = "github:pr:279147437:merged")]
+    pub dedupe_key: String,
+    /// When it happened; never more than a minute after `received_at`.
     pub timestamp: DateTime<Utc>,
+    /// Whose clock `timestamp` is read from.
+    pub timestamp_source: TimestampSource,
     /// When we took it in.
     pub received_at: DateTime<Utc>,
     /// Who did it.
@@ -58,6 +64,8 @@ pub struct Payload {
 /// What is written to the column `body`.
 #[derive(Debug, Serialize)]
 pub(super) struct Body<'a> {
+    #[serde(skip_serializing_if = "TimestampSource::is_provider")]
+    pub(super) timestamp_source: TimestampSource,
     pub(super) actor: &'a Actor,
     pub(super) subject: &'a Subject,
     pub(super) context: &'a Context,
@@ -67,6 +75,8 @@ pub(super) struct Body<'a> {
 /// What is read from it, and handed on as it was written.
 #[derive(Debug, Deserialize)]
 pub(super) struct StoredBody {
+    #[serde(default)]
+    pub(super) timestamp_source: TimestampSource,
     pub(super) actor: Box<RawValue>,
     pub(super) subject: Box<RawValue>,
     pub(super) context: Box<RawValue>,

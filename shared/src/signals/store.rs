@@ -8,7 +8,7 @@ use sqlx::Row;
 
 use super::signal::Body;
 use super::{SCHEMA_VERSION, SignalDraft};
-use crate::db::{DbError, Tx, storable};
+use crate::db::{DbError, Tx, storable, storable_json};
 use crate::ids::{ConnectionId, SignalId, TenantId};
 use crate::telemetry::names;
 
@@ -29,11 +29,17 @@ pub struct NewSignal {
     pub draft: SignalDraft,
 }
 
-/// Stores what is not known yet and answers how many those were. Facts that are known stay
+/// Stores what is not known yet and answers when those facts happened. Facts that are known stay
 /// as they are: the unique constraint `signals_once` decides, never a look-up.
-pub async fn store(tx: &mut Tx, mut signals: Vec<NewSignal>) -> Result<u64, DbError> {
+pub async fn store(
+    tx: &mut Tx,
+    mut signals: Vec<NewSignal>,
+) -> Result<Vec<DateTime<Utc>>, DbError> {
     if signals.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
+    }
+    for signal in &mut signals {
+        signal.draft.cap_timestamp(signal.received_at);
     }
     // One order for all writers: two batches with common facts cannot wait in a circle.
     signals.sort_by(|a, b| {
@@ -82,7 +88,7 @@ pub async fn store(tx: &mut Tx, mut signals: Vec<NewSignal>) -> Result<u64, DbEr
         .bind(
             signals
                 .iter()
-                .map(|s| s.draft.raw.get())
+                .map(|s| storable_json(s.draft.raw.get()))
                 .collect::<Vec<_>>(),
         )
         .bind(
@@ -95,18 +101,22 @@ pub async fn store(tx: &mut Tx, mut signals: Vec<NewSignal>) -> Result<u64, DbEr
         .fetch_all(&mut **tx)
         .await?;
     count(&rows)?;
-    Ok(rows.len() as u64)
+    rows.iter()
+        .map(|row| Ok(row.try_get("occurred_at")?))
+        .collect()
 }
 
 fn body(signal: &NewSignal) -> Result<String, DbError> {
     let draft = &signal.draft;
-    serde_json::to_string(&Body {
+    let body = serde_json::to_string(&Body {
+        timestamp_source: draft.timestamp_source,
         actor: &draft.actor,
         subject: &draft.subject,
         context: &draft.context,
         normalized: &draft.normalized,
     })
-    .map_err(|_| DbError::Corrupt("a Signal cannot be written as JSON"))
+    .map_err(|_| DbError::Corrupt("a Signal cannot be written as JSON"))?;
+    Ok(storable_json(&body).into_owned())
 }
 
 fn count(rows: &[sqlx::postgres::PgRow]) -> Result<(), DbError> {

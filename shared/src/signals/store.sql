@@ -8,4 +8,4 @@ FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text
     AS s(tenant_id, id, connection_id, source, kind, dedupe_key, occurred_at, received_at, body,
          raw, traceparent)
 ON CONFLICT ON CONSTRAINT signals_once DO NOTHING
-RETURNING source, kind
+RETURNING source, kind, occurred_at

@@ -142,6 +142,11 @@ pub fn operational_routes(state: Health) -> Router {
         .with_state(state)
 }
 
+/// Whether a path is one of [`operational_routes`].
+pub fn is_operational(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz" | "/healthz" | "/metrics")
+}
+
 /// What these routes say of themselves in an OpenAPI document.
 #[derive(OpenApi)]
 #[openapi(

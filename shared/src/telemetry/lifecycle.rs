@@ -1,9 +1,15 @@
 //! How a process ends: readiness fails first, then nothing new is taken, what is in flight
 //! drains, and what has not ended after 30 s is stopped.
+//!
+//! A process ends on a signal, or because a task ended that it cannot do without.
 
+use std::any::Any;
 use std::future::pending;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -24,11 +30,30 @@ struct Steps {
     stop: Duration,
 }
 
+/// Characters of a panic's message that are kept.
+const MAX_MESSAGE_CHARS: usize = 500;
+
 const STEPS: Steps = Steps {
     notice: Duration::from_millis(500),
     drain: Duration::from_secs(30),
     stop: Duration::from_secs(5),
 };
+
+/// A process that ended because a task of its own did.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LifecycleError {
+    /// The task returned while the process was still taking work.
+    #[error("task {0} ended early")]
+    Ended(&'static str),
+    /// The task panicked.
+    #[error("task {task} panicked: {message}")]
+    Panicked {
+        /// The task's name.
+        task: &'static str,
+        /// The panic's message.
+        message: String,
+    },
+}
 
 /// The life of a process. Clones speak of the same one.
 #[derive(Debug, Clone)]
@@ -37,6 +62,8 @@ pub struct Lifecycle {
     soft: CancellationToken,
     hard: CancellationToken,
     tasks: TaskTracker,
+    /// The first task that failed.
+    failure: Arc<OnceLock<LifecycleError>>,
     steps: Steps,
 }
 
@@ -49,6 +76,7 @@ impl Lifecycle {
             // Cancelled on its own, after `soft`.
             hard: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            failure: Arc::default(),
             steps: STEPS,
         }
     }
@@ -81,14 +109,70 @@ impl Lifecycle {
         self.tasks.spawn(task)
     }
 
-    /// Waits for SIGTERM or SIGINT, or for [`Lifecycle::soft`] to be cancelled by a task
-    /// that cannot go on, then shuts down. A second signal cuts the drain short. Answers
-    /// whether everything ended by itself.
-    pub async fn run(&self) -> bool {
+    /// Spawns a task that the process cannot do without and whose end the shutdown waits for.
+    /// If it ends before the drain begins, or panics, the process shuts down with an error.
+    pub fn supervise<F>(&self, name: &'static str, task: F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn(self.clone().watch(name, task))
+    }
+
+    /// Like [`Lifecycle::supervise`], for a task that has no end of its own: it runs until
+    /// [`Lifecycle::hard`], and the shutdown does not wait for it.
+    pub fn supervise_background<F>(&self, name: &'static str, task: F) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let hard = self.hard.clone();
+        tokio::spawn(self.clone().watch(name, async move {
+            tokio::select! {
+                () = hard.cancelled() => {}
+                () = task => {}
+            }
+        }))
+    }
+
+    /// Runs a task that the process cannot do without, where the caller spawns it.
+    pub async fn watch(self, name: &'static str, task: impl Future<Output = ()>) {
+        let error = match AssertUnwindSafe(task).catch_unwind().await {
+            Ok(()) if self.soft.is_cancelled() || self.hard.is_cancelled() => return,
+            Ok(()) => LifecycleError::Ended(name),
+            Err(panic) => LifecycleError::Panicked {
+                task: name,
+                message: panic_message(&*panic),
+            },
+        };
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            task.name = name,
+            "supervised task failed, shutting down"
+        );
+        self.failure.set(error).ok();
+        self.health.begin_drain();
+        self.soft.cancel();
+    }
+
+    /// Why the process must end, once a supervised task has failed.
+    pub fn failure(&self) -> Option<&LifecycleError> {
+        self.failure.get()
+    }
+
+    /// Waits for SIGTERM or SIGINT, or for a supervised task to fail, then shuts down. A second
+    /// signal cuts the drain short. Answers whether everything ended by itself.
+    pub async fn run(&self) -> Result<bool, LifecycleError> {
         tokio::select! {
             () = shutdown_signal() => tracing::info!("shutting down"),
-            () = self.soft.cancelled() => tracing::error!("shutting down after a failure"),
+            () = self.soft.cancelled() => {}
         }
+        let drained = self.end_on_request().await;
+        match self.failure() {
+            Some(failure) => Err(failure.clone()),
+            None => Ok(drained),
+        }
+    }
+
+    async fn end_on_request(&self) -> bool {
         let impatient = async {
             shutdown_signal().await;
             tracing::warn!("a second signal: stopping at once");
@@ -127,6 +211,20 @@ impl Lifecycle {
         }
         drained
     }
+}
+
+/// The message of a caught panic, as far as it can be kept with a job: at most 500 characters,
+/// without NUL.
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("the panic carries no message")
+        .chars()
+        .filter(|character| *character != '\0')
+        .take(MAX_MESSAGE_CHARS)
+        .collect()
 }
 
 /// Waits for SIGTERM or SIGINT (Ctrl-C).
@@ -234,6 +332,66 @@ mod tests {
         });
         life.hard().cancel();
         assert!(!life.shut_down().await);
+    }
+
+    #[tokio::test]
+    async fn supervised_task_that_panics_ends_the_process() {
+        let life = lifecycle(LONG);
+        life.supervise("lanes", async { panic!("no slot {}", 7) });
+        let error = life.run().await.expect_err("it failed");
+        let message = "no slot 7".to_owned();
+        assert_eq!(
+            error,
+            LifecycleError::Panicked {
+                task: "lanes",
+                message
+            }
+        );
+        assert!(!life.health().is_ready().await);
+    }
+
+    #[tokio::test]
+    async fn supervised_task_that_ends_early_ends_the_process() {
+        for background in [false, true] {
+            let life = lifecycle(LONG);
+            if background {
+                life.supervise_background("clock", async {});
+            } else {
+                life.supervise("clock", async {});
+            }
+            assert_eq!(life.run().await, Err(LifecycleError::Ended("clock")));
+            assert!(!life.health().is_ready().await);
+        }
+    }
+
+    #[tokio::test]
+    async fn supervised_task_that_drains_is_no_failure() {
+        let life = lifecycle(LONG);
+        let soft = life.soft().clone();
+        life.supervise("server", async move { soft.cancelled().await });
+        life.supervise_background("clock", pending());
+        assert!(life.shut_down().await, "nobody waits for the background");
+        assert_eq!(life.failure(), None);
+    }
+
+    #[tokio::test]
+    async fn panic_while_draining_is_a_failure() {
+        let life = lifecycle(LONG);
+        let soft = life.soft().clone();
+        life.supervise("server", async move {
+            soft.cancelled().await;
+            panic!("in the middle");
+        });
+        life.shut_down().await;
+        assert!(life.failure().is_some());
+    }
+
+    #[test]
+    fn panic_messages_can_be_stored() {
+        let message = format!("a\0b{}", "c".repeat(1_000));
+        let kept = panic_message(&message);
+        assert!(kept.starts_with("abc") && kept.len() == MAX_MESSAGE_CHARS);
+        assert_eq!(panic_message(&7), "the panic carries no message");
     }
 
     #[test]

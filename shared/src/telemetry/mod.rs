@@ -15,9 +15,9 @@ mod metrics;
 pub mod names;
 mod traceparent;
 
-pub use health::{CheckFailed, Health, OperationalApi, operational_routes};
+pub use health::{CheckFailed, Health, OperationalApi, is_operational, operational_routes};
 pub use http::{HttpTracking, RequestId, track_http};
-pub use lifecycle::{Lifecycle, shutdown_signal};
+pub use lifecycle::{Lifecycle, LifecycleError, panic_message, shutdown_signal};
 pub use metrics::MetricsHandle;
 pub use traceparent::{current_traceparent, link_traceparent, set_parent};
 

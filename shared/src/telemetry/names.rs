@@ -16,6 +16,8 @@ pub const INBOX_RETRIES_TOTAL: &str = "inbox_retries_total";
 pub const INGRESS_BACKLOG_BYTES: &str = "ingress_backlog_bytes";
 /// Jobs finished: `kind, outcome`.
 pub const JOBS_TOTAL: &str = "jobs_total";
+/// Panics caught while a job ran: `kind`.
+pub const JOB_PANICS_TOTAL: &str = "poblysh_job_panics_total";
 /// Seconds a job ran: `kind`.
 pub const JOB_DURATION_SECONDS: &str = "job_duration_seconds";
 /// Jobs in the queue: `kind, state`.
@@ -34,6 +36,15 @@ pub const SUBSCRIPTIONS_MISSING: &str = "subscriptions_missing";
 pub const TOKEN_ROTATIONS_LOST_TOTAL: &str = "token_rotations_lost_total";
 /// Calls of a token endpoint: `provider, outcome`.
 pub const TOKEN_REFRESHES_TOTAL: &str = "token_refreshes_total";
+/// Sealed values that the last pass found under another key than the current one: `kind, key`
+/// (`previous`, moved since, or `unknown`).
+pub const SEALED_VALUES: &str = "poblysh_sealed_values";
+/// Time slices of a sync that read nothing: `provider, reason`.
+pub const SYNC_STALLED_TOTAL: &str = "poblysh_sync_stalled_total";
+/// Facts that a read found and that no delivery had told: `provider`.
+pub const WEBHOOK_MISSED_TOTAL: &str = "poblysh_webhook_missed_total";
+/// Rows of lists that could not be read, each counted once: `provider, stream_type`.
+pub const ROWS_UNREADABLE_TOTAL: &str = "poblysh_rows_unreadable_total";
 /// Calls that the rate gate held up: `provider, outcome` (`waited` or `refused`).
 pub const RATE_LIMIT_WAITS_TOTAL: &str = "rate_limit_waits_total";
 /// Seconds a call waited at the rate gate before it went out: `provider`.
@@ -78,6 +89,7 @@ pub fn describe_all() {
             "Batches committed at the second try, over a new connection",
         ),
         (JOBS_TOTAL, "Jobs finished, by kind and outcome"),
+        (JOB_PANICS_TOTAL, "Panics caught while a job ran, by kind"),
         (SIGNALS_TOTAL, "Signals stored, by source and kind"),
         (
             TOKEN_REFRESHES_TOTAL,
@@ -86,6 +98,18 @@ pub fn describe_all() {
         (
             TOKEN_ROTATIONS_LOST_TOTAL,
             "Renewals whose answer was lost, by provider",
+        ),
+        (
+            SYNC_STALLED_TOTAL,
+            "Time slices of a sync that read nothing, by provider and reason",
+        ),
+        (
+            WEBHOOK_MISSED_TOTAL,
+            "Facts that a read found and that no delivery had told, by provider",
+        ),
+        (
+            ROWS_UNREADABLE_TOTAL,
+            "Rows of lists that could not be read, by provider and type of stream",
         ),
         (
             RATE_LIMIT_WAITS_TOTAL,
@@ -117,20 +141,23 @@ pub fn describe_all() {
         "Deliveries committed by one statement"
     );
     describe_gauge!(
-        SUBSCRIPTIONS_MISSING,
-        Unit::Count,
-        "Subscriptions that are wanted and not held, by provider"
-    );
-    describe_gauge!(
         INGRESS_BACKLOG_BYTES,
         Unit::Bytes,
         "Bytes of deliveries that wait to be processed"
     );
-    describe_gauge!(
-        QUEUE_DEPTH,
-        Unit::Count,
-        "Jobs in the queue, by kind and state"
-    );
+    for (name, text) in [
+        (
+            SUBSCRIPTIONS_MISSING,
+            "Subscriptions that are wanted and not held, by provider",
+        ),
+        (
+            SEALED_VALUES,
+            "Sealed values under another key than the current one, by kind and key",
+        ),
+        (QUEUE_DEPTH, "Jobs in the queue, by kind and state"),
+    ] {
+        describe_gauge!(name, Unit::Count, text);
+    }
     for (name, text) in [
         (
             QUEUE_OLDEST_AGE_SECONDS,

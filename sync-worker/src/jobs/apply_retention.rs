@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
-use shared::db::schedule;
+use shared::db::retention::{self, Retention};
+use shared::db::{DbError, unmatched};
+use shared::queue::ClaimedJob;
 
-use super::JobFailure;
+use super::{JobFailure, begin};
 use crate::context::Context;
 
-pub(super) async fn run(context: &Context) -> Result<(), JobFailure> {
-    let gone = schedule::apply_retention(
-        &context.db,
-        days(context.config.delivery_retention),
-        days(context.config.job_retention),
-    )
-    .await?;
+pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
+    let retention = Retention {
+        delivery_days: days(context.config.delivery_retention),
+        job_days: days(context.config.job_retention),
+    };
+    let gone = retention::apply(|| Box::pin(begin(context, job)), retention).await?;
+    let mut tx = begin(context, job).await?;
+    unmatched::recount(&mut tx).await?;
+    tx.commit().await.map_err(DbError::from)?;
     tracing::info!(gone.count = gone, "retention was applied");
     Ok(())
 }

@@ -6,16 +6,17 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use shared::connectors::{ConnectorError, DirectoryEntry, DirectoryKey};
+use shared::connectors::{AccountChange, ConnectorError, DirectoryEntry, DirectoryKey, Resource};
 use shared::credentials::CredentialError;
 use shared::db::connections::{self, ConnectionStatus};
 use shared::db::{DbError, directory};
 use shared::ids::{ConnectionId, DeliveryId};
 use shared::queue::{self, ClaimedJob, JobPayload, NewJob};
 
-use super::{JobFailure, connector_of};
+use super::{JobFailure, begin, connector_of};
 use crate::access::Caller;
 use crate::context::Context;
+use crate::{changes, resource_ids};
 
 /// Names that take longer than this are not waited for.
 const PATIENCE: TimeDelta = TimeDelta::minutes(5);
@@ -35,23 +36,26 @@ pub(super) async fn run(
     tx.commit().await.map_err(DbError::from)?;
     missing.retain(|key| !known.iter().any(|entry| entry.key == *key));
 
-    let mut found = match ask(context, job, id, &missing).await {
-        Ok(found) => found,
+    let Answers {
+        mut found,
+        id_changes,
+    } = match ask(context, job, id, &missing).await {
+        Ok(answers) => answers,
         Err(failure) if is_final(context, job, &failure) => {
             tracing::warn!(
                 error = &failure as &dyn std::error::Error,
                 "names were not found; deliveries go on without"
             );
-            Vec::new()
+            Answers::default()
         }
         Err(failure) => return Err(failure),
     };
     missing.retain(|key| !found.iter().any(|entry| entry.key == *key));
     found.extend(missing.into_iter().map(DirectoryEntry::nameless));
 
-    let mut tx = context.db.begin(&job.scope()).await?;
-    if !queue::hold(&mut tx, job).await? {
-        return Err(JobFailure::Overtaken);
+    let mut tx = begin(context, job).await?;
+    for change in &id_changes {
+        changes::apply(context, &mut tx, &job.scope(), id, change).await?;
     }
     directory::save(&mut tx, &job.scope(), id, &found).await?;
     let next = NewJob {
@@ -70,14 +74,22 @@ pub(super) async fn run(
     Ok(())
 }
 
+/// What the provider says.
+#[derive(Default)]
+struct Answers {
+    found: Vec<DirectoryEntry>,
+    /// Resources among them that are known under another id.
+    id_changes: Vec<AccountChange>,
+}
+
 async fn ask(
     context: &Context,
     job: &ClaimedJob,
     id: ConnectionId,
     keys: &[DirectoryKey],
-) -> Result<Vec<DirectoryEntry>, JobFailure> {
+) -> Result<Answers, JobFailure> {
     if keys.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Answers::default());
     }
     let connector = connector_of(context, job)?;
     let mut tx = context.db.begin(&job.scope()).await?;
@@ -92,21 +104,24 @@ async fn ask(
         })
         .and_then(|c| c.account);
     let Some(account) = account else {
-        return Ok(Vec::new());
+        return Ok(Answers::default());
     };
     let caller = Caller {
         context,
         scope: job.scope(),
-        connector: &*connector,
+        connector: &connector,
         connection: id,
         account,
     };
-    caller
+    let found = caller
         .call(|access| {
             let connector = Arc::clone(&connector);
             Box::pin(async move { connector.look_up(&access, keys).await })
         })
-        .await
+        .await?;
+    let shown = found.iter().filter_map(Resource::of_entry).collect();
+    let id_changes = resource_ids::find_changes(&caller, shown).await?;
+    Ok(Answers { found, id_changes })
 }
 
 /// Whether waiting longer would not help, or not be worth it.

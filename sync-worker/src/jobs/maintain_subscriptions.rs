@@ -5,25 +5,29 @@
 //! provider holds a subscription that nobody here knows; it is found in the provider's list
 //! and taken on instead of being created twice.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use shared::connectors::{ConnectorError, Subscription, SubscriptionPolicy};
+use shared::credentials::CredentialError;
 use shared::db::connections::{self, ConnectionStatus};
 use shared::db::subscriptions::{self, Row};
 use shared::db::{DbError, Tx};
-use shared::queue::{self, ClaimedJob};
+use shared::queue::ClaimedJob;
 use url::Url;
 
-use super::{JobFailure, connector_of};
+use super::{JobFailure, begin, connector_of};
 use crate::access::Caller;
 use crate::changes;
 use crate::context::Context;
+
+/// How long subscriptions are left alone: an account may get another address at any time.
+const MAX_LOOK_INTERVAL: TimeDelta = TimeDelta::hours(24);
 
 pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
     let Some(id) = job.connection_id else {
         return Ok(());
     };
     let connector = connector_of(context, job)?;
-    let mut tx = context.db.begin(&job.scope()).await?;
+    let mut tx = begin(context, job).await?;
     let connection = connections::get(&mut tx, &job.scope(), id).await?;
     // The date before the rows: what is wanted after this look moves the date.
     let seen = subscriptions::due_at(&mut tx, &job.scope(), id).await?;
@@ -36,31 +40,34 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
                 ConnectionStatus::Active | ConnectionStatus::Paused
             )
         })
-        .and_then(|c| c.account);
-    let (Some(policy), Some(account), false) = (policy, account, rows.is_empty()) else {
+        .and_then(|c| Some((c.account?, c.connected_at)));
+    let (Some(policy), Some((account, connected_at)), false) = (policy, account, rows.is_empty())
+    else {
         subscriptions::looked_after(&mut tx, &job.scope(), id, seen, None).await?;
         tx.commit().await.map_err(DbError::from)?;
         return Ok(());
     };
     tx.commit().await.map_err(DbError::from)?;
-    let care = Care {
+    let mut care = Care {
         job,
         policy,
+        connected_at,
         seen,
         webhook_url: webhook_url(context, &job.provider),
         caller: Caller {
             context,
             scope: job.scope(),
-            connector: &*connector,
+            connector: &connector,
             connection: id,
             account,
         },
     };
     let result = care.look_after(rows).await;
-    if let Err(JobFailure::Provider(cause)) = &result
-        && matches!(cause, ConnectorError::Unauthorized(_))
+    if let Err(
+        JobFailure::Provider(cause) | JobFailure::Credential(CredentialError::Provider(cause)),
+    ) = &result
     {
-        changes::note_refused_grant(context, &job.scope(), id, cause).await?;
+        changes::note_word_on_grant(context, job, id, cause).await?;
     }
     result
 }
@@ -77,6 +84,8 @@ fn webhook_url(context: &Context, provider: &str) -> Url {
 struct Care<'a> {
     job: &'a ClaimedJob,
     policy: SubscriptionPolicy,
+    /// When the present grant was given.
+    connected_at: DateTime<Utc>,
     /// When this look was due.
     seen: Option<DateTime<Utc>>,
     webhook_url: Url,
@@ -84,7 +93,9 @@ struct Care<'a> {
 }
 
 impl Care<'_> {
-    async fn look_after(&self, rows: Vec<Row>) -> Result<(), JobFailure> {
+    async fn look_after(&mut self, rows: Vec<Row>) -> Result<(), JobFailure> {
+        self.follow_account().await?;
+        let listed = self.listed().await?;
         let soon = self.caller.context.clock.now() + self.policy.renew_before;
         let mut next: Option<DateTime<Utc>> = None;
         for row in &rows {
@@ -92,8 +103,8 @@ impl Care<'_> {
                 self.end(row).await?;
                 continue;
             }
-            let held = match row.held() {
-                Some(held) if held.expires_at.is_none_or(|end| end > soon) => held,
+            let held = match self.check(row, &listed).await? {
+                Some(held) if self.is_current(row, &held, soon) => held,
                 Some(held) => self.renew(row, &held).await?,
                 None => self.create(row).await?,
             };
@@ -102,13 +113,87 @@ impl Care<'_> {
         // A little after the renewal is due, so that it is.
         let seconds = next.map(|end| {
             let due = end - self.policy.renew_before - self.caller.context.clock.now();
-            due.as_seconds_f64().max(60.0) + 1.0
+            (due.as_seconds_f64().max(60.0) + 1.0).min(MAX_LOOK_INTERVAL.as_seconds_f64())
         });
         let mut tx = self.begin().await?;
         let (scope, connection) = (&self.caller.scope, self.caller.connection);
         subscriptions::looked_after(&mut tx, scope, connection, self.seen, seconds).await?;
         tx.commit().await.map_err(DbError::from)?;
         Ok(())
+    }
+
+    /// Takes in how the provider describes the account now: deliveries name its present address.
+    async fn follow_account(&mut self) -> Result<(), JobFailure> {
+        let connector = self.caller.connector;
+        let described = self
+            .caller
+            .call(|access| Box::pin(async move { connector.describe(&access).await }))
+            .await?;
+        let Some(mut account) = described.filter(|now| *now != self.caller.account) else {
+            return Ok(());
+        };
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let mut tx = self.begin().await?;
+        // Ids of resources may have changed since the account was read.
+        let Some(known) = connections::lock(&mut tx, scope, connection).await? else {
+            return Ok(());
+        };
+        if let Some(known) = &known.account {
+            account.keep_resource_ids(known);
+        }
+        connections::describe_account(&mut tx, scope, connection, &account).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        tracing::info!(connection.id = %connection, "the account's description changed");
+        self.caller.account = account;
+        Ok(())
+    }
+
+    /// The subscriptions that the provider holds for this grant.
+    async fn listed(&self) -> Result<Vec<Subscription>, JobFailure> {
+        let connector = self.caller.connector;
+        self.caller
+            .call(|access| Box::pin(async move { connector.subscriptions(&access).await }))
+            .await
+    }
+
+    /// What the provider holds of a row. Its route follows the account's address; what the
+    /// provider does not list any more is not held.
+    async fn check(
+        &self,
+        row: &Row,
+        listed: &[Subscription],
+    ) -> Result<Option<Subscription>, JobFailure> {
+        let Some(held) = row.held() else {
+            return Ok(None);
+        };
+        let known = listed
+            .iter()
+            .find(|one| one.external_id == held.external_id);
+        let Some(now) = known else {
+            if !self.policy.is_listed {
+                return Ok(Some(held));
+            }
+            let mut tx = self.begin().await?;
+            subscriptions::lose(&mut tx, &self.caller.scope, row.id).await?;
+            tx.commit().await.map_err(DbError::from)?;
+            return Ok(None);
+        };
+        if now.route == held.route {
+            return Ok(Some(held));
+        }
+        let moved = Subscription {
+            route: now.route.clone(),
+            ..held
+        };
+        self.hold(row, &moved).await?;
+        Ok(Some(moved))
+    }
+
+    /// Whether a subscription needs no call: it lasts, and it is known to be the present grant's.
+    /// After a reconnect it may be another person's, whose webhooks end with that person's grant.
+    fn is_current(&self, row: &Row, held: &Subscription, soon: DateTime<Utc>) -> bool {
+        held.expires_at.is_none_or(|end| end > soon)
+            && row.renewed_at.is_some_and(|at| at >= self.connected_at)
     }
 
     async fn create(&self, row: &Row) -> Result<Subscription, JobFailure> {
@@ -134,11 +219,7 @@ impl Care<'_> {
 
     /// A subscription that does what is wanted, is held by the provider, and known to nobody.
     async fn orphan(&self, row: &Row) -> Result<Option<Subscription>, JobFailure> {
-        let connector = self.caller.connector;
-        let mut there = self
-            .caller
-            .call(|access| Box::pin(async move { connector.subscriptions(&access).await }))
-            .await?;
+        let mut there = self.listed().await?;
         there.retain(|one| one.resource == row.resource);
         let ids: Vec<String> = there.iter().map(|one| one.external_id.clone()).collect();
         let taken = subscriptions::taken(&self.caller.context.db, &ids).await?;
@@ -194,10 +275,6 @@ impl Care<'_> {
 
     /// A transaction under the job's lease.
     async fn begin(&self) -> Result<Tx, JobFailure> {
-        let mut tx = self.caller.context.db.begin(&self.caller.scope).await?;
-        if !queue::hold(&mut tx, self.job).await? {
-            return Err(JobFailure::Overtaken);
-        }
-        Ok(tx)
+        begin(self.caller.context, self.job).await
     }
 }

@@ -2,6 +2,7 @@
 
 mod adopt_deliveries;
 mod apply_retention;
+mod confirm_grant;
 mod fan_out_delivery;
 mod look_up;
 mod maintain_subscriptions;
@@ -10,13 +11,18 @@ mod refresh_token;
 mod sweep_deliveries;
 mod sync_connection;
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use futures::FutureExt;
+use metrics::counter;
 use shared::connectors::{Connector, ConnectorError};
 use shared::credentials::CredentialError;
-use shared::db::DbError;
-use shared::queue::{ClaimedJob, JobError, JobOutcome, JobPayload};
+use shared::db::{DbError, Tx};
+use shared::queue::{self, ClaimedJob, JobError, JobKind, JobOutcome, JobPayload};
+use shared::telemetry::{names, panic_message};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -27,7 +33,19 @@ pub(crate) async fn run(
     job: &ClaimedJob,
     draining: &CancellationToken,
 ) -> JobOutcome {
-    let result = match &job.payload {
+    let work = Box::pin(dispatch(context, job, draining));
+    match catch_panic(job.payload.kind(), work).await {
+        Ok(()) => JobOutcome::Succeeded,
+        Err(failure) => failure.outcome(context),
+    }
+}
+
+async fn dispatch(
+    context: &Context,
+    job: &ClaimedJob,
+    draining: &CancellationToken,
+) -> Result<(), JobFailure> {
+    match &job.payload {
         JobPayload::SyncConnection { mode, until } => {
             sync_connection::run(context, job, *mode, *until, draining).await
         }
@@ -40,19 +58,42 @@ pub(crate) async fn run(
         JobPayload::FanOutDelivery { delivery } => {
             fan_out_delivery::run(context, job, *delivery).await
         }
+        JobPayload::ConfirmGrant => confirm_grant::run(context, job).await,
         JobPayload::MaintainSubscriptions => maintain_subscriptions::run(context, job).await,
         JobPayload::RefreshToken => refresh_token::run(context, job).await,
         JobPayload::SweepDeliveries => sweep_deliveries::run(context, job).await,
-        JobPayload::ApplyRetention => apply_retention::run(context).await,
+        JobPayload::ApplyRetention => apply_retention::run(context, job).await,
         JobPayload::ProcessDeliveries { .. } => Err(JobFailure::Outcome(JobOutcome::Dead(error(
             "wrong_lane",
             "Deliveries are processed in batches, not one by one.",
         )))),
-    };
-    match result {
-        Ok(()) => JobOutcome::Succeeded,
-        Err(failure) => failure.outcome(context),
     }
+}
+
+/// Runs a part of a job; a panic in it becomes the job's failure.
+async fn catch_panic<T>(
+    kind: JobKind,
+    work: impl Future<Output = Result<T, JobFailure>>,
+) -> Result<T, JobFailure> {
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| Err(JobFailure::Panicked(count_panic(kind, &*panic))))
+}
+
+/// Counts a caught panic and answers its message.
+pub(crate) fn count_panic(kind: JobKind, panic: &(dyn Any + Send)) -> String {
+    counter!(names::JOB_PANICS_TOTAL, "kind" => kind.as_str()).increment(1);
+    panic_message(panic)
+}
+
+/// A transaction under the job's lease: nothing that it writes is written for another's job.
+pub(crate) async fn begin(context: &Context, job: &ClaimedJob) -> Result<Tx, JobFailure> {
+    let mut tx = context.db.begin(&job.scope()).await?;
+    if !queue::hold(&mut tx, job).await? {
+        return Err(JobFailure::Overtaken);
+    }
+    Ok(tx)
 }
 
 /// The connector of a job's provider.
@@ -79,6 +120,9 @@ pub(crate) enum JobFailure {
     /// The connection is not one that can be read.
     #[error("the connection cannot be read")]
     Outcome(JobOutcome),
+    /// Code of ours panicked.
+    #[error("job panicked: {0}")]
+    Panicked(String),
 }
 
 impl JobFailure {
@@ -88,6 +132,7 @@ impl JobFailure {
         let soon = context.clock.now() + TimeDelta::seconds(1);
         match self {
             Self::Outcome(outcome) => outcome,
+            Self::Panicked(message) => JobOutcome::Failed(panicked(&message)),
             Self::Overtaken => JobOutcome::Postponed {
                 at: soon,
                 error: error(
@@ -128,10 +173,26 @@ pub(crate) fn error(code: &str, message: &str) -> JobError {
     }
 }
 
+fn panicked(message: &str) -> JobError {
+    error("panicked", &format!("The job panicked: {message}"))
+}
+
 fn of_database(cause: &DbError, soon: chrono::DateTime<chrono::Utc>) -> JobOutcome {
-    if cause.is_unavailable() {
+    if cause.is_outage() {
         let error = error("database_unavailable", "Postgres did not answer.");
         return JobOutcome::Postponed { at: soon, error };
+    }
+    if cause.is_timeout() {
+        return JobOutcome::Interrupted(error(
+            "statement_timeout",
+            "A statement took longer than it may; the log has the cause.",
+        ));
+    }
+    if cause.is_conflict() {
+        return JobOutcome::Interrupted(error(
+            "conflict",
+            "Another transaction was in the way; the log has the cause.",
+        ));
     }
     JobOutcome::Failed(error(
         "database",
@@ -149,9 +210,17 @@ fn of_provider(cause: &ConnectorError) -> JobOutcome {
                 "The provider limits the rate; the job goes on when it may.",
             ),
         },
-        ConnectorError::Unauthorized(_) => JobOutcome::Dead(error(
+        ConnectorError::GrantRevoked(_) => JobOutcome::Dead(error(
             code,
-            "The provider no longer accepts the grant; the connection must be connected again.",
+            "The provider says that the grant is gone; the connection must be connected again.",
+        )),
+        ConnectorError::GrantSuspended(_) => JobOutcome::Dead(error(
+            code,
+            "The provider has suspended the grant; it is asked again from time to time.",
+        )),
+        ConnectorError::Unauthorized(_) => JobOutcome::Failed(error(
+            code,
+            "The provider refuses a token that it has just renewed; it is tried again.",
         )),
         ConnectorError::Permission(_) => {
             JobOutcome::Dead(error(code, "The provider denies permission for this."))

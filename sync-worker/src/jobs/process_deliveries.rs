@@ -1,29 +1,33 @@
 //! Turns stored deliveries into Signals: many jobs, one transaction. Signals, outcomes and
 //! the end of the jobs commit together.
 //!
-//! When a batch fails as a whole, its jobs are done one by one, so that a delivery that
-//! cannot be stored holds up nobody else's. While Postgres itself is the reason, that would
-//! only be more of the same: then all of them wait.
+//! A delivery whose reading panics stays pending, and its job is tried again; all others are
+//! processed. When a batch fails as a whole, its jobs are done one by one, and then the
+//! deliveries of the job that fails, so that a delivery that cannot be stored holds up nobody
+//! else's. While Postgres itself is the reason, that would only be more of the same: then all
+//! of them wait.
 
 use std::collections::{BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use shared::connectors::{
     AccountChange, ConnectorError, Directory, DirectoryEntry, DirectoryKey, WebhookOutcome,
 };
-use shared::db::{DbError, TenantScope, Tx, directory};
-use shared::ids::{ConnectionId, TenantId};
+use shared::db::{DbError, TenantScope, Tx, directory, schedule};
+use shared::ids::{ConnectionId, DeliveryId, TenantId};
 use shared::inbox::{self, Outcome, StoredDelivery};
-use shared::queue::{self, ClaimedJob, Finished, JobOutcome, JobPayload, NewJob};
+use shared::queue::{self, ClaimedJob, Finished, JobKind, JobOutcome, JobPayload, NewJob};
 use shared::signals::{self, NewSignal};
 use shared::telemetry::set_parent;
 use tracing::Instrument;
 
-use super::JobFailure;
+use super::{JobFailure, catch_panic, count_panic, panicked};
 use crate::changes;
 use crate::context::Context;
 use crate::lanes;
 
+const KIND: JobKind = JobKind::ProcessDeliveries;
 /// Bytes of deliveries that are held at a time, unless a single job has more.
 const MOST_BYTES: u64 = 8 << 20;
 
@@ -45,13 +49,8 @@ pub(crate) async fn run(context: &Context, jobs: Vec<ClaimedJob>) {
 async fn run_batch(context: &Context, jobs: Vec<ClaimedJob>) {
     let started = Instant::now();
     if jobs.len() > 1 {
-        match batch(context, &jobs).await {
-            Ok(()) => {
-                for _ in &jobs {
-                    lanes::report("process_deliveries", &JobOutcome::Succeeded, started);
-                }
-                return;
-            }
+        match process(context, &jobs).await {
+            Ok(outcomes) => return report_all(&outcomes, started),
             Err(JobFailure::Db(error)) if error.is_outage() => {
                 let outcome = JobFailure::Db(error).outcome(context);
                 return end(context, jobs, &outcome, started).await;
@@ -60,22 +59,43 @@ async fn run_batch(context: &Context, jobs: Vec<ClaimedJob>) {
         }
     }
     for job in jobs {
-        let started = Instant::now();
         let span = lanes::span(&job);
-        let outcome = match batch(context, std::slice::from_ref(&job))
-            .instrument(span)
-            .await
-        {
-            Ok(()) => JobOutcome::Succeeded,
-            // Nothing was written, and somebody else has the job.
-            Err(JobFailure::Overtaken) => continue,
-            Err(failure) => failure.outcome(context),
-        };
-        if outcome == JobOutcome::Succeeded {
-            lanes::report("process_deliveries", &outcome, started);
-        } else {
+        run_single(context, job).instrument(span).await;
+    }
+}
+
+async fn run_single(context: &Context, job: ClaimedJob) {
+    let started = Instant::now();
+    let mut result = process(context, std::slice::from_ref(&job)).await;
+    if let Err(failure) = &result
+        && concerns_content(failure)
+        && job.deliveries().count() > 1
+    {
+        result = process_one_by_one(context, &job).await;
+    }
+    match result {
+        Ok(outcomes) => report_all(&outcomes, started),
+        // Nothing was written, and somebody else has the job.
+        Err(JobFailure::Overtaken) => {}
+        Err(failure) => {
+            let outcome = failure.outcome(context);
             end(context, vec![job], &outcome, started).await;
         }
+    }
+}
+
+/// Whether a delivery may be the cause, rather than Postgres or the lease.
+fn concerns_content(failure: &JobFailure) -> bool {
+    match failure {
+        JobFailure::Db(error) => !error.is_outage(),
+        JobFailure::Overtaken => false,
+        _ => true,
+    }
+}
+
+fn report_all(outcomes: &[JobOutcome], started: Instant) {
+    for outcome in outcomes {
+        lanes::report(KIND.as_str(), outcome, started);
     }
 }
 
@@ -84,12 +104,17 @@ async fn end(context: &Context, jobs: Vec<ClaimedJob>, outcome: &JobOutcome, sta
     let finished: Vec<Finished> = jobs
         .into_iter()
         .map(|job| {
-            lanes::report("process_deliveries", outcome, started);
+            lanes::report(KIND.as_str(), outcome, started);
             let outcome = outcome.clone();
             Finished { job, outcome }
         })
         .collect();
-    if let Err(error) = context.queue.finish(&finished).await {
+    let result = if finished.iter().any(|one| one.dead_error().is_some()) {
+        dead_letter(context, &finished).await
+    } else {
+        context.queue.finish(&finished).await.map(drop)
+    };
+    if let Err(error) = result {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             "the outcome was not written; the jobs will be put back"
@@ -97,40 +122,116 @@ async fn end(context: &Context, jobs: Vec<ClaimedJob>, outcome: &JobOutcome, sta
     }
 }
 
-async fn batch(context: &Context, jobs: &[ClaimedJob]) -> Result<(), JobFailure> {
+/// Ends jobs of which some are dead-lettered: the deliveries that they leave behind have failed.
+async fn dead_letter(context: &Context, finished: &[Finished]) -> Result<(), DbError> {
+    let scopes: Vec<TenantScope> = finished.iter().map(|one| one.job.scope()).collect();
+    let mut tx = context.db.begin_many(&scopes).await?;
+    let lost = context.queue.finish_in(&mut tx, finished).await?;
+    for one in finished.iter().filter(|one| !lost.contains(&one.job.id)) {
+        fail_rest(&mut tx, one).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Marks the deliveries as failed that a dead job leaves behind.
+async fn fail_rest(tx: &mut Tx, finished: &Finished) -> Result<(), DbError> {
+    let Some(error) = finished.dead_error() else {
+        return Ok(());
+    };
+    let keys: Vec<_> = finished.job.deliveries().collect();
+    inbox::fail_pending(tx, &keys, &error.message).await
+}
+
+/// Processes the deliveries of these jobs and ends the jobs, in one transaction. Answers how
+/// each job ended: one with a delivery that panics has failed, the others have succeeded.
+async fn process(context: &Context, jobs: &[ClaimedJob]) -> Result<Vec<JobOutcome>, JobFailure> {
+    catch_panic(KIND, async {
+        let keys: Vec<_> = jobs.iter().flat_map(ClaimedJob::deliveries).collect();
+        let (mut tx, work) = write(context, jobs, &keys).await?;
+        let finished: Vec<Finished> = jobs
+            .iter()
+            .map(|job| Finished {
+                job: job.clone(),
+                outcome: work.outcome_of(job),
+            })
+            .collect();
+        let lost = context.queue.finish_in(&mut tx, &finished).await?;
+        if !lost.is_empty() {
+            return Err(JobFailure::Overtaken);
+        }
+        for one in &finished {
+            fail_rest(&mut tx, one).await?;
+        }
+        commit(context, tx, &work).await?;
+        Ok(finished.into_iter().map(|one| one.outcome).collect())
+    })
+    .await
+}
+
+/// Processes each delivery of a job in a transaction of its own, so that one that cannot be
+/// written holds up none of the others. What is done stays done when the job is tried again.
+async fn process_one_by_one(
+    context: &Context,
+    job: &ClaimedJob,
+) -> Result<Vec<JobOutcome>, JobFailure> {
+    let mut failure = None;
+    for key in job.deliveries() {
+        let work = catch_panic(KIND, async {
+            let (mut tx, work) = write(context, std::slice::from_ref(job), &[key]).await?;
+            if let Some((_, message)) = work.panics.first() {
+                return Err(JobFailure::Panicked(message.clone()));
+            }
+            if !queue::hold(&mut tx, job).await? {
+                return Err(JobFailure::Overtaken);
+            }
+            commit(context, tx, &work).await
+        });
+        match work.await {
+            Ok(()) => {}
+            Err(error) if concerns_content(&error) => failure = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    // Nothing is pending any more: this ends the job.
+    process(context, std::slice::from_ref(job)).await
+}
+
+/// Writes what these deliveries of the jobs say; the caller commits it.
+async fn write(
+    context: &Context,
+    jobs: &[ClaimedJob],
+    keys: &[(TenantId, DeliveryId)],
+) -> Result<(Tx, Work), JobFailure> {
     let mut scopes: Vec<TenantScope> = jobs.iter().map(ClaimedJob::scope).collect();
     scopes.sort_by_key(TenantScope::tenant_id);
     scopes.dedup();
     let mut tx = context.db.begin_many(&scopes).await?;
-    let mut keys = Vec::new();
-    for job in jobs {
-        if let JobPayload::ProcessDeliveries { deliveries } = &job.payload {
-            keys.extend(deliveries.iter().map(|id| (job.tenant_id, *id)));
-        }
-    }
-    let deliveries = inbox::load(&mut tx, &keys).await?;
+    let mut deliveries = inbox::load(&mut tx, keys).await?;
     let mut work = read_all(context, &mut tx, &scopes, &deliveries).await?;
+    // What comes behind such a change in the same batch speaks of the resource by its new id.
+    if note_resource_ids(&work.changes, &mut deliveries) {
+        work = read_all(context, &mut tx, &scopes, &deliveries).await?;
+    }
     signals::store(&mut tx, std::mem::take(&mut work.signals)).await?;
+    let doubted: Vec<_> = deliveries
+        .iter()
+        .filter(|delivery| delivery.has_ended_grant)
+        .filter_map(|delivery| Some((delivery.tenant_id, delivery.connection_id?)))
+        .collect();
+    schedule::probe_soon(&mut tx, &doubted).await?;
     apply(context, &mut tx, &scopes, &mut work).await?;
     inbox::record(&mut tx, &work.outcomes).await?;
     for job in &work.next {
         queue::enqueue(&mut tx, job).await?;
     }
-    let finished: Vec<Finished> = jobs
-        .iter()
-        .map(|job| Finished {
-            job: job.clone(),
-            outcome: JobOutcome::Succeeded,
-        })
-        .collect();
-    if !context
-        .queue
-        .finish_in(&mut tx, &finished)
-        .await?
-        .is_empty()
-    {
-        return Err(JobFailure::Overtaken);
-    }
+    Ok((tx, work))
+}
+
+async fn commit(context: &Context, tx: Tx, work: &Work) -> Result<(), JobFailure> {
     tx.commit().await.map_err(DbError::from)?;
     if !work.next.is_empty() {
         queue::notify(&context.db).await?;
@@ -150,6 +251,28 @@ struct Work {
     learned: HashMap<(TenantId, ConnectionId), Vec<DirectoryEntry>>,
     /// Jobs that follow.
     next: Vec<NewJob>,
+    /// Deliveries whose reading panicked, with the panic's message.
+    panics: Vec<(DeliveryId, String)>,
+}
+
+/// Tells the deliveries of a batch which ids of resources changed within it; answers whether any.
+fn note_resource_ids(
+    changes: &[(TenantId, ConnectionId, AccountChange)],
+    deliveries: &mut [StoredDelivery],
+) -> bool {
+    let mut is_changed = false;
+    for (tenant, connection, change) in changes {
+        let AccountChange::ResourceIdChanged { from, to } = change else {
+            continue;
+        };
+        is_changed = true;
+        for stored in deliveries.iter_mut() {
+            if stored.tenant_id == *tenant && stored.connection_id == Some(*connection) {
+                stored.delivery.account.note_resource_id(from, to);
+            }
+        }
+    }
+    is_changed
 }
 
 /// Reads what can be read at once. What asks for names that are not at hand is read again
@@ -217,9 +340,30 @@ struct Unread<'d> {
     deliveries: Vec<&'d StoredDelivery>,
 }
 
-type Read = Result<(&'static str, WebhookOutcome), ConnectorError>;
+type Read = Result<(&'static str, WebhookOutcome), ReadFailure>;
 
+/// Why a delivery was not read.
+enum ReadFailure {
+    /// The connector cannot read it.
+    Unreadable,
+    /// The connector panicked, with this message.
+    Panicked(String),
+}
+
+/// Has the connector read a delivery. A panic is the delivery's own.
 fn handle(context: &Context, delivery: &StoredDelivery, directory: &Directory) -> Read {
+    let read = AssertUnwindSafe(|| read(context, delivery, directory));
+    match std::panic::catch_unwind(read) {
+        Ok(read) => read.map_err(|_| ReadFailure::Unreadable),
+        Err(panic) => Err(ReadFailure::Panicked(count_panic(KIND, &*panic))),
+    }
+}
+
+fn read(
+    context: &Context,
+    delivery: &StoredDelivery,
+    directory: &Directory,
+) -> Result<(&'static str, WebhookOutcome), ConnectorError> {
     let span = tracing::info_span!(
         "delivery.normalize",
         otel.kind = "internal",
@@ -250,10 +394,26 @@ fn handle(context: &Context, delivery: &StoredDelivery, directory: &Directory) -
 }
 
 impl Work {
+    /// How a job ended whose deliveries are all in here.
+    fn outcome_of(&self, job: &ClaimedJob) -> JobOutcome {
+        let mut panics = self.panics.iter();
+        let own = panics.find(|(delivery, _)| job.deliveries().any(|(_, id)| id == *delivery));
+        match own {
+            Some((_, message)) => JobOutcome::Failed(panicked(message)),
+            None => JobOutcome::Succeeded,
+        }
+    }
+
     fn take(&mut self, delivery: &StoredDelivery, read: Read) {
-        let Ok((slug, outcome)) = read else {
-            let why = Some("the payload is not of the documented form");
-            return self.note(delivery, "failed", why, 0);
+        let (slug, outcome) = match read {
+            Ok(read) => read,
+            Err(ReadFailure::Unreadable) => {
+                let why = Some("the payload is not of the documented form");
+                return self.note(delivery, "failed", why, 0);
+            }
+            Err(ReadFailure::Panicked(message)) => {
+                return self.panics.push((delivery.id, message));
+            }
         };
         if outcome.more_recipients && !delivery.copied {
             self.next.push(NewJob {
@@ -291,12 +451,22 @@ impl Work {
                 .or_default()
                 .extend(outcome.learned);
         }
-        self.changes.extend(
-            outcome
-                .changes
-                .into_iter()
-                .map(|change| (delivery.tenant_id, connection_id, change)),
-        );
+        for change in outcome.changes {
+            match change {
+                // No window: a job that is running may have asked before this delivery.
+                AccountChange::GrantInDoubt => self.next.push(NewJob {
+                    tenant_id: delivery.tenant_id,
+                    provider: delivery.provider.clone(),
+                    connection_id: Some(connection_id),
+                    cursor_window: None,
+                    payload: JobPayload::ConfirmGrant,
+                    traceparent: delivery.traceparent.clone(),
+                }),
+                change => self
+                    .changes
+                    .push((delivery.tenant_id, connection_id, change)),
+            }
+        }
         self.signals
             .extend(outcome.signals.into_iter().map(|draft| NewSignal {
                 tenant_id: delivery.tenant_id,
@@ -349,7 +519,7 @@ async fn apply(
         }
     }
     for (provider, change) in std::mem::take(&mut work.arrivals) {
-        changes::arrive(context, &provider, &change).await?;
+        changes::arrive(tx, scopes, &provider, &change).await?;
     }
     Ok(())
 }

@@ -37,16 +37,16 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
     }
     let renewed = context
         .credentials
-        .access_token(&job.scope(), id, account, &*connector, Some(sealed.version))
+        .access_token(&job.scope(), id, account, &connector, Some(sealed.version))
         .await;
     match renewed {
         Ok(_) => Ok(()),
         Err(CredentialError::RotationLost(error)) => {
-            changes::note_lost_rotation(context, &job.scope(), id, &error).await?;
+            changes::note_lost_rotation(context, job, id, &error).await?;
             Err(CredentialError::RotationLost(error).into())
         }
         Err(CredentialError::Provider(error)) => {
-            changes::note_refused_grant(context, &job.scope(), id, &error).await?;
+            changes::note_word_on_grant(context, job, id, &error).await?;
             Err(error.into())
         }
         Err(error) => Err(error.into()),

@@ -1,39 +1,44 @@
 //! Reads a connection: first which streams there are, then each stream page by page.
 //!
-//! A page's Signals and the cursor behind it commit together, under the job's lease and over
-//! the version the page was read at. A run that is killed goes on where its last page ended;
-//! a run that takes long gives its slot back between two pages and comes again.
+//! A page's Signals and the cursor behind it commit together, under the job's lease and over the
+//! version the page was read at. A run has an upper bound, which is frozen when it begins, and
+//! remembers for each stream whether it has been read to that bound. It keeps its slot for a time
+//! slice; the next slice resumes where this one ended, with the least recently read streams. So
+//! does a run after a limit, after a failure, and after the death of its worker.
+
+mod pages;
+mod probe;
+mod run;
+mod stream_queue;
+mod streams;
+mod unreadable;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use chrono::{DateTime, Utc};
-use futures::StreamExt;
-use shared::connectors::{
-    ConnectorError, Directory, ExternalAccount, StreamSpec, SyncPage, SyncRequest,
-};
+use chrono::{DateTime, SubsecRound, Utc};
+use metrics::counter;
+use shared::connectors::{ConnectorError, Directory, ExternalAccount};
 use shared::credentials::CredentialError;
-use shared::db::connections::{self, Connection, ConnectionStatus};
-use shared::db::cursors::{self, StreamCursor};
-use shared::db::{DbError, directory, subscriptions};
+use shared::db::connections::{self, Connection, ConnectionStatus, Progress};
+use shared::db::cursors::Reached;
+use shared::db::{DbError, cursors, directory};
 use shared::ids::ConnectionId;
-use shared::queue::{self, ClaimedJob, JobOutcome, SyncMode};
-use shared::signals::{self, NewSignal};
+use shared::queue::{self, ClaimedJob, JobError, JobOutcome, SyncMode};
+use shared::telemetry::names;
 use tokio_util::sync::CancellationToken;
 
+use self::run::{Run, SliceEnd, SliceReport};
 use super::{JobFailure, connector_of, error};
 use crate::access::Caller;
 use crate::changes;
 use crate::context::Context;
 
-/// How long a run keeps its slot.
-const SLICE: Duration = Duration::from_secs(20);
-
 pub(super) async fn run(
     context: &Context,
     job: &ClaimedJob,
     mode: SyncMode,
-    until: Option<DateTime<Utc>>,
+    upper_bound: Option<DateTime<Utc>>,
     draining: &CancellationToken,
 ) -> Result<(), JobFailure> {
     let Some(id) = job.connection_id else {
@@ -43,36 +48,44 @@ pub(super) async fn run(
     let Some((connection, account)) = readable(context, job, id).await? else {
         return Err(JobFailure::Outcome(JobOutcome::Cancelled));
     };
+    let is_backfill = mode == SyncMode::Full || connection.backfilled_at.is_none();
+    let upper_bound = match upper_bound {
+        Some(frozen) => frozen,
+        None => begin(context, job, id, mode).await?,
+    };
     let run = Run {
         context,
         job,
         caller: Caller {
             context,
             scope: job.scope(),
-            connector: &*connector,
+            connector: &connector,
             connection: id,
             account,
         },
-        bulk: mode == SyncMode::Full || connection.backfilled_at.is_none(),
+        is_backfill,
+        webhooks_since: connection.backfilled_at,
         directory: Arc::new(known_names(context, job, id).await?),
-        until: begin(context, job, id, mode, until).await?,
+        upper_bound,
+        backfill_from: upper_bound - context.config.backfill,
         started: Instant::now(),
         draining,
     };
-    let result = run.read_everything().await;
-    if let Err(failure) = &result {
-        run.note(failure).await?;
-    } else {
-        let mut tx = context.db.begin(&job.scope()).await?;
-        let through = run.until - connector.descriptor().visible_after;
-        connections::record_sync(&mut tx, &job.scope(), id, through, run.bulk).await?;
-        tx.commit().await.map_err(DbError::from)?;
+    let probed = match connection.status {
+        ConnectionStatus::Active => None,
+        _ => Some(run.probe().await?),
+    };
+    match run.read_slice(probed).await {
+        Ok(report) => end_slice(&run, report).await,
+        Err(failure) => {
+            note_failure(&run, &failure).await?;
+            Err(failure)
+        }
     }
-    result
 }
 
-/// The connection, if it can be read now. One that is paused or gone ends the job quietly:
-/// resuming it enqueues another.
+/// The connection, if it can be read now, or may be again: its grant was suspended or refused. One
+/// that is paused or gone ends the job quietly: resuming it enqueues another.
 async fn readable(
     context: &Context,
     job: &ClaimedJob,
@@ -81,12 +94,20 @@ async fn readable(
     let mut tx = context.db.begin(&job.scope()).await?;
     let connection = connections::get(&mut tx, &job.scope(), id).await?;
     tx.commit().await.map_err(DbError::from)?;
-    Ok(connection
-        .filter(|c| c.status == ConnectionStatus::Active)
-        .and_then(|connection| {
-            let account = connection.account.clone()?;
-            Some((connection, account))
-        }))
+    let Some(connection) = connection else {
+        return Ok(None);
+    };
+    let Some(account) = connection.account.clone() else {
+        return Ok(None);
+    };
+    match connection.status {
+        ConnectionStatus::Active | ConnectionStatus::Suspended | ConnectionStatus::NeedsReauth => {
+            Ok(Some((connection, account)))
+        }
+        ConnectionStatus::Pending | ConnectionStatus::Paused | ConnectionStatus::Disconnected => {
+            Ok(None)
+        }
+    }
 }
 
 /// What is known of the connection's people and places.
@@ -101,296 +122,173 @@ async fn known_names(
     Ok(Directory::of(known))
 }
 
-/// Freezes the run's upper bound at its first try; a full run forgets the cursors in the
-/// same transaction, so that a second try does not forget them again.
+/// Freezes the run's upper bound at its first try. A full run forgets the cursors in the same
+/// transaction, so that a second try does not forget them again.
 async fn begin(
     context: &Context,
     job: &ClaimedJob,
     id: ConnectionId,
     mode: SyncMode,
-    until: Option<DateTime<Utc>>,
 ) -> Result<DateTime<Utc>, JobFailure> {
-    if let Some(until) = until {
-        return Ok(until);
-    }
-    let until = context.clock.now();
-    let mut tx = context.db.begin(&job.scope()).await?;
-    if !queue::freeze_until(&mut tx, job, mode, until).await? {
+    // As precise as Postgres keeps it, so that it equals what is read back.
+    let upper_bound = context.clock.now().trunc_subsecs(6);
+    let scope = &job.scope();
+    let mut tx = context.db.begin(scope).await?;
+    if !queue::freeze_until(&mut tx, job, mode, upper_bound).await? {
         return Err(JobFailure::Overtaken);
     }
     if mode == SyncMode::Full {
-        cursors::restart(&mut tx, &job.scope(), id, None, horizon(context, until)).await?;
+        let backfill_from = upper_bound - context.config.backfill;
+        cursors::restart(&mut tx, scope, id, None, backfill_from).await?;
+    }
+    connections::record_backfill_start(&mut tx, scope, id, upper_bound).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(upper_bound)
+}
+
+/// Writes down how far the run is after a slice, and says what becomes of the job.
+async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), JobFailure> {
+    let SliceReport {
+        end,
+        progress,
+        failure,
+        missed,
+    } = report;
+    let (scope, connection) = (&run.caller.scope, run.caller.connection);
+    let descriptor = run.caller.connector.descriptor();
+    counter!(names::WEBHOOK_MISSED_TOTAL, "provider" => descriptor.slug)
+        .increment(missed.unsigned_abs());
+    let mut tx = run.begin().await?;
+    let reached = run.reached(&mut tx).await?;
+    let is_denied = reached.streams > 0 && reached.failing == reached.streams;
+    let is_read = matches!(end, SliceEnd::Complete) && failure.is_none() && !is_denied;
+    let problem = problem_of(&end, progress, failure.as_ref(), &reached);
+    if let Some(problem) = problem.as_ref().filter(|_| progress == 0) {
+        report_stalled(run, &problem.code);
+    }
+    let read_through = match reached.read_through {
+        // The list of streams is empty.
+        None if reached.streams == 0 && is_read => Some(run.upper_bound),
+        other => other,
+    };
+    let of_slice = Progress {
+        complete_through: read_through.map(|at| at.min(run.upper_bound) - descriptor.visible_after),
+        reconciled_through: reached.reconciled_through,
+        held_back_by: reached.held_back_by,
+        ended: is_read.then_some(run.is_backfill),
+        problem,
+        missed,
+    };
+    connections::record_progress(&mut tx, scope, connection, &of_slice).await?;
+    if is_read && !run.is_backfill {
+        let took = run.context.clock.now() - run.upper_bound;
+        let seconds = i32::try_from(took.num_seconds()).unwrap_or(i32::MAX);
+        connections::record_run_time(&mut tx, scope, connection, seconds).await?;
     }
     tx.commit().await.map_err(DbError::from)?;
-    Ok(until)
+    let again = |at, code: &str, message: &str| {
+        Err(JobFailure::Outcome(JobOutcome::Postponed {
+            at,
+            error: error(code, message),
+        }))
+    };
+    match (end, failure) {
+        (SliceEnd::Complete, None) if is_denied => {
+            Err(JobFailure::Outcome(JobOutcome::Dead(error(
+                "permission",
+                "The provider denies permission to read every stream.",
+            ))))
+        }
+        (SliceEnd::Complete, None) => Ok(()),
+        (SliceEnd::Complete, Some(failure)) => Err(JobFailure::Provider(failure)),
+        (SliceEnd::TimeIsUp, _) => again(
+            run.context.clock.now(),
+            "time_slice",
+            "The time slice is over. The run resumes in its next one.",
+        ),
+        (SliceEnd::Limited(at), _) => again(
+            at,
+            "rate_limited",
+            "The provider limits the rate of calls. The run resumes when they are allowed.",
+        ),
+    }
 }
 
-fn horizon(context: &Context, until: DateTime<Utc>) -> DateTime<Utc> {
-    until - context.config.backfill
+fn report_stalled(run: &Run<'_>, reason: &str) {
+    let provider = run.caller.connector.descriptor().slug;
+    tracing::warn!(
+        connection.id = %run.caller.connection,
+        provider,
+        error.code = reason,
+        "sync made no progress"
+    );
+    let reason = reason.to_owned();
+    counter!(names::SYNC_STALLED_TOTAL, "provider" => provider, "reason" => reason).increment(1);
 }
 
-/// One run over a connection.
-struct Run<'a> {
-    context: &'a Context,
-    job: &'a ClaimedJob,
-    caller: Caller<'a>,
-    /// Whether the past is being read.
-    bulk: bool,
-    directory: Arc<Directory>,
-    until: DateTime<Utc>,
-    started: Instant,
-    draining: &'a CancellationToken,
+/// What a connection's owner must know of a slice.
+fn problem_of(
+    end: &SliceEnd,
+    progress: usize,
+    failure: Option<&ConnectorError>,
+    reached: &Reached,
+) -> Option<JobError> {
+    if let Some(failure) = failure {
+        return Some(error(
+            failure.code(),
+            "A part of the account could not be read. The job has the details.",
+        ));
+    }
+    match end {
+        SliceEnd::Limited(at) if progress == 0 => Some(JobError {
+            code: "rate_limited".to_owned(),
+            message: format!("The provider allows no call until {}.", at.format("%FT%TZ")),
+        }),
+        SliceEnd::TimeIsUp if progress == 0 => Some(error(
+            "no_progress",
+            "The provider answered no call in time. The run is tried again.",
+        )),
+        _ => reached.held_back_by.as_ref().map(|held| JobError {
+            code: held.code.clone(),
+            message: format!(
+                "{} of {} streams cannot be read; {}: {}",
+                held.streams, reached.streams, held.stream, held.message
+            ),
+        }),
+    }
 }
 
-impl Run<'_> {
-    async fn read_everything(&self) -> Result<(), JobFailure> {
-        self.find_streams().await?;
-        let mut tx = self.context.db.begin(&self.caller.scope).await?;
-        let streams = cursors::active(&mut tx, &self.caller.scope, self.caller.connection).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        let limits = &self.caller.connector.descriptor().limits;
-        // While some pages are asked for, as many are written.
-        let width = limits.account_concurrency.saturating_mul(2).max(1);
-        let mut reading = futures::stream::iter(streams)
-            .map(|stream| self.read_stream(stream))
-            .buffer_unordered(width);
-        // A stream that cannot be read holds up no other; what ends the whole run ends it now.
-        let mut worst = None;
-        while let Some(result) = reading.next().await {
-            match result {
-                Ok(()) => {}
-                Err(JobFailure::Provider(
-                    error @ (ConnectorError::Permission(_)
-                    | ConnectorError::Permanent(_)
-                    | ConnectorError::Transient(_)),
-                )) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "a stream was not read"
-                    );
-                    if !matches!(error, ConnectorError::Permission(_)) {
-                        worst.get_or_insert(JobFailure::Provider(error));
-                    }
-                }
-                Err(other) => return Err(other),
-            }
+/// Writes down what a failure of the whole run means for the connection.
+async fn note_failure(run: &Run<'_>, failure: &JobFailure) -> Result<(), JobFailure> {
+    let (context, scope) = (run.context, &run.caller.scope);
+    let connection = run.caller.connection;
+    match failure {
+        JobFailure::Provider(cause) | JobFailure::Credential(CredentialError::Provider(cause)) => {
+            changes::note_word_on_grant(context, run.job, connection, cause).await?;
         }
-        worst.map_or(Ok(()), Err)
+        JobFailure::Credential(CredentialError::RotationLost(cause)) => {
+            changes::note_lost_rotation(context, run.job, connection, cause).await?;
+        }
+        JobFailure::Outcome(_)
+        | JobFailure::Overtaken
+        | JobFailure::Db(_)
+        | JobFailure::Panicked(_) => return Ok(()),
+        JobFailure::Credential(_) => {}
     }
-
-    /// Reads the root stream whole and takes its list over. It has no cursor of its own: the
-    /// list is a state, not a history.
-    async fn find_streams(&self) -> Result<(), JobFailure> {
-        let root = StreamSpec {
-            key: self.caller.connector.descriptor().root_stream.to_owned(),
-            resource_id: None,
-            target: serde_json::Value::Null,
-        };
-        let mut cursor = None;
-        let (mut found, mut wanted, mut learned) = (Vec::new(), Vec::new(), Vec::new());
-        loop {
-            let page = self
-                .fetch(&root, cursor, horizon(self.context, self.until))
-                .await?;
-            found.extend(page.streams);
-            wanted.extend(page.subscriptions);
-            learned.extend(page.learned);
-            if !page.more {
-                break;
-            }
-            cursor = Some(page.cursor);
+    let code = match failure {
+        JobFailure::Provider(cause) | JobFailure::Credential(CredentialError::Provider(cause)) => {
+            cause.code()
         }
-        let mut tx = self.context.db.begin(&self.caller.scope).await?;
-        let horizon = horizon(self.context, self.until);
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
-        cursors::replace_streams(&mut tx, scope, connection, &found, horizon).await?;
-        if self.caller.connector.descriptor().subscriptions.is_some() {
-            subscriptions::want(&mut tx, scope, connection, &wanted).await?;
-        }
-        directory::save(&mut tx, scope, connection, &learned).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        Ok(())
-    }
-
-    /// Reads a stream to its end. Where an earlier run was given up on its way, its cursor goes
-    /// on to that run's bound; this run then begins anew, for what has come since.
-    async fn read_stream(&self, mut stream: StreamCursor) -> Result<(), JobFailure> {
-        let mut restarted = false;
-        let mut left_behind = stream
-            .unfinished_until
-            .is_some_and(|bound| bound != self.until);
-        loop {
-            self.give_way()?;
-            let page = match self
-                .fetch(&stream.spec, stream.cursor.clone(), stream.horizon)
-                .await
-            {
-                // Once per run: a fresh cursor that is expired too is the provider's fault.
-                Err(JobFailure::Provider(ConnectorError::CursorExpired(_))) if !restarted => {
-                    restarted = true;
-                    self.restart(&mut stream).await?;
-                    continue;
-                }
-                other => other?,
-            };
-            let more = page.more;
-            self.commit(&mut stream, page).await?;
-            if !more && !std::mem::take(&mut left_behind) {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Lets others have the slot after a while, and ends early when the process drains.
-    fn give_way(&self) -> Result<(), JobFailure> {
-        if self.draining.is_cancelled() || self.started.elapsed() > SLICE {
-            return Err(JobFailure::Outcome(JobOutcome::Postponed {
-                at: self.context.clock.now(),
-                error: error("time_slice", "The run goes on in its next time slice."),
-            }));
-        }
-        Ok(())
-    }
-
-    async fn fetch(
-        &self,
-        stream: &StreamSpec,
-        cursor: Option<serde_json::Value>,
-        horizon: DateTime<Utc>,
-    ) -> Result<SyncPage, JobFailure> {
-        let connector = self.caller.connector;
-        self.caller
-            .call(|access| {
-                let request = SyncRequest {
-                    access,
-                    stream: stream.clone(),
-                    cursor: cursor.clone(),
-                    horizon,
-                    until: self.until,
-                    bulk: self.bulk.then_some(self.job.tenant_id),
-                    directory: Arc::clone(&self.directory),
-                };
-                Box::pin(connector.sync(request))
-            })
-            .await
-    }
-
-    async fn commit(&self, stream: &mut StreamCursor, page: SyncPage) -> Result<(), JobFailure> {
-        let unfinished_until = page.more.then_some(self.until);
-        let unchanged = page.signals.is_empty()
-            && page.learned.is_empty()
-            && stream.cursor.as_ref() == Some(&page.cursor)
-            && stream.unfinished_until == unfinished_until;
-        if unchanged {
-            return Ok(());
-        }
-        let received_at = self.context.clock.now();
-        let source = self.caller.connector.descriptor().slug;
-        let traceparent = shared::telemetry::current_traceparent();
-        let new = page
-            .signals
-            .into_iter()
-            .map(|draft| NewSignal {
-                tenant_id: self.job.tenant_id,
-                connection_id: self.caller.connection,
-                source,
-                received_at,
-                traceparent: traceparent.clone(),
-                draft,
-            })
-            .collect();
-        let mut tx = self.context.db.begin(&self.caller.scope).await?;
-        if !queue::hold(&mut tx, self.job).await?
-            || !cursors::advance(
-                &mut tx,
-                &self.caller.scope,
-                self.caller.connection,
-                stream,
-                &page.cursor,
-                unfinished_until,
-            )
-            .await?
-        {
-            return Err(JobFailure::Overtaken);
-        }
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
-        directory::save(&mut tx, scope, connection, &page.learned).await?;
-        signals::store(&mut tx, new).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        stream.version += 1;
-        stream.cursor = Some(page.cursor);
-        stream.unfinished_until = unfinished_until;
-        Ok(())
-    }
-
-    async fn restart(&self, stream: &mut StreamCursor) -> Result<(), JobFailure> {
-        let horizon = horizon(self.context, self.until);
-        let mut tx = self.context.db.begin(&self.caller.scope).await?;
-        if !queue::hold(&mut tx, self.job).await? {
-            return Err(JobFailure::Overtaken);
-        }
-        let key = stream.spec.key.as_str();
-        cursors::restart(
-            &mut tx,
-            &self.caller.scope,
-            self.caller.connection,
-            Some(key),
-            horizon,
-        )
-        .await?;
-        tx.commit().await.map_err(DbError::from)?;
-        tracing::info!(
-            stream = key,
-            "the cursor had expired; the stream is read again"
-        );
-        stream.cursor = None;
-        stream.unfinished_until = None;
-        stream.version += 1;
-        stream.horizon = horizon;
-        Ok(())
-    }
-
-    /// Writes down what a failed run says about the connection.
-    async fn note(&self, failure: &JobFailure) -> Result<(), JobFailure> {
-        match failure {
-            JobFailure::Provider(cause @ ConnectorError::Unauthorized(_))
-            | JobFailure::Credential(CredentialError::Provider(
-                cause @ (ConnectorError::Unauthorized(_) | ConnectorError::Permission(_)),
-            )) => {
-                changes::note_refused_grant(
-                    self.context,
-                    &self.caller.scope,
-                    self.caller.connection,
-                    cause,
-                )
-                .await?;
-            }
-            JobFailure::Credential(CredentialError::RotationLost(cause)) => {
-                changes::note_lost_rotation(
-                    self.context,
-                    &self.caller.scope,
-                    self.caller.connection,
-                    cause,
-                )
-                .await?;
-            }
-            JobFailure::Outcome(_) | JobFailure::Overtaken | JobFailure::Db(_) => return Ok(()),
-            JobFailure::Provider(_) | JobFailure::Credential(_) => {}
-        }
-        let code = match failure {
-            JobFailure::Provider(cause)
-            | JobFailure::Credential(CredentialError::Provider(cause)) => cause.code(),
-            JobFailure::Credential(CredentialError::RotationLost(_)) => "rotation_lost",
-            _ => "no_token",
-        };
-        let problem = error(
-            code,
-            "The last read did not end well; the job has the details.",
-        );
-        let mut tx = self.context.db.begin(&self.caller.scope).await?;
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
-        connections::record_failed_sync(&mut tx, scope, connection, &problem).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        Ok(())
-    }
+        JobFailure::Credential(CredentialError::RotationLost(_)) => "rotation_lost",
+        _ => "no_token",
+    };
+    report_stalled(run, code);
+    let problem = error(
+        code,
+        "The last read did not end well. The job has the details.",
+    );
+    let mut tx = run.begin().await?;
+    connections::record_problem(&mut tx, scope, connection, Some(&problem)).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(())
 }

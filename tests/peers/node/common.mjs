@@ -2,9 +2,9 @@
 
 import pg from "pg";
 
-const [database, jobs, concurrent] = process.argv.slice(2);
-if (!concurrent) {
-  console.error("usage: node PEER.mjs DATABASE_URL JOBS CONCURRENT");
+const [database, jobs, concurrent, milliseconds] = process.argv.slice(2);
+if (!milliseconds) {
+  console.error("usage: node PEER.mjs DATABASE_URL JOBS CONCURRENT MILLISECONDS");
   process.exit(2);
 }
 
@@ -14,6 +14,8 @@ export const DATABASE = database;
 const JOBS = Number(jobs);
 /** Jobs that run at once. */
 export const CONCURRENT = Number(concurrent);
+/** How long a job takes; 0 is a no-op. */
+const MILLISECONDS = Number(milliseconds);
 
 /** Jobs of one call of the peer's own bulk insert. */
 const CHUNK = 1000;
@@ -35,11 +37,11 @@ export class Run {
     this.#finish = resolve;
   });
 
-  /** The job: a millisecond in which nothing happens. */
+  /** The job: a time in which nothing happens. */
   async job() {
     const started = performance.now();
     this.#started ||= started;
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    if (MILLISECONDS > 0) await new Promise((resolve) => setTimeout(resolve, MILLISECONDS));
     this.#busy += performance.now() - started;
     this.#ended += 1;
     if (this.#ended === JOBS) this.#finish();

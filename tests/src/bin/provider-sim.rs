@@ -26,19 +26,37 @@ struct Arguments {
     /// Accounts that exist from the start.
     #[arg(long, default_value_t = 2)]
     accounts: usize,
-    /// Repositories in each account.
+    /// GitHub repositories in each account.
     #[arg(long, default_value_t = 2)]
     repositories: usize,
-    /// Facts per repository that happened in the 30 days before the start.
+    /// Slack channels in each account.
+    #[arg(long, default_value_t = 3)]
+    channels: usize,
+    /// Jira projects in each account.
+    #[arg(long, default_value_t = 2)]
+    projects: usize,
+    /// People in each account, beside its administrator.
+    #[arg(long, default_value_t = 4)]
+    people: usize,
+    /// Facts per repository, channel and project that happened in the 30 days before the start.
     #[arg(long, default_value_t = 0)]
     history: usize,
+    /// How many of a channel's past facts are replies; by default, about a third.
+    #[arg(long)]
+    replies: Option<usize>,
+    /// How many of a project's past facts are new issues; by default, about a fifth.
+    #[arg(long)]
+    issues: Option<usize>,
     /// Facts per second that happen by themselves.
     #[arg(long, default_value_t = 0.0)]
     rate: f64,
     /// Request user authorization during installation.
     #[arg(long)]
     oauth_on_install: bool,
-    /// Requests per hour that an installation or user may send.
+    /// Keep no limits: nothing is refused for its pace.
+    #[arg(long)]
+    no_limits: bool,
+    /// Requests per hour that a GitHub installation or user may send.
     #[arg(long, default_value_t = 5_000)]
     rate_limit: u32,
     /// Deliveries in flight at most.
@@ -63,9 +81,15 @@ async fn main() -> anyhow::Result<()> {
         seed: arguments.seed,
         accounts: arguments.accounts,
         repositories: arguments.repositories,
+        channels: arguments.channels,
+        projects: arguments.projects,
+        people: arguments.people,
         history: arguments.history,
+        replies: arguments.replies,
+        issues: arguments.issues,
         rate: arguments.rate,
         oauth_on_install: arguments.oauth_on_install,
+        enforces_limits: !arguments.no_limits,
         rate_limit: arguments.rate_limit,
         delivery_concurrency: arguments.delivery_concurrency,
     })

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use testcontainers::core::wait::LogWaitStrategy;
 use testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{GenericImage, ImageExt};
@@ -94,11 +95,17 @@ fn throwaway(binaries: &Path) -> String {
 }
 
 async fn container() -> String {
+    let name = format!("poblysh-test-{}", uuid::Uuid::new_v4().simple());
+    // Before it starts: we may go while it does.
+    remove_at_end(&name);
     let container = GenericImage::new("postgres", "17-alpine")
         .with_exposed_port(5432.tcp())
-        .with_wait_for(WaitFor::message_on_stderr(
-            "database system is ready to accept connections",
+        // The image starts the server twice: first to set it up, without network.
+        .with_wait_for(WaitFor::log(
+            LogWaitStrategy::stdout_or_stderr("database system is ready to accept connections")
+                .with_times(2),
         ))
+        .with_container_name(name)
         .with_env_var("POSTGRES_PASSWORD", "postgres")
         .with_env_var("POSTGRES_INITDB_ARGS", "--no-sync")
         .start()
@@ -108,9 +115,34 @@ async fn container() -> String {
         .get_host_port_ipv4(5432.tcp())
         .await
         .expect("a mapped port");
-    // Removed by the container engine's own means when the run ends.
     std::mem::forget(container);
     format!("postgres://postgres:postgres@127.0.0.1:{port}/postgres")
+}
+
+/// Removes a container once this process is gone, however it went: then the standard input of
+/// this shell closes, which Ctrl-C does not reach.
+const REMOVER: &str = r#"
+    trap '' INT TERM HUP
+    name=$1
+    read -r _ || true
+    docker rm --force --volumes "$name" 2>/dev/null && exit
+    podman rm --force --volumes "$name" 2>/dev/null && exit
+    socket=${DOCKER_HOST:-unix:///var/run/docker.sock}
+    curl --silent --fail --request DELETE --unix-socket "${socket#unix://}" \
+        "http://engine/containers/$name?force=true&v=true"
+"#;
+
+fn remove_at_end(container: &str) {
+    let mut remover = Command::new("sh");
+    std::os::unix::process::CommandExt::process_group(&mut remover, 0);
+    let remover = remover
+        .args(["-c", REMOVER, "sh", container])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("a shell starts");
+    // The pipe must stay open as long as we live.
+    std::mem::forget(remover);
 }
 
 pub(super) fn free_port() -> u16 {

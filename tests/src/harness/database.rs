@@ -53,7 +53,7 @@ impl TestDb {
     /// When the cluster does not answer.
     pub async fn within(cluster: &Cluster) -> Self {
         let database = Self::make(&cluster.url(), None).await;
-        database.migrate(None).await;
+        database.migrate::<Migrator>().await;
         database
     }
 
@@ -73,25 +73,22 @@ impl TestDb {
         Db::open(&config, Role::Worker).expect("a URL")
     }
 
-    /// A database with the schema of the previous release: without the newest migration.
-    ///
-    /// # Panics
-    ///
-    /// When there is no Postgres.
-    pub async fn before_the_newest_migration() -> Self {
-        let database = Self::empty().await;
-        let all = u32::try_from(Migrator::migrations().len()).expect("a few");
-        database.migrate(Some(all - 1)).await;
-        database
-    }
-
-    /// Applies `steps` of the migrations, or all.
+    /// Applies the pending migrations of `M`.
     ///
     /// # Panics
     ///
     /// When one does not apply.
-    pub async fn migrate(&self, steps: Option<u32>) {
-        migrate(self.url.clone(), steps).await;
+    pub async fn migrate<M: MigratorTrait>(&self) {
+        migrate::<M>(self.url.clone()).await;
+    }
+
+    /// Applies all migrations as the user of this URL.
+    ///
+    /// # Panics
+    ///
+    /// When one does not apply.
+    pub async fn migrate_as(url: &str) {
+        migrate::<Migrator>(url.to_owned()).await;
     }
 
     async fn from_template(template: Option<&str>) -> Self {
@@ -113,6 +110,20 @@ impl TestDb {
             .connect_lazy(&url)
             .expect("a URL");
         Self { url, pool }
+    }
+
+    /// A session of a process's role, with no right besides that role's.
+    ///
+    /// # Panics
+    ///
+    /// When Postgres does not answer.
+    pub async fn connect_as(&self, role: &str) -> PgConnection {
+        let mut session = admin(&self.url).await;
+        sqlx::raw_sql(AssertSqlSafe(format!("SET ROLE {role}")))
+            .execute(&mut session)
+            .await
+            .expect("a member");
+        session
     }
 
     /// The owner's URL.
@@ -138,13 +149,13 @@ fn named(server: &str, database: &str) -> String {
     url.to_string()
 }
 
-async fn migrate(url: String, steps: Option<u32>) {
+async fn migrate<M: MigratorTrait>(url: String) {
     let mut options = ConnectOptions::new(url);
     options.max_connections(1).sqlx_logging(false);
     let database = Database::connect(options)
         .await
         .expect("the database answers");
-    Migrator::up(&database, steps)
+    migrations::up::<M>(&database)
         .await
         .expect("the migrations apply");
     database.close().await.expect("closed");
@@ -176,7 +187,7 @@ async fn template() -> String {
                 .await
                 .expect("a draft");
         }
-        migrate(named(server, &draft), None).await;
+        migrate::<Migrator>(named(server, &draft)).await;
         sqlx::raw_sql(AssertSqlSafe(format!(
             "ALTER DATABASE {draft} RENAME TO {name}"
         )))

@@ -4,6 +4,7 @@
 //! Tests go in by the front door: HTTP in, Signals out, compared with the simulator's
 //! ledger.
 
+pub mod at_limits;
 mod cluster;
 mod database;
 mod doors;
@@ -25,7 +26,7 @@ pub use follower::Follower;
 pub use load::{Load, Pace, Record};
 pub use pooler::Pooler;
 pub use postgres::Cluster;
-pub use processes::{Process, Processes, Variation, free_address};
+pub use processes::{Process, Processes, Variation, free_address, processor_time};
 pub use proxy::Proxy;
 pub use system::{Identities, OPERATOR_TOKEN, System, SystemBuilder};
 pub use tenant::Tenant;
@@ -58,6 +59,18 @@ pub fn setting<T: FromStr>(name: &str, otherwise: T) -> T {
     }
 }
 
+/// A time limit, lengthened so that it lasts as long in real time under a fake clock.
+///
+/// `scripts/test --clock-factor` makes time faster, but no work. Limits that only end a test
+/// that hangs need it; limits that are a promise of the system do not.
+///
+/// # Panics
+///
+/// When the factor in the environment is not a number.
+pub fn real_time(limit: Duration) -> Duration {
+    limit * setting("POBLYSH_TEST_CLOCK_FACTOR", 1)
+}
+
 /// Asks `condition` again and again until it holds; fails the test after [`PATIENCE`].
 ///
 /// # Panics
@@ -77,7 +90,7 @@ pub async fn eventually_within(
     what: &str,
     mut condition: impl AsyncFnMut() -> bool,
 ) {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + real_time(patience);
     while !condition().await {
         assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;

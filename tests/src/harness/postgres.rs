@@ -60,8 +60,17 @@ impl Cluster {
     ///
     /// When there are no server binaries, or it does not start.
     pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// An empty cluster that runs with these lines of configuration beside the usual ones.
+    ///
+    /// # Panics
+    ///
+    /// When there are no server binaries, or it does not start.
+    pub async fn start_with(settings: &str) -> Self {
         let cluster = Self::prepare();
-        cluster.initialize("").await;
+        cluster.initialize(settings).await;
         cluster.start_again().await;
         cluster
     }

@@ -10,6 +10,16 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+/// Variables that a process inherits from the test: the path, and those of the fake clock of
+/// `scripts/test --clock-factor`, under which all processes must show the same time.
+const INHERITED: [&str; 5] = [
+    "PATH",
+    "LD_PRELOAD",
+    "FAKETIME",
+    "FAKETIME_SHARED",
+    "NO_FAKE_STAT",
+];
+
 /// One of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Process {
@@ -105,7 +115,11 @@ impl Processes {
         let child = Command::new(path)
             .env_clear()
             .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(
+                INHERITED
+                    .iter()
+                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
+            )
             .env(process.bind_variable(), address.to_string())
             .envs(variation.env.iter().map(|(name, value)| (name, value)))
             .current_dir(std::env::temp_dir())
@@ -296,8 +310,13 @@ fn resident(id: u32) -> u64 {
         .map_or(0, |kibibytes| kibibytes * 1024)
 }
 
-/// In user mode and in the kernel; Linux counts hundredths of a second.
-fn processor_time(id: u32) -> Duration {
+/// How long processors have worked for a process, in user mode and in the kernel; Linux counts
+/// hundredths of a second.
+///
+/// # Panics
+///
+/// When there is no such process.
+pub fn processor_time(id: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("on Linux");
     // The program's name, which may hold anything, ends with the last bracket.
     let fields = stat.rsplit(')').next().unwrap_or_default();

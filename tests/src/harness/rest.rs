@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Identities, System, eventually, eventually_within};
+use super::{Identities, System, eventually, eventually_within, real_time};
 use crate::simulator::Filter;
 
 impl System {
@@ -33,6 +33,36 @@ impl System {
         body["faults"].as_array().expect("rules").clone()
     }
 
+    /// No forged delivery so far was accepted, and some were refused as such.
+    ///
+    /// # Panics
+    ///
+    /// When one was accepted, or none was refused.
+    pub async fn assert_forgeries_were_refused(&self) {
+        let url = format!("{}/_sim/stats", self.simulator.base_url());
+        let answer = self.client.get(url).send().await;
+        let answer = answer.expect("the simulator answers");
+        let stats: Value = answer.json().await.expect("JSON");
+        let count = |name: &str| stats["counters"][name].as_u64().unwrap_or_default();
+        let (refused, accepted) = (count("forged_refused"), count("forged_accepted"));
+        assert!(refused >= 3, "{refused} forged deliveries were refused");
+        assert_eq!(accepted, 0, "forged deliveries that were accepted");
+    }
+
+    /// Waits until the simulator has no delivery under way.
+    ///
+    /// # Panics
+    ///
+    /// When one still is after a minute.
+    pub async fn quiesce(&self) {
+        self.quiesce_within(super::PATIENCE).await;
+    }
+
+    async fn quiesce_within(&self, patience: Duration) {
+        let limit = json!({ "timeout_seconds": real_time(patience).as_secs() });
+        self.sim("quiesce", limit).await;
+    }
+
     /// Waits until every delivery was sent and every job is done. Retries that wait for a
     /// later time count as work.
     ///
@@ -49,9 +79,8 @@ impl System {
     ///
     /// When something is left.
     pub async fn drain_within(&self, patience: Duration) {
-        let deadline = tokio::time::Instant::now() + patience;
-        let quiet = json!({ "timeout_seconds": patience.as_secs() });
-        self.sim("quiesce", quiet).await;
+        let deadline = tokio::time::Instant::now() + real_time(patience);
+        self.quiesce_within(patience).await;
         loop {
             let left: Vec<String> = sqlx::query_scalar(
                 "SELECT format('%s %s of %s, attempt %s, at %s: %s', state, kind, provider, \
@@ -75,6 +104,31 @@ impl System {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Has the subscriptions of all connections looked at now.
+    ///
+    /// # Panics
+    ///
+    /// When Postgres does not answer.
+    pub async fn look_at_subscriptions(&self) {
+        sqlx::query("UPDATE connection_routes SET subscriptions_at = now()")
+            .execute(self.db.pool())
+            .await
+            .expect("Postgres answers");
+    }
+
+    /// The same, as if all of them ended in five days.
+    ///
+    /// # Panics
+    ///
+    /// When Postgres does not answer.
+    pub async fn let_subscriptions_near_their_end(&self) {
+        sqlx::query("UPDATE subscriptions SET expires_at = now() + interval '5 days'")
+            .execute(self.db.pool())
+            .await
+            .expect("Postgres answers");
+        self.look_at_subscriptions().await;
     }
 
     /// Makes the hourly sweep due and waits for it: a delivery that met a busy or dead ingress
@@ -105,7 +159,7 @@ impl System {
             sweeps().await > before
         })
         .await;
-        self.sim("quiesce", json!({ "timeout_seconds": 60 })).await;
+        self.quiesce().await;
     }
 
     /// What the ledger says of an account: what must have become a Signal (a webhook told it

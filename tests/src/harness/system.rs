@@ -7,6 +7,8 @@ use std::sync::Mutex;
 use reqwest::Client;
 use serde_json::{Value, json};
 use shared::config::Env;
+use shared::connectors::{ConnectorDeps, ConnectorSettings, Registry};
+use shared::http::HttpError;
 use shared::telemetry::{Lifecycle, MetricsHandle};
 use tokio::net::TcpListener;
 use tokio::sync::{MappedMutexGuard, MutexGuard};
@@ -41,6 +43,30 @@ impl SystemBuilder {
     #[must_use]
     pub fn simulator(mut self, change: impl FnOnce(&mut simulator::Config)) -> Self {
         change(&mut self.simulator);
+        self
+    }
+
+    /// A provider without limits, called as fast as it answers.
+    ///
+    /// For tests and benchmarks whose subject is not the pace: within the providers' limits a
+    /// backfill takes minutes. Without this call the processes run at their default settings
+    /// against the limits that the simulator enforces, as they do in production.
+    #[must_use]
+    pub fn fast_provider(mut self) -> Self {
+        self.simulator.enforces_limits = false;
+        for (name, value) in [
+            ("POBLYSH_GITHUB_REQUESTS_PER_SECOND", "500"),
+            ("POBLYSH_GITHUB_BURST", "1000"),
+            ("POBLYSH_SLACK_RATE_FACTOR", "10000"),
+            ("POBLYSH_JIRA_POINTS_PER_SECOND", "1000000"),
+            ("POBLYSH_JIRA_SITE_POINTS_PER_SECOND", "1000000"),
+            ("POBLYSH_JIRA_REQUESTS_PER_SECOND", "1000"),
+            ("POBLYSH_JIRA_BURST", "1000000"),
+        ] {
+            self.env
+                .entry(name.to_owned())
+                .or_insert_with(|| value.to_owned());
+        }
         self
     }
 
@@ -123,20 +149,13 @@ impl SystemBuilder {
                 "POBLYSH_CRYPTO_KEY",
                 "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=".to_owned(),
             ),
+            (
+                "POBLYSH_INGRESS_CRYPTO_KEY",
+                "IB8eHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgE=".to_owned(),
+            ),
             ("POBLYSH_OPERATOR_TOKEN", OPERATOR_TOKEN.to_owned()),
             ("POBLYSH_PUBLIC_API_URL", format!("http://{api}")),
             ("POBLYSH_PUBLIC_WEBHOOK_URL", format!("http://{ingress}")),
-            // The simulator is not the place to be polite to.
-            ("POBLYSH_GITHUB_REQUESTS_PER_SECOND", "500".to_owned()),
-            ("POBLYSH_GITHUB_BURST", "1000".to_owned()),
-            ("POBLYSH_SLACK_RATE_FACTOR", "10000".to_owned()),
-            ("POBLYSH_JIRA_POINTS_PER_SECOND", "1000000".to_owned()),
-            ("POBLYSH_JIRA_SITE_POINTS_PER_SECOND", "1000000".to_owned()),
-            ("POBLYSH_JIRA_REQUESTS_PER_SECOND", "1000".to_owned()),
-            ("POBLYSH_JIRA_BURST", "1000000".to_owned()),
-            // Every poll looks at the whole look-back.
-            ("POBLYSH_SLACK_RESCAN_SECONDS", "0".to_owned()),
-            ("POBLYSH_SLACK_LOOKBACK_DAYS", "90".to_owned()),
             ("POBLYSH_LOG", "warn".to_owned()),
         ] {
             env.entry(name.to_owned()).or_insert(value);
@@ -196,7 +215,12 @@ pub struct System {
 }
 
 impl System {
-    /// A system with one worker and nothing unusual.
+    /// A system whose subject is not the pace; see [`SystemBuilder::fast_provider`].
+    pub fn with_fast_provider() -> SystemBuilder {
+        Self::builder().fast_provider()
+    }
+
+    /// A system with one worker, default settings and the providers' own limits.
     pub fn builder() -> SystemBuilder {
         SystemBuilder {
             simulator: simulator::Config {
@@ -250,11 +274,24 @@ impl System {
     ///
     /// When it does not start.
     pub async fn start_worker(&self) {
+        self.start_worker_with(Registry::new).await;
+    }
+
+    /// Starts one more worker in this process, with connectors of the test.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start_worker_with(
+        &self,
+        connectors: impl FnOnce(ConnectorSettings, &ConnectorDeps) -> Result<Registry, HttpError>,
+    ) {
         let env = Env::from_pairs(self.env.clone());
         let metrics = MetricsHandle::global().expect("a recorder");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let config = sync_worker::Config::from_env(&env).expect("the worker's settings");
-        let life = sync_worker::start(config, listener, metrics).expect("the worker starts");
+        let life = sync_worker::start_with(config, listener, metrics, connectors)
+            .expect("the worker starts");
         self.lives.lock().expect("unpoisoned").push(life);
     }
 

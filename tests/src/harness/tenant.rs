@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
-use sqlx::Row;
 use uuid::Uuid;
 
 use super::{Identities, System};
@@ -99,7 +98,7 @@ impl<'a> Tenant<'a> {
             .await;
         let mut browser = Browser::new(self.system, person);
         let page = browser
-            .follow(begun["authorize_url"].as_str().expect("a URL"))
+            .proceed(begun["authorize_url"].as_str().expect("a URL"))
             .await;
         let url = page.url().clone();
         if url.authority() != self.system.simulator.address().to_string() {
@@ -169,25 +168,17 @@ impl<'a> Tenant<'a> {
     ///
     /// As said.
     pub async fn identities(&self) -> Identities {
-        // Whatever the feed shows is stored by then.
-        let feed = self.feed().await;
-        let rows = sqlx::query("SELECT id, dedupe_key FROM signals WHERE tenant_id = $1")
-            .bind(self.id)
-            .fetch_all(self.system.db.pool())
-            .await
-            .expect("Postgres answers");
-        let keys: BTreeMap<String, String> = rows
-            .iter()
-            .map(|row| (row.get::<Uuid, _>("id").to_string(), row.get("dedupe_key")))
-            .collect();
+        let feed = self
+            .feed_of(|signal| {
+                assert_eq!(signal["tenant_id"], json!(self.id));
+                let text = |field: &str| signal[field].as_str().expect("a text").to_owned();
+                (text("kind"), text("dedupe_key"))
+            })
+            .await;
         let mut identities = BTreeSet::new();
-        for signal in feed {
-            assert_eq!(signal["tenant_id"], json!(self.id));
-            let key = keys
-                .get(signal["id"].as_str().expect("an id"))
-                .expect("a stored Signal");
-            let kind = signal["kind"].as_str().expect("a kind").to_owned();
-            assert!(identities.insert((kind, key.clone())), "told twice: {key}");
+        for identity in feed {
+            let twice = identity.1.clone();
+            assert!(identities.insert(identity), "told twice: {twice}");
         }
         identities
     }
@@ -208,26 +199,44 @@ impl<'a> Tenant<'a> {
     /// When something is missing or too much.
     pub async fn assert_equals_ledgers(&self, accounts: &[&str]) {
         self.system.drain().await;
+        self.assert_feed_equals_ledgers(accounts).await;
+    }
+
+    /// Compares the feed with the ledgers of all its accounts, whatever work is under way.
+    ///
+    /// # Panics
+    ///
+    /// When something is missing or too much.
+    pub async fn assert_feed_equals_ledgers(&self, accounts: &[&str]) {
+        // The feed shows what lies below the oldest running transaction; other tests in the
+        // same cluster may hold it back for a moment.
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(15);
+        let (mut missing, mut extra) = self.difference(accounts).await;
+        while !missing.is_empty() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+            (missing, extra) = self.difference(accounts).await;
+        }
+        assert!(
+            missing.is_empty() && extra.is_empty(),
+            "{accounts:?}: missing {missing:?}, too much {extra:?}"
+        );
+    }
+
+    /// Facts of the accounts' ledgers that the feed lacks, and Signals that it has beyond them.
+    ///
+    /// # Panics
+    ///
+    /// When a page of the feed is not given.
+    pub async fn difference(&self, accounts: &[&str]) -> (Identities, Identities) {
+        let seen = self.identities().await;
         let (mut required, mut allowed) = (BTreeSet::new(), BTreeSet::new());
         for account in accounts {
             let (must, may) = self.system.ledger(account);
             required.extend(must);
             allowed.extend(may);
         }
-        // The feed shows what lies below the oldest running transaction; other tests in the
-        // same cluster may hold it back for a moment.
-        let mut seen = self.identities().await;
-        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(15);
-        while !seen.is_superset(&required) && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
-            seen = self.identities().await;
-        }
-        let missing: Vec<_> = required.difference(&seen).collect();
-        let extra: Vec<_> = seen.difference(&allowed).collect();
-        assert!(
-            missing.is_empty() && extra.is_empty(),
-            "{accounts:?}: missing {missing:?}, too much {extra:?}"
-        );
+        let missing = required.difference(&seen).cloned().collect();
+        (missing, seen.difference(&allowed).cloned().collect())
     }
 
     /// Sweeps and polls once more and compares then: for tests in which things change while a run is
@@ -243,12 +252,18 @@ impl<'a> Tenant<'a> {
         self.assert_equals_ledger(account).await;
     }
 
-    /// Has every connection polled.
+    /// Has every connection polled, and reconciled as after a day: edits of old replies show in no
+    /// list.
     ///
     /// # Panics
     ///
     /// When the API refuses.
     pub async fn poll(&self) {
+        sqlx::query("UPDATE cursors SET reconcile_at = now() WHERE tenant_id = $1")
+            .bind(self.id)
+            .execute(self.system.db.pool())
+            .await
+            .expect("Postgres answers");
         let connections = self.get("/v1/connections").await;
         let providers: BTreeSet<&str> = connections["connections"]
             .as_array()
@@ -312,6 +327,26 @@ impl<'a> Browser<'a> {
         self.redirects(answer).await
     }
 
+    /// Opens a connect link and submits the form of its page, whatever fields that has: pages of
+    /// a previous release may have others, or there is no page between link and provider.
+    async fn proceed(&mut self, link: &str) -> Response {
+        let page = self.follow(link).await;
+        let url = page.url().clone();
+        if url.authority() == self.system.simulator.address().to_string() {
+            return page;
+        }
+        assert_eq!(page.status(), StatusCode::OK, "the link's page");
+        let text = page.text().await.expect("a page");
+        let action = attribute(&text, "action").expect("the page has a form");
+        let fields: Vec<(&str, &str)> = text
+            .split("<input")
+            .skip(1)
+            .filter_map(|input| Some((attribute(input, "name")?, attribute(input, "value")?)))
+            .collect();
+        let action = url.join(action).expect("a URL");
+        self.post(action.as_str(), &fields).await
+    }
+
     async fn post(&mut self, url: &str, form: &[(&str, &str)]) -> Response {
         let answer = self.send(Method::POST, url, form).await;
         self.redirects(answer).await
@@ -357,4 +392,10 @@ impl<'a> Browser<'a> {
         }
         answer
     }
+}
+
+/// The first value of an attribute in HTML.
+fn attribute<'a>(html: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = html.split_once(&format!(" {name}=\""))?;
+    rest.split('"').next()
 }

@@ -2,8 +2,7 @@
 //!
 //! Promises whole seconds, because that is the precision providers give, and
 //! never runs backwards. Everything a provider dates or expires reads this
-//! clock; only what the receiver of a delivery dates by itself reads the
-//! system's ([`Clock::system_day`]).
+//! clock.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -21,6 +20,11 @@ impl Clock {
         system_time().timestamp() + self.offset.load(Ordering::Relaxed)
     }
 
+    /// Milliseconds since the epoch, for what is measured.
+    pub(crate) fn milliseconds(&self) -> i64 {
+        system_time().timestamp_millis() + self.offset.load(Ordering::Relaxed) * 1_000
+    }
+
     /// Moves the clock forward and answers the new offset in seconds.
     pub(crate) fn advance(&self, seconds: u32) -> i64 {
         self.offset.fetch_add(i64::from(seconds), Ordering::Relaxed) + i64::from(seconds)
@@ -34,14 +38,6 @@ impl Clock {
     /// Seconds since the epoch by the system's clock, which a receiver shares.
     pub(crate) fn system_seconds() -> i64 {
         system_time().timestamp()
-    }
-
-    /// The UTC day by the system's clock, which a receiver shares, `YYYY-MM-DD`.
-    ///
-    /// Facts whose delivery carries no time are told apart by the day on which
-    /// they arrive, and the receiver does not know the simulated offset.
-    pub(crate) fn system_day() -> String {
-        system_time().format("%Y-%m-%d").to_string()
     }
 }
 

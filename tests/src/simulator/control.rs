@@ -19,6 +19,7 @@ use super::Core;
 use super::clock::iso;
 use super::faults::Rule;
 use super::ledger::Filter;
+use super::usage::{Quota, Usage};
 
 /// What the control API asks of a provider.
 pub(crate) trait Provider: Send + Sync {
@@ -36,6 +37,8 @@ pub(crate) trait Provider: Send + Sync {
     fn deliveries(&self) -> Value;
     /// Forgets used quota.
     fn reset_limits(&self);
+    /// A limit of an account, by its name; `None` where it is not kept.
+    fn quota(&self, account: &str, limit: &str) -> Option<Quota>;
 }
 
 /// All simulated providers.
@@ -83,6 +86,10 @@ pub(crate) fn router(core: Arc<Core>, providers: Providers) -> Router {
         .route("/_sim/ledger", get(ledger))
         .route("/_sim/stats", get(stats).delete(reset_stats))
         .route("/_sim/limits", delete(reset_limits))
+        .route(
+            "/_sim/requests",
+            get(requests).post(begin_requests).delete(end_requests),
+        )
         .route("/_sim/state", get(state))
         .route("/_sim/quiesce", post(quiesce))
         .route("/_sim/clock", get(clock).post(advance))
@@ -101,7 +108,8 @@ async fn index() -> &'static str {
      GET    /_sim/ledger                   what really happened (source, account, kind, after, limit, expected)\n\
      GET    /_sim/state                    deliveries still under way, clock, ledger size\n\
      POST   /_sim/quiesce                  wait until no delivery is under way {timeout_seconds}\n\
-     GET    /_sim/stats                    requests per route, counters        DELETE resets\n\
+     GET    /_sim/stats                    requests, and what they cost        DELETE resets\n\
+     GET    /_sim/requests                 requests that were recorded         POST begins, DELETE ends\n\
      GET    /_sim/faults                   rules in force                      POST adds, DELETE clears\n\
      GET    /_sim/clock                    simulated time                      POST {advance_seconds}\n\
      DELETE /_sim/limits                   forget used quota\n\
@@ -157,13 +165,42 @@ async fn ledger(State(control): State<Control>, Query(filter): Query<Filter>) ->
 async fn stats(State(control): State<Control>) -> Json<Value> {
     let mut report = control.core.stats.report();
     for provider in &*control.providers {
-        report["deliveries"][provider.source()] = provider.deliveries();
+        let source = provider.source();
+        report["deliveries"][source] = provider.deliveries();
+        for account in control.core.usage.accounts(source) {
+            let usage = usage(&control.core, &**provider, &account);
+            report["usage"][source][&account] = json!(usage);
+        }
     }
     Json(report)
 }
 
+/// What an account's requests have cost until now.
+pub(crate) fn usage(core: &Core, provider: &dyn Provider, account: &str) -> Usage {
+    let now = core.clock.milliseconds();
+    core.usage.usage(provider.source(), account, now, |limit| {
+        provider.quota(account, limit)
+    })
+}
+
 async fn reset_stats(State(control): State<Control>) -> StatusCode {
     control.core.stats.reset();
+    control.core.usage.reset();
+    StatusCode::NO_CONTENT
+}
+
+async fn requests(State(control): State<Control>) -> impl IntoResponse {
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    (kind, control.core.requests.lines())
+}
+
+async fn begin_requests(State(control): State<Control>) -> StatusCode {
+    control.core.requests.begin();
+    StatusCode::NO_CONTENT
+}
+
+async fn end_requests(State(control): State<Control>) -> StatusCode {
+    control.core.requests.end();
     StatusCode::NO_CONTENT
 }
 

@@ -7,9 +7,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// What a rule looks at.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
@@ -46,6 +48,11 @@ pub enum Effect {
     Truncate,
     /// Request: the request is carried out, the answer is never sent.
     LoseResponse,
+    /// Request and delivery: wherever the body says `find`, it says `put`, which need not be JSON
+    /// that a strict reader takes.
+    Replace,
+    /// Request: the row of a list that says `find` somewhere has an object for its id.
+    PoisonRow,
     /// Request: 401 as for an invalid token.
     Unauthorized,
     /// Request: 403 as for a missing permission.
@@ -99,6 +106,58 @@ pub struct Rule {
     /// Size for [`Effect::Oversize`].
     #[serde(default)]
     pub bytes: Option<usize>,
+    /// What [`Effect::Replace`] replaces, and what [`Effect::PoisonRow`] looks for.
+    #[serde(default)]
+    pub find: Option<String>,
+    /// What it puts there.
+    #[serde(default)]
+    pub put: Option<String>,
+}
+
+impl Rule {
+    /// The body as it goes over the wire.
+    pub(crate) fn replaced(&self, body: Bytes) -> Bytes {
+        let Some(find) = &self.find else {
+            return body;
+        };
+        let text = String::from_utf8_lossy(&body);
+        match self.effect {
+            Effect::Replace => {
+                let put = self.put.as_deref().unwrap_or_default();
+                Bytes::from(text.replace(find.as_str(), put))
+            }
+            Effect::PoisonRow => match serde_json::from_str::<Value>(&text) {
+                Ok(mut value) => {
+                    poison(&mut value, find);
+                    Bytes::from(value.to_string())
+                }
+                Err(_) => body,
+            },
+            _ => body,
+        }
+    }
+}
+
+/// Takes the ids of rows that say this.
+fn poison(value: &mut Value, find: &str) {
+    match value {
+        Value::Array(rows) => {
+            for row in rows.iter_mut().filter(|row| row.to_string().contains(find)) {
+                let mut is_row = false;
+                for name in ["id", "ts"] {
+                    if let Some(id) = row.get_mut(name) {
+                        *id = json!({});
+                        is_row = true;
+                    }
+                }
+                if !is_row {
+                    poison(row, find);
+                }
+            }
+        }
+        Value::Object(fields) => fields.values_mut().for_each(|field| poison(field, find)),
+        _ => {}
+    }
 }
 
 /// A rule in force.
@@ -234,6 +293,8 @@ mod tests {
             seconds: None,
             status: None,
             bytes: None,
+            find: None,
+            put: None,
         }
     }
 

@@ -19,6 +19,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::Core;
 use super::faults::{Effect, Rule};
+use super::forge::{forge, must_be_refused};
 
 /// Attempts that the log keeps.
 const KEPT: usize = 2_000;
@@ -85,6 +86,10 @@ pub(crate) trait Courier: Send + Sync {
     fn pauses(&self) -> Vec<f64>;
     /// Whether a delivery whose attempt ended so is sent again.
     fn retries(&self, outcome: &Outcome) -> bool;
+    /// Whether a delivery with this fault must be refused; its first attempt is forged then.
+    fn is_forged(&self, _letter: &Letter, effect: Effect) -> bool {
+        must_be_refused(effect)
+    }
     /// Counters of what was sent, taken and given up.
     fn counters(&self) -> [&'static str; 3];
 }
@@ -223,15 +228,18 @@ impl Inner {
             _ => {}
         }
         let pauses = self.courier.pauses();
-        let body = padded(&letter);
+        let genuine = padded(&letter, &letter.body);
+        let is_forged = fault.is_some_and(|effect| self.courier.is_forged(&letter, effect));
+        let forged = is_forged.then(|| padded(&letter, &forge(&letter.body)));
         let (mut before, mut reached) = (Outcome::default(), false);
         for number in 0..=pauses.len() {
             if let Some(pause) = number.checked_sub(1).and_then(|last| pauses.get(last)) {
                 tokio::time::sleep(Duration::from_secs_f64(pause.max(0.0))).await;
             }
+            let forged = forged.as_ref().filter(|_| number == 0);
             let attempt = Try {
                 letter: &letter,
-                body: &body,
+                body: forged.unwrap_or(&genuine),
                 number,
                 before: &before,
                 effect: fault.filter(|_| number == 0),
@@ -244,6 +252,9 @@ impl Inner {
                 self.send(&attempt).await
             };
             self.note(&letter, number, outcome.status);
+            if forged.is_some() {
+                self.core.stats.count_forged(outcome.status);
+            }
             if outcome.status / 100 == 2 {
                 if attempt.effect == Some(Effect::Duplicate) {
                     self.send(&attempt).await;
@@ -304,13 +315,14 @@ impl Inner {
     }
 }
 
-/// What goes over the wire, padded if the fault wants it.
-fn padded(letter: &Letter) -> Bytes {
-    let mut body = letter.body.to_string().into_bytes();
-    if let Some(rule) = &letter.fault
-        && rule.effect == Effect::Oversize
-    {
+/// What goes over the wire, padded or changed if the fault wants it.
+fn padded(letter: &Letter, body: &Value) -> Bytes {
+    let mut body = body.to_string().into_bytes();
+    let Some(rule) = &letter.fault else {
+        return body.into();
+    };
+    if rule.effect == Effect::Oversize {
         body.resize(rule.bytes.unwrap_or(26 * 1024 * 1024).max(body.len()), b' ');
     }
-    body.into()
+    rule.replaced(body.into())
 }

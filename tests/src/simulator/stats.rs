@@ -52,6 +52,19 @@ impl Stats {
         *lock(&self.counters).entry(name).or_default() += by;
     }
 
+    /// Counts a forged delivery by what became of it: refused as such, not judged (no answer in
+    /// time, or too busy), or anything else.
+    pub(crate) fn count_forged(&self, status: u16) {
+        self.count(
+            match status {
+                401 | 413 => "forged_refused",
+                0 | 503 => "forged_unjudged",
+                _ => "forged_accepted",
+            },
+            1,
+        );
+    }
+
     /// Everything as JSON.
     pub(crate) fn report(&self) -> Value {
         json!({

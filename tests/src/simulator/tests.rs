@@ -1,5 +1,11 @@
 //! The simulator as its clients meet it: over HTTP, with a receiver for deliveries.
 
+mod limits;
+mod requests;
+mod search;
+mod sizes;
+mod usage;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
@@ -142,6 +148,28 @@ impl Scene {
             .header("accept", accept)
             .send()
             .await
+    }
+
+    /// Installs the app and answers a token.
+    async fn installed(&self) -> (u64, String) {
+        let installed = self.act("installation.created", json!({})).await;
+        let installation = installed["object"]["installation_id"]
+            .as_u64()
+            .expect("an id");
+        (installation, self.token(installation).await)
+    }
+
+    /// A path of the API, and the answer's JSON.
+    async fn ask(&self, token: &str, path: &str) -> (Response, Value) {
+        let url = format!("{}{path}", self.env("API_BASE_URL"));
+        let response = self.get(token, &url).await.expect("an answer");
+        let parts = http::Response::builder().status(response.status());
+        let headers = response.headers().clone();
+        let text = response.text().await.expect("a body");
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let mut rest = parts.body(Vec::new()).expect("a response");
+        *rest.headers_mut() = headers;
+        (rest.into(), body)
     }
 
     /// Follows a list to its end.

@@ -42,6 +42,7 @@ pub(crate) async fn after(rule: &Rule, response: Response) -> Response {
     match rule.effect {
         Effect::LoseResponse => cut(response),
         Effect::Truncate => truncated(response).await,
+        Effect::Replace | Effect::PoisonRow => replaced(rule, response).await,
         Effect::SlowBody => slowed(response, rule.seconds.unwrap_or(2.0)).await,
         _ => response,
     }
@@ -51,6 +52,18 @@ pub(crate) async fn after(rule: &Rule, response: Response) -> Response {
 pub(crate) fn cut(mut response: Response) -> Response {
     response.extensions_mut().insert(Cut);
     response
+}
+
+async fn replaced(rule: &Rule, response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Ok(body) = to_bytes(body, usize::MAX).await else {
+        return cut(StatusCode::OK.into_response());
+    };
+    let body = rule.replaced(body);
+    parts
+        .headers
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    Response::from_parts(parts, Body::from(body))
 }
 
 /// Sends headers and half of the body at once, the other half so many seconds later.

@@ -107,6 +107,74 @@ async fn what_matches_no_connection_is_the_operators_to_see() {
 }
 
 #[tokio::test]
+async fn unmatched_accounts_are_listed_for_operators() {
+    const PATH: &str = "/v1/unmatched-accounts";
+    let api = Api::start().await;
+    let acme = api.team("Acme").await;
+    sqlx::query(
+        "INSERT INTO unmatched_accounts (provider, account_id, deliveries, bytes, digests) \
+         VALUES ('github', '4711', 2, 819200, 3), ('github', '4712', 1, 100, 0), \
+             ('jira', 'https://acme.example:7', 5, 500, 0), ('slack', '', 1, 50, 1)",
+    )
+    .execute(api.db.pool())
+    .await
+    .expect("rows");
+    let mut seen = Vec::new();
+    let mut path = format!("{PATH}?limit=1");
+    loop {
+        let page = api.get(&path, As::Operator).await.ok();
+        let accounts = page["unmatched_accounts"]
+            .as_array()
+            .expect("a list")
+            .clone();
+        assert_eq!(accounts.len(), 1);
+        seen.extend(accounts);
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
+        path = format!("{PATH}?limit=1&cursor={cursor}");
+    }
+    let named: Vec<_> = seen.iter().map(|account| &account["account_id"]).collect();
+    let expected = json!(["4711", "4712", "https://acme.example:7", null]);
+    assert_eq!(json!(named), expected);
+    assert_eq!(seen[0]["provider"], "github");
+    assert_eq!(
+        (
+            &seen[0]["deliveries"],
+            &seen[0]["bytes"],
+            &seen[0]["over_quota"]
+        ),
+        (&json!(2), &json!(819_200), &json!(3))
+    );
+    assert!(seen[0]["last_received_at"].is_string());
+    for (query, count) in [
+        ("provider=github", 2),
+        ("over_quota=true", 2),
+        ("over_quota=false", 4),
+        ("provider=slack&over_quota=true", 1),
+        ("provider=nobody", 0),
+    ] {
+        let page = api.get(&format!("{PATH}?{query}"), As::Operator).await.ok();
+        let accounts = page["unmatched_accounts"].as_array().expect("a list");
+        assert_eq!(accounts.len(), count, "{query}");
+    }
+    api.get(&format!("{PATH}?cursor=x"), As::Operator)
+        .await
+        .is_problem(404, "cursor_not_found");
+    for query in ["cursor=%20", "over_quota=yes", "limit=0", "account_id=1"] {
+        api.get(&format!("{PATH}?{query}"), As::Operator)
+            .await
+            .is_problem(400, "invalid_parameters");
+    }
+    api.get(PATH, acme.auth())
+        .await
+        .is_problem(403, "operator_only");
+    api.get(PATH, As::Nobody)
+        .await
+        .is_problem(401, "unauthorized");
+}
+
+#[tokio::test]
 async fn another_tenants_delivery_does_not_exist() {
     let api = Api::start().await;
     let (acme, other) = (api.team("Acme").await, api.team("Other").await);

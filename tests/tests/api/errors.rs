@@ -139,3 +139,81 @@ async fn without_its_database_the_server_is_unready_and_says_when_to_come_back()
     let answer = api.get("/v1/signals", As::Key("pbk_whatever")).await;
     answer.is_problem(503, "unavailable");
 }
+
+#[tokio::test]
+async fn every_answer_carries_security_headers() {
+    let plain = Api::start().await;
+    let https = Api::with(&[("POBLYSH_PUBLIC_API_URL", "https://connect.example.com")]).await;
+    for (api, strict) in [(&plain, false), (&https, true)] {
+        for path in [
+            "/v1/providers",
+            "/v1/signals",
+            "/nowhere",
+            "/docs/",
+            "/livez",
+        ] {
+            let answer = api.get(path, As::Nobody).await;
+            assert_eq!(
+                answer.headers["x-content-type-options"], "nosniff",
+                "{path}"
+            );
+            assert!(answer.headers.contains_key("content-security-policy"));
+            let told = answer.headers.get("strict-transport-security");
+            assert_eq!(told.is_some(), strict, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nul_in_a_request_is_the_clients_mistake() {
+    let api = Api::start().await;
+    let acme = api.team("Acme").await;
+    let connection = format!("/v1/connections/{}", api.connection(&acme).await);
+    let (sync, webhook) = (
+        format!("{connection}/sync"),
+        format!("{connection}/webhook"),
+    );
+    let keys = format!("/v1/tenants/{}/api-keys", acme.id);
+    for (who, path, body) in [
+        (As::Operator, "/v1/tenants", json!({ "name": "a\0" })),
+        (As::Operator, keys.as_str(), json!({ "name": "a\0" })),
+        (
+            As::Operator,
+            keys.as_str(),
+            json!({ "name": "a", "scopes": ["signals:read\0"] }),
+        ),
+        (
+            acme.auth(),
+            "/v1/connect/github",
+            json!({ "return_to": "http://127.0.0.1\0" }),
+        ),
+        (acme.auth(), sync.as_str(), json!({ "mode": "full\0" })),
+        (acme.auth(), webhook.as_str(), json!({ "public_key": "\0" })),
+    ] {
+        let answer = api.post(path, who, &body).await;
+        assert!(
+            answer.status.is_client_error(),
+            "{path} {body}: {}",
+            answer.body
+        );
+    }
+    for field in ["status", "reason\0"] {
+        let body = json!({ field: "paused\0" });
+        let answer = api.patch(&connection, acme.auth(), &body).await;
+        answer.is_problem(422, "invalid_body");
+    }
+    for path in [
+        "/v1/signals?source=%00",
+        "/v1/signals?kind=issue_created%00",
+        "/v1/signals?cursor=%00",
+        "/v1/connections?provider=%00",
+        "/v1/webhook-deliveries?provider=git%00hub",
+        "/v1/connections/%00",
+    ] {
+        let answer = api.get(path, acme.auth()).await;
+        assert!(answer.status.is_client_error(), "{path}: {}", answer.body);
+    }
+    // A cursor that says `github:`, NUL: nothing is behind it in another order.
+    let path = "/v1/unmatched-accounts?cursor=Z2l0aHViOgA";
+    assert_eq!(api.get(path, As::Operator).await.status, 200);
+}

@@ -93,7 +93,7 @@ async fn acme(api: &Api) -> Things {
 }
 
 /// What a browser or a supervisor may ask for without a credential, and everybody else as well.
-const PUBLIC: [&str; 8] = [
+const PUBLIC: [&str; 9] = [
     "finish_connect",
     "get_health",
     "get_liveness",
@@ -102,6 +102,7 @@ const PUBLIC: [&str; 8] = [
     "list_providers",
     "list_signal_kinds",
     "open_connect_link",
+    "start_connect",
 ];
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod document;
 mod errors;
 mod isolation;
 mod jobs;
+mod limits;
 mod providers;
 mod server;
 mod signals;

@@ -90,17 +90,29 @@ impl Api {
         Self::on(db, &url).await
     }
 
+    /// With settings besides the usual ones.
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
+        let db = TestDb::create().await;
+        let url = db.url().to_owned();
+        Self::serve(db, &url, settings).await
+    }
+
     /// On a database URL of the caller's choice.
     pub(crate) async fn on(db: TestDb, database_url: &str) -> Self {
+        Self::serve(db, database_url, &[]).await
+    }
+
+    async fn serve(db: TestDb, database_url: &str, settings: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let env = Env::from_pairs([
+        let usual = [
             ("POBLYSH_DATABASE_URL", database_url),
             (
                 "POBLYSH_CRYPTO_KEY",
                 "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=",
             ),
             ("POBLYSH_OPERATOR_TOKEN", OPERATOR_TOKEN),
-        ]);
+        ];
+        let env = Env::from_pairs(usual.iter().chain(settings).copied());
         let config = Config::from_env(&env).expect("valid settings");
         let metrics = MetricsHandle::global().expect("a recorder");
         let server = api_server::serve(config, metrics, listener)

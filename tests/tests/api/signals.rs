@@ -112,6 +112,33 @@ async fn filters_choose() {
 }
 
 #[tokio::test]
+async fn signal_carries_its_key_and_the_source_of_its_time() {
+    let api = Api::start().await;
+    let acme = api.team("Acme").await;
+    let connection = api.connection(&acme).await;
+    let dated = api.signal(&acme, connection, "issue_created", 2).await;
+    let undated = api.signal(&acme, connection, "member_added", 1).await;
+    sqlx::query(
+        "UPDATE signals SET body = (body::jsonb || '{\"timestamp_source\":\"received\"}')::json \
+         WHERE id = $1",
+    )
+    .bind(undated)
+    .execute(api.db.pool())
+    .await
+    .expect("the Signal is changed");
+    settled(&api, &acme, 2).await;
+    let page = api.get("/v1/signals", acme.auth()).await.ok();
+    for (id, source) in [(dated, "provider"), (undated, "received")] {
+        let path = format!("/v1/signals/{id}");
+        let single = api.get(&path, acme.auth()).await.ok();
+        assert_eq!(single["timestamp_source"], source);
+        assert_eq!(single["dedupe_key"], format!("github:{id}"));
+        let listed = page["signals"].as_array().expect("a list");
+        assert!(listed.contains(&single));
+    }
+}
+
+#[tokio::test]
 async fn the_raw_object_comes_only_when_asked_for() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
@@ -222,4 +249,38 @@ pub(crate) async fn settled(api: &Api, team: &Team, count: usize) {
         ids(&page["signals"]).len() == count
     })
     .await;
+}
+
+#[tokio::test]
+async fn completeness_covers_connections_that_are_not_listed() {
+    let api = Api::start().await;
+    let acme = api.team("Acme").await;
+    sqlx::query(
+        "INSERT INTO connections (tenant_id, id, provider, status, account_id, \
+             account_stable_id, poll_interval_seconds, backfilled_at, last_sync_at, \
+             complete_through, reconciled_through, complete_tx, last_error) \
+         SELECT $1, lpad(n::text, 32, '0')::uuid, 'slack', 'active', n::text, n::text, 300, \
+             now(), now(), \
+             timestamptz '2026-11-20 10:00Z' + n * interval '1 hour', \
+             timestamptz '2026-11-20 09:00Z' + n * interval '1 hour', '3'::xid8, \
+             CASE WHEN n = 3 THEN json_build_object('code', 'permission', 'message', 'denied') END \
+         FROM generate_series(1, 600) n",
+    )
+    .bind(acme.id)
+    .execute(api.db.pool())
+    .await
+    .expect("connections");
+    let page = api.get("/v1/signals", acme.auth()).await.ok();
+    let completeness = &page["completeness"];
+    assert_eq!(
+        (&completeness["total"], &completeness["behind"]),
+        (&json!(600), &json!(1))
+    );
+    assert_eq!(completeness["complete_through"], "2026-11-20T11:00:00Z");
+    assert_eq!(completeness["reconciled_through"], "2026-11-20T10:00:00Z");
+    assert_eq!(completeness["connections_url"], "/v1/connections");
+    let listed = completeness["connections"].as_array().expect("a list");
+    assert_eq!(listed.len(), 100);
+    assert_eq!(listed[0]["behind"], "denied", "{}", listed[0]);
+    assert!(listed[1..].iter().all(|one| one["behind"].is_null()));
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
-use tests::harness::PATIENCE;
+use tests::harness::{PATIENCE, real_time};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
@@ -47,7 +47,7 @@ impl Events {
                 }
                 continue;
             }
-            let chunk = timeout(PATIENCE, self.response.chunk())
+            let chunk = timeout(real_time(PATIENCE), self.response.chunk())
                 .await
                 .expect("in time");
             let chunk = chunk.expect("readable")?;

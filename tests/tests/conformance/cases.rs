@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tests::harness::{System, Tenant, eventually};
 use uuid::Uuid;
 
+pub(crate) use crate::pace::backfill_and_poll_end_at_default_pace;
 use crate::provider::{Provider, with_history};
 
 pub(crate) async fn connecting_reads_the_past_in_pages(provider: &Provider) {
@@ -73,8 +74,8 @@ pub(crate) async fn forged_unsigned_and_oversized_deliveries_are_refused_and_cha
         system.sim("faults", fault).await;
     }
     provider.generate(&system, &of.account, 80).await;
-    let quiet = json!({ "timeout_seconds": 60 });
-    system.sim("quiesce", quiet).await;
+    system.quiesce().await;
+    system.assert_forgeries_were_refused().await;
     system.clear_faults().await;
     of.tenant
         .assert_equals_ledger_after_a_poll(&of.account)
@@ -280,6 +281,41 @@ pub(crate) async fn a_withdrawn_grant_asks_for_a_person_and_an_outage_does_not(
         })
         .await;
     }
+}
+
+pub(crate) async fn connecting_survives_a_token_that_is_accepted_after_seconds(
+    provider: &Provider,
+) {
+    let system = with_history(0).start().await;
+    let refused = json!({ "effect": "unauthorized", "count": 2 });
+    provider.fault(&system, provider.proof, refused).await;
+    let of = provider.connect(&system, "Acme", 0).await;
+    assert!(system.faults().await.is_empty(), "two refusals were met");
+    let path = format!("/v1/connections/{}", of.connection);
+    assert_eq!(of.tenant.get(&path).await["status"], "active");
+}
+
+pub(crate) async fn refused_tokens_end_no_grant(provider: &Provider) {
+    let system = with_history(5).start().await;
+    let of = provider.connect(&system, "Acme", 0).await;
+    system.drain().await;
+    // As when a new token is accepted only seconds after it was made, and as in an outage.
+    let refused = json!({ "effect": "unauthorized", "count": 30 });
+    provider.fault(&system, provider.reading, refused).await;
+    provider.generate(&system, &of.account, 10).await;
+    provider.poll(&of.tenant).await;
+    let path = format!("/v1/connections/{}", of.connection);
+    eventually("every refusal was met", async || {
+        let connection = of.tenant.get(&path).await;
+        assert_eq!(connection["status"], "active", "{connection:#}");
+        // A run may end before all have been met; the next one goes on.
+        provider.poll(&of.tenant).await;
+        system.faults().await.is_empty()
+    })
+    .await;
+    of.tenant
+        .assert_equals_ledger_after_a_poll(&of.account)
+        .await;
 }
 
 pub(crate) async fn disconnecting_ends_everything(provider: &Provider) {

@@ -4,6 +4,7 @@
 //! What a case needs to know of a provider stands in [`provider`]; the cases are in [`cases`].
 
 mod cases;
+mod pace;
 mod provider;
 
 use provider::Provider;
@@ -40,7 +41,10 @@ macro_rules! suites {
                 a_foreign_tenant_sees_nothing,
                 one_refresh_however_many_workers_ask,
                 a_withdrawn_grant_asks_for_a_person_and_an_outage_does_not,
+                refused_tokens_end_no_grant,
+                connecting_survives_a_token_that_is_accepted_after_seconds,
                 disconnecting_ends_everything,
+                backfill_and_poll_end_at_default_pace,
             ]);
         )*
     };

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use tests::harness::{System, SystemBuilder, Tenant, eventually};
 use uuid::Uuid;
 
+use crate::pace::Pace;
+
 /// A provider, as the cases see it.
 pub(crate) struct Provider {
     /// Its slug.
@@ -14,6 +16,8 @@ pub(crate) struct Provider {
     pub(crate) following: &'static str,
     /// Requests for tokens.
     pub(crate) token: &'static str,
+    /// Requests that prove, with a new token, who connects what.
+    pub(crate) proof: &'static str,
     /// The simulator's counter of tokens that were given out to renew one.
     pub(crate) renewals: &'static str,
     /// How the account's tokens end now.
@@ -22,6 +26,8 @@ pub(crate) struct Provider {
     pub(crate) revoke: Option<fn(&str, &str) -> Value>,
     /// Webhooks that a connection subscribes to.
     pub(crate) subscriptions: i64,
+    /// What reading takes at the provider's own limits.
+    pub(crate) pace: Pace,
 }
 
 /// A tenant with a connected account.
@@ -39,10 +45,12 @@ impl Provider {
             reading: "GET /repos/*/issues",
             following: "GET /repos/*/pulls/*/reviews",
             token: "access_tokens",
+            proof: "GET /user/installations",
             renewals: "github.installation_tokens",
             expire: |_, _| json!({ "expire": "installation" }),
             revoke: None,
             subscriptions: 0,
+            pace: Pace::github(),
         }
     }
 
@@ -52,10 +60,12 @@ impl Provider {
             reading: "conversations.history",
             following: "conversations.replies",
             token: "oauth.v2.access",
+            proof: "auth.test",
             renewals: "slack.refreshes",
             expire: |account, _| json!({ "expire": account }),
             revoke: Some(|account, _| json!({ "revoke": account })),
             subscriptions: 0,
+            pace: Pace::slack(),
         }
     }
 
@@ -65,10 +75,12 @@ impl Provider {
             reading: "search/jql",
             following: "search/jql",
             token: "oauth/token",
+            proof: "rest/api/3/myself",
             renewals: "jira.refreshes",
             expire: |_, admin| json!({ "expire": admin }),
             revoke: Some(|_, admin| json!({ "revoke": admin })),
             subscriptions: 1,
+            pace: Pace::jira(),
         }
     }
 
@@ -79,13 +91,8 @@ impl Provider {
         name: &str,
         number: usize,
     ) -> Connected<'a> {
-        system.simulator.change_slack(|slack| {
-            slack.rotation = true;
-            slack.retry_seconds = vec![0.0, 0.2, 0.5];
-        });
-        system
-            .simulator
-            .change_jira(|jira| jira.retry_seconds = vec![0.1, 0.3, 0.6]);
+        system.simulator.change_slack(|slack| slack.rotation = true);
+        system.simulator.retry_soon();
         let (account, admin) = system.accounts_at(self.slug).await.swap_remove(number);
         let tenant = system.tenant(name).await;
         let connection = tenant.connect_to(self.slug, &account, &admin).await;
@@ -149,5 +156,5 @@ impl Provider {
 
 /// A system whose accounts have so much history.
 pub(crate) fn with_history(history: usize) -> SystemBuilder {
-    System::builder().simulator(|sim| sim.history = history)
+    System::with_fast_provider().simulator(|sim| sim.history = history)
 }

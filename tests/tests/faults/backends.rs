@@ -95,7 +95,11 @@ async fn rate_during(load: &Load, something: impl Future<Output = ()>) -> f64 {
 async fn terminated_backends_cost_little_throughput_and_no_delivery() {
     let _alone = alone().await;
     let lasts = Duration::from_secs(setting("POBLYSH_FAULTS_TERMINATE_SECONDS", 6));
-    let system = System::builder().workers(2).outside().start().await;
+    let system = System::with_fast_provider()
+        .workers(2)
+        .outside()
+        .start()
+        .await;
     let tenant = system.tenant("Acme").await;
     let (account, admin) = system.accounts().await.remove(0);
     let webhooks = Webhooks::prepare(&system, &tenant, (&account, &admin)).await;

@@ -68,7 +68,7 @@ async fn webhooks_at_jira(system: &System) -> usize {
 
 async fn cut_off(way: Way) {
     let lasts = Duration::from_secs(setting("POBLYSH_FAULTS_CUT_SECONDS", 0));
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (2, 2, 30))
         .workers(0)
         .outside()

@@ -62,7 +62,7 @@ async fn a_full_disk_refuses_and_recovers() {
     }
     let rounds = setting("POBLYSH_FAULTS_DISK_ROUNDS", 1);
     let cluster = Cluster::start_on_small_volume(VOLUME_MIB).await;
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .database(TestDb::within(&cluster).await)
         .outside()
         .start()

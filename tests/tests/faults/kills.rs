@@ -16,7 +16,7 @@ async fn after_many_kills_signals_equal_the_ledger() {
     let _alone = alone().await;
     let cycles = setting("POBLYSH_FAULTS_KILLS", 6);
     let (seed, mut rng) = seeded("kills");
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| {
             sim.seed = Some(seed);
             (sim.accounts, sim.repositories, sim.history) = (1, 2, 20);

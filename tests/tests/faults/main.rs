@@ -9,6 +9,7 @@ mod cut_off;
 mod disk_full;
 mod fairness;
 mod kills;
+mod next_release;
 mod overload;
 mod pooler;
 mod replica;

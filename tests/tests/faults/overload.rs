@@ -136,9 +136,14 @@ async fn overload_is_refused_before_anything_overflows() {
     let lasts = Duration::from_secs(setting("POBLYSH_FAULTS_OVERLOAD_SECONDS", 10));
     let bound = setting("POBLYSH_FAULTS_OVERLOAD_MIB", 2) * MIB;
     let cluster = Cluster::start().await;
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .database(TestDb::within(&cluster).await)
         .env("POBLYSH_INGRESS_BACKLOG_MIB", (bound / MIB).to_string())
+        // There is one tenant only.
+        .env(
+            "POBLYSH_INGRESS_TENANT_BACKLOG_MIB",
+            (bound / MIB).to_string(),
+        )
         .outside()
         .start()
         .await;

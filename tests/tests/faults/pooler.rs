@@ -39,7 +39,7 @@ async fn behind_a_transaction_pooler_everything_works() {
     let db = TestDb::within(&cluster).await;
     let pooler = Pooler::start(db.url(), CONNECTIONS);
     let direct = db.url().to_owned();
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (2, 2, 30))
         .database(db)
         .env("POBLYSH_DATABASE_URL", pooler.through(&direct))

@@ -51,7 +51,7 @@ async fn a_feed_on_a_replica_has_no_holes_and_outlives_it() {
     let db = TestDb::within(&primary).await;
     let url = replica_url(&replica, &db);
     let wire = Proxy::start(&url).await;
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .env("POBLYSH_API_READ_DATABASE_URL", wire.through(&url))
         .database(db)
         .outside()

@@ -69,7 +69,7 @@ async fn a_postgres_that_crashes_and_returns_ends_nobody_and_loses_nothing() {
     }
     let rounds = setting("POBLYSH_FAULTS_RESTARTS", 2);
     let cluster = Cluster::start().await;
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .database(TestDb::within(&cluster).await)
         .outside()
         .start()

@@ -43,7 +43,7 @@ async fn held_jobs(system: &System) -> Vec<String> {
 async fn a_terminated_process_drains_and_drops_nothing() {
     let _alone = alone().await;
     let rounds = setting("POBLYSH_FAULTS_TERMINATIONS", 1);
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (2, 3, 100))
         .workers(2)
         .pairs()

@@ -1,63 +1,112 @@
-//! A rolling upgrade: the previous release's processes on the new schema, then replaced one by
+//! A rolling upgrade: the previous release's processes on the next schema, then replaced one by
 //! one, under load.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
+use migrations::Migrator;
 use serde_json::json;
 use tests::harness::{
     Doors, Follower, Load, Pace, Process, System, TestDb, Variation, Webhooks, eventually,
     free_address,
 };
 
-use super::{alone, assert_kept, skip};
+use super::next_release::{ADDED, NextRelease};
+use super::{alone, assert_kept};
 
-/// The previous release's binaries: those of the commit before the newest migration.
+/// The folder of the previous release's programs, which `scripts/test` builds from the newest tag.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a test run is told where these binaries are by the environment"
+    reason = "a test run is told where these programs are by the environment"
 )]
 fn previous_release() -> Option<PathBuf> {
-    let folder = PathBuf::from(std::env::var_os("POBLYSH_PREVIOUS_RELEASE")?);
-    if folder.as_os_str() == "none" {
-        eprintln!("upgrade: there is no release before this one in the history");
-        return Some(folder);
-    }
-    folder.join("sync-worker").exists().then_some(folder)
+    std::env::var_os("POBLYSH_PREVIOUS_RELEASE").map(PathBuf::from)
 }
 
-/// Waits until so many more deliveries are acknowledged and worked on.
-async fn taken(system: &System, load: &Load, what: &str) {
+/// Makes the schema of a release by its own program.
+fn migrate_as_released(folder: &Path, db: &TestDb) {
+    let status = Command::new(folder.join("migrations"))
+        .arg("up")
+        .env("POBLYSH_DATABASE_URL", db.url())
+        .current_dir(std::env::temp_dir())
+        .status()
+        .expect("the previous release is built: `scripts/test --faults upgrade`");
+    assert!(status.success(), "its migrations: {status}");
+}
+
+/// Waits until fifty more deliveries are acknowledged and the last of them is a Signal.
+async fn fifty_more_processed(system: &System, load: &Load, when: &str) {
     let before = load.acknowledged();
-    eventually(what, async || load.acknowledged() > before + 50).await;
+    eventually(when, async || load.acknowledged() > before + 50).await;
     let keys = load.record().keys();
     let last = keys.last().expect("some");
-    eventually(what, async || {
-        let made: i64 = sqlx::query_scalar("SELECT count(*) FROM signals WHERE dedupe_key = $1")
+    eventually(when, async || {
+        let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM signals WHERE dedupe_key = $1")
             .bind(last)
             .fetch_one(system.db.pool())
             .await
             .expect("Postgres answers");
-        made == 1
+        stored == 1
     })
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_previous_release_works_on_the_new_schema_until_it_is_replaced() {
-    let _alone = alone().await;
-    let Some(folder) = previous_release() else {
-        return skip("upgrade", "the previous release is not built");
+/// Applies the next release's migrations while another transaction has the busiest tables open, as
+/// a backup does.
+async fn migrate_beside_a_long_transaction(system: &System, load: &Load) {
+    let mut backup = system.db.pool().begin().await.expect("a transaction");
+    sqlx::query("LOCK TABLE jobs, deliveries, signals IN ACCESS SHARE MODE")
+        .execute(&mut *backup)
+        .await
+        .expect("read locks");
+    let during = async {
+        fifty_more_processed(system, load, "work goes on while the migration waits").await;
+        assert_eq!(applied(&system.db).await, 0, "it waits for the transaction");
+        backup.rollback().await.expect("ended");
     };
-    if folder.as_os_str() == "none" {
-        return;
+    tokio::join!(system.db.migrate::<NextRelease>(), during);
+    assert_eq!(applied(&system.db).await, ADDED);
+    let complete: bool = sqlx::query_scalar(
+        "SELECT (SELECT indisvalid FROM pg_index WHERE indexrelid = 'signals_next'::regclass) \
+             AND (SELECT convalidated FROM pg_constraint WHERE conname = 'next_occurred_at')",
+    )
+    .fetch_one(system.db.pool())
+    .await
+    .expect("the catalog");
+    assert!(
+        complete,
+        "the index is valid and the constraint is validated"
+    );
+}
+
+/// How many of the next release's migrations are applied.
+async fn applied(db: &TestDb) -> usize {
+    let applied: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM seaql_migrations WHERE version LIKE 'm2999%'")
+            .fetch_one(db.pool())
+            .await
+            .expect("Postgres answers");
+    usize::try_from(applied).expect("a count")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rolling_upgrade_refuses_and_loses_nothing() {
+    let _alone = alone().await;
+    let db = TestDb::empty().await;
+    let previous = previous_release();
+    if let Some(folder) = &previous {
+        eprintln!("upgrade: from the release in {}", folder.display());
+        migrate_as_released(folder, &db);
+    } else {
+        eprintln!("upgrade: from this build, because no release is built (scripts/test)");
+        db.migrate::<Migrator>().await;
     }
-    let db = TestDb::before_the_newest_migration().await;
     let previous = Variation {
-        binaries: Some(folder),
+        binaries: previous,
         ..Variation::default()
     };
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (2, 2, 30))
         .database(db)
         .workers(2)
@@ -82,10 +131,10 @@ async fn the_previous_release_works_on_the_new_schema_until_it_is_replaced() {
     let (api_doors, doors) = (Doors::ready(&apis), Doors::ready(&ingresses));
     let follower = Follower::start(&tenant, &api_doors);
     let load = Load::start(&Arc::new(webhooks), &doors, Pace::PerSecond(40));
-    taken(&system, &load, "the previous release works").await;
+    fifty_more_processed(&system, &load, "the previous release works").await;
 
-    system.db.migrate(None).await;
-    taken(&system, &load, "it works on the new schema").await;
+    migrate_beside_a_long_transaction(&system, &load).await;
+    fifty_more_processed(&system, &load, "it works on the next schema").await;
 
     for (process, address) in [
         (Process::Ingress, ingresses[0]),
@@ -111,7 +160,7 @@ async fn the_previous_release_works_on_the_new_schema_until_it_is_replaced() {
                 eventually("the balancer has noticed", async || doors.is_open(again)).await;
             }
         }
-        taken(&system, &load, "both releases work side by side").await;
+        fifty_more_processed(&system, &load, "both releases work side by side").await;
     }
     let record = load.stop().await;
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);

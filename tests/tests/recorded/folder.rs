@@ -68,7 +68,12 @@ impl Recorded {
 
     /// What is in the file beside it whose name ends otherwise.
     pub(crate) fn beside(&self, ending: &str, other: &str) -> Value {
+        self.sibling(ending, other).expect("JSON beside it")
+    }
+
+    /// The same, where the file need not be there or hold JSON.
+    pub(crate) fn sibling(&self, ending: &str, other: &str) -> Option<Value> {
         let path = self.path.to_string_lossy().replace(ending, other);
-        serde_json::from_slice(&std::fs::read(path).expect("a file beside it")).expect("JSON")
+        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
     }
 }

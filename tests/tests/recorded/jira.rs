@@ -12,15 +12,17 @@ use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use shared::clock::{Clock, SystemClock};
 use shared::connectors::{
     Connector, Directory, DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount,
 };
+use shared::ids::ConnectionId;
 
 use self::table::{Site, Statuses, foreign, must, origin};
 use crate::answers as recordings;
 use crate::folder::Folder;
-use crate::provider::{SECRET, connector_at, handle, headers, hmac_hex, keys, verify};
+use crate::provider::{SECRET, check, connector_at, handle, headers, hmac_hex, keys, verify};
 use crate::report::{Tally, list};
 
 const CLIENT_SECRET: &str = "the client secret of these tests";
@@ -32,7 +34,6 @@ fn jira(base: &str, now: DateTime<Utc>) -> Arc<dyn Connector> {
     let settings = [
         ("POBLYSH_JIRA_CLIENT_ID", "client"),
         ("POBLYSH_JIRA_CLIENT_SECRET", CLIENT_SECRET),
-        ("POBLYSH_JIRA_WEBHOOK_SECRET", SECRET),
         ("POBLYSH_JIRA_AUTH_BASE_URL", auth.as_str()),
         ("POBLYSH_JIRA_API_BASE_URL", api.as_str()),
     ];
@@ -95,12 +96,10 @@ fn directory(site: &Site) -> Directory {
 /// Checks both ways of proving a delivery, and where each leads.
 fn filed(jira: &dyn Connector, now: DateTime<Utc>, name: &str, body: &Bytes, payload: &Value) {
     let site = origin(payload);
-    let administrators = verify(jira, &by_administrator(body), body);
-    assert_eq!(
-        administrators.routes,
-        Vec::from_iter(site.clone()),
-        "{name}"
-    );
+    let own = Some(ConnectionId::generate());
+    let administrators = check(jira, &by_administrator(body), body, own);
+    let administrators = administrators.expect("a genuine delivery");
+    assert!(administrators.routes.is_empty(), "{name}");
     let apps = verify(jira, &by_app(now), body);
     let ids = payload["matchedWebhookIds"].as_array().map_or(0, Vec::len);
     let site = site.unwrap_or_default();
@@ -110,8 +109,9 @@ fn filed(jira: &dyn Connector, now: DateTime<Utc>, name: &str, body: &Bytes, pay
         apps.routes.iter().all(|route| route.starts_with(&site)),
         "{name}"
     );
-    assert!(administrators.reply.is_none() && apps.reply.is_none());
-    assert_eq!(apps.dedupe_id, format!("{site}:d-1"), "{name}");
+    assert!(administrators.handshake.is_none() && apps.handshake.is_none());
+    let digest = hex::encode(Sha256::digest(body));
+    assert_eq!(apps.dedupe_id, format!("{site}:{digest}"), "{name}");
 }
 
 #[test]

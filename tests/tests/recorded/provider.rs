@@ -6,17 +6,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
+use futures::FutureExt as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::SecretString;
 use serde_json::Value;
 use sha2::Sha256;
 use shared::clock::{Clock, ManualClock, SystemClock};
 use shared::config::{Env, Reader};
 use shared::connectors::{
     Connector, ConnectorDeps, ConnectorSettings, Directory, DirectoryEntry, ExternalAccount,
-    Registry, WebhookDelivery, WebhookOutcome, WebhookReceipt,
+    KeySource, Registry, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
+    WebhookRequest,
 };
 use shared::http::{Admission, Charge, LimitObservation, RateGate, Refused};
+use shared::ids::ConnectionId;
 
 /// The webhook secret of these tests.
 pub(crate) const SECRET: &str = "the secret of these tests";
@@ -76,15 +80,43 @@ pub(crate) fn hmac_hex(secret: &str, parts: &[&[u8]]) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// Has the connector verify a delivery.
+/// Every connection has [`SECRET`].
+struct Secrets;
+
+#[async_trait]
+impl KeySource for Secrets {
+    async fn connection_secrets(
+        &self,
+        _: &'static str,
+        _: ConnectionId,
+    ) -> Result<Vec<SecretString>, VerifyError> {
+        Ok(vec![SECRET.into()])
+    }
+}
+
+/// Has the connector verify a delivery, to the app's URL or a connection's own.
+pub(crate) fn check(
+    connector: &dyn Connector,
+    headers: &HeaderMap,
+    body: &Bytes,
+    connection: Option<ConnectionId>,
+) -> Result<WebhookReceipt, VerifyError> {
+    let request = WebhookRequest {
+        headers,
+        body,
+        connection,
+    };
+    let verified = connector.verify_webhook(&request, &Secrets);
+    verified.now_or_never().expect("nothing is waited for")
+}
+
+/// Has the connector verify a delivery to the app's URL.
 pub(crate) fn verify(
     connector: &dyn Connector,
     headers: &HeaderMap,
     body: &Bytes,
 ) -> WebhookReceipt {
-    connector
-        .verify_webhook(headers, body)
-        .expect("a genuine delivery")
+    check(connector, headers, body, None).expect("a genuine delivery")
 }
 
 /// Hands a verified delivery over as it would be stored, to a connection that knows every
@@ -120,7 +152,7 @@ pub(crate) fn handle(
         .expect("an outcome");
     assert!(directory.take_missing().is_empty(), "it asks once");
     assert_eq!(keys(&first), keys(&outcome), "names change no identity");
-    check(connector, &outcome);
+    check_signals(connector, &outcome);
     outcome
 }
 
@@ -143,7 +175,7 @@ pub(crate) fn kinds(outcome: &WebhookOutcome) -> Vec<&'static str> {
 }
 
 /// What holds for the Signals of every delivery.
-fn check(connector: &dyn Connector, outcome: &WebhookOutcome) {
+fn check_signals(connector: &dyn Connector, outcome: &WebhookOutcome) {
     let descriptor = connector.descriptor();
     let prefix = format!("{}:", descriptor.slug);
     let mut seen = BTreeSet::new();

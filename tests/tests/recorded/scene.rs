@@ -52,7 +52,9 @@ impl Scene {
             cursor,
             horizon: DateTime::UNIX_EPOCH,
             until: self.now,
-            bulk: Some(shared::ids::TenantId::UNASSIGNED),
+            reconcile_from: None,
+            failures: 0,
+            priority: shared::http::Priority::Backfill(shared::ids::TenantId::UNASSIGNED),
             directory: Arc::default(),
         }
     }

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use http::request::Parts;
 use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -37,8 +38,16 @@ pub(crate) struct Server {
 pub(crate) async fn serve(
     answer: impl Fn(&str) -> Answer + Clone + Send + Sync + 'static,
 ) -> Server {
+    serve_requests(move |request| answer(request.uri.path())).await
+}
+
+/// Starts a server that answers as it is told to, by everything but a request's body.
+pub(crate) async fn serve_requests(
+    answer: impl Fn(&Parts) -> Answer + Clone + Send + Sync + 'static,
+) -> Server {
     let router = Router::new().fallback(move |request: Request| {
-        let answer = answer(request.uri().path());
+        let (parts, _) = request.into_parts();
+        let answer = answer(&parts);
         let mut response = Response::builder().status(answer.status);
         for (name, value) in answer.headers {
             response = response.header(name, value);

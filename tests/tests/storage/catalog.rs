@@ -95,11 +95,7 @@ async fn a_role_without_a_scope_sees_no_row() {
 #[tokio::test]
 async fn ingress_can_read_nothing_a_tenant_owns() {
     let db = TestDb::create().await;
-    let mut connection = db.pool().acquire().await.expect("a connection");
-    sqlx::raw_sql("SET ROLE poblysh_ingress")
-        .execute(&mut *connection)
-        .await
-        .expect("a member");
+    let mut session = db.connect_as("poblysh_ingress").await;
     for table in [
         "signals",
         "credentials",
@@ -107,21 +103,52 @@ async fn ingress_can_read_nothing_a_tenant_owns() {
         "token_rotations",
         "directory_entries",
         "connections",
+        "webhook_secrets",
+        "webhook_arming",
         "deliveries",
         "jobs",
         "api_keys",
         "audit_log",
     ] {
         let read = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("SELECT * FROM {table}")))
-            .execute(&mut *connection)
+            .execute(&mut session)
             .await;
         let error = read.expect_err(table).to_string();
         assert!(error.contains("permission denied"), "{table}: {error}");
     }
-    sqlx::raw_sql("RESET ROLE")
-        .execute(&mut *connection)
-        .await
-        .expect("reset");
+}
+
+#[tokio::test]
+async fn ingress_makes_no_other_job_than_to_process_deliveries() {
+    let db = TestDb::create().await;
+    let mut session = db.connect_as("poblysh_ingress").await;
+    for (kind, state, is_allowed) in [
+        ("process_deliveries", "queued", true),
+        ("process_deliveries", "running", false),
+        ("sync_connection", "queued", false),
+        ("refresh_token", "queued", false),
+    ] {
+        let made = sqlx::query(
+            "INSERT INTO jobs (tenant_id, id, kind, provider, state, priority) \
+             VALUES (gen_random_uuid(), gen_random_uuid(), $1::job_kind, 'any', $2::job_state, 0)",
+        )
+        .bind(kind)
+        .bind(state)
+        .execute(&mut session)
+        .await;
+        assert_eq!(made.is_ok(), is_allowed, "{kind} {state}: {made:?}");
+    }
+}
+
+#[tokio::test]
+async fn worker_reads_no_webhook_secret() {
+    let db = TestDb::create().await;
+    let mut session = db.connect_as("poblysh_worker").await;
+    let read = sqlx::raw_sql("SELECT secret FROM webhook_secrets")
+        .execute(&mut session)
+        .await;
+    let error = read.expect_err("refused").to_string();
+    assert!(error.contains("permission denied"), "{error}");
 }
 
 #[tokio::test]

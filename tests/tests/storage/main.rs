@@ -1,7 +1,11 @@
 //! What the database promises: schema, policies, queue.
 
+mod bytes;
 mod catalog;
+mod connections;
+mod credentials;
 mod migrations;
 mod plans;
 mod queue;
 mod retention;
+mod webhook_keys;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use shared::db::{Db, Role};
 use shared::ids::{TenantId, WorkerId};
 use shared::queue::{
-    ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, JobPayload, JobQueue, Lane, NewJob,
-    PgJobQueue, enqueue, hold,
+    ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, JobPayload, JobQueue, Lane,
+    MAX_LOST_ATTEMPTS, NewJob, PgJobQueue, enqueue, hold,
 };
 use sqlx::Row;
 use tests::harness::TestDb;
@@ -393,4 +393,24 @@ async fn a_drained_worker_gives_its_jobs_back() {
     assert_eq!(queue.claim(first, 1, 1).await.len(), 1);
     assert_eq!(queue.jobs.release(first).await.expect("released"), 1);
     assert_eq!(queue.claim(second, 1, 1).await.remove(0).attempts, 1);
+}
+
+#[tokio::test]
+async fn interruptions_are_bounded_and_cost_no_attempt() {
+    let queue = Fixture::new().await;
+    queue.add(TenantId::generate(), None).await;
+    let worker = queue.worker().await;
+    for lost in 0..=MAX_LOST_ATTEMPTS {
+        let job = queue.claim(worker, 1, 1).await.remove(0);
+        assert_eq!((job.attempts, job.lost_attempts), (1, lost));
+        let outcome = JobOutcome::Interrupted(error("statement_timeout"));
+        assert!(queue.finish(&job, outcome).await);
+        assert!(queue.claim(worker, 1, 1).await.is_empty(), "it pauses");
+        queue.due_now().await;
+    }
+    let (state, error, _) = queue.history().await;
+    assert_eq!(
+        (state.as_str(), &error["code"]),
+        ("dead", &"statement_timeout".into())
+    );
 }

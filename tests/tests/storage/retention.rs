@@ -1,12 +1,19 @@
 //! What has expired goes, whole days at a time, and nobody waits for that.
 
-use shared::db::Db;
-use shared::db::schedule::apply_retention;
+use shared::db::retention::{self, Retention};
+use shared::db::{Db, DbError, Tx};
+use shared::ids::TenantId;
+use shared::queue::{self, ClaimedJob};
 use sqlx::{Connection, PgConnection};
 use tests::harness::TestDb;
 
-/// Days that deliveries are kept here.
-const KEPT: i32 = 7;
+use crate::connections::claimed;
+
+/// Days that deliveries and jobs are kept here.
+const KEPT: Retention = Retention {
+    delivery_days: 7,
+    job_days: 7,
+};
 
 struct Fixture {
     test: TestDb,
@@ -88,7 +95,9 @@ impl Fixture {
     }
 
     async fn apply(&self) -> u64 {
-        apply_retention(&self.db, KEPT, KEPT)
+        let job = claimed(TenantId::UNASSIGNED);
+        let scope = job.scope();
+        retention::apply(|| Box::pin(self.db.begin(&scope)), KEPT)
             .await
             .expect("applied")
     }
@@ -129,4 +138,23 @@ async fn nobody_waits_for_retention_that_waits_for_somebody() {
         (fixture.deliveries().await, fixture.ahead().await),
         (21, 16)
     );
+}
+
+/// A transaction of the job, if its lease is held.
+async fn begin(db: &Db, job: &ClaimedJob) -> Result<Tx, DbError> {
+    let mut tx = db.begin(&job.scope()).await?;
+    if queue::hold(&mut tx, job).await? {
+        Ok(tx)
+    } else {
+        Err(DbError::Corrupt("jobs"))
+    }
+}
+
+#[tokio::test]
+async fn retention_without_lease_writes_nothing() {
+    let fixture = Fixture::new().await;
+    let job = claimed(TenantId::UNASSIGNED);
+    let applied = retention::apply(|| Box::pin(begin(&fixture.db, &job)), KEPT).await;
+    assert!(applied.is_err());
+    assert_eq!((fixture.deliveries().await, fixture.ahead().await), (2, 15));
 }

@@ -5,7 +5,7 @@ use tests::harness::{Process, System};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_processes_lose_nothing_that_was_acknowledged() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 2, 40))
         .workers(2)
         .outside()
@@ -26,9 +26,7 @@ async fn killed_processes_lose_nothing_that_was_acknowledged() {
         }
     }
     // Deliveries that met a dead ingress were never acknowledged; the provider has them.
-    system
-        .sim("quiesce", json!({ "timeout_seconds": 60 }))
-        .await;
+    system.quiesce().await;
     system.sweep().await;
     tenant.assert_equals_ledger_after_a_poll(&account).await;
 }

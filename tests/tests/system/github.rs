@@ -5,7 +5,7 @@ use tests::harness::System;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn backfill_gives_every_fact_the_provider_still_shows() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 3, 60))
         .start()
         .await;
@@ -21,7 +21,7 @@ async fn backfill_gives_every_fact_the_provider_still_shows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_webhook_becomes_its_signals() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
     tenant.connect(&account, &admin).await;
@@ -36,7 +36,7 @@ async fn every_webhook_becomes_its_signals() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn webhook_and_polling_agree_on_identity() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| sim.history = 20)
         .start()
         .await;
@@ -64,7 +64,7 @@ async fn webhook_and_polling_agree_on_identity() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn polling_finds_what_no_webhook_told() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect(&account, &admin).await;
@@ -97,7 +97,7 @@ async fn polling_finds_what_no_webhook_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_deliveries_are_asked_for_again() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
     tenant.connect(&account, &admin).await;
@@ -114,9 +114,7 @@ async fn lost_deliveries_are_asked_for_again() {
             json!({ "count": 100, "account": account }),
         )
         .await;
-    system
-        .sim("quiesce", json!({ "timeout_seconds": 60 }))
-        .await;
+    system.quiesce().await;
     system.clear_faults().await;
     system.sweep().await;
     tenant.assert_equals_ledger(&account).await;
@@ -124,7 +122,7 @@ async fn lost_deliveries_are_asked_for_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn duplicated_late_and_reordered_deliveries_change_nothing() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
     tenant.connect(&account, &admin).await;
@@ -146,7 +144,7 @@ async fn duplicated_late_and_reordered_deliveries_change_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_tenant_sees_nothing_of_it() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (2, 10))
         .start()
         .await;
@@ -171,7 +169,7 @@ async fn a_foreign_tenant_sees_nothing_of_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_belongs_to_one_tenant() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     let (first, second) = (system.tenant("Acme").await, system.tenant("Globex").await);
     first.connect(&account, &admin).await;
@@ -182,7 +180,7 @@ async fn an_account_belongs_to_one_tenant() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_ends_right_after_it_was_renewed_asks_no_person() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let tenant = system.tenant("Acme").await;
     let (account, admin) = system.accounts().await.remove(0);
     tenant.connect(&account, &admin).await;

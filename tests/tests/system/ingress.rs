@@ -50,7 +50,7 @@ pub(crate) async fn stored(system: &System) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forged_and_unsigned_deliveries_are_refused_and_leave_nothing() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let good = signature(secret(&system), BODY.as_bytes());
     let bad = [
         None,
@@ -88,7 +88,7 @@ async fn forged_and_unsigned_deliveries_are_refused_and_leave_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_duplicate_is_acknowledged_and_stored_once() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let signature = signature(secret(&system), BODY.as_bytes());
     let guid = Uuid::new_v4().to_string();
     let all = (0..40).map(|_| post(&system, &guid, Some(&signature), BODY));
@@ -116,7 +116,7 @@ async fn what_another_transaction_is_in_the_way_of_is_tried_again() {
     .execute(db.pool())
     .await
     .expect("set");
-    let system = System::builder().database(db).start().await;
+    let system = System::with_fast_provider().database(db).start().await;
     let guid = Uuid::new_v4().to_string();
     let mut other = system.db.pool().begin().await.expect("begun");
     sqlx::query(
@@ -147,7 +147,7 @@ async fn what_another_transaction_is_in_the_way_of_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_secrets_are_good_during_rotation() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .env(
             "POBLYSH_GITHUB_WEBHOOK_SECRET",
             "the-new-secret-of-the-app,the-old-secret-of-the-app",
@@ -167,7 +167,7 @@ async fn both_secrets_are_good_during_rotation() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_providers_paths_and_methods_are_refused() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     for (path, status) in [
         ("/webhooks/nobody", 404),
         ("/webhooks/nobody/x", 404),
@@ -200,7 +200,7 @@ async fn raw(system: &System, head: &str, body: &[u8]) -> String {
     answer
 }
 
-fn head(length: usize) -> String {
+pub(crate) fn head(length: usize) -> String {
     format!(
         "POST /webhooks/github HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-GitHub-Event: issues\r\n\
          X-GitHub-Delivery: {}\r\nX-Hub-Signature-256: sha256={}\r\nContent-Length: {length}\r\n\r\n",
@@ -211,14 +211,14 @@ fn head(length: usize) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_oversized_body_is_refused_before_it_is_read() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let answer = raw(&system, &head(26 << 20), b"").await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_body_is_refused() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let answer = raw(&system, &head(1000), b"{\"action\":").await;
     assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
     assert_eq!(stored(&system).await, 0);
@@ -226,7 +226,7 @@ async fn a_truncated_body_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_client_is_dropped_and_holds_up_nobody() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let address = system.ingress.trim_start_matches("http://").to_owned();
     let mut slow = Vec::new();
     for _ in 0..200 {
@@ -250,7 +250,7 @@ async fn a_slow_client_is_dropped_and_holds_up_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_postgres_it_says_503_and_recovers_by_itself() {
-    let system = System::builder().wired().start().await;
+    let system = System::with_fast_provider().wired().start().await;
     let signature = signature(secret(&system), BODY.as_bytes());
     let before = post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY).await;
     assert_eq!(before.status().as_u16(), 200);

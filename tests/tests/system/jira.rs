@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 use tests::harness::{System, Tenant, eventually};
+use tests::simulator::AdminWebhook;
 use uuid::Uuid;
 
-async fn acme(system: &System) -> (String, Tenant<'_>, Uuid) {
+pub(crate) async fn acme(system: &System) -> (String, Tenant<'_>, Uuid) {
     let (account, admin) = system.accounts_at("jira").await.remove(0);
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect_to("jira", &account, &admin).await;
@@ -38,6 +39,27 @@ async fn registered(system: &System) -> Vec<Value> {
     body["webhooks"].as_array().expect("a list").clone()
 }
 
+/// Makes or rotates the connection's webhook secret.
+pub(crate) async fn webhook_of(tenant: &Tenant<'_>, connection: Uuid) -> Value {
+    let path = format!("/v1/connections/{connection}/webhook");
+    let answer = tenant.request(reqwest::Method::POST, &path, None).await;
+    assert_eq!(answer.status().as_u16(), 201);
+    answer.json().await.expect("JSON")
+}
+
+/// The site's administrator sets up a webhook with what the API answered.
+fn set_up(system: &System, account: &str, made: &Value) {
+    let text = |name: &str| made[name].as_str().expect("text").to_owned();
+    let webhook = AdminWebhook {
+        account: account.to_owned(),
+        url: text("url"),
+        secret: text("secret"),
+    };
+    system
+        .simulator
+        .change_jira(|jira| jira.admin_webhooks.push(webhook));
+}
+
 async fn generate(system: &System, account: &str, count: usize) {
     let body = json!({ "count": count, "account": account });
     system.sim("jira/generate", body).await;
@@ -45,7 +67,7 @@ async fn generate(system: &System, account: &str, count: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn backfill_gives_every_issue_change_comment_worklog_and_sprint() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 100))
         .start()
         .await;
@@ -59,7 +81,7 @@ async fn backfill_gives_every_issue_change_comment_worklog_and_sprint() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_webhook_becomes_its_signals() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, tenant, _) = acme(&system).await;
     generate(&system, &account, 300).await;
     tenant.assert_equals_ledger_after_a_poll(&account).await;
@@ -76,7 +98,7 @@ async fn every_webhook_becomes_its_signals() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn webhooks_and_polling_agree_on_identity() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| sim.history = 20)
         .start()
         .await;
@@ -92,7 +114,7 @@ async fn webhooks_and_polling_agree_on_identity() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn polling_finds_what_no_webhook_told_and_the_index_showed_late() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, tenant, _) = acme(&system).await;
     system.drain().await;
     let silence = json!({ "target": "delivery", "effect": "drop_silently" });
@@ -115,7 +137,7 @@ async fn polling_finds_what_no_webhook_told_and_the_index_showed_late() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_forged_late_and_doubled_attempts_change_nothing() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     system
         .simulator
         .change_jira(|jira| jira.retry_seconds = vec![0.1, 0.2, 0.3]);
@@ -133,12 +155,14 @@ async fn lost_forged_late_and_doubled_attempts_change_nothing() {
         system.sim("faults", fault).await;
     }
     generate(&system, &account, 250).await;
+    system.quiesce().await;
+    system.assert_forgeries_were_refused().await;
     tenant.assert_equals_ledger_after_a_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_delivery_reaches_both_tenants_that_work_with_a_site() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, first, _) = acme(&system).await;
     let people = system.account_of("jira", 0).await["people"].clone();
     let second = system.tenant("Globex").await;
@@ -152,7 +176,7 @@ async fn one_delivery_reaches_both_tenants_that_work_with_a_site() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_over_several_sites_connects_the_one_that_is_chosen() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (first, admin) = system.accounts_at("jira").await.remove(0);
     let new = json!({ "name": "second", "member": admin, "history": 5 });
     let second = system.sim("jira/accounts", new).await["login"]
@@ -174,7 +198,7 @@ async fn a_grant_over_several_sites_connects_the_one_that_is_chosen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_rotate_and_a_lost_answer_is_survived() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, tenant, _) = acme(&system).await;
     let admin = system.accounts_at("jira").await.remove(0).1;
     system.drain().await;
@@ -199,7 +223,7 @@ async fn tokens_rotate_and_a_lost_answer_is_survived() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_withdrawn_grant_asks_for_a_person() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (_, tenant, _) = acme(&system).await;
     let admin = system.accounts_at("jira").await.remove(0).1;
     system.drain().await;
@@ -215,7 +239,7 @@ async fn a_withdrawn_grant_asks_for_a_person() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_project_makes_another_webhook_before_the_old_one_ends() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, tenant, _) = acme(&system).await;
     let before = registered(&system).await;
     let new = json!({ "account": account, "action": "project.created", "to": "NEXT" });
@@ -236,8 +260,35 @@ async fn another_project_makes_another_webhook_before_the_old_one_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reconnect_by_another_person_registers_webhooks_anew() {
+    let system = System::with_fast_provider().start().await;
+    let (account, tenant, connection) = acme(&system).await;
+    system.drain().await;
+    let people = system.account_of("jira", 0).await["people"].clone();
+    let (_, admin) = system.accounts_at("jira").await.remove(0);
+    let other = people.as_array().expect("people").iter();
+    let other = other.filter_map(Value::as_str).find(|one| *one != admin);
+    let again = tenant
+        .connect_to("jira", &account, other.expect("another person"))
+        .await;
+    assert_eq!(again, connection, "the same connection resumes");
+    eventually("webhooks of the other person are registered", async || {
+        registered(&system).await.len() == 2
+    })
+    .await;
+    // Those of the first person end with that person's grant; nothing is polled from here on.
+    system.sim("jira/tokens", json!({ "revoke": admin })).await;
+    system.drain().await;
+    let before = tenant.identities().await.len();
+    generate(&system, &account, 40).await;
+    system.drain().await;
+    let told = tenant.identities().await.len();
+    assert!(told > before + 10, "{before} before, {told} now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn webhooks_are_renewed_before_they_end() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (_, _, _) = acme(&system).await;
     let before = registered(&system).await;
     system.drain().await;
@@ -247,14 +298,7 @@ async fn webhooks_are_renewed_before_they_end() {
         .await;
     let admin = system.accounts_at("jira").await.remove(0).1;
     system.sim("jira/tokens", json!({ "expire": admin })).await;
-    sqlx::query("UPDATE subscriptions SET expires_at = now() + interval '5 days'")
-        .execute(system.db.pool())
-        .await
-        .expect("near its end");
-    sqlx::query("UPDATE connection_routes SET subscriptions_at = now()")
-        .execute(system.db.pool())
-        .await
-        .expect("due");
+    system.let_subscriptions_near_their_end().await;
     eventually("the webhook lives longer", async || {
         let now = registered(&system).await;
         now.len() == 1
@@ -266,7 +310,7 @@ async fn webhooks_are_renewed_before_they_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registration_whose_answer_was_lost_is_taken_on() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let fault = json!({ "target": "request", "pattern": "POST*/rest/api/3/webhook", "effect": "lose_response", "count": 1 });
     system.sim("faults", fault).await;
     let (account, tenant, _) = acme(&system).await;
@@ -277,11 +321,10 @@ async fn a_registration_whose_answer_was_lost_is_taken_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_administrators_webhooks_tell_what_no_app_may_ask_for() {
-    let system = System::builder().start().await;
-    system
-        .simulator
-        .change_jira(|jira| jira.admin_webhooks = true);
-    let (account, tenant, _) = acme(&system).await;
+    let system = System::with_fast_provider().start().await;
+    let (account, tenant, connection) = acme(&system).await;
+    let made = webhook_of(&tenant, connection).await;
+    set_up(&system, &account, &made);
     system.drain().await;
     for _ in 0..5 {
         let work = json!({ "account": account, "action": "worklog.created" });
@@ -303,7 +346,7 @@ async fn an_administrators_webhooks_tell_what_no_app_may_ask_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn disconnecting_deletes_the_webhook() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (_, tenant, connection) = acme(&system).await;
     let path = format!("/v1/connections/{connection}");
     let answer = tenant.request(reqwest::Method::DELETE, &path, None).await;
@@ -313,7 +356,7 @@ async fn disconnecting_deletes_the_webhook() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_and_outages_of_jira_delay_and_lose_nothing() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 60))
         .start()
         .await;
@@ -333,7 +376,7 @@ async fn limits_and_outages_of_jira_delay_and_lose_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_backfill_does_not_wait_for_a_long_one() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 3_000))
         .env("POBLYSH_JIRA_POINTS_PER_SECOND", "20")
         .env("POBLYSH_JIRA_BURST", "150")

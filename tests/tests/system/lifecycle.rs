@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde_json::json;
 use sqlx::Row;
-use tests::harness::{System, eventually};
+use tests::harness::{System, Tenant, eventually};
+use uuid::Uuid;
 
 async fn act(system: &System, account: &str, action: &str) {
     system
@@ -14,7 +15,7 @@ async fn act(system: &System, account: &str, action: &str) {
         .await;
 }
 
-async fn status(system: &System, connection: uuid::Uuid) -> String {
+async fn status(system: &System, connection: Uuid) -> String {
     sqlx::query("SELECT status::text FROM connections WHERE id = $1")
         .bind(connection)
         .fetch_one(system.db.pool())
@@ -23,20 +24,26 @@ async fn status(system: &System, connection: uuid::Uuid) -> String {
         .get("status")
 }
 
-async fn becomes(system: &System, connection: uuid::Uuid, expected: &str) {
+async fn becomes(system: &System, connection: Uuid, expected: &str) {
     eventually(expected, async || {
         status(system, connection).await == expected
     })
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_suspended_installation_pauses_and_goes_on_without_a_gap() {
-    let system = System::builder().start().await;
+/// A tenant with a connected account whose past has been read.
+async fn connected(system: &System) -> (String, Tenant<'_>, Uuid) {
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect(&account, &admin).await;
     system.drain().await;
+    (account, tenant, connection)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_installation_pauses_and_goes_on_without_a_gap() {
+    let system = System::with_fast_provider().start().await;
+    let (account, tenant, connection) = connected(&system).await;
     act(&system, &account, "installation.suspend").await;
     becomes(&system, connection, "suspended").await;
     system
@@ -51,8 +58,24 @@ async fn a_suspended_installation_pauses_and_goes_on_without_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn delivery_of_a_suspended_account_has_it_asked_and_read_again() {
+    let system = System::with_fast_provider().start().await;
+    let (account, tenant, connection) = connected(&system).await;
+    act(&system, &account, "installation.suspend").await;
+    becomes(&system, connection, "suspended").await;
+    // Nobody tells that the suspension is over.
+    let lost = json!({ "target": "delivery", "pattern": "installation.unsuspend",
+                       "effect": "drop_silently", "count": 1 });
+    system.sim("faults", lost).await;
+    act(&system, &account, "installation.unsuspend").await;
+    act(&system, &account, "issues.opened").await;
+    becomes(&system, connection, "active").await;
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_removed_installation_ends_the_connection_and_its_tokens() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect(&account, &admin).await;
@@ -85,7 +108,7 @@ async fn a_removed_installation_ends_the_connection_and_its_tokens() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_without_a_connection_wait_for_it() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     act(&system, &account, "installation.created").await;
     system
@@ -116,11 +139,8 @@ async fn deliveries_without_a_connection_wait_for_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disconnected_connection_is_erased_at_both_ends() {
-    let system = System::builder().start().await;
-    let (account, admin) = system.accounts().await.remove(0);
-    let tenant = system.tenant("Acme").await;
-    let connection = tenant.connect(&account, &admin).await;
-    system.drain().await;
+    let system = System::with_fast_provider().start().await;
+    let (_, tenant, connection) = connected(&system).await;
     let path = format!("/v1/connections/{connection}");
     for _ in 0..2 {
         let answer = tenant.request(Method::DELETE, &path, None).await;
@@ -138,8 +158,12 @@ async fn a_disconnected_connection_is_erased_at_both_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_installation_that_an_owner_approves_later_completes_by_itself() {
-    let system = System::builder().start().await;
+async fn an_installation_that_an_owner_approves_names_the_account_and_connects_nothing() {
+    // One session to listen and one to work: nothing waits for a second one while it holds one.
+    let system = System::with_fast_provider()
+        .env("POBLYSH_DATABASE_MAX_CONNECTIONS", "2")
+        .start()
+        .await;
     let url = format!("{}/_sim/github/accounts", system.simulator.base_url());
     let accounts: serde_json::Value = system
         .client
@@ -164,9 +188,59 @@ async fn an_installation_that_an_owner_approves_later_completes_by_itself() {
     let connection = tenant.connect(login, member).await;
     assert_eq!(status(&system, connection).await, "pending");
     act(&system, login, "installation.approved").await;
+    let path = format!("/v1/connections/{connection}");
+    eventually("the account is named", async || {
+        tenant.get(&path).await["approval"]["account_name"] == *login
+    })
+    .await;
+    // Whoever approved the installation has not seen which team asks.
+    assert_eq!(status(&system, connection).await, "pending");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probe_that_succeeds_lists_the_streams_of_its_run() {
+    let system = System::with_fast_provider().start().await;
+    let (account, tenant, connection) = connected(&system).await;
+    act(&system, &account, "installation.suspend").await;
+    becomes(&system, connection, "suspended").await;
+    system.drain().await;
+    let runs = async || {
+        sqlx::query_scalar::<_, i64>(
+            "SELECT count(*) FROM job_history \
+             WHERE kind = 'sync_connection' AND state = 'succeeded'",
+        )
+        .fetch_one(system.db.pool())
+        .await
+        .expect("Postgres answers")
+    };
+    let before = runs().await;
+    let url = format!("{}/_sim/stats", system.simulator.base_url());
+    let reset = system.client.delete(&url).send().await;
+    assert!(reset.expect("an answer").status().is_success());
+    let lost = json!({ "target": "delivery", "effect": "drop_silently" });
+    system.sim("faults", lost).await;
+    act(&system, &account, "installation.unsuspend").await;
+    act(&system, &account, "issues.opened").await;
+    sqlx::query("UPDATE connection_routes SET probe_at = now()")
+        .execute(system.db.pool())
+        .await
+        .expect("due");
     becomes(&system, connection, "active").await;
-    system
-        .sim("github/generate", json!({ "count": 30, "account": login }))
-        .await;
-    tenant.assert_equals_ledger_after_a_poll(login).await;
+    system.drain().await;
+    let stats = system.client.get(&url).send().await.expect("an answer");
+    let stats: serde_json::Value = stats.json().await.expect("JSON");
+    let listed: u64 = stats["routes"]
+        .as_object()
+        .expect("routes")
+        .iter()
+        .filter(|(route, _)| route.ends_with("/installation/repositories"))
+        .flat_map(|(_, counts)| counts.as_object().expect("counts").values())
+        .filter_map(serde_json::Value::as_u64)
+        .sum();
+    assert_eq!(
+        i64::try_from(listed),
+        Ok(runs().await - before),
+        "{stats:#}"
+    );
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::Row;
-use tests::harness::{System, eventually};
+use tests::harness::{Process, System, eventually};
 
 async fn mints(system: &System) -> u64 {
     let url = format!("{}/_sim/stats", system.simulator.base_url());
@@ -22,7 +22,7 @@ async fn mints(system: &System) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_and_one_token() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 4, 10))
         .workers(2)
         .start()
@@ -53,7 +53,7 @@ async fn two_workers_and_one_token() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_reschedules_and_the_run_goes_on() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| sim.history = 15)
         .start()
         .await;
@@ -88,7 +88,7 @@ async fn a_limit_reschedules_and_the_run_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_fails_for_a_moment_loses_nothing() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| sim.history = 25)
         .start()
         .await;
@@ -101,4 +101,35 @@ async fn a_provider_that_fails_for_a_moment_loses_nothing() {
     let tenant = system.tenant("Acme").await;
     tenant.connect(&account, &admin).await;
     tenant.assert_equals_ledger(&account).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sync_without_progress_is_counted_and_explained() {
+    let system = System::with_fast_provider()
+        .simulator(|sim| sim.history = 5)
+        .outside()
+        .start()
+        .await;
+    let (account, admin) = system.accounts().await.remove(0);
+    let limit = json!({
+        "target": "request", "effect": "too_many_requests", "seconds": 600.0,
+        "pattern": "installation/repositories",
+    });
+    system.sim("faults", limit).await;
+    let tenant = system.tenant("Acme").await;
+    let connection = tenant.connect(&account, &admin).await;
+    let path = format!("/v1/connections/{connection}");
+    eventually("the connection says why it is not read", async || {
+        tenant.get(&path).await["last_error"]["code"] == "rate_limited"
+    })
+    .await;
+    let worker = system.processes().await.addresses(Process::Worker)[0];
+    let stalled = system
+        .metric(
+            &format!("http://{worker}"),
+            "poblysh_sync_stalled_total",
+            "rate_limited",
+        )
+        .await;
+    assert!(stalled >= 1.0, "{stalled}");
 }

@@ -1,16 +1,33 @@
 //! What the whole system promises, tried through its front doors against the simulator.
 
+mod arguments;
 mod chaos;
+mod clock;
+mod completeness;
+mod connection_keys;
 mod crash;
 mod feed;
+mod fences;
 mod github;
+mod github_facts;
+mod github_quota;
 mod ingress;
+mod ingress_limits;
+mod ingress_shares;
 mod jira;
+mod jira_sites;
+mod jira_webhooks;
+mod key_rotation;
 mod lifecycle;
 mod limits;
+mod nul;
+mod panics;
 mod plans;
+mod settings;
 mod shutdown;
 mod slack;
+mod slack_content;
 mod slack_organization;
 mod slack_person;
 mod trace;
+mod unreadable_rows;

@@ -99,7 +99,11 @@ async fn every_page_is_read_by_an_index_and_looks_at_little() {
     let cluster = Cluster::start().await;
     let db = TestDb::within(&cluster).await;
     explain_everything(&db).await;
-    let system = System::builder().database(db).workers(0).start().await;
+    let system = System::with_fast_provider()
+        .database(db)
+        .workers(0)
+        .start()
+        .await;
     let tenant = system.tenant("Acme").await;
     let other = system.tenant("Globex").await;
     fill(system.db.pool(), tenant.id).await;

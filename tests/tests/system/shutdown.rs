@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::json;
 use tests::harness::{Process, System, eventually};
 use uuid::Uuid;
 
@@ -11,7 +10,7 @@ use super::ingress::{BODY, post, secret, signature, stored};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminated_ingress_answers_everything_it_was_sent() {
-    let system = System::builder().outside().start().await;
+    let system = System::with_fast_provider().outside().start().await;
     let ended = Arc::new(AtomicBool::new(false));
     let good = signature(secret(&system), BODY.as_bytes());
     let mut ingress = std::mem::replace(
@@ -50,7 +49,7 @@ async fn a_terminated_ingress_answers_everything_it_was_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminated_worker_gives_its_jobs_back() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 4, 200))
         .outside()
         .start()
@@ -70,8 +69,6 @@ async fn a_terminated_worker_gives_its_jobs_back() {
         .expect("Postgres answers");
     assert_eq!(held, 0, "leases that nobody will renew");
     system.start_worker().await;
-    system
-        .sim("quiesce", json!({ "timeout_seconds": 60 }))
-        .await;
+    system.quiesce().await;
     tenant.assert_equals_ledger_after_a_poll(&account).await;
 }

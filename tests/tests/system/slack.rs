@@ -38,7 +38,7 @@ async fn post(system: &System, body: &str) -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn backfill_gives_every_message_reply_and_edit_that_slack_still_shows() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 60))
         .start()
         .await;
@@ -52,7 +52,7 @@ async fn backfill_gives_every_message_reply_and_edit_that_slack_still_shows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_becomes_its_signals_with_names_and_links() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, tenant) = acme(&system).await;
     generate(&system, &account, 300).await;
     tenant.assert_equals_ledger(&account).await;
@@ -74,7 +74,7 @@ async fn every_event_becomes_its_signals_with_names_and_links() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_and_polling_agree_on_identity() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| sim.history = 10)
         .start()
         .await;
@@ -93,7 +93,7 @@ async fn events_and_polling_agree_on_identity() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn polling_finds_what_no_event_told() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, tenant) = acme(&system).await;
     system.drain().await;
     let silence = json!({ "target": "delivery", "effect": "drop_silently" });
@@ -106,7 +106,7 @@ async fn polling_finds_what_no_event_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn private_channels_are_read_when_the_bot_was_invited() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, tenant) = acme(&system).await;
     system.drain().await;
     let new = json!({ "account": account, "action": "group.created" });
@@ -124,7 +124,7 @@ async fn private_channels_are_read_when_the_bot_was_invited() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replies_that_a_bot_may_not_read_hold_up_nothing_else() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 40))
         .start()
         .await;
@@ -144,7 +144,7 @@ async fn replies_that_a_bot_may_not_read_hold_up_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_forged_late_and_doubled_attempts_change_nothing() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     system
         .simulator
         .change_slack(|slack| slack.retry_seconds = vec![0.0, 0.1, 0.2]);
@@ -162,12 +162,14 @@ async fn lost_forged_late_and_doubled_attempts_change_nothing() {
         system.sim("faults", fault).await;
     }
     generate(&system, &account, 250).await;
+    system.quiesce().await;
+    system.assert_forgeries_were_refused().await;
     tenant.assert_equals_ledger_after_a_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_of_a_shared_channel_reaches_every_tenant_that_is_in_it() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let accounts = system.accounts_at("slack").await;
     let (first, second) = (system.tenant("Acme").await, system.tenant("Globex").await);
     first
@@ -195,7 +197,7 @@ async fn an_event_of_a_shared_channel_reaches_every_tenant_that_is_in_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rename_is_known_from_the_next_message_on() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, tenant) = acme(&system).await;
     let actor = system.accounts_at("slack").await.remove(0).1;
     let post = json!({ "account": account, "action": "message.posted", "actor": actor });
@@ -215,7 +217,7 @@ async fn a_rename_is_known_from_the_next_message_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_rotate_and_nobody_notices() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     system.simulator.change_slack(|slack| slack.rotation = true);
     let (account, tenant) = acme(&system).await;
     system.drain().await;
@@ -233,7 +235,7 @@ async fn tokens_rotate_and_nobody_notices() {
 #[tokio::test(flavor = "multi_thread")]
 async fn uninstalling_ends_the_connection_in_either_order_and_it_goes_on_when_it_comes_back() {
     for uninstalled_first in [false, true] {
-        let system = System::builder()
+        let system = System::with_fast_provider()
             .simulator(|sim| sim.history = 5)
             .start()
             .await;
@@ -270,7 +272,7 @@ async fn uninstalling_ends_the_connection_in_either_order_and_it_goes_on_when_it
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_on_events_starts_a_poll() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, tenant) = acme(&system).await;
     system.drain().await;
     let silence = json!({ "target": "delivery", "pattern": "message", "effect": "drop_silently" });
@@ -289,7 +291,7 @@ async fn a_limit_on_events_starts_a_poll() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_does_not_identify_its_fact_is_kept_with_the_reason() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, tenant) = acme(&system).await;
     let event = json!({
         "type": "event_callback", "team_id": account, "event_id": "Ev0WITHOUT",
@@ -313,7 +315,7 @@ async fn an_event_that_does_not_identify_its_fact_is_kept_with_the_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_character_that_postgres_cannot_hold_keeps_no_delivery_out() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, tenant) = acme(&system).await;
     let envelope = |id: &str, event: Value| {
         json!({
@@ -348,7 +350,7 @@ async fn a_character_that_postgres_cannot_hold_keeps_no_delivery_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_and_outages_of_slack_delay_and_lose_nothing() {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 30))
         .start()
         .await;
@@ -370,7 +372,7 @@ async fn limits_and_outages_of_slack_delay_and_lose_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn disconnecting_uninstalls_the_app() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts_at("slack").await.remove(0);
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect_to("slack", &account, &admin).await;

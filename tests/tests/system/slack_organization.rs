@@ -48,7 +48,7 @@ async fn act(system: &System, account: &str, action: &str, more: Value) -> Value
 
 #[tokio::test(flavor = "multi_thread")]
 async fn backfill_reads_every_workspace() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let of = organization(&system, 3, 15).await;
     let (tenant, _) = connect(&system, &of).await;
     tenant.assert_equals_ledger(&of.id).await;
@@ -60,7 +60,7 @@ async fn backfill_reads_every_workspace() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_becomes_its_signals_under_the_organization() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let of = organization(&system, 2, 0).await;
     let (tenant, _) = connect(&system, &of).await;
     system.drain().await;
@@ -84,7 +84,7 @@ async fn every_event_becomes_its_signals_under_the_organization() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_and_polling_agree_on_identity() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let of = organization(&system, 2, 8).await;
     let (tenant, connection) = connect(&system, &of).await;
     generate(&system, &of.id, 150).await;
@@ -98,7 +98,7 @@ async fn events_and_polling_agree_on_identity() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn polling_finds_what_no_event_told_in_any_workspace() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let of = organization(&system, 2, 0).await;
     let (tenant, _) = connect(&system, &of).await;
     system.drain().await;
@@ -115,7 +115,7 @@ async fn polling_finds_what_no_event_told_in_any_workspace() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_of_two_workspaces_is_read_once_and_one_with_outsiders_reaches_both_tenants() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let of = organization(&system, 2, 5).await;
     let (outside, admin) = system.accounts_at("slack").await.remove(0);
     let (first, _) = connect(&system, &of).await;
@@ -142,7 +142,7 @@ async fn a_channel_of_two_workspaces_is_read_once_and_one_with_outsiders_reaches
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_that_is_added_is_read_and_one_that_is_removed_no_longer() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let of = organization(&system, 2, 5).await;
     system
         .simulator
@@ -174,7 +174,7 @@ async fn a_workspace_that_is_added_is_read_and_one_that_is_removed_no_longer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bot_without_a_name_of_its_own_is_asked_for() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let of = organization(&system, 2, 0).await;
     let (tenant, _) = connect(&system, &of).await;
     system.drain().await;
@@ -194,7 +194,7 @@ async fn a_bot_without_a_name_of_its_own_is_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_an_organization_rotate_and_nobody_notices() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     system.simulator.change_slack(|slack| slack.rotation = true);
     let of = organization(&system, 2, 0).await;
     let (tenant, _) = connect(&system, &of).await;
@@ -209,7 +209,7 @@ async fn tokens_of_an_organization_rotate_and_nobody_notices() {
 #[tokio::test(flavor = "multi_thread")]
 async fn uninstalling_from_an_organization_ends_its_connection_alone() {
     for uninstalled_first in [false, true] {
-        let system = System::builder().start().await;
+        let system = System::with_fast_provider().start().await;
         system
             .simulator
             .change_slack(|slack| slack.uninstalled_first = uninstalled_first);
@@ -234,7 +234,7 @@ async fn uninstalling_from_an_organization_ends_its_connection_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_of_a_connected_organization_is_sent_to_the_organization() {
-    let system = System::builder().start().await;
+    let system = System::with_fast_provider().start().await;
     let of = organization(&system, 2, 0).await;
     connect(&system, &of).await;
     let admin = system.account_of("slack", 2).await;

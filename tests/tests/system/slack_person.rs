@@ -7,7 +7,7 @@ use tests::harness::{System, Tenant, eventually};
 /// A system in which `conversations.replies` refuses bots, and a workspace whose installer was
 /// asked for a token.
 async fn system(rotation: bool) -> System {
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 40))
         .env(
             "POBLYSH_SLACK_USER_SCOPES",

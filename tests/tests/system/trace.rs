@@ -44,7 +44,7 @@ async fn one_trace_runs_from_the_webhook_through_the_job_into_the_signal() {
         .respond_with(ResponseTemplate::new(200))
         .mount(&collector)
         .await;
-    let system = System::builder()
+    let system = System::with_fast_provider()
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.uri())
         .env("OTEL_BSP_SCHEDULE_DELAY", "50")
         .outside()

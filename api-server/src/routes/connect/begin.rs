@@ -9,10 +9,12 @@ use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use shared::crypto::{random_token, sha256};
 use shared::db::audit::{self, AuditEntry};
+use shared::db::connect_links;
 use utoipa::ToSchema;
 
-use super::flow::{self, Place};
+use super::flow::RANDOM_BYTES;
 use crate::auth::{ConnectionsWrite, TenantAuth};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::{OptionalJsonBody, ProviderPath, Validate};
@@ -58,18 +60,21 @@ impl Validate for NewConnectLink {
 /// A link that begins a connect flow.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ConnectLink {
-    /// To be opened in the browser of the person who connects; it leads on to the provider.
+    /// To be opened in the browser of the person who connects: a page that says which team
+    /// asks for what, and leads on to the provider.
     #[schema(example = "http://127.0.0.1:8080/v1/connect/github/start?state=…")]
     authorize_url: String,
-    /// The flow's one-time state.
+    /// The link's token. The state that the provider sees is another one.
     state: String,
     /// When the link ends.
     expires_at: DateTime<Utc>,
 }
 
-/// Makes a link that connects an account
+/// Create a connect link
 ///
-/// The link ends after ten minutes, works in one browser, and leads to one grant.
+/// The link ends after ten minutes and leads to one connection. Where an administrator of the
+/// account must approve, it lives on until the approval expires: the administrator opens the
+/// same link.
 #[utoipa::path(
     post,
     path = "/v1/connect/{provider}",
@@ -100,13 +105,12 @@ pub(crate) async fn create_connect_link(
                 .ok_or(ApiError::ReturnToNotAllowed)
         })
         .transpose()?;
-    let place = Place {
-        provider: slug,
-        browser_hash: None,
-        return_to: return_to.as_ref().map(url::Url::as_str),
-    };
+    let token = random_token(RANDOM_BYTES);
+    let link_hash = sha256(token.expose_secret().as_bytes());
+    let return_to = return_to.as_ref().map(url::Url::as_str);
     let mut tx = state.db.begin(&auth.scope).await?;
-    let begun = flow::begin(&state, &mut tx, &auth.scope, &place, None).await?;
+    let expires_at =
+        connect_links::create(&mut tx, &auth.scope, link_hash, slug, return_to).await?;
     let entry = AuditEntry::new(auth.principal.actor(), "connect.begun")
         .detail(json!({ "provider": slug }));
     audit::record(&mut tx, &auth.scope, &entry).await?;
@@ -114,11 +118,11 @@ pub(crate) async fn create_connect_link(
 
     let mut link = url_below(&state.public_url, &["v1", "connect", slug, "start"]);
     link.query_pairs_mut()
-        .append_pair("state", begun.state.expose_secret());
+        .append_pair("state", token.expose_secret());
     let body = ConnectLink {
         authorize_url: link.into(),
-        state: begun.state.expose_secret().to_owned(),
-        expires_at: begun.expires_at,
+        state: token.expose_secret().to_owned(),
+        expires_at,
     };
     Ok((StatusCode::CREATED, Json(body)))
 }

@@ -2,8 +2,10 @@
 
 use axum::http::header::{COOKIE, InvalidHeaderValue};
 use axum::http::{HeaderMap, HeaderValue};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
-use shared::crypto::{random_token, sha256};
+use shared::crypto::{constant_time_eq, hmac_sha256, random_token, sha256};
 use url::Url;
 
 /// Random bytes in the cookie.
@@ -41,6 +43,18 @@ impl Browser {
     /// What is kept of it.
     pub(super) fn hash(&self) -> [u8; 32] {
         sha256(self.0.expose_secret().as_bytes())
+    }
+
+    /// What only a page that this browser was shown can send for a link: nobody else knows
+    /// the cookie that it is made of.
+    pub(super) fn confirmation(&self, token: &str) -> String {
+        let key = self.0.expose_secret().as_bytes();
+        URL_SAFE_NO_PAD.encode(hmac_sha256(key, token.as_bytes()))
+    }
+
+    /// Whether a form's confirmation is this browser's for a link.
+    pub(super) fn confirms(&self, token: &str, confirmation: &str) -> bool {
+        constant_time_eq(self.confirmation(token).as_bytes(), confirmation.as_bytes())
     }
 
     /// Tells the browser who it is.
@@ -107,6 +121,16 @@ mod tests {
             assert!(Browser::known(&sent(&format!("{pair}; {pair}")), &public).is_none());
         }
         assert!(Browser::known(&sent("poblysh_connect=x"), &url("http://127.0.0.1")).is_none());
+    }
+
+    #[test]
+    fn a_confirmation_fits_one_browser_and_one_link() {
+        let (one, other) = (Browser::new(), Browser::new());
+        let confirmation = one.confirmation("a link");
+        assert!(one.confirms("a link", &confirmation));
+        assert!(!one.confirms("another", &confirmation));
+        assert!(!other.confirms("a link", &confirmation));
+        assert!(!one.confirms("a link", ""));
     }
 
     #[test]

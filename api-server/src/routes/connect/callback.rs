@@ -1,20 +1,27 @@
 //! `GET /v1/connect/{provider}/callback`.
+//!
+//! Browsers send a redirect twice: a reload, an aborted navigation, a prefetch. The second
+//! request waits for the answer of the first and gives it again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
-use shared::connectors::{Callback, CallbackOutcome, Connector, NewGrant};
+use shared::connectors::{Callback, CallbackOutcome, Connector, ExternalAccount, NewGrant};
 use shared::crypto::constant_time_eq;
 use shared::db::audit::{self, AuditActor, AuditEntry};
-use shared::db::connections::{self, ConnectionStatus, NewConnection};
+use shared::db::connect_links;
+use shared::db::connections::{self, ConnectionStatus, NewConnection, NewPending};
 use shared::db::oauth_states::{self, OauthState};
+use shared::ids::ConnectionId;
 use shared::queue::SyncMode;
+use tokio::time::Instant;
 use url::{Url, form_urlencoded};
 use utoipa::ToSchema;
 
@@ -33,6 +40,11 @@ pub(crate) struct ConnectionAnswer {
     connection: Connection,
 }
 
+/// How long a repeated callback waits for the answer of the first.
+const REPEAT_TIMEOUT: Duration = Duration::from_secs(25);
+/// How often it looks for that answer.
+const REPEAT_INTERVAL: Duration = Duration::from_millis(200);
+
 /// How a flow, or a leg of it, ended.
 enum End {
     /// Another leg follows at the provider.
@@ -43,11 +55,33 @@ enum End {
     Done(Box<Connection>),
 }
 
+/// An end as it is kept for the browser that sends the callback again.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum KeptEnd {
+    GoOn(Url),
+    Choose(Choice),
+    Done(ConnectionId),
+    Failed,
+}
+
+impl KeptEnd {
+    fn of(ended: &Result<End, ApiError>) -> Self {
+        match ended {
+            Ok(End::GoOn(url)) => Self::GoOn(url.clone()),
+            Ok(End::Choose(choice)) => Self::Choose(choice.clone()),
+            Ok(End::Done(connection)) => Self::Done(connection.id),
+            Err(_) => Self::Failed,
+        }
+    }
+}
+
 /// Takes the provider's redirect
 ///
 /// For browsers: whatever parameters the provider adds are handed to its connector.
 /// Answers with a redirect to the next leg or to `return_to`; without `return_to`, with
-/// the connection. The state serves once, in the browser that opened the link.
+/// the connection. The state serves once, in the browser that began the flow; the same browser
+/// gets the same answer again.
 #[utoipa::path(
     get,
     path = "/v1/connect/{provider}/callback",
@@ -81,31 +115,70 @@ pub(crate) async fn finish_connect(
     let connector = state.registry.get(&provider)?;
     let row = flow::find(&state, &provider, text).await?;
     let browser = belongs_to(&row, &headers, &state)?;
-    let leg = Leg::open(&state, &row)?;
     let return_to = row
         .return_to
         .as_deref()
         .and_then(|url| Url::parse(url).ok());
+    if !row.used {
+        let leg = Leg::open(&state, &row)?;
+        // From here on the state is used up: what follows is done even if the browser leaves.
+        let app = Arc::clone(&state);
+        let (row, provider) = (row.clone(), provider.clone());
+        let ended = state
+            .see_through(async move {
+                if !consume(&app, &row, &browser).await? {
+                    return Ok(None);
+                }
+                let callback = Callback {
+                    query,
+                    code_verifier: leg.verifier(),
+                    redirect_uri: flow::redirect_uri(&app, &provider),
+                    carry: leg.carry,
+                };
+                let ended = match connector.exchange_token(callback).await {
+                    Ok(outcome) => {
+                        conclude(&app, connector.as_ref(), &row, &browser, outcome).await
+                    }
+                    Err(error) => Err(ApiError::Connector(error)),
+                };
+                flow::record_answer(&app, &row, &KeptEnd::of(&ended)).await?;
+                ended.map(Some)
+            })
+            .await;
+        if let Some(ended) = ended.transpose() {
+            return answer(ended, return_to, &headers);
+        }
+    }
+    answer(repeat(&state, &provider, &row).await, return_to, &headers)
+}
 
-    // From here on the state is used up: what follows is done even if the browser leaves.
-    let app = Arc::clone(&state);
-    let ended = state
-        .see_through(async move {
-            consume(&app, &row, &browser).await?;
-            let callback = Callback {
-                query,
-                code_verifier: leg.verifier(),
-                redirect_uri: flow::redirect_uri(&app, &provider),
-                carry: leg.carry,
+/// The end of a leg whose callback came before, once it is known.
+async fn repeat(app: &AppState, provider: &str, row: &OauthState) -> Result<End, ApiError> {
+    let deadline = Instant::now() + REPEAT_TIMEOUT;
+    loop {
+        let found = oauth_states::find(&app.db, row.state_hash)
+            .await?
+            .filter(|row| row.provider == provider)
+            .ok_or(ApiError::InvalidState)?;
+        if let Some(sealed) = &found.answer {
+            return match flow::open_answer(app, &found, sealed)? {
+                KeptEnd::GoOn(url) => Ok(End::GoOn(url)),
+                KeptEnd::Choose(choice) => Ok(End::Choose(choice)),
+                KeptEnd::Done(id) => {
+                    let mut tx = app.db.begin(&found.scope).await?;
+                    let connection = connections::get(&mut tx, &found.scope, id).await?;
+                    tx.commit().await?;
+                    let connection = connection.ok_or(ApiError::InvalidState)?;
+                    Ok(End::Done(Box::new(connection.into())))
+                }
+                KeptEnd::Failed => Err(ApiError::InvalidState),
             };
-            let outcome = connector
-                .exchange_token(callback)
-                .await
-                .map_err(ApiError::Connector)?;
-            conclude(&app, connector.as_ref(), &row, &browser, outcome).await
-        })
-        .await;
-    answer(ended, return_to, &headers)
+        }
+        if Instant::now() >= deadline {
+            return Err(ApiError::TimedOut);
+        }
+        tokio::time::sleep(REPEAT_INTERVAL).await;
+    }
 }
 
 /// The one state in the query.
@@ -129,26 +202,18 @@ fn belongs_to(
 ) -> Result<[u8; 32], ApiError> {
     let browser = Browser::known(headers, &state.public_url).ok_or(ApiError::InvalidState)?;
     let hash = browser.hash();
-    let same = row
-        .browser_hash
-        .as_deref()
-        .is_some_and(|known| constant_time_eq(known, &hash));
-    if same {
+    if constant_time_eq(&row.browser_hash, &hash) {
         Ok(hash)
     } else {
         Err(ApiError::InvalidState)
     }
 }
 
-async fn consume(app: &AppState, row: &OauthState, browser: &[u8; 32]) -> Result<(), ApiError> {
+async fn consume(app: &AppState, row: &OauthState, browser: &[u8; 32]) -> Result<bool, ApiError> {
     let mut tx = app.db.begin(&row.scope).await?;
     let first = oauth_states::consume(&mut tx, &row.scope, &row.state_hash, browser).await?;
     tx.commit().await?;
-    if first {
-        Ok(())
-    } else {
-        Err(ApiError::InvalidState)
-    }
+    Ok(first)
 }
 
 async fn conclude(
@@ -170,7 +235,9 @@ async fn conclude(
             Ok(End::Choose(Choice::new(name, &begun, callback, accounts)))
         }
         CallbackOutcome::Connected(grant) => connect(app, connector, row, &grant).await,
-        CallbackOutcome::AwaitingApproval { requester } => wait(app, row, &requester).await,
+        CallbackOutcome::AwaitingApproval { requester, account } => {
+            wait(app, row, &requester, account.as_deref()).await
+        }
         CallbackOutcome::Denied { reason } => Err(ApiError::Denied(reason)),
     }
 }
@@ -184,7 +251,8 @@ async fn next_leg(
 ) -> Result<Begun, ApiError> {
     let place = Place {
         provider: &row.provider,
-        browser_hash: Some(*browser),
+        link_hash: row.link_hash,
+        browser_hash: *browser,
         return_to: row.return_to.as_deref(),
     };
     let mut tx = app.db.begin(&row.scope).await?;
@@ -205,14 +273,25 @@ async fn connect(
         provider: descriptor.slug,
         account: &grant.account,
         scopes: &grant.scopes,
-        routes: &grant.routes,
         exclusive: descriptor.exclusive_accounts,
         polling: descriptor.polling,
         poll_interval_seconds: app.poll_interval_seconds,
+        administrator: grant.administrator.as_deref(),
     };
     let scope = &row.scope;
     let mut tx = app.db.begin(scope).await?;
-    let connected = connections::connect(&mut tx, scope, &new).await?;
+    // One link leads to one connection, whoever else has opened it.
+    let waiting = connect_links::use_up(&mut tx, scope, &row.link_hash)
+        .await?
+        .ok_or(ApiError::InvalidState)?;
+    let approved = match waiting {
+        Some(id) => connections::activate_pending(&mut tx, scope, id, &new).await?,
+        None => None,
+    };
+    let connected = match approved {
+        Some(connected) => connected,
+        None => connections::connect(&mut tx, scope, &new).await?,
+    };
     let id = connected.connection.id;
     app.credentials
         .store(
@@ -234,25 +313,39 @@ async fn connect(
     let target = id.to_string();
     let entry = AuditEntry::new(AuditActor::Browser, "connection.connected")
         .target(&target)
-        .detail(json!({ "provider": descriptor.slug, "resumed": connected.resumed }));
+        .detail(json!({
+            "provider": descriptor.slug,
+            "resumed": connected.resumed,
+            "administrator": grant.administrator,
+        }));
     audit::record(&mut tx, scope, &entry).await?;
     tx.commit().await?;
     app.waker.wake();
     Ok(End::Done(Box::new(connected.connection.into())))
 }
 
-/// Somebody at the provider must approve; a webhook will tell.
-async fn wait(app: &AppState, row: &OauthState, requester: &str) -> Result<End, ApiError> {
+/// Keeps what an administrator of the account must approve, by opening the same link.
+async fn wait(
+    app: &AppState,
+    row: &OauthState,
+    requester: &str,
+    account: Option<&ExternalAccount>,
+) -> Result<End, ApiError> {
     let scope = &row.scope;
     let mut tx = app.db.begin(scope).await?;
-    let pending = connections::create_pending(
-        &mut tx,
-        scope,
-        &row.provider,
+    let known = connect_links::lock(&mut tx, scope, &row.link_hash)
+        .await?
+        .ok_or(ApiError::InvalidState)?;
+    let new = NewPending {
+        provider: &row.provider,
         requester,
-        app.poll_interval_seconds,
-    )
-    .await?;
+        account,
+        known,
+        poll_interval_seconds: app.poll_interval_seconds,
+        days: app.approval_days,
+    };
+    let pending = connections::create_pending(&mut tx, scope, &new).await?;
+    connect_links::await_approval(&mut tx, scope, &row.link_hash, pending.id).await?;
     let target = pending.id.to_string();
     let entry = AuditEntry::new(AuditActor::Browser, "connection.requested")
         .target(&target)

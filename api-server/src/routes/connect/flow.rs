@@ -1,7 +1,7 @@
 //! The legs of a connect flow, as they are kept.
 
-use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shared::connectors::{AuthorizeRequest, Connector};
 use shared::crypto::{SealContext, pkce_challenge, random_token, sha256};
@@ -13,8 +13,8 @@ use uuid::Uuid;
 use crate::error::ApiError;
 use crate::state::{AppState, url_below};
 
-/// Random bytes in a state and in a verifier: 43 characters, as RFC 7636 asks for.
-const RANDOM_BYTES: usize = 32;
+/// Random bytes in a link's token, a state and a verifier: 43 characters, as RFC 7636 asks for.
+pub(super) const RANDOM_BYTES: usize = 32;
 /// The length of a state.
 const STATE_CHARS: usize = 43;
 
@@ -34,14 +34,14 @@ struct Sealed {
 /// A leg that has been stored.
 pub(super) struct Begun {
     pub(super) state: SecretString,
-    pub(super) expires_at: DateTime<Utc>,
     leg: Leg,
 }
 
 /// Where a flow belongs.
 pub(super) struct Place<'a> {
     pub(super) provider: &'a str,
-    pub(super) browser_hash: Option<[u8; 32]>,
+    pub(super) link_hash: [u8; 32],
+    pub(super) browser_hash: [u8; 32],
     pub(super) return_to: Option<&'a str>,
 }
 
@@ -52,7 +52,7 @@ impl Leg {
 
     /// Opens what is sealed in a state's row.
     pub(super) fn open(app: &AppState, row: &OauthState) -> Result<Self, ApiError> {
-        let context = context(&row.scope, &row.state_hash);
+        let context = context(&row.scope, &row.state_hash, "oauth_state");
         let opened = app
             .keyring
             .open(&context, &row.sealed)
@@ -112,14 +112,16 @@ pub(super) async fn begin(
     let row = NewState {
         state_hash,
         provider: place.provider,
+        link_hash: place.link_hash,
         browser_hash: place.browser_hash,
-        sealed: &app.keyring.seal(&context(scope, &state_hash), &plain),
+        sealed: &app
+            .keyring
+            .seal(&context(scope, &state_hash, "oauth_state"), &plain),
         return_to: place.return_to,
     };
-    let expires_at = oauth_states::create(tx, scope, &row).await?;
+    oauth_states::create(tx, scope, &row).await?;
     Ok(Begun {
         state,
-        expires_at,
         leg: Leg {
             verifier,
             carry: sealed.carry,
@@ -127,7 +129,7 @@ pub(super) async fn begin(
     })
 }
 
-/// The live leg of a state that a browser brings; every other state is refused alike.
+/// The leg of a state that a browser brings, used or not; every other state is refused alike.
 pub(super) async fn find(
     app: &AppState,
     provider: &str,
@@ -135,8 +137,37 @@ pub(super) async fn find(
 ) -> Result<OauthState, ApiError> {
     let found = oauth_states::find(&app.db, sha256(state.as_bytes())).await?;
     found
-        .filter(|row| row.live && row.provider == provider)
+        .filter(|row| row.provider == provider)
         .ok_or(ApiError::InvalidState)
+}
+
+/// Keeps what a leg's callback was answered, sealed: it may hold the next leg's state.
+pub(super) async fn record_answer<T: Serialize>(
+    app: &AppState,
+    row: &OauthState,
+    answer: &T,
+) -> Result<(), ApiError> {
+    let plain = SecretString::from(serde_json::to_string(answer).map_err(ApiError::Stored)?);
+    let context = context(&row.scope, &row.state_hash, "oauth_answer");
+    let sealed = app.keyring.seal(&context, &plain);
+    let mut tx = app.db.begin(&row.scope).await?;
+    oauth_states::record_answer(&mut tx, &row.scope, &row.state_hash, &sealed).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Opens what [`record_answer`] kept.
+pub(super) fn open_answer<T: DeserializeOwned>(
+    app: &AppState,
+    row: &OauthState,
+    sealed: &[u8],
+) -> Result<T, ApiError> {
+    let context = context(&row.scope, &row.state_hash, "oauth_answer");
+    let opened = app
+        .keyring
+        .open(&context, sealed)
+        .map_err(ApiError::Sealed)?;
+    serde_json::from_str(opened.expose_secret()).map_err(ApiError::Stored)
 }
 
 /// Whether a text has the form of a state.
@@ -153,12 +184,16 @@ pub(super) fn redirect_uri(app: &AppState, provider: &str) -> Url {
 }
 
 /// A leg's secrets open in their own row only: its state's hash stands for the owner.
-fn context(scope: &TenantScope, state_hash: &[u8; 32]) -> SealContext<'static> {
+fn context(
+    scope: &TenantScope,
+    state_hash: &[u8; 32],
+    field: &'static str,
+) -> SealContext<'static> {
     let mut owner = [0; 16];
     owner.copy_from_slice(&state_hash[..16]);
     SealContext {
         tenant: scope.tenant_id(),
         connection: Uuid::from_bytes(owner),
-        field: "oauth_state",
+        field,
     }
 }

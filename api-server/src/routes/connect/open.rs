@@ -1,26 +1,38 @@
-//! `GET /v1/connect/{provider}/start`.
+//! `GET` and `POST /v1/connect/{provider}/start`: the page behind a connect link.
+//!
+//! The page names the team that asks and what it will read. Looking at it binds nothing.
+//! Continuing begins a flow in this browser, with a state that nobody else has seen: the form
+//! carries a confirmation that only a browser with the page's cookie can send, so another site
+//! cannot submit it in a person's name.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use shared::db::oauth_states;
-use utoipa::IntoParams;
+use shared::connectors::ProviderDescriptor;
+use shared::crypto::sha256;
+use shared::db::connect_links::{self, ConnectLink};
+use shared::db::{connections, tenants};
+use url::form_urlencoded;
+use utoipa::{IntoParams, ToSchema};
 
 use super::browser::Browser;
-use super::flow::{self, Leg};
+use super::flow::{self, Place};
+use super::page::{FormTarget, escape, page};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::ProviderPath;
 use crate::query::{FromQuery, Query, QueryReader};
-use crate::state::AppState;
+use crate::state::{AppState, url_below};
 
-/// Which flow is begun.
+/// Which link is opened.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct OpenQuery {
-    /// The link's one-time state.
+    /// The link's token.
     #[param(required = true, pattern = "^[A-Za-z0-9_-]{43}$")]
     state: Option<String>,
 }
@@ -34,10 +46,22 @@ impl FromQuery for OpenQuery {
     }
 }
 
-/// Opens a connect link
+/// The page's form.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the form in the document")]
+pub(crate) struct ContinueForm {
+    /// The link's token.
+    #[schema(pattern = "^[A-Za-z0-9_-]{43}$")]
+    state: String,
+    /// The page's confirmation, which fits the browser's cookie alone.
+    #[schema(pattern = "^[A-Za-z0-9_-]{43}$")]
+    confirm: String,
+}
+
+/// Shows a connect link
 ///
-/// For browsers: sets a cookie that binds the flow to the browser, and leads on to the
-/// provider. Another browser is refused from then on.
+/// For browsers: a page that names the team that asks and what it will read. It binds nothing;
+/// its form leads on.
 #[utoipa::path(
     get,
     path = "/v1/connect/{provider}/start",
@@ -47,11 +71,10 @@ impl FromQuery for OpenQuery {
         OpenQuery
     ),
     responses(
-        (status = 302, description = "On to the provider", headers(("Location" = String), ("Set-Cookie" = String))),
-        (status = 403, body = shared::problem::Problem, content_type = "application/problem+json", description = "The state is unknown, used, expired or another browser's"),
+        (status = 200, body = String, content_type = "text/html", description = "The page", headers(("Set-Cookie" = String))),
+        (status = 403, body = shared::problem::Problem, content_type = "application/problem+json", description = "The link is unknown, used up or expired"),
         (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "No such provider"),
-        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The operator has not set the provider up"),
-        (status = 502, body = shared::problem::Problem, content_type = "application/problem+json", description = "The provider's settings cannot be used")
+        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The operator has not set the provider up")
     )
 )]
 pub(crate) async fn open_connect_link(
@@ -61,23 +84,159 @@ pub(crate) async fn open_connect_link(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let missing = || ApiError::Parameters(vec![FieldProblem::new("state", "is missing")]);
-    let text = query.state.ok_or_else(missing)?;
+    let token = query.state.ok_or_else(missing)?;
     let connector = state.registry.get(&provider)?;
-    let row = flow::find(&state, &provider, &text).await?;
-    let leg = Leg::open(&state, &row)?;
-    let location = leg.authorize(&state, connector.as_ref(), &text)?;
+    let link = find(&state, &provider, &token).await?;
+    let mut tx = state.db.begin(&link.scope).await?;
+    let team = tenants::name(&mut tx, &link.scope)
+        .await?
+        .ok_or(ApiError::InvalidState)?;
+    let account = match link.pending {
+        Some(id) => connections::get(&mut tx, &link.scope, id)
+            .await?
+            .and_then(|pending| pending.approval?.account_name),
+        None => None,
+    };
+    tx.commit().await?;
 
     let browser = Browser::known(&headers, &state.public_url).unwrap_or_else(Browser::new);
-    let mut tx = state.db.begin(&row.scope).await?;
-    let bound =
-        oauth_states::bind_browser(&mut tx, &row.scope, &row.state_hash, &browser.hash()).await?;
-    tx.commit().await?;
-    if !bound {
+    let form = Form {
+        action: url_below(&state.public_url, &["v1", "connect", &provider, "start"])
+            .path()
+            .to_owned(),
+        confirm: browser.confirmation(&token),
+        token,
+    };
+    let descriptor = connector.descriptor();
+    let title = format!("Connect {}", escape(descriptor.display_name));
+    let body = body(&team, account.as_deref(), descriptor, &form);
+    let target = if state.public_url.scheme() == "https" {
+        FormTarget::Https
+    } else {
+        FormTarget::Http
+    };
+    let mut response = page(&title, &body, target);
+    response
+        .headers_mut()
+        .insert(SET_COOKIE, cookie(&browser, &state)?);
+    Ok(response)
+}
+
+/// Continues from a connect link's page
+///
+/// For browsers: begins a flow that belongs to this browser and leads on to the provider.
+#[utoipa::path(
+    post,
+    path = "/v1/connect/{provider}/start",
+    tag = "connect",
+    params(
+        ("provider" = String, Path, description = "The provider's slug", pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github")
+    ),
+    request_body(content = ContinueForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 303, description = "On to the provider", headers(("Location" = String), ("Set-Cookie" = String))),
+        (status = 403, body = shared::problem::Problem, content_type = "application/problem+json", description = "The link is unknown, used up or expired, or the form is not of a page that this browser was shown"),
+        (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "No such provider"),
+        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The operator has not set the provider up"),
+        (status = 502, body = shared::problem::Problem, content_type = "application/problem+json", description = "The provider's settings cannot be used")
+    )
+)]
+pub(crate) async fn start_connect(
+    State(state): State<Arc<AppState>>,
+    ProviderPath(provider): ProviderPath,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let (token, confirm) = read_form(&body)?;
+    let connector = state.registry.get(&provider)?;
+    let browser = Browser::known(&headers, &state.public_url).ok_or(ApiError::InvalidState)?;
+    if !browser.confirms(&token, &confirm) {
         return Err(ApiError::InvalidState);
     }
-    let cookie = browser
+    let link = find(&state, &provider, &token).await?;
+    let place = Place {
+        provider: &provider,
+        link_hash: link.link_hash,
+        browser_hash: browser.hash(),
+        return_to: link.return_to.as_deref(),
+    };
+    let mut tx = state.db.begin(&link.scope).await?;
+    let begun = flow::begin(&state, &mut tx, &link.scope, &place, None).await?;
+    let location = begun.authorize(&state, connector.as_ref())?;
+    tx.commit().await?;
+    let headers = [(SET_COOKIE, cookie(&browser, &state)?)];
+    Ok((
+        StatusCode::SEE_OTHER,
+        headers,
+        [(LOCATION, location.as_str())],
+    )
+        .into_response())
+}
+
+/// The live link of a token; every other token is refused alike.
+async fn find(state: &AppState, provider: &str, token: &str) -> Result<ConnectLink, ApiError> {
+    let found = connect_links::find(&state.db, sha256(token.as_bytes())).await?;
+    found
+        .filter(|link| link.provider == provider)
+        .ok_or(ApiError::InvalidState)
+}
+
+fn cookie(browser: &Browser, state: &AppState) -> Result<axum::http::HeaderValue, ApiError> {
+    browser
         .set_cookie(&state.public_url)
-        .map_err(|_| ApiError::InvalidState)?;
-    let headers = [(SET_COOKIE, cookie)];
-    Ok((StatusCode::FOUND, headers, [(LOCATION, location.as_str())]).into_response())
+        .map_err(|_| ApiError::InvalidState)
+}
+
+/// The one token and the one confirmation of a form.
+fn read_form(body: &[u8]) -> Result<(String, String), ApiError> {
+    let fields: Vec<(String, String)> = form_urlencoded::parse(body).into_owned().collect();
+    let only = |name: &str| {
+        let mut values = fields.iter().filter(|(key, _)| key == name);
+        match (values.next(), values.next()) {
+            (Some((_, value)), None) => Ok(value.clone()),
+            _ => Err(ApiError::Fields(vec![FieldProblem::new(
+                name,
+                "must come once, from the page of a connect link",
+            )])),
+        }
+    };
+    Ok((only("state")?, only("confirm")?))
+}
+
+/// The form that leads on.
+struct Form {
+    action: String,
+    token: String,
+    confirm: String,
+}
+
+/// What the person reads before going on.
+fn body(team: &str, account: Option<&str>, descriptor: &ProviderDescriptor, form: &Form) -> String {
+    let provider = escape(descriptor.display_name);
+    let team = escape(team);
+    let mut body = format!(
+        "<p>The team <b>{team}</b> asks to connect {} to Poblysh Connectors.</p>\n\
+         <p>If you continue, and agree at {provider}, this team will be able to read:</p>\n<ul>",
+        match account {
+            Some(name) => format!("the {provider} account <b>{}</b>", escape(name)),
+            None => format!("a {provider} account that you administer"),
+        }
+    );
+    for item in descriptor.reads {
+        let _infallible = write!(body, "<li>{}</li>", escape(item));
+    }
+    let _infallible = write!(
+        body,
+        "</ul>\n<p>Nothing that you have there is changed. Permissions at {provider}: {}.</p>\n\
+         <p>Do not continue if you do not know this team or did not expect its request.</p>\n\
+         <form method=\"post\" action=\"{}\">\
+         <input type=\"hidden\" name=\"state\" value=\"{}\">\
+         <input type=\"hidden\" name=\"confirm\" value=\"{}\">\
+         <button type=\"submit\">Continue to {provider}</button></form>",
+        escape(&descriptor.scopes.join(", ")),
+        escape(&form.action),
+        escape(&form.token),
+        escape(&form.confirm),
+    );
+    body
 }

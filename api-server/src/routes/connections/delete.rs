@@ -24,9 +24,11 @@ const REVOKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Ends a connection
 ///
-/// Its subscriptions end and the grant is revoked at the provider, its tokens and cursors are erased, and its waiting
-/// jobs are cancelled. Signals stay. A provider that does not answer does not keep the
-/// connection; ending an ended one changes nothing.
+/// Its subscriptions end and the grant is revoked at the provider, its tokens and cursors are
+/// erased, and its waiting jobs are cancelled. Signals stay. Where revoking takes the app away
+/// from a whole account, it happens only if whoever connected proved to administer the account.
+/// A provider that does not answer does not keep the connection; ending an ended one changes
+/// nothing.
 #[utoipa::path(
     delete,
     path = "/v1/connections/{id}",
@@ -67,15 +69,26 @@ async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) 
     };
     let attempt = async {
         let connector = state.registry.get(&connection.provider)?;
-        unsubscribe(state, scope, connection, &*connector, &account).await?;
+        unsubscribe(state, scope, connection, &connector, &account).await?;
+        if connector.descriptor().revoke_needs_administrator && connection.administrator.is_none() {
+            tracing::info!(
+                connection.id = %connection.id,
+                "administration of the account was never proved, leaving the app installed"
+            );
+            return Ok::<bool, ApiError>(false);
+        }
         let grant = state
             .credentials
             .grant(scope, connection.id, account)
             .await?;
-        connector.revoke(&grant).await.map_err(ApiError::Connector)
+        connector
+            .revoke(&grant)
+            .await
+            .map_err(ApiError::Connector)?;
+        Ok(true)
     };
     match timeout(REVOKE_TIMEOUT, attempt).await {
-        Ok(Ok(())) => true,
+        Ok(Ok(revoked)) => revoked,
         Ok(Err(error)) => {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -97,7 +110,7 @@ async fn unsubscribe(
     state: &AppState,
     scope: &TenantScope,
     connection: &Connection,
-    connector: &dyn Connector,
+    connector: &Arc<dyn Connector>,
     account: &ExternalAccount,
 ) -> Result<(), ApiError> {
     let mut tx = state.db.begin(scope).await?;

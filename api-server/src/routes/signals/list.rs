@@ -7,7 +7,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::page::DEFAULT_LIMIT;
-use shared::signals::{Completeness, FeedQuery, Signal};
+use shared::signals::{FeedCompleteness, FeedQuery, Signal};
 use utoipa::{IntoParams, ToSchema};
 
 use super::SignalFilter;
@@ -70,8 +70,8 @@ pub(crate) struct SignalPage {
     /// Whether more can be read at once. A page whose filters pass over much has fewer Signals
     /// than it may, even none, and still more behind it.
     has_more: bool,
-    /// How far the feed is complete, for each connection that the filters leave.
-    connections: Vec<Completeness>,
+    /// How far the feed is complete, over the connections that the filters leave.
+    completeness: FeedCompleteness,
 }
 
 /// Reads Signals
@@ -108,6 +108,6 @@ pub(crate) async fn list_signals(
         signals: page.signals,
         next_cursor: page.next_cursor,
         has_more: page.has_more,
-        connections: page.completeness,
+        completeness: page.completeness,
     }))
 }

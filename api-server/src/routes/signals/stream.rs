@@ -13,28 +13,26 @@ use axum::http::{HeaderMap, HeaderName};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
 use futures::stream;
-use shared::db::api_keys;
+use shared::db::TenantScope;
 use shared::signals::{FeedPage, FeedQuery};
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
 use utoipa::IntoParams;
 
 use super::SignalFilter;
-use crate::auth::{Principal, SignalsRead, TenantAuth};
+use crate::auth::{SignalsRead, TenantAuth};
 use crate::error::ApiError;
 use crate::extract::optional_header;
+use crate::feed_watcher::Subscription;
+use crate::limits::StreamPermit;
 use crate::query::{FromQuery, Query, QueryReader, is_feed_cursor};
 use crate::state::AppState;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Signals per read.
 const PAGE: u32 = 100;
-/// The longest time without a look at the feed.
-const LOOK_ANYWAY: Duration = Duration::from_secs(2);
+/// How soon a page is read again whose server has not seen the new Signals yet.
+const LAG_RETRY: Duration = Duration::from_millis(100);
 /// How often a silent stream shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How often a key that holds a stream open is checked again.
-const CHECK_KEY: Duration = Duration::from_secs(15);
 
 /// Where the stream begins.
 #[derive(Debug, IntoParams)]
@@ -62,7 +60,7 @@ impl FromQuery for (StreamQuery, SignalFilter) {
 /// Server-sent events: `event: signal`, the Signal as `data`, its cursor as `id`. The
 /// first event carries only an `id`: where the stream begins. A comment comes every 15 s.
 /// The stream ends when the server stops or the key is revoked; come back with
-/// `Last-Event-ID`.
+/// `Last-Event-ID`. A key and a tenant may hold so many streams open; one more is 429.
 #[utoipa::path(
     get,
     path = "/v1/signals/stream",
@@ -86,7 +84,14 @@ pub(crate) async fn stream_signals(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let expected = "the id of an event of this stream";
     let last = optional_header(&headers, &LAST_EVENT_ID, expected, is_feed_cursor)?;
-    let news = state.news.subscribe();
+    let key = auth.principal.key();
+    let permit = state
+        .limits
+        .streams
+        .open(auth.scope.tenant_id(), key)
+        .ok_or(ApiError::TooManyStreams)?;
+    // Before the first read, so that nothing comes between.
+    let subscription = state.feed_watcher.subscribe(auth.scope, key);
     let cursor = match last.or(place.cursor) {
         Some(cursor) => cursor,
         None => state.feed.end(&auth.scope).await?,
@@ -97,12 +102,13 @@ pub(crate) async fn stream_signals(
     let first = state.feed.page(&auth.scope, Some(&cursor), &query).await?;
     let mut follower = Follower {
         state,
-        auth,
+        scope: auth.scope,
         query,
         cursor: cursor.clone(),
-        news,
-        more: false,
-        key_checked: Instant::now(),
+        subscription,
+        _permit: permit,
+        has_more: false,
+        read_below: 0,
     };
     let mut events = vec![Event::default().id(cursor)];
     events.extend(follower.take(first));
@@ -123,32 +129,25 @@ pub(crate) async fn stream_signals(
 /// One open stream.
 struct Follower {
     state: Arc<AppState>,
-    auth: TenantAuth<SignalsRead>,
+    scope: TenantScope,
     query: FeedQuery,
     cursor: String,
-    news: watch::Receiver<u64>,
-    more: bool,
-    key_checked: Instant,
+    subscription: Subscription,
+    _permit: StreamPermit,
+    has_more: bool,
+    /// The watermark of the last page.
+    read_below: u64,
 }
 
 impl Follower {
     /// The next events, once there are some; `None` when the stream ends.
     async fn next(&mut self) -> Option<Vec<Event>> {
-        let stop = self.state.lifecycle.soft().clone();
         loop {
-            if !self.more {
-                tokio::select! {
-                    () = stop.cancelled() => return None,
-                    _ = timeout(LOOK_ANYWAY, self.news.changed()) => {}
-                }
-            }
-            if stop.is_cancelled() || !self.still_allowed().await {
-                return None;
-            }
+            self.wait().await?;
             match self
                 .state
                 .feed
-                .page(&self.auth.scope, Some(&self.cursor), &self.query)
+                .page(&self.scope, Some(&self.cursor), &self.query)
                 .await
             {
                 Ok(page) => {
@@ -159,16 +158,41 @@ impl Follower {
                 }
                 Err(error) => {
                     // The reader comes back with its cursor, and gets a status then.
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a stream ends");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "failed to read the feed, ending the stream"
+                    );
                     return None;
                 }
             }
         }
     }
 
+    /// Waits until there may be something to read; `None` when the stream ends.
+    async fn wait(&mut self) -> Option<()> {
+        let stop = self.state.lifecycle.soft();
+        let ended = &self.subscription.key_ended;
+        if stop.is_cancelled() || ended.is_cancelled() {
+            return None;
+        }
+        let grown_to = &mut self.subscription.grown_to;
+        let expected = self.subscription.since.max(*grown_to.borrow_and_update());
+        let lags = self.read_below < expected;
+        if self.has_more {
+            return Some(());
+        }
+        tokio::select! {
+            () = stop.cancelled() => None,
+            () = ended.cancelled() => None,
+            () = tokio::time::sleep(LAG_RETRY), if lags => Some(()),
+            changed = grown_to.changed() => changed.ok(),
+        }
+    }
+
     fn take(&mut self, page: FeedPage) -> Vec<Event> {
-        self.more = page.has_more;
-        let cursors = self.state.feed.cursors(&self.auth.scope, &page);
+        self.has_more = page.has_more;
+        self.read_below = page.watermark;
+        let cursors = self.state.feed.cursors(&self.scope, &page);
         if let Some(cursor) = page.next_cursor {
             self.cursor = cursor;
         }
@@ -176,20 +200,6 @@ impl Follower {
         pairs
             .filter_map(|(signal, cursor)| event(signal, cursor))
             .collect()
-    }
-
-    /// Whether the key that opened the stream still holds.
-    async fn still_allowed(&mut self) -> bool {
-        let Principal::ApiKey(id) = self.auth.principal else {
-            return true;
-        };
-        if self.key_checked.elapsed() < CHECK_KEY {
-            return true;
-        }
-        self.key_checked = Instant::now();
-        api_keys::is_live(&self.state.db, &self.auth.scope, id)
-            .await
-            .unwrap_or(true)
     }
 }
 

@@ -17,8 +17,10 @@ pub(super) use connect::{authorize, exchange_token};
 
 use super::GitHub;
 use super::client::{APP_ACCOUNT, Answer, Call, Refusal, operator_fault};
-use super::wire::{InstallationToken, decimal};
-use crate::connectors::{ConnectorError, Grant, RefreshRequest, TokenSet};
+use super::wire::{Installation, InstallationToken, decimal};
+use crate::connectors::{
+    ConnectorError, ExternalAccount, Grant, GrantState, RefreshRequest, TokenSet,
+};
 
 /// GitHub's clock may be behind ours.
 const ISSUED_EARLIER: Duration = Duration::seconds(60);
@@ -109,28 +111,58 @@ pub(super) async fn refresh_token(
                 refresh_expires_at: None,
             })
         }
-        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => Err(gone(github, id, refusal).await),
-        Err(refusal) => Err(refusal.error),
+        Err(refusal) => Err(refused(github, id, refusal).await),
     }
 }
 
-/// A 404 means "not yours to see". Before a grant is called gone, GitHub must say so twice.
-async fn gone(github: &GitHub, id: &str, refusal: Refusal) -> ConnectorError {
+/// What a refused token means. A 404 says "not yours to see", and a 403 may come from an IP allow
+/// list: GitHub is asked about the installation before a grant is called gone or suspended.
+async fn refused(github: &GitHub, id: &str, refusal: Refusal) -> ConnectorError {
+    let is_missing = refusal.is(StatusCode::NOT_FOUND);
     let source = match refusal.error {
         ConnectorError::Permission(source) => source,
         other => return other,
     };
-    match github
-        .as_app(
-            Method::GET,
-            &["app", "installations", id],
-            "get_installation",
-        )
-        .await
-    {
-        Err(second) if second.is(StatusCode::NOT_FOUND) => ConnectorError::Unauthorized(source),
+    match installation_state(github, id).await {
+        Ok(GrantState::Removed) if is_missing => ConnectorError::GrantRevoked(source),
+        Ok(GrantState::Suspended) => ConnectorError::GrantSuspended(source),
+        // What cannot be told, or is not as the first answer had it, is tried again.
+        Ok(GrantState::Removed | GrantState::Active)
+        | Err(
+            Refusal {
+                error: ConnectorError::Permission(_),
+                ..
+            }
+            | Refusal {
+                status: None,
+                error: ConnectorError::Permanent(_),
+            },
+        ) => ConnectorError::Transient(source),
         Err(second) => second.error,
-        Ok(_) => ConnectorError::Transient(source),
+    }
+}
+
+/// Whether the app is installed on the account, and not suspended there.
+pub(super) async fn grant_state(
+    github: &GitHub,
+    account: &ExternalAccount,
+) -> Result<GrantState, ConnectorError> {
+    Ok(installation_state(github, installation_id(&account.id)?).await?)
+}
+
+/// What GitHub says of an installation.
+async fn installation_state(github: &GitHub, id: &str) -> Result<GrantState, Refusal> {
+    let path = ["app", "installations", id];
+    match github.as_app(Method::GET, &path, "get_installation").await {
+        Ok(answer) => {
+            let installation: Installation = answer.json()?;
+            Ok(match installation.suspended_at {
+                Some(_) => GrantState::Suspended,
+                None => GrantState::Active,
+            })
+        }
+        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => Ok(GrantState::Removed),
+        Err(refusal) => Err(refusal),
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) use crate::connectors::support::operator_fault;
 use crate::clock::SharedClock;
 use crate::connectors::ConnectorError;
 use crate::connectors::support::below;
-use crate::http::{Charge, HttpError, Outbound};
+use crate::http::{Charge, HttpError, Outbound, Priority};
 
 /// The version of the REST API that our wire types describe.
 const API_VERSION: &str = "2022-11-28";
@@ -48,6 +48,8 @@ pub(super) struct Call<'a> {
     pub account: &'a str,
     /// The operation's name in metrics and spans.
     pub operation: &'static str,
+    /// How long it can wait.
+    pub priority: Priority,
     /// A bearer token: the app's own, an installation's or a person's.
     pub token: &'a SecretString,
     /// The media type to ask for, when it is not the usual one.
@@ -66,6 +68,7 @@ impl<'a> Call<'a> {
         Self {
             account,
             operation,
+            priority: Priority::Immediate,
             token,
             accept: None,
             etag: None,
@@ -144,7 +147,12 @@ impl Client {
         if let Some(etag) = call.etag {
             request = request.header(header::IF_NONE_MATCH, etag);
         }
-        self.send(call.account, call.operation, request).await
+        let charge = Charge {
+            priority: call.priority,
+            is_conditional: call.etag.is_some(),
+            ..Charge::new(call.account, call.operation)
+        };
+        self.send(&charge, request).await
     }
 
     /// Reads one resource or one page.
@@ -161,14 +169,12 @@ impl Client {
     /// from a refusal.
     pub(super) async fn send(
         &self,
-        account: &str,
-        operation: &'static str,
+        charge: &Charge<'_>,
         request: RequestBuilder,
     ) -> Result<Answer, Refusal> {
-        let charge = Charge::new(account, operation);
         let response = self
             .outbound
-            .send(&charge, request)
+            .send(charge, request)
             .await
             .map_err(|error: HttpError| Refusal {
                 status: None,
@@ -176,16 +182,17 @@ impl Client {
             })?;
         let answer = Answer::from(response);
         let refused = !(answer.status.is_success() || answer.status == StatusCode::NOT_MODIFIED);
+        let now = self.clock.now();
         let limit = if refused {
-            refusal::limit(&answer, self.clock.now())
+            refusal::limit(&answer, now)
         } else {
             None
         };
         self.outbound
-            .observe(&charge, refusal::observation(&answer, limit))
+            .observe(charge, refusal::observation(&answer, limit))
             .await;
         if refused {
-            Err(refusal::classify(&answer, operation, limit))
+            Err(refusal::classify(&answer, charge.operation, limit, now))
         } else {
             Ok(answer)
         }

@@ -5,6 +5,7 @@
 //! REST API shows as well are made by functions that know nothing of deliveries
 //! (`issues::created` and its like); `event` picks the one that a delivery asks for.
 
+mod changes;
 pub(super) mod code;
 pub(super) mod comments;
 mod community;
@@ -14,11 +15,14 @@ pub(super) mod releases;
 mod repository;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-use super::wire::{Moment, Payload, Repository, User, WireError};
-use crate::signals::{Actor, ActorKind, Context, ContextKind, SignalDraft, SignalKind, Subject};
+use super::wire::{Moment, Payload, Repository, Team, User, WireError};
+use crate::crypto::sha256;
+use crate::signals::{
+    Actor, ActorKind, Context, ContextKind, SignalDraft, SignalKind, Subject, TimestampSource,
+};
 
 /// Every kind that GitHub gives.
 pub(super) const KINDS: &[SignalKind] = &[
@@ -73,8 +77,10 @@ pub(super) const KINDS: &[SignalKind] = &[
 /// In front of every dedupe key.
 const KEY_PREFIX: &str = "github:";
 
-/// The account that GitHub shows in place of deleted ones.
+/// The account that GitHub shows in place of deleted ones: its reserved name, and its id on
+/// github.com.
 const GHOST: &str = "ghost";
+const GHOST_ID: u64 = 10_137;
 
 /// The Signal of a delivery; `None` when the catalogue has no kind for it.
 pub(super) fn event(event: &str, scene: &Scene<'_, '_>) -> Result<Option<SignalDraft>, WireError> {
@@ -109,16 +115,19 @@ pub(super) use community::starred;
 pub(super) struct Scene<'p, 'a> {
     /// The payload.
     pub payload: &'p Payload<'a>,
-    /// The time of facts whose provider states none, and their day in keys.
+    /// The time of facts that the payload does not date.
     pub received_at: DateTime<Utc>,
 }
 
 impl Scene<'_, '_> {
     /// The repository where it happened.
     fn place(&self) -> Result<Place, WireError> {
-        self.payload
-            .required::<Repository>("repository")
-            .map(|found| Place::from(&found))
+        self.repository().map(|found| Place::from(&found))
+    }
+
+    /// The repository as the delivery shows it.
+    fn repository(&self) -> Result<Repository, WireError> {
+        self.payload.required("repository")
     }
 
     /// Who made it happen; `None` for a deleted account.
@@ -131,14 +140,64 @@ impl Scene<'_, '_> {
         self.sender().map(|sender| actor(sender.as_ref()))
     }
 
-    /// The time of receipt, for facts whose key does not depend on it.
-    const fn receipt(&self) -> Moment {
-        Moment(self.received_at)
+    /// What stands beside the object of the delivery.
+    fn envelope(&self) -> Result<Envelope, WireError> {
+        Ok(Envelope {
+            sender: self.sender()?,
+            received_at: Some(self.received_at),
+        })
     }
 
-    /// The day of the delivery, in UTC.
-    fn day(&self) -> String {
-        self.received_at.format("%Y-%m-%d").to_string()
+    /// The time of receipt, for facts that the payload does not date.
+    const fn receipt(&self) -> When {
+        When {
+            at: self.received_at,
+            source: TimestampSource::Received,
+        }
+    }
+
+    /// The payload's time of the fact, or else the time of receipt.
+    fn when(&self, moment: Option<Moment>) -> When {
+        moment.map_or(self.receipt(), When::from)
+    }
+}
+
+/// What a delivery says beside its object; nothing for the row of a list.
+#[derive(Debug, Default)]
+pub(super) struct Envelope {
+    /// Who acted, when the object does not name anybody.
+    pub sender: Option<User>,
+    /// When the delivery was received.
+    pub received_at: Option<DateTime<Utc>>,
+}
+
+impl Envelope {
+    /// The object's time of the fact, or else the time of receipt.
+    fn when(&self, moment: Option<Moment>, field: &'static str) -> Result<When, WireError> {
+        let receipt = self.received_at.map(|at| When {
+            at,
+            source: TimestampSource::Received,
+        });
+        moment
+            .map(When::from)
+            .or(receipt)
+            .ok_or(WireError::Missing(field))
+    }
+}
+
+/// When a fact happened, and by whose clock.
+#[derive(Debug, Clone, Copy)]
+struct When {
+    at: DateTime<Utc>,
+    source: TimestampSource,
+}
+
+impl From<Moment> for When {
+    fn from(moment: Moment) -> Self {
+        Self {
+            at: moment.0,
+            source: TimestampSource::Provider,
+        }
     }
 }
 
@@ -167,7 +226,7 @@ impl From<&Repository> for Place {
 struct Fact<'a> {
     kind: SignalKind,
     key: String,
-    at: DateTime<Utc>,
+    at: When,
     actor: Actor,
     subject: Subject,
     normalized: Value,
@@ -209,7 +268,8 @@ impl Place {
         SignalDraft {
             kind,
             dedupe_key: format!("{KEY_PREFIX}{key}"),
-            timestamp: at,
+            timestamp: at.at,
+            timestamp_source: at.source,
             actor,
             subject,
             context: Context {
@@ -220,53 +280,59 @@ impl Place {
             normalized,
             raw: raw.to_owned(),
         }
+        .cleaned()
     }
 }
 
-/// An account as an actor. GitHub has no account for those that were deleted, or shows
-/// its placeholder: who it was is not known.
+/// An account as an actor. GitHub has no account for those that were deleted, or shows its
+/// placeholder: who it was is not known. An organization is nobody who acts, but has a name.
 fn actor(user: Option<&User>) -> Actor {
-    let Some(user) = user.filter(|user| user.login.as_deref() != Some(GHOST)) else {
-        return Actor::unknown();
+    let is_known = |user: &&User| {
+        let is_ghost = user.id == Some(GHOST_ID) || user.login.as_deref() == Some(GHOST);
+        !is_ghost && (user.id.is_some() || user.login.is_some())
     };
-    if user.id.is_none() && user.login.is_none() {
+    let Some(user) = user.filter(is_known) else {
         return Actor::unknown();
-    }
-    let kind = match user.kind.as_deref() {
-        Some("Bot") => ActorKind::Bot,
-        _ if user
-            .login
-            .as_ref()
-            .is_some_and(|login| login.ends_with("[bot]")) =>
-        {
-            ActorKind::Bot
-        }
-        // A mannequin stands for a person whose account was not migrated.
-        Some("User" | "Mannequin") => ActorKind::User,
-        _ => ActorKind::Unknown,
     };
     Actor {
         id: user.id.map(|id| id.to_string()),
         name: user.login.clone(),
-        kind,
+        kind: match user.kind.as_deref() {
+            Some("Bot") => ActorKind::Bot,
+            // A mannequin stands for a person whose account was not migrated.
+            Some("User" | "Mannequin") => ActorKind::User,
+            _ => ActorKind::Unknown,
+        },
     }
-}
-
-/// An account's id in a key.
-fn key_id(user: Option<&User>) -> String {
-    user.and_then(|user| user.id)
-        .map_or_else(|| GHOST.to_owned(), |id| id.to_string())
 }
 
 /// An account in normalized fields.
 fn person(user: Option<&User>) -> Value {
-    serde_json::json!({
+    json!({
         "id": user.and_then(|user| user.id).map(|id| id.to_string()),
         "name": user.and_then(|user| user.login.as_ref()),
     })
 }
 
-/// A time without which there is no fact.
-fn need(moment: Option<Moment>, field: &'static str) -> Result<Moment, WireError> {
-    moment.ok_or(WireError::Missing(field))
+/// Of whom a review is asked: the id of a person or a team, and its fields.
+fn reviewer(scene: &Scene<'_, '_>) -> Result<(Option<u64>, Value), WireError> {
+    let person: Option<User> = scene.payload.optional("requested_reviewer")?;
+    let team: Option<Team> = scene.payload.optional("requested_team")?;
+    let (kind, id, name) = match (person, team) {
+        (Some(person), _) => ("user", person.id, person.login),
+        (None, Some(team)) => ("team", team.id, team.name),
+        (None, None) => ("unknown", None, None),
+    };
+    let text = id.map(|id| id.to_string());
+    Ok((id, json!({ "type": kind, "id": text, "name": name })))
+}
+
+/// What tells edits of one second apart: the first 12 hex digits of SHA-256 over the texts.
+fn digest(texts: &[&str]) -> String {
+    hex::encode(&sha256(texts.join("\0").as_bytes())[..6])
+}
+
+/// A field without which there is no fact.
+fn need<T>(value: Option<T>, field: &'static str) -> Result<T, WireError> {
+    value.ok_or(WireError::Missing(field))
 }

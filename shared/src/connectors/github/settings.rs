@@ -4,6 +4,8 @@
 //! are all set; a part of them is a contradiction that names what is missing. Without a
 //! webhook secret teams can connect and are polled, but every webhook is refused.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::EncodingKey;
@@ -13,18 +15,36 @@ use url::Url;
 use super::{auth, descriptor};
 use crate::config::Reader;
 use crate::connectors::support::is_set_up;
-use crate::connectors::{ProviderDescriptor, RateBudget, RateLimits};
+use crate::connectors::{LimitScope, ProviderDescriptor, RateBudget, RateLimits, RateQuota};
 
 const APP_ID: &str = "GITHUB_APP_ID";
 const APP_SLUG: &str = "GITHUB_APP_SLUG";
 const CLIENT_ID: &str = "GITHUB_CLIENT_ID";
 const CLIENT_SECRET: &str = "GITHUB_CLIENT_SECRET";
 const PRIVATE_KEY: &str = "GITHUB_PRIVATE_KEY";
-const WEBHOOK_SECRET: &str = "GITHUB_WEBHOOK_SECRET";
+pub(super) const WEBHOOK_SECRET: &str = "GITHUB_WEBHOOK_SECRET";
 const WEB_BASE_URL: &str = "GITHUB_WEB_BASE_URL";
 const API_BASE_URL: &str = "GITHUB_API_BASE_URL";
 const REQUESTS_PER_SECOND: &str = "GITHUB_REQUESTS_PER_SECOND";
 const BURST: &str = "GITHUB_BURST";
+
+/// An installation's requests per hour, until an answer states how many there are. The highest
+/// rate, ten requests a second, keeps the secondary limit of 900 points a minute ("Rate limits
+/// for the REST API" at docs.github.com). Polls leave most of the quota to others.
+const QUOTA: RateQuota = RateQuota {
+    units: 5_000,
+    window: Duration::from_hours(1),
+    reserve: 0.05,
+    poll_share: Some(0.28),
+};
+
+/// Searches are limited beside: thirty a minute, whose minute and ours do not begin together.
+const SEARCHES: RateQuota = RateQuota {
+    units: 28,
+    window: Duration::from_mins(1),
+    reserve: 0.0,
+    poll_share: None,
+};
 
 /// Without these there is no app.
 const NEEDED: [&str; 5] = [APP_ID, APP_SLUG, CLIENT_ID, CLIENT_SECRET, PRIVATE_KEY];
@@ -75,16 +95,32 @@ impl std::fmt::Debug for AppSettings {
 impl GitHubSettings {
     /// Reads the settings; what is wrong is noted in the reader.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
-        let limits = RateLimits {
-            budgets: vec![RateBudget::per_account(
-                reader.within(REQUESTS_PER_SECOND, 1.0, 0.01, 100_000.0),
-                reader.within(BURST, 20, 1, 1_000_000),
-            )],
-            account_concurrency: 2,
-            process_concurrency: 50,
-        };
+        let limits = Self::limits(reader);
         let app = AppSettings::from_reader(reader, &limits);
         Self { limits, app }
+    }
+
+    /// Reads how often and how many at once GitHub may be called.
+    pub(super) fn limits(reader: &mut Reader<'_>) -> RateLimits {
+        RateLimits {
+            budgets: vec![
+                RateBudget {
+                    quota: Some(QUOTA),
+                    ..RateBudget::per_account(
+                        reader.within(REQUESTS_PER_SECOND, 10.0, 0.01, 100_000.0),
+                        reader.within(BURST, 20, 1, 1_000_000),
+                    )
+                },
+                RateBudget {
+                    reach: LimitScope::Operation,
+                    operations: &["search_issues"],
+                    quota: Some(SEARCHES),
+                    ..RateBudget::per_account(5.0, 5)
+                },
+            ],
+            account_concurrency: 10,
+            process_concurrency: 50,
+        }
     }
 
     /// What GitHub is and can do, with these limits.
@@ -182,7 +218,7 @@ mod tests {
             (APP_ID, "12345"),
             (APP_SLUG, "poblysh"),
             (CLIENT_ID, "Iv1.client"),
-            (CLIENT_SECRET, "secret"),
+            (CLIENT_SECRET, "the-client-secret"),
             (PRIVATE_KEY, TEST_KEY),
         ];
         pairs.retain(|(name, _)| !change.iter().any(|(changed, _)| changed == name));
@@ -255,9 +291,15 @@ mod tests {
         for (name, value) in [
             (APP_ID, "Iv1.client"),
             (APP_SLUG, "../admin"),
-            (CLIENT_SECRET, "a,b,c"),
-            (WEBHOOK_SECRET, "a,b,c"),
-            (WEBHOOK_SECRET, "a,,b"),
+            (
+                CLIENT_SECRET,
+                "0123456789abcdef,1123456789abcdef,2123456789abcdef",
+            ),
+            (
+                WEBHOOK_SECRET,
+                "0123456789abcdef,1123456789abcdef,2123456789abcdef",
+            ),
+            (WEBHOOK_SECRET, "0123456789abcdef,,1123456789abcdef"),
             (REQUESTS_PER_SECOND, "0"),
             (BURST, "0"),
             (API_BASE_URL, "api.github.com"),

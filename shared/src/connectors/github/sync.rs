@@ -1,10 +1,14 @@
 //! Polling: one page of one stream at a time.
 //!
-//! Every stream remembers its `floor`, the horizon of its first run: facts before it are
-//! never told, facts since then always. A run reads what changed since the `high` mark of
-//! the last one minus an overlap, up to the run's frozen bound, and moves the mark only
-//! when the walk is over; the walk's own position is in the cursor too, so a run that was
-//! killed goes on where it stopped. Rows that are read twice have the same identity.
+//! Every stream remembers its `floor`, the lower bound of its first run: facts before it are
+//! never told, facts since then always. A run reads what changed since the `high` mark of the
+//! last one minus an overlap, newest first where the list allows it, and moves the mark only
+//! when the walk is over. The walk's own position is in the cursor too, so a run that was
+//! killed resumes where it stopped. Rows that are read twice have the same identity.
+//!
+//! The first page of a stream is asked for by the same URL as long as that is possible, with the
+//! `ETag` of the last answer: a page that has not changed costs nothing of the quota, and one
+//! that has changed costs one request.
 //!
 //! A refusal that concerns one repository (403, 404, 410, 451) is
 //! [`ConnectorError::Permission`] and retires that stream, not the connection; the root
@@ -18,6 +22,7 @@ mod pulls;
 mod releases;
 mod root;
 mod runs;
+mod search;
 mod stars;
 mod updated;
 
@@ -28,9 +33,8 @@ use url::Url;
 
 use super::client::{Answer, Call, Client, PER_PAGE, Refusal, operator_fault};
 use super::normalize::Place;
-use crate::connectors::support::{earlier, later};
+use crate::connectors::support::{PageContent, earlier, part_before, save_cursor};
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
-use crate::signals::SignalDraft;
 use cursor::Tag;
 
 /// The stream that lists the others.
@@ -50,15 +54,10 @@ pub(super) async fn page(
         repository_page(&Reader::new(client, request)?).await
     };
     outcome.or_else(|refusal| {
-        if refusal.is(StatusCode::CONFLICT) {
-            return Ok(SyncPage {
-                signals: Vec::new(),
-                cursor: request.cursor.clone().unwrap_or_default(),
-                more: false,
-                streams: Vec::new(),
-                subscriptions: Vec::new(),
-                learned: Vec::new(),
-            });
+        // An empty repository; a list that is switched off there. Nothing is on either.
+        let is_list = request.stream.key != ROOT;
+        if refusal.is(StatusCode::CONFLICT) || (is_list && refusal.is(StatusCode::GONE)) {
+            return Ok(SyncPage::empty(request.cursor.clone().unwrap_or_default()));
         }
         // A page URL that GitHub gave and no longer understands.
         let stale = refusal.is(StatusCode::UNPROCESSABLE_ENTITY) && request.cursor.is_some();
@@ -86,6 +85,44 @@ async fn repository_page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
         root::STARGAZERS => stars::page(reader).await,
         _ => Err(operator_fault("GitHub has no such stream").into()),
     }
+}
+
+/// Rows per page, from the usual size to what is asked for after many failures. Each divides those
+/// before it, so that a walk can change its size between pages.
+const PAGE_SIZES: [u64; 5] = [100, 50, 25, 5, 1];
+
+/// The same place in a list, in pages that are smaller the more often GitHub failed to make one; the
+/// first failure changes nothing. Where a page begins, its size does not matter: the largest one
+/// is chosen that leads to the same row.
+fn resized(url: &Url, failures: u32) -> Url {
+    let number = |name: &str| -> Option<u64> {
+        let (_, value) = url.query_pairs().find(|(key, _)| key == name)?;
+        value.parse().ok()
+    };
+    let Some(size) = number("per_page") else {
+        return url.clone();
+    };
+    let page = number("page");
+    let first_row = page.unwrap_or(1).saturating_sub(1).saturating_mul(size);
+    let smaller = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
+    let wanted = PAGE_SIZES.iter().skip(smaller.min(PAGE_SIZES.len() - 1));
+    let Some(new_size) = wanted.copied().find(|size| first_row.is_multiple_of(*size)) else {
+        return url.clone();
+    };
+    if new_size == size {
+        return url.clone();
+    }
+    let pairs: Vec<(String, String)> = url
+        .query_pairs()
+        .map(|(key, value)| match &*key {
+            "per_page" => (key.into_owned(), new_size.to_string()),
+            "page" => (key.into_owned(), (first_row / new_size + 1).to_string()),
+            _ => (key.into_owned(), value.into_owned()),
+        })
+        .collect();
+    let mut resized = url.clone();
+    resized.query_pairs_mut().clear().extend_pairs(pairs);
+    resized
 }
 
 /// A repository's lists, as one request reads them.
@@ -131,7 +168,16 @@ impl<'r> Reader<'r> {
         url.query_pairs_mut()
             .extend_pairs(query)
             .append_pair("per_page", PER_PAGE);
-        url
+        self.in_pages(url)
+    }
+
+    /// The place that a URL leads to, in pages of a size that GitHub can make. Stars are read from
+    /// the end back, where a page that is smaller would skip rows.
+    fn in_pages(&self, url: Url) -> Url {
+        if self.request.stream.key.starts_with(root::STARGAZERS) {
+            return url;
+        }
+        resized(&url, self.request.failures)
     }
 
     /// A page whose URL the cursor holds. When the API has moved since, the stream starts
@@ -140,7 +186,14 @@ impl<'r> Reader<'r> {
         Url::parse(url)
             .ok()
             .filter(|url| self.client.is_ours(url))
+            .map(|url| self.in_pages(url))
             .ok_or_else(|| ConnectorError::CursorExpired("the API has moved".into()))
+    }
+
+    /// A time of the provider's, but no later than now: a mark in the future would hide what
+    /// comes before it.
+    fn not_in_the_future(&self, at: DateTime<Utc>) -> DateTime<Utc> {
+        at.min(self.client.now())
     }
 
     /// Reads a page; with the tag of the last answer from the same URL, if there is one.
@@ -157,6 +210,7 @@ impl<'r> Reader<'r> {
         let call = Call {
             accept,
             etag,
+            priority: self.request.priority,
             ..Call::new(
                 &self.request.access.account.id,
                 operation,
@@ -167,21 +221,24 @@ impl<'r> Reader<'r> {
     }
 }
 
-/// A page with these Signals and this cursor behind it.
-fn done<C: serde::Serialize>(
-    signals: Vec<SignalDraft>,
-    cursor: &C,
-    more: bool,
-) -> Result<SyncPage, Refusal> {
-    let cursor =
-        serde_json::to_value(cursor).map_err(|error| ConnectorError::Permanent(error.into()))?;
+/// The last page of a walk, with this content and this cursor behind it.
+fn done<C: serde::Serialize>(told: PageContent, cursor: &C) -> Result<SyncPage, Refusal> {
     Ok(SyncPage {
-        signals,
-        cursor,
-        more,
-        streams: Vec::new(),
-        subscriptions: Vec::new(),
-        learned: Vec::new(),
+        progress: 1.0,
+        ..told.page(save_cursor(cursor)?)
+    })
+}
+
+/// A page that is not the last one of its walk, `progress` of which is done.
+fn walking<C: serde::Serialize>(
+    told: PageContent,
+    cursor: &C,
+    progress: f32,
+) -> Result<SyncPage, Refusal> {
+    Ok(SyncPage {
+        more: true,
+        progress,
+        ..done(told, cursor)?
     })
 }
 

@@ -1,6 +1,7 @@
 //! The connector against payloads and a server that answers as GitHub does.
 
 mod connect;
+mod field;
 mod golden;
 mod grant;
 mod limits;
@@ -41,7 +42,10 @@ pub(super) fn env(web: &str, api: &str) -> Env {
         ("POBLYSH_GITHUB_APP_ID", "12345"),
         ("POBLYSH_GITHUB_APP_SLUG", "poblysh"),
         ("POBLYSH_GITHUB_CLIENT_ID", "Iv1.client"),
-        ("POBLYSH_GITHUB_CLIENT_SECRET", "new-secret,old-secret"),
+        (
+            "POBLYSH_GITHUB_CLIENT_SECRET",
+            "the-new-client-secret,the-old-client-secret",
+        ),
         ("POBLYSH_GITHUB_WEBHOOK_SECRET", WEBHOOK_SECRET),
         ("POBLYSH_GITHUB_PRIVATE_KEY", TEST_KEY),
         ("POBLYSH_GITHUB_WEB_BASE_URL", web),
@@ -73,7 +77,7 @@ fn the_registry_lists_a_provider_that_is_not_configured() {
     let mut reader = Reader::new(&env);
     let settings = ConnectorSettings::from_reader(&mut reader);
     reader.finish().expect("nothing is required");
-    assert!((settings.limits()["github"].budgets[0].per_second - 1.0).abs() < f64::EPSILON);
+    assert!((settings.limits()["github"].budgets[0].per_second - 10.0).abs() < f64::EPSILON);
     let deps = ConnectorDeps {
         clock: Arc::new(ManualClock::new(now())),
         gate: Arc::new(OpenGate::default()),

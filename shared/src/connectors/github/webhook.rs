@@ -6,19 +6,26 @@
 //! SHA-1 header proves nothing here.
 
 mod lifecycle;
+mod shape;
 
 use std::borrow::Cow;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use super::descriptor;
 use super::normalize::{self, Scene};
+use super::settings::{GitHubSettings, WEBHOOK_SECRET};
 use super::wire::{Payload, WireError};
+use crate::clock::SharedClock;
+use crate::config::Reader;
 use crate::connectors::support::{identifier, signature_hex, single};
 use crate::connectors::{
-    ConnectorError, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
+    Acknowledgement, ConnectorError, KeySource, ProviderDescriptor, VerifyError, WebhookDelivery,
+    WebhookOutcome, WebhookReceipt, WebhookRequest, WebhookVerifier,
 };
 use crate::crypto::verify_hmac_sha256_hex;
 
@@ -48,7 +55,42 @@ const FORM_FIELD: &str = "payload";
 /// Events whose action is whatever the sender of the event made up.
 const FREE_ACTIONS: &[&str] = &["repository_dispatch"];
 
-/// Checks that a delivery is genuine, under any of the active secrets.
+/// Verifies deliveries, by the app's webhook secrets.
+pub struct Webhooks {
+    descriptor: ProviderDescriptor,
+    secrets: Vec<SecretString>,
+}
+
+impl Webhooks {
+    /// Reads the settings that verification needs.
+    pub fn from_reader(reader: &mut Reader<'_>, _: &SharedClock) -> Self {
+        Self {
+            descriptor: descriptor(GitHubSettings::limits(reader)),
+            secrets: reader.one_or_two_secrets(WEBHOOK_SECRET),
+        }
+    }
+}
+
+#[async_trait]
+impl WebhookVerifier for Webhooks {
+    fn descriptor(&self) -> &ProviderDescriptor {
+        &self.descriptor
+    }
+
+    fn is_configured(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
+    async fn verify(
+        &self,
+        request: &WebhookRequest<'_>,
+        _: &dyn KeySource,
+    ) -> Result<WebhookReceipt, VerifyError> {
+        verify(&self.secrets, request.headers, request.body)
+    }
+}
+
+/// Verifies that a delivery is genuine, under any of the active secrets.
 pub(super) fn verify(
     secrets: &[SecretString],
     headers: &HeaderMap,
@@ -75,7 +117,9 @@ pub(super) fn verify(
         },
         dedupe_id: delivery.to_owned(),
         routes: glimpse.installation.iter().map(u64::to_string).collect(),
-        reply: None,
+        acknowledgement: Acknowledgement::default(),
+        handshake: None,
+        stored_body: None,
     })
 }
 
@@ -85,6 +129,12 @@ pub(super) fn handle(delivery: &WebhookDelivery) -> Result<WebhookOutcome, Conne
     let text = json_text(delivery.header(CONTENT_TYPE), &delivery.body)
         .ok_or(WireError::Missing(FORM_FIELD))?;
     let payload = Payload::parse(&text)?;
+    if !shape::fits(event, &payload) {
+        return Ok(WebhookOutcome {
+            refused: Some("the body is not of the event that the header names".to_owned()),
+            ..WebhookOutcome::default()
+        });
+    }
     let scene = Scene {
         payload: &payload,
         received_at: delivery.received_at,
@@ -142,7 +192,7 @@ fn json_text<'b>(content_type: Option<&str>, body: &'b [u8]) -> Option<Cow<'b, s
         essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
     });
     if !form {
-        return std::str::from_utf8(body).ok().map(Cow::Borrowed);
+        return Some(String::from_utf8_lossy(body));
     }
     url::form_urlencoded::parse(body)
         .find(|(name, _)| name == FORM_FIELD)

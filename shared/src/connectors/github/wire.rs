@@ -13,21 +13,24 @@ mod thread;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 pub(super) use account::{
-    AppDelivery, Installation, InstallationList, InstallationToken, Repository, RepositoryList,
-    TokenAnswer, User,
+    AppDelivery, Installation, InstallationList, InstallationToken, OrganizationMembership,
+    Repository, RepositoryList, TokenAnswer, User,
 };
 pub(super) use code::{
     Commit, CommitComment, Deployment, DeploymentStatus, Named, Push, Release, Stargazer,
     WorkflowRun, WorkflowRunList,
 };
 pub(super) use moment::{Moment, lenient};
-pub(super) use thread::{Comment, Discussion, Issue, Label, Milestone, PullRequest, Review, Team};
+pub(super) use thread::{
+    Comment, Discussion, Issue, Label, Milestone, Part, PullRequest, Review, Team,
+};
 
 use crate::connectors::ConnectorError;
+use crate::connectors::wire::{link, list, read_json, text};
 
 /// Why a payload gives no fact. It names the place and never quotes the content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +81,7 @@ impl<'a> Payload<'a> {
     }
 
     /// The whole payload, for events that have no object of their own.
-    pub(super) fn whole<T: Deserialize<'a>>(&self) -> Result<T, WireError> {
+    pub(super) fn whole<T: DeserializeOwned>(&self) -> Result<T, WireError> {
         read("payload", self.raw_whole()?)
     }
 
@@ -88,7 +91,7 @@ impl<'a> Payload<'a> {
     }
 
     /// A field that must be there and not null, with its bytes.
-    pub(super) fn object<T: Deserialize<'a>>(
+    pub(super) fn object<T: DeserializeOwned>(
         &self,
         field: &'static str,
     ) -> Result<(T, &'a RawValue), WireError> {
@@ -97,12 +100,15 @@ impl<'a> Payload<'a> {
     }
 
     /// A field that must be there and not null.
-    pub(super) fn required<T: Deserialize<'a>>(&self, field: &'static str) -> Result<T, WireError> {
+    pub(super) fn required<T: DeserializeOwned>(
+        &self,
+        field: &'static str,
+    ) -> Result<T, WireError> {
         self.object(field).map(|(value, _)| value)
     }
 
     /// A field that may be missing or null.
-    pub(super) fn optional<T: Deserialize<'a>>(
+    pub(super) fn optional<T: DeserializeOwned>(
         &self,
         field: &'static str,
     ) -> Result<Option<T>, WireError> {
@@ -112,6 +118,11 @@ impl<'a> Payload<'a> {
     /// The event's action; an action that is not text is none we know.
     pub(super) fn action(&self) -> Option<String> {
         self.optional("action").ok().flatten()
+    }
+
+    /// Whether the payload has a field, be it null.
+    pub(super) fn has(&self, field: &str) -> bool {
+        self.fields.contains_key(field)
     }
 
     fn raw(&self, field: &str) -> Option<&'a RawValue> {
@@ -130,11 +141,11 @@ fn not_an_object(error: &serde_json::Error) -> WireError {
 }
 
 /// Reads a part of a payload or of a list.
-pub(super) fn read<'a, T: Deserialize<'a>>(
+pub(super) fn read<T: DeserializeOwned>(
     field: &'static str,
-    raw: &'a RawValue,
+    raw: &RawValue,
 ) -> Result<T, WireError> {
-    serde_json::from_str(raw.get()).map_err(|error| {
+    read_json(raw.get()).map_err(|error| {
         let text = error.to_string();
         // Only this message of serde's is known not to quote the content.
         let why = match text.split_once(" at line ") {

@@ -14,8 +14,8 @@ use super::Jira;
 use super::client::Refusal;
 use crate::connectors::support::{self, operator_fault};
 use crate::connectors::{
-    AccountChoice, AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, ExternalAccount,
-    NewGrant, RefreshRequest, TokenSet,
+    Access, AccountChoice, AuthorizeRequest, Callback, CallbackOutcome, ConnectorError,
+    ExternalAccount, NewGrant, RefreshRequest, TokenSet, with_new_token,
 };
 use crate::http::Charge;
 
@@ -46,7 +46,9 @@ pub(super) fn authorize(jira: &Jira, request: &AuthorizeRequest) -> Url {
         .append_pair("redirect_uri", request.redirect_uri.as_str())
         .append_pair("state", &request.state)
         .append_pair("response_type", "code")
-        .append_pair("prompt", "consent");
+        .append_pair("prompt", "consent")
+        .append_pair("code_challenge", &request.code_challenge)
+        .append_pair("code_challenge_method", "S256");
     url
 }
 
@@ -77,6 +79,13 @@ struct Site {
     scopes: Vec<String>,
 }
 
+impl Site {
+    /// The site's address, as deliveries name it.
+    fn origin(&self) -> String {
+        self.url.trim_end_matches('/').to_owned()
+    }
+}
+
 /// Takes the redirect: exchanges the code, or takes the choice of a site.
 pub(super) async fn exchange_token(
     jira: &Jira,
@@ -101,13 +110,15 @@ pub(super) async fn exchange_token(
     let grant = json!({
         "grant_type": "authorization_code", "code": code,
         "redirect_uri": callback.redirect_uri.as_str(),
+        "code_verifier": callback.code_verifier.expose_secret(),
     });
     let tokens = match ask(jira, APP, "exchange_code", grant).await {
         Ok(tokens) => tokens,
         Err(refusal) if refusal.code == "invalid_grant" => return Ok(support::code_is_over()),
         Err(refusal) => return Err(refusal.error.of_the_app()),
     };
-    let sites = sites(jira, &tokens.access_token).await?;
+    let token = &tokens.access_token;
+    let sites = with_new_token(|| Box::pin(sites(jira, token))).await?;
     let carry = Carry {
         access_token: tokens.access_token.expose_secret().to_owned(),
         refresh_token: tokens
@@ -156,6 +167,26 @@ async fn sites(jira: &Jira, token: &SecretString) -> Result<Vec<Site>, Connector
     Ok(sites)
 }
 
+/// A connection's site as it is now: people give sites other names, and with them other addresses.
+pub(super) async fn describe(
+    jira: &Jira,
+    access: &Access,
+) -> Result<Option<ExternalAccount>, ConnectorError> {
+    let sites = match sites(jira, &access.token).await {
+        Ok(sites) => sites,
+        // It is not said, and the webhook is worth more than its name.
+        Err(ConnectorError::Permission(_) | ConnectorError::Permanent(_)) => return Ok(None),
+        Err(other) => return Err(other),
+    };
+    let Some(site) = sites.iter().find(|site| site.id == access.account.id) else {
+        return Ok(None);
+    };
+    let mut account = access.account.clone();
+    account.name.clone_from(&site.name);
+    account.settings["url"] = json!(site.origin());
+    Ok(Some(account))
+}
+
 /// Makes the grant one of the site, whose person's time zone is asked for on the way.
 async fn connect(
     jira: &Jira,
@@ -174,20 +205,19 @@ async fn connect(
         .client
         .site_url(&site.id, &["rest", "api", "3", "myself"]);
     let charge = Charge::new(&site.id, "get_myself");
-    let answer = match jira.client.get_own(&charge, url, &token).await {
+    let ask = || jira.client.get_own(&charge, url.clone(), &token);
+    let asked = with_new_token(|| Box::pin(async { Ok(ask().await?) })).await;
+    let answer = match asked {
         Ok(answer) => answer,
-        Err(Refusal {
-            error: ConnectorError::Permission(_),
-            ..
-        }) => {
+        Err(ConnectorError::Permission(_)) => {
             return Ok(CallbackOutcome::denied(
                 "You have no access to Jira at that site.",
             ));
         }
-        Err(other) => return Err(other.into()),
+        Err(other) => return Err(other),
     };
     let myself: Myself = answer.json()?;
-    let origin = site.url.trim_end_matches('/').to_owned();
+    let origin = site.origin();
     Ok(CallbackOutcome::connected(NewGrant {
         account: ExternalAccount {
             id: site.id.clone(),
@@ -207,8 +237,7 @@ async fn connect(
         }),
         person: None,
         scopes: site.scopes.clone(),
-        // Webhooks that an administrator set up name the site alone.
-        routes: vec![origin],
+        administrator: None,
     }))
 }
 
@@ -218,7 +247,7 @@ pub(super) async fn refresh_token(
     request: &RefreshRequest,
 ) -> Result<TokenSet, ConnectorError> {
     let Some(refresh_token) = &request.refresh_token else {
-        return Err(ConnectorError::Unauthorized(
+        return Err(ConnectorError::GrantRevoked(
             "the grant came without offline access".into(),
         ));
     };
@@ -234,7 +263,7 @@ pub(super) async fn refresh_token(
                 ConnectorError::Permission(source)
                 | ConnectorError::Permanent(source)
                 | ConnectorError::Unauthorized(source),
-            ) => ConnectorError::Unauthorized(source),
+            ) => ConnectorError::GrantRevoked(source),
             // The client's secret is wrong: the operator's mistake ends no grant.
             (_, other) => other.of_the_app(),
         })?;

@@ -15,9 +15,9 @@ use url::Url;
 
 use crate::clock::SharedClock;
 use crate::connectors::support::{self, below};
-use crate::connectors::{Access, ConnectorError};
-use crate::http::{Charge, HttpError, LimitObservation, Outbound, OutboundBuilder};
-use crate::ids::TenantId;
+use crate::connectors::wire::Json;
+use crate::connectors::{Access, ConnectorError, response};
+use crate::http::{Charge, HttpError, LimitObservation, Outbound, OutboundBuilder, Priority};
 
 /// How much of Jira's own words is kept for the log.
 const KEPT: usize = 200;
@@ -35,8 +35,8 @@ pub(super) struct Call<'a> {
     pub(super) access: &'a Access,
     /// The operation's name in metrics, spans and budgets.
     pub(super) operation: &'static str,
-    /// Whose past it reads, if it does.
-    pub(super) bulk: Option<TenantId>,
+    /// How long it can wait.
+    pub(super) priority: Priority,
 }
 
 impl<'a> Call<'a> {
@@ -44,13 +44,13 @@ impl<'a> Call<'a> {
         Self {
             access,
             operation,
-            bulk: None,
+            priority: Priority::Immediate,
         }
     }
 
     fn charge(&self) -> Charge<'_> {
         Charge {
-            bulk: self.bulk,
+            priority: self.priority,
             ..Charge::new(&self.access.account.id, self.operation)
         }
     }
@@ -59,7 +59,7 @@ impl<'a> Call<'a> {
 /// A call that succeeded.
 #[derive(Debug)]
 pub(super) struct Answer {
-    body: Bytes,
+    body: Json<Bytes>,
     operation: &'static str,
 }
 
@@ -228,11 +228,11 @@ impl Client {
         }
         if response.status.is_success() {
             return Ok(Answer {
-                body: response.body,
+                body: Json::of(response.body),
                 operation: charge.operation,
             });
         }
-        let spoken: Spoken = serde_json::from_slice(&response.body).unwrap_or_default();
+        let spoken: Spoken = Json::of(&response.body).read().unwrap_or_default();
         let error = classify(
             charge.operation,
             response.status,
@@ -310,15 +310,13 @@ fn classify(
             ConnectorError::RateLimited {
                 retry_at,
                 scope,
+                operation,
                 source,
             }
         }
         // A new token would be refused alike.
         401 if spoken.lacks_scope() => ConnectorError::Permission(source),
-        401 => ConnectorError::Unauthorized(source),
-        403 | 404 => ConnectorError::Permission(source),
-        408 | 500.. => ConnectorError::Transient(source),
-        _ => ConnectorError::Permanent(source),
+        _ => response::error_of(status, headers, operation, now, source),
     }
 }
 

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::client::{Call, Client};
-use super::wire::{Issue, Status};
+use super::wire::{Issue, Status, rows};
 use crate::connectors::{Access, ConnectorError, DirectoryEntry, DirectoryKey, DirectoryKind};
-use crate::ids::TenantId;
+use crate::http::Priority;
 
 /// Issues that one question may name.
 const AT_ONCE: usize = 100;
@@ -16,16 +16,19 @@ const AT_ONCE: usize = 100;
 pub(super) async fn statuses(
     client: &Client,
     access: &Access,
-    bulk: Option<TenantId>,
+    priority: Priority,
 ) -> Result<Vec<DirectoryEntry>, ConnectorError> {
+    /// Those that can be read: one that cannot hides no other.
+    #[derive(Deserialize)]
+    struct Statuses(#[serde(deserialize_with = "rows")] Vec<Status>);
     let call = Call {
-        bulk,
+        priority,
         ..Call::new(access, "list_statuses")
     };
     let answer = client
         .get(&call, &["rest", "api", "3", "status"], &[])
         .await?;
-    let statuses: Vec<Status> = answer.json()?;
+    let Statuses(statuses) = answer.json()?;
     client.spent(&call, statuses.len()).await;
     Ok(statuses
         .into_iter()
@@ -45,11 +48,11 @@ pub(super) async fn look_up(
     client: &Client,
     access: &Access,
     keys: &[DirectoryKey],
-    bulk: Option<TenantId>,
+    priority: Priority,
 ) -> Result<Vec<DirectoryEntry>, ConnectorError> {
     let mut found = Vec::new();
     if keys.iter().any(|key| key.kind == DirectoryKind::Status) {
-        found.extend(statuses(client, access, bulk).await?);
+        found.extend(statuses(client, access, priority).await?);
     }
     let issues: Vec<&str> = keys
         .iter()
@@ -58,7 +61,7 @@ pub(super) async fn look_up(
         .filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
         .collect();
     for some in issues.chunks(AT_ONCE) {
-        found.extend(find(client, access, some, bulk).await?);
+        found.extend(find(client, access, some, priority).await?);
     }
     Ok(found)
 }
@@ -67,14 +70,15 @@ async fn find(
     client: &Client,
     access: &Access,
     ids: &[&str],
-    bulk: Option<TenantId>,
+    priority: Priority,
 ) -> Result<Vec<DirectoryEntry>, ConnectorError> {
     #[derive(Deserialize)]
     struct Page {
+        #[serde(deserialize_with = "rows")]
         issues: Vec<Issue>,
     }
     let call = Call {
-        bulk,
+        priority,
         ..Call::new(access, "find_issues")
     };
     let body = json!({

@@ -9,6 +9,7 @@ mod comments;
 mod issues;
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
@@ -19,10 +20,13 @@ pub(super) use agile::{
 pub(super) use comments::{commented, edited, worked};
 pub(super) use issues::{changed, created};
 
-use super::wire::{Issue, Payload, Project, User, WireError};
+use super::wire::{Fields, Issue, Payload, Project, User, WireError};
 use crate::connectors::wire::plausible;
 use crate::connectors::{Directory, DirectoryKind, ExternalAccount};
-use crate::signals::{Actor, ActorKind, Context, ContextKind, SignalDraft, SignalKind, Subject};
+use crate::signals::{
+    Actor, ActorKind, Context, ContextKind, SignalDraft, SignalKind, Subject, TimestampSource,
+    mark_received,
+};
 
 /// Every kind that Jira gives.
 pub(super) const KINDS: &[SignalKind] = &[
@@ -71,11 +75,23 @@ pub(super) fn event(
     payload: &Payload<'_>,
     received_at: DateTime<Utc>,
 ) -> Result<Vec<SignalDraft>, WireError> {
-    let at = payload
+    let sent = payload
         .timestamp
         .and_then(DateTime::from_timestamp_millis)
-        .and_then(plausible)
-        .unwrap_or(received_at);
+        .and_then(plausible);
+    let mut facts = event_at(scene, payload, sent.unwrap_or(received_at))?;
+    if sent.is_none() {
+        mark_received(&mut facts, received_at);
+    }
+    Ok(facts)
+}
+
+/// The Signals of a delivery that was sent `at`.
+fn event_at(
+    scene: &Scene<'_>,
+    payload: &Payload<'_>,
+    at: DateTime<Utc>,
+) -> Result<Vec<SignalDraft>, WireError> {
     let one = |signal: SignalDraft| Ok(vec![signal]);
     match payload.event.as_deref().unwrap_or_default() {
         "jira:issue_created" => one(issues::created_event(scene, payload, at)?),
@@ -110,17 +126,21 @@ impl Scene<'_> {
             kind: fact.kind,
             dedupe_key: format!("jira:{}:{}", self.account.id, fact.key),
             timestamp: fact.at,
+            timestamp_source: TimestampSource::Provider,
             actor: fact.actor,
             subject: fact.subject,
             context: fact.context,
             normalized: fact.normalized,
             raw: fact.raw.to_owned(),
         }
+        .cleaned()
     }
 
     /// A deep link into the site.
     fn link(&self, path: &[&str]) -> Option<Url> {
-        let mut url = Url::parse(self.account.settings["url"].as_str()?).ok()?;
+        let mut url = Url::parse(self.account.settings["url"].as_str()?)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"))?;
         url.path_segments_mut().ok()?.pop_if_empty().extend(path);
         Some(url)
     }
@@ -140,14 +160,46 @@ impl Scene<'_> {
         })
     }
 
-    /// Whether a status means that the work is done; `None` when nobody knows.
-    fn is_done(&self, status: Option<&str>) -> Option<bool> {
-        let entry = self.directory.get(DirectoryKind::Status, status?)?;
+    /// Whether a status means that the work is done; `None` when nobody knows. What the payload
+    /// itself says of the status comes before what the site's list said.
+    fn is_done(&self, status: Option<&str>, issue: &Issue) -> Option<bool> {
+        let status = status?;
+        let shown = issue
+            .fields
+            .as_ref()
+            .and_then(|fields| fields.status.as_ref());
+        let category = shown
+            .filter(|shown| shown.id.as_deref() == Some(status))
+            .and_then(|shown| shown.category.as_ref()?.key.clone());
+        if let Some(category) = category {
+            return Some(category == "done");
+        }
+        let entry = self.directory.get(DirectoryKind::Status, status)?;
         Some(entry.detail["category"].as_str()? == "done")
+    }
+
+    /// An issue of which a delivery tells the number only, as far as the directory knows it.
+    fn known_issue(&self, id: Option<String>) -> Issue {
+        let Some(id) = id else {
+            return Issue::default();
+        };
+        let entry = self.directory.get(DirectoryKind::Issue, &id);
+        let detail = entry.as_ref().map(|entry| &entry.detail);
+        Issue {
+            key: entry.as_ref().and_then(|entry| entry.name.clone()),
+            fields: detail.map(|detail| Fields {
+                summary: detail["summary"].as_str().map(str::to_owned),
+                project: Project::deserialize(&detail["project"]).ok(),
+                ..Fields::default()
+            }),
+            id: Some(id),
+            ..Issue::default()
+        }
     }
 }
 
-/// The project that an issue belongs to; partial issues name it in their key only.
+/// The project that an issue belongs to. Partial issues name it in their key only, which is a name
+/// and no id.
 fn project_of(issue: &Issue) -> Context {
     let project = issue
         .fields
@@ -166,27 +218,22 @@ fn context(project: Option<&Project>, key: Option<String>) -> Context {
         kind: ContextKind::Project,
         id: project
             .and_then(|project| project.id.clone())
-            .or_else(|| key.clone())
-            .unwrap_or_else(|| "unknown".to_owned()),
+            .unwrap_or_default(),
         name: project.and_then(|project| project.name.clone()).or(key),
     }
 }
 
-/// A person or an app. Whose account was erased has an id and no name.
+/// A person or an app. Whose account was erased has an id and no name; a name alone is no id.
 fn actor(user: Option<&User>) -> Actor {
-    let id = user.and_then(|user| {
-        user.account_id
-            .clone()
-            .or_else(|| user.key.clone())
-            .or_else(|| user.name.clone())
-    });
-    let Some(id) = id else {
-        return Actor::unknown();
-    };
     let user = user.cloned().unwrap_or_default();
+    let id = user.account_id.or(user.key);
+    let name = user.display_name.or(user.name);
+    if id.is_none() && name.is_none() {
+        return Actor::unknown();
+    }
     Actor {
-        id: Some(id),
-        name: user.display_name,
+        id,
+        name,
         kind: match user.account_type.as_deref() {
             Some("app") => ActorKind::App,
             Some("atlassian" | "customer") | None => ActorKind::User,

@@ -4,13 +4,14 @@
 //! five per person, app and site ("Webhooks" at developer.atlassian.com).
 
 use chrono::{DateTime, Duration, TimeZone, Utc};
-use http::Method;
+use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
 use super::client::{Call, Client};
 use crate::connectors::support::operator_fault;
+use crate::connectors::wire::or_default;
 use crate::connectors::{Access, ConnectorError, Subscription, SubscriptionSpec};
 use crate::crypto::sha256;
 
@@ -128,6 +129,7 @@ pub(super) async fn list(
                 route: Some(route(origin(access), &id)),
                 external_id: id,
                 expires_at: moment(&listed.expires),
+                refused_events: Vec::new(),
             }
         }));
         if last {
@@ -136,7 +138,8 @@ pub(super) async fn list(
     }
 }
 
-/// Registers a webhook. The answer is 200 even when nothing was registered.
+/// Registers a webhook. One event that Jira refuses loses no other: those that it accepts are
+/// registered, and the others are named.
 pub(super) async fn create(
     client: &Client,
     access: &Access,
@@ -144,47 +147,143 @@ pub(super) async fn create(
     webhook_url: &Url,
 ) -> Result<Subscription, ConnectorError> {
     #[derive(Deserialize)]
-    struct Registered {
-        #[serde(rename = "webhookRegistrationResult")]
-        results: Vec<One>,
-    }
-    #[derive(Deserialize)]
-    struct One {
-        #[serde(rename = "createdWebhookId")]
-        id: Option<u64>,
-        #[serde(default)]
-        errors: Vec<String>,
-    }
-    #[derive(Deserialize)]
     struct Target {
         projects: Vec<String>,
     }
     let target: Target = serde_json::from_value(wanted.target.clone())
         .map_err(|error| ConnectorError::Permanent(error.into()))?;
-    let body = json!({
-        "url": webhook_url.as_str(),
-        "webhooks": [{ "events": EVENTS, "jqlFilter": filter(&target.projects) }],
-    });
-    let call = Call::new(access, "create_webhook");
-    let answer = client.put(&call, Method::POST, PATH, &body).await?;
-    let registered: Registered = answer.json()?;
-    let one = registered.results.first();
-    let Some(id) = one.and_then(|one| one.id) else {
-        let why: String = one
-            .and_then(|one| one.errors.first())
-            .map_or("no reason given", String::as_str)
-            .chars()
-            .take(200)
-            .collect();
-        return Err(operator_fault(format!("Jira registered no webhook: {why}")));
+    let asking = Registration {
+        client,
+        access,
+        url: webhook_url,
+        filter: filter(&target.projects),
     };
-    let id = id.to_string();
+    let (id, refused) = asking.register_accepted().await?;
     Ok(Subscription {
         resource: wanted.resource.clone(),
         route: Some(route(origin(access), &id)),
         external_id: id,
         expires_at: client.now().checked_add_signed(LIFE),
+        refused_events: refused.into_iter().map(str::to_owned).collect(),
     })
+}
+
+/// A webhook that is to be registered.
+struct Registration<'a> {
+    client: &'a Client,
+    access: &'a Access,
+    url: &'a Url,
+    filter: String,
+}
+
+/// What Jira answered to a registration.
+enum Answered {
+    /// The webhook's number.
+    Registered(String),
+    /// Why not.
+    Refused(String),
+}
+
+/// The event without which a webhook is worth nothing: if it is refused, that is not because of
+/// the event.
+const CORE_EVENT: &str = "jira:issue_updated";
+
+impl Registration<'_> {
+    /// Registers the events that Jira accepts; answers the webhook's number and the others.
+    async fn register_accepted(&self) -> Result<(String, Vec<&'static str>), ConnectorError> {
+        let why = match self.register(&EVENTS).await? {
+            Answered::Registered(id) => return Ok((id, Vec::new())),
+            Answered::Refused(why) => why,
+        };
+        let refusal = |why: &str| operator_fault(format!("Jira registered no webhook: {why}"));
+        let mut accepted = self.accepted(&[CORE_EVENT]).await?;
+        if accepted.is_empty() {
+            return Err(refusal(&why));
+        }
+        let others: Vec<&str> = EVENTS
+            .into_iter()
+            .filter(|event| *event != CORE_EVENT)
+            .collect();
+        let (first, second) = others.split_at(others.len() / 2);
+        for half in [first, second] {
+            accepted.extend(self.accepted(half).await?);
+        }
+        match self.register(&accepted).await? {
+            Answered::Registered(id) => {
+                let refused = EVENTS
+                    .into_iter()
+                    .filter(|event| !accepted.contains(event))
+                    .collect();
+                Ok((id, refused))
+            }
+            Answered::Refused(why) => Err(refusal(&why)),
+        }
+    }
+
+    /// Those of these events that Jira accepts, found by halving. What was registered to find out
+    /// is deleted at once: a person may have five webhooks at a site.
+    async fn accepted(&self, events: &[&'static str]) -> Result<Vec<&'static str>, ConnectorError> {
+        let mut accepted = Vec::new();
+        let mut undecided = vec![events.to_vec()];
+        while let Some(some) = undecided.pop() {
+            match self.register(&some).await? {
+                Answered::Registered(id) => {
+                    delete(self.client, self.access, &id).await?;
+                    accepted.extend(some);
+                }
+                Answered::Refused(_) if some.len() <= 1 => {}
+                Answered::Refused(_) => {
+                    let (first, second) = some.split_at(some.len() / 2);
+                    undecided.extend([first.to_vec(), second.to_vec()]);
+                }
+            }
+        }
+        Ok(accepted)
+    }
+
+    /// Asks for these events. The answer is 200 even when nothing was registered.
+    async fn register(&self, events: &[&str]) -> Result<Answered, ConnectorError> {
+        #[derive(Deserialize)]
+        struct Registered {
+            #[serde(
+                default,
+                rename = "webhookRegistrationResult",
+                deserialize_with = "or_default"
+            )]
+            results: Vec<One>,
+        }
+        #[derive(Deserialize)]
+        struct One {
+            #[serde(rename = "createdWebhookId")]
+            id: Option<u64>,
+            #[serde(default, deserialize_with = "or_default")]
+            errors: Vec<String>,
+        }
+        let body = json!({
+            "url": self.url.as_str(),
+            "webhooks": [{ "events": events, "jqlFilter": self.filter }],
+        });
+        let call = Call::new(self.access, "create_webhook");
+        let answer = match self.client.put(&call, Method::POST, PATH, &body).await {
+            Ok(answer) => answer,
+            Err(refusal) if refusal.status == Some(StatusCode::BAD_REQUEST) => {
+                return Ok(Answered::Refused("the request is not valid".to_owned()));
+            }
+            Err(other) => return Err(other.into()),
+        };
+        let registered: Registered = answer.json()?;
+        let one = registered.results.first();
+        Ok(match one.and_then(|one| one.id) {
+            Some(id) => Answered::Registered(id.to_string()),
+            None => Answered::Refused(
+                one.and_then(|one| one.errors.first())
+                    .map_or("no reason given", String::as_str)
+                    .chars()
+                    .take(200)
+                    .collect(),
+            ),
+        })
+    }
 }
 
 /// Lets a webhook live for another thirty days. Ids that are not known are ignored by Jira,
@@ -194,7 +293,7 @@ pub(super) async fn renew(
     access: &Access,
     subscription: &Subscription,
 ) -> Result<Subscription, ConnectorError> {
-    let ids = json!({ "webhookIds": [number(subscription)?] });
+    let ids = json!({ "webhookIds": [number(&subscription.external_id)?] });
     let call = Call::new(access, "refresh_webhook");
     let path: Vec<&str> = PATH.iter().copied().chain(["refresh"]).collect();
     client.put(&call, Method::PUT, &path, &ids).await?;
@@ -204,6 +303,7 @@ pub(super) async fn renew(
         .find(|held| held.external_id == subscription.external_id)
         .map(|held| Subscription {
             resource: subscription.resource.clone(),
+            refused_events: subscription.refused_events.clone(),
             expires_at: held
                 .expires_at
                 .or_else(|| client.now().checked_add_signed(LIFE)),
@@ -218,16 +318,18 @@ pub(super) async fn end(
     access: &Access,
     subscription: &Subscription,
 ) -> Result<(), ConnectorError> {
-    let ids = json!({ "webhookIds": [number(subscription)?] });
+    delete(client, access, &subscription.external_id).await
+}
+
+async fn delete(client: &Client, access: &Access, id: &str) -> Result<(), ConnectorError> {
+    let ids = json!({ "webhookIds": [number(id)?] });
     let call = Call::new(access, "delete_webhook");
     client.put(&call, Method::DELETE, PATH, &ids).await?;
     Ok(())
 }
 
-fn number(subscription: &Subscription) -> Result<u64, ConnectorError> {
-    subscription
-        .external_id
-        .parse()
+fn number(id: &str) -> Result<u64, ConnectorError> {
+    id.parse()
         .map_err(|_| operator_fault("a webhook's id is not a number"))
 }
 

@@ -19,9 +19,8 @@ use chrono::Duration;
 use super::client::{Call, Client};
 use super::names;
 use super::normalize::Scene;
-use crate::connectors::support::{self, operator_fault};
-use crate::connectors::{ConnectorError, DirectoryEntry, SyncPage, SyncRequest};
-use crate::signals::SignalDraft;
+use crate::connectors::support::{self, PageContent, operator_fault};
+use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 /// The stream that lists the others.
 pub(super) const ROOT: &str = "projects";
@@ -62,7 +61,7 @@ pub(super) async fn page(
 /// A call of this request.
 fn call<'r>(request: &'r SyncRequest, operation: &'static str) -> Call<'r> {
     Call {
-        bulk: request.bulk,
+        priority: request.priority,
         ..Call::new(&request.access, operation)
     }
 }
@@ -72,8 +71,8 @@ fn call<'r>(request: &'r SyncRequest, operation: &'static str) -> Call<'r> {
 async fn with_directory(
     client: &Client,
     request: &SyncRequest,
-    normalize: impl Fn(&Scene<'_>) -> Result<Vec<SignalDraft>, ConnectorError>,
-) -> Result<(Vec<SignalDraft>, Vec<DirectoryEntry>), ConnectorError> {
+    normalize: impl Fn(&Scene<'_>) -> PageContent,
+) -> Result<PageContent, ConnectorError> {
     let scene = Scene {
         account: &request.access.account,
         directory: &request.directory,
@@ -82,7 +81,7 @@ async fn with_directory(
         request,
         || normalize(&scene),
         async |missing| {
-            names::look_up(client, &request.access, missing, request.bulk)
+            names::look_up(client, &request.access, missing, request.priority)
                 .await
                 .map(Some)
         },

@@ -1,4 +1,5 @@
 mod connect;
+mod field;
 mod golden;
 mod properties;
 mod sync;
@@ -29,9 +30,8 @@ pub(super) fn connector(base: &str) -> (Jira, Arc<OpenGate>) {
         ("POBLYSH_JIRA_CLIENT_ID", "client-id"),
         (
             "POBLYSH_JIRA_CLIENT_SECRET",
-            "jira-client-secret,old-secret",
+            "jira-client-secret,the-old-client-secret",
         ),
-        ("POBLYSH_JIRA_WEBHOOK_SECRET", "It's a Secret to Everybody"),
         ("POBLYSH_JIRA_AUTH_BASE_URL", auth.as_str()),
         ("POBLYSH_JIRA_API_BASE_URL", api.as_str()),
     ]);

@@ -9,16 +9,16 @@ mod document;
 mod moment;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use url::Url;
 
 pub(super) use document::plain;
 pub(super) use moment::Moment;
 
-pub(super) use crate::connectors::wire::WireError;
-use crate::connectors::wire::{id, lenient, text};
-
-use crate::connectors::support::is_object;
+use crate::connectors::wire::{Json, id, lenient, or_default, read_json, text};
+pub(super) use crate::connectors::wire::{WireError, rows};
 
 /// A webhook's body.
 #[derive(Debug, Default, Deserialize)]
@@ -49,11 +49,11 @@ pub(super) struct Payload<'a> {
 
 impl<'a> Payload<'a> {
     /// Reads a body.
-    pub(super) fn parse(body: &'a [u8]) -> Result<Self, WireError> {
-        if !is_object(body) {
+    pub(super) fn parse(body: &'a Json<&[u8]>) -> Result<Self, WireError> {
+        if !body.is_object() {
             return Err(WireError::NotAnObject);
         }
-        serde_json::from_slice(body).map_err(|_| WireError::NotAnObject)
+        body.read().map_err(|_| WireError::NotAnObject)
     }
 
     /// Where the object it is about lives, whatever it is.
@@ -74,17 +74,17 @@ impl<'a> Payload<'a> {
         let own = objects
             .into_iter()
             .flatten()
-            .find_map(|raw| serde_json::from_str::<Own>(raw.get()).ok()?.url);
+            .find_map(|raw| read_json::<Own>(raw.get()).ok()?.url);
         own.or_else(|| self.user.as_ref()?.url.clone())
     }
 }
 
 /// Reads a part of a payload or of a list.
-pub(super) fn read<'a, T: Deserialize<'a>>(
+pub(super) fn read<T: DeserializeOwned>(
     field: &'static str,
-    raw: &'a RawValue,
+    raw: &RawValue,
 ) -> Result<T, WireError> {
-    serde_json::from_str(raw.get()).map_err(|_| WireError::Missing(field))
+    read_json(raw.get()).map_err(|_| WireError::Missing(field))
 }
 
 /// A person or an app. Servers know no `accountId`.
@@ -179,9 +179,9 @@ pub(super) struct Category {
 /// The changes of an issue, as far as an answer holds them.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Changelogs {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) total: usize,
-    #[serde(default, alias = "values")]
+    #[serde(default, alias = "values", deserialize_with = "or_default")]
     pub(super) histories: Vec<Box<RawValue>>,
 }
 
@@ -194,7 +194,7 @@ pub(super) struct Changelog {
     pub(super) author: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) created: Option<Moment>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) items: Vec<Item>,
 }
 
@@ -235,15 +235,17 @@ impl Item {
 /// The comments of an issue, as far as an answer holds them.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Comments {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) total: usize,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) comments: Vec<Box<RawValue>>,
 }
 
 /// A comment.
 #[derive(Debug, Deserialize)]
 pub(super) struct Comment {
+    #[serde(rename = "self", default, deserialize_with = "text")]
+    pub(super) url: Option<String>,
     #[serde(default, deserialize_with = "id")]
     pub(super) id: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
@@ -251,7 +253,7 @@ pub(super) struct Comment {
     #[serde(rename = "updateAuthor", default, deserialize_with = "lenient")]
     pub(super) update_author: Option<User>,
     /// Text in webhooks, a document in the REST API.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) body: Value,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) created: Option<Moment>,
@@ -262,6 +264,8 @@ pub(super) struct Comment {
 /// Time that somebody worked on an issue.
 #[derive(Debug, Deserialize)]
 pub(super) struct Worklog {
+    #[serde(rename = "self", default, deserialize_with = "text")]
+    pub(super) url: Option<String>,
     #[serde(default, deserialize_with = "id")]
     pub(super) id: Option<String>,
     #[serde(rename = "issueId", default, deserialize_with = "id")]
@@ -274,6 +278,16 @@ pub(super) struct Worklog {
     pub(super) started: Option<Moment>,
     #[serde(rename = "timeSpentSeconds", default, deserialize_with = "lenient")]
     pub(super) seconds: Option<u64>,
+}
+
+/// The issue that something belongs to, by its own address: `…/issue/{id}/comment/{id}`.
+pub(super) fn issue_id_of(url: Option<&str>) -> Option<String> {
+    let url = Url::parse(url?).ok()?;
+    let mut segments = url.path_segments()?;
+    segments.find(|segment| *segment == "issue")?;
+    let id = segments.next()?;
+    let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    is_id.then(|| id.to_owned())
 }
 
 /// A sprint.

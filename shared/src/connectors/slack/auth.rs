@@ -15,7 +15,7 @@ use super::client::{Proof, Refusal};
 use crate::connectors::support::{self, operator_fault};
 use crate::connectors::{
     AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, ExternalAccount, Grant, NewGrant,
-    RefreshRequest, TokenSet,
+    RefreshRequest, TokenSet, with_new_token,
 };
 use crate::http::Charge;
 
@@ -146,10 +146,8 @@ async fn grant(
         .filter(|place| !place.id.is_empty())
         .ok_or_else(|| operator_fault("Slack names no workspace"))?;
     let charge = Charge::new(&place.id, "auth.test");
-    let answer = slack
-        .client
-        .call(&charge, Proof::Bearer(&token), &[])
-        .await?;
+    let ask = || slack.client.call(&charge, Proof::Bearer(&token), &[]);
+    let answer = with_new_token(|| Box::pin(async { Ok(ask().await?) })).await?;
     let identity: Identity = answer.json()?;
     let now = slack.clock.now();
     let person = tokens.authed_user.unwrap_or_default();
@@ -184,27 +182,27 @@ async fn grant(
             .filter(|scope| !scope.is_empty())
             .map(str::to_owned)
             .collect(),
-        routes: Vec::new(),
+        administrator: None,
     })
 }
 
-/// Renews a token of an app with token rotation. Without rotation there is nothing to renew:
-/// a token that is refused is gone.
+/// Renews a token of an app with token rotation. Without rotation there is nothing to renew, so
+/// Slack is asked about the token there is.
 pub(super) async fn refresh_token(
     slack: &Slack,
     request: &RefreshRequest,
 ) -> Result<TokenSet, ConnectorError> {
     use secrecy::ExposeSecret;
     let Some(refresh_token) = &request.refresh_token else {
-        return Err(ConnectorError::Unauthorized(
-            "the token does not rotate and is refused".into(),
-        ));
+        return confirm(slack, request).await;
     };
     let arguments = [
         ("grant_type", "refresh_token"),
         ("refresh_token", refresh_token.expose_secret()),
     ];
-    let tokens = ask(slack, &request.account.id, &arguments).await?;
+    let tokens = ask(slack, &request.account.id, &arguments)
+        .await
+        .map_err(word_on_grant)?;
     let access_token = tokens
         .access_token
         .ok_or_else(|| operator_fault("Slack's answer holds no token"))?;
@@ -214,6 +212,34 @@ pub(super) async fn refresh_token(
         tokens.refresh_token,
         tokens.expires_in,
     ))
+}
+
+/// The same token again, if Slack still accepts it.
+async fn confirm(slack: &Slack, request: &RefreshRequest) -> Result<TokenSet, ConnectorError> {
+    let Some(token) = &request.access_token else {
+        return Err(ConnectorError::GrantRevoked(
+            "the grant came without a token".into(),
+        ));
+    };
+    let charge = Charge::new(&request.account.id, "auth.test");
+    slack
+        .client
+        .call(&charge, Proof::Bearer(token), &[])
+        .await
+        .map_err(word_on_grant)?;
+    Ok(token_set(slack.clock.now(), token.clone(), None, None))
+}
+
+/// Slack's words that say that a grant is gone. `invalid_auth` is none of them: it also refuses
+/// addresses that a workspace does not allow.
+fn word_on_grant(refusal: Refusal) -> ConnectorError {
+    match (refusal.code.as_str(), refusal.error) {
+        (
+            "token_revoked" | "account_inactive" | "token_expired" | "invalid_refresh_token",
+            ConnectorError::Unauthorized(source),
+        ) => ConnectorError::GrantRevoked(source),
+        (_, other) => other,
+    }
 }
 
 /// Uninstalls the app from the workspace, and the bot's token with it.

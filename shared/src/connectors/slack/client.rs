@@ -7,14 +7,15 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
 use crate::clock::SharedClock;
 use crate::connectors::support::{self, below};
-use crate::connectors::{ConnectorError, LimitScope};
+use crate::connectors::wire::Json;
+use crate::connectors::{ConnectorError, LimitScope, response};
 use crate::http::{Charge, HttpError, LimitObservation, Outbound, OutboundBuilder};
 
 /// How long a limit lasts when Slack does not say.
@@ -42,7 +43,7 @@ pub(super) enum Proof<'a> {
 /// A call that succeeded.
 #[derive(Debug)]
 pub(super) struct Answer {
-    body: Bytes,
+    body: Json<Bytes>,
     method: &'static str,
 }
 
@@ -132,24 +133,27 @@ impl Client {
             .send(charge, request.form(arguments))
             .await
             .map_err(|error| Refusal::from(ConnectorError::from(error)))?;
-        let outcome: Option<Outcome> = serde_json::from_slice(&response.body).ok();
+        let body = Json::of(response.body);
+        let outcome: Option<Outcome> = body.read().ok();
         if response.status.is_success() && outcome.as_ref().is_some_and(|outcome| outcome.ok) {
-            return Ok(Answer {
-                body: response.body,
-                method,
-            });
+            return Ok(Answer { body, method });
         }
         let word = |text: Option<String>| -> String {
             text.unwrap_or_default().chars().take(KEPT).collect()
         };
+        // JSON that says nothing of success or failure; without a reason, a failure may pass.
+        let is_other_form = outcome.is_none() && body.is_json();
         let (code, needed) =
             outcome.map_or_else(Default::default, |o| (word(o.error), word(o.needed)));
-        let retry_after = response
-            .headers
-            .get(header::RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok());
         let now = self.clock.now();
-        let error = classify(method, response.status, &code, needed, retry_after, now);
+        let (status, headers) = (response.status, &response.headers);
+        let error = if is_other_form && status.is_success() {
+            support::operator_fault(format!(
+                "the answer to {method} is not of the documented form"
+            ))
+        } else {
+            classify(method, status, headers, &code, needed, now)
+        };
         if let ConnectorError::RateLimited {
             retry_at, scope, ..
         } = &error
@@ -169,14 +173,15 @@ impl Client {
 fn classify(
     method: &'static str,
     status: StatusCode,
+    headers: &HeaderMap,
     code: &str,
     needed: String,
-    retry_after: Option<u32>,
     now: DateTime<Utc>,
 ) -> ConnectorError {
-    let limited = |rest: Duration, scope, source| ConnectorError::RateLimited {
-        retry_at: now + rest,
+    let limited = |retry_at, scope, source| ConnectorError::RateLimited {
+        retry_at,
         scope,
+        operation: method,
         source,
     };
     let source = Box::new(Fault {
@@ -190,11 +195,8 @@ fn classify(
         },
     });
     if status == StatusCode::TOO_MANY_REQUESTS || matches!(code, "ratelimited" | "rate_limited") {
-        // Never at once, so that a limit that has just ended is not asked for in a loop.
-        let rest = retry_after.map_or(UNSTATED_LIMIT, |seconds| {
-            Duration::seconds(i64::from(seconds.max(1)))
-        });
-        return limited(rest, LimitScope::Operation, source);
+        let retry_at = response::retry_at(headers, now).unwrap_or(now + UNSTATED_LIMIT);
+        return limited(retry_at, LimitScope::Operation, source);
     }
     match code {
         // Another token would do: the caller renews it, if it can be renewed.
@@ -219,33 +221,33 @@ fn classify(
         | "users_not_found"
         | "user_not_visible"
         | "bot_not_found" => ConnectorError::Permission(source),
-        "team_added_to_org" | "org_login_required" => limited(MOVING, LimitScope::Account, source),
+        "team_added_to_org" | "org_login_required" => {
+            limited(now + MOVING, LimitScope::Account, source)
+        }
         "invalid_cursor" => ConnectorError::CursorExpired(source),
         "internal_error"
         | "fatal_error"
         | "service_unavailable"
         | "request_timeout"
         | "external_channel_migrating" => ConnectorError::Transient(source),
-        "" if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
-            ConnectorError::Transient(source)
-        }
-        "" if status == StatusCode::UNAUTHORIZED => ConnectorError::Unauthorized(source),
-        "" if status == StatusCode::FORBIDDEN => ConnectorError::Permission(source),
-        // A body that is no answer of Slack's: something on the way failed.
-        "" if status.is_success() => ConnectorError::Transient(source),
+        // No word of Slack's: something on the way has answered.
+        "" => response::error_of(status, headers, method, now, source),
         _ => ConnectorError::Permanent(source),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderValue, header};
+
     use super::*;
 
     #[test]
     fn every_word_of_slack_means_one_thing() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a moment");
+        let headers = HeaderMap::new();
         let code =
-            |word: &str| classify("any", StatusCode::OK, word, String::new(), None, now).code();
+            |word: &str| classify("any", StatusCode::OK, &headers, word, String::new(), now).code();
         for (words, means) in [
             (
                 &[
@@ -277,9 +279,12 @@ mod tests {
     #[test]
     fn a_limit_lasts_as_long_as_slack_says() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a moment");
-        for (stated, rest) in [(Some(17), 17), (Some(0), 1), (None, 30)] {
+        for (stated, rest) in [(Some("17"), 17), (Some("0"), 1), (None, 30)] {
             let status = StatusCode::TOO_MANY_REQUESTS;
-            match classify("any", status, "", String::new(), stated, now) {
+            let stated =
+                stated.map(|seconds| (header::RETRY_AFTER, HeaderValue::from_static(seconds)));
+            let headers = HeaderMap::from_iter(stated);
+            match classify("any", status, &headers, "", String::new(), now) {
                 ConnectorError::RateLimited {
                     retry_at, scope, ..
                 } => {

@@ -3,9 +3,11 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::client::{Client, Proof};
+use super::client::{Client, Proof, Refusal};
 use super::wire::{Channel, Event, User, text};
-use crate::connectors::{Access, ConnectorError, DirectoryEntry, DirectoryKey, DirectoryKind};
+use crate::connectors::{
+    Access, ConnectorError, DirectoryEntry, DirectoryKey, DirectoryKind, Resource,
+};
 use crate::http::Charge;
 
 /// A user's entry: the name that people see.
@@ -29,6 +31,49 @@ pub(super) fn of_channel(channel: &Channel) -> DirectoryEntry {
         key: DirectoryKey::new(DirectoryKind::Channel, &channel.id),
         name: channel.name.clone(),
         detail: Value::Null,
+    }
+}
+
+/// A channel as it is known again under another id. A private channel that becomes public keeps its
+/// id but for the first letter; who made a channel, and when, never changes.
+pub(super) fn resource_of(channel: &Channel) -> Resource {
+    let mut stable_ids: Vec<String> = channel
+        .id
+        .strip_prefix(['C', 'G'])
+        .map(|rest| format!("id:{rest}"))
+        .into_iter()
+        .collect();
+    if let (Some(created), Some(creator)) = (channel.created, &channel.creator) {
+        stable_ids.push(format!("made:{created}:{creator}"));
+    }
+    Resource {
+        id: channel.id.clone(),
+        stable_ids,
+    }
+}
+
+/// Whether Slack knows a channel by this id.
+pub(super) async fn has_channel(
+    client: &Client,
+    access: &Access,
+    id: &str,
+) -> Result<bool, ConnectorError> {
+    #[derive(Deserialize)]
+    struct Found {
+        channel: Channel,
+    }
+    let charge = Charge::new(&access.account.id, "conversations.info");
+    let asked = client
+        .call(&charge, Proof::Bearer(&access.token), &[("channel", id)])
+        .await;
+    match asked {
+        Ok(answer) => Ok(answer.json::<Found>()?.channel.id == id),
+        Err(refusal) if refusal.code == "channel_not_found" => Ok(false),
+        Err(Refusal {
+            error: ConnectorError::Permission(_) | ConnectorError::Permanent(_),
+            ..
+        }) => Ok(true),
+        Err(refusal) => Err(refusal.error),
     }
 }
 
@@ -101,7 +146,10 @@ pub(super) async fn look_up(
             Found {
                 channel: Some(channel),
                 ..
-            } => of_channel(&channel),
+            } => DirectoryEntry {
+                detail: resource_of(&channel).described(),
+                ..of_channel(&channel)
+            },
             Found { bot: Some(bot), .. } => DirectoryEntry {
                 key: key.clone(),
                 name: bot.name,

@@ -9,8 +9,9 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::blocks::text_of;
 use super::wire::{Channel, Event, Message, Ts, WireError};
-use crate::connectors::wire::plausible;
+use crate::connectors::wire::{plausible, read_json};
 use crate::signals::{Actor, SignalDraft, SignalKind, Subject};
 
 pub(super) use scene::Scene;
@@ -92,12 +93,17 @@ fn message_event(
     match event.subtype.as_deref() {
         Some("message_changed") => {
             let now = event.message.ok_or(WireError::Missing("event.message"))?;
-            let mut message = read(now)?;
-            if message.edited.is_none() {
+            let (mut message, previous) = (read(now)?, before(event));
+            let edited_at =
+                |message: &Message| message.edited.as_ref().and_then(|edited| edited.ts);
+            // A preview was added, or something else that nobody wrote: the edit is an older one.
+            let is_edit = message.edited.is_some()
+                && (edited_at(&message).is_none() || edited_at(&message) != edited_at(&previous));
+            if !is_edit {
                 return Ok(None);
             }
             // It is the message that it was, so either names it.
-            message.ts = message.ts.or(before(event).ts);
+            message.ts = message.ts.or(previous.ts);
             edited(scene, channel()?, &message, now)
         }
         Some("message_deleted") => deleted(scene, channel()?, event, raw, at).map(Some),
@@ -108,7 +114,16 @@ fn message_event(
 
 /// Reads a message out of its bytes.
 pub(super) fn read(raw: &RawValue) -> Result<Message, WireError> {
-    serde_json::from_str(raw.get()).map_err(|_| WireError::Missing("message"))
+    read_json(raw.get()).map_err(|_| WireError::Missing("message"))
+}
+
+/// Reads a message of a list, each of which has its id.
+pub(super) fn read_row(raw: &RawValue) -> Result<Message, WireError> {
+    let message = read(raw)?;
+    match message.ts {
+        Some(_) => Ok(message),
+        None => Err(WireError::Missing("message.ts")),
+    }
 }
 
 /// The message as it was before an event, as far as that is told.
@@ -137,9 +152,10 @@ pub(super) fn posted(
 ) -> Result<SignalDraft, WireError> {
     let ts = message.ts.ok_or(WireError::Missing("message.ts"))?;
     let thread = message.thread_ts.filter(|thread| *thread != ts);
+    let written = text_of(message, raw);
     let mentioned = || {
         let bot = scene.bot_user()?;
-        Some(message.text.as_ref()?.contains(&format!("<@{bot}")))
+        Some(written.as_ref()?.contains(&format!("<@{bot}")))
     };
     let files: Vec<Value> = message
         .files
@@ -147,6 +163,8 @@ pub(super) fn posted(
         .flatten()
         .map(|file| json!({ "id": file.id, "name": file.name }))
         .collect();
+    let text = scene.plain(written.as_deref());
+    let id = scene.known_id(channel);
     Ok(scene.signal(
         channel,
         Fact {
@@ -155,20 +173,28 @@ pub(super) fn posted(
             } else {
                 SignalKind::MessagePosted
             },
-            key: format!("message:{channel}:{ts}"),
+            key: format!("message:{id}:{ts}"),
             at: ts.at(),
             actor: scene.author(message),
-            subject: scene.message_subject(channel, ts, thread, message.text.as_deref()),
+            subject: scene.message_subject(channel, ts, thread, title(message, text.as_deref())),
             normalized: json!({
                 "ts": ts,
                 "thread_ts": thread,
-                "text": message.text,
+                "text": text,
                 "mentions_app": mentions_app || mentioned() == Some(true),
                 "files": files,
             }),
             raw,
         },
     ))
+}
+
+/// What stands as a message's title: its text, or the name of the file that is all there is of it.
+fn title<'m>(message: &'m Message, text: Option<&'m str>) -> Option<&'m str> {
+    text.or_else(|| {
+        let mut files = message.files.iter().flatten();
+        files.find_map(|file| file.name.as_deref().or(file.title.as_deref()))
+    })
 }
 
 /// A message was edited by a person. A change without `edited` is Slack's own, of a link's
@@ -185,15 +211,17 @@ pub(super) fn edited(
     let ts = message.ts.ok_or(WireError::Missing("message.ts"))?;
     let edited_ts = edited.ts.ok_or(WireError::Missing("message.edited.ts"))?;
     let thread = message.thread_ts.filter(|thread| *thread != ts);
+    let text = scene.plain(text_of(message, raw).as_deref());
+    let id = scene.known_id(channel);
     Ok(Some(scene.signal(
         channel,
         Fact {
             kind: SignalKind::MessageEdited,
-            key: format!("message:{channel}:{ts}:edited:{edited_ts}"),
+            key: format!("message:{id}:{ts}:edited:{edited_ts}"),
             at: edited_ts.at(),
             actor: scene.user(edited.user.as_deref()),
-            subject: scene.message_subject(channel, ts, thread, message.text.as_deref()),
-            normalized: json!({ "ts": ts, "thread_ts": thread, "text": message.text }),
+            subject: scene.message_subject(channel, ts, thread, title(message, text.as_deref())),
+            normalized: json!({ "ts": ts, "thread_ts": thread, "text": text }),
             raw,
         },
     )))
@@ -212,18 +240,23 @@ fn deleted(
         .or(previous.ts)
         .ok_or(WireError::Missing("event.deleted_ts"))?;
     let thread = previous.thread_ts.filter(|thread| *thread != ts);
-    let mut subject = scene.message_subject(channel, ts, thread, previous.text.as_deref());
+    let written = event
+        .previous_message
+        .and_then(|raw| text_of(&previous, raw));
+    let text = scene.plain(written.as_deref());
+    let id = scene.known_id(channel);
+    let mut subject = scene.message_subject(channel, ts, thread, title(&previous, text.as_deref()));
     subject.url = None;
     Ok(scene.signal(
         channel,
         Fact {
             kind: SignalKind::MessageDeleted,
-            key: format!("message:{channel}:{ts}:deleted"),
+            key: format!("message:{id}:{ts}:deleted"),
             at: event.ts.or(event.at).map_or(at, Ts::at),
             // Slack does not say who.
             actor: Actor::unknown(),
             subject,
-            normalized: json!({ "ts": ts, "thread_ts": thread, "text": previous.text }),
+            normalized: json!({ "ts": ts, "thread_ts": thread, "text": text }),
             raw,
         },
     ))
@@ -253,7 +286,10 @@ fn reaction(
         channel,
         Fact {
             kind,
-            key: format!("reaction:{channel}:{ts}:{user}:{name}:{word}:{at}"),
+            key: format!(
+                "reaction:{}:{ts}:{user}:{name}:{word}:{at}",
+                scene.known_id(channel)
+            ),
             at: at.at(),
             actor: scene.user(Some(user)),
             subject: scene.message_subject(channel, ts, None, None),
@@ -284,12 +320,12 @@ pub(super) fn channel_created(
         &channel.id,
         Fact {
             kind: SignalKind::ChannelCreated,
-            key: format!("channel:{}:created", channel.id),
+            key: format!("channel:{}:created", scene.known_id(&channel.id)),
             at,
             actor: scene.user(channel.creator.as_deref()),
             subject: Subject {
                 kind: "channel".to_owned(),
-                id: channel.id.clone(),
+                id: scene.known_id(&channel.id).to_owned(),
                 key: channel.name.as_ref().map(|name| format!("#{name}")),
                 title: channel.name.clone(),
                 url: scene.link(&[&channel.id]),
@@ -317,11 +353,11 @@ fn member_joined(
         channel,
         Fact {
             kind: SignalKind::MemberJoined,
-            key: format!("member:{channel}:{user}:{at}"),
+            key: format!("member:{}:{user}:{at}", scene.known_id(channel)),
             at: at.at(),
             subject: Subject {
                 kind: "channel".to_owned(),
-                id: channel.to_owned(),
+                id: scene.known_id(channel).to_owned(),
                 key: scene.channel_name(channel).map(|name| format!("#{name}")),
                 title: scene.channel_name(channel),
                 url: scene.link(&[channel]),
@@ -348,7 +384,7 @@ fn file_shared(
         channel,
         Fact {
             kind: SignalKind::FileShared,
-            key: format!("file:{file}:{channel}"),
+            key: format!("file:{file}:{}", scene.known_id(channel)),
             at: event.at.map_or(at, Ts::at),
             actor: scene.user(event.user()),
             subject: Subject {

@@ -12,18 +12,18 @@ use url::Url;
 use super::descriptor;
 use crate::config::Reader;
 use crate::connectors::support::is_set_up;
-use crate::connectors::{LimitScope, ProviderDescriptor, RateBudget, RateLimits, RateUnit};
+use crate::connectors::{
+    LimitScope, ProviderDescriptor, RateBudget, RateLimits, RateQuota, RateUnit,
+};
 
-const APP_ID: &str = "SLACK_APP_ID";
+pub(super) const APP_ID: &str = "SLACK_APP_ID";
 const APP_TOKEN: &str = "SLACK_APP_TOKEN";
 const CLIENT_ID: &str = "SLACK_CLIENT_ID";
 const CLIENT_SECRET: &str = "SLACK_CLIENT_SECRET";
-const WEBHOOK_SECRET: &str = "SLACK_WEBHOOK_SECRET";
+pub(super) const WEBHOOK_SECRET: &str = "SLACK_WEBHOOK_SECRET";
 const USER_SCOPES: &str = "SLACK_USER_SCOPES";
 const BASE_URL: &str = "SLACK_BASE_URL";
 const HISTORY_PROFILE: &str = "SLACK_HISTORY_PROFILE";
-const LOOKBACK_DAYS: &str = "SLACK_LOOKBACK_DAYS";
-const RESCAN_SECONDS: &str = "SLACK_RESCAN_SECONDS";
 const RATE_FACTOR: &str = "SLACK_RATE_FACTOR";
 
 /// Without these there is no app.
@@ -31,9 +31,14 @@ const NEEDED: [&str; 2] = [CLIENT_ID, CLIENT_SECRET];
 /// Whatever else is set of an app means that there is one.
 const OPTIONAL: [&str; 3] = [APP_ID, APP_TOKEN, WEBHOOK_SECRET];
 
-/// Operations that share a tier: calls per minute, and how many at once after a pause.
-const TIER_2: (f64, u32) = (15.0, 5);
-const TIER_3: (f64, u32) = (45.0, 20);
+/// Calls per minute of the tiers ("Rate limits" at docs.slack.dev), less one in twenty-five,
+/// because Slack's minute and ours do not begin together.
+const TIER_2: (u32, Duration) = (19, Duration::from_mins(1));
+const TIER_3: (u32, Duration) = (48, Duration::from_mins(1));
+const TIER_4: (u32, Duration) = (96, Duration::from_mins(1));
+/// The highest rate within a minute, in calls per second, and how many at once.
+const PER_SECOND: f64 = 5.0;
+const BURST: u32 = 5;
 
 /// What the operator set for Slack.
 #[derive(Debug)]
@@ -62,12 +67,12 @@ impl HistoryProfile {
         }
     }
 
-    /// Calls per minute, and how many at once after a pause.
-    const fn rate(self) -> (f64, u32) {
+    /// Calls per window.
+    const fn quota(self) -> (u32, Duration) {
         match self {
-            Self::Standard => (45.0, 10),
+            Self::Standard => TIER_3,
             // A second above the minute: Slack's window and ours do not begin together.
-            Self::Limited => (60.0 / 61.0, 1),
+            Self::Limited => (1, Duration::from_secs(61)),
         }
     }
 }
@@ -91,10 +96,6 @@ pub struct AppSettings {
     pub base: Url,
     /// How Slack limits the reading of messages.
     pub profile: HistoryProfile,
-    /// How far back messages are looked at again for edits and new replies.
-    pub lookback: Duration,
-    /// How often.
-    pub rescan: Duration,
     /// How often and how many at once Slack may be called.
     pub limits: RateLimits,
 }
@@ -113,6 +114,13 @@ impl std::fmt::Debug for AppSettings {
 impl SlackSettings {
     /// Reads the settings; what is wrong is noted in the reader.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
+        let (profile, limits) = Self::limits(reader);
+        let app = AppSettings::from_reader(reader, profile, &limits);
+        Self { limits, app }
+    }
+
+    /// Reads how Slack limits the reading of messages, and all of its limits.
+    pub(super) fn limits(reader: &mut Reader<'_>) -> (HistoryProfile, RateLimits) {
         let profile = match reader.optional_string(HISTORY_PROFILE).as_deref() {
             None | Some("standard") => HistoryProfile::Standard,
             Some("limited") => HistoryProfile::Limited,
@@ -122,9 +130,7 @@ impl SlackSettings {
             }
         };
         let factor = reader.within(RATE_FACTOR, 1.0, 0.01, 100_000.0);
-        let limits = limits(profile, factor);
-        let app = AppSettings::from_reader(reader, profile, &limits);
-        Self { limits, app }
+        (profile, limits(profile, factor))
     }
 
     /// What Slack is and can do, with these limits.
@@ -135,23 +141,23 @@ impl SlackSettings {
 
 /// Slack limits each method per workspace; the operations are named after the methods.
 fn limits(profile: HistoryProfile, factor: f64) -> RateLimits {
-    let budget = |(per_minute, burst): (f64, u32), operations| RateBudget {
+    let budget = |(calls, window): (u32, Duration), operations| RateBudget {
         reach: LimitScope::Operation,
         operations,
-        bulk: false,
         unit: RateUnit::Calls,
-        per_second: per_minute / 60.0 * factor,
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a conversion that saturates is what is wanted"
-        )]
-        burst: (f64::from(burst) * factor) as u32,
+        per_second: PER_SECOND * factor,
+        burst: whole(f64::from(BURST) * factor),
+        quota: Some(RateQuota {
+            units: whole(f64::from(calls) * factor),
+            window,
+            reserve: 0.0,
+            poll_share: None,
+        }),
     };
     RateLimits {
         budgets: vec![
             budget(
-                profile.rate(),
+                profile.quota(),
                 &["conversations.history", "conversations.replies"],
             ),
             budget(
@@ -162,19 +168,27 @@ fn limits(profile: HistoryProfile, factor: f64) -> RateLimits {
                 TIER_3,
                 &[
                     "users.conversations",
-                    "users.info",
                     "conversations.info",
                     "bots.info",
                     "auth.test",
                     "team.info",
-                    "apps.event.authorizations.list",
+                    "oauth.v2.access",
                 ],
             ),
-            budget((60.0, 10), &["oauth.v2.access"]),
+            budget(TIER_4, &["users.info", "apps.event.authorizations.list"]),
         ],
         account_concurrency: 4,
         process_concurrency: 50,
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a conversion that saturates is what is wanted"
+)]
+const fn whole(units: f64) -> u32 {
+    units as u32
 }
 
 impl AppSettings {
@@ -184,9 +198,6 @@ impl AppSettings {
         limits: &RateLimits,
     ) -> Option<Self> {
         let base = reader.url(BASE_URL, "https://slack.com");
-        let day = Duration::from_hours(24);
-        let lookback = day * reader.within(LOOKBACK_DAYS, 7, 0, 90);
-        let rescan = Duration::from_secs(reader.within(RESCAN_SECONDS, 21_600, 0, 604_800));
         if !is_set_up(reader, "Slack app", &NEEDED, &OPTIONAL) {
             return None;
         }
@@ -202,8 +213,6 @@ impl AppSettings {
             user_scopes,
             base,
             profile,
-            lookback,
-            rescan,
             limits: limits.clone(),
         })
     }
@@ -276,18 +285,16 @@ mod tests {
 
     #[test]
     fn the_profile_decides_how_messages_are_read() {
-        for (profile, per_second, burst, page) in
-            [("standard", 0.75, 10, 200), ("limited", 1.0 / 61.0, 1, 15)]
-        {
+        for (profile, calls, seconds, page) in [("standard", 48, 60, 200), ("limited", 1, 61, 15)] {
             let settings = read(&[
                 (CLIENT_ID, "1.2"),
-                (CLIENT_SECRET, "s"),
+                (CLIENT_SECRET, "the-client-secret"),
                 (HISTORY_PROFILE, profile),
             ])
             .expect("valid");
-            let history = &settings.limits.budgets[0];
-            assert!((history.per_second - per_second).abs() < 1e-9);
-            assert_eq!(history.burst, burst);
+            let quota = settings.limits.budgets[0].quota.expect("a quota");
+            assert_eq!(quota.units, calls);
+            assert_eq!(quota.window, Duration::from_secs(seconds));
             assert_eq!(settings.app.expect("configured").profile.page(), page);
         }
     }
@@ -296,12 +303,15 @@ mod tests {
     fn what_cannot_be_is_refused() {
         for (name, value) in [
             (HISTORY_PROFILE, "unlimited"),
-            (CLIENT_SECRET, "a,b,c"),
+            (
+                CLIENT_SECRET,
+                "0123456789abcdef,1123456789abcdef,2123456789abcdef",
+            ),
             (RATE_FACTOR, "0"),
             (USER_SCOPES, "channels:history groups:history"),
             (BASE_URL, "slack.com"),
         ] {
-            let mut pairs = vec![(CLIENT_ID, "1.2"), (CLIENT_SECRET, "s")];
+            let mut pairs = vec![(CLIENT_ID, "1.2"), (CLIENT_SECRET, "the-client-secret")];
             pairs.retain(|(known, _)| *known != name);
             pairs.push((name, value));
             assert!(read(&pairs).is_err(), "{name}={value}");
@@ -312,8 +322,8 @@ mod tests {
     fn settings_do_not_show_secrets() {
         let settings = read(&[
             (CLIENT_ID, "1.2"),
-            (CLIENT_SECRET, "s3cret-client"),
-            (WEBHOOK_SECRET, "s3cret-signing"),
+            (CLIENT_SECRET, "s3cret-of-the-client"),
+            (WEBHOOK_SECRET, "s3cret-of-signatures"),
             (APP_TOKEN, "s3cret-app"),
         ]);
         let shown = format!("{:?}", settings.expect("valid"));

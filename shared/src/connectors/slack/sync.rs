@@ -60,7 +60,7 @@ async fn call_as(
     arguments: &[(&str, &str)],
 ) -> Result<Answer, Refusal> {
     let charge = Charge {
-        bulk: request.bulk,
+        priority: request.priority,
         ..Charge::new(&request.access.account.id, method)
     };
     slack

@@ -1,4 +1,5 @@
 mod connect;
+mod field;
 mod golden;
 mod lists;
 mod person;
@@ -28,7 +29,10 @@ pub(super) fn connector(base: &str, more: &[(&str, &str)]) -> (Slack, Arc<OpenGa
     let mut pairs = vec![
         ("POBLYSH_SLACK_APP_ID", "A0POBLYSH"),
         ("POBLYSH_SLACK_CLIENT_ID", "111.222"),
-        ("POBLYSH_SLACK_CLIENT_SECRET", "new-secret,old-secret"),
+        (
+            "POBLYSH_SLACK_CLIENT_SECRET",
+            "the-new-client-secret,the-old-client-secret",
+        ),
         ("POBLYSH_SLACK_WEBHOOK_SECRET", SIGNING_SECRET),
         ("POBLYSH_SLACK_APP_TOKEN", "xapp-token"),
         ("POBLYSH_SLACK_BASE_URL", base),

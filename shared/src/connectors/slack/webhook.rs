@@ -5,24 +5,30 @@
 //! event's id is the same in every retry; a retry's header changes nothing, because the try
 //! before it may have failed.
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::HeaderMap;
+use secrecy::SecretString;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::client::Proof;
 use super::normalize::{self, Scene};
-use super::settings::AppSettings;
+use super::settings::{APP_ID, AppSettings, SlackSettings, WEBHOOK_SECRET};
 use super::wire::{Authorization, Envelope, Event, Metadata, Ts, WireError, or_default, rows};
-use super::{Slack, names};
-use crate::connectors::support::{is_object, signature_hex, single};
-use crate::connectors::wire::plausible;
+use super::{Slack, descriptor, names};
+use crate::clock::SharedClock;
+use crate::config::Reader;
+use crate::connectors::support::{signature_hex, single};
+use crate::connectors::wire::{Json, plausible};
 use crate::connectors::{
-    AccountChange, ConnectorError, Directory, HandshakeReply, VerifyError, WebhookDelivery,
-    WebhookOutcome, WebhookReceipt,
+    AccountChange, Acknowledgement, ConnectorError, Directory, Handshake, KeySource,
+    ProviderDescriptor, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
+    WebhookRequest, WebhookVerifier,
 };
 use crate::crypto::{sha256, verify_hmac_sha256_hex};
 use crate::http::Charge;
+use crate::signals::mark_received;
 
 const SIGNATURE: &str = "x-slack-signature";
 const TIMESTAMP: &str = "x-slack-request-timestamp";
@@ -48,14 +54,55 @@ const MOST_ID: usize = 60;
 /// Pages of installations that see an event; beyond, there is something wrong.
 const MOST_PAGES: usize = 50;
 
-/// Checks that a delivery is genuine, under any of the active secrets.
+/// Verifies deliveries, by the app's signing secrets.
+pub struct Webhooks {
+    descriptor: ProviderDescriptor,
+    secrets: Vec<SecretString>,
+    app_id: Option<String>,
+    clock: SharedClock,
+}
+
+impl Webhooks {
+    /// Reads the settings that verification needs.
+    pub fn from_reader(reader: &mut Reader<'_>, clock: &SharedClock) -> Self {
+        Self {
+            descriptor: descriptor(SlackSettings::limits(reader).1),
+            secrets: reader.one_or_two_secrets(WEBHOOK_SECRET),
+            app_id: reader.optional_string(APP_ID),
+            clock: clock.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl WebhookVerifier for Webhooks {
+    fn descriptor(&self) -> &ProviderDescriptor {
+        &self.descriptor
+    }
+
+    fn is_configured(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
+    async fn verify(
+        &self,
+        request: &WebhookRequest<'_>,
+        _: &dyn KeySource,
+    ) -> Result<WebhookReceipt, VerifyError> {
+        let now = self.clock.now();
+        verify(&self.secrets, self.app_id.as_deref(), now, request)
+    }
+}
+
+/// Verifies that a delivery is genuine, under any of the active secrets.
 pub(super) fn verify(
-    app: &AppSettings,
+    secrets: &[SecretString],
+    app_id: Option<&str>,
     now: DateTime<Utc>,
-    headers: &HeaderMap,
-    body: &Bytes,
+    request: &WebhookRequest<'_>,
 ) -> Result<WebhookReceipt, VerifyError> {
-    if app.signing_secrets.is_empty() {
+    let WebhookRequest { headers, body, .. } = *request;
+    if secrets.is_empty() {
         return Err(VerifyError::NotConfigured);
     }
     let timestamp = single(headers, TIMESTAMP)?;
@@ -69,38 +116,39 @@ pub(super) fn verify(
         return Err(VerifyError::Stale);
     }
     let parts = [b"v0:", timestamp.as_bytes(), b":", body.as_ref()];
-    if !verify_hmac_sha256_hex(&app.signing_secrets, &parts, hex) {
+    if !verify_hmac_sha256_hex(secrets, &parts, hex) {
         return Err(VerifyError::Mismatch);
     }
-    Ok(receipt(app, body))
+    Ok(receipt(app_id, body))
 }
 
 /// What filing a genuine delivery needs to know of it. A body that cannot be read still is a
 /// genuine delivery: it is filed under its own digest, without a route.
-fn receipt(app: &AppSettings, body: &Bytes) -> WebhookReceipt {
-    let envelope: Envelope<'_> = serde_json::from_slice(body).unwrap_or_default();
+fn receipt(app_id: Option<&str>, body: &Bytes) -> WebhookReceipt {
+    let json = Json::of(body);
+    let envelope: Envelope<'_> = json.read().unwrap_or_default();
     let kind = envelope.kind.as_deref().unwrap_or("unknown");
     if let ("url_verification", Some(challenge)) = (kind, &envelope.challenge) {
         return WebhookReceipt {
             event: kind.to_owned(),
             dedupe_id: String::new(),
             routes: Vec::new(),
-            reply: Some(HandshakeReply {
-                content_type: "text/plain; charset=utf-8",
-                body: challenge.clone(),
-            }),
+            acknowledgement: Acknowledgement::of("text/plain; charset=utf-8", challenge.clone()),
+            handshake: Some(Handshake::default()),
+            stored_body: None,
         };
     }
-    let event: Event<'_> = envelope
-        .event
-        .and_then(|raw| serde_json::from_str(raw.get()).ok())
+    let event_json = envelope.event.map(|raw| Json::of(raw.get()));
+    let event: Event<'_> = event_json
+        .as_ref()
+        .and_then(|json| json.read().ok())
         .unwrap_or_default();
     let name = match (&event.kind, &event.subtype) {
         (Some(kind), Some(subtype)) => format!("{kind}.{subtype}"),
         (Some(kind), None) => kind.clone(),
         (None, _) => kind.to_owned(),
     };
-    let foreign = app.app_id.is_some() && app.app_id != envelope.api_app_id;
+    let foreign = app_id.is_some() && app_id != envelope.api_app_id.as_deref();
     let route = account(&envelope)
         .filter(|id| !foreign && id.len() <= MOST_ID)
         .cloned();
@@ -115,7 +163,9 @@ fn receipt(app: &AppSettings, body: &Bytes) -> WebhookReceipt {
         event: name.chars().take(MOST_NAME).collect(),
         dedupe_id: dedupe_id.chars().take(200).collect(),
         routes: route.into_iter().collect(),
-        reply: None,
+        acknowledgement: Acknowledgement::default(),
+        handshake: None,
+        stored_body: Some(without_token(body)),
     }
 }
 
@@ -130,6 +180,27 @@ fn account<'e>(envelope: &'e Envelope<'_>) -> Option<&'e String> {
         .or(envelope.enterprise_id.as_ref())
 }
 
+/// The body without Slack's verification token, by which other apps still recognise requests.
+///
+/// Commands and clicks come as forms, which hold it as well and tell no event: nothing of them is
+/// kept.
+fn without_token(body: &Bytes) -> Bytes {
+    #[derive(Deserialize)]
+    struct Tokened<'a> {
+        #[serde(borrow, default)]
+        token: Option<&'a RawValue>,
+    }
+    if !Json::of(body).is_object() {
+        return Bytes::new();
+    }
+    let Ok(Tokened { token: Some(token) }) = serde_json::from_slice(body) else {
+        return body.clone();
+    };
+    let from = token.get().as_ptr() as usize - body.as_ptr() as usize;
+    let rest = &body[from + token.get().len()..];
+    Bytes::from([&body[..from], b"\"\"", rest].concat())
+}
+
 /// What a genuine delivery says.
 pub(super) fn handle(
     app: &AppSettings,
@@ -137,11 +208,11 @@ pub(super) fn handle(
     directory: &Directory,
 ) -> Result<WebhookOutcome, ConnectorError> {
     // Commands and clicks come as forms: genuine, and no events.
-    if !is_object(&delivery.body) {
+    let json = Json::of(&delivery.body);
+    if !json.is_object() {
         return Ok(WebhookOutcome::default());
     }
-    let envelope: Envelope<'_> =
-        serde_json::from_slice(&delivery.body).map_err(|_| WireError::NotAnObject)?;
+    let envelope: Envelope<'_> = json.read().map_err(|_| WireError::NotAnObject)?;
     if envelope.kind.as_deref() == Some("app_rate_limited") {
         return Ok(WebhookOutcome {
             changes: vec![AccountChange::GapDetected],
@@ -151,8 +222,8 @@ pub(super) fn handle(
     let Some(raw) = envelope.event else {
         return Ok(WebhookOutcome::default());
     };
-    let mut event: Event<'_> =
-        serde_json::from_str(raw.get()).map_err(|_| WireError::Missing("event"))?;
+    let event_json = Json::of(raw.get());
+    let mut event: Event<'_> = event_json.read().map_err(|_| WireError::Missing("event"))?;
     let sent = envelope
         .event_time
         .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
@@ -164,7 +235,21 @@ pub(super) fn handle(
         account: &delivery.account,
         directory,
     };
-    let fact = normalize::event(&scene, &event, raw, at);
+    // A channel that is not known may be a known one under another id: it is asked about first.
+    if matches!(
+        event.kind.as_deref(),
+        Some("channel_rename" | "group_rename")
+    ) && let Some(channel) = event.channel()
+    {
+        scene.channel_name(channel);
+    }
+    let facts = normalize::event(&scene, &event, raw, at).map(|fact| {
+        let mut facts: Vec<_> = fact.into_iter().collect();
+        if sent.is_none() {
+            mark_received(&mut facts, delivery.received_at);
+        }
+        facts
+    });
     Ok(WebhookOutcome {
         changes: changes(&scene, &event, at),
         learned: names::told(&event),
@@ -176,7 +261,7 @@ pub(super) fn handle(
                     .iter()
                     .flatten()
                     .any(|one| one.is_enterprise_install == Some(true))),
-        ..WebhookOutcome::telling(fact.map(|fact| fact.into_iter().collect()))
+        ..WebhookOutcome::telling(facts)
     })
 }
 
@@ -195,12 +280,19 @@ fn changes(scene: &Scene<'_>, event: &Event<'_>, at: DateTime<Utc>) -> Vec<Accou
         "channel_left" | "group_left" | "channel_deleted" | "group_deleted" => {
             removed(event.channel())
         }
+        "channel_id_changed" => {
+            let (Some(from), Some(to)) = (&event.old_channel_id, &event.new_channel_id) else {
+                return Vec::new();
+            };
+            AccountChange::ResourceIdChanged {
+                from: from.clone(),
+                to: to.clone(),
+            }
+        }
         // The last two: the app was added to workspaces of its organization, or taken from them.
-        "channel_unarchive"
-        | "group_unarchive"
-        | "channel_id_changed"
-        | "team_access_granted"
-        | "team_access_revoked" => removed(None),
+        "channel_unarchive" | "group_unarchive" | "team_access_granted" | "team_access_revoked" => {
+            removed(None)
+        }
         _ => return Vec::new(),
     };
     vec![change]
@@ -236,8 +328,8 @@ pub(super) async fn recipients(
         #[serde(default, deserialize_with = "or_default")]
         response_metadata: Metadata,
     }
-    let envelope: Envelope<'_> =
-        serde_json::from_slice(&delivery.body).map_err(|_| WireError::NotAnObject)?;
+    let json = Json::of(&delivery.body);
+    let envelope: Envelope<'_> = json.read().map_err(|_| WireError::NotAnObject)?;
     let (Some(context), Some(token)) = (&envelope.event_context, &slack.app.app_token) else {
         return Ok(Vec::new());
     };

@@ -7,11 +7,13 @@
 mod ts;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub(super) use ts::Ts;
 
+use crate::connectors::wire::read_json;
 pub(super) use crate::connectors::wire::{WireError, lenient, or_default, rows, text};
 
 /// The outermost object of a delivery.
@@ -73,10 +75,10 @@ pub(super) struct Event<'a> {
     #[serde(default, deserialize_with = "text")]
     pub(super) subtype: Option<String>,
     /// A channel's id; in events about channels, the channel itself.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) channel: Value,
     /// A user's id; in events about users, the user itself.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) user: Value,
     /// When it happened.
     #[serde(rename = "event_ts", default, deserialize_with = "lenient")]
@@ -104,6 +106,10 @@ pub(super) struct Event<'a> {
     pub(super) file_id: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub(super) channel_id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) old_channel_id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) new_channel_id: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub(super) user_id: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
@@ -146,7 +152,7 @@ pub(super) struct Item {
 pub(super) struct RevokedTokens {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) bot: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) oauth: Vec<String>,
 }
 
@@ -202,6 +208,8 @@ pub(super) struct File {
     pub(super) id: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub(super) name: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) title: Option<String>,
 }
 
 /// A channel.
@@ -239,6 +247,12 @@ pub(super) struct Profile {
     pub(super) display_name: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub(super) real_name: Option<String>,
+}
+
+/// Reads a row of a list.
+pub(super) fn read_row<T: DeserializeOwned>(raw: &RawValue) -> Result<T, WireError> {
+    // Everything else is optional.
+    read_json(raw.get()).map_err(|_| WireError::Missing("id"))
 }
 
 /// Where a list goes on.

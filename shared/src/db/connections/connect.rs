@@ -5,11 +5,10 @@
 //! stand.
 
 use serde_json::json;
-use sqlx::types::Json;
 
 use super::{Connection, get};
 use crate::connectors::ExternalAccount;
-use crate::db::{DbError, TenantScope, Tx, routes, storable};
+use crate::db::{DbError, Json, TenantScope, Tx, storable, storable_all};
 use crate::ids::ConnectionId;
 
 /// A proved grant, to be kept as a connection.
@@ -21,14 +20,31 @@ pub struct NewConnection<'a> {
     pub account: &'a ExternalAccount,
     /// Scopes or permissions, as the provider names them.
     pub scopes: &'a [String],
-    /// Routes of its deliveries besides the account's id.
-    pub routes: &'a [String],
     /// Whether no other tenant may have the account at the same time.
     pub exclusive: bool,
     /// Whether the provider can be polled.
     pub polling: bool,
     /// How often a new connection is polled; a known one keeps its interval.
     pub poll_interval_seconds: i32,
+    /// The provider's id of the person whose administration of the account was proved.
+    pub administrator: Option<&'a str>,
+}
+
+/// A connection that waits for an administrator of its account.
+#[derive(Debug, Clone)]
+pub struct NewPending<'a> {
+    /// The provider's slug.
+    pub provider: &'a str,
+    /// The provider's id of the person who asked.
+    pub requester: &'a str,
+    /// The account, where the provider has named it.
+    pub account: Option<&'a ExternalAccount>,
+    /// The pending connection that waits at the same link.
+    pub known: Option<ConnectionId>,
+    /// How often it is polled once it is active.
+    pub poll_interval_seconds: i32,
+    /// Days until the approval expires.
+    pub days: i32,
 }
 
 /// A grant that has become a connection.
@@ -81,7 +97,7 @@ pub async fn connect(
 
 /// Makes the grant that a pending connection waited for that connection. If the tenant had
 /// the account connected all the while, that connection goes on and the pending one ends.
-/// `None` when the connection is not pending any more.
+/// `None` when the connection is not pending any more or waits for another account.
 pub async fn activate_pending(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -90,16 +106,20 @@ pub async fn activate_pending(
 ) -> Result<Option<Connected>, ConnectError> {
     let pending = sqlx::query(
         "SELECT 1 FROM connections \
-         WHERE tenant_id = $1 AND id = $2 AND status = 'pending' FOR UPDATE",
+         WHERE tenant_id = $1 AND id = $2 AND status = 'pending' AND provider = $3 \
+           AND coalesce(account_stable_id, $4) = $4 FOR UPDATE",
     )
     .bind(scope.tenant_id())
     .bind(id)
+    .bind(new.provider)
+    .bind(storable(&new.account.stable_id))
     .fetch_optional(&mut **tx)
     .await?;
     if pending.is_none() {
         return Ok(None);
     }
-    if lock_known(tx, scope, new).await?.is_some() {
+    let known = lock_known(tx, scope, new).await?;
+    if known.is_some_and(|known| known != id) {
         sqlx::query(
             "UPDATE connections SET status = 'disconnected', updated_at = now(), \
                  status_reason = 'account_already_connected' \
@@ -116,39 +136,65 @@ pub async fn activate_pending(
     loaded(tx, scope, id, false).await.map(Some)
 }
 
-/// Notes that somebody at the provider must approve before there is a grant. The same
-/// person asking again finds the same pending connection.
+/// Creates the connection that waits for an administrator, or answers the one that waits for
+/// the same already. An account that the tenant has connected stays as it is.
 pub async fn create_pending(
     tx: &mut Tx,
     scope: &TenantScope,
-    provider: &str,
-    requester: &str,
-    poll_interval_seconds: i32,
+    new: &NewPending<'_>,
 ) -> Result<Connection, DbError> {
-    serialize(tx, scope, provider, requester).await?;
+    let stable_id = new.account.map(|account| storable(&account.stable_id));
+    let name = new.account.map(|account| storable(&account.name));
+    let account = stable_id.as_deref().unwrap_or(new.requester);
+    serialize(tx, scope, new.provider, account).await?;
     let known: Option<ConnectionId> = sqlx::query_scalar(
         "SELECT id FROM connections \
-         WHERE tenant_id = $1 AND provider = $2 AND requester = $3 AND status = 'pending' \
-         ORDER BY id LIMIT 1",
+         WHERE tenant_id = $1 AND provider = $2 AND status <> 'disconnected' AND ( \
+             account_stable_id = $3 \
+             OR (status = 'pending' AND id = $4 \
+                 AND (account_stable_id IS NULL OR $3::text IS NULL)) \
+             OR (status = 'pending' AND requester = $5 \
+                 AND account_stable_id IS NULL AND $3::text IS NULL)) \
+         ORDER BY status = 'pending', id = $4 DESC, id LIMIT 1 FOR UPDATE",
     )
     .bind(scope.tenant_id())
-    .bind(provider)
-    .bind(requester)
+    .bind(new.provider)
+    .bind(stable_id.as_deref())
+    .bind(new.known)
+    .bind(storable(new.requester))
     .fetch_optional(&mut **tx)
     .await?;
     let id = if let Some(id) = known {
+        sqlx::query(
+            "UPDATE connections SET account_stable_id = coalesce(account_stable_id, $3), \
+                 account_name = coalesce(account_name, $4), updated_at = now(), \
+                 pending_until = now() + make_interval(days => $5) \
+             WHERE tenant_id = $1 AND id = $2 AND status = 'pending'",
+        )
+        .bind(scope.tenant_id())
+        .bind(id)
+        .bind(stable_id)
+        .bind(name)
+        .bind(new.days)
+        .execute(&mut **tx)
+        .await?;
         id
     } else {
         sqlx::query_scalar(
             "INSERT INTO connections \
-                 (tenant_id, id, provider, status, status_reason, requester, poll_interval_seconds) \
-             VALUES ($1, $2, $3, 'pending', 'awaiting_approval', $4, $5) RETURNING id",
+                 (tenant_id, id, provider, status, status_reason, requester, account_stable_id, \
+                  account_name, poll_interval_seconds, pending_until) \
+             VALUES ($1, $2, $3, 'pending', 'awaiting_approval', $4, $5, $6, $7, \
+                     now() + make_interval(days => $8)) RETURNING id",
         )
         .bind(scope.tenant_id())
         .bind(ConnectionId::generate())
-        .bind(provider)
-        .bind(requester)
-        .bind(poll_interval_seconds)
+        .bind(new.provider)
+        .bind(storable(new.requester))
+        .bind(stable_id)
+        .bind(name)
+        .bind(new.poll_interval_seconds)
+        .bind(new.days)
         .fetch_one(&mut **tx)
         .await?
     };
@@ -157,7 +203,29 @@ pub async fn create_pending(
         .ok_or(DbError::Corrupt("connections"))
 }
 
-/// The tenant's connection of the same account, locked; a living one before an ended one.
+/// Notes the account that a pending connection waits for, once the provider has named it.
+/// Answers whether the connection waits and had none.
+pub async fn name_pending(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+    account: &ExternalAccount,
+) -> Result<bool, DbError> {
+    let named = sqlx::query(
+        "UPDATE connections SET account_stable_id = $3, account_name = $4, updated_at = now() \
+         WHERE tenant_id = $1 AND id = $2 AND status = 'pending' AND account_stable_id IS NULL",
+    )
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(storable(&account.stable_id))
+    .bind(storable(&account.name))
+    .execute(&mut **tx)
+    .await?;
+    Ok(named.rows_affected() == 1)
+}
+
+/// The tenant's connection of the same account, locked; a living one before one that waits,
+/// that before an ended one.
 async fn lock_known(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -167,11 +235,11 @@ async fn lock_known(
     let known = sqlx::query_scalar(
         "SELECT id FROM connections \
          WHERE tenant_id = $1 AND provider = $2 AND account_stable_id = $3 \
-         ORDER BY status = 'disconnected', id DESC LIMIT 1 FOR UPDATE",
+         ORDER BY status = 'disconnected', status = 'pending', id DESC LIMIT 1 FOR UPDATE",
     )
     .bind(scope.tenant_id())
     .bind(new.provider)
-    .bind(&new.account.stable_id)
+    .bind(storable(&new.account.stable_id))
     .fetch_optional(&mut **tx)
     .await?;
     Ok(known)
@@ -185,7 +253,7 @@ async fn serialize(
     account: &str,
 ) -> Result<(), DbError> {
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
-        .bind(json!(["connect", scope.tenant_id(), provider, account]).to_string())
+        .bind(json!(["connect", scope.tenant_id(), provider, storable(account)]).to_string())
         .execute(&mut **tx)
         .await?;
     Ok(())
@@ -198,18 +266,21 @@ async fn insert(
 ) -> Result<ConnectionId, ConnectError> {
     let id = sqlx::query_scalar(
         "INSERT INTO connections (tenant_id, id, provider, status, account_id, account_name, \
-             account_stable_id, settings, scopes, poll_interval_seconds) \
-         VALUES ($1, $2, $3, 'active', $4, $5, $6, $7, $8, $9) RETURNING id",
+             account_stable_id, settings, scopes, poll_interval_seconds, administrator, \
+             administrator_proved_at) \
+         VALUES ($1, $2, $3, 'active', $4, $5, $6, $7, $8, $9, $10, \
+             CASE WHEN $10::text IS NOT NULL THEN now() END) RETURNING id",
     )
     .bind(scope.tenant_id())
     .bind(ConnectionId::generate())
     .bind(new.provider)
-    .bind(&new.account.id)
+    .bind(storable(&new.account.id))
     .bind(storable(&new.account.name))
-    .bind(&new.account.stable_id)
+    .bind(storable(&new.account.stable_id))
     .bind(Json(&new.account.settings))
-    .bind(new.scopes)
+    .bind(storable_all(new.scopes))
     .bind(new.poll_interval_seconds)
+    .bind(new.administrator.map(storable))
     .fetch_one(&mut **tx)
     .await?;
     Ok(id)
@@ -221,19 +292,47 @@ async fn resume(
     id: ConnectionId,
     new: &NewConnection<'_>,
 ) -> Result<(), ConnectError> {
+    let mut account = new.account.clone();
+    if let Some(known) = get(tx, scope, id).await?.and_then(|known| known.account) {
+        account.keep_resource_ids(&known);
+    }
     sqlx::query(
         "UPDATE connections SET status = 'active', status_reason = NULL, account_id = $3, \
              account_name = $4, account_stable_id = $5, settings = $6, scopes = $7, \
-             last_error = NULL, updated_at = now(), connected_at = now() \
+             last_error = NULL, updated_at = now(), connected_at = now(), pending_until = NULL, \
+             administrator = $8, \
+             administrator_proved_at = CASE WHEN $8::text IS NOT NULL THEN now() END \
          WHERE tenant_id = $1 AND id = $2",
     )
     .bind(scope.tenant_id())
     .bind(id)
-    .bind(&new.account.id)
-    .bind(storable(&new.account.name))
-    .bind(&new.account.stable_id)
-    .bind(Json(&new.account.settings))
-    .bind(new.scopes)
+    .bind(storable(&account.id))
+    .bind(storable(&account.name))
+    .bind(storable(&account.stable_id))
+    .bind(Json(&account.settings))
+    .bind(storable_all(new.scopes))
+    .bind(new.administrator.map(storable))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Writes down how the provider describes a connection's account now: its name, and what the
+/// connector remembers of it. Its ids stay.
+pub async fn describe_account(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+    account: &ExternalAccount,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE connections SET account_name = $3, settings = $4, updated_at = now() \
+         WHERE tenant_id = $1 AND id = $2",
+    )
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(storable(&account.name))
+    .bind(Json(&account.settings))
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -264,9 +363,6 @@ async fn route(
     .bind(new.polling)
     .execute(&mut **tx)
     .await?;
-    for route in new.routes {
-        routes::put(tx, scope, id, new.provider, route, None).await?;
-    }
     Ok(())
 }
 

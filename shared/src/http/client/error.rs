@@ -91,6 +91,7 @@ impl From<HttpError> for ConnectorError {
             HttpError::Refused(refused) => Self::RateLimited {
                 retry_at: refused.retry_at,
                 scope: refused.scope,
+                operation: refused.operation,
                 source: refused.into(),
             },
             transient if transient.is_transient() => Self::Transient(transient.into()),

@@ -15,6 +15,7 @@
 
 mod completeness;
 mod cursor;
+mod growth;
 mod replica;
 mod rows;
 mod state;
@@ -24,9 +25,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
-pub use self::completeness::{Behind, Completeness};
+pub use self::completeness::{Behind, Completeness, FeedCompleteness};
 pub use self::cursor::Cursor;
 use self::cursor::Position;
+pub use self::growth::{Growth, Mark};
 use self::replica::Replica;
 use self::rows::{Found, Order, columns, looked_until, select, signal};
 use self::state::state;
@@ -64,8 +66,10 @@ pub struct FeedPage {
     /// Whether more can be read at once. A page whose filters pass over much has fewer Signals
     /// than it may, even none, and still more behind it.
     pub has_more: bool,
-    /// How far the feed is complete, for each connection that the query is about.
-    pub completeness: Vec<Completeness>,
+    /// How far the feed is complete, over the connections that the query is about.
+    pub completeness: FeedCompleteness,
+    /// Everything below this transaction id was readable when the page was read.
+    pub watermark: u64,
     generation: i32,
     /// Behind each Signal.
     positions: Vec<Position>,
@@ -203,12 +207,6 @@ impl Feed {
         Ok(self.seal(scope, state.generation, &position))
     }
 
-    /// The border below which everything is settled, where Signals are read at the moment. The
-    /// feed may have grown when it has moved.
-    pub async fn border(&self) -> Result<u64, FeedError> {
-        self.read(border).await
-    }
-
     /// For each Signal of a page, the cursor that goes on behind it.
     pub fn cursors(&self, scope: &TenantScope, page: &FeedPage) -> Vec<String> {
         let positions = page.positions.iter();
@@ -297,6 +295,7 @@ impl Feed {
             signals,
             has_more: full || end.is_some(),
             completeness,
+            watermark: state.watermark,
             generation: state.generation,
             positions,
         };
@@ -325,13 +324,6 @@ async fn get(
     Ok(row
         .map(|row| signal(&row, scope, include_raw))
         .transpose()?)
-}
-
-async fn border(db: Db) -> Result<u64, FeedError> {
-    let mut tx = db.begin_unscoped().await?;
-    let state = state(&mut tx).await?;
-    tx.leave();
-    Ok(state.watermark)
 }
 
 /// Behind everything that is settled.

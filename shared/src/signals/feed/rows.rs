@@ -6,14 +6,13 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sqlx::postgres::PgRow;
-use sqlx::types::Json;
 use sqlx::{Encode, Postgres, QueryBuilder, Row, Type};
 
-use super::completeness::{self, Completeness};
+use super::completeness::{self, FeedCompleteness};
 use super::cursor::Position;
 use super::state::{NEWEST, STATE, State, number};
 use super::{FeedError, FeedQuery};
-use crate::db::{DbError, TenantScope, Tx};
+use crate::db::{DbError, Json, TenantScope, Tx};
 use crate::ids::SignalId;
 use crate::signals::signal::StoredBody;
 use crate::signals::{Payload, Signal, SignalKind};
@@ -32,11 +31,11 @@ pub(super) enum Order {
 /// by, and as text 9999 comes after 10000.
 pub(super) fn columns(include_raw: bool) -> &'static str {
     if include_raw {
-        "id, connection_id, source, kind, occurred_at, received_at, schema_version, \
-         body, tx_id::text AS tx_id_text, seq, raw"
+        "id, connection_id, source, kind, dedupe_key, occurred_at, received_at, \
+         schema_version, body, tx_id::text AS tx_id_text, seq, raw"
     } else {
-        "id, connection_id, source, kind, occurred_at, received_at, schema_version, \
-         body, tx_id::text AS tx_id_text, seq"
+        "id, connection_id, source, kind, dedupe_key, occurred_at, received_at, \
+         schema_version, body, tx_id::text AS tx_id_text, seq"
     }
 }
 
@@ -79,7 +78,7 @@ pub(super) async fn looked_until(
 /// What a page is made of.
 pub(super) struct Found {
     pub(super) state: State,
-    pub(super) completeness: Vec<Completeness>,
+    pub(super) completeness: FeedCompleteness,
     /// Each with the place behind it.
     pub(super) rows: Vec<(Position, PgRow)>,
 }
@@ -107,7 +106,10 @@ pub(super) async fn select(
     let first = rows
         .first()
         .ok_or(DbError::Corrupt("the feed has no generation"))?;
-    let Json(Against { state, connections }) = first.try_get("state").map_err(DbError::from)?;
+    let Json(Against {
+        state,
+        completeness,
+    }) = first.try_get("state").map_err(DbError::from)?;
     let any: Option<SignalId> = first.try_get("id").map_err(DbError::from)?;
     let mut rows = if any.is_some() {
         placed(rows, order)?
@@ -121,11 +123,7 @@ pub(super) async fn select(
     });
     Ok(Found {
         state: state.checked()?,
-        completeness: connections
-            .unwrap_or_default()
-            .into_iter()
-            .map(Completeness::from)
-            .collect(),
+        completeness: completeness.into(),
         rows,
     })
 }
@@ -135,7 +133,7 @@ pub(super) async fn select(
 struct Against {
     #[serde(flatten)]
     state: State,
-    connections: Option<Vec<completeness::Row>>,
+    completeness: completeness::Column,
 }
 
 fn placed(rows: Vec<PgRow>, order: &Order) -> Result<Vec<(Position, PgRow)>, DbError> {
@@ -283,7 +281,9 @@ pub(super) fn signal(
         source: row.try_get("source")?,
         kind: SignalKind::from_str(&kind)
             .map_err(|_| DbError::Corrupt("a Signal's kind is unknown"))?,
+        dedupe_key: row.try_get("dedupe_key")?,
         timestamp: row.try_get("occurred_at")?,
+        timestamp_source: body.timestamp_source,
         received_at: row.try_get("received_at")?,
         actor: body.actor,
         subject: body.subject,

@@ -3,10 +3,9 @@
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use sqlx::AssertSqlSafe;
-use sqlx::types::Json;
 
 use super::{Cursor, FeedError};
-use crate::db::{DbError, Tx};
+use crate::db::{DbError, Json, Tx};
 
 /// What a page is read against, as Postgres tells it.
 #[derive(Debug, Deserialize)]

@@ -24,18 +24,23 @@ const CHUNK: u64 = 1000;
 #[derive(Default)]
 struct Run {
     jobs: u64,
+    /// How long one takes; zero is a no-op.
+    job: Duration,
     started: OnceLock<Instant>,
     ended: AtomicU64,
     busy: AtomicU64,
 }
 
-/// The job: a millisecond in which nothing happens. The runtime's own timer counts whole
-/// milliseconds and would make two of it. The last one stops the worker, which writes down what
+/// The job: a time in which nothing happens. The runtime's own timer counts whole milliseconds
+/// and would make two of one. The last one stops the worker, which writes down what
 /// has ended before it goes.
 async fn job(_: u64, run: Data<Arc<Run>>, worker: WorkerContext) -> Result<(), BoxDynError> {
     let started = Instant::now();
     run.started.get_or_init(|| started);
-    tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1))).await?;
+    let lasts = run.job;
+    if !lasts.is_zero() {
+        tokio::task::spawn_blocking(move || std::thread::sleep(lasts)).await?;
+    }
     let busy = u64::try_from(started.elapsed().as_nanos())?;
     run.busy.fetch_add(busy, Ordering::Relaxed);
     if run.ended.fetch_add(1, Ordering::Relaxed) + 1 == run.jobs {
@@ -47,9 +52,10 @@ async fn job(_: u64, run: Data<Arc<Run>>, worker: WorkerContext) -> Result<(), B
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [database, jobs, concurrent] = arguments.as_slice() else {
-        anyhow::bail!("usage: peer-apalis-postgres DATABASE_URL JOBS CONCURRENT");
+    let [database, jobs, concurrent, milliseconds] = arguments.as_slice() else {
+        anyhow::bail!("usage: peer-apalis-postgres DATABASE_URL JOBS CONCURRENT MILLISECONDS");
     };
+    let job_lasts = Duration::from_millis(milliseconds.parse()?);
     let (jobs, concurrent): (u64, usize) = (jobs.parse()?, concurrent.parse()?);
     let pool = PgPool::connect(database).await?;
     PostgresStorage::setup(&pool).await?;
@@ -69,6 +75,7 @@ async fn main() -> anyhow::Result<()> {
 
     let run = Arc::new(Run {
         jobs,
+        job: job_lasts,
         ..Run::default()
     });
     let worker = WorkerBuilder::new("worker")

@@ -1,8 +1,9 @@
 //! The row about backfill: how fast one worker reads an account that answers at once.
 
 use anyhow::Context;
-use tests::harness::{System, eventually};
+use tests::harness::eventually;
 
+use crate::installation;
 use crate::report::Row;
 
 /// Things that happened in the account before it is connected.
@@ -10,8 +11,7 @@ const HISTORY: usize = 4000;
 
 /// Signals per second from the simulated provider, which works on the same cores.
 pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
-    let system = System::builder()
-        .outside()
+    let system = installation::fast()
         .simulator(|simulator| {
             simulator.accounts = 1;
             simulator.repositories = 4;

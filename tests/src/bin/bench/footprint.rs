@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tests::harness::{Process, System};
 
+use crate::installation;
 use crate::load::{self, Webhooks};
 use crate::report::Row;
 
@@ -52,7 +53,7 @@ async fn look(system: &System, during: impl Future<Output = ()>) -> Vec<Taken> {
 
 /// Everything about each process.
 pub(crate) async fn measure(seconds: u32) -> anyhow::Result<Vec<Row>> {
-    let system = System::builder().outside().start().await;
+    let system = installation::fast().start().await;
     let idle = look(&system, tokio::time::sleep(IDLE)).await;
     let tenant = system.tenant("Bench").await;
     let webhooks = Arc::new(Webhooks::prepare(&system, &tenant).await?);

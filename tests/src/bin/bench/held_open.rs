@@ -8,6 +8,7 @@ use anyhow::Context;
 use sqlx::{Connection, PgConnection, PgPool};
 use tests::harness::System;
 
+use crate::installation;
 use crate::load::{self, Webhooks};
 use crate::queue::{self, Queue};
 use crate::report::{Beside, Row, milliseconds};
@@ -35,7 +36,7 @@ pub(crate) async fn rows(seconds: u32) -> anyhow::Result<Vec<Row>> {
     let after = queue::capacity(&queue).await?;
     let mut rows = beside("jobs", before, during, after);
 
-    let system = System::builder().outside().start().await;
+    let system = installation::fast().start().await;
     let tenant = system.tenant("Bench").await;
     let webhooks = Arc::new(Webhooks::prepare(&system, &tenant).await?);
     let through = || to_signals(&system, &webhooks);

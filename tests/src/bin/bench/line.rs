@@ -41,29 +41,59 @@ impl Line {
         }
     }
 
+    /// Sends a request whose answer may never end; answers the status.
+    pub(crate) async fn begin(&mut self, request: &[u8]) -> anyhow::Result<u16> {
+        Ok(self.head(request).await?.0)
+    }
+
+    /// Reads what comes, until the server closes the connection.
+    pub(crate) async fn discard(mut self) -> anyhow::Result<()> {
+        loop {
+            self.answer.clear();
+            if self.stream.read_buf(&mut self.answer).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     /// Sends a request and reads its answer to the end; answers its status.
     async fn ask(&mut self, request: &[u8]) -> anyhow::Result<u16> {
+        let (status, end) = self.head(request).await?;
+        let end = end.context("the answer says how long it is")?;
+        while self.answer.len() < end {
+            self.read().await?;
+        }
+        Ok(status)
+    }
+
+    /// Sends a request and reads the head of its answer; answers its status and where the answer
+    /// ends, if its head says so.
+    async fn head(&mut self, request: &[u8]) -> anyhow::Result<(u16, Option<usize>)> {
         self.stream.write_all(request).await?;
         self.answer.clear();
-        let (status, end) = loop {
-            let read = self.stream.read_buf(&mut self.answer).await?;
-            ensure!(read > 0, "the server closed a connection");
+        loop {
+            self.read().await?;
             let mut headers = [EMPTY_HEADER; HEADERS];
             let mut answer = Response::new(&mut headers);
             if let Status::Complete(head) = answer.parse(&self.answer)? {
                 let length = answer
                     .headers
                     .iter()
-                    .find(|header| header.name.eq_ignore_ascii_case("content-length"))
-                    .context("the answer says how long it is")?;
-                let length: usize = std::str::from_utf8(length.value)?.parse()?;
-                break (answer.code.unwrap_or_default(), head + length);
+                    .find(|header| header.name.eq_ignore_ascii_case("content-length"));
+                let end = match length {
+                    Some(length) => {
+                        Some(head + std::str::from_utf8(length.value)?.parse::<usize>()?)
+                    }
+                    None => None,
+                };
+                return Ok((answer.code.unwrap_or_default(), end));
             }
-        };
-        while self.answer.len() < end {
-            let read = self.stream.read_buf(&mut self.answer).await?;
-            ensure!(read > 0, "the server closed a connection");
         }
-        Ok(status)
+    }
+
+    async fn read(&mut self) -> anyhow::Result<()> {
+        let read = self.stream.read_buf(&mut self.answer).await?;
+        ensure!(read > 0, "the server closed a connection");
+        Ok(())
     }
 }

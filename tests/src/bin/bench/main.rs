@@ -6,17 +6,22 @@
 #![expect(clippy::print_stdout, reason = "this program's output is its purpose")]
 
 mod backfill;
+mod connections;
 mod fill;
 mod footprint;
 mod growth;
 mod held_open;
+mod installation;
 mod line;
 mod load;
+mod paced;
 mod peers;
 mod pgbench;
 mod queue;
 mod reads;
 mod report;
+mod storage;
+mod streams;
 mod webhooks;
 
 use std::collections::BTreeSet;
@@ -43,7 +48,7 @@ struct Arguments {
     /// Measurements per row; the table shows the median and the spread.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     repeat: u32,
-    /// Signals in the table that `feed-reads` reads from.
+    /// Signals in the table that `feed-reads` and `streams` read from.
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(10_000..))]
     signals: u32,
     /// Finished jobs, filed deliveries and Signals beside which `growth` measures; may be
@@ -53,6 +58,9 @@ struct Arguments {
     /// Seconds for which `held-open` leaves a transaction open.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
     open_seconds: u32,
+    /// Rows of another run, as `--json` prints them, to print with this run's.
+    #[arg(long)]
+    measured: Option<PathBuf>,
     /// The pgbench of the server that is measured.
     #[arg(long, default_value = "pgbench")]
     pgbench: PathBuf,
@@ -65,20 +73,35 @@ enum RowName {
     Ingress,
     AckLatency,
     ToFeed,
+    Sustained,
     Queue,
+    QueueNoop,
     QueueIdle,
     FeedReads,
+    Streams,
     Backfill,
+    Storage,
+    Connections,
     Footprint,
     Growth,
     HeldOpen,
+    GithubQuota,
+    SlackWorkspace,
+}
+
+impl RowName {
+    /// Whether it takes hours of a faked clock. Such a row is measured only where it is named.
+    const fn is_paced(self) -> bool {
+        matches!(self, Self::GithubQuota | Self::SlackWorkspace)
+    }
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let wanted = if arguments.rows.is_empty() {
-        RowName::value_variants().to_vec()
+        let all = RowName::value_variants().iter().copied();
+        all.filter(|name| !name.is_paced()).collect()
     } else {
         arguments.rows.clone()
     };
@@ -88,6 +111,9 @@ async fn main() -> anyhow::Result<()> {
     };
     for name in wanted {
         measure(name, &arguments, &mut rounds).await?;
+    }
+    if let Some(path) = &arguments.measured {
+        rounds.rows.extend(report::read(path)?);
     }
     if arguments.json {
         println!("{}", report::json(&rounds.rows));
@@ -109,8 +135,10 @@ impl Rounds {
         name: RowName,
         mut measure: impl AsyncFnMut() -> anyhow::Result<Vec<Row>>,
     ) -> anyhow::Result<()> {
-        for round in 1..=self.repeat {
-            eprintln!("{name:?}, {round} of {}", self.repeat);
+        // Hours are measured once.
+        let repeat = if name.is_paced() { 1 } else { self.repeat };
+        for round in 1..=repeat {
+            eprintln!("{name:?}, {round} of {repeat}");
             let measured = measure().await?;
             // A long run tells what it has, and what it has told is not lost with it.
             eprint!("{}", report::table(&measured));
@@ -130,9 +158,15 @@ async fn measure(name: RowName, arguments: &Arguments, rounds: &mut Rounds) -> a
         RowName::Ingress => rounds.of(name, || webhooks::acknowledged(pgbench)).await,
         RowName::AckLatency => rounds.of(name, || webhooks::acknowledgement(seconds)).await,
         RowName::ToFeed => rounds.of(name, || webhooks::to_feed(seconds)).await,
+        RowName::Sustained => rounds.of(name, || webhooks::sustained(seconds)).await,
         RowName::Queue => {
             rounds
                 .of(name, || queue::throughput(pgbench, &arguments.peers))
+                .await
+        }
+        RowName::QueueNoop => {
+            rounds
+                .of(name, || queue::no_op(pgbench, &arguments.peers))
                 .await
         }
         RowName::QueueIdle => rounds.of(name, || queue::idle(seconds)).await,
@@ -141,7 +175,14 @@ async fn measure(name: RowName, arguments: &Arguments, rounds: &mut Rounds) -> a
                 .of(name, || reads::pages(pgbench, arguments.signals))
                 .await
         }
+        RowName::Streams => {
+            rounds
+                .of(name, || streams::rows(seconds, arguments.signals))
+                .await
+        }
         RowName::Backfill => rounds.of(name, backfill::run).await,
+        RowName::Storage => rounds.of(name, storage::rows).await,
+        RowName::Connections => rounds.of(name, || connections::rows(seconds)).await,
         RowName::Footprint => rounds.of(name, || footprint::measure(seconds)).await,
         RowName::Growth => {
             // What has piled up is written once, and stays for the next round.
@@ -156,5 +197,7 @@ async fn measure(name: RowName, arguments: &Arguments, rounds: &mut Rounds) -> a
             let seconds = arguments.open_seconds;
             rounds.of(name, || held_open::rows(seconds)).await
         }
+        RowName::GithubQuota => rounds.of(name, paced::github_quota).await,
+        RowName::SlackWorkspace => rounds.of(name, paced::slack_workspace).await,
     }
 }

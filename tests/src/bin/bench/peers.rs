@@ -1,7 +1,7 @@
 //! Other queues in Postgres, each a program of its own under `tests/peers`.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -10,9 +10,6 @@ use tests::harness::TestDb;
 use tokio::process::Command;
 
 use crate::report::Beside;
-
-/// What ours is to reach of a peer's jobs per second.
-const TARGET: &str = "1.5x";
 
 /// Where the peers' programs are. What is not given has not been installed.
 #[derive(Args)]
@@ -34,8 +31,15 @@ struct Report {
 }
 
 impl Peers {
-    /// Jobs per second of each peer, one after the other, each in a new database.
-    pub(crate) async fn run(&self, jobs: u32, concurrent: u32) -> anyhow::Result<Vec<Beside>> {
+    /// Jobs per second of each peer, one after the other, each in a new database. `job` is how
+    /// long one takes, `target` what ours is to reach of a peer's.
+    pub(crate) async fn run(
+        &self,
+        jobs: u32,
+        concurrent: u32,
+        job: Duration,
+        target: &'static str,
+    ) -> anyhow::Result<Vec<Beside>> {
         let node = self.node_peers.as_deref();
         let peers = [
             (
@@ -54,11 +58,11 @@ impl Peers {
         let mut measured = Vec::new();
         for (name, command) in peers {
             let Some(command) = command else {
-                measured.push(Beside::missing(name, "not installed", TARGET));
+                measured.push(Beside::missing(name, "not installed", target));
                 continue;
             };
-            let rate = work(command, name, jobs, concurrent).await?;
-            measured.push(Beside::new(name, rate, TARGET));
+            let rate = work(command, name, [jobs, concurrent], job).await?;
+            measured.push(Beside::new(name, rate, target));
         }
         Ok(measured)
     }
@@ -70,10 +74,17 @@ fn in_node(folder: &Path, script: &str) -> Command {
     command
 }
 
-async fn work(mut command: Command, name: &str, jobs: u32, concurrent: u32) -> anyhow::Result<f64> {
+async fn work(
+    mut command: Command,
+    name: &str,
+    [jobs, concurrent]: [u32; 2],
+    job: Duration,
+) -> anyhow::Result<f64> {
     let database = TestDb::empty().await;
     let output = command
-        .args([database.url(), &jobs.to_string(), &concurrent.to_string()].map(OsStr::new))
+        .arg(database.url())
+        .args([jobs, concurrent].map(|count| count.to_string()))
+        .arg(job.as_millis().to_string())
         .output()
         .await
         .with_context(|| format!("cannot run {name}"))?;

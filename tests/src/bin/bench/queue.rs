@@ -13,14 +13,15 @@ use sqlx::PgPool;
 use tests::harness::TestDb;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::peers::Peers;
 use crate::pgbench::Pgbench;
 use crate::report::{Beside, Row, milliseconds};
 
-/// Jobs that run at once, each for a millisecond.
+/// Jobs that run at once.
 const CONCURRENT: u32 = 24;
+/// How long a job runs, where it is no no-op.
+const MILLISECOND: Duration = Duration::from_millis(1);
 /// Jobs of a run, over this many tenants.
 const JOBS: u32 = 40_000;
 const TENANTS: u32 = 8;
@@ -80,15 +81,32 @@ impl Queue {
     }
 }
 
+/// The same with jobs that do nothing: a millisecond hides what the queue costs.
+pub(crate) async fn no_op(pgbench: &Pgbench, peers: &Peers) -> anyhow::Result<Vec<Row>> {
+    let (name, unit) = ("no-op jobs through the queue", "/s, 24 at once");
+    compared(pgbench, peers, Duration::ZERO, "1.5x", (name, unit)).await
+}
+
 /// Jobs per second with claims and completions in batches, as the lane of deliveries works;
 /// beside it what plain Postgres and other queues do, in the same round.
 pub(crate) async fn throughput(pgbench: &Pgbench, peers: &Peers) -> anyhow::Result<Vec<Row>> {
+    let (name, unit) = ("jobs through the queue", "/s, 24 of 1 ms at once");
+    compared(pgbench, peers, MILLISECOND, "", (name, unit)).await
+}
+
+async fn compared(
+    pgbench: &Pgbench,
+    peers: &Peers,
+    job: Duration,
+    target: &'static str,
+    (name, unit): (&str, &'static str),
+) -> anyhow::Result<Vec<Row>> {
     let queue = Arc::new(Queue::open().await?);
-    let (ours, busy) = measure(&queue).await?;
+    let (ours, busy) = measure(&queue, job).await?;
     let job_ms = busy.as_secs_f64() * 1000.0 / f64::from(JOBS);
     eprintln!("  ours: {ours:.0}/s, a job took {job_ms:.2} ms");
-    let mut row = Row::new("jobs through the queue", "/s, 24 of 1 ms at once", ours, "");
-    for peer in peers.run(JOBS, CONCURRENT).await? {
+    let mut row = Row::new(name, unit, ours, "");
+    for peer in peers.run(JOBS, CONCURRENT, job, target).await? {
         row = row.beside(peer);
     }
     sqlx::raw_sql(
@@ -107,20 +125,20 @@ pub(crate) async fn throughput(pgbench: &Pgbench, peers: &Peers) -> anyhow::Resu
     ))])
 }
 
-/// Jobs per second when there is much to do.
+/// Jobs of a millisecond per second when there is much to do.
 pub(crate) async fn capacity(queue: &Arc<Queue>) -> anyhow::Result<f64> {
-    Ok(measure(queue).await?.0)
+    Ok(measure(queue, MILLISECOND).await?.0)
 }
 
 /// Jobs per second, and how long they ran, together. They wait in a table that Postgres knows.
-async fn measure(queue: &Arc<Queue>) -> anyhow::Result<(f64, Duration)> {
+async fn measure(queue: &Arc<Queue>, job: Duration) -> anyhow::Result<(f64, Duration)> {
     add_many(queue, JOBS).await?;
     sqlx::query("VACUUM ANALYZE jobs")
         .execute(queue.pool())
         .await?;
     queue.stay().await?;
     let started = Instant::now();
-    let busy = work(queue).await?;
+    let busy = run(queue, job).await?;
     Ok((f64::from(JOBS) / started.elapsed().as_secs_f64(), busy))
 }
 
@@ -139,16 +157,24 @@ pub(crate) async fn add_many(queue: &Queue, jobs: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The job: a millisecond in which nothing happens. The runtime's own timer counts whole
-/// milliseconds and would make two of it.
-async fn rest() -> anyhow::Result<Duration> {
+/// The job: a time in which nothing happens. The runtime's own timer counts whole milliseconds
+/// and would make two of one.
+async fn rest(job: Duration) -> anyhow::Result<Duration> {
+    if job.is_zero() {
+        return Ok(job);
+    }
     let started = Instant::now();
-    tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1))).await?;
+    tokio::task::spawn_blocking(move || std::thread::sleep(job)).await?;
     Ok(started.elapsed())
 }
 
+/// Works through what waits, a millisecond a job.
+pub(crate) async fn work(queue: &Arc<Queue>) -> anyhow::Result<()> {
+    run(queue, MILLISECOND).await.map(drop)
+}
+
 /// One claims ahead, 24 run, one completes what has ended. Answers how long jobs ran, together.
-pub(crate) async fn work(queue: &Arc<Queue>) -> anyhow::Result<Duration> {
+async fn run(queue: &Arc<Queue>, job: Duration) -> anyhow::Result<Duration> {
     let (give, take) = mpsc::channel::<ClaimedJob>(BATCH);
     let (done, mut ended) = mpsc::channel::<Finished>(BATCH * 4);
     let take = Arc::new(Mutex::new(take));
@@ -171,10 +197,15 @@ pub(crate) async fn work(queue: &Arc<Queue>) -> anyhow::Result<Duration> {
             let mut busy = Duration::ZERO;
             loop {
                 let next = take.lock().await.recv().await;
-                let Some(job) = next else { return Ok(busy) };
-                busy += rest().await?;
-                let outcome = JobOutcome::Succeeded;
-                done.send(Finished { job, outcome }).await?;
+                let Some(taken) = next else {
+                    return Ok(busy);
+                };
+                busy += rest(job).await?;
+                let finished = Finished {
+                    job: taken,
+                    outcome: JobOutcome::Succeeded,
+                };
+                done.send(finished).await?;
             }
         });
     }
@@ -199,9 +230,8 @@ pub(crate) async fn work(queue: &Arc<Queue>) -> anyhow::Result<Duration> {
 /// How soon a job is claimed that is enqueued while nothing else happens.
 pub(crate) async fn idle(seconds: u32) -> anyhow::Result<Vec<Row>> {
     let queue = Queue::open().await?;
-    let stop = CancellationToken::new();
     let (wake, mut woken) = watch::channel(());
-    let listener = tokio::spawn(listen(queue.db.clone(), wake, stop.clone()));
+    let listener = tokio::spawn(listen(queue.db.clone(), wake));
     // The first word that is heard says that somebody listens.
     while tokio::time::timeout(Duration::from_millis(100), woken.changed())
         .await
@@ -233,8 +263,7 @@ pub(crate) async fn idle(seconds: u32) -> anyhow::Result<Vec<Row>> {
         queue.jobs.finish(&finished).await?;
         queue.jobs.heartbeat(queue.worker).await?;
     }
-    stop.cancel();
-    listener.await?;
+    listener.abort();
     Ok(vec![
         Row::new(
             "idle enqueue to start, p50",

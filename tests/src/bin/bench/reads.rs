@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::fill::{CHUNK, fill};
+use crate::installation;
 use crate::line::Line;
 use crate::pgbench::Pgbench;
 use crate::report::{Beside, Row, milliseconds};
@@ -123,7 +124,7 @@ pub(crate) fn per_second(pages: &[Duration], seconds: u32) -> anyhow::Result<f64
 
 /// Pages of 50 at random places, and how long they took.
 pub(crate) async fn pages(pgbench: &Pgbench, signals: u32) -> anyhow::Result<Vec<Row>> {
-    let system = System::builder().outside().workers(0).start().await;
+    let system = installation::fast().workers(0).start().await;
     let mut feed = Feed::open(&system).await;
     feed.grow(&system, signals).await?;
     let took = feed.read(pgbench.seconds).await?;

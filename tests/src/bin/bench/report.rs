@@ -1,50 +1,56 @@
 //! What was measured, as a table and as JSON.
 
+use std::borrow::Cow;
 use std::fmt::Write;
+use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// A figure, measured one or more times, and what it is held against.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
-    pub(crate) unit: &'static str,
+    pub(crate) unit: Cow<'static, str>,
+    #[serde(rename = "figures")]
     pub(crate) ours: Vec<f64>,
     /// Comparisons of the same rounds; each has a line of the table.
     pub(crate) beside: Vec<Beside>,
     /// What the design asks for.
-    pub(crate) target: &'static str,
+    pub(crate) target: Cow<'static, str>,
 }
 
 /// Something that does the same.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Beside {
-    what: &'static str,
+    what: Cow<'static, str>,
     /// Its figures of the same rounds as ours.
     figures: Vec<f64>,
     /// Why there are none.
-    missing: Option<&'static str>,
+    missing: Option<Cow<'static, str>>,
     /// The ratio that the design asks for.
-    target: &'static str,
+    target: Cow<'static, str>,
 }
 
 impl Beside {
     pub(crate) fn new(what: &'static str, figure: f64, target: &'static str) -> Self {
         Self {
-            what,
+            what: what.into(),
             figures: vec![figure],
             missing: None,
-            target,
+            target: target.into(),
         }
     }
 
     pub(crate) fn missing(what: &'static str, why: &'static str, target: &'static str) -> Self {
         Self {
-            what,
+            what: what.into(),
             figures: Vec::new(),
-            missing: Some(why),
-            target,
+            missing: Some(why.into()),
+            target: target.into(),
         }
     }
 
@@ -64,10 +70,10 @@ impl Row {
     ) -> Self {
         Self {
             name: name.into(),
-            unit,
+            unit: unit.into(),
             ours: vec![ours],
             beside: Vec::new(),
-            target,
+            target: target.into(),
         }
     }
 
@@ -86,11 +92,16 @@ impl Row {
         };
         if self.beside.is_empty() {
             let [beside, ratio, ratios] = std::array::from_fn(|_| String::new());
-            return vec![line([beside, ratio, ratios, self.target.to_owned()])];
+            return vec![line([
+                beside,
+                ratio,
+                ratios,
+                self.target.clone().into_owned(),
+            ])];
         }
         let comparisons = self.beside.iter().map(|beside| {
-            let target = beside.target.to_owned();
-            if let Some(why) = beside.missing {
+            let target = beside.target.clone().into_owned();
+            if let Some(why) = &beside.missing {
                 let what = format!("{}: {why}", beside.what);
                 return line([what, String::new(), String::new(), target]);
             }
@@ -206,6 +217,19 @@ pub(crate) fn table(rows: &[Row]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Rows that another run has printed for machines.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Row>> {
+    #[derive(Deserialize)]
+    struct Printed {
+        rows: Vec<Row>,
+    }
+    let name = path.display();
+    let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
+    let printed: Printed =
+        serde_json::from_reader(file).with_context(|| format!("{name} has no rows"))?;
+    Ok(printed.rows)
 }
 
 /// The rows for machines.

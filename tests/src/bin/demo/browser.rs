@@ -97,7 +97,8 @@ fn without_query(url: &Url) -> Url {
     shown
 }
 
-/// Action and fields of the page's form whose field `account` has this value.
+/// Action and fields of the page's form whose field `account` has this value, or of the form
+/// with which a person confirms a connect link.
 fn choose_form(page: &str, account: &str) -> Option<(Option<String>, Fields)> {
     page.split("<form").skip(1).find_map(|rest| {
         let form = rest.split("</form>").next()?;
@@ -116,7 +117,7 @@ fn choose_form(page: &str, account: &str) -> Option<(Option<String>, Fields)> {
             .collect();
         let chosen = fields
             .iter()
-            .any(|(name, value)| name == "account" && value == account);
+            .any(|(name, value)| (name == "account" && value == account) || name == "confirm");
         chosen.then(|| (attribute(head, "action"), fields))
     })
 }
@@ -157,5 +158,10 @@ mod tests {
         let (action, _) = choose_form(page, "two").expect("a form");
         assert_eq!(action, None);
         assert!(choose_form(page, "three").is_none());
+        let link = r#"<form method="post" action="/start">
+            <input type="hidden" name="state" value="s">
+            <input type="hidden" name="confirm" value="c"><button>Go</button></form>"#;
+        let (action, fields) = choose_form(link, "one").expect("a form");
+        assert_eq!((action.as_deref(), fields.len()), (Some("/start"), 2));
     }
 }

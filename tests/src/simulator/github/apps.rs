@@ -16,7 +16,7 @@ use super::caller::Caller;
 use super::reply::Reply;
 use super::rest::Paging;
 use super::webhooks::Listing;
-use super::world::{Id, Installation, World};
+use super::world::{Id, Installation, PersonKind, World};
 use super::{GitHub, mint, oauth, render};
 
 type Hub = Arc<GitHub>;
@@ -38,6 +38,7 @@ pub(crate) fn router() -> Router<Hub> {
         .route("/installation/repositories", get(repositories))
         .route("/user", get(user))
         .route("/user/installations", get(user_installations))
+        .route("/user/memberships/orgs/{org}", get(membership))
         .route(
             "/user/installations/{id}/repositories",
             get(user_repositories),
@@ -178,10 +179,7 @@ fn active<'a>(world: &'a World, caller: &Caller) -> Result<&'a Installation, Rep
         .get(&grant.installation)
         .ok_or_else(Reply::bad_credentials)?;
     if found.suspended_at.is_some() {
-        return Err(Reply::error(
-            StatusCode::FORBIDDEN,
-            "This installation has been suspended",
-        ));
+        return Err(Reply::suspended());
     }
     Ok(found)
 }
@@ -260,6 +258,43 @@ fn reaches(world: &World, user: Id, found: &Installation) -> bool {
         .accounts
         .get(&found.account)
         .is_some_and(|account| account.members.contains(&user))
+}
+
+/// The user's membership of an organization, which the app may read with *Members: read*
+/// where it is installed.
+async fn membership(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    Path(login): Path<String>,
+) -> Result<Reply, Reply> {
+    let user = only_user(&caller)?;
+    let world = hub.world();
+    let account = world
+        .account_by_login(&login)
+        .filter(|account| account.kind == PersonKind::Organization)
+        .ok_or_else(Reply::not_found)?;
+    let permitted = world
+        .installation_for(account.id)
+        .is_some_and(|found| found.permits("members"));
+    if !permitted {
+        return Err(Reply::not_permitted("members"));
+    }
+    if !account.members.contains(&user) {
+        return Err(Reply::not_found());
+    }
+    let organization =
+        render::organization_object(&world, account.id).ok_or_else(Reply::not_found)?;
+    let role = if account.admin == user {
+        "admin"
+    } else {
+        "member"
+    };
+    Ok(Reply::ok(&json!({
+        "url": format!("{}/orgs/{login}/memberships/{}", hub.urls.api, world.login(user)),
+        "state": "active", "role": role,
+        "organization_url": organization["url"],
+        "organization": organization, "user": render::user(&world, user),
+    })))
 }
 
 async fn user_repositories(

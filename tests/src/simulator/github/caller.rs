@@ -8,9 +8,18 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::GitHub;
 use super::app::JwtFault;
-use super::limits::{Holder, hourly};
+use super::limits::{Allowance, Holder, Resource, hourly};
+use super::settings::Settings;
 use super::tokens::InstallationToken;
-use super::world::{Id, Repository, World};
+use super::world::{Id, Installation, Repository, World};
+
+/// Requests per hour of an installation.
+pub(crate) fn installation_hourly(world: &World, installation: &Installation, base: u32) -> u32 {
+    let repositories = world.repositories_of(installation).len();
+    let account = world.accounts.get(&installation.account);
+    let users = account.map_or(0, |account| account.members.len());
+    hourly(base, repositories, users)
+}
 
 /// The caller, as far as the `Authorization` header tells.
 #[derive(Debug, Clone)]
@@ -88,23 +97,43 @@ impl Caller {
         Self::Bad
     }
 
-    /// Whose quota a request uses, and how large it is.
-    pub(crate) fn quota(&self, world: &World, base: u32) -> (Holder, u32) {
+    /// Whose quota a request uses.
+    pub(crate) const fn holder(&self) -> Holder {
+        match self {
+            Self::Installation { grant, .. } => Holder::Installation(grant.installation),
+            Self::User(id) => Holder::User(*id),
+            Self::App => Holder::App,
+            _ => Holder::Anonymous,
+        }
+    }
+
+    /// What the caller may spend on a resource.
+    pub(crate) fn allowance(
+        &self,
+        world: &World,
+        resource: Resource,
+        settings: &Settings,
+    ) -> Allowance {
+        let limit = match resource {
+            Resource::Core => self.hourly(world, settings.rate_limit),
+            Resource::Search if matches!(self.holder(), Holder::Anonymous) => 10,
+            Resource::Search => settings.search_limit,
+        };
+        Allowance {
+            holder: self.holder(),
+            resource,
+            limit,
+        }
+    }
+
+    fn hourly(&self, world: &World, base: u32) -> u32 {
         match self {
             Self::Installation { grant, .. } => {
                 let installation = world.installations.get(&grant.installation);
-                let repositories =
-                    installation.map_or(0, |found| world.repositories_of(found).len());
-                let account = installation.and_then(|found| world.accounts.get(&found.account));
-                let users = account.map_or(0, |account| account.members.len());
-                (
-                    Holder::Installation(grant.installation),
-                    hourly(base, repositories, users),
-                )
+                installation.map_or(base, |found| installation_hourly(world, found, base))
             }
-            Self::User(id) => (Holder::User(*id), base),
-            Self::App => (Holder::App, base),
-            _ => (Holder::Anonymous, 60),
+            Self::User(_) | Self::App => base,
+            _ => 60,
         }
     }
 

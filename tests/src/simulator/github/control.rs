@@ -17,6 +17,7 @@ use super::settings::Settings;
 use super::webhooks::Listing;
 use super::world::{Account, PersonKind, World};
 use super::{GitHub, generate};
+use crate::simulator::Size;
 use crate::simulator::control::{self, refusal};
 
 type Hub = Arc<GitHub>;
@@ -74,6 +75,7 @@ struct NewAccount {
     #[serde(rename = "type")]
     kind: Option<String>,
     repositories: Option<usize>,
+    people: Option<usize>,
     history: Option<usize>,
     install: Option<bool>,
 }
@@ -104,10 +106,12 @@ async fn add_account(State(hub): State<Hub>, body: Option<Json<NewAccount>>) -> 
             },
         };
         let since = now - 31 * 24 * 3_600;
-        let account = generate::add_account(world, &login, kind, since);
-        let repositories: Vec<u64> = (1..=wanted.repositories.unwrap_or(1))
-            .map(|number| world.add_repository(account, &format!("service-{number}"), since))
-            .collect();
+        let size = Size {
+            containers: wanted.repositories.unwrap_or(1),
+            people: wanted.people.unwrap_or(4),
+        };
+        let account = generate::add_account(world, &login, kind, size, since);
+        let repositories = world.accounts[&account].repositories.clone();
         Ok((account, login, repositories))
     });
     let (account, login, repositories) = match created {

@@ -4,8 +4,10 @@
 //! (the table for GitHub), written without a look at the connector: the
 //! comparison of the two is what the ledger is for.
 
+use sha2::{Digest, Sha256};
+
 use super::world::Id;
-use crate::simulator::clock::{Clock, iso};
+use crate::simulator::clock::iso;
 
 /// A fact's kind, identity and whether a list endpoint shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,13 +72,43 @@ pub(crate) fn issue_assignment(id: Id, set: bool, assignee: Id, updated_at: i64)
     )
 }
 
-/// Every other change of an issue; `detail` is the label's or milestone's id.
-pub(crate) fn issue_updated(id: Id, action: &str, updated_at: i64, detail: Option<Id>) -> Fact {
-    let detail = detail.map(|id| format!(":{id}")).unwrap_or_default();
-    unlisted(
-        "issue_updated",
-        format!("issue:{id}:{action}:{}{detail}", iso(updated_at)),
-    )
+/// What sets one change apart from another of the same action and second.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Mark<'a> {
+    /// Nothing does.
+    None,
+    /// The id of a label, milestone, type or person.
+    Part(Id),
+    /// Title and body after an edit.
+    Edited(&'a str, Option<&'a str>),
+}
+
+/// The end of a change's key: `{action}:{part}:{updated_at}:{digest}`, as far as there is each.
+fn change(action: &str, updated_at: i64, mark: Mark<'_>) -> String {
+    let at = iso(updated_at);
+    match mark {
+        Mark::None => format!("{action}:{at}"),
+        Mark::Part(id) => format!("{action}:{id}:{at}"),
+        Mark::Edited(title, body) => {
+            let mut hash = Sha256::new();
+            hash.update(title);
+            hash.update([0]);
+            hash.update(body.unwrap_or_default());
+            format!("{action}:{at}:{}", twelve_digits(hash))
+        }
+    }
+}
+
+fn twelve_digits(hash: Sha256) -> String {
+    let mut digits = hex::encode(hash.finalize());
+    digits.truncate(12);
+    digits
+}
+
+/// Every other change of an issue.
+pub(crate) fn issue_updated(id: Id, action: &str, updated_at: i64, mark: Mark<'_>) -> Fact {
+    let change = change(action, updated_at, mark);
+    unlisted("issue_updated", format!("issue:{id}:{change}"))
 }
 
 pub(crate) fn comment_created(id: Id, on_pull: bool) -> Fact {
@@ -89,10 +121,11 @@ pub(crate) fn comment_created(id: Id, on_pull: bool) -> Fact {
 }
 
 /// `family` is `comment`, `review_comment` or `discussion_comment`.
-pub(crate) fn comment_edited(family: &str, id: Id, updated_at: i64) -> Fact {
+pub(crate) fn comment_edited(family: &str, id: Id, updated_at: i64, body: &str) -> Fact {
+    let digest = twelve_digits(Sha256::new_with_prefix(body));
     unlisted(
         "comment_edited",
-        format!("{family}:{id}:edited:{}", iso(updated_at)),
+        format!("{family}:{id}:edited:{}:{digest}", iso(updated_at)),
     )
 }
 
@@ -113,13 +146,16 @@ pub(crate) fn pr_closed(id: Id, closed_at: i64) -> Fact {
 }
 
 /// `reopened`, `ready_for_review` and every action without a kind of its own.
-pub(crate) fn pr_changed(id: Id, action: &str, updated_at: i64) -> Fact {
+pub(crate) fn pr_changed(id: Id, action: &str, updated_at: i64, mark: Mark<'_>) -> Fact {
     let kind = match action {
         "reopened" => "pr_reopened",
         "ready_for_review" => "pr_ready_for_review",
         _ => "pr_updated",
     };
-    unlisted(kind, format!("pr:{id}:{action}:{}", iso(updated_at)))
+    unlisted(
+        kind,
+        format!("pr:{id}:{}", change(action, updated_at, mark)),
+    )
 }
 
 pub(crate) fn pr_review_requested(id: Id, reviewer: Id, updated_at: i64) -> Fact {
@@ -127,8 +163,11 @@ pub(crate) fn pr_review_requested(id: Id, reviewer: Id, updated_at: i64) -> Fact
     unlisted("pr_review_requested", key)
 }
 
-pub(crate) fn pr_reviewed(review: Id) -> Fact {
-    listed("pr_reviewed", format!("review:{review}:submitted"))
+/// A review; one without a word of its own is told by its comments.
+pub(crate) fn pr_reviewed(review: Id, state: &str, body: &str) -> Option<Fact> {
+    let is_container = state == "commented" && body.is_empty();
+    let fact = || listed("pr_reviewed", format!("review:{review}:submitted"));
+    (!is_container).then(fact)
 }
 
 pub(crate) fn pr_review_dismissed(review: Id) -> Fact {
@@ -139,15 +178,22 @@ pub(crate) fn review_comment_created(id: Id) -> Fact {
     listed("pr_commented", format!("review_comment:{id}:created"))
 }
 
-pub(crate) fn commits_pushed(repository: Id, full_ref: &str, after: &str) -> Fact {
+pub(crate) fn commits_pushed(repository: Id, full_ref: &str, after: &str, pushed_at: i64) -> Fact {
+    let at = iso(pushed_at);
     unlisted(
         "commits_pushed",
-        format!("push:{repository}:{full_ref}:{after}"),
+        format!("push:{repository}:{full_ref}:{after}:{at}"),
     )
 }
 
-/// A branch or a tag (`ref_type`) that was created or deleted today.
-pub(crate) fn reference(ref_type: &str, repository: Id, name: &str, created: bool) -> Fact {
+/// A branch or a tag (`ref_type`) that was created or deleted.
+pub(crate) fn reference(
+    ref_type: &str,
+    repository: Id,
+    name: &str,
+    created: bool,
+    pushed_at: i64,
+) -> Fact {
     let (kind, verb) = match (ref_type, created) {
         ("branch", true) => ("branch_created", "created"),
         ("branch", false) => ("branch_deleted", "deleted"),
@@ -156,10 +202,7 @@ pub(crate) fn reference(ref_type: &str, repository: Id, name: &str, created: boo
     };
     unlisted(
         kind,
-        format!(
-            "{ref_type}:{repository}:{name}:{verb}:{}",
-            Clock::system_day()
-        ),
+        format!("{ref_type}:{repository}:{name}:{verb}:{}", iso(pushed_at)),
     )
 }
 
@@ -218,10 +261,10 @@ pub(crate) fn starred(repository: Id, user: Id, starred_at: i64) -> Fact {
     )
 }
 
-pub(crate) fn unstarred(repository: Id, user: Id) -> Fact {
+pub(crate) fn unstarred(repository: Id, user: Id, updated_at: i64) -> Fact {
     unlisted(
         "repo_unstarred",
-        format!("unstar:{repository}:{user}:{}", Clock::system_day()),
+        format!("unstar:{repository}:{user}:{}", iso(updated_at)),
     )
 }
 
@@ -240,10 +283,10 @@ pub(crate) fn milestone_closed(id: Id, closed_at: i64) -> Fact {
     )
 }
 
-pub(crate) fn member_added(repository: Id, member: Id) -> Fact {
+pub(crate) fn member_added(repository: Id, member: Id, updated_at: i64) -> Fact {
     unlisted(
         "member_added",
-        format!("member:{repository}:{member}:added:{}", Clock::system_day()),
+        format!("member:{repository}:{member}:added:{}", iso(updated_at)),
     )
 }
 
@@ -264,118 +307,4 @@ pub(crate) fn repository_changed(id: Id, action: &str, updated_at: i64) -> Optio
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const AT: i64 = 1_795_428_000;
-
-    #[test]
-    fn keys_follow_the_catalogue() {
-        const T: &str = "2026-11-23T10:00:00Z";
-        let check = |fact: Fact, kind: &str, key: &str, pollable: bool| {
-            let expected = (kind, key.replace("{T}", T), pollable);
-            assert_eq!((fact.kind, fact.key, fact.pollable), expected);
-        };
-        check(issue_created(7), "issue_created", "issue:7:created", true);
-        check(
-            issue_closed(7, AT),
-            "issue_closed",
-            "issue:7:closed:{T}",
-            true,
-        );
-        check(
-            issue_reopened(7, AT),
-            "issue_reopened",
-            "issue:7:reopened:{T}",
-            false,
-        );
-        let fact = issue_assignment(7, false, 3, AT);
-        check(fact, "issue_unassigned", "issue:7:unassigned:3:{T}", false);
-        check(
-            issue_updated(7, "edited", AT, None),
-            "issue_updated",
-            "issue:7:edited:{T}",
-            false,
-        );
-        let fact = issue_updated(7, "labeled", AT, Some(9));
-        check(fact, "issue_updated", "issue:7:labeled:{T}:9", false);
-        check(
-            comment_created(5, false),
-            "issue_commented",
-            "comment:5:created",
-            true,
-        );
-        check(
-            comment_created(5, true),
-            "pr_commented",
-            "comment:5:created",
-            true,
-        );
-        let fact = comment_edited("review_comment", 5, AT);
-        check(fact, "comment_edited", "review_comment:5:edited:{T}", false);
-        let fact = comment_deleted("discussion_comment", 5);
-        check(
-            fact,
-            "comment_deleted",
-            "discussion_comment:5:deleted",
-            false,
-        );
-        check(
-            pr_changed(4, "reopened", AT),
-            "pr_reopened",
-            "pr:4:reopened:{T}",
-            false,
-        );
-        check(
-            pr_changed(4, "synchronize", AT),
-            "pr_updated",
-            "pr:4:synchronize:{T}",
-            false,
-        );
-        check(pr_merged(4), "pr_merged", "pr:4:merged", true);
-        let fact = pr_review_requested(4, 8, AT);
-        check(
-            fact,
-            "pr_review_requested",
-            "pr:4:review_requested:8:{T}",
-            false,
-        );
-        check(
-            review_comment_created(6),
-            "pr_commented",
-            "review_comment:6:created",
-            true,
-        );
-        let fact = commits_pushed(1, "refs/heads/main", "abc");
-        check(fact, "commits_pushed", "push:1:refs/heads/main:abc", false);
-        check(
-            workflow_completed(2, 3),
-            "workflow_completed",
-            "workflow_run:2:3",
-            true,
-        );
-        check(starred(1, 2, AT), "repo_starred", "star:1:2:{T}", true);
-    }
-
-    #[test]
-    fn facts_without_a_time_of_their_own_carry_the_day() {
-        let day = Clock::system_day();
-        let fact = reference("tag", 1, "v1", false);
-        assert_eq!(
-            (fact.kind, fact.key),
-            ("tag_deleted", format!("tag:1:v1:deleted:{day}"))
-        );
-        assert_eq!(unstarred(1, 2).key, format!("unstar:1:2:{day}"));
-        assert_eq!(member_added(1, 2).key, format!("member:1:2:added:{day}"));
-    }
-
-    #[test]
-    fn only_the_listed_repository_changes_are_facts() {
-        assert!(repository_changed(1, "edited", AT).is_none());
-        let renamed = repository_changed(1, "renamed", AT).expect("a fact");
-        assert_eq!(
-            (renamed.kind, renamed.key.as_str()),
-            ("repo_renamed", "repo:1:renamed:2026-11-23T10:00:00Z")
-        );
-    }
-}
+mod tests;

@@ -16,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 use super::GitHub;
 use super::act::{Act, Stage};
 use super::world::{Account, Id, Numbered, PersonKind, Team, World};
-use crate::simulator::Config;
+use crate::simulator::{Config, Size};
 
 const DAY: i64 = 24 * 3_600;
 const PAST_DAYS: i64 = 30;
 
 /// How often each action is chosen. Actions past the mark are left out of the
 /// history: nobody can learn of them afterwards.
-const MIX: [(&str, u32); 44] = [
+const MIX: [(&str, u32); 45] = [
     ("issue_comment.created", 180),
     ("issues.opened", 90),
     ("push", 90),
@@ -68,6 +68,7 @@ const MIX: [(&str, u32); 44] = [
     ("delete.branch", 6),
     ("create.tag", 3),
     ("star.deleted", 2),
+    ("push.reset", 2),
 ];
 const HISTORY_MARK: usize = 40;
 
@@ -80,16 +81,20 @@ pub(crate) fn populate(world: &mut World, config: &Config, now: i64) {
         } else {
             PersonKind::Organization
         };
-        let account = add_account(world, &format!("team-{number}"), kind, since);
-        for repository in 1..=config.repositories {
-            world.add_repository(account, &format!("service-{repository}"), since);
-        }
+        let login = format!("team-{number}");
+        add_account(world, &login, kind, config.size(config.repositories), since);
     }
 }
 
-/// Adds an account with an admin, four developers, a bot and, for an
+/// Adds an account with an admin, developers, a bot, repositories and, for an
 /// organization, a team. A personal account is its own admin.
-pub(crate) fn add_account(world: &mut World, login: &str, kind: PersonKind, at: i64) -> Id {
+pub(crate) fn add_account(
+    world: &mut World,
+    login: &str,
+    kind: PersonKind,
+    size: Size,
+    at: i64,
+) -> Id {
     let id = world.add_person(login, kind);
     let organization = kind == PersonKind::Organization;
     let admin = if organization {
@@ -98,7 +103,7 @@ pub(crate) fn add_account(world: &mut World, login: &str, kind: PersonKind, at: 
         id
     };
     let mut members = vec![admin];
-    for number in 1..=4 {
+    for number in 1..=size.people {
         members.push(world.add_person(&format!("{login}-dev-{number}"), PersonKind::User));
     }
     let bot = world.add_person(&format!("{login}-ci[bot]"), PersonKind::Bot);
@@ -117,6 +122,9 @@ pub(crate) fn add_account(world: &mut World, login: &str, kind: PersonKind, at: 
         created_at: at,
     };
     world.accounts.insert(id, account);
+    for number in 1..=size.containers {
+        world.add_repository(id, &format!("service-{number}"), at);
+    }
     id
 }
 

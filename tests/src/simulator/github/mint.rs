@@ -36,10 +36,7 @@ pub(super) async fn mint(
     let world = hub.world();
     let found = world.installations.get(&id).ok_or_else(Reply::not_found)?;
     if found.suspended_at.is_some() {
-        return Err(Reply::error(
-            StatusCode::FORBIDDEN,
-            "This installation has been suspended",
-        ));
+        return Err(Reply::suspended());
     }
     let repositories = restricted(&world, found, &asked)?;
     let permissions = permitted(found, &asked)?;

@@ -12,6 +12,7 @@ mod control;
 mod facts;
 mod generate;
 mod limits;
+mod metering;
 mod mint;
 mod oauth;
 mod pages;
@@ -35,7 +36,9 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use self::act::Stage;
+use self::caller::installation_hourly;
 use self::world::{Urls, World};
+use super::usage::Quota;
 use super::{Config, Core, StartError, control::Provider};
 
 pub use app::KeyError;
@@ -76,6 +79,13 @@ impl GitHub {
             app.client_id.clone(),
             seed,
         );
+        let per_window = |limit| {
+            if config.enforces_limits {
+                limit
+            } else {
+                limits::UNLIMITED
+            }
+        };
         let settings = Arc::new(RwLock::new(Settings {
             webhook_url: config.delivery_url(SOURCE),
             webhook_secret,
@@ -89,9 +99,12 @@ impl GitHub {
             form_webhooks: false,
             ordered: true,
             delivery_concurrency: config.delivery_concurrency.max(1),
-            rate_limit: config.rate_limit,
-            points_per_minute: None,
-            max_concurrent: 100,
+            rate_limit: per_window(config.rate_limit),
+            search_limit: per_window(30),
+            search_lag_seconds: 0,
+            searches_time_out: false,
+            points_per_minute: config.enforces_limits.then_some(900),
+            max_concurrent: config.enforces_limits.then_some(100),
             permissions: world.permissions.clone(),
         }));
         let sender = webhooks::Webhooks::new(
@@ -198,5 +211,26 @@ impl Provider for GitHub {
 
     fn reset_limits(&self) {
         self.limits.reset();
+    }
+
+    fn quota(&self, account: &str, limit: &str) -> Option<Quota> {
+        let settings = self.settings().clone();
+        let (amount, window_seconds) = match limit {
+            "core" => {
+                let (world, base) = (self.world(), settings.rate_limit);
+                let account = world.account_by_login(account);
+                let installed = account.and_then(|account| world.installation_for(account.id));
+                let hourly = installed.map(|found| installation_hourly(&world, found, base));
+                (hourly.unwrap_or(base), 3_600)
+            }
+            "search" => (settings.search_limit, 60),
+            "secondary" => (settings.points_per_minute?, 60),
+            _ => return None,
+        };
+        (amount < limits::UNLIMITED).then_some(Quota {
+            amount: amount.into(),
+            window_seconds,
+            is_shared: false,
+        })
     }
 }

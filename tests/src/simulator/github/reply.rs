@@ -44,11 +44,27 @@ impl Reply {
     /// 200 with rendered rows as a JSON array, or as a field of an object beside
     /// `total_count`.
     pub(crate) fn rows(rows: &[Bytes], wrap: Option<(&str, usize)>) -> Self {
-        let size = rows.iter().map(|row| row.len() + 1).sum::<usize>() + 64;
-        let mut body = Vec::with_capacity(size);
-        if let Some((name, total)) = wrap {
-            body.extend_from_slice(format!("{{\"total_count\":{total},\"{name}\":").as_bytes());
+        match wrap {
+            None => Self::list("", rows, ""),
+            Some((name, total)) => {
+                let before = format!("{{\"total_count\":{total},\"{name}\":");
+                Self::list(&before, rows, "}")
+            }
         }
+    }
+
+    /// 200 with the rows that a search found.
+    pub(crate) fn found(rows: &[Bytes], total: usize, incomplete: bool) -> Self {
+        let before = format!(
+            "{{\"total_count\":{total},\"incomplete_results\":{incomplete},\"search_type\":\"lexical\",\"items\":"
+        );
+        Self::list(&before, rows, "}")
+    }
+
+    fn list(before: &str, rows: &[Bytes], after: &str) -> Self {
+        let size = rows.iter().map(|row| row.len() + 1).sum::<usize>() + 128;
+        let mut body = Vec::with_capacity(size);
+        body.extend_from_slice(before.as_bytes());
         body.push(b'[');
         for (at, row) in rows.iter().enumerate() {
             if at > 0 {
@@ -57,9 +73,7 @@ impl Reply {
             body.extend_from_slice(row);
         }
         body.push(b']');
-        if wrap.is_some() {
-            body.push(b'}');
-        }
+        body.extend_from_slice(after.as_bytes());
         Self {
             status: StatusCode::OK,
             headers: Vec::new(),
@@ -100,6 +114,14 @@ impl Reply {
         .with(
             "x-accepted-github-permissions",
             &format!("{permission}=read"),
+        )
+    }
+
+    /// 403 for what a suspended installation asks.
+    pub(crate) fn suspended() -> Self {
+        Self::error(
+            StatusCode::FORBIDDEN,
+            "This installation has been suspended",
         )
     }
 

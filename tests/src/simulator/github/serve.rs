@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
 use super::caller::Caller;
-use super::limits::{Holder, Quota};
+use super::limits::{Allowance, Holder, Quota, Resource};
+use super::metering::Asked;
 use super::reply::{Payload, Reply};
+use super::settings::Settings;
 use super::{GitHub, rest};
 use crate::simulator::faults::{Effect, Rule, Target};
+use crate::simulator::usage::Outcome;
 use crate::simulator::wire;
 
 type Hub = Arc<GitHub>;
@@ -86,9 +89,9 @@ async fn around_pages(State(hub): State<Hub>, request: Request, next: Next) -> R
 }
 
 async fn around_api(State(hub): State<Hub>, request: Request, next: Next) -> Response {
-    let (_running, at_once) = hub.core.stats.begin();
+    let (_running, _) = hub.core.stats.begin();
     let label = route(&request);
-    let mut response = api(&hub, request, next, at_once).await;
+    let mut response = api(&hub, request, next, &label).await;
     let headers = response.headers_mut();
     let id = format!(
         "{:04X}:{:06X}",
@@ -109,30 +112,21 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-async fn api(hub: &Hub, mut request: Request, next: Next, at_once: usize) -> Response {
+async fn api(hub: &Hub, mut request: Request, next: Next, route: &str) -> Response {
     let caller = Caller::identify(hub, request.headers());
-    let (settings_limit, per_minute, max_at_once) = {
-        let settings = hub.settings();
-        (
-            settings.rate_limit,
-            settings.points_per_minute,
-            settings.max_concurrent,
-        )
-    };
-    let ((holder, limit), account) = {
-        let world = hub.world();
-        (caller.quota(&world, settings_limit), caller.account(&world))
-    };
+    let settings = hub.settings().clone();
+    let asked = Asked::read(hub, &caller, &settings, &request, route);
+    let (_in_flight, at_once) = hub.limits.enter(asked.of.holder);
     let now = hub.core.clock.seconds();
-    let rule = hub
-        .core
-        .faults
-        .pick(Target::Request, &subject(&request), account.as_deref());
+    let (subject, account) = (subject(&request), asked.account.as_deref());
+    let rule = hub.core.faults.pick(Target::Request, &subject, account);
     if let Some(rule) = &rule {
-        if let Some(response) = limited(hub, rule, holder, limit, now) {
-            return response;
-        }
-        if let Some(response) = before(rule).await {
+        let pretended = match limited(hub, rule, asked.of, now) {
+            Some(response) => Some(response),
+            None => before(rule).await,
+        };
+        if let Some(response) = pretended {
+            asked.record(hub, Outcome::Free);
             return response;
         }
     }
@@ -142,32 +136,24 @@ async fn api(hub: &Hub, mut request: Request, next: Next, at_once: usize) -> Res
     if matches!(caller, Caller::Bad) {
         return Reply::bad_credentials().into_response();
     }
-    let free = request.uri().path().ends_with("/rate_limit");
-    if !free && hub.limits.look(holder, limit, now).remaining() == 0 {
-        return primary(hub, holder, hub.limits.look(holder, limit, now));
+    if let Some(refusal) = refuse(hub, &asked, &settings, at_once) {
+        asked.record(hub, Outcome::Refused);
+        return refusal;
     }
-    let points = if request.method() == Method::GET {
-        1
-    } else {
-        5
-    };
-    let too_fast = per_minute.is_some_and(|most| hub.limits.too_fast(holder, points, most, now));
-    if at_once > max_at_once || too_fast {
-        return secondary(StatusCode::FORBIDDEN, Some(60.0)).into_response();
-    }
-    let known = request.headers().get(header::IF_NONE_MATCH).cloned();
-    let reading = request.method() == Method::GET;
     request.extensions_mut().insert(caller);
     let mut response = next.run(request).await;
-    if reading && response.status() == StatusCode::OK {
-        response = conditional(response, known.as_ref());
+    // Search results have no tag.
+    let tagged = asked.is_reading && asked.of.resource == Resource::Core;
+    if tagged && response.status() == StatusCode::OK {
+        response = conditional(response, asked.token.as_ref(), asked.known.as_ref());
     }
-    let costs = !free && response.status() != StatusCode::NOT_MODIFIED;
-    let quota = if costs {
-        hub.limits.spend(holder, limit, now)
+    let outcome = asked.outcome(&response);
+    let quota = if matches!(outcome, Outcome::Charged(..)) {
+        hub.limits.spend(asked.of, now)
     } else {
-        hub.limits.look(holder, limit, now)
+        hub.limits.look(asked.of, now)
     };
+    asked.record(hub, outcome);
     report(hub, response.headers_mut(), quota);
     match rule {
         Some(rule) => wire::after(&rule, response).await,
@@ -175,18 +161,43 @@ async fn api(hub: &Hub, mut request: Request, next: Next, at_once: usize) -> Res
     }
 }
 
+/// The refusal, if a limit is reached. Points and concurrency count for conditional requests
+/// as well.
+fn refuse(hub: &Hub, asked: &Asked, settings: &Settings, at_once: usize) -> Option<Response> {
+    let (now, holder) = (hub.core.clock.seconds(), asked.of.holder);
+    let quota = hub.limits.look(asked.of, now);
+    if !asked.is_free && quota.remaining() == 0 {
+        return Some(primary(hub, holder, quota));
+    }
+    let most = settings.points_per_minute;
+    let too_fast = most.is_some_and(|most| hub.limits.too_fast(holder, asked.points, most, now));
+    let too_many = settings.max_concurrent.is_some_and(|most| at_once > most);
+    if !too_fast && !too_many {
+        return None;
+    }
+    let mut response = secondary(StatusCode::FORBIDDEN, Some(60.0)).into_response();
+    report(hub, response.headers_mut(), quota);
+    Some(response)
+}
+
 fn no_user_agent() -> Response {
     let text = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header (https://docs.github.com/en/rest/overview/resources-in-the-rest-api#user-agent-required). Check https://developer.github.com for other possible causes.\n";
     (StatusCode::FORBIDDEN, text).into_response()
 }
 
-/// Adds the `ETag`, and answers 304 if the client knows it.
-fn conditional(mut response: Response, known: Option<&HeaderValue>) -> Response {
+/// Adds the `ETag`, and answers 304 if the client knows it. A tag is good for the token that it
+/// was given to, and for no other.
+fn conditional(
+    mut response: Response,
+    token: Option<&HeaderValue>,
+    known: Option<&HeaderValue>,
+) -> Response {
     let Some(Payload(body)) = response.extensions().get::<Payload>() else {
         return response;
     };
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
+    token.map(HeaderValue::as_bytes).hash(&mut hasher);
     response
         .headers()
         .get(header::LINK)
@@ -229,7 +240,7 @@ fn report(hub: &Hub, headers: &mut HeaderMap, quota: Quota) {
     );
     insert(headers, "x-ratelimit-used", &quota.used.to_string());
     insert(headers, "x-ratelimit-reset", &resets_at.to_string());
-    insert(headers, "x-ratelimit-resource", "core");
+    insert(headers, "x-ratelimit-resource", quota.resource.name());
 }
 
 /// 403 because the quota is used up.
@@ -264,11 +275,11 @@ fn secondary(status: StatusCode, retry_after: Option<f64>) -> Reply {
 }
 
 /// The limit a fault rule pretends.
-fn limited(hub: &Hub, rule: &Rule, holder: Holder, limit: u32, now: i64) -> Option<Response> {
+fn limited(hub: &Hub, rule: &Rule, of: Allowance, now: i64) -> Option<Response> {
     let wait = Some(rule.seconds.unwrap_or(60.0));
     let reply = match rule.effect {
         Effect::PrimaryLimit => {
-            let mut quota = hub.limits.look(holder, limit, now);
+            let mut quota = hub.limits.look(of, now);
             quota.used = quota.limit;
             if let Some(seconds) = rule
                 .seconds
@@ -276,9 +287,9 @@ fn limited(hub: &Hub, rule: &Rule, holder: Holder, limit: u32, now: i64) -> Opti
             {
                 quota.resets_at = now + i64::try_from(seconds.as_secs()).unwrap_or(3_600);
             } else {
-                quota = hub.limits.exhaust(holder, limit, now);
+                quota = hub.limits.exhaust(of, now);
             }
-            return Some(primary(hub, holder, quota));
+            return Some(primary(hub, of.holder, quota));
         }
         Effect::SecondaryLimit => secondary(StatusCode::FORBIDDEN, wait),
         Effect::SecondaryLimitBare => secondary(StatusCode::FORBIDDEN, None),
@@ -286,11 +297,7 @@ fn limited(hub: &Hub, rule: &Rule, holder: Holder, limit: u32, now: i64) -> Opti
         _ => return None,
     };
     let mut response = reply.into_response();
-    report(
-        hub,
-        response.headers_mut(),
-        hub.limits.look(holder, limit, now),
-    );
+    report(hub, response.headers_mut(), hub.limits.look(of, now));
     Some(response)
 }
 

@@ -34,10 +34,16 @@ pub struct Settings {
     pub delivery_concurrency: usize,
     /// Requests per hour of an installation or user.
     pub rate_limit: u32,
-    /// Points per minute of the secondary limit; none when absent.
+    /// Searches per minute of an installation or user.
+    pub search_limit: u32,
+    /// Changes younger than this are not found by searches.
+    pub search_lag_seconds: i64,
+    /// Searches time out: results are incomplete.
+    pub searches_time_out: bool,
+    /// Points per minute of the secondary limit; without limit when absent.
     pub points_per_minute: Option<u32>,
-    /// Requests at once of the secondary limit.
-    pub max_concurrent: usize,
+    /// Requests at once of the secondary limit; without limit when absent.
+    pub max_concurrent: Option<usize>,
     /// What new installations grant.
     pub permissions: BTreeMap<String, String>,
 }

@@ -129,7 +129,10 @@ impl Webhooks {
         {
             return None;
         }
-        let body = Bytes::from(event.payload.to_string());
+        let mut body = Bytes::from(event.payload.to_string());
+        if let Some(rule) = &fault {
+            body = rule.replaced(body);
+        }
         if body.len() > LARGEST {
             return None;
         }

@@ -129,6 +129,17 @@ impl Stage<'_> {
             "issue.created" => {
                 return self.create_issue(site, &actor, act.text.clone(), act.to.as_deref());
             }
+            "site.renamed" => {
+                let number = self.world.number();
+                let name = act
+                    .to
+                    .clone()
+                    .unwrap_or_else(|| format!("renamed-{number}"));
+                let place = self.site(site);
+                place.url = format!("https://{name}.atlassian.net");
+                place.name = name;
+                return Ok(Done::default());
+            }
             "user.renamed" => {
                 let number = self.world.number();
                 let person = self.world.people.get_mut(&actor).ok_or("there is nobody")?;
@@ -140,7 +151,7 @@ impl Stage<'_> {
             }
             _ => {}
         }
-        let issue = act.issue.or_else(|| self.world.some_issue(site, |_| true));
+        let issue = act.issue.or_else(|| self.world.some_issue(site));
         let issue = match issue {
             Some(issue) => issue,
             None => self.create_issue(site, &actor, None, None)?.object["id"]
@@ -267,8 +278,9 @@ impl Stage<'_> {
             letters.push((first.url.clone(), body));
         }
         let settings = self.hub.settings();
-        if settings.admin_webhooks {
-            letters.push((settings.webhook_url.clone(), news.body.clone()));
+        let own = settings.admin_webhooks.iter();
+        for webhook in own.filter(|webhook| webhook.account == site) {
+            letters.push((webhook.url.clone(), news.body.clone()));
         }
         letters
     }

@@ -15,6 +15,7 @@ use super::settings::Settings;
 use super::world::{Site, World};
 use super::{Jira, generate};
 use crate::simulator::control::{self, refusal};
+use crate::simulator::{Past, Size};
 
 type Hub = Arc<Jira>;
 
@@ -62,8 +63,11 @@ async fn accounts(State(hub): State<Hub>) -> Json<Value> {
 #[serde(deny_unknown_fields)]
 struct NewAccount {
     name: Option<String>,
+    projects: Option<usize>,
+    people: Option<usize>,
     #[serde(default)]
     history: usize,
+    issues: Option<usize>,
     /// Somebody of another site who works here as well.
     member: Option<String>,
 }
@@ -75,13 +79,21 @@ async fn add_account(State(hub): State<Hub>, body: Option<Json<NewAccount>>) -> 
         let mut world = hub.world();
         let number = world.sites.len() + 1;
         let name = wanted.name.unwrap_or_else(|| format!("team-{number}"));
-        let id = generate::add_site(&mut world, &name, now);
+        let size = Size {
+            containers: wanted.projects.unwrap_or(generate::USUAL.containers),
+            people: wanted.people.unwrap_or(generate::USUAL.people),
+        };
+        let id = generate::add_site(&mut world, &name, size);
         if let Some(person) = wanted.member.and_then(|who| world.people.get_mut(&who)) {
             person.sites.push(id.clone());
         }
         id
     };
-    generate::site_history(&hub, &id, wanted.history, now);
+    let past = Past {
+        facts: wanted.history,
+        counted: wanted.issues,
+    };
+    generate::site_history(&hub, &id, past, now);
     let world = hub.world();
     (
         StatusCode::CREATED,

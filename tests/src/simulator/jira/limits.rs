@@ -19,6 +19,10 @@ use crate::simulator::clock::Clock;
 
 const HOUR: i64 = 3_600;
 
+/// Names of the quotas in the statistics.
+pub(crate) const APP: &str = "app";
+pub(crate) const SITE: &str = "site";
+
 /// What has been used.
 #[derive(Default)]
 pub(crate) struct Usage {
@@ -95,7 +99,11 @@ pub(crate) fn refuse(
     let now = hub.core.clock.seconds();
     usage.turn(now);
     let settings = hub.settings();
-    if let Some(most) = settings.requests_per_second {
+    if let Some(reads) = settings.requests_per_second {
+        let changes = ["PUT", "DELETE"]
+            .iter()
+            .any(|verb| endpoint.starts_with(verb));
+        let most = if changes { reads.div_ceil(2) } else { reads };
         let key = (site.to_owned(), endpoint.to_owned());
         let window = usage.bursts.entry(key).or_insert((now, 0));
         if window.0 != now {
@@ -221,6 +229,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::simulator::{Config, Core};
+
+    #[tokio::test]
+    async fn endpoint_takes_a_hundred_reads_a_second() {
+        let hub = Jira::start(&Config::default(), "http://a", 1, Core::new(1)).expect("Jira");
+        let mut usage = Usage::default();
+        let mut refused = |endpoint: &str| {
+            let mut times = (0..200).map(|_| refuse(&hub, &mut usage, "a", endpoint));
+            times.position(|refusal| refusal.is_some())
+        };
+        // A second may end on the way.
+        let reads = refused("GET status");
+        assert!(reads.is_none_or(|first| first >= 100), "{reads:?}");
+        let changes = refused("PUT webhook/refresh").expect("more than a PUT may");
+        assert!((50..100).contains(&changes), "{changes}");
+    }
 
     #[test]
     fn an_answer_costs_a_point_and_its_objects() {

@@ -26,10 +26,11 @@ use serde_json::Value;
 
 use self::world::World;
 use super::outbox::Outbox;
+use super::usage::Quota;
 use super::{Config, Core, StartError, control::Provider};
 
 pub(crate) use generate::live;
-pub use settings::Settings;
+pub use settings::{AdminWebhook, Settings};
 
 /// Slug in the ledger.
 pub(crate) const SOURCE: &str = "jira";
@@ -62,12 +63,17 @@ impl Jira {
             client_id: world.secret(32),
             client_secret: format!("ATOA{}", world.secret(60)),
         };
-        let settings = Arc::new(RwLock::new(Settings {
+        let mut settings = Settings {
             callback_url: config.callback_url(SOURCE),
             webhook_url: config.delivery_url(SOURCE),
-            webhook_secret: world.secret(32),
             ..Settings::default()
-        }));
+        };
+        if !config.enforces_limits {
+            settings.points_per_hour = None;
+            settings.site_points_per_hour = None;
+            settings.requests_per_second = None;
+        }
+        let settings = Arc::new(RwLock::new(settings));
         let courier = hooks::Atlassian {
             settings: Arc::clone(&settings),
             client_id: app.client_id.clone(),
@@ -81,7 +87,7 @@ impl Jira {
             config.delivery_concurrency.max(1),
         )?;
         let now = core.clock.seconds();
-        generate::populate(&mut world, config.accounts, now);
+        generate::populate(&mut world, config);
         let hub = Arc::new(Self {
             core,
             base: format!("{base}/atlassian"),
@@ -90,7 +96,7 @@ impl Jira {
             settings,
             world: Mutex::new(world),
         });
-        generate::history(&hub, config.history, now);
+        generate::history(&hub, config, now);
         Ok(hub)
     }
 
@@ -129,7 +135,6 @@ impl Provider for Jira {
         [
             ("CLIENT_ID", self.app.client_id.clone()),
             ("CLIENT_SECRET", self.app.client_secret.clone()),
-            ("WEBHOOK_SECRET", self.settings().webhook_secret.clone()),
             ("AUTH_BASE_URL", format!("{}/auth", self.base)),
             ("API_BASE_URL", format!("{}/api", self.base)),
         ]
@@ -156,5 +161,20 @@ impl Provider for Jira {
 
     fn reset_limits(&self) {
         self.world().usage = limits::Usage::default();
+    }
+
+    fn quota(&self, _account: &str, limit: &str) -> Option<Quota> {
+        let settings = self.settings();
+        let is_shared = limit == limits::APP;
+        let amount = if is_shared {
+            settings.points_per_hour?
+        } else {
+            settings.site_points_per_hour?
+        };
+        Some(Quota {
+            amount,
+            window_seconds: 3_600,
+            is_shared,
+        })
     }
 }

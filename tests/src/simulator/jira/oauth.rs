@@ -8,12 +8,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use axum::body::Bytes;
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -72,6 +75,13 @@ async fn authorize(
             return page(StatusCode::BAD_REQUEST, &format!("<p>invalid {name}</p>"));
         }
     }
+    let challenge = fields.get("code_challenge").cloned();
+    if challenge.is_some() && field("code_challenge_method") != "S256" {
+        return page(
+            StatusCode::BAD_REQUEST,
+            "<p>invalid code_challenge_method</p>",
+        );
+    }
     let person = cookie(&headers, "user_session").filter(|id| hub.world().people.contains_key(id));
     let Some(person) = person else {
         let return_to = uri.to_string().replace('&', "&amp;").replace('"', "&quot;");
@@ -127,6 +137,7 @@ async fn authorize(
                 .map(str::to_owned)
                 .collect(),
             expires: now + CODE_LIFE,
+            challenge,
         },
     );
     target
@@ -200,6 +211,11 @@ fn fields_of(headers: &HeaderMap, body: &[u8]) -> Fields {
     }
 }
 
+/// The S256 challenge of a verifier.
+fn s256(verifier: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.as_bytes()))
+}
+
 fn refusal(status: StatusCode, error: &str, why: &str) -> Response {
     let body = json!({ "error": error, "error_description": why });
     (status, Json(body)).into_response()
@@ -217,7 +233,11 @@ fn exchange(hub: &Jira, fields: &Fields) -> Response {
         "authorization_code" => {
             let code = world.codes.remove(field("code"));
             let right = field("redirect_uri") == hub.settings().callback_url;
-            match code.filter(|code| code.expires > now && right) {
+            let verified = |code: &Code| match &code.challenge {
+                Some(challenge) => s256(field("code_verifier")) == *challenge,
+                None => true,
+            };
+            match code.filter(|code| code.expires > now && right && verified(code)) {
                 Some(code) => (code.person, code.scopes),
                 None => {
                     return refusal(

@@ -3,6 +3,7 @@
 mod agile;
 mod issues;
 mod lists;
+mod metering;
 mod search;
 mod worklogs;
 
@@ -21,6 +22,7 @@ use super::Jira;
 use super::world::{Site, World};
 use super::{hooks, limits};
 use crate::simulator::faults::{Effect, Rule, Target};
+use crate::simulator::usage::Outcome;
 use crate::simulator::wire;
 
 type Hub = Arc<Jira>;
@@ -241,23 +243,23 @@ async fn site(
     let (_running, _) = hub.core.stats.begin();
     let query = fields(query.as_deref().unwrap_or_default());
     let subject = format!("{method} /api/ex/jira/{site}/{rest}");
+    let endpoint = format!("{method} {}", pattern(&rest));
     let rule = hub.core.faults.pick(Target::Request, &subject, Some(&site));
     let ask = || answer(&hub, &site, &rest, &method, &query, &headers, &body);
     let response = match &rule {
         None => ask(),
         Some(rule) => {
             if let Some(response) = wire::before(rule).await.or_else(|| pretended(rule)) {
+                metering::record(&hub, &site, &endpoint, Outcome::Free);
                 response
             } else {
                 wire::after(rule, ask()).await
             }
         }
     };
+    let pattern = pattern(&rest);
     hub.core.stats.answered(
-        format!(
-            "{method} /atlassian/api/ex/jira/{{site}}/{}",
-            pattern(&rest)
-        ),
+        format!("{method} /atlassian/api/ex/jira/{{site}}/{pattern}"),
         response.status().as_u16(),
     );
     response
@@ -339,6 +341,7 @@ fn answer(
     }
     let endpoint = format!("{method} {}", pattern(rest));
     if let Some(refused) = limits::refuse(hub, &mut world.usage, site, &endpoint) {
+        metering::record(hub, site, &endpoint, Outcome::Refused);
         return refused;
     }
     let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
@@ -357,9 +360,11 @@ fn answer(
     let reply = route(&ask, world, &parts, now);
     // Questions that are put by POST are charged as the reading that they are.
     let writes = parts.get(3) == Some(&"webhook") && method != Method::GET;
-    world
-        .usage
-        .charge(site, limits::cost(writes, reply.body.as_ref()));
+    let points = limits::cost(writes, reply.body.as_ref());
+    world.usage.charge(site, points);
+    let token = headers.get(header::AUTHORIZATION);
+    let answer = ask.answered(rest, token, reply.body.as_ref());
+    metering::record(hub, site, &endpoint, Outcome::Charged(points, answer));
     let mut response = reply.into_response();
     limits::announce(hub, &world.usage, site, response.headers_mut());
     response

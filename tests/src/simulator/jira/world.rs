@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rand::rngs::StdRng;
-use rand::seq::IteratorRandom;
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::jql::Jql;
@@ -172,6 +172,8 @@ pub(crate) struct Code {
     pub(crate) person: String,
     pub(crate) scopes: Vec<String>,
     pub(crate) expires: i64,
+    /// The challenge of PKCE, if one was sent.
+    pub(crate) challenge: Option<String>,
 }
 
 /// Everything there is.
@@ -242,18 +244,15 @@ impl World {
 
     /// A person of a site.
     pub(crate) fn somebody(&mut self, site: &str) -> Option<String> {
-        let people = self.sites.get(site)?.people.clone();
-        people.into_iter().choose(&mut self.rng)
+        self.sites.get(site)?.people.choose(&mut self.rng).cloned()
     }
 
-    /// An issue of a site, chosen at random.
-    pub(crate) fn some_issue(&mut self, site: &str, fits: impl Fn(&Issue) -> bool) -> Option<u64> {
-        let site = self.sites.get(site)?;
-        site.issues
-            .values()
-            .filter(|issue| fits(issue))
-            .map(|issue| issue.id)
-            .choose(&mut self.rng)
+    /// An issue of a site, chosen at random without a look at all of them.
+    pub(crate) fn some_issue(&mut self, site: &str) -> Option<u64> {
+        let issues = &self.sites.get(site)?.issues;
+        let (first, last) = (*issues.first_key_value()?.0, *issues.last_key_value()?.0);
+        let from = self.rng.random_range(first..=last);
+        issues.range(from..).next().map(|(id, _)| *id)
     }
 
     /// What polling can see: everything of a site that somebody's grant covers.

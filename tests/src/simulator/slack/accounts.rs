@@ -187,7 +187,7 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulator::slack::generate::{add_organization, add_team};
+    use crate::simulator::slack::generate::{USUAL, add_organization, add_team};
     use crate::simulator::slack::tokens::Holder;
 
     const SCOPES: [&str; 2] = ["channels:read", "channels:history"];
@@ -203,7 +203,7 @@ mod tests {
         let mut world = World::new(1);
         let organization = add_organization(&mut world, "acme");
         let [first, second] =
-            ["a", "b"].map(|name| add_team(&mut world, name, Some(&organization), 0));
+            ["a", "b"].map(|name| add_team(&mut world, name, Some(&organization), USUAL, 0));
         install(&mut world, &Holder::bot(&organization));
         assert_eq!(world.acting(&first), first, "it was added nowhere yet");
         assert!(world.visible_containers(false).is_empty());
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn where_replies_need_a_person_there_must_be_one() {
         let mut world = World::new(1);
-        let team = add_team(&mut world, "a", None, 0);
+        let team = add_team(&mut world, "a", None, USUAL, 0);
         let person = world.teams[&team].admin.clone();
         install(&mut world, &Holder::bot(&team));
         assert_eq!(world.visible_containers(true).len(), 4);

@@ -150,6 +150,7 @@ impl Stage<'_> {
             "user.renamed" => self.rename_user(team, actor, name),
             "channel.created" => Ok(self.create_channel(team, actor, name)),
             "group.created" => Ok(self.create_group(team, actor, name)),
+            "channel.id_changed" => Ok(self.change_id(team, channel)),
             "channel.renamed" => Ok(self.rename_channel(team, channel, name)),
             "channel.shared" => match &act.to {
                 Some(to) => self.share(channel, to),
@@ -179,12 +180,7 @@ impl Stage<'_> {
                 let text = format!("<@{}> {text}", self.world.bot_of(&account));
                 self.post(channel, person, &text, None, None)
             }
-            "message.bot" => {
-                // Every other message bears a name of its own.
-                let own = self.world.number().is_multiple_of(2);
-                let author = World::builder(own.then_some("Nightly build"));
-                self.post(channel, author, &text, None, Some("bot_message"))
-            }
+            "message.bot" => self.post_as_app(channel, &text, act.name.as_deref()),
             "message.me" => self.post(channel, person, &text, None, Some("me_message")),
             "message.file" => self.share_file(team, channel, actor, &text),
             "message.noise" => {

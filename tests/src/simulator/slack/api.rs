@@ -1,6 +1,6 @@
 //! The Web API: one route, a method's name in its path, 200 for nearly every answer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,9 +12,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
+use super::settings::Settings;
 use super::tokens::{Holder, Standing};
-use super::{Slack, access, history, lists, scopes, things};
+use super::{SOURCE, Slack, access, history, lists, scopes, things};
 use crate::simulator::faults::{Effect, Rule, Target};
+use crate::simulator::usage::{self, Outcome, hash, hash_without};
 use crate::simulator::wire;
 
 type Hub = Arc<Slack>;
@@ -52,6 +54,18 @@ impl Arguments {
 
     pub(crate) fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
+    }
+
+    /// What is asked, in one order: without the token, and cursors without the time at which
+    /// they were given.
+    fn known(&self) -> BTreeMap<&str, String> {
+        let fields = self.0.iter().filter(|(name, _)| *name != "token");
+        fields
+            .map(|(name, value)| match name.as_str() {
+                "cursor" => ("cursor", lists::cursor_place(value)),
+                name => (name, value.clone()),
+            })
+            .collect()
     }
 
     pub(crate) fn flag(&self, name: &str) -> bool {
@@ -116,6 +130,9 @@ async fn call(
         None => answer(&hub, &name, &arguments, &headers, &token, &standing),
         Some(rule) => {
             if let Some(response) = wire::before(rule).await.or_else(|| pretended(rule)) {
+                if let Some(account) = &account {
+                    record(&hub, account, &name, Outcome::Free);
+                }
                 response
             } else {
                 let real = answer(&hub, &name, &arguments, &headers, &token, &standing);
@@ -128,6 +145,19 @@ async fn call(
         response.status().as_u16(),
     );
     response
+}
+
+/// Writes down what a call cost its method.
+fn record(hub: &Slack, account: &str, method: &str, outcome: Outcome) {
+    let charged = matches!(outcome, Outcome::Charged(..));
+    hub.core.usage.record(&usage::Request {
+        source: SOURCE,
+        account,
+        route: method,
+        at: hub.core.clock.milliseconds(),
+        outcome,
+        used: &[(method, u64::from(charged))],
+    });
 }
 
 /// The refusal that a fault pretends.
@@ -180,9 +210,16 @@ fn answer(
         _ => match standing {
             Standing::Good(holder) => {
                 if let Some(wait) = over_limit(hub, name, &holder.account) {
+                    record(hub, &holder.account, name, Outcome::Refused);
                     return limited(wait);
                 }
                 let value = scopes::flat(method(hub, name, arguments, headers, holder));
+                let answer = usage::Answer {
+                    question: hash(&(&holder.account, &holder.person, name, arguments.known())),
+                    body: hash_without(&value, &["response_metadata", "cache_ts"]),
+                    token: hash(token),
+                };
+                record(hub, &holder.account, name, Outcome::Charged(1, answer));
                 return told_scopes(hub, holder, Json(value).into_response());
             }
             Standing::Expired => Err(refusal("token_expired")),
@@ -236,20 +273,24 @@ fn told_scopes(hub: &Slack, holder: &Holder, mut response: Response) -> Response
     response
 }
 
+/// Calls a minute that a workspace may make to a method, by Slack's tiers; none are published
+/// for the rest. Source: "Rate limits" and the methods' pages at docs.slack.dev.
+pub(crate) fn per_minute(method: &str, settings: &Settings) -> Option<u32> {
+    match method {
+        "conversations.history" | "conversations.replies" if settings.limited => Some(1),
+        _ if !settings.tiers => None,
+        "apps.uninstall" => Some(1),
+        "conversations.list" | "users.list" | "auth.teams.list" => Some(20),
+        "users.info" | "conversations.members" | "files.info" => Some(100),
+        "auth.test" | "chat.getPermalink" => None,
+        _ => Some(50),
+    }
+}
+
 /// How long to wait, if the method was called too often in the present minute.
 #[expect(clippy::cast_precision_loss, reason = "at most sixty seconds")]
 fn over_limit(hub: &Slack, name: &str, account: &str) -> Option<f64> {
-    let (limited, tiers) = {
-        let settings = hub.settings();
-        (settings.limited, settings.tiers)
-    };
-    let most = match name {
-        "conversations.history" | "conversations.replies" if limited => 1,
-        _ if !tiers => return None,
-        "conversations.list" | "users.list" | "auth.teams.list" => 20,
-        "users.info" | "conversations.members" => 100,
-        _ => 50,
-    };
+    let most = per_minute(name, &hub.settings())?;
     let now = hub.core.clock.seconds();
     let mut world = hub.world();
     let window = world
@@ -261,4 +302,67 @@ fn over_limit(hub: &Slack, name: &str, account: &str) -> Option<f64> {
     }
     window.1 += 1;
     (window.1 > most).then(|| (60 - (now - window.0)).max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::{Config, Core, control};
+
+    #[tokio::test]
+    async fn tiers_limit_each_method_and_workspace_apart() {
+        let core = Core::new(1);
+        let hub = Slack::start(&Config::default(), "http://a", 1, core).expect("Slack");
+        let over = |method: &str, account: &str| over_limit(&hub, method, account);
+        for (method, tier) in [("users.list", 20), ("users.info", 100)] {
+            for _ in 0..tier {
+                assert_eq!(over(method, "T1"), None, "{method}");
+            }
+            let wait = over(method, "T1").expect("the tier is used up");
+            assert!((1.0..=60.0).contains(&wait), "{wait}");
+            assert_eq!(over(method, "T2"), None, "another workspace");
+        }
+        assert_eq!(over("conversations.history", "T1"), None, "another method");
+        hub.core.clock.advance(61);
+        assert_eq!(over("users.list", "T1"), None);
+        hub.change_settings(|settings| settings.limited = true);
+        assert_eq!(over("conversations.replies", "T1"), None);
+        assert!(over("conversations.replies", "T1").is_some());
+    }
+
+    #[tokio::test]
+    async fn same_page_is_repeated_whenever_its_cursor_was_given() {
+        let core = Core::new(1);
+        let hub = Slack::start(&Config::default(), "http://a", 1, core).expect("Slack");
+        let bot = {
+            let mut world = hub.world();
+            let team = world.teams.keys().next().expect("a workspace").clone();
+            let bot = Holder::bot(&team);
+            world.give(&bot, vec!["channels:read".to_owned()], false, 0);
+            bot
+        };
+        let standing = Standing::Good(bot.clone());
+        let page = async |cursor: &str, token: &str| {
+            let fields = [("limit", "1"), ("cursor", cursor)];
+            let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let arguments = Arguments(fields.into());
+            let headers = HeaderMap::new();
+            let method = "conversations.list";
+            let given = answer(&hub, method, &arguments, &headers, token, &standing);
+            let body = axum::body::to_bytes(given.into_body(), 100_000).await;
+            let body: Value = serde_json::from_slice(&body.expect("a body")).expect("JSON");
+            let next = &body["response_metadata"]["next_cursor"];
+            next.as_str().expect("a cursor").to_owned()
+        };
+        for (token, repeated, recharged) in [("one", 0, 0), ("one", 2, 0), ("two", 2, 2)] {
+            let next = page("", token).await;
+            page(&next, token).await;
+            hub.core.clock.advance(1);
+            let usage = control::usage(&hub.core, &*hub, &bot.account);
+            assert_eq!((usage.repeated, usage.recharged), (repeated, recharged));
+        }
+        let usage = control::usage(&hub.core, &*hub, &bot.account);
+        let list = &usage.limits["conversations.list"];
+        assert_eq!((usage.charged, list.used, list.quota), (6, 6, Some(20)));
+    }
 }

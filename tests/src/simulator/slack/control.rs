@@ -16,6 +16,7 @@ use super::tokens::Holder;
 use super::world::{Organization, Team, World};
 use super::{Slack, events, generate};
 use crate::simulator::control::{self, Provider as _, refusal};
+use crate::simulator::{Past, Size};
 
 type Hub = Arc<Slack>;
 
@@ -83,13 +84,24 @@ struct NewAccount {
     workspaces: Option<usize>,
     /// The organization that the workspace is added to.
     within: Option<String>,
+    channels: Option<usize>,
+    people: Option<usize>,
     #[serde(default)]
     history: usize,
+    replies: Option<usize>,
 }
 
 async fn add_account(State(hub): State<Hub>, body: Option<Json<NewAccount>>) -> Response {
     let wanted = body.map(|Json(body)| body).unwrap_or_default();
     let now = hub.core.clock.seconds();
+    let size = Size {
+        containers: wanted.channels.unwrap_or(generate::USUAL.containers),
+        people: wanted.people.unwrap_or(generate::USUAL.people),
+    };
+    let past = Past {
+        facts: wanted.history,
+        counted: wanted.replies,
+    };
     let (id, teams) = {
         let mut world = hub.world();
         if let Some(organization) = &wanted.within
@@ -104,17 +116,17 @@ async fn add_account(State(hub): State<Hub>, body: Option<Json<NewAccount>>) -> 
             let teams: Vec<String> = (1..=wanted.workspaces.unwrap_or(2))
                 .map(|number| {
                     let domain = format!("{domain}-{number}");
-                    generate::add_team(&mut world, &domain, Some(&id), now)
+                    generate::add_team(&mut world, &domain, Some(&id), size, now)
                 })
                 .collect();
             (id, teams)
         } else {
-            let id = generate::add_team(&mut world, &domain, wanted.within.as_deref(), now);
+            let id = generate::add_team(&mut world, &domain, wanted.within.as_deref(), size, now);
             (id.clone(), vec![id])
         }
     };
     for team in &teams {
-        generate::team_history(&hub, team, wanted.history, now);
+        generate::team_history(&hub, team, past, now);
     }
     let world = hub.world();
     let shown = match world.organizations.get(&id) {

@@ -13,11 +13,16 @@ use tokio_util::sync::CancellationToken;
 use super::Slack;
 use super::act::{Act, When};
 use super::world::{Channel, Kind, Organization, Team, User, World};
+use crate::simulator::{Config, Past, Size};
 
 const DAY: i64 = 24 * 3_600;
 const PAST_DAYS: i64 = 30;
 const CHANNELS: [&str; 3] = ["general", "pumps", "random"];
-const PEOPLE: usize = 4;
+/// What an account has that is added later.
+pub(crate) const USUAL: Size = Size {
+    containers: CHANNELS.len(),
+    people: 4,
+};
 
 /// How often each action is chosen. Actions past the mark are left out of the history: nobody
 /// can learn of them afterwards.
@@ -38,11 +43,13 @@ const MIX: [(&str, u32); 14] = [
     ("member.joined", 8),
 ];
 const HISTORY_MARK: usize = 8;
+const REPLIES: [&str; 2] = ["message.replied", "message.broadcast"];
 
 /// Creates the workspaces that a simulator starts with.
-pub(crate) fn populate(world: &mut World, accounts: usize, now: i64) {
-    for number in 1..=accounts {
-        add_team(world, &format!("team-{number}"), None, now);
+pub(crate) fn populate(world: &mut World, config: &Config, now: i64) {
+    let size = config.size(config.channels);
+    for number in 1..=config.accounts {
+        add_team(world, &format!("team-{number}"), None, size, now);
     }
 }
 
@@ -67,13 +74,14 @@ pub(crate) fn add_team(
     world: &mut World,
     domain: &str,
     organization: Option<&str>,
+    size: Size,
     now: i64,
 ) -> String {
     let since = now - PAST_DAYS * DAY - 3_600;
     let kind = if organization.is_some() { "W" } else { "U" };
     let (id, bot) = (world.id("T"), world.id(kind));
     let mut people = Vec::new();
-    for number in 0..=PEOPLE {
+    for number in 0..=size.people {
         let user = world.id(kind);
         let name = if number == 0 {
             format!("{domain}-admin")
@@ -112,13 +120,18 @@ pub(crate) fn add_team(
     if let Some(team) = world.teams.get_mut(&id) {
         team.containers = containers;
     }
-    for name in CHANNELS {
+    for (number, second) in (0..size.containers).zip(0_i64..) {
+        let name = match CHANNELS.get(number) {
+            Some(name) => (*name).to_owned(),
+            None => format!("channel-{}", number + 1),
+        };
         let (channel, teams) = (world.id("C"), vec![id.clone()]);
         let channel = Channel {
-            id: channel,
-            name: name.to_owned(),
+            id: channel.clone(),
+            first_id: channel,
+            name,
             // Before any horizon that matters, so that nobody has to be told of it.
-            created: since - 365 * DAY,
+            created: since - 365 * DAY + second,
             creator: admin.clone(),
             kind: Kind::Public,
             shelves: world.shelves(&teams),
@@ -144,27 +157,55 @@ fn add_user(world: &mut World, team: &str, id: &str, name: &str, bot: bool) {
 }
 
 /// Facts of the last thirty days, in every channel.
-pub(crate) fn history(hub: &Slack, per_channel: usize, now: i64) {
+pub(crate) fn history(hub: &Slack, config: &Config, now: i64) {
+    let past = Past {
+        facts: config.history,
+        counted: config.replies,
+    };
     let teams: Vec<String> = hub.world().teams.keys().cloned().collect();
     for team in teams {
-        team_history(hub, &team, per_channel, now);
+        team_history(hub, &team, past, now);
     }
 }
 
-/// Facts of the last thirty days, in every channel of a workspace.
-pub(crate) fn team_history(hub: &Slack, team: &str, per_channel: usize, now: i64) {
-    let Ok(weights) = WeightedIndex::new(MIX[..HISTORY_MARK].iter().map(|(_, weight)| weight))
-    else {
+/// Facts of the last thirty days, in every channel of a workspace in turn.
+pub(crate) fn team_history(hub: &Slack, team: &str, past: Past, now: i64) {
+    let weighted = |mix: &[(&str, u32)]| WeightedIndex::new(mix.iter().map(|(_, weight)| *weight));
+    // Where replies are counted, the rest is none.
+    let rest: Vec<(&str, u32)> = MIX[..HISTORY_MARK]
+        .iter()
+        .filter(|(action, _)| !REPLIES.contains(action))
+        .copied()
+        .collect();
+    let (Ok(all), Ok(others)) = (weighted(&MIX[..HISTORY_MARK]), weighted(&rest)) else {
         return;
     };
-    let count = i64::try_from(per_channel * CHANNELS.len()).unwrap_or(0);
+    let channels: Vec<String> = {
+        let world = hub.world();
+        world
+            .channels_of(team)
+            .map(|channel| channel.id.clone())
+            .collect()
+    };
+    let count = i64::try_from(past.facts * channels.len()).unwrap_or(0);
     let since = now - PAST_DAYS * DAY;
-    for number in 0..count {
+    let rounds =
+        (0..past.facts).flat_map(|round| channels.iter().map(move |channel| (round, channel)));
+    for (number, (round, channel)) in (0_i64..).zip(rounds) {
         // In the order of time, each a little after the one before.
         let at = since + (PAST_DAYS * DAY - 120) * number / count.max(1);
         hub.stage(When { at, live: false }, |stage| {
-            let action = MIX[weights.sample(&mut stage.world.rng)].0;
-            happen(stage, team, action);
+            let rng = &mut stage.world.rng;
+            let top_level = past.counted.map(|replies| {
+                let share = past.facts.saturating_sub(replies);
+                past.spreads(share, round)
+            });
+            let action = match top_level {
+                Some(true) => rest[others.sample(rng)].0,
+                Some(false) => "message.replied",
+                None => MIX[all.sample(rng)].0,
+            };
+            happen(stage, team, action, Some(channel));
         });
     }
 }
@@ -182,16 +223,22 @@ pub(crate) fn generate(hub: &Slack, account: Option<&str>, count: usize) -> usiz
             let somewhere = teams.choose(&mut stage.world.rng).map(String::as_str);
             account
                 .or(somewhere)
-                .map_or(0, |account| happen(stage, account, action))
+                .map_or(0, |account| happen(stage, account, action, None))
         });
     }
     facts
 }
 
-fn happen(stage: &mut super::act::Stage<'_>, account: &str, action: &str) -> usize {
+fn happen(
+    stage: &mut super::act::Stage<'_>,
+    account: &str,
+    action: &str,
+    channel: Option<&String>,
+) -> usize {
     let act = |action: &str| Act {
         account: account.to_owned(),
         action: action.to_owned(),
+        channel: channel.cloned(),
         ..Act::default()
     };
     // What cannot happen just now gives way to what always can.

@@ -8,7 +8,7 @@ use super::Slack;
 use super::api::{Answer, Arguments, refusal};
 use super::scopes::{required, workspace};
 use super::tokens::Holder;
-use super::world::{Channel, Kind, World};
+use super::world::{Channel, Kind, User, World};
 
 pub(crate) fn auth_test(hub: &Slack, holder: &Holder) -> Value {
     let world = hub.world();
@@ -40,15 +40,11 @@ pub(crate) fn auth_test(hub: &Slack, holder: &Holder) -> Value {
 
 /// `auth.teams.list`: the workspaces that a token is good for.
 pub(crate) fn workspaces(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
-    let all = {
-        let world = hub.world();
-        world
-            .workspaces(&holder.account)
-            .iter()
-            .map(|team| json!({ "id": team, "name": world.teams[team].name }))
-            .collect()
-    };
-    paged(hub, "auth.teams.list", arguments, all, "teams", 1_000)
+    let page = Page::read(hub, "auth.teams.list", arguments, 100, 1_000)?;
+    let world = hub.world();
+    let all = world.workspaces(&holder.account);
+    let show = |team: &String| json!({ "id": team, "name": world.teams[team].name });
+    Ok(page.answer("teams", &all, show))
 }
 
 pub(crate) fn team_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
@@ -94,21 +90,18 @@ pub(crate) fn user_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> 
 }
 
 pub(crate) fn users(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
-    let (all, now) = {
-        let world = hub.world();
-        world.need(holder, "users:read")?;
-        let team = workspace(&world, holder, arguments.get("team_id"))?;
-        let bot = world.bot_of(&holder.account);
-        let members = world
-            .users
-            .values()
-            .filter(|user| user.team == team || user.id == bot)
-            .map(|user| world.user_json(user))
-            .collect();
-        (members, hub.core.clock.seconds())
-    };
-    let mut answer = paged(hub, "users.list", arguments, all, "members", 1_000)?;
-    answer["cache_ts"] = json!(now);
+    let page = Page::read(hub, "users.list", arguments, 1_000, 1_000)?;
+    let world = hub.world();
+    world.need(holder, "users:read")?;
+    let team = workspace(&world, holder, arguments.get("team_id"))?;
+    let bot = world.bot_of(&holder.account);
+    let all: Vec<&User> = world
+        .users
+        .values()
+        .filter(|user| user.team == team || user.id == bot)
+        .collect();
+    let mut answer = page.answer("members", &all, |user| world.user_json(user));
+    answer["cache_ts"] = json!(page.now);
     Ok(answer)
 }
 
@@ -131,44 +124,44 @@ pub(crate) fn conversations(
     holder: &Holder,
     own: bool,
 ) -> Answer {
-    let mut shown = Vec::new();
-    let all: Vec<Value> = {
-        let world = hub.world();
-        let mut kinds = Vec::new();
-        for name in arguments.or("types", "public_channel").split(',') {
-            let kind = [Kind::Public, Kind::Private, Kind::Direct]
-                .into_iter()
-                .find(|kind| kind.listed_as() == name.trim());
-            match kind {
-                Some(kind) => {
-                    world.need(holder, &format!("{}:read", kind.family()))?;
-                    kinds.push(kind);
-                }
-                None if name == "mpim" => world.need(holder, "mpim:read")?,
-                None => return Err(refusal("invalid_types")),
-            }
-        }
-        let team = workspace(&world, holder, arguments.get("team_id"))?;
-        world
-            .channels_of(&team)
-            .filter(|channel| {
-                let member = is_in(&world, holder, channel);
-                let public = !own && channel.kind == Kind::Public;
-                kinds.contains(&channel.kind) && (member || public)
-            })
-            .map(|channel| {
-                shown.extend(channel.facts.get(&holder.account).copied());
-                world.channel_json(channel, holder)
-            })
-            .collect()
-    };
     let (method, most) = if own {
         ("users.conversations", 999)
     } else {
-        hub.core.ledger.mark_polled(shown);
         ("conversations.list", 1_000)
     };
-    paged(hub, method, arguments, all, "channels", most)
+    let page = Page::read(hub, method, arguments, 100, most)?;
+    let world = hub.world();
+    let mut kinds = Vec::new();
+    for name in arguments.or("types", "public_channel").split(',') {
+        let kind = [Kind::Public, Kind::Private, Kind::Direct]
+            .into_iter()
+            .find(|kind| kind.listed_as() == name.trim());
+        match kind {
+            Some(kind) => {
+                world.need(holder, &format!("{}:read", kind.family()))?;
+                kinds.push(kind);
+            }
+            None if name == "mpim" => world.need(holder, "mpim:read")?,
+            None => return Err(refusal("invalid_types")),
+        }
+    }
+    let team = workspace(&world, holder, arguments.get("team_id"))?;
+    let all: Vec<&Channel> = world
+        .channels_of(&team)
+        .filter(|channel| {
+            let member = is_in(&world, holder, channel);
+            let public = !own && channel.kind == Kind::Public;
+            kinds.contains(&channel.kind) && (member || public)
+        })
+        .collect();
+    if !own {
+        let facts = page.of(&all).iter();
+        let facts = facts.filter_map(|channel| channel.facts.get(&holder.account).copied());
+        hub.core.ledger.mark_polled(facts);
+    }
+    Ok(page.answer("channels", &all, |channel| {
+        world.channel_json(channel, holder)
+    }))
 }
 
 /// A channel that the token's holder may know of.
@@ -244,93 +237,113 @@ fn everybody(world: &World, channel: &Channel) -> Vec<String> {
 }
 
 pub(crate) fn members(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
-    let all = {
-        let world = hub.world();
-        let channel = known(&world, arguments, holder)?;
-        world.need(holder, &format!("{}:read", channel.kind.family()))?;
-        everybody(&world, channel)
-            .into_iter()
-            .map(Value::String)
-            .collect()
-    };
-    paged(
-        hub,
-        "conversations.members",
-        arguments,
-        all,
-        "members",
-        1_000,
-    )
+    let page = Page::read(hub, "conversations.members", arguments, 1_000, 1_000)?;
+    let world = hub.world();
+    let channel = known(&world, arguments, holder)?;
+    world.need(holder, &format!("{}:read", channel.kind.family()))?;
+    let all = everybody(&world, channel);
+    Ok(page.answer("members", &all, |id| json!(id)))
 }
 
 /// Everybody who sees an event; asked with the app's own token.
 pub(crate) fn authorizations(hub: &Slack, arguments: &Arguments) -> Answer {
-    let all = {
-        let world = hub.world();
-        let context = required(arguments.get("event_context"), "event_context")?;
-        world
-            .contexts
-            .get(context)
-            .ok_or_else(|| refusal("invalid_event_context"))?
-            .iter()
-            .map(|(account, team)| world.authorization_json(account, team))
-            .collect()
-    };
-    paged(
-        hub,
-        "apps.event.authorizations.list",
-        arguments,
-        all,
-        "authorizations",
-        1_000,
-    )
+    const METHOD: &str = "apps.event.authorizations.list";
+    let page = Page::read(hub, METHOD, arguments, 100, 1_000)?;
+    let world = hub.world();
+    let context = required(arguments.get("event_context"), "event_context")?;
+    let all = world
+        .contexts
+        .get(context)
+        .ok_or_else(|| refusal("invalid_event_context"))?;
+    Ok(page.answer("authorizations", all, |(account, team)| {
+        world.authorization_json(account, team)
+    }))
 }
 
-/// A page of a list. Cursors are opaque, belong to their method, and end.
-pub(crate) fn paged(
-    hub: &Slack,
-    method: &str,
-    arguments: &Arguments,
-    all: Vec<Value>,
-    name: &str,
-    most: usize,
-) -> Answer {
-    let now = hub.core.clock.seconds();
-    let (life, empty_pages) = {
-        let settings = hub.settings();
-        (settings.cursor_seconds, settings.empty_pages)
-    };
-    let limit = arguments.limit(if name == "members" { most } else { 100 }, most)?;
-    let start = match arguments.get("cursor") {
-        "" => 0,
-        cursor => usize::try_from(read_cursor(cursor, method, now, life)?).unwrap_or(0),
-    };
-    let nothing = empty_pages && {
-        let mut world = hub.world();
-        world.answered += 1;
-        world.answered.is_multiple_of(3) && start < all.len()
-    };
-    let end = if nothing {
-        start
-    } else {
-        (start + limit).min(all.len())
-    };
-    let next = if end < all.len() {
-        cursor(method, i64::try_from(end).unwrap_or(0), now)
-    } else {
-        String::new()
-    };
-    let rows: Vec<Value> = all
-        .into_iter()
-        .skip(start)
-        .take(end.saturating_sub(start))
-        .collect();
-    Ok(json!({ "ok": true, name: rows, "response_metadata": { "next_cursor": next } }))
+/// A page of a list, as it is asked for. Cursors are opaque, belong to their method, and end.
+pub(crate) struct Page {
+    method: &'static str,
+    start: usize,
+    limit: usize,
+    /// Every third page, where empty pages are on.
+    may_be_empty: bool,
+    now: i64,
+}
+
+impl Page {
+    /// Reads the arguments. Takes the world for a moment.
+    pub(crate) fn read(
+        hub: &Slack,
+        method: &'static str,
+        arguments: &Arguments,
+        otherwise: usize,
+        most: usize,
+    ) -> Result<Self, Value> {
+        let now = hub.core.clock.seconds();
+        let (life, empty_pages) = {
+            let settings = hub.settings();
+            (settings.cursor_seconds, settings.empty_pages)
+        };
+        let limit = arguments.limit(otherwise, most)?;
+        let start = match arguments.get("cursor") {
+            "" => 0,
+            cursor => usize::try_from(read_cursor(cursor, method, now, life)?).unwrap_or(0),
+        };
+        let may_be_empty = empty_pages && {
+            let mut world = hub.world();
+            world.answered += 1;
+            world.answered.is_multiple_of(3)
+        };
+        Ok(Self {
+            method,
+            start,
+            limit,
+            may_be_empty,
+            now,
+        })
+    }
+
+    /// The part of a list that the page shows.
+    fn of<'r, T>(&self, all: &'r [T]) -> &'r [T] {
+        let start = self.start.min(all.len());
+        let end = if self.may_be_empty {
+            start
+        } else {
+            (start + self.limit).min(all.len())
+        };
+        &all[start..end]
+    }
+
+    /// The answer with the page of a list; only its rows are rendered.
+    pub(crate) fn answer<T>(
+        &self,
+        name: &str,
+        all: &[T],
+        render: impl FnMut(&T) -> Value,
+    ) -> Value {
+        let shown = self.of(all);
+        let end = self.start.min(all.len()) + shown.len();
+        let next = if end < all.len() {
+            cursor(self.method, i64::try_from(end).unwrap_or(0), self.now)
+        } else {
+            String::new()
+        };
+        let rows: Vec<Value> = shown.iter().map(render).collect();
+        json!({ "ok": true, name: rows, "response_metadata": { "next_cursor": next } })
+    }
 }
 
 /// A cursor of a method.
 pub(crate) fn cursor(method: &str, place: i64, now: i64) -> String {
     URL_SAFE_NO_PAD.encode(format!("{method}|{place}|{now}"))
+}
+
+/// What a cursor points at, whenever it was given.
+pub(crate) fn cursor_place(cursor: &str) -> String {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).unwrap_or_default();
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    let place = text.rsplit_once('|').map(|(place, _)| place.to_owned());
+    place.unwrap_or_else(|| cursor.to_owned())
 }
 
 /// The place that a cursor of this method points at, as long as it is honoured.

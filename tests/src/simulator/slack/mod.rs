@@ -31,6 +31,7 @@ use serde_json::Value;
 
 use self::world::World;
 use super::outbox::Outbox;
+use super::usage::Quota;
 use super::{Config, Core, StartError, control::Provider};
 
 pub(crate) use generate::live;
@@ -76,6 +77,7 @@ impl Slack {
             callback_url: config.callback_url(SOURCE),
             webhook_url: config.delivery_url(SOURCE),
             signing_secret: world.secret(32),
+            tiers: config.enforces_limits,
             ..Settings::default()
         }));
         let events = Outbox::new(
@@ -86,7 +88,7 @@ impl Slack {
             config.delivery_concurrency.max(1),
         )?;
         let now = core.clock.seconds();
-        generate::populate(&mut world, config.accounts, now);
+        generate::populate(&mut world, config, now);
         let hub = Arc::new(Self {
             core,
             base: format!("{base}/slack"),
@@ -95,7 +97,7 @@ impl Slack {
             settings,
             world: Mutex::new(world),
         });
-        generate::history(&hub, config.history, now);
+        generate::history(&hub, config, now);
         Ok(hub)
     }
 
@@ -163,5 +165,14 @@ impl Provider for Slack {
 
     fn reset_limits(&self) {
         self.world().windows.clear();
+    }
+
+    fn quota(&self, _account: &str, limit: &str) -> Option<Quota> {
+        let amount = api::per_minute(limit, &self.settings())?;
+        Some(Quota {
+            amount: amount.into(),
+            window_seconds: 60,
+            is_shared: false,
+        })
     }
 }

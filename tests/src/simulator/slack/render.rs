@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::lists::is_in;
 use super::things::BUILDER;
 use super::tokens::Holder;
-use super::world::{Author, Channel, Kind, Message, User, World, seconds, stamp};
+use super::world::{Author, Channel, Kind, Message, User, Words, World, seconds, stamp};
 
 impl World {
     /// A message.
@@ -16,7 +16,11 @@ impl World {
         };
         put("type", json!("message"));
         put("ts", json!(stamp(message.ts)));
-        put("text", json!(message.text));
+        let is_plain = message.words == Words::Text;
+        put(
+            "text",
+            json!(if is_plain { message.text.as_str() } else { "" }),
+        );
         put("team", json!(message.team));
         match &message.author {
             Author::Person(user) => {
@@ -30,13 +34,22 @@ impl World {
                 }
             }
         }
-        put(
-            "blocks",
-            json!([{ "type": "rich_text", "block_id": "b1", "elements": [{
-                "type": "rich_text_section",
-                "elements": [{ "type": "text", "text": message.text }],
-            }] }]),
-        );
+        match message.words {
+            Words::Text => put(
+                "blocks",
+                json!([{ "type": "rich_text", "block_id": "b1", "elements": [{
+                    "type": "rich_text_section",
+                    "elements": [{ "type": "text", "text": message.text }],
+                }] }]),
+            ),
+            Words::Blocks => put(
+                "blocks",
+                json!([{ "type": "section", "block_id": "b1", "text": {
+                    "type": "mrkdwn", "text": message.text, "verbatim": false,
+                } }]),
+            ),
+            Words::Attachment => {}
+        }
         if let Some(subtype) = message.subtype {
             put("subtype", json!(subtype));
         }
@@ -58,11 +71,19 @@ impl World {
         if let Some((user, ts)) = &message.edited {
             put("edited", json!({ "user": user, "ts": stamp(*ts) }));
         }
+        let mut attachments = Vec::new();
+        if message.words == Words::Attachment {
+            attachments.push(json!({
+                "id": 1, "text": message.text, "fallback": "[no preview available]",
+            }));
+        }
         if message.unfurled {
-            put(
-                "attachments",
-                json!([{ "id": 1, "title": "Example", "from_url": "https://example.com/" }]),
-            );
+            attachments.push(json!({
+                "id": attachments.len() + 1, "title": "Example", "from_url": "https://example.com/",
+            }));
+        }
+        if !attachments.is_empty() {
+            put("attachments", json!(attachments));
         }
         if message.file.is_some() {
             put("files", json!([Self::file_json(message)]));

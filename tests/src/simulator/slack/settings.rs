@@ -24,7 +24,7 @@ pub struct Settings {
     pub deny_authorizations: bool,
     /// `conversations.history` and `.replies`: one call a minute, fifteen messages.
     pub limited: bool,
-    /// The tiers of the other methods are kept.
+    /// The tiers of the methods are kept.
     pub tiers: bool,
     /// Seconds after which a cursor is no longer honoured.
     pub cursor_seconds: i64,
@@ -48,7 +48,7 @@ impl Default for Settings {
             replies_need_user: false,
             deny_authorizations: false,
             limited: false,
-            tiers: false,
+            tiers: true,
             cursor_seconds: 3_600,
             empty_pages: false,
             retry_seconds: vec![0.0, 1.0, 3.0],

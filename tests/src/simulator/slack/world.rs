@@ -13,6 +13,8 @@ use rand::{RngExt, SeedableRng};
 use super::tokens::Grant;
 
 const MICROS: i64 = 1_000_000;
+/// Messages of a channel to which something may still happen by itself.
+const NEWEST: usize = 200;
 /// Containers of other providers do not have this bit.
 const CONTAINER: u64 = 1 << 60;
 
@@ -73,6 +75,8 @@ pub(crate) struct Shelf {
 /// A channel; one that is shared belongs to several workspaces.
 pub(crate) struct Channel {
     pub(crate) id: String,
+    /// The id that it was made with: facts are named by it.
+    pub(crate) first_id: String,
     pub(crate) name: String,
     pub(crate) created: i64,
     pub(crate) creator: String,
@@ -95,6 +99,14 @@ pub(crate) enum Author {
     App(String, Option<String>),
 }
 
+/// Which part of a message has its words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Words {
+    Text,
+    Blocks,
+    Attachment,
+}
+
 /// A message.
 pub(crate) struct Message {
     pub(crate) ts: i64,
@@ -102,6 +114,7 @@ pub(crate) struct Message {
     pub(crate) author: Author,
     pub(crate) subtype: Option<&'static str>,
     pub(crate) text: String,
+    pub(crate) words: Words,
     /// The first message of its thread, and who wrote that.
     pub(crate) thread: Option<(i64, Option<String>)>,
     pub(crate) replies: Vec<i64>,
@@ -223,25 +236,26 @@ impl World {
     /// A channel of a workspace in which anybody may write.
     pub(crate) fn some_channel(&mut self, team: &str) -> Option<String> {
         let account = self.acting(team);
-        let ids: Vec<String> = self
-            .channels_of(team)
+        let ids: Vec<&String> = self
+            .channels
+            .values()
+            .filter(|channel| channel.teams.iter().any(|one| one == team))
             .filter(|channel| match channel.kind {
                 Kind::Public => true,
                 Kind::Private => channel.bots.contains(&account),
                 Kind::Direct => false,
             })
-            .map(|channel| channel.id.clone())
+            .map(|channel| &channel.id)
             .collect();
-        ids.choose(&mut self.rng).cloned()
+        ids.choose(&mut self.rng).map(|id| (*id).clone())
     }
 
     /// A person of a workspace.
     pub(crate) fn somebody(&mut self, team: &str) -> Option<String> {
-        let people = self.teams.get(team)?.people.clone();
-        people.choose(&mut self.rng).cloned()
+        self.teams.get(team)?.people.choose(&mut self.rng).cloned()
     }
 
-    /// A message of a channel that people wrote, chosen at random.
+    /// A message that people wrote, chosen at random among a channel's newest.
     pub(crate) fn some_message(
         &mut self,
         channel: &str,
@@ -252,7 +266,9 @@ impl World {
             .get(channel)?
             .messages
             .values()
+            .rev()
             .filter(|message| is_written(message) && fits(message))
+            .take(NEWEST)
             .map(|message| message.ts)
             .collect();
         all.choose(&mut self.rng).copied()

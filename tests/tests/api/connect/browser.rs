@@ -69,10 +69,25 @@ impl<'a> Browser<'a> {
         location(&answer, url)
     }
 
+    /// Looks at the page of a link and answers the fields of its form.
+    pub(super) async fn form(&mut self, link: &Url) -> Vec<(String, String)> {
+        let page = self.get(link).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        form_fields(page.body.as_str().expect("a page"))
+    }
+
+    /// Continues from the page of a link; answers where it leads.
+    pub(super) async fn proceed(&mut self, link: &Url) -> Url {
+        let fields = self.form(link).await;
+        let answer = self.send(Method::POST, &without_query(link), &fields).await;
+        assert_eq!(answer.status, 303, "{}", answer.body);
+        target(&answer, link)
+    }
+
     /// Opens the link and chooses an account on the provider's page; answers the redirect
     /// to our callback.
     pub(super) async fn install(&mut self, link: &Url, account: &str) -> Url {
-        let page = self.led_by(link).await;
+        let page = self.proceed(link).await;
         let fields = [
             ("account".to_owned(), account.to_owned()),
             ("state".to_owned(), param(&page, "state").expect("a state")),
@@ -102,6 +117,31 @@ impl<'a> Browser<'a> {
 
 pub(super) fn location(answer: &Answer, from: &Url) -> Url {
     assert_eq!(answer.status, 302, "{from}: {}", answer.body);
+    target(answer, from)
+}
+
+/// The hidden fields of the page's form.
+fn form_fields(page: &str) -> Vec<(String, String)> {
+    let attribute = |tag: &str, name: &str| {
+        let (_, rest) = tag.split_once(&format!(" {name}=\""))?;
+        Some(rest.split('"').next()?.to_owned())
+    };
+    let inputs = page.split("<input").skip(1);
+    inputs
+        .filter_map(|rest| {
+            let tag = rest.split('>').next()?;
+            Some((attribute(tag, "name")?, attribute(tag, "value")?))
+        })
+        .collect()
+}
+
+pub(super) fn without_query(url: &Url) -> Url {
+    let mut bare = url.clone();
+    bare.set_query(None);
+    bare
+}
+
+fn target(answer: &Answer, from: &Url) -> Url {
     let text = answer.headers[LOCATION].to_str().expect("text");
     from.join(text).expect("a URL")
 }

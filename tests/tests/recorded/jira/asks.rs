@@ -148,14 +148,18 @@ async fn sprints(page: &Page) -> String {
 async fn versions(page: &Page) -> String {
     let scene = scene_of([(at("api/3/project/1/version"), Answer::of(&page.body))]).await;
     let found = scene.page("versions:1", None).await.expect("a page");
-    // Which versions are new, nobody can say at the first look.
-    let must = page.rows.iter().filter_map(|version| {
-        let day = text(&version["releaseDate"]);
+    // Of one that was released on a day that is not known, it is not known whether it is old.
+    let must = page.rows.iter().flat_map(|version| {
+        let is_released = version["released"] == true;
+        let is_recent = text(&version["releaseDate"]).is_some();
         let id = id(&version["id"]).expect("an id");
-        (version["released"] == true && day.is_some())
-            .then(|| ("version_released", format!("version:{id}:released")))
+        let key = |word: &str| format!("version:{id}:{word}");
+        [
+            (is_recent || !is_released).then(|| ("version_created", key("created"))),
+            (is_recent && is_released).then(|| ("version_released", key("released"))),
+        ]
     });
-    compare(&page.place, &found, &facts(must))
+    compare(&page.place, &found, &facts(must.flatten()))
 }
 
 async fn worklogs(page: &Page) -> String {

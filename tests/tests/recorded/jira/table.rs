@@ -119,11 +119,19 @@ pub(super) fn must(payload: &Value, site: &Site) -> Must {
 /// The facts of a change of an issue.
 pub(super) fn changed(issue: &Value, change: &Value, site: &Site) -> Facts {
     let history = id(&change["id"]).ok_or("changelog.id")?;
+    let shown = &issue["fields"]["status"];
     let issue = id(&issue["id"]).ok_or("issue.id")?;
+    // The payload's own word comes before the site's list.
+    let done = |status: &Value| match text(&shown["statusCategory"]["key"]) {
+        Some(category) if id(&shown["id"]).is_some() && id(&shown["id"]) == id(status) => {
+            Some(category == "done")
+        }
+        _ => site.done(status),
+    };
     let mut facts = BTreeMap::new();
     for item in change["items"].as_array().into_iter().flatten() {
         if is_of(item, "status") {
-            let kind = match (site.done(&item["from"]), site.done(&item["to"])) {
+            let kind = match (done(&item["from"]), done(&item["to"])) {
                 (Some(false), Some(true)) => "issue_closed",
                 (Some(true), Some(false)) => "issue_reopened",
                 _ => "issue_status_changed",

@@ -25,7 +25,9 @@ pub(super) fn ts(value: &Value) -> Option<String> {
 /// What an event must give, by the catalogue's table.
 fn must(event: &Value, envelope: &Value) -> Must {
     let told = match (text(&event["type"]), text(&event["subtype"])) {
-        (Some("message"), Some("message_changed")) if event["message"]["edited"].is_object() => {
+        (Some("message"), Some("message_changed"))
+            if event["message"]["edited"].is_object() && !is_older_edit(event) =>
+        {
             edited(event)
         }
         (Some("message"), Some("message_changed")) => {
@@ -54,6 +56,12 @@ fn must(event: &Value, envelope: &Value) -> Must {
         _ => return Must::BeSilent("no kind in the catalogue"),
     };
     told.map_or_else(Must::BeRefused, |fact| Must::Tell(vec![fact]))
+}
+
+/// Whether the message was edited before already, and is changed by Slack now.
+fn is_older_edit(event: &Value) -> bool {
+    let now = ts(&event["message"]["edited"]["ts"]);
+    now.is_some() && now == ts(&event["previous_message"]["edited"]["ts"])
 }
 
 type Told = Result<(&'static str, String), &'static str>;

@@ -2,9 +2,15 @@
 //!
 //! Leg one is the install page; GitHub comes back with `installation_id` and
 //! `setup_action`. Leg two is OAuth; GitHub comes back with `code`. An app that asks for
-//! OAuth during installation sends both at once, and a person may come with a `code` alone.
+//! OAuth during installation sends a code with the installation: nothing of ours asked for
+//! that code, so it is discarded and leg two follows.
+//!
+//! Access is not administration: every member of an organization sees its installation. Who
+//! connects an organization proves to be its admin
+//! (<https://docs.github.com/rest/orgs/members#get-an-organization-membership-for-the-authenticated-user>),
+//! who connects a personal account proves to be that person.
 
-use http::Method;
+use http::{Method, StatusCode};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -12,8 +18,12 @@ use url::Url;
 use super::oauth::{self, Exchange};
 use crate::connectors::github::GitHub;
 use crate::connectors::github::client::{Call, PER_PAGE, operator_fault};
-use crate::connectors::github::wire::{Installation, InstallationList, User, decimal};
-use crate::connectors::{AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, NewGrant};
+use crate::connectors::github::wire::{
+    Installation, InstallationList, OrganizationMembership, User, decimal,
+};
+use crate::connectors::{
+    AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, NewGrant, with_new_token,
+};
 
 /// Pages of a person's installations that are read before giving up: ten thousand of them.
 const MOST_PAGES: usize = 100;
@@ -29,6 +39,8 @@ enum Carry {
     },
     /// The app was asked for; an owner of the organization must approve.
     Requested,
+    /// GitHub named no installation.
+    Unnamed,
 }
 
 /// Where the browser goes next.
@@ -60,26 +72,39 @@ pub(in super::super) async fn exchange_token(
         return refused(error);
     }
     let claim = match claim(callback) {
-        Ok(claim) => claim,
+        Ok(Some(claim)) => claim,
+        Ok(None) => {
+            return Ok(CallbackOutcome::denied(
+                "GitHub's answer names neither an installation nor a code.",
+            ));
+        }
         Err(reason) => return Ok(CallbackOutcome::denied(reason)),
     };
-    let Some(code) = callback.param("code").filter(|code| !code.is_empty()) else {
-        return claim.map_or_else(
-            || {
-                Ok(CallbackOutcome::denied(
-                    "GitHub's answer names neither an installation nor a code.",
-                ))
-            },
-            |claim| proceed(&claim),
-        );
+    let Some(code) = asked_code(callback) else {
+        return proceed(&claim);
     };
     let token = match oauth::exchange(github, callback, code).await? {
         Exchange::Token(token) => token,
         Exchange::Denied(reason) => return Ok(CallbackOutcome::denied(reason)),
     };
-    let outcome = prove(github, &token, claim).await;
+    let outcome = with_new_token(|| Box::pin(prove(github, &token, claim.clone()))).await;
     oauth::discard(github, &token).await;
     outcome
+}
+
+/// The code that leg two asked for. One that comes with an installation, or before leg two,
+/// was not bound to our verifier.
+fn asked_code(callback: &Callback) -> Option<&str> {
+    let with_installation =
+        callback.param("installation_id").is_some() || callback.param("setup_action").is_some();
+    if callback.carry.is_none() || with_installation {
+        return None;
+    }
+    code(callback)
+}
+
+fn code(callback: &Callback) -> Option<&str> {
+    callback.param("code").filter(|code| !code.is_empty())
 }
 
 /// GitHub's word for why there is no code, from the redirect's query: untrusted, so only
@@ -111,12 +136,12 @@ fn claim(callback: &Callback) -> Result<Option<Carry>, &'static str> {
             installation_id: id.to_owned(),
         }));
     }
-    let carried = callback
-        .carry
-        .clone()
-        .map(serde_json::from_value)
-        .transpose();
-    carried.map_err(|_| "The connection was begun by another version; please begin again.")
+    match callback.carry.clone() {
+        Some(carry) => serde_json::from_value(carry)
+            .map(Some)
+            .map_err(|_| "The connection was begun by another version; please begin again."),
+        None => Ok(code(callback).map(|_| Carry::Unnamed)),
+    }
 }
 
 fn proceed(claim: &Carry) -> Result<CallbackOutcome, ConnectorError> {
@@ -129,26 +154,16 @@ fn proceed(claim: &Carry) -> Result<CallbackOutcome, ConnectorError> {
 async fn prove(
     github: &GitHub,
     token: &SecretString,
-    claim: Option<Carry>,
+    claim: Carry,
 ) -> Result<CallbackOutcome, ConnectorError> {
     let id = match claim {
-        Some(Carry::Requested) => {
-            let call = Call::new(oauth::ACCOUNT, "get_user", token);
-            let user: User = github
-                .client
-                .get(github.client.api(&["user"]), call)
-                .await?
-                .json()?;
-            return user.id.map_or_else(
-                || Err(operator_fault("GitHub names no id for the person")),
-                |id| {
-                    Ok(CallbackOutcome::AwaitingApproval {
-                        requester: id.to_string(),
-                    })
-                },
-            );
+        Carry::Requested => {
+            return Ok(CallbackOutcome::AwaitingApproval {
+                requester: person(github, token).await?.to_string(),
+                account: None,
+            });
         }
-        Some(Carry::Installed { installation_id }) => {
+        Carry::Installed { installation_id } => {
             if !theirs(github, token).await?.contains(&installation_id) {
                 return Ok(CallbackOutcome::denied(
                     "This installation is not among those you have access to.",
@@ -156,7 +171,7 @@ async fn prove(
             }
             installation_id
         }
-        None => {
+        Carry::Unnamed => {
             let mut theirs = theirs(github, token).await?;
             match (theirs.pop(), theirs.is_empty()) {
                 (Some(only), true) => only,
@@ -174,7 +189,55 @@ async fn prove(
             }
         }
     };
-    grant(github, &id).await
+    grant(github, token, &id).await
+}
+
+/// The numeric id of the person who came back.
+async fn person(github: &GitHub, token: &SecretString) -> Result<u64, ConnectorError> {
+    let call = Call::new(oauth::ACCOUNT, "get_user", token);
+    let answer = github
+        .client
+        .get(github.client.api(&["user"]), call)
+        .await?;
+    let user: User = answer.json()?;
+    user.id
+        .ok_or_else(|| operator_fault("GitHub names no id for the person"))
+}
+
+/// Whether the person administers the account. GitHub's refusal to tell is no proof.
+async fn administers(
+    github: &GitHub,
+    token: &SecretString,
+    person: u64,
+    account: &User,
+) -> Result<bool, ConnectorError> {
+    match account.kind.as_deref() {
+        Some("User") => Ok(account.id == Some(person)),
+        Some("Organization") => {
+            let Some(login) = &account.login else {
+                return Ok(false);
+            };
+            let url = github.client.api(&["user", "memberships", "orgs", login]);
+            let call = Call::new(oauth::ACCOUNT, "get_organization_membership", token);
+            match github.client.get(url, call).await {
+                Ok(answer) => {
+                    let membership: OrganizationMembership = answer.json()?;
+                    Ok(membership.is_admin_of(account))
+                }
+                Err(refusal)
+                    if refusal.is(StatusCode::FORBIDDEN) || refusal.is(StatusCode::NOT_FOUND) =>
+                {
+                    tracing::info!(
+                        error = &refusal.error as &dyn std::error::Error,
+                        "organization membership is not readable; the app needs Members: read"
+                    );
+                    Ok(false)
+                }
+                Err(refusal) => Err(refusal.error),
+            }
+        }
+        _ => Ok(false),
+    }
 }
 
 /// The ids of the installations that this person has access to.
@@ -199,8 +262,12 @@ async fn theirs(github: &GitHub, token: &SecretString) -> Result<Vec<String>, Co
     Ok(found)
 }
 
-/// The installation as the app itself sees it.
-async fn grant(github: &GitHub, id: &str) -> Result<CallbackOutcome, ConnectorError> {
+/// The installation as the app itself sees it, once the person proves to administer it.
+async fn grant(
+    github: &GitHub,
+    token: &SecretString,
+    id: &str,
+) -> Result<CallbackOutcome, ConnectorError> {
     let path = ["app", "installations", id];
     let answer = github
         .as_app(Method::GET, &path, "get_installation")
@@ -211,14 +278,21 @@ async fn grant(github: &GitHub, id: &str) -> Result<CallbackOutcome, ConnectorEr
             "The installation is suspended; end the suspension at GitHub and begin again.",
         ));
     }
-    let account = installation
-        .external_account()
-        .ok_or_else(|| operator_fault("GitHub names no account for the installation"))?;
+    let unnamed = || operator_fault("GitHub names no account for the installation");
+    let account = installation.external_account().ok_or_else(unnamed)?;
+    let owner = installation.account.as_ref().ok_or_else(unnamed)?;
+    let person = person(github, token).await?;
+    if !administers(github, token, person, owner).await? {
+        return Ok(CallbackOutcome::AwaitingApproval {
+            requester: person.to_string(),
+            account: Some(Box::new(account)),
+        });
+    }
     Ok(CallbackOutcome::connected(NewGrant {
         account,
         tokens: None,
         person: None,
         scopes: installation.scopes(),
-        routes: Vec::new(),
+        administrator: Some(person.to_string()),
     }))
 }

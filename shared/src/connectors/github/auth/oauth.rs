@@ -11,6 +11,7 @@ use crate::connectors::github::GitHub;
 use crate::connectors::github::client::operator_fault;
 use crate::connectors::github::wire::TokenAnswer;
 use crate::connectors::{Callback, ConnectorError};
+use crate::http::Charge;
 
 /// The account under which calls about persons are counted.
 pub(super) const ACCOUNT: &str = "oauth";
@@ -83,7 +84,8 @@ async fn ask(
             ("redirect_uri", callback.redirect_uri.as_str()),
             ("code_verifier", callback.code_verifier.expose_secret()),
         ]);
-    match github.client.send(ACCOUNT, "exchange_code", request).await {
+    let charge = Charge::new(ACCOUNT, "exchange_code");
+    match github.client.send(&charge, request).await {
         Ok(answer) => answer.json(),
         Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => {
             Err(operator_fault("GitHub does not know the app's client id"))
@@ -109,7 +111,7 @@ pub(super) async fn discard(github: &GitHub, token: &SecretString) {
         .json(&serde_json::json!({ "access_token": token.expose_secret() }));
     if let Err(refusal) = github
         .client
-        .send(ACCOUNT, "revoke_user_token", request)
+        .send(&Charge::new(ACCOUNT, "revoke_user_token"), request)
         .await
         && !refusal.is(StatusCode::NOT_FOUND)
         && !refusal.is(StatusCode::UNPROCESSABLE_ENTITY)

@@ -5,15 +5,16 @@ use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use url::Url;
 
-use super::operator_fault;
 use crate::connectors::ConnectorError;
+use crate::connectors::support;
+use crate::connectors::wire::Json;
 use crate::http::ProviderResponse;
 
 /// What GitHub answered.
 pub(in super::super) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    pub body: Bytes,
+    pub body: Json<Bytes>,
     /// Where the answer came from, after redirects.
     pub url: Url,
 }
@@ -29,7 +30,7 @@ impl From<ProviderResponse> for Answer {
         Self {
             status,
             headers,
-            body,
+            body: Json::of(body),
             url,
         }
     }
@@ -43,14 +44,7 @@ impl Answer {
 
     /// The body as JSON; borrowed parts borrow from this answer.
     pub(in super::super) fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ConnectorError> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            operator_fault(format!(
-                "the answer from {} is not of the documented form (line {}, column {})",
-                self.url.path(),
-                error.line(),
-                error.column()
-            ))
-        })
+        support::json(&self.body, self.url.path())
     }
 
     /// The answer's tag.

@@ -8,15 +8,11 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::Answer;
-use crate::connectors::{ConnectorError, LimitScope};
+use crate::connectors::{ConnectorError, LimitScope, response};
 use crate::http::LimitObservation;
 
 /// How long a secondary limit lasts when GitHub does not say.
 const UNSTATED_LIMIT: Duration = Duration::seconds(60);
-/// No limit is believed to last longer: the primary window is an hour.
-const LONGEST_LIMIT: Duration = Duration::hours(2);
-/// No limit is shorter, so that a reset that has just passed is not asked for in a loop.
-const SHORTEST_LIMIT: Duration = Duration::seconds(1);
 /// How much of GitHub's own words is kept for the log.
 const KEPT_MESSAGE: usize = 300;
 
@@ -67,6 +63,7 @@ pub(super) fn classify(
     answer: &Answer,
     operation: &'static str,
     limit: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
 ) -> Refusal {
     let source = Box::new(Fault {
         operation,
@@ -77,17 +74,14 @@ pub(super) fn classify(
             .unwrap_or("unknown")
             .to_owned(),
     });
-    let error = match (limit, answer.status.as_u16()) {
-        (Some(retry_at), _) => ConnectorError::RateLimited {
+    let error = match limit {
+        Some(retry_at) => ConnectorError::RateLimited {
             retry_at,
             scope: LimitScope::Account,
+            operation,
             source,
         },
-        (None, 401) => ConnectorError::Unauthorized(source),
-        // 410 and 451: the feature is switched off, the repository is blocked.
-        (None, 403 | 404 | 410 | 451) => ConnectorError::Permission(source),
-        (None, 408 | 500..) => ConnectorError::Transient(source),
-        (None, _) => ConnectorError::Permanent(source),
+        None => response::error_of(answer.status, &answer.headers, operation, now, source),
     };
     Refusal {
         status: Some(answer.status),
@@ -104,7 +98,8 @@ pub(super) fn limit(answer: &Answer, now: DateTime<Utc>) -> Option<DateTime<Utc>
         return None;
     }
     let exhausted = number(answer, "x-ratelimit-remaining") == Some(0);
-    let stated = retry_after(answer, now).or_else(|| reset_at(answer).filter(|_| exhausted));
+    let stated =
+        response::retry_at(&answer.headers, now).or_else(|| reset_at(answer).filter(|_| exhausted));
     let spoken = answer.status == StatusCode::TOO_MANY_REQUESTS || exhausted || {
         let words = message(answer).to_ascii_lowercase();
         words.contains("rate limit") || words.contains("abuse detection")
@@ -114,7 +109,7 @@ pub(super) fn limit(answer: &Answer, now: DateTime<Utc>) -> Option<DateTime<Utc>
         None if spoken => now + UNSTATED_LIMIT,
         None => return None,
     };
-    Some(ends.clamp(now + SHORTEST_LIMIT, now + LONGEST_LIMIT))
+    Some(response::bounded(ends, now))
 }
 
 /// What the answer's headers say about the limit.
@@ -130,23 +125,14 @@ pub(super) fn observation(answer: &Answer, limit: Option<DateTime<Utc>>) -> Limi
         };
     }
     LimitObservation {
+        // What has not changed is given for nothing.
+        spent: u32::from(!answer.not_modified()),
         limit: number(answer, "x-ratelimit-limit"),
         remaining: number(answer, "x-ratelimit-remaining"),
         reset_at: reset_at(answer),
         blocked_until: limit,
         ..LimitObservation::default()
     }
-}
-
-/// `Retry-After` in seconds, or as a date, which proxies write.
-fn retry_after(answer: &Answer, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let text = answer.header("retry-after")?;
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Some(now + Duration::seconds(i64::from(seconds)));
-    }
-    DateTime::parse_from_rfc2822(text)
-        .ok()
-        .map(|at| at.with_timezone(&Utc))
 }
 
 fn reset_at(answer: &Answer) -> Option<DateTime<Utc>> {
@@ -163,7 +149,7 @@ fn message(answer: &Answer) -> String {
     struct Body {
         message: String,
     }
-    match serde_json::from_slice::<Body>(&answer.body) {
+    match answer.body.read::<Body>() {
         Ok(body) => body.message.chars().take(KEPT_MESSAGE).collect(),
         Err(_) => "no message".to_owned(),
     }

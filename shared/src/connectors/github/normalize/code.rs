@@ -3,32 +3,37 @@
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Fact, Place, Scene, actor, need};
+use super::{Envelope, Fact, Place, Scene, When, actor, need};
 use crate::connectors::github::wire::{
-    Commit, Deployment, DeploymentStatus, Named, Push, Repository, WireError, WorkflowRun,
+    Commit, Deployment, DeploymentStatus, Named, Push, WireError, WorkflowRun,
 };
 use crate::signals::{SignalDraft, SignalKind, Subject};
 
 const BRANCH_PREFIX: &str = "refs/heads/";
 
+/// The object name that stands for no commit.
+const NO_COMMIT: &str = "0000000000000000000000000000000000000000";
+
 /// A push may carry two thousand commits; a Signal names the first of them.
 const NAMED_COMMITS: usize = 20;
 
-/// The Signal of a `push` delivery: commits on a branch. Tags, deletions and branches
-/// without new commits are told by `create` and `delete`.
+/// The Signal of a `push` delivery: commits on a branch, or a branch that was thrown back. Tags,
+/// deletions and new branches are told by `create` and `delete`.
 pub(super) fn push(scene: &Scene<'_, '_>) -> Result<Option<SignalDraft>, WireError> {
     let push: Push = scene.payload.whole()?;
-    let commits = push.commits.as_deref().unwrap_or_default();
     let Some(branch) = push.name.strip_prefix(BRANCH_PREFIX) else {
         return Ok(None);
     };
-    if push.deleted == Some(true) || commits.is_empty() {
+    let is_new = push.created == Some(true) || push.before.as_deref() == Some(NO_COMMIT);
+    let is_deletion = push.deleted == Some(true) || push.after == NO_COMMIT;
+    let is_forced = push.forced == Some(true);
+    if is_new || is_deletion || (push.commits.is_empty() && !is_forced) {
         return Ok(None);
     }
-    let repository: Repository = scene.payload.required("repository")?;
+    let repository = scene.repository()?;
     let place = Place::from(&repository);
     // The commits' own times are whatever their authors' clocks, or wishes, were.
-    let at = repository.pushed_at.map_or(scene.received_at, |at| at.0);
+    let at = need(repository.pushed_at, "repository.pushed_at")?;
     let head = push
         .head_commit
         .as_ref()
@@ -36,15 +41,15 @@ pub(super) fn push(scene: &Scene<'_, '_>) -> Result<Option<SignalDraft>, WireErr
     Ok(Some(
         place.signal(Fact {
             kind: SignalKind::CommitsPushed,
-            key: format!("push:{}:{}:{}", place.id, push.name, push.after),
-            at,
+            key: format!("push:{}:{}:{}:{at}", place.id, push.name, push.after),
+            at: When::from(at),
             actor: scene.actor()?,
             subject: Subject {
                 kind: "push".to_owned(),
                 id: push.after.clone(),
                 key: place.at(branch),
                 title: head
-                    .and_then(|message| message.lines().next())
+                    .and_then(|message| message.lines().find(|line| !line.is_empty()))
                     .map(ToOwned::to_owned),
                 url: push.compare.clone(),
             },
@@ -52,9 +57,9 @@ pub(super) fn push(scene: &Scene<'_, '_>) -> Result<Option<SignalDraft>, WireErr
                 "ref": push.name,
                 "before": push.before,
                 "after": push.after,
-                "forced": push.forced.unwrap_or(false),
-                "commit_count": commits.len(),
-                "commits": commits.iter().take(NAMED_COMMITS).map(commit).collect::<Vec<_>>(),
+                "forced": is_forced,
+                "commit_count": push.commits.len(),
+                "commits": push.commits.iter().take(NAMED_COMMITS).map(commit).collect::<Vec<_>>(),
             }),
             raw: scene.payload.raw_whole()?,
         }),
@@ -70,8 +75,8 @@ fn commit(commit: &Commit) -> Value {
     })
 }
 
-/// The Signal of a `create` or `delete` delivery. It has no time of its own, so a branch
-/// that is created twice on one day is one fact.
+/// The Signal of a `create` or `delete` delivery. It has no time of its own; the repository's last
+/// push tells a branch that is created again from the first.
 pub(super) fn reference(
     event: &str,
     scene: &Scene<'_, '_>,
@@ -84,12 +89,14 @@ pub(super) fn reference(
         ("tag", "delete") => (SignalKind::TagDeleted, "deleted"),
         _ => return Ok(None),
     };
-    let place = scene.place()?;
+    let repository = scene.repository()?;
+    let place = Place::from(&repository);
+    let pushed_at = need(repository.pushed_at, "repository.pushed_at")?;
     let name: String = scene.payload.required("ref")?;
     Ok(Some(place.signal(Fact {
         kind,
-        key: format!("{ref_type}:{}:{name}:{done}:{}", place.id, scene.day()),
-        at: scene.received_at,
+        key: format!("{ref_type}:{}:{name}:{done}:{pushed_at}", place.id),
+        at: scene.receipt(),
         actor: scene.actor()?,
         subject: Subject {
             id: name.clone(),
@@ -121,22 +128,16 @@ pub(super) fn deployment_status(
     let environment = status
         .environment
         .as_deref()
-        .filter(|name| !name.is_empty())
         .or_else(|| deployment?.environment.as_deref());
     let title = match (environment, status.state.as_deref()) {
         (Some(environment), Some(state)) => Some(format!("{environment}: {state}")),
         (part, other) => part.or(other).map(ToOwned::to_owned),
     };
-    let links = [&status.target_url, &status.log_url];
-    let url = links
-        .into_iter()
-        .flatten()
-        .find(|url| !url.is_empty())
-        .cloned();
+    let url = status.target_url.or(status.log_url);
     Ok(Some(place.signal(Fact {
         kind: SignalKind::DeploymentStatusChanged,
         key: format!("deployment_status:{}", status.id),
-        at: need(status.created_at, "deployment_status.created_at")?.0,
+        at: scene.when(status.created_at),
         actor: actor(sender.as_ref().or(status.creator.as_ref())),
         subject: Subject {
             kind: "deployment_status".to_owned(),
@@ -172,28 +173,28 @@ pub(super) fn workflow_run_event(
         &run,
         raw,
         workflow.and_then(|workflow| workflow.name).as_deref(),
+        &scene.envelope()?,
     )
     .map(Some)
 }
 
-/// A workflow run ended. Each attempt of a run ends for itself.
+/// A workflow run ended. Each attempt of a run ends for itself. A run without a name is called
+/// as its workflow, and a workflow without one by its file.
 pub(in super::super) fn workflow_completed(
     place: &Place,
     run: &WorkflowRun,
     raw: &RawValue,
     workflow: Option<&str>,
+    envelope: &Envelope,
 ) -> Result<SignalDraft, WireError> {
     let attempt = run.run_attempt.unwrap_or(1);
-    let workflow = run.name.as_deref().or(workflow);
-    let title = run
-        .display_title
-        .as_deref()
-        .filter(|title| !title.is_empty())
-        .or(workflow);
+    let file = || Some(run.path.as_deref()?.split('@').next().unwrap_or_default());
+    let workflow = run.name.as_deref().or(workflow).or_else(file);
+    let title = run.display_title.as_deref().or(workflow);
     Ok(place.signal(Fact {
         kind: SignalKind::WorkflowCompleted,
         key: format!("workflow_run:{}:{attempt}", run.id),
-        at: need(run.updated_at.or(run.created_at), "workflow_run.updated_at")?.0,
+        at: envelope.when(run.updated_at, "workflow_run.updated_at")?,
         actor: actor(run.triggering_actor.as_ref().or(run.actor.as_ref())),
         subject: Subject {
             kind: "workflow_run".to_owned(),

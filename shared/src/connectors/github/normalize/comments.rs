@@ -3,9 +3,9 @@
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Fact, Place, Scene, actor, need};
+use super::{Envelope, Fact, Place, Scene, When, actor, digest, need};
 use crate::connectors::github::wire::{
-    Comment, CommitComment, Discussion, Issue, PullRequest, User, WireError,
+    Comment, CommitComment, Discussion, Issue, PullRequest, WireError,
 };
 use crate::signals::{SignalDraft, SignalKind, Subject};
 
@@ -106,16 +106,16 @@ fn of_thread(
     let (comment, raw) = scene.payload.object::<Comment>("comment")?;
     let thread = thread()?;
     if action == "created" {
-        let sender = scene.sender()?;
-        return created(&place, &comment, raw, &thread, sender.as_ref()).map(Some);
+        return created(&place, &comment, raw, &thread, &scene.envelope()?).map(Some);
     }
     let (family, id) = (thread.on.family(), comment.id);
     let (kind, key, at, normalized) = if action == "edited" {
         let at = need(comment.updated_at, "comment.updated_at")?;
+        let digest = digest(&[comment.body.as_deref().unwrap_or_default()]);
         (
             SignalKind::CommentEdited,
-            format!("{family}:{id}:edited:{at}"),
-            at.0,
+            format!("{family}:{id}:edited:{at}:{digest}"),
+            When::from(at),
             json!({ "comment_id": id.to_string(), "body": comment.body }),
         )
     } else {
@@ -123,7 +123,7 @@ fn of_thread(
             SignalKind::CommentDeleted,
             format!("{family}:{id}:deleted"),
             // The comment is shown as it was last written.
-            scene.received_at,
+            scene.receipt(),
             json!({ "comment_id": id.to_string() }),
         )
     };
@@ -138,13 +138,13 @@ fn of_thread(
     })))
 }
 
-/// A comment was written. `by` is whom to name when it names no author.
+/// A comment was written.
 pub(in super::super) fn created(
     place: &Place,
     comment: &Comment,
     raw: &RawValue,
     thread: &Thread,
-    by: Option<&User>,
+    envelope: &Envelope,
 ) -> Result<SignalDraft, WireError> {
     let id = comment.id.to_string();
     let (number, body) = (thread.number, &comment.body);
@@ -165,8 +165,8 @@ pub(in super::super) fn created(
     Ok(place.signal(Fact {
         kind,
         key: format!("{}:{id}:created", thread.on.family()),
-        at: need(comment.created_at, "comment.created_at")?.0,
-        actor: actor(comment.user.as_ref().or(by)),
+        at: envelope.when(comment.created_at, "comment.created_at")?,
+        actor: actor(comment.user.as_ref().or(envelope.sender.as_ref())),
         subject: subject(place, comment, thread),
         normalized,
         raw,
@@ -199,7 +199,7 @@ pub(super) fn commit_comment(
         place.signal(Fact {
             kind: SignalKind::CommitCommented,
             key: format!("commit_comment:{id}:created"),
-            at: need(comment.created_at, "comment.created_at")?.0,
+            at: scene.when(comment.created_at),
             actor: actor(comment.user.as_ref().or(sender.as_ref())),
             subject: Subject {
                 kind: "commit_comment".to_owned(),

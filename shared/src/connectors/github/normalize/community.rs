@@ -1,12 +1,11 @@
 //! Discussions, stars, forks, milestones, members.
 
-use chrono::{DateTime, Utc};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Fact, Place, Scene, actor, key_id, need, person};
+use super::{Fact, Place, Scene, When, actor, need, person};
 use crate::connectors::github::wire::{
-    Discussion, Milestone, Repository, Stargazer, User, WireError,
+    Discussion, Milestone, Moment, Repository, Stargazer, User, WireError,
 };
 use crate::signals::{SignalDraft, SignalKind, Subject};
 
@@ -25,23 +24,22 @@ pub(super) fn discussion(
         (
             SignalKind::DiscussionCreated,
             format!("discussion:{}:created", discussion.id),
-            need(discussion.created_at, "discussion.created_at")?,
+            scene.when(discussion.created_at),
             actor(discussion.user.as_ref().or(sender.as_ref())),
         )
     } else {
-        let at = discussion.answer_chosen_at.or(discussion.updated_at);
-        let at = need(at, "discussion.answer_chosen_at")?;
+        let at = need(discussion.answer_chosen_at, "discussion.answer_chosen_at")?;
         (
             SignalKind::DiscussionAnswered,
             format!("discussion:{}:answered:{at}", discussion.id),
-            at,
+            When::from(at),
             actor(discussion.answer_chosen_by.as_ref().or(sender.as_ref())),
         )
     };
     Ok(Some(place.signal(Fact {
         kind,
         key,
-        at: at.0,
+        at,
         actor: by,
         subject: Subject {
             kind: "discussion".to_owned(),
@@ -58,7 +56,8 @@ pub(super) fn discussion(
     })))
 }
 
-/// The Signal of a `star` delivery. A star that is taken back has no time of its own.
+/// The Signal of a `star` delivery. A star that is taken back has no time of its own; the
+/// repository changes with it.
 pub(super) fn star_event(
     action: &str,
     scene: &Scene<'_, '_>,
@@ -66,26 +65,20 @@ pub(super) fn star_event(
     if !matches!(action, "created" | "deleted") {
         return Ok(None);
     }
-    let place = scene.place()?;
+    let repository = scene.repository()?;
+    let place = Place::from(&repository);
     let raw = scene.payload.raw_whole()?;
     let user = scene.sender()?;
     if action == "created" {
         let star: Stargazer = scene.payload.whole()?;
-        let user = user.as_ref();
-        return Ok(Some(match star.starred_at {
-            Some(at) => star_at(&place, user, &at.to_string(), at.0, raw),
-            None => star_at(&place, user, &scene.day(), scene.received_at, raw),
-        }));
+        return star_at(&place, user.as_ref(), star.starred_at, raw).map(Some);
     }
+    let id = need(user.as_ref().and_then(|user| user.id), "sender.id")?;
+    let updated_at = need(repository.updated_at, "repository.updated_at")?;
     Ok(Some(place.signal(Fact {
         kind: SignalKind::RepoUnstarred,
-        key: format!(
-            "unstar:{}:{}:{}",
-            place.id,
-            key_id(user.as_ref()),
-            scene.day()
-        ),
-        at: scene.received_at,
+        key: format!("unstar:{}:{id}:{updated_at}", place.id),
+        at: scene.receipt(),
         actor: actor(user.as_ref()),
         subject: place.subject(),
         normalized: json!({}),
@@ -99,32 +92,26 @@ pub(in super::super) fn starred(
     star: &Stargazer,
     raw: &RawValue,
 ) -> Result<SignalDraft, WireError> {
-    let at = need(star.starred_at, "starred_at")?;
-    Ok(star_at(
-        place,
-        star.user.as_ref(),
-        &at.to_string(),
-        at.0,
-        raw,
-    ))
+    star_at(place, star.user.as_ref(), star.starred_at, raw)
 }
 
 fn star_at(
     place: &Place,
     user: Option<&User>,
-    when: &str,
-    at: DateTime<Utc>,
+    starred_at: Option<Moment>,
     raw: &RawValue,
-) -> SignalDraft {
-    place.signal(Fact {
+) -> Result<SignalDraft, WireError> {
+    let id = need(user.and_then(|user| user.id), "user.id")?;
+    let at = need(starred_at, "starred_at")?;
+    Ok(place.signal(Fact {
         kind: SignalKind::RepoStarred,
-        key: format!("star:{}:{}:{when}", place.id, key_id(user)),
-        at,
+        key: format!("star:{}:{id}:{at}", place.id),
+        at: When::from(at),
         actor: actor(user),
         subject: place.subject(),
         normalized: json!({}),
         raw,
-    })
+    }))
 }
 
 /// The Signal of a `fork` delivery.
@@ -135,7 +122,7 @@ pub(super) fn fork(scene: &Scene<'_, '_>) -> Result<Option<SignalDraft>, WireErr
     Ok(Some(place.signal(Fact {
         kind: SignalKind::RepoForked,
         key: format!("fork:{}", forkee.id),
-        at: forkee.created_at.map_or(scene.received_at, |at| at.0),
+        at: scene.when(forkee.created_at),
         actor: actor(sender.as_ref().or(forkee.owner.as_ref())),
         subject: place.subject(),
         normalized: json!({
@@ -164,25 +151,22 @@ pub(super) fn milestone(
         (
             SignalKind::MilestoneCreated,
             format!("milestone:{}:created", milestone.id),
-            need(milestone.created_at, "milestone.created_at")?,
+            scene.when(milestone.created_at),
             actor(milestone.creator.as_ref().or(sender.as_ref())),
         )
     } else {
-        let at = need(
-            milestone.closed_at.or(milestone.updated_at),
-            "milestone.closed_at",
-        )?;
+        let at = need(milestone.closed_at, "milestone.closed_at")?;
         (
             SignalKind::MilestoneClosed,
             format!("milestone:{}:closed:{at}", milestone.id),
-            at,
+            When::from(at),
             actor(sender.as_ref()),
         )
     };
     Ok(Some(place.signal(Fact {
         kind,
         key,
-        at: at.0,
+        at,
         actor: by,
         subject: Subject {
             kind: "milestone".to_owned(),
@@ -204,23 +188,24 @@ pub(super) fn member(
     if action != "added" {
         return Ok(None);
     }
-    let place = scene.place()?;
-    let member: Option<User> = scene.payload.optional("member")?;
-    let member = member.as_ref();
-    let id = key_id(member);
+    let repository = scene.repository()?;
+    let place = Place::from(&repository);
+    let member: User = scene.payload.required("member")?;
+    let id = need(member.id, "member.id")?;
+    let updated_at = need(repository.updated_at, "repository.updated_at")?;
     Ok(Some(place.signal(Fact {
         kind: SignalKind::MemberAdded,
-        key: format!("member:{}:{id}:added:{}", place.id, scene.day()),
-        at: scene.received_at,
+        key: format!("member:{}:{id}:added:{updated_at}", place.id),
+        at: scene.receipt(),
         actor: scene.actor()?,
         subject: Subject {
             kind: "member".to_owned(),
-            id,
-            key: member.and_then(|member| member.login.clone()),
+            id: id.to_string(),
+            key: member.login.clone(),
             title: None,
-            url: member.and_then(|member| member.html_url.clone()),
+            url: member.html_url.clone(),
         },
-        normalized: json!({ "member": person(member) }),
+        normalized: json!({ "member": person(Some(&member)) }),
         raw: scene.payload.raw_whole()?,
     })))
 }

@@ -3,11 +3,10 @@
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Fact, Place, Scene, actor, key_id, need, person};
-use crate::connectors::github::wire::{
-    Issue, Label, Milestone, Moment, Repository, User, WireError,
-};
-use crate::signals::{Actor, SignalDraft, SignalKind, Subject};
+use super::changes::{self, Change, Changed, segment};
+use super::{Envelope, Fact, Place, Scene, When, actor, need, person};
+use crate::connectors::github::wire::{Issue, Label, Moment, Repository, User, WireError};
+use crate::signals::{SignalDraft, SignalKind, Subject};
 
 /// The Signal of an `issues` delivery.
 pub(super) fn event(action: &str, scene: &Scene<'_, '_>) -> Result<Option<SignalDraft>, WireError> {
@@ -25,27 +24,26 @@ pub(super) fn event(action: &str, scene: &Scene<'_, '_>) -> Result<Option<Signal
     };
     let place = scene.place()?;
     let (issue, raw) = scene.payload.object::<Issue>("issue")?;
-    let sender = scene.sender()?;
     let signal = match kind {
-        SignalKind::IssueCreated => created(&place, &issue, raw, sender.as_ref())?,
-        SignalKind::IssueClosed => closed(&place, &issue, raw, sender.as_ref())?,
+        SignalKind::IssueCreated => created(&place, &issue, raw, &scene.envelope()?)?,
+        SignalKind::IssueClosed => closed(&place, &issue, raw, &scene.envelope()?)?,
         _ => changed(kind, action, scene, &place, &issue, raw)?,
     };
     Ok(Some(signal))
 }
 
-/// An issue was opened. `by` is whom to name when the issue names no author.
+/// An issue was opened.
 pub(in super::super) fn created(
     place: &Place,
     issue: &Issue,
     raw: &RawValue,
-    by: Option<&User>,
+    envelope: &Envelope,
 ) -> Result<SignalDraft, WireError> {
     Ok(place.signal(Fact {
         kind: SignalKind::IssueCreated,
         key: format!("issue:{}:created", issue.id),
-        at: need(issue.created_at, "issue.created_at")?.0,
-        actor: actor(issue.user.as_ref().or(by)),
+        at: envelope.when(issue.created_at, "issue.created_at")?,
+        actor: actor(issue.user.as_ref().or(envelope.sender.as_ref())),
         subject: subject(place, issue),
         normalized: json!({
             "number": issue.number,
@@ -63,19 +61,19 @@ pub(in super::super) fn closed_at(issue: &Issue) -> Option<Moment> {
     issue.closed_at.or(issue.updated_at)
 }
 
-/// An issue was closed. `by` is whom to name when the issue does not say who closed it.
+/// An issue was closed.
 pub(in super::super) fn closed(
     place: &Place,
     issue: &Issue,
     raw: &RawValue,
-    by: Option<&User>,
+    envelope: &Envelope,
 ) -> Result<SignalDraft, WireError> {
     let at = need(closed_at(issue), "issue.closed_at")?;
     Ok(place.signal(Fact {
         kind: SignalKind::IssueClosed,
         key: format!("issue:{}:closed:{at}", issue.id),
-        at: at.0,
-        actor: actor(by.or(issue.closed_by.as_ref())),
+        at: When::from(at),
+        actor: actor(envelope.sender.as_ref().or(issue.closed_by.as_ref())),
         subject: subject(place, issue),
         normalized: json!({
             "number": issue.number,
@@ -95,88 +93,65 @@ fn changed(
     issue: &Issue,
     raw: &RawValue,
 ) -> Result<SignalDraft, WireError> {
-    let id = issue.id;
-    let by = scene.actor()?;
-    let subject = subject(place, issue);
-    let number = issue.number;
-    let signal = |key: String, at, actor: Actor, normalized: Value| {
-        place.signal(Fact {
-            kind,
-            key,
-            at,
-            actor,
-            subject,
-            normalized,
-            raw,
-        })
-    };
-    // After these two GitHub shows the issue as it was before.
-    if kind == SignalKind::IssueDeleted {
-        let key = format!("issue:{id}:deleted");
-        return Ok(signal(
-            key,
-            scene.received_at,
-            by,
-            json!({ "number": number }),
-        ));
-    }
-    if kind == SignalKind::IssueTransferred {
-        let normalized = json!({ "number": number, "to": destination(scene)? });
-        return Ok(signal(
-            format!("issue:{id}:transferred"),
-            scene.received_at,
-            by,
-            normalized,
-        ));
-    }
-    let at = need(issue.updated_at, "issue.updated_at")?;
-    let (key, normalized) = match kind {
-        SignalKind::IssueReopened => (
-            format!("issue:{id}:reopened:{at}"),
+    let (id, number) = (issue.id, issue.number);
+    let dated = || need(issue.updated_at, "issue.updated_at");
+    let mut raw = raw;
+    let (key, at, normalized) = match kind {
+        // After these two GitHub shows the issue as it was before.
+        SignalKind::IssueDeleted => (
+            "deleted".to_owned(),
+            scene.receipt(),
             json!({ "number": number }),
         ),
+        SignalKind::IssueTransferred => (
+            "transferred".to_owned(),
+            scene.receipt(),
+            json!({ "number": number, "to": destination(scene)? }),
+        ),
+        SignalKind::IssueReopened => {
+            let at = dated()?;
+            let normalized = json!({ "number": number });
+            (format!("reopened:{at}"), When::from(at), normalized)
+        }
         SignalKind::IssueAssigned | SignalKind::IssueUnassigned => {
+            let at = dated()?;
             let assignee: Option<User> = scene.payload.optional("assignee")?;
+            let part = segment(assignee.as_ref().and_then(|user| user.id));
             (
-                format!("issue:{id}:{action}:{}:{at}", key_id(assignee.as_ref())),
+                format!("{action}:{part}{at}"),
+                When::from(at),
                 json!({ "number": number, "assignee": person(assignee.as_ref()) }),
             )
         }
-        _ => updated(action, scene, issue, at)?,
+        _ => {
+            let Change {
+                key,
+                at,
+                normalized,
+            } = changes::read(
+                action,
+                scene,
+                &Changed {
+                    number,
+                    title: issue.title.as_deref(),
+                    body: issue.body.as_deref(),
+                    updated_at: dated()?,
+                },
+            )?;
+            // The change stands beside the issue.
+            raw = scene.payload.raw_whole()?;
+            (key, at, normalized)
+        }
     };
-    Ok(signal(key, at.0, by, normalized))
-}
-
-/// Key and fields of an `issue_updated`: two labels that were added at once are two facts.
-fn updated(
-    action: &str,
-    scene: &Scene<'_, '_>,
-    issue: &Issue,
-    at: Moment,
-) -> Result<(String, Value), WireError> {
-    let mut key = format!("issue:{}:{action}:{at}", issue.id);
-    let label: Option<Label> = match action {
-        "labeled" | "unlabeled" => scene.payload.optional("label")?,
-        _ => None,
-    };
-    let milestone: Option<Milestone> = match action {
-        "milestoned" | "demilestoned" => scene.payload.optional("milestone")?,
-        _ => None,
-    };
-    let part = label
-        .as_ref()
-        .and_then(Label::id)
-        .or(milestone.as_ref().map(|found| found.id));
-    if let Some(part) = part {
-        key = format!("{key}:{part}");
-    }
-    let normalized = json!({
-        "number": issue.number,
-        "change": action,
-        "label": label.as_ref().and_then(Label::name),
-        "milestone": milestone.as_ref().and_then(|found| found.title.as_ref()),
-    });
-    Ok((key, normalized))
+    Ok(place.signal(Fact {
+        kind,
+        key: format!("issue:{id}:{key}"),
+        at,
+        actor: scene.actor()?,
+        subject: subject(place, issue),
+        normalized,
+        raw,
+    }))
 }
 
 /// Where a transferred issue went, as far as the delivery says.
@@ -200,12 +175,7 @@ fn destination(scene: &Scene<'_, '_>) -> Result<Option<Value>, WireError> {
 }
 
 fn labels(issue: &Issue) -> Vec<&str> {
-    issue
-        .labels
-        .iter()
-        .flatten()
-        .filter_map(Label::name)
-        .collect()
+    issue.labels.iter().filter_map(Label::name).collect()
 }
 
 fn subject(place: &Place, issue: &Issue) -> Subject {

@@ -3,8 +3,9 @@
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Fact, Place, Scene, actor, need};
-use crate::connectors::github::wire::{Moment, PullRequest, Review, Team, User, WireError};
+use super::changes::{self, Change, Changed, segment};
+use super::{Envelope, Fact, Place, Scene, When, actor, need, reviewer};
+use crate::connectors::github::wire::{Moment, PullRequest, Review, WireError};
 use crate::signals::{SignalDraft, SignalKind, Subject};
 
 /// The Signal of a `pull_request` delivery: every action has one.
@@ -14,30 +15,29 @@ pub(super) fn event(action: &str, scene: &Scene<'_, '_>) -> Result<Option<Signal
     }
     let place = scene.place()?;
     let (pull, raw) = scene.payload.object::<PullRequest>("pull_request")?;
-    let sender = scene.sender()?;
-    let by = sender.as_ref();
+    let envelope = scene.envelope()?;
     let signal = match action {
-        "opened" => opened(&place, &pull, raw, by)?,
-        "closed" if pull.is_merged() => merged(&place, &pull, raw, by)?,
-        "closed" => closed(&place, &pull, raw, by)?,
+        "opened" => opened(&place, &pull, raw, &envelope)?,
+        "closed" if pull.is_merged() => merged(&place, &pull, raw, &envelope)?,
+        "closed" => closed(&place, &pull, raw, &envelope)?,
         _ => changed(action, scene, &place, &pull, raw)?,
     };
     Ok(Some(signal))
 }
 
-/// A pull request was opened. `by` is whom to name when it names no author.
+/// A pull request was opened.
 pub(in super::super) fn opened(
     place: &Place,
     pull: &PullRequest,
     raw: &RawValue,
-    by: Option<&User>,
+    envelope: &Envelope,
 ) -> Result<SignalDraft, WireError> {
     let (base, head) = ends(pull);
     Ok(place.signal(Fact {
         kind: SignalKind::PrOpened,
         key: format!("pr:{}:opened", pull.id),
-        at: need(pull.created_at, "pull_request.created_at")?.0,
-        actor: actor(pull.user.as_ref().or(by)),
+        at: envelope.when(pull.created_at, "pull_request.created_at")?,
+        actor: actor(pull.user.as_ref().or(envelope.sender.as_ref())),
         subject: subject(place, pull),
         normalized: json!({
             "number": pull.number,
@@ -49,19 +49,19 @@ pub(in super::super) fn opened(
     }))
 }
 
-/// A pull request was merged. `by` is whom to name when it does not say who merged it.
+/// A pull request was merged.
 pub(in super::super) fn merged(
     place: &Place,
     pull: &PullRequest,
     raw: &RawValue,
-    by: Option<&User>,
+    envelope: &Envelope,
 ) -> Result<SignalDraft, WireError> {
     let (base, head) = ends(pull);
     Ok(place.signal(Fact {
         kind: SignalKind::PrMerged,
         key: format!("pr:{}:merged", pull.id),
-        at: need(merged_at(pull), "pull_request.merged_at")?.0,
-        actor: actor(pull.merged_by.as_ref().or(by)),
+        at: envelope.when(merged_at(pull), "pull_request.merged_at")?,
+        actor: actor(pull.merged_by.as_ref().or(envelope.sender.as_ref())),
         subject: subject(place, pull),
         normalized: json!({
             "number": pull.number,
@@ -88,15 +88,15 @@ pub(in super::super) fn closed(
     place: &Place,
     pull: &PullRequest,
     raw: &RawValue,
-    by: Option<&User>,
+    envelope: &Envelope,
 ) -> Result<SignalDraft, WireError> {
     let at = need(closed_at(pull), "pull_request.closed_at")?;
     let (base, head) = ends(pull);
     Ok(place.signal(Fact {
         kind: SignalKind::PrClosed,
         key: format!("pr:{}:closed:{at}", pull.id),
-        at: at.0,
-        actor: actor(by),
+        at: When::from(at),
+        actor: actor(envelope.sender.as_ref()),
         subject: subject(place, pull),
         normalized: json!({ "number": pull.number, "base": base, "head": head }),
         raw,
@@ -112,55 +112,60 @@ fn changed(
     raw: &RawValue,
 ) -> Result<SignalDraft, WireError> {
     let (id, number) = (pull.id, pull.number);
-    let at = need(pull.updated_at, "pull_request.updated_at")?;
-    let (kind, key, normalized) = match action {
+    let updated_at = need(pull.updated_at, "pull_request.updated_at")?;
+    let at = When::from(updated_at);
+    let mut raw = raw;
+    let (kind, key, at, normalized) = match action {
         "reopened" => (
             SignalKind::PrReopened,
-            format!("pr:{id}:reopened:{at}"),
+            format!("reopened:{updated_at}"),
+            at,
             json!({ "number": number }),
         ),
         "ready_for_review" => (
             SignalKind::PrReadyForReview,
-            format!("pr:{id}:ready_for_review:{at}"),
+            format!("ready_for_review:{updated_at}"),
+            at,
             json!({ "number": number }),
         ),
         "review_requested" => {
-            let (reviewer, normalized) = reviewer(scene)?;
+            let (reviewer, fields) = reviewer(scene)?;
             (
                 SignalKind::PrReviewRequested,
-                format!("pr:{id}:review_requested:{reviewer}:{at}"),
-                json!({ "number": number, "reviewer": normalized }),
+                format!("review_requested:{}{updated_at}", segment(reviewer)),
+                at,
+                json!({ "number": number, "reviewer": fields }),
             )
         }
-        _ => (
-            SignalKind::PrUpdated,
-            format!("pr:{id}:{action}:{at}"),
-            json!({ "number": number, "change": action }),
-        ),
+        _ => {
+            let Change {
+                key,
+                at,
+                normalized,
+            } = changes::read(
+                action,
+                scene,
+                &Changed {
+                    number,
+                    title: pull.title.as_deref(),
+                    body: pull.body.as_deref(),
+                    updated_at,
+                },
+            )?;
+            // The change stands beside the pull request.
+            raw = scene.payload.raw_whole()?;
+            (SignalKind::PrUpdated, key, at, normalized)
+        }
     };
     Ok(place.signal(Fact {
         kind,
-        key,
-        at: at.0,
+        key: format!("pr:{id}:{key}"),
+        at,
         actor: scene.actor()?,
         subject: subject(place, pull),
         normalized,
         raw,
     }))
-}
-
-/// Of whom a review is asked: a person or a team, its id in the key, and its fields.
-fn reviewer(scene: &Scene<'_, '_>) -> Result<(String, serde_json::Value), WireError> {
-    let person: Option<User> = scene.payload.optional("requested_reviewer")?;
-    let team: Option<Team> = scene.payload.optional("requested_team")?;
-    let (kind, id, name) = match (person, team) {
-        (Some(person), _) => ("user", person.id, person.login),
-        (None, Some(team)) => ("team", team.id, team.name),
-        (None, None) => ("unknown", None, None),
-    };
-    let id = id.map(|id| id.to_string());
-    let key = id.clone().unwrap_or_else(|| super::GHOST.to_owned());
-    Ok((key, json!({ "type": kind, "id": id, "name": name })))
 }
 
 /// The Signal of a `pull_request_review` delivery.
@@ -172,30 +177,19 @@ pub(super) fn review_event(
         return Ok(None);
     }
     let place = scene.place()?;
-    let (mut review, raw) = scene.payload.object::<Review>("review")?;
+    let (review, raw) = scene.payload.object::<Review>("review")?;
     let pull: PullRequest = scene.payload.required("pull_request")?;
+    let of = Reviewed::from(&pull);
     if action == "submitted" {
-        let sender = scene.sender()?;
-        review.submitted_at = review
-            .submitted_at
-            .or(pull.updated_at)
-            .or(Some(scene.receipt()));
-        return reviewed(
-            &place,
-            &review,
-            raw,
-            &Reviewed::from(&pull),
-            sender.as_ref(),
-        )
-        .map(Some);
+        return reviewed(&place, &review, raw, &of, &scene.envelope()?);
     }
     Ok(Some(place.signal(Fact {
         kind: SignalKind::PrReviewDismissed,
         key: format!("review:{}:dismissed", review.id),
-        // The review keeps the time of its submission; dismissing touches the pull request.
-        at: pull.updated_at.map_or(scene.received_at, |at| at.0),
+        // Older payloads have only the time of its submission, which is another fact's.
+        at: scene.when(review.updated_at),
         actor: scene.actor()?,
-        subject: review_subject(&place, &review, &Reviewed::from(&pull)),
+        subject: review_subject(&place, &review, &of),
         normalized: json!({ "number": pull.number, "review_id": review.id.to_string() }),
         raw,
     })))
@@ -218,27 +212,30 @@ impl<'a> From<&'a PullRequest> for Reviewed<'a> {
     }
 }
 
-/// A review was submitted. The REST API writes its state in capitals, and shows no more
-/// what a dismissed review had said.
+/// A review was submitted; `None` for one that only holds comments, which tell it. The REST API
+/// writes its state in capitals, and shows no more what a dismissed review had said.
 pub(in super::super) fn reviewed(
     place: &Place,
     review: &Review,
     raw: &RawValue,
     pull: &Reviewed<'_>,
-    by: Option<&User>,
-) -> Result<SignalDraft, WireError> {
+    envelope: &Envelope,
+) -> Result<Option<SignalDraft>, WireError> {
     let state = review.state.as_deref().map(str::to_ascii_lowercase);
+    if state.as_deref() == Some("commented") && review.body.is_none() {
+        return Ok(None);
+    }
     let state = state.filter(|state| {
         matches!(
             state.as_str(),
             "approved" | "changes_requested" | "commented"
         )
     });
-    Ok(place.signal(Fact {
+    Ok(Some(place.signal(Fact {
         kind: SignalKind::PrReviewed,
         key: format!("review:{}:submitted", review.id),
-        at: need(review.submitted_at, "review.submitted_at")?.0,
-        actor: actor(review.user.as_ref().or(by)),
+        at: envelope.when(review.submitted_at, "review.submitted_at")?,
+        actor: actor(review.user.as_ref().or(envelope.sender.as_ref())),
         subject: review_subject(place, review, pull),
         normalized: json!({
             "number": pull.number,
@@ -247,7 +244,7 @@ pub(in super::super) fn reviewed(
             "body": review.body,
         }),
         raw,
-    }))
+    })))
 }
 
 fn review_subject(place: &Place, review: &Review, pull: &Reviewed<'_>) -> Subject {

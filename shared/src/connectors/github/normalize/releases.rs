@@ -1,11 +1,10 @@
 //! Releases.
 
-use chrono::{DateTime, Utc};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Fact, Place, Scene, actor, need};
-use crate::connectors::github::wire::{Release, User, WireError};
+use super::{Envelope, Fact, Place, Scene, When, actor};
+use crate::connectors::github::wire::{Release, WireError};
 use crate::crypto::sha256;
 use crate::signals::{Actor, SignalDraft, SignalKind, Subject};
 
@@ -16,18 +15,12 @@ pub(super) fn event(action: &str, scene: &Scene<'_, '_>) -> Result<Option<Signal
         return Ok(None);
     }
     let place = scene.place()?;
-    let (mut release, raw) = scene.payload.object::<Release>("release")?;
+    let (release, raw) = scene.payload.object::<Release>("release")?;
     let signal = match action {
-        "published" => {
-            release.published_at = release
-                .published_at
-                .or(release.created_at)
-                .or(Some(scene.receipt()));
-            published(&place, &release, raw, scene.sender()?.as_ref())?
-        }
+        "published" => published(&place, &release, raw, &scene.envelope()?)?,
         "edited" => {
             let key = edit_key(&release, raw);
-            let at = release.updated_at.map_or(scene.received_at, |at| at.0);
+            let at = scene.when(release.updated_at);
             signal(
                 &place,
                 SignalKind::ReleaseEdited,
@@ -38,7 +31,7 @@ pub(super) fn event(action: &str, scene: &Scene<'_, '_>) -> Result<Option<Signal
         }
         _ => {
             let key = format!("release:{}:deleted", release.id);
-            let fact = (key, scene.received_at, scene.actor()?);
+            let fact = (key, scene.receipt(), scene.actor()?);
             signal(&place, SignalKind::ReleaseDeleted, &release, raw, fact)
         }
     };
@@ -57,18 +50,17 @@ fn edit_key(release: &Release, raw: &RawValue) -> String {
     )
 }
 
-/// A release was published. `by` is whom to name when it names no author.
+/// A release was published.
 pub(in super::super) fn published(
     place: &Place,
     release: &Release,
     raw: &RawValue,
-    by: Option<&User>,
+    envelope: &Envelope,
 ) -> Result<SignalDraft, WireError> {
-    let at = need(release.published_at, "release.published_at")?;
     let fact = (
         format!("release:{}:published", release.id),
-        at.0,
-        actor(release.author.as_ref().or(by)),
+        envelope.when(release.published_at, "release.published_at")?,
+        actor(release.author.as_ref().or(envelope.sender.as_ref())),
     );
     Ok(signal(
         place,
@@ -84,7 +76,7 @@ fn signal(
     kind: SignalKind,
     release: &Release,
     raw: &RawValue,
-    (key, at, actor): (String, DateTime<Utc>, Actor),
+    (key, at, actor): (String, When, Actor),
 ) -> SignalDraft {
     let tag = release.tag_name.as_deref();
     place.signal(Fact {
@@ -97,12 +89,7 @@ fn signal(
             id: release.id.to_string(),
             key: tag.and_then(|tag| place.at(tag)),
             // A release need not have a name.
-            title: release
-                .name
-                .as_deref()
-                .filter(|name| !name.is_empty())
-                .or(tag)
-                .map(ToOwned::to_owned),
+            title: release.name.as_deref().or(tag).map(ToOwned::to_owned),
             url: release.html_url.clone(),
         },
         normalized: json!({ "tag": tag, "prerelease": release.prerelease.unwrap_or(false) }),

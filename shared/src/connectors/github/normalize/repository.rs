@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Fact, Place, Scene};
+use super::{Fact, Place, Scene, When, need};
 use crate::connectors::github::wire::{Repository, User, WireError};
 use crate::signals::{SignalDraft, SignalKind};
 
@@ -19,9 +19,7 @@ pub(super) fn event(action: &str, scene: &Scene<'_, '_>) -> Result<Option<Signal
     };
     let (repository, raw) = scene.payload.object::<Repository>("repository")?;
     let place = Place::from(&repository);
-    let at = repository
-        .updated_at
-        .map_or_else(|| scene.day(), |at| at.to_string());
+    let at = need(repository.updated_at, "repository.updated_at")?;
     let mut normalized = json!({ "private": repository.private });
     if matches!(action, "renamed" | "transferred") {
         normalized["from"] = json!(former(action, scene)?);
@@ -29,7 +27,7 @@ pub(super) fn event(action: &str, scene: &Scene<'_, '_>) -> Result<Option<Signal
     Ok(Some(place.signal(Fact {
         kind,
         key: format!("repo:{}:{action}:{at}", place.id),
-        at: repository.updated_at.map_or(scene.received_at, |at| at.0),
+        at: When::from(at),
         actor: scene.actor()?,
         subject: place.subject(),
         normalized,

@@ -2,7 +2,7 @@
 //!
 //! The list knows no `since`: it is walked newest first until it is older than the mark.
 //! Rows only move down while it is read, which repeats some and skips none; a pull request
-//! that is updated meanwhile is beyond the run's bound and belongs to the next. A review
+//! that is updated meanwhile is newer than the mark and belongs to the next run. A review
 //! updates its pull request, so reviews are read of every one on the way, some per page.
 
 use std::collections::VecDeque;
@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::cursor::{Tag, load};
-use super::{OVERLAP, Reader, done, earlier, rows};
+use super::{OVERLAP, Reader, done, earlier, part_before, rows, walking};
+use crate::connectors::SyncPage;
 use crate::connectors::github::client::Refusal;
-use crate::connectors::github::normalize::pulls;
+use crate::connectors::github::normalize::{Envelope, pulls};
 use crate::connectors::github::wire::{PullRequest, Review, WireError, read};
-use crate::connectors::{ConnectorError, SyncPage};
+use crate::connectors::support::PageContent;
 use crate::signals::SignalDraft;
 
 /// Calls for reviews that one page makes.
@@ -71,6 +72,9 @@ pub(super) struct Walk {
     pub tag: Option<Tag>,
     /// Pull requests whose reviews are still to be read.
     pub reviews: VecDeque<Pending>,
+    /// When the last one on the list was updated that has been read.
+    #[serde(default)]
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// A pull request whose reviews are still to be read.
@@ -88,12 +92,12 @@ pub(super) struct Pending {
 
 /// One page of the list, or some reviews.
 pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
-    let horizon = reader.request.horizon;
+    let horizon = reader.request.floor();
     let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(horizon));
     match cursor.walk.take() {
         Some(mut walk) if !walk.reviews.is_empty() => {
-            let signals = reviews(reader, cursor.floor, &mut walk).await?;
-            settle(cursor, walk, signals)
+            let told = reviews(reader, cursor.floor, &mut walk).await?;
+            settle(reader, cursor, walk, told)
         }
         walk => list(reader, cursor, walk).await,
     }
@@ -117,39 +121,33 @@ async fn list(
         .get("list_pull_requests", url.clone(), tag, None)
         .await?;
     if answer.not_modified() {
-        return done(Vec::new(), &cursor, false);
+        return done(PageContent::default(), &cursor);
     }
     let mut walk = walk.unwrap_or_else(|| Walk {
         next: None,
         high: cursor.high,
         tag: Tag::of(&url, &answer),
         reviews: VecDeque::new(),
+        at: None,
     });
 
-    let mut signals = Vec::new();
+    let mut told = PageContent::default();
     let mut known = false;
     for raw in rows(&answer)? {
-        let pull: PullRequest = read("pull_request", raw).map_err(ConnectorError::from)?;
-        let updated_at = pull
-            .updated_at
-            .ok_or(WireError::Missing("pull_request.updated_at"))
-            .map_err(ConnectorError::from)?
-            .0;
-        if updated_at > reader.request.until {
-            walk.tag = None;
+        let Some((pull, updated_at)) = told.unreadable.take(raw, pull_request(raw)) else {
             continue;
-        }
+        };
         if updated_at < earlier(cursor.high, OVERLAP) {
             known = true;
             break;
         }
-        walk.high = walk.high.max(updated_at);
-        let facts = facts(reader, &pull, raw).map_err(ConnectorError::from)?;
-        signals.extend(
+        walk.high = walk.high.max(reader.not_in_the_future(updated_at));
+        walk.at = Some(updated_at);
+        let facts = facts(reader, &pull, raw).map(|mut facts| {
+            facts.retain(|fact| fact.timestamp >= cursor.floor);
             facts
-                .into_iter()
-                .filter(|fact| fact.timestamp >= cursor.floor),
-        );
+        });
+        told.take(raw, facts);
         walk.reviews.push_back(Pending {
             number: pull.number,
             title: pull
@@ -159,24 +157,41 @@ async fn list(
         });
     }
     walk.next = answer.links().next.filter(|_| !known).map(String::from);
-    settle(cursor, walk, signals)
+    settle(reader, cursor, walk, told)
 }
 
-/// The page's cursor: the walk goes on, or is over and its mark counts.
-fn settle(cursor: Cursor, walk: Walk, signals: Vec<SignalDraft>) -> Result<SyncPage, Refusal> {
+/// A pull request of the list, and when it was updated.
+fn pull_request(raw: &RawValue) -> Result<(PullRequest, DateTime<Utc>), WireError> {
+    let pull: PullRequest = read("pull_request", raw)?;
+    let updated_at = pull
+        .updated_at
+        .ok_or(WireError::Missing("pull_request.updated_at"))?
+        .0;
+    Ok((pull, updated_at))
+}
+
+/// The page's cursor: the walk has more to read, or is over and its mark counts.
+fn settle(
+    reader: &Reader<'_>,
+    cursor: Cursor,
+    walk: Walk,
+    told: PageContent,
+) -> Result<SyncPage, Refusal> {
     if walk.next.is_none() && walk.reviews.is_empty() {
         let Walk { high, tag, .. } = walk;
         return done(
-            signals,
+            told,
             &Cursor {
                 high,
                 tag,
                 ..cursor
             },
-            false,
         );
     }
-    done(signals, &cursor.walking(walk), true)
+    let left = walk
+        .at
+        .map_or(1.0, |at| part_before(at, cursor.high, reader.request.until));
+    walking(told, &cursor.walking(walk), 1.0 - left)
 }
 
 fn facts(
@@ -184,11 +199,12 @@ fn facts(
     pull: &PullRequest,
     raw: &RawValue,
 ) -> Result<Vec<SignalDraft>, WireError> {
-    let mut facts = vec![pulls::opened(&reader.place, pull, raw, None)?];
+    let listed = &Envelope::default();
+    let mut facts = vec![pulls::opened(&reader.place, pull, raw, listed)?];
     if pull.is_merged() {
-        facts.push(pulls::merged(&reader.place, pull, raw, None)?);
+        facts.push(pulls::merged(&reader.place, pull, raw, listed)?);
     } else if pull.state.as_deref() == Some("closed") {
-        facts.push(pulls::closed(&reader.place, pull, raw, None)?);
+        facts.push(pulls::closed(&reader.place, pull, raw, listed)?);
     }
     Ok(facts)
 }
@@ -199,15 +215,18 @@ async fn reviews(
     reader: &Reader<'_>,
     floor: DateTime<Utc>,
     walk: &mut Walk,
-) -> Result<Vec<SignalDraft>, Refusal> {
-    let mut signals = Vec::new();
+) -> Result<PageContent, Refusal> {
+    let mut told = PageContent::default();
     for call in 0..CALLS_PER_PAGE {
         let Some(pending) = walk.reviews.front_mut() else {
             break;
         };
         match reviews_of(reader, pending).await {
-            Ok((facts, next)) => {
-                signals.extend(facts.into_iter().filter(|fact| fact.timestamp >= floor));
+            Ok((page, next)) => {
+                let facts = page.signals.into_iter();
+                told.signals
+                    .extend(facts.filter(|fact| fact.timestamp >= floor));
+                told.unreadable.extend(page.unreadable);
                 pending.next = next;
                 if pending.next.is_none() {
                     walk.reviews.pop_front();
@@ -217,36 +236,41 @@ async fn reviews(
             Err(_) => break,
         }
     }
-    Ok(signals)
+    Ok(told)
 }
 
 /// One page of one pull request's reviews, and the page after it.
 async fn reviews_of(
     reader: &Reader<'_>,
     pending: &Pending,
-) -> Result<(Vec<SignalDraft>, Option<String>), Refusal> {
+) -> Result<(PageContent, Option<String>), Refusal> {
     let url = match &pending.next {
         Some(next) => reader.stored(next)?,
         None => reader.list(&["pulls", &pending.number.to_string(), "reviews"], &[]),
     };
     let answer = match reader.get("list_reviews", url, None, None).await {
         // This one alone is gone; were it the repository, the list would say so.
-        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => return Ok((Vec::new(), None)),
+        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => {
+            return Ok((PageContent::default(), None));
+        }
         other => other?,
     };
-    let mut signals = Vec::new();
-    for raw in rows(&answer)? {
-        let review: Review = read("review", raw).map_err(ConnectorError::from)?;
+    let reviewed = |raw| {
+        let review: Review = read("review", raw)?;
         // A review that is still being written has no time yet.
         if review.submitted_at.is_none() {
-            continue;
+            return Ok(Vec::new());
         }
         let pull = pulls::Reviewed {
             number: pending.number,
             title: pending.title.as_deref(),
         };
-        let fact = pulls::reviewed(&reader.place, &review, raw, &pull, None);
-        signals.push(fact.map_err(ConnectorError::from)?);
+        let fact = pulls::reviewed(&reader.place, &review, raw, &pull, &Envelope::default())?;
+        Ok::<_, WireError>(fact.into_iter().collect())
+    };
+    let mut told = PageContent::default();
+    for raw in rows(&answer)? {
+        told.take(raw, reviewed(raw));
     }
-    Ok((signals, answer.links().next.map(String::from)))
+    Ok((told, answer.links().next.map(String::from)))
 }

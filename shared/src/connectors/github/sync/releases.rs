@@ -7,12 +7,12 @@ use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::cursor::{Tag, load};
-use super::{OVERLAP, Reader, done, earlier, rows};
+use super::{OVERLAP, Reader, done, earlier, rows, walking};
 use crate::connectors::github::client::{Answer, Refusal};
-use crate::connectors::github::normalize::releases;
-use crate::connectors::github::wire::{Release, read};
+use crate::connectors::github::normalize::{Envelope, releases};
+use crate::connectors::github::wire::{Release, WireError, read};
+use crate::connectors::support::PageContent;
 use crate::connectors::{ConnectorError, SyncPage};
-use crate::signals::SignalDraft;
 
 /// How often the whole list is read.
 const FULL_EVERY: Duration = Duration::hours(24);
@@ -71,7 +71,7 @@ pub(super) struct Walk {
 
 /// One page of releases.
 pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
-    let (horizon, until) = (reader.request.horizon, reader.request.until);
+    let (horizon, until) = (reader.request.floor(), reader.request.until);
     let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(horizon));
     let walk = cursor.walk.take();
     let fresh = walk.is_none();
@@ -87,20 +87,20 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
     let tag = cursor.tag.as_ref().filter(|_| fresh && !walk.full);
     let answer = reader.get("list_releases", url.clone(), tag, None).await?;
     if answer.not_modified() {
-        return done(Vec::new(), &cursor, false);
+        return done(PageContent::default(), &cursor);
     }
     if fresh {
         walk.tag = Tag::of(&url, &answer);
     }
 
-    let signals = take(reader, &answer, &cursor, &mut walk)?;
+    let told = take(reader, &answer, &cursor, &mut walk)?;
     let next = answer
         .links()
         .next
-        .filter(|_| walk.full || !signals.is_empty());
+        .filter(|_| walk.full || !told.signals.is_empty());
     if let Some(next) = next {
         walk.next = Some(next.into());
-        return done(signals, &cursor.walking(walk), true);
+        return walking(told, &cursor.walking(walk), 0.5);
     }
     let full_at = if walk.full {
         Some(until)
@@ -109,14 +109,13 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
     };
     let Walk { high, tag, .. } = walk;
     done(
-        signals,
+        told,
         &Cursor {
             high,
             full_at,
             tag,
             ..cursor
         },
-        false,
     )
 }
 
@@ -126,25 +125,28 @@ fn take(
     answer: &Answer,
     cursor: &Cursor,
     walk: &mut Walk,
-) -> Result<Vec<SignalDraft>, ConnectorError> {
+) -> Result<PageContent, ConnectorError> {
     let oldest = if walk.full {
         cursor.floor
     } else {
         earlier(cursor.high, OVERLAP)
     };
-    let mut signals = Vec::new();
-    for raw in rows(answer)? {
+    let mut told = PageContent::default();
+    let mut published = |raw| {
         let release: Release = read("release", raw)?;
         let published_at = match release.published_at {
             Some(at) if release.draft != Some(true) => at.0,
-            _ => continue,
+            _ => return Ok(Vec::new()),
         };
-        if published_at > reader.request.until {
-            walk.tag = None;
-        } else if published_at >= oldest.max(cursor.floor) {
-            walk.high = walk.high.max(published_at);
-            signals.push(releases::published(&reader.place, &release, raw, None)?);
+        if published_at < oldest.max(cursor.floor) {
+            return Ok(Vec::new());
         }
+        let signal = releases::published(&reader.place, &release, raw, &Envelope::default())?;
+        walk.high = walk.high.max(reader.not_in_the_future(published_at));
+        Ok::<_, WireError>(vec![signal])
+    };
+    for raw in rows(answer)? {
+        told.take(raw, published(raw));
     }
-    Ok(signals)
+    Ok(told)
 }

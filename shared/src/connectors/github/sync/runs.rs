@@ -1,22 +1,22 @@
 //! Workflow runs.
 //!
-//! The list can be filtered by the time of creation, newest first, and shows a thousand
-//! runs per filter at most: a window with more is halved. Runs end, and are run again,
-//! long after they were created, so each run of ours looks back: some days, and as far as
-//! the oldest run that had not ended. Where days hold very many runs, it looks back that far
-//! once an hour only.
+//! The list can be filtered by the time of creation, newest first, and shows a thousand runs per
+//! filter at most: of a window with more, the newer half is read first. Runs end, and are run
+//! again, long after they were created, so each run of ours looks back: some days, and as far as
+//! the oldest run that had not ended. Where days hold very many runs, it looks back that far once
+//! an hour only.
 
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::cursor::{Tag, load};
-use super::{Reader, done, earlier, later, query_time};
+use super::{Reader, done, earlier, part_before, query_time, walking};
+use crate::connectors::SyncPage;
 use crate::connectors::github::client::Refusal;
-use crate::connectors::github::normalize::code;
+use crate::connectors::github::normalize::{Envelope, code};
 use crate::connectors::github::wire::{WireError, WorkflowRun, WorkflowRunList, read};
-use crate::connectors::{ConnectorError, SyncPage};
-use crate::signals::SignalDraft;
+use crate::connectors::support::PageContent;
 
 /// How far back a run that was run again is found.
 const LOOK_BACK: Duration = Duration::days(3);
@@ -32,6 +32,10 @@ const SHOWN: u64 = 1000;
 /// The smallest window: times are whole seconds.
 const SECOND: Duration = Duration::seconds(1);
 
+/// As long as it reaches back at most this much further than it must, a look-back begins at the
+/// same moment: the same URL and the tag of the last answer ask only whether anything changed.
+const SAME_URL_FOR: Duration = Duration::days(1);
+
 /// Where the stream is.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Cursor {
@@ -45,6 +49,9 @@ pub(super) struct Cursor {
     /// When the last run of ours looked back all the way, and how many runs it read.
     #[serde(default)]
     pub looked_back: Option<(DateTime<Utc>, u64)>,
+    /// Where the last look-back began.
+    #[serde(default)]
+    pub from: Option<DateTime<Utc>>,
     /// The walk of a run that is not over.
     #[serde(default)]
     pub walk: Option<Walk>,
@@ -60,6 +67,7 @@ impl Cursor {
             high: horizon,
             open_since: None,
             looked_back: None,
+            from: None,
             walk: None,
             tag: None,
         }
@@ -76,6 +84,8 @@ impl Cursor {
 /// Where a walk is.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Walk {
+    /// Where it ends: runs that were created before are not read.
+    pub oldest: DateTime<Utc>,
     /// The window that is read: created at or after.
     pub from: DateTime<Utc>,
     /// And at or before; `None` for no bound.
@@ -101,8 +111,14 @@ impl Walk {
             .is_none_or(|(at, read)| read <= MANY || until - at >= MANY_EVERY);
         let back = if deep { LOOK_BACK } else { SHORT_LOOK_BACK };
         let open = cursor.open_since.unwrap_or(cursor.high);
+        let needed = earlier(cursor.high, back).min(open).max(cursor.floor);
+        let oldest = cursor
+            .from
+            .filter(|from| *from <= needed && needed - *from <= SAME_URL_FOR)
+            .unwrap_or(needed);
         Self {
-            from: earlier(cursor.high, back).min(open).max(cursor.floor),
+            oldest,
+            from: oldest,
             to: None,
             next: None,
             high: cursor.high,
@@ -112,23 +128,30 @@ impl Walk {
         }
     }
 
-    /// Halves a window that holds more than GitHub shows; false when it cannot be halved.
+    /// Leaves the older half of a window for later that holds more than GitHub shows; false when
+    /// it cannot be halved.
     fn halve(&mut self, until: DateTime<Utc>) -> bool {
         let end = self.to.unwrap_or(until);
         if end - self.from <= SECOND {
             return false;
         }
-        self.to = Some(self.from + (end - self.from) / 2);
+        self.from += (end - self.from) / 2;
         true
     }
 
-    /// Goes to the window behind the one that has been read, of the same length; false
-    /// when there is none.
-    fn advance(&mut self, until: DateTime<Utc>) -> bool {
-        let Some(to) = self.to else { return false };
-        let length = to - self.from;
-        self.from = later(to, SECOND);
-        self.to = Some(later(self.from, length)).filter(|next| *next < until);
+    /// Moves to the window before the one that has been read, which held `total` runs: of the
+    /// same length, or twice as long where there were few; false when there is none.
+    fn advance(&mut self, until: DateTime<Utc>, total: u64) -> bool {
+        if self.from <= self.oldest {
+            return false;
+        }
+        let mut length = (self.to.unwrap_or(until) - self.from).max(SECOND);
+        if total <= SHOWN / 4 {
+            length = length * 2;
+        }
+        let to = earlier(self.from, SECOND).max(self.oldest);
+        self.to = Some(to);
+        self.from = earlier(to, length).max(self.oldest);
         self.next = None;
         true
     }
@@ -136,7 +159,7 @@ impl Walk {
 
 /// One page of runs.
 pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
-    let (horizon, until) = (reader.request.horizon, reader.request.until);
+    let (horizon, until) = (reader.request.floor(), reader.request.until);
     let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(horizon));
     let walk = cursor.walk.take();
     let fresh = walk.is_none();
@@ -150,21 +173,23 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
         .get("list_workflow_runs", url.clone(), tag.as_ref(), None)
         .await?;
     if answer.not_modified() {
-        return done(Vec::new(), &Cursor { tag, ..cursor }, false);
+        return done(PageContent::default(), &Cursor { tag, ..cursor });
     }
     let list: WorkflowRunList<'_> = answer.json()?;
-    if list.total_count > SHOWN && walk.next.is_none() && walk.halve(until) {
-        return done(Vec::new(), &cursor.walking(walk), true);
+    let total = list.total_count.unwrap_or_default();
+    if total > SHOWN && walk.next.is_none() && walk.halve(until) {
+        return walking(PageContent::default(), &cursor.walking(walk), 0.0);
     }
 
-    let (signals, beyond) = take(reader, &list, cursor.floor, &mut walk)?;
+    let told = take(reader, &list, cursor.floor, &mut walk);
     walk.next = answer.links().next.map(String::from);
-    let only = fresh && !beyond && walk.to.is_none() && walk.next.is_none();
-    if walk.next.is_some() || walk.advance(until) {
-        return done(signals, &cursor.walking(walk), true);
+    let is_all = fresh && walk.from <= walk.oldest && walk.next.is_none();
+    if walk.next.is_some() || walk.advance(until, total) {
+        let left = part_before(walk.to.unwrap_or(until), walk.oldest, until);
+        return walking(told, &cursor.walking(walk), 1.0 - left);
     }
-    let tag = if only { Tag::of(&url, &answer) } else { None };
-    done(signals, &finished(&cursor, &walk, until, tag), false)
+    let tag = if is_all { Tag::of(&url, &answer) } else { None };
+    done(told, &finished(&cursor, &walk, until, tag))
 }
 
 fn finished(cursor: &Cursor, walk: &Walk, until: DateTime<Utc>, tag: Option<Tag>) -> Cursor {
@@ -176,6 +201,7 @@ fn finished(cursor: &Cursor, walk: &Walk, until: DateTime<Utc>, tag: Option<Tag>
         } else {
             cursor.looked_back
         },
+        from: Some(walk.oldest).filter(|_| tag.is_some()),
         walk: None,
         tag,
         floor: cursor.floor,
@@ -192,33 +218,36 @@ fn window(reader: &Reader<'_>, walk: &Walk) -> Url {
     reader.list(&["actions", "runs"], &[("created", &created)])
 }
 
-/// What a page tells, and whether it has runs beyond the bound.
+/// What a page tells.
 fn take(
     reader: &Reader<'_>,
     list: &WorkflowRunList<'_>,
     floor: DateTime<Utc>,
     walk: &mut Walk,
-) -> Result<(Vec<SignalDraft>, bool), ConnectorError> {
-    let mut signals = Vec::new();
-    let mut beyond = false;
-    for raw in &list.workflow_runs {
+) -> PageContent {
+    let mut told = PageContent::default();
+    let mut completed = |raw| {
         let run: WorkflowRun = read("workflow_run", raw)?;
         let created_at = run
             .created_at
             .ok_or(WireError::Missing("workflow_run.created_at"))?
             .0;
-        if created_at > reader.request.until {
-            beyond = true;
-            continue;
-        }
-        walk.read = walk.read.saturating_add(1);
-        walk.high = walk.high.max(created_at);
+        walk.high = walk.high.max(reader.not_in_the_future(created_at));
         if run.status.as_deref() == Some("completed") {
-            let fact = code::workflow_completed(&reader.place, &run, raw, None)?;
-            signals.extend(Some(fact).filter(|fact| fact.timestamp >= floor));
-        } else {
-            walk.open_since = Some(walk.open_since.map_or(created_at, |at| at.min(created_at)));
+            let fact =
+                code::workflow_completed(&reader.place, &run, raw, None, &Envelope::default())?;
+            return Ok(Vec::from_iter(
+                Some(fact).filter(|fact| fact.timestamp >= floor),
+            ));
         }
+        walk.open_since = Some(walk.open_since.map_or(created_at, |at| at.min(created_at)));
+        Ok::<_, WireError>(Vec::new())
+    };
+    let mut read = 0;
+    for raw in list.workflow_runs.iter().flatten() {
+        told.take(raw, completed(raw));
+        read += 1;
     }
-    Ok((signals, beyond))
+    walk.read = walk.read.saturating_add(read);
+    told
 }

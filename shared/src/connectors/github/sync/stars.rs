@@ -11,12 +11,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::cursor::{Tag, load};
-use super::{OVERLAP, Reader, done, earlier, rows};
+use super::{OVERLAP, Reader, done, earlier, rows, walking};
 use crate::connectors::github::client::{Answer, Refusal};
 use crate::connectors::github::normalize::starred;
 use crate::connectors::github::wire::{Stargazer, WireError, read};
+use crate::connectors::support::PageContent;
 use crate::connectors::{ConnectorError, SyncPage};
-use crate::signals::SignalDraft;
 
 /// The answer has `starred_at` only in this form.
 const WITH_TIMES: &str = "application/vnd.github.star+json";
@@ -76,7 +76,7 @@ pub(super) struct Walk {
 
 /// One page of stars.
 pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
-    let horizon = reader.request.horizon;
+    let horizon = reader.request.floor();
     let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(horizon));
     let walk = cursor.walk.take();
     let fresh = walk.is_none();
@@ -93,7 +93,7 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
         .get("list_stargazers", url.clone(), tag, Some(WITH_TIMES))
         .await?;
     if answer.not_modified() {
-        return done(Vec::new(), &cursor, false);
+        return done(PageContent::default(), &cursor);
     }
     let links = answer.links();
     let mut walk = walk.unwrap_or_else(|| Walk {
@@ -105,41 +105,38 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
     // Where the list has grown, or shrunk, the walk begins at its new end.
     if let Some(last) = links.last.as_ref().filter(|last| fresh && **last != url) {
         walk.next = last.to_string();
-        return done(Vec::new(), &cursor.walking(walk), true);
+        return walking(PageContent::default(), &cursor.walking(walk), 0.0);
     }
 
     let read = take(reader, &answer, &cursor, &mut walk.high)?;
-    if walk.tail.is_none() && read.rows > 0 {
-        walk.tail = Some(url.to_string());
-        walk.tag = Tag::of(&url, &answer).filter(|_| read.rows < FULL_PAGE && !read.beyond);
+    if walk.tail.is_none() {
+        walk.tail = Some(url.to_string()).filter(|_| read.rows > 0);
+        walk.tag = Tag::of(&url, &answer).filter(|_| read.rows < FULL_PAGE);
     }
     if let Some(prev) = links.prev.filter(|_| !read.known) {
         walk.next = prev.into();
-        return done(read.signals, &cursor.walking(walk), true);
+        return walking(read.told, &cursor.walking(walk), 0.5);
     }
     let Walk {
         high, tail, tag, ..
     } = walk;
     done(
-        read.signals,
+        read.told,
         &Cursor {
             high,
             tail,
             tag,
             ..cursor
         },
-        false,
     )
 }
 
 /// What a page gave.
 struct Taken {
-    signals: Vec<SignalDraft>,
+    told: PageContent,
     rows: usize,
     /// Whether it reaches back to what had been read before.
     known: bool,
-    /// Whether it has stars beyond the bound.
-    beyond: bool,
 }
 
 fn take(
@@ -151,21 +148,26 @@ fn take(
     let oldest = earlier(cursor.high, OVERLAP).max(cursor.floor);
     let rows = rows(answer)?;
     let mut taken = Taken {
-        signals: Vec::new(),
+        told: PageContent::default(),
         rows: rows.len(),
         known: false,
-        beyond: false,
     };
     for raw in rows {
-        let star: Stargazer = read("stargazer", raw)?;
-        let at = star.starred_at.ok_or(WireError::Missing("starred_at"))?.0;
-        if at > reader.request.until {
-            taken.beyond = true;
-        } else if at < oldest {
-            taken.known = true;
-        } else {
-            *high = (*high).max(at);
-            taken.signals.push(starred(&reader.place, &star, raw)?);
+        let fact = || {
+            let star: Stargazer = read("stargazer", raw)?;
+            let at = star.starred_at.ok_or(WireError::Missing("starred_at"))?.0;
+            if at < oldest {
+                return Ok((at, None));
+            }
+            Ok::<_, WireError>((at, Some(starred(&reader.place, &star, raw)?)))
+        };
+        match taken.told.unreadable.take(raw, fact()) {
+            Some((_, None)) => taken.known = true,
+            Some((at, fact)) => {
+                *high = (*high).max(reader.not_in_the_future(at));
+                taken.told.signals.extend(fact);
+            }
+            None => {}
         }
     }
     Ok(taken)

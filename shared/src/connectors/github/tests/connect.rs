@@ -85,6 +85,31 @@ async fn person(server: &MockServer, installations: &[u64]) {
         .await;
 }
 
+/// The person's id, and what GitHub says of their membership of the organization.
+async fn membership(server: &MockServer, status: u16, role: &str, state: &str) {
+    Mock::given(method("GET"))
+        .and(path("/api/v3/user"))
+        .respond_with(
+            ResponseTemplate::new(200).set_body_json(json!({ "id": 480_938, "login": "hubot" })),
+        )
+        .mount(server)
+        .await;
+    Mock::given(method("GET"))
+        .and(path("/api/v3/user/memberships/orgs/octo-org"))
+        .and(header("authorization", "Bearer ghu_person"))
+        .respond_with(ResponseTemplate::new(status).set_body_json(json!({
+            "role": role, "state": state,
+            "organization": { "id": 6_811_672, "login": "octo-org" },
+        })))
+        .mount(server)
+        .await;
+}
+
+/// What the leg before leaves where GitHub named no installation.
+fn unnamed() -> Value {
+    json!({ "setup": "unnamed" })
+}
+
 async fn installation(server: &MockServer, id: u64, suspended: bool) {
     Mock::given(method("GET"))
         .and(path(format!("/api/v3/app/installations/{id}")))
@@ -114,6 +139,7 @@ fn assert_denied(outcome: &CallbackOutcome) {
 async fn two_legs_lead_to_a_proved_grant() {
     let (server, github, _) = github().await;
     person(&server, &[1, 7_654_321]).await;
+    membership(&server, 200, "admin", "active").await;
     installation(&server, 7_654_321, false).await;
 
     let first = github.authorize(&authorize(None)).expect("a URL");
@@ -162,28 +188,131 @@ async fn two_legs_lead_to_a_proved_grant() {
     );
     assert_eq!(grant.scopes, ["contents:read", "issues:read"]);
     assert!(grant.tokens.is_none());
+    assert_eq!(grant.administrator.as_deref(), Some("480938"));
+}
+
+#[tokio::test]
+async fn only_an_active_admin_connects_an_organization() {
+    for (status, role, state) in [
+        (200, "member", "active"),
+        (200, "admin", "pending"),
+        (200, "billing_manager", "active"),
+        (403, "admin", "active"),
+        (404, "admin", "active"),
+    ] {
+        let (server, github, _) = github().await;
+        person(&server, &[5]).await;
+        membership(&server, status, role, state).await;
+        installation(&server, 5, false).await;
+        let outcome = outcome(&github, callback(&[("code", "c0de")], Some(unnamed()))).await;
+        let CallbackOutcome::AwaitingApproval { requester, account } = outcome else {
+            panic!("{status} {role} {state}: {outcome:?}")
+        };
+        assert_eq!(requester, "480938");
+        assert_eq!(account.expect("the organization").name, "octo-org");
+    }
+}
+
+#[tokio::test]
+async fn admin_of_another_organization_of_that_name_proves_nothing() {
+    let (server, github, _) = github().await;
+    person(&server, &[5]).await;
+    Mock::given(path("/api/v3/user"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "id": 1 })))
+        .mount(&server)
+        .await;
+    Mock::given(path("/api/v3/user/memberships/orgs/octo-org"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+            "role": "admin", "state": "active", "organization": { "id": 7, "login": "octo-org" },
+        })))
+        .mount(&server)
+        .await;
+    installation(&server, 5, false).await;
+    let outcome = outcome(&github, callback(&[("code", "c0de")], Some(unnamed()))).await;
+    assert!(
+        matches!(outcome, CallbackOutcome::AwaitingApproval { .. }),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn outage_at_the_membership_is_an_error() {
+    let (server, github, _) = github().await;
+    person(&server, &[5]).await;
+    membership(&server, 502, "admin", "active").await;
+    installation(&server, 5, false).await;
+    let ended = github
+        .exchange_token(callback(&[("code", "c0de")], Some(unnamed())))
+        .await;
+    assert!(
+        matches!(ended, Err(ConnectorError::Transient(_))),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn personal_account_is_connected_by_its_person() {
+    for (id, connects) in [(480_938, true), (480_939, false)] {
+        let (server, github, _) = github().await;
+        person(&server, &[5]).await;
+        membership(&server, 404, "admin", "active").await;
+        Mock::given(path("/api/v3/app/installations/5"))
+            .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+                "id": 5, "account": { "id": id, "login": "somebody", "type": "User" },
+            })))
+            .mount(&server)
+            .await;
+        let outcome = outcome(&github, callback(&[("code", "c0de")], Some(unnamed()))).await;
+        assert_eq!(
+            matches!(outcome, CallbackOutcome::Connected(_)),
+            connects,
+            "{outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn code_that_nothing_asked_for_is_discarded() {
+    for (query, carry) in [
+        (
+            vec![
+                ("code", "c0de"),
+                ("installation_id", "5"),
+                ("setup_action", "install"),
+            ],
+            None,
+        ),
+        (vec![("code", "c0de"), ("setup_action", "request")], None),
+        (vec![("code", "c0de")], None),
+        (
+            vec![("code", "c0de"), ("installation_id", "5")],
+            Some(unnamed()),
+        ),
+    ] {
+        let (server, github, _) = github().await;
+        let outcome = outcome(&github, callback(&query, carry)).await;
+        let CallbackOutcome::Continue { carry } = outcome else {
+            panic!("{query:?}: {outcome:?}")
+        };
+        let next = github.authorize(&authorize(Some(carry))).expect("a URL");
+        assert_eq!(next.path(), "/login/oauth/authorize");
+        let asked = server.received_requests().await.expect("requests");
+        assert!(asked.is_empty(), "the code is not used");
+    }
 }
 
 #[tokio::test]
 async fn an_installation_of_somebody_else_is_never_believed() {
-    for carry in [
-        None,
-        Some(json!({ "setup": "installed", "installation_id": "666" })),
-    ] {
-        let (server, github, _) = github().await;
-        person(&server, &[1, 2]).await;
-        let mut query = vec![("code", "c0de")];
-        if carry.is_none() {
-            query.push(("installation_id", "666"));
-        }
-        assert_denied(&outcome(&github, callback(&query, carry)).await);
-        let asked = server.received_requests().await.expect("requests");
-        assert!(
-            !asked
-                .iter()
-                .any(|call| call.url.path().contains("/app/installations/"))
-        );
-    }
+    let (server, github, _) = github().await;
+    person(&server, &[1, 2]).await;
+    let carry = Some(json!({ "setup": "installed", "installation_id": "666" }));
+    assert_denied(&outcome(&github, callback(&[("code", "c0de")], carry)).await);
+    let asked = server.received_requests().await.expect("requests");
+    assert!(
+        !asked
+            .iter()
+            .any(|call| call.url.path().contains("/app/installations/"))
+    );
 }
 
 #[tokio::test]
@@ -191,8 +320,9 @@ async fn a_code_alone_connects_the_only_installation() {
     for (theirs, connects) in [(vec![5], true), (vec![], false), (vec![5, 6], false)] {
         let (server, github, _) = github().await;
         person(&server, &theirs).await;
+        membership(&server, 200, "admin", "active").await;
         installation(&server, 5, false).await;
-        let outcome = outcome(&github, callback(&[("code", "c0de")], None)).await;
+        let outcome = outcome(&github, callback(&[("code", "c0de")], Some(unnamed()))).await;
         assert_eq!(
             matches!(outcome, CallbackOutcome::Connected(_)),
             connects,
@@ -209,7 +339,7 @@ async fn a_suspended_installation_does_not_connect() {
     let (server, github, _) = github().await;
     person(&server, &[5]).await;
     installation(&server, 5, true).await;
-    assert_denied(&outcome(&github, callback(&[("code", "c0de")], None)).await);
+    assert_denied(&outcome(&github, callback(&[("code", "c0de")], Some(unnamed()))).await);
 }
 
 #[tokio::test]
@@ -228,10 +358,10 @@ async fn a_request_waits_for_whoever_may_approve_it() {
         .mount(&server)
         .await;
     let outcome = outcome(&github, callback(&[("code", "c0de")], Some(carry))).await;
-    let CallbackOutcome::AwaitingApproval { requester } = outcome else {
+    let CallbackOutcome::AwaitingApproval { requester, account } = outcome else {
         panic!("{outcome:?}")
     };
-    assert_eq!(requester, "480938");
+    assert_eq!((requester.as_str(), account), ("480938", None));
 }
 
 #[tokio::test]
@@ -275,7 +405,7 @@ async fn an_error_with_status_200_is_an_error() {
         let (server, github, _) = github().await;
         token_answers(&server, json!({ "error": code, "error_description": "…" })).await;
         match github
-            .exchange_token(callback(&[("code", "c0de")], None))
+            .exchange_token(callback(&[("code", "c0de")], Some(unnamed())))
             .await
         {
             Ok(CallbackOutcome::Denied { .. }) => assert!(denied, "{code}"),
@@ -294,7 +424,7 @@ async fn an_unknown_client_and_an_outage_are_not_the_persons_fault() {
             .mount(&server)
             .await;
         match github
-            .exchange_token(callback(&[("code", "c0de")], None))
+            .exchange_token(callback(&[("code", "c0de")], Some(unnamed())))
             .await
         {
             Err(ConnectorError::Permanent(_)) => assert!(permanent, "{status}"),
@@ -308,7 +438,7 @@ async fn an_unknown_client_and_an_outage_are_not_the_persons_fault() {
 async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
     let (server, github, _) = github().await;
     Mock::given(path("/login/oauth/access_token"))
-        .and(body_string_contains("client_secret=new-secret"))
+        .and(body_string_contains("client_secret=the-new-client-secret"))
         .respond_with(
             ResponseTemplate::new(200)
                 .set_body_json(json!({ "error": "incorrect_client_credentials" })),
@@ -317,7 +447,7 @@ async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
         .mount(&server)
         .await;
     Mock::given(path("/login/oauth/access_token"))
-        .and(body_string_contains("client_secret=old-secret"))
+        .and(body_string_contains("client_secret=the-old-client-secret"))
         .respond_with(
             ResponseTemplate::new(200).set_body_json(json!({ "access_token": "ghu_person" })),
         )
@@ -332,7 +462,8 @@ async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
         .mount(&server)
         .await;
     installation(&server, 5, false).await;
-    let outcome = outcome(&github, callback(&[("code", "c0de")], None)).await;
+    membership(&server, 200, "admin", "active").await;
+    let outcome = outcome(&github, callback(&[("code", "c0de")], Some(unnamed()))).await;
     assert!(
         matches!(outcome, CallbackOutcome::Connected(_)),
         "{outcome:?}"

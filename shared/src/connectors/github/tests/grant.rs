@@ -8,7 +8,9 @@ use wiremock::matchers::{header, header_exists, method, path};
 use wiremock::{Mock, ResponseTemplate};
 
 use super::{github, now};
-use crate::connectors::{Connector, ConnectorError, ExternalAccount, Grant, RefreshRequest};
+use crate::connectors::{
+    Connector, ConnectorError, ExternalAccount, Grant, GrantState, RefreshRequest,
+};
 
 fn account(id: &str) -> ExternalAccount {
     ExternalAccount {
@@ -21,6 +23,7 @@ fn account(id: &str) -> ExternalAccount {
 
 fn refresh(id: &str) -> RefreshRequest {
     RefreshRequest {
+        access_token: None,
         account: account(id),
         refresh_token: None,
     }
@@ -96,7 +99,7 @@ async fn a_grant_is_gone_only_when_github_says_so_twice() {
             .mount(&server)
             .await;
         match github.refresh_token(refresh("5")).await {
-            Err(ConnectorError::Unauthorized(_)) => assert!(gone),
+            Err(ConnectorError::GrantRevoked(_)) => assert!(gone),
             Err(ConnectorError::Transient(_)) => assert!(!gone),
             other => panic!("{other:?}"),
         }
@@ -107,7 +110,6 @@ async fn a_grant_is_gone_only_when_github_says_so_twice() {
 async fn refusals_of_minting_mean_what_they_mean() {
     for (status, body, code) in [
         (401, "A JSON web token could not be decoded", "permanent"),
-        (403, "This installation has been suspended", "permission"),
         (
             403,
             "API rate limit exceeded for app ID 12345.",
@@ -130,6 +132,36 @@ async fn refusals_of_minting_mean_what_they_mean() {
             .await
             .expect_err("a refusal");
         assert_eq!(error.code(), code, "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn only_github_says_that_an_installation_is_suspended() {
+    for (installation, code) in [
+        (
+            json!({ "id": 5, "suspended_at": "2026-11-23T10:00:00Z" }),
+            "grant_suspended",
+        ),
+        (json!({ "id": 5, "suspended_at": null }), "transient"),
+        (json!({ "id": 5 }), "transient"),
+    ] {
+        let (server, github, _) = github().await;
+        let message =
+            "the organization has an IP allow list enabled, and your address is not on it";
+        Mock::given(method("POST"))
+            .respond_with(ResponseTemplate::new(403).set_body_json(json!({ "message": message })))
+            .mount(&server)
+            .await;
+        Mock::given(method("GET"))
+            .and(path("/api/v3/app/installations/5"))
+            .respond_with(ResponseTemplate::new(200).set_body_json(&installation))
+            .mount(&server)
+            .await;
+        let error = github
+            .refresh_token(refresh("5"))
+            .await
+            .expect_err("a refusal");
+        assert_eq!(error.code(), code, "{installation}");
     }
 }
 
@@ -170,5 +202,33 @@ async fn disconnecting_twice_is_disconnecting() {
         assert_eq!(github.revoke(&grant).await.is_ok(), good, "{status}");
         let calls = server.received_requests().await.expect("requests");
         assert_eq!(calls[0].method, Method::DELETE);
+    }
+}
+
+#[tokio::test]
+async fn grant_state_is_what_github_says() {
+    let installation = |suspended_at: Value| {
+        let body = json!({ "id": 5, "account": null, "suspended_at": suspended_at });
+        ResponseTemplate::new(200).set_body_json(body)
+    };
+    for (answer, expected) in [
+        (installation(Value::Null), Ok(GrantState::Active)),
+        (
+            installation(json!("2026-11-23T10:00:00Z")),
+            Ok(GrantState::Suspended),
+        ),
+        (ResponseTemplate::new(404), Ok(GrantState::Removed)),
+        // The app itself is refused, or GitHub is away: nothing is said of the grant.
+        (ResponseTemplate::new(401), Err("permanent")),
+        (ResponseTemplate::new(502), Err("transient")),
+    ] {
+        let (server, github, _) = github().await;
+        Mock::given(method("GET"))
+            .and(path("/api/v3/app/installations/5"))
+            .respond_with(answer)
+            .mount(&server)
+            .await;
+        let state = github.grant_state(&account("5")).await;
+        assert_eq!(state.map_err(|error| error.code()), expected);
     }
 }

@@ -30,7 +30,9 @@ pub(super) fn root_request() -> SyncRequest {
         cursor: None,
         horizon: now() - Duration::days(90),
         until: now(),
-        bulk: None,
+        reconcile_from: None,
+        failures: 0,
+        priority: crate::http::Priority::Poll,
         directory: std::sync::Arc::default(),
     }
 }
@@ -259,13 +261,13 @@ async fn what_a_good_answer_says_about_limits_reaches_the_gate() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_json_is_permanent_and_not_quoted() {
+async fn an_answer_that_is_no_json_is_transient_and_not_quoted() {
     let (server, github, _) = github().await;
     Mock::given(any())
         .respond_with(ResponseTemplate::new(200).set_body_string("<html>confidential</html>"))
         .mount(&server)
         .await;
     let error = github.sync(root_request()).await.expect_err("a refusal");
-    assert_eq!(error.code(), "permanent");
+    assert_eq!(error.code(), "transient");
     assert!(!format!("{error:?}").contains("confidential"));
 }

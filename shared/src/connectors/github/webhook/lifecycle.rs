@@ -1,4 +1,5 @@
-//! Events about the installation itself: they change the connection.
+//! Events about the installation itself: they change the connection. A delivery can be repeated by
+//! whoever has seen it, so what would end or suspend the connection is confirmed at GitHub first.
 
 use serde::Deserialize;
 
@@ -16,8 +17,7 @@ pub(super) fn changes(event: &str, payload: &Payload<'_>) -> Result<Vec<AccountC
     let action = payload.action();
     let change = match (event, action.as_deref().unwrap_or_default()) {
         ("installation", "created") => Some(installed(payload)?),
-        ("installation", "deleted") => Some(AccountChange::Removed { at: None }),
-        ("installation", "suspend") => Some(AccountChange::Suspended),
+        ("installation", "deleted" | "suspend") => Some(AccountChange::GrantInDoubt),
         ("installation", "unsuspend") => Some(AccountChange::Unsuspended),
         // Other permissions open and close kinds of objects.
         ("installation", "new_permissions_accepted") => Some(streams_changed(Vec::new())),

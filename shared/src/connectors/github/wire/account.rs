@@ -3,20 +3,24 @@
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Moment, lenient};
+use super::{Moment, lenient, link, text};
 use crate::connectors::ExternalAccount;
 
 /// An account of a person, a bot or an organization.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(in super::super) struct User {
     pub id: Option<u64>,
+    #[serde(default, deserialize_with = "text")]
     pub login: Option<String>,
     /// Old payloads say `name` instead of `login` for owners.
+    #[serde(default, deserialize_with = "text")]
     pub name: Option<String>,
-    #[serde(rename = "type")]
+    #[serde(default, rename = "type", deserialize_with = "text")]
     pub kind: Option<String>,
+    #[serde(default, deserialize_with = "link")]
     pub html_url: Option<String>,
 }
 
@@ -24,8 +28,11 @@ pub(in super::super) struct User {
 #[derive(Debug, Clone, Deserialize)]
 pub(in super::super) struct Repository {
     pub id: u64,
+    #[serde(default, deserialize_with = "text")]
     pub name: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub full_name: Option<String>,
+    #[serde(default, deserialize_with = "link")]
     pub html_url: Option<String>,
     pub owner: Option<User>,
     pub private: Option<bool>,
@@ -54,7 +61,7 @@ impl Repository {
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct RepositoryList {
     pub total_count: Option<u64>,
-    pub repositories: Vec<Repository>,
+    pub repositories: Vec<Box<RawValue>>,
 }
 
 /// An app's installation on an account.
@@ -62,7 +69,9 @@ pub(in super::super) struct RepositoryList {
 pub(in super::super) struct Installation {
     pub id: u64,
     pub account: Option<User>,
+    #[serde(default, deserialize_with = "link")]
     pub html_url: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub repository_selection: Option<String>,
     pub permissions: Option<Map<String, Value>>,
     #[serde(default, deserialize_with = "lenient")]
@@ -110,6 +119,26 @@ pub(in super::super) struct InstallationList {
     pub installations: Vec<Installation>,
 }
 
+/// A person's membership of an organization.
+#[derive(Debug, Deserialize)]
+pub(in super::super) struct OrganizationMembership {
+    pub role: Option<String>,
+    pub state: Option<String>,
+    pub organization: Option<User>,
+}
+
+impl OrganizationMembership {
+    /// Whether it proves an active admin of this organization, by its numeric id: a login can
+    /// pass to another organization.
+    pub(in super::super) fn is_admin_of(&self, organization: &User) -> bool {
+        let same = self.organization.as_ref().and_then(|known| known.id);
+        self.role.as_deref() == Some("admin")
+            && self.state.as_deref() == Some("active")
+            && same.is_some()
+            && same == organization.id
+    }
+}
+
 /// A freshly minted installation token.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct InstallationToken {
@@ -121,6 +150,7 @@ pub(in super::super) struct InstallationToken {
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct TokenAnswer {
     pub access_token: Option<SecretString>,
+    #[serde(default, deserialize_with = "text")]
     pub error: Option<String>,
 }
 
@@ -131,6 +161,7 @@ pub(in super::super) struct AppDelivery {
     pub guid: String,
     #[serde(default, deserialize_with = "lenient")]
     pub delivered_at: Option<Moment>,
+    #[serde(default, deserialize_with = "text")]
     pub status: Option<String>,
     pub status_code: Option<i64>,
 }

@@ -3,11 +3,12 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Moment, User, lenient};
+use super::{Moment, User, lenient, link, list, text};
 
 /// Anything of which only the name matters.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Named {
+    #[serde(default, deserialize_with = "text")]
     pub name: Option<String>,
 }
 
@@ -16,20 +17,26 @@ pub(in super::super) struct Named {
 pub(in super::super) struct Push {
     #[serde(rename = "ref")]
     pub name: String,
+    #[serde(default, deserialize_with = "text")]
     pub before: Option<String>,
     pub after: String,
+    pub created: Option<bool>,
     pub deleted: Option<bool>,
     pub forced: Option<bool>,
+    #[serde(default, deserialize_with = "link")]
     pub compare: Option<String>,
     pub head_commit: Option<Commit>,
     /// At most 2048.
-    pub commits: Option<Vec<Commit>>,
+    #[serde(default, deserialize_with = "list")]
+    pub commits: Vec<Commit>,
 }
 
 /// A commit of a push.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Commit {
+    #[serde(default, deserialize_with = "text")]
     pub id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub message: Option<String>,
     pub author: Option<Author>,
 }
@@ -37,7 +44,9 @@ pub(in super::super) struct Commit {
 /// Who wrote a commit, by the commit's own word.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Author {
+    #[serde(default, deserialize_with = "text")]
     pub name: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub username: Option<String>,
 }
 
@@ -45,14 +54,15 @@ pub(in super::super) struct Author {
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Release {
     pub id: u64,
+    #[serde(default, deserialize_with = "text")]
     pub tag_name: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub name: Option<String>,
+    #[serde(default, deserialize_with = "link")]
     pub html_url: Option<String>,
     pub draft: Option<bool>,
     pub prerelease: Option<bool>,
     pub author: Option<User>,
-    #[serde(default, deserialize_with = "lenient")]
-    pub created_at: Option<Moment>,
     #[serde(default, deserialize_with = "lenient")]
     pub updated_at: Option<Moment>,
     #[serde(default, deserialize_with = "lenient")]
@@ -63,9 +73,11 @@ pub(in super::super) struct Release {
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Deployment {
     pub id: Option<u64>,
-    #[serde(rename = "ref")]
+    #[serde(default, rename = "ref", deserialize_with = "text")]
     pub name: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub sha: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub environment: Option<String>,
 }
 
@@ -73,9 +85,13 @@ pub(in super::super) struct Deployment {
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct DeploymentStatus {
     pub id: u64,
+    #[serde(default, deserialize_with = "text")]
     pub state: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub environment: Option<String>,
+    #[serde(default, deserialize_with = "link")]
     pub target_url: Option<String>,
+    #[serde(default, deserialize_with = "link")]
     pub log_url: Option<String>,
     pub creator: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
@@ -86,15 +102,25 @@ pub(in super::super) struct DeploymentStatus {
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct WorkflowRun {
     pub id: u64,
+    #[serde(default, deserialize_with = "text")]
     pub name: Option<String>,
+    /// The file of the workflow; a workflow without a name is called by it.
+    #[serde(default, deserialize_with = "text")]
+    pub path: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub display_title: Option<String>,
+    #[serde(default, deserialize_with = "link")]
     pub html_url: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub status: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub conclusion: Option<String>,
     /// Absent before 2021.
     pub run_attempt: Option<u64>,
     pub run_number: Option<u64>,
+    #[serde(default, deserialize_with = "text")]
     pub head_branch: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub head_sha: Option<String>,
     pub actor: Option<User>,
     pub triggering_actor: Option<User>,
@@ -107,9 +133,9 @@ pub(in super::super) struct WorkflowRun {
 /// One page of workflow runs.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct WorkflowRunList<'a> {
-    pub total_count: u64,
+    pub total_count: Option<u64>,
     #[serde(borrow)]
-    pub workflow_runs: Vec<&'a RawValue>,
+    pub workflow_runs: Option<Vec<&'a RawValue>>,
 }
 
 /// A star, with its time.
@@ -124,9 +150,13 @@ pub(in super::super) struct Stargazer {
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct CommitComment {
     pub id: u64,
+    #[serde(default, deserialize_with = "text")]
     pub commit_id: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub body: Option<String>,
+    #[serde(default, deserialize_with = "text")]
     pub path: Option<String>,
+    #[serde(default, deserialize_with = "link")]
     pub html_url: Option<String>,
     pub user: Option<User>,
     #[serde(default, deserialize_with = "lenient")]

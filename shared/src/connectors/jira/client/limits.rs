@@ -7,7 +7,7 @@
 use chrono::{DateTime, Duration, DurationRound, Utc};
 use http::HeaderMap;
 
-use crate::connectors::LimitScope;
+use crate::connectors::{LimitScope, response};
 use crate::http::LimitObservation;
 
 /// How long a burst limit lasts when Jira does not say.
@@ -28,9 +28,7 @@ pub(super) fn end(headers: &HeaderMap, now: DateTime<Utc>) -> (DateTime<Utc>, Li
         "jira-burst-based" => (LimitScope::Operation, false),
         _ => (LimitScope::Account, false),
     };
-    let stated = text("retry-after")
-        .and_then(|text| text.trim().parse::<u32>().ok())
-        .map(|seconds| now + Duration::seconds(i64::from(seconds.max(1))));
+    let stated = response::retry_at(headers, now);
     let reset = text("x-ratelimit-reset").and_then(moment);
     // Quotas start anew with the hour.
     let next_hour = now
@@ -42,7 +40,7 @@ pub(super) fn end(headers: &HeaderMap, now: DateTime<Utc>) -> (DateTime<Utc>, Li
         now + UNSTATED_BURST
     };
     let until = stated.or(reset).unwrap_or(unstated);
-    (until.max(now + Duration::seconds(1)), scope)
+    (response::bounded(until, now), scope)
 }
 
 /// ISO 8601, sometimes without seconds.

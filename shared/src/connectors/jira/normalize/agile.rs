@@ -1,6 +1,6 @@
 //! Sprints and versions.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -78,7 +78,7 @@ fn of_sprint(
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
     let id = sprint.id.clone().ok_or(WireError::Missing("sprint.id"))?;
-    let board = sprint.board.as_deref().unwrap_or("unknown");
+    let board = sprint.board.as_deref();
     Ok(scene.signal(Fact {
         kind,
         key: format!("sprint:{id}:{word}"),
@@ -98,7 +98,9 @@ fn of_sprint(
         // A sprint belongs to a board, which may show several projects.
         context: Context {
             kind: ContextKind::Project,
-            id: format!("board:{board}"),
+            id: board
+                .map(|board| format!("board:{board}"))
+                .unwrap_or_default(),
             name: None,
         },
         raw,
@@ -122,22 +124,14 @@ pub(in super::super) fn version_created(
     )
 }
 
-/// A version was released; of when, Jira tells the day.
+/// A version was released. The day that Jira has of it is the one that was planned, so the delivery
+/// dates it.
 pub(in super::super) fn version_released(
     scene: &Scene<'_>,
     version: &Version,
     raw: &RawValue,
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
-    let day = version
-        .release_date
-        .as_deref()
-        .and_then(|text| text.parse::<NaiveDate>().ok())
-        .map(|day| day.and_time(NaiveTime::MIN).and_utc());
-    // The delivery's own time is the better one, if it is of that day.
-    let at = day
-        .filter(|day| day.date_naive() != at.date_naive())
-        .unwrap_or(at);
     of_version(
         scene,
         version,
@@ -172,10 +166,7 @@ fn of_version(
         },
         context: Context {
             kind: ContextKind::Project,
-            id: version
-                .project
-                .clone()
-                .unwrap_or_else(|| "unknown".to_owned()),
+            id: version.project.clone().unwrap_or_default(),
             name: None,
         },
         raw,

@@ -4,10 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Fact, Scene, actor, context, project_of};
-use crate::connectors::DirectoryKind;
+use super::{Fact, Scene, actor, project_of};
 use crate::connectors::jira::wire::{
-    Comment, Issue, Moment, Payload, Project, WireError, Worklog, plain, read,
+    Comment, Issue, Moment, Payload, WireError, Worklog, issue_id_of, plain, read,
 };
 use crate::signals::{Actor, SignalDraft, SignalKind, Subject};
 
@@ -28,12 +27,11 @@ pub(super) fn event(
 ) -> Result<SignalDraft, WireError> {
     let raw = payload.comment.ok_or(WireError::Missing("comment"))?;
     let comment: Comment = read("comment", raw)?;
-    // Some deliveries do not tell of which issue.
-    let issue: Issue = payload
-        .issue
-        .map(|issue| read("issue", issue))
-        .transpose()?
-        .unwrap_or_default();
+    let issue: Issue = match payload.issue {
+        Some(issue) => read("issue", issue)?,
+        // Some deliveries do not tell of which issue; the comment's address does.
+        None => scene.known_issue(issue_id_of(comment.url.as_deref())),
+    };
     match what {
         What::Created => commented(scene, &issue, &comment, raw, at),
         What::Edited => edited(scene, &issue, &comment, raw),
@@ -145,20 +143,16 @@ pub(in super::super) fn worked(
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
     let id = worklog.id.clone().ok_or(WireError::Missing("worklog.id"))?;
-    let issue = worklog
+    let issue_id = worklog
         .issue_id
-        .as_deref()
-        .and_then(|issue| scene.directory.get(DirectoryKind::Issue, issue));
-    let key = issue.as_ref().and_then(|issue| issue.name.clone());
+        .clone()
+        .or_else(|| issue_id_of(worklog.url.as_deref()));
+    let issue = scene.known_issue(issue_id.clone());
+    let key = issue.key.clone();
     let title = issue
+        .fields
         .as_ref()
-        .and_then(|issue| Some(issue.detail["summary"].as_str()?.to_owned()));
-    let project = issue
-        .as_ref()
-        .and_then(|issue| serde_json::from_value::<Project>(issue.detail["project"].clone()).ok());
-    let prefix = key
-        .as_ref()
-        .and_then(|key| Some(key.rsplit_once('-')?.0.to_owned()));
+        .and_then(|fields| fields.summary.clone());
     let by: Actor = actor(worklog.author.as_ref());
     Ok(scene.signal(Fact {
         kind: SignalKind::WorkLogged,
@@ -178,11 +172,11 @@ pub(in super::super) fn worked(
             title,
             id: id.clone(),
         },
-        context: context(project.as_ref(), prefix),
+        context: project_of(&issue),
         normalized: json!({
             "key": key,
             "worklog_id": id,
-            "issue_id": worklog.issue_id,
+            "issue_id": issue_id,
             "seconds": worklog.seconds,
         }),
         raw,

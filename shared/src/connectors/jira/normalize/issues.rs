@@ -110,8 +110,14 @@ pub(in super::super) fn changed(
             "key": issue.key,
             "from": item.from_string,
             "to": item.to_string,
+            "from_id": item.from,
+            "to_id": item.to,
         });
-        signals.push(signal(status_kind(scene, &item), "status", normalized));
+        signals.push(signal(
+            status_kind(scene, issue, &item),
+            "status",
+            normalized,
+        ));
     }
     if let Some(item) = change_of("assignee", change) {
         let (kind, id, name) = if item.to.is_some() {
@@ -134,10 +140,12 @@ pub(in super::super) fn changed(
         let fields: Vec<Value> = others
             .iter()
             .map(|item| {
+                // The name is what people see; it changes, and differs between languages.
                 json!({
-                    "field": item.field,
-                    "from": item.from_string,
-                    "to": item.to_string,
+                    "field": item.field_id.as_ref().or(item.field.as_ref()),
+                    "name": item.field,
+                    "from": item.from_string.as_ref().or(item.from.as_ref()),
+                    "to": item.to_string.as_ref().or(item.to.as_ref()),
                 })
             })
             .collect();
@@ -160,11 +168,11 @@ fn change_of(field: &str, change: &Changelog) -> Option<Item> {
 }
 
 /// What a change of status means. Items name statuses by id, not by what they mean.
-fn status_kind(scene: &Scene<'_>, item: &Item) -> SignalKind {
+fn status_kind(scene: &Scene<'_>, issue: &Issue, item: &Item) -> SignalKind {
     // Both are asked for, so that what is missing is looked up at once.
     let (from, to) = (
-        scene.is_done(item.from.as_deref()),
-        scene.is_done(item.to.as_deref()),
+        scene.is_done(item.from.as_deref(), issue),
+        scene.is_done(item.to.as_deref(), issue),
     );
     match (from, to) {
         (Some(false), Some(true)) => SignalKind::IssueClosed,

@@ -1,5 +1,8 @@
 //! Issues by the time of their last change, with their histories and comments.
 //!
+//! They are read newest first and without an upper bound: one that is changed meanwhile moves to
+//! the top, and the rows behind its old place move down, which repeats some and skips none.
+//!
 //! One stream for the whole site and not one per project: what a grant sees is the same, and a
 //! question costs a point however few issues it finds. Times are asked for in milliseconds,
 //! because Jira reads written ones in the person's time zone.
@@ -13,12 +16,16 @@ use serde_json::value::RawValue;
 use super::{OVERLAP, call, with_directory};
 use crate::connectors::jira::client::{Client, Refusal};
 use crate::connectors::jira::normalize;
-use crate::connectors::jira::wire::{Changelog, Changelogs, Comment, Comments, Issue, read};
-use crate::connectors::support::{load_cursor, save_cursor};
+use crate::connectors::jira::wire::{
+    Changelog, Changelogs, Comment, Comments, Issue, WireError, read,
+};
+use crate::connectors::rows::UnreadableRows;
+use crate::connectors::support::{PageContent, load_cursor, part_before, save_cursor};
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
+use crate::signals::SignalDraft;
 
-/// Issues per page.
-const PAGE: usize = 100;
+/// Issues per page, and changes and comments of one.
+const PAGE: u32 = 100;
 /// What is asked of each.
 const FIELDS: [&str; 9] = [
     "summary",
@@ -54,6 +61,8 @@ struct Walk {
     #[serde(default)]
     newest: Option<i64>,
     #[serde(default)]
+    oldest: Option<i64>,
+    #[serde(default)]
     next: Option<String>,
 }
 
@@ -78,7 +87,7 @@ pub(super) async fn page(
         next: Option<String>,
     }
     let mut cursor: Cursor = load_cursor(request)?.unwrap_or_else(|| Cursor {
-        floor: request.horizon.timestamp_millis(),
+        floor: request.floor().timestamp_millis(),
         high: None,
         walk: None,
     });
@@ -87,7 +96,7 @@ pub(super) async fn page(
         .take()
         .unwrap_or_else(|| begin(&cursor, request));
     let mut body = json!({
-        "jql": walk.jql, "fields": FIELDS, "maxResults": PAGE, "expand": "changelog",
+        "jql": walk.jql, "fields": FIELDS, "maxResults": request.page_size(PAGE), "expand": "changelog",
     });
     if let Some(next) = &walk.next {
         body["nextPageToken"] = json!(next);
@@ -101,29 +110,34 @@ pub(super) async fn page(
     let page: Page<'_> = answer.json()?;
     client.spent(&call, page.issues.len()).await;
 
+    let mut unreadable = UnreadableRows::default();
+    let rows = unreadable.read_all(page.issues, |raw| read("issue", raw));
     let mut wholes = Vec::new();
-    for raw in page.issues {
-        let whole = complete(client, request, &cursor, read("issue", raw)?, raw).await?;
-        let updated = whole
-            .issue
-            .fields
-            .as_ref()
-            .and_then(|fields| fields.updated);
-        walk.newest = walk.newest.max(updated.map(|at| at.0.timestamp_millis()));
+    for (issue, raw) in rows {
+        let whole = complete(client, request, &cursor, issue, raw, &mut unreadable).await?;
+        let fields = whole.issue.fields.as_ref();
+        let updated = fields
+            .and_then(|fields| fields.updated)
+            .map(|at| at.0.timestamp_millis());
+        walk.newest = walk.newest.max(updated);
+        walk.oldest = updated.or(walk.oldest);
         wholes.push(whole);
     }
     let floor = cursor.floor;
-    let (signals, learned) = with_directory(client, request, |scene| {
-        let mut signals = Vec::new();
+    let mut told = with_directory(client, request, |scene| {
+        let mut told = PageContent::default();
         for whole in &wholes {
-            signals.extend(facts(scene, whole, floor, request.until)?);
+            tell(scene, whole, floor, request.until, &mut told);
         }
-        Ok(signals)
+        told
     })
     .await?;
+    told.unreadable.extend(unreadable);
     walk.next = page.next;
     let more = walk.next.is_some();
+    let mut progress = 1.0;
     if more {
+        progress = progress_of(&walk, floor);
         cursor.walk = Some(walk);
     } else {
         // Never beyond the moment at which the walk began: the index may lag.
@@ -131,10 +145,9 @@ pub(super) async fn page(
         cursor.high = cursor.high.max(reached).or(Some(floor));
     }
     Ok(SyncPage {
-        signals,
         more,
-        learned,
-        ..SyncPage::empty(save_cursor(&cursor)?)
+        progress,
+        ..told.page(save_cursor(&cursor)?)
     })
 }
 
@@ -144,11 +157,23 @@ fn begin(cursor: &Cursor, request: &SyncRequest) -> Walk {
     });
     let (oldest, until) = (oldest.max(cursor.floor), request.until.timestamp_millis());
     Walk {
-        jql: format!("updated >= {oldest} AND updated <= {until} ORDER BY updated ASC, id ASC"),
+        jql: format!("updated >= {oldest} ORDER BY updated DESC, id DESC"),
         began: until,
         newest: None,
+        oldest: None,
         next: None,
     }
+}
+
+/// How much of the time since the floor has been read.
+fn progress_of(walk: &Walk, floor: i64) -> f32 {
+    let at = |millis| {
+        Utc.timestamp_millis_opt(millis)
+            .single()
+            .unwrap_or_default()
+    };
+    let reached = at(walk.oldest.unwrap_or(walk.began));
+    1.0 - part_before(reached, at(floor), at(walk.began))
 }
 
 /// A page's token that is too old, or that Jira does not know: the stream starts over.
@@ -170,6 +195,7 @@ async fn complete<'a>(
     cursor: &Cursor,
     mut issue: Issue,
     raw: &'a RawValue,
+    unreadable: &mut UnreadableRows,
 ) -> Result<Whole<'a>, ConnectorError> {
     let log = issue.changelog.take().unwrap_or_default();
     let fields = issue.fields.as_mut();
@@ -185,13 +211,34 @@ async fn complete<'a>(
     let Some(id) = whole.issue.id.clone() else {
         return Ok(whole);
     };
-    if log.total > whole.histories.len() {
-        whole.histories = histories(client, request, &id).await?;
+    if log.total > whole.histories.len()
+        && let Some(all) = part(histories(client, request, &id).await, raw, unreadable)?
+    {
+        whole.histories = all;
     }
-    if talk.total > whole.comments.len() {
-        whole.comments = comments(client, request, cursor, &id).await?;
+    if talk.total > whole.comments.len()
+        && let Some(all) = part(
+            comments(client, request, cursor, &id).await,
+            raw,
+            unreadable,
+        )?
+    {
+        whole.comments = all;
     }
     Ok(whole)
+}
+
+/// A part of an issue that was asked for; `None` if it is refused, because the issue has gone or
+/// been restricted since the page was read. That costs this issue only.
+fn part<T>(
+    asked: Result<T, ConnectorError>,
+    issue: &RawValue,
+    unreadable: &mut UnreadableRows,
+) -> Result<Option<T>, ConnectorError> {
+    match asked {
+        Err(refused @ ConnectorError::Permission(_)) => Ok(unreadable.take(issue, Err(refused))),
+        other => other.map(Some),
+    }
 }
 
 async fn histories(
@@ -201,10 +248,11 @@ async fn histories(
 ) -> Result<Vec<Box<RawValue>>, ConnectorError> {
     let call = call(request, "list_changelogs");
     let path = ["rest", "api", "3", "issue", issue, "changelog"];
+    let limit = request.page_size(PAGE).to_string();
     let mut all = Vec::new();
     loop {
         let start = all.len().to_string();
-        let query = [("startAt", start.as_str()), ("maxResults", "100")];
+        let query = [("startAt", start.as_str()), ("maxResults", limit.as_str())];
         let answer = client.get(&call, &path, &query).await?;
         let page: Changelogs = answer.json()?;
         client.spent(&call, page.histories.len()).await;
@@ -225,12 +273,13 @@ async fn comments(
 ) -> Result<Vec<Box<RawValue>>, ConnectorError> {
     let call = call(request, "list_comments");
     let path = ["rest", "api", "3", "issue", issue, "comment"];
+    let limit = request.page_size(PAGE).to_string();
     let mut all = Vec::new();
     loop {
         let start = all.len().to_string();
         let query = [
             ("startAt", start.as_str()),
-            ("maxResults", "100"),
+            ("maxResults", limit.as_str()),
             ("orderBy", "-created"),
         ];
         let answer = client.get(&call, &path, &query).await?;
@@ -252,52 +301,71 @@ async fn comments(
     }
 }
 
-/// What an issue tells that is not too old.
-fn facts(
+/// What an issue tells that is not too old. What of it cannot be read costs nothing else.
+fn tell(
     scene: &normalize::Scene<'_>,
     whole: &Whole<'_>,
     floor: i64,
     at: DateTime<Utc>,
-) -> Result<Vec<crate::signals::SignalDraft>, ConnectorError> {
+    told: &mut PageContent,
+) {
     let floor = Utc.timestamp_millis_opt(floor).single().unwrap_or_default();
-    let mut signals = Vec::new();
-    let created = whole
-        .issue
-        .fields
-        .as_ref()
-        .and_then(|fields| fields.created);
-    if created.is_some_and(|created| created.0 >= floor) {
-        signals.push(normalize::created(
-            scene,
-            &whole.issue,
-            whole.raw,
-            None,
-            at,
-        )?);
-    }
+    let issue = &whole.issue;
+    told.take(whole.raw, created(scene, whole, floor, at));
     for raw in &whole.histories {
-        let change: Changelog = read("changelog", raw)?;
-        if change.created.is_some_and(|created| created.0 >= floor) {
-            signals.extend(normalize::changed(scene, &whole.issue, &change, raw, at)?);
-        }
+        let changed = || {
+            let change: Changelog = read("changelog", raw)?;
+            let created = change
+                .created
+                .ok_or(WireError::Missing("changelog.created"))?;
+            if created.0 < floor {
+                return Ok(Vec::new());
+            }
+            normalize::changed(scene, issue, &change, raw, at)
+        };
+        told.take(raw, changed());
     }
     for raw in &whole.comments {
-        let comment: Comment = read("comment", raw)?;
-        let recent = |moment: Option<crate::connectors::jira::wire::Moment>| {
-            moment.is_some_and(|moment| moment.0 >= floor)
-        };
-        if recent(comment.created) {
-            signals.push(normalize::commented(
-                scene,
-                &whole.issue,
-                &comment,
-                raw,
-                at,
-            )?);
-        }
-        if comment.updated > comment.created && recent(comment.updated) {
-            signals.push(normalize::edited(scene, &whole.issue, &comment, raw)?);
-        }
+        told.take(raw, commented(scene, issue, raw, floor, at));
+    }
+}
+
+fn created(
+    scene: &normalize::Scene<'_>,
+    whole: &Whole<'_>,
+    floor: DateTime<Utc>,
+    at: DateTime<Utc>,
+) -> Result<Vec<SignalDraft>, WireError> {
+    let fields = whole.issue.fields.as_ref();
+    let created = fields
+        .and_then(|fields| fields.created)
+        .ok_or(WireError::Missing("issue.fields.created"))?;
+    if created.0 < floor {
+        return Ok(Vec::new());
+    }
+    normalize::created(scene, &whole.issue, whole.raw, None, at).map(|signal| vec![signal])
+}
+
+fn commented(
+    scene: &normalize::Scene<'_>,
+    issue: &Issue,
+    raw: &RawValue,
+    floor: DateTime<Utc>,
+    at: DateTime<Utc>,
+) -> Result<Vec<SignalDraft>, WireError> {
+    let comment: Comment = read("comment", raw)?;
+    let created = comment
+        .created
+        .ok_or(WireError::Missing("comment.created"))?;
+    let mut signals = Vec::new();
+    if created.0 >= floor {
+        signals.push(normalize::commented(scene, issue, &comment, raw, at)?);
+    }
+    if comment
+        .updated
+        .is_some_and(|updated| updated > created && updated.0 >= floor)
+    {
+        signals.push(normalize::edited(scene, issue, &comment, raw)?);
     }
     Ok(signals)
 }

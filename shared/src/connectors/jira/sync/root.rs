@@ -2,15 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::{ISSUES, SPRINTS, VERSIONS, WORKLOGS, call};
 use crate::connectors::jira::client::Client;
-use crate::connectors::jira::wire::Project;
+use crate::connectors::jira::wire::{Project, WireError, read};
 use crate::connectors::jira::{names, subscriptions};
+use crate::connectors::rows::UnreadableRows;
 use crate::connectors::support::{load_cursor, save_cursor};
 use crate::connectors::{ConnectorError, StreamSpec, SyncPage, SyncRequest};
 
-const PAGE: &str = "50";
+const PAGE: u32 = 50;
 
 /// Where the walk is.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -24,8 +26,8 @@ struct Cursor {
 }
 
 #[derive(Deserialize)]
-struct Page<T> {
-    values: Vec<T>,
+struct Page {
+    values: Vec<Box<RawValue>>,
     #[serde(default, rename = "isLast")]
     is_last: bool,
 }
@@ -34,7 +36,7 @@ struct Page<T> {
 struct Board {
     id: u64,
     #[serde(default, rename = "type")]
-    kind: String,
+    kind: Option<String>,
 }
 
 /// One page of projects or boards.
@@ -58,25 +60,27 @@ async fn projects(
     let mut learned = Vec::new();
     let mut streams = Vec::new();
     if cursor.start == 0 {
-        learned = names::statuses(client, &request.access, request.bulk).await?;
+        learned = names::statuses(client, &request.access, request.priority).await?;
         request.directory.add(learned.iter().cloned());
         streams.extend([ISSUES, WORKLOGS].map(|name| stream(name.to_owned(), None)));
     }
     let call = call(request, "list_projects");
     let start = cursor.start.to_string();
+    let limit = request.page_size(PAGE).to_string();
     let query = [
         ("startAt", start.as_str()),
-        ("maxResults", PAGE),
+        ("maxResults", limit.as_str()),
         ("orderBy", "key"),
     ];
     let path = ["rest", "api", "3", "project", "search"];
     let answer = client.get(&call, &path, &query).await?;
-    let page: Page<Project> = answer.json()?;
+    let page: Page = answer.json()?;
     client.spent(&call, page.values.len()).await;
-    for project in &page.values {
-        if let (Some(id), Some(key)) = (&project.id, &project.key) {
-            streams.push(stream(format!("{VERSIONS}{id}"), Some(id.clone())));
-            cursor.keys.push(key.clone());
+    let mut unreadable = UnreadableRows::default();
+    for raw in &page.values {
+        if let Some((id, key)) = unreadable.take(raw, project(raw)) {
+            streams.push(stream(format!("{VERSIONS}{id}"), Some(id)));
+            cursor.keys.push(key);
         }
     }
     if page.is_last || page.values.is_empty() {
@@ -88,9 +92,18 @@ async fn projects(
     Ok(SyncPage {
         streams,
         learned,
+        unreadable_rows: unreadable.into_rows(),
         more: true,
         ..SyncPage::empty(save_cursor(&cursor)?)
     })
+}
+
+/// A project's id and key.
+fn project(raw: &RawValue) -> Result<(String, String), WireError> {
+    let project: Project = read("project", raw)?;
+    let id = project.id.ok_or(WireError::Missing("project.id"))?;
+    let key = project.key.ok_or(WireError::Missing("project.key"))?;
+    Ok((id, key))
 }
 
 async fn boards(
@@ -100,9 +113,10 @@ async fn boards(
 ) -> Result<SyncPage, ConnectorError> {
     let call = call(request, "list_boards");
     let start = cursor.start.to_string();
-    let query = [("startAt", start.as_str()), ("maxResults", PAGE)];
+    let limit = request.page_size(PAGE).to_string();
+    let query = [("startAt", start.as_str()), ("maxResults", limit.as_str())];
     let path = ["rest", "agile", "1.0", "board"];
-    let page: Page<Board> = match client.get(&call, &path, &query).await {
+    let page: Page = match client.get(&call, &path, &query).await {
         Ok(answer) => answer.json()?,
         Err(refusal) => match refusal.error {
             // A site without Jira Software, or a grant without its scopes, has no boards.
@@ -114,16 +128,21 @@ async fn boards(
         },
     };
     client.spent(&call, page.values.len()).await;
-    let streams = page
-        .values
-        .iter()
+    let mut unreadable = UnreadableRows::default();
+    let streams = unreadable
+        .read_all(page.values.iter().map(AsRef::as_ref), |raw| {
+            read::<Board>("board", raw)
+        })
+        .into_iter()
         // Only these have sprints.
-        .filter(|board| board.kind != "kanban")
-        .map(|board| stream(format!("{SPRINTS}{}", board.id), None))
+        .filter(|(board, _)| board.kind.as_deref() != Some("kanban"))
+        .map(|(board, _)| stream(format!("{SPRINTS}{}", board.id), None))
         .collect();
+    let unreadable_rows = unreadable.into_rows();
     if page.is_last || page.values.is_empty() {
         return Ok(SyncPage {
             streams,
+            unreadable_rows,
             subscriptions: subscriptions::over(cursor.keys),
             ..SyncPage::empty(save_cursor(&Cursor::default())?)
         });
@@ -131,6 +150,7 @@ async fn boards(
     cursor.start = cursor.start.saturating_add(page.values.len());
     Ok(SyncPage {
         streams,
+        unreadable_rows,
         more: true,
         ..SyncPage::empty(save_cursor(&cursor)?)
     })

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::call;
-use crate::connectors::jira::client::Client;
+use crate::connectors::jira::client::{Client, Refusal};
 use crate::connectors::jira::normalize::{self, Scene};
-use crate::connectors::jira::wire::{Moment, Sprint, read};
-use crate::connectors::support::{load_cursor, save_cursor};
+use crate::connectors::jira::wire::{Moment, Sprint, WireError, read};
+use crate::connectors::support::{PageContent, load_cursor, save_cursor};
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
-const PAGE: &str = "50";
+const PAGE: u32 = 50;
 
 /// Where the walk is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,26 +36,26 @@ pub(super) async fn page(
         is_last: bool,
     }
     let mut cursor: Cursor = load_cursor(request)?.unwrap_or(Cursor {
-        floor: request.horizon,
+        floor: request.floor(),
         start: 0,
     });
     let call = call(request, "list_sprints");
     let start = cursor.start.to_string();
+    let limit = request.page_size(PAGE).to_string();
     let query = [
         ("startAt", start.as_str()),
-        ("maxResults", PAGE),
+        ("maxResults", limit.as_str()),
         ("state", "active,future,closed"),
     ];
     let path = ["rest", "agile", "1.0", "board", board, "sprint"];
     let answer = match client.get(&call, &path, &query).await {
         Ok(answer) => answer,
-        Err(refusal) => {
-            return Err(match refusal.error {
-                // A board without sprints: it is not asked again before the list changes.
-                ConnectorError::Permanent(source) => ConnectorError::Permission(source),
-                other => other,
-            });
-        }
+        // A board without sprints.
+        Err(Refusal {
+            error: ConnectorError::Permanent(_),
+            ..
+        }) => return Ok(SyncPage::empty(save_cursor(&cursor)?)),
+        Err(refusal) => return Err(refusal.error),
     };
     let page: Page = answer.json()?;
     client.spent(&call, page.values.len()).await;
@@ -63,10 +63,11 @@ pub(super) async fn page(
         account: &request.access.account,
         directory: &request.directory,
     };
-    let mut signals = Vec::new();
+    let mut told = PageContent::default();
     let floor = cursor.floor;
     let recent = |moment: Option<Moment>| moment.is_some_and(|moment| moment.0 >= floor);
-    for raw in &page.values {
+    let facts = |raw: &RawValue| {
+        let mut signals = Vec::new();
         let sprint: Sprint = read("sprint", raw)?;
         let state = sprint.state.as_deref().unwrap_or_default();
         let at = request.until;
@@ -80,6 +81,10 @@ pub(super) async fn page(
         if state == "closed" && recent(sprint.complete) {
             signals.push(normalize::sprint_closed(&scene, &sprint, raw, at)?);
         }
+        Ok::<_, WireError>(signals)
+    };
+    for raw in &page.values {
+        told.take(raw, facts(raw));
     }
     let more = !page.is_last && !page.values.is_empty();
     cursor.start = if more {
@@ -88,8 +93,7 @@ pub(super) async fn page(
         0
     };
     Ok(SyncPage {
-        signals,
         more,
-        ..SyncPage::empty(save_cursor(&cursor)?)
+        ..told.page(save_cursor(&cursor)?)
     })
 }

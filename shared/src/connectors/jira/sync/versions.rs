@@ -1,5 +1,9 @@
-//! A project's versions. Jira does not say when one was created, so those that are there at the
-//! first look are taken as known, and new ones are told from then on.
+//! A project's versions. Jira says neither when one was created nor when it was released, only the
+//! day that was planned for its release.
+//!
+//! So a version counts as older than the floor where it has been released, and that day is not one
+//! since the floor. Every other version is a fact of the first look, dated by its receipt; later
+//! looks find what has come since.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +14,11 @@ use serde_json::value::RawValue;
 use super::call;
 use crate::connectors::jira::client::Client;
 use crate::connectors::jira::normalize::{self, Scene};
-use crate::connectors::jira::wire::{Version, read};
-use crate::connectors::support::{load_cursor, save_cursor};
+use crate::connectors::jira::wire::{Version, WireError, read};
+use crate::connectors::support::{PageContent, load_cursor, save_cursor};
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
-const PAGE: &str = "100";
+const PAGE: u32 = 100;
 
 /// What is known of a project's versions.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -44,9 +48,10 @@ pub(super) async fn page(
     let mut cursor: Cursor = load_cursor(request)?.unwrap_or_default();
     let call = call(request, "list_versions");
     let start = cursor.start.to_string();
+    let limit = request.page_size(PAGE).to_string();
     let query = [
         ("startAt", start.as_str()),
-        ("maxResults", PAGE),
+        ("maxResults", limit.as_str()),
         ("orderBy", "sequence"),
     ];
     let path = ["rest", "api", "3", "project", project, "version"];
@@ -57,26 +62,28 @@ pub(super) async fn page(
         account: &request.access.account,
         directory: &request.directory,
     };
-    let mut signals = Vec::new();
-    for raw in &page.values {
+    let mut told = PageContent::default();
+    let floor = request.floor().date_naive();
+    let mut facts = |raw: &RawValue| {
+        let mut signals = Vec::new();
         let version: Version = read("version", raw)?;
-        let Some(id) = version.id.clone() else {
-            continue;
-        };
-        if cursor.known.insert(id.clone()) && cursor.looked {
-            let at = request.until;
+        let id = version.id.clone().ok_or(WireError::Missing("version.id"))?;
+        let (is_released, at) = (version.released == Some(true), request.until);
+        let day = version
+            .release_date
+            .as_deref()
+            .and_then(|text| text.parse::<NaiveDate>().ok());
+        let is_recent = cursor.looked || day.is_some_and(|day| day >= floor);
+        if cursor.known.insert(id.clone()) && (is_recent || !is_released) {
             signals.push(normalize::version_created(&scene, &version, raw, at)?);
         }
-        if version.released == Some(true) && cursor.released.insert(id) {
-            let day = version
-                .release_date
-                .as_deref()
-                .and_then(|text| text.parse::<NaiveDate>().ok());
-            if cursor.looked || day.is_some_and(|day| day >= request.horizon.date_naive()) {
-                let at = request.until;
-                signals.push(normalize::version_released(&scene, &version, raw, at)?);
-            }
+        if is_released && cursor.released.insert(id) && is_recent {
+            signals.push(normalize::version_released(&scene, &version, raw, at)?);
         }
+        Ok::<_, WireError>(signals)
+    };
+    for raw in &page.values {
+        told.take(raw, facts(raw));
     }
     let more = !page.is_last && !page.values.is_empty();
     cursor.start = if more {
@@ -86,8 +93,7 @@ pub(super) async fn page(
     };
     cursor.looked |= !more;
     Ok(SyncPage {
-        signals,
         more,
-        ..SyncPage::empty(save_cursor(&cursor)?)
+        ..told.page(save_cursor(&cursor)?)
     })
 }

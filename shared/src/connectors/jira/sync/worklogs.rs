@@ -9,9 +9,12 @@ use serde_json::value::RawValue;
 use super::{OVERLAP, call, with_directory};
 use crate::connectors::jira::client::Client;
 use crate::connectors::jira::normalize;
-use crate::connectors::jira::wire::{Worklog, read};
-use crate::connectors::support::{load_cursor, save_cursor};
+use crate::connectors::jira::wire::{WireError, Worklog, read};
+use crate::connectors::support::{PageContent, load_cursor, save_cursor};
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
+
+/// Worklogs that are asked for at once, as many as Jira takes.
+const PAGE: u32 = 1000;
 
 /// How far the site has been read, in milliseconds since 1970.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,7 +42,7 @@ pub(super) async fn page(
         #[serde(rename = "worklogId")]
         id: u64,
     }
-    let floor = request.horizon.timestamp_millis();
+    let floor = request.floor().timestamp_millis();
     let mut cursor: Cursor = load_cursor(request)?.unwrap_or(Cursor {
         floor,
         since: floor,
@@ -53,31 +56,38 @@ pub(super) async fn page(
     let updated: Updated = answer.json()?;
     client.spent(&call_updated, updated.values.len()).await;
 
-    let mut worklogs: Vec<(Worklog, Box<RawValue>)> = Vec::new();
-    if !updated.values.is_empty() {
-        let ids: Vec<u64> = updated.values.iter().map(|one| one.id).collect();
+    let mut rows: Vec<Box<RawValue>> = Vec::new();
+    let ids: Vec<u64> = updated.values.iter().map(|one| one.id).collect();
+    for ids in ids.chunks(usize::try_from(request.page_size(PAGE)).unwrap_or(1)) {
         let call_list = call(request, "list_worklogs");
         let path = ["rest", "api", "3", "worklog", "list"];
         let answer = client
             .put(&call_list, Method::POST, &path, &json!({ "ids": ids }))
             .await?;
-        let rows: Vec<Box<RawValue>> = answer.json()?;
-        client.spent(&call_list, rows.len()).await;
-        for raw in rows {
-            worklogs.push((read("worklog", &raw)?, raw));
-        }
+        let listed: Vec<Box<RawValue>> = answer.json()?;
+        client.spent(&call_list, listed.len()).await;
+        rows.extend(listed);
     }
     let floor = Utc
         .timestamp_millis_opt(cursor.floor)
         .single()
         .unwrap_or_default();
-    worklogs.retain(|(worklog, _)| worklog.created.is_some_and(|created| created.0 >= floor));
-    let (signals, learned) = with_directory(client, request, |scene| {
-        worklogs
-            .iter()
-            .map(|(worklog, raw)| normalize::worked(scene, worklog, raw, request.until))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(ConnectorError::from)
+    let told = with_directory(client, request, |scene| {
+        let worked = |raw: &RawValue| {
+            let worklog: Worklog = read("worklog", raw)?;
+            let created = worklog
+                .created
+                .ok_or(WireError::Missing("worklog.created"))?;
+            if created.0 < floor {
+                return Ok(Vec::new());
+            }
+            normalize::worked(scene, &worklog, raw, request.until).map(|signal| vec![signal])
+        };
+        let mut told = PageContent::default();
+        for raw in &rows {
+            told.take(raw, worked(raw));
+        }
+        told
     })
     .await?;
     let more = !updated.last_page && !updated.values.is_empty();
@@ -92,9 +102,7 @@ pub(super) async fn page(
             .max(cursor.since)
     };
     Ok(SyncPage {
-        signals,
         more,
-        learned,
-        ..SyncPage::empty(save_cursor(&cursor)?)
+        ..told.page(save_cursor(&cursor)?)
     })
 }

@@ -21,7 +21,7 @@ fn callback(query: &[(&str, &str)], carry: Option<Value>) -> Callback {
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect(),
-        code_verifier: "unused".into(),
+        code_verifier: "a verifier".into(),
         redirect_uri: Url::parse(REDIRECT).expect("a URL"),
         carry,
     }
@@ -68,7 +68,7 @@ async fn the_browser_goes_to_atlassian_as_documented() {
         .authorize(&AuthorizeRequest {
             state: "a state".to_owned(),
             redirect_uri: Url::parse(REDIRECT).expect("a URL"),
-            code_challenge: "unused".to_owned(),
+            code_challenge: "a challenge".to_owned(),
             carry: None,
         })
         .expect("a URL");
@@ -80,6 +80,8 @@ async fn the_browser_goes_to_atlassian_as_documented() {
         ("state", "a state"),
         ("response_type", "code"),
         ("prompt", "consent"),
+        ("code_challenge", "a challenge"),
+        ("code_challenge_method", "S256"),
     ] {
         assert!(
             query.contains(&(name.to_owned(), value.to_owned())),
@@ -104,10 +106,12 @@ async fn a_consent_for_one_site_connects_it() {
         panic!("a grant");
     };
     assert_eq!(grant.account, account());
-    assert_eq!(grant.routes, ["https://acme.atlassian.net"]);
     let tokens = grant.tokens.expect("tokens");
     assert_eq!(tokens.expires_at, Some(now() + chrono::Duration::hours(1)));
     assert!(tokens.refresh_token.is_some() && tokens.refresh_expires_at.is_some());
+    let asked = server.received_requests().await.expect("requests");
+    let exchange: Value = serde_json::from_slice(&asked[0].body).expect("JSON");
+    assert_eq!(exchange["code_verifier"], "a verifier");
 }
 
 #[tokio::test]
@@ -175,6 +179,7 @@ async fn what_says_no_is_told_apart() {
 
 async fn refresh(jira: &Jira) -> Result<TokenSet, ConnectorError> {
     jira.refresh_token(RefreshRequest {
+        access_token: None,
         account: account(),
         refresh_token: Some("r-token".into()),
     })
@@ -193,8 +198,8 @@ async fn a_refresh_rotates_and_its_refusals_are_told_apart() {
             .is_some()
     );
     for (status, code, means) in [
-        (403, "invalid_grant", "unauthorized"),
-        (401, "unauthorized_client", "unauthorized"),
+        (403, "invalid_grant", "grant_revoked"),
+        (401, "unauthorized_client", "grant_revoked"),
         (401, "access_denied", "permanent"),
         (500, "", "transient"),
         (429, "", "rate_limited"),
@@ -224,7 +229,7 @@ async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
             401,
             json!({ "error": "access_denied" }),
         ),
-        ("old-secret", 200, tokens()),
+        ("the-old-client-secret", 200, tokens()),
     ] {
         Mock::given(method("POST"))
             .and(path("/auth/oauth/token"))

@@ -1,11 +1,16 @@
-use http::HeaderValue;
-use jsonwebtoken::{EncodingKey, Header};
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{HeaderMap, HeaderValue};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::connectors::Connector;
+use crate::connectors::jira::Jira;
 use crate::connectors::jira::tests::{account, connector, now};
+use crate::connectors::testing::SecretsOf;
+use crate::connectors::{NoKeys, testing};
+use crate::ids::ConnectionId;
 
 /// An example: secret `jira-client-secret`, valid for three minutes.
 const VECTOR: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJjbGllbnQtaWQiLCJpYXQiOjE3MDAwMDAwMDAsImV4cCI6MTcwMDAwMDE4MH0.8UeozO0OY4-VhkhosPvfnDRwYtboP8ALB4NPpI0STaU";
@@ -30,8 +35,23 @@ fn token(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
 
 fn check(headers: &HeaderMap) -> Option<VerifyError> {
     let (jira, _) = connector("http://localhost:1");
-    jira.verify_webhook(headers, &Bytes::from_static(b"{}"))
-        .err()
+    testing::verify(&jira, headers, &Bytes::from_static(b"{}")).err()
+}
+
+fn verify_at(
+    jira: &Jira,
+    then: DateTime<Utc>,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<WebhookReceipt, VerifyError> {
+    let request = WebhookRequest {
+        headers,
+        body,
+        connection: None,
+    };
+    verify(&jira.app.client_secrets, then, &request, &NoKeys)
+        .now_or_never()
+        .expect("nothing is waited for")
 }
 
 #[test]
@@ -41,17 +61,109 @@ fn the_published_token_is_genuine_while_it_lives() {
     let late = now() + Duration::minutes(5);
     let body = Bytes::from_static(b"{}");
     assert_eq!(
-        verify(&jira.app, late, &bearer(VECTOR), &body).err(),
+        verify_at(&jira, late, &bearer(VECTOR), &body).err(),
         Some(VerifyError::Stale)
     );
 }
 
 #[test]
-fn the_ends_of_time_are_times_like_others() {
+fn token_of_more_than_an_hour_is_refused() {
     let (begin, end) = (DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC);
-    let claims = json!({ "iat": begin.timestamp(), "exp": end.timestamp() });
-    let lasting = token(Algorithm::HS256, "jira-client-secret", &claims);
-    assert_eq!(check(&bearer(&lasting)), None);
+    let now = now().timestamp();
+    for (claims, error) in [
+        (json!({ "iat": now, "exp": now + 3_600 }), None),
+        (json!({ "exp": now + 180 }), None),
+        (json!({ "iat": now, "nbf": now, "exp": now + 180 }), None),
+        (
+            json!({ "iat": now, "exp": now + 180, "qsh": 1, "aud": {}, "sub": [], "iss": null }),
+            None,
+        ),
+        (
+            json!({ "iat": now, "exp": now + 3_601 }),
+            Some(VerifyError::Stale),
+        ),
+        (json!({ "exp": now + 4_000 }), Some(VerifyError::Stale)),
+        (
+            json!({ "iat": now + 30, "exp": now }),
+            Some(VerifyError::Stale),
+        ),
+        (
+            json!({ "nbf": now + 61, "exp": now + 180 }),
+            Some(VerifyError::Stale),
+        ),
+        (
+            json!({ "iat": begin.timestamp(), "exp": now }),
+            Some(VerifyError::Stale),
+        ),
+        (
+            json!({ "iat": now, "exp": end.timestamp() }),
+            Some(VerifyError::Stale),
+        ),
+        (
+            json!({ "iat": now, "exp": i64::MAX }),
+            Some(VerifyError::Malformed),
+        ),
+        (
+            json!({ "iat": now, "exp": "soon" }),
+            Some(VerifyError::Malformed),
+        ),
+        (
+            json!({ "nbf": "now", "exp": now + 180 }),
+            Some(VerifyError::Malformed),
+        ),
+        (json!({ "iat": now }), Some(VerifyError::Malformed)),
+    ] {
+        let signed = token(Algorithm::HS256, "jira-client-secret", &claims);
+        assert_eq!(check(&bearer(&signed)), error, "{claims}");
+    }
+}
+
+#[test]
+fn token_with_critical_extensions_is_refused() {
+    let now = now().timestamp();
+    let claims = json!({ "iat": now, "exp": now + 180 }).to_string();
+    for (header, error) in [
+        (r#"{"alg":"HS256","typ":"JWT"}"#, None),
+        (r#"{"alg":"HS256","kid":"any"}"#, None),
+        (
+            r#"{"alg":"HS256","crit":["b64"],"b64":false}"#,
+            Some(VerifyError::Malformed),
+        ),
+        (r#"{"alg":"HS256","crit":[]}"#, Some(VerifyError::Malformed)),
+        (
+            r#"{"alg":"HS256","crit":null}"#,
+            Some(VerifyError::Malformed),
+        ),
+    ] {
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let signed = format!("{}.{}", encode(header), encode(&claims));
+        let tag = crate::crypto::hmac_sha256(b"jira-client-secret", signed.as_bytes());
+        let whole = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag));
+        assert_eq!(check(&bearer(&whole)), error, "{header}");
+    }
+}
+
+#[test]
+fn delivery_is_known_by_its_body_and_not_its_token() {
+    let (jira, _) = connector("http://localhost:1");
+    let receive = |name: &str, body: &'static [u8]| {
+        let mut headers = bearer(VECTOR);
+        headers.insert(IDENTIFIER, HeaderValue::from_str(name).expect("a header"));
+        let receipt = testing::verify(&jira, &headers, &Bytes::from_static(body));
+        receipt.expect("genuine").dedupe_id
+    };
+    let first = receive("d-1", br#"{"timestamp":1}"#);
+    assert_eq!(receive("d-1", br#"{"timestamp":1}"#), first);
+    assert_eq!(
+        receive("d-2", br#"{"timestamp":1}"#),
+        first,
+        "the identifier is not signed"
+    );
+    assert_ne!(
+        receive("d-1", br#"{"timestamp":2}"#),
+        first,
+        "equal tokens within a second"
+    );
 }
 
 #[test]
@@ -64,7 +176,11 @@ fn a_token_that_is_not_ours_is_refused() {
         None
     );
     assert_eq!(
-        check(&bearer(&token(Algorithm::HS256, "old-secret", &good))),
+        check(&bearer(&token(
+            Algorithm::HS256,
+            "the-old-client-secret",
+            &good
+        ))),
         None
     );
     let unsigned = format!(
@@ -137,14 +253,34 @@ fn a_token_that_is_not_ours_is_refused() {
     );
 }
 
-#[test]
-fn an_administrators_webhook_is_signed_over_its_body() {
+const SECRETS: SecretsOf = SecretsOf(
+    ConnectionId(uuid::Uuid::from_u128(7)),
+    &["another one", "It's a Secret to Everybody"],
+);
+
+/// Verifies a delivery that was sent to a connection's own URL.
+fn verify_own(
+    connection: ConnectionId,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<WebhookReceipt, VerifyError> {
     let (jira, _) = connector("http://localhost:1");
+    let request = WebhookRequest {
+        headers,
+        body,
+        connection: Some(connection),
+    };
+    verify(&jira.app.client_secrets, now(), &request, &SECRETS)
+        .now_or_never()
+        .expect("nothing is waited for")
+}
+
+#[test]
+fn administrators_webhook_needs_the_connections_own_secret() {
     let signature = "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9";
     let body = Bytes::from_static(b"Hello World!");
     let check = |signature: &str, body: &Bytes| {
-        jira.verify_webhook(&headers(&[(SIGNATURE, signature)]), body)
-            .err()
+        verify_own(SECRETS.0, &headers(&[(SIGNATURE, signature)]), body).err()
     };
     assert_eq!(check(signature, &body), None);
     assert_eq!(
@@ -160,9 +296,39 @@ fn an_administrators_webhook_is_signed_over_its_body() {
     ] {
         assert_eq!(check(other, &body), Some(VerifyError::Malformed), "{other}");
     }
-    // A bad token is not made good by a good signature.
-    let both = headers(&[(SIGNATURE, signature), (AUTHORIZATION, "Bearer x")]);
-    assert!(jira.verify_webhook(&both, &body).is_err());
+    let signed = headers(&[(SIGNATURE, signature)]);
+    assert_eq!(
+        verify_own(ConnectionId::generate(), &signed, &body).err(),
+        Some(VerifyError::UnknownConnection)
+    );
+    // The app's token proves nothing at a connection's URL, and a signature nothing at the app's.
+    assert_eq!(
+        verify_own(SECRETS.0, &bearer(VECTOR), &body).err(),
+        Some(VerifyError::MissingHeader(SIGNATURE))
+    );
+    let (jira, _) = connector("http://localhost:1");
+    assert_eq!(
+        testing::verify(&jira, &signed, &body).err(),
+        Some(VerifyError::MissingHeader(AUTHORIZATION))
+    );
+}
+
+#[test]
+fn administrators_webhook_is_routed_by_nothing_in_its_body() {
+    let issue = json!({ "self": "https://acme.atlassian.net/rest/api/2/issue/1" });
+    let body =
+        json!({ "webhookEvent": "jira:issue_created", "issue": issue, "matchedWebhookIds": [1] });
+    let body = Bytes::from(body.to_string());
+    let key = SECRETS.1[0].as_bytes();
+    let signature = format!(
+        "sha256={}",
+        hex::encode(crate::crypto::hmac_sha256(key, &body))
+    );
+    let receipt = verify_own(SECRETS.0, &headers(&[(SIGNATURE, &signature)]), &body);
+    let receipt = receipt.expect("genuine");
+    assert!(receipt.routes.is_empty(), "{receipt:?}");
+    // Another connection's delivery is never the same one.
+    assert!(receipt.dedupe_id.starts_with(&SECRETS.0.to_string()));
 }
 
 #[test]
@@ -170,7 +336,7 @@ fn a_delivery_is_routed_by_site_and_number_and_never_by_number_alone() {
     let (jira, _) = connector("http://localhost:1");
     let receive = |body: Value, headers: &HeaderMap| {
         let body = Bytes::from(body.to_string());
-        verify(&jira.app, now(), headers, &body).expect("genuine")
+        verify_at(&jira, now(), headers, &body).expect("genuine")
     };
     let issue = json!({ "self": "https://acme.atlassian.net/rest/api/2/issue/1" });
     let receipt = receive(
@@ -184,7 +350,7 @@ fn a_delivery_is_routed_by_site_and_number_and_never_by_number_alone() {
             "https://acme.atlassian.net#2"
         ]
     );
-    assert_eq!(receipt.dedupe_id, "https://acme.atlassian.net:d-1");
+    assert!(receipt.dedupe_id.starts_with("https://acme.atlassian.net:"));
     for object in ["comment", "sprint", "version", "worklog", "project", "user"] {
         let body = json!({ object: { "self": "https://acme.atlassian.net/x/1" }, "matchedWebhookIds": [7] });
         assert_eq!(
@@ -212,7 +378,7 @@ proptest! {
     fn no_header_makes_it_panic(authorization in "[ -~]{0,200}", body in prop::collection::vec(any::<u8>(), 0..100)) {
         let (jira, _) = connector("http://localhost:1");
         let headers = headers(&[(AUTHORIZATION, &authorization)]);
-        jira.verify_webhook(&headers, &Bytes::from(body)).ok();
+        testing::verify(&jira, &headers, &Bytes::from(body)).ok();
     }
 }
 

@@ -3,10 +3,15 @@
 use url::Url;
 
 use super::Fact;
+use crate::connectors::slack::text;
 use crate::connectors::slack::wire::{Message, Ts};
 use crate::connectors::{Directory, DirectoryKind, ExternalAccount};
-use crate::signals::{Actor, ActorKind, Context, ContextKind, SignalDraft, Subject};
+use crate::signals::{
+    Actor, ActorKind, Context, ContextKind, SignalDraft, Subject, TimestampSource,
+};
 
+/// The user that Slack itself posts as.
+const SLACKBOT: &str = "USLACKBOT";
 /// Characters of a message that stand as its title.
 const TITLE: usize = 120;
 
@@ -29,6 +34,7 @@ impl Scene<'_> {
             kind: fact.kind,
             dedupe_key: format!("slack:{}:{}", self.account.id, fact.key),
             timestamp: fact.at,
+            timestamp_source: TimestampSource::Provider,
             actor: fact.actor,
             subject: fact.subject,
             context: Context {
@@ -38,17 +44,34 @@ impl Scene<'_> {
                 } else {
                     ContextKind::Channel
                 },
-                id: channel.to_owned(),
+                id: self.known_id(channel).to_owned(),
                 name: self.channel_name(channel),
             },
             normalized: fact.normalized,
             raw: fact.raw.to_owned(),
         }
+        .cleaned()
     }
 
-    pub(super) fn channel_name(&self, channel: &str) -> Option<String> {
+    /// The id under which a channel was first known: keys go on with it when Slack gives the
+    /// channel another.
+    pub(in super::super) fn known_id<'c>(&'c self, channel: &'c str) -> &'c str {
+        self.account.first_id_of(channel)
+    }
+
+    pub(in super::super) fn channel_name(&self, channel: &str) -> Option<String> {
         let entry = self.directory.get(DirectoryKind::Channel, channel)?;
         entry.name.clone()
+    }
+
+    pub(in super::super) fn user_name(&self, id: &str) -> Option<String> {
+        let entry = self.directory.get(DirectoryKind::User, id)?;
+        entry.name.clone()
+    }
+
+    /// A text as people read it.
+    pub(super) fn plain(&self, text: Option<&str>) -> Option<String> {
+        Some(text::plain(text?, self)).filter(|text| !text.trim().is_empty())
     }
 
     pub(super) fn user(&self, id: Option<&str>) -> Actor {
@@ -56,9 +79,11 @@ impl Scene<'_> {
             return Actor::unknown();
         };
         let known = self.directory.get(DirectoryKind::User, id);
-        let bot = known
-            .as_ref()
-            .is_some_and(|entry| entry.detail["is_bot"] == true);
+        // Slack's own robot is no bot by its record.
+        let bot = id == SLACKBOT
+            || known
+                .as_ref()
+                .is_some_and(|entry| entry.detail["is_bot"] == true);
         Actor {
             id: Some(id.to_owned()),
             name: known.and_then(|entry| entry.name.clone()),
@@ -94,7 +119,7 @@ impl Scene<'_> {
         channel: &str,
         ts: Ts,
         thread: Option<Ts>,
-        text: Option<&str>,
+        title: Option<&str>,
     ) -> Subject {
         let mut url = self.link(&[channel, &format!("p{}", ts.digits())]);
         if let (Some(url), Some(thread)) = (&mut url, thread) {
@@ -102,9 +127,9 @@ impl Scene<'_> {
         }
         Subject {
             kind: "message".to_owned(),
-            id: format!("{channel}:{ts}"),
+            id: format!("{}:{ts}", self.known_id(channel)),
             key: None,
-            title: text.and_then(|text| {
+            title: title.and_then(|text| {
                 let line = text.lines().find(|line| !line.trim().is_empty())?;
                 Some(line.chars().take(TITLE).collect())
             }),
@@ -114,7 +139,9 @@ impl Scene<'_> {
 
     /// A deep link into the workspace.
     pub(super) fn link(&self, path: &[&str]) -> Option<String> {
-        let mut url = Url::parse(self.account.settings["url"].as_str()?).ok()?;
+        let mut url = Url::parse(self.account.settings["url"].as_str()?)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"))?;
         url.path_segments_mut()
             .ok()?
             .pop_if_empty()

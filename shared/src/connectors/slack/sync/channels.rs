@@ -5,14 +5,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::call;
+use crate::connectors::rows::UnreadableRows;
 use crate::connectors::slack::normalize::{self, Scene};
-use crate::connectors::slack::wire::{Channel, Metadata, or_default};
+use crate::connectors::slack::wire::{Channel, Metadata, or_default, read_row};
 use crate::connectors::slack::{Slack, names};
-use crate::connectors::support::{load_cursor, save_cursor};
+use crate::connectors::support::{PageContent, load_cursor, save_cursor};
 use crate::connectors::wire::plausible;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
-const PAGE: &str = "200";
+/// Rows per page, as for the root.
+const PAGE: u32 = 500;
 
 /// Where the walk is. The list is a state and not a history, so every run walks all of it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,10 +36,11 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
         response_metadata: Metadata,
     }
     let cursor = load_cursor(request)?.unwrap_or(Cursor {
-        floor: request.horizon,
+        floor: request.floor(),
         next: None,
     });
-    let mut arguments = vec![("limit", PAGE), ("types", "public_channel")];
+    let limit = request.page_size(PAGE).to_string();
+    let mut arguments = vec![("limit", limit.as_str()), ("types", "public_channel")];
     if let Some(next) = &cursor.next {
         arguments.push(("cursor", next));
     }
@@ -46,39 +49,35 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
     }
     let answer = call(slack, request, "conversations.list", &arguments).await?;
     let page: Page<'_> = answer.json()?;
-    let mut created: Vec<(Channel, &RawValue)> = Vec::new();
-    for raw in page.channels {
-        let Ok(channel) = serde_json::from_str::<Channel>(raw.get()) else {
-            continue;
-        };
+    let mut unreadable = UnreadableRows::default();
+    let mut created = unreadable.read_all(page.channels, read_row::<Channel>);
+    created.retain(|(channel, _)| {
         let at = channel
             .created
             .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
             .and_then(plausible);
         // Only public channels are told of when they are created.
-        if channel.is_private != Some(true) && at.is_some_and(|at| at >= cursor.floor) {
-            created.push((channel, raw));
-        }
-    }
+        channel.is_private != Some(true) && at.is_some_and(|at| at >= cursor.floor)
+    });
     request.directory.add(
         created
             .iter()
             .map(|(channel, _)| names::of_channel(channel)),
     );
-    let (signals, learned) = super::messages::named(slack, request, |scene: &Scene<'_>| {
-        created
-            .iter()
-            .map(|(channel, raw)| normalize::channel_created(scene, channel, raw, request.until))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(ConnectorError::from)
+    let mut told = super::messages::named(slack, request, |scene: &Scene<'_>| {
+        let mut told = PageContent::default();
+        for (channel, raw) in &created {
+            let signal = normalize::channel_created(scene, channel, raw, request.until);
+            told.take(raw, signal.map(|signal| vec![signal]));
+        }
+        told
     })
     .await?;
+    told.unreadable.extend(unreadable);
     let next = page.response_metadata.next_cursor;
     Ok(SyncPage {
-        signals,
-        learned,
         more: next.is_some(),
-        ..SyncPage::empty(save_cursor(&Cursor {
+        ..told.page(save_cursor(&Cursor {
             floor: cursor.floor,
             next,
         })?)

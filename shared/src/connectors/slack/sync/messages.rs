@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{call, call_as};
+use crate::connectors::rows::UnreadableRows;
 use crate::connectors::slack::client::{Answer, Refusal};
 use crate::connectors::slack::normalize::{self, Scene};
-use crate::connectors::slack::wire::{Message, Metadata, Ts};
+use crate::connectors::slack::settings::HistoryProfile;
+use crate::connectors::slack::wire::{Message, Metadata, Ts, WireError};
 use crate::connectors::slack::{Slack, names};
-use crate::connectors::support::{self, load_cursor, save_cursor};
-use crate::connectors::{ConnectorError, DirectoryEntry, SyncPage, SyncRequest};
-use crate::signals::SignalDraft;
+use crate::connectors::support::{self, PageContent, load_cursor, part_before, save_cursor};
+use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 /// How far behind its mark a run begins.
 const OVERLAP: Duration = Duration::minutes(10);
@@ -24,9 +25,6 @@ struct Cursor {
     /// The newest message that was read; `None` before the first walk ended.
     #[serde(default)]
     high: Option<Ts>,
-    /// When the whole look-back was last walked.
-    #[serde(default)]
-    rescanned: Option<DateTime<Utc>>,
     /// The walk under way; `None` between runs.
     #[serde(default)]
     walk: Option<Walk>,
@@ -35,12 +33,13 @@ struct Cursor {
 /// A walk from the newest message down.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Walk {
-    /// Where it ends.
-    oldest: Ts,
+    /// Facts before it are known.
+    told_from: Ts,
+    /// Whether it goes on to the oldest message, for replies to old ones and edits; otherwise it
+    /// ends with the page that reaches `told_from`.
+    to_the_end: bool,
     /// Messages from here on are still to be read.
     latest: Ts,
-    /// Whether it walks the whole look-back.
-    whole: bool,
     /// When it began.
     began: DateTime<Utc>,
     /// The newest message that it met.
@@ -84,57 +83,44 @@ pub(super) async fn page(
     let mut cursor = load_cursor(request)?.unwrap_or_else(|| Cursor {
         floor: Ts::of(request.horizon),
         high: None,
-        rescanned: None,
         walk: None,
     });
     let mut walk = match cursor.walk.take() {
         Some(walk) => walk,
-        None => begin(slack, request, &cursor),
+        None => begin(slack.app.profile, request, &cursor),
     };
-    let (signals, learned) = if let Some(thread) = walk.threads.pop() {
-        replies(slack, request, channel, &cursor, &mut walk, thread).await?
+    let told = if let Some(thread) = walk.threads.pop() {
+        replies(slack, request, channel, &mut walk, thread).await?
     } else {
         history(slack, request, channel, &cursor, &mut walk).await?
     };
     let more = !walk.done || !walk.threads.is_empty();
+    let left = part_before(walk.latest.at(), cursor.floor.at(), walk.began);
     if more {
         cursor.walk = Some(walk);
     } else {
-        cursor.high = cursor.high.max(walk.newest).or(Some(walk.oldest));
-        if walk.whole {
-            cursor.rescanned = Some(walk.began);
-        }
+        cursor.high = cursor.high.max(walk.newest).or(Some(walk.told_from));
     }
     Ok(SyncPage {
-        signals,
         more,
-        learned,
-        ..SyncPage::empty(save_cursor(&cursor)?)
+        progress: 1.0 - left,
+        ..told.page(save_cursor(&cursor)?)
     })
 }
 
 /// Where a run's walk begins and ends.
-fn begin(slack: &Slack, request: &SyncRequest, cursor: &Cursor) -> Walk {
-    let lookback = Duration::from_std(slack.app.lookback).unwrap_or_default();
-    let rescan = Duration::from_std(slack.app.rescan).unwrap_or_default();
-    let whole = cursor
-        .rescanned
-        .is_none_or(|last| request.until - last >= rescan);
-    let oldest = match cursor.high {
-        None => cursor.floor,
-        Some(high) => {
-            let overlap = Ts::of(high.at() - OVERLAP);
-            if whole {
-                overlap.min(Ts::of(request.until - lookback))
-            } else {
-                overlap
-            }
-        }
+fn begin(profile: HistoryProfile, request: &SyncRequest, cursor: &Cursor) -> Walk {
+    let told_from = match (cursor.high, request.reconcile_from) {
+        (Some(high), None) => Ts::of(high.at() - OVERLAP),
+        (_, Some(from)) => Ts::of(from),
+        (None, None) => cursor.floor,
     };
     Walk {
-        oldest: oldest.max(cursor.floor),
+        told_from: told_from.max(cursor.floor),
+        // Where a call a minute reads fifteen messages, a channel's whole past is never read twice.
+        to_the_end: cursor.high.is_none()
+            && (request.reconcile_from.is_none() || profile == HistoryProfile::Standard),
         latest: Ts::of(request.until),
-        whole,
         began: request.until,
         newest: None,
         next: None,
@@ -143,16 +129,17 @@ fn begin(slack: &Slack, request: &SyncRequest, cursor: &Cursor) -> Walk {
     }
 }
 
-/// Reads a page of the channel's own messages, and notes the threads on it.
+/// Reads a page of the channel's own messages, and notes the threads on it. A page is read whole,
+/// also where less of it is new: edits and the latest replies show on older messages.
 async fn history(
     slack: &Slack,
     request: &SyncRequest,
     channel: &str,
     cursor: &Cursor,
     walk: &mut Walk,
-) -> Result<(Vec<SignalDraft>, Vec<DirectoryEntry>), ConnectorError> {
-    let (oldest, latest) = (walk.oldest.to_string(), walk.latest.to_string());
-    let limit = slack.app.profile.page().to_string();
+) -> Result<PageContent, ConnectorError> {
+    let (oldest, latest) = (cursor.floor.to_string(), walk.latest.to_string());
+    let limit = request.page_size(slack.app.profile.page()).to_string();
     let mut arguments = vec![
         ("channel", channel),
         ("oldest", oldest.as_str()),
@@ -165,12 +152,14 @@ async fn history(
     }
     let answer = call(slack, request, "conversations.history", &arguments).await?;
     let page: Page<'_> = answer.json()?;
-    let messages = read_all(&page.messages);
+    let mut unreadable = UnreadableRows::default();
+    let messages = unreadable.read_all(page.messages, normalize::read_row);
     walk.newest = walk
         .newest
         .max(messages.iter().filter_map(|m| m.0.ts).max());
     let next = page.response_metadata.unwrap_or_default().next_cursor;
     match messages.iter().filter_map(|(message, _)| message.ts).min() {
+        Some(lowest) if !walk.to_the_end && lowest <= walk.told_from => walk.done = true,
         Some(lowest) if page.has_more || next.is_some() => {
             walk.latest = lowest.before();
             walk.next = None;
@@ -178,19 +167,25 @@ async fn history(
         None if next.is_some() => walk.next = next,
         _ => walk.done = true,
     }
+    // No list shows an edited reply: a walk to the end reads every thread whole.
+    let since = if walk.to_the_end {
+        cursor.floor
+    } else {
+        walk.told_from
+    };
     for (message, _) in &messages {
         let replied = message.reply_count.is_some_and(|count| count > 0);
-        let recent = message
-            .latest_reply
-            .is_none_or(|latest| latest >= walk.oldest);
+        let recent = message.latest_reply.or(message.ts) >= Some(since);
         if let (Some(ts), true, true) = (message.ts, replied, recent) {
             walk.threads.push(Thread {
                 ts,
-                after: walk.oldest.before(),
+                after: since.before(),
             });
         }
     }
-    tell(slack, request, channel, cursor, &messages).await
+    let mut told = tell(slack, request, channel, walk.told_from, &messages).await?;
+    told.unreadable.extend(unreadable);
+    Ok(told)
 }
 
 /// Reads a page of a thread. Replies come oldest first, the parent before them all.
@@ -198,13 +193,12 @@ async fn replies(
     slack: &Slack,
     request: &SyncRequest,
     channel: &str,
-    cursor: &Cursor,
     walk: &mut Walk,
     thread: Thread,
-) -> Result<(Vec<SignalDraft>, Vec<DirectoryEntry>), ConnectorError> {
+) -> Result<PageContent, ConnectorError> {
     let (ts, oldest) = (thread.ts.to_string(), thread.after.to_string());
     let latest = Ts::of(walk.began).to_string();
-    let limit = slack.app.profile.page().to_string();
+    let limit = request.page_size(slack.app.profile.page()).to_string();
     let arguments = [
         ("channel", channel),
         ("ts", ts.as_str()),
@@ -213,10 +207,11 @@ async fn replies(
         ("limit", limit.as_str()),
     ];
     let Some(answer) = thread_page(slack, request, &arguments).await? else {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(PageContent::default());
     };
     let page: Page<'_> = answer.json()?;
-    let mut messages = read_all(&page.messages);
+    let mut unreadable = UnreadableRows::default();
+    let mut messages = unreadable.read_all(page.messages, normalize::read_row);
     messages.retain(|(message, _)| message.ts != Some(thread.ts));
     let more = page.has_more
         || page
@@ -228,7 +223,9 @@ async fn replies(
             after: last,
         });
     }
-    tell(slack, request, channel, cursor, &messages).await
+    let mut told = tell(slack, request, channel, walk.told_from, &messages).await?;
+    told.unreadable.extend(unreadable);
+    Ok(told)
 }
 
 /// A page of replies, as the bot sees it or else as the person does who installed the app.
@@ -271,35 +268,33 @@ async fn thread_page(
     }
 }
 
-fn read_all<'a>(rows: &[&'a RawValue]) -> Vec<(Message, &'a RawValue)> {
-    rows.iter()
-        .filter_map(|raw| Some((normalize::read(raw).ok()?, *raw)))
-        .collect()
-}
-
-/// The facts that messages show.
+/// The facts that messages show and that are not known.
 async fn tell(
     slack: &Slack,
     request: &SyncRequest,
     channel: &str,
-    cursor: &Cursor,
+    told_from: Ts,
     messages: &[(Message, &RawValue)],
-) -> Result<(Vec<SignalDraft>, Vec<DirectoryEntry>), ConnectorError> {
+) -> Result<PageContent, ConnectorError> {
     named(slack, request, |scene| {
-        let mut signals = Vec::new();
-        for (message, raw) in messages {
-            if !normalize::is_written(message) {
-                continue;
-            }
-            if message.ts.is_some_and(|ts| ts >= cursor.floor) {
+        let facts = |message: &Message, raw: &RawValue| {
+            let mut signals = Vec::new();
+            if message.ts.is_some_and(|ts| ts >= told_from) {
                 signals.push(normalize::posted(scene, channel, message, raw, false)?);
             }
             let edited = message.edited.as_ref().and_then(|edited| edited.ts);
-            if edited.is_some_and(|ts| ts >= cursor.floor) {
+            if edited.is_some_and(|ts| ts >= told_from) {
                 signals.extend(normalize::edited(scene, channel, message, raw)?);
             }
+            Ok::<_, WireError>(signals)
+        };
+        let mut told = PageContent::default();
+        for (message, raw) in messages {
+            if normalize::is_written(message) {
+                told.take(raw, facts(message, raw));
+            }
         }
-        Ok(signals)
+        told
     })
     .await
 }
@@ -308,8 +303,8 @@ async fn tell(
 pub(super) async fn named(
     slack: &Slack,
     request: &SyncRequest,
-    normalize: impl Fn(&Scene<'_>) -> Result<Vec<SignalDraft>, ConnectorError>,
-) -> Result<(Vec<SignalDraft>, Vec<DirectoryEntry>), ConnectorError> {
+    normalize: impl Fn(&Scene<'_>) -> PageContent,
+) -> Result<PageContent, ConnectorError> {
     let scene = Scene {
         account: &request.access.account,
         directory: &request.directory,

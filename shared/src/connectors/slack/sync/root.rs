@@ -2,15 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::{CHANNELS, MESSAGES, call};
-use crate::connectors::slack::wire::{Channel, Metadata, User, or_default, rows};
+use crate::connectors::rows::UnreadableRows;
+use crate::connectors::slack::wire::{Channel, Metadata, User, or_default, read_row, rows};
 use crate::connectors::slack::{Slack, names};
 use crate::connectors::support::{load_cursor, save_cursor};
 use crate::connectors::{ConnectorError, StreamSpec, SyncPage, SyncRequest};
 
-/// Rows per page.
-const PAGE: &str = "200";
+/// Rows per page. Slack recommends two hundred and takes up to a thousand; fewer calls leave more
+/// of the tier to others.
+const PAGE: u32 = 500;
 
 /// Where the walk is. An organization's workspaces are listed first, then walked one by one.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -28,10 +31,10 @@ struct Cursor {
 
 #[derive(Deserialize)]
 struct Page {
-    #[serde(default, deserialize_with = "rows")]
-    channels: Vec<Channel>,
-    #[serde(default, deserialize_with = "rows")]
-    members: Vec<User>,
+    #[serde(default, deserialize_with = "or_default")]
+    channels: Vec<Box<RawValue>>,
+    #[serde(default, deserialize_with = "or_default")]
+    members: Vec<Box<RawValue>>,
     #[serde(default, deserialize_with = "rows")]
     teams: Vec<Team>,
     #[serde(default, deserialize_with = "or_default")]
@@ -54,7 +57,8 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
         return Ok(SyncPage::empty(save_cursor(&Cursor::default())?));
     }
     let team = team.flatten();
-    let mut arguments = vec![("limit", PAGE)];
+    let limit = request.page_size(PAGE).to_string();
+    let mut arguments = vec![("limit", limit.as_str())];
     if let Some(next) = &cursor.next {
         arguments.push(("cursor", next));
     }
@@ -70,32 +74,44 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
     };
     let page: Page = call(slack, request, method, &arguments).await?.json()?;
 
-    let mut streams: Vec<StreamSpec> = page.channels.iter().map(stream).collect();
+    let mut unreadable = UnreadableRows::default();
+    let channels = page.channels.iter().map(AsRef::as_ref);
+    let channels = unreadable.read_all(channels, read_row::<Channel>);
+    let members = page.members.iter().map(AsRef::as_ref);
+    let members = unreadable.read_all(members, read_row::<User>);
+    let mut streams: Vec<StreamSpec> = channels
+        .iter()
+        .map(|(channel, _)| stream(channel))
+        .collect();
     if !cursor.people && cursor.next.is_none() {
         streams.push(channel_list(team.as_deref()));
     }
-    let mut learned: Vec<_> = page.channels.iter().map(names::of_channel).collect();
-    learned.extend(page.members.iter().map(names::of_user));
+    let mut learned: Vec<_> = channels
+        .iter()
+        .map(|(channel, _)| names::of_channel(channel))
+        .collect();
+    learned.extend(members.iter().map(|(user, _)| names::of_user(user)));
     request.directory.add(learned.iter().cloned());
     let next = after(
         cursor,
         page.response_metadata.next_cursor,
-        request.bulk.is_some(),
+        request.priority.is_backfill(),
     );
     Ok(SyncPage {
         streams,
         learned,
+        unreadable_rows: unreadable.into_rows(),
         more: next.is_some(),
         ..SyncPage::empty(save_cursor(&next.unwrap_or_default())?)
     })
 }
 
 /// What follows a page: its next one, the people, the next workspace, or nothing.
-fn after(cursor: Cursor, next: Option<String>, bulk: bool) -> Option<Cursor> {
+fn after(cursor: Cursor, next: Option<String>, is_backfill: bool) -> Option<Cursor> {
     if next.is_some() {
         return Some(Cursor { next, ..cursor });
     }
-    if bulk && !cursor.people {
+    if is_backfill && !cursor.people {
         return Some(Cursor {
             teams: cursor.teams,
             people: true,
@@ -113,8 +129,9 @@ fn after(cursor: Cursor, next: Option<String>, bulk: bool) -> Option<Cursor> {
 async fn workspaces(slack: &Slack, request: &SyncRequest) -> Result<Vec<String>, ConnectorError> {
     let mut teams = Vec::new();
     let mut next: Option<String> = None;
+    let limit = request.page_size(PAGE).to_string();
     loop {
-        let mut arguments = vec![("limit", PAGE)];
+        let mut arguments = vec![("limit", limit.as_str())];
         if let Some(next) = &next {
             arguments.push(("cursor", next));
         }
@@ -132,7 +149,7 @@ fn stream(channel: &Channel) -> StreamSpec {
     StreamSpec {
         key: format!("{MESSAGES}{}", channel.id),
         resource_id: Some(channel.id.clone()),
-        target: json!({}),
+        target: names::resource_of(channel).described(),
     }
 }
 

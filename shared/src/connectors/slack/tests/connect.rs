@@ -101,7 +101,7 @@ async fn an_installation_becomes_a_grant() {
             answer["expires_in"] = json!(43_200);
         }
         Mock::given(path("/api/oauth.v2.access"))
-            .and(basic_auth("111.222", "new-secret"))
+            .and(basic_auth("111.222", "the-new-client-secret"))
             .and(body_string_contains("code=c0de"))
             .respond_with(ResponseTemplate::new(200).set_body_json(answer))
             .mount(&server)
@@ -195,10 +195,10 @@ async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
     let (server, slack, _) = slack().await;
     for (secret, answer) in [
         (
-            "new-secret",
+            "the-new-client-secret",
             json!({ "ok": false, "error": "bad_client_secret" }),
         ),
-        ("old-secret", installation()),
+        ("the-old-client-secret", installation()),
     ] {
         Mock::given(path("/api/oauth.v2.access"))
             .and(basic_auth("111.222", secret))
@@ -217,6 +217,7 @@ async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
 async fn refresh(slack: &Slack, token: Option<&str>) -> Result<TokenSet, ConnectorError> {
     slack
         .refresh_token(RefreshRequest {
+            access_token: Some("xoxb-1".into()),
             account: account(),
             refresh_token: token.map(Into::into),
         })
@@ -224,7 +225,7 @@ async fn refresh(slack: &Slack, token: Option<&str>) -> Result<TokenSet, Connect
 }
 
 #[tokio::test]
-async fn a_token_rotates_and_one_that_does_not_is_gone() {
+async fn a_token_rotates_until_slack_says_that_the_grant_is_gone() {
     let (server, slack, _) = slack().await;
     Mock::given(path("/api/oauth.v2.access"))
         .and(body_string_contains("grant_type=refresh_token"))
@@ -239,13 +240,30 @@ async fn a_token_rotates_and_one_that_does_not_is_gone() {
     assert!(tokens.refresh_token.is_some());
     let dead = json!({ "ok": false, "error": "invalid_refresh_token" });
     answers(&server, "oauth.v2.access", dead).await;
-    for token in [Some("xoxe-1-used"), None] {
-        let error = refresh(&slack, token).await;
-        assert!(
-            matches!(error, Err(ConnectorError::Unauthorized(_))),
-            "{error:?}"
-        );
+    let error = refresh(&slack, Some("xoxe-1-used")).await;
+    assert!(
+        matches!(error, Err(ConnectorError::GrantRevoked(_))),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn slack_is_asked_about_a_token_that_does_not_rotate() {
+    for (word, code) in [
+        ("token_revoked", "grant_revoked"),
+        ("account_inactive", "grant_revoked"),
+        ("invalid_auth", "unauthorized"),
+        ("internal_error", "transient"),
+    ] {
+        let (server, slack, _) = slack().await;
+        answers(&server, "auth.test", json!({ "ok": false, "error": word })).await;
+        let error = refresh(&slack, None).await.expect_err("a refusal");
+        assert_eq!(error.code(), code, "{word}");
     }
+    let (server, slack, _) = slack().await;
+    answers(&server, "auth.test", json!({ "ok": true })).await;
+    let tokens = refresh(&slack, None).await.expect("the same token");
+    assert!(tokens.expires_at.is_none());
 }
 
 #[tokio::test]

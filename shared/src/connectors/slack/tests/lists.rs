@@ -9,7 +9,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{account, now, slack};
 use crate::connectors::{
-    Access, Connector, DirectoryKey, DirectoryKind, StreamSpec, SyncPage, SyncRequest,
+    Access, Connector, DirectoryKey, DirectoryKind, Resource, StreamSpec, SyncPage, SyncRequest,
 };
 use crate::ids::TenantId;
 
@@ -28,9 +28,9 @@ fn access() -> Access {
     }
 }
 
-/// A page of a stream, which reads the past since `horizon` seconds after 1970.
-async fn page(slack: &super::Slack, stream: &str, horizon: i64, cursor: Option<Value>) -> SyncPage {
-    let request = SyncRequest {
+/// A request for a page of a stream, which reads the past since `horizon` seconds after 1970.
+fn request(stream: &str, horizon: i64, cursor: Option<Value>) -> SyncRequest {
+    SyncRequest {
         access: access(),
         stream: StreamSpec {
             key: stream.to_owned(),
@@ -40,10 +40,16 @@ async fn page(slack: &super::Slack, stream: &str, horizon: i64, cursor: Option<V
         cursor,
         horizon: DateTime::from_timestamp(horizon, 0).expect("a moment"),
         until: now(),
-        bulk: Some(TenantId::UNASSIGNED),
+        reconcile_from: None,
+        failures: 0,
+        priority: crate::http::Priority::Backfill(TenantId::UNASSIGNED),
         directory: Arc::default(),
-    };
-    slack.sync(request).await.expect("a page")
+    }
+}
+
+async fn page(slack: &super::Slack, stream: &str, horizon: i64, cursor: Option<Value>) -> SyncPage {
+    let page = slack.sync(request(stream, horizon, cursor)).await;
+    page.expect("a page")
 }
 
 #[tokio::test]
@@ -97,4 +103,74 @@ async fn a_bot_without_a_name_has_none() {
     let keys = [DirectoryKey::new(DirectoryKind::Bot, "B1")];
     let found = slack.look_up(&access(), &keys).await.expect("entries");
     assert_eq!(found[0].name, None);
+}
+
+#[tokio::test]
+async fn a_channel_is_shown_under_its_present_id_alone() {
+    for (answer, shown) in [
+        (json!({ "ok": true, "channel": { "id": "C1" } }), Some(true)),
+        (
+            json!({ "ok": true, "channel": { "id": "C2" } }),
+            Some(false),
+        ),
+        (
+            json!({ "ok": false, "error": "channel_not_found" }),
+            Some(false),
+        ),
+        (json!({ "ok": false, "error": "missing_scope" }), Some(true)),
+        (json!({ "ok": false, "error": "internal_error" }), None),
+    ] {
+        let (server, slack, _) = slack().await;
+        answers(&server, "conversations.info", answer.clone()).await;
+        let asked = slack.has_resource(&access(), "C1").await.ok();
+        assert_eq!(asked, shown, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_channel_is_known_again_by_who_made_it_and_when() {
+    let (server, slack, _) = slack().await;
+    let made = |id: &str| json!({ "id": id, "created": 1_600_000_000, "creator": "U0ADA" });
+    let channels = json!({ "ok": true, "channels": [made("G01"), made("C01"), made("C02")] });
+    answers(&server, "users.conversations", channels).await;
+    let first = page(&slack, "conversations", 0, None).await;
+    let resources: Vec<Resource> = first
+        .streams
+        .iter()
+        .filter_map(Resource::of_stream)
+        .collect();
+    assert_eq!(resources.len(), 3);
+    assert_eq!(resources[0].stable_ids, resources[1].stable_ids);
+    assert_eq!(resources[0].stable_ids[1..], resources[2].stable_ids[1..]);
+    assert_ne!(resources[0].stable_ids[0], resources[2].stable_ids[0]);
+
+    let info = json!({ "ok": true, "channel": made("C01") });
+    answers(&server, "conversations.info", info).await;
+    let keys = [DirectoryKey::new(DirectoryKind::Channel, "C01")];
+    let found = slack.look_up(&access(), &keys).await.expect("entries");
+    assert_eq!(Resource::of_entry(&found[0]).as_ref(), resources.get(1));
+}
+
+#[tokio::test]
+async fn page_that_always_fails_is_asked_for_in_halves() {
+    for (stream, limits) in [
+        ("conversations", ["limit=500", "limit=250"]),
+        ("channels", ["limit=500", "limit=250"]),
+        ("messages:C0GENERAL", ["limit=200", "limit=100"]),
+    ] {
+        let (server, slack, _) = slack().await;
+        for failures in 1..=2 {
+            let asked = SyncRequest {
+                failures,
+                ..request(stream, 0, None)
+            };
+            slack.sync(asked).await.expect_err("nothing answers");
+        }
+        let asked = server.received_requests().await.expect("requests");
+        for (request, limit) in asked.iter().zip(limits) {
+            let body = String::from_utf8_lossy(&request.body);
+            assert!(body.contains(limit), "{stream}: {body}");
+        }
+        assert_eq!(asked.len(), 2, "{stream}");
+    }
 }

@@ -101,7 +101,9 @@ async fn read(server: &MockServer, person: Option<&str>) -> usize {
         cursor: None,
         horizon: now() - chrono::Duration::days(7),
         until: now(),
-        bulk: None,
+        reconcile_from: None,
+        failures: 0,
+        priority: crate::http::Priority::Poll,
         directory: super::directory().into(),
     };
     let mut told = 0;

@@ -18,6 +18,7 @@ pub(super) fn perform(
 ) -> Outcome {
     match (event, action) {
         ("push", "") => push(stage, scene, act),
+        ("push", "reset") => reset(stage, scene, act),
         ("create", "branch" | "tag") => create(stage, scene, action == "branch", act),
         ("delete", "branch" | "tag") => delete(stage, scene, action == "branch", act),
         _ => refused(format!("no action {event}.{action}")),
@@ -73,8 +74,33 @@ fn push(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
     Ok(json!({"before": before, "after": after}))
 }
 
+/// Moves a branch to a commit that exists (`name`), or back to the one before its head.
+fn reset(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
+    let branch = act.branch.clone().unwrap_or_else(|| "main".to_owned());
+    let at = stage.at;
+    let found = stage.repository_mut(scene.repository)?;
+    let Some(before) = found.head(&branch).map(str::to_owned) else {
+        return refused(format!("no branch {branch}; use create.branch first"));
+    };
+    let known = |sha: &str| found.commits.iter().find(|commit| commit.sha == sha);
+    let parent = || known(&before)?.parent.clone();
+    let wanted = match &act.name {
+        Some(sha) => known(sha).map(|commit| commit.sha.clone()),
+        None => parent(),
+    };
+    let Some(after) = wanted.filter(|sha| *sha != before) else {
+        return refused("no other commit to move the branch to");
+    };
+    found.branches.insert(branch.clone(), after.clone());
+    found.pushed_at = at;
+    found.changed();
+    let full_ref = format!("refs/heads/{branch}");
+    announce_push(stage, scene, &full_ref, &before, &after)?;
+    Ok(json!({"before": before, "after": after}))
+}
+
 /// Sends a push event for what lies between two commits, and records it if it
-/// brings commits to a branch.
+/// brings commits to a branch or throws one back.
 pub(super) fn announce_push(
     stage: &mut Stage<'_>,
     scene: Scene,
@@ -83,6 +109,7 @@ pub(super) fn announce_push(
     after: &str,
 ) -> Result<(), Refused> {
     let found = stage.repository(scene.repository)?;
+    let pushed_at = found.pushed_at;
     let mut commits: Vec<Commit> = Vec::new();
     let mut cursor = Some(after);
     while let Some(sha) =
@@ -93,6 +120,12 @@ pub(super) fn announce_push(
         commits.push(commit.clone());
         cursor = commit.parent.as_deref();
     }
+    let (created, deleted) = (before == NOWHERE, after == NOWHERE);
+    // The walk has come to the root: nothing leads from the one to the other.
+    let forced = !created && !deleted && cursor != Some(before);
+    if forced {
+        commits.clear();
+    }
     commits.reverse();
     let tip = found
         .commits
@@ -100,7 +133,6 @@ pub(super) fn announce_push(
         .rev()
         .find(|commit| commit.sha == after)
         .cloned();
-    let (created, deleted) = (before == NOWHERE, after == NOWHERE);
     let heard = stage.announce(scene.repository, "push", None, scene.actor, |world, found| {
         let login = world.login(scene.actor);
         let page = render::repository_page(world, found);
@@ -114,7 +146,7 @@ pub(super) fn announce_push(
         repository["master_branch"] = json!("main");
         json!({
             "ref": full_ref, "before": before, "after": after,
-            "created": created, "deleted": deleted, "forced": false, "base_ref": null,
+            "created": created, "deleted": deleted, "forced": forced, "base_ref": null,
             "compare": format!("{page}/compare/{}...{}", short(before), short(after)),
             "commits": rendered,
             "head_commit": tip.as_ref().filter(|_| !deleted)
@@ -123,10 +155,10 @@ pub(super) fn announce_push(
             "repository": repository,
         })
     });
-    if full_ref.starts_with("refs/heads/") && !commits.is_empty() {
+    if full_ref.starts_with("refs/heads/") && (forced || !commits.is_empty()) {
         stage.record(
             scene.repository,
-            facts::commits_pushed(scene.repository, full_ref, after),
+            facts::commits_pushed(scene.repository, full_ref, after, pushed_at),
             heard,
         );
     }
@@ -143,6 +175,7 @@ fn create(stage: &mut Stage<'_>, scene: Scene, branch: bool, act: &Act) -> Outco
         None if branch => format!("topic-{}", &stage.world.sha()[..8]),
         None => format!("v0.{}", &stage.world.sha()[..6]),
     };
+    let at = stage.at;
     let found = stage.repository_mut(scene.repository)?;
     let head = found.head("main").unwrap_or_default().to_owned();
     let taken = if branch {
@@ -153,6 +186,8 @@ fn create(stage: &mut Stage<'_>, scene: Scene, branch: bool, act: &Act) -> Outco
     if taken.insert(name.clone(), head.clone()).is_some() {
         return refused(format!("{name} exists already"));
     }
+    found.pushed_at = at;
+    found.changed();
     announce_reference(stage, scene, "create", branch, &name, true);
     let full_ref = format!("refs/{}/{name}", if branch { "heads" } else { "tags" });
     announce_push(stage, scene, &full_ref, NOWHERE, &head)?;
@@ -173,7 +208,10 @@ fn delete(stage: &mut Stage<'_>, scene: Scene, branch: bool, act: &Act) -> Outco
         create(stage, scene, branch, &Act::default())?;
         return delete(stage, scene, branch, act);
     };
+    let at = stage.at;
     let found = stage.repository_mut(scene.repository)?;
+    found.pushed_at = at;
+    found.changed();
     let all = if branch {
         &mut found.branches
     } else {
@@ -203,6 +241,10 @@ fn announce_reference(
         }
         body
     });
-    let fact = facts::reference(ref_type, scene.repository, name, created);
+    let Some(found) = stage.world.repositories.get(&scene.repository) else {
+        return;
+    };
+    let pushed_at = found.pushed_at;
+    let fact = facts::reference(ref_type, scene.repository, name, created, pushed_at);
     stage.record(scene.repository, fact, heard);
 }

@@ -217,14 +217,14 @@ fn edit_reply(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
     let body = text(act, "Like this, or like that.");
     let entry = discussion_mut(stage, scene, discussion)?;
     if let Some(comment) = entry.comments.iter_mut().find(|comment| comment.id == id) {
-        comment.body = body;
+        comment.body.clone_from(&body);
         comment.updated_at = at;
     }
     let changes = json!({"changes": {"body": {"from": "An earlier text"}}});
     let heard = announce_reply(stage, scene, "edited", discussion, id, changes);
     stage.record(
         scene.repository,
-        facts::comment_edited("discussion_comment", id, at),
+        facts::comment_edited("discussion_comment", id, at, &body),
         heard,
     );
     Ok(json!({ "id": id }))

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use serde_json::{Value, json};
 
 use super::{Act, Outcome, Refused, Scene, Stage, departure, refused, title};
-use crate::simulator::github::facts::{self, Fact};
+use crate::simulator::github::facts::{self, Fact, Mark};
 use crate::simulator::github::render;
 use crate::simulator::github::world::{Id, Issue, Label, Milestone, Numbered};
 
@@ -252,7 +252,7 @@ fn label(stage: &mut Stage<'_>, scene: Scene, add: bool, act: &Act) -> Outcome {
         &[chosen.id],
     );
     let action = if add { "labeled" } else { "unlabeled" };
-    let fact = facts::issue_updated(id, action, stage.at, Some(chosen.id));
+    let fact = facts::issue_updated(id, action, stage.at, Mark::Part(chosen.id));
     change(
         stage,
         scene,
@@ -332,7 +332,7 @@ fn set_milestone(stage: &mut Stage<'_>, scene: Scene, set: bool, act: &Act) -> O
     let entry: Option<&Milestone> = found.milestones.iter().find(|entry| entry.id == milestone);
     let rendered = entry.map(|entry| render::milestone(stage.world, found, entry));
     let action = if set { "milestoned" } else { "demilestoned" };
-    let fact = facts::issue_updated(id, action, stage.at, Some(milestone));
+    let fact = facts::issue_updated(id, action, stage.at, Mark::Part(milestone));
     change(
         stage,
         scene,
@@ -356,8 +356,16 @@ fn number_of(stage: &Stage<'_>, scene: Scene, id: Id) -> Result<Option<u32>, Ref
 
 fn update(stage: &mut Stage<'_>, scene: Scene, action: &str, act: &Act) -> Outcome {
     let id = subject(stage, scene, act, |_| true)?;
-    let fact = facts::issue_updated(id, action, stage.at, None);
     let title = act.title.clone().unwrap_or_else(|| title(stage));
+    let issue = stage.repository(scene.repository)?.issues.get(id);
+    let former = issue.and_then(|issue| issue.body.clone());
+    let body = act.body.clone().or(former);
+    let mark = match action {
+        "typed" | "untyped" => Mark::Part(scene.account),
+        "edited" => Mark::Edited(&title, body.as_deref()),
+        _ => Mark::None,
+    };
+    let fact = facts::issue_updated(id, action, stage.at, mark);
     let (name, extra): (&'static str, Value) = match action {
         "pinned" => ("pinned", json!({})),
         "unpinned" => ("unpinned", json!({})),
@@ -365,19 +373,28 @@ fn update(stage: &mut Stage<'_>, scene: Scene, action: &str, act: &Act) -> Outco
         "unlocked" => ("unlocked", json!({})),
         "typed" => ("typed", json!({"type": issue_type(scene.account)})),
         "untyped" => ("untyped", json!({"type": issue_type(scene.account)})),
-        _ => (
-            "edited",
-            json!({"changes": {"title": {"from": "An earlier title"}}}),
-        ),
+        _ => ("edited", edits(act)),
     };
     change(stage, scene, id, name, extra, fact, |issue, _| match name {
         "locked" => issue.locked = true,
         "unlocked" => issue.locked = false,
         "typed" => issue.kind = Some("Bug"),
         "untyped" => issue.kind = None,
-        "edited" => issue.title = title,
+        "edited" => (issue.title, issue.body) = (title, body),
         _ => {}
     })
+}
+
+/// What GitHub says of an edit: the former title, or body, or both.
+pub(super) fn edits(act: &Act) -> Value {
+    let mut changes = json!({});
+    if act.title.is_some() || act.body.is_none() {
+        changes["title"] = json!({"from": "An earlier title"});
+    }
+    if act.body.is_some() {
+        changes["body"] = json!({"from": "An earlier text"});
+    }
+    json!({ "changes": changes })
 }
 
 fn issue_type(account: Id) -> Value {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::issue::{blank, choose_label, forget_closing};
+use super::issue::{blank, choose_label, edits, forget_closing};
 use super::{Act, Outcome, Refused, Scene, Stage, code, refused, title};
-use crate::simulator::github::facts::{self, Fact};
+use crate::simulator::github::facts::{self, Fact, Mark};
 use crate::simulator::github::render;
 use crate::simulator::github::world::{Id, Issue, Numbered, Pull};
 
@@ -231,7 +231,7 @@ fn reopen(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
     found.changed();
     let hidden = found.issues.change(id, forget_closing).flatten();
     stage.hub.core.ledger.hide(hidden.as_slice());
-    let fact = facts::pr_changed(pull_id(stage, scene, id)?, "reopened", stage.at);
+    let fact = facts::pr_changed(pull_id(stage, scene, id)?, "reopened", stage.at, Mark::None);
     change(stage, scene, id, "reopened", json!({}), fact, |issue, _| {
         issue.closed_at = None;
         issue.closed_by = None;
@@ -250,7 +250,12 @@ fn ready(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
         Some(id) => id,
         None => open(stage, scene, &draft)?,
     };
-    let fact = facts::pr_changed(pull_id(stage, scene, id)?, "ready_for_review", stage.at);
+    let fact = facts::pr_changed(
+        pull_id(stage, scene, id)?,
+        "ready_for_review",
+        stage.at,
+        Mark::None,
+    );
     change(
         stage,
         scene,
@@ -309,7 +314,12 @@ fn synchronize(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
     let before = issue
         .and_then(|issue| issue.pull.as_ref())
         .map(|pull| pull.head_sha.clone());
-    let fact = facts::pr_changed(pull_id(stage, scene, id)?, "synchronize", stage.at);
+    let fact = facts::pr_changed(
+        pull_id(stage, scene, id)?,
+        "synchronize",
+        stage.at,
+        Mark::None,
+    );
     let extra = json!({"before": before, "after": after});
     change(stage, scene, id, "synchronize", extra, fact, |_, pull| {
         pull.head_sha = after;
@@ -319,7 +329,6 @@ fn synchronize(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
 
 fn update(stage: &mut Stage<'_>, scene: Scene, action: &str, act: &Act) -> Outcome {
     let id = subject(stage, scene, act, is_open)?;
-    let fact = facts::pr_changed(pull_id(stage, scene, id)?, action, stage.at);
     let person = stage.choose_person(scene.account, act.login.as_deref())?;
     let label = choose_label(stage, scene, act.name.as_deref())?;
     let milestone = match action {
@@ -327,6 +336,16 @@ fn update(stage: &mut Stage<'_>, scene: Scene, action: &str, act: &Act) -> Outco
         _ => None,
     };
     let title = act.title.clone().unwrap_or_else(|| title(stage));
+    let pull = stage.repository(scene.repository)?.issues.get(id);
+    let former = pull.and_then(|pull| pull.body.clone());
+    let body = act.body.clone().or(former);
+    let mark = match action {
+        "labeled" | "unlabeled" => Mark::Part(label.id),
+        "assigned" | "unassigned" | "review_request_removed" => Mark::Part(person),
+        "edited" => Mark::Edited(&title, body.as_deref()),
+        _ => milestone.map_or(Mark::None, Mark::Part),
+    };
+    let fact = facts::pr_changed(pull_id(stage, scene, id)?, action, stage.at, mark);
     let found = stage.repository(scene.repository)?;
     let labels = render::labels(stage.world, found, &[label.id]);
     let entry = found
@@ -352,10 +371,7 @@ fn update(stage: &mut Stage<'_>, scene: Scene, action: &str, act: &Act) -> Outco
             "review_request_removed",
             json!({"requested_reviewer": somebody}),
         ),
-        _ => (
-            "edited",
-            json!({"changes": {"title": {"from": "An earlier title"}}}),
-        ),
+        _ => ("edited", edits(act)),
     };
     change(
         stage,
@@ -377,7 +393,7 @@ fn update(stage: &mut Stage<'_>, scene: Scene, action: &str, act: &Act) -> Outco
             "auto_merge_enabled" => pull.auto_merge = Some(actor),
             "auto_merge_disabled" => pull.auto_merge = None,
             "review_request_removed" => pull.reviewers.retain(|other| *other != person),
-            _ => issue.title = title,
+            _ => (issue.title, issue.body) = (title, body),
         },
     )
 }

@@ -81,6 +81,7 @@ fn unstar(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
         Some(login) => Some(stage.choose_person(scene.account, Some(login))?),
         None => None,
     };
+    let now = stage.at;
     let found = stage.repository_mut(scene.repository)?;
     let at = found
         .stars
@@ -94,6 +95,7 @@ fn unstar(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
         return unstar(stage, scene, act);
     };
     let star = found.stars.remove(at);
+    found.updated_at = now;
     found.changed();
     stage.hub.core.ledger.hide(&[star.fact]);
     let heard = stage.announce(
@@ -105,7 +107,7 @@ fn unstar(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
     );
     stage.record(
         scene.repository,
-        facts::unstarred(scene.repository, star.user),
+        facts::unstarred(scene.repository, star.user, now),
         heard,
     );
     Ok(json!({"id": star.user, "login": stage.world.login(star.user)}))
@@ -212,14 +214,17 @@ fn add_member(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
         None => format!("guest-{}", &stage.world.sha()[..8]),
     };
     let member = stage.world.add_person(&login, PersonKind::User);
+    let at = stage.at;
     let found = stage.repository_mut(scene.repository)?;
     found.collaborators.push(member);
+    found.updated_at = at;
+    found.changed();
     let heard = stage.announce(scene.repository, "member", Some("added"), scene.actor, |world, _| {
         json!({"member": render::user(world, member), "changes": {"permission": {"to": "write"}}})
     });
     stage.record(
         scene.repository,
-        facts::member_added(scene.repository, member),
+        facts::member_added(scene.repository, member, at),
         heard,
     );
     Ok(json!({"id": member, "login": login}))

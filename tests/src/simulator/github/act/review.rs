@@ -55,6 +55,7 @@ fn submit(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Result<(Id, Id), Re
         .body
         .clone()
         .unwrap_or_else(|| "Looked at it.".to_owned());
+    let fact = facts::pr_reviewed(id, verdict, &body);
     let added = stage
         .repository_mut(scene.repository)?
         .issues
@@ -70,7 +71,7 @@ fn submit(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Result<(Id, Id), Re
                 state: verdict,
                 commit,
                 submitted_at: at,
-                fact: 0,
+                fact: None,
             });
             Some(())
         });
@@ -78,8 +79,10 @@ fn submit(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Result<(Id, Id), Re
         return refused("the pull request is gone");
     }
     let heard = announce(stage, scene, "submitted", issue, id);
-    let seq = stage.record(scene.repository, facts::pr_reviewed(id), heard);
-    change_review(stage, scene, issue, id, |review| review.fact = seq)?;
+    if let Some(fact) = fact {
+        let seq = stage.record(scene.repository, fact, heard);
+        change_review(stage, scene, issue, id, |review| review.fact = Some(seq))?;
+    }
     Ok((issue, id))
 }
 
@@ -284,14 +287,14 @@ fn edit(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
         .repository_mut(scene.repository)?
         .review_comments
         .change(id, |comment| {
-            comment.body = body;
+            comment.body.clone_from(&body);
             comment.updated_at = at;
         });
     let changes = json!({"changes": {"body": {"from": "An earlier text"}}});
     let heard = announce_comment(stage, scene, "edited", id, changes);
     stage.record(
         scene.repository,
-        facts::comment_edited("review_comment", id, at),
+        facts::comment_edited("review_comment", id, at, &body),
         heard,
     );
     Ok(json!({ "id": id }))

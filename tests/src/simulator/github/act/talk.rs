@@ -114,14 +114,14 @@ fn edit(stage: &mut Stage<'_>, scene: Scene, act: &Act) -> Outcome {
         .repository_mut(scene.repository)?
         .comments
         .change(id, |comment| {
-            comment.body = body;
+            comment.body.clone_from(&body);
             comment.updated_at = at;
         });
     let changes = json!({"changes": {"body": {"from": "An earlier text"}}});
     let heard = announce(stage, scene, "edited", id, changes);
     stage.record(
         scene.repository,
-        facts::comment_edited("comment", id, at),
+        facts::comment_edited("comment", id, at, &body),
         heard,
     );
     Ok(json!({ "id": id }))

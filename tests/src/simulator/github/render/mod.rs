@@ -18,7 +18,8 @@ pub(crate) use code::{
     commit, commit_comment, commit_in_push, deployment, deployment_status, release, run, workflow,
 };
 pub(crate) use repository::{
-    discussion, discussion_comment, full_repository, milestone, organization, repository, team,
+    discussion, discussion_comment, full_repository, milestone, organization, organization_object,
+    repository, team,
 };
 pub(crate) use thread::{
     comment, issue, issue_row, pull, pull_in_review, pull_row, review, review_comment, review_row,

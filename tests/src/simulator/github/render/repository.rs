@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{association, joined, node_id, reactions, repository_page, repository_url, user};
 use crate::simulator::clock::iso;
 use crate::simulator::github::world::{
-    Discussion, DiscussionComment, Milestone, PersonKind, Repository, Team, World,
+    Discussion, DiscussionComment, Id, Milestone, PersonKind, Repository, Team, World,
 };
 
 /// Names of the URL fields that are the repository's URL and a suffix.
@@ -131,7 +131,12 @@ pub(crate) fn full_repository(world: &World, found: &Repository) -> Value {
 
 /// The organization object of webhooks; `None` for a personal account.
 pub(crate) fn organization(world: &World, found: &Repository) -> Option<Value> {
-    let person = world.people.get(&found.owner)?;
+    organization_object(world, found.owner)
+}
+
+/// An organization, as lists and webhooks show it; `None` for a personal account.
+pub(crate) fn organization_object(world: &World, id: Id) -> Option<Value> {
+    let person = world.people.get(&id)?;
     if person.kind != PersonKind::Organization {
         return None;
     }

@@ -255,7 +255,7 @@ impl Ask<'_> {
         self.hub
             .core
             .ledger
-            .mark_polled(rows.iter().map(|review| review.fact));
+            .mark_polled(rows.iter().filter_map(|review| review.fact));
         let rows: Vec<Bytes> = rows
             .into_iter()
             .map(|review| {

@@ -7,6 +7,7 @@
 mod code;
 mod lists;
 mod paging;
+mod search;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use serde_json::json;
 use super::GitHub;
 use super::apps::public_user;
 use super::caller::Caller;
+use super::limits::Resource;
 use super::reply::Reply;
 use super::world::{Id, Repository, World};
 
@@ -29,6 +31,7 @@ type Hub = Arc<GitHub>;
 pub(crate) fn router() -> Router<Hub> {
     Router::new()
         .route("/rate_limit", get(rate_limit))
+        .route("/search/issues", get(search::issues))
         .route("/users/{login}", get(user))
         .route("/repos/{owner}/{name}", get(by_name))
         .route("/repos/{owner}/{name}/{*rest}", get(by_name_with))
@@ -67,12 +70,16 @@ pub(crate) struct Ask<'a> {
 }
 
 async fn rate_limit(State(hub): State<Hub>, Extension(caller): Extension<Caller>) -> Reply {
-    let base = hub.settings().rate_limit;
-    let (holder, limit) = caller.quota(&hub.world(), base);
-    let quota = hub.limits.look(holder, limit, hub.core.clock.seconds());
-    let reset = quota.resets_at - hub.core.clock.offset();
-    let core = json!({"limit": quota.limit, "used": quota.used, "remaining": quota.remaining(), "reset": reset});
-    let search = json!({"limit": 30, "used": 0, "remaining": 30, "reset": reset});
+    let settings = hub.settings().clone();
+    let world = hub.world();
+    let [core, search] = [Resource::Core, Resource::Search].map(|resource| {
+        let of = caller.allowance(&world, resource, &settings);
+        let quota = hub.limits.look(of, hub.core.clock.seconds());
+        json!({
+            "limit": quota.limit, "used": quota.used, "remaining": quota.remaining(),
+            "reset": quota.resets_at - hub.core.clock.offset(),
+        })
+    });
     Reply::ok(&json!({"resources": {"core": core, "search": search}, "rate": core}))
 }
 
@@ -97,6 +104,15 @@ fn signed_in(caller: &Caller) -> Result<(), Reply> {
         Caller::Bad | Caller::Client(false) => Err(Reply::bad_credentials()),
         _ => Ok(()),
     }
+}
+
+/// Whether the caller is an installation that is suspended.
+fn suspended(caller: &Caller, world: &World) -> bool {
+    let Caller::Installation { grant, .. } = caller else {
+        return false;
+    };
+    let found = world.installations.get(&grant.installation);
+    found.is_some_and(|found| found.suspended_at.is_some())
 }
 
 async fn by_name(
@@ -190,16 +206,8 @@ fn answer(
     if !caller.sees(world, repository) {
         return Err(Reply::not_found());
     }
-    if let Caller::Installation { grant, .. } = caller
-        && world
-            .installations
-            .get(&grant.installation)
-            .is_some_and(|found| found.suspended_at.is_some())
-    {
-        return Err(Reply::error(
-            StatusCode::FORBIDDEN,
-            "This installation has been suspended",
-        ));
+    if suspended(caller, world) {
+        return Err(Reply::suspended());
     }
     let base = if rest.is_empty() {
         format!("/repositories/{id}")

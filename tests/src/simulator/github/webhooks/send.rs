@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::log::Delivered;
 use super::{Inner, Outgoing};
 use crate::simulator::faults::Effect;
+use crate::simulator::forge::{forge, must_be_refused};
 use crate::simulator::github::settings::Settings;
 
 impl Inner {
@@ -45,6 +46,9 @@ impl Inner {
         } else {
             self.post(settings, &headers, body).await
         };
+        if effect.is_some_and(is_forged) {
+            self.core.stats.count_forged(answer.status_code);
+        }
         self.core.stats.count(
             if answer.status_code / 100 == 2 {
                 "github.delivered"
@@ -186,9 +190,17 @@ impl Answer {
     }
 }
 
+/// Whether a delivery with this fault must be refused: GitHub's have no time, and are never too old.
+fn is_forged(effect: Effect) -> bool {
+    must_be_refused(effect) && effect != Effect::OldSignature
+}
+
 /// What goes over the wire: JSON or a form, padded if the fault wants it.
 fn wire_body(outgoing: &Outgoing, effect: Option<Effect>, settings: &Settings) -> Bytes {
-    let mut body = outgoing.body.clone();
+    let mut body = match serde_json::from_slice(&outgoing.body) {
+        Ok(genuine) if effect.is_some_and(is_forged) => forge(&genuine).to_string().into(),
+        _ => outgoing.body.clone(),
+    };
     if effect == Some(Effect::Oversize) {
         let size = outgoing
             .fault

@@ -64,7 +64,8 @@ pub(crate) struct Review {
     pub(crate) state: &'static str,
     pub(crate) commit: String,
     pub(crate) submitted_at: i64,
-    pub(crate) fact: u64,
+    /// `None` of one that only holds comments.
+    pub(crate) fact: Option<u64>,
 }
 
 /// A comment in an issue or a pull request's conversation.

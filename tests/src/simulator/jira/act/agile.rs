@@ -167,9 +167,9 @@ impl Stage<'_> {
             key: format!("version:{id}:{word}"),
             at,
             container: place.projects[&version.project].container,
-            // Of when a version was created, the API tells nothing: who looks for the first
-            // time cannot know what is new.
-            pollable: word == "released" || self.when.live,
+            // When a version was created, the API does not say; as long as none was released
+            // before an app looks back, all of them count.
+            pollable: true,
         };
         let body = json!({
             "timestamp": at, "webhookEvent": event, "version": version_json(place, version),

@@ -70,7 +70,11 @@ impl Stage<'_> {
         (container, Sight::of(place, issue))
     }
 
+    /// An issue as webhooks show it; nothing of the past, which is told to nobody.
     pub(super) fn shown(&self, site: &str, issue: u64) -> Value {
+        if !self.when.live {
+            return Value::Null;
+        }
         let place = &self.world.sites[site];
         self.world
             .issue_json(place, &place.issues[&issue], 2, false)

@@ -55,6 +55,12 @@ impl Stage<'_> {
             "timestamp": at, "webhookEvent": "comment_created", "comment": object,
             "issue": Self::partial(&shown),
         });
+        let mut body = body;
+        if self.hub.settings().comments_without_issue
+            && let Some(body) = body.as_object_mut()
+        {
+            body.remove("issue");
+        }
         let news = News {
             about: Some(sight.clone()),
             by: Some(author.to_owned()),

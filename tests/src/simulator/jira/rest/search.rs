@@ -138,6 +138,16 @@ pub(super) fn jql(ask: &Ask<'_>, world: &World) -> Reply {
     Reply::ok(answer)
 }
 
+/// The place that a token names, whenever it was given.
+pub(super) fn token_place(token: &str) -> String {
+    let bytes = URL_SAFE_NO_PAD.decode(token).unwrap_or_default();
+    let parts = serde_json::from_slice::<(String, i64, u64, i64)>(&bytes);
+    match parts {
+        Ok((_, first, id, _)) => format!("{first} {id}"),
+        Err(_) => token.to_owned(),
+    }
+}
+
 /// Where a token's page ended, if it is the question's and young enough.
 fn read_token(token: &str, question: &str, now: i64) -> Option<(i64, u64)> {
     let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::told::Told;
 use super::{Done, Stage};
-use crate::simulator::slack::world::{Author, Message, World, is_written, seconds, stamp};
+use crate::simulator::slack::world::{Author, Message, Words, World, is_written, seconds, stamp};
 
 impl Stage<'_> {
     pub(super) fn edit(
@@ -125,6 +125,7 @@ impl Stage<'_> {
             message.subtype = Some("tombstone");
             message.author = Author::Person("USLACKBOT".to_owned());
             "This message was deleted.".clone_into(&mut message.text);
+            message.words = Words::Text;
             (message.edited, message.file) = (None, None);
             message.reactions.clear();
             message.facts.clear();

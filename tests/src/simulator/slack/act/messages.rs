@@ -7,7 +7,7 @@ use serde_json::json;
 use super::told::Told;
 use super::{Act, Done, Stage};
 use crate::simulator::slack::world::{
-    Author, Channel, Kind, Message, World, is_written, seconds, stamp,
+    Author, Channel, Kind, Message, Words, World, is_written, seconds, stamp,
 };
 
 impl Message {
@@ -18,6 +18,7 @@ impl Message {
             author,
             subtype: None,
             text: text.to_owned(),
+            words: Words::Text,
             thread: None,
             replies: Vec::new(),
             repliers: Vec::new(),
@@ -100,14 +101,41 @@ impl Stage<'_> {
         self.publish(channel, message)
     }
 
+    /// Posts a message of another app, whose words may be in blocks or in an attachment only.
+    pub(super) fn post_as_app(&mut self, channel: &str, text: &str, words: Option<&str>) -> Done {
+        let number = self.world.number();
+        // Every other message bears a name of its own.
+        let own = number.is_multiple_of(2);
+        let words = match (words, number % 3) {
+            (Some("blocks"), _) | (None, 1) => Words::Blocks,
+            (Some("attachment"), _) | (None, 2) => Words::Attachment,
+            _ => Words::Text,
+        };
+        let (ts, team) = (
+            self.world.ts(self.when.at),
+            self.world.channels[channel].teams[0].clone(),
+        );
+        let author = World::builder(own.then_some("Nightly build"));
+        let message = Message {
+            subtype: Some("bot_message"),
+            words,
+            ..Message::new(ts, team, author, text)
+        };
+        self.publish(channel, message)
+    }
+
     pub(super) fn publish(&mut self, channel: &str, message: Message) -> Done {
         let (ts, thread) = (message.ts, message.thread.clone());
         let told = message.told(channel);
         let kind = self.world.channels[channel].kind;
-        let mut inner = World::message_json(&message);
-        inner["channel"] = json!(channel);
-        inner["event_ts"] = json!(stamp(ts));
-        inner["channel_type"] = json!(kind.of_message());
+        // The past is told to nobody.
+        let inner = self.when.live.then(|| {
+            let mut inner = World::message_json(&message);
+            inner["channel"] = json!(channel);
+            inner["event_ts"] = json!(stamp(ts));
+            inner["channel_type"] = json!(kind.of_message());
+            inner
+        });
         let mentioned = self.mentioned(channel, &message.text);
         let name = subtyped("message", message.subtype);
         let replier = message.person().cloned();
@@ -119,7 +147,8 @@ impl Stage<'_> {
                 parent.repliers.push(replier);
             }
         }
-        let facts = self.happen(channel, told, Some((&name, inner.clone())));
+        let event = inner.clone().map(|inner| (name.as_str(), inner));
+        let facts = self.happen(channel, told, event);
         if let Some(message) = self.place(channel).messages.get_mut(&ts) {
             for (account, fact) in &facts {
                 message
@@ -129,6 +158,7 @@ impl Stage<'_> {
                     .push(*fact);
             }
         }
+        let inner = inner.unwrap_or_default();
         for team in mentioned {
             let mut mention = inner.clone();
             mention["type"] = json!("app_mention");

@@ -32,6 +32,28 @@ impl Stage<'_> {
         }
     }
 
+    /// Gives a channel another id, as a conversion does; everything that was written in it shows
+    /// under that one from now on.
+    pub(super) fn change_id(&mut self, team: &str, channel: &str) -> Done {
+        let id = self.world.id("C");
+        let Some(mut place) = self.world.channels.remove(channel) else {
+            return Done::default();
+        };
+        let kind = place.kind;
+        place.id.clone_from(&id);
+        self.world.channels.insert(id.clone(), place);
+        let event_ts = stamp(self.world.ts(self.when.at));
+        let inner = json!({
+            "type": "channel_id_changed", "old_channel_id": channel, "new_channel_id": id,
+            "event_ts": event_ts,
+        });
+        self.event("channel_id_changed", team, kind, &inner);
+        Done {
+            object: json!({ "channel": id }),
+            facts: Vec::new(),
+        }
+    }
+
     /// A public channel of a workspace that nobody's bot is in.
     pub(super) fn new_channel(
         &mut self,
@@ -43,6 +65,7 @@ impl Stage<'_> {
         let teams = vec![team.to_owned()];
         Channel {
             id: id.to_owned(),
+            first_id: id.to_owned(),
             name,
             created: self.when.at,
             creator: creator.to_owned(),

@@ -22,6 +22,16 @@ pub(super) struct Told {
     pub(super) reply: bool,
 }
 
+impl Channel {
+    /// A fact's whole key: a channel's facts are named by its first id.
+    fn key_of(&self, account: &str, key: &str) -> String {
+        format!(
+            "slack:{account}:{}",
+            key.replacen(&self.id, &self.first_id, 1)
+        )
+    }
+}
+
 /// An account that sees an event, and the workspace that it sees it in.
 pub(super) type Seer = (String, String);
 
@@ -85,7 +95,7 @@ impl Stage<'_> {
                     source: SOURCE,
                     account: account.clone(),
                     kind: told.kind,
-                    key: format!("slack:{account}:{}", told.key),
+                    key: place.key_of(account, &told.key),
                     at: told.at,
                     container: if told.reply {
                         shelf.replies
@@ -119,18 +129,23 @@ impl Stage<'_> {
         let Some(own) = place.shelves.get(account).copied() else {
             return;
         };
+        let first_id = place.first_id.clone();
         for message in place.messages.values_mut() {
             let container = if message.is_reply() {
                 own.replies
             } else {
                 own.messages
             };
+            let key = |told: &Told| {
+                let named = told.key.replacen(channel, &first_id, 1);
+                format!("slack:{account}:{named}")
+            };
             let record = |told: Told| {
                 self.hub.core.ledger.record(Fact {
                     source: SOURCE,
                     account: account.to_owned(),
                     kind: told.kind,
-                    key: format!("slack:{account}:{}", told.key),
+                    key: key(&told),
                     at: told.at,
                     container,
                     webhook: false,

@@ -38,7 +38,7 @@ async fn reviews(server: &MockServer, number: u64, rows: Vec<Value>) -> List {
 
 fn review(id: u64, state: &str, at: Option<DateTime<Utc>>) -> Value {
     json!({
-        "id": id, "state": state, "body": "", "user": user(2), "submitted_at": at.map(stamp),
+        "id": id, "state": state, "body": "Seen.", "user": user(2), "submitted_at": at.map(stamp),
         "html_url": format!("https://github.com/octo-org/hello/pull/1#pullrequestreview-{id}"),
     })
 }
@@ -130,6 +130,8 @@ async fn the_reviews_of_every_changed_pull_request_are_read() {
     let many: Vec<Value> = (1..=130_u64)
         .map(|id| review(id, "COMMENTED", Some(ago(20))))
         .collect();
+    let mut container = review(905, "COMMENTED", Some(ago(20)));
+    container["body"] = json!("");
     reviews(&server, 7, many).await;
     reviews(
         &server,
@@ -143,6 +145,7 @@ async fn the_reviews_of_every_changed_pull_request_are_read() {
                 "CHANGES_REQUESTED",
                 Some(horizon() - Duration::days(1)),
             ),
+            container,
         ],
     )
     .await;
@@ -154,7 +157,7 @@ async fn the_reviews_of_every_changed_pull_request_are_read() {
         .filter(|signal| signal.dedupe_key.starts_with("github:review:"))
         .map(|signal| signal.dedupe_key.as_str())
         .collect();
-    assert_eq!(told.len(), 132, "130 on two pages, 2 of the 4");
+    assert_eq!(told.len(), 132, "130 on two pages, 2 of the 5");
     let state = |key: &str| {
         let found = first.signals.iter().find(|signal| signal.dedupe_key == key);
         found.expect("the review").normalized["state"].clone()

@@ -1,5 +1,8 @@
 //! The stream that lists the others.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 use wiremock::matchers::any;
 use wiremock::{Mock, ResponseTemplate};
@@ -90,18 +93,50 @@ async fn a_repository_that_the_pages_skipped_is_not_taken_for_gone() {
     );
 }
 
-#[tokio::test]
-async fn a_list_that_never_agrees_with_its_count_retires_nothing() {
+/// Walks a list whose count is always that much too high; answers its streams, whether it is
+/// partial, and the calls.
+async fn walk_with_counts(counts: &'static [u64]) -> (Vec<StreamSpec>, bool, usize) {
     let (server, github, _) = github().await;
-    Mock::given(any())
-        .respond_with(
-            ResponseTemplate::new(200)
-                .set_body_json(json!({ "total_count": 2, "repositories": [repository(1)] })),
-        )
-        .expect(4)
-        .mount(&server)
-        .await;
-    assert_eq!(walk(&github).await.expect_err("no end").code(), "transient");
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
+    let answer = move |_: &wiremock::Request| {
+        let call = counter.fetch_add(1, Ordering::Relaxed);
+        ResponseTemplate::new(200).set_body_json(json!({
+            "total_count": counts[call.min(counts.len() - 1)],
+            "repositories": [repository(1)],
+        }))
+    };
+    Mock::given(any()).respond_with(answer).mount(&server).await;
+    let (mut found, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = root(&github, cursor).await.expect("a page");
+        found.extend(page.streams);
+        if !page.more {
+            return (found, page.is_list_partial, calls.load(Ordering::Relaxed));
+        }
+        cursor = Some(page.cursor);
+    }
+}
+
+#[tokio::test]
+async fn wrong_repository_count_stops_no_stream() {
+    for (counts, expected_calls) in [
+        // The same difference twice is the count's own.
+        (&[2][..], 2),
+        // One that changes is looked at again, a few times.
+        (&[2, 3, 4, 5, 6, 7], 4),
+    ] {
+        let (streams, is_partial, calls) = walk_with_counts(counts).await;
+        assert!(streams.iter().any(|stream| stream.key == "pulls:1"));
+        assert!(is_partial, "what is not listed may exist");
+        assert_eq!(calls, expected_calls);
+    }
+}
+
+#[tokio::test]
+async fn repository_count_that_agrees_again_is_whole() {
+    let (_, is_partial, calls) = walk_with_counts(&[2, 1]).await;
+    assert_eq!((is_partial, calls), (false, 2));
 }
 
 #[tokio::test]

@@ -176,12 +176,9 @@ pub(super) fn time(row: &Value, field: &str) -> DateTime<Utc> {
         .with_timezone(&Utc)
 }
 
-/// What was updated at or after `since`, oldest first.
+/// What was updated at or after `since`, in the order that is asked for.
 pub(super) fn since(rows: &[Value], query: &HashMap<String, String>) -> Vec<Value> {
-    assert_eq!(
-        (query["sort"].as_str(), query["direction"].as_str()),
-        ("updated", "asc")
-    );
+    assert_eq!(query["sort"], "updated");
     let since = DateTime::parse_from_rfc3339(&query["since"])
         .expect("a time")
         .with_timezone(&Utc);
@@ -191,6 +188,11 @@ pub(super) fn since(rows: &[Value], query: &HashMap<String, String>) -> Vec<Valu
         .cloned()
         .collect();
     shown.sort_by_key(|row| (time(row, "updated_at"), row["id"].as_u64()));
+    match query["direction"].as_str() {
+        "asc" => {}
+        "desc" => shown.reverse(),
+        other => panic!("not a direction: {other}"),
+    }
     shown
 }
 

@@ -102,23 +102,6 @@ async fn a_full_last_page_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn stars_beyond_the_bound_belong_to_the_next_run() {
-    let (server, github, _) = github().await;
-    let list = List::at(
-        &server,
-        STARS,
-        as_it_stands,
-        vec![star(1, ago(9)), star(2, ago(2))],
-    )
-    .await;
-    let first = run(&github, "stargazers", None, ago(5)).await;
-    assert_eq!(first.keys().len(), 1);
-    let second = run(&github, "stargazers", Some(first.cursor), now()).await;
-    assert!(second.keys().iter().any(|key| id_of(key) == 2));
-    assert_eq!(list.not_modified(), 0);
-}
-
-#[tokio::test]
 async fn stars_are_asked_for_with_their_times() {
     let (server, github, _) = github().await;
     Mock::given(any())

@@ -1,1 +1,0 @@
-DROP FUNCTION key_owner(bytea);

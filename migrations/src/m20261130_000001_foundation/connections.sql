@@ -1,0 +1,142 @@
+-- Connections: a tenant's grant at one provider account.
+
+CREATE TYPE connection_status AS ENUM
+    ('pending', 'active', 'paused', 'suspended', 'needs_reauth', 'disconnected');
+
+CREATE TABLE connections (
+    tenant_id                  uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    id                         uuid NOT NULL,
+    provider                   text NOT NULL,
+    status                     connection_status NOT NULL,
+    status_reason              text,
+    account_id                 text,
+    account_name               text,
+    account_stable_id          text,
+    settings                   json NOT NULL DEFAULT '{}',
+    scopes                     text[] NOT NULL DEFAULT '{}',
+    requester                  text,
+    -- When a pending connection's approval expires; without meaning in other states.
+    pending_until              timestamptz DEFAULT now() + interval '7 days',
+    -- The provider's id of the person whose administration of the account was proved when the
+    -- grant was given. Without it the grant is never ended for the whole account.
+    administrator              text,
+    administrator_proved_at    timestamptz,
+    poll_interval_seconds      integer NOT NULL CHECK (poll_interval_seconds BETWEEN 30 AND 86400),
+    -- Duration of the last incremental run. A run that does not fit into the poll interval makes
+    -- the interval of the route longer than the connection's.
+    run_seconds                integer NOT NULL DEFAULT 0,
+    last_sync_at               timestamptz,
+    last_error                 json,
+    -- The first read: when it began, from which its end is estimated, and when it ended.
+    backfill_started_at        timestamptz,
+    backfilled_at              timestamptz,
+    -- Every fact of the time before `complete_through` is stored, by the transaction `complete_tx`
+    -- or an earlier one. Readers trust it once that transaction is below the feed's watermark, and
+    -- until then `settled_through`, its previous value. `reconciled_through` and
+    -- `settled_reconciled_through` are the same pair for the reconciliation pass. Each is the
+    -- least of the connection's streams; `held_back_by` names the stream with that value.
+    complete_through           timestamptz,
+    complete_tx                xid8,
+    settled_through            timestamptz,
+    reconciled_through         timestamptz,
+    settled_reconciled_through timestamptz,
+    held_back_by               json,
+    -- Facts that a read found and no delivery had reported, and how many times the poll interval
+    -- is halved because of them.
+    missed_count               bigint NOT NULL DEFAULT 0,
+    missed_at                  timestamptz,
+    poll_boost                 smallint NOT NULL DEFAULT 0,
+    -- When the present grant was given: provider events about an older grant are ignored.
+    connected_at               timestamptz NOT NULL DEFAULT now(),
+    created_at                 timestamptz NOT NULL DEFAULT now(),
+    updated_at                 timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, id),
+    CONSTRAINT connections_account_known CHECK (status IN ('pending', 'disconnected') OR account_id IS NOT NULL)
+);
+CREATE UNIQUE INDEX connections_account_once
+    ON connections (tenant_id, provider, account_id) WHERE status <> 'disconnected';
+CREATE INDEX connections_pending ON connections (pending_until) WHERE status = 'pending';
+
+-- The part of a connection that is read across tenants: where its deliveries go, and when it is
+-- polled next. It holds no names, no settings and no secrets.
+CREATE TABLE connection_routes (
+    tenant_id             uuid NOT NULL,
+    connection_id         uuid NOT NULL,
+    provider              text NOT NULL,
+    account_id            text NOT NULL,
+    exclusive             boolean NOT NULL,
+    polling               boolean NOT NULL,
+    poll_interval_seconds integer NOT NULL,
+    next_sync_at          timestamptz NOT NULL DEFAULT now(),
+    refresh_at            timestamptz,
+    subscriptions_at      timestamptz,
+    -- When the provider is next asked whether a suspended or refused grant works again, and when
+    -- it was asked last.
+    probe_at              timestamptz,
+    probed_at             timestamptz,
+    routed_at             timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, connection_id),
+    FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
+);
+CREATE INDEX connection_routes_account ON connection_routes (provider, account_id);
+CREATE UNIQUE INDEX connection_routes_exclusive
+    ON connection_routes (provider, account_id) WHERE exclusive;
+-- The webhook URL of a connection names only its id.
+CREATE INDEX connection_routes_connection ON connection_routes (connection_id);
+CREATE INDEX connection_routes_routed_at ON connection_routes (routed_at);
+CREATE INDEX connection_routes_due ON connection_routes (next_sync_at) WHERE polling;
+CREATE INDEX connection_routes_refresh ON connection_routes (refresh_at) WHERE polling;
+CREATE INDEX connection_routes_subscriptions ON connection_routes (subscriptions_at);
+CREATE INDEX connection_routes_probe ON connection_routes (probe_at) WHERE probe_at IS NOT NULL;
+
+-- Routes of deliveries that do not name their account. One route may lead to several connections.
+CREATE TABLE delivery_routes (
+    tenant_id       uuid NOT NULL,
+    connection_id   uuid NOT NULL,
+    provider        text NOT NULL,
+    route           text NOT NULL,
+    subscription_id uuid,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, connection_id, route),
+    FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
+);
+CREATE INDEX delivery_routes_route ON delivery_routes (provider, route);
+CREATE INDEX delivery_routes_created_at ON delivery_routes (created_at);
+
+-- A connect link names the tenant that asks. Every browser that continues from its page gets a
+-- flow of its own; the first flow that ends with a connection uses the link up. Only the hash of
+-- the link's token is kept. `connection_id` is the pending connection that an administrator
+-- approves by opening the link.
+CREATE TABLE connect_links (
+    tenant_id     uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    link_hash     bytea NOT NULL CHECK (octet_length(link_hash) = 32),
+    provider      text NOT NULL,
+    return_to     text,
+    connection_id uuid,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    expires_at    timestamptz NOT NULL,
+    used_at       timestamptz,
+    PRIMARY KEY (tenant_id, link_hash)
+);
+CREATE UNIQUE INDEX connect_links_link_hash ON connect_links (link_hash);
+CREATE INDEX connect_links_expires_at ON connect_links (expires_at);
+
+-- One step of a connect flow. Only the hash of the state is kept. `link_hash` is the link that the
+-- flow began with; `answer` is the callback's sealed response, which the same browser gets again
+-- when it repeats the callback.
+CREATE TABLE oauth_states (
+    tenant_id    uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    state_hash   bytea NOT NULL CHECK (octet_length(state_hash) = 32),
+    link_hash    bytea CHECK (octet_length(link_hash) = 32),
+    provider     text NOT NULL,
+    browser_hash bytea,
+    sealed       bytea NOT NULL,
+    answer       bytea,
+    return_to    text,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    expires_at   timestamptz NOT NULL,
+    used_at      timestamptz,
+    PRIMARY KEY (tenant_id, state_hash)
+);
+CREATE UNIQUE INDEX oauth_states_state_hash ON oauth_states (state_hash);
+CREATE INDEX oauth_states_expires_at ON oauth_states (expires_at);

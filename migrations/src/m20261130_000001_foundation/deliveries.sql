@@ -1,0 +1,54 @@
+-- Webhook deliveries as received. The nil tenant owns those that match no connection.
+
+CREATE TYPE delivery_outcome AS ENUM ('pending', 'processed', 'ignored', 'failed', 'unmatched');
+-- `poll`: a row of a list that a poll could not read, kept for operators.
+CREATE TYPE delivery_source AS ENUM ('webhook', 'poll');
+
+-- The time of receipt is part of the id (UUID version 7), so an id alone leads to its partition.
+CREATE TABLE deliveries (
+    tenant_id      uuid NOT NULL,
+    received_at    timestamptz NOT NULL,
+    id             uuid NOT NULL,
+    source         delivery_source NOT NULL DEFAULT 'webhook',
+    connection_id  uuid,
+    provider       text NOT NULL,
+    account_id     text,
+    dedupe_id      text NOT NULL,
+    event          text NOT NULL,
+    headers        json NOT NULL,
+    body           bytea COMPRESSION lz4 NOT NULL,
+    traceparent    text,
+    outcome        delivery_outcome NOT NULL,
+    outcome_detail text,
+    signals        integer NOT NULL DEFAULT 0,
+    processed_at   timestamptz,
+    -- Whether it was copied from another connection's delivery.
+    copied         boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (tenant_id, received_at, id)
+) PARTITION BY RANGE (received_at);
+CREATE INDEX deliveries_unmatched ON deliveries (provider, account_id) WHERE outcome = 'unmatched';
+-- Counts the kept rows of a connection.
+CREATE INDEX deliveries_polled ON deliveries (tenant_id, connection_id, received_at)
+    WHERE source = 'poll';
+
+-- Ids of the deliveries received so far; outlives the partitions above.
+CREATE TABLE delivery_ledger (
+    tenant_id   uuid NOT NULL,
+    provider    text NOT NULL,
+    dedupe_id   text NOT NULL,
+    received_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, provider, dedupe_id)
+);
+CREATE INDEX delivery_ledger_received_at ON delivery_ledger USING brin (received_at);
+
+-- Deliveries that match no connection, per account as the provider names it: how many are kept
+-- whole, and how many as an id that shows repeats. No column belongs to a tenant.
+CREATE TABLE unmatched_accounts (
+    provider   text NOT NULL,
+    account_id text NOT NULL,
+    deliveries bigint NOT NULL,
+    bytes      bigint NOT NULL,
+    digests    bigint NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (provider, account_id)
+) WITH (fillfactor = 50);

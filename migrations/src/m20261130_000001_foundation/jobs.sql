@@ -1,0 +1,78 @@
+-- The queue. Finished jobs move to job_history, so `jobs` stays small.
+
+-- A value of an enumeration stays for good: PostgreSQL cannot remove one.
+CREATE TYPE job_kind AS ENUM
+    ('process_deliveries', 'adopt_deliveries', 'sync_connection', 'refresh_token', 'sweep_deliveries',
+     'apply_retention', 'look_up', 'fan_out_delivery', 'maintain_subscriptions', 'confirm_grant');
+CREATE TYPE job_state AS ENUM ('queued', 'running', 'succeeded', 'dead', 'cancelled');
+
+-- Heartbeats. A worker's jobs are leased until its heartbeat expires.
+CREATE TABLE workers (
+    id         uuid PRIMARY KEY,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL
+) WITH (fillfactor = 50);
+
+-- When the periodic tasks are due next. The process that moves the date enqueues the task.
+CREATE TABLE periodic_tasks (
+    name    text PRIMARY KEY,
+    next_at timestamptz NOT NULL
+);
+
+CREATE TABLE jobs (
+    tenant_id        uuid NOT NULL,
+    id               uuid NOT NULL,
+    kind             job_kind NOT NULL,
+    provider         text NOT NULL,
+    connection_id    uuid,
+    cursor_window    text,
+    state            job_state NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'running')),
+    priority         smallint NOT NULL,
+    run_at           timestamptz NOT NULL DEFAULT now(),
+    attempts         smallint NOT NULL DEFAULT 0,
+    max_attempts     smallint NOT NULL DEFAULT 3,
+    -- Attempts that ended with their worker; counted apart, because the job is rarely the cause.
+    losses           smallint NOT NULL DEFAULT 0,
+    payload          json NOT NULL DEFAULT '{}',
+    -- Size of what the job processes, so that the backlog can be bounded without reading it.
+    bytes            bigint NOT NULL DEFAULT 0,
+    worker_id        uuid,
+    lease_token      bigint,
+    cancel_requested boolean NOT NULL DEFAULT false,
+    last_error       json,
+    traceparent      text,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    started_at       timestamptz,
+    PRIMARY KEY (tenant_id, id)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+-- Jobs are claimed by tenant and priority, each pair a range of this index.
+CREATE INDEX jobs_claim ON jobs (tenant_id, priority, run_at, id) WHERE state = 'queued';
+-- Which pairs have jobs is read from those that have become due.
+CREATE INDEX jobs_due ON jobs (kind, run_at, tenant_id, priority) INCLUDE (bytes)
+    WHERE state = 'queued';
+CREATE INDEX jobs_running ON jobs (worker_id) WHERE state = 'running';
+CREATE UNIQUE INDEX jobs_once
+    ON jobs (tenant_id, provider, cursor_window) WHERE cursor_window IS NOT NULL;
+CREATE SEQUENCE job_lease_tokens;
+
+CREATE TABLE job_history (
+    tenant_id     uuid NOT NULL,
+    id            uuid NOT NULL,
+    kind          job_kind NOT NULL,
+    provider      text NOT NULL,
+    connection_id uuid,
+    cursor_window text,
+    state         job_state NOT NULL CHECK (state IN ('succeeded', 'dead', 'cancelled')),
+    priority      smallint NOT NULL,
+    attempts      smallint NOT NULL,
+    max_attempts  smallint NOT NULL,
+    payload       json NOT NULL,
+    last_error    json,
+    traceparent   text,
+    created_at    timestamptz NOT NULL,
+    started_at    timestamptz,
+    finished_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, id, finished_at)
+) PARTITION BY RANGE (finished_at);
+-- Dead jobs are few among many finished ones, and the first that people look for.
+CREATE INDEX job_history_dead ON job_history (tenant_id, id) WHERE state = 'dead';

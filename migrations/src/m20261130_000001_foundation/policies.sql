@@ -1,0 +1,83 @@
+-- Row-level security, forced on every table with tenant data. A transaction names its tenants in
+-- `poblysh.tenants` (a uuid array) and sees no other rows. The subselect is evaluated once per
+-- statement, so the policies do not keep the indexes from being used.
+
+DO $$
+DECLARE
+    t text;
+    scope constant text :=
+        'tenant_id = ANY ((SELECT nullif(current_setting(''poblysh.tenants'', true), '''')::uuid[])::uuid[])';
+    secured constant text[] := ARRAY[
+        'api_keys', 'audit_log', 'connection_routes', 'connections', 'credentials', 'cursors', 'deliveries',
+        'delivery_ledger', 'delivery_routes', 'directory_entries', 'idempotency_keys', 'job_history', 'jobs',
+        'oauth_states', 'person_credentials', 'signals', 'subscriptions', 'token_rotations', 'webhook_arming',
+        'webhook_secrets'
+    ];
+BEGIN
+    FOREACH t IN ARRAY secured || ARRAY['connect_links', 'deliveries_default', 'job_history_default', 'tenants'] LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
+        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
+    END LOOP;
+    FOREACH t IN ARRAY secured LOOP
+        EXECUTE format(
+            'CREATE POLICY tenant ON %I TO poblysh_api, poblysh_worker USING (%s) WITH CHECK (%s)', t, scope, scope);
+    END LOOP;
+    EXECUTE format(
+        'CREATE POLICY tenant ON connect_links TO poblysh_api USING (%s) WITH CHECK (%s)', scope, scope);
+END
+$$;
+
+-- The API: operators list all tenants, and handlers show a tenant only its own.
+CREATE POLICY tenant ON tenants TO poblysh_api USING (true) WITH CHECK (true);
+
+-- A bearer key, a connect link and the state of a connect flow are looked up before the tenant is
+-- known: their row is visible to a transaction that names the secret's hash.
+CREATE POLICY by_secret ON api_keys FOR SELECT TO poblysh_api
+    USING (key_hash = decode(nullif(current_setting('poblysh.secret_hash', true), ''), 'hex'));
+CREATE POLICY by_secret ON connect_links FOR SELECT TO poblysh_api
+    USING (link_hash = decode(nullif(current_setting('poblysh.secret_hash', true), ''), 'hex'));
+CREATE POLICY by_secret ON oauth_states FOR SELECT TO poblysh_api
+    USING (state_hash = decode(nullif(current_setting('poblysh.secret_hash', true), ''), 'hex'));
+
+-- Ingress routes and verifies for every tenant. It inserts deliveries without reading any, and
+-- only jobs that process deliveries. privileges.sql limits the columns that it can read.
+CREATE POLICY route ON connection_routes FOR SELECT TO poblysh_ingress USING (true);
+CREATE POLICY route ON delivery_routes FOR SELECT TO poblysh_ingress, poblysh_worker USING (true);
+CREATE POLICY verify ON webhook_secrets FOR SELECT TO poblysh_ingress USING (true);
+-- take_webhook_secret runs as the owner, who is bound by these policies.
+CREATE POLICY take_secret ON webhook_arming TO CURRENT_USER USING (true) WITH CHECK (true);
+CREATE POLICY take_secret ON webhook_secrets TO CURRENT_USER USING (true) WITH CHECK (true);
+CREATE POLICY take_secret ON audit_log FOR INSERT TO CURRENT_USER WITH CHECK (true);
+CREATE POLICY store ON deliveries FOR INSERT TO poblysh_ingress WITH CHECK (true);
+CREATE POLICY store ON delivery_ledger FOR INSERT TO poblysh_ingress WITH CHECK (true);
+CREATE POLICY seen ON delivery_ledger FOR SELECT TO poblysh_ingress USING (true);
+CREATE POLICY enqueue ON jobs FOR INSERT TO poblysh_ingress
+    WITH CHECK (kind = 'process_deliveries' AND state = 'queued' AND connection_id IS NULL
+        AND worker_id IS NULL AND cursor_window IS NULL);
+CREATE POLICY backlog ON jobs FOR SELECT TO poblysh_ingress USING (true);
+
+-- The worker reads queue and schedule across tenants; a claimed job then names its tenant.
+CREATE POLICY claim ON jobs TO poblysh_worker USING (true) WITH CHECK (true);
+CREATE POLICY finish ON job_history FOR INSERT TO poblysh_worker WITH CHECK (true);
+CREATE POLICY schedule ON connection_routes FOR SELECT TO poblysh_worker USING (true);
+CREATE POLICY reschedule ON connection_routes FOR UPDATE TO poblysh_worker USING (true) WITH CHECK (true);
+-- A connection that waits for an approval is found by the person who asked for it.
+CREATE POLICY pending ON connections FOR SELECT TO poblysh_worker USING (status = 'pending');
+-- The alert on subscriptions that expire without renewal covers all tenants.
+CREATE POLICY watch ON subscriptions FOR SELECT TO poblysh_worker USING (true);
+
+-- Retention deletes expired rows of every tenant.
+CREATE POLICY expire ON delivery_ledger FOR DELETE TO poblysh_worker
+    USING (received_at < now() - interval '30 days');
+CREATE POLICY expired ON delivery_ledger FOR SELECT TO poblysh_worker
+    USING (received_at < now() - interval '30 days');
+CREATE POLICY expire ON connect_links FOR DELETE TO poblysh_worker
+    USING (expires_at < now() - interval '1 day');
+CREATE POLICY expired ON connect_links FOR SELECT TO poblysh_worker
+    USING (expires_at < now() - interval '1 day');
+CREATE POLICY expire ON oauth_states FOR DELETE TO poblysh_worker USING (expires_at < now());
+CREATE POLICY expired ON oauth_states FOR SELECT TO poblysh_worker USING (expires_at < now());
+CREATE POLICY expire ON idempotency_keys FOR DELETE TO poblysh_worker
+    USING (created_at < now() - interval '1 day');
+CREATE POLICY expired ON idempotency_keys FOR SELECT TO poblysh_worker
+    USING (created_at < now() - interval '1 day');

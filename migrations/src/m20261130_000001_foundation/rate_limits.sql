@@ -1,0 +1,40 @@
+-- An account's pace and quota at its provider, shared by all workers.
+
+CREATE TABLE rate_budgets (
+    provider       text NOT NULL,
+    account_id     text NOT NULL,
+    -- Theoretical arrival times (GCRA): of all units at the highest rate, and of the units of calls
+    -- that can wait at the pace of the quota.
+    tat            timestamptz NOT NULL,
+    paced_tat      timestamptz NOT NULL DEFAULT now(),
+    blocked_until  timestamptz,
+    -- When a tenant last asked for its share of a budget that all tenants have together.
+    asked_at       timestamptz,
+    -- A window of the provider's quota: its size where the provider has stated another than the
+    -- configured one, what is used of it, what of that by scheduled polls, and its end.
+    window_limit   bigint,
+    window_used    bigint NOT NULL DEFAULT 0,
+    window_polled  bigint NOT NULL DEFAULT 0,
+    window_ends_at timestamptz,
+    PRIMARY KEY (provider, account_id)
+) WITH (fillfactor = 50);
+
+-- Seconds per unit of a quota, so that it lasts until its window ends: the fastest pace while less
+-- than half of it is used, and for polls less than a quarter of their share; from then on the rest
+-- of the window divided by the rest of the quota. `priority` is 0 for calls that cannot wait, which
+-- are not slowed down, 1 for polls and 2 for backfills; both leave the reserve alone. Infinity when
+-- nothing is left. Without a quota (`units` is null) the pace is the fastest one.
+CREATE FUNCTION quota_pace(
+    fastest float8, units float8, used float8, polled float8, seconds_left float8,
+    priority integer, reserve float8, poll_share float8
+) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN units_left < 1 OR polls_left < 1 THEN 'Infinity'::float8
+        ELSE greatest(
+            fastest,
+            CASE WHEN priority <> 0 AND used * 2 >= units THEN seconds_left / units_left END,
+            CASE WHEN polls_left * 4 <= units * poll_share * 3 THEN seconds_left / polls_left END)
+    END
+    FROM (SELECT units * (1 - CASE priority WHEN 0 THEN 0 ELSE reserve END) - used AS units_left,
+                 CASE priority WHEN 1 THEN units * poll_share - polled END AS polls_left) AS remainder
+$$;

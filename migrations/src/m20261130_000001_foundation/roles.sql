@@ -1,0 +1,19 @@
+-- One role per process. None owns anything, and none may log in before the operator allows it
+-- (`ALTER ROLE … LOGIN PASSWORD …`); a process that connects as another role takes its own by
+-- SET ROLE. Roles belong to the whole cluster, so they may exist already.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['poblysh_api', 'poblysh_ingress', 'poblysh_worker'] LOOP
+        BEGIN
+            EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT', name);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+        IF NOT pg_has_role(current_user, name, 'MEMBER') THEN
+            EXECUTE format('GRANT %I TO %I', name, current_user);
+        END IF;
+    END LOOP;
+END
+$$;

@@ -1,0 +1,62 @@
+-- Tenants, their API keys, and what the API keeps about requests. tenant_id leads the primary key
+-- of every table with tenant data; policies.sql and privileges.sql say who may see what.
+
+CREATE TABLE tenants (
+    id         uuid PRIMARY KEY,
+    name       text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 200),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE api_keys (
+    tenant_id    uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    id           uuid NOT NULL,
+    name         text NOT NULL CHECK (char_length(name) BETWEEN 1 AND 200),
+    key_hash     bytea NOT NULL CHECK (octet_length(key_hash) = 32),
+    hint         text NOT NULL,
+    scopes       text[] NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    expires_at   timestamptz,
+    revoked_at   timestamptz,
+    last_used_at timestamptz,
+    PRIMARY KEY (tenant_id, id)
+);
+CREATE UNIQUE INDEX api_keys_key_hash ON api_keys (key_hash);
+
+-- The owner of a bearer key, in one statement: names the hash to the policy `by_secret`, which
+-- shows the key's row, and reads that row. The caller can read nothing else by it.
+CREATE FUNCTION key_owner(hash bytea)
+    RETURNS TABLE (tenant_id uuid, id uuid, scopes text[], use_unnoted boolean)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    PERFORM set_config('poblysh.secret_hash', encode(hash, 'hex'), true);
+    RETURN QUERY
+        SELECT k.tenant_id, k.id, k.scopes,
+            k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute'
+        FROM api_keys k
+        WHERE k.key_hash = hash AND k.revoked_at IS NULL
+            AND (k.expires_at IS NULL OR k.expires_at > now());
+END
+$$;
+
+-- Responses to requests with an Idempotency-Key, kept for a day.
+CREATE TABLE idempotency_keys (
+    tenant_id    uuid NOT NULL,
+    key          text NOT NULL CHECK (char_length(key) BETWEEN 1 AND 255),
+    request_hash bytea NOT NULL,
+    status       smallint NOT NULL,
+    response     json NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, key)
+);
+CREATE INDEX idempotency_keys_created_at ON idempotency_keys (created_at);
+
+CREATE TABLE audit_log (
+    tenant_id  uuid NOT NULL,
+    id         uuid NOT NULL,
+    at         timestamptz NOT NULL DEFAULT now(),
+    actor      text NOT NULL,
+    action     text NOT NULL,
+    target     text,
+    detail     json NOT NULL DEFAULT '{}',
+    PRIMARY KEY (tenant_id, id)
+);

@@ -1,0 +1,62 @@
+//! Pages that GitHub fails to make are asked for in smaller ones.
+
+use proptest::prelude::*;
+use serde_json::json;
+use url::Url;
+use wiremock::matchers::query_param;
+use wiremock::{Mock, ResponseTemplate};
+
+use super::super::{ROOT, resized};
+use super::request;
+use crate::connectors::github::tests::{github, now};
+use crate::connectors::{Connector, SyncRequest};
+
+fn rows(url: &Url) -> (u64, u64) {
+    let number = |name: &str| {
+        let pair = url.query_pairs().find(|(key, _)| key == name);
+        pair.map(|(_, value)| value.parse::<u64>().expect("a number"))
+    };
+    let size = number("per_page").expect("a size");
+    (size * (number("page").unwrap_or(1) - 1), size)
+}
+
+proptest! {
+    #[test]
+    fn resized_page_begins_at_the_same_row(page in 1_u64..10_000, failures in 0_u32..20, before in 0_u32..20) {
+        let url = format!("https://api.github.com/repos/o/r/pulls?state=all&per_page=100&page={page}");
+        let url: Url = url.parse().expect("a URL");
+        let small = resized(&url, before);
+        let again = resized(&small, failures);
+        prop_assert_eq!(rows(&small).0, rows(&url).0);
+        prop_assert_eq!(rows(&again).0, rows(&url).0);
+        prop_assert_eq!(rows(&resized(&again, 0)).1, 100, "it grows again");
+        prop_assert!(again.as_str().contains("state=all"));
+    }
+}
+
+#[tokio::test]
+async fn page_that_always_fails_is_read_in_halves() {
+    let (server, github, _) = github().await;
+    Mock::given(query_param("per_page", "100"))
+        .respond_with(ResponseTemplate::new(502).set_body_string("<html>"))
+        .mount(&server)
+        .await;
+    Mock::given(query_param("per_page", "50"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!([])))
+        .mount(&server)
+        .await;
+    for (failures, code) in [(0, Some("transient")), (1, Some("transient")), (2, None)] {
+        let asked = SyncRequest {
+            failures,
+            ..request("pulls", None, now())
+        };
+        let page = github.sync(asked).await;
+        assert_eq!(page.err().map(|error| error.code()), code, "{failures}");
+    }
+    let mut root = request("pulls", None, now());
+    ROOT.clone_into(&mut root.stream.key);
+    root.failures = 2;
+    let page = github.sync(root).await;
+    // It was answered, by a list of another form.
+    assert_eq!(page.err().map(|error| error.code()), Some("permanent"));
+}

@@ -1,0 +1,348 @@
+//! Deliveries that people who read GitHub's webhooks found told wrong, and what is right.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::golden::delivery;
+use crate::connectors::WebhookOutcome;
+use crate::connectors::github::webhook;
+use crate::connectors::testing::payload;
+use crate::signals::{ActorKind, SignalDraft, TimestampSource};
+
+/// A payload of the fixtures, changed.
+fn changed(name: &str, changes: &[(&str, Value)]) -> Value {
+    let mut body: Value = serde_json::from_slice(&payload("github", name)).expect("JSON");
+    for (place, value) in changes {
+        let (parent, field) = place.rsplit_once('/').expect("a place");
+        let parent = body.pointer_mut(parent).expect("its parent");
+        parent[field] = value.clone();
+    }
+    body
+}
+
+fn outcome(event: &str, body: &Value) -> WebhookOutcome {
+    let body = Bytes::from(serde_json::to_vec(body).expect("JSON"));
+    webhook::handle(&delivery(event, body)).expect("an outcome")
+}
+
+fn told(event: &str, bodies: &[Value]) -> Vec<SignalDraft> {
+    bodies
+        .iter()
+        .flat_map(|body| outcome(event, body).signals)
+        .collect()
+}
+
+fn keys(signals: &[SignalDraft]) -> Vec<&str> {
+    let mut keys: Vec<&str> = signals.iter().map(|one| one.dedupe_key.as_str()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+#[test]
+fn pr_several_labels_at_once() {
+    let labels = ["infra", "urgent", "parser"];
+    let labeled: Vec<Value> = (71..)
+        .zip(labels)
+        .map(|(id, name)| {
+            let label = json!({ "id": id, "name": name });
+            changed("pull_request.labeled", &[("/label", label)])
+        })
+        .collect();
+    let assigned: Vec<Value> = [81, 82]
+        .into_iter()
+        .map(|id| {
+            let assignee = json!({ "id": id, "login": format!("person-{id}"), "type": "User" });
+            let action = json!("assigned");
+            changed(
+                "pull_request.converted_to_draft",
+                &[("/action", action), ("/assignee", assignee)],
+            )
+        })
+        .collect();
+    let signals = told("pull_request", &[labeled, assigned].concat());
+    assert_eq!(
+        keys(&signals),
+        [
+            "github:pr:3001:assigned:81:2026-11-23T10:00:00Z",
+            "github:pr:3001:assigned:82:2026-11-23T10:00:00Z",
+            "github:pr:3001:labeled:71:2026-11-23T10:00:00Z",
+            "github:pr:3001:labeled:72:2026-11-23T10:00:00Z",
+            "github:pr:3001:labeled:73:2026-11-23T10:00:00Z",
+        ]
+    );
+    for (signal, label) in signals.iter().zip(labels) {
+        assert_eq!(signal.normalized["label"], label);
+        let raw: Value = serde_json::from_str(signal.raw.get()).expect("JSON");
+        assert_eq!(raw["label"]["name"], label);
+    }
+    let second = json!({ "id": "82", "name": "person-82" });
+    assert_eq!(signals[4].normalized["assignee"], second);
+}
+
+#[test]
+fn two_edits_in_one_second() {
+    for (event, name, place, prefix) in [
+        (
+            "issue_comment",
+            "issue_comment.edited",
+            "/comment/body",
+            "github:comment:9001:edited:",
+        ),
+        (
+            "discussion_comment",
+            "discussion_comment.edited",
+            "/comment/body",
+            "github:discussion_comment:11001:edited:",
+        ),
+        (
+            "issues",
+            "issues.edited",
+            "/issue/body",
+            "github:issue:2001:edited:",
+        ),
+        (
+            "pull_request",
+            "pull_request.edited",
+            "/pull_request/title",
+            "github:pr:3001:edited:",
+        ),
+    ] {
+        let edit = |text: &str| changed(name, &[(place, json!(text))]);
+        let signals = told(event, &[edit("passes"), edit("fails"), edit("passes")]);
+        let keys = keys(&signals);
+        assert_eq!(keys.len(), 2, "{keys:?}");
+        assert!(keys.iter().all(|key| key.starts_with(prefix)), "{keys:?}");
+    }
+}
+
+#[test]
+fn digest_is_that_of_the_edited_texts() {
+    let comment = changed("issue_comment.edited", &[("/comment/body", json!("abc"))]);
+    let signals = told("issue_comment", &[comment]);
+    // SHA-256 of "abc", as FIPS 180 has it.
+    assert!(signals[0].dedupe_key.ends_with(":ba7816bf8f01"));
+    let texts = [("/issue/title", json!("a")), ("/issue/body", Value::Null)];
+    let signals = told("issues", &[changed("issues.edited", &texts)]);
+    // `printf 'a\0' | sha256sum`
+    assert!(
+        signals[0].dedupe_key.ends_with(":ffe9aaeaa2a2"),
+        "{}",
+        signals[0].dedupe_key
+    );
+}
+
+#[test]
+fn push_again_after_reset() {
+    let (old, new) = ("a".repeat(40), "b".repeat(40));
+    let push = |before: &str, after: &str, commits: Value, second: u64| {
+        changed(
+            "push.branch",
+            &[
+                ("/before", json!(before)),
+                ("/after", json!(after)),
+                ("/forced", json!(commits == json!([]))),
+                ("/commits", commits),
+                ("/repository/pushed_at", json!(1_795_428_000 + second)),
+            ],
+        )
+    };
+    let one = || json!([{ "id": new, "message": "Try it" }]);
+    let pushes = [
+        push(&old, &new, one(), 0),
+        push(&new, &old, json!([]), 40),
+        push(&old, &new, one(), 95),
+    ];
+    let signals = told("push", &pushes);
+    assert_eq!(keys(&signals).len(), 3, "{:?}", keys(&signals));
+    assert_eq!(signals[1].normalized["forced"], true);
+    assert_eq!(signals[1].normalized["after"], old.as_str());
+    // Neither a new branch nor a push of nothing is one.
+    let none = "0".repeat(40);
+    let new_branch = changed("push.branch", &[("/before", json!(none))]);
+    let nothing = changed("push.branch", &[("/commits", json!([]))]);
+    assert!(told("push", &[new_branch, nothing]).is_empty());
+}
+
+#[test]
+fn branch_recreated_same_day() {
+    let at = |minute: u64| {
+        let pushed_at = json!(format!("2026-11-23T10:{minute:02}:00+00:00"));
+        [
+            changed(
+                "create.branch",
+                &[("/repository/pushed_at", pushed_at.clone())],
+            ),
+            changed("delete.branch", &[("/repository/pushed_at", pushed_at)]),
+        ]
+    };
+    let [[first, _], [_, second], [third, _], [_, fourth]] = [at(1), at(2), at(3), at(4)];
+    let created = told("create", &[first, third]);
+    let deleted = told("delete", &[second, fourth]);
+    assert_eq!((keys(&created).len(), keys(&deleted).len()), (2, 2));
+    assert!(
+        created[1]
+            .dedupe_key
+            .ends_with(":created:2026-11-23T10:03:00Z")
+    );
+    assert_eq!(created[1].timestamp_source, TimestampSource::Received);
+}
+
+#[test]
+fn review_reply_two_signals() {
+    for body in [Value::Null, json!("")] {
+        let review = changed(
+            "pull_request_review.submitted.commented",
+            &[("/review/body", body)],
+        );
+        assert!(told("pull_request_review", &[review]).is_empty());
+    }
+    let approved = changed(
+        "pull_request_review.submitted.approved",
+        &[("/review/body", Value::Null)],
+    );
+    assert_eq!(told("pull_request_review", &[approved]).len(), 1);
+    let reply = changed(
+        "pull_request_review_comment.created",
+        &[("/comment/in_reply_to_id", json!(9))],
+    );
+    assert_eq!(told("pull_request_review_comment", &[reply]).len(), 1);
+}
+
+#[test]
+fn comment_body_is_no_installation_event() {
+    for (name, event) in [
+        ("issue_comment.deleted", "installation"),
+        ("issue_comment.created", "installation"),
+        ("issue_comment.deleted", "repository"),
+        ("star.created", "repository"),
+        ("create.branch", "delete"),
+        ("installation.suspend", "installation_repositories"),
+    ] {
+        let outcome = outcome(event, &changed(name, &[]));
+        assert!(outcome.refused.is_some(), "{name} as {event}");
+        assert!(outcome.changes.is_empty() && outcome.signals.is_empty());
+    }
+}
+
+#[test]
+fn facts_without_a_time_are_dated_by_receipt() {
+    let received = delivery("any", Bytes::new()).received_at;
+    for name in [
+        "issues.pinned",
+        "issues.locked",
+        "issues.deleted",
+        "member.added",
+        "star.deleted",
+        "create.tag",
+        "release.deleted",
+        "pull_request_review.dismissed",
+    ] {
+        let event = name.split('.').next().expect("an event");
+        let signals = told(event, &[changed(name, &[])]);
+        let signal = &signals[0];
+        assert_eq!(
+            (signal.timestamp, signal.timestamp_source),
+            (received, TimestampSource::Received),
+            "{name}"
+        );
+    }
+    let signals = told("issues", &[changed("issues.labeled", &[])]);
+    assert_eq!(signals[0].timestamp_source, TimestampSource::Provider);
+}
+
+#[test]
+fn actor_type_follows_the_provider_field() {
+    for (sender, kind, name) in [
+        (
+            json!({ "id": 5, "login": "renovate", "type": "Bot" }),
+            ActorKind::Bot,
+            Some("renovate"),
+        ),
+        (
+            json!({ "id": 6, "login": "octo-org", "type": "Organization" }),
+            ActorKind::Unknown,
+            Some("octo-org"),
+        ),
+        (
+            json!({ "login": "ada", "type": "User" }),
+            ActorKind::User,
+            Some("ada"),
+        ),
+        (
+            json!({ "id": 10_137, "login": "ghost", "type": "User" }),
+            ActorKind::Unknown,
+            None,
+        ),
+        (
+            json!({ "id": 7, "login": "", "type": "User" }),
+            ActorKind::User,
+            None,
+        ),
+    ] {
+        let signals = told(
+            "issues",
+            &[changed("issues.labeled", &[("/sender", sender)])],
+        );
+        let actor = &signals[0].actor;
+        assert_eq!((actor.kind, actor.name.as_deref()), (kind, name));
+    }
+}
+
+#[test]
+fn empty_texts_fall_back_and_links_lead_to_the_web() {
+    let nameless = [
+        ("/workflow_run/name", json!("")),
+        ("/workflow_run/display_title", json!("")),
+        ("/workflow/name", json!("Nightly build")),
+        ("/workflow_run/html_url", json!("javascript:alert(1)")),
+    ];
+    let signals = told(
+        "workflow_run",
+        &[changed("workflow_run.completed", &nameless)],
+    );
+    assert_eq!(signals[0].normalized["workflow"], "Nightly build");
+    assert_eq!(signals[0].subject.title.as_deref(), Some("Nightly build"));
+    assert_eq!(signals[0].subject.url, None);
+    let links = [
+        ("/deployment_status/target_url", json!("about:blank")),
+        (
+            "/deployment_status/log_url",
+            json!("https://ci.example.com/7"),
+        ),
+    ];
+    let signals = told(
+        "deployment_status",
+        &[changed("deployment_status.created", &links)],
+    );
+    let url = signals[0].subject.url.as_deref();
+    assert_eq!(url, Some("https://ci.example.com/7"));
+    let nulls = [
+        ("/issue/labels", json!([null, { "name": "bug" }])),
+        ("/issue/title", json!("")),
+        ("/issue/created_at", Value::Null),
+    ];
+    let signals = told("issues", &[changed("issues.opened", &nulls)]);
+    assert_eq!(signals[0].normalized["labels"], json!(["bug"]));
+    assert_eq!(signals[0].subject.title, None);
+    assert_eq!(signals[0].timestamp_source, TimestampSource::Received);
+}
+
+#[test]
+fn nothing_is_made_up_for_an_identity() {
+    for (name, place) in [
+        ("star.created", "/starred_at"),
+        ("star.created", "/sender"),
+        ("star.deleted", "/repository/updated_at"),
+        ("member.added", "/member"),
+        ("push.branch", "/repository/pushed_at"),
+        ("create.branch", "/repository/pushed_at"),
+        ("repository.renamed", "/repository/updated_at"),
+    ] {
+        let event = name.split('.').next().expect("an event");
+        let body = changed(name, &[(place, Value::Null)]);
+        let body = Bytes::from(serde_json::to_vec(&body).expect("JSON"));
+        let refused = webhook::handle(&delivery(event, body));
+        assert!(refused.is_err(), "{name} without {place}");
+    }
+}

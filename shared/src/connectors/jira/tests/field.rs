@@ -1,0 +1,250 @@
+//! What was seen in the field: categories in payloads, renamed fields, releases that were planned
+//! for another day, sites that refuse an event.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use url::Url;
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, Request, ResponseTemplate};
+
+use super::golden::handle;
+use super::{access, directory, jira, now};
+use crate::connectors::jira::subscriptions::over;
+use crate::connectors::testing::payload;
+use crate::connectors::{Connector, Directory, WebhookOutcome};
+use crate::signals::{ActorKind, SignalKind};
+
+fn changed(name: &str, change: impl FnOnce(&mut Value)) -> (WebhookOutcome, Directory) {
+    let mut body: Value = serde_json::from_slice(&payload("jira", name)).expect("JSON");
+    change(&mut body);
+    let directory = directory();
+    let outcome = handle(&Bytes::from(body.to_string()), &directory);
+    (outcome, directory)
+}
+
+fn status(id: &str, category: &str) -> Value {
+    json!({ "id": id, "name": "any", "statusCategory": { "key": category } })
+}
+
+#[test]
+fn the_payloads_own_category_comes_before_the_sites_list() {
+    for (shown, kind) in [
+        // The list says that 10001 is under way; the payload knows better.
+        (status("10001", "done"), SignalKind::IssueClosed),
+        (
+            status("10001", "indeterminate"),
+            SignalKind::IssueStatusChanged,
+        ),
+        // It speaks of another status than the one that the item leads to.
+        (status("10002", "done"), SignalKind::IssueStatusChanged),
+        (Value::Null, SignalKind::IssueStatusChanged),
+    ] {
+        let (outcome, directory) = changed("issue_updated.status", |body| {
+            body["issue"]["fields"]["status"] = shown.clone();
+        });
+        assert_eq!(outcome.signals[0].kind, kind, "{shown}");
+        assert_eq!(outcome.signals[0].normalized["to_id"], "10001");
+        assert!(directory.take_missing().is_empty());
+    }
+    // Known by nobody but the payload.
+    let (outcome, directory) = changed("issue_updated.status", |body| {
+        body["issue"]["fields"]["status"] = status("19999", "done");
+        body["changelog"]["items"][0]["to"] = json!("19999");
+    });
+    assert_eq!(outcome.signals[0].kind, SignalKind::IssueClosed);
+    assert!(directory.take_missing().is_empty());
+}
+
+#[test]
+fn fields_are_named_by_their_id_with_their_name_beside() {
+    let (outcome, _) = changed("issue_updated.status", |body| {
+        body["changelog"]["items"] = json!([
+            { "field": "Storypunkte", "fieldId": "customfield_10016", "fieldtype": "custom",
+              "from": null, "fromString": "3", "to": null, "toString": "5" },
+            { "field": "summary", "fieldtype": "jira", "fromString": "a", "toString": "b" },
+        ]);
+    });
+    let fields = &outcome.signals[0].normalized["fields"];
+    assert_eq!(
+        fields[0],
+        json!({ "field": "customfield_10016", "name": "Storypunkte", "from": "3", "to": "5" })
+    );
+    assert_eq!(fields[1]["field"], "summary");
+}
+
+#[test]
+fn a_release_is_dated_by_its_delivery() {
+    for planned in ["2031-01-01", "2020-01-01"] {
+        let (outcome, _) = changed("version_released", |body| {
+            body["timestamp"] = json!(1_795_428_900_000_i64);
+            body["version"]["releaseDate"] = json!(planned);
+        });
+        let signal = &outcome.signals[0];
+        assert_eq!(signal.timestamp.timestamp_millis(), 1_795_428_900_000);
+        assert_eq!(signal.normalized["release_date"], planned);
+    }
+}
+
+#[test]
+fn a_comment_or_worklog_without_its_issue_has_the_number_in_its_address() {
+    for (name, object, place) in [
+        ("comment_created", "comment", "comment/1"),
+        ("worklog_created", "worklog", "worklog/1"),
+    ] {
+        let (outcome, _) = changed(name, |body| {
+            let fields = body.as_object_mut().expect("an object");
+            fields.remove("issue");
+            let object = fields[object].as_object_mut().expect("an object");
+            object.remove("issueId");
+            let url = format!("https://acme.atlassian.net/rest/api/2/issue/20001/{place}");
+            object.insert("self".to_owned(), json!(url));
+        });
+        let signal = &outcome.signals[0];
+        assert_eq!(signal.subject.key.as_deref(), Some("ENG-7"), "{name}");
+        assert_eq!(
+            signal.subject.title.as_deref(),
+            Some("The valve leaks"),
+            "{name}"
+        );
+        assert_eq!(signal.context.id, "10001", "{name}");
+    }
+    let (outcome, directory) = changed("comment_created", |body| {
+        body.as_object_mut().expect("an object").remove("issue");
+        body["comment"]["self"] =
+            json!("https://acme.atlassian.net/rest/api/2/issue/29999/comment/1");
+    });
+    assert_eq!(directory.take_missing()[0].id, "29999", "it is asked for");
+    let told = serde_json::to_value(&outcome.signals[0].context).expect("JSON");
+    assert_eq!(told.get("id"), None, "nothing is invented");
+}
+
+#[test]
+fn a_name_without_an_id_is_kept_and_is_no_id() {
+    let (outcome, _) = changed("issue_deleted", |body| {
+        body["user"] = json!({ "displayName": "Automation for Jira", "accountType": "app" });
+    });
+    let actor = &outcome.signals[0].actor;
+    assert_eq!(
+        (actor.id.as_deref(), actor.name.as_deref()),
+        (None, Some("Automation for Jira"))
+    );
+    assert_eq!(actor.kind, ActorKind::App);
+}
+
+#[tokio::test]
+async fn events_that_are_refused_are_left_out_and_named() {
+    let (server, jira, _) = jira().await;
+    let place = "/api/ex/jira/cloud-1/rest/api/3/webhook";
+    Mock::given(method("POST"))
+        .and(path(place))
+        .respond_with(|request: &Request| {
+            let asked: Value = request.body_json().expect("JSON");
+            let events = asked["webhooks"][0]["events"]
+                .as_array()
+                .expect("events")
+                .clone();
+            let refused = events.contains(&json!("sprint_deleted"))
+                || events.contains(&json!("comment_deleted"));
+            let result = if refused {
+                json!({ "errors": ["One of the events cannot be used."] })
+            } else {
+                json!({ "createdWebhookId": 100 + events.len() })
+            };
+            ResponseTemplate::new(200)
+                .set_body_json(json!({ "webhookRegistrationResult": [result] }))
+        })
+        .mount(&server)
+        .await;
+    Mock::given(method("DELETE"))
+        .and(path(place))
+        .respond_with(ResponseTemplate::new(202))
+        .mount(&server)
+        .await;
+    let wanted = over(vec!["ENG".to_owned()]).remove(0);
+    let url = Url::parse("https://hooks.example/webhooks/jira").expect("a URL");
+    let held = jira
+        .subscribe(&access(), &wanted, &url)
+        .await
+        .expect("registered");
+    assert_eq!(held.external_id, "112", "the twelve others");
+    assert_eq!(held.refused_events, ["comment_deleted", "sprint_deleted"]);
+    // What was registered to find out is gone again.
+    let requests = server.received_requests().await.expect("recorded");
+    let of = |wanted: &str| {
+        requests
+            .iter()
+            .filter(|one| one.method.as_str() == wanted)
+            .count()
+    };
+    let made = requests
+        .iter()
+        .filter(|one| one.method.as_str() == "POST")
+        .filter(|one| {
+            let text = String::from_utf8_lossy(&one.body).into_owned();
+            !text.contains("sprint_deleted") && !text.contains("comment_deleted")
+        })
+        .count();
+    assert_eq!(of("DELETE"), made - 1);
+    assert!(of("POST") < 20, "{}", of("POST"));
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_costs_itself_alone() {
+    let (server, jira, _) = jira().await;
+    let fields = json!({
+        "summary": "fine", "created": "2023-11-14T22:20:00.000+0000",
+        "updated": "2023-11-14T22:20:00.000+0000",
+        "project": { "id": "10001", "key": "ENG", "name": "Engineering" },
+    });
+    let mut torn = fields.clone();
+    torn["summary"] = json!("torn HALF");
+    let mut talk = fields.clone();
+    talk["comment"] = json!({ "total": 2, "comments": [
+        { "id": "1", "body": "no time" },
+        { "id": "2", "body": "fine", "created": "2023-11-14T22:20:00.000+0000" },
+    ] });
+    let answer = json!({ "issues": [
+        "no issue", { "id": "1", "key": "ENG-1", "fields": null },
+        { "id": {}, "key": "ENG-2", "fields": fields }, { "id": "3", "key": "ENG-3", "fields": torn },
+        { "id": "4", "key": "ENG-4", "fields": talk },
+    ] });
+    let text = answer.to_string().replace("HALF", r"\udc00");
+    Mock::given(path("/api/ex/jira/cloud-1/rest/api/3/search/jql"))
+        .respond_with(ResponseTemplate::new(200).set_body_string(text))
+        .mount(&server)
+        .await;
+    let page = super::sync::first_page(&jira, "issues", now() - chrono::Duration::days(1)).await;
+    let keys: Vec<&str> = page
+        .signals
+        .iter()
+        .map(|signal| signal.dedupe_key.as_str())
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "jira:cloud-1:issue:3:created",
+            "jira:cloud-1:issue:4:created",
+            "jira:cloud-1:comment:2:created"
+        ]
+    );
+    assert_eq!(
+        page.signals[0].subject.title.as_deref(),
+        Some("torn \u{fffd}")
+    );
+    assert!(page.signals[0].raw.get().contains(r"torn \udc00"));
+    let reasons: Vec<&str> = page
+        .unreadable_rows
+        .iter()
+        .map(|row| row.reason.as_str())
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "the payload has no field `issue.fields.created`",
+            "the payload has no field `issue.id`",
+            "the payload has no field `comment.created`",
+            "the payload has no field `issue`",
+        ]
+    );
+    assert_eq!(page.unreadable_rows[2].id.as_deref(), Some("1"));
+}

@@ -1,0 +1,198 @@
+//! How far a connection has been read, and how often it is polled.
+
+use chrono::{DateTime, Utc};
+
+use crate::db::cursors::HeldBackBy;
+use crate::db::{DbError, Json, TenantScope, Tx};
+use crate::ids::ConnectionId;
+use crate::queue::JobError;
+
+/// A time of a connection as readers may see it: the present one once the transaction that wrote it
+/// is below the feed's watermark, until then the one before.
+macro_rules! below_watermark {
+    ($present:literal, $before:literal) => {
+        concat!(
+            "CASE WHEN complete_tx < pg_snapshot_xmin(pg_current_snapshot()) THEN ",
+            $present,
+            " ELSE ",
+            $before,
+            " END"
+        )
+    };
+}
+pub(crate) use below_watermark;
+
+/// Notes that the first read of the past begins, unless it has begun before.
+pub async fn record_backfill_start(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+    at: DateTime<Utc>,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE connections SET backfill_started_at = $3 \
+         WHERE tenant_id = $1 AND id = $2 AND backfill_started_at IS NULL \
+           AND backfilled_at IS NULL",
+    )
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(at)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// What a slice of a run leaves of its connection.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// Everything that the provider showed of the time before has been written.
+    pub complete_through: Option<DateTime<Utc>>,
+    /// The same of what only the reconciliation pass finds.
+    pub reconciled_through: Option<DateTime<Utc>>,
+    /// The stream that holds these times back.
+    pub held_back_by: Option<HeldBackBy>,
+    /// Whether the run has ended, and was a backfill.
+    pub ended: Option<IsBackfill>,
+    /// Why the read does not get on; `None` when it does.
+    pub problem: Option<JobError>,
+    /// Facts that were found and whose deliveries were missed.
+    pub missed: i64,
+}
+
+/// Whether a run read the past.
+pub type IsBackfill = bool;
+
+/// Notes how far a connection has been read, and what holds it back.
+pub async fn record_progress(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+    progress: &Progress,
+) -> Result<(), DbError> {
+    sqlx::query(concat!(
+        "UPDATE connections SET updated_at = now(), last_error = $7, held_back_by = $5, \
+             last_sync_at = CASE WHEN $6::boolean IS NULL THEN last_sync_at ELSE now() END, \
+             backfilled_at = CASE WHEN $6 THEN coalesce(backfilled_at, now()) \
+                             ELSE backfilled_at END, \
+             settled_through = ",
+        below_watermark!("complete_through", "settled_through"),
+        ", settled_reconciled_through = ",
+        below_watermark!("reconciled_through", "settled_reconciled_through"),
+        ", \
+             complete_through = greatest(complete_through, $3), \
+             reconciled_through = greatest(reconciled_through, $4), \
+             complete_tx = pg_current_xact_id(), \
+             missed_count = missed_count + $8, \
+             missed_at = CASE WHEN $8 > 0 THEN now() ELSE missed_at END, \
+             poll_boost = CASE WHEN $8 > $9 THEN least(poll_boost + 1, $10) \
+                 WHEN $8 = 0 AND $6 IS NOT NULL THEN greatest(poll_boost - 1, 0) \
+                 ELSE poll_boost END \
+         WHERE tenant_id = $1 AND id = $2",
+    ))
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(progress.complete_through)
+    .bind(progress.reconciled_through)
+    .bind(progress.held_back_by.as_ref().map(Json))
+    .bind(progress.ended)
+    .bind(progress.problem.as_ref().map(Json))
+    .bind(progress.missed)
+    .bind(FEW_MISSED)
+    .bind(MAX_POLL_BOOST)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// A connection is polled twice as often after a run that found more facts whose deliveries were
+/// missed.
+const FEW_MISSED: i64 = 3;
+/// How many times the interval is halved at most.
+const MAX_POLL_BOOST: i16 = 3;
+
+/// How often a connection is polled in fact. The interval is halved where deliveries were missed.
+/// Where a run takes most of the interval, the interval becomes a quarter longer than the run.
+macro_rules! effective_interval {
+    () => {
+        "greatest(ceil(run_seconds * 1.25)::integer, \
+             least(poll_interval_seconds, greatest(30, poll_interval_seconds >> poll_boost)))"
+    };
+}
+
+/// Notes how long an incremental run took.
+pub async fn record_run_time(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+    seconds: i32,
+) -> Result<(), DbError> {
+    sqlx::query(concat!(
+        "WITH changed AS ( \
+             UPDATE connections SET run_seconds = $3 WHERE tenant_id = $1 AND id = $2 \
+             RETURNING tenant_id, id, ",
+        effective_interval!(),
+        " AS seconds \
+         ) \
+         UPDATE connection_routes r SET poll_interval_seconds = c.seconds \
+         FROM changed c WHERE r.tenant_id = c.tenant_id AND r.connection_id = c.id",
+    ))
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(seconds)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Notes why a read does not get on; `None` when it does.
+pub async fn record_problem(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+    problem: Option<&JobError>,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE connections SET last_error = $3, updated_at = now() \
+         WHERE tenant_id = $1 AND id = $2 AND last_error::text IS DISTINCT FROM $3::text",
+    )
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(problem.map(Json))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Sets how often a connection is polled; a poll that was due later comes forward. Answers
+/// whether there is such a connection.
+pub async fn update_poll_interval(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+    seconds: i32,
+) -> Result<bool, DbError> {
+    let found = sqlx::query(
+        "UPDATE connections SET poll_interval_seconds = $3, updated_at = now() \
+         WHERE tenant_id = $1 AND id = $2 AND status <> 'disconnected'",
+    )
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(seconds)
+    .execute(&mut **tx)
+    .await?
+    .rows_affected()
+        == 1;
+    sqlx::query(concat!(
+        "UPDATE connection_routes r SET poll_interval_seconds = c.seconds, \
+             next_sync_at = least(r.next_sync_at, now() + make_interval(secs => c.seconds)) \
+         FROM (SELECT ",
+        effective_interval!(),
+        " AS seconds FROM connections WHERE tenant_id = $1 AND id = $2) c \
+         WHERE r.tenant_id = $1 AND r.connection_id = $2",
+    ))
+    .bind(scope.tenant_id())
+    .bind(id)
+    .execute(&mut **tx)
+    .await?;
+    Ok(found)
+}

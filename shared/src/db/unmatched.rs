@@ -1,0 +1,171 @@
+//! How much is kept of deliveries that match no connection.
+//!
+//! Ingress counts as it stores; here the counts follow what was handed over or has expired, and
+//! are listed for operators.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+
+use super::page::{MalformedCursor, Page};
+use super::{Db, DbError, OperatorProof, Tx, storable};
+use crate::ids::TenantId;
+
+/// What was received of an account without a connection.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct UnmatchedAccount {
+    /// The provider's slug.
+    pub provider: String,
+    /// The account, as deliveries are routed by it; empty where they name none.
+    pub account_id: String,
+    /// Deliveries that are kept.
+    pub deliveries: i64,
+    /// Bytes that they take.
+    pub bytes: i64,
+    /// Deliveries above the quota, of which only the ids were kept.
+    pub digests: i64,
+    /// When the last one was received.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Which accounts are listed, and where a page starts.
+#[derive(Debug, Clone, Default)]
+pub struct UnmatchedFilter {
+    /// Accounts of this provider only.
+    pub provider: Option<String>,
+    /// Accounts only that have sent more than their quota.
+    pub is_over_quota: bool,
+    /// Accounts behind this one.
+    pub behind: Option<AccountPosition>,
+    /// Accounts of a page.
+    pub limit: u32,
+}
+
+/// A place in the list of accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountPosition {
+    provider: String,
+    account_id: String,
+}
+
+impl AccountPosition {
+    /// The place that a cursor names.
+    ///
+    /// # Errors
+    ///
+    /// When the cursor is not one of ours.
+    pub fn parse(cursor: &str) -> Result<Self, MalformedCursor> {
+        let bytes = URL_SAFE_NO_PAD
+            .decode(cursor)
+            .map_err(|_| MalformedCursor)?;
+        let text = String::from_utf8(bytes).map_err(|_| MalformedCursor)?;
+        let (provider, account_id) = text.split_once(':').ok_or(MalformedCursor)?;
+        Ok(Self {
+            provider: provider.to_owned(),
+            account_id: storable(account_id).into_owned(),
+        })
+    }
+
+    fn cursor(account: &UnmatchedAccount) -> String {
+        URL_SAFE_NO_PAD.encode(format!("{}:{}", account.provider, account.account_id))
+    }
+}
+
+/// Accounts without a connection that have sent something, in the order of provider and account.
+/// Served by the primary key.
+pub async fn list(
+    db: &Db,
+    _proof: OperatorProof,
+    filter: &UnmatchedFilter,
+) -> Result<Page<UnmatchedAccount>, DbError> {
+    let (provider, account_id) = match &filter.behind {
+        Some(behind) => (behind.provider.as_str(), behind.account_id.as_str()),
+        None => ("", ""),
+    };
+    let mut items: Vec<UnmatchedAccount> = sqlx::query_as(
+        "SELECT provider, account_id, deliveries, bytes, digests, updated_at \
+         FROM unmatched_accounts \
+         WHERE (provider, account_id) > ($1, $2) AND ($3::text IS NULL OR provider = $3) \
+           AND (digests > 0 OR NOT $4) \
+         ORDER BY provider, account_id LIMIT $5",
+    )
+    .bind(provider)
+    .bind(account_id)
+    .bind(&filter.provider)
+    .bind(filter.is_over_quota)
+    .bind(i64::from(filter.limit) + 1)
+    .fetch_all(db)
+    .await?;
+    let has_more = items.len() > filter.limit as usize;
+    items.truncate(filter.limit as usize);
+    let last = items.last().filter(|_| has_more);
+    Ok(Page {
+        next_cursor: last.map(AccountPosition::cursor),
+        items,
+    })
+}
+
+/// Forgets an account's count: a connection takes its deliveries.
+pub async fn forget(tx: &mut Tx, provider: &str, account: &str) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM unmatched_accounts WHERE provider = $1 AND account_id = $2")
+        .bind(provider)
+        .bind(storable(account))
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Counts anew what is there. Counts without deliveries go after a month.
+///
+/// The difference is applied, so that a delivery that is stored meanwhile stays counted.
+/// Served by the primary keys of the partitions, for the rows that no tenant owns.
+pub async fn recount(tx: &mut Tx) -> Result<(), DbError> {
+    sqlx::query(
+        "WITH kept AS ( \
+             SELECT provider, coalesce(account_id, '') AS account_id, count(*) AS deliveries, \
+                 sum(octet_length(body) + octet_length(headers::text) + 512)::bigint AS bytes \
+             FROM deliveries WHERE tenant_id = $1 \
+             GROUP BY 1, 2 \
+         ) \
+         UPDATE unmatched_accounts u SET \
+             deliveries = greatest(u.deliveries - known.deliveries + coalesce(k.deliveries, 0), 0), \
+             bytes = greatest(u.bytes - known.bytes + coalesce(k.bytes, 0), 0) \
+         FROM unmatched_accounts known LEFT JOIN kept k USING (provider, account_id) \
+         WHERE u.provider = known.provider AND u.account_id = known.account_id",
+    )
+    .bind(TenantId::UNASSIGNED)
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query(
+        "DELETE FROM unmatched_accounts \
+         WHERE deliveries = 0 AND updated_at < now() - interval '30 days'",
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursor_leads_back_to_its_account() {
+        let account = UnmatchedAccount {
+            provider: "jira".to_owned(),
+            account_id: "https://acme.example:1".to_owned(),
+            deliveries: 0,
+            bytes: 0,
+            digests: 0,
+            updated_at: DateTime::UNIX_EPOCH,
+        };
+        let position = AccountPosition::parse(&AccountPosition::cursor(&account)).expect("ours");
+        assert_eq!(
+            (position.provider, position.account_id),
+            (account.provider, account.account_id)
+        );
+        for foreign in ["", "!", "AAAA", "_w"] {
+            assert!(AccountPosition::parse(foreign).is_err(), "{foreign}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Webhook keys of connections, sealed for ingress.
+//!
+//! They have a table and a key of their own: ingress opens these and nothing else. A connection
+//! has one current key, a secret or a public key of the provider's, and, for [`OVERLAP`] after a
+//! rotation, the one before. A secret that the provider makes is taken once, while the connection
+//! is armed.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use sqlx::Row;
+use uuid::Uuid;
+
+use super::{Db, DbError, TenantScope, Tx};
+use crate::crypto::{Keyring, PublicKey, SealContext, random_token};
+use crate::ids::{ConnectionId, TenantId};
+
+/// How long the key before stays valid after a rotation.
+pub const OVERLAP: Duration = Duration::from_hours(24);
+/// How long an armed connection takes a secret from the provider.
+const ARMED_FOR: Duration = Duration::from_mins(15);
+/// Random bytes of a secret.
+const SECRET_BYTES: usize = 32;
+
+/// A connection's sealed keys that are valid now.
+#[derive(Debug)]
+pub struct SealedKeys {
+    /// Whose they are.
+    pub tenant: TenantId,
+    /// None, one, or two while rotating.
+    pub keys: Vec<SealedKey>,
+}
+
+/// A sealed key.
+#[derive(Debug)]
+pub struct SealedKey {
+    /// The key itself.
+    pub sealed: Vec<u8>,
+    /// Whether it is a public key and no secret.
+    pub is_public: bool,
+}
+
+/// A secret that was just made.
+#[derive(Debug)]
+pub struct NewSecret {
+    /// The secret itself; only its sealed form is stored.
+    pub secret: SecretString,
+    /// When the key before ends; `None` when there was none.
+    pub previous_expires_at: Option<DateTime<Utc>>,
+}
+
+/// The place where a webhook key belongs. A public key does not open as a secret.
+pub const fn seal_context(
+    tenant: TenantId,
+    connection: ConnectionId,
+    is_public: bool,
+) -> SealContext<'static> {
+    SealContext {
+        tenant,
+        connection: connection.0,
+        field: if is_public {
+            "webhook_public_key"
+        } else {
+            "webhook_secret"
+        },
+    }
+}
+
+/// Makes a connection's webhook secret, or another in the place of its present key. The caller has
+/// locked the connection.
+pub async fn rotate(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    keyring: &Keyring,
+) -> Result<NewSecret, DbError> {
+    let secret = random_token(SECRET_BYTES);
+    let context = seal_context(scope.tenant_id(), connection, false);
+    let sealed = keyring.seal(&context, &secret);
+    Ok(NewSecret {
+        secret,
+        previous_expires_at: put(tx, scope, connection, &sealed, false).await?,
+    })
+}
+
+/// Makes the provider's public key the connection's key. Answers when the key before ends. The
+/// caller has locked the connection.
+pub async fn put_public_key(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    key: &PublicKey,
+    keyring: &Keyring,
+) -> Result<Option<DateTime<Utc>>, DbError> {
+    let context = seal_context(scope.tenant_id(), connection, true);
+    let sealed = keyring.seal(&context, &key.as_pem().into());
+    put(tx, scope, connection, &sealed, true).await
+}
+
+async fn put(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    sealed: &[u8],
+    is_public: bool,
+) -> Result<Option<DateTime<Utc>>, DbError> {
+    Ok(
+        sqlx::query_scalar("SELECT put_webhook_key($1, $2, $3, $4, $5, $6)")
+            .bind(scope.tenant_id())
+            .bind(connection)
+            .bind(Uuid::now_v7())
+            .bind(sealed)
+            .bind(is_public)
+            .bind(OVERLAP)
+            .fetch_one(&mut **tx)
+            .await?,
+    )
+}
+
+/// Lets a connection take one secret from its provider. Answers until when.
+pub async fn arm(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+) -> Result<DateTime<Utc>, DbError> {
+    Ok(sqlx::query_scalar(
+        "INSERT INTO webhook_arming (tenant_id, connection_id, armed_until) \
+         VALUES ($1, $2, now() + $3) \
+         ON CONFLICT (tenant_id, connection_id) DO UPDATE SET armed_until = excluded.armed_until \
+         RETURNING armed_until",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(ARMED_FOR)
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+/// Stores a sealed secret that the provider handed over, for ingress. `false` means that the
+/// connection is not armed, or has been handed a secret since.
+pub async fn take(
+    db: &Db,
+    tenant: TenantId,
+    connection: ConnectionId,
+    sealed: &[u8],
+) -> Result<bool, DbError> {
+    // Not as a statement of its own: that would be sent again over another session, and be refused.
+    let mut tx = db.begin_unscoped().await?;
+    let taken = sqlx::query_scalar("SELECT take_webhook_secret($1, $2, $3, $4, $5)")
+        .bind(tenant)
+        .bind(connection)
+        .bind(Uuid::now_v7())
+        .bind(sealed)
+        .bind(OVERLAP)
+        .fetch_one(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(taken)
+}
+
+/// The keys of a connection that deliveries can be sent to, for ingress.
+///
+/// Served by `connection_routes_connection` and the primary key of `webhook_secrets`.
+pub async fn find(
+    db: &Db,
+    provider: &str,
+    connection: ConnectionId,
+) -> Result<Option<SealedKeys>, DbError> {
+    let rows = sqlx::query(
+        "SELECT r.tenant_id, s.secret, s.is_public_key FROM connection_routes r \
+         LEFT JOIN webhook_secrets s ON s.tenant_id = r.tenant_id \
+             AND s.connection_id = r.connection_id \
+             AND (s.expires_at IS NULL OR s.expires_at > now()) \
+         WHERE r.connection_id = $1 AND r.provider = $2 \
+         ORDER BY s.expires_at DESC NULLS FIRST",
+    )
+    .bind(connection)
+    .bind(provider)
+    .fetch_all(db)
+    .await?;
+    let Some(first) = rows.first() else {
+        return Ok(None);
+    };
+    let mut keys = Vec::new();
+    for row in &rows {
+        if let Some(sealed) = row.try_get::<Option<Vec<u8>>, _>("secret")? {
+            let is_public = row.try_get("is_public_key")?;
+            keys.push(SealedKey { sealed, is_public });
+        }
+    }
+    Ok(Some(SealedKeys {
+        tenant: first.try_get("tenant_id")?,
+        keys,
+    }))
+}

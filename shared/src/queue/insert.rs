@@ -1,0 +1,107 @@
+//! The one way in which jobs are made.
+//!
+//! What a job has to work through is part of its row, because the bounds on what waits are on
+//! bytes. Every statement that makes jobs therefore names its rows `new_jobs` and ends with
+//! [`insert_jobs`], which leaves no column out.
+
+use super::{Enqueued, NewJob};
+use crate::db::{DbError, Json, Tx};
+use crate::ids::{DeliveryId, JobId};
+use crate::queue::JobPayload;
+
+/// The end of a statement that makes a job of each row of `new_jobs`.
+macro_rules! insert_jobs {
+    () => {
+        "INSERT INTO jobs (tenant_id, id, kind, provider, connection_id, cursor_window, priority, \
+             payload, bytes, traceparent) \
+         SELECT n.tenant_id, n.id, n.kind, n.provider, n.connection_id, n.cursor_window, \
+             n.priority, n.payload, n.bytes, n.traceparent \
+         FROM new_jobs n ORDER BY n.tenant_id, n.provider, n.cursor_window "
+    };
+}
+
+/// The same for jobs with windows: of each, one is made unless it is queued or running.
+macro_rules! insert_jobs_once {
+    () => {
+        concat!(
+            $crate::queue::insert_jobs!(),
+            "ON CONFLICT (tenant_id, provider, cursor_window) WHERE cursor_window IS NOT NULL \
+             DO NOTHING "
+        )
+    };
+}
+
+pub(crate) use {insert_jobs, insert_jobs_once};
+
+/// Makes a job unless one with the same window is queued or running; the caller's
+/// transaction decides whether it exists. Call [`super::notify`] after the commit.
+pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<Enqueued, DbError> {
+    let id = JobId::generate();
+    let deliveries = deliveries_of(&job.payload);
+    let times: Vec<_> = deliveries.iter().map(|id| id.received_at()).collect();
+    // Between a conflict and the look at what conflicted, the other job may have ended.
+    for _ in 0..3 {
+        let created: Option<JobId> = sqlx::query_scalar(concat!(
+            "WITH new_jobs AS ( \
+                 SELECT $1::uuid AS tenant_id, $2::uuid AS id, $3::job_kind AS kind, \
+                     $4::text AS provider, $5::uuid AS connection_id, $6::text AS cursor_window, \
+                     $7::smallint AS priority, $8::json AS payload, $9::text AS traceparent, \
+                     (SELECT coalesce(sum(octet_length(d.body) + octet_length(d.headers::text) + $14), 0) \
+                      FROM unnest($10::timestamptz[], $11::uuid[]) AS k(received_at, id) \
+                      JOIN deliveries d ON d.tenant_id = $1 AND d.received_at = k.received_at \
+                          AND d.id = k.id \
+                      WHERE d.received_at BETWEEN $12 AND $13)::bigint AS bytes \
+             ) ",
+            insert_jobs_once!(),
+            "RETURNING id"
+        ))
+        .bind(job.tenant_id)
+        .bind(id)
+        .bind(job.payload.kind())
+        .bind(&job.provider)
+        .bind(job.connection_id)
+        .bind(&job.cursor_window)
+        .bind(job.payload.kind().priority())
+        .bind(Json(&job.payload))
+        .bind(&job.traceparent)
+        .bind(&times)
+        .bind(deliveries)
+        .bind(times.iter().min())
+        .bind(times.iter().max())
+        .bind(DELIVERY_ROW_BYTES)
+        .fetch_optional(&mut **tx)
+        .await?;
+        if let Some(job_id) = created {
+            return Ok(Enqueued {
+                job_id,
+                created: true,
+            });
+        }
+        let existing: Option<JobId> = sqlx::query_scalar(
+            "SELECT id FROM jobs WHERE tenant_id = $1 AND provider = $2 AND cursor_window = $3",
+        )
+        .bind(job.tenant_id)
+        .bind(&job.provider)
+        .bind(&job.cursor_window)
+        .fetch_optional(&mut **tx)
+        .await?;
+        if let Some(job_id) = existing {
+            return Ok(Enqueued {
+                job_id,
+                created: false,
+            });
+        }
+    }
+    Err(DbError::Corrupt("a job's window is taken and free at once"))
+}
+
+/// Bytes that a stored delivery takes beside its headers and its body, about.
+pub(crate) const DELIVERY_ROW_BYTES: i32 = 512;
+
+/// The deliveries that a job works through.
+fn deliveries_of(payload: &JobPayload) -> &[DeliveryId] {
+    match payload {
+        JobPayload::ProcessDeliveries { deliveries } => deliveries,
+        _ => &[],
+    }
+}

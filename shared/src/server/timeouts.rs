@@ -1,0 +1,337 @@
+//! The time-outs of a socket, and what it is doing.
+//!
+//! hyper has one time-out for both an idle socket and a request's head. They differ: between two
+//! requests waits a load balancer or a client that keeps its socket, which must be the one that
+//! ends it, because what it sends while we do has no answer. A client that opens a socket and
+//! sends no request, or begins a head and does not end it, only holds a place.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::framing::Framing;
+
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timeouts {
+    /// How long a socket may be idle between two requests.
+    pub(super) idle: Duration,
+    /// How long a request's head may take from its first byte on, and the first head from the
+    /// opening of the socket on.
+    head: Duration,
+}
+
+impl Timeouts {
+    /// Idle for longer than most load balancers and clients keep a socket, 60 to 90 s.
+    pub(super) const DEFAULT: Self = Self {
+        idle: Duration::from_secs(100),
+        head: Duration::from_secs(10),
+    };
+}
+
+/// What a socket is doing; shared by its reader, its requests and the list of sockets.
+#[derive(Debug, Clone)]
+pub(super) struct Phase(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    phase: AtomicU8,
+    opened: Instant,
+    /// Milliseconds after `opened` at which the phase began.
+    since: AtomicU64,
+    /// Whether a request was answered on it.
+    is_proven: AtomicBool,
+    is_ambiguous: AtomicBool,
+    may_continue: AtomicBool,
+}
+
+impl Default for Phase {
+    fn default() -> Self {
+        Self(Arc::new(Inner {
+            phase: AtomicU8::new(Self::HEAD),
+            opened: Instant::now(),
+            since: AtomicU64::new(0),
+            is_proven: AtomicBool::new(false),
+            is_ambiguous: AtomicBool::new(false),
+            may_continue: AtomicBool::new(true),
+        }))
+    }
+}
+
+impl Phase {
+    /// Between two requests.
+    const IDLE: u8 = 0;
+    /// A head is waited for: the first, or one that has begun.
+    const HEAD: u8 = 1;
+    /// A head is there, its response is not.
+    const RESPONSE: u8 = 2;
+
+    /// A request's head is there.
+    pub(super) fn begin_response(&self) {
+        self.enter(Self::RESPONSE);
+    }
+
+    /// The response to it is there.
+    pub(super) fn end_response(&self) {
+        self.0.is_proven.store(true, Ordering::Relaxed);
+        self.enter(Self::IDLE);
+    }
+
+    /// Whether a head on this socket can be read in two ways.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.0.is_ambiguous.load(Ordering::Relaxed)
+    }
+
+    /// Whether another request may follow.
+    pub(super) fn may_continue(&self) -> bool {
+        self.0.may_continue.load(Ordering::Relaxed)
+    }
+
+    /// Since when no request is under way; first those that never had one.
+    pub(super) fn idle_since(&self) -> Option<(bool, Instant)> {
+        if self.0.phase.load(Ordering::Relaxed) == Self::RESPONSE {
+            return None;
+        }
+        let since = Duration::from_millis(self.0.since.load(Ordering::Relaxed));
+        let is_proven = self.0.is_proven.load(Ordering::Relaxed);
+        Some((is_proven, self.0.opened + since))
+    }
+
+    fn enter(&self, phase: u8) {
+        let since = self.0.opened.elapsed().as_millis();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        self.0.since.store(since, Ordering::Relaxed);
+        self.0.phase.store(phase, Ordering::Relaxed);
+    }
+
+    /// Something was read. Whether a head begins with it.
+    fn begins_head(&self) -> bool {
+        let begins = self.0.phase.load(Ordering::Relaxed) == Self::IDLE;
+        if begins {
+            self.enter(Self::HEAD);
+        }
+        begins
+    }
+
+    fn is_head(&self) -> bool {
+        self.0.phase.load(Ordering::Relaxed) == Self::HEAD
+    }
+
+    fn note_framing(&self, is_ambiguous: bool, may_continue: bool) {
+        self.0.is_ambiguous.store(is_ambiguous, Ordering::Relaxed);
+        self.0.may_continue.store(may_continue, Ordering::Relaxed);
+    }
+}
+
+/// A socket that ends when a head is not there in time, and whose framing is checked.
+#[derive(Debug)]
+pub(super) struct TimedStream<S> {
+    stream: S,
+    phase: Phase,
+    framing: Framing,
+    timeout: Duration,
+    /// Since the socket was opened or the last head began.
+    head: Pin<Box<Sleep>>,
+}
+
+impl<S> TimedStream<S> {
+    pub(super) fn new(stream: S, phase: Phase, timeouts: Timeouts) -> Self {
+        Self {
+            stream,
+            phase,
+            framing: Framing::default(),
+            timeout: timeouts.head,
+            head: Box::pin(sleep(timeouts.head)),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
+            let bytes = &buffer.filled()[before..];
+            if !bytes.is_empty() {
+                if this.phase.begins_head() {
+                    this.head.as_mut().reset(Instant::now() + this.timeout);
+                }
+                let is_ambiguous = this.framing.read(bytes);
+                this.phase
+                    .note_framing(is_ambiguous, this.framing.may_continue());
+            }
+            return Poll::Ready(read);
+        }
+        if this.phase.is_head() {
+            ready!(this.head.as_mut().poll(context));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::post;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::server::HttpServer;
+
+    const SHORT: Duration = Duration::from_millis(50);
+    const LONG: Duration = Duration::from_mins(1);
+
+    /// A client's end of a connection to a server that reads and answers.
+    fn connect(idle: Duration, head: Duration) -> DuplexStream {
+        let (ours, theirs) = duplex(4096);
+        let router = Router::new().route("/", post(async |body: String| body));
+        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let timeouts = Timeouts { idle, head };
+        let phase = Phase::default();
+        let server = HttpServer::plain(router);
+        tokio::spawn(server.connection(theirs, peer, phase, timeouts, false));
+        ours
+    }
+
+    async fn ask(client: &mut DuplexStream) {
+        let request = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody";
+        client.write_all(request.as_bytes()).await.expect("written");
+        let mut answer = String::new();
+        while !answer.ends_with("\r\n\r\nbody") {
+            let mut bytes = [0; 1024];
+            let count = client.read(&mut bytes).await.expect("read");
+            assert!(count > 0, "no answer but {answer}");
+            answer.push_str(std::str::from_utf8(&bytes[..count]).expect("text"));
+        }
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    }
+
+    /// Waits until the other side ends the connection.
+    async fn ended(mut client: DuplexStream) {
+        let mut rest = Vec::new();
+        // That it ends is what is asked; how is the other side's.
+        let end = tokio::time::timeout(LONG / 2, client.read_to_end(&mut rest));
+        assert!(end.await.is_ok(), "the connection stays");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_keeps_its_connection_may_use_it_again() {
+        let mut client = connect(LONG, SHORT);
+        for _ in 0..3 {
+            ask(&mut client).await;
+            sleep(SHORT * 2).await;
+        }
+        ask(&mut client).await;
+    }
+
+    #[tokio::test]
+    async fn a_client_that_asks_for_nothing_may_not_stay() {
+        ended(connect(SHORT, LONG)).await;
+        let mut client = connect(SHORT, LONG);
+        ask(&mut client).await;
+        ended(client).await;
+    }
+
+    #[tokio::test]
+    async fn socket_without_a_first_request_is_closed() {
+        ended(connect(LONG, SHORT)).await;
+    }
+
+    /// Everything that the server sends until it closes.
+    async fn response_to(request: &str) -> String {
+        let mut client = connect(LONG, LONG);
+        client.write_all(request.as_bytes()).await.expect("written");
+        let mut all = Vec::new();
+        let end = tokio::time::timeout(LONG / 2, client.read_to_end(&mut all));
+        end.await.expect("the socket is closed").expect("read");
+        String::from_utf8_lossy(&all).into_owned()
+    }
+
+    #[tokio::test]
+    async fn ambiguous_requests_are_refused_and_end_the_socket() {
+        for request in [
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+            "POST / HTTP/1.1\nhost: a\ncontent-length: 4\n\nbody",
+            "POST / HTTP/1.1\r\nhost: a\ncontent-length: 4\r\n\r\nbody",
+            "POST / HTTP/1.1\r\ncontent-length: 4\r\n\r\nbody",
+            "POST / HTTP/1.1\r\nhost: a\r\nhost: b\r\ncontent-length: 4\r\n\r\nbody",
+        ] {
+            let response = response_to(request).await;
+            assert!(
+                response.starts_with("HTTP/1.1 400 "),
+                "{request:?}: {response}"
+            );
+            assert_eq!(
+                response.matches("HTTP/1.1").count(),
+                1,
+                "{request:?}: {response}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn every_response_forbids_content_sniffing() {
+        let mut client = connect(LONG, LONG);
+        let request = "GET /nowhere HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        client.write_all(request.as_bytes()).await.expect("written");
+        let mut all = String::new();
+        client.read_to_string(&mut all).await.expect("read");
+        assert!(all.contains("x-content-type-options: nosniff\r\n"), "{all}");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_end_is_not_waited_for() {
+        for requests in [0, 2] {
+            let mut client = connect(LONG, SHORT);
+            for _ in 0..requests {
+                ask(&mut client).await;
+            }
+            let part = b"POST / HTTP/1.1\r\n";
+            client.write_all(part).await.expect("written");
+            ended(client).await;
+        }
+    }
+}

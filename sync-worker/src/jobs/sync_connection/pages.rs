@@ -1,0 +1,441 @@
+//! The pages of a run: asking the provider for one, and writing what it holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use shared::connectors::{
+    ConnectorError, ObservedUpdate, ObservedUpdates, Resource, SyncPage, SyncRequest,
+};
+use shared::db::cursors::{self, Advance, Reconciled, StreamCursor};
+use shared::db::{DbError, Tx, directory, subscriptions};
+use shared::http::{self, Priority};
+use shared::signals::{self, NewSignal, SignalDraft};
+
+use super::run::{PageEnd, Run, may_pass};
+use super::stream_queue::{Pass, StreamTask};
+use crate::jobs::{JobFailure, begin, error};
+use crate::{changes, resource_ids};
+
+/// How long a stream is left unread whose updates the feed has: a fact that was lost before a known
+/// one of the same subject is found no later.
+const MAX_DEFERRAL: TimeDelta = TimeDelta::minutes(9);
+/// How far the time of an update and that of its Signal may differ.
+const TIME_TOLERANCE: TimeDelta = TimeDelta::seconds(2);
+/// No provider shows a fact later than this after it happened.
+const MAX_LATENESS: TimeDelta = TimeDelta::hours(1);
+/// The part of the interval that lies between two passes of a stream that misses deliveries.
+const SHORTEST_INTERVAL: f64 = 1.0 / 24.0;
+/// A webhook that comes later than this was missed.
+const DELIVERY_TIME: TimeDelta = TimeDelta::minutes(2);
+
+impl Run<'_> {
+    /// Answers how the page ended, and how many of its facts had been missed.
+    pub(super) async fn fetch_and_commit(
+        &self,
+        task: &mut StreamTask,
+    ) -> Result<(PageEnd, i64), JobFailure> {
+        let page = match task.fetched.take() {
+            Some(page) => page,
+            None => self.fetch(task).await?,
+        };
+        if task.pass == Pass::Root {
+            let end = self.commit_root(&mut task.stream, page).await?;
+            Ok((end, 0))
+        } else if task.pass == Pass::Reconciliation {
+            self.commit_reconciliation(task, page).await
+        } else {
+            self.commit(task, page).await
+        }
+    }
+
+    pub(super) async fn fetch(&self, task: &StreamTask) -> Result<SyncPage, JobFailure> {
+        let stream = &task.stream;
+        let until = if task.pass == Pass::Reconciliation {
+            stream.pending_upper_bound.unwrap_or(self.upper_bound)
+        } else {
+            self.upper_bound
+        };
+        let window = TimeDelta::from_std(self.context.config.reconcile_window).unwrap_or_default();
+        let reconcile_from = (task.pass == Pass::Reconciliation).then(|| until - window);
+        let connector = self.caller.connector;
+        let priority = match task.pass {
+            Pass::Reconciliation => Priority::Reconciliation,
+            _ if self.is_backfill => Priority::Backfill(self.job.tenant_id),
+            _ => Priority::Poll,
+        };
+        self.caller
+            .call(|access| {
+                let request = SyncRequest {
+                    access,
+                    stream: stream.spec.clone(),
+                    cursor: stream.cursor.clone(),
+                    horizon: stream.backfill_from,
+                    reconcile_from,
+                    failures: stream.failures,
+                    until,
+                    priority,
+                    directory: Arc::clone(&self.directory),
+                };
+                Box::pin(http::page(connector.sync(request)))
+            })
+            .await
+    }
+
+    /// Writes a page's Signals and the cursor behind it.
+    async fn commit(
+        &self,
+        task: &mut StreamTask,
+        mut page: SyncPage,
+    ) -> Result<(PageEnd, i64), JobFailure> {
+        let stream = &mut task.stream;
+        let bound = stream
+            .pending_upper_bound
+            .filter(|_| task.is_left_behind)
+            .unwrap_or(self.upper_bound);
+        let pending_upper_bound = page.more.then_some(bound);
+        let is_unchanged = page.signals.is_empty()
+            && page.unreadable_rows.is_empty()
+            && page.learned.is_empty()
+            && stream.cursor.as_ref() == Some(&page.cursor)
+            && stream.pending_upper_bound == pending_upper_bound;
+        let has_more = page.more;
+        if is_unchanged {
+            return Ok((end_of(has_more, PageEnd::Unchanged), 0));
+        }
+        let mut tx = self.begin().await?;
+        let interval = self.context.config.reconcile_interval.as_secs_f64();
+        let to = Advance {
+            cursor: &page.cursor,
+            pending_upper_bound,
+            read_through: (!page.more).then_some(bound),
+            progress: page.progress,
+            reconciled_through: (!page.more).then_some(bound - MAX_LATENESS),
+            reconcile_seconds: interval,
+        };
+        self.advance(&mut tx, stream, &to).await?;
+        let (missed, unreadable) = self.store_content(&mut tx, stream, &mut page).await?;
+        if missed > 0 {
+            let (scope, connection) = (&self.caller.scope, self.caller.connection);
+            let pause = MAX_LATENESS.as_seconds_f64() + interval * SHORTEST_INTERVAL;
+            cursors::reconcile_soon(&mut tx, scope, connection, &stream.spec.key, pause).await?;
+        }
+        tx.commit().await.map_err(DbError::from)?;
+        self.report_unreadable(&stream.spec.key, unreadable);
+        moved(stream, page.cursor, pending_upper_bound);
+        Ok((end_of(has_more, PageEnd::Complete), missed))
+    }
+
+    /// Writes a page that the reconciliation pass has read.
+    async fn commit_reconciliation(
+        &self,
+        task: &mut StreamTask,
+        mut page: SyncPage,
+    ) -> Result<(PageEnd, i64), JobFailure> {
+        let stream = &mut task.stream;
+        let bound = stream.pending_upper_bound.unwrap_or(self.upper_bound);
+        let interval = self.context.config.reconcile_interval.as_secs_f64();
+        let to = Reconciled {
+            cursor: Some(&page.cursor).filter(|_| page.more),
+            bound,
+            reconciled_through: (!page.more).then_some(bound - MAX_LATENESS),
+            due_in_seconds: if page.more { 0.0 } else { interval },
+        };
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let mut tx = self.begin().await?;
+        cursors::reconcile(&mut tx, scope, connection, &stream.spec.key, &to).await?;
+        let (missed, unreadable) = self.store_content(&mut tx, stream, &mut page).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        self.report_unreadable(&stream.spec.key, unreadable);
+        stream.pending_upper_bound = Some(bound);
+        stream.cursor = Some(page.cursor);
+        stream.failures = 0;
+        Ok((end_of(page.more, PageEnd::Complete), missed))
+    }
+
+    /// Stores what a page of a stream holds; answers how many of its facts had been missed, and how
+    /// many of the rows that could not be read are new.
+    async fn store_content(
+        &self,
+        tx: &mut Tx,
+        stream: &StreamCursor,
+        page: &mut SyncPage,
+    ) -> Result<(i64, u64), JobFailure> {
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        directory::save(tx, scope, connection, &page.learned).await?;
+        let signals = std::mem::take(&mut page.signals);
+        let missed = self.store(tx, signals, stream).await?;
+        let unreadable = self
+            .keep_unreadable(tx, &stream.spec.key, &page.unreadable_rows)
+            .await?;
+        Ok((missed, unreadable))
+    }
+
+    pub(super) async fn reconcile(
+        &self,
+        stream: &StreamCursor,
+        to: &Reconciled<'_>,
+    ) -> Result<(), JobFailure> {
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let mut tx = self.begin().await?;
+        cursors::reconcile(&mut tx, scope, connection, &stream.spec.key, to).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        Ok(())
+    }
+
+    /// Stores a page's Signals; answers how many of the new ones had been missed, because a
+    /// delivery should have told them. What happened before webhooks came was not missed, nor
+    /// what a first read finds, nor what is so new that its delivery may be under way.
+    async fn store(
+        &self,
+        tx: &mut Tx,
+        drafts: Vec<SignalDraft>,
+        stream: &StreamCursor,
+    ) -> Result<i64, JobFailure> {
+        let received_at = self.context.clock.now();
+        let descriptor = self.caller.connector.descriptor();
+        let traceparent = shared::telemetry::current_traceparent();
+        let new = drafts
+            .into_iter()
+            .map(|draft| NewSignal {
+                tenant_id: self.job.tenant_id,
+                connection_id: self.caller.connection,
+                source: descriptor.slug,
+                received_at,
+                traceparent: traceparent.clone(),
+                draft,
+            })
+            .collect();
+        let stored = signals::store(tx, new).await?;
+        let Some(since) = self
+            .webhooks_since
+            .filter(|_| descriptor.webhooks && stream.read_through.is_some())
+        else {
+            return Ok(0);
+        };
+        Ok(count_missed(&stored, since, received_at))
+    }
+
+    /// Notes on a stream why it cannot be read. One that may be readable again soon is tried
+    /// again in this run's next slice.
+    pub(super) async fn note_stream_failure(
+        &self,
+        stream: &str,
+        failure: &ConnectorError,
+    ) -> Result<(), JobFailure> {
+        let attempted_through = (!may_pass(failure)).then_some(self.upper_bound);
+        let failure = error(failure.code(), stream_problem(failure));
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let mut tx = self.begin().await?;
+        cursors::note_failure(
+            &mut tx,
+            scope,
+            connection,
+            stream,
+            &failure,
+            attempted_through,
+        )
+        .await?;
+        tx.commit().await.map_err(DbError::from)?;
+        Ok(())
+    }
+
+    /// Writes the streams and subscriptions that a page of the root lists; with the last page,
+    /// what the whole pass did not list ends.
+    async fn commit_root(
+        &self,
+        root: &mut StreamCursor,
+        page: SyncPage,
+    ) -> Result<PageEnd, JobFailure> {
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let listed_at = self.upper_bound;
+        let has_subscriptions = self.caller.connector.descriptor().subscriptions.is_some();
+        let shown = page
+            .streams
+            .iter()
+            .filter_map(Resource::of_stream)
+            .collect();
+        let id_changes = resource_ids::find_changes(&self.caller, shown).await?;
+        let mut tx = self.begin().await?;
+        for change in &id_changes {
+            changes::apply(self.context, &mut tx, scope, connection, change).await?;
+        }
+        let to = Advance {
+            cursor: &page.cursor,
+            pending_upper_bound: page.more.then_some(self.upper_bound),
+            read_through: (!page.more).then_some(self.upper_bound),
+            progress: page.progress,
+            reconciled_through: None,
+            reconcile_seconds: 0.0,
+        };
+        let to_pending = to.pending_upper_bound;
+        self.advance(&mut tx, root, &to).await?;
+        cursors::list_streams(
+            &mut tx,
+            scope,
+            connection,
+            &page.streams,
+            self.backfill_from,
+            listed_at,
+        )
+        .await?;
+        if has_subscriptions {
+            subscriptions::want(&mut tx, scope, connection, &page.subscriptions, listed_at).await?;
+        }
+        if let Some(observed) = &page.updates {
+            self.defer_known(&mut tx, observed).await?;
+        }
+        if !page.more && !page.is_list_partial {
+            cursors::retire_unlisted(&mut tx, scope, connection, &root.spec.key, listed_at).await?;
+            if has_subscriptions {
+                subscriptions::end_unlisted(&mut tx, scope, connection, listed_at).await?;
+            }
+        }
+        directory::save(&mut tx, scope, connection, &page.learned).await?;
+        let unreadable = self
+            .keep_unreadable(&mut tx, &root.spec.key, &page.unreadable_rows)
+            .await?;
+        tx.commit().await.map_err(DbError::from)?;
+        self.report_unreadable(&root.spec.key, unreadable);
+        moved(root, page.cursor, to_pending);
+        Ok(end_of(page.more, PageEnd::Complete))
+    }
+
+    /// Leaves for a later run the streams of resources all of whose updates the feed has: reading
+    /// them would cost a call and bring nothing.
+    async fn defer_known(&self, tx: &mut Tx, observed: &ObservedUpdates) -> Result<(), JobFailure> {
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let keys: Vec<&str> = observed
+            .updates
+            .iter()
+            .map(|update| update.subject_key.as_str())
+            .collect();
+        let since = observed.since - TIME_TOLERANCE;
+        let known = signals::latest_by_subject(tx, scope, connection, since, &keys).await?;
+        let is_known = |update: &ObservedUpdate| {
+            known
+                .get(&update.subject_key)
+                .is_some_and(|at| *at + TIME_TOLERANCE >= update.updated_at)
+        };
+        let mut resources: BTreeMap<&str, bool> = BTreeMap::new();
+        for update in &observed.updates {
+            *resources.entry(&update.resource_id).or_insert(true) &= is_known(update);
+        }
+        let known: Vec<&str> = resources
+            .into_iter()
+            .filter(|(_, is_known)| *is_known)
+            .map(|(resource, _)| resource)
+            .collect();
+        let read_since = self.upper_bound - MAX_DEFERRAL;
+        cursors::defer(
+            tx,
+            scope,
+            connection,
+            &known,
+            observed.kinds,
+            self.upper_bound,
+            read_since,
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Writes down that streams had nothing new.
+    pub(super) async fn mark(&self, streams: &[String]) -> Result<(), JobFailure> {
+        if streams.is_empty() {
+            return Ok(());
+        }
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let mut tx = self.begin().await?;
+        cursors::mark_read(&mut tx, scope, connection, streams, self.upper_bound).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        Ok(())
+    }
+
+    pub(super) async fn restart(&self, stream: &mut StreamCursor) -> Result<(), JobFailure> {
+        let mut tx = self.begin().await?;
+        cursors::restart(
+            &mut tx,
+            &self.caller.scope,
+            self.caller.connection,
+            Some(&stream.spec.key),
+            self.backfill_from,
+        )
+        .await?;
+        tx.commit().await.map_err(DbError::from)?;
+        tracing::info!(
+            stream.key = stream.spec.key,
+            "cursor expired, reading the stream again"
+        );
+        stream.cursor = None;
+        stream.pending_upper_bound = None;
+        stream.version += 1;
+        stream.backfill_from = self.backfill_from;
+        Ok(())
+    }
+
+    /// A transaction under the job's lease.
+    pub(super) async fn begin(&self) -> Result<Tx, JobFailure> {
+        begin(self.context, self.job).await
+    }
+
+    async fn advance(
+        &self,
+        tx: &mut Tx,
+        stream: &StreamCursor,
+        to: &Advance<'_>,
+    ) -> Result<(), JobFailure> {
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        if cursors::advance(tx, scope, connection, stream, to).await? {
+            Ok(())
+        } else {
+            Err(JobFailure::Overtaken)
+        }
+    }
+}
+
+/// How many facts that were found only now happened while deliveries came, and so long ago that
+/// theirs will not come any more.
+fn count_missed(found: &[DateTime<Utc>], webhooks_since: DateTime<Utc>, now: DateTime<Utc>) -> i64 {
+    let is_missed = |at: &&DateTime<Utc>| **at > webhooks_since && **at < now - DELIVERY_TIME;
+    i64::try_from(found.iter().filter(is_missed).count()).unwrap_or(i64::MAX)
+}
+
+/// Why a stream cannot be read, in words.
+const fn stream_problem(error: &ConnectorError) -> &'static str {
+    match error {
+        ConnectorError::Permission(_) => "The provider denies permission to read it.",
+        ConnectorError::CursorExpired(_) => "The provider honours no cursor of it.",
+        ConnectorError::Transient(_) => "The provider fails for the moment.",
+        _ => "The provider's answer cannot be used; the log has the cause.",
+    }
+}
+
+fn end_of(has_more: bool, end: PageEnd) -> PageEnd {
+    if has_more { PageEnd::HasMore } else { end }
+}
+
+fn moved(
+    stream: &mut StreamCursor,
+    cursor: serde_json::Value,
+    pending_upper_bound: Option<DateTime<Utc>>,
+) {
+    stream.version += 1;
+    stream.failures = 0;
+    stream.cursor = Some(cursor);
+    stream.pending_upper_bound = pending_upper_bound;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_old_news_since_webhooks_came_was_missed() {
+        let at = |minutes: i64| {
+            DateTime::from_timestamp(1_800_000_000 + minutes * 60, 0).expect("a moment")
+        };
+        let found = [at(-5), at(0), at(1), at(57), at(58), at(59), at(60)];
+        assert_eq!(count_missed(&found, at(0), at(60)), 2);
+    }
+}

@@ -1,0 +1,288 @@
+//! `GET /search/issues`: issues and pull requests across repositories.
+//!
+//! Promises the qualifiers `org:`, `user:`, `repo:`, `is:`, `state:`, `updated:` and
+//! `created:`, words of the title, both orders, and at most 1,000 results; only
+//! repositories that the caller sees are searched. A query asks for issues or for
+//! pull requests, never for both. The index may lag, and a search may time out
+//! (`search_lag_seconds`, `searches_time_out`). Source: "Search" at docs.github.com.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{Hub, Paging, signed_in, suspended};
+use crate::simulator::clock::parse_iso;
+use crate::simulator::github::caller::Caller;
+use crate::simulator::github::render;
+use crate::simulator::github::reply::Reply;
+use crate::simulator::github::world::{Issue, Order, Repository, Sort, World};
+
+/// Results that a search gives, however many there are.
+const MAX_RESULTS: usize = 1_000;
+const DAY: i64 = 24 * 3_600;
+
+/// Inclusive bounds of a time, epoch seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Range {
+    from: i64,
+    to: i64,
+}
+
+impl Range {
+    const ALL: Self = Self {
+        from: i64::MIN,
+        to: i64::MAX,
+    };
+
+    /// Reads `>=2026-11-23T10:00:00Z`, `2026-11-01..2026-11-23` and the like.
+    fn parse(text: &str) -> Option<Self> {
+        // A date without a time is its whole day.
+        let moment = |text: &str| {
+            let first = parse_iso(text)?;
+            let length = if text.len() == 10 { DAY } else { 1 };
+            Some((first, first + length - 1))
+        };
+        if let Some((from, to)) = text.split_once("..") {
+            let from = if from == "*" {
+                i64::MIN
+            } else {
+                moment(from)?.0
+            };
+            let to = if to == "*" { i64::MAX } else { moment(to)?.1 };
+            return Some(Self { from, to });
+        }
+        let range = |from, to| Some(Self { from, to });
+        if let Some(text) = text.strip_prefix(">=") {
+            range(moment(text)?.0, i64::MAX)
+        } else if let Some(text) = text.strip_prefix('>') {
+            range(moment(text)?.1 + 1, i64::MAX)
+        } else if let Some(text) = text.strip_prefix("<=") {
+            range(i64::MIN, moment(text)?.1)
+        } else if let Some(text) = text.strip_prefix('<') {
+            range(i64::MIN, moment(text)?.0 - 1)
+        } else {
+            let (from, to) = moment(text)?;
+            range(from, to)
+        }
+    }
+
+    fn contains(self, at: i64) -> bool {
+        (self.from..=self.to).contains(&at)
+    }
+}
+
+/// A query, read.
+#[derive(Debug, PartialEq, Eq)]
+struct Query {
+    /// Accounts and `owner/name`s, in lower case; everywhere when empty.
+    places: Vec<String>,
+    issues: bool,
+    pulls: bool,
+    state: Option<&'static str>,
+    updated: Range,
+    created: Range,
+    /// Words of the title, in lower case.
+    words: Vec<String>,
+}
+
+impl Query {
+    /// `None` where a qualifier has a value that means nothing.
+    fn parse(text: &str) -> Option<Self> {
+        let mut query = Self {
+            places: Vec::new(),
+            issues: false,
+            pulls: false,
+            state: None,
+            updated: Range::ALL,
+            created: Range::ALL,
+            words: Vec::new(),
+        };
+        for part in text.split_whitespace() {
+            let (name, value) = part.split_once(':').unwrap_or(("", part));
+            let value = value.trim_matches('"');
+            match (name, value) {
+                ("org" | "user" | "repo", _) => query.places.push(value.to_lowercase()),
+                ("is" | "type", "issue") => query.issues = true,
+                ("is" | "type", "pull-request" | "pr") => query.pulls = true,
+                ("is" | "state", "open") => query.state = Some("open"),
+                ("is" | "state", "closed") => query.state = Some("closed"),
+                ("updated", _) => query.updated = Range::parse(value)?,
+                ("created", _) => query.created = Range::parse(value)?,
+                ("", _) => query.words.push(value.to_lowercase()),
+                _ => return None,
+            }
+        }
+        Some(query)
+    }
+
+    /// Whether a repository is among the places that are searched.
+    fn covers(&self, world: &World, repository: &Repository) -> bool {
+        let owner = world.login(repository.owner).to_lowercase();
+        let name = world.full_name(repository).to_lowercase();
+        self.places.is_empty()
+            || self
+                .places
+                .iter()
+                .any(|place| *place == owner || *place == name)
+    }
+
+    fn accepts(&self, issue: &Issue) -> bool {
+        let is_pull = issue.pull.is_some();
+        // Nothing is both.
+        let fits_kind = !(self.issues && self.pulls) && is_pull == self.pulls;
+        let title = || issue.title.to_lowercase();
+        fits_kind
+            && self.state.is_none_or(|state| state == issue.state())
+            && self.updated.contains(issue.updated_at)
+            && self.created.contains(issue.created_at)
+            && self.words.iter().all(|word| title().contains(word))
+    }
+}
+
+fn invalid(code: &str, message: &str) -> Reply {
+    let body = json!({
+        "message": "Validation Failed",
+        "errors": [{"message": message, "resource": "Search", "field": "q", "code": code}],
+        "documentation_url": "https://docs.github.com/v3/search/",
+        "status": "422",
+    });
+    Reply::json(StatusCode::UNPROCESSABLE_ENTITY, &body)
+}
+
+fn read(paging: &Paging) -> Result<Query, Reply> {
+    let text = paging.field("q").unwrap_or_default();
+    if text.is_empty() {
+        return Err(invalid("missing", "The search needs a query."));
+    }
+    let query = Query::parse(text)
+        .ok_or_else(|| invalid("invalid", "The search contains an invalid qualifier."))?;
+    if !query.issues && !query.pulls {
+        let why = "Query must include 'is:issue' or 'is:pull-request'";
+        return Err(Reply::unprocessable(why));
+    }
+    if paging.offset() >= MAX_RESULTS {
+        let why = "Only the first 1000 search results are available";
+        return Err(Reply::unprocessable(why));
+    }
+    Ok(query)
+}
+
+/// The order that a request asks for; the newest first without one.
+fn order(paging: &Paging) -> Order {
+    Order {
+        by: match paging.field("sort") {
+            Some("updated") => Sort::Updated,
+            _ => Sort::Created,
+        },
+        ascending: paging.field("order") == Some("asc"),
+    }
+}
+
+pub(super) async fn issues(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Reply, Reply> {
+    signed_in(&caller)?;
+    let paging = Paging::new(&hub.urls.api, "/search/issues", &uri);
+    let query = read(&paging)?;
+    let (lag, times_out) = {
+        let settings = hub.settings();
+        (settings.search_lag_seconds, settings.searches_time_out)
+    };
+    let indexed = hub.core.clock.seconds() - lag;
+    let world = hub.world();
+    if suspended(&caller, &world) {
+        return Err(Reply::suspended());
+    }
+    let permission = if query.pulls {
+        "pull_requests"
+    } else {
+        "issues"
+    };
+    let searched: Vec<&Repository> = world
+        .repositories
+        .values()
+        .filter(|found| caller.sees(&world, found) && query.covers(&world, found))
+        .filter(|_| caller.may(&world, permission))
+        .collect();
+    if searched.is_empty() && !query.places.is_empty() {
+        let why = "The listed users and repositories cannot be searched either because the resources do not exist or you do not have permission to view them.";
+        return Err(invalid("invalid", why));
+    }
+    // A search that times out has looked into some of the repositories.
+    let looked = if times_out {
+        searched.len() / 2
+    } else {
+        searched.len()
+    };
+    let order = order(&paging);
+    let needed = (paging.offset() + paging.per_page).min(MAX_RESULTS);
+    let mut total = 0;
+    let mut rows: Vec<(&Repository, &Issue)> = Vec::new();
+    for repository in &searched[..looked] {
+        let accepts = |issue: &Issue| issue.updated_at <= indexed && query.accepts(issue);
+        let since = Some(query.updated.from);
+        let (own, count) = repository.issues.page(order, since, accepts, 0, needed);
+        total += count;
+        rows.extend(own.into_iter().map(|issue| (*repository, issue)));
+    }
+    rows.sort_by_key(|(_, issue)| match order.by {
+        Sort::Updated => (issue.updated_at, issue.id),
+        Sort::Created => (issue.created_at, issue.id),
+    });
+    if !order.ascending {
+        rows.reverse();
+    }
+    rows.truncate(needed);
+    let page: Vec<_> = rows.into_iter().skip(paging.offset()).collect();
+    let shown = page
+        .iter()
+        .filter(|(_, issue)| issue.pull.is_none())
+        .flat_map(|(_, issue)| issue.facts.iter().copied());
+    hub.core.ledger.mark_polled(shown);
+    let items: Vec<Bytes> = page
+        .into_iter()
+        .map(|(repository, issue)| scored(&render::issue_row(&world, repository, issue)))
+        .collect();
+    let reply = Reply::found(&items, total, times_out);
+    Ok(paging.link(reply, total.min(MAX_RESULTS)))
+}
+
+/// A row with the score that search results have.
+fn scored(row: &[u8]) -> Bytes {
+    let open = row.strip_suffix(b"}").unwrap_or(row);
+    [open, b",\"score\":1.0}"].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_inclusive_and_days_are_whole() {
+        let at = |text: &str| parse_iso(text).expect("a time");
+        let range = |text: &str| Range::parse(text).expect("a range");
+        let ten = "2026-11-23T10:00:00Z";
+        assert_eq!(range(&format!(">={ten}")).from, at(ten));
+        assert_eq!(range(&format!(">{ten}")).from, at(ten) + 1);
+        assert_eq!(range("<=2026-11-23").to, at("2026-11-24") - 1);
+        assert_eq!(range("<2026-11-23").to, at("2026-11-23") - 1);
+        assert_eq!(range("2026-11-23..*").from, at("2026-11-23"));
+        let day = range("2026-11-23");
+        assert!(day.contains(at(ten)) && !day.contains(at("2026-11-24")));
+        assert_eq!(Range::parse("yesterday"), None);
+    }
+
+    #[test]
+    fn qualifiers_are_read_and_unknown_ones_refused() {
+        let query = Query::parse("org:Acme is:pr is:open parser").expect("a query");
+        assert_eq!(query.places, ["acme"]);
+        assert!(query.pulls && !query.issues);
+        assert_eq!(query.state, Some("open"));
+        assert_eq!(query.words, ["parser"]);
+        assert_eq!(Query::parse("is:issue size:10"), None);
+    }
+}

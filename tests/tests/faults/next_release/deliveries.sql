@@ -1,0 +1,2 @@
+-- A nullable column of a partitioned table.
+ALTER TABLE deliveries ADD COLUMN next_note text;

@@ -1,0 +1,2 @@
+-- What an interrupted attempt left.
+DROP INDEX CONCURRENTLY IF EXISTS signals_next;

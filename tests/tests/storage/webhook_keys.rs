@@ -1,0 +1,116 @@
+//! Webhook keys of connections, behind the database's own locks.
+
+use shared::ids::{ConnectionId, TenantId};
+use sqlx::{AssertSqlSafe, PgPool};
+use tests::harness::TestDb;
+use url::Url;
+
+use crate::bytes::connected;
+
+/// An owner of databases as an operator would make it: no superuser, bound by the policies.
+const OWNER: &str = "test_owner";
+
+/// A database that this owner has migrated.
+async fn owned() -> TestDb {
+    let db = TestDb::empty().await;
+    // The runtime roles exist once another test has migrated; several make the owner at once.
+    TestDb::create().await;
+    for statement in [
+        format!(
+            "DO $$ BEGIN CREATE ROLE {OWNER} LOGIN CREATEROLE PASSWORD '{OWNER}'; \
+             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+        ),
+        format!("GRANT poblysh_api, poblysh_ingress, poblysh_worker TO {OWNER} WITH ADMIN OPTION"),
+        format!(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I OWNER TO {OWNER}', \
+                 current_database()); END $$"
+        ),
+    ] {
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(db.pool())
+            .await
+            .expect("the superuser may");
+    }
+    let mut url = Url::parse(db.url()).expect("a URL");
+    url.set_username(OWNER).expect("a name");
+    url.set_password(Some(OWNER)).expect("a password");
+    TestDb::migrate_as(url.as_str()).await;
+    db
+}
+
+/// What ingress is answered that hands over a sealed secret.
+async fn take(pool: &PgPool, tenant: TenantId, connection: ConnectionId) -> bool {
+    let mut tx = pool.begin().await.expect("begun");
+    sqlx::raw_sql("SET LOCAL ROLE poblysh_ingress")
+        .execute(&mut *tx)
+        .await
+        .expect("a member");
+    let taken = sqlx::query_scalar(
+        "SELECT take_webhook_secret($1, $2, gen_random_uuid(), 'sealed', interval '1 day')",
+    )
+    .bind(tenant)
+    .bind(connection)
+    .fetch_one(&mut *tx)
+    .await
+    .expect("ingress may call it");
+    tx.commit().await.expect("committed");
+    taken
+}
+
+#[tokio::test]
+async fn owner_that_policies_bind_takes_a_handed_secret_once() {
+    let db = owned().await;
+    let owner: String = sqlx::query_scalar(
+        "SELECT proowner::regrole::text FROM pg_proc WHERE proname = 'take_webhook_secret'",
+    )
+    .fetch_one(db.pool())
+    .await
+    .expect("the function");
+    assert_eq!(owner, OWNER);
+    let (scope, connection) = connected(&db, "account").await;
+    let tenant = scope.tenant_id();
+    assert!(!take(db.pool(), tenant, connection).await, "not armed");
+    let arm = "INSERT INTO webhook_arming VALUES ($1, $2, now() + interval '15 minutes')";
+    for _ in 0..3 {
+        sqlx::query(arm)
+            .bind(tenant)
+            .bind(connection)
+            .execute(db.pool())
+            .await
+            .expect("armed");
+        assert!(take(db.pool(), tenant, connection).await);
+        assert!(!take(db.pool(), tenant, connection).await, "once");
+    }
+    let kept: Vec<bool> = sqlx::query_scalar(
+        "SELECT expires_at IS NULL FROM webhook_secrets ORDER BY created_at DESC",
+    )
+    .fetch_all(db.pool())
+    .await
+    .expect("rows");
+    assert_eq!(kept, [true, false], "the present one and the one before");
+    let audited: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM audit_log WHERE actor = 'provider'")
+            .fetch_one(db.pool())
+            .await
+            .expect("a number");
+    assert_eq!(audited, 3);
+}
+
+#[tokio::test]
+async fn ingress_writes_webhook_keys_by_no_other_way() {
+    let db = TestDb::create().await;
+    let mut session = db.connect_as("poblysh_ingress").await;
+    for statement in [
+        "INSERT INTO webhook_secrets (tenant_id, connection_id, id, secret) \
+         VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'sealed')",
+        "UPDATE webhook_secrets SET secret = 'sealed'",
+        "DELETE FROM webhook_secrets",
+        "INSERT INTO webhook_arming VALUES (gen_random_uuid(), gen_random_uuid(), now())",
+        "SELECT put_webhook_key(gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), \
+             'sealed', false, interval '1 day')",
+    ] {
+        let done = sqlx::raw_sql(statement).execute(&mut session).await;
+        let error = done.expect_err(statement).to_string();
+        assert!(error.contains("permission denied"), "{statement}: {error}");
+    }
+}

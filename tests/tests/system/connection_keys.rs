@@ -1,0 +1,475 @@
+//! Keys of a connection's own webhooks that we do not make: a secret that the provider hands over,
+//! and a public key. No provider of ours has them yet; the one here exists for these tests.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use reqwest::{Method, Response};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use shared::config::Env;
+use shared::connectors::{
+    Acknowledgement, AuthorizeRequest, Callback, CallbackOutcome, ConnectionWebhooks, Connector,
+    ConnectorDeps, ConnectorError, ConnectorSettings, Directory, Grant, Handshake, KeySource,
+    ProviderDescriptor, RefreshRequest, Registry, SyncPage, SyncRequest, TokenSet, VerifyError,
+    WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest, WebhookVerifier,
+};
+use shared::crypto::{sha256, verify_hmac_sha256_hex};
+use shared::http::HttpError;
+use shared::signals::{
+    Actor, ActorKind, Context, ContextKind, SignalDraft, SignalKind, Subject, TimestampSource,
+};
+use shared::telemetry::{Lifecycle, MetricsHandle};
+use tests::harness::{System, Tenant, eventually, free_address};
+use tokio::net::TcpListener;
+use url::Url;
+use uuid::Uuid;
+
+use crate::ingress::signature;
+use crate::jira;
+
+const SLUG: &str = "mailbox";
+const HANDSHAKE: &str = "x-hook-secret";
+const SIGNATURE: &str = "x-hook-signature";
+const KEY_SIGNATURE: &str = "x-key-signature";
+
+/// A provider that only sends deliveries to connections' own URLs.
+struct Mailbox(ProviderDescriptor);
+
+impl Mailbox {
+    /// The provider, with what is of no interest here as another has it.
+    fn like(other: &ProviderDescriptor) -> Self {
+        Self(ProviderDescriptor {
+            slug: SLUG,
+            display_name: "Mailbox",
+            polling: false,
+            required_headers: &[],
+            connection_webhooks: Some(ConnectionWebhooks {
+                required_headers: &[SIGNATURE],
+                handshake_header: Some(HANDSHAKE),
+                takes_public_key: true,
+            }),
+            ..other.clone()
+        })
+    }
+
+    async fn receive(
+        &self,
+        request: &WebhookRequest<'_>,
+        keys: &dyn KeySource,
+    ) -> Result<WebhookReceipt, VerifyError> {
+        let connection = request.connection.ok_or(VerifyError::NotConfigured)?;
+        let header = |name| Some(request.headers.get(name)?.to_str().ok()?.to_owned());
+        let mut receipt = WebhookReceipt {
+            event: "mail".to_owned(),
+            dedupe_id: format!("{connection}:{}", hex::encode(sha256(request.body))),
+            routes: Vec::new(),
+            acknowledgement: Acknowledgement {
+                status: StatusCode::ACCEPTED,
+                ..Acknowledgement::of("application/json", "{}")
+            },
+            handshake: None,
+            stored_body: None,
+        };
+        if let Some(secret) = header(HANDSHAKE) {
+            receipt.acknowledgement = Acknowledgement::of("text/plain", "hello");
+            receipt.handshake = Some(Handshake {
+                secret: Some(SecretString::from(secret)),
+            });
+            return Ok(receipt);
+        }
+        let claimed = header(SIGNATURE).ok_or(VerifyError::MissingHeader(SIGNATURE))?;
+        if header(KEY_SIGNATURE).is_some() {
+            let claimed = STANDARD.decode(claimed);
+            let claimed = claimed.map_err(|_| VerifyError::Malformed)?;
+            let keys = keys.connection_public_keys(SLUG, connection).await?;
+            let genuine = keys
+                .iter()
+                .any(|key| key.verify_rs256(request.body, &claimed));
+            return genuine.then_some(receipt).ok_or(VerifyError::Mismatch);
+        }
+        let secrets = keys.connection_secrets(SLUG, connection).await?;
+        let hex = claimed.strip_prefix("sha256=").unwrap_or_default();
+        verify_hmac_sha256_hex(&secrets, &[request.body], hex)
+            .then_some(receipt)
+            .ok_or(VerifyError::Mismatch)
+    }
+}
+
+#[async_trait]
+impl WebhookVerifier for Mailbox {
+    fn descriptor(&self) -> &ProviderDescriptor {
+        &self.0
+    }
+
+    fn is_configured(&self) -> bool {
+        false
+    }
+
+    async fn verify(
+        &self,
+        request: &WebhookRequest<'_>,
+        keys: &dyn KeySource,
+    ) -> Result<WebhookReceipt, VerifyError> {
+        self.receive(request, keys).await
+    }
+}
+
+fn nothing<T>() -> Result<T, ConnectorError> {
+    Err(ConnectorError::Permanent("it only sends".into()))
+}
+
+#[async_trait]
+impl Connector for Mailbox {
+    fn descriptor(&self) -> &ProviderDescriptor {
+        &self.0
+    }
+
+    fn authorize(&self, _: &AuthorizeRequest) -> Result<Url, ConnectorError> {
+        nothing()
+    }
+
+    async fn exchange_token(&self, _: Callback) -> Result<CallbackOutcome, ConnectorError> {
+        nothing()
+    }
+
+    async fn refresh_token(&self, _: RefreshRequest) -> Result<TokenSet, ConnectorError> {
+        nothing()
+    }
+
+    async fn revoke(&self, _: &Grant) -> Result<(), ConnectorError> {
+        nothing()
+    }
+
+    async fn verify_webhook(
+        &self,
+        request: &WebhookRequest<'_>,
+        keys: &dyn KeySource,
+    ) -> Result<WebhookReceipt, VerifyError> {
+        self.receive(request, keys).await
+    }
+
+    fn handle_webhook(
+        &self,
+        delivery: &WebhookDelivery,
+        _: &Directory,
+    ) -> Result<WebhookOutcome, ConnectorError> {
+        let raw = serde_json::value::RawValue::from_string(
+            String::from_utf8_lossy(&delivery.body).into_owned(),
+        );
+        let raw = raw.map_err(|error| ConnectorError::Permanent(error.into()))?;
+        let id = hex::encode(sha256(&delivery.body));
+        let draft = SignalDraft {
+            kind: SignalKind::MessagePosted,
+            dedupe_key: format!("{SLUG}:{id}"),
+            timestamp: delivery.received_at,
+            timestamp_source: TimestampSource::Received,
+            actor: Actor {
+                id: None,
+                name: None,
+                kind: ActorKind::Unknown,
+            },
+            subject: Subject {
+                kind: "message".to_owned(),
+                id,
+                key: None,
+                title: None,
+                url: None,
+            },
+            context: Context {
+                kind: ContextKind::Channel,
+                id: "inbox".to_owned(),
+                name: None,
+            },
+            normalized: json!({}),
+            raw,
+        };
+        Ok(WebhookOutcome {
+            signals: vec![draft],
+            ..WebhookOutcome::default()
+        })
+    }
+
+    async fn sync(&self, _: SyncRequest) -> Result<SyncPage, ConnectorError> {
+        nothing()
+    }
+}
+
+/// The connectors of the settings, and the one of these tests.
+fn with_mailbox(settings: ConnectorSettings, deps: &ConnectorDeps) -> Result<Registry, HttpError> {
+    let mut registry = Registry::new(settings, deps)?;
+    let mailbox = Mailbox::like(registry.iter().next().expect("a provider").0);
+    registry.replace(Arc::new(mailbox));
+    Ok(registry)
+}
+
+/// An api-server and an ingress that know the provider, beside a system that does not.
+struct Fixture<'s> {
+    system: &'s System,
+    tenant: Tenant<'s>,
+    connection: Uuid,
+    api: String,
+    lives: Vec<Lifecycle>,
+}
+
+impl<'s> Fixture<'s> {
+    async fn start(system: &'s System) -> Self {
+        let (api, ingress) = (free_address(), free_address());
+        let mut env = system.env.clone();
+        let url = format!("http://{ingress}");
+        env.insert("POBLYSH_PUBLIC_WEBHOOK_URL".to_owned(), url);
+        let env = Env::from_pairs(env);
+        let metrics = MetricsHandle::global().expect("a recorder");
+        let config = api_server::Config::from_env(&env).expect("the API's settings");
+        let listener = TcpListener::bind(api).await.expect("a free port");
+        let server = api_server::serve_with(config, metrics.clone(), listener, with_mailbox);
+        let server = server.await.expect("the API starts");
+        let mut config = webhook_ingress::Config::from_env(&env).expect("the ingress's settings");
+        let other = config.webhooks.get("github").expect("a provider");
+        let mailbox = Mailbox::like(other.descriptor());
+        config.webhooks.replace(Arc::new(mailbox));
+        let listener = TcpListener::bind(ingress).await.expect("a free port");
+        let taking = webhook_ingress::start(config, listener, metrics).expect("the ingress starts");
+        let tenant = system.tenant("Acme").await;
+        let connection = Uuid::now_v7();
+        for statement in [
+            "INSERT INTO connections (tenant_id, id, provider, status, account_id, account_name, \
+                 account_stable_id, poll_interval_seconds) \
+             VALUES ($1, $2, 'mailbox', 'active', $2::text, 'inbox', $2::text, 300)",
+            "INSERT INTO connection_routes (tenant_id, connection_id, provider, account_id, \
+                 exclusive, polling, poll_interval_seconds) \
+             VALUES ($1, $2, 'mailbox', $2::text, true, false, 300)",
+        ] {
+            sqlx::query(statement)
+                .bind(tenant.id)
+                .bind(connection)
+                .execute(system.db.pool())
+                .await
+                .expect("the row is stored");
+        }
+        Self {
+            system,
+            tenant,
+            connection,
+            api: format!("http://{api}"),
+            lives: vec![server.lifecycle().clone(), taking],
+        }
+    }
+
+    /// Asks for the connection's webhook.
+    async fn webhook(&self, body: Option<Value>) -> Response {
+        let url = format!("{}/v1/connections/{}/webhook", self.api, self.connection);
+        let client = &self.system.client;
+        let mut request = client
+            .request(Method::POST, url)
+            .bearer_auth(&self.tenant.key);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        request.send().await.expect("the API answers")
+    }
+
+    /// The same, answered 201.
+    async fn made(&self, body: Option<Value>) -> Value {
+        let answer = self.webhook(body).await;
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        answer.json().await.expect("JSON")
+    }
+
+    async fn post(&self, url: &str, headers: &[(&'static str, &str)], body: &str) -> Response {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().expect("a header"));
+        }
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let request = self.system.client.post(url).headers(map).body(body);
+        request.send().await.expect("the ingress answers")
+    }
+
+    /// The status of a handshake that hands over this secret.
+    async fn hand_over(&self, url: &str, secret: &str) -> u16 {
+        let answer = self.post(url, &[(HANDSHAKE, secret)], "").await;
+        answer.status().as_u16()
+    }
+
+    /// The status of a delivery that this secret signs.
+    async fn deliver(&self, url: &str, secret: &str, body: &str) -> u16 {
+        let signed = signature(secret, body.as_bytes());
+        let answer = self.post(url, &[(SIGNATURE, &signed)], body).await;
+        answer.status().as_u16()
+    }
+
+    /// What the audit log says of the connection's key.
+    async fn audited(&self) -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT action FROM audit_log \
+             WHERE tenant_id = $1 AND target = $2 AND action LIKE 'connection.webhook%' ORDER BY at",
+        )
+        .bind(self.tenant.id)
+        .bind(self.connection.to_string())
+        .fetch_all(self.system.db.pool())
+        .await
+        .expect("Postgres answers")
+    }
+}
+
+impl Drop for Fixture<'_> {
+    fn drop(&mut self) {
+        for life in &self.lives {
+            life.soft().cancel();
+            life.hard().cancel();
+        }
+    }
+}
+
+const FIRST: &str = "the first secret of the provider";
+const SECOND: &str = "the second secret of the provider";
+const HIJACKED: &str = "a secret of somebody else";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handed_secret_is_taken_once_while_armed() {
+    let system = System::with_fast_provider().workers(0).start().await;
+    let of = Fixture::start(&system).await;
+    let url = of.made(None).await["url"]
+        .as_str()
+        .expect("a URL")
+        .to_owned();
+    assert!(url.ends_with(&format!("/webhooks/{SLUG}/{}", of.connection)));
+    // As if the time had passed.
+    sqlx::query("UPDATE webhook_arming SET armed_until = now() - interval '1 second'")
+        .execute(system.db.pool())
+        .await
+        .expect("it has");
+    assert_eq!(of.hand_over(&url, HIJACKED).await, 401);
+    assert_eq!(of.deliver(&url, HIJACKED, r#"{"n":0}"#).await, 401);
+
+    let armed = of.made(None).await;
+    assert_eq!(armed["url"], url);
+    assert!(armed["secret"].is_null() && armed["previous_secret_expires_at"].is_null());
+    let until: chrono::DateTime<chrono::Utc> =
+        serde_json::from_value(armed["armed_until"].clone()).expect("a time");
+    let now: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("SELECT now()")
+        .fetch_one(system.db.pool())
+        .await
+        .expect("Postgres answers");
+    let left = (until - now).num_seconds();
+    assert!((800..=900).contains(&left), "{left}");
+    let answer = of.post(&url, &[(HANDSHAKE, FIRST)], "").await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["content-type"], "text/plain");
+    assert_eq!(answer.text().await.expect("a body"), "hello");
+    assert_eq!(of.hand_over(&url, HIJACKED).await, 401, "once");
+    assert_eq!(of.deliver(&url, HIJACKED, r#"{"n":1}"#).await, 401);
+    let signed = signature(FIRST, br#"{"n":1}"#);
+    let answer = of.post(&url, &[(SIGNATURE, &signed)], r#"{"n":1}"#).await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    assert_eq!(answer.text().await.expect("a body"), "{}");
+
+    // Armed again, it takes another, and the one before stays valid for a day.
+    of.made(None).await;
+    assert_eq!(of.hand_over(&url, "").await, 401, "an empty secret is none");
+    assert_eq!(of.hand_over(&url, SECOND).await, 200);
+    for secret in [FIRST, SECOND] {
+        let body = json!({ "by": secret }).to_string();
+        assert_eq!(of.deliver(&url, secret, &body).await, 202, "{secret}");
+    }
+    // At the app's own URL nothing is taken.
+    let app = url.rsplit_once('/').expect("a path").0;
+    assert_eq!(of.hand_over(app, HIJACKED).await, 401);
+    let sealed: Vec<Vec<u8>> = sqlx::query_scalar("SELECT secret FROM webhook_secrets")
+        .fetch_all(system.db.pool())
+        .await
+        .expect("Postgres answers");
+    let is_plain = |sealed: &Vec<u8>| sealed.windows(6).any(|part| part == b"secret");
+    assert!(sealed.len() == 2 && !sealed.iter().any(is_plain));
+    assert_eq!(
+        of.audited().await,
+        [
+            "connection.webhook_armed",
+            "connection.webhook_armed",
+            "connection.webhook_secret_received",
+            "connection.webhook_armed",
+            "connection.webhook_secret_received",
+        ]
+    );
+    system.start_worker_with(with_mailbox).await;
+    eventually("the deliveries are Signals", async || {
+        of.tenant.identities().await.len() == 3
+    })
+    .await;
+}
+
+/// A key pair, and its public key as the provider shows it.
+fn key_pair() -> (KeyPair, String) {
+    let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key pair");
+    let der: PublicKeyX509Der<'_> = pair.public_key().as_der().expect("DER");
+    let text = STANDARD.encode(der.as_ref());
+    (pair, text)
+}
+
+fn signed_by(pair: &KeyPair, body: &str) -> String {
+    let mut signature = vec![0; pair.public_modulus_len()];
+    pair.sign(
+        &RSA_PKCS1_SHA256,
+        &SystemRandom::new(),
+        body.as_bytes(),
+        &mut signature,
+    )
+    .expect("signed");
+    STANDARD.encode(signature)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn public_key_of_the_provider_verifies_deliveries() {
+    let system = System::with_fast_provider().workers(0).start().await;
+    let of = Fixture::start(&system).await;
+    let (pair, public) = key_pair();
+    let (other, _) = key_pair();
+    for bad in [json!("no key"), json!(""), json!(7), json!("AAAA")] {
+        let answer = of.webhook(Some(json!({ "public_key": bad }))).await;
+        assert_eq!(answer.status().as_u16(), 422, "{bad}");
+    }
+    let made = of.made(Some(json!({ "public_key": public }))).await;
+    assert!(made["secret"].is_null() && made["armed_until"].is_null());
+    let url = made["url"].as_str().expect("a URL").to_owned();
+    let deliver = async |pair: &KeyPair, body: &str| {
+        let signed = signed_by(pair, body);
+        let headers = [(SIGNATURE, signed.as_str()), (KEY_SIGNATURE, "1")];
+        of.post(&url, &headers, body).await.status().as_u16()
+    };
+    assert_eq!(deliver(&pair, r#"{"n":1}"#).await, 202);
+    assert_eq!(deliver(&other, r#"{"n":2}"#).await, 401);
+    // A public key is no secret to sign with.
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{public}\n-----END PUBLIC KEY-----");
+    for secret in [public.as_str(), &pem] {
+        assert_eq!(of.deliver(&url, secret, r#"{"n":3}"#).await, 401);
+    }
+    let again = of.made(Some(json!({ "public_key": pem }))).await;
+    assert!(again["previous_secret_expires_at"].is_string(), "{again}");
+    system.start_worker_with(with_mailbox).await;
+    eventually("the delivery is a Signal", async || {
+        of.tenant.identities().await.len() == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn public_key_is_refused_where_we_make_the_secret() {
+    let system = System::with_fast_provider().start().await;
+    let (_, tenant, connection) = jira::acme(&system).await;
+    let path = format!("/v1/connections/{connection}/webhook");
+    let body = json!({ "public_key": key_pair().1 });
+    let answer = tenant.request(Method::POST, &path, Some(&body)).await;
+    assert_eq!(answer.status().as_u16(), 422);
+    let problem: Value = answer.json().await.expect("problem+json");
+    assert_eq!(problem["details"]["fields"][0]["name"], "public_key");
+}

@@ -1,0 +1,224 @@
+//! The ingress under attack: memory, sockets, framing and disk.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::harness::{OPERATOR_TOKEN, System, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use uuid::Uuid;
+
+use crate::ingress::{BODY, head, post, secret, signature, stored};
+
+/// A head whose body never arrives.
+async fn announce(system: &System, length: usize) -> TcpStream {
+    let address = system.ingress.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let head = head(length).replace("Connection: close\r\n", "");
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn announced_bodies_keep_no_delivery_out() {
+    let system = System::with_fast_provider().start().await;
+    let mut idle = Vec::new();
+    for _ in 0..96 {
+        idle.push(announce(&system, 25 << 20).await);
+    }
+    let signature = signature(secret(&system), BODY.as_bytes());
+    for _ in 0..30 {
+        let answer = post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY).await;
+        assert_eq!(answer.status().as_u16(), 200);
+    }
+    let mut response = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(20), idle[0].read_to_end(&mut response));
+    assert!(ended.await.is_ok(), "a body that stands still is given up");
+    let response = String::from_utf8_lossy(&response).into_owned();
+    assert!(response.starts_with("HTTP/1.1 408"), "{response}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_sockets_do_not_silence_health_checks() {
+    let system = System::with_fast_provider().start().await;
+    for server in [&system.ingress, &system.api] {
+        let address = server.trim_start_matches("http://");
+        let mut idle = Vec::new();
+        for _ in 0..4_200 {
+            match TcpStream::connect(address).await {
+                Ok(stream) => idle.push(stream),
+                // This process has no more descriptors; the server is in it as well.
+                Err(_) => break,
+            }
+        }
+        // One is needed for the client.
+        idle.truncate(idle.len().saturating_sub(8));
+        assert!(idle.len() > 400, "{}", idle.len());
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(5))
+            .build()
+            .expect("a client");
+        for _ in 0..3 {
+            let answer = client.get(format!("{server}/livez")).send().await;
+            assert_eq!(
+                answer.expect("an answer").status().as_u16(),
+                200,
+                "{server}"
+            );
+        }
+    }
+}
+
+/// Sends a request and reads until the server closes the socket.
+async fn exchange(system: &System, head: &str) -> String {
+    let address = system.ingress.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let request = [head.as_bytes(), BODY.as_bytes()].concat();
+    stream.write_all(&request).await.expect("sent");
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
+    let ended = tokio::time::timeout(Duration::from_secs(10), read).await;
+    ended.expect("the server closes").expect("a response");
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_can_be_read_in_two_ways_are_refused() {
+    let system = System::with_fast_provider().start().await;
+    let signature = signature(secret(&system), BODY.as_bytes());
+    let length = BODY.len();
+    let signed = format!(
+        "X-GitHub-Event: issues\r\nX-GitHub-Delivery: d-1\r\nX-Hub-Signature-256: {signature}\r\n"
+    );
+    let line = "POST /webhooks/github HTTP/1.1";
+    for head in [
+        format!("{line}\r\n{signed}Content-Length: {length}\r\n\r\n"),
+        format!("{line}\r\nHost: x\n{signed}Content-Length: {length}\r\n\r\n"),
+        format!(
+            "{line}\r\nHost: x\r\n{signed}Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        ),
+    ] {
+        let answer = exchange(&system, &head).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{head}: {answer}");
+    }
+    assert_eq!(stored(&system).await, 0);
+    let whole = format!(
+        "{line}\r\nHost: x\r\n{signed}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    let answer = exchange(&system, &whole).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(
+        answer.contains("x-content-type-options: nosniff"),
+        "{answer}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_metrics_move_to_their_own_listener() {
+    let own = tests::harness::free_address();
+    let api = tests::harness::free_address();
+    let system = System::with_fast_provider()
+        .env("POBLYSH_INGRESS_TELEMETRY_BIND_ADDR", own.to_string())
+        .env("POBLYSH_API_TELEMETRY_BIND_ADDR", api.to_string())
+        .start()
+        .await;
+    for path in ["/livez", "/readyz", "/metrics"] {
+        for (base, status) in [
+            (format!("http://{own}"), 200),
+            (format!("http://{api}"), 200),
+            (system.ingress.clone(), 404),
+            (system.api.clone(), 404),
+        ] {
+            let answer = system.client.get(format!("{base}{path}")).send().await;
+            assert_eq!(
+                answer.expect("an answer").status().as_u16(),
+                status,
+                "{base}{path}"
+            );
+        }
+    }
+    let hook = format!("http://{own}/webhooks/github");
+    let answer = system.client.post(hook).send().await.expect("an answer");
+    assert_eq!(answer.status().as_u16(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_deliveries_have_a_quota() {
+    let system = System::with_fast_provider()
+        .env("POBLYSH_INGRESS_UNMATCHED_ACCOUNT_MIB", "1")
+        .start()
+        .await;
+    let filler = "x".repeat(400 << 10);
+    let body = |account: u64| {
+        format!(r#"{{"action":"opened","installation":{{"id":{account}}},"filler":"{filler}"}}"#)
+    };
+    for (account, count) in [(4711, 5), (4712, 1)] {
+        for _ in 0..count {
+            let body = body(account);
+            let signature = signature(secret(&system), body.as_bytes());
+            let answer = post(
+                &system,
+                &Uuid::new_v4().to_string(),
+                Some(&signature),
+                &body,
+            )
+            .await;
+            assert_eq!(answer.status().as_u16(), 200);
+        }
+    }
+    // Two of 400 KiB fit into a mebibyte, and another account has a quota of its own.
+    assert_eq!(stored(&system).await, 3);
+    let answer = system
+        .client
+        .get(format!("{}/v1/unmatched-accounts", system.api))
+        .bearer_auth(OPERATOR_TOKEN)
+        .send()
+        .await
+        .expect("the API answers");
+    let list: Value = answer.json().await.expect("JSON");
+    let counts: Vec<_> = list["unmatched_accounts"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| (&one["account_id"], &one["deliveries"], &one["over_quota"]))
+        .collect();
+    assert_eq!(json!(counts), json!([["4711", 2, 3], ["4712", 1, 0]]));
+    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM delivery_ledger")
+        .fetch_one(system.db.pool())
+        .await
+        .expect("Postgres answers");
+    assert_eq!(seen, 6, "every one is known by its id");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_tenants_backlog_keeps_no_other_out() {
+    let system = System::with_fast_provider()
+        .simulator(|sim| sim.accounts = 2)
+        .workers(0)
+        .env("POBLYSH_INGRESS_TENANT_BACKLOG_MIB", "1")
+        .start()
+        .await;
+    let filler = "x".repeat(300 << 10);
+    let mut bodies = Vec::new();
+    for (name, (account, admin)) in ["Acme", "Globex"].iter().zip(system.accounts().await) {
+        let tenant = system.tenant(name).await;
+        tenant.connect(&account, &admin).await;
+        let connections = tenant.get("/v1/connections").await;
+        let installation = connections["connections"][0]["account"]["id"].clone();
+        let installation = installation.as_str().expect("an id").to_owned();
+        bodies.push(format!(
+            r#"{{"action":"opened","installation":{{"id":{installation}}},"filler":"{filler}"}}"#
+        ));
+    }
+    let send = async |body: &String| {
+        let signature = signature(secret(&system), body.as_bytes());
+        let answer = post(&system, &Uuid::new_v4().to_string(), Some(&signature), body).await;
+        answer.status().as_u16()
+    };
+    eventually("the first tenant has its share", async || {
+        send(&bodies[0]).await == 503
+    })
+    .await;
+    assert_eq!(send(&bodies[1]).await, 200, "the other has one of its own");
+    assert_eq!(send(&bodies[0]).await, 503);
+}

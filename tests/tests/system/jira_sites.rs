@@ -1,0 +1,121 @@
+//! Jira sites that do not stay as they were, or do not send everything.
+
+use serde_json::json;
+use tests::harness::{System, Tenant, eventually};
+use uuid::Uuid;
+
+async fn acme(system: &System) -> (String, Tenant<'_>, Uuid) {
+    let (account, admin) = system.accounts_at("jira").await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    let connection = tenant.connect_to("jira", &account, &admin).await;
+    eventually("a webhook is registered", async || {
+        routes(system).await.iter().any(|route| route.contains('#'))
+    })
+    .await;
+    system.drain().await;
+    (account, tenant, connection)
+}
+
+/// Where deliveries go besides by the site's id, in order.
+async fn routes(system: &System) -> Vec<String> {
+    sqlx::query_scalar("SELECT route FROM delivery_routes ORDER BY route")
+        .fetch_all(system.db.pool())
+        .await
+        .expect("Postgres answers")
+}
+
+async fn renamed(system: &System, account: &str) {
+    let rename = json!({ "account": account, "action": "site.renamed", "to": "bought" });
+    system.sim("jira/act", rename).await;
+}
+
+async fn all_routes_follow(system: &System) {
+    eventually("the routes follow the address", async || {
+        let routes = routes(system).await;
+        let is_there = |route: &String| route.starts_with("https://bought.atlassian.net");
+        routes.iter().any(|route| route.contains('#')) && routes.iter().all(is_there)
+    })
+    .await;
+}
+
+async fn generate(system: &System, account: &str, count: usize) {
+    let body = json!({ "count": count, "account": account });
+    system.sim("jira/generate", body).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_site_keeps_receiving_webhooks() {
+    let system = System::with_fast_provider().start().await;
+    let (account, tenant, _) = acme(&system).await;
+    let created = json!({ "account": account, "action": "issue.created" });
+    let issue = system.sim("jira/act", created).await["object"]["id"].clone();
+    tenant.assert_equals_ledger(&account).await;
+    renamed(&system, &account).await;
+    let delete = json!({ "account": account, "action": "issue.deleted", "issue": issue });
+    system.sim("jira/act", delete).await;
+    system.drain().await;
+    // The next look at the subscriptions finds the new address, and what came meanwhile.
+    system.look_at_subscriptions().await;
+    all_routes_follow(&system).await;
+    eventually("what waited is told", async || {
+        tenant.difference(&[&account]).await.0.is_empty()
+    })
+    .await;
+    generate(&system, &account, 30).await;
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connecting_a_renamed_site_again_moves_its_routes() {
+    let system = System::with_fast_provider().start().await;
+    let (account, tenant, _) = acme(&system).await;
+    let admin = system.accounts_at("jira").await.remove(0).1;
+    renamed(&system, &account).await;
+    tenant.connect_to("jira", &account, &admin).await;
+    all_routes_follow(&system).await;
+    generate(&system, &account, 30).await;
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_event_loses_no_other_and_is_named() {
+    let system = System::with_fast_provider().start().await;
+    system.simulator.change_jira(|jira| {
+        jira.refused_events = vec![
+            "sprint_deleted".to_owned(),
+            "jira:version_deleted".to_owned(),
+        ];
+    });
+    let (account, tenant, connection) = acme(&system).await;
+    generate(&system, &account, 60).await;
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    let shown = tenant.get(&format!("/v1/connections/{connection}")).await;
+    assert_eq!(shown["warnings"][0]["code"], "events_refused", "{shown}");
+    let message = shown["warnings"][0]["message"].as_str().expect("text");
+    assert!(message.contains("sprint_deleted") && message.contains("jira:version_deleted"));
+    assert!(!message.contains("jira:issue_created"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comment_that_does_not_name_its_issue_is_told_with_it() {
+    let system = System::with_fast_provider().start().await;
+    system
+        .simulator
+        .change_jira(|jira| jira.comments_without_issue = true);
+    let (account, tenant, _) = acme(&system).await;
+    let created = json!({ "account": account, "action": "issue.created", "text": "The valve" });
+    let issue = system.sim("jira/act", created).await["object"]["id"].clone();
+    let comment = json!({ "account": account, "action": "comment.created", "issue": issue });
+    system.sim("jira/act", comment).await;
+    tenant.assert_equals_ledger(&account).await;
+    let feed = tenant.feed().await;
+    let told = feed
+        .iter()
+        .find(|signal| signal["kind"] == "issue_commented");
+    let told = told.expect("a comment");
+    assert_eq!(told["subject"]["title"], "The valve", "{told}");
+    assert!(
+        told["context"]["id"].is_string() && told["subject"]["key"].is_string(),
+        "{told}"
+    );
+}

@@ -1,0 +1,198 @@
+//! JSON that is merely odd is read, and a row that cannot be read costs no other, whichever
+//! provider sends it.
+
+use serde_json::{Value, json};
+use tests::harness::{System, Tenant, eventually};
+use uuid::Uuid;
+
+/// What happens at a provider in these tests.
+struct Provider {
+    slug: &'static str,
+    /// What happens, and the name of its text.
+    action: &'static str,
+    text: &'static str,
+    kind: &'static str,
+    stream_type: &'static str,
+}
+
+const PROVIDERS: [Provider; 3] = [
+    Provider {
+        slug: "github",
+        action: "issues.opened",
+        text: "title",
+        kind: "issue_created",
+        stream_type: "issues",
+    },
+    Provider {
+        slug: "slack",
+        action: "message.posted",
+        text: "text",
+        kind: "message_posted",
+        stream_type: "messages",
+    },
+    Provider {
+        slug: "jira",
+        action: "issue.created",
+        text: "text",
+        kind: "issue_created",
+        stream_type: "issues",
+    },
+];
+
+async fn connected<'s>(system: &'s System, provider: &Provider) -> (String, Tenant<'s>, Uuid) {
+    let (account, admin) = system.accounts_at(provider.slug).await.remove(0);
+    let tenant = system.tenant(provider.slug).await;
+    let connection = tenant.connect_to(provider.slug, &account, &admin).await;
+    eventually("subscriptions are held", async || {
+        let missing: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM connections c LEFT JOIN subscriptions s ON s.connection_id = c.id \
+             WHERE c.id = $1 AND c.provider = 'jira' AND s.external_id IS NULL",
+        )
+        .bind(connection)
+        .fetch_one(system.db.pool())
+        .await
+        .expect("Postgres answers");
+        missing == 0
+    })
+    .await;
+    system.drain().await;
+    (account, tenant, connection)
+}
+
+async fn act(system: &System, provider: &Provider, account: &str, text: &str) {
+    let mut act = json!({ "account": account, "action": provider.action });
+    act[provider.text] = json!(text);
+    system.sim(&format!("{}/act", provider.slug), act).await;
+}
+
+async fn clear_faults(system: &System) {
+    let url = format!("{}/_sim/faults", system.simulator.base_url());
+    let answer = system.client.delete(url).send().await;
+    assert!(answer.expect("the simulator answers").status().is_success());
+}
+
+async fn titled(tenant: &Tenant<'_>, title: &str) -> Option<Value> {
+    let feed = tenant.feed().await;
+    feed.into_iter()
+        .find(|signal| signal["subject"]["title"].as_str() == Some(title))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_surrogate_pair_is_told_by_webhook_and_by_poll() {
+    let system = System::with_fast_provider().start().await;
+    for provider in &PROVIDERS {
+        let (account, tenant, _) = connected(&system, provider).await;
+        for target in ["delivery", "request"] {
+            let cut = json!({
+                "target": target, "effect": "replace", "find": "HALF", "put": "\\ud83d",
+            });
+            system.sim("faults", cut).await;
+        }
+        act(&system, provider, &account, "told HALF").await;
+        tenant.assert_equals_ledger(&account).await;
+        let signal = titled(&tenant, "told \u{fffd}").await.expect(provider.slug);
+        let path = format!(
+            "{}/v1/signals/{}?include=raw",
+            system.api,
+            signal["id"].as_str().expect("an id")
+        );
+        let answer = system
+            .client
+            .get(path)
+            .bearer_auth(&tenant.key)
+            .send()
+            .await;
+        let text = answer.expect("an answer").text().await.expect("a body");
+        assert!(text.contains(r"told \ud83d"), "raw is as it came: {text}");
+
+        let lost = json!({ "target": "delivery", "effect": "drop_silently" });
+        clear_faults(&system).await;
+        system.sim("faults", lost).await;
+        let cut = json!({
+            "target": "request", "effect": "replace", "find": "HALF", "put": "\\udc00",
+        });
+        system.sim("faults", cut).await;
+        act(&system, provider, &account, "polled HALF").await;
+        act(&system, provider, &account, "behind it").await;
+        tenant.assert_equals_ledger_after_a_poll(&account).await;
+        assert!(
+            titled(&tenant, "polled \u{fffd}").await.is_some(),
+            "{}",
+            provider.slug
+        );
+        assert!(
+            titled(&tenant, "behind it").await.is_some(),
+            "{}",
+            provider.slug
+        );
+        clear_faults(&system).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_row_is_kept_once_and_passed() {
+    let system = System::with_fast_provider().start().await;
+    for provider in &PROVIDERS {
+        let (account, tenant, connection) = connected(&system, provider).await;
+        let lost = json!({ "target": "delivery", "effect": "drop_silently" });
+        system.sim("faults", lost).await;
+        act(&system, provider, &account, "before it").await;
+        act(&system, provider, &account, "POISON").await;
+        act(&system, provider, &account, "behind it").await;
+        // The row of that name has no id that could be read.
+        let poison = json!({
+            "target": "request", "effect": "poison_row", "find": "POISON",
+        });
+        system.sim("faults", poison).await;
+        for _ in 0..2 {
+            tenant.poll().await;
+            system.drain().await;
+        }
+        let (missing, extra) = tenant.difference(&[&account]).await;
+        assert_eq!(missing.len(), 1, "{}: {missing:?}", provider.slug);
+        assert_eq!(missing.first().expect("one").0, provider.kind);
+        assert!(extra.is_empty(), "{extra:?}");
+
+        let path = format!("/v1/webhook-deliveries?outcome=failed&connection_id={connection}");
+        let kept = tenant.get(&path).await["deliveries"].clone();
+        assert_eq!(
+            kept.as_array().expect("a list").len(),
+            1,
+            "{}: {kept}",
+            provider.slug
+        );
+        assert_eq!(kept[0]["source"], "poll");
+        assert_eq!(kept[0]["verdict"], "not_applicable");
+        assert_eq!(kept[0]["event"], format!("poll.{}", provider.stream_type));
+        assert!(kept[0]["outcome_detail"].is_string(), "{kept}");
+        let replay = format!(
+            "/v1/webhook-deliveries/{}/replay",
+            kept[0]["id"].as_str().expect("an id")
+        );
+        let refused = tenant.request(reqwest::Method::POST, &replay, None).await;
+        assert_eq!(refused.status().as_u16(), 409);
+        let shown = tenant.get(&format!("/v1/connections/{connection}")).await;
+        assert_eq!(
+            (&shown["status"], &shown["last_error"]),
+            (&json!("active"), &Value::Null)
+        );
+        let label = format!("provider=\"{}\"", provider.slug);
+        let counted = system
+            .metric(&system.api, "poblysh_rows_unreadable_total", &label)
+            .await;
+        assert!(
+            (counted - 1.0).abs() < f64::EPSILON,
+            "{}: {counted}",
+            provider.slug
+        );
+
+        clear_faults(&system).await;
+        tenant
+            .post(
+                &format!("/v1/connections/{connection}/sync"),
+                &json!({ "mode": "full" }),
+            )
+            .await;
+        tenant.assert_equals_ledger(&account).await;
+    }
+}
