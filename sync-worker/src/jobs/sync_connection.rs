@@ -137,11 +137,11 @@ async fn begin(
     if !queue::freeze_until(&mut tx, job, mode, upper_bound).await? {
         return Err(JobFailure::Overtaken);
     }
+    connections::record_backfill_start(&mut tx, scope, id, upper_bound).await?;
     if mode == SyncMode::Full {
         let backfill_from = upper_bound - context.config.backfill;
         cursors::restart(&mut tx, scope, id, None, backfill_from).await?;
     }
-    connections::record_backfill_start(&mut tx, scope, id, upper_bound).await?;
     tx.commit().await.map_err(DbError::from)?;
     Ok(upper_bound)
 }

@@ -76,6 +76,8 @@ pub struct Filter {
 
 struct Row {
     fact: Fact,
+    /// Deliveries that tell it and were not given up.
+    deliveries: u32,
     shown: bool,
     polled: bool,
     moved_to: Option<u64>,
@@ -101,13 +103,14 @@ impl Ledger {
         if let Some(&seq) = rows.keys.get(&identity) {
             let row = &mut rows.rows[position(seq)];
             row.shown |= fact.pollable;
-            row.fact.webhook |= fact.webhook;
+            row.deliveries += u32::from(fact.webhook);
             return seq;
         }
         let seq = rows.rows.len() as u64 + 1;
         rows.keys.insert(identity, seq);
         let shown = fact.pollable;
         rows.rows.push(Row {
+            deliveries: u32::from(fact.webhook),
             fact,
             shown,
             polled: false,
@@ -125,14 +128,24 @@ impl Ledger {
         }
     }
 
-    /// The provider has given up telling these facts by webhook. Where an attempt reached the
+    /// One more delivery tells these facts.
+    pub(crate) fn tell_again(&self, facts: &[u64]) {
+        let mut rows = self.lock();
+        for &seq in facts {
+            let at = rows.current(seq);
+            rows.rows[at].deliveries += 1;
+        }
+    }
+
+    /// The provider has given up a delivery that tells these facts. Where an attempt reached the
     /// receiver, whose answer was lost, they may be known all the same.
     pub(crate) fn give_up(&self, facts: &[u64], reached: bool) {
         let mut rows = self.lock();
         for &seq in facts {
             let at = rows.current(seq);
-            rows.rows[at].fact.webhook = false;
-            rows.rows[at].polled |= reached;
+            let row = &mut rows.rows[at];
+            row.deliveries = row.deliveries.saturating_sub(1);
+            row.polled |= reached;
         }
     }
 
@@ -168,6 +181,7 @@ impl Ledger {
                 .insert((fact.account.clone(), fact.key.clone()), seq);
             rows.rows.push(Row {
                 fact,
+                deliveries: 0,
                 shown: true,
                 polled: false,
                 moved_to: None,
@@ -232,7 +246,7 @@ impl Row {
             kind: self.fact.kind.to_owned(),
             dedupe_key: self.fact.key.clone(),
             time: iso(self.fact.at),
-            webhook: self.fact.webhook,
+            webhook: self.deliveries > 0,
             poll: self.shown && visible.contains(&self.fact.container),
             polled: self.polled,
         }
@@ -295,6 +309,17 @@ mod tests {
         ledger.hide(&[seq]);
         let row = &all(&ledger)[0];
         assert!(!row.poll && row.polled);
+    }
+
+    #[test]
+    fn a_fact_of_two_deliveries_is_told_until_both_are_given_up() {
+        let ledger = Ledger::default();
+        let seq = ledger.record(fact("a", "k", true, false));
+        ledger.tell_again(&[seq]);
+        ledger.give_up(&[seq], false);
+        assert!(all(&ledger)[0].webhook);
+        ledger.give_up(&[seq], false);
+        assert!(!all(&ledger)[0].webhook);
     }
 
     #[test]

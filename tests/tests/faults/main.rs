@@ -73,7 +73,20 @@ async fn assert_nothing_lost(system: &System, tenant: &Tenant<'_>, keys: &[Strin
     .expect("Postgres answers");
     let known: std::collections::HashSet<String> = known.into_iter().collect();
     let lost: Vec<_> = keys.iter().filter(|key| !known.contains(*key)).collect();
-    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    if lost.is_empty() {
+        return;
+    }
+    let kept: Vec<String> = sqlx::query_scalar(
+        "SELECT format('%s delivery %s, received at %s: %s', outcome, id, received_at, outcome_detail) \
+             FROM deliveries WHERE outcome <> 'processed' \
+         UNION ALL \
+         SELECT format('%s job %s after %s attempts: %s', state, kind, attempts, last_error) \
+             FROM job_history WHERE state = 'dead'",
+    )
+    .fetch_all(system.db.pool())
+    .await
+    .expect("Postgres answers");
+    panic!("acknowledged and not in the feed: {lost:?}; what is not done: {kept:#?}");
 }
 
 /// After a load, and whatever went wrong during it: nothing acknowledged is lost, nothing was done

@@ -157,6 +157,49 @@ async fn a_disconnected_connection_is_erased_at_both_ends() {
     assert_eq!(left, 0);
 }
 
+/// Jobs lock their own row before their connection's.
+#[tokio::test(flavor = "multi_thread")]
+async fn disconnecting_waits_for_a_running_job_without_a_deadlock() {
+    let system = System::with_fast_provider().start().await;
+    let (_, tenant, connection) = connected(&system).await;
+    let slow = json!({ "target": "request", "pattern": "GET ", "effect": "slow", "seconds": 30 });
+    system.sim("faults", slow).await;
+    tenant.poll().await;
+    let mut job = system.db.pool().begin().await.expect("Postgres answers");
+    eventually("a run holds its job", async || {
+        sqlx::query("SELECT FROM jobs WHERE connection_id = $1 AND state = 'running' FOR SHARE")
+            .bind(connection)
+            .fetch_optional(&mut *job)
+            .await
+            .expect("Postgres answers")
+            .is_some()
+    })
+    .await;
+    let path = format!("/v1/connections/{connection}");
+    let disconnected = tenant.request(Method::DELETE, &path, None);
+    let meanwhile = async {
+        eventually("the request waits for the job", async || {
+            sqlx::query_scalar(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
+                     AND application_name = 'poblysh_api' AND wait_event_type = 'Lock')",
+            )
+                .fetch_one(system.db.pool())
+                .await
+                .expect("Postgres answers")
+        })
+        .await;
+        sqlx::query("UPDATE connections SET missed_count = missed_count WHERE id = $1")
+            .bind(connection)
+            .execute(&mut *job)
+            .await
+            .expect("the run notes its progress");
+        job.commit().await.expect("Postgres answers");
+    };
+    let (answer, ()) = tokio::join!(disconnected, meanwhile);
+    assert_eq!(answer.status().as_u16(), 204);
+    assert_eq!(status(&system, connection).await, "disconnected");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installation_that_an_owner_approves_names_the_account_and_connects_nothing() {
     // One session to listen and one to work: nothing waits for a second one while it holds one.

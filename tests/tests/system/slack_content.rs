@@ -275,3 +275,21 @@ async fn words_in_blocks_and_attachments_become_text() {
         assert!(signal["subject"]["title"].is_string(), "{signal}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mention_is_told_where_its_messages_own_event_was_lost() {
+    let system = System::with_fast_provider().start().await;
+    let (account, _, tenant) = acme(&system).await;
+    lose(&system, "message").await;
+    let message = act(&system, &account, "message.mention", json!({})).await;
+    tenant.assert_equals_ledger(&account).await;
+    // From now on no list shows it.
+    act(&system, &account, "message.deleted", message.clone()).await;
+    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    let ts = message["ts"].as_str().expect("a time");
+    let told = tenant.identities().await;
+    assert!(
+        told.iter()
+            .any(|(kind, key)| kind == "message_posted" && key.ends_with(ts))
+    );
+}

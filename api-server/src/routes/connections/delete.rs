@@ -145,10 +145,13 @@ async fn forget(
     actor: AuditActor,
     revoked: bool,
 ) -> Result<(), ApiError> {
+    // In a transaction of its own: workers lock a job before its connection, or after it.
+    let mut tx = state.db.begin(scope).await?;
+    let cancelled = jobs::cancel_for_connection(&mut tx, scope, id).await?;
+    tx.commit().await?;
     let mut tx = state.db.begin(scope).await?;
     if connections::disconnect(&mut tx, scope, id, "disconnected").await? {
         state.credentials.erase(&mut tx, scope, id).await?;
-        let cancelled = jobs::cancel_for_connection(&mut tx, scope, id).await?;
         let target = id.to_string();
         let entry = AuditEntry::new(actor, "connection.disconnected")
             .target(&target)

@@ -40,7 +40,7 @@ impl Stage<'_> {
                     "minute_rate_limited": self.when.at - self.when.at % 60,
                     "api_app_id": self.hub.app.id,
                 });
-                self.send("app_rate_limited", account, body);
+                self.send("app_rate_limited", account, body, &[]);
                 Ok(Done::default())
             }
             "workspace.added" => self.change_access(account, act.to.as_deref(), true),
@@ -82,7 +82,7 @@ impl Stage<'_> {
         let event_ts = stamp(self.world.ts(self.when.at));
         let inner = json!({ "type": name, "team_ids": [team], "event_ts": event_ts });
         let body = self.notice(account, &inner);
-        self.send(name, account, body);
+        self.send(name, account, body, &[]);
         Ok(Done {
             object: json!({ "account": account, "workspace": team }),
             facts: Vec::new(),
@@ -135,7 +135,7 @@ impl Stage<'_> {
             "event_ts": event_ts,
         });
         let body = self.notice(account, &inner);
-        self.send("tokens_revoked", account, body);
+        self.send("tokens_revoked", account, body, &[]);
     }
 
     /// The app leaves an account, with everybody's tokens; `false` if it was not there.
@@ -163,7 +163,7 @@ impl Stage<'_> {
         let event_ts = stamp(self.world.ts(self.when.at));
         let inner = json!({ "type": "app_uninstalled", "event_ts": event_ts });
         let body = self.notice(account, &inner);
-        self.send("app_uninstalled", account, body);
+        self.send("app_uninstalled", account, body, &[]);
         if uninstalled_first {
             self.tell_revoked(account, &people, &bots);
         }

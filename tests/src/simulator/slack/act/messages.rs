@@ -166,7 +166,8 @@ impl Stage<'_> {
                 object.remove("channel_type");
                 object.remove("subtype");
             }
-            self.event("app_mention", &team, kind, &mention);
+            let told = facts.get(&self.world.acting(&team)).copied();
+            self.event("app_mention", &team, kind, &mention, told.as_slice());
         }
         Done {
             object: json!({ "channel": channel, "ts": stamp(ts) }),

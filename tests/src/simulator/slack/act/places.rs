@@ -47,7 +47,7 @@ impl Stage<'_> {
             "type": "channel_id_changed", "old_channel_id": channel, "new_channel_id": id,
             "event_ts": event_ts,
         });
-        self.event("channel_id_changed", team, kind, &inner);
+        self.event("channel_id_changed", team, kind, &inner, &[]);
         Done {
             object: json!({ "channel": id }),
             facts: Vec::new(),
@@ -178,7 +178,7 @@ impl Stage<'_> {
             "channel": { "id": channel, "name": name, "name_normalized": name, "created": created },
         });
         let kind = self.world.channels[channel].kind;
-        self.event("channel_rename", team, kind, &inner);
+        self.event("channel_rename", team, kind, &inner, &[]);
         Done {
             object: json!({ "channel": channel, "name": name }),
             facts: Vec::new(),
@@ -203,7 +203,7 @@ impl Stage<'_> {
             "type": "user_change", "user": shown, "cache_ts": self.when.at,
             "event_ts": stamp(self.world.ts(self.when.at)),
         });
-        self.event("user_change", team, Kind::Public, &inner);
+        self.event("user_change", team, Kind::Public, &inner, &[]);
         Ok(Done {
             object: shown,
             facts: Vec::new(),
@@ -249,7 +249,7 @@ impl Stage<'_> {
             "channel": channel, "team": team, "channel_type": letter(kind),
             "event_ts": stamp(self.world.ts(self.when.at)),
         });
-        self.event("member_left_channel", team, kind, &inner);
+        self.event("member_left_channel", team, kind, &inner, &[]);
         self.place(channel).bots.remove(&account);
         Done::default()
     }

@@ -163,8 +163,16 @@ impl Stage<'_> {
         }
     }
 
-    /// Sends an event of a workspace to whoever acts there, without a fact.
-    pub(super) fn event(&mut self, name: &str, team: &str, kind: Kind, inner: &Value) {
+    /// Sends an event of a workspace to whoever acts there, and what facts it tells besides the
+    /// event of their own.
+    pub(super) fn event(
+        &mut self,
+        name: &str,
+        team: &str,
+        kind: Kind,
+        inner: &Value,
+        facts: &[u64],
+    ) {
         let account = self.world.acting(team);
         let allowed = match scopes::of_event(name, kind) {
             Some(scope) => self.world.granted(&account, &scope),
@@ -172,14 +180,15 @@ impl Stage<'_> {
         };
         if allowed {
             let body = self.envelope(&[(account.clone(), team.to_owned())], inner, false);
-            self.send(name, &account, body);
+            self.send(name, &account, body, facts);
         }
     }
 
-    pub(super) fn send(&mut self, name: &str, account: &str, body: Value) {
+    pub(super) fn send(&mut self, name: &str, account: &str, body: Value, facts: &[u64]) {
         let fault = self.fault(name, account);
         if self.heard(fault.as_ref()) {
-            self.submit(name, account, body, fault, Vec::new());
+            self.hub.core.ledger.tell_again(facts);
+            self.submit(name, account, body, fault, facts.to_vec());
         }
     }
 
