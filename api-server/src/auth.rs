@@ -23,7 +23,7 @@ use shared::server::ClientAddr;
 pub(crate) use scopes::*;
 
 use crate::error::{ApiError, FieldProblem};
-use crate::limits::{Attempt, Shares};
+use crate::limits::{Attempt, KeyOwner, Shares};
 use crate::query::parse_uuid;
 use crate::state::AppState;
 
@@ -131,7 +131,24 @@ enum Credential {
     ApiKey(AuthenticatedKey),
 }
 
+impl Credential {
+    /// The key and its tenant, if it is a key.
+    const fn owner(&self) -> Option<KeyOwner> {
+        match self {
+            Self::Operator(_) => None,
+            Self::ApiKey(key) => Some(KeyOwner {
+                tenant: key.scope.tenant_id(),
+                key: key.id,
+            }),
+        }
+    }
+}
+
 /// Checks the credential of a request, unless too many of its client have failed.
+///
+/// A request of a key that was accepted lately is metered first, so that one over the limit costs
+/// no database connection. Within the limit the key is checked as ever: a revoked key opens
+/// nothing from then on.
 async fn authenticate(parts: &Parts, state: &Arc<AppState>) -> Result<Credential, ApiError> {
     let presented = bearer(&parts.headers).ok_or(ApiError::Unauthorized)?;
     let client = parts.extensions.get::<ClientAddr>().copied();
@@ -140,17 +157,16 @@ async fn authenticate(parts: &Parts, state: &Arc<AppState>) -> Result<Credential
     if let Some(retry_after) = throttle.wait(&attempt, Instant::now()) {
         return Err(ApiError::AuthenticationThrottled { retry_after });
     }
-    match check(presented, state).await {
+    let known = throttle.owner(&attempt, Instant::now());
+    if let Some(owner) = known {
+        count_request(parts, state, owner)?;
+    }
+    match check(presented, known, state).await {
         Ok(credential) => {
-            throttle.succeeded(&attempt, Instant::now());
-            if let Credential::ApiKey(key) = &credential {
-                let shares = parts.extensions.get::<Shares>();
-                state
-                    .limits
-                    .count_request(key.scope.tenant_id(), key.id, shares)
-                    .map_err(|over| ApiError::TooManyRequests {
-                        retry_after: over.retry_after,
-                    })?;
+            let owner = credential.owner();
+            throttle.succeeded(&attempt, owner, Instant::now());
+            if let (None, Some(owner)) = (known, owner) {
+                count_request(parts, state, owner)?;
             }
             Ok(credential)
         }
@@ -163,11 +179,25 @@ async fn authenticate(parts: &Parts, state: &Arc<AppState>) -> Result<Credential
     }
 }
 
-async fn check(presented: &str, state: &Arc<AppState>) -> Result<Credential, ApiError> {
+/// Counts a request of a key, unless that is over its limit.
+fn count_request(parts: &Parts, state: &AppState, owner: KeyOwner) -> Result<(), ApiError> {
+    let shares = parts.extensions.get::<Shares>();
+    let counted = state.limits.count_request(owner, shares);
+    counted.map_err(|over| ApiError::TooManyRequests {
+        retry_after: over.retry_after,
+    })
+}
+
+async fn check(
+    presented: &str,
+    known: Option<KeyOwner>,
+    state: &Arc<AppState>,
+) -> Result<Credential, ApiError> {
     if let Some(proof) = OperatorProof::check(&state.operator_tokens, presented) {
         return Ok(Credential::Operator(proof));
     }
-    let key = api_keys::authenticate(&state.db, presented)
+    let tenant = known.map(|owner| owner.tenant);
+    let key = api_keys::authenticate(&state.db, presented, tenant)
         .await?
         .ok_or(ApiError::Unauthorized)?;
     if key.use_unnoted {

@@ -16,7 +16,7 @@ use headers::Share;
 pub(crate) use headers::{Shares, show_limits};
 use meter::{Meter, Rate};
 pub(crate) use streams::{StreamPermit, Streams};
-pub(crate) use throttle::{Attempt, Throttle};
+pub(crate) use throttle::{Attempt, KeyOwner, Throttle};
 
 /// The window that the limits on requests are stated for.
 const WINDOW: Duration = Duration::from_mins(1);
@@ -81,8 +81,7 @@ impl Limits {
     /// Counts a request of a key; what is left to key and tenant is noted in `shares`.
     pub(crate) fn count_request(
         &self,
-        tenant: TenantId,
-        key: ApiKeyId,
+        KeyOwner { tenant, key }: KeyOwner,
         shares: Option<&Shares>,
     ) -> Result<(), OverLimit> {
         let now = Instant::now();
@@ -118,18 +117,23 @@ mod tests {
         })
     }
 
+    fn key_of(tenant: TenantId) -> KeyOwner {
+        let key = ApiKeyId::generate();
+        KeyOwner { tenant, key }
+    }
+
     #[test]
     fn one_key_over_its_limit_leaves_the_tenants_other_keys_alone() {
         let limits = limits(2, 5);
         let tenant = TenantId::generate();
-        let (one, other) = (ApiKeyId::generate(), ApiKeyId::generate());
+        let (one, other) = (key_of(tenant), key_of(tenant));
         for _ in 0..2 {
-            assert!(limits.count_request(tenant, one, None).is_ok());
+            assert!(limits.count_request(one, None).is_ok());
         }
         for _ in 0..10 {
-            assert!(limits.count_request(tenant, one, None).is_err());
+            assert!(limits.count_request(one, None).is_err());
         }
-        assert!(limits.count_request(tenant, other, None).is_ok());
+        assert!(limits.count_request(other, None).is_ok());
     }
 
     #[test]
@@ -137,18 +141,10 @@ mod tests {
         let limits = limits(10, 3);
         let tenant = TenantId::generate();
         let granted = (0..5)
-            .filter(|_| {
-                limits
-                    .count_request(tenant, ApiKeyId::generate(), None)
-                    .is_ok()
-            })
+            .filter(|_| limits.count_request(key_of(tenant), None).is_ok())
             .count();
         assert_eq!(granted, 3);
-        let other = TenantId::generate();
-        assert!(
-            limits
-                .count_request(other, ApiKeyId::generate(), None)
-                .is_ok()
-        );
+        let other = key_of(TenantId::generate());
+        assert!(limits.count_request(other, None).is_ok());
     }
 }

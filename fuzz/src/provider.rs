@@ -56,7 +56,7 @@ pub fn settings(base: &str) -> Vec<(String, String)> {
         ("SLACK_CLIENT_ID", "111.222"),
         ("SLACK_CLIENT_SECRET", &clients),
         ("SLACK_WEBHOOK_SECRET", &hooks),
-        ("SLACK_APP_TOKEN", "xapp-token"),
+        ("SLACK_APP_TOKEN", "xapp-token-of-tests"),
         ("SLACK_USER_SCOPES", "channels:history"),
         ("SLACK_BASE_URL", base),
         ("JIRA_CLIENT_ID", "client-id"),

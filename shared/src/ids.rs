@@ -77,6 +77,11 @@ impl DeliveryId {
         Self(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
     }
 
+    /// Whether it carries a time of receipt. An id that does not cannot be a delivery's.
+    pub fn carries_time(self) -> bool {
+        self.0.get_timestamp().is_some()
+    }
+
     /// The time of receipt that it carries, in milliseconds: an id alone leads to its partition.
     pub fn received_at(self) -> DateTime<Utc> {
         let milliseconds = self.0.get_timestamp().map_or(0, |stamp| {

@@ -30,8 +30,8 @@ use crate::config::TrustedProxies;
 use crate::problem::Problem;
 use crate::telemetry::{Lifecycle, is_operational};
 
-/// Sockets at the same time. Beyond, idle ones give way; while all are busy, the reserved ones
-/// answer health checks and metrics only.
+/// Sockets at the same time. Beyond, idle ones give way, then busy ones of the peer that holds
+/// most; where none may, the reserved ones answer health checks and metrics only.
 const CAPACITY: Capacity = Capacity {
     shared: 4096,
     reserved: 64,

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use shared::connectors::{AccountChange, ConnectorError};
 use shared::db::audit::{self, AuditActor, AuditEntry};
 use shared::db::connections::{self, Connection, ConnectionStatus};
-use shared::db::{DbError, TenantScope, Tx, resources, schedule};
+use shared::db::{DbError, TenantScope, Tx, resources, schedule, webhook_secrets};
 use shared::ids::ConnectionId;
 use shared::queue::ClaimedJob;
 
@@ -55,6 +55,7 @@ pub(crate) async fn apply(
             .await?
             {
                 context.credentials.erase(tx, scope, connection).await?;
+                webhook_secrets::erase(tx, scope, connection).await?;
             }
         }
         AccountChange::StreamsChanged { removed_resources } => {
@@ -126,7 +127,7 @@ pub(crate) async fn note_word_on_grant(
     connection: ConnectionId,
     error: &ConnectorError,
 ) -> Result<(), JobFailure> {
-    note_end(context, job, connection, error, "grant_refused").await
+    note_end(context, job, connection, error, connections::GRANT_REFUSED).await
 }
 
 /// Notes that a grant works again that was suspended or refused; the connection is read at once.
@@ -170,7 +171,11 @@ async fn note_end(
         _ => return Ok(()),
     };
     let mut tx = jobs::begin(context, job).await?;
-    move_to(&mut tx, &job.scope(), connection, status, Some(reason)).await?;
+    let current = connections::lock(&mut tx, &job.scope(), connection).await?;
+    // A grant that was given after the attempt began is not the one that was refused.
+    if current.is_some_and(|current| current.connected_at < job.started_at) {
+        move_to(&mut tx, &job.scope(), connection, status, Some(reason)).await?;
+    }
     tx.commit().await.map_err(DbError::from)?;
     Ok(())
 }

@@ -434,6 +434,27 @@ async fn reconciliation_leaves_a_part_of_the_quota_to_polls() {
 }
 
 #[tokio::test]
+async fn reconciliation_is_admitted_at_a_quota_of_one() {
+    let test = TestDb::create().await;
+    let mut limits = quota_of(1);
+    for budget in &mut limits.budgets {
+        budget.quota = budget.quota.map(|quota| RateQuota {
+            reserve: 0.0,
+            poll_share: None,
+            ..quota
+        });
+    }
+    let pass = Charge {
+        priority: Priority::Reconciliation,
+        ..call("a")
+    };
+    let worker = worker(&test, limits);
+    worker.admit("any", &pass).await.expect("the only unit");
+    let refused = worker.admit("any", &pass).await;
+    refused.expect_err("the unit of the window is used");
+}
+
+#[tokio::test]
 async fn answers_that_cost_nothing_use_no_share_of_polls() {
     let test = TestDb::create().await;
     let worker = worker(&test, quota_of(100));

@@ -1,14 +1,17 @@
 //! The two routes: verify, store, acknowledge.
 
+use std::panic::AssertUnwindSafe;
+
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State as Extract};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
 use metrics::counter;
 use shared::connectors::{Acknowledgement, VerifyError, WebhookVerifier};
 use shared::ids::ConnectionId;
-use shared::inbox::{ConnectionRoute, InboxError, RawDelivery, Stored};
+use shared::inbox::{InboxError, RawDelivery, Stored};
 use shared::problem::Problem;
 use shared::server::ClientAddr;
 use shared::telemetry::{current_traceparent, names};
@@ -68,21 +71,13 @@ pub(crate) async fn by_connection(
             "This provider signs with the app's secret. Send deliveries to /webhooks/{provider}.",
         );
     }
-    match state.keys.route(descriptor.slug, connection).await {
-        Ok(route) => {
-            let request = Request {
-                client,
-                headers,
-                body,
-                connection: Some(route),
-            };
-            answer(&state, verifier, request).await
-        }
-        Err(error) => {
-            count(descriptor.slug, error.code());
-            unverified(error).into_response()
-        }
-    }
+    let request = Request {
+        client,
+        headers,
+        body,
+        connection: Some(connection),
+    };
+    answer(&state, verifier, request).await
 }
 
 /// Anything else.
@@ -109,7 +104,7 @@ struct Request {
     headers: HeaderMap,
     body: Body,
     /// The connection in its path.
-    connection: Option<ConnectionRoute>,
+    connection: Option<ConnectionId>,
 }
 
 struct Refusal {
@@ -117,8 +112,11 @@ struct Refusal {
     problem: Problem,
 }
 
+/// Answers a request. A panic costs that request only; the panic itself is logged where it happens.
 async fn answer(state: &State, verifier: &dyn WebhookVerifier, request: Request) -> Response {
-    match take(state, verifier, request).await {
+    let taken = AssertUnwindSafe(take(state, verifier, request));
+    let taken = taken.catch_unwind().await;
+    match taken.unwrap_or_else(|_| Err(panicked())) {
         Ok(response) => response,
         Err(Refusal { verdict, problem }) => {
             count(verifier.descriptor().slug, verdict);
@@ -147,7 +145,8 @@ async fn take(
             .connection_webhooks
             .and_then(|own| own.missing_header(&headers)),
     };
-    // An unsigned request is refused before a byte of its body is read.
+    // An unsigned request is refused before its connection is looked up or a byte of its body is
+    // read.
     if let Some(missing) = missing {
         let message = format!("The header {missing} is missing.");
         return Err(Refusal {
@@ -155,6 +154,13 @@ async fn take(
             problem: unauthorized(message),
         });
     }
+    let connection = match connection {
+        Some(id) => {
+            let route = state.keys.route(slug, id, client.network()).await;
+            Some(route.map_err(not_genuine)?)
+        }
+        None => None,
+    };
     let sender = Sender {
         client: client.network(),
         provider: slug,
@@ -224,6 +230,13 @@ fn not_genuine(error: VerifyError) -> Refusal {
 fn count(provider: &'static str, verdict: &'static str) {
     counter!(names::WEBHOOK_DELIVERIES_TOTAL, "provider" => provider, "verdict" => verdict)
         .increment(1);
+}
+
+fn panicked() -> Refusal {
+    Refusal {
+        verdict: "panicked",
+        problem: Problem::internal(),
+    }
 }
 
 /// Without fault of the sender's, who is to try again.

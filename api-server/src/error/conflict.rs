@@ -38,7 +38,8 @@ impl Conflict {
             }
             Self::StatusNotChangeable => {
                 "A connection that is pending, suspended, disconnected or without a grant \
-                 cannot be resumed here. Connect the account again."
+                 cannot be resumed here. Start a sync where the provider may answer again, or \
+                 connect the account again."
             }
             Self::IdempotencyKeyReused => {
                 "This Idempotency-Key came with another request before. Use a new one."

@@ -2,6 +2,9 @@
 //!
 //! A credential that this process has seen succeed is never locked out by the failures of
 //! others: a throttled client's unknown credentials are refused before anything is looked up.
+//! The owner of such a credential is remembered as well, so that its requests are metered before
+//! they cost a statement. It opens nothing: every request that is within the limit is checked
+//! in the database.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shared::crypto::sha256;
+use shared::ids::{ApiKeyId, TenantId};
 use shared::server::ClientAddr;
 
 use super::meter::{Meter, Rate};
@@ -33,7 +37,21 @@ type Client = Option<IpAddr>;
 pub(crate) struct Throttle {
     clients: Meter<Client>,
     prefixes: Meter<(Client, String)>,
-    known: Mutex<HashMap<[u8; 32], Instant>>,
+    known: Mutex<HashMap<[u8; 32], Known>>,
+}
+
+/// A credential that was accepted.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    accepted_at: Instant,
+    owner: Option<KeyOwner>,
+}
+
+/// A key and its tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyOwner {
+    pub(crate) tenant: TenantId,
+    pub(crate) key: ApiKeyId,
 }
 
 /// A credential that is about to be checked.
@@ -69,19 +87,28 @@ impl Throttle {
         let key = (attempt.client, attempt.prefix.clone());
         let prefix = self.prefixes.look(&key, now).retry_after;
         let wait = client.max(prefix)?;
-        (!self.is_known(attempt, now)).then_some(wait)
+        self.known(attempt, now).is_none().then_some(wait)
     }
 
-    /// Notes that a credential was accepted.
-    pub(crate) fn succeeded(&self, attempt: &Attempt, now: Instant) {
+    /// Whose key this is, if it was accepted lately; `None` for an operator's token.
+    pub(crate) fn owner(&self, attempt: &Attempt, now: Instant) -> Option<KeyOwner> {
+        self.known(attempt, now)?.owner
+    }
+
+    /// Notes that a credential was accepted, and whose key it is.
+    pub(crate) fn succeeded(&self, attempt: &Attempt, owner: Option<KeyOwner>, now: Instant) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_KNOWN && !known.contains_key(&attempt.digest) {
-            known.retain(|_, seen| now.duration_since(*seen) < KNOWN_TTL);
+            known.retain(|_, known| known.is_valid(now));
             if known.len() >= MAX_KNOWN {
                 known.clear();
             }
         }
-        known.insert(attempt.digest, now);
+        let accepted = Known {
+            accepted_at: now,
+            owner,
+        };
+        known.insert(attempt.digest, accepted);
     }
 
     /// Counts a credential that was refused.
@@ -94,11 +121,16 @@ impl Throttle {
         self.prefixes.spend((attempt.client, attempt.prefix), now);
     }
 
-    fn is_known(&self, attempt: &Attempt, now: Instant) -> bool {
+    fn known(&self, attempt: &Attempt, now: Instant) -> Option<Known> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .get(&attempt.digest)
-            .is_some_and(|seen| now.duration_since(*seen) < KNOWN_TTL)
+        let known = known.get(&attempt.digest).copied();
+        known.filter(|known| known.is_valid(now))
+    }
+}
+
+impl Known {
+    fn is_valid(&self, now: Instant) -> bool {
+        now.duration_since(self.accepted_at) < KNOWN_TTL
     }
 }
 
@@ -156,7 +188,7 @@ mod tests {
     fn credential_that_was_good_is_not_locked_out_by_others() {
         let throttle = Throttle::new();
         let now = Instant::now();
-        throttle.succeeded(&attempt("192.0.2.1", "pbk_good"), now);
+        throttle.succeeded(&attempt("192.0.2.1", "pbk_good"), None, now);
         for number in 0..PER_CLIENT {
             throttle.failed(attempt("192.0.2.1", &format!("{number}-guess")), now);
         }
@@ -177,5 +209,27 @@ mod tests {
                 .wait(&attempt("192.0.2.1", "pbk_good"), now)
                 .is_some()
         );
+    }
+
+    #[test]
+    fn owner_of_a_key_is_forgotten_when_it_fails() {
+        let throttle = Throttle::new();
+        let now = Instant::now();
+        let good = attempt("192.0.2.1", "pbk_good");
+        let owner = KeyOwner {
+            tenant: TenantId::generate(),
+            key: ApiKeyId::generate(),
+        };
+        assert_eq!(throttle.owner(&good, now), None);
+        throttle.succeeded(&good, Some(owner), now);
+        assert_eq!(throttle.owner(&good, now), Some(owner));
+        assert_eq!(
+            throttle.owner(&attempt("192.0.2.1", "pbk_goody"), now),
+            None
+        );
+        assert_eq!(throttle.owner(&good, now + KNOWN_TTL), None);
+        throttle.succeeded(&good, Some(owner), now);
+        throttle.failed(attempt("192.0.2.2", "pbk_good"), now);
+        assert_eq!(throttle.owner(&good, now), None);
     }
 }

@@ -9,7 +9,7 @@ mod webhook;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use shared::db::connections::{self, ConnectionStatus};
+use shared::db::connections::{self, Behind, ConnectionStatus};
 use shared::db::cursors::HeldBackBy;
 use shared::ids::ConnectionId;
 use shared::queue::JobError;
@@ -72,8 +72,10 @@ pub(crate) struct Connection {
     /// The same of facts that only the reconciliation pass finds: replies in old threads, edits,
     /// rows that the provider lists late.
     reconciled_through: Option<DateTime<Utc>>,
-    /// The stream that cannot be read, why, and since when; null where every stream can.
+    /// The stream that holds these times back, why, and since when; null where none does.
     held_back_by: Option<HeldBackBy>,
+    /// Why `complete_through` does not advance at the moment; null when it does.
+    behind: Option<Behind>,
     /// Facts that a read found and no delivery had told. Where there are more than a few, the
     /// connection is polled more often for a while.
     #[schema(example = 0)]
@@ -188,6 +190,7 @@ impl From<connections::Connection> for Connection {
             complete_through: connection.complete_through,
             reconciled_through: connection.reconciled_through,
             held_back_by: connection.held_back_by,
+            behind: connection.behind,
             missed_count: connection.missed_count,
             missed_at: connection.missed_at,
             created_at: connection.created_at,

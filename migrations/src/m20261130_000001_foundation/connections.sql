@@ -34,16 +34,17 @@ CREATE TABLE connections (
     -- or an earlier one. Readers trust it once that transaction is below the feed's watermark, and
     -- until then `settled_through`, its previous value. `reconciled_through` and
     -- `settled_reconciled_through` are the same pair for the reconciliation pass. Each is the
-    -- least of the connection's streams; `held_back_by` names the stream with that value.
+    -- least of the connection's streams; `held_back_by` names the stream that holds them back.
     complete_through           timestamptz,
     complete_tx                xid8,
     settled_through            timestamptz,
     reconciled_through         timestamptz,
     settled_reconciled_through timestamptz,
     held_back_by               json,
-    -- Facts that a read found and no delivery had reported, and how many times the poll interval
-    -- is halved because of them.
+    -- Facts that a read found and no delivery had reported: in all, and since the last run that
+    -- ended; and how many times the poll interval is halved because of them.
     missed_count               bigint NOT NULL DEFAULT 0,
+    run_missed                 bigint NOT NULL DEFAULT 0,
     missed_at                  timestamptz,
     poll_boost                 smallint NOT NULL DEFAULT 0,
     -- When the present grant was given: provider events about an older grant are ignored.
@@ -70,9 +71,10 @@ CREATE TABLE connection_routes (
     next_sync_at          timestamptz NOT NULL DEFAULT now(),
     refresh_at            timestamptz,
     subscriptions_at      timestamptz,
-    -- When the provider is next asked whether a suspended or refused grant works again, and when
-    -- it was asked last.
+    -- When the provider is next asked whether a suspended or refused grant works again, how long
+    -- after that once more (NULL is never), and when it was asked last.
     probe_at              timestamptz,
+    probe_interval        interval,
     probed_at             timestamptz,
     routed_at             timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, connection_id),

@@ -10,11 +10,11 @@ DECLARE
     secured constant text[] := ARRAY[
         'api_keys', 'audit_log', 'connection_routes', 'connections', 'credentials', 'cursors', 'deliveries',
         'delivery_ledger', 'delivery_routes', 'directory_entries', 'idempotency_keys', 'job_history', 'jobs',
-        'oauth_states', 'person_credentials', 'signals', 'subscriptions', 'token_rotations', 'webhook_arming',
+        'person_credentials', 'signals', 'subscriptions', 'token_rotations', 'webhook_arming',
         'webhook_secrets'
     ];
 BEGIN
-    FOREACH t IN ARRAY secured || ARRAY['connect_links', 'deliveries_default', 'job_history_default', 'tenants'] LOOP
+    FOREACH t IN ARRAY secured || ARRAY['connect_links', 'deliveries_default', 'job_history_default', 'oauth_states', 'tenants'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
     END LOOP;
@@ -22,8 +22,9 @@ BEGIN
         EXECUTE format(
             'CREATE POLICY tenant ON %I TO poblysh_api, poblysh_worker USING (%s) WITH CHECK (%s)', t, scope, scope);
     END LOOP;
-    EXECUTE format(
-        'CREATE POLICY tenant ON connect_links TO poblysh_api USING (%s) WITH CHECK (%s)', scope, scope);
+    FOREACH t IN ARRAY ARRAY['connect_links', 'oauth_states'] LOOP
+        EXECUTE format('CREATE POLICY tenant ON %I TO poblysh_api USING (%s) WITH CHECK (%s)', t, scope, scope);
+    END LOOP;
 END
 $$;
 
@@ -52,8 +53,9 @@ CREATE POLICY store ON deliveries FOR INSERT TO poblysh_ingress WITH CHECK (true
 CREATE POLICY store ON delivery_ledger FOR INSERT TO poblysh_ingress WITH CHECK (true);
 CREATE POLICY seen ON delivery_ledger FOR SELECT TO poblysh_ingress USING (true);
 CREATE POLICY enqueue ON jobs FOR INSERT TO poblysh_ingress
-    WITH CHECK (kind = 'process_deliveries' AND state = 'queued' AND connection_id IS NULL
-        AND worker_id IS NULL AND cursor_window IS NULL);
+    WITH CHECK (kind = 'process_deliveries' AND payload->>'kind' = 'process_deliveries'
+        AND state = 'queued' AND connection_id IS NULL AND worker_id IS NULL
+        AND cursor_window IS NULL);
 CREATE POLICY backlog ON jobs FOR SELECT TO poblysh_ingress USING (true);
 
 -- The worker reads queue and schedule across tenants; a claimed job then names its tenant.

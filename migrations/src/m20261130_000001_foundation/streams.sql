@@ -22,18 +22,28 @@ CREATE TABLE cursors (
     -- The upper bound of the last pass over the list of streams that found this one.
     listed_at          timestamptz,
     -- Why the stream cannot be read, and since when. `failures` counts transient failures of the
-    -- next page in a row: they make the page size smaller.
+    -- next page in a row: they make the page size smaller. `page_halvings` is the size that works,
+    -- as the number of times that the usual one is halved, and `good_pages` counts the pages in a
+    -- row that were read in it.
     failing_since      timestamptz,
     failures           integer NOT NULL DEFAULT 0,
     failure            json,
+    page_halvings      smallint NOT NULL DEFAULT 0,
+    good_pages         smallint NOT NULL DEFAULT 0,
+    -- Facts that a read found and no delivery had reported, until the connection counts them.
+    missed_count       bigint NOT NULL DEFAULT 0,
     -- The reconciliation pass: how far it has read the stream again, when it is due next, and,
-    -- while it runs, its cursor and its upper bound.
+    -- while it runs, its cursor and its upper bound; why the last one could not read all of the
+    -- stream, and since when none could.
     reconciled_through timestamptz,
     reconcile_at       timestamptz NOT NULL DEFAULT now(),
     reconcile_cursor   json,
     reconcile_bound    timestamptz,
+    reconcile_failure  json,
+    unreconciled_since timestamptz,
     retired_at         timestamptz,
     retired_why        text,
+    created_at         timestamptz NOT NULL DEFAULT now(),
     updated_at         timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, connection_id, stream),
     FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE

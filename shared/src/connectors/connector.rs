@@ -75,10 +75,10 @@ pub trait Connector: Send + Sync {
         Ok(true)
     }
 
-    /// Asks the provider whether it honours the grant of an account; asked when a delivery says
-    /// [`super::AccountChange::GrantInDoubt`].
-    async fn grant_state(&self, account: &ExternalAccount) -> Result<GrantState, ConnectorError> {
-        let _ = account;
+    /// Asks the provider whether it honours a grant; asked when a delivery says
+    /// [`super::AccountChange::GrantInDoubt`]. An error says nothing of the grant.
+    async fn grant_state(&self, grant: &Grant) -> Result<GrantState, ConnectorError> {
+        let _ = grant;
         Err(ConnectorError::Permanent(
             "the provider cannot be asked for the state of a grant".into(),
         ))

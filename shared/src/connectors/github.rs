@@ -24,9 +24,9 @@ pub use webhook::Webhooks;
 
 use super::{
     AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorError, Directory, ExternalAccount, Grant, GrantState, KeySource, ProviderDescriptor,
-    RateLimits, RefreshRequest, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery,
-    WebhookOutcome, WebhookReceipt, WebhookRequest,
+    ConnectorError, Directory, Grant, GrantState, KeySource, ProviderDescriptor, RateLimits,
+    RefreshRequest, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome,
+    WebhookReceipt, WebhookRequest,
 };
 use crate::http::{HttpError, Outbound};
 
@@ -102,8 +102,8 @@ impl Connector for GitHub {
         webhook::handle(delivery)
     }
 
-    async fn grant_state(&self, account: &ExternalAccount) -> Result<GrantState, ConnectorError> {
-        auth::grant_state(self, account).await
+    async fn grant_state(&self, grant: &Grant) -> Result<GrantState, ConnectorError> {
+        auth::grant_state(self, &grant.account).await
     }
 
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {

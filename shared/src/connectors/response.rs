@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode, header};
 use super::{ConnectorError, LimitScope, Source};
 
 /// How long a limit lasts that the provider does not state.
-const UNSTATED_LIMIT: Duration = Duration::seconds(30);
+pub(super) const UNSTATED_LIMIT: Duration = Duration::seconds(60);
 /// The shortest limit, so that one that has just ended is not asked for in a loop.
 const MIN_LIMIT: Duration = Duration::seconds(1);
 /// The longest limit that is believed: no provider's window is longer than an hour.
@@ -26,14 +26,17 @@ pub(super) fn error_of(
     now: DateTime<Utc>,
     source: Source,
 ) -> ConnectorError {
+    let limited = |source| ConnectorError::RateLimited {
+        retry_at: retry_at(headers, now).unwrap_or(now + UNSTATED_LIMIT),
+        scope: LimitScope::Account,
+        operation,
+        source,
+    };
     match status.as_u16() {
         401 => ConnectorError::Unauthorized(source),
-        429 => ConnectorError::RateLimited {
-            retry_at: retry_at(headers, now).unwrap_or(now + UNSTATED_LIMIT),
-            scope: LimitScope::Account,
-            operation,
-            source,
-        },
+        429 => limited(source),
+        // A denial does not say when to come back.
+        403 if headers.contains_key(header::RETRY_AFTER) => limited(source),
         // 410 and 451: a feature is switched off, a resource is blocked.
         403 | 404 | 410 | 451 => ConnectorError::Permission(source),
         200..=299 | 408 | 425 | 500.. => ConnectorError::Transient(source),

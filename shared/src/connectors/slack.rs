@@ -25,9 +25,9 @@ pub use webhook::Webhooks;
 
 use super::{
     Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorError, Directory, DirectoryEntry, DirectoryKey, Grant, KeySource, ProviderDescriptor,
-    RateLimits, RefreshRequest, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery,
-    WebhookOutcome, WebhookReceipt, WebhookRequest,
+    ConnectorError, Directory, DirectoryEntry, DirectoryKey, Grant, GrantState, KeySource,
+    ProviderDescriptor, RateLimits, RefreshRequest, SyncPage, SyncRequest, TokenSet, VerifyError,
+    WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::clock::SharedClock;
 use crate::http::{HttpError, Outbound};
@@ -126,6 +126,10 @@ impl Connector for Slack {
 
     async fn has_resource(&self, access: &Access, id: &str) -> Result<bool, ConnectorError> {
         names::has_channel(&self.client, access, id).await
+    }
+
+    async fn grant_state(&self, grant: &Grant) -> Result<GrantState, ConnectorError> {
+        auth::grant_state(self, grant).await
     }
 
     async fn recipients(&self, delivery: &WebhookDelivery) -> Result<Vec<String>, ConnectorError> {

@@ -23,7 +23,8 @@ pub struct SyncRequest {
     /// The reconciliation pass: facts since then are told again, whatever an earlier read has
     /// seen. Its cursor is its own.
     pub reconcile_from: Option<DateTime<Utc>>,
-    /// How often in a row the stream's next page could not be read for the moment.
+    /// How often in a row the stream's next page could not be read for the moment. A smaller page
+    /// size that is known to work counts as the failures that lead to it.
     pub failures: u32,
     /// The frozen upper bound of this run: what happens later belongs to the next one.
     pub until: DateTime<Utc>,
@@ -75,8 +76,9 @@ pub struct SyncPage {
     /// Streams found; only the root stream finds any. After its last page, streams that
     /// were not found are retired.
     pub streams: Vec<StreamSpec>,
-    /// Whether the provider's list of streams contradicts itself: what it leaves out may exist
-    /// all the same, and nothing is retired. Counts on the root's last page.
+    /// Whether the list of streams may have left something out: it contradicts itself, or a row of
+    /// it could not be read. Nothing is retired, and no subscription ends. Counts on the root's last
+    /// page.
     pub is_list_partial: bool,
     /// What there must be subscriptions for; only the root stream says. After its last page,
     /// others end.
@@ -89,6 +91,9 @@ pub struct SyncPage {
     /// How much of what the run has to read of the stream is done behind this page, from 0 to 1,
     /// where the connector can tell.
     pub progress: f32,
+    /// A part of the stream that the provider denies, in words for people (`replies in threads`).
+    /// The stream counts as read and not as reconciled. Counts on the last page of a walk.
+    pub denied_part: Option<&'static str>,
 }
 
 impl SyncPage {
@@ -105,6 +110,7 @@ impl SyncPage {
             learned: Vec::new(),
             updates: None,
             progress: 0.0,
+            denied_part: None,
         }
     }
 }

@@ -28,3 +28,11 @@ pub struct Subscription {
     /// Events that were asked for and that the provider refused; it does without them.
     pub refused_events: Vec<String>,
 }
+
+impl Subscription {
+    /// What a subscription is for that was registered to find out which events the provider
+    /// accepts, and was not deleted. It takes the place of one that is needed.
+    pub fn leftover_of(resource: &str) -> String {
+        format!("leftover:{resource}")
+    }
+}

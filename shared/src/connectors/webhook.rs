@@ -259,6 +259,8 @@ pub enum GrantState {
     Active,
     /// It does not for the time being.
     Suspended,
+    /// The provider has revoked it; the account can be connected again.
+    Revoked,
     /// The app was removed from the account, and the grant is gone with it.
     Removed,
 }

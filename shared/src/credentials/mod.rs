@@ -210,15 +210,6 @@ impl Credentials {
             error = &error as &dyn std::error::Error,
             "there is no token of the person who connected the account"
         );
-        if matches!(
-            error,
-            CredentialError::Provider(ConnectorError::GrantRevoked(_))
-                | CredentialError::RotationLost(_)
-        ) {
-            let mut tx = self.db.begin(&request.scope).await?;
-            rows::erase(&mut tx, &request.scope, request.key).await?;
-            tx.commit().await.map_err(DbError::from)?;
-        }
         Ok(None)
     }
 
@@ -343,34 +334,76 @@ impl Credentials {
             .map_or_else(ConnectorError::code, |_| "renewed");
         counter!(names::TOKEN_REFRESHES_TOTAL, "provider" => provider, "outcome" => outcome)
             .increment(1);
-        let mut tx = self.db.begin(scope).await?;
-        let renewed = match answer {
-            Ok(tokens) => {
-                let sealed = self.seal(scope, key, &tokens);
-                let version = rows::renew(&mut tx, scope, key, lease.id, &sealed).await?;
-                Ok((tokens.access_token, version))
-            }
-            Err(error) => {
-                rows::release(&mut tx, scope, key, lease.id, outcome).await?;
-                let lost = lease.answer_lost && matches!(error, ConnectorError::GrantRevoked(_));
-                Err(if lost {
-                    CredentialError::RotationLost(error)
-                } else {
-                    CredentialError::Provider(error)
-                })
-            }
-        };
-        tx.commit().await.map_err(DbError::from)?;
-        match renewed? {
-            (token, Some(version)) => Ok(AccessToken {
-                token,
-                version,
+        let version = self.record(scope, key, &lease, &answer).await?;
+        match answer {
+            Ok(tokens) => Ok(AccessToken {
+                token: tokens.access_token,
+                // Without one the lease had passed on: another process has the newer token.
+                version: version.ok_or(CredentialError::Busy)?,
                 person: None,
                 has_person: row.has_person,
             }),
-            // The lease had passed on: another process has the newer token.
-            (_, None) => Err(CredentialError::Busy),
+            Err(error) if lease.answer_lost && matches!(error, ConnectorError::GrantRevoked(_)) => {
+                Err(CredentialError::RotationLost(error))
+            }
+            Err(error) => Err(CredentialError::Provider(error)),
         }
+    }
+
+    /// Stores the provider's answer, fenced by the lease; returns the version of new tokens.
+    ///
+    /// Many providers accept a refresh token once, so new tokens exist nowhere else: while Postgres
+    /// is away, this tries again for as long as the lease holds.
+    async fn record(
+        &self,
+        scope: &TenantScope,
+        key: CredentialKey,
+        lease: &RotationLease,
+        answer: &Result<TokenSet, ConnectorError>,
+    ) -> Result<Option<i64>, DbError> {
+        let deadline = Instant::now() + LEASE;
+        let mut pause = MIN_PAUSE;
+        loop {
+            match self.record_once(scope, key, lease, answer).await {
+                Err(error) if error.is_unavailable() && Instant::now() + pause < deadline => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        connection.id = %key.connection,
+                        "failed to store token refresh, trying again"
+                    );
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(MAX_PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn record_once(
+        &self,
+        scope: &TenantScope,
+        key: CredentialKey,
+        lease: &RotationLease,
+        answer: &Result<TokenSet, ConnectorError>,
+    ) -> Result<Option<i64>, DbError> {
+        let mut tx = self.db.begin(scope).await?;
+        let version = match answer {
+            Ok(tokens) => {
+                let sealed = self.seal(scope, key, tokens);
+                rows::renew(&mut tx, scope, key, lease.id, &sealed).await?
+            }
+            // The account's tokens stay: its connection says that the grant is gone.
+            Err(ConnectorError::GrantRevoked(_)) if key.holder == TokenHolder::Person => {
+                rows::erase_leased(&mut tx, scope, key, lease.id).await?;
+                None
+            }
+            Err(error) => {
+                rows::release(&mut tx, scope, key, lease.id, error.code()).await?;
+                None
+            }
+        };
+        tx.commit().await?;
+        Ok(version)
     }
 
     async fn read(

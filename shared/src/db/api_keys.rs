@@ -210,10 +210,18 @@ pub async fn revoke(tx: &mut Tx, scope: &TenantScope, id: ApiKeyId) -> Result<bo
 }
 
 /// Whose key this is; `None` when it is unknown, ended or expired, without saying which.
-pub async fn authenticate(db: &Db, presented: &str) -> Result<Option<AuthenticatedKey>, DbError> {
+///
+/// `tenant` is the key's owner where the caller knows it. It decides whose share of the pool the
+/// check takes, and nothing else.
+pub async fn authenticate(
+    db: &Db,
+    presented: &str,
+    tenant: Option<TenantId>,
+) -> Result<Option<AuthenticatedKey>, DbError> {
     if !presented.starts_with(KEY_PREFIX) {
         return Ok(None);
     }
+    let _place = db.share_of_client(tenant).await?;
     let found = sqlx::query_as::<_, (TenantId, ApiKeyId, Vec<String>, bool)>(
         "SELECT tenant_id, id, scopes, use_unnoted FROM key_owner($1)",
     )

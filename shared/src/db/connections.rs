@@ -3,6 +3,7 @@
 //! The route is a connection's face to the other tenants' processes: where deliveries go
 //! and when the account is next polled. Both rows change together, here and nowhere else.
 
+mod behind;
 mod connect;
 mod progress;
 
@@ -15,20 +16,26 @@ use uuid::Uuid;
 
 use super::cursors::HeldBackBy;
 use super::page::{Page, PageRequest};
-use super::{DbError, Json, TenantScope, Tx};
+use super::{DbError, Json, TenantScope, Tx, webhook_secrets};
 use crate::connectors::ExternalAccount;
 use crate::ids::{ConnectionId, TenantId};
 use crate::queue::JobError;
 
+pub use behind::Behind;
+pub(crate) use behind::{is_behind, is_held_back, is_overdue};
 pub use connect::{
     ConnectError, Connected, NewConnection, NewPending, activate_pending, connect, create_pending,
     describe_account, name_pending,
 };
 pub(crate) use progress::below_watermark;
 pub use progress::{
-    IsBackfill, Progress, record_backfill_start, record_problem, record_progress, record_run_time,
-    update_poll_interval,
+    IsBackfill, Progress, adapt_poll_interval, record_backfill_start, record_missed,
+    record_problem, record_progress, record_run_time, update_poll_interval,
 };
+
+/// The reason of a connection whose grant the provider itself refused; only a delivery or a request
+/// has it probed again.
+pub const GRANT_REFUSED: &str = "grant_refused";
 
 /// Where a connection stands.
 #[derive(
@@ -105,8 +112,10 @@ pub struct Connection {
     pub complete_through: Option<DateTime<Utc>>,
     /// The same of what only the reconciliation pass finds.
     pub reconciled_through: Option<DateTime<Utc>>,
-    /// The stream that cannot be read and holds the connection's completeness back.
+    /// The stream that holds the connection's completeness back.
     pub held_back_by: Option<HeldBackBy>,
+    /// Why its completeness does not advance at the moment; `None` when it does.
+    pub behind: Option<Behind>,
     /// Facts that a read found and no delivery had told, since it was connected.
     pub missed_count: i64,
     /// When the last such fact was found.
@@ -119,6 +128,17 @@ pub struct Connection {
     pub connected_at: DateTime<Utc>,
     /// When it is next polled; `None` while it is not.
     pub next_sync_at: Option<DateTime<Utc>>,
+}
+
+/// Which connections a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionFilter {
+    /// Providers' slugs; any when empty.
+    pub providers: Vec<String>,
+    /// Connections; any when empty.
+    pub ids: Vec<ConnectionId>,
+    /// Only those that are behind, or only those that are not. Neither has those that have ended.
+    pub is_behind: Option<bool>,
 }
 
 /// The approval that a pending connection waits for.
@@ -174,6 +194,8 @@ struct Row {
     complete_through: Option<DateTime<Utc>>,
     reconciled_through: Option<DateTime<Utc>>,
     held_back_by: Option<Json<HeldBackBy>>,
+    is_overdue: bool,
+    is_held_back: bool,
     missed_count: i64,
     missed_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
@@ -200,6 +222,13 @@ impl From<Row> for Connection {
             }),
             _ => None,
         };
+        let behind = Behind::of(
+            row.status,
+            row.last_error.as_ref().map(|error| error.0.code.as_str()),
+            row.backfilled_at.is_some(),
+            row.is_overdue,
+            row.is_held_back,
+        );
         let started_at = row.backfill_started_at;
         let backfill = started_at
             .filter(|_| row.backfilled_at.is_none())
@@ -231,6 +260,7 @@ impl From<Row> for Connection {
             complete_through: row.complete_through,
             reconciled_through: row.reconciled_through,
             held_back_by: row.held_back_by.map(|Json(held)| held),
+            behind,
             missed_count: row.missed_count,
             missed_at: row.missed_at,
             created_at: row.created_at,
@@ -242,7 +272,7 @@ impl From<Row> for Connection {
 }
 
 macro_rules! select {
-    ($rest:literal) => {
+    ($($rest:tt)+) => {
         concat!(
             "SELECT c.tenant_id, c.id, c.provider, c.status, c.status_reason, c.account_id, \
                     c.account_name, c.account_stable_id, c.settings, c.scopes, c.requester, \
@@ -255,7 +285,11 @@ macro_rules! select {
             below_watermark!("complete_through", "settled_through"),
             " AS complete_through, ",
             below_watermark!("reconciled_through", "settled_reconciled_through"),
-            " AS reconciled_through, \
+            " AS reconciled_through, ",
+            is_overdue!("c."),
+            " AS is_overdue, ",
+            is_held_back!("c."),
+            " AS is_held_back, \
                     c.held_back_by, c.missed_count, c.missed_at, \
                     c.created_at, c.updated_at, c.connected_at, \
                     ARRAY(SELECT DISTINCT e.event FROM subscriptions s, unnest(s.refused_events) \
@@ -274,7 +308,7 @@ macro_rules! select {
                  WHERE k.tenant_id = c.tenant_id AND k.connection_id = c.id \
                    AND k.retired_at IS NULL AND k.listed_at IS NOT NULL \
              ) b ON c.backfill_started_at IS NOT NULL AND c.backfilled_at IS NULL ",
-            $rest
+            $($rest)+
         )
     };
 }
@@ -300,7 +334,7 @@ pub async fn lock(
     id: ConnectionId,
 ) -> Result<Option<Connection>, DbError> {
     let row = sqlx::query_as::<_, Row>(select!(
-        "WHERE c.tenant_id = $1 AND c.id = $2 FOR UPDATE OF c"
+        "WHERE c.tenant_id = $1 AND c.id = $2 FOR NO KEY UPDATE OF c"
     ))
     .bind(scope.tenant_id())
     .bind(id)
@@ -313,17 +347,23 @@ pub async fn lock(
 pub async fn list(
     tx: &mut Tx,
     scope: &TenantScope,
-    provider: Option<&str>,
+    filter: &ConnectionFilter,
     request: &PageRequest,
 ) -> Result<Page<Connection>, DbError> {
     let rows = sqlx::query_as::<_, Row>(select!(
-        "WHERE c.tenant_id = $1 AND c.id < $2 AND ($4::text IS NULL OR c.provider = $4) \
-         ORDER BY c.id DESC LIMIT $3"
+        "WHERE c.tenant_id = $1 AND c.id < $2 \
+           AND (cardinality($4::text[]) = 0 OR c.provider = ANY ($4)) \
+           AND (cardinality($5::uuid[]) = 0 OR c.id = ANY ($5)) \
+           AND ($6::boolean IS NULL OR c.status <> 'disconnected' AND $6 = ",
+        is_behind!("c."),
+        ") ORDER BY c.id DESC LIMIT $3"
     ))
     .bind(scope.tenant_id())
     .bind(request.before.unwrap_or(Uuid::max()))
     .bind(request.fetch_limit())
-    .bind(provider)
+    .bind(&filter.providers)
+    .bind(&filter.ids)
+    .bind(filter.is_behind)
     .fetch_all(&mut **tx)
     .await?;
     let connections = rows.into_iter().map(Connection::from).collect();
@@ -349,7 +389,8 @@ pub async fn active_at(
 /// Moves a connection to a status and its route with it: an active one is polled, from now
 /// on; one that is paused, suspended or without a grant keeps its route, so that deliveries
 /// are still taken in; a disconnected one has none. Nothing but [`connect`] leads out of
-/// `disconnected`. Answers whether anything changed.
+/// `disconnected`, and a paused connection stays paused when its grant is suspended or refused:
+/// resuming it finds out. Answers whether anything changed.
 pub async fn set_status(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -360,6 +401,7 @@ pub async fn set_status(
     let changed = sqlx::query(
         "UPDATE connections SET status = $3, status_reason = $4, updated_at = now() \
          WHERE tenant_id = $1 AND id = $2 AND status <> 'disconnected' \
+           AND NOT (status = 'paused' AND $3 IN ('suspended', 'needs_reauth')) \
            AND (status, status_reason) IS DISTINCT FROM ($3, $4)",
     )
     .bind(scope.tenant_id())
@@ -381,16 +423,23 @@ pub async fn set_status(
         }
         ConnectionStatus::Active => {
             "UPDATE connection_routes SET polling = true, next_sync_at = now(), \
-                 subscriptions_at = now(), probe_at = NULL \
+                 subscriptions_at = now(), probe_at = NULL, probe_interval = NULL \
              WHERE tenant_id = $1 AND connection_id = $2"
         }
         // Nobody has to tell that the suspension has ended.
         ConnectionStatus::Suspended => {
-            "UPDATE connection_routes SET polling = false, probe_at = now() + interval '5 minutes' \
+            "UPDATE connection_routes SET polling = false, probe_at = now() + interval '5 minutes', \
+                 probe_interval = interval '30 minutes' \
+             WHERE tenant_id = $1 AND connection_id = $2"
+        }
+        // Another cause than the provider's refusal may pass.
+        ConnectionStatus::NeedsReauth if reason != Some(GRANT_REFUSED) => {
+            "UPDATE connection_routes SET polling = false, probe_at = now() + interval '6 hours', \
+                 probe_interval = interval '6 hours' \
              WHERE tenant_id = $1 AND connection_id = $2"
         }
         ConnectionStatus::Pending | ConnectionStatus::Paused | ConnectionStatus::NeedsReauth => {
-            "UPDATE connection_routes SET polling = false, probe_at = NULL \
+            "UPDATE connection_routes SET polling = false, probe_at = NULL, probe_interval = NULL \
              WHERE tenant_id = $1 AND connection_id = $2"
         }
     };
@@ -417,14 +466,12 @@ pub async fn disconnect(
         "DELETE FROM cursors WHERE tenant_id = $1 AND connection_id = $2",
         "DELETE FROM subscriptions WHERE tenant_id = $1 AND connection_id = $2",
         "DELETE FROM directory_entries WHERE tenant_id = $1 AND connection_id = $2",
-        "DELETE FROM webhook_secrets WHERE tenant_id = $1 AND connection_id = $2",
-        "DELETE FROM webhook_arming WHERE tenant_id = $1 AND connection_id = $2",
         // Whoever connects the account again begins with its whole past.
         "UPDATE connections SET backfilled_at = NULL, backfill_started_at = NULL, \
              run_seconds = 0, last_error = NULL, complete_through = NULL, \
              complete_tx = NULL, settled_through = NULL, reconciled_through = NULL, \
              settled_reconciled_through = NULL, held_back_by = NULL, missed_count = 0, \
-             missed_at = NULL, poll_boost = 0 \
+             missed_at = NULL, run_missed = 0, poll_boost = 0 \
          WHERE tenant_id = $1 AND id = $2",
     ] {
         sqlx::query(statement)
@@ -433,5 +480,6 @@ pub async fn disconnect(
             .execute(&mut **tx)
             .await?;
     }
+    webhook_secrets::erase(tx, scope, id).await?;
     Ok(true)
 }

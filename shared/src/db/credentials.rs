@@ -198,6 +198,14 @@ pub async fn renew(
     lease: Uuid,
     tokens: &NewSealed,
 ) -> Result<Option<i64>, DbError> {
+    // The route before the tokens, in the order of a new grant and of an ended one.
+    sqlx::query(
+        "SELECT FROM connection_routes WHERE tenant_id = $1 AND connection_id = $2 FOR UPDATE",
+    )
+    .bind(scope.tenant_id())
+    .bind(key.connection)
+    .execute(&mut **tx)
+    .await?;
     let version: Option<i64> = sqlx::query_scalar(on_table!(
         key,
         "UPDATE ",
@@ -237,6 +245,28 @@ pub async fn release(
         "UPDATE ",
         " SET refresh_lease = NULL, refresh_lease_until = NULL \
          WHERE tenant_id = $1 AND connection_id = $2 AND refresh_lease = $3"
+    ))
+    .bind(scope.tenant_id())
+    .bind(key.connection)
+    .bind(lease)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Deletes one holder's tokens after a refresh that the provider refused for good, if the lease is
+/// still ours: tokens of a grant that was given meanwhile stay.
+pub async fn erase_leased(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    key: CredentialKey,
+    lease: Uuid,
+) -> Result<(), DbError> {
+    journal(tx, scope, key, lease, "grant_revoked").await?;
+    sqlx::query(on_table!(
+        key,
+        "DELETE FROM ",
+        " WHERE tenant_id = $1 AND connection_id = $2 AND refresh_lease = $3"
     ))
     .bind(scope.tenant_id())
     .bind(key.connection)

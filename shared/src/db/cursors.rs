@@ -30,8 +30,99 @@ pub struct StreamCursor {
     /// Everything that the provider showed of the time before has been written; `None` before
     /// the first read has ended.
     pub read_through: Option<DateTime<Utc>>,
-    /// How often in a row its next page could not be read for the moment.
+    /// Through when it has been reconciled; `None` before the first read has ended.
+    pub reconciled_through: Option<DateTime<Utc>>,
+    /// In which size its next page is asked for.
+    pub page_size: PageSize,
+}
+
+/// Pages in a row that are read in a reduced size before a larger one is tried.
+const PAGES_BEFORE_TRIAL: u32 = 10;
+/// How often a page size is halved at most.
+const MAX_HALVINGS: u32 = 8;
+
+/// The size of a stream's pages, in halvings of the usual one.
+///
+/// A page that fails twice in a row is asked for in half the size, and again so. The size that
+/// works is remembered. After some pages of it, one page is tried in the next larger size; a trial
+/// that fails changes nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PageSize {
+    /// How often in a row the next page could not be read for the moment.
     pub failures: u32,
+    /// How often the usual size is halved for the size that works.
+    pub halvings: u32,
+    /// How many pages in a row were read in that size.
+    pub good_pages: u32,
+}
+
+impl PageSize {
+    /// Whether the next page is asked for in a larger size than the one that works.
+    #[must_use]
+    pub const fn is_trial(&self) -> bool {
+        self.halvings > 0 && self.failures == 0 && self.good_pages >= PAGES_BEFORE_TRIAL
+    }
+
+    /// Whether a page without news leaves nothing to be remembered of its size.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.failures == 0 && !self.is_trial()
+    }
+
+    /// The number of failures in a row that lead from the usual size to that of the next page, as
+    /// [`crate::connectors::SyncRequest::failures`] has it.
+    #[must_use]
+    pub fn equivalent_failures(&self) -> u32 {
+        match self.next_halvings() {
+            0 => self.failures.min(1),
+            halvings => halvings + 1,
+        }
+    }
+
+    /// The size after the next page was read.
+    #[must_use]
+    pub fn after_page(self) -> Self {
+        let halvings = self.next_halvings();
+        let good_pages = if halvings > 0 && halvings == self.halvings {
+            (self.good_pages + 1).min(PAGES_BEFORE_TRIAL)
+        } else {
+            0
+        };
+        Self {
+            failures: 0,
+            halvings,
+            good_pages,
+        }
+    }
+
+    /// The size after the next page could not be read for the moment.
+    #[must_use]
+    pub const fn after_failure(self) -> Self {
+        if self.is_trial() {
+            return Self {
+                good_pages: 0,
+                ..self
+            };
+        }
+        Self {
+            failures: self.failures.saturating_add(1),
+            ..self
+        }
+    }
+
+    fn next_halvings(&self) -> u32 {
+        if self.is_trial() {
+            self.halvings - 1
+        } else {
+            (self.halvings + self.failures.saturating_sub(1)).min(MAX_HALVINGS)
+        }
+    }
+
+    /// The columns `page_halvings` and `good_pages`.
+    fn columns(&self) -> (i16, i16) {
+        let column = |number: u32| i16::try_from(number).unwrap_or(i16::MAX);
+        (column(self.halvings), column(self.good_pages))
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -44,7 +135,10 @@ struct Row {
     horizon: DateTime<Utc>,
     unfinished_until: Option<DateTime<Utc>>,
     read_through: Option<DateTime<Utc>>,
+    reconciled_through: Option<DateTime<Utc>>,
     failures: i32,
+    page_halvings: i16,
+    good_pages: i16,
 }
 
 impl From<Row> for StreamCursor {
@@ -60,7 +154,12 @@ impl From<Row> for StreamCursor {
             backfill_from: row.horizon,
             pending_upper_bound: row.unfinished_until,
             read_through: row.read_through,
-            failures: row.failures.unsigned_abs(),
+            reconciled_through: row.reconciled_through,
+            page_size: PageSize {
+                failures: row.failures.unsigned_abs(),
+                halvings: row.page_halvings.unsigned_abs().into(),
+                good_pages: row.good_pages.unsigned_abs().into(),
+            },
         }
     }
 }
@@ -69,7 +168,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT stream, resource_id, target, cursor, version, horizon, unfinished_until, \
-                 read_through, failures \
+                 read_through, reconciled_through, failures, page_halvings, good_pages \
              FROM cursors WHERE tenant_id = $1 AND connection_id = $2 ",
             $rest
         )
@@ -203,11 +302,15 @@ pub struct Reached {
     pub streams: i64,
     /// Streams that cannot be read.
     pub failing: i64,
+    /// Whether a stream cannot be read or not be reconciled.
+    pub has_problem: bool,
     /// The least of what all have been read through; `None` while one has not been read.
     pub read_through: Option<DateTime<Utc>>,
     /// The least of what all have been reconciled through.
     pub reconciled_through: Option<DateTime<Utc>>,
-    /// The stream that is furthest behind of those that cannot be read.
+    /// The stream that holds the connection's completeness back. The furthest behind of those that
+    /// cannot be read, the list of streams included; where there is none, of those that cannot be
+    /// reconciled, and then of those that wait.
     pub held_back_by: Option<HeldBackBy>,
 }
 
@@ -217,68 +320,125 @@ pub struct HeldBackBy {
     /// The stream: its kind and the id of what it belongs to.
     #[schema(example = "issues:1296269")]
     pub stream: String,
-    /// Why it cannot be read: the code of an error.
+    /// Why: the code of the error where it cannot be read or not be reconciled; `unread` before
+    /// its first read has ended; `rate_limited` or `time_slice` where the run waits to read it;
+    /// `deferred` where a search found nothing on it that the feed lacks.
     #[schema(example = "permission")]
     pub code: String,
     /// The same in words.
     pub message: String,
     /// Since when.
     pub since: DateTime<Utc>,
-    /// How many streams cannot be read.
+    /// How many streams are held back in this way: cannot be read, cannot be reconciled, or wait.
     pub streams: i64,
 }
 
-/// How far a connection's streams have been read, and which one is furthest behind.
+#[derive(sqlx::FromRow)]
+struct ReachedRow {
+    streams: i64,
+    failing: i64,
+    read_through: Option<DateTime<Utc>>,
+    reconciled_through: Option<DateTime<Utc>>,
+    stream: Option<String>,
+    severity: Option<i32>,
+    failure: Option<Json<JobError>>,
+    since: Option<DateTime<Utc>>,
+    is_unread: Option<bool>,
+    is_deferred: Option<bool>,
+    held: Option<i64>,
+}
+
+impl ReachedRow {
+    /// Why the stream is held back.
+    fn reason(&mut self, waiting: Option<&JobError>) -> JobError {
+        let reason = |code: &str, message: &str| JobError {
+            code: code.to_owned(),
+            message: message.to_owned(),
+        };
+        if let Some(Json(failure)) = self.failure.take() {
+            return failure;
+        }
+        if self.is_deferred == Some(true) {
+            return reason(
+                "deferred",
+                "A search found nothing on it that the feed lacks. It is read within ten minutes.",
+            );
+        }
+        match waiting {
+            Some(waiting) => waiting.clone(),
+            None if self.is_unread == Some(true) => {
+                reason("unread", "It is being read for the first time.")
+            }
+            None => reason("time_slice", "The run reads it in its next time slice."),
+        }
+    }
+}
+
+/// How far a connection's streams have been read, and which one holds it back.
+///
+/// `upper_bound` is the run's. `waiting` says why the run does not read the streams that it has
+/// still to read, where that is not the end of its time slice.
 pub async fn reached(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
     root: &str,
+    upper_bound: DateTime<Utc>,
+    waiting: Option<&JobError>,
 ) -> Result<Reached, DbError> {
-    type Row = (
-        i64,
-        i64,
-        Option<DateTime<Utc>>,
-        Option<DateTime<Utc>>,
-        Option<String>,
-        Option<Json<JobError>>,
-        Option<DateTime<Utc>>,
-    );
-    let (streams, failing, read_through, reconciled_through, stream, failure, since): Row =
-        sqlx::query_as(
-            "WITH s AS MATERIALIZED ( \
-                 SELECT stream, read_through, reconciled_through, failing_since, failure \
-                 FROM cursors WHERE tenant_id = $1 AND connection_id = $2 \
-                   AND retired_at IS NULL AND listed_at IS NOT NULL AND stream <> $3 \
-             ) \
-             SELECT a.*, w.stream, w.failure, w.failing_since FROM ( \
-                 SELECT count(*), count(failing_since), \
-                     CASE WHEN count(*) = count(read_through) THEN min(read_through) END, \
-                     CASE WHEN count(*) = count(reconciled_through) \
-                         THEN min(reconciled_through) END FROM s) a \
-             LEFT JOIN (SELECT * FROM s WHERE failing_since IS NOT NULL \
-                 ORDER BY read_through NULLS FIRST, failing_since, stream LIMIT 1) w ON true",
-        )
-        .bind(scope.tenant_id())
-        .bind(connection)
-        .bind(root)
-        .fetch_one(&mut **tx)
-        .await?;
-    let held_back_by = match (stream, failure, since) {
-        (Some(stream), Some(Json(failure)), Some(since)) => Some(HeldBackBy {
+    let mut row: ReachedRow = sqlx::query_as(
+        "WITH s AS MATERIALIZED ( \
+             SELECT stream, stream = $3 AS is_root, read_through, reconciled_through, \
+                 attempted_through, failing_since, failure, unreconciled_since, \
+                 reconcile_failure, created_at \
+             FROM cursors WHERE tenant_id = $1 AND connection_id = $2 \
+               AND retired_at IS NULL AND (listed_at IS NOT NULL OR stream = $3) \
+         ), h AS MATERIALIZED ( \
+             SELECT *, CASE WHEN failing_since IS NOT NULL THEN 0 \
+                 WHEN unreconciled_since IS NOT NULL THEN 1 ELSE 2 END AS severity \
+             FROM s WHERE failing_since IS NOT NULL OR NOT is_root AND ( \
+                 unreconciled_since IS NOT NULL OR read_through IS NULL OR read_through < $4) \
+         ) \
+         SELECT a.*, w.* FROM ( \
+             SELECT count(*) AS streams, count(failing_since) AS failing, \
+                 CASE WHEN count(*) = count(read_through) THEN min(read_through) END \
+                     AS read_through, \
+                 CASE WHEN count(*) = count(reconciled_through) \
+                     THEN min(reconciled_through) END AS reconciled_through \
+             FROM s WHERE NOT is_root) a \
+         LEFT JOIN (SELECT stream, severity, \
+                 CASE severity WHEN 0 THEN failure WHEN 1 THEN reconcile_failure END AS failure, \
+                 coalesce(failing_since, unreconciled_since, read_through, created_at) AS since, \
+                 read_through IS NULL AS is_unread, \
+                 read_through IS NOT NULL AND coalesce(attempted_through >= $4, false) \
+                     AS is_deferred, \
+                 count(*) OVER (PARTITION BY severity) AS held \
+             FROM h ORDER BY severity, h.read_through NULLS FIRST, \
+                 coalesce(failing_since, unreconciled_since), stream LIMIT 1) w ON true",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(root)
+    .bind(upper_bound)
+    .fetch_one(&mut **tx)
+    .await?;
+    let reason = row.reason(waiting);
+    let held_back_by = match (row.stream, row.since) {
+        (Some(stream), Some(since)) => Some(HeldBackBy {
             stream,
-            code: failure.code,
-            message: failure.message,
+            code: reason.code,
+            message: reason.message,
             since,
-            streams: failing,
+            streams: row.held.unwrap_or(1),
         }),
         _ => None,
     };
     Ok(Reached {
-        streams,
-        failing,
-        read_through,
-        reconciled_through,
+        streams: row.streams,
+        failing: row.failing,
+        has_problem: row.severity.is_some_and(|severity| severity < 2),
+        read_through: row.read_through,
+        reconciled_through: row.reconciled_through,
         held_back_by,
     })
 }
@@ -294,7 +454,8 @@ pub async fn list_unreconciled(
 ) -> Result<Vec<StreamCursor>, DbError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT stream, resource_id, target, reconcile_cursor AS cursor, version, horizon, \
-             reconcile_bound AS unfinished_until, read_through, failures \
+             reconcile_bound AS unfinished_until, read_through, reconciled_through, failures, \
+             page_halvings, good_pages \
          FROM cursors WHERE tenant_id = $1 AND connection_id = $2 AND retired_at IS NULL \
            AND stream <> $3 AND reconcile_at <= now() AND read_through IS NOT NULL \
            AND failing_since IS NULL \
@@ -322,16 +483,18 @@ pub struct Reconciled<'a> {
     pub due_in_seconds: f64,
 }
 
-/// Moves the reconciliation pass of a stream on.
+/// Moves the reconciliation pass of a stream on, and remembers its page size.
 pub async fn reconcile(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
-    stream: &str,
+    stream: &StreamCursor,
     to: &Reconciled<'_>,
 ) -> Result<(), DbError> {
+    let (halvings, good_pages) = stream.page_size.columns();
     sqlx::query(
-        "UPDATE cursors SET updated_at = now(), reconcile_cursor = $4, \
+        "UPDATE cursors SET updated_at = now(), page_halvings = $8, good_pages = $9, \
+             reconcile_cursor = $4, \
              reconcile_bound = CASE WHEN $4::json IS NULL THEN NULL ELSE $5 END, \
              reconciled_through = greatest(reconciled_through, $6), \
              reconcile_at = CASE WHEN $7 > 0 THEN now() + $7 * interval '1 second' \
@@ -340,38 +503,93 @@ pub async fn reconcile(
     )
     .bind(scope.tenant_id())
     .bind(connection)
-    .bind(stream)
+    .bind(&stream.spec.key)
     .bind(to.cursor.map(Json))
     .bind(to.bound)
     .bind(to.reconciled_through)
     .bind(to.due_in_seconds)
+    .bind(halvings)
+    .bind(good_pages)
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-/// Has a stream reconciled early, because deliveries were missed: with the next run, but not
-/// before `pause` seconds after the moment through which it is reconciled.
-pub async fn reconcile_soon(
+/// Notes why the reconciliation pass could not read all of a stream, and since when none could;
+/// `None` where it has read all of it.
+pub async fn note_unreconciled(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
     stream: &str,
-    pause: f64,
+    failure: Option<&JobError>,
 ) -> Result<(), DbError> {
     sqlx::query(
-        "UPDATE cursors \
-         SET reconcile_at = least(reconcile_at, \
-                 greatest(now(), reconciled_through + $4 * interval '1 second')) \
+        "UPDATE cursors SET reconcile_failure = $4, \
+             unreconciled_since = CASE WHEN $4::json IS NULL THEN NULL \
+                 ELSE coalesce(unreconciled_since, now()) END \
          WHERE tenant_id = $1 AND connection_id = $2 AND stream = $3",
     )
     .bind(scope.tenant_id())
     .bind(connection)
     .bind(stream)
+    .bind(failure.map(Json))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Counts facts of a stream that no delivery has reported. With `pause` the stream is reconciled
+/// early: with the next run, but not before so many seconds after the moment through which it is
+/// reconciled.
+pub async fn note_missed(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    stream: &str,
+    missed: i64,
+    pause: Option<f64>,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE cursors SET missed_count = missed_count + $4, \
+             reconcile_at = CASE WHEN $5::float8 IS NULL THEN reconcile_at \
+                 ELSE least(reconcile_at, \
+                     greatest(now(), reconciled_through + $5 * interval '1 second')) END \
+         WHERE tenant_id = $1 AND connection_id = $2 AND stream = $3",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(stream)
+    .bind(missed)
     .bind(pause)
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Takes what [`note_missed`] has counted on a connection's streams since the last time. The
+/// connection's row must be locked: whoever changes both locks it first.
+pub(super) async fn take_missed(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+) -> Result<i64, DbError> {
+    let missed = sqlx::query_scalar(
+        "WITH counted AS MATERIALIZED ( \
+             SELECT stream, missed_count FROM cursors \
+             WHERE tenant_id = $1 AND connection_id = $2 AND missed_count > 0 \
+             ORDER BY stream FOR NO KEY UPDATE \
+         ), cleared AS ( \
+             UPDATE cursors c SET missed_count = 0 FROM counted k \
+             WHERE c.tenant_id = $1 AND c.connection_id = $2 AND c.stream = k.stream \
+         ) \
+         SELECT coalesce(sum(missed_count), 0)::bigint FROM counted",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(missed)
 }
 
 /// Where a page that was read leaves its stream.
@@ -391,8 +609,8 @@ pub struct Advance<'a> {
     pub reconcile_seconds: f64,
 }
 
-/// Moves a cursor on, together with whatever else the transaction holds. `false` means that
-/// another run has moved it meanwhile: the page must not be committed.
+/// Moves a cursor on and remembers its page size, together with whatever else the transaction
+/// holds. `false` means that another run has moved it meanwhile: the page must not be committed.
 pub async fn advance(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -400,11 +618,13 @@ pub async fn advance(
     stream: &StreamCursor,
     to: &Advance<'_>,
 ) -> Result<bool, DbError> {
+    let (halvings, good_pages) = stream.page_size.columns();
     let moved = sqlx::query(
         "UPDATE cursors SET cursor = $5, version = version + 1, updated_at = now(), \
              unfinished_until = $6, read_through = greatest(read_through, $7), \
              attempted_through = greatest(attempted_through, $7), progress = $8, \
              failing_since = NULL, failure = NULL, failures = 0, \
+             page_halvings = $11, good_pages = $12, \
              reconciled_through = CASE WHEN read_through IS NULL THEN $9 ELSE reconciled_through END, \
              reconcile_at = CASE WHEN read_through IS NULL AND $7 IS NOT NULL \
                  THEN now() + random() * $10 * interval '1 second' ELSE reconcile_at END \
@@ -420,6 +640,8 @@ pub async fn advance(
     .bind(to.progress)
     .bind(to.reconciled_through)
     .bind(to.reconcile_seconds)
+    .bind(halvings)
+    .bind(good_pages)
     .execute(&mut **tx)
     .await?;
     Ok(moved.rows_affected() == 1)
@@ -531,4 +753,72 @@ pub async fn restart(
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn halved(halvings: u32, good_pages: u32) -> PageSize {
+        PageSize {
+            failures: 0,
+            halvings,
+            good_pages,
+        }
+    }
+
+    #[test]
+    fn first_failure_leaves_the_page_size_alone() {
+        let mut size = PageSize::default();
+        let mut asked = vec![size.equivalent_failures()];
+        for _ in 0..4 {
+            size = size.after_failure();
+            asked.push(size.equivalent_failures());
+        }
+        assert_eq!(asked, [0, 1, 2, 3, 4]);
+        let mut size = halved(2, 0);
+        let mut asked = vec![size.equivalent_failures()];
+        for _ in 0..3 {
+            size = size.after_failure();
+            asked.push(size.equivalent_failures());
+        }
+        assert_eq!(asked, [3, 3, 4, 5]);
+    }
+
+    #[test]
+    fn working_page_size_is_remembered_and_grows_again() {
+        // Pages of the usual size always fail.
+        let is_read = |size: PageSize| size.equivalent_failures() >= 2;
+        let (mut size, mut failed) = (PageSize::default(), 0);
+        for _ in 0..30 {
+            while !is_read(size) {
+                size = size.after_failure();
+                failed += 1;
+            }
+            size = size.after_page();
+            assert_eq!((size.failures, size.halvings), (0, 1));
+        }
+        // Two at first, and a trial after each ten good pages.
+        assert_eq!(failed, 4);
+
+        let mut size = halved(2, 0);
+        for _ in 0..20 {
+            size = size.after_page();
+        }
+        assert_eq!(size, halved(1, 9), "one larger size has been tried");
+        for _ in 0..2 {
+            size = size.after_page();
+        }
+        assert_eq!(size, PageSize::default());
+    }
+
+    #[test]
+    fn failed_trial_counts_as_no_failure() {
+        let size = halved(3, PAGES_BEFORE_TRIAL);
+        assert!(size.is_trial());
+        assert_eq!(size.equivalent_failures(), 3);
+        let size = size.after_failure();
+        assert_eq!(size, halved(3, 0));
+        assert_eq!(size.equivalent_failures(), 4);
+    }
 }

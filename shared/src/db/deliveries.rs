@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::page::{Page, PageRequest};
-use super::{DbError, Json, TenantScope, Tx};
-use crate::ids::{ConnectionId, DeliveryId};
+use super::{DbError, Json, TenantScope, Tx, storable};
+use crate::ids::{ConnectionId, DeliveryId, TenantId};
 use crate::queue::{self, Enqueued, JobPayload, NewJob};
 
 /// What became of a delivery.
@@ -259,6 +259,32 @@ pub(super) async fn reopen(
     .bind(first)
     .bind(*last + TimeDelta::milliseconds(1))
     .bind(ids)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Marks deliveries as failed that are pending while no job works on them any more. A replay
+/// processes them again.
+pub async fn fail_pending(
+    tx: &mut Tx,
+    keys: &[(TenantId, DeliveryId)],
+    detail: &str,
+) -> Result<(), DbError> {
+    let keys: Vec<_> = keys.iter().filter(|(_, id)| id.carries_time()).collect();
+    let times: Vec<_> = keys.iter().map(|(_, id)| id.received_at()).collect();
+    sqlx::query(
+        "UPDATE deliveries d SET outcome = 'failed', outcome_detail = $4, processed_at = now() \
+         FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[]) AS k(tenant_id, received_at, id) \
+         WHERE d.tenant_id = k.tenant_id AND d.received_at = k.received_at AND d.id = k.id \
+             AND d.received_at BETWEEN $5 AND $6 AND d.outcome = 'pending'",
+    )
+    .bind(keys.iter().map(|(tenant, _)| *tenant).collect::<Vec<_>>())
+    .bind(&times)
+    .bind(keys.iter().map(|(_, id)| *id).collect::<Vec<_>>())
+    .bind(storable(detail))
+    .bind(times.iter().min())
+    .bind(times.iter().max())
     .execute(&mut **tx)
     .await?;
     Ok(())

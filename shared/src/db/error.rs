@@ -4,6 +4,9 @@
 /// to by an administrator.
 const ENDED: [&str; 6] = ["57P01", "57P02", "57P05", "25P03", "25P04", "08006"];
 
+/// The time-outs of a statement, of a transaction that is idle, and of a whole transaction.
+const TOO_LONG: [&str; 3] = ["57014", "25P03", "25P04"];
+
 /// Whether a statement that was prepared is not known any more.
 pub(super) fn is_forgotten(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some("26000"))
@@ -65,7 +68,7 @@ impl DbError {
         match self {
             Self::Unavailable(sqlx::Error::Database(database)) => {
                 let code = database.code().unwrap_or_default();
-                code != "57014" && code != "55P03" && !code.starts_with("40")
+                !TOO_LONG.contains(&&*code) && code != "55P03" && !code.starts_with("40")
             }
             Self::Unavailable(_) => true,
             _ => false,
@@ -77,10 +80,11 @@ impl DbError {
         self.is_unavailable() && !self.is_outage()
     }
 
-    /// Whether the statement took longer than it may.
+    /// Whether the statement took longer than it may, or its transaction waited too long for the
+    /// next one.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Unavailable(sqlx::Error::Database(database))
-            if database.code().is_some_and(|code| code == "57014"))
+            if database.code().is_some_and(|code| TOO_LONG.contains(&&*code)))
     }
 
     /// The name of the constraint that refused the row, if one did.

@@ -239,9 +239,7 @@ pub async fn retry(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<Retrie
         payload,
         traceparent: job.traceparent,
     };
-    if let JobPayload::ProcessDeliveries { deliveries } = &again.payload {
-        deliveries::reopen(tx, scope, deliveries).await?;
-    }
+    deliveries::reopen(tx, scope, again.payload.deliveries()).await?;
     queue::enqueue(tx, &again).await.map(Retried::Enqueued)
 }
 
@@ -286,7 +284,7 @@ async fn withdraw(
     connection: Option<ConnectionId>,
     id: Option<JobId>,
 ) -> Result<u64, DbError> {
-    let done = sqlx::query(
+    let gone: Vec<Json<serde_json::Value>> = sqlx::query_scalar(
         "WITH gone AS (DELETE FROM jobs WHERE tenant_id = $1 AND state = 'queued' \
              AND (id = $2 OR connection_id = $3) RETURNING *) \
          INSERT INTO job_history (tenant_id, id, kind, provider, connection_id, cursor_window, \
@@ -294,14 +292,22 @@ async fn withdraw(
              created_at, started_at) \
          SELECT tenant_id, id, kind, provider, connection_id, cursor_window, 'cancelled', \
              priority, attempts, max_attempts, payload, last_error, traceparent, created_at, \
-             started_at FROM gone",
+             started_at FROM gone RETURNING payload",
     )
     .bind(scope.tenant_id())
     .bind(id)
     .bind(connection)
-    .execute(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?;
-    Ok(done.rows_affected())
+    let pending: Vec<_> = gone
+        .iter()
+        .flat_map(|payload| JobPayload::deliveries_in(&payload.0))
+        .map(|id| (scope.tenant_id(), id))
+        .collect();
+    if !pending.is_empty() {
+        deliveries::fail_pending(tx, &pending, "The job was cancelled.").await?;
+    }
+    Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
 }
 
 async fn request_end(

@@ -5,6 +5,10 @@
 //! [`TenantScope`], which only authentication or a claimed job can make. Row-level
 //! security reads the scope; the statements name the tenant as well, because a policy is
 //! the second lock and not the first.
+//!
+//! Transactions lock rows in one order, so that none waits for another in a circle: a job that they
+//! run, the connection, its routes, its streams, its subscriptions, its credentials, directory
+//! entries, deliveries. Jobs of others come in a transaction of their own.
 
 mod error;
 mod line;
@@ -40,4 +44,5 @@ pub use error::DbError;
 pub use line::{Line, Tx};
 pub use pool::{Db, Role};
 pub use scope::{OperatorProof, TenantScope};
+pub(crate) use shares::Shares;
 pub(crate) use text::{Json, storable, storable_all, storable_json};

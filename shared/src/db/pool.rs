@@ -7,12 +7,14 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::{is_forgotten, is_lost};
 use super::line::{Doubt, Line, Manners, Tx, is_silence, scopes_setting};
 use super::shares::Shares;
 use super::{DbError, TenantScope};
 use crate::config::DatabaseConfig;
+use crate::ids::TenantId;
 
 /// As whom a process works; the schema grants each just what its process needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +104,15 @@ pub struct Db {
     pool: PgPool,
     manners: Arc<Manners>,
     /// Only the api-server's tenants come by requests of their own; a job is claimed in turn.
-    shares: Option<Arc<Shares>>,
+    shares: Option<Arc<Shares<Holder>>>,
+}
+
+/// Whose share of the pool a request takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Holder {
+    Tenant(TenantId),
+    /// Every client that is not yet known to belong to a tenant.
+    Stranger,
 }
 
 impl Db {
@@ -191,8 +201,9 @@ impl Db {
                 })
             })
             .connect_lazy_with(options);
-        let shares =
-            (role == Role::Api).then(|| Arc::new(Shares::new(config.max_connections, patience)));
+        // Half of the pool for each, and never all of it where it has more than one.
+        let share = usize::try_from(config.max_connections.div_ceil(2)).unwrap_or(usize::MAX);
+        let shares = (role == Role::Api).then(|| Arc::new(Shares::new(share.max(1), patience)));
         Ok(Self {
             pool,
             manners,
@@ -232,24 +243,46 @@ impl Db {
     /// A transaction that sees one tenant's rows; one round trip. In the api-server it counts
     /// as one of the tenant's share of the pool.
     pub async fn begin(&self, scope: &TenantScope) -> Result<Tx, DbError> {
-        let share = match &self.shares {
-            Some(shares) => Some(shares.acquire(scope.tenant_id()).await?),
-            None => None,
-        };
+        let share = self.share(Holder::Tenant(scope.tenant_id())).await?;
         let mut tx = self.begin_many(std::slice::from_ref(scope)).await?;
         tx.hold_share(share);
         Ok(tx)
     }
 
-    /// A transaction that sees the rows of several tenants: a batch of claimed jobs.
+    /// A transaction that sees the rows of several tenants: a batch of claimed jobs. It takes no
+    /// share of the pool, so a request must not begin it.
     pub async fn begin_many(&self, scopes: &[TenantScope]) -> Result<Tx, DbError> {
         self.begin_saying(&scopes_setting(scopes)).await
     }
 
-    /// A transaction that sees the one row whose secret has this hash.
+    /// A transaction that sees the one row whose secret has this hash. In the api-server it counts
+    /// for the share of the pool that all clients without a tenant have together.
     pub async fn begin_by_secret(&self, hash: &[u8; 32]) -> Result<Tx, DbError> {
-        self.begin_with("poblysh.secret_hash", &hex::encode(hash))
+        let share = self.share(Holder::Stranger).await?;
+        let mut tx = self
+            .begin_with("poblysh.secret_hash", &hex::encode(hash))
+            .await?;
+        tx.hold_share(share);
+        Ok(tx)
+    }
+
+    /// A place in the pool for authenticating a client: in the tenant's share where the credential
+    /// is known, else in the one of clients without a tenant.
+    pub(super) async fn share_of_client(
+        &self,
+        tenant: Option<TenantId>,
+    ) -> Result<Option<OwnedSemaphorePermit>, DbError> {
+        self.share(tenant.map_or(Holder::Stranger, Holder::Tenant))
             .await
+    }
+
+    /// Waits for a place in a share as long as for a connection of the pool.
+    async fn share(&self, holder: Holder) -> Result<Option<OwnedSemaphorePermit>, DbError> {
+        let Some(shares) = &self.shares else {
+            return Ok(None);
+        };
+        let place = shares.acquire(holder).await;
+        Ok(Some(place.ok_or(sqlx::Error::PoolTimedOut)?))
     }
 
     /// A transaction on tables that belong to no tenant, or that the role may see across them.

@@ -85,13 +85,13 @@ pub async fn sync_soon(
     Ok(())
 }
 
-/// Enqueues a read of every suspended or refused connection that is to be probed: where the read
-/// works, the connection is active again.
+/// Enqueues a read of every suspended or refused connection whose probe is due: where the read
+/// works, the connection is active again. One without an interval is probed once.
 pub async fn enqueue_due_probes(db: &Db) -> Result<u64, DbError> {
     let statement = enqueue_due!(
         "",
         "probe_at",
-        "now() + interval '30 minutes', probed_at = now()",
+        "now() + r.probe_interval, probed_at = now()",
         "'sync:' || connection_id || ':incremental', 'sync:' || connection_id || ':full'",
         "sync",
         ":incremental",

@@ -1,58 +1,52 @@
-//! A tenant's share of the pool: one tenant cannot take every connection.
+//! Shares of something limited, such as the connections of a pool: no holder can take all of it.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::ids::TenantId;
-
-/// Tenants that are kept although nobody uses or waits for their share.
+/// Holders that are kept although they neither use nor wait for their share.
 const KEPT: usize = 1_000;
 
-/// The shares of a pool.
+/// The shares of all holders.
 #[derive(Debug)]
-pub(super) struct Shares {
-    /// Connections that one tenant may hold at once.
+pub(crate) struct Shares<K> {
+    /// Places that one holder may have at once.
     share: usize,
     acquire_timeout: Duration,
-    tenants: Mutex<HashMap<TenantId, Arc<Semaphore>>>,
+    holders: Mutex<HashMap<K, Arc<Semaphore>>>,
 }
 
-impl Shares {
-    /// A tenant gets half of the pool, and never all of it where it has more than one.
-    pub(super) fn new(connections: u32, acquire_timeout: Duration) -> Self {
-        let connections = usize::try_from(connections).unwrap_or(usize::MAX);
+impl<K: Eq + Hash> Shares<K> {
+    /// Gives each holder so many places, and lets it wait so long for one.
+    pub(crate) fn new(share: usize, acquire_timeout: Duration) -> Self {
         Self {
-            share: connections.div_ceil(2).max(1),
+            share,
             acquire_timeout,
-            tenants: Mutex::default(),
+            holders: Mutex::new(HashMap::new()),
         }
     }
 
-    /// Waits for a place in the tenant's share as long as for a connection of the pool.
-    pub(super) async fn acquire(
-        &self,
-        tenant: TenantId,
-    ) -> Result<OwnedSemaphorePermit, sqlx::Error> {
-        let share = self.of(tenant);
-        match timeout(self.acquire_timeout, share.acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) => Err(sqlx::Error::PoolClosed),
-            Err(_) => Err(sqlx::Error::PoolTimedOut),
-        }
+    /// Waits for a place in the holder's share; `None` when there is none in time.
+    pub(crate) async fn acquire(&self, holder: K) -> Option<OwnedSemaphorePermit> {
+        let share = self.of(holder);
+        timeout(self.acquire_timeout, share.acquire_owned())
+            .await
+            .ok()?
+            .ok()
     }
 
-    fn of(&self, tenant: TenantId) -> Arc<Semaphore> {
-        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        if tenants.len() > KEPT && !tenants.contains_key(&tenant) {
+    fn of(&self, holder: K) -> Arc<Semaphore> {
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        if holders.len() > KEPT && !holders.contains_key(&holder) {
             // A permit or a waiter holds a reference of its own.
-            tenants.retain(|_, share| Arc::strong_count(share) > 1);
+            holders.retain(|_, share| Arc::strong_count(share) > 1);
         }
-        let share = tenants
-            .entry(tenant)
+        let share = holders
+            .entry(holder)
             .or_insert_with(|| Arc::new(Semaphore::new(self.share)));
         Arc::clone(share)
     }
@@ -63,35 +57,30 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_tenant_leaves_connections_to_others() {
-        let shares = Shares::new(4, Duration::from_millis(20));
-        let (one, other) = (TenantId::generate(), TenantId::generate());
+    async fn one_holder_leaves_places_to_others() {
+        let shares = Shares::new(2, Duration::from_millis(20));
         let held = [
-            shares.acquire(one).await.expect("a place"),
-            shares.acquire(one).await.expect("a place"),
+            shares.acquire("one").await.expect("a place"),
+            shares.acquire("one").await.expect("a place"),
         ];
-        assert!(matches!(
-            shares.acquire(one).await,
-            Err(sqlx::Error::PoolTimedOut)
-        ));
-        drop(shares.acquire(other).await.expect("a place"));
+        assert!(shares.acquire("one").await.is_none());
+        drop(shares.acquire("other").await.expect("a place"));
         drop(held);
-        drop(shares.acquire(one).await.expect("a place"));
+        drop(shares.acquire("one").await.expect("a place"));
     }
 
     #[tokio::test]
-    async fn shares_of_nobody_are_forgotten() {
-        let shares = Shares::new(2, Duration::from_millis(20));
-        let held_by = TenantId::generate();
-        let _held = shares.acquire(held_by).await.expect("a place");
-        for _ in 0..3 * KEPT {
-            drop(shares.acquire(TenantId::generate()).await.expect("a place"));
+    async fn unused_shares_are_forgotten() {
+        let shares = Shares::new(1, Duration::from_millis(20));
+        let _held = shares.acquire(usize::MAX).await.expect("a place");
+        for holder in 0..3 * KEPT {
+            drop(shares.acquire(holder).await.expect("a place"));
         }
-        let tenants = shares
-            .tenants
+        let holders = shares
+            .holders
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        assert!(tenants.len() <= KEPT + 1, "{}", tenants.len());
-        assert!(tenants.contains_key(&held_by));
+        assert!(holders.len() <= KEPT + 1, "{}", holders.len());
+        assert!(holders.contains_key(&usize::MAX));
     }
 }

@@ -156,19 +156,6 @@ pub async fn hold(
     id: Uuid,
     subscription: &Subscription,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE subscriptions SET external_id = $3, route = $4, expires_at = $5, \
-             refused_events = $6, renewed_at = now(), attempted_at = NULL \
-         WHERE tenant_id = $1 AND id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(storable(&subscription.external_id))
-    .bind(subscription.route.as_deref().map(storable))
-    .bind(subscription.expires_at)
-    .bind(storable_all(&subscription.refused_events))
-    .execute(&mut **tx)
-    .await?;
     // An address that the account had before leads nowhere any more.
     sqlx::query(
         "DELETE FROM delivery_routes \
@@ -182,6 +169,19 @@ pub async fn hold(
     if let Some(route) = &subscription.route {
         routes::put(tx, scope, connection, provider, route, id).await?;
     }
+    sqlx::query(
+        "UPDATE subscriptions SET external_id = $3, route = $4, expires_at = $5, \
+             refused_events = $6, renewed_at = now(), attempted_at = NULL \
+         WHERE tenant_id = $1 AND id = $2",
+    )
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(storable(&subscription.external_id))
+    .bind(subscription.route.as_deref().map(storable))
+    .bind(subscription.expires_at)
+    .bind(storable_all(&subscription.refused_events))
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 

@@ -159,6 +159,25 @@ pub async fn take(
     Ok(taken)
 }
 
+/// Deletes every key of a connection, and what it was armed for.
+pub async fn erase(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+) -> Result<(), DbError> {
+    for statement in [
+        "DELETE FROM webhook_secrets WHERE tenant_id = $1 AND connection_id = $2",
+        "DELETE FROM webhook_arming WHERE tenant_id = $1 AND connection_id = $2",
+    ] {
+        sqlx::query(statement)
+            .bind(scope.tenant_id())
+            .bind(connection)
+            .execute(&mut **tx)
+            .await?;
+    }
+    Ok(())
+}
+
 /// The keys of a connection that deliveries can be sent to, for ingress.
 ///
 /// Served by `connection_routes_connection` and the primary key of `webhook_secrets`.

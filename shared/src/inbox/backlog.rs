@@ -84,7 +84,7 @@ impl Backlog {
         let counted = self.since.load(Ordering::Acquire);
         let tenants: Vec<(TenantId, i64)> = sqlx::query_as(
             "SELECT tenant_id, sum(bytes)::bigint FROM jobs \
-             WHERE state = 'queued' AND kind = 'process_deliveries' GROUP BY tenant_id",
+             WHERE state = 'queued' AND kind IN ('process_deliveries', 'look_up') GROUP BY tenant_id",
         )
         .fetch_all(db)
         .await?;

@@ -1,29 +1,40 @@
 //! The webhook keys of connections, as ingress finds them, and the secrets it is handed.
 //!
-//! A request for a connection's own URL comes from anyone, so a look-up is cheap and bounded:
-//! answers are cached for a few seconds, unknown ids apart from known ones, and few look-ups run
-//! at once. A key that was rotated or erased is noticed when its entry has expired.
+//! A request for a connection's own URL comes from anyone, so look-ups are cheap and bounded:
+//! answers are cached for a few seconds, and few look-ups run at once. Strangers' guesses delay no
+//! connection that receives deliveries: a known id is read again in a turn of its own, and of the
+//! other ids each client looks up one at a time. A key that was rotated or erased is noticed when
+//! its entry has expired; while the database cannot be asked, the expired entry serves for a
+//! minute.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::connectors::{KeySource, VerifyError};
 use crate::crypto::{Keyring, PublicKey};
 use crate::db::webhook_secrets::{self, SealedKey};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, Shares};
 use crate::ids::{ConnectionId, TenantId};
 
 /// How long an answer is used again.
 const CACHE_TTL: Duration = Duration::from_secs(5);
-/// Entries of each cache.
-const MAX_ENTRIES: usize = 10_000;
-/// Look-ups at the same time: fewer than database sessions, so that commits find one.
-const MAX_LOOKUPS: usize = 2;
+/// How long a known connection's answer is used where it cannot be read again.
+const STALE_TTL: Duration = Duration::from_mins(1);
+/// Entries of the cache of known ids.
+const MAX_KNOWN: usize = 50_000;
+/// Entries of the cache of unknown ids.
+const MAX_UNKNOWN: usize = 10_000;
+/// Look-ups at the same time, each of known ids and of others: together fewer than database
+/// sessions, so that commits find one.
+const MAX_LOOKUPS: usize = 1;
+/// Look-ups of other ids that one client has under way.
+const MAX_CLIENT_LOOKUPS: usize = 1;
 /// How long a request waits for its look-up.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(900);
 
@@ -51,8 +62,15 @@ pub struct ConnectionKeys {
     keyring: Option<Keyring>,
     known: Cache<Arc<Found>>,
     unknown: Cache<()>,
+    /// Look-ups of ids in `known`.
+    refreshes: Semaphore,
+    /// Look-ups of other ids, and secrets that are handed over.
     lookups: Semaphore,
+    clients: Shares<IpAddr>,
 }
+
+/// The permits that a look-up holds.
+type Turn<'k> = (Option<OwnedSemaphorePermit>, Option<SemaphorePermit<'k>>);
 
 impl ConnectionKeys {
     /// Keys that `keyring` opens. Without one no connection has a key.
@@ -60,13 +78,16 @@ impl ConnectionKeys {
         Self {
             db,
             keyring,
-            known: Cache::default(),
-            unknown: Cache::default(),
+            known: Cache::new(STALE_TTL, MAX_KNOWN),
+            unknown: Cache::new(CACHE_TTL, MAX_UNKNOWN),
+            refreshes: Semaphore::new(MAX_LOOKUPS),
             lookups: Semaphore::new(MAX_LOOKUPS),
+            clients: Shares::new(MAX_CLIENT_LOOKUPS, LOOKUP_TIMEOUT),
         }
     }
 
-    /// Finds a connection of `provider` that deliveries can be sent to.
+    /// Finds a connection of `provider` that deliveries can be sent to, for a client of this
+    /// network.
     ///
     /// # Errors
     ///
@@ -75,8 +96,9 @@ impl ConnectionKeys {
         &self,
         provider: &'static str,
         connection: ConnectionId,
+        client: IpAddr,
     ) -> Result<ConnectionRoute, VerifyError> {
-        Ok(self.find((provider, connection)).await?.route)
+        Ok(self.find((provider, connection), Some(client)).await?.route)
     }
 
     /// Stores a secret that the provider handed over to an armed connection.
@@ -132,38 +154,64 @@ impl ConnectionKeys {
         }
     }
 
-    async fn find(&self, key: Key) -> Result<Arc<Found>, VerifyError> {
-        if let Some(found) = self.known.get(&key) {
-            return Ok(found);
+    async fn find(&self, key: Key, client: Option<IpAddr>) -> Result<Arc<Found>, VerifyError> {
+        if let Some(answer) = self.cached(&key) {
+            return answer;
         }
-        if self.unknown.get(&key).is_some() {
-            return Err(VerifyError::UnknownConnection);
-        }
-        let found = tokio::time::timeout(LOOKUP_TIMEOUT, self.look_up(key)).await;
-        match found {
-            Ok(Ok(Some(found))) => {
-                self.known.put(key, Arc::clone(&found));
-                Ok(found)
+        let stale = self.known.get(&key).map(|(_, found)| found);
+        let looking = async {
+            let _turn = self.turn(stale.is_some(), client).await;
+            // Another request may have asked meanwhile.
+            match self.cached(&key) {
+                Some(answer) => Ok(answer),
+                None => {
+                    let found = self.look_up(key).await?;
+                    Ok::<_, DbError>(found.ok_or(VerifyError::UnknownConnection))
+                }
             }
-            Ok(Ok(None)) => {
-                self.unknown.put(key, ());
-                Err(VerifyError::UnknownConnection)
-            }
+        };
+        match tokio::time::timeout(LOOKUP_TIMEOUT, looking).await {
+            Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "failed to read the webhook keys of a connection"
                 );
-                Err(VerifyError::KeysUnavailable)
+                stale.ok_or(VerifyError::KeysUnavailable)
             }
-            Err(_) => Err(VerifyError::KeysUnavailable),
+            Err(_) => stale.ok_or(VerifyError::KeysUnavailable),
         }
     }
 
-    async fn look_up(&self, (provider, connection): Key) -> Result<Option<Arc<Found>>, DbError> {
-        // The semaphore is never closed.
-        let _permit = self.lookups.acquire().await.ok();
+    /// The answer of the last few seconds, if there is one.
+    fn cached(&self, key: &Key) -> Option<Result<Arc<Found>, VerifyError>> {
+        match self.known.get(key) {
+            Some((age, found)) if age < CACHE_TTL => Some(Ok(found)),
+            _ => {
+                let unknown = self.unknown.get(key);
+                unknown.map(|_| Err(VerifyError::UnknownConnection))
+            }
+        }
+    }
+
+    /// Waits for its turn to look an id up. The semaphores are never closed.
+    async fn turn(&self, is_known: bool, client: Option<IpAddr>) -> Turn<'_> {
+        if is_known {
+            return (None, self.refreshes.acquire().await.ok());
+        }
+        let client = match client {
+            Some(client) => self.clients.acquire(client).await,
+            None => None,
+        };
+        (client, self.lookups.acquire().await.ok())
+    }
+
+    /// Reads a connection's keys and caches them.
+    async fn look_up(&self, key: Key) -> Result<Option<Arc<Found>>, DbError> {
+        let (provider, connection) = key;
         let Some(sealed) = webhook_secrets::find(&self.db, provider, connection).await? else {
+            self.known.remove(&key);
+            self.unknown.put(key, ());
             return Ok(None);
         };
         let route = ConnectionRoute {
@@ -185,7 +233,9 @@ impl ConnectionKeys {
                 found.public_keys.push(public);
             }
         }
-        Ok(Some(Arc::new(found)))
+        let found = Arc::new(found);
+        self.known.put(key, Arc::clone(&found));
+        Ok(Some(found))
     }
 
     fn open(&self, route: ConnectionRoute, key: &SealedKey) -> Option<SecretString> {
@@ -210,7 +260,8 @@ impl KeySource for ConnectionKeys {
         provider: &'static str,
         connection: ConnectionId,
     ) -> Result<Vec<SecretString>, VerifyError> {
-        Ok(self.find((provider, connection)).await?.secrets.clone())
+        let found = self.find((provider, connection), None).await?;
+        Ok(found.secrets.clone())
     }
 
     async fn connection_public_keys(
@@ -218,66 +269,154 @@ impl KeySource for ConnectionKeys {
         provider: &'static str,
         connection: ConnectionId,
     ) -> Result<Vec<PublicKey>, VerifyError> {
-        let found = self.find((provider, connection)).await?;
+        let found = self.find((provider, connection), None).await?;
         Ok(found.public_keys.clone())
     }
 }
 
-/// Answers of the last few seconds, at most [`MAX_ENTRIES`] of them.
-struct Cache<T>(Mutex<HashMap<Key, (Instant, T)>>);
-
-impl<T> Default for Cache<T> {
-    fn default() -> Self {
-        Self(Mutex::new(HashMap::new()))
-    }
+/// Answers by id, each for a while.
+struct Cache<T> {
+    ttl: Duration,
+    max_entries: usize,
+    entries: Mutex<HashMap<Key, (Instant, T)>>,
 }
 
 impl<T: Clone> Cache<T> {
-    fn get(&self, key: &Key) -> Option<T> {
-        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn new(ttl: Duration, max_entries: usize) -> Self {
+        Self {
+            ttl,
+            max_entries,
+            entries: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// An answer and its age.
+    fn get(&self, key: &Key) -> Option<(Duration, T)> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, value) = entries.get(key)?;
-        (at.elapsed() < CACHE_TTL).then(|| value.clone())
+        let age = at.elapsed();
+        (age < self.ttl).then(|| (age, value.clone()))
     }
 
     fn remove(&self, key: &Key) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.remove(key);
     }
 
     fn put(&self, key: Key, value: T) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= MAX_ENTRIES {
-            entries.retain(|_, (at, _)| at.elapsed() < CACHE_TTL);
+        self.put_at(Instant::now(), key, value);
+    }
+
+    fn put_at(&self, at: Instant, key: Key, value: T) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !entries.contains_key(&key);
+        if is_new && entries.len() >= self.max_entries {
+            entries.retain(|_, (at, _)| at.elapsed() < self.ttl);
         }
-        if entries.len() < MAX_ENTRIES {
-            entries.insert(key, (Instant::now(), value));
+        if !is_new || entries.len() < self.max_entries {
+            entries.insert(key, (at, value));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::poll;
+
     use super::*;
+    use crate::config::DatabaseConfig;
+    use crate::db::Role;
+
+    /// Keys of a database that does not answer.
+    fn keys() -> ConnectionKeys {
+        let config = DatabaseConfig {
+            // No server listens there.
+            url: SecretString::from("postgres://poblysh_ingress@127.0.0.1:1/none"),
+            read_url: None,
+            listen_url: None,
+            pooled: false,
+            max_connections: 4,
+        };
+        let db = Db::open(&config, Role::Ingress).expect("a URL");
+        ConnectionKeys::new(db, None)
+    }
+
+    fn found(connection: ConnectionId) -> Arc<Found> {
+        let tenant = TenantId::generate();
+        Arc::new(Found {
+            route: ConnectionRoute { tenant, connection },
+            secrets: Vec::new(),
+            public_keys: Vec::new(),
+        })
+    }
+
+    fn ago(age: Duration) -> Instant {
+        let then = Instant::now().checked_sub(age);
+        then.expect("the clock runs for a while")
+    }
+
+    fn client(number: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, number])
+    }
 
     #[test]
     fn full_cache_takes_no_further_entry() {
-        let cache = Cache::default();
-        for _ in 0..=MAX_ENTRIES {
-            cache.put(("any", ConnectionId::generate()), ());
+        let cache = Cache::new(CACHE_TTL, 10);
+        let first = ("any", ConnectionId::generate());
+        cache.put(first, 1);
+        for _ in 0..20 {
+            cache.put(("any", ConnectionId::generate()), 1);
         }
         let last = ("any", ConnectionId::generate());
-        cache.put(last, ());
+        cache.put(last, 1);
         assert!(cache.get(&last).is_none());
-        let entries = cache.0.lock().expect("unpoisoned");
-        assert_eq!(entries.len(), MAX_ENTRIES);
+        cache.put(first, 2);
+        assert_eq!(cache.get(&first).map(|(_, value)| value), Some(2));
+        let entries = cache.entries.lock().expect("unpoisoned");
+        assert_eq!(entries.len(), 10);
     }
 
     #[test]
     fn known_entry_is_found_by_provider_and_id() {
-        let cache = Cache::default();
+        let cache = Cache::new(CACHE_TTL, 10);
         let id = ConnectionId::generate();
         cache.put(("one", id), 1);
-        assert_eq!(cache.get(&("one", id)), Some(1));
-        assert_eq!(cache.get(&("other", id)), None);
+        assert_eq!(cache.get(&("one", id)).map(|(_, value)| value), Some(1));
+        assert!(cache.get(&("other", id)).is_none());
+        cache.put_at(ago(CACHE_TTL), ("one", id), 1);
+        assert!(cache.get(&("one", id)).is_none(), "it has expired");
+    }
+
+    #[tokio::test]
+    async fn expired_keys_serve_while_no_database_answers() {
+        let keys = keys();
+        let (lately, before) = (ConnectionId::generate(), ConnectionId::generate());
+        for (id, age) in [(lately, CACHE_TTL * 2), (before, STALE_TTL)] {
+            keys.known.put_at(ago(age), ("jira", id), found(id));
+        }
+        let route = keys.route("jira", lately, client(1)).await;
+        assert_eq!(route.map(|route| route.connection), Ok(lately));
+        for id in [before, ConnectionId::generate()] {
+            let route = keys.route("jira", id, client(1)).await;
+            assert_eq!(route.err(), Some(VerifyError::KeysUnavailable));
+        }
+    }
+
+    #[tokio::test]
+    async fn look_ups_of_one_client_delay_no_other() {
+        let keys = keys();
+        let held = keys.turn(false, Some(client(1))).await;
+        let mut flood: Vec<_> = (0..100)
+            .map(|_| Box::pin(keys.turn(false, Some(client(1)))))
+            .collect();
+        for waiting in &mut flood {
+            assert!(poll!(waiting).is_pending());
+        }
+        let known = poll!(Box::pin(keys.turn(true, Some(client(1)))));
+        assert!(known.is_ready(), "known ids have turns of their own");
+        let mut other = Box::pin(keys.turn(false, Some(client(2))));
+        assert!(poll!(&mut other).is_pending());
+        drop(held);
+        assert!(poll!(&mut other).is_ready(), "it is next");
     }
 }

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
-use uuid::Uuid;
 
 use super::ConnectionRoute;
 use crate::connectors::{
@@ -99,12 +98,6 @@ impl VerifiedDelivery {
     }
 }
 
-/// The smallest and largest id of one millisecond are of no use here, but the id's version
-/// is: an id that carries no time cannot be a delivery's.
-pub(crate) fn carries_time(id: Uuid) -> bool {
-    id.get_timestamp().is_some()
-}
-
 /// The headers that are kept, as a JSON object. Signatures are not among them: they prove
 /// nothing any more, and a stored one could be replayed.
 fn kept_headers(headers: &HeaderMap, kept: &[&str]) -> String {
@@ -151,7 +144,7 @@ mod tests {
         let at = id.received_at();
         assert!(at.timestamp() > 1_700_000_000);
         assert_eq!(at, id.received_at());
-        assert!(carries_time(id.0));
-        assert!(!carries_time(Uuid::new_v4()));
+        assert!(id.carries_time());
+        assert!(!DeliveryId(uuid::Uuid::new_v4()).carries_time());
     }
 }

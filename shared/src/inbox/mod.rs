@@ -22,6 +22,6 @@ pub use batch::{Accept, Inbox, InboxConfig, InboxError};
 pub use connection_keys::{ConnectionKeys, ConnectionRoute};
 pub use copy::copy;
 pub use delivery::{RawDelivery, VerifiedDelivery};
-pub use process::{Outcome, StoredDelivery, fail_pending, load, load_one, record};
+pub use process::{Outcome, StoredDelivery, load, load_one, record};
 pub use store::{StoreLimits, Stored, store};
 pub use unreadable::{ReadFrom, keep_unreadable};

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::delivery::carries_time;
 use crate::connectors::{ExternalAccount, WebhookDelivery};
 use crate::db::{DbError, Json, Tx, storable};
 use crate::ids::{ConnectionId, DeliveryId, TenantId};
@@ -72,7 +71,7 @@ async fn read(
     keys: &[(TenantId, DeliveryId)],
     pending_only: bool,
 ) -> Result<Vec<StoredDelivery>, DbError> {
-    let keys: Vec<_> = keys.iter().filter(|(_, id)| carries_time(id.0)).collect();
+    let keys: Vec<_> = keys.iter().filter(|(_, id)| id.carries_time()).collect();
     let times: Vec<_> = keys.iter().map(|(_, id)| id.received_at()).collect();
     let rows = sqlx::query(
         "SELECT d.tenant_id, d.id, d.connection_id, d.provider, d.account_id, d.traceparent, \
@@ -140,32 +139,6 @@ fn account(row: &PgRow) -> Result<Option<ExternalAccount>, DbError> {
         stable_id,
         settings: row.try_get::<Json<serde_json::Value>, _>("settings")?.0,
     }))
-}
-
-/// Marks deliveries as failed that are still pending when the job that processes them is
-/// dead-lettered; a replay processes them again.
-pub async fn fail_pending(
-    tx: &mut Tx,
-    keys: &[(TenantId, DeliveryId)],
-    detail: &str,
-) -> Result<(), DbError> {
-    let keys: Vec<_> = keys.iter().filter(|(_, id)| carries_time(id.0)).collect();
-    let times: Vec<_> = keys.iter().map(|(_, id)| id.received_at()).collect();
-    sqlx::query(
-        "UPDATE deliveries d SET outcome = 'failed', outcome_detail = $4, processed_at = now() \
-         FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[]) AS k(tenant_id, received_at, id) \
-         WHERE d.tenant_id = k.tenant_id AND d.received_at = k.received_at AND d.id = k.id \
-             AND d.received_at BETWEEN $5 AND $6 AND d.outcome = 'pending'",
-    )
-    .bind(keys.iter().map(|(tenant, _)| *tenant).collect::<Vec<_>>())
-    .bind(&times)
-    .bind(keys.iter().map(|(_, id)| *id).collect::<Vec<_>>())
-    .bind(storable(detail))
-    .bind(times.iter().min())
-    .bind(times.iter().max())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
 }
 
 /// Writes down what became of deliveries.

@@ -6,8 +6,7 @@
 
 use super::{Enqueued, NewJob};
 use crate::db::{DbError, Json, Tx};
-use crate::ids::{DeliveryId, JobId};
-use crate::queue::JobPayload;
+use crate::ids::JobId;
 
 /// The end of a statement that makes a job of each row of `new_jobs`.
 macro_rules! insert_jobs {
@@ -37,7 +36,7 @@ pub(crate) use {insert_jobs, insert_jobs_once};
 /// transaction decides whether it exists. Call [`super::notify`] after the commit.
 pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<Enqueued, DbError> {
     let id = JobId::generate();
-    let deliveries = deliveries_of(&job.payload);
+    let deliveries = job.payload.deliveries();
     let times: Vec<_> = deliveries.iter().map(|id| id.received_at()).collect();
     // Between a conflict and the look at what conflicted, the other job may have ended.
     for _ in 0..3 {
@@ -97,11 +96,3 @@ pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<Enqueued, DbError> {
 
 /// Bytes that a stored delivery takes beside its headers and its body, about.
 pub(crate) const DELIVERY_ROW_BYTES: i32 = 512;
-
-/// The deliveries that a job works through.
-fn deliveries_of(payload: &JobPayload) -> &[DeliveryId] {
-    match payload {
-        JobPayload::ProcessDeliveries { deliveries } => deliveries,
-        _ => &[],
-    }
-}

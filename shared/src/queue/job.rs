@@ -178,6 +178,21 @@ impl JobPayload {
             Self::ApplyRetention => JobKind::ApplyRetention,
         }
     }
+
+    /// The [`JobPayload::deliveries`] of a stored payload; none of one that cannot be read.
+    pub(crate) fn deliveries_in(stored: &serde_json::Value) -> impl Iterator<Item = DeliveryId> {
+        let payload = Self::deserialize(stored).ok();
+        let deliveries = payload.map(|payload| payload.deliveries().to_vec());
+        deliveries.unwrap_or_default().into_iter()
+    }
+
+    /// Deliveries that stay pending until the job, or one that it enqueues, has processed them.
+    pub fn deliveries(&self) -> &[DeliveryId] {
+        match self {
+            Self::ProcessDeliveries { deliveries } | Self::LookUp { deliveries, .. } => deliveries,
+            _ => &[],
+        }
+    }
 }
 
 /// A job to be enqueued.
@@ -233,6 +248,8 @@ pub struct ClaimedJob {
     pub traceparent: Option<String>,
     /// When it could have started at the earliest.
     pub run_at: DateTime<Utc>,
+    /// When this attempt began, by the clock of Postgres.
+    pub started_at: DateTime<Utc>,
 }
 
 impl ClaimedJob {
@@ -246,13 +263,10 @@ impl ClaimedJob {
         self.attempts >= self.max_attempts
     }
 
-    /// The deliveries that a [`JobKind::ProcessDeliveries`] processes, with their tenant.
+    /// The deliveries of its [`JobPayload::deliveries`], with their tenant.
     pub fn deliveries(&self) -> impl Iterator<Item = (TenantId, DeliveryId)> {
-        let deliveries = match &self.payload {
-            JobPayload::ProcessDeliveries { deliveries } => deliveries.as_slice(),
-            _ => &[],
-        };
-        deliveries.iter().map(|id| (self.tenant_id, *id))
+        let ids = self.payload.deliveries();
+        ids.iter().map(|id| (self.tenant_id, *id))
     }
 }
 

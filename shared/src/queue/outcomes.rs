@@ -36,9 +36,18 @@ pub(super) struct Ended {
 
 impl Ended {
     fn push(&mut self, job: &ClaimedJob, state: JobState, error: Option<&JobError>) {
-        self.tenants.push(job.tenant_id);
-        self.ids.push(job.id);
-        self.tokens.push(job.lease_token);
+        self.push_lease((job.tenant_id, job.id, job.lease_token), state, error);
+    }
+
+    pub(super) fn push_lease(
+        &mut self,
+        (tenant, id, token): (TenantId, JobId, i64),
+        state: JobState,
+        error: Option<&JobError>,
+    ) {
+        self.tenants.push(tenant);
+        self.ids.push(id);
+        self.tokens.push(token);
         self.states.push(<&str>::from(state).to_owned());
         self.errors.push(error.map(json_text));
     }
@@ -100,23 +109,25 @@ impl Again {
         self.tenants.push(job.tenant_id);
         self.ids.push(job.id);
         self.tokens.push(job.lease_token);
-        let (seconds, at, refund, loss) = match pause {
+        let lost = job.lost_attempts;
+        let (seconds, at, refund, losses) = match pause {
             Pause::Backoff => (
                 Some(backoff_seconds(job.attempts, rand::random())),
                 None,
                 0,
-                0,
+                lost,
             ),
             Pause::Interrupted => {
-                let seconds = interruption_seconds(job.lost_attempts, rand::random());
-                (Some(seconds), None, 1, 1)
+                let seconds = interruption_seconds(lost, rand::random());
+                (Some(seconds), None, 1, lost.saturating_add(1))
             }
+            // The attempt ended by itself, so the job is not the cause of earlier losses.
             Pause::Until(at) => (None, Some(at), 1, 0),
         };
         self.pauses.push(seconds);
         self.moments.push(at);
         self.refunds.push(refund);
-        self.losses.push(loss);
+        self.losses.push(losses);
         self.errors.push(json_text(error));
     }
 
@@ -126,11 +137,11 @@ impl Again {
         }
         Ok(sqlx::query_scalar(
             "UPDATE jobs j SET state = 'queued', worker_id = NULL, lease_token = NULL, \
-                 attempts = j.attempts - o.refund, losses = j.losses + o.loss, last_error = o.error::json, \
+                 attempts = j.attempts - o.refund, losses = o.losses, last_error = o.error::json, \
                  run_at = coalesce(o.moment, now() + o.pause * interval '1 second') \
              FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::float8[], $5::timestamptz[], \
                  $6::smallint[], $7::text[], $8::smallint[]) \
-                 AS o(tenant_id, id, lease_token, pause, moment, refund, error, loss) \
+                 AS o(tenant_id, id, lease_token, pause, moment, refund, error, losses) \
              WHERE j.tenant_id = o.tenant_id AND j.id = o.id \
                AND j.lease_token = o.lease_token AND j.state = 'running' \
              RETURNING j.id",

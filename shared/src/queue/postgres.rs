@@ -8,13 +8,13 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use tokio::sync::Mutex;
 
-use super::lines::{Line, Lines, Pick};
+use super::lines::{Line, Lines, Pick, Place};
 use super::outcomes::{Again, Ended, sort};
 use super::{
-    ClaimRequest, ClaimedJob, Finished, JobError, JobPayload, JobQueue, LEASE_SECONDS, Lane,
-    MAX_LOST_ATTEMPTS, SyncMode,
+    ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, JobPayload, JobQueue, JobState,
+    LEASE_SECONDS, Lane, MAX_LOST_ATTEMPTS, SyncMode,
 };
-use crate::db::{Db, DbError, Json, TenantScope, Tx};
+use crate::db::{Db, DbError, Json, TenantScope, Tx, deliveries};
 use crate::ids::{ConnectionId, JobId, TenantId, WorkerId};
 
 /// Running jobs of workers that have stopped, and those that a worker ($1) holds without
@@ -48,13 +48,14 @@ impl PgJobQueue {
         }
     }
 
-    /// Claims `left` jobs at the most, from these lines in turn.
+    /// Claims `left` jobs at the most, from these lines in turn. Returns the line and the place of
+    /// each as well. A job that cannot be read is dead-lettered and not among the jobs.
     async fn claim_from(
         &self,
         worker: WorkerId,
         picks: &[Pick],
         left: i64,
-    ) -> Result<Vec<(Line, ClaimedJob)>, DbError> {
+    ) -> Result<(Vec<(Line, Place)>, Vec<(Line, ClaimedJob)>), DbError> {
         let rows = sqlx::query(include_str!("claim.sql"))
             .bind(picks.iter().map(|pick| pick.line.0).collect::<Vec<_>>())
             .bind(picks.iter().map(|pick| pick.line.1).collect::<Vec<_>>())
@@ -65,12 +66,55 @@ impl PgJobQueue {
             .bind(worker)
             .fetch_all(&self.db)
             .await?;
-        rows.iter()
-            .map(|row| {
-                let job = claimed(row)?;
-                Ok(((job.tenant_id, row.try_get("priority")?), job))
-            })
-            .collect()
+        let (mut found, mut jobs, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        for row in &rows {
+            let line = (row.try_get("tenant_id")?, row.try_get("priority")?);
+            found.push((line, (row.try_get("run_at")?, row.try_get("id")?)));
+            match claimed(row) {
+                Ok(job) => jobs.push((line, job)),
+                Err(error) => {
+                    let id: JobId = row.try_get("id")?;
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        job.id = %id,
+                        tenant.id = %line.0,
+                        "failed to read job, dead-lettering it"
+                    );
+                    unreadable.push((line.0, id, row.try_get("lease_token")?));
+                }
+            }
+        }
+        if let Err(error) = self.dead_letter(&unreadable).await {
+            // Their leases are given up with the worker's others at the next look at lost jobs.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "failed to dead-letter unreadable jobs"
+            );
+        }
+        Ok((found, jobs))
+    }
+
+    /// Ends jobs whose stored form this release does not understand.
+    async fn dead_letter(&self, leases: &[(TenantId, JobId, i64)]) -> Result<(), DbError> {
+        if leases.is_empty() {
+            return Ok(());
+        }
+        let error = JobError {
+            code: "unreadable_job".to_owned(),
+            message: "The stored job cannot be read by this release.".to_owned(),
+        };
+        let mut ended = Ended::default();
+        for lease in leases {
+            ended.push_lease(*lease, JobState::Dead, Some(&error));
+        }
+        let scopes: Vec<TenantScope> = leases
+            .iter()
+            .map(|(tenant, ..)| TenantScope::new(*tenant))
+            .collect();
+        let mut tx = self.db.begin_many(&scopes).await?;
+        ended.write(&mut tx).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     async fn finish_once(&self, finished: &[Finished]) -> Result<Vec<JobId>, DbError> {
@@ -140,16 +184,12 @@ impl JobQueue for PgJobQueue {
                 break;
             }
             let left = request.limit - taken.jobs;
-            let claimed = match self.claim_from(request.worker, &picks, left).await {
+            let (found, claimed) = match self.claim_from(request.worker, &picks, left).await {
                 Ok(claimed) => claimed,
                 Err(error) if jobs.is_empty() => return Err(error),
                 // Those that are claimed already are not to wait for somebody to miss them.
                 Err(_) => break,
             };
-            let found: Vec<_> = claimed
-                .iter()
-                .map(|(line, job)| (*line, (job.run_at, job.id)))
-                .collect();
             lines.learn(&picks, &found, left, &mut taken);
             jobs.extend(claimed);
         }
@@ -172,6 +212,7 @@ impl JobQueue for PgJobQueue {
             sort(item, &mut ended, &mut again);
         }
         let mut done = ended.write(tx).await?;
+        fail_deliveries(tx, finished, &done).await?;
         done.extend(again.write(tx).await?);
         Ok(finished
             .iter()
@@ -211,26 +252,35 @@ impl JobQueue for PgJobQueue {
             message: "The worker that ran this job stopped without ending it.".to_owned(),
         };
         let mut tx = self.db.begin_unscoped().await?;
-        let buried = sqlx::query(concat!(
+        let buried: Vec<(TenantId, Json<serde_json::Value>)> = sqlx::query_as(concat!(
             "WITH lost AS (",
             nobody_runs!(),
             " AND j.losses >= $5 FOR UPDATE SKIP LOCKED), gone AS ( \
                  DELETE FROM jobs j USING lost \
                  WHERE j.tenant_id = lost.tenant_id AND j.id = lost.id RETURNING j.* \
-             ) \
+             ), archived AS ( \
              INSERT INTO job_history (tenant_id, id, kind, provider, connection_id, cursor_window, \
                  state, priority, attempts, max_attempts, payload, last_error, traceparent, \
                  created_at, started_at) \
              SELECT tenant_id, id, kind, provider, connection_id, cursor_window, 'dead', priority, \
-                 attempts, max_attempts, payload, $4, traceparent, created_at, started_at FROM gone"
+                 attempts, max_attempts, payload, $4, traceparent, created_at, started_at FROM gone \
+             ) SELECT tenant_id, payload FROM gone"
         ))
         .bind(worker)
         .bind(held)
         .bind(LEASE_SECONDS)
         .bind(Json(&error))
         .bind(MAX_LOST_ATTEMPTS)
-        .execute(&mut *tx)
+        .fetch_all(&mut *tx)
         .await?;
+        for (tenant, payload) in &buried {
+            let pending = JobPayload::deliveries_in(&payload.0).map(|id| (*tenant, id));
+            let pending: Vec<_> = pending.collect();
+            if !pending.is_empty() {
+                tx.change_scopes(&[TenantScope::new(*tenant)]).await?;
+                deliveries::fail_pending(&mut tx, &pending, &error.message).await?;
+            }
+        }
         let requeued = sqlx::query(concat!(
             "WITH lost AS (",
             nobody_runs!(),
@@ -249,7 +299,8 @@ impl JobQueue for PgJobQueue {
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
-        Ok(buried.rows_affected() + requeued.rows_affected())
+        let buried = u64::try_from(buried.len()).unwrap_or(u64::MAX);
+        Ok(buried + requeued.rows_affected())
     }
 
     async fn cancellations(&self, worker: WorkerId) -> Result<Vec<JobId>, DbError> {
@@ -260,6 +311,26 @@ impl JobQueue for PgJobQueue {
         .fetch_all(&self.db)
         .await?)
     }
+}
+
+/// Fails the deliveries that ended jobs leave pending: of those that did not succeed.
+async fn fail_deliveries(
+    tx: &mut Tx,
+    finished: &[Finished],
+    ended: &[JobId],
+) -> Result<(), DbError> {
+    for one in finished.iter().filter(|one| ended.contains(&one.job.id)) {
+        let reason = match (one.dead_error(), &one.outcome) {
+            (Some(error), _) => error.message.as_str(),
+            (None, JobOutcome::Cancelled) => "The job was cancelled.",
+            (None, _) => continue,
+        };
+        let pending: Vec<_> = one.job.deliveries().collect();
+        if !pending.is_empty() {
+            deliveries::fail_pending(tx, &pending, reason).await?;
+        }
+    }
+    Ok(())
 }
 
 fn claimed(row: &PgRow) -> Result<ClaimedJob, DbError> {
@@ -277,5 +348,6 @@ fn claimed(row: &PgRow) -> Result<ClaimedJob, DbError> {
         bytes: u64::try_from(row.try_get::<i64, _>("bytes")?).unwrap_or(0),
         traceparent: row.try_get("traceparent")?,
         run_at: row.try_get("run_at")?,
+        started_at: row.try_get("started_at")?,
     })
 }

@@ -15,7 +15,8 @@ use crate::ids::TenantId;
 
 /// How long the question may take. Later the answer counts as no.
 const ANSWER: Duration = Duration::from_secs(1);
-/// The part of a quota, or of the polls' part of it, that reconciliation leaves to polls.
+/// The part of a quota, or of the polls' part of it, that reconciliation leaves to polls, in whole
+/// units: of the least quotas nothing, so that reconciliation has a unit as well.
 const KEPT_FOR_POLLS: f64 = 0.3;
 /// The shortest wait before asking again, so that a race does not become a busy loop.
 pub(super) const SHORTEST: Duration = Duration::from_millis(10);
@@ -248,7 +249,10 @@ const fn class(priority: Priority) -> i32 {
 /// The part of a quota that calls of a priority leave alone.
 fn reserve(quota: &RateQuota, priority: Priority) -> f64 {
     match priority {
-        Priority::Reconciliation => quota.reserve.max(KEPT_FOR_POLLS),
+        Priority::Reconciliation => {
+            let units = f64::from(quota.units);
+            quota.reserve.max(kept_for_polls(units) / units)
+        }
         _ => quota.reserve,
     }
 }
@@ -257,9 +261,17 @@ fn reserve(quota: &RateQuota, priority: Priority) -> f64 {
 fn poll_share(quota: &RateQuota, priority: Priority) -> Option<f64> {
     let share = quota.poll_share?;
     match priority {
-        Priority::Reconciliation => Some(share * (1.0 - KEPT_FOR_POLLS)),
+        Priority::Reconciliation => {
+            let units = f64::from(quota.units);
+            Some(share - kept_for_polls(units * share) / units)
+        }
         _ => Some(share),
     }
+}
+
+/// How many of so many units reconciliation leaves to polls.
+fn kept_for_polls(units: f64) -> f64 {
+    (units * KEPT_FOR_POLLS).floor()
 }
 
 /// The row of [`TAKE`]. Waits are in seconds, as of the moment the statement began.
@@ -363,6 +375,41 @@ mod tests {
             .decision(),
             Decision::Granted(Duration::ZERO)
         );
+    }
+
+    #[test]
+    fn reconciliation_has_a_unit_of_the_least_quota() {
+        let quota = |units, poll_share| RateQuota {
+            units,
+            window: Duration::from_mins(1),
+            reserve: 0.0,
+            poll_share,
+        };
+        // Units of a quota, and how many of them are for the pass.
+        for (units, usable) in [
+            (1, 1.0),
+            (2, 2.0),
+            (3, 3.0),
+            (4, 3.0),
+            (10, 7.0),
+            (50, 35.0),
+        ] {
+            let of_all = quota(units, None);
+            let left = f64::from(units) * (1.0 - reserve(&of_all, Priority::Reconciliation));
+            assert!((left - usable).abs() < 1e-6, "{left} of {units}");
+            assert_eq!(poll_share(&of_all, Priority::Reconciliation), None);
+            // The same where polls have half of the quota.
+            let of_polls = quota(units * 2, Some(0.5));
+            let share = poll_share(&of_polls, Priority::Reconciliation).expect("a share");
+            let left = f64::from(units * 2) * share;
+            assert!((left - usable).abs() < 1e-6, "{left} of {units}");
+        }
+        let with_reserve = RateQuota {
+            reserve: 0.4,
+            ..quota(1_000, None)
+        };
+        let kept = reserve(&with_reserve, Priority::Reconciliation);
+        assert!((kept - 0.4).abs() < 1e-9, "{kept}");
     }
 
     #[test]

@@ -2,8 +2,13 @@
 //!
 //! Idle sockets cost their owner nothing and us a place each. When all places are taken, a new
 //! socket takes the place of an idle one: of the peer that holds most, one without any request
-//! so far before one that is kept between requests, and the one that has been idle longest. When
-//! every socket has a request under way, some places are left for health checks and metrics.
+//! so far before one that is kept between requests, and the one that has been idle longest.
+//!
+//! When every socket has a request under way, the places are shared among peers: a new socket
+//! takes the place of the peer that holds most, unless its own peer holds as many, and ends the
+//! request that has been under way longest. Otherwise some places are left for health checks and
+//! metrics. Trusted proxies hold the sockets of many clients, so their sockets with a request under
+//! way never give way.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -76,7 +81,7 @@ impl Sockets {
     pub(super) fn enter(&self, peer: Option<IpAddr>, phase: &Phase) -> Option<Place> {
         let mut open = self.lock();
         let is_full = open.sockets.len() >= self.capacity.shared;
-        let is_reserved = is_full && !open.evict();
+        let is_reserved = is_full && !open.evict_idle() && !open.evict_busy(peer);
         if is_reserved && open.sockets.len() >= self.capacity.shared + self.capacity.reserved {
             return None;
         }
@@ -100,18 +105,26 @@ impl Sockets {
         })
     }
 
-    /// Closes an idle socket, because the process has no more file descriptors.
+    /// Closes a socket, because the process has no more file descriptors.
     pub(super) fn evict(&self) -> bool {
-        self.lock().evict()
+        let mut open = self.lock();
+        open.evict_idle() || open.evict_busy(None)
     }
 }
 
 impl Open {
-    fn evict(&mut self) -> bool {
+    /// Sockets of each peer.
+    fn held(&self) -> HashMap<IpAddr, usize> {
         let mut held: HashMap<IpAddr, usize> = HashMap::new();
         for peer in self.sockets.values().filter_map(|socket| socket.peer) {
             *held.entry(peer).or_default() += 1;
         }
+        held
+    }
+
+    /// Closes an idle socket of the peer that holds most.
+    fn evict_idle(&mut self) -> bool {
+        let held = self.held();
         let idle = self.sockets.iter().filter_map(|(id, socket)| {
             let (is_proven, since) = socket.phase.idle_since()?;
             let share = socket.peer.and_then(|peer| held.get(&peer)).copied();
@@ -120,10 +133,32 @@ impl Open {
         let Some((.., id)) = idle.min() else {
             return false;
         };
-        if let Some(socket) = self.sockets.remove(&id) {
+        self.close(id)
+    }
+
+    /// Closes a socket of the peer that holds most, the one whose request has been under way
+    /// longest, for a new one of `peer`; not where `peer` would then hold more than that peer.
+    fn evict_busy(&mut self, peer: Option<IpAddr>) -> bool {
+        let held = self.held();
+        let own = peer.and_then(|peer| held.get(&peer)).copied().unwrap_or(0);
+        let most = held.iter().max_by_key(|(_, count)| **count);
+        let Some((&largest, _)) = most.filter(|(_, count)| **count > own + 1) else {
+            return false;
+        };
+        let theirs = self.sockets.iter();
+        let theirs = theirs.filter(|(_, socket)| socket.peer == Some(largest));
+        let Some((_, id)) = theirs.map(|(id, socket)| (socket.phase.since(), *id)).min() else {
+            return false;
+        };
+        self.close(id)
+    }
+
+    fn close(&mut self, id: u64) -> bool {
+        let closed = self.sockets.remove(&id);
+        if let Some(socket) = &closed {
             socket.evicted.cancel();
         }
-        true
+        closed.is_some()
     }
 }
 
@@ -173,6 +208,35 @@ mod tests {
         let unused = enter(&sockets, 1, false).expect("a place");
         let _new = enter(&sockets, 1, false).expect("a place");
         assert!(unused.evicted.is_cancelled() && !kept.evicted.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn busy_socket_of_the_largest_peer_gives_way() {
+        let sockets = sockets(5, 1);
+        let few = [2, 3].map(|peer| enter(&sockets, peer, true).expect("a place"));
+        let many = [1, 1, 1].map(|peer| enter(&sockets, peer, true).expect("a place"));
+        let evicted = |places: &[Place]| {
+            let evicted = places.iter().filter(|place| place.evicted.is_cancelled());
+            evicted.count()
+        };
+        let new = enter(&sockets, 4, true).expect("a place");
+        assert!(!new.is_reserved && !new.evicted.is_cancelled());
+        assert_eq!((evicted(&few), evicted(&many)), (0, 1));
+        // Its peer would then hold as many as the largest one.
+        assert!(enter(&sockets, 4, true).expect("a place").is_reserved);
+        assert_eq!((evicted(&few), evicted(&many)), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn busy_sockets_of_trusted_proxies_stay_open() {
+        let sockets = sockets(2, 1);
+        let proxied = [(); 2].map(|()| {
+            let phase = Phase::default();
+            phase.begin_response();
+            sockets.enter(None, &phase).expect("a place")
+        });
+        assert!(enter(&sockets, 1, true).expect("a place").is_reserved);
+        assert!(proxied.iter().all(|place| !place.evicted.is_cancelled()));
     }
 
     #[tokio::test]

@@ -99,9 +99,13 @@ impl Phase {
         if self.0.phase.load(Ordering::Relaxed) == Self::RESPONSE {
             return None;
         }
-        let since = Duration::from_millis(self.0.since.load(Ordering::Relaxed));
         let is_proven = self.0.is_proven.load(Ordering::Relaxed);
-        Some((is_proven, self.0.opened + since))
+        Some((is_proven, self.since()))
+    }
+
+    /// When the present phase began.
+    pub(super) fn since(&self) -> Instant {
+        self.0.opened + Duration::from_millis(self.0.since.load(Ordering::Relaxed))
     }
 
     fn enter(&self, phase: u8) {

@@ -16,8 +16,8 @@ use utoipa::ToSchema;
 
 pub use draft::{SignalDraft, TimestampSource, is_web_url, mark_received};
 pub use feed::{
-    Behind, Completeness, Cursor as FeedCursor, Feed, FeedCompleteness, FeedError, FeedPage,
-    FeedQuery, Growth, Mark,
+    Completeness, Cursor as FeedCursor, Feed, FeedCompleteness, FeedError, FeedPage, FeedQuery,
+    Growth, Mark,
 };
 pub use kind::{SignalKind, UnknownKind};
 pub use signal::{Payload, Signal};

@@ -217,17 +217,26 @@ impl Care<'_> {
         Ok(held)
     }
 
-    /// A subscription that does what is wanted, is held by the provider, and known to nobody.
+    /// A subscription that does what is wanted, is held by the provider, and that no row has.
+    /// Leftovers of an earlier registration are ended: providers hold only a few.
     async fn orphan(&self, row: &Row) -> Result<Option<Subscription>, JobFailure> {
+        let leftover = Subscription::leftover_of(&row.resource);
         let mut there = self.listed().await?;
-        there.retain(|one| one.resource == row.resource);
+        there.retain(|one| one.resource == row.resource || one.resource == leftover);
         let ids: Vec<String> = there.iter().map(|one| one.external_id.clone()).collect();
         let taken = subscriptions::taken(&self.caller.context.db, &ids).await?;
-        Ok(there.into_iter().find(|one| {
+        there.retain(|one| {
             !taken
                 .iter()
                 .any(|(id, route)| *id == one.external_id && *route == one.route)
-        }))
+        });
+        let connector = self.caller.connector;
+        for one in there.iter().filter(|one| one.resource == leftover) {
+            self.caller
+                .call(|access| Box::pin(async move { connector.unsubscribe(&access, one).await }))
+                .await?;
+        }
+        Ok(there.into_iter().find(|one| one.resource == row.resource))
     }
 
     async fn renew(&self, row: &Row, held: &Subscription) -> Result<Subscription, JobFailure> {

@@ -36,7 +36,24 @@ pub(crate) async fn run(
     let work = Box::pin(dispatch(context, job, draining));
     match catch_panic(job.payload.kind(), work).await {
         Ok(()) => JobOutcome::Succeeded,
-        Err(failure) => failure.outcome(context),
+        Err(failure) => {
+            note_panic(context, job, &failure).await;
+            failure.outcome(context)
+        }
+    }
+}
+
+/// Notes a panic of a sync on its connection; other jobs have nothing to note it on.
+async fn note_panic(context: &Context, job: &ClaimedJob, failure: &JobFailure) {
+    let is_sync = job.payload.kind() == JobKind::SyncConnection;
+    if !is_sync || !matches!(failure, JobFailure::Panicked(_)) {
+        return;
+    }
+    if let Err(error) = sync_connection::note_panic(context, job).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "failed to note a panic on its connection"
+        );
     }
 }
 

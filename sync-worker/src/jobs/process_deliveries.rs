@@ -7,7 +7,7 @@
 //! else's. While Postgres itself is the reason, that would only be more of the same: then all
 //! of them wait.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
@@ -109,38 +109,12 @@ async fn end(context: &Context, jobs: Vec<ClaimedJob>, outcome: &JobOutcome, sta
             Finished { job, outcome }
         })
         .collect();
-    let result = if finished.iter().any(|one| one.dead_error().is_some()) {
-        dead_letter(context, &finished).await
-    } else {
-        context.queue.finish(&finished).await.map(drop)
-    };
-    if let Err(error) = result {
+    if let Err(error) = context.queue.finish(&finished).await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             "the outcome was not written; the jobs will be put back"
         );
     }
-}
-
-/// Ends jobs of which some are dead-lettered: the deliveries that they leave behind have failed.
-async fn dead_letter(context: &Context, finished: &[Finished]) -> Result<(), DbError> {
-    let scopes: Vec<TenantScope> = finished.iter().map(|one| one.job.scope()).collect();
-    let mut tx = context.db.begin_many(&scopes).await?;
-    let lost = context.queue.finish_in(&mut tx, finished).await?;
-    for one in finished.iter().filter(|one| !lost.contains(&one.job.id)) {
-        fail_rest(&mut tx, one).await?;
-    }
-    tx.commit().await?;
-    Ok(())
-}
-
-/// Marks the deliveries as failed that a dead job leaves behind.
-async fn fail_rest(tx: &mut Tx, finished: &Finished) -> Result<(), DbError> {
-    let Some(error) = finished.dead_error() else {
-        return Ok(());
-    };
-    let keys: Vec<_> = finished.job.deliveries().collect();
-    inbox::fail_pending(tx, &keys, &error.message).await
 }
 
 /// Processes the deliveries of these jobs and ends the jobs, in one transaction. Answers how
@@ -159,9 +133,6 @@ async fn process(context: &Context, jobs: &[ClaimedJob]) -> Result<Vec<JobOutcom
         let lost = context.queue.finish_in(&mut tx, &finished).await?;
         if !lost.is_empty() {
             return Err(JobFailure::Overtaken);
-        }
-        for one in &finished {
-            fail_rest(&mut tx, one).await?;
         }
         commit(context, tx, &work).await?;
         Ok(finished.into_iter().map(|one| one.outcome).collect())
@@ -222,8 +193,8 @@ async fn write(
         .filter(|delivery| delivery.has_ended_grant)
         .filter_map(|delivery| Some((delivery.tenant_id, delivery.connection_id?)))
         .collect();
-    schedule::probe_soon(&mut tx, &doubted).await?;
     apply(context, &mut tx, &scopes, &mut work).await?;
+    schedule::probe_soon(&mut tx, &doubted).await?;
     inbox::record(&mut tx, &work.outcomes).await?;
     for job in &work.next {
         queue::enqueue(&mut tx, job).await?;
@@ -248,7 +219,7 @@ struct Work {
     /// Of deliveries that match no connection.
     arrivals: Vec<(String, AccountChange)>,
     /// What was told of a connection's people and places.
-    learned: HashMap<(TenantId, ConnectionId), Vec<DirectoryEntry>>,
+    learned: BTreeMap<(TenantId, ConnectionId), Vec<DirectoryEntry>>,
     /// Jobs that follow.
     next: Vec<NewJob>,
     /// Deliveries whose reading panicked, with the panic's message.
@@ -501,13 +472,16 @@ impl Work {
     }
 }
 
-/// Changes of connections, in the order of their deliveries.
+/// Applies changes of connections in the order of their deliveries, one connection after the
+/// other in the order of their ids, so that two batches lock rows in the same order.
 async fn apply(
     context: &Context,
     tx: &mut Tx,
     scopes: &[TenantScope],
     work: &mut Work,
 ) -> Result<(), JobFailure> {
+    work.changes
+        .sort_by_key(|(tenant, connection, _)| (*tenant, *connection));
     for (tenant, connection, change) in std::mem::take(&mut work.changes) {
         if let Some(scope) = scopes.iter().find(|scope| scope.tenant_id() == tenant) {
             changes::apply(context, tx, scope, connection, &change).await?;

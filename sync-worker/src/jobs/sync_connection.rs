@@ -5,6 +5,9 @@
 //! remembers for each stream whether it has been read to that bound. It keeps its slot for a time
 //! slice; the next slice resumes where this one ended, with the least recently read streams. So
 //! does a run after a limit, after a failure, and after the death of its worker.
+//!
+//! Once every stream is read, the run continues with the reconciliation pass until the next poll is
+//! due; the next run resumes the pass.
 
 mod pages;
 mod probe;
@@ -16,7 +19,7 @@ mod unreadable;
 use std::sync::Arc;
 use std::time::Instant;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use metrics::counter;
 use shared::connectors::{ConnectorError, Directory, ExternalAccount};
 use shared::credentials::CredentialError;
@@ -29,10 +32,13 @@ use shared::telemetry::names;
 use tokio_util::sync::CancellationToken;
 
 use self::run::{Run, SliceEnd, SliceReport};
-use super::{JobFailure, connector_of, error};
+use super::{JobFailure, begin as begin_under_lease, connector_of, error};
 use crate::access::Caller;
 use crate::changes;
 use crate::context::Context;
+
+/// How long a poll that is due waits for the reconciliation pass to read a page.
+const MAX_POLL_DELAY: TimeDelta = TimeDelta::minutes(2);
 
 pub(super) async fn run(
     context: &Context,
@@ -49,6 +55,7 @@ pub(super) async fn run(
         return Err(JobFailure::Outcome(JobOutcome::Cancelled));
     };
     let is_backfill = mode == SyncMode::Full || connection.backfilled_at.is_none();
+    let was_read = upper_bound.is_some() && connection.last_sync_at >= upper_bound;
     let upper_bound = match upper_bound {
         Some(frozen) => frozen,
         None => begin(context, job, id, mode).await?,
@@ -64,6 +71,7 @@ pub(super) async fn run(
             account,
         },
         is_backfill,
+        was_read,
         webhooks_since: connection.backfilled_at,
         directory: Arc::new(known_names(context, job, id).await?),
         upper_bound,
@@ -149,19 +157,31 @@ async fn begin(
 /// Writes down how far the run is after a slice, and says what becomes of the job.
 async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), JobFailure> {
     let SliceReport {
-        end,
+        mut end,
         progress,
         failure,
-        missed,
+        reconciled,
     } = report;
     let (scope, connection) = (&run.caller.scope, run.caller.connection);
     let descriptor = run.caller.connector.descriptor();
-    counter!(names::WEBHOOK_MISSED_TOTAL, "provider" => descriptor.slug)
-        .increment(missed.unsigned_abs());
     let mut tx = run.begin().await?;
-    let reached = run.reached(&mut tx).await?;
+    connections::record_missed(&mut tx, scope, connection).await?;
+    if let SliceEnd::Reconciling(at) = end {
+        let current = connections::get(&mut tx, scope, connection).await?;
+        let next_poll = current.and_then(|current| current.next_sync_at);
+        if !pass_continues(at, next_poll, reconciled > 0) {
+            end = SliceEnd::Complete;
+        }
+    }
+    let waiting = match end {
+        SliceEnd::Limited(_) => Some(error("rate_limited", LIMITED)),
+        _ => None,
+    };
+    let reached = run.reached(&mut tx, waiting.as_ref()).await?;
     let is_denied = reached.streams > 0 && reached.failing == reached.streams;
-    let is_read = matches!(end, SliceEnd::Complete) && failure.is_none() && !is_denied;
+    let is_read = matches!(end, SliceEnd::Complete | SliceEnd::Reconciling(_))
+        && failure.is_none()
+        && !is_denied;
     let problem = problem_of(&end, progress, failure.as_ref(), &reached);
     if let Some(problem) = problem.as_ref().filter(|_| progress == 0) {
         report_stalled(run, &problem.code);
@@ -175,15 +195,19 @@ async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), JobFailure>
         complete_through: read_through.map(|at| at.min(run.upper_bound) - descriptor.visible_after),
         reconciled_through: reached.reconciled_through,
         held_back_by: reached.held_back_by,
-        ended: is_read.then_some(run.is_backfill),
+        ended: (is_read && !run.was_read).then_some(run.is_backfill),
         problem,
-        missed,
     };
     connections::record_progress(&mut tx, scope, connection, &of_slice).await?;
-    if is_read && !run.is_backfill {
+    // The pass is no part of the time that a read takes.
+    if is_read && !run.was_read && !run.is_backfill && progress > reconciled {
         let took = run.context.clock.now() - run.upper_bound;
         let seconds = i32::try_from(took.num_seconds()).unwrap_or(i32::MAX);
         connections::record_run_time(&mut tx, scope, connection, seconds).await?;
+    }
+    let is_retried = failure.as_ref().is_some_and(run::may_pass) && !run.job.is_last_attempt();
+    if end == SliceEnd::Complete && !is_retried {
+        connections::adapt_poll_interval(&mut tx, scope, connection).await?;
     }
     tx.commit().await.map_err(DbError::from)?;
     let again = |at, code: &str, message: &str| {
@@ -206,18 +230,37 @@ async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), JobFailure>
             "time_slice",
             "The time slice is over. The run resumes in its next one.",
         ),
-        (SliceEnd::Limited(at), _) => again(
+        (SliceEnd::Limited(at), _) => again(at, "rate_limited", LIMITED),
+        (SliceEnd::Reconciling(at), _) => again(
             at,
-            "rate_limited",
-            "The provider limits the rate of calls. The run resumes when they are allowed.",
+            "reconciling",
+            "Every stream is read. The reconciliation pass continues.",
         ),
     }
 }
 
+const LIMITED: &str =
+    "The provider limits the rate of calls. The run resumes when they are allowed.";
+
+/// Whether a run continues its reconciliation pass at `at`, or ends for the next poll. A poll that
+/// is due waits only for a slice that has read nothing for the pass.
+fn pass_continues(at: DateTime<Utc>, next_poll: Option<DateTime<Utc>>, has_progress: bool) -> bool {
+    let delay = if has_progress {
+        TimeDelta::zero()
+    } else {
+        MAX_POLL_DELAY
+    };
+    next_poll.is_none_or(|next_poll| at < next_poll + delay)
+}
+
 fn report_stalled(run: &Run<'_>, reason: &str) {
     let provider = run.caller.connector.descriptor().slug;
+    count_stalled(run.caller.connection, provider, reason);
+}
+
+fn count_stalled(connection: ConnectionId, provider: &'static str, reason: &str) {
     tracing::warn!(
-        connection.id = %run.caller.connection,
+        connection.id = %connection,
         provider,
         error.code = reason,
         "sync made no progress"
@@ -248,14 +291,45 @@ fn problem_of(
             "no_progress",
             "The provider answered no call in time. The run is tried again.",
         )),
-        _ => reached.held_back_by.as_ref().map(|held| JobError {
-            code: held.code.clone(),
-            message: format!(
-                "{} of {} streams cannot be read; {}: {}",
-                held.streams, reached.streams, held.stream, held.message
-            ),
-        }),
+        _ => {
+            let held = reached.held_back_by.as_ref();
+            held.filter(|_| reached.has_problem).map(|held| JobError {
+                code: held.code.clone(),
+                message: format!(
+                    "{} of {} streams cannot be {}; {}: {}",
+                    held.streams,
+                    reached.streams,
+                    if reached.failing > 0 {
+                        "read"
+                    } else {
+                        "reconciled"
+                    },
+                    held.stream,
+                    held.message
+                ),
+            })
+        }
     }
+}
+
+/// Notes on the connection that a run panicked: the panic has passed over everything that the run
+/// itself would have noted.
+pub(super) async fn note_panic(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
+    let Some(connection) = job.connection_id else {
+        return Ok(());
+    };
+    let provider = connector_of(context, job)?.descriptor().slug;
+    count_stalled(connection, provider, "panicked");
+    let problem = error(
+        "panicked",
+        "The last read ended with a fault of the service. The job has the details.",
+    );
+    let scope = &job.scope();
+    let mut tx = begin_under_lease(context, job).await?;
+    connections::record_missed(&mut tx, scope, connection).await?;
+    connections::record_problem(&mut tx, scope, connection, &problem, None).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(())
 }
 
 /// Writes down what a failure of the whole run means for the connection.
@@ -288,7 +362,32 @@ async fn note_failure(run: &Run<'_>, failure: &JobFailure) -> Result<(), JobFail
         "The last read did not end well. The job has the details.",
     );
     let mut tx = run.begin().await?;
-    connections::record_problem(&mut tx, scope, connection, Some(&problem)).await?;
+    connections::record_missed(&mut tx, scope, connection).await?;
+    let held_back_by = run.reached(&mut tx, Some(&problem)).await?.held_back_by;
+    let held_back_by = held_back_by.as_ref();
+    connections::record_problem(&mut tx, scope, connection, &problem, held_back_by).await?;
     tx.commit().await.map_err(DbError::from)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pass_yields_to_a_due_poll_after_progress() {
+        let at =
+            |seconds: i64| DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a moment");
+        for (next_poll, has_progress, continues) in [
+            (Some(at(61)), true, true),
+            (Some(at(60)), true, false),
+            (Some(at(60)), false, true),
+            (Some(at(-59)), false, true),
+            (Some(at(-60)), false, false),
+            (None, true, true),
+        ] {
+            let continues_in_fact = pass_continues(at(60), next_poll, has_progress);
+            assert_eq!(continues_in_fact, continues, "{next_poll:?} {has_progress}");
+        }
+    }
 }

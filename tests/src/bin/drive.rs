@@ -152,7 +152,7 @@ impl<'s> Connected<'s> {
     async fn finish(&self) {
         self.system.clear_faults().await;
         self.tenant
-            .assert_equals_ledger_after_a_poll(&self.account)
+            .assert_equals_ledger_after_reconciliation(&self.account)
             .await;
         let path = format!("/v1/connections/{}", self.connection);
         let full = json!({ "mode": "full" });

@@ -18,6 +18,16 @@ pub const MAX_FIRST_SYNC: Duration = Duration::from_hours(12);
 const MAX_DELAY: Duration = Duration::from_hours(1);
 /// How often a webhook is lost.
 const LOSS_INTERVAL: Duration = Duration::from_mins(5);
+/// What happens in turn whose webhook is lost, with the state where it needs one: each kind is on
+/// a list of its own.
+const LOSSES: [(&str, Option<&str>); 6] = [
+    ("issues.opened", None),
+    ("star.created", None),
+    ("release.published", None),
+    ("workflow_run.completed", None),
+    ("pull_request_review.submitted", Some("approved")),
+    ("issue_comment.created", None),
+];
 
 /// A Slack workspace whose history takes its limits the better part of an hour.
 pub fn large_slack_workspace(sim: &mut Config) {
@@ -168,6 +178,7 @@ async fn live(system: &System, tenant: &Tenant<'_>, account: &str, of: Installat
     let started = Instant::now();
     let mut facts = interval(Duration::from_hours(1) / of.facts_per_hour);
     let mut losses = interval(LOSS_INTERVAL);
+    let mut kinds = LOSSES.into_iter().cycle();
     let mut worst = Duration::ZERO;
     while started.elapsed() < of.polled_for {
         tokio::select! {
@@ -175,27 +186,40 @@ async fn live(system: &System, tenant: &Tenant<'_>, account: &str, of: Installat
                 let body = json!({ "count": 1, "account": account });
                 system.sim("github/generate", body).await;
             }
-            _ = losses.tick() => worst = worst.max(lose_one(system, tenant, account).await),
+            _ = losses.tick() => if let Some(kind) = kinds.next() {
+                worst = worst.max(lose_one(system, tenant, account, kind).await);
+            },
         }
     }
     worst
 }
 
 /// Something happens whose webhook is lost; answers how long the feed takes to show it.
-async fn lose_one(system: &System, tenant: &Tenant<'_>, account: &str) -> Duration {
-    let lost = json!({ "target": "delivery", "effect": "drop_silently", "count": 1 });
+async fn lose_one(
+    system: &System,
+    tenant: &Tenant<'_>,
+    account: &str,
+    (action, state): (&str, Option<&str>),
+) -> Duration {
+    let lost = json!({
+        "target": "delivery", "pattern": action, "effect": "drop_silently", "count": 1,
+    });
     system.sim("faults", lost).await;
-    let act = json!({ "account": account, "action": "issues.opened" });
+    let act = json!({ "account": account, "action": action, "state": state });
     let done: Value = system.sim("github/act", act).await;
-    let id = done["object"]["id"].as_u64().expect("an issue");
-    let key = format!("github:issue:{id}:created");
+    let facts = done["facts"].as_array().expect("facts");
+    let unheard = facts
+        .iter()
+        .find(|fact| fact["webhook"] == false && fact["poll"] == true);
+    let key = unheard.and_then(|fact| fact["dedupe_key"].as_str());
+    let key = key.unwrap_or_else(|| panic!("{action} lost no fact: {done:#}"));
     let lost_at = Instant::now();
     while lost_at.elapsed() < MAX_DELAY {
         let found: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT FROM signals WHERE tenant_id = $1 AND dedupe_key = $2)",
         )
         .bind(tenant.id)
-        .bind(&key)
+        .bind(key)
         .fetch_one(system.db.pool())
         .await
         .expect("Postgres answers");
@@ -204,7 +228,9 @@ async fn lose_one(system: &System, tenant: &Tenant<'_>, account: &str) -> Durati
         }
         sleep(Duration::from_secs(5)).await;
     }
-    lost_at.elapsed()
+    let took = lost_at.elapsed();
+    eprintln!("a lost {action} was found after {} s", took.as_secs());
+    took
 }
 
 fn core(usage: &Usage) -> &LimitUsage {

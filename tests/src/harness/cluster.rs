@@ -24,7 +24,7 @@ pub(super) async fn url() -> &'static str {
         }
         match binaries() {
             Some(folder) => throwaway(&folder),
-            None => container().await,
+            None => PostgresContainer::start().await.url,
         }
     })
     .await
@@ -94,29 +94,53 @@ fn throwaway(binaries: &Path) -> String {
     format!("postgres://postgres@127.0.0.1:{port}/postgres")
 }
 
-async fn container() -> String {
-    let name = format!("poblysh-test-{}", uuid::Uuid::new_v4().simple());
-    // Before it starts: we may go while it does.
-    remove_at_end(&name);
-    let container = GenericImage::new("postgres", "17-alpine")
-        .with_exposed_port(5432.tcp())
-        // The image starts the server twice: first to set it up, without network.
-        .with_wait_for(WaitFor::log(
-            LogWaitStrategy::stdout_or_stderr("database system is ready to accept connections")
-                .with_times(2),
-        ))
-        .with_container_name(name)
-        .with_env_var("POSTGRES_PASSWORD", "postgres")
-        .with_env_var("POSTGRES_INITDB_ARGS", "--no-sync")
-        .start()
-        .await
-        .expect("no POBLYSH_TEST_DATABASE_URL, no local server binaries, and no container engine");
-    let port = container
-        .get_host_port_ipv4(5432.tcp())
-        .await
-        .expect("a mapped port");
-    std::mem::forget(container);
-    format!("postgres://postgres:postgres@127.0.0.1:{port}/postgres")
+/// A Postgres in a container, which is removed once this process is gone.
+#[derive(Debug)]
+pub struct PostgresContainer {
+    /// The container's name.
+    pub name: String,
+    /// A superuser's URL of the maintenance database.
+    pub url: String,
+}
+
+impl PostgresContainer {
+    /// The image's repository.
+    pub const IMAGE: &str = "postgres";
+    /// Its tag.
+    pub const TAG: &str = "17-alpine";
+
+    /// Starts one and waits until it accepts connections.
+    ///
+    /// # Panics
+    ///
+    /// When no container engine is reachable.
+    pub async fn start() -> Self {
+        let name = format!("poblysh-test-{}", uuid::Uuid::new_v4().simple());
+        // Before it starts: we may go while it does.
+        remove_at_end(&name);
+        let container = GenericImage::new(Self::IMAGE, Self::TAG)
+            .with_exposed_port(5432.tcp())
+            // The image starts the server twice: first to set it up, without network.
+            .with_wait_for(WaitFor::log(
+                LogWaitStrategy::stdout_or_stderr("database system is ready to accept connections")
+                    .with_times(2),
+            ))
+            .with_container_name(&name)
+            .with_env_var("POSTGRES_PASSWORD", "postgres")
+            .with_env_var("POSTGRES_INITDB_ARGS", "--no-sync")
+            .start()
+            .await
+            .expect(
+                "no POBLYSH_TEST_DATABASE_URL, no local server binaries, and no container engine",
+            );
+        let port = container
+            .get_host_port_ipv4(5432.tcp())
+            .await
+            .expect("a mapped port");
+        std::mem::forget(container);
+        let url = format!("postgres://postgres:postgres@127.0.0.1:{port}/postgres");
+        Self { name, url }
+    }
 }
 
 /// Removes a container once this process is gone, however it went: then the standard input of

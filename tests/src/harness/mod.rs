@@ -6,6 +6,7 @@
 
 pub mod at_limits;
 mod cluster;
+mod completeness;
 mod database;
 mod doors;
 mod follower;
@@ -20,6 +21,8 @@ mod tenant;
 pub mod webhooks;
 mod writers;
 
+pub use cluster::PostgresContainer;
+pub use completeness::{CompletenessReader, is_listed};
 pub use database::TestDb;
 pub use doors::Doors;
 pub use follower::Follower;

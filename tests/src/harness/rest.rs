@@ -33,6 +33,17 @@ impl System {
         body["faults"].as_array().expect("rules").clone()
     }
 
+    /// Every fault with a count was met that often; one whose pattern matches nothing never is.
+    ///
+    /// # Panics
+    ///
+    /// When one was not.
+    pub async fn assert_faults_were_met(&self) {
+        let mut left = self.faults().await;
+        left.retain(|fault| !fault["count"].is_null());
+        assert!(left.is_empty(), "faults that were not met: {left:#?}");
+    }
+
     /// No forged delivery so far was accepted, and some were refused as such.
     ///
     /// # Panics

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 #[serde(rename_all = "snake_case")]
 pub enum Target {
     /// A request that a client sends to the simulator; the subject is
-    /// `METHOD /path`.
+    /// `METHOD /path`, at GitHub with `?query`.
     Request,
     /// A delivery that the simulator sends; the subject is `event.action`.
     Delivery,
@@ -266,9 +266,13 @@ impl Faults {
     }
 }
 
-/// Whether the parts between the `*`s of the pattern occur in this order.
+/// Whether the parts between the `*`s of the pattern occur in this order; in the query as well,
+/// where the pattern has a `?`.
 fn matches(pattern: &str, subject: &str) -> bool {
-    let mut rest = subject;
+    let mut rest = match subject.split_once('?') {
+        Some((path, _)) if !pattern.contains('?') => path,
+        _ => subject,
+    };
     for part in pattern.split('*') {
         let Some(at) = rest.find(part) else {
             return false;
@@ -313,6 +317,15 @@ mod tests {
         assert!(faults.pick(Target::Request, subject, None).is_some());
         assert!(faults.pick(Target::Request, subject, None).is_none());
         assert!(faults.list().is_empty());
+    }
+
+    #[test]
+    fn query_is_matched_by_patterns_that_name_it() {
+        let subject = "GET /repos/a/b/issues?state=all&per_page=100";
+        assert!(matches("GET */issues?*per_page=100", subject));
+        assert!(!matches("GET */issues?*per_page=50", subject));
+        assert!(matches("GET */issues", subject));
+        assert!(!matches("state=all", subject), "it names no query");
     }
 
     #[test]

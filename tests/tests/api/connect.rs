@@ -4,6 +4,7 @@ mod approval;
 mod browser;
 mod code;
 mod link;
+mod repeated;
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -127,35 +128,6 @@ async fn the_browser_goes_back_to_where_it_came_from() {
         );
         refused.await.is_problem(422, "invalid_body");
     }
-}
-
-#[tokio::test]
-async fn repeated_callback_gets_the_same_answer() {
-    let system = start().await;
-    let acme = system.tenant("Acme").await;
-    let (account, person) = system.accounts().await.remove(0);
-    for body in [json!({}), json!({ "return_to": "http://127.0.0.1:9/done" })] {
-        let mut browser = Browser::of(&system, &person);
-        let opened = link(&acme, body).await;
-        let first_leg = browser.install(&opened, &account).await;
-        let second_page = browser.led_by(&first_leg).await;
-        assert_eq!(browser.led_by(&first_leg).await, second_page);
-        let second_leg = browser.led_by(&second_page).await;
-        let done = browser.get(&second_leg).await;
-        let again = browser.get(&second_leg).await;
-        assert_eq!(again.status, done.status, "{}", again.body);
-        assert_eq!(again.body, done.body);
-        assert_eq!(again.headers.get("location"), done.headers.get("location"));
-        assert_eq!(browser.led_by(&first_leg).await, second_page);
-        // Another browser learns nothing of it, and the link is used up.
-        let mut other = Browser::of(&system, &person);
-        other
-            .get(&second_leg)
-            .await
-            .is_problem(403, "invalid_state");
-        browser.get(&opened).await.is_problem(403, "invalid_state");
-    }
-    assert_eq!(connections(&acme, "active").await, 1);
 }
 
 #[tokio::test]

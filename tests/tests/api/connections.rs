@@ -156,6 +156,100 @@ async fn another_tenants_connection_does_not_exist() {
     assert_eq!(list["connections"], json!([]));
 }
 
+#[tokio::test]
+async fn connections_behind_are_listed_as_the_feed_counts_them() {
+    let api = Api::start().await;
+    let acme = api.team("Acme").await;
+    let all = [
+        ("status = 'active'", json!(null)),
+        ("status = 'paused'", json!("paused")),
+        ("backfilled_at = NULL", json!("backfilling")),
+        (
+            "last_error = '{\"code\":\"permission\",\"message\":\"denied\"}'",
+            json!("denied"),
+        ),
+        ("last_sync_at = now() - interval '1 day'", json!("overdue")),
+        ("status = 'disconnected'", json!("disconnected")),
+    ];
+    let mut connections = Vec::new();
+    for (change, _) in &all {
+        let id = api.connection(&acme).await;
+        for change in ["backfilled_at = now(), last_sync_at = now()", *change] {
+            let statement = format!("UPDATE connections SET {change} WHERE id = $1");
+            sqlx::query(sqlx::AssertSqlSafe(statement))
+                .bind(id)
+                .execute(api.db.pool())
+                .await
+                .expect("changed");
+        }
+        let shown = api.get(&format!("/v1/connections/{id}"), acme.auth()).await;
+        connections.push((id, shown.ok()["behind"].clone()));
+    }
+    let reasons: Vec<_> = connections.iter().map(|(_, behind)| behind).collect();
+    assert_eq!(
+        reasons,
+        all.iter().map(|(_, reason)| reason).collect::<Vec<_>>()
+    );
+    // Newest first; the ended one is in neither list.
+    let list = async |filter: String| {
+        let path = format!("/v1/connections?{filter}");
+        ids(&api.get(&path, acme.auth()).await.ok()["connections"])
+    };
+    let behind: Vec<Uuid> = connections[1..5].iter().rev().map(|(id, _)| *id).collect();
+    assert_eq!(list("behind=true".to_owned()).await, behind);
+    assert_eq!(list("behind=false".to_owned()).await, [connections[0].0]);
+    let (first, last) = (connections[0].0, connections[4].0);
+    let both = format!("behind=true&connection_id={first},{last}");
+    assert_eq!(list(both).await, [last]);
+    assert!(
+        list("behind=true&provider=jira,slack".to_owned())
+            .await
+            .is_empty()
+    );
+    let refused = api.get("/v1/connections?behind=maybe", acme.auth()).await;
+    refused.is_problem(400, "invalid_parameters");
+
+    let page = api.get("/v1/signals?source=github", acme.auth()).await.ok();
+    let completeness = &page["completeness"];
+    assert_eq!(completeness["behind"], json!(behind.len()));
+    let url = completeness["connections_url"].as_str().expect("a URL");
+    assert_eq!(url, "/v1/connections?behind=true&provider=github");
+    let linked = api.get(url, acme.auth()).await.ok();
+    assert_eq!(ids(&linked["connections"]), behind);
+}
+
+#[tokio::test]
+async fn sync_probes_connections_without_a_working_grant() {
+    let api = Api::start().await;
+    let acme = api.team("Acme").await;
+    for (status, expected) in [
+        ("suspended", 202),
+        ("needs_reauth", 202),
+        ("pending", 409),
+        ("disconnected", 409),
+    ] {
+        let id = api.connection(&acme).await;
+        set_status(&api, &acme, id, status).await;
+        let path = format!("/v1/connections/{id}/sync");
+        let body = json!({ "mode": "full" });
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            answers.push(api.post(&path, acme.auth(), &body).await);
+        }
+        for answer in &answers {
+            assert_eq!(answer.status, expected, "{status}: {}", answer.body);
+        }
+        if expected == 202 {
+            let job = &answers[0].body["job"];
+            // A full read would forget how far it has come before the provider answers.
+            assert_eq!(job["mode"], "incremental");
+            assert_eq!(answers[1].body["job"]["id"], job["id"]);
+        }
+        let shown = api.get(&format!("/v1/connections/{id}"), acme.auth()).await;
+        assert_eq!(shown.ok()["status"], status);
+    }
+}
+
 async fn set_status(api: &Api, team: &Team, id: Uuid, status: &str) {
     sqlx::query(
         "UPDATE connections SET status = $3::connection_status WHERE tenant_id = $1 AND id = $2",

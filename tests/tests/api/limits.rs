@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{Method, Response};
+use tests::harness::eventually;
 use tokio::time::Instant;
 
 use crate::server::{Answer, Api, As, read};
@@ -19,6 +20,22 @@ async fn open(api: &Api, auth: As<'_>) -> Response {
         .send()
         .await
         .expect("the API answers")
+}
+
+/// The answer to a stream that is refused. One that is opened has no end.
+async fn refused_stream(api: &Api, auth: As<'_>) -> Answer {
+    let answer = tokio::time::timeout(Duration::from_secs(10), api.get(STREAM, auth));
+    answer.await.expect("the stream is refused")
+}
+
+/// A transaction of the database's owner during which no key can be read.
+async fn lock_keys(api: &Api) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    let mut tx = api.db.pool().begin().await.expect("begun");
+    sqlx::query("LOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *tx)
+        .await
+        .expect("locked");
+    tx
 }
 
 /// Transactions of the database so far.
@@ -68,6 +85,71 @@ async fn key_over_its_limit_is_told_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn request_over_the_limit_needs_no_database() {
+    let api = Api::with(&[("POBLYSH_API_KEY_REQUESTS_PER_MINUTE", "3")]).await;
+    let acme = api.team("Acme").await;
+    for _ in 0..3 {
+        assert_eq!(api.get(SIGNALS, acme.auth()).await.status, 200);
+    }
+    let locked = lock_keys(&api).await;
+    let refused = tokio::time::timeout(Duration::from_secs(10), api.get(SIGNALS, acme.auth()));
+    let refused = refused.await.expect("the key is not looked up");
+    refused.is_problem(429, "too_many_requests");
+    assert!(refused.headers.contains_key("ratelimit"));
+    locked.rollback().await.expect("unlocked");
+}
+
+#[tokio::test]
+async fn revoked_key_over_its_limit_opens_nothing() {
+    let api = Api::with(&[("POBLYSH_API_KEY_REQUESTS_PER_MINUTE", "60")]).await;
+    let acme = api.team("Acme").await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while api.get(SIGNALS, acme.auth()).await.status != 429 {
+        assert!(Instant::now() < deadline, "the limit is reached");
+    }
+    let path = format!("/v1/tenants/{}/api-keys", acme.id);
+    let keys = api.get(&path, As::Operator).await.ok();
+    let key = keys["api_keys"][0]["id"].as_str().expect("an id");
+    let revoked = api.delete(&format!("{path}/{key}"), As::Operator).await;
+    assert!(revoked.status.is_success(), "{}", revoked.body);
+    loop {
+        let answer = api.get(SIGNALS, acme.auth()).await;
+        if answer.status == 401 {
+            break;
+        }
+        answer.is_problem(429, "too_many_requests");
+        assert!(Instant::now() < deadline, "the key is refused");
+    }
+}
+
+#[tokio::test]
+async fn unknown_keys_leave_database_connections_to_others() {
+    let api = Api::start().await;
+    let locked = lock_keys(&api).await;
+    let mut guesses = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let key = format!("pbk_{number:0>40}");
+        guesses.spawn(api.request(Method::GET, SIGNALS, As::Key(&key)).send());
+    }
+    eventually("keys are looked up", async || {
+        let waiting: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_locks WHERE relation = 'api_keys'::regclass AND NOT granted",
+        )
+        .fetch_one(api.db.pool())
+        .await
+        .expect("a number");
+        waiting >= 2
+    })
+    .await;
+    for _ in 0..10 {
+        let other = api.get("/v1/tenants", As::Operator);
+        let other = tokio::time::timeout(Duration::from_secs(3), other).await;
+        assert_eq!(other.expect("a connection is left").status, 200);
+    }
+    locked.rollback().await.expect("unlocked");
+}
+
+#[tokio::test]
 async fn streams_of_key_and_tenant_are_limited() {
     let api = Api::with(&[
         ("POBLYSH_API_KEY_MAX_STREAMS", "2"),
@@ -78,12 +160,12 @@ async fn streams_of_key_and_tenant_are_limited() {
     let first = open(&api, acme.auth()).await;
     let second = open(&api, acme.auth()).await;
     assert!(first.status().is_success() && second.status().is_success());
-    let refused = api.get(STREAM, acme.auth()).await;
+    let refused = refused_stream(&api, acme.auth()).await;
     refused.is_problem(429, "too_many_streams");
     assert!(refused.headers.contains_key("retry-after"));
     let third = open(&api, As::OperatorOf(acme.id)).await;
     assert_eq!(third.status(), 200);
-    let fourth = api.get(STREAM, As::OperatorOf(acme.id)).await;
+    let fourth = refused_stream(&api, As::OperatorOf(acme.id)).await;
     fourth.is_problem(429, "too_many_streams");
     assert_eq!(open(&api, other.auth()).await.status(), 200);
     // One that ends makes room.

@@ -278,7 +278,12 @@ async fn completeness_covers_connections_that_are_not_listed() {
     );
     assert_eq!(completeness["complete_through"], "2026-11-20T11:00:00Z");
     assert_eq!(completeness["reconciled_through"], "2026-11-20T10:00:00Z");
-    assert_eq!(completeness["connections_url"], "/v1/connections");
+    let url = completeness["connections_url"].as_str().expect("a URL");
+    assert_eq!(url, "/v1/connections?behind=true");
+    let behind = api.get(url, acme.auth()).await.ok();
+    let behind = behind["connections"].as_array().expect("a list");
+    assert_eq!(behind.len(), 1, "{behind:?}");
+    assert_eq!(behind[0]["behind"], "denied");
     let listed = completeness["connections"].as_array().expect("a list");
     assert_eq!(listed.len(), 100);
     assert_eq!(listed[0]["behind"], "denied", "{}", listed[0]);

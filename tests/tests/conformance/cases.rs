@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::harness::{System, Tenant, eventually};
+use tests::harness::{CompletenessReader, System, Tenant, eventually};
 use uuid::Uuid;
 
 pub(crate) use crate::pace::backfill_and_poll_end_at_default_pace;
@@ -132,6 +132,7 @@ pub(crate) async fn a_rate_limit_delays_and_costs_no_try(provider: &Provider) {
         .await
         .expect("Postgres answers");
     assert_eq!(dead, 0);
+    system.assert_faults_were_met().await;
 }
 
 pub(crate) async fn outages_lose_nothing(provider: &Provider) {
@@ -141,9 +142,39 @@ pub(crate) async fn outages_lose_nothing(provider: &Provider) {
         provider.fault(&system, provider.reading, fault).await;
     }
     let of = provider.connect(&system, "Acme", 0).await;
+    let mut reader = CompletenessReader::new(&of.tenant, &[&of.account]);
+    let path = format!("/v1/connections/{}", of.connection);
+    eventually("the past is read", async || {
+        reader.assert_completeness_holds().await;
+        // A run may end before all faults were met; the next one resumes it.
+        provider.poll(&of.tenant).await;
+        of.tenant.get(&path).await["backfilled_at"].is_string()
+    })
+    .await;
+    system.assert_faults_were_met().await;
+    system.drain().await;
+
+    // Meanwhile things happen of which no delivery comes.
+    let silence = json!({ "target": "delivery", "effect": "drop_silently" });
+    system.sim("faults", silence).await;
+    for action in provider.pace.found_by_polling {
+        let act = json!({ "account": of.account, "action": action });
+        system.sim(&format!("{}/act", provider.slug), act).await;
+    }
+    let outage = json!({ "effect": "status", "status": 503, "count": 2 });
+    provider.fault(&system, provider.reading, outage).await;
+    provider.poll(&of.tenant).await;
+    eventually("the lists were read", async || {
+        reader.assert_completeness_holds().await;
+        of.tenant.difference(&[&of.account]).await.0.is_empty()
+    })
+    .await;
+    system.assert_faults_were_met().await;
     of.tenant
         .assert_equals_ledger_after_a_poll(&of.account)
         .await;
+    reader.assert_completeness_holds().await;
+    assert!(reader.compared() > 0, "no page promised a fact");
 }
 
 pub(crate) async fn a_run_that_was_given_up_hides_nothing_from_the_next(provider: &Provider) {
@@ -271,6 +302,7 @@ pub(crate) async fn a_withdrawn_grant_asks_for_a_person_and_an_outage_does_not(
     provider.poll(&of.tenant).await;
     system.drain().await;
     assert_eq!(status().await, "active", "an outage ends no grant");
+    system.assert_faults_were_met().await;
     // Some providers tell of it instead, which their own tests cover.
     if let Some(revoke) = provider.revoke {
         let body = revoke(&of.account, &of.admin);

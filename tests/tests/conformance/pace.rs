@@ -37,10 +37,12 @@ pub(crate) struct Pace {
     /// How large it is in the long form.
     large: fn(&mut Config),
     /// What an ordinary poll finds without a webhook.
-    found_by_polling: &'static [&'static str],
+    pub(crate) found_by_polling: &'static [&'static str],
     /// Answers that a poll may repeat when nothing has changed: lists that are a state without
     /// a history, of which the provider tells no cheaper whether they have changed.
     states: u64,
+    /// The same in the long form.
+    long_states: u64,
 }
 
 impl Pace {
@@ -60,6 +62,7 @@ impl Pace {
                 "star.created",
             ],
             states: 1,
+            long_states: 1,
         }
     }
 
@@ -71,15 +74,16 @@ impl Pace {
             large: large_slack_workspace,
             found_by_polling: &["message.posted", "message.bot", "message.file"],
             states: 2,
+            long_states: 2,
         }
     }
 
-    /// 60 projects with eight issues each. Repeated: two pages of projects, every project's
-    /// versions, the statuses, the boards and a board's sprints, up to a dozen pages in the long
-    /// form.
+    /// 280 projects with two issues each: versions are listed ten times a second at most. In the
+    /// long form 60 projects. Repeated: the pages of projects, every project's versions, the
+    /// statuses, the boards and a board's sprints, up to a dozen pages in the long form.
     pub(crate) const fn jira() -> Self {
         Self {
-            size: |sim| (sim.projects, sim.history, sim.issues) = (60, 20, Some(8)),
+            size: |sim| (sim.projects, sim.history, sim.issues) = (280, 4, Some(2)),
             large: |sim| (sim.projects, sim.history, sim.issues) = (60, 1_250, Some(500)),
             found_by_polling: &[
                 "issue.created",
@@ -87,7 +91,8 @@ impl Pace {
                 "comment.created",
                 "version.released",
             ],
-            states: 78,
+            states: 300,
+            long_states: 78,
         }
     }
 }
@@ -119,10 +124,12 @@ pub(crate) async fn backfill_and_poll_end_at_default_pace(provider: &Provider) {
             of.tenant.get(&path).await["backfilled_at"].is_string()
         })
         .await;
+    // Read before the feed, which takes its time by a faked clock.
+    let usage = system.simulator.usage(provider.slug, &of.account);
     let accounts = [of.account.as_str()];
     of.tenant.assert_feed_equals_ledgers(&accounts).await;
+    watch.assert_backfill_took_slices().await;
     if is_long {
-        let usage = system.simulator.usage(provider.slug, &of.account);
         let (_, limit) = usage.tightest().expect("a limit");
         let share = limit.share().expect("a limit");
         assert!(
@@ -152,14 +159,13 @@ pub(crate) async fn backfill_and_poll_end_at_default_pace(provider: &Provider) {
         usage.refused * 100 <= usage.requests,
         "limits refused more than a hundredth: {usage:#?}"
     );
-    let reconciliation = if is_long {
-        LONG_MAX_RECONCILIATION
+    let (states, reconciliation) = if is_long {
+        (provider.pace.long_states, LONG_MAX_RECONCILIATION)
     } else {
-        MAX_RECONCILIATION
+        (provider.pace.states, MAX_RECONCILIATION)
     };
-    let needed = MAX_REPEATED
-        + provider.pace.states * watch.runs().await
-        + reconciliation * watch.reconciled().await;
+    let needed =
+        MAX_REPEATED + states * watch.runs().await + reconciliation * watch.reconciled().await;
     assert!(
         usage.repeated <= needed,
         "more than {needed} requests brought what was known: {usage:#?}"
@@ -186,6 +192,23 @@ impl Watch<'_> {
         .await
         .expect("Postgres answers");
         streams.unsigned_abs()
+    }
+
+    /// The run that read the past was postponed at least once: its account has more streams than
+    /// one time slice reads.
+    async fn assert_backfill_took_slices(&self) {
+        let was_postponed: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM ( \
+                 SELECT kind, connection_id, last_error FROM jobs UNION ALL \
+                 SELECT kind, connection_id, last_error FROM job_history) j \
+             WHERE kind = 'sync_connection' AND connection_id = $1 \
+               AND last_error ->> 'code' IN ('time_slice', 'rate_limited'))",
+        )
+        .bind(self.of.connection)
+        .fetch_one(self.system.db.pool())
+        .await
+        .expect("Postgres answers");
+        assert!(was_postponed, "{}: one slice read all", self.provider.slug);
     }
 
     /// Waits until the condition holds, and prints what that took.

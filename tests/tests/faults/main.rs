@@ -5,6 +5,7 @@
 
 mod backends;
 mod clocks;
+mod containers;
 mod cut_off;
 mod disk_full;
 mod fairness;

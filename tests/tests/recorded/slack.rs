@@ -29,7 +29,7 @@ fn slack(base: &str, secret: &str, now: DateTime<Utc>) -> Arc<dyn Connector> {
             "the client secret of these tests",
         ),
         ("POBLYSH_SLACK_WEBHOOK_SECRET", secret),
-        ("POBLYSH_SLACK_APP_TOKEN", "xapp-token"),
+        ("POBLYSH_SLACK_APP_TOKEN", "xapp-token-of-tests"),
         ("POBLYSH_SLACK_BASE_URL", base),
     ];
     connector_at("slack", &settings, now)

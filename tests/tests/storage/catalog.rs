@@ -122,21 +122,28 @@ async fn ingress_can_read_nothing_a_tenant_owns() {
 async fn ingress_makes_no_other_job_than_to_process_deliveries() {
     let db = TestDb::create().await;
     let mut session = db.connect_as("poblysh_ingress").await;
-    for (kind, state, is_allowed) in [
-        ("process_deliveries", "queued", true),
-        ("process_deliveries", "running", false),
-        ("sync_connection", "queued", false),
-        ("refresh_token", "queued", false),
+    for (kind, payload, state, is_allowed) in [
+        ("process_deliveries", "process_deliveries", "queued", true),
+        ("process_deliveries", "process_deliveries", "running", false),
+        ("process_deliveries", "refresh_token", "queued", false),
+        ("sync_connection", "process_deliveries", "queued", false),
+        ("refresh_token", "refresh_token", "queued", false),
     ] {
         let made = sqlx::query(
-            "INSERT INTO jobs (tenant_id, id, kind, provider, state, priority) \
-             VALUES (gen_random_uuid(), gen_random_uuid(), $1::job_kind, 'any', $2::job_state, 0)",
+            "INSERT INTO jobs (tenant_id, id, kind, provider, state, priority, payload) \
+             VALUES (gen_random_uuid(), gen_random_uuid(), $1::job_kind, 'any', $2::job_state, 0, \
+                 json_build_object('kind', $3::text))",
         )
         .bind(kind)
         .bind(state)
+        .bind(payload)
         .execute(&mut session)
         .await;
-        assert_eq!(made.is_ok(), is_allowed, "{kind} {state}: {made:?}");
+        assert_eq!(
+            made.is_ok(),
+            is_allowed,
+            "{kind} {payload} {state}: {made:?}"
+        );
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a connection says of its own reading.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use shared::clock::{Clock, SystemClock};
 use shared::connectors::StreamSpec;
-use shared::db::connections::{self, Connection, Progress};
+use shared::db::connections::{self, Connection, ConnectionStatus};
 use shared::db::cursors::{self, Advance};
-use shared::db::{Db, TenantScope, Tx};
+use shared::db::{Db, TenantScope, Tx, schedule};
 use shared::ids::{ConnectionId, JobId, TenantId};
 use shared::queue::{ClaimedJob, JobError, JobPayload};
 use tests::harness::TestDb;
@@ -78,6 +78,7 @@ pub(crate) fn claimed(tenant_id: TenantId) -> ClaimedJob {
         bytes: 0,
         traceparent: None,
         run_at: SystemClock.now(),
+        started_at: SystemClock.now(),
     }
 }
 
@@ -162,9 +163,8 @@ async fn backfill_tells_how_far_it_is_and_when_it_ends() {
 #[tokio::test]
 async fn least_recently_read_streams_come_first_and_finished_ones_not_at_all() {
     let of = Fixture::new().await;
-    let at = |minutes: i64| {
-        chrono::DateTime::from_timestamp(1_800_000_000 + minutes * 60, 0).expect("a moment")
-    };
+    let at =
+        |minutes: i64| DateTime::from_timestamp(1_800_000_000 + minutes * 60, 0).expect("a moment");
     let streams: Vec<StreamSpec> = ["a", "b", "c", "d"]
         .iter()
         .map(|key| StreamSpec {
@@ -190,7 +190,7 @@ async fn least_recently_read_streams_come_first_and_finished_ones_not_at_all() {
     cursors::note_failure(&mut tx, &of.scope, of.id, "d", &denied, Some(at(20)))
         .await
         .expect("noted");
-    let reached = cursors::reached(&mut tx, &of.scope, of.id, "root").await;
+    let reached = cursors::reached(&mut tx, &of.scope, of.id, "root", at(20), None).await;
     let reached = reached.expect("how far");
     assert_eq!((reached.streams, reached.failing), (4, 1));
     assert_eq!(reached.read_through, None, "one has never been read");
@@ -216,9 +216,185 @@ async fn least_recently_read_streams_come_first_and_finished_ones_not_at_all() {
     assert_eq!(unread(&mut tx, 30).await, ["b", "a"]);
 }
 
+/// Two streams that have been read through `read_at`.
+async fn list_two_streams(of: &Fixture, tx: &mut Tx, read_at: DateTime<Utc>) {
+    let streams = ["a", "b"].map(|key| StreamSpec {
+        key: key.to_owned(),
+        resource_id: None,
+        target: json!(null),
+    });
+    cursors::list_streams(tx, &of.scope, of.id, &streams, read_at, read_at)
+        .await
+        .expect("listed");
+    let keys = ["a".to_owned(), "b".to_owned()];
+    cursors::mark_read(tx, &of.scope, of.id, &keys, read_at)
+        .await
+        .expect("marked");
+}
+
+#[tokio::test]
+async fn held_back_stream_is_named_with_its_reason() {
+    let of = Fixture::new().await;
+    let at =
+        |minutes: i64| DateTime::from_timestamp(1_800_000_000 + minutes * 60, 0).expect("a moment");
+    let error = |code: &str| JobError {
+        code: code.to_owned(),
+        message: format!("{code} in words"),
+    };
+    let mut tx = of.begin().await;
+    let root = StreamSpec {
+        key: "root".to_owned(),
+        resource_id: None,
+        target: json!(null),
+    };
+    let root = cursors::root(&mut tx, &of.scope, of.id, &root, at(0)).await;
+    root.expect("the root");
+    list_two_streams(&of, &mut tx, at(1)).await;
+    let reached = async |tx: &mut Tx, bound, waiting: Option<&JobError>| {
+        cursors::reached(tx, &of.scope, of.id, "root", at(bound), waiting)
+            .await
+            .expect("how far")
+    };
+    let held = |reached: &cursors::Reached| {
+        let held = reached.held_back_by.as_ref().expect("a stream");
+        (
+            held.stream.clone(),
+            held.code.clone(),
+            held.since,
+            held.streams,
+        )
+    };
+    let named = |stream: &str, code: &str, minutes, streams| {
+        (stream.to_owned(), code.to_owned(), at(minutes), streams)
+    };
+
+    let all = reached(&mut tx, 1, None).await;
+    assert_eq!((all.held_back_by, all.has_problem), (None, false));
+    // A new run has read one of them.
+    let keys = ["b".to_owned()];
+    cursors::mark_read(&mut tx, &of.scope, of.id, &keys, at(2))
+        .await
+        .expect("marked");
+    let waits = reached(&mut tx, 2, None).await;
+    assert_eq!(held(&waits), named("a", "time_slice", 1, 1));
+    assert!(!waits.has_problem);
+    let limited = reached(&mut tx, 2, Some(&error("rate_limited"))).await;
+    assert_eq!(held(&limited), named("a", "rate_limited", 1, 1));
+    // A search says that nothing on it is new.
+    sqlx::query("UPDATE cursors SET attempted_through = $1 WHERE stream = 'a'")
+        .bind(at(2))
+        .execute(&mut *tx)
+        .await
+        .expect("deferred");
+    let deferred = reached(&mut tx, 2, None).await;
+    assert_eq!(held(&deferred), named("a", "deferred", 1, 1));
+    assert!(!deferred.has_problem, "it is read soon");
+
+    // What cannot be reconciled comes before what waits, and what cannot be read before that.
+    let denied = error("permission");
+    cursors::note_unreconciled(&mut tx, &of.scope, of.id, "b", Some(&denied))
+        .await
+        .expect("noted");
+    let unreconciled = reached(&mut tx, 2, None).await;
+    let (stream, code, ..) = held(&unreconciled);
+    assert_eq!((stream.as_str(), code.as_str()), ("b", "permission"));
+    assert!(unreconciled.has_problem && unreconciled.failing == 0);
+    let fails = error("transient");
+    cursors::note_failure(&mut tx, &of.scope, of.id, "root", &fails, None)
+        .await
+        .expect("noted");
+    let root_fails = reached(&mut tx, 2, None).await;
+    let (stream, code, ..) = held(&root_fails);
+    assert_eq!((stream.as_str(), code.as_str()), ("root", "transient"));
+    assert_eq!((root_fails.streams, root_fails.failing), (2, 0));
+}
+
+#[tokio::test]
+async fn stream_that_is_new_is_named_as_unread() {
+    let of = Fixture::new().await;
+    let at = SystemClock.now() - TimeDelta::minutes(1);
+    let mut tx = of.begin().await;
+    let stream = StreamSpec {
+        key: "a".to_owned(),
+        resource_id: None,
+        target: json!(null),
+    };
+    cursors::list_streams(&mut tx, &of.scope, of.id, &[stream], at, at)
+        .await
+        .expect("listed");
+    let reached = cursors::reached(&mut tx, &of.scope, of.id, "root", at, None).await;
+    let held = reached.expect("how far").held_back_by.expect("a stream");
+    assert_eq!((held.stream.as_str(), held.code.as_str()), ("a", "unread"));
+}
+
+#[tokio::test]
+async fn page_size_that_works_is_kept_with_the_stream() {
+    let of = Fixture::new().await;
+    let at = SystemClock.now() - TimeDelta::minutes(1);
+    let mut tx = of.begin().await;
+    list_two_streams(&of, &mut tx, at).await;
+    let size = async |tx: &mut Tx| {
+        let streams =
+            cursors::list_unread(tx, &of.scope, of.id, "root", SystemClock.now(), 10).await;
+        streams.expect("streams").remove(0)
+    };
+    let fails = JobError {
+        code: "transient".to_owned(),
+        message: "fails".to_owned(),
+    };
+    for _ in 0..2 {
+        cursors::note_failure(&mut tx, &of.scope, of.id, "a", &fails, None)
+            .await
+            .expect("noted");
+    }
+    let mut stream = size(&mut tx).await;
+    assert_eq!(
+        (stream.spec.key.as_str(), stream.page_size.failures),
+        ("a", 2)
+    );
+    stream.page_size = stream.page_size.after_page();
+    let to = Advance {
+        cursor: &json!({}),
+        pending_upper_bound: Some(at),
+        read_through: None,
+        progress: 0.5,
+        reconciled_through: None,
+        reconcile_seconds: 60.0,
+    };
+    let moved = cursors::advance(&mut tx, &of.scope, of.id, &stream, &to).await;
+    assert!(moved.expect("advanced"));
+    let kept = size(&mut tx).await.page_size;
+    assert_eq!(kept, stream.page_size);
+    assert_eq!((kept.failures, kept.halvings), (0, 1));
+}
+
+/// The end of a run whose slices have found so many facts that were missed.
+async fn end_run(of: &Fixture, missed_in_slices: &[i64]) {
+    for missed in missed_in_slices {
+        let mut tx = of.begin().await;
+        cursors::note_missed(&mut tx, &of.scope, of.id, "a", *missed, None)
+            .await
+            .expect("noted");
+        tx.commit().await.expect("committed");
+        let mut tx = of.begin().await;
+        connections::record_missed(&mut tx, &of.scope, of.id)
+            .await
+            .expect("recorded");
+        tx.commit().await.expect("committed");
+    }
+    let mut tx = of.begin().await;
+    connections::adapt_poll_interval(&mut tx, &of.scope, of.id)
+        .await
+        .expect("adapted");
+    tx.commit().await.expect("committed");
+}
+
 #[tokio::test]
 async fn connection_that_misses_deliveries_is_polled_more_often_for_a_while() {
     let of = Fixture::new().await;
+    let mut tx = of.begin().await;
+    list_two_streams(&of, &mut tx, SystemClock.now()).await;
+    tx.commit().await.expect("committed");
     for (missed, seconds) in [
         (3, 300),
         (4, 150),
@@ -231,25 +407,54 @@ async fn connection_that_misses_deliveries_is_polled_more_often_for_a_while() {
         (0, 300),
         (0, 300),
     ] {
-        let progress = Progress {
-            missed,
-            ended: Some(false),
-            ..Progress::default()
-        };
-        let mut tx = of.begin().await;
-        connections::record_progress(&mut tx, &of.scope, of.id, &progress)
-            .await
-            .expect("recorded");
-        connections::record_run_time(&mut tx, &of.scope, of.id, 1)
-            .await
-            .expect("recorded");
-        tx.commit().await.expect("committed");
+        end_run(&of, &[missed]).await;
         let shown = of.connection().await;
         assert_eq!(shown.effective_poll_interval_seconds, seconds, "{missed}");
     }
     let shown = of.connection().await;
     assert_eq!(shown.missed_count, 129);
     assert!(shown.missed_at.is_some());
+}
+
+#[tokio::test]
+async fn missed_facts_count_over_all_slices_of_a_run() {
+    let of = Fixture::new().await;
+    let mut tx = of.begin().await;
+    list_two_streams(&of, &mut tx, SystemClock.now()).await;
+    tx.commit().await.expect("committed");
+    for (slices, seconds) in [
+        ([40, 0].as_slice(), 150),
+        ([2, 0, 2].as_slice(), 75),
+        ([1, 2].as_slice(), 75),
+        ([0, 0].as_slice(), 150),
+    ] {
+        end_run(&of, slices).await;
+        let shown = of.connection().await;
+        assert_eq!(shown.effective_poll_interval_seconds, seconds, "{slices:?}");
+    }
+    assert_eq!(of.connection().await.missed_count, 47);
+}
+
+#[tokio::test]
+async fn missed_facts_of_a_failed_slice_are_counted_later() {
+    let of = Fixture::new().await;
+    let mut tx = of.begin().await;
+    list_two_streams(&of, &mut tx, SystemClock.now()).await;
+    cursors::note_missed(&mut tx, &of.scope, of.id, "b", 5, None)
+        .await
+        .expect("noted");
+    tx.commit().await.expect("committed");
+    assert_eq!(
+        of.connection().await.missed_count,
+        0,
+        "the slice has not ended"
+    );
+    end_run(&of, &[0]).await;
+    let shown = of.connection().await;
+    assert_eq!(shown.missed_count, 5);
+    assert_eq!(shown.effective_poll_interval_seconds, 150);
+    end_run(&of, &[0]).await;
+    assert_eq!(of.connection().await.missed_count, 5, "counted once");
 }
 
 #[tokio::test]
@@ -269,5 +474,53 @@ async fn interval_that_is_set_keeps_its_boost() {
         let connection = of.connection().await;
         assert_eq!(connection.poll_interval_seconds, asked);
         assert_eq!(connection.effective_poll_interval_seconds, interval);
+    }
+}
+
+#[tokio::test]
+async fn connections_are_probed_unless_the_provider_refused() {
+    let of = Fixture::new().await;
+    let minutes = async || -> Option<i64> {
+        sqlx::query_scalar(
+            "SELECT round(extract(epoch FROM probe_at - now()) / 60)::bigint FROM connection_routes",
+        )
+        .fetch_one(of.test.pool())
+        .await
+        .expect("Postgres answers")
+    };
+    let run = async |statement: &'static str| {
+        let done = sqlx::query(statement).execute(of.test.pool()).await;
+        done.expect("Postgres answers");
+    };
+    for (status, reason, first, next) in [
+        (
+            ConnectionStatus::Suspended,
+            "suspended_at_provider",
+            Some(5),
+            Some(30),
+        ),
+        (
+            ConnectionStatus::NeedsReauth,
+            "rotation_lost",
+            Some(360),
+            Some(360),
+        ),
+        (
+            ConnectionStatus::NeedsReauth,
+            connections::GRANT_REFUSED,
+            None,
+            None,
+        ),
+    ] {
+        let mut tx = of.begin().await;
+        let changed = connections::set_status(&mut tx, &of.scope, of.id, status, Some(reason));
+        assert!(changed.await.expect("set"), "{reason}");
+        tx.commit().await.expect("committed");
+        assert_eq!(minutes().await, first, "{reason}");
+        run("UPDATE connection_routes SET probe_at = now()").await;
+        let probed = schedule::enqueue_due_probes(&of.db).await;
+        assert_eq!(probed.expect("enqueued"), 1, "{reason}");
+        assert_eq!(minutes().await, next, "{reason}");
+        run("DELETE FROM jobs").await;
     }
 }

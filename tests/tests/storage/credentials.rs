@@ -239,3 +239,26 @@ async fn refresh_outlives_its_cancelled_caller() {
     assert_eq!(of.token(&credentials).await.expect("a token"), "access-1");
     assert_eq!(of.calls(), 1, "the rotated token was kept");
 }
+
+#[tokio::test]
+async fn refreshed_token_survives_a_failed_commit() {
+    let of = Fixture::new(Duration::ZERO, false).await;
+    // A sequence keeps its value when the transaction is rolled back.
+    sqlx::raw_sql(
+        "CREATE SEQUENCE writes; GRANT USAGE ON SEQUENCE writes TO PUBLIC; \
+         CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF NEW.version > OLD.version AND nextval('writes') = 1 THEN \
+                 RAISE EXCEPTION 'in the way' USING ERRCODE = '40001'; \
+             END IF; \
+             RETURN NEW; \
+         END $$; \
+         CREATE TRIGGER fail_once BEFORE UPDATE ON credentials \
+             FOR EACH ROW EXECUTE FUNCTION fail_once();",
+    )
+    .execute(of.test.pool())
+    .await
+    .expect("a trigger");
+    let credentials = of.process(&TaskTracker::new());
+    assert_eq!(of.token(&credentials).await.expect("a token"), "access-1");
+    assert_eq!(of.calls(), 1, "the provider was asked once");
+}

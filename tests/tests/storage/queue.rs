@@ -3,14 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+use shared::clock::{Clock, SystemClock};
+use shared::db::jobs::{self, Cancelled};
 use shared::db::{Db, Role};
-use shared::ids::{TenantId, WorkerId};
+use shared::ids::{DeliveryId, TenantId, WorkerId};
 use shared::queue::{
     ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, JobPayload, JobQueue, Lane,
     MAX_LOST_ATTEMPTS, NewJob, PgJobQueue, enqueue, hold,
 };
 use sqlx::Row;
 use tests::harness::TestDb;
+
+use crate::connections::scope_of;
 
 struct Fixture {
     test: TestDb,
@@ -45,6 +50,45 @@ impl Fixture {
         let enqueued = enqueue(&mut tx, &job).await.expect("enqueued");
         tx.commit().await.expect("committed");
         enqueued.created
+    }
+
+    /// A pending delivery of the tenant, and a job that waits for what it names.
+    async fn add_delivery(&self, tenant: TenantId) -> DeliveryId {
+        let now = SystemClock.now().timestamp_millis();
+        let id = DeliveryId::at(u64::try_from(now).expect("after 1970"));
+        sqlx::query(
+            "INSERT INTO deliveries (tenant_id, received_at, id, provider, dedupe_id, event, \
+                 headers, body, outcome) VALUES ($1, $2, $3, 'any', 'd', 'e', '{}', '', 'pending')",
+        )
+        .bind(tenant)
+        .bind(id.received_at())
+        .bind(id)
+        .execute(self.test.pool())
+        .await
+        .expect("a row");
+        let mut tx = self.db.begin(&scope_of(tenant)).await.expect("begun");
+        let job = NewJob {
+            tenant_id: tenant,
+            provider: "any".to_owned(),
+            connection_id: None,
+            cursor_window: None,
+            payload: JobPayload::LookUp {
+                keys: Vec::new(),
+                deliveries: vec![id],
+            },
+            traceparent: None,
+        };
+        enqueue(&mut tx, &job).await.expect("enqueued");
+        tx.commit().await.expect("committed");
+        id
+    }
+
+    async fn outcome(&self, delivery: DeliveryId) -> (String, Option<String>) {
+        sqlx::query_as("SELECT outcome::text, outcome_detail FROM deliveries WHERE id = $1")
+            .bind(delivery)
+            .fetch_one(self.test.pool())
+            .await
+            .expect("the delivery")
     }
 
     async fn worker(&self) -> WorkerId {
@@ -413,4 +457,98 @@ async fn interruptions_are_bounded_and_cost_no_attempt() {
         (state.as_str(), &error["code"]),
         ("dead", &"statement_timeout".into())
     );
+}
+
+#[tokio::test]
+async fn unreadable_job_is_dead_lettered_and_others_run() {
+    let queue = Fixture::new().await;
+    let tenant = TenantId::generate();
+    queue.add(tenant, None).await;
+    sqlx::query(
+        "INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload) \
+         VALUES ($1, gen_random_uuid(), 'sweep_deliveries', 'any', 10, '{\"kind\":\"unknown\"}')",
+    )
+    .bind(tenant)
+    .execute(queue.test.pool())
+    .await
+    .expect("a job that no release has made");
+    let worker = queue.worker().await;
+    assert_eq!(queue.claim(worker, 10, 10).await.len(), 1);
+    let (state, error, attempts) = queue.history().await;
+    assert_eq!(
+        (state.as_str(), &error["code"], attempts),
+        ("dead", &"unreadable_job".into(), 1)
+    );
+}
+
+#[tokio::test]
+async fn job_without_success_fails_its_pending_deliveries() {
+    let queue = Fixture::new().await;
+    let tenant = TenantId::generate();
+    let worker = queue.worker().await;
+    let failed = |why: &str| ("failed".to_owned(), Some(why.to_owned()));
+
+    let delivery = queue.add_delivery(tenant).await;
+    let job = queue.claim(worker, 1, 1).await.remove(0);
+    assert!(
+        queue
+            .finish(&job, JobOutcome::Dead(error("permanent")))
+            .await
+    );
+    assert_eq!(queue.outcome(delivery).await, failed("for a test"));
+
+    let delivery = queue.add_delivery(tenant).await;
+    let job = queue.claim(worker, 1, 1).await.remove(0);
+    let at = SystemClock.now() + TimeDelta::hours(1);
+    let error = error("rate_limited");
+    assert!(
+        queue
+            .finish(&job, JobOutcome::Postponed { at, error })
+            .await
+    );
+    assert_eq!(queue.outcome(delivery).await.0, "pending");
+    let scope = scope_of(tenant);
+    let mut tx = queue.db.begin(&scope).await.expect("begun");
+    let cancelled = jobs::cancel(&mut tx, &scope, job.id).await.expect("asked");
+    assert!(matches!(cancelled, Cancelled::Withdrawn));
+    tx.commit().await.expect("committed");
+    assert_eq!(
+        queue.outcome(delivery).await,
+        failed("The job was cancelled.")
+    );
+
+    let delivery = queue.add_delivery(tenant).await;
+    sqlx::query("UPDATE jobs SET losses = $1")
+        .bind(MAX_LOST_ATTEMPTS)
+        .execute(queue.test.pool())
+        .await
+        .expect("lost often");
+    queue.claim(worker, 1, 1).await.remove(0);
+    queue.stop(worker).await;
+    assert_eq!(queue.reap(queue.worker().await, &[]).await, 1);
+    assert_eq!(queue.outcome(delivery).await.0, "failed");
+}
+
+#[tokio::test]
+async fn attempt_that_ends_by_itself_forgives_lost_ones() {
+    let queue = Fixture::new().await;
+    queue.add(TenantId::generate(), None).await;
+    let worker = queue.worker().await;
+    let at = SystemClock.now();
+    for (lost, outcome) in [
+        (0, JobOutcome::Interrupted(error("statement_timeout"))),
+        (
+            1,
+            JobOutcome::Postponed {
+                at,
+                error: error("time_slice"),
+            },
+        ),
+        (0, JobOutcome::Succeeded),
+    ] {
+        let job = queue.claim(worker, 1, 1).await.remove(0);
+        assert_eq!(job.lost_attempts, lost);
+        assert!(queue.finish(&job, outcome).await);
+        queue.due_now().await;
+    }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use shared::clock::{Clock, SystemClock};
-use tests::harness::{System, Tenant, eventually};
+use tests::harness::{CompletenessReader, System, Tenant, eventually};
 use tests::simulator::Filter;
 use uuid::Uuid;
 
@@ -29,6 +29,12 @@ const SLACK: Refused = Refused {
     pattern: "conversations.history",
     stream: "messages:",
     action: "message.posted",
+};
+const JIRA: Refused = Refused {
+    provider: "jira",
+    pattern: "search/jql",
+    stream: "issues",
+    action: "issue.created",
 };
 
 async fn completeness(tenant: &Tenant<'_>) -> Value {
@@ -60,9 +66,9 @@ async fn happen_unseen(system: &System, of: &Refused, account: &str) -> DateTime
     SystemClock.now()
 }
 
-async fn poll_to_the_end(system: &System, tenant: &Tenant<'_>, provider: &str) {
-    let body = json!({ "mode": "incremental" });
-    tenant.post(&format!("/v1/sync/{provider}"), &body).await;
+/// Polls as a schedule does, without the reconciliation pass.
+async fn poll_to_the_end(system: &System, tenant: &Tenant<'_>) {
+    tenant.poll().await;
     system.drain().await;
 }
 
@@ -80,7 +86,7 @@ async fn refused_lists_hold_completeness_back(of: &Refused) {
     let before = time(&completeness(&tenant).await["complete_through"]);
     let happened = happen_unseen(&system, of, &account).await;
     for _ in 0..2 {
-        poll_to_the_end(&system, &tenant, of.provider).await;
+        poll_to_the_end(&system, &tenant).await;
         let told = completeness(&tenant).await;
         let held = time(&told["complete_through"]);
         assert!(held == before && held < happened, "{told:#}");
@@ -101,7 +107,7 @@ async fn refused_lists_hold_completeness_back(of: &Refused) {
     }
 
     clear_requests(&system).await;
-    poll_to_the_end(&system, &tenant, of.provider).await;
+    poll_to_the_end(&system, &tenant).await;
     let told = completeness(&tenant).await;
     assert!(time(&told["complete_through"]) > before, "{told:#}");
     assert_eq!(told["connections"][0]["behind"], Value::Null, "{told:#}");
@@ -129,13 +135,48 @@ async fn clear_requests(system: &System) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn github_lists_that_are_refused_hold_completeness_back() {
+async fn field_complete_through_over_refused_streams_of_github() {
     refused_lists_hold_completeness_back(&GITHUB).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slack_channels_that_are_refused_hold_completeness_back() {
+async fn field_complete_through_over_refused_streams_of_slack() {
     refused_lists_hold_completeness_back(&SLACK).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn field_complete_through_over_refused_streams_of_jira() {
+    refused_lists_hold_completeness_back(&JIRA).await;
+}
+
+/// The comparison with the ledger must be able to fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_promise_of_a_page_is_noticed() {
+    let system = System::with_fast_provider()
+        .simulator(|sim| sim.history = 5)
+        .start()
+        .await;
+    let (account, admin) = system.accounts_at("slack").await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    let connection = tenant.connect_to("slack", &account, &admin).await;
+    system.drain().await;
+    let mut reader = CompletenessReader::new(&tenant, &[&account]);
+    eventually("the page promises the past", async || {
+        reader.assert_completeness_holds().await;
+        reader.compared() > 0
+    })
+    .await;
+    happen_unseen(&system, &SLACK, &account).await;
+    sqlx::query(
+        "UPDATE connections SET complete_through = now() + interval '1 minute', \
+             settled_through = now() + interval '1 minute' WHERE id = $1",
+    )
+    .bind(connection)
+    .execute(system.db.pool())
+    .await
+    .expect("Postgres answers");
+    let broken = reader.broken_promises().await;
+    assert_eq!(broken.len(), 1, "{broken:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,7 +189,7 @@ async fn run_in_which_every_stream_is_refused_is_no_success() {
     let refused =
         json!({ "target": "request", "pattern": "GET /repos/", "effect": "status", "status": 404 });
     system.sim("faults", refused).await;
-    poll_to_the_end(&system, &tenant, "github").await;
+    poll_to_the_end(&system, &tenant).await;
     let jobs = tenant.get("/v1/jobs?kind=sync_connection&limit=1").await;
     let job = &jobs["jobs"][0];
     assert_eq!(job["state"], "dead", "{job:#}");
@@ -180,13 +221,15 @@ async fn row_that_is_indexed_late_is_found_by_the_reconciliation_pass() {
              (extract(epoch FROM now() + interval '10 minutes') * 1000)::bigint))::json",
     )
     .await;
-    poll_to_the_end(&system, &tenant, "jira").await;
+    poll_to_the_end(&system, &tenant).await;
+    let (missing, _) = tenant.difference(&[&account]).await;
+    assert_eq!(missing.len(), 1, "the poll cannot see it: {missing:?}");
     let identities = tenant.identities().await;
     let told = completeness(&tenant).await;
     assert_eq!(time(&told["reconciled_through"]), before, "{told:#}");
 
-    change_cursor(&system, connection, "%", "reconcile_at = now()").await;
-    poll_to_the_end(&system, &tenant, "jira").await;
+    tenant.poll_and_reconcile().await;
+    system.drain().await;
     let after = tenant.identities().await;
     assert!(after.len() > identities.len(), "{done:#} was not found");
     eventually("the pass has come further", async || {
@@ -208,47 +251,61 @@ async fn change_cursor(system: &System, connection: Uuid, streams: &str, change:
     assert!(changed.rows_affected() > 0);
 }
 
-/// A reply shows on its thread alone, and an ordinary poll reads the newest page of a channel.
-#[tokio::test(flavor = "multi_thread")]
-async fn lost_reply_to_an_old_thread_is_found_by_the_reconciliation_pass() {
+/// An ordinary poll reads the newest page of a channel, and replies since the last one.
+async fn is_found_by_reconciliation_alone(of_kind: &str, action: &str) {
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.channels, sim.history) = (1, 1, 300))
         .start()
         .await;
     let (account, admin) = system.accounts_at("slack").await.remove(0);
     let tenant = system.tenant("Acme").await;
-    let connection = tenant.connect_to("slack", &account, &admin).await;
+    tenant.connect_to("slack", &account, &admin).await;
     system.drain().await;
     let before = reconciled_through(&tenant).await;
     let oldest = Filter {
         account: Some(account.clone()),
-        kind: Some("message_posted".to_owned()),
+        kind: Some(of_kind.to_owned()),
         limit: Some(1),
         ..Filter::default()
     };
-    let parent = system.simulator.ledger(&oldest).remove(0).dedupe_key;
-    let [_, _, _, channel, ts] = parent.split(':').collect::<Vec<_>>()[..] else {
-        panic!("a message's key: {parent}");
+    let message = system.simulator.ledger(&oldest).remove(0).dedupe_key;
+    let [_, _, _, channel, ts] = message.split(':').collect::<Vec<_>>()[..] else {
+        panic!("a message's key: {message}");
     };
     let lost = json!({ "target": "delivery", "effect": "drop_silently" });
     system.sim("faults", lost).await;
-    let reply = json!({
-        "account": account, "action": "message.replied", "channel": channel, "ts": ts,
+    let act = json!({
+        "account": account, "action": action, "channel": channel, "ts": ts, "text": "belated",
     });
-    system.sim("slack/act", reply).await;
+    system.sim("slack/act", act).await;
     let happened = SystemClock.now();
-    poll_to_the_end(&system, &tenant, "slack").await;
+    poll_to_the_end(&system, &tenant).await;
     let (missing, _) = tenant.difference(&[&account]).await;
     assert_eq!(missing.len(), 1, "the poll cannot see it: {missing:?}");
-    let told = completeness(&tenant).await;
-    assert_eq!(time(&told["reconciled_through"]), before, "{told:#}");
+    let claimed = completeness(&tenant).await;
+    assert_eq!(time(&claimed["reconciled_through"]), before, "{claimed:#}");
     assert!(before < happened);
 
-    change_cursor(&system, connection, "%", "reconcile_at = now()").await;
-    poll_to_the_end(&system, &tenant, "slack").await;
+    tenant.poll_and_reconcile().await;
+    system.drain().await;
     eventually("the pass has come further", async || {
         time(&completeness(&tenant).await["reconciled_through"]) > before
     })
     .await;
     tenant.assert_equals_ledger(&account).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn field_slack_lost_reply_not_found_until_reconciliation() {
+    is_found_by_reconciliation_alone("message_posted", "message.replied").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn field_slack_lost_reply_not_found_nor_its_edit() {
+    is_found_by_reconciliation_alone("thread_replied", "message.edited").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_edit_of_old_message_waits_for_reconciliation() {
+    is_found_by_reconciliation_alone("message_posted", "message.edited").await;
 }

@@ -6,35 +6,60 @@ use serde_json::{Value, json};
 use tests::harness::{OPERATOR_TOKEN, System, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::ingress::{BODY, head, post, secret, signature, stored};
 
 /// A head whose body never arrives.
-async fn announce(system: &System, length: usize) -> TcpStream {
-    let address = system.ingress.trim_start_matches("http://");
+async fn announce(address: &str, length: usize) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
-    let head = head(length).replace("Connection: close\r\n", "");
+    let head = head(length);
     stream.write_all(head.as_bytes()).await.expect("sent");
     stream
+}
+
+/// Announces another body whenever the one before is refused or its socket is closed, and hands on
+/// the responses.
+async fn announce_again(
+    mut stream: TcpStream,
+    address: String,
+    length: usize,
+    responses: UnboundedSender<String>,
+) {
+    loop {
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).await.ok();
+        let response = String::from_utf8_lossy(&response).into_owned();
+        responses.send(response).ok();
+        stream = announce(&address, length).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn announced_bodies_keep_no_delivery_out() {
     let system = System::with_fast_provider().start().await;
-    let mut idle = Vec::new();
+    let address = system.ingress.trim_start_matches("http://").to_owned();
+    let (sender, mut responses) = unbounded_channel();
+    let mut idle = JoinSet::new();
     for _ in 0..96 {
-        idle.push(announce(&system, 25 << 20).await);
+        let stream = announce(&address, 25 << 20).await;
+        idle.spawn(announce_again(
+            stream,
+            address.clone(),
+            25 << 20,
+            sender.clone(),
+        ));
     }
     let signature = signature(secret(&system), BODY.as_bytes());
     for _ in 0..30 {
         let answer = post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY).await;
         assert_eq!(answer.status().as_u16(), 200);
     }
-    let mut response = Vec::new();
-    let ended = tokio::time::timeout(Duration::from_secs(20), idle[0].read_to_end(&mut response));
-    assert!(ended.await.is_ok(), "a body that stands still is given up");
-    let response = String::from_utf8_lossy(&response).into_owned();
+    let response = tokio::time::timeout(Duration::from_secs(20), responses.recv()).await;
+    let response = response.expect("a body that does not arrive is given up");
+    let response = response.expect("they announce on");
     assert!(response.starts_with("HTTP/1.1 408"), "{response}");
 }
 

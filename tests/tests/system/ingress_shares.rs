@@ -172,6 +172,45 @@ async fn sockets_of_one_client_close_no_other_clients() {
     assert_eq!(answer.status().as_u16(), 200);
 }
 
+/// A socket with a request under way, whose head is there and whose body never comes; `None` where
+/// the server does not wait for the body.
+async fn occupy(local: [u8; 4], server: &str) -> Option<TcpStream> {
+    let stream = from(local, server).await;
+    let mut stream = stream.expect("enough descriptors: ulimit -n");
+    let head = "POST /v1/connect/github/start HTTP/1.1\r\nHost: x\r\n\
+                Expect: 100-continue\r\nContent-Length: 100\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.ok()?;
+    let mut answer = [0; 64];
+    let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut answer)).await;
+    let length = read.ok()?.ok()?;
+    answer[..length]
+        .starts_with(b"HTTP/1.1 100")
+        .then_some(stream)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn busy_sockets_of_few_clients_keep_no_other_out() {
+    let system = System::with_fast_provider().workers(0).start().await;
+    let flood = (0..4_200).map(|number| {
+        let last = [2, 3, 4, 5][number % 4];
+        occupy([127, 0, 0, last], &system.api)
+    });
+    let flood = futures::stream::iter(flood).buffer_unordered(64);
+    let flood: Vec<_> = flood.collect().await;
+    let held = flood.iter().flatten().count();
+    assert!(held > 4_000, "{held}");
+    for _ in 0..3 {
+        let mut other = from([127, 0, 0, 1], &system.api).await.expect("a socket");
+        let request = "GET /v1/signals HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        other.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        let read = other.read_to_string(&mut answer);
+        let ended = tokio::time::timeout(Duration::from_secs(10), read).await;
+        ended.expect("an answer in time").expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    }
+}
+
 /// How long a socket stays open on which nothing is sent.
 async fn unused_for(server: &str) -> Duration {
     let mut stream = TcpStream::connect(address(server))

@@ -97,6 +97,44 @@ async fn every_webhook_becomes_its_signals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn denied_boards_hold_completeness_back() {
+    let system = System::with_fast_provider().start().await;
+    let (account, tenant, _) = acme(&system).await;
+    system.drain().await;
+    let sprints = async || -> i64 {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM cursors WHERE stream LIKE 'sprints:%' AND retired_at IS NULL",
+        )
+        .fetch_one(system.db.pool())
+        .await
+        .expect("Postgres answers")
+    };
+    let before = sprints().await;
+    assert!(before > 0, "the site has a board");
+    let denied =
+        json!({ "target": "request", "pattern": "/rest/agile/1.0/board", "effect": "forbidden" });
+    system.sim("faults", denied).await;
+    let poll = async || {
+        let body = json!({ "mode": "incremental" });
+        tenant.post("/v1/sync/jira", &body).await;
+        system.drain().await;
+        tenant.get("/v1/signals?limit=1").await["completeness"]["connections"][0].clone()
+    };
+    let told = poll().await;
+    assert_eq!(sprints().await, before, "nothing is retired");
+    assert_eq!(told["behind"], "denied", "{told:#}");
+    assert_eq!(told["held_back_by"]["stream"], "boards", "{told:#}");
+    assert_eq!(told["held_back_by"]["code"], "permission", "{told:#}");
+
+    let url = format!("{}/_sim/faults", system.simulator.base_url());
+    let answer = system.client.delete(url).send().await;
+    assert!(answer.expect("the simulator answers").status().is_success());
+    let told = poll().await;
+    assert_eq!(told["behind"], Value::Null, "{told:#}");
+    tenant.assert_equals_ledger(&account).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn webhooks_and_polling_agree_on_identity() {
     let system = System::with_fast_provider()
         .simulator(|sim| sim.history = 20)

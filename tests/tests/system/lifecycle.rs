@@ -183,9 +183,9 @@ async fn disconnecting_waits_for_a_running_job_without_a_deadlock() {
                 "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
                      AND application_name = 'poblysh_api' AND wait_event_type = 'Lock')",
             )
-                .fetch_one(system.db.pool())
-                .await
-                .expect("Postgres answers")
+            .fetch_one(system.db.pool())
+            .await
+            .expect("Postgres answers")
         })
         .await;
         sqlx::query("UPDATE connections SET missed_count = missed_count WHERE id = $1")
@@ -286,4 +286,47 @@ async fn probe_that_succeeds_lists_the_streams_of_its_run() {
         "{stats:#}"
     );
     tenant.assert_equals_ledger_after_a_poll(&account).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paused_connection_stays_paused_after_a_suspension() {
+    let system = System::with_fast_provider().start().await;
+    let (account, tenant, connection) = connected(&system).await;
+    let path = format!("/v1/connections/{connection}");
+    let pause = json!({ "status": "paused" });
+    let answer = tenant.request(Method::PATCH, &path, Some(&pause)).await;
+    assert_eq!(answer.status().as_u16(), 200);
+    for action in ["installation.suspend", "installation.unsuspend"] {
+        act(&system, &account, action).await;
+        system.drain().await;
+        assert_eq!(status(&system, connection).await, "paused", "{action}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusal_of_an_older_grant_leaves_the_new_one() {
+    let system = System::with_fast_provider().start().await;
+    let (account, admin) = system.accounts_at("slack").await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    let connection = tenant.connect_to("slack", &account, &admin).await;
+    system.drain().await;
+    let silence = json!({ "target": "delivery", "effect": "drop_silently" });
+    system.sim("faults", silence).await;
+    system
+        .sim(
+            "slack/act",
+            json!({ "account": account, "action": "app.uninstalled" }),
+        )
+        .await;
+    for (given, expected) in [("'1 hour'", "active"), ("'-1 hour'", "needs_reauth")] {
+        // As if the account had been connected again while the job was running.
+        let statement = format!("UPDATE connections SET connected_at = now() + interval {given}");
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .execute(system.db.pool())
+            .await
+            .expect("Postgres answers");
+        tenant.poll().await;
+        system.drain().await;
+        assert_eq!(status(&system, connection).await, expected);
+    }
 }

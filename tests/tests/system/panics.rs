@@ -184,7 +184,7 @@ async fn panicking_job_is_dead_lettered_with_its_message() {
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
     system.start_worker_with(with_faults(true)).await;
-    tenant.connect(&account, &admin).await;
+    let connection = tenant.connect(&account, &admin).await;
     let mut dead = Vec::new();
     eventually("the sync is dead-lettered", async || {
         make_due(&system).await;
@@ -199,6 +199,13 @@ async fn panicking_job_is_dead_lettered_with_its_message() {
     );
     let message = job["error"]["message"].as_str().expect("a message");
     assert!(message.contains("no page can be read"), "{message}");
+    // The connection says so, and it is counted like any read that brought nothing.
+    let shown = tenant.get(&format!("/v1/connections/{connection}")).await;
+    assert_eq!(shown["last_error"]["code"], "panicked", "{shown:#}");
+    let stalled = system
+        .metric(&system.api, "poblysh_sync_stalled_total", "panicked")
+        .await;
+    assert!(stalled >= 3.0, "{stalled}");
     // The worker takes other jobs all the same.
     let act = json!({ "account": account, "action": "issues.opened", "title": "told" });
     system.sim("github/act", act).await;

@@ -256,8 +256,6 @@ async fn uninstalling_ends_the_connection_in_either_order_and_it_goes_on_when_it
         .await;
 
         let admin = system.accounts_at("slack").await.remove(0).1;
-        // Slack tells whole seconds: the new grant is given in a later one.
-        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
         tenant.connect_to("slack", &account, &admin).await;
         assert_eq!(status().await, "active");
         let connections = tenant.get("/v1/connections").await;
@@ -268,6 +266,27 @@ async fn uninstalling_ends_the_connection_in_either_order_and_it_goes_on_when_it
         tenant.assert_equals_ledger(&account).await;
         assert!(tenant.identities().await.is_superset(&before));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uninstall_that_slack_does_not_confirm_changes_nothing() {
+    let system = System::with_fast_provider().start().await;
+    let (account, tenant) = acme(&system).await;
+    system.drain().await;
+    let envelope = json!({
+        "type": "event_callback", "team_id": account, "event_id": "Ev0UNINSTALLED",
+        "event_time": SystemClock.now().timestamp(),
+        "api_app_id": system.env["POBLYSH_SLACK_APP_ID"],
+        "event": { "type": "app_uninstalled" },
+    });
+    assert_eq!(post(&system, &envelope.to_string()).await, 200);
+    system.drain().await;
+    let status = tenant.get("/v1/connections").await["connections"][0]["status"].clone();
+    assert_eq!(status, "active");
+    let asked = tenant.get("/v1/jobs?kind=confirm_grant").await;
+    assert_eq!(asked["jobs"][0]["state"], "succeeded", "{asked:#}");
+    generate(&system, &account, 20).await;
+    tenant.assert_equals_ledger(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,7 @@ async fn act(system: &System, account: &str, action: &str, mut more: Value) -> V
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_channel_that_gets_another_id_is_told_once() {
+async fn field_slack_channel_id_changed_gives_no_duplicate() {
     let system = System::with_fast_provider().start().await;
     let (account, admin, tenant) = acme(&system).await;
     let first = act(

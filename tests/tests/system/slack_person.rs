@@ -63,7 +63,9 @@ async fn threads_are_read_with_the_installers_token_where_the_bot_may_not() {
         .await
         .expect("expired");
     happen_unheard(&system, &account).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant
+        .assert_equals_ledger_after_reconciliation(&account)
+        .await;
     assert_eq!(kept(&system).await, 1);
 }
 
@@ -76,7 +78,9 @@ async fn an_installers_token_that_is_withdrawn_ends_nothing_else() {
     system.sim("slack/tokens", json!({ "revoke": admin })).await;
     eventually("it is forgotten", async || kept(&system).await == 0).await;
     happen_unheard(&system, &account).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant
+        .assert_equals_ledger_after_reconciliation(&account)
+        .await;
     let connections = tenant.get("/v1/connections").await;
     assert_eq!(connections["connections"][0]["status"], "active");
 }

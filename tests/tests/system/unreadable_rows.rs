@@ -78,7 +78,7 @@ async fn titled(tenant: &Tenant<'_>, title: &str) -> Option<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_a_surrogate_pair_is_told_by_webhook_and_by_poll() {
+async fn field_lone_surrogate_is_read_from_webhook_and_poll() {
     let system = System::with_fast_provider().start().await;
     for provider in &PROVIDERS {
         let (account, tenant, _) = connected(&system, provider).await;
@@ -130,7 +130,7 @@ async fn half_a_surrogate_pair_is_told_by_webhook_and_by_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unreadable_row_is_kept_once_and_passed() {
+async fn field_poison_row_stops_a_stream_nowhere() {
     let system = System::with_fast_provider().start().await;
     for provider in &PROVIDERS {
         let (account, tenant, connection) = connected(&system, provider).await;
@@ -144,10 +144,10 @@ async fn an_unreadable_row_is_kept_once_and_passed() {
             "target": "request", "effect": "poison_row", "find": "POISON",
         });
         system.sim("faults", poison).await;
-        for _ in 0..2 {
-            tenant.poll().await;
-            system.drain().await;
-        }
+        tenant.poll().await;
+        system.drain().await;
+        tenant.poll_and_reconcile().await;
+        system.drain().await;
         let (missing, extra) = tenant.difference(&[&account]).await;
         assert_eq!(missing.len(), 1, "{}: {missing:?}", provider.slug);
         assert_eq!(missing.first().expect("one").0, provider.kind);
@@ -194,5 +194,45 @@ async fn an_unreadable_row_is_kept_once_and_passed() {
             )
             .await;
         tenant.assert_equals_ledger(&account).await;
+    }
+}
+
+/// The lists that say which streams there are, and a word of each of their rows.
+const ROOT_LISTS: [(&str, &str, &str); 3] = [
+    ("github", "/installation/repositories", "\"full_name\""),
+    ("slack", "users.conversations", "\"name\""),
+    ("jira", "/rest/api/3/project/search", "\"key\""),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unreadable_rows_of_root_lists_retire_no_stream() {
+    let system = System::with_fast_provider().start().await;
+    let live = async |connection: Uuid| -> i64 {
+        sqlx::query_scalar(
+            "SELECT count(*) FROM cursors WHERE connection_id = $1 AND retired_at IS NULL",
+        )
+        .bind(connection)
+        .fetch_one(system.db.pool())
+        .await
+        .expect("Postgres answers")
+    };
+    for provider in &PROVIDERS {
+        let (account, tenant, connection) = connected(&system, provider).await;
+        let before = live(connection).await;
+        let list = ROOT_LISTS.iter().find(|(slug, ..)| *slug == provider.slug);
+        let (_, pattern, word) = list.expect("a list");
+        let odd = json!({
+            "target": "request", "pattern": pattern, "effect": "poison_row", "find": word,
+        });
+        system.sim("faults", odd).await;
+        tenant.poll().await;
+        system.drain().await;
+        let path = format!("/v1/webhook-deliveries?outcome=failed&connection_id={connection}");
+        let kept = tenant.get(&path).await["deliveries"].clone();
+        assert_ne!(kept, json!([]), "{}: rows are kept", provider.slug);
+        assert_eq!(live(connection).await, before, "{}", provider.slug);
+        act(&system, provider, &account, "told meanwhile").await;
+        tenant.assert_equals_ledger(&account).await;
+        clear_faults(&system).await;
     }
 }

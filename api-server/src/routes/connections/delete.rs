@@ -21,6 +21,8 @@ use crate::state::AppState;
 
 /// How long the provider may take to end the grant; ours ends in any case.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Attempts to erase the connection while other transactions are in the way.
+const MAX_FORGET_ATTEMPTS: usize = 3;
 
 /// Ends a connection
 ///
@@ -56,6 +58,13 @@ pub(crate) async fn delete_connection(
     state
         .see_through(async move {
             let revoked = revoke(&worker, &scope, &connection).await;
+            // The grant has ended at the provider, so ours ends as well.
+            for _ in 1..MAX_FORGET_ATTEMPTS {
+                match forget(&worker, &scope, id, actor, revoked).await {
+                    Err(ApiError::Db(error)) if error.is_conflict() => {}
+                    result => return result,
+                }
+            }
             forget(&worker, &scope, id, actor, revoked).await
         })
         .await?;

@@ -5,30 +5,42 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
-use shared::db::connections;
+use shared::db::connections::{self, ConnectionFilter};
+use shared::ids::ConnectionId;
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::Connection;
 use crate::auth::{ConnectionsRead, TenantAuth};
 use crate::error::ApiError;
-use crate::query::{FromQuery, Query, QueryReader};
+use crate::query::{FromQuery, Query, QueryReader, is_slug, parse_uuid};
 use crate::routes::ListQuery;
 use crate::state::AppState;
 
-/// Which connections are wanted.
+/// Which connections are wanted; lists are comma-separated.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ConnectionsQuery {
-    /// The provider's slug.
-    #[param(pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github")]
-    provider: Option<String>,
+    /// Providers' slugs.
+    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100, pattern = "^[a-z][a-z0-9_]{0,62}$", example = json!(["github"]))]
+    provider: Vec<String>,
+    /// Connections.
+    #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100)]
+    connection_id: Vec<Uuid>,
+    /// `true`: only connections whose completeness does not advance at the moment, as the feed
+    /// counts them. `false`: only the others. Either leaves out disconnected ones.
+    behind: Option<bool>,
 }
 
 impl FromQuery for (ConnectionsQuery, ListQuery) {
     fn read(query: &mut QueryReader) -> Self {
         (
             ConnectionsQuery {
-                provider: query.slug("provider"),
+                provider: query.list("provider", "a provider's slug", |text| {
+                    is_slug(text).then(|| text.to_owned())
+                }),
+                connection_id: query.list("connection_id", "a UUID", parse_uuid),
+                behind: query.word("behind"),
             },
             ListQuery::read(query),
         )
@@ -45,7 +57,7 @@ pub(crate) struct ConnectionList {
 
 /// Lists the connections
 ///
-/// Disconnected ones included.
+/// Disconnected ones included, unless `behind` is given.
 #[utoipa::path(
     get,
     path = "/v1/connections",
@@ -61,7 +73,12 @@ pub(crate) async fn list_connections(
 ) -> Result<Json<ConnectionList>, ApiError> {
     let request = list.page()?;
     let mut tx = state.db.begin(&auth.scope).await?;
-    let page = connections::list(&mut tx, &auth.scope, query.provider.as_deref(), &request).await?;
+    let filter = ConnectionFilter {
+        providers: query.provider,
+        ids: query.connection_id.into_iter().map(ConnectionId).collect(),
+        is_behind: query.behind,
+    };
+    let page = connections::list(&mut tx, &auth.scope, &filter, &request).await?;
     tx.commit().await?;
     Ok(Json(ConnectionList {
         connections: page.items.into_iter().map(Connection::from).collect(),

@@ -49,7 +49,9 @@ impl Validate for SyncRequest {
 
 /// Reads a connection now
 ///
-/// If a read of the same mode waits or runs already, its job is the answer. With an
+/// If a read of the same mode waits or runs already, its job is the answer. A connection that is
+/// suspended or needs a new grant is probed by an incremental read: where the provider answers, it
+/// is active again. With an
 /// `Idempotency-Key`, a repeated request within a day gets the first one's answer again.
 #[utoipa::path(
     post,
@@ -63,7 +65,7 @@ impl Validate for SyncRequest {
     request_body(content = Option<SyncRequest>, description = "No body stands for `incremental`"),
     responses(
         (status = 202, body = JobAnswer, description = "The job that reads it"),
-        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The connection is not active, or the key came with another request before")
+        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The connection is pending, paused or disconnected, or the key came with another request before")
     )
 )]
 pub(crate) async fn sync_connection(

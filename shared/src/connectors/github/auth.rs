@@ -124,10 +124,12 @@ async fn refused(github: &GitHub, id: &str, refusal: Refusal) -> ConnectorError 
         other => return other,
     };
     match installation_state(github, id).await {
-        Ok(GrantState::Removed) if is_missing => ConnectorError::GrantRevoked(source),
+        Ok(GrantState::Removed | GrantState::Revoked) if is_missing => {
+            ConnectorError::GrantRevoked(source)
+        }
         Ok(GrantState::Suspended) => ConnectorError::GrantSuspended(source),
         // What cannot be told, or is not as the first answer had it, is tried again.
-        Ok(GrantState::Removed | GrantState::Active)
+        Ok(GrantState::Removed | GrantState::Revoked | GrantState::Active)
         | Err(
             Refusal {
                 error: ConnectorError::Permission(_),

@@ -17,8 +17,8 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 pub(super) use account::{
-    AppDelivery, Installation, InstallationList, InstallationToken, OrganizationMembership,
-    Repository, RepositoryList, TokenAnswer, User,
+    AppDelivery, Installation, InstallationList, InstallationToken, ListedInstallation,
+    OrganizationMembership, Repository, RepositoryList, TokenAnswer, User,
 };
 pub(super) use code::{
     Commit, CommitComment, Deployment, DeploymentStatus, Named, Push, Release, Stargazer,

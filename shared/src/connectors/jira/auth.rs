@@ -8,10 +8,13 @@ use chrono::{DateTime, Duration, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use serde_json::value::RawValue;
 use url::Url;
 
 use super::Jira;
 use super::client::Refusal;
+use super::wire::read;
+use crate::connectors::rows::UnreadableRows;
 use crate::connectors::support::{self, operator_fault};
 use crate::connectors::{
     Access, AccountChoice, AuthorizeRequest, Callback, CallbackOutcome, ConnectorError,
@@ -159,7 +162,13 @@ async fn sites(jira: &Jira, token: &SecretString) -> Result<Vec<Site>, Connector
         .client
         .get_own(&Charge::new(APP, "list_sites"), url, token)
         .await?;
-    let mut sites: Vec<Site> = answer.json()?;
+    let rows: Vec<Box<RawValue>> = answer.json()?;
+    // A site whose row cannot be read hides no other.
+    let mut sites: Vec<Site> = UnreadableRows::default()
+        .read_all(rows.iter().map(AsRef::as_ref), |raw| read("site", raw))
+        .into_iter()
+        .map(|(site, _)| site)
+        .collect();
     sites.retain(|site| site.scopes.iter().any(|scope| scope.contains("jira")));
     sites.sort_by(|a, b| a.id.cmp(&b.id));
     sites.dedup_by(|a, b| a.id == b.id);
@@ -247,8 +256,9 @@ pub(super) async fn refresh_token(
     request: &RefreshRequest,
 ) -> Result<TokenSet, ConnectorError> {
     let Some(refresh_token) = &request.refresh_token else {
-        return Err(ConnectorError::GrantRevoked(
-            "the grant came without offline access".into(),
+        // Atlassian has said nothing of the grant.
+        return Err(operator_fault(
+            "the grant has no refresh token: the consent lacked offline_access",
         ));
     };
     let grant = json!({

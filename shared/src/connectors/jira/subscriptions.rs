@@ -120,21 +120,40 @@ pub(super) async fn list(
         client.spent(&call, page.values.len()).await;
         let last = page.is_last || page.values.is_empty();
         found.extend(page.values.into_iter().map(|listed| {
-            let events: Vec<&str> = listed.events.iter().map(String::as_str).collect();
             let id = listed.id.to_string();
+            let (resource, refused_events) = purpose(&listed.filter, &listed.events);
             Subscription {
-                resource: projects_of(&listed.filter)
-                    .map(|projects| resource(&projects, &events))
-                    .unwrap_or_default(),
+                resource,
                 route: Some(route(origin(access), &id)),
                 external_id: id,
                 expires_at: moment(&listed.expires),
-                refused_events: Vec::new(),
+                refused_events,
             }
         }));
         if last {
             return Ok(found);
         }
+    }
+}
+
+/// What a listed webhook is for, and which of our events it does without. A registration has the
+/// core event and others, a probe has one or the other.
+fn purpose(filter: &str, events: &[String]) -> (String, Vec<String>) {
+    let Some(projects) = projects_of(filter) else {
+        return (String::new(), Vec::new());
+    };
+    if events.iter().any(|event| !EVENTS.contains(&event.as_str())) {
+        let events: Vec<&str> = events.iter().map(String::as_str).collect();
+        return (resource(&projects, &events), Vec::new());
+    }
+    let (held, refused): (Vec<&str>, Vec<&str>) = EVENTS
+        .into_iter()
+        .partition(|event| events.iter().any(|held| held == event));
+    let ours = resource(&projects, &EVENTS);
+    if held.len() > 1 && held.contains(&CORE_EVENT) {
+        (ours, refused.into_iter().map(str::to_owned).collect())
+    } else {
+        (Subscription::leftover_of(&ours), Vec::new())
     }
 }
 
@@ -370,6 +389,29 @@ mod tests {
         ] {
             assert_eq!(projects_of(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn reduced_registration_is_known_and_a_probe_is_a_leftover() {
+        let projects = vec!["ENG".to_owned()];
+        let wanted = over(projects.clone()).remove(0).resource;
+        let listed = |events: &[&str]| {
+            let events: Vec<String> = events.iter().map(|event| (*event).to_owned()).collect();
+            purpose(&filter(&projects), &events)
+        };
+        assert_eq!(listed(&EVENTS), (wanted.clone(), Vec::new()));
+        let reduced: Vec<&str> = EVENTS
+            .into_iter()
+            .filter(|event| *event != "sprint_deleted")
+            .collect();
+        let refused = vec!["sprint_deleted".to_owned()];
+        assert_eq!(listed(&reduced), (wanted.clone(), refused));
+        for probe in [&[CORE_EVENT][..], &["comment_created", "sprint_created"]] {
+            let leftover = Subscription::leftover_of(&wanted);
+            assert_eq!(listed(probe), (leftover, Vec::new()));
+        }
+        let other = listed(&["jira:issue_updated", "user_created"]).0;
+        assert!(other != wanted && other != Subscription::leftover_of(&wanted));
     }
 
     #[test]

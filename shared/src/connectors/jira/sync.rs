@@ -28,6 +28,8 @@ const ISSUES: &str = "issues";
 const WORKLOGS: &str = "worklogs";
 /// Before a project's id.
 const VERSIONS: &str = "versions:";
+/// The list of boards, where it was denied.
+const BOARDS: &str = "boards";
 /// Before a board's id.
 const SPRINTS: &str = "sprints:";
 
@@ -49,6 +51,8 @@ pub(super) async fn page(
         issues::page(client, request).await
     } else if key == WORKLOGS {
         worklogs::page(client, request).await
+    } else if key == BOARDS {
+        root::board_list(client, request).await
     } else if let Some(project) = key.strip_prefix(VERSIONS) {
         versions::page(client, request, project).await
     } else if let Some(board) = key.strip_prefix(SPRINTS) {

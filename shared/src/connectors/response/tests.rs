@@ -10,8 +10,8 @@ use super::*;
 use crate::config::{Env, Reader};
 use crate::connectors::testing::deps;
 use crate::connectors::{
-    Access, Connector, ConnectorSettings, Directory, ExternalAccount, Registry, StreamSpec,
-    SyncRequest,
+    Access, Connector, ConnectorSettings, Directory, ExternalAccount, RefreshRequest, Registry,
+    StreamSpec, SyncRequest,
 };
 use crate::http::Priority;
 
@@ -144,6 +144,11 @@ const CASES: &[Case] = &[
         r#"{"message":"Not for you"}"#,
         "permission",
     ),
+    Case {
+        headers: &[("retry-after", "17")],
+        seconds: Some(17),
+        ..case("403 that says when to come back", 403, HTML, "rate_limited")
+    },
     case("404 of a proxy", 404, HTML, "permission"),
     case("410", 410, HTML, "permission"),
     case("400 of a proxy", 400, HTML, "permanent"),
@@ -159,7 +164,8 @@ const CASES: &[Case] = &[
         &[("retry-after", "Mon, 23 Nov 2026 11:00:00 GMT")],
         1,
     ),
-    limit("429 for ever", &[("retry-after", "4294967295")], 7_200),
+    limit("429 for a century", &[("retry-after", "4294967295")], 7_200),
+    limit("429 without a time", NO_HEADERS, 60),
 ];
 
 #[tokio::test]
@@ -174,6 +180,40 @@ async fn answers_mean_the_same_to_every_connector() {
         for connector in connectors(&server.uri()) {
             let who = format!("{}: {}", connector.descriptor().slug, case.name);
             let error = outcome(&*connector).await.expect_err(&who);
+            assert_eq!(error.code(), case.code, "{who}: {error:?}");
+            if let (ConnectorError::RateLimited { retry_at, .. }, Some(seconds)) =
+                (&error, case.seconds)
+            {
+                assert_eq!((*retry_at - now()).num_seconds(), seconds, "{who}");
+            }
+        }
+    }
+}
+
+/// How renewing a token ends.
+async fn renewal(connector: &dyn Connector) -> Result<(), ConnectorError> {
+    let request = RefreshRequest {
+        // GitHub's accounts have numbers.
+        account: ExternalAccount::of_route("5"),
+        access_token: Some("a-token".into()),
+        refresh_token: Some("a-refresh-token".into()),
+    };
+    connector.refresh_token(request).await.map(|_| ())
+}
+
+#[tokio::test]
+async fn limits_and_outages_of_token_endpoints_end_no_grant() {
+    let passes = |case: &&Case| matches!(case.code, "rate_limited" | "transient");
+    for case in CASES.iter().filter(passes) {
+        let server = MockServer::start().await;
+        let mut answer = ResponseTemplate::new(case.status).set_body_string(case.body);
+        for (name, value) in case.headers {
+            answer = answer.insert_header(*name, *value);
+        }
+        Mock::given(any()).respond_with(answer).mount(&server).await;
+        for connector in connectors(&server.uri()) {
+            let who = format!("{}: {}", connector.descriptor().slug, case.name);
+            let error = renewal(&*connector).await.expect_err(&who);
             assert_eq!(error.code(), case.code, "{who}: {error:?}");
             if let (ConnectorError::RateLimited { retry_at, .. }, Some(seconds)) =
                 (&error, case.seconds)

@@ -14,8 +14,8 @@ use super::Slack;
 use super::client::{Proof, Refusal};
 use crate::connectors::support::{self, operator_fault};
 use crate::connectors::{
-    AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, ExternalAccount, Grant, NewGrant,
-    RefreshRequest, TokenSet, with_new_token,
+    AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, ExternalAccount, Grant,
+    GrantState, NewGrant, RefreshRequest, TokenSet, with_new_token,
 };
 use crate::http::Charge;
 
@@ -217,9 +217,8 @@ pub(super) async fn refresh_token(
 /// The same token again, if Slack still accepts it.
 async fn confirm(slack: &Slack, request: &RefreshRequest) -> Result<TokenSet, ConnectorError> {
     let Some(token) = &request.access_token else {
-        return Err(ConnectorError::GrantRevoked(
-            "the grant came without a token".into(),
-        ));
+        // Slack has said nothing of the grant.
+        return Err(operator_fault("no token of the grant is stored"));
     };
     let charge = Charge::new(&request.account.id, "auth.test");
     slack
@@ -239,6 +238,26 @@ fn word_on_grant(refusal: Refusal) -> ConnectorError {
             ConnectorError::Unauthorized(source),
         ) => ConnectorError::GrantRevoked(source),
         (_, other) => other,
+    }
+}
+
+/// Whether Slack still accepts the bot's token. Where a delivery says that the token or the app is
+/// gone, `invalid_auth` confirms it; any other refusal says nothing of the grant.
+pub(super) async fn grant_state(
+    slack: &Slack,
+    grant: &Grant,
+) -> Result<GrantState, ConnectorError> {
+    let Some(token) = &grant.access_token else {
+        return Err(operator_fault("no token of the grant is stored"));
+    };
+    let charge = Charge::new(&grant.account.id, "auth.test");
+    match slack.client.call(&charge, Proof::Bearer(token), &[]).await {
+        Ok(_) => Ok(GrantState::Active),
+        Err(refusal) => match refusal.code.as_str() {
+            "token_revoked" => Ok(GrantState::Revoked),
+            "account_inactive" | "invalid_auth" => Ok(GrantState::Removed),
+            _ => Err(refusal.error),
+        },
     }
 }
 

@@ -18,8 +18,6 @@ use crate::connectors::wire::Json;
 use crate::connectors::{ConnectorError, LimitScope, response};
 use crate::http::{Charge, HttpError, LimitObservation, Outbound, OutboundBuilder};
 
-/// How long a limit lasts when Slack does not say.
-const UNSTATED_LIMIT: Duration = Duration::seconds(30);
 /// How long a workspace rests that moves into an organization, or wants another login.
 const MOVING: Duration = Duration::hours(1);
 /// How much of Slack's own words is kept for the log.
@@ -195,7 +193,7 @@ fn classify(
         },
     });
     if status == StatusCode::TOO_MANY_REQUESTS || matches!(code, "ratelimited" | "rate_limited") {
-        let retry_at = response::retry_at(headers, now).unwrap_or(now + UNSTATED_LIMIT);
+        let retry_at = response::retry_at(headers, now).unwrap_or(now + response::UNSTATED_LIMIT);
         return limited(retry_at, LimitScope::Operation, source);
     }
     match code {
@@ -279,7 +277,7 @@ mod tests {
     #[test]
     fn a_limit_lasts_as_long_as_slack_says() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a moment");
-        for (stated, rest) in [(Some("17"), 17), (Some("0"), 1), (None, 30)] {
+        for (stated, rest) in [(Some("17"), 17), (Some("0"), 1), (None, 60)] {
             let status = StatusCode::TOO_MANY_REQUESTS;
             let stated =
                 stated.map(|seconds| (header::RETRY_AFTER, HeaderValue::from_static(seconds)));

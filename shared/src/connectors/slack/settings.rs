@@ -203,10 +203,11 @@ impl AppSettings {
         }
         let client_secrets = reader.one_or_two_secrets(CLIENT_SECRET);
         let signing_secrets = reader.one_or_two_secrets(WEBHOOK_SECRET);
+        let app_token = app_token(reader);
         let user_scopes = user_scopes(reader);
         Some(Self {
             app_id: reader.optional_string(APP_ID),
-            app_token: reader.optional_secret(APP_TOKEN),
+            app_token,
             client_id: reader.optional_string(CLIENT_ID)?,
             client_secrets,
             signing_secrets,
@@ -216,6 +217,15 @@ impl AppSettings {
             limits: limits.clone(),
         })
     }
+}
+
+/// The app-level token, as long as every secret.
+fn app_token(reader: &mut Reader<'_>) -> Option<SecretString> {
+    let mut tokens = reader.one_or_two_secrets(APP_TOKEN);
+    if tokens.len() > 1 {
+        reader.problem(APP_TOKEN, "must be one value");
+    }
+    tokens.pop()
 }
 
 /// Scopes as Slack lists them, with commas.
@@ -307,6 +317,8 @@ mod tests {
                 CLIENT_SECRET,
                 "0123456789abcdef,1123456789abcdef,2123456789abcdef",
             ),
+            (APP_TOKEN, "xapp-1"),
+            (APP_TOKEN, "xapp-0123456789ab,xapp-1123456789ab"),
             (RATE_FACTOR, "0"),
             (USER_SCOPES, "channels:history groups:history"),
             (BASE_URL, "slack.com"),
@@ -324,7 +336,7 @@ mod tests {
             (CLIENT_ID, "1.2"),
             (CLIENT_SECRET, "s3cret-of-the-client"),
             (WEBHOOK_SECRET, "s3cret-of-signatures"),
-            (APP_TOKEN, "s3cret-app"),
+            (APP_TOKEN, "xapp-s3cret-of-the-app"),
         ]);
         let shown = format!("{:?}", settings.expect("valid"));
         assert!(

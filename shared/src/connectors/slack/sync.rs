@@ -3,8 +3,8 @@
 //! The root stream lists the channels that the bot is in. A channel's stream walks its
 //! messages from the run's frozen bound down to where the last run began, less an overlap, and
 //! each thread it meets; the mark moves only when the walk is over, because pages come newest
-//! first. Every few hours the walk goes further down, over the whole look-back, for edits and
-//! replies that no webhook told. Walks page by time and not by Slack's cursors, which expire.
+//! first. The reconciliation pass walks the channel with a cursor of its own, for edits and replies
+//! that no webhook told. Walks page by time and not by Slack's cursors, which expire.
 //!
 //! Deleted messages and reactions leave no time behind; only webhooks tell them.
 

@@ -34,7 +34,7 @@ pub(super) fn connector(base: &str, more: &[(&str, &str)]) -> (Slack, Arc<OpenGa
             "the-new-client-secret,the-old-client-secret",
         ),
         ("POBLYSH_SLACK_WEBHOOK_SECRET", SIGNING_SECRET),
-        ("POBLYSH_SLACK_APP_TOKEN", "xapp-token"),
+        ("POBLYSH_SLACK_APP_TOKEN", "xapp-token-of-tests"),
         ("POBLYSH_SLACK_BASE_URL", base),
     ];
     pairs.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));

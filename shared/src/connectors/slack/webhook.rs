@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::client::Proof;
 use super::normalize::{self, Scene};
@@ -193,12 +194,28 @@ fn without_token(body: &Bytes) -> Bytes {
     if !Json::of(body).is_object() {
         return Bytes::new();
     }
-    let Ok(Tokened { token: Some(token) }) = serde_json::from_slice(body) else {
-        return body.clone();
+    let token = match serde_json::from_slice(body) {
+        Ok(Tokened { token: Some(token) }) => token,
+        Ok(Tokened { token: None }) => return body.clone(),
+        Err(_) => return without_token_leniently(body),
     };
     let from = token.get().as_ptr() as usize - body.as_ptr() as usize;
     let rest = &body[from + token.get().len()..];
     Bytes::from([&body[..from], b"\"\"", rest].concat())
+}
+
+/// The same where a strict reader fails. A body that is no JSON may hold the token anywhere, so
+/// only its brace is kept, by which the delivery counts as failed.
+fn without_token_leniently(body: &Bytes) -> Bytes {
+    match Json::of(body).read::<Map<String, Value>>() {
+        Ok(mut fields) => {
+            if let Some(token) = fields.get_mut("token") {
+                *token = Value::from("");
+            }
+            Bytes::from(Value::Object(fields).to_string())
+        }
+        Err(_) => Bytes::from_static(b"{"),
+    }
 }
 
 /// What a genuine delivery says.
@@ -273,7 +290,7 @@ fn changes(scene: &Scene<'_>, event: &Event<'_>, at: DateTime<Utc>) -> Vec<Accou
         removed_resources: channel.into_iter().map(str::to_owned).collect(),
     };
     let change = match event.kind.as_deref().unwrap_or_default() {
-        "app_uninstalled" => AccountChange::Removed { at: Some(at) },
+        "app_uninstalled" => AccountChange::GrantInDoubt,
         "tokens_revoked" => return revoked(scene, event, at),
         "member_joined_channel" if about_bot() => removed(None),
         "member_left_channel" if about_bot() => removed(event.channel()),
@@ -298,8 +315,9 @@ fn changes(scene: &Scene<'_>, event: &Event<'_>, at: DateTime<Utc>) -> Vec<Accou
     vec![change]
 }
 
-/// Whose tokens were revoked: the lists have users' ids. A person's own token is not the
-/// account's, and only that of whoever installed the app is known here.
+/// Whose tokens were revoked: the lists have users' ids. Slack confirms the end of the bot's. A
+/// person's own token is not the account's, and only that of whoever installed the app is known
+/// here.
 fn revoked(scene: &Scene<'_>, event: &Event<'_>, at: DateTime<Utc>) -> Vec<AccountChange> {
     let Some(tokens) = &event.tokens else {
         return Vec::new();
@@ -307,7 +325,7 @@ fn revoked(scene: &Scene<'_>, event: &Event<'_>, at: DateTime<Utc>) -> Vec<Accou
     let mut changes = Vec::new();
     let ours = scene.bot_user();
     if !tokens.bot.is_empty() && ours.is_none_or(|bot| tokens.bot.iter().any(|user| user == bot)) {
-        changes.push(AccountChange::Revoked { at });
+        changes.push(AccountChange::GrantInDoubt);
     }
     let installer = scene.account.settings["installer_id"].as_str();
     if installer.is_some_and(|installer| tokens.oauth.iter().any(|user| user == installer)) {

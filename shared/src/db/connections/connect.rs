@@ -104,10 +104,12 @@ pub async fn activate_pending(
     id: ConnectionId,
     new: &NewConnection<'_>,
 ) -> Result<Option<Connected>, ConnectError> {
+    // Before the row is locked, as `create_pending` does.
+    serialize(tx, scope, new.provider, &new.account.stable_id).await?;
     let pending = sqlx::query(
         "SELECT 1 FROM connections \
          WHERE tenant_id = $1 AND id = $2 AND status = 'pending' AND provider = $3 \
-           AND coalesce(account_stable_id, $4) = $4 FOR UPDATE",
+           AND coalesce(account_stable_id, $4) = $4 FOR NO KEY UPDATE",
     )
     .bind(scope.tenant_id())
     .bind(id)
@@ -155,7 +157,7 @@ pub async fn create_pending(
                  AND (account_stable_id IS NULL OR $3::text IS NULL)) \
              OR (status = 'pending' AND requester = $5 \
                  AND account_stable_id IS NULL AND $3::text IS NULL)) \
-         ORDER BY status = 'pending', id = $4 DESC, id LIMIT 1 FOR UPDATE",
+         ORDER BY status = 'pending', id = $4 DESC, id LIMIT 1 FOR NO KEY UPDATE",
     )
     .bind(scope.tenant_id())
     .bind(new.provider)
@@ -235,7 +237,7 @@ async fn lock_known(
     let known = sqlx::query_scalar(
         "SELECT id FROM connections \
          WHERE tenant_id = $1 AND provider = $2 AND account_stable_id = $3 \
-         ORDER BY status = 'disconnected', status = 'pending', id DESC LIMIT 1 FOR UPDATE",
+         ORDER BY status = 'disconnected', status = 'pending', id DESC LIMIT 1 FOR NO KEY UPDATE",
     )
     .bind(scope.tenant_id())
     .bind(new.provider)
@@ -355,7 +357,7 @@ async fn route(
          ON CONFLICT (tenant_id, connection_id) DO UPDATE SET \
              account_id = excluded.account_id, exclusive = excluded.exclusive, \
              polling = excluded.polling, next_sync_at = excluded.next_sync_at, routed_at = now(), \
-             subscriptions_at = now()",
+             subscriptions_at = now(), probe_at = NULL, probe_interval = NULL",
     )
     .bind(scope.tenant_id())
     .bind(id)

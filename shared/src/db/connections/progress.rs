@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::db::cursors::HeldBackBy;
+use crate::db::cursors::{self, HeldBackBy};
 use crate::db::{DbError, Json, TenantScope, Tx};
 use crate::ids::ConnectionId;
 use crate::queue::JobError;
@@ -55,8 +55,6 @@ pub struct Progress {
     pub ended: Option<IsBackfill>,
     /// Why the read does not get on; `None` when it does.
     pub problem: Option<JobError>,
-    /// Facts that were found and whose deliveries were missed.
-    pub missed: i64,
 }
 
 /// Whether a run read the past.
@@ -81,12 +79,7 @@ pub async fn record_progress(
         ", \
              complete_through = greatest(complete_through, $3), \
              reconciled_through = greatest(reconciled_through, $4), \
-             complete_tx = pg_current_xact_id(), \
-             missed_count = missed_count + $8, \
-             missed_at = CASE WHEN $8 > 0 THEN now() ELSE missed_at END, \
-             poll_boost = CASE WHEN $8 > $9 THEN least(poll_boost + 1, $10) \
-                 WHEN $8 = 0 AND $6 IS NOT NULL THEN greatest(poll_boost - 1, 0) \
-                 ELSE poll_boost END \
+             complete_tx = pg_current_xact_id() \
          WHERE tenant_id = $1 AND id = $2",
     ))
     .bind(scope.tenant_id())
@@ -96,9 +89,6 @@ pub async fn record_progress(
     .bind(progress.held_back_by.as_ref().map(Json))
     .bind(progress.ended)
     .bind(progress.problem.as_ref().map(Json))
-    .bind(progress.missed)
-    .bind(FEW_MISSED)
-    .bind(MAX_POLL_BOOST)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -119,7 +109,66 @@ macro_rules! effective_interval {
     };
 }
 
-/// Notes how long an incremental run took.
+/// Counts the facts that pages of the connection's streams have found and no delivery had
+/// reported, since the last time.
+pub async fn record_missed(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+) -> Result<(), DbError> {
+    sqlx::query("SELECT 1 FROM connections WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE")
+        .bind(scope.tenant_id())
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
+    let missed = cursors::take_missed(tx, scope, id).await?;
+    if missed == 0 {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE connections SET missed_count = missed_count + $3, run_missed = run_missed + $3, \
+             missed_at = now() \
+         WHERE tenant_id = $1 AND id = $2",
+    )
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(missed)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Adapts how often a connection is polled to the facts that were missed since the end of the run
+/// before; called at the end of a run, also of one in which streams could not be read.
+pub async fn adapt_poll_interval(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+) -> Result<(), DbError> {
+    sqlx::query(concat!(
+        "WITH changed AS ( \
+             UPDATE connections SET run_missed = 0, \
+                 poll_boost = CASE WHEN run_missed > $3 THEN least(poll_boost + 1, $4) \
+                     WHEN run_missed = 0 THEN greatest(poll_boost - 1, 0) \
+                     ELSE poll_boost END \
+             WHERE tenant_id = $1 AND id = $2 \
+             RETURNING tenant_id, id, ",
+        effective_interval!(),
+        " AS seconds \
+         ) \
+         UPDATE connection_routes r SET poll_interval_seconds = c.seconds \
+         FROM changed c WHERE r.tenant_id = c.tenant_id AND r.connection_id = c.id",
+    ))
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(FEW_MISSED)
+    .bind(MAX_POLL_BOOST)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Notes how long an incremental read took, without the reconciliation pass.
 pub async fn record_run_time(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -144,20 +193,22 @@ pub async fn record_run_time(
     Ok(())
 }
 
-/// Notes why a read does not get on; `None` when it does.
+/// Notes why a run failed as a whole, and the stream that holds the connection back.
 pub async fn record_problem(
     tx: &mut Tx,
     scope: &TenantScope,
     id: ConnectionId,
-    problem: Option<&JobError>,
+    problem: &JobError,
+    held_back_by: Option<&HeldBackBy>,
 ) -> Result<(), DbError> {
     sqlx::query(
-        "UPDATE connections SET last_error = $3, updated_at = now() \
-         WHERE tenant_id = $1 AND id = $2 AND last_error::text IS DISTINCT FROM $3::text",
+        "UPDATE connections SET last_error = $3, held_back_by = $4, updated_at = now() \
+         WHERE tenant_id = $1 AND id = $2",
     )
     .bind(scope.tenant_id())
     .bind(id)
-    .bind(problem.map(Json))
+    .bind(Json(problem))
+    .bind(held_back_by.map(Json))
     .execute(&mut **tx)
     .await?;
     Ok(())

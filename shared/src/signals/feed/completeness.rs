@@ -16,7 +16,9 @@ use utoipa::ToSchema;
 use super::FeedQuery;
 use super::rows::any_of;
 use crate::db::TenantScope;
-use crate::db::connections::{ConnectionStatus, below_watermark};
+use crate::db::connections::{
+    Behind, ConnectionStatus, below_watermark, is_behind, is_held_back, is_overdue,
+};
 use crate::db::cursors::HeldBackBy;
 use crate::ids::ConnectionId;
 
@@ -36,7 +38,7 @@ pub struct Completeness {
     pub reconciled_through: Option<DateTime<Utc>>,
     /// Why it does not advance at the moment; null when it does.
     pub behind: Option<Behind>,
-    /// The stream that cannot be read, and since when; null where every stream can.
+    /// The stream that holds these times back, why, and since when; null where none does.
     pub held_back_by: Option<HeldBackBy>,
 }
 
@@ -53,37 +55,9 @@ pub struct FeedCompleteness {
     pub behind: i64,
     /// The first hundred of them, those that are behind first.
     pub connections: Vec<Completeness>,
-    /// Where all of them are listed, page by page.
-    #[schema(example = "/v1/connections")]
-    pub connections_url: &'static str,
-}
-
-/// Why a connection is behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Behind {
-    /// Somebody at the provider must approve the app first.
-    AwaitingApproval,
-    /// Its past is being read for the first time.
-    Backfilling,
-    /// Somebody has paused it.
-    Paused,
-    /// The provider has suspended the app.
-    Suspended,
-    /// The grant is gone; a person must connect it again.
-    NeedsReauth,
-    /// It has ended.
-    Disconnected,
-    /// The provider limits the rate of calls.
-    RateLimited,
-    /// The provider denies permission to read a part of it.
-    Denied,
-    /// The last read failed; it is tried again.
-    Failing,
-    /// The next read is overdue: workers are down, or busy.
-    Overdue,
-    /// It was read, and a transaction left open somewhere holds the feed back.
-    HeldBack,
+    /// Where all that are behind are listed, page by page, with the same filters.
+    #[schema(example = "/v1/connections?behind=true")]
+    pub connections_url: String,
 }
 
 /// A connection as the statement of a page reads it.
@@ -116,11 +90,13 @@ pub(super) fn column(
             "(WITH c AS MATERIALIZED ( \
              SELECT id, provider, status, backfilled_at IS NOT NULL AS backfilled, \
                  last_error ->> 'code' AS error, held_back_by, \
-                 coalesce(last_sync_at < now() - interval '1 minute' \
-                     - 2 * greatest(poll_interval_seconds, run_seconds * 1.25) \
-                         * interval '1 second', false) AS overdue, \
-                 coalesce(complete_tx >= pg_snapshot_xmin(pg_current_snapshot()), false) \
-                     AS held_back, ",
+                 status = 'disconnected' AS has_ended, ",
+            is_behind!(""),
+            " AS is_behind, ",
+            is_overdue!(""),
+            " AS overdue, ",
+            is_held_back!(""),
+            " AS held_back, ",
             below_watermark!("complete_through", "settled_through"),
             " AS through, ",
             below_watermark!("reconciled_through", "settled_reconciled_through"),
@@ -132,19 +108,16 @@ pub(super) fn column(
     any_of(statement, "id", &query.connection_ids);
     statement
         .push(
-            "), sorted AS (SELECT *, status = 'disconnected' AS has_ended, \
-                 status <> 'active' OR error IS NOT NULL OR NOT backfilled OR overdue OR held_back \
-                     AS is_behind FROM c) \
-             SELECT json_build_object( \
+            ") SELECT json_build_object( \
                  'total', count(*), 'behind', count(*) FILTER (WHERE is_behind), \
                  'complete_through', CASE WHEN count(*) = count(through) THEN min(through) END, \
                  'reconciled_through', CASE WHEN count(*) = count(reconciled_through) \
                      THEN min(reconciled_through) END, \
-                 'connections', coalesce((SELECT json_agg(l) FROM (SELECT * FROM sorted \
+                 'connections', coalesce((SELECT json_agg(l) FROM (SELECT * FROM c \
                      ORDER BY has_ended, is_behind DESC, id DESC LIMIT ",
         )
         .push_bind(MAX_LISTED)
-        .push(") l), '[]')) FROM sorted WHERE NOT has_ended) AS completeness");
+        .push(") l), '[]')) FROM c WHERE NOT has_ended) AS completeness");
 }
 
 /// The column as it is read.
@@ -157,15 +130,16 @@ pub(super) struct Column {
     connections: Vec<Row>,
 }
 
-impl From<Column> for FeedCompleteness {
-    fn from(column: Column) -> Self {
-        Self {
-            complete_through: column.complete_through,
-            reconciled_through: column.reconciled_through,
-            total: column.total,
-            behind: column.behind,
-            connections_url: "/v1/connections",
-            connections: column
+impl Column {
+    /// How far the connections of `query` are complete.
+    pub(super) fn into_completeness(self, query: &FeedQuery) -> FeedCompleteness {
+        FeedCompleteness {
+            complete_through: self.complete_through,
+            reconciled_through: self.reconciled_through,
+            total: self.total,
+            behind: self.behind,
+            connections_url: connections_url(query),
+            connections: self
                 .connections
                 .into_iter()
                 .map(Completeness::from)
@@ -174,9 +148,31 @@ impl From<Column> for FeedCompleteness {
     }
 }
 
+/// Where the API lists the connections of `query` that are behind.
+fn connections_url(query: &FeedQuery) -> String {
+    let ids = query.connection_ids.iter().map(ToString::to_string);
+    let mut parameters = vec!["behind=true".to_owned()];
+    for (name, values) in [
+        ("provider", query.sources.clone()),
+        ("connection_id", ids.collect()),
+    ] {
+        if !values.is_empty() {
+            parameters.push(format!("{name}={}", values.join(",")));
+        }
+    }
+    format!("/v1/connections?{}", parameters.join("&"))
+}
+
 impl From<Row> for Completeness {
     fn from(row: Row) -> Self {
-        let behind = row.behind();
+        let error = row.error.as_deref();
+        let behind = Behind::of(
+            row.status,
+            error,
+            row.backfilled,
+            row.overdue,
+            row.held_back,
+        );
         Self {
             connection_id: row.id,
             source: row.provider,
@@ -184,28 +180,6 @@ impl From<Row> for Completeness {
             reconciled_through: row.reconciled_through,
             behind,
             held_back_by: row.held_back_by,
-        }
-    }
-}
-
-impl Row {
-    fn behind(&self) -> Option<Behind> {
-        match self.status {
-            ConnectionStatus::Pending => return Some(Behind::AwaitingApproval),
-            ConnectionStatus::Paused => return Some(Behind::Paused),
-            ConnectionStatus::Suspended => return Some(Behind::Suspended),
-            ConnectionStatus::NeedsReauth => return Some(Behind::NeedsReauth),
-            ConnectionStatus::Disconnected => return Some(Behind::Disconnected),
-            ConnectionStatus::Active => {}
-        }
-        match self.error.as_deref() {
-            Some("rate_limited") => Some(Behind::RateLimited),
-            Some("permission") => Some(Behind::Denied),
-            Some(_) => Some(Behind::Failing),
-            None if !self.backfilled => Some(Behind::Backfilling),
-            None if self.overdue => Some(Behind::Overdue),
-            None if self.held_back => Some(Behind::HeldBack),
-            None => None,
         }
     }
 }

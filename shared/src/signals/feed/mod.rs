@@ -25,7 +25,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
-pub use self::completeness::{Behind, Completeness, FeedCompleteness};
+pub use self::completeness::{Completeness, FeedCompleteness};
 pub use self::cursor::Cursor;
 use self::cursor::Position;
 pub use self::growth::{Growth, Mark};

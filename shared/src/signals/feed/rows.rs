@@ -123,7 +123,7 @@ pub(super) async fn select(
     });
     Ok(Found {
         state: state.checked()?,
-        completeness: completeness.into(),
+        completeness: completeness.into_completeness(query),
         rows,
     })
 }

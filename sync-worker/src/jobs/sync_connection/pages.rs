@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use metrics::counter;
 use shared::connectors::{
     ConnectorError, ObservedUpdate, ObservedUpdates, Resource, SyncPage, SyncRequest,
 };
 use shared::db::cursors::{self, Advance, Reconciled, StreamCursor};
-use shared::db::{DbError, Tx, directory, subscriptions};
+use shared::db::{DbError, Tx, connections, directory, subscriptions};
 use shared::http::{self, Priority};
+use shared::queue::JobError;
 use shared::signals::{self, NewSignal, SignalDraft};
+use shared::telemetry::names;
 
 use super::run::{PageEnd, Run, may_pass};
 use super::stream_queue::{Pass, StreamTask};
@@ -26,26 +29,27 @@ const TIME_TOLERANCE: TimeDelta = TimeDelta::seconds(2);
 const MAX_LATENESS: TimeDelta = TimeDelta::hours(1);
 /// The part of the interval that lies between two passes of a stream that misses deliveries.
 const SHORTEST_INTERVAL: f64 = 1.0 / 24.0;
+/// How soon after a failure a stream is reconciled again, in seconds.
+const RECONCILE_AGAIN_SECONDS: f64 = 3600.0;
+/// The same where the failure may pass.
+const RETRY_RECONCILIATION_SECONDS: f64 = 300.0;
 /// A webhook that comes later than this was missed.
 const DELIVERY_TIME: TimeDelta = TimeDelta::minutes(2);
 
 impl Run<'_> {
-    /// Answers how the page ended, and how many of its facts had been missed.
+    /// Reads a page and writes it; answers how it ended.
     pub(super) async fn fetch_and_commit(
         &self,
         task: &mut StreamTask,
-    ) -> Result<(PageEnd, i64), JobFailure> {
+    ) -> Result<PageEnd, JobFailure> {
         let page = match task.fetched.take() {
             Some(page) => page,
             None => self.fetch(task).await?,
         };
-        if task.pass == Pass::Root {
-            let end = self.commit_root(&mut task.stream, page).await?;
-            Ok((end, 0))
-        } else if task.pass == Pass::Reconciliation {
-            self.commit_reconciliation(task, page).await
-        } else {
-            self.commit(task, page).await
+        match task.pass {
+            Pass::Root => self.commit_root(&mut task.stream, page).await,
+            Pass::Incremental => self.commit(task, page).await,
+            Pass::Reconciliation => self.commit_reconciliation(task, page).await,
         }
     }
 
@@ -57,7 +61,8 @@ impl Run<'_> {
             self.upper_bound
         };
         let window = TimeDelta::from_std(self.context.config.reconcile_window).unwrap_or_default();
-        let reconcile_from = (task.pass == Pass::Reconciliation).then(|| until - window);
+        let reconcile_from =
+            (task.pass == Pass::Reconciliation).then(|| reconcile_from(stream, until, window));
         let connector = self.caller.connector;
         let priority = match task.pass {
             Pass::Reconciliation => Priority::Reconciliation,
@@ -72,7 +77,7 @@ impl Run<'_> {
                     cursor: stream.cursor.clone(),
                     horizon: stream.backfill_from,
                     reconcile_from,
-                    failures: stream.failures,
+                    failures: stream.page_size.equivalent_failures(),
                     until,
                     priority,
                     directory: Arc::clone(&self.directory),
@@ -87,7 +92,7 @@ impl Run<'_> {
         &self,
         task: &mut StreamTask,
         mut page: SyncPage,
-    ) -> Result<(PageEnd, i64), JobFailure> {
+    ) -> Result<PageEnd, JobFailure> {
         let stream = &mut task.stream;
         let bound = stream
             .pending_upper_bound
@@ -97,11 +102,12 @@ impl Run<'_> {
         let is_unchanged = page.signals.is_empty()
             && page.unreadable_rows.is_empty()
             && page.learned.is_empty()
+            && stream.page_size.is_settled()
             && stream.cursor.as_ref() == Some(&page.cursor)
             && stream.pending_upper_bound == pending_upper_bound;
         let has_more = page.more;
         if is_unchanged {
-            return Ok((end_of(has_more, PageEnd::Unchanged), 0));
+            return Ok(end_of(has_more, PageEnd::Unchanged));
         }
         let mut tx = self.begin().await?;
         let interval = self.context.config.reconcile_interval.as_secs_f64();
@@ -110,20 +116,28 @@ impl Run<'_> {
             pending_upper_bound,
             read_through: (!page.more).then_some(bound),
             progress: page.progress,
-            reconciled_through: (!page.more).then_some(bound - MAX_LATENESS),
+            reconciled_through: (!page.more && page.denied_part.is_none())
+                .then_some(bound - MAX_LATENESS),
             reconcile_seconds: interval,
         };
         self.advance(&mut tx, stream, &to).await?;
-        let (missed, unreadable) = self.store_content(&mut tx, stream, &mut page).await?;
-        if missed > 0 {
-            let (scope, connection) = (&self.caller.scope, self.caller.connection);
-            let pause = MAX_LATENESS.as_seconds_f64() + interval * SHORTEST_INTERVAL;
-            cursors::reconcile_soon(&mut tx, scope, connection, &stream.spec.key, pause).await?;
+        // Later reads find nothing that the reconciliation pass does not find.
+        if stream.read_through.is_none()
+            && !page.more
+            && let Some(part) = page.denied_part
+        {
+            self.note_unreconciled(&mut tx, &stream.spec.key, Some(&denial_of(part)))
+                .await?;
         }
+        let (missed, unreadable) = self.store_content(&mut tx, stream, &mut page).await?;
+        let pause = MAX_LATENESS.as_seconds_f64() + interval * SHORTEST_INTERVAL;
+        self.note_missed(&mut tx, stream, missed, Some(pause))
+            .await?;
         tx.commit().await.map_err(DbError::from)?;
+        self.report_missed(missed);
         self.report_unreadable(&stream.spec.key, unreadable);
         moved(stream, page.cursor, pending_upper_bound);
-        Ok((end_of(has_more, PageEnd::Complete), missed))
+        Ok(end_of(has_more, PageEnd::Complete))
     }
 
     /// Writes a page that the reconciliation pass has read.
@@ -131,26 +145,61 @@ impl Run<'_> {
         &self,
         task: &mut StreamTask,
         mut page: SyncPage,
-    ) -> Result<(PageEnd, i64), JobFailure> {
+    ) -> Result<PageEnd, JobFailure> {
         let stream = &mut task.stream;
+        stream.page_size = stream.page_size.after_page();
         let bound = stream.pending_upper_bound.unwrap_or(self.upper_bound);
         let interval = self.context.config.reconcile_interval.as_secs_f64();
+        let denied = page.denied_part.filter(|_| !page.more);
         let to = Reconciled {
             cursor: Some(&page.cursor).filter(|_| page.more),
             bound,
-            reconciled_through: (!page.more).then_some(bound - MAX_LATENESS),
-            due_in_seconds: if page.more { 0.0 } else { interval },
+            reconciled_through: (!page.more && denied.is_none()).then_some(bound - MAX_LATENESS),
+            due_in_seconds: match denied {
+                Some(_) => RECONCILE_AGAIN_SECONDS,
+                None if page.more => 0.0,
+                None => interval,
+            },
         };
         let (scope, connection) = (&self.caller.scope, self.caller.connection);
         let mut tx = self.begin().await?;
-        cursors::reconcile(&mut tx, scope, connection, &stream.spec.key, &to).await?;
+        cursors::reconcile(&mut tx, scope, connection, stream, &to).await?;
+        if !page.more {
+            let denial = denied.map(denial_of);
+            self.note_unreconciled(&mut tx, &stream.spec.key, denial.as_ref())
+                .await?;
+        }
         let (missed, unreadable) = self.store_content(&mut tx, stream, &mut page).await?;
+        self.note_missed(&mut tx, stream, missed, None).await?;
         tx.commit().await.map_err(DbError::from)?;
+        self.report_missed(missed);
         self.report_unreadable(&stream.spec.key, unreadable);
         stream.pending_upper_bound = Some(bound);
         stream.cursor = Some(page.cursor);
-        stream.failures = 0;
-        Ok((end_of(page.more, PageEnd::Complete), missed))
+        Ok(end_of(page.more, PageEnd::Complete))
+    }
+
+    /// Counts a page's facts that no delivery has reported, with the page: the connection takes
+    /// them over when a slice ends, however it ends.
+    async fn note_missed(
+        &self,
+        tx: &mut Tx,
+        stream: &StreamCursor,
+        missed: i64,
+        pause: Option<f64>,
+    ) -> Result<(), JobFailure> {
+        if missed > 0 {
+            let (scope, connection) = (&self.caller.scope, self.caller.connection);
+            let key = &stream.spec.key;
+            cursors::note_missed(tx, scope, connection, key, missed, pause).await?;
+        }
+        Ok(())
+    }
+
+    fn report_missed(&self, missed: i64) {
+        let provider = self.caller.connector.descriptor().slug;
+        counter!(names::WEBHOOK_MISSED_TOTAL, "provider" => provider)
+            .increment(missed.unsigned_abs());
     }
 
     /// Stores what a page of a stream holds; answers how many of its facts had been missed, and how
@@ -171,14 +220,41 @@ impl Run<'_> {
         Ok((missed, unreadable))
     }
 
-    pub(super) async fn reconcile(
+    /// Notes why a pass has not reconciled a stream.
+    async fn note_unreconciled(
         &self,
-        stream: &StreamCursor,
-        to: &Reconciled<'_>,
+        tx: &mut Tx,
+        stream: &str,
+        failure: Option<&JobError>,
     ) -> Result<(), JobFailure> {
         let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        cursors::note_unreconciled(tx, scope, connection, stream, failure).await?;
+        Ok(())
+    }
+
+    /// Ends a reconciliation pass that could not read its stream, and notes why. The next one begins
+    /// soon.
+    pub(super) async fn abandon_reconciliation(
+        &self,
+        stream: &StreamCursor,
+        failure: &ConnectorError,
+    ) -> Result<(), JobFailure> {
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let to = Reconciled {
+            cursor: None,
+            bound: self.upper_bound,
+            reconciled_through: None,
+            due_in_seconds: if may_pass(failure) {
+                RETRY_RECONCILIATION_SECONDS
+            } else {
+                RECONCILE_AGAIN_SECONDS
+            },
+        };
+        let problem = error(failure.code(), stream_problem(failure));
         let mut tx = self.begin().await?;
-        cursors::reconcile(&mut tx, scope, connection, &stream.spec.key, to).await?;
+        cursors::reconcile(&mut tx, scope, connection, stream, &to).await?;
+        self.note_unreconciled(&mut tx, &stream.spec.key, Some(&problem))
+            .await?;
         tx.commit().await.map_err(DbError::from)?;
         Ok(())
     }
@@ -257,6 +333,8 @@ impl Run<'_> {
             .collect();
         let id_changes = resource_ids::find_changes(&self.caller, shown).await?;
         let mut tx = self.begin().await?;
+        // The connection before its streams and routes, in the order of those who end it.
+        connections::lock(&mut tx, scope, connection).await?;
         for change in &id_changes {
             changes::apply(self.context, &mut tx, scope, connection, change).await?;
         }
@@ -382,9 +460,10 @@ impl Run<'_> {
     async fn advance(
         &self,
         tx: &mut Tx,
-        stream: &StreamCursor,
+        stream: &mut StreamCursor,
         to: &Advance<'_>,
     ) -> Result<(), JobFailure> {
+        stream.page_size = stream.page_size.after_page();
         let (scope, connection) = (&self.caller.scope, self.caller.connection);
         if cursors::advance(tx, scope, connection, stream, to).await? {
             Ok(())
@@ -394,11 +473,26 @@ impl Run<'_> {
     }
 }
 
+/// Since when the reconciliation pass reports facts again: over its window, and over the time before
+/// that the last pass has not covered.
+fn reconcile_from(stream: &StreamCursor, bound: DateTime<Utc>, window: TimeDelta) -> DateTime<Utc> {
+    let covered_through = stream.reconciled_through.unwrap_or(stream.backfill_from);
+    (bound - window).min(covered_through)
+}
+
 /// How many facts that were found only now happened while deliveries came, and so long ago that
 /// theirs will not come any more.
 fn count_missed(found: &[DateTime<Utc>], webhooks_since: DateTime<Utc>, now: DateTime<Utc>) -> i64 {
     let is_missed = |at: &&DateTime<Utc>| **at > webhooks_since && **at < now - DELIVERY_TIME;
     i64::try_from(found.iter().filter(is_missed).count()).unwrap_or(i64::MAX)
+}
+
+/// The failure of a pass to which the provider denies a part of its stream.
+fn denial_of(part: &str) -> JobError {
+    error(
+        "permission",
+        &format!("The provider denies permission to read {part}."),
+    )
 }
 
 /// Why a stream cannot be read, in words.
@@ -421,14 +515,43 @@ fn moved(
     pending_upper_bound: Option<DateTime<Utc>>,
 ) {
     stream.version += 1;
-    stream.failures = 0;
     stream.cursor = Some(cursor);
     stream.pending_upper_bound = pending_upper_bound;
 }
 
 #[cfg(test)]
 mod tests {
+    use shared::connectors::StreamSpec;
+    use shared::db::cursors::PageSize;
+
     use super::*;
+
+    #[test]
+    fn pass_covers_what_the_one_before_left() {
+        let at = |days: i64| {
+            DateTime::from_timestamp(1_800_000_000 + days * 86_400, 0).expect("a moment")
+        };
+        let stream = |reconciled_through| StreamCursor {
+            spec: StreamSpec {
+                key: "messages:1".to_owned(),
+                resource_id: None,
+                target: serde_json::Value::Null,
+            },
+            cursor: None,
+            version: 0,
+            backfill_from: at(-90),
+            pending_upper_bound: None,
+            read_through: Some(at(0)),
+            reconciled_through,
+            page_size: PageSize::default(),
+        };
+        let from = |reconciled_through| {
+            reconcile_from(&stream(reconciled_through), at(0), TimeDelta::days(7))
+        };
+        assert_eq!(from(Some(at(-1))), at(-7), "its window");
+        assert_eq!(from(Some(at(-10))), at(-10), "a pass is overdue");
+        assert_eq!(from(None), at(-90), "there was none");
+    }
 
     #[test]
     fn only_old_news_since_webhooks_came_was_missed() {

@@ -16,7 +16,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use shared::connectors::{ConnectorError, Directory, LimitScope};
-use shared::db::cursors::{Reconciled, StreamCursor};
+use shared::db::cursors::StreamCursor;
 use shared::queue::ClaimedJob;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -33,8 +33,6 @@ const TIME_SLICE: Duration = Duration::from_secs(20);
 const MAX_WAIT: Duration = Duration::from_secs(2);
 /// How often in a row a page of the reconciliation pass may fail, before the pass ends.
 const MAX_RECONCILE_FAILURES: u32 = 4;
-/// How soon after a failure a stream is reconciled again, in seconds.
-const RECONCILE_AGAIN_SECONDS: f64 = 3600.0;
 /// How many streams without news are written down together.
 const MARK_BATCH: usize = 100;
 
@@ -45,6 +43,9 @@ pub(super) struct Run<'a> {
     pub(super) caller: Caller<'a>,
     /// Whether the past is being read.
     pub(super) is_backfill: bool,
+    /// Whether an earlier slice of this run has read every stream, so that only the reconciliation
+    /// pass is left.
+    pub(super) was_read: bool,
     /// Since when deliveries should have told what happens; `None` before the past was read.
     pub(super) webhooks_since: Option<DateTime<Utc>>,
     pub(super) directory: Arc<Directory>,
@@ -64,15 +65,17 @@ pub(super) struct SliceReport {
     pub(super) progress: usize,
     /// What went wrong with a stream, where another try may go better.
     pub(super) failure: Option<ConnectorError>,
-    /// Facts that were found and that no delivery had told.
-    pub(super) missed: i64,
+    /// Pages of the reconciliation pass among them.
+    pub(super) reconciled: usize,
 }
 
 /// Why a slice ended.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SliceEnd {
     /// Every stream has been tried.
     Complete,
+    /// The same, but for the reconciliation pass, which can continue at this moment.
+    Reconciling(DateTime<Utc>),
     /// Others have their turn; there is more to read.
     TimeIsUp,
     /// No call is allowed before this moment.
@@ -93,8 +96,8 @@ type Work<'r> = BoxFuture<'r, Result<Step, JobFailure>>;
 
 /// What has been waited for.
 enum Step {
-    /// A page of a stream was read; so many of its facts had been missed.
-    Page(StreamTask, PageEnd, i64),
+    /// A page of a stream was read.
+    Page(StreamTask, PageEnd),
     /// A stream's call is not allowed for now.
     Limited {
         lane: Lane,
@@ -103,6 +106,8 @@ enum Step {
         operation: &'static str,
         retry_at: DateTime<Utc>,
     },
+    /// A stream's page is to be asked for in another way.
+    Again(StreamTask),
     /// A stream cannot be read.
     Failed(ConnectorError),
     /// The streams were listed that the run has still to read.
@@ -125,8 +130,8 @@ struct Slice {
     is_partial: bool,
     /// Every stream has been read; what follows is the reconciliation pass.
     is_reconciling: bool,
-    /// Facts that were found and that no delivery had told.
-    missed: i64,
+    /// Pages of the pass that were read.
+    reconciled: usize,
 }
 
 impl Run<'_> {
@@ -146,7 +151,7 @@ impl Run<'_> {
             end,
             progress: slice.progress,
             failure: slice.failure,
-            missed: slice.missed,
+            reconciled: slice.reconciled,
         })
     }
 
@@ -178,26 +183,32 @@ impl Run<'_> {
                     if slice.is_partial {
                         return Ok(SliceEnd::TimeIsUp);
                     }
-                    if slice.is_reconciling || time_is_up || self.is_backfill {
+                    if self.is_backfill {
                         return Ok(SliceEnd::Complete);
                     }
+                    // A stream that was reconciled is not due any more.
+                    let due = self.list_unreconciled().await?;
+                    if due.is_empty() {
+                        return Ok(SliceEnd::Complete);
+                    }
+                    if time_is_up {
+                        return Ok(SliceEnd::Reconciling(self.context.clock.now()));
+                    }
                     slice.is_reconciling = true;
-                    slice.queue_unreconciled(self.list_unreconciled().await?);
+                    slice.queue_unreconciled(due);
                     continue;
                 };
-                // What is left of a reconciliation pass goes on with the next run.
-                if slice.is_reconciling {
-                    return Ok(SliceEnd::Complete);
-                }
-                if time_is_up {
-                    return Ok(SliceEnd::TimeIsUp);
-                }
                 let wait = self.until(at);
-                if wait > MAX_WAIT {
-                    return Ok(SliceEnd::Limited(at));
+                if !time_is_up && wait <= MAX_WAIT {
+                    sleep(wait).await;
+                    continue;
                 }
-                sleep(wait).await;
-                continue;
+                return Ok(match (slice.is_reconciling, time_is_up) {
+                    (true, true) => SliceEnd::Reconciling(self.context.clock.now()),
+                    (true, false) => SliceEnd::Reconciling(at),
+                    (false, true) => SliceEnd::TimeIsUp,
+                    (false, false) => SliceEnd::Limited(at),
+                });
             }
             let is_waiting = !time_is_up && working.len() < width;
             let next = resumes_at.filter(|_| is_waiting);
@@ -247,20 +258,19 @@ impl Run<'_> {
     /// not known yet.
     fn settle(&self, slice: &mut Slice, step: Step) -> bool {
         match step {
-            Step::Page(task, end, missed) if task.pass == Pass::Reconciliation => {
-                slice.missed += missed;
+            Step::Page(task, end) if task.pass == Pass::Reconciliation => {
+                slice.progress += 1;
+                slice.reconciled += 1;
                 if matches!(end, PageEnd::HasMore) {
                     slice.queue.push_started(task);
                 }
             }
-            Step::Page(task, PageEnd::HasMore, missed) => {
+            Step::Page(task, PageEnd::HasMore) => {
                 slice.progress += 1;
-                slice.missed += missed;
                 slice.queue.push_started(task);
             }
-            Step::Page(mut task, end, missed) => {
+            Step::Page(mut task, end) => {
                 slice.progress += 1;
-                slice.missed += missed;
                 if std::mem::take(&mut task.is_left_behind) {
                     // The earlier run is finished; this one reads what has come since.
                     slice.queue.push_started(task);
@@ -279,6 +289,7 @@ impl Run<'_> {
             } => slice
                 .queue
                 .push_limited(lane, task, scope, operation, retry_at),
+            Step::Again(task) => slice.queue.push_started(task),
             Step::Failed(error) => slice.note_failure(error),
             Step::Listed(streams) => slice.queue_streams(streams, self.upper_bound),
             Step::Marked => {}
@@ -290,7 +301,7 @@ impl Run<'_> {
     /// the whole connection is an error.
     async fn read_page(&self, lane: Lane, mut task: StreamTask) -> Result<Step, JobFailure> {
         match self.fetch_and_commit(&mut task).await {
-            Ok((end, missed)) => Ok(Step::Page(task, end, missed)),
+            Ok(end) => Ok(Step::Page(task, end)),
             Err(JobFailure::Provider(ConnectorError::RateLimited {
                 retry_at,
                 scope,
@@ -309,15 +320,17 @@ impl Run<'_> {
             {
                 task.has_restarted = true;
                 self.restart(&mut task.stream).await?;
-                Ok(Step::Page(task, PageEnd::HasMore, 0))
+                Ok(Step::Again(task))
             }
-            // The provider may not be able to make pages of this size.
+            // The provider may not be able to make pages of this size. A failed trial of a larger one
+            // costs nothing, and the pass shrinks its pages at once.
             Err(JobFailure::Provider(ConnectorError::Transient(_)))
-                if task.pass == Pass::Reconciliation
-                    && task.stream.failures < MAX_RECONCILE_FAILURES =>
+                if task.stream.page_size.is_trial()
+                    || (task.pass == Pass::Reconciliation
+                        && task.stream.page_size.failures < MAX_RECONCILE_FAILURES) =>
             {
-                task.stream.failures += 1;
-                Ok(Step::Page(task, PageEnd::HasMore, 0))
+                task.stream.page_size = task.stream.page_size.after_failure();
+                Ok(Step::Again(task))
             }
             // The pass begins anew after a while; the stream itself can be read.
             Err(JobFailure::Provider(
@@ -331,13 +344,7 @@ impl Run<'_> {
                     error = &error as &dyn std::error::Error,
                     "failed to reconcile a stream"
                 );
-                let to = Reconciled {
-                    cursor: None,
-                    bound: self.upper_bound,
-                    reconciled_through: None,
-                    due_in_seconds: RECONCILE_AGAIN_SECONDS,
-                };
-                self.reconcile(&task.stream, &to).await?;
+                self.abandon_reconciliation(&task.stream, &error).await?;
                 Ok(Step::Marked)
             }
             Err(JobFailure::Provider(
@@ -355,10 +362,13 @@ impl Run<'_> {
                 self.note_stream_failure(&key, &error).await?;
                 Ok(Step::Failed(error))
             }
-            // It ends the run; the next try asks for less at once.
-            Err(JobFailure::Provider(error @ ConnectorError::Transient(_)))
-                if task.pass == Pass::Root =>
-            {
+            // It ends the run; the next try asks for less at once where the failure may pass.
+            Err(JobFailure::Provider(
+                error @ (ConnectorError::Permission(_)
+                | ConnectorError::Permanent(_)
+                | ConnectorError::CursorExpired(_)
+                | ConnectorError::Transient(_)),
+            )) if task.pass == Pass::Root => {
                 self.note_stream_failure(self.root(), &error).await?;
                 Err(error.into())
             }

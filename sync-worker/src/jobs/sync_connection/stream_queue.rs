@@ -49,7 +49,8 @@ pub(super) enum Pass {
     Reconciliation,
 }
 
-/// What a lane's streams have in common. Lanes are tried in this order.
+/// What a lane's streams have in common. Lanes are tried in this order; of those that are fresh, the
+/// one whose first stream was read least recently.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
     /// Not read yet in this run; by kind, which is the part of the key before the colon.
@@ -118,8 +119,17 @@ impl StreamQueue {
         if self.resumes_at.is_some_and(|at| at > now) {
             return None;
         }
-        let (lane, waiting) = self.lanes.iter_mut().find(|(_, waiting)| {
+        let allowed = self.lanes.iter_mut().filter(|(_, waiting)| {
             !waiting.tasks.is_empty() && waiting.resumes_at.is_none_or(|at| at <= now)
+        });
+        // The first of those that are equal.
+        let (lane, waiting) = allowed.min_by_key(|(lane, waiting)| {
+            let first = waiting.tasks.front();
+            match lane {
+                Lane::Fresh(_) => (0, first.and_then(|task| task.stream.read_through)),
+                Lane::Limited(_) => (1, None),
+                Lane::Started => (2, None),
+            }
         })?;
         Some((lane.clone(), waiting.tasks.pop_front()?))
     }
@@ -138,6 +148,7 @@ impl StreamQueue {
 mod tests {
     use proptest::prelude::*;
     use shared::connectors::StreamSpec;
+    use shared::db::cursors::PageSize;
 
     use super::*;
 
@@ -157,7 +168,8 @@ mod tests {
             backfill_from: at(0),
             pending_upper_bound: None,
             read_through: None,
-            failures: 0,
+            reconciled_through: None,
+            page_size: PageSize::default(),
         };
         StreamTask::new(stream, Pass::Incremental)
     }
@@ -175,6 +187,19 @@ mod tests {
         let order: Vec<String> = std::iter::from_fn(|| queue.pop(at(0)).map(key)).collect();
         assert_eq!(order, ["issues:1", "pulls:1", "issues:2"]);
         assert_eq!(queue.resumes_at(at(0)), None);
+    }
+
+    #[test]
+    fn least_recently_read_stream_comes_first() {
+        let mut queue = StreamQueue::default();
+        for (key, read_through) in [("a:1", Some(5)), ("a:2", Some(9)), ("b:1", Some(3))] {
+            let mut task = task(key);
+            task.stream.read_through = read_through.map(at);
+            queue.push_fresh(task);
+        }
+        queue.push_fresh(task("c:1"));
+        let order: Vec<String> = std::iter::from_fn(|| queue.pop(at(0)).map(key)).collect();
+        assert_eq!(order, ["c:1", "b:1", "a:1", "a:2"], "over all kinds");
     }
 
     #[test]

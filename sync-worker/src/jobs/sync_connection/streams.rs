@@ -3,6 +3,7 @@
 use shared::connectors::StreamSpec;
 use shared::db::cursors::{self, Reached, StreamCursor};
 use shared::db::{DbError, Tx, connections};
+use shared::queue::JobError;
 
 use super::run::Run;
 use super::stream_queue::{Pass, StreamTask};
@@ -77,10 +78,16 @@ impl Run<'_> {
         }
     }
 
-    /// How far the connection's streams have been read.
-    pub(super) async fn reached(&self, tx: &mut Tx) -> Result<Reached, JobFailure> {
+    /// How far the connection's streams have been read. `waiting` says why the run does not read
+    /// the others, where that is not the end of its slice.
+    pub(super) async fn reached(
+        &self,
+        tx: &mut Tx,
+        waiting: Option<&JobError>,
+    ) -> Result<Reached, JobFailure> {
         let (scope, connection) = (&self.caller.scope, self.caller.connection);
-        Ok(cursors::reached(tx, scope, connection, self.root()).await?)
+        let (root, upper_bound) = (self.root(), self.upper_bound);
+        Ok(cursors::reached(tx, scope, connection, root, upper_bound, waiting).await?)
     }
 
     pub(super) fn root(&self) -> &'static str {

@@ -42,14 +42,14 @@ pub(crate) async fn unknown_route() -> Reply {
     Reply::not_found()
 }
 
-/// `METHOD /path` without the API's prefix.
+/// `METHOD /path?query` without the API's prefix.
 fn subject(request: &Request) -> String {
     let path = request.uri().path();
-    format!(
-        "{} {}",
-        request.method(),
-        path.strip_prefix("/api/v3").unwrap_or(path)
-    )
+    let path = path.strip_prefix("/api/v3").unwrap_or(path);
+    match request.uri().query() {
+        Some(query) => format!("{} {path}?{query}", request.method()),
+        None => format!("{} {path}", request.method()),
+    }
 }
 
 fn route(request: &Request) -> String {

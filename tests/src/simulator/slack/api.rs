@@ -224,6 +224,7 @@ fn answer(
             }
             Standing::Expired => Err(refusal("token_expired")),
             Standing::Revoked => Err(refusal("token_revoked")),
+            Standing::Removed => Err(refusal("account_inactive")),
             Standing::Unknown if token.is_empty() => Err(refusal("not_authed")),
             Standing::Unknown => Err(refusal("invalid_auth")),
         },

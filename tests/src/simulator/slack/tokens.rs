@@ -70,6 +70,8 @@ pub(crate) enum Standing {
     Expired,
     /// A token that was withdrawn.
     Revoked,
+    /// A bot's token whose app was removed, and the bot with it.
+    Removed,
     /// Nothing.
     Unknown,
 }
@@ -186,6 +188,9 @@ impl World {
                     Standing::Good(holder)
                 };
             }
+        }
+        if self.removed_tokens.contains(token) {
+            return Standing::Removed;
         }
         let plain = token.strip_prefix("xoxe.").unwrap_or(token);
         if plain.starts_with("xoxb-") || plain.starts_with("xoxp-") {

@@ -141,6 +141,8 @@ pub(crate) struct World {
     pub(crate) channels: BTreeMap<String, Channel>,
     /// The bot's grants, by account.
     pub(crate) installations: BTreeMap<String, Grant>,
+    /// Tokens of bots that ended with their app's removal.
+    pub(crate) removed_tokens: BTreeSet<String>,
     /// People's own grants, by account and person.
     pub(crate) personal: BTreeMap<(String, String), Grant>,
     pub(crate) codes: HashMap<String, Code>,
@@ -176,6 +178,7 @@ impl World {
             users: BTreeMap::new(),
             channels: BTreeMap::new(),
             installations: BTreeMap::new(),
+            removed_tokens: BTreeSet::new(),
             personal: BTreeMap::new(),
             codes: HashMap::new(),
             contexts: HashMap::new(),

@@ -42,13 +42,13 @@ pub(super) async fn refused(exchange: &Exchange) -> ConnectorError {
     page.expect_err("a refusal")
 }
 
-/// Slack, which answers these methods so, and every other with nothing.
+/// Slack, which answers these methods so, and every other with empty lists.
 async fn scene(given: &[(&str, Answer)]) -> Scene {
     let given: BTreeMap<String, Answer> = given
         .iter()
         .map(|(method, answer)| (format!("/api/{method}"), answer.clone()))
         .collect();
-    let nothing = Answer::of(&json!({ "ok": true }));
+    let nothing = Answer::of(&json!({ "ok": true, "channels": [], "members": [], "teams": [] }));
     Scene::start(given, nothing, access(), |base, now| {
         slack(base, SECRET, now)
     })

@@ -185,10 +185,10 @@ pub(super) fn change_of(body: &Value) -> Option<&'static str> {
     let event = &body["event"];
     match (text(&body["type"]), text(&event["type"])) {
         (Some("app_rate_limited"), _) => Some("gap"),
-        (_, Some("app_uninstalled")) => Some("removed"),
+        (_, Some("app_uninstalled")) => Some("in_doubt"),
         (_, Some("tokens_revoked")) => {
             let bots = event["tokens"]["bot"].as_array().map_or(0, Vec::len);
-            (bots > 0).then_some("revoked")
+            (bots > 0).then_some("in_doubt")
         }
         _ => None,
     }
@@ -197,8 +197,7 @@ pub(super) fn change_of(body: &Value) -> Option<&'static str> {
 pub(super) fn changed(outcome: &WebhookOutcome) -> Option<&'static str> {
     outcome.changes.iter().find_map(|change| match change {
         AccountChange::GapDetected => Some("gap"),
-        AccountChange::Removed { .. } => Some("removed"),
-        AccountChange::Revoked { .. } => Some("revoked"),
+        AccountChange::GrantInDoubt => Some("in_doubt"),
         _ => None,
     })
 }

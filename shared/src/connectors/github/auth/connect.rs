@@ -19,8 +19,9 @@ use super::oauth::{self, Exchange};
 use crate::connectors::github::GitHub;
 use crate::connectors::github::client::{Call, PER_PAGE, operator_fault};
 use crate::connectors::github::wire::{
-    Installation, InstallationList, OrganizationMembership, User, decimal,
+    Installation, InstallationList, ListedInstallation, OrganizationMembership, User, decimal, read,
 };
+use crate::connectors::rows::UnreadableRows;
 use crate::connectors::{
     AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, NewGrant, with_new_token,
 };
@@ -249,11 +250,11 @@ async fn theirs(github: &GitHub, token: &SecretString) -> Result<Vec<String>, Co
         let call = Call::new(oauth::ACCOUNT, "list_user_installations", token);
         let answer = github.client.get(url, call).await?;
         let page: InstallationList = answer.json()?;
-        found.extend(
-            page.installations
-                .iter()
-                .map(|installation| installation.id.to_string()),
-        );
+        // An installation whose row cannot be read is not proved, and hides no other.
+        let rows = page.installations.iter().map(AsRef::as_ref);
+        let rows = UnreadableRows::default()
+            .read_all(rows, |raw| read::<ListedInstallation>("installation", raw));
+        found.extend(rows.into_iter().map(|(row, _)| row.id.to_string()));
         match answer.links().next {
             Some(next) => url = next,
             None => break,

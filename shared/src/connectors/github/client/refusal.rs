@@ -3,7 +3,7 @@
 //! A limit comes as 403 or 429. It is told from a missing permission by, in this order,
 //! `Retry-After`, an exhausted `x-ratelimit-remaining`, and the words of the body.
 
-use chrono::{DateTime, Duration, TimeZone, Utc};
+use chrono::{DateTime, TimeZone, Utc};
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -11,8 +11,6 @@ use super::Answer;
 use crate::connectors::{ConnectorError, LimitScope, response};
 use crate::http::LimitObservation;
 
-/// How long a secondary limit lasts when GitHub does not say.
-const UNSTATED_LIMIT: Duration = Duration::seconds(60);
 /// How much of GitHub's own words is kept for the log.
 const KEPT_MESSAGE: usize = 300;
 
@@ -106,7 +104,7 @@ pub(super) fn limit(answer: &Answer, now: DateTime<Utc>) -> Option<DateTime<Utc>
     };
     let ends = match stated {
         Some(at) => at,
-        None if spoken => now + UNSTATED_LIMIT,
+        None if spoken => now + response::UNSTATED_LIMIT,
         None => return None,
     };
     Some(response::bounded(ends, now))

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use serde_json::value::RawValue;
 use url::Url;
 
 use super::cursor::load;
 use super::search::{self, Search};
 use super::{ROOT, resized};
 use crate::connectors::github::client::{Call, Client, PER_PAGE, Refusal};
-use crate::connectors::github::wire::{Repository, RepositoryList, read};
+use crate::connectors::github::wire::{Repository, RepositoryList, WireError, read};
 use crate::connectors::rows::UnreadableRows;
 use crate::connectors::support::save_cursor;
 use crate::connectors::{ConnectorError, StreamSpec, SyncPage, SyncRequest};
@@ -123,11 +124,13 @@ async fn repositories(
     let page: RepositoryList = answer.json()?;
     let mut unreadable = UnreadableRows::default();
     let rows = page.repositories.iter().map(AsRef::as_ref);
-    let repositories = unreadable.read_all(rows, |raw| read::<Repository>("repository", raw));
+    let repositories = unreadable.read_all(rows, repository);
+    // A row that cannot be read does not say which repository it is.
+    cursor.is_partial |= !unreadable.is_empty();
     let streams = Streams {
         found: repositories
             .iter()
-            .flat_map(|(row, _)| streams(row))
+            .flat_map(|((row, full_name), _)| streams(row, full_name))
             .collect(),
         unreadable,
     };
@@ -135,12 +138,10 @@ async fn repositories(
     let is_steady = cursor.next.is_none() || cursor.seen == 0 || cursor.total == page.total_count;
     cursor.seen = cursor.seen.saturating_add(page.repositories.len() as u64);
     cursor.total = page.total_count;
-    for (repository, _) in &repositories {
-        if let Some(name) = repository.full_name() {
-            cursor
-                .repositories
-                .insert(name.to_lowercase(), repository.id);
-        }
+    for ((repository, full_name), _) in &repositories {
+        cursor
+            .repositories
+            .insert(full_name.to_lowercase(), repository.id);
     }
     let next = answer.links().next;
     let mismatch = cursor
@@ -170,7 +171,7 @@ fn end(request: &SyncRequest, cursor: Cursor, streams: Streams) -> Result<SyncPa
         tracing::warn!(
             seen = cursor.seen,
             total = cursor.total,
-            "repository list disagrees with its own count, retiring nothing"
+            "list of repositories is incomplete, retiring nothing"
         );
     }
     let since = cursor
@@ -222,14 +223,12 @@ fn begin_again(client: &Client, cursor: &mut Cursor, mismatch: Option<(u64, u64)
     cursor.total = None;
     cursor.restarts += 1;
     cursor.mismatch = mismatch;
+    cursor.is_partial = false;
 }
 
 /// The streams of a repository. An archived one has a history to read; a disabled one
 /// refuses every call; one without issues answers 410 about them.
-fn streams(repository: &Repository) -> Vec<StreamSpec> {
-    let Some(full_name) = repository.full_name() else {
-        return Vec::new();
-    };
+fn streams(repository: &Repository, full_name: &str) -> Vec<StreamSpec> {
     if repository.disabled == Some(true) {
         return Vec::new();
     }
@@ -242,4 +241,14 @@ fn streams(repository: &Repository) -> Vec<StreamSpec> {
             target: json!({ "full_name": full_name, "html_url": repository.html_url }),
         })
         .collect()
+}
+
+/// A repository, and the name that addresses it.
+fn repository(raw: &RawValue) -> Result<(Repository, String), WireError> {
+    let repository: Repository = read("repository", raw)?;
+    let full_name = repository
+        .full_name()
+        .filter(|name| name.contains('/'))
+        .ok_or(WireError::Missing("repository.full_name"))?;
+    Ok((repository, full_name))
 }

@@ -192,6 +192,24 @@ async fn two_legs_lead_to_a_proved_grant() {
 }
 
 #[tokio::test]
+async fn unreadable_installation_hides_no_other() {
+    let (server, github, _) = github().await;
+    let listed = json!({ "total_count": 2, "installations": [{ "id": {} }, { "id": 5 }] });
+    Mock::given(path("/api/v3/user/installations"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(listed))
+        .mount(&server)
+        .await;
+    person(&server, &[5]).await;
+    membership(&server, 200, "admin", "active").await;
+    installation(&server, 5, false).await;
+    let outcome = outcome(&github, callback(&[("code", "c0de")], Some(unnamed()))).await;
+    assert!(
+        matches!(outcome, CallbackOutcome::Connected(_)),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
 async fn only_an_active_admin_connects_an_organization() {
     for (status, role, state) in [
         (200, "member", "active"),

@@ -40,7 +40,7 @@ fn keys(signals: &[SignalDraft]) -> Vec<&str> {
 }
 
 #[test]
-fn pr_several_labels_at_once() {
+fn gh_pr_several_labels_at_once() {
     let labels = ["infra", "urgent", "parser"];
     let labeled: Vec<Value> = (71..)
         .zip(labels)
@@ -81,7 +81,7 @@ fn pr_several_labels_at_once() {
 }
 
 #[test]
-fn two_edits_in_one_second() {
+fn gh_two_edits_in_one_second() {
     for (event, name, place, prefix) in [
         (
             "issue_comment",
@@ -133,7 +133,7 @@ fn digest_is_that_of_the_edited_texts() {
 }
 
 #[test]
-fn push_again_after_reset() {
+fn gh_push_again_after_reset() {
     let (old, new) = ("a".repeat(40), "b".repeat(40));
     let push = |before: &str, after: &str, commits: Value, second: u64| {
         changed(
@@ -165,7 +165,7 @@ fn push_again_after_reset() {
 }
 
 #[test]
-fn branch_recreated_same_day() {
+fn gh_branch_recreated_same_day() {
     let at = |minute: u64| {
         let pushed_at = json!(format!("2026-11-23T10:{minute:02}:00+00:00"));
         [
@@ -189,7 +189,7 @@ fn branch_recreated_same_day() {
 }
 
 #[test]
-fn review_reply_two_signals() {
+fn gh_review_reply_two_signals() {
     for body in [Value::Null, json!("")] {
         let review = changed(
             "pull_request_review.submitted.commented",

@@ -136,7 +136,7 @@ async fn refusals_of_minting_mean_what_they_mean() {
 }
 
 #[tokio::test]
-async fn only_github_says_that_an_installation_is_suspended() {
+async fn field_gh_token_403_other_than_suspended() {
     for (installation, code) in [
         (
             json!({ "id": 5, "suspended_at": "2026-11-23T10:00:00Z" }),
@@ -228,7 +228,12 @@ async fn grant_state_is_what_github_says() {
             .respond_with(answer)
             .mount(&server)
             .await;
-        let state = github.grant_state(&account("5")).await;
+        let grant = Grant {
+            account: account("5"),
+            access_token: None,
+            refresh_token: None,
+        };
+        let state = github.grant_state(&grant).await;
         assert_eq!(state.map_err(|error| error.code()), expected);
     }
 }

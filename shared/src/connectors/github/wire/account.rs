@@ -116,7 +116,13 @@ impl Installation {
 /// One page of the installations a person has access to.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct InstallationList {
-    pub installations: Vec<Installation>,
+    pub installations: Vec<Box<RawValue>>,
+}
+
+/// A row of that list: an installation by its id alone.
+#[derive(Debug, Deserialize)]
+pub(in super::super) struct ListedInstallation {
+    pub id: u64,
 }
 
 /// A person's membership of an organization.

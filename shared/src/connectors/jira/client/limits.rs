@@ -10,8 +10,6 @@ use http::HeaderMap;
 use crate::connectors::{LimitScope, response};
 use crate::http::LimitObservation;
 
-/// How long a burst limit lasts when Jira does not say.
-const UNSTATED_BURST: Duration = Duration::seconds(2);
 /// The names of the headers, before and after they are enforced for an app.
 const STATED: [(&str, &str); 2] = [
     ("ratelimit", "ratelimit-policy"),
@@ -37,7 +35,7 @@ pub(super) fn end(headers: &HeaderMap, now: DateTime<Utc>) -> (DateTime<Utc>, Li
     let unstated = if quota {
         next_hour
     } else {
-        now + UNSTATED_BURST
+        now + response::UNSTATED_LIMIT
     };
     let until = stated.or(reset).unwrap_or(unstated);
     (response::bounded(until, now), scope)
@@ -150,7 +148,7 @@ mod tests {
             ),
             (
                 &[("ratelimit-reason", "jira-burst-based")],
-                2,
+                60,
                 LimitScope::Operation,
             ),
             (
@@ -161,7 +159,7 @@ mod tests {
                 1,
                 LimitScope::Account,
             ),
-            (&[], 2, LimitScope::Account),
+            (&[], 60, LimitScope::Account),
             (
                 &[
                     ("ratelimit-reason", "jira-quota-global-based"),

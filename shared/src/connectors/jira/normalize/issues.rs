@@ -43,7 +43,7 @@ pub(in super::super) fn created(
             .map_or(at, |moment| moment.0),
         actor: creator
             .map(|creator| actor(Some(creator)))
-            .filter(|creator| creator.id.is_some())
+            .filter(|creator| creator.id.is_some() || creator.name.is_some())
             .or(by)
             .unwrap_or_else(Actor::unknown),
         normalized: json!({

@@ -10,7 +10,9 @@ use super::{OVERLAP, call, with_directory};
 use crate::connectors::jira::client::Client;
 use crate::connectors::jira::normalize;
 use crate::connectors::jira::wire::{WireError, Worklog, read};
+use crate::connectors::rows::UnreadableRows;
 use crate::connectors::support::{PageContent, load_cursor, save_cursor};
+use crate::connectors::wire::lenient;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 /// Worklogs that are asked for at once, as many as Jira takes.
@@ -32,7 +34,8 @@ pub(super) async fn page(
 ) -> Result<SyncPage, ConnectorError> {
     #[derive(Deserialize)]
     struct Updated {
-        values: Vec<One>,
+        values: Vec<Box<RawValue>>,
+        #[serde(default, deserialize_with = "lenient")]
         until: Option<i64>,
         #[serde(default, rename = "lastPage")]
         last_page: bool,
@@ -57,7 +60,14 @@ pub(super) async fn page(
     client.spent(&call_updated, updated.values.len()).await;
 
     let mut rows: Vec<Box<RawValue>> = Vec::new();
-    let ids: Vec<u64> = updated.values.iter().map(|one| one.id).collect();
+    let mut unreadable = UnreadableRows::default();
+    let ids: Vec<u64> = unreadable
+        .read_all(updated.values.iter().map(AsRef::as_ref), |raw| {
+            read::<One>("worklogId", raw)
+        })
+        .into_iter()
+        .map(|(one, _)| one.id)
+        .collect();
     for ids in ids.chunks(usize::try_from(request.page_size(PAGE)).unwrap_or(1)) {
         let call_list = call(request, "list_worklogs");
         let path = ["rest", "api", "3", "worklog", "list"];
@@ -72,7 +82,7 @@ pub(super) async fn page(
         .timestamp_millis_opt(cursor.floor)
         .single()
         .unwrap_or_default();
-    let told = with_directory(client, request, |scene| {
+    let mut told = with_directory(client, request, |scene| {
         let worked = |raw: &RawValue| {
             let worklog: Worklog = read("worklog", raw)?;
             let created = worklog
@@ -90,6 +100,7 @@ pub(super) async fn page(
         told
     })
     .await?;
+    told.unreadable.extend(unreadable);
     let more = !updated.last_page && !updated.values.is_empty();
     let reached = updated.until.unwrap_or(cursor.since);
     cursor.since = if more {

@@ -221,6 +221,28 @@ async fn a_refresh_rotates_and_its_refusals_are_told_apart() {
 }
 
 #[tokio::test]
+async fn missing_refresh_token_says_nothing_of_the_grant() {
+    let (_server, jira, _) = jira().await;
+    let refused = jira.refresh_token(RefreshRequest {
+        access_token: None,
+        account: account(),
+        refresh_token: None,
+    });
+    assert_eq!(refused.await.expect_err("no token").code(), "permanent");
+}
+
+#[tokio::test]
+async fn unreadable_site_hides_no_other() {
+    let (server, jira, _) = jira().await;
+    consents(&server, json!([{ "id": {} }, site("cloud-1", "acme")])).await;
+    let outcome = outcome(&jira, &[("code", "c0de")], None).await;
+    let CallbackOutcome::Connected(grant) = outcome else {
+        panic!("a grant: {outcome:?}");
+    };
+    assert_eq!(grant.account.id, "cloud-1");
+}
+
+#[tokio::test]
 async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
     let (server, jira, _) = jira().await;
     for (secret, status, answer) in [

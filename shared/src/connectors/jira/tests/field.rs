@@ -131,6 +131,55 @@ fn a_name_without_an_id_is_kept_and_is_no_id() {
     assert_eq!(actor.kind, ActorKind::App);
 }
 
+#[test]
+fn creator_without_an_id_is_kept() {
+    for (creator, expected) in [
+        (json!({ "displayName": "Migration" }), Some("Migration")),
+        // The delivery's own person stands in for a creator who is not named at all.
+        (json!({}), Some("Ada")),
+    ] {
+        let (outcome, _) = changed("issue_created", |body| {
+            body["issue"]["fields"]["creator"] = creator.clone();
+            body["user"] = json!({ "accountId": "712020:ada", "displayName": "Ada" });
+        });
+        let actor = &outcome.signals[0].actor;
+        assert_eq!(actor.name.as_deref(), expected, "{creator}");
+        assert_eq!(actor.id.is_some(), creator == json!({}), "{creator}");
+    }
+}
+
+#[tokio::test]
+async fn unreadable_worklog_row_costs_itself_alone() {
+    let (server, jira, _) = jira().await;
+    let updated = json!({ "lastPage": true, "until": 1_700_000_000_000_i64, "values": [
+        { "worklogId": "odd" }, { "worklogId": 5 },
+    ] });
+    let worklog = json!([{
+        "id": "5", "issueId": "20001", "created": "2023-11-14T22:10:00.000+0000",
+        "timeSpentSeconds": 60,
+    }]);
+    for (end, answer) in [("updated", updated), ("list", worklog)] {
+        Mock::given(path(format!(
+            "/api/ex/jira/cloud-1/rest/api/3/worklog/{end}"
+        )))
+        .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+        .mount(&server)
+        .await;
+    }
+    Mock::given(path("/api/ex/jira/cloud-1/rest/api/3/search/jql"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "issues": [] })))
+        .mount(&server)
+        .await;
+    let page = super::sync::first_page(&jira, "worklogs", now() - chrono::Duration::days(1)).await;
+    let keys: Vec<&str> = page
+        .signals
+        .iter()
+        .map(|signal| signal.dedupe_key.as_str())
+        .collect();
+    assert_eq!(keys, ["jira:cloud-1:worklog:5:created"]);
+    assert_eq!(page.unreadable_rows.len(), 1);
+}
+
 #[tokio::test]
 async fn events_that_are_refused_are_left_out_and_named() {
     let (server, jira, _) = jira().await;

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use wiremock::matchers::any;
-use wiremock::{Mock, ResponseTemplate};
+use wiremock::matchers::{any, path_regex};
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{Jira, access, jira, now};
 use crate::connectors::{Connector, StreamSpec, SyncPage, SyncRequest};
@@ -152,5 +152,113 @@ async fn page_that_always_fails_is_asked_for_in_halves() {
                 in_query.map_or_else(|| body["maxResults"].to_string(), |(_, size)| size.into());
             assert_eq!(asked, size.to_string(), "{stream}");
         }
+    }
+}
+
+/// Answers requests whose path ends like this.
+async fn answer(server: &MockServer, end: &str, answer: ResponseTemplate) {
+    Mock::given(path_regex(format!("{end}$")))
+        .respond_with(answer)
+        .mount(server)
+        .await;
+}
+
+/// Reads the root behind a cursor to its end, at a site with these projects and this answer about
+/// its boards.
+async fn read_root(projects: Value, boards: ResponseTemplate, cursor: Option<Value>) -> SyncPage {
+    let (server, jira, _) = jira().await;
+    let list = |rows: Value| {
+        ResponseTemplate::new(200).set_body_json(json!({ "values": rows, "isLast": true }))
+    };
+    let statuses = ResponseTemplate::new(200).set_body_json(json!([]));
+    answer(&server, "/rest/api/3/status", statuses).await;
+    answer(&server, "/rest/api/3/project/search", list(projects)).await;
+    answer(&server, "/rest/agile/1.0/board", boards).await;
+    let first = read(&jira, "projects", cursor, now()).await;
+    assert!(first.more, "the boards follow");
+    let last = read(&jira, "projects", Some(first.cursor), now()).await;
+    assert!(!last.more);
+    last
+}
+
+fn boards(rows: Value) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(json!({ "values": rows, "isLast": true }))
+}
+
+fn streams(page: &SyncPage) -> Vec<&str> {
+    page.streams.iter().map(|one| one.key.as_str()).collect()
+}
+
+fn subscribed(page: &SyncPage) -> Vec<&Value> {
+    let all = page.subscriptions.iter();
+    all.map(|one| &one.target["projects"]).collect()
+}
+
+#[tokio::test]
+async fn unreadable_project_or_board_makes_the_list_partial() {
+    let both = json!([{ "id": "1", "key": "ENG" }, { "id": "2", "key": "OPS" }]);
+    let board = json!([{ "id": 7, "type": "scrum" }]);
+    let whole = read_root(both.clone(), boards(board.clone()), None).await;
+    assert!(!whole.is_list_partial);
+    assert_eq!(streams(&whole), ["sprints:7"]);
+
+    let odd = json!([{ "id": "1", "key": "ENG" }, { "id": "2", "key": {} }]);
+    let partial = read_root(odd, boards(board), Some(whole.cursor.clone())).await;
+    assert!(partial.is_list_partial);
+    assert_eq!(
+        subscribed(&partial),
+        [&json!(["ENG", "OPS"])],
+        "the webhook still covers the project"
+    );
+    let odd = boards(json!([{ "id": {} }]));
+    let partial = read_root(both.clone(), odd, Some(partial.cursor)).await;
+    assert!(partial.is_list_partial);
+
+    let fewer = json!([{ "id": "1", "key": "ENG" }]);
+    let next = read_root(fewer, boards(json!([])), Some(partial.cursor)).await;
+    assert!(!next.is_list_partial);
+    assert_eq!(subscribed(&next), [&json!(["ENG"])]);
+}
+
+#[tokio::test]
+async fn denied_boards_keep_their_streams_and_are_named() {
+    let projects = json!([{ "id": "1", "key": "ENG" }]);
+    let board = json!([{ "id": 7, "type": "scrum" }, { "id": 8, "type": "kanban" }]);
+    let whole = read_root(projects.clone(), boards(board.clone()), None).await;
+    let scope = ResponseTemplate::new(401)
+        .set_body_json(json!({ "message": "Unauthorized; scope does not match" }));
+    let mut cursor = whole.cursor;
+    for denial in [
+        scope,
+        ResponseTemplate::new(400),
+        ResponseTemplate::new(403),
+        ResponseTemplate::new(404),
+        ResponseTemplate::new(410),
+    ] {
+        let page = read_root(projects.clone(), denial, Some(cursor)).await;
+        assert_eq!(streams(&page), ["boards", "sprints:7"]);
+        assert!(!page.is_list_partial, "the list of projects is whole");
+        cursor = page.cursor;
+    }
+    let page = read_root(projects.clone(), boards(board), Some(cursor)).await;
+    assert_eq!(streams(&page), ["sprints:7"]);
+
+    let without_software = ResponseTemplate::new(404);
+    let page = read_root(projects, without_software, None).await;
+    assert!(page.streams.is_empty(), "a site without Jira Software");
+}
+
+#[tokio::test]
+async fn stream_of_denied_boards_shows_the_denial() {
+    for (status, code) in [(400, "permission"), (403, "permission"), (502, "transient")] {
+        let (server, jira, _) = jira().await;
+        answer(
+            &server,
+            "/rest/agile/1.0/board",
+            ResponseTemplate::new(status),
+        )
+        .await;
+        let refused = jira.sync(request("boards", None, now())).await;
+        assert_eq!(refused.expect_err("a refusal").code(), code, "{status}");
     }
 }

@@ -54,6 +54,9 @@ struct Walk {
     /// Threads of the last page that are still to be read.
     #[serde(default)]
     threads: Vec<Thread>,
+    /// Whether Slack denied the replies of a thread that exists.
+    #[serde(default)]
+    is_denied: bool,
 }
 
 /// A thread, and how far it was read.
@@ -96,6 +99,8 @@ pub(super) async fn page(
     };
     let more = !walk.done || !walk.threads.is_empty();
     let left = part_before(walk.latest.at(), cursor.floor.at(), walk.began);
+    // The walk goes to its end all the same: messages are not lost with the replies.
+    let denied_part = walk.is_denied.then_some("replies in threads");
     if more {
         cursor.walk = Some(walk);
     } else {
@@ -104,6 +109,7 @@ pub(super) async fn page(
     Ok(SyncPage {
         more,
         progress: 1.0 - left,
+        denied_part,
         ..told.page(save_cursor(&cursor)?)
     })
 }
@@ -126,6 +132,7 @@ fn begin(profile: HistoryProfile, request: &SyncRequest, cursor: &Cursor) -> Wal
         next: None,
         done: false,
         threads: Vec::new(),
+        is_denied: false,
     }
 }
 
@@ -206,8 +213,13 @@ async fn replies(
         ("latest", latest.as_str()),
         ("limit", limit.as_str()),
     ];
-    let Some(answer) = thread_page(slack, request, &arguments).await? else {
-        return Ok(PageContent::default());
+    let answer = match thread_page(slack, request, &arguments).await? {
+        ThreadPage::Shown(answer) => answer,
+        ThreadPage::Gone => return Ok(PageContent::default()),
+        ThreadPage::Denied => {
+            walk.is_denied = true;
+            return Ok(PageContent::default());
+        }
     };
     let page: Page<'_> = answer.json()?;
     let mut unreadable = UnreadableRows::default();
@@ -228,16 +240,26 @@ async fn replies(
     Ok(told)
 }
 
+/// What Slack answers to a question about a thread.
+enum ThreadPage {
+    /// A page of its replies.
+    Shown(Answer),
+    /// There is no such thread any more.
+    Gone,
+    /// The replies may exist, and neither the bot nor the person may read them.
+    Denied,
+}
+
 /// A page of replies, as the bot sees it or else as the person does who installed the app.
-/// `None` when neither may read it: a thread that is gone holds up no other.
 async fn thread_page(
     slack: &Slack,
     request: &SyncRequest,
     arguments: &[(&str, &str)],
-) -> Result<Option<Answer>, ConnectorError> {
+) -> Result<ThreadPage, ConnectorError> {
     const METHOD: &str = "conversations.replies";
     let refused = match call(slack, request, METHOD, arguments).await {
-        Ok(answer) => return Ok(Some(answer)),
+        Ok(answer) => return Ok(ThreadPage::Shown(answer)),
+        Err(refusal) if is_gone(&refusal) => return Ok(ThreadPage::Gone),
         Err(Refusal {
             error: ConnectorError::Permission(source),
             ..
@@ -247,12 +269,13 @@ async fn thread_page(
     let Some(person) = &request.access.person else {
         tracing::debug!(
             error = &*refused as &dyn std::error::Error,
-            "a thread was not read"
+            "replies of a thread denied"
         );
-        return Ok(None);
+        return Ok(ThreadPage::Denied);
     };
     match call_as(slack, request, person, METHOD, arguments).await {
-        Ok(answer) => Ok(Some(answer)),
+        Ok(answer) => Ok(ThreadPage::Shown(answer)),
+        Err(refusal) if is_gone(&refusal) => Ok(ThreadPage::Gone),
         // The person's token is not the connection's: what ends it ends nothing else.
         Err(Refusal {
             error: ConnectorError::Permission(source) | ConnectorError::Unauthorized(source),
@@ -260,12 +283,20 @@ async fn thread_page(
         }) => {
             tracing::debug!(
                 error = &*source as &dyn std::error::Error,
-                "a thread was not read with the installer's token either"
+                "replies of a thread denied to the installer's token as well"
             );
-            Ok(None)
+            Ok(ThreadPage::Denied)
         }
         Err(other) => Err(other.into()),
     }
+}
+
+/// Whether Slack says that a thread does not exist.
+fn is_gone(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.code.as_str(),
+        "thread_not_found" | "message_not_found"
+    )
 }
 
 /// The facts that messages show and that are not known.

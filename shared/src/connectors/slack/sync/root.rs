@@ -6,9 +6,9 @@ use serde_json::value::RawValue;
 
 use super::{CHANNELS, MESSAGES, call};
 use crate::connectors::rows::UnreadableRows;
-use crate::connectors::slack::wire::{Channel, Metadata, User, or_default, read_row, rows};
+use crate::connectors::slack::wire::{Channel, Metadata, User, lenient, or_default, read_row};
 use crate::connectors::slack::{Slack, names};
-use crate::connectors::support::{load_cursor, save_cursor};
+use crate::connectors::support::{load_cursor, operator_fault, save_cursor};
 use crate::connectors::{ConnectorError, StreamSpec, SyncPage, SyncRequest};
 
 /// Rows per page. Slack recommends two hundred and takes up to a thousand; fewer calls leave more
@@ -27,16 +27,20 @@ struct Cursor {
     /// Slack's cursor of the next page.
     #[serde(default)]
     next: Option<String>,
+    /// Whether a channel or a workspace of this pass could not be read.
+    #[serde(default)]
+    is_partial: bool,
 }
 
+/// The answer to any of the three lists.
 #[derive(Deserialize)]
 struct Page {
-    #[serde(default, deserialize_with = "or_default")]
-    channels: Vec<Box<RawValue>>,
-    #[serde(default, deserialize_with = "or_default")]
-    members: Vec<Box<RawValue>>,
-    #[serde(default, deserialize_with = "rows")]
-    teams: Vec<Team>,
+    #[serde(default, deserialize_with = "lenient")]
+    channels: Option<Vec<Box<RawValue>>>,
+    #[serde(default, deserialize_with = "lenient")]
+    members: Option<Vec<Box<RawValue>>>,
+    #[serde(default, deserialize_with = "lenient")]
+    teams: Option<Vec<Box<RawValue>>>,
     #[serde(default, deserialize_with = "or_default")]
     response_metadata: Metadata,
 }
@@ -49,12 +53,18 @@ struct Team {
 /// One page of channels, people or workspaces.
 pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPage, ConnectorError> {
     let mut cursor: Cursor = load_cursor(request)?.unwrap_or_default();
+    let mut unreadable = UnreadableRows::default();
     if request.access.account.settings["organization"] == true && cursor.teams.is_none() {
-        cursor.teams = Some(workspaces(slack, request).await?);
+        cursor.teams = Some(workspaces(slack, request, &mut unreadable).await?);
+        cursor.is_partial |= !unreadable.is_empty();
     }
     let team = cursor.teams.as_ref().map(|teams| teams.last().cloned());
     if team == Some(None) {
-        return Ok(SyncPage::empty(save_cursor(&Cursor::default())?));
+        return Ok(SyncPage {
+            unreadable_rows: unreadable.into_rows(),
+            is_list_partial: cursor.is_partial,
+            ..SyncPage::empty(save_cursor(&Cursor::default())?)
+        });
     }
     let team = team.flatten();
     let limit = request.page_size(PAGE).to_string();
@@ -73,11 +83,19 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
         "users.conversations"
     };
     let page: Page = call(slack, request, method, &arguments).await?.json()?;
+    let (channel_rows, member_rows) = if cursor.people {
+        (Vec::new(), listed(page.members, method)?)
+    } else {
+        (listed(page.channels, method)?, Vec::new())
+    };
 
-    let mut unreadable = UnreadableRows::default();
-    let channels = page.channels.iter().map(AsRef::as_ref);
-    let channels = unreadable.read_all(channels, read_row::<Channel>);
-    let members = page.members.iter().map(AsRef::as_ref);
+    let mut unreadable_channels = UnreadableRows::default();
+    let channels = channel_rows.iter().map(AsRef::as_ref);
+    let channels = unreadable_channels.read_all(channels, read_row::<Channel>);
+    // A channel that cannot be read may be one of those that are read already.
+    cursor.is_partial |= !unreadable_channels.is_empty();
+    unreadable.extend(unreadable_channels);
+    let members = member_rows.iter().map(AsRef::as_ref);
     let members = unreadable.read_all(members, read_row::<User>);
     let mut streams: Vec<StreamSpec> = channels
         .iter()
@@ -92,6 +110,7 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
         .collect();
     learned.extend(members.iter().map(|(user, _)| names::of_user(user)));
     request.directory.add(learned.iter().cloned());
+    let is_partial = cursor.is_partial;
     let next = after(
         cursor,
         page.response_metadata.next_cursor,
@@ -101,6 +120,7 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
         streams,
         learned,
         unreadable_rows: unreadable.into_rows(),
+        is_list_partial: is_partial,
         more: next.is_some(),
         ..SyncPage::empty(save_cursor(&next.unwrap_or_default())?)
     })
@@ -113,20 +133,34 @@ fn after(cursor: Cursor, next: Option<String>, is_backfill: bool) -> Option<Curs
     }
     if is_backfill && !cursor.people {
         return Some(Cursor {
-            teams: cursor.teams,
             people: true,
             next: None,
+            ..cursor
         });
     }
     let mut teams = cursor.teams?;
     teams.pop();
     (!teams.is_empty()).then_some(Cursor {
         teams: Some(teams),
+        is_partial: cursor.is_partial,
         ..Cursor::default()
     })
 }
 
-async fn workspaces(slack: &Slack, request: &SyncRequest) -> Result<Vec<String>, ConnectorError> {
+/// The rows of a list. An answer without its list does not say that there are none.
+fn listed(
+    rows: Option<Vec<Box<RawValue>>>,
+    method: &str,
+) -> Result<Vec<Box<RawValue>>, ConnectorError> {
+    rows.ok_or_else(|| operator_fault(format!("the answer to {method} holds no list")))
+}
+
+async fn workspaces(
+    slack: &Slack,
+    request: &SyncRequest,
+    unreadable: &mut UnreadableRows,
+) -> Result<Vec<String>, ConnectorError> {
+    const METHOD: &str = "auth.teams.list";
     let mut teams = Vec::new();
     let mut next: Option<String> = None;
     let limit = request.page_size(PAGE).to_string();
@@ -135,9 +169,11 @@ async fn workspaces(slack: &Slack, request: &SyncRequest) -> Result<Vec<String>,
         if let Some(next) = &next {
             arguments.push(("cursor", next));
         }
-        let answer = call(slack, request, "auth.teams.list", &arguments).await?;
+        let answer = call(slack, request, METHOD, &arguments).await?;
         let page: Page = answer.json()?;
-        teams.extend(page.teams.into_iter().map(|team| team.id));
+        let rows = listed(page.teams, METHOD)?;
+        let found = unreadable.read_all(rows.iter().map(AsRef::as_ref), read_row::<Team>);
+        teams.extend(found.into_iter().map(|(team, _)| team.id));
         next = page.response_metadata.next_cursor;
         if next.is_none() {
             return Ok(teams);

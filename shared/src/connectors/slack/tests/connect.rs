@@ -9,7 +9,7 @@ use super::{account, now, slack};
 use crate::connectors::slack::Slack;
 use crate::connectors::{
     Access, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorError, DirectoryKey,
-    DirectoryKind, Grant, LimitScope, RefreshRequest, TokenSet,
+    DirectoryKind, Grant, GrantState, LimitScope, RefreshRequest, TokenSet,
 };
 
 const REDIRECT: &str = "https://poblysh.example/v1/connect/slack/callback";
@@ -393,5 +393,49 @@ async fn a_bot_of_an_organization_is_looked_up_in_the_organization() {
         let keys = [DirectoryKey::new(DirectoryKind::Bot, "B0CI")];
         let found = slack.look_up(&access, &keys).await.expect("entries");
         assert_eq!(found[0].name.as_deref(), Some("Build"));
+    }
+}
+
+#[tokio::test]
+async fn grant_is_gone_only_by_slacks_word() {
+    for (word, expected) in [
+        ("token_revoked", Ok(GrantState::Revoked)),
+        ("account_inactive", Ok(GrantState::Removed)),
+        ("invalid_auth", Ok(GrantState::Removed)),
+        ("token_expired", Err("unauthorized")),
+        ("missing_scope", Err("permission")),
+        ("internal_error", Err("transient")),
+        ("ratelimited", Err("rate_limited")),
+        ("something_new", Err("permanent")),
+    ] {
+        let (server, slack, _) = slack().await;
+        answers(&server, "auth.test", json!({ "ok": false, "error": word })).await;
+        let state = slack.grant_state(&grant(Some("xoxb-1"))).await;
+        assert_eq!(state.map_err(|error| error.code()), expected, "{word}");
+    }
+    let (server, slack, _) = slack().await;
+    answers(&server, "auth.test", json!({ "ok": true })).await;
+    let state = slack.grant_state(&grant(Some("xoxb-1"))).await;
+    assert_eq!(state.map_err(|error| error.code()), Ok(GrantState::Active));
+}
+
+#[tokio::test]
+async fn missing_token_says_nothing_of_the_grant() {
+    let (_server, slack, _) = slack().await;
+    let state = slack.grant_state(&grant(None)).await;
+    assert_eq!(state.map_err(|error| error.code()), Err("permanent"));
+    let refreshed = slack.refresh_token(RefreshRequest {
+        access_token: None,
+        account: account(),
+        refresh_token: None,
+    });
+    assert_eq!(refreshed.await.expect_err("no token").code(), "permanent");
+}
+
+fn grant(token: Option<&str>) -> Grant {
+    Grant {
+        account: account(),
+        access_token: token.map(Into::into),
+        refresh_token: None,
     }
 }

@@ -35,7 +35,7 @@ fn changed(edited: Option<&str>, previously: Option<&str>) -> Value {
 }
 
 #[test]
-fn only_another_time_of_edit_is_an_edit() {
+fn slack_unfurl_of_old_edited_message_is_no_edit() {
     for (edited, previously, facts) in [
         (Some("1600000100.000000"), None, 1),
         (Some("1600000100.000000"), Some("1600000050.000000"), 1),
@@ -73,7 +73,7 @@ fn half_a_pair_in_a_text_is_replaced_and_kept_in_raw() {
 }
 
 #[test]
-fn a_channel_with_another_id_keeps_the_keys_of_its_first() {
+fn slack_channel_id_changed_keeps_the_first_keys() {
     let change = json!({
         "type": "channel_id_changed", "old_channel_id": "G0OLD", "new_channel_id": "C0GENERAL",
     });

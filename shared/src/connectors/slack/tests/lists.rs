@@ -174,3 +174,58 @@ async fn page_that_always_fails_is_asked_for_in_halves() {
         assert_eq!(asked.len(), 2, "{stream}");
     }
 }
+
+/// Reads the root to its end; answers whether its list is partial, and the rows that could not be
+/// read.
+async fn read_root(slack: &super::Slack, organization: bool) -> (bool, usize) {
+    let (mut unreadable, mut cursor) = (0, None);
+    loop {
+        let mut request = request("conversations", 0, cursor);
+        request.access.account.settings["organization"] = json!(organization);
+        let page = slack.sync(request).await.expect("a page");
+        unreadable += page.unreadable_rows.len();
+        if !page.more {
+            return (page.is_list_partial, unreadable);
+        }
+        cursor = Some(page.cursor);
+    }
+}
+
+#[tokio::test]
+async fn unreadable_channel_or_workspace_makes_the_list_partial() {
+    let good = json!({ "id": "C0GENERAL", "name": "general" });
+    for (channels, teams, expected) in [
+        (json!([good]), json!([{ "id": "T1" }]), (false, 0)),
+        (
+            json!([good, { "id": {} }]),
+            json!([{ "id": "T1" }]),
+            (true, 1),
+        ),
+        (
+            json!([good]),
+            json!([{ "id": {} }, { "id": "T1" }]),
+            (true, 1),
+        ),
+        (json!([good]), json!([{ "id": {} }]), (true, 1)),
+    ] {
+        let (server, slack, _) = slack().await;
+        let list = json!({ "ok": true, "channels": channels });
+        answers(&server, "users.conversations", list).await;
+        answers(&server, "users.list", json!({ "ok": true, "members": [] })).await;
+        let list = json!({ "ok": true, "teams": teams });
+        answers(&server, "auth.teams.list", list).await;
+        assert_eq!(
+            read_root(&slack, true).await,
+            expected,
+            "{channels} {teams}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn answer_without_its_list_is_no_empty_list() {
+    let (server, slack, _) = slack().await;
+    answers(&server, "users.conversations", json!({ "ok": true })).await;
+    let refused = slack.sync(request("conversations", 0, None)).await;
+    assert_eq!(refused.expect_err("no list").code(), "permanent");
+}

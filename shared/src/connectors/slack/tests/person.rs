@@ -78,8 +78,8 @@ async fn a_person_s_token_comes_beside_the_bot_s_and_ends_by_itself() {
     assert!(bot.refresh_token.is_some() && person.refresh_token.is_some());
 }
 
-/// Reads a channel with one thread; answers how many Signals there were.
-async fn read(server: &MockServer, person: Option<&str>) -> usize {
+/// Reads a channel with one thread; answers how many Signals there were, and what Slack denied.
+async fn read(server: &MockServer, person: Option<&str>) -> (usize, Option<&'static str>) {
     let parent = json!({
         "type": "message", "user": "U0ADA", "text": "who knows?", "ts": "1699999000.000100",
         "thread_ts": "1699999000.000100", "reply_count": 1, "latest_reply": "1699999100.000100",
@@ -111,7 +111,7 @@ async fn read(server: &MockServer, person: Option<&str>) -> usize {
         let page = slack.sync(request.clone()).await.expect("a page");
         told += page.signals.len();
         if !page.more {
-            return told;
+            return (told, page.denied_part);
         }
         request.cursor = Some(page.cursor);
     }
@@ -125,17 +125,34 @@ async fn threads_that_the_bot_may_not_read_are_read_with_the_person_s_token() {
         "thread_ts": "1699999000.000100",
     });
     let replies = json!({ "ok": true, "messages": [reply], "has_more": false });
-    let gone = json!({ "ok": false, "error": "token_revoked" });
+    let revoked = json!({ "ok": false, "error": "token_revoked" });
+    let denied = Some("replies in threads");
     for (person, answer, told) in [
-        (None, &replies, 1),
-        (Some("xoxp-person"), &replies, 2),
-        // What ends the person's token ends nothing else.
-        (Some("xoxp-person"), &gone, 1),
+        (None, &replies, (1, denied)),
+        (Some("xoxp-person"), &replies, (2, None)),
+        // The end of the person's token ends nothing else.
+        (Some("xoxp-person"), &revoked, (1, denied)),
     ] {
         let server = MockServer::start().await;
         let method = "conversations.replies";
         answers(&server, method, Some("xoxb-bot"), &refusal).await;
         answers(&server, method, Some("xoxp-person"), answer).await;
         assert_eq!(read(&server, person).await, told, "{person:?} {answer}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_thread_that_is_gone_counts_as_read() {
+    for (word, denied) in [
+        ("thread_not_found", None),
+        ("message_not_found", None),
+        ("missing_scope", Some("replies in threads")),
+        ("not_allowed_token_type", Some("replies in threads")),
+        ("access_denied", Some("replies in threads")),
+    ] {
+        let server = MockServer::start().await;
+        let refusal = json!({ "ok": false, "error": word });
+        answers(&server, "conversations.replies", None, &refusal).await;
+        assert_eq!(read(&server, None).await, (1, denied), "{word}");
     }
 }

@@ -263,6 +263,11 @@ fn verification_token_is_not_stored() {
             r#"{ "a" : 1, "token" :  "" }"#,
         ),
         (r#"{"event":{}}"#, r#"{"event":{}}"#),
+        (
+            r#"{"token":"Xyz","token":"Zyx","type":"a"}"#,
+            r#"{"token":"","type":"a"}"#,
+        ),
+        (r#"{"token":"Xyz","type":"#, "{"),
         ("token=Xyz&command=%2Fask", ""),
         ("payload=%7B%22token%22%3A%22Xyz%22%7D", ""),
     ] {

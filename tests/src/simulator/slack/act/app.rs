@@ -141,10 +141,15 @@ impl Stage<'_> {
     /// The app leaves an account, with everybody's tokens; `false` if it was not there.
     pub(crate) fn uninstall(&mut self, account: &str, uninstalled_first: bool) -> bool {
         let people = self.world.persons_of(account);
-        let installed = self.world.installations.remove(account).is_some();
+        let installation = self.world.installations.remove(account);
+        let installed = installation.is_some();
         if !installed && people.is_empty() {
             return false;
         }
+        let tokens = installation.into_iter().flat_map(|grant| grant.tokens);
+        self.world
+            .removed_tokens
+            .extend(tokens.map(|(token, _)| token));
         for person in &people {
             let key = (account.to_owned(), person.clone());
             self.world.personal.remove(&key);

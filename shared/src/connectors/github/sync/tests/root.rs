@@ -146,3 +146,24 @@ async fn an_installation_without_repositories_has_no_streams() {
     let (streams, pages) = walk(&github).await.expect("streams");
     assert_eq!((streams.len(), pages), (0, 1));
 }
+
+#[tokio::test]
+async fn unreadable_repository_makes_the_list_partial() {
+    let nameless = json!({ "id": 7 });
+    let without_id = json!({ "id": {}, "full_name": "octo-org/r8" });
+    for row in [nameless, without_id] {
+        let (server, github, _) = github().await;
+        // The row is on the first of two pages.
+        let mut rows: Vec<Value> = (1..=120).map(repository).collect();
+        rows[3] = row;
+        let list = list(&server, rows).await;
+        let first = root(&github, None).await.expect("a page");
+        assert_eq!(first.unreadable_rows.len(), 1);
+        let second = root(&github, Some(first.cursor)).await.expect("a page");
+        assert!(!second.more && second.is_list_partial);
+        // The next pass is judged by itself.
+        list.change(|rows| *rows = vec![repository(1)]);
+        let next = root(&github, Some(second.cursor)).await.expect("a page");
+        assert!(!next.more && !next.is_list_partial);
+    }
+}

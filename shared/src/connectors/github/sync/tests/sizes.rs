@@ -35,7 +35,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn page_that_always_fails_is_read_in_halves() {
+async fn field_gh_page_of_100_answers_502_is_halved() {
     let (server, github, _) = github().await;
     Mock::given(query_param("per_page", "100"))
         .respond_with(ResponseTemplate::new(502).set_body_string("<html>"))

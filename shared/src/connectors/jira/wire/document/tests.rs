@@ -25,7 +25,7 @@ fn a_document_reads_as_its_text() {
 }
 
 #[test]
-fn no_word_link_date_status_mention_emoji_or_task_is_lost() {
+fn field_jira_adf_text_lost_is_none() {
     let document = doc(&json!([
         { "type": "paragraph", "content": [
             { "type": "text", "text": "Read " },

@@ -1,0 +1,113 @@
+//! Whether a connection's completeness advances, and why not.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::ConnectionStatus;
+
+/// Why a connection is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Behind {
+    /// Somebody at the provider must approve the app first.
+    AwaitingApproval,
+    /// Its past is being read for the first time.
+    Backfilling,
+    /// Somebody has paused it.
+    Paused,
+    /// The provider has suspended the app.
+    Suspended,
+    /// The grant is gone; a person must connect it again.
+    NeedsReauth,
+    /// It has ended.
+    Disconnected,
+    /// The provider limits the rate of calls.
+    RateLimited,
+    /// The provider denies permission to read a part of it.
+    Denied,
+    /// The last read failed; it is tried again.
+    Failing,
+    /// The next read is overdue: workers are down, or busy.
+    Overdue,
+    /// It was read, and a transaction left open somewhere holds the feed back.
+    HeldBack,
+}
+
+impl Behind {
+    /// The reason, from the connection's status, the code of its last error and what the statements
+    /// of this module say; `None` where its completeness advances.
+    pub(crate) fn of(
+        status: ConnectionStatus,
+        error: Option<&str>,
+        is_backfilled: bool,
+        is_overdue: bool,
+        is_held_back: bool,
+    ) -> Option<Self> {
+        match status {
+            ConnectionStatus::Pending => return Some(Self::AwaitingApproval),
+            ConnectionStatus::Paused => return Some(Self::Paused),
+            ConnectionStatus::Suspended => return Some(Self::Suspended),
+            ConnectionStatus::NeedsReauth => return Some(Self::NeedsReauth),
+            ConnectionStatus::Disconnected => return Some(Self::Disconnected),
+            ConnectionStatus::Active => {}
+        }
+        match error {
+            Some("rate_limited") => Some(Self::RateLimited),
+            Some("permission") => Some(Self::Denied),
+            Some(_) => Some(Self::Failing),
+            None if !is_backfilled => Some(Self::Backfilling),
+            None if is_overdue => Some(Self::Overdue),
+            None if is_held_back => Some(Self::HeldBack),
+            None => None,
+        }
+    }
+}
+
+/// Whether the next read of a row of `connections` is overdue. `$table` is the table's alias with
+/// its dot, or empty.
+macro_rules! is_overdue {
+    ($table:literal) => {
+        concat!(
+            "coalesce(",
+            $table,
+            "last_sync_at < now() - interval '1 minute' - 2 * greatest(",
+            $table,
+            "poll_interval_seconds, ",
+            $table,
+            "run_seconds * 1.25) * interval '1 second', false)"
+        )
+    };
+}
+pub(crate) use is_overdue;
+
+/// Whether a row of `connections` was read by a transaction that is not below the feed's watermark.
+macro_rules! is_held_back {
+    ($table:literal) => {
+        concat!(
+            "coalesce(",
+            $table,
+            "complete_tx >= pg_snapshot_xmin(pg_current_snapshot()), false)"
+        )
+    };
+}
+pub(crate) use is_held_back;
+
+/// Whether [`Behind::of`] has a reason for a row of `connections`.
+macro_rules! is_behind {
+    ($table:literal) => {
+        concat!(
+            "(",
+            $table,
+            "status <> 'active' OR ",
+            $table,
+            "last_error ->> 'code' IS NOT NULL OR ",
+            $table,
+            "backfilled_at IS NULL OR ",
+            $crate::db::connections::is_overdue!($table),
+            " OR ",
+            $crate::db::connections::is_held_back!($table),
+            ")"
+        )
+    };
+}
+pub(crate) use is_behind;

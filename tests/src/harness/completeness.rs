@@ -1,0 +1,161 @@
+//! A reader of the feed that compares what its pages say of completeness with the ledger.
+//!
+//! A page without `has_more` promises that the feed up to it has every fact before
+//! `complete_through` that a list shows as it happens, and every fact before
+//! `reconciled_through` that only the reconciliation pass finds. It promises nothing of facts that
+//! no list shows: their deliveries may be under way.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use super::Tenant;
+use crate::simulator::{Entry, Filter};
+
+/// Ledgers have whole seconds: a fact happened at most this much later than its row says.
+const LEDGER_PRECISION: TimeDelta = TimeDelta::seconds(1);
+
+/// A reader of a tenant's feed that has at most one connection per provider.
+pub struct CompletenessReader<'a> {
+    tenant: &'a Tenant<'a>,
+    /// The connected accounts, as the ledger names them.
+    accounts: Vec<String>,
+    cursor: Option<String>,
+    /// Dedupe keys of the Signals so far.
+    seen: HashSet<String>,
+    compared: usize,
+}
+
+impl<'a> CompletenessReader<'a> {
+    /// Begins at the feed's beginning.
+    pub fn new(tenant: &'a Tenant<'a>, accounts: &[&str]) -> Self {
+        Self {
+            tenant,
+            accounts: accounts.iter().map(|&account| account.to_owned()).collect(),
+            cursor: None,
+            seen: HashSet::new(),
+            compared: 0,
+        }
+    }
+
+    /// How many facts were promised by a page and compared, those of each page counted anew.
+    pub const fn compared(&self) -> usize {
+        self.compared
+    }
+
+    /// Reads the feed to its end and compares what the last page promises with the ledger. While
+    /// the API is down, nothing is compared.
+    ///
+    /// # Panics
+    ///
+    /// When the feed lacks a fact that the page promises.
+    pub async fn assert_completeness_holds(&mut self) {
+        let broken = self.broken_promises().await;
+        assert!(broken.is_empty(), "promised, not in the feed: {broken:#?}");
+    }
+
+    /// Facts that the feed lacks although its last page promises them.
+    ///
+    /// # Panics
+    ///
+    /// When the API answers neither a page nor 503.
+    pub async fn broken_promises(&mut self) -> Vec<String> {
+        let Some(completeness) = self.read_to_the_end().await else {
+            return Vec::new();
+        };
+        let connections = completeness["connections"].as_array().expect("a list");
+        let mut broken = Vec::new();
+        for connection in connections {
+            let source = connection["source"].as_str().expect("a provider");
+            let complete_through = time(&connection["complete_through"]);
+            let reconciled_through = time(&connection["reconciled_through"]);
+            for entry in self.visible_facts(source) {
+                let through = if is_listed(&entry.kind, &entry.dedupe_key) {
+                    complete_through
+                } else {
+                    reconciled_through
+                };
+                let Some(through) = through else { continue };
+                let at: DateTime<Utc> = entry.time.parse().expect("RFC 3339");
+                if at + LEDGER_PRECISION > through {
+                    continue;
+                }
+                self.compared += 1;
+                if !self.seen.contains(&entry.dedupe_key) {
+                    broken.push(format!(
+                        "{} of {at}, through {through}: {connection}",
+                        entry.dedupe_key
+                    ));
+                }
+            }
+        }
+        broken
+    }
+
+    /// The facts of a provider that its API shows at the moment. It has shown them since they
+    /// happened: the ledger is asked after the page, and what is hidden stays hidden.
+    fn visible_facts(&self, source: &str) -> Vec<Entry> {
+        let mut facts = Vec::new();
+        for account in &self.accounts {
+            let filter = Filter {
+                source: Some(source.to_owned()),
+                account: Some(account.clone()),
+                ..Filter::default()
+            };
+            facts.extend(self.tenant.system().simulator.ledger(&filter));
+        }
+        facts.retain(|entry| entry.poll);
+        facts
+    }
+
+    /// Reads on to the end of the feed; answers what its last page says of completeness, or
+    /// nothing while the API is down.
+    async fn read_to_the_end(&mut self) -> Option<Value> {
+        loop {
+            let mut page = self.page().await?;
+            let signals = page["signals"].as_array().expect("a list");
+            let keys = signals.iter().map(|signal| signal["dedupe_key"].as_str());
+            self.seen
+                .extend(keys.map(|key| key.expect("a key").to_owned()));
+            let next = page["next_cursor"].as_str().expect("a cursor");
+            self.cursor = Some(next.to_owned());
+            if page["has_more"] == Value::Bool(false) {
+                return Some(page["completeness"].take());
+            }
+        }
+    }
+
+    async fn page(&self) -> Option<Value> {
+        let system = self.tenant.system();
+        let mut url = format!("{}/v1/signals?limit=200", system.api);
+        if let Some(cursor) = &self.cursor {
+            url = format!("{url}&cursor={cursor}");
+        }
+        let request = system.client.get(url).bearer_auth(&self.tenant.key);
+        let answer = request.send().await.ok()?;
+        let status = answer.status();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            return None;
+        }
+        assert_eq!(status, StatusCode::OK, "a page of the feed");
+        answer.json().await.ok()
+    }
+}
+
+/// Whether a list shows a fact as it happens. Otherwise only its delivery and the reconciliation
+/// pass report it: replies in old threads, edits, and further attempts of old workflow runs.
+pub fn is_listed(kind: &str, dedupe_key: &str) -> bool {
+    let (source, _) = dedupe_key.split_once(':').unwrap_or_default();
+    match (source, kind) {
+        ("slack", "thread_replied" | "message_edited") => false,
+        ("github", "workflow_completed") => dedupe_key.ends_with(":1"),
+        _ => true,
+    }
+}
+
+fn time(value: &Value) -> Option<DateTime<Utc>> {
+    let text = value.as_str()?;
+    Some(text.parse().expect("RFC 3339"))
+}

@@ -1,0 +1,72 @@
+//! A panic of a verifier costs one request: it is answered and counted, and the ingress lives.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use shared::config::Env;
+use shared::connectors::{
+    KeySource, ProviderDescriptor, VerifyError, WebhookReceipt, WebhookRequest, WebhookVerifier,
+};
+use shared::telemetry::MetricsHandle;
+use tests::harness::{System, free_address};
+use tokio::net::TcpListener;
+use webhook_ingress::Config;
+
+/// A verifier that panics on every body but an empty one, which it refuses.
+struct Panicking(ProviderDescriptor);
+
+#[async_trait]
+impl WebhookVerifier for Panicking {
+    fn descriptor(&self) -> &ProviderDescriptor {
+        &self.0
+    }
+
+    fn is_configured(&self) -> bool {
+        true
+    }
+
+    async fn verify(
+        &self,
+        request: &WebhookRequest<'_>,
+        _: &dyn KeySource,
+    ) -> Result<WebhookReceipt, VerifyError> {
+        assert!(request.body.is_empty(), "the verifier expects no body");
+        Err(VerifyError::Mismatch)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn panic_of_a_verifier_costs_one_request() {
+    let system = System::with_fast_provider().workers(0).start().await;
+    let address = free_address();
+    let mut config = Config::from_env(&Env::from_pairs(system.env.clone())).expect("settings");
+    let github = config.webhooks.get("github").expect("a provider");
+    let panicking = Panicking(github.descriptor().clone());
+    config.webhooks.replace(Arc::new(panicking));
+    let listener = TcpListener::bind(address).await.expect("a free port");
+    let metrics = MetricsHandle::global().expect("a recorder");
+    let life = webhook_ingress::start(config, listener, metrics).expect("the ingress starts");
+    let ingress = format!("http://{address}");
+    let counted = async || {
+        let label = "verdict=\"panicked\"";
+        system
+            .metric(&ingress, "webhook_deliveries_total", label)
+            .await
+    };
+    let before = counted().await;
+    for (body, status) in [("{}", 500), ("", 401), ("{}", 500)] {
+        let request = system.client.post(format!("{ingress}/webhooks/github"));
+        let request = request
+            .header("X-GitHub-Event", "issues")
+            .header("X-GitHub-Delivery", "d-1")
+            .header("X-Hub-Signature-256", "sha256=00")
+            .body(body);
+        let answer = request.send().await.expect("the ingress answers");
+        assert_eq!(answer.status().as_u16(), status, "{body:?}");
+        let kind = &answer.headers()["content-type"];
+        assert_eq!(kind, "application/problem+json");
+    }
+    assert!(counted().await - before > 1.5, "both are counted");
+    life.soft().cancel();
+    life.hard().cancel();
+}

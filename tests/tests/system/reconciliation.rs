@@ -1,0 +1,223 @@
+//! The reconciliation pass, the size of pages, and what a connection says of a stream that waits.
+
+use serde_json::{Value, json};
+use tests::harness::{System, Tenant, eventually};
+use tests::simulator::Filter;
+use uuid::Uuid;
+
+/// A provider, and a kind of facts that its lists show for good.
+const KINDS: [(&str, &str); 3] = [
+    ("github", "issue_commented"),
+    ("slack", "message_posted"),
+    ("jira", "issue_created"),
+];
+
+async fn shown(tenant: &Tenant<'_>, connection: Uuid) -> Value {
+    tenant.get(&format!("/v1/connections/{connection}")).await
+}
+
+/// Streams of a kind that are due to be reconciled.
+async fn count_due(system: &System, connection: Uuid, streams: &str) -> i64 {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM cursors \
+         WHERE connection_id = $1 AND stream LIKE $2 AND reconcile_at <= now()",
+    )
+    .bind(connection)
+    .bind(streams)
+    .fetch_one(system.db.pool())
+    .await
+    .expect("Postgres answers")
+}
+
+async fn count_runs(system: &System, connection: Uuid) -> i64 {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM job_history WHERE kind = 'sync_connection' AND connection_id = $1",
+    )
+    .bind(connection)
+    .fetch_one(system.db.pool())
+    .await
+    .expect("Postgres answers")
+}
+
+/// The window is seven days, and the pass before this one was ten days ago.
+#[tokio::test(flavor = "multi_thread")]
+async fn overdue_pass_covers_the_time_since_the_last() {
+    for (provider, kind) in KINDS {
+        let system = System::with_fast_provider()
+            .simulator(|sim| (sim.accounts, sim.history) = (1, 600))
+            .start()
+            .await;
+        let (account, admin) = system.accounts_at(provider).await.remove(0);
+        let tenant = system.tenant("Acme").await;
+        let connection = tenant.connect_to(provider, &account, &admin).await;
+        system.drain().await;
+        // As if neither a delivery nor a read had reported them.
+        let lost = sqlx::query(
+            "DELETE FROM signals WHERE connection_id = $1 AND kind = $2 \
+               AND occurred_at > now() - interval '9 days 12 hours' \
+               AND occurred_at < now() - interval '7 days 12 hours'",
+        )
+        .bind(connection)
+        .bind(kind)
+        .execute(system.db.pool())
+        .await
+        .expect("Postgres answers");
+        assert!(lost.rows_affected() > 0, "{provider} has no such fact");
+        sqlx::query(
+            "UPDATE cursors SET reconciled_through = now() - interval '10 days' \
+             WHERE connection_id = $1",
+        )
+        .bind(connection)
+        .execute(system.db.pool())
+        .await
+        .expect("Postgres answers");
+        tenant.poll_and_reconcile().await;
+        tenant.assert_equals_ledger(&account).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limited_pass_continues_in_the_same_run() {
+    let system = System::with_fast_provider()
+        .simulator(|sim| (sim.accounts, sim.channels, sim.history) = (1, 2, 60))
+        .start()
+        .await;
+    let (account, admin) = system.accounts_at("slack").await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    let connection = tenant.connect_to("slack", &account, &admin).await;
+    system.drain().await;
+    // The next run has only the pass to do.
+    sqlx::query(
+        "UPDATE cursors SET reconcile_at = now(), attempted_through = now() + interval '1 hour' \
+         WHERE connection_id = $1 AND stream LIKE 'messages:%'",
+    )
+    .bind(connection)
+    .execute(system.db.pool())
+    .await
+    .expect("Postgres answers");
+    let limit = json!({
+        "target": "request", "effect": "too_many_requests", "seconds": 4.0, "count": 1,
+        "pattern": "conversations.history",
+    });
+    system.sim("faults", limit).await;
+    assert_eq!(count_due(&system, connection, "messages:%").await, 2);
+    let runs = count_runs(&system, connection).await;
+    tenant.poll().await;
+    system.drain().await;
+    assert_eq!(count_due(&system, connection, "messages:%").await, 0);
+    assert_eq!(count_runs(&system, connection).await, runs + 1);
+    assert!(system.faults().await.is_empty(), "the pass was limited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_stream_leaves_the_poll_interval_adaptive() {
+    let system = System::with_fast_provider()
+        .simulator(|sim| sim.history = 5)
+        .start()
+        .await;
+    let (account, admin) = system.accounts().await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    let connection = tenant.connect(&account, &admin).await;
+    system.drain().await;
+    let fails = json!({
+        "target": "request", "effect": "status", "status": 500, "pattern": "GET /repos/*/releases",
+    });
+    system.sim("faults", fails).await;
+    // As if an earlier slice of the run had found them.
+    sqlx::query("UPDATE connections SET run_missed = 40 WHERE id = $1")
+        .bind(connection)
+        .execute(system.db.pool())
+        .await
+        .expect("Postgres answers");
+    tenant.poll().await;
+    system.drain().await;
+    let shown = shown(&tenant, connection).await;
+    assert_eq!(shown["effective_poll_interval_seconds"], 150, "{shown:#}");
+    assert_eq!(shown["last_error"]["code"], "transient", "{shown:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limited_stream_is_named_after_some_progress() {
+    let system = System::with_fast_provider()
+        .simulator(|sim| (sim.accounts, sim.history) = (1, 10))
+        .start()
+        .await;
+    let (account, admin) = system.accounts_at("slack").await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    let connection = tenant.connect_to("slack", &account, &admin).await;
+    system.drain().await;
+    assert_eq!(
+        shown(&tenant, connection).await["held_back_by"],
+        Value::Null
+    );
+    let limit = json!({
+        "target": "request", "effect": "too_many_requests", "seconds": 600.0,
+        "pattern": "conversations.history",
+    });
+    system.sim("faults", limit).await;
+    tenant.poll().await;
+    let mut held = Value::Null;
+    eventually("the limited stream is named", async || {
+        held = shown(&tenant, connection).await["held_back_by"].clone();
+        held["code"] == "rate_limited"
+    })
+    .await;
+    let stream = held["stream"].as_str().expect("a stream");
+    assert!(stream.starts_with("messages:"), "{held:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_list_of_streams_is_named() {
+    let system = System::with_fast_provider()
+        .simulator(|sim| sim.history = 5)
+        .start()
+        .await;
+    let (account, admin) = system.accounts().await.remove(0);
+    let tenant = system.tenant("Acme").await;
+    let connection = tenant.connect(&account, &admin).await;
+    system.drain().await;
+    let fails = json!({
+        "target": "request", "effect": "status", "status": 500,
+        "pattern": "installation/repositories",
+    });
+    system.sim("faults", fails).await;
+    tenant.poll().await;
+    system.drain().await;
+    let shown = shown(&tenant, connection).await;
+    let held = &shown["held_back_by"];
+    assert_eq!(held["stream"], "repositories", "{shown:#}");
+    assert_eq!(held["code"], "transient", "{shown:#}");
+}
+
+/// GitHub fails to make any page of a hundred comments, and makes pages of fifty.
+#[tokio::test(flavor = "multi_thread")]
+async fn page_size_that_works_is_remembered() {
+    let system = System::with_fast_provider()
+        .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 1, 2_000))
+        .start()
+        .await;
+    let (account, admin) = system.accounts().await.remove(0);
+    let fails = json!({
+        "target": "request", "effect": "status", "status": 502,
+        "pattern": "GET /repos/*/issues/comments?*per_page=100",
+    });
+    system.sim("faults", fails).await;
+    let tenant = system.tenant("Acme").await;
+    tenant.connect(&account, &admin).await;
+    let comments = Filter {
+        source: Some("github".to_owned()),
+        account: Some(account.clone()),
+        ..Filter::default()
+    };
+    let comments = system.simulator.ledger(&comments);
+    let comments = comments
+        .iter()
+        .filter(|entry| entry.poll && entry.dedupe_key.contains(":comment:"))
+        .count();
+    assert!(comments > 200, "{comments} comments are no several pages");
+    tenant.assert_equals_ledger(&account).await;
+    let applied = system.faults().await[0]["applied"].as_u64();
+    let applied = applied.expect("a number");
+    // Two at first; a trial of the usual size follows ten good pages.
+    assert!((2..=4).contains(&applied), "{applied} pages failed");
+}
