@@ -79,7 +79,7 @@ impl Backlog {
         }
     }
 
-    /// Served by `jobs_deliveries`.
+    /// Served by `jobs_due`.
     async fn measure(&self, db: &Db) -> Result<(), DbError> {
         let counted = self.since.load(Ordering::Acquire);
         let tenants: Vec<(TenantId, i64)> = sqlx::query_as(

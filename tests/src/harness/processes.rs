@@ -10,10 +10,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// Variables that a process inherits from the test: the path, and those of the fake clock of
-/// `scripts/test --clock-factor`, under which all processes must show the same time.
-const INHERITED: [&str; 5] = [
+/// Variables that a process inherits from the test: the path, the file for coverage counts of
+/// `scripts/coverage`, and those of the fake clock of `scripts/test --clock-factor`, under which
+/// all processes must show the same time.
+const INHERITED: [&str; 6] = [
     "PATH",
+    "LLVM_PROFILE_FILE",
     "LD_PRELOAD",
     "FAKETIME",
     "FAKETIME_SHARED",
