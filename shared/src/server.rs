@@ -117,10 +117,10 @@ impl HttpServer {
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a socket");
                     // Without file descriptors left, health checks are answered all the same.
-                    if !sockets.evict() {
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    if is_out_of_descriptors(&error) {
+                        sockets.evict();
                     }
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
@@ -293,6 +293,13 @@ fn prepare(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a socket without TCP_NODELAY");
     }
+}
+
+/// Whether the process, or the machine, has no file descriptor left.
+fn is_out_of_descriptors(error: &std::io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ pub(crate) enum Conflict {
     WebhookSecretsNotConfigured,
     /// Only dead jobs can be retried.
     JobNotDead,
+    /// This release does not understand the stored job.
+    JobUnreadable,
     /// The job has ended already.
     JobFinished,
     /// The delivery is a row of a list that a poll read.
@@ -54,6 +56,10 @@ impl Conflict {
                  secrets of connections."
             }
             Self::JobNotDead => "Only dead jobs can be retried.",
+            Self::JobUnreadable => {
+                "Another release has written this job, and this one cannot read it. Retry it \
+                 with that release, or replay its deliveries."
+            }
             Self::JobFinished => "The job has ended already.",
             Self::DeliveryNotReplayable => {
                 "This is a row of a list, not a webhook. Start a full sync of its connection to \

@@ -32,6 +32,8 @@ pub struct StreamCursor {
     pub read_through: Option<DateTime<Utc>>,
     /// Through when it has been reconciled; `None` before the first read has ended.
     pub reconciled_through: Option<DateTime<Utc>>,
+    /// Whether the last reconciliation pass was denied a part of the stream.
+    pub is_reconciliation_denied: bool,
     /// In which size its next page is asked for.
     pub page_size: PageSize,
 }
@@ -83,10 +85,13 @@ impl PageSize {
     #[must_use]
     pub fn after_page(self) -> Self {
         let halvings = self.next_halvings();
-        let good_pages = if halvings > 0 && halvings == self.halvings {
-            (self.good_pages + 1).min(PAGES_BEFORE_TRIAL)
-        } else {
+        let good_pages = if halvings == 0 {
             0
+        } else if self.failures > 0 || self.is_trial() {
+            // An outage may have been the cause, and larger pages may work as well.
+            PAGES_BEFORE_TRIAL
+        } else {
+            (self.good_pages + 1).min(PAGES_BEFORE_TRIAL)
         };
         Self {
             failures: 0,
@@ -139,6 +144,7 @@ struct Row {
     failures: i32,
     page_halvings: i16,
     good_pages: i16,
+    is_reconciliation_denied: bool,
 }
 
 impl From<Row> for StreamCursor {
@@ -155,6 +161,7 @@ impl From<Row> for StreamCursor {
             pending_upper_bound: row.unfinished_until,
             read_through: row.read_through,
             reconciled_through: row.reconciled_through,
+            is_reconciliation_denied: row.is_reconciliation_denied,
             page_size: PageSize {
                 failures: row.failures.unsigned_abs(),
                 halvings: row.page_halvings.unsigned_abs().into(),
@@ -168,7 +175,9 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT stream, resource_id, target, cursor, version, horizon, unfinished_until, \
-                 read_through, reconciled_through, failures, page_halvings, good_pages \
+                 read_through, reconciled_through, failures, page_halvings, good_pages, \
+                 coalesce(reconcile_failure->>'code' = 'permission', false) \
+                     AS is_reconciliation_denied \
              FROM cursors WHERE tenant_id = $1 AND connection_id = $2 ",
             $rest
         )
@@ -304,6 +313,8 @@ pub struct Reached {
     pub failing: i64,
     /// Whether a stream cannot be read or not be reconciled.
     pub has_problem: bool,
+    /// Whether the named stream can be read and not be reconciled.
+    pub is_unreconciled: bool,
     /// The least of what all have been read through; `None` while one has not been read.
     pub read_through: Option<DateTime<Utc>>,
     /// The least of what all have been reconciled through.
@@ -437,6 +448,7 @@ pub async fn reached(
         streams: row.streams,
         failing: row.failing,
         has_problem: row.severity.is_some_and(|severity| severity < 2),
+        is_unreconciled: row.severity == Some(1),
         read_through: row.read_through,
         reconciled_through: row.reconciled_through,
         held_back_by,
@@ -455,7 +467,9 @@ pub async fn list_unreconciled(
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT stream, resource_id, target, reconcile_cursor AS cursor, version, horizon, \
              reconcile_bound AS unfinished_until, read_through, reconciled_through, failures, \
-             page_halvings, good_pages \
+             page_halvings, good_pages, \
+             coalesce(reconcile_failure->>'code' = 'permission', false) \
+                 AS is_reconciliation_denied \
          FROM cursors WHERE tenant_id = $1 AND connection_id = $2 AND retired_at IS NULL \
            AND stream <> $3 AND reconcile_at <= now() AND read_through IS NOT NULL \
            AND failing_since IS NULL \
@@ -798,18 +812,22 @@ mod tests {
             size = size.after_page();
             assert_eq!((size.failures, size.halvings), (0, 1));
         }
-        // Two at first, and a trial after each ten good pages.
-        assert_eq!(failed, 4);
+        // Two at first, a trial at once, and another after each ten good pages.
+        assert_eq!(failed, 5);
+    }
 
-        let mut size = halved(2, 0);
+    #[test]
+    fn page_size_recovers_at_once_after_an_outage() {
+        let mut size = PageSize::default();
         for _ in 0..20 {
-            size = size.after_page();
+            size = size.after_failure();
         }
-        assert_eq!(size, halved(1, 9), "one larger size has been tried");
-        for _ in 0..2 {
+        let mut pages = 0;
+        while size != PageSize::default() {
             size = size.after_page();
+            pages += 1;
         }
-        assert_eq!(size, PageSize::default());
+        assert_eq!(pages, MAX_HALVINGS + 1);
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub enum Retried {
     Enqueued(Enqueued),
     /// Only dead jobs can be retried; this one stands elsewhere.
     NotDead(JobState),
+    /// This release does not understand the job's stored form.
+    Unreadable,
     /// There is no such job.
     Unknown,
 }
@@ -93,7 +95,7 @@ struct Row {
     state: JobState,
     attempts: i16,
     max_attempts: i16,
-    payload: Json<JobPayload>,
+    payload: Json<serde_json::Value>,
     last_error: Option<Json<JobError>>,
     cancel_requested: bool,
     traceparent: Option<String>,
@@ -114,7 +116,7 @@ impl From<Row> for Job {
             state: row.state,
             attempts: row.attempts,
             max_attempts: row.max_attempts,
-            payload: row.payload.0,
+            payload: JobPayload::read(row.kind, &row.payload.0),
             last_error: row.last_error.map(|Json(error)| error),
             cancel_requested: row.cancel_requested,
             traceparent: row.traceparent,
@@ -229,6 +231,7 @@ pub async fn retry(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<Retrie
     let payload = match job.payload {
         // The old bound is long past: a new run reads up to its own beginning.
         JobPayload::SyncConnection { mode, .. } => JobPayload::SyncConnection { mode, until: None },
+        JobPayload::Unreadable { .. } => return Ok(Retried::Unreadable),
         other => other,
     };
     let again = NewJob {
@@ -284,7 +287,7 @@ async fn withdraw(
     connection: Option<ConnectionId>,
     id: Option<JobId>,
 ) -> Result<u64, DbError> {
-    let gone: Vec<Json<serde_json::Value>> = sqlx::query_scalar(
+    let gone: Vec<(JobKind, Json<serde_json::Value>)> = sqlx::query_as(
         "WITH gone AS (DELETE FROM jobs WHERE tenant_id = $1 AND state = 'queued' \
              AND (id = $2 OR connection_id = $3) RETURNING *) \
          INSERT INTO job_history (tenant_id, id, kind, provider, connection_id, cursor_window, \
@@ -292,7 +295,7 @@ async fn withdraw(
              created_at, started_at) \
          SELECT tenant_id, id, kind, provider, connection_id, cursor_window, 'cancelled', \
              priority, attempts, max_attempts, payload, last_error, traceparent, created_at, \
-             started_at FROM gone RETURNING payload",
+             started_at FROM gone RETURNING kind, payload",
     )
     .bind(scope.tenant_id())
     .bind(id)
@@ -301,7 +304,8 @@ async fn withdraw(
     .await?;
     let pending: Vec<_> = gone
         .iter()
-        .flat_map(|payload| JobPayload::deliveries_in(&payload.0))
+        .map(|(kind, payload)| JobPayload::read(*kind, &payload.0))
+        .flat_map(|payload| payload.deliveries().to_vec())
         .map(|id| (scope.tenant_id(), id))
         .collect();
     if !pending.is_empty() {

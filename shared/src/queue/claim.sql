@@ -25,4 +25,4 @@ FROM picked
 WHERE jobs.tenant_id = picked.tenant_id AND jobs.id = picked.id
 RETURNING jobs.id, jobs.lease_token, jobs.tenant_id, jobs.provider, jobs.connection_id,
     jobs.attempts, jobs.max_attempts, jobs.losses, jobs.payload, jobs.bytes, jobs.traceparent, jobs.run_at,
-    jobs.started_at, jobs.priority
+    jobs.started_at, jobs.kind, jobs.priority

@@ -160,6 +160,14 @@ pub enum JobPayload {
     SweepDeliveries,
     /// For [`JobKind::ApplyRetention`].
     ApplyRetention,
+    /// A stored form that this release does not understand. It is never stored.
+    #[serde(skip)]
+    Unreadable {
+        /// The kind that the job's row names.
+        kind: JobKind,
+        /// The deliveries that the stored form names.
+        deliveries: Vec<DeliveryId>,
+    },
 }
 
 impl JobPayload {
@@ -176,20 +184,28 @@ impl JobPayload {
             Self::RefreshToken => JobKind::RefreshToken,
             Self::SweepDeliveries => JobKind::SweepDeliveries,
             Self::ApplyRetention => JobKind::ApplyRetention,
+            Self::Unreadable { kind, .. } => *kind,
         }
     }
 
-    /// The [`JobPayload::deliveries`] of a stored payload; none of one that cannot be read.
-    pub(crate) fn deliveries_in(stored: &serde_json::Value) -> impl Iterator<Item = DeliveryId> {
-        let payload = Self::deserialize(stored).ok();
-        let deliveries = payload.map(|payload| payload.deliveries().to_vec());
-        deliveries.unwrap_or_default().into_iter()
+    /// Reads a stored payload. One that another release has written may be
+    /// [`JobPayload::Unreadable`].
+    pub(crate) fn read(kind: JobKind, stored: &serde_json::Value) -> Self {
+        Self::deserialize(stored)
+            .ok()
+            .filter(|payload| payload.kind() == kind)
+            .unwrap_or_else(|| Self::Unreadable {
+                kind,
+                deliveries: Vec::deserialize(&stored["deliveries"]).unwrap_or_default(),
+            })
     }
 
     /// Deliveries that stay pending until the job, or one that it enqueues, has processed them.
     pub fn deliveries(&self) -> &[DeliveryId] {
         match self {
-            Self::ProcessDeliveries { deliveries } | Self::LookUp { deliveries, .. } => deliveries,
+            Self::ProcessDeliveries { deliveries }
+            | Self::LookUp { deliveries, .. }
+            | Self::Unreadable { deliveries, .. } => deliveries,
             _ => &[],
         }
     }

@@ -36,18 +36,9 @@ pub(super) struct Ended {
 
 impl Ended {
     fn push(&mut self, job: &ClaimedJob, state: JobState, error: Option<&JobError>) {
-        self.push_lease((job.tenant_id, job.id, job.lease_token), state, error);
-    }
-
-    pub(super) fn push_lease(
-        &mut self,
-        (tenant, id, token): (TenantId, JobId, i64),
-        state: JobState,
-        error: Option<&JobError>,
-    ) {
-        self.tenants.push(tenant);
-        self.ids.push(id);
-        self.tokens.push(token);
+        self.tenants.push(job.tenant_id);
+        self.ids.push(job.id);
+        self.tokens.push(job.lease_token);
         self.states.push(<&str>::from(state).to_owned());
         self.errors.push(error.map(json_text));
     }

@@ -8,10 +8,10 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use tokio::sync::Mutex;
 
-use super::lines::{Line, Lines, Pick, Place};
+use super::lines::{Line, Lines, Pick};
 use super::outcomes::{Again, Ended, sort};
 use super::{
-    ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, JobPayload, JobQueue, JobState,
+    ClaimRequest, ClaimedJob, Finished, JobError, JobKind, JobOutcome, JobPayload, JobQueue,
     LEASE_SECONDS, Lane, MAX_LOST_ATTEMPTS, SyncMode,
 };
 use crate::db::{Db, DbError, Json, TenantScope, Tx, deliveries};
@@ -48,14 +48,13 @@ impl PgJobQueue {
         }
     }
 
-    /// Claims `left` jobs at the most, from these lines in turn. Returns the line and the place of
-    /// each as well. A job that cannot be read is dead-lettered and not among the jobs.
+    /// Claims `left` jobs at the most, from these lines in turn.
     async fn claim_from(
         &self,
         worker: WorkerId,
         picks: &[Pick],
         left: i64,
-    ) -> Result<(Vec<(Line, Place)>, Vec<(Line, ClaimedJob)>), DbError> {
+    ) -> Result<Vec<(Line, ClaimedJob)>, DbError> {
         let rows = sqlx::query(include_str!("claim.sql"))
             .bind(picks.iter().map(|pick| pick.line.0).collect::<Vec<_>>())
             .bind(picks.iter().map(|pick| pick.line.1).collect::<Vec<_>>())
@@ -66,55 +65,12 @@ impl PgJobQueue {
             .bind(worker)
             .fetch_all(&self.db)
             .await?;
-        let (mut found, mut jobs, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
-        for row in &rows {
-            let line = (row.try_get("tenant_id")?, row.try_get("priority")?);
-            found.push((line, (row.try_get("run_at")?, row.try_get("id")?)));
-            match claimed(row) {
-                Ok(job) => jobs.push((line, job)),
-                Err(error) => {
-                    let id: JobId = row.try_get("id")?;
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        job.id = %id,
-                        tenant.id = %line.0,
-                        "failed to read job, dead-lettering it"
-                    );
-                    unreadable.push((line.0, id, row.try_get("lease_token")?));
-                }
-            }
-        }
-        if let Err(error) = self.dead_letter(&unreadable).await {
-            // Their leases are given up with the worker's others at the next look at lost jobs.
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "failed to dead-letter unreadable jobs"
-            );
-        }
-        Ok((found, jobs))
-    }
-
-    /// Ends jobs whose stored form this release does not understand.
-    async fn dead_letter(&self, leases: &[(TenantId, JobId, i64)]) -> Result<(), DbError> {
-        if leases.is_empty() {
-            return Ok(());
-        }
-        let error = JobError {
-            code: "unreadable_job".to_owned(),
-            message: "The stored job cannot be read by this release.".to_owned(),
-        };
-        let mut ended = Ended::default();
-        for lease in leases {
-            ended.push_lease(*lease, JobState::Dead, Some(&error));
-        }
-        let scopes: Vec<TenantScope> = leases
-            .iter()
-            .map(|(tenant, ..)| TenantScope::new(*tenant))
-            .collect();
-        let mut tx = self.db.begin_many(&scopes).await?;
-        ended.write(&mut tx).await?;
-        tx.commit().await?;
-        Ok(())
+        rows.iter()
+            .map(|row| {
+                let job = claimed(row)?;
+                Ok(((job.tenant_id, row.try_get("priority")?), job))
+            })
+            .collect()
     }
 
     async fn finish_once(&self, finished: &[Finished]) -> Result<Vec<JobId>, DbError> {
@@ -184,12 +140,16 @@ impl JobQueue for PgJobQueue {
                 break;
             }
             let left = request.limit - taken.jobs;
-            let (found, claimed) = match self.claim_from(request.worker, &picks, left).await {
+            let claimed = match self.claim_from(request.worker, &picks, left).await {
                 Ok(claimed) => claimed,
                 Err(error) if jobs.is_empty() => return Err(error),
                 // Those that are claimed already are not to wait for somebody to miss them.
                 Err(_) => break,
             };
+            let found: Vec<_> = claimed
+                .iter()
+                .map(|(line, job)| (*line, (job.run_at, job.id)))
+                .collect();
             lines.learn(&picks, &found, left, &mut taken);
             jobs.extend(claimed);
         }
@@ -252,7 +212,7 @@ impl JobQueue for PgJobQueue {
             message: "The worker that ran this job stopped without ending it.".to_owned(),
         };
         let mut tx = self.db.begin_unscoped().await?;
-        let buried: Vec<(TenantId, Json<serde_json::Value>)> = sqlx::query_as(concat!(
+        let buried: Vec<(TenantId, JobKind, Json<serde_json::Value>)> = sqlx::query_as(concat!(
             "WITH lost AS (",
             nobody_runs!(),
             " AND j.losses >= $5 FOR UPDATE SKIP LOCKED), gone AS ( \
@@ -264,7 +224,7 @@ impl JobQueue for PgJobQueue {
                  created_at, started_at) \
              SELECT tenant_id, id, kind, provider, connection_id, cursor_window, 'dead', priority, \
                  attempts, max_attempts, payload, $4, traceparent, created_at, started_at FROM gone \
-             ) SELECT tenant_id, payload FROM gone"
+             ) SELECT tenant_id, kind, payload FROM gone"
         ))
         .bind(worker)
         .bind(held)
@@ -273,8 +233,9 @@ impl JobQueue for PgJobQueue {
         .bind(MAX_LOST_ATTEMPTS)
         .fetch_all(&mut *tx)
         .await?;
-        for (tenant, payload) in &buried {
-            let pending = JobPayload::deliveries_in(&payload.0).map(|id| (*tenant, id));
+        for (tenant, kind, payload) in &buried {
+            let payload = JobPayload::read(*kind, &payload.0);
+            let pending = payload.deliveries().iter().map(|id| (*tenant, *id));
             let pending: Vec<_> = pending.collect();
             if !pending.is_empty() {
                 tx.change_scopes(&[TenantScope::new(*tenant)]).await?;
@@ -334,7 +295,7 @@ async fn fail_deliveries(
 }
 
 fn claimed(row: &PgRow) -> Result<ClaimedJob, DbError> {
-    let payload: Json<JobPayload> = row.try_get("payload")?;
+    let payload: Json<serde_json::Value> = row.try_get("payload")?;
     Ok(ClaimedJob {
         id: row.try_get("id")?,
         lease_token: row.try_get("lease_token")?,
@@ -344,7 +305,7 @@ fn claimed(row: &PgRow) -> Result<ClaimedJob, DbError> {
         attempts: row.try_get("attempts")?,
         max_attempts: row.try_get("max_attempts")?,
         lost_attempts: row.try_get("losses")?,
-        payload: payload.0,
+        payload: JobPayload::read(row.try_get("kind")?, &payload.0),
         bytes: u64::try_from(row.try_get::<i64, _>("bytes")?).unwrap_or(0),
         traceparent: row.try_get("traceparent")?,
         run_at: row.try_get("run_at")?,

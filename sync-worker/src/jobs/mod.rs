@@ -80,6 +80,7 @@ async fn dispatch(
         JobPayload::RefreshToken => refresh_token::run(context, job).await,
         JobPayload::SweepDeliveries => sweep_deliveries::run(context, job).await,
         JobPayload::ApplyRetention => apply_retention::run(context, job).await,
+        JobPayload::Unreadable { .. } => Err(JobFailure::Outcome(unreadable())),
         JobPayload::ProcessDeliveries { .. } => Err(JobFailure::Outcome(JobOutcome::Dead(error(
             "wrong_lane",
             "Deliveries are processed in batches, not one by one.",
@@ -188,6 +189,15 @@ pub(crate) fn error(code: &str, message: &str) -> JobError {
         code: code.to_owned(),
         message: message.to_owned(),
     }
+}
+
+/// The outcome of a job that another release has written: a worker of that release may claim it
+/// meanwhile.
+fn unreadable() -> JobOutcome {
+    JobOutcome::Interrupted(error(
+        "unreadable_job",
+        "Another release has written this job, and this one cannot read it.",
+    ))
 }
 
 fn panicked(message: &str) -> JobError {

@@ -22,7 +22,7 @@ use shared::signals::{self, NewSignal};
 use shared::telemetry::set_parent;
 use tracing::Instrument;
 
-use super::{JobFailure, catch_panic, count_panic, panicked};
+use super::{JobFailure, catch_panic, count_panic, panicked, unreadable};
 use crate::changes;
 use crate::context::Context;
 use crate::lanes;
@@ -35,6 +35,11 @@ const MOST_BYTES: u64 = 8 << 20;
 /// or to the dead letters.
 pub(crate) async fn run(context: &Context, jobs: Vec<ClaimedJob>) {
     let (mut fitting, mut bytes) = (Vec::new(), 0);
+    let is_unreadable = |job: &ClaimedJob| matches!(job.payload, JobPayload::Unreadable { .. });
+    let (unreadable_jobs, jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_unreadable);
+    if !unreadable_jobs.is_empty() {
+        end(context, unreadable_jobs, &unreadable(), Instant::now()).await;
+    }
     for job in jobs {
         if bytes + job.bytes > MOST_BYTES && !fitting.is_empty() {
             run_batch(context, std::mem::take(&mut fitting)).await;

@@ -17,6 +17,7 @@ mod streams;
 mod unreadable;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -72,6 +73,7 @@ pub(super) async fn run(
         },
         is_backfill,
         was_read,
+        has_partial_list: AtomicBool::new(false),
         webhooks_since: connection.backfilled_at,
         directory: Arc::new(known_names(context, job, id).await?),
         upper_bound,
@@ -187,8 +189,13 @@ async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), JobFailure>
         report_stalled(run, &problem.code);
     }
     let read_through = match reached.read_through {
-        // The list of streams is empty.
-        None if reached.streams == 0 && is_read => Some(run.upper_bound),
+        // The list of streams is empty, and whole.
+        None if reached.streams == 0
+            && is_read
+            && !run.has_partial_list.load(Ordering::Relaxed) =>
+        {
+            Some(run.upper_bound)
+        }
         other => other,
     };
     let of_slice = Progress {
@@ -299,10 +306,10 @@ fn problem_of(
                     "{} of {} streams cannot be {}; {}: {}",
                     held.streams,
                     reached.streams,
-                    if reached.failing > 0 {
-                        "read"
-                    } else {
+                    if reached.is_unreconciled {
                         "reconciled"
+                    } else {
+                        "read"
                     },
                     held.stream,
                     held.message

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use shared::clock::{Clock, SystemClock};
-use shared::db::jobs::{self, Cancelled};
+use shared::db::jobs::{self, Cancelled, Retried};
 use shared::db::{Db, Role};
 use shared::ids::{DeliveryId, TenantId, WorkerId};
 use shared::queue::{
@@ -359,7 +359,7 @@ async fn a_rate_limit_reschedules_without_costing_a_try() {
     for _ in 0..10 {
         let job = queue.claim(worker, 1, 1).await.remove(0);
         assert_eq!(job.attempts, 1);
-        let at = job.run_at + chrono::TimeDelta::hours(1);
+        let at = job.run_at + TimeDelta::hours(1);
         assert!(
             queue
                 .finish(
@@ -460,25 +460,33 @@ async fn interruptions_are_bounded_and_cost_no_attempt() {
 }
 
 #[tokio::test]
-async fn unreadable_job_is_dead_lettered_and_others_run() {
+async fn unreadable_job_keeps_its_deliveries_and_others_run() {
     let queue = Fixture::new().await;
     let tenant = TenantId::generate();
+    let delivery = queue.add_delivery(tenant).await;
+    sqlx::query("UPDATE jobs SET payload = json_build_object('deliveries', json_build_array($1))")
+        .bind(delivery)
+        .execute(queue.test.pool())
+        .await
+        .expect("as another release may have written it");
     queue.add(tenant, None).await;
-    sqlx::query(
-        "INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload) \
-         VALUES ($1, gen_random_uuid(), 'sweep_deliveries', 'any', 10, '{\"kind\":\"unknown\"}')",
-    )
-    .bind(tenant)
-    .execute(queue.test.pool())
-    .await
-    .expect("a job that no release has made");
     let worker = queue.worker().await;
-    assert_eq!(queue.claim(worker, 10, 10).await.len(), 1);
-    let (state, error, attempts) = queue.history().await;
-    assert_eq!(
-        (state.as_str(), &error["code"], attempts),
-        ("dead", &"unreadable_job".into(), 1)
-    );
+    let jobs = queue.claim(worker, 10, 10).await;
+    let (unreadable, others): (Vec<_>, Vec<_>) = jobs
+        .into_iter()
+        .partition(|job| matches!(job.payload, JobPayload::Unreadable { .. }));
+    assert_eq!((unreadable.len(), others.len()), (1, 1));
+    let scope = scope_of(tenant);
+    let mut tx = queue.db.begin(&scope).await.expect("begun");
+    let shown = jobs::get(&mut tx, &scope, unreadable[0].id).await;
+    assert!(shown.expect("read").is_some(), "people can look at it");
+    tx.commit().await.expect("committed");
+    let dead = JobOutcome::Dead(error("unreadable_job"));
+    assert!(queue.finish(&unreadable[0], dead).await);
+    assert_eq!(queue.outcome(delivery).await.0, "failed");
+    let mut tx = queue.db.begin(&scope).await.expect("begun");
+    let retried = jobs::retry(&mut tx, &scope, unreadable[0].id).await;
+    assert!(matches!(retried.expect("asked"), Retried::Unreadable));
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use crate::state::AppState;
     params(("id" = Uuid, Path, description = "The dead job")),
     responses(
         (status = 202, body = JobAnswer, description = "The job that does the work"),
-        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The job is not dead")
+        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The job is not dead, or another release has written it")
     )
 )]
 pub(crate) async fn retry_job(
@@ -41,6 +41,7 @@ pub(crate) async fn retry_job(
     let enqueued = match jobs::retry(&mut tx, &auth.scope, id).await? {
         Retried::Enqueued(enqueued) => enqueued,
         Retried::NotDead(_) => return Err(Conflict::JobNotDead.into()),
+        Retried::Unreadable => return Err(Conflict::JobUnreadable.into()),
         Retried::Unknown => return Err(ApiError::NotFound("job")),
     };
     let target = id.to_string();

@@ -120,6 +120,12 @@ pub(super) async fn exchange_token(
         Err(refusal) if refusal.code == "invalid_grant" => return Ok(support::code_is_over()),
         Err(refusal) => return Err(refusal.error.of_the_app()),
     };
+    if tokens.refresh_token.is_none() {
+        return Ok(CallbackOutcome::denied(
+            "Atlassian gave no refresh token, so the connection would end within an hour. Add \
+             offline_access to the app's scopes and connect again.",
+        ));
+    }
     let token = &tokens.access_token;
     let sites = with_new_token(|| Box::pin(sites(jira, token))).await?;
     let carry = Carry {

@@ -223,8 +223,11 @@ impl Client {
             .send(charge, request)
             .await
             .map_err(|error| Refusal::from(ConnectorError::from(error)))?;
-        for seen in limits::stated(&response.headers, self.clock.now()) {
-            self.outbound.observe(charge, seen).await;
+        // A call with a refused token is nobody's, and so is the quota that its headers state.
+        if response.status != StatusCode::UNAUTHORIZED {
+            for seen in limits::stated(&response.headers, self.clock.now()) {
+                self.outbound.observe(charge, seen).await;
+            }
         }
         if response.status.is_success() {
             return Ok(Answer {

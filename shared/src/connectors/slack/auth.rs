@@ -254,8 +254,8 @@ pub(super) async fn grant_state(
     match slack.client.call(&charge, Proof::Bearer(token), &[]).await {
         Ok(_) => Ok(GrantState::Active),
         Err(refusal) => match refusal.code.as_str() {
-            "token_revoked" => Ok(GrantState::Revoked),
-            "account_inactive" | "invalid_auth" => Ok(GrantState::Removed),
+            "token_revoked" | "invalid_auth" => Ok(GrantState::Revoked),
+            "account_inactive" => Ok(GrantState::Removed),
             _ => Err(refusal.error),
         },
     }

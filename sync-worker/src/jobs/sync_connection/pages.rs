@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics::counter;
@@ -32,7 +33,7 @@ const SHORTEST_INTERVAL: f64 = 1.0 / 24.0;
 /// How soon after a failure a stream is reconciled again, in seconds.
 const RECONCILE_AGAIN_SECONDS: f64 = 3600.0;
 /// The same where the failure may pass.
-const RETRY_RECONCILIATION_SECONDS: f64 = 300.0;
+const RETRY_RECONCILIATION_SECONDS: f64 = 900.0;
 /// A webhook that comes later than this was missed.
 const DELIVERY_TIME: TimeDelta = TimeDelta::minutes(2);
 
@@ -60,9 +61,8 @@ impl Run<'_> {
         } else {
             self.upper_bound
         };
-        let window = TimeDelta::from_std(self.context.config.reconcile_window).unwrap_or_default();
-        let reconcile_from =
-            (task.pass == Pass::Reconciliation).then(|| reconcile_from(stream, until, window));
+        let reconcile_from = (task.pass == Pass::Reconciliation)
+            .then(|| reconcile_from(stream, until, self.reconcile_window()));
         let connector = self.caller.connector;
         let priority = match task.pass {
             Pass::Reconciliation => Priority::Reconciliation,
@@ -140,6 +140,10 @@ impl Run<'_> {
         Ok(end_of(has_more, PageEnd::Complete))
     }
 
+    fn reconcile_window(&self) -> TimeDelta {
+        TimeDelta::from_std(self.context.config.reconcile_window).unwrap_or_default()
+    }
+
     /// Writes a page that the reconciliation pass has read.
     async fn commit_reconciliation(
         &self,
@@ -151,13 +155,16 @@ impl Run<'_> {
         let bound = stream.pending_upper_bound.unwrap_or(self.upper_bound);
         let interval = self.context.config.reconcile_interval.as_secs_f64();
         let denied = page.denied_part.filter(|_| !page.more);
+        let has_gap = has_gap(stream, bound, self.reconcile_window());
         let to = Reconciled {
             cursor: Some(&page.cursor).filter(|_| page.more),
             bound,
-            reconciled_through: (!page.more && denied.is_none()).then_some(bound - MAX_LATENESS),
+            reconciled_through: (!page.more && denied.is_none() && !has_gap)
+                .then_some(bound - MAX_LATENESS),
             due_in_seconds: match denied {
-                Some(_) => RECONCILE_AGAIN_SECONDS,
-                None if page.more => 0.0,
+                Some(_) => interval,
+                // Nothing is denied any more: the next pass covers the time that is left out.
+                None if page.more || has_gap => 0.0,
                 None => interval,
             },
         };
@@ -363,6 +370,9 @@ impl Run<'_> {
         if let Some(observed) = &page.updates {
             self.defer_known(&mut tx, observed).await?;
         }
+        if page.is_list_partial {
+            self.has_partial_list.store(true, Ordering::Relaxed);
+        }
         if !page.more && !page.is_list_partial {
             cursors::retire_unlisted(&mut tx, scope, connection, &root.spec.key, listed_at).await?;
             if has_subscriptions {
@@ -475,9 +485,25 @@ impl Run<'_> {
 
 /// Since when the reconciliation pass reports facts again: over its window, and over the time before
 /// that the last pass has not covered.
+///
+/// While the provider denies a part of the stream, that time would grow with every pass. It is then
+/// left out, and covered by the first pass after the denial has ended.
 fn reconcile_from(stream: &StreamCursor, bound: DateTime<Utc>, window: TimeDelta) -> DateTime<Utc> {
-    let covered_through = stream.reconciled_through.unwrap_or(stream.backfill_from);
-    (bound - window).min(covered_through)
+    let from = bound - window;
+    if stream.is_reconciliation_denied {
+        from
+    } else {
+        from.min(covered_through(stream))
+    }
+}
+
+/// Whether a pass leaves out a time before its window.
+fn has_gap(stream: &StreamCursor, bound: DateTime<Utc>, window: TimeDelta) -> bool {
+    reconcile_from(stream, bound, window) > covered_through(stream)
+}
+
+fn covered_through(stream: &StreamCursor) -> DateTime<Utc> {
+    stream.reconciled_through.unwrap_or(stream.backfill_from)
 }
 
 /// How many facts that were found only now happened while deliveries came, and so long ago that
@@ -543,14 +569,23 @@ mod tests {
             pending_upper_bound: None,
             read_through: Some(at(0)),
             reconciled_through,
+            is_reconciliation_denied: false,
             page_size: PageSize::default(),
         };
-        let from = |reconciled_through| {
-            reconcile_from(&stream(reconciled_through), at(0), TimeDelta::days(7))
-        };
+        let window = TimeDelta::days(7);
+        let from = |reconciled_through| reconcile_from(&stream(reconciled_through), at(0), window);
         assert_eq!(from(Some(at(-1))), at(-7), "its window");
         assert_eq!(from(Some(at(-10))), at(-10), "a pass is overdue");
         assert_eq!(from(None), at(-90), "there was none");
+        let denied = |reconciled_through| StreamCursor {
+            is_reconciliation_denied: true,
+            ..stream(reconciled_through)
+        };
+        let long_ago = denied(Some(at(-10)));
+        assert_eq!(reconcile_from(&long_ago, at(0), window), at(-7));
+        assert!(has_gap(&long_ago, at(0), window), "it is covered later");
+        assert!(!has_gap(&denied(Some(at(-1))), at(0), window));
+        assert!(!has_gap(&stream(Some(at(-10))), at(0), window));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -46,6 +47,8 @@ pub(super) struct Run<'a> {
     /// Whether an earlier slice of this run has read every stream, so that only the reconciliation
     /// pass is left.
     pub(super) was_read: bool,
+    /// Whether the list of streams lacks some that could not be read.
+    pub(super) has_partial_list: AtomicBool,
     /// Since when deliveries should have told what happens; `None` before the past was read.
     pub(super) webhooks_since: Option<DateTime<Utc>>,
     pub(super) directory: Arc<Directory>,

@@ -169,6 +169,7 @@ mod tests {
             pending_upper_bound: None,
             read_through: None,
             reconciled_through: None,
+            is_reconciliation_denied: false,
             page_size: PageSize::default(),
         };
         StreamTask::new(stream, Pass::Incremental)

@@ -112,6 +112,15 @@ pub(super) fn limit(answer: &Answer, now: DateTime<Utc>) -> Option<DateTime<Utc>
 
 /// What the answer's headers say about the limit.
 pub(super) fn observation(answer: &Answer, limit: Option<DateTime<Utc>>) -> LimitObservation {
+    // A refused token is counted as a call without one: the headers state the small quota of the
+    // caller's address, and nothing about the account's.
+    if answer.status == StatusCode::UNAUTHORIZED {
+        return LimitObservation {
+            spent: 0,
+            blocked_until: limit,
+            ..LimitObservation::default()
+        };
+    }
     // Searches and GraphQL have windows of their own.
     if answer
         .header("x-ratelimit-resource")

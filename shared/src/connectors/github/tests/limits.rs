@@ -271,3 +271,19 @@ async fn an_answer_that_is_no_json_is_transient_and_not_quoted() {
     assert_eq!(error.code(), "transient");
     assert!(!format!("{error:?}").contains("confidential"));
 }
+
+#[tokio::test]
+async fn quota_beside_a_refused_token_is_not_the_accounts() {
+    let (server, github, gate) = github().await;
+    let answer = ResponseTemplate::new(401)
+        .insert_header("x-ratelimit-limit", "60")
+        .insert_header("x-ratelimit-remaining", "0")
+        .insert_header("x-ratelimit-reset", "1795435800")
+        .set_body_json(json!({ "message": "Bad credentials" }));
+    Mock::given(any()).respond_with(answer).mount(&server).await;
+    let refused = github.sync(root_request()).await;
+    assert_eq!(refused.expect_err("refused").code(), "unauthorized");
+    let (.., seen) = gate.seen().pop().expect("an observation");
+    assert_eq!((seen.limit, seen.remaining, seen.spent), (None, None, 0));
+    assert_eq!(seen.blocked_until, None);
+}

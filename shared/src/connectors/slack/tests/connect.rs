@@ -401,7 +401,7 @@ async fn grant_is_gone_only_by_slacks_word() {
     for (word, expected) in [
         ("token_revoked", Ok(GrantState::Revoked)),
         ("account_inactive", Ok(GrantState::Removed)),
-        ("invalid_auth", Ok(GrantState::Removed)),
+        ("invalid_auth", Ok(GrantState::Revoked)),
         ("token_expired", Err("unauthorized")),
         ("missing_scope", Err("permission")),
         ("internal_error", Err("transient")),
