@@ -115,8 +115,11 @@ struct Refusal {
 /// Answers a request. A panic costs that request only; the panic itself is logged where it happens.
 async fn answer(state: &State, verifier: &dyn WebhookVerifier, request: Request) -> Response {
     let taken = AssertUnwindSafe(take(state, verifier, request));
-    let taken = taken.catch_unwind().await;
-    match taken.unwrap_or_else(|_| Err(panicked())) {
+    let taken = match taken.catch_unwind().await {
+        Ok(taken) => taken,
+        Err(_) => Err(panicked()),
+    };
+    match taken {
         Ok(response) => response,
         Err(Refusal { verdict, problem }) => {
             count(verifier.descriptor().slug, verdict);

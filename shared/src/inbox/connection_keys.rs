@@ -162,13 +162,11 @@ impl ConnectionKeys {
         let looking = async {
             let _turn = self.turn(stale.is_some(), client).await;
             // Another request may have asked meanwhile.
-            match self.cached(&key) {
-                Some(answer) => Ok(answer),
-                None => {
-                    let found = self.look_up(key).await?;
-                    Ok::<_, DbError>(found.ok_or(VerifyError::UnknownConnection))
-                }
+            if let Some(answer) = self.cached(&key) {
+                return Ok(answer);
             }
+            let found = self.look_up(key).await?;
+            Ok::<_, DbError>(found.ok_or(VerifyError::UnknownConnection))
         };
         match tokio::time::timeout(LOOKUP_TIMEOUT, looking).await {
             Ok(Ok(answer)) => answer,

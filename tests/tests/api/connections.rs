@@ -198,9 +198,9 @@ async fn connections_behind_are_listed_as_the_feed_counts_them() {
     let behind: Vec<Uuid> = connections[1..5].iter().rev().map(|(id, _)| *id).collect();
     assert_eq!(list("behind=true".to_owned()).await, behind);
     assert_eq!(list("behind=false".to_owned()).await, [connections[0].0]);
-    let (first, last) = (connections[0].0, connections[4].0);
-    let both = format!("behind=true&connection_id={first},{last}");
-    assert_eq!(list(both).await, [last]);
+    let (first, oldest) = (connections[0].0, connections[4].0);
+    let both = format!("behind=true&connection_id={first},{oldest}");
+    assert_eq!(list(both).await, [oldest]);
     assert!(
         list("behind=true&provider=jira,slack".to_owned())
             .await

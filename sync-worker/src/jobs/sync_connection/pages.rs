@@ -161,11 +161,11 @@ impl Run<'_> {
             bound,
             reconciled_through: (!page.more && denied.is_none() && !has_gap)
                 .then_some(bound - MAX_LATENESS),
-            due_in_seconds: match denied {
-                Some(_) => interval,
-                // Nothing is denied any more: the next pass covers the time that is left out.
-                None if page.more || has_gap => 0.0,
-                None => interval,
+            // Once nothing is denied any more, the next pass covers the time that was left out.
+            due_in_seconds: if denied.is_none() && (page.more || has_gap) {
+                0.0
+            } else {
+                interval
             },
         };
         let (scope, connection) = (&self.caller.scope, self.caller.connection);

@@ -167,21 +167,18 @@ async fn answer(server: &MockServer, end: &str, answer: ResponseTemplate) {
 /// its boards.
 async fn read_root(projects: Value, boards: ResponseTemplate, cursor: Option<Value>) -> SyncPage {
     let (server, jira, _) = jira().await;
-    let list = |rows: Value| {
-        ResponseTemplate::new(200).set_body_json(json!({ "values": rows, "isLast": true }))
-    };
     let statuses = ResponseTemplate::new(200).set_body_json(json!([]));
     answer(&server, "/rest/api/3/status", statuses).await;
-    answer(&server, "/rest/api/3/project/search", list(projects)).await;
+    answer(&server, "/rest/api/3/project/search", listed(&projects)).await;
     answer(&server, "/rest/agile/1.0/board", boards).await;
     let first = read(&jira, "projects", cursor, now()).await;
     assert!(first.more, "the boards follow");
-    let last = read(&jira, "projects", Some(first.cursor), now()).await;
-    assert!(!last.more);
-    last
+    let end = read(&jira, "projects", Some(first.cursor), now()).await;
+    assert!(!end.more);
+    end
 }
 
-fn boards(rows: Value) -> ResponseTemplate {
+fn listed(rows: &Value) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(json!({ "values": rows, "isLast": true }))
 }
 
@@ -198,24 +195,24 @@ fn subscribed(page: &SyncPage) -> Vec<&Value> {
 async fn unreadable_project_or_board_makes_the_list_partial() {
     let both = json!([{ "id": "1", "key": "ENG" }, { "id": "2", "key": "OPS" }]);
     let board = json!([{ "id": 7, "type": "scrum" }]);
-    let whole = read_root(both.clone(), boards(board.clone()), None).await;
+    let whole = read_root(both.clone(), listed(&board), None).await;
     assert!(!whole.is_list_partial);
     assert_eq!(streams(&whole), ["sprints:7"]);
 
     let odd = json!([{ "id": "1", "key": "ENG" }, { "id": "2", "key": {} }]);
-    let partial = read_root(odd, boards(board), Some(whole.cursor.clone())).await;
+    let partial = read_root(odd, listed(&board), Some(whole.cursor.clone())).await;
     assert!(partial.is_list_partial);
     assert_eq!(
         subscribed(&partial),
         [&json!(["ENG", "OPS"])],
         "the webhook still covers the project"
     );
-    let odd = boards(json!([{ "id": {} }]));
+    let odd = listed(&json!([{ "id": {} }]));
     let partial = read_root(both.clone(), odd, Some(partial.cursor)).await;
     assert!(partial.is_list_partial);
 
     let fewer = json!([{ "id": "1", "key": "ENG" }]);
-    let next = read_root(fewer, boards(json!([])), Some(partial.cursor)).await;
+    let next = read_root(fewer, listed(&json!([])), Some(partial.cursor)).await;
     assert!(!next.is_list_partial);
     assert_eq!(subscribed(&next), [&json!(["ENG"])]);
 }
@@ -224,7 +221,7 @@ async fn unreadable_project_or_board_makes_the_list_partial() {
 async fn denied_boards_keep_their_streams_and_are_named() {
     let projects = json!([{ "id": "1", "key": "ENG" }]);
     let board = json!([{ "id": 7, "type": "scrum" }, { "id": 8, "type": "kanban" }]);
-    let whole = read_root(projects.clone(), boards(board.clone()), None).await;
+    let whole = read_root(projects.clone(), listed(&board), None).await;
     let scope = ResponseTemplate::new(401)
         .set_body_json(json!({ "message": "Unauthorized; scope does not match" }));
     let mut cursor = whole.cursor;
@@ -240,7 +237,7 @@ async fn denied_boards_keep_their_streams_and_are_named() {
         assert!(!page.is_list_partial, "the list of projects is whole");
         cursor = page.cursor;
     }
-    let page = read_root(projects.clone(), boards(board), Some(cursor)).await;
+    let page = read_root(projects.clone(), listed(&board), Some(cursor)).await;
     assert_eq!(streams(&page), ["sprints:7"]);
 
     let without_software = ResponseTemplate::new(404);
