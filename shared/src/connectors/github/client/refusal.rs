@@ -112,11 +112,11 @@ pub(super) fn limit(answer: &Answer, now: DateTime<Utc>) -> Option<DateTime<Utc>
 
 /// What the answer's headers say about the limit.
 pub(super) fn observation(answer: &Answer, limit: Option<DateTime<Utc>>) -> LimitObservation {
-    // A refused token is counted as a call without one: the headers state the small quota of the
-    // caller's address, and nothing about the account's.
-    if answer.status == StatusCode::UNAUTHORIZED {
+    // A refusal may concern a token that is not valid any more. GitHub counts that as a call without
+    // one: the headers state the small quota of the caller's address, and not the account's.
+    if !(answer.status.is_success() || answer.not_modified()) {
         return LimitObservation {
-            spent: 0,
+            spent: u32::from(answer.status != StatusCode::UNAUTHORIZED),
             blocked_until: limit,
             ..LimitObservation::default()
         };
