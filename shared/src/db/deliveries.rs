@@ -272,6 +272,9 @@ pub async fn fail_pending(
     detail: &str,
 ) -> Result<(), DbError> {
     let keys: Vec<_> = keys.iter().filter(|(_, id)| id.carries_time()).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
     let times: Vec<_> = keys.iter().map(|(_, id)| id.received_at()).collect();
     sqlx::query(
         "UPDATE deliveries d SET outcome = 'failed', outcome_detail = $4, processed_at = now() \

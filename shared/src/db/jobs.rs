@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::page::{Page, PageRequest};
 use super::{DbError, Json, TenantScope, Tx, deliveries};
 use crate::ids::{ConnectionId, JobId};
-use crate::queue::{self, Enqueued, JobError, JobKind, JobPayload, JobState, NewJob};
+use crate::queue::{self, Enqueued, JobError, JobKind, JobPayload, JobState, NewJob, archive_jobs};
 
 /// A job.
 #[derive(Debug, Clone)]
@@ -287,16 +287,12 @@ async fn withdraw(
     connection: Option<ConnectionId>,
     id: Option<JobId>,
 ) -> Result<u64, DbError> {
-    let gone: Vec<(JobKind, Json<serde_json::Value>)> = sqlx::query_as(
+    let gone: Vec<(JobKind, Json<serde_json::Value>)> = sqlx::query_as(concat!(
         "WITH gone AS (DELETE FROM jobs WHERE tenant_id = $1 AND state = 'queued' \
-             AND (id = $2 OR connection_id = $3) RETURNING *) \
-         INSERT INTO job_history (tenant_id, id, kind, provider, connection_id, cursor_window, \
-             state, priority, attempts, max_attempts, payload, last_error, traceparent, \
-             created_at, started_at) \
-         SELECT tenant_id, id, kind, provider, connection_id, cursor_window, 'cancelled', \
-             priority, attempts, max_attempts, payload, last_error, traceparent, created_at, \
-             started_at FROM gone RETURNING kind, payload",
-    )
+             AND (id = $2 OR connection_id = $3) RETURNING *) ",
+        archive_jobs!("'cancelled'", "last_error"),
+        "RETURNING kind, payload",
+    ))
     .bind(scope.tenant_id())
     .bind(id)
     .bind(connection)
@@ -308,9 +304,7 @@ async fn withdraw(
         .flat_map(|payload| payload.deliveries().to_vec())
         .map(|id| (scope.tenant_id(), id))
         .collect();
-    if !pending.is_empty() {
-        deliveries::fail_pending(tx, &pending, "The job was cancelled.").await?;
-    }
+    deliveries::fail_pending(tx, &pending, "The job was cancelled.").await?;
     Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
 }
 

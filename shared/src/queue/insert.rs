@@ -1,4 +1,4 @@
-//! The one way in which jobs are made.
+//! The one way in which jobs are made, and that in which they move to the history.
 //!
 //! What a job has to work through is part of its row, because the bounds on what waits are on
 //! bytes. Every statement that makes jobs therefore names its rows `new_jobs` and ends with
@@ -30,7 +30,24 @@ macro_rules! insert_jobs_once {
     };
 }
 
-pub(crate) use {insert_jobs, insert_jobs_once};
+/// The end of a statement that moves the rows of `gone` to the history, in this state and with
+/// this error.
+macro_rules! archive_jobs {
+    ($state:literal, $error:literal) => {
+        concat!(
+            "INSERT INTO job_history (tenant_id, id, kind, provider, connection_id, cursor_window, \
+                 state, priority, attempts, max_attempts, payload, last_error, traceparent, \
+                 created_at, started_at) \
+             SELECT tenant_id, id, kind, provider, connection_id, cursor_window, ",
+            $state,
+            ", priority, attempts, max_attempts, payload, ",
+            $error,
+            ", traceparent, created_at, started_at FROM gone "
+        )
+    };
+}
+
+pub(crate) use {archive_jobs, insert_jobs, insert_jobs_once};
 
 /// Makes a job unless one with the same window is queued or running; the caller's
 /// transaction decides whether it exists. Call [`super::notify`] after the commit.

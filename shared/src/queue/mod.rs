@@ -21,7 +21,7 @@ use chrono::{DateTime, Utc};
 use strum::VariantArray;
 
 pub use insert::enqueue;
-pub(crate) use insert::{DELIVERY_ROW_BYTES, insert_jobs, insert_jobs_once};
+pub(crate) use insert::{DELIVERY_ROW_BYTES, archive_jobs, insert_jobs, insert_jobs_once};
 pub use job::*;
 pub use postgres::{PgJobQueue, freeze_until, hold};
 pub use wake::{Waker, listen, notify};

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{ClaimedJob, Finished, JobError, JobOutcome, JobState};
+use super::{ClaimedJob, Finished, JobError, JobOutcome, JobState, archive_jobs};
 use crate::db::{DbError, Tx, storable_json};
 use crate::ids::{JobId, TenantId};
 
@@ -47,23 +47,21 @@ impl Ended {
         if self.ids.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(sqlx::query_scalar(
-            "WITH ended AS ( \
+        Ok(sqlx::query_scalar(concat!(
+            "WITH gone AS ( \
                  DELETE FROM jobs j \
                  USING unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[]) \
                      AS o(tenant_id, id, lease_token, final_state, error) \
                  WHERE j.tenant_id = o.tenant_id AND j.id = o.id \
                    AND j.lease_token = o.lease_token AND j.state = 'running' \
                  RETURNING j.*, o.final_state, o.error \
-             ) \
-             INSERT INTO job_history (tenant_id, id, kind, provider, connection_id, cursor_window, \
-                 state, priority, attempts, max_attempts, payload, last_error, traceparent, \
-                 created_at, started_at) \
-             SELECT tenant_id, id, kind, provider, connection_id, cursor_window, \
-                 final_state::job_state, priority, attempts, max_attempts, payload, \
-                 coalesce(error::json, last_error), traceparent, created_at, started_at \
-             FROM ended RETURNING id",
-        )
+             ) ",
+            archive_jobs!(
+                "final_state::job_state",
+                "coalesce(error::json, last_error)"
+            ),
+            "RETURNING id",
+        ))
         .bind(&self.tenants)
         .bind(&self.ids)
         .bind(&self.tokens)

@@ -12,7 +12,7 @@ use super::lines::{Line, Lines, Pick};
 use super::outcomes::{Again, Ended, sort};
 use super::{
     ClaimRequest, ClaimedJob, Finished, JobError, JobKind, JobOutcome, JobPayload, JobQueue,
-    LEASE_SECONDS, Lane, MAX_LOST_ATTEMPTS, SyncMode,
+    LEASE_SECONDS, Lane, MAX_LOST_ATTEMPTS, SyncMode, archive_jobs,
 };
 use crate::db::{Db, DbError, Json, TenantScope, Tx, deliveries};
 use crate::ids::{ConnectionId, JobId, TenantId, WorkerId};
@@ -218,13 +218,9 @@ impl JobQueue for PgJobQueue {
             " AND j.losses >= $5 FOR UPDATE SKIP LOCKED), gone AS ( \
                  DELETE FROM jobs j USING lost \
                  WHERE j.tenant_id = lost.tenant_id AND j.id = lost.id RETURNING j.* \
-             ), archived AS ( \
-             INSERT INTO job_history (tenant_id, id, kind, provider, connection_id, cursor_window, \
-                 state, priority, attempts, max_attempts, payload, last_error, traceparent, \
-                 created_at, started_at) \
-             SELECT tenant_id, id, kind, provider, connection_id, cursor_window, 'dead', priority, \
-                 attempts, max_attempts, payload, $4, traceparent, created_at, started_at FROM gone \
-             ) SELECT tenant_id, kind, payload FROM gone"
+             ), archived AS (",
+            archive_jobs!("'dead'", "$4"),
+            ") SELECT tenant_id, kind, payload FROM gone"
         ))
         .bind(worker)
         .bind(held)
@@ -287,9 +283,7 @@ async fn fail_deliveries(
             (None, _) => continue,
         };
         let pending: Vec<_> = one.job.deliveries().collect();
-        if !pending.is_empty() {
-            deliveries::fail_pending(tx, &pending, reason).await?;
-        }
+        deliveries::fail_pending(tx, &pending, reason).await?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use shared::ids::TenantId;
 use shared::inbox;
 use shared::queue::{self, ClaimedJob};
 
-use super::JobFailure;
+use super::{JobFailure, hold};
 use crate::context::Context;
 
 pub(super) async fn run(
@@ -21,9 +21,7 @@ pub(super) async fn run(
             .db
             .begin_many(&[job.scope(), TenantScope::unassigned()])
             .await?;
-        if !queue::hold(&mut tx, job).await? {
-            return Err(JobFailure::Overtaken);
-        }
+        hold(&mut tx, job).await?;
         let more = inbox::adopt(
             &mut tx,
             job.tenant_id,

@@ -3,9 +3,9 @@
 use shared::connectors::{AccountChange, GrantState};
 use shared::db::DbError;
 use shared::db::connections::{self, ConnectionStatus};
-use shared::queue::{self, ClaimedJob};
+use shared::queue::ClaimedJob;
 
-use super::{JobFailure, connector_of};
+use super::{JobFailure, begin, connection_of, connector_of};
 use crate::changes;
 use crate::context::Context;
 
@@ -14,9 +14,7 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
         return Ok(());
     };
     let scope = &job.scope();
-    let mut tx = context.db.begin(scope).await?;
-    let connection = connections::get(&mut tx, scope, id).await?;
-    tx.commit().await.map_err(DbError::from)?;
+    let connection = connection_of(context, job, id).await?;
     // One that is disconnected has no tokens left to ask with, and nothing to lose.
     let Some(connection) =
         connection.filter(|connection| connection.status != ConnectionStatus::Disconnected)
@@ -41,10 +39,7 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
         },
         GrantState::Removed => AccountChange::Removed { at: None },
     };
-    let mut tx = context.db.begin(scope).await?;
-    if !queue::hold(&mut tx, job).await? {
-        return Err(JobFailure::Overtaken);
-    }
+    let mut tx = begin(context, job).await?;
     let current = connections::get(&mut tx, scope, id).await?;
     // Connected anew since: nothing was asked about that grant.
     let is_same = current.is_some_and(|current| {

@@ -5,7 +5,7 @@ use shared::ids::DeliveryId;
 use shared::inbox;
 use shared::queue::{self, ClaimedJob};
 
-use super::{JobFailure, connector_of};
+use super::{JobFailure, connector_of, hold};
 use crate::context::Context;
 
 pub(super) async fn run(
@@ -25,9 +25,7 @@ pub(super) async fn run(
     let mut scopes: Vec<TenantScope> = vec![job.scope()];
     scopes.extend(recipients.iter().map(|recipient| recipient.scope));
     let mut tx = context.db.begin_many(&scopes).await?;
-    if !queue::hold(&mut tx, job).await? {
-        return Err(JobFailure::Overtaken);
-    }
+    hold(&mut tx, job).await?;
     for recipient in &recipients {
         if delivery.connection_id != Some(recipient.connection) {
             inbox::copy(&mut tx, &delivery, recipient).await?;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use shared::connectors::{AccountChange, ConnectorError, DirectoryEntry, DirectoryKey, Resource};
 use shared::credentials::CredentialError;
-use shared::db::connections::{self, ConnectionStatus};
+use shared::db::connections::ConnectionStatus;
 use shared::db::{DbError, directory};
 use shared::ids::{ConnectionId, DeliveryId};
 use shared::queue::{self, ClaimedJob, JobPayload, NewJob};
 
-use super::{JobFailure, begin, connector_of};
+use super::{JobFailure, begin, connection_of, connector_of};
 use crate::access::Caller;
 use crate::context::Context;
 use crate::{changes, resource_ids};
@@ -92,9 +92,7 @@ async fn ask(
         return Ok(Answers::default());
     }
     let connector = connector_of(context, job)?;
-    let mut tx = context.db.begin(&job.scope()).await?;
-    let connection = connections::get(&mut tx, &job.scope(), id).await?;
-    tx.commit().await.map_err(DbError::from)?;
+    let connection = connection_of(context, job, id).await?;
     let account = connection
         .filter(|c| {
             matches!(

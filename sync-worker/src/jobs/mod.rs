@@ -20,7 +20,9 @@ use futures::FutureExt;
 use metrics::counter;
 use shared::connectors::{Connector, ConnectorError};
 use shared::credentials::CredentialError;
+use shared::db::connections::{self, Connection};
 use shared::db::{DbError, Tx};
+use shared::ids::ConnectionId;
 use shared::queue::{self, ClaimedJob, JobError, JobKind, JobOutcome, JobPayload};
 use shared::telemetry::{names, panic_message};
 use tokio_util::sync::CancellationToken;
@@ -108,10 +110,29 @@ pub(crate) fn count_panic(kind: JobKind, panic: &(dyn Any + Send)) -> String {
 /// A transaction under the job's lease: nothing that it writes is written for another's job.
 pub(crate) async fn begin(context: &Context, job: &ClaimedJob) -> Result<Tx, JobFailure> {
     let mut tx = context.db.begin(&job.scope()).await?;
-    if !queue::hold(&mut tx, job).await? {
-        return Err(JobFailure::Overtaken);
-    }
+    hold(&mut tx, job).await?;
     Ok(tx)
+}
+
+/// Puts a transaction under the job's lease.
+async fn hold(tx: &mut Tx, job: &ClaimedJob) -> Result<(), JobFailure> {
+    if queue::hold(tx, job).await? {
+        Ok(())
+    } else {
+        Err(JobFailure::Overtaken)
+    }
+}
+
+/// A connection of the job's tenant, as it is now.
+async fn connection_of(
+    context: &Context,
+    job: &ClaimedJob,
+    id: ConnectionId,
+) -> Result<Option<Connection>, JobFailure> {
+    let mut tx = context.db.begin(&job.scope()).await?;
+    let connection = connections::get(&mut tx, &job.scope(), id).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(connection)
 }
 
 /// The connector of a job's provider.

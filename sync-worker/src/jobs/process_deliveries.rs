@@ -22,7 +22,7 @@ use shared::signals::{self, NewSignal};
 use shared::telemetry::set_parent;
 use tracing::Instrument;
 
-use super::{JobFailure, catch_panic, count_panic, panicked, unreadable};
+use super::{JobFailure, catch_panic, count_panic, hold, panicked, unreadable};
 use crate::changes;
 use crate::context::Context;
 use crate::lanes;
@@ -158,9 +158,7 @@ async fn process_one_by_one(
             if let Some((_, message)) = work.panics.first() {
                 return Err(JobFailure::Panicked(message.clone()));
             }
-            if !queue::hold(&mut tx, job).await? {
-                return Err(JobFailure::Overtaken);
-            }
+            hold(&mut tx, job).await?;
             commit(context, tx, &work).await
         });
         match work.await {

@@ -33,7 +33,7 @@ use shared::telemetry::names;
 use tokio_util::sync::CancellationToken;
 
 use self::run::{Run, SliceEnd, SliceReport};
-use super::{JobFailure, begin as begin_under_lease, connector_of, error};
+use super::{JobFailure, begin as begin_under_lease, connection_of, connector_of, error};
 use crate::access::Caller;
 use crate::changes;
 use crate::context::Context;
@@ -101,10 +101,7 @@ async fn readable(
     job: &ClaimedJob,
     id: ConnectionId,
 ) -> Result<Option<(Connection, ExternalAccount)>, JobFailure> {
-    let mut tx = context.db.begin(&job.scope()).await?;
-    let connection = connections::get(&mut tx, &job.scope(), id).await?;
-    tx.commit().await.map_err(DbError::from)?;
-    let Some(connection) = connection else {
+    let Some(connection) = connection_of(context, job, id).await? else {
         return Ok(None);
     };
     let Some(account) = connection.account.clone() else {

@@ -59,13 +59,17 @@ pub(crate) async fn delete_connection(
         .see_through(async move {
             let revoked = revoke(&worker, &scope, &connection).await;
             // The grant has ended at the provider, so ours ends as well.
-            for _ in 1..MAX_FORGET_ATTEMPTS {
+            let mut attempt = 1;
+            loop {
                 match forget(&worker, &scope, id, actor, revoked).await {
-                    Err(ApiError::Db(error)) if error.is_conflict() => {}
+                    Err(ApiError::Db(error))
+                        if error.is_conflict() && attempt < MAX_FORGET_ATTEMPTS =>
+                    {
+                        attempt += 1;
+                    }
                     result => return result,
                 }
             }
-            forget(&worker, &scope, id, actor, revoked).await
         })
         .await?;
     Ok(StatusCode::NO_CONTENT)

@@ -168,24 +168,35 @@ const CASES: &[Case] = &[
     limit("429 without a time", NO_HEADERS, 60),
 ];
 
-#[tokio::test]
-async fn answers_mean_the_same_to_every_connector() {
-    for case in CASES {
+impl Case {
+    /// A server that gives this answer to everything.
+    async fn served(&self) -> MockServer {
         let server = MockServer::start().await;
-        let mut answer = ResponseTemplate::new(case.status).set_body_string(case.body);
-        for (name, value) in case.headers {
+        let mut answer = ResponseTemplate::new(self.status).set_body_string(self.body);
+        for (name, value) in self.headers {
             answer = answer.insert_header(*name, *value);
         }
         Mock::given(any()).respond_with(answer).mount(&server).await;
+        server
+    }
+
+    fn assert_means(&self, error: &ConnectorError, who: &str) {
+        assert_eq!(error.code(), self.code, "{who}: {error:?}");
+        if let (ConnectorError::RateLimited { retry_at, .. }, Some(seconds)) = (error, self.seconds)
+        {
+            assert_eq!((*retry_at - now()).num_seconds(), seconds, "{who}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_mean_the_same_to_every_connector() {
+    for case in CASES {
+        let server = case.served().await;
         for connector in connectors(&server.uri()) {
             let who = format!("{}: {}", connector.descriptor().slug, case.name);
             let error = outcome(&*connector).await.expect_err(&who);
-            assert_eq!(error.code(), case.code, "{who}: {error:?}");
-            if let (ConnectorError::RateLimited { retry_at, .. }, Some(seconds)) =
-                (&error, case.seconds)
-            {
-                assert_eq!((*retry_at - now()).num_seconds(), seconds, "{who}");
-            }
+            case.assert_means(&error, &who);
         }
     }
 }
@@ -205,21 +216,11 @@ async fn renewal(connector: &dyn Connector) -> Result<(), ConnectorError> {
 async fn limits_and_outages_of_token_endpoints_end_no_grant() {
     let passes = |case: &&Case| matches!(case.code, "rate_limited" | "transient");
     for case in CASES.iter().filter(passes) {
-        let server = MockServer::start().await;
-        let mut answer = ResponseTemplate::new(case.status).set_body_string(case.body);
-        for (name, value) in case.headers {
-            answer = answer.insert_header(*name, *value);
-        }
-        Mock::given(any()).respond_with(answer).mount(&server).await;
+        let server = case.served().await;
         for connector in connectors(&server.uri()) {
             let who = format!("{}: {}", connector.descriptor().slug, case.name);
             let error = renewal(&*connector).await.expect_err(&who);
-            assert_eq!(error.code(), case.code, "{who}: {error:?}");
-            if let (ConnectorError::RateLimited { retry_at, .. }, Some(seconds)) =
-                (&error, case.seconds)
-            {
-                assert_eq!((*retry_at - now()).num_seconds(), seconds, "{who}");
-            }
+            case.assert_means(&error, &who);
         }
     }
 }

@@ -109,6 +109,24 @@ macro_rules! effective_interval {
     };
 }
 
+/// A statement that changes what the effective interval depends on, and the route with it.
+macro_rules! change_interval {
+    ($change:literal) => {
+        concat!(
+            "WITH changed AS ( \
+                 UPDATE connections SET ",
+            $change,
+            " WHERE tenant_id = $1 AND id = $2 \
+                 RETURNING tenant_id, id, ",
+            effective_interval!(),
+            " AS seconds \
+             ) \
+             UPDATE connection_routes r SET poll_interval_seconds = c.seconds \
+             FROM changed c WHERE r.tenant_id = c.tenant_id AND r.connection_id = c.id",
+        )
+    };
+}
+
 /// Counts the facts that pages of the connection's streams have found and no delivery had
 /// reported, since the last time.
 pub async fn record_missed(
@@ -116,11 +134,7 @@ pub async fn record_missed(
     scope: &TenantScope,
     id: ConnectionId,
 ) -> Result<(), DbError> {
-    sqlx::query("SELECT 1 FROM connections WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE")
-        .bind(scope.tenant_id())
-        .bind(id)
-        .execute(&mut **tx)
-        .await?;
+    super::lock(tx, scope, id).await?;
     let missed = cursors::take_missed(tx, scope, id).await?;
     if missed == 0 {
         return Ok(());
@@ -145,19 +159,11 @@ pub async fn adapt_poll_interval(
     scope: &TenantScope,
     id: ConnectionId,
 ) -> Result<(), DbError> {
-    sqlx::query(concat!(
-        "WITH changed AS ( \
-             UPDATE connections SET run_missed = 0, \
-                 poll_boost = CASE WHEN run_missed > $3 THEN least(poll_boost + 1, $4) \
-                     WHEN run_missed = 0 THEN greatest(poll_boost - 1, 0) \
-                     ELSE poll_boost END \
-             WHERE tenant_id = $1 AND id = $2 \
-             RETURNING tenant_id, id, ",
-        effective_interval!(),
-        " AS seconds \
-         ) \
-         UPDATE connection_routes r SET poll_interval_seconds = c.seconds \
-         FROM changed c WHERE r.tenant_id = c.tenant_id AND r.connection_id = c.id",
+    sqlx::query(change_interval!(
+        "run_missed = 0, \
+             poll_boost = CASE WHEN run_missed > $3 THEN least(poll_boost + 1, $4) \
+                 WHEN run_missed = 0 THEN greatest(poll_boost - 1, 0) \
+                 ELSE poll_boost END"
     ))
     .bind(scope.tenant_id())
     .bind(id)
@@ -175,21 +181,12 @@ pub async fn record_run_time(
     id: ConnectionId,
     seconds: i32,
 ) -> Result<(), DbError> {
-    sqlx::query(concat!(
-        "WITH changed AS ( \
-             UPDATE connections SET run_seconds = $3 WHERE tenant_id = $1 AND id = $2 \
-             RETURNING tenant_id, id, ",
-        effective_interval!(),
-        " AS seconds \
-         ) \
-         UPDATE connection_routes r SET poll_interval_seconds = c.seconds \
-         FROM changed c WHERE r.tenant_id = c.tenant_id AND r.connection_id = c.id",
-    ))
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(seconds)
-    .execute(&mut **tx)
-    .await?;
+    sqlx::query(change_interval!("run_seconds = $3"))
+        .bind(scope.tenant_id())
+        .bind(id)
+        .bind(seconds)
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 
