@@ -57,6 +57,21 @@ impl TestDb {
         database
     }
 
+    /// Transactions of this database that its sessions have reported so far.
+    ///
+    /// # Panics
+    ///
+    /// When Postgres does not answer.
+    pub async fn transactions(&self) -> i64 {
+        sqlx::query_scalar(
+            "SELECT xact_commit + xact_rollback FROM pg_stat_database \
+             WHERE datname = current_database()",
+        )
+        .fetch_one(self.pool())
+        .await
+        .expect("Postgres answers")
+    }
+
     /// The database as the worker's role sees it, over a pool of this size.
     ///
     /// # Panics

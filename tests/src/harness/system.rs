@@ -340,6 +340,20 @@ impl System {
         Tenant::new(self, id, key["key"].as_str().expect("a key").to_owned())
     }
 
+    /// A tenant that has connected the provider's first account, whose past has been read: the
+    /// account, the tenant and the connection.
+    ///
+    /// # Panics
+    ///
+    /// When the account cannot be connected, or its past is not read in time.
+    pub async fn connected(&self, provider: &str) -> (String, Tenant<'_>, Uuid) {
+        let (account, admin) = self.accounts_at(provider).await.remove(0);
+        let tenant = self.tenant("Acme").await;
+        let connection = tenant.connect_to(provider, &account, &admin).await;
+        self.drain().await;
+        (account, tenant, connection)
+    }
+
     async fn operator(&self, path: &str, body: &Value) -> Value {
         let answer = self
             .client

@@ -38,17 +38,6 @@ async fn lock_keys(api: &Api) -> sqlx::Transaction<'static, sqlx::Postgres> {
     tx
 }
 
-/// Transactions of the database so far.
-async fn transactions(api: &Api) -> i64 {
-    sqlx::query_scalar(
-        "SELECT xact_commit + xact_rollback FROM pg_stat_database \
-         WHERE datname = current_database()",
-    )
-    .fetch_one(api.db.pool())
-    .await
-    .expect("a number")
-}
-
 #[tokio::test]
 async fn key_over_its_limit_is_told_and_others_go_on() {
     let api = Api::with(&[
@@ -271,7 +260,7 @@ async fn idle_streams_cost_what_one_costs() {
     }
     // Their first look is over, and its numbers have reached the statistics.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let before = transactions(&api).await;
+    let before = api.db.transactions().await;
     let began = Instant::now();
     let mut slowest = Duration::ZERO;
     for _ in 0..SECONDS {
@@ -283,7 +272,7 @@ async fn idle_streams_cost_what_one_costs() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let spent = transactions(&api).await - before;
+    let spent = api.db.transactions().await - before;
     let spent = f64::from(i32::try_from(spent).expect("a small number"));
     let rate = spent / began.elapsed().as_secs_f64();
     // Each has at most four statements, and most have one.

@@ -177,13 +177,7 @@ impl Fixture {
     /// Transactions of this database so far, once its sessions have reported them.
     async fn transactions(&self) -> i64 {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        sqlx::query_scalar(
-            "SELECT xact_commit + xact_rollback FROM pg_stat_database \
-             WHERE datname = current_database()",
-        )
-        .fetch_one(self.test.pool())
-        .await
-        .expect("Postgres answers")
+        self.test.transactions().await
     }
 }
 

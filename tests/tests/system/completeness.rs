@@ -156,10 +156,7 @@ async fn broken_promise_of_a_page_is_noticed() {
         .simulator(|sim| sim.history = 5)
         .start()
         .await;
-    let (account, admin) = system.accounts_at("slack").await.remove(0);
-    let tenant = system.tenant("Acme").await;
-    let connection = tenant.connect_to("slack", &account, &admin).await;
-    system.drain().await;
+    let (account, tenant, connection) = system.connected("slack").await;
     let mut reader = CompletenessReader::new(&tenant, &[&account]);
     eventually("the page promises the past", async || {
         reader.assert_completeness_holds().await;
@@ -203,10 +200,7 @@ async fn row_that_is_indexed_late_is_found_by_the_reconciliation_pass() {
         .simulator(|sim| sim.history = 5)
         .start()
         .await;
-    let (account, admin) = system.accounts_at("jira").await.remove(0);
-    let tenant = system.tenant("Acme").await;
-    let connection = tenant.connect_to("jira", &account, &admin).await;
-    system.drain().await;
+    let (account, tenant, connection) = system.connected("jira").await;
     let before = reconciled_through(&tenant).await;
     let lost = json!({ "target": "delivery", "effect": "drop_silently" });
     system.sim("faults", lost).await;

@@ -147,10 +147,7 @@ async fn the_feed_says_how_far_it_is_complete_and_why_not_further() {
         .simulator(|sim| sim.history = 10)
         .start()
         .await;
-    let (account, admin) = system.accounts_at("slack").await.remove(0);
-    let tenant = system.tenant("Acme").await;
-    let connection = tenant.connect_to("slack", &account, &admin).await;
-    system.drain().await;
+    let (_, tenant, connection) = system.connected("slack").await;
     tests::harness::eventually("nothing is behind", async || {
         completeness(&tenant).await["behind"].is_null()
     })

@@ -3,23 +3,13 @@
 //! `tests/README.md` lists every report with its tests.
 
 use serde_json::{Value, json};
-use tests::harness::{System, Tenant, eventually};
-use uuid::Uuid;
-
-/// A tenant with a connected GitHub account whose past has been read.
-async fn connected(system: &System) -> (String, Tenant<'_>, Uuid) {
-    let (account, admin) = system.accounts().await.remove(0);
-    let tenant = system.tenant("Acme").await;
-    let connection = tenant.connect(&account, &admin).await;
-    system.drain().await;
-    (account, tenant, connection)
-}
+use tests::harness::{System, eventually};
 
 /// GitHub accepts a new token only seconds after it was made.
 #[tokio::test(flavor = "multi_thread")]
 async fn gh_fresh_token_refused_for_2s_ends_no_grant() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, connection) = connected(&system).await;
+    let (account, tenant, connection) = system.connected("github").await;
     let expired = json!({ "expire": "installation" });
     system.sim("github/tokens", expired).await;
     let refused = json!({
@@ -53,7 +43,7 @@ async fn star(system: &System, account: &str, who: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_row_stops_a_stream_of_stars_nowhere() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, connection) = connected(&system).await;
+    let (account, tenant, connection) = system.connected("github").await;
     let lost = json!({ "target": "delivery", "effect": "drop_silently" });
     system.sim("faults", lost).await;
     let first = star(&system, &account, "dev-1").await;

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 use sqlx::Row;
-use tests::harness::{System, Tenant, eventually};
+use tests::harness::{System, eventually};
 use uuid::Uuid;
 
 async fn act(system: &System, account: &str, action: &str) {
@@ -31,19 +31,10 @@ async fn becomes(system: &System, connection: Uuid, expected: &str) {
     .await;
 }
 
-/// A tenant with a connected account whose past has been read.
-async fn connected(system: &System) -> (String, Tenant<'_>, Uuid) {
-    let (account, admin) = system.accounts().await.remove(0);
-    let tenant = system.tenant("Acme").await;
-    let connection = tenant.connect(&account, &admin).await;
-    system.drain().await;
-    (account, tenant, connection)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_installation_pauses_and_goes_on_without_a_gap() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, connection) = connected(&system).await;
+    let (account, tenant, connection) = system.connected("github").await;
     act(&system, &account, "installation.suspend").await;
     becomes(&system, connection, "suspended").await;
     system
@@ -60,7 +51,7 @@ async fn a_suspended_installation_pauses_and_goes_on_without_a_gap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn delivery_of_a_suspended_account_has_it_asked_and_read_again() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, connection) = connected(&system).await;
+    let (account, tenant, connection) = system.connected("github").await;
     act(&system, &account, "installation.suspend").await;
     becomes(&system, connection, "suspended").await;
     // Nobody tells that the suspension is over.
@@ -140,7 +131,7 @@ async fn deliveries_without_a_connection_wait_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disconnected_connection_is_erased_at_both_ends() {
     let system = System::with_fast_provider().start().await;
-    let (_, tenant, connection) = connected(&system).await;
+    let (_, tenant, connection) = system.connected("github").await;
     let path = format!("/v1/connections/{connection}");
     for _ in 0..2 {
         let answer = tenant.request(Method::DELETE, &path, None).await;
@@ -161,7 +152,7 @@ async fn a_disconnected_connection_is_erased_at_both_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn disconnecting_waits_for_a_running_job_without_a_deadlock() {
     let system = System::with_fast_provider().start().await;
-    let (_, tenant, connection) = connected(&system).await;
+    let (_, tenant, connection) = system.connected("github").await;
     let slow = json!({ "target": "request", "pattern": "GET ", "effect": "slow", "seconds": 30 });
     system.sim("faults", slow).await;
     tenant.poll().await;
@@ -243,7 +234,7 @@ async fn an_installation_that_an_owner_approves_names_the_account_and_connects_n
 #[tokio::test(flavor = "multi_thread")]
 async fn probe_that_succeeds_lists_the_streams_of_its_run() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, connection) = connected(&system).await;
+    let (account, tenant, connection) = system.connected("github").await;
     act(&system, &account, "installation.suspend").await;
     becomes(&system, connection, "suspended").await;
     system.drain().await;
@@ -291,7 +282,7 @@ async fn probe_that_succeeds_lists_the_streams_of_its_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn paused_connection_stays_paused_after_a_suspension() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, connection) = connected(&system).await;
+    let (account, tenant, connection) = system.connected("github").await;
     let path = format!("/v1/connections/{connection}");
     let pause = json!({ "status": "paused" });
     let answer = tenant.request(Method::PATCH, &path, Some(&pause)).await;
@@ -306,10 +297,7 @@ async fn paused_connection_stays_paused_after_a_suspension() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refusal_of_an_older_grant_leaves_the_new_one() {
     let system = System::with_fast_provider().start().await;
-    let (account, admin) = system.accounts_at("slack").await.remove(0);
-    let tenant = system.tenant("Acme").await;
-    let connection = tenant.connect_to("slack", &account, &admin).await;
-    system.drain().await;
+    let (account, tenant, connection) = system.connected("slack").await;
     let silence = json!({ "target": "delivery", "effect": "drop_silently" });
     system.sim("faults", silence).await;
     system

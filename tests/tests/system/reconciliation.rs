@@ -82,10 +82,7 @@ async fn limited_pass_continues_in_the_same_run() {
         .simulator(|sim| (sim.accounts, sim.channels, sim.history) = (1, 2, 60))
         .start()
         .await;
-    let (account, admin) = system.accounts_at("slack").await.remove(0);
-    let tenant = system.tenant("Acme").await;
-    let connection = tenant.connect_to("slack", &account, &admin).await;
-    system.drain().await;
+    let (_, tenant, connection) = system.connected("slack").await;
     // The next run has only the pass to do.
     sqlx::query(
         "UPDATE cursors SET reconcile_at = now(), attempted_through = now() + interval '1 hour' \
@@ -115,10 +112,7 @@ async fn failing_stream_leaves_the_poll_interval_adaptive() {
         .simulator(|sim| sim.history = 5)
         .start()
         .await;
-    let (account, admin) = system.accounts().await.remove(0);
-    let tenant = system.tenant("Acme").await;
-    let connection = tenant.connect(&account, &admin).await;
-    system.drain().await;
+    let (_, tenant, connection) = system.connected("github").await;
     let fails = json!({
         "target": "request", "effect": "status", "status": 500, "pattern": "GET /repos/*/releases",
     });
@@ -142,10 +136,7 @@ async fn limited_stream_is_named_after_some_progress() {
         .simulator(|sim| (sim.accounts, sim.history) = (1, 10))
         .start()
         .await;
-    let (account, admin) = system.accounts_at("slack").await.remove(0);
-    let tenant = system.tenant("Acme").await;
-    let connection = tenant.connect_to("slack", &account, &admin).await;
-    system.drain().await;
+    let (_, tenant, connection) = system.connected("slack").await;
     assert_eq!(
         shown(&tenant, connection).await["held_back_by"],
         Value::Null
@@ -172,10 +163,7 @@ async fn failing_list_of_streams_is_named() {
         .simulator(|sim| sim.history = 5)
         .start()
         .await;
-    let (account, admin) = system.accounts().await.remove(0);
-    let tenant = system.tenant("Acme").await;
-    let connection = tenant.connect(&account, &admin).await;
-    system.drain().await;
+    let (_, tenant, connection) = system.connected("github").await;
     let fails = json!({
         "target": "request", "effect": "status", "status": 500,
         "pattern": "installation/repositories",
