@@ -11,6 +11,7 @@
 
 mod pages;
 mod probe;
+mod reconciliation;
 mod run;
 mod stream_queue;
 mod streams;

@@ -37,8 +37,17 @@ const JIRA: Refused = Refused {
     action: "issue.created",
 };
 
+/// What the feed says of its completeness, once no transaction of another test in the same cluster
+/// holds it back.
 async fn completeness(tenant: &Tenant<'_>) -> Value {
-    tenant.get("/v1/signals?limit=1").await["completeness"].clone()
+    let mut told = Value::Null;
+    eventually("nothing holds the feed back", async || {
+        told = tenant.get("/v1/signals?limit=1").await["completeness"].clone();
+        let connections = told["connections"].as_array().expect("a list");
+        connections.iter().all(|one| one["behind"] != "held_back")
+    })
+    .await;
+    told
 }
 
 fn time(value: &Value) -> DateTime<Utc> {

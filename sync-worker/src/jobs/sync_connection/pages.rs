@@ -9,13 +9,13 @@ use metrics::counter;
 use shared::connectors::{
     ConnectorError, ObservedUpdate, ObservedUpdates, Resource, SyncPage, SyncRequest,
 };
-use shared::db::cursors::{self, Advance, Reconciled, StreamCursor};
+use shared::db::cursors::{self, Advance, StreamCursor};
 use shared::db::{DbError, Tx, connections, directory, subscriptions};
 use shared::http::{self, Priority};
-use shared::queue::JobError;
 use shared::signals::{self, NewSignal, SignalDraft};
 use shared::telemetry::names;
 
+use super::reconciliation::{denial_of, reconcile_from};
 use super::run::{PageEnd, Run, may_pass};
 use super::stream_queue::{Pass, StreamTask};
 use crate::jobs::{JobFailure, begin, error};
@@ -27,13 +27,9 @@ const MAX_DEFERRAL: TimeDelta = TimeDelta::minutes(9);
 /// How far the time of an update and that of its Signal may differ.
 const TIME_TOLERANCE: TimeDelta = TimeDelta::seconds(2);
 /// No provider shows a fact later than this after it happened.
-const MAX_LATENESS: TimeDelta = TimeDelta::hours(1);
+pub(super) const MAX_LATENESS: TimeDelta = TimeDelta::hours(1);
 /// The part of the interval that lies between two passes of a stream that misses deliveries.
 const SHORTEST_INTERVAL: f64 = 1.0 / 24.0;
-/// How soon after a failure a stream is reconciled again, in seconds.
-const RECONCILE_AGAIN_SECONDS: f64 = 3600.0;
-/// The same where the failure may pass.
-const RETRY_RECONCILIATION_SECONDS: f64 = 900.0;
 /// A webhook that comes later than this was missed.
 const DELIVERY_TIME: TimeDelta = TimeDelta::minutes(2);
 
@@ -140,55 +136,9 @@ impl Run<'_> {
         Ok(end_of(has_more, PageEnd::Complete))
     }
 
-    fn reconcile_window(&self) -> TimeDelta {
-        TimeDelta::from_std(self.context.config.reconcile_window).unwrap_or_default()
-    }
-
-    /// Writes a page that the reconciliation pass has read.
-    async fn commit_reconciliation(
-        &self,
-        task: &mut StreamTask,
-        mut page: SyncPage,
-    ) -> Result<PageEnd, JobFailure> {
-        let stream = &mut task.stream;
-        stream.page_size = stream.page_size.after_page();
-        let bound = stream.pending_upper_bound.unwrap_or(self.upper_bound);
-        let interval = self.context.config.reconcile_interval.as_secs_f64();
-        let denied = page.denied_part.filter(|_| !page.more);
-        let has_gap = has_gap(stream, bound, self.reconcile_window());
-        let to = Reconciled {
-            cursor: Some(&page.cursor).filter(|_| page.more),
-            bound,
-            reconciled_through: (!page.more && denied.is_none() && !has_gap)
-                .then_some(bound - MAX_LATENESS),
-            // Once nothing is denied any more, the next pass covers the time that was left out.
-            due_in_seconds: if denied.is_none() && (page.more || has_gap) {
-                0.0
-            } else {
-                interval
-            },
-        };
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
-        let mut tx = self.begin().await?;
-        cursors::reconcile(&mut tx, scope, connection, stream, &to).await?;
-        if !page.more {
-            let denial = denied.map(denial_of);
-            self.note_unreconciled(&mut tx, &stream.spec.key, denial.as_ref())
-                .await?;
-        }
-        let (missed, unreadable) = self.store_content(&mut tx, stream, &mut page).await?;
-        self.note_missed(&mut tx, stream, missed, None).await?;
-        tx.commit().await.map_err(DbError::from)?;
-        self.report_missed(missed);
-        self.report_unreadable(&stream.spec.key, unreadable);
-        stream.pending_upper_bound = Some(bound);
-        stream.cursor = Some(page.cursor);
-        Ok(end_of(page.more, PageEnd::Complete))
-    }
-
     /// Counts a page's facts that no delivery has reported, with the page: the connection takes
     /// them over when a slice ends, however it ends.
-    async fn note_missed(
+    pub(super) async fn note_missed(
         &self,
         tx: &mut Tx,
         stream: &StreamCursor,
@@ -203,7 +153,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn report_missed(&self, missed: i64) {
+    pub(super) fn report_missed(&self, missed: i64) {
         let provider = self.caller.connector.descriptor().slug;
         counter!(names::WEBHOOK_MISSED_TOTAL, "provider" => provider)
             .increment(missed.unsigned_abs());
@@ -211,7 +161,7 @@ impl Run<'_> {
 
     /// Stores what a page of a stream holds; answers how many of its facts had been missed, and how
     /// many of the rows that could not be read are new.
-    async fn store_content(
+    pub(super) async fn store_content(
         &self,
         tx: &mut Tx,
         stream: &StreamCursor,
@@ -225,45 +175,6 @@ impl Run<'_> {
             .keep_unreadable(tx, &stream.spec.key, &page.unreadable_rows)
             .await?;
         Ok((missed, unreadable))
-    }
-
-    /// Notes why a pass has not reconciled a stream.
-    async fn note_unreconciled(
-        &self,
-        tx: &mut Tx,
-        stream: &str,
-        failure: Option<&JobError>,
-    ) -> Result<(), JobFailure> {
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
-        cursors::note_unreconciled(tx, scope, connection, stream, failure).await?;
-        Ok(())
-    }
-
-    /// Ends a reconciliation pass that could not read its stream, and notes why. The next one begins
-    /// soon.
-    pub(super) async fn abandon_reconciliation(
-        &self,
-        stream: &StreamCursor,
-        failure: &ConnectorError,
-    ) -> Result<(), JobFailure> {
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
-        let to = Reconciled {
-            cursor: None,
-            bound: self.upper_bound,
-            reconciled_through: None,
-            due_in_seconds: if may_pass(failure) {
-                RETRY_RECONCILIATION_SECONDS
-            } else {
-                RECONCILE_AGAIN_SECONDS
-            },
-        };
-        let problem = error(failure.code(), stream_problem(failure));
-        let mut tx = self.begin().await?;
-        cursors::reconcile(&mut tx, scope, connection, stream, &to).await?;
-        self.note_unreconciled(&mut tx, &stream.spec.key, Some(&problem))
-            .await?;
-        tx.commit().await.map_err(DbError::from)?;
-        Ok(())
     }
 
     /// Stores a page's Signals; answers how many of the new ones had been missed, because a
@@ -483,29 +394,6 @@ impl Run<'_> {
     }
 }
 
-/// Since when the reconciliation pass reports facts again: over its window, and over the time before
-/// that the last pass has not covered.
-///
-/// While the provider denies a part of the stream, that time would grow with every pass. It is then
-/// left out, and covered by the first pass after the denial has ended.
-fn reconcile_from(stream: &StreamCursor, bound: DateTime<Utc>, window: TimeDelta) -> DateTime<Utc> {
-    let from = bound - window;
-    if stream.is_reconciliation_denied {
-        from
-    } else {
-        from.min(covered_through(stream))
-    }
-}
-
-/// Whether a pass leaves out a time before its window.
-fn has_gap(stream: &StreamCursor, bound: DateTime<Utc>, window: TimeDelta) -> bool {
-    reconcile_from(stream, bound, window) > covered_through(stream)
-}
-
-fn covered_through(stream: &StreamCursor) -> DateTime<Utc> {
-    stream.reconciled_through.unwrap_or(stream.backfill_from)
-}
-
 /// How many facts that were found only now happened while deliveries came, and so long ago that
 /// theirs will not come any more.
 fn count_missed(found: &[DateTime<Utc>], webhooks_since: DateTime<Utc>, now: DateTime<Utc>) -> i64 {
@@ -513,16 +401,8 @@ fn count_missed(found: &[DateTime<Utc>], webhooks_since: DateTime<Utc>, now: Dat
     i64::try_from(found.iter().filter(is_missed).count()).unwrap_or(i64::MAX)
 }
 
-/// The failure of a pass to which the provider denies a part of its stream.
-fn denial_of(part: &str) -> JobError {
-    error(
-        "permission",
-        &format!("The provider denies permission to read {part}."),
-    )
-}
-
 /// Why a stream cannot be read, in words.
-const fn stream_problem(error: &ConnectorError) -> &'static str {
+pub(super) const fn stream_problem(error: &ConnectorError) -> &'static str {
     match error {
         ConnectorError::Permission(_) => "The provider denies permission to read it.",
         ConnectorError::CursorExpired(_) => "The provider honours no cursor of it.",
@@ -531,7 +411,7 @@ const fn stream_problem(error: &ConnectorError) -> &'static str {
     }
 }
 
-fn end_of(has_more: bool, end: PageEnd) -> PageEnd {
+pub(super) fn end_of(has_more: bool, end: PageEnd) -> PageEnd {
     if has_more { PageEnd::HasMore } else { end }
 }
 
@@ -547,46 +427,7 @@ fn moved(
 
 #[cfg(test)]
 mod tests {
-    use shared::connectors::StreamSpec;
-    use shared::db::cursors::PageSize;
-
     use super::*;
-
-    #[test]
-    fn pass_covers_what_the_one_before_left() {
-        let at = |days: i64| {
-            DateTime::from_timestamp(1_800_000_000 + days * 86_400, 0).expect("a moment")
-        };
-        let stream = |reconciled_through| StreamCursor {
-            spec: StreamSpec {
-                key: "messages:1".to_owned(),
-                resource_id: None,
-                target: serde_json::Value::Null,
-            },
-            cursor: None,
-            version: 0,
-            backfill_from: at(-90),
-            pending_upper_bound: None,
-            read_through: Some(at(0)),
-            reconciled_through,
-            is_reconciliation_denied: false,
-            page_size: PageSize::default(),
-        };
-        let window = TimeDelta::days(7);
-        let from = |reconciled_through| reconcile_from(&stream(reconciled_through), at(0), window);
-        assert_eq!(from(Some(at(-1))), at(-7), "its window");
-        assert_eq!(from(Some(at(-10))), at(-10), "a pass is overdue");
-        assert_eq!(from(None), at(-90), "there was none");
-        let denied = |reconciled_through| StreamCursor {
-            is_reconciliation_denied: true,
-            ..stream(reconciled_through)
-        };
-        let long_ago = denied(Some(at(-10)));
-        assert_eq!(reconcile_from(&long_ago, at(0), window), at(-7));
-        assert!(has_gap(&long_ago, at(0), window), "it is covered later");
-        assert!(!has_gap(&denied(Some(at(-1))), at(0), window));
-        assert!(!has_gap(&stream(Some(at(-10))), at(0), window));
-    }
 
     #[test]
     fn only_old_news_since_webhooks_came_was_missed() {

@@ -1,0 +1,183 @@
+//! The reconciliation pass over a stream: from when it reads, and what it leaves.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use shared::connectors::{ConnectorError, SyncPage};
+use shared::db::cursors::{self, Reconciled, StreamCursor};
+use shared::db::{DbError, Tx};
+use shared::queue::JobError;
+
+use super::pages::{MAX_LATENESS, end_of, stream_problem};
+use super::run::{PageEnd, Run, may_pass};
+use super::stream_queue::StreamTask;
+use crate::jobs::{JobFailure, error};
+
+/// How soon after a failure a stream is reconciled again, in seconds.
+const RECONCILE_AGAIN_SECONDS: f64 = 3600.0;
+/// The same where the failure may pass.
+const RETRY_RECONCILIATION_SECONDS: f64 = 900.0;
+
+impl Run<'_> {
+    pub(super) fn reconcile_window(&self) -> TimeDelta {
+        TimeDelta::from_std(self.context.config.reconcile_window).unwrap_or_default()
+    }
+
+    /// Writes a page that the reconciliation pass has read.
+    pub(super) async fn commit_reconciliation(
+        &self,
+        task: &mut StreamTask,
+        mut page: SyncPage,
+    ) -> Result<PageEnd, JobFailure> {
+        let stream = &mut task.stream;
+        stream.page_size = stream.page_size.after_page();
+        let bound = stream.pending_upper_bound.unwrap_or(self.upper_bound);
+        let interval = self.context.config.reconcile_interval.as_secs_f64();
+        let denied = page.denied_part.filter(|_| !page.more);
+        let has_gap = has_gap(stream, bound, self.reconcile_window());
+        let to = Reconciled {
+            cursor: Some(&page.cursor).filter(|_| page.more),
+            bound,
+            reconciled_through: (!page.more && denied.is_none() && !has_gap)
+                .then_some(bound - MAX_LATENESS),
+            // Once nothing is denied any more, the next pass covers the time that was left out.
+            due_in_seconds: if denied.is_none() && (page.more || has_gap) {
+                0.0
+            } else {
+                interval
+            },
+        };
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let mut tx = self.begin().await?;
+        cursors::reconcile(&mut tx, scope, connection, stream, &to).await?;
+        if !page.more {
+            let denial = denied.map(denial_of);
+            self.note_unreconciled(&mut tx, &stream.spec.key, denial.as_ref())
+                .await?;
+        }
+        let (missed, unreadable) = self.store_content(&mut tx, stream, &mut page).await?;
+        self.note_missed(&mut tx, stream, missed, None).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        self.report_missed(missed);
+        self.report_unreadable(&stream.spec.key, unreadable);
+        stream.pending_upper_bound = Some(bound);
+        stream.cursor = Some(page.cursor);
+        Ok(end_of(page.more, PageEnd::Complete))
+    }
+
+    /// Notes why a pass has not reconciled a stream.
+    pub(super) async fn note_unreconciled(
+        &self,
+        tx: &mut Tx,
+        stream: &str,
+        failure: Option<&JobError>,
+    ) -> Result<(), JobFailure> {
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        cursors::note_unreconciled(tx, scope, connection, stream, failure).await?;
+        Ok(())
+    }
+
+    /// Ends a reconciliation pass that could not read its stream, and notes why. The next one begins
+    /// soon.
+    pub(super) async fn abandon_reconciliation(
+        &self,
+        stream: &StreamCursor,
+        failure: &ConnectorError,
+    ) -> Result<(), JobFailure> {
+        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let to = Reconciled {
+            cursor: None,
+            bound: self.upper_bound,
+            reconciled_through: None,
+            due_in_seconds: if may_pass(failure) {
+                RETRY_RECONCILIATION_SECONDS
+            } else {
+                RECONCILE_AGAIN_SECONDS
+            },
+        };
+        let problem = error(failure.code(), stream_problem(failure));
+        let mut tx = self.begin().await?;
+        cursors::reconcile(&mut tx, scope, connection, stream, &to).await?;
+        self.note_unreconciled(&mut tx, &stream.spec.key, Some(&problem))
+            .await?;
+        tx.commit().await.map_err(DbError::from)?;
+        Ok(())
+    }
+}
+
+/// Since when the reconciliation pass reports facts again: over its window, and over the time before
+/// that the last pass has not covered.
+///
+/// While the provider denies a part of the stream, that time would grow with every pass. It is then
+/// left out, and covered by the first pass after the denial has ended.
+pub(super) fn reconcile_from(
+    stream: &StreamCursor,
+    bound: DateTime<Utc>,
+    window: TimeDelta,
+) -> DateTime<Utc> {
+    let from = bound - window;
+    if stream.is_reconciliation_denied {
+        from
+    } else {
+        from.min(covered_through(stream))
+    }
+}
+
+/// Whether a pass leaves out a time before its window.
+fn has_gap(stream: &StreamCursor, bound: DateTime<Utc>, window: TimeDelta) -> bool {
+    reconcile_from(stream, bound, window) > covered_through(stream)
+}
+
+fn covered_through(stream: &StreamCursor) -> DateTime<Utc> {
+    stream.reconciled_through.unwrap_or(stream.backfill_from)
+}
+
+/// The failure of a pass to which the provider denies a part of its stream.
+pub(super) fn denial_of(part: &str) -> JobError {
+    error(
+        "permission",
+        &format!("The provider denies permission to read {part}."),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::connectors::StreamSpec;
+    use shared::db::cursors::PageSize;
+
+    use super::*;
+
+    #[test]
+    fn pass_covers_what_the_one_before_left() {
+        let at = |days: i64| {
+            DateTime::from_timestamp(1_800_000_000 + days * 86_400, 0).expect("a moment")
+        };
+        let stream = |reconciled_through| StreamCursor {
+            spec: StreamSpec {
+                key: "messages:1".to_owned(),
+                resource_id: None,
+                target: serde_json::Value::Null,
+            },
+            cursor: None,
+            version: 0,
+            backfill_from: at(-90),
+            pending_upper_bound: None,
+            read_through: Some(at(0)),
+            reconciled_through,
+            is_reconciliation_denied: false,
+            page_size: PageSize::default(),
+        };
+        let window = TimeDelta::days(7);
+        let from = |reconciled_through| reconcile_from(&stream(reconciled_through), at(0), window);
+        assert_eq!(from(Some(at(-1))), at(-7), "its window");
+        assert_eq!(from(Some(at(-10))), at(-10), "a pass is overdue");
+        assert_eq!(from(None), at(-90), "there was none");
+        let denied = |reconciled_through| StreamCursor {
+            is_reconciliation_denied: true,
+            ..stream(reconciled_through)
+        };
+        let long_ago = denied(Some(at(-10)));
+        assert_eq!(reconcile_from(&long_ago, at(0), window), at(-7));
+        assert!(has_gap(&long_ago, at(0), window), "it is covered later");
+        assert!(!has_gap(&denied(Some(at(-1))), at(0), window));
+        assert!(!has_gap(&stream(Some(at(-10))), at(0), window));
+    }
+}
