@@ -1,8 +1,8 @@
-//! Who asks, and whose rows that opens.
+//! Authentication and authorization of requests.
 //!
-//! An extractor either yields a proof or ends the request: a handler that takes
-//! [`TenantAuth`] cannot run for anybody else. Another tenant's id and an unknown one get
-//! the same answer.
+//! The extractors yield a proof or reject the request: a handler with [`TenantAuth`] in its
+//! signature runs only for an authorized caller. The id of another tenant and an unknown id give
+//! the same response.
 
 mod scopes;
 
@@ -23,36 +23,36 @@ use shared::server::ClientAddr;
 pub(crate) use scopes::*;
 
 use crate::error::{ApiError, FieldProblem};
-use crate::limits::{Attempt, KeyOwner, Shares};
+use crate::limits::{Attempt, KeyOwner, QuotaStatuses};
 use crate::query::parse_uuid;
 use crate::state::AppState;
 
-/// The header in which an operator names a tenant.
+/// The header that names the tenant of an operator's request.
 pub(crate) const TENANT_HEADER: HeaderName = HeaderName::from_static("x-tenant-id");
 
-/// An operator's token was presented.
+/// The proof that the request has an operator's token.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OperatorAuth(pub(crate) OperatorProof);
 
-/// Somebody who may do what `S` names with one tenant's rows.
+/// The proof that the caller has the scope `S` in one tenant.
 #[derive(Debug)]
 pub(crate) struct TenantAuth<S> {
     pub(crate) scope: TenantScope,
     pub(crate) principal: Principal,
-    _needs: PhantomData<S>,
+    _required: PhantomData<S>,
 }
 
-/// Who it is.
+/// The authenticated caller.
 #[derive(Debug, Clone)]
 pub(crate) enum Principal {
     /// An operator.
     Operator,
-    /// The holder of a tenant's key.
+    /// The holder of a tenant's API key.
     ApiKey(ApiKeyId),
 }
 
 impl Principal {
-    /// As the audit log names it.
+    /// The caller as an actor of the audit log.
     pub(crate) const fn actor(&self) -> AuditActor {
         match self {
             Self::Operator => AuditActor::Operator,
@@ -60,7 +60,7 @@ impl Principal {
         }
     }
 
-    /// The key, if it is one.
+    /// The id of the API key; `None` for an operator.
     pub(crate) const fn key(&self) -> Option<ApiKeyId> {
         match self {
             Self::Operator => None,
@@ -95,21 +95,21 @@ impl<S: RequiredScope> FromRequestParts<Arc<AppState>> for TenantAuth<S> {
         state: &Arc<AppState>,
     ) -> Result<Self, ApiError> {
         let credential = authenticate(parts, state).await?;
-        let named = named_tenant(&parts.headers)?;
+        let requested = tenant_header(&parts.headers)?;
         let (scope, principal) = match credential {
             Credential::Operator(proof) => {
-                let tenant = named.ok_or(ApiError::TenantRequired)?;
+                let tenant = requested.ok_or(ApiError::TenantRequired)?;
                 if tenant == TenantId::UNASSIGNED && !S::UNASSIGNED {
                     return Err(ApiError::NotFound("tenant"));
                 }
-                let scope = tenants::scope(&state.db, proof, tenant)
+                let scope = tenants::resolve_scope(&state.db, proof, tenant)
                     .await?
                     .ok_or(ApiError::NotFound("tenant"))?;
                 (scope, Principal::Operator)
             }
             Credential::ApiKey(key) => {
-                // A key that is sent to the wrong tenant must not act on its own.
-                if named.is_some_and(|tenant| tenant != key.scope.tenant_id()) {
+                // A key together with another tenant's id is a mistake of the client.
+                if requested.is_some_and(|tenant| tenant != key.scope.tenant_id()) {
                     return Err(ApiError::NotFound("tenant"));
                 }
                 if !key.scopes.contains(&S::SCOPE) {
@@ -121,7 +121,7 @@ impl<S: RequiredScope> FromRequestParts<Arc<AppState>> for TenantAuth<S> {
         Ok(Self {
             scope,
             principal,
-            _needs: PhantomData,
+            _required: PhantomData,
         })
     }
 }
@@ -132,7 +132,7 @@ enum Credential {
 }
 
 impl Credential {
-    /// The key and its tenant, if it is a key.
+    /// The key and its tenant; `None` for an operator.
     const fn owner(&self) -> Option<KeyOwner> {
         match self {
             Self::Operator(_) => None,
@@ -144,83 +144,83 @@ impl Credential {
     }
 }
 
-/// Checks the credential of a request, unless too many of its client have failed.
+/// Verifies the credential of a request, unless its client is throttled.
 ///
-/// A request of a key that was accepted lately is metered first, so that one over the limit costs
-/// no database connection. Within the limit the key is checked as ever: a revoked key opens
-/// nothing from then on.
+/// A request of a recently accepted key is counted first, so that a request over the limit needs
+/// no database session. Within the limit every request verifies the key, so that a revoked key is
+/// rejected at once.
 async fn authenticate(parts: &Parts, state: &Arc<AppState>) -> Result<Credential, ApiError> {
     let presented = bearer(&parts.headers).ok_or(ApiError::Unauthorized)?;
     let client = parts.extensions.get::<ClientAddr>().copied();
     let attempt = Attempt::new(client, presented);
     let throttle = &state.limits.throttle;
-    if let Some(retry_after) = throttle.wait(&attempt, Instant::now()) {
+    if let Some(retry_after) = throttle.retry_after(&attempt, Instant::now()) {
         return Err(ApiError::AuthenticationThrottled { retry_after });
     }
-    let known = throttle.owner(&attempt, Instant::now());
-    if let Some(owner) = known {
+    let cached_owner = throttle.owner(&attempt, Instant::now());
+    if let Some(owner) = cached_owner {
         count_request(parts, state, owner)?;
     }
-    match check(presented, known, state).await {
+    match verify_credential(presented, cached_owner, state).await {
         Ok(credential) => {
             let owner = credential.owner();
-            throttle.succeeded(&attempt, owner, Instant::now());
-            if let (None, Some(owner)) = (known, owner) {
+            throttle.record_success(&attempt, owner, Instant::now());
+            if let (None, Some(owner)) = (cached_owner, owner) {
                 count_request(parts, state, owner)?;
             }
             Ok(credential)
         }
         Err(error) => {
             if matches!(error, ApiError::Unauthorized) {
-                throttle.failed(attempt, Instant::now());
+                throttle.record_failure(attempt, Instant::now());
             }
             Err(error)
         }
     }
 }
 
-/// Counts a request of a key, unless that is over its limit.
+/// Counts a request of a key; fails if the key or its tenant is over the limit.
 fn count_request(parts: &Parts, state: &AppState, owner: KeyOwner) -> Result<(), ApiError> {
-    let shares = parts.extensions.get::<Shares>();
-    let counted = state.limits.count_request(owner, shares);
+    let quotas = parts.extensions.get::<QuotaStatuses>();
+    let counted = state.limits.count_request(owner, quotas);
     counted.map_err(|over| ApiError::TooManyRequests {
         retry_after: over.retry_after,
     })
 }
 
-async fn check(
+async fn verify_credential(
     presented: &str,
-    known: Option<KeyOwner>,
+    cached_owner: Option<KeyOwner>,
     state: &Arc<AppState>,
 ) -> Result<Credential, ApiError> {
     if let Some(proof) = OperatorProof::check(&state.operator_tokens, presented) {
         return Ok(Credential::Operator(proof));
     }
-    let tenant = known.map(|owner| owner.tenant);
+    let tenant = cached_owner.map(|owner| owner.tenant);
     let key = api_keys::authenticate(&state.db, presented, tenant)
         .await?
         .ok_or(ApiError::Unauthorized)?;
-    if key.use_unnoted {
-        note_use(state, &key);
+    if key.needs_touch {
+        record_use(state, &key);
     }
     Ok(Credential::ApiKey(key))
 }
 
-/// Notes the use of a key, not in the request's way.
-fn note_use(state: &Arc<AppState>, key: &AuthenticatedKey) {
+/// Records the use of a key in the background.
+fn record_use(state: &Arc<AppState>, key: &AuthenticatedKey) {
     let (db, scope, id) = (state.db.clone(), key.scope, key.id);
     state.lifecycle.spawn(async move {
         if let Err(error) = api_keys::touch(&db, &scope, id).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 api_key.id = %id,
-                "the key's use was not noted"
+                "failed to record the use of an API key"
             );
         }
     });
 }
 
-/// The token of the one `Authorization: Bearer` header.
+/// The token of the only `Authorization: Bearer` header.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next()?.to_str().ok()?;
@@ -232,7 +232,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-fn named_tenant(headers: &HeaderMap) -> Result<Option<TenantId>, ApiError> {
+fn tenant_header(headers: &HeaderMap) -> Result<Option<TenantId>, ApiError> {
     let malformed = || {
         let reason = "must be one UUID such as 0198c0de-0000-7000-8000-000000000000";
         ApiError::Parameters(vec![FieldProblem::new("X-Tenant-Id", reason)])
@@ -265,10 +265,10 @@ mod tests {
     }
 
     #[test]
-    fn one_bearer_token_is_taken_and_nothing_else() {
+    fn only_one_bearer_token_is_accepted() {
         assert_eq!(bearer(&headers(&["Bearer abc"])), Some("abc"));
         assert_eq!(bearer(&headers(&["bearer  abc"])), Some("abc"));
-        for refused in [
+        for rejected in [
             &[][..],
             &["abc"][..],
             &["Bearer"][..],
@@ -276,7 +276,7 @@ mod tests {
             &["Basic abc"][..],
             &["Bearer abc", "Bearer abc"][..],
         ] {
-            assert_eq!(bearer(&headers(refused)), None, "{refused:?}");
+            assert_eq!(bearer(&headers(rejected)), None, "{rejected:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The api-server's settings, read and checked as a whole.
+//! The settings of the api-server.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::limits::LimitsConfig;
 
-/// Everything the api-server needs to know.
+/// The settings of the api-server.
 #[derive(Debug)]
 pub struct Config {
     pub(crate) api: ApiConfig,
@@ -27,7 +27,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads every setting; the error names all that are missing or malformed.
+    /// Reads all settings; the error names every missing or invalid one.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(env);
         let api = ApiConfig::from_reader(&mut reader);
@@ -38,7 +38,7 @@ impl Config {
             webhook_crypto: CryptoConfig::for_webhook_secrets(&mut reader),
             connectors: ConnectorSettings::from_reader(&mut reader),
             return_to: ReturnTo::from_reader(&mut reader, &api.public_url),
-            // The bounds are those of a connection's own interval.
+            // The same bounds as in `PATCH /v1/connections/{id}`.
             poll_interval_seconds: reader.within("POLL_INTERVAL_SECONDS", 300, 30, 86_400),
             limits: LimitsConfig::from_reader(&mut reader),
             approval_days: reader.within("CONNECT_APPROVAL_DAYS", 7, 1, 90),
@@ -48,14 +48,15 @@ impl Config {
         Ok(config)
     }
 
-    /// Where the server is to listen.
+    /// The address to listen on.
     pub const fn bind_addr(&self) -> SocketAddr {
         self.api.bind_addr
     }
 }
 
-/// Where a connect flow may send a browser at its end: our own origin, those that
-/// `POBLYSH_RETURN_TO_ORIGINS` lists, and the person's own machine.
+/// The origins to which a connect flow may redirect the browser at its end.
+///
+/// They are the API's own origin, those in `POBLYSH_RETURN_TO_ORIGINS`, and loopback addresses.
 #[derive(Debug, Clone)]
 pub(crate) struct ReturnTo {
     origins: Vec<url::Origin>,
@@ -86,14 +87,14 @@ impl ReturnTo {
         Self { origins }
     }
 
-    /// The URL, if a browser may be sent there.
+    /// Parses a URL; `None` if its origin is not allowed.
     pub(crate) fn accept(&self, text: &str) -> Option<Url> {
         let url = Url::parse(text).ok()?;
-        let plain = matches!(url.scheme(), "http" | "https")
+        let is_plain = matches!(url.scheme(), "http" | "https")
             && url.username().is_empty()
             && url.password().is_none();
-        let known = self.origins.contains(&url.origin()) || is_loopback(&url);
-        (plain && known).then_some(url)
+        let is_known = self.origins.contains(&url.origin()) || is_loopback(&url);
+        (is_plain && is_known).then_some(url)
     }
 }
 
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn only_known_origins_and_the_own_machine_are_returned_to() {
+    fn only_listed_and_loopback_origins_are_accepted() {
         let rule = return_to("https://app.example.com, http://intranet:8000").expect("valid");
         for good in [
             "https://connect.example.com/done",
@@ -141,13 +142,13 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_with_a_path_is_a_mistake() {
+    fn malformed_origins_are_rejected() {
         for bad in [
             "https://app.example.com/path",
             "app.example.com",
             "ftp://app.example.com",
         ] {
-            let error = return_to(bad).expect_err("refused").to_string();
+            let error = return_to(bad).expect_err("rejected").to_string();
             assert!(error.contains("POBLYSH_RETURN_TO_ORIGINS"), "{error}");
         }
     }

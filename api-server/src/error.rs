@@ -1,11 +1,11 @@
-//! Every way in which a request can fail, and the one place where it becomes an answer.
+//! Every error of a request, and its conversion to a response.
 //!
-//! Clients see fixed words; the causes of failures on our side go to the log here, with
-//! their sources, under the request's id.
+//! Clients receive fixed texts. Causes of internal errors are logged here, with their sources and
+//! under the request id.
 
 mod conflict;
-mod conversions;
-mod words;
+mod from;
+mod messages;
 
 use std::error::Error;
 use std::time::Duration;
@@ -21,17 +21,17 @@ use shared::db::api_keys::ApiScope;
 use shared::problem::Problem;
 
 pub(crate) use conflict::Conflict;
-use words::{not_found, upstream};
+use messages::{not_found, provider_problem};
 
-/// When a stream may be tried again that was one too many.
+/// `Retry-After` of a stream above the limit.
 const STREAM_RETRY_SECONDS: u64 = 5;
 
-/// What is wrong with one parameter, header or field.
+/// An invalid parameter, header or field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct FieldProblem {
-    /// Its name.
+    /// The name of the field.
     pub(crate) name: String,
-    /// What is wrong with it.
+    /// Why it is invalid.
     pub(crate) reason: String,
 }
 
@@ -44,97 +44,97 @@ impl FieldProblem {
     }
 }
 
-/// Why a request fails.
+/// An error of a request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    /// No credential, or one that is unknown, ended or expired.
-    #[error("not authenticated")]
+    /// The credential is missing, unknown, revoked or expired.
+    #[error("missing or invalid credential")]
     Unauthorized,
-    /// The key may not do this.
-    #[error("the key lacks a scope")]
+    /// The key lacks the scope.
+    #[error("API key lacks the scope {}", .0.as_str())]
     InsufficientScope(ApiScope),
-    /// Only operators may do this.
-    #[error("not an operator")]
+    /// The route is for operators only.
+    #[error("operator token required")]
     OperatorOnly,
-    /// An operator must say which tenant is meant.
-    #[error("no tenant is named")]
+    /// An operator's request must name a tenant.
+    #[error("missing X-Tenant-Id")]
     TenantRequired,
     /// No route has this path.
-    #[error("no such route")]
+    #[error("route not found")]
     NoRoute,
     /// The route does not have this method; axum adds `Allow`.
-    #[error("no such method")]
+    #[error("method not allowed")]
     MethodNotAllowed,
-    /// There is no such thing, or it is another tenant's.
-    #[error("no such {0}")]
+    /// The object does not exist, or belongs to another tenant.
+    #[error("{0} not found")]
     NotFound(&'static str),
-    /// Parameters or headers are not of the documented form.
-    #[error("malformed parameters")]
+    /// Parameters or headers do not match the documentation.
+    #[error("invalid parameters")]
     Parameters(Vec<FieldProblem>),
     /// The body is not JSON.
-    #[error("the body is not JSON")]
+    #[error("malformed JSON body")]
     MalformedBody(String),
-    /// The body is not of the documented type.
-    #[error("the body's type is not JSON")]
+    /// The media type of the body is not JSON.
+    #[error("unsupported media type")]
     UnsupportedMediaType,
     /// The body is too large.
-    #[error("the body is too large")]
+    #[error("request body too large")]
     PayloadTooLarge,
-    /// The body is JSON, and not of the documented form.
-    #[error("the body does not fit")]
+    /// The body is JSON that does not match the schema.
+    #[error("invalid fields in the body")]
     Fields(Vec<FieldProblem>),
-    /// The state of a connect flow is unknown, used, expired or another browser's.
-    #[error("the state of a connect flow does not hold")]
+    /// The state of a connect flow is unknown, used, expired or bound to another browser.
+    #[error("invalid state of a connect flow")]
     InvalidState,
-    /// A browser may not be sent there.
-    #[error("the browser may not be sent there")]
+    /// The origin of `return_to` is not allowed.
+    #[error("return_to not allowed")]
     ReturnToNotAllowed,
-    /// The person or the provider said no; the connector's own words.
-    #[error("the connection was declined")]
+    /// The person or the provider declined; the text is the connector's.
+    #[error("connect flow declined")]
     Denied(String),
-    /// What is asked does not fit how things stand.
+    /// The request conflicts with the current state.
     #[error("conflict: {0}")]
     Conflict(Conflict),
-    /// Too many credentials of this client were refused.
-    #[error("too many credentials were refused")]
+    /// Too many credentials of this client were rejected.
+    #[error("authentication throttled")]
     AuthenticationThrottled {
-        /// When the next one is checked.
+        /// The time until the next credential is checked.
         retry_after: Duration,
     },
-    /// The key or its tenant asks more than it may.
+    /// The key or its tenant exceeds its request limit.
     #[error("too many requests")]
     TooManyRequests {
-        /// When the next one is answered.
+        /// The time until the next request is served.
         retry_after: Duration,
     },
-    /// The key or its tenant holds as many streams open as it may.
-    #[error("too many streams")]
+    /// The key or its tenant has reached its limit of open streams.
+    #[error("too many open streams")]
     TooManyStreams,
-    /// The cursor was ours and can no longer be followed.
-    #[error("the cursor has expired")]
+    /// The cursor is authentic and can no longer be followed.
+    #[error("feed cursor expired")]
     CursorExpired,
-    /// The provider failed us.
-    #[error("a provider failed")]
+    /// A call to the provider failed.
+    #[error("failed to call the provider")]
     Connector(#[source] ConnectorError),
-    /// The time for a request is over.
-    #[error("the request took too long")]
+    /// The request exceeded its timeout.
+    #[error("request timed out")]
     TimedOut,
-    /// A handler panicked; the panic is in the log.
-    #[error("a handler panicked")]
+    /// The handler panicked; the panic is in the log.
+    #[error("request handler panicked")]
     Panicked,
-    /// A sealed value does not open.
-    #[error("a sealed value does not open")]
-    Sealed(#[source] CryptoError),
-    /// A stored value cannot be read.
-    #[error("a stored value cannot be read")]
-    Stored(#[source] serde_json::Error),
-    /// Postgres.
-    #[error("the database failed")]
+    /// A sealed value cannot be decrypted.
+    #[error("failed to decrypt a stored value")]
+    Decrypt(#[source] CryptoError),
+    /// A stored value cannot be serialized or deserialized.
+    #[error("failed to encode or decode a stored value")]
+    Codec(#[source] serde_json::Error),
+    /// The database failed.
+    #[error("database error")]
     Db(#[source] DbError),
 }
 
 impl ApiError {
-    /// A short word for the end of a connect flow, when the browser goes back with an error.
+    /// The problem's `code`.
     pub(crate) fn code(&self) -> &'static str {
         self.problem().code
     }
@@ -155,18 +155,18 @@ impl ApiError {
             Self::OperatorOnly => Problem::new(
                 StatusCode::FORBIDDEN,
                 "operator_only",
-                "Only an operator's token opens this route.",
+                "This route requires an operator's token.",
             ),
             Self::InvalidState => Problem::new(
                 StatusCode::FORBIDDEN,
                 "invalid_state",
-                "This connect link or flow is unknown, over, or belongs to another browser. \
-                 Begin again.",
+                "The connect link or flow is unknown, expired, already used, or belongs to \
+                 another browser. Start again with a new link.",
             ),
             Self::ReturnToNotAllowed => Problem::new(
                 StatusCode::FORBIDDEN,
                 "return_to_not_allowed",
-                "`return_to` must be a URL of an origin that the operator has allowed.",
+                "`return_to` must be a URL of an origin in POBLYSH_RETURN_TO_ORIGINS.",
             ),
             Self::Denied(reason) => {
                 Problem::new(StatusCode::BAD_REQUEST, "access_denied", reason.clone())
@@ -180,39 +180,39 @@ impl ApiError {
                 "This cursor can no longer be followed without missing Signals. \
                  Start again without a cursor.",
             ),
-            Self::Connector(error) => upstream(error),
+            Self::Connector(error) => provider_problem(error),
             Self::AuthenticationThrottled { retry_after } => Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "authentication_throttled",
-                "Too many credentials from this address were refused. Check the credential.",
+                "Too many credentials from this address were rejected. Check the credential.",
             )
             .with_retry_after(seconds(*retry_after)),
             Self::TooManyRequests { retry_after } => Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
-                "The API key or its tenant is over its limit; the header RateLimit tells it.",
+                "The API key or its tenant exceeds its request limit. See the header RateLimit.",
             )
             .with_retry_after(seconds(*retry_after)),
             Self::TooManyStreams => Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_streams",
-                "The API key or its tenant holds as many streams open as it may. End one first.",
+                "The API key or its tenant has reached its limit of open streams. Close one first.",
             )
             .with_retry_after(STREAM_RETRY_SECONDS),
             Self::TimedOut => Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "timed_out",
-                "The request took too long and was given up.",
+                "The request timed out. Try again.",
             )
             .with_retry_after(1),
             Self::Db(error) if error.is_unavailable() => Problem::unavailable(),
-            Self::Db(_) | Self::Panicked | Self::Sealed(_) | Self::Stored(_) => Problem::internal(),
-            _ => self.of_the_request(),
+            Self::Db(_) | Self::Panicked | Self::Decrypt(_) | Self::Codec(_) => Problem::internal(),
+            _ => self.client_problem(),
         }
     }
 
-    /// What is wrong with the request itself.
-    fn of_the_request(&self) -> Problem {
+    /// The problem for an error in the request.
+    fn client_problem(&self) -> Problem {
         let fields = |status, code, message, fields: &[FieldProblem]| {
             Problem::new(status, code, message).with_details(json!({ "fields": fields }))
         };
@@ -226,42 +226,38 @@ impl ApiError {
             Self::MethodNotAllowed => Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
-                "This route does not have this method; the header Allow lists those it has.",
+                "The route does not support this method. The header Allow lists the methods.",
             ),
-            Self::NotFound(what) => not_found(what),
+            Self::NotFound(object) => not_found(object),
             Self::Parameters(problems) => fields(
                 StatusCode::BAD_REQUEST,
                 "invalid_parameters",
-                "Parameters or headers are not of the documented form.",
+                "Parameters or headers are invalid. See `details.fields`.",
                 problems,
             ),
             Self::MalformedBody(reason) => Problem::new(
                 StatusCode::BAD_REQUEST,
                 "malformed_body",
-                "The body is not JSON.",
+                "The body is not valid JSON.",
             )
             .with_details(json!({ "reason": reason })),
             Self::UnsupportedMediaType => Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
-                "Send the body as application/json.",
+                "The media type of the body must be application/json.",
             ),
             Self::PayloadTooLarge => Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "payload_too_large",
-                "The body is larger than 64 KiB.",
+                "The body exceeds 64 KiB.",
             ),
             Self::Fields(problems) => fields(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_body",
-                "The body does not have the documented form.",
+                "Fields of the body are invalid. See `details.fields`.",
                 problems,
             ),
-            _ => Problem::new(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "There is no such route.",
-            ),
+            _ => Problem::new(StatusCode::NOT_FOUND, "not_found", "Route not found."),
         }
     }
 }
@@ -273,7 +269,7 @@ impl IntoResponse for ApiError {
             tracing::error!(
                 error = &self as &dyn Error,
                 error.code = problem.code,
-                "the request fails on our side"
+                "request failed with an internal error"
             );
         }
         let mut response = problem.into_response();
@@ -292,7 +288,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Whole seconds, so that whoever waits for them has waited long enough.
+/// The duration in seconds, rounded up, so that a client does not retry too early.
 fn seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
@@ -302,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_never_sees_an_internal_cause() {
+    fn response_omits_internal_causes() {
         let cause = std::io::Error::other("host db-7 user poblysh");
         let failures = [
             ApiError::Db(DbError::Unavailable(sqlx::Error::Io(cause))),

@@ -1,4 +1,4 @@
-//! Paths and bodies, with every rejection as an [`ApiError`].
+//! Extractors for paths and bodies that reject with an [`ApiError`].
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::error::{ApiError, FieldProblem};
 use crate::query::{is_slug, parse_uuid};
 use crate::state::AppState;
 
-/// The id at the end of a path, or before its verb.
+/// The id in a path such as `/v1/jobs/{id}/retry`.
 #[derive(Debug)]
 pub(crate) struct IdPath<T>(pub(crate) T);
 
@@ -25,11 +25,11 @@ pub(crate) struct IdPath<T>(pub(crate) T);
 #[derive(Debug)]
 pub(crate) struct IdPaths<A, B>(pub(crate) A, pub(crate) B);
 
-/// The provider's slug in a path.
+/// The slug of a provider in a path.
 #[derive(Debug)]
 pub(crate) struct ProviderPath(pub(crate) String);
 
-/// Ids that stand in paths.
+/// An id type that paths contain.
 pub(crate) trait PathId: Send {
     fn new(id: Uuid) -> Self;
 }
@@ -60,8 +60,8 @@ impl<T: PathId> FromRequestParts<Arc<AppState>> for IdPath<T> {
         parts: &mut Parts,
         state: &Arc<AppState>,
     ) -> Result<Self, ApiError> {
-        let Path(text) = path::<String>(parts, state).await?;
-        Ok(Self(id(&text, "id")?))
+        let Path(text) = extract_path::<String>(parts, state).await?;
+        Ok(Self(parse_id(&text, "id")?))
     }
 }
 
@@ -72,8 +72,11 @@ impl<A: PathId, B: PathId> FromRequestParts<Arc<AppState>> for IdPaths<A, B> {
         parts: &mut Parts,
         state: &Arc<AppState>,
     ) -> Result<Self, ApiError> {
-        let Path((first, second)) = path::<(String, String)>(parts, state).await?;
-        Ok(Self(id(&first, "tenant_id")?, id(&second, "id")?))
+        let Path((first, second)) = extract_path::<(String, String)>(parts, state).await?;
+        Ok(Self(
+            parse_id(&first, "tenant_id")?,
+            parse_id(&second, "id")?,
+        ))
     }
 }
 
@@ -84,7 +87,7 @@ impl FromRequestParts<Arc<AppState>> for ProviderPath {
         parts: &mut Parts,
         state: &Arc<AppState>,
     ) -> Result<Self, ApiError> {
-        let Path(slug) = path::<String>(parts, state).await?;
+        let Path(slug) = extract_path::<String>(parts, state).await?;
         if is_slug(&slug) {
             Ok(Self(slug))
         } else {
@@ -93,7 +96,7 @@ impl FromRequestParts<Arc<AppState>> for ProviderPath {
     }
 }
 
-async fn path<T>(parts: &mut Parts, state: &Arc<AppState>) -> Result<Path<T>, ApiError>
+async fn extract_path<T>(parts: &mut Parts, state: &Arc<AppState>) -> Result<Path<T>, ApiError>
 where
     T: DeserializeOwned + Send,
 {
@@ -102,23 +105,23 @@ where
         .map_err(|_| ApiError::Parameters(vec![FieldProblem::new("path", "is not UTF-8")]))
 }
 
-fn id<T: PathId>(text: &str, name: &str) -> Result<T, ApiError> {
+fn parse_id<T: PathId>(text: &str, name: &str) -> Result<T, ApiError> {
     parse_uuid(text)
         .map(T::new)
         .ok_or_else(|| ApiError::Parameters(vec![FieldProblem::new(name, "must be a UUID")]))
 }
 
-/// What a body must be beyond its types.
+/// The validation of a body beyond its types.
 pub(crate) trait Validate {
-    /// Adds what is wrong, by field.
+    /// Appends the invalid fields.
     fn validate(&self, problems: &mut Vec<FieldProblem>);
 }
 
-/// A JSON body of the documented form.
+/// A deserialized and validated JSON body.
 #[derive(Debug)]
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
-/// Like [`JsonBody`]; no body at all, or `null`, stands for an empty object.
+/// Like [`JsonBody`]; an absent body and `null` count as an empty object.
 #[derive(Debug)]
 pub(crate) struct OptionalJsonBody<T>(pub(crate) T);
 
@@ -126,9 +129,9 @@ impl<T: DeserializeOwned + Validate> FromRequest<Arc<AppState>> for JsonBody<T> 
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &Arc<AppState>) -> Result<Self, ApiError> {
-        let json = is_json(request.headers());
-        let bytes = buffer(request, state).await?;
-        if !json {
+        let is_json = has_json_content_type(request.headers());
+        let bytes = read_body(request, state).await?;
+        if !is_json {
             return Err(ApiError::UnsupportedMediaType);
         }
         parse(&bytes).map(Self)
@@ -139,28 +142,28 @@ impl<T: DeserializeOwned + Validate> FromRequest<Arc<AppState>> for OptionalJson
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &Arc<AppState>) -> Result<Self, ApiError> {
-        let json = is_json(request.headers());
-        let bytes = buffer(request, state).await?;
-        if !bytes.is_empty() && !json {
+        let is_json = has_json_content_type(request.headers());
+        let bytes = read_body(request, state).await?;
+        if !bytes.is_empty() && !is_json {
             return Err(ApiError::UnsupportedMediaType);
         }
-        let nothing = matches!(bytes.trim_ascii(), b"" | b"null");
-        parse(if nothing { b"{}" } else { &bytes }).map(Self)
+        let is_absent = matches!(bytes.trim_ascii(), b"" | b"null");
+        parse(if is_absent { b"{}" } else { &bytes }).map(Self)
     }
 }
 
-async fn buffer(request: Request, state: &Arc<AppState>) -> Result<Bytes, ApiError> {
+async fn read_body(request: Request, state: &Arc<AppState>) -> Result<Bytes, ApiError> {
     Bytes::from_request(request, state)
         .await
         .map_err(|rejection| match rejection {
             BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
                 ApiError::PayloadTooLarge
             }
-            _ => ApiError::MalformedBody("it could not be read to its end".to_owned()),
+            _ => ApiError::MalformedBody("failed to read the whole body".to_owned()),
         })
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+fn has_json_content_type(headers: &HeaderMap) -> bool {
     let Some(value) = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -178,7 +181,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError> {
-    // serde would also take a list of the fields' values.
+    // serde would also accept an array of the fields' values.
     if bytes.trim_ascii_start().first() == Some(&b'[')
         && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
     {
@@ -190,7 +193,7 @@ fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let body: T = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
-        unfit(&path, error.inner())
+        body_error(&path, error.inner())
     })?;
     json.end()
         .map_err(|error| ApiError::MalformedBody(error.to_string()))?;
@@ -203,7 +206,7 @@ fn parse<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError> {
     }
 }
 
-fn unfit(path: &str, error: &serde_json::Error) -> ApiError {
+fn body_error(path: &str, error: &serde_json::Error) -> ApiError {
     if error.is_data() {
         ApiError::Fields(vec![FieldProblem::new(path, error.to_string())])
     } else {
@@ -211,8 +214,8 @@ fn unfit(path: &str, error: &serde_json::Error) -> ApiError {
     }
 }
 
-/// An integer as JSON Schema means it: `30.0` is one as well. For `deserialize_with`.
-pub(crate) fn whole_number<'de, D>(deserializer: D) -> Result<Option<i32>, D::Error>
+/// Deserializes an integer as JSON Schema defines it, which includes `30.0`.
+pub(crate) fn deserialize_integer<'de, D>(deserializer: D) -> Result<Option<i32>, D::Error>
 where
     D: serde::Deserializer<'de>,
 {
@@ -221,7 +224,7 @@ where
     };
     let whole = number.as_i64().or_else(|| {
         let float = number.as_f64().filter(|float| float.fract() == 0.0)?;
-        // Beyond these bounds nothing is accepted anyway, and within them it is exact.
+        // Values outside of these bounds are invalid, and within them the cast is exact.
         #[expect(clippy::cast_possible_truncation, reason = "checked to be within i32")]
         (f64::from(i32::MIN)..=f64::from(i32::MAX))
             .contains(&float)
@@ -233,7 +236,7 @@ where
         .ok_or_else(|| serde::de::Error::custom("must be an integer within the documented range"))
 }
 
-/// A name that people give: 1 to 200 characters, not blank, nothing unprintable.
+/// Validates a name: 1 to 200 characters, not blank, no control characters.
 pub(crate) fn validate_name(name: &str, problems: &mut Vec<FieldProblem>) {
     if name.trim().is_empty() || name.chars().count() > 200 {
         problems.push(FieldProblem::new(
@@ -248,7 +251,7 @@ pub(crate) fn validate_name(name: &str, problems: &mut Vec<FieldProblem>) {
     }
 }
 
-/// The one value of a header that need not be there; `accept` says which values may be.
+/// Reads an optional header with exactly one value that `accept` allows.
 pub(crate) fn optional_header(
     headers: &HeaderMap,
     name: &HeaderName,
@@ -285,13 +288,13 @@ mod tests {
         }
     }
 
-    fn status_of(body: &[u8]) -> Option<&'static str> {
+    fn code_of(body: &[u8]) -> Option<&'static str> {
         parse::<Named>(body).err().map(|error| error.code())
     }
 
     #[test]
-    fn what_is_not_json_is_malformed_and_what_does_not_fit_is_invalid() {
-        assert_eq!(status_of(br#"{"name":"Acme"}"#), None);
+    fn bodies_are_malformed_or_invalid() {
+        assert_eq!(code_of(br#"{"name":"Acme"}"#), None);
         for malformed in [
             &b""[..],
             b"{",
@@ -299,13 +302,9 @@ mod tests {
             b"{\"name\":\"a\"} x",
             b"nil",
         ] {
-            assert_eq!(
-                status_of(malformed),
-                Some("malformed_body"),
-                "{malformed:?}"
-            );
+            assert_eq!(code_of(malformed), Some("malformed_body"), "{malformed:?}");
         }
-        for unfit in [
+        for invalid in [
             &b"[]"[..],
             br#"["Acme"]"#,
             b"null",
@@ -316,12 +315,12 @@ mod tests {
             br#"{"name":"  "}"#,
             br#"{"name":"a\u0000"}"#,
         ] {
-            assert_eq!(status_of(unfit), Some("invalid_body"), "{unfit:?}");
+            assert_eq!(code_of(invalid), Some("invalid_body"), "{invalid:?}");
         }
     }
 
     #[test]
-    fn the_length_of_a_name_is_counted_in_characters() {
+    fn name_length_is_counted_in_characters() {
         for (name, fits) in [("ä".repeat(200), true), ("a".repeat(201), false)] {
             let mut problems = Vec::new();
             validate_name(&name, &mut problems);

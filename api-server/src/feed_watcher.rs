@@ -1,9 +1,9 @@
-//! Wakes open streams when their own tenant's feed has grown.
+//! Notification of open streams about new Signals of their tenant.
 //!
-//! A Signal can be read once no transaction older than its own is running; that watermark is one
-//! number for all tenants. One task watches it while anybody listens, and asks which of the
-//! listening tenants have new Signals only when it has moved. It also checks the keys that hold
-//! streams open. A thousand idle streams cost what one costs.
+//! A Signal can be read once no older transaction runs; this watermark is the same for all tenants.
+//! While streams are open, one task polls the watermark, and queries which tenants have new
+//! Signals only after it has moved. Another task checks that the keys of open streams are still
+//! valid. So a thousand idle streams cost the same as one.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,17 +12,17 @@ use std::time::Duration;
 
 use shared::db::{Db, DbError, TenantScope, api_keys};
 use shared::ids::{ApiKeyId, TenantId};
-use shared::signals::{Feed, FeedError, Mark};
+use shared::signals::{Feed, FeedError, FeedWatermark};
 use shared::telemetry::Lifecycle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// How often the watermark is read.
+/// The interval between reads of the watermark.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// How often the keys that hold streams open are checked.
+/// The interval between checks of the keys of open streams.
 const KEY_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Where streams subscribe.
+/// The registry of open streams.
 #[derive(Debug, Clone)]
 pub(crate) struct FeedWatcher {
     subscribers: Arc<Mutex<Subscribers>>,
@@ -30,7 +30,7 @@ pub(crate) struct FeedWatcher {
 
 #[derive(Debug, Default)]
 struct Subscribers {
-    /// The watermark that was last read.
+    /// The last watermark that was read.
     watermark: u64,
     tenants: HashMap<TenantId, Tenant>,
     keys: HashMap<ApiKeyId, Key>,
@@ -40,7 +40,7 @@ struct Subscribers {
 struct Tenant {
     scope: TenantScope,
     streams: usize,
-    grown_to: watch::Sender<u64>,
+    updated_to: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -50,50 +50,49 @@ struct Key {
     ended: CancellationToken,
 }
 
-/// A stream's subscription; it counts until it is dropped.
+/// A stream's subscription; it ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     subscribers: Arc<Mutex<Subscribers>>,
     tenant: TenantId,
     key: Option<ApiKeyId>,
-    /// The watermark when the stream subscribed: what it reads first may not be older.
+    /// The watermark at the time of the subscription, which the first read must reach.
     pub(crate) since: u64,
-    /// Changes when the tenant's feed has grown, to the watermark below which the new Signals
-    /// can be read.
-    pub(crate) grown_to: watch::Receiver<u64>,
-    /// Ends when the key that opened the stream is revoked or expires.
+    /// The watermark below which the tenant's newest Signals can be read.
+    pub(crate) updated_to: watch::Receiver<u64>,
+    /// Cancelled when the key of the stream is revoked or expires.
     pub(crate) key_ended: CancellationToken,
 }
 
 impl FeedWatcher {
-    /// Watches this feed until the process takes nothing more.
+    /// Starts the tasks, which run until the process drains.
     pub(crate) fn start(feed: Feed, db: Db, lifecycle: &Lifecycle) -> Self {
         let watcher = Self {
             subscribers: Arc::default(),
         };
-        let stop = lifecycle.soft().clone();
-        let (growth, keys) = (watcher.clone(), watcher.clone());
+        let stop = lifecycle.draining().clone();
+        let (updates, keys) = (watcher.clone(), watcher.clone());
         lifecycle.supervise("feed watcher", async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = growth.watch_feed(&feed) => {}
+                () = updates.watch_feed(&feed) => {}
                 () = keys.watch_keys(&db) => {}
             }
         });
         watcher
     }
 
-    /// Subscribes a stream of a tenant, held open by a key or by an operator.
+    /// Subscribes a stream of a tenant, opened by a key or by an operator.
     pub(crate) fn subscribe(&self, scope: TenantScope, key: Option<ApiKeyId>) -> Subscription {
         let mut subscribers = self.lock();
         let tenant = scope.tenant_id();
         let entry = subscribers.tenants.entry(tenant).or_insert_with(|| Tenant {
             scope,
             streams: 0,
-            grown_to: watch::Sender::new(0),
+            updated_to: watch::Sender::new(0),
         });
         entry.streams += 1;
-        let grown_to = entry.grown_to.subscribe();
+        let updated_to = entry.updated_to.subscribe();
         let key_ended = match key {
             None => CancellationToken::new(),
             Some(id) => {
@@ -111,7 +110,7 @@ impl FeedWatcher {
             tenant,
             key,
             since: subscribers.watermark,
-            grown_to,
+            updated_to,
             key_ended,
         }
     }
@@ -119,7 +118,7 @@ impl FeedWatcher {
     async fn watch_feed(&self, feed: &Feed) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut seen: Option<Mark> = None;
+        let mut previous: Option<FeedWatermark> = None;
         loop {
             ticks.tick().await;
             let tenants: Vec<TenantScope> = {
@@ -127,13 +126,13 @@ impl FeedWatcher {
                 subscribers.tenants.values().map(|one| one.scope).collect()
             };
             if tenants.is_empty() {
-                seen = None;
+                previous = None;
                 continue;
             }
-            seen = match self.wake(feed, &tenants, seen).await {
-                Ok(mark) => {
-                    self.lock().watermark = mark.watermark;
-                    Some(mark)
+            previous = match self.notify_updated(feed, &tenants, previous).await {
+                Ok(watermark) => {
+                    self.lock().watermark = watermark.tx_id;
+                    Some(watermark)
                 }
                 Err(error) => {
                     tracing::debug!(
@@ -146,35 +145,36 @@ impl FeedWatcher {
         }
     }
 
-    /// Wakes the tenants whose feed has grown since `seen`; all, when nothing is known of the
-    /// time before or the feed has begun another generation.
-    async fn wake(
+    /// Notifies the tenants with new Signals since `previous`.
+    ///
+    /// Without a previous watermark, or after a change of the generation, it notifies all.
+    async fn notify_updated(
         &self,
         feed: &Feed,
         tenants: &[TenantScope],
-        seen: Option<Mark>,
-    ) -> Result<Mark, FeedError> {
-        let mark = feed.mark().await?;
-        let Some(seen) = seen.filter(|seen| seen.generation == mark.generation) else {
+        previous: Option<FeedWatermark>,
+    ) -> Result<FeedWatermark, FeedError> {
+        let current = feed.watermark().await?;
+        let Some(previous) = previous.filter(|last| last.generation == current.generation) else {
             let all = tenants.iter().map(TenantScope::tenant_id);
-            self.tell(all, mark.watermark);
-            return Ok(mark);
+            self.notify(all, current.tx_id);
+            return Ok(current);
         };
-        if seen == mark {
-            return Ok(mark);
+        if previous == current {
+            return Ok(current);
         }
-        // Another server may answer now, and be behind.
-        let from = seen.watermark.min(mark.watermark);
-        let growth = feed.growth(tenants, from).await?;
-        self.tell(growth.tenants.into_iter(), growth.mark.watermark);
-        Ok(growth.mark)
+        // The read may have moved to another server, whose watermark is behind.
+        let from = previous.tx_id.min(current.tx_id);
+        let updated = feed.find_updated_tenants(tenants, from).await?;
+        self.notify(updated.tenants.into_iter(), updated.watermark.tx_id);
+        Ok(updated.watermark)
     }
 
-    fn tell(&self, tenants: impl Iterator<Item = TenantId>, watermark: u64) {
+    fn notify(&self, tenants: impl Iterator<Item = TenantId>, watermark: u64) {
         let subscribers = self.lock();
         for tenant in tenants {
-            if let Some(found) = subscribers.tenants.get(&tenant) {
-                found.grown_to.send_replace(watermark);
+            if let Some(entry) = subscribers.tenants.get(&tenant) {
+                entry.updated_to.send_replace(watermark);
             }
         }
     }
@@ -202,7 +202,7 @@ impl FeedWatcher {
         if keys.is_empty() {
             return Ok(());
         }
-        let live = api_keys::live(db, &keys).await?;
+        let live = api_keys::find_valid(db, &keys).await?;
         let subscribers = self.lock();
         for (_, id) in keys.iter().filter(|(_, id)| !live.contains(id)) {
             if let Some(key) = subscribers.keys.get(id) {

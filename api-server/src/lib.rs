@@ -1,12 +1,11 @@
-//! The api-server: operators' and tenants' HTTP API, connect flows and the feed.
+//! The api-server: the HTTP API for operators and tenants, connect flows and the feed.
 //!
-//! [`serve`] is the whole server as a function; the process and the tests call it alike.
-//! Everything that a client can see is described by the document that [`openapi_json`]
-//! gives, which is made from the router itself.
+//! [`serve`] runs the whole server; the process and the tests call it. [`openapi_json`] returns
+//! the OpenAPI document, which is generated from the router.
 
 #![expect(
     unused_qualifications,
-    reason = "utoipa's macros write the names of parameter types out in full"
+    reason = "utoipa's macros generate qualified names of parameter types"
 )]
 
 mod auth;
@@ -14,8 +13,8 @@ mod config;
 mod error;
 mod extract;
 mod feed_watcher;
-mod layers;
 mod limits;
+mod middleware;
 mod openapi;
 mod query;
 mod reseal;

@@ -1,9 +1,9 @@
-//! What one key and one tenant may ask of this process: requests, streams, failed attempts.
+//! Limits per key and tenant: requests, open streams, failed authentication.
 //!
-//! Limits are counted in memory, per process, and every table of counts is bounded.
+//! They are counted in memory and per process, in tables of bounded size.
 
+mod gcra;
 mod headers;
-mod meter;
 mod streams;
 mod throttle;
 
@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 use shared::config::Reader;
 use shared::ids::{ApiKeyId, TenantId};
 
-use headers::Share;
-pub(crate) use headers::{Shares, show_limits};
-use meter::{Meter, Rate};
+use gcra::{Gcra, Rate};
+use headers::QuotaStatus;
+pub(crate) use headers::{QuotaStatuses, add_rate_limit_headers};
 pub(crate) use streams::{StreamPermit, Streams};
 pub(crate) use throttle::{Attempt, KeyOwner, Throttle};
 
-/// The window that the limits on requests are stated for.
+/// The window of the request limits.
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// The limits of a key and of a tenant.
+/// The settings of the limits.
 #[derive(Debug, Clone)]
 pub(crate) struct LimitsConfig {
     key_requests: u32,
@@ -32,11 +32,16 @@ pub(crate) struct LimitsConfig {
 
 impl LimitsConfig {
     pub(crate) fn from_reader(reader: &mut Reader<'_>) -> Self {
-        const MOST: u32 = 100_000_000;
+        const MAX_REQUESTS: u32 = 100_000_000;
         let streams = 1..=100_000_usize;
         Self {
-            key_requests: reader.within("API_KEY_REQUESTS_PER_MINUTE", 60_000, 1, MOST),
-            tenant_requests: reader.within("API_TENANT_REQUESTS_PER_MINUTE", 120_000, 1, MOST),
+            key_requests: reader.within("API_KEY_REQUESTS_PER_MINUTE", 60_000, 1, MAX_REQUESTS),
+            tenant_requests: reader.within(
+                "API_TENANT_REQUESTS_PER_MINUTE",
+                120_000,
+                1,
+                MAX_REQUESTS,
+            ),
             key_streams: reader.within(
                 "API_KEY_MAX_STREAMS",
                 1_000,
@@ -53,16 +58,16 @@ impl LimitsConfig {
     }
 }
 
-/// Requests and streams of keys and tenants, and failed attempts to authenticate.
+/// The counters of requests, streams and failed authentication.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    keys: Meter<ApiKeyId>,
-    tenants: Meter<TenantId>,
+    keys: Gcra<ApiKeyId>,
+    tenants: Gcra<TenantId>,
     pub(crate) streams: Streams,
     pub(crate) throttle: Throttle,
 }
 
-/// A request that is over its key's or tenant's limit.
+/// A request over the limit of its key or tenant.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OverLimit {
     pub(crate) retry_after: Duration,
@@ -71,30 +76,30 @@ pub(crate) struct OverLimit {
 impl Limits {
     pub(crate) fn new(config: &LimitsConfig) -> Self {
         Self {
-            keys: Meter::new(Rate::per(WINDOW, config.key_requests)),
-            tenants: Meter::new(Rate::per(WINDOW, config.tenant_requests)),
+            keys: Gcra::new(Rate::per(WINDOW, config.key_requests)),
+            tenants: Gcra::new(Rate::per(WINDOW, config.tenant_requests)),
             streams: Streams::new(config.key_streams, config.tenant_streams),
             throttle: Throttle::new(),
         }
     }
 
-    /// Counts a request of a key; what is left to key and tenant is noted in `shares`.
+    /// Counts a request of a key and records the remaining quotas in `quotas`.
     pub(crate) fn count_request(
         &self,
         KeyOwner { tenant, key }: KeyOwner,
-        shares: Option<&Shares>,
+        quotas: Option<&QuotaStatuses>,
     ) -> Result<(), OverLimit> {
         let now = Instant::now();
-        let key = self.keys.spend(key, now);
-        // What its key is refused is no request of the tenant.
+        let key = self.keys.try_acquire(key, now);
+        // A request over the limit of its key does not count for the tenant.
         let tenant = match key.retry_after {
-            None => self.tenants.spend(tenant, now),
-            Some(_) => self.tenants.look(&tenant, now),
+            None => self.tenants.try_acquire(tenant, now),
+            Some(_) => self.tenants.peek(&tenant, now),
         };
-        if let Some(shares) = shares {
-            shares.note([
-                Share::new("key", self.keys.rate(), WINDOW, &key),
-                Share::new("tenant", self.tenants.rate(), WINDOW, &tenant),
+        if let Some(quotas) = quotas {
+            quotas.record([
+                QuotaStatus::new("key", self.keys.rate(), WINDOW, &key),
+                QuotaStatus::new("tenant", self.tenants.rate(), WINDOW, &tenant),
             ]);
         }
         match key.retry_after.or(tenant.retry_after) {
@@ -123,21 +128,21 @@ mod tests {
     }
 
     #[test]
-    fn one_key_over_its_limit_leaves_the_tenants_other_keys_alone() {
+    fn key_over_its_limit_does_not_affect_other_keys() {
         let limits = limits(2, 5);
         let tenant = TenantId::generate();
-        let (one, other) = (key_of(tenant), key_of(tenant));
+        let (first, other) = (key_of(tenant), key_of(tenant));
         for _ in 0..2 {
-            assert!(limits.count_request(one, None).is_ok());
+            assert!(limits.count_request(first, None).is_ok());
         }
         for _ in 0..10 {
-            assert!(limits.count_request(one, None).is_err());
+            assert!(limits.count_request(first, None).is_err());
         }
         assert!(limits.count_request(other, None).is_ok());
     }
 
     #[test]
-    fn keys_share_their_tenants_limit() {
+    fn keys_of_a_tenant_share_its_limit() {
         let limits = limits(10, 3);
         let tenant = TenantId::generate();
         let granted = (0..5)

@@ -1,4 +1,4 @@
-//! The api-server's process: settings in, one exit code out.
+//! The process of the api-server.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -44,11 +44,11 @@ async fn serve() -> anyhow::Result<ExitCode> {
     let address = config.bind_addr();
     let listener = TcpListener::bind(address)
         .await
-        .with_context(|| format!("cannot listen on {address}"))?;
+        .with_context(|| format!("failed to listen on {address}"))?;
     let server = api_server::serve(config, telemetry.metrics(), listener).await?;
-    let ended = server.lifecycle().run().await;
+    let is_clean = server.lifecycle().run().await;
     telemetry.shutdown().await;
-    Ok(if ended? {
+    Ok(if is_clean? {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

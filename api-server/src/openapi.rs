@@ -1,8 +1,7 @@
-//! The API's own document: what the routes say of themselves, and what is true of all.
+//! The OpenAPI document: the routes' own descriptions and the parts that all routes share.
 //!
-//! A route names its needs as the roles of its security requirement: `operator`, or a
-//! key's scope. Errors, the header that names a tenant and the shape of a problem follow
-//! from that here, once.
+//! The security requirement of a route names its role: `operator`, or the scope of a key. Errors,
+//! the header `X-Tenant-Id` and the schema of a problem are derived from the role here.
 
 use std::collections::BTreeMap;
 
@@ -16,34 +15,35 @@ use utoipa::openapi::{
     Required, Response, ResponseBuilder, Schema, SchemaFormat, Type,
 };
 
-/// The role that stands for an operator's token.
+/// The role of a route for operators.
 const OPERATOR: &str = "operator";
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Poblysh Connectors",
-        description = "Connects teams' tools and turns what happens there into Signals.\n\n\
+        description = "Connects the tools of teams and converts activity there into Signals.\n\n\
             Operators send their token as `Authorization: Bearer …` and name a tenant in \
-            `X-Tenant-Id`; tenants send an API key (`pbk_…`), which implies its tenant. Answers to \
-            a key carry `RateLimit-Policy` and `RateLimit`: its limits, and what is left of them. Errors \
-            are `application/problem+json` (RFC 9457) with a stable `code`. Lists are \
-            paginated by `cursor`; the feed is followed by its `next_cursor`."
+            `X-Tenant-Id`; tenants send an API key (`pbk_…`), which implies its tenant. \
+            Responses to a key have the headers `RateLimit-Policy` and `RateLimit` with its \
+            limits and the remaining quota. Errors are `application/problem+json` (RFC 9457) \
+            with a stable `code`. Lists are paginated by `cursor`; readers of the feed continue \
+            from `next_cursor`."
     ),
     tags(
-        (name = "providers", description = "What can be connected"),
-        (name = "tenants", description = "Teams and their API keys; for operators"),
-        (name = "connect", description = "From a link to a proved grant"),
-        (name = "connections", description = "Grants at providers"),
-        (name = "jobs", description = "Work under way and done"),
-        (name = "signals", description = "The product: one feed per tenant"),
-        (name = "webhook-deliveries", description = "What providers sent")
+        (name = "providers", description = "Providers that can be connected"),
+        (name = "tenants", description = "Teams and their API keys, for operators"),
+        (name = "connect", description = "The connect flow, from a link to a connection"),
+        (name = "connections", description = "Grants of tenants at provider accounts"),
+        (name = "jobs", description = "Queued, running and finished work"),
+        (name = "signals", description = "The feed of each tenant"),
+        (name = "webhook-deliveries", description = "Webhook deliveries as received")
     ),
     components(schemas(shared::problem::Problem))
 )]
 struct Base;
 
-/// The document as it is committed to the repository: pretty-printed, with a newline.
+/// The OpenAPI document as JSON, in the form of `docs/openapi.json`.
 pub fn openapi_json() -> String {
     let (_, document) = crate::router::build();
     let mut text = document.to_pretty_json().unwrap_or_default();
@@ -51,16 +51,16 @@ pub fn openapi_json() -> String {
     text
 }
 
-/// What the routes' own descriptions are added to.
+/// The document without the API's routes.
 pub(crate) fn base() -> Document {
     let mut document = Base::openapi();
     document.merge(OperationalApi::openapi());
     document
 }
 
-/// Adds what is true of every route.
+/// Adds the parts that all routes share.
 pub(crate) fn complete(document: &mut Document) {
-    // The package's licence and authors are no part of the API's description.
+    // utoipa takes licence and authors from the package.
     document.info.license = None;
     document.info.contact = None;
     let scheme = HttpBuilder::new()
@@ -87,26 +87,26 @@ pub(crate) fn complete(document: &mut Document) {
     }
 }
 
-/// Who may call an operation.
-enum Caller {
-    Anybody,
+/// The role that an operation requires.
+enum RequiredRole {
+    Public,
     Operator,
     Tenant,
 }
 
-fn caller(operation: &Operation) -> Caller {
+fn required_role(operation: &Operation) -> RequiredRole {
     let security = serde_json::to_value(&operation.security).unwrap_or_default();
     let role = security
         .pointer("/0/bearer/0")
         .and_then(serde_json::Value::as_str);
     match role {
-        None => Caller::Anybody,
-        Some(OPERATOR) => Caller::Operator,
-        Some(_) => Caller::Tenant,
+        None => RequiredRole::Public,
+        Some(OPERATOR) => RequiredRole::Operator,
+        Some(_) => RequiredRole::Tenant,
     }
 }
 
-/// A parameter that may be absent is not one that may be null.
+/// Removes `null` from the type of an optional parameter, which can only be absent.
 fn forbid_null(parameter: &mut RefOr<Parameter>) {
     if let RefOr::T(Parameter {
         schema: Some(RefOr::T(Schema::Object(object))),
@@ -130,23 +130,26 @@ fn complete_operation(operation: &mut Operation) {
         .for_each(forbid_null);
     let mut errors: BTreeMap<&str, &str> = BTreeMap::from([
         ("400", "Parameters, headers or the body are malformed"),
-        ("500", "Something failed on our side"),
-        ("503", "The database is away, or the request took too long"),
+        ("500", "Internal error"),
+        (
+            "503",
+            "The database is unavailable, or the request timed out",
+        ),
     ]);
-    match caller(operation) {
-        Caller::Anybody => {}
-        Caller::Operator => {
-            errors.insert("401", "No credential, or one that is not accepted");
-            errors.insert("403", "Not an operator");
-            errors.insert("429", "Too many refused credentials");
+    match required_role(operation) {
+        RequiredRole::Public => {}
+        RequiredRole::Operator => {
+            errors.insert("401", "The credential is missing or invalid");
+            errors.insert("403", "The route requires an operator's token");
+            errors.insert("429", "Too many rejected credentials");
         }
-        Caller::Tenant => {
-            errors.insert("401", "No credential, or one that is not accepted");
-            errors.insert("403", "The key lacks the scope");
-            errors.insert("404", "No such object, or another tenant's");
+        RequiredRole::Tenant => {
+            errors.insert("401", "The credential is missing or invalid");
+            errors.insert("403", "The API key lacks the scope");
+            errors.insert("404", "Not found, or owned by another tenant");
             errors.insert(
                 "429",
-                "Key or tenant is over its limit, or too many refused credentials",
+                "The API key or its tenant is over its limit, or its client is throttled",
             );
             operation
                 .parameters
@@ -155,9 +158,9 @@ fn complete_operation(operation: &mut Operation) {
         }
     }
     if operation.request_body.is_some() {
-        errors.insert("413", "The body is larger than 64 KiB");
-        errors.insert("415", "The body's type is not JSON");
-        errors.insert("422", "The body does not have the documented form");
+        errors.insert("413", "The body exceeds 64 KiB");
+        errors.insert("415", "The media type of the body is not JSON");
+        errors.insert("422", "Fields of the body are invalid");
     }
     for (status, description) in errors {
         operation
@@ -179,7 +182,7 @@ fn problem(status: &str, description: &str) -> Response {
         let seconds = ObjectBuilder::new().schema_type(Type::Integer).build();
         let header = HeaderBuilder::new()
             .schema(Some(seconds))
-            .description(Some("Seconds after which another try may succeed"))
+            .description(Some("Seconds to wait before the next attempt"))
             .build();
         response = response.header("Retry-After", header);
     }
@@ -195,7 +198,7 @@ fn tenant_header() -> Parameter {
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(
-            "The tenant. Operators must send it; an API key implies its own and fits no other.",
+            "The tenant. Required for operators; an API key accepts only its own tenant.",
         ))
         .schema(Some(uuid))
         .build()
@@ -204,7 +207,7 @@ fn tenant_header() -> Parameter {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn every_operation_has_an_id_of_its_own_and_documents_its_errors() {
+    fn operations_have_unique_ids_and_documented_errors() {
         let (_, document) = crate::router::build();
         let mut ids = std::collections::BTreeSet::new();
         for (path, item) in &document.paths.paths {

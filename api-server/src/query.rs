@@ -1,7 +1,7 @@
-//! Query parameters and what stands in paths, read strictly.
+//! Strict parsing of query parameters and of values in paths.
 //!
-//! Every value is checked against what the document says of it, unknown and
-//! repeated names are refused, and all problems are told at once.
+//! Every value is checked against the OpenAPI document, unknown and repeated names are rejected,
+//! and the error lists all problems.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -17,12 +17,12 @@ use uuid::Uuid;
 use crate::error::{ApiError, FieldProblem};
 use crate::state::AppState;
 
-/// The most values of a list in a query.
-const MOST_VALUES: usize = 100;
+/// The maximum number of values of a list.
+const MAX_VALUES: usize = 100;
 
-/// Parameters that can be read from a query.
+/// Parameters that can be parsed from a query.
 pub(crate) trait FromQuery: Sized + Send {
-    /// Takes the parameters; what is wrong is noted in the reader.
+    /// Reads the parameters; the reader collects the problems.
     fn read(query: &mut QueryReader) -> Self;
 }
 
@@ -51,7 +51,7 @@ impl FromQuery for NoQuery {
     }
 }
 
-/// Takes parameters out of a query string.
+/// Reads parameters from a query string and collects problems.
 #[derive(Debug)]
 pub(crate) struct QueryReader {
     pairs: Vec<(String, String)>,
@@ -69,7 +69,7 @@ impl QueryReader {
         }
     }
 
-    /// Everything that is wrong, unknown parameters included.
+    /// Fails with all problems, including unknown parameters.
     pub(crate) fn finish(mut self) -> Result<(), ApiError> {
         for (name, _) in &self.pairs {
             let shown: String = name.chars().take(100).collect();
@@ -83,7 +83,7 @@ impl QueryReader {
         }
     }
 
-    /// A value that `parse` accepts; `expected` says which those are.
+    /// Reads a value with `parse`; `expected` describes valid values in the error.
     pub(crate) fn value<T>(
         &mut self,
         name: &str,
@@ -99,16 +99,16 @@ impl QueryReader {
         parsed
     }
 
-    /// A comma-separated list of values that `parse` accepts; empty when absent.
+    /// Reads a comma-separated list with `parse`; empty if absent.
     pub(crate) fn list<T>(
         &mut self,
         name: &str,
         expected: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Vec<T> {
-        let expected = format!("up to {MOST_VALUES} comma-separated values, each {expected}");
+        let expected = format!("up to {MAX_VALUES} comma-separated values, each {expected}");
         self.value(name, &expected, |text| {
-            if text.split(',').count() > MOST_VALUES {
+            if text.split(',').count() > MAX_VALUES {
                 return None;
             }
             text.split(',').map(parse).collect()
@@ -116,9 +116,9 @@ impl QueryReader {
         .unwrap_or_default()
     }
 
-    /// One of an enumeration's words.
-    pub(crate) fn word<T: FromStr>(&mut self, name: &str) -> Option<T> {
-        self.value(name, "one of the documented words", |text| {
+    /// Reads a value of an enumeration.
+    pub(crate) fn enum_value<T: FromStr>(&mut self, name: &str) -> Option<T> {
+        self.value(name, "one of the documented values", |text| {
             text.parse().ok()
         })
     }
@@ -147,35 +147,35 @@ impl QueryReader {
         self.value(name, "a time such as 2026-11-23T10:00:00Z", parse_date_time)
     }
 
-    /// `limit` of a list.
+    /// Reads the `limit` of a list.
     pub(crate) fn limit(&mut self) -> Option<u32> {
         self.integer("limit", 1..=MAX_LIMIT)
     }
 
-    /// `cursor` of a list.
+    /// Reads the `cursor` of a list.
     pub(crate) fn list_cursor(&mut self) -> Option<String> {
-        self.value("cursor", "a cursor that this API gave", |text| {
+        self.value("cursor", "a cursor of this API", |text| {
             PageRequest::parse(Some(text), None)
                 .is_ok()
                 .then(|| text.to_owned())
         })
     }
 
-    /// `cursor` of a list by names; whether it is ours is found out later.
-    pub(crate) fn name_cursor(&mut self) -> Option<String> {
-        self.value("cursor", "a cursor that this API gave", |text| {
+    /// Reads the `cursor` of unmatched accounts; its content is checked later.
+    pub(crate) fn account_cursor(&mut self) -> Option<String> {
+        self.value("cursor", "a cursor of this API", |text| {
             is_base64url(text, 1..=4000).then(|| text.to_owned())
         })
     }
 
-    /// `cursor` of the feed; whether it is ours is found out later.
+    /// Reads the `cursor` of the feed; its authenticity is checked later.
     pub(crate) fn feed_cursor(&mut self) -> Option<String> {
-        self.value("cursor", "a cursor that this API gave", |text| {
+        self.value("cursor", "a cursor of this API", |text| {
             is_feed_cursor(text).then(|| text.to_owned())
         })
     }
 
-    /// The one value of this name. Postgres's text knows no NUL.
+    /// Takes the only value of a name. Postgres cannot store NUL in text.
     fn take(&mut self, name: &str) -> Option<String> {
         let mut values = self
             .pairs
@@ -184,8 +184,7 @@ impl QueryReader {
         let first = values.next()?;
         let repeated = values.count() > 0;
         if repeated {
-            self.problems
-                .push(FieldProblem::new(name, "is given more than once"));
+            self.problems.push(FieldProblem::new(name, "is repeated"));
             return None;
         }
         if first.contains('\0') {
@@ -197,12 +196,12 @@ impl QueryReader {
     }
 }
 
-/// A UUID in its usual form; the crate would take others as well.
+/// Parses a UUID in its hyphenated form; the crate accepts other forms as well.
 pub(crate) fn parse_uuid(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| text.parse().ok()).flatten()
 }
 
-/// RFC 3339 as JSON Schema means it: with a `T` and an offset.
+/// Parses an RFC 3339 time with a `T` and an offset, as JSON Schema requires.
 pub(crate) fn parse_date_time(text: &str) -> Option<DateTime<Utc>> {
     let separated = matches!(text.as_bytes().get(10), Some(b'T' | b't'));
     let parsed = DateTime::parse_from_rfc3339(text).ok()?;
@@ -245,12 +244,12 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_are_told_at_once() {
+    fn error_lists_all_problems() {
         let names = problems(
             "limit=0&state=asleep&colour=red&provider=a&provider=b",
             |query| {
                 query.limit();
-                query.word::<JobState>("state");
+                query.enum_value::<JobState>("state");
                 query.slug("provider");
             },
         );
@@ -258,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_digits_within_their_range() {
+    fn integers_are_digits_within_range() {
         for (text, expected) in [("1", Some(1)), ("200", Some(200)), ("050", Some(50))] {
             let mut reader = QueryReader::new(&format!("limit={text}"));
             assert_eq!(reader.integer("limit", 1..=200), expected);
@@ -282,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_usual_form_of_a_uuid_is_one() {
+    fn only_hyphenated_uuids_are_parsed() {
         let id = Uuid::now_v7();
         assert_eq!(parse_uuid(&id.to_string()), Some(id));
         assert_eq!(parse_uuid(&id.to_string().to_uppercase()), Some(id));
@@ -311,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_read_whole_or_not_at_all() {
+    fn list_with_an_invalid_value_is_rejected() {
         let mut reader = QueryReader::new("source=github,jira");
         assert_eq!(
             reader
@@ -319,7 +318,7 @@ mod tests {
                 .len(),
             2
         );
-        let too_many = vec!["a"; MOST_VALUES + 1].join(",");
+        let too_many = vec!["a"; MAX_VALUES + 1].join(",");
         for bad in ["", "github,", ",", "git-hub", "A", too_many.as_str()] {
             let names = problems(&format!("source={bad}"), |query| {
                 query.list("source", "a slug", |text| is_slug(text).then_some(()));

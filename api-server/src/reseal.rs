@@ -1,9 +1,9 @@
-//! Ends rotations of keys: what a previous key has sealed is moved to the current one.
+//! Key rotation: reseals values of a previous key with the current key.
 //!
-//! The api-server does it because it holds both keys and may write what they seal. Any number of
-//! them may: a value that another has moved is left alone. While a previous key is configured, a
-//! pass follows every ten minutes, so that nothing stays that a process with the former settings has
-//! written during a restart.
+//! The api-server runs it because it has all keys and may write the sealed columns. Several
+//! instances may run it at once: each skips values that another has resealed. While a previous key
+//! is configured, a pass runs every ten minutes, because a process with the former settings may
+//! have written values during a rolling restart.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use shared::telemetry::names;
 
 use crate::state::AppState;
 
-/// Between two passes.
+/// The time between two passes.
 const INTERVAL: Duration = Duration::from_mins(10);
 
-/// Makes a pass over all sealed values now, and again and again while a previous key is configured.
+/// Reseals all values now, and periodically while a previous key is configured.
 pub(crate) async fn run(state: Arc<AppState>) {
     loop {
         let kinds = [
@@ -29,7 +29,7 @@ pub(crate) async fn run(state: Arc<AppState>) {
         let mut is_done = true;
         for (kind, keyring) in kinds {
             if let Some(keyring) = keyring {
-                is_done &= pass(&state.db, kind, keyring).await && !keyring.has_previous();
+                is_done &= reseal_kind(&state.db, kind, keyring).await && !keyring.has_previous();
             }
         }
         if is_done {
@@ -39,15 +39,15 @@ pub(crate) async fn run(state: Arc<AppState>) {
     }
 }
 
-/// Moves the values of one kind. Answers whether the pass came to its end.
-async fn pass(db: &Db, kind: SealedKind, keyring: &Keyring) -> bool {
+/// Reseals the values of one kind; returns whether the pass succeeded.
+async fn reseal_kind(db: &Db, kind: SealedKind, keyring: &Keyring) -> bool {
     let found = match sealed::reseal(db, kind, keyring).await {
         Ok(found) => found,
         Err(error) => {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 sealed.kind = kind.as_str(),
-                "failed to move sealed values to the current key"
+                "failed to reseal values with the current key"
             );
             return false;
         }
@@ -56,7 +56,7 @@ async fn pass(db: &Db, kind: SealedKind, keyring: &Keyring) -> bool {
         tracing::info!(
             sealed.kind = kind.as_str(),
             sealed.count = found.previous,
-            "sealed values moved to the current key"
+            "values resealed with the current key"
         );
     }
     for (key, count) in [("previous", found.previous), ("unknown", found.unknown)] {

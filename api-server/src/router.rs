@@ -1,4 +1,4 @@
-//! All routes, and the document that is made of them.
+//! All routes, and the OpenAPI document that is generated from them.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::{layers, limits, openapi, routes};
+use crate::{limits, middleware, openapi, routes};
 
-/// The API's routes and their document.
+/// Builds the API's routes and their OpenAPI document.
 pub(crate) fn build() -> (Router<Arc<AppState>>, OpenApi) {
     let (router, mut document) = OpenApiRouter::with_openapi(openapi::base())
         .merge(routes::providers::router())
@@ -32,7 +32,7 @@ pub(crate) fn build() -> (Router<Arc<AppState>>, OpenApi) {
     (router, document)
 }
 
-/// Everything that the server serves.
+/// The router of the API and its documentation.
 pub(crate) fn app(state: Arc<AppState>) -> Router {
     let (router, document) = build();
     let docs: Router = SwaggerUi::new("/docs")
@@ -47,26 +47,26 @@ pub(crate) fn app(state: Arc<AppState>) -> Router {
         .into();
     let router = router
         .with_state(state)
-        .merge(docs.layer(map_response(layers::tell_what_is_missing)))
+        .merge(docs.layer(map_response(middleware::replace_docs_errors)))
         .fallback(async || ApiError::NoRoute)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
-    layered(router)
+    with_middleware(router)
 }
 
-/// Health and metrics.
+/// The router of health and metrics.
 pub(crate) fn operational(health: Health) -> Router {
     let router = operational_routes(health);
     let router = router.method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
-    layered(router)
+    with_middleware(router)
 }
 
-fn layered(router: Router) -> Router {
+fn with_middleware(router: Router) -> Router {
     router
-        .layer(DefaultBodyLimit::max(layers::BODY_LIMIT))
-        .layer(from_fn(layers::limit_time))
-        .layer(from_fn(limits::show_limits))
-        .layer(CatchPanicLayer::custom(layers::answer_panic))
-        .layer(from_fn(layers::secure))
+        .layer(DefaultBodyLimit::max(middleware::MAX_BODY_BYTES))
+        .layer(from_fn(middleware::enforce_timeout))
+        .layer(from_fn(limits::add_rate_limit_headers))
+        .layer(CatchPanicLayer::custom(middleware::handle_panic))
+        .layer(from_fn(middleware::add_security_headers))
         .layer(from_fn_with_state(
             HttpTracking::new("api-server"),
             track_http,

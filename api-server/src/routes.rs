@@ -20,23 +20,23 @@ use crate::error::ApiError;
 use crate::query::{FromQuery, QueryReader};
 use crate::state::AppState;
 
-/// A router of one resource.
+/// The router of one resource.
 pub(crate) type Routes = OpenApiRouter<Arc<AppState>>;
 
-/// Where a list starts and how long it is.
+/// The pagination of a list.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
-    /// `next_cursor` of the page before; the first page without one.
+    /// The `next_cursor` of the previous page; without it, the first page.
     #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
     cursor: Option<String>,
-    /// How many items at the most.
+    /// The maximum number of items.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
 }
 
 impl ListQuery {
-    /// The page that is asked for.
+    /// The requested page.
     pub(crate) fn page(&self) -> Result<PageRequest, ApiError> {
         Ok(PageRequest::parse(self.cursor.as_deref(), self.limit)?)
     }

@@ -1,4 +1,4 @@
-//! The server as a function.
+//! The server: its parts and their start.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use shared::clock::{DatabaseClock, SharedClock};
 use shared::connectors::{ConnectorDeps, ConnectorSettings, Registry};
 use shared::credentials::Credentials;
 use shared::crypto::Keyring;
-use shared::db::{Db, DbError, Role, time};
+use shared::db::{Db, DbError, Role, clock_sync};
 use shared::http::HttpError;
-use shared::queue::Waker;
-use shared::ratelimit::Governor;
+use shared::queue::Notifier;
+use shared::ratelimit::PostgresRateLimiter;
 use shared::server::{HttpServer, listen_for_telemetry};
 use shared::signals::Feed;
 use shared::telemetry::{Health, Lifecycle, MetricsHandle};
@@ -24,7 +24,7 @@ use crate::reseal;
 use crate::router;
 use crate::state::AppState;
 
-/// A server that runs.
+/// A running server.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -32,36 +32,37 @@ pub struct Server {
 }
 
 impl Server {
-    /// Where it listens.
+    /// The address that the server listens on.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its life: wait for a signal with `run`, or end it with `shut_down`.
+    /// The lifecycle: `run` waits for a signal, `shut_down` stops the server.
     pub const fn lifecycle(&self) -> &Lifecycle {
         &self.lifecycle
     }
 }
 
-/// Why the server does not start.
+/// An error at the start of the server.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The database's settings cannot be used, or its role could look past the policies.
-    #[error("the database cannot be used")]
+    /// The database's settings are invalid, or its role bypasses row-level security.
+    #[error("failed to open the database")]
     Database(#[source] DbError),
     /// A connector could not be built from its settings.
-    #[error("a connector cannot be built from its settings")]
+    #[error("failed to build a connector from its settings")]
     Connector(#[source] HttpError),
-    /// The listener has no address.
-    #[error("the listener cannot be used")]
+    /// The listener has no local address.
+    #[error("failed to read the address of the listener")]
     Listener(#[source] std::io::Error),
-    /// The address for health and metrics cannot be listened on.
+    /// The address for health and metrics cannot be bound.
     #[error("failed to listen on POBLYSH_API_TELEMETRY_BIND_ADDR")]
     Telemetry(#[source] std::io::Error),
 }
 
-/// Serves on `listener` until the returned server is shut down. A database that is away
-/// keeps the server unready, not from starting.
+/// Serves on `listener` until the returned server is shut down.
+///
+/// The server starts without a reachable database and reports itself as not ready.
 pub async fn serve(
     config: Config,
     metrics: MetricsHandle,
@@ -70,7 +71,7 @@ pub async fn serve(
     serve_with(config, metrics, listener, Registry::new).await
 }
 
-/// Like [`serve`], with connectors that the caller builds from the settings.
+/// Like [`serve`], with connectors from a function of the caller.
 pub async fn serve_with(
     config: Config,
     metrics: MetricsHandle,
@@ -84,19 +85,19 @@ pub async fn serve_with(
         Err(error) if error.is_unavailable() => {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "starting without the database"
+                "database unavailable, starting without it"
             );
         }
         outcome => outcome.map_err(StartError::Database)?,
     }
-    let lifecycle = Lifecycle::new(health(metrics, &db));
+    let lifecycle = Lifecycle::new(build_health(metrics, &db));
     let telemetry = config.api.telemetry_bind_addr.map(listen_for_telemetry);
     let telemetry = telemetry.transpose().map_err(StartError::Telemetry)?;
     let (proxies, url) = (
         config.api.trusted_proxies.clone(),
         config.api.public_url.clone(),
     );
-    let state = state(config, db, replica, &lifecycle, connectors)?;
+    let state = build_state(config, db, replica, &lifecycle, connectors)?;
     lifecycle.supervise_background("resealing", reseal::run(Arc::clone(&state)));
     let operational = router::operational(lifecycle.health().clone());
     let app = match telemetry {
@@ -113,8 +114,8 @@ pub async fn serve_with(
     Ok(Server { address, lifecycle })
 }
 
-/// Ready when Postgres answers, as the role that the policies are made for.
-fn health(metrics: MetricsHandle, db: &Db) -> Health {
+/// Builds the health check: ready while Postgres responds and the role is the expected one.
+fn build_health(metrics: MetricsHandle, db: &Db) -> Health {
     let db = db.clone();
     let role_checked = Arc::new(OnceCell::new());
     Health::new(metrics, move || {
@@ -128,7 +129,7 @@ fn health(metrics: MetricsHandle, db: &Db) -> Health {
     })
 }
 
-fn state(
+fn build_state(
     config: Config,
     db: Db,
     replica: Option<Db>,
@@ -138,21 +139,25 @@ fn state(
     let clock = Arc::new(DatabaseClock::default());
     lifecycle.supervise_background(
         "database clock",
-        time::follow(db.clone(), Arc::clone(&clock)),
+        clock_sync::run(db.clone(), Arc::clone(&clock)),
     );
     let clock: SharedClock = clock;
     let keyring = Arc::new(Keyring::new(&config.crypto));
     let limits = config.connectors.limits();
     let deps = ConnectorDeps {
         clock: Arc::clone(&clock),
-        gate: Arc::new(Governor::new(db.clone(), Arc::clone(&clock), limits)),
+        rate_limiter: Arc::new(PostgresRateLimiter::new(
+            db.clone(),
+            Arc::clone(&clock),
+            limits,
+        )),
     };
     let registry = connectors(config.connectors, &deps).map_err(StartError::Connector)?;
     let feed = Feed::new(db.clone(), replica, Role::Api, Arc::clone(&keyring));
     Ok(Arc::new(AppState {
         feed_watcher: FeedWatcher::start(feed.clone(), db.clone(), lifecycle),
         limits: Limits::new(&config.limits),
-        waker: Waker::start(db.clone(), lifecycle),
+        notifier: Notifier::start(db.clone(), lifecycle),
         feed,
         credentials: Credentials::new(
             db.clone(),

@@ -1,4 +1,4 @@
-//! What every handler can reach.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use shared::connectors::Registry;
 use shared::credentials::Credentials;
 use shared::crypto::Keyring;
 use shared::db::Db;
-use shared::queue::Waker;
+use shared::queue::Notifier;
 use shared::signals::Feed;
 use shared::telemetry::Lifecycle;
 use tracing::Instrument;
@@ -18,16 +18,16 @@ use crate::error::ApiError;
 use crate::feed_watcher::FeedWatcher;
 use crate::limits::Limits;
 
-/// What every handler can reach.
+/// The state that all handlers share.
 pub(crate) struct AppState {
     pub(crate) db: Db,
     pub(crate) feed: Feed,
     pub(crate) keyring: Arc<Keyring>,
-    /// Seals connections' webhook secrets, which ingress opens.
+    /// Seals the webhook secrets of connections, which the ingress decrypts.
     pub(crate) webhook_keyring: Option<Keyring>,
     pub(crate) registry: Registry,
     pub(crate) credentials: Credentials,
-    pub(crate) waker: Waker,
+    pub(crate) notifier: Notifier,
     pub(crate) feed_watcher: FeedWatcher,
     pub(crate) limits: Limits,
     pub(crate) lifecycle: Lifecycle,
@@ -41,9 +41,10 @@ pub(crate) struct AppState {
 }
 
 impl AppState {
-    /// Does something to its end even if the client goes away in the middle: what has begun
-    /// at a provider must be noted here.
-    pub(crate) async fn see_through<T, F>(&self, work: F) -> Result<T, ApiError>
+    /// Runs a task to completion even if the client disconnects.
+    ///
+    /// A change at a provider must be recorded here in any case.
+    pub(crate) async fn run_to_completion<T, F>(&self, work: F) -> Result<T, ApiError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, ApiError>> + Send + 'static,
@@ -55,8 +56,8 @@ impl AppState {
     }
 }
 
-/// `base` with these segments behind its path.
-pub(crate) fn url_below(base: &Url, segments: &[&str]) -> Url {
+/// Appends segments to the path of `base`.
+pub(crate) fn append_path(base: &Url, segments: &[&str]) -> Url {
     let mut url = base.clone();
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty().extend(segments);
@@ -69,12 +70,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn segments_go_behind_the_path_that_is_there() {
+    fn segments_are_appended_to_the_path() {
         for base in ["https://example.com/api", "https://example.com/api/"] {
-            let url = url_below(&Url::parse(base).expect("a URL"), &["v1", "a/b"]);
+            let url = append_path(&Url::parse(base).expect("a URL"), &["v1", "a/b"]);
             assert_eq!(url.as_str(), "https://example.com/api/v1/a%2Fb");
         }
-        let url = url_below(
+        let url = append_path(
             &Url::parse("http://127.0.0.1:8080").expect("a URL"),
             &["v1"],
         );

@@ -1,7 +1,7 @@
-//! What we gave out and get back: cursors of lists and of the feed, and sealed values.
+//! Values that clients return: cursors of lists and of the feed, and encrypted values.
 //!
-//! Whatever opens must lead back to the same text: a place has one name. Nothing opens that
-//! was not sealed, which is known because the target sealed it, or did not.
+//! A valid cursor must serialize to the same text, because each position has one text. Only values
+//! that the target encrypted decrypt.
 
 #![no_main]
 
@@ -30,47 +30,50 @@ const OTHER: TenantId = TenantId(Uuid::from_u128(8));
 
 fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
-    of_a_list(&text);
-    of_the_feed(&text, data);
-    sealed(data);
+    check_list_cursor(&text);
+    check_feed_cursor(&text, data);
+    check_sealed_value(data);
 });
 
-fn of_a_list(text: &str) {
+fn check_list_cursor(text: &str) {
     let Ok(request) = PageRequest::parse(Some(text), Some(1)) else {
         return;
     };
-    let place = request.before.expect("a cursor is a place");
-    let page = request.page(vec![place, place], |id| *id);
+    let position = request.before.expect("a cursor has a position");
+    let page = request.page(vec![position, position], |id| *id);
     assert_eq!(page.next_cursor.as_deref(), Some(text));
 }
 
-fn of_the_feed(text: &str, data: &[u8]) {
+fn check_feed_cursor(text: &str, data: &[u8]) {
     assert!(
         FeedCursor::open(&KEYRING, TENANT, text).is_none(),
-        "{text} was never given out"
+        "{text} was never issued"
     );
-    // With a tag of ours, any bytes are as good as a cursor of an older version of us.
+    // With a valid tag, any bytes may be a cursor of an older version.
     let bound = [&TENANT.0.as_bytes()[..], data].concat();
     let tag = KEYRING.mac("feed-cursor", &bound);
     let text = URL_SAFE_NO_PAD.encode([data, &tag[..]].concat());
     assert!(
         FeedCursor::open(&KEYRING, OTHER, &text).is_none(),
-        "{text} is another tenant's"
+        "{text} belongs to another tenant"
     );
     if let Some(cursor) = FeedCursor::open(&KEYRING, TENANT, &text) {
         assert_eq!(cursor.seal(&KEYRING, TENANT), text);
     }
 }
 
-fn sealed(data: &[u8]) {
+fn check_sealed_value(data: &[u8]) {
     let context = SealContext {
         tenant: TENANT,
         connection: Uuid::from_u128(9),
-        field: "carry",
+        field: "context",
     };
-    assert!(KEYRING.open(&context, data).is_err(), "it was never sealed");
-    let mut theirs = KEYRING.seal(&context, &String::from_utf8_lossy(data).into_owned().into());
-    let place = data.len() % theirs.len();
-    theirs[place] ^= 1;
-    assert!(KEYRING.open(&context, &theirs).is_err(), "it was changed");
+    assert!(
+        KEYRING.open(&context, data).is_err(),
+        "it was never encrypted"
+    );
+    let mut tampered = KEYRING.seal(&context, &String::from_utf8_lossy(data).into_owned().into());
+    let position = data.len() % tampered.len();
+    tampered[position] ^= 1;
+    assert!(KEYRING.open(&context, &tampered).is_err(), "it was changed");
 }

@@ -1,4 +1,4 @@
-//! Requests to the two servers: whatever is refused is refused with a problem (RFC 9457).
+//! Requests to both servers: every error response is problem details (RFC 9457).
 
 #![no_main]
 

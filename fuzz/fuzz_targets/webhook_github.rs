@@ -1,4 +1,4 @@
-//! Deliveries of GitHub's.
+//! Deliveries of GitHub.
 
 #![no_main]
 
@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use fuzz::message::Message;
 use fuzz::provider::{WEBHOOK_SECRETS, connector};
 use fuzz::signature;
-use fuzz::webhook::{self, Scheme, set};
+use fuzz::webhook::{self, Scheme, set_header};
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
 use shared::connectors::Connector;
@@ -16,21 +16,21 @@ struct GitHub;
 
 impl Scheme for GitHub {
     const SIGNATURE: &'static str = "x-hub-signature-256";
-    const TAIL: usize = 64;
+    const SIGNATURE_CHARS: usize = 64;
     const COVERS_BODY: bool = true;
 
-    fn is_genuine(headers: &HeaderMap, body: &[u8]) -> bool {
+    fn is_authentic(headers: &HeaderMap, body: &[u8]) -> bool {
         webhook::is_signed(headers, Self::SIGNATURE, body)
     }
 
     fn sign(message: &Message<'_>, headers: &mut HeaderMap, secret: usize) {
-        let signed = signature::of_body(WEBHOOK_SECRETS[secret], message.body);
-        set(headers, Self::SIGNATURE, &signed);
+        let signed = signature::body_signature(WEBHOOK_SECRETS[secret], message.body);
+        set_header(headers, Self::SIGNATURE, &signed);
     }
 
     fn identify(headers: &mut HeaderMap) {
-        set(headers, "x-github-event", "issues");
-        set(
+        set_header(headers, "x-github-event", "issues");
+        set_header(
             headers,
             "x-github-delivery",
             "00000000-0000-4000-8000-000000000000",

@@ -1,5 +1,4 @@
-//! Deliveries of Jira's: those of the app's own webhooks, with a token that is not about the
-//! body, and those of an administrator's, signed over it.
+//! Deliveries of Jira: subscriptions with a token, and administrators' webhooks with a signature.
 
 #![no_main]
 
@@ -9,7 +8,7 @@ use chrono::DateTime;
 use fuzz::message::Message;
 use fuzz::provider::{CLIENT_SECRETS, NOW, WEBHOOK_SECRETS, connector};
 use fuzz::signature;
-use fuzz::webhook::{self, Scheme, set, single};
+use fuzz::webhook::{self, Scheme, set_header, single_header};
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -17,97 +16,96 @@ use shared::connectors::Connector;
 
 const AUTHORIZATION: &str = "authorization";
 const IDENTIFIER: &str = "x-atlassian-webhook-identifier";
-const HEAD: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
+const TOKEN_HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 const LEEWAY: i64 = 60;
 const HOUR: i64 = 3_600;
 
 fn has_token(headers: &HeaderMap) -> bool {
-    single(headers, AUTHORIZATION)
+    single_header(headers, AUTHORIZATION)
         .and_then(|value| {
             let bearer = value.strip_prefix("Bearer ");
             bearer.or_else(|| value.strip_prefix("JWT "))
         })
-        .and_then(|token| signature::opened(&CLIENT_SECRETS, token))
-        .is_some_and(|(head, claims)| holds(&head, &claims))
+        .and_then(|token| signature::verify_token(&CLIENT_SECRETS, token))
+        .is_some_and(|(head, claims)| has_valid_claims(&head, &claims))
 }
 
-/// Whether a signed token says that it holds now.
-fn holds(head: &str, claims: &str) -> bool {
+/// Whether the header and claims of a signed token are valid now.
+fn has_valid_claims(head: &str, claims: &str) -> bool {
     let (Ok(head), Ok(claims)) = (
         serde_json::from_str::<Value>(head),
         serde_json::from_str::<Value>(claims),
     ) else {
         return false;
     };
-    let moment = |name: &str| {
+    let numeric_date = |name: &str| {
         let seconds = claims[name].as_i64()?;
         DateTime::from_timestamp(seconds, 0).map(|_| seconds)
     };
-    let begun = |name: &str| {
-        claims[name].is_null() || moment(name).is_some_and(|time| time <= NOW + LEEWAY)
+    let has_begun = |name: &str| {
+        claims[name].is_null() || numeric_date(name).is_some_and(|time| time <= NOW + LEEWAY)
     };
-    let lasts = moment("exp").is_some_and(|exp| {
-        let life = exp - moment("iat").unwrap_or(exp);
-        (NOW - LEEWAY..=NOW + LEEWAY + HOUR).contains(&exp) && (0..=HOUR).contains(&life)
+    let is_unexpired = numeric_date("exp").is_some_and(|exp| {
+        let lifetime = exp - numeric_date("iat").unwrap_or(exp);
+        (NOW - LEEWAY..=NOW + LEEWAY + HOUR).contains(&exp) && (0..=HOUR).contains(&lifetime)
     });
-    let plain = head["alg"] == "HS256" && head.get("crit").is_none();
-    plain && begun("iat") && begun("nbf") && lasts
+    let is_hs256 = head["alg"] == "HS256" && head.get("crit").is_none();
+    is_hs256 && has_begun("iat") && has_begun("nbf") && is_unexpired
 }
 
-/// With the app's token.
+/// Scheme of subscriptions: a token signed with the app's client secret.
 struct ByApp;
 
 impl Scheme for ByApp {
     const SIGNATURE: &'static str = AUTHORIZATION;
-    const TAIL: usize = 43;
+    const SIGNATURE_CHARS: usize = 43;
     const COVERS_BODY: bool = false;
 
-    fn is_genuine(headers: &HeaderMap, _: &[u8]) -> bool {
+    fn is_authentic(headers: &HeaderMap, _: &[u8]) -> bool {
         has_token(headers)
     }
 
-    /// A head of its own may be one that no library takes.
-    fn is_ordinary(message: &Message<'_>) -> bool {
-        message.word("head").is_none()
+    /// An input's header may be invalid.
+    fn is_well_formed(message: &Message<'_>) -> bool {
+        message.directive("head").is_none()
     }
 
-    /// The claims are the message's, if it has any. A token that says nothing that holds is
-    /// signed as well, and must be refused.
+    /// Signs the message's claims, or valid ones. Invalid claims must be rejected.
     fn sign(message: &Message<'_>, headers: &mut HeaderMap, secret: usize) {
-        // Written anew: a field that is there twice is read in more than one way.
+        // Serialized again, because parsers differ in their handling of duplicate fields.
         let claims = message.json("claims").map(|claims| claims.to_string());
-        let lasting = || format!(r#"{{"iat":{NOW},"exp":{}}}"#, NOW + 180);
+        let valid_claims = || format!(r#"{{"iat":{NOW},"exp":{}}}"#, NOW + 180);
         let token = signature::token(
             CLIENT_SECRETS[secret],
-            message.word("head").unwrap_or(HEAD),
-            &claims.unwrap_or_else(lasting),
+            message.directive("head").unwrap_or(TOKEN_HEADER),
+            &claims.unwrap_or_else(valid_claims),
         );
-        set(headers, AUTHORIZATION, &format!("Bearer {token}"));
+        set_header(headers, AUTHORIZATION, &format!("Bearer {token}"));
         Self::identify(headers);
     }
 
     fn identify(headers: &mut HeaderMap) {
-        set(headers, IDENTIFIER, "webhook-1");
+        set_header(headers, IDENTIFIER, "webhook-1");
     }
 }
 
-/// With the connection's own secret, which an administrator was given.
+/// Scheme of an administrator's webhook: a signature with the connection's webhook secret.
 struct ByAdministrator;
 
 impl Scheme for ByAdministrator {
     const SIGNATURE: &'static str = "x-hub-signature";
-    const TAIL: usize = 64;
+    const SIGNATURE_CHARS: usize = 64;
     const COVERS_BODY: bool = true;
     const TO_CONNECTION: bool = true;
 
-    fn is_genuine(headers: &HeaderMap, body: &[u8]) -> bool {
+    fn is_authentic(headers: &HeaderMap, body: &[u8]) -> bool {
         webhook::is_signed(headers, Self::SIGNATURE, body)
     }
 
     fn sign(message: &Message<'_>, headers: &mut HeaderMap, secret: usize) {
-        let signed = signature::of_body(WEBHOOK_SECRETS[secret], message.body);
+        let signed = signature::body_signature(WEBHOOK_SECRETS[secret], message.body);
         headers.remove(AUTHORIZATION);
-        set(headers, Self::SIGNATURE, &signed);
+        set_header(headers, Self::SIGNATURE, &signed);
         Self::identify(headers);
     }
 
@@ -120,8 +118,8 @@ static CONNECTOR: LazyLock<Arc<dyn Connector>> =
     LazyLock::new(|| connector("jira", "http://localhost:1"));
 
 fuzz_target!(|data: &[u8]| {
-    let administrator = Message::parse(data).word("by") == Some("administrator");
-    if administrator {
+    let by_administrator = Message::parse(data).directive("by") == Some("administrator");
+    if by_administrator {
         webhook::run::<ByAdministrator>(&**CONNECTOR, data);
     } else {
         webhook::run::<ByApp>(&**CONNECTOR, data);

@@ -1,4 +1,4 @@
-//! Deliveries of Slack's.
+//! Deliveries of Slack.
 
 #![no_main]
 
@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use fuzz::message::Message;
 use fuzz::provider::{NOW, WEBHOOK_SECRETS, connector};
 use fuzz::signature;
-use fuzz::webhook::{self, Scheme, set, single};
+use fuzz::webhook::{self, Scheme, set_header, single_header};
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
 use shared::connectors::Connector;
@@ -18,34 +18,35 @@ struct Slack;
 
 impl Scheme for Slack {
     const SIGNATURE: &'static str = "x-slack-signature";
-    const TAIL: usize = 64;
+    const SIGNATURE_CHARS: usize = 64;
     const COVERS_BODY: bool = true;
 
-    fn is_genuine(headers: &HeaderMap, body: &[u8]) -> bool {
-        let (Some(time), Some(claimed)) =
-            (single(headers, TIMESTAMP), single(headers, Self::SIGNATURE))
-        else {
+    fn is_authentic(headers: &HeaderMap, body: &[u8]) -> bool {
+        let (Some(time), Some(sent)) = (
+            single_header(headers, TIMESTAMP),
+            single_header(headers, Self::SIGNATURE),
+        ) else {
             return false;
         };
-        let recent = time
+        let is_recent = time
             .parse::<i128>()
             .is_ok_and(|time| (time - i128::from(NOW)).abs() <= 300);
-        recent
+        is_recent
             && WEBHOOK_SECRETS.iter().any(|secret| {
                 let parts: [&[u8]; 4] = [b"v0:", time.as_bytes(), b":", body];
-                claimed == format!("v0={}", signature::hex(secret, &parts))
+                sent == format!("v0={}", signature::hex(secret, &parts))
             })
     }
 
     fn sign(message: &Message<'_>, headers: &mut HeaderMap, secret: usize) {
-        let time = match message.word("time") {
+        let time = match message.directive("time") {
             Some(time) if time.bytes().all(|byte| byte.is_ascii_digit()) => time.to_owned(),
             _ => NOW.to_string(),
         };
         let parts: [&[u8]; 4] = [b"v0:", time.as_bytes(), b":", message.body];
         let hex = signature::hex(WEBHOOK_SECRETS[secret], &parts);
-        set(headers, TIMESTAMP, &time);
-        set(headers, Self::SIGNATURE, &format!("v0={hex}"));
+        set_header(headers, TIMESTAMP, &time);
+        set_header(headers, Self::SIGNATURE, &format!("v0={hex}"));
     }
 
     fn identify(_: &mut HeaderMap) {}

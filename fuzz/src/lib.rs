@@ -1,13 +1,11 @@
-//! What the fuzz targets have in common: how they read their input, what they call, and what
-//! must hold whatever the input is.
+//! Shared code of the fuzz targets: input format, harnesses and invariants.
 //!
-//! Everything goes through the front door that production uses: the connectors' trait, and the
-//! servers over HTTP. What must hold beside "no panic" is worked out without the code under
-//! test.
+//! The targets use the interfaces of production: the connector trait, and the servers over HTTP.
+//! Invariants beyond "no panic" are computed without the code under test.
 
-pub mod answers;
 pub mod message;
 pub mod provider;
+pub mod responses;
 pub mod servers;
 pub mod signature;
 pub mod webhook;

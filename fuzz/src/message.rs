@@ -1,23 +1,23 @@
-//! The text that most targets read: lines, a blank line, a body.
+//! Input format of most targets: lines, a blank line, a body.
 //!
-//! A line is a header, or a word to the target that begins with `@` and so can be none. Inputs
-//! stay readable that way, and fixtures become seeds by putting a few lines before them.
+//! A line is a header, or a directive to the target, which begins with `@`. The format is
+//! readable, and fixtures become seeds with a few lines before them.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// More headers than a server takes.
-const MOST_HEADERS: usize = 40;
+/// Maximum headers of a request.
+const MAX_HEADERS: usize = 40;
 
-/// An input, taken apart.
+/// Parsed input.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'d> {
     head: &'d [u8],
-    /// What comes behind the blank line.
+    /// The bytes after the blank line.
     pub body: &'d [u8],
 }
 
 impl<'d> Message<'d> {
-    /// Any bytes are a message; without a blank line, all of them are its head.
+    /// Parses any bytes; without a blank line, all of them are the head.
     pub fn parse(data: &'d [u8]) -> Self {
         if let Some(body) = data.strip_prefix(b"\n") {
             return Self { head: b"", body };
@@ -31,7 +31,7 @@ impl<'d> Message<'d> {
         self.head.split(|byte| *byte == b'\n')
     }
 
-    /// The headers among the lines, those that HTTP does not allow left out.
+    /// The valid headers among the lines.
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for line in self.lines() {
@@ -41,7 +41,7 @@ impl<'d> Message<'d> {
             let name = HeaderName::from_bytes(name);
             let value = HeaderValue::from_bytes(value);
             if let (Ok(name), Ok(value)) = (name, value)
-                && headers.len() < MOST_HEADERS
+                && headers.len() < MAX_HEADERS
             {
                 headers.append(name, value);
             }
@@ -49,22 +49,24 @@ impl<'d> Message<'d> {
         headers
     }
 
-    /// The word `@name: …` to the target.
-    pub fn word(&self, name: &str) -> Option<&'d str> {
+    /// The value of the directive `@name: …`.
+    pub fn directive(&self, name: &str) -> Option<&'d str> {
         let start = format!("@{name}: ");
         self.lines()
             .find_map(|line| line.strip_prefix(start.as_bytes()))
             .and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// The same, where it is JSON.
+    /// The value of a directive as JSON.
     pub fn json(&self, name: &str) -> Option<serde_json::Value> {
-        serde_json::from_str(self.word(name)?).ok()
+        serde_json::from_str(self.directive(name)?).ok()
     }
 }
 
-/// Both sides of the first `at`.
-pub fn split_once<'d>(data: &'d [u8], at: &[u8]) -> Option<(&'d [u8], &'d [u8])> {
-    let place = data.windows(at.len()).position(|window| window == at)?;
-    Some((&data[..place], &data[place + at.len()..]))
+/// Splits bytes at the first delimiter.
+pub fn split_once<'d>(data: &'d [u8], delimiter: &[u8]) -> Option<(&'d [u8], &'d [u8])> {
+    let position = data
+        .windows(delimiter.len())
+        .position(|window| window == delimiter)?;
+    Some((&data[..position], &data[position + delimiter.len()..]))
 }

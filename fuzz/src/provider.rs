@@ -1,4 +1,4 @@
-//! The connectors, as a registry builds them, and the account that inputs are about.
+//! Connectors from the registry, and the account of the inputs.
 
 use std::sync::Arc;
 
@@ -11,35 +11,35 @@ use shared::connectors::{
     Connector, ConnectorDeps, ConnectorSettings, DirectoryEntry, DirectoryKey, ExternalAccount,
     Registry,
 };
-use shared::http::{Admission, Charge, LimitObservation, RateGate, Refused};
+use shared::http::{Charge, LimitObservation, Permit, RateLimited, RateLimiter};
 
-/// What deliveries are signed with: the present secret, and the one before it.
+/// Webhook secrets: the current and the previous one.
 pub const WEBHOOK_SECRETS: [&str; 2] = ["the-present-secret", "the-former-secret"];
-/// What Jira's own webhooks are signed with.
+/// Client secrets, which also sign the tokens of Jira's subscriptions.
 pub const CLIENT_SECRETS: [&str; 2] = ["the-present-client-secret", "the-former-client-secret"];
-/// Signs nothing outside tests.
+/// Private key for tests only.
 const PRIVATE_KEY: &str = include_str!("../../shared/src/connectors/github/fixtures/test-app.pem");
 
-/// What time it is, for ever.
+/// The constant time of all targets, in seconds since 1970.
 pub const NOW: i64 = 1_700_000_100;
 
-/// The same, as a time.
+/// [`NOW`] as a time.
 pub fn now() -> DateTime<Utc> {
-    DateTime::from_timestamp(NOW, 0).expect("a moment")
+    DateTime::from_timestamp(NOW, 0).expect("a timestamp")
 }
 
-struct OpenGate;
+struct NoopLimiter;
 
 #[async_trait]
-impl RateGate for OpenGate {
-    async fn admit(&self, _: &'static str, _: &Charge<'_>) -> Result<Admission, Refused> {
-        Ok(Admission::default())
+impl RateLimiter for NoopLimiter {
+    async fn admit(&self, _: &'static str, _: &Charge<'_>) -> Result<Permit, RateLimited> {
+        Ok(Permit::default())
     }
 
     async fn observe(&self, _: &'static str, _: &Charge<'_>, _: LimitObservation) {}
 }
 
-/// Settings of every provider, with a server at `base` in each one's place.
+/// Settings of every provider, with `base` as their base URL.
 pub fn settings(base: &str) -> Vec<(String, String)> {
     let hooks = WEBHOOK_SECRETS.join(",");
     let clients = CLIENT_SECRETS.join(",");
@@ -68,7 +68,7 @@ pub fn settings(base: &str) -> Vec<(String, String)> {
     pairs.into_iter().map(named).collect()
 }
 
-/// A provider's connector, whose clock stands still.
+/// Builds a provider's connector with a constant clock.
 pub fn connector(slug: &str, base: &str) -> Arc<dyn Connector> {
     let env = Env::from_pairs(settings(base));
     let mut reader = Reader::new(&env);
@@ -76,13 +76,13 @@ pub fn connector(slug: &str, base: &str) -> Arc<dyn Connector> {
     reader.finish().expect("settings that can be used");
     let deps = ConnectorDeps {
         clock: Arc::new(ManualClock::new(now())),
-        gate: Arc::new(OpenGate),
+        rate_limiter: Arc::new(NoopLimiter),
     };
     let registry = Registry::new(settings, &deps).expect("a registry");
     registry.get(slug).expect("the provider is configured")
 }
 
-/// An account, with all that a connector may have remembered of one.
+/// Account with the settings of every provider.
 pub fn account() -> ExternalAccount {
     ExternalAccount {
         id: "T0ACME".to_owned(),
@@ -99,8 +99,8 @@ pub fn account() -> ExternalAccount {
     }
 }
 
-/// What a provider might say about somebody or something: a third of them is not known.
-pub fn entry(key: DirectoryKey) -> DirectoryEntry {
+/// Directory entry for a key; a third of the keys has no name.
+pub fn directory_entry(key: DirectoryKey) -> DirectoryEntry {
     match key.id.len() % 3 {
         0 => DirectoryEntry::nameless(key),
         length => DirectoryEntry {

@@ -1,7 +1,7 @@
-//! The two servers that listen, over HTTP, without a database behind them.
+//! api-server and webhook-ingress over HTTP, without a database.
 //!
-//! An input's first line is `METHOD target`, with `hooks ` before it where it goes to
-//! webhook-ingress and not to api-server.
+//! An input's first line is `METHOD target` for api-server, or `hooks METHOD target` for
+//! webhook-ingress.
 
 use std::net::SocketAddr;
 
@@ -19,20 +19,20 @@ use tokio::runtime::Runtime;
 use crate::message::Message;
 use crate::{provider, signature};
 
-/// Opens operators' routes.
+/// Token of the operator.
 pub const OPERATOR_TOKEN: &str = "an-operators-token-of-32-characters-or-more";
 
-/// Nobody listens there, and that shows at once.
+/// Database URL that fails immediately.
 const DATABASE_URL: &str = "postgres://poblysh@localhost/poblysh?host=/nonexistent";
 
-/// One of them.
+/// A running server with a client connection.
 struct Server {
     address: SocketAddr,
     connection: Option<SendRequest<Full<Bytes>>>,
-    _life: Lifecycle,
+    _lifecycle: Lifecycle,
 }
 
-/// Both, and a connection to each.
+/// Both servers.
 pub struct Servers {
     runtime: Runtime,
     api: Server,
@@ -40,11 +40,11 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts them.
+    /// Starts both servers.
     ///
     /// # Panics
     ///
-    /// When they do not start.
+    /// If a server fails to start.
     pub fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -58,17 +58,17 @@ impl Servers {
         }
     }
 
-    /// Sends a request, if the input is one, and looks at the answer.
+    /// Sends a request, if the input is one, and checks the response.
     ///
     /// # Panics
     ///
-    /// When the answer is not as every answer must be.
+    /// If the response violates an invariant.
     pub fn run(&mut self, data: &[u8]) {
         let message = Message::parse(data);
         let Some((to_hooks, request)) = request(&message) else {
             return;
         };
-        let head = request.method() == Method::HEAD;
+        let is_head = request.method() == Method::HEAD;
         let server = if to_hooks {
             &mut self.hooks
         } else {
@@ -77,10 +77,14 @@ impl Servers {
         let (parts, body) = self.runtime.block_on(async {
             let response = server.send(request).await;
             let (parts, body) = response.into_parts();
-            let body = body.collect().await.expect("a whole answer").to_bytes();
+            let body = body
+                .collect()
+                .await
+                .expect("a complete response")
+                .to_bytes();
             (parts, body)
         });
-        check(&Response::from_parts(parts, body), head);
+        check(&Response::from_parts(parts, body), is_head);
     }
 }
 
@@ -90,7 +94,7 @@ impl Server {
             Some(connection) if !connection.is_closed() => connection,
             _ => self.connect().await,
         };
-        // A connection that the server has closed shows only now.
+        // A connection that the server has closed fails here.
         let response = match connection.ready().await {
             Ok(()) => connection.send_request(request.clone()).await,
             Err(error) => Err(error),
@@ -99,8 +103,8 @@ impl Server {
             response
         } else {
             connection = self.connect().await;
-            let answered = connection.send_request(request).await;
-            answered.expect("an answer")
+            let response = connection.send_request(request).await;
+            response.expect("a response")
         };
         self.connection = Some(connection);
         response
@@ -116,7 +120,7 @@ impl Server {
     }
 }
 
-/// The request that a message is, where HTTP can express it.
+/// Parses a message as a request, if it is a valid one.
 fn request(message: &Message<'_>) -> Option<(bool, Request<Full<Bytes>>)> {
     let first = std::str::from_utf8(message.lines().next()?).ok()?;
     let (to_hooks, first) = match first.strip_prefix("hooks ") {
@@ -126,7 +130,7 @@ fn request(message: &Message<'_>) -> Option<(bool, Request<Full<Bytes>>)> {
     let (method, target) = first.split_once(' ')?;
     let method: Method = method.parse().ok()?;
     let uri: Uri = target.parse().ok()?;
-    // A tunnel is no request for a resource.
+    // CONNECT and absolute URIs are for proxies.
     if method == Method::CONNECT || uri.authority().is_some() {
         return None;
     }
@@ -147,17 +151,18 @@ fn request(message: &Message<'_>) -> Option<(bool, Request<Full<Bytes>>)> {
         headers.remove(name);
     }
     headers.insert(header::HOST, HeaderValue::from_static("localhost"));
-    if message.word("sign") == Some("github") {
-        let signed = signature::of_body(provider::WEBHOOK_SECRETS[0], message.body);
+    if message.directive("sign") == Some("github") {
+        let signed = signature::body_signature(provider::WEBHOOK_SECRETS[0], message.body);
         let value = HeaderValue::from_str(&signed).ok()?;
         headers.insert(HeaderName::from_static("x-hub-signature-256"), value);
     }
     Some((to_hooks, request))
 }
 
-/// What holds for every answer: a failure is a problem as RFC 9457 has it, and none is a fault
-/// of ours other than the database's absence.
-fn check(response: &Response<Bytes>, head: bool) {
+/// Checks that an error response is problem details (RFC 9457).
+///
+/// The only 5xx status is 503, for the missing database.
+fn check(response: &Response<Bytes>, is_head: bool) {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return;
@@ -169,7 +174,7 @@ fn check(response: &Response<Bytes>, head: bool) {
     let kind = response.headers().get(header::CONTENT_TYPE);
     let kind = kind.and_then(|value| value.to_str().ok());
     assert_eq!(kind, Some("application/problem+json"), "{response:?}");
-    if head {
+    if is_head {
         return;
     }
     let body: Value = serde_json::from_slice(response.body()).expect("JSON");
@@ -222,7 +227,7 @@ async fn api() -> Server {
     Server {
         address: server.address(),
         connection: None,
-        _life: server.lifecycle().clone(),
+        _lifecycle: server.lifecycle().clone(),
     }
 }
 
@@ -231,10 +236,10 @@ async fn hooks() -> Server {
     let metrics = MetricsHandle::global().expect("a recorder");
     let listener = listener().await;
     let address = listener.local_addr().expect("an address");
-    let life = webhook_ingress::start(config, listener, metrics);
+    let lifecycle = webhook_ingress::start(config, listener, metrics);
     Server {
         address,
         connection: None,
-        _life: life.expect("it starts without a database"),
+        _lifecycle: lifecycle.expect("it starts without a database"),
     }
 }

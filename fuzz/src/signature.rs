@@ -1,4 +1,4 @@
-//! Signatures, by implementations that the code under test does not use for them.
+//! Signatures, by other implementations than the code under test uses.
 
 use ::hmac::{Hmac, KeyInit, Mac};
 use aws_lc_rs::hmac;
@@ -6,34 +6,36 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::Sha256;
 
-/// The hex of the HMAC-SHA-256 of these parts, by AWS-LC; the connectors use `RustCrypto`.
+/// HMAC-SHA-256 of the parts in hex, by AWS-LC; the connectors use `RustCrypto`.
 pub fn hex(secret: &str, parts: &[&[u8]]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     ::hex::encode(hmac::sign(&key, &parts.concat()))
 }
 
-/// What GitHub and Jira put into a header: over the body, behind the method.
-pub fn of_body(secret: &str, body: &[u8]) -> String {
+/// Signature header of GitHub and Jira: the algorithm, then the body's HMAC.
+pub fn body_signature(secret: &str, body: &[u8]) -> String {
     format!("sha256={}", hex(secret, &[body]))
 }
 
-/// A JSON Web Token of these parts (RFC 7519, HS256), by `RustCrypto`; the connectors' comes
-/// from AWS-LC.
-pub fn token(secret: &str, head: &str, claims: &str) -> String {
-    let (head, claims) = (URL_SAFE_NO_PAD.encode(head), URL_SAFE_NO_PAD.encode(claims));
-    let signed = format!("{head}.{claims}");
+/// JSON Web Token (RFC 7519, HS256), by `RustCrypto`; the connectors use AWS-LC.
+pub fn token(secret: &str, header: &str, claims: &str) -> String {
+    let (header, claims) = (
+        URL_SAFE_NO_PAD.encode(header),
+        URL_SAFE_NO_PAD.encode(claims),
+    );
+    let signed = format!("{header}.{claims}");
     format!("{signed}.{}", tag(secret, &signed))
 }
 
-/// The head and the claims of a token that was signed with one of the secrets.
-pub fn opened(secrets: &[&str], token: &str) -> Option<(String, String)> {
+/// Header and claims of a token; `None` unless one of the secrets signed it.
+pub fn verify_token(secrets: &[&str], token: &str) -> Option<(String, String)> {
     let (signed, found) = token.rsplit_once('.')?;
     if !secrets.iter().any(|secret| tag(secret, signed) == found) {
         return None;
     }
-    let (head, claims) = signed.split_once('.')?;
+    let (header, claims) = signed.split_once('.')?;
     let text = |part| String::from_utf8(URL_SAFE_NO_PAD.decode(part).ok()?).ok();
-    Some((text(head)?, text(claims)?))
+    Some((text(header)?, text(claims)?))
 }
 
 fn tag(secret: &str, signed: &str) -> String {
@@ -42,13 +44,13 @@ fn tag(secret: &str, signed: &str) -> String {
     URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
 }
 
-/// The text with one character changed, among the last `tail`.
-pub fn changed(text: &str, tail: usize, at: usize) -> String {
-    let place = text.len() - 1 - at % tail;
-    let other = if text.as_bytes()[place] == b'a' {
+/// Changes one of the last `tail` characters of a text.
+pub fn tamper(text: &str, tail: usize, at: usize) -> String {
+    let position = text.len() - 1 - at % tail;
+    let other = if text.as_bytes()[position] == b'a' {
         "b"
     } else {
         "a"
     };
-    format!("{}{other}{}", &text[..place], &text[place + 1..])
+    format!("{}{other}{}", &text[..position], &text[position + 1..])
 }

@@ -1,4 +1,4 @@
-//! A delivery's way: verified as ingress does it, read as a worker does it.
+//! Deliveries: verification as in ingress, normalization as in the worker.
 
 use std::collections::BTreeSet;
 
@@ -16,57 +16,57 @@ use shared::ids::ConnectionId;
 use crate::message::Message;
 use crate::{provider, signature};
 
-/// Rounds of asking for names. A worker asks once, and everything is known then.
-const MOST_ROUNDS: usize = 2;
+/// Maximum rounds of lookups. A worker needs one.
+const MAX_LOOKUP_ROUNDS: usize = 2;
 
-/// How a provider signs, as its documentation says.
+/// Signature scheme of a provider, as documented.
 pub trait Scheme {
-    /// The header that carries the signature.
+    /// The signature's header.
     const SIGNATURE: &'static str;
-    /// How many characters at its end are the signature.
-    const TAIL: usize;
-    /// Whether it is over the body.
+    /// Length of the signature at the end of the header's value.
+    const SIGNATURE_CHARS: usize;
+    /// Whether the signature covers the body.
     const COVERS_BODY: bool;
 
-    /// Whether it comes to a connection's own URL.
+    /// Whether deliveries arrive at a connection's URL.
     const TO_CONNECTION: bool = false;
 
-    /// Whether a request is genuine, found out without the connector.
-    fn is_genuine(headers: &HeaderMap, body: &[u8]) -> bool;
+    /// Whether a request is authentic, computed without the connector.
+    fn is_authentic(headers: &HeaderMap, body: &[u8]) -> bool;
 
-    /// Whether what [`Scheme::sign`] makes of it is what the provider itself would make.
-    fn is_ordinary(_: &Message<'_>) -> bool {
+    /// Whether the provider could send the request that [`Scheme::sign`] makes of the message.
+    fn is_well_formed(_: &Message<'_>) -> bool {
         true
     }
 
-    /// Signs, with whatever the message says the signature is to be about.
+    /// Signs a message, with the values of its directives.
     fn sign(message: &Message<'_>, headers: &mut HeaderMap, secret: usize);
 
-    /// Sets the headers without which even a genuine delivery cannot be filed.
+    /// Sets the other headers that verification requires.
     fn identify(headers: &mut HeaderMap);
 }
 
-/// Sets a header to a text that the target made.
-pub fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
+/// Sets a header to a valid text.
+pub fn set_header(headers: &mut HeaderMap, name: &'static str, value: &str) {
     let value = HeaderValue::from_str(value).expect("a header's value");
     headers.insert(HeaderName::from_static(name), value);
 }
 
-/// The one value of a header.
-pub fn single<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+/// The value of a header; `None` if it occurs more than once.
+pub fn single_header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
     values.next().is_none().then_some(value)
 }
 
-/// Whether the header has the body's signature, under any of the secrets.
+/// Whether a header contains the body's signature under any of the secrets.
 pub fn is_signed(headers: &HeaderMap, name: &str, body: &[u8]) -> bool {
-    let claimed = single(headers, name);
+    let sent = single_header(headers, name);
     let mut secrets = provider::WEBHOOK_SECRETS.iter();
-    secrets.any(|secret| claimed == Some(signature::of_body(secret, body).as_str()))
+    secrets.any(|secret| sent == Some(signature::body_signature(secret, body).as_str()))
 }
 
-/// Every connection has the webhook secrets of the targets.
+/// Key source that returns [`provider::WEBHOOK_SECRETS`] for every connection.
 struct Secrets;
 
 #[async_trait]
@@ -91,66 +91,71 @@ fn verify<S: Scheme>(
         connection: S::TO_CONNECTION.then(ConnectionId::generate),
     };
     let verified = connector.verify_webhook(&request, &Secrets);
-    verified.now_or_never().expect("nothing is waited for")
+    verified
+        .now_or_never()
+        .expect("a verification without waiting")
 }
 
-/// Has a delivery go all its way.
+/// Verifies and normalizes a delivery, and checks the invariants.
 ///
 /// # Panics
 ///
-/// When something does not hold.
+/// If an invariant is violated.
 pub fn run<S: Scheme>(connector: &dyn Connector, data: &[u8]) {
     let message = Message::parse(data);
     let body = Bytes::copy_from_slice(message.body);
     let mut headers = message.headers();
     if verify::<S>(connector, &headers, &body).is_ok() {
-        assert!(S::is_genuine(&headers, &body), "a forgery is accepted");
+        assert!(S::is_authentic(&headers, &body), "a forgery was accepted");
     }
 
     S::sign(&message, &mut headers, message.body.len() % 2);
-    let genuine = S::is_genuine(&headers, &body);
+    let authentic = S::is_authentic(&headers, &body);
     let mut verified = verify::<S>(connector, &headers, &body);
-    if genuine && verified.is_err() && S::is_ordinary(&message) {
+    if authentic && verified.is_err() && S::is_well_formed(&message) {
         assert!(
             matches!(
                 verified,
                 Err(VerifyError::MissingHeader(_) | VerifyError::Malformed)
             ),
-            "a genuine delivery is refused: {verified:?}"
+            "an authentic delivery was rejected: {verified:?}"
         );
         S::identify(&mut headers);
         verified = verify::<S>(connector, &headers, &body);
     }
-    assert!(genuine || verified.is_err(), "a forgery is accepted");
+    assert!(authentic || verified.is_err(), "a forgery was accepted");
     assert!(
-        verified.is_ok() || !genuine || !S::is_ordinary(&message),
+        verified.is_ok() || !authentic || !S::is_well_formed(&message),
         "{verified:?}"
     );
     let Ok(receipt) = verified else { return };
-    refuse_changes::<S>(connector, &headers, &body);
+    check_tampering::<S>(connector, &headers, &body);
     check_receipt(&receipt);
     if receipt.handshake.is_some() {
         return;
     }
     let known = provider::account();
-    read(connector, &headers, &body, known);
+    handle(connector, &headers, &body, known);
     for route in receipt.routes.iter().take(1) {
-        let account = ExternalAccount::of_route(route);
-        read(connector, &headers, &body, account);
+        let account = ExternalAccount::from_route(route);
+        handle(connector, &headers, &body, account);
     }
 }
 
-/// What is not exactly what was signed is refused.
-fn refuse_changes<S: Scheme>(connector: &dyn Connector, headers: &HeaderMap, body: &Bytes) {
-    let signed = single(headers, S::SIGNATURE).expect("it was signed");
+/// Checks that a changed signature, a second one, and a changed body are rejected.
+fn check_tampering<S: Scheme>(connector: &dyn Connector, headers: &HeaderMap, body: &Bytes) {
+    let signed = single_header(headers, S::SIGNATURE).expect("a signature");
     let mut forged = headers.clone();
-    let other = signature::changed(signed, S::TAIL, body.len());
-    set(&mut forged, S::SIGNATURE, &other);
+    let other = signature::tamper(signed, S::SIGNATURE_CHARS, body.len());
+    set_header(&mut forged, S::SIGNATURE, &other);
     assert!(verify::<S>(connector, &forged, body).is_err(), "{other}");
     let mut twice = headers.clone();
     let again = headers[S::SIGNATURE].clone();
     twice.append(HeaderName::from_static(S::SIGNATURE), again);
-    assert!(verify::<S>(connector, &twice, body).is_err(), "two of them");
+    assert!(
+        verify::<S>(connector, &twice, body).is_err(),
+        "two signatures"
+    );
     if S::COVERS_BODY {
         let longer = Bytes::from([body, &b" "[..]].concat());
         assert!(verify::<S>(connector, headers, &longer).is_err());
@@ -161,7 +166,7 @@ fn refuse_changes<S: Scheme>(connector: &dyn Connector, headers: &HeaderMap, bod
     }
 }
 
-/// What ingress writes down fits into its indexes.
+/// Checks that the receipt's values fit into the database's indexes.
 fn check_receipt(receipt: &WebhookReceipt) {
     assert!(!receipt.event.is_empty(), "{receipt:?}");
     let texts = [&receipt.event, &receipt.dedupe_id];
@@ -170,9 +175,9 @@ fn check_receipt(receipt: &WebhookReceipt) {
     }
 }
 
-/// Reads a delivery as it would be stored.
-fn read(connector: &dyn Connector, headers: &HeaderMap, body: &Bytes, account: ExternalAccount) {
-    let kept = connector.descriptor().kept_headers.iter();
+/// Normalizes a delivery as it would be stored, twice.
+fn handle(connector: &dyn Connector, headers: &HeaderMap, body: &Bytes, account: ExternalAccount) {
+    let kept = connector.descriptor().stored_headers.iter();
     let delivery = WebhookDelivery {
         headers: kept
             .filter_map(|name| {
@@ -187,20 +192,20 @@ fn read(connector: &dyn Connector, headers: &HeaderMap, body: &Bytes, account: E
         received_at: provider::now(),
         account,
     };
-    let first = told(connector, &delivery);
-    let second = told(connector, &delivery);
-    assert_eq!(first, second, "the same delivery says something else");
+    let first = normalize(connector, &delivery);
+    let second = normalize(connector, &delivery);
+    assert_eq!(first, second, "the same delivery gives different outcomes");
 }
 
-/// What a delivery says once every name is known, or why it cannot be read.
-fn told(connector: &dyn Connector, delivery: &WebhookDelivery) -> String {
+/// Normalizes a delivery with all lookups resolved; returns the outcome or the error as text.
+fn normalize(connector: &dyn Connector, delivery: &WebhookDelivery) -> String {
     let directory = Directory::default();
     let mut before: Option<Vec<String>> = None;
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_LOOKUP_ROUNDS {
         let outcome = match connector.handle_webhook(delivery, &directory) {
             Ok(outcome) => outcome,
-            Err(ConnectorError::Permanent(why)) => return why.to_string(),
-            Err(other) => panic!("a pure function cannot fail so: {other:?}"),
+            Err(ConnectorError::Permanent(source)) => return source.to_string(),
+            Err(other) => panic!("not an error of a pure function: {other:?}"),
         };
         check(connector, &outcome);
         let keys = keys(&outcome);
@@ -210,16 +215,13 @@ fn told(connector: &dyn Connector, delivery: &WebhookDelivery) -> String {
         }
         assert!(
             before.as_ref().is_none_or(|before| *before == keys),
-            "names change an identity: {before:?}, {keys:?}"
+            "names change dedupe keys: {before:?}, {keys:?}"
         );
         before = Some(keys);
-        directory.add(missing.into_iter().map(provider::entry));
+        directory.add(missing.into_iter().map(provider::directory_entry));
     }
     let outcome = connector.handle_webhook(delivery, &directory);
-    assert!(
-        directory.take_missing().is_empty(),
-        "it asks again and again"
-    );
+    assert!(directory.take_missing().is_empty(), "lookups do not end");
     format!("{outcome:?}")
 }
 
@@ -228,17 +230,17 @@ fn keys(outcome: &WebhookOutcome) -> Vec<String> {
     signals.map(|signal| signal.dedupe_key.clone()).collect()
 }
 
-/// What holds for everything that a delivery may say.
+/// Checks the invariants of an outcome.
 fn check(connector: &dyn Connector, outcome: &WebhookOutcome) {
     assert!(outcome.signals.is_empty() || outcome.refused.is_none());
     check_signals(connector, &outcome.signals);
 }
 
-/// What holds for the Signals of one delivery or one page.
+/// Checks the invariants of a delivery's or a page's Signals.
 ///
 /// # Panics
 ///
-/// When it does not hold.
+/// If an invariant is violated.
 pub fn check_signals(connector: &dyn Connector, signals: &[shared::signals::SignalDraft]) {
     let descriptor = connector.descriptor();
     let prefix = format!("{}:", descriptor.slug);
@@ -246,12 +248,12 @@ pub fn check_signals(connector: &dyn Connector, signals: &[shared::signals::Sign
     for signal in signals {
         let key = &signal.dedupe_key;
         assert!(key.starts_with(&prefix), "{key}");
-        assert!(seen.insert(key), "{key} is told twice");
+        assert!(seen.insert(key), "{key} is a duplicate");
         assert!(descriptor.kinds.contains(&signal.kind), "{key}");
-        // The API shows times as RFC 3339 has them.
+        // RFC 3339 has years of four digits.
         let year = chrono::Datelike::year(&signal.timestamp);
-        assert!((0..=9999).contains(&year), "{key} happened in {year}");
-        let draft = serde_json::to_string(signal).expect("a Signal is JSON");
-        serde_json::from_str::<serde::de::IgnoredAny>(&draft).expect("and can be read again");
+        assert!((0..=9999).contains(&year), "{key} has the year {year}");
+        let draft = serde_json::to_string(signal).expect("a Signal as JSON");
+        serde_json::from_str::<serde::de::IgnoredAny>(&draft).expect("valid JSON");
     }
 }

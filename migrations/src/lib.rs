@@ -1,8 +1,8 @@
-//! The schema, the three runtime roles and the policies between tenants.
+//! The schema, the three runtime roles and the row-level security policies.
 //!
-//! A migration is a folder of SQL files, named for when it was added and what it is about. It
-//! connects as the owner of the database; the processes never do. `docs/migrations.md` says what
-//! one may do while the previous release runs.
+//! A migration is a folder of SQL files, named after its date and subject. It connects as the owner
+//! of the database, which the processes never do. `docs/migrations.md` lists the changes that are
+//! safe while the previous release runs.
 
 use sea_orm_migration::prelude::*;
 
@@ -18,7 +18,7 @@ pub struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        /// A migration: its folder, and the files that are run for it, in this order.
+        /// A migration: its folder, and its files in the order of execution.
         macro_rules! migration {
             ($name:literal, up: [$($up:literal),+ $(,)?], down: [$($down:literal),+ $(,)?]) => {
                 Box::new(Script {

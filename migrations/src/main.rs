@@ -6,11 +6,11 @@ use migrations::{Migrator, feed};
 use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::sea_orm::{ConnectOptions, Database};
 
-/// Applies and reverts schema migrations. Connects as the owner of the database.
+/// Apply and revert schema migrations as the owner of the database.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Owner's connection URL.
+    /// The URL of the database, with its owner as the user.
     #[arg(long, env = "POBLYSH_DATABASE_URL", hide_env_values = true)]
     database_url: String,
     #[command(subcommand)]
@@ -19,19 +19,19 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Apply every pending migration; safe to run again. In a database that was restored into
-    /// another cluster it also begins a new generation of the feed.
+    /// Apply all pending migrations; safe to repeat. In a database that was restored into another
+    /// cluster it also begins a new generation of the feed.
     Up,
-    /// Revert the newest migration, with all data it holds.
+    /// Revert the newest migration and delete its data.
     Down {
-        /// Confirm that data may be lost.
+        /// Confirm the loss of data.
         #[arg(long)]
         yes: bool,
     },
-    /// Begin a new generation of the feed: readers start over. Needed after a point-in-time
-    /// recovery, which `up` cannot tell from a restart.
+    /// Begin a new generation of the feed, so that all readers start over. Required after a
+    /// point-in-time recovery, which `up` cannot detect.
     RenewFeed {
-        /// Confirm that every reader will be sent back to the beginning.
+        /// Confirm that all readers of the feed start over.
         #[arg(long)]
         yes: bool,
     },
@@ -51,14 +51,14 @@ async fn main() -> anyhow::Result<()> {
     options.max_connections(1).sqlx_logging(false);
     let database = Database::connect(options)
         .await
-        .context("cannot connect to the database named by POBLYSH_DATABASE_URL")?;
+        .context("failed to connect to the database of POBLYSH_DATABASE_URL")?;
     match arguments.command {
         Command::Up => {
             migrations::up::<Migrator>(&database).await?;
             if feed::renew_after_restore(&database).await? {
                 tracing::warn!(
-                    "the database was restored into another cluster: a new generation of the feed \
-                     began, and its readers start over"
+                    "database was restored into another cluster, began a new generation of the feed; \
+                     all readers start over"
                 );
             }
         }
@@ -69,7 +69,7 @@ async fn main() -> anyhow::Result<()> {
         Command::RenewFeed { yes } => {
             anyhow::ensure!(
                 yes,
-                "`renew-feed` sends every reader of the feed back to its beginning; add --yes to confirm"
+                "`renew-feed` makes all readers of the feed start over; add --yes to confirm"
             );
             feed::renew(&database).await?;
         }

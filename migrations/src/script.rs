@@ -1,28 +1,30 @@
-//! Migrations made of SQL, applied without blocking the processes that run meanwhile.
+//! SQL migrations, applied without blocking running processes.
 
 use std::time::Duration;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::{DatabaseConnection, RuntimeErr};
 
-/// How often a migration that waits for a lock is tried, a second apart.
+/// Maximum number of attempts of a migration that cannot get a lock.
 const MAX_LOCK_ATTEMPTS: u32 = 120;
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// Statements of the processes queue behind a lock that is waited for, so the wait is short.
+/// Statements of the processes queue behind a pending lock request, so the wait is short.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '200ms'";
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
-/// A migration made of SQL texts.
+/// A migration that consists of SQL texts.
 #[derive(Debug, Clone, Copy)]
 pub struct Script {
-    /// The name under which the database records it.
+    /// The name that the database records.
     pub name: &'static str,
-    /// Applies it.
+    /// The texts that apply it.
     pub up: &'static [&'static str],
-    /// Reverts it.
+    /// The texts that revert it.
     pub down: &'static [&'static str],
-    /// Whether it runs in one transaction. Without one, for `CREATE INDEX CONCURRENTLY`, each text
-    /// is one statement, and a run that was interrupted must be repeatable.
+    /// Whether it runs in one transaction.
+    ///
+    /// Without one, for `CREATE INDEX CONCURRENTLY`, each text is one statement, and an interrupted
+    /// run must be repeatable.
     pub transaction: bool,
 }
 
@@ -50,13 +52,15 @@ impl MigrationTrait for Script {
     }
 }
 
-/// Applies every pending migration. One that cannot lock a table at once is rolled back and tried
-/// again, so that a long transaction delays the migration and not the processes.
+/// Applies all pending migrations.
+///
+/// A migration that cannot lock a table in time is rolled back and retried, so that a long
+/// transaction delays the migration and not the processes.
 ///
 /// # Errors
 ///
-/// When a migration fails, or a table stays locked for two minutes. What was applied before it
-/// stays applied.
+/// When a migration fails, or a table stays locked for two minutes. Earlier migrations stay
+/// applied.
 pub async fn up<M: MigratorTrait>(database: &DatabaseConnection) -> Result<(), DbErr> {
     let mut attempt = 1;
     loop {
@@ -64,7 +68,7 @@ pub async fn up<M: MigratorTrait>(database: &DatabaseConnection) -> Result<(), D
             Err(error) if attempt < MAX_LOCK_ATTEMPTS && is_lock_timeout(&error) => {
                 tracing::warn!(
                     attempt,
-                    "a table is locked by another transaction; trying again in a second"
+                    "table is locked by another transaction, retrying in a second"
                 );
                 tokio::time::sleep(RETRY_INTERVAL).await;
                 attempt += 1;

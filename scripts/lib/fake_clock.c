@@ -1,5 +1,5 @@
-/* Waits that libfaketime 0.9.10 does not speed up, or during which signal handlers see the real
- * time. fake_clock.sh compiles this file and preloads the result before libfaketime.
+/* Wraps waits that libfaketime 0.9.10 does not speed up, or during which signal handlers see the
+ * real time. fake_clock.sh compiles this file and preloads the result before libfaketime.
  *
  * - epoll_wait: libfaketime shows the real time to a signal handler that interrupts it, so
  *   PostgreSQL's lock_timeout, deadlock_timeout and statement_timeout never fired during a wait.

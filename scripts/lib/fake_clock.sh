@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# A clock that runs faster than real time, shared by all processes that are started under it,
-# by libfaketime. Needs say.sh and postgres-install.sh. Source this file, then:
+# A clock that runs faster than real time, shared by all processes that start under it, with
+# libfaketime. Needs say.sh and postgres-install.sh. Source this file, then:
 #   fake_clock_require             finds libfaketime, and installs it when it is missing
 #   fake_clock_start FACTOR FOLDER creates the clock; FOLDER is for its files, open to all users
 #   fake_clock_run COMMAND…        runs a command and its children under the clock
 #   fake_clock_stop                removes the clock once its last process has ended
-# and after fake_clock_start FAKE_CLOCK holds the words that put a command under the clock.
+# After fake_clock_start, FAKE_CLOCK is the prefix that runs a command under the clock.
 # FAKE_CLOCK is empty while there is no clock.
 
 FAKE_CLOCK=()
 FAKE_CLOCK_LIBRARY=""
 
-# Sets FAKE_CLOCK_LIBRARY to the library for programs with threads. Fails when there is none.
+# Sets FAKE_CLOCK_LIBRARY to the library for programs with threads. Fails if there is none.
 fake_clock_find() {
     command -v faketime >/dev/null 2>&1 || return 1
     for FAKE_CLOCK_LIBRARY in /usr/lib/*/faketime /usr/lib64/faketime /usr/lib/faketime; do
@@ -43,9 +43,9 @@ fake_clock_start() {
     # The Rust toolchain links with the same compiler.
     cc -O2 -shared -fPIC -o "$waits" scripts/lib/fake_clock.c -ldl ||
         die "a C compiler (cc) is needed for the fake clock"
-    # Each process alone would count from its own start. The shared memory that the command
-    # faketime creates holds one start for all. It exists until nothing holds descriptor 8 any
-    # more: this shell, and what it starts. Signals are ignored so that it is always removed.
+    # Without shared memory each process counts from its own start. The command faketime creates
+    # shared memory with one start for all. It exists until the last process closes descriptor 8:
+    # this shell and its children. Signals are ignored so that it is always removed.
     exec 8> >(
         trap '' INT TERM HUP
         # shellcheck disable=SC2016 # expanded by the inner shell
@@ -64,7 +64,7 @@ fake_clock_start() {
     export FAKETIME="+0 x$factor" FAKETIME_SHARED="$semaphore $memory"
     # A faked stat() takes the shared semaphore, so a process killed inside one would block all.
     export NO_FAKE_STAT=1
-    # It waits a minute for the server, which is a minute of real work.
+    # pg_ctl waits a minute for the server, which needs real time.
     export FAKETIME_SKIP_CMDS=pg_ctl
     FAKE_CLOCK=(env "LD_PRELOAD=$waits:$FAKE_CLOCK_LIBRARY")
 }

@@ -1,18 +1,18 @@
 # shellcheck shell=bash
-# What the fault tests need beside a PostgreSQL that runs, and their long forms. Needs say.sh,
+# Prerequisites of the fault tests besides a running PostgreSQL, and their long forms. Needs say.sh,
 # postgres-install.sh, cargo.sh and run.sh. Source this file from the checkout, then:
-#   faults_prepare yes|no   what they need, as far as it can be had; all of it for a long run
-#   faults_run [NAME]       the fault tests alone, in their long forms
-#   faults_pace             large accounts at the providers' own limits, by a faked clock
+#   faults_prepare yes|no   installs the available prerequisites; all of them for a long run
+#   faults_run [NAME]       runs only the fault tests, in their long forms
+#   faults_pace             large accounts at the providers' own limits, under a faked clock
 
 faults_prepare() {
     local long=$1
     if [ "${CI:-}" = true ]; then long=yes; fi
-    # Those that stop a server or fill its disk have servers of their own.
+    # Tests that stop a server or fill its disk start separate servers.
     if pg_find; then
         export POBLYSH_POSTGRES_BIN=$PG_BIN
     else
-        warn "there are no PostgreSQL server programs here; tests that start servers will skip"
+        warn "no PostgreSQL server programs are installed; tests that start servers will skip"
     fi
     faults_packages
     faults_previous_release "$long"
@@ -23,7 +23,7 @@ faults_run() {
     faults_lengths
     say "Faults, in their long forms"
     if cargo nextest --version >/dev/null 2>&1; then
-        # With them the feed's own proof, over a million Signals.
+        # Includes the feed test with a million Signals.
         command=(cargo nextest run --workspace --profile faults "$@"
             -E 'binary(faults) or test(=feed::readers_see_every_signal_exactly_once)')
     else
@@ -40,7 +40,7 @@ faults_pace() {
         backfill_and_poll_end_at_default_pace github_quota -- --profile faults
 }
 
-# The long forms, for whatever is not set already.
+# Sets the parameters of the long forms that are not set already.
 faults_lengths() {
     export POBLYSH_FAULTS_KILLS=${POBLYSH_FAULTS_KILLS:-100}
     export POBLYSH_FAULTS_RESTARTS=${POBLYSH_FAULTS_RESTARTS:-10}
@@ -58,12 +58,12 @@ faults_lengths() {
     export POBLYSH_FAULTS_OVERLOAD_MIB=${POBLYSH_FAULTS_OVERLOAD_MIB:-32}
 }
 
-# Whether a command can be run as root without asking anybody.
+# Whether a command can be run as root without a password prompt.
 can_be_root() {
     [ "$(id -u)" -eq 0 ] || { command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; }
 }
 
-# PgBouncer and libfaketime from Debian's packages. A test whose program is missing says so.
+# Installs PgBouncer and libfaketime from Debian's packages. A test whose program is missing skips.
 faults_packages() {
     local missing=()
     command -v apt-get >/dev/null 2>&1 || return 0
@@ -71,7 +71,7 @@ faults_packages() {
     compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(libfaketime)
     if [ ${#missing[@]} -eq 0 ]; then return 0; fi
     if ! can_be_root; then
-        warn "${missing[*]} would need root to be installed; the tests that want them will skip"
+        warn "installing ${missing[*]} needs root; the tests that need them will skip"
         return 0
     fi
     say "Installing ${missing[*]} for the fault tests"
@@ -79,7 +79,7 @@ faults_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
         warn "apt could not install ${missing[*]}; see its messages above"
-    # The package starts a pooler of the system's, which nobody has asked for.
+    # The package starts a system-wide pooler, which no test uses.
     if [ -d /run/systemd/system ] && [[ " ${missing[*]} " == *" pgbouncer "* ]]; then
         as_root systemctl disable --quiet --now pgbouncer || return 0
     fi
@@ -88,14 +88,14 @@ faults_packages() {
 # The programs of the previous release: of the newest tag v* before this commit. They are built
 # once and kept below target/; the dependencies that both releases share are copied, not compiled
 # again. Building takes minutes, so it happens only when $1 is `yes`. Sets POBLYSH_PREVIOUS_RELEASE
-# when they are there; otherwise the test replaces this build's processes by themselves.
+# when they exist; otherwise the test replaces the processes with others of the same build.
 faults_previous_release() {
     local build=$1 tag folder name status=0
     if [ "$build" = yes ] && [ "$(git rev-parse --is-shallow-repository 2>/dev/null)" = true ]; then
         say "Fetching the history with its tags"
         run git fetch --quiet --tags --unshallow || warn "the history could not be fetched"
     fi
-    # Without a repository there is none either.
+    # Without a repository there is no tag.
     tag=$(git -c versionsort.suffix=- tag --list 'v[0-9]*' --merged HEAD --no-contains HEAD \
         --sort=-version:refname 2>/dev/null | sed -n 1p) || tag=""
     if [ -z "$tag" ]; then return 0; fi

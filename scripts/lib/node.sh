@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Packages from npm, at the versions of a lock file. Needs say.sh. Source this file.
 
-# Installs what $1/package-lock.json names into $2, unless what is there was made from the same
-# lock file. $3 says what needs it.
+# Installs the packages of $1/package-lock.json into $2, unless the installed ones are from the same
+# lock file. $3 describes them in messages.
 npm_install() {
     local from=$1 into=$2 what=$3
     if ! { command -v node && command -v npm; } >/dev/null 2>&1; then
@@ -17,36 +17,36 @@ npm_install() {
     cp "$from/package-lock.json" "$into/installed.json"
 }
 
-# What checks the specifications.
+# Installs the tools that check the specifications.
 require_node_tools() {
     npm_install scripts/tools .local/node "the tools that check specifications"
 }
 
-# Where the clients' scripts are run: modules are found from where a script lies.
+# The folder in which the clients' scripts run: Node.js resolves modules from a script's folder.
 CLIENTS=.local/clients
 
-# What tests/clients/*.mjs are written with, and these themselves, in CLIENTS.
+# Installs the libraries of tests/clients/*.mjs, and these scripts, in CLIENTS.
 require_node_clients() {
-    npm_install tests/clients "$CLIENTS" "clients that others wrote"
+    npm_install tests/clients "$CLIENTS" "third-party clients"
     cp tests/clients/*.mjs "$CLIENTS/"
 }
 
-# Where the peers' scripts are run.
+# The folder in which the peers' scripts run.
 PEERS=.local/peers
 
-# Other queues that run in Node.js, and the scripts that drive them, in PEERS.
+# Installs other queues for Node.js, and the scripts that drive them, in PEERS.
 require_node_peers() {
-    npm_install tests/peers/node "$PEERS" "the queues that ours is measured beside"
+    npm_install tests/peers/node "$PEERS" "the queues for comparison"
     cp tests/peers/node/*.mjs "$PEERS/"
 }
 
-# Where emulators of providers and the scripts that drive them are run, and by which Node.js.
+# The folder in which provider emulators and their scripts run, and the Node.js that runs them.
 EMULATORS=.local/emulators
 EMULATORS_NODE=$EMULATORS/node_modules/.bin/node
 
-# emulate with the Node.js that it needs, and the scripts that drive it, in EMULATORS.
+# Installs emulate with the Node.js that it needs, and the scripts that drive it, in EMULATORS.
 require_node_emulators() {
-    npm_install tests/emulators "$EMULATORS" "emulators that others wrote"
+    npm_install tests/emulators "$EMULATORS" "third-party emulators"
     cp tests/emulators/*.mjs tests/clients/checks.mjs "$EMULATORS/"
     if [ -x "$EMULATORS_NODE" ]; then return 0; fi
     EMULATORS_NODE=$(command -v node)

@@ -1,8 +1,7 @@
 # shellcheck shell=bash
 # TCP ports on the loopback interface. Source this file.
 
-# Whether something listens on port $1. Bash opens the connection itself: neither nc nor lsof
-# is everywhere.
+# Whether a program listens on port $1. Bash opens the socket, because nc and lsof may be missing.
 port_is_busy() {
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }

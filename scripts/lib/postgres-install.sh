@@ -4,7 +4,7 @@
 
 PG_MINIMUM=15
 
-# The major version of the server whose programs are in folder $1; nothing when incomplete.
+# Prints the major version of the server programs in folder $1; nothing if one is missing.
 pg_version_in() {
     local program
     for program in postgres initdb pg_ctl psql; do
@@ -14,7 +14,7 @@ pg_version_in() {
     "$1/postgres" --version 2>/dev/null | sed -n 's/^postgres (PostgreSQL) \([0-9]*\).*/\1/p'
 }
 
-# Folders that may hold the programs, one per line.
+# Prints folders that may hold the programs, one per line.
 pg_candidate_folders() {
     local folder
     if [ -n "${POBLYSH_POSTGRES_BIN:-}" ]; then
@@ -32,7 +32,7 @@ pg_candidate_folders() {
     done
 }
 
-# Sets PG_BIN to the newest usable version. Fails when there is none.
+# Sets PG_BIN to the newest usable version. Fails if there is none.
 pg_find() {
     local folder version best=0
     PG_BIN=""
@@ -46,8 +46,8 @@ pg_find() {
     [ -n "$PG_BIN" ]
 }
 
-# Runs a command as root: directly, or through sudo, which may ask for a password only where
-# somebody can answer.
+# Runs a command as root: directly, or through sudo, which may ask for a password only on a
+# terminal.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
@@ -60,8 +60,8 @@ as_root() {
     fi
 }
 
-# Debian's packages create and start a cluster of their own; ours is private, so that is
-# switched off while they are installed and switched back afterwards.
+# Debian's packages create and start a system cluster. The scripts use a private one, so this is
+# switched off during the installation and restored afterwards.
 install_with_apt() {
     local settings=/etc/postgresql-common/createcluster.conf
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
@@ -79,7 +79,7 @@ apt_install_server() {
     local offered
     offered=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1)
     if [ "${offered:-0}" -lt "$PG_MINIMUM" ]; then
-        say "This system's own PostgreSQL is ${offered:-unknown}; adding the PostgreSQL project's packages"
+        say "This system's PostgreSQL is ${offered:-unknown}; adding the PostgreSQL project's packages"
         as_root env DEBIAN_FRONTEND=noninteractive YES=yes \
             /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y >&2 || return 1
     fi
@@ -102,12 +102,12 @@ install_with_dnf() {
     as_root dnf -y -q install postgresql-server postgresql >&2
 }
 
-# Homebrew refuses root and asks for a password by itself where it needs one.
+# Homebrew refuses root, and asks for a password where it needs one.
 install_with_brew() {
     HOMEBREW_NO_AUTO_UPDATE=1 brew install --quiet postgresql@17 >&2
 }
 
-# PG_BIN is set afterwards, or the script has ended with a reason.
+# Sets PG_BIN, after an installation if necessary, or ends the script with a reason.
 pg_require() {
     if pg_find; then return 0; fi
     if [ -n "${POBLYSH_POSTGRES_BIN:-}" ]; then
@@ -121,7 +121,7 @@ pg_require() {
     elif command -v brew >/dev/null 2>&1; then
         installer=brew
     else
-        die "PostgreSQL $PG_MINIMUM or newer is missing, and neither apt, dnf nor brew is here to install it. Install its server (postgres, initdb, pg_ctl, psql) and put it on PATH, or name its folder in POBLYSH_POSTGRES_BIN."
+        die "PostgreSQL $PG_MINIMUM or newer is missing, and apt, dnf and brew are missing too. Install its server (postgres, initdb, pg_ctl, psql) and add it to PATH, or name its folder in POBLYSH_POSTGRES_BIN."
     fi
     say "PostgreSQL $PG_MINIMUM or newer is missing; installing it with $installer"
     "install_with_$installer" || die "$installer could not install PostgreSQL; see its messages above"

@@ -1,16 +1,16 @@
 # shellcheck shell=bash
-# A private PostgreSQL cluster: made, started and stopped by us, never the system's own. It
-# listens on loopback only, asks for a generated password, and runs as an unprivileged user
-# when we are root, because PostgreSQL refuses root.
+# A private PostgreSQL cluster, created, started and stopped by the scripts, never the system's. It
+# listens on loopback only, requires a generated password, and runs as an unprivileged user if the
+# script runs as root, because PostgreSQL refuses root.
 #
 # Needs say.sh, ports.sh, secrets.sh and postgres-install.sh. Source this file, then:
-#   pg_open FOLDER durable|throwaway   the cluster in FOLDER, created when absent, running
+#   pg_open FOLDER durable|throwaway   starts the cluster in FOLDER, creates it if absent
 #   pg_sql DATABASE                    runs SQL from stdin as the superuser
-#   pg_url DATABASE [USER PASSWORD]    its URL, the superuser's by default
-#   pg_close                           stops it; does nothing when it is stopped
-# and after pg_open PG_HOME is the folder really used, PG_PORT the port.
+#   pg_url DATABASE [USER PASSWORD]    prints its URL, the superuser's by default
+#   pg_close                           stops it; does nothing if it is stopped
+# After pg_open, PG_HOME is the folder in use and PG_PORT the port.
 
-# Settings for somebody else's server must not steer programs that talk to ours.
+# The person's settings for another server must not affect clients of this one.
 unset PGHOST PGHOSTADDR PGPORT PGUSER PGPASSWORD PGPASSFILE PGDATABASE PGOPTIONS PGSERVICE \
     PGSSLMODE PGDATA PGAPPNAME PGCLIENTENCODING PGTZ
 
@@ -18,7 +18,7 @@ PG_SUPERUSER=postgres
 PG_HOME=""
 PG_PORT=""
 
-# Whom the server runs as: ourselves, unless we are root.
+# Prints the server's user: the current one, unless that is root.
 pg_owner() {
     if [ "$(id -u)" -ne 0 ]; then
         id -un
@@ -42,23 +42,23 @@ pg_as_owner() {
     elif command -v sudo >/dev/null 2>&1; then
         (cd / && exec sudo -n -u "$owner" "$@")
     else
-        die "PostgreSQL does not run as root, and neither setpriv, runuser nor sudo is here to become $owner"
+        die "PostgreSQL does not run as root, and setpriv, runuser and sudo are missing to become $owner"
     fi
 }
 
-# Makes folder $1 the cluster's home, or says no when the server's user cannot get there (a
-# checkout inside somebody's closed home directory).
+# Prepares folder $1 as the cluster's home. Fails if the server's user cannot reach it (a checkout
+# inside a home directory without access for other users).
 pg_claim_home() {
     local folder=$1
     mkdir -p "$folder" || return 1
     if [ "$(id -u)" -eq 0 ]; then chown "$(pg_owner)" "$folder" || return 1; fi
     if ! chmod 700 "$folder" 2>/dev/null; then
-        die "$folder belongs to somebody else; it was made by another user of this computer. Remove it, or work as that user."
+        die "$folder belongs to another user of this computer. Remove it, or run the script as that user."
     fi
     pg_as_owner test -w "$folder"
 }
 
-# Sets PG_HOME: the folder asked for, or one outside the checkout that is noted beside it.
+# Sets PG_HOME to folder $1, or to one outside the checkout, whose path is stored beside $1.
 pg_choose_home() {
     local folder=$1 note=$1.elsewhere parent
     if [ -f "$note" ]; then
@@ -83,7 +83,7 @@ pg_choose_home() {
     die "found no folder for a PostgreSQL cluster that user $(pg_owner) can write to"
 }
 
-# initdb. The password reaches it through a file that only the server's user can read.
+# Runs initdb. It reads the password from a file that only the server's user can read.
 pg_create() {
     local mode=$1 initdb_log
     say "Creating a PostgreSQL cluster in $PG_HOME"
@@ -112,12 +112,12 @@ pg_accepts() {
     pg_as_owner "$PG_BIN/postgres" -D "$PG_HOME/data" -C "$1" -c "$1=$2" >/dev/null 2>&1
 }
 
-# Our settings; written at every start, so that a new release's settings reach old clusters.
+# Writes the settings at every start, so that a new release's settings apply to old clusters.
 pg_configure() {
     local mode=$1 settings=$PG_HOME/data/poblysh.conf
     {
         echo "listen_addresses = '127.0.0.1'"
-        # Beyond about 100 characters the system refuses a socket's path.
+        # The system refuses socket paths of more than about 100 characters.
         if [ "${#PG_HOME}" -le 80 ]; then
             echo "unix_socket_directories = '$PG_HOME'"
         else
@@ -133,7 +133,7 @@ pg_configure() {
         if pg_accepts wal_compression lz4; then echo "wal_compression = lz4"; fi
         echo "synchronous_commit = on"
         if [ "$mode" = throwaway ]; then
-            # The server's death loses nothing this way, only the computer's would.
+            # A crash of the server loses nothing this way; a crash of the computer would.
             echo "fsync = off"
             echo "full_page_writes = off"
         else
@@ -144,8 +144,8 @@ pg_configure() {
     if [ "$(id -u)" -eq 0 ]; then chown "$(pg_owner)" "$settings"; fi
 }
 
-# The process id in postmaster.pid when that process really is a server; else nothing. After a
-# crash the number may belong to anybody.
+# Prints the process id in postmaster.pid if that process is a server; else nothing. After a crash
+# the id may belong to any process.
 pg_running_pid() {
     local file=$PG_HOME/data/postmaster.pid pid name
     [ -f "$file" ] || return 0
@@ -157,8 +157,8 @@ pg_running_pid() {
         name=$(ps -o comm= -p "$pid" 2>/dev/null) || return 0
     fi
     case "${name##*/}" in postgres* | postmaster*) ;; *) return 0 ;; esac
-    # A server's working directory is its data directory; where that can be told, it must be.
-    # A dead process that nobody has collected yet has none.
+    # A server's working directory is its data directory; where /proc exists, it is compared.
+    # A zombie process has none.
     if [ -d "/proc/$pid" ] &&
         [ "$(readlink "/proc/$pid/cwd")" != "$(cd "$PG_HOME/data" && pwd -P)" ]; then
         return 0
@@ -175,15 +175,15 @@ pg_start() {
     if [ -n "$(pg_running_pid)" ]; then
         PG_PORT=$(sed -n 4p "$PG_HOME/data/postmaster.pid")
         if pg_answers; then return 0; fi
-        warn "a PostgreSQL server of ours runs but does not answer; restarting it"
+        warn "the PostgreSQL server runs but does not answer; restarting it"
         pg_close
     fi
-    # No server of ours runs: what a killed one left behind would only stand in the way.
+    # The server does not run: files of a killed one would prevent the start.
     rm -f "$PG_HOME/data/postmaster.pid" "$PG_HOME"/.s.PGSQL.*
     : >>"$log"
     if [ "$(id -u)" -eq 0 ]; then chown "$(pg_owner)" "$log"; fi
-    # Two things pass: somebody takes the port between our look and the server's bind, and
-    # children of a killed server hold its memory for a moment.
+    # Two errors are transient: another program takes the port between the check and the server's
+    # bind, and children of a killed server hold its shared memory for a short time.
     for attempt in 1 2 3 4 5 6 7 8 9 10; do
         PG_PORT=$(free_port "$port") || return 1
         mark=$(wc -c <"$log")
@@ -211,13 +211,13 @@ pg_open() {
         pg_use_version "$(cat "$PG_HOME/data/PG_VERSION")"
     fi
     log=${PG_LOG:-$PG_HOME/postgres.log}
-    # The log stays with the cluster when the server's user cannot reach the place asked for.
+    # The log stays with the cluster if the server's user cannot reach the folder of PG_LOG.
     if ! pg_as_owner test -x "$(dirname "$log")"; then log=$PG_HOME/postgres.log; fi
     if [ -z "$(pg_running_pid)" ]; then pg_configure "$mode"; fi
     pg_start "$log"
 }
 
-# A cluster stays with the major version that made it.
+# Sets PG_BIN to the major version that created the cluster.
 pg_use_version() {
     local folder
     while IFS= read -r folder; do
@@ -226,7 +226,7 @@ pg_use_version() {
             return 0
         fi
     done < <(pg_candidate_folders)
-    die "the cluster in $PG_HOME was made by PostgreSQL $1, which is not installed any more. Remove that folder to begin anew."
+    die "the cluster in $PG_HOME was created by PostgreSQL $1, which is no longer installed. Remove that folder to start with a new cluster."
 }
 
 pg_sql() {

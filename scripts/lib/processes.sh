@@ -1,30 +1,29 @@
 # shellcheck shell=bash
-# The Procfile's processes and the simulator: started, watched, and gone at the end. Needs
-# say.sh. Source this file.
+# Starts, supervises and stops the Procfile's processes and the simulator. Needs say.sh. Source this
+# file.
 #
-# Everything is started with DEMO_RUN=[checkout] in its environment, which children inherit.
-# So each can be found again whoever its parent is by now: behind a Procfile runner, or after a
-# demo that was killed.
+# Each process has DEMO_RUN=[checkout] in its environment, which children inherit. This identifies
+# it under any parent: behind a Procfile runner, or after a demo that was killed.
 
 STARTED_PIDS=""
 RUNNER_PID=""
 SIMULATOR_PID=""
-FOLLOWER_PID=""
+FEED_READER_PID=""
 
-# Whether process $1 runs, rather than being dead and waiting to be collected.
-lives() {
-    local line state
+# Whether process $1 runs and is not a zombie.
+is_running() {
+    local stat state
     if [ -d /proc/self ]; then
         # "123 (name, perhaps with blanks) S 1 …"
-        IFS= read -r line 2>/dev/null <"/proc/$1/stat" || return 1
-        state=${line##*) }
+        IFS= read -r stat 2>/dev/null <"/proc/$1/stat" || return 1
+        state=${stat##*) }
     else
         state=$(ps -o stat= -p "$1" 2>/dev/null)
     fi
     case $state in '' | Z* | X*) return 1 ;; esac
 }
 
-# Its command line.
+# Prints the command line of process $1.
 command_of() {
     if [ -d /proc/self ]; then
         tr '\0' ' ' <"/proc/$1/cmdline"
@@ -33,8 +32,8 @@ command_of() {
     fi 2>/dev/null
 }
 
-# Process ids of everything that a demo of this checkout started and that runs.
-our_pids() {
+# Prints the ids of all running processes that a demo of this checkout started.
+demo_pids() {
     local marker
     marker="DEMO_RUN=[$(pwd -P)]"
     if [ -d /proc/self ]; then
@@ -45,8 +44,8 @@ our_pids() {
     return 0
 }
 
-# Starts a command in a process group of its own, so that the terminal's Ctrl-C reaches this
-# script alone and things end in order. Sets LAST_PID.
+# Starts a command in a new process group, so that the terminal's Ctrl-C reaches only this
+# script, which stops the processes in order. Sets LAST_PID.
 start() {
     set -m
     DEMO_RUN="[$(pwd -P)]" "$@" </dev/null &
@@ -55,14 +54,14 @@ start() {
     STARTED_PIDS="$STARTED_PIDS $LAST_PID"
 }
 
-# The same with its output in .local/log/$1.log.
+# Starts a command with its output in .local/log/$1.log.
 start_logged() {
     local name=$1
     shift
     start "$@" >".local/log/$name.log" 2>&1
 }
 
-# The program that runs Procfiles here, if one is installed.
+# Prints the installed Procfile runner, or none.
 procfile_runner() {
     local runner
     for runner in ${POBLYSH_PROCFILE_RUNNER:-overmind foreman honcho none}; do
@@ -75,8 +74,8 @@ procfile_runner() {
     echo "$runner"
 }
 
-# Runs the three lines of the Procfile. The settings are in the environment: files that a
-# runner would read by itself must not change them.
+# Runs the three processes of the Procfile. The settings are in the environment; environment files
+# that a runner reads by default must not change them.
 start_procfile() {
     local line name runner
     runner=$(procfile_runner)
@@ -108,43 +107,43 @@ start_procfile() {
     fi
 }
 
-# Ours that live, each once; without those named in $*.
-living() {
+# Prints the ids of running processes of the demo, each once, except those in $*.
+running_pids() {
     local pid seen=" $* "
-    for pid in $STARTED_PIDS $(our_pids); do
+    for pid in $STARTED_PIDS $(demo_pids); do
         case $seen in *" $pid "*) continue ;; esac
         seen="$seen$pid "
-        if lives "$pid"; then echo "$pid"; fi
+        if is_running "$pid"; then echo "$pid"; fi
     done
 }
 
-# Tells processes $* to end, and waits until they have or second $1 of this shell has come.
-end_all() {
+# Sends SIGTERM to processes $2…, and waits until they have ended or SECONDS reaches $1.
+terminate() {
     local deadline=$1 pid left=yes
     shift
     for pid in "$@"; do kill -TERM "$pid" 2>/dev/null || continue; done
     while [ -n "$left" ] && [ "$SECONDS" -lt "$deadline" ]; do
         left=""
         for pid in "$@"; do
-            if lives "$pid"; then left=yes; fi
+            if is_running "$pid"; then left=yes; fi
         done
         if [ -n "$left" ]; then sleep 0.1; fi
     done
 }
 
-# Ends everything: politely first (the processes finish what they have in hand within 30 s), then
-# by force. Clients go before servers: the follower first, the simulator last. A runner ends its
-# own children.
+# Stops all processes: with SIGTERM (they finish running work within 30 s), then with SIGKILL.
+# Clients stop before servers: the feed reader first, the simulator last. A runner stops its
+# children.
 stop_processes() {
     local deadline=$((SECONDS + 40)) pid
-    if [ -n "$FOLLOWER_PID" ]; then end_all "$deadline" "$FOLLOWER_PID"; fi
-    if [ -n "$RUNNER_PID" ]; then end_all "$deadline" "$RUNNER_PID"; fi
+    if [ -n "$FEED_READER_PID" ]; then terminate "$deadline" "$FEED_READER_PID"; fi
+    if [ -n "$RUNNER_PID" ]; then terminate "$deadline" "$RUNNER_PID"; fi
     # shellcheck disable=SC2046 # one word per process
-    end_all "$deadline" $(living "$SIMULATOR_PID")
+    terminate "$deadline" $(running_pids "$SIMULATOR_PID")
     # shellcheck disable=SC2046
-    end_all "$deadline" $(living)
-    for pid in $(living); do
-        warn "process $pid did not end in time; ending it by force"
+    terminate "$deadline" $(running_pids)
+    for pid in $(running_pids); do
+        warn "process $pid did not end in time; killing it"
         kill -KILL "$pid" 2>/dev/null || continue
     done
     STARTED_PIDS=""

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Long commands that end when this script is told to end. Source this file.
+# Long commands that end when this script receives a signal. Source this file.
 
-# What a signal does while nothing else is said: end the script, so that its EXIT trap runs.
+# Sets the default traps: a signal ends the script, so that its EXIT trap runs.
 end_on_signals() {
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
 }
 
-# Runs a command in a process group of its own and waits for it. A signal to this script ends
-# the whole group at once; bash would otherwise act on it only after the command has ended.
+# Runs a command in a new process group and waits for it. A signal to this script ends the whole
+# group at once; without this, bash would handle it only after the command has ended.
 run() {
     local child status=0
     set -m
@@ -24,7 +24,7 @@ run() {
     return "$status"
 }
 
-# Ends process group $1: politely, then after ten seconds by force.
+# Ends process group $1 with SIGTERM, and after ten seconds with SIGKILL.
 end_group() {
     local deadline=$((SECONDS + 10))
     if ! kill -TERM -- "-$1" 2>/dev/null; then return 0; fi

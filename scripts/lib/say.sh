@@ -1,19 +1,19 @@
 # shellcheck shell=bash
-# Words to the person who runs a script. Source this file.
+# Messages to the person who runs a script. Source this file.
 
-# Progress, on stderr, so that stdout stays the script's own.
+# Prints progress, on stderr, so that stdout has only the script's output.
 say() { printf '\033[2m==>\033[0m %s\n' "$*" >&2; }
 
-# Something the person should know, though work goes on.
+# Prints a note; the script continues.
 warn() { printf 'note: %s\n' "$*" >&2; }
 
-# The end: why, and with which status.
+# Prints an error and ends the script with status 1.
 die() {
     printf 'error: %s\n' "$*" >&2
     exit 1
 }
 
-# A terminal gets colour, a log does not.
+# No colour unless stderr is a terminal.
 if [ ! -t 2 ]; then
     say() { printf '==> %s\n' "$*" >&2; }
 fi

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # Random values from the operating system. Source this file.
 
-# $1 random bytes in lowercase hexadecimal.
+# Prints $1 random bytes in lowercase hexadecimal.
 random_hex() { head -c "$1" /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 
-# $1 random bytes in base64. `base64` and `openssl base64` both may be missing; awk never is.
+# Prints $1 random bytes in base64. `base64` and `openssl` may be missing; awk is not.
 random_base64() {
     head -c "$1" /dev/urandom | od -An -v -tu1 | awk '
         BEGIN { digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/" }

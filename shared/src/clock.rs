@@ -1,18 +1,19 @@
-//! The one place where the time of day is read, so that tests can set it.
+//! Clocks: the only place where the time of day is read, so that tests can set it.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use chrono::{DateTime, Duration, Utc};
 
-/// Where code asks what time it is. Leases and schedules are kept by Postgres itself, because
-/// the clocks of two hosts disagree.
+/// A source of the current time.
+///
+/// Leases and due times use Postgres's clock instead, because the clocks of two hosts differ.
 pub trait Clock: Send + Sync {
-    /// The present moment.
+    /// Returns the current time.
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// A clock that any number of owners share.
+/// A clock with shared ownership.
 pub type SharedClock = Arc<dyn Clock>;
 
 /// The operating system's clock.
@@ -22,43 +23,44 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that reads the clock"
+        reason = "the only place that reads the system clock"
     )]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
 }
 
-/// Postgres's clock, as far as this process knows it: the processes of one installation agree
-/// on the time however their hosts' clocks differ. Before Postgres has said anything, the
-/// operating system's clock is all there is.
+/// Postgres's clock, extrapolated from its last reading.
+///
+/// All processes of an installation thus agree on the time although their hosts' clocks differ.
+/// Until the first reading, it shows the operating system's clock.
 #[derive(Debug, Default)]
 pub struct DatabaseClock(RwLock<Option<(Instant, DateTime<Utc>)>>);
 
 impl DatabaseClock {
-    /// Postgres shows this time at this moment.
+    /// Sets the current time of Postgres.
     pub fn set(&self, now: DateTime<Utc>) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *known = Some((Instant::now(), now));
+        let mut reading = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *reading = Some((Instant::now(), now));
     }
 }
 
 impl Clock for DatabaseClock {
     fn now(&self) -> DateTime<Utc> {
         match *self.0.read().unwrap_or_else(PoisonError::into_inner) {
-            // Counted by what no correction of the host's clock can move.
-            Some((at, shown)) => shown + at.elapsed(),
+            // A monotonic clock, which corrections of the host's clock do not affect.
+            Some((read_at, time)) => time + read_at.elapsed(),
             None => SystemClock.now(),
         }
     }
 }
 
-/// A clock that stands still until it is moved.
+/// A clock that only [`ManualClock::advance`] moves.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<DateTime<Utc>>);
 
 impl ManualClock {
-    /// A clock that shows `start`.
+    /// Creates a clock that shows `start`.
     pub fn new(start: DateTime<Utc>) -> Self {
         Self(Mutex::new(start))
     }
@@ -81,12 +83,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_postgres_shows_goes_before_the_hosts_clock() {
+    fn database_time_overrides_host_time() {
         let clock = DatabaseClock::default();
         assert!((clock.now() - SystemClock.now()).abs() < Duration::minutes(1));
-        let elsewhere = SystemClock.now() - Duration::minutes(10);
-        clock.set(elsewhere);
-        assert!(clock.now() >= elsewhere, "it goes on");
-        assert!(clock.now() < elsewhere + Duration::minutes(1));
+        let database_time = SystemClock.now() - Duration::minutes(10);
+        clock.set(database_time);
+        assert!(clock.now() >= database_time, "it advances");
+        assert!(clock.now() < database_time + Duration::minutes(1));
     }
 }

@@ -1,4 +1,4 @@
-//! Typed identifiers: a tenant's id cannot be passed where a connection's is meant.
+//! Typed identifiers, so that a tenant's id cannot be passed as a connection's.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ macro_rules! id {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// A new identifier; later ones sort after earlier ones (UUID version 7).
+            /// Generates an identifier that sorts after earlier ones (UUID version 7).
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
             }
@@ -41,48 +41,48 @@ macro_rules! id {
 }
 
 id! {
-    /// A customer's team.
+    /// The id of a tenant.
     TenantId
 }
 id! {
-    /// One tenant's grant at one provider account.
+    /// The id of a connection.
     ConnectionId
 }
 id! {
-    /// A unit of work in the queue.
+    /// The id of a job.
     JobId
 }
 id! {
-    /// A webhook request as received.
+    /// The id of a delivery.
     DeliveryId
 }
 id! {
-    /// A Signal.
+    /// The id of a Signal.
     SignalId
 }
 id! {
-    /// A tenant's API key (not the key itself).
+    /// The id of an API key (not the key itself).
     ApiKeyId
 }
 id! {
-    /// A running sync-worker, as others see it in Postgres.
+    /// The id of a sync-worker process.
     WorkerId
 }
 
 impl DeliveryId {
-    /// A new identifier that carries this moment, in milliseconds since 1970.
+    /// Generates an identifier with this time of receipt, in milliseconds since 1970.
     pub fn at(milliseconds: u64) -> Self {
         let mut random = [0; 10];
         random.copy_from_slice(&Uuid::now_v7().as_bytes()[6..]);
         Self(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
     }
 
-    /// Whether it carries a time of receipt. An id that does not cannot be a delivery's.
+    /// Whether it contains a time of receipt, as the id of every delivery does.
     pub fn carries_time(self) -> bool {
         self.0.get_timestamp().is_some()
     }
 
-    /// The time of receipt that it carries, in milliseconds: an id alone leads to its partition.
+    /// The time of receipt that it contains, in milliseconds, which determines its partition.
     pub fn received_at(self) -> DateTime<Utc> {
         let milliseconds = self.0.get_timestamp().map_or(0, |stamp| {
             let (seconds, nanos) = stamp.to_unix();
@@ -93,8 +93,8 @@ impl DeliveryId {
 }
 
 impl TenantId {
-    /// Owner of rows that no tenant owns: deliveries that match no connection yet and
-    /// jobs about the installation as a whole. No credential can be scoped to it except
-    /// an operator's.
+    /// The nil id, the owner of rows without a tenant: unmatched deliveries, jobs of the service.
+    ///
+    /// Only an operator token gives access to it.
     pub const UNASSIGNED: Self = Self(Uuid::nil());
 }

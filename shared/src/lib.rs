@@ -1,10 +1,9 @@
-//! Everything the three processes have in common.
+//! Types and functions that the three processes share.
 //!
-//! The processes meet only in Postgres; this crate holds the types and functions that
-//! make them agree: what a delivery is, who owns a job, when a Signal exists. Arrows
-//! point one way: `config`, `crypto` and `problem` stand on the ground, `connectors` know
-//! `http` and `signals` and nothing of the database, and `inbox`, `credentials` and
-//! `queue` bring the two together.
+//! The processes meet only in Postgres; this crate defines deliveries, job ownership and the
+//! visibility of Signals for all of them. Dependencies point one way: `config`, `crypto` and
+//! `problem` depend on no other module, `connectors` use `http` and `signals` and not the
+//! database, and `inbox`, `credentials` and `queue` combine connectors and database.
 
 pub mod clock;
 pub mod config;

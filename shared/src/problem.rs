@@ -1,43 +1,43 @@
-//! The one shape of an error answer: RFC 9457 problem details plus our `code`, `message`,
-//! `details` and `retry_after`.
+//! The body of every error response: RFC 9457 problem details with `code`, `message`, `details`
+//! and `retry_after`.
 //!
-//! What a client sees is built here from fixed words; internal errors are logged where
-//! they are mapped and never reach the body.
+//! Clients receive fixed texts. Internal errors are logged where they become a problem, and
+//! never reach the body.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// An error as a client sees it (`application/problem+json`, RFC 9457).
+/// An error response (`application/problem+json`, RFC 9457).
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Problem {
-    /// A URN that names the kind of problem: `urn:poblysh:problem:<code>`.
+    /// A URN that identifies the kind of problem: `urn:poblysh:problem:<code>`.
     #[serde(rename = "type")]
     #[schema(example = "urn:poblysh:problem:not_found")]
     pub kind: String,
-    /// The HTTP status's own words.
+    /// The reason phrase of the HTTP status.
     #[schema(example = "Not Found")]
     pub title: String,
     /// The HTTP status.
     #[schema(example = 404)]
     pub status: u16,
-    /// What went wrong, for programs.
+    /// The kind of problem, for programs.
     #[schema(example = "not_found")]
     pub code: &'static str,
-    /// What went wrong and what to do about it, for people.
+    /// What happened and what to do next, for people.
     pub message: String,
-    /// Facts that help to mend the request, such as the fields at fault.
+    /// Data that helps to correct the request, such as the invalid fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub details: Option<serde_json::Value>,
-    /// Seconds to wait before trying again, when waiting helps.
+    /// Seconds to wait before the next attempt, if waiting helps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
 }
 
 impl Problem {
-    /// A problem with this status, code and message.
+    /// A problem with a status, a code and a message.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             kind: format!("urn:poblysh:problem:{code}"),
@@ -50,35 +50,35 @@ impl Problem {
         }
     }
 
-    /// Adds facts that help to mend the request.
+    /// Adds data that helps to correct the request.
     #[must_use]
     pub fn with_details(mut self, details: serde_json::Value) -> Self {
         self.details = Some(details);
         self
     }
 
-    /// Says after how many seconds another try may succeed; also sent as `Retry-After`.
+    /// Sets the seconds to wait before the next attempt, also sent as `Retry-After`.
     #[must_use]
     pub fn with_retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// 500: the cause is in the log, under this request's id.
+    /// A 500 whose cause is in the log under the request id.
     pub fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
-            "Something failed on our side. The request id names it in our log.",
+            "The request failed with an internal error. Report the request id to the operator.",
         )
     }
 
-    /// 503: Postgres is away or overloaded.
+    /// A 503 while Postgres is unreachable or overloaded.
     pub fn unavailable() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
-            "The service cannot reach its database at the moment. Try again shortly.",
+            "The database is unavailable. Retry after the seconds in Retry-After.",
         )
         .with_retry_after(1)
     }

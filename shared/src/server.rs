@@ -1,5 +1,7 @@
-//! The one HTTP server of the processes: bounded sockets, time-outs for slow clients, checked
-//! framing, and an orderly end.
+//! The HTTP server of all processes.
+//!
+//! It bounds the number of sockets, times out slow clients, checks framing, and shuts down
+//! gracefully.
 
 mod framing;
 mod sockets;
@@ -30,29 +32,33 @@ use crate::config::TrustedProxies;
 use crate::problem::Problem;
 use crate::telemetry::{Lifecycle, is_operational};
 
-/// Sockets at the same time. Beyond, idle ones give way, then busy ones of the peer that holds
-/// most; where none may, the reserved ones answer health checks and metrics only.
+/// The most open sockets.
+///
+/// Above the shared ones, an idle socket is evicted, then a busy one of the peer with most sockets.
+/// If neither is possible, reserved sockets serve health checks and metrics only.
 const CAPACITY: Capacity = Capacity {
     shared: 4096,
     reserved: 64,
 };
-/// Pause after a failed accept, so that it does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Bytes of a refused request's body that are read, and for how long.
-const MAX_DISCARDED: usize = 64 << 10;
+/// The pause after a failed accept, so that it does not become a busy loop.
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(50);
+/// The most bytes of a rejected request's body that are read.
+const MAX_DISCARDED_BYTES: usize = 64 << 10;
+/// How long a rejected request's body is read.
 const DISCARD_TIMEOUT: Duration = Duration::from_millis(500);
-/// A year (RFC 6797): browsers use nothing but HTTPS for as long.
+/// One year of `Strict-Transport-Security` (RFC 6797).
 const HSTS: &str = "max-age=31536000";
 
 /// The address of the client that sent a request; an extension of every request.
 ///
-/// Behind trusted proxies it is the one that they forward.
+/// Behind trusted proxies it is the address that they forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientAddr(pub IpAddr);
 
 impl ClientAddr {
-    /// The address that limits per client count by: of IPv6 the /64 network, all of which belongs
-    /// to one client.
+    /// The client's key in limits: its IPv4 address or its IPv6 network.
+    ///
+    /// A /64 network belongs to one client.
     pub fn network(self) -> IpAddr {
         match self.0.to_canonical() {
             IpAddr::V4(address) => address.into(),
@@ -64,7 +70,7 @@ impl ClientAddr {
     }
 }
 
-/// A server: a router, and what is known of those in front of it.
+/// A router with the proxies in front of it and the scheme of its public URL.
 #[derive(Debug, Clone)]
 pub struct HttpServer {
     router: Router,
@@ -72,7 +78,7 @@ pub struct HttpServer {
     is_https: bool,
 }
 
-/// A listener for health and metrics on an address of their own.
+/// Binds the listener for health checks and metrics.
 ///
 /// # Errors
 ///
@@ -102,59 +108,60 @@ impl HttpServer {
         }
     }
 
-    /// Serves until [`Lifecycle::soft`], then lets requests in flight end, until
-    /// [`Lifecycle::hard`].
-    pub async fn serve(self, listener: TcpListener, life: Lifecycle) {
+    /// Serves until [`Lifecycle::draining`].
+    ///
+    /// Then it completes requests in flight, until [`Lifecycle::aborted`].
+    pub async fn serve(self, listener: TcpListener, lifecycle: Lifecycle) {
         let sockets = Sockets::new(CAPACITY);
         let graceful = GracefulShutdown::new();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = life.soft().cancelled() => break,
+                () = lifecycle.draining().cancelled() => break,
             };
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a socket");
-                    // Without file descriptors left, health checks are answered all the same.
+                    // Health checks must work without free file descriptors.
                     if is_out_of_descriptors(&error) {
                         sockets.evict();
                     }
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
                     continue;
                 }
             };
-            prepare(&stream);
+            set_nodelay(&stream);
             let phase = Phase::default();
-            let holder = Some(peer.ip()).filter(|ip| !self.proxies.contains(*ip));
-            let holder = holder.map(|ip| ClientAddr(ip).network());
-            let Some(place) = sockets.enter(holder, &phase) else {
+            let owner = Some(peer.ip()).filter(|ip| !self.proxies.contains(*ip));
+            let owner = owner.map(|ip| ClientAddr(ip).network());
+            let Some(guard) = sockets.open(owner, &phase) else {
                 drop(stream);
                 continue;
             };
-            let connection =
-                self.connection(stream, peer, phase, Timeouts::DEFAULT, place.is_reserved);
-            let connection = graceful.watch(connection);
-            let hard = life.hard().clone();
-            life.spawn(async move {
+            let socket =
+                self.serve_socket(stream, peer, phase, Timeouts::DEFAULT, guard.is_reserved);
+            let socket = graceful.watch(socket);
+            let aborted = lifecycle.aborted().clone();
+            lifecycle.spawn(async move {
                 tokio::select! {
-                    ended = connection => if let Err(error) = ended {
-                        tracing::debug!(%error, "a socket ended early");
+                    result = socket => if let Err(error) = result {
+                        tracing::debug!(%error, "socket closed early");
                     },
-                    () = place.evicted.cancelled() => {}
-                    () = hard.cancelled() => {}
+                    () = guard.evicted.cancelled() => {}
+                    () = aborted.cancelled() => {}
                 }
             });
         }
         drop(listener);
         tokio::select! {
             () = graceful.shutdown() => {}
-            () = life.hard().cancelled() => {}
+            () = lifecycle.aborted().cancelled() => {}
         }
     }
 
     /// Serves the requests of one socket.
-    fn connection<S>(
+    fn serve_socket<S>(
         &self,
         stream: S,
         peer: SocketAddr,
@@ -175,11 +182,11 @@ impl HttpServer {
             phase.begin_response();
             let client = proxies.client(peer, request.headers());
             request.extensions_mut().insert(ClientAddr(client));
-            let refusal = refusal(&request, &phase, is_reserved);
-            let is_refused = refusal.is_some();
+            let rejection = rejection(&request, &phase, is_reserved);
+            let is_rejected = rejection.is_some();
             let (phase, router) = (phase.clone(), router.clone());
             async move {
-                let mut response = match refusal {
+                let mut response = match rejection {
                     Some(problem) => {
                         discard(request.into_body()).await;
                         problem.into_response()
@@ -195,8 +202,8 @@ impl HttpServer {
                         phase: phase.clone(),
                     })
                 });
-                secure(&mut response, is_https);
-                if is_reserved || is_refused || !phase.may_continue() {
+                set_security_headers(&mut response, is_https);
+                if is_reserved || is_rejected || !phase.may_continue() {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
                 }
@@ -210,7 +217,7 @@ impl HttpServer {
     }
 }
 
-/// A response's body; the socket is busy until it has been sent.
+/// A response's body, which keeps its socket busy until it is sent.
 struct ResponseBody {
     body: Body,
     phase: Phase,
@@ -242,13 +249,14 @@ impl HttpBody for ResponseBody {
     }
 }
 
-/// Why a request is not handed to the router, if it is not.
-fn refusal(request: &Request<Incoming>, phase: &Phase, is_reserved: bool) -> Option<Problem> {
+/// The response to a request that is not routed.
+fn rejection(request: &Request<Incoming>, phase: &Phase, is_reserved: bool) -> Option<Problem> {
     if phase.is_ambiguous() {
         return Some(Problem::new(
             StatusCode::BAD_REQUEST,
             "ambiguous_request",
-            "Send lines that end with CRLF and either Content-Length or Transfer-Encoding.",
+            "The framing is ambiguous. End lines with CRLF and send either Content-Length or \
+             Transfer-Encoding.",
         ));
     }
     let hosts = request.headers().get_all(header::HOST).iter().count();
@@ -256,20 +264,21 @@ fn refusal(request: &Request<Incoming>, phase: &Phase, is_reserved: bool) -> Opt
         return Some(Problem::new(
             StatusCode::BAD_REQUEST,
             "host_required",
-            "Send exactly one Host header.",
+            "The Host header is missing or repeated. Send exactly one.",
         ));
     }
     (is_reserved && !is_operational(request.uri().path())).then(Problem::unavailable)
 }
 
-/// Reads what has been sent of a refused request's body: a socket that is closed before is reset,
-/// and its client may never see the response.
+/// Reads a rejected request's body.
+///
+/// Closing a socket with unread bytes resets it, and the client may miss the response.
 async fn discard(mut body: Incoming) {
     let read = async {
         let mut length = 0;
         while let Some(Ok(frame)) = body.frame().await {
             length += frame.data_ref().map_or(0, Bytes::len);
-            if length > MAX_DISCARDED {
+            if length > MAX_DISCARDED_BYTES {
                 break;
             }
         }
@@ -277,8 +286,8 @@ async fn discard(mut body: Incoming) {
     tokio::time::timeout(DISCARD_TIMEOUT, read).await.ok();
 }
 
-/// Tells browsers to take a response for what it says it is, and to come by HTTPS only.
-fn secure(response: &mut Response, is_https: bool) {
+/// Sets headers that forbid content sniffing and, with HTTPS, plain HTTP.
+fn set_security_headers(response: &mut Response, is_https: bool) {
     let headers = response.headers_mut();
     let nosniff = HeaderValue::from_static("nosniff");
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
@@ -288,14 +297,14 @@ fn secure(response: &mut Response, is_https: bool) {
     }
 }
 
-fn prepare(stream: &TcpStream) {
-    // Responses are small; waiting to fill a packet would only delay them.
+fn set_nodelay(stream: &TcpStream) {
+    // Nagle's algorithm would delay small responses.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a socket without TCP_NODELAY");
+        tracing::debug!(%error, "failed to set TCP_NODELAY");
     }
 }
 
-/// Whether the process, or the machine, has no file descriptor left.
+/// Whether the process or the machine has no free file descriptor.
 fn is_out_of_descriptors(error: &std::io::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;

@@ -1,4 +1,4 @@
-//! What every job is given.
+//! The shared state of a worker process.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use shared::ids::WorkerId;
 use shared::queue::JobQueue;
 use tokio_util::sync::CancellationToken;
 
-use crate::heart::{Leases, Pulse};
+use crate::heartbeat::{LeaseClock, Leases};
 
-/// The worker's own things; one per process.
+/// The state that all jobs and background tasks of a worker share.
 pub(crate) struct Context {
     pub(crate) worker: WorkerId,
     pub(crate) db: Db,
@@ -21,11 +21,11 @@ pub(crate) struct Context {
     pub(crate) registry: Arc<Registry>,
     pub(crate) credentials: Credentials,
     pub(crate) clock: SharedClock,
-    /// The same clock, for whoever sets it.
+    /// The same clock; the heartbeat sets it.
     pub(crate) database_clock: Arc<DatabaseClock>,
-    pub(crate) pulse: Pulse,
+    pub(crate) lease_clock: LeaseClock,
     pub(crate) leases: Leases,
-    /// Cancelled once everything in hand has ended and been given back.
-    pub(crate) rested: CancellationToken,
+    /// Cancelled once all jobs have ended and their leases are released.
+    pub(crate) drained: CancellationToken,
     pub(crate) config: WorkerConfig,
 }

@@ -1,16 +1,16 @@
-//! `sync-worker`: turns deliveries and pages into Signals.
+//! `sync-worker`: turns deliveries and provider pages into Signals.
 //!
-//! Any number of workers run side by side; none is elected. Each claims jobs under a lease,
-//! runs the scheduler's steps (which hand each due thing to one worker), and puts back what
-//! dead workers held.
+//! Any number of workers run at the same time, without an elected leader. Each worker claims jobs
+//! under a lease, runs the scheduler, and rescues the jobs of dead workers. Postgres makes sure
+//! that one worker enqueues each due job.
 
-mod access;
-mod changes;
+mod account_events;
 mod context;
-mod heart;
+mod heartbeat;
 mod jobs;
-mod lanes;
+mod provider_session;
 mod resource_ids;
+mod runner;
 mod scheduler;
 #[cfg(test)]
 mod tests;
@@ -28,7 +28,7 @@ use shared::db::{Db, DbError, Role};
 use shared::http::HttpError;
 use shared::ids::WorkerId;
 use shared::queue::{PgJobQueue, listen};
-use shared::ratelimit::Governor;
+use shared::ratelimit::PostgresRateLimiter;
 use shared::server::HttpServer;
 use shared::telemetry::{
     Health, HttpTracking, Lifecycle, MetricsHandle, operational_routes, track_http,
@@ -38,23 +38,23 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::heart::{Leases, Pulse};
+use crate::heartbeat::{LeaseClock, Leases};
 
-/// Everything the process is told.
+/// The settings of the process.
 #[derive(Debug)]
 pub struct Config {
     /// Concurrency, intervals, retention.
     pub worker: WorkerConfig,
     /// Postgres.
     pub database: DatabaseConfig,
-    /// Keys that open tokens.
+    /// Encryption keys of the stored tokens.
     pub crypto: CryptoConfig,
-    /// Providers.
+    /// Settings of the connectors.
     pub connectors: ConnectorSettings,
 }
 
 impl Config {
-    /// Reads the environment; every problem is named at once.
+    /// Reads the environment; the error lists every problem.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(env);
         let config = Self {
@@ -71,16 +71,17 @@ impl Config {
 /// Why the process cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The database URL cannot be used.
-    #[error("the database cannot be used")]
+    /// The database URL is invalid.
+    #[error("failed to open the database")]
     Database(#[from] DbError),
-    /// A connector cannot be built.
-    #[error("a connector cannot be built")]
+    /// A connector failed to start.
+    #[error("failed to create a connector")]
     Connector(#[from] HttpError),
 }
 
-/// Starts the worker; health and metrics are served on `listener`. The returned life ends
-/// it: leases are given back when everything in flight has ended.
+/// Starts the worker and serves health and metrics on `listener`.
+///
+/// The returned [`Lifecycle`] shuts it down: jobs drain, then their leases are released.
 pub fn start(
     config: Config,
     listener: TcpListener,
@@ -89,7 +90,7 @@ pub fn start(
     start_with(config, listener, metrics, Registry::new)
 }
 
-/// Like [`start`], with connectors that the caller builds from the settings.
+/// Like [`start`], with connectors that the caller creates from the settings.
 pub fn start_with(
     config: Config,
     listener: TcpListener,
@@ -104,62 +105,67 @@ pub fn start_with(
             async move { db.check_role(Role::Worker).await }
         })
     };
-    let life = Lifecycle::new(health.clone());
+    let lifecycle = Lifecycle::new(health.clone());
     let listening = db.open_listening(&config.database, Role::Worker)?;
-    let context = Arc::new(context(config, db, &life, connectors)?);
+    let context = Arc::new(context(config, db, &lifecycle, connectors)?);
     let router = operational_routes(health).layer(axum::middleware::from_fn_with_state(
         HttpTracking::new("sync-worker"),
         track_http,
     ));
-    let server = HttpServer::plain(router).serve(listener, life.clone());
-    life.supervise("http server", server);
-    let (wake, woken) = watch::channel(());
+    let server = HttpServer::plain(router).serve(listener, lifecycle.clone());
+    lifecycle.supervise("http server", server);
+    let (notify, notified) = watch::channel(());
     if let Some(db) = listening {
-        life.supervise_background("job listener", listen(db, wake));
+        lifecycle.supervise_background("job listener", listen(db, notify));
     }
-    work(&context, woken, &life);
-    Ok(life)
+    spawn_tasks(&context, notified, &lifecycle);
+    Ok(lifecycle)
 }
 
 fn context(
     config: Config,
     db: Db,
-    life: &Lifecycle,
+    lifecycle: &Lifecycle,
     connectors: impl FnOnce(ConnectorSettings, &ConnectorDeps) -> Result<Registry, HttpError>,
 ) -> Result<Context, StartError> {
     let clock = Arc::new(DatabaseClock::default());
-    let gate = Arc::new(Governor::new(
+    let rate_limiter = Arc::new(PostgresRateLimiter::new(
         db.clone(),
         clock.clone(),
         config.connectors.limits(),
     ));
     let deps = ConnectorDeps {
         clock: clock.clone(),
-        gate,
+        rate_limiter,
     };
     let registry = connectors(config.connectors, &deps)?;
     let keyring = Arc::new(Keyring::new(&config.crypto));
     Ok(Context {
         worker: WorkerId::generate(),
-        credentials: Credentials::new(db.clone(), keyring, clock.clone(), life.tasks().clone()),
+        credentials: Credentials::new(
+            db.clone(),
+            keyring,
+            clock.clone(),
+            lifecycle.tasks().clone(),
+        ),
         registry: Arc::new(registry),
         queue: Arc::new(PgJobQueue::new(db.clone())),
         clock: clock.clone(),
         database_clock: clock,
-        pulse: Pulse::default(),
+        lease_clock: LeaseClock::default(),
         leases: Leases::default(),
-        rested: CancellationToken::new(),
+        drained: CancellationToken::new(),
         config: config.worker,
         db,
     })
 }
 
-/// Starts what the worker cannot do without.
-fn work(context: &Arc<Context>, woken: watch::Receiver<()>, life: &Lifecycle) {
-    let heartbeat = heart::run(Arc::clone(context), life.clone());
-    life.supervise("heartbeat", heartbeat);
-    let lanes = lanes::run(Arc::clone(context), woken, life.clone());
-    life.supervise("lanes", lanes);
-    let scheduler = scheduler::run(Arc::clone(context), life.clone());
-    life.supervise("scheduler", scheduler);
+/// Starts the supervised tasks: heartbeat, runner and scheduler.
+fn spawn_tasks(context: &Arc<Context>, notified: watch::Receiver<()>, lifecycle: &Lifecycle) {
+    let heartbeat = heartbeat::run(Arc::clone(context), lifecycle.clone());
+    lifecycle.supervise("heartbeat", heartbeat);
+    let runner = runner::run(Arc::clone(context), notified, lifecycle.clone());
+    lifecycle.supervise("runner", runner);
+    let scheduler = scheduler::run(Arc::clone(context), lifecycle.clone());
+    lifecycle.supervise("scheduler", scheduler);
 }

@@ -6,7 +6,7 @@ use shared::config::{Env, SETTINGS_HELP};
 use sync_worker::Config;
 use tokio::net::TcpListener;
 
-/// Works through the jobs: reads connections, processes deliveries, keeps tokens and webhooks alive.
+/// Runs jobs: syncs connections, processes deliveries, refreshes tokens and subscriptions.
 #[derive(Debug, Parser)]
 #[command(version, after_help = SETTINGS_HELP)]
 struct Arguments {}
@@ -24,10 +24,10 @@ async fn run() -> anyhow::Result<()> {
     let address = config.worker.bind_addr;
     let listener = TcpListener::bind(address)
         .await
-        .with_context(|| format!("cannot listen on {address} (POBLYSH_WORKER_BIND_ADDR)"))?;
-    tracing::info!(server.address = %address, "working");
-    let life = sync_worker::start(config, listener, telemetry.metrics())?;
-    let ended = life.run().await;
+        .with_context(|| format!("failed to listen on {address} (POBLYSH_WORKER_BIND_ADDR)"))?;
+    tracing::info!(server.address = %address, "started");
+    let lifecycle = sync_worker::start(config, listener, telemetry.metrics())?;
+    let ended = lifecycle.run().await;
     telemetry.shutdown().await;
     ended?;
     Ok(())

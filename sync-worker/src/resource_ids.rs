@@ -1,45 +1,45 @@
-//! Resources that the provider has given another id, where the delivery about it was lost.
+//! Detection of resources whose id the provider changed, where the delivery about it was lost.
 //!
-//! Keys go on with the id that a resource was first known by. So before anything is stored of a
-//! resource with an unknown id, it is compared with those that are known: where one looks like it
-//! and the provider does not show that one any more, it is the same.
+//! Dedupe keys keep the id under which a resource was first seen. So before facts of a resource
+//! with an unknown id are stored, it is compared with the known resources. A known resource that
+//! shares a stable id with it, and that the provider does not list any more, is the same one.
 
 use shared::connectors::{AccountChange, Resource};
 use shared::db::{DbError, resources};
 
-use crate::access::Caller;
 use crate::jobs::JobFailure;
+use crate::provider_session::ProviderSession;
 
-/// Known resources that the provider is asked about for an unknown one at most.
-const MAX_ALIKE: usize = 5;
+/// Maximum number of known resources to check with the provider per unknown one.
+const MAX_CANDIDATES: usize = 5;
 
-/// The changes of ids by which those of these resources that are unknown are known ones.
+/// Finds the id changes that map unknown resources among `shown` to known ones.
 pub(crate) async fn find_changes(
-    caller: &Caller<'_>,
+    session: &ProviderSession<'_>,
     shown: Vec<Resource>,
 ) -> Result<Vec<AccountChange>, JobFailure> {
     if shown.is_empty() {
         return Ok(Vec::new());
     }
-    let (scope, connection) = (&caller.scope, caller.connection);
-    let mut tx = caller.context.db.begin(scope).await?;
-    let unknown = resources::unknown(&mut tx, scope, connection, shown).await?;
+    let (scope, connection) = (&session.scope, session.connection);
+    let mut tx = session.context.db.begin(scope).await?;
+    let unknown = resources::filter_unknown(&mut tx, scope, connection, shown).await?;
     let mut known = if unknown.is_empty() {
         Vec::new()
     } else {
-        resources::known(&mut tx, scope, connection).await?
+        resources::list_known(&mut tx, scope, connection).await?
     };
     tx.commit().await.map_err(DbError::from)?;
     let mut changes = Vec::new();
     for resource in unknown {
-        let Some(from) = find_former(caller, &resource, &known).await? else {
+        let Some(from) = find_former(session, &resource, &known).await? else {
             continue;
         };
         tracing::warn!(
-            connection.id = %caller.connection,
+            connection.id = %session.connection,
             resource.id = resource.id,
             resource.former_id = from,
-            "resource has another id, the delivery about it was lost"
+            "resource id changed without a delivery"
         );
         known.retain(|one| one.id != from);
         changes.push(AccountChange::ResourceIdChanged {
@@ -50,28 +50,30 @@ pub(crate) async fn find_changes(
     Ok(changes)
 }
 
-/// The id under which a resource was known that has this one now: of those that share a stable id
-/// with it, the only one that the provider does not show any more.
+/// Finds the former id of a resource.
+///
+/// It belongs to the only known resource that shares a stable id with this one and that the
+/// provider does not show any more.
 async fn find_former(
-    caller: &Caller<'_>,
+    session: &ProviderSession<'_>,
     resource: &Resource,
     known: &[Resource],
 ) -> Result<Option<String>, JobFailure> {
-    let connector = caller.connector;
+    let connector = session.connector;
     for stable_id in &resource.stable_ids {
-        let is_alike =
+        let shares_id =
             |one: &&Resource| one.id != resource.id && one.stable_ids.contains(stable_id);
-        let alike: Vec<&str> = known
+        let candidates: Vec<&str> = known
             .iter()
-            .filter(is_alike)
+            .filter(shares_id)
             .map(|one| one.id.as_str())
             .collect();
-        if alike.len() > MAX_ALIKE {
+        if candidates.len() > MAX_CANDIDATES {
             continue;
         }
         let mut gone = Vec::new();
-        for id in alike {
-            let is_shown = caller
+        for id in candidates {
+            let is_shown = session
                 .call(|access| Box::pin(async move { connector.has_resource(&access, id).await }))
                 .await?;
             if !is_shown {

@@ -1,13 +1,14 @@
-//! The scheduler's steps. Every worker takes them; the database hands each due thing to
-//! one.
+//! The scheduler: enqueues due jobs, rescues lost ones and measures the queue.
+//!
+//! Every worker runs it; Postgres makes sure that one worker enqueues each due job.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::gauge;
-use shared::db::schedule::Snapshot;
-use shared::db::{DbError, schedule, subscriptions};
+use shared::db::queue_stats::TransactionSnapshot;
+use shared::db::{DbError, due_jobs, periodic, queue_stats, subscriptions};
 use shared::ids::TenantId;
 use shared::queue::{self, JobKind, JobPayload, NewJob};
 use shared::telemetry::{Lifecycle, names};
@@ -16,77 +17,81 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::context::Context;
 
-const REAP: Duration = Duration::from_secs(2);
-const STEP: Duration = Duration::from_millis(500);
-const MEASURE: Duration = Duration::from_secs(5);
-/// Measurements kept to tell the feed's lag: the oldest counts.
-const REMEMBERED: usize = 1000;
-/// How often undelivered webhooks are asked for, and how often old rows are dropped.
-const SWEEP_SECONDS: f64 = 3600.0;
-const RETENTION_SECONDS: f64 = 3600.0;
+const RESCUE_INTERVAL: Duration = Duration::from_secs(2);
+const ENQUEUE_INTERVAL: Duration = Duration::from_millis(500);
+const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
+/// Snapshots that are kept to measure the watermark's lag.
+const MAX_SNAPSHOTS: usize = 1000;
+/// How often redelivery is requested.
+const REDELIVERY_INTERVAL_SECONDS: f64 = 3600.0;
+/// How often retention is applied.
+const RETENTION_INTERVAL_SECONDS: f64 = 3600.0;
 
-/// Keeps everything due on its way.
-pub(crate) async fn run(context: Arc<Context>, life: Lifecycle) {
-    let mut reap = every(REAP);
-    let mut step = every(STEP);
-    let mut measure = every(MEASURE);
+/// Runs the scheduler's steps until all jobs have drained.
+pub(crate) async fn run(context: Arc<Context>, lifecycle: Lifecycle) {
+    let mut rescue = ticks(RESCUE_INTERVAL);
+    let mut enqueue = ticks(ENQUEUE_INTERVAL);
+    let mut measure = ticks(MEASURE_INTERVAL);
     let mut lag = WatermarkLag::default();
     loop {
-        let (what, result) = tokio::select! {
-            () = life.hard().cancelled() => return,
-            () = context.rested.cancelled() => return,
-            _ = reap.tick() => {
+        let (step, result) = tokio::select! {
+            () = lifecycle.aborted().cancelled() => return,
+            () = context.drained.cancelled() => return,
+            _ = rescue.tick() => {
                 let held = context.leases.tokens();
-                ("reap", context.queue.reap(context.worker, &held).await.map(reaped))
+                ("rescue", context.queue.rescue(context.worker, &held).await.map(log_rescued))
             }
-            _ = step.tick(), if !life.soft().is_cancelled() => ("schedule", enqueue_due(&context).await),
+            _ = enqueue.tick(), if !lifecycle.draining().is_cancelled() => {
+                ("enqueue", enqueue_due(&context).await)
+            }
             _ = measure.tick() => ("measure", measure_all(&context, &mut lag).await),
         };
         if let Err(error) = result {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                scheduler.step = what,
-                "a step failed"
+                scheduler.step = step,
+                "scheduler step failed"
             );
         }
     }
 }
 
-fn every(period: Duration) -> Interval {
+fn ticks(period: Duration) -> Interval {
     let mut interval = interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }
 
-fn reaped(jobs: u64) {
+fn log_rescued(jobs: u64) {
     if jobs > 0 {
-        tracing::warn!(jobs.count = jobs, "jobs that nobody runs were put back");
+        tracing::warn!(jobs.count = jobs, "rescued jobs of lost workers");
     }
 }
 
 async fn enqueue_due(context: &Context) -> Result<(), DbError> {
-    let mut due = schedule::enqueue_due_syncs(&context.db).await?;
-    due += schedule::enqueue_due_probes(&context.db).await?;
-    due += schedule::enqueue_due_refreshes(&context.db).await?;
-    due += schedule::enqueue_due_subscriptions(&context.db).await?;
-    due += schedule::enqueue_adoptions(&context.db).await?;
+    let mut due = due_jobs::enqueue_due_syncs(&context.db).await?;
+    due += due_jobs::enqueue_due_probes(&context.db).await?;
+    due += due_jobs::enqueue_due_refreshes(&context.db).await?;
+    due += due_jobs::enqueue_due_subscriptions(&context.db).await?;
+    due += due_jobs::enqueue_due_rematches(&context.db).await?;
     for (provider, configured) in context.registry.iter() {
-        if configured && provider.redelivery_sweep {
-            let task = format!("sweep_deliveries:{}", provider.slug);
-            let job = JobPayload::SweepDeliveries;
-            due += enqueue_periodic(context, provider.slug, task, SWEEP_SECONDS, job).await?;
+        if configured && provider.needs_redelivery {
+            let task = format!("redeliver_webhooks:{}", provider.slug);
+            let interval = REDELIVERY_INTERVAL_SECONDS;
+            let job = JobPayload::RedeliverWebhooks;
+            due += enqueue_periodic(context, provider.slug, task, interval, job).await?;
         }
     }
     let task = "apply_retention".to_owned();
     let job = JobPayload::ApplyRetention;
-    due += enqueue_periodic(context, "", task, RETENTION_SECONDS, job).await?;
+    due += enqueue_periodic(context, "", task, RETENTION_INTERVAL_SECONDS, job).await?;
     if due > 0 {
         queue::notify(&context.db).await?;
     }
     Ok(())
 }
 
-/// Enqueues a periodic task's job if it is due; answers how many there were.
+/// Enqueues the job of a periodic task if it is due; returns the number of jobs, 0 or 1.
 async fn enqueue_periodic(
     context: &Context,
     provider: &str,
@@ -95,8 +100,8 @@ async fn enqueue_periodic(
     payload: JobPayload,
 ) -> Result<u64, DbError> {
     let mut tx = context.db.begin_unscoped().await?;
-    if !schedule::take_periodic(&mut tx, &task, period_seconds).await? {
-        tx.leave();
+    if !periodic::claim_periodic_task(&mut tx, &task, period_seconds).await? {
+        tx.end_read();
         return Ok(0);
     }
     let job = NewJob {
@@ -115,19 +120,20 @@ async fn enqueue_periodic(
 async fn measure_all(context: &Context, lag: &mut WatermarkLag) -> Result<(), DbError> {
     measure_queue(context).await?;
     measure_subscriptions(context).await?;
-    let snapshot = schedule::snapshot(&context.db).await?;
+    let snapshot = queue_stats::transaction_snapshot(&context.db).await?;
     gauge!(names::FEED_WATERMARK_LAG_SECONDS).set(lag.measure(&snapshot, Instant::now()));
     Ok(())
 }
 
-/// How long the oldest running transaction has held the feed back. Who runs it is not for a
-/// worker to see, but an id that was the next one to be given out then, and is still not
-/// below the watermark, says when at the latest it began.
+/// How long the oldest running transaction has held back the feed's watermark.
+///
+/// The worker's role cannot see when other transactions began. A transaction id that was the next
+/// one at some snapshot and is not yet below the watermark bounds that time.
 #[derive(Default)]
 struct WatermarkLag(VecDeque<(Instant, u64)>);
 
 impl WatermarkLag {
-    fn measure(&mut self, snapshot: &Snapshot, now: Instant) -> f64 {
+    fn measure(&mut self, snapshot: &TransactionSnapshot, now: Instant) -> f64 {
         while self
             .0
             .front()
@@ -135,11 +141,11 @@ impl WatermarkLag {
         {
             self.0.pop_front();
         }
-        // While nothing is given out, nothing new can be learnt.
+        // While no transaction id is assigned, a further snapshot has no new information.
         if self.0.back().is_none_or(|(_, next)| *next < snapshot.next) {
             self.0.push_back((now, snapshot.next));
         }
-        self.0.truncate(REMEMBERED);
+        self.0.truncate(MAX_SNAPSHOTS);
         let held_since = self
             .0
             .front()
@@ -149,49 +155,50 @@ impl WatermarkLag {
 }
 
 async fn measure_queue(context: &Context) -> Result<(), DbError> {
-    let depths = schedule::queue_depth(&context.db).await?;
+    let depths = queue_stats::queue_depth(&context.db).await?;
     for kind in JobKind::VARIANTS {
         let name = kind.as_str();
         let depth = depths.iter().find(|depth| depth.kind == *kind);
         let (queued, running, oldest) = depth.map_or((0, 0, 0.0), |depth| {
             (depth.queued, depth.running, depth.oldest_seconds)
         });
-        gauge!(names::QUEUE_DEPTH, "kind" => name, "state" => "queued").set(count(queued));
-        gauge!(names::QUEUE_DEPTH, "kind" => name, "state" => "running").set(count(running));
+        gauge!(names::QUEUE_DEPTH, "kind" => name, "state" => "queued").set(to_gauge(queued));
+        gauge!(names::QUEUE_DEPTH, "kind" => name, "state" => "running").set(to_gauge(running));
         gauge!(names::QUEUE_OLDEST_AGE_SECONDS, "kind" => name).set(oldest);
     }
     Ok(())
 }
 
-/// How long until the first subscription ends: below the provider's alert time, somebody
-/// must look.
+/// Measures the time until the first subscription expires and the number of pending ones.
+///
+/// A time below the provider's alert time means that renewals fail.
 async fn measure_subscriptions(context: &Context) -> Result<(), DbError> {
-    let standing = subscriptions::standing(&context.db).await?;
+    let stats = subscriptions::stats(&context.db).await?;
     for (provider, _) in context.registry.iter() {
         let Some(policy) = provider.subscriptions else {
             continue;
         };
         let slug = provider.slug;
-        let one = standing.iter().find(|one| one.provider == slug);
-        let soonest = one.and_then(|one| one.soonest_seconds);
-        gauge!(names::SUBSCRIPTION_ENDS_IN_SECONDS, "provider" => slug)
-            .set(soonest.unwrap_or(f64::INFINITY));
-        gauge!(names::SUBSCRIPTIONS_MISSING, "provider" => slug)
-            .set(count(one.map_or(0, |one| one.missing)));
-        if soonest.is_some_and(|seconds| seconds < policy.alert_before.as_secs_f64()) {
+        let stats = stats.iter().find(|stats| stats.provider == slug);
+        let expiry = stats.and_then(|stats| stats.soonest_seconds);
+        gauge!(names::SUBSCRIPTION_EXPIRY_SECONDS, "provider" => slug)
+            .set(expiry.unwrap_or(f64::INFINITY));
+        gauge!(names::SUBSCRIPTIONS_PENDING, "provider" => slug)
+            .set(to_gauge(stats.map_or(0, |stats| stats.pending)));
+        if expiry.is_some_and(|seconds| seconds < policy.alert_before.as_secs_f64()) {
             tracing::error!(
                 provider = slug,
-                subscription.ends_in_seconds = soonest,
-                "a subscription is about to end and was not renewed"
+                subscription.expiry_seconds = expiry,
+                "subscription expires soon and was not renewed"
             );
         }
     }
     Ok(())
 }
 
-/// A count as metrics carry it; beyond four thousand million, one more says nothing.
-fn count(jobs: i64) -> f64 {
-    u32::try_from(jobs).map_or(f64::from(u32::MAX), f64::from)
+/// Converts a count to a gauge's value; saturates at `u32::MAX`.
+fn to_gauge(count: i64) -> f64 {
+    u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
 }
 
 #[cfg(test)]
@@ -199,11 +206,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lag_is_the_time_since_the_watermark_could_not_follow() {
+    fn lag_is_the_time_since_the_watermark_stopped() {
         let mut lag = WatermarkLag::default();
         let start = Instant::now();
         let mut at = |seconds, oldest_running, next| {
-            let snapshot = Snapshot {
+            let snapshot = TransactionSnapshot {
                 oldest_running,
                 next,
             };
@@ -212,10 +219,10 @@ mod tests {
         let is = |measured: f64, seconds: f64| assert!((measured - seconds).abs() < 0.001);
         is(at(0, 100, 100), 0.0);
         is(at(5, 104, 110), 0.0);
-        // 104 runs on while others come and go.
+        // 104 still runs while later transactions end.
         is(at(10, 104, 150), 5.0);
         is(at(60, 104, 900), 55.0);
-        // It has ended; what runs now began after the measurement at 10 s.
+        // It has ended; the present oldest transaction began after the snapshot at 10 s.
         is(at(65, 170, 950), 5.0);
         is(at(70, 950, 950), 0.0);
         is(at(900, 950, 950), 0.0);

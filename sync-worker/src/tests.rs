@@ -1,4 +1,4 @@
-//! The tasks that a worker cannot do without.
+//! Tests of the supervised tasks.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -10,7 +10,7 @@ use shared::telemetry::LifecycleError;
 
 use super::*;
 
-/// A queue without jobs, of which one operation panics.
+/// An empty queue whose named operation panics.
 struct FaultyQueue(&'static str);
 
 impl FaultyQueue {
@@ -43,8 +43,8 @@ impl JobQueue for FaultyQueue {
         Ok(0)
     }
 
-    async fn reap(&self, _: WorkerId, _: &[i64]) -> Result<u64, DbError> {
-        self.enter("reap");
+    async fn rescue(&self, _: WorkerId, _: &[i64]) -> Result<u64, DbError> {
+        self.enter("rescue");
         Ok(0)
     }
 
@@ -53,10 +53,10 @@ impl JobQueue for FaultyQueue {
     }
 }
 
-/// A worker without Postgres, at work.
-fn worker(queue: FaultyQueue) -> Lifecycle {
+/// A running worker without Postgres.
+fn start_worker(queue: FaultyQueue) -> Lifecycle {
     let env = Env::from_pairs([
-        ("POBLYSH_DATABASE_URL", "postgres://nobody@127.0.0.1:1/none"),
+        ("POBLYSH_DATABASE_URL", "postgres://unused@127.0.0.1:1/none"),
         (
             "POBLYSH_CRYPTO_KEY",
             "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=",
@@ -64,40 +64,47 @@ fn worker(queue: FaultyQueue) -> Lifecycle {
     ]);
     let config = Config::from_env(&env).expect("settings");
     let metrics = MetricsHandle::global().expect("a recorder");
-    let life = Lifecycle::new(Health::new(metrics, || async { Ok::<_, DbError>(()) }));
+    let lifecycle = Lifecycle::new(Health::new(metrics, || async { Ok::<_, DbError>(()) }));
     let db = Db::open(&config.database, Role::Worker).expect("a URL");
-    let context = context(config, db, &life, Registry::new).expect("a context");
+    let context = context(config, db, &lifecycle, Registry::new).expect("a context");
     let queue: Arc<dyn JobQueue> = Arc::new(queue);
-    let (_, woken) = watch::channel(());
-    work(&Arc::new(Context { queue, ..context }), woken, &life);
-    life
+    let (_, notified) = watch::channel(());
+    spawn_tasks(
+        &Arc::new(Context { queue, ..context }),
+        notified,
+        &lifecycle,
+    );
+    lifecycle
 }
 
 #[tokio::test]
 async fn panic_of_a_supervised_task_ends_the_worker() {
     for (operation, task) in [
-        ("claim", "delivery lane"),
+        ("claim", "delivery runner"),
         ("heartbeat", "heartbeat"),
-        ("reap", "scheduler"),
+        ("rescue", "scheduler"),
     ] {
-        let life = worker(FaultyQueue(operation));
-        let ended = life.run().await.expect_err("a task failed");
+        let lifecycle = start_worker(FaultyQueue(operation));
+        let ended = lifecycle.run().await.expect_err("a task failed");
         match ended {
             LifecycleError::Panicked { task: failed, .. } if operation == "claim" => {
-                assert!(["delivery lane", "job lane"].contains(&failed), "{failed}");
+                assert!(
+                    ["delivery runner", "background runner"].contains(&failed),
+                    "{failed}"
+                );
             }
             LifecycleError::Panicked { task: failed, .. } => assert_eq!(failed, task),
             ended @ LifecycleError::Ended(_) => panic!("{ended}"),
         }
-        assert!(!life.health().is_ready().await);
+        assert!(!lifecycle.health().is_ready().await);
     }
 }
 
 #[tokio::test]
-async fn worker_without_faults_is_ready_until_it_is_told_to_end() {
-    let life = worker(FaultyQueue("none"));
+async fn worker_is_ready_until_it_shuts_down() {
+    let lifecycle = start_worker(FaultyQueue("none"));
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    assert!(life.health().is_ready().await);
-    assert!(life.shut_down().await);
-    assert_eq!(life.failure(), None);
+    assert!(lifecycle.health().is_ready().await);
+    assert!(lifecycle.shut_down().await);
+    assert_eq!(lifecycle.failure(), None);
 }

@@ -1,4 +1,4 @@
-// Atlassian, simulated: the app's settings, sites, and a person's way to a token.
+// The simulated Atlassian: the app's settings, sites, and a person's OAuth flow.
 import { assert } from "./checks.mjs";
 import { browse, control, destination } from "./simulator.mjs";
 
@@ -15,17 +15,17 @@ const SCOPES = [
   "read:sprint:jira-software read:board-scope:jira-software",
 ].join(" ");
 
-// A new site, whose people are in `people`.
+// Creates a site; its people are in `people`.
 export function site(name, more = {}) {
   return control("jira/accounts", { name, ...more });
 }
 
-// Makes something happen at a site.
+// Performs an action at a site.
 export function happen(place, action, more = {}) {
   return control("jira/act", { account: place.login, action, ...more });
 }
 
-// The whole way of a person's browser to tokens.
+// Runs the OAuth flow of a person's browser and returns the tokens.
 export async function consent(person, scope = SCOPES) {
   const query = new URLSearchParams({
     audience: "api.atlassian.com",
@@ -53,7 +53,7 @@ export async function consent(person, scope = SCOPES) {
   return response.json();
 }
 
-// Where a site's Jira is, for a client that is told a host.
+// The base URL of a site's Jira, for a client that takes a host.
 export function host(place) {
   return `${atlassian.api}/ex/jira/${place.login}`;
 }

@@ -1,13 +1,13 @@
-// Checks with names: each prints one line, and the process ends with 1 if one failed.
+// Named checks: each prints one line, and the process exits with 1 if one failed.
 import { strict as assert } from "node:assert";
 
 const group = process.argv[1].replace(/^.*\//, "").replace(/\.mjs$/, "");
 let passed = 0;
 let failed = 0;
 
-// Runs one check; what it returns is handed on, `undefined` if it failed.
+// Runs one check and returns its result, or `undefined` if it failed.
 export async function check(name, body) {
-  // Lets the process see which connections have ended while it was busy.
+  // Lets the event loop handle sockets that were closed meanwhile.
   await new Promise((turn) => setImmediate(turn));
   try {
     const answer = await body();
@@ -22,12 +22,12 @@ export async function check(name, body) {
   }
 }
 
-// A part that cannot run here, and why.
+// Reports a part that cannot run, with the reason.
 export function skip(name, why) {
   console.log(`skip  ${group}: ${name} (${why})`);
 }
 
-// Prints the group's sum and ends the process.
+// Prints the group's total and ends the process.
 export function finish() {
   console.log(`sum   ${group}: ${passed} passed, ${failed} failed`);
   process.exit(failed === 0 && passed > 0 ? 0 : 1);

@@ -1,4 +1,4 @@
-"""Checks with names, the simulator's control API, and a browser that follows no redirect."""
+"""Named checks, the simulator's control API, and a browser that follows no redirect."""
 
 import json
 import os
@@ -20,7 +20,7 @@ opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), NoRedirect
 
 
 def control(path, body=None, method=None):
-    """Asks or tells the simulator: GET without a body, POST with one."""
+    """Sends a request to the control API: GET without a body, POST with one."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"content-type": "application/json"}
     url = f"{BASE}/_sim/{path}"
@@ -33,7 +33,7 @@ def control(path, body=None, method=None):
 
 
 def browse(url, user, **cookies):
-    """Opens a page as a signed-in person: where it leads, or its status."""
+    """Opens a page as a signed-in person; returns the redirect's parameters, or the status."""
     jar = "; ".join(f"{name}={value}" for name, value in {"user_session": user, **cookies}.items())
     request = urllib.request.Request(url, headers={"cookie": jar})
     try:
@@ -47,7 +47,7 @@ def browse(url, user, **cookies):
 
 
 def ledger(**filters):
-    """Rows of the ledger."""
+    """Returns rows of the ledger."""
     return control(f"ledger?{urllib.parse.urlencode(filters)}")["entries"]
 
 
@@ -59,7 +59,7 @@ class Checks:
         self.outcomes = {"ok": 0, "FAIL": 0}
 
     def __call__(self, name):
-        """Runs a function as a check, and keeps its answer as its value."""
+        """Runs a function as a check, and binds its result to the function's name."""
 
         def run(body):
             answer, word, words = None, "ok", ""
@@ -76,7 +76,7 @@ class Checks:
         return run
 
     def finish(self):
-        """Prints the sum and ends the process."""
+        """Prints the total and ends the process."""
         passed, failed = self.outcomes["ok"], self.outcomes["FAIL"]
         print(f"sum   {self.group}: {passed} passed, {failed} failed", flush=True)
         sys.exit(0 if passed and not failed else 1)

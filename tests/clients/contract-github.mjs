@@ -1,4 +1,4 @@
-// GitHub's answers and payloads against its published descriptions.
+// Checks GitHub's responses and payloads against its published descriptions.
 import { createAppAuth } from "@octokit/auth-app";
 
 import { assert, check } from "./checks.mjs";
@@ -7,8 +7,8 @@ import { account, act, base, browse, callback, control, destination, settings } 
 
 const folder = `${process.env.POBLYSH_FIXTURES}/github`;
 
-// The description says once that something is a user and an enterprise, where it means one or
-// the other, as everywhere else.
+// In one place the description requires a user and an enterprise at once; it means either, as in
+// all others.
 function mend(schema) {
   const both = schema.allOf?.map?.((one) => one.title).join() === "Simple User,Enterprise";
   if (!both) return schema;
@@ -21,8 +21,8 @@ const rest = new RestDescription(`${folder}/openapi/api.github.com.reduced.json`
   named: (path) => path.replace(/^\/repositories\/\d+/, "/repos/owner/name"),
 });
 
-// Fields that GitHub has added since the payload schemas were published, and which they
-// refuse because they allow no others. The newer description knows them.
+// Fields that GitHub has added since the payload schemas were published. The schemas refuse
+// additional fields; the newer description has them.
 const NEWER = {
   discussion: ["timeline_url"],
   release: ["updated_at", "immutable"],
@@ -30,13 +30,13 @@ const NEWER = {
   requested_teams: ["type"],
 };
 
-// Payloads that one of the two descriptions has wrong; the other one still judges them.
+// Payloads that one of the two descriptions describes incorrectly; the other one checks them.
 const WRONG_IN_SCHEMAS = new Set([
-  // Wants the milestone to be still there after it was taken away.
+  // Requires the milestone after its removal.
   "pull_request$demilestoned",
 ]);
 const WRONG_IN_DESCRIPTION = new Set([
-  // Wants dates as text; GitHub has sent numbers as well, and so does the simulator here.
+  // Requires dates as text; GitHub has sent numbers as well, and so does the simulator.
   "installation-deleted",
 ]);
 
@@ -53,7 +53,7 @@ const payloads = {
   },
 };
 
-// The newer description, which is laxer about additions.
+// The newer description, which allows additional fields.
 const events = new Description(`${folder}/openapi/api.github.com.webhooks.reduced.json`, { mend });
 const hooks = {
   fault(event, payload) {
@@ -68,7 +68,7 @@ const hooks = {
   },
 };
 
-// Everything that can happen, as the control API names it.
+// All actions, by their names in the control API.
 const ACTIONS = [
   "issues.opened issues.closed issues.reopened issues.deleted issues.assigned issues.unassigned",
   "issues.transferred issues.edited issues.labeled issues.unlabeled issues.milestoned",
@@ -106,7 +106,7 @@ for (const action of ACTIONS) {
 await act(login, "pull_request.review_requested", { login: team.admin });
 await act(login, "installation_repositories.removed", { repositories: ["service-2"] });
 await act(login, "installation_repositories.added", { repositories: ["service-2"] });
-// Another account, so that this one's installation can still be asked for.
+// Another account, so that the first one's installation still exists.
 await account("leaving-team", 0);
 await act("leaving-team", "installation.requested");
 await act("leaving-team", "installation.approved");
@@ -117,7 +117,7 @@ const auth = createAppAuth({ appId: settings.appId, privateKey: settings.private
 const jwt = (await auth({ type: "app" })).token;
 const agent = { "user-agent": "contract", accept: "application/vnd.github+json" };
 
-// Sends a request to the API, validates the answer, and hands it on.
+// Sends a request to the API, validates the response, and returns it.
 async function ask(method, path, authorization, body) {
   const headers = { ...agent, ...(authorization ? { authorization } : {}) };
   if (body) headers["content-type"] = "application/json";
@@ -130,10 +130,10 @@ async function ask(method, path, authorization, body) {
 }
 
 async function described(method, path, authorization, status, body) {
-  return check(`github: ${method} ${path.replaceAll(String(repository), "{id}").split("?")[0]} answers as described`, async () => {
+  return check(`github: ${method} ${path.replaceAll(String(repository), "{id}").split("?")[0]} matches the description`, async () => {
     const got = await ask(method, path, authorization, body);
     assert.equal(got.status, status);
-    assert.ok(got.described, "the description does not know this path");
+    assert.ok(got.described, "the description does not have this path");
     return got.answer;
   });
 }
@@ -143,12 +143,12 @@ await described("GET", "/app", app, 200);
 await described("GET", "/app/installations", app, 200);
 await described("GET", `/app/installations/${installation}`, app, 200);
 await described("GET", "/app/installations/1", app, 404);
-const minted = await described("POST", `/app/installations/${installation}/access_tokens`, app, 201, {
+const created = await described("POST", `/app/installations/${installation}/access_tokens`, app, 201, {
   repository_ids: [repository],
 });
 await described("POST", `/app/installations/${installation}/access_tokens`, app, 422, { repositories: ["absent"] });
 await described("POST", `/app/installations/${installation}/access_tokens`, "Bearer a.b.c", 401);
-const token = `token ${minted?.token}`;
+const token = `token ${created?.token}`;
 const log = await described("GET", "/app/hook/deliveries?per_page=100", app, 200);
 await described("GET", `/app/hook/deliveries/${log?.[0].id}`, app, 200);
 await described("POST", `/app/hook/deliveries/${log?.[0].id}/attempts`, app, 202);
@@ -162,7 +162,7 @@ await described("GET", "/search/issues?q=parser", token, 422);
 const at = `/repositories/${repository}`;
 await described("GET", at, token, 200);
 const issues = await described("GET", `${at}/issues?state=all&per_page=100`, token, 200);
-await check("github: the rows of /issues hold pull requests, marked as such", () => {
+await check("github: /issues lists pull requests, marked as such", () => {
   assert.ok(issues.some((row) => row.pull_request) && issues.some((row) => !row.pull_request));
 });
 const issue = issues?.find((row) => !row.pull_request);
@@ -183,7 +183,7 @@ const commits = await described("GET", `${at}/commits?per_page=100`, token, 200)
 await described("GET", `${at}/commits/${commits?.[0].sha}`, token, 200);
 await described("GET", `/users/${team.admin}`, token, 200);
 
-await check("github: what a user sees and does with a token is as described", async () => {
+await check("github: responses to a user's token match the description", async () => {
   const query = new URLSearchParams({ client_id: settings.clientId, redirect_uri: callback });
   const code = destination(await browse(team.admin, `${settings.web}/login/oauth/authorize?${query}`)).searchParams.get("code");
   const fields = { client_id: settings.clientId, client_secret: settings.clientSecret, code };
@@ -206,7 +206,7 @@ await check("github: what a user sees and does with a token is as described", as
   }
 });
 
-await check("github: an answer that the description forbids would be noticed", () => {
+await check("github: a response that violates the description fails", () => {
   const broken = structuredClone(issues);
   broken[0].number = "one";
   assert.match(rest.fault("GET", `${at}/issues`, 200, broken), /must be integer/);
@@ -228,7 +228,7 @@ for (const { event, request } of sent) {
 }
 let unknown = 0;
 for (const [name, all] of [...byName].sort()) {
-  await check(`github: the payload of ${name} is as published`, () => {
+  await check(`github: the payload of ${name} matches the schemas`, () => {
     let known = 0;
     for (const { event, payload } of all) {
       for (const one of [payloads, hooks]) {

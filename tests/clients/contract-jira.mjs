@@ -1,5 +1,5 @@
-// Jira's answers against its published description, and what webhooks carry against the same
-// objects. There is no description of the webhooks themselves.
+// Checks Jira's responses against its published description, and the objects in webhooks against the
+// same schemas. There is no description of the webhooks themselves.
 import { consent, happen, host, site } from "./atlassian.mjs";
 import { assert, check } from "./checks.mjs";
 import { receive } from "./receiver.mjs";
@@ -8,13 +8,13 @@ import { control } from "./simulator.mjs";
 
 const file = `${process.env.POBLYSH_FIXTURES}/jira/openapi/jira-cloud-platform-v3.reduced.json`;
 
-// What the description has wrong in every place.
+// Corrections of errors that occur throughout the description.
 function mend(schema) {
   if (!schema.properties) return schema;
   const properties = { ...schema.properties };
-  // The page's own example has an end as text; later answers have been seen with either.
+  // The page's example has an end as text; newer responses have either type.
   if (properties.expirationDate) properties.expirationDate = { type: ["integer", "string"] };
-  // What has no value is null and not absent: nobody was assigned before.
+  // A missing value is null and not absent: there was no assignee before.
   for (const side of ["from", "fromString", "to", "toString"]) {
     if (Object.hasOwn(properties, "fieldtype")) properties[side] = { type: ["string", "null"] };
   }
@@ -27,7 +27,7 @@ function mend(schema) {
 const options = { mend, lax: ["date-time"] };
 const rest = new RestDescription(file, {
   ...options,
-  // Of most refusals it says that they have no body; they have Jira's form, or the gateway's.
+  // It describes most errors without a body; they have Jira's error format, or the gateway's.
   silent: true,
 });
 
@@ -40,7 +40,7 @@ const narrow = (await consent(place.people[1], "read:me")).access_token;
 
 async function described(method, path, status, { body, token = access_token } = {}) {
   const shown = path.split("?")[0].replace(/\d{4,}/g, "{id}");
-  return check(`jira: ${method} ${shown} (${status}) answers as described`, async () => {
+  return check(`jira: ${method} ${shown} (${status}) matches the description`, async () => {
     const response = await fetch(`${host(place)}/rest/api/3${path}`, {
       method,
       headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
@@ -56,7 +56,7 @@ async function described(method, path, status, { body, token = access_token } = 
   });
 }
 
-// Webhooks that hear of everything an app may hear of.
+// Webhooks for all events that an app may receive.
 const EVENTS = [
   "jira:issue_created jira:issue_updated jira:issue_deleted comment_created comment_updated",
   "comment_deleted sprint_created sprint_started sprint_closed jira:version_created jira:version_released",
@@ -66,7 +66,7 @@ await described("POST", "/webhook", 200, { body: { url: receiver.url, webhooks }
 await described("GET", "/webhook", 200);
 await described("PUT", "/webhook/refresh", 200, { body: { webhookIds: [1] } });
 
-// Everything that can happen, as the control API names it.
+// All actions, by their names in the control API.
 const ACTIONS = [
   "issue.created issue.transitioned issue.assigned issue.unassigned issue.edited issue.moved",
   "comment.created comment.edited comment.deleted worklog.created sprint.created sprint.started",
@@ -118,14 +118,14 @@ await described("DELETE", "/webhook", 202, { body: { webhookIds: [99] } });
 await happen(place, "issue.deleted", { issue: id });
 await control("quiesce", { timeout_seconds: 60 });
 
-await check("jira: an answer that the description forbids would be noticed", () => {
+await check("jira: a response that violates the description fails", () => {
   assert.match(rest.fault("GET", "/rest/api/3/issue/ENG-1", 200, { id: 1 }), /must be string/);
   assert.match(rest.fault("GET", "/rest/api/3/myself", 200, { accountId: "a", surname: "b" }), /additional/);
   assert.match(rest.fault("GET", "/rest/api/3/myself", 418, {}), /not described/);
 });
 
-// What webhooks carry, by the name of the object that it is in the description. Bodies are of
-// the second version: text is text, where the third has documents.
+// Objects in webhooks, by the schema's name in the description. Bodies are of the second version:
+// text is plain, where the third has documents.
 const SHAPES = { user: "User", issue: "IssueBean", comment: "Comment", worklog: "Worklog", version: "Version" };
 const shapes = new Description(file, options);
 const { schemas } = shapes.document.components;
@@ -138,7 +138,7 @@ function judge(what, name, value) {
 const byName = new Map();
 for (const { body } of receiver.received) byName.set(body.webhookEvent, [...(byName.get(body.webhookEvent) ?? []), body]);
 for (const [name, all] of [...byName].sort()) {
-  await check(`jira: the objects in ${name} are as published`, () => {
+  await check(`jira: the objects in ${name} match the description`, () => {
     for (const body of all) {
       assert.ok(Number.isInteger(body.timestamp));
       for (const [what, shape] of Object.entries(SHAPES)) if (body[what]) judge(what, shape, body[what]);

@@ -1,4 +1,4 @@
-// Slack's answers and events against its published descriptions, which are of 2020 and 2021.
+// Checks Slack's responses and events against its published descriptions, from 2020 and 2021.
 import { assert, check } from "./checks.mjs";
 import { receive } from "./receiver.mjs";
 import { compiler, Description, explain, read, RestDescription, without } from "./schemas.mjs";
@@ -12,21 +12,21 @@ const slack = {
   appToken: process.env.POBLYSH_SLACK_APP_TOKEN,
 };
 
-// What the description has wrong in every place.
+// Corrections of errors that occur throughout the description.
 function mend(schema) {
   let mended = schema;
-  // Its conversion to Swagger 2 wrote "any of" as a list of `items`.
+  // Its conversion to Swagger 2 turned "any of" into a list of `items`.
   if (Array.isArray(mended.items)) {
     const { items: anyOf, type, ...rest } = mended;
     mended = { ...rest, anyOf };
   }
-  // Its lists of errors end before `token_expired`, `ratelimited`, `missing_argument`,
+  // Its lists of errors lack `token_expired`, `ratelimited`, `missing_argument`,
   // `not_in_channel`, `invalid_cursor` and others that the methods' pages have.
   const { error, messages } = mended.properties ?? {};
   if (error?.enum && mended.properties.ok) {
     mended = { ...mended, properties: { ...mended.properties, error: { type: "string" } } };
   }
-  // Wants at least one message; a channel may be empty.
+  // Requires at least one message; a channel may be empty.
   if (messages?.minItems) {
     const { minItems, ...rest } = messages;
     mended = { ...mended, properties: { ...mended.properties, messages: rest } };
@@ -34,10 +34,10 @@ function mend(schema) {
   return mended;
 }
 
-// Fields that Slack has added since, or that the description forgot, by what holds them. It
-// forbids what it does not name.
+// Fields that Slack has added since, or that the description omits, by their parent. It forbids
+// additional fields.
 const NEWER = {
-  // Every method that needs a scope says so; some methods' errors lack the two fields.
+  // Every method that needs a scope returns both fields; some descriptions of errors lack them.
   "/users.conversations": ["needed", "provided", "response_metadata"], // which says what is missing
   "/users.list": ["needed", "provided"],
   "/users.info": ["needed", "provided"],
@@ -54,16 +54,16 @@ const NEWER = {
   attachments: ["title", "from_url", "text"],
   channel: ["context_team_id", "is_user_deleted"],
   channels: ["context_team_id", "is_user_deleted"],
-  // Describes where a file was shared as nothing at all.
+  // Describes `shares` of a file as an empty object.
   file: ["shares"],
   files: ["shares"],
 };
 
-// Answers that a description cannot judge as they are, and what is judged instead.
+// Responses that the description cannot check as they are, and the part that is checked instead.
 const INSTEAD = {
-  // Shows two shapes of plain text messages only: none with blocks, files, a bot or reactions.
+  // Describes two forms of plain text messages only: none with blocks, files, a bot or reactions.
   "conversations.replies": (answer) => ({ ...answer, messages: answer.messages && [] }),
-  // Of 2020: no organization stands where a workspace does.
+  // From 2020: no organization in place of a workspace.
   "auth.test": (answer) => (answer.is_enterprise_install ? { ...answer, team_id: answer.team_id.replace("E", "T") } : answer),
 };
 
@@ -84,8 +84,8 @@ async function call(method, token, fields = {}, headers = {}) {
   return { status: response.status, answer: await response.json() };
 }
 
-// Calls a method, validates what it answers, and hands it on. `error` is the refusal that is
-// wanted, if one is.
+// Calls a method, validates the response, and returns it. `error` is the expected error code, if
+// any.
 async function described(method, token, fields, error) {
   const name = `slack: ${method}${error ? ` (${error})` : ""} answers as described`;
   return check(name, async () => {
@@ -111,7 +111,7 @@ async function install(person, more = {}) {
   const back = destination(await browse(person, `${slack.base}/oauth/v2/authorize?${query}`));
   const code = back.searchParams.get("code");
   const fields = { code, client_id: slack.clientId, client_secret: slack.clientSecret, redirect_uri: callback_url };
-  return check(`slack: oauth.v2.access for ${person} answers as described`, async () => {
+  return check(`slack: oauth.v2.access for ${person} matches the description`, async () => {
     const { status, answer } = await call("oauth.v2.access", undefined, fields);
     assert.ok(answer.ok, answer.error);
     assert.equal(rest.fault("POST", "/oauth.v2.access", status, answer), undefined);
@@ -130,7 +130,7 @@ const { access_token: everywhere } = await install(organization.admin);
 
 const act = (action, more = {}, account = team) => control("slack/act", { account: account.login, action, ...more });
 const [{ id: channel }, { id: shared }] = team.channels;
-// Everything that can happen, as the control API names it.
+// All actions, by their names in the control API.
 const ACTIONS = [
   "message.posted message.mention message.replied message.broadcast message.bot message.bot message.me",
   "message.file message.noise message.edited message.unfurled message.deleted reaction.added",
@@ -193,22 +193,22 @@ await act("app.uninstalled", {}, organization);
 await control("slack/generate", { account: other.login, count: 100 });
 await control("quiesce", { timeout_seconds: 60 });
 
-await check("slack: apps.event.authorizations.list answers as described", async () => {
+await check("slack: apps.event.authorizations.list matches the description", async () => {
   const { body } = receiver.received.find(({ body }) => body.is_ext_shared_channel);
   const { status, answer } = await call("apps.event.authorizations.list", slack.appToken, { event_context: body.event_context });
   assert.equal(answer.authorizations.length, 2);
   assert.equal(rest.fault("POST", "/apps.event.authorizations.list", status, answer), undefined);
 });
 
-await check("slack: an answer that the description forbids would be noticed", async () => {
+await check("slack: a response that violates the description fails", async () => {
   const { answer } = await call("users.list", everywhere, { team_id: organization.workspaces[1].login });
   const broken = { ok: true, members: [{ id: "u1" }], cache_ts: 1 };
-  assert.equal(answer.ok, false, "the organization has gone");
+  assert.equal(answer.ok, false, "the organization is removed");
   assert.match(rest.fault("POST", "/users.list", 200, broken), /must/);
   assert.match(rest.fault("POST", "/users.list", 200, { ok: false }), /required/);
 });
 
-// Both descriptions of what surrounds an event.
+// Both descriptions of an event's envelope.
 const wrapper = read(`${folder}/slack_common_event_wrapper_schema.json`);
 const judges = [
   compiler().compile({ ...wrapper, required: wrapper.required.filter(stillSent) }),
@@ -216,7 +216,7 @@ const judges = [
 ];
 const { topics } = read(`${folder}/slack_events_api_async_v1.json`);
 
-// `authed_users` was taken away in 2021; `authorizations` has come in its place.
+// `authorizations` replaced `authed_users` in 2021.
 function stillSent(field) {
   return field !== "authed_users";
 }
@@ -226,7 +226,7 @@ function rewritten({ components }) {
   return { ...whole, required: whole.required.filter(stillSent) };
 }
 
-// Events that have come since.
+// Events added since.
 const NEWER_EVENTS = ["team_access_granted", "team_access_revoked"];
 
 const byName = new Map();
@@ -235,19 +235,19 @@ for (const { body } of receiver.received) {
   byName.set(name, [...(byName.get(name) ?? []), body]);
 }
 for (const [name, all] of [...byName].sort()) {
-  // It surrounds nothing, though the description has it so.
+  // It has no inner event, although the description has one.
   if (name === "app_rate_limited") continue;
-  await check(`slack: the event ${name} is as published`, () => {
+  await check(`slack: the event ${name} matches the description`, () => {
     const topic = name === "message" ? "message.channels" : name;
-    assert.ok(topics[topic.replaceAll("_", ".")] || NEWER_EVENTS.includes(name), "the description does not know this event");
+    assert.ok(topics[topic.replaceAll("_", ".")] || NEWER_EVENTS.includes(name), "the description does not have this event");
     for (const body of all) {
-      // A notice to an organization about the app itself names no workspace.
+      // An event of an organization about the app itself names no workspace.
       const judged = body.team_id === undefined ? { ...body, team_id: body.enterprise_id } : body;
       for (const judge of judges) assert.ok(judge(judged), explain(judge, name));
     }
   });
 }
-await check("slack: messages in events are as the Web API's", () => {
+await check("slack: messages in events equal those of the Web API", () => {
   const shape = new Description(`${folder}/slack_web_openapi_v2.reduced.json`, { mend, newer: NEWER });
   const { objs_message } = shape.document.definitions;
   let judged = 0;
@@ -258,7 +258,7 @@ await check("slack: messages in events are as the Web API's", () => {
       if (fault) throw new Error(fault);
       judged += 1;
     }
-    // Around the message itself there are words of the event's.
+    // The event adds its own fields to the message.
     if (event.subtype === "message_changed" || event.subtype === "message_deleted") continue;
     const { channel: where, event_ts, channel_type, ...message } = event;
     assert.ok(where && event_ts && channel_type);

@@ -1,4 +1,4 @@
-"""OAuth 2.0 (3LO): consent, codes, tokens that rotate, sites of a grant."""
+"""OAuth 2.0 (3LO): consent, codes, token rotation, sites of a grant."""
 
 from checks import browse, control
 from jira import JIRA
@@ -12,23 +12,23 @@ site = Site("jira-oauth")
 
 
 def wrong(error, call, *arguments, **named):
-    """The refusal of the token endpoint."""
+    """Returns the error of the token endpoint."""
     try:
         call(*arguments, **named)
-    except OAuth2Error as refusal:
-        assert refusal.error == error, refusal
-        return refusal
+    except OAuth2Error as failure:
+        assert failure.error == error, failure
+        return failure
     raise AssertionError(f"{error} was expected")
 
 
-@check("a code is exchanged for a token that lives an hour and a refresh token")
+@check("a code is exchanged for a token of one hour and a refresh token")
 def _():
     assert site.token["token_type"] == "Bearer" and site.token["expires_in"] == 3_600
     assert len(site.token["access_token"]) > 1_000 and site.token["refresh_token"]
     assert sorted(site.token["scope"]) == sorted(SCOPES)
 
 
-@check("a code is good once, for ten minutes, and for its redirect URI")
+@check("a code is valid once, for ten minutes, and for its redirect URI")
 def _():
     oauth = session()
     code = consent(oauth, site.admin)["code"]
@@ -44,7 +44,7 @@ def _():
     wrong("invalid_grant", fetch, late, code)
 
 
-@check("a wrong secret is the app's fault, another grant type unknown")
+@check("a wrong secret and an unknown grant type have different errors")
 def _():
     oauth = session()
     code = consent(oauth, site.admin)["code"]
@@ -55,7 +55,7 @@ def _():
     assert answer.status_code == 400 and answer.json()["error"] == "unsupported_grant_type"
 
 
-@check("the consent page refuses what is not registered")
+@check("the consent page refuses unregistered values")
 def _():
     page = f"{AUTH}/authorize?audience=api.atlassian.com&response_type=code"
     right = f"{page}&client_id={CLIENT_ID}&redirect_uri={CALLBACK}&scope=read:jira-work&state=s"
@@ -65,7 +65,7 @@ def _():
     assert browse(right.replace("audience=api", "audience=www"), site.admin) == 400
 
 
-@check("a person who declines comes back with access_denied")
+@check("a declined consent redirects with access_denied")
 def _():
     settings(deny_authorizations=True)
     assert consent(session(), site.admin)["error"] == "access_denied"
@@ -77,7 +77,7 @@ def renew(token):
     return oauth.refresh_token(TOKEN_URL, client_id=CLIENT_ID, client_secret=CLIENT_SECRET)
 
 
-@check("a refresh token rotates, and is taken again for ten minutes")
+@check("a refresh token rotates, and stays valid for ten minutes")
 def _():
     first = fetch(oauth := session(), consent(oauth, site.admin)["code"])
     second = renew(first["refresh_token"])
@@ -94,7 +94,7 @@ def _():
     assert renew(second["refresh_token"])["access_token"]
 
 
-@check("a refresh token that is not used for ninety days ends")
+@check("a refresh token expires after ninety days without use")
 def _():
     idle = fetch(oauth := session(), consent(oauth, site.admin)["code"])
     control("clock", {"advance_seconds": 91 * 24 * 3_600})
@@ -135,14 +135,14 @@ def _():
     assert client.myself()["accountId"] == fresh.admin
 
 
-@check("a site that the grant does not cover is not there")
+@check("a site outside of the grant is not accessible")
 def _():
     stranger = Site("jira-stranger")
     named = {"server": f"{API}/ex/jira/{site.id}", "token_auth": stranger.token["access_token"], "max_retries": 0}
     refused(404, JIRA, **named)
 
 
-@check("a token that has ended, or whose grant was withdrawn, is 401")
+@check("an expired token, or one of a revoked grant, is 401")
 def _():
     fresh = Site("jira-ends")
     client = fresh.client()
@@ -156,7 +156,7 @@ def _():
     wrong("invalid_grant", renew, renewed["refresh_token"])
 
 
-@check("a missing scope is a 401 that no new token would help")
+@check("a missing scope is a 401 that a new token does not fix")
 def _():
     oauth = session(["read:jira-work"])
     token = fetch(oauth, consent(oauth, site.admin)["code"])
@@ -173,7 +173,7 @@ def _():
     assert "read:jira-user" not in granted["scope"]
 
 
-@check("the identity service knows the person as well")
+@check("the identity service returns the person")
 def _():
     me = session(token=Site("jira-me").token).get(f"{API}/me").json()
     assert me["account_id"] and me["account_status"] == "active"

@@ -1,4 +1,4 @@
-"""Reading: identity, searches in a person's zone, issues with all that belongs to them, limits."""
+"""Reading: identity, searches in a person's time zone, issues with their lists, limits."""
 
 import time
 from datetime import datetime, timedelta, timezone
@@ -16,7 +16,7 @@ def facts(*kinds):
     return [row for row in rows if row["kind"] in kinds and row["poll"]]
 
 
-@check("the client finds a Cloud site, and who it is")
+@check("the client detects a Cloud site and its user")
 def _():
     assert client.server_info()["deploymentType"] == "Cloud" and client._is_cloud
     me = client.myself()
@@ -26,7 +26,7 @@ def _():
     assert len(client.search_users(query="jira-reading")) == 5
 
 
-@check("a search in pages gives every issue once")
+@check("a paginated search returns every issue once")
 def _():
     issues = client.search_issues("project in (ENG, OPS) ORDER BY created ASC", maxResults=False)
     assert len(issues) == len({one.id for one in issues}) == len(facts("issue_created")) > 20
@@ -44,7 +44,7 @@ def _():
     assert client.approximate_issue_count("project = ENG") == len([one for one in issues if one.key.startswith("ENG-")])
 
 
-@check("without fields there are only ids, and as many as five thousand")
+@check("a search without fields returns up to five thousand ids")
 def _():
     row = client.enhanced_search_issues("project = ENG", fields="", maxResults=1, json_result=True)["issues"][0]
     assert list(row) == ["id"]
@@ -54,7 +54,7 @@ def _():
     assert every["isLast"] is True and len(every["issues"]) > 20
 
 
-@check("a page's token belongs to its question and ends after seven days")
+@check("a page token is bound to its query and expires after seven days")
 def _():
     token = client.enhanced_search_issues("project = ENG", maxResults=1).nextPageToken
     refused(400, client.enhanced_search_issues, "project = OPS", maxResults=1, nextPageToken=token)
@@ -66,7 +66,7 @@ def _():
     refused(400, client.enhanced_search_issues, "project = ENG", maxResults=1, nextPageToken=token)
 
 
-@check("an unbounded question is 400, the old search is gone")
+@check("an unbounded query is 400, the old search is 410")
 def _():
     assert "Unbounded" in refused(400, client.search_issues, "ORDER BY created").text
     assert "Unbounded" in refused(400, client.search_issues, "").text
@@ -75,7 +75,7 @@ def _():
     assert "search/jql" in gone.text
 
 
-@check("a quoted date is the person's own, to the minute; milliseconds are everybody's")
+@check("a quoted date is in the person's time zone; milliseconds are absolute")
 def _():
     issue = str(act(site.id, "issue.created")["object"]["id"])
     updated = client.issue(issue).fields.updated
@@ -90,7 +90,7 @@ def _():
     ms = round(at.timestamp() * 1_000)
     assert found(f"updated >= {ms} AND updated <= {ms}") and not found(f"updated > {ms}")
     assert found("updated >= -5m") and not found("updated < startOfDay()")
-    # Another person lives elsewhere.
+    # Another person has another time zone.
     other = site.client(site.people[1])
     assert other.myself()["timeZone"] == "Africa/Lagos"
     ids = lambda question: [one.id for one in other.search_issues(question, maxResults=100)]
@@ -111,7 +111,7 @@ def _():
     assert [one.id for one in found] == [str(mine)]
 
 
-@check("an issue comes with changes, comments and worklogs, each in its own list")
+@check("an issue has separate lists of changes, comments and worklogs")
 def _():
     issue = act(site.id, "issue.created", actor=site.admin)["object"]["id"]
     change = act(site.id, "issue.transitioned", issue=issue, to="Done", assignee=site.people[2])
@@ -139,7 +139,7 @@ def _():
     assert [one["body"] for one in paged["comments"]] == ["Comment 4", "Comment 3", "Comment 2"]
 
 
-@check("what is written is a document from the third version on")
+@check("text is a document from the third version on")
 def _():
     issue = act(site.id, "comment.created", text="plain")["object"]["id"]
     modern = site.client(options={"rest_api_version": "3"})
@@ -148,7 +148,7 @@ def _():
     assert client.comments(str(issue))[-1].body == "plain"
 
 
-@check("an issue that moves keeps its id, one that is deleted is gone")
+@check("a moved issue keeps its id, a deleted one is 404")
 def _():
     issue = str(act(site.id, "issue.created")["object"]["id"])
     before = client.issue(issue)
@@ -161,7 +161,7 @@ def _():
     assert client.search_issues(f"id = {issue}") == []
 
 
-@check("a search may lag behind, except for issues that are named to be reconciled")
+@check("a search may lag, except for issues in reconcileIssues")
 def _():
     settings(index_lag_seconds=3_600)
     issue = act(site.id, "issue.created")["object"]["id"]
@@ -171,7 +171,7 @@ def _():
     settings(index_lag_seconds=0)
 
 
-@check("worklogs are listed by when they changed, never those of the last minute")
+@check("worklogs are listed by time of change, without the last minute")
 def _():
     settings(worklog_delay_seconds=60)
     since = round(time.time() * 1_000) - 1_000
@@ -202,7 +202,7 @@ def _():
     assert [one.name for one in client.issue_types()] == ["Task"]
 
 
-@check("boards have sprints, or say that they have none")
+@check("a board has sprints, or an error without sprints")
 def _():
     scrum, kanban = client.boards()
     assert (scrum.type, kanban.type) == ("scrum", "kanban")
@@ -216,13 +216,13 @@ def _():
     assert "does not support sprints" in refused(400, client.sprints, kanban.id).text
 
 
-@check("the client's own retries wait as long as Retry-After says")
+@check("the client's retries follow Retry-After")
 def _():
-    patient = site.client(max_retries=1)
+    retrying = site.client(max_retries=1)
     for effect, reason in (("too_many_requests", "burst"), ("secondary_limit", "tenant"), ("primary_limit", "global")):
         fault("myself", effect, seconds=1)
         begun = time.monotonic()
-        assert patient.myself()["accountId"] == site.admin
+        assert retrying.myself()["accountId"] == site.admin
         assert time.monotonic() - begun >= 1
         fault("myself", effect, seconds=9)
         error = refused(429, client.myself)
@@ -232,7 +232,7 @@ def _():
     assert "retry-after" not in refused(429, client.myself).response.headers
 
 
-@check("points run out for the app, and come back with the hour")
+@check("the app's points are exhausted, and reset with the hour")
 def _():
     control("clock", {"advance_seconds": 3_601 - round(time.time() + control("state")["clock_offset_seconds"]) % 3_600})
     client = site.client(site.admin)
@@ -246,12 +246,12 @@ def _():
     assert "x-ratelimit-nearlimit" not in headers
     headers = client._session.get(client._get_url("serverInfo")).headers
     assert headers["x-ratelimit-nearlimit"] == "true" and ";r=4;t=" in headers["ratelimit"]
-    # What is left may be overdrawn by one answer; the next request is refused.
+    # One response may exceed the remaining points; the next request is refused.
     assert client._session.get(client._get_url("status")).status_code == 200
     error = refused(429, client.myself)
-    told = error.response.headers
-    assert told["ratelimit-reason"] == "jira-quota-global-based" and told["x-ratelimit-remaining"] == "0"
-    wait, reset = int(told["retry-after"]), datetime.fromisoformat(told["x-ratelimit-reset"].replace("Z", "+00:00"))
+    headers = error.response.headers
+    assert headers["ratelimit-reason"] == "jira-quota-global-based" and headers["x-ratelimit-remaining"] == "0"
+    wait, reset = int(headers["retry-after"]), datetime.fromisoformat(headers["x-ratelimit-reset"].replace("Z", "+00:00"))
     assert 3_500 < wait <= 3_600
     assert abs(reset - (datetime.now(timezone.utc) + timedelta(seconds=wait))) < timedelta(seconds=5)
     control("clock", {"advance_seconds": wait})
@@ -259,7 +259,7 @@ def _():
     settings(points_per_hour=None)
 
 
-@check("points of a site, bursts of an endpoint, and limits that are only announced")
+@check("limits of a site and of an endpoint, and announced limits")
 def _():
     client = site.client(site.admin)
     control("limits", method="DELETE")

@@ -1,8 +1,8 @@
-"""What all checks of Jira begin with: the app, sites, and a way to consent."""
+"""Setup of all Jira checks: the app, sites, and the consent flow."""
 
 import os
 
-# The simulator speaks plain HTTP; that is what oauthlib's own switch is for.
+# The simulator uses plain HTTP; this setting of oauthlib allows it.
 os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"
 
 from checks import Checks, browse, control  # noqa: E402
@@ -29,7 +29,7 @@ def session(scopes=SCOPES, token=None):
 
 
 def consent(oauth, person, **cookies):
-    """What the browser brings back from the consent page."""
+    """Returns the callback's parameters after the consent page."""
     url, state = oauth.authorization_url(
         f"{AUTH}/authorize", audience="api.atlassian.com", prompt="consent"
     )
@@ -57,7 +57,7 @@ def fault(pattern, effect, **more):
 
 
 def refused(status, call, *arguments, **named):
-    """The refusal of a call, which must have this status."""
+    """Returns the error of a call, which must have this status."""
     try:
         call(*arguments, **named)
     except JIRAError as error:
@@ -67,7 +67,7 @@ def refused(status, call, *arguments, **named):
 
 
 class Site:
-    """A new site, with a past, and its admin's client."""
+    """A new site with a history, and its admin's client."""
 
     def __init__(self, name, history=0):
         made = control("jira/accounts", {"name": name, "history": history})

@@ -1,5 +1,5 @@
-// jira.js, unmodified, against the simulator: lists in pages, changes, worklogs, boards,
-// webhooks from their registration to their delivery, refusals.
+// Runs jira.js, unmodified, against the simulator: paginated lists, changes, worklogs, boards,
+// webhooks from registration to delivery, errors.
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
 
@@ -13,7 +13,7 @@ await control("jira/settings", { webhook_url: "" });
 const place = await site("jirajs", { history: 120 });
 const [, developer, tester] = place.people;
 
-// A client of the given kind for a person; where the site is, is one of its options.
+// A client of the given kind for a person, with the site's base URL.
 async function client(Kind, person = place.admin, where = place, scope = undefined) {
   const { access_token: accessToken } = await consent(person, scope);
   return new Kind({ host: host(where), authentication: { oauth2: { accessToken } } });
@@ -22,7 +22,7 @@ async function client(Kind, person = place.admin, where = place, scope = undefin
 const jira = await client(Version3Client);
 const agile = await client(AgileClient);
 
-// The refusal of a call, which must have this status.
+// Returns the error of a call, which must have this status.
 async function refused(status, promise) {
   const error = await promise.then(() => undefined, (error) => error);
   assert.equal(error?.status, status, error?.message);
@@ -34,7 +34,7 @@ async function visible(kind) {
   return entries.filter((entry) => entry.poll).length;
 }
 
-await check("the client knows who and where it is", async () => {
+await check("the client returns its user and site", async () => {
   const me = await jira.myself.getCurrentUser();
   assert.deepEqual([me.accountId, me.timeZone], [place.admin, "America/Phoenix"]);
   assert.equal((await jira.serverInfo.getServerInfo()).deploymentType, "Cloud");
@@ -63,7 +63,7 @@ await check("an enhanced search follows nextPageToken, by GET and by POST", asyn
   assert.equal(count, await visible("issue_created"));
 });
 
-await check("questions without a bound are 400, the removed search is 410", async () => {
+await check("unbounded queries are 400, the removed search is 410", async () => {
   const unbounded = jira.issueSearch.searchForIssuesUsingJqlEnhancedSearch({ jql: "ORDER BY created" });
   assert.match((await refused(400, unbounded)).data.errorMessages[0], /Unbounded/);
   await refused(410, jira.issueSearch.searchForIssuesUsingJql({ jql: "project = ENG" }));
@@ -112,7 +112,7 @@ await check("comments are documents in the third version and text in the second"
   assert.equal(named.values[0].author.accountId, developer);
 });
 
-await check("worklogs are found by when they changed, by their ids, and when they are gone", async () => {
+await check("worklogs are found by time of change, by id, and after deletion", async () => {
   const { object: { id, worklog } } = await happen(place, "worklog.created", { actor: tester });
   const changed = await jira.issueWorklogs.getIdsOfWorklogsModifiedSince({ since: 0 });
   assert.ok(changed.lastPage && changed.values.some((one) => one.worklogId === worklog));
@@ -142,7 +142,7 @@ await check("projects, versions and statuses are listed", async () => {
   assert.equal(kind.statuses.length, 4);
 });
 
-await check("a board has sprints, another says that it has none", async () => {
+await check("a board has sprints, another returns an error without sprints", async () => {
   await happen(place, "sprint.closed");
   await happen(place, "sprint.created");
   const { values: [scrum, kanban] } = await agile.board.getAllBoards();
@@ -154,7 +154,7 @@ await check("a board has sprints, another says that it has none", async () => {
   assert.ok((await agile.board.getAllVersions({ boardId: scrum.id })).values.length > 0);
 });
 
-await check("refusals have their statuses, reasons and headers", async () => {
+await check("errors have their statuses, reasons and headers", async () => {
   await refused(404, jira.issues.getIssue({ issueIdOrKey: "ENG-99999" }));
   const narrow = await client(Version3Client, developer, place, "read:jira-work");
   const { data } = await refused(401, narrow.webhooks.getDynamicWebhooksForApp());
@@ -167,7 +167,7 @@ await check("refusals have their statuses, reasons and headers", async () => {
   await refused(503, jira.issueSearch.searchForIssuesUsingJqlEnhancedSearch({ jql: "project = ENG" }));
 });
 
-// Deliveries, as they arrive; `answers` holds what the next ones get.
+// Received deliveries; `answers` holds the responses to the next ones.
 const received = [];
 const answers = [];
 const server = createServer((request, response) => {
@@ -183,12 +183,12 @@ await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
 const url = `http://127.0.0.1:${server.address().port}/webhooks/jira`;
 await control("jira/settings", { webhook_url: url, retry_seconds: [0.05, 0.05, 0.05, 0.05, 0.05] });
 
-async function settled() {
+async function takeReceived() {
   await control("quiesce", { timeout_seconds: 60 });
   return received.splice(0);
 }
 
-// Claims of a delivery's bearer, if the app's secret has signed it.
+// Claims of a delivery's bearer token, if the app's secret has signed it.
 function claims({ headers }) {
   const [head, payload, signature] = headers.authorization.replace("Bearer ", "").split(".");
   assert.equal(JSON.parse(Buffer.from(head, "base64url")).alg, "HS256");
@@ -212,7 +212,7 @@ await check("webhooks are registered, and refused one by one within a 200", asyn
     one({ events: [] }),
     one({ jqlFilter: "project = ENG AND status != Done", fieldIdsFilter: ["summary"] }),
   ]);
-  assert.equal(first.createdWebhookId, 1, "numbers begin at each site anew");
+  assert.equal(first.createdWebhookId, 1, "webhook ids start at 1 at each site");
   assert.deepEqual(others.map((entry) => entry.errors?.length), [1, 1, 1, 1, 1, undefined]);
   assert.equal(others.at(-1).createdWebhookId, 2);
   const [elsewhere] = await register([one()], `${url}/else`);
@@ -222,7 +222,7 @@ await check("webhooks are registered, and refused one by one within a 200", asyn
   assert.equal(more.filter((entry) => entry.createdWebhookId).length, 3);
 });
 
-await check("webhooks are listed, deleted, and end after thirty days unless they are refreshed", async () => {
+await check("webhooks are listed, deleted, and expire after thirty days unless refreshed", async () => {
   const listed = await jira.webhooks.getDynamicWebhooksForApp({ maxResults: 2 });
   assert.deepEqual([listed.total, listed.values.length, listed.isLast], [5, 2, false]);
   assert.deepEqual(listed.values[0].events, EVENTS);
@@ -237,11 +237,11 @@ await check("webhooks are listed, deleted, and end after thirty days unless they
   assert.deepEqual(values.map((hook) => hook.id), [1]);
 });
 
-await check("a delivery is signed for the app, and says whose doing it is and which webhooks it is for", async () => {
+await check("a delivery is signed for the app, and names its author and its webhooks", async () => {
   const again = await client(Version3Client);
   const [{ createdWebhookId }] = await register([one({ jqlFilter: "project = ENG OR project = OPS" })], url, again);
   const { facts } = await happen(place, "issue.created", { actor: developer });
-  const [only, ...others] = await settled();
+  const [only, ...others] = await takeReceived();
   assert.equal(others.length, 0);
   const { iat, exp } = claims(only);
   assert.ok(iat <= Date.now() / 1_000 && exp > Date.now() / 1_000);
@@ -249,79 +249,79 @@ await check("a delivery is signed for the app, and says whose doing it is and wh
   assert.deepEqual(only.body.matchedWebhookIds, [1, createdWebhookId]);
   assert.equal(only.body.webhookEvent, "jira:issue_created");
   assert.equal(only.body.user.accountId, developer);
-  assert.equal(typeof only.body.issue.fields.description, "string", "webhooks have the second version's form");
+  assert.equal(typeof only.body.issue.fields.description, "string", "webhooks use the second version's format");
   assert.equal(only.headers["x-atlassian-webhook-flow"], "Primary");
   assert.equal(only.headers["x-atlassian-webhook-retry"], undefined);
   assert.ok(facts[0].webhook);
   await again.webhooks.deleteWebhookById({ webhookIds: [createdWebhookId] });
 });
 
-await check("a filter decides what is delivered", async () => {
+await check("a filter selects the deliveries", async () => {
   const again = await client(Version3Client);
   await again.webhooks.deleteWebhookById({ webhookIds: [1] });
   const [{ createdWebhookId: id }] = await register(
     [one({ jqlFilter: "project = ENG AND status != Done", fieldIdsFilter: ["summary"] })], url, again);
   const keys = new Map();
   for (const to of ["ENG", "OPS"]) keys.set(to, (await happen(place, "issue.created", { to })).object.id);
-  await settled();
+  await takeReceived();
   await happen(place, "issue.edited", { issue: keys.get("OPS") });
   await happen(place, "issue.edited", { issue: keys.get("ENG") });
   await happen(place, "issue.transitioned", { issue: keys.get("ENG"), to: "Done" });
   await happen(place, "issue.edited", { issue: keys.get("ENG") });
-  const arrived = await settled();
+  const arrived = await takeReceived();
   assert.deepEqual(arrived.map(({ body }) => [body.issue.id, body.changelog.items[0].field]), [[String(keys.get("ENG")), "summary"]]);
   await again.webhooks.deleteWebhookById({ webhookIds: [id] });
 });
 
-await check("retries keep the identifier, count up to five, and come only where they help", async () => {
+await check("up to five retries keep the identifier, only for retryable statuses", async () => {
   const again = await client(Version3Client);
   const [{ createdWebhookId: id }] = await register([one()], url, again);
   answers.push(503, 429, 500, 409, 425, 408);
   const { facts: [lost] } = await happen(place, "issue.created");
-  const six = await settled();
+  const six = await takeReceived();
   assert.deepEqual(six.map(({ headers }) => headers["x-atlassian-webhook-retry"]), [undefined, "1", "2", "3", "4", "5"]);
   assert.equal(new Set(six.map(({ headers }) => headers["x-atlassian-webhook-identifier"])).size, 1);
   const { entries } = await control(`ledger?account=${place.login}&kind=issue_created`);
   assert.equal(entries.find((entry) => entry.dedupe_key === lost.dedupe_key).webhook, false);
   answers.push(400);
   await happen(place, "issue.created");
-  assert.equal((await settled()).length, 1);
+  assert.equal((await takeReceived()).length, 1);
   for (const [effect, genuine] of [["wrong_signature", false], ["old_signature", true]]) {
     await control("faults", { target: "delivery", effect, count: 1 });
     answers.push(401);
     await happen(place, "issue.created");
-    const [first, second] = await settled();
+    const [first, second] = await takeReceived();
     assert.equal(claims(first) !== undefined, genuine);
     assert.ok(claims(first) === undefined || claims(first).exp < Date.now() / 1_000);
     assert.ok(claims(second).exp > Date.now() / 1_000);
   }
   const { object } = await happen(place, "comment.created");
-  await settled();
+  await takeReceived();
   await happen(place, "issue.deleted", { issue: object.id });
-  const flows = (await settled()).map(({ body, headers }) => [body.webhookEvent, headers["x-atlassian-webhook-flow"]]);
+  const flows = (await takeReceived()).map(({ body, headers }) => [body.webhookEvent, headers["x-atlassian-webhook-flow"]]);
   assert.deepEqual(flows.find(([event]) => event === "jira:issue_deleted"), ["jira:issue_deleted", "Primary"]);
   assert.deepEqual(flows.find(([event]) => event === "comment_deleted"), ["comment_deleted", "Secondary"]);
   await again.webhooks.deleteWebhookById({ webhookIds: [id] });
 });
 
-await check("numbers are each site's own, and so is a person's grant", async () => {
+await check("webhook ids and a person's grant are per site", async () => {
   const other = await site("jirajs-other");
   const [mine] = await register([one()], url, await client(Version3Client, other.admin, other));
   assert.equal(mine.createdWebhookId, 1);
   await happen(other, "issue.created");
-  const [{ body }] = await settled();
+  const [{ body }] = await takeReceived();
   assert.deepEqual(body.matchedWebhookIds, [1]);
   assert.ok(body.issue.self.startsWith("https://jirajs-other.atlassian.net/"));
   await control("jira/tokens", { revoke: other.admin });
   await happen(other, "issue.created");
-  assert.deepEqual(await settled(), []);
+  assert.deepEqual(await takeReceived(), []);
 });
 
-await check("an administrator's webhook is signed over its body, and hears of everything", async () => {
+await check("an administrator's webhook is signed over its body, and receives all events", async () => {
   const secret = "the administrator's secret";
   await control("jira/settings", { admin_webhooks: [{ account: place.login, url, secret }] });
   await happen(place, "worklog.created");
-  const [only] = await settled();
+  const [only] = await takeReceived();
   const right = createHmac("sha256", secret).update(only.raw).digest("hex");
   assert.equal(only.headers["x-hub-signature"], `sha256=${right}`);
   assert.equal(only.headers.authorization, undefined);

@@ -1,4 +1,4 @@
-// Octokit, unmodified, against the simulator: OAuth, app authentication, pagination,
+// Runs Octokit, unmodified, against the simulator: OAuth, app authentication, pagination,
 // conditional requests, limits, redirects, webhooks.
 import { createServer } from "node:http";
 
@@ -35,7 +35,7 @@ const installation = await check("installing redirects to the setup URL with the
   return Number(url.searchParams.get("installation_id"));
 });
 
-// The whole way of a browser to a code.
+// Runs the browser's OAuth flow and returns the code.
 async function consent(more = {}) {
   const { url } = app.oauth.getWebFlowAuthorizationUrl({ state: "s-2", redirectUrl: callback });
   const asked = new URL(url);
@@ -85,7 +85,7 @@ await check("PKCE is verified, and only with S256", async () => {
   assert.equal((await consent({ ...pkce, code_challenge_method: "plain" })).get("error"), "invalid_request");
 });
 
-await check("a user who declines comes back with access_denied", async () => {
+await check("a declined consent redirects with access_denied", async () => {
   await control("github/settings", { deny_authorizations: true });
   assert.equal((await consent()).get("error"), "access_denied");
   await control("github/settings", { deny_authorizations: false });
@@ -113,7 +113,7 @@ await check("installation tokens of both lengths read repositories", async () =>
   await control("github/settings", { long_tokens: false });
 });
 
-await check("an expired installation token is 401, and minting again helps", async () => {
+await check("an expired installation token is 401, and a new one works", async () => {
   await control("github/tokens", { expire: "installation" });
   await assert.rejects(octokit.rest.repos.get(here), { status: 401 });
   await octokit.auth({ type: "installation", refresh: true });
@@ -155,7 +155,7 @@ await check("reviews and stars are listed completely", async () => {
   assert.ok(stars.every((star) => star.starred_at));
 });
 
-await check("updated order and since lead through changes", async () => {
+await check("sort by updated and since find all changes", async () => {
   const order = { ...here, state: "all", sort: "updated", direction: "asc" };
   const all = await octokit.paginate(octokit.rest.issues.listForRepo, order);
   const times = all.map((row) => row.updated_at);
@@ -216,7 +216,7 @@ await check("a renamed repository is found by its old name", async () => {
   await act(login, "repository.renamed", { repository: `${repo}-renamed`, name: repo });
 });
 
-await check("a suspended installation mints no tokens, an unknown one is 404", async () => {
+await check("a suspended installation gets no token, an unknown one is 404", async () => {
   await act(login, "installation.suspend");
   const mint = (id) => app.octokit.rest.apps.createInstallationAccessToken({ installation_id: id });
   await assert.rejects(mint(installation), { status: 403 });
@@ -260,13 +260,13 @@ await check("a wrong signature is refused, and redelivery keeps the GUID", async
   assert.deepEqual([data[0].guid, data[0].redelivery, data[0].id === entry.id], [guid, true, false]);
 });
 
-await check("the log of deliveries is followed by cursor", async () => {
+await check("the log of deliveries is paginated by cursor", async () => {
   const all = await app.octokit.paginate("GET /app/hook/deliveries", { per_page: 50 });
   assert.ok(all.length > 200);
   assert.equal(new Set(all.map((one) => one.id)).size, all.length);
 });
 
-await check("uninstalling ends tokens and is announced", async () => {
+await check("uninstalling revokes tokens and sends an event", async () => {
   await app.octokit.rest.apps.deleteInstallation({ installation_id: installation });
   await control("quiesce", {});
   assert.ok(received.some((one) => one.name === "installation" && one.action === "deleted"));

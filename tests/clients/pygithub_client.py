@@ -1,4 +1,4 @@
-"""PyGithub, unmodified, against the simulator: OAuth, app authentication, pagination,
+"""Runs PyGithub, unmodified, against the simulator: OAuth, app authentication, pagination,
 conditional requests, limits."""
 
 import base64
@@ -109,7 +109,7 @@ def _():
     assert [branch.name for branch in repository.get_branches()][0]
 
 
-@check("a conditional request says that nothing changed")
+@check("a conditional request is 304 without changes")
 def _():
     repository = client().get_repo(FULL_NAME)
     assert repository.update() is False
@@ -129,11 +129,11 @@ def _():
         except RateLimitExceededException as error:
             assert error.status == 403
         else:
-            raise AssertionError(f"{effect} was not noticed")
+            raise AssertionError(f"{effect} was not detected")
     assert github.get_rate_limit().resources.core.limit >= 5000
 
 
-@check("what is not accessible is unknown")
+@check("inaccessible objects are 404")
 def _():
     for name in ("pygithub-team/absent", "octokit-team/service-1"):
         try:

@@ -1,7 +1,7 @@
-// A receiver of deliveries that takes everything.
+// A receiver that accepts all deliveries.
 import { createServer } from "node:http";
 
-// Starts one: its URL, what has arrived so far, and a way to end it.
+// Starts one; returns its URL, the received deliveries, and a function that stops it.
 export async function receive() {
   const received = [];
   const server = createServer((request, response) => {

@@ -1,23 +1,23 @@
-// Requests against a published description: whatever it does not name is a fault. What it has
-// wrong is told to it by its user, as in schemas.mjs; nothing here knows a provider.
+// Checks requests against a published description: undescribed fields are faults. The caller passes
+// corrections of the description, as in schemas.mjs; nothing here is specific to a provider.
 import { RestDescription } from "./schemas.mjs";
 
-// An object has the fields that are named and no others. A part of several that hold together
-// names only some of them.
+// Forbids fields that an object's schema does not name. A part of `allOf` names only some of them, so
+// it stays open.
 function closed(schema) {
   if (schema.allOf) return { ...schema, allOf: schema.allOf.map((one) => ({ additionalProperties: true, ...one })) };
   if (!schema.properties || schema.additionalProperties !== undefined) return schema;
   return { ...schema, additionalProperties: false };
 }
 
-// A parameter's schema, which Swagger 2 writes into the parameter. Some bounds are in words only.
+// A parameter's schema, which Swagger 2 puts into the parameter. Some bounds are only in the text.
 function schemaOf({ name, in: place, description, required, schema, ...own }) {
   const most = /(?:\(max|no larger than) (\d+)/.exec(description ?? "")?.[1];
   const type = schema ?? own;
   return most === undefined ? type : { ...type, maximum: Number(most) };
 }
 
-// Parameters as values: those of lists are repeated or separated by commas.
+// Parameters as values: list items are repeated parameters or separated by commas.
 function valuesOf(pairs, schemas) {
   const values = {};
   for (const name of new Set(pairs.keys())) {
@@ -38,9 +38,9 @@ function reasonOf(what, { keyword, instancePath, message, params }) {
 const FORM = "application/x-www-form-urlencoded";
 
 export class RequestDescription extends RestDescription {
-  // Beside what RestDescription takes: `gaps` by path, each with its `source` and either the
-  // `parameters` that are missing or whole operations by their verbs; `token` names a parameter
-  // for which the authorization header stands.
+  // In addition to RestDescription's options: `gaps` by path, each with its `source` and either the
+  // missing `parameters` or whole operations by their verbs; `token` names a parameter that the
+  // authorization header replaces.
   constructor(file, { gaps = {}, token, mend = (schema) => schema, ...options } = {}) {
     super(file, { ...options, mend: (schema) => closed(mend(schema)), patch: (document) => fill(document, gaps) });
     this.token = token;
@@ -51,7 +51,7 @@ export class RequestDescription extends RestDescription {
     this.validators = new Map();
   }
 
-  // The operation's name and what is wrong with a request.
+  // Returns the operation's name and the faults of a request.
   examine({ method, path, query, headers, body }) {
     const { known, operation } = this.find(method, path);
     if (known === undefined) return { name: `${method} ${path}`, reasons: ["the description does not have this path"] };
@@ -89,10 +89,10 @@ export class RequestDescription extends RestDescription {
 
   judgeBody(name, operation, headers, body) {
     const described = this.resolve(operation.requestBody ?? {});
-    if (body === "") return described.required ? ["body: it is missing"] : [];
+    if (body === "") return described.required ? ["body: missing"] : [];
     const kind = essence(headers);
     const schema = described.content?.[kind]?.schema;
-    if (schema === undefined) return [`body: none of type ${kind} is described`];
+    if (schema === undefined) return [`body: type ${kind} is not described`];
     if (kind === FORM) {
       const values = valuesOf(new URLSearchParams(body), this.resolve(schema).properties ?? {});
       return this.judgeAll(`${name} form`, "body", schema, values, this.coercing);
@@ -112,7 +112,7 @@ export class RequestDescription extends RestDescription {
     return one.$ref.slice(2).split("/").reduce((at, key) => at[key], this.document);
   }
 
-  // A gap that no request needs any more should go.
+  // Marks a gap as used; unused ones fail a check.
   noteGap(path, query, body) {
     const sent = new URLSearchParams(`${query}&${body}`);
     const wanted = this.gaps[path]?.parameters;
@@ -132,7 +132,7 @@ function pathValues(template, path) {
   return new URLSearchParams(named.map(([part, value]) => [part.slice(1, -1), decodeURIComponent(value)]));
 }
 
-// Adds to a description what its gaps name.
+// Adds the gaps to a description.
 function fill(document, gaps) {
   for (const [path, { source, parameters, ...operations }] of Object.entries(gaps)) {
     if (!source) throw new Error(`the gap ${path} has no source`);

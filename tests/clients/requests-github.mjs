@@ -1,4 +1,4 @@
-// GitHub's part of requests.mjs.
+// The GitHub part of requests.mjs.
 import { RequestDescription } from "./request-description.mjs";
 
 const text = { type: "string" };
@@ -7,8 +7,8 @@ const query = (name, schema) => ({ name, in: "query", schema });
 const repository = [placeholder("owner"), placeholder("repo")];
 const paged = [query("per_page", { type: "integer", maximum: 100 }), query("page", { type: "integer" })];
 
-// What the description lacks. The first three are GitHub's own operations that are left out of
-// the reduced one; the last is no part of the REST API.
+// Gaps of the description. The first three are operations of GitHub that the reduced one omits; the
+// last is not part of the REST API.
 const gaps = {
   "/user/memberships/orgs/{org}": {
     source: "https://docs.github.com/en/rest/orgs/members",
@@ -72,10 +72,10 @@ export const github = {
   name: "github",
   description: new RequestDescription(`${process.env.POBLYSH_FIXTURES}/github/openapi/api.github.com.reduced.json`, {
     gaps,
-    // Pages of a repository's lists are at its number.
+    // Later pages of a repository's lists have its numeric id in the path.
     named: (path) => path.replace(/^\/repositories\/\d+/, "/repos/owner/name"),
   }),
-  // The path that GitHub knows, where a path of the simulator is GitHub's.
+  // GitHub's path for a path of the simulator; undefined if it is not GitHub's.
   path: (path) => (path.startsWith("/api/v3/") ? path.slice("/api/v3".length) : path),
   headers,
   expected: [
@@ -100,7 +100,7 @@ export const github = {
     "GET /repos/{owner}/{repo}/actions/runs",
     "GET /repos/{owner}/{repo}/stargazers",
   ],
-  // Requests that must be found wrong, each changed from one that was sent, and the words for it.
+  // Requests that must fail, each changed from a recorded one, with the expected reason.
   wrong: [
     ["GET /repos/{owner}/{repo}/issues", (one) => ({ ...one, query: `${one.query}&orderby=id` }), /orderby is not described/],
     ["GET /repos/{owner}/{repo}/issues", (one) => ({ ...one, query: one.query.replace("state=all", "state=every") }), /state: must be equal/],

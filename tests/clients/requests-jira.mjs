@@ -1,11 +1,11 @@
-// Jira's part of requests.mjs.
+// The Jira part of requests.mjs.
 import { RequestDescription } from "./request-description.mjs";
 
 const text = { type: "string" };
 const query = (name, schema) => ({ name, in: "query", schema });
 const paged = [query("startAt", { type: "integer", minimum: 0 }), query("maxResults", { type: "integer", minimum: 1 })];
 
-// The identity service and Jira Software have no part in the platform's description.
+// The platform's description does not contain the identity service and Jira Software.
 const gaps = {
   "/oauth/token": {
     source: "https://developer.atlassian.com/cloud/jira/platform/oauth-2-3lo-apps/, and RFC 7636 for the verifier",

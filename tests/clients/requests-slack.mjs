@@ -1,12 +1,12 @@
-// Slack's part of requests.mjs.
+// The Slack part of requests.mjs.
 import { RequestDescription } from "./request-description.mjs";
 
 const reference = "https://docs.slack.dev/reference/methods";
 const field = (name, type = "string", more = {}) => ({ name, in: "query", type, ...more });
-// Of 2020: which workspace is meant, for an organization's token.
+// Added after 2020: the workspace that an organization's token is used for.
 const team = [field("team_id")];
 
-// What the description, which is of 2020, lacks.
+// Gaps of the description, which is from 2020.
 const gaps = {
   "/users.conversations": { source: `${reference}/users.conversations`, parameters: team },
   "/users.list": { source: `${reference}/users.list`, parameters: team },
@@ -16,7 +16,7 @@ const gaps = {
     source: `${reference}/auth.teams.list`,
     post: { parameters: [field("limit", "integer", { maximum: 1000 }), field("cursor"), field("include_icon", "boolean")] },
   },
-  // A code is no longer required, because tokens are renewed here as well.
+  // A code is no longer required, because this method also refreshes tokens.
   "/oauth.v2.access": {
     source: `${reference}/oauth.v2.access`,
     get: {

@@ -1,6 +1,6 @@
-// The product's requests, as the simulator recorded them, against what the providers publish.
-// The one argument is the file that has them, a JSON object per line. Needs the fixtures
-// (POBLYSH_FIXTURES); without them this part is skipped, and says so.
+// Checks the product's recorded requests against the providers' published descriptions. The argument
+// is the file with the requests, a JSON object per line. Needs the fixtures (POBLYSH_FIXTURES);
+// without them this part is skipped with a message.
 import { readFileSync } from "node:fs";
 
 import { assert, check, finish, skip } from "./checks.mjs";
@@ -13,15 +13,15 @@ const { github } = await import("./requests-github.mjs");
 const { slack } = await import("./requests-slack.mjs");
 const { jira } = await import("./requests-jira.mjs");
 
-// GitHub is what the paths of no other are.
+// GitHub is last: it matches all remaining paths.
 const PROVIDERS = [slack, jira, github];
 
-// Browsers ask for pages at the same address.
-const isOurs = (request) => request.headers["user-agent"]?.startsWith("poblysh-connectors/");
+// Browsers request pages at the same address.
+const isProduct = (request) => request.headers["user-agent"]?.startsWith("poblysh-connectors/");
 
 const recorded = readFileSync(process.argv[2], "utf8").split("\n").filter(Boolean).map((line) => JSON.parse(line));
 const seen = new Map(PROVIDERS.map((provider) => [provider, new Map()]));
-for (const request of recorded.filter(isOurs)) {
+for (const request of recorded.filter(isProduct)) {
   const provider = PROVIDERS.find((one) => one.path(request.path) !== undefined);
   const asked = { ...request, path: provider.path(request.path) };
   const { name, reasons } = provider.description.examine(asked);
@@ -35,7 +35,7 @@ for (const request of recorded.filter(isOurs)) {
   }
 }
 
-// Of a request, what a reader needs to find it.
+// A request as text for a message.
 function shown({ method, path, query, body }) {
   const target = query === "" ? path : `${path}?${query}`;
   return `${method} ${target}${body === "" ? "" : ` ${body.slice(0, 300)}`}`;
@@ -43,18 +43,18 @@ function shown({ method, path, query, body }) {
 
 for (const [{ name: provider, description, expected, wrong }, operations] of [...seen].reverse()) {
   for (const [name, { count, faults }] of [...operations].sort()) {
-    await check(`${provider}: ${name} is asked for as described (${count} requests)`, () => {
+    await check(`${provider}: ${name} matches the description (${count} requests)`, () => {
       const lines = [...faults].map(([reason, fault]) => `${reason} (${fault.count} requests, such as ${shown(fault.request)})`);
       if (lines.length > 0) assert.fail(lines.join("\n"));
     });
   }
-  await check(`${provider}: every operation that the connector knows was asked for`, () => {
+  await check(`${provider}: every operation of the connector was requested`, () => {
     assert.deepEqual(expected.filter((name) => !operations.has(name)), []);
   });
-  await check(`${provider}: no gap of the description is listed that no request needs`, () => {
+  await check(`${provider}: every listed gap of the description is used`, () => {
     assert.deepEqual([...description.unused], []);
   });
-  await check(`${provider}: a request that the description forbids would be noticed`, () => {
+  await check(`${provider}: a request that violates the description fails`, () => {
     for (const [name, change, words] of wrong) {
       const { reasons } = description.examine(change(operations.get(name).first));
       assert.match(`${name}: ${reasons.join("; ")}`, words);

@@ -1,6 +1,6 @@
-// Published descriptions, read from the fixtures and compiled as they are needed: OpenAPI of
-// either version, and JSON schemas. What a description has wrong is told to it by its user,
-// who says why; nothing here knows a provider.
+// Published descriptions, read from the fixtures and compiled on first use: OpenAPI of either
+// version, and JSON schemas. The caller passes corrections of a description, with the reasons;
+// nothing here is specific to a provider.
 import { readFileSync } from "node:fs";
 
 import Ajv from "ajv";
@@ -10,15 +10,14 @@ export function read(file) {
   return JSON.parse(readFileSync(file, "utf8"));
 }
 
-// OpenAPI as JSON Schema: "or null" is written as `nullable`, which JSON Schema does not know.
-// `mend` may change each schema, by what it returns.
+// OpenAPI as JSON Schema, which does not have `nullable`. `mend` may replace each schema.
 function plain(schema, mend) {
   if (Array.isArray(schema)) return schema.map((one) => plain(one, mend));
   if (schema === null || typeof schema !== "object") return schema;
   const { nullable, discriminator, example, xml, ...rest } = mend(schema);
   const kept = {};
   for (const [name, value] of Object.entries(rest)) {
-    // Names of properties are not keywords: one may well be called "nullable".
+    // Names of properties are not keywords: one may be called "nullable".
     kept[name] =
       name === "properties"
         ? Object.fromEntries(Object.entries(value).map(([key, one]) => [key, plain(one, mend)]))
@@ -42,8 +41,8 @@ export function explain(validate, where) {
   return `${where}: ${error?.instancePath} ${error?.message} ${JSON.stringify(error?.params)}`;
 }
 
-// Takes fields out of a value, wherever they are: `newer` has them by the name of what holds
-// them, which for the whole value is `name`.
+// Removes fields from a value at any depth: `newer` lists them by the name of their parent, which is
+// `name` for the whole value.
 export function without(newer, value, name) {
   if (Array.isArray(value)) return value.map((one) => without(newer, one, name));
   if (value === null || typeof value !== "object") return value;
@@ -51,9 +50,9 @@ export function without(newer, value, name) {
   return Object.fromEntries(kept.map(([field, one]) => [field, without(newer, one, field)]));
 }
 
-// An OpenAPI document whose schemas can be asked for.
+// An OpenAPI document with compiled schemas.
 export class Description {
-  // `mend` sees every schema; `lax` formats are not looked at; `newer` fields are passed over;
+  // `mend` may replace every schema; `lax` formats are not checked; `newer` fields are ignored;
   // `patch` may change the document.
   constructor(file, { mend = (schema) => schema, lax = [], newer = {}, patch = () => {} } = {}) {
     this.document = read(file);
@@ -65,7 +64,7 @@ export class Description {
     this.compiled = new Map();
   }
 
-  // A compiler that knows the document's schemas.
+  // A compiler with the document's schemas.
   compiler(options = {}) {
     const ajv = compiler(this.lax, options);
     const { components, definitions } = this.document;
@@ -77,7 +76,7 @@ export class Description {
     return ajv.compile(JSON.parse(text));
   }
 
-  // What is wrong with a value: `undefined` if nothing is. `where` names it, and its schema.
+  // Returns the fault of a value, or `undefined`. `where` names the value and its schema.
   judge(where, schema, value, name = where) {
     if (!this.compiled.has(where)) this.compiled.set(where, this.compile(schema));
     const validate = this.compiled.get(where);
@@ -85,11 +84,11 @@ export class Description {
   }
 }
 
-// Validates REST answers against a description.
+// Validates REST responses against a description.
 export class RestDescription extends Description {
-  // `named` gives a path the name that the description knows; `verbs` false: whichever verb is
-  // described will do; `answer` chooses a response's name by status and body; `silent` true: a
-  // refusal whose body is not described may have any.
+  // `named` maps a path to the description's path; `verbs` false: any described verb matches;
+  // `answer` selects a response's name by status and body; `silent` true: an error without a
+  // described body may have any.
   constructor(file, options = {}) {
     super(file, options);
     const { named = (path) => path, verbs = true, answer = String, silent = false } = options;
@@ -99,11 +98,11 @@ export class RestDescription extends Description {
       operations,
       matches: new RegExp(`^${path.replace(/\{[^}]+\}/g, "[^/]+")}$`),
     }));
-    // A literal path comes before a template that it also fits.
+    // A literal path comes before a template that also matches.
     this.paths.sort((one, other) => one.path.split("{").length - other.path.split("{").length);
   }
 
-  // The path and the operation that a request names, as far as the description knows them.
+  // Returns the described path and operation of a request.
   find(method, path) {
     const named = this.named(path);
     const known = this.paths.find((one) => one.matches.test(named));
@@ -113,8 +112,8 @@ export class RestDescription extends Description {
     return { known, operation };
   }
 
-  // What is wrong with an answer: `undefined` if nothing is, `null` if the description does
-  // not know the path.
+  // Returns the fault of a response, `undefined` if it has none, `null` if the description does not
+  // have the path.
   fault(method, path, status, body) {
     const { known, operation } = this.find(method, path);
     if (operation === undefined) return null;

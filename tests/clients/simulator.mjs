@@ -1,4 +1,4 @@
-// The simulator's control API and what a browser does at its pages.
+// The simulator's control API, and a browser at its pages.
 import { assert } from "./checks.mjs";
 
 export const base = process.env.SIMULATOR_URL;
@@ -15,7 +15,7 @@ export const settings = {
   api: process.env.POBLYSH_GITHUB_API_BASE_URL,
 };
 
-// Sends JSON to `/_sim/<path>` and answers JSON.
+// Sends JSON to `/_sim/<path>` and returns the response's JSON.
 export async function control(path, body, method = body === undefined ? "GET" : "POST") {
   const response = await fetch(`${base}/_sim/${path}`, {
     method,
@@ -27,17 +27,17 @@ export async function control(path, body, method = body === undefined ? "GET" : 
   return text === "" ? undefined : JSON.parse(text);
 }
 
-// A new account with one repository and a past.
+// Creates an account with one repository and a history.
 export function account(login, history) {
   return control("github/accounts", { login, repositories: 1, history });
 }
 
-// Makes something happen.
+// Performs an action.
 export function act(login, action, more = {}) {
   return control("github/act", { account: login, action, ...more });
 }
 
-// What a signed-in browser does: no redirect is followed.
+// Sends a request of a signed-in browser, which follows no redirect.
 export function browse(user, url, form, cookies = {}) {
   const jar = Object.entries({ user_session: user, ...cookies }).map(([name, value]) => `${name}=${value}`);
   return fetch(url, {
@@ -48,7 +48,7 @@ export function browse(user, url, form, cookies = {}) {
   });
 }
 
-// Where a page sends the browser.
+// The target of a page's redirect.
 export function destination(response) {
   assert.equal(response.status, 302);
   return new URL(response.headers.get("location"));

@@ -15,7 +15,7 @@ from slack_world import (
 team = Team("sdk-oauth")
 
 
-@check("a consent gives a code, and the code the bot's token")
+@check("a consent gives a code, which is exchanged for the bot's token")
 def _():
     answer = install(team.admin)
     assert answer["access_token"].startswith("xoxb-") and answer["token_type"] == "bot"
@@ -26,12 +26,12 @@ def _():
     assert "refresh_token" not in answer and "expires_in" not in answer
 
 
-@check("installing once more without rotation keeps the token")
+@check("a second installation without rotation keeps the token")
 def _():
     assert install(team.admin)["access_token"] == install(team.admin)["access_token"]
 
 
-@check("a code is good once, for ten minutes, and for its redirect URI")
+@check("a code is valid once, for ten minutes, and for its redirect URI")
 def _():
     code = consent(team.admin)["code"]
     assert access(code)["ok"]
@@ -43,7 +43,7 @@ def _():
     refused("invalid_code", access, late)
 
 
-@check("wrong credentials of the app are told apart")
+@check("a wrong client id and a wrong secret have different errors")
 def _():
     code = consent(team.admin)["code"]
     refused("invalid_client_id", access, code, client_id="1.2")
@@ -56,7 +56,7 @@ def _():
     assert answer["access_token"]
 
 
-@check("the consent page refuses what the app may not ask")
+@check("the consent page refuses scopes that the app lacks")
 def _():
     page = f"{ROOT}/oauth/v2/authorize?client_id={CLIENT_ID}"
     assert browse(f"{page}&scope=users:read&redirect_uri=http://else.example/", team.admin) == 400
@@ -65,14 +65,14 @@ def _():
     assert browse(f"{page}&scope=users:read&team=T00000000", team.admin) == 403
 
 
-@check("a person who declines comes back with access_denied")
+@check("a declined consent redirects with access_denied")
 def _():
     settings(deny_authorizations=True)
     assert consent(team.admin)["error"] == "access_denied"
     settings(deny_authorizations=False)
 
 
-@check("PKCE is refused unless the app has turned it on, and verified then")
+@check("PKCE is refused unless the app enables it, and then verified")
 def _():
     verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
     digest = hashlib.sha256(verifier.encode()).digest()
@@ -91,7 +91,7 @@ def _():
     settings(pkce=False)
 
 
-@check("a person's own token comes beside the bot's, with its own scopes")
+@check("a user token comes with the bot's, with its own scopes")
 def _():
     answer = install(team.people[1], user_scopes=USER_SCOPES)
     person = answer["authed_user"]
@@ -100,7 +100,7 @@ def _():
     assert web(person["access_token"]).auth_test()["user_id"] == team.people[1]
 
 
-@check("without bot scopes there is a person's token and no bot's")
+@check("without bot scopes there is only a user token")
 def _():
     alone = Team("sdk-alone")
     answer = install(alone.people[2], scopes=(), user_scopes=["channels:read"])
@@ -113,7 +113,7 @@ def _():
 
 
 def installation(answer, expired=True):
-    """What the SDK keeps of an installation; `expired` by its own clock."""
+    """The SDK's stored installation; `expired` by its own clock."""
     end = int(time.time()) if expired else int(time.time()) + 43_200
     person = answer["authed_user"]
     return Installation(
@@ -127,7 +127,7 @@ def installation(answer, expired=True):
 rotator = TokenRotator(client_id=CLIENT_ID, client_secret=CLIENT_SECRET, client=web())
 
 
-@check("with rotation the SDK renews the bot's token and the person's apart")
+@check("with rotation the SDK refreshes bot token and user token separately")
 def _():
     settings(rotation=True)
     answer = install(team.admin, user_scopes=USER_SCOPES)
@@ -150,7 +150,7 @@ def renew(refresh_token):
                                  grant_type="refresh_token", refresh_token=refresh_token)
 
 
-@check("two access tokens of a grant are good at once, of the bot and of a person each")
+@check("two access tokens per grant are valid at once, for bot and user")
 def _():
     answer = install(team.admin, user_scopes=USER_SCOPES)
     for first in (answer, answer["authed_user"]):
@@ -164,7 +164,7 @@ def _():
         assert web(tokens[1]).auth_test()["ok"] and web(tokens[2]).auth_test()["ok"]
 
 
-@check("a token ends after twelve hours, a person's by itself when told")
+@check("a token expires after twelve hours, a user token also on command")
 def _():
     answer = install(team.admin, user_scopes=USER_SCOPES)
     person = web(answer["authed_user"]["access_token"])
@@ -176,7 +176,7 @@ def _():
     settings(rotation=False)
 
 
-@check("a token that does not end is exchanged for one that rotates")
+@check("a permanent token is exchanged for a rotating one")
 def _():
     fresh = Team("sdk-exchange")
     old = install(fresh.admin)["access_token"]
@@ -185,7 +185,7 @@ def _():
     refused("token_revoked", web(old).auth_test)
 
 
-@check("revoking a person's token leaves the bot, revoking the bot's ends it")
+@check("revoking a user token keeps the bot, revoking the bot's ends it")
 def _():
     fresh = Team("sdk-revoke")
     answer = install(fresh.admin, user_scopes=USER_SCOPES)
@@ -198,7 +198,7 @@ def _():
     refused("token_revoked", bot.auth_test)
 
 
-@check("uninstalling needs the app's credentials and ends every token")
+@check("uninstalling needs the app's credentials and revokes every token")
 def _():
     fresh = Team("sdk-uninstall")
     answer = install(fresh.admin, user_scopes=USER_SCOPES)
@@ -209,12 +209,12 @@ def _():
         refused("token_revoked", web(token).auth_test)
 
 
-@check("an answer that is lost after a refresh has renewed all the same")
+@check("a refresh takes effect when its response is lost")
 def _():
     settings(rotation=True)
     fresh = Team("sdk-lost")
     answer = install(fresh.admin)
     fault("oauth.v2.access", "lose_response")
-    # The SDK asks again by itself, and the first time has counted.
+    # The SDK retries, and the first attempt has taken effect.
     refused("invalid_refresh_token", renew, answer["refresh_token"])
     settings(rotation=False)

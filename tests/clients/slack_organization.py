@@ -16,7 +16,7 @@ settings(workspaces_by_hand=False)
 client = web(installed["access_token"])
 
 
-@check("a consent on behalf of an organization names it, and no workspace")
+@check("a consent for an organization names it, and no workspace")
 def _():
     assert installed["is_enterprise_install"] is True and installed["team"] is None
     assert installed["enterprise"] == {"id": ORG, "name": made["name"]}
@@ -35,7 +35,7 @@ def _():
     assert teams == WORKSPACES[:2], teams
 
 
-@check("lists need to know the workspace, and only those that the app was added to")
+@check("lists require a workspace that the app was added to")
 def _():
     for method in (client.conversations_list, client.users_conversations, client.users_list):
         refused("missing_argument", method)
@@ -50,7 +50,7 @@ def _():
     assert len(channels) == 3 and all(one["context_team_id"] == WORKSPACES[1] for one in channels)
 
 
-@check("channels are read by their ids alone")
+@check("channels are read by id, without a workspace")
 def _():
     channel = FIRST["channels"][0]["id"]
     assert client.conversations_history(channel=channel)["messages"]
@@ -59,7 +59,7 @@ def _():
     refused("channel_not_found", client.conversations_history, channel=hidden)
 
 
-@check("a bot is looked up in a workspace or in the organization")
+@check("a bot is found in a workspace or in the organization")
 def _():
     refused("missing_argument", client.bots_info, bot="B00000CI1")
     for place in (WORKSPACES[0], ORG):
@@ -67,7 +67,7 @@ def _():
     assert client.team_info(team=WORKSPACES[0])["team"]["enterprise_id"] == ORG
 
 
-@check("a channel of two workspaces is the organization's and not external")
+@check("a channel of two workspaces belongs to the organization and is not external")
 def _():
     channel = FIRST["channels"][1]["id"]
     act(ORG, "channel.shared", channel=channel, to=WORKSPACES[1])
@@ -78,7 +78,7 @@ def _():
         assert channel in [one["id"] for one in listed]
 
 
-@check("a person's token is good for the whole organization, too")
+@check("a user token is valid for the whole organization, too")
 def _():
     person = web(installed["authed_user"]["access_token"])
     assert person.auth_test()["user_id"] == ADMIN
@@ -101,11 +101,11 @@ def _():
     assert answer["is_enterprise_install"] is False
     me = web(answer["access_token"]).auth_test()
     assert me["team_id"] == second and me["enterprise_id"] == other["login"]
-    # A workspace's own token is for that workspace, whatever is named.
+    # A workspace's token is for that workspace; team_id is ignored.
     assert web(answer["access_token"]).conversations_list(team_id=first)["channels"]
 
 
-@check("a workspace that is taken away can be read no more")
+@check("a removed workspace cannot be read")
 def _():
     act(ORG, "workspace.removed", to=WORKSPACES[1])
     refused("team_access_not_granted", client.conversations_list, team_id=WORKSPACES[1])

@@ -12,7 +12,7 @@ client = team.install(user_scopes=USER_SCOPES)
 person = web(team.installed["authed_user"]["access_token"])
 
 
-@check("auth.test and team.info say who and where")
+@check("auth.test and team.info return user and workspace")
 def _():
     me = client.auth_test()
     assert me["team_id"] == team.id and me["url"] == "https://sdk-reading.slack.com/"
@@ -24,7 +24,7 @@ def _():
     refused("team_not_found", client.team_info, team="T00000000")
 
 
-@check("without a token, and with a wrong one, nothing is answered")
+@check("a missing and a wrong token are refused")
 def _():
     refused("not_authed", web().auth_test)
     refused("invalid_auth", web("nonsense").auth_test)
@@ -34,7 +34,7 @@ def _():
 
 
 def pages(response, name):
-    """Every row, by the SDK's own iteration over pages."""
+    """Returns every row, by the SDK's iteration over pages."""
     rows, count = [], 0
     for page in response:
         rows += page[name]
@@ -61,7 +61,7 @@ def _():
     settings(empty_pages=False)
 
 
-@check("a cursor is opaque, belongs to its method, and ends")
+@check("a cursor is opaque, bound to its method, and expires")
 def _():
     cursor = client.users_list(limit=2)["response_metadata"]["next_cursor"]
     refused("invalid_cursor", client.conversations_list, cursor=cursor)
@@ -75,7 +75,7 @@ def _():
 
 
 def walk(reader):
-    """Messages and replies of all channels, in small pages."""
+    """Returns messages and replies of all channels, in small pages."""
     messages, replies = [], []
     for channel in team.channels.values():
         rows, _ = pages(reader.conversations_history(channel=channel, limit=20), "messages")
@@ -89,7 +89,7 @@ def walk(reader):
     return messages, replies
 
 
-@check("history and replies hold what the ledger says, however they are paged")
+@check("history and replies match the ledger at any page size")
 def _():
     messages, replies = walk(client)
     assert len({one["ts"] for one in messages}) == len(messages)
@@ -105,7 +105,7 @@ def _():
     assert all(row["polled"] for row in expected if row["kind"].startswith("message_"))
 
 
-@check("a page is newest first, and a window shuts out its bounds unless told otherwise")
+@check("a page is newest first, and a window excludes its bounds by default")
 def _():
     got = client.conversations_history(channel=team.general, limit=30)["messages"]
     stamps = [one["ts"] for one in got]
@@ -129,7 +129,7 @@ def _():
     assert not seen & {one["ts"] for one in second["messages"]}
 
 
-@check("unknown channels, threads and messages are refused by name")
+@check("unknown channels, threads and messages have their error codes")
 def _():
     refused("channel_not_found", client.conversations_history, channel="C00000000")
     refused("missing_argument", client.api_call, "conversations.history")
@@ -141,7 +141,7 @@ def _():
     refused("invalid_types", client.conversations_list, types="rooms")
 
 
-@check("a bot that was put out of a channel cannot read it, and may join again")
+@check("a bot that was removed from a channel cannot read it, and may join again")
 def _():
     channel = team.channels["random"]
     act(team.id, "channel.kicked", channel=channel)
@@ -173,7 +173,7 @@ def _():
     assert thoughts == [{"name": "eyes", "users": [team.people[1]], "count": 1}]
 
 
-@check("a deleted message is gone; one with replies leaves a tombstone")
+@check("a deleted message disappears; one with replies leaves a tombstone")
 def _():
     lone = act(team.id, "message.posted", channel=team.general)["object"]["ts"]
     parent = act(team.id, "message.posted", channel=team.general)["object"]["ts"]
@@ -185,7 +185,7 @@ def _():
     assert found[parent]["subtype"] == "tombstone" and found[parent]["reply_count"] == 1
 
 
-@check("a person's token reads what its scopes allow, and replies where bots may not")
+@check("a user token reads by its scopes, and replies that bots may not read")
 def _():
     assert person.conversations_history(channel=team.general)["messages"]
     parent = act(team.id, "message.posted", channel=team.general)["object"]["ts"]
@@ -194,11 +194,11 @@ def _():
     refused("not_allowed_token_type", client.conversations_replies, channel=team.general, ts=parent)
     assert len(person.conversations_replies(channel=team.general, ts=parent)["messages"]) == 2
     settings(replies_need_user=False)
-    refusal = refused("missing_scope", person.files_list)
-    assert refusal["needed"] == "files:read" and refusal["provided"] == ",".join(USER_SCOPES)
+    failure = refused("missing_scope", person.files_list)
+    assert failure["needed"] == "files:read" and failure["provided"] == ",".join(USER_SCOPES)
 
 
-@check("private channels and direct messages need scopes of their own")
+@check("private channels and direct messages need separate scopes")
 def _():
     circle = act(team.id, "group.created", name="board")["object"]["channel"]
     act(team.id, "message.posted", channel=circle)
@@ -209,17 +209,17 @@ def _():
     assert client.conversations_history(channel=circle)["messages"]
     assert client.conversations_history(channel=direct)["messages"][0]["user"] == team.people[2]
     narrow = Team("sdk-narrow").install(scopes=["channels:read"])
-    refusal = refused("missing_scope", narrow.conversations_list, types="public_channel,private_channel")
-    assert refusal["needed"] == "groups:read"
+    failure = refused("missing_scope", narrow.conversations_list, types="public_channel,private_channel")
+    assert failure["needed"] == "groups:read"
     refused("missing_scope", narrow.users_list)
 
 
-@check("the SDK's retry handler waits as long as Retry-After says")
+@check("the SDK's retry handler follows Retry-After")
 def _():
-    patient = web(client.token, retry_handlers=[RateLimitErrorRetryHandler(max_retry_count=1)])
+    retrying = web(client.token, retry_handlers=[RateLimitErrorRetryHandler(max_retry_count=1)])
     fault("users.list", "too_many_requests", seconds=1)
     begun = time.monotonic()
-    assert patient.users_list()["members"]
+    assert retrying.users_list()["members"]
     assert 1 <= time.monotonic() - begun < 10
     fault("users.list", "too_many_requests", seconds=7)
     try:
@@ -247,14 +247,14 @@ def _():
 def _():
     settings(limited=True)
     assert len(client.conversations_history(channel=team.general, limit=200)["messages"]) == 15
-    refusal = refused("ratelimited", client.conversations_history, channel=team.general)
-    assert 0 < int(refusal.headers["retry-after"]) <= 60
+    failure = refused("ratelimited", client.conversations_history, channel=team.general)
+    assert 0 < int(failure.headers["retry-after"]) <= 60
     control("clock", {"advance_seconds": 61})
     assert client.conversations_history(channel=team.general)["ok"]
     settings(limited=False)
 
 
-@check("the answer's second half may come late")
+@check("the second half of a response may be late")
 def _():
     fault("users.list", "slow_body", seconds=0.5)
     begun = time.monotonic()
@@ -265,4 +265,4 @@ def _():
     except TimeoutError:
         pass
     else:
-        raise AssertionError("the client's patience was not tried")
+        raise AssertionError("the client did not time out")

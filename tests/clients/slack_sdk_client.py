@@ -1,4 +1,4 @@
-"""slack_sdk, unmodified, against the simulator."""
+"""Runs slack_sdk, unmodified, against the simulator."""
 
 import slack_oauth  # noqa: F401  (each module runs its checks as it is imported)
 import slack_reading  # noqa: F401

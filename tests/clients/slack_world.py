@@ -1,4 +1,4 @@
-"""What all checks of Slack begin with: the app, its workspaces, and a way to consent."""
+"""Setup of all Slack checks: the app, its workspaces, and the consent flow."""
 
 import os
 
@@ -27,12 +27,12 @@ control("slack/settings", {"webhook_url": ""})
 
 
 def web(token=None, **options):
-    """The SDK's client; where Slack is, is one of its options."""
+    """The SDK's client, with the simulator's base URL."""
     return WebClient(token=token, base_url=f"{ROOT}/api/", **options)
 
 
 def consent(user, scopes=SCOPES, user_scopes=(), team=None, **more):
-    """What the browser brings back from the consent page."""
+    """Returns the callback's parameters after the consent page."""
     urls = AuthorizeUrlGenerator(
         client_id=CLIENT_ID,
         redirect_uri=CALLBACK,
@@ -55,7 +55,7 @@ def access(code, **more):
 
 
 def install(user, **more):
-    """Installs the app and answers what the token endpoint says."""
+    """Installs the app and returns the response of the token endpoint."""
     return access(consent(user, **more)["code"])
 
 
@@ -73,17 +73,17 @@ def fault(pattern, effect, **more):
 
 
 def refused(error, call, *arguments, **named):
-    """The refusal of a call, which must be this one."""
+    """Returns the error of a call, which must have this code."""
     try:
         call(*arguments, **named)
-    except SlackApiError as refusal:
-        assert refusal.response["error"] == error, refusal.response
-        return refusal.response
+    except SlackApiError as failure:
+        assert failure.response["error"] == error, failure.response
+        return failure.response
     raise AssertionError(f"{error} was expected")
 
 
 class Team:
-    """A new workspace, with a past."""
+    """A new workspace with a history."""
 
     def __init__(self, domain, history=0):
         made = control("slack/accounts", {"domain": domain, "history": history})

@@ -1,4 +1,4 @@
-// Uses the API's page as a person does: authorizes with a key, then reads Signals.
+// Uses the API's documentation page: authorizes with a key, then reads Signals.
 // Usage: node swagger.mjs API-URL KEY BROWSER
 import puppeteer from "puppeteer-core";
 import { assert, check, finish } from "./checks.mjs";
@@ -6,20 +6,20 @@ import { assert, check, finish } from "./checks.mjs";
 const [url, key, executablePath] = process.argv.slice(2);
 const browser = await puppeteer.launch({
   executablePath,
-  // A browser refuses its sandbox to root.
+  // Chromium's sandbox does not run as root.
   args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
 });
 const page = await browser.newPage();
 const complaints = [];
 page.on("pageerror", (error) => complaints.push(String(error)));
 page.on("console", (message) => {
-  // Answers with an error status are told apart below, where they are expected.
+  // Error statuses are expected and checked below.
   if (message.type() === "error" && !message.text().includes("401")) complaints.push(message.text());
 });
 
 const operation = "#operations-signals-list_signals";
 
-// Presses Execute on the list of Signals, and gives the answer's status and body.
+// Presses Execute on the list of Signals, and returns the response's status and body.
 async function execute() {
   const answer = page.waitForResponse((response) => new URL(response.url()).pathname === "/v1/signals");
   await page.click(`${operation} button.execute`);
@@ -41,7 +41,7 @@ await check("without a key the answer is 401", async () => {
   assert.equal(status, 401);
   assert.equal(body.code, "unauthorized");
 });
-await check("Authorize takes the key", async () => {
+await check("Authorize accepts the key", async () => {
   await page.click(".auth-wrapper button.authorize");
   await page.waitForSelector(".auth-container input");
   await page.type(".auth-container input", key);
@@ -49,7 +49,7 @@ await check("Authorize takes the key", async () => {
   await page.waitForSelector('.auth-container button[aria-label="Remove authorization"]');
   await page.click(".auth-container button.btn-done");
 });
-await check("with it the answer is the tenant's Signals, shown on the page", async () => {
+await check("with the key the page shows the tenant's Signals", async () => {
   const { status, body } = await execute();
   assert.equal(status, 200);
   assert.ok(body.signals.length > 0);
@@ -60,6 +60,6 @@ await check("with it the answer is the tenant's Signals, shown on the page", asy
     body.signals[0].id,
   );
 });
-await check("the browser had nothing to complain about", () => assert.deepEqual(complaints, []));
+await check("the browser logged no error", () => assert.deepEqual(complaints, []));
 await browser.close();
 finish();

@@ -1,4 +1,4 @@
-// What people do at GitHub's emulator, and the Signals that the catalogue asks for.
+// People's actions at GitHub's emulator, and the Signals that the catalogue requires for them.
 import { createHash } from "node:crypto";
 
 import { BACKFILL, POLL, WEBHOOK, seconds } from "./ledger.mjs";
@@ -16,7 +16,7 @@ export class GitHubActs {
     this.repo = `/repos/${app.account}/${app.repository}`;
   }
 
-  // Calls the emulator's own API as a person.
+  // Calls the emulator's API as a person.
   async as(login, method, path, body) {
     const headers = { authorization: `Bearer token-of-${login}`, "content-type": "application/json" };
     const answer = await send(this.target, { method, path, headers, body: body && JSON.stringify(body) });
@@ -33,7 +33,7 @@ export class GitHubActs {
     this.repository = await this.as("alice", "GET", this.repo);
   }
 
-  // --- Acts of several phases ---
+  // --- Actions of several phases ---
 
   openIssue(who, title, repo = this.repo) {
     const { [who]: actor } = this.people;
@@ -131,7 +131,7 @@ export class GitHubActs {
     );
   }
 
-  // Closes a pull request without merging it. Lists do not say who did.
+  // Closes a pull request without merging it. Lists do not name the actor.
   closePull(who, number) {
     const actor = this.ledger.way === WEBHOOK ? this.people[who] : undefined;
     return this.ledger.act(
@@ -182,7 +182,7 @@ export class GitHubActs {
 
   // --- The phases ---
 
-  // There is no connection, and nothing receives webhooks.
+  // There is no connection, and no process receives webhooks.
   async actBeforeConnecting() {
     this.ledger.setWay(BACKFILL);
     const first = await this.openIssue("alice", "It fails on Mondays");
@@ -357,7 +357,7 @@ export class GitHubActs {
     await this.openIssue("bob", "What is up here?", `/repos/${created.full_name}`);
   }
 
-  // There is a connection, and nothing receives webhooks.
+  // There is a connection, and no process receives webhooks.
   async actWithoutWebhooks() {
     this.ledger.setWay(POLL);
     const { bob } = this.people;

@@ -1,4 +1,4 @@
-// What people do at Slack's emulator, and the Signals that the catalogue asks for.
+// People's actions at Slack's emulator, and the Signals that the catalogue requires for them.
 import { BACKFILL, POLL, WEBHOOK } from "./ledger.mjs";
 import { send } from "./proxy.mjs";
 
@@ -66,7 +66,7 @@ export class SlackActs {
     return { kind: `reaction_${word}`, key, actor, at, subject: { type: "message", id: `${channel}:${ts}` } };
   }
 
-  // --- Acts of several phases ---
+  // --- Actions of several phases ---
 
   post(who, text, { title = text, channel = this.plans, thread } = {}) {
     return this.ledger.act(
@@ -135,7 +135,7 @@ export class SlackActs {
 
   // --- The phases ---
 
-  // There is no connection, and nothing receives events.
+  // There is no connection, and no process receives events.
   async actBeforeConnecting() {
     this.ledger.setWay(BACKFILL);
     for (const channel of this.channels) {
@@ -219,7 +219,7 @@ export class SlackActs {
     );
   }
 
-  // There is a connection, and nothing receives events.
+  // There is a connection, and no process receives events.
   async actWithoutWebhooks() {
     this.ledger.setWay(POLL);
     const { plans: channel } = this;

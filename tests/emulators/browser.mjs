@@ -1,4 +1,4 @@
-// What a person's browser does: cookies, redirects, forms.
+// A person's browser: cookies, redirects, forms.
 import { parse } from "node-html-parser";
 import { CookieJar } from "tough-cookie";
 

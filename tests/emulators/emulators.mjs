@@ -1,4 +1,4 @@
-// emulate's GitHub and Slack, each behind a proxy for the few routes that it lacks.
+// emulate's GitHub and Slack, each behind a proxy that serves missing routes.
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 
@@ -71,11 +71,11 @@ export async function startGitHub({ api, ingress }) {
   };
 }
 
-// emulate signs and sends Slack's events, but version 0.12.2 has no way to name a request URL. Its
-// Slack is loaded here as `createEmulator` will load it, so that a URL can be registered with its
-// own dispatcher. The file's name is that of the pinned version.
+// emulate signs and sends Slack's events, but version 0.12.2 has no setting for a request URL. This
+// file loads its Slack as `createEmulator` does, and registers a URL with its dispatcher. The file
+// name belongs to the pinned version.
 const SLACK_MODULE = "dist-6ZQHD4DN.js";
-// The events that docs/slack.md subscribes to, as the dispatcher knows them.
+// The events that docs/slack.md subscribes to, by the dispatcher's names.
 const SLACK_EVENTS = [
   "app_mention", "app_uninstalled", "channel_archive", "channel_created", "channel_deleted", "channel_id_changed",
   "channel_left", "channel_rename", "channel_unarchive", "file_shared", "group_left", "member_joined_channel",

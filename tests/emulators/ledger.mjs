@@ -1,17 +1,17 @@
-// What was done in an emulator, and the Signals that must come of it.
+// The actions in an emulator, and the Signals that they must give.
 import { setTimeout as sleep } from "node:timers/promises";
 
-// By which way a fact reaches the product.
+// The ways by which a fact reaches the product.
 export const BACKFILL = "backfill";
 export const WEBHOOK = "webhook";
 export const POLL = "poll";
 
-// The emulator names a delivery after the millisecond, so two acts are not in the same one.
+// The emulator's delivery ids contain the millisecond, so two actions must not share one.
 const PAUSE_MS = 3;
-// Rows of the table that one act has at most.
+// Maximum number of the table's rows for one action.
 const MAX_ROWS = 5;
 
-// A time as keys have it.
+// A time in the format of dedupe keys.
 export const seconds = (time) => `${time.slice(0, 19)}Z`;
 
 export class Ledger {
@@ -22,15 +22,15 @@ export class Ledger {
     this.provider = provider;
   }
 
-  // Sets the way of the acts that follow.
+  // Sets the way of the following actions.
   setWay(way) {
     this.way = way;
   }
 
-  // Does something that gives the Signals that `expected` makes of the emulator's answer, and of
-  // when the act began and ended: none, one or several of `{ kind, key, actor, at, subject }`. `note` says why there is none, or what
-  // the emulator does otherwise than the provider. `failed` is the event of a delivery that must
-  // be refused.
+  // Performs an action. `expected` maps the emulator's response and the action's start and end to
+  // the Signals that it must give: none, one or several of `{ kind, key, actor, at, subject }`.
+  // `note` is the reason for none, or a difference between emulator and provider. `failed` is the
+  // event of a delivery that must fail.
   async act(what, doing, expected = () => [], { note = "", failed } = {}) {
     await sleep(PAUSE_MS);
     const from = new Date(Math.floor(Date.now() / 1000) * 1000).toISOString();
@@ -40,7 +40,7 @@ export class Ledger {
     return answer;
   }
 
-  // A list has the present title of a thing, whenever it was made.
+  // A list has the present title of an object, for facts of any time.
   retitle(type, id, title) {
     for (const { way, expected } of this.acts) {
       if (way === WEBHOOK) continue;
@@ -56,13 +56,13 @@ export class Ledger {
     return this.acts.flatMap((act) => (act.failed ? [act.failed] : [])).sort();
   }
 
-  // How many of the expected facts are in the feed.
+  // Counts the expected facts in the feed.
   found(signals) {
     const keys = new Set(signals.map((signal) => signal.dedupe_key));
     return this.expected.filter(({ key }) => has(keys, key)).length;
   }
 
-  // Compares the feed with what was done: the table's rows, and what is wrong.
+  // Compares the feed with the actions; returns the table's rows and the differences.
   compare(signals) {
     const rows = [];
     const wrong = [];
@@ -87,7 +87,7 @@ export class Ledger {
   }
 }
 
-// The rows of one act; of many, those that are wrong and the first.
+// The rows of one action; of many, the wrong ones and the first.
 function shortened(rows) {
   if (rows.length <= MAX_ROWS) return rows;
   const [first, ...others] = rows;
@@ -101,7 +101,7 @@ function has(keys, wanted) {
   return wanted instanceof RegExp ? [...keys].some((key) => wanted.test(key)) : keys.has(wanted);
 }
 
-// In what a Signal differs from what is expected of it.
+// The differences between a Signal and the expected one.
 function differences(signal, { kind, actor, at, subject }) {
   const found = [];
   const same = (what, is, wanted) => {
@@ -123,7 +123,7 @@ function differences(signal, { kind, actor, at, subject }) {
   return found;
 }
 
-// A table as text, its columns as wide as what is in them.
+// A table as text, with aligned columns.
 export function table(head, rows) {
   const lines = [head, ...rows];
   const widths = head.map((_, column) => Math.max(...lines.map((line) => [...String(line[column] ?? "")].length)));

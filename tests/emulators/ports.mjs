@@ -1,7 +1,7 @@
 // TCP ports on the loopback interface.
 import { createServer } from "node:net";
 
-// Listens on a free port, or on the one given, and answers it.
+// Listens on a free port, or on the given one, and returns it.
 export function listen(server, port = 0) {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
@@ -9,7 +9,7 @@ export function listen(server, port = 0) {
   });
 }
 
-// `count` different ports that were free a moment ago.
+// Returns `count` different ports that were free when they were checked.
 export async function freePorts(count) {
   const servers = Array.from({ length: count }, () => createServer());
   const ports = await Promise.all(servers.map((server) => listen(server)));

@@ -1,4 +1,4 @@
-// The product as it is deployed: its three processes, and its API as a tenant uses it.
+// The product as it is deployed: its three processes, and a tenant's client of its API.
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { openSync } from "node:fs";
@@ -10,11 +10,11 @@ import { freePorts } from "./ports.mjs";
 const START_SECONDS = 30;
 const STOP_SECONDS = 40;
 const QUIET_SECONDS = 120;
-// A job that starts later than this is no work at hand: a poll that is due, a job that backs off.
+// Jobs that start later than this do not count as pending work: scheduled polls, jobs in backoff.
 const SOON_SECONDS = 60;
 const PAGE = 200;
 
-// Waits until `probe` answers something true.
+// Waits until `probe` returns a true value.
 export async function until(what, seconds, probe) {
   const deadline = Date.now() + seconds * 1000;
   for (;;) {
@@ -87,7 +87,7 @@ export class Product {
     for (const { child } of this.#running.values()) child.kill("SIGKILL");
   }
 
-  // A team with an API key of its own.
+  // Creates a team with an API key.
   async tenant(name) {
     const { id } = await this.#call(this.#operator, "POST", "/v1/tenants", { name });
     const { key } = await this.#call(this.#operator, "POST", `/v1/tenants/${id}/api-keys`, { name });
@@ -117,7 +117,7 @@ export class Tenant {
     return this.call("GET", `/v1/connections/${id}`);
   }
 
-  // Everything in the feed, in its order.
+  // Returns all Signals of the feed, in its order.
   async signals(source) {
     const all = [];
     let cursor = "";
@@ -143,7 +143,7 @@ export class Tenant {
     await this.quiet();
   }
 
-  // Waits until there is no work at hand, three times in a row.
+  // Waits until there is no pending work, three times in a row.
   async quiet() {
     let idle = 0;
     await until("all work is done", QUIET_SECONDS, async () => {

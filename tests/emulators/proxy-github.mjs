@@ -1,4 +1,4 @@
-// What emulate lacks of GitHub, made of what it has.
+// Routes of GitHub that emulate lacks, built from its existing ones.
 import { createSign } from "node:crypto";
 
 import { json, send } from "./proxy.mjs";
@@ -6,7 +6,7 @@ import { json, send } from "./proxy.mjs";
 const missing = () => json({ message: "Not Found" }, 404);
 const PAGE = 100;
 
-// The token by which an app speaks for itself.
+// The token with which an app authenticates.
 function appToken(appId, privateKey) {
   const now = Math.floor(Date.now() / 1000);
   const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
@@ -15,7 +15,7 @@ function appToken(appId, privateKey) {
 }
 
 export function githubRoutes({ target, app, setupUrl }) {
-  // Installations that were removed, which the emulator cannot do.
+  // Removed installations; the emulator cannot remove one.
   const removed = new Set();
   // The account that each installation token is for.
   const accounts = new Map();
@@ -34,7 +34,7 @@ export function githubRoutes({ target, app, setupUrl }) {
     return answer.ok ? answer.value() : undefined;
   };
   const membership = (org, login, { authorization }) => ask(`/orgs/${org}/memberships/${login}`, authorization);
-  // All comments of a repository, one thread after another: the emulator takes `comments` for the
+  // All comments of a repository, one thread after another: the emulator parses `comments` as the
   // number of an issue or a pull request.
   const comments = (kind, numbers) => ({
     method: "GET",

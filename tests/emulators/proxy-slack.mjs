@@ -1,8 +1,8 @@
-// What emulate lacks of Slack, made of what it has.
+// Routes of Slack that emulate lacks, built from its existing ones.
 import { json, send } from "./proxy.mjs";
 
 export function slackRoutes({ target, app }) {
-  // Tokens of uninstalled apps, which the emulator cannot end.
+  // Tokens of uninstalled apps; the emulator cannot revoke them.
   const ended = new Set();
   return [
     {

@@ -1,10 +1,10 @@
-// A proxy before an emulator. It hands on every request unchanged, except those to the routes that
-// the emulator lacks, and notes how each was answered.
+// A proxy in front of an emulator. It forwards every request unchanged, except those to routes that
+// the emulator lacks, and records the responses.
 import { createServer, request } from "node:http";
 
 import { listen } from "./ports.mjs";
 
-// Sends one request and answers `{ status, headers, body }`.
+// Sends one request and returns `{ status, headers, body }`.
 export function send(base, { method = "GET", path, headers = {}, body }) {
   return new Promise((resolve, reject) => {
     const length = body === undefined ? {} : { "content-length": Buffer.byteLength(body) };
@@ -21,14 +21,14 @@ export function send(base, { method = "GET", path, headers = {}, body }) {
   });
 }
 
-// A JSON answer of a route.
+// A JSON response of a route.
 export function json(value, status = 200) {
   return { status, headers: { "content-type": "application/json; charset=utf-8" }, body: JSON.stringify(value) };
 }
 
 // Routes are `{ method, path, answer }`: `path` is a pattern with `:name` for one segment, `answer`
-// is given the request and may answer nothing, which hands it on. `sample` is a path that the
-// emulator alone must not know.
+// maps the request to a response, or to undefined, which forwards it. `sample` is a path that the
+// emulator must not serve.
 export async function startProxy(port, target, routes) {
   const calls = [];
   const compiled = routes.map((route) => ({
@@ -63,9 +63,9 @@ export async function startProxy(port, target, routes) {
   await listen(server, port);
   return {
     calls,
-    // How often a route was asked for.
+    // Number of requests to each route.
     count: (method, pattern) => calls.filter((call) => call.method === method && pattern.test(call.path)).length,
-    // The routes that the emulator answers by itself, which this proxy then must not.
+    // Routes that the emulator serves, and this proxy therefore must not.
     async superfluous() {
       const known = await Promise.all(
         routes.filter((route) => route.sample).map(async ({ method, sample }) => {

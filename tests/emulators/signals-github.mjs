@@ -1,4 +1,4 @@
-// The Signals that the catalogue asks for of GitHub's objects.
+// The Signals that the catalogue requires for GitHub's objects.
 
 export function issue(kind, key, issue, actor, at) {
   const subject = { type: "issue", id: String(issue.id), title: issue.title, url: issue.html_url };

@@ -1,5 +1,5 @@
-// The product against emulate's GitHub and Slack: connects them as people would, acts in them, and
-// compares the feed with what was done.
+// Runs the product against emulate's GitHub and Slack: connects them through the pages, performs
+// actions there, and compares the feed with them.
 import { assert, check, finish } from "./checks.mjs";
 import { GitHubActs } from "./acts-github.mjs";
 import { SlackActs } from "./acts-slack.mjs";
@@ -18,7 +18,7 @@ const trials = {
   github: {
     start: startGitHub,
     acts: GitHubActs,
-    // A member asks first, which waits for an admin; the admin opens the same link.
+    // A member connects first, and the connection is pending; an admin opens the same link.
     async connect({ tenant, emulator: { app } }) {
       const link = await tenant.connectLink("github");
       const as = async (login) => {
@@ -69,7 +69,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => p
 
 console.log(`Node.js ${process.version}, emulate ${version}`);
 
-// Every step needs those before it: what fails in one ends the whole run.
+// Every step needs the previous ones: a failure ends the run.
 class Broken extends Error {}
 async function step(name, body) {
   let isDone = false;
@@ -81,7 +81,7 @@ async function step(name, body) {
 }
 const each = (body) => Promise.all(runs.map(body));
 
-// Waits until all that is expected is in the feed.
+// Waits until all expected Signals are in the feed.
 async function complete({ ledger, tenant, provider }) {
   const isComplete = async () => ledger.found(await tenant.signals(provider)) === ledger.expected.length;
   await until(`${provider}: all Signals`, FEED_SECONDS, isComplete).catch(async (error) => {
@@ -90,15 +90,15 @@ async function complete({ ledger, tenant, provider }) {
   });
 }
 
-// How many deliveries the ingress has answered.
+// Counts the deliveries that the ingress has answered.
 async function deliveriesReceived(provider) {
   const metrics = await (await fetch(`${addresses.ingress}/metrics`)).text();
-  const lines = metrics.split("\n").filter((line) => /webhook_deliveries_total\{/.test(line) && line.includes(`provider="${provider}"`));
+  const lines = metrics.split("\n").filter((line) => /poblysh_webhook_deliveries_total\{/.test(line) && line.includes(`provider="${provider}"`));
   return lines.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
 }
 
 async function trial() {
-  await step("the proxies answer nothing that the emulators can answer", async () => {
+  await step("the proxies serve no route that the emulators serve", async () => {
     for (const { emulator } of runs) assert.deepEqual(await emulator.proxy.superfluous(), []);
   });
   await step("the api-server and the worker start", async () => {
@@ -110,7 +110,7 @@ async function trial() {
     await acts.prepare();
     await acts.actBeforeConnecting();
   }));
-  await step("the ingress starts, and takes in deliveries without a connection", async () => {
+  await step("the ingress starts, and stores deliveries without a connection", async () => {
     await product.start("ingress");
     await each(({ acts }) => acts.actUnmatched?.());
   });
@@ -120,16 +120,16 @@ async function trial() {
     run.id = connection.id;
     await run.tenant.quiet();
   }));
-  await step("the past is in the feed", () => each(async (run) => {
+  await step("the backfill is in the feed", () => each(async (run) => {
     await run.acts.inviteBot?.();
     await run.tenant.quiet();
     await complete(run);
   }));
-  await step("webhooks report everything as it happens", () => each(async (run) => {
+  await step("webhooks report all actions", () => each(async (run) => {
     await run.acts.actConnected();
     await complete(run);
   }));
-  await step("a poll finds what no webhook reported", async () => {
+  await step("a poll finds facts that no webhook reported", async () => {
     await each(({ tenant }) => tenant.quiet());
     await product.stop("ingress");
     await each(({ acts }) => acts.actWithoutWebhooks());
@@ -139,7 +139,7 @@ async function trial() {
       await complete(run);
     });
   });
-  await step("reading everything again adds nothing", () => each(async (run) => {
+  await step("a full sync adds nothing", () => each(async (run) => {
     const before = (await run.tenant.signals(run.provider)).length;
     await run.tenant.sync(run.id, "full");
     assert.equal((await run.tenant.signals(run.provider)).length, before);
@@ -157,12 +157,12 @@ async function trial() {
     const open = deliveries.filter(({ outcome }) => !["processed", "ignored", "failed"].includes(outcome));
     assert.deepEqual(open, []);
   }));
-  await step("the product asks for nothing that is not there", async () => {
+  await step("the product requests no missing route", async () => {
     for (const { emulator } of runs) {
       assert.deepEqual(emulator.proxy.calls.filter(({ status }) => status === 404 || status >= 500), []);
     }
   });
-  await step("disconnecting uninstalls the app, and what follows gives no Signal", () => each(async (run) => {
+  await step("disconnecting uninstalls the app, and later actions give no Signal", () => each(async (run) => {
     const before = (await run.tenant.signals(run.provider)).length;
     const received = await deliveriesReceived(run.provider);
     await run.tenant.call("DELETE", `/v1/connections/${run.id}`);
@@ -175,7 +175,7 @@ async function trial() {
   }));
   const again = runs.filter(({ acts }) => acts.actReconnected);
   if (again.length === 0) return;
-  await step("connecting again resumes, and finds what happened meanwhile", () => Promise.all(again.map(async (run) => {
+  await step("connecting again resumes, and finds the facts since then", () => Promise.all(again.map(async (run) => {
     const connection = await run.connect(run);
     assert.equal(connection.id, run.id);
     assert.equal(connection.status, "active");
@@ -192,7 +192,7 @@ try {
 }
 for (const { provider, tenant, ledger } of runs) {
   if (!tenant) continue;
-  await check(`${provider}: each act has its Signals, none twice, none invented`, async () => {
+  await check(`${provider}: each action has its Signals, none twice, none invented`, async () => {
     const { rows, wrong } = ledger.compare(await tenant.signals(provider));
     const lines = rows.map(({ ok, way, what, kind, key, actor, note }) => [ok ? "ok" : "FAIL", way, what, kind, actor, key, kind === "–" ? "" : note]);
     console.log(`\n${table(["", "way", `at ${provider}`, "Signal", "actor", "key", ""], lines)}\n`);

@@ -1,5 +1,7 @@
-//! What tests are made of: a provider that behaves like the real one, and a harness that
-//! starts the whole system against it.
+//! Test harness and provider simulator.
+//!
+//! The simulator is an HTTP server that behaves like the providers; the harness starts the whole
+//! system against it.
 
 pub mod harness;
 pub mod simulator;

@@ -1,5 +1,6 @@
-//! The connector against the simulated GitHub, with nothing between them: what deliveries
-//! and polling tell is what happened, under the same identities.
+//! Tests of the GitHub connector against the simulated GitHub.
+//!
+//! The Signals of deliveries and polling must have the kinds, keys and times of the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,60 +22,60 @@ use shared::connectors::{
     SyncRequest, WebhookDelivery, WebhookRequest,
 };
 use shared::crypto::pkce_challenge;
-use shared::http::{Admission, Charge, LimitObservation, RateGate, Refused};
+use shared::http::{Charge, LimitObservation, Permit, RateLimited, RateLimiter};
 use shared::signals::SignalDraft;
 use tests::simulator::{self, Config, Filter, Simulator};
 use url::Url;
 
 const CALLBACK: &str = "http://127.0.0.1:1/v1/connect/github/callback";
 
-struct OpenGate;
+struct NoopLimiter;
 
 #[async_trait]
-impl RateGate for OpenGate {
-    async fn admit(&self, _: &'static str, _: &Charge<'_>) -> Result<Admission, Refused> {
-        Ok(Admission::default())
+impl RateLimiter for NoopLimiter {
+    async fn admit(&self, _: &'static str, _: &Charge<'_>) -> Result<Permit, RateLimited> {
+        Ok(Permit::default())
     }
 
     async fn observe(&self, _: &'static str, _: &Charge<'_>, _: LimitObservation) {}
 }
 
-type Inbox = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
+type ReceivedWebhooks = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
 
-/// A receiver of webhooks that keeps them.
-async fn inbox() -> (String, Inbox) {
-    let inbox = Inbox::default();
-    let keep = |State(inbox): State<Inbox>, headers: HeaderMap, body: Bytes| async move {
-        inbox
+/// Starts a receiver that keeps all webhooks.
+async fn start_receiver() -> (String, ReceivedWebhooks) {
+    let received = ReceivedWebhooks::default();
+    let keep = |State(received): State<ReceivedWebhooks>, headers: HeaderMap, body: Bytes| async move {
+        received
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push((headers, body));
         StatusCode::OK
     };
-    let router = Router::new().fallback(keep).with_state(inbox.clone());
+    let router = Router::new().fallback(keep).with_state(received.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (format!("http://{address}"), inbox)
+    (format!("http://{address}"), received)
 }
 
-/// The simulator, the connector that reaches it, and a browser.
-struct Stage {
+/// Simulator, GitHub connector, browser and received webhooks.
+struct Fixture {
     simulator: Simulator,
     github: Arc<dyn Connector>,
     browser: reqwest::Client,
-    inbox: Inbox,
+    received: ReceivedWebhooks,
 }
 
-impl Stage {
+impl Fixture {
     async fn new(config: Config) -> Self {
-        let (webhook_url, inbox) = inbox().await;
+        let (webhook_url, received) = start_receiver().await;
         let simulator = simulator::start(Config {
             webhook_url: Some(webhook_url),
             api_url: "http://127.0.0.1:1".to_owned(),
-            // The connector's gate is open here.
+            // The connector's rate limiter admits every call here.
             enforces_limits: false,
             ..config
         })
@@ -83,10 +84,10 @@ impl Stage {
         let env = Env::from_pairs(simulator.env());
         let mut reader = Reader::new(&env);
         let settings = ConnectorSettings::from_reader(&mut reader);
-        reader.finish().expect("settings that can be used");
+        reader.finish().expect("valid settings");
         let deps = ConnectorDeps {
             clock: Arc::new(SystemClock),
-            gate: Arc::new(OpenGate),
+            rate_limiter: Arc::new(NoopLimiter),
         };
         let registry = Registry::new(settings, &deps).expect("a registry");
         let browser = reqwest::Client::builder()
@@ -99,7 +100,7 @@ impl Stage {
             simulator,
             github,
             browser,
-            inbox,
+            received,
         }
     }
 
@@ -109,23 +110,27 @@ impl Stage {
             Some(body) => self.browser.post(url).json(&body),
             None => self.browser.get(url),
         };
-        let answer = request.send().await.expect("an answer");
-        assert!(answer.status().is_success(), "{path}: {}", answer.status());
-        answer.json().await.unwrap_or_default()
+        let response = request.send().await.expect("a response");
+        assert!(
+            response.status().is_success(),
+            "{path}: {}",
+            response.status()
+        );
+        response.json().await.unwrap_or_default()
     }
 
-    /// Somebody goes through both legs of the connect flow.
+    /// Completes both authorization steps of the connect flow.
     async fn connect(&self, account: &str, person: &str) -> ExternalAccount {
         let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-        let mut carry = None;
-        for leg in 0..2 {
+        let mut context = None;
+        for step in 0..2 {
             let start = self.github.authorize(&AuthorizeRequest {
-                state: format!("state-{leg}"),
+                state: format!("state-{step}"),
                 redirect_uri: Url::parse(CALLBACK).expect("a URL"),
                 code_challenge: pkce_challenge(verifier),
-                carry: carry.clone(),
+                context: context.clone(),
             });
-            let page = start.expect("a page to go to");
+            let page = start.expect("a page");
             let request = if page.path().ends_with("/installations/new") {
                 let form = [("state", "state-0"), ("account", account)];
                 self.browser.post(page).form(&form)
@@ -133,22 +138,25 @@ impl Stage {
                 self.browser.get(page)
             };
             let cookie = format!("user_session={person}");
-            let answer = request
+            let response = request
                 .header(header::COOKIE, cookie)
                 .send()
                 .await
-                .expect("an answer");
-            let back = answer.headers().get(header::LOCATION).expect("a redirect");
-            let back = Url::parse(back.to_str().expect("text")).expect("a URL");
+                .expect("a response");
+            let location = response
+                .headers()
+                .get(header::LOCATION)
+                .expect("a redirect");
+            let location = Url::parse(location.to_str().expect("text")).expect("a URL");
             let callback = Callback {
-                query: back.query_pairs().into_owned().collect(),
+                query: location.query_pairs().into_owned().collect(),
                 code_verifier: verifier.into(),
                 redirect_uri: Url::parse(CALLBACK).expect("a URL"),
-                carry: carry.take(),
+                context: context.take(),
             };
             assert_eq!(
                 callback.param("state"),
-                Some(format!("state-{leg}").as_str())
+                Some(format!("state-{step}").as_str())
             );
             match self
                 .github
@@ -156,12 +164,12 @@ impl Stage {
                 .await
                 .expect("an outcome")
             {
-                CallbackOutcome::Continue { carry: next } => carry = Some(next),
+                CallbackOutcome::NextStep { context: next } => context = Some(next),
                 CallbackOutcome::Connected(grant) => return grant.account,
                 other => panic!("{other:?}"),
             }
         }
-        panic!("two legs lead nowhere")
+        panic!("the connect flow did not end after two steps")
     }
 
     async fn token(&self, account: &ExternalAccount) -> SecretString {
@@ -177,7 +185,7 @@ impl Stage {
             .access_token
     }
 
-    /// What all streams tell, each from its own cursor on.
+    /// Polls all streams, each from its cursor.
     async fn poll(
         &self,
         account: &ExternalAccount,
@@ -191,7 +199,7 @@ impl Stage {
             target: Value::Null,
         };
         let now = SystemClock.now();
-        let mut told = Vec::new();
+        let mut signals = Vec::new();
         let mut streams = vec![root];
         while let Some(stream) = streams.pop() {
             loop {
@@ -199,40 +207,40 @@ impl Stage {
                     access: Access {
                         account: account.clone(),
                         token: token.clone(),
-                        person: None,
+                        user_token: None,
                     },
                     stream: stream.clone(),
                     cursor: cursors.get(&stream.key).cloned(),
-                    horizon: now - Duration::days(90),
-                    until: now + Duration::seconds(1),
+                    backfill_from: now - Duration::days(90),
+                    upper_bound: now + Duration::seconds(1),
                     reconcile_from: None,
                     failures: 0,
                     priority: shared::http::Priority::Poll,
                     directory: Arc::default(),
                 };
                 let page = self.github.sync(request).await.expect(&stream.key);
-                told.extend(page.signals);
+                signals.extend(page.signals);
                 streams.extend(page.streams);
                 cursors.insert(stream.key.clone(), page.cursor);
-                if !page.more {
+                if !page.has_more {
                     break;
                 }
             }
         }
-        told
+        signals
     }
 
-    /// What the deliveries that came so far tell.
-    async fn delivered(&self) -> Vec<SignalDraft> {
+    /// Signals of all received deliveries.
+    async fn delivered_signals(&self) -> Vec<SignalDraft> {
         self.control("quiesce", Some(json!({ "timeout_seconds": 60 })))
             .await;
-        let inbox = self
-            .inbox
+        let received = self
+            .received
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let kept = self.github.descriptor().kept_headers;
-        inbox
+        let stored_headers = self.github.descriptor().stored_headers;
+        received
             .iter()
             .flat_map(|(headers, body)| {
                 let request = WebhookRequest {
@@ -242,19 +250,19 @@ impl Stage {
                 };
                 let verified = self.github.verify_webhook(&request, &NoKeys).now_or_never();
                 verified
-                    .expect("nothing is waited for")
-                    .expect("a genuine delivery");
+                    .expect("verification does not block")
+                    .expect("a valid signature");
                 let delivery = WebhookDelivery {
                     headers: headers
                         .iter()
-                        .filter(|(name, _)| kept.contains(&name.as_str()))
+                        .filter(|(name, _)| stored_headers.contains(&name.as_str()))
                         .map(|(name, value)| {
                             (name.to_string(), value.to_str().expect("text").to_owned())
                         })
                         .collect(),
                     body: body.clone(),
                     received_at: SystemClock.now(),
-                    account: ExternalAccount::of_route("any"),
+                    account: ExternalAccount::from_route("any"),
                 };
                 self.github
                     .handle_webhook(&delivery, &Directory::default())
@@ -264,8 +272,8 @@ impl Stage {
             .collect()
     }
 
-    /// What happened: kind, identity and time of what is visible by polling, or was sent.
-    fn happened(&self, account: &str, polled: bool) -> BTreeMap<String, (String, DateTime<Utc>)> {
+    /// Facts of the ledger that lists show or deliveries carried: kind and time by dedupe key.
+    fn facts(&self, account: &str, polled: bool) -> BTreeMap<String, (String, DateTime<Utc>)> {
         self.simulator
             .ledger(&Filter::default())
             .into_iter()
@@ -279,48 +287,48 @@ impl Stage {
     }
 
     async fn first_account(&self) -> (String, String) {
-        let all = self.control("github/accounts", None).await;
-        let first = &all["accounts"][0];
+        let response = self.control("github/accounts", None).await;
+        let first = &response["accounts"][0];
         let text = |field: &str| first[field].as_str().expect("a login").to_owned();
         (text("login"), text("admin"))
     }
 }
 
-/// Kinds and identities are those of the ledger, no more, no less; times are near.
-fn assert_same(
-    told: &[SignalDraft],
-    happened: &BTreeMap<String, (String, DateTime<Utc>)>,
-    how: &str,
+/// Asserts that Signals have exactly the keys and kinds of the facts, and similar times.
+fn assert_matches_ledger(
+    signals: &[SignalDraft],
+    facts: &BTreeMap<String, (String, DateTime<Utc>)>,
+    source: &str,
 ) {
-    let by_key: BTreeMap<&str, &SignalDraft> = told
+    let by_key: BTreeMap<&str, &SignalDraft> = signals
         .iter()
         .map(|signal| (signal.dedupe_key.as_str(), signal))
         .collect();
-    let (known, ours): (BTreeSet<&str>, BTreeSet<&str>) = (
-        happened.keys().map(String::as_str).collect(),
+    let (expected, actual): (BTreeSet<&str>, BTreeSet<&str>) = (
+        facts.keys().map(String::as_str).collect(),
         by_key.keys().copied().collect(),
     );
-    let missing: Vec<_> = known.difference(&ours).collect();
-    let extra: Vec<_> = ours.difference(&known).collect();
+    let missing: Vec<_> = expected.difference(&actual).collect();
+    let extra: Vec<_> = actual.difference(&expected).collect();
     assert!(
         missing.is_empty() && extra.is_empty(),
-        "{how}: missing {missing:?}, extra {extra:?}"
+        "{source}: missing {missing:?}, extra {extra:?}"
     );
-    for (key, (kind, at)) in happened {
+    for (key, (kind, at)) in facts {
         let signal = by_key[key.as_str()];
-        assert_eq!(signal.kind.as_str(), kind, "{how}: {key}");
-        let apart = (signal.timestamp - *at).abs();
+        assert_eq!(signal.kind.as_str(), kind, "{source}: {key}");
+        let difference = (signal.timestamp - *at).abs();
         assert!(
-            apart < Duration::seconds(120),
-            "{how}: {key} at {} not {at}",
+            difference < Duration::seconds(120),
+            "{source}: {key} at {} not {at}",
             signal.timestamp
         );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn polling_and_deliveries_tell_what_happened() {
-    let stage = Stage::new(Config {
+async fn polls_and_deliveries_match_the_ledger() {
+    let fixture = Fixture::new(Config {
         seed: Some(7),
         accounts: 1,
         repositories: 2,
@@ -328,39 +336,39 @@ async fn polling_and_deliveries_tell_what_happened() {
         ..Config::default()
     })
     .await;
-    let (login, admin) = stage.first_account().await;
-    let account = stage.connect(&login, &admin).await;
+    let (login, admin) = fixture.first_account().await;
+    let account = fixture.connect(&login, &admin).await;
     assert_eq!(account.name, login);
 
     let mut cursors = BTreeMap::new();
-    let mut told = stage.poll(&account, &mut cursors).await;
-    assert!(told.len() > 50, "a history was told");
-    assert_same(&told, &stage.happened(&login, true), "backfill");
+    let mut signals = fixture.poll(&account, &mut cursors).await;
+    assert!(signals.len() > 50, "the backfill has too few signals");
+    assert_matches_ledger(&signals, &fixture.facts(&login, true), "backfill");
 
-    stage
+    fixture
         .control(
             "github/generate",
             Some(json!({ "count": 400, "account": login })),
         )
         .await;
-    let delivered = stage.delivered().await;
+    let delivered = fixture.delivered_signals().await;
     assert!(
         delivered.len() > 200,
-        "{} deliveries told something",
+        "only {} signals from deliveries",
         delivered.len()
     );
-    assert_same(&delivered, &stage.happened(&login, false), "deliveries");
+    assert_matches_ledger(&delivered, &fixture.facts(&login, false), "deliveries");
 
-    told.extend(stage.poll(&account, &mut cursors).await);
-    let told: BTreeSet<&str> = told
+    signals.extend(fixture.poll(&account, &mut cursors).await);
+    let keys: BTreeSet<&str> = signals
         .iter()
         .map(|signal| signal.dedupe_key.as_str())
         .collect();
-    let visible = stage.happened(&login, true);
+    let visible = fixture.facts(&login, true);
     let missing: Vec<_> = visible
         .keys()
-        .filter(|key| !told.contains(key.as_str()))
+        .filter(|key| !keys.contains(key.as_str()))
         .collect();
     assert!(missing.is_empty(), "an incremental poll missed {missing:?}");
-    stage.simulator.shutdown().await;
+    fixture.simulator.shutdown().await;
 }

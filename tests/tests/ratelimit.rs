@@ -1,4 +1,4 @@
-//! One budget: a provider's limit is shared by all workers, not multiplied by their number.
+//! Tests of the rate limiter: all workers share one budget per limit.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use chrono::{TimeDelta, Utc};
 use shared::clock::{Clock, SystemClock};
 use shared::connectors::{LimitScope, RateBudget, RateLimits, RateQuota, RateUnit};
-use shared::http::{Charge, LimitObservation, Priority, RateGate, Refused, page};
+use shared::http::{
+    Charge, LimitObservation, Priority, RateLimited, RateLimiter, with_page_deadline,
+};
 use shared::ids::TenantId;
-use shared::ratelimit::Governor;
+use shared::ratelimit::PostgresRateLimiter;
 use tests::harness::TestDb;
 
 const PER_SECOND: f64 = 10.0;
@@ -22,7 +24,7 @@ fn limits(per_second: f64, burst: u32) -> RateLimits {
     }
 }
 
-fn usual() -> RateLimits {
+fn default_limits() -> RateLimits {
     limits(PER_SECOND, BURST)
 }
 
@@ -31,20 +33,24 @@ const fn call(account: &str) -> Charge<'_> {
     Charge::new(account, "get")
 }
 
-/// The gate of one worker, with a pool of its own.
-fn worker(test: &TestDb, limits: RateLimits) -> Arc<Governor> {
+/// The rate limiter of one worker, with a separate pool.
+fn worker(test: &TestDb, limits: RateLimits) -> Arc<PostgresRateLimiter> {
     let db = test.as_worker(4);
-    Arc::new(Governor::new(db, Arc::new(SystemClock), [("any", limits)]))
+    Arc::new(PostgresRateLimiter::new(
+        db,
+        Arc::new(SystemClock),
+        [("any", limits)],
+    ))
 }
 
-fn silence(seconds: i64) -> LimitObservation {
+fn blocked_for(seconds: i64) -> LimitObservation {
     LimitObservation {
         blocked_until: Some(SystemClock.now() + TimeDelta::seconds(seconds)),
         ..LimitObservation::default()
     }
 }
 
-async fn refused(worker: &Governor, account: &str) -> Refused {
+async fn refused(worker: &PostgresRateLimiter, account: &str) -> RateLimited {
     worker
         .admit("any", &call(account))
         .await
@@ -52,12 +58,12 @@ async fn refused(worker: &Governor, account: &str) -> Refused {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_workers_together_keep_one_rate() {
+async fn three_workers_share_one_rate() {
     let test = TestDb::create().await;
     let workers = [
-        worker(&test, usual()),
-        worker(&test, usual()),
-        worker(&test, usual()),
+        worker(&test, default_limits()),
+        worker(&test, default_limits()),
+        worker(&test, default_limits()),
     ];
 
     let started = Instant::now();
@@ -84,30 +90,33 @@ async fn three_workers_together_keep_one_rate() {
         let allowed = f64::from(BURST) + at.as_secs_f64() * PER_SECOND;
         assert!(
             f64::from(before) < allowed,
-            "call {before} went out after {at:?} already"
+            "call {before} was admitted too early, after {at:?}"
         );
     }
-    // Were nothing admitted, nothing would be too early: the burst at least goes out.
+    // The burst must be admitted, or the check above would prove nothing.
     assert!(admitted.len() >= BURST as usize, "{admitted:?}");
-    assert!(admitted.len() < 60, "the rest was refused and comes back");
+    assert!(admitted.len() < 60, "the limiter refused no call");
 }
 
 #[tokio::test]
-async fn what_one_worker_learns_about_an_account_holds_for_all() {
+async fn observation_of_one_worker_applies_to_all() {
     let test = TestDb::create().await;
-    let (one, two) = (worker(&test, usual()), worker(&test, usual()));
+    let (one, two) = (
+        worker(&test, default_limits()),
+        worker(&test, default_limits()),
+    );
     one.admit("any", &call("account"))
         .await
-        .expect("free at first");
+        .expect("the first call");
 
     let reset_at = SystemClock.now() + TimeDelta::seconds(60);
-    let scarce = LimitObservation {
+    let exhausted = LimitObservation {
         limit: Some(5000),
         remaining: Some(0),
         reset_at: Some(reset_at),
         ..LimitObservation::default()
     };
-    one.observe("any", &call("account"), scarce).await;
+    one.observe("any", &call("account"), exhausted).await;
 
     for worker in [&one, &two] {
         let refused = refused(worker, "account").await;
@@ -119,41 +128,49 @@ async fn what_one_worker_learns_about_an_account_holds_for_all() {
     }
     two.admit("any", &call("another account"))
         .await
-        .expect("others are free");
+        .expect("other accounts are not blocked");
 
-    two.observe("any", &call("account"), silence(5)).await;
+    two.observe("any", &call("account"), blocked_for(5)).await;
     let refused = refused(&two, "account").await;
     assert!(
         refused.retry_at > reset_at - TimeDelta::seconds(2),
-        "a silence is never shortened"
+        "a later observation must not shorten the block"
     );
 }
 
 #[tokio::test]
-async fn a_limit_of_the_whole_provider_holds_for_every_account() {
+async fn provider_limit_applies_to_every_account() {
     let test = TestDb::create().await;
-    let (one, two) = (worker(&test, usual()), worker(&test, usual()));
+    let (one, two) = (
+        worker(&test, default_limits()),
+        worker(&test, default_limits()),
+    );
     one.admit("any", &call("known"))
         .await
-        .expect("free at first");
-    let everywhere = LimitObservation {
-        reach: LimitScope::Provider,
-        ..silence(60)
+        .expect("the first call");
+    let provider_wide = LimitObservation {
+        scope: LimitScope::Provider,
+        ..blocked_for(60)
     };
-    one.observe("any", &call("known"), everywhere).await;
+    one.observe("any", &call("known"), provider_wide).await;
     for account in ["known", "new"] {
         assert_eq!(refused(&two, account).await.scope, LimitScope::Provider);
     }
 }
 
 #[tokio::test]
-async fn a_short_wait_is_waited_for_and_a_long_one_refused() {
+async fn short_blocks_are_awaited_and_long_ones_refused() {
     let test = TestDb::create().await;
-    let (one, two) = (worker(&test, usual()), worker(&test, usual()));
-    one.observe("any", &call("short"), silence(1)).await;
+    let (one, two) = (
+        worker(&test, default_limits()),
+        worker(&test, default_limits()),
+    );
+    one.observe("any", &call("short"), blocked_for(1)).await;
     let until = SystemClock.now() + TimeDelta::milliseconds(800);
-    two.admit("any", &call("short")).await.expect("waited for");
-    assert!(SystemClock.now() > until, "the silence was kept");
+    two.admit("any", &call("short"))
+        .await
+        .expect("admitted after the wait");
+    assert!(SystemClock.now() > until, "admitted before the block ended");
 
     let slow = || limits(0.01, 1);
     let (one, two) = (worker(&test, slow()), worker(&test, slow()));
@@ -164,7 +181,7 @@ async fn a_short_wait_is_waited_for_and_a_long_one_refused() {
     let refused = refused(&two, "slow").await;
     assert!(
         started.elapsed() < Duration::from_secs(2),
-        "it did not sleep"
+        "the limiter waited before it refused"
     );
     assert!(
         refused.retry_at > SystemClock.now() + TimeDelta::seconds(60),
@@ -173,7 +190,7 @@ async fn a_short_wait_is_waited_for_and_a_long_one_refused() {
 }
 
 #[tokio::test]
-async fn a_refused_call_takes_nothing_from_the_budget() {
+async fn refused_call_is_not_charged() {
     let test = TestDb::create().await;
     let slow = || limits(0.01, 1);
     worker(&test, slow())
@@ -196,26 +213,26 @@ async fn a_refused_call_takes_nothing_from_the_budget() {
 }
 
 #[tokio::test]
-async fn what_a_call_turned_out_to_cost_is_waited_out_by_all_accounts() {
+async fn observed_cost_delays_all_accounts() {
     let test = TestDb::create().await;
-    let in_points = || RateLimits {
+    let point_limits = || RateLimits {
         budgets: vec![RateBudget {
-            reach: LimitScope::Provider,
+            scope: LimitScope::Provider,
             unit: RateUnit::Points,
             ..RateBudget::per_account(10.0, 20)
         }],
-        ..usual()
+        ..default_limits()
     };
-    let (one, two) = (worker(&test, in_points()), worker(&test, in_points()));
+    let (one, two) = (worker(&test, point_limits()), worker(&test, point_limits()));
     one.admit("any", &call("a")).await.expect("the first call");
-    let dear = LimitObservation {
+    let expensive = LimitObservation {
         spent: 101,
         ..LimitObservation::default()
     };
-    one.observe("any", &call("a"), dear).await;
+    one.observe("any", &call("a"), expensive).await;
     let refused = refused(&two, "b").await;
     assert_eq!(refused.scope, LimitScope::Provider);
-    // 101 points less the 20 that may come at once, at 10 a second.
+    // 101 points, minus a burst of 20, at 10 points per second.
     let wait = refused.retry_at - SystemClock.now();
     assert!(
         wait > TimeDelta::seconds(6) && wait < TimeDelta::seconds(10),
@@ -223,7 +240,7 @@ async fn what_a_call_turned_out_to_cost_is_waited_out_by_all_accounts() {
     );
 }
 
-/// Reads an account's past on behalf of a tenant.
+/// A backfill call for an account and tenant.
 fn backfill(account: &str, tenant: TenantId) -> Charge<'_> {
     Charge {
         priority: Priority::Backfill(tenant),
@@ -231,7 +248,7 @@ fn backfill(account: &str, tenant: TenantId) -> Charge<'_> {
     }
 }
 
-/// Polls an account.
+/// A poll of an account.
 fn poll(account: &str) -> Charge<'_> {
     Charge {
         priority: Priority::Poll,
@@ -240,44 +257,47 @@ fn poll(account: &str) -> Charge<'_> {
 }
 
 #[tokio::test]
-async fn tenants_that_backfill_have_equal_shares() {
+async fn backfilling_tenants_have_equal_shares() {
     let test = TestDb::create().await;
-    let divided = || RateLimits {
+    let shared_limits = || RateLimits {
         budgets: vec![RateBudget {
-            reach: LimitScope::Provider,
+            scope: LimitScope::Provider,
             unit: RateUnit::Points,
             ..with_quota(1000.0, 1, 100)
         }],
-        ..usual()
+        ..default_limits()
     };
-    let (one, two) = (worker(&test, divided()), worker(&test, divided()));
-    let (long, short) = (TenantId::generate(), TenantId::generate());
+    let (one, two) = (
+        worker(&test, shared_limits()),
+        worker(&test, shared_limits()),
+    );
+    let (large, small) = (TenantId::generate(), TenantId::generate());
     let costs = |spent| LimitObservation {
         spent,
         ..LimitObservation::default()
     };
-    // Sixty of a hundred points in all: what is left is spread over ten seconds.
-    for (account, tenant, spent) in [("c", short, 1), ("a", long, 50), ("a", long, 10)] {
+    // 61 of 100 points are used; the rest is spread over ten seconds.
+    for (account, tenant, spent) in [("c", small, 1), ("a", large, 50), ("a", large, 10)] {
         let charge = backfill(account, tenant);
-        one.admit("any", &charge).await.expect("not scarce yet");
+        one.admit("any", &charge).await.expect("below the quota");
         one.observe("any", &charge, costs(spent)).await;
     }
     let wait = async |account, tenant| {
         let refused = two.admit("any", &backfill(account, tenant)).await;
-        refused.expect_err("all together are in debt").retry_at - SystemClock.now()
+        refused.expect_err("the shared quota is overdrawn").retry_at - SystemClock.now()
     };
-    // However many accounts a tenant has, its share is one.
-    let (of_long, of_short) = (wait("b", long).await, wait("c", short).await);
+    // A tenant has one share, regardless of its number of accounts.
+    let (wait_large, wait_small) = (wait("b", large).await, wait("c", small).await);
     assert!(
-        of_long > of_short + TimeDelta::seconds(1),
-        "{of_long} {of_short}"
+        wait_large > wait_small + TimeDelta::seconds(1),
+        "{wait_large} {wait_small}"
     );
     two.admit("any", &call("a"))
         .await
-        .expect("what is not of the past does not wait");
+        .expect("calls that are not a backfill do not wait");
 }
 
-/// So many calls per account, of which so many are allowed in ten seconds.
+/// Budget per account with a quota of `units` in ten seconds.
 fn with_quota(per_second: f64, burst: u32, units: u32) -> RateBudget {
     RateBudget {
         quota: Some(RateQuota {
@@ -293,19 +313,19 @@ fn with_quota(per_second: f64, burst: u32, units: u32) -> RateBudget {
 fn quota_of(units: u32) -> RateLimits {
     RateLimits {
         budgets: vec![with_quota(1000.0, 1000, units)],
-        ..usual()
+        ..default_limits()
     }
 }
 
-/// Makes calls one after the other until one is refused; answers when each was admitted.
+/// Makes calls in sequence until one is refused, and returns the time of each admission.
 async fn admitted(
-    worker: &Governor,
+    worker: &PostgresRateLimiter,
     charge: Charge<'_>,
-    most: usize,
-) -> (Vec<Duration>, Option<Refused>) {
+    max_calls: usize,
+) -> (Vec<Duration>, Option<RateLimited>) {
     let started = Instant::now();
     let mut times = Vec::new();
-    while times.len() < most {
+    while times.len() < max_calls {
         match worker.admit("any", &charge).await {
             Ok(_) => times.push(started.elapsed()),
             Err(refused) => return (times, Some(refused)),
@@ -315,42 +335,45 @@ async fn admitted(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn quota_is_used_fast_at_first_and_then_evenly() {
+async fn quota_is_used_in_a_burst_and_then_evenly() {
     let test = TestDb::create().await;
     let worker = worker(&test, quota_of(20));
     let charge = backfill("a", TenantId::generate());
     let (times, _) = admitted(&worker, charge, 17).await;
-    // Half of twenty at once, and eight more over the rest of the window; two are the reserve.
+    // Half of 20 at once, 8 over the rest of the window; 2 are the reserve.
     assert_eq!(times.len(), 17, "{times:?}");
     assert!(times[9] < Duration::from_millis(1500), "{times:?}");
     assert!(times[16] > Duration::from_secs(6), "{times:?}");
 }
 
 #[tokio::test]
-async fn reserve_is_for_calls_that_cannot_wait() {
+async fn reserve_admits_only_calls_that_cannot_wait() {
     let test = TestDb::create().await;
     let worker = worker(&test, quota_of(20));
     let charge = backfill("a", TenantId::generate());
-    worker.admit("any", &charge).await.expect("free at first");
-    let stated = LimitObservation {
+    worker.admit("any", &charge).await.expect("the first call");
+    let reported = LimitObservation {
         limit: Some(20),
         remaining: Some(2),
         reset_at: Some(SystemClock.now() + TimeDelta::seconds(10)),
         ..LimitObservation::default()
     };
-    worker.observe("any", &charge, stated).await;
-    let refused = worker.admit("any", &charge).await.expect_err("used up");
+    worker.observe("any", &charge, reported).await;
+    let refused = worker
+        .admit("any", &charge)
+        .await
+        .expect_err("only the reserve is left");
     assert!(refused.retry_at > SystemClock.now() + TimeDelta::seconds(8));
     let (times, _) = admitted(&worker, call("a"), 2).await;
     assert_eq!(times.len(), 2);
 }
 
 #[tokio::test]
-async fn polls_leave_most_of_the_quota_to_others() {
+async fn polls_use_only_their_share_of_the_quota() {
     let test = TestDb::create().await;
     let worker = worker(&test, quota_of(1000));
     let (times, _) = admitted(&worker, poll("a"), 200).await;
-    // Three hundred of a thousand: a quarter at once, the others over the rest of the window.
+    // 300 of 1,000: a quarter at once, the rest over the remaining window.
     assert!(times[70] < Duration::from_secs(3), "{:?}", times[70]);
     assert!(times[199] > Duration::from_secs(4), "{:?}", times[199]);
     worker
@@ -360,24 +383,27 @@ async fn polls_leave_most_of_the_quota_to_others() {
 }
 
 #[tokio::test]
-async fn page_that_has_begun_waits_for_its_other_calls() {
+async fn started_page_waits_for_its_other_calls() {
     let test = TestDb::create().await;
-    // A call in two and a half seconds, which is longer than a call by itself waits.
+    // One call per 2.5 s, which is longer than a call outside of a page waits.
     let worker = worker(&test, limits(0.4, 1));
-    worker.admit("any", &call("a")).await.expect("the first");
+    worker
+        .admit("any", &call("a"))
+        .await
+        .expect("the first call");
     let refused = worker
         .admit("any", &call("a"))
         .await
-        .expect_err("by itself");
-    let first = page(worker.admit("any", &call("a"))).await;
-    assert!(first.is_err(), "a page that has not begun gives up");
+        .expect_err("the wait is too long outside of a page");
+    let first = with_page_deadline(worker.admit("any", &call("a"))).await;
+    assert!(first.is_err(), "a page must not wait for its first call");
     let wait = refused.retry_at - SystemClock.now();
     tokio::time::sleep(wait.to_std().unwrap_or_default()).await;
     let started = Instant::now();
-    page(async {
+    with_page_deadline(async {
         for _ in 0..2 {
-            let place = worker.admit("any", &call("a")).await;
-            drop(place.expect("the page goes on"));
+            let permit = worker.admit("any", &call("a")).await;
+            drop(permit.expect("a started page waits"));
         }
     })
     .await;
@@ -385,7 +411,7 @@ async fn page_that_has_begun_waits_for_its_other_calls() {
     assert!(elapsed > Duration::from_secs(2), "{elapsed:?}");
 }
 
-/// So much of a hundred units is used, and so much of it by polls.
+/// Sets the used units of the window, and how many of them polls used.
 async fn set_used(test: &TestDb, used: i32, polled: i32) {
     sqlx::query(
         "UPDATE rate_budgets SET tat = now(), paced_tat = now(), window_used = $1, \
@@ -395,27 +421,30 @@ async fn set_used(test: &TestDb, used: i32, polled: i32) {
     .bind(polled)
     .execute(test.pool())
     .await
-    .expect("Postgres answers");
+    .expect("an update");
 }
 
 #[tokio::test]
-async fn reconciliation_leaves_a_part_of_the_quota_to_polls() {
+async fn reconciliation_leaves_polls_a_share() {
     let test = TestDb::create().await;
     let pass = Charge {
         priority: Priority::Reconciliation,
         ..call("a")
     };
-    // Thirty of a hundred are for polls, and a pass may use what is left of 21.
+    // Polls have 30 of 100 units, of which reconciliation may use up to 21.
     let with_share = worker(&test, quota_of(100));
-    with_share.admit("any", &poll("a")).await.expect("free");
+    with_share
+        .admit("any", &poll("a"))
+        .await
+        .expect("the first poll");
     for (polled, may_pass) in [(19, true), (22, false)] {
         set_used(&test, polled, polled).await;
         let admitted = with_share.admit("any", &pass).await.is_ok();
         assert_eq!(admitted, may_pass, "{polled}");
     }
-    let goes_on = with_share.admit("any", &poll("a")).await;
-    goes_on.expect("a poll goes on");
-    // Where polls have no part of their own, a pass leaves them thirty of the whole.
+    let poll_result = with_share.admit("any", &poll("a")).await;
+    poll_result.expect("a poll is admitted");
+    // Without a poll share, reconciliation leaves 30 of all units to polls.
     let mut limits = quota_of(100);
     for budget in &mut limits.budgets {
         budget.quota = budget.quota.map(|quota| RateQuota {
@@ -429,8 +458,8 @@ async fn reconciliation_leaves_a_part_of_the_quota_to_polls() {
         let admitted = without.admit("any", &pass).await.is_ok();
         assert_eq!(admitted, may_pass, "{used}");
     }
-    let goes_on = without.admit("any", &poll("a")).await;
-    goes_on.expect("a poll goes on");
+    let poll_result = without.admit("any", &poll("a")).await;
+    poll_result.expect("a poll is admitted");
 }
 
 #[tokio::test]
@@ -451,11 +480,11 @@ async fn reconciliation_is_admitted_at_a_quota_of_one() {
     let worker = worker(&test, limits);
     worker.admit("any", &pass).await.expect("the only unit");
     let refused = worker.admit("any", &pass).await;
-    refused.expect_err("the unit of the window is used");
+    refused.expect_err("the window has no unit left");
 }
 
 #[tokio::test]
-async fn answers_that_cost_nothing_use_no_share_of_polls() {
+async fn free_responses_do_not_use_the_poll_share() {
     let test = TestDb::create().await;
     let worker = worker(&test, quota_of(100));
     let free = LimitObservation {
@@ -471,41 +500,41 @@ async fn answers_that_cost_nothing_use_no_share_of_polls() {
     };
     let started = Instant::now();
     for _ in 0..200 {
-        let place = worker.admit("any", &conditional).await;
-        drop(place.expect("nothing is used"));
+        let permit = worker.admit("any", &conditional).await;
+        drop(permit.expect("free calls are admitted"));
         worker.observe("any", &conditional, free).await;
     }
     assert!(
         started.elapsed() < Duration::from_secs(5),
-        "not slowed down"
+        "free calls were delayed"
     );
-    // What is charged after all is counted by its answer.
+    // A conditional call that is charged counts when its response arrives.
     let charged = LimitObservation { spent: 1, ..free };
     for _ in 0..29 {
         worker.observe("any", &conditional, charged).await;
     }
     let refused = worker.admit("any", &conditional).await;
-    assert!(refused.is_err(), "thirty of a hundred are for polls");
+    assert!(refused.is_err(), "polls have only 30 of 100 units");
 }
 
 #[tokio::test]
-async fn pace_follows_the_quota_that_answers_state() {
+async fn pace_follows_the_reported_quota() {
     let test = TestDb::create().await;
     let (one, two) = (worker(&test, quota_of(100)), worker(&test, quota_of(100)));
     let charge = backfill("a", TenantId::generate());
-    one.admit("any", &charge).await.expect("free at first");
-    // Another app has used most of it: 10 are left above the reserve, for 100 seconds.
-    let stated = LimitObservation {
+    one.admit("any", &charge).await.expect("the first call");
+    // Another app has used most of the quota: 10 units above the reserve for 100 seconds.
+    let reported = LimitObservation {
         limit: Some(100),
         remaining: Some(20),
         reset_at: Some(SystemClock.now() + TimeDelta::seconds(100)),
         ..LimitObservation::default()
     };
-    one.observe("any", &charge, stated).await;
-    // The tolerance of a second is used first.
+    one.observe("any", &charge, reported).await;
+    // The burst of one second is used first.
     let (times, refused) = admitted(&two, charge, 20).await;
     assert!(times.len() <= 2, "{times:?}");
-    let wait = refused.expect("ten seconds apart").retry_at - SystemClock.now();
+    let wait = refused.expect("calls are ten seconds apart").retry_at - SystemClock.now();
     assert!(
         wait > TimeDelta::seconds(2) && wait <= TimeDelta::seconds(12),
         "{wait}"

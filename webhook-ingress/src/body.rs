@@ -1,8 +1,7 @@
-//! Reading bodies of strangers: bounded in size, in time and in sum.
+//! Reads unverified bodies within limits of size, time and total memory.
 //!
-//! Bytes are charged as they arrive. An announced length costs its sender nothing and so it
-//! reserves nothing. One client and one provider have a share of the sum, so that neither takes
-//! what the others need.
+//! Bytes are charged as they arrive. An announced length costs its sender nothing, so it reserves
+//! nothing. Each client and each provider has a share of the total, so that none can use it up.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,17 +18,20 @@ use shared::problem::Problem;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-/// How much of what is held at the same time, over all requests, of one provider, of one client.
+/// The most memory and bodies at the same time.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
+    /// Bytes of all requests.
     bytes: usize,
+    /// Bytes of one provider's requests.
     provider_bytes: usize,
+    /// Bytes of one client's requests.
     client_bytes: usize,
-    /// Bodies of one client that are being read.
+    /// Bodies of one client.
     client_bodies: usize,
-    /// How long a request waits for room.
+    /// How long a request waits for memory.
     max_wait: Duration,
-    /// How long a body may stand still at its beginning.
+    /// How long a body may take before [`MIN_BYTES_PER_SECOND`] counts.
     grace: Duration,
 }
 
@@ -42,23 +44,23 @@ const LIMITS: Limits = Limits {
     grace: Duration::from_secs(5),
 };
 
-/// Bytes per second that a body must have after [`Limits::grace`], on average.
-const MIN_PACE: usize = 64 << 10;
-/// How long a body may take to arrive at any pace.
+/// The lowest average rate of a body after [`Limits::grace`].
+const MIN_BYTES_PER_SECOND: usize = 64 << 10;
+/// How long a body may take at any rate.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Memory for a body before anything has arrived of it.
+/// The most memory that is allocated before a body's first byte.
 const MAX_PREALLOCATED: usize = 16 << 10;
 
-/// Whose a body is, as far as that is known before it is verified.
+/// The sender of a body, as known before verification.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sender {
     /// The client's network.
     pub(crate) client: IpAddr,
-    /// The provider whose URL it was sent to.
+    /// The provider in the URL.
     pub(crate) provider: &'static str,
 }
 
-/// Bounds the memory that unverified bodies take.
+/// The memory budget of unverified bodies.
 #[derive(Debug, Clone)]
 pub(crate) struct BodyBudget {
     limits: Limits,
@@ -74,15 +76,15 @@ struct Used {
     clients: HashMap<IpAddr, (usize, usize)>,
 }
 
-/// A body, and its place in the budget while it is held.
+/// A body with its reservation.
 pub(crate) struct ReadBody {
     pub(crate) bytes: Bytes,
-    pub(crate) _room: Room,
+    pub(crate) _reservation: Reservation,
 }
 
-/// A place in the budget.
+/// Memory reserved in the budget; released when dropped.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct Reservation {
     budget: BodyBudget,
     sender: Sender,
     bytes: usize,
@@ -117,23 +119,23 @@ impl BodyBudget {
         if announced.is_some_and(|length| length > limit) {
             return Err(too_large(limit));
         }
-        let room = self.enter(sender).ok_or_else(Problem::unavailable)?;
-        self.collect(room, body, announced.unwrap_or(0), limit)
+        let reservation = self.reserve(sender).ok_or_else(Problem::unavailable)?;
+        self.collect(reservation, body, announced.unwrap_or(0), limit)
             .await
     }
 
     async fn collect(
         &self,
-        mut room: Room,
+        mut reservation: Reservation,
         mut body: Body,
         announced: usize,
         limit: usize,
     ) -> Result<ReadBody, Problem> {
-        let began = Instant::now();
+        let started_at = Instant::now();
         let mut bytes = BytesMut::with_capacity(announced.min(MAX_PREALLOCATED));
         loop {
-            let earned = Duration::from_millis((bytes.len() * 1000 / MIN_PACE) as u64);
-            let deadline = began + (self.limits.grace + earned).min(BODY_TIMEOUT);
+            let earned = Duration::from_millis((bytes.len() * 1000 / MIN_BYTES_PER_SECOND) as u64);
+            let deadline = started_at + (self.limits.grace + earned).min(BODY_TIMEOUT);
             let frame = timeout_at(deadline, body.frame()).await;
             let Some(frame) = frame.map_err(|_| too_slow())? else {
                 break;
@@ -143,18 +145,18 @@ impl BodyBudget {
                 if bytes.len() + data.len() > limit {
                     return Err(too_large(limit));
                 }
-                room.grow(data.len()).await?;
+                reservation.grow(data.len()).await?;
                 bytes.extend_from_slice(data);
             }
         }
         Ok(ReadBody {
             bytes: bytes.freeze(),
-            _room: room,
+            _reservation: reservation,
         })
     }
 
-    /// A place without bytes, unless the client has too many bodies under way.
-    fn enter(&self, sender: Sender) -> Option<Room> {
+    /// A reservation without bytes; `None` while the client sends too many bodies.
+    fn reserve(&self, sender: Sender) -> Option<Reservation> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, bodies) = used.clients.entry(sender.client).or_default();
         if *bodies >= self.limits.client_bodies {
@@ -162,7 +164,7 @@ impl BodyBudget {
         }
         *bodies += 1;
         drop(used);
-        Some(Room {
+        Some(Reservation {
             budget: self.clone(),
             sender,
             bytes: 0,
@@ -186,8 +188,8 @@ impl BodyBudget {
     }
 }
 
-impl Room {
-    /// Takes room for more bytes; waits a moment where there is none.
+impl Reservation {
+    /// Reserves more bytes; waits up to [`Limits::max_wait`] for others to be released.
     async fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
         let deadline = Instant::now() + self.budget.limits.max_wait;
         loop {
@@ -206,7 +208,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let mut used = self
             .budget
@@ -214,11 +216,11 @@ impl Drop for Room {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         used.bytes = used.bytes.saturating_sub(self.bytes);
-        change(&mut used.providers, self.sender.provider, |bytes| {
+        update_or_remove(&mut used.providers, self.sender.provider, |bytes| {
             *bytes = bytes.saturating_sub(self.bytes);
             *bytes == 0
         });
-        change(&mut used.clients, self.sender.client, |(bytes, bodies)| {
+        update_or_remove(&mut used.clients, self.sender.client, |(bytes, bodies)| {
             *bytes = bytes.saturating_sub(self.bytes);
             *bodies = bodies.saturating_sub(1);
             *bodies == 0
@@ -228,10 +230,14 @@ impl Drop for Room {
     }
 }
 
-/// Changes an entry, and removes it when the change says so.
-fn change<K: Eq + Hash, V>(map: &mut HashMap<K, V>, key: K, less: impl FnOnce(&mut V) -> bool) {
+/// Updates an entry, and removes it when `update` returns true.
+fn update_or_remove<K: Eq + Hash, V>(
+    map: &mut HashMap<K, V>,
+    key: K,
+    update: impl FnOnce(&mut V) -> bool,
+) {
     if let Entry::Occupied(mut entry) = map.entry(key)
-        && less(entry.get_mut())
+        && update(entry.get_mut())
     {
         entry.remove();
     }
@@ -241,7 +247,7 @@ fn too_large(limit: usize) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "body_too_large",
-        format!("A delivery of this provider has at most {limit} bytes."),
+        format!("The body is too large. The limit of this provider is {limit} bytes."),
     )
 }
 
@@ -249,7 +255,7 @@ fn too_slow() -> Problem {
     Problem::new(
         StatusCode::REQUEST_TIMEOUT,
         "body_too_slow",
-        "The request's body did not arrive in time.",
+        "The request body did not arrive in time.",
     )
 }
 
@@ -257,7 +263,7 @@ fn incomplete() -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
         "body_incomplete",
-        "The request's body ended before its announced length.",
+        "The request body ended before its announced length.",
     )
 }
 
@@ -265,7 +271,7 @@ fn incomplete() -> Problem {
 mod tests {
     use super::*;
 
-    const QUICK: Limits = Limits {
+    const SMALL: Limits = Limits {
         bytes: 100,
         provider_bytes: 60,
         client_bytes: 40,
@@ -279,60 +285,68 @@ mod tests {
         Sender { client, provider }
     }
 
-    async fn room(budget: &BodyBudget, sender: Sender, bytes: usize) -> Option<Room> {
-        let mut room = budget.enter(sender)?;
-        room.grow(bytes).await.ok()?;
-        Some(room)
+    async fn reserve(budget: &BodyBudget, sender: Sender, bytes: usize) -> Option<Reservation> {
+        let mut reservation = budget.reserve(sender)?;
+        reservation.grow(bytes).await.ok()?;
+        Some(reservation)
     }
 
     #[tokio::test]
     async fn client_and_provider_have_shares() {
-        let budget = BodyBudget::with(QUICK);
-        let first = room(&budget, sender(1, "github"), 40).await.expect("room");
+        let budget = BodyBudget::with(SMALL);
+        let first = reserve(&budget, sender(1, "github"), 40)
+            .await
+            .expect("memory");
         assert!(
-            room(&budget, sender(1, "github"), 1).await.is_none(),
+            reserve(&budget, sender(1, "github"), 1).await.is_none(),
             "the client's share"
         );
-        let _second = room(&budget, sender(2, "github"), 20).await.expect("room");
+        let _second = reserve(&budget, sender(2, "github"), 20)
+            .await
+            .expect("memory");
         assert!(
-            room(&budget, sender(3, "github"), 1).await.is_none(),
+            reserve(&budget, sender(3, "github"), 1).await.is_none(),
             "the provider's share"
         );
-        let _third = room(&budget, sender(3, "slack"), 40).await.expect("room");
+        let _third = reserve(&budget, sender(3, "slack"), 40)
+            .await
+            .expect("memory");
         assert!(
-            room(&budget, sender(4, "slack"), 1).await.is_none(),
-            "the whole"
+            reserve(&budget, sender(4, "slack"), 1).await.is_none(),
+            "the total"
         );
         drop(first);
-        assert!(room(&budget, sender(1, "github"), 40).await.is_some());
+        assert!(reserve(&budget, sender(1, "github"), 40).await.is_some());
     }
 
     #[tokio::test]
-    async fn released_room_is_given_to_a_waiting_body() {
+    async fn released_memory_goes_to_a_waiting_body() {
         let budget = BodyBudget::with(Limits {
             max_wait: Duration::from_mins(1),
-            ..QUICK
+            ..SMALL
         });
-        let first = room(&budget, sender(1, "github"), 40).await.expect("room");
-        let waiting = room(&budget, sender(1, "slack"), 10);
-        let (room, ()) = tokio::join!(waiting, async { drop(first) });
-        assert!(room.is_some());
+        let first = reserve(&budget, sender(1, "github"), 40)
+            .await
+            .expect("memory");
+        let waiting = reserve(&budget, sender(1, "slack"), 10);
+        let (reservation, ()) = tokio::join!(waiting, async { drop(first) });
+        assert!(reservation.is_some());
     }
 
     #[tokio::test]
     async fn bodies_of_one_client_are_bounded() {
-        let budget = BodyBudget::with(QUICK);
-        let both = [(); 2].map(|()| budget.enter(sender(1, "github")).expect("a place"));
-        assert!(budget.enter(sender(1, "github")).is_none());
-        assert!(budget.enter(sender(2, "github")).is_some());
+        let budget = BodyBudget::with(SMALL);
+        let both = [(); 2].map(|()| budget.reserve(sender(1, "github")).expect("a reservation"));
+        assert!(budget.reserve(sender(1, "github")).is_none());
+        assert!(budget.reserve(sender(2, "github")).is_some());
         drop(both);
-        assert!(budget.enter(sender(1, "github")).is_some());
+        assert!(budget.reserve(sender(1, "github")).is_some());
         assert!(budget.used.lock().expect("unpoisoned").clients.is_empty());
     }
 
     #[tokio::test]
-    async fn announced_length_reserves_nothing_and_ends_when_idle() {
-        let budget = BodyBudget::with(QUICK);
+    async fn announced_length_reserves_nothing_and_times_out() {
+        let budget = BodyBudget::with(SMALL);
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_LENGTH, 100.into());
         let idle = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());

@@ -1,8 +1,8 @@
-//! `webhook-ingress`: the one port providers post to.
+//! `webhook-ingress`: the server that receives the providers' webhook deliveries.
 //!
-//! A request is read whole, verified over its raw bytes, filed together with its job, and
-//! acknowledged after the commit. Nothing is parsed before it is verified; nothing is
-//! acknowledged before it is durable. What the delivery means is the worker's concern.
+//! A request is read whole, verified over its raw bytes, stored together with its job, and
+//! acknowledged after the commit. Nothing is parsed before it is verified, and nothing is
+//! acknowledged before it is durable. The worker interprets deliveries.
 
 mod body;
 mod receive;
@@ -19,9 +19,9 @@ use shared::config::{
 };
 use shared::connectors::WebhookRegistry;
 use shared::crypto::Keyring;
-use shared::db::{Db, DbError, Role, time};
+use shared::db::{Db, DbError, Role, clock_sync};
 use shared::inbox::{Backlog, ConnectionKeys, Inbox, InboxConfig, Quotas};
-use shared::queue::Waker;
+use shared::queue::Notifier;
 use shared::server::{HttpServer, listen_for_telemetry};
 use shared::telemetry::{
     Health, HttpTracking, Lifecycle, MetricsHandle, operational_routes, track_http,
@@ -30,22 +30,22 @@ use tokio::net::TcpListener;
 
 use crate::body::BodyBudget;
 
-/// Everything the process is told.
+/// The settings of the process.
 #[derive(Debug)]
 pub struct Config {
-    /// Address and public URL.
+    /// Addresses, public URL and quotas.
     pub ingress: IngressConfig,
     /// Postgres.
     pub database: DatabaseConfig,
-    /// The key of connections' webhook secrets.
+    /// The keys that seal connections' webhook secrets.
     pub crypto: Option<CryptoConfig>,
-    /// What deliveries are verified with.
+    /// The verifiers of all providers.
     pub webhooks: WebhookRegistry,
     clock: Arc<DatabaseClock>,
 }
 
 impl Config {
-    /// Reads the environment; every problem is named at once.
+    /// Reads the environment and reports every problem at once.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(env);
         let clock = Arc::new(DatabaseClock::default());
@@ -62,18 +62,18 @@ impl Config {
     }
 }
 
-/// Why the process cannot start.
+/// The error of starting the process.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The database URL cannot be used.
-    #[error("the database cannot be used")]
+    /// The database URL is invalid.
+    #[error("failed to open the database")]
     Database(#[from] DbError),
-    /// The address for health and metrics cannot be listened on.
+    /// The address of health checks and metrics cannot be bound.
     #[error("failed to listen on POBLYSH_INGRESS_TELEMETRY_BIND_ADDR")]
     Telemetry(#[source] std::io::Error),
 }
 
-/// What the handlers share.
+/// The state that handlers share.
 #[derive(Clone)]
 pub(crate) struct State {
     webhooks: Arc<WebhookRegistry>,
@@ -83,8 +83,7 @@ pub(crate) struct State {
     bodies: BodyBudget,
 }
 
-/// Starts on `listener`. Returns once requests are being taken; the returned life ends the
-/// process.
+/// Starts the process on `listener` and returns its lifecycle.
 pub fn start(
     config: Config,
     listener: TcpListener,
@@ -98,22 +97,22 @@ pub fn start(
             async move { db.check_role(Role::Ingress).await }
         })
     };
-    let life = Lifecycle::new(health.clone());
+    let lifecycle = Lifecycle::new(health.clone());
     let clock = config.clock;
-    life.supervise_background(
+    lifecycle.supervise_background(
         "database clock",
-        time::follow(db.clone(), Arc::clone(&clock)),
+        clock_sync::run(db.clone(), Arc::clone(&clock)),
     );
     let keyring = config.crypto.as_ref().map(Keyring::new);
-    let waker = Waker::start(db.clone(), &life);
+    let notifier = Notifier::start(db.clone(), &lifecycle);
     let quotas = Quotas {
         backlog: config.ingress.backlog_bytes,
         tenant_backlog: config.ingress.tenant_backlog_bytes,
         unmatched_account: config.ingress.unmatched_account_bytes,
         unmatched: config.ingress.unmatched_bytes,
     };
-    let backlog = Backlog::start(db.clone(), quotas, &life);
-    let inbox = Inbox::start(&db, &waker, backlog, InboxConfig::default(), &life);
+    let backlog = Backlog::start(db.clone(), quotas, &lifecycle);
+    let inbox = Inbox::start(&db, &notifier, backlog, InboxConfig::default(), &lifecycle);
     let state = State {
         webhooks: Arc::new(config.webhooks),
         keys: Arc::new(ConnectionKeys::new(db, keyring)),
@@ -124,25 +123,26 @@ pub fn start(
     let telemetry = config.ingress.telemetry_bind_addr;
     let telemetry = telemetry.map(listen_for_telemetry).transpose();
     let operational = operational_routes(health);
-    let operational = tracked(operational.method_not_allowed_fallback(receive::method_not_allowed));
+    let operational =
+        with_tracking(operational.method_not_allowed_fallback(receive::method_not_allowed));
     let router = match telemetry.map_err(StartError::Telemetry)? {
         Some(listener) => {
-            let server = HttpServer::plain(operational).serve(listener, life.clone());
-            life.supervise("telemetry server", server);
-            tracked(router(state))
+            let server = HttpServer::plain(operational).serve(listener, lifecycle.clone());
+            lifecycle.supervise("telemetry server", server);
+            with_tracking(router(state))
         }
-        None => tracked(router(state)).merge(operational),
+        None => with_tracking(router(state)).merge(operational),
     };
     let (proxies, url) = (
         config.ingress.trusted_proxies,
         config.ingress.public_webhook_url,
     );
-    let server = HttpServer::behind(router, proxies, &url).serve(listener, life.clone());
-    life.supervise("http server", server);
-    Ok(life)
+    let server = HttpServer::behind(router, proxies, &url).serve(listener, lifecycle.clone());
+    lifecycle.supervise("http server", server);
+    Ok(lifecycle)
 }
 
-fn tracked(router: Router) -> Router {
+fn with_tracking(router: Router) -> Router {
     let tracking = HttpTracking::new("webhook-ingress").only_failures();
     router.layer(from_fn_with_state(tracking, track_http))
 }

@@ -6,7 +6,7 @@ use shared::config::{Env, SETTINGS_HELP};
 use tokio::net::TcpListener;
 use webhook_ingress::Config;
 
-/// Takes in the deliveries of providers: verifies them and queues them for the sync-worker.
+/// Receives webhook deliveries: verifies them and queues them for the sync-worker.
 #[derive(Debug, Parser)]
 #[command(version, after_help = SETTINGS_HELP)]
 struct Arguments {}
@@ -24,11 +24,11 @@ async fn run() -> anyhow::Result<()> {
     let address = config.ingress.bind_addr;
     let listener = TcpListener::bind(address)
         .await
-        .with_context(|| format!("cannot listen on {address} (POBLYSH_INGRESS_BIND_ADDR)"))?;
-    tracing::info!(server.address = %address, "taking deliveries");
-    let life = webhook_ingress::start(config, listener, telemetry.metrics())?;
-    let ended = life.run().await;
+        .with_context(|| format!("failed to listen on {address} (POBLYSH_INGRESS_BIND_ADDR)"))?;
+    tracing::info!(server.address = %address, "listening for deliveries");
+    let lifecycle = webhook_ingress::start(config, listener, telemetry.metrics())?;
+    let result = lifecycle.run().await;
     telemetry.shutdown().await;
-    ended?;
+    result?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The two routes: verify, store, acknowledge.
+//! The two webhook routes: verify, store, acknowledge.
 
 use std::panic::AssertUnwindSafe;
 
@@ -11,7 +11,7 @@ use futures::FutureExt;
 use metrics::counter;
 use shared::connectors::{Acknowledgement, VerifyError, WebhookVerifier};
 use shared::ids::ConnectionId;
-use shared::inbox::{InboxError, RawDelivery, Stored};
+use shared::inbox::{InboxError, RawDelivery, StoreOutcome};
 use shared::problem::Problem;
 use shared::server::ClientAddr;
 use shared::telemetry::{current_traceparent, names};
@@ -19,9 +19,10 @@ use shared::telemetry::{current_traceparent, names};
 use crate::State;
 use crate::body::Sender;
 
-/// When to come back after a refusal because too much waits: that passes more slowly than a
-/// database that is away.
-const BACKLOG_SECONDS: u64 = 15;
+/// `Retry-After` while the backlog is full.
+///
+/// A full backlog lasts longer than an outage of Postgres.
+const BACKLOG_RETRY_AFTER_SECONDS: u64 = 15;
 
 /// `POST /webhooks/{provider}`: signed with the app's secret.
 pub(crate) async fn by_app(
@@ -39,7 +40,9 @@ pub(crate) async fn by_app(
     };
     if !verifier.is_configured() {
         count(verifier.descriptor().slug, "not_configured");
-        return refused("This provider is not configured, so nothing it sends can be verified.");
+        return unauthorized_response(
+            "The provider is not configured, so its deliveries cannot be verified.",
+        );
     }
     let request = Request {
         client,
@@ -47,7 +50,7 @@ pub(crate) async fn by_app(
         body,
         connection: None,
     };
-    answer(&state, verifier, request).await
+    respond(&state, verifier, request).await
 }
 
 /// `POST /webhooks/{provider}/{connection_id}`: signed with a connection's own secret.
@@ -67,8 +70,8 @@ pub(crate) async fn by_connection(
     };
     let descriptor = verifier.descriptor();
     if descriptor.connection_webhooks.is_none() {
-        return refused(
-            "This provider signs with the app's secret. Send deliveries to /webhooks/{provider}.",
+        return unauthorized_response(
+            "The provider signs with the app's secret. Send deliveries to /webhooks/{provider}.",
         );
     }
     let request = Request {
@@ -77,24 +80,24 @@ pub(crate) async fn by_connection(
         body,
         connection: Some(connection),
     };
-    answer(&state, verifier, request).await
+    respond(&state, verifier, request).await
 }
 
-/// Anything else.
+/// The response to any other path.
 pub(crate) async fn not_found() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "not_found",
-        "There is nothing here. Deliveries go to /webhooks/{provider}.",
+        "Not found. Send deliveries to /webhooks/{provider}.",
     )
 }
 
-/// Anything but POST.
+/// The response to any method but POST.
 pub(crate) async fn method_not_allowed() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
-        "Deliveries are sent with POST.",
+        "Method not allowed. Send deliveries with POST.",
     )
 }
 
@@ -103,36 +106,39 @@ struct Request {
     client: ClientAddr,
     headers: HeaderMap,
     body: Body,
-    /// The connection in its path.
+    /// The connection in the path.
     connection: Option<ConnectionId>,
 }
 
-struct Refusal {
-    verdict: &'static str,
+/// A request that is not acknowledged, with its value of the metric's label.
+struct ReceiveError {
+    result: &'static str,
     problem: Problem,
 }
 
-/// Answers a request. A panic costs that request only; the panic itself is logged where it happens.
-async fn answer(state: &State, verifier: &dyn WebhookVerifier, request: Request) -> Response {
-    let taken = AssertUnwindSafe(take(state, verifier, request));
-    let taken = match taken.catch_unwind().await {
-        Ok(taken) => taken,
+/// Handles a request and counts its errors.
+///
+/// A panic fails its own request only; the panic hook logs it.
+async fn respond(state: &State, verifier: &dyn WebhookVerifier, request: Request) -> Response {
+    let handled = AssertUnwindSafe(handle(state, verifier, request));
+    let result = match handled.catch_unwind().await {
+        Ok(result) => result,
         Err(_) => Err(panicked()),
     };
-    match taken {
+    match result {
         Ok(response) => response,
-        Err(Refusal { verdict, problem }) => {
-            count(verifier.descriptor().slug, verdict);
+        Err(ReceiveError { result, problem }) => {
+            count(verifier.descriptor().slug, result);
             problem.into_response()
         }
     }
 }
 
-async fn take(
+async fn handle(
     state: &State,
     verifier: &dyn WebhookVerifier,
     request: Request,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ReceiveError> {
     let Request {
         client,
         headers,
@@ -148,19 +154,18 @@ async fn take(
             .connection_webhooks
             .and_then(|own| own.missing_header(&headers)),
     };
-    // An unsigned request is refused before its connection is looked up or a byte of its body is
-    // read.
+    // An unsigned request is rejected before its connection is looked up or its body is read.
     if let Some(missing) = missing {
         let message = format!("The header {missing} is missing.");
-        return Err(Refusal {
-            verdict: "missing_header",
+        return Err(ReceiveError {
+            result: "missing_header",
             problem: unauthorized(message),
         });
     }
     let connection = match connection {
         Some(id) => {
             let route = state.keys.route(slug, id, client.network()).await;
-            Some(route.map_err(not_genuine)?)
+            Some(route.map_err(verification_error)?)
         }
         None => None,
     };
@@ -172,12 +177,15 @@ async fn take(
         .bodies
         .read(sender, &headers, body, descriptor.max_webhook_bytes)
         .await;
-    let read = read.map_err(|problem| Refusal {
-        verdict: problem.code,
+    let read = read.map_err(|problem| ReceiveError {
+        result: problem.code,
         problem,
     })?;
-    // The body has been read, so that its connection can be used again.
-    state.inbox.has_room().map_err(|error| not_taken(&error))?;
+    // Only after the body was read, so that the client can reuse its socket.
+    state
+        .inbox
+        .has_room()
+        .map_err(|error| intake_error(&error))?;
     let raw = RawDelivery {
         headers,
         body: read.bytes,
@@ -187,34 +195,34 @@ async fn take(
     let delivery = raw
         .verify(verifier, &*state.keys, current_traceparent())
         .await
-        .map_err(not_genuine)?;
+        .map_err(verification_error)?;
     let acknowledgement = delivery.acknowledgement();
     if let Some(handshake) = delivery.handshake() {
         if let Some(secret) = &handshake.secret {
-            let taken = state.keys.take_secret(slug, connection, secret).await;
-            taken.map_err(not_genuine)?;
+            let stored = state.keys.accept_secret(slug, connection, secret).await;
+            stored.map_err(verification_error)?;
         }
         count(slug, "handshake");
-        return Ok(respond(acknowledgement));
+        return Ok(acknowledge(acknowledgement));
     }
     match state.inbox.accept(delivery).await {
-        Ok(stored) => {
+        Ok(outcome) => {
             count(
                 slug,
-                match stored {
-                    Stored::Fresh => "accepted",
-                    Stored::DigestOnly => "digest_only",
-                    Stored::Duplicate | Stored::Refused => "duplicate",
+                match outcome {
+                    StoreOutcome::New => "accepted",
+                    StoreOutcome::DigestOnly => "digest_only",
+                    StoreOutcome::Duplicate | StoreOutcome::Refused => "duplicate",
                 },
             );
-            Ok(respond(acknowledgement))
+            Ok(acknowledge(acknowledgement))
         }
-        Err(error) => Err(not_taken(&error)),
+        Err(error) => Err(intake_error(&error)),
     }
 }
 
-/// The response that the provider demands.
-fn respond(acknowledgement: Acknowledgement) -> Response {
+/// The response that the provider requires.
+fn acknowledge(acknowledgement: Acknowledgement) -> Response {
     let Acknowledgement {
         status,
         headers,
@@ -223,55 +231,55 @@ fn respond(acknowledgement: Acknowledgement) -> Response {
     (status, headers, Body::from(body)).into_response()
 }
 
-fn not_genuine(error: VerifyError) -> Refusal {
-    Refusal {
-        verdict: error.code(),
-        problem: unverified(error),
+fn verification_error(error: VerifyError) -> ReceiveError {
+    ReceiveError {
+        result: error.code(),
+        problem: verification_problem(error),
     }
 }
 
-fn count(provider: &'static str, verdict: &'static str) {
-    counter!(names::WEBHOOK_DELIVERIES_TOTAL, "provider" => provider, "verdict" => verdict)
+fn count(provider: &'static str, result: &'static str) {
+    counter!(names::WEBHOOK_DELIVERIES_TOTAL, "provider" => provider, "result" => result)
         .increment(1);
 }
 
-fn panicked() -> Refusal {
-    Refusal {
-        verdict: "panicked",
+fn panicked() -> ReceiveError {
+    ReceiveError {
+        result: "panicked",
         problem: Problem::internal(),
     }
 }
 
-/// Without fault of the sender's, who is to try again.
-fn not_taken(error: &InboxError) -> Refusal {
-    let (verdict, problem) = match error {
+/// An error of ours, after which the provider may send the delivery again.
+fn intake_error(error: &InboxError) -> ReceiveError {
+    let (result, problem) = match error {
         InboxError::Full => ("full", Problem::unavailable()),
         InboxError::Backlogged => ("backlogged", backlogged()),
         InboxError::NotCommitted => ("not_committed", Problem::unavailable()),
         InboxError::Closed => ("closed", Problem::unavailable()),
     };
-    Refusal { verdict, problem }
+    ReceiveError { result, problem }
 }
 
 fn backlogged() -> Problem {
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "backlogged",
-        "More has arrived than could be processed yet. Try again later.",
+        "The delivery backlog is full. Try again later.",
     )
-    .with_retry_after(BACKLOG_SECONDS)
+    .with_retry_after(BACKLOG_RETRY_AFTER_SECONDS)
 }
 
-/// The answer to a delivery that was not verified.
-fn unverified(error: VerifyError) -> Problem {
+/// The response to a delivery that failed verification.
+fn verification_problem(error: VerifyError) -> Problem {
     match error {
         VerifyError::UnknownConnection => Problem::new(
             StatusCode::NOT_FOUND,
             "connection_not_found",
-            "No connection of this provider has this id.",
+            "Connection not found.",
         ),
         VerifyError::KeysUnavailable => Problem::unavailable(),
-        _ => unauthorized(format!("The delivery was refused: {error}.")),
+        _ => unauthorized(format!("The delivery was rejected: {error}.")),
     }
 }
 
@@ -279,6 +287,6 @@ fn unauthorized(message: String) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "signature_refused", message)
 }
 
-fn refused(message: &str) -> Response {
+fn unauthorized_response(message: &str) -> Response {
     unauthorized(message.to_owned()).into_response()
 }

@@ -1,12 +1,12 @@
-//! The scopes as types, so that a handler's signature says what its caller must hold.
+//! The scopes as types, so that a handler's signature states the scope that it requires.
 
 use shared::db::api_keys::ApiScope;
 
-/// What a request needs to be allowed.
+/// A scope that a handler requires.
 pub(crate) trait RequiredScope: Send + Sync + 'static {
-    /// The scope that a key must have.
+    /// The scope of the API key.
     const SCOPE: ApiScope;
-    /// Whether an operator may ask for what no tenant owns.
+    /// Whether an operator may request the rows of the nil tenant.
     const UNASSIGNED: bool;
 }
 
@@ -26,7 +26,7 @@ macro_rules! scopes {
 }
 
 scopes! {
-    /// `signals:read`.
+    /// The scope `signals:read`.
     SignalsRead, unassigned: false;
     /// `connections:read`.
     ConnectionsRead, unassigned: false;

@@ -1,69 +1,71 @@
-//! What can stand against a well-formed request: every 409.
+//! Every 409: reasons why a well-formed request cannot be served.
 
-/// What stands against a request.
+/// A reason why a well-formed request cannot be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::Display)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Conflict {
-    /// The account is another connection's.
+    /// The account belongs to another connection.
     AccountAlreadyConnected,
-    /// The connection's status forbids it.
+    /// The connection's status does not allow the request.
     ConnectionNotActive,
-    /// The connection's status cannot be changed this way.
+    /// The connection's status cannot be changed by a request.
     StatusNotChangeable,
-    /// The key came with another request before.
+    /// The `Idempotency-Key` was used with a different request.
     IdempotencyKeyReused,
-    /// The operator has not set the provider up.
+    /// The provider is not configured.
     ProviderNotConfigured,
-    /// Deliveries of this provider come to the app's URL only.
+    /// The provider sends webhooks to the app's URL only.
     WebhookNotSupported,
-    /// The operator has set no key that connections' webhook secrets are sealed with.
+    /// The key that seals the webhook secrets of connections is not configured.
     WebhookSecretsNotConfigured,
-    /// Only dead jobs can be retried.
+    /// The job is not dead, so it cannot be retried.
     JobNotDead,
-    /// This release does not understand the stored job.
+    /// This release cannot read the stored job.
     JobUnreadable,
-    /// The job has ended already.
+    /// The job has finished.
     JobFinished,
-    /// The delivery is a row of a list that a poll read.
+    /// The delivery is a row that a poll read, not a webhook.
     DeliveryNotReplayable,
 }
 
 impl Conflict {
-    /// What it means and what to do about it.
+    /// The message: what happened and what to do next.
     pub(super) const fn message(self) -> &'static str {
         match self {
             Self::AccountAlreadyConnected => {
-                "This account is connected already. One account belongs to one connection."
+                "The account is already connected. Disconnect it first, or connect another account."
             }
             Self::ConnectionNotActive => {
                 "The connection is not active. Resume it, or connect the account again."
             }
             Self::StatusNotChangeable => {
-                "A connection that is pending, suspended, disconnected or without a grant \
-                 cannot be resumed here. Start a sync where the provider may answer again, or \
-                 connect the account again."
+                "A pending, suspended or disconnected connection, or one that needs a new grant, \
+                 cannot be resumed by a request. Start a sync to probe the provider, or connect \
+                 the account again."
             }
             Self::IdempotencyKeyReused => {
-                "This Idempotency-Key came with another request before. Use a new one."
+                "This Idempotency-Key was already used with a different request. Use a new key."
             }
-            Self::ProviderNotConfigured => "The operator has not set this provider up.",
+            Self::ProviderNotConfigured => {
+                "The provider is not configured. Ask the operator to configure it."
+            }
             Self::WebhookNotSupported => {
-                "This provider sends webhooks to the app's URL only. Nothing has to be set up \
-                 for a connection."
+                "This provider sends webhooks to the app's URL only. A connection needs no \
+                 webhook."
             }
             Self::WebhookSecretsNotConfigured => {
-                "The operator has not set POBLYSH_INGRESS_CRYPTO_KEY, which seals the webhook \
-                 secrets of connections."
+                "POBLYSH_INGRESS_CRYPTO_KEY, which seals the webhook secrets of connections, is \
+                 not set. Ask the operator to set it."
             }
-            Self::JobNotDead => "Only dead jobs can be retried.",
+            Self::JobNotDead => "The job is not dead. Only dead jobs can be retried.",
             Self::JobUnreadable => {
-                "Another release has written this job, and this one cannot read it. Retry it \
-                 with that release, or replay its deliveries."
+                "Another release wrote this job, and this release cannot read it. Retry it with \
+                 that release, or replay its deliveries."
             }
-            Self::JobFinished => "The job has ended already.",
+            Self::JobFinished => "The job has already finished.",
             Self::DeliveryNotReplayable => {
-                "This is a row of a list, not a webhook. Start a full sync of its connection to \
-                 read it again."
+                "The delivery is a row that a poll read, not a webhook. Start a full sync of its \
+                 connection to read it again."
             }
         }
     }

@@ -1,5 +1,4 @@
-//! `RateLimit` and `RateLimit-Policy`: what a key may ask and what is left of it, as
-//! draft-ietf-httpapi-ratelimit-headers says it.
+//! The headers `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,14 +8,14 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::meter::{Left, Rate};
+use super::gcra::{Quota, Rate};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// One limit and what is left of it.
+/// A limit and its remaining quota.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Share {
+pub(crate) struct QuotaStatus {
     name: &'static str,
     quota: u32,
     window: Duration,
@@ -24,32 +23,32 @@ pub(crate) struct Share {
     reset: Duration,
 }
 
-impl Share {
-    pub(super) fn new(name: &'static str, rate: Rate, window: Duration, left: &Left) -> Self {
+impl QuotaStatus {
+    pub(super) fn new(name: &'static str, rate: Rate, window: Duration, quota: &Quota) -> Self {
         Self {
             name,
             quota: rate.burst(),
             window,
-            remaining: left.remaining,
-            reset: left.full_in,
+            remaining: quota.remaining,
+            reset: quota.reset_after,
         }
     }
 }
 
-/// Where authentication notes a request's shares, for the answer's headers.
+/// The quotas of a request, which authentication records for the response's headers.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Shares(Arc<Mutex<Vec<Share>>>);
+pub(crate) struct QuotaStatuses(Arc<Mutex<Vec<QuotaStatus>>>);
 
-impl Shares {
-    pub(super) fn note(&self, shares: [Share; 2]) {
-        *self.lock() = shares.to_vec();
+impl QuotaStatuses {
+    pub(super) fn record(&self, quotas: [QuotaStatus; 2]) {
+        *self.lock() = quotas.to_vec();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Share>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<QuotaStatus>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn header(&self, item: impl Fn(&Share) -> String) -> Option<HeaderValue> {
+    fn header(&self, item: impl Fn(&QuotaStatus) -> String) -> Option<HeaderValue> {
         let items: Vec<String> = self.lock().iter().map(item).collect();
         if items.is_empty() {
             return None;
@@ -58,20 +57,20 @@ impl Shares {
     }
 }
 
-/// Adds the headers to the answer of a request that a key made.
-pub(crate) async fn show_limits(mut request: Request, next: Next) -> Response {
-    let shares = Shares::default();
-    request.extensions_mut().insert(shares.clone());
+/// Adds the headers to responses to API keys.
+pub(crate) async fn add_rate_limit_headers(mut request: Request, next: Next) -> Response {
+    let quotas = QuotaStatuses::default();
+    request.extensions_mut().insert(quotas.clone());
     let mut response = next.run(request).await;
-    let policy = shares.header(|share| {
-        let seconds = share.window.as_secs();
-        format!("\"{}\";q={};w={seconds}", share.name, share.quota)
+    let policy = quotas.header(|status| {
+        let seconds = status.window.as_secs();
+        format!("\"{}\";q={};w={seconds}", status.name, status.quota)
     });
-    let left = shares.header(|share| {
-        let seconds = share.reset.as_millis().div_ceil(1_000);
-        format!("\"{}\";r={};t={seconds}", share.name, share.remaining)
+    let remaining = quotas.header(|status| {
+        let seconds = status.reset.as_millis().div_ceil(1_000);
+        format!("\"{}\";r={};t={seconds}", status.name, status.remaining)
     });
-    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
+    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, remaining)] {
         if let Some(value) = value {
             response.headers_mut().insert(name, value);
         }

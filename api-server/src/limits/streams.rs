@@ -1,28 +1,28 @@
-//! How many streams a key and a tenant hold open.
+//! The number of open streams per key and tenant.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use shared::ids::{ApiKeyId, TenantId};
 
-/// The open streams of this process.
+/// The limits of open streams and their counts in this process.
 #[derive(Debug)]
 pub(crate) struct Streams {
     key_limit: usize,
     tenant_limit: usize,
-    open: Arc<Mutex<Open>>,
+    open: Arc<Mutex<OpenCounts>>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenCounts {
     keys: HashMap<ApiKeyId, usize>,
     tenants: HashMap<TenantId, usize>,
 }
 
-/// One open stream; it counts until it is dropped.
+/// A permit for one open stream; it counts until it is dropped.
 #[derive(Debug)]
 pub(crate) struct StreamPermit {
-    open: Arc<Mutex<Open>>,
+    open: Arc<Mutex<OpenCounts>>,
     key: Option<ApiKeyId>,
     tenant: TenantId,
 }
@@ -36,14 +36,15 @@ impl Streams {
         }
     }
 
-    /// Opens a stream; `None` when key or tenant hold as many as they may. An operator's
-    /// stream counts for the tenant alone.
+    /// Opens a stream; `None` if the key or the tenant has reached its limit.
+    ///
+    /// An operator's stream counts for the tenant only.
     pub(crate) fn open(&self, tenant: TenantId, key: Option<ApiKeyId>) -> Option<StreamPermit> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let held = |count: Option<&usize>| count.copied().unwrap_or(0);
-        let over = held(open.tenants.get(&tenant)) >= self.tenant_limit
+        let is_over_limit = held(open.tenants.get(&tenant)) >= self.tenant_limit
             || key.is_some_and(|key| held(open.keys.get(&key)) >= self.key_limit);
-        if over {
+        if is_over_limit {
             return None;
         }
         *open.tenants.entry(tenant).or_default() += 1;

@@ -1,10 +1,10 @@
-//! Failed authentication, throttled per client address and prefix of the credential.
+//! Throttling of failed authentication, per client address and prefix of the credential.
 //!
-//! A credential that this process has seen succeed is never locked out by the failures of
-//! others: a throttled client's unknown credentials are refused before anything is looked up.
-//! The owner of such a credential is remembered as well, so that its requests are metered before
-//! they cost a statement. It opens nothing: every request that is within the limit is checked
-//! in the database.
+//! A throttled client's unknown credentials are rejected without a query. Credentials that this
+//! process accepted recently are exempt, so that failures of others never lock them out. The
+//! owner of an accepted credential is cached, so that its requests are counted before they cost a
+//! query. The cache does not authenticate: every request within the limit is verified in the
+//! database.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,34 +15,34 @@ use shared::crypto::sha256;
 use shared::ids::{ApiKeyId, TenantId};
 use shared::server::ClientAddr;
 
-use super::meter::{Meter, Rate};
+use super::gcra::{Gcra, Rate};
 
-/// Failures of one client with one prefix, at once and per minute.
-const PER_PREFIX: u32 = 60;
-/// Failures of one client with any credential, at once and per minute.
-const PER_CLIENT: u32 = 120;
+/// The maximum number of failures of one client with one prefix, as a burst and per minute.
+const MAX_FAILURES_PER_PREFIX: u32 = 60;
+/// The maximum number of failures of one client, as a burst and per minute.
+const MAX_FAILURES_PER_CLIENT: u32 = 120;
 const WINDOW: Duration = Duration::from_mins(1);
-/// Characters of a credential that tell one from another: the mark of a key and a little more.
+/// The length of a prefix: the `pbk_` of a key and eight more characters.
 const PREFIX_CHARS: usize = 12;
-/// Credentials that are remembered as good.
-const MAX_KNOWN: usize = 10_000;
-/// How long they are.
-const KNOWN_TTL: Duration = Duration::from_mins(15);
+/// The maximum number of cached credentials.
+const MAX_ACCEPTED: usize = 10_000;
+/// How long an accepted credential is cached.
+const ACCEPTED_TTL: Duration = Duration::from_mins(15);
 
-/// A client's network; `None` where the server does not know it.
+/// A client's network; `None` if the server does not know it.
 type Client = Option<IpAddr>;
 
-/// Counts failures.
+/// Counters of failures, and recently accepted credentials.
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    clients: Meter<Client>,
-    prefixes: Meter<(Client, String)>,
-    known: Mutex<HashMap<[u8; 32], Known>>,
+    clients: Gcra<Client>,
+    prefixes: Gcra<(Client, String)>,
+    accepted: Mutex<HashMap<[u8; 32], AcceptedCredential>>,
 }
 
 /// A credential that was accepted.
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct AcceptedCredential {
     accepted_at: Instant,
     owner: Option<KeyOwner>,
 }
@@ -54,7 +54,7 @@ pub(crate) struct KeyOwner {
     pub(crate) key: ApiKeyId,
 }
 
-/// A credential that is about to be checked.
+/// A credential to verify.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     client: Client,
@@ -75,62 +75,63 @@ impl Attempt {
 impl Throttle {
     pub(super) fn new() -> Self {
         Self {
-            clients: Meter::new(Rate::per(WINDOW, PER_CLIENT)),
-            prefixes: Meter::new(Rate::per(WINDOW, PER_PREFIX)),
-            known: Mutex::new(HashMap::new()),
+            clients: Gcra::new(Rate::per(WINDOW, MAX_FAILURES_PER_CLIENT)),
+            prefixes: Gcra::new(Rate::per(WINDOW, MAX_FAILURES_PER_PREFIX)),
+            accepted: Mutex::new(HashMap::new()),
         }
     }
 
-    /// How long to wait before this credential is checked; `None` when it may be at once.
-    pub(crate) fn wait(&self, attempt: &Attempt, now: Instant) -> Option<Duration> {
-        let client = self.clients.look(&attempt.client, now).retry_after;
+    /// The time until this credential is verified; `None` if it is not throttled.
+    pub(crate) fn retry_after(&self, attempt: &Attempt, now: Instant) -> Option<Duration> {
+        let client = self.clients.peek(&attempt.client, now).retry_after;
         let key = (attempt.client, attempt.prefix.clone());
-        let prefix = self.prefixes.look(&key, now).retry_after;
-        let wait = client.max(prefix)?;
-        self.known(attempt, now).is_none().then_some(wait)
+        let prefix = self.prefixes.peek(&key, now).retry_after;
+        let retry_after = client.max(prefix)?;
+        self.accepted(attempt, now).is_none().then_some(retry_after)
     }
 
-    /// Whose key this is, if it was accepted lately; `None` for an operator's token.
+    /// The owner of a recently accepted key; `None` for unknown credentials and operators.
     pub(crate) fn owner(&self, attempt: &Attempt, now: Instant) -> Option<KeyOwner> {
-        self.known(attempt, now)?.owner
+        self.accepted(attempt, now)?.owner
     }
 
-    /// Notes that a credential was accepted, and whose key it is.
-    pub(crate) fn succeeded(&self, attempt: &Attempt, owner: Option<KeyOwner>, now: Instant) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_KNOWN && !known.contains_key(&attempt.digest) {
-            known.retain(|_, known| known.is_valid(now));
-            if known.len() >= MAX_KNOWN {
-                known.clear();
+    /// Records an accepted credential and its owner.
+    pub(crate) fn record_success(&self, attempt: &Attempt, owner: Option<KeyOwner>, now: Instant) {
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        if accepted.len() >= MAX_ACCEPTED && !accepted.contains_key(&attempt.digest) {
+            accepted.retain(|_, accepted| accepted.is_valid(now));
+            if accepted.len() >= MAX_ACCEPTED {
+                accepted.clear();
             }
         }
-        let accepted = Known {
+        let credential = AcceptedCredential {
             accepted_at: now,
             owner,
         };
-        known.insert(attempt.digest, accepted);
+        accepted.insert(attempt.digest, credential);
     }
 
-    /// Counts a credential that was refused.
-    pub(crate) fn failed(&self, attempt: Attempt, now: Instant) {
-        self.known
+    /// Counts a rejected credential.
+    pub(crate) fn record_failure(&self, attempt: Attempt, now: Instant) {
+        self.accepted
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&attempt.digest);
-        self.clients.spend(attempt.client, now);
-        self.prefixes.spend((attempt.client, attempt.prefix), now);
+        self.clients.try_acquire(attempt.client, now);
+        self.prefixes
+            .try_acquire((attempt.client, attempt.prefix), now);
     }
 
-    fn known(&self, attempt: &Attempt, now: Instant) -> Option<Known> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.get(&attempt.digest).copied();
-        known.filter(|known| known.is_valid(now))
+    fn accepted(&self, attempt: &Attempt, now: Instant) -> Option<AcceptedCredential> {
+        let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let accepted = accepted.get(&attempt.digest).copied();
+        accepted.filter(|accepted| accepted.is_valid(now))
     }
 }
 
-impl Known {
+impl AcceptedCredential {
     fn is_valid(&self, now: Instant) -> bool {
-        now.duration_since(self.accepted_at) < KNOWN_TTL
+        now.duration_since(self.accepted_at) < ACCEPTED_TTL
     }
 }
 
@@ -144,75 +145,79 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_one_prefix_are_throttled_and_nobody_elses() {
+    fn failures_throttle_their_prefix_and_client_only() {
         let throttle = Throttle::new();
         let now = Instant::now();
         let failing = |last: u32| attempt("192.0.2.1", &format!("pbk_aaaaaaaa{last}"));
-        for last in 0..PER_PREFIX {
-            assert!(throttle.wait(&failing(last), now).is_none());
-            throttle.failed(failing(last), now);
+        for last in 0..MAX_FAILURES_PER_PREFIX {
+            assert!(throttle.retry_after(&failing(last), now).is_none());
+            throttle.record_failure(failing(last), now);
         }
-        let wait = throttle.wait(&failing(999), now).expect("throttled");
-        assert!(wait <= WINDOW);
+        let retry_after = throttle.retry_after(&failing(999), now).expect("throttled");
+        assert!(retry_after <= WINDOW);
         assert!(
             throttle
-                .wait(&attempt("192.0.2.1", "pbk_bbbbbbbbx"), now)
+                .retry_after(&attempt("192.0.2.1", "pbk_bbbbbbbbx"), now)
                 .is_none()
         );
         assert!(
             throttle
-                .wait(&attempt("192.0.2.2", "pbk_aaaaaaaax"), now)
+                .retry_after(&attempt("192.0.2.2", "pbk_aaaaaaaax"), now)
                 .is_none()
         );
-        assert!(throttle.wait(&failing(999), now + wait).is_none());
+        assert!(
+            throttle
+                .retry_after(&failing(999), now + retry_after)
+                .is_none()
+        );
     }
 
     #[test]
-    fn many_prefixes_of_one_client_are_throttled_together() {
+    fn many_prefixes_of_one_client_are_throttled() {
         let throttle = Throttle::new();
         let now = Instant::now();
-        for number in 0..PER_CLIENT {
-            throttle.failed(attempt("2001:db8::1", &format!("{number}-guess")), now);
+        for number in 0..MAX_FAILURES_PER_CLIENT {
+            throttle.record_failure(attempt("2001:db8::1", &format!("{number}-guess")), now);
         }
-        // An IPv6 network is one client.
+        // Addresses of one IPv6 network are one client.
         let other = attempt("2001:db8::2", "another");
-        assert!(throttle.wait(&other, now).is_some());
+        assert!(throttle.retry_after(&other, now).is_some());
         assert!(
             throttle
-                .wait(&attempt("2001:db8:1::1", "another"), now)
+                .retry_after(&attempt("2001:db8:1::1", "another"), now)
                 .is_none()
         );
     }
 
     #[test]
-    fn credential_that_was_good_is_not_locked_out_by_others() {
+    fn accepted_credential_is_never_locked_out_by_others() {
         let throttle = Throttle::new();
         let now = Instant::now();
-        throttle.succeeded(&attempt("192.0.2.1", "pbk_good"), None, now);
-        for number in 0..PER_CLIENT {
-            throttle.failed(attempt("192.0.2.1", &format!("{number}-guess")), now);
+        throttle.record_success(&attempt("192.0.2.1", "pbk_good"), None, now);
+        for number in 0..MAX_FAILURES_PER_CLIENT {
+            throttle.record_failure(attempt("192.0.2.1", &format!("{number}-guess")), now);
         }
         assert!(
             throttle
-                .wait(&attempt("192.0.2.1", "pbk_good"), now)
+                .retry_after(&attempt("192.0.2.1", "pbk_good"), now)
                 .is_none()
         );
         assert!(
             throttle
-                .wait(&attempt("192.0.2.1", "pbk_other"), now)
+                .retry_after(&attempt("192.0.2.1", "pbk_other"), now)
                 .is_some()
         );
-        // Revoked meanwhile: it fails once and is a stranger then.
-        throttle.failed(attempt("192.0.2.1", "pbk_good"), now);
+        // A revoked credential fails once and is unknown afterwards.
+        throttle.record_failure(attempt("192.0.2.1", "pbk_good"), now);
         assert!(
             throttle
-                .wait(&attempt("192.0.2.1", "pbk_good"), now)
+                .retry_after(&attempt("192.0.2.1", "pbk_good"), now)
                 .is_some()
         );
     }
 
     #[test]
-    fn owner_of_a_key_is_forgotten_when_it_fails() {
+    fn failed_key_loses_its_cached_owner() {
         let throttle = Throttle::new();
         let now = Instant::now();
         let good = attempt("192.0.2.1", "pbk_good");
@@ -221,15 +226,15 @@ mod tests {
             key: ApiKeyId::generate(),
         };
         assert_eq!(throttle.owner(&good, now), None);
-        throttle.succeeded(&good, Some(owner), now);
+        throttle.record_success(&good, Some(owner), now);
         assert_eq!(throttle.owner(&good, now), Some(owner));
         assert_eq!(
             throttle.owner(&attempt("192.0.2.1", "pbk_goody"), now),
             None
         );
-        assert_eq!(throttle.owner(&good, now + KNOWN_TTL), None);
-        throttle.succeeded(&good, Some(owner), now);
-        throttle.failed(attempt("192.0.2.2", "pbk_good"), now);
+        assert_eq!(throttle.owner(&good, now + ACCEPTED_TTL), None);
+        throttle.record_success(&good, Some(owner), now);
+        throttle.record_failure(attempt("192.0.2.2", "pbk_good"), now);
         assert_eq!(throttle.owner(&good, now), None);
     }
 }

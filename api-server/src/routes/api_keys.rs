@@ -1,4 +1,4 @@
-//! Tenants' API keys; for operators.
+//! API keys of tenants, for operators.
 
 mod create;
 mod list;
@@ -24,24 +24,24 @@ pub(crate) fn router() -> Routes {
         .routes(routes!(revoke::revoke_api_key))
 }
 
-/// An API key, without the key.
+/// An API key without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ApiKey {
     id: ApiKeyId,
-    /// What its owner calls it.
+    /// The name that its owner chose.
     #[schema(example = "Story Hunter")]
     name: String,
-    /// Its first characters.
+    /// The first characters of the key.
     #[schema(example = "pbk_8fK2xA")]
     hint: String,
-    /// What it may do.
+    /// The scopes of the key.
     scopes: Vec<ApiScope>,
     created_at: DateTime<Utc>,
-    /// When it ends by itself.
+    /// When the key expires; null if never.
     expires_at: Option<DateTime<Utc>>,
-    /// When it was revoked.
+    /// When the key was revoked.
     revoked_at: Option<DateTime<Utc>>,
-    /// When it was last used, to the minute.
+    /// When the key was last used, to the minute.
     last_used_at: Option<DateTime<Utc>>,
 }
 
@@ -60,7 +60,7 @@ impl From<api_keys::ApiKey> for ApiKey {
     }
 }
 
-/// The scope of the tenant in the path, which must exist and must be one.
+/// The scope of the tenant in the path; the nil tenant has no keys.
 async fn tenant(
     state: &AppState,
     OperatorAuth(proof): OperatorAuth,
@@ -69,7 +69,7 @@ async fn tenant(
     if id == TenantId::UNASSIGNED {
         return Err(ApiError::NotFound("tenant"));
     }
-    tenants::scope(&state.db, proof, id)
+    tenants::resolve_scope(&state.db, proof, id)
         .await?
         .ok_or(ApiError::NotFound("tenant"))
 }

@@ -1,18 +1,18 @@
-//! From a link to a proved grant.
+//! The connect flow, from a link to a connection with a proved grant.
 //!
-//! A tenant asks for a link. Whoever opens it sees a page that names the team and what it will
-//! read; continuing from it begins a flow that belongs to that browser. The provider sends the
-//! browser back, and what comes back counts only with a state that is ours, young, and begun in
-//! this browser; it serves once, and the same browser gets the same answer again. Each leg has a
-//! state and a PKCE verifier of its own; both end with it.
+//! A tenant creates a link. Its page names the team and the data to be read; a person who continues
+//! starts a session that is bound to the browser. The provider redirects the browser back, and the
+//! callback is accepted only with a state that this service issued, that has not expired and that
+//! was started in the same browser. A state is used once; a repeated callback of the same browser
+//! receives the same response. Each authorization step has a separate state and PKCE verifier.
 
-mod begin;
-mod browser;
+mod account_picker;
+mod browser_binding;
 mod callback;
-mod choose;
-mod flow;
-mod open;
+mod create;
 mod page;
+mod session;
+mod start;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -21,7 +21,7 @@ use super::Routes;
 
 pub(crate) fn router() -> Routes {
     OpenApiRouter::new()
-        .routes(routes!(begin::create_connect_link))
-        .routes(routes!(open::open_connect_link, open::start_connect))
+        .routes(routes!(create::create_connect_link))
+        .routes(routes!(start::open_connect_link, start::start_connect))
         .routes(routes!(callback::finish_connect))
 }

@@ -1,4 +1,4 @@
-//! Grants at providers: looked at, paused, synced and ended.
+//! Connections: read, pause, sync and disconnect.
 
 mod delete;
 mod get;
@@ -39,114 +39,115 @@ pub(crate) struct Connection {
     #[schema(example = "github")]
     provider: String,
     pub(crate) status: ConnectionStatus,
-    /// Why it stands there, in a word.
+    /// The reason for the status, for programs.
     status_reason: Option<String>,
     /// The provider's account; null while the connection is pending.
     account: Option<Account>,
-    /// What a pending connection waits for; null for every other.
+    /// The approval that a pending connection waits for; null for other connections.
     approval: Option<Approval>,
-    /// Scopes or permissions, as the provider names them.
+    /// The granted scopes or permissions, as the provider names them.
     scopes: Vec<String>,
-    /// How often it is to be polled.
+    /// The configured seconds between two polls.
     #[schema(example = 300)]
     poll_interval_seconds: i32,
-    /// How often it is polled in fact: less often where reading everything takes longer at the
-    /// provider's pace.
+    /// The actual seconds between two polls: more than configured if a full read takes longer at
+    /// the provider's rate limits.
     #[schema(example = 300)]
     effective_poll_interval_seconds: i32,
-    /// When it was last read successfully.
+    /// When the last successful sync ended.
     last_sync_at: Option<DateTime<Utc>>,
-    /// When it is read next; null while it is not polled.
+    /// When the next sync is due; null while the connection is not polled.
     next_sync_at: Option<DateTime<Utc>>,
-    /// Why the last read failed; null after a success.
+    /// The error of the last sync; null after a success.
     last_error: Option<JobError>,
-    /// When its past had been read completely.
+    /// When the backfill ended.
     backfilled_at: Option<DateTime<Utc>>,
-    /// What does not work as it could, and what to do about it; empty when all is well.
+    /// Problems that do not stop the connection; empty if there are none.
     warnings: Vec<Warning>,
-    /// How far the first read of its past is; null before and after it.
+    /// The progress of the backfill; null before and after it.
     backfill: Option<Backfill>,
-    /// Through when everything that the provider lists as it happens is in the feed: the least of
-    /// its streams. Null while one has not been read once.
+    /// The time before which every fact that the provider lists as it happens is in the feed: the
+    /// minimum over the connection's streams. Null until each of them has been read once.
     complete_through: Option<DateTime<Utc>>,
-    /// The same of facts that only the reconciliation pass finds: replies in old threads, edits,
-    /// rows that the provider lists late.
+    /// The same time for facts that only the reconciliation pass finds: replies in old threads,
+    /// edits, rows that the provider lists late.
     reconciled_through: Option<DateTime<Utc>>,
-    /// The stream that holds these times back, why, and since when; null where none does.
+    /// The stream that holds these times back, why, and since when; null if none does.
     held_back_by: Option<HeldBackBy>,
-    /// Why `complete_through` does not advance at the moment; null when it does.
+    /// Why `complete_through` does not advance; null while it does.
     behind: Option<Behind>,
-    /// Facts that a read found and no delivery had told. Where there are more than a few, the
+    /// The number of facts that a poll found and no delivery had reported. If there are many, the
     /// connection is polled more often for a while.
     #[schema(example = 0)]
     missed_count: i64,
-    /// When the last such fact was found.
+    /// When a poll found the last of these facts.
     missed_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
-/// Something about a connection that does not work as it could.
+/// A problem that does not stop a connection.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Warning {
-    /// A short word for programs.
+    /// The kind of problem, for programs.
     #[schema(example = "events_refused")]
     code: String,
-    /// What it is, in words for people.
+    /// What happened and what to do next, for people.
     message: String,
 }
 
 impl Warning {
-    /// Events that the provider refused to send.
-    fn of_refused(events: &[String]) -> Option<Self> {
+    /// The warning for events that the provider refused to send.
+    fn rejected_events(events: &[String]) -> Option<Self> {
         (!events.is_empty()).then(|| Self {
             code: "events_refused".to_owned(),
             message: format!(
-                "The provider refused to send these events: {}. They are found by polling only, \
-                 where polling can see them.",
+                "The provider refused to send these events: {}. Polling finds those of them that \
+                 the provider lists. Check the permissions of the app at the provider.",
                 events.join(", ")
             ),
         })
     }
 }
 
-/// How far the first read of a connection's past is.
+/// The progress of a connection's backfill.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Backfill {
     started_at: DateTime<Utc>,
-    /// Streams that are known so far: the issues of a repository, the messages of a channel …
+    /// The number of known streams: the issues of a repository, the messages of a channel …
     #[schema(example = 280)]
     streams: i64,
-    /// Streams that have been read to their end.
+    /// The number of streams that have been read completely.
     #[schema(example = 112)]
     streams_read: i64,
-    /// How much of the streams has been read, from 0 to 1.
+    /// The share of the streams that has been read, from 0 to 1.
     #[schema(example = 0.43)]
     progress: f64,
-    /// When it ends if it goes on as it did so far; null while too little has been read.
+    /// When the backfill ends at its rate so far; null while too little has been read.
     estimated_end_at: Option<DateTime<Utc>>,
 }
 
-/// The approval that a pending connection waits for: an administrator of the account opens the
-/// link that it was asked for with.
+/// The approval that a pending connection waits for.
+///
+/// An administrator of the account approves by opening the same connect link.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Approval {
-    /// The account's name; null until the provider has named the account.
+    /// The name of the account; null until the provider names it.
     #[schema(example = "octo-org")]
     account_name: Option<String>,
-    /// The provider's id of the person who asked.
+    /// The provider's id of the person who requested the connection.
     #[schema(example = "480938")]
     requester: Option<String>,
-    /// When the approval expires, and the connection with it.
+    /// When the approval and the pending connection expire.
     expires_at: DateTime<Utc>,
 }
 
-/// A provider's account.
+/// An account at a provider.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Account {
-    /// The id that deliveries are routed by.
+    /// The id that routes deliveries.
     id: String,
-    /// The name people know it by.
+    /// The display name.
     #[schema(example = "octo-org")]
     name: String,
 }
@@ -177,7 +178,7 @@ impl From<connections::Connection> for Connection {
             next_sync_at: connection.next_sync_at,
             last_error: connection.last_error,
             backfilled_at: connection.backfilled_at,
-            warnings: Warning::of_refused(&connection.refused_events)
+            warnings: Warning::rejected_events(&connection.refused_events)
                 .into_iter()
                 .collect(),
             backfill: connection.backfill.map(|backfill| Backfill {

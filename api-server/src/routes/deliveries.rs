@@ -1,4 +1,4 @@
-//! What providers sent us, as received.
+//! Webhook deliveries as received.
 
 mod get;
 mod list;
@@ -30,36 +30,36 @@ pub(crate) struct Delivery {
     /// The provider's slug.
     #[schema(example = "github")]
     provider: String,
-    /// The connection it was routed to; null while it matches none.
+    /// The connection of the delivery; null while it matches none.
     connection_id: Option<ConnectionId>,
-    /// The provider's account it is about.
+    /// The provider's account that the delivery names.
     account_id: Option<String>,
-    /// The provider's id of the delivery: the same id is the same delivery.
+    /// The provider's id of the delivery, by which repeats are recognized.
     dedupe_id: String,
-    /// The event's name.
+    /// The name of the event.
     #[schema(example = "issues.opened")]
     event: String,
-    /// Whether the provider sent it, or a poll read it.
+    /// Whether the provider sent it or a poll read it.
     source: DeliverySource,
-    /// What checking its signature gave; nothing else is kept.
-    verdict: Verdict,
+    /// The result of the signature check; nothing else of it is kept.
+    result: VerificationResult,
     outcome: DeliveryOutcome,
-    /// Why, when that needs saying.
+    /// The reason for the outcome, if there is one.
     outcome_detail: Option<String>,
-    /// How many Signals it gave.
+    /// The number of Signals that it produced.
     signals: i32,
     received_at: DateTime<Utc>,
     /// When it was last processed.
     processed_at: Option<DateTime<Utc>>,
 }
 
-/// What checking a delivery's signature gave.
+/// The result of the check of a delivery's signature.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Verdict {
-    /// It is genuine.
+pub(crate) enum VerificationResult {
+    /// The signature is valid.
     Verified,
-    /// A poll read it, so there is no signature.
+    /// A poll read the row, so there is no signature.
     NotApplicable,
 }
 
@@ -72,9 +72,9 @@ impl From<deliveries::Delivery> for Delivery {
             account_id: delivery.account_id,
             dedupe_id: delivery.dedupe_id,
             event: delivery.event,
-            verdict: match delivery.source {
-                DeliverySource::Webhook => Verdict::Verified,
-                DeliverySource::Poll => Verdict::NotApplicable,
+            result: match delivery.source {
+                DeliverySource::Webhook => VerificationResult::Verified,
+                DeliverySource::Poll => VerificationResult::NotApplicable,
             },
             source: delivery.source,
             outcome: delivery.outcome,

@@ -1,4 +1,4 @@
-//! Work under way and done.
+//! Jobs: queued, running and finished work.
 
 mod cancel;
 mod get;
@@ -32,30 +32,30 @@ pub(crate) struct Job {
     pub(crate) id: JobId,
     kind: JobKind,
     state: JobState,
-    /// The provider's slug; empty for work on the service as a whole.
+    /// The provider's slug; empty for jobs of the whole service.
     #[schema(example = "github")]
     provider: String,
-    /// The connection it is about.
+    /// The connection of the job.
     connection_id: Option<ConnectionId>,
-    /// How the connection is read; null for other kinds.
+    /// The mode of a sync; null for other kinds.
     mode: Option<SyncMode>,
-    /// While this job waits or runs, no other of the same window is made.
+    /// The uniqueness key: only one unfinished job exists per window.
     #[schema(example = "sync:0198c0de-0000-7000-8000-000000000000:full")]
     cursor_window: Option<String>,
-    /// Tries so far.
+    /// The number of attempts so far.
     attempts: i16,
-    /// Tries there are.
+    /// The maximum number of attempts.
     max_attempts: i16,
-    /// Why the last try failed.
+    /// The error of the last attempt.
     error: Option<JobError>,
-    /// Somebody asked for its end while it runs.
+    /// Whether a request asked the running job to stop.
     cancel_requested: bool,
-    /// When it runs next at the earliest; null once it has ended.
+    /// The earliest time of the next attempt; null after the job has finished.
     next_run_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
-    /// When its last try began.
+    /// When the last attempt began.
     started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// When the job finished.
     finished_at: Option<DateTime<Utc>>,
 }
 
@@ -85,13 +85,13 @@ impl From<jobs::Job> for Job {
     }
 }
 
-/// The job that an action led to.
+/// The job of a request.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct JobAnswer {
+pub(crate) struct JobResponse {
     pub(crate) job: Job,
 }
 
-/// The job with this id, as it is now.
+/// Loads the current state of a job.
 pub(crate) async fn load(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<Job, ApiError> {
     Ok(jobs::get(tx, scope, id)
         .await?

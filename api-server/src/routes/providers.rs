@@ -1,4 +1,4 @@
-//! What can be connected.
+//! The providers that can be connected.
 
 mod list;
 

@@ -1,4 +1,4 @@
-//! The product: every Signal of a tenant, in one order, once.
+//! Signals: the feed, its stream, and the catalogue of kinds.
 
 mod get;
 mod kinds;
@@ -23,26 +23,26 @@ pub(crate) fn router() -> Routes {
         .routes(routes!(get::get_signal))
 }
 
-/// What may be added to a Signal.
+/// An optional part of a Signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, ToSchema)]
 #[strum(serialize_all = "snake_case")]
 #[schema(rename_all = "snake_case")]
 pub(crate) enum Include {
-    /// The provider's object, as `payload.raw`.
+    /// The provider's object as `payload.raw`.
     Raw,
 }
 
-/// Which Signals are wanted; lists are comma-separated.
+/// The filters of Signals; lists are comma-separated.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SignalFilter {
-    /// Providers' slugs.
+    /// Slugs of providers.
     #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100, pattern = "^[a-z][a-z0-9_]{0,62}$", example = json!(["github"]))]
     source: Vec<String>,
-    /// Kinds.
+    /// Kinds of Signals.
     #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100, example = json!(["issue_created"]))]
     kind: Vec<SignalKind>,
-    /// Connections.
+    /// Ids of connections.
     #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100)]
     connection_id: Vec<Uuid>,
     /// `raw` adds the provider's object to each Signal.
@@ -58,13 +58,13 @@ impl FromQuery for SignalFilter {
             }),
             kind: query.list("kind", "a kind of Signal", |text| text.parse().ok()),
             connection_id: query.list("connection_id", "a UUID", parse_uuid),
-            include: query.word("include"),
+            include: query.enum_value("include"),
         }
     }
 }
 
 impl SignalFilter {
-    /// A page of this length of the Signals that are wanted.
+    /// A query for a page of matching Signals.
     pub(crate) fn page(&self, limit: u32) -> FeedQuery {
         FeedQuery {
             sources: self.source.clone(),

@@ -1,9 +1,9 @@
-//! Reading now what would be read later.
+//! Syncs that start now instead of at the next poll.
 
 mod start;
 
 use shared::db::connections::{Connection, ConnectionStatus};
-use shared::db::{TenantScope, Tx, schedule};
+use shared::db::{TenantScope, Tx, due_jobs};
 use shared::queue::{self, Enqueued, JobPayload, NewJob, SyncMode};
 use shared::telemetry::current_traceparent;
 use utoipa_axum::router::OpenApiRouter;
@@ -16,11 +16,12 @@ pub(crate) fn router() -> Routes {
     OpenApiRouter::new().routes(routes!(start::sync_provider))
 }
 
-/// Enqueues the read of an active connection. One of the same mode that waits already covers
-/// it; one that runs has another follow it, because it began before this was asked for.
+/// Enqueues a sync of a connection.
 ///
-/// A connection that is suspended or has no grant is probed instead, whatever the mode: the job goes
-/// on from the cursors where the grant works again, and changes nothing where it does not.
+/// A queued sync of the same mode covers the request; a running one is followed by another, because
+/// it started before the request. A connection that is suspended or has no grant is probed by an
+/// incremental sync in any mode: the job continues from the cursors if the grant works again, and
+/// has no effect if it does not.
 pub(crate) async fn enqueue_sync(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -36,7 +37,7 @@ pub(crate) async fn enqueue_sync(
             return Err(Conflict::ConnectionNotActive.into());
         }
     };
-    let word = match mode {
+    let mode_name = match mode {
         SyncMode::Incremental => "incremental",
         SyncMode::Full => "full",
     };
@@ -44,15 +45,18 @@ pub(crate) async fn enqueue_sync(
         tenant_id: connection.tenant_id,
         provider: connection.provider.clone(),
         connection_id: Some(connection.id),
-        cursor_window: Some(format!("sync:{}:{word}", connection.id)),
-        payload: JobPayload::SyncConnection { mode, until: None },
+        cursor_window: Some(format!("sync:{}:{mode_name}", connection.id)),
+        payload: JobPayload::SyncConnection {
+            mode,
+            upper_bound: None,
+        },
         traceparent: current_traceparent(),
     };
     let enqueued = queue::enqueue(tx, &job).await?;
     if !enqueued.created && is_probe {
-        schedule::probe_soon(tx, &[(connection.tenant_id, connection.id)]).await?;
+        due_jobs::probe_soon(tx, &[(connection.tenant_id, connection.id)]).await?;
     } else if !enqueued.created {
-        schedule::sync_soon(tx, scope, connection.id).await?;
+        due_jobs::sync_soon(tx, scope, connection.id).await?;
     }
     Ok(enqueued)
 }

@@ -1,4 +1,4 @@
-//! Tenants; for operators.
+//! Tenants, for operators.
 
 mod create;
 mod get;
@@ -20,11 +20,11 @@ pub(crate) fn router() -> Routes {
         .routes(routes!(get::get_tenant))
 }
 
-/// A customer's team.
+/// A team with isolated data.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Tenant {
     id: TenantId,
-    /// Its name, for operators.
+    /// The name, for operators.
     #[schema(example = "Acme")]
     name: String,
     created_at: DateTime<Utc>,

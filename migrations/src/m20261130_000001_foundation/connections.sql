@@ -1,4 +1,4 @@
--- Connections: a tenant's grant at one provider account.
+-- Connections: a tenant's grant at one provider account, and its routes.
 
 CREATE TYPE connection_status AS ENUM
     ('pending', 'active', 'paused', 'suspended', 'needs_reauth', 'disconnected');
@@ -15,24 +15,24 @@ CREATE TABLE connections (
     settings                   json NOT NULL DEFAULT '{}',
     scopes                     text[] NOT NULL DEFAULT '{}',
     requester                  text,
-    -- When a pending connection's approval expires; without meaning in other states.
+    -- When a pending connection's approval expires; unused in other states.
     pending_until              timestamptz DEFAULT now() + interval '7 days',
     -- The provider's id of the person whose administration of the account was proved when the
-    -- grant was given. Without it the grant is never ended for the whole account.
+    -- grant was given. Without that proof, the grant is never revoked for the whole account.
     administrator              text,
     administrator_proved_at    timestamptz,
     poll_interval_seconds      integer NOT NULL CHECK (poll_interval_seconds BETWEEN 30 AND 86400),
-    -- Duration of the last incremental run. A run that does not fit into the poll interval makes
-    -- the interval of the route longer than the connection's.
+    -- Duration of the last incremental run. If it exceeds the poll interval, the interval of the
+    -- route is longer than the connection's.
     run_seconds                integer NOT NULL DEFAULT 0,
     last_sync_at               timestamptz,
     last_error                 json,
-    -- The first read: when it began, from which its end is estimated, and when it ended.
+    -- The backfill: when it began, from which its end is estimated, and when it ended.
     backfill_started_at        timestamptz,
     backfilled_at              timestamptz,
     -- Every fact of the time before `complete_through` is stored, by the transaction `complete_tx`
-    -- or an earlier one. Readers trust it once that transaction is below the feed's watermark, and
-    -- until then `settled_through`, its previous value. `reconciled_through` and
+    -- or an earlier one. Readers use it once that transaction is below the feed's watermark, and
+    -- its previous value, `settled_through`, until then. `reconciled_through` and
     -- `settled_reconciled_through` are the same pair for the reconciliation pass. Each is the
     -- least of the connection's streams; `held_back_by` names the stream that holds them back.
     complete_through           timestamptz,
@@ -41,8 +41,8 @@ CREATE TABLE connections (
     reconciled_through         timestamptz,
     settled_reconciled_through timestamptz,
     held_back_by               json,
-    -- Facts that a read found and no delivery had reported: in all, and since the last run that
-    -- ended; and how many times the poll interval is halved because of them.
+    -- Facts that a read found without a delivery: in total, and since the end of the last run; and
+    -- how many times the poll interval is halved because of them.
     missed_count               bigint NOT NULL DEFAULT 0,
     run_missed                 bigint NOT NULL DEFAULT 0,
     missed_at                  timestamptz,
@@ -59,7 +59,7 @@ CREATE UNIQUE INDEX connections_account_once
 CREATE INDEX connections_pending ON connections (pending_until) WHERE status = 'pending';
 
 -- The part of a connection that is read across tenants: where its deliveries go, and when it is
--- polled next. It holds no names, no settings and no secrets.
+-- polled next. It contains no names, settings or secrets.
 CREATE TABLE connection_routes (
     tenant_id             uuid NOT NULL,
     connection_id         uuid NOT NULL,
@@ -71,8 +71,8 @@ CREATE TABLE connection_routes (
     next_sync_at          timestamptz NOT NULL DEFAULT now(),
     refresh_at            timestamptz,
     subscriptions_at      timestamptz,
-    -- When the provider is next asked whether a suspended or refused grant works again, how long
-    -- after that once more (NULL is never), and when it was asked last.
+    -- The next probe of a suspended or refused grant, the interval until the one after it (NULL is
+    -- never), and the last probe.
     probe_at              timestamptz,
     probe_interval        interval,
     probed_at             timestamptz,
@@ -105,10 +105,10 @@ CREATE TABLE delivery_routes (
 CREATE INDEX delivery_routes_route ON delivery_routes (provider, route);
 CREATE INDEX delivery_routes_created_at ON delivery_routes (created_at);
 
--- A connect link names the tenant that asks. Every browser that continues from its page gets a
--- flow of its own; the first flow that ends with a connection uses the link up. Only the hash of
--- the link's token is kept. `connection_id` is the pending connection that an administrator
--- approves by opening the link.
+-- Connect links: a tenant's offers to connect an account. Every browser that opens a link starts a
+-- separate flow; the first flow that ends with a connection consumes the link. Only the hash of the
+-- link's token is stored. `connection_id` is the pending connection that an administrator approves
+-- by opening the link.
 CREATE TABLE connect_links (
     tenant_id     uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
     link_hash     bytea NOT NULL CHECK (octet_length(link_hash) = 32),
@@ -123,9 +123,9 @@ CREATE TABLE connect_links (
 CREATE UNIQUE INDEX connect_links_link_hash ON connect_links (link_hash);
 CREATE INDEX connect_links_expires_at ON connect_links (expires_at);
 
--- One step of a connect flow. Only the hash of the state is kept. `link_hash` is the link that the
--- flow began with; `answer` is the callback's sealed response, which the same browser gets again
--- when it repeats the callback.
+-- Authorization steps of connect flows. Only the hash of the state is stored. `link_hash` is the
+-- flow's connect link; `response` is the sealed response to the callback, which the same browser
+-- receives again when it repeats the callback.
 CREATE TABLE oauth_states (
     tenant_id    uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
     state_hash   bytea NOT NULL CHECK (octet_length(state_hash) = 32),
@@ -133,7 +133,7 @@ CREATE TABLE oauth_states (
     provider     text NOT NULL,
     browser_hash bytea,
     sealed       bytea NOT NULL,
-    answer       bytea,
+    response     bytea,
     return_to    text,
     created_at   timestamptz NOT NULL DEFAULT now(),
     expires_at   timestamptz NOT NULL,

@@ -1,7 +1,7 @@
 -- Secrets, sealed with AES-256-GCM and bound to tenant, connection and field.
 
--- A connection's tokens. `version` counts them; the refresh_* columns are the lease of the one
--- process that refreshes them, and the time of an attempt whose response may have been lost.
+-- Account tokens of connections. `version` counts the tokens; the refresh_* columns are the lease
+-- of the process that refreshes them, and the time of an attempt whose response may have been lost.
 CREATE TABLE credentials (
     tenant_id            uuid NOT NULL,
     connection_id        uuid NOT NULL,
@@ -18,16 +18,16 @@ CREATE TABLE credentials (
     FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
 );
 
--- Tokens of the person who connected an account, at providers that issue them beside the
--- account's own.
-CREATE TABLE person_credentials (
+-- User tokens: tokens of the person who connected an account, at providers that issue them in
+-- addition to account tokens.
+CREATE TABLE user_credentials (
     LIKE credentials INCLUDING ALL,
     FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
 );
 
--- Every attempt to refresh a token, written before the call. An attempt without an end lost the
--- provider's response, and perhaps a refresh token with it.
-CREATE TABLE token_rotations (
+-- All attempts to refresh a token, written before the call. An attempt without an end lost the
+-- provider's response, and possibly a refresh token with it.
+CREATE TABLE token_refresh_log (
     tenant_id     uuid NOT NULL,
     connection_id uuid NOT NULL,
     id            uuid NOT NULL,

@@ -1,10 +1,10 @@
--- Webhook deliveries as received. The nil tenant owns those that match no connection.
+-- Webhook deliveries as received. Unmatched deliveries belong to the nil tenant.
 
 CREATE TYPE delivery_outcome AS ENUM ('pending', 'processed', 'ignored', 'failed', 'unmatched');
 -- `poll`: a row of a list that a poll could not read, kept for operators.
 CREATE TYPE delivery_source AS ENUM ('webhook', 'poll');
 
--- The time of receipt is part of the id (UUID version 7), so an id alone leads to its partition.
+-- The id contains the time of receipt (UUID version 7) and thus determines the partition.
 CREATE TABLE deliveries (
     tenant_id      uuid NOT NULL,
     received_at    timestamptz NOT NULL,
@@ -27,22 +27,23 @@ CREATE TABLE deliveries (
     PRIMARY KEY (tenant_id, received_at, id)
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX deliveries_unmatched ON deliveries (provider, account_id) WHERE outcome = 'unmatched';
--- Counts the kept rows of a connection.
+-- For counts of the unreadable rows that are stored per connection.
 CREATE INDEX deliveries_polled ON deliveries (tenant_id, connection_id, received_at)
     WHERE source = 'poll';
 
 -- Ids of the deliveries received so far; outlives the partitions above.
-CREATE TABLE delivery_ledger (
+CREATE TABLE delivery_dedup (
     tenant_id   uuid NOT NULL,
     provider    text NOT NULL,
     dedupe_id   text NOT NULL,
     received_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, provider, dedupe_id)
 );
-CREATE INDEX delivery_ledger_received_at ON delivery_ledger USING brin (received_at);
+CREATE INDEX delivery_dedup_received_at ON delivery_dedup USING brin (received_at);
 
--- Deliveries that match no connection, per account as the provider names it: how many are kept
--- whole, and how many as an id that shows repeats. No column belongs to a tenant.
+-- Counts of unmatched deliveries per account of the provider: stored deliveries, and digests of
+-- deliveries above the quota, of which only the id is stored to detect duplicates. The table has no
+-- tenant data.
 CREATE TABLE unmatched_accounts (
     provider   text NOT NULL,
     account_id text NOT NULL,

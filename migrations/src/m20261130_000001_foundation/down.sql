@@ -1,10 +1,10 @@
 DROP FUNCTION key_owner(bytea), ensure_partitions(integer), drop_partitions(text, integer),
     put_webhook_key(uuid, uuid, uuid, bytea, boolean, interval),
-    take_webhook_secret(uuid, uuid, uuid, bytea, interval),
+    accept_webhook_secret(uuid, uuid, uuid, bytea, interval),
     quota_pace(float8, float8, float8, float8, float8, integer, float8, float8);
 DROP TABLE audit_log, idempotency_keys, rate_budgets, feed_generations, signals, job_history, jobs,
-    periodic_tasks, workers, unmatched_accounts, delivery_ledger, deliveries, directory_entries,
-    subscriptions, cursors, webhook_arming, webhook_secrets, token_rotations, person_credentials, credentials,
+    periodic_tasks, workers, unmatched_accounts, delivery_dedup, deliveries, directory_entries,
+    subscriptions, cursors, webhook_arming, webhook_secrets, token_refresh_log, user_credentials, credentials,
     oauth_states, connect_links, delivery_routes, connection_routes, connections, api_keys, tenants;
 DROP SEQUENCE job_lease_tokens;
 DROP TYPE job_state, job_kind, delivery_source, delivery_outcome, connection_status;

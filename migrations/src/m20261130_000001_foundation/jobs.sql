@@ -1,9 +1,9 @@
 -- The queue. Finished jobs move to job_history, so `jobs` stays small.
 
--- A value of an enumeration stays for good: PostgreSQL cannot remove one.
+-- PostgreSQL cannot remove a value of an enumeration.
 CREATE TYPE job_kind AS ENUM
-    ('process_deliveries', 'adopt_deliveries', 'sync_connection', 'refresh_token', 'sweep_deliveries',
-     'apply_retention', 'look_up', 'fan_out_delivery', 'maintain_subscriptions', 'confirm_grant');
+    ('process_deliveries', 'rematch_deliveries', 'sync_connection', 'refresh_token', 'redeliver_webhooks',
+     'apply_retention', 'resolve_directory', 'fan_out_delivery', 'reconcile_subscriptions', 'confirm_grant');
 CREATE TYPE job_state AS ENUM ('queued', 'running', 'succeeded', 'dead', 'cancelled');
 
 -- Heartbeats. A worker's jobs are leased until its heartbeat expires.
@@ -31,10 +31,10 @@ CREATE TABLE jobs (
     run_at           timestamptz NOT NULL DEFAULT now(),
     attempts         smallint NOT NULL DEFAULT 0,
     max_attempts     smallint NOT NULL DEFAULT 3,
-    -- Attempts that ended with their worker; counted apart, because the job is rarely the cause.
-    losses           smallint NOT NULL DEFAULT 0,
+    -- Attempts whose worker was lost, counted separately, because the job is rarely the cause.
+    lost_attempts    smallint NOT NULL DEFAULT 0,
     payload          json NOT NULL DEFAULT '{}',
-    -- Size of what the job processes, so that the backlog can be bounded without reading it.
+    -- The size of the job's deliveries, so that the backlog can be limited without reading them.
     bytes            bigint NOT NULL DEFAULT 0,
     worker_id        uuid,
     lease_token      bigint,
@@ -45,9 +45,9 @@ CREATE TABLE jobs (
     started_at       timestamptz,
     PRIMARY KEY (tenant_id, id)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
--- Jobs are claimed by tenant and priority, each pair a range of this index.
+-- Jobs are claimed by tenant and priority; each pair is a range of this index.
 CREATE INDEX jobs_claim ON jobs (tenant_id, priority, run_at, id) WHERE state = 'queued';
--- Which pairs have jobs is read from those that have become due.
+-- For the scan of due jobs, which finds the pairs that have any.
 CREATE INDEX jobs_due ON jobs (kind, run_at, tenant_id, priority) INCLUDE (bytes)
     WHERE state = 'queued';
 CREATE INDEX jobs_running ON jobs (worker_id) WHERE state = 'running';
@@ -74,5 +74,5 @@ CREATE TABLE job_history (
     finished_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, id, finished_at)
 ) PARTITION BY RANGE (finished_at);
--- Dead jobs are few among many finished ones, and the first that people look for.
+-- Dead-lettered jobs are few among many finished ones, and people list them most often.
 CREATE INDEX job_history_dead ON job_history (tenant_id, id) WHERE state = 'dead';

@@ -1,6 +1,6 @@
 -- Daily partitions. Only the owner may create and drop them, so workers call these two functions,
--- which accept no other tables. They wait 200 ms for a lock, because writers would queue behind
--- them: a partition that they miss is taken next time, and partitions exist two weeks ahead.
+-- which accept no other tables. They wait 200 ms for a lock, because writers queue behind them. The
+-- next run retries a missed partition; partitions are created two weeks ahead.
 
 CREATE FUNCTION ensure_partitions(days_ahead integer) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET lock_timeout = '200ms' AS $$
@@ -25,7 +25,7 @@ BEGIN
                 EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', part);
                 made := made + 1;
             EXCEPTION
-                -- Another worker was faster, or the default partition already holds rows of that day.
+                -- Another worker was faster, or the default partition has rows of that day.
                 WHEN duplicate_table OR check_violation THEN NULL;
                 WHEN lock_not_available THEN EXIT;
             END;

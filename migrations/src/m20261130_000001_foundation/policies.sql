@@ -1,6 +1,6 @@
 -- Row-level security, forced on every table with tenant data. A transaction names its tenants in
 -- `poblysh.tenants` (a uuid array) and sees no other rows. The subselect is evaluated once per
--- statement, so the policies do not keep the indexes from being used.
+-- statement, so the policies do not prevent index scans.
 
 DO $$
 DECLARE
@@ -9,8 +9,8 @@ DECLARE
         'tenant_id = ANY ((SELECT nullif(current_setting(''poblysh.tenants'', true), '''')::uuid[])::uuid[])';
     secured constant text[] := ARRAY[
         'api_keys', 'audit_log', 'connection_routes', 'connections', 'credentials', 'cursors', 'deliveries',
-        'delivery_ledger', 'delivery_routes', 'directory_entries', 'idempotency_keys', 'job_history', 'jobs',
-        'person_credentials', 'signals', 'subscriptions', 'token_rotations', 'webhook_arming',
+        'delivery_dedup', 'delivery_routes', 'directory_entries', 'idempotency_keys', 'job_history', 'jobs',
+        'user_credentials', 'signals', 'subscriptions', 'token_refresh_log', 'webhook_arming',
         'webhook_secrets'
     ];
 BEGIN
@@ -31,8 +31,8 @@ $$;
 -- The API: operators list all tenants, and handlers show a tenant only its own.
 CREATE POLICY tenant ON tenants TO poblysh_api USING (true) WITH CHECK (true);
 
--- A bearer key, a connect link and the state of a connect flow are looked up before the tenant is
--- known: their row is visible to a transaction that names the secret's hash.
+-- API keys, connect links and OAuth states are looked up before the tenant is known: a transaction
+-- that names the secret's hash can see the row.
 CREATE POLICY by_secret ON api_keys FOR SELECT TO poblysh_api
     USING (key_hash = decode(nullif(current_setting('poblysh.secret_hash', true), ''), 'hex'));
 CREATE POLICY by_secret ON connect_links FOR SELECT TO poblysh_api
@@ -45,13 +45,13 @@ CREATE POLICY by_secret ON oauth_states FOR SELECT TO poblysh_api
 CREATE POLICY route ON connection_routes FOR SELECT TO poblysh_ingress USING (true);
 CREATE POLICY route ON delivery_routes FOR SELECT TO poblysh_ingress, poblysh_worker USING (true);
 CREATE POLICY verify ON webhook_secrets FOR SELECT TO poblysh_ingress USING (true);
--- take_webhook_secret runs as the owner, who is bound by these policies.
-CREATE POLICY take_secret ON webhook_arming TO CURRENT_USER USING (true) WITH CHECK (true);
-CREATE POLICY take_secret ON webhook_secrets TO CURRENT_USER USING (true) WITH CHECK (true);
-CREATE POLICY take_secret ON audit_log FOR INSERT TO CURRENT_USER WITH CHECK (true);
+-- accept_webhook_secret runs as the owner, to whom these policies apply.
+CREATE POLICY accept_secret ON webhook_arming TO CURRENT_USER USING (true) WITH CHECK (true);
+CREATE POLICY accept_secret ON webhook_secrets TO CURRENT_USER USING (true) WITH CHECK (true);
+CREATE POLICY accept_secret ON audit_log FOR INSERT TO CURRENT_USER WITH CHECK (true);
 CREATE POLICY store ON deliveries FOR INSERT TO poblysh_ingress WITH CHECK (true);
-CREATE POLICY store ON delivery_ledger FOR INSERT TO poblysh_ingress WITH CHECK (true);
-CREATE POLICY seen ON delivery_ledger FOR SELECT TO poblysh_ingress USING (true);
+CREATE POLICY store ON delivery_dedup FOR INSERT TO poblysh_ingress WITH CHECK (true);
+CREATE POLICY seen ON delivery_dedup FOR SELECT TO poblysh_ingress USING (true);
 CREATE POLICY enqueue ON jobs FOR INSERT TO poblysh_ingress
     WITH CHECK (kind = 'process_deliveries' AND payload->>'kind' = 'process_deliveries'
         AND state = 'queued' AND connection_id IS NULL AND worker_id IS NULL
@@ -63,15 +63,15 @@ CREATE POLICY claim ON jobs TO poblysh_worker USING (true) WITH CHECK (true);
 CREATE POLICY finish ON job_history FOR INSERT TO poblysh_worker WITH CHECK (true);
 CREATE POLICY schedule ON connection_routes FOR SELECT TO poblysh_worker USING (true);
 CREATE POLICY reschedule ON connection_routes FOR UPDATE TO poblysh_worker USING (true) WITH CHECK (true);
--- A connection that waits for an approval is found by the person who asked for it.
+-- A pending connection is found by its requester before its tenant is known.
 CREATE POLICY pending ON connections FOR SELECT TO poblysh_worker USING (status = 'pending');
 -- The alert on subscriptions that expire without renewal covers all tenants.
 CREATE POLICY watch ON subscriptions FOR SELECT TO poblysh_worker USING (true);
 
 -- Retention deletes expired rows of every tenant.
-CREATE POLICY expire ON delivery_ledger FOR DELETE TO poblysh_worker
+CREATE POLICY expire ON delivery_dedup FOR DELETE TO poblysh_worker
     USING (received_at < now() - interval '30 days');
-CREATE POLICY expired ON delivery_ledger FOR SELECT TO poblysh_worker
+CREATE POLICY expired ON delivery_dedup FOR SELECT TO poblysh_worker
     USING (received_at < now() - interval '30 days');
 CREATE POLICY expire ON connect_links FOR DELETE TO poblysh_worker
     USING (expires_at < now() - interval '1 day');

@@ -1,43 +1,42 @@
--- What each process may do; policies.sql says with which rows.
+-- The privileges of each process; policies.sql limits the rows.
 
 GRANT USAGE ON SCHEMA public TO poblysh_api, poblysh_ingress, poblysh_worker;
 REVOKE ALL ON FUNCTION key_owner(bytea), ensure_partitions(integer), drop_partitions(text, integer),
     put_webhook_key(uuid, uuid, uuid, bytea, boolean, interval),
-    take_webhook_secret(uuid, uuid, uuid, bytea, interval) FROM PUBLIC;
+    accept_webhook_secret(uuid, uuid, uuid, bytea, interval) FROM PUBLIC;
 
--- api-server. It creates and ends webhook secrets, and seals anew what a former key of ingress has
--- sealed.
+-- api-server. It creates and deletes webhook secrets, and re-encrypts them after a key rotation.
 GRANT EXECUTE ON FUNCTION key_owner(bytea), put_webhook_key(uuid, uuid, uuid, bytea, boolean, interval)
     TO poblysh_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON connect_links, connection_routes, credentials, cursors,
-    delivery_routes, directory_entries, jobs, oauth_states, person_credentials, subscriptions,
-    token_rotations, webhook_arming TO poblysh_api;
+    delivery_routes, directory_entries, jobs, oauth_states, user_credentials, subscriptions,
+    token_refresh_log, webhook_arming TO poblysh_api;
 GRANT SELECT, INSERT, UPDATE ON api_keys, connections, deliveries, rate_budgets TO poblysh_api;
 GRANT SELECT, INSERT ON audit_log, idempotency_keys, job_history, tenants TO poblysh_api;
 -- Operators see which accounts without a connection send how much.
 GRANT SELECT ON feed_generations, signals, unmatched_accounts TO poblysh_api;
 GRANT SELECT, INSERT, UPDATE (expires_at, secret), DELETE ON webhook_secrets TO poblysh_api;
 
--- webhook-ingress. It sees how much each tenant's backlog holds, and none of it.
+-- webhook-ingress. It sees the size of each tenant's backlog, but no contents.
 GRANT INSERT ON deliveries, jobs TO poblysh_ingress;
-GRANT INSERT, SELECT ON delivery_ledger TO poblysh_ingress;
+GRANT INSERT, SELECT ON delivery_dedup TO poblysh_ingress;
 GRANT SELECT, INSERT, UPDATE ON unmatched_accounts TO poblysh_ingress;
 GRANT SELECT (tenant_id, connection_id, provider, account_id) ON connection_routes TO poblysh_ingress;
 GRANT SELECT (tenant_id, connection_id, provider, route) ON delivery_routes TO poblysh_ingress;
 GRANT SELECT (tenant_id, connection_id, secret, is_public_key, expires_at) ON webhook_secrets TO poblysh_ingress;
--- All that it may write of them: the secret that an armed connection is handed.
-GRANT EXECUTE ON FUNCTION take_webhook_secret(uuid, uuid, uuid, bytea, interval) TO poblysh_ingress;
+-- Its only write to them: the secret that an armed connection receives.
+GRANT EXECUTE ON FUNCTION accept_webhook_secret(uuid, uuid, uuid, bytea, interval) TO poblysh_ingress;
 GRANT SELECT (tenant_id, kind, state, bytes) ON jobs TO poblysh_ingress;
 
--- sync-worker. It erases webhook secrets, and reads none.
+-- sync-worker. It deletes webhook secrets, but cannot read them.
 GRANT EXECUTE ON FUNCTION ensure_partitions(integer), drop_partitions(text, integer) TO poblysh_worker;
 GRANT USAGE ON SEQUENCE job_lease_tokens TO poblysh_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON connection_routes, credentials, cursors, deliveries,
-    delivery_routes, directory_entries, jobs, periodic_tasks, person_credentials, rate_budgets,
-    subscriptions, token_rotations, workers TO poblysh_worker;
+    delivery_routes, directory_entries, jobs, periodic_tasks, user_credentials, rate_budgets,
+    subscriptions, token_refresh_log, workers TO poblysh_worker;
 GRANT SELECT, UPDATE ON connections TO poblysh_worker;
 GRANT SELECT, INSERT ON audit_log, job_history, signals TO poblysh_worker;
-GRANT SELECT, INSERT, DELETE ON delivery_ledger TO poblysh_worker;
+GRANT SELECT, INSERT, DELETE ON delivery_dedup TO poblysh_worker;
 GRANT SELECT, UPDATE, DELETE ON unmatched_accounts TO poblysh_worker;
 GRANT SELECT, DELETE ON connect_links, idempotency_keys, oauth_states TO poblysh_worker;
 GRANT SELECT ON feed_generations TO poblysh_worker;

@@ -1,6 +1,6 @@
--- One role per process. None owns anything, and none may log in before the operator allows it
--- (`ALTER ROLE … LOGIN PASSWORD …`); a process that connects as another role takes its own by
--- SET ROLE. Roles belong to the whole cluster, so they may exist already.
+-- One role per process. They own nothing, and cannot log in until the operator allows it
+-- (`ALTER ROLE … LOGIN PASSWORD …`). A process that logs in as another role switches with
+-- SET ROLE. Roles belong to the cluster, so they may exist already.
 DO $$
 DECLARE
     name text;

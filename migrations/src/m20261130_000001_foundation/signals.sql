@@ -1,5 +1,5 @@
--- Signals and their feed. `tx_id` and `seq` are the order of the feed: rows below the oldest running
--- transaction are final and can be read without missing one.
+-- Signals and their feed. `tx_id` and `seq` are the order of the feed: rows below the oldest
+-- running transaction are final, so a reader misses none.
 
 CREATE TABLE signals (
     tenant_id      uuid NOT NULL,
@@ -22,8 +22,8 @@ CREATE TABLE signals (
 CREATE INDEX signals_feed ON signals (tenant_id, tx_id, seq);
 CREATE INDEX signals_recent ON signals (tenant_id, occurred_at DESC, id DESC);
 
--- Transaction ids mean nothing in another cluster. A restore begins a new generation, and cursors
--- of an older one are refused.
+-- Transaction ids are meaningless in another cluster. A restore begins a new generation, and
+-- cursors of older generations are refused.
 CREATE TABLE feed_generations (
     generation        integer PRIMARY KEY,
     system_identifier text NOT NULL,

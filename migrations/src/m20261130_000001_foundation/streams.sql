@@ -1,57 +1,57 @@
--- What is read from a connection: the cursors of its streams, its push subscriptions, and the
--- names of what its objects mention by id only.
+-- The streams of connections with their cursors, push subscriptions, and the names of objects that
+-- facts mention by id only.
 
 CREATE TABLE cursors (
-    tenant_id          uuid NOT NULL,
-    connection_id      uuid NOT NULL,
-    stream             text NOT NULL,
-    resource_id        text,
-    target             json NOT NULL,
-    cursor             json,
-    version            bigint NOT NULL DEFAULT 0,
+    tenant_id             uuid NOT NULL,
+    connection_id         uuid NOT NULL,
+    stream                text NOT NULL,
+    resource_id           text,
+    target                json NOT NULL,
+    cursor                json,
+    version               bigint NOT NULL DEFAULT 0,
     -- The lower bound of the first read, and how much of that read is done, from 0 to 1.
-    horizon            timestamptz NOT NULL,
-    progress           real NOT NULL DEFAULT 0,
+    backfill_from         timestamptz NOT NULL,
+    progress              real NOT NULL DEFAULT 0,
     -- Every fact of the time before `read_through` is stored. `attempted_through` is the upper
-    -- bound of the last run that is finished with the stream, whether or not it could be read; a
-    -- run resumes with the streams below its own upper bound. `unfinished_until` is the upper
-    -- bound of a run that has begun to read the stream and has not finished it.
-    read_through       timestamptz,
-    attempted_through  timestamptz,
-    unfinished_until   timestamptz,
+    -- bound of the last run that has finished the stream, successfully or not; a run resumes with
+    -- the streams below its own upper bound. `pending_upper_bound` is the upper bound of a run that
+    -- has begun to read the stream and has not finished it.
+    read_through          timestamptz,
+    attempted_through     timestamptz,
+    pending_upper_bound   timestamptz,
     -- The upper bound of the last pass over the list of streams that found this one.
-    listed_at          timestamptz,
-    -- Why the stream cannot be read, and since when. `failures` counts transient failures of the
-    -- next page in a row: they make the page size smaller. `page_halvings` is the size that works,
-    -- as the number of times that the usual one is halved, and `good_pages` counts the pages in a
-    -- row that were read in it.
-    failing_since      timestamptz,
-    failures           integer NOT NULL DEFAULT 0,
-    failure            json,
-    page_halvings      smallint NOT NULL DEFAULT 0,
-    good_pages         smallint NOT NULL DEFAULT 0,
-    -- Facts that a read found and no delivery had reported, until the connection counts them.
-    missed_count       bigint NOT NULL DEFAULT 0,
-    -- The reconciliation pass: how far it has read the stream again, when it is due next, and,
-    -- while it runs, its cursor and its upper bound; why the last one could not read all of the
-    -- stream, and since when none could.
-    reconciled_through timestamptz,
-    reconcile_at       timestamptz NOT NULL DEFAULT now(),
-    reconcile_cursor   json,
-    reconcile_bound    timestamptz,
-    reconcile_failure  json,
-    unreconciled_since timestamptz,
-    retired_at         timestamptz,
-    retired_why        text,
-    created_at         timestamptz NOT NULL DEFAULT now(),
-    updated_at         timestamptz NOT NULL DEFAULT now(),
+    listed_at             timestamptz,
+    -- Why the stream cannot be read, and since when. `failures` counts consecutive transient
+    -- failures of the next page, which reduce the page size. `page_halvings` is the size that
+    -- works, as the number of times that the default one is halved; `good_pages` counts the
+    -- consecutive pages that were read in it.
+    failing_since         timestamptz,
+    failures              integer NOT NULL DEFAULT 0,
+    failure               json,
+    page_halvings         smallint NOT NULL DEFAULT 0,
+    good_pages            smallint NOT NULL DEFAULT 0,
+    -- Facts that a read found without a delivery, until they are added to the connection's count.
+    missed_count          bigint NOT NULL DEFAULT 0,
+    -- The reconciliation pass: the time before which the stream is reconciled, the next due time,
+    -- and, while it runs, its cursor and upper bound; why the last pass could not read all of the
+    -- stream, and since when no pass could.
+    reconciled_through    timestamptz,
+    reconcile_at          timestamptz NOT NULL DEFAULT now(),
+    reconcile_cursor      json,
+    reconcile_upper_bound timestamptz,
+    reconcile_failure     json,
+    unreconciled_since    timestamptz,
+    retired_at            timestamptz,
+    retired_reason        text,
+    created_at            timestamptz NOT NULL DEFAULT now(),
+    updated_at            timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, connection_id, stream),
     FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
 ) WITH (fillfactor = 80);
 
 -- Push subscriptions, at providers that want one per resource. A row is a subscription that must
--- exist (`wanted`) or must end. `external_id` is null until the provider has given one;
--- `attempted_at` is written before the call, so that a lost response is looked for.
+-- exist (`desired`) or must end. `external_id` is null until the provider has given one;
+-- `attempted_at` is written before the call, so that a lost response can be detected.
 CREATE TABLE subscriptions (
     tenant_id      uuid NOT NULL,
     connection_id  uuid NOT NULL,
@@ -59,14 +59,14 @@ CREATE TABLE subscriptions (
     resource       text NOT NULL,
     target         json NOT NULL DEFAULT '{}',
     route          text,
-    wanted         boolean NOT NULL DEFAULT true,
+    desired        boolean NOT NULL DEFAULT true,
     external_id    text,
     -- Events that the provider refused; the others were registered without them.
     refused_events text[] NOT NULL DEFAULT '{}',
     attempted_at   timestamptz,
     expires_at     timestamptz,
     renewed_at     timestamptz,
-    -- The upper bound of the last pass over the list of streams that wanted this subscription.
+    -- The upper bound of the last pass over the list of streams that required this subscription.
     listed_at      timestamptz,
     created_at     timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, id),
@@ -75,8 +75,7 @@ CREATE TABLE subscriptions (
 );
 CREATE INDEX subscriptions_expires_at ON subscriptions (expires_at);
 
--- Names of people, channels and statuses. An entry without a name is one that the provider does
--- not describe.
+-- Names of people, channels and statuses. The provider has no name for an entry without one.
 CREATE TABLE directory_entries (
     tenant_id     uuid NOT NULL,
     connection_id uuid NOT NULL,

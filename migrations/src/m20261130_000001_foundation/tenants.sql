@@ -1,5 +1,5 @@
--- Tenants, their API keys, and what the API keeps about requests. tenant_id leads the primary key
--- of every table with tenant data; policies.sql and privileges.sql say who may see what.
+-- Tenants, API keys, stored responses and the audit log. tenant_id leads the primary key of every
+-- table with tenant data; policies.sql and privileges.sql control access.
 
 CREATE TABLE tenants (
     id         uuid PRIMARY KEY,
@@ -22,10 +22,10 @@ CREATE TABLE api_keys (
 );
 CREATE UNIQUE INDEX api_keys_key_hash ON api_keys (key_hash);
 
--- The owner of a bearer key, in one statement: names the hash to the policy `by_secret`, which
--- shows the key's row, and reads that row. The caller can read nothing else by it.
+-- Returns the owner of an API key in one statement: sets the hash for the policy `by_secret` and
+-- reads the row that it makes visible. The caller can read nothing else with it.
 CREATE FUNCTION key_owner(hash bytea)
-    RETURNS TABLE (tenant_id uuid, id uuid, scopes text[], use_unnoted boolean)
+    RETURNS TABLE (tenant_id uuid, id uuid, scopes text[], needs_touch boolean)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     PERFORM set_config('poblysh.secret_hash', encode(hash, 'hex'), true);

@@ -1,7 +1,7 @@
--- What deliveries to a connection's own URL are verified with: a secret that both sides share, or a
--- public key of the provider's. Both are sealed under a key that ingress holds and that opens
--- nothing else, a public key so that it cannot be exchanged. The one without `expires_at` is
--- current; the previous one expires a day after a rotation.
+-- Keys that verify deliveries to a connection's own URL: a shared secret, or a public key of the
+-- provider. Both are sealed with a key that ingress holds and that decrypts nothing else; a public
+-- key is sealed so that it cannot be replaced. The row without `expires_at` is the current key; the
+-- previous one expires a day after a rotation.
 CREATE TABLE webhook_secrets (
     tenant_id     uuid NOT NULL,
     connection_id uuid NOT NULL,
@@ -16,7 +16,7 @@ CREATE TABLE webhook_secrets (
 CREATE UNIQUE INDEX webhook_secrets_current
     ON webhook_secrets (tenant_id, connection_id) WHERE expires_at IS NULL;
 
--- Connections that take a secret from the provider, once, until the time given.
+-- Connections that accept one secret from the provider until `armed_until`.
 CREATE TABLE webhook_arming (
     tenant_id     uuid NOT NULL,
     connection_id uuid NOT NULL,
@@ -25,29 +25,29 @@ CREATE TABLE webhook_arming (
     FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
 );
 
--- Stores a connection's next key. The present one ends after the overlap, an older one at once: two
--- are valid at most. Answers when the present one ends.
+-- Stores a connection's next key. The present key expires after the overlap and an older one is
+-- deleted, so at most two are valid. Returns when the present key expires.
 CREATE FUNCTION put_webhook_key(
     of_tenant uuid, of_connection uuid, new_id uuid, sealed bytea, is_public boolean, overlap interval
 ) RETURNS timestamptz
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
-    present_ends timestamptz;
+    previous_expires_at timestamptz;
 BEGIN
     DELETE FROM webhook_secrets
     WHERE tenant_id = of_tenant AND connection_id = of_connection AND expires_at IS NOT NULL;
     UPDATE webhook_secrets SET expires_at = now() + overlap
     WHERE tenant_id = of_tenant AND connection_id = of_connection
-    RETURNING expires_at INTO present_ends;
+    RETURNING expires_at INTO previous_expires_at;
     INSERT INTO webhook_secrets (tenant_id, connection_id, id, secret, is_public_key)
     VALUES (of_tenant, of_connection, new_id, sealed, is_public);
-    RETURN present_ends;
+    RETURN previous_expires_at;
 END
 $$;
 
--- Stores a secret that the provider handed over, if the connection is armed, and disarms it. All that
--- ingress may do to webhook secrets; it runs as the owner, who is bound by these policies.
-CREATE FUNCTION take_webhook_secret(
+-- Stores a secret from the provider if the connection is armed, and disarms it. Ingress may write
+-- webhook secrets only through this function, which runs as the owner.
+CREATE FUNCTION accept_webhook_secret(
     of_tenant uuid, of_connection uuid, new_id uuid, sealed bytea, overlap interval
 ) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$

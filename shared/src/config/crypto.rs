@@ -9,24 +9,27 @@ use zeroize::Zeroizing;
 
 use super::Reader;
 
-/// The keys that seal credentials at rest; erased from memory when dropped.
+/// The keys that seal credentials at rest; zeroed in memory when dropped.
 #[derive(Clone)]
 pub struct CryptoConfig {
-    /// Seals and opens.
+    /// The key that seals and opens.
     pub current: Zeroizing<[u8; 32]>,
-    /// Only open what was sealed before the last rotation.
+    /// Keys that only open values from before a rotation.
     pub previous: Vec<Zeroizing<[u8; 32]>>,
 }
 
 impl CryptoConfig {
-    /// `CRYPTO_KEY` and `CRYPTO_PREVIOUS_KEYS`: base64 of 32 bytes each.
+    /// The keys of credentials.
+    ///
+    /// `CRYPTO_KEY` and `CRYPTO_PREVIOUS_KEYS`, each base64 of 32 bytes.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         let secret = reader.required_secret("CRYPTO_KEY");
         Self::decode(reader, &secret, "CRYPTO_KEY", "CRYPTO_PREVIOUS_KEYS")
     }
 
-    /// `INGRESS_CRYPTO_KEY` and `INGRESS_CRYPTO_PREVIOUS_KEYS`, the keys of connections' webhook
-    /// secrets; `None` when there are none.
+    /// The keys of webhook secrets; `None` if they are not set.
+    ///
+    /// `INGRESS_CRYPTO_KEY` and `INGRESS_CRYPTO_PREVIOUS_KEYS`.
     pub fn for_webhook_secrets(reader: &mut Reader<'_>) -> Option<Self> {
         let (name, previous) = ("INGRESS_CRYPTO_KEY", "INGRESS_CRYPTO_PREVIOUS_KEYS");
         let Some(secret) = reader.optional_secret(name) else {
@@ -36,10 +39,10 @@ impl CryptoConfig {
             return None;
         };
         let keys = Self::decode(reader, &secret, name, previous);
-        // Whoever holds this key must not be able to open tokens with it.
-        let others = reader.optional_string("CRYPTO_KEY");
-        if others.is_some_and(|other| decode(&other.into()).is_some_and(|it| it == keys.current)) {
-            reader.problem(name, "must be another key than POBLYSH_CRYPTO_KEY");
+        // A process with this key must not be able to open tokens.
+        let other = reader.optional_string("CRYPTO_KEY");
+        if other.is_some_and(|key| decode(&key.into()).is_some_and(|key| key == keys.current)) {
+            reader.problem(name, "must differ from POBLYSH_CRYPTO_KEY");
         }
         Some(keys)
     }
@@ -72,9 +75,10 @@ impl CryptoConfig {
     }
 }
 
-const NOT_A_KEY: &str = "is not base64 of 32 random bytes (make one with: openssl rand -base64 32)";
+const NOT_A_KEY: &str =
+    "is not base64 of 32 random bytes; generate it with `openssl rand -base64 32`";
 
-/// A key, unless it is malformed or plainly not random (one byte repeated).
+/// Decodes a key; `None` if it is malformed or one repeated byte.
 fn decode(secret: &SecretString) -> Option<Zeroizing<[u8; 32]>> {
     let bytes = Zeroizing::new(STANDARD.decode(secret.expose_secret()).ok()?);
     let key = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).ok()?);
@@ -119,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_keys_are_refused_without_being_quoted() {
+    fn error_of_an_invalid_key_is_redacted() {
         let zeros = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         for bad in ["", "short", "AAEC", zeros] {
             let error = read(bad, "").expect_err("refused");
@@ -130,13 +134,13 @@ mod tests {
     }
 
     #[test]
-    fn the_current_key_cannot_also_be_a_previous_one() {
+    fn current_key_is_refused_as_a_previous_one() {
         let error = read(ONE, ONE).expect_err("contradiction");
         assert!(error.contains("POBLYSH_CRYPTO_PREVIOUS_KEYS contains the current key"));
     }
 
     #[test]
-    fn ingress_key_is_optional_and_its_own() {
+    fn ingress_key_is_optional_and_separate() {
         let read = |pairs: &[(&str, &str)]| {
             let env = Env::from_pairs(pairs.iter().copied());
             let mut reader = Reader::new(&env);
@@ -150,7 +154,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("POBLYSH_INGRESS_CRYPTO_KEY must be another key")
+                .contains("POBLYSH_INGRESS_CRYPTO_KEY must differ")
         );
         assert!(read(&[("POBLYSH_INGRESS_CRYPTO_PREVIOUS_KEYS", ONE)]).is_err());
     }

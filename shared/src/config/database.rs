@@ -1,4 +1,4 @@
-//! How a process reaches Postgres.
+//! The settings of a process's database.
 
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -17,7 +17,7 @@ pub enum Process {
 }
 
 impl Process {
-    /// Its name in metrics and traces.
+    /// The process's name in metrics and traces.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Api => "api-server",
@@ -26,7 +26,7 @@ impl Process {
         }
     }
 
-    /// The variable with its own database URL, without prefix.
+    /// The variable of the process's own database URL, without prefix.
     const fn url_variable(self) -> &'static str {
         match self {
             Self::Api => "API_DATABASE_URL",
@@ -43,23 +43,23 @@ impl Process {
     }
 }
 
-/// How a process reaches Postgres.
+/// The database of a process.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
-    /// Where it reads and writes.
+    /// The URL for reads and writes.
     pub url: SecretString,
-    /// A replica for reads that may lag; only the api-server has one.
+    /// The URL of a read replica, which may lag; only for the api-server.
     pub read_url: Option<SecretString>,
-    /// Where it listens for notifications, if not there; only the sync-worker does.
+    /// A separate URL for `LISTEN`; only for the sync-worker.
     pub listen_url: Option<SecretString>,
-    /// Whether a pooler between us and Postgres lends connections per transaction.
-    pub pooled: bool,
-    /// The most connections it opens.
+    /// Whether a pooler in between assigns sessions per transaction.
+    pub is_pooled: bool,
+    /// The most sessions of the process.
     pub max_connections: u32,
 }
 
 impl DatabaseConfig {
-    /// `DATABASE_URL`, as the migrator and tools use it.
+    /// `DATABASE_URL`, for the migrator and tools.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         let url = reader.required_secret("DATABASE_URL");
         check(reader, "DATABASE_URL", &url);
@@ -68,12 +68,12 @@ impl DatabaseConfig {
             url,
             read_url: None,
             listen_url: None,
-            pooled: false,
+            is_pooled: false,
             max_connections,
         }
     }
 
-    /// The process's own URL, else `DATABASE_URL`.
+    /// The process's own URL, or else `DATABASE_URL`.
     pub fn for_process(reader: &mut Reader<'_>, process: Process) -> Self {
         let own = process.url_variable();
         let name = if reader.is_set(own) {
@@ -101,14 +101,14 @@ impl DatabaseConfig {
             url,
             read_url,
             listen_url,
-            pooled: pooled(reader),
+            is_pooled: is_pooled(reader),
             max_connections,
         }
     }
 }
 
-/// `DATABASE_POOLING`: for how long a connection is ours.
-fn pooled(reader: &mut Reader<'_>) -> bool {
+/// `DATABASE_POOLING`: whether a pooler assigns sessions per `session` or `transaction`.
+fn is_pooled(reader: &mut Reader<'_>) -> bool {
     const NAME: &str = "DATABASE_POOLING";
     match reader.optional_string(NAME).as_deref() {
         None | Some("session") => false,
@@ -120,7 +120,7 @@ fn pooled(reader: &mut Reader<'_>) -> bool {
     }
 }
 
-/// Notes a URL that cannot be Postgres's. A missing one has been noted already.
+/// Records a problem if the URL is not one of Postgres; a missing one is recorded already.
 fn check(reader: &mut Reader<'_>, name: &str, url: &SecretString) {
     let text = url.expose_secret();
     if text.is_empty() {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_prefers_its_own_url() {
+    fn process_prefers_its_own_url() {
         let pairs = [
             ("POBLYSH_DATABASE_URL", "postgres://owner@h/db"),
             ("POBLYSH_WORKER_DATABASE_URL", "postgres://worker@h/db"),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_or_foreign_url_is_named() {
+    fn missing_or_invalid_url_is_named() {
         assert!(
             read(&[], Process::Api)
                 .expect_err("missing")
@@ -182,21 +182,21 @@ mod tests {
             &[("POBLYSH_INGRESS_DATABASE_URL", "mysql://pw@h/db")],
             Process::Ingress,
         )
-        .expect_err("foreign");
+        .expect_err("not Postgres");
         assert!(error.contains("POBLYSH_INGRESS_DATABASE_URL"));
         assert!(!error.contains("pw"));
     }
 
     #[test]
-    fn a_pooler_is_told_of() {
+    fn pooling_mode_is_read() {
         let url = ("POBLYSH_DATABASE_URL", "postgres://h/db");
         let direct = ("POBLYSH_WORKER_LISTEN_DATABASE_URL", "postgres://d/db");
-        assert!(!read(&[url], Process::Worker).expect("valid").pooled);
+        assert!(!read(&[url], Process::Worker).expect("valid").is_pooled);
         let pooling = ("POBLYSH_DATABASE_POOLING", "transaction");
         let worker = read(&[url, pooling, direct], Process::Worker).expect("valid");
-        assert!(worker.pooled && worker.listen_url.is_some());
+        assert!(worker.is_pooled && worker.listen_url.is_some());
         let api = read(&[url, pooling, direct], Process::Api).expect("valid");
-        assert!(api.pooled && api.listen_url.is_none());
+        assert!(api.is_pooled && api.listen_url.is_none());
         let error = read(&[url, ("POBLYSH_DATABASE_POOLING", "yes")], Process::Api);
         assert!(
             error

@@ -1,4 +1,4 @@
-//! The environment as a value: the process's variables above those of a `.env` file.
+//! The environment as a value: the process's variables, then those of a `.env` file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,20 +6,21 @@ use std::path::Path;
 
 use super::{ConfigError, Problem};
 
-/// The variables a process was started with. Values never show in `Debug`.
+/// The environment variables of a process. `Debug` shows no values.
 #[derive(Clone, Default)]
 pub struct Env {
     variables: BTreeMap<String, String>,
 }
 
 impl Env {
-    /// Reads the process's variables and, below them, the file `.env` of the working
-    /// directory if there is one.
+    /// Reads the process's variables and those of `.env` in the working directory.
+    ///
+    /// The process's variables take precedence.
     pub fn from_process() -> Result<Self, ConfigError> {
         let mut variables = from_file(Path::new(".env"))?;
         #[expect(
             clippy::disallowed_methods,
-            reason = "the one reader of the environment"
+            reason = "the only reader of the environment"
         )]
         let of_process = std::env::vars_os();
         variables.extend(of_process.filter_map(|(name, value)| {
@@ -28,7 +29,7 @@ impl Env {
         Ok(Self { variables })
     }
 
-    /// An environment made of these full names and values; the last of a name wins.
+    /// Builds an environment of these full names and values; the last of a name wins.
     pub fn from_pairs<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Self
     where
         K: Into<String>,
@@ -42,8 +43,7 @@ impl Env {
         }
     }
 
-    /// The value of the variable with this full name, without surrounding blanks. An empty
-    /// one counts as missing.
+    /// The trimmed value of the variable with this full name; an empty one counts as missing.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables
             .get(name)
@@ -58,7 +58,7 @@ impl fmt::Debug for Env {
     }
 }
 
-/// The assignments of a file, none when there is no file. The first of a name wins.
+/// The assignments of a file; empty if the file does not exist. The first of a name wins.
 fn from_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     let problem = |reason: String| Problem::new(path.display().to_string(), reason);
     let lines = match dotenvy::from_path_iter(path) {
@@ -68,7 +68,7 @@ fn from_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     };
     let mut variables = BTreeMap::new();
     for (number, line) in lines.enumerate() {
-        // The error quotes the line, which may hold a secret: only its place is told.
+        // The error quotes the line, which may hold a secret, so only its number is reported.
         let (name, value) = line.map_err(|_| {
             problem(format!(
                 "is malformed: assignment {} is not of the form NAME=value",
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_or_blank_value_counts_as_missing() {
+    fn blank_value_counts_as_missing() {
         let env = Env::from_pairs([("A", ""), ("B", "  \n"), ("C", " x ")]);
         assert_eq!(env.get("A"), None);
         assert_eq!(env.get("B"), None);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_may_hold_comments_quotes_and_keys_of_many_lines() {
+    fn file_may_have_comments_quotes_and_multiline_values() {
         let file = file("# keys\nA=1\nexport B='two words'\nKEY=\"BEGIN\nEND\"\nA=3\n");
         let variables = from_file(file.path()).expect("valid");
         assert_eq!(variables["A"], "1");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_file_is_refused_without_being_quoted() {
+    fn error_of_a_malformed_file_quotes_no_line() {
         let file = file("A=1\nthe s3cret line\n");
         let error = from_file(file.path()).expect_err("malformed").to_string();
         assert!(error.contains("assignment 2"), "{error}");
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_holds_nothing() {
+    fn missing_file_is_empty() {
         assert!(
             from_file(Path::new("/nonexistent/.env"))
                 .expect("no file")

@@ -1,9 +1,9 @@
-//! Settings: read once at start, checked as a whole, handed on as plain values.
+//! Settings: read once at start, validated together, passed on as plain values.
 //!
-//! [`Env`] is the only reader of the environment. A [`Reader`] takes values out of it and
-//! collects what is wrong with them, so that an operator sees every missing, malformed or
-//! contradictory variable at once, by name and never by value. The structs hold what one
-//! concern needs; connectors read their own settings with the same [`Reader`].
+//! Only [`Env`] reads the environment. A [`Reader`] parses its values and collects their problems,
+//! so that an operator sees all missing, malformed and contradictory variables at once, by name and
+//! never by value. Each struct has the settings of one concern; connectors read theirs with the
+//! same [`Reader`].
 
 mod crypto;
 mod database;
@@ -19,6 +19,6 @@ pub use process::{ApiConfig, IngressConfig, WorkerConfig, is_loopback, public_we
 pub use reader::{ConfigError, Problem, Reader};
 pub use trusted_proxies::TrustedProxies;
 
-/// What the help of every process says of its settings.
+/// The section about settings in the help of every process.
 pub const SETTINGS_HELP: &str = "\
 Runs until SIGTERM or SIGINT. Its settings are environment variables; .env.example documents them.";

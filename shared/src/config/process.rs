@@ -1,4 +1,4 @@
-//! What each of the three processes needs to know about itself.
+//! The settings of the three processes.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,29 +10,32 @@ use url::Url;
 use super::reader::{REPETITIVE, is_repetitive};
 use super::{Reader, TrustedProxies};
 
-/// The fewest characters of an operator's token.
-const OPERATOR_TOKEN_LENGTH: usize = 32;
-/// Different characters without which a token was typed and not drawn at random: 32 random
-/// hexadecimal digits have fewer once in ten million times.
-const OPERATOR_TOKEN_VARIETY: usize = 8;
+/// The shortest operator token, in characters.
+const MIN_OPERATOR_TOKEN_LENGTH: usize = 32;
+/// The fewest different characters of an operator token.
+///
+/// Of 32 random hexadecimal digits, one in ten million has fewer.
+const MIN_OPERATOR_TOKEN_CHARACTERS: usize = 8;
 const DAY: Duration = Duration::from_hours(24);
 
 /// Settings of the api-server.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
-    /// Where it listens.
+    /// The address it listens on.
     pub bind_addr: SocketAddr,
-    /// Where it serves health and metrics, if not on the same port.
+    /// The separate address of health checks and metrics, if there is one.
     pub telemetry_bind_addr: Option<SocketAddr>,
-    /// Proxies whose `X-Forwarded-For` counts.
+    /// The proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: TrustedProxies,
-    /// Where browsers and Story Hunter find it.
+    /// Its URL for browsers and Story Hunter.
     pub public_url: Url,
-    /// Bearer tokens of operators; several while one replaces another.
+    /// The operators' bearer tokens; several during a rotation.
     pub operator_tokens: Vec<SecretString>,
 }
 
 impl ApiConfig {
+    /// Reads the settings of the api-server.
+    ///
     /// `API_BIND_ADDR`, `API_TELEMETRY_BIND_ADDR`, `TRUSTED_PROXIES`, `PUBLIC_API_URL`,
     /// `OPERATOR_TOKEN`.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
@@ -41,24 +44,24 @@ impl ApiConfig {
         let operator_tokens = reader.required_secrets("OPERATOR_TOKEN");
         if operator_tokens
             .iter()
-            .any(|token| token.expose_secret().chars().count() < OPERATOR_TOKEN_LENGTH)
+            .any(|token| token.expose_secret().chars().count() < MIN_OPERATOR_TOKEN_LENGTH)
         {
             reader.problem(
                 "OPERATOR_TOKEN",
-                format!("must have at least {OPERATOR_TOKEN_LENGTH} characters"),
+                format!("must have at least {MIN_OPERATOR_TOKEN_LENGTH} characters"),
             );
         }
         let repeats = |token: &SecretString| {
             let distinct: HashSet<char> = token.expose_secret().chars().collect();
-            distinct.len() < OPERATOR_TOKEN_VARIETY
+            distinct.len() < MIN_OPERATOR_TOKEN_CHARACTERS
         };
         if operator_tokens.iter().any(repeats) {
             reader.problem(
                 "OPERATOR_TOKEN",
-                "repeats itself; draw it at random, as by `openssl rand -hex 32`",
+                "has too few different characters; generate it with `openssl rand -hex 32`",
             );
         }
-        // A header cannot carry anything else, so such a token could never be used.
+        // Headers cannot carry other characters.
         if operator_tokens.iter().any(|token| {
             !token
                 .expose_secret()
@@ -83,33 +86,34 @@ impl ApiConfig {
 /// Settings of the webhook-ingress.
 #[derive(Debug, Clone)]
 pub struct IngressConfig {
-    /// Where it listens.
+    /// The address it listens on.
     pub bind_addr: SocketAddr,
-    /// Where it serves health and metrics, if not on the same port.
+    /// The separate address of health checks and metrics, if there is one.
     pub telemetry_bind_addr: Option<SocketAddr>,
-    /// Proxies whose `X-Forwarded-For` counts.
+    /// The proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: TrustedProxies,
-    /// Where providers find it.
+    /// Its URL for providers.
     pub public_webhook_url: Url,
-    /// Bytes of deliveries that may wait to be processed; beyond, more are refused.
+    /// The most bytes of deliveries that wait to be processed; above it, deliveries are refused.
     pub backlog_bytes: u64,
-    /// The same of one tenant's deliveries.
+    /// The same limit for one tenant.
     pub tenant_backlog_bytes: u64,
-    /// Bytes of deliveries that match no connection, of one account; beyond, only their digests
-    /// are kept.
+    /// The most bytes of unmatched deliveries of one account; above it, only digests are kept.
     pub unmatched_account_bytes: u64,
-    /// The same of all accounts.
+    /// The same limit for all accounts together.
     pub unmatched_bytes: u64,
 }
 
 impl IngressConfig {
+    /// Reads the settings of the webhook-ingress.
+    ///
     /// `INGRESS_BIND_ADDR`, `INGRESS_TELEMETRY_BIND_ADDR`, `TRUSTED_PROXIES`,
-    /// `PUBLIC_WEBHOOK_URL`, `INGRESS_BACKLOG_MIB`, `INGRESS_TENANT_BACKLOG_MIB`,
+    /// `PUBLIC_WEBHOOK_URL`, `INGRESS_MAX_BACKLOG_MIB`, `INGRESS_TENANT_BACKLOG_MIB`,
     /// `INGRESS_UNMATCHED_MIB`, `INGRESS_UNMATCHED_ACCOUNT_MIB`.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         let bind_addr = reader.socket_addr("INGRESS_BIND_ADDR", loopback(8081));
         let mut mebibytes = |name, default: u64| reader.within(name, default, 1, 1 << 24);
-        let backlog = mebibytes("INGRESS_BACKLOG_MIB", 8192);
+        let backlog = mebibytes("INGRESS_MAX_BACKLOG_MIB", 8192);
         let tenant_backlog = mebibytes("INGRESS_TENANT_BACKLOG_MIB", backlog.div_ceil(4));
         let unmatched = mebibytes("INGRESS_UNMATCHED_MIB", 4096);
         let account = mebibytes("INGRESS_UNMATCHED_ACCOUNT_MIB", unmatched.div_ceil(64));
@@ -126,7 +130,7 @@ impl IngressConfig {
     }
 }
 
-/// Where providers find the ingress: `PUBLIC_WEBHOOK_URL`, else made of `INGRESS_BIND_ADDR`.
+/// The ingress's URL for providers: `PUBLIC_WEBHOOK_URL`, or one made of `INGRESS_BIND_ADDR`.
 pub fn public_webhook_url(reader: &mut Reader<'_>) -> Url {
     let bind_addr = reader.socket_addr("INGRESS_BIND_ADDR", loopback(8081));
     public_url(reader, "PUBLIC_WEBHOOK_URL", bind_addr)
@@ -142,10 +146,7 @@ fn telemetry_addr(reader: &mut Reader<'_>, name: &str, other: SocketAddr) -> Opt
     }
     let address = reader.socket_addr(name, loopback(0));
     if address == other && address.port() != 0 {
-        reader.problem(
-            name,
-            "must be another address than that of the server itself",
-        );
+        reader.problem(name, "must differ from the address of the server itself");
     }
     Some(address)
 }
@@ -153,19 +154,19 @@ fn telemetry_addr(reader: &mut Reader<'_>, name: &str, other: SocketAddr) -> Opt
 /// Settings of the sync-worker.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// Where it serves health and metrics.
+    /// The address of health checks and metrics.
     pub bind_addr: SocketAddr,
-    /// Where providers find the ingress: subscriptions name it.
+    /// The ingress's URL, which subscriptions name.
     pub public_webhook_url: Url,
-    /// Jobs at a time.
+    /// The most jobs at the same time.
     pub concurrency: usize,
-    /// How often a connection without its own interval is polled.
+    /// The poll interval of connections without their own.
     pub poll_interval: Duration,
-    /// How far back a new connection is read.
+    /// The length of a new connection's backfill.
     pub backfill: Duration,
-    /// How often a stream is reconciled.
+    /// The interval between reconciliation passes of a stream.
     pub reconcile_interval: Duration,
-    /// How far back the reconciliation pass tells facts again.
+    /// The length of the window that a reconciliation pass reads again.
     pub reconcile_window: Duration,
     /// How long deliveries are kept.
     pub delivery_retention: Duration,
@@ -174,8 +175,11 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
-    /// `WORKER_BIND_ADDR`, `PUBLIC_WEBHOOK_URL`, `WORKER_CONCURRENCY`, `POLL_INTERVAL_SECONDS`, `BACKFILL_DAYS`,
-    /// `RECONCILE_INTERVAL_SECONDS`, `RECONCILE_WINDOW_DAYS`, `DELIVERY_RETENTION_DAYS`, `JOB_RETENTION_DAYS`.
+    /// Reads the settings of the sync-worker.
+    ///
+    /// `WORKER_BIND_ADDR`, `PUBLIC_WEBHOOK_URL`, `WORKER_CONCURRENCY`, `POLL_INTERVAL_SECONDS`,
+    /// `BACKFILL_DAYS`, `RECONCILE_INTERVAL_SECONDS`, `RECONCILE_WINDOW_DAYS`,
+    /// `DELIVERY_RETENTION_DAYS`, `JOB_RETENTION_DAYS`.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         Self {
             bind_addr: reader.socket_addr("WORKER_BIND_ADDR", loopback(8082)),
@@ -209,8 +213,7 @@ const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
-/// The configured URL, else one made of the bind address. An address that means "all
-/// interfaces" is no place to go to: loopback stands in for it.
+/// The configured URL, or one made of the bind address, with loopback for "all interfaces".
 fn public_url(reader: &mut Reader<'_>, name: &str, bind_addr: SocketAddr) -> Url {
     let mut reachable = bind_addr;
     if bind_addr.ip().is_unspecified() {
@@ -226,8 +229,9 @@ fn public_url(reader: &mut Reader<'_>, name: &str, bind_addr: SocketAddr) -> Url
     url
 }
 
-/// Whether a URL's host is this machine. Names below `localhost` are not: some resolvers ask the
-/// network for them.
+/// Whether a URL's host is loopback.
+///
+/// Names below `localhost` are not, because some resolvers send them to the network.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
@@ -282,12 +286,12 @@ mod tests {
     }
 
     #[test]
-    fn operator_tokens_that_repeat_themselves_are_refused() {
+    fn operator_tokens_with_few_characters_are_refused() {
         for weak in ["a".repeat(32), "abcabc".repeat(8), "0123456".repeat(6)] {
             assert!(
                 api(&[("POBLYSH_OPERATOR_TOKEN", &weak)])
                     .expect_err("weak")
-                    .contains("repeats itself"),
+                    .contains("too few different characters"),
                 "{weak}"
             );
         }
@@ -351,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn telemetry_has_another_address() {
+    fn telemetry_address_differs_from_the_server() {
         let read = |address| {
             let env = Env::from_pairs([
                 ("POBLYSH_INGRESS_BIND_ADDR", "127.0.0.1:81"),
@@ -370,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_url_with_a_query_is_refused() {
+    fn public_url_with_a_query_is_refused() {
         let error = api(&[
             ("POBLYSH_OPERATOR_TOKEN", TOKEN),
             ("POBLYSH_PUBLIC_API_URL", "https://example.com/?a=b"),
@@ -380,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worker_has_defaults_and_bounds() {
+    fn worker_settings_have_defaults_and_bounds() {
         let config = worker(&[]).expect("valid");
         assert_eq!(config.concurrency, 16);
         assert_eq!(config.poll_interval, Duration::from_mins(5));

@@ -1,4 +1,4 @@
-//! Takes settings out of an [`Env`] and collects everything that is wrong with them.
+//! The reader of settings, which collects all their problems.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,16 +9,15 @@ use url::Url;
 
 use super::Env;
 
-/// In front of every variable's name.
+/// The prefix of every variable.
 const PREFIX: &str = "POBLYSH_";
 
-/// The fewest characters of a secret that a provider or an operator chose.
-const MIN_SECRET_CHARACTERS: usize = 16;
-/// Why a secret of few characters over and over is refused.
+/// The shortest secret of a provider or an operator, in characters.
+const MIN_SECRET_LENGTH: usize = 16;
+/// The problem of a repetitive secret.
 pub(super) const REPETITIVE: &str = "repeats a few characters; use a random value";
 
-/// Whether a secret has so few different characters, or so short a pattern, that it is no
-/// random one.
+/// Whether a secret has few different characters or repeats a short pattern.
 pub(super) fn is_repetitive(secret: &SecretString) -> bool {
     let text = secret.expose_secret().as_bytes();
     let different = text.iter().collect::<std::collections::HashSet<_>>().len();
@@ -27,12 +26,12 @@ pub(super) fn is_repetitive(secret: &SecretString) -> bool {
     different < 6 || has_pattern
 }
 
-/// What is wrong with one variable.
+/// A problem of one variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The variable's full name.
     pub variable: String,
-    /// What is wrong, without the value.
+    /// The problem, without the value.
     pub reason: String,
 }
 
@@ -45,10 +44,10 @@ impl Problem {
     }
 }
 
-/// Everything that is wrong with the settings, one line per variable.
+/// All problems of the settings, one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// In the order in which the settings were read.
+    /// The problems, in the order of reading.
     pub problems: Vec<Problem>,
 }
 
@@ -62,7 +61,7 @@ impl From<Problem> for ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the configuration cannot be used:")?;
+        f.write_str("invalid configuration:")?;
         for Problem { variable, reason } in &self.problems {
             write!(f, "\n  {variable} {reason}")?;
         }
@@ -72,9 +71,10 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Reads settings by their names without the prefix (`"GITHUB_APP_ID"`). What cannot be
-/// used is noted and replaced by a stand-in; [`Reader::finish`] then refuses the whole, so
-/// a stand-in is never used.
+/// Reads settings by their names without the prefix (`"GITHUB_APP_ID"`).
+///
+/// It records an invalid value as a problem and returns a placeholder. [`Reader::finish`] then
+/// fails, so a placeholder is never used.
 #[derive(Debug)]
 pub struct Reader<'a> {
     env: &'a Env,
@@ -82,7 +82,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader that has found no problem yet.
+    /// A reader without problems.
     pub const fn new(env: &'a Env) -> Self {
         Self {
             env,
@@ -95,14 +95,15 @@ impl<'a> Reader<'a> {
         self.env
     }
 
-    /// Notes that this variable (without prefix) cannot be used, and why. The reason must
-    /// not quote the value.
-    pub fn problem(&mut self, name: &str, why: impl Into<String>) {
+    /// Records a problem of this variable (without prefix).
+    ///
+    /// The reason must not quote the value.
+    pub fn problem(&mut self, name: &str, reason: impl Into<String>) {
         self.problems
-            .push(Problem::new(format!("{PREFIX}{name}"), why));
+            .push(Problem::new(format!("{PREFIX}{name}"), reason));
     }
 
-    /// Whether nothing is wrong, or all of what is.
+    /// Succeeds if no problem was found, and returns all problems otherwise.
     pub fn finish(self) -> Result<(), ConfigError> {
         if self.problems.is_empty() {
             Ok(())
@@ -118,7 +119,7 @@ impl<'a> Reader<'a> {
         self.raw(name).is_some()
     }
 
-    /// A text that must be there.
+    /// A required text.
     pub fn required_string(&mut self, name: &str) -> String {
         self.raw(name).map_or_else(
             || {
@@ -129,22 +130,22 @@ impl<'a> Reader<'a> {
         )
     }
 
-    /// A text that may be missing.
+    /// An optional text.
     pub fn optional_string(&self, name: &str) -> Option<String> {
         self.raw(name).map(ToOwned::to_owned)
     }
 
-    /// A secret that must be there.
+    /// A required secret.
     pub fn required_secret(&mut self, name: &str) -> SecretString {
         self.required_string(name).into()
     }
 
-    /// A secret that may be missing.
+    /// An optional secret.
     pub fn optional_secret(&self, name: &str) -> Option<SecretString> {
         self.raw(name).map(SecretString::from)
     }
 
-    /// Secrets separated by commas: several while one replaces another, none when missing.
+    /// Secrets separated by commas: several during a rotation, none if missing.
     pub fn optional_secrets(&mut self, name: &str) -> Vec<SecretString> {
         let Some(list) = self.raw(name) else {
             return Vec::new();
@@ -163,19 +164,18 @@ impl<'a> Reader<'a> {
         items.into_iter().map(SecretString::from).collect()
     }
 
-    /// Secrets of which one may replace the other: none, one or two, each of at least 16
-    /// characters.
+    /// None, one or two secrets (during a rotation), each of at least 16 characters.
     pub fn one_or_two_secrets(&mut self, name: &str) -> Vec<SecretString> {
         let secrets = self.optional_secrets(name);
         if secrets.len() > 2 {
-            self.problem(name, "may hold two values at most");
+            self.problem(name, "must have at most two values");
         }
         let is_short =
-            |secret: &SecretString| secret.expose_secret().chars().count() < MIN_SECRET_CHARACTERS;
+            |secret: &SecretString| secret.expose_secret().chars().count() < MIN_SECRET_LENGTH;
         if secrets.iter().any(is_short) {
             self.problem(
                 name,
-                format!("must have at least {MIN_SECRET_CHARACTERS} characters"),
+                format!("must have at least {MIN_SECRET_LENGTH} characters"),
             );
         } else if secrets.iter().any(is_repetitive) {
             self.problem(name, REPETITIVE);
@@ -192,7 +192,7 @@ impl<'a> Reader<'a> {
         secrets
     }
 
-    /// A value of any type with a text form.
+    /// A value of any type that parses from text.
     pub fn parsed<T: FromStr>(&mut self, name: &str, default: T) -> T {
         match self.raw(name).map(str::parse) {
             None => default,
@@ -204,22 +204,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A value between two bounds, both included.
-    pub fn within<T>(&mut self, name: &str, default: T, least: T, most: T) -> T
+    /// A value between two inclusive bounds.
+    pub fn within<T>(&mut self, name: &str, default: T, min: T, max: T) -> T
     where
         T: FromStr + PartialOrd + fmt::Display + Copy,
     {
         let value = self.parsed(name, default);
-        // Not `value < least || value > most`: NaN must not pass.
-        if (least..=most).contains(&value) {
+        // Not `value < min || value > max`: NaN must not pass.
+        if (min..=max).contains(&value) {
             value
         } else {
-            self.problem(name, format!("must be between {least} and {most}"));
+            self.problem(name, format!("must be between {min} and {max}"));
             default
         }
     }
 
-    /// Where to listen.
+    /// A socket address.
     pub fn socket_addr(&mut self, name: &str, default: SocketAddr) -> SocketAddr {
         self.parsed(name, default)
     }
@@ -227,13 +227,13 @@ impl<'a> Reader<'a> {
     /// A base URL: http or https, with a host, without credentials, query or fragment.
     ///
     /// # Panics
-    /// When `default` is no URL, which is an error of the caller's own code.
+    /// If `default` is not a URL, which is a bug of the caller.
     pub fn url(&mut self, name: &str, default: &str) -> Url {
         self.optional_url(name)
             .unwrap_or_else(|| Url::parse(default).expect("a default in the code is a URL"))
     }
 
-    /// A base URL that may be missing; the same rules as [`Reader::url`].
+    /// An optional base URL, with the rules of [`Reader::url`].
     pub fn optional_url(&mut self, name: &str) -> Option<Url> {
         let text = self.raw(name)?;
         match base_url(text) {
@@ -245,7 +245,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Notes that the variable has no value.
+    /// Records that the variable has no value.
     pub(super) fn missing(&mut self, name: &str) {
         self.problem(name, "is not set");
     }
@@ -269,7 +269,7 @@ fn base_url(text: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
-/// What a value of this type looks like, in words for an operator.
+/// The description of a type's values for operators.
 fn expectation<T>() -> &'static str {
     let name = std::any::type_name::<T>();
     match name.rsplit("::").next().unwrap_or(name) {
@@ -279,7 +279,7 @@ fn expectation<T>() -> &'static str {
         "bool" => "true or false",
         "TrustedProxies" => "addresses or networks with commas between, such as 10.0.0.0/8",
         "SocketAddr" => "an address of the form IP:PORT",
-        _ => "of the form it must have",
+        _ => "of the expected form",
     }
 }
 
@@ -288,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_problem_is_reported_at_once_by_name_and_without_values() {
+    fn all_problems_are_reported_by_name_without_values() {
         let env = Env::from_pairs([
             ("POBLYSH_COUNT", "many-s3cret"),
             ("POBLYSH_BASE", "https://user:s3cret@example.com"),
@@ -304,7 +304,7 @@ mod tests {
         let error = reader.finish().expect_err("five problems").to_string();
         assert_eq!(
             error,
-            "the configuration cannot be used:\n  \
+            "invalid configuration:\n  \
              POBLYSH_COUNT is not a whole number of at least 0\n  \
              POBLYSH_BASE must not contain credentials\n  \
              POBLYSH_LIST has an empty item in its comma-separated list\n  \
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_stand_in_for_what_is_missing() {
+    fn missing_values_have_defaults() {
         let env = Env::default();
         let mut reader = Reader::new(&env);
         assert_eq!(reader.parsed("COUNT", 7_u32), 7);
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn two_secrets_are_read_while_rotating() {
+    fn two_secrets_are_read_during_a_rotation() {
         let env = Env::from_pairs([("POBLYSH_LIST", "new , old")]);
         let mut reader = Reader::new(&env);
         let secrets = reader.optional_secrets("LIST");
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_secret_twice_is_a_problem() {
+    fn repeated_secret_is_a_problem() {
         let env = Env::from_pairs([("POBLYSH_LIST", "one,one")]);
         let mut reader = Reader::new(&env);
         let _ = reader.optional_secrets("LIST");
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_that_cannot_be_a_base_are_refused() {
+    fn invalid_base_urls_are_refused() {
         for bad in [
             "nowhere",
             "ftp://host/",

@@ -1,4 +1,4 @@
-//! The address of a client, and the proxies whose word on it counts.
+//! Trusted proxies, and the client address behind them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// Addresses of proxies in front of a server.
+/// The addresses of trusted proxies in front of a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<Network>);
 
@@ -43,12 +43,12 @@ impl FromStr for Network {
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| ())?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let max_prefix = if address.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
             Some(prefix) => prefix.parse().map_err(|_| ())?,
-            None => longest,
+            None => max_prefix,
         };
-        (prefix <= longest)
+        (prefix <= max_prefix)
             .then_some(Self { address, prefix })
             .ok_or(())
     }
@@ -57,7 +57,7 @@ impl FromStr for Network {
 impl FromStr for TrustedProxies {
     type Err = ();
 
-    /// Addresses and networks, separated by commas.
+    /// Parses addresses and networks separated by commas.
     fn from_str(text: &str) -> Result<Self, ()> {
         let all = text.split(',').map(|part| part.trim().parse());
         Ok(Self(all.collect::<Result<_, _>>()?))
@@ -65,14 +65,16 @@ impl FromStr for TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Whether this is the address of such a proxy.
+    /// Whether this is the address of a trusted proxy.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(address))
     }
 
-    /// The client's address: the socket's, or, behind trusted proxies, the last one of
-    /// `X-Forwarded-For` that is not a trusted proxy's.
+    /// The client's address.
+    ///
+    /// It is that of the socket or, if the socket is a trusted proxy, the last address of
+    /// `X-Forwarded-For` that is not one.
     pub(crate) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.ip().to_canonical();
         if !self.contains(client) {
@@ -93,7 +95,7 @@ impl TrustedProxies {
     }
 }
 
-/// The address of a hop; some proxies write the port behind it.
+/// The address of a hop, to which some proxies append the port.
 fn address_of(hop: &str) -> Option<IpAddr> {
     let bare = hop.parse().ok();
     bare.or_else(|| Some(hop.parse::<SocketAddr>().ok()?.ip()))
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_address_counts_from_trusted_proxies_only() {
+    fn forwarded_address_is_trusted_from_proxies_only() {
         let trusted = "10.0.0.0/8, 2001:db8::/32,192.0.2.7";
         for (peer, forwarded, expected) in [
             ("198.51.100.1", &["203.0.113.9"][..], "198.51.100.1"),
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_read_strictly() {
+    fn invalid_networks_are_refused() {
         for bad in ["", "10.0.0.0/33", "::/129", "10.0.0", "a", "10.0.0.0/8,,"] {
             assert!(bad.parse::<TrustedProxies>().is_err(), "{bad}");
         }

@@ -1,4 +1,4 @@
-//! The Connector SDK: what a provider must be able to do, in the field's own words.
+//! The Connector SDK: the operations of a provider, and its description.
 
 use std::time::Duration;
 
@@ -18,37 +18,40 @@ use super::{
 use crate::http::Priority;
 use crate::signals::SignalKind;
 
-/// A provider, as its API and ours speak of it. See the module's documentation for what
-/// each operation may assume.
+/// Connector of one provider.
 #[async_trait]
 pub trait Connector: Send + Sync {
-    /// What the provider is and can do.
+    /// Describes the provider.
     fn descriptor(&self) -> &ProviderDescriptor;
 
-    /// Where to send the person's browser next. Called at the start of a connect flow and
-    /// again for every [`CallbackOutcome::Continue`].
+    /// Builds the provider's URL for the next authorization step.
+    ///
+    /// Called at the start of a connect flow and after every [`CallbackOutcome::NextStep`].
     fn authorize(&self, request: &AuthorizeRequest) -> Result<Url, ConnectorError>;
 
-    /// Handles the provider's redirect: exchanges the code, proves who granted what.
+    /// Handles the provider's redirect: exchanges the code and verifies the grant.
     async fn exchange_token(&self, callback: Callback) -> Result<CallbackOutcome, ConnectorError>;
 
-    /// Gets a usable access token. `GrantRevoked` and `GrantSuspended` are the provider's word on
-    /// the grant, and nothing else ends it; `Permanent` is an operator's mistake.
+    /// Obtains a new access token.
+    ///
+    /// Only `GrantRevoked` and `GrantSuspended` mean that the grant ended; `Permanent` means that
+    /// the operator must correct the settings.
     async fn refresh_token(&self, request: RefreshRequest) -> Result<TokenSet, ConnectorError>;
 
-    /// Ends the grant at the provider. A grant that is gone already is a success.
+    /// Revokes the grant at the provider; succeeds if the grant does not exist any more.
     async fn revoke(&self, grant: &Grant) -> Result<(), ConnectorError>;
 
-    /// Verifies a webhook's authenticity over the raw bytes, before anything is parsed.
+    /// Verifies a webhook's signature over the raw bytes, before the body is parsed.
     async fn verify_webhook(
         &self,
         request: &WebhookRequest<'_>,
         keys: &dyn KeySource,
     ) -> Result<WebhookReceipt, VerifyError>;
 
-    /// Turns a verified delivery into Signals and changes of the connection. Pure: what it
-    /// wants to know of the directory and does not find there, the directory remembers, and
-    /// the delivery is handled again once it is known.
+    /// Normalizes a verified delivery to Signals and changes of the connection.
+    ///
+    /// It makes no calls. The directory notes the entries that it lacks, and the delivery is
+    /// handled again after they are resolved.
     fn handle_webhook(
         &self,
         delivery: &WebhookDelivery,
@@ -58,8 +61,8 @@ pub trait Connector: Send + Sync {
     /// Reads one page of one stream.
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError>;
 
-    /// Asks the provider what these entries are. One that it does not know is left out.
-    async fn look_up(
+    /// Fetches directory entries; the result omits the ones that the provider does not know.
+    async fn resolve_directory(
         &self,
         access: &Access,
         keys: &[DirectoryKey],
@@ -68,58 +71,74 @@ pub trait Connector: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Whether the provider still shows a resource under this id, where another may be the same one
-    /// under its present id. `true` where it does not say.
+    /// Returns whether the provider still has a resource with this id.
+    ///
+    /// Asked when another resource may be the same one under a new id. The default is `true`.
     async fn has_resource(&self, access: &Access, id: &str) -> Result<bool, ConnectorError> {
         let _ = (access, id);
         Ok(true)
     }
 
-    /// Asks the provider whether it honours a grant; asked when a delivery says
-    /// [`super::AccountChange::GrantInDoubt`]. An error says nothing of the grant.
-    async fn grant_state(&self, grant: &Grant) -> Result<GrantState, ConnectorError> {
+    /// Fetches the state of a grant, after [`super::AccountChange::GrantCheckRequired`].
+    ///
+    /// An error does not mean that the grant ended.
+    async fn fetch_grant_state(&self, grant: &Grant) -> Result<GrantState, ConnectorError> {
         let _ = grant;
         Err(ConnectorError::Permanent(
-            "the provider cannot be asked for the state of a grant".into(),
+            "the provider has no operation for the state of a grant".into(),
         ))
     }
 
-    /// Routes of everybody a delivery is for, where the delivery itself names one of them
-    /// only; asked when [`WebhookOutcome::more_recipients`] says so.
-    async fn recipients(&self, delivery: &WebhookDelivery) -> Result<Vec<String>, ConnectorError> {
+    /// Fetches the routes of all accounts that a delivery was sent for.
+    ///
+    /// Called if [`WebhookOutcome::more_recipients`] is set: the delivery names only one of them.
+    async fn list_recipients(
+        &self,
+        delivery: &WebhookDelivery,
+    ) -> Result<Vec<String>, ConnectorError> {
         let _ = delivery;
         Ok(Vec::new())
     }
 
-    /// The account as the provider describes it now; `None` where nothing of that changes, or the
-    /// provider does not say. Asked at every look at the account's subscriptions.
-    async fn describe(&self, access: &Access) -> Result<Option<ExternalAccount>, ConnectorError> {
+    /// Fetches the account's current description; `None` if it never changes or is not available.
+    ///
+    /// Called whenever the account's subscriptions are reconciled.
+    async fn describe_account(
+        &self,
+        access: &Access,
+    ) -> Result<Option<ExternalAccount>, ConnectorError> {
         let _ = access;
         Ok(None)
     }
 
-    /// The subscriptions that the provider holds for this grant, known to us or not. One of ours
-    /// that is not among them is made anew, where the policy says that all are listed.
-    async fn subscriptions(&self, access: &Access) -> Result<Vec<Subscription>, ConnectorError> {
+    /// Lists the provider's subscriptions of this grant, including unknown ones.
+    ///
+    /// A known subscription that is not listed is created again if the policy says that the
+    /// provider lists all of them.
+    async fn list_subscriptions(
+        &self,
+        access: &Access,
+    ) -> Result<Vec<Subscription>, ConnectorError> {
         let _ = access;
         Ok(Vec::new())
     }
 
-    /// Has the provider send deliveries about something to `webhook_url`.
+    /// Creates a subscription that sends deliveries to `webhook_url`.
     async fn subscribe(
         &self,
         access: &Access,
-        wanted: &SubscriptionSpec,
+        spec: &SubscriptionSpec,
         webhook_url: &Url,
     ) -> Result<Subscription, ConnectorError> {
-        let _ = (access, wanted, webhook_url);
+        let _ = (access, spec, webhook_url);
         Err(ConnectorError::Permanent(
             "the provider has no subscriptions".into(),
         ))
     }
 
-    /// Lets a subscription live on; answers it with its new end. One that the provider does
-    /// not know any more is `Permission`: it is made anew.
+    /// Renews a subscription and returns it with its new expiry.
+    ///
+    /// `Permission` means that the subscription no longer exists, so that it is created again.
     async fn renew(
         &self,
         access: &Access,
@@ -131,7 +150,7 @@ pub trait Connector: Send + Sync {
         ))
     }
 
-    /// Ends a subscription. One that is gone already is a success.
+    /// Deletes a subscription; succeeds if it does not exist any more.
     async fn unsubscribe(
         &self,
         access: &Access,
@@ -141,133 +160,135 @@ pub trait Connector: Send + Sync {
         Ok(())
     }
 
-    /// Asks the provider to send again what it failed to deliver since `since`; answers how
-    /// many. Providers that retry by themselves keep the default.
-    async fn recover_deliveries(&self, since: DateTime<Utc>) -> Result<u64, ConnectorError> {
+    /// Requests redelivery of the deliveries that failed since `since` and returns their number.
+    ///
+    /// Connectors of providers that retry keep the default.
+    async fn redeliver_webhooks(&self, since: DateTime<Utc>) -> Result<u64, ConnectorError> {
         let _ = since;
         Ok(0)
     }
 }
 
-/// What a provider is and can do; listed by `GET /v1/providers`.
+/// Description of a provider; listed by `GET /v1/providers`.
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each says yes or no to a question of its own"
+    reason = "the properties are independent of each other"
 )]
 #[derive(Debug, Clone)]
 pub struct ProviderDescriptor {
-    /// The provider's name in URLs and in `Signal.source`.
+    /// Name in URLs and in `Signal.source`.
     pub slug: &'static str,
-    /// The provider's name for people.
+    /// Name for people.
     pub display_name: &'static str,
-    /// How people connect it.
+    /// Method of authorization.
     pub auth_type: AuthType,
-    /// What is asked of the person who connects.
+    /// Requested scopes or permissions.
     pub scopes: &'static [&'static str],
-    /// What is read, in words for the person who connects; lower case, without a full stop.
+    /// Data to be read, as text for the connect link's page; lower case, without a full stop.
     pub reads: &'static [&'static str],
-    /// Whether it sends webhooks.
+    /// Whether the provider sends webhooks.
     pub webhooks: bool,
-    /// Whether it can be polled.
+    /// Whether the connector polls it.
     pub polling: bool,
-    /// The largest webhook body that is accepted, in bytes.
+    /// Maximum size of a webhook body, in bytes.
     pub max_webhook_bytes: usize,
-    /// Request headers without which a delivery cannot be genuine (lower case); their
-    /// absence is noticed before the body is read.
+    /// Headers (lower case) that every genuine delivery has, checked before the body is read.
     pub required_headers: &'static [&'static str],
-    /// How deliveries to a connection's own URL are verified; `None` where the provider has none.
+    /// Verification of deliveries to a connection's URL; `None` if there are none.
     pub connection_webhooks: Option<ConnectionWebhooks>,
-    /// Request headers that are kept with a delivery (lower case).
-    pub kept_headers: &'static [&'static str],
-    /// Whether one account belongs to one tenant only.
+    /// Headers (lower case) that are stored with a delivery.
+    pub stored_headers: &'static [&'static str],
+    /// Whether an account belongs to at most one tenant.
     pub exclusive_accounts: bool,
-    /// Whether revoking a grant takes the app away from everybody in the account, which only a
-    /// proved administrator may do.
+    /// Whether revoking a grant removes the app from the whole account.
+    ///
+    /// Only a verified administrator may do that.
     pub revoke_needs_administrator: bool,
-    /// Every kind it can give.
+    /// All kinds that the connector produces.
     pub kinds: &'static [SignalKind],
-    /// The stream that lists the other streams; every sync starts with it.
+    /// Key of the stream that lists all others; every sync starts with it.
     pub root_stream: &'static str,
-    /// How long after it happened a fact may still not show when the provider is asked.
-    pub visible_after: Duration,
-    /// Whether undelivered webhooks must be asked for again (hourly).
-    pub redelivery_sweep: bool,
-    /// How its subscriptions live; `None` where webhooks need none.
+    /// Maximum delay until a fact appears in the provider's responses.
+    pub read_lag: Duration,
+    /// Whether the service requests redelivery of failed webhooks, every hour.
+    pub needs_redelivery: bool,
+    /// Policy of its subscriptions; `None` if webhooks need none.
     pub subscriptions: Option<SubscriptionPolicy>,
-    /// How often and how many at once it may be called.
+    /// Limits of calls to the provider.
     pub limits: RateLimits,
 }
 
-/// How people connect a provider.
+/// Method of authorization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthType {
-    /// OAuth 2.0 authorization code; the grant is the person's or the workspace's.
+    /// OAuth 2.0 authorization code; the grant belongs to a person or a workspace.
     Oauth2,
-    /// An app is installed on an account; OAuth proves who did it.
+    /// Installation of an app on an account; OAuth identifies the installer.
     AppInstallation,
 }
 
-/// A provider's limits as we keep them, below what it publishes.
+/// Limits of calls to a provider, below the ones that it publishes.
 #[derive(Debug, Clone)]
 pub struct RateLimits {
-    /// What calls are charged to; a call passes every budget that concerns it.
+    /// Budgets; a call is charged to every budget that covers it.
     pub budgets: Vec<RateBudget>,
-    /// Calls in flight per account and process.
+    /// Maximum concurrent calls per account and process.
     pub account_concurrency: usize,
-    /// Calls in flight per process, over all accounts.
+    /// Maximum concurrent calls per process.
     pub process_concurrency: usize,
 }
 
-/// One of a provider's limits: a highest rate, and a quota per window where there is one.
+/// One limit of a provider: a maximum rate and, optionally, a quota per window.
 #[derive(Debug, Clone)]
 pub struct RateBudget {
-    /// Who shares it: all calls of an account, of one operation of an account, or all calls
-    /// of our app.
-    pub reach: LimitScope,
-    /// The operations it concerns; all when empty.
+    /// Calls that share the budget.
+    pub scope: LimitScope,
+    /// Operations that it covers; all if empty.
     pub operations: &'static [&'static str],
-    /// What it counts.
+    /// Unit that it counts.
     pub unit: RateUnit,
-    /// Units per second at most, whatever is left of the quota.
+    /// Maximum units per second, independent of the remaining quota.
     pub per_second: f64,
-    /// Units that may be used at once after a pause.
+    /// Maximum burst after a pause, in units.
     pub burst: u32,
-    /// How many units there are per window.
+    /// Quota per window.
     pub quota: Option<RateQuota>,
 }
 
-/// A quota: so many units per window.
+/// A number of units per window.
 ///
-/// Calls go at the budget's highest rate while less than half of the quota is used, and evenly
-/// over the rest of the window from then on.
+/// Calls use the budget's maximum rate until half of the quota is used; the rest is spread evenly
+/// over the rest of the window.
 #[derive(Debug, Clone, Copy)]
 pub struct RateQuota {
-    /// Units per window, as long as the provider states no other number.
+    /// Units per window, until a response states another number.
     pub units: u32,
-    /// How long a window lasts that the provider has not stated the end of.
+    /// Length of a window whose end the provider has not stated.
     pub window: Duration,
-    /// The part of it, from 0 to 1, that is kept for [`Priority::Immediate`] calls.
+    /// Part of the quota, from 0 to 1, that is reserved for [`Priority::Immediate`] calls.
     pub reserve: f64,
-    /// The part of it that [`Priority::Poll`] calls may use; all when `None`.
+    /// Part of the quota that [`Priority::Poll`] calls may use; all of it if `None`.
     pub poll_share: Option<f64>,
 }
 
-/// What a limit counts.
+/// Unit of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateUnit {
     /// Calls.
     Calls,
-    /// What the provider charges for a call; a call counts as one until its answer says how
-    /// much it cost ([`crate::http::LimitObservation::spent`]).
+    /// Points that the provider charges for a call.
+    ///
+    /// A call counts as one point until its response states the cost
+    /// ([`crate::http::LimitObservation::spent`]).
     Points,
 }
 
 impl RateBudget {
-    /// So many calls per account.
+    /// A budget of calls per account, without a quota.
     pub const fn per_account(per_second: f64, burst: u32) -> Self {
         Self {
-            reach: LimitScope::Account,
+            scope: LimitScope::Account,
             operations: &[],
             unit: RateUnit::Calls,
             per_second,
@@ -277,13 +298,13 @@ impl RateBudget {
     }
 }
 
-/// How a provider's subscriptions live.
+/// Renewal policy of a provider's subscriptions.
 #[derive(Debug, Clone, Copy)]
 pub struct SubscriptionPolicy {
-    /// Whether the provider lists all that it holds.
+    /// Whether the provider lists all of its subscriptions.
     pub is_listed: bool,
-    /// How long before its end a subscription is renewed.
+    /// Time before the expiry at which a subscription is renewed.
     pub renew_before: Duration,
-    /// How long before its end somebody must be told that it was not.
+    /// Time before the expiry at which a missing renewal raises an alert.
     pub alert_before: Duration,
 }

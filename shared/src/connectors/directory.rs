@@ -1,7 +1,7 @@
-//! The directory: what an account's people, channels and statuses are called.
+//! The directory: names of an account's users, channels and statuses.
 //!
-//! Deliveries name them by id only. A connector asks the directory while it normalizes; what
-//! is not there the directory remembers as missing, and whoever holds it looks it up.
+//! Deliveries contain only their ids. A connector reads the directory while it normalizes; the
+//! directory notes the missing entries, and its owner fetches them from the provider.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use strum::{EnumString, IntoStaticStr};
 
-/// What an entry describes.
+/// Kind of a directory entry.
 #[derive(
     Debug,
     Clone,
@@ -28,29 +28,29 @@ use strum::{EnumString, IntoStaticStr};
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum DirectoryKind {
-    /// A person or an automated account.
+    /// A person or a bot user.
     User,
-    /// An app that posts under its own name.
+    /// An app that posts under its name.
     Bot,
     /// A channel.
     Channel,
     /// A status of a workflow.
     Status,
-    /// An issue, where a delivery names its number only.
+    /// An issue that a delivery identifies only by its number.
     Issue,
 }
 
-/// Which entry.
+/// Key of a directory entry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DirectoryKey {
-    /// What it describes.
+    /// Kind of the entry.
     pub kind: DirectoryKind,
     /// The provider's id.
     pub id: String,
 }
 
 impl DirectoryKey {
-    /// The key of an entry.
+    /// Builds a key.
     pub fn new(kind: DirectoryKind, id: impl Into<String>) -> Self {
         Self {
             kind,
@@ -59,19 +59,19 @@ impl DirectoryKey {
     }
 }
 
-/// What is known of somebody or something.
+/// An entry of the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryEntry {
-    /// Whom or what it describes.
+    /// Key.
     pub key: DirectoryKey,
-    /// The name people see; `None` when the provider does not tell.
+    /// Name for people; `None` if the provider does not provide one.
     pub name: Option<String>,
-    /// What else the connector wants to remember; no secrets.
+    /// Connector-specific data; no secrets.
     pub detail: Value,
 }
 
 impl DirectoryEntry {
-    /// An entry that says that the provider does not know it.
+    /// An entry that the provider does not know.
     pub const fn nameless(key: DirectoryKey) -> Self {
         Self {
             key,
@@ -81,49 +81,49 @@ impl DirectoryEntry {
     }
 }
 
-/// A connection's directory, as far as it was loaded.
+/// The loaded part of a connection's directory.
 #[derive(Debug, Default)]
-pub struct Directory(Mutex<Pages>);
+pub struct Directory(Mutex<State>);
 
 #[derive(Debug, Default)]
-struct Pages {
+struct State {
     entries: HashMap<DirectoryKey, Arc<DirectoryEntry>>,
     missing: BTreeSet<DirectoryKey>,
 }
 
 impl Directory {
-    /// A directory of these entries.
+    /// Builds a directory from entries.
     pub fn of(entries: impl IntoIterator<Item = DirectoryEntry>) -> Self {
         let directory = Self::default();
         directory.add(entries);
         directory
     }
 
-    /// The entry; its absence is remembered.
+    /// Returns an entry, or notes that it is missing.
     pub fn get(&self, kind: DirectoryKind, id: &str) -> Option<Arc<DirectoryEntry>> {
         let key = DirectoryKey::new(kind, id);
-        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = pages.entries.get(&key).cloned();
-        // An id with a NUL is nobody's, and cannot be kept either.
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = state.entries.get(&key).cloned();
+        // No entry has an id with a NUL, and Postgres cannot store one.
         if found.is_none() && !id.contains('\0') {
-            pages.missing.insert(key);
+            state.missing.insert(key);
         }
         found
     }
 
-    /// Adds entries, over older ones.
+    /// Adds entries, replacing older ones.
     pub fn add(&self, entries: impl IntoIterator<Item = DirectoryEntry>) {
-        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for entry in entries {
-            pages.missing.remove(&entry.key);
-            pages.entries.insert(entry.key.clone(), Arc::new(entry));
+            state.missing.remove(&entry.key);
+            state.entries.insert(entry.key.clone(), Arc::new(entry));
         }
     }
 
-    /// What was asked for and not found, since this was last asked.
+    /// Returns the keys that were missing since the last call.
     pub fn take_missing(&self) -> Vec<DirectoryKey> {
-        let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut pages.missing).into_iter().collect()
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut state.missing).into_iter().collect()
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_there_is_remembered_until_it_is_added() {
+    fn missing_entry_is_noted_until_added() {
         let directory = Directory::default();
         assert!(directory.get(DirectoryKind::User, "U1").is_none());
         assert!(directory.get(DirectoryKind::Channel, "C1").is_none());

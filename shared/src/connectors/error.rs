@@ -1,69 +1,74 @@
-//! The closed set of ways in which a provider can say no.
+//! Errors of connectors.
 
 use chrono::{DateTime, Utc};
 
-/// What lies beneath a [`ConnectorError`]; kept for the log, never shown to clients.
+/// Source of a [`ConnectorError`]; logged and never shown to clients.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// How far a rate limit reaches.
+/// Scope of a rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitScope {
-    /// The account (installation, site, workspace) that the call was made for.
+    /// The account (installation, site, workspace) of the call.
     Account,
     /// One operation of the account.
     Operation,
-    /// Every call of our app at this provider.
+    /// All calls of the app at this provider.
     Provider,
 }
 
-/// A call that did not give what was asked. Each provider maps its statuses and bodies to
-/// this once, in its `client`.
+/// Failure of a call to a provider.
+///
+/// Each connector maps the provider's statuses and bodies to it in one place, its `client`.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectorError {
-    /// This call's token is not accepted. It says nothing of the grant: a new token may be
-    /// refused for seconds, and an outage may refuse every one.
-    #[error("the provider does not accept the credential")]
+    /// The provider rejected the call's token.
+    ///
+    /// This does not mean that the grant ended: a new token may be rejected for seconds, and an
+    /// outage may reject every token.
+    #[error("the provider rejected the credential")]
     Unauthorized(#[source] Source),
-    /// The provider's own word that the grant is gone; only a person can give another.
-    #[error("the provider says that the grant is gone")]
+    /// The provider reports that the grant is revoked. Only a person can grant access again.
+    #[error("the provider reports that the grant is revoked")]
     GrantRevoked(#[source] Source),
-    /// The provider's own word that the grant is suspended until somebody there ends that.
-    #[error("the provider says that the grant is suspended")]
+    /// The provider reports that the grant is suspended until an administrator resumes it.
+    #[error("the provider reports that the grant is suspended")]
     GrantSuspended(#[source] Source),
-    /// Too many calls; `retry_at` says when to come back.
-    #[error("the provider limits the rate until {retry_at}")]
+    /// The provider limits the rate of calls until `retry_at`.
+    #[error("the provider limits the rate of calls until {retry_at}")]
     RateLimited {
-        /// The earliest moment for another try.
+        /// Earliest time of the next attempt.
         retry_at: DateTime<Utc>,
-        /// Whom the limit concerns.
+        /// Scope of the limit.
         scope: LimitScope,
-        /// The operation that was refused.
+        /// The rejected operation.
         operation: &'static str,
-        /// What the provider answered.
+        /// The provider's response.
         source: Source,
     },
-    /// The provider no longer honours the cursor: the stream starts over, bounded.
-    #[error("the provider no longer honours the cursor")]
+    /// The cursor is no longer valid, so the stream starts over within the backfill's bounds.
+    #[error("the cursor is no longer valid")]
     CursorExpired(#[source] Source),
-    /// The credential is good but may not do this; trying again does not help. From `sync`
-    /// it concerns the stream that was read (a repository that is gone, a feature that is
-    /// off, a permission that was not granted), not the connection, unless that stream is
-    /// the root.
-    #[error("the provider denies permission")]
+    /// The credential is valid and lacks permission, so that a retry does not help.
+    ///
+    /// From `sync` it concerns the stream (a deleted repository, a disabled feature, a permission
+    /// that was not granted); it concerns the connection only where the stream is the root.
+    #[error("the provider denied permission")]
     Permission(#[source] Source),
-    /// A fault that passes: timeouts, 5xx, connections cut.
-    #[error("the provider failed for the moment")]
+    /// A temporary failure: a timeout, a 5xx status, a closed socket.
+    #[error("the provider failed temporarily")]
     Transient(#[source] Source),
-    /// A fault that does not pass by itself: a malformed answer, a setting of the operator.
-    #[error("the provider's answer cannot be used")]
+    /// A permanent failure: a malformed response, a wrong setting.
+    #[error("the provider's response is not usable")]
     Permanent(#[source] Source),
 }
 
 impl ConnectorError {
-    /// The same where no grant exists yet: whatever is not accepted or not allowed then
-    /// concerns the app.
+    /// Converts errors of a token or a grant to permanent errors, for calls of the app itself.
+    ///
+    /// A call without a grant fails for its credential or permission only because of the app's
+    /// settings.
     #[must_use]
-    pub fn of_the_app(self) -> Self {
+    pub fn into_app_error(self) -> Self {
         match self {
             Self::Unauthorized(source)
             | Self::GrantRevoked(source)
@@ -73,7 +78,7 @@ impl ConnectorError {
         }
     }
 
-    /// A short word for metrics, job errors and API answers.
+    /// Error code for metrics, job errors and API responses.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Unauthorized(_) => "unauthorized",
@@ -86,4 +91,9 @@ impl ConnectorError {
             Self::Permanent(_) => "permanent",
         }
     }
+}
+
+/// Builds a permanent error, which only the operator or a change of the code can correct.
+pub(super) fn permanent_error(message: impl Into<String>) -> ConnectorError {
+    ConnectorError::Permanent(message.into().into())
 }

@@ -1,13 +1,12 @@
-//! GitHub, as a GitHub App: connect by installing it, webhooks for everything, polling for
-//! what can be polled.
+//! The GitHub connector: a GitHub App with webhooks and polling.
 //!
-//! This file is the summary; `auth`, `client`, `webhook`, `normalize` and `sync`
-//! are the parts, `wire` the provider's shapes.
+//! People connect an account by installing the app. Webhooks deliver all facts; polling reads the
+//! ones that the REST API lists.
 
 mod auth;
 mod client;
-mod deliveries;
 mod normalize;
+mod redelivery;
 mod settings;
 mod sync;
 mod webhook;
@@ -30,13 +29,13 @@ use super::{
 };
 use crate::http::{HttpError, Outbound};
 
-/// The provider's slug.
+/// Slug.
 const SLUG: &str = "github";
 
-/// GitHub does not send larger payloads.
+/// GitHub's limit of payloads.
 const MAX_WEBHOOK_BYTES: usize = 25 * 1024 * 1024;
 
-/// The connector.
+/// Connector of one GitHub App.
 pub struct GitHub {
     descriptor: ProviderDescriptor,
     app: AppSettings,
@@ -44,12 +43,15 @@ pub struct GitHub {
 }
 
 impl GitHub {
-    /// A connector for one app.
+    /// Builds the connector.
     pub fn new(app: AppSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
         if app.webhook_secrets.is_empty() {
-            tracing::warn!("no webhook secret is set for GitHub: every webhook will be refused");
+            tracing::warn!(
+                provider = SLUG,
+                "no webhook secret configured, rejecting all webhooks"
+            );
         }
-        let outbound = Outbound::builder(SLUG, deps.gate.clone(), deps.clock.clone());
+        let outbound = Outbound::builder(SLUG, deps.rate_limiter.clone(), deps.clock.clone());
         let client = client::Client::new(
             outbound,
             deps.clock.clone(),
@@ -102,20 +104,20 @@ impl Connector for GitHub {
         webhook::handle(delivery)
     }
 
-    async fn grant_state(&self, grant: &Grant) -> Result<GrantState, ConnectorError> {
-        auth::grant_state(self, &grant.account).await
+    async fn fetch_grant_state(&self, grant: &Grant) -> Result<GrantState, ConnectorError> {
+        auth::fetch_grant_state(self, &grant.account).await
     }
 
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {
         sync::page(&self.client, &request).await
     }
 
-    async fn recover_deliveries(&self, since: DateTime<Utc>) -> Result<u64, ConnectorError> {
-        deliveries::recover(self, since).await
+    async fn redeliver_webhooks(&self, since: DateTime<Utc>) -> Result<u64, ConnectorError> {
+        redelivery::redeliver(self, since).await
     }
 }
 
-/// What GitHub is and can do.
+/// Describes GitHub.
 fn descriptor(limits: RateLimits) -> ProviderDescriptor {
     ProviderDescriptor {
         slug: SLUG,
@@ -142,13 +144,13 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         max_webhook_bytes: MAX_WEBHOOK_BYTES,
         required_headers: webhook::REQUIRED_HEADERS,
         connection_webhooks: None,
-        kept_headers: webhook::KEPT_HEADERS,
+        stored_headers: webhook::STORED_HEADERS,
         exclusive_accounts: true,
         revoke_needs_administrator: true,
         kinds: normalize::KINDS,
         root_stream: sync::ROOT,
-        visible_after: Duration::from_mins(1),
-        redelivery_sweep: true,
+        read_lag: Duration::from_mins(1),
+        needs_redelivery: true,
         subscriptions: None,
         limits,
     }

@@ -1,4 +1,4 @@
-//! Connecting: the legs of a flow, the grant it leads to, its tokens.
+//! Connect flows: authorization steps, grants and tokens.
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -7,34 +7,34 @@ use strum::IntoStaticStr;
 use url::Url;
 use utoipa::ToSchema;
 
-/// The start of a leg of a connect flow.
+/// Start of an authorization step.
 #[derive(Debug, Clone)]
 pub struct AuthorizeRequest {
-    /// One-time value that the provider hands back.
+    /// One-time state that the provider returns.
     pub state: String,
-    /// Our callback, as registered at the provider.
+    /// Callback URL, as registered at the provider.
     pub redirect_uri: Url,
-    /// PKCE challenge (S256) of this leg's verifier.
+    /// PKCE challenge (S256) of this step's verifier.
     pub code_challenge: String,
-    /// What the previous leg left to know; `None` at the start.
-    pub carry: Option<serde_json::Value>,
+    /// Context from the previous step; `None` at the start.
+    pub context: Option<serde_json::Value>,
 }
 
-/// The provider's redirect back to us, its state already checked.
+/// The provider's redirect to the callback URL, with a verified state.
 #[derive(Debug)]
 pub struct Callback {
-    /// All query parameters, as received. Untrusted.
+    /// All query parameters as received. Untrusted.
     pub query: Vec<(String, String)>,
-    /// PKCE verifier of this leg.
+    /// PKCE verifier of this step.
     pub code_verifier: SecretString,
-    /// Our callback, as registered at the provider.
+    /// Callback URL, as registered at the provider.
     pub redirect_uri: Url,
-    /// What the previous leg left to know.
-    pub carry: Option<serde_json::Value>,
+    /// Context from the previous step.
+    pub context: Option<serde_json::Value>,
 }
 
 impl Callback {
-    /// The first value of a query parameter.
+    /// First value of a query parameter.
     pub fn param(&self, name: &str) -> Option<&str> {
         self.query
             .iter()
@@ -43,117 +43,122 @@ impl Callback {
     }
 }
 
-/// What a redirect led to.
+/// Outcome of a redirect.
 #[derive(Debug)]
 pub enum CallbackOutcome {
-    /// Another leg follows: the browser goes to [`super::Connector::authorize`] with this carry.
-    Continue {
-        /// What the next leg must know; stored sealed with its state.
-        carry: serde_json::Value,
+    /// Another step follows: [`super::Connector::authorize`] builds its URL with this context.
+    NextStep {
+        /// Context for the next step; stored sealed with its state.
+        context: serde_json::Value,
     },
-    /// Access is granted and proved.
+    /// The grant is verified.
     Connected(Box<NewGrant>),
-    /// The grant covers several accounts; the person chooses one. The choice comes back as
-    /// another leg's callback, with `account` in its query and this carry.
+    /// The grant covers several accounts, of which the person chooses one.
+    ///
+    /// The choice arrives as the next step's callback, with `account` in its query.
     Choose {
-        /// What there is to choose from.
+        /// The accounts.
         accounts: Vec<AccountChoice>,
-        /// What the next leg must know; stored sealed with its state.
-        carry: serde_json::Value,
+        /// Context for the next step; stored sealed with its state.
+        context: serde_json::Value,
     },
-    /// The person's administration of the account is not proved. The connection stays pending
-    /// until an administrator walks the same flow.
+    /// The person is not a verified administrator of the account.
+    ///
+    /// The connection stays pending until an administrator completes the same flow.
     AwaitingApproval {
-        /// The provider's id of the person who asked.
+        /// The provider's id of the requester.
         requester: String,
         /// The account; `None` until a webhook [`super::AccountChange::Installed`] names it.
         account: Option<Box<ExternalAccount>>,
     },
-    /// The person or the provider said no.
+    /// The person or the provider denied access.
     Denied {
-        /// Why, in words for the person.
+        /// Reason, as text for the person.
         reason: String,
     },
 }
 
 impl CallbackOutcome {
-    /// The person or the provider said no, for this reason.
+    /// Builds [`Self::Denied`].
     pub fn denied(reason: impl Into<String>) -> Self {
         Self::Denied {
             reason: reason.into(),
         }
     }
 
-    /// Access is granted and proved.
+    /// Builds [`Self::Connected`].
     pub fn connected(grant: NewGrant) -> Self {
         Self::Connected(Box::new(grant))
     }
 }
 
-/// One of several accounts that a grant covers.
+/// One of the accounts that a grant covers
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AccountChoice {
     /// The provider's id of the account.
     pub id: String,
-    /// The name people know it by.
+    /// The account's name.
     pub name: String,
-    /// Its page, where it has one.
+    /// The account's page, if it has one.
     pub url: Option<String>,
 }
 
-/// Whose tokens they are.
+/// Holder of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum TokenHolder {
-    /// The account's: every grant has them or makes them on demand.
+    /// The account: every grant has tokens or requests them on demand.
     Account,
-    /// Those of the person who connected it, where the provider gives them as well. They
-    /// help where the account's may not read, and nothing depends on them.
-    Person,
+    /// The person who connected it, if the provider issues a user token.
+    ///
+    /// It reads data that the account's token cannot read; a connection works without it.
+    UserToken,
 }
 
-/// A grant that has just been proved.
+/// A newly verified grant.
 #[derive(Debug)]
 pub struct NewGrant {
-    /// What was granted access to.
+    /// The account.
     pub account: ExternalAccount,
-    /// The account's tokens; `None` when they are made on demand.
+    /// The account's tokens; `None` if they are requested on demand.
     pub tokens: Option<TokenSet>,
-    /// The tokens of the person who granted it, where there are any.
-    pub person: Option<TokenSet>,
-    /// Scopes or permissions, as the provider names them.
+    /// The user token of the person who granted access, if any.
+    pub user_token: Option<TokenSet>,
+    /// Granted scopes or permissions, as the provider names them.
     pub scopes: Vec<String>,
-    /// The provider's id of the person whose administration of the account was proved; `None`
-    /// where the provider's consent page asks for it.
+    /// The provider's id of the verified administrator.
+    ///
+    /// `None` if the provider's consent page requires an administrator.
     pub administrator: Option<String>,
 }
 
-/// A provider's account: an installation, a site, a workspace, a mailbox.
+/// A provider's account: an installation, a workspace or a site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExternalAccount {
-    /// The id that deliveries are routed by.
+    /// Id by which deliveries are routed.
     pub id: String,
-    /// The name people know it by.
+    /// Name for people.
     pub name: String,
-    /// What stays the same when `id` changes (a re-installed app gets a new id).
+    /// Id that stays the same if `id` changes (a reinstalled app has a new id).
     pub stable_id: String,
-    /// What else the connector wants to remember; no secrets.
+    /// Connector-specific data; no secrets.
     pub settings: serde_json::Value,
 }
 
-/// The member of an account's settings that keeps ids which the provider changed: the id that a
-/// resource was first known by, under each later one. It survives connecting again.
+/// Key in an account's settings of the map from a resource's later ids to its first known id.
+///
+/// It is kept when the account is connected again.
 pub(crate) const RESOURCE_IDS: &str = "resource_ids";
 
 impl ExternalAccount {
-    /// The id by which a resource was first known, under whatever id the provider has it now.
+    /// Returns the first known id of a resource with this id.
     pub fn first_id_of<'i>(&'i self, resource: &'i str) -> &'i str {
         self.settings[RESOURCE_IDS][resource]
             .as_str()
             .unwrap_or(resource)
     }
 
-    /// Notes that a resource has another id from now on.
+    /// Records that a resource has a new id.
     pub fn note_resource_id(&mut self, from: &str, to: &str) {
         let first = self.first_id_of(from).to_owned();
         if !self.settings.is_object() {
@@ -171,7 +176,7 @@ impl ExternalAccount {
         }
     }
 
-    /// Takes over what an older description of the same account kept.
+    /// Copies the recorded resource ids from an older description of the same account.
     pub fn keep_resource_ids(&mut self, known: &Self) {
         let kept = &known.settings[RESOURCE_IDS];
         if kept.is_object() && self.settings.is_object() {
@@ -179,8 +184,8 @@ impl ExternalAccount {
         }
     }
 
-    /// An account of which nothing is known but what its deliveries are routed by.
-    pub fn of_route(route: &str) -> Self {
+    /// An account of which only the route is known.
+    pub fn from_route(route: &str) -> Self {
         Self {
             id: route.to_owned(),
             name: route.to_owned(),
@@ -190,48 +195,48 @@ impl ExternalAccount {
     }
 }
 
-/// An account and a token that was valid when it was handed out.
+/// An account with an access token.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Whose data.
+    /// The account.
     pub account: ExternalAccount,
-    /// The access token.
+    /// The access token; it was valid when this was built.
     pub token: SecretString,
-    /// The token of the person who connected it, where there is one.
-    pub person: Option<SecretString>,
+    /// The user token of the person who connected it, if any.
+    pub user_token: Option<SecretString>,
 }
 
-/// An account and its tokens, opened.
+/// An account with its decrypted tokens.
 #[derive(Debug)]
 pub struct Grant {
     /// The account.
     pub account: ExternalAccount,
-    /// The access token, if one is at hand.
+    /// The access token, if one is stored.
     pub access_token: Option<SecretString>,
-    /// The refresh token, if the provider gives one.
+    /// The refresh token, if the provider issues one.
     pub refresh_token: Option<SecretString>,
 }
 
-/// What is needed to get another access token.
+/// Request for a new access token.
 #[derive(Debug)]
 pub struct RefreshRequest {
-    /// Whose token.
+    /// The account.
     pub account: ExternalAccount,
-    /// The token that is about to end or was refused, if there has been one.
+    /// The token that expires or was rejected, if any.
     pub access_token: Option<SecretString>,
-    /// The current refresh token, if the provider gives one.
+    /// The current refresh token, if the provider issues one.
     pub refresh_token: Option<SecretString>,
 }
 
-/// Tokens as the provider gave them.
+/// Tokens as issued by the provider.
 #[derive(Debug)]
 pub struct TokenSet {
     /// The access token; opaque, of any length.
     pub access_token: SecretString,
     /// The next refresh token.
     pub refresh_token: Option<SecretString>,
-    /// When the access token ends; `None` if it does not.
+    /// Expiry of the access token; `None` if it does not expire.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When the refresh token ends.
+    /// Expiry of the refresh token.
     pub refresh_expires_at: Option<DateTime<Utc>>,
 }

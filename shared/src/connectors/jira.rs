@@ -1,12 +1,11 @@
-//! Jira Cloud, through OAuth 2.0 (3LO): webhooks that are subscribed to per site, polling for
-//! what they miss and for what they do not tell.
+//! Connector for Jira Cloud, with OAuth 2.0 (3LO).
 //!
-//! This file is the summary; `auth`, `client`, `names`, `subscriptions`, `webhook`, `normalize`
-//! and `sync` are the parts, `wire` the provider's shapes.
+//! Webhooks are subscribed to per site; polling reads the facts that webhooks miss and those that
+//! have no event. `wire` holds Jira's JSON types.
 
 mod auth;
 mod client;
-mod names;
+mod directory;
 mod normalize;
 mod settings;
 mod subscriptions;
@@ -36,10 +35,10 @@ use crate::signals::mark_received;
 /// The provider's slug.
 const SLUG: &str = "jira";
 
-/// An issue with all its fields is some hundred kilobytes.
+/// Maximum size of a delivery; an issue with all its fields has some hundred kilobytes.
 const MAX_WEBHOOK_BYTES: usize = 8 * 1024 * 1024;
 
-/// The connector.
+/// Jira connector of one app.
 pub struct Jira {
     descriptor: ProviderDescriptor,
     app: AppSettings,
@@ -48,9 +47,9 @@ pub struct Jira {
 }
 
 impl Jira {
-    /// A connector for one app.
+    /// Builds the connector of one app.
     pub fn new(app: AppSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
-        let outbound = Outbound::builder(SLUG, deps.gate.clone(), deps.clock.clone());
+        let outbound = Outbound::builder(SLUG, deps.rate_limiter.clone(), deps.clock.clone());
         let client = client::Client::new(
             outbound,
             deps.clock.clone(),
@@ -84,8 +83,10 @@ impl Connector for Jira {
         auth::refresh_token(self, &request).await
     }
 
-    /// Atlassian has no call that ends a grant: a person removes the app under their
-    /// account's connected apps. Subscriptions were ended before.
+    /// Does nothing: Atlassian has no call that revokes a grant.
+    ///
+    /// A person removes the app in their account's connected apps. The subscriptions have already
+    /// been deleted.
     async fn revoke(&self, _grant: &Grant) -> Result<(), ConnectorError> {
         Ok(())
     }
@@ -107,35 +108,41 @@ impl Connector for Jira {
     }
 
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {
-        let mut page = sync::page(&self.client, &request).await?;
-        // Rows without a time of their own are dated by the run.
-        mark_received(&mut page.signals, request.until);
+        let mut page = sync::read_page(&self.client, &request).await?;
+        // Rows without a timestamp get the run's upper bound.
+        mark_received(&mut page.signals, request.upper_bound);
         Ok(page)
     }
 
-    async fn look_up(
+    async fn resolve_directory(
         &self,
         access: &Access,
         keys: &[DirectoryKey],
     ) -> Result<Vec<DirectoryEntry>, ConnectorError> {
-        names::look_up(&self.client, access, keys, Priority::Immediate).await
+        directory::resolve_directory(&self.client, access, keys, Priority::Immediate).await
     }
 
-    async fn describe(&self, access: &Access) -> Result<Option<ExternalAccount>, ConnectorError> {
+    async fn describe_account(
+        &self,
+        access: &Access,
+    ) -> Result<Option<ExternalAccount>, ConnectorError> {
         auth::describe(self, access).await
     }
 
-    async fn subscriptions(&self, access: &Access) -> Result<Vec<Subscription>, ConnectorError> {
+    async fn list_subscriptions(
+        &self,
+        access: &Access,
+    ) -> Result<Vec<Subscription>, ConnectorError> {
         subscriptions::list(&self.client, access).await
     }
 
     async fn subscribe(
         &self,
         access: &Access,
-        wanted: &SubscriptionSpec,
+        desired: &SubscriptionSpec,
         webhook_url: &Url,
     ) -> Result<Subscription, ConnectorError> {
-        subscriptions::create(&self.client, access, wanted, webhook_url).await
+        subscriptions::create(&self.client, access, desired, webhook_url).await
     }
 
     async fn renew(
@@ -151,11 +158,11 @@ impl Connector for Jira {
         access: &Access,
         subscription: &Subscription,
     ) -> Result<(), ConnectorError> {
-        subscriptions::end(&self.client, access, subscription).await
+        subscriptions::unsubscribe(&self.client, access, subscription).await
     }
 }
 
-/// What Jira is and can do.
+/// Jira's descriptor with these rate limits.
 fn descriptor(limits: RateLimits) -> ProviderDescriptor {
     ProviderDescriptor {
         slug: SLUG,
@@ -172,15 +179,15 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         max_webhook_bytes: MAX_WEBHOOK_BYTES,
         required_headers: webhook::REQUIRED_HEADERS,
         connection_webhooks: Some(webhook::CONNECTION_WEBHOOKS),
-        kept_headers: webhook::KEPT_HEADERS,
-        // Several tenants may work with one site, each by a grant of its own.
+        stored_headers: webhook::STORED_HEADERS,
+        // Several tenants may connect one site, each with a separate grant.
         exclusive_accounts: false,
         revoke_needs_administrator: false,
         kinds: normalize::KINDS,
         root_stream: sync::ROOT,
-        // Searches lag, and worklogs leave out the last minute.
-        visible_after: sync::VISIBLE_AFTER,
-        redelivery_sweep: false,
+        // The search index lags, and the worklog list omits the last minute.
+        read_lag: sync::READ_LAG,
+        needs_redelivery: false,
         subscriptions: Some(SubscriptionPolicy {
             is_listed: true,
             renew_before: Duration::from_hours(7 * 24),

@@ -1,7 +1,7 @@
-//! Providers: one folder and one registry line each.
+//! Connectors of providers: one folder and one registry line each.
 //!
-//! A connector knows its provider's words and nothing of databases, queues or our own
-//! HTTP answers. Everything it needs is given to its constructor.
+//! A connector knows its provider's API and nothing of the database, the queue or the service's
+//! HTTP API. Its constructor takes all of its dependencies.
 
 mod connector;
 mod directory;
@@ -14,9 +14,13 @@ mod stream;
 mod subscription;
 mod webhook;
 
+mod cursor;
+mod headers;
+mod oauth;
+mod page;
 mod response;
 mod rows;
-mod support;
+mod settings;
 mod wire;
 
 #[cfg(test)]

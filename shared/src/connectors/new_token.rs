@@ -1,4 +1,4 @@
-//! Calls with a token that was made a moment ago.
+//! Calls with a newly issued token.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use futures::future::BoxFuture;
 
 use super::ConnectorError;
 
-/// How long a refused call waits, each time, before it is made again: some providers accept a new
-/// token only after seconds.
-const WAITS: [Duration; 3] = [
+/// Delays before the retries of a rejected call.
+///
+/// Some providers accept a new token only after seconds.
+const RETRY_DELAYS: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
     Duration::from_secs(4),
 ];
 
-/// Makes a call with a new token, and again after a while where the provider does not accept the
-/// token yet.
+/// Makes a call with a new token and retries it while the provider rejects the token.
 pub async fn with_new_token<'f, T>(
     call: impl Fn() -> BoxFuture<'f, Result<T, ConnectorError>> + Send + Sync,
 ) -> Result<T, ConnectorError> {
-    for wait in WAITS {
+    for delay in RETRY_DELAYS {
         match call().await {
             Err(ConnectorError::Unauthorized(error)) => {
                 tracing::debug!(
                     error = &*error as &dyn std::error::Error,
-                    "new token refused"
+                    "new token rejected, retrying"
                 );
-                tokio::time::sleep(wait).await;
+                tokio::time::sleep(delay).await;
             }
             outcome => return outcome,
         }

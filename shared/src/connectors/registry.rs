@@ -1,8 +1,8 @@
-//! The list of providers: one line each.
+//! The registry of providers, one line each.
 //!
-//! [`ConnectorSettings`] is read first, with every other setting, because the rate gate
-//! needs the limits before any connector can be built; [`Registry::new`] then builds the
-//! connectors that are configured. A provider that is not is listed all the same.
+//! [`ConnectorSettings`] is read first, with all other settings, because the rate limiter needs the
+//! limits before a connector is built. [`Registry::new`] then builds the configured connectors; a
+//! provider that is not configured is listed too.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,35 +10,35 @@ use std::sync::Arc;
 use super::{Connector, ProviderDescriptor, RateLimits, WebhookVerifier};
 use crate::clock::SharedClock;
 use crate::config::Reader;
-use crate::http::{HttpError, RateGate};
+use crate::http::{HttpError, RateLimiter};
 
-/// What every connector is given.
+/// Dependencies of every connector.
 #[derive(Clone)]
 pub struct ConnectorDeps {
-    /// What time it is.
+    /// Clock.
     pub clock: SharedClock,
-    /// What every outbound call passes.
-    pub gate: Arc<dyn RateGate>,
+    /// Rate limiter of all outbound calls.
+    pub rate_limiter: Arc<dyn RateLimiter>,
 }
 
-/// The list of providers, and everything that goes over all of them.
+/// Defines the providers, and the functions that iterate over all of them.
 macro_rules! providers {
     ($($module:ident: $connector:ident, $settings:ident;)*) => {
-        /// The settings of every provider, and with them the providers that exist.
+        /// Settings of all providers.
         #[derive(Debug)]
         pub struct ConnectorSettings {
             $($module: super::$module::$settings,)*
         }
 
         impl ConnectorSettings {
-            /// Reads the settings of every provider; what is wrong is noted in the reader.
+            /// Reads the settings of all providers and notes problems in the reader.
             pub fn from_reader(reader: &mut Reader<'_>) -> Self {
                 Self {
                     $($module: super::$module::$settings::from_reader(reader),)*
                 }
             }
 
-            /// The limits of every provider, by slug: what the rate gate is built with.
+            /// The limits of all providers by slug, for the rate limiter.
             pub fn limits(&self) -> HashMap<&'static str, RateLimits> {
                 [$(self.$module.descriptor(),)*]
                     .into_iter()
@@ -48,7 +48,7 @@ macro_rules! providers {
         }
 
         impl WebhookRegistry {
-            /// Reads the webhook settings of every provider.
+            /// Reads the webhook settings of all providers.
             pub fn from_reader(reader: &mut Reader<'_>, clock: &SharedClock) -> Self {
                 Self(vec![$(
                     Arc::new(super::$module::Webhooks::from_reader(reader, clock)),
@@ -57,7 +57,7 @@ macro_rules! providers {
         }
 
         impl Registry {
-            /// Builds every connector that is configured.
+            /// Builds all configured connectors.
             pub fn new(settings: ConnectorSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
                 Ok(Self(vec![$(
                     entry(settings.$module.descriptor(), settings.$module.app, |app| {
@@ -75,13 +75,13 @@ providers! {
     jira: Jira, JiraSettings;
 }
 
-/// A provider that exists, configured or not.
+/// A provider, configured or not.
 struct Entry {
     descriptor: ProviderDescriptor,
     connector: Option<Arc<dyn Connector>>,
 }
 
-/// Every provider, by slug.
+/// All providers, by slug.
 pub struct Registry(Vec<Entry>);
 
 impl Registry {
@@ -98,7 +98,7 @@ impl Registry {
             .ok_or(RegistryError::NotConfigured(entry.descriptor.slug))
     }
 
-    /// Adds a connector, in place of its provider's present one if there is any.
+    /// Adds a connector, replacing its provider's previous one.
     pub fn replace(&mut self, connector: Arc<dyn Connector>) {
         let descriptor = connector.descriptor().clone();
         self.0
@@ -109,7 +109,7 @@ impl Registry {
         });
     }
 
-    /// Every provider, and whether it is configured.
+    /// Iterates over all providers, each with whether it is configured.
     pub fn iter(&self) -> impl Iterator<Item = (&ProviderDescriptor, bool)> {
         self.0
             .iter()
@@ -117,11 +117,11 @@ impl Registry {
     }
 }
 
-/// The webhook verifier of every provider, configured or not.
+/// Webhook verifiers of all providers, configured or not.
 pub struct WebhookRegistry(Vec<Arc<dyn WebhookVerifier>>);
 
 impl WebhookRegistry {
-    /// Adds a verifier, in place of its provider's present one if there is any.
+    /// Adds a verifier, replacing its provider's previous one.
     pub fn replace(&mut self, verifier: Arc<dyn WebhookVerifier>) {
         let slug = verifier.descriptor().slug;
         self.0.retain(|known| known.descriptor().slug != slug);
@@ -143,18 +143,18 @@ impl std::fmt::Debug for WebhookRegistry {
     }
 }
 
-/// Why there is no connector.
+/// Reason why a connector is not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
     /// No provider has this slug.
-    #[error("there is no provider {0:?}")]
+    #[error("unknown provider {0:?}")]
     Unknown(String),
-    /// The provider exists, but the operator has not set it up.
+    /// The provider is not configured.
     #[error("the provider {0} is not configured")]
     NotConfigured(&'static str),
 }
 
-/// One provider's entry, from its settings if it has any.
+/// Builds a provider's entry, with a connector if it has settings.
 fn entry<S, C: Connector + 'static>(
     descriptor: ProviderDescriptor,
     settings: Option<S>,

@@ -1,30 +1,32 @@
-//! Resources whose id the provider may change.
+//! Resources whose ids the provider may change.
 
 use serde_json::{Value, json};
 
 use super::{DirectoryEntry, StreamSpec};
 
-/// The member of a stream's target, and of a directory entry's detail, that says by what a resource
-/// is known again under another id.
+/// Key of the stable ids in a stream's target and in a directory entry's detail.
+///
+/// They identify a resource after the provider changed its id.
 const STABLE_IDS: &str = "stable_ids";
 
-/// A resource as the provider shows it now.
+/// A resource as the provider returns it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {
-    /// Its present id.
+    /// Current id.
     pub id: String,
-    /// What stays the same when it gets another id; the surest first. Others may share the less
-    /// sure ones.
+    /// Identifiers that survive a change of the id, most reliable first.
+    ///
+    /// Other resources may share the less reliable ones.
     pub stable_ids: Vec<String>,
 }
 
 impl Resource {
-    /// The resource of a stream; `None` where its id never changes.
+    /// The resource of a stream; `None` if its id never changes.
     pub fn of_stream(stream: &StreamSpec) -> Option<Self> {
         Self::read(stream.resource_id.as_ref()?, &stream.target)
     }
 
-    /// The resource that a directory entry describes; `None` where its id never changes.
+    /// The resource of a directory entry; `None` if its id never changes.
     pub fn of_entry(entry: &DirectoryEntry) -> Option<Self> {
         Self::read(&entry.key.id, &entry.detail)
     }
@@ -41,7 +43,7 @@ impl Resource {
         })
     }
 
-    /// What a stream's target or an entry's detail keeps of it.
+    /// Serializes it for a stream's target or an entry's detail.
     pub(super) fn described(&self) -> Value {
         json!({ STABLE_IDS: self.stable_ids })
     }

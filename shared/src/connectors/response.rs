@@ -1,25 +1,49 @@
-//! What a provider's refusals mean, as far as that does not depend on the provider: the table of
-//! statuses, and how long a limit lasts.
+//! Responses of providers: bodies, statuses and rate limits, independent of the provider.
 //!
-//! A connector's client knows its provider's own words (GitHub tells a limit by 403, Slack nearly
-//! everything by 200) and asks here for the rest, so that an answer of a proxy means the same
-//! wherever it comes from.
+//! A connector's client handles the special cases of its provider (GitHub signals a rate limit
+//! with 403, Slack reports most errors with 200) and uses this module for all others, so that a
+//! proxy's response means the same for every provider.
 
 use chrono::{DateTime, Duration, Utc};
 use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
 
+use super::error::permanent_error;
+use super::wire::Json;
 use super::{ConnectorError, LimitScope, Source};
 
-/// How long a limit lasts that the provider does not state.
-pub(super) const UNSTATED_LIMIT: Duration = Duration::seconds(60);
-/// The shortest limit, so that one that has just ended is not asked for in a loop.
-const MIN_LIMIT: Duration = Duration::seconds(1);
-/// The longest limit that is believed: no provider's window is longer than an hour.
-const MAX_LIMIT: Duration = Duration::hours(2);
+/// Duration of a rate limit for which the provider states none.
+pub(super) const DEFAULT_RETRY_AFTER: Duration = Duration::seconds(60);
+/// Minimum duration of a rate limit, so that a limit that just ended causes no busy loop.
+const MIN_RETRY_AFTER: Duration = Duration::seconds(1);
+/// Maximum duration of a rate limit. No provider's window is longer than an hour.
+const MAX_RETRY_AFTER: Duration = Duration::hours(2);
 
-/// What an answer means that did not give what was asked, by its status alone. A success whose
-/// body is no answer of the provider's has passed something that failed.
-pub(super) fn error_of(
+/// Parses a response's body in the form that is documented for the operation.
+///
+/// A body that is not JSON at all was truncated or replaced on the way, so the error is transient.
+pub(super) fn json<'b, T: Deserialize<'b>, B: AsRef<[u8]>>(
+    body: &'b Json<B>,
+    operation: &str,
+) -> Result<T, ConnectorError> {
+    body.read().map_err(|error: serde_json::Error| {
+        let position = format!("line {}, column {}", error.line(), error.column());
+        if body.is_json() {
+            permanent_error(format!(
+                "the response to {operation} does not have the documented form ({position})"
+            ))
+        } else {
+            ConnectorError::Transient(
+                format!("the response to {operation} is not JSON ({position})").into(),
+            )
+        }
+    })
+}
+
+/// Maps the status of a failed call to an error.
+///
+/// A success status with an unusable body comes from an intermediary that failed.
+pub(super) fn map_status(
     status: StatusCode,
     headers: &HeaderMap,
     operation: &'static str,
@@ -27,7 +51,7 @@ pub(super) fn error_of(
     source: Source,
 ) -> ConnectorError {
     let limited = |source| ConnectorError::RateLimited {
-        retry_at: retry_at(headers, now).unwrap_or(now + UNSTATED_LIMIT),
+        retry_at: retry_at(headers, now).unwrap_or(now + DEFAULT_RETRY_AFTER),
         scope: LimitScope::Account,
         operation,
         source,
@@ -35,29 +59,28 @@ pub(super) fn error_of(
     match status.as_u16() {
         401 => ConnectorError::Unauthorized(source),
         429 => limited(source),
-        // A denial does not say when to come back.
+        // A denial of permission has no `Retry-After`.
         403 if headers.contains_key(header::RETRY_AFTER) => limited(source),
-        // 410 and 451: a feature is switched off, a resource is blocked.
+        // 410 and 451: a feature is disabled, a resource is blocked.
         403 | 404 | 410 | 451 => ConnectorError::Permission(source),
         200..=299 | 408 | 425 | 500.. => ConnectorError::Transient(source),
         _ => ConnectorError::Permanent(source),
     }
 }
 
-/// When `Retry-After` says that a call is allowed again: in seconds or, as proxies write it, as a
-/// date (RFC 9110, section 10.2.3).
+/// Parses `Retry-After`: seconds or, as proxies send it, a date (RFC 9110, section 10.2.3).
 pub(super) fn retry_at(headers: &HeaderMap, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let at = match text.parse::<u32>() {
         Ok(seconds) => now + Duration::seconds(i64::from(seconds)),
         Err(_) => DateTime::parse_from_rfc2822(text).ok()?.with_timezone(&Utc),
     };
-    Some(bounded(at, now))
+    Some(clamp_retry_at(at, now))
 }
 
-/// The end of a limit, no sooner and no later than can be believed.
-pub(super) fn bounded(at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
-    at.clamp(now + MIN_LIMIT, now + MAX_LIMIT)
+/// Clamps the end of a rate limit to a plausible duration from now.
+pub(super) fn clamp_retry_at(at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+    at.clamp(now + MIN_RETRY_AFTER, now + MAX_RETRY_AFTER)
 }
 
 #[cfg(test)]

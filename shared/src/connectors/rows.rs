@@ -1,4 +1,4 @@
-//! Reading a page row by row: one that cannot be read costs no other.
+//! Parsing a page row by row, so that an unreadable row does not affect the others.
 
 use std::fmt::Display;
 
@@ -8,12 +8,12 @@ use serde_json::value::RawValue;
 use super::UnreadableRow;
 use super::wire::{id, lenient, read_json, text};
 
-/// The rows of a page that could not be read.
+/// Unreadable rows of a page.
 #[derive(Debug, Default)]
 pub(super) struct UnreadableRows(Vec<UnreadableRow>);
 
 impl UnreadableRows {
-    /// What reading a row gave; notes the row if that is an error.
+    /// Returns the result of parsing a row, or notes the row as unreadable.
     pub(super) fn take<T, E: Display>(
         &mut self,
         row: &RawValue,
@@ -24,7 +24,7 @@ impl UnreadableRows {
             .ok()
     }
 
-    /// Reads every row, and keeps those that can be read, each with its bytes.
+    /// Parses all rows and returns the readable ones, each with its raw JSON.
     pub(super) fn read_all<'r, T, E: Display>(
         &mut self,
         rows: impl IntoIterator<Item = &'r RawValue>,
@@ -35,24 +35,24 @@ impl UnreadableRows {
             .collect()
     }
 
-    /// Adds those of another part of the page.
-    pub(super) fn extend(&mut self, more: Self) {
-        self.0.extend(more.0);
+    /// Adds the unreadable rows of another part of the page.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
     }
 
-    /// Whether every row could be read.
+    /// Returns whether every row was readable.
     pub(super) const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What the page tells of them.
+    /// Returns the rows.
     pub(super) fn into_rows(self) -> Vec<UnreadableRow> {
         self.0
     }
 }
 
-fn unreadable(row: &RawValue, why: &impl Display) -> UnreadableRow {
-    /// What providers identify rows by.
+fn unreadable(row: &RawValue, error: &impl Display) -> UnreadableRow {
+    /// Fields by which providers identify rows.
     #[derive(Default, Deserialize)]
     struct Identity {
         #[serde(default, deserialize_with = "id")]
@@ -69,6 +69,6 @@ fn unreadable(row: &RawValue, why: &impl Display) -> UnreadableRow {
             .or(identity.ts)
             .or_else(|| identity.user.and_then(|user| user.id)),
         row: row.get().to_owned(),
-        reason: why.to_string(),
+        reason: error.to_string(),
     }
 }

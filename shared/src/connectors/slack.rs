@@ -1,13 +1,12 @@
-//! Slack, as an app with a bot: webhooks (Events API) for what happens, polling for what they
-//! miss.
+//! Connector for Slack, as an app with a bot.
 //!
-//! This file is the summary; `auth`, `client`, `names`, `webhook`, `normalize` and `sync` are
-//! the parts, `wire` the provider's shapes.
+//! Webhooks (Events API) deliver events; polling reads the facts that webhooks miss. `wire` holds
+//! Slack's JSON types.
 
 mod auth;
 mod blocks;
 mod client;
-mod names;
+mod directory;
 mod normalize;
 mod settings;
 mod sync;
@@ -36,10 +35,10 @@ use crate::signals::mark_received;
 /// The provider's slug.
 const SLUG: &str = "slack";
 
-/// Slack's events are a few kilobytes; a message with its blocks may be larger.
+/// Maximum size of a delivery; most events have a few kilobytes, messages with blocks more.
 const MAX_WEBHOOK_BYTES: usize = 4 * 1024 * 1024;
 
-/// The connector.
+/// Slack connector of one app.
 pub struct Slack {
     descriptor: ProviderDescriptor,
     app: AppSettings,
@@ -48,18 +47,21 @@ pub struct Slack {
 }
 
 impl Slack {
-    /// A connector for one app.
+    /// Builds the connector of one app.
     pub fn new(app: AppSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
         if app.signing_secrets.is_empty() {
-            tracing::warn!("no webhook secret is set for Slack: every webhook will be refused");
+            tracing::warn!(
+                provider = SLUG,
+                "no webhook secret is set, rejecting all webhooks"
+            );
         }
         if app.app_token.is_none() {
             tracing::warn!(
-                "no app-level token is set for Slack: an event of a shared channel reaches only \
-                 the workspace that Slack names in it"
+                provider = SLUG,
+                "no app-level token is set, events of shared channels reach one workspace only"
             );
         }
-        let outbound = Outbound::builder(SLUG, deps.gate.clone(), deps.clock.clone());
+        let outbound = Outbound::builder(SLUG, deps.rate_limiter.clone(), deps.clock.clone());
         let client = client::Client::new(outbound, deps.clock.clone(), app.base.clone())?;
         Ok(Self {
             descriptor: descriptor(app.limits.clone()),
@@ -110,34 +112,37 @@ impl Connector for Slack {
     }
 
     async fn sync(&self, request: SyncRequest) -> Result<SyncPage, ConnectorError> {
-        let mut page = sync::page(self, &request).await?;
-        // Rows without a time of their own are dated by the run.
-        mark_received(&mut page.signals, request.until);
+        let mut page = sync::read_page(self, &request).await?;
+        // Rows without a timestamp get the run's upper bound.
+        mark_received(&mut page.signals, request.upper_bound);
         Ok(page)
     }
 
-    async fn look_up(
+    async fn resolve_directory(
         &self,
         access: &Access,
         keys: &[DirectoryKey],
     ) -> Result<Vec<DirectoryEntry>, ConnectorError> {
-        names::look_up(&self.client, access, keys).await
+        directory::resolve_directory(&self.client, access, keys).await
     }
 
     async fn has_resource(&self, access: &Access, id: &str) -> Result<bool, ConnectorError> {
-        names::has_channel(&self.client, access, id).await
+        directory::has_channel(&self.client, access, id).await
     }
 
-    async fn grant_state(&self, grant: &Grant) -> Result<GrantState, ConnectorError> {
-        auth::grant_state(self, grant).await
+    async fn fetch_grant_state(&self, grant: &Grant) -> Result<GrantState, ConnectorError> {
+        auth::fetch_grant_state(self, grant).await
     }
 
-    async fn recipients(&self, delivery: &WebhookDelivery) -> Result<Vec<String>, ConnectorError> {
+    async fn list_recipients(
+        &self,
+        delivery: &WebhookDelivery,
+    ) -> Result<Vec<String>, ConnectorError> {
         webhook::recipients(self, delivery).await
     }
 }
 
-/// What Slack is and can do.
+/// Slack's descriptor with these rate limits.
 fn descriptor(limits: RateLimits) -> ProviderDescriptor {
     ProviderDescriptor {
         slug: SLUG,
@@ -153,14 +158,14 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         max_webhook_bytes: MAX_WEBHOOK_BYTES,
         required_headers: webhook::REQUIRED_HEADERS,
         connection_webhooks: None,
-        kept_headers: webhook::KEPT_HEADERS,
-        // A workspace has one bot of the app, and one tenant that ends it.
+        stored_headers: webhook::STORED_HEADERS,
+        // A workspace has one bot of the app, so one tenant owns the grant.
         exclusive_accounts: true,
         revoke_needs_administrator: false,
         kinds: normalize::KINDS,
         root_stream: sync::ROOT,
-        visible_after: Duration::ZERO,
-        redelivery_sweep: false,
+        read_lag: Duration::ZERO,
+        needs_redelivery: false,
         subscriptions: None,
         limits,
     }

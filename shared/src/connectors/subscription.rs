@@ -1,37 +1,39 @@
-//! Subscriptions: what a provider must be asked for before it sends webhooks, and asked for
-//! again before it stops.
+//! Subscriptions: registrations for webhooks, which expire unless they are renewed.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// What a subscription is for.
+/// Specification of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubscriptionSpec {
-    /// Stable name, unique in the connection: two subscriptions of the same name do the
-    /// same. Different projects make a different name.
+    /// Stable name, unique in the connection.
+    ///
+    /// Subscriptions with the same name are equivalent. A different set of projects has a
+    /// different name.
     pub resource: String,
-    /// What the connector needs to ask for it.
+    /// Connector-specific parameters of the registration.
     pub target: serde_json::Value,
 }
 
 /// A subscription as the provider holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
-    /// What it is for.
+    /// Name of the specification, as in [`SubscriptionSpec::resource`].
     pub resource: String,
     /// The provider's id.
     pub external_id: String,
-    /// What its deliveries are routed by, where that is not the account's id.
+    /// Route of its deliveries, if that is not the account's id.
     pub route: Option<String>,
-    /// When it ends by itself; `None` if it does not.
+    /// Expiry; `None` if it does not expire.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Events that were asked for and that the provider refused; it does without them.
+    /// Requested events that the provider rejected; the subscription does not include them.
     pub refused_events: Vec<String>,
 }
 
 impl Subscription {
-    /// What a subscription is for that was registered to find out which events the provider
-    /// accepts, and was not deleted. It takes the place of one that is needed.
+    /// Name of a leftover subscription, registered to probe which events the provider accepts.
+    ///
+    /// It counts against the provider's limit until it is deleted.
     pub fn leftover_of(resource: &str) -> String {
         format!("leftover:{resource}")
     }

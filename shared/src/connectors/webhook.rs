@@ -1,4 +1,4 @@
-//! Webhooks: the proof, the delivery, and what it says.
+//! Webhooks: verification, deliveries and their outcomes.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,24 +16,25 @@ use crate::signals::SignalDraft;
 pub struct WebhookRequest<'r> {
     /// All request headers.
     pub headers: &'r HeaderMap,
-    /// The body, byte for byte.
+    /// The raw body.
     pub body: &'r Bytes,
-    /// The connection in the request's path; `None` at the app's own URL.
+    /// The connection in the request's path; `None` at the app's URL.
     pub connection: Option<ConnectionId>,
 }
 
-/// Keys to verify a webhook with, beside the secrets of the app.
+/// Source of a connection's webhook keys, in addition to the app's secrets.
 #[async_trait]
 pub trait KeySource: Send + Sync {
-    /// The webhook secrets of a connection of `provider`: none, one, or two while rotating.
+    /// Loads the webhook secrets of a connection: none, one, or two during a rotation.
     async fn connection_secrets(
         &self,
         provider: &'static str,
         connection: ConnectionId,
     ) -> Result<Vec<SecretString>, VerifyError>;
 
-    /// The provider's public keys that an administrator has given to a connection of `provider`:
-    /// none, one, or two while rotating.
+    /// Loads the provider's public keys that an administrator registered for a connection.
+    ///
+    /// There are none, one, or two during a rotation.
     async fn connection_public_keys(
         &self,
         provider: &'static str,
@@ -44,7 +45,7 @@ pub trait KeySource: Send + Sync {
     }
 }
 
-/// A key source without any key.
+/// Key source without keys.
 #[derive(Debug, Clone, Copy)]
 pub struct NoKeys;
 
@@ -59,18 +60,18 @@ impl KeySource for NoKeys {
     }
 }
 
-/// The part of a provider that ingress needs: it verifies webhooks and calls nobody.
+/// Webhook verifier of a provider, used by the ingress.
 ///
-/// It is built from the webhook settings alone, without the app's private key.
+/// It makes no calls and is built from the webhook settings alone, without the app's private key.
 #[async_trait]
 pub trait WebhookVerifier: Send + Sync {
     /// Describes the provider.
     fn descriptor(&self) -> &ProviderDescriptor;
 
-    /// Whether the app has a secret that deliveries to its own URL are verified with.
+    /// Returns whether a secret is configured for deliveries to the app's URL.
     fn is_configured(&self) -> bool;
 
-    /// Verifies a webhook's authenticity over the raw bytes, before anything is parsed.
+    /// Verifies a webhook's signature over the raw bytes, before the body is parsed.
     async fn verify(
         &self,
         request: &WebhookRequest<'_>,
@@ -78,37 +79,38 @@ pub trait WebhookVerifier: Send + Sync {
     ) -> Result<WebhookReceipt, VerifyError>;
 }
 
-/// Proof that a webhook is genuine, and what is needed to file it.
+/// Receipt of a verified webhook, with the metadata to store it.
 #[derive(Debug, Clone)]
 pub struct WebhookReceipt {
-    /// The event's name, `issues.opened` for example.
+    /// Name of the event, such as `issues.opened`.
     pub event: String,
-    /// The provider's id of the delivery: the same id is the same delivery.
+    /// The provider's id of the delivery, the key of deduplication.
     pub dedupe_id: String,
-    /// What it is routed by: every connection that has one of these routes gets it. An
-    /// account's id is a route of its connections. Empty when it concerns none.
+    /// Routes: every connection with one of them receives the delivery.
+    ///
+    /// An account's id is a route of its connections. Empty if the delivery concerns no account.
     pub routes: Vec<String>,
-    /// The response that the provider demands, sent once the delivery is durable.
+    /// Response that the provider requires, sent after the delivery is committed.
     pub acknowledgement: Acknowledgement,
-    /// Set where it is a handshake and no delivery: it is answered and not stored.
+    /// Set if the request is a handshake: it is acknowledged and not stored.
     pub handshake: Option<Handshake>,
-    /// The body to store, where the one that was sent holds a secret.
+    /// Body to store, if the original body contains a secret.
     pub stored_body: Option<Bytes>,
 }
 
 /// The response to a webhook.
 #[derive(Debug, Clone, Default)]
 pub struct Acknowledgement {
-    /// The status, 200 unless the provider demands another.
+    /// Status; 200 unless the provider requires another.
     pub status: StatusCode,
-    /// The response's headers.
+    /// Headers.
     pub headers: HeaderMap,
-    /// The response's body.
+    /// Body.
     pub body: Bytes,
 }
 
 impl Acknowledgement {
-    /// A 200 with a body.
+    /// An acknowledgement with status 200 and a body.
     pub fn of(content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let value = HeaderValue::from_static(content_type);
         Self {
@@ -119,28 +121,31 @@ impl Acknowledgement {
     }
 }
 
-/// A request by which a provider makes itself known before it sends deliveries.
+/// A request by which a provider registers before it sends deliveries.
 #[derive(Debug, Clone, Default)]
 pub struct Handshake {
-    /// The secret that the provider hands over to sign later deliveries with. It is stored where the
-    /// connection is armed; otherwise the handshake is refused. Nothing proves who sends it.
+    /// Secret with which the provider will sign later deliveries.
+    ///
+    /// The handshake is not authenticated, so the secret is stored only if the connection is armed
+    /// to accept one; otherwise the handshake is rejected.
     pub secret: Option<SecretString>,
 }
 
-/// How deliveries to a connection's own URL are verified.
+/// Verification of deliveries to a connection's URL.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionWebhooks {
-    /// Request headers without which such a delivery cannot be genuine (lower case).
+    /// Headers (lower case) that every genuine delivery has.
     pub required_headers: &'static [&'static str],
-    /// The header by which the provider hands over the secret that it signs with (lower case);
-    /// `None` where we make the secret.
+    /// Header (lower case) in which the provider sends its signing secret.
+    ///
+    /// `None` if the service generates the secret.
     pub handshake_header: Option<&'static str>,
-    /// Whether an administrator may give a public key of the provider's in place of a secret.
-    pub takes_public_key: bool,
+    /// Whether an administrator may register a public key of the provider instead of a secret.
+    pub accepts_public_key: bool,
 }
 
 impl ConnectionWebhooks {
-    /// The header that a request lacks to be a delivery or a handshake.
+    /// Returns a required header that the request lacks, unless it is a handshake.
     pub fn missing_header(&self, headers: &HeaderMap) -> Option<&'static str> {
         let is_handshake = self
             .handshake_header
@@ -150,38 +155,39 @@ impl ConnectionWebhooks {
     }
 }
 
-/// Why a webhook is refused: 404 for an unknown connection, 503 where keys cannot be read, else
-/// 401.
+/// Reason for rejecting a webhook.
+///
+/// The status is 404 for an unknown connection, 503 if keys are unavailable, and 401 otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// No secret is configured, so nothing can be genuine.
+    /// No secret is configured.
     #[error("no webhook secret is configured")]
     NotConfigured,
     /// A header that carries or accompanies the signature is missing.
     #[error("the header {0} is missing")]
     MissingHeader(&'static str),
-    /// The signature is not of the form the provider documents.
+    /// The signature does not have the documented form.
     #[error("the signature is malformed")]
     Malformed,
     /// The signature is too old or from the future.
-    #[error("the signature's time is outside the window")]
+    #[error("the signature's timestamp is outside the window")]
     Stale,
-    /// The signature belongs to another secret or another body.
+    /// The signature does not match the secret and the body.
     #[error("the signature does not match")]
     Mismatch,
     /// No connection of this provider has this id.
     #[error("the connection is unknown")]
     UnknownConnection,
-    /// A secret was handed over to a connection that is not armed to take one.
-    #[error("the connection does not take a secret at the moment")]
+    /// A handshake sent a secret to a connection that is not armed to accept one.
+    #[error("the connection does not accept a webhook secret now")]
     NotArmed,
-    /// The keys could not be read or stored, so that nothing is known of the signature.
+    /// The keys could not be read or stored, so the signature was not checked.
     #[error("the keys are unavailable")]
     KeysUnavailable,
 }
 
 impl VerifyError {
-    /// A short word for metrics.
+    /// Error code for metrics.
     pub const fn code(self) -> &'static str {
         match self {
             Self::NotConfigured => "not_configured",
@@ -196,22 +202,23 @@ impl VerifyError {
     }
 }
 
-/// A delivery that was verified and stored, as handed to [`super::Connector::handle_webhook`].
+/// A verified and stored delivery, the input of [`super::Connector::handle_webhook`].
 #[derive(Debug, Clone)]
 pub struct WebhookDelivery {
-    /// The kept headers (lower-case names).
+    /// Stored headers (lower-case names).
     pub headers: Vec<(String, String)>,
-    /// The body as received.
+    /// Body as received.
     pub body: Bytes,
-    /// When we received it.
+    /// Time of receipt.
     pub received_at: DateTime<Utc>,
-    /// The account of the connection it was routed to. Of one that matches no connection,
-    /// only the route is known, which then stands for the id.
+    /// Account of the connection it was routed to.
+    ///
+    /// If no connection matched, only its id is known, which is the route.
     pub account: ExternalAccount,
 }
 
 impl WebhookDelivery {
-    /// The value of a kept header.
+    /// Value of a stored header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -220,26 +227,27 @@ impl WebhookDelivery {
     }
 }
 
-/// What a delivery says.
+/// Outcome of a delivery.
 #[derive(Debug, Default)]
 pub struct WebhookOutcome {
-    /// Facts; empty when the event has no kind.
+    /// Facts; empty if the event has no kind.
     pub signals: Vec<SignalDraft>,
-    /// Why there is no fact although the event has a kind: what would identify it is not in
-    /// the delivery. In words for operators, which never quote the content.
+    /// Reason why an event with a kind yields no fact: the delivery does not identify it.
+    ///
+    /// The text is for operators and never quotes the content.
     pub refused: Option<String>,
-    /// What it changes about the connection.
+    /// Changes of the connection.
     pub changes: Vec<AccountChange>,
-    /// What it tells about the directory: somebody was renamed.
-    pub learned: Vec<DirectoryEntry>,
-    /// Whether it is for others as well, whom [`super::Connector::recipients`] names.
+    /// Directory updates, such as a renamed user.
+    pub directory_updates: Vec<DirectoryEntry>,
+    /// Whether it has further recipients, which [`super::Connector::list_recipients`] returns.
     pub more_recipients: bool,
 }
 
 impl WebhookOutcome {
-    /// The outcome of a delivery that tells these facts, or that cannot, for this reason.
-    pub fn telling<E: std::error::Error>(facts: Result<Vec<SignalDraft>, E>) -> Self {
-        match facts {
+    /// Builds the outcome from the Signals, or from the reason why there are none.
+    pub fn from_signals<E: std::error::Error>(signals: Result<Vec<SignalDraft>, E>) -> Self {
+        match signals {
             Ok(signals) => Self {
                 signals,
                 ..Self::default()
@@ -252,66 +260,70 @@ impl WebhookOutcome {
     }
 }
 
-/// Whether the provider honours a grant, by its own word.
+/// State of a grant, as the provider reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrantState {
-    /// It does.
+    /// The grant is active.
     Active,
-    /// It does not for the time being.
+    /// The grant is suspended.
     Suspended,
-    /// The provider has revoked it; the account can be connected again.
+    /// The grant is revoked; the account can be connected again.
     Revoked,
-    /// The app was removed from the account, and the grant is gone with it.
+    /// The app was removed from the account, which ended the grant.
     Removed,
 }
 
-/// What a provider tells about the grant itself.
+/// Change of an account or its grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountChange {
-    /// The app was installed, or installed again under a new id.
+    /// The app was installed, or reinstalled under a new id.
     Installed {
-        /// The account as it is now.
+        /// The current account.
         account: ExternalAccount,
-        /// The provider's id of the person who had asked for it, if somebody else approved.
+        /// The provider's id of the person who requested it, if another person approved.
         requester: Option<String>,
     },
-    /// Calls are refused until [`AccountChange::Unsuspended`].
+    /// Calls are rejected until [`AccountChange::Unsuspended`].
     Suspended,
-    /// The suspension is over; what was missed must be read again.
+    /// The suspension ended; a sync must read the missed facts.
     Unsuspended,
-    /// The grant was withdrawn; only a person can renew it. What was told before the
-    /// present grant was given concerns an older one.
+    /// The grant was revoked; only a person can grant access again.
+    ///
+    /// A revocation from before the current grant concerns an older one.
     Revoked {
-        /// When, by the provider's clock.
+        /// Time by the provider's clock.
         at: DateTime<Utc>,
     },
-    /// The person who connected the account withdrew their own tokens; the account's stand.
-    PersonRevoked {
-        /// When, by the provider's clock.
+    /// The person who connected the account revoked their user token.
+    ///
+    /// The account's tokens remain valid.
+    UserTokenRevoked {
+        /// Time by the provider's clock.
         at: DateTime<Utc>,
     },
-    /// The app was removed from the account, and the grant is gone with it.
+    /// The app was removed from the account, which ended the grant.
     Removed {
-        /// When, by the provider's clock; what was told before the present grant was given
-        /// concerns an older one. `None` where ids tell grants apart.
+        /// Time by the provider's clock; a removal before the current grant concerns an older one.
+        ///
+        /// `None` if ids distinguish the grants.
         at: Option<DateTime<Utc>>,
     },
-    /// Streams came or went: the root stream must be read again.
+    /// Streams were added or removed; the root stream must be read again.
     StreamsChanged {
-        /// Ids of resources that are no longer ours to read; their streams retire at once.
+        /// Ids of resources that are no longer readable; their streams are retired at once.
         removed_resources: Vec<String>,
     },
-    /// The grant may be suspended or gone. The provider must be asked, with
-    /// [`super::Connector::grant_state`], before anything changes.
-    GrantInDoubt,
-    /// The provider has given a resource another id. What is known of it goes on under the id
-    /// that it was first known by.
+    /// The grant may have ended or be suspended.
+    ///
+    /// [`super::Connector::fetch_grant_state`] must confirm it before the connection changes.
+    GrantCheckRequired,
+    /// The provider changed a resource's id. Its Signals keep the first known id.
     ResourceIdChanged {
-        /// The id so far.
+        /// Previous id.
         from: String,
-        /// The id from now on.
+        /// New id.
         to: String,
     },
-    /// Events were missed: an incremental sync must fill the gap.
-    GapDetected,
+    /// Events were missed; an incremental sync must read them.
+    SyncRequested,
 }

@@ -1,9 +1,8 @@
-//! Reading what providers send: leniently.
+//! Lenient parsing of providers' JSON.
 //!
-//! JSON that is merely odd is read: half of a surrogate pair, which JSON can write and text cannot
-//! hold, becomes U+FFFD, and so do bytes that are no UTF-8; null is absent. A field that is not of
-//! the documented form is a field that is missing, and what a fact needs is demanded where the fact
-//! is made. Which fields there are is each provider's `wire` to say.
+//! Lone surrogates, which JSON can express and UTF-8 cannot, become U+FFFD, and so do invalid UTF-8
+//! bytes; null counts as absent. A field of an undocumented form counts as missing; the code that
+//! builds a fact checks for the fields that it needs, and each provider's `wire` defines them.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -17,13 +16,13 @@ use serde_json::value::RawValue;
 use super::ConnectorError;
 use crate::signals::is_web_url;
 
-/// Why a payload gives no fact. It names the place and never quotes the content.
+/// Reason why a payload yields no fact. It names the field and never quotes the content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WireError {
     /// The body is not a JSON object.
     #[error("the payload is not a JSON object")]
     NotAnObject,
-    /// A field without which there is no fact.
+    /// A required field is missing.
     #[error("the payload has no field `{0}`")]
     Missing(&'static str),
 }
@@ -34,41 +33,40 @@ impl From<WireError> for ConnectorError {
     }
 }
 
-/// A body that is JSON, as a provider sent it.
+/// A JSON body as received.
 ///
-/// Parts that are borrowed from it as [`RawValue`] are as they were sent, unless something beside
-/// them was odd.
+/// Parts borrowed from it as [`RawValue`] are byte-identical to the body, unless it needed repair.
 #[derive(Debug)]
 pub(super) struct Json<B> {
     body: B,
-    mended: OnceLock<Option<String>>,
+    repaired: OnceLock<Option<String>>,
 }
 
 impl<B: AsRef<[u8]>> Json<B> {
-    /// The JSON of a body.
+    /// Wraps a body.
     pub(super) const fn of(body: B) -> Self {
         Self {
             body,
-            mended: OnceLock::new(),
+            repaired: OnceLock::new(),
         }
     }
 
-    /// Whether it sets out to be an object.
+    /// Returns whether the body starts like an object.
     pub(super) fn is_object(&self) -> bool {
         self.body.as_ref().trim_ascii_start().starts_with(b"{")
     }
 
-    /// Whether it is JSON, of whatever form.
+    /// Returns whether the body is JSON of any form.
     pub(super) fn is_json(&self) -> bool {
         self.read::<IgnoredAny>().is_ok()
     }
 
-    /// Reads the whole; borrowed parts borrow from here.
+    /// Parses the body, which is repaired if necessary.
     pub(super) fn read<'t, T: Deserialize<'t>>(&'t self) -> Result<T, serde_json::Error> {
         let body = self.body.as_ref();
         serde_json::from_slice(body).or_else(|error| {
-            let mend = || mend(&String::from_utf8_lossy(body));
-            match self.mended.get_or_init(mend) {
+            let repair = || repair(&String::from_utf8_lossy(body));
+            match self.repaired.get_or_init(repair) {
                 Some(text) => serde_json::from_str(text),
                 None => Err(error),
             }
@@ -76,17 +74,16 @@ impl<B: AsRef<[u8]>> Json<B> {
     }
 }
 
-/// Reads a JSON text that nothing borrows from.
+/// Parses a JSON text into an owned value.
 pub(super) fn read_json<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
-    serde_json::from_str(text).or_else(|error| match mend(text) {
+    serde_json::from_str(text).or_else(|error| match repair(text) {
         Some(text) => serde_json::from_str(&text),
         None => Err(error),
     })
 }
 
-/// The same JSON without what a strict reader stumbles over: halves of surrogate pairs, nulls,
-/// names that occur twice. `None` if it is no JSON at all.
-fn mend(text: &str) -> Option<String> {
+/// Removes lone surrogates, nulls and duplicate names; `None` if the text is not JSON.
+fn repair(text: &str) -> Option<String> {
     let mut value: Value = serde_json::from_str(&replace_lone_surrogates(text)).ok()?;
     drop_nulls(&mut value);
     Some(value.to_string())
@@ -106,14 +103,14 @@ fn drop_nulls(value: &mut Value) {
     }
 }
 
-/// Writes U+FFFD for every half of a surrogate pair.
+/// Replaces every lone surrogate by U+FFFD.
 fn replace_lone_surrogates(text: &str) -> Cow<'_, str> {
     const ESCAPE: usize = 6;
     let unit = |at: usize| -> Option<u16> {
         let digits = text.get(at..at + ESCAPE)?.strip_prefix("\\u")?;
         u16::from_str_radix(digits, 16).ok()
     };
-    let mut mended: Option<String> = None;
+    let mut replaced: Option<String> = None;
     let (mut from, mut at) = (0, 0);
     while let Some(found) = text[at..].find('\\') {
         at += found;
@@ -122,36 +119,35 @@ fn replace_lone_surrogates(text: &str) -> Cow<'_, str> {
                 at += 2 * ESCAPE;
             }
             Some(0xD800..=0xDFFF) => {
-                let mended = mended.get_or_insert_default();
-                mended.push_str(&text[from..at]);
-                mended.push_str("\\ufffd");
+                let replaced = replaced.get_or_insert_default();
+                replaced.push_str(&text[from..at]);
+                replaced.push_str("\\ufffd");
                 at += ESCAPE;
                 from = at;
             }
             Some(_) => at += ESCAPE,
-            // The escaped character is a byte, unless it is no JSON.
+            // The escaped character is one byte in valid JSON.
             None => {
                 at += 1;
                 at += text[at..].chars().next().map_or(0, char::len_utf8);
             }
         }
     }
-    match mended {
-        Some(mut mended) => {
-            mended.push_str(&text[from..]);
-            Cow::Owned(mended)
+    match replaced {
+        Some(mut replaced) => {
+            replaced.push_str(&text[from..]);
+            Cow::Owned(replaced)
         }
         None => Cow::Borrowed(text),
     }
 }
 
-/// A time as RFC 3339 can write it, from year 0 to 9999. What lies beyond is no time at which
-/// anything happened, and nobody could read it.
+/// Returns a time that RFC 3339 can represent, from year 0 to 9999.
 pub(super) fn plausible(at: DateTime<Utc>) -> Option<DateTime<Utc>> {
     (0..=9999).contains(&at.year()).then_some(at)
 }
 
-/// Text, where there is text.
+/// Deserializes nonempty text; `None` for any other value.
 pub(super) fn text<'de, D: Deserializer<'de>>(de: D) -> Result<Option<String>, D::Error> {
     Ok(text_of(&Box::<RawValue>::deserialize(de)?))
 }
@@ -164,12 +160,12 @@ fn text_of(raw: &RawValue) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// A link, where there is an http(s) one.
+/// Deserializes an http(s) link; `None` for any other value.
 pub(super) fn link<'de, D: Deserializer<'de>>(de: D) -> Result<Option<String>, D::Error> {
     Ok(text(de)?.filter(|url| is_web_url(url)))
 }
 
-/// The rows of a list that can be read, where there is a list.
+/// Deserializes the readable rows of a list; empty for any other value.
 pub(super) fn list<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     de: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -182,7 +178,7 @@ pub(super) fn list<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     })
 }
 
-/// An id: text or a number, as the object has it.
+/// Deserializes an id: text or a number.
 pub(super) fn id<'de, D: Deserializer<'de>>(de: D) -> Result<Option<String>, D::Error> {
     let raw = Box::<RawValue>::deserialize(de)?;
     let number = raw.get().parse::<u64>().ok();
@@ -191,7 +187,7 @@ pub(super) fn id<'de, D: Deserializer<'de>>(de: D) -> Result<Option<String>, D::
         .or_else(|| text_of(&raw)))
 }
 
-/// Anything that can be read, and nothing where it cannot.
+/// Deserializes a value; `None` if it is not readable.
 pub(super) fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     de: D,
 ) -> Result<Option<T>, D::Error> {
@@ -202,14 +198,14 @@ pub(super) fn lenient<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     })
 }
 
-/// Anything that can be read, and its default where it cannot.
+/// Deserializes a value; its default if it is not readable.
 pub(super) fn or_default<'de, T: DeserializeOwned + Default, D: Deserializer<'de>>(
     de: D,
 ) -> Result<T, D::Error> {
     Ok(lenient(de)?.unwrap_or_default())
 }
 
-/// The rows of a list that can be read: one that cannot holds up no other.
+/// Deserializes the readable rows of a list; an unreadable row does not affect the others.
 pub(super) fn rows<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     de: D,
 ) -> Result<Vec<T>, D::Error> {

@@ -1,13 +1,12 @@
-//! Tokens: sealed at rest, opened only to be used, renewed by one process at a time.
+//! Access tokens: sealed at rest, decrypted for use, refreshed by one process at a time.
 //!
-//! Whoever needs a token asks here. A token that is about to end, or that a provider has
-//! refused, is renewed under a lease in the connection's row: the others wait for the new
-//! version instead of calling the provider. Within a process they wait for one refresh, which
-//! is a task of its own: it outlives the job that asked for it, and the shutdown waits for it.
-//! The new token is committed before anybody uses it. No transaction stays open during the
-//! call.
+//! A token that is about to expire, or that a provider has refused, is refreshed under a lease in
+//! the connection's row. Other processes wait for the new version instead of calling the provider.
+//! Within a process all callers wait for one refresh task, which outlives the job that started it
+//! and which a shutdown waits for. The new token is committed before its first use. No transaction
+//! is open during the call to the provider.
 
-mod flights;
+mod single_flight;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,73 +18,74 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use self::flights::{Flight, Flights};
+use self::single_flight::{Flight, SingleFlight};
 use crate::clock::SharedClock;
 use crate::connectors::{
     Connector, ConnectorError, ExternalAccount, Grant, RefreshRequest, TokenHolder, TokenSet,
 };
 use crate::crypto::{CryptoError, Keyring, SealContext};
 use crate::db::credentials::{
-    self as rows, CredentialKey, NewSealed, RotationLease, SealedCredential,
+    self as rows, CredentialKey, NewSealed, RefreshLease, SealedCredential,
 };
 use crate::db::{Db, DbError, TenantScope, Tx};
 use crate::ids::ConnectionId;
 use crate::telemetry::names;
 
-/// How long one renewal may take before another process may try; longer than any call.
-const LEASE: Duration = Duration::from_secs(45);
-/// A token that ends sooner than this is renewed first.
-const MARGIN: TimeDelta = TimeDelta::minutes(1);
-/// Between two looks at a renewal that another process does; each pause is twice as long.
+/// How long one process may take for a refresh before another one may try; longer than any call.
+const LEASE_TTL: Duration = Duration::from_secs(45);
+/// A token that expires sooner than this is refreshed before use.
+const EXPIRY_MARGIN: TimeDelta = TimeDelta::minutes(1);
+/// Pauses between checks of another process's refresh; each is twice as long as the one before.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_millis(500);
-/// Refreshes that a caller waits for in a row.
-const MAX_FLIGHTS: usize = 3;
+/// Refreshes of other callers that a caller waits for in a row.
+const MAX_SHARED_REFRESHES: usize = 3;
 
-/// A token that can be used now.
+/// A valid access token.
 #[derive(Debug)]
 pub struct AccessToken {
     /// The token.
     pub token: SecretString,
-    /// Which of the connection's tokens it is; say so when the provider refuses it.
+    /// Its version; pass it to [`Credentials::access_token`] when the provider refuses the token.
     pub version: i64,
-    /// The token of the person who connected it, where there is one.
-    pub person: Option<SecretString>,
-    has_person: bool,
+    /// The user token, where there is one.
+    pub user_token: Option<SecretString>,
+    has_user_token: bool,
 }
 
-/// Why there is no token.
+/// Why a token is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
-    /// The provider's answer, or its silence.
-    #[error("the token was not renewed")]
+    /// The refresh failed at the provider, or the provider did not respond.
+    #[error("failed to refresh access token")]
     Provider(#[source] ConnectorError),
-    /// The provider refuses the refresh token, and the answer to an earlier renewal, which
-    /// may have held the next one, was lost.
-    #[error("the grant is gone with a renewal whose answer was lost")]
-    RotationLost(#[source] ConnectorError),
-    /// The connection's tokens were erased.
-    #[error("the connection has no credential")]
-    Erased,
-    /// Another process is renewing it, and has not ended in time.
-    #[error("another process is renewing the token")]
+    /// The provider refused the refresh token after the response to an earlier refresh was lost.
+    ///
+    /// The lost response may have contained the next refresh token.
+    #[error("failed to refresh access token after a lost refresh response")]
+    RefreshResponseLost(#[source] ConnectorError),
+    /// The connection has no tokens, or they were erased.
+    #[error("connection has no credential")]
+    NotFound,
+    /// Another process has not finished its refresh of the token in time.
+    #[error("access token is being refreshed by another process")]
     Busy,
-    /// A stored token does not open: a missing key, or a row that was tampered with.
-    #[error("a stored token does not open")]
-    Sealed(#[source] CryptoError),
-    /// Postgres did not answer.
+    /// A stored token cannot be decrypted: a missing key, or a manipulated row.
+    #[error("failed to decrypt stored token")]
+    Decrypt(#[source] CryptoError),
+    /// A database operation failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// Keeps and renews tokens.
+/// The credential store: stores, decrypts and refreshes tokens.
 #[derive(Clone)]
 pub struct Credentials {
     db: Db,
     keyring: Arc<Keyring>,
     clock: SharedClock,
     tasks: TaskTracker,
-    flights: Flights,
+    refreshes: SingleFlight,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -95,32 +95,33 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Keeps tokens in this database, under this keyring. Refreshes run among `tasks`, whose end
-    /// the process waits for.
+    /// Creates a store on a database and a keyring.
+    ///
+    /// Refreshes run as `tasks`, which the process waits for at shutdown.
     pub fn new(db: Db, keyring: Arc<Keyring>, clock: SharedClock, tasks: TaskTracker) -> Self {
         Self {
             db,
             keyring,
             clock,
             tasks,
-            flights: Flights::default(),
+            refreshes: SingleFlight::default(),
         }
     }
 
-    /// Stores the tokens of a new grant; without tokens, the first use makes one.
+    /// Stores the tokens of a new grant; without tokens, the first use obtains one.
     pub async fn store(
         &self,
         tx: &mut Tx,
         scope: &TenantScope,
         connection: ConnectionId,
         tokens: Option<&TokenSet>,
-        person: Option<&TokenSet>,
+        user_token: Option<&TokenSet>,
     ) -> Result<(), DbError> {
-        let key = of_account(connection);
+        let key = account_key(connection);
         let sealed = tokens.map_or_else(NewSealed::default, |t| self.seal(scope, key, t));
         rows::put(tx, scope, key, &sealed).await?;
-        let key = of_person(connection);
-        match person {
+        let key = user_token_key(connection);
+        match user_token {
             Some(tokens) => rows::put(tx, scope, key, &self.seal(scope, key, tokens)).await,
             None => rows::erase(tx, scope, key).await,
         }
@@ -133,28 +134,28 @@ impl Credentials {
         scope: &TenantScope,
         connection: ConnectionId,
     ) -> Result<(), DbError> {
-        rows::erase(tx, scope, of_account(connection)).await?;
-        self.erase_person(tx, scope, connection).await
+        rows::erase(tx, scope, account_key(connection)).await?;
+        self.erase_user_token(tx, scope, connection).await
     }
 
-    /// Deletes the tokens of the person who connected it; the account's stay.
-    pub async fn erase_person(
+    /// Deletes the user token; the account's tokens stay.
+    pub async fn erase_user_token(
         &self,
         tx: &mut Tx,
         scope: &TenantScope,
         connection: ConnectionId,
     ) -> Result<(), DbError> {
-        rows::erase(tx, scope, of_person(connection)).await
+        rows::erase(tx, scope, user_token_key(connection)).await
     }
 
-    /// The account and whatever tokens there are, to end the grant with.
+    /// Returns the account and its tokens, with which the grant can be revoked.
     pub async fn grant(
         &self,
         scope: &TenantScope,
         connection: ConnectionId,
         account: ExternalAccount,
     ) -> Result<Grant, CredentialError> {
-        let key = of_account(connection);
+        let key = account_key(connection);
         let row = self.read(scope, key).await?;
         let (access_token, refresh_token) = match row {
             None => (None, None),
@@ -170,8 +171,9 @@ impl Credentials {
         })
     }
 
-    /// Tokens that are good for at least a minute. `refused` is the version that the
-    /// provider has just answered 401 to: a newer one is got.
+    /// Returns tokens that are valid for at least a minute.
+    ///
+    /// `refused` is the version to which the provider has responded 401; a newer one is returned.
     pub async fn access_token(
         &self,
         scope: &TenantScope,
@@ -182,55 +184,57 @@ impl Credentials {
     ) -> Result<AccessToken, CredentialError> {
         let request = CredentialRequest {
             scope: *scope,
-            key: of_account(connection),
+            key: account_key(connection),
             account: account.clone(),
             connector: Arc::clone(connector),
         };
-        let mut token = self.token_of(&request, refused).await?;
-        if token.has_person {
-            let key = of_person(connection);
+        let mut token = self.resolve_token(&request, refused).await?;
+        if token.has_user_token {
+            let key = user_token_key(connection);
             let request = CredentialRequest { key, ..request };
-            token.person = self.token_of_person(&request).await?;
+            token.user_token = self.resolve_user_token(&request).await?;
         }
         Ok(token)
     }
 
-    /// The person's token. Nothing depends on it: one that is gone is forgotten, and one that
-    /// cannot be had now is done without.
-    async fn token_of_person(
+    /// Returns the user token, if it is available.
+    ///
+    /// It is optional: without it, reads use the account's token only.
+    async fn resolve_user_token(
         &self,
         request: &CredentialRequest,
     ) -> Result<Option<SecretString>, CredentialError> {
-        let error = match self.token_of(request, None).await {
+        let error = match self.resolve_token(request, None).await {
             Ok(token) => return Ok(Some(token.token)),
-            Err(CredentialError::Erased) => return Ok(None),
+            Err(CredentialError::NotFound) => return Ok(None),
             Err(error) => error,
         };
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            "there is no token of the person who connected the account"
+            connection.id = %request.key.connection,
+            "user token not available, continuing with the account token"
         );
         Ok(None)
     }
 
-    async fn token_of(
+    async fn resolve_token(
         &self,
         request: &CredentialRequest,
         refused: Option<i64>,
     ) -> Result<AccessToken, CredentialError> {
         let CredentialRequest { scope, key, .. } = request;
-        for _ in 0..MAX_FLIGHTS {
+        for _ in 0..MAX_SHARED_REFRESHES {
             let row = self.read(scope, *key).await?;
-            let row = row.ok_or(CredentialError::Erased)?;
+            let row = row.ok_or(CredentialError::NotFound)?;
             if let Some(token) = self.usable(scope, *key, &row, refused)? {
                 return Ok(token);
             }
-            match self.flights.join(scope.tenant_id(), *key) {
+            match self.refreshes.join(scope.tenant_id(), *key) {
                 Flight::Lead(leader) => {
                     let (this, request) = (self.clone(), request.clone());
                     let refresh = async move {
                         let result = this.refresh(&request, refused).await;
-                        leader.end(result.is_ok());
+                        leader.finish(result.is_ok());
                         result
                     };
                     let span = tracing::Span::current();
@@ -242,9 +246,9 @@ impl Credentials {
                         Err(_) => Err(CredentialError::Busy),
                     };
                 }
-                // Whoever did it says why it failed; everybody else comes back later.
+                // The leader reports why the refresh failed; the followers try again later.
                 Flight::Follow(follower) => {
-                    if !follower.wait().await {
+                    if !follower.wait_for_success().await {
                         return Err(CredentialError::Busy);
                     }
                 }
@@ -253,27 +257,28 @@ impl Credentials {
         Err(CredentialError::Busy)
     }
 
-    /// Renews a token, or waits for the process that does.
+    /// Refreshes a token, or waits for the process that refreshes it.
     async fn refresh(
         &self,
         request: &CredentialRequest,
         refused: Option<i64>,
     ) -> Result<AccessToken, CredentialError> {
         let CredentialRequest { scope, key, .. } = request;
-        let deadline = Instant::now() + LEASE;
+        let deadline = Instant::now() + LEASE_TTL;
         let mut pause = MIN_PAUSE;
         while Instant::now() < deadline {
             let mut tx = self.db.begin(scope).await?;
             let row = rows::get(&mut tx, scope, *key).await?;
-            let row = row.ok_or(CredentialError::Erased)?;
+            let row = row.ok_or(CredentialError::NotFound)?;
             if let Some(token) = self.usable(scope, *key, &row, refused)? {
                 return Ok(token);
             }
-            let seconds = LEASE.as_secs_f64();
-            let leased = rows::lease(&mut tx, scope, *key, row.version, seconds).await?;
+            let seconds = LEASE_TTL.as_secs_f64();
+            let lease =
+                rows::acquire_refresh_lease(&mut tx, scope, *key, row.version, seconds).await?;
             tx.commit().await.map_err(DbError::from)?;
-            if let Some(lease) = leased {
-                return self.renew(request, row, lease).await;
+            if let Some(lease) = lease {
+                return self.refresh_with_lease(request, row, lease).await;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(MAX_PAUSE);
@@ -290,7 +295,7 @@ impl Credentials {
     ) -> Result<Option<AccessToken>, CredentialError> {
         let fresh = row
             .expires_at
-            .is_none_or(|end| end > self.clock.now() + MARGIN);
+            .is_none_or(|end| end > self.clock.now() + EXPIRY_MARGIN);
         if !fresh || refused.is_some_and(|version| row.version <= version) {
             return Ok(None);
         }
@@ -298,27 +303,28 @@ impl Credentials {
         Ok(token.map(|token| AccessToken {
             token,
             version: row.version,
-            person: None,
-            has_person: row.has_person,
+            user_token: None,
+            has_user_token: row.has_user_token,
         }))
     }
 
-    async fn renew(
+    async fn refresh_with_lease(
         &self,
         request: &CredentialRequest,
         row: SealedCredential,
-        lease: RotationLease,
+        lease: RefreshLease,
     ) -> Result<AccessToken, CredentialError> {
         let CredentialRequest { scope, key, .. } = request;
         let key = *key;
         let provider = request.connector.descriptor().slug;
-        if lease.answer_lost {
-            // Providers let the same refresh token pass again for a while.
-            counter!(names::TOKEN_ROTATIONS_LOST_TOTAL, "provider" => provider).increment(1);
+        if lease.response_lost {
+            // Providers accept a used refresh token for a grace period.
+            counter!(names::TOKEN_REFRESH_LOST_RESPONSES_TOTAL, "provider" => provider)
+                .increment(1);
             tracing::warn!(
                 provider,
                 connection.id = %key.connection,
-                "the answer to an earlier renewal was lost; the same token is tried again"
+                "response to an earlier token refresh was lost, trying the same refresh token again"
             );
         }
         let access_token = self.open(scope, key, "access_token", row.access_token.as_deref())?;
@@ -328,43 +334,45 @@ impl Credentials {
             access_token,
             refresh_token,
         };
-        let answer = request.connector.refresh_token(refresh).await;
-        let outcome = answer
+        let response = request.connector.refresh_token(refresh).await;
+        let outcome = response
             .as_ref()
             .map_or_else(ConnectorError::code, |_| "renewed");
         counter!(names::TOKEN_REFRESHES_TOTAL, "provider" => provider, "outcome" => outcome)
             .increment(1);
-        let version = self.record(scope, key, &lease, &answer).await?;
-        match answer {
+        let version = self.record(scope, key, &lease, &response).await?;
+        match response {
             Ok(tokens) => Ok(AccessToken {
                 token: tokens.access_token,
-                // Without one the lease had passed on: another process has the newer token.
+                // Without a version the lease was lost: another process has the newer token.
                 version: version.ok_or(CredentialError::Busy)?,
-                person: None,
-                has_person: row.has_person,
+                user_token: None,
+                has_user_token: row.has_user_token,
             }),
-            Err(error) if lease.answer_lost && matches!(error, ConnectorError::GrantRevoked(_)) => {
-                Err(CredentialError::RotationLost(error))
+            Err(error)
+                if lease.response_lost && matches!(error, ConnectorError::GrantRevoked(_)) =>
+            {
+                Err(CredentialError::RefreshResponseLost(error))
             }
             Err(error) => Err(CredentialError::Provider(error)),
         }
     }
 
-    /// Stores the provider's answer, fenced by the lease; returns the version of new tokens.
+    /// Stores the provider's response, fenced by the lease; returns the version of new tokens.
     ///
-    /// Many providers accept a refresh token once, so new tokens exist nowhere else: while Postgres
-    /// is away, this tries again for as long as the lease holds.
+    /// Many providers accept a refresh token once, so new tokens exist nowhere else. While Postgres
+    /// is unavailable, this retries until the lease expires.
     async fn record(
         &self,
         scope: &TenantScope,
         key: CredentialKey,
-        lease: &RotationLease,
-        answer: &Result<TokenSet, ConnectorError>,
+        lease: &RefreshLease,
+        response: &Result<TokenSet, ConnectorError>,
     ) -> Result<Option<i64>, DbError> {
-        let deadline = Instant::now() + LEASE;
+        let deadline = Instant::now() + LEASE_TTL;
         let mut pause = MIN_PAUSE;
         loop {
-            match self.record_once(scope, key, lease, answer).await {
+            match self.record_once(scope, key, lease, response).await {
                 Err(error) if error.is_unavailable() && Instant::now() + pause < deadline => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
@@ -383,22 +391,22 @@ impl Credentials {
         &self,
         scope: &TenantScope,
         key: CredentialKey,
-        lease: &RotationLease,
-        answer: &Result<TokenSet, ConnectorError>,
+        lease: &RefreshLease,
+        response: &Result<TokenSet, ConnectorError>,
     ) -> Result<Option<i64>, DbError> {
         let mut tx = self.db.begin(scope).await?;
-        let version = match answer {
+        let version = match response {
             Ok(tokens) => {
                 let sealed = self.seal(scope, key, tokens);
-                rows::renew(&mut tx, scope, key, lease.id, &sealed).await?
+                rows::store_refreshed(&mut tx, scope, key, lease.id, &sealed).await?
             }
-            // The account's tokens stay: its connection says that the grant is gone.
-            Err(ConnectorError::GrantRevoked(_)) if key.holder == TokenHolder::Person => {
+            // Account tokens stay: the connection's status records that the grant is gone.
+            Err(ConnectorError::GrantRevoked(_)) if key.holder == TokenHolder::UserToken => {
                 rows::erase_leased(&mut tx, scope, key, lease.id).await?;
                 None
             }
             Err(error) => {
-                rows::release(&mut tx, scope, key, lease.id, error.code()).await?;
+                rows::release_refresh_lease(&mut tx, scope, key, lease.id, error.code()).await?;
                 None
             }
         };
@@ -413,7 +421,7 @@ impl Credentials {
     ) -> Result<Option<SealedCredential>, DbError> {
         let mut tx = self.db.begin(scope).await?;
         let row = rows::get(&mut tx, scope, key).await?;
-        tx.leave();
+        tx.end_read();
         Ok(row)
     }
 
@@ -442,11 +450,11 @@ impl Credentials {
         sealed
             .map(|sealed| self.keyring.open(&context(scope, key, field), sealed))
             .transpose()
-            .map_err(CredentialError::Sealed)
+            .map_err(CredentialError::Decrypt)
     }
 }
 
-/// Whose token is wanted, and who can renew it.
+/// A request for a token, with the connector that can refresh it.
 #[derive(Clone)]
 struct CredentialRequest {
     scope: TenantScope,
@@ -455,25 +463,25 @@ struct CredentialRequest {
     connector: Arc<dyn Connector>,
 }
 
-const fn of_account(connection: ConnectionId) -> CredentialKey {
+const fn account_key(connection: ConnectionId) -> CredentialKey {
     CredentialKey {
         connection,
         holder: TokenHolder::Account,
     }
 }
 
-const fn of_person(connection: ConnectionId) -> CredentialKey {
+const fn user_token_key(connection: ConnectionId) -> CredentialKey {
     CredentialKey {
         connection,
-        holder: TokenHolder::Person,
+        holder: TokenHolder::UserToken,
     }
 }
 
-/// What a sealed token is bound to: moved to another row, column or table it does not open.
+/// The context that a sealed token is bound to: it cannot be decrypted in another row or column.
 fn context(scope: &TenantScope, key: CredentialKey, field: &'static str) -> SealContext<'static> {
     let field = match (key.holder, field) {
-        (TokenHolder::Person, "access_token") => "person_access_token",
-        (TokenHolder::Person, _) => "person_refresh_token",
+        (TokenHolder::UserToken, "access_token") => "user_access_token",
+        (TokenHolder::UserToken, _) => "user_refresh_token",
         (TokenHolder::Account, field) => field,
     };
     SealContext {

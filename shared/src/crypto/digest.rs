@@ -33,10 +33,10 @@ pub fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
     left.ct_eq(right).into()
 }
 
-/// Whether `hex` is the HMAC-SHA-256 of these parts, one behind the other, under one of the
-/// secrets. All of them are
-/// tried, so the time does not tell which one matched. Without a secret nothing matches,
-/// and an empty secret is none.
+/// Whether `hex` is the HMAC-SHA-256 of the concatenated parts under one of the secrets.
+///
+/// All secrets are tried, so the time does not reveal which one matched. Empty secrets are ignored,
+/// and without a secret nothing matches.
 pub fn verify_hmac_sha256_hex(secrets: &[SecretString], parts: &[&[u8]], hex: &str) -> bool {
     let mut claimed = [0; 32];
     if hex::decode_to_slice(hex, &mut claimed).is_err() {
@@ -53,7 +53,7 @@ pub fn verify_hmac_sha256_hex(secrets: &[SecretString], parts: &[&[u8]], hex: &s
     matched.into()
 }
 
-/// A token made of this many random bytes, in base64url without padding.
+/// Generates a token of this many random bytes, in base64url without padding.
 pub fn random_token(bytes: usize) -> SecretString {
     let mut random = Zeroizing::new(vec![0; bytes]);
     rand::rng().fill_bytes(&mut random);
@@ -80,7 +80,7 @@ mod tests {
     const GITHUB_HEX: &str = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
 
     #[test]
-    fn sha256_gives_the_digest_of_fips_180() {
+    fn sha256_matches_fips_180_vector() {
         assert_eq!(
             hex::encode(sha256(b"abc")),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn hmac_gives_the_vectors_of_rfc_4231() {
+    fn hmac_matches_rfc_4231_vectors() {
         assert_eq!(
             hex::encode(hmac_sha256(&[0x0b; 20], b"Hi There")),
             "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn pkce_gives_the_vector_of_rfc_7636() {
+    fn pkce_matches_rfc_7636_vector() {
         assert_eq!(
             pkce_challenge("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
             "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_matches_either_of_two_active_secrets() {
+    fn signature_matches_either_of_two_active_secrets() {
         for active in [
             &[GITHUB_SECRET][..],
             &[GITHUB_SECRET, "other"][..],
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_secret_nothing_is_genuine() {
+    fn nothing_matches_without_a_secret() {
         let unkeyed = hex::encode(hmac_sha256(b"", b"body"));
         assert!(!verify_hmac_sha256_hex(&[], &[b"body"], &unkeyed));
         assert!(!verify_hmac_sha256_hex(
@@ -170,7 +170,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_signature_holds_for_its_body_and_secret_only(
+        fn signature_matches_only_its_body_and_secret(
             secret in "[ -~]{1,40}",
             other in "[ -~]{1,40}",
             body in prop::collection::vec(any::<u8>(), 0..300),

@@ -1,10 +1,10 @@
-//! Sealing at rest: AES-256-GCM, bound to the place where the value belongs.
+//! Encryption at rest with AES-256-GCM, bound to the context of the value.
 //!
-//! A sealed value is `version (1) | key id (4) | nonce (12) | ciphertext and tag`. The
-//! nonce is random, which is safe for 2³² values under one key (NIST SP 800-38D, 8.3). The
-//! associated data is the header and the length-prefixed tenant, owner and field, so a
-//! sealed value that was moved to another row or column does not open. Each purpose uses
-//! its own subkey: a cursor's tag says nothing about the key that seals tokens.
+//! A sealed value is `version (1) | key id (4) | nonce (12) | ciphertext and tag`. The nonce is
+//! random, which is safe for 2³² values under one key (NIST SP 800-38D, 8.3). The associated data
+//! is the header and the length-prefixed tenant, owner and field, so a sealed value that was moved
+//! to another row or column cannot be decrypted. Each purpose has its own subkey: a cursor's tag
+//! reveals nothing about the key that seals tokens.
 
 use std::fmt;
 
@@ -21,15 +21,15 @@ use crate::config::CryptoConfig;
 use crate::ids::TenantId;
 
 const VERSION: u8 = 1;
-const KEY_ID: usize = 4;
-const HEADER: usize = 1 + KEY_ID;
-const NONCE: usize = 12;
-const TAG: usize = 16;
+const KEY_ID_LENGTH: usize = 4;
+const HEADER_LENGTH: usize = 1 + KEY_ID_LENGTH;
+const NONCE_LENGTH: usize = 12;
+const TAG_LENGTH: usize = 16;
 
-/// Where a sealed value belongs. It opens nowhere else.
+/// The context of a sealed value, in which alone it can be decrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SealContext<'a> {
-    /// The tenant whose value it is.
+    /// The tenant that owns the value.
     pub tenant: TenantId,
     /// The connection, or the id of the row that owns the value.
     pub connection: Uuid,
@@ -54,21 +54,21 @@ impl SealContext<'_> {
     }
 }
 
-/// Why a sealed value does not open.
+/// Why a sealed value cannot be decrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CryptoError {
-    /// Too short, or of a version this program does not know.
-    #[error("the sealed value is malformed or of an unknown version")]
+    /// It is too short, or of an unknown version.
+    #[error("sealed value is malformed or of an unknown version")]
     Malformed,
-    /// Sealed with a key that is neither the current one nor a previous one.
-    #[error("the sealed value's key is not in the keyring")]
+    /// Its key is neither the current one nor a previous one.
+    #[error("key of sealed value is not in the keyring")]
     UnknownKey,
-    /// Altered, or moved from where it belongs.
-    #[error("the sealed value is not authentic in this place")]
+    /// It was altered, or moved to another context.
+    #[error("sealed value is not authentic in its context")]
     NotAuthentic,
 }
 
-/// The current key and those before it.
+/// The current key and the previous ones.
 #[derive(Clone)]
 pub struct Keyring {
     current: Key,
@@ -77,21 +77,21 @@ pub struct Keyring {
 
 #[derive(Clone)]
 struct Key {
-    id: [u8; KEY_ID],
-    /// What keys of other purposes are derived from.
-    deriving: Zeroizing<[u8; 32]>,
+    id: [u8; KEY_ID_LENGTH],
+    /// The key from which keys for other purposes are derived.
+    derivation_secret: Zeroizing<[u8; 32]>,
     cipher: Aes256Gcm,
 }
 
 impl Key {
     fn new(secret: &Zeroizing<[u8; 32]>) -> Self {
-        let mut id = [0; KEY_ID];
-        id.copy_from_slice(&subkey(secret, b"key-id")[..KEY_ID]);
-        let sealing = subkey(secret, b"seal");
-        let cipher = Aes256Gcm::new_from_slice(&*sealing).expect("a subkey has 32 bytes");
+        let mut id = [0; KEY_ID_LENGTH];
+        id.copy_from_slice(&subkey(secret, b"key-id")[..KEY_ID_LENGTH]);
+        let sealing_key = subkey(secret, b"seal");
+        let cipher = Aes256Gcm::new_from_slice(&*sealing_key).expect("a subkey has 32 bytes");
         Self {
             id,
-            deriving: subkey(secret, b"derive"),
+            derivation_secret: subkey(secret, b"derive"),
             cipher,
         }
     }
@@ -104,18 +104,22 @@ impl Key {
     }
 
     fn derive(&self, label: &str) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(hmac_sha256_parts(&*self.deriving, &[label.as_bytes()]))
+        Zeroizing::new(hmac_sha256_parts(
+            &*self.derivation_secret,
+            &[label.as_bytes()],
+        ))
     }
 }
 
-/// The key for one purpose. A root key is random and as long as the output, so a single
-/// HMAC is all of HKDF (RFC 5869) that is needed.
+/// Derives the key for one purpose.
+///
+/// A root key is random and as long as the output, so a single HMAC replaces HKDF (RFC 5869).
 fn subkey(secret: &[u8; 32], purpose: &[u8]) -> Zeroizing<[u8; 32]> {
     Zeroizing::new(hmac_sha256_parts(secret, &[b"poblysh/1/", purpose]))
 }
 
 impl Keyring {
-    /// A keyring of the configured keys.
+    /// Creates a keyring with the configured keys.
     pub fn new(config: &CryptoConfig) -> Self {
         Self {
             current: Key::new(&config.current),
@@ -123,10 +127,10 @@ impl Keyring {
         }
     }
 
-    /// Seals a secret for this place with the current key.
+    /// Seals a secret for this context with the current key.
     pub fn seal(&self, context: &SealContext<'_>, plaintext: &SecretString) -> Vec<u8> {
         let header = self.header();
-        let mut nonce = [0; NONCE];
+        let mut nonce = [0; NONCE_LENGTH];
         rand::rng().fill_bytes(&mut nonce);
 
         let payload = Payload {
@@ -141,7 +145,7 @@ impl Keyring {
         [&header[..], &nonce, &ciphertext].concat()
     }
 
-    /// Opens what was sealed for this place, with whichever key sealed it.
+    /// Decrypts a value that was sealed for this context, with the key that sealed it.
     pub fn open(
         &self,
         context: &SealContext<'_>,
@@ -150,7 +154,7 @@ impl Keyring {
         let (header, nonce, ciphertext) = split(sealed).ok_or(CryptoError::Malformed)?;
         let aad = context.associated_data(header);
         // Two keys may share an id by chance, so every match is tried.
-        let mut failure = CryptoError::UnknownKey;
+        let mut error = CryptoError::UnknownKey;
         for key in self.keys().filter(|key| key.id == header[1..]) {
             let payload = Payload {
                 msg: ciphertext,
@@ -161,34 +165,34 @@ impl Keyring {
                 let text = std::str::from_utf8(&plaintext).map_err(|_| CryptoError::Malformed)?;
                 return Ok(text.into());
             }
-            failure = CryptoError::NotAuthentic;
+            error = CryptoError::NotAuthentic;
         }
-        Err(failure)
+        Err(error)
     }
 
-    /// What every value begins with that the current key has sealed.
-    pub fn header(&self) -> [u8; HEADER] {
-        let mut header = [VERSION; HEADER];
+    /// The header of all values that are sealed with the current key.
+    pub fn header(&self) -> [u8; HEADER_LENGTH] {
+        let mut header = [VERSION; HEADER_LENGTH];
         header[1..].copy_from_slice(&self.current.id);
         header
     }
 
-    /// Whether there are keys that only open.
+    /// Whether there are previous keys.
     pub fn has_previous(&self) -> bool {
         !self.previous.is_empty()
     }
 
-    /// A key for another purpose, derived from the current key. It changes with a rotation.
+    /// Derives a key for another purpose from the current key; it changes with a rotation.
     pub fn derive(&self, label: &str) -> Zeroizing<[u8; 32]> {
         self.current.derive(label)
     }
 
-    /// A tag that proves that `data` came from us, for this purpose.
+    /// Computes a tag that authenticates `data` for the purpose `label`.
     pub fn mac(&self, label: &str, data: &[u8]) -> [u8; 16] {
         self.current.mac(label, data)
     }
 
-    /// Whether the tag belongs to `data` under the current or a previous key.
+    /// Whether the tag authenticates `data` under the current or a previous key.
     pub fn mac_matches(&self, label: &str, data: &[u8], tag: &[u8]) -> bool {
         let mut matched = Choice::from(0);
         for key in self.keys() {
@@ -210,11 +214,11 @@ impl fmt::Debug for Keyring {
     }
 }
 
-/// Header, nonce and ciphertext of a value that has the right form.
-fn split(sealed: &[u8]) -> Option<(&[u8; HEADER], [u8; NONCE], &[u8])> {
-    let (header, rest) = sealed.split_first_chunk::<HEADER>()?;
-    let (nonce, ciphertext) = rest.split_first_chunk::<NONCE>()?;
-    (header[0] == VERSION && ciphertext.len() >= TAG).then_some((header, *nonce, ciphertext))
+/// Splits a sealed value into header, nonce and ciphertext; `None` if it is malformed.
+fn split(sealed: &[u8]) -> Option<(&[u8; HEADER_LENGTH], [u8; NONCE_LENGTH], &[u8])> {
+    let (header, rest) = sealed.split_first_chunk::<HEADER_LENGTH>()?;
+    let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_LENGTH>()?;
+    (header[0] == VERSION && ciphertext.len() >= TAG_LENGTH).then_some((header, *nonce, ciphertext))
 }
 
 #[cfg(test)]
@@ -244,51 +248,56 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_value_begins_with_version_and_key_id() {
+    fn sealed_value_begins_with_version_and_key_id() {
         let ring = keyring(1, &[]);
         let sealed = ring.seal(&context(1, 2, "access_token"), &secret("ghs_x"));
         assert_eq!(sealed.len(), 1 + 4 + 12 + 5 + 16);
         assert_eq!(sealed[0], 1);
-        let again = ring.seal(&context(1, 2, "access_token"), &secret("ghs_x"));
-        assert_eq!(sealed[1..5], again[1..5]);
-        assert_ne!(sealed[5..17], again[5..17], "nonces are random");
+        let second = ring.seal(&context(1, 2, "access_token"), &secret("ghs_x"));
+        assert_eq!(sealed[1..5], second[1..5]);
+        assert_ne!(sealed[5..17], second[5..17], "nonces are random");
     }
 
     #[test]
-    fn previous_keys_open_and_show_in_the_header() {
-        let place = context(1, 2, "access_token");
+    fn previous_key_opens_and_is_named_in_header() {
+        let bound_context = context(1, 2, "access_token");
         let old = keyring(1, &[]);
-        let sealed = old.seal(&place, &secret("token"));
+        let sealed = old.seal(&bound_context, &secret("token"));
         assert!(sealed.starts_with(&old.header()) && !old.has_previous());
 
         let rotated = keyring(2, &[1]);
         assert!(!sealed.starts_with(&rotated.header()) && rotated.has_previous());
-        let opened = rotated.open(&place, &sealed).expect("a previous key opens");
+        let opened = rotated
+            .open(&bound_context, &sealed)
+            .expect("a previous key opens");
         assert_eq!(opened.expose_secret(), "token");
 
-        let resealed = rotated.seal(&place, &opened);
+        let resealed = rotated.seal(&bound_context, &opened);
         assert!(resealed.starts_with(&rotated.header()));
         assert_eq!(
-            old.open(&place, &resealed).err(),
+            old.open(&bound_context, &resealed).err(),
             Some(CryptoError::UnknownKey)
         );
         assert_eq!(
-            keyring(2, &[]).open(&place, &sealed).err(),
+            keyring(2, &[]).open(&bound_context, &sealed).err(),
             Some(CryptoError::UnknownKey)
         );
     }
 
     #[test]
-    fn values_of_another_form_are_malformed() {
+    fn malformed_values_are_refused() {
         let ring = keyring(1, &[]);
-        let place = context(1, 2, "f");
+        let bound_context = context(1, 2, "f");
         for bad in [&[][..], &[1; 32], &[2; 64]] {
-            assert_eq!(ring.open(&place, bad).err(), Some(CryptoError::Malformed));
+            assert_eq!(
+                ring.open(&bound_context, bad).err(),
+                Some(CryptoError::Malformed)
+            );
         }
     }
 
     #[test]
-    fn tags_survive_a_rotation_and_are_bound_to_label_and_data() {
+    fn tags_survive_rotation_and_bind_label_and_data() {
         let old = keyring(1, &[]);
         let tag = old.mac("cursor", b"data");
         let rotated = keyring(2, &[1]);
@@ -302,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_key() {
+    fn debug_output_contains_no_key() {
         assert_eq!(
             format!("{:?}", keyring(7, &[8])),
             "Keyring { previous: 1, .. }"
@@ -311,42 +320,42 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_sealed_opens_in_its_place(
+        fn sealed_value_opens_in_its_context(
             text in ".{0,300}", tenant: u128, connection: u128, field in "[a-z_]{0,20}",
         ) {
             let ring = keyring(1, &[2]);
-            let place = context(tenant, connection, &field);
-            let sealed = ring.seal(&place, &secret(&text));
-            let opened = ring.open(&place, &sealed).expect("opens");
+            let bound_context = context(tenant, connection, &field);
+            let sealed = ring.seal(&bound_context, &secret(&text));
+            let opened = ring.open(&bound_context, &sealed).expect("opens");
             prop_assert_eq!(opened.expose_secret(), text.as_str());
         }
 
         #[test]
-        fn a_single_flipped_bit_keeps_it_shut(
+        fn value_with_flipped_bit_does_not_open(
             text in ".{0,100}", at in any::<prop::sample::Index>(), bit in 0..8_u8,
         ) {
             let ring = keyring(1, &[2]);
-            let place = context(1, 2, "access_token");
-            let mut sealed = ring.seal(&place, &secret(&text));
+            let bound_context = context(1, 2, "access_token");
+            let mut sealed = ring.seal(&bound_context, &secret(&text));
             let at = at.index(sealed.len());
             sealed[at] ^= 1 << bit;
-            prop_assert!(ring.open(&place, &sealed).is_err());
+            prop_assert!(ring.open(&bound_context, &sealed).is_err());
         }
 
         #[test]
-        fn a_value_that_was_cut_or_extended_does_not_open(
+        fn truncated_or_extended_value_does_not_open(
             text in ".{0,100}", keep in any::<prop::sample::Index>(), extra: u8,
         ) {
             let ring = keyring(1, &[]);
-            let place = context(1, 2, "access_token");
-            let mut sealed = ring.seal(&place, &secret(&text));
-            prop_assert!(ring.open(&place, &sealed[..keep.index(sealed.len())]).is_err());
+            let bound_context = context(1, 2, "access_token");
+            let mut sealed = ring.seal(&bound_context, &secret(&text));
+            prop_assert!(ring.open(&bound_context, &sealed[..keep.index(sealed.len())]).is_err());
             sealed.push(extra);
-            prop_assert!(ring.open(&place, &sealed).is_err());
+            prop_assert!(ring.open(&bound_context, &sealed).is_err());
         }
 
         #[test]
-        fn a_value_moved_elsewhere_does_not_open(
+        fn value_in_another_context_does_not_open(
             text in ".{0,100}",
             from in (0..3_u128, 0..3_u128, "[ab]{0,3}"),
             to in (0..3_u128, 0..3_u128, "[ab]{0,3}"),

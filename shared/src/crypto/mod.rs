@@ -1,9 +1,8 @@
-//! Sealing, signatures and random values.
+//! Encryption at rest, signatures and random values.
 //!
-//! Promises: what is sealed opens only with the right key, for the same tenant, owner and
-//! field; comparisons of secrets take the same time wherever they differ; no error says
-//! anything about a plaintext or a key. Where sealed values are kept, and when they are
-//! sealed anew after a rotation, is the business of `credentials`.
+//! A sealed value can be decrypted only with the right key, for the same tenant, owner and field.
+//! Secrets are compared in constant time. No error reveals anything about a plaintext or a key.
+//! `credentials` and `db::sealed` store sealed values and re-encrypt them after a key rotation.
 
 mod digest;
 mod keyring;

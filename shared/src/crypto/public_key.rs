@@ -1,4 +1,4 @@
-//! Public keys of others, to verify their signatures with.
+//! Public keys of providers, for the verification of their signatures.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 
 const PEM_BEGIN: &str = "-----BEGIN PUBLIC KEY-----";
 const PEM_END: &str = "-----END PUBLIC KEY-----";
-/// Characters of a line of PEM (RFC 7468, 2).
-const PEM_LINE: usize = 64;
-/// Longer texts are no key: one of 8192 bits has about 1,500 characters.
+/// Characters per line of PEM (RFC 7468, 2).
+const PEM_LINE_LENGTH: usize = 64;
+/// Maximum length of a key's text; a key of 8192 bits has about 1,500 characters.
 const MAX_LENGTH: usize = 4096;
 
 /// An RSA public key.
@@ -20,8 +20,9 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Reads a `SubjectPublicKeyInfo` (RFC 5280, 4.1) as PEM or as its base64 alone. `None` where
-    /// it is not one of an RSA key.
+    /// Parses a `SubjectPublicKeyInfo` (RFC 5280, 4.1), as PEM or as its base64 alone.
+    ///
+    /// `None` if it is not an RSA key.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > MAX_LENGTH {
             return None;
@@ -35,7 +36,7 @@ impl PublicKey {
         let der = STANDARD.decode(base64).ok()?;
         let base64 = STANDARD.encode(der);
         let mut pem = format!("{PEM_BEGIN}\n");
-        for line in base64.as_bytes().chunks(PEM_LINE) {
+        for line in base64.as_bytes().chunks(PEM_LINE_LENGTH) {
             pem.push_str(std::str::from_utf8(line).ok()?);
             pem.push('\n');
         }
@@ -49,8 +50,9 @@ impl PublicKey {
         &self.pem
     }
 
-    /// Whether `signature` is this key's RSASSA-PKCS1-v1_5 signature with SHA-256 (RFC 8017, 8.2)
-    /// of `message`. One of a key below 2,048 bits is none.
+    /// Verifies an RSASSA-PKCS1-v1_5 signature with SHA-256 (RFC 8017, 8.2) of `message`.
+    ///
+    /// Signatures of keys below 2,048 bits are refused.
     pub fn verify_rs256(&self, message: &[u8], signature: &[u8]) -> bool {
         let Some(key) = self.decoding_key() else {
             return false;
@@ -87,15 +89,15 @@ mod tests {
     }
 
     #[test]
-    fn key_is_read_as_pem_and_as_bare_base64() {
+    fn key_is_parsed_from_pem_and_from_base64() {
         let bare: String = PUBLIC
             .lines()
             .filter(|line| !line.contains("---"))
             .collect();
-        let whole = PublicKey::parse(PUBLIC).expect("PEM");
-        assert_eq!(PublicKey::parse(&bare), Some(whole.clone()));
-        assert_eq!(PublicKey::parse(whole.as_pem()), Some(whole.clone()));
-        assert!(whole.verify_rs256(b"body", &sign(b"body")));
+        let pem_key = PublicKey::parse(PUBLIC).expect("PEM");
+        assert_eq!(PublicKey::parse(&bare), Some(pem_key.clone()));
+        assert_eq!(PublicKey::parse(pem_key.as_pem()), Some(pem_key.clone()));
+        assert!(pem_key.verify_rs256(b"body", &sign(b"body")));
     }
 
     #[test]
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rsa_public_key_is_refused() {
+    fn other_text_than_rsa_public_key_is_refused() {
         let cut: String = PUBLIC.lines().take(3).collect();
         let long = "A".repeat(MAX_LENGTH + 1);
         for text in ["", "no key", "AAAA", PRIVATE, &cut, &long] {

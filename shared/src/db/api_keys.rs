@@ -1,5 +1,7 @@
-//! API keys of tenants. A key is shown once, when it is made; what is kept is its SHA-256,
-//! which is enough for a value of 256 random bits.
+//! API keys of tenants.
+//!
+//! A key is shown once, when it is created. Only its SHA-256 is stored, which suffices for a value
+//! of 256 random bits.
 
 use std::collections::HashSet;
 
@@ -15,14 +17,14 @@ use super::{Db, DbError, TenantScope, Tx};
 use crate::crypto;
 use crate::ids::{ApiKeyId, TenantId};
 
-/// What every key begins with, so that scanners for leaked secrets can know it.
+/// The prefix of every key, by which secret scanners recognize it.
 pub const KEY_PREFIX: &str = "pbk_";
 /// Random bytes in a key.
 const KEY_BYTES: usize = 32;
-/// Characters of a key that are kept readable, the prefix included.
+/// Number of characters of a key that stay readable, including the prefix.
 const HINT_CHARS: usize = 10;
 
-/// What a key may do.
+/// A permission of a key.
 #[derive(
     Debug,
     Clone,
@@ -42,15 +44,15 @@ pub enum ApiScope {
     #[serde(rename = "signals:read")]
     #[strum(serialize = "signals:read")]
     SignalsRead,
-    /// See connections.
+    /// Read connections.
     #[serde(rename = "connections:read")]
     #[strum(serialize = "connections:read")]
     ConnectionsRead,
-    /// Connect, change and disconnect.
+    /// Connect accounts, change and disconnect connections.
     #[serde(rename = "connections:write")]
     #[strum(serialize = "connections:write")]
     ConnectionsWrite,
-    /// See jobs.
+    /// Read jobs.
     #[serde(rename = "jobs:read")]
     #[strum(serialize = "jobs:read")]
     JobsRead,
@@ -58,7 +60,7 @@ pub enum ApiScope {
     #[serde(rename = "jobs:write")]
     #[strum(serialize = "jobs:write")]
     JobsWrite,
-    /// See webhook deliveries (never their bodies).
+    /// Read webhook deliveries (never their bodies).
     #[serde(rename = "deliveries:read")]
     #[strum(serialize = "deliveries:read")]
     DeliveriesRead,
@@ -71,47 +73,47 @@ impl ApiScope {
     }
 }
 
-/// An API key, without the key.
+/// An API key without its secret.
 #[derive(Debug, Clone)]
 pub struct ApiKey {
     /// Its id.
     pub id: ApiKeyId,
-    /// What its owner calls it.
+    /// The name that its owner gave it.
     pub name: String,
-    /// Its first characters, enough to recognize it by.
+    /// Its first characters, by which it can be recognized.
     pub hint: String,
-    /// What it may do.
+    /// Its permissions.
     pub scopes: Vec<ApiScope>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When it ends by itself.
+    /// When it expires.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When it was ended.
+    /// When it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
     /// When it was last used, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
-/// A key that has just been made: the only time it can be read.
+/// A newly created key, with its secret.
 #[derive(Debug)]
 pub struct CreatedKey {
-    /// Its record.
+    /// The stored key.
     pub key: ApiKey,
-    /// The key itself.
+    /// The secret, which cannot be read again.
     pub secret: SecretString,
 }
 
-/// What a presented key proves.
+/// A valid key that was presented.
 #[derive(Debug, Clone)]
 pub struct AuthenticatedKey {
-    /// Whose rows it opens.
+    /// The scope of its tenant.
     pub scope: TenantScope,
-    /// Which key it is.
+    /// The key's id.
     pub id: ApiKeyId,
-    /// What it may do.
+    /// Its permissions.
     pub scopes: Vec<ApiScope>,
-    /// Whether its last use is not noted yet for this minute: [`touch`] notes it.
-    pub use_unnoted: bool,
+    /// Whether [`touch`] must record its use, because none is recorded for this minute.
+    pub needs_touch: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -143,7 +145,7 @@ impl TryFrom<Row> for ApiKey {
     }
 }
 
-/// Makes a key. `expires_in_days` is counted by the database's clock.
+/// Creates a key; `expires_in_days` counts from the database's time.
 pub async fn create(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -174,7 +176,7 @@ pub async fn create(
     })
 }
 
-/// A tenant's keys, newest first, ended ones included.
+/// Lists a tenant's keys, newest first, including revoked and expired ones.
 pub async fn list(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -196,9 +198,9 @@ pub async fn list(
     Ok(request.page(keys, |key: &ApiKey| key.id.0))
 }
 
-/// Ends a key. False when there is no such key; ending an ended one changes nothing.
+/// Revokes a key; returns whether it exists. Revoking it again changes nothing.
 pub async fn revoke(tx: &mut Tx, scope: &TenantScope, id: ApiKeyId) -> Result<bool, DbError> {
-    let done = sqlx::query(
+    let result = sqlx::query(
         "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) \
          WHERE tenant_id = $1 AND id = $2",
     )
@@ -206,13 +208,13 @@ pub async fn revoke(tx: &mut Tx, scope: &TenantScope, id: ApiKeyId) -> Result<bo
     .bind(id)
     .execute(&mut **tx)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(result.rows_affected() == 1)
 }
 
-/// Whose key this is; `None` when it is unknown, ended or expired, without saying which.
+/// Authenticates a presented key; `None` when it is unknown, revoked or expired.
 ///
-/// `tenant` is the key's owner where the caller knows it. It decides whose share of the pool the
-/// check takes, and nothing else.
+/// `tenant` is the key's owner, if the caller knows it. It only selects the share of the pool that
+/// the statement uses.
 pub async fn authenticate(
     db: &Db,
     presented: &str,
@@ -221,14 +223,14 @@ pub async fn authenticate(
     if !presented.starts_with(KEY_PREFIX) {
         return Ok(None);
     }
-    let _place = db.share_of_client(tenant).await?;
-    let found = sqlx::query_as::<_, (TenantId, ApiKeyId, Vec<String>, bool)>(
-        "SELECT tenant_id, id, scopes, use_unnoted FROM key_owner($1)",
+    let _permit = db.acquire_client_share(tenant).await?;
+    let row = sqlx::query_as::<_, (TenantId, ApiKeyId, Vec<String>, bool)>(
+        "SELECT tenant_id, id, scopes, needs_touch FROM key_owner($1)",
     )
     .bind(crypto::sha256(presented.as_bytes()).to_vec())
     .fetch_optional(db)
     .await?;
-    let Some((tenant, id, scopes, use_unnoted)) = found else {
+    let Some((tenant, id, scopes, needs_touch)) = row else {
         return Ok(None);
     };
     let scopes = parse_scopes(&scopes)?;
@@ -236,19 +238,22 @@ pub async fn authenticate(
         scope: TenantScope::new(tenant),
         id,
         scopes,
-        use_unnoted,
+        needs_touch,
     }))
 }
 
-/// Which of these keys are neither revoked nor expired; one statement for all.
-pub async fn live(db: &Db, keys: &[(TenantScope, ApiKeyId)]) -> Result<HashSet<ApiKeyId>, DbError> {
+/// Returns the keys that are neither revoked nor expired, with one statement.
+pub async fn find_valid(
+    db: &Db,
+    keys: &[(TenantScope, ApiKeyId)],
+) -> Result<HashSet<ApiKeyId>, DbError> {
     let mut scopes: Vec<TenantScope> = keys.iter().map(|(scope, _)| *scope).collect();
     scopes.sort_unstable_by_key(TenantScope::tenant_id);
     scopes.dedup();
     let mut tx = db.begin_many(&scopes).await?;
-    let live: Vec<ApiKeyId> = sqlx::query_scalar(
-        "SELECT k.id FROM unnest($1::uuid[], $2::uuid[]) asked (tenant_id, id) \
-         JOIN api_keys k ON k.tenant_id = asked.tenant_id AND k.id = asked.id \
+    let valid: Vec<ApiKeyId> = sqlx::query_scalar(
+        "SELECT k.id FROM unnest($1::uuid[], $2::uuid[]) requested (tenant_id, id) \
+         JOIN api_keys k ON k.tenant_id = requested.tenant_id AND k.id = requested.id \
          WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())",
     )
     .bind(
@@ -260,10 +265,10 @@ pub async fn live(db: &Db, keys: &[(TenantScope, ApiKeyId)]) -> Result<HashSet<A
     .fetch_all(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(live.into_iter().collect())
+    Ok(valid.into_iter().collect())
 }
 
-/// Notes that a key is in use, at most once a minute.
+/// Records the use of a key, at most once a minute.
 pub async fn touch(db: &Db, scope: &TenantScope, id: ApiKeyId) -> Result<(), DbError> {
     let mut tx = db.begin(scope).await?;
     sqlx::query(
@@ -295,7 +300,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scope_has_one_name_everywhere() {
+    fn scope_names_agree_in_json_and_database() {
         for scope in ApiScope::VARIANTS {
             let json = serde_json::to_value(scope).expect("serializable");
             assert_eq!(json, scope.as_str());

@@ -1,5 +1,7 @@
-//! Who did what to a tenant's grants and keys. Written in the transaction that does it;
-//! never holds a secret or a provider's words.
+//! The audit log of changes to a tenant's grants, keys, jobs and deliveries.
+//!
+//! Entries are written in the transaction of the change. They never contain a secret or a
+//! provider's text.
 
 use std::fmt;
 
@@ -9,16 +11,16 @@ use uuid::Uuid;
 use super::{DbError, Json, TenantScope, Tx};
 use crate::ids::ApiKeyId;
 
-/// Who acted.
+/// The actor of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditActor {
-    /// Somebody with an operator's token.
+    /// A client with an operator token.
     Operator,
-    /// Somebody with a tenant's key.
+    /// A client with a tenant's API key.
     ApiKey(ApiKeyId),
-    /// The person whose browser went through a connect flow.
+    /// The person in the browser of a connect flow.
     Browser,
-    /// The provider, by a webhook or an answer.
+    /// The provider, by a webhook or a response.
     Provider,
 }
 
@@ -33,7 +35,7 @@ impl fmt::Display for AuditActor {
     }
 }
 
-/// A line of the audit log.
+/// An entry of the audit log.
 #[derive(Debug)]
 pub struct AuditEntry<'a> {
     actor: AuditActor,
@@ -43,7 +45,7 @@ pub struct AuditEntry<'a> {
 }
 
 impl<'a> AuditEntry<'a> {
-    /// `action` is a noun and a past participle: `connection.paused`.
+    /// Creates an entry; `action` is a noun and a past participle: `connection.paused`.
     pub fn new(actor: AuditActor, action: &'static str) -> Self {
         Self {
             actor,
@@ -53,14 +55,14 @@ impl<'a> AuditEntry<'a> {
         }
     }
 
-    /// The id of what was acted on.
+    /// Sets the id of the changed object.
     #[must_use]
     pub const fn target(mut self, target: &'a str) -> Self {
         self.target = Some(target);
         self
     }
 
-    /// What else is worth knowing, as an object.
+    /// Sets further details, a JSON object.
     #[must_use]
     pub fn detail(mut self, detail: Value) -> Self {
         self.detail = detail;
@@ -68,7 +70,7 @@ impl<'a> AuditEntry<'a> {
     }
 }
 
-/// Writes one line.
+/// Writes an entry.
 pub async fn record(
     tx: &mut Tx,
     scope: &TenantScope,

@@ -1,8 +1,8 @@
-//! Connect links: an offer of one tenant to connect an account at one provider.
+//! Connect links: a tenant's offer to connect one account at one provider.
 //!
-//! A link is known by the hash of its token alone and binds nobody. The first flow that ends
-//! with a connection uses it up; a flow that waits for an administrator lets it live on until
-//! the approval expires, so that the administrator can open the same link.
+//! A link is identified by the hash of its token and is not bound to a browser. The first flow that
+//! ends with a connection consumes it. A flow that waits for an administrator extends it until the
+//! approval expires, so that the administrator can open the same link.
 
 use chrono::{DateTime, Utc};
 
@@ -12,13 +12,13 @@ use crate::ids::{ConnectionId, TenantId};
 /// A link that can be opened.
 #[derive(Debug, Clone)]
 pub struct ConnectLink {
-    /// Whose link it is.
+    /// The scope of its tenant.
     pub scope: TenantScope,
     /// SHA-256 of its token.
     pub link_hash: [u8; 32],
     /// The provider's slug.
     pub provider: String,
-    /// Where the browser goes at the end.
+    /// Where the browser is redirected at the end.
     pub return_to: Option<String>,
     /// The pending connection that an administrator approves by opening the link.
     pub pending: Option<ConnectionId>,
@@ -32,7 +32,7 @@ struct Row {
     connection_id: Option<ConnectionId>,
 }
 
-/// Creates a link; answers when it expires.
+/// Creates a link; returns when it expires.
 pub async fn create(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -53,7 +53,7 @@ pub async fn create(
     Ok(expires_at)
 }
 
-/// The link with this hash, unless it is used up or expired.
+/// Returns the link with this hash, unless it is consumed or expired.
 pub async fn find(db: &Db, link_hash: [u8; 32]) -> Result<Option<ConnectLink>, DbError> {
     let mut tx = db.begin_by_secret(&link_hash).await?;
     let row = sqlx::query_as::<_, Row>(
@@ -73,9 +73,10 @@ pub async fn find(db: &Db, link_hash: [u8; 32]) -> Result<Option<ConnectLink>, D
     }))
 }
 
-/// Uses a link up; `None` if another flow did so before. A flow that began in time may end
-/// after the link has expired. Answers the pending connection that waited at the link.
-pub async fn use_up(
+/// Consumes a link and returns its pending connection; `None` if it is already consumed.
+///
+/// A flow that began in time may end after the link has expired.
+pub async fn consume(
     tx: &mut Tx,
     scope: &TenantScope,
     link_hash: &[u8],
@@ -91,7 +92,7 @@ pub async fn use_up(
     Ok(pending)
 }
 
-/// Locks a link that is not used up; answers the pending connection that waits at it.
+/// Locks a link and returns its pending connection; `None` if it is already consumed.
 pub async fn lock(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -108,8 +109,8 @@ pub async fn lock(
     Ok(pending)
 }
 
-/// Lets a link live as long as the approval of its pending connection may take.
-pub async fn await_approval(
+/// Extends a link until the approval of its pending connection expires.
+pub async fn extend_for_approval(
     tx: &mut Tx,
     scope: &TenantScope,
     link_hash: &[u8],

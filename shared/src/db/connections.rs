@@ -1,7 +1,7 @@
-//! Connections: one tenant's grant at one provider account, and its route.
+//! Connections: a tenant's grant at one provider account, and its route.
 //!
-//! The route is a connection's face to the other tenants' processes: where deliveries go
-//! and when the account is next polled. Both rows change together, here and nowhere else.
+//! The route is the part of a connection that is read across tenants: where deliveries go and when
+//! the account is next polled. Only this module changes the two rows, and it changes them together.
 
 mod behind;
 mod connect;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::cursors::HeldBackBy;
 use super::page::{Page, PageRequest};
-use super::{DbError, Json, TenantScope, Tx, webhook_secrets};
+use super::{DbError, Json, TenantScope, Tx, sanitize, webhook_secrets};
 use crate::connectors::ExternalAccount;
 use crate::ids::{ConnectionId, TenantId};
 use crate::queue::JobError;
@@ -25,7 +25,7 @@ pub use behind::Behind;
 pub(crate) use behind::{is_behind, is_held_back, is_overdue};
 pub use connect::{
     ConnectError, Connected, NewConnection, NewPending, activate_pending, connect, create_pending,
-    describe_account, name_pending,
+    name_pending, update_account,
 };
 pub(crate) use progress::below_watermark;
 pub use progress::{
@@ -33,11 +33,12 @@ pub use progress::{
     record_problem, record_progress, record_run_time, update_poll_interval,
 };
 
-/// The reason of a connection whose grant the provider itself refused; only a delivery or a request
-/// has it probed again.
+/// The `status_reason` of a connection whose grant the provider refused.
+///
+/// Such connections are probed only after a delivery or on request.
 pub const GRANT_REFUSED: &str = "grant_refused";
 
-/// Where a connection stands.
+/// The status of a connection.
 #[derive(
     Debug,
     Clone,
@@ -57,87 +58,87 @@ pub const GRANT_REFUSED: &str = "grant_refused";
 #[strum(serialize_all = "snake_case")]
 #[sqlx(type_name = "connection_status", rename_all = "snake_case")]
 pub enum ConnectionStatus {
-    /// Somebody at the provider must approve first.
+    /// An administrator at the provider must approve it first.
     Pending,
-    /// Deliveries are taken in and the account is polled.
+    /// Deliveries are accepted and the account is polled.
     Active,
     /// An operator or the tenant stopped polling; deliveries are kept.
     Paused,
     /// The provider suspended the grant.
     Suspended,
-    /// The grant is gone; only a person can renew it.
+    /// The grant is gone; a person must connect the account again.
     NeedsReauth,
     /// Ended: credentials and cursors are erased, the row is kept as history.
     Disconnected,
 }
 
-/// One tenant's grant at one provider account.
+/// A tenant's grant at one provider account.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// Whose it is.
+    /// The tenant that it belongs to.
     pub tenant_id: TenantId,
     /// Its id.
     pub id: ConnectionId,
     /// The provider's slug.
     pub provider: String,
-    /// Where it stands.
+    /// Its status.
     pub status: ConnectionStatus,
-    /// Why it stands there, in a word of ours.
+    /// The reason for the status, a code of ours.
     pub status_reason: Option<String>,
     /// The provider's account; `None` while it is pending.
     pub account: Option<ExternalAccount>,
     /// Scopes or permissions, as the provider names them.
     pub scopes: Vec<String>,
-    /// The provider's id of the person who asked for a pending one.
+    /// The provider's id of the person who requested a pending connection.
     pub requester: Option<String>,
-    /// What a pending one waits for; `None` for every other.
+    /// The approval that a pending connection waits for; `None` in other states.
     pub approval: Option<Approval>,
     /// The provider's id of the person whose administration of the account was proved.
     pub administrator: Option<String>,
-    /// How often it is polled, if that is possible.
+    /// The configured poll interval.
     pub poll_interval_seconds: i32,
-    /// How often it is polled in fact: less often where a run takes longer.
+    /// The actual poll interval: longer where a run takes longer, shorter after missed deliveries.
     pub effective_poll_interval_seconds: i32,
-    /// When it was last read successfully.
+    /// The time of the last successful read.
     pub last_sync_at: Option<DateTime<Utc>>,
     /// Why the last read failed; `None` after a success.
     pub last_error: Option<JobError>,
     /// Events of its subscriptions that the provider refused.
     pub refused_events: Vec<String>,
-    /// When its past had been read completely for the first time.
+    /// When the backfill was completed for the first time.
     pub backfilled_at: Option<DateTime<Utc>>,
-    /// How far the first read of its past is; `None` before and after it.
+    /// The progress of the backfill; `None` before and after it.
     pub backfill: Option<Backfill>,
-    /// Through when everything that the provider lists as it happens is in the feed.
+    /// The time before which all facts that lists show as they happen are in the feed.
     pub complete_through: Option<DateTime<Utc>>,
-    /// The same of what only the reconciliation pass finds.
+    /// The time before which all facts that only a reconciliation pass finds are in the feed.
     pub reconciled_through: Option<DateTime<Utc>>,
     /// The stream that holds the connection's completeness back.
     pub held_back_by: Option<HeldBackBy>,
-    /// Why its completeness does not advance at the moment; `None` when it does.
+    /// Why its completeness does not advance at present; `None` when it does.
     pub behind: Option<Behind>,
-    /// Facts that a read found and no delivery had told, since it was connected.
+    /// Facts that a read found without a delivery, since it was connected.
     pub missed_count: i64,
     /// When the last such fact was found.
     pub missed_at: Option<DateTime<Utc>>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
     /// When the present grant was given.
     pub connected_at: DateTime<Utc>,
-    /// When it is next polled; `None` while it is not.
+    /// When it is next polled; `None` while it is not polled.
     pub next_sync_at: Option<DateTime<Utc>>,
 }
 
-/// Which connections a list shows.
+/// The filter of a list of connections.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionFilter {
     /// Providers' slugs; any when empty.
     pub providers: Vec<String>,
     /// Connections; any when empty.
     pub ids: Vec<ConnectionId>,
-    /// Only those that are behind, or only those that are not. Neither has those that have ended.
+    /// Only connections that are behind, or only those that are not; neither includes ended ones.
     pub is_behind: Option<bool>,
 }
 
@@ -150,18 +151,18 @@ pub struct Approval {
     pub expires_at: DateTime<Utc>,
 }
 
-/// How far the first read of a connection's past is.
+/// The progress of a connection's backfill.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backfill {
     /// When it began.
     pub started_at: DateTime<Utc>,
-    /// Streams that are known so far.
+    /// Streams known so far.
     pub streams: i64,
-    /// Streams that have been read to their end.
+    /// Streams read to their end.
     pub streams_read: i64,
-    /// How much of the streams has been read, from 0 to 1.
+    /// The fraction of the streams that has been read, from 0 to 1.
     pub progress: f64,
-    /// When it ends if it goes on as it did so far; `None` while too little has been read.
+    /// When it ends at the present speed; `None` while too little has been read for an estimate.
     pub estimated_end_at: Option<DateTime<Utc>>,
 }
 
@@ -222,7 +223,7 @@ impl From<Row> for Connection {
             }),
             _ => None,
         };
-        let behind = Behind::of(
+        let behind = Behind::from_state(
             row.status,
             row.last_error.as_ref().map(|error| error.0.code.as_str()),
             row.backfilled_at.is_some(),
@@ -294,7 +295,7 @@ macro_rules! select {
                     c.created_at, c.updated_at, c.connected_at, \
                     ARRAY(SELECT DISTINCT e.event FROM subscriptions s, unnest(s.refused_events) \
                         AS e(event) WHERE s.tenant_id = c.tenant_id AND s.connection_id = c.id \
-                          AND s.wanted ORDER BY e.event) AS refused_events, \
+                          AND s.desired ORDER BY e.event) AS refused_events, \
                     coalesce(r.poll_interval_seconds, c.poll_interval_seconds) \
                         AS effective_poll_interval_seconds, \
                     CASE WHEN r.polling THEN r.next_sync_at END AS next_sync_at \
@@ -313,7 +314,7 @@ macro_rules! select {
     };
 }
 
-/// One connection.
+/// Returns a connection.
 pub async fn get(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -327,7 +328,7 @@ pub async fn get(
     Ok(row.map(Connection::from))
 }
 
-/// One connection that nobody else changes until the transaction ends.
+/// Returns a connection and locks its row against changes by other transactions.
 pub async fn lock(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -343,7 +344,7 @@ pub async fn lock(
     Ok(row.map(Connection::from))
 }
 
-/// A tenant's connections, newest first, ended ones included.
+/// Lists a tenant's connections, newest first, including ended ones.
 pub async fn list(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -370,8 +371,8 @@ pub async fn list(
     Ok(request.page(connections, |connection: &Connection| connection.id.0))
 }
 
-/// Every active connection of a tenant at a provider.
-pub async fn active_at(
+/// Lists a tenant's active connections at a provider.
+pub async fn list_active(
     tx: &mut Tx,
     scope: &TenantScope,
     provider: &str,
@@ -386,11 +387,12 @@ pub async fn active_at(
     Ok(rows.into_iter().map(Connection::from).collect())
 }
 
-/// Moves a connection to a status and its route with it: an active one is polled, from now
-/// on; one that is paused, suspended or without a grant keeps its route, so that deliveries
-/// are still taken in; a disconnected one has none. Nothing but [`connect`] leads out of
-/// `disconnected`, and a paused connection stays paused when its grant is suspended or refused:
-/// resuming it finds out. Answers whether anything changed.
+/// Sets a connection's status and updates its route; returns whether anything changed.
+///
+/// An active connection is polled immediately. A paused or suspended one, and one without a valid
+/// grant, keeps its route, so that deliveries are still accepted. A disconnected one has no route,
+/// and only [`connect`] ends that status. A paused connection stays paused when its grant is
+/// suspended or refused: resuming it reveals that.
 pub async fn set_status(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -417,7 +419,7 @@ pub async fn set_status(
     }
     let route = match status {
         ConnectionStatus::Disconnected => {
-            "WITH gone AS ( \
+            "WITH deleted AS ( \
                  DELETE FROM delivery_routes WHERE tenant_id = $1 AND connection_id = $2) \
              DELETE FROM connection_routes WHERE tenant_id = $1 AND connection_id = $2"
         }
@@ -426,13 +428,13 @@ pub async fn set_status(
                  subscriptions_at = now(), probe_at = NULL, probe_interval = NULL \
              WHERE tenant_id = $1 AND connection_id = $2"
         }
-        // Nobody has to tell that the suspension has ended.
+        // The provider may not report the end of a suspension.
         ConnectionStatus::Suspended => {
             "UPDATE connection_routes SET polling = false, probe_at = now() + interval '5 minutes', \
                  probe_interval = interval '30 minutes' \
              WHERE tenant_id = $1 AND connection_id = $2"
         }
-        // Another cause than the provider's refusal may pass.
+        // Causes other than the provider's refusal may be temporary.
         ConnectionStatus::NeedsReauth if reason != Some(GRANT_REFUSED) => {
             "UPDATE connection_routes SET polling = false, probe_at = now() + interval '6 hours', \
                  probe_interval = interval '6 hours' \
@@ -451,8 +453,10 @@ pub async fn set_status(
     Ok(true)
 }
 
-/// Ends a connection: no route, cursors, subscriptions or webhook secrets; the row stays as history.
-/// The tokens are the credential store's to erase. Answers whether it had not ended before.
+/// Ends a connection; returns whether it had not ended before.
+///
+/// Deletes route, cursors, subscriptions and webhook secrets; the row stays as history. The caller
+/// erases the tokens through the credential store.
 pub async fn disconnect(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -466,7 +470,7 @@ pub async fn disconnect(
         "DELETE FROM cursors WHERE tenant_id = $1 AND connection_id = $2",
         "DELETE FROM subscriptions WHERE tenant_id = $1 AND connection_id = $2",
         "DELETE FROM directory_entries WHERE tenant_id = $1 AND connection_id = $2",
-        // Whoever connects the account again begins with its whole past.
+        // A later connection of the account begins with a full backfill.
         "UPDATE connections SET backfilled_at = NULL, backfill_started_at = NULL, \
              run_seconds = 0, last_error = NULL, complete_through = NULL, \
              complete_tx = NULL, settled_through = NULL, reconciled_through = NULL, \
@@ -482,4 +486,27 @@ pub async fn disconnect(
     }
     webhook_secrets::erase(tx, scope, id).await?;
     Ok(true)
+}
+
+/// Returns the pending connection of `requester` without an account, if there is exactly one.
+///
+/// If two tenants wait for the same person, no trustworthy attribute distinguishes them.
+pub async fn find_unnamed_pending(
+    tx: &mut Tx,
+    provider: &str,
+    requester: &str,
+) -> Result<Option<(TenantScope, ConnectionId)>, DbError> {
+    let rows: Vec<(TenantId, ConnectionId)> = sqlx::query_as(
+        "SELECT tenant_id, id FROM connections \
+         WHERE status = 'pending' AND provider = $1 AND requester = $2 \
+           AND account_stable_id IS NULL AND pending_until > now() LIMIT 2",
+    )
+    .bind(provider)
+    .bind(sanitize(requester))
+    .fetch_all(&mut **tx)
+    .await?;
+    match rows.as_slice() {
+        [(tenant, connection)] => Ok(Some((TenantScope::new(*tenant), *connection))),
+        _ => Ok(None),
+    }
 }

@@ -1,5 +1,6 @@
-//! Sealed credentials: rows, and the lease of whoever renews them. What the bytes mean is
-//! [`crate::credentials`]' concern.
+//! Rows of sealed credentials, and the lease of the process that refreshes them.
+//!
+//! [`crate::credentials`] seals and opens the tokens.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -8,8 +9,9 @@ use super::{DbError, TenantScope, Tx};
 use crate::connectors::TokenHolder;
 use crate::ids::ConnectionId;
 
-/// Whose tokens of which connection. Those of the account and those of a person are in tables
-/// of their own and of one shape.
+/// The key of a credential: a connection and the holder of the tokens.
+///
+/// Account tokens and user tokens are in separate tables with the same columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CredentialKey {
     /// The connection.
@@ -18,12 +20,12 @@ pub struct CredentialKey {
     pub holder: TokenHolder,
 }
 
-/// A statement on the holder's table, whose name stands between the two parts.
+/// A statement on the holder's table, whose name is inserted between the two parts.
 macro_rules! on_table {
     ($key:expr, $before:literal, $after:literal) => {
         match $key.holder {
             TokenHolder::Account => concat!($before, "credentials", $after),
-            TokenHolder::Person => concat!($before, "person_credentials", $after),
+            TokenHolder::UserToken => concat!($before, "user_credentials", $after),
         }
     };
 }
@@ -31,32 +33,32 @@ macro_rules! on_table {
 /// A connection's sealed tokens.
 #[derive(Debug, sqlx::FromRow)]
 pub struct SealedCredential {
-    /// Counts the tokens a connection has had.
+    /// Counts the tokens that the connection has had.
     pub version: i64,
     /// The sealed access token.
     pub access_token: Option<Vec<u8>>,
     /// The sealed refresh token.
     pub refresh_token: Option<Vec<u8>>,
-    /// When the access token ends.
+    /// When the access token expires.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Whether there are a person's tokens as well.
-    pub has_person: bool,
+    /// Whether the connection has a user token as well.
+    pub has_user_token: bool,
 }
 
-/// Tokens to be written, sealed already.
+/// Sealed tokens to store.
 #[derive(Debug, Default)]
 pub struct NewSealed {
     /// The access token.
     pub access_token: Option<Vec<u8>>,
     /// The refresh token.
     pub refresh_token: Option<Vec<u8>>,
-    /// When the access token ends.
+    /// When the access token expires.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When the refresh token ends.
+    /// When the refresh token expires.
     pub refresh_expires_at: Option<DateTime<Utc>>,
 }
 
-/// The row, if the connection has one.
+/// Returns the credential, if the connection has one.
 pub async fn get(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -65,8 +67,8 @@ pub async fn get(
     Ok(sqlx::query_as(on_table!(
         key,
         "SELECT version, access_token, refresh_token, expires_at, \
-             EXISTS (SELECT FROM person_credentials p \
-                     WHERE p.tenant_id = $1 AND p.connection_id = $2) AS has_person \
+             EXISTS (SELECT FROM user_credentials u \
+                     WHERE u.tenant_id = $1 AND u.connection_id = $2) AS has_user_token \
          FROM ",
         " WHERE tenant_id = $1 AND connection_id = $2"
     ))
@@ -76,7 +78,7 @@ pub async fn get(
     .await?)
 }
 
-/// Writes the tokens of a new grant over whatever was there.
+/// Stores the tokens of a new grant in place of any previous ones.
 pub async fn put(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -106,25 +108,26 @@ pub async fn put(
     set_refresh_at(tx, scope, key, tokens.expires_at).await
 }
 
-/// The right to renew a token.
+/// The right to refresh a token.
 #[derive(Debug, Clone, Copy)]
-pub struct RotationLease {
-    /// What it is fenced with.
+pub struct RefreshLease {
+    /// The fencing token.
     pub id: Uuid,
-    /// Whether an earlier attempt at the same token never heard the provider's answer.
-    pub answer_lost: bool,
+    /// Whether the provider's response to an earlier refresh of the same token was lost.
+    pub response_lost: bool,
 }
 
-/// Tries to become the one who renews version `version`. The attempt goes into the journal
-/// before the call, so that a crash between the provider's answer and our commit stays
-/// visible.
-pub async fn lease(
+/// Tries to lease the refresh of version `version`.
+///
+/// The attempt is logged before the call to the provider, so that a crash between the provider's
+/// response and our commit stays visible.
+pub async fn acquire_refresh_lease(
     tx: &mut Tx,
     scope: &TenantScope,
     key: CredentialKey,
     version: i64,
     seconds: f64,
-) -> Result<Option<RotationLease>, DbError> {
+) -> Result<Option<RefreshLease>, DbError> {
     let lease = Uuid::now_v7();
     let leased = sqlx::query(on_table!(
         key,
@@ -144,15 +147,15 @@ pub async fn lease(
     if leased.rows_affected() == 0 {
         return Ok(None);
     }
-    let answer_lost: bool = sqlx::query_scalar(
-        "WITH this AS ( \
-             INSERT INTO token_rotations (tenant_id, connection_id, id, version, holder) \
+    let response_lost: bool = sqlx::query_scalar(
+        "WITH attempt AS ( \
+             INSERT INTO token_refresh_log (tenant_id, connection_id, id, version, holder) \
              VALUES ($1, $2, $4, $3, $5) \
-         ), forgotten AS ( \
-             DELETE FROM token_rotations WHERE tenant_id = $1 AND connection_id = $2 \
+         ), expired AS ( \
+             DELETE FROM token_refresh_log WHERE tenant_id = $1 AND connection_id = $2 \
                AND attempted_at < now() - interval '30 days' \
          ) \
-         SELECT EXISTS (SELECT FROM token_rotations \
+         SELECT EXISTS (SELECT FROM token_refresh_log \
              WHERE tenant_id = $1 AND connection_id = $2 AND version = $3 AND holder = $5 \
                AND (outcome IS NULL OR outcome = 'transient'))",
     )
@@ -163,14 +166,14 @@ pub async fn lease(
     .bind(<&str>::from(key.holder))
     .fetch_one(&mut **tx)
     .await?;
-    Ok(Some(RotationLease {
+    Ok(Some(RefreshLease {
         id: lease,
-        answer_lost,
+        response_lost,
     }))
 }
 
-/// Writes into the journal how an attempt ended.
-async fn journal(
+/// Logs the outcome of a refresh attempt.
+async fn log_outcome(
     tx: &mut Tx,
     scope: &TenantScope,
     key: CredentialKey,
@@ -178,7 +181,7 @@ async fn journal(
     outcome: &str,
 ) -> Result<(), DbError> {
     sqlx::query(
-        "UPDATE token_rotations SET ended_at = now(), outcome = $4 \
+        "UPDATE token_refresh_log SET ended_at = now(), outcome = $4 \
          WHERE tenant_id = $1 AND connection_id = $2 AND id = $3",
     )
     .bind(scope.tenant_id())
@@ -190,15 +193,15 @@ async fn journal(
     Ok(())
 }
 
-/// Writes renewed tokens, if the lease is still ours.
-pub async fn renew(
+/// Stores refreshed tokens and returns their version, if the lease is still held.
+pub async fn store_refreshed(
     tx: &mut Tx,
     scope: &TenantScope,
     key: CredentialKey,
     lease: Uuid,
     tokens: &NewSealed,
 ) -> Result<Option<i64>, DbError> {
-    // The route before the tokens, in the order of a new grant and of an ended one.
+    // Lock the route before the tokens: the order of `connect` and `disconnect`.
     sqlx::query(
         "SELECT FROM connection_routes WHERE tenant_id = $1 AND connection_id = $2 FOR UPDATE",
     )
@@ -225,21 +228,21 @@ pub async fn renew(
     .fetch_optional(&mut **tx)
     .await?;
     if version.is_some() {
-        journal(tx, scope, key, lease, "renewed").await?;
+        log_outcome(tx, scope, key, lease, "renewed").await?;
         set_refresh_at(tx, scope, key, tokens.expires_at).await?;
     }
     Ok(version)
 }
 
-/// Gives the lease back after an attempt that brought nothing; `outcome` says why.
-pub async fn release(
+/// Releases the lease after a failed attempt; `outcome` is the reason.
+pub async fn release_refresh_lease(
     tx: &mut Tx,
     scope: &TenantScope,
     key: CredentialKey,
     lease: Uuid,
     outcome: &str,
 ) -> Result<(), DbError> {
-    journal(tx, scope, key, lease, outcome).await?;
+    log_outcome(tx, scope, key, lease, outcome).await?;
     sqlx::query(on_table!(
         key,
         "UPDATE ",
@@ -254,15 +257,16 @@ pub async fn release(
     Ok(())
 }
 
-/// Deletes one holder's tokens after a refresh that the provider refused for good, if the lease is
-/// still ours: tokens of a grant that was given meanwhile stay.
+/// Deletes one holder's tokens after a permanent refusal, if the lease is still held.
+///
+/// The tokens of a grant that was given meanwhile stay.
 pub async fn erase_leased(
     tx: &mut Tx,
     scope: &TenantScope,
     key: CredentialKey,
     lease: Uuid,
 ) -> Result<(), DbError> {
-    journal(tx, scope, key, lease, "grant_revoked").await?;
+    log_outcome(tx, scope, key, lease, "grant_revoked").await?;
     sqlx::query(on_table!(
         key,
         "DELETE FROM ",
@@ -290,15 +294,16 @@ pub async fn erase(tx: &mut Tx, scope: &TenantScope, key: CredentialKey) -> Resu
     Ok(())
 }
 
-/// Says when the scheduler is to renew the account's token: five minutes before its end. A
-/// person's is renewed when it is needed.
+/// Schedules the refresh of the account's token five minutes before it expires.
+///
+/// A user token is refreshed on demand.
 async fn set_refresh_at(
     tx: &mut Tx,
     scope: &TenantScope,
     key: CredentialKey,
     expires_at: Option<DateTime<Utc>>,
 ) -> Result<(), DbError> {
-    if key.holder == TokenHolder::Person {
+    if key.holder == TokenHolder::UserToken {
         return Ok(());
     }
     sqlx::query(

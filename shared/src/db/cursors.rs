@@ -1,8 +1,7 @@
-//! Cursors: one row per stream of a connection, with what addresses the stream and how far it
-//! has been read.
+//! Cursors: one row per stream of a connection, with its target and its progress.
 //!
-//! The root stream, which lists the others, has a row as well: it keeps the place of a pass that
-//! did not end in one time slice.
+//! The root stream, which lists the others, has a row as well: it stores the position of a pass
+//! that did not end in one time slice.
 
 mod page_size;
 
@@ -12,32 +11,31 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 pub use self::page_size::PageSize;
-use super::{DbError, Json, TenantScope, Tx, storable, storable_all, storable_json};
+use super::{DbError, Json, TenantScope, Tx, sanitize, sanitize_all, sanitize_json};
 use crate::connectors::StreamSpec;
 use crate::ids::ConnectionId;
 use crate::queue::JobError;
 
-/// A stream and how far it has been read.
+/// A stream with its cursor and progress.
 #[derive(Debug, Clone)]
 pub struct StreamCursor {
     /// The stream.
     pub spec: StreamSpec,
-    /// The cursor behind the last committed page; `None` before the first.
+    /// The cursor after the last committed page; `None` before the first.
     pub cursor: Option<Value>,
-    /// Counts the commits; a page is committed only over the version it was read at.
+    /// Counts the commits; a page is committed only if the version has not changed since its read.
     pub version: i64,
-    /// How far back the stream is read when it has no cursor.
+    /// The lower bound of the first read.
     pub backfill_from: DateTime<Utc>,
-    /// The upper bound of the run that has begun to read it, when that has not ended.
+    /// The upper bound of the run that has begun to read it and has not finished.
     pub pending_upper_bound: Option<DateTime<Utc>>,
-    /// Everything that the provider showed of the time before has been written; `None` before
-    /// the first read has ended.
+    /// The time before which all facts are stored; `None` before the end of the first read.
     pub read_through: Option<DateTime<Utc>>,
-    /// Through when it has been reconciled; `None` before the first read has ended.
+    /// The time before which it is reconciled; `None` before the end of the first read.
     pub reconciled_through: Option<DateTime<Utc>>,
     /// Whether the last reconciliation pass was denied a part of the stream.
     pub is_reconciliation_denied: bool,
-    /// In which size its next page is asked for.
+    /// The size of its next page.
     pub page_size: PageSize,
 }
 
@@ -48,8 +46,8 @@ struct Row {
     target: Json<Value>,
     cursor: Option<Json<Value>>,
     version: i64,
-    horizon: DateTime<Utc>,
-    unfinished_until: Option<DateTime<Utc>>,
+    backfill_from: DateTime<Utc>,
+    pending_upper_bound: Option<DateTime<Utc>>,
     read_through: Option<DateTime<Utc>>,
     reconciled_through: Option<DateTime<Utc>>,
     failures: i32,
@@ -68,8 +66,8 @@ impl From<Row> for StreamCursor {
             },
             cursor: row.cursor.map(|cursor| cursor.0),
             version: row.version,
-            backfill_from: row.horizon,
-            pending_upper_bound: row.unfinished_until,
+            backfill_from: row.backfill_from,
+            pending_upper_bound: row.pending_upper_bound,
             read_through: row.read_through,
             reconciled_through: row.reconciled_through,
             is_reconciliation_denied: row.is_reconciliation_denied,
@@ -85,7 +83,7 @@ impl From<Row> for StreamCursor {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT stream, resource_id, target, cursor, version, horizon, unfinished_until, \
+            "SELECT stream, resource_id, target, cursor, version, backfill_from, pending_upper_bound, \
                  read_through, reconciled_through, failures, page_halvings, good_pages, \
                  coalesce(reconcile_failure->>'code' = 'permission', false) \
                      AS is_reconciliation_denied \
@@ -95,8 +93,8 @@ macro_rules! select {
     };
 }
 
-/// The root stream's row; made when there is none.
-pub async fn root(
+/// Returns the root stream; creates its row if there is none.
+pub async fn get_or_create_root(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
@@ -104,7 +102,7 @@ pub async fn root(
     backfill_from: DateTime<Utc>,
 ) -> Result<StreamCursor, DbError> {
     sqlx::query(
-        "INSERT INTO cursors (tenant_id, connection_id, stream, target, horizon) \
+        "INSERT INTO cursors (tenant_id, connection_id, stream, target, backfill_from) \
          VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant_id, connection_id, stream) DO NOTHING",
     )
     .bind(scope.tenant_id())
@@ -123,7 +121,7 @@ pub async fn root(
     Ok(row.into())
 }
 
-/// The streams that a run has still to read, the least recently read first, at most `limit`.
+/// Lists the streams that a run has not read yet, least recently read first, at most `limit`.
 pub async fn list_unread(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -147,8 +145,10 @@ pub async fn list_unread(
     Ok(rows.into_iter().map(StreamCursor::from).collect())
 }
 
-/// Takes in streams that a page of the root lists: new ones start at `backfill_from`, known ones
-/// get their present target, retired ones come back.
+/// Stores the streams that a page of the root stream lists.
+///
+/// New streams start at `backfill_from`, existing ones get their present target, and retired ones
+/// are restored.
 pub async fn list_streams(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -162,7 +162,7 @@ pub async fn list_streams(
     }
     let column = |of: fn(&StreamSpec) -> String| streams.iter().map(of).collect::<Vec<_>>();
     sqlx::query(
-        "INSERT INTO cursors (tenant_id, connection_id, stream, resource_id, target, horizon, \
+        "INSERT INTO cursors (tenant_id, connection_id, stream, resource_id, target, backfill_from, \
              listed_at) \
          SELECT DISTINCT ON (s.stream) $1::uuid, $2::uuid, s.stream, s.resource_id, \
              s.target::json, $6::timestamptz, $7::timestamptz \
@@ -170,20 +170,20 @@ pub async fn list_streams(
          ORDER BY s.stream \
          ON CONFLICT (tenant_id, connection_id, stream) DO UPDATE SET \
              target = excluded.target, resource_id = excluded.resource_id, \
-             retired_at = NULL, retired_why = NULL, listed_at = excluded.listed_at, \
+             retired_at = NULL, retired_reason = NULL, listed_at = excluded.listed_at, \
              updated_at = now()",
     )
     .bind(scope.tenant_id())
     .bind(connection)
-    .bind(column(|stream| storable(&stream.key).into_owned()))
+    .bind(column(|stream| sanitize(&stream.key).into_owned()))
     .bind(
         streams
             .iter()
-            .map(|stream| stream.resource_id.as_deref().map(storable))
+            .map(|stream| stream.resource_id.as_deref().map(sanitize))
             .collect::<Vec<_>>(),
     )
     .bind(column(|stream| {
-        storable_json(&stream.target.to_string()).into_owned()
+        sanitize_json(&stream.target.to_string()).into_owned()
     }))
     .bind(backfill_from)
     .bind(listed_at)
@@ -192,8 +192,9 @@ pub async fn list_streams(
     Ok(())
 }
 
-/// Retires the streams that a whole pass of the root, whose upper bound was `listed_at`, did not
-/// list.
+/// Retires the streams that a complete pass of the root stream did not list.
+///
+/// `listed_at` is the upper bound of that pass.
 pub async fn retire_unlisted(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -202,7 +203,7 @@ pub async fn retire_unlisted(
     listed_at: DateTime<Utc>,
 ) -> Result<(), DbError> {
     sqlx::query(
-        "UPDATE cursors SET retired_at = now(), retired_why = 'no longer listed' \
+        "UPDATE cursors SET retired_at = now(), retired_reason = 'no longer listed' \
          WHERE tenant_id = $1 AND connection_id = $2 AND retired_at IS NULL AND stream <> $3 \
            AND (listed_at IS NULL OR listed_at < $4)",
     )
@@ -215,48 +216,49 @@ pub async fn retire_unlisted(
     Ok(())
 }
 
-/// How far a connection's streams have been read.
+/// The progress of all streams of a connection.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Reached {
-    /// Streams that there are.
+pub struct StreamProgress {
+    /// The number of streams.
     pub streams: i64,
-    /// Streams that cannot be read.
+    /// The number of streams that cannot be read.
     pub failing: i64,
-    /// Whether a stream cannot be read or not be reconciled.
+    /// Whether a stream cannot be read or cannot be reconciled.
     pub has_problem: bool,
-    /// Whether the named stream can be read and not be reconciled.
+    /// Whether `held_back_by` can be read but not reconciled.
     pub is_unreconciled: bool,
-    /// The least of what all have been read through; `None` while one has not been read.
+    /// The least `read_through` of all streams; `None` while one has not been read.
     pub read_through: Option<DateTime<Utc>>,
-    /// The least of what all have been reconciled through.
+    /// The least `reconciled_through` of all streams.
     pub reconciled_through: Option<DateTime<Utc>>,
-    /// The stream that holds the connection's completeness back. The furthest behind of those that
-    /// cannot be read, the list of streams included; where there is none, of those that cannot be
-    /// reconciled, and then of those that wait.
+    /// The stream that holds the connection's completeness back.
+    ///
+    /// It is the least advanced of the streams that cannot be read, including the root stream;
+    /// otherwise of the streams that cannot be reconciled; otherwise of the streams that wait.
     pub held_back_by: Option<HeldBackBy>,
 }
 
 /// The stream that holds a connection's completeness back, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HeldBackBy {
-    /// The stream: its kind and the id of what it belongs to.
+    /// The stream: its kind and the id of its resource.
     #[schema(example = "issues:1296269")]
     pub stream: String,
-    /// Why: the code of the error where it cannot be read or not be reconciled; `unread` before
-    /// its first read has ended; `rate_limited` or `time_slice` where the run waits to read it;
-    /// `deferred` where a search found nothing on it that the feed lacks.
+    /// The reason: the code of the error if it cannot be read or cannot be reconciled; `unread`
+    /// before the end of its first read; `rate_limited` or `time_slice` while the run waits to read
+    /// it; `deferred` if a search found no new facts in it.
     #[schema(example = "permission")]
     pub code: String,
-    /// The same in words.
+    /// The reason for people.
     pub message: String,
-    /// Since when.
+    /// The time since which it holds completeness back.
     pub since: DateTime<Utc>,
-    /// How many streams are held back in this way: cannot be read, cannot be reconciled, or wait.
+    /// The number of streams in the same state: unreadable, not reconcilable, or waiting.
     pub streams: i64,
 }
 
 #[derive(sqlx::FromRow)]
-struct ReachedRow {
+struct ProgressRow {
     streams: i64,
     failing: i64,
     read_through: Option<DateTime<Utc>>,
@@ -270,8 +272,8 @@ struct ReachedRow {
     held: Option<i64>,
 }
 
-impl ReachedRow {
-    /// Why the stream is held back.
+impl ProgressRow {
+    /// The reason why the stream holds completeness back.
     fn reason(&mut self, waiting: Option<&JobError>) -> JobError {
         let reason = |code: &str, message: &str| JobError {
             code: code.to_owned(),
@@ -283,32 +285,35 @@ impl ReachedRow {
         if self.is_deferred == Some(true) {
             return reason(
                 "deferred",
-                "A search found nothing on it that the feed lacks. It is read within ten minutes.",
+                "A search found no new facts in this stream. It is read within ten minutes.",
             );
         }
         match waiting {
             Some(waiting) => waiting.clone(),
             None if self.is_unread == Some(true) => {
-                reason("unread", "It is being read for the first time.")
+                reason("unread", "This stream is being read for the first time.")
             }
-            None => reason("time_slice", "The run reads it in its next time slice."),
+            None => reason(
+                "time_slice",
+                "The run reads this stream in its next time slice.",
+            ),
         }
     }
 }
 
-/// How far a connection's streams have been read, and which one holds it back.
+/// Measures the progress of a connection's streams, and finds the stream that holds it back.
 ///
-/// `upper_bound` is the run's. `waiting` says why the run does not read the streams that it has
-/// still to read, where that is not the end of its time slice.
-pub async fn reached(
+/// `upper_bound` is the run's. `waiting` is the reason why the run does not read its remaining
+/// streams, unless its time slice has ended.
+pub async fn measure_progress(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
     root: &str,
     upper_bound: DateTime<Utc>,
     waiting: Option<&JobError>,
-) -> Result<Reached, DbError> {
-    let mut row: ReachedRow = sqlx::query_as(
+) -> Result<StreamProgress, DbError> {
+    let mut row: ProgressRow = sqlx::query_as(
         "WITH s AS MATERIALIZED ( \
              SELECT stream, stream = $3 AS is_root, read_through, reconciled_through, \
                  attempted_through, failing_since, failure, unreconciled_since, \
@@ -355,7 +360,7 @@ pub async fn reached(
         }),
         _ => None,
     };
-    Ok(Reached {
+    Ok(StreamProgress {
         streams: row.streams,
         failing: row.failing,
         has_problem: row.severity.is_some_and(|severity| severity < 2),
@@ -366,8 +371,9 @@ pub async fn reached(
     })
 }
 
-/// The streams whose reconciliation pass is due or under way, at most `limit`. Their cursors and
-/// upper bounds are the pass's.
+/// Lists the streams whose reconciliation pass is due or running, at most `limit`.
+///
+/// Their cursors and upper bounds are those of the pass.
 pub async fn list_unreconciled(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -376,8 +382,8 @@ pub async fn list_unreconciled(
     limit: i64,
 ) -> Result<Vec<StreamCursor>, DbError> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT stream, resource_id, target, reconcile_cursor AS cursor, version, horizon, \
-             reconcile_bound AS unfinished_until, read_through, reconciled_through, failures, \
+        "SELECT stream, resource_id, target, reconcile_cursor AS cursor, version, backfill_from, \
+             reconcile_upper_bound AS pending_upper_bound, read_through, reconciled_through, failures, \
              page_halvings, good_pages, \
              coalesce(reconcile_failure->>'code' = 'permission', false) \
                  AS is_reconciliation_denied \
@@ -395,32 +401,32 @@ pub async fn list_unreconciled(
     Ok(rows.into_iter().map(StreamCursor::from).collect())
 }
 
-/// Where a page of the reconciliation pass leaves its stream.
+/// The progress of a stream's reconciliation pass after a page.
 #[derive(Debug, Clone, Copy)]
-pub struct Reconciled<'a> {
-    /// The pass's cursor; `None` where it has ended.
+pub struct ReconcileProgress<'a> {
+    /// The cursor of the pass; `None` when the pass has ended.
     pub cursor: Option<&'a Value>,
     /// The upper bound of the pass.
-    pub bound: DateTime<Utc>,
-    /// Through when the stream is reconciled with this page, if the pass has ended.
+    pub upper_bound: DateTime<Utc>,
+    /// The time before which the stream is reconciled, when the pass has ended.
     pub reconciled_through: Option<DateTime<Utc>>,
-    /// In how many seconds the stream is due next; 0 while the pass is under way.
+    /// Seconds until the next pass; 0 while this one is running.
     pub due_in_seconds: f64,
 }
 
-/// Moves the reconciliation pass of a stream on, and remembers its page size.
-pub async fn reconcile(
+/// Advances the reconciliation pass of a stream, and stores its page size.
+pub async fn advance_reconciliation(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
     stream: &StreamCursor,
-    to: &Reconciled<'_>,
+    to: &ReconcileProgress<'_>,
 ) -> Result<(), DbError> {
     let (halvings, good_pages) = stream.page_size.columns();
     sqlx::query(
         "UPDATE cursors SET updated_at = now(), page_halvings = $8, good_pages = $9, \
              reconcile_cursor = $4, \
-             reconcile_bound = CASE WHEN $4::json IS NULL THEN NULL ELSE $5 END, \
+             reconcile_upper_bound = CASE WHEN $4::json IS NULL THEN NULL ELSE $5 END, \
              reconciled_through = greatest(reconciled_through, $6), \
              reconcile_at = CASE WHEN $7 > 0 THEN now() + $7 * interval '1 second' \
                  ELSE reconcile_at END \
@@ -430,7 +436,7 @@ pub async fn reconcile(
     .bind(connection)
     .bind(&stream.spec.key)
     .bind(to.cursor.map(Json))
-    .bind(to.bound)
+    .bind(to.upper_bound)
     .bind(to.reconciled_through)
     .bind(to.due_in_seconds)
     .bind(halvings)
@@ -440,9 +446,8 @@ pub async fn reconcile(
     Ok(())
 }
 
-/// Notes why the reconciliation pass could not read all of a stream, and since when none could;
-/// `None` where it has read all of it.
-pub async fn note_unreconciled(
+/// Records why the reconciliation pass could not read all of a stream; `None` when it could.
+pub async fn record_reconcile_failure(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
@@ -464,10 +469,11 @@ pub async fn note_unreconciled(
     Ok(())
 }
 
-/// Counts facts of a stream that no delivery has reported. With `pause` the stream is reconciled
-/// early: with the next run, but not before so many seconds after the moment through which it is
-/// reconciled.
-pub async fn note_missed(
+/// Counts facts of a stream that no delivery has reported.
+///
+/// With `pause` the stream is reconciled in the next run, but not earlier than `pause` seconds
+/// after its `reconciled_through`.
+pub async fn record_missed(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
@@ -492,9 +498,10 @@ pub async fn note_missed(
     Ok(())
 }
 
-/// Takes what [`note_missed`] has counted on a connection's streams since the last time. The
-/// connection's row must be locked: whoever changes both locks it first.
-pub(super) async fn take_missed(
+/// Resets the counts of [`record_missed`] on a connection's streams and returns their sum.
+///
+/// The caller must hold the lock on the connection's row, which comes first in the lock order.
+pub(super) async fn drain_missed(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
@@ -517,25 +524,26 @@ pub(super) async fn take_missed(
     Ok(missed)
 }
 
-/// Where a page that was read leaves its stream.
+/// The progress of a stream after a page.
 #[derive(Debug, Clone, Copy)]
 pub struct Advance<'a> {
-    /// The cursor behind the page.
+    /// The cursor after the page.
     pub cursor: &'a Value,
-    /// The upper bound of the run whose walk has more to read.
+    /// The upper bound of the run, if it has more pages of the stream to read.
     pub pending_upper_bound: Option<DateTime<Utc>>,
-    /// Before when everything has been read with this page; `None` while there is more.
+    /// The time before which everything has been read; `None` while there are more pages.
     pub read_through: Option<DateTime<Utc>>,
-    /// How much of the first read is done, from 0 to 1.
+    /// The fraction of the first read that is done, from 0 to 1.
     pub progress: f32,
-    /// Through when the stream counts as reconciled, if this page ends its first read.
+    /// The time before which the stream counts as reconciled, if this page ends its first read.
     pub reconciled_through: Option<DateTime<Utc>>,
-    /// The seconds between two reconciliation passes.
+    /// The interval between two reconciliation passes, in seconds.
     pub reconcile_seconds: f64,
 }
 
-/// Moves a cursor on and remembers its page size, together with whatever else the transaction
-/// holds. `false` means that another run has moved it meanwhile: the page must not be committed.
+/// Advances a cursor and stores its page size, in the transaction of the page.
+///
+/// Returns `false` if another run has advanced it meanwhile: the page must not be committed.
 pub async fn advance(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -546,7 +554,7 @@ pub async fn advance(
     let (halvings, good_pages) = stream.page_size.columns();
     let moved = sqlx::query(
         "UPDATE cursors SET cursor = $5, version = version + 1, updated_at = now(), \
-             unfinished_until = $6, read_through = greatest(read_through, $7), \
+             pending_upper_bound = $6, read_through = greatest(read_through, $7), \
              attempted_through = greatest(attempted_through, $7), progress = $8, \
              failing_since = NULL, failure = NULL, failures = 0, \
              page_halvings = $11, good_pages = $12, \
@@ -572,8 +580,9 @@ pub async fn advance(
     Ok(moved.rows_affected() == 1)
 }
 
-/// Notes that a run has read streams to its upper bound that had nothing new. Rows are locked in
-/// the order of their keys, as [`list_streams`] does.
+/// Marks streams without new facts as read up to the run's upper bound.
+///
+/// Rows are locked in the order of their keys, like in [`list_streams`].
 pub async fn mark_read(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -595,16 +604,18 @@ pub async fn mark_read(
     )
     .bind(scope.tenant_id())
     .bind(connection)
-    .bind(storable_all(streams))
+    .bind(sanitize_all(streams))
     .bind(upper_bound)
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-/// Notes that a stream cannot be read, since when, and why. `attempted_through` is the upper bound
-/// of a run that does not try it again; without it the failure may pass, and is counted.
-pub async fn note_failure(
+/// Records that a stream cannot be read, and why.
+///
+/// `attempted_through` is the upper bound of a run that does not retry the stream. Without it the
+/// failure is transient and counted.
+pub async fn record_failure(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
@@ -629,8 +640,9 @@ pub async fn note_failure(
     Ok(())
 }
 
-/// Leaves streams of these resources for a later run: those of the given kinds that have been read
-/// since `read_since` and are not in the middle of a walk.
+/// Defers streams of these resources to a later run.
+///
+/// Only streams of the given kinds that were read after `read_since` and are not partly read.
 pub async fn defer(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -644,11 +656,11 @@ pub async fn defer(
         "UPDATE cursors SET attempted_through = greatest(attempted_through, $5) \
          WHERE tenant_id = $1 AND connection_id = $2 AND resource_id = ANY ($3) \
            AND split_part(stream, ':', 1) = ANY ($4) AND read_through >= $6 \
-           AND unfinished_until IS NULL AND retired_at IS NULL",
+           AND pending_upper_bound IS NULL AND retired_at IS NULL",
     )
     .bind(scope.tenant_id())
     .bind(connection)
-    .bind(storable_all(resources))
+    .bind(sanitize_all(resources))
     .bind(kinds)
     .bind(upper_bound)
     .bind(read_since)
@@ -657,8 +669,9 @@ pub async fn defer(
     Ok(())
 }
 
-/// Forgets one stream's cursor, or all of a connection's: the next run reads from
-/// `backfill_from` again. Facts that are known stay single.
+/// Resets the cursor of one stream or of all: the next run reads from `backfill_from` again.
+///
+/// Facts that are stored already are deduplicated.
 pub async fn restart(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -667,8 +680,8 @@ pub async fn restart(
     backfill_from: DateTime<Utc>,
 ) -> Result<(), DbError> {
     sqlx::query(
-        "UPDATE cursors SET cursor = NULL, version = version + 1, horizon = $4, \
-             unfinished_until = NULL, updated_at = now() \
+        "UPDATE cursors SET cursor = NULL, version = version + 1, backfill_from = $4, \
+             pending_upper_bound = NULL, updated_at = now() \
          WHERE tenant_id = $1 AND connection_id = $2 AND ($3::text IS NULL OR stream = $3)",
     )
     .bind(scope.tenant_id())

@@ -1,7 +1,7 @@
-//! Webhook deliveries as people look at them: listed, read whole, and processed again.
+//! Webhook deliveries for the API: list, detail and replay.
 //!
-//! A delivery's id carries the time of its receipt (UUID version 7), so the id alone leads
-//! to its daily partition.
+//! A delivery's id contains the time of receipt (UUID version 7), so the id alone determines its
+//! daily partition.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,11 +11,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::page::{Page, PageRequest};
-use super::{DbError, Json, TenantScope, Tx, storable};
+use super::{DbError, Json, TenantScope, Tx, sanitize};
 use crate::ids::{ConnectionId, DeliveryId, TenantId};
 use crate::queue::{self, Enqueued, JobPayload, NewJob};
 
-/// What became of a delivery.
+/// The outcome of a delivery.
 #[derive(
     Debug,
     Clone,
@@ -35,26 +35,26 @@ use crate::queue::{self, Enqueued, JobPayload, NewJob};
 #[strum(serialize_all = "snake_case")]
 #[sqlx(type_name = "delivery_outcome", rename_all = "snake_case")]
 pub enum DeliveryOutcome {
-    /// Not looked at yet.
+    /// Not processed yet.
     Pending,
-    /// Its Signals and changes are made.
+    /// Its Signals and changes are stored.
     Processed,
-    /// Read, and of no kind that we keep.
+    /// Readable, but of no kind that is stored.
     Ignored,
-    /// It could not be used; `outcome_detail` says why.
+    /// Processing failed; `outcome_detail` has the reason.
     Failed,
-    /// It belongs to no connection yet.
+    /// No connection matches it yet.
     Unmatched,
 }
 
-/// Where a delivery comes from.
+/// The source of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "delivery_source", rename_all = "snake_case")]
 pub enum DeliverySource {
     /// The provider sent it.
     Webhook,
-    /// A poll read it: a row of a list that could not be read.
+    /// A poll found it: a row of a list that could not be read.
     Poll,
 }
 
@@ -69,19 +69,19 @@ pub struct Delivery {
     pub connection_id: Option<ConnectionId>,
     /// The provider's slug.
     pub provider: String,
-    /// The provider's account it is about.
+    /// The provider's account that it names.
     pub account_id: Option<String>,
     /// The provider's id of the delivery.
     pub dedupe_id: String,
-    /// The event's name; of a row of a list, the type of its stream.
+    /// The event's name; for a row of a list, the type of its stream.
     pub event: String,
-    /// Where it comes from.
+    /// Its source.
     pub source: DeliverySource,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: DeliveryOutcome,
-    /// Why, when that needs saying.
+    /// The reason for the outcome, where there is one.
     pub outcome_detail: Option<String>,
-    /// How many Signals it gave.
+    /// The number of its Signals.
     pub signals: i32,
     /// When it was last processed.
     pub processed_at: Option<DateTime<Utc>>,
@@ -89,41 +89,42 @@ pub struct Delivery {
     pub traceparent: Option<String>,
 }
 
-/// A delivery with everything that was kept of it.
+/// A delivery with its headers and body.
 #[derive(Debug, Clone)]
-pub struct WholeDelivery {
+pub struct DeliveryDetail {
     /// The delivery.
     pub delivery: Delivery,
-    /// The kept headers.
+    /// The stored headers.
     pub headers: Value,
     /// The body as received.
     pub body: Vec<u8>,
 }
 
-/// Which deliveries a list shows; everything that is `None` is not asked about.
+/// The filter of a list of deliveries; `None` matches all.
 #[derive(Debug, Clone, Default)]
 pub struct DeliveryFilter {
     /// The provider's slug.
     pub provider: Option<String>,
-    /// What became of them.
+    /// Their outcome.
     pub outcome: Option<DeliveryOutcome>,
     /// The connection they were routed to.
     pub connection_id: Option<ConnectionId>,
 }
 
-/// What came of asking for a delivery to be processed again.
+/// The outcome of a request to replay a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replay {
-    /// There is no such delivery.
+pub enum ReplayOutcome {
+    /// The delivery does not exist.
     NotFound,
     /// It is a row of a list, which only another sync reads again.
     NotReplayable,
-    /// This job will do it.
+    /// A job was enqueued for it.
     Queued(Enqueued),
 }
 
-/// A tenant's deliveries, newest first. Walks the primary key backwards, one partition
-/// after the other.
+/// Lists a tenant's deliveries, newest first.
+///
+/// Scans the primary key backwards, one partition after the other.
 pub async fn list(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -131,7 +132,7 @@ pub async fn list(
     request: &PageRequest,
 ) -> Result<Page<Delivery>, DbError> {
     let before = request.before.unwrap_or(Uuid::max());
-    // A cursor that is ours is of version 7. The end of time stands for "from the newest".
+    // Our own cursors are of version 7; without one, the list starts at the newest delivery.
     let received_before = received_at(before).unwrap_or(DateTime::<Utc>::MAX_UTC);
     let received_before = received_before.min(far_future());
     let rows = sqlx::query_as::<_, Delivery>(
@@ -156,12 +157,12 @@ pub async fn list(
     Ok(request.page(rows, |delivery| delivery.id.0))
 }
 
-/// One delivery with its headers and body.
+/// Returns a delivery with its headers and body.
 pub async fn get(
     tx: &mut Tx,
     scope: &TenantScope,
     id: DeliveryId,
-) -> Result<Option<WholeDelivery>, DbError> {
+) -> Result<Option<DeliveryDetail>, DbError> {
     #[derive(sqlx::FromRow)]
     struct Row {
         #[sqlx(flatten)]
@@ -184,26 +185,27 @@ pub async fn get(
     .bind(id)
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(row.map(|row| WholeDelivery {
+    Ok(row.map(|row| DeliveryDetail {
         delivery: row.delivery,
         headers: row.headers.0,
         body: row.body,
     }))
 }
 
-/// Has a delivery processed again. What it says is known by the same keys as before, so nothing
-/// is made twice.
+/// Enqueues another processing of a delivery.
+///
+/// Its facts have the same dedupe keys as before, so none is stored twice.
 pub async fn replay(
     tx: &mut Tx,
     scope: &TenantScope,
     id: DeliveryId,
     traceparent: Option<String>,
-) -> Result<Replay, DbError> {
+) -> Result<ReplayOutcome, DbError> {
     let Some(received_at) = received_at(id.0) else {
-        return Ok(Replay::NotFound);
+        return Ok(ReplayOutcome::NotFound);
     };
     let row: Option<(String, Option<ConnectionId>, DeliverySource)> = sqlx::query_as(
-        "WITH found AS ( \
+        "WITH target AS ( \
              SELECT received_at, provider, connection_id, source FROM deliveries \
              WHERE tenant_id = $1 AND received_at >= $2 AND received_at < $3 AND id = $4 \
          ), reset AS ( \
@@ -212,7 +214,7 @@ pub async fn replay(
              WHERE tenant_id = $1 AND received_at >= $2 AND received_at < $3 AND id = $4 \
                AND source = 'webhook' \
          ) \
-         SELECT provider, connection_id, source FROM found",
+         SELECT provider, connection_id, source FROM target",
     )
     .bind(scope.tenant_id())
     .bind(received_at)
@@ -221,10 +223,10 @@ pub async fn replay(
     .fetch_optional(&mut **tx)
     .await?;
     let Some((provider, connection_id, source)) = row else {
-        return Ok(Replay::NotFound);
+        return Ok(ReplayOutcome::NotFound);
     };
     if source == DeliverySource::Poll {
-        return Ok(Replay::NotReplayable);
+        return Ok(ReplayOutcome::NotReplayable);
     }
     let job = NewJob {
         tenant_id: scope.tenant_id(),
@@ -237,11 +239,11 @@ pub async fn replay(
         traceparent,
     };
     let job = queue::enqueue(tx, &job).await?;
-    Ok(Replay::Queued(job))
+    Ok(ReplayOutcome::Queued(job))
 }
 
-/// Makes failed deliveries pending again whose dead job is retried.
-pub(super) async fn reopen(
+/// Resets failed deliveries to pending when their dead-lettered job is retried.
+pub(super) async fn reset_failed(
     tx: &mut Tx,
     scope: &TenantScope,
     ids: &[DeliveryId],
@@ -264,8 +266,9 @@ pub(super) async fn reopen(
     Ok(())
 }
 
-/// Marks deliveries as failed that are pending while no job works on them any more. A replay
-/// processes them again.
+/// Marks pending deliveries as failed when their job has ended without processing them.
+///
+/// A replay processes them again.
 pub async fn fail_pending(
     tx: &mut Tx,
     keys: &[(TenantId, DeliveryId)],
@@ -285,7 +288,7 @@ pub async fn fail_pending(
     .bind(keys.iter().map(|(tenant, _)| *tenant).collect::<Vec<_>>())
     .bind(&times)
     .bind(keys.iter().map(|(_, id)| *id).collect::<Vec<_>>())
-    .bind(storable(detail))
+    .bind(sanitize(detail))
     .bind(times.iter().min())
     .bind(times.iter().max())
     .execute(&mut **tx)
@@ -293,8 +296,7 @@ pub async fn fail_pending(
     Ok(())
 }
 
-/// When the delivery with this id was received, to the millisecond; `None` for an id that
-/// is none of ours.
+/// The time of receipt in a delivery's id, to the millisecond; `None` for a foreign id.
 fn received_at(id: Uuid) -> Option<DateTime<Utc>> {
     if id.get_version_num() != 7 {
         return None;
@@ -303,7 +305,7 @@ fn received_at(id: Uuid) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanoseconds)
 }
 
-/// Later than every delivery, and still a time that Postgres can hold.
+/// A time later than every delivery that Postgres can represent.
 fn far_future() -> DateTime<Utc> {
     DateTime::from_timestamp(253_402_300_799, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
@@ -313,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_tells_when_it_was_received() {
+    fn delivery_id_contains_its_time_of_receipt() {
         let id: Uuid = "0198c0de-0000-7000-8000-000000000000"
             .parse()
             .expect("a uuid");
@@ -322,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn other_ids_are_none_of_ours() {
+    fn foreign_ids_have_no_time_of_receipt() {
         assert_eq!(received_at(Uuid::nil()), None);
         assert_eq!(received_at(Uuid::new_v4()), None);
         assert_eq!(received_at(Uuid::max()), None);

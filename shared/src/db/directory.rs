@@ -1,15 +1,15 @@
-//! Directories: what a connection's people, channels and statuses are called.
+//! Directories: the names of a connection's people, channels and statuses.
 
-use super::{DbError, Json, TenantScope, Tx, storable, storable_json};
+use super::{DbError, Json, TenantScope, Tx, sanitize, sanitize_json};
 use crate::connectors::{DirectoryEntry, DirectoryKey, DirectoryKind};
 use crate::ids::ConnectionId;
 
-/// How long a name is believed; a rename that is told comes at once.
-const NAMED_SECONDS: f64 = 24.0 * 3600.0;
-/// How long it is believed that there is no name.
-const NAMELESS_SECONDS: f64 = 600.0;
-/// Most entries that a sync begins with.
-const MOST: i64 = 20_000;
+/// How long a name is cached; a rename that the provider reports is stored immediately.
+const NAME_TTL_SECONDS: f64 = 24.0 * 3600.0;
+/// How long the absence of a name is cached.
+const MISSING_NAME_TTL_SECONDS: f64 = 600.0;
+/// Maximum number of entries that a sync loads at its start.
+const MAX_LOADED_ENTRIES: i64 = 20_000;
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -20,8 +20,8 @@ struct Row {
 }
 
 impl Row {
-    /// An entry of a kind that this version does not know is none.
-    fn entry(self) -> Option<DirectoryEntry> {
+    /// Converts a row; `None` for a kind that this release does not know.
+    fn into_entry(self) -> Option<DirectoryEntry> {
         let kind: DirectoryKind = self.kind.parse().ok()?;
         Some(DirectoryEntry {
             key: DirectoryKey::new(kind, self.external_id),
@@ -31,7 +31,7 @@ impl Row {
     }
 }
 
-/// Those of these entries that are known.
+/// Loads the entries with these keys that are stored and have not expired.
 pub async fn load(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -39,7 +39,7 @@ pub async fn load(
     keys: &[DirectoryKey],
 ) -> Result<Vec<DirectoryEntry>, DbError> {
     let kinds: Vec<&'static str> = keys.iter().map(|key| key.kind.into()).collect();
-    let ids: Vec<_> = keys.iter().map(|key| storable(&key.id)).collect();
+    let ids: Vec<_> = keys.iter().map(|key| sanitize(&key.id)).collect();
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT e.kind, e.external_id, e.name, e.detail \
          FROM unnest($3::text[], $4::text[]) AS k(kind, external_id) \
@@ -53,10 +53,10 @@ pub async fn load(
     .bind(ids)
     .fetch_all(&mut **tx)
     .await?;
-    Ok(rows.into_iter().filter_map(Row::entry).collect())
+    Ok(rows.into_iter().filter_map(Row::into_entry).collect())
 }
 
-/// What is known of a connection, up to a bound.
+/// Loads all entries of a connection, up to `MAX_LOADED_ENTRIES`.
 pub async fn load_all(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -68,21 +68,20 @@ pub async fn load_all(
     )
     .bind(scope.tenant_id())
     .bind(connection)
-    .bind(MOST)
+    .bind(MAX_LOADED_ENTRIES)
     .fetch_all(&mut **tx)
     .await?;
-    Ok(rows.into_iter().filter_map(Row::entry).collect())
+    Ok(rows.into_iter().filter_map(Row::into_entry).collect())
 }
 
-/// Writes entries over older ones. Rows go in by key order, so that two writers cannot wait
-/// for each other in a circle.
+/// Inserts or replaces entries, in key order to avoid deadlocks between writers.
 pub async fn save(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
     entries: &[DirectoryEntry],
 ) -> Result<(), DbError> {
-    // Of two entries of one key, the later counts. An id that cannot be kept is nobody's.
+    // The later of two entries with the same key wins. Postgres cannot store an id with NUL.
     let entries: std::collections::BTreeMap<_, _> = entries
         .iter()
         .filter(|entry| !entry.key.id.contains('\0'))
@@ -110,17 +109,17 @@ pub async fn save(
     .bind(
         entries
             .iter()
-            .map(|e| e.name.as_deref().map(storable))
+            .map(|e| e.name.as_deref().map(sanitize))
             .collect::<Vec<_>>(),
     )
     .bind(
         entries
             .iter()
-            .map(|e| storable_json(&e.detail.to_string()).into_owned())
+            .map(|e| sanitize_json(&e.detail.to_string()).into_owned())
             .collect::<Vec<_>>(),
     )
-    .bind(NAMED_SECONDS)
-    .bind(NAMELESS_SECONDS)
+    .bind(NAME_TTL_SECONDS)
+    .bind(MISSING_NAME_TTL_SECONDS)
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -1,93 +1,90 @@
-//! What can go wrong between us and Postgres, in the three ways a caller can act on.
+//! Database errors, grouped by the three ways in which a caller can react.
 
-/// Ends of a session that its server decided: shut down, crashed, idle for too long, or told
-/// to by an administrator.
-const ENDED: [&str; 6] = ["57P01", "57P02", "57P05", "25P03", "25P04", "08006"];
+/// SQLSTATEs of sessions that the server ended: shutdown, crash, idle timeouts, termination.
+const SESSION_ENDED: [&str; 6] = ["57P01", "57P02", "57P05", "25P03", "25P04", "08006"];
 
-/// The time-outs of a statement, of a transaction that is idle, and of a whole transaction.
-const TOO_LONG: [&str; 3] = ["57014", "25P03", "25P04"];
+/// SQLSTATEs of a statement timeout, an idle transaction timeout and a transaction timeout.
+const TIMEOUTS: [&str; 3] = ["57014", "25P03", "25P04"];
 
-/// Whether a statement that was prepared is not known any more.
-pub(super) fn is_forgotten(error: &sqlx::Error) -> bool {
+/// Whether the session does not know the prepared statement.
+pub(super) fn is_unknown_prepared_statement(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some("26000"))
 }
 
-/// Whether the connection is gone rather than the statement at fault. What the statement did
-/// may be done or not.
+/// Whether the session was lost rather than the statement refused.
+///
+/// The statement may have been executed.
 pub(super) fn is_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(database) => database
             .code()
-            .is_some_and(|code| ENDED.contains(&&*code) || code.starts_with("08")),
+            .is_some_and(|code| SESSION_ENDED.contains(&&*code) || code.starts_with("08")),
         _ => false,
     }
 }
 
-/// A statement that did not do what was asked.
+/// The error of a statement.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// Postgres is away, restarting, full or overloaded: the same call may succeed later.
-    #[error("the database is not available")]
+    /// Postgres is down, restarting, full or overloaded: the same call may succeed later.
+    #[error("database is not available")]
     Unavailable(#[source] sqlx::Error),
     /// A constraint refused the row.
-    #[error("the constraint {constraint} refused the row")]
+    #[error("row violates constraint {constraint}")]
     Constraint {
-        /// The constraint's name, as the schema has it.
+        /// The constraint's name in the schema.
         constraint: String,
-        /// Postgres's own words.
+        /// The error of Postgres.
         #[source]
         source: sqlx::Error,
     },
-    /// A stored value is not of the form this release writes.
-    #[error("a stored value cannot be read: {0}")]
+    /// A stored value does not have the form that this release writes.
+    #[error("failed to decode a stored value: {0}")]
     Corrupt(&'static str),
-    /// The connection's role is not the one this process must run as.
+    /// The session's role is not the role of this process.
     #[error("refusing to run as the database role {0:?}")]
     Role(String),
-    /// Any other failure: a mistake of ours.
-    #[error("a statement failed")]
+    /// Any other failure, which is a bug.
+    #[error("failed to execute statement")]
     Query(#[source] sqlx::Error),
 }
 
 impl DbError {
-    /// Whether waiting may help.
+    /// Whether a later attempt may succeed.
     pub const fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
 
-    /// Whether the connection went rather than the statement failed: what may be done twice
-    /// can be tried again at once.
+    /// Whether the session was lost: an idempotent operation can be retried immediately.
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Unavailable(error) if is_lost(error))
     }
 
-    /// Whether Postgres itself is the reason rather than what it was asked for: a smaller piece
-    /// of the same would fare no better.
+    /// Whether Postgres itself is the cause, so that smaller statements would fail as well.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unavailable(sqlx::Error::Database(database)) => {
                 let code = database.code().unwrap_or_default();
-                !TOO_LONG.contains(&&*code) && code != "55P03" && !code.starts_with("40")
+                !TIMEOUTS.contains(&&*code) && code != "55P03" && !code.starts_with("40")
             }
             Self::Unavailable(_) => true,
             _ => false,
         }
     }
 
-    /// Whether another transaction was in the way, for once or for too long.
+    /// Whether a conflict with another transaction or a timeout is the cause.
     pub fn is_conflict(&self) -> bool {
         self.is_unavailable() && !self.is_outage()
     }
 
-    /// Whether the statement took longer than it may, or its transaction waited too long for the
-    /// next one.
+    /// Whether a timeout of the statement or of its transaction is the cause.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Unavailable(sqlx::Error::Database(database))
-            if database.code().is_some_and(|code| TOO_LONG.contains(&&*code)))
+            if database.code().is_some_and(|code| TIMEOUTS.contains(&&*code)))
     }
 
-    /// The name of the constraint that refused the row, if one did.
+    /// The name of the violated constraint, if that is the cause.
     pub fn constraint(&self) -> Option<&str> {
         match self {
             Self::Constraint { constraint, .. } => Some(constraint),
@@ -113,16 +110,16 @@ impl From<sqlx::Error> for DbError {
                         source: error,
                     };
                 }
-                // 08 connection, 53 out of resources, 57P shutdown and restart, 40 serialization
-                // and deadlock, 25006 a replica that was promoted away, 25P a transaction that was
-                // idle or took too long, 55P03 lock timeout.
-                let passing = ["08", "53", "57", "40"]
+                // 08 connection, 53 insufficient resources, 57P shutdown and restart,
+                // 40 serialization failure and deadlock, 25006 write to a server that became a
+                // replica, 25P transaction timeouts, 55P03 lock timeout.
+                let is_transient = ["08", "53", "57", "40"]
                     .iter()
                     .any(|class| code.starts_with(class))
                     || code == "25006"
                     || code.starts_with("25P0") && is_lost(&error)
                     || code == "55P03";
-                if passing {
+                if is_transient {
                     Self::Unavailable(error)
                 } else {
                     Self::Query(error)

@@ -1,17 +1,16 @@
-//! Answers that are given again when a request comes again with its `Idempotency-Key`.
+//! Stored responses to requests with an `Idempotency-Key`, returned when a request is repeated.
 //!
-//! The answer is written in the transaction that does the work, and the primary key lets
-//! one of two concurrent requests win: the loser rolls its own work back and gives the
-//! winner's answer.
+//! The response is stored in the transaction of the request. The primary key decides between two
+//! concurrent requests: one is rolled back and returns the response of the other.
 
 use serde_json::Value;
 
 use super::{DbError, Json, TenantScope, Tx};
 
-/// The answer that was given to a key's first request.
+/// The response to a key's first request.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StoredAnswer {
-    /// SHA-256 of the first request: another one under the same key is a mistake.
+pub struct StoredResponse {
+    /// SHA-256 of the first request, to detect a different request with the same key.
     pub request_hash: Vec<u8>,
     /// The HTTP status.
     pub status: i16,
@@ -19,12 +18,12 @@ pub struct StoredAnswer {
     pub response: Value,
 }
 
-/// The answer to the key's first request, if there was one.
+/// Returns the response to the key's first request, if there was one.
 pub async fn find(
     tx: &mut Tx,
     scope: &TenantScope,
     key: &str,
-) -> Result<Option<StoredAnswer>, DbError> {
+) -> Result<Option<StoredResponse>, DbError> {
     let row = sqlx::query_as::<_, (Vec<u8>, i16, Json<Value>)>(
         "SELECT request_hash, status, response FROM idempotency_keys \
          WHERE tenant_id = $1 AND key = $2",
@@ -34,7 +33,7 @@ pub async fn find(
     .fetch_optional(&mut **tx)
     .await?;
     Ok(
-        row.map(|(request_hash, status, Json(response))| StoredAnswer {
+        row.map(|(request_hash, status, Json(response))| StoredResponse {
             request_hash,
             status,
             response,
@@ -42,23 +41,23 @@ pub async fn find(
     )
 }
 
-/// Keeps an answer. False when another request was faster; then the caller rolls back.
+/// Stores a response; `false` if another request was faster and the caller must roll back.
 pub async fn store(
     tx: &mut Tx,
     scope: &TenantScope,
     key: &str,
-    answer: &StoredAnswer,
+    response: &StoredResponse,
 ) -> Result<bool, DbError> {
-    let done = sqlx::query(
+    let result = sqlx::query(
         "INSERT INTO idempotency_keys (tenant_id, key, request_hash, status, response) \
          VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
     )
     .bind(scope.tenant_id())
     .bind(key)
-    .bind(&answer.request_hash)
-    .bind(answer.status)
-    .bind(Json(&answer.response))
+    .bind(&response.request_hash)
+    .bind(response.status)
+    .bind(Json(&response.response))
     .execute(&mut **tx)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(result.rows_affected() == 1)
 }

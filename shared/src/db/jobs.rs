@@ -1,5 +1,6 @@
-//! Jobs as people see and steer them: the waiting and running ones together with the
-//! finished ones, which live in another table.
+//! Jobs for the API: list, detail, retry and cancel.
+//!
+//! Queued and running jobs are in `jobs`, finished ones in `job_history`.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -14,75 +15,75 @@ use crate::queue::{self, Enqueued, JobError, JobKind, JobPayload, JobState, NewJ
 pub struct Job {
     /// Its id.
     pub id: JobId,
-    /// What it does.
+    /// Its kind.
     pub kind: JobKind,
-    /// The provider's slug; empty for work on the service as a whole.
+    /// The provider's slug; empty for jobs of the service.
     pub provider: String,
-    /// The connection it is about.
+    /// The connection that it belongs to.
     pub connection_id: Option<ConnectionId>,
-    /// What it covers: no second job of the same window waits or runs.
+    /// Its uniqueness key: at most one job per window is queued or running.
     pub cursor_window: Option<String>,
-    /// Where it stands.
+    /// Its state.
     pub state: JobState,
-    /// Tries so far.
+    /// Attempts so far.
     pub attempts: i16,
-    /// Tries there are.
+    /// Maximum number of attempts.
     pub max_attempts: i16,
     /// Its arguments.
     pub payload: JobPayload,
-    /// Why the last try failed.
+    /// Why the last attempt failed.
     pub last_error: Option<JobError>,
-    /// Whether somebody asked for its end while it runs.
+    /// Whether its cancellation was requested while it runs.
     pub cancel_requested: bool,
-    /// The trace it belongs to.
+    /// The trace that it belongs to.
     pub traceparent: Option<String>,
     /// When it may run next; `None` once it is finished.
     pub run_at: Option<DateTime<Utc>>,
-    /// When it was asked for.
+    /// When it was enqueued.
     pub created_at: DateTime<Utc>,
-    /// When its last try began.
+    /// When its last attempt began.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// When it finished.
     pub finished_at: Option<DateTime<Utc>>,
 }
 
-/// Which jobs a list shows; everything that is `None` is not asked about.
+/// The filter of a list of jobs; `None` matches all.
 #[derive(Debug, Clone, Default)]
 pub struct JobFilter {
-    /// Where they stand.
+    /// Their state.
     pub state: Option<JobState>,
-    /// What they do.
+    /// Their kind.
     pub kind: Option<JobKind>,
-    /// The connection they are about.
+    /// The connection that they belong to.
     pub connection_id: Option<ConnectionId>,
     /// The provider's slug.
     pub provider: Option<String>,
 }
 
-/// What came of asking for a dead job's retry.
+/// The outcome of a request to retry a dead-lettered job.
 #[derive(Debug)]
-pub enum Retried {
+pub enum RetryOutcome {
     /// The new job, or the one that already covers the same window.
     Enqueued(Enqueued),
-    /// Only dead jobs can be retried; this one stands elsewhere.
+    /// The job is in another state than dead-lettered.
     NotDead(JobState),
-    /// This release does not understand the job's stored form.
+    /// This release cannot decode the job's payload.
     Unreadable,
-    /// There is no such job.
-    Unknown,
+    /// The job does not exist.
+    NotFound,
 }
 
-/// What came of asking for a job's end.
+/// The outcome of a request to cancel a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cancelled {
-    /// It waited and is withdrawn.
-    Withdrawn,
-    /// It runs; its worker has been asked to stop.
+pub enum CancelOutcome {
+    /// It was queued and is cancelled.
+    Cancelled,
+    /// It is running; its worker is asked to stop.
     Requested,
-    /// It had ended already.
+    /// It had finished already.
     Finished,
-    /// There is no such job.
-    Unknown,
+    /// The job does not exist.
+    NotFound,
 }
 
 #[derive(sqlx::FromRow)]
@@ -116,7 +117,7 @@ impl From<Row> for Job {
             state: row.state,
             attempts: row.attempts,
             max_attempts: row.max_attempts,
-            payload: JobPayload::read(row.kind, &row.payload.0),
+            payload: JobPayload::decode(row.kind, &row.payload.0),
             last_error: row.last_error.map(|Json(error)| error),
             cancel_requested: row.cancel_requested,
             traceparent: row.traceparent,
@@ -144,12 +145,13 @@ macro_rules! finished_columns {
     };
 }
 
-// `$also` narrows down in words that a prepared plan can match with a partial index.
+// `$constant` is a condition without parameters, which a generic plan can match with a partial
+// index.
 macro_rules! filters {
-    ($also:literal) => {
+    ($constant:literal) => {
         concat!(
             "WHERE tenant_id = $1 AND id < $2 ",
-            $also,
+            $constant,
             " \
            AND ($4::job_state IS NULL OR state = $4) \
            AND ($5::job_kind IS NULL OR kind = $5) \
@@ -161,23 +163,25 @@ macro_rules! filters {
 }
 
 macro_rules! list_query {
-    ($also:literal) => {
+    ($constant:literal) => {
         concat!(
             "(SELECT ",
             active_columns!(),
             " FROM jobs ",
-            filters!($also),
+            filters!($constant),
             ") UNION ALL (SELECT ",
             finished_columns!(),
             " FROM job_history ",
-            filters!($also),
+            filters!($constant),
             ") ORDER BY id DESC LIMIT $3",
         )
     };
 }
 
-/// A tenant's jobs, newest first. Both primary keys give the order, so a page costs the
-/// same wherever it lies; dead jobs, few among many, have an index of their own.
+/// Lists a tenant's jobs, newest first.
+///
+/// Both primary keys provide the order, so every page costs the same. Dead-lettered jobs have their
+/// own index, because they are few among many finished ones.
 pub async fn list(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -202,7 +206,7 @@ pub async fn list(
     Ok(request.page(jobs, |job: &Job| job.id.0))
 }
 
-/// One job, wherever it stands.
+/// Returns a job in any state.
 pub async fn get(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<Option<Job>, DbError> {
     let row = sqlx::query_as::<_, Row>(concat!(
         "SELECT ",
@@ -219,22 +223,26 @@ pub async fn get(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<Option<J
     Ok(row.map(Job::from))
 }
 
-/// Enqueues a dead job's work again, as a new job in the same trace. Asking twice gives one
-/// job: a window that the old job lacked is made of its id.
-pub async fn retry(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<Retried, DbError> {
+/// Enqueues a dead-lettered job again, as a new job in the same trace.
+///
+/// Two requests enqueue one job: without a cursor window, the window is derived from the job's id.
+pub async fn retry(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<RetryOutcome, DbError> {
     let Some(job) = get(tx, scope, id).await? else {
-        return Ok(Retried::Unknown);
+        return Ok(RetryOutcome::NotFound);
     };
     if job.state != JobState::Dead {
-        return Ok(Retried::NotDead(job.state));
+        return Ok(RetryOutcome::NotDead(job.state));
     }
     let payload = match job.payload {
-        // The old bound is long past: a new run reads up to its own beginning.
-        JobPayload::SyncConnection { mode, .. } => JobPayload::SyncConnection { mode, until: None },
-        JobPayload::Unreadable { .. } => return Ok(Retried::Unreadable),
+        // The new run has its own upper bound.
+        JobPayload::SyncConnection { mode, .. } => JobPayload::SyncConnection {
+            mode,
+            upper_bound: None,
+        },
+        JobPayload::Unreadable { .. } => return Ok(RetryOutcome::Unreadable),
         other => other,
     };
-    let again = NewJob {
+    let new_job = NewJob {
         tenant_id: scope.tenant_id(),
         provider: job.provider,
         connection_id: job.connection_id,
@@ -242,13 +250,15 @@ pub async fn retry(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<Retrie
         payload,
         traceparent: job.traceparent,
     };
-    deliveries::reopen(tx, scope, again.payload.deliveries()).await?;
-    queue::enqueue(tx, &again).await.map(Retried::Enqueued)
+    deliveries::reset_failed(tx, scope, new_job.payload.deliveries()).await?;
+    queue::enqueue(tx, &new_job)
+        .await
+        .map(RetryOutcome::Enqueued)
 }
 
-/// Withdraws a waiting job, or asks the worker of a running one to stop.
-pub async fn cancel(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<Cancelled, DbError> {
-    // The lock waits for a claim that is under way, so that the state read is the true one.
+/// Cancels a queued job, or asks the worker of a running one to stop.
+pub async fn cancel(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<CancelOutcome, DbError> {
+    // The lock waits for a concurrent claim, so that the state is up to date.
     let state: Option<JobState> =
         sqlx::query_scalar("SELECT state FROM jobs WHERE tenant_id = $1 AND id = $2 FOR UPDATE")
             .bind(scope.tenant_id())
@@ -257,37 +267,38 @@ pub async fn cancel(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<Cance
             .await?;
     match state {
         Some(JobState::Queued) => {
-            withdraw(tx, scope, None, Some(id)).await?;
-            Ok(Cancelled::Withdrawn)
+            cancel_queued(tx, scope, None, Some(id)).await?;
+            Ok(CancelOutcome::Cancelled)
         }
         Some(_) => {
-            request_end(tx, scope, None, Some(id)).await?;
-            Ok(Cancelled::Requested)
+            request_cancel(tx, scope, None, Some(id)).await?;
+            Ok(CancelOutcome::Requested)
         }
-        None if get(tx, scope, id).await?.is_some() => Ok(Cancelled::Finished),
-        None => Ok(Cancelled::Unknown),
+        None if get(tx, scope, id).await?.is_some() => Ok(CancelOutcome::Finished),
+        None => Ok(CancelOutcome::NotFound),
     }
 }
 
-/// Withdraws every waiting job of a connection and asks the running ones to stop; answers
-/// how many were withdrawn.
+/// Cancels a connection's queued jobs and asks the running ones to stop.
+///
+/// Returns how many queued jobs were cancelled.
 pub async fn cancel_for_connection(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
 ) -> Result<u64, DbError> {
-    let withdrawn = withdraw(tx, scope, Some(connection), None).await?;
-    request_end(tx, scope, Some(connection), None).await?;
-    Ok(withdrawn)
+    let cancelled = cancel_queued(tx, scope, Some(connection), None).await?;
+    request_cancel(tx, scope, Some(connection), None).await?;
+    Ok(cancelled)
 }
 
-async fn withdraw(
+async fn cancel_queued(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: Option<ConnectionId>,
     id: Option<JobId>,
 ) -> Result<u64, DbError> {
-    let gone: Vec<(JobKind, Json<serde_json::Value>)> = sqlx::query_as(concat!(
+    let cancelled: Vec<(JobKind, Json<serde_json::Value>)> = sqlx::query_as(concat!(
         "WITH gone AS (DELETE FROM jobs WHERE tenant_id = $1 AND state = 'queued' \
              AND (id = $2 OR connection_id = $3) RETURNING *) ",
         archive_jobs!("'cancelled'", "last_error"),
@@ -298,17 +309,17 @@ async fn withdraw(
     .bind(connection)
     .fetch_all(&mut **tx)
     .await?;
-    let pending: Vec<_> = gone
+    let pending: Vec<_> = cancelled
         .iter()
-        .map(|(kind, payload)| JobPayload::read(*kind, &payload.0))
+        .map(|(kind, payload)| JobPayload::decode(*kind, &payload.0))
         .flat_map(|payload| payload.deliveries().to_vec())
         .map(|id| (scope.tenant_id(), id))
         .collect();
     deliveries::fail_pending(tx, &pending, "The job was cancelled.").await?;
-    Ok(u64::try_from(gone.len()).unwrap_or(u64::MAX))
+    Ok(u64::try_from(cancelled.len()).unwrap_or(u64::MAX))
 }
 
-async fn request_end(
+async fn request_cancel(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: Option<ConnectionId>,

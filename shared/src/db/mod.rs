@@ -1,48 +1,49 @@
-//! The way to Postgres: a pool that never runs as owner, transactions that name their
-//! tenant, and one file of functions per aggregate.
+//! Access to Postgres: session pool, tenant-scoped transactions, one module per aggregate.
 //!
-//! Every statement about a tenant's rows runs in a transaction begun with a
-//! [`TenantScope`], which only authentication or a claimed job can make. Row-level
-//! security reads the scope; the statements name the tenant as well, because a policy is
-//! the second lock and not the first.
+//! Every statement on a tenant's rows runs in a transaction with a [`TenantScope`], which only
+//! authentication or a claimed job can create. Row-level security reads the scope. Statements name
+//! the tenant as well, because the policies are the second line of defence, not the first. The pool
+//! never runs as the owner of the schema.
 //!
-//! Transactions lock rows in one order, so that none waits for another in a circle: a job that they
-//! run, the connection, its routes, its streams, its subscriptions, its credentials, directory
-//! entries, deliveries. Jobs of others come in a transaction of their own.
+//! To avoid deadlocks, transactions lock rows in one order: the job that they run, the connection,
+//! its routes, streams, subscriptions and credentials, directory entries, deliveries. Other jobs
+//! are locked in a separate transaction.
 
 mod error;
-mod line;
 mod pool;
+mod sanitize;
 mod scope;
+mod session;
 mod shares;
-mod text;
 
 pub mod api_keys;
 pub mod audit;
+pub mod clock_sync;
 pub mod connect_links;
 pub mod connections;
 pub mod credentials;
 pub mod cursors;
 pub mod deliveries;
 pub mod directory;
+pub mod due_jobs;
 pub mod idempotency;
 pub mod jobs;
 pub mod oauth_states;
 pub mod page;
+pub mod periodic;
+pub mod queue_stats;
 pub mod resources;
 pub mod retention;
 pub mod routes;
-pub mod schedule;
 pub mod sealed;
 pub mod subscriptions;
 pub mod tenants;
-pub mod time;
 pub mod unmatched;
 pub mod webhook_secrets;
 
 pub use error::DbError;
-pub use line::{Line, Tx};
 pub use pool::{Db, Role};
+pub(crate) use sanitize::{Json, sanitize, sanitize_all, sanitize_json};
 pub use scope::{OperatorProof, TenantScope};
+pub use session::{Session, Tx};
 pub(crate) use shares::Shares;
-pub(crate) use text::{Json, storable, storable_all, storable_json};

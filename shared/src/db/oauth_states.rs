@@ -1,52 +1,52 @@
-//! The legs of connect flows.
+//! OAuth states: one per authorization step of a connect flow.
 //!
-//! A state is known by its hash alone, serves once, ends after ten minutes, and belongs to one
-//! tenant, one provider, one link and one browser. The answer that its callback gave is kept,
-//! sealed, for the browser that sends the callback again.
+//! A state is identified by its hash, is valid once and for ten minutes, and is bound to one
+//! tenant, provider, connect link and browser. The response to its callback is stored sealed, for a
+//! browser that repeats the callback.
 
 use chrono::{DateTime, Utc};
 
 use super::{Db, DbError, TenantScope, Tx};
 use crate::ids::TenantId;
 
-/// A leg to be begun.
+/// A state to create.
 #[derive(Debug)]
-pub struct NewState<'a> {
+pub struct NewOauthState<'a> {
     /// SHA-256 of the state.
     pub state_hash: [u8; 32],
     /// The provider's slug.
     pub provider: &'a str,
-    /// SHA-256 of the token of the link that the flow began with.
+    /// SHA-256 of the token of the flow's connect link.
     pub link_hash: [u8; 32],
     /// SHA-256 of the browser's cookie.
     pub browser_hash: [u8; 32],
-    /// The leg's secrets, sealed.
+    /// The sealed secrets of the step.
     pub sealed: &'a [u8],
-    /// Where the browser goes at the end.
+    /// Where the browser is redirected at the end.
     pub return_to: Option<&'a str>,
 }
 
-/// A leg that has begun.
+/// The state of an authorization step that has begun.
 #[derive(Debug, Clone)]
 pub struct OauthState {
-    /// Whose flow it is.
+    /// The scope of its tenant.
     pub scope: TenantScope,
     /// SHA-256 of the state.
     pub state_hash: [u8; 32],
     /// The provider's slug.
     pub provider: String,
-    /// SHA-256 of the token of the link that the flow began with.
+    /// SHA-256 of the token of the flow's connect link.
     pub link_hash: [u8; 32],
     /// SHA-256 of the browser's cookie.
     pub browser_hash: [u8; 32],
-    /// The leg's secrets, sealed.
+    /// The sealed secrets of the step.
     pub sealed: Vec<u8>,
-    /// Where the browser goes at the end.
+    /// Where the browser is redirected at the end.
     pub return_to: Option<String>,
-    /// Whether the callback came before.
+    /// Whether the callback was received before.
     pub used: bool,
-    /// What it was answered, sealed; `None` while it is being worked on.
-    pub answer: Option<Vec<u8>>,
+    /// The sealed response to the callback; `None` while it is being processed.
+    pub response: Option<Vec<u8>>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -58,14 +58,14 @@ struct Row {
     sealed: Vec<u8>,
     return_to: Option<String>,
     used: bool,
-    answer: Option<Vec<u8>>,
+    response: Option<Vec<u8>>,
 }
 
-/// Begins a leg; answers when it ends.
+/// Creates a state; returns when it expires.
 pub async fn create(
     tx: &mut Tx,
     scope: &TenantScope,
-    state: &NewState<'_>,
+    state: &NewOauthState<'_>,
 ) -> Result<DateTime<Utc>, DbError> {
     let expires_at = sqlx::query_scalar(
         "INSERT INTO oauth_states \
@@ -86,12 +86,12 @@ pub async fn create(
     Ok(expires_at)
 }
 
-/// The leg with this state, used or not, unless it has expired.
+/// Returns the state with this hash, used or not, unless it has expired.
 pub async fn find(db: &Db, state_hash: [u8; 32]) -> Result<Option<OauthState>, DbError> {
     let mut tx = db.begin_by_secret(&state_hash).await?;
     let row = sqlx::query_as::<_, Row>(
         "SELECT tenant_id, provider, link_hash, browser_hash, sealed, return_to, \
-                used_at IS NOT NULL AS used, answer \
+                used_at IS NOT NULL AS used, response \
          FROM oauth_states WHERE state_hash = $1 AND expires_at > now() \
            AND link_hash IS NOT NULL AND browser_hash IS NOT NULL",
     )
@@ -104,31 +104,31 @@ pub async fn find(db: &Db, state_hash: [u8; 32]) -> Result<Option<OauthState>, D
             scope: TenantScope::new(row.tenant_id),
             state_hash,
             provider: row.provider,
-            link_hash: hash(row.link_hash)?,
-            browser_hash: hash(row.browser_hash)?,
+            link_hash: parse_hash(row.link_hash)?,
+            browser_hash: parse_hash(row.browser_hash)?,
             sealed: row.sealed,
             return_to: row.return_to,
             used: row.used,
-            answer: row.answer,
+            response: row.response,
         })
     })
     .transpose()
 }
 
-fn hash(bytes: Vec<u8>) -> Result<[u8; 32], DbError> {
+fn parse_hash(bytes: Vec<u8>) -> Result<[u8; 32], DbError> {
     bytes
         .try_into()
-        .map_err(|_| DbError::Corrupt("a hash of a connect flow has another length"))
+        .map_err(|_| DbError::Corrupt("oauth_states: hash length"))
 }
 
-/// Uses a leg up. True once, and only for the browser it belongs to.
+/// Consumes a state; `true` once, and only for its own browser.
 pub async fn consume(
     tx: &mut Tx,
     scope: &TenantScope,
     state_hash: &[u8; 32],
     browser_hash: &[u8; 32],
 ) -> Result<bool, DbError> {
-    let done = sqlx::query(
+    let result = sqlx::query(
         "UPDATE oauth_states SET used_at = now() \
          WHERE tenant_id = $1 AND state_hash = $2 AND browser_hash = $3 \
            AND used_at IS NULL AND expires_at > now()",
@@ -138,23 +138,23 @@ pub async fn consume(
     .bind(browser_hash.to_vec())
     .execute(&mut **tx)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(result.rows_affected() == 1)
 }
 
-/// Keeps the answer of a leg that is used up.
-pub async fn record_answer(
+/// Stores the response to the callback of a consumed state.
+pub async fn record_response(
     tx: &mut Tx,
     scope: &TenantScope,
     state_hash: &[u8; 32],
-    answer: &[u8],
+    response: &[u8],
 ) -> Result<(), DbError> {
     sqlx::query(
-        "UPDATE oauth_states SET answer = $3 \
+        "UPDATE oauth_states SET response = $3 \
          WHERE tenant_id = $1 AND state_hash = $2 AND used_at IS NOT NULL",
     )
     .bind(scope.tenant_id())
     .bind(state_hash.to_vec())
-    .bind(answer)
+    .bind(response)
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -1,23 +1,23 @@
-//! Keyset pagination of lists that are ordered by id, newest first.
+//! Keyset pagination of lists ordered by id, newest first.
 //!
-//! Ids are UUIDs of version 7, so the order by id is the order of creation, and page
-//! 10,000 is found through the same index as page 1.
+//! Ids are UUIDs of version 7, so the order by id is the order of creation, and every page costs
+//! one index scan.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
-/// How many rows a list gives when the client does not say.
+/// Rows per page when the client does not set `limit`.
 pub const DEFAULT_LIMIT: u32 = 50;
-/// How many rows a list gives at the most.
+/// Maximum number of rows per page.
 pub const MAX_LIMIT: u32 = 200;
 
-/// Where a page of a list starts and how long it is.
+/// The start and the length of a page.
 #[derive(Debug, Clone, Copy)]
 pub struct PageRequest {
-    /// Rows older than this one; `None` starts at the newest.
+    /// The id before which the page starts; `None` starts at the newest row.
     pub before: Option<Uuid>,
-    /// Between 1 and [`MAX_LIMIT`].
+    /// The number of rows, between 1 and [`MAX_LIMIT`].
     pub limit: u32,
 }
 
@@ -26,17 +26,17 @@ pub struct PageRequest {
 pub struct Page<T> {
     /// The rows, newest first.
     pub items: Vec<T>,
-    /// Where the next page starts; `None` at the end.
+    /// The cursor of the next page; `None` at the end.
     pub next_cursor: Option<String>,
 }
 
-/// A cursor that we did not make.
+/// A cursor that was not created by this API.
 #[derive(Debug, thiserror::Error)]
-#[error("the cursor is not one of ours")]
+#[error("malformed cursor")]
 pub struct MalformedCursor;
 
 impl PageRequest {
-    /// Reads a client's `cursor` and `limit`.
+    /// Parses a client's `cursor` and `limit`.
     pub fn parse(cursor: Option<&str>, limit: Option<u32>) -> Result<Self, MalformedCursor> {
         let before = cursor.map(decode).transpose()?;
         Ok(Self {
@@ -45,16 +45,16 @@ impl PageRequest {
         })
     }
 
-    /// Rows to ask Postgres for: one more than the page shows whether another follows.
+    /// The number of rows to fetch: one more than the page, to see whether another page follows.
     pub fn fetch_limit(&self) -> i64 {
         i64::from(self.limit) + 1
     }
 
-    /// Cuts the extra row off and turns it into the next cursor.
+    /// Builds the page from the fetched rows, dropping the extra one.
     pub fn page<T>(&self, mut rows: Vec<T>, id: impl Fn(&T) -> Uuid) -> Page<T> {
-        let more = rows.len() > self.limit as usize;
+        let has_more = rows.len() > self.limit as usize;
         rows.truncate(self.limit as usize);
-        let next_cursor = if more {
+        let next_cursor = if has_more {
             rows.last().map(|row| encode(id(row)))
         } else {
             None
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_leads_back_to_its_row() {
+    fn cursor_decodes_to_its_row() {
         let id = Uuid::now_v7();
         let request = PageRequest::parse(Some(&encode(id)), Some(1000)).expect("own cursor");
         assert_eq!(request.before, Some(id));
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_cursor_is_refused() {
+    fn foreign_cursor_is_refused() {
         for cursor in ["", "x", "AAAA", "!!!!!!!!!!!!!!!!!!!!!!"] {
             assert!(
                 PageRequest::parse(Some(cursor), None).is_err(),

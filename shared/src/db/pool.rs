@@ -1,4 +1,4 @@
-//! The pool: role, timeouts and scoped transactions.
+//! The session pool: roles, timeouts and scoped transactions.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -9,14 +9,16 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::error::{is_forgotten, is_lost};
-use super::line::{Doubt, Line, Manners, Tx, is_silence, scopes_setting};
+use super::error::{is_lost, is_unknown_prepared_statement};
+use super::session::{
+    LivenessCheck, Session, SessionPolicy, Tx, is_response_timeout, scopes_setting,
+};
 use super::shares::Shares;
 use super::{DbError, TenantScope};
 use crate::config::DatabaseConfig;
 use crate::ids::TenantId;
 
-/// As whom a process works; the schema grants each just what its process needs.
+/// The Postgres role of a process, with only the privileges that the process needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// The API server.
@@ -37,17 +39,19 @@ impl Role {
         }
     }
 
-    /// How long a statement waits for a connection. A provider is told to come back within
-    /// a second; people and jobs would rather wait.
-    const fn patience(self) -> Duration {
+    /// How long a statement waits for a session of the pool.
+    ///
+    /// Ingress refuses a delivery within a second; people and jobs can wait longer.
+    const fn acquire_timeout(self) -> Duration {
         match self {
             Self::Ingress => Duration::from_millis(900),
             Self::Api | Self::Worker => Duration::from_secs(5),
         }
     }
 
-    /// How long a statement may take, in Postgres's eyes. Whoever waits for a delivery's
-    /// commit has long gone after this time.
+    /// `statement_timeout` in seconds.
+    ///
+    /// A provider stops waiting for a delivery's commit long before ingress's timeout.
     const fn statement_seconds(self) -> u64 {
         match self {
             Self::Ingress => 8,
@@ -55,85 +59,94 @@ impl Role {
         }
     }
 
-    /// When Postgres plans a statement. Those of ingress and worker name their rows, so that one
-    /// plan is right for all values; to make another each time costs more than most of them do.
-    /// The API's lists have filters, which a plan may know better.
-    const fn plans(self) -> &'static str {
+    /// `plan_cache_mode`: whether statements are planned once or per execution.
+    ///
+    /// Statements of ingress and worker select rows by key, so one plan fits all values, and
+    /// planning costs more than most executions. The API's lists have filters, whose values can
+    /// lead to a better plan.
+    const fn plan_cache_mode(self) -> &'static str {
         match self {
             Self::Ingress | Self::Worker => "force_generic_plan",
             Self::Api => "auto",
         }
     }
 
-    /// What Postgres must know of a connection of ours.
+    /// The settings of every session.
     fn settings(self, statement_seconds: u64) -> Vec<(&'static str, String)> {
         vec![
             ("role", self.name().to_owned()),
             ("statement_timeout", format!("{statement_seconds}s")),
-            // Whoever waits between two statements of a transaction for so long is gone, and
-            // holds what others wait for: a job's lease is over after as much.
+            // A transaction that is idle for this long belongs to a lost process, and its locks
+            // block others. A job's lease ends after the same time.
             ("idle_in_transaction_session_timeout", "10s".to_owned()),
-            // The promise "acknowledged after commit" must not hang on a server's default.
+            // "Acknowledged after commit" must not depend on a server's default.
             ("synchronous_commit", "on".to_owned()),
             ("jit", "off".to_owned()),
-            ("plan_cache_mode", self.plans().to_owned()),
+            ("plan_cache_mode", self.plan_cache_mode().to_owned()),
         ]
     }
 }
 
-/// A host that vanished is noticed by Postgres within half a minute, and its locks go with it.
-const NOTICE_THE_VANISHED: [(&str, &str); 4] = [
+/// Settings with which Postgres detects a vanished host within 30 s and releases its locks.
+const KEEPALIVES: [(&str, &str); 4] = [
     ("tcp_keepalives_idle", "10"),
     ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "20000"),
 ];
-/// How much longer than Postgres we wait for a statement.
-const GRACE: Duration = Duration::from_secs(4);
-/// How long a connection may take to show that it lives.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
-/// How long a read waits for a connection to the replica before the primary is asked instead.
-const REPLICA_PATIENCE: Duration = Duration::from_millis(700);
-/// How long a read may take there. With [`GRACE`], what a reader waits at the most when the
-/// replica falls silent meanwhile: less than the 10 s after which many a client gives up.
-const REPLICA_SECONDS: u64 = 3;
+/// How much longer than `statement_timeout` a process waits for a response.
+const RESPONSE_GRACE: Duration = Duration::from_secs(4);
+/// Timeout of the ping that checks a session before use.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a read waits for a session with the replica before it uses the primary.
+const REPLICA_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(700);
+/// `statement_timeout` of a read at the replica, in seconds.
+///
+/// Together with [`RESPONSE_GRACE`] it limits the wait for a replica that stops responding to less
+/// than 10 s, after which many clients give up.
+const REPLICA_STATEMENT_SECONDS: u64 = 3;
 
-/// A pool of connections that all run as one [`Role`].
+/// A pool of sessions that all run as one [`Role`].
 #[derive(Debug, Clone)]
 pub struct Db {
     pool: PgPool,
-    manners: Arc<Manners>,
-    /// Only the api-server's tenants come by requests of their own; a job is claimed in turn.
-    shares: Option<Arc<Shares<Holder>>>,
+    policy: Arc<SessionPolicy>,
+    /// Present in the api-server only: jobs are claimed fairly, requests are not.
+    shares: Option<Arc<Shares<ShareHolder>>>,
 }
 
-/// Whose share of the pool a request takes.
+/// The holder of the share of the pool that a request uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Holder {
+enum ShareHolder {
     Tenant(TenantId),
-    /// Every client that is not yet known to belong to a tenant.
-    Stranger,
+    /// All clients whose tenant is not yet known.
+    Unauthenticated,
 }
 
 impl Db {
-    /// Opens a pool without connecting: a process starts, and stays unready, while Postgres
-    /// is away. A connection that logs in as somebody else takes the role on at once.
+    /// Opens a pool without connecting.
+    ///
+    /// A process can therefore start, and stay unready, while Postgres is unavailable. A session
+    /// that logs in under another name sets the role immediately.
     pub fn open(config: &DatabaseConfig, role: Role) -> Result<Self, DbError> {
         let url = config.url.expose_secret();
-        Self::open_url(url, config, role, role.patience(), role.statement_seconds())
+        let seconds = role.statement_seconds();
+        Self::open_url(url, config, role, role.acquire_timeout(), seconds)
     }
 
-    /// Like [`Db::open`] for the read replica, when one is configured.
+    /// Opens a pool at the read replica, when one is configured.
     pub fn open_replica(config: &DatabaseConfig, role: Role) -> Result<Option<Self>, DbError> {
         let Some(url) = &config.read_url else {
             return Ok(None);
         };
         let url = url.expose_secret();
-        Self::open_url(url, config, role, REPLICA_PATIENCE, REPLICA_SECONDS).map(Some)
+        let seconds = REPLICA_STATEMENT_SECONDS;
+        Self::open_url(url, config, role, REPLICA_ACQUIRE_TIMEOUT, seconds).map(Some)
     }
 
-    /// Where notifications can be listened for. That needs a connection of one's own: `None`
-    /// behind a pooler that lends them per transaction, unless there is a way around it.
+    /// Opens a pool for `LISTEN`, which needs a session that no pooler shares.
+    ///
+    /// `None` behind a transaction-mode pooler without a configured direct URL.
     pub fn open_listening(
         &self,
         config: &DatabaseConfig,
@@ -142,14 +155,14 @@ impl Db {
         match &config.listen_url {
             Some(url) => {
                 let direct = DatabaseConfig {
-                    pooled: false,
+                    is_pooled: false,
                     max_connections: 1,
                     ..config.clone()
                 };
                 let (url, seconds) = (url.expose_secret(), role.statement_seconds());
-                Self::open_url(url, &direct, role, role.patience(), seconds).map(Some)
+                Self::open_url(url, &direct, role, role.acquire_timeout(), seconds).map(Some)
             }
-            None => Ok((!config.pooled).then(|| self.clone())),
+            None => Ok((!config.is_pooled).then(|| self.clone())),
         }
     }
 
@@ -157,167 +170,177 @@ impl Db {
         url: &str,
         config: &DatabaseConfig,
         role: Role,
-        patience: Duration,
+        acquire_timeout: Duration,
         statement_seconds: u64,
     ) -> Result<Self, DbError> {
         let mut options = PgConnectOptions::from_str(url)?.application_name(role.name());
-        if config.pooled {
-            // Poolers know few settings of a connection, and this is none of them.
+        if config.is_pooled {
+            // Poolers refuse startup parameters that they do not track, this one included.
             options = options.extra_float_digits(None);
         } else {
             options = options
                 .options(role.settings(statement_seconds))
-                .options(NOTICE_THE_VANISHED);
+                .options(KEEPALIVES);
         }
-        let manners = Arc::new(Manners {
-            named: !config.pooled,
-            opening: config.pooled.then(|| opening(role, statement_seconds)),
-            patience: Duration::from_secs(statement_seconds) + GRACE,
-            doubt: Doubt::none(),
+        let policy = Arc::new(SessionPolicy {
+            prepares_statements: !config.is_pooled,
+            transaction_prefix: config
+                .is_pooled
+                .then(|| transaction_prefix(role, statement_seconds)),
+            response_timeout: Duration::from_secs(statement_seconds) + RESPONSE_GRACE,
+            liveness: LivenessCheck::new(),
         });
-        let pooled = config.pooled;
-        let doubting = Arc::clone(&manners);
+        let is_pooled = config.is_pooled;
+        let checked_policy = Arc::clone(&policy);
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
-            .acquire_timeout(patience)
+            .acquire_timeout(acquire_timeout)
             .idle_timeout(Duration::from_mins(5))
             .test_before_acquire(false)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    if pooled {
-                        learn_types(connection).await?;
+                    if is_pooled {
+                        load_types(connection).await?;
                     }
                     Ok(())
                 })
             })
-            .before_acquire(move |connection, known| {
-                let doubted = doubting.doubt.concerns(known.idle_for);
+            .before_acquire(move |connection, metadata| {
+                let liveness = &checked_policy.liveness;
+                let needs_ping = liveness.is_required_after(metadata.idle_for);
                 Box::pin(async move {
-                    if !doubted {
+                    if !needs_ping {
                         return Ok(true);
                     }
-                    let sign = tokio::time::timeout(SIGN_OF_LIFE, connection.ping()).await;
-                    Ok(sign.is_ok_and(|sign| sign.is_ok()))
+                    let response = tokio::time::timeout(PING_TIMEOUT, connection.ping()).await;
+                    Ok(response.is_ok_and(|response| response.is_ok()))
                 })
             })
             .connect_lazy_with(options);
-        // Half of the pool for each, and never all of it where it has more than one.
+        // Each holder may use half of the pool, but never all of a pool with several sessions.
         let share = usize::try_from(config.max_connections.div_ceil(2)).unwrap_or(usize::MAX);
-        let shares = (role == Role::Api).then(|| Arc::new(Shares::new(share.max(1), patience)));
+        let shares =
+            (role == Role::Api).then(|| Arc::new(Shares::new(share.max(1), acquire_timeout)));
         Ok(Self {
             pool,
-            manners,
+            policy,
             shares,
         })
     }
 
-    /// Refuses a connection that could look past the policies.
+    /// Refuses a session that runs as another role or could bypass row-level security.
     pub async fn check_role(&self, role: Role) -> Result<(), DbError> {
         let row = sqlx::query(
-            "SELECT current_user::text AS name, rolsuper OR rolbypassrls AS above_policies \
+            "SELECT current_user::text AS name, rolsuper OR rolbypassrls AS bypasses_policies \
              FROM pg_roles WHERE rolname = current_user",
         )
         .fetch_one(self)
         .await?;
         let name: String = row.try_get("name")?;
-        if name != role.name() || row.try_get("above_policies")? {
+        if name != role.name() || row.try_get("bypasses_policies")? {
             return Err(DbError::Role(name));
         }
         Ok(())
     }
 
-    /// The pool itself, for what needs a connection of its own.
+    /// The sqlx pool, for uses that need a session outside [`Session`].
     pub(crate) const fn pool(&self) -> &PgPool {
         &self.pool
     }
 
-    pub(super) fn manners(&self) -> &Manners {
-        &self.manners
+    pub(super) fn policy(&self) -> &SessionPolicy {
+        &self.policy
     }
 
-    pub(super) async fn line(&self) -> Result<Line, sqlx::Error> {
-        let connection = self.pool.acquire().await?;
-        Ok(Line::new(connection, Arc::clone(&self.manners)))
+    pub(super) async fn session(&self) -> Result<Session, sqlx::Error> {
+        let inner = self.pool.acquire().await?;
+        Ok(Session::new(inner, Arc::clone(&self.policy)))
     }
 
-    /// A transaction that sees one tenant's rows; one round trip. In the api-server it counts
-    /// as one of the tenant's share of the pool.
+    /// Begins a transaction that sees one tenant's rows, in one round trip.
+    ///
+    /// In the api-server it uses the tenant's share of the pool.
     pub async fn begin(&self, scope: &TenantScope) -> Result<Tx, DbError> {
-        let share = self.share(Holder::Tenant(scope.tenant_id())).await?;
+        let share = self
+            .acquire_share(ShareHolder::Tenant(scope.tenant_id()))
+            .await?;
         let mut tx = self.begin_many(std::slice::from_ref(scope)).await?;
         tx.hold_share(share);
         Ok(tx)
     }
 
-    /// A transaction that sees the rows of several tenants: a batch of claimed jobs. It takes no
-    /// share of the pool, so a request must not begin it.
+    /// Begins a transaction that sees the rows of several tenants, for a batch of claimed jobs.
+    ///
+    /// It uses no share of the pool, so a request must not begin it.
     pub async fn begin_many(&self, scopes: &[TenantScope]) -> Result<Tx, DbError> {
-        self.begin_saying(&scopes_setting(scopes)).await
+        self.begin_with(&scopes_setting(scopes)).await
     }
 
-    /// A transaction that sees the one row whose secret has this hash. In the api-server it counts
-    /// for the share of the pool that all clients without a tenant have together.
+    /// Begins a transaction that sees only the row whose secret has this hash.
+    ///
+    /// In the api-server it uses the share of the pool of all unauthenticated clients.
     pub async fn begin_by_secret(&self, hash: &[u8; 32]) -> Result<Tx, DbError> {
-        let share = self.share(Holder::Stranger).await?;
-        let mut tx = self
-            .begin_with("poblysh.secret_hash", &hex::encode(hash))
-            .await?;
+        let share = self.acquire_share(ShareHolder::Unauthenticated).await?;
+        // Hexadecimal digits need no escaping.
+        let setup = format!("SET LOCAL poblysh.secret_hash = '{}'", hex::encode(hash));
+        let mut tx = self.begin_with(&setup).await?;
         tx.hold_share(share);
         Ok(tx)
     }
 
-    /// A place in the pool for authenticating a client: in the tenant's share where the credential
-    /// is known, else in the one of clients without a tenant.
-    pub(super) async fn share_of_client(
+    /// Acquires a permit of the pool to authenticate a client.
+    ///
+    /// It is of the tenant's share where the credential is known, otherwise of the share of
+    /// unauthenticated clients.
+    pub(super) async fn acquire_client_share(
         &self,
         tenant: Option<TenantId>,
     ) -> Result<Option<OwnedSemaphorePermit>, DbError> {
-        self.share(tenant.map_or(Holder::Stranger, Holder::Tenant))
+        self.acquire_share(tenant.map_or(ShareHolder::Unauthenticated, ShareHolder::Tenant))
             .await
     }
 
-    /// Waits for a place in a share as long as for a connection of the pool.
-    async fn share(&self, holder: Holder) -> Result<Option<OwnedSemaphorePermit>, DbError> {
+    /// Waits for a permit of a share for as long as for a session of the pool.
+    async fn acquire_share(
+        &self,
+        holder: ShareHolder,
+    ) -> Result<Option<OwnedSemaphorePermit>, DbError> {
         let Some(shares) = &self.shares else {
             return Ok(None);
         };
-        let place = shares.acquire(holder).await;
-        Ok(Some(place.ok_or(sqlx::Error::PoolTimedOut)?))
+        let permit = shares.acquire(holder).await;
+        Ok(Some(permit.ok_or(sqlx::Error::PoolTimedOut)?))
     }
 
-    /// A transaction on tables that belong to no tenant, or that the role may see across them.
+    /// Begins a transaction on tables without a tenant, or that the role may read across tenants.
     pub async fn begin_unscoped(&self) -> Result<Tx, DbError> {
-        self.begin_saying("").await
+        self.begin_with("").await
     }
 
-    async fn begin_with(&self, setting: &str, value: &str) -> Result<Tx, DbError> {
-        // Both are ours: a constant, and hexadecimal digits, dashes, commas and braces.
-        self.begin_saying(&format!("SET LOCAL {setting} = '{value}'"))
-            .await
-    }
-
-    /// Nothing has been done before a transaction has begun, so a connection that turns out
-    /// to be dead costs its user nothing.
-    async fn begin_saying(&self, opening: &str) -> Result<Tx, DbError> {
-        match Tx::begin(self.line().await?, opening).await {
-            Err(error) if is_lost(&error) && !is_silence(&error) => {
-                Ok(Tx::begin(self.line().await?, opening).await?)
+    /// Begins a transaction with `setup`; a dead session is replaced once.
+    ///
+    /// Before a transaction has begun nothing has been done, so a second attempt is safe.
+    async fn begin_with(&self, setup: &str) -> Result<Tx, DbError> {
+        match Tx::begin(self.session().await?, setup).await {
+            Err(error) if is_lost(&error) && !is_response_timeout(&error) => {
+                Ok(Tx::begin(self.session().await?, setup).await?)
             }
-            begun => Ok(begun?),
+            result => Ok(result?),
         }
     }
 
-    /// Whether Postgres answers.
+    /// Checks that Postgres responds.
     pub async fn ping(&self) -> Result<(), DbError> {
         sqlx::query("SELECT 1").execute(self).await?;
         Ok(())
     }
 }
 
-/// Makes a connection know the schema's own types. It would ask for them when it first meets
-/// one, between preparing a statement and running it, and what it prepared without a name would
-/// be gone then.
-async fn learn_types(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Loads the schema's enum types into a session.
+///
+/// The driver otherwise looks a type up at its first use, between preparing a statement and
+/// executing it, and that query discards the unnamed prepared statement.
+async fn load_types(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let row = sqlx::raw_sql(
         "SELECT string_agg(format('NULL::%1$s, NULL::%1$s[]', t.oid::regtype), ', ') AS types \
          FROM pg_type t WHERE t.typtype = 'e' AND t.typnamespace = 'public'::regnamespace",
@@ -328,19 +351,19 @@ async fn learn_types(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         return Ok(());
     };
     sqlx::raw_sql("BEGIN").execute(&mut *connection).await?;
-    let met = sqlx::query(AssertSqlSafe(format!("SELECT {types}")))
+    let result = sqlx::query(AssertSqlSafe(format!("SELECT {types}")))
         .persistent(false)
         .fetch_one(&mut *connection)
         .await;
     sqlx::raw_sql("ROLLBACK").execute(connection).await?;
-    match met {
-        Err(error) if !is_forgotten(&error) => Err(error),
+    match result {
+        Err(error) if !is_unknown_prepared_statement(&error) => Err(error),
         _ => Ok(()),
     }
 }
 
-/// The role's settings, for one transaction. All of it is ours.
-fn opening(role: Role, statement_seconds: u64) -> String {
+/// The statements that set the role's settings for one transaction; all values are constants.
+fn transaction_prefix(role: Role, statement_seconds: u64) -> String {
     let settings = role.settings(statement_seconds);
     let settings = settings
         .iter()

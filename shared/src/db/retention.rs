@@ -1,21 +1,21 @@
-//! Retention: partitions are made ahead of time, and what has expired is dropped or deleted.
+//! Retention: creates partitions ahead of time, and deletes expired rows and partitions.
 //!
-//! Each step is a transaction of its own, which the caller begins: a caller that may not write any
-//! more begins none.
+//! Each step runs in a separate transaction that the caller begins, so that a caller that has lost
+//! its lease can stop.
 
 use futures::future::BoxFuture;
 
 use super::{DbError, TenantScope, Tx};
 use crate::ids::{ConnectionId, TenantId};
 
-/// Days for which there are partitions in advance.
+/// Days for which partitions are created in advance.
 const DAYS_AHEAD: i32 = 14;
-/// Rows that one statement deletes at most.
-const MAX_ROWS: i64 = 5000;
-/// Connections whose approval one run ends at most.
-const MAX_APPROVALS: i64 = 1000;
+/// Maximum number of rows that one statement deletes.
+const MAX_DELETED_ROWS: i64 = 5000;
+/// Maximum number of pending connections that one run ends.
+const MAX_EXPIRED_APPROVALS: i64 = 1000;
 
-/// How long deliveries and finished jobs are kept.
+/// The retention times of deliveries and finished jobs.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
     /// Days for deliveries.
@@ -24,7 +24,7 @@ pub struct Retention {
     pub job_days: i32,
 }
 
-/// Applies the retention. Answers how many rows and partitions went.
+/// Applies the retention; returns the number of deleted rows and partitions.
 pub async fn apply<'f, E: From<DbError>>(
     begin: impl Fn() -> BoxFuture<'f, Result<Tx, E>> + Send + Sync,
     retention: Retention,
@@ -36,7 +36,7 @@ pub async fn apply<'f, E: From<DbError>>(
         .await
         .map_err(DbError::from)?;
     tx.commit().await.map_err(DbError::from)?;
-    let mut gone = 0;
+    let mut removed = 0;
     for (parent, days) in [
         ("deliveries", retention.delivery_days),
         ("job_history", retention.job_days),
@@ -49,10 +49,10 @@ pub async fn apply<'f, E: From<DbError>>(
             .await
             .map_err(DbError::from)?;
         tx.commit().await.map_err(DbError::from)?;
-        gone += u64::from(dropped.unsigned_abs());
+        removed += u64::from(dropped.unsigned_abs());
     }
     let mut tx = begin().await?;
-    gone += expire_approvals(&mut tx).await?;
+    removed += expire_approvals(&mut tx).await?;
     tx.commit().await.map_err(DbError::from)?;
     for statement in [
         "DELETE FROM connect_links WHERE ctid IN (SELECT ctid FROM connect_links \
@@ -61,34 +61,34 @@ pub async fn apply<'f, E: From<DbError>>(
          WHERE expires_at < now() - interval '1 hour' LIMIT $1)",
         "DELETE FROM idempotency_keys WHERE ctid IN (SELECT ctid FROM idempotency_keys \
          WHERE created_at < now() - interval '1 day' LIMIT $1)",
-        "DELETE FROM delivery_ledger WHERE ctid IN (SELECT ctid FROM delivery_ledger \
+        "DELETE FROM delivery_dedup WHERE ctid IN (SELECT ctid FROM delivery_dedup \
          WHERE received_at < now() - interval '90 days' LIMIT $1)",
     ] {
         loop {
             let mut tx = begin().await?;
             let deleted = sqlx::query(statement)
-                .bind(MAX_ROWS)
+                .bind(MAX_DELETED_ROWS)
                 .execute(&mut *tx)
                 .await
                 .map_err(DbError::from)?
                 .rows_affected();
             tx.commit().await.map_err(DbError::from)?;
-            gone += deleted;
-            if deleted < MAX_ROWS.unsigned_abs() {
+            removed += deleted;
+            if deleted < MAX_DELETED_ROWS.unsigned_abs() {
                 break;
             }
         }
     }
-    Ok(gone)
+    Ok(removed)
 }
 
-/// Ends the pending connections whose approval has expired; answers how many.
+/// Ends the pending connections whose approval has expired; returns how many.
 async fn expire_approvals(tx: &mut Tx) -> Result<u64, DbError> {
     let expired: Vec<(TenantId, ConnectionId)> = sqlx::query_as(
         "SELECT tenant_id, id FROM connections \
          WHERE status = 'pending' AND pending_until < now() ORDER BY pending_until LIMIT $1",
     )
-    .bind(MAX_APPROVALS)
+    .bind(MAX_EXPIRED_APPROVALS)
     .fetch_all(&mut **tx)
     .await?;
     if expired.is_empty() {
@@ -97,7 +97,7 @@ async fn expire_approvals(tx: &mut Tx) -> Result<u64, DbError> {
     let (tenants, ids): (Vec<TenantId>, Vec<ConnectionId>) = expired.into_iter().unzip();
     let scopes: Vec<TenantScope> = tenants.iter().copied().map(TenantScope::new).collect();
     tx.change_scopes(&scopes).await?;
-    let ended = sqlx::query(
+    let result = sqlx::query(
         "UPDATE connections c SET status = 'disconnected', status_reason = 'approval_expired', \
              updated_at = now() \
          FROM unnest($1::uuid[], $2::uuid[]) AS e(tenant_id, id) \
@@ -108,5 +108,5 @@ async fn expire_approvals(tx: &mut Tx) -> Result<u64, DbError> {
     .bind(ids)
     .execute(&mut **tx)
     .await?;
-    Ok(ended.rows_affected())
+    Ok(result.rows_affected())
 }

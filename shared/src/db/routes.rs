@@ -1,15 +1,15 @@
-//! Routes: which connections a delivery goes to, where its account's id does not say.
+//! Routes of deliveries that do not name their account.
 
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{Db, DbError, TenantScope, Tx, storable, storable_all};
+use super::{Db, DbError, TenantScope, Tx, sanitize, sanitize_all};
 use crate::ids::{ConnectionId, TenantId};
 
-/// A connection that a delivery is for.
+/// A connection that receives a delivery.
 #[derive(Debug, Clone)]
 pub struct Recipient {
-    /// Proof of whose it is; the route said so.
+    /// The scope of its tenant, proved by the route.
     pub scope: TenantScope,
     /// The connection.
     pub connection: ConnectionId,
@@ -17,8 +17,8 @@ pub struct Recipient {
     pub route: String,
 }
 
-/// Adds the route of a subscription's deliveries to a connection; it ends with the subscription.
-pub async fn put(
+/// Adds the route of a subscription's deliveries; it is deleted with the subscription.
+pub async fn upsert(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
@@ -35,15 +35,15 @@ pub async fn put(
     .bind(scope.tenant_id())
     .bind(connection)
     .bind(provider)
-    .bind(storable(route))
+    .bind(sanitize(route))
     .bind(subscription)
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-/// Every connection that one of these routes or accounts leads to.
-pub async fn recipients(
+/// Returns all connections that one of these routes or accounts leads to.
+pub async fn find_recipients(
     db: &Db,
     provider: &str,
     routes: &[String],
@@ -56,7 +56,7 @@ pub async fn recipients(
          WHERE provider = $1 AND route = ANY ($2)",
     )
     .bind(provider)
-    .bind(storable_all(routes))
+    .bind(sanitize_all(routes))
     .fetch_all(db)
     .await?;
     rows.iter()

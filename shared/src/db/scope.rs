@@ -1,4 +1,4 @@
-//! Proof of whose rows a transaction may touch.
+//! Proof of the tenant whose rows a transaction may access.
 
 use crate::ids::TenantId;
 
@@ -9,12 +9,12 @@ pub struct TenantScope {
 }
 
 impl TenantScope {
-    /// Only authentication and the queue, both in this crate, may say whose rows are meant.
+    /// Reserved for authentication and the queue, both in this crate.
     pub(crate) const fn new(tenant: TenantId) -> Self {
         Self { tenant }
     }
 
-    /// The rows that no tenant owns yet; for the worker, which hands them to one.
+    /// The rows of no tenant; for the worker, which assigns them to one.
     pub const fn unassigned() -> Self {
         Self::new(TenantId::UNASSIGNED)
     }
@@ -25,7 +25,7 @@ impl TenantScope {
     }
 }
 
-/// Proof that an operator's token was presented; made by [`OperatorProof::check`] alone.
+/// Proof that an operator's token was presented; only [`OperatorProof::check`] creates it.
 #[derive(Debug, Clone, Copy)]
 pub struct OperatorProof(());
 
@@ -42,13 +42,13 @@ impl OperatorProof {
         bool::from(matched).then_some(Self(()))
     }
 
-    /// The rows that no tenant owns: unmatched deliveries and jobs of the whole service.
+    /// The rows of no tenant: unmatched deliveries and jobs of the service.
     pub const fn unassigned(self) -> TenantScope {
         TenantScope::new(TenantId::UNASSIGNED)
     }
 
-    /// A tenant that the caller has looked up in [`super::tenants`].
-    #[expect(clippy::unused_self, reason = "having one is the proof")]
+    /// A tenant that the caller has found in [`super::tenants`].
+    #[expect(clippy::unused_self, reason = "holding a value is the proof")]
     pub(crate) const fn tenant(self, tenant: TenantId) -> TenantScope {
         TenantScope::new(tenant)
     }

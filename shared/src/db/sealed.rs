@@ -1,8 +1,8 @@
-//! Sealed values, moved to the current key after a rotation.
+//! Re-encryption of sealed values with the current key after a key rotation.
 //!
-//! A pass finds what another key has sealed by the header that every sealed value begins with,
-//! used or not, opens it and seals it anew. A value that changes meanwhile is left alone: whatever
-//! replaces it is sealed with the current key.
+//! A pass finds values under other keys by the header of every sealed value, decrypts them and
+//! seals them again. It skips a value that changes meanwhile, because its replacement is sealed
+//! with the current key.
 
 use std::collections::BTreeSet;
 
@@ -13,45 +13,45 @@ use super::{Db, DbError, TenantScope, Tx};
 use crate::crypto::{Keyring, SealContext};
 use crate::ids::TenantId;
 
-/// Tenants whose rows one statement looks at.
-const TENANTS: i64 = 200;
-/// Values that one transaction moves.
-const PAGE: i64 = 200;
+/// Maximum number of tenants per statement.
+const MAX_TENANTS: i64 = 200;
+/// Maximum number of values per transaction.
+const MAX_VALUES: i64 = 200;
 
-/// Values of one sort, sealed by one keyring.
+/// A kind of values that one keyring seals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SealedKind {
-    /// Tokens of accounts and of the people who connected them.
+    /// Account tokens and user tokens.
     Tokens,
     /// Webhook keys of connections.
     WebhookKeys,
 }
 
-/// What a pass has found under other keys than the current one.
+/// The numbers of values that a pass found under other keys than the current one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Resealed {
-    /// Values that a previous key opens.
+pub struct ResealReport {
+    /// Values that were sealed with a previous key, and are sealed again.
     pub previous: u64,
-    /// Values that no key of the keyring opens.
+    /// Values that no key of the keyring can decrypt.
     pub unknown: u64,
 }
 
-/// The columns of [`SealedKind::Tokens`], each with the field that its values are bound to.
+/// The columns of [`SealedKind::Tokens`], with the field that their values are bound to.
 const TOKENS: &str = "SELECT tenant_id, connection_id, 'access_token' AS field, \
         access_token AS sealed FROM credentials WHERE tenant_id = ANY ($1) \
     UNION ALL SELECT tenant_id, connection_id, 'refresh_token', refresh_token \
         FROM credentials WHERE tenant_id = ANY ($1) \
-    UNION ALL SELECT tenant_id, connection_id, 'person_access_token', access_token \
-        FROM person_credentials WHERE tenant_id = ANY ($1) \
-    UNION ALL SELECT tenant_id, connection_id, 'person_refresh_token', refresh_token \
-        FROM person_credentials WHERE tenant_id = ANY ($1)";
+    UNION ALL SELECT tenant_id, connection_id, 'user_access_token', access_token \
+        FROM user_credentials WHERE tenant_id = ANY ($1) \
+    UNION ALL SELECT tenant_id, connection_id, 'user_refresh_token', refresh_token \
+        FROM user_credentials WHERE tenant_id = ANY ($1)";
 
-/// The same of [`SealedKind::WebhookKeys`].
+/// The columns of [`SealedKind::WebhookKeys`], with the field that their values are bound to.
 const WEBHOOK_KEYS: &str = "SELECT tenant_id, connection_id, \
         CASE WHEN is_public_key THEN 'webhook_public_key' ELSE 'webhook_secret' END AS field, \
         secret AS sealed FROM webhook_secrets WHERE tenant_id = ANY ($1)";
 
-/// Replaces a value in its column, unless it has changed.
+/// A statement that replaces a value in its column, unless it has changed.
 macro_rules! replace {
     ($table:literal, $column:literal) => {
         concat!(
@@ -68,12 +68,12 @@ macro_rules! replace {
 }
 
 /// The statement that replaces a value of a field.
-fn replacing(field: &str) -> Option<&'static str> {
+fn replace_statement(field: &str) -> Option<&'static str> {
     Some(match field {
         "access_token" => replace!("credentials", "access_token"),
         "refresh_token" => replace!("credentials", "refresh_token"),
-        "person_access_token" => replace!("person_credentials", "access_token"),
-        "person_refresh_token" => replace!("person_credentials", "refresh_token"),
+        "user_access_token" => replace!("user_credentials", "access_token"),
+        "user_refresh_token" => replace!("user_credentials", "refresh_token"),
         "webhook_secret" | "webhook_public_key" => replace!("webhook_secrets", "secret"),
         _ => return None,
     })
@@ -96,7 +96,7 @@ impl SealedKind {
     }
 }
 
-/// A sealed value, and where it belongs.
+/// A sealed value with its key and field.
 #[derive(Debug, Clone, sqlx::FromRow)]
 struct SealedValue {
     tenant_id: TenantId,
@@ -106,8 +106,8 @@ struct SealedValue {
 }
 
 impl SealedValue {
-    /// Before every other value.
-    const fn first() -> Self {
+    /// A position before every value.
+    const fn start() -> Self {
         Self {
             tenant_id: TenantId(Uuid::nil()),
             connection_id: Uuid::nil(),
@@ -116,80 +116,80 @@ impl SealedValue {
         }
     }
 
-    /// Rows are locked connection by connection, the account's before the person's, as every other
-    /// transaction locks them.
+    /// The sort key of the lock order: by connection, account tokens before user tokens.
     fn lock_order(&self) -> (TenantId, Uuid, bool) {
-        let is_persons = self.field.starts_with("person_");
-        (self.tenant_id, self.connection_id, is_persons)
+        let is_user_token = self.field.starts_with("user_");
+        (self.tenant_id, self.connection_id, is_user_token)
     }
 }
 
-/// Seals all values of a kind anew that another key than the current one has sealed. For the
-/// api-server, which may write them all.
-pub async fn reseal(db: &Db, kind: SealedKind, keyring: &Keyring) -> Result<Resealed, DbError> {
-    let mut found = Resealed::default();
-    let mut behind = None;
+/// Seals all values of a kind with the current key.
+///
+/// Runs in the api-server, whose role may write all of them.
+pub async fn reseal(db: &Db, kind: SealedKind, keyring: &Keyring) -> Result<ResealReport, DbError> {
+    let mut report = ResealReport::default();
+    let mut after = None;
     loop {
-        let scopes = tenants_behind(db, behind).await?;
+        let scopes = list_tenants_after(db, after).await?;
         let Some(last) = scopes.last() else {
-            return Ok(found);
+            return Ok(report);
         };
-        behind = Some(last.tenant_id());
-        reseal_of(db, &scopes, kind, keyring, &mut found).await?;
+        after = Some(last.tenant_id());
+        reseal_tenants(db, &scopes, kind, keyring, &mut report).await?;
     }
 }
 
-/// The next tenants in the order of their ids.
-async fn tenants_behind(db: &Db, behind: Option<TenantId>) -> Result<Vec<TenantScope>, DbError> {
+/// Lists the next tenants in the order of their ids.
+async fn list_tenants_after(db: &Db, after: Option<TenantId>) -> Result<Vec<TenantScope>, DbError> {
     let ids: Vec<TenantId> = sqlx::query_scalar(
         "SELECT id FROM tenants WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2",
     )
-    .bind(behind)
-    .bind(TENANTS)
+    .bind(after)
+    .bind(MAX_TENANTS)
     .fetch_all(db)
     .await?;
     Ok(ids.into_iter().map(TenantScope::new).collect())
 }
 
-async fn reseal_of(
+async fn reseal_tenants(
     db: &Db,
     scopes: &[TenantScope],
     kind: SealedKind,
     keyring: &Keyring,
-    found: &mut Resealed,
+    report: &mut ResealReport,
 ) -> Result<(), DbError> {
-    let mut place = SealedValue::first();
+    let mut position = SealedValue::start();
     loop {
         let mut tx = db.begin_many(scopes).await?;
-        let mut page = find(&mut tx, scopes, kind, keyring, &place).await?;
+        let mut page = find(&mut tx, scopes, kind, keyring, &position).await?;
         let Some(last) = page.last().cloned() else {
-            tx.leave();
+            tx.end_read();
             return Ok(());
         };
-        place = last;
+        position = last;
         page.sort_by_key(SealedValue::lock_order);
-        let mut unopened = BTreeSet::new();
+        let mut undecryptable = BTreeSet::new();
         for value in &page {
             let context = SealContext {
                 tenant: value.tenant_id,
                 connection: value.connection_id,
                 field: &value.field,
             };
-            if let Ok(opened) = keyring.open(&context, &value.sealed) {
-                let sealed = keyring.seal(&context, &opened);
+            if let Ok(secret) = keyring.open(&context, &value.sealed) {
+                let sealed = keyring.seal(&context, &secret);
                 replace(&mut tx, value, &sealed).await?;
-                found.previous += 1;
+                report.previous += 1;
             } else {
-                unopened.insert(value.connection_id);
-                found.unknown += 1;
+                undecryptable.insert(value.connection_id);
+                report.unknown += 1;
             }
         }
         tx.commit().await?;
-        if !unopened.is_empty() {
+        if !undecryptable.is_empty() {
             tracing::error!(
                 sealed.kind = kind.as_str(),
-                connection.ids = ?unopened,
-                "sealed values do not open; a previous key is missing, or the rows were changed"
+                connection.ids = ?undecryptable,
+                "failed to decrypt sealed values: a previous key is missing or the rows were changed"
             );
         }
     }
@@ -200,7 +200,7 @@ async fn find(
     scopes: &[TenantScope],
     kind: SealedKind,
     keyring: &Keyring,
-    behind: &SealedValue,
+    after: &SealedValue,
 ) -> Result<Vec<SealedValue>, DbError> {
     let tenants: Vec<TenantId> = scopes.iter().map(TenantScope::tenant_id).collect();
     let find = format!(
@@ -213,18 +213,18 @@ async fn find(
     Ok(sqlx::query_as(AssertSqlSafe(find))
         .bind(tenants)
         .bind(keyring.header().as_slice())
-        .bind(behind.tenant_id)
-        .bind(behind.connection_id)
-        .bind(&behind.field)
-        .bind(&behind.sealed)
-        .bind(PAGE)
+        .bind(after.tenant_id)
+        .bind(after.connection_id)
+        .bind(&after.field)
+        .bind(&after.sealed)
+        .bind(MAX_VALUES)
         .fetch_all(&mut **tx)
         .await?)
 }
 
-/// Replaces a value with the same one under the current key.
+/// Replaces a sealed value, unless it has changed.
 async fn replace(tx: &mut Tx, value: &SealedValue, sealed: &[u8]) -> Result<(), DbError> {
-    let statement = replacing(&value.field).ok_or(DbError::Corrupt("sealed value"))?;
+    let statement = replace_statement(&value.field).ok_or(DbError::Corrupt("sealed value"))?;
     sqlx::query(statement)
         .bind(value.tenant_id)
         .bind(value.connection_id)

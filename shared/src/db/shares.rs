@@ -1,4 +1,4 @@
-//! Shares of something limited, such as the connections of a pool: no holder can take all of it.
+//! Fair shares of a limited resource, such as a session pool: no holder can use all of it.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,20 +8,20 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Holders that are kept although they neither use nor wait for their share.
-const KEPT: usize = 1_000;
+/// Number of holders above which idle ones are removed.
+const MAX_IDLE_HOLDERS: usize = 1_000;
 
 /// The shares of all holders.
 #[derive(Debug)]
 pub(crate) struct Shares<K> {
-    /// Places that one holder may have at once.
+    /// Maximum number of permits per holder.
     share: usize,
     acquire_timeout: Duration,
     holders: Mutex<HashMap<K, Arc<Semaphore>>>,
 }
 
 impl<K: Eq + Hash> Shares<K> {
-    /// Gives each holder so many places, and lets it wait so long for one.
+    /// Creates shares of `share` permits, each acquired within `acquire_timeout`.
     pub(crate) fn new(share: usize, acquire_timeout: Duration) -> Self {
         Self {
             share,
@@ -30,19 +30,19 @@ impl<K: Eq + Hash> Shares<K> {
         }
     }
 
-    /// Waits for a place in the holder's share; `None` when there is none in time.
+    /// Waits for a permit of the holder's share; `None` after the timeout.
     pub(crate) async fn acquire(&self, holder: K) -> Option<OwnedSemaphorePermit> {
-        let share = self.of(holder);
+        let share = self.semaphore_of(holder);
         timeout(self.acquire_timeout, share.acquire_owned())
             .await
             .ok()?
             .ok()
     }
 
-    fn of(&self, holder: K) -> Arc<Semaphore> {
+    fn semaphore_of(&self, holder: K) -> Arc<Semaphore> {
         let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
-        if holders.len() > KEPT && !holders.contains_key(&holder) {
-            // A permit or a waiter holds a reference of its own.
+        if holders.len() > MAX_IDLE_HOLDERS && !holders.contains_key(&holder) {
+            // Every permit and every waiter holds another reference.
             holders.retain(|_, share| Arc::strong_count(share) > 1);
         }
         let share = holders
@@ -57,30 +57,30 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_holder_leaves_places_to_others() {
+    async fn holder_cannot_exhaust_shares_of_others() {
         let shares = Shares::new(2, Duration::from_millis(20));
         let held = [
-            shares.acquire("one").await.expect("a place"),
-            shares.acquire("one").await.expect("a place"),
+            shares.acquire("one").await.expect("a permit"),
+            shares.acquire("one").await.expect("a permit"),
         ];
         assert!(shares.acquire("one").await.is_none());
-        drop(shares.acquire("other").await.expect("a place"));
+        drop(shares.acquire("other").await.expect("a permit"));
         drop(held);
-        drop(shares.acquire("one").await.expect("a place"));
+        drop(shares.acquire("one").await.expect("a permit"));
     }
 
     #[tokio::test]
-    async fn unused_shares_are_forgotten() {
+    async fn idle_holders_are_removed() {
         let shares = Shares::new(1, Duration::from_millis(20));
-        let _held = shares.acquire(usize::MAX).await.expect("a place");
-        for holder in 0..3 * KEPT {
-            drop(shares.acquire(holder).await.expect("a place"));
+        let _held = shares.acquire(usize::MAX).await.expect("a permit");
+        for holder in 0..3 * MAX_IDLE_HOLDERS {
+            drop(shares.acquire(holder).await.expect("a permit"));
         }
         let holders = shares
             .holders
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        assert!(holders.len() <= KEPT + 1, "{}", holders.len());
+        assert!(holders.len() <= MAX_IDLE_HOLDERS + 1, "{}", holders.len());
         assert!(holders.contains_key(&usize::MAX));
     }
 }

@@ -1,33 +1,33 @@
-//! Subscriptions: what must be, what is, and what must end.
+//! Subscriptions: the desired ones, those that the provider holds, and those that must end.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Db, DbError, Json, TenantScope, Tx, routes, storable, storable_all, storable_json};
+use super::{Db, DbError, Json, TenantScope, Tx, routes, sanitize, sanitize_all, sanitize_json};
 use crate::connectors::{Subscription, SubscriptionSpec};
 use crate::ids::ConnectionId;
 
-/// A subscription's row.
+/// A row of the subscriptions table.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Row {
-    /// Ours.
+    /// Our id.
     pub id: Uuid,
-    /// What it is for.
+    /// The resource that it covers.
     pub resource: String,
     target: Json<Value>,
     external_id: Option<String>,
     route: Option<String>,
     expires_at: Option<DateTime<Utc>>,
     refused_events: Vec<String>,
-    /// When the provider last gave or prolonged it.
+    /// When the provider last created or renewed it.
     pub renewed_at: Option<DateTime<Utc>>,
-    /// Whether it must be, or must end.
-    pub wanted: bool,
+    /// Whether it must exist, or must end.
+    pub desired: bool,
 }
 
 impl Row {
-    /// What to ask the provider for.
+    /// The subscription to request from the provider.
     pub fn spec(&self) -> SubscriptionSpec {
         SubscriptionSpec {
             resource: self.resource.clone(),
@@ -47,9 +47,10 @@ impl Row {
     }
 }
 
-/// Takes in what a page of the root says there must be subscriptions for. When that has changed,
-/// the connection's subscriptions are looked after at once.
-pub async fn want(
+/// Stores the subscriptions that a page of the root stream requires.
+///
+/// If one is new, the connection's subscriptions become due for reconciliation.
+pub async fn add_desired(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
@@ -62,19 +63,19 @@ pub async fn want(
     let resources: Vec<&str> = specs.iter().map(|spec| spec.resource.as_str()).collect();
     let targets: Vec<String> = specs
         .iter()
-        .map(|spec| storable_json(&spec.target.to_string()).into_owned())
+        .map(|spec| sanitize_json(&spec.target.to_string()).into_owned())
         .collect();
     let ids: Vec<Uuid> = specs.iter().map(|_| Uuid::now_v7()).collect();
     let changed: bool = sqlx::query_scalar(
         "WITH before AS ( \
              SELECT resource FROM subscriptions \
-             WHERE tenant_id = $1 AND connection_id = $2 AND wanted AND resource = ANY ($4) \
+             WHERE tenant_id = $1 AND connection_id = $2 AND desired AND resource = ANY ($4) \
          ), listed AS ( \
              INSERT INTO subscriptions (tenant_id, connection_id, id, resource, target, listed_at) \
              SELECT $1, $2, s.id, s.resource, s.target::json, $6 \
              FROM unnest($3::uuid[], $4::text[], $5::text[]) AS s(id, resource, target) \
              ON CONFLICT (tenant_id, connection_id, resource) DO UPDATE SET \
-                 wanted = true, listed_at = excluded.listed_at \
+                 desired = true, listed_at = excluded.listed_at \
              RETURNING resource \
          ) \
          SELECT EXISTS (SELECT resource FROM listed EXCEPT SELECT resource FROM before)",
@@ -82,28 +83,29 @@ pub async fn want(
     .bind(scope.tenant_id())
     .bind(connection)
     .bind(ids)
-    .bind(storable_all(&resources))
+    .bind(sanitize_all(&resources))
     .bind(targets)
     .bind(listed_at)
     .fetch_one(&mut **tx)
     .await?;
     if changed {
-        look_after_soon(tx, scope, connection).await?;
+        make_due(tx, scope, connection).await?;
     }
     Ok(())
 }
 
-/// Has the subscriptions ended that a whole pass of the root, whose upper bound was `listed_at`,
-/// did not want.
-pub async fn end_unlisted(
+/// Marks the subscriptions that a complete pass of the root stream did not list as not desired.
+///
+/// `listed_at` is the upper bound of that pass.
+pub async fn retire_unlisted(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
     listed_at: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    let ended = sqlx::query(
-        "UPDATE subscriptions SET wanted = false \
-         WHERE tenant_id = $1 AND connection_id = $2 AND wanted \
+    let retired = sqlx::query(
+        "UPDATE subscriptions SET desired = false \
+         WHERE tenant_id = $1 AND connection_id = $2 AND desired \
            AND (listed_at IS NULL OR listed_at < $3)",
     )
     .bind(scope.tenant_id())
@@ -112,13 +114,13 @@ pub async fn end_unlisted(
     .execute(&mut **tx)
     .await?
     .rows_affected();
-    if ended > 0 {
-        look_after_soon(tx, scope, connection).await?;
+    if retired > 0 {
+        make_due(tx, scope, connection).await?;
     }
     Ok(())
 }
 
-/// Every subscription of a connection, those that must end last.
+/// Lists a connection's subscriptions, the ones that must end last.
 pub async fn list(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -126,9 +128,9 @@ pub async fn list(
 ) -> Result<Vec<Row>, DbError> {
     Ok(sqlx::query_as(
         "SELECT id, resource, target, external_id, route, expires_at, refused_events, renewed_at, \
-             wanted \
+             desired \
          FROM subscriptions WHERE tenant_id = $1 AND connection_id = $2 \
-         ORDER BY wanted DESC, resource",
+         ORDER BY desired DESC, resource",
     )
     .bind(scope.tenant_id())
     .bind(connection)
@@ -136,9 +138,8 @@ pub async fn list(
     .await?)
 }
 
-/// Notes that the provider is about to be asked, so that an answer that is lost is known to
-/// be lost.
-pub async fn attempt(tx: &mut Tx, scope: &TenantScope, id: Uuid) -> Result<(), DbError> {
+/// Records an attempt to create a subscription, so that a lost response can be detected.
+pub async fn record_attempt(tx: &mut Tx, scope: &TenantScope, id: Uuid) -> Result<(), DbError> {
     sqlx::query("UPDATE subscriptions SET attempted_at = now() WHERE tenant_id = $1 AND id = $2")
         .bind(scope.tenant_id())
         .bind(id)
@@ -147,8 +148,8 @@ pub async fn attempt(tx: &mut Tx, scope: &TenantScope, id: Uuid) -> Result<(), D
     Ok(())
 }
 
-/// Writes down what the provider has given or prolonged, and routes its deliveries.
-pub async fn hold(
+/// Stores a subscription that the provider has created or renewed, and routes its deliveries.
+pub async fn store_held(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
@@ -156,18 +157,18 @@ pub async fn hold(
     id: Uuid,
     subscription: &Subscription,
 ) -> Result<(), DbError> {
-    // An address that the account had before leads nowhere any more.
+    // Remove the route of a previous registration.
     sqlx::query(
         "DELETE FROM delivery_routes \
          WHERE tenant_id = $1 AND subscription_id = $2 AND route IS DISTINCT FROM $3",
     )
     .bind(scope.tenant_id())
     .bind(id)
-    .bind(subscription.route.as_deref().map(storable))
+    .bind(subscription.route.as_deref().map(sanitize))
     .execute(&mut **tx)
     .await?;
     if let Some(route) = &subscription.route {
-        routes::put(tx, scope, connection, provider, route, id).await?;
+        routes::upsert(tx, scope, connection, provider, route, id).await?;
     }
     sqlx::query(
         "UPDATE subscriptions SET external_id = $3, route = $4, expires_at = $5, \
@@ -176,17 +177,17 @@ pub async fn hold(
     )
     .bind(scope.tenant_id())
     .bind(id)
-    .bind(storable(&subscription.external_id))
-    .bind(subscription.route.as_deref().map(storable))
+    .bind(sanitize(&subscription.external_id))
+    .bind(subscription.route.as_deref().map(sanitize))
     .bind(subscription.expires_at)
-    .bind(storable_all(&subscription.refused_events))
+    .bind(sanitize_all(&subscription.refused_events))
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-/// Forgets what the provider does not hold any more: it is asked for anew.
-pub async fn lose(tx: &mut Tx, scope: &TenantScope, id: Uuid) -> Result<(), DbError> {
+/// Marks a subscription as not held by the provider, so that it is created again.
+pub async fn mark_lost(tx: &mut Tx, scope: &TenantScope, id: Uuid) -> Result<(), DbError> {
     sqlx::query(
         "UPDATE subscriptions SET external_id = NULL, route = NULL, expires_at = NULL \
          WHERE tenant_id = $1 AND id = $2",
@@ -213,8 +214,8 @@ pub async fn delete(tx: &mut Tx, scope: &TenantScope, id: Uuid) -> Result<(), Db
     Ok(())
 }
 
-/// Has a connection's subscriptions looked after as soon as they can be.
-async fn look_after_soon(
+/// Makes a connection's subscriptions due for reconciliation now.
+async fn make_due(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
@@ -230,7 +231,7 @@ async fn look_after_soon(
     Ok(())
 }
 
-/// When the connection's subscriptions are looked after next.
+/// Returns when the connection's subscriptions are reconciled next.
 pub async fn due_at(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -247,10 +248,11 @@ pub async fn due_at(
     Ok(due.flatten())
 }
 
-/// Says, after a look at everything, when the next one is due, in seconds from now; `None`
-/// for never. `seen` is the date that stood when the look began: if it is another by now,
-/// somebody has asked for another look meanwhile, and that stands.
-pub async fn looked_after(
+/// Schedules the next reconciliation, in seconds from now; `None` for never.
+///
+/// `seen` is the due time at the start of this reconciliation. If it has changed since, another
+/// reconciliation was requested meanwhile and stays due.
+pub async fn schedule_reconcile(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
@@ -270,39 +272,39 @@ pub async fn looked_after(
     Ok(())
 }
 
-/// Of these providers' ids, with their routes, those that some connection holds.
-pub async fn taken(
+/// Returns the ids that some connection holds, with their routes.
+pub async fn find_held(
     db: &Db,
     external_ids: &[String],
 ) -> Result<Vec<(String, Option<String>)>, DbError> {
     Ok(
         sqlx::query_as("SELECT external_id, route FROM subscriptions WHERE external_id = ANY ($1)")
-            .bind(storable_all(external_ids))
+            .bind(sanitize_all(external_ids))
             .fetch_all(db)
             .await?,
     )
 }
 
-/// How one provider's subscriptions stand.
+/// Statistics of one provider's subscriptions.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub struct Standing {
+pub struct SubscriptionStats {
     /// The provider's slug.
     pub provider: String,
-    /// Seconds until the first ends, below zero when it has; `None` without an end.
+    /// Seconds until the first one expires, negative when it has; `None` without an expiry.
     pub soonest_seconds: Option<f64>,
-    /// How many are wanted and not held.
-    pub missing: i64,
+    /// The number of desired subscriptions that the provider does not hold yet.
+    pub pending: i64,
 }
 
-/// How the subscriptions of all connections stand, by provider.
-pub async fn standing(db: &Db) -> Result<Vec<Standing>, DbError> {
+/// Returns statistics of the subscriptions of all connections, by provider.
+pub async fn stats(db: &Db) -> Result<Vec<SubscriptionStats>, DbError> {
     Ok(sqlx::query_as(
         "SELECT r.provider, \
              extract(epoch FROM min(s.expires_at) - now())::float8 AS soonest_seconds, \
-             count(*) FILTER (WHERE s.external_id IS NULL) AS missing \
+             count(*) FILTER (WHERE s.external_id IS NULL) AS pending \
          FROM subscriptions s JOIN connection_routes r \
            ON r.tenant_id = s.tenant_id AND r.connection_id = s.connection_id \
-         WHERE s.wanted GROUP BY r.provider",
+         WHERE s.desired GROUP BY r.provider",
     )
     .fetch_all(db)
     .await?)

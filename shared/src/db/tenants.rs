@@ -1,5 +1,6 @@
-//! Tenants. Only operators make and list them; a tenant is never looked up by anything
-//! that a client merely claims.
+//! Tenants, which only operators create and list.
+//!
+//! A tenant is never looked up by a value that a client merely claims.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -16,11 +17,11 @@ pub struct Tenant {
     pub id: TenantId,
     /// Its name, for operators.
     pub name: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
 }
 
-/// Makes a tenant and notes who did.
+/// Creates a tenant with an entry in the audit log.
 pub async fn create(db: &Db, proof: OperatorProof, name: &str) -> Result<Tenant, DbError> {
     let id = TenantId::generate();
     let scope = proof.tenant(id);
@@ -39,7 +40,7 @@ pub async fn create(db: &Db, proof: OperatorProof, name: &str) -> Result<Tenant,
     Ok(tenant)
 }
 
-/// Tenants, newest first.
+/// Lists tenants, newest first.
 pub async fn list(
     db: &Db,
     _proof: OperatorProof,
@@ -55,7 +56,7 @@ pub async fn list(
     Ok(request.page(rows, |tenant| tenant.id.0))
 }
 
-/// One tenant, if there is one.
+/// Returns a tenant, if it exists.
 pub async fn get(db: &Db, _proof: OperatorProof, id: TenantId) -> Result<Option<Tenant>, DbError> {
     let tenant = sqlx::query_as("SELECT id, name, created_at FROM tenants WHERE id = $1")
         .bind(id)
@@ -64,9 +65,10 @@ pub async fn get(db: &Db, _proof: OperatorProof, id: TenantId) -> Result<Option<
     Ok(tenant)
 }
 
-/// The scope of a tenant that an operator names; `None` when there is no such tenant. The
-/// nil id stands for what no tenant owns.
-pub async fn scope(
+/// Returns the scope of a tenant that an operator names; `None` if it does not exist.
+///
+/// The nil id is the scope of rows without a tenant.
+pub async fn resolve_scope(
     db: &Db,
     proof: OperatorProof,
     id: TenantId,
@@ -79,7 +81,7 @@ pub async fn scope(
         .map(|tenant| proof.tenant(tenant.id)))
 }
 
-/// The tenant's own name, as people know it.
+/// Returns the tenant's name.
 pub async fn name(tx: &mut Tx, scope: &TenantScope) -> Result<Option<String>, DbError> {
     let name = sqlx::query_scalar("SELECT name FROM tenants WHERE id = $1")
         .bind(scope.tenant_id())

@@ -1,47 +1,47 @@
-//! How much is kept of deliveries that match no connection.
+//! Counts of unmatched deliveries, per account.
 //!
-//! Ingress counts as it stores; here the counts follow what was handed over or has expired, and
-//! are listed for operators.
+//! Ingress counts deliveries as it stores them. This module updates the counts when deliveries are
+//! handed over or expire, and lists them for operators.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 
 use super::page::{MalformedCursor, Page};
-use super::{Db, DbError, OperatorProof, Tx, storable};
+use super::{Db, DbError, OperatorProof, Tx, sanitize};
 use crate::ids::TenantId;
 
-/// What was received of an account without a connection.
+/// The unmatched deliveries of an account.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct UnmatchedAccount {
     /// The provider's slug.
     pub provider: String,
-    /// The account, as deliveries are routed by it; empty where they name none.
+    /// The account that deliveries name; empty if they name none.
     pub account_id: String,
-    /// Deliveries that are kept.
+    /// Stored deliveries.
     pub deliveries: i64,
-    /// Bytes that they take.
+    /// Their size in bytes.
     pub bytes: i64,
-    /// Deliveries above the quota, of which only the ids were kept.
+    /// Deliveries above the quota, of which only the ids are stored.
     pub digests: i64,
     /// When the last one was received.
     pub updated_at: DateTime<Utc>,
 }
 
-/// Which accounts are listed, and where a page starts.
+/// The filter and the start of a page of unmatched accounts.
 #[derive(Debug, Clone, Default)]
 pub struct UnmatchedFilter {
-    /// Accounts of this provider only.
+    /// Only accounts of this provider.
     pub provider: Option<String>,
-    /// Accounts only that have sent more than their quota.
+    /// Only accounts that have exceeded their quota.
     pub is_over_quota: bool,
-    /// Accounts behind this one.
-    pub behind: Option<AccountPosition>,
-    /// Accounts of a page.
+    /// The account after which the page starts.
+    pub after: Option<AccountPosition>,
+    /// Maximum number of accounts.
     pub limit: u32,
 }
 
-/// A place in the list of accounts.
+/// A position in the list of accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountPosition {
     provider: String,
@@ -49,11 +49,11 @@ pub struct AccountPosition {
 }
 
 impl AccountPosition {
-    /// The place that a cursor names.
+    /// Parses a cursor.
     ///
     /// # Errors
     ///
-    /// When the cursor is not one of ours.
+    /// When the cursor was not created by this API.
     pub fn parse(cursor: &str) -> Result<Self, MalformedCursor> {
         let bytes = URL_SAFE_NO_PAD
             .decode(cursor)
@@ -62,7 +62,7 @@ impl AccountPosition {
         let (provider, account_id) = text.split_once(':').ok_or(MalformedCursor)?;
         Ok(Self {
             provider: provider.to_owned(),
-            account_id: storable(account_id).into_owned(),
+            account_id: sanitize(account_id).into_owned(),
         })
     }
 
@@ -71,15 +71,16 @@ impl AccountPosition {
     }
 }
 
-/// Accounts without a connection that have sent something, in the order of provider and account.
+/// Lists accounts with unmatched deliveries, ordered by provider and account.
+///
 /// Served by the primary key.
 pub async fn list(
     db: &Db,
     _proof: OperatorProof,
     filter: &UnmatchedFilter,
 ) -> Result<Page<UnmatchedAccount>, DbError> {
-    let (provider, account_id) = match &filter.behind {
-        Some(behind) => (behind.provider.as_str(), behind.account_id.as_str()),
+    let (provider, account_id) = match &filter.after {
+        Some(after) => (after.provider.as_str(), after.account_id.as_str()),
         None => ("", ""),
     };
     let mut items: Vec<UnmatchedAccount> = sqlx::query_as(
@@ -105,23 +106,23 @@ pub async fn list(
     })
 }
 
-/// Forgets an account's count: a connection takes its deliveries.
-pub async fn forget(tx: &mut Tx, provider: &str, account: &str) -> Result<(), DbError> {
+/// Deletes an account's counts when a connection takes its deliveries.
+pub async fn delete(tx: &mut Tx, provider: &str, account: &str) -> Result<(), DbError> {
     sqlx::query("DELETE FROM unmatched_accounts WHERE provider = $1 AND account_id = $2")
         .bind(provider)
-        .bind(storable(account))
+        .bind(sanitize(account))
         .execute(&mut **tx)
         .await?;
     Ok(())
 }
 
-/// Counts anew what is there. Counts without deliveries go after a month.
+/// Corrects all counts; deletes counts without deliveries after a month.
 ///
-/// The difference is applied, so that a delivery that is stored meanwhile stays counted.
-/// Served by the primary keys of the partitions, for the rows that no tenant owns.
+/// The difference is applied, so that deliveries stored meanwhile stay counted. Served by the
+/// primary keys of the partitions, for the rows without a tenant.
 pub async fn recount(tx: &mut Tx) -> Result<(), DbError> {
     sqlx::query(
-        "WITH kept AS ( \
+        "WITH stored AS ( \
              SELECT provider, coalesce(account_id, '') AS account_id, count(*) AS deliveries, \
                  sum(octet_length(body) + octet_length(headers::text) + 512)::bigint AS bytes \
              FROM deliveries WHERE tenant_id = $1 \
@@ -130,7 +131,7 @@ pub async fn recount(tx: &mut Tx) -> Result<(), DbError> {
          UPDATE unmatched_accounts u SET \
              deliveries = greatest(u.deliveries - known.deliveries + coalesce(k.deliveries, 0), 0), \
              bytes = greatest(u.bytes - known.bytes + coalesce(k.bytes, 0), 0) \
-         FROM unmatched_accounts known LEFT JOIN kept k USING (provider, account_id) \
+         FROM unmatched_accounts known LEFT JOIN stored k USING (provider, account_id) \
          WHERE u.provider = known.provider AND u.account_id = known.account_id",
     )
     .bind(TenantId::UNASSIGNED)
@@ -150,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cursor_leads_back_to_its_account() {
+    fn cursor_decodes_to_its_account() {
         let account = UnmatchedAccount {
             provider: "jira".to_owned(),
             account_id: "https://acme.example:1".to_owned(),
@@ -159,7 +160,8 @@ mod tests {
             digests: 0,
             updated_at: DateTime::UNIX_EPOCH,
         };
-        let position = AccountPosition::parse(&AccountPosition::cursor(&account)).expect("ours");
+        let position =
+            AccountPosition::parse(&AccountPosition::cursor(&account)).expect("own cursor");
         assert_eq!(
             (position.provider, position.account_id),
             (account.provider, account.account_id)

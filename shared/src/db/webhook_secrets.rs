@@ -1,9 +1,9 @@
 //! Webhook keys of connections, sealed for ingress.
 //!
-//! They have a table and a key of their own: ingress opens these and nothing else. A connection
-//! has one current key, a secret or a public key of the provider's, and, for [`OVERLAP`] after a
-//! rotation, the one before. A secret that the provider makes is taken once, while the connection
-//! is armed.
+//! They have a separate table and encryption key, because ingress must decrypt them and nothing
+//! else. A connection has one current key, a secret or a public key of the provider, and for
+//! [`ROTATION_OVERLAP`] after a rotation the previous one. A secret that the provider generates is
+//! accepted once, while the connection is armed.
 
 use std::time::Duration;
 
@@ -16,41 +16,41 @@ use super::{Db, DbError, TenantScope, Tx};
 use crate::crypto::{Keyring, PublicKey, SealContext, random_token};
 use crate::ids::{ConnectionId, TenantId};
 
-/// How long the key before stays valid after a rotation.
-pub const OVERLAP: Duration = Duration::from_hours(24);
-/// How long an armed connection takes a secret from the provider.
-const ARMED_FOR: Duration = Duration::from_mins(15);
-/// Random bytes of a secret.
+/// How long the previous key stays valid after a rotation.
+pub const ROTATION_OVERLAP: Duration = Duration::from_hours(24);
+/// How long an armed connection accepts a secret from the provider.
+const ARMING_TTL: Duration = Duration::from_mins(15);
+/// Random bytes in a secret.
 const SECRET_BYTES: usize = 32;
 
-/// A connection's sealed keys that are valid now.
+/// The valid sealed keys of a connection.
 #[derive(Debug)]
 pub struct SealedKeys {
-    /// Whose they are.
+    /// The connection's tenant.
     pub tenant: TenantId,
-    /// None, one, or two while rotating.
+    /// No key, one, or two during a rotation.
     pub keys: Vec<SealedKey>,
 }
 
 /// A sealed key.
 #[derive(Debug)]
 pub struct SealedKey {
-    /// The key itself.
+    /// The sealed key.
     pub sealed: Vec<u8>,
-    /// Whether it is a public key and no secret.
+    /// Whether it is a public key rather than a secret.
     pub is_public: bool,
 }
 
-/// A secret that was just made.
+/// A newly generated secret.
 #[derive(Debug)]
 pub struct NewSecret {
-    /// The secret itself; only its sealed form is stored.
+    /// The secret; only its sealed form is stored.
     pub secret: SecretString,
-    /// When the key before ends; `None` when there was none.
+    /// When the previous key expires; `None` if there was none.
     pub previous_expires_at: Option<DateTime<Utc>>,
 }
 
-/// The place where a webhook key belongs. A public key does not open as a secret.
+/// The context that a webhook key is bound to: a public key cannot be decrypted as a secret.
 pub const fn seal_context(
     tenant: TenantId,
     connection: ConnectionId,
@@ -67,8 +67,9 @@ pub const fn seal_context(
     }
 }
 
-/// Makes a connection's webhook secret, or another in the place of its present key. The caller has
-/// locked the connection.
+/// Generates a connection's webhook secret, replacing its present key.
+///
+/// The caller holds the lock on the connection.
 pub async fn rotate(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -84,8 +85,9 @@ pub async fn rotate(
     })
 }
 
-/// Makes the provider's public key the connection's key. Answers when the key before ends. The
-/// caller has locked the connection.
+/// Sets the connection's key to a public key; returns when the previous key expires.
+///
+/// The caller holds the lock on the connection.
 pub async fn put_public_key(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -112,13 +114,13 @@ async fn put(
             .bind(Uuid::now_v7())
             .bind(sealed)
             .bind(is_public)
-            .bind(OVERLAP)
+            .bind(ROTATION_OVERLAP)
             .fetch_one(&mut **tx)
             .await?,
     )
 }
 
-/// Lets a connection take one secret from its provider. Answers until when.
+/// Arms a connection to accept one secret from its provider; returns until when.
 pub async fn arm(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -132,34 +134,35 @@ pub async fn arm(
     )
     .bind(scope.tenant_id())
     .bind(connection)
-    .bind(ARMED_FOR)
+    .bind(ARMING_TTL)
     .fetch_one(&mut **tx)
     .await?)
 }
 
-/// Stores a sealed secret that the provider handed over, for ingress. `false` means that the
-/// connection is not armed, or has been handed a secret since.
-pub async fn take(
+/// Stores a sealed secret that ingress received from the provider.
+///
+/// Returns `false` if the connection is not armed, or has already received a secret.
+pub async fn accept(
     db: &Db,
     tenant: TenantId,
     connection: ConnectionId,
     sealed: &[u8],
 ) -> Result<bool, DbError> {
-    // Not as a statement of its own: that would be sent again over another session, and be refused.
+    // Not as a single statement: that could be sent twice, and the second execution is refused.
     let mut tx = db.begin_unscoped().await?;
-    let taken = sqlx::query_scalar("SELECT take_webhook_secret($1, $2, $3, $4, $5)")
+    let accepted = sqlx::query_scalar("SELECT accept_webhook_secret($1, $2, $3, $4, $5)")
         .bind(tenant)
         .bind(connection)
         .bind(Uuid::now_v7())
         .bind(sealed)
-        .bind(OVERLAP)
+        .bind(ROTATION_OVERLAP)
         .fetch_one(&mut *tx)
         .await?;
     tx.commit().await?;
-    Ok(taken)
+    Ok(accepted)
 }
 
-/// Deletes every key of a connection, and what it was armed for.
+/// Deletes all keys of a connection, and disarms it.
 pub async fn erase(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -178,7 +181,7 @@ pub async fn erase(
     Ok(())
 }
 
-/// The keys of a connection that deliveries can be sent to, for ingress.
+/// Returns the valid keys of a connection to which deliveries can be sent.
 ///
 /// Served by `connection_routes_connection` and the primary key of `webhook_secrets`.
 pub async fn find(

@@ -1,9 +1,9 @@
-//! The client that every connector calls its provider with.
+//! The HTTP client of the connectors.
 //!
-//! Promises: nothing leaves for an origin that was not allowed, redirects included; a
-//! credential never follows a redirect to another origin; each call has an end in time and
-//! its answer one in size; each hop passes the gate first. Errors, spans and metrics never
-//! carry a query, a header or a body. What an answer means is left to the connector.
+//! It guarantees that requests and redirects go to allowed origins only, that a credential never
+//! follows a redirect to another origin, that calls are bounded in time and responses in size, and
+//! that the rate limiter admits each hop. Errors, spans and metrics never carry a query, a header
+//! or a body. Connectors interpret responses.
 
 mod builder;
 mod error;
@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, Span, field};
 use url::{Origin, Url};
 
-use super::{Charge, LimitObservation, RateGate};
+use super::{Charge, LimitObservation, RateLimiter};
 use crate::clock::SharedClock;
 use crate::telemetry::names;
 
@@ -29,7 +29,7 @@ pub use error::HttpError;
 
 const MAX_REDIRECTS: usize = 5;
 
-/// A provider's answer, whatever its status.
+/// A provider's response, of any status.
 #[derive(Debug, Clone)]
 pub struct ProviderResponse {
     /// The status.
@@ -38,11 +38,11 @@ pub struct ProviderResponse {
     pub headers: HeaderMap,
     /// The body, decompressed.
     pub body: Bytes,
-    /// Where the answer came from, after redirects.
+    /// The URL that responded, after redirects.
     pub url: Url,
 }
 
-/// One provider's client. Clones share connections and gate.
+/// One provider's client; clones share sockets and rate limiter.
 #[derive(Clone)]
 pub struct Outbound {
     client: Client,
@@ -51,7 +51,7 @@ pub struct Outbound {
 
 struct Shared {
     provider: &'static str,
-    gate: Arc<dyn RateGate>,
+    rate_limiter: Arc<dyn RateLimiter>,
     clock: SharedClock,
     allowed: Vec<Origin>,
     call_timeout: Duration,
@@ -62,23 +62,23 @@ impl Outbound {
     /// A builder that allows no origin yet.
     pub fn builder(
         provider: &'static str,
-        gate: Arc<dyn RateGate>,
+        rate_limiter: Arc<dyn RateLimiter>,
         clock: SharedClock,
     ) -> OutboundBuilder {
-        OutboundBuilder::new(provider, gate, clock)
+        OutboundBuilder::new(provider, rate_limiter, clock)
     }
 
-    /// The present moment, against which the headers of an answer are read.
+    /// The current time, to interpret headers of a response.
     pub fn now(&self) -> DateTime<Utc> {
         self.shared.clock.now()
     }
 
-    /// A request to be filled in and handed to [`Outbound::send`].
+    /// Builds a request for [`Outbound::send`].
     pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.client.request(method, url)
     }
 
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the whole response.
     pub async fn send(
         &self,
         charge: &Charge<'_>,
@@ -100,64 +100,70 @@ impl Outbound {
         self.follow(charge, request).instrument(span).await
     }
 
-    /// Tells the gate what an answer's headers said about the provider's limits.
+    /// Reports the limits that a response's headers stated to the rate limiter.
     pub async fn observe(&self, charge: &Charge<'_>, seen: LimitObservation) {
         self.shared
-            .gate
+            .rate_limiter
             .observe(self.shared.provider, charge, seen)
             .await;
     }
 
-    /// Sends the request and what its answers redirect to.
+    /// Sends a request and follows its redirects.
     async fn follow(
         &self,
         charge: &Charge<'_>,
         mut request: Request,
     ) -> Result<ProviderResponse, HttpError> {
-        let mut left = self.shared.call_timeout;
+        let mut remaining = self.shared.call_timeout;
         for _ in 0..=MAX_REDIRECTS {
             self.guard(request.url())?;
-            // What the next hop needs, should there be one; a streamed body cannot repeat.
-            let again = request.try_clone();
-            let admission = self
+            // For a redirect; a streamed body cannot be cloned.
+            let clone = request.try_clone();
+            let permit = self
                 .shared
-                .gate
+                .rate_limiter
                 .admit(self.shared.provider, charge)
                 .await
-                .map_err(|refused| {
+                .map_err(|limited| {
                     Span::current().record("error.type", "refused");
-                    HttpError::Refused(refused)
+                    HttpError::RateLimited(limited)
                 })?;
             let started = Instant::now();
-            let outcome = self.call(request, started + left).await;
-            drop(admission);
-            left = left.saturating_sub(started.elapsed());
+            let outcome = self.call(request, started + remaining).await;
+            drop(permit);
+            remaining = remaining.saturating_sub(started.elapsed());
             self.measure(charge.operation, started.elapsed(), &outcome);
 
             let response = outcome?;
-            match again.map_or(Ok(None), |request| redirected(request, &response))? {
+            match clone.map_or(Ok(None), |request| redirected(request, &response))? {
                 None => return Ok(response),
                 Some(next) => request = next,
             }
         }
-        Err(HttpError::Request(
-            "the provider redirects in circles".into(),
-        ))
+        Err(HttpError::Request("too many redirects".into()))
     }
 
     fn guard(&self, url: &Url) -> Result<(), HttpError> {
-        // Credentials in a URL would reach logs of proxies and of ours.
-        let plain = url.username().is_empty() && url.password().is_none();
-        if plain && self.shared.allowed.contains(&url.origin()) {
+        // Credentials in a URL would end up in logs.
+        let has_no_credentials = url.username().is_empty() && url.password().is_none();
+        if has_no_credentials && self.shared.allowed.contains(&url.origin()) {
             return Ok(());
         }
         let error = HttpError::egress(url);
         Span::current().record("error.type", error.code());
-        tracing::error!(provider = self.shared.provider, error = %error, "egress refused");
+        tracing::error!(
+            provider = self.shared.provider,
+            error = %error,
+            "blocked a request to a forbidden origin"
+        );
         Err(error)
     }
 
-    async fn call(&self, request: Request, until: Instant) -> Result<ProviderResponse, HttpError> {
+    async fn call(
+        &self,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<ProviderResponse, HttpError> {
         let exchange = async {
             let response = self
                 .client
@@ -166,7 +172,7 @@ impl Outbound {
                 .map_err(HttpError::sending)?;
             self.read(response).await
         };
-        timeout_at(until, exchange)
+        timeout_at(deadline, exchange)
             .await
             .map_err(|elapsed| HttpError::Timeout(elapsed.into()))?
     }
@@ -195,7 +201,7 @@ impl Outbound {
     fn measure(
         &self,
         operation: &'static str,
-        took: Duration,
+        duration: Duration,
         outcome: &Result<ProviderResponse, HttpError>,
     ) {
         let span = Span::current();
@@ -216,7 +222,7 @@ impl Outbound {
             "operation" => operation,
             "status" => status
         )
-        .record(took);
+        .record(duration);
     }
 }
 
@@ -228,13 +234,14 @@ impl std::fmt::Debug for Outbound {
     }
 }
 
-/// The request that an answer redirects to, if it does and may be followed. Only requests
-/// that change nothing follow; what authenticates them stays with its origin.
+/// The request that a response redirects to, if it may be followed.
+///
+/// Only GET and HEAD are followed, and credentials are removed for another origin.
 fn redirected(
     mut request: Request,
     response: &ProviderResponse,
 ) -> Result<Option<Request>, HttpError> {
-    let follows = matches!(
+    let is_followed = matches!(
         response.status,
         StatusCode::MOVED_PERMANENTLY
             | StatusCode::FOUND
@@ -242,14 +249,14 @@ fn redirected(
             | StatusCode::TEMPORARY_REDIRECT
             | StatusCode::PERMANENT_REDIRECT
     ) && matches!(*request.method(), Method::GET | Method::HEAD);
-    let Some(location) = response.headers.get(LOCATION).filter(|_| follows) else {
+    let Some(location) = response.headers.get(LOCATION).filter(|_| is_followed) else {
         return Ok(None);
     };
     let target = location
         .to_str()
         .ok()
         .and_then(|text| response.url.join(text).ok())
-        .ok_or_else(|| HttpError::Request("the redirect's target is no URL".into()))?;
+        .ok_or_else(|| HttpError::Request("invalid redirect target".into()))?;
     if target.origin() != request.url().origin() {
         for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
             request.headers_mut().remove(name);

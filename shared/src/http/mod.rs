@@ -1,11 +1,13 @@
-//! The only way out: one HTTP client with timeouts, an egress guard, bounded bodies, spans
-//! and metrics. Every call passes a [`RateGate`].
+//! The HTTP client for calls of providers, and the interface of its rate limiter.
+//!
+//! The client has timeouts, an egress guard, bounded bodies, spans and metrics. A [`RateLimiter`]
+//! admits every call.
 
 mod client;
-mod gate;
+mod rate_limiter;
 
 pub use client::{HttpError, Outbound, OutboundBuilder, ProviderResponse};
-pub use gate::{
-    Admission, Charge, LimitObservation, Priority, RateGate, Refused, note_admitted, page,
-    page_deadline,
+pub use rate_limiter::{
+    Charge, LimitObservation, Permit, Priority, RateLimited, RateLimiter, page_deadline,
+    record_admission, with_page_deadline,
 };

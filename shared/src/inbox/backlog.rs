@@ -1,9 +1,9 @@
-//! What waits to be processed, and whether there is room for more.
+//! The backlog: bytes of deliveries that wait to be processed, and their quotas.
 //!
-//! A queue absorbs bursts, but not a load that lasts: deliveries that nobody gets to would fill
-//! the disk. Beyond a bound they are refused before they are acknowledged, so that the provider
-//! keeps them. The bound is on bytes, because that is what a disk has. A tenant has a share of it,
-//! and deliveries that match no connection, which wait without end, have a quota of their own.
+//! A queue absorbs bursts, but a lasting overload would fill the disk. Above the quota deliveries
+//! are refused before they are acknowledged, so that the provider keeps them. Quotas count bytes,
+//! which are the disk's limit. Each tenant has a share, and unmatched deliveries, which may wait
+//! without end, have a separate quota.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,50 +17,57 @@ use crate::db::{Db, DbError};
 use crate::ids::TenantId;
 use crate::telemetry::{Lifecycle, names};
 
-/// How often it is measured, at the most; a measurement that takes long comes more rarely, so
-/// that measuring takes a twentieth of the time. But where everything takes long, what was taken
-/// in must not pass for what waits, so it comes then as well.
-const LOOK: Duration = Duration::from_secs(1);
-const RESTRAINT: u32 = 20;
-const LATEST: Duration = Duration::from_secs(5);
+/// The shortest pause between two measurements.
+const MIN_MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest pause between two measurements.
+///
+/// Until the next measurement, processed deliveries still count as backlog.
+const MAX_MEASURE_INTERVAL: Duration = Duration::from_secs(5);
+/// The pause after a measurement, in multiples of its duration.
+///
+/// It bounds the load that measurements put on Postgres.
+const MEASURE_PAUSE_FACTOR: u32 = 20;
 
-/// How many bytes of deliveries may be there.
+/// The most bytes of deliveries that are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Quotas {
-    /// Waiting to be processed.
+    /// Deliveries that wait to be processed.
     pub backlog: u64,
-    /// The same of one tenant's.
+    /// Deliveries of one tenant that wait to be processed.
     pub tenant_backlog: u64,
-    /// Of one account, without a connection.
+    /// Unmatched deliveries of one account.
     pub unmatched_account: u64,
-    /// Of all accounts, without a connection.
+    /// Unmatched deliveries of all accounts.
     pub unmatched: u64,
 }
 
-/// The bound, and how near it is.
+/// The quotas and their measured use.
 #[derive(Debug)]
 pub struct Backlog {
     quotas: Quotas,
     limits: Mutex<StoreLimits>,
     measured: AtomicU64,
-    /// Taken in here since the last measurement began. Other processes' are measured a moment
-    /// late, which is how far the bound can be passed.
-    since: AtomicU64,
+    /// Bytes that this process has admitted since the last measurement began.
+    ///
+    /// Those of other processes count from the next measurement on, so the quota can be exceeded
+    /// by that much.
+    admitted: AtomicU64,
 }
 
 impl Backlog {
-    /// Starts the task that measures; it ends with the process.
-    pub fn start(db: Db, quotas: Quotas, life: &Lifecycle) -> Arc<Self> {
+    /// Starts the task that measures the backlog; it ends with the process.
+    pub fn start(db: Db, quotas: Quotas, lifecycle: &Lifecycle) -> Arc<Self> {
         let backlog = Arc::new(Self::empty(quotas));
         let measuring = Arc::clone(&backlog);
-        life.supervise_background("backlog measurement", async move {
+        lifecycle.supervise_background("backlog measurement", async move {
             loop {
-                let began = Instant::now();
+                let started_at = Instant::now();
                 if let Err(error) = measuring.measure(&db).await {
                     let error = &error as &dyn Error;
-                    tracing::debug!(error, "what waits cannot be measured");
+                    tracing::debug!(error, "failed to measure the ingress backlog");
                 }
-                let pause = (began.elapsed() * RESTRAINT).clamp(LOOK, LATEST);
+                let pause = started_at.elapsed() * MEASURE_PAUSE_FACTOR;
+                let pause = pause.clamp(MIN_MEASURE_INTERVAL, MAX_MEASURE_INTERVAL);
                 tokio::time::sleep(pause).await;
             }
         });
@@ -75,16 +82,17 @@ impl Backlog {
                 ..StoreLimits::default()
             }),
             measured: AtomicU64::new(0),
-            since: AtomicU64::new(0),
+            admitted: AtomicU64::new(0),
         }
     }
 
-    /// Served by `jobs_due`.
+    /// Measures the backlog. Served by the index `jobs_due`.
     async fn measure(&self, db: &Db) -> Result<(), DbError> {
-        let counted = self.since.load(Ordering::Acquire);
+        let counted = self.admitted.load(Ordering::Acquire);
         let tenants: Vec<(TenantId, i64)> = sqlx::query_as(
             "SELECT tenant_id, sum(bytes)::bigint FROM jobs \
-             WHERE state = 'queued' AND kind IN ('process_deliveries', 'look_up') GROUP BY tenant_id",
+             WHERE state = 'queued' AND kind IN ('process_deliveries', 'resolve_directory') \
+             GROUP BY tenant_id",
         )
         .fetch_all(db)
         .await?;
@@ -105,49 +113,49 @@ impl Backlog {
         };
         let bytes = tenants.iter().map(|(_, bytes)| positive(*bytes)).sum();
         self.measured.store(bytes, Ordering::Release);
-        self.forget(counted);
+        self.subtract(counted);
         gauge!(names::INGRESS_BACKLOG_BYTES)
             .set(f64::from(u32::try_from(bytes >> 10).unwrap_or(u32::MAX)) * 1024.0);
         Ok(())
     }
 
-    /// How much may be stored, as last measured.
+    /// The limits of the next batch, as last measured.
     pub(super) fn limits(&self) -> StoreLimits {
         let limits = self.limits.lock();
         limits.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn is_full(&self) -> bool {
-        let since = self.since.load(Ordering::Acquire);
-        self.measured.load(Ordering::Acquire) + since >= self.quotas.backlog
+        let admitted = self.admitted.load(Ordering::Acquire);
+        self.measured.load(Ordering::Acquire) + admitted >= self.quotas.backlog
     }
 
-    /// Takes room for a delivery, if there is some.
+    /// Counts a delivery as backlog unless the quota is used up.
     pub(super) fn admit(&self, delivery: &VerifiedDelivery) -> bool {
         if self.is_full() {
             return false;
         }
-        self.since.fetch_add(delivery.size(), Ordering::AcqRel);
+        self.admitted.fetch_add(delivery.size(), Ordering::AcqRel);
         true
     }
 
-    /// Gives back the room of a delivery that was refused after all.
+    /// Removes an admitted delivery that was refused later.
     pub(super) fn release(&self, delivery: &VerifiedDelivery) {
-        self.forget(delivery.size());
+        self.subtract(delivery.size());
     }
 
-    /// What is given back while it is measured may be among what was counted.
-    fn forget(&self, bytes: u64) {
-        let less = |since: u64| Some(since.saturating_sub(bytes));
-        self.since
+    /// Saturates, because a delivery that is released during a measurement is subtracted twice.
+    fn subtract(&self, bytes: u64) {
+        let less = |admitted: u64| Some(admitted.saturating_sub(bytes));
+        self.admitted
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, less)
             .ok();
     }
 }
 
-/// Quotas of which only the backlog's counts.
+/// Quotas without a limit but the backlog's.
 #[cfg(test)]
-pub(super) const fn only(backlog: u64) -> Quotas {
+pub(super) const fn backlog_quota(backlog: u64) -> Quotas {
     Quotas {
         backlog,
         tenant_backlog: u64::MAX,
@@ -159,24 +167,24 @@ pub(super) const fn only(backlog: u64) -> Quotas {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inbox::delivery::of_bytes;
+    use crate::inbox::delivery::with_body_size;
 
     #[test]
-    fn what_was_taken_since_the_last_look_counts_at_once() {
-        let backlog = Backlog::empty(only(100_000));
+    fn admitted_delivery_counts_before_the_next_measurement() {
+        let backlog = Backlog::empty(backlog_quota(100_000));
         for _ in 0..10 {
-            assert!(backlog.admit(&of_bytes(10_000)));
+            assert!(backlog.admit(&with_body_size(10_000)));
         }
-        assert!(!backlog.admit(&of_bytes(1)), "it is full");
-        backlog.release(&of_bytes(10_000));
+        assert!(!backlog.admit(&with_body_size(1)), "the backlog is full");
+        backlog.release(&with_body_size(10_000));
         assert!(
-            backlog.admit(&of_bytes(10_000)),
-            "one was refused after all"
+            backlog.admit(&with_body_size(10_000)),
+            "a delivery was released"
         );
-        // Everything was processed meanwhile.
-        backlog.since.store(0, Ordering::Release);
-        assert!(backlog.admit(&of_bytes(1)));
+        // All deliveries were processed meanwhile.
+        backlog.admitted.store(0, Ordering::Release);
+        assert!(backlog.admit(&with_body_size(1)));
         backlog.measured.store(100_000, Ordering::Release);
-        assert!(!backlog.admit(&of_bytes(1)));
+        assert!(!backlog.admit(&with_body_size(1)));
     }
 }

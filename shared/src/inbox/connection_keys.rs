@@ -1,11 +1,11 @@
-//! The webhook keys of connections, as ingress finds them, and the secrets it is handed.
+//! The cache of connections' webhook keys, and the storing of secrets that providers send.
 //!
-//! A request for a connection's own URL comes from anyone, so look-ups are cheap and bounded:
-//! answers are cached for a few seconds, and few look-ups run at once. Strangers' guesses delay no
-//! connection that receives deliveries: a known id is read again in a turn of its own, and of the
-//! other ids each client looks up one at a time. A key that was rotated or erased is noticed when
-//! its entry has expired; while the database cannot be asked, the expired entry serves for a
-//! minute.
+//! Any client can send requests to a connection's own URL, so lookups are cheap and bounded:
+//! results are cached for a few seconds, and few lookups run at once. Requests with guessed ids
+//! delay no connection that receives deliveries: known ids are refreshed under a separate permit,
+//! and each client may look up one unknown id at a time. A rotated or deleted key takes effect
+//! when its entry expires; while the database does not respond, an expired entry stays in use for
+//! a minute.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -22,58 +22,60 @@ use crate::db::webhook_secrets::{self, SealedKey};
 use crate::db::{Db, DbError, Shares};
 use crate::ids::{ConnectionId, TenantId};
 
-/// How long an answer is used again.
+/// How long a cached result is used.
 const CACHE_TTL: Duration = Duration::from_secs(5);
-/// How long a known connection's answer is used where it cannot be read again.
+/// How long a known connection's result is used while it cannot be refreshed.
 const STALE_TTL: Duration = Duration::from_mins(1);
-/// Entries of the cache of known ids.
+/// The most entries of the cache of known ids.
 const MAX_KNOWN: usize = 50_000;
-/// Entries of the cache of unknown ids.
+/// The most entries of the cache of unknown ids.
 const MAX_UNKNOWN: usize = 10_000;
-/// Look-ups at the same time, each of known ids and of others: together fewer than database
-/// sessions, so that commits find one.
+/// The most lookups at the same time, each for known ids and for others.
+///
+/// Both together are fewer than the database sessions, so that commits find one.
 const MAX_LOOKUPS: usize = 1;
-/// Look-ups of other ids that one client has under way.
+/// The most lookups of unknown ids of one client at the same time.
 const MAX_CLIENT_LOOKUPS: usize = 1;
-/// How long a request waits for its look-up.
+/// How long a request waits for its lookup.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(900);
 
 /// A connection that a delivery was sent to by its own URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionRoute {
-    /// Whose it is.
+    /// The connection's tenant.
     pub tenant: TenantId,
-    /// The connection.
+    /// The connection's id.
     pub connection: ConnectionId,
 }
 
 type Key = (&'static str, ConnectionId);
 
+/// A connection's decrypted webhook keys.
 #[derive(Debug)]
-struct Found {
+struct OpenedKeys {
     route: ConnectionRoute,
     secrets: Vec<SecretString>,
     public_keys: Vec<PublicKey>,
 }
 
-/// Finds connections and opens their webhook keys.
+/// Finds connections and decrypts their webhook keys.
 pub struct ConnectionKeys {
     db: Db,
     keyring: Option<Keyring>,
-    known: Cache<Arc<Found>>,
+    known: Cache<Arc<OpenedKeys>>,
     unknown: Cache<()>,
-    /// Look-ups of ids in `known`.
+    /// Lookups of ids in `known`.
     refreshes: Semaphore,
-    /// Look-ups of other ids, and secrets that are handed over.
+    /// Lookups of other ids, and the storing of secrets.
     lookups: Semaphore,
     clients: Shares<IpAddr>,
 }
 
-/// The permits that a look-up holds.
-type Turn<'k> = (Option<OwnedSemaphorePermit>, Option<SemaphorePermit<'k>>);
+/// The permits that a lookup holds.
+type LookupPermit<'k> = (Option<OwnedSemaphorePermit>, Option<SemaphorePermit<'k>>);
 
 impl ConnectionKeys {
-    /// Keys that `keyring` opens. Without one no connection has a key.
+    /// Keys sealed with `keyring`. Without one no connection has a key.
     pub fn new(db: Db, keyring: Option<Keyring>) -> Self {
         Self {
             db,
@@ -86,8 +88,7 @@ impl ConnectionKeys {
         }
     }
 
-    /// Finds a connection of `provider` that deliveries can be sent to, for a client of this
-    /// network.
+    /// Finds a connection of `provider` with its own URL, for a client of this network.
     ///
     /// # Errors
     ///
@@ -101,13 +102,13 @@ impl ConnectionKeys {
         Ok(self.find((provider, connection), Some(client)).await?.route)
     }
 
-    /// Stores a secret that the provider handed over to an armed connection.
+    /// Stores a secret that the provider sent to an armed connection.
     ///
     /// # Errors
     ///
     /// [`VerifyError::NotArmed`], [`VerifyError::Malformed`] for an empty one and
     /// [`VerifyError::KeysUnavailable`].
-    pub async fn take_secret(
+    pub async fn accept_secret(
         &self,
         provider: &'static str,
         connection: Option<ConnectionRoute>,
@@ -120,17 +121,17 @@ impl ConnectionKeys {
         let keyring = self.keyring.as_ref().ok_or(VerifyError::KeysUnavailable)?;
         let context = webhook_secrets::seal_context(route.tenant, route.connection, false);
         let sealed = keyring.seal(&context, secret);
-        let taking = async {
+        let storing = async {
             let _permit = self.lookups.acquire().await.ok();
-            webhook_secrets::take(&self.db, route.tenant, route.connection, &sealed).await
+            webhook_secrets::accept(&self.db, route.tenant, route.connection, &sealed).await
         };
-        match tokio::time::timeout(LOOKUP_TIMEOUT, taking).await {
+        match tokio::time::timeout(LOOKUP_TIMEOUT, storing).await {
             Ok(Ok(true)) => {
                 self.known.remove(&(provider, route.connection));
                 tracing::info!(
                     provider,
                     connection.id = %route.connection,
-                    "connection received its webhook secret"
+                    "stored the webhook secret of a connection"
                 );
                 Ok(())
             }
@@ -138,7 +139,7 @@ impl ConnectionKeys {
                 tracing::warn!(
                     provider,
                     connection.id = %route.connection,
-                    "webhook secret refused, connection is not armed"
+                    "rejected a webhook secret: the connection is not armed"
                 );
                 Err(VerifyError::NotArmed)
             }
@@ -154,22 +155,22 @@ impl ConnectionKeys {
         }
     }
 
-    async fn find(&self, key: Key, client: Option<IpAddr>) -> Result<Arc<Found>, VerifyError> {
-        if let Some(answer) = self.cached(&key) {
-            return answer;
+    async fn find(&self, key: Key, client: Option<IpAddr>) -> Result<Arc<OpenedKeys>, VerifyError> {
+        if let Some(result) = self.cached(&key) {
+            return result;
         }
         let stale = self.known.get(&key).map(|(_, found)| found);
-        let looking = async {
-            let _turn = self.turn(stale.is_some(), client).await;
-            // Another request may have asked meanwhile.
-            if let Some(answer) = self.cached(&key) {
-                return Ok(answer);
+        let lookup = async {
+            let _permit = self.acquire(stale.is_some(), client).await;
+            // Another request may have looked it up meanwhile.
+            if let Some(result) = self.cached(&key) {
+                return Ok(result);
             }
-            let found = self.look_up(key).await?;
+            let found = self.read(key).await?;
             Ok::<_, DbError>(found.ok_or(VerifyError::UnknownConnection))
         };
-        match tokio::time::timeout(LOOKUP_TIMEOUT, looking).await {
-            Ok(Ok(answer)) => answer,
+        match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
+            Ok(Ok(result)) => result,
             Ok(Err(error)) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -181,8 +182,8 @@ impl ConnectionKeys {
         }
     }
 
-    /// The answer of the last few seconds, if there is one.
-    fn cached(&self, key: &Key) -> Option<Result<Arc<Found>, VerifyError>> {
+    /// The cached result, unless it has expired.
+    fn cached(&self, key: &Key) -> Option<Result<Arc<OpenedKeys>, VerifyError>> {
         match self.known.get(key) {
             Some((age, found)) if age < CACHE_TTL => Some(Ok(found)),
             _ => {
@@ -192,8 +193,8 @@ impl ConnectionKeys {
         }
     }
 
-    /// Waits for its turn to look an id up. The semaphores are never closed.
-    async fn turn(&self, is_known: bool, client: Option<IpAddr>) -> Turn<'_> {
+    /// Waits for the permits of a lookup. The semaphores are never closed.
+    async fn acquire(&self, is_known: bool, client: Option<IpAddr>) -> LookupPermit<'_> {
         if is_known {
             return (None, self.refreshes.acquire().await.ok());
         }
@@ -205,7 +206,7 @@ impl ConnectionKeys {
     }
 
     /// Reads a connection's keys and caches them.
-    async fn look_up(&self, key: Key) -> Result<Option<Arc<Found>>, DbError> {
+    async fn read(&self, key: Key) -> Result<Option<Arc<OpenedKeys>>, DbError> {
         let (provider, connection) = key;
         let Some(sealed) = webhook_secrets::find(&self.db, provider, connection).await? else {
             self.known.remove(&key);
@@ -216,7 +217,7 @@ impl ConnectionKeys {
             tenant: sealed.tenant,
             connection,
         };
-        let mut found = Found {
+        let mut found = OpenedKeys {
             route,
             secrets: Vec::new(),
             public_keys: Vec::new(),
@@ -244,7 +245,7 @@ impl ConnectionKeys {
                 tracing::error!(
                     error = error as &dyn std::error::Error,
                     connection.id = %route.connection,
-                    "failed to open a webhook key; check POBLYSH_INGRESS_CRYPTO_KEY"
+                    "failed to decrypt a webhook key; check POBLYSH_INGRESS_CRYPTO_KEY"
                 );
             })
             .ok()
@@ -272,7 +273,7 @@ impl KeySource for ConnectionKeys {
     }
 }
 
-/// Answers by id, each for a while.
+/// Results by id, each with a time to live.
 struct Cache<T> {
     ttl: Duration,
     max_entries: usize,
@@ -288,7 +289,7 @@ impl<T: Clone> Cache<T> {
         }
     }
 
-    /// An answer and its age.
+    /// A value and its age.
     fn get(&self, key: &Key) -> Option<(Duration, T)> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, value) = entries.get(key)?;
@@ -325,23 +326,23 @@ mod tests {
     use crate::config::DatabaseConfig;
     use crate::db::Role;
 
-    /// Keys of a database that does not answer.
+    /// Keys in a database that is down.
     fn keys() -> ConnectionKeys {
         let config = DatabaseConfig {
-            // No server listens there.
+            // No server listens on this port.
             url: SecretString::from("postgres://poblysh_ingress@127.0.0.1:1/none"),
             read_url: None,
             listen_url: None,
-            pooled: false,
+            is_pooled: false,
             max_connections: 4,
         };
         let db = Db::open(&config, Role::Ingress).expect("a URL");
         ConnectionKeys::new(db, None)
     }
 
-    fn found(connection: ConnectionId) -> Arc<Found> {
+    fn found(connection: ConnectionId) -> Arc<OpenedKeys> {
         let tenant = TenantId::generate();
-        Arc::new(Found {
+        Arc::new(OpenedKeys {
             route: ConnectionRoute { tenant, connection },
             secrets: Vec::new(),
             public_keys: Vec::new(),
@@ -386,35 +387,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn expired_keys_serve_while_no_database_answers() {
+    async fn expired_keys_serve_while_the_database_is_down() {
         let keys = keys();
-        let (lately, before) = (ConnectionId::generate(), ConnectionId::generate());
-        for (id, age) in [(lately, CACHE_TTL * 2), (before, STALE_TTL)] {
+        let (recent, old) = (ConnectionId::generate(), ConnectionId::generate());
+        for (id, age) in [(recent, CACHE_TTL * 2), (old, STALE_TTL)] {
             keys.known.put_at(ago(age), ("jira", id), found(id));
         }
-        let route = keys.route("jira", lately, client(1)).await;
-        assert_eq!(route.map(|route| route.connection), Ok(lately));
-        for id in [before, ConnectionId::generate()] {
+        let route = keys.route("jira", recent, client(1)).await;
+        assert_eq!(route.map(|route| route.connection), Ok(recent));
+        for id in [old, ConnectionId::generate()] {
             let route = keys.route("jira", id, client(1)).await;
             assert_eq!(route.err(), Some(VerifyError::KeysUnavailable));
         }
     }
 
     #[tokio::test]
-    async fn look_ups_of_one_client_delay_no_other() {
+    async fn lookups_of_one_client_delay_no_other() {
         let keys = keys();
-        let held = keys.turn(false, Some(client(1))).await;
+        let held = keys.acquire(false, Some(client(1))).await;
         let mut flood: Vec<_> = (0..100)
-            .map(|_| Box::pin(keys.turn(false, Some(client(1)))))
+            .map(|_| Box::pin(keys.acquire(false, Some(client(1)))))
             .collect();
         for waiting in &mut flood {
             assert!(poll!(waiting).is_pending());
         }
-        let known = poll!(Box::pin(keys.turn(true, Some(client(1)))));
-        assert!(known.is_ready(), "known ids have turns of their own");
-        let mut other = Box::pin(keys.turn(false, Some(client(2))));
+        let known = poll!(Box::pin(keys.acquire(true, Some(client(1)))));
+        assert!(known.is_ready(), "known ids have a separate permit");
+        let mut other = Box::pin(keys.acquire(false, Some(client(2))));
         assert!(poll!(&mut other).is_pending());
         drop(held);
-        assert!(poll!(&mut other).is_ready(), "it is next");
+        assert!(poll!(&mut other).is_ready(), "the other client is next");
     }
 }

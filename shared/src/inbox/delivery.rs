@@ -1,4 +1,4 @@
-//! A webhook request before and after its signature was checked.
+//! A webhook request before and after its signature check.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -12,20 +12,20 @@ use crate::connectors::{
 use crate::ids::DeliveryId;
 use crate::queue::DELIVERY_ROW_BYTES;
 
-/// A request as it came in: nothing about it is known to be true.
+/// A request as received, of unknown origin.
 #[derive(Debug)]
 pub struct RawDelivery {
     /// All request headers.
     pub headers: HeaderMap,
-    /// The body, byte for byte.
+    /// The raw body.
     pub body: Bytes,
-    /// When it came in, by the clock that all processes share.
+    /// The time of receipt, by the clock that all processes share.
     pub received_at: DateTime<Utc>,
-    /// The connection whose own URL it was sent to, if it was not the app's.
+    /// The connection whose own URL it was sent to; `None` for the app's URL.
     pub connection: Option<ConnectionRoute>,
 }
 
-/// A request whose signature was checked. Made by [`RawDelivery::verify`] alone.
+/// A request with a valid signature; only [`RawDelivery::verify`] makes one.
 #[derive(Debug)]
 pub struct VerifiedDelivery {
     pub(super) id: DeliveryId,
@@ -35,14 +35,14 @@ pub struct VerifiedDelivery {
     pub(super) headers: String,
     pub(super) body: Bytes,
     pub(super) traceparent: Option<String>,
-    /// The only connection that it is for.
+    /// The connection whose own URL it was sent to.
     pub(super) connection: Option<ConnectionRoute>,
-    /// The receipt's routes, each with the id of the row it would be kept in.
+    /// The receipt's routes, each with the id of its row should it be unmatched.
     pub(super) routes: Vec<(String, DeliveryId)>,
 }
 
 impl RawDelivery {
-    /// Checks the signature and, only then, reads what is needed to file the delivery.
+    /// Checks the signature, then reads the fields that storing the delivery needs.
     pub async fn verify(
         self,
         verifier: &dyn WebhookVerifier,
@@ -73,7 +73,7 @@ impl RawDelivery {
             received_at: id.received_at(),
             id,
             provider: descriptor.slug,
-            headers: kept_headers(&self.headers, descriptor.kept_headers),
+            headers: stored_headers(&self.headers, descriptor.stored_headers),
             receipt,
             body: body.unwrap_or(self.body),
             traceparent,
@@ -82,25 +82,26 @@ impl RawDelivery {
 }
 
 impl VerifiedDelivery {
-    /// Bytes that it takes while it waits.
+    /// The bytes that it adds to the backlog.
     pub(super) fn size(&self) -> u64 {
         (self.body.len() + self.headers.len()) as u64 + u64::from(DELIVERY_ROW_BYTES.unsigned_abs())
     }
 
-    /// The response that the provider demands.
+    /// The response that the provider requires.
     pub fn acknowledgement(&self) -> Acknowledgement {
         self.receipt.acknowledgement.clone()
     }
 
-    /// The handshake that it is, which is answered and not stored.
+    /// The handshake, if it is one: it gets a response and is not stored.
     pub const fn handshake(&self) -> Option<&Handshake> {
         self.receipt.handshake.as_ref()
     }
 }
 
-/// The headers that are kept, as a JSON object. Signatures are not among them: they prove
-/// nothing any more, and a stored one could be replayed.
-fn kept_headers(headers: &HeaderMap, kept: &[&str]) -> String {
+/// The stored headers, as a JSON object.
+///
+/// Signatures are not stored: they prove nothing later, and a stored one could be replayed.
+fn stored_headers(headers: &HeaderMap, kept: &[&str]) -> String {
     let mut object = serde_json::Map::new();
     for name in kept {
         if let Some(value) = headers.get(*name) {
@@ -111,9 +112,9 @@ fn kept_headers(headers: &HeaderMap, kept: &[&str]) -> String {
     serde_json::Value::Object(object).to_string()
 }
 
-/// A delivery whose body has a size, and nothing else.
+/// A delivery with a body of this size.
 #[cfg(test)]
-pub(super) fn of_bytes(bytes: usize) -> VerifiedDelivery {
+pub(super) fn with_body_size(bytes: usize) -> VerifiedDelivery {
     VerifiedDelivery {
         id: DeliveryId::generate(),
         received_at: DateTime::UNIX_EPOCH,
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_carries_the_time_of_receipt() {
+    fn generated_id_carries_the_time_of_receipt() {
         let id = DeliveryId::generate();
         let at = id.received_at();
         assert!(at.timestamp() > 1_700_000_000);

@@ -1,27 +1,26 @@
-//! The inbox: from a provider's request to a stored delivery and its job.
+//! The inbox: the path of a delivery from the provider's request to its row and its job.
 //!
-//! [`RawDelivery`] is what came in; [`RawDelivery::verify`] is the only way to a
-//! [`VerifiedDelivery`], and only that can be stored. A delivery, its place in the ledger
-//! and its job are written by one statement for many requests at once, and a request is
-//! acknowledged after the commit.
+//! A [`RawDelivery`] is a request as received. [`RawDelivery::verify`] alone makes a
+//! [`VerifiedDelivery`] of it, and only that can be stored. One statement writes many deliveries
+//! with their dedupe rows and jobs, and a request is acknowledged after the commit.
 
-mod adopt;
 mod backlog;
-mod batch;
-mod congestion;
 mod connection_keys;
-mod copy;
 mod delivery;
-mod process;
+mod fan_out;
+mod group_commit;
+mod load_shedding;
+mod rematch;
+mod repository;
 mod store;
 mod unreadable;
 
-pub use adopt::adopt;
 pub use backlog::{Backlog, Quotas};
-pub use batch::{Accept, Inbox, InboxConfig, InboxError};
 pub use connection_keys::{ConnectionKeys, ConnectionRoute};
-pub use copy::copy;
 pub use delivery::{RawDelivery, VerifiedDelivery};
-pub use process::{Outcome, StoredDelivery, load, load_one, record};
-pub use store::{StoreLimits, Stored, store};
-pub use unreadable::{ReadFrom, keep_unreadable};
+pub use fan_out::fan_out;
+pub use group_commit::{Inbox, InboxConfig, InboxError};
+pub use rematch::rematch;
+pub use repository::{Outcome, StoredDelivery, load, load_one, record_outcomes};
+pub use store::{StoreLimits, StoreOutcome, store};
+pub use unreadable::{PollSource, keep_unreadable};

@@ -1,46 +1,47 @@
-//! The one statement that makes deliveries durable.
+//! The statement that stores a batch of deliveries.
 
 use std::sync::Arc;
 
 use sqlx::Row;
 
 use super::VerifiedDelivery;
-use crate::db::{Db, DbError, storable, storable_json};
+use crate::db::{Db, DbError, sanitize, sanitize_json};
 use crate::ids::{DeliveryId, JobId, TenantId};
 use crate::queue::{JobKind, insert_jobs};
 
-/// What became of a delivery that was handed in.
+/// The result of storing a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
-    /// It is new, and durable now.
-    Fresh,
-    /// It had been seen before; nothing was written.
+pub enum StoreOutcome {
+    /// It is new and now durable.
+    New,
+    /// It is known already; nothing was written.
     Duplicate,
-    /// It is new and matches no connection, and too much of that kind is kept already: only its
-    /// id is durable.
+    /// It is new and unmatched, but above the quota: only its dedupe id is durable.
     DigestOnly,
-    /// Its tenant has too much to be processed already.
+    /// Its tenant's share of the backlog is used up; nothing was written.
     Refused,
 }
 
-/// How much may be kept, as far as it is known when a batch is stored.
+/// The quotas' state as last measured before a batch is stored.
 #[derive(Debug, Clone, Default)]
 pub struct StoreLimits {
-    /// Tenants that have their share of the backlog already.
+    /// Tenants whose share of the backlog is used up.
     pub full_tenants: Arc<[TenantId]>,
-    /// Bytes of one account's deliveries that match no connection.
+    /// The most bytes of unmatched deliveries of one account.
     pub unmatched_account_bytes: u64,
-    /// Whether all accounts together have as much as they may.
+    /// Whether the quota of unmatched deliveries of all accounts is used up.
     pub is_unmatched_full: bool,
 }
 
-/// Files a batch in one statement, which commits by itself. The answers are in the batch's
-/// order. Every delivery of the batch is durable when this returns `Ok`.
+/// Stores a batch in one statement, which is its own transaction.
+///
+/// Returns one outcome per delivery, in the batch's order. `Ok` means that the statement is
+/// committed.
 pub async fn store(
     db: &Db,
     batch: &[VerifiedDelivery],
     limits: &StoreLimits,
-) -> Result<Vec<Stored>, DbError> {
+) -> Result<Vec<StoreOutcome>, DbError> {
     let column = |read: fn(&VerifiedDelivery) -> String| batch.iter().map(read).collect::<Vec<_>>();
     let routes: Vec<(i64, &(String, DeliveryId))> = (1_i64..)
         .zip(batch)
@@ -56,9 +57,9 @@ pub async fn store(
     .bind(batch.iter().map(|d| d.id).collect::<Vec<_>>())
     .bind(batch.iter().map(|d| d.received_at).collect::<Vec<_>>())
     .bind(column(|d| d.provider.to_owned()))
-    .bind(column(|d| storable(&d.receipt.dedupe_id).into_owned()))
-    .bind(column(|d| storable(&d.receipt.event).into_owned()))
-    .bind(column(|d| storable_json(&d.headers).into_owned()))
+    .bind(column(|d| sanitize(&d.receipt.dedupe_id).into_owned()))
+    .bind(column(|d| sanitize(&d.receipt.event).into_owned()))
+    .bind(column(|d| sanitize_json(&d.headers).into_owned()))
     .bind(
         batch
             .iter()
@@ -77,7 +78,7 @@ pub async fn store(
     .bind(
         routes
             .iter()
-            .map(|(_, (route, _))| storable(route))
+            .map(|(_, (route, _))| sanitize(route))
             .collect::<Vec<_>>(),
     )
     .bind(routes.iter().map(|(_, (_, id))| *id).collect::<Vec<_>>())
@@ -104,23 +105,23 @@ pub async fn store(
     .bind(limits.is_unmatched_full)
     .fetch_all(db)
     .await?;
-    let mut stored = vec![Stored::Duplicate; batch.len()];
+    let mut outcomes = vec![StoreOutcome::Duplicate; batch.len()];
     for row in &rows {
         let ord: i64 = row.try_get("ord")?;
-        let place = usize::try_from(ord - 1).unwrap_or(usize::MAX);
-        let Some(place) = stored.get_mut(place) else {
+        let index = usize::try_from(ord - 1).unwrap_or(usize::MAX);
+        let Some(outcome) = outcomes.get_mut(index) else {
             continue;
         };
-        // One route that is refused is enough: sent again, the others are duplicates.
+        // One refused route refuses the delivery: when it is sent again, the others are duplicates.
         if row.try_get("refused")? {
-            *place = Stored::Refused;
-        } else if *place != Stored::Refused {
-            *place = if row.try_get("digest_only")? {
-                Stored::DigestOnly
+            *outcome = StoreOutcome::Refused;
+        } else if *outcome != StoreOutcome::Refused {
+            *outcome = if row.try_get("digest_only")? {
+                StoreOutcome::DigestOnly
             } else {
-                Stored::Fresh
+                StoreOutcome::New
             };
         }
     }
-    Ok(stored)
+    Ok(outcomes)
 }

@@ -1,29 +1,31 @@
--- Files a batch of verified deliveries and asks for their processing, all or nothing.
--- The ledger decides what is new: a delivery seen before, in this batch or ever, is left
--- out. Rows go in by key order, so that two batches cannot wait for each other in a circle.
--- A tenant that has its share of the backlog already ($17) gets nothing more. Of what matches no
--- connection, only the ledger's row is kept above the quota: per account $18 bytes, in all $19.
--- What follows here inserts `new_jobs` and answers which of the batch is new.
+-- Stores a batch of verified deliveries and enqueues jobs to process them, all or nothing.
+--
+-- delivery_dedup decides which deliveries are new: those of an earlier batch, or earlier in this
+-- one, are skipped. Rows are inserted in key order, so that two batches cannot deadlock.
+-- Deliveries of tenants whose share of the backlog is used up ($17) are refused. Of unmatched
+-- deliveries above a quota only the dedupe row is kept: $18 is the most bytes of an account, $19
+-- says that the quota of all accounts is used up.
+-- The caller appends the insert of `new_jobs` and selects the outcome of each delivery.
 WITH input AS (
     SELECT * FROM unnest(
         $1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $8::text[], $9::uuid[], $14::bigint[],
         $15::uuid[], $16::uuid[]
     ) WITH ORDINALITY AS i(id, received_at, provider, dedupe_id, traceparent, job_id, bytes, own_tenant,
         own_connection, ord)
-), wanted AS (
+), requested_routes AS (
     SELECT i.ord, w.route, coalesce(w.id, i.id) AS id,
         count(w.route) OVER (PARTITION BY i.ord) > 1 AS several
     FROM input i
     LEFT JOIN unnest($11::bigint[], $12::text[], $13::uuid[]) AS w(ord, route, id) ON w.ord = i.ord
 ), routed AS MATERIALIZED (
-    -- A route that leads nowhere yet keeps a delivery of its own, to be handed over later.
+    -- Each unmatched route of a delivery gets a separate row, which a rematch can assign.
     SELECT w.id, i.received_at, i.provider, w.route AS account_id, i.traceparent, i.job_id, i.bytes, i.ord,
         CASE WHEN r.tenant_id IS NULL AND w.several THEN i.dedupe_id || '@' || w.route
              ELSE i.dedupe_id END AS dedupe_id,
         coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000') AS tenant_id,
         coalesce(r.tenant_id, '00000000-0000-0000-0000-000000000000') = ANY ($17::uuid[]) AS refused,
         r.connection_id
-    FROM wanted w
+    FROM requested_routes w
     JOIN input i ON i.ord = w.ord
     LEFT JOIN LATERAL (
         SELECT c.tenant_id, c.connection_id FROM connection_routes c
@@ -32,12 +34,12 @@ WITH input AS (
         SELECT d.tenant_id, d.connection_id FROM delivery_routes d
         WHERE d.provider = i.provider AND d.route = w.route
         UNION ALL
-        -- One sent to a connection's own URL; the key leads to it.
+        -- The connection whose own URL the delivery was sent to.
         SELECT o.tenant_id, o.connection_id FROM connection_routes o
         WHERE o.tenant_id = i.own_tenant AND o.connection_id = i.own_connection
     ) r ON true
 ), fresh AS (
-    INSERT INTO delivery_ledger (tenant_id, provider, dedupe_id, received_at)
+    INSERT INTO delivery_dedup (tenant_id, provider, dedupe_id, received_at)
     SELECT tenant_id, provider, dedupe_id, min(received_at) FROM routed WHERE NOT refused
     GROUP BY tenant_id, provider, dedupe_id
     ORDER BY tenant_id, provider, dedupe_id

@@ -1,14 +1,14 @@
-//! The one way in which jobs are made, and that in which they move to the history.
+//! The SQL that enqueues jobs and the SQL that archives them.
 //!
-//! What a job has to work through is part of its row, because the bounds on what waits are on
-//! bytes. Every statement that makes jobs therefore names its rows `new_jobs` and ends with
-//! [`insert_jobs`], which leaves no column out.
+//! A job's row holds the bytes of its deliveries, because the limits on the backlog count bytes.
+//! Every statement that enqueues jobs therefore names its rows `new_jobs` and ends with
+//! [`insert_jobs`], which sets every column.
 
 use super::{Enqueued, NewJob};
 use crate::db::{DbError, Json, Tx};
 use crate::ids::JobId;
 
-/// The end of a statement that makes a job of each row of `new_jobs`.
+/// The end of a statement that inserts each row of `new_jobs` as a job.
 macro_rules! insert_jobs {
     () => {
         "INSERT INTO jobs (tenant_id, id, kind, provider, connection_id, cursor_window, priority, \
@@ -19,7 +19,7 @@ macro_rules! insert_jobs {
     };
 }
 
-/// The same for jobs with windows: of each, one is made unless it is queued or running.
+/// Like [`insert_jobs`], but skips a job whose window is already queued or running.
 macro_rules! insert_jobs_once {
     () => {
         concat!(
@@ -30,8 +30,9 @@ macro_rules! insert_jobs_once {
     };
 }
 
-/// The end of a statement that moves the rows of `gone` to the history, in this state and with
-/// this error.
+/// The end of a statement that moves the rows of `gone` to `job_history`.
+///
+/// `$state` and `$error` are SQL expressions for the final state and the last error.
 macro_rules! archive_jobs {
     ($state:literal, $error:literal) => {
         concat!(
@@ -49,13 +50,14 @@ macro_rules! archive_jobs {
 
 pub(crate) use {archive_jobs, insert_jobs, insert_jobs_once};
 
-/// Makes a job unless one with the same window is queued or running; the caller's
-/// transaction decides whether it exists. Call [`super::notify`] after the commit.
+/// Inserts a job, unless one with the same window is queued or running.
+///
+/// Call [`super::notify`] after the commit.
 pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<Enqueued, DbError> {
     let id = JobId::generate();
     let deliveries = job.payload.deliveries();
     let times: Vec<_> = deliveries.iter().map(|id| id.received_at()).collect();
-    // Between a conflict and the look at what conflicted, the other job may have ended.
+    // The conflicting job may end between the insert and the select; then try again.
     for _ in 0..3 {
         let created: Option<JobId> = sqlx::query_scalar(concat!(
             "WITH new_jobs AS ( \
@@ -108,8 +110,10 @@ pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<Enqueued, DbError> {
             });
         }
     }
-    Err(DbError::Corrupt("a job's window is taken and free at once"))
+    Err(DbError::Corrupt(
+        "the window of a job is both taken and free",
+    ))
 }
 
-/// Bytes that a stored delivery takes beside its headers and its body, about.
+/// Approximate bytes of a stored delivery in addition to its headers and body.
 pub(crate) const DELIVERY_ROW_BYTES: i32 = 512;

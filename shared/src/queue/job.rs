@@ -1,4 +1,4 @@
-//! Jobs: what they are, how they are asked for, what a worker holds while it runs one.
+//! Jobs: kinds, payloads, states and outcomes.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use crate::connectors::DirectoryKey;
 use crate::db::TenantScope;
 use crate::ids::{ConnectionId, DeliveryId, JobId, TenantId};
 
-/// What a job does.
+/// The kind of a job, which selects the function that runs it.
 #[derive(
     Debug,
     Clone,
@@ -29,25 +29,25 @@ use crate::ids::{ConnectionId, DeliveryId, JobId, TenantId};
 #[strum(serialize_all = "snake_case")]
 #[sqlx(type_name = "job_kind", rename_all = "snake_case")]
 pub enum JobKind {
-    /// Turns stored webhook deliveries into Signals.
+    /// Normalizes stored deliveries into Signals.
     ProcessDeliveries,
-    /// Hands deliveries that matched no connection to the one that has appeared.
-    AdoptDeliveries,
-    /// Asks the provider what deliveries name by id only, and has them processed then.
-    LookUp,
-    /// Gives a delivery to all connections it is for.
+    /// Assigns unmatched deliveries to the connection that now matches them.
+    RematchDeliveries,
+    /// Fetches the names that deliveries carry as ids only, then enqueues their processing.
+    ResolveDirectory,
+    /// Copies a delivery to every further connection that the provider sent it for.
     FanOutDelivery,
-    /// Asks the provider whether a grant is still good that a delivery calls into question.
+    /// Checks with the provider whether a grant is still valid after a delivery cast doubt on it.
     ConfirmGrant,
-    /// Creates, renews and ends a connection's subscriptions.
-    MaintainSubscriptions,
-    /// Reads every stream of a connection, page by page.
+    /// Creates, renews and deletes a connection's subscriptions.
+    ReconcileSubscriptions,
+    /// Reads every stream of a connection page by page.
     SyncConnection,
-    /// Renews an access token before it ends.
+    /// Refreshes an access token before it expires.
     RefreshToken,
-    /// Asks a provider to send again what it failed to deliver.
-    SweepDeliveries,
-    /// Makes and drops partitions, deletes what has expired.
+    /// Requests redelivery of the deliveries that a provider failed to send.
+    RedeliverWebhooks,
+    /// Creates and drops partitions and deletes expired rows.
     ApplyRetention,
 }
 
@@ -57,24 +57,24 @@ impl JobKind {
         self.into()
     }
 
-    /// Smaller goes first among the jobs of one tenant.
+    /// The priority among the jobs of one tenant; the smallest value runs first.
     pub const fn priority(self) -> i16 {
         match self {
             Self::RefreshToken => 10,
             Self::ConfirmGrant => 12,
             Self::ProcessDeliveries => 20,
-            Self::LookUp => 15,
+            Self::ResolveDirectory => 15,
             Self::FanOutDelivery => 25,
-            Self::MaintainSubscriptions => 28,
-            Self::AdoptDeliveries => 30,
+            Self::ReconcileSubscriptions => 28,
+            Self::RematchDeliveries => 30,
             Self::SyncConnection => 50,
-            Self::SweepDeliveries => 60,
+            Self::RedeliverWebhooks => 60,
             Self::ApplyRetention => 70,
         }
     }
 }
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(
     Debug,
     Clone,
@@ -94,47 +94,47 @@ impl JobKind {
 #[strum(serialize_all = "snake_case")]
 #[sqlx(type_name = "job_state", rename_all = "snake_case")]
 pub enum JobState {
-    /// Waits for its time and a worker.
+    /// Waits for its `run_at` and a worker.
     Queued,
     /// A worker holds its lease.
     Running,
-    /// Done.
+    /// Ended with success.
     Succeeded,
-    /// Given up, with its cause.
+    /// Dead-lettered: ended without success, with its cause.
     Dead,
-    /// Withdrawn by a person.
+    /// Cancelled by a person.
     Cancelled,
 }
 
-/// How a connection is read.
+/// Where a sync run starts to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncMode {
-    /// On from the cursors.
+    /// From the stored cursors.
     Incremental,
-    /// From the backfill horizon again; known facts stay single.
+    /// From the start of the backfill again; dedupe keys drop the facts that are known.
     Full,
 }
 
-/// A job's arguments, by kind.
+/// The arguments of a job, by kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum JobPayload {
     /// For [`JobKind::ProcessDeliveries`].
     ProcessDeliveries {
-        /// The deliveries, all of the job's tenant.
+        /// The deliveries, all of them of the job's tenant.
         deliveries: Vec<DeliveryId>,
     },
-    /// For [`JobKind::AdoptDeliveries`].
-    AdoptDeliveries {
-        /// The account or route whose deliveries waited.
+    /// For [`JobKind::RematchDeliveries`].
+    RematchDeliveries {
+        /// The account or route of the unmatched deliveries.
         account_id: String,
     },
-    /// For [`JobKind::LookUp`].
-    LookUp {
-        /// What to ask for.
+    /// For [`JobKind::ResolveDirectory`].
+    ResolveDirectory {
+        /// The entries to fetch.
         keys: Vec<DirectoryKey>,
-        /// The deliveries that wait for it.
+        /// The deliveries that need these entries.
         deliveries: Vec<DeliveryId>,
     },
     /// For [`JobKind::FanOutDelivery`].
@@ -144,53 +144,52 @@ pub enum JobPayload {
     },
     /// For [`JobKind::ConfirmGrant`].
     ConfirmGrant,
-    /// For [`JobKind::MaintainSubscriptions`].
-    MaintainSubscriptions,
+    /// For [`JobKind::ReconcileSubscriptions`].
+    ReconcileSubscriptions,
     /// For [`JobKind::SyncConnection`].
     SyncConnection {
-        /// How it is read.
+        /// Where the run starts to read.
         mode: SyncMode,
-        /// When the run began: its frozen upper bound. Unset until the first attempt.
+        /// The time at which the run began; the first attempt sets it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        until: Option<DateTime<Utc>>,
+        upper_bound: Option<DateTime<Utc>>,
     },
     /// For [`JobKind::RefreshToken`].
     RefreshToken,
-    /// For [`JobKind::SweepDeliveries`].
-    SweepDeliveries,
+    /// For [`JobKind::RedeliverWebhooks`].
+    RedeliverWebhooks,
     /// For [`JobKind::ApplyRetention`].
     ApplyRetention,
-    /// A stored form that this release does not understand. It is never stored.
+    /// A payload that this release cannot decode. It is never stored.
     #[serde(skip)]
     Unreadable {
-        /// The kind that the job's row names.
+        /// The kind in the job's row.
         kind: JobKind,
-        /// The deliveries that the stored form names.
+        /// The deliveries that the payload names.
         deliveries: Vec<DeliveryId>,
     },
 }
 
 impl JobPayload {
-    /// The kind these arguments belong to.
+    /// The kind that these arguments belong to.
     pub const fn kind(&self) -> JobKind {
         match self {
             Self::ProcessDeliveries { .. } => JobKind::ProcessDeliveries,
-            Self::AdoptDeliveries { .. } => JobKind::AdoptDeliveries,
-            Self::LookUp { .. } => JobKind::LookUp,
+            Self::RematchDeliveries { .. } => JobKind::RematchDeliveries,
+            Self::ResolveDirectory { .. } => JobKind::ResolveDirectory,
             Self::FanOutDelivery { .. } => JobKind::FanOutDelivery,
             Self::ConfirmGrant => JobKind::ConfirmGrant,
-            Self::MaintainSubscriptions => JobKind::MaintainSubscriptions,
+            Self::ReconcileSubscriptions => JobKind::ReconcileSubscriptions,
             Self::SyncConnection { .. } => JobKind::SyncConnection,
             Self::RefreshToken => JobKind::RefreshToken,
-            Self::SweepDeliveries => JobKind::SweepDeliveries,
+            Self::RedeliverWebhooks => JobKind::RedeliverWebhooks,
             Self::ApplyRetention => JobKind::ApplyRetention,
             Self::Unreadable { kind, .. } => *kind,
         }
     }
 
-    /// Reads a stored payload. One that another release has written may be
-    /// [`JobPayload::Unreadable`].
-    pub(crate) fn read(kind: JobKind, stored: &serde_json::Value) -> Self {
+    /// Decodes a stored payload; one of another release may be [`JobPayload::Unreadable`].
+    pub(crate) fn decode(kind: JobKind, stored: &serde_json::Value) -> Self {
         Self::deserialize(stored)
             .ok()
             .filter(|payload| payload.kind() == kind)
@@ -200,11 +199,11 @@ impl JobPayload {
             })
     }
 
-    /// Deliveries that stay pending until the job, or one that it enqueues, has processed them.
+    /// The deliveries that stay pending until this job, or one that it enqueues, processes them.
     pub fn deliveries(&self) -> &[DeliveryId] {
         match self {
             Self::ProcessDeliveries { deliveries }
-            | Self::LookUp { deliveries, .. }
+            | Self::ResolveDirectory { deliveries, .. }
             | Self::Unreadable { deliveries, .. } => deliveries,
             _ => &[],
         }
@@ -214,26 +213,26 @@ impl JobPayload {
 /// A job to be enqueued.
 #[derive(Debug, Clone)]
 pub struct NewJob {
-    /// Whose it is; [`TenantId::UNASSIGNED`] for work on the service as a whole.
+    /// The tenant; [`TenantId::UNASSIGNED`] for a job of the whole service.
     pub tenant_id: TenantId,
-    /// The provider's slug; empty for work on the service as a whole.
+    /// The provider's slug; empty for a job of the whole service.
     pub provider: String,
-    /// The connection it is about.
+    /// The connection that the job belongs to.
     pub connection_id: Option<ConnectionId>,
-    /// While a job with the same window is queued or running, another is not made.
+    /// The unique key: at most one job with this window is queued or running.
     pub cursor_window: Option<String>,
-    /// What to do.
+    /// The arguments.
     pub payload: JobPayload,
-    /// The trace it belongs to (W3C `traceparent`).
+    /// The W3C `traceparent` of the request or job that enqueues it.
     pub traceparent: Option<String>,
 }
 
-/// The answer to an enqueue.
+/// The result of [`enqueue`](super::enqueue).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Enqueued {
-    /// The job: the new one, or the one that already covers the window.
+    /// The new job, or the one that already holds the window.
     pub job_id: JobId,
-    /// Whether it is new.
+    /// Whether the job is new.
     pub created: bool,
 }
 
@@ -242,34 +241,34 @@ pub struct Enqueued {
 pub struct ClaimedJob {
     /// The job's id.
     pub id: JobId,
-    /// What the lease is fenced with: whoever holds an older token holds nothing.
+    /// The fencing token of the lease. Postgres rejects writes that carry an older token.
     pub lease_token: i64,
-    /// Whose it is.
+    /// The tenant.
     pub tenant_id: TenantId,
     /// The provider's slug.
     pub provider: String,
-    /// The connection it is about.
+    /// The connection that the job belongs to.
     pub connection_id: Option<ConnectionId>,
-    /// This try's number, from 1.
+    /// The number of this attempt, from 1.
     pub attempts: i16,
-    /// How many tries there are.
+    /// The number of attempts before the job is dead-lettered.
     pub max_attempts: i16,
-    /// Attempts that were lost without fault of the job's.
+    /// Attempts that were lost to a stopped worker or an interruption.
     pub lost_attempts: i16,
-    /// What to do.
+    /// The arguments.
     pub payload: JobPayload,
-    /// Bytes that it has to work through, where that is known.
+    /// Bytes of the job's deliveries, if it has any.
     pub bytes: u64,
-    /// The trace it belongs to.
+    /// The W3C `traceparent` of the request or job that enqueued it.
     pub traceparent: Option<String>,
-    /// When it could have started at the earliest.
+    /// The earliest time at which the job could start.
     pub run_at: DateTime<Utc>,
-    /// When this attempt began, by the clock of Postgres.
+    /// When this attempt began, by the Postgres clock.
     pub started_at: DateTime<Utc>,
 }
 
 impl ClaimedJob {
-    /// The proof that this worker may touch the tenant's rows.
+    /// The scope that grants access to the tenant's rows.
     pub const fn scope(&self) -> TenantScope {
         TenantScope::new(self.tenant_id)
     }
@@ -279,41 +278,44 @@ impl ClaimedJob {
         self.attempts >= self.max_attempts
     }
 
-    /// The deliveries of its [`JobPayload::deliveries`], with their tenant.
+    /// The ids of [`JobPayload::deliveries`], each with its tenant.
     pub fn deliveries(&self) -> impl Iterator<Item = (TenantId, DeliveryId)> {
         let ids = self.payload.deliveries();
         ids.iter().map(|id| (self.tenant_id, *id))
     }
 }
 
-/// Why a try failed, as kept with the job and shown by the API. Never a provider's words.
+/// The cause of a failed attempt, as stored and as the API shows it.
+///
+/// It never quotes a provider's response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JobError {
-    /// A short word: `rate_limited`, `unauthorized`, `lease_lost` …
+    /// A stable code, such as `rate_limited`, `unauthorized` or `lease_lost`.
     pub code: String,
-    /// What it means for an operator.
+    /// The explanation for an operator.
     pub message: String,
 }
 
-/// How a try ended.
+/// The outcome of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobOutcome {
-    /// Done.
+    /// Success.
     Succeeded,
-    /// Again at `at`, without having cost a try: a rate limit, a lost race.
-    Postponed {
-        /// When.
+    /// Requeued for `at` without using up an attempt: a rate limit or a conflict.
+    Snoozed {
+        /// When the job runs again.
         at: DateTime<Utc>,
-        /// Why.
+        /// The cause.
         error: JobError,
     },
-    /// Again after a pause, if tries are left; dead otherwise.
+    /// Requeued with backoff while attempts are left; dead-lettered otherwise.
     Failed(JobError),
-    /// Again after a pause, without having cost a try: a statement that took too long or a
-    /// transaction in the way. Dead once that has happened [`super::MAX_LOST_ATTEMPTS`] times.
+    /// Requeued with backoff without using up an attempt: a statement timeout or a conflict.
+    ///
+    /// Dead-lettered after [`super::MAX_LOST_ATTEMPTS`] lost attempts.
     Interrupted(JobError),
-    /// Dead at once: another try would end alike.
+    /// Dead-lettered at once, because another attempt would fail in the same way.
     Dead(JobError),
-    /// Withdrawn.
+    /// Cancelled.
     Cancelled,
 }

@@ -1,20 +1,20 @@
-//! The queue: jobs that survive everything and belong to one worker at a time.
+//! The job queue in Postgres: leases, fencing tokens and fair claims.
 //!
-//! A worker holds a job through a lease with a fencing token. Leases hang on the worker's
-//! heartbeat (one row per worker, not one write per job); when it stops, any other worker
-//! puts its jobs back within 15 s, and what the dead one still tries to write is refused.
-//! Time is Postgres's throughout. Claiming goes round the tenants, so that a long queue of
-//! one does not delay another's.
+//! A worker runs a job under a lease with a fencing token. A lease is valid while the worker's
+//! heartbeat lasts, which is one row per worker instead of one write per job. After the last
+//! heartbeat expires, another worker rescues the jobs within 15 s, and fencing rejects late writes
+//! of the first one. All times are those of the Postgres clock. Claims take turns over the
+//! tenants, so that one tenant's long queue does not delay the jobs of another.
 //!
-//! Finished jobs move to `job_history` in the statement that finishes them, so the table
-//! that is claimed from stays small.
+//! Finished jobs move to `job_history` in the statement that finishes them, so that the `jobs`
+//! table stays small.
 
+mod claim_index;
+mod completion;
 mod insert;
 mod job;
-mod lines;
-mod outcomes;
+mod notifier;
 mod postgres;
-mod wake;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -23,30 +23,34 @@ use strum::VariantArray;
 pub use insert::enqueue;
 pub(crate) use insert::{DELIVERY_ROW_BYTES, archive_jobs, insert_jobs, insert_jobs_once};
 pub use job::*;
-pub use postgres::{PgJobQueue, freeze_until, hold};
-pub use wake::{Waker, listen, notify};
+pub use notifier::{Notifier, listen, notify};
+pub use postgres::{PgJobQueue, set_sync_upper_bound, verify_lease};
 
 use crate::db::{DbError, Tx};
 use crate::ids::{JobId, TenantId, WorkerId};
 
-/// How long a worker's jobs stay its own after its last heartbeat.
+/// How long a worker's leases last after its last heartbeat.
 pub const LEASE_SECONDS: f64 = 10.0;
 
-/// Attempts that a job may lose without fault of its own, to a worker that stopped or a statement
-/// that took too long, before it is held to be the cause.
+/// Lost attempts after which a job is dead-lettered.
+///
+/// An attempt is lost to a worker that stopped or to an interruption. After this many, the job
+/// itself is the likely cause.
 pub const MAX_LOST_ATTEMPTS: i16 = 10;
 
-/// Jobs that are claimed together. A long backfill can fill the one and never the other.
+/// The job kinds that are claimed together.
+///
+/// Deliveries have their own class, so that long backfills cannot use up their capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
+pub enum WorkClass {
     /// Jobs that process deliveries.
     Deliveries,
-    /// Jobs of every other kind.
-    Others,
+    /// Jobs of all other kinds.
+    Background,
 }
 
-impl Lane {
-    /// What is claimed in it.
+impl WorkClass {
+    /// The job kinds of this class.
     pub fn kinds(self) -> Vec<JobKind> {
         let deliveries = |kind: &JobKind| *kind == JobKind::ProcessDeliveries;
         JobKind::VARIANTS
@@ -57,32 +61,32 @@ impl Lane {
     }
 }
 
-/// What a worker asks for.
+/// The parameters of a claim.
 #[derive(Debug, Clone)]
 pub struct ClaimRequest {
-    /// Who asks.
+    /// The worker that claims.
     pub worker: WorkerId,
-    /// The lane it has room in.
-    pub lane: Lane,
-    /// How many jobs at the most.
+    /// The class to claim from.
+    pub class: WorkClass,
+    /// The maximum number of jobs.
     pub limit: i64,
-    /// How many of them may belong to one tenant.
+    /// The maximum number of jobs per tenant.
     pub per_tenant: i64,
-    /// Tenants that hold their full share of this worker already.
+    /// Tenants that already use their full share of this worker.
     pub saturated: Vec<TenantId>,
 }
 
-/// The end of a try, as reported by the worker that holds the lease.
+/// The result of an attempt, reported by the worker that holds the lease.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    /// The job, with the token of the lease.
+    /// The job, with the fencing token of its lease.
     pub job: ClaimedJob,
-    /// How the try ended.
+    /// The outcome of the attempt.
     pub outcome: JobOutcome,
 }
 
 impl Finished {
-    /// Why the job is dead-lettered, if this ends it without success.
+    /// The cause, if this outcome dead-letters the job.
     pub fn dead_error(&self) -> Option<&JobError> {
         match &self.outcome {
             JobOutcome::Dead(error) => Some(error),
@@ -95,30 +99,34 @@ impl Finished {
     }
 }
 
-/// What a worker needs of a queue.
+/// The queue operations of a worker.
 #[async_trait]
 pub trait JobQueue: Send + Sync {
-    /// Takes up to `limit` due jobs, fairly over tenants.
+    /// Claims due jobs, with turns over the tenants.
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<ClaimedJob>, DbError>;
 
-    /// Ends tries, in one transaction of its own. Answers the jobs whose lease had been
-    /// lost: for those nothing was changed.
+    /// Records outcomes in one transaction.
+    ///
+    /// Returns the jobs whose lease was lost; their rows are unchanged.
     async fn finish(&self, finished: &[Finished]) -> Result<Vec<JobId>, DbError>;
 
-    /// Ends tries within the transaction that holds their effects, so both happen or
-    /// neither. The caller must roll back when a lease was lost.
+    /// Records outcomes in the transaction that also writes the jobs' effects.
+    ///
+    /// The caller must roll back if a lease was lost.
     async fn finish_in(&self, tx: &mut Tx, finished: &[Finished]) -> Result<Vec<JobId>, DbError>;
 
-    /// Says that the worker lives. Answers what time it is by the clock that leases go by.
+    /// Extends the worker's leases; returns the time of the Postgres clock.
     async fn heartbeat(&self, worker: WorkerId) -> Result<DateTime<Utc>, DbError>;
 
-    /// Gives the worker's jobs back at once, without costing them a try: its last act.
+    /// Requeues the worker's jobs without using up an attempt, at its shutdown.
     async fn release(&self, worker: WorkerId) -> Result<u64, DbError>;
 
-    /// Puts back what nobody runs: jobs of workers that have stopped, and jobs of this one that
-    /// are not among the leases it holds. What was lost too often goes to the dead letters.
-    async fn reap(&self, worker: WorkerId, held: &[i64]) -> Result<u64, DbError>;
+    /// Rescues abandoned jobs; returns how many.
+    ///
+    /// Abandoned are the jobs of stopped workers, and jobs of this worker that are not among its
+    /// `held` lease tokens. A job with too many lost attempts is dead-lettered.
+    async fn rescue(&self, worker: WorkerId, held: &[i64]) -> Result<u64, DbError>;
 
-    /// Jobs among `held` whose cancellation somebody has asked for.
+    /// The worker's running jobs that a person has cancelled.
     async fn cancellations(&self, worker: WorkerId) -> Result<Vec<JobId>, DbError>;
 }

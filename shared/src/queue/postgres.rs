@@ -1,4 +1,4 @@
-//! [`JobQueue`] on Postgres. Hot statements stand in SQL; each names its index.
+//! [`JobQueue`] on Postgres. The hot statements are SQL files that name their indexes.
 
 use std::sync::Arc;
 
@@ -8,20 +8,22 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use tokio::sync::Mutex;
 
-use super::lines::{Line, Lines, Pick};
-use super::outcomes::{Again, Ended, sort};
+use super::claim_index::{Candidate, ClaimIndex, Partition};
+use super::completion::{Finalized, Requeued, classify};
 use super::{
     ClaimRequest, ClaimedJob, Finished, JobError, JobKind, JobOutcome, JobPayload, JobQueue,
-    LEASE_SECONDS, Lane, MAX_LOST_ATTEMPTS, SyncMode, archive_jobs,
+    LEASE_SECONDS, MAX_LOST_ATTEMPTS, SyncMode, WorkClass, archive_jobs,
 };
 use crate::db::{Db, DbError, Json, TenantScope, Tx, deliveries};
 use crate::ids::{ConnectionId, JobId, TenantId, WorkerId};
 
-/// Running jobs of workers that have stopped, and those that a worker ($1) holds without
-/// knowing: none of its leases has such a token ($2), though it had the time ($3, in seconds)
-/// to hear of it. A row that a vanished worker's connection still locks waits for its turn, and
-/// nobody for it. Served by `jobs_running`; the set is as small as the number of jobs in flight.
-macro_rules! nobody_runs {
+/// Selects abandoned jobs: running jobs of stopped workers, and claims that were lost.
+///
+/// A claim is lost if the worker ($1) holds no lease with its token ($2) although the job started
+/// more than $3 seconds ago: the claim's response did not arrive. Rows that the session of a dead
+/// worker still locks are skipped until later. Uses the index `jobs_running`, which is as small as
+/// the number of running jobs.
+macro_rules! abandoned_jobs {
     () => {
         "SELECT j.tenant_id, j.id FROM jobs j WHERE j.state = 'running' AND ( \
              NOT EXISTS (SELECT FROM workers w WHERE w.id = j.worker_id AND w.expires_at > now()) \
@@ -30,12 +32,15 @@ macro_rules! nobody_runs {
     };
 }
 
-/// The queue in Postgres, as the worker's role sees it.
+/// Tenant, kind and payload of a dead-lettered job.
+type DeadLettered = (TenantId, JobKind, Json<serde_json::Value>);
+
+/// The queue in Postgres, with the privileges of the worker's role.
 #[derive(Debug, Clone)]
 pub struct PgJobQueue {
     db: Db,
-    deliveries: Arc<Mutex<Lines>>,
-    others: Arc<Mutex<Lines>>,
+    deliveries: Arc<Mutex<ClaimIndex>>,
+    background: Arc<Mutex<ClaimIndex>>,
 }
 
 impl PgJobQueue {
@@ -44,30 +49,30 @@ impl PgJobQueue {
         Self {
             db,
             deliveries: Arc::default(),
-            others: Arc::default(),
+            background: Arc::default(),
         }
     }
 
-    /// Claims `left` jobs at the most, from these lines in turn.
+    /// Claims up to `remaining` jobs from the candidates, in their order.
     async fn claim_from(
         &self,
         worker: WorkerId,
-        picks: &[Pick],
-        left: i64,
-    ) -> Result<Vec<(Line, ClaimedJob)>, DbError> {
+        candidates: &[Candidate],
+        remaining: i64,
+    ) -> Result<Vec<(Partition, ClaimedJob)>, DbError> {
         let rows = sqlx::query(include_str!("claim.sql"))
-            .bind(picks.iter().map(|pick| pick.line.0).collect::<Vec<_>>())
-            .bind(picks.iter().map(|pick| pick.line.1).collect::<Vec<_>>())
-            .bind(picks.iter().map(|pick| pick.head.0).collect::<Vec<_>>())
-            .bind(picks.iter().map(|pick| pick.head.1).collect::<Vec<_>>())
-            .bind(picks.iter().map(|pick| pick.most).collect::<Vec<_>>())
-            .bind(left)
+            .bind(candidates.iter().map(|c| c.partition.0).collect::<Vec<_>>())
+            .bind(candidates.iter().map(|c| c.partition.1).collect::<Vec<_>>())
+            .bind(candidates.iter().map(|c| c.head.0).collect::<Vec<_>>())
+            .bind(candidates.iter().map(|c| c.head.1).collect::<Vec<_>>())
+            .bind(candidates.iter().map(|c| c.limit).collect::<Vec<_>>())
+            .bind(remaining)
             .bind(worker)
             .fetch_all(&self.db)
             .await?;
         rows.iter()
             .map(|row| {
-                let job = claimed(row)?;
+                let job = claimed_job(row)?;
                 Ok(((job.tenant_id, row.try_get("priority")?), job))
             })
             .collect()
@@ -82,10 +87,12 @@ impl PgJobQueue {
     }
 }
 
-/// Makes sure, until the transaction ends, that the job's lease is still this worker's.
-/// `false` means that somebody else may be running it: write nothing. Transactions of one run
-/// hold it together; whoever would take the job away waits for them.
-pub async fn hold(tx: &mut Tx, job: &ClaimedJob) -> Result<bool, DbError> {
+/// Verifies the lease of a job and locks its row until the transaction ends.
+///
+/// `false` means that the lease was lost and another worker may run the job, so the caller must
+/// not write. The lock is shared: several transactions of one run can hold it, and a rescue or a
+/// completion waits for them.
+pub async fn verify_lease(tx: &mut Tx, job: &ClaimedJob) -> Result<bool, DbError> {
     let held = sqlx::query(
         "SELECT 1 FROM jobs WHERE tenant_id = $1 AND id = $2 AND lease_token = $3 \
          AND state = 'running' FOR SHARE",
@@ -98,19 +105,20 @@ pub async fn hold(tx: &mut Tx, job: &ClaimedJob) -> Result<bool, DbError> {
     Ok(held.is_some())
 }
 
-/// Freezes the upper bound of a sync in its own arguments, so that a later try reads up to
-/// the same moment. `false` means that the lease has passed on.
-pub async fn freeze_until(
+/// Stores the upper bound of a sync run in the job's payload; `false` if the lease was lost.
+///
+/// Later attempts then read to the same bound.
+pub async fn set_sync_upper_bound(
     tx: &mut Tx,
     job: &ClaimedJob,
     mode: SyncMode,
-    until: DateTime<Utc>,
+    upper_bound: DateTime<Utc>,
 ) -> Result<bool, DbError> {
     let payload = JobPayload::SyncConnection {
         mode,
-        until: Some(until),
+        upper_bound: Some(upper_bound),
     };
-    let frozen = sqlx::query(
+    let updated = sqlx::query(
         "UPDATE jobs SET payload = $4 WHERE tenant_id = $1 AND id = $2 AND lease_token = $3 \
          AND state = 'running'",
     )
@@ -120,37 +128,40 @@ pub async fn freeze_until(
     .bind(Json(&payload))
     .execute(&mut **tx)
     .await?;
-    Ok(frozen.rows_affected() == 1)
+    Ok(updated.rows_affected() == 1)
 }
 
 #[async_trait]
 impl JobQueue for PgJobQueue {
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<ClaimedJob>, DbError> {
-        let shared = match request.lane {
-            Lane::Deliveries => &self.deliveries,
-            Lane::Others => &self.others,
+        let index = match request.class {
+            WorkClass::Deliveries => &self.deliveries,
+            WorkClass::Background => &self.background,
         };
-        let mut lines = shared.lock().await;
-        lines.look(&self.db, request.lane).await?;
+        let mut index = index.lock().await;
+        index.scan_incrementally(&self.db, request.class).await?;
         let mut jobs = Vec::new();
-        let mut taken = lines.begin();
+        let mut progress = index.start_claim();
         loop {
-            let picks = lines.picks(request, &taken);
-            if picks.is_empty() {
+            let candidates = index.candidates(request, &progress);
+            if candidates.is_empty() {
                 break;
             }
-            let left = request.limit - taken.jobs;
-            let claimed = match self.claim_from(request.worker, &picks, left).await {
+            let remaining = request.limit - progress.jobs;
+            let claimed = match self
+                .claim_from(request.worker, &candidates, remaining)
+                .await
+            {
                 Ok(claimed) => claimed,
                 Err(error) if jobs.is_empty() => return Err(error),
-                // Those that are claimed already are not to wait for somebody to miss them.
+                // Run the jobs that are claimed already instead of leaving them to a rescue.
                 Err(_) => break,
             };
             let found: Vec<_> = claimed
                 .iter()
-                .map(|(line, job)| (*line, (job.run_at, job.id)))
+                .map(|(partition, job)| (*partition, (job.run_at, job.id)))
                 .collect();
-            lines.learn(&picks, &found, left, &mut taken);
+            index.record_claimed(&candidates, &found, remaining, &mut progress);
             jobs.extend(claimed);
         }
         jobs.sort_by_key(|((_, priority), job)| (*priority, job.run_at, job.id));
@@ -159,21 +170,21 @@ impl JobQueue for PgJobQueue {
 
     async fn finish(&self, finished: &[Finished]) -> Result<Vec<JobId>, DbError> {
         match self.finish_once(finished).await {
-            // Had the first try been committed, the second would find the leases gone.
+            // If the first transaction committed after all, the second reports lost leases.
             Err(error) if error.is_lost() => self.finish_once(finished).await,
             result => result,
         }
     }
 
     async fn finish_in(&self, tx: &mut Tx, finished: &[Finished]) -> Result<Vec<JobId>, DbError> {
-        let mut ended = Ended::default();
-        let mut again = Again::default();
+        let mut finalized = Finalized::default();
+        let mut requeued = Requeued::default();
         for item in finished {
-            sort(item, &mut ended, &mut again);
+            classify(item, &mut finalized, &mut requeued);
         }
-        let mut done = ended.write(tx).await?;
+        let mut done = finalized.write(tx).await?;
         fail_deliveries(tx, finished, &done).await?;
-        done.extend(again.write(tx).await?);
+        done.extend(requeued.write(tx).await?);
         Ok(finished
             .iter()
             .map(|f| f.job.id)
@@ -196,8 +207,8 @@ impl JobQueue for PgJobQueue {
     async fn release(&self, worker: WorkerId) -> Result<u64, DbError> {
         let released = sqlx::query(
             "WITH gone AS (DELETE FROM workers WHERE id = $1) \
-             UPDATE jobs SET state = 'queued', run_at = now(), attempts = greatest(attempts - 1, 0), \
-                 worker_id = NULL, lease_token = NULL \
+             UPDATE jobs SET state = 'queued', run_at = now(), worker_id = NULL, \
+                 lease_token = NULL, attempts = greatest(attempts - 1, 0) \
              WHERE worker_id = $1 AND state = 'running'",
         )
         .bind(worker)
@@ -206,16 +217,16 @@ impl JobQueue for PgJobQueue {
         Ok(released.rows_affected())
     }
 
-    async fn reap(&self, worker: WorkerId, held: &[i64]) -> Result<u64, DbError> {
+    async fn rescue(&self, worker: WorkerId, held: &[i64]) -> Result<u64, DbError> {
         let error = JobError {
             code: "worker_lost".to_owned(),
-            message: "The worker that ran this job stopped without ending it.".to_owned(),
+            message: "The worker stopped before the job ended.".to_owned(),
         };
         let mut tx = self.db.begin_unscoped().await?;
-        let buried: Vec<(TenantId, JobKind, Json<serde_json::Value>)> = sqlx::query_as(concat!(
+        let dead_lettered: Vec<DeadLettered> = sqlx::query_as(concat!(
             "WITH lost AS (",
-            nobody_runs!(),
-            " AND j.losses >= $5 FOR UPDATE SKIP LOCKED), gone AS ( \
+            abandoned_jobs!(),
+            " AND j.lost_attempts >= $5 FOR UPDATE SKIP LOCKED), gone AS ( \
                  DELETE FROM jobs j USING lost \
                  WHERE j.tenant_id = lost.tenant_id AND j.id = lost.id RETURNING j.* \
              ), archived AS (",
@@ -229,8 +240,8 @@ impl JobQueue for PgJobQueue {
         .bind(MAX_LOST_ATTEMPTS)
         .fetch_all(&mut *tx)
         .await?;
-        for (tenant, kind, payload) in &buried {
-            let payload = JobPayload::read(*kind, &payload.0);
+        for (tenant, kind, payload) in &dead_lettered {
+            let payload = JobPayload::decode(*kind, &payload.0);
             let pending = payload.deliveries().iter().map(|id| (*tenant, *id));
             let pending: Vec<_> = pending.collect();
             if !pending.is_empty() {
@@ -240,9 +251,10 @@ impl JobQueue for PgJobQueue {
         }
         let requeued = sqlx::query(concat!(
             "WITH lost AS (",
-            nobody_runs!(),
-            " FOR UPDATE SKIP LOCKED) UPDATE jobs j SET state = 'queued', run_at = now(), worker_id = NULL, \
-                 lease_token = NULL, last_error = $4, losses = j.losses + 1, \
+            abandoned_jobs!(),
+            " FOR UPDATE SKIP LOCKED) \
+             UPDATE jobs j SET state = 'queued', run_at = now(), worker_id = NULL, \
+                 lease_token = NULL, last_error = $4, lost_attempts = j.lost_attempts + 1, \
                  attempts = greatest(j.attempts - 1, 0) \
              FROM lost WHERE j.tenant_id = lost.tenant_id AND j.id = lost.id"
         ))
@@ -256,8 +268,8 @@ impl JobQueue for PgJobQueue {
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
-        let buried = u64::try_from(buried.len()).unwrap_or(u64::MAX);
-        Ok(buried + requeued.rows_affected())
+        let dead_lettered = u64::try_from(dead_lettered.len()).unwrap_or(u64::MAX);
+        Ok(dead_lettered + requeued.rows_affected())
     }
 
     async fn cancellations(&self, worker: WorkerId) -> Result<Vec<JobId>, DbError> {
@@ -270,13 +282,16 @@ impl JobQueue for PgJobQueue {
     }
 }
 
-/// Fails the deliveries that ended jobs leave pending: of those that did not succeed.
+/// Fails the pending deliveries of jobs that ended without success.
 async fn fail_deliveries(
     tx: &mut Tx,
     finished: &[Finished],
-    ended: &[JobId],
+    finalized: &[JobId],
 ) -> Result<(), DbError> {
-    for one in finished.iter().filter(|one| ended.contains(&one.job.id)) {
+    for one in finished
+        .iter()
+        .filter(|one| finalized.contains(&one.job.id))
+    {
         let reason = match (one.dead_error(), &one.outcome) {
             (Some(error), _) => error.message.as_str(),
             (None, JobOutcome::Cancelled) => "The job was cancelled.",
@@ -288,7 +303,7 @@ async fn fail_deliveries(
     Ok(())
 }
 
-fn claimed(row: &PgRow) -> Result<ClaimedJob, DbError> {
+fn claimed_job(row: &PgRow) -> Result<ClaimedJob, DbError> {
     let payload: Json<serde_json::Value> = row.try_get("payload")?;
     Ok(ClaimedJob {
         id: row.try_get("id")?,
@@ -298,8 +313,8 @@ fn claimed(row: &PgRow) -> Result<ClaimedJob, DbError> {
         connection_id: row.try_get::<Option<ConnectionId>, _>("connection_id")?,
         attempts: row.try_get("attempts")?,
         max_attempts: row.try_get("max_attempts")?,
-        lost_attempts: row.try_get("losses")?,
-        payload: JobPayload::read(row.try_get("kind")?, &payload.0),
+        lost_attempts: row.try_get("lost_attempts")?,
+        payload: JobPayload::decode(row.try_get("kind")?, &payload.0),
         bytes: u64::try_from(row.try_get::<i64, _>("bytes")?).unwrap_or(0),
         traceparent: row.try_get("traceparent")?,
         run_at: row.try_get("run_at")?,

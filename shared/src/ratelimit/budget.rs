@@ -1,4 +1,4 @@
-//! The budget that all processes share: one row per account in Postgres.
+//! The shared budget: one row per account in Postgres.
 
 use std::time::Duration;
 
@@ -9,28 +9,29 @@ use tokio::time::timeout;
 use super::WHOLE_PROVIDER;
 use super::local::fastest_pace;
 use crate::connectors::{LimitScope, RateBudget, RateQuota, RateUnit};
-use crate::db::{Db, storable};
+use crate::db::{Db, sanitize};
 use crate::http::{Charge, LimitObservation, Priority};
 use crate::ids::TenantId;
 
-/// How long the question may take. Later the answer counts as no.
-const ANSWER: Duration = Duration::from_secs(1);
-/// The part of a quota, or of the polls' part of it, that reconciliation leaves to polls, in whole
-/// units: of the least quotas nothing, so that reconciliation has a unit as well.
-const KEPT_FOR_POLLS: f64 = 0.3;
-/// The shortest wait before asking again, so that a race does not become a busy loop.
-pub(super) const SHORTEST: Duration = Duration::from_millis(10);
+/// The timeout of a query; after it the call is refused.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
+/// The fraction of a quota, or of the polls' share, that reconciliation leaves to polls.
+///
+/// It is rounded down to whole units, so that reconciliation can use the smallest quotas.
+const POLL_FRACTION: f64 = 0.3;
+/// The shortest wait before the next attempt, so that a race does not become a busy loop.
+pub(super) const MIN_WAIT: Duration = Duration::from_millis(10);
 
-/// Takes one unit from a budget, or says how long none will be there.
+/// Takes one unit from a budget, or returns the reasons to wait.
 const TAKE: &str = include_str!("take.sql");
 
-/// Charges what a call turned out to cost, whatever is left.
+/// Charges the actual cost of a call, even beyond the budget.
 const SPEND: &str = include_str!("spend.sql");
 
-/// Writes down what an answer stated about a quota.
+/// Stores the quota that a response stated.
 const OBSERVE: &str = include_str!("observe.sql");
 
-/// Keeps an account (or a whole provider) silent until a moment; never shortens a silence.
+/// Blocks an account, or a whole provider, until a time; never shortens a block.
 const BLOCK: &str = "
     INSERT INTO rate_budgets AS own (provider, account_id, tat, blocked_until)
     VALUES ($1, $2, clock_timestamp(), $3)
@@ -38,18 +39,19 @@ const BLOCK: &str = "
        SET blocked_until = excluded.blocked_until
      WHERE own.blocked_until IS NULL OR own.blocked_until < excluded.blocked_until";
 
-/// Notes that a tenant asks for its share of a budget, and counts the shares: those of tenants
-/// that have asked lately, and of those whose turn has not come again yet. Shares are kept
-/// under a provider's name of their own, so that counting them reads nothing else.
+/// Records that a tenant requests its share of a budget, and counts the other shares.
+///
+/// A share counts if its tenant requested it recently or still waits for its next unit. Shares have
+/// a provider name of their own, so that the count reads no other rows.
 const SHARES: &str = "
-    WITH asked AS (
-        INSERT INTO rate_budgets (provider, account_id, tat, asked_at)
+    WITH request AS (
+        INSERT INTO rate_budgets (provider, account_id, tat, share_requested_at)
         VALUES ($1, $2, clock_timestamp(), clock_timestamp())
-        ON CONFLICT (provider, account_id) DO UPDATE SET asked_at = excluded.asked_at
+        ON CONFLICT (provider, account_id) DO UPDATE SET share_requested_at = excluded.share_requested_at
     )
     SELECT count(*) FROM rate_budgets
      WHERE provider = $1 AND account_id <> $2
-       AND (asked_at > clock_timestamp() - interval '30 seconds' OR tat > clock_timestamp())";
+       AND (share_requested_at > clock_timestamp() - interval '30 seconds' OR tat > clock_timestamp())";
 
 /// A row of the budgets, and the row that counts its quota.
 #[derive(Debug, Clone)]
@@ -58,14 +60,14 @@ pub(super) struct BudgetRow {
     account: String,
     /// Provider and account of the row that counts the quota.
     quota_row: (String, String),
-    /// Among how many the pace is shared.
+    /// How many tenants share the pace.
     shares: u32,
 }
 
 impl BudgetRow {
-    /// A budget of its own.
+    /// The row of a budget that is not shared among tenants.
     pub(super) fn new(provider: &str, account: &str) -> Self {
-        let account = storable(account).into_owned();
+        let account = sanitize(account).into_owned();
         Self {
             provider: provider.to_owned(),
             account: account.clone(),
@@ -75,39 +77,40 @@ impl BudgetRow {
     }
 }
 
-/// What the budget says to a call.
+/// The budget's response to a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Decision {
-    /// It may go out after this wait, without asking again.
+    /// The call is admitted after this wait.
     Granted(Duration),
-    /// Not before this time has passed.
+    /// The call must wait this long before the next attempt.
     Wait(Duration, LimitScope),
-    /// The budget cannot be asked.
-    Unknown,
+    /// Postgres did not respond.
+    Unavailable,
 }
 
+/// The budgets in Postgres.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct SharedBudget {
     db: Db,
 }
 
-impl Budget {
+impl SharedBudget {
     pub(super) const fn new(db: Db) -> Self {
         Self { db }
     }
 
-    /// Takes a unit; waits up to `longest` are granted.
+    /// Takes a unit that may be used within `max_wait`.
     pub(super) async fn take(
         &self,
         row: &BudgetRow,
         limit: &RateBudget,
         charge: &Charge<'_>,
-        longest: Duration,
+        max_wait: Duration,
     ) -> Decision {
         let pace = fastest_pace(limit);
         let tolerance = pace * (limit.burst - 1);
         let quota = limit.quota.as_ref();
-        let question = sqlx::query(TAKE)
+        let query = sqlx::query(TAKE)
             .bind(&row.provider)
             .bind(&row.account)
             .bind(&row.quota_row.0)
@@ -115,7 +118,7 @@ impl Budget {
             .bind(WHOLE_PROVIDER)
             .bind(pace.as_secs_f64())
             .bind(tolerance.as_secs_f64())
-            .bind(longest.as_secs_f64())
+            .bind(max_wait.as_secs_f64())
             .bind(f64::from(row.shares))
             .bind(class(charge.priority))
             .bind(quota.map(|quota| i64::from(quota.units)))
@@ -124,53 +127,55 @@ impl Budget {
             .bind(quota.and_then(|quota| poll_share(quota, charge.priority)))
             .bind(i32::from(!charge.is_conditional))
             .fetch_one(&self.db);
-        let answer = match timeout(ANSWER, question).await {
-            Ok(Ok(row)) => Answer::from_row(&row, limit.reach),
+        let result = match timeout(QUERY_TIMEOUT, query).await {
+            Ok(Ok(row)) => TakeRow::from_row(&row, limit.scope),
             Ok(Err(error)) => Err(error),
             Err(_) => {
-                tracing::warn!("the shared rate budget does not answer in time");
-                return Decision::Unknown;
+                tracing::warn!("rate budget query timed out");
+                return Decision::Unavailable;
             }
         };
-        match answer {
-            Ok(answer) => answer.decision(),
+        match result {
+            Ok(row) => row.decision(),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "the shared rate budget cannot be asked");
-                Decision::Unknown
+                tracing::warn!(error, "failed to query the rate budget");
+                Decision::Unavailable
             }
         }
     }
 
-    /// A tenant's share of what all accounts of a provider have together: an equal part among
-    /// those who want one. `None` when the budget cannot be asked.
+    /// The row of a tenant's equal share of a provider's budget.
+    ///
+    /// `None` if Postgres does not respond.
     pub(super) async fn share(&self, provider: &str, tenant: TenantId) -> Option<BudgetRow> {
-        let (shares_of, tenant) = (format!("{provider} shares"), tenant.to_string());
-        let question = sqlx::query_scalar::<_, i64>(SHARES)
-            .bind(&shares_of)
+        let (shares_provider, tenant) = (format!("{provider} shares"), tenant.to_string());
+        let query = sqlx::query_scalar::<_, i64>(SHARES)
+            .bind(&shares_provider)
             .bind(&tenant)
             .fetch_one(&self.db);
-        match timeout(ANSWER, question).await {
+        match timeout(QUERY_TIMEOUT, query).await {
             Ok(Ok(others)) => Some(BudgetRow {
-                provider: shares_of,
+                provider: shares_provider,
                 account: tenant,
                 quota_row: (provider.to_owned(), WHOLE_PROVIDER.to_owned()),
                 shares: u32::try_from(others).unwrap_or(u32::MAX - 1) + 1,
             }),
             Ok(Err(error)) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "the shares of a rate budget cannot be asked");
+                tracing::warn!(error, "failed to query the shares of a rate budget");
                 None
             }
             Err(_) => {
-                tracing::warn!("the shares of a rate budget are not told in time");
+                tracing::warn!("query of the shares of a rate budget timed out");
                 None
             }
         }
     }
 
-    /// Charges units that a call turned out to cost beyond the one it was admitted with. The
-    /// budget goes into debt, and later calls wait it out.
+    /// Charges units beyond the one that was counted on admission.
+    ///
+    /// The budget may go into debt, which later calls wait for.
     pub(super) async fn spend(
         &self,
         row: &BudgetRow,
@@ -193,8 +198,8 @@ impl Budget {
             .bind(i64::from(units))
             .bind(limit.unit == RateUnit::Points)
             .execute(&self.db);
-        if !matches!(timeout(ANSWER, statement).await, Ok(Ok(_))) {
-            // The provider counts by itself and says when too much was used.
+        if !matches!(timeout(QUERY_TIMEOUT, statement).await, Ok(Ok(_))) {
+            // The provider counts too, and rejects calls beyond its limit.
             tracing::warn!(
                 provider = row.provider,
                 "failed to charge the cost of a call"
@@ -202,7 +207,7 @@ impl Budget {
         }
     }
 
-    /// Writes down what an answer stated about a quota.
+    /// Stores the quota that a response stated.
     pub(super) async fn observe(&self, row: &BudgetRow, seen: &LimitObservation) {
         let number = |units: Option<u64>| units.and_then(|units| i64::try_from(units).ok());
         let statement = sqlx::query(OBSERVE)
@@ -212,10 +217,10 @@ impl Budget {
             .bind(number(seen.remaining))
             .bind(seen.reset_at)
             .execute(&self.db);
-        if !matches!(timeout(ANSWER, statement).await, Ok(Ok(_))) {
+        if !matches!(timeout(QUERY_TIMEOUT, statement).await, Ok(Ok(_))) {
             tracing::warn!(
                 provider = row.provider,
-                "failed to store what the provider stated about its quota"
+                "failed to store the quota that the provider stated"
             );
         }
     }
@@ -228,10 +233,10 @@ impl Budget {
     ) -> Result<(), sqlx::Error> {
         let statement = sqlx::query(BLOCK)
             .bind(provider)
-            .bind(storable(account))
+            .bind(sanitize(account))
             .bind(until)
             .execute(&self.db);
-        match timeout(ANSWER, statement).await {
+        match timeout(QUERY_TIMEOUT, statement).await {
             Ok(done) => done.map(|_| ()),
             Err(_) => Err(sqlx::Error::PoolTimedOut),
         }
@@ -246,39 +251,39 @@ const fn class(priority: Priority) -> i32 {
     }
 }
 
-/// The part of a quota that calls of a priority leave alone.
+/// The fraction of a quota that calls of a priority do not use.
 fn reserve(quota: &RateQuota, priority: Priority) -> f64 {
     match priority {
         Priority::Reconciliation => {
             let units = f64::from(quota.units);
-            quota.reserve.max(kept_for_polls(units) / units)
+            quota.reserve.max(units_for_polls(units) / units)
         }
         _ => quota.reserve,
     }
 }
 
-/// The part of a quota after which polls and reconciliation together have had theirs.
+/// The fraction of a quota that polls and reconciliation may use together.
 fn poll_share(quota: &RateQuota, priority: Priority) -> Option<f64> {
     let share = quota.poll_share?;
     match priority {
         Priority::Reconciliation => {
             let units = f64::from(quota.units);
-            Some(share - kept_for_polls(units * share) / units)
+            Some(share - units_for_polls(units * share) / units)
         }
         _ => Some(share),
     }
 }
 
-/// How many of so many units reconciliation leaves to polls.
-fn kept_for_polls(units: f64) -> f64 {
-    (units * KEPT_FOR_POLLS).floor()
+/// How many of these units reconciliation leaves to polls.
+fn units_for_polls(units: f64) -> f64 {
+    (units * POLL_FRACTION).floor()
 }
 
-/// The row of [`TAKE`]. Waits are in seconds, as of the moment the statement began.
+/// The row that [`TAKE`] returns. Waits are in seconds from the start of the statement.
 #[derive(Debug, Clone, Copy)]
-struct Answer {
-    /// Whom the budget concerns that was asked.
-    reach: LimitScope,
+struct TakeRow {
+    /// The scope of the budget.
+    scope: LimitScope,
     granted_after: Option<f64>,
     exhausted_for: Option<f64>,
     pace_wait: Option<f64>,
@@ -286,10 +291,10 @@ struct Answer {
     provider_wait: Option<f64>,
 }
 
-impl Answer {
-    fn from_row(row: &sqlx::postgres::PgRow, reach: LimitScope) -> Result<Self, sqlx::Error> {
+impl TakeRow {
+    fn from_row(row: &sqlx::postgres::PgRow, scope: LimitScope) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            reach,
+            scope,
             granted_after: row.try_get("granted_after")?,
             exhausted_for: row.try_get("exhausted_for")?,
             pace_wait: row.try_get("pace_wait")?,
@@ -302,14 +307,14 @@ impl Answer {
         if self.granted_after.is_some() {
             return Decision::Granted(seconds(self.granted_after));
         }
-        let of_account = seconds(self.pace_wait)
+        let budget_wait = seconds(self.pace_wait)
             .max(seconds(self.account_wait))
             .max(seconds(self.exhausted_for));
-        let of_provider = seconds(self.provider_wait);
-        if of_provider > of_account {
-            Decision::Wait(of_provider.max(SHORTEST), LimitScope::Provider)
+        let provider_wait = seconds(self.provider_wait);
+        if provider_wait > budget_wait {
+            Decision::Wait(provider_wait.max(MIN_WAIT), LimitScope::Provider)
         } else {
-            Decision::Wait(of_account.max(SHORTEST), self.reach)
+            Decision::Wait(budget_wait.max(MIN_WAIT), self.scope)
         }
     }
 }
@@ -323,8 +328,8 @@ fn seconds(wait: Option<f64>) -> Duration {
 mod tests {
     use super::*;
 
-    const UNKNOWN: Answer = Answer {
-        reach: LimitScope::Account,
+    const NO_ROW: TakeRow = TakeRow {
+        scope: LimitScope::Account,
         granted_after: None,
         exhausted_for: None,
         pace_wait: None,
@@ -333,16 +338,16 @@ mod tests {
     };
 
     #[test]
-    fn longest_reason_to_wait_counts() {
-        let refused = Answer {
+    fn longest_wait_decides() {
+        let refused = TakeRow {
             pace_wait: Some(0.25),
-            ..UNKNOWN
+            ..NO_ROW
         };
         assert_eq!(
             refused.decision(),
             Decision::Wait(Duration::from_millis(250), LimitScope::Account)
         );
-        let blocked = Answer {
+        let blocked = TakeRow {
             account_wait: Some(60.0),
             provider_wait: Some(-3.0),
             ..refused
@@ -351,7 +356,7 @@ mod tests {
             blocked.decision(),
             Decision::Wait(Duration::from_mins(1), LimitScope::Account)
         );
-        let exhausted = Answer {
+        let exhausted = TakeRow {
             exhausted_for: Some(70.0),
             ..blocked
         };
@@ -359,7 +364,7 @@ mod tests {
             exhausted.decision(),
             Decision::Wait(Duration::from_secs(70), LimitScope::Account)
         );
-        let whole = Answer {
+        let whole = TakeRow {
             provider_wait: Some(90.0),
             ..exhausted
         };
@@ -368,7 +373,7 @@ mod tests {
             Decision::Wait(Duration::from_secs(90), LimitScope::Provider)
         );
         assert_eq!(
-            Answer {
+            TakeRow {
                 granted_after: Some(-0.5),
                 ..whole
             }
@@ -378,14 +383,14 @@ mod tests {
     }
 
     #[test]
-    fn reconciliation_has_a_unit_of_the_least_quota() {
+    fn reconciliation_may_use_the_smallest_quota() {
         let quota = |units, poll_share| RateQuota {
             units,
             window: Duration::from_mins(1),
             reserve: 0.0,
             poll_share,
         };
-        // Units of a quota, and how many of them are for the pass.
+        // Units of a quota, and how many of them reconciliation may use.
         for (units, usable) in [
             (1, 1.0),
             (2, 2.0),
@@ -398,7 +403,7 @@ mod tests {
             let left = f64::from(units) * (1.0 - reserve(&of_all, Priority::Reconciliation));
             assert!((left - usable).abs() < 1e-6, "{left} of {units}");
             assert_eq!(poll_share(&of_all, Priority::Reconciliation), None);
-            // The same where polls have half of the quota.
+            // Polls may use half of the quota.
             let of_polls = quota(units * 2, Some(0.5));
             let share = poll_share(&of_polls, Priority::Reconciliation).expect("a share");
             let left = f64::from(units * 2) * share;
@@ -413,19 +418,19 @@ mod tests {
     }
 
     #[test]
-    fn lost_race_asks_again_shortly() {
-        // The row came into being after the statement began.
+    fn lost_race_retries_after_the_shortest_wait() {
+        // The row was inserted after the statement began.
         assert_eq!(
-            UNKNOWN.decision(),
-            Decision::Wait(SHORTEST, LimitScope::Account)
+            NO_ROW.decision(),
+            Decision::Wait(MIN_WAIT, LimitScope::Account)
         );
-        let past = Answer {
+        let past = TakeRow {
             pace_wait: Some(-5.0),
-            ..UNKNOWN
+            ..NO_ROW
         };
         assert_eq!(
             past.decision(),
-            Decision::Wait(SHORTEST, LimitScope::Account)
+            Decision::Wait(MIN_WAIT, LimitScope::Account)
         );
     }
 }

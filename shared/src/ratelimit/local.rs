@@ -1,4 +1,4 @@
-//! The part of a limit that this process keeps by itself.
+//! The limits that this process enforces without Postgres.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultKeyedRateLimiter, Quota};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::WHOLE_PROVIDER;
@@ -14,10 +14,10 @@ use crate::connectors::{LimitScope, RateBudget, RateLimits};
 use crate::http::{Charge, Priority};
 use crate::ids::TenantId;
 
-/// Above this many accounts, those at rest are forgotten.
-const ACCOUNTS: usize = 1024;
+/// The most accounts in memory; above it, idle ones are dropped.
+const MAX_ACCOUNTS: usize = 1024;
 
-/// One provider's limits and what this process does within them.
+/// One provider's limits and their state in this process.
 #[derive(Debug)]
 pub(super) struct Policy {
     account_concurrency: usize,
@@ -27,7 +27,7 @@ pub(super) struct Policy {
     accounts: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// A budget, as far as this process uses it.
+/// A budget with the local rate of this process.
 #[derive(Debug)]
 pub(super) struct LocalBudget {
     pub(super) limit: RateBudget,
@@ -36,7 +36,7 @@ pub(super) struct LocalBudget {
 
 impl Policy {
     pub(super) fn new(limits: RateLimits) -> Self {
-        let limits = sound(limits);
+        let limits = clamp_limits(limits);
         Self {
             account_concurrency: limits.account_concurrency,
             clock: DefaultClock::default(),
@@ -46,15 +46,16 @@ impl Policy {
         }
     }
 
-    /// The budgets that a call is charged to, the narrowest first: a call that the widest
-    /// refuses has taken the least from the others.
+    /// The budgets that a call is charged to, narrowest first.
+    ///
+    /// In this order a refused call has taken the least from budgets that others share.
     pub(super) fn budgets(&self, charge: &Charge<'_>) -> impl Iterator<Item = &LocalBudget> {
         self.budgets
             .iter()
-            .filter(|budget| concerns(&budget.limit, charge))
+            .filter(|budget| applies_to(&budget.limit, charge))
     }
 
-    /// Takes a call from a budget's local rate, or says how long to wait for one.
+    /// Takes a unit from a budget's local rate, or returns the wait for one.
     pub(super) fn check(&self, budget: &LocalBudget, key: &str) -> Result<(), Duration> {
         budget
             .rate
@@ -62,34 +63,33 @@ impl Policy {
             .map_err(|not_until| not_until.wait_time_from(self.clock.now()))
     }
 
-    /// A place among the account's calls in flight. `None` never happens: the semaphores
-    /// are not closed.
-    pub(super) async fn account_place(&self, account: &str) -> Option<OwnedSemaphorePermit> {
-        let places = self.places_of(account);
-        places.acquire_owned().await.ok()
+    /// Acquires a permit of the account; `Some`, because the semaphores are never closed.
+    pub(super) async fn account_permit(&self, account: &str) -> Option<OwnedSemaphorePermit> {
+        let semaphore = self.account_semaphore(account);
+        semaphore.acquire_owned().await.ok()
     }
 
-    /// A place among all calls in flight.
-    pub(super) async fn process_place(&self) -> Option<OwnedSemaphorePermit> {
+    /// Acquires a permit of the process.
+    pub(super) async fn process_permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.process).acquire_owned().await.ok()
     }
 
-    fn places_of(&self, account: &str) -> Arc<Semaphore> {
+    fn account_semaphore(&self, account: &str) -> Arc<Semaphore> {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(places) = accounts.get(account) {
-            return Arc::clone(places);
+        if let Some(semaphore) = accounts.get(account) {
+            return Arc::clone(semaphore);
         }
-        if accounts.len() >= ACCOUNTS {
-            // Permits and waiters hold the semaphore too: alone, it is at rest.
-            accounts.retain(|_, places| Arc::strong_count(places) > 1);
+        if accounts.len() >= MAX_ACCOUNTS {
+            // Permits and waiters hold references, so an idle account has only this one.
+            accounts.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
             for budget in &self.budgets {
                 budget.rate.retain_recent();
                 budget.rate.shrink_to_fit();
             }
         }
-        let places = Arc::new(Semaphore::new(self.account_concurrency));
-        accounts.insert(account.to_owned(), Arc::clone(&places));
-        places
+        let semaphore = Arc::new(Semaphore::new(self.account_concurrency));
+        accounts.insert(account.to_owned(), Arc::clone(&semaphore));
+        semaphore
     }
 }
 
@@ -100,17 +100,16 @@ impl LocalBudget {
             .unwrap_or(Quota::per_second(NonZeroU32::MIN))
             .allow_burst(burst);
         Self {
-            rate: RateLimiter::keyed(quota),
+            rate: governor::RateLimiter::keyed(quota),
             limit,
         }
     }
 
-    /// The tenant whose share of the budget a call takes: what everybody's past has together is
-    /// divided among those who read theirs.
+    /// The tenant whose share of the budget a call uses: backfills share a provider's quota.
     pub(super) fn share_of(&self, charge: &Charge<'_>) -> Option<TenantId> {
         match charge.priority {
             Priority::Backfill(tenant)
-                if self.limit.reach == LimitScope::Provider && self.limit.quota.is_some() =>
+                if self.limit.scope == LimitScope::Provider && self.limit.quota.is_some() =>
             {
                 Some(tenant)
             }
@@ -118,47 +117,49 @@ impl LocalBudget {
         }
     }
 
-    /// The account under which the budget is kept for this call.
+    /// The account of the budget's row for this call.
     pub(super) fn key(&self, charge: &Charge<'_>) -> String {
-        key(self.limit.reach, charge)
+        key(self.limit.scope, charge)
     }
 }
 
-/// Under which name the calls that a limit reaches are kept. No account's id has a space.
-pub(super) fn key(reach: LimitScope, charge: &Charge<'_>) -> String {
-    match reach {
+/// The account of the row for a scope. Ids of accounts contain no space.
+pub(super) fn key(scope: LimitScope, charge: &Charge<'_>) -> String {
+    match scope {
         LimitScope::Account => charge.account.to_owned(),
         LimitScope::Operation => format!("{} {}", charge.account, charge.operation),
         LimitScope::Provider => WHOLE_PROVIDER.to_owned(),
     }
 }
 
-fn concerns(limit: &RateBudget, charge: &Charge<'_>) -> bool {
+fn applies_to(limit: &RateBudget, charge: &Charge<'_>) -> bool {
     limit.operations.is_empty() || limit.operations.contains(&charge.operation)
 }
 
-/// The time that one unit takes from a budget at its highest rate.
+/// The time per unit at a budget's highest rate.
 pub(super) fn fastest_pace(limit: &RateBudget) -> Duration {
     Duration::from_secs_f64(1.0 / limit.per_second)
 }
 
-/// A part of a whole.
-fn part(of: f64) -> f64 {
-    if of.is_finite() {
-        of.clamp(0.0, 1.0)
+/// A fraction between 0 and 1.
+fn clamp_fraction(value: f64) -> f64 {
+    if value.is_finite() {
+        value.clamp(0.0, 1.0)
     } else {
         0.0
     }
 }
 
-/// Limits that can be kept: at least a call at a time, at most a call per nanosecond, at
-/// least one per day. Every call passes its account's budget, because providers may block
-/// an account.
-fn sound(limits: RateLimits) -> RateLimits {
+/// Clamps limits to the range that can be enforced.
+///
+/// The range is at least one call at a time, and rates between one call per day and one per
+/// microsecond. A budget per account is added if there is none, because providers may block an
+/// account.
+fn clamp_limits(limits: RateLimits) -> RateLimits {
     let mut budgets: Vec<RateBudget> = limits.budgets;
-    let of_account =
-        |budget: &RateBudget| budget.reach == LimitScope::Account && budget.operations.is_empty();
-    if !budgets.iter().any(of_account) {
+    let is_per_account =
+        |budget: &RateBudget| budget.scope == LimitScope::Account && budget.operations.is_empty();
+    if !budgets.iter().any(is_per_account) {
         budgets.push(RateBudget::per_account(1000.0, 1000));
     }
     for budget in &mut budgets {
@@ -171,11 +172,11 @@ fn sound(limits: RateLimits) -> RateLimits {
         if let Some(quota) = &mut budget.quota {
             quota.units = quota.units.max(1);
             quota.window = quota.window.max(Duration::from_secs(1));
-            quota.reserve = part(quota.reserve);
-            quota.poll_share = quota.poll_share.map(part);
+            quota.reserve = clamp_fraction(quota.reserve);
+            quota.poll_share = quota.poll_share.map(clamp_fraction);
         }
     }
-    budgets.sort_by_key(|budget| match budget.reach {
+    budgets.sort_by_key(|budget| match budget.scope {
         LimitScope::Operation => 0,
         LimitScope::Account => 1,
         LimitScope::Provider => 2,
@@ -199,7 +200,7 @@ mod tests {
         }
     }
 
-    /// Takes a call from every budget.
+    /// Takes a unit from every budget of a call.
     fn check(policy: &Policy, charge: &Charge<'_>) -> Result<(), Duration> {
         policy
             .budgets(charge)
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_and_then_each_account_waits_for_itself() {
+    fn each_account_waits_after_its_own_burst() {
         let policy = Policy::new(limits(0.5, 3));
         let (a, b) = (Charge::new("a", "get"), Charge::new("b", "get"));
         for _ in 0..3 {
@@ -222,9 +223,9 @@ mod tests {
     }
 
     #[test]
-    fn a_call_passes_the_budgets_that_concern_it() {
-        let own = |reach, operations| RateBudget {
-            reach,
+    fn call_is_charged_to_budgets_of_its_operation() {
+        let own = |scope, operations| RateBudget {
+            scope,
             operations,
             ..RateBudget::per_account(0.01, 1)
         };
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_cannot_be_kept_become_the_smallest_that_can() {
+    fn invalid_limits_become_the_smallest_valid_ones() {
         for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let policy = Policy::new(RateLimits {
                 account_concurrency: 0,
@@ -266,32 +267,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_in_flight_are_bounded_per_account_and_process() {
+    async fn calls_in_flight_are_bounded() {
         let policy = Policy::new(limits(1.0, 1));
-        let one = policy.account_place("a").await;
-        let two = policy.account_place("a").await;
+        let one = policy.account_permit("a").await;
+        let two = policy.account_permit("a").await;
         assert!(one.is_some() && two.is_some());
-        assert_eq!(policy.places_of("a").available_permits(), 0);
-        assert_eq!(policy.places_of("b").available_permits(), 2);
+        assert_eq!(policy.account_semaphore("a").available_permits(), 0);
+        assert_eq!(policy.account_semaphore("b").available_permits(), 2);
         drop(one);
-        assert_eq!(policy.places_of("a").available_permits(), 1);
+        assert_eq!(policy.account_semaphore("a").available_permits(), 1);
 
-        let places = [policy.process_place().await, policy.process_place().await];
+        let permits = [policy.process_permit().await, policy.process_permit().await];
         assert_eq!(policy.process.available_permits(), 1);
-        drop(places);
+        drop(permits);
         assert_eq!(policy.process.available_permits(), 3);
     }
 
     #[tokio::test]
-    async fn accounts_at_rest_are_forgotten_and_busy_ones_are_not() {
+    async fn idle_accounts_are_dropped_and_busy_ones_kept() {
         let policy = Policy::new(limits(1.0, 1));
-        let held = policy.account_place("busy").await;
-        for account in 0..ACCOUNTS * 2 {
-            drop(policy.account_place(&account.to_string()).await);
+        let held = policy.account_permit("busy").await;
+        for account in 0..MAX_ACCOUNTS * 2 {
+            drop(policy.account_permit(&account.to_string()).await);
         }
         let known = policy.accounts.lock().expect("no holder panicked").len();
-        assert!(known <= ACCOUNTS, "{known}");
-        assert_eq!(policy.places_of("busy").available_permits(), 1);
+        assert!(known <= MAX_ACCOUNTS, "{known}");
+        assert_eq!(policy.account_semaphore("busy").available_permits(), 1);
         drop(held);
     }
 }

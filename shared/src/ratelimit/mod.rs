@@ -1,16 +1,15 @@
-//! Rate limits: who may call a provider, and when.
+//! The rate limiter of outbound calls.
 //!
-//! A call passes three locks. Semaphores bound the calls in flight per account and per
-//! process; a local limiter (the `governor` crate) keeps the highest rate of this process; and
-//! the shared budget in Postgres, in Postgres's time, holds one account's rate for all workers
-//! together, counts its quota, and carries what providers said about their limits. Without
-//! Postgres no call goes out.
+//! Three limits apply to a call. Semaphores bound the calls in flight per account and per process.
+//! A local limiter (the `governor` crate) bounds the rate of this process. A shared budget in
+//! Postgres bounds the rate of an account for all workers, counts its quota, and stores the limits
+//! that providers state; its times are those of Postgres. Without Postgres no call is admitted.
 //!
-//! The pace is the provider's: calls go as fast as its rates allow, and slow down only when the
-//! quota becomes scarce ([`crate::connectors::RateQuota`]).
+//! Calls run at the provider's rates and slow down only when the quota becomes scarce
+//! ([`crate::connectors::RateQuota`]).
 //!
-//! What all tenants have together for reading the past is divided: each that wants some has an
-//! equal share, so that a long backfill takes nothing from a short one.
+//! Tenants that backfill at the same time get equal shares of a provider's quota, so that a long
+//! backfill does not delay a short one.
 
 mod budget;
 mod local;
@@ -23,158 +22,159 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use self::budget::{Budget, BudgetRow, Decision, SHORTEST};
+use self::budget::{BudgetRow, Decision, MIN_WAIT, SharedBudget};
 use self::local::{LocalBudget, Policy};
 use crate::clock::SharedClock;
 use crate::connectors::{LimitScope, RateLimits, RateUnit};
 use crate::db::Db;
 use crate::http::{
-    Admission, Charge, LimitObservation, RateGate, Refused, note_admitted, page_deadline,
+    Charge, LimitObservation, Permit, RateLimited, RateLimiter, page_deadline, record_admission,
 };
 use crate::telemetry::names;
 
-/// The account under which a block of the whole provider is kept.
+/// The account of the row that blocks a whole provider.
 pub const WHOLE_PROVIDER: &str = "*";
 
-/// The longest wait that is slept through; a job that would wait longer gives its slot to
-/// another, unless it is in the middle of a page.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// When to come back if it is not known how long something takes.
-const SOON: Duration = Duration::from_secs(1);
-/// What a provider's headers may block at the most. A provider that names a moment years
-/// away must not end a connection.
-const LONGEST_BLOCK: TimeDelta = TimeDelta::hours(24);
-/// How often the state of a quota is written down. Between two writes the budget counts by itself.
+/// The longest wait that is slept through.
+///
+/// A job that would wait longer frees its slot, unless it is in the middle of a page.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+/// The time until the next attempt when the length of the wait is unknown.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest block by a provider's headers: a wrong date must not disable a connection.
+const MAX_BLOCK: TimeDelta = TimeDelta::hours(24);
+/// How often the stated quota is stored; the budget counts calls between two writes.
 const OBSERVE_INTERVAL: Duration = Duration::from_millis(500);
-/// Above this many budgets, the observations that are due are forgotten.
+/// The most budgets with remembered observations; above it, all are dropped.
 const MAX_OBSERVED: usize = 4096;
 
-/// The gate of all providers.
+/// The rate limiter of all providers, shared by all processes through Postgres.
 #[derive(Debug)]
-pub struct Governor {
-    budget: Budget,
-    clock: SharedDebug,
+pub struct PostgresRateLimiter {
+    budget: SharedBudget,
+    clock: DebugClock,
     policies: HashMap<&'static str, Policy>,
-    patience: Duration,
+    max_wait: Duration,
     observed: Mutex<HashMap<(&'static str, String), Observed>>,
 }
 
-/// When the state of a quota was last written down, and what has come since.
+/// The last observation of a budget in this process.
 #[derive(Debug, Default)]
 struct Observed {
     written_at: Option<Instant>,
-    /// Until when this process has heard that no call may go out.
+    /// The time before which the provider allows no call.
     blocked_until: Option<DateTime<Utc>>,
 }
 
-/// A clock has nothing to show.
-struct SharedDebug(SharedClock);
+/// A clock that implements `Debug`.
+struct DebugClock(SharedClock);
 
-impl std::fmt::Debug for SharedDebug {
+impl std::fmt::Debug for DebugClock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Clock")
     }
 }
 
-impl Governor {
-    /// A gate that keeps these providers' limits.
+impl PostgresRateLimiter {
+    /// A rate limiter with these providers' limits.
     pub fn new(
         db: Db,
         clock: SharedClock,
         limits: impl IntoIterator<Item = (&'static str, RateLimits)>,
     ) -> Self {
         Self {
-            budget: Budget::new(db),
-            clock: SharedDebug(clock),
+            budget: SharedBudget::new(db),
+            clock: DebugClock(clock),
             policies: limits
                 .into_iter()
                 .map(|(slug, limits)| (slug, Policy::new(limits)))
                 .collect(),
-            patience: PATIENCE,
+            max_wait: MAX_WAIT,
             observed: Mutex::default(),
         }
     }
 
-    fn refuse(&self, charge: &Charge<'_>, after: Duration, scope: LimitScope) -> Refused {
-        let after = TimeDelta::from_std(after).unwrap_or(LONGEST_BLOCK);
-        Refused {
+    fn refuse(&self, charge: &Charge<'_>, after: Duration, scope: LimitScope) -> RateLimited {
+        let after = TimeDelta::from_std(after).unwrap_or(MAX_BLOCK);
+        RateLimited {
             retry_at: self.clock.0.now() + after,
             scope,
             operation: charge.operation,
         }
     }
 
-    async fn pass(
+    /// Admits a call, or refuses it if it would wait longer than `max_wait`.
+    async fn try_admit(
         &self,
         provider: &'static str,
         charge: &Charge<'_>,
-    ) -> Result<Admission, Refused> {
-        let soon = || self.refuse(charge, SOON, LimitScope::Account);
+    ) -> Result<Permit, RateLimited> {
+        let retry_soon = || self.refuse(charge, RETRY_INTERVAL, LimitScope::Account);
         let Some(policy) = self.policies.get(provider) else {
-            tracing::error!(provider, "a provider without limits may not be called");
-            return Err(soon());
+            tracing::error!(provider, "provider has no configured limits, refusing call");
+            return Err(retry_soon());
         };
-        let until = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.max_wait;
 
-        // The account first: who waits for a busy account must not hold a place of all.
-        let of_account = timeout_at(until, policy.account_place(charge.account)).await;
-        let of_account = of_account.map_err(|_| soon())?;
-        let of_process = timeout_at(until, policy.process_place())
+        // The account first: a call that waits for a busy account must not hold a process permit.
+        let account_permit = timeout_at(deadline, policy.account_permit(charge.account)).await;
+        let account_permit = account_permit.map_err(|_| retry_soon())?;
+        let process_permit = timeout_at(deadline, policy.process_permit())
             .await
-            .map_err(|_| soon())?;
+            .map_err(|_| retry_soon())?;
 
         for budget in policy.budgets(charge) {
-            let reach = budget.limit.reach;
+            let scope = budget.limit.scope;
             if let Some(tenant) = budget.share_of(charge) {
                 let share = self.budget.share(provider, tenant).await;
-                let share = share.ok_or_else(|| self.refuse(charge, SOON, reach))?;
-                self.take(provider, &share, budget, charge, until).await?;
+                let share = share.ok_or_else(|| self.refuse(charge, RETRY_INTERVAL, scope))?;
+                self.take(provider, &share, budget, charge, deadline)
+                    .await?;
             }
             let key = budget.key(charge);
             while let Err(wait) = policy.check(budget, &key) {
-                self.wait(charge, wait, until, reach).await?;
+                self.wait(charge, wait, deadline, scope).await?;
             }
             let own = BudgetRow::new(provider, &key);
-            self.take(provider, &own, budget, charge, until).await?;
+            self.take(provider, &own, budget, charge, deadline).await?;
         }
-        Ok(Admission::new(
-            of_account.into_iter().chain(of_process).collect(),
+        Ok(Permit::new(
+            account_permit.into_iter().chain(process_permit).collect(),
         ))
     }
 
-    /// Takes a unit from a shared budget, and waits until it may be used.
+    /// Takes a unit from a shared budget and waits until it may be used.
     async fn take(
         &self,
         provider: &'static str,
         row: &BudgetRow,
         budget: &LocalBudget,
         charge: &Charge<'_>,
-        until: Instant,
-    ) -> Result<(), Refused> {
+        deadline: Instant,
+    ) -> Result<(), RateLimited> {
         let limit = &budget.limit;
         loop {
-            let longest = until.saturating_duration_since(Instant::now());
-            match self.budget.take(row, limit, charge, longest).await {
+            let max_wait = deadline.saturating_duration_since(Instant::now());
+            match self.budget.take(row, limit, charge, max_wait).await {
                 Decision::Granted(wait) => {
                     sleep(wait).await;
                     return self.recheck(provider, charge, wait);
                 }
-                Decision::Wait(wait, scope) => self.wait(charge, wait, until, scope).await?,
-                Decision::Unknown => {
-                    return Err(self.refuse(charge, SOON, LimitScope::Account));
+                Decision::Wait(wait, scope) => self.wait(charge, wait, deadline, scope).await?,
+                Decision::Unavailable => {
+                    return Err(self.refuse(charge, RETRY_INTERVAL, LimitScope::Account));
                 }
             }
         }
     }
 
-    /// Refuses a call that has waited for its moment while an answer to another said that no
-    /// call may go out.
+    /// Refuses a call if the provider blocked calls while it waited.
     fn recheck(
         &self,
         provider: &'static str,
         charge: &Charge<'_>,
         waited: Duration,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), RateLimited> {
         if waited.is_zero() {
             return Ok(());
         }
@@ -189,7 +189,7 @@ impl Governor {
             if let Some(retry_at) = known.and_then(|known| known.blocked_until)
                 && retry_at > now
             {
-                return Err(Refused {
+                return Err(RateLimited {
                     retry_at,
                     scope,
                     operation: charge.operation,
@@ -199,56 +199,62 @@ impl Governor {
         Ok(())
     }
 
-    /// Remembers that no call may go out, for those that wait for their moment already.
+    /// Remembers a block, for calls that already wait.
     fn remember_block(&self, provider: &'static str, key: String, until: DateTime<Utc>) {
         let mut observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = observed.entry((provider, key)).or_default();
         entry.blocked_until = entry.blocked_until.max(Some(until));
     }
 
-    /// Sleeps, unless that would take longer than is left.
+    /// Sleeps unless the deadline comes first.
     async fn wait(
         &self,
         charge: &Charge<'_>,
         wait: Duration,
-        until: Instant,
+        deadline: Instant,
         scope: LimitScope,
-    ) -> Result<(), Refused> {
-        if Instant::now() + wait > until {
+    ) -> Result<(), RateLimited> {
+        if Instant::now() + wait > deadline {
             return Err(self.refuse(charge, wait, scope));
         }
         sleep(wait).await;
         Ok(())
     }
 
-    /// Charges what a call turned out to cost beyond what was counted when it was admitted.
-    async fn spend(&self, provider: &'static str, policy: &Policy, charge: &Charge<'_>, more: u32) {
-        let counting = policy.budgets(charge).filter(|budget| {
+    /// Charges the cost of a call beyond the unit that was counted on admission.
+    async fn spend(
+        &self,
+        provider: &'static str,
+        policy: &Policy,
+        charge: &Charge<'_>,
+        units: u32,
+    ) {
+        let budgets = policy.budgets(charge).filter(|budget| {
             budget.limit.unit == RateUnit::Points
                 || (charge.is_conditional && budget.limit.quota.is_some())
         });
-        for budget in counting {
+        for budget in budgets {
             let limit = &budget.limit;
             if let Some(tenant) = budget.share_of(charge)
                 && let Some(share) = self.budget.share(provider, tenant).await
             {
                 self.budget
-                    .spend(&share, limit, charge.priority, more)
+                    .spend(&share, limit, charge.priority, units)
                     .await;
             }
             let own = BudgetRow::new(provider, &budget.key(charge));
-            self.budget.spend(&own, limit, charge.priority, more).await;
+            self.budget.spend(&own, limit, charge.priority, units).await;
         }
     }
 
-    /// Writes down what an answer stated about a quota, now and then.
-    async fn note_quota(
+    /// Stores the quota that a response stated, at most once per [`OBSERVE_INTERVAL`].
+    async fn store_quota(
         &self,
         provider: &'static str,
         charge: &Charge<'_>,
         seen: &LimitObservation,
     ) {
-        let key = local::key(seen.reach, charge);
+        let key = local::key(seen.scope, charge);
         {
             let mut observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
             if observed.len() >= MAX_OBSERVED {
@@ -269,35 +275,35 @@ impl Governor {
 }
 
 #[async_trait]
-impl RateGate for Governor {
+impl RateLimiter for PostgresRateLimiter {
     async fn admit(
         &self,
         provider: &'static str,
         charge: &Charge<'_>,
-    ) -> Result<Admission, Refused> {
+    ) -> Result<Permit, RateLimited> {
         let started = Instant::now();
-        let mut outcome = self.pass(provider, charge).await;
+        let mut outcome = self.try_admit(provider, charge).await;
         while let (Err(refused), Some(deadline)) = (&outcome, page_deadline()) {
             let wait = refused.retry_at - self.clock.0.now();
-            let wait = wait.to_std().unwrap_or_default().max(SHORTEST);
+            let wait = wait.to_std().unwrap_or_default().max(MIN_WAIT);
             if Instant::now() + wait > deadline {
                 break;
             }
-            // Without a place among the calls in flight, which others can have meanwhile.
+            // Without holding a permit, so that other calls can run meanwhile.
             sleep(wait).await;
-            outcome = self.pass(provider, charge).await;
+            outcome = self.try_admit(provider, charge).await;
         }
         if outcome.is_ok() {
-            note_admitted();
+            record_admission();
         }
         let waited = started.elapsed();
-        let held_up = match &outcome {
+        let delay = match &outcome {
             Err(_) => Some("refused"),
-            // Less is the time of the question itself.
+            // A shorter time is that of the query itself.
             Ok(_) if waited > Duration::from_millis(20) => Some("waited"),
             Ok(_) => None,
         };
-        if let Some(outcome) = held_up {
+        if let Some(outcome) = delay {
             metrics::counter!(
                 names::RATE_LIMIT_WAITS_TOTAL, "provider" => provider, "outcome" => outcome
             )
@@ -311,7 +317,7 @@ impl RateGate for Governor {
     }
 
     async fn observe(&self, provider: &'static str, charge: &Charge<'_>, seen: LimitObservation) {
-        // What was counted when the call was admitted.
+        // The units that were counted on admission.
         let counted = u32::from(!charge.is_conditional);
         if let Some(policy) = self.policies.get(provider)
             && seen.spent > counted
@@ -320,36 +326,37 @@ impl RateGate for Governor {
                 .await;
         }
         if seen.limit.is_some() || seen.remaining.is_some() {
-            self.note_quota(provider, charge, &seen).await;
+            self.store_quota(provider, charge, &seen).await;
         }
-        let Some(until) = block(seen, self.clock.0.now()) else {
+        let Some(until) = blocked_until(seen, self.clock.0.now()) else {
             return;
         };
-        let key = local::key(seen.reach, charge);
+        let key = local::key(seen.scope, charge);
         self.remember_block(provider, key.clone(), until);
         match self.budget.block(provider, &key, until).await {
             Ok(()) => tracing::info!(
                 provider,
                 rate_limit.remaining = seen.remaining,
                 rate_limit.blocked_until = %until,
-                "the provider allows no call for a while"
+                "provider blocks calls"
             ),
-            // The provider itself refuses calls until then, so nothing goes wrong unseen.
+            // Until then the provider itself rejects calls.
             Err(error) => tracing::warn!(
                 provider,
                 error = &error as &dyn std::error::Error,
-                "failed to store until when the provider allows no call"
+                "failed to store a block by the provider"
             ),
         }
     }
 }
 
-/// Until when an observation allows no call: what the provider asked for, or the window's end
-/// when nothing is left in it.
-fn block(seen: LimitObservation, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+/// The time until which an observation blocks calls.
+///
+/// It is the stated time or the end of a used-up window.
+fn blocked_until(seen: LimitObservation, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let window = seen.reset_at.filter(|_| seen.remaining == Some(0));
     let until = seen.blocked_until.max(window)?;
-    (until > now).then(|| until.min(now + LONGEST_BLOCK))
+    (until > now).then(|| until.min(now + MAX_BLOCK))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
--- Writes down what an answer stated about a quota: its size, what is used of it, its end.
+-- Stores the quota that a response stated: its size, the used units, the end of its window.
 --
 -- $1, $2  the budget's row: provider, account
 -- $3      units in the whole window, null where they are not stated
 -- $4      units left in it, null where they are not stated
 -- $5      the window's end, null where it is not stated
 --
--- What polls have used belongs to one window: it starts again where the stated end is another.
+-- The units that polls have used start again at 0 when another end of the window is stated.
 --
 -- Served by the primary key of rate_budgets (provider, account_id).
 INSERT INTO rate_budgets AS own

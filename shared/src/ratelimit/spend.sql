@@ -1,18 +1,18 @@
--- Charges units that a call turned out to cost, whatever is left of the budget: it goes into debt,
--- and later calls wait it out at the pace that the quota allows.
+-- Charges the units that a call has cost. The budget may go into debt, which later calls wait for
+-- at the pace that the quota allows.
 --
 -- $1 to $4  as in take.sql: the budget's row, and the row that counts the quota
 -- $5        the pace of the highest rate, in seconds per unit
--- $6        by how many the pace is shared
+-- $6        how many tenants share the pace
 -- $7        the priority
--- $8 to $10 the quota's units, its reserve, the part for polls
+-- $8 to $10 the quota's units, its reserve, the fraction for polls
 -- $11       units
--- $12       whether they count against the highest rate, too
+-- $12       whether they also count against the highest rate
 --
 -- Served by the primary key of rate_budgets (provider, account_id).
 WITH pace AS (
     SELECT $6::float8 * CASE per_unit WHEN 'Infinity' THEN $5::float8 ELSE per_unit END AS per_unit
-      FROM (SELECT) AS asked
+      FROM (SELECT) AS one_row
       LEFT JOIN rate_budgets w ON w.provider = $3 AND w.account_id = $4
      CROSS JOIN LATERAL (SELECT quota_pace($5,
                CASE WHEN $8::bigint IS NULL THEN NULL ELSE coalesce(w.window_limit, $8::bigint) END,

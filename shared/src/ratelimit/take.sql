@@ -1,29 +1,29 @@
--- Takes one unit from a budget, or says how long none will be there.
+-- Takes one unit from a budget, or returns the reasons to wait.
 --
--- The generic cell rate algorithm, twice: `tat`, the theoretical arrival time, is when the units
--- used so far would have come at the highest rate, and `paced_tat` when those of calls that can
--- wait would have come at the pace of the quota (see the function quota_pace). A unit is granted if
--- both are at most the tolerance and the longest wait ahead of now, and moves them one pace on; the
--- caller waits out what lies beyond the tolerance. So each caller asks once, and simultaneous
--- callers get consecutive moments. Calls that cannot wait keep the highest rate only.
+-- It applies the generic cell rate algorithm (GCRA) twice. `tat`, the theoretical arrival time,
+-- is the time by which the used units would have arrived at the highest rate; `paced_tat` is that
+-- time for calls that can wait, at the pace of the quota (see the function quota_pace). A unit is
+-- granted if both are at most the tolerance and the longest wait ahead of now. It advances them by
+-- one pace, and the caller waits for the part beyond the tolerance. So each caller needs one query,
+-- and simultaneous callers get consecutive times. Immediate calls obey the highest rate only.
 --
--- All times are Postgres's, because the clocks of two workers disagree; the row's lock puts
--- simultaneous callers in order. A refusal changes nothing.
+-- All times are those of Postgres, because the clocks of two workers differ; the row's lock orders
+-- simultaneous callers. A refusal changes nothing.
 --
 -- $1, $2    the budget's row: provider, account
--- $3, $4    the row that counts the quota, the budget's own or another's
--- $5        the account under which a block of the whole provider is kept
+-- $3, $4    the row that counts the quota: this one or another
+-- $5        the account of the row that blocks the whole provider
 -- $6        the pace of the highest rate, in seconds per unit
--- $7        the tolerance, in seconds: what may be used at once after a pause
+-- $7        the tolerance, in seconds: the burst after a pause
 -- $8        the longest wait, in seconds
--- $9        by how many both paces are shared
+-- $9        how many tenants share both paces
 -- $10       the priority: 0 immediate, 1 poll, 2 backfill
 -- $11, $12  the quota: units, null for none; the window's length in seconds
--- $13, $14  the parts of it that are the reserve, and that polls may use
--- $15       units that are counted against the quota now: one, or none where the answer decides
+-- $13, $14  the fractions of it that are the reserve, and that polls may use
+-- $15       units that count against the quota now: one, or none where the response decides
 --
 -- Served by the primary key of rate_budgets (provider, account_id).
-WITH asked AS MATERIALIZED (
+WITH request AS MATERIALIZED (
     SELECT clock_timestamp() AS now, make_interval(secs => $9::float8 * $6::float8) AS fastest
 ), quota AS (
     SELECT CASE WHEN $11::bigint IS NOT NULL THEN coalesce(w.window_limit, $11::bigint) END AS units,
@@ -31,7 +31,7 @@ WITH asked AS MATERIALIZED (
            CASE WHEN is_open THEN w.window_polled ELSE 0 END AS polled,
            CASE WHEN is_open THEN extract(epoch FROM w.window_ends_at - a.now)::float8
                 ELSE $12::float8 END AS seconds_left
-      FROM asked a
+      FROM request a
       LEFT JOIN rate_budgets w ON w.provider = $3 AND w.account_id = $4
      CROSS JOIN LATERAL (SELECT coalesce(w.window_ends_at > a.now, false) AS is_open) AS state
 ), pace AS MATERIALIZED (
@@ -47,13 +47,13 @@ WITH asked AS MATERIALIZED (
            CASE $10::integer WHEN 0 THEN a.now ELSE a.now + $15::integer * p.paced END,
            $15::integer, CASE $10::integer WHEN 1 THEN $15::integer ELSE 0 END,
            a.now + make_interval(secs => $12::float8)
-      FROM asked a, pace p
+      FROM request a, pace p
      WHERE p.exhausted_for IS NULL
        AND NOT EXISTS (
            SELECT FROM rate_budgets
             WHERE provider = $1 AND account_id = $5 AND blocked_until > a.now)
     ON CONFLICT (provider, account_id) DO UPDATE
-       SET tat = greatest(own.tat, clock_timestamp()) + (SELECT fastest FROM asked),
+       SET tat = greatest(own.tat, clock_timestamp()) + (SELECT fastest FROM request),
            paced_tat = CASE $10::integer WHEN 0 THEN own.paced_tat
                ELSE greatest(own.paced_tat, clock_timestamp())
                    + $15::integer * (SELECT paced FROM pace) END,
@@ -79,7 +79,7 @@ SELECT (SELECT extract(epoch FROM greatest(
            - $7::float8 AS pace_wait,
        extract(epoch FROM own.blocked_until - a.now)::float8 AS account_wait,
        extract(epoch FROM whole.blocked_until - a.now)::float8 AS provider_wait
-  FROM asked a
+  FROM request a
  CROSS JOIN pace p
   LEFT JOIN rate_budgets own ON own.provider = $1 AND own.account_id = $2
   LEFT JOIN rate_budgets whole ON whole.provider = $1 AND whole.account_id = $5

@@ -9,7 +9,7 @@ use crate::connectors::RateBudget;
 use crate::db::Role;
 
 fn at(seconds: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a moment")
+    DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a valid timestamp")
 }
 
 fn seen(limit: u64, remaining: u64) -> LimitObservation {
@@ -23,49 +23,52 @@ fn seen(limit: u64, remaining: u64) -> LimitObservation {
 
 #[test]
 fn used_up_window_blocks_until_it_ends() {
-    assert_eq!(block(seen(5000, 4999), at(0)), None);
-    assert_eq!(block(seen(5000, 1), at(0)), None);
-    assert_eq!(block(seen(5000, 0), at(0)), Some(at(600)));
-    assert_eq!(block(LimitObservation::default(), at(0)), None);
+    assert_eq!(blocked_until(seen(5000, 4999), at(0)), None);
+    assert_eq!(blocked_until(seen(5000, 1), at(0)), None);
+    assert_eq!(blocked_until(seen(5000, 0), at(0)), Some(at(600)));
+    assert_eq!(blocked_until(LimitObservation::default(), at(0)), None);
     let unknown = LimitObservation {
         remaining: None,
         ..seen(5000, 0)
     };
-    assert_eq!(block(unknown, at(0)), None);
+    assert_eq!(blocked_until(unknown, at(0)), None);
     let endless = LimitObservation {
         reset_at: None,
         ..seen(5000, 0)
     };
-    assert_eq!(block(endless, at(0)), None);
+    assert_eq!(blocked_until(endless, at(0)), None);
 }
 
 #[test]
-fn stated_block_outlasts_the_window_but_not_a_day() {
-    let asked = |until| LimitObservation {
+fn stated_block_ends_within_a_day() {
+    let stated = |until| LimitObservation {
         blocked_until: Some(until),
         ..seen(5000, 0)
     };
-    assert_eq!(block(asked(at(60)), at(0)), Some(at(600)));
-    assert_eq!(block(asked(at(900)), at(0)), Some(at(900)));
-    assert_eq!(block(asked(at(900)), at(1000)), None);
-    assert_eq!(block(asked(at(10_000_000)), at(0)), Some(at(86_400)));
+    assert_eq!(blocked_until(stated(at(60)), at(0)), Some(at(600)));
+    assert_eq!(blocked_until(stated(at(900)), at(0)), Some(at(900)));
+    assert_eq!(blocked_until(stated(at(900)), at(1000)), None);
+    assert_eq!(
+        blocked_until(stated(at(10_000_000)), at(0)),
+        Some(at(86_400))
+    );
     let only = LimitObservation {
         blocked_until: Some(at(60)),
         ..LimitObservation::default()
     };
-    assert_eq!(block(only, at(0)), Some(at(60)));
+    assert_eq!(blocked_until(only, at(0)), Some(at(60)));
 }
 
-/// A governor whose Postgres is not there.
-fn alone(limits: RateLimits) -> Governor {
+/// A rate limiter without a running Postgres.
+fn limiter_without_postgres(limits: RateLimits) -> PostgresRateLimiter {
     let config = DatabaseConfig {
-        url: SecretString::from("postgres://nobody@127.0.0.1:1/none"),
+        url: SecretString::from("postgres://none@127.0.0.1:1/none"),
         read_url: None,
         listen_url: None,
-        pooled: false,
+        is_pooled: false,
         max_connections: 1,
     };
-    Governor::new(
+    PostgresRateLimiter::new(
         Db::open(&config, Role::Ingress).expect("a URL"),
         Arc::new(ManualClock::new(at(0))),
         [("github", limits)],
@@ -83,8 +86,8 @@ fn limits(per_second: f64, burst: u32) -> RateLimits {
 const CALL: Charge<'static> = Charge::new("1", "get");
 
 #[tokio::test]
-async fn without_postgres_no_call_goes_out() {
-    let refused = alone(limits(1.0, 5))
+async fn call_is_refused_without_postgres() {
+    let refused = limiter_without_postgres(limits(1.0, 5))
         .admit("github", &CALL)
         .await
         .expect_err("fail closed");
@@ -93,8 +96,8 @@ async fn without_postgres_no_call_goes_out() {
 }
 
 #[tokio::test]
-async fn a_provider_without_limits_is_not_called() {
-    let refused = alone(limits(1.0, 5))
+async fn provider_without_limits_is_not_called() {
+    let refused = limiter_without_postgres(limits(1.0, 5))
         .admit("unknown", &CALL)
         .await
         .expect_err("fail closed");
@@ -102,30 +105,30 @@ async fn a_provider_without_limits_is_not_called() {
 }
 
 #[tokio::test]
-async fn a_busy_account_is_given_up() {
-    let patience = Duration::from_millis(50);
-    let governor = Governor {
-        patience,
-        ..alone(limits(1.0, 5))
+async fn call_of_a_busy_account_times_out() {
+    let max_wait = Duration::from_millis(50);
+    let limiter = PostgresRateLimiter {
+        max_wait,
+        ..limiter_without_postgres(limits(1.0, 5))
     };
-    let policy = &governor.policies["github"];
-    let _held = policy.account_place("1").await;
+    let policy = &limiter.policies["github"];
+    let _held = policy.account_permit("1").await;
     let started = Instant::now();
-    let refused = governor.admit("github", &CALL).await.expect_err("busy");
-    assert!(started.elapsed() >= patience);
+    let refused = limiter.admit("github", &CALL).await.expect_err("busy");
+    assert!(started.elapsed() >= max_wait);
     assert_eq!(refused.retry_at, at(1));
 }
 
 #[tokio::test]
-async fn a_long_wait_is_refused_with_the_moment_to_come_back() {
-    let governor = alone(limits(0.1, 1));
-    let policy = &governor.policies["github"];
+async fn long_wait_is_refused_with_its_end() {
+    let limiter = limiter_without_postgres(limits(0.1, 1));
+    let policy = &limiter.policies["github"];
     for budget in policy.budgets(&CALL) {
         policy
             .check(budget, "1")
             .expect("the only call of ten seconds");
     }
-    let refused = governor
+    let refused = limiter
         .admit("github", &CALL)
         .await
         .expect_err("a long wait");

@@ -1,33 +1,33 @@
-//! The framing of requests, checked on the bytes as they arrive.
+//! The check of request framing against request smuggling.
 //!
-//! hyper accepts a bare LF as a line end, and takes `Transfer-Encoding` where `Content-Length`
-//! is there as well. A proxy in front may read either differently, and then the two disagree
-//! about where a request ends (RFC 9112, 2.2, 6.3 and 11.2). Such a request is refused with 400
-//! and ends its socket.
+//! hyper accepts a bare LF as a line end, and prefers `Transfer-Encoding` to `Content-Length` if a
+//! request has both. A proxy in front may read either differently, and the two disagree about the
+//! end of the request (RFC 9112, 2.2, 6.3 and 11.2). Such requests are rejected with 400, and their
+//! socket is closed.
 
-/// More of a line is not needed to recognise the headers that frame a body.
-const MAX_LINE_START: usize = 64;
+/// The bytes of a line that are kept, enough to recognise the headers of the framing.
+const MAX_LINE_PREFIX: usize = 64;
 
-/// Where in a request the next byte is.
+/// The position of the next byte in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Position {
     /// In a head.
     Head,
-    /// In a body that has so many bytes left.
+    /// In a body with this many bytes left.
     Body(u64),
-    /// Behind a head after which no other follows on this socket.
+    /// After the last head of this socket.
     Last,
 }
 
-/// Checks the heads of one socket.
+/// The check of the heads on one socket.
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each says yes or no to a question of its own"
+    reason = "independent flags of the parser"
 )]
 #[derive(Debug)]
 pub(super) struct Framing {
     position: Position,
-    /// The first bytes of the present line.
+    /// The first bytes of the current line.
     line: Vec<u8>,
     line_length: usize,
     ends_with_cr: bool,
@@ -41,7 +41,7 @@ impl Default for Framing {
     fn default() -> Self {
         Self {
             position: Position::Head,
-            line: Vec::with_capacity(MAX_LINE_START),
+            line: Vec::with_capacity(MAX_LINE_PREFIX),
             line_length: 0,
             ends_with_cr: false,
             is_first_line: true,
@@ -53,7 +53,7 @@ impl Default for Framing {
 }
 
 impl Framing {
-    /// Takes bytes as they were read. Answers whether a head so far is ambiguous.
+    /// Reads received bytes, and returns whether a head so far is ambiguous.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             match self.position {
@@ -90,7 +90,7 @@ impl Framing {
         } else {
             part
         };
-        let room = MAX_LINE_START.saturating_sub(self.line.len());
+        let room = MAX_LINE_PREFIX.saturating_sub(self.line.len());
         self.line.extend_from_slice(&text[..text.len().min(room)]);
         self.line_length += text.len();
         if let Some(last) = text.last() {
@@ -155,7 +155,7 @@ impl Framing {
 mod tests {
     use super::*;
 
-    /// Whether it is ambiguous, read at once and a byte at a time.
+    /// Whether the text is ambiguous, read at once and byte by byte.
     fn is_ambiguous(text: &str) -> bool {
         let whole = Framing::default().read(text.as_bytes());
         let mut framing = Framing::default();

@@ -1,14 +1,13 @@
-//! The open sockets of a server, and which of them gives way when there are too many.
+//! The open sockets of a server, and the eviction of sockets at capacity.
 //!
-//! Idle sockets cost their owner nothing and us a place each. When all places are taken, a new
-//! socket takes the place of an idle one: of the peer that holds most, one without any request
-//! so far before one that is kept between requests, and the one that has been idle longest.
+//! Idle sockets cost their clients nothing. At capacity, a new socket evicts an idle one of the
+//! peer with most sockets: one without a request so far before one that has served requests, and
+//! then the one that has been idle longest.
 //!
-//! When every socket has a request under way, the places are shared among peers: a new socket
-//! takes the place of the peer that holds most, unless its own peer holds as many, and ends the
-//! request that has been under way longest. Otherwise some places are left for health checks and
-//! metrics. Trusted proxies hold the sockets of many clients, so their sockets with a request under
-//! way never give way.
+//! When all sockets are busy, capacity is shared among peers: a new socket evicts the one with the
+//! longest running request of the peer with most sockets, unless its own peer holds as many. Else
+//! only reserved sockets for health checks and metrics are left. The sockets of trusted proxies
+//! belong to many clients, so busy ones are never evicted.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,26 +17,26 @@ use tokio_util::sync::CancellationToken;
 
 use super::timeouts::Phase;
 
-/// How many sockets may be open.
+/// The most open sockets.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Capacity {
-    /// For any request.
+    /// Sockets for any request.
     pub(super) shared: usize,
-    /// Beyond, for health checks and metrics.
+    /// Further sockets, for health checks and metrics.
     pub(super) reserved: usize,
 }
 
 #[derive(Debug)]
 struct Socket {
-    /// `None` for trusted proxies, which hold the sockets of many.
+    /// `None` for trusted proxies, whose sockets belong to many clients.
     peer: Option<IpAddr>,
     phase: Phase,
     evicted: CancellationToken,
 }
 
 #[derive(Debug, Default)]
-struct Open {
-    next: u64,
+struct OpenSockets {
+    next_id: u64,
     sockets: HashMap<u64, Socket>,
 }
 
@@ -45,21 +44,21 @@ struct Open {
 #[derive(Debug, Clone)]
 pub(super) struct Sockets {
     capacity: Capacity,
-    open: Arc<Mutex<Open>>,
+    open: Arc<Mutex<OpenSockets>>,
 }
 
-/// A socket's place, until it is dropped.
+/// The entry of an open socket; removed when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct SocketGuard {
     id: u64,
     sockets: Sockets,
-    /// Cancelled when the socket must give way.
+    /// Cancelled when the socket is evicted.
     pub(super) evicted: CancellationToken,
-    /// Whether only health checks and metrics are answered on it.
+    /// Whether the socket serves health checks and metrics only.
     pub(super) is_reserved: bool,
 }
 
-impl Drop for Place {
+impl Drop for SocketGuard {
     fn drop(&mut self) {
         self.sockets.lock().sockets.remove(&self.id);
     }
@@ -73,20 +72,20 @@ impl Sockets {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, OpenSockets> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place for a new socket; `None` when there is none, not even a reserved one.
-    pub(super) fn enter(&self, peer: Option<IpAddr>, phase: &Phase) -> Option<Place> {
+    /// Adds a new socket; `None` when even the reserved ones are in use.
+    pub(super) fn open(&self, peer: Option<IpAddr>, phase: &Phase) -> Option<SocketGuard> {
         let mut open = self.lock();
         let is_full = open.sockets.len() >= self.capacity.shared;
         let is_reserved = is_full && !open.evict_idle() && !open.evict_busy(peer);
         if is_reserved && open.sockets.len() >= self.capacity.shared + self.capacity.reserved {
             return None;
         }
-        let id = open.next;
-        open.next += 1;
+        let id = open.next_id;
+        open.next_id += 1;
         let evicted = CancellationToken::new();
         open.sockets.insert(
             id,
@@ -97,7 +96,7 @@ impl Sockets {
             },
         );
         drop(open);
-        Some(Place {
+        Some(SocketGuard {
             id,
             sockets: self.clone(),
             evicted,
@@ -105,60 +104,71 @@ impl Sockets {
         })
     }
 
-    /// Closes a socket, because the process has no more file descriptors.
+    /// Evicts a socket, because the process has no free file descriptor.
     pub(super) fn evict(&self) -> bool {
         let mut open = self.lock();
         open.evict_idle() || open.evict_busy(None)
     }
 }
 
-impl Open {
-    /// Sockets of each peer.
-    fn held(&self) -> HashMap<IpAddr, usize> {
-        let mut held: HashMap<IpAddr, usize> = HashMap::new();
+impl OpenSockets {
+    /// The number of sockets of each peer.
+    fn count_by_peer(&self) -> HashMap<IpAddr, usize> {
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         for peer in self.sockets.values().filter_map(|socket| socket.peer) {
-            *held.entry(peer).or_default() += 1;
+            *counts.entry(peer).or_default() += 1;
         }
-        held
+        counts
     }
 
-    /// Closes an idle socket of the peer that holds most.
+    /// Evicts an idle socket of the peer with most sockets.
     fn evict_idle(&mut self) -> bool {
-        let held = self.held();
+        let counts = self.count_by_peer();
         let idle = self.sockets.iter().filter_map(|(id, socket)| {
-            let (is_proven, since) = socket.phase.idle_since()?;
-            let share = socket.peer.and_then(|peer| held.get(&peer)).copied();
-            Some((std::cmp::Reverse(share.unwrap_or(0)), is_proven, since, *id))
+            let (has_served, since) = socket.phase.idle_since()?;
+            let share = socket.peer.and_then(|peer| counts.get(&peer)).copied();
+            Some((
+                std::cmp::Reverse(share.unwrap_or(0)),
+                has_served,
+                since,
+                *id,
+            ))
         });
         let Some((.., id)) = idle.min() else {
             return false;
         };
-        self.close(id)
+        self.evict(id)
     }
 
-    /// Closes a socket of the peer that holds most, the one whose request has been under way
-    /// longest, for a new one of `peer`; not where `peer` would then hold more than that peer.
+    /// Evicts a busy socket of the peer with most sockets, for a new one of `peer`.
+    ///
+    /// It is the one with the longest running request. None is evicted if `peer` would then hold
+    /// more sockets than that peer.
     fn evict_busy(&mut self, peer: Option<IpAddr>) -> bool {
-        let held = self.held();
-        let own = peer.and_then(|peer| held.get(&peer)).copied().unwrap_or(0);
-        let most = held.iter().max_by_key(|(_, count)| **count);
+        let counts = self.count_by_peer();
+        let own = peer
+            .and_then(|peer| counts.get(&peer))
+            .copied()
+            .unwrap_or(0);
+        let most = counts.iter().max_by_key(|(_, count)| **count);
         let Some((&largest, _)) = most.filter(|(_, count)| **count > own + 1) else {
             return false;
         };
-        let theirs = self.sockets.iter();
-        let theirs = theirs.filter(|(_, socket)| socket.peer == Some(largest));
-        let Some((_, id)) = theirs.map(|(id, socket)| (socket.phase.since(), *id)).min() else {
+        let candidates = self.sockets.iter();
+        let candidates = candidates.filter(|(_, socket)| socket.peer == Some(largest));
+        let candidates = candidates.map(|(id, socket)| (socket.phase.since(), *id));
+        let Some((_, id)) = candidates.min() else {
             return false;
         };
-        self.close(id)
+        self.evict(id)
     }
 
-    fn close(&mut self, id: u64) -> bool {
-        let closed = self.sockets.remove(&id);
-        if let Some(socket) = &closed {
+    fn evict(&mut self, id: u64) -> bool {
+        let evicted = self.sockets.remove(&id);
+        if let Some(socket) = &evicted {
             socket.evicted.cancel();
         }
-        closed.is_some()
+        evicted.is_some()
     }
 }
 
@@ -174,56 +184,56 @@ mod tests {
         IpAddr::from([192, 0, 2, number])
     }
 
-    fn enter(sockets: &Sockets, number: u8, is_busy: bool) -> Option<Place> {
+    fn open(sockets: &Sockets, number: u8, is_busy: bool) -> Option<SocketGuard> {
         let phase = Phase::default();
         if is_busy {
             phase.begin_response();
         }
-        sockets.enter(Some(peer(number)), &phase)
+        sockets.open(Some(peer(number)), &phase)
     }
 
     #[tokio::test]
-    async fn idle_socket_of_the_largest_peer_gives_way() {
+    async fn idle_socket_of_the_largest_peer_is_evicted() {
         let sockets = sockets(4, 1);
-        let few = enter(&sockets, 1, false).expect("a place");
-        let busy = enter(&sockets, 2, true).expect("a place");
-        let many = [2, 2].map(|peer| enter(&sockets, peer, false).expect("a place"));
-        let new = enter(&sockets, 3, false).expect("a place");
+        let few = open(&sockets, 1, false).expect("a socket");
+        let busy = open(&sockets, 2, true).expect("a socket");
+        let many = [2, 2].map(|peer| open(&sockets, peer, false).expect("a socket"));
+        let new = open(&sockets, 3, false).expect("a socket");
         assert!(!new.is_reserved && !few.evicted.is_cancelled() && !busy.evicted.is_cancelled());
         assert_eq!(
             many.iter()
-                .filter(|place| place.evicted.is_cancelled())
+                .filter(|guard| guard.evicted.is_cancelled())
                 .count(),
             1
         );
     }
 
     #[tokio::test]
-    async fn socket_without_a_request_gives_way_first() {
+    async fn socket_without_a_request_is_evicted_first() {
         let sockets = sockets(2, 0);
         let kept = Phase::default();
         kept.begin_response();
         kept.end_response();
-        let kept = sockets.enter(Some(peer(1)), &kept).expect("a place");
-        let unused = enter(&sockets, 1, false).expect("a place");
-        let _new = enter(&sockets, 1, false).expect("a place");
+        let kept = sockets.open(Some(peer(1)), &kept).expect("a socket");
+        let unused = open(&sockets, 1, false).expect("a socket");
+        let _new = open(&sockets, 1, false).expect("a socket");
         assert!(unused.evicted.is_cancelled() && !kept.evicted.is_cancelled());
     }
 
     #[tokio::test]
-    async fn busy_socket_of_the_largest_peer_gives_way() {
+    async fn busy_socket_of_the_largest_peer_is_evicted() {
         let sockets = sockets(5, 1);
-        let few = [2, 3].map(|peer| enter(&sockets, peer, true).expect("a place"));
-        let many = [1, 1, 1].map(|peer| enter(&sockets, peer, true).expect("a place"));
-        let evicted = |places: &[Place]| {
-            let evicted = places.iter().filter(|place| place.evicted.is_cancelled());
+        let few = [2, 3].map(|peer| open(&sockets, peer, true).expect("a socket"));
+        let many = [1, 1, 1].map(|peer| open(&sockets, peer, true).expect("a socket"));
+        let evicted = |guards: &[SocketGuard]| {
+            let evicted = guards.iter().filter(|guard| guard.evicted.is_cancelled());
             evicted.count()
         };
-        let new = enter(&sockets, 4, true).expect("a place");
+        let new = open(&sockets, 4, true).expect("a socket");
         assert!(!new.is_reserved && !new.evicted.is_cancelled());
         assert_eq!((evicted(&few), evicted(&many)), (0, 1));
         // Its peer would then hold as many as the largest one.
-        assert!(enter(&sockets, 4, true).expect("a place").is_reserved);
+        assert!(open(&sockets, 4, true).expect("a socket").is_reserved);
         assert_eq!((evicted(&few), evicted(&many)), (0, 1));
     }
 
@@ -233,20 +243,20 @@ mod tests {
         let proxied = [(); 2].map(|()| {
             let phase = Phase::default();
             phase.begin_response();
-            sockets.enter(None, &phase).expect("a place")
+            sockets.open(None, &phase).expect("a socket")
         });
-        assert!(enter(&sockets, 1, true).expect("a place").is_reserved);
-        assert!(proxied.iter().all(|place| !place.evicted.is_cancelled()));
+        assert!(open(&sockets, 1, true).expect("a socket").is_reserved);
+        assert!(proxied.iter().all(|guard| !guard.evicted.is_cancelled()));
     }
 
     #[tokio::test]
-    async fn reserved_places_are_left_when_all_are_busy() {
+    async fn reserved_sockets_are_used_when_all_are_busy() {
         let sockets = sockets(2, 1);
-        let busy = [1, 2].map(|peer| enter(&sockets, peer, true).expect("a place"));
-        let reserved = enter(&sockets, 1, true).expect("a reserved place");
-        assert!(reserved.is_reserved && busy.iter().all(|place| !place.is_reserved));
-        assert!(enter(&sockets, 1, false).is_none());
+        let busy = [1, 2].map(|peer| open(&sockets, peer, true).expect("a socket"));
+        let reserved = open(&sockets, 1, true).expect("a reserved socket");
+        assert!(reserved.is_reserved && busy.iter().all(|guard| !guard.is_reserved));
+        assert!(open(&sockets, 1, false).is_none());
         drop(busy);
-        assert!(!enter(&sockets, 1, false).expect("a place").is_reserved);
+        assert!(!open(&sockets, 1, false).expect("a socket").is_reserved);
     }
 }

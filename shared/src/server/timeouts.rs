@@ -1,9 +1,9 @@
-//! The time-outs of a socket, and what it is doing.
+//! The phases and timeouts of a socket.
 //!
-//! hyper has one time-out for both an idle socket and a request's head. They differ: between two
-//! requests waits a load balancer or a client that keeps its socket, which must be the one that
-//! ends it, because what it sends while we do has no answer. A client that opens a socket and
-//! sends no request, or begins a head and does not end it, only holds a place.
+//! hyper has one timeout for idle sockets and for request heads, but they differ. Clients and load
+//! balancers must close their idle sockets themselves, because a request that is sent while the
+//! server closes the socket gets no response. A client that sends no request, or only a part of a
+//! head, occupies a socket for nothing.
 
 use std::future::Future;
 use std::io;
@@ -18,25 +18,24 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::framing::Framing;
 
-/// How long a client may take.
+/// The timeouts of a socket.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeouts {
     /// How long a socket may be idle between two requests.
     pub(super) idle: Duration,
-    /// How long a request's head may take from its first byte on, and the first head from the
-    /// opening of the socket on.
+    /// How long a head may take from its first byte, or from the opening of the socket.
     head: Duration,
 }
 
 impl Timeouts {
-    /// Idle for longer than most load balancers and clients keep a socket, 60 to 90 s.
+    /// The idle timeout is longer than that of most load balancers and clients (60 to 90 s).
     pub(super) const DEFAULT: Self = Self {
         idle: Duration::from_secs(100),
         head: Duration::from_secs(10),
     };
 }
 
-/// What a socket is doing; shared by its reader, its requests and the list of sockets.
+/// The phase of a socket, shared by its reader, its requests and the list of sockets.
 #[derive(Debug, Clone)]
 pub(super) struct Phase(Arc<Inner>);
 
@@ -46,8 +45,8 @@ struct Inner {
     opened: Instant,
     /// Milliseconds after `opened` at which the phase began.
     since: AtomicU64,
-    /// Whether a request was answered on it.
-    is_proven: AtomicBool,
+    /// Whether the socket has served a request.
+    has_served: AtomicBool,
     is_ambiguous: AtomicBool,
     may_continue: AtomicBool,
 }
@@ -58,7 +57,7 @@ impl Default for Phase {
             phase: AtomicU8::new(Self::HEAD),
             opened: Instant::now(),
             since: AtomicU64::new(0),
-            is_proven: AtomicBool::new(false),
+            has_served: AtomicBool::new(false),
             is_ambiguous: AtomicBool::new(false),
             may_continue: AtomicBool::new(true),
         }))
@@ -66,25 +65,25 @@ impl Default for Phase {
 }
 
 impl Phase {
-    /// Between two requests.
+    /// The socket is between two requests.
     const IDLE: u8 = 0;
-    /// A head is waited for: the first, or one that has begun.
+    /// The first head, or one that has begun, is awaited.
     const HEAD: u8 = 1;
-    /// A head is there, its response is not.
+    /// A head was received and its response is not complete.
     const RESPONSE: u8 = 2;
 
-    /// A request's head is there.
+    /// Records that a request's head was received.
     pub(super) fn begin_response(&self) {
         self.enter(Self::RESPONSE);
     }
 
-    /// The response to it is there.
+    /// Records that the response is complete.
     pub(super) fn end_response(&self) {
-        self.0.is_proven.store(true, Ordering::Relaxed);
+        self.0.has_served.store(true, Ordering::Relaxed);
         self.enter(Self::IDLE);
     }
 
-    /// Whether a head on this socket can be read in two ways.
+    /// Whether the framing of a request on this socket is ambiguous.
     pub(super) fn is_ambiguous(&self) -> bool {
         self.0.is_ambiguous.load(Ordering::Relaxed)
     }
@@ -94,16 +93,16 @@ impl Phase {
         self.0.may_continue.load(Ordering::Relaxed)
     }
 
-    /// Since when no request is under way; first those that never had one.
+    /// The sort key for evicting an idle socket, least useful first; `None` during a request.
     pub(super) fn idle_since(&self) -> Option<(bool, Instant)> {
         if self.0.phase.load(Ordering::Relaxed) == Self::RESPONSE {
             return None;
         }
-        let is_proven = self.0.is_proven.load(Ordering::Relaxed);
-        Some((is_proven, self.since()))
+        let has_served = self.0.has_served.load(Ordering::Relaxed);
+        Some((has_served, self.since()))
     }
 
-    /// When the present phase began.
+    /// The start of the current phase.
     pub(super) fn since(&self) -> Instant {
         self.0.opened + Duration::from_millis(self.0.since.load(Ordering::Relaxed))
     }
@@ -115,8 +114,8 @@ impl Phase {
         self.0.phase.store(phase, Ordering::Relaxed);
     }
 
-    /// Something was read. Whether a head begins with it.
-    fn begins_head(&self) -> bool {
+    /// Records that bytes were read, and returns whether a head begins with them.
+    fn begin_head(&self) -> bool {
         let begins = self.0.phase.load(Ordering::Relaxed) == Self::IDLE;
         if begins {
             self.enter(Self::HEAD);
@@ -128,21 +127,21 @@ impl Phase {
         self.0.phase.load(Ordering::Relaxed) == Self::HEAD
     }
 
-    fn note_framing(&self, is_ambiguous: bool, may_continue: bool) {
+    fn set_framing(&self, is_ambiguous: bool, may_continue: bool) {
         self.0.is_ambiguous.store(is_ambiguous, Ordering::Relaxed);
         self.0.may_continue.store(may_continue, Ordering::Relaxed);
     }
 }
 
-/// A socket that ends when a head is not there in time, and whose framing is checked.
+/// A socket that checks framing and fails when a head takes too long.
 #[derive(Debug)]
 pub(super) struct TimedStream<S> {
     stream: S,
     phase: Phase,
     framing: Framing,
     timeout: Duration,
-    /// Since the socket was opened or the last head began.
-    head: Pin<Box<Sleep>>,
+    /// The timer of the current head.
+    head_timer: Pin<Box<Sleep>>,
 }
 
 impl<S> TimedStream<S> {
@@ -152,7 +151,7 @@ impl<S> TimedStream<S> {
             phase,
             framing: Framing::default(),
             timeout: timeouts.head,
-            head: Box::pin(sleep(timeouts.head)),
+            head_timer: Box::pin(sleep(timeouts.head)),
         }
     }
 }
@@ -168,17 +167,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
             let bytes = &buffer.filled()[before..];
             if !bytes.is_empty() {
-                if this.phase.begins_head() {
-                    this.head.as_mut().reset(Instant::now() + this.timeout);
+                if this.phase.begin_head() {
+                    this.head_timer
+                        .as_mut()
+                        .reset(Instant::now() + this.timeout);
                 }
                 let is_ambiguous = this.framing.read(bytes);
                 this.phase
-                    .note_framing(is_ambiguous, this.framing.may_continue());
+                    .set_framing(is_ambiguous, this.framing.may_continue());
             }
             return Poll::Ready(read);
         }
         if this.phase.is_head() {
-            ready!(this.head.as_mut().poll(context));
+            ready!(this.head_timer.as_mut().poll(context));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending
@@ -227,63 +228,62 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(50);
     const LONG: Duration = Duration::from_mins(1);
 
-    /// A client's end of a connection to a server that reads and answers.
+    /// A client's end of a socket to a server that echoes bodies.
     fn connect(idle: Duration, head: Duration) -> DuplexStream {
-        let (ours, theirs) = duplex(4096);
+        let (client, stream) = duplex(4096);
         let router = Router::new().route("/", post(async |body: String| body));
         let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
         let timeouts = Timeouts { idle, head };
         let phase = Phase::default();
         let server = HttpServer::plain(router);
-        tokio::spawn(server.connection(theirs, peer, phase, timeouts, false));
-        ours
+        tokio::spawn(server.serve_socket(stream, peer, phase, timeouts, false));
+        client
     }
 
-    async fn ask(client: &mut DuplexStream) {
+    async fn send_request(client: &mut DuplexStream) {
         let request = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody";
         client.write_all(request.as_bytes()).await.expect("written");
-        let mut answer = String::new();
-        while !answer.ends_with("\r\n\r\nbody") {
+        let mut response = String::new();
+        while !response.ends_with("\r\n\r\nbody") {
             let mut bytes = [0; 1024];
             let count = client.read(&mut bytes).await.expect("read");
-            assert!(count > 0, "no answer but {answer}");
-            answer.push_str(std::str::from_utf8(&bytes[..count]).expect("text"));
+            assert!(count > 0, "incomplete response: {response}");
+            response.push_str(std::str::from_utf8(&bytes[..count]).expect("text"));
         }
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
     }
 
-    /// Waits until the other side ends the connection.
-    async fn ended(mut client: DuplexStream) {
+    /// Asserts that the server closes the socket.
+    async fn assert_closed(mut client: DuplexStream) {
         let mut rest = Vec::new();
-        // That it ends is what is asked; how is the other side's.
         let end = tokio::time::timeout(LONG / 2, client.read_to_end(&mut rest));
-        assert!(end.await.is_ok(), "the connection stays");
+        assert!(end.await.is_ok(), "the socket stays open");
     }
 
     #[tokio::test]
-    async fn a_client_that_keeps_its_connection_may_use_it_again() {
+    async fn idle_socket_can_be_used_again() {
         let mut client = connect(LONG, SHORT);
         for _ in 0..3 {
-            ask(&mut client).await;
+            send_request(&mut client).await;
             sleep(SHORT * 2).await;
         }
-        ask(&mut client).await;
+        send_request(&mut client).await;
     }
 
     #[tokio::test]
-    async fn a_client_that_asks_for_nothing_may_not_stay() {
-        ended(connect(SHORT, LONG)).await;
+    async fn idle_socket_is_closed_after_the_timeout() {
+        assert_closed(connect(SHORT, LONG)).await;
         let mut client = connect(SHORT, LONG);
-        ask(&mut client).await;
-        ended(client).await;
+        send_request(&mut client).await;
+        assert_closed(client).await;
     }
 
     #[tokio::test]
     async fn socket_without_a_first_request_is_closed() {
-        ended(connect(LONG, SHORT)).await;
+        assert_closed(connect(LONG, SHORT)).await;
     }
 
-    /// Everything that the server sends until it closes.
+    /// The bytes that the server sends until it closes the socket.
     async fn response_to(request: &str) -> String {
         let mut client = connect(LONG, LONG);
         client.write_all(request.as_bytes()).await.expect("written");
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ambiguous_requests_are_refused_and_end_the_socket() {
+    async fn ambiguous_request_closes_the_socket() {
         for request in [
             "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
             "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
@@ -327,15 +327,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_does_not_end_is_not_waited_for() {
+    async fn incomplete_head_times_out() {
         for requests in [0, 2] {
             let mut client = connect(LONG, SHORT);
             for _ in 0..requests {
-                ask(&mut client).await;
+                send_request(&mut client).await;
             }
             let part = b"POST / HTTP/1.1\r\n";
             client.write_all(part).await.expect("written");
-            ended(client).await;
+            assert_closed(client).await;
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A Signal as connectors make it, and what holds of it whatever the provider sent: empty names
-//! are absent, links lead to the web, no time lies in the future.
+//! A Signal as connectors build it, with the invariants of all providers: empty names are absent,
+//! links are http or https, no time is in the future.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,52 +9,51 @@ use utoipa::ToSchema;
 
 use super::{Actor, Context, SignalKind, Subject};
 
-/// How far a provider's clock may be ahead of ours.
-const MAX_AHEAD: TimeDelta = TimeDelta::minutes(1);
+/// The maximum time by which a provider's clock may be ahead of ours.
+const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::minutes(1);
 
-/// Whose clock a Signal's `timestamp` is read from.
+/// The source of a Signal's `timestamp`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimestampSource {
-    /// The provider says when it happened.
+    /// The provider states when it happened.
     #[default]
     Provider,
-    /// The provider does not say: it is when we received it.
+    /// The provider states no time, so it is the time of receipt.
     Received,
 }
 
 impl TimestampSource {
-    /// Whether the provider says when it happened.
+    /// Whether the provider states when it happened.
     #[expect(
         clippy::trivially_copy_pass_by_ref,
-        reason = "serde asks with a reference"
+        reason = "serde passes a reference"
     )]
     pub(super) fn is_provider(&self) -> bool {
         *self == Self::Provider
     }
 }
 
-/// A Signal as a connector makes it: everything but what only we know (ids, tenant,
-/// connection, time of receipt).
+/// A Signal as a connector builds it, without ids, tenant, connection and time of receipt.
 #[derive(Debug, Clone, Serialize)]
 pub struct SignalDraft {
-    /// What happened.
+    /// The type of the fact.
     pub kind: SignalKind,
-    /// The fact's identity within (tenant, source), provider prefix included:
+    /// The fact's identity within tenant and source, with the provider as prefix, such as
     /// `github:issue:42:created`.
     pub dedupe_key: String,
     /// When it happened.
     pub timestamp: DateTime<Utc>,
-    /// Whose clock says so.
+    /// The source of `timestamp`.
     #[serde(skip_serializing_if = "TimestampSource::is_provider")]
     pub timestamp_source: TimestampSource,
-    /// Who did it.
+    /// The account that acted.
     pub actor: Actor,
-    /// What it is about.
+    /// The object that the fact is about.
     pub subject: Subject,
-    /// Where it happened.
+    /// The place where it happened.
     pub context: Context,
-    /// The kind's own typed fields, as documented on [`SignalKind`].
+    /// The typed fields of the kind, documented on [`SignalKind`].
     pub normalized: serde_json::Value,
     /// The provider's object, byte for byte.
     pub raw: Box<RawValue>,
@@ -77,17 +76,16 @@ impl SignalDraft {
         self
     }
 
-    /// Dates the draft by its receipt where its own time lies in the future.
+    /// Replaces a time in the future by the time of receipt.
     pub(super) fn cap_timestamp(&mut self, received_at: DateTime<Utc>) {
-        if self.timestamp > received_at + MAX_AHEAD {
+        if self.timestamp > received_at + MAX_CLOCK_SKEW {
             self.timestamp = received_at;
             self.timestamp_source = TimestampSource::Received;
         }
     }
 }
 
-/// Marks the drafts that are dated by `received_at`, which stands in for a time that the provider
-/// does not tell.
+/// Marks the drafts that have `received_at` as their time, because the provider states none.
 pub fn mark_received(drafts: &mut [SignalDraft], received_at: DateTime<Utc>) {
     for draft in drafts {
         if draft.timestamp == received_at {
@@ -137,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_texts_are_absent() {
+    fn empty_texts_are_removed() {
         let cleaned = draft("https://example.com/1", DateTime::UNIX_EPOCH).cleaned();
         assert_eq!(
             (cleaned.actor.id, cleaned.actor.name.as_deref()),
@@ -165,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn future_times_become_the_receipt() {
+    fn future_times_become_the_time_of_receipt() {
         let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
         for (ahead, is_kept) in [(-3_600, true), (0, true), (60, true), (61, false)] {
             let at = now + TimeDelta::seconds(ahead);

@@ -4,12 +4,11 @@ use serde::{Deserialize, Serialize};
 use strum::{AsRefStr, EnumIter, EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
-/// The catalogue: each kind with the one text that is its documentation here and its
-/// description in the API.
+/// Defines the catalogue: each kind with the text of its documentation and API description.
 macro_rules! catalogue {
     ($($(#[doc = $text:literal])+ $kind:ident,)*) => {
-        /// What happened. The list is closed: a provider's event that has no kind here gives no
-        /// Signal.
+        /// The type of a fact. The list is closed: a provider's event without a kind here
+        /// produces no Signal.
         #[derive(
             Debug,
             Clone,
@@ -37,27 +36,27 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    /// An issue was opened. `normalized`: `number`, `state`, `labels[]`, `author_association?`; of Jira `key`, `issue_type`, `state`.
+    /// An issue was opened. `normalized`: `number`, `state`, `labels[]`, `author_association?`; for Jira `key`, `issue_type`, `state`.
     IssueCreated,
-    /// An issue was closed. `normalized`: `number`, `state_reason?`, `labels[]`; of Jira `key`, `from`, `to`.
+    /// An issue was closed. `normalized`: `number`, `state_reason?`, `labels[]`; for Jira `key`, `from`, `to`.
     IssueClosed,
-    /// A closed issue was opened again. `normalized`: `number`; of Jira `key`, `from`, `to`.
+    /// A closed issue was opened again. `normalized`: `number`; for Jira `key`, `from`, `to`.
     IssueReopened,
-    /// An issue was deleted. `normalized`: `number`; of Jira `key`.
+    /// An issue was deleted. `normalized`: `number`; for Jira `key`.
     IssueDeleted,
-    /// Somebody was assigned to an issue. `normalized`: `number` (of Jira `key`), `assignee{id,name}`.
+    /// A person was assigned to an issue. `normalized`: `number` (for Jira `key`), `assignee{id,name}`.
     IssueAssigned,
-    /// Somebody was unassigned from an issue. `normalized`: `number` (of Jira `key`), `assignee{id,name}`.
+    /// A person was unassigned from an issue. `normalized`: `number` (for Jira `key`), `assignee{id,name}`.
     IssueUnassigned,
     /// An issue moved to another repository. `normalized`: `number`, `to{repository,number,url}?`.
     IssueTransferred,
-    /// An issue changed otherwise. `normalized`: `number`, `change` (the provider's action), and the part that changed: `label?`, `milestone?`, `type?`, `changes{title?{from},body?}` of an edit; of Jira `key`, `fields[]{field,from,to}`.
+    /// An issue changed otherwise. `normalized`: `number`, `change` (the provider's action), and the part that changed: `label?`, `milestone?`, `type?`, `changes{title?{from},body?}` of an edit; for Jira `key`, `fields[]{field,from,to}`.
     IssueUpdated,
-    /// Somebody commented on an issue. `normalized`: `number` (of Jira `key`), `comment_id`, `body`.
+    /// A comment was added to an issue. `normalized`: `number` (for Jira `key`), `comment_id`, `body`.
     IssueCommented,
-    /// A comment was edited. `normalized`: `comment_id`, `body`; of Jira `key`, too.
+    /// A comment was edited. `normalized`: `comment_id`, `body`; for Jira also `key`.
     CommentEdited,
-    /// A comment was deleted. `normalized`: `comment_id`; of Jira `key`, too.
+    /// A comment was deleted. `normalized`: `comment_id`; for Jira also `key`.
     CommentDeleted,
     /// A pull request was opened. `normalized`: `number`, `draft`, `base`, `head`.
     PrOpened,
@@ -69,17 +68,17 @@ catalogue! {
     PrReopened,
     /// A draft pull request became ready for review. `normalized`: `number`.
     PrReadyForReview,
-    /// A review was asked of a person or a team. `normalized`: `number`, `reviewer{type,id,name}`.
+    /// A review was requested from a person or a team. `normalized`: `number`, `reviewer{type,id,name}`.
     PrReviewRequested,
     /// A pull request changed otherwise. `normalized`: `number`, `change` (the provider's action), and the part that changed: `label?`, `assignee{id,name}?`, `milestone?`, `reviewer{type,id,name}?`, `before?` and `after?` of new commits, `changes{title?{from},body?,base?{from}}` of an edit.
     PrUpdated,
-    /// A review was submitted; one that only holds comments is told by them. `normalized`: `number`, `review_id`, `state?` (`approved`, `changes_requested`, `commented`; null when the review has been dismissed since), `body?`.
+    /// A review was submitted; a review with nothing but comments gives `pr_commented` only. `normalized`: `number`, `review_id`, `state?` (`approved`, `changes_requested`, `commented`; null if the review has been dismissed since), `body?`.
     PrReviewed,
     /// A review was dismissed. `normalized`: `number`, `review_id`.
     PrReviewDismissed,
-    /// Somebody commented on a pull request or its diff. `normalized`: `number`, `comment_id`, `body`, `path?`.
+    /// A comment was added to a pull request or its diff. `normalized`: `number`, `comment_id`, `body`, `path?`.
     PrCommented,
-    /// Commits were pushed to a branch, or it was thrown back (`forced`). `normalized`: `ref`, `before`, `after`, `forced`, `commit_count`, `commits[]{id,message,author}` (first 20).
+    /// Commits were pushed to a branch, or it was reset (`forced`). `normalized`: `ref`, `before`, `after`, `forced`, `commit_count`, `commits[]{id,message,author}` (first 20).
     CommitsPushed,
     /// A branch was created. `normalized`: `ref`.
     BranchCreated,
@@ -101,15 +100,15 @@ catalogue! {
     WorkflowCompleted,
     /// A discussion was started. `normalized`: `number`, `category?`.
     DiscussionCreated,
-    /// A discussion's answer was chosen. `normalized`: `number`, `category?`.
+    /// An answer to a discussion was chosen. `normalized`: `number`, `category?`.
     DiscussionAnswered,
-    /// Somebody commented on a discussion. `normalized`: `number`, `comment_id`, `body`.
+    /// A comment was added to a discussion. `normalized`: `number`, `comment_id`, `body`.
     DiscussionCommented,
-    /// Somebody commented on a commit. `normalized`: `comment_id`, `commit_id`, `body`, `path?`.
+    /// A comment was added to a commit. `normalized`: `comment_id`, `commit_id`, `body`, `path?`.
     CommitCommented,
     /// A repository was starred. `normalized`: empty.
     RepoStarred,
-    /// A star was taken back. `normalized`: empty.
+    /// A star was removed. `normalized`: empty.
     RepoUnstarred,
     /// A repository was forked. `normalized`: `forkee{id,name,url}`.
     RepoForked,
@@ -117,7 +116,7 @@ catalogue! {
     MilestoneCreated,
     /// A milestone was closed. `normalized`: `number`, `due_on?`.
     MilestoneClosed,
-    /// Somebody was added to a repository. `normalized`: `member{id,name}`.
+    /// A member was added to a repository. `normalized`: `member{id,name}`.
     MemberAdded,
     /// A repository was created. `normalized`: `private`.
     RepoCreated,
@@ -131,25 +130,25 @@ catalogue! {
     RepoTransferred,
     /// A message was posted in a channel. `normalized`: `ts`, `text`, `mentions_app`, `files[]{id,name}`.
     MessagePosted,
-    /// Somebody replied in a thread. `normalized`: `ts`, `thread_ts`, `text`, `mentions_app`, `files[]{id,name}`.
+    /// A reply was posted in a thread. `normalized`: `ts`, `thread_ts`, `text`, `mentions_app`, `files[]{id,name}`.
     ThreadReplied,
     /// A message was edited. `normalized`: `ts`, `thread_ts?`, `text`.
     MessageEdited,
-    /// A message was deleted. `normalized`: `ts`, `thread_ts?`, `text?` (as it last was).
+    /// A message was deleted. `normalized`: `ts`, `thread_ts?`, `text?` (the last text).
     MessageDeleted,
-    /// Somebody reacted to a message. `normalized`: `reaction`, `ts` (the message's), `item_user?`.
+    /// A reaction was added to a message. `normalized`: `reaction`, `ts` (the message's), `item_user?`.
     ReactionAdded,
-    /// A reaction was taken back. `normalized`: `reaction`, `ts` (the message's), `item_user?`.
+    /// A reaction was removed. `normalized`: `reaction`, `ts` (the message's), `item_user?`.
     ReactionRemoved,
     /// A channel was created. `normalized`: `name`.
     ChannelCreated,
-    /// Somebody joined a channel. `normalized`: `member{id,name}`, `inviter?`.
+    /// A member joined a channel. `normalized`: `member{id,name}`, `inviter?`.
     MemberJoined,
     /// A file was shared in a channel. `normalized`: `file_id`.
     FileShared,
     /// An issue moved to another status. `normalized`: `key`, `from`, `to` (names).
     IssueStatusChanged,
-    /// Somebody logged work on an issue. `normalized`: `key?`, `worklog_id`, `issue_id`, `seconds`.
+    /// Work was logged on an issue. `normalized`: `key?`, `worklog_id`, `issue_id`, `seconds`.
     WorkLogged,
     /// A sprint was created. `normalized`: `sprint_id`, `board_id?`, `goal?`.
     SprintCreated,
@@ -164,20 +163,20 @@ catalogue! {
 }
 
 impl SignalKind {
-    /// The kind's name as it stands in a Signal.
+    /// The kind's name in a Signal.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// What the kind means and which fields `payload.normalized` carries.
+    /// The meaning of the kind and the fields of `payload.normalized`.
     pub const fn description(self) -> &'static str {
         DESCRIPTIONS[self as usize].trim_ascii()
     }
 }
 
-/// A text that names no kind of the catalogue.
+/// An error for a text that is not a kind of the catalogue.
 #[derive(Debug, thiserror::Error)]
-#[error("not a kind of Signal: {0:?}")]
+#[error("unknown Signal kind {0:?}")]
 pub struct UnknownKind(pub String);
 
 impl TryFrom<String> for SignalKind {

@@ -1,8 +1,7 @@
-//! The Signal: one fact about a team's activity, in words that do not depend on the
-//! provider, and the feed that serves Signals in commit order.
+//! Signals, facts about a team's activity in provider-independent terms, and the feed of them.
 //!
-//! Identity is the dedupe key: built only from what the provider says about the fact, so
-//! that webhook, backfill and polling name it alike.
+//! A Signal's identity is its dedupe key. It is built only from the provider's data about the
+//! fact, so that webhook, backfill and polling produce the same key.
 
 mod draft;
 mod feed;
@@ -17,32 +16,32 @@ use utoipa::ToSchema;
 pub use draft::{SignalDraft, TimestampSource, is_web_url, mark_received};
 pub use feed::{
     Completeness, Cursor as FeedCursor, Feed, FeedCompleteness, FeedError, FeedPage, FeedQuery,
-    Growth, Mark,
+    FeedWatermark, UpdatedTenants,
 };
 pub use kind::{SignalKind, UnknownKind};
 pub use signal::{Payload, Signal};
 pub use store::{NewSignal, store};
 pub use subjects::latest_by_subject;
 
-/// The version of the Signal's shape that is written today.
+/// The version of the Signal's schema that this release writes.
 pub const SCHEMA_VERSION: i16 = 1;
 
-/// Who acted, as the provider names them; [`Actor::unknown`] when it does not say.
+/// The account that acted; [`Actor::unknown`] if the provider names none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Actor {
-    /// The provider's id of the account; absent when the provider does not say.
+    /// The provider's id of the account; absent if the provider gives none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The name people see; absent when the provider does not say.
+    /// The display name; absent if the provider gives none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What kind of account it is.
+    /// The kind of account.
     #[serde(rename = "type")]
     pub kind: ActorKind,
 }
 
 impl Actor {
-    /// The actor of a fact whose provider names none: a deleted account, a system event.
+    /// The actor of a fact without a named account: a deleted account, a system event.
     pub const fn unknown() -> Self {
         Self {
             id: None,
@@ -52,7 +51,7 @@ impl Actor {
     }
 }
 
-/// What kind of account acted.
+/// The kind of account that acted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ActorKind {
@@ -60,42 +59,42 @@ pub enum ActorKind {
     User,
     /// An automated account.
     Bot,
-    /// An application acting as itself.
+    /// An application that acts without a user.
     App,
-    /// The provider does not say.
+    /// The provider does not state the kind.
     Unknown,
 }
 
-/// The thing the fact is about.
+/// The object that the fact is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Subject {
-    /// What it is: `issue`, `pull_request`, `release`, `branch` …
+    /// The type of the object: `issue`, `pull_request`, `release`, `branch` …
     #[serde(rename = "type")]
     pub kind: String,
     /// The provider's id.
     pub id: String,
-    /// The short name people use, such as `octo/repo#42`.
+    /// The short name, such as `octo/repo#42`.
     pub key: Option<String>,
-    /// Its title, as far as the provider gives one.
+    /// The title; null if the provider gives none.
     pub title: Option<String>,
-    /// A stable deep link; null rather than guessed.
+    /// A stable deep link; null if the provider gives none.
     pub url: Option<String>,
 }
 
-/// Where the fact happened.
+/// The place where the fact happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Context {
-    /// What the place is.
+    /// The type of the place.
     #[serde(rename = "type")]
     pub kind: ContextKind,
-    /// The provider's id of the place; absent when the provider does not say.
+    /// The provider's id of the place; absent if the provider gives none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
-    /// The name people use for it.
+    /// The display name.
     pub name: Option<String>,
 }
 
-/// The kinds of places facts happen in.
+/// The types of places where facts happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContextKind {

@@ -1,4 +1,4 @@
-//! A Signal as Story Hunter reads it.
+//! A Signal as readers of the feed receive it.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,39 +12,39 @@ use crate::ids::{ConnectionId, SignalId, TenantId};
 /// One fact about a team's activity.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Signal {
-    /// Ours; UUID version 7.
+    /// A UUID version 7 that this service assigns.
     pub id: SignalId,
-    /// Whose it is.
+    /// The tenant that owns the Signal.
     pub tenant_id: TenantId,
-    /// The connection it came by.
+    /// The connection that the fact was read through.
     pub connection_id: ConnectionId,
     /// The provider's slug.
     #[schema(example = "github")]
     pub source: String,
-    /// What happened.
+    /// The type of the fact.
     pub kind: SignalKind,
-    /// The fact's identity within tenant and source. It outlives ids: the same fact has the same
-    /// key by whichever way it arrives.
+    /// The fact's identity within tenant and source: the same fact has the same key, no matter
+    /// how and how often it arrives.
     #[schema(example = "github:pr:279147437:merged")]
     pub dedupe_key: String,
-    /// When it happened; never more than a minute after `received_at`.
+    /// When it happened; at most a minute after `received_at`.
     pub timestamp: DateTime<Utc>,
-    /// Whose clock `timestamp` is read from.
+    /// The source of `timestamp`.
     pub timestamp_source: TimestampSource,
-    /// When we took it in.
+    /// When this service received it.
     pub received_at: DateTime<Utc>,
-    /// Who did it.
+    /// The account that acted.
     #[schema(value_type = Actor)]
     pub actor: Box<RawValue>,
-    /// What it is about.
+    /// The object that the fact is about.
     #[schema(value_type = Subject)]
     pub subject: Box<RawValue>,
-    /// Where it happened.
+    /// The place where it happened.
     #[schema(value_type = Context)]
     pub context: Box<RawValue>,
-    /// The details.
+    /// The details of the fact.
     pub payload: Payload,
-    /// Version of this shape.
+    /// The version of this schema.
     #[schema(example = 1)]
     pub schema_version: i16,
 }
@@ -52,7 +52,7 @@ pub struct Signal {
 /// The details of a Signal.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Payload {
-    /// The kind's own fields; `GET /v1/signals/kinds` documents them.
+    /// The fields of the kind, documented by `GET /v1/signals/kinds`.
     #[schema(value_type = Object)]
     pub normalized: Box<RawValue>,
     /// The provider's object as received; only with `include=raw`.
@@ -61,7 +61,7 @@ pub struct Payload {
     pub raw: Option<Box<RawValue>>,
 }
 
-/// What is written to the column `body`.
+/// The JSON that is written to the column `body`.
 #[derive(Debug, Serialize)]
 pub(super) struct Body<'a> {
     #[serde(skip_serializing_if = "TimestampSource::is_provider")]
@@ -72,7 +72,7 @@ pub(super) struct Body<'a> {
     pub(super) normalized: &'a Value,
 }
 
-/// What is read from it, and handed on as it was written.
+/// The JSON that is read from `body` and passed to the reader unchanged.
 #[derive(Debug, Deserialize)]
 pub(super) struct StoredBody {
     #[serde(default)]

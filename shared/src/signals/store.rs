@@ -1,4 +1,4 @@
-//! Writing Signals: many in one statement, each fact once.
+//! The insert of Signals: many in one statement, each fact once.
 
 use std::collections::HashMap;
 
@@ -8,29 +8,30 @@ use sqlx::Row;
 
 use super::signal::Body;
 use super::{SCHEMA_VERSION, SignalDraft};
-use crate::db::{DbError, Tx, storable, storable_json};
+use crate::db::{DbError, Tx, sanitize, sanitize_json};
 use crate::ids::{ConnectionId, SignalId, TenantId};
 use crate::telemetry::names;
 
-/// A draft, with what only we know about it.
+/// A draft with the tenant, connection and time of receipt.
 #[derive(Debug)]
 pub struct NewSignal {
-    /// Whose it is.
+    /// The tenant that owns the Signal.
     pub tenant_id: TenantId,
-    /// The connection it came by.
+    /// The connection that the fact was read through.
     pub connection_id: ConnectionId,
     /// The provider's slug.
     pub source: &'static str,
-    /// When we took it in.
+    /// When this service received it.
     pub received_at: DateTime<Utc>,
-    /// The trace that brought it.
+    /// The trace of the delivery or the job.
     pub traceparent: Option<String>,
     /// The fact.
     pub draft: SignalDraft,
 }
 
-/// Stores what is not known yet and answers when those facts happened. Facts that are known stay
-/// as they are: the unique constraint `signals_once` decides, never a look-up.
+/// Inserts new facts and returns when they happened; known facts stay unchanged.
+///
+/// The unique constraint `signals_once` decides which facts are new, without a lookup before.
 pub async fn store(
     tx: &mut Tx,
     mut signals: Vec<NewSignal>,
@@ -41,7 +42,7 @@ pub async fn store(
     for signal in &mut signals {
         signal.draft.cap_timestamp(signal.received_at);
     }
-    // One order for all writers: two batches with common facts cannot wait in a circle.
+    // All writers insert in one order, so that two batches with common facts cannot deadlock.
     signals.sort_by(|a, b| {
         (a.tenant_id, a.source, &a.draft.dedupe_key).cmp(&(
             b.tenant_id,
@@ -74,7 +75,7 @@ pub async fn store(
         .bind(
             signals
                 .iter()
-                .map(|s| storable(&s.draft.dedupe_key))
+                .map(|s| sanitize(&s.draft.dedupe_key))
                 .collect::<Vec<_>>(),
         )
         .bind(
@@ -88,7 +89,7 @@ pub async fn store(
         .bind(
             signals
                 .iter()
-                .map(|s| storable_json(s.draft.raw.get()))
+                .map(|s| sanitize_json(s.draft.raw.get()))
                 .collect::<Vec<_>>(),
         )
         .bind(
@@ -100,7 +101,7 @@ pub async fn store(
         .bind(SCHEMA_VERSION)
         .fetch_all(&mut **tx)
         .await?;
-    count(&rows)?;
+    count_by_kind(&rows)?;
     rows.iter()
         .map(|row| Ok(row.try_get("occurred_at")?))
         .collect()
@@ -115,11 +116,11 @@ fn body(signal: &NewSignal) -> Result<String, DbError> {
         context: &draft.context,
         normalized: &draft.normalized,
     })
-    .map_err(|_| DbError::Corrupt("a Signal cannot be written as JSON"))?;
-    Ok(storable_json(&body).into_owned())
+    .map_err(|_| DbError::Corrupt("a Signal cannot be serialized"))?;
+    Ok(sanitize_json(&body).into_owned())
 }
 
-fn count(rows: &[sqlx::postgres::PgRow]) -> Result<(), DbError> {
+fn count_by_kind(rows: &[sqlx::postgres::PgRow]) -> Result<(), DbError> {
     let mut counts: HashMap<(String, String), u64> = HashMap::new();
     for row in rows {
         *counts

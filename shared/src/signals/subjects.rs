@@ -1,14 +1,16 @@
-//! Which updates the feed has a Signal for.
+//! The latest Signals of given subjects, which show whether the feed has an update.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::db::{DbError, TenantScope, Tx, storable_all};
+use crate::db::{DbError, TenantScope, Tx, sanitize_all};
 use crate::ids::ConnectionId;
 
-/// When the latest Signal since `since` happened to each of these subjects, by the subject's key
-/// in lower case. Subjects without one are left out. Served by `signals_recent`.
+/// Returns when the latest Signal of each subject since `since` happened.
+///
+/// Keys of the map are subject keys in lower case; subjects without a Signal are absent. Served
+/// by `signals_recent`.
 pub async fn latest_by_subject(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -29,7 +31,7 @@ pub async fn latest_by_subject(
     .bind(scope.tenant_id())
     .bind(since)
     .bind(connection)
-    .bind(storable_all(subject_keys))
+    .bind(sanitize_all(subject_keys))
     .fetch_all(&mut **tx)
     .await?;
     Ok(rows.into_iter().collect())

@@ -1,8 +1,8 @@
-//! Export of spans over OTLP (HTTP with protobuf), set up by OpenTelemetry's own variables.
+//! The export of spans over OTLP (HTTP with protobuf).
 //!
-//! The variables are read from our [`Env`] and not by the SDK, so that those of a `.env`
-//! file count too. Exports run on the SDK's thread with a runtime of their own: a flush
-//! works at any moment, also while the process's runtime stops.
+//! OpenTelemetry's variables configure it. They are read from [`Env`] instead of by the SDK, so
+//! that those of a `.env` file count too. Exports run on the SDK's thread with a separate runtime,
+//! so that a flush works while the process's runtime stops.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -22,9 +22,9 @@ use uuid::Uuid;
 use super::TelemetryError;
 use crate::config::Env;
 
-/// How long the end of a process waits for the collector.
-const LAST_FLUSH: Duration = Duration::from_secs(5);
-/// The specification's default for one export.
+/// How long the shutdown waits for the collector.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// The specification's default timeout of an export.
 const EXPORT_TIMEOUT_MS: u64 = 10_000;
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -38,7 +38,7 @@ const TRACES_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL";
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 
-/// What makes spans and sends them; `None` when no endpoint is set or the SDK is disabled.
+/// The provider of traces; `None` without an endpoint or when the SDK is disabled.
 pub(super) fn provider(
     service: &'static str,
     env: &Env,
@@ -68,16 +68,16 @@ pub(super) fn provider(
     Ok(Some(provider))
 }
 
-/// Which spans are exported: ours, down to `info`, whatever the log shows.
+/// The exported spans: those of our crates from `info` on, independent of the log's filter.
 pub(super) fn filter() -> Targets {
     let crates = ["shared", "api_server", "webhook_ingress", "sync_worker"];
     Targets::new().with_targets(crates.map(|target| (target, Level::INFO)))
 }
 
-/// Sends what is left and ends the export. Blocks, but not for long.
-pub(super) fn finish(provider: &SdkTracerProvider) {
-    if let Err(error) = provider.shutdown_with_timeout(LAST_FLUSH) {
-        tracing::warn!(%error, "the last spans were not sent");
+/// Flushes the remaining spans and ends the export. Blocks for [`FLUSH_TIMEOUT`] at most.
+pub(super) fn shut_down(provider: &SdkTracerProvider) {
+    if let Err(error) = provider.shutdown_with_timeout(FLUSH_TIMEOUT) {
+        tracing::warn!(%error, "failed to export the last spans");
     }
 }
 
@@ -141,7 +141,7 @@ fn headers(env: &Env) -> Result<HashMap<String, String>, TelemetryError> {
     Ok(pairs(env, variable)?.into_iter().collect())
 }
 
-/// What the process says of itself with every span.
+/// The resource attributes of the process.
 fn resource(service: &'static str, env: &Env) -> Result<Resource, TelemetryError> {
     const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
     let defaults = [
@@ -208,7 +208,7 @@ fn pairs(env: &Env, variable: &'static str) -> Result<Vec<(String, String)>, Tel
         let Some((key, value)) = item.split_once('=') else {
             return Err(malformed);
         };
-        // A form's decoding would turn a plus into a blank; here it is itself.
+        // Form decoding would turn a plus into a space.
         let encoded = format!("v={}", value.trim().replace('+', "%2B"));
         let decoded = url::form_urlencoded::parse(encoded.as_bytes()).next();
         pairs.push((
@@ -221,12 +221,13 @@ fn pairs(env: &Env, variable: &'static str) -> Result<Vec<(String, String)>, Tel
     Ok(pairs)
 }
 
-/// Sends exports from the SDK's thread.
+/// The HTTP client of the exporter, called on the SDK's thread.
 #[derive(Debug)]
 struct CollectorClient(reqwest::Client);
 
-/// Drives the connections to the collector. Never dropped, because a runtime must not be
-/// dropped by another runtime's thread.
+/// The runtime of requests to the collector.
+///
+/// It is never dropped, because a thread of another runtime must not drop it.
 static RUNTIME: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

@@ -19,17 +19,17 @@ use utoipa::{OpenApi, ToSchema};
 use super::MetricsHandle;
 use crate::problem::Problem;
 
-/// Why a check failed; for the log only.
-pub type CheckFailed = Box<dyn Error + Send + Sync>;
+/// The error of a failed check; only the log shows it.
+pub type CheckError = Box<dyn Error + Send + Sync>;
 
-/// The most a check may take.
+/// The timeout of a check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a check's outcome holds, so that many probes cost one check.
-const CHECK_HOLDS: Duration = Duration::from_secs(1);
+/// How long a check's result is cached, so that many probes cost one check.
+const CHECK_CACHE_TTL: Duration = Duration::from_secs(1);
 
-type Check = Box<dyn Fn() -> BoxFuture<'static, Result<(), CheckFailed>> + Send + Sync>;
+type Check = Box<dyn Fn() -> BoxFuture<'static, Result<(), CheckError>> + Send + Sync>;
 
-/// Whether this process can take work.
+/// The readiness of this process.
 #[derive(Clone)]
 pub struct Health(Arc<Inner>);
 
@@ -38,23 +38,22 @@ struct Inner {
     draining: AtomicBool,
     check: Check,
     check_timeout: Duration,
-    last: Mutex<Option<Outcome>>,
+    last: Mutex<Option<CheckResult>>,
 }
 
 #[derive(Clone, Copy)]
-struct Outcome {
-    at: Instant,
-    passed: bool,
+struct CheckResult {
+    checked_at: Instant,
+    is_passing: bool,
 }
 
 impl Health {
-    /// Ready while `check` passes (a ping of the database) within 1 s and no shutdown has
-    /// begun.
+    /// Ready while `check` succeeds within 1 s and no shutdown has begun.
     pub fn new<F, Fut, E>(metrics: MetricsHandle, check: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<CheckFailed>,
+        E: Into<CheckError>,
     {
         Self::with_timeout(metrics, check, CHECK_TIMEOUT)
     }
@@ -63,7 +62,7 @@ impl Health {
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<CheckFailed>,
+        E: Into<CheckError>,
     {
         let check: Check = Box::new(move || {
             let outcome = check();
@@ -78,7 +77,7 @@ impl Health {
         }))
     }
 
-    /// From now on this process is not ready: a shutdown has begun.
+    /// Marks this process as not ready, because a shutdown has begun.
     pub fn begin_drain(&self) {
         self.0.draining.store(true, Ordering::Release);
     }
@@ -88,39 +87,39 @@ impl Health {
         self.0.draining.load(Ordering::Acquire)
     }
 
-    /// Whether this process can take work now.
+    /// Whether this process accepts work now.
     pub async fn is_ready(&self) -> bool {
         !self.is_draining() && self.passes().await
     }
 
-    /// The check's outcome, at most [`CHECK_HOLDS`] old. Simultaneous callers share one.
+    /// The check's result, at most [`CHECK_CACHE_TTL`] old; simultaneous callers share one check.
     async fn passes(&self) -> bool {
         let mut last = self.0.last.lock().await;
         if let Some(outcome) = *last
-            && outcome.at.elapsed() < CHECK_HOLDS
+            && outcome.checked_at.elapsed() < CHECK_CACHE_TTL
         {
-            return outcome.passed;
+            return outcome.is_passing;
         }
-        let before = last.is_none_or(|outcome| outcome.passed);
-        let passed = match timeout(self.0.check_timeout, (self.0.check)()).await {
+        let before = last.is_none_or(|outcome| outcome.is_passing);
+        let is_passing = match timeout(self.0.check_timeout, (self.0.check)()).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
-                tracing::warn!(error = &*error as &dyn Error, "the readiness check failed");
+                tracing::warn!(error = &*error as &dyn Error, "readiness check failed");
                 false
             }
             Err(_) => {
-                tracing::warn!("the readiness check took too long");
+                tracing::warn!("readiness check timed out");
                 false
             }
         };
-        if passed && !before {
-            tracing::info!("the readiness check passes again");
+        if is_passing && !before {
+            tracing::info!("readiness check succeeded again");
         }
-        *last = Some(Outcome {
-            at: Instant::now(),
-            passed,
+        *last = Some(CheckResult {
+            checked_at: Instant::now(),
+            is_passing,
         });
-        passed
+        is_passing
     }
 }
 
@@ -147,7 +146,7 @@ pub fn is_operational(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/healthz" | "/metrics")
 }
 
-/// What these routes say of themselves in an OpenAPI document.
+/// The OpenAPI description of these routes.
 #[derive(OpenApi)]
 #[openapi(
     paths(livez, readyz, healthz, render_metrics),
@@ -155,7 +154,7 @@ pub fn is_operational(path: &str) -> bool {
 )]
 pub struct OperationalApi;
 
-/// A process's word on itself.
+/// The status of a process.
 #[derive(Serialize, ToSchema)]
 struct HealthStatus {
     /// `alive` or `ready`.
@@ -164,46 +163,46 @@ struct HealthStatus {
 
 /// Whether the process runs.
 ///
-/// Answers as long as it runs at all.
+/// Responds while the process runs.
 #[utoipa::path(
     get,
     path = "/livez",
     operation_id = "get_liveness",
     tag = "operations",
-    responses((status = 200, description = "It runs", body = HealthStatus))
+    responses((status = 200, description = "The process runs", body = HealthStatus))
 )]
 async fn livez() -> impl IntoResponse {
     Json(HealthStatus { status: "alive" })
 }
 
-/// Whether the process can take work.
+/// Whether the process accepts work.
 ///
-/// It can while PostgreSQL answers with the right role and no shutdown has begun.
+/// It does while PostgreSQL responds with the right role and no shutdown has begun.
 #[utoipa::path(
     get,
     path = "/readyz",
     operation_id = "get_readiness",
     tag = "operations",
-    responses((status = 200, description = "It can take work", body = HealthStatus))
+    responses((status = 200, description = "The process accepts work", body = HealthStatus))
 )]
 async fn readyz(State(health): State<Health>) -> Response {
     if health.is_ready().await {
         return Json(HealthStatus { status: "ready" }).into_response();
     }
     if health.is_draining() {
-        let message = "This process is shutting down and takes no more work.";
+        let message = "The process is shutting down and accepts no more work.";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", message).into_response();
     }
     Problem::unavailable().into_response()
 }
 
-/// Whether the process can take work, under its other name.
+/// Whether the process accepts work; an alias of `/readyz`.
 #[utoipa::path(
     get,
     path = "/healthz",
     operation_id = "get_health",
     tag = "operations",
-    responses((status = 200, description = "It can take work", body = HealthStatus))
+    responses((status = 200, description = "The process accepts work", body = HealthStatus))
 )]
 async fn healthz(health: State<Health>) -> Response {
     readyz(health).await
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_draining_process_is_alive_but_not_ready() {
+    async fn draining_process_is_alive_but_not_ready() {
         let health = health(|| async { Ok(()) });
         assert_eq!(get(&health, "/readyz").await.0, StatusCode::OK);
         assert_eq!(get(&health, "/healthz").await.0, StatusCode::OK);
@@ -271,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failing_check_is_not_ready_and_says_nothing_of_its_cause() {
+    async fn failed_check_does_not_reveal_its_cause() {
         let health = health(|| async { Err("password of the database") });
         let (status, body) = get(&health, "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
@@ -279,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_check_that_hangs_is_given_up() {
+    async fn hanging_check_times_out() {
         let metrics = MetricsHandle::global().expect("a recorder");
         let hangs = std::future::pending::<Result<(), &str>>;
         let health = Health::with_timeout(metrics, hangs, Duration::from_millis(30));
@@ -288,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_probes_cost_one_check_while_it_holds() {
+    async fn many_probes_cost_one_check() {
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&calls);
         let health = health(move || {
@@ -301,11 +300,11 @@ mod tests {
         assert_eq!(calls.load(Ordering::Relaxed), 1);
 
         let stale = Instant::now()
-            .checked_sub(CHECK_HOLDS)
+            .checked_sub(CHECK_CACHE_TTL)
             .expect("the clock runs for a while");
-        *health.0.last.lock().await = Some(Outcome {
-            at: stale,
-            passed: true,
+        *health.0.last.lock().await = Some(CheckResult {
+            checked_at: stale,
+            is_passing: true,
         });
         assert!(health.is_ready().await);
         assert_eq!(calls.load(Ordering::Relaxed), 2);
@@ -319,7 +318,7 @@ mod tests {
         let (status, body) = get(&health, "/metrics").await;
         assert_eq!(status, StatusCode::OK);
         assert!(
-            body.contains("signals_total{source=\"health_test\"} 1"),
+            body.contains("poblysh_signals_total{source=\"health_test\"} 1"),
             "{body}"
         );
     }

@@ -1,7 +1,7 @@
-//! What every request leaves behind: an id, a span, a log line and two metrics.
+//! The id, span, log line and metrics of every HTTP request.
 //!
-//! Paths are told by the route that matched, never as received: a raw path would make a
-//! metric per id, and a stranger could make as many as he likes.
+//! Metrics and logs name the matched route, never the path: a path would make a metric per id, and
+//! clients could make any number of them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,14 +16,14 @@ use uuid::Uuid;
 use super::{names, set_parent, traceparent};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The longest request id that is taken from a caller.
-const REQUEST_ID_LENGTH: usize = 128;
+/// The longest request id that is accepted from a client.
+const MAX_REQUEST_ID_LENGTH: usize = 128;
 
-/// Of which process requests are tracked, and how much the log tells.
+/// The process whose requests are tracked, and the detail of its log.
 #[derive(Debug, Clone, Copy)]
 pub struct HttpTracking {
     process: &'static str,
-    log_success: bool,
+    logs_success: bool,
 }
 
 impl HttpTracking {
@@ -31,21 +31,23 @@ impl HttpTracking {
     pub const fn new(process: &'static str) -> Self {
         Self {
             process,
-            log_success: true,
+            logs_success: true,
         }
     }
 
-    /// Logs only requests that failed on our side; the others at `debug`. For a process
-    /// whose requests are recorded one by one elsewhere.
+    /// Logs server errors only, and other requests at `debug`.
+    ///
+    /// For a process that stores its requests.
     #[must_use]
     pub const fn only_failures(mut self) -> Self {
-        self.log_success = false;
+        self.logs_success = false;
         self
     }
 }
 
-/// The id of a request: the caller's `X-Request-Id` if it is a sane one, else ours. An
-/// extension of the request, sent back with the answer.
+/// The id of a request: the client's `X-Request-Id` if it is valid, else a new one.
+///
+/// It is an extension of the request and a header of the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(pub Arc<str>);
 
@@ -54,15 +56,17 @@ impl RequestId {
         let given = headers
             .get(REQUEST_ID)
             .and_then(|value| value.to_str().ok());
-        let sane = given.filter(|text| {
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-            (1..=REQUEST_ID_LENGTH).contains(&text.len()) && text.bytes().all(plain)
+        let valid = given.filter(|text| {
+            let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+            (1..=MAX_REQUEST_ID_LENGTH).contains(&text.len()) && text.bytes().all(is_allowed)
         });
-        Self(sane.map_or_else(|| Uuid::now_v7().to_string().into(), Into::into))
+        Self(valid.map_or_else(|| Uuid::now_v7().to_string().into(), Into::into))
     }
 }
 
-/// Middleware for `Router::layer(axum::middleware::from_fn_with_state(tracking, track_http))`.
+/// Middleware that tracks requests.
+///
+/// For `Router::layer(axum::middleware::from_fn_with_state(tracking, track_http))`.
 pub async fn track_http(
     State(tracking): State<HttpTracking>,
     mut request: Request,
@@ -70,7 +74,7 @@ pub async fn track_http(
 ) -> Response {
     let started = Instant::now();
     let id = RequestId::of(request.headers());
-    let method = known(request.method());
+    let method = method_label(request.method());
     let route: Arc<str> = request
         .extensions()
         .get::<MatchedPath>()
@@ -84,12 +88,12 @@ pub async fn track_http(
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    let took = started.elapsed();
+    let duration = started.elapsed();
     span.record("http.response.status_code", status.as_u16());
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
     }
-    span.in_scope(|| log(tracking, &route, status, took.as_secs_f64() * 1000.0));
+    span.in_scope(|| log(tracking, &route, status, duration.as_secs_f64() * 1000.0));
     let labels = [
         ("process", tracking.process.into()),
         ("route", metrics::SharedString::from(route)),
@@ -98,7 +102,7 @@ pub async fn track_http(
     ]
     .map(|(key, value)| metrics::Label::new(key, value));
     metrics::counter!(names::HTTP_REQUESTS_TOTAL, labels.iter()).increment(1);
-    metrics::histogram!(names::HTTP_REQUEST_DURATION_SECONDS, labels.iter()).record(took);
+    metrics::histogram!(names::HTTP_REQUEST_DURATION_SECONDS, labels.iter()).record(duration);
     response
 }
 
@@ -127,18 +131,18 @@ fn span(headers: &HeaderMap, method: &'static str, route: &str, id: &RequestId) 
 }
 
 fn log(tracking: HttpTracking, route: &str, status: StatusCode, duration_ms: f64) {
-    let operational = matches!(route, "/livez" | "/readyz" | "/healthz" | "/metrics");
-    if status.is_server_error() && !operational {
+    let is_operational = matches!(route, "/livez" | "/readyz" | "/healthz" | "/metrics");
+    if status.is_server_error() && !is_operational {
         tracing::error!(duration_ms, "request failed");
-    } else if tracking.log_success && !operational {
-        tracing::info!(duration_ms, "request answered");
+    } else if tracking.logs_success && !is_operational {
+        tracing::info!(duration_ms, "request completed");
     } else {
-        tracing::debug!(duration_ms, "request answered");
+        tracing::debug!(duration_ms, "request completed");
     }
 }
 
-/// The method, if it is one of those that exist: callers may invent others without end.
-fn known(method: &Method) -> &'static str {
+/// The method's label: `OTHER` for unknown ones, of which clients could send any number.
+fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
@@ -192,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sane_request_id_is_kept_and_another_replaced() {
+    async fn invalid_request_id_is_replaced() {
         let response = send(router("ids"), "GET", "/things/1", Some("abc-123")).await;
         assert_eq!(id_of(&response), "abc-123");
         let body = axum::body::to_bytes(response.into_body(), 100)
@@ -209,12 +213,12 @@ mod tests {
             None,
         ] {
             let response = send(router("ids"), "GET", "/things/1", bad).await;
-            Uuid::parse_str(id_of(&response)).expect("an id of ours");
+            Uuid::parse_str(id_of(&response)).expect("a new id");
         }
     }
 
     #[tokio::test]
-    async fn metrics_know_the_route_and_never_the_path() {
+    async fn metrics_name_the_route_and_not_the_path() {
         let metrics = MetricsHandle::global().expect("a recorder");
         for (method, path) in [
             ("GET", "/things/secret-1"),
@@ -226,13 +230,15 @@ mod tests {
         }
         let shown = metrics.render();
         for line in [
-            "http_requests_total{process=\"metrics_test\",route=\"/things/{id}\",method=\"GET\",status=\"200\"} 2",
-            "http_requests_total{process=\"metrics_test\",route=\"/things/{id}\",method=\"PUT\",status=\"405\"} 1",
-            "http_requests_total{process=\"metrics_test\",route=\"unmatched\",method=\"OTHER\",status=\"404\"} 1",
+            "poblysh_http_requests_total{process=\"metrics_test\",route=\"/things/{id}\",method=\"GET\",status=\"200\"} 2",
+            "poblysh_http_requests_total{process=\"metrics_test\",route=\"/things/{id}\",method=\"PUT\",status=\"405\"} 1",
+            "poblysh_http_requests_total{process=\"metrics_test\",route=\"unmatched\",method=\"OTHER\",status=\"404\"} 1",
         ] {
             assert!(shown.contains(line), "{line} is missing in\n{shown}");
         }
-        assert!(shown.contains("http_request_duration_seconds_count{process=\"metrics_test\""));
+        assert!(
+            shown.contains("poblysh_http_request_duration_seconds_count{process=\"metrics_test\"")
+        );
         assert!(!shown.contains("secret-"));
     }
 }

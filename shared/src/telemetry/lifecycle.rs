@@ -1,7 +1,8 @@
-//! How a process ends: readiness fails first, then nothing new is taken, what is in flight
-//! drains, and what has not ended after 30 s is stopped.
+//! The graceful shutdown of a process.
 //!
-//! A process ends on a signal, or because a task ended that it cannot do without.
+//! Readiness fails first, then the process accepts no more work, work in flight drains, and tasks
+//! that still run after 30 s are aborted. A shutdown begins on a signal, or when a supervised task
+//! ends.
 
 use std::any::Any;
 use std::future::pending;
@@ -18,31 +19,32 @@ use tokio_util::task::TaskTracker;
 
 use super::Health;
 
-/// How long each step of a shutdown may take.
+/// The durations of a shutdown's steps.
 #[derive(Debug, Clone, Copy)]
 struct Steps {
-    /// Between failing readiness and taking nothing more, so that whoever spreads the load
-    /// notices before connections are refused.
+    /// The time between failing readiness and accepting no more work.
+    ///
+    /// Load balancers notice within it, before sockets are refused.
     notice: Duration,
-    /// How long what is in flight may take to end by itself.
+    /// How long work in flight may take to end.
     drain: Duration,
-    /// How long what was told to stop may take to do so.
-    stop: Duration,
+    /// How long aborted tasks may take to end.
+    abort: Duration,
 }
 
-/// Characters of a panic's message that are kept.
+/// The most characters of a panic's message that are kept.
 const MAX_MESSAGE_CHARS: usize = 500;
 
 const STEPS: Steps = Steps {
     notice: Duration::from_millis(500),
     drain: Duration::from_secs(30),
-    stop: Duration::from_secs(5),
+    abort: Duration::from_secs(5),
 };
 
-/// A process that ended because a task of its own did.
+/// The failure of a supervised task, which ends the process.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LifecycleError {
-    /// The task returned while the process was still taking work.
+    /// The task returned while the process was still running.
     #[error("task {0} ended early")]
     Ended(&'static str),
     /// The task panicked.
@@ -55,12 +57,12 @@ pub enum LifecycleError {
     },
 }
 
-/// The life of a process. Clones speak of the same one.
+/// The lifecycle of a process; clones share it.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
     health: Health,
-    soft: CancellationToken,
-    hard: CancellationToken,
+    draining: CancellationToken,
+    aborted: CancellationToken,
     tasks: TaskTracker,
     /// The first task that failed.
     failure: Arc<OnceLock<LifecycleError>>,
@@ -68,40 +70,39 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// A process that has just begun.
+    /// The lifecycle of a process that starts.
     pub fn new(health: Health) -> Self {
         Self {
             health,
-            soft: CancellationToken::new(),
-            // Cancelled on its own, after `soft`.
-            hard: CancellationToken::new(),
+            draining: CancellationToken::new(),
+            aborted: CancellationToken::new(),
             tasks: TaskTracker::new(),
             failure: Arc::default(),
             steps: STEPS,
         }
     }
 
-    /// The readiness that ends first.
+    /// The readiness, which fails first.
     pub const fn health(&self) -> &Health {
         &self.health
     }
 
-    /// Cancelled when nothing new may be taken.
-    pub const fn soft(&self) -> &CancellationToken {
-        &self.soft
+    /// Cancelled when the process accepts no more work.
+    pub const fn draining(&self) -> &CancellationToken {
+        &self.draining
     }
 
-    /// Cancelled when what is in flight must stop.
-    pub const fn hard(&self) -> &CancellationToken {
-        &self.hard
+    /// Cancelled when work in flight must stop.
+    pub const fn aborted(&self) -> &CancellationToken {
+        &self.aborted
     }
 
-    /// Tasks whose end the shutdown waits for.
+    /// The tasks that the shutdown waits for.
     pub const fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
 
-    /// Runs a task whose end the shutdown waits for.
+    /// Spawns a task that the shutdown waits for.
     pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -109,7 +110,8 @@ impl Lifecycle {
         self.tasks.spawn(task)
     }
 
-    /// Spawns a task that the process cannot do without and whose end the shutdown waits for.
+    /// Spawns a task that the process depends on and that the shutdown waits for.
+    ///
     /// If it ends before the drain begins, or panics, the process shuts down with an error.
     pub fn supervise<F>(&self, name: &'static str, task: F) -> JoinHandle<()>
     where
@@ -118,25 +120,26 @@ impl Lifecycle {
         self.tasks.spawn(self.clone().watch(name, task))
     }
 
-    /// Like [`Lifecycle::supervise`], for a task that has no end of its own: it runs until
-    /// [`Lifecycle::hard`], and the shutdown does not wait for it.
+    /// Like [`Lifecycle::supervise`], for a task without an end.
+    ///
+    /// It runs until [`Lifecycle::aborted`], and the shutdown does not wait for it.
     pub fn supervise_background<F>(&self, name: &'static str, task: F) -> JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let hard = self.hard.clone();
+        let aborted = self.aborted.clone();
         tokio::spawn(self.clone().watch(name, async move {
             tokio::select! {
-                () = hard.cancelled() => {}
+                () = aborted.cancelled() => {}
                 () = task => {}
             }
         }))
     }
 
-    /// Runs a task that the process cannot do without, where the caller spawns it.
+    /// Supervises a task that the caller spawns.
     pub async fn watch(self, name: &'static str, task: impl Future<Output = ()>) {
         let error = match AssertUnwindSafe(task).catch_unwind().await {
-            Ok(()) if self.soft.is_cancelled() || self.hard.is_cancelled() => return,
+            Ok(()) if self.draining.is_cancelled() || self.aborted.is_cancelled() => return,
             Ok(()) => LifecycleError::Ended(name),
             Err(panic) => LifecycleError::Panicked {
                 task: name,
@@ -150,77 +153,82 @@ impl Lifecycle {
         );
         self.failure.set(error).ok();
         self.health.begin_drain();
-        self.soft.cancel();
+        self.draining.cancel();
     }
 
-    /// Why the process must end, once a supervised task has failed.
+    /// The failure of the first supervised task that failed.
     pub fn failure(&self) -> Option<&LifecycleError> {
         self.failure.get()
     }
 
-    /// Waits for SIGTERM or SIGINT, or for a supervised task to fail, then shuts down. A second
-    /// signal cuts the drain short. Answers whether everything ended by itself.
+    /// Waits for SIGTERM, SIGINT or the failure of a supervised task, then shuts down.
+    ///
+    /// A second signal ends the drain. Returns whether all tasks ended without an abort.
     pub async fn run(&self) -> Result<bool, LifecycleError> {
         tokio::select! {
             () = shutdown_signal() => tracing::info!("shutting down"),
-            () = self.soft.cancelled() => {}
+            () = self.draining.cancelled() => {}
         }
-        let drained = self.end_on_request().await;
+        let drained = self.shut_down_or_abort().await;
         match self.failure() {
             Some(failure) => Err(failure.clone()),
             None => Ok(drained),
         }
     }
 
-    async fn end_on_request(&self) -> bool {
-        let impatient = async {
+    async fn shut_down_or_abort(&self) -> bool {
+        let second_signal = async {
             shutdown_signal().await;
-            tracing::warn!("a second signal: stopping at once");
-            self.hard.cancel();
+            tracing::warn!("received a second signal, aborting work in flight");
+            self.aborted.cancel();
             pending::<()>().await;
         };
         tokio::select! {
             drained = self.shut_down() => drained,
-            () = impatient => false,
+            () = second_signal => false,
         }
     }
 
-    /// Shuts down now. Answers whether everything ended by itself within 30 s.
+    /// Shuts down now. Returns whether all tasks ended within 30 s, without an abort.
     pub async fn shut_down(&self) -> bool {
         self.health.begin_drain();
-        if !self.soft.is_cancelled() {
+        if !self.draining.is_cancelled() {
             sleep(self.steps.notice).await;
-            self.soft.cancel();
+            self.draining.cancel();
         }
         self.tasks.close();
         let drained = tokio::select! {
-            // First, because what was told to stop has not ended by itself.
+            // First, because tasks that end after an abort have not drained.
             biased;
-            () = self.hard.cancelled() => false,
+            () = self.aborted.cancelled() => false,
             ended = timeout(self.steps.drain, self.tasks.wait()) => ended.is_ok(),
         };
         if !drained {
-            tracing::warn!(tasks = self.tasks.len(), "work in flight is stopped");
+            tracing::warn!(
+                tasks = self.tasks.len(),
+                "drain timed out, aborting work in flight"
+            );
         }
-        self.hard.cancel();
-        if timeout(self.steps.stop, self.tasks.wait()).await.is_err() {
+        self.aborted.cancel();
+        if timeout(self.steps.abort, self.tasks.wait()).await.is_err() {
             tracing::error!(
                 tasks = self.tasks.len(),
-                "some tasks do not stop and are left"
+                "tasks did not end after the abort"
             );
         }
         drained
     }
 }
 
-/// The message of a caught panic, as far as it can be kept with a job: at most 500 characters,
-/// without NUL.
+/// The message of a caught panic, in a form that Postgres can store.
+///
+/// It has at most 500 characters and no NUL.
 pub fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("the panic carries no message")
+    text.unwrap_or("panic without a message")
         .chars()
         .filter(|character| *character != '\0')
         .take(MAX_MESSAGE_CHARS)
@@ -234,7 +242,7 @@ pub async fn shutdown_signal() {
             signals.recv().await;
         }
         Err(error) => {
-            tracing::error!(%error, "a signal cannot be waited for");
+            tracing::error!(%error, "failed to register a signal handler");
             pending::<()>().await;
         }
     };
@@ -254,12 +262,12 @@ mod tests {
     fn lifecycle(drain: Duration) -> Lifecycle {
         let metrics = MetricsHandle::global().expect("a recorder");
         let health = Health::new(metrics, || async { Ok::<_, std::io::Error>(()) });
-        let (notice, stop) = (Duration::from_millis(50), Duration::from_millis(100));
+        let (notice, abort) = (Duration::from_millis(50), Duration::from_millis(100));
         Lifecycle {
             steps: Steps {
                 notice,
                 drain,
-                stop,
+                abort,
             },
             ..Lifecycle::new(health)
         }
@@ -269,121 +277,121 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(50);
 
     #[tokio::test]
-    async fn readiness_fails_before_nothing_new_is_taken() {
-        let life = lifecycle(LONG);
-        assert!(life.health().is_ready().await);
+    async fn readiness_fails_before_the_drain_begins() {
+        let lifecycle = lifecycle(LONG);
+        assert!(lifecycle.health().is_ready().await);
         let watch = tokio::spawn({
-            let life = life.clone();
+            let lifecycle = lifecycle.clone();
             async move {
-                life.soft().cancelled().await;
-                life.health().is_draining()
+                lifecycle.draining().cancelled().await;
+                lifecycle.health().is_draining()
             }
         });
         let started = Instant::now();
-        assert!(life.shut_down().await, "nothing was in flight");
-        assert!(started.elapsed() >= life.steps.notice);
+        assert!(lifecycle.shut_down().await, "nothing was in flight");
+        assert!(started.elapsed() >= lifecycle.steps.notice);
         assert!(watch.await.expect("no panic"));
-        assert!(!life.health().is_ready().await);
+        assert!(!lifecycle.health().is_ready().await);
     }
 
     #[tokio::test]
     async fn work_in_flight_drains() {
-        let life = lifecycle(LONG);
-        let work = life.spawn({
-            let life = life.clone();
+        let lifecycle = lifecycle(LONG);
+        let work = lifecycle.spawn({
+            let lifecycle = lifecycle.clone();
             async move {
-                life.soft().cancelled().await;
+                lifecycle.draining().cancelled().await;
                 sleep(SHORT).await;
-                life.hard().is_cancelled()
+                lifecycle.aborted().is_cancelled()
             }
         });
-        assert!(life.shut_down().await);
-        assert!(
-            !work.await.expect("no panic"),
-            "it ended before the hard stop"
-        );
+        assert!(lifecycle.shut_down().await);
+        assert!(!work.await.expect("no panic"), "it ended before the abort");
     }
 
     #[tokio::test]
-    async fn work_that_does_not_end_by_itself_is_stopped() {
-        let life = lifecycle(SHORT);
-        let work = life.spawn({
-            let life = life.clone();
-            async move { life.hard().cancelled().await }
+    async fn work_is_aborted_after_the_drain() {
+        let lifecycle = lifecycle(SHORT);
+        let work = lifecycle.spawn({
+            let lifecycle = lifecycle.clone();
+            async move { lifecycle.aborted().cancelled().await }
         });
-        assert!(!life.shut_down().await);
+        assert!(!lifecycle.shut_down().await);
         assert!(work.is_finished());
     }
 
     #[tokio::test]
-    async fn a_task_that_ignores_everything_does_not_hold_the_process() {
-        let life = lifecycle(SHORT);
-        let work = life.spawn(pending::<()>());
-        assert!(!life.shut_down().await);
+    async fn task_that_ignores_the_abort_is_left() {
+        let lifecycle = lifecycle(SHORT);
+        let work = lifecycle.spawn(pending::<()>());
+        assert!(!lifecycle.shut_down().await);
         assert!(!work.is_finished());
     }
 
     #[tokio::test]
-    async fn a_hard_stop_ends_the_drain() {
-        let life = lifecycle(LONG);
-        life.spawn({
-            let life = life.clone();
-            async move { life.hard().cancelled().await }
+    async fn abort_ends_the_drain() {
+        let lifecycle = lifecycle(LONG);
+        lifecycle.spawn({
+            let lifecycle = lifecycle.clone();
+            async move { lifecycle.aborted().cancelled().await }
         });
-        life.hard().cancel();
-        assert!(!life.shut_down().await);
+        lifecycle.aborted().cancel();
+        assert!(!lifecycle.shut_down().await);
     }
 
     #[tokio::test]
     async fn supervised_task_that_panics_ends_the_process() {
-        let life = lifecycle(LONG);
-        life.supervise("lanes", async { panic!("no slot {}", 7) });
-        let error = life.run().await.expect_err("it failed");
-        let message = "no slot 7".to_owned();
+        let lifecycle = lifecycle(LONG);
+        lifecycle.supervise("runner", async { panic!("attempt {}", 7) });
+        let error = lifecycle.run().await.expect_err("it failed");
+        let message = "attempt 7".to_owned();
         assert_eq!(
             error,
             LifecycleError::Panicked {
-                task: "lanes",
+                task: "runner",
                 message
             }
         );
-        assert!(!life.health().is_ready().await);
+        assert!(!lifecycle.health().is_ready().await);
     }
 
     #[tokio::test]
     async fn supervised_task_that_ends_early_ends_the_process() {
         for background in [false, true] {
-            let life = lifecycle(LONG);
+            let lifecycle = lifecycle(LONG);
             if background {
-                life.supervise_background("clock", async {});
+                lifecycle.supervise_background("clock", async {});
             } else {
-                life.supervise("clock", async {});
+                lifecycle.supervise("clock", async {});
             }
-            assert_eq!(life.run().await, Err(LifecycleError::Ended("clock")));
-            assert!(!life.health().is_ready().await);
+            assert_eq!(lifecycle.run().await, Err(LifecycleError::Ended("clock")));
+            assert!(!lifecycle.health().is_ready().await);
         }
     }
 
     #[tokio::test]
-    async fn supervised_task_that_drains_is_no_failure() {
-        let life = lifecycle(LONG);
-        let soft = life.soft().clone();
-        life.supervise("server", async move { soft.cancelled().await });
-        life.supervise_background("clock", pending());
-        assert!(life.shut_down().await, "nobody waits for the background");
-        assert_eq!(life.failure(), None);
+    async fn supervised_task_may_end_while_draining() {
+        let lifecycle = lifecycle(LONG);
+        let draining = lifecycle.draining().clone();
+        lifecycle.supervise("server", async move { draining.cancelled().await });
+        lifecycle.supervise_background("clock", pending());
+        assert!(
+            lifecycle.shut_down().await,
+            "the shutdown does not wait for background tasks"
+        );
+        assert_eq!(lifecycle.failure(), None);
     }
 
     #[tokio::test]
     async fn panic_while_draining_is_a_failure() {
-        let life = lifecycle(LONG);
-        let soft = life.soft().clone();
-        life.supervise("server", async move {
-            soft.cancelled().await;
+        let lifecycle = lifecycle(LONG);
+        let draining = lifecycle.draining().clone();
+        lifecycle.supervise("server", async move {
+            draining.cancelled().await;
             panic!("in the middle");
         });
-        life.shut_down().await;
-        assert!(life.failure().is_some());
+        lifecycle.shut_down().await;
+        assert!(lifecycle.failure().is_some());
     }
 
     #[test]
@@ -391,7 +399,7 @@ mod tests {
         let message = format!("a\0b{}", "c".repeat(1_000));
         let kept = panic_message(&message);
         assert!(kept.starts_with("abc") && kept.len() == MAX_MESSAGE_CHARS);
-        assert_eq!(panic_message(&7), "the panic carries no message");
+        assert_eq!(panic_message(&7), "panic without a message");
     }
 
     #[test]

@@ -1,5 +1,7 @@
-//! The log: one JSON object per line, with the fields of the event and of every span
-//! around it side by side, so that `request.id` finds all lines of a request.
+//! The log: one JSON object per line.
+//!
+//! A line has the fields of its event and of all enclosing spans, so that `request.id` finds all
+//! lines of a request.
 
 use std::fmt;
 
@@ -12,7 +14,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields, MakeWriter};
 use tracing_subscriber::registry::{LookupSpan, Scope};
 
-/// The log of a service, written to `writer`.
+/// The layer that writes the log of a service to `writer`.
 pub(super) fn layer<S, W>(service: &'static str, writer: W) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -24,16 +26,16 @@ where
         .with_writer(writer)
 }
 
-/// Writes a panic to the log, where operators look, instead of to standard error.
+/// Writes panics to the log instead of to standard error.
 pub(super) fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = std::backtrace::Backtrace::capture();
         tracing::error!(
-            panic.message = panic.payload_as_str().unwrap_or("(no text)"),
+            panic.message = panic.payload_as_str().unwrap_or("(no message)"),
             panic.location = panic.location().map(tracing::field::display),
             panic.backtrace = (backtrace.status() == std::backtrace::BacktraceStatus::Captured)
                 .then(|| tracing::field::display(&backtrace)),
-            "a thread panicked"
+            "thread panicked"
         );
     }));
 }
@@ -58,7 +60,7 @@ where
             if let Some(formatted) = span.extensions().get::<FormattedFields<N>>()
                 && let Ok(Value::Object(of_span)) = serde_json::from_str(&formatted.fields)
             {
-                // What only the exporter of spans reads is left out.
+                // Fields for the exporter of spans are not logged.
                 fields.0.extend(
                     of_span
                         .into_iter()
@@ -96,7 +98,7 @@ struct Fields(Map<String, Value>);
 
 impl Fields {
     fn set(&mut self, field: &Field, value: impl Into<Value>) {
-        // A field that is also a keyword of Rust's is written `r#type`.
+        // A field whose name is a keyword of Rust is written `r#type`.
         let name = field.name();
         self.0.insert(
             name.strip_prefix("r#").unwrap_or(name).to_owned(),
@@ -127,7 +129,7 @@ impl Visit for Fields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        // An error's text is free of its cause, so the log shows the chain.
+        // An error's text does not include its source, so the log shows the chain.
         let mut text = value.to_string();
         let mut source = value.source();
         while let Some(cause) = source {
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_the_event_and_of_all_spans_stand_side_by_side() {
+    fn line_has_the_fields_of_event_and_spans() {
         let lines = logged(|| {
             let request = tracing::info_span!(
                 "http.request",
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chain_of_an_error_is_shown() {
+    fn line_shows_the_chain_of_errors() {
         #[derive(Debug, thiserror::Error)]
         #[error("outer")]
         struct Outer(#[source] io::Error);

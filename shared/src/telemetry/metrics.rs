@@ -7,19 +7,20 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::{TelemetryError, names};
 
-/// How often recorded values are folded into their buckets, so that memory stays bounded
-/// when nobody reads `/metrics`.
-const UPKEEP: Duration = Duration::from_secs(5);
+/// How often recorded values are moved to their buckets.
+///
+/// It bounds the memory while `/metrics` is not read.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What `/metrics` shows: every value recorded in this process.
+/// The process's recorder of metrics.
 #[derive(Clone)]
 pub struct MetricsHandle(PrometheusHandle);
 
-/// A process has one recorder, as the `metrics` crate's macros have one place to go to.
+/// The recorder: one per process, because the macros of the `metrics` crate write to one.
 static RECORDER: Mutex<Option<MetricsHandle>> = Mutex::new(None);
 
 impl MetricsHandle {
-    /// The process's recorder, installed at the first call.
+    /// The process's recorder; the first call installs it.
     pub fn global() -> Result<Self, TelemetryError> {
         let mut recorder = RECORDER
             .lock()
@@ -38,7 +39,7 @@ impl MetricsHandle {
             .name("metrics-upkeep".to_owned())
             .spawn(move || {
                 loop {
-                    std::thread::sleep(UPKEEP);
+                    std::thread::sleep(UPKEEP_INTERVAL);
                     upkeep.run_upkeep();
                 }
             })
@@ -47,7 +48,7 @@ impl MetricsHandle {
         Ok(handle)
     }
 
-    /// All values in Prometheus's text format.
+    /// All values in the Prometheus text format.
     pub fn render(&self) -> String {
         self.0.render()
     }
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_histogram_has_buckets_and_every_metric_a_description() {
+    fn metrics_have_buckets_and_descriptions() {
         let recorder = builder().expect("valid buckets").build_recorder();
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
@@ -89,7 +90,7 @@ mod tests {
                 names::JOBS_TOTAL,
                 names::SIGNALS_TOTAL,
                 names::TOKEN_REFRESHES_TOTAL,
-                names::TOKEN_ROTATIONS_LOST_TOTAL,
+                names::TOKEN_REFRESH_LOST_RESPONSES_TOTAL,
                 names::RATE_LIMIT_WAITS_TOTAL,
             ] {
                 metrics::counter!(name).increment(1);
@@ -98,54 +99,53 @@ mod tests {
                 names::QUEUE_DEPTH,
                 names::QUEUE_OLDEST_AGE_SECONDS,
                 names::FEED_WATERMARK_LAG_SECONDS,
-                names::SUBSCRIPTION_ENDS_IN_SECONDS,
-                names::SUBSCRIPTIONS_MISSING,
+                names::SUBSCRIPTION_EXPIRY_SECONDS,
+                names::SUBSCRIPTIONS_PENDING,
             ] {
                 metrics::gauge!(name).set(1.0);
             }
         });
-        let shown = handle.render();
-        let values = shown.lines().filter(|line| line.starts_with("# TYPE"));
-        let mut seen = 0;
-        for line in values {
+        let text = handle.render();
+        let types = text.lines().filter(|line| line.starts_with("# TYPE"));
+        let mut count = 0;
+        for line in types {
             let name = line
                 .split(' ')
                 .nth(2)
                 .expect("a type line names its metric");
             assert!(
-                shown.contains(&format!("# HELP {name} ")),
+                text.contains(&format!("# HELP {name} ")),
                 "{name} has no description"
             );
-            seen += 1;
+            count += 1;
         }
-        assert_eq!(seen, 18);
+        assert_eq!(count, 18);
         assert!(
-            shown.contains("http_request_duration_seconds_bucket{le=\"0.5\"} 1"),
-            "{shown}"
+            text.contains("poblysh_http_request_duration_seconds_bucket{le=\"0.5\"} 1"),
+            "{text}"
         );
         assert!(
-            shown.contains("http_request_duration_seconds_bucket{le=\"0.25\"} 0"),
-            "{shown}"
+            text.contains("poblysh_http_request_duration_seconds_bucket{le=\"0.25\"} 0"),
+            "{text}"
         );
         assert!(
-            !shown.contains("quantile"),
-            "histograms, not summaries: {shown}"
+            !text.contains("quantile"),
+            "histograms, not summaries: {text}"
         );
     }
 
     #[test]
-    fn the_recorder_is_installed_once() {
+    fn recorder_is_installed_once() {
         let one = MetricsHandle::global().expect("first");
         let two = MetricsHandle::global().expect("second");
-        metrics::counter!(names::JOBS_TOTAL, "kind" => "the_recorder_is_installed_once")
-            .increment(2);
+        metrics::counter!(names::JOBS_TOTAL, "kind" => "recorder_is_installed_once").increment(2);
         assert!(
             one.render()
-                .contains("kind=\"the_recorder_is_installed_once\"} 2")
+                .contains("kind=\"recorder_is_installed_once\"} 2")
         );
         assert!(
             two.render()
-                .contains("kind=\"the_recorder_is_installed_once\"} 2")
+                .contains("kind=\"recorder_is_installed_once\"} 2")
         );
     }
 }

@@ -1,10 +1,9 @@
-//! What the processes tell about themselves: JSON logs, traces, metrics and health.
+//! JSON logs, traces, metrics, health and the lifecycle of a process.
 //!
-//! [`init`] sets up all of it once per process and returns a guard that flushes what is
-//! left when the process ends. Spans go out over OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT`
-//! is set; one trace runs from a webhook's request through the job's row
-//! ([`current_traceparent`], [`set_parent`]) to the Signal. No secret may be passed to a
-//! span, an event or a label: nothing here can take it out again.
+//! [`init`] sets up telemetry once per process and returns a guard that flushes it when the process
+//! ends. Spans are exported over OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set; one trace covers a
+//! webhook request, the job's row ([`current_traceparent`], [`set_parent`]) and the Signal. Never
+//! pass a secret to a span, an event or a label: nothing here removes it.
 
 mod export;
 mod health;
@@ -15,7 +14,7 @@ mod metrics;
 pub mod names;
 mod traceparent;
 
-pub use health::{CheckFailed, Health, OperationalApi, is_operational, operational_routes};
+pub use health::{CheckError, Health, OperationalApi, is_operational, operational_routes};
 pub use http::{HttpTracking, RequestId, track_http};
 pub use lifecycle::{Lifecycle, LifecycleError, panic_message, shutdown_signal};
 pub use metrics::MetricsHandle;
@@ -29,32 +28,32 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::Env;
 
-/// Why telemetry cannot start.
+/// The error of setting up telemetry.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// A variable cannot be used.
+    /// An invalid environment variable.
     #[error("{variable} {reason}")]
     Setting {
         /// The variable's full name.
         variable: &'static str,
-        /// What is wrong, without the value.
+        /// The problem, without the value.
         reason: &'static str,
     },
-    /// The exporter of traces cannot be built.
-    #[error("the exporter of traces cannot be built")]
+    /// The exporter of spans could not be built.
+    #[error("failed to build the trace exporter")]
     Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
-    /// The client of the exporter cannot be built.
-    #[error("the client of the exporter of traces cannot be built")]
+    /// The exporter's HTTP client could not be built.
+    #[error("failed to build the HTTP client of the trace exporter")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The metrics recorder cannot be installed.
-    #[error("the metrics recorder cannot be installed")]
+    /// The metrics recorder could not be installed.
+    #[error("failed to install the metrics recorder")]
     Metrics(#[source] metrics_exporter_prometheus::BuildError),
-    /// Logs go somewhere already.
-    #[error("a tracing subscriber is installed already")]
+    /// The process has a tracing subscriber already.
+    #[error("failed to install the tracing subscriber")]
     Logs(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Keeps telemetry going; flushes what is left when dropped.
+/// The telemetry of the process; flushes remaining spans when dropped.
 #[derive(Debug)]
 #[must_use = "telemetry ends when this is dropped"]
 pub struct Telemetry {
@@ -63,18 +62,18 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// What `/metrics` shows.
+    /// The recorder behind `/metrics`.
     pub fn metrics(&self) -> MetricsHandle {
         self.metrics.clone()
     }
 
-    /// Sends the spans that have not gone out yet. Waits for the collector, but not long.
+    /// Flushes the remaining spans, within a few seconds.
     pub async fn shutdown(mut self) {
         if let Some(traces) = self.traces.take() {
-            // The provider waits for its own thread; a runtime's thread must not.
-            let flushed = tokio::task::spawn_blocking(move || export::finish(&traces)).await;
+            // The provider blocks on its own thread, which a thread of the runtime must not.
+            let flushed = tokio::task::spawn_blocking(move || export::shut_down(&traces)).await;
             if let Err(error) = flushed {
-                tracing::warn!(error = %error, "the last spans were not sent");
+                tracing::warn!(error = %error, "failed to export the last spans");
             }
         }
     }
@@ -83,13 +82,15 @@ impl Telemetry {
 impl Drop for Telemetry {
     fn drop(&mut self) {
         if let Some(traces) = self.traces.take() {
-            export::finish(&traces);
+            export::shut_down(&traces);
         }
     }
 }
 
-/// Sets up logs, traces and metrics of this process. `service` is its name in traces
-/// unless `OTEL_SERVICE_NAME` says otherwise. `POBLYSH_LOG` filters the log (`info`).
+/// Sets up logs, traces and metrics of this process.
+///
+/// `service` is its name in traces unless `OTEL_SERVICE_NAME` is set. `POBLYSH_LOG` filters the log
+/// (`info`).
 pub fn init(service: &'static str, env: &Env) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_new(env.get("POBLYSH_LOG").unwrap_or("info")).map_err(|_| {
         TelemetryError::Setting {
@@ -115,9 +116,10 @@ pub fn init(service: &'static str, env: &Env) -> Result<Telemetry, TelemetryErro
     Ok(Telemetry { metrics, traces })
 }
 
-/// A subscriber to hold beside the one under test. While there is only one, `tracing` asks
-/// the current thread's about each new callsite, so that a test on another thread, which
-/// has none, would switch the callsite off for all.
+/// A second subscriber, which tests hold beside the one under test.
+///
+/// With only one subscriber, `tracing` registers a new callsite with the current thread's
+/// subscriber. A test on another thread, which has none, would disable the callsite for all.
 #[cfg(test)]
 pub(crate) fn second_subscriber() -> tracing::Dispatch {
     tracing::Dispatch::new(tracing_subscriber::registry())

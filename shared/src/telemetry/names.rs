@@ -1,64 +1,66 @@
-//! The name of every metric, its description and its buckets.
+//! The names, descriptions and buckets of all metrics.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Requests answered: `process, route, method, status`.
-pub const HTTP_REQUESTS_TOTAL: &str = "http_requests_total";
-/// Seconds from a request's head to its answer's: `process, route, method, status`.
-pub const HTTP_REQUEST_DURATION_SECONDS: &str = "http_request_duration_seconds";
-/// Webhook deliveries received: `provider, verdict`.
-pub const WEBHOOK_DELIVERIES_TOTAL: &str = "webhook_deliveries_total";
-/// Deliveries committed by one statement.
-pub const INGRESS_BATCH_SIZE: &str = "ingress_batch_size";
-/// Batches committed at the second try, over a new connection.
-pub const INBOX_RETRIES_TOTAL: &str = "inbox_retries_total";
+/// HTTP requests: `process, route, method, status`.
+pub const HTTP_REQUESTS_TOTAL: &str = "poblysh_http_requests_total";
+/// Seconds from a request's head to its response's: `process, route, method, status`.
+pub const HTTP_REQUEST_DURATION_SECONDS: &str = "poblysh_http_request_duration_seconds";
+/// Webhook deliveries received: `provider, result`.
+pub const WEBHOOK_DELIVERIES_TOTAL: &str = "poblysh_webhook_deliveries_total";
+/// Deliveries per transaction.
+pub const INGRESS_BATCH_SIZE: &str = "poblysh_ingress_batch_size";
+/// Commits of batches that were repeated.
+pub const INBOX_RETRIES_TOTAL: &str = "poblysh_inbox_retries_total";
 /// Bytes of deliveries that wait to be processed.
-pub const INGRESS_BACKLOG_BYTES: &str = "ingress_backlog_bytes";
+pub const INGRESS_BACKLOG_BYTES: &str = "poblysh_ingress_backlog_bytes";
 /// Jobs finished: `kind, outcome`.
-pub const JOBS_TOTAL: &str = "jobs_total";
-/// Panics caught while a job ran: `kind`.
+pub const JOBS_TOTAL: &str = "poblysh_jobs_total";
+/// Panics of jobs: `kind`.
 pub const JOB_PANICS_TOTAL: &str = "poblysh_job_panics_total";
 /// Seconds a job ran: `kind`.
-pub const JOB_DURATION_SECONDS: &str = "job_duration_seconds";
+pub const JOB_DURATION_SECONDS: &str = "poblysh_job_duration_seconds";
 /// Jobs in the queue: `kind, state`.
-pub const QUEUE_DEPTH: &str = "queue_depth";
+pub const QUEUE_DEPTH: &str = "poblysh_queue_depth";
 /// Seconds since the oldest runnable job became runnable: `kind`.
-pub const QUEUE_OLDEST_AGE_SECONDS: &str = "queue_oldest_age_seconds";
+pub const QUEUE_OLDEST_AGE_SECONDS: &str = "poblysh_queue_oldest_age_seconds";
 /// Signals stored: `source, kind`.
-pub const SIGNALS_TOTAL: &str = "signals_total";
-/// Seconds the feed's end lies behind the present.
-pub const FEED_WATERMARK_LAG_SECONDS: &str = "feed_watermark_lag_seconds";
-/// Seconds until the first of a provider's subscriptions ends.
-pub const SUBSCRIPTION_ENDS_IN_SECONDS: &str = "subscription_ends_in_seconds";
-/// Subscriptions that are wanted and not held.
-pub const SUBSCRIPTIONS_MISSING: &str = "subscriptions_missing";
-/// Renewals of tokens whose answer was lost.
-pub const TOKEN_ROTATIONS_LOST_TOTAL: &str = "token_rotations_lost_total";
-/// Calls of a token endpoint: `provider, outcome`.
-pub const TOKEN_REFRESHES_TOTAL: &str = "token_refreshes_total";
-/// Sealed values that the last pass found under another key than the current one: `kind, key`
-/// (`previous`, moved since, or `unknown`).
+pub const SIGNALS_TOTAL: &str = "poblysh_signals_total";
+/// Seconds between now and the end of the feed.
+pub const FEED_WATERMARK_LAG_SECONDS: &str = "poblysh_feed_watermark_lag_seconds";
+/// Seconds until the next subscription of a provider expires: `provider`.
+pub const SUBSCRIPTION_EXPIRY_SECONDS: &str = "poblysh_subscription_expiry_seconds";
+/// Desired subscriptions that do not exist: `provider`.
+pub const SUBSCRIPTIONS_PENDING: &str = "poblysh_subscriptions_pending";
+/// Token refreshes whose response was lost: `provider`.
+pub const TOKEN_REFRESH_LOST_RESPONSES_TOTAL: &str = "poblysh_token_refresh_lost_responses_total";
+/// Calls of token endpoints: `provider, outcome`.
+pub const TOKEN_REFRESHES_TOTAL: &str = "poblysh_token_refreshes_total";
+/// Sealed values under another key than the current one: `kind, key`.
+///
+/// `key` is `previous` (resealed since) or `unknown`.
 pub const SEALED_VALUES: &str = "poblysh_sealed_values";
-/// Time slices of a sync that read nothing: `provider, reason`.
+/// Time slices of syncs without progress: `provider, reason`.
 pub const SYNC_STALLED_TOTAL: &str = "poblysh_sync_stalled_total";
-/// Facts that a read found and that no delivery had told: `provider`.
+/// Facts that a poll found and no delivery had reported: `provider`.
 pub const WEBHOOK_MISSED_TOTAL: &str = "poblysh_webhook_missed_total";
-/// Rows of lists that could not be read, each counted once: `provider, stream_type`.
+/// Unreadable rows of lists, each counted once: `provider, stream_type`.
 pub const ROWS_UNREADABLE_TOTAL: &str = "poblysh_rows_unreadable_total";
-/// Calls that the rate gate held up: `provider, outcome` (`waited` or `refused`).
-pub const RATE_LIMIT_WAITS_TOTAL: &str = "rate_limit_waits_total";
-/// Seconds a call waited at the rate gate before it went out: `provider`.
-pub const RATE_LIMIT_WAIT_SECONDS: &str = "rate_limit_wait_seconds";
-/// Seconds a provider took to answer: `provider, operation, status` (a status code, or the
-/// kind of failure).
-pub const PROVIDER_REQUEST_DURATION_SECONDS: &str = "provider_request_duration_seconds";
+/// Calls that the rate limiter delayed: `provider, outcome` (`waited` or `refused`).
+pub const RATE_LIMIT_WAITS_TOTAL: &str = "poblysh_rate_limit_waits_total";
+/// Seconds a call waited in the rate limiter: `provider`.
+pub const RATE_LIMIT_WAIT_SECONDS: &str = "poblysh_rate_limit_wait_seconds";
+/// Seconds of calls of providers: `provider, operation, status`.
+///
+/// `status` is a status code or the kind of error.
+pub const PROVIDER_REQUEST_DURATION_SECONDS: &str = "poblysh_provider_request_duration_seconds";
 
-/// Buckets of durations within a machine or a data centre, in seconds.
-const SHORT: &[f64] = &[
+/// Buckets of durations within a data centre, in seconds.
+const LOCAL_DURATIONS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
-/// Buckets of durations that others determine, in seconds.
-const LONG: &[f64] = &[
+/// Buckets of durations that depend on providers, in seconds.
+const REMOTE_DURATIONS: &[f64] = &[
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
 ];
 /// Buckets of counts.
@@ -66,54 +68,51 @@ const COUNTS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0];
 
 /// Every histogram with its buckets.
 pub(super) const BUCKETS: &[(&str, &[f64])] = &[
-    (HTTP_REQUEST_DURATION_SECONDS, SHORT),
+    (HTTP_REQUEST_DURATION_SECONDS, LOCAL_DURATIONS),
     (INGRESS_BATCH_SIZE, COUNTS),
-    (JOB_DURATION_SECONDS, LONG),
-    (RATE_LIMIT_WAIT_SECONDS, LONG),
-    (PROVIDER_REQUEST_DURATION_SECONDS, LONG),
+    (JOB_DURATION_SECONDS, REMOTE_DURATIONS),
+    (RATE_LIMIT_WAIT_SECONDS, REMOTE_DURATIONS),
+    (PROVIDER_REQUEST_DURATION_SECONDS, REMOTE_DURATIONS),
 ];
 
-/// Tells the recorder what each metric means.
+/// Registers the description of each metric.
 pub fn describe_all() {
     for (name, text) in [
         (
             HTTP_REQUESTS_TOTAL,
-            "Requests answered, by process, route, method and status",
+            "HTTP requests, by process, route, method and status",
         ),
         (
             WEBHOOK_DELIVERIES_TOTAL,
-            "Webhook deliveries received, by provider and verdict",
+            "Webhook deliveries received, by provider and result",
         ),
-        (
-            INBOX_RETRIES_TOTAL,
-            "Batches committed at the second try, over a new connection",
-        ),
+        (INBOX_RETRIES_TOTAL, "Commits of batches that were repeated"),
         (JOBS_TOTAL, "Jobs finished, by kind and outcome"),
-        (JOB_PANICS_TOTAL, "Panics caught while a job ran, by kind"),
+        (JOB_PANICS_TOTAL, "Panics of jobs, by kind"),
         (SIGNALS_TOTAL, "Signals stored, by source and kind"),
         (
             TOKEN_REFRESHES_TOTAL,
             "Calls of token endpoints, by provider and outcome",
         ),
         (
-            TOKEN_ROTATIONS_LOST_TOTAL,
-            "Renewals whose answer was lost, by provider",
+            TOKEN_REFRESH_LOST_RESPONSES_TOTAL,
+            "Token refreshes whose response was lost, by provider",
         ),
         (
             SYNC_STALLED_TOTAL,
-            "Time slices of a sync that read nothing, by provider and reason",
+            "Time slices of syncs without progress, by provider and reason",
         ),
         (
             WEBHOOK_MISSED_TOTAL,
-            "Facts that a read found and that no delivery had told, by provider",
+            "Facts that a poll found and no delivery had reported, by provider",
         ),
         (
             ROWS_UNREADABLE_TOTAL,
-            "Rows of lists that could not be read, by provider and type of stream",
+            "Unreadable rows of lists, by provider and type of stream",
         ),
         (
             RATE_LIMIT_WAITS_TOTAL,
-            "Calls held up by the rate gate, by provider and outcome",
+            "Calls that the rate limiter delayed, by provider and outcome",
         ),
     ] {
         describe_counter!(name, Unit::Count, text);
@@ -121,16 +120,16 @@ pub fn describe_all() {
     for (name, text) in [
         (
             HTTP_REQUEST_DURATION_SECONDS,
-            "Time to answer a request, by process, route, method and status",
+            "Time from a request to its response, by process, route, method and status",
         ),
         (JOB_DURATION_SECONDS, "Time a job ran, by kind"),
         (
             RATE_LIMIT_WAIT_SECONDS,
-            "Time a call waited at the rate gate, by provider",
+            "Time a call waited in the rate limiter, by provider",
         ),
         (
             PROVIDER_REQUEST_DURATION_SECONDS,
-            "Time a provider took to answer, by provider, operation and status",
+            "Time of calls of providers, by provider, operation and status",
         ),
     ] {
         describe_histogram!(name, Unit::Seconds, text);
@@ -138,7 +137,7 @@ pub fn describe_all() {
     describe_histogram!(
         INGRESS_BATCH_SIZE,
         Unit::Count,
-        "Deliveries committed by one statement"
+        "Deliveries per transaction"
     );
     describe_gauge!(
         INGRESS_BACKLOG_BYTES,
@@ -147,8 +146,8 @@ pub fn describe_all() {
     );
     for (name, text) in [
         (
-            SUBSCRIPTIONS_MISSING,
-            "Subscriptions that are wanted and not held, by provider",
+            SUBSCRIPTIONS_PENDING,
+            "Desired subscriptions that do not exist, by provider",
         ),
         (
             SEALED_VALUES,
@@ -165,11 +164,11 @@ pub fn describe_all() {
         ),
         (
             FEED_WATERMARK_LAG_SECONDS,
-            "How far the feed's end lies behind the present",
+            "Time between now and the end of the feed",
         ),
         (
-            SUBSCRIPTION_ENDS_IN_SECONDS,
-            "Time until the first subscription ends, by provider",
+            SUBSCRIPTION_EXPIRY_SECONDS,
+            "Time until the next subscription expires, by provider",
         ),
     ] {
         describe_gauge!(name, Unit::Seconds, text);

@@ -1,13 +1,11 @@
-//! W3C Trace Context (level 1): the one header that carries a trace across a row or a
-//! request.
+//! W3C Trace Context (level 1): the header that carries a trace across a request or a row.
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// The current span as a `traceparent`, to be stored with a job. `None` when spans are not
-/// exported.
+/// The current span as a `traceparent`; `None` when spans are not exported.
 pub fn current_traceparent() -> Option<String> {
     let context = Span::current().context();
     let span = context.span();
@@ -15,27 +13,29 @@ pub fn current_traceparent() -> Option<String> {
     span.is_valid().then(|| format(span))
 }
 
-/// Makes the span a child of a stored `traceparent`. Only works before the span is entered
-/// for the first time. A malformed value changes nothing.
+/// Makes the span a child of a stored `traceparent`.
+///
+/// It works only before the span is first entered. A malformed value is ignored.
 pub fn set_parent(span: &Span, traceparent: &str) {
     let Some(parent) = parse(traceparent) else {
         return;
     };
     if let Err(error) = span.set_parent(Context::new().with_remote_span_context(parent)) {
-        // So it is whenever spans are not exported.
-        tracing::trace!(%error, "the span keeps no parent");
+        // This is normal when spans are not exported.
+        tracing::trace!(%error, "failed to set the parent of a span");
     }
 }
 
-/// Links the span to a stored `traceparent`: a retry to the attempt before it. A malformed
-/// value changes nothing.
+/// Links the span to a stored `traceparent`, such as a retry to the previous attempt.
+///
+/// A malformed value is ignored.
 pub fn link_traceparent(span: &Span, traceparent: &str) {
     if let Some(other) = parse(traceparent) {
         span.add_link(other);
     }
 }
 
-/// The id of the trace that a span belongs to, if spans are exported.
+/// The id of a span's trace, if spans are exported.
 pub(super) fn trace_id(span: &Span) -> Option<TraceId> {
     let context = span.context();
     let span = context.span();
@@ -52,9 +52,10 @@ fn format(span: &SpanContext) -> String {
     )
 }
 
-/// Reads `version-trace-parent-flags`. As the specification demands, only lower-case hex is
-/// accepted, ids are not zero, version `ff` is invalid, version `00` has nothing more, and
-/// a later version may have more behind another dash.
+/// Parses `version-trace-parent-flags`.
+///
+/// As the specification requires, hex is lower case, ids are not zero, version `ff` is invalid,
+/// version `00` has no further part, and a later version may have one.
 fn parse(text: &str) -> Option<SpanContext> {
     let text = text.trim();
     let mut parts = text.splitn(5, '-');
@@ -65,7 +66,7 @@ fn parse(text: &str) -> Option<SpanContext> {
     if version == 0xff || (version == 0 && parts.next().is_some()) {
         return None;
     }
-    // Other flags have no meaning in the versions known here.
+    // Other flags have no meaning in these versions.
     let flags = TraceFlags::new(u8::try_from(flags).ok()?) & TraceFlags::SAMPLED;
     let context = SpanContext::new(
         TraceId::from(trace),
@@ -95,7 +96,7 @@ mod tests {
     const EXAMPLE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn the_example_of_the_specification_round_trips() {
+    fn example_of_the_specification_round_trips() {
         let span = parse(EXAMPLE).expect("valid");
         assert_eq!(format(&span), EXAMPLE);
         assert!(span.is_sampled());
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_values_are_refused() {
+    fn malformed_values_are_rejected() {
         for bad in [
             "",
             "00",
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_may_say_more() {
+    fn later_version_may_have_further_parts() {
         let later = "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03-what-else";
         assert_eq!(
             parse(later).map(|span| format(&span)).as_deref(),
@@ -133,7 +134,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in ".{0,80}") {
+        fn no_text_causes_a_panic(text in ".{0,80}") {
             let _ = parse(&text);
         }
 

@@ -1,4 +1,4 @@
-//! Makes partitions ahead of time and drops what has expired.
+//! Creates future partitions and drops expired ones.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
         delivery_days: days(context.config.delivery_retention),
         job_days: days(context.config.job_retention),
     };
-    let gone = retention::apply(|| Box::pin(begin(context, job)), retention).await?;
+    let removed = retention::apply(|| Box::pin(begin(context, job)), retention).await?;
     let mut tx = begin(context, job).await?;
     unmatched::recount(&mut tx).await?;
     tx.commit().await.map_err(DbError::from)?;
-    tracing::info!(gone.count = gone, "retention was applied");
+    tracing::info!(removed.count = removed, "retention applied");
     Ok(())
 }
 

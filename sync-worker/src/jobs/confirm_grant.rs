@@ -1,4 +1,4 @@
-//! Asks the provider whether it honours a connection's grant, and writes down what it says.
+//! Checks the state of a connection's grant with the provider and records it.
 
 use shared::connectors::{AccountChange, GrantState};
 use shared::db::DbError;
@@ -6,7 +6,7 @@ use shared::db::connections::{self, ConnectionStatus};
 use shared::queue::ClaimedJob;
 
 use super::{JobFailure, begin, connection_of, connector_of};
-use crate::changes;
+use crate::account_events;
 use crate::context::Context;
 
 pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
@@ -15,7 +15,7 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
     };
     let scope = &job.scope();
     let connection = connection_of(context, job, id).await?;
-    // One that is disconnected has no tokens left to ask with, and nothing to lose.
+    // A disconnected connection has no tokens for the call and no grant to lose.
     let Some(connection) =
         connection.filter(|connection| connection.status != ConnectionStatus::Disconnected)
     else {
@@ -28,10 +28,12 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
         .credentials
         .grant(scope, id, account.clone())
         .await?;
-    let state = connector_of(context, job)?.grant_state(&grant).await?;
-    tracing::info!(connection.id = %id, ?state, "the provider was asked for the state of a grant");
+    let state = connector_of(context, job)?
+        .fetch_grant_state(&grant)
+        .await?;
+    tracing::info!(connection.id = %id, ?state, "checked the state of the grant");
     let change = match state {
-        // Changes nothing unless the connection is suspended.
+        // This change has an effect on suspended connections only.
         GrantState::Active => AccountChange::Unsuspended,
         GrantState::Suspended => AccountChange::Suspended,
         GrantState::Revoked => AccountChange::Revoked {
@@ -41,13 +43,13 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
     };
     let mut tx = begin(context, job).await?;
     let current = connections::get(&mut tx, scope, id).await?;
-    // Connected anew since: nothing was asked about that grant.
-    let is_same = current.is_some_and(|current| {
+    // The check says nothing about a grant that was given after it.
+    let is_unchanged = current.is_some_and(|current| {
         current.account.as_ref() == Some(&account)
             && current.connected_at == connection.connected_at
     });
-    if is_same {
-        changes::apply(context, &mut tx, scope, id, &change).await?;
+    if is_unchanged {
+        account_events::apply(context, &mut tx, scope, id, &change).await?;
     }
     tx.commit().await.map_err(DbError::from)?;
     Ok(())

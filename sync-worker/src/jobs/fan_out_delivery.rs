@@ -1,11 +1,11 @@
-//! Gives a delivery to every connection it is for, where the provider sends it once.
+//! Copies a delivery to every further connection that the provider sent it for.
 
 use shared::db::{DbError, TenantScope, routes};
 use shared::ids::DeliveryId;
 use shared::inbox;
 use shared::queue::{self, ClaimedJob};
 
-use super::{JobFailure, connector_of, hold};
+use super::{JobFailure, connector_of, verify_lease};
 use crate::context::Context;
 
 pub(super) async fn run(
@@ -20,15 +20,15 @@ pub(super) async fn run(
         return Ok(());
     };
     let connector = connector_of(context, job)?;
-    let routes = connector.recipients(&delivery.delivery).await?;
-    let recipients = routes::recipients(&context.db, &job.provider, &routes).await?;
+    let routes = connector.list_recipients(&delivery.delivery).await?;
+    let recipients = routes::find_recipients(&context.db, &job.provider, &routes).await?;
     let mut scopes: Vec<TenantScope> = vec![job.scope()];
     scopes.extend(recipients.iter().map(|recipient| recipient.scope));
     let mut tx = context.db.begin_many(&scopes).await?;
-    hold(&mut tx, job).await?;
+    verify_lease(&mut tx, job).await?;
     for recipient in &recipients {
         if delivery.connection_id != Some(recipient.connection) {
-            inbox::copy(&mut tx, &delivery, recipient).await?;
+            inbox::fan_out(&mut tx, &delivery, recipient).await?;
         }
     }
     tx.commit().await.map_err(DbError::from)?;

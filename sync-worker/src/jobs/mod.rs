@@ -1,14 +1,14 @@
-//! One file per kind of job. A job is one function that returns an outcome.
+//! The jobs: one module per kind, one function per job, which returns an outcome.
 
-mod adopt_deliveries;
 mod apply_retention;
 mod confirm_grant;
 mod fan_out_delivery;
-mod look_up;
-mod maintain_subscriptions;
 pub(crate) mod process_deliveries;
+mod reconcile_subscriptions;
+mod redeliver_webhooks;
 mod refresh_token;
-mod sweep_deliveries;
+mod rematch_deliveries;
+mod resolve_directory;
 mod sync_connection;
 
 use std::any::Any;
@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 
-/// Runs one job of the second lane.
+/// Runs one background job.
 pub(crate) async fn run(
     context: &Context,
     job: &ClaimedJob,
@@ -39,22 +39,22 @@ pub(crate) async fn run(
     match catch_panic(job.payload.kind(), work).await {
         Ok(()) => JobOutcome::Succeeded,
         Err(failure) => {
-            note_panic(context, job, &failure).await;
+            record_panic(context, job, &failure).await;
             failure.outcome(context)
         }
     }
 }
 
-/// Notes a panic of a sync on its connection; other jobs have nothing to note it on.
-async fn note_panic(context: &Context, job: &ClaimedJob, failure: &JobFailure) {
+/// Records a panic of a sync run on its connection. Other kinds have no record of problems.
+async fn record_panic(context: &Context, job: &ClaimedJob, failure: &JobFailure) {
     let is_sync = job.payload.kind() == JobKind::SyncConnection;
     if !is_sync || !matches!(failure, JobFailure::Panicked(_)) {
         return;
     }
-    if let Err(error) = sync_connection::note_panic(context, job).await {
+    if let Err(error) = sync_connection::record_panic(context, job).await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            "failed to note a panic on its connection"
+            "failed to record a panic on its connection"
         );
     }
 }
@@ -65,32 +65,32 @@ async fn dispatch(
     draining: &CancellationToken,
 ) -> Result<(), JobFailure> {
     match &job.payload {
-        JobPayload::SyncConnection { mode, until } => {
-            sync_connection::run(context, job, *mode, *until, draining).await
+        JobPayload::SyncConnection { mode, upper_bound } => {
+            sync_connection::run(context, job, *mode, *upper_bound, draining).await
         }
-        JobPayload::AdoptDeliveries { account_id } => {
-            adopt_deliveries::run(context, job, account_id).await
+        JobPayload::RematchDeliveries { account_id } => {
+            rematch_deliveries::run(context, job, account_id).await
         }
-        JobPayload::LookUp { keys, deliveries } => {
-            look_up::run(context, job, keys, deliveries).await
+        JobPayload::ResolveDirectory { keys, deliveries } => {
+            resolve_directory::run(context, job, keys, deliveries).await
         }
         JobPayload::FanOutDelivery { delivery } => {
             fan_out_delivery::run(context, job, *delivery).await
         }
         JobPayload::ConfirmGrant => confirm_grant::run(context, job).await,
-        JobPayload::MaintainSubscriptions => maintain_subscriptions::run(context, job).await,
+        JobPayload::ReconcileSubscriptions => reconcile_subscriptions::run(context, job).await,
         JobPayload::RefreshToken => refresh_token::run(context, job).await,
-        JobPayload::SweepDeliveries => sweep_deliveries::run(context, job).await,
+        JobPayload::RedeliverWebhooks => redeliver_webhooks::run(context, job).await,
         JobPayload::ApplyRetention => apply_retention::run(context, job).await,
         JobPayload::Unreadable { .. } => Err(JobFailure::Outcome(unreadable())),
         JobPayload::ProcessDeliveries { .. } => Err(JobFailure::Outcome(JobOutcome::Dead(error(
-            "wrong_lane",
-            "Deliveries are processed in batches, not one by one.",
+            "wrong_work_class",
+            "Jobs of this kind run in batches and not one by one.",
         )))),
     }
 }
 
-/// Runs a part of a job; a panic in it becomes the job's failure.
+/// Runs a part of a job and turns a panic into a failure.
 async fn catch_panic<T>(
     kind: JobKind,
     work: impl Future<Output = Result<T, JobFailure>>,
@@ -101,29 +101,29 @@ async fn catch_panic<T>(
         .unwrap_or_else(|panic| Err(JobFailure::Panicked(count_panic(kind, &*panic))))
 }
 
-/// Counts a caught panic and answers its message.
+/// Counts a caught panic and returns its message.
 pub(crate) fn count_panic(kind: JobKind, panic: &(dyn Any + Send)) -> String {
     counter!(names::JOB_PANICS_TOTAL, "kind" => kind.as_str()).increment(1);
     panic_message(panic)
 }
 
-/// A transaction under the job's lease: nothing that it writes is written for another's job.
+/// Begins a transaction that is valid only under the job's lease.
 pub(crate) async fn begin(context: &Context, job: &ClaimedJob) -> Result<Tx, JobFailure> {
     let mut tx = context.db.begin(&job.scope()).await?;
-    hold(&mut tx, job).await?;
+    verify_lease(&mut tx, job).await?;
     Ok(tx)
 }
 
-/// Puts a transaction under the job's lease.
-async fn hold(tx: &mut Tx, job: &ClaimedJob) -> Result<(), JobFailure> {
-    if queue::hold(tx, job).await? {
+/// Fails with [`JobFailure::LeaseLost`] unless the worker still holds the job's lease.
+async fn verify_lease(tx: &mut Tx, job: &ClaimedJob) -> Result<(), JobFailure> {
+    if queue::verify_lease(tx, job).await? {
         Ok(())
     } else {
-        Err(JobFailure::Overtaken)
+        Err(JobFailure::LeaseLost)
     }
 }
 
-/// A connection of the job's tenant, as it is now.
+/// The current state of a connection of the job's tenant.
 async fn connection_of(
     context: &Context,
     job: &ClaimedJob,
@@ -141,65 +141,72 @@ fn connector_of(context: &Context, job: &ClaimedJob) -> Result<Arc<dyn Connector
     Ok(found.map_err(|error| ConnectorError::Permanent(Box::new(error)))?)
 }
 
-/// How a job can end other than well.
+/// The cause of an attempt that did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JobFailure {
-    /// Postgres did not answer.
+    /// A statement failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The provider did not.
+    /// A provider call failed.
     #[error(transparent)]
     Provider(#[from] ConnectorError),
-    /// There is no token.
+    /// No valid token is available.
     #[error(transparent)]
     Credential(#[from] CredentialError),
-    /// Another run of the same streams got there first, or the lease passed on.
-    #[error("another run has moved the cursor")]
-    Overtaken,
-    /// The connection is not one that can be read.
-    #[error("the connection cannot be read")]
+    /// The lease expired, and another worker may run the job.
+    #[error("lease lost")]
+    LeaseLost,
+    /// Another run advanced the cursor, or the account changed during the run.
+    #[error("cursor or account changed during the run")]
+    CursorConflict,
+    /// The job ends with this outcome.
+    #[error("job ended early")]
     Outcome(JobOutcome),
-    /// Code of ours panicked.
+    /// The job's code panicked.
     #[error("job panicked: {0}")]
     Panicked(String),
 }
 
 impl JobFailure {
-    /// Logs the cause, with its sources, and says what becomes of the job.
+    /// Logs the cause with its sources and decides the outcome of the attempt.
     pub(crate) fn outcome(self, context: &Context) -> JobOutcome {
-        tracing::info!(error = &self as &dyn std::error::Error, "a try failed");
+        tracing::info!(error = &self as &dyn std::error::Error, "attempt failed");
         let soon = context.clock.now() + TimeDelta::seconds(1);
         match self {
             Self::Outcome(outcome) => outcome,
             Self::Panicked(message) => JobOutcome::Failed(panicked(&message)),
-            Self::Overtaken => JobOutcome::Postponed {
+            Self::LeaseLost => JobOutcome::Snoozed {
+                at: soon,
+                error: error("lease_lost", "The worker lost the lease of this job."),
+            },
+            Self::CursorConflict => JobOutcome::Snoozed {
                 at: soon,
                 error: error(
-                    "overtaken",
-                    "Another run reads the same streams; this one waits.",
+                    "cursor_conflict",
+                    "Another run advanced a cursor, or the account changed. The run starts again.",
                 ),
             },
             Self::Db(error) | Self::Credential(CredentialError::Db(error)) => {
-                of_database(&error, soon)
+                database_outcome(&error, soon)
             }
             Self::Provider(error) | Self::Credential(CredentialError::Provider(error)) => {
-                of_provider(&error)
+                provider_outcome(&error)
             }
-            Self::Credential(CredentialError::Busy) => JobOutcome::Postponed {
+            Self::Credential(CredentialError::Busy) => JobOutcome::Snoozed {
                 at: soon,
-                error: error("token_busy", "Another process is renewing the token."),
+                error: error("token_busy", "Another process refreshes the token."),
             },
-            Self::Credential(CredentialError::RotationLost(_)) => JobOutcome::Dead(error(
+            Self::Credential(CredentialError::RefreshResponseLost(_)) => JobOutcome::Dead(error(
                 "rotation_lost",
-                "A renewed token was lost on its way here, and the old one is refused; the connection must be connected again.",
+                "The response to a token refresh was lost. Connect the account again.",
             )),
-            Self::Credential(CredentialError::Erased) => JobOutcome::Dead(error(
+            Self::Credential(CredentialError::NotFound) => JobOutcome::Dead(error(
                 "no_credential",
-                "The connection's tokens were erased; it must be connected again.",
+                "The connection has no stored tokens. Connect the account again.",
             )),
-            Self::Credential(CredentialError::Sealed(_)) => JobOutcome::Dead(error(
+            Self::Credential(CredentialError::Decrypt(_)) => JobOutcome::Dead(error(
                 "credential_sealed",
-                "A stored token does not open. Is a previous key missing from POBLYSH_CRYPTO_PREVIOUS_KEYS?",
+                "A stored token cannot be decrypted. Check POBLYSH_CRYPTO_PREVIOUS_KEYS.",
             )),
         }
     }
@@ -212,12 +219,13 @@ pub(crate) fn error(code: &str, message: &str) -> JobError {
     }
 }
 
-/// The outcome of a job that another release has written: a worker of that release may claim it
-/// meanwhile.
+/// The outcome of a job whose payload another release wrote and this one cannot decode.
+///
+/// It is requeued, because a worker of that release may claim it.
 fn unreadable() -> JobOutcome {
     JobOutcome::Interrupted(error(
         "unreadable_job",
-        "Another release has written this job, and this one cannot read it.",
+        "This release cannot decode the job; a worker of the release that wrote it can.",
     ))
 }
 
@@ -225,60 +233,60 @@ fn panicked(message: &str) -> JobError {
     error("panicked", &format!("The job panicked: {message}"))
 }
 
-fn of_database(cause: &DbError, soon: chrono::DateTime<chrono::Utc>) -> JobOutcome {
+fn database_outcome(cause: &DbError, soon: chrono::DateTime<chrono::Utc>) -> JobOutcome {
     if cause.is_outage() {
-        let error = error("database_unavailable", "Postgres did not answer.");
-        return JobOutcome::Postponed { at: soon, error };
+        let error = error("database_unavailable", "Postgres is unavailable.");
+        return JobOutcome::Snoozed { at: soon, error };
     }
     if cause.is_timeout() {
         return JobOutcome::Interrupted(error(
             "statement_timeout",
-            "A statement took longer than it may; the log has the cause.",
+            "A statement timed out. The log has the cause.",
         ));
     }
     if cause.is_conflict() {
         return JobOutcome::Interrupted(error(
             "conflict",
-            "Another transaction was in the way; the log has the cause.",
+            "A statement conflicted with another transaction. The log has the cause.",
         ));
     }
     JobOutcome::Failed(error(
         "database",
-        "A statement failed; the log has the cause.",
+        "A statement failed. The log has the cause.",
     ))
 }
 
-fn of_provider(cause: &ConnectorError) -> JobOutcome {
+fn provider_outcome(cause: &ConnectorError) -> JobOutcome {
     let code = cause.code();
     match cause {
-        ConnectorError::RateLimited { retry_at, .. } => JobOutcome::Postponed {
+        ConnectorError::RateLimited { retry_at, .. } => JobOutcome::Snoozed {
             at: *retry_at,
             error: error(
                 code,
-                "The provider limits the rate; the job goes on when it may.",
+                "The provider's rate limit is reached. The job continues when calls are allowed.",
             ),
         },
         ConnectorError::GrantRevoked(_) => JobOutcome::Dead(error(
             code,
-            "The provider says that the grant is gone; the connection must be connected again.",
+            "The provider revoked the grant. Connect the account again.",
         )),
         ConnectorError::GrantSuspended(_) => JobOutcome::Dead(error(
             code,
-            "The provider has suspended the grant; it is asked again from time to time.",
+            "The provider suspended the grant. The service checks it again from time to time.",
         )),
         ConnectorError::Unauthorized(_) => JobOutcome::Failed(error(
             code,
-            "The provider refuses a token that it has just renewed; it is tried again.",
+            "The provider rejected a token that it has just issued. The job is retried.",
         )),
         ConnectorError::Permission(_) => {
-            JobOutcome::Dead(error(code, "The provider denies permission for this."))
+            JobOutcome::Dead(error(code, "The provider denied permission for the call."))
         }
         ConnectorError::Permanent(_) => JobOutcome::Dead(error(
             code,
-            "The provider's answer cannot be used; the log has the cause.",
+            "The provider's response is invalid. The log has the cause.",
         )),
         ConnectorError::CursorExpired(_) | ConnectorError::Transient(_) => {
-            JobOutcome::Failed(error(code, "The provider failed for the moment."))
+            JobOutcome::Failed(error(code, "The provider failed temporarily."))
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Turns stored deliveries into Signals: many jobs, one transaction. Signals, outcomes and
-//! the end of the jobs commit together.
+//! Normalizes stored deliveries into Signals, in batches of jobs.
 //!
-//! A delivery whose reading panics stays pending, and its job is tried again; all others are
-//! processed. When a batch fails as a whole, its jobs are done one by one, and then the
-//! deliveries of the job that fails, so that a delivery that cannot be stored holds up nobody
-//! else's. While Postgres itself is the reason, that would only be more of the same: then all
-//! of them wait.
+//! The Signals, the outcomes of the deliveries and the end of the jobs commit in one transaction.
+//!
+//! A delivery that panics stays pending and its job is retried; the other deliveries are processed.
+//! When a batch fails, its jobs run one by one, and then the deliveries of the failing job, so that
+//! a delivery that cannot be stored delays no other. When Postgres is unavailable, all jobs of the
+//! batch are retried later instead.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
@@ -14,7 +14,7 @@ use std::time::Instant;
 use shared::connectors::{
     AccountChange, ConnectorError, Directory, DirectoryEntry, DirectoryKey, WebhookOutcome,
 };
-use shared::db::{DbError, TenantScope, Tx, directory, schedule};
+use shared::db::{DbError, TenantScope, Tx, directory, due_jobs};
 use shared::ids::{ConnectionId, DeliveryId, TenantId};
 use shared::inbox::{self, Outcome, StoredDelivery};
 use shared::queue::{self, ClaimedJob, Finished, JobKind, JobOutcome, JobPayload, NewJob};
@@ -22,26 +22,25 @@ use shared::signals::{self, NewSignal};
 use shared::telemetry::set_parent;
 use tracing::Instrument;
 
-use super::{JobFailure, catch_panic, count_panic, hold, panicked, unreadable};
-use crate::changes;
+use super::{JobFailure, catch_panic, count_panic, panicked, unreadable, verify_lease};
+use crate::account_events;
 use crate::context::Context;
-use crate::lanes;
+use crate::runner;
 
 const KIND: JobKind = JobKind::ProcessDeliveries;
-/// Bytes of deliveries that are held at a time, unless a single job has more.
-const MOST_BYTES: u64 = 8 << 20;
+/// Maximum bytes of deliveries in memory at a time, unless a single job has more.
+const MAX_BATCH_BYTES: u64 = 8 << 20;
 
-/// Processes claimed jobs, in batches that fit into memory; what fails goes back to the queue
-/// or to the dead letters.
+/// Processes claimed jobs in batches that fit into memory, and records the failures.
 pub(crate) async fn run(context: &Context, jobs: Vec<ClaimedJob>) {
     let (mut fitting, mut bytes) = (Vec::new(), 0);
     let is_unreadable = |job: &ClaimedJob| matches!(job.payload, JobPayload::Unreadable { .. });
     let (unreadable_jobs, jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_unreadable);
     if !unreadable_jobs.is_empty() {
-        end(context, unreadable_jobs, &unreadable(), Instant::now()).await;
+        finish(context, unreadable_jobs, &unreadable(), Instant::now()).await;
     }
     for job in jobs {
-        if bytes + job.bytes > MOST_BYTES && !fitting.is_empty() {
+        if bytes + job.bytes > MAX_BATCH_BYTES && !fitting.is_empty() {
             run_batch(context, std::mem::take(&mut fitting)).await;
             bytes = 0;
         }
@@ -58,13 +57,13 @@ async fn run_batch(context: &Context, jobs: Vec<ClaimedJob>) {
             Ok(outcomes) => return report_all(&outcomes, started),
             Err(JobFailure::Db(error)) if error.is_outage() => {
                 let outcome = JobFailure::Db(error).outcome(context);
-                return end(context, jobs, &outcome, started).await;
+                return finish(context, jobs, &outcome, started).await;
             }
             Err(_) => {}
         }
     }
     for job in jobs {
-        let span = lanes::span(&job);
+        let span = runner::span(&job);
         run_single(context, job).instrument(span).await;
     }
 }
@@ -73,43 +72,43 @@ async fn run_single(context: &Context, job: ClaimedJob) {
     let started = Instant::now();
     let mut result = process(context, std::slice::from_ref(&job)).await;
     if let Err(failure) = &result
-        && concerns_content(failure)
+        && is_caused_by_content(failure)
         && job.deliveries().count() > 1
     {
         result = process_one_by_one(context, &job).await;
     }
     match result {
         Ok(outcomes) => report_all(&outcomes, started),
-        // Nothing was written, and somebody else has the job.
-        Err(JobFailure::Overtaken) => {}
+        // Another worker has the job, and this one has written nothing.
+        Err(JobFailure::LeaseLost) => {}
         Err(failure) => {
             let outcome = failure.outcome(context);
-            end(context, vec![job], &outcome, started).await;
+            finish(context, vec![job], &outcome, started).await;
         }
     }
 }
 
-/// Whether a delivery may be the cause, rather than Postgres or the lease.
-fn concerns_content(failure: &JobFailure) -> bool {
+/// Whether the content of a delivery may be the cause, and not Postgres or the lease.
+fn is_caused_by_content(failure: &JobFailure) -> bool {
     match failure {
         JobFailure::Db(error) => !error.is_outage(),
-        JobFailure::Overtaken => false,
+        JobFailure::LeaseLost | JobFailure::CursorConflict => false,
         _ => true,
     }
 }
 
 fn report_all(outcomes: &[JobOutcome], started: Instant) {
     for outcome in outcomes {
-        lanes::report(KIND.as_str(), outcome, started);
+        runner::report(KIND.as_str(), outcome, started);
     }
 }
 
-/// Writes down how tries ended that did not succeed.
-async fn end(context: &Context, jobs: Vec<ClaimedJob>, outcome: &JobOutcome, started: Instant) {
+/// Records the outcome of attempts that did not succeed.
+async fn finish(context: &Context, jobs: Vec<ClaimedJob>, outcome: &JobOutcome, started: Instant) {
     let finished: Vec<Finished> = jobs
         .into_iter()
         .map(|job| {
-            lanes::report(KIND.as_str(), outcome, started);
+            runner::report(KIND.as_str(), outcome, started);
             let outcome = outcome.clone();
             Finished { job, outcome }
         })
@@ -117,13 +116,14 @@ async fn end(context: &Context, jobs: Vec<ClaimedJob>, outcome: &JobOutcome, sta
     if let Err(error) = context.queue.finish(&finished).await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            "the outcome was not written; the jobs will be put back"
+            "failed to record the outcome of jobs, they will be rescued"
         );
     }
 }
 
-/// Processes the deliveries of these jobs and ends the jobs, in one transaction. Answers how
-/// each job ended: one with a delivery that panics has failed, the others have succeeded.
+/// Processes the deliveries of jobs and finishes the jobs, in one transaction.
+///
+/// Returns the outcome of each job: failed if one of its deliveries panicked, else succeeded.
 async fn process(context: &Context, jobs: &[ClaimedJob]) -> Result<Vec<JobOutcome>, JobFailure> {
     catch_panic(KIND, async {
         let keys: Vec<_> = jobs.iter().flat_map(ClaimedJob::deliveries).collect();
@@ -137,7 +137,7 @@ async fn process(context: &Context, jobs: &[ClaimedJob]) -> Result<Vec<JobOutcom
             .collect();
         let lost = context.queue.finish_in(&mut tx, &finished).await?;
         if !lost.is_empty() {
-            return Err(JobFailure::Overtaken);
+            return Err(JobFailure::LeaseLost);
         }
         commit(context, tx, &work).await?;
         Ok(finished.into_iter().map(|one| one.outcome).collect())
@@ -145,8 +145,9 @@ async fn process(context: &Context, jobs: &[ClaimedJob]) -> Result<Vec<JobOutcom
     .await
 }
 
-/// Processes each delivery of a job in a transaction of its own, so that one that cannot be
-/// written holds up none of the others. What is done stays done when the job is tried again.
+/// Processes each delivery of a job in a separate transaction.
+///
+/// A delivery that cannot be stored then delays no other, and a retry skips those that are done.
 async fn process_one_by_one(
     context: &Context,
     job: &ClaimedJob,
@@ -158,23 +159,23 @@ async fn process_one_by_one(
             if let Some((_, message)) = work.panics.first() {
                 return Err(JobFailure::Panicked(message.clone()));
             }
-            hold(&mut tx, job).await?;
+            verify_lease(&mut tx, job).await?;
             commit(context, tx, &work).await
         });
         match work.await {
             Ok(()) => {}
-            Err(error) if concerns_content(&error) => failure = Some(error),
+            Err(error) if is_caused_by_content(&error) => failure = Some(error),
             Err(error) => return Err(error),
         }
     }
     if let Some(failure) = failure {
         return Err(failure);
     }
-    // Nothing is pending any more: this ends the job.
+    // No delivery is pending now, so this only finishes the job.
     process(context, std::slice::from_ref(job)).await
 }
 
-/// Writes what these deliveries of the jobs say; the caller commits it.
+/// Writes the results of deliveries; the caller commits.
 async fn write(
     context: &Context,
     jobs: &[ClaimedJob],
@@ -186,19 +187,19 @@ async fn write(
     let mut tx = context.db.begin_many(&scopes).await?;
     let mut deliveries = inbox::load(&mut tx, keys).await?;
     let mut work = read_all(context, &mut tx, &scopes, &deliveries).await?;
-    // What comes behind such a change in the same batch speaks of the resource by its new id.
-    if note_resource_ids(&work.changes, &mut deliveries) {
+    // Later deliveries of the batch name the resource by its new id, so all are read again.
+    if apply_resource_ids(&work.changes, &mut deliveries) {
         work = read_all(context, &mut tx, &scopes, &deliveries).await?;
     }
     signals::store(&mut tx, std::mem::take(&mut work.signals)).await?;
-    let doubted: Vec<_> = deliveries
+    let in_doubt: Vec<_> = deliveries
         .iter()
         .filter(|delivery| delivery.has_ended_grant)
         .filter_map(|delivery| Some((delivery.tenant_id, delivery.connection_id?)))
         .collect();
     apply(context, &mut tx, &scopes, &mut work).await?;
-    schedule::probe_soon(&mut tx, &doubted).await?;
-    inbox::record(&mut tx, &work.outcomes).await?;
+    due_jobs::probe_soon(&mut tx, &in_doubt).await?;
+    inbox::record_outcomes(&mut tx, &work.outcomes).await?;
     for job in &work.next {
         queue::enqueue(&mut tx, job).await?;
     }
@@ -213,24 +214,24 @@ async fn commit(context: &Context, tx: Tx, work: &Work) -> Result<(), JobFailure
     Ok(())
 }
 
-/// What a batch comes to.
+/// The results of a batch.
 #[derive(Default)]
 struct Work {
     signals: Vec<NewSignal>,
     outcomes: Vec<Outcome>,
     changes: Vec<(TenantId, ConnectionId, AccountChange)>,
-    /// Of deliveries that match no connection.
-    arrivals: Vec<(String, AccountChange)>,
-    /// What was told of a connection's people and places.
-    learned: BTreeMap<(TenantId, ConnectionId), Vec<DirectoryEntry>>,
-    /// Jobs that follow.
+    /// Changes from deliveries that match no connection.
+    unmatched_changes: Vec<(String, AccountChange)>,
+    /// Directory entries to store, by connection.
+    directory_updates: BTreeMap<(TenantId, ConnectionId), Vec<DirectoryEntry>>,
+    /// Jobs to enqueue.
     next: Vec<NewJob>,
-    /// Deliveries whose reading panicked, with the panic's message.
+    /// Deliveries that panicked, with the panic's message.
     panics: Vec<(DeliveryId, String)>,
 }
 
-/// Tells the deliveries of a batch which ids of resources changed within it; answers whether any.
-fn note_resource_ids(
+/// Applies the resource id changes of a batch to its deliveries; returns whether there are any.
+fn apply_resource_ids(
     changes: &[(TenantId, ConnectionId, AccountChange)],
     deliveries: &mut [StoredDelivery],
 ) -> bool {
@@ -249,9 +250,10 @@ fn note_resource_ids(
     is_changed
 }
 
-/// Reads what can be read at once. What asks for names that are not at hand is read again
-/// with those that Postgres knows; for the others the provider must be asked, and the
-/// delivery waits for that.
+/// Normalizes deliveries, and enqueues a `resolve_directory` job for names that are missing.
+///
+/// A delivery that needs names is normalized again with the names from Postgres. If some are still
+/// missing, the delivery waits until the job has fetched them.
 async fn read_all(
     context: &Context,
     tx: &mut Tx,
@@ -259,46 +261,46 @@ async fn read_all(
     deliveries: &[StoredDelivery],
 ) -> Result<Work, JobFailure> {
     let mut work = Work::default();
-    let nobody = Directory::default();
-    let mut again: HashMap<(TenantId, ConnectionId), Unread<'_>> = HashMap::new();
+    let empty = Directory::default();
+    let mut unread: HashMap<(TenantId, ConnectionId), Unread<'_>> = HashMap::new();
     for delivery in deliveries {
-        let read = handle(context, delivery, &nobody);
-        let missing = nobody.take_missing();
+        let read = handle(context, delivery, &empty);
+        let missing = empty.take_missing();
         match delivery.connection_id {
             Some(connection) if !missing.is_empty() => {
-                let waiting = again.entry((delivery.tenant_id, connection)).or_default();
+                let waiting = unread.entry((delivery.tenant_id, connection)).or_default();
                 waiting.keys.extend(missing);
                 waiting.deliveries.push(delivery);
             }
-            _ => work.take(delivery, read),
+            _ => work.add(delivery, read),
         }
     }
-    for ((tenant, connection), waiting) in again {
+    for ((tenant, connection), waiting) in unread {
         let known = Directory::default();
         if let Some(scope) = scopes.iter().find(|scope| scope.tenant_id() == tenant) {
             known.add(directory::load(tx, scope, connection, &waiting.keys).await?);
         }
         let mut unknown = BTreeSet::new();
-        let mut unread = Vec::new();
+        let mut unresolved = Vec::new();
         for delivery in waiting.deliveries {
             let read = handle(context, delivery, &known);
             let missing = known.take_missing();
             if missing.is_empty() {
-                work.take(delivery, read);
+                work.add(delivery, read);
             } else {
                 unknown.extend(missing);
-                unread.push(delivery);
+                unresolved.push(delivery);
             }
         }
-        if let Some(first) = unread.first() {
+        if let Some(first) = unresolved.first() {
             work.next.push(NewJob {
                 tenant_id: tenant,
                 provider: first.provider.clone(),
                 connection_id: Some(connection),
                 cursor_window: None,
-                payload: JobPayload::LookUp {
+                payload: JobPayload::ResolveDirectory {
                     keys: unknown.into_iter().collect(),
-                    deliveries: unread.iter().map(|delivery| delivery.id).collect(),
+                    deliveries: unresolved.iter().map(|delivery| delivery.id).collect(),
                 },
                 traceparent: first.traceparent.clone(),
             });
@@ -307,7 +309,7 @@ async fn read_all(
     Ok(work)
 }
 
-/// A connection's deliveries that ask for names, and the names.
+/// A connection's deliveries that need names, and the keys of the names.
 #[derive(Default)]
 struct Unread<'d> {
     keys: Vec<DirectoryKey>,
@@ -316,15 +318,15 @@ struct Unread<'d> {
 
 type Read = Result<(&'static str, WebhookOutcome), ReadFailure>;
 
-/// Why a delivery was not read.
+/// Why a delivery could not be normalized.
 enum ReadFailure {
-    /// The connector cannot read it.
+    /// The connector rejected it.
     Unreadable,
     /// The connector panicked, with this message.
     Panicked(String),
 }
 
-/// Has the connector read a delivery. A panic is the delivery's own.
+/// Has the connector normalize a delivery; a panic fails this delivery only.
 fn handle(context: &Context, delivery: &StoredDelivery, directory: &Directory) -> Read {
     let read = AssertUnwindSafe(|| read(context, delivery, directory));
     match std::panic::catch_unwind(read) {
@@ -358,38 +360,38 @@ fn read(
         .inspect_err(|error| {
             tracing::warn!(
                 error = error as &dyn std::error::Error,
-                "a delivery cannot be read; it is kept"
+                "failed to normalize a delivery, keeping it"
             );
         })?;
     if let Some(reason) = &outcome.refused {
-        tracing::warn!(reason, "a delivery does not identify its fact; it is kept");
+        tracing::warn!(reason, "delivery does not identify its fact, keeping it");
     }
     Ok((connector.descriptor().slug, outcome))
 }
 
 impl Work {
-    /// How a job ended whose deliveries are all in here.
+    /// The outcome of a job whose deliveries are all part of this batch.
     fn outcome_of(&self, job: &ClaimedJob) -> JobOutcome {
         let mut panics = self.panics.iter();
-        let own = panics.find(|(delivery, _)| job.deliveries().any(|(_, id)| id == *delivery));
-        match own {
+        let panic = panics.find(|(delivery, _)| job.deliveries().any(|(_, id)| id == *delivery));
+        match panic {
             Some((_, message)) => JobOutcome::Failed(panicked(message)),
             None => JobOutcome::Succeeded,
         }
     }
 
-    fn take(&mut self, delivery: &StoredDelivery, read: Read) {
+    fn add(&mut self, delivery: &StoredDelivery, read: Read) {
         let (slug, outcome) = match read {
             Ok(read) => read,
             Err(ReadFailure::Unreadable) => {
-                let why = Some("the payload is not of the documented form");
-                return self.note(delivery, "failed", why, 0);
+                let reason = Some("the payload does not match the documented format");
+                return self.record(delivery, "failed", reason, 0);
             }
             Err(ReadFailure::Panicked(message)) => {
                 return self.panics.push((delivery.id, message));
             }
         };
-        if outcome.more_recipients && !delivery.copied {
+        if outcome.more_recipients && !delivery.is_copy {
             self.next.push(NewJob {
                 tenant_id: delivery.tenant_id,
                 provider: delivery.provider.clone(),
@@ -404,31 +406,31 @@ impl Work {
         let count = i32::try_from(outcome.signals.len()).unwrap_or(i32::MAX);
         let refused = outcome.refused.as_deref();
         let Some(connection_id) = delivery.connection_id else {
-            let arrivals = outcome
+            let changes = outcome
                 .changes
                 .into_iter()
                 .map(|change| (delivery.provider.clone(), change));
-            self.arrivals.extend(arrivals);
-            // What carries no Signal tells only of the account's state, which a connect flow
-            // reads afresh: replaying it later would undo what came after it.
-            let unmatched = count > 0 && delivery.route.is_some();
-            let word = match refused {
+            self.unmatched_changes.extend(changes);
+            // A delivery without Signals only reports the account's state. The connect flow reads
+            // that state itself, and a later replay would undo newer changes.
+            let is_unmatched = count > 0 && delivery.route.is_some();
+            let result = match refused {
                 Some(_) => "failed",
-                None if unmatched => "unmatched",
+                None if is_unmatched => "unmatched",
                 None => "ignored",
             };
-            return self.note(delivery, word, refused, 0);
+            return self.record(delivery, result, refused, 0);
         };
-        if !outcome.learned.is_empty() {
-            self.learned
+        if !outcome.directory_updates.is_empty() {
+            self.directory_updates
                 .entry((delivery.tenant_id, connection_id))
                 .or_default()
-                .extend(outcome.learned);
+                .extend(outcome.directory_updates);
         }
         for change in outcome.changes {
             match change {
-                // No window: a job that is running may have asked before this delivery.
-                AccountChange::GrantInDoubt => self.next.push(NewJob {
+                // No window, because a running job may have checked before this delivery came.
+                AccountChange::GrantCheckRequired => self.next.push(NewJob {
                     tenant_id: delivery.tenant_id,
                     provider: delivery.provider.clone(),
                     connection_id: Some(connection_id),
@@ -450,15 +452,15 @@ impl Work {
                 traceparent: delivery.traceparent.clone(),
                 draft,
             }));
-        let word = match refused {
+        let result = match refused {
             Some(_) => "failed",
             None if count > 0 => "processed",
             None => "ignored",
         };
-        self.note(delivery, word, refused, count);
+        self.record(delivery, result, refused, count);
     }
 
-    fn note(
+    fn record(
         &mut self,
         delivery: &StoredDelivery,
         outcome: &'static str,
@@ -475,8 +477,9 @@ impl Work {
     }
 }
 
-/// Applies changes of connections in the order of their deliveries, one connection after the
-/// other in the order of their ids, so that two batches lock rows in the same order.
+/// Applies changes of connections, ordered by connection id and then by delivery.
+///
+/// Two batches therefore lock rows in the same order.
 async fn apply(
     context: &Context,
     tx: &mut Tx,
@@ -487,16 +490,16 @@ async fn apply(
         .sort_by_key(|(tenant, connection, _)| (*tenant, *connection));
     for (tenant, connection, change) in std::mem::take(&mut work.changes) {
         if let Some(scope) = scopes.iter().find(|scope| scope.tenant_id() == tenant) {
-            changes::apply(context, tx, scope, connection, &change).await?;
+            account_events::apply(context, tx, scope, connection, &change).await?;
         }
     }
-    for ((tenant, connection), entries) in std::mem::take(&mut work.learned) {
+    for ((tenant, connection), entries) in std::mem::take(&mut work.directory_updates) {
         if let Some(scope) = scopes.iter().find(|scope| scope.tenant_id() == tenant) {
             directory::save(tx, scope, connection, &entries).await?;
         }
     }
-    for (provider, change) in std::mem::take(&mut work.arrivals) {
-        changes::arrive(tx, scopes, &provider, &change).await?;
+    for (provider, change) in std::mem::take(&mut work.unmatched_changes) {
+        account_events::apply_unmatched(tx, scopes, &provider, &change).await?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Renews a token before it ends, so that no call has to wait for it.
+//! Refreshes a token before it expires, so that no call waits for a refresh.
 
 use shared::connectors::TokenHolder;
 use shared::credentials::CredentialError;
@@ -8,7 +8,7 @@ use shared::db::credentials::{self, CredentialKey};
 use shared::queue::ClaimedJob;
 
 use super::{JobFailure, connector_of};
-use crate::changes;
+use crate::account_events;
 use crate::context::Context;
 
 pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
@@ -22,31 +22,31 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
     };
     let mut tx = context.db.begin(&job.scope()).await?;
     let connection = connections::get(&mut tx, &job.scope(), id).await?;
-    let sealed = credentials::get(&mut tx, &job.scope(), key).await?;
+    let stored = credentials::get(&mut tx, &job.scope(), key).await?;
     tx.commit().await.map_err(DbError::from)?;
-    let (Some(connection), Some(sealed)) = (connection, sealed) else {
+    let (Some(connection), Some(stored)) = (connection, stored) else {
         return Ok(());
     };
     let (ConnectionStatus::Active, Some(account)) = (connection.status, &connection.account) else {
         return Ok(());
     };
-    // Renewed meanwhile by a job that needed it.
+    // Another job has refreshed it meanwhile.
     let soon = context.clock.now() + chrono::TimeDelta::minutes(5);
-    if sealed.expires_at.is_none_or(|end| end > soon) {
+    if stored.expires_at.is_none_or(|end| end > soon) {
         return Ok(());
     }
-    let renewed = context
+    let refreshed = context
         .credentials
-        .access_token(&job.scope(), id, account, &connector, Some(sealed.version))
+        .access_token(&job.scope(), id, account, &connector, Some(stored.version))
         .await;
-    match renewed {
+    match refreshed {
         Ok(_) => Ok(()),
-        Err(CredentialError::RotationLost(error)) => {
-            changes::note_lost_rotation(context, job, id, &error).await?;
-            Err(CredentialError::RotationLost(error).into())
+        Err(CredentialError::RefreshResponseLost(error)) => {
+            account_events::record_lost_refresh(context, job, id, &error).await?;
+            Err(CredentialError::RefreshResponseLost(error).into())
         }
         Err(CredentialError::Provider(error)) => {
-            changes::note_word_on_grant(context, job, id, &error).await?;
+            account_events::record_grant_error(context, job, id, &error).await?;
             Err(error.into())
         }
         Err(error) => Err(error.into()),

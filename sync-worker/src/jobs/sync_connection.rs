@@ -1,13 +1,13 @@
-//! Reads a connection: first which streams there are, then each stream page by page.
+//! Syncs a connection: reads the list of its streams, then each stream page by page.
 //!
-//! A page's Signals and the cursor behind it commit together, under the job's lease and over the
-//! version the page was read at. A run has an upper bound, which is frozen when it begins, and
-//! remembers for each stream whether it has been read to that bound. It keeps its slot for a time
-//! slice; the next slice resumes where this one ended, with the least recently read streams. So
-//! does a run after a limit, after a failure, and after the death of its worker.
+//! A page's Signals and its cursor commit together, under the job's lease and only if the cursor's
+//! version is unchanged since the page was read. The upper bound of a run is the time at which it
+//! began; each stream records whether it has been read to that bound. A run works in time slices.
+//! The next slice resumes with the least recently read streams, as does a run after a rate limit,
+//! a failure, or the death of its worker.
 //!
-//! Once every stream is read, the run continues with the reconciliation pass until the next poll is
-//! due; the next run resumes the pass.
+//! After every stream is read, the run continues with the reconciliation pass until the next poll
+//! is due; the next run resumes the pass.
 
 mod pages;
 mod probe;
@@ -26,7 +26,7 @@ use metrics::counter;
 use shared::connectors::{ConnectorError, Directory, ExternalAccount};
 use shared::credentials::CredentialError;
 use shared::db::connections::{self, Connection, ConnectionStatus, Progress};
-use shared::db::cursors::Reached;
+use shared::db::cursors::StreamProgress;
 use shared::db::{DbError, cursors, directory};
 use shared::ids::ConnectionId;
 use shared::queue::{self, ClaimedJob, JobError, JobOutcome, SyncMode};
@@ -34,12 +34,12 @@ use shared::telemetry::names;
 use tokio_util::sync::CancellationToken;
 
 use self::run::{Run, SliceEnd, SliceReport};
-use super::{JobFailure, begin as begin_under_lease, connection_of, connector_of, error};
-use crate::access::Caller;
-use crate::changes;
+use super::{JobFailure, begin, connection_of, connector_of, error};
+use crate::account_events;
 use crate::context::Context;
+use crate::provider_session::ProviderSession;
 
-/// How long a poll that is due waits for the reconciliation pass to read a page.
+/// How long a due poll waits for the reconciliation pass to read a page.
 const MAX_POLL_DELAY: TimeDelta = TimeDelta::minutes(2);
 
 pub(super) async fn run(
@@ -53,19 +53,19 @@ pub(super) async fn run(
         return Ok(());
     };
     let connector = connector_of(context, job)?;
-    let Some((connection, account)) = readable(context, job, id).await? else {
+    let Some((connection, account)) = load_readable(context, job, id).await? else {
         return Err(JobFailure::Outcome(JobOutcome::Cancelled));
     };
     let is_backfill = mode == SyncMode::Full || connection.backfilled_at.is_none();
     let was_read = upper_bound.is_some() && connection.last_sync_at >= upper_bound;
     let upper_bound = match upper_bound {
-        Some(frozen) => frozen,
-        None => begin(context, job, id, mode).await?,
+        Some(stored) => stored,
+        None => start_run(context, job, id, mode).await?,
     };
     let run = Run {
         context,
         job,
-        caller: Caller {
+        session: ProviderSession {
             context,
             scope: job.scope(),
             connector: &connector,
@@ -76,7 +76,7 @@ pub(super) async fn run(
         was_read,
         has_partial_list: AtomicBool::new(false),
         webhooks_since: connection.backfilled_at,
-        directory: Arc::new(known_names(context, job, id).await?),
+        directory: Arc::new(load_directory(context, job, id).await?),
         upper_bound,
         backfill_from: upper_bound - context.config.backfill,
         started: Instant::now(),
@@ -89,15 +89,16 @@ pub(super) async fn run(
     match run.read_slice(probed).await {
         Ok(report) => end_slice(&run, report).await,
         Err(failure) => {
-            note_failure(&run, &failure).await?;
+            record_failure(&run, &failure).await?;
             Err(failure)
         }
     }
 }
 
-/// The connection, if it can be read now, or may be again: its grant was suspended or refused. One
-/// that is paused or gone ends the job quietly: resuming it enqueues another.
-async fn readable(
+/// Loads the connection if it may be read: it is active, or its grant may work again.
+///
+/// A paused or disconnected connection cancels the job; a resume enqueues another one.
+async fn load_readable(
     context: &Context,
     job: &ClaimedJob,
     id: ConnectionId,
@@ -118,8 +119,8 @@ async fn readable(
     }
 }
 
-/// What is known of the connection's people and places.
-async fn known_names(
+/// Loads the connection's directory of names.
+async fn load_directory(
     context: &Context,
     job: &ClaimedJob,
     id: ConnectionId,
@@ -130,20 +131,21 @@ async fn known_names(
     Ok(Directory::of(known))
 }
 
-/// Freezes the run's upper bound at its first try. A full run forgets the cursors in the same
-/// transaction, so that a second try does not forget them again.
-async fn begin(
+/// Stores the run's upper bound in its first attempt.
+///
+/// A full run resets the cursors in the same transaction, so that later attempts keep them.
+async fn start_run(
     context: &Context,
     job: &ClaimedJob,
     id: ConnectionId,
     mode: SyncMode,
 ) -> Result<DateTime<Utc>, JobFailure> {
-    // As precise as Postgres keeps it, so that it equals what is read back.
+    // Microseconds, as Postgres stores them, so that the stored value is equal.
     let upper_bound = context.clock.now().trunc_subsecs(6);
     let scope = &job.scope();
     let mut tx = context.db.begin(scope).await?;
-    if !queue::freeze_until(&mut tx, job, mode, upper_bound).await? {
-        return Err(JobFailure::Overtaken);
+    if !queue::set_sync_upper_bound(&mut tx, job, mode, upper_bound).await? {
+        return Err(JobFailure::LeaseLost);
     }
     connections::record_backfill_start(&mut tx, scope, id, upper_bound).await?;
     if mode == SyncMode::Full {
@@ -154,7 +156,7 @@ async fn begin(
     Ok(upper_bound)
 }
 
-/// Writes down how far the run is after a slice, and says what becomes of the job.
+/// Records the progress of a slice and decides the outcome of the attempt.
 async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), JobFailure> {
     let SliceReport {
         mut end,
@@ -162,8 +164,8 @@ async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), JobFailure>
         failure,
         reconciled,
     } = report;
-    let (scope, connection) = (&run.caller.scope, run.caller.connection);
-    let descriptor = run.caller.connector.descriptor();
+    let (scope, connection) = (&run.session.scope, run.session.connection);
+    let descriptor = run.session.connector.descriptor();
     let mut tx = run.begin().await?;
     connections::record_missed(&mut tx, scope, connection).await?;
     if let SliceEnd::Reconciling(at) = end {
@@ -177,18 +179,19 @@ async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), JobFailure>
         SliceEnd::Limited(_) => Some(error("rate_limited", LIMITED)),
         _ => None,
     };
-    let reached = run.reached(&mut tx, waiting.as_ref()).await?;
-    let is_denied = reached.streams > 0 && reached.failing == reached.streams;
+    let stream_progress = run.measure_progress(&mut tx, waiting.as_ref()).await?;
+    let is_denied =
+        stream_progress.streams > 0 && stream_progress.failing == stream_progress.streams;
     let is_read = matches!(end, SliceEnd::Complete | SliceEnd::Reconciling(_))
         && failure.is_none()
         && !is_denied;
-    let problem = problem_of(&end, progress, failure.as_ref(), &reached);
+    let problem = problem_of(&end, progress, failure.as_ref(), &stream_progress);
     if let Some(problem) = problem.as_ref().filter(|_| progress == 0) {
         report_stalled(run, &problem.code);
     }
-    let read_through = match reached.read_through {
-        // The list of streams is empty, and whole.
-        None if reached.streams == 0
+    let read_through = match stream_progress.read_through {
+        // The list of streams is complete and empty.
+        None if stream_progress.streams == 0
             && is_read
             && !run.has_partial_list.load(Ordering::Relaxed) =>
         {
@@ -197,26 +200,26 @@ async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), JobFailure>
         other => other,
     };
     let of_slice = Progress {
-        complete_through: read_through.map(|at| at.min(run.upper_bound) - descriptor.visible_after),
-        reconciled_through: reached.reconciled_through,
-        held_back_by: reached.held_back_by,
+        complete_through: read_through.map(|at| at.min(run.upper_bound) - descriptor.read_lag),
+        reconciled_through: stream_progress.reconciled_through,
+        held_back_by: stream_progress.held_back_by,
         ended: (is_read && !run.was_read).then_some(run.is_backfill),
         problem,
     };
     connections::record_progress(&mut tx, scope, connection, &of_slice).await?;
-    // The pass is no part of the time that a read takes.
+    // The run time excludes the reconciliation pass.
     if is_read && !run.was_read && !run.is_backfill && progress > reconciled {
         let took = run.context.clock.now() - run.upper_bound;
         let seconds = i32::try_from(took.num_seconds()).unwrap_or(i32::MAX);
         connections::record_run_time(&mut tx, scope, connection, seconds).await?;
     }
-    let is_retried = failure.as_ref().is_some_and(run::may_pass) && !run.job.is_last_attempt();
+    let is_retried = failure.as_ref().is_some_and(run::is_temporary) && !run.job.is_last_attempt();
     if end == SliceEnd::Complete && !is_retried {
         connections::adapt_poll_interval(&mut tx, scope, connection).await?;
     }
     tx.commit().await.map_err(DbError::from)?;
-    let again = |at, code: &str, message: &str| {
-        Err(JobFailure::Outcome(JobOutcome::Postponed {
+    let snooze = |at, code: &str, message: &str| {
+        Err(JobFailure::Outcome(JobOutcome::Snoozed {
             at,
             error: error(code, message),
         }))
@@ -225,18 +228,18 @@ async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), JobFailure>
         (SliceEnd::Complete, None) if is_denied => {
             Err(JobFailure::Outcome(JobOutcome::Dead(error(
                 "permission",
-                "The provider denies permission to read every stream.",
+                "The provider denies permission to read all streams.",
             ))))
         }
         (SliceEnd::Complete, None) => Ok(()),
         (SliceEnd::Complete, Some(failure)) => Err(JobFailure::Provider(failure)),
-        (SliceEnd::TimeIsUp, _) => again(
+        (SliceEnd::TimeIsUp, _) => snooze(
             run.context.clock.now(),
             "time_slice",
-            "The time slice is over. The run resumes in its next one.",
+            "The time slice is over. The run resumes in the next one.",
         ),
-        (SliceEnd::Limited(at), _) => again(at, "rate_limited", LIMITED),
-        (SliceEnd::Reconciling(at), _) => again(
+        (SliceEnd::Limited(at), _) => snooze(at, "rate_limited", LIMITED),
+        (SliceEnd::Reconciling(at), _) => snooze(
             at,
             "reconciling",
             "Every stream is read. The reconciliation pass continues.",
@@ -245,10 +248,11 @@ async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), JobFailure>
 }
 
 const LIMITED: &str =
-    "The provider limits the rate of calls. The run resumes when they are allowed.";
+    "The provider's rate limit is reached. The run resumes when calls are allowed.";
 
-/// Whether a run continues its reconciliation pass at `at`, or ends for the next poll. A poll that
-/// is due waits only for a slice that has read nothing for the pass.
+/// Whether a run continues its reconciliation pass at `at` instead of ending for the next poll.
+///
+/// A due poll waits, for a limited time, only while the pass has not yet read a page.
 fn pass_continues(at: DateTime<Utc>, next_poll: Option<DateTime<Utc>>, has_progress: bool) -> bool {
     let delay = if has_progress {
         TimeDelta::zero()
@@ -259,8 +263,8 @@ fn pass_continues(at: DateTime<Utc>, next_poll: Option<DateTime<Utc>>, has_progr
 }
 
 fn report_stalled(run: &Run<'_>, reason: &str) {
-    let provider = run.caller.connector.descriptor().slug;
-    count_stalled(run.caller.connection, provider, reason);
+    let provider = run.session.connector.descriptor().slug;
+    count_stalled(run.session.connection, provider, reason);
 }
 
 fn count_stalled(connection: ConnectionId, provider: &'static str, reason: &str) {
@@ -274,12 +278,12 @@ fn count_stalled(connection: ConnectionId, provider: &'static str, reason: &str)
     counter!(names::SYNC_STALLED_TOTAL, "provider" => provider, "reason" => reason).increment(1);
 }
 
-/// What a connection's owner must know of a slice.
+/// The problem of a slice to show on the connection, if any.
 fn problem_of(
     end: &SliceEnd,
     progress: usize,
     failure: Option<&ConnectorError>,
-    reached: &Reached,
+    stream_progress: &StreamProgress,
 ) -> Option<JobError> {
     if let Some(failure) = failure {
         return Some(error(
@@ -294,32 +298,32 @@ fn problem_of(
         }),
         SliceEnd::TimeIsUp if progress == 0 => Some(error(
             "no_progress",
-            "The provider answered no call in time. The run is tried again.",
+            "The provider did not respond to any call in time. The run is retried.",
         )),
         _ => {
-            let held = reached.held_back_by.as_ref();
-            held.filter(|_| reached.has_problem).map(|held| JobError {
-                code: held.code.clone(),
-                message: format!(
-                    "{} of {} streams cannot be {}; {}: {}",
-                    held.streams,
-                    reached.streams,
-                    if reached.is_unreconciled {
-                        "reconciled"
-                    } else {
-                        "read"
-                    },
-                    held.stream,
-                    held.message
-                ),
-            })
+            let held = stream_progress.held_back_by.as_ref();
+            held.filter(|_| stream_progress.has_problem)
+                .map(|held| JobError {
+                    code: held.code.clone(),
+                    message: format!(
+                        "{} of {} streams cannot be {}; {}: {}",
+                        held.streams,
+                        stream_progress.streams,
+                        if stream_progress.is_unreconciled {
+                            "reconciled"
+                        } else {
+                            "read"
+                        },
+                        held.stream,
+                        held.message
+                    ),
+                })
         }
     }
 }
 
-/// Notes on the connection that a run panicked: the panic has passed over everything that the run
-/// itself would have noted.
-pub(super) async fn note_panic(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
+/// Records on the connection that a run panicked, because the run itself could not.
+pub(super) async fn record_panic(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
     let Some(connection) = job.connection_id else {
         return Ok(());
     };
@@ -327,29 +331,30 @@ pub(super) async fn note_panic(context: &Context, job: &ClaimedJob) -> Result<()
     count_stalled(connection, provider, "panicked");
     let problem = error(
         "panicked",
-        "The last read ended with a fault of the service. The job has the details.",
+        "The last sync failed with an internal error. The job has the details.",
     );
     let scope = &job.scope();
-    let mut tx = begin_under_lease(context, job).await?;
+    let mut tx = begin(context, job).await?;
     connections::record_missed(&mut tx, scope, connection).await?;
     connections::record_problem(&mut tx, scope, connection, &problem, None).await?;
     tx.commit().await.map_err(DbError::from)?;
     Ok(())
 }
 
-/// Writes down what a failure of the whole run means for the connection.
-async fn note_failure(run: &Run<'_>, failure: &JobFailure) -> Result<(), JobFailure> {
-    let (context, scope) = (run.context, &run.caller.scope);
-    let connection = run.caller.connection;
+/// Records the failure of a whole run on the connection.
+async fn record_failure(run: &Run<'_>, failure: &JobFailure) -> Result<(), JobFailure> {
+    let (context, scope) = (run.context, &run.session.scope);
+    let connection = run.session.connection;
     match failure {
         JobFailure::Provider(cause) | JobFailure::Credential(CredentialError::Provider(cause)) => {
-            changes::note_word_on_grant(context, run.job, connection, cause).await?;
+            account_events::record_grant_error(context, run.job, connection, cause).await?;
         }
-        JobFailure::Credential(CredentialError::RotationLost(cause)) => {
-            changes::note_lost_rotation(context, run.job, connection, cause).await?;
+        JobFailure::Credential(CredentialError::RefreshResponseLost(cause)) => {
+            account_events::record_lost_refresh(context, run.job, connection, cause).await?;
         }
         JobFailure::Outcome(_)
-        | JobFailure::Overtaken
+        | JobFailure::LeaseLost
+        | JobFailure::CursorConflict
         | JobFailure::Db(_)
         | JobFailure::Panicked(_) => return Ok(()),
         JobFailure::Credential(_) => {}
@@ -358,17 +363,17 @@ async fn note_failure(run: &Run<'_>, failure: &JobFailure) -> Result<(), JobFail
         JobFailure::Provider(cause) | JobFailure::Credential(CredentialError::Provider(cause)) => {
             cause.code()
         }
-        JobFailure::Credential(CredentialError::RotationLost(_)) => "rotation_lost",
+        JobFailure::Credential(CredentialError::RefreshResponseLost(_)) => "rotation_lost",
         _ => "no_token",
     };
     report_stalled(run, code);
-    let problem = error(
-        code,
-        "The last read did not end well. The job has the details.",
-    );
+    let problem = error(code, "The last sync failed. The job has the details.");
     let mut tx = run.begin().await?;
     connections::record_missed(&mut tx, scope, connection).await?;
-    let held_back_by = run.reached(&mut tx, Some(&problem)).await?.held_back_by;
+    let held_back_by = run
+        .measure_progress(&mut tx, Some(&problem))
+        .await?
+        .held_back_by;
     let held_back_by = held_back_by.as_ref();
     connections::record_problem(&mut tx, scope, connection, &problem, held_back_by).await?;
     tx.commit().await.map_err(DbError::from)?;
@@ -382,7 +387,7 @@ mod tests {
     #[test]
     fn pass_yields_to_a_due_poll_after_progress() {
         let at =
-            |seconds: i64| DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a moment");
+            |seconds: i64| DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a time");
         for (next_poll, has_progress, continues) in [
             (Some(at(61)), true, true),
             (Some(at(60)), true, false),
@@ -391,8 +396,8 @@ mod tests {
             (Some(at(-60)), false, false),
             (None, true, true),
         ] {
-            let continues_in_fact = pass_continues(at(60), next_poll, has_progress);
-            assert_eq!(continues_in_fact, continues, "{next_poll:?} {has_progress}");
+            let result = pass_continues(at(60), next_poll, has_progress);
+            assert_eq!(result, continues, "{next_poll:?} {has_progress}");
         }
     }
 }

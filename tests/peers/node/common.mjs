@@ -1,4 +1,4 @@
-// What the peers' runs have in common: arguments, the job, the clock, the line that is printed.
+// Shared code of the peers: arguments, the job, the clock, the printed result.
 
 import pg from "pg";
 
@@ -10,7 +10,7 @@ if (!milliseconds) {
 
 /** An empty database that the peer may fill. */
 export const DATABASE = database;
-/** Jobs to work through. */
+/** Number of jobs. */
 const JOBS = Number(jobs);
 /** Jobs that run at once. */
 export const CONCURRENT = Number(concurrent);
@@ -20,14 +20,14 @@ const MILLISECONDS = Number(milliseconds);
 /** Jobs of one call of the peer's own bulk insert. */
 const CHUNK = 1000;
 
-/** The jobs' numbers, a chunk at a time. */
+/** Yields the jobs' numbers in chunks. */
 export function* chunks() {
   for (let first = 0; first < JOBS; first += CHUNK) {
     yield Array.from({ length: Math.min(CHUNK, JOBS - first) }, (_, at) => first + at);
   }
 }
 
-/** Runs jobs and measures, from the start of the first one: a peer's way there is not its rate. */
+/** Runs jobs and measures from the start of the first one, without the peer's start-up. */
 export class Run {
   #started = 0;
   #ended = 0;
@@ -37,7 +37,7 @@ export class Run {
     this.#finish = resolve;
   });
 
-  /** The job: a time in which nothing happens. */
+  /** The job: it waits. */
   async job() {
     const started = performance.now();
     this.#started ||= started;

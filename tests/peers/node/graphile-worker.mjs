@@ -1,12 +1,12 @@
-// graphile-worker in its batched mode, with the settings that its page on performance measures
-// with: a connection for each job that runs and one more, a local queue that claims 500 jobs at
-// once, completions and failures in batches that wait for nothing.
+// graphile-worker in its batched mode, with the settings of its page on performance: one session
+// per concurrent job and one more, a local queue that claims 500 jobs at once, completions and
+// failures in batches without delay.
 
 import { Logger, makeWorkerUtils, run } from "graphile-worker";
 
 import { CONCURRENT, DATABASE, Run, chunks } from "./common.mjs";
 
-// It says a line about every job otherwise.
+// By default it logs a line for every job.
 const logger = new Logger(() => (level, message) => {
   if (level === "error") console.error(message);
 });

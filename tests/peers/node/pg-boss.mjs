@@ -1,8 +1,8 @@
 // pg-boss in batches of 500. `batchSize` makes a fetch and a completion one statement for a batch;
-// `burstWhenBatchFull` lets a worker fetch again at once, where it would wait for half a second
-// at the least; `localConcurrency` runs workers beside each other, so that jobs go on while a
-// worker talks to Postgres. A worker hands its handler the whole batch: the handler divides the
-// jobs that may run at once by the workers. Of 1, 2, 4, 8 and 24 workers 4 were fastest.
+// `burstWhenBatchFull` lets a worker fetch again at once, where it would wait for at least half a
+// second; `localConcurrency` runs several workers, so that jobs run while a worker waits for
+// Postgres. A worker passes the whole batch to its handler: each handler runs its share of the
+// concurrent jobs. Of 1, 2, 4, 8 and 24 workers 4 were fastest.
 
 import { PgBoss } from "pg-boss";
 

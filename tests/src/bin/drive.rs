@@ -1,20 +1,18 @@
-//! Drives the whole product against the simulator and prints every request that the simulator
-//! received meanwhile, one JSON object per line.
+//! Runs the product against the simulator and prints all recorded requests as JSON lines.
 //!
-//! It connects, backfills, polls, reconciles and disconnects every provider with the three
-//! processes as they are shipped, and checks the feed against the ledger. What the requests are
-//! worth is for others to say: `scripts/verify-simulator` compares them with the providers'
-//! published descriptions.
+//! It connects, backfills, polls, reconciles and disconnects every provider with the shipped
+//! processes, and checks the feed against the ledger. `scripts/verify-simulator` compares the
+//! requests with the providers' published descriptions.
 #![expect(clippy::print_stdout, reason = "this program's output is its purpose")]
 
 use serde_json::{Value, json};
 use tests::harness::{System, Tenant, eventually};
 use uuid::Uuid;
 
-/// GitHub searches for updates only where an installation has more than twenty.
+/// The connector searches for updates only where an installation has more than 20 repositories.
 const REPOSITORIES: usize = 22;
-/// More than a page of any list.
-const MANY: usize = 101;
+/// Number of objects that exceeds a page of any list.
+const MORE_THAN_A_PAGE: usize = 101;
 
 #[tokio::main]
 async fn main() {
@@ -24,27 +22,32 @@ async fn main() {
             "POBLYSH_SLACK_USER_SCOPES",
             "channels:history,groups:history",
         )
-        .outside()
+        .out_of_process()
         .start()
         .await;
     system.simulator.change_slack(|slack| slack.rotation = true);
-    system.simulator.retry_soon();
+    system.simulator.shorten_retry_delays();
     let url = format!("{}/_sim/requests", system.simulator.base_url());
-    let begun = system.client.post(&url).send().await;
-    assert!(begun.expect("the simulator answers").status().is_success());
+    let started = system.client.post(&url).send().await;
+    assert!(
+        started
+            .expect("the simulator answers")
+            .status()
+            .is_success()
+    );
 
     github(&system).await;
     slack(&system).await;
     slack_organization(&system).await;
     jira(&system).await;
 
-    let answer = system.client.get(&url).send().await;
-    let lines = answer.expect("the simulator answers").text().await;
+    let response = system.client.get(&url).send().await;
+    let lines = response.expect("the simulator answers").text().await;
     print!("{}", lines.expect("the requests"));
 }
 
-/// A connection of a tenant of its own.
-struct Connected<'s> {
+/// Connection of a new tenant.
+struct ConnectedAccount<'s> {
     system: &'s System,
     provider: &'static str,
     tenant: Tenant<'s>,
@@ -53,8 +56,8 @@ struct Connected<'s> {
     connection: Uuid,
 }
 
-impl<'s> Connected<'s> {
-    async fn make(
+impl<'s> ConnectedAccount<'s> {
+    async fn connect(
         system: &'s System,
         provider: &'static str,
         (account, admin): (String, String),
@@ -69,7 +72,7 @@ impl<'s> Connected<'s> {
             admin,
             connection,
         };
-        // What happens before webhooks are registered is told by the first run alone.
+        // Only the first run reports facts that happen before webhooks are registered.
         eventually("subscriptions are held", async || {
             connected
                 .count(
@@ -105,29 +108,29 @@ impl<'s> Connected<'s> {
         self.system.sim("faults", fault).await;
     }
 
-    /// Everything that happens until [`System::clear_faults`] is told by no delivery.
+    /// Drops all deliveries until [`System::clear_faults`].
     async fn lose_deliveries(&self) {
         let lost = json!({ "target": "delivery", "effect": "drop_silently" });
         self.fault(lost).await;
     }
 
-    /// Ends the tokens of whatever the provider says they are of.
-    async fn expire(&self, who: &str) {
-        let body = json!({ "expire": who });
+    /// Expires the tokens of this holder at the provider.
+    async fn expire(&self, holder: &str) {
+        let body = json!({ "expire": holder });
         let path = format!("{}/tokens", self.provider);
         self.system.sim(&path, body).await;
     }
 
-    /// Asks for names as deliveries do that hold an id only.
-    async fn look_up(&self, keys: Value) {
+    /// Enqueues a lookup of names, as a delivery with ids only does.
+    async fn resolve_directory(&self, keys: Value) {
         sqlx::query(
             "INSERT INTO jobs (tenant_id, id, kind, provider, connection_id, priority, payload) \
-             VALUES ($1, gen_random_uuid(), 'look_up', $2, $3, 15, $4)",
+             VALUES ($1, gen_random_uuid(), 'resolve_directory', $2, $3, 15, $4)",
         )
         .bind(self.tenant.id)
         .bind(self.provider)
         .bind(self.connection)
-        .bind(json!({ "kind": "look_up", "deliveries": [], "keys": keys }))
+        .bind(json!({ "kind": "resolve_directory", "deliveries": [], "keys": keys }))
         .execute(self.system.db.pool())
         .await
         .expect("a job");
@@ -147,8 +150,7 @@ impl<'s> Connected<'s> {
         self.tenant.get(&path).await["status"].clone()
     }
 
-    /// Polls and reconciles, compares with the ledger, reads everything once more, and
-    /// disconnects.
+    /// Polls, reconciles, compares with the ledger, runs a full sync, and disconnects.
     async fn finish(&self) {
         self.system.clear_faults().await;
         self.tenant
@@ -158,80 +160,89 @@ impl<'s> Connected<'s> {
         let full = json!({ "mode": "full" });
         self.tenant.post(&format!("{path}/sync"), &full).await;
         self.tenant.assert_equals_ledger(&self.account).await;
-        let ended = self
+        let disconnected = self
             .tenant
             .request(reqwest::Method::DELETE, &path, None)
             .await;
-        assert!(ended.status().is_success(), "{}", ended.status());
+        assert!(
+            disconnected.status().is_success(),
+            "{}",
+            disconnected.status()
+        );
         self.system.drain().await;
     }
 }
 
 async fn github(system: &System) {
     let account = system.accounts_at("github").await.remove(0);
-    let it = Connected::make(system, "github", account).await;
-    // Failed deliveries are asked for again.
-    it.fault(json!({ "target": "delivery", "effect": "drop", "count": 3 }))
+    let connected = ConnectedAccount::connect(system, "github", account).await;
+    // Failed deliveries are redelivered.
+    connected
+        .fault(json!({ "target": "delivery", "effect": "drop", "count": 3 }))
         .await;
-    it.generate(60).await;
-    system.sweep().await;
-    // Lists with several pages, some of which fail until they are asked for in smaller ones.
-    it.lose_deliveries().await;
-    for _ in 0..MANY {
+    connected.generate(60).await;
+    system.redeliver().await;
+    // Lists with several pages, some of which fail until their size is reduced.
+    connected.lose_deliveries().await;
+    for _ in 0..MORE_THAN_A_PAGE {
         for action in ["pull_request.opened", "issues.opened", "release.published"] {
-            let there = json!({ "repository": "service-1" });
-            it.act(action, there).await;
+            let repository = json!({ "repository": "service-1" });
+            connected.act(action, repository).await;
         }
     }
-    it.fault(json!({
-        "target": "request", "pattern": "GET /repos/*/pulls", "effect": "status", "status": 502,
-        "count": 4,
-    }))
-    .await;
-    it.expire("installation").await;
-    it.tenant.poll().await;
+    connected
+        .fault(json!({
+            "target": "request", "pattern": "GET /repos/*/pulls", "effect": "status", "status": 502,
+            "count": 4,
+        }))
+        .await;
+    connected.expire("installation").await;
+    connected.tenant.poll().await;
     system.drain().await;
     system.clear_faults().await;
-    // What would suspend the connection is confirmed by asking.
+    // A suspension is confirmed by a request.
     for (action, status) in [
         ("installation.suspend", "suspended"),
         ("installation.unsuspend", "active"),
     ] {
-        it.act(action, json!({})).await;
-        eventually("the installation was asked for", async || {
-            it.status().await == status
+        connected.act(action, json!({})).await;
+        eventually("the status was confirmed", async || {
+            connected.status().await == status
         })
         .await;
     }
-    it.finish().await;
+    connected.finish().await;
 }
 
 async fn slack(system: &System) {
     let mut accounts = system.accounts_at("slack").await;
     let other = accounts.remove(1).0;
-    let it = Connected::make(system, "slack", accounts.remove(0)).await;
-    it.act("channel.shared", json!({ "to": other })).await;
-    it.generate(60).await;
-    it.look_up(json!([
-        { "kind": "user", "id": "U00000000" },
-        { "kind": "channel", "id": "C00000000" },
-        { "kind": "bot", "id": "B00000000" },
-    ]))
-    .await;
-    // Threads that only the installer may read, whose token has ended as the bot's has.
+    let connected = ConnectedAccount::connect(system, "slack", accounts.remove(0)).await;
+    connected
+        .act("channel.shared", json!({ "to": other }))
+        .await;
+    connected.generate(60).await;
+    connected
+        .resolve_directory(json!([
+            { "kind": "user", "id": "U00000000" },
+            { "kind": "channel", "id": "C00000000" },
+            { "kind": "bot", "id": "B00000000" },
+        ]))
+        .await;
+    // Threads that only the installer may read; both tokens have expired.
     system
         .simulator
         .change_slack(|slack| slack.replies_need_user = true);
-    for who in [&it.account, &it.admin] {
-        it.expire(who).await;
+    for holder in [&connected.account, &connected.admin] {
+        connected.expire(holder).await;
     }
-    sqlx::query("UPDATE person_credentials SET expires_at = now()")
+    sqlx::query("UPDATE user_credentials SET expires_at = now()")
         .execute(system.db.pool())
         .await
         .expect("expired");
-    it.lose_deliveries().await;
-    it.generate(60).await;
-    it.finish().await;
+    connected.lose_deliveries().await;
+    connected.generate(60).await;
+    connected.finish().await;
     system
         .simulator
         .change_slack(|slack| slack.replies_need_user = false);
@@ -239,50 +250,58 @@ async fn slack(system: &System) {
 
 async fn slack_organization(system: &System) {
     let new = json!({ "domain": "acme", "organization": true, "workspaces": 2, "history": 8 });
-    let made = system.sim("slack/accounts", new).await;
-    let text = |name: &str| made[name].as_str().expect("text").to_owned();
-    let it = Connected::make(system, "slack", (text("login"), text("admin"))).await;
-    it.look_up(json!([{ "kind": "bot", "id": "B00000000" }]))
+    let created = system.sim("slack/accounts", new).await;
+    let text = |name: &str| created[name].as_str().expect("text").to_owned();
+    let connected =
+        ConnectedAccount::connect(system, "slack", (text("login"), text("admin"))).await;
+    connected
+        .resolve_directory(json!([{ "kind": "bot", "id": "B00000000" }]))
         .await;
-    it.generate(40).await;
-    it.finish().await;
+    connected.generate(40).await;
+    connected.finish().await;
 }
 
 async fn jira(system: &System) {
     let account = system.accounts_at("jira").await.remove(0);
-    let it = Connected::make(system, "jira", account).await;
-    it.generate(60).await;
+    let connected = ConnectedAccount::connect(system, "jira", account).await;
+    connected.generate(60).await;
     // An issue with more changes and comments than a search shows.
-    let issue = it.act("issue.created", json!({})).await["object"]["id"].clone();
-    it.lose_deliveries().await;
-    for _ in 0..MANY {
+    let issue = connected.act("issue.created", json!({})).await["object"]["id"].clone();
+    connected.lose_deliveries().await;
+    for _ in 0..MORE_THAN_A_PAGE {
         for action in ["issue.edited", "comment.created"] {
-            it.act(action, json!({ "issue": issue })).await;
+            connected.act(action, json!({ "issue": issue })).await;
         }
     }
-    it.act("worklog.created", json!({ "issue": issue })).await;
-    it.look_up(json!([
-        { "kind": "status", "id": "1" },
-        { "kind": "issue", "id": "10001" },
-    ]))
-    .await;
-    it.expire(&it.admin).await;
-    it.tenant.poll().await;
+    connected
+        .act("worklog.created", json!({ "issue": issue }))
+        .await;
+    connected
+        .resolve_directory(json!([
+            { "kind": "status", "id": "1" },
+            { "kind": "issue", "id": "10001" },
+        ]))
+        .await;
+    connected.expire(&connected.admin).await;
+    connected.tenant.poll().await;
     system.drain().await;
     system.clear_faults().await;
-    // Another project, over which a new webhook is registered, and one that nears its end.
-    it.act("project.created", json!({ "to": "NEW" })).await;
-    it.tenant.poll().await;
+    // A new project, for which a webhook is registered, and a webhook near its expiry.
+    connected
+        .act("project.created", json!({ "to": "NEW" }))
+        .await;
+    connected.tenant.poll().await;
     system.drain().await;
-    system.let_subscriptions_near_their_end().await;
+    system.set_subscriptions_near_expiry().await;
     eventually("the webhook was renewed", async || {
-        it.count(
-            "SELECT count(*) FROM subscriptions WHERE connection_id = $1 \
+        connected
+            .count(
+                "SELECT count(*) FROM subscriptions WHERE connection_id = $1 \
              AND expires_at < now() + interval '6 days'",
-        )
-        .await
+            )
+            .await
             == 0
     })
     .await;
-    it.finish().await;
+    connected.finish().await;
 }

@@ -1,4 +1,4 @@
-//! `provider-sim`: the provider simulator as a process of its own.
+//! `provider-sim`: the provider simulator as a program.
 
 use std::net::SocketAddr;
 
@@ -47,19 +47,19 @@ struct Arguments {
     /// How many of a project's past facts are new issues; by default, about a fifth.
     #[arg(long)]
     issues: Option<usize>,
-    /// Facts per second that happen by themselves.
+    /// Facts per second that happen automatically.
     #[arg(long, default_value_t = 0.0)]
     rate: f64,
     /// Request user authorization during installation.
     #[arg(long)]
     oauth_on_install: bool,
-    /// Keep no limits: nothing is refused for its pace.
+    /// Enforce no rate limits.
     #[arg(long)]
     no_limits: bool,
     /// Requests per hour that a GitHub installation or user may send.
     #[arg(long, default_value_t = 5_000)]
     rate_limit: u32,
-    /// Deliveries in flight at most.
+    /// Maximum number of deliveries in flight.
     #[arg(long, default_value_t = 64)]
     delivery_concurrency: usize,
 }
@@ -97,11 +97,12 @@ async fn main() -> anyhow::Result<()> {
     tracing::info!(
         url = simulator.base_url(),
         seed = simulator.seed(),
-        "provider simulator listens"
+        "provider simulator listening"
     );
-    let mut terminated = signal(SignalKind::terminate()).context("no handler for SIGTERM")?;
+    let mut terminated =
+        signal(SignalKind::terminate()).context("failed to install the SIGTERM handler")?;
     tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("no handler for SIGINT")?,
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("failed to install the SIGINT handler")?,
         _ = terminated.recv() => {}
     }
     simulator.shutdown().await;

@@ -1,8 +1,8 @@
-//! A Postgres for the run: the one that is named, one of local binaries, or a container.
+//! Postgres for the test run: from the environment, local binaries, or a container.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "a test run is told its server and its PATH by the environment"
+    reason = "the environment names the server and the PATH of a test run"
 )]
 
 use std::path::{Path, PathBuf};
@@ -23,14 +23,14 @@ pub(super) async fn url() -> &'static str {
             return url;
         }
         match binaries() {
-            Some(folder) => throwaway(&folder),
+            Some(folder) => start_throwaway(&folder),
             None => PostgresContainer::start().await.url,
         }
     })
     .await
 }
 
-/// The folder of the newest local server binaries.
+/// Returns the folder of the newest local server binaries.
 pub(super) fn binaries() -> Option<PathBuf> {
     if let Some(folder) = std::env::var_os("POBLYSH_POSTGRES_BIN") {
         return Some(PathBuf::from(folder));
@@ -49,9 +49,11 @@ pub(super) fn binaries() -> Option<PathBuf> {
         .find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
 }
 
-/// Starts a cluster that ends with this process: the shell that runs it waits for its
-/// standard input to close, which happens however we die.
-fn throwaway(binaries: &Path) -> String {
+/// Starts a cluster that ends with this process.
+///
+/// The shell that runs it waits for its standard input to close, which happens however this
+/// process ends.
+fn start_throwaway(binaries: &Path) -> String {
     let port = free_port();
     let script = r#"
         set -eu
@@ -89,12 +91,12 @@ fn throwaway(binaries: &Path) -> String {
     let output = child.stdout.take().expect("piped");
     std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut line).expect("readable");
     assert_eq!(line.trim(), "ready", "the throwaway cluster does not start");
-    // The pipe must stay open as long as we live.
+    // The pipe must stay open until this process ends.
     std::mem::forget(child);
     format!("postgres://postgres@127.0.0.1:{port}/postgres")
 }
 
-/// A Postgres in a container, which is removed once this process is gone.
+/// Postgres in a container, which is removed when this process ends.
 #[derive(Debug)]
 pub struct PostgresContainer {
     /// The container's name.
@@ -109,18 +111,18 @@ impl PostgresContainer {
     /// Its tag.
     pub const TAG: &str = "17-alpine";
 
-    /// Starts one and waits until it accepts connections.
+    /// Starts a container and waits until Postgres accepts sessions.
     ///
     /// # Panics
     ///
     /// When no container engine is reachable.
     pub async fn start() -> Self {
         let name = format!("poblysh-test-{}", uuid::Uuid::new_v4().simple());
-        // Before it starts: we may go while it does.
-        remove_at_end(&name);
+        // Registered before the start, during which this process may end.
+        remove_at_exit(&name);
         let container = GenericImage::new(Self::IMAGE, Self::TAG)
             .with_exposed_port(5432.tcp())
-            // The image starts the server twice: first to set it up, without network.
+            // The image starts the server twice; the first time for its setup, without network.
             .with_wait_for(WaitFor::log(
                 LogWaitStrategy::stdout_or_stderr("database system is ready to accept connections")
                     .with_times(2),
@@ -143,8 +145,9 @@ impl PostgresContainer {
     }
 }
 
-/// Removes a container once this process is gone, however it went: then the standard input of
-/// this shell closes, which Ctrl-C does not reach.
+/// Script that removes a container when this process ends, however that happens.
+///
+/// It waits for its standard input to close. Its process group keeps Ctrl-C away from it.
 const REMOVER: &str = r#"
     trap '' INT TERM HUP
     name=$1
@@ -156,7 +159,7 @@ const REMOVER: &str = r#"
         "http://engine/containers/$name?force=true&v=true"
 "#;
 
-fn remove_at_end(container: &str) {
+fn remove_at_exit(container: &str) {
     let mut remover = Command::new("sh");
     std::os::unix::process::CommandExt::process_group(&mut remover, 0);
     let remover = remover
@@ -165,7 +168,7 @@ fn remove_at_end(container: &str) {
         .stdout(Stdio::null())
         .spawn()
         .expect("a shell starts");
-    // The pipe must stay open as long as we live.
+    // The pipe must stay open until this process ends.
     std::mem::forget(remover);
 }
 

@@ -1,9 +1,9 @@
-//! A reader of the feed that compares what its pages say of completeness with the ledger.
+//! Feed reader that checks the completeness promises of its pages against the ledger.
 //!
 //! A page without `has_more` promises that the feed up to it has every fact before
 //! `complete_through` that a list shows as it happens, and every fact before
-//! `reconciled_through` that only the reconciliation pass finds. It promises nothing of facts that
-//! no list shows: their deliveries may be under way.
+//! `reconciled_through` that only the reconciliation pass finds. It promises nothing about facts
+//! that no list shows: their deliveries may be in flight.
 
 use std::collections::HashSet;
 
@@ -14,10 +14,10 @@ use serde_json::Value;
 use super::Tenant;
 use crate::simulator::{Entry, Filter};
 
-/// Ledgers have whole seconds: a fact happened at most this much later than its row says.
+/// Precision of the ledger's times: a fact happens at most this much later than its row says.
 const LEDGER_PRECISION: TimeDelta = TimeDelta::seconds(1);
 
-/// A reader of a tenant's feed that has at most one connection per provider.
+/// Reader of the feed of a tenant with at most one connection per provider.
 pub struct CompletenessReader<'a> {
     tenant: &'a Tenant<'a>,
     /// The connected accounts, as the ledger names them.
@@ -29,7 +29,7 @@ pub struct CompletenessReader<'a> {
 }
 
 impl<'a> CompletenessReader<'a> {
-    /// Begins at the feed's beginning.
+    /// Starts at the beginning of the feed.
     pub fn new(tenant: &'a Tenant<'a>, accounts: &[&str]) -> Self {
         Self {
             tenant,
@@ -40,13 +40,14 @@ impl<'a> CompletenessReader<'a> {
         }
     }
 
-    /// How many facts were promised by a page and compared, those of each page counted anew.
+    /// Number of compared facts; a fact counts once per page that promises it.
     pub const fn compared(&self) -> usize {
         self.compared
     }
 
-    /// Reads the feed to its end and compares what the last page promises with the ledger. While
-    /// the API is down, nothing is compared.
+    /// Reads the feed to its end and checks the last page's promise against the ledger.
+    ///
+    /// Compares nothing while the API is down.
     ///
     /// # Panics
     ///
@@ -56,7 +57,7 @@ impl<'a> CompletenessReader<'a> {
         assert!(broken.is_empty(), "promised, not in the feed: {broken:#?}");
     }
 
-    /// Facts that the feed lacks although its last page promises them.
+    /// Returns the facts that the feed lacks although its last page promises them.
     ///
     /// # Panics
     ///
@@ -94,8 +95,10 @@ impl<'a> CompletenessReader<'a> {
         broken
     }
 
-    /// The facts of a provider that its API shows at the moment. It has shown them since they
-    /// happened: the ledger is asked after the page, and what is hidden stays hidden.
+    /// Facts of a provider that its API shows now.
+    ///
+    /// The API has shown them since they happened: the ledger is read after the page, and hidden
+    /// facts stay hidden.
     fn visible_facts(&self, source: &str) -> Vec<Entry> {
         let mut facts = Vec::new();
         for account in &self.accounts {
@@ -110,8 +113,9 @@ impl<'a> CompletenessReader<'a> {
         facts
     }
 
-    /// Reads on to the end of the feed; answers what its last page says of completeness, or
-    /// nothing while the API is down.
+    /// Reads to the end of the feed and returns the last page's completeness.
+    ///
+    /// Returns `None` while the API is down.
     async fn read_to_the_end(&mut self) -> Option<Value> {
         loop {
             let mut page = self.page().await?;
@@ -134,18 +138,20 @@ impl<'a> CompletenessReader<'a> {
             url = format!("{url}&cursor={cursor}");
         }
         let request = system.client.get(url).bearer_auth(&self.tenant.key);
-        let answer = request.send().await.ok()?;
-        let status = answer.status();
+        let response = request.send().await.ok()?;
+        let status = response.status();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             return None;
         }
         assert_eq!(status, StatusCode::OK, "a page of the feed");
-        answer.json().await.ok()
+        response.json().await.ok()
     }
 }
 
-/// Whether a list shows a fact as it happens. Otherwise only its delivery and the reconciliation
-/// pass report it: replies in old threads, edits, and further attempts of old workflow runs.
+/// Whether a list shows a fact as it happens.
+///
+/// Otherwise only its delivery and the reconciliation pass report it: replies in old threads,
+/// edits, and further attempts of old workflow runs.
 pub fn is_listed(kind: &str, dedupe_key: &str) -> bool {
     let (source, _) = dedupe_key.split_once(':').unwrap_or_default();
     match (source, kind) {

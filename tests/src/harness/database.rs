@@ -1,4 +1,4 @@
-//! One database per test, cloned from a template that was migrated once.
+//! Test databases, each cloned from a template that is migrated once.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,10 +17,10 @@ use uuid::Uuid;
 
 use super::{Cluster, cluster};
 
-/// Serialises the making of the template over all processes of the run.
+/// Advisory lock under which one process of the run creates the template.
 const TEMPLATE_LOCK: i64 = 0x706f_626c;
 
-/// A migrated database of a test's own.
+/// Migrated database of one test.
 #[derive(Debug, Clone)]
 pub struct TestDb {
     url: String,
@@ -28,7 +28,7 @@ pub struct TestDb {
 }
 
 impl TestDb {
-    /// A fresh database.
+    /// Creates a migrated database.
     ///
     /// # Panics
     ///
@@ -37,7 +37,7 @@ impl TestDb {
         Self::from_template(Some(&template().await)).await
     }
 
-    /// A database without schema: for tests of the migrations themselves.
+    /// Creates a database without schema, for tests of the migrations.
     ///
     /// # Panics
     ///
@@ -46,18 +46,18 @@ impl TestDb {
         Self::from_template(None).await
     }
 
-    /// A database in a cluster of the test's own, with the schema.
+    /// Creates a migrated database in the given cluster.
     ///
     /// # Panics
     ///
     /// When the cluster does not answer.
-    pub async fn within(cluster: &Cluster) -> Self {
-        let database = Self::make(&cluster.url(), None).await;
+    pub async fn create_in(cluster: &Cluster) -> Self {
+        let database = Self::create_on(&cluster.url(), None).await;
         database.migrate::<Migrator>().await;
         database
     }
 
-    /// Transactions of this database that its sessions have reported so far.
+    /// Number of this database's transactions that its sessions have reported so far.
     ///
     /// # Panics
     ///
@@ -72,17 +72,17 @@ impl TestDb {
         .expect("Postgres answers")
     }
 
-    /// The database as the worker's role sees it, over a pool of this size.
+    /// Opens the database in the worker's role, with a pool of this size.
     ///
     /// # Panics
     ///
-    /// When the URL is none.
+    /// When the URL is invalid.
     pub fn as_worker(&self, connections: u32) -> Db {
         let config = DatabaseConfig {
             url: SecretString::from(self.url.clone()),
             read_url: None,
             listen_url: None,
-            pooled: false,
+            is_pooled: false,
             max_connections: connections,
         };
         Db::open(&config, Role::Worker).expect("a URL")
@@ -92,7 +92,7 @@ impl TestDb {
     ///
     /// # Panics
     ///
-    /// When one does not apply.
+    /// When a migration fails.
     pub async fn migrate<M: MigratorTrait>(&self) {
         migrate::<M>(self.url.clone()).await;
     }
@@ -101,25 +101,25 @@ impl TestDb {
     ///
     /// # Panics
     ///
-    /// When one does not apply.
+    /// When a migration fails.
     pub async fn migrate_as(url: &str) {
         migrate::<Migrator>(url.to_owned()).await;
     }
 
     async fn from_template(template: Option<&str>) -> Self {
-        Self::make(cluster::url().await, template).await
+        Self::create_on(cluster::url().await, template).await
     }
 
-    /// Makes a database in the server of `server`.
-    async fn make(server: &str, template: Option<&str>) -> Self {
+    /// Creates a database on the server of this URL.
+    async fn create_on(server: &str, template: Option<&str>) -> Self {
         let name = format!("test_{}", Uuid::new_v4().simple());
         let mut admin = admin(server).await;
         let source = template.map_or_else(String::new, |template| format!(" TEMPLATE {template}"));
         sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}{source}")))
             .execute(&mut admin)
             .await
-            .expect("the database is made");
-        let url = named(server, &name);
+            .expect("the database is created");
+        let url = with_database(server, &name);
         let pool = PgPoolOptions::new()
             .max_connections(4)
             .connect_lazy(&url)
@@ -127,7 +127,7 @@ impl TestDb {
         Self { url, pool }
     }
 
-    /// A session of a process's role, with no right besides that role's.
+    /// Opens a session with exactly the rights of this role.
     ///
     /// # Panics
     ///
@@ -146,7 +146,7 @@ impl TestDb {
         &self.url
     }
 
-    /// The owner's pool: what tests look at behind the policies.
+    /// The owner's pool, which bypasses row-level security.
     pub fn pool(&self) -> &PgPool {
         &self.pool
     }
@@ -158,7 +158,7 @@ async fn admin(server: &str) -> PgConnection {
         .expect("Postgres answers")
 }
 
-fn named(server: &str, database: &str) -> String {
+fn with_database(server: &str, database: &str) -> String {
     let mut url = Url::parse(server).expect("a URL");
     url.set_path(database);
     url.to_string()
@@ -191,7 +191,7 @@ async fn template() -> String {
         .await
         .expect("the catalog answers");
     if known.is_none() {
-        // Under its final name only when it is complete: a run may be killed in between.
+        // The database gets its final name when it is complete: a run may be killed in between.
         let draft = format!("{name}_draft");
         for statement in [
             format!("DROP DATABASE IF EXISTS {draft} WITH (FORCE)"),
@@ -202,7 +202,7 @@ async fn template() -> String {
                 .await
                 .expect("a draft");
         }
-        migrate::<Migrator>(named(server, &draft)).await;
+        migrate::<Migrator>(with_database(server, &draft)).await;
         sqlx::raw_sql(AssertSqlSafe(format!(
             "ALTER DATABASE {draft} RENAME TO {name}"
         )))
@@ -210,11 +210,11 @@ async fn template() -> String {
         .await
         .expect("renamed");
     }
-    admin.close().await.expect("the lock is given back");
+    admin.close().await.expect("the lock is released");
     name
 }
 
-/// Changes with the migrations' files, so that a kept server never serves an older schema.
+/// Hash of the migrations' files, so that a kept server never serves an older schema.
 fn schema_hash() -> u64 {
     let mut hasher = DefaultHasher::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/src")];

@@ -1,4 +1,4 @@
-//! A provider that does not stop: signed deliveries at a steady pace, and what became of each.
+//! Load generator: signed deliveries at a steady pace, with the result of each.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,75 +12,75 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::webhooks::{self, EVENT};
-use super::{Doors, Webhooks};
+use super::{Endpoints, Webhooks};
 
-/// How long a provider waits for an answer; GitHub's patience.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Requests under way at the same time, at a given rate: more than whoever answers in time has.
-const AT_ONCE: usize = 2048;
+/// How long the sender waits for a response; GitHub's limit.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of requests in flight at a given rate; responses in time never reach it.
+const MAX_IN_FLIGHT: usize = 2048;
 
-/// What became of the deliveries so far.
+/// Results of the deliveries so far.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
-    /// When each was acknowledged, and its number.
+    /// Time and number of each acknowledged delivery.
     pub acknowledged: Vec<(Instant, u64)>,
-    /// 503 with `Retry-After`.
+    /// Responses 503 with `Retry-After`.
     pub refused: u64,
-    /// Whatever else was answered, or why nothing was, and how often.
+    /// Counts of all other responses and errors.
     pub failed: BTreeMap<String, u64>,
-    /// How often one was due and not sent, because too many were under way.
+    /// Deliveries that were due and not sent, because too many were in flight.
     pub unsent: u64,
 }
 
 impl Record {
-    /// How many were acknowledged between two moments.
+    /// Number of deliveries acknowledged in an interval.
     pub fn acknowledged_between(&self, from: Instant, to: Instant) -> usize {
         let within = |at: &&(Instant, u64)| (from..to).contains(&at.0);
         self.acknowledged.iter().filter(within).count()
     }
 
-    /// Dedupe keys of the Signals that there must be.
+    /// Dedupe keys of the Signals of all acknowledged deliveries.
     pub fn keys(&self) -> Vec<String> {
         let numbers = self.acknowledged.iter().map(|(_, number)| *number);
-        numbers.map(webhooks::key_of).collect()
+        numbers.map(webhooks::dedupe_key_of).collect()
     }
 }
 
-/// How deliveries follow each other.
+/// Pace of the deliveries.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {
-    /// So many connections, each with one delivery after the other.
+    /// Closed loop: this many senders, each with one delivery in flight.
     Connections(u32),
-    /// So many a second, whatever the answers are.
+    /// Open loop: this many deliveries per second, independent of the responses.
     PerSecond(u32),
 }
 
-/// A load that goes on until it is stopped.
+/// Load that runs until it is stopped.
 pub struct Load {
     record: Arc<Mutex<Record>>,
     stop: CancellationToken,
     senders: JoinSet<()>,
 }
 
-/// Numbers of deliveries; no two loads of a test share one.
+/// Number of the next delivery, shared by all loads of a test.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 impl Load {
-    /// Begins.
+    /// Starts the senders.
     ///
     /// # Panics
     ///
-    /// When no client can be made.
-    pub fn start(webhooks: &Arc<Webhooks>, doors: &Doors, pace: Pace) -> Self {
+    /// When the client cannot be built.
+    pub fn start(webhooks: &Arc<Webhooks>, endpoints: &Endpoints, pace: Pace) -> Self {
         let record: Arc<Mutex<Record>> = Arc::default();
         let stop = CancellationToken::new();
         let client = Client::builder()
-            .timeout(PATIENCE)
+            .timeout(RESPONSE_TIMEOUT)
             .build()
             .expect("a client");
         let sender = Arc::new(Sender {
             webhooks: Arc::clone(webhooks),
-            doors: doors.clone(),
+            endpoints: endpoints.clone(),
             client,
             record: Arc::clone(&record),
         });
@@ -107,21 +107,21 @@ impl Load {
         }
     }
 
-    /// What became of the deliveries so far.
+    /// Returns the results so far.
     pub fn record(&self) -> Record {
         lock(&self.record).clone()
     }
 
-    /// How many were acknowledged so far.
+    /// Number of deliveries acknowledged so far.
     pub fn acknowledged(&self) -> usize {
         lock(&self.record).acknowledged.len()
     }
 
-    /// Sends nothing more, waits for what is under way, and answers what became of everything.
+    /// Stops sending, waits for the deliveries in flight, and returns all results.
     ///
     /// # Panics
     ///
-    /// When a sender did.
+    /// When a sender panicked.
     pub async fn stop(mut self) -> Record {
         self.stop.cancel();
         while let Some(sender) = self.senders.join_next().await {
@@ -133,38 +133,37 @@ impl Load {
 
 struct Sender {
     webhooks: Arc<Webhooks>,
-    doors: Doors,
+    endpoints: Endpoints,
     client: Client,
     record: Arc<Mutex<Record>>,
 }
 
 impl Sender {
-    /// Sends on schedule, whether or not answers come.
+    /// Sends on schedule, independent of the responses.
     async fn send_at(self: Arc<Self>, rate: u32, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let mut under_way = JoinSet::new();
+        let mut in_flight = JoinSet::new();
         while !stop.is_cancelled() {
             ticks.tick().await;
-            while under_way.try_join_next().is_some() {}
-            if under_way.len() < AT_ONCE {
+            while in_flight.try_join_next().is_some() {}
+            if in_flight.len() < MAX_IN_FLIGHT {
                 let sender = Arc::clone(&self);
-                under_way.spawn(async move { sender.send().await });
+                in_flight.spawn(async move { sender.send().await });
             } else {
                 lock(&self.record).unsent += 1;
             }
         }
-        under_way.join_all().await;
+        in_flight.join_all().await;
     }
 
-    /// One delivery, sent once. Nothing is sent again: what was not acknowledged is the
-    /// provider's to keep.
+    /// Sends one delivery, without retries: the provider keeps what was not acknowledged.
     async fn send(&self) {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let (body, signature) = self.webhooks.signed(number);
-        let answer = self
+        let response = self
             .client
-            .post(format!("{}/webhooks/github", self.doors.next().await))
+            .post(format!("{}/webhooks/github", self.endpoints.next().await))
             .header("content-type", "application/json")
             .header("x-github-event", EVENT)
             .header("x-github-delivery", Uuid::new_v4().to_string())
@@ -172,31 +171,31 @@ impl Sender {
             .body(body)
             .send()
             .await;
-        if !self.note(number, answer) {
-            // A door that is shut would otherwise be knocked at thousands of times a second.
+        if !self.record_response(number, response) {
+            // Without a pause, a closed port would be tried thousands of times a second.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// Whether it was an answer that a provider is prepared for.
-    fn note(&self, number: u64, answer: reqwest::Result<Response>) -> bool {
+    /// Records a response; returns whether a provider handles it without a pause.
+    fn record_response(&self, number: u64, response: reqwest::Result<Response>) -> bool {
         let mut record = lock(&self.record);
-        let failure = match answer {
-            Ok(answer) if answer.status() == StatusCode::OK => {
+        let failure = match response {
+            Ok(response) if response.status() == StatusCode::OK => {
                 record.acknowledged.push((Instant::now(), number));
                 return true;
             }
-            Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {
-                if answer.headers().contains_key("retry-after") {
+            Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                if response.headers().contains_key("retry-after") {
                     record.refused += 1;
                     return true;
                 }
                 "503 without Retry-After".to_owned()
             }
-            Ok(answer) => answer.status().to_string(),
-            Err(error) if error.is_timeout() => "no answer in time".to_owned(),
-            Err(error) if error.is_connect() => "no connection".to_owned(),
-            Err(_) => "a connection that ended".to_owned(),
+            Ok(response) => response.status().to_string(),
+            Err(error) if error.is_timeout() => "response timeout".to_owned(),
+            Err(error) if error.is_connect() => "connect error".to_owned(),
+            Err(_) => "connection closed".to_owned(),
         };
         *record.failed.entry(failure).or_default() += 1;
         false

@@ -1,71 +1,70 @@
-//! Starts everything a test needs, for real: Postgres, the simulator, the three processes.
+//! Harness that starts Postgres, the simulator and the three processes for a test.
 //!
 //! One cluster per run, one template with the schema, one database per test cloned from it.
-//! Tests go in by the front door: HTTP in, Signals out, compared with the simulator's
-//! ledger.
+//! Tests use the public HTTP interfaces only and compare the Signals with the simulator's ledger.
 
-pub mod at_limits;
+mod background_writers;
 mod cluster;
 mod completeness;
 mod database;
-mod doors;
-mod follower;
+mod endpoints;
+mod feed_reader;
+pub mod large_accounts;
 mod load;
 mod pooler;
 mod postgres;
 mod processes;
 mod proxy;
-mod rest;
+mod quiesce;
 mod system;
 mod tenant;
 pub mod webhooks;
-mod writers;
 
+pub use background_writers::{BackgroundWriters, write_signals};
 pub use cluster::PostgresContainer;
 pub use completeness::{CompletenessReader, is_listed};
 pub use database::TestDb;
-pub use doors::Doors;
-pub use follower::Follower;
+pub use endpoints::Endpoints;
+pub use feed_reader::FeedReader;
 pub use load::{Load, Pace, Record};
 pub use pooler::Pooler;
 pub use postgres::Cluster;
-pub use processes::{Process, Processes, Variation, free_address, processor_time};
+pub use processes::{Process, ProcessOverrides, Processes, free_address, processor_time};
 pub use proxy::Proxy;
 pub use system::{Identities, OPERATOR_TOKEN, System, SystemBuilder};
 pub use tenant::Tenant;
 pub use webhooks::Webhooks;
-pub use writers::{Writers, write_signals};
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long anything in a test may take before the test fails.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+/// Default time limit of a wait in a test.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A number that the environment may set for a longer run.
+/// Returns a number from the environment, or the default where it is not set.
 ///
 /// # Panics
 ///
-/// When it is set to something else.
+/// When the variable is not a number.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a test run is told its length by the environment"
+    reason = "the environment sets the length of a test run"
 )]
-pub fn setting<T: FromStr>(name: &str, otherwise: T) -> T {
+pub fn setting<T: FromStr>(name: &str, default: T) -> T {
     match std::env::var(name) {
         Ok(text) => text
             .parse()
             .unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")),
-        Err(_) => otherwise,
+        Err(_) => default,
     }
 }
 
-/// A time limit, lengthened so that it lasts as long in real time under a fake clock.
+/// Scales a time limit so that it lasts equally long in real time under a fake clock.
 ///
-/// `scripts/test --clock-factor` makes time faster, but no work. Limits that only end a test
-/// that hangs need it; limits that are a promise of the system do not.
+/// `scripts/test --clock-factor` speeds up time but not work. Limits that only end a hanging test
+/// need this; limits that the system promises do not.
 ///
 /// # Panics
 ///
@@ -74,28 +73,28 @@ pub fn real_time(limit: Duration) -> Duration {
     limit * setting("POBLYSH_TEST_CLOCK_FACTOR", 1)
 }
 
-/// Asks `condition` again and again until it holds; fails the test after [`PATIENCE`].
+/// Polls `condition` until it holds; fails the test after [`DEFAULT_TIMEOUT`].
 ///
 /// # Panics
 ///
-/// When it does not come to hold in time.
+/// When the condition does not hold in time.
 pub async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) {
-    eventually_within(PATIENCE, what, condition).await;
+    eventually_within(DEFAULT_TIMEOUT, what, condition).await;
 }
 
-/// [`eventually`] with a time of its own.
+/// [`eventually`] with an explicit time limit.
 ///
 /// # Panics
 ///
-/// When it does not come to hold in time.
+/// When the condition does not hold in time.
 pub async fn eventually_within(
-    patience: Duration,
+    timeout: Duration,
     what: &str,
     mut condition: impl AsyncFnMut() -> bool,
 ) {
-    let deadline = Instant::now() + real_time(patience);
+    let deadline = Instant::now() + real_time(timeout);
     while !condition().await {
-        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {timeout:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! `PgBouncer` between everybody and Postgres, lending connections for one transaction each.
+//! `PgBouncer` in transaction mode in front of Postgres.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use url::Url;
 use super::cluster::free_port;
 use super::postgres::owner;
 
-/// Runs the program until this shell's standard input closes, which happens however we end.
+/// Script that runs the program until its standard input closes, however the test process ends.
 const GUARD: &str = r#"
     trap '' INT TERM HUP
     "$@" &
@@ -18,7 +18,7 @@ const GUARD: &str = r#"
     kill -KILL "$pooler"
 "#;
 
-/// A running `PgBouncer`.
+/// Running `PgBouncer`.
 #[derive(Debug)]
 pub struct Pooler {
     port: u16,
@@ -27,14 +27,13 @@ pub struct Pooler {
 }
 
 impl Pooler {
-    /// Where the program is, if it is installed.
+    /// Path of the program, if it is installed.
     pub fn program() -> Option<PathBuf> {
         let known = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"];
         known.iter().map(PathBuf::from).find(|path| path.exists())
     }
 
-    /// Starts in front of the server of `url`, over at most so many of its connections per
-    /// database and user.
+    /// Starts it in front of the server of `url`, with this pool size per database and user.
     ///
     /// # Panics
     ///
@@ -58,7 +57,7 @@ impl Pooler {
         let mut guard = Command::new("sh");
         std::os::unix::process::CommandExt::process_group(&mut guard, 0);
         guard.args(["-c", GUARD, "sh"]);
-        // It refuses root as Postgres does.
+        // PgBouncer refuses to run as root, as Postgres does.
         if let Some((user, group)) = owner() {
             std::os::unix::fs::chown(&path, Some(user), Some(group)).expect("given away");
             guard
@@ -83,11 +82,11 @@ impl Pooler {
         }
     }
 
-    /// The URL by which the same database is reached through it.
+    /// Returns the URL of the same database through the pooler.
     ///
     /// # Panics
     ///
-    /// When `url` is none.
+    /// When `url` is invalid.
     pub fn through(&self, url: &str) -> String {
         let mut url = Url::parse(url).expect("a URL");
         url.set_port(Some(self.port)).expect("a port");

@@ -1,4 +1,4 @@
-//! A Postgres of a test's own: stopped, filled up, copied and cut off without harm to others.
+//! Postgres cluster of one test, which it may stop, fill up or replicate.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Plain, Stdio};
@@ -9,13 +9,15 @@ use tokio::process::Command;
 
 use super::cluster::{binaries, free_port};
 
-/// Ends the server, unmounts its volume and removes its folder once the test process is gone,
-/// however it went: then this shell's standard input closes.
+/// Script that removes the cluster when the test process ends, however that happens.
+///
+/// It waits for its standard input to close, stops the server, unmounts its volume and removes
+/// its folder.
 const GUARD: &str = r#"
     trap '' INT TERM HUP
     folder=$1
     read -r _ || true
-    # As its own user, because nobody else may read the data directory; SIGQUIT: immediately.
+    # Runs as the server's user, who alone may read the data directory; SIGQUIT: immediately.
     if [ -s "$folder/data/postmaster.pid" ]; then
         server=$(head -n 1 "$folder/data/postmaster.pid")
         kill -QUIT "$server"
@@ -25,12 +27,12 @@ const GUARD: &str = r#"
     rm -rf "$folder"
 "#;
 
-/// What every server of a test is started with.
+/// Configuration of every test server.
 const SETTINGS: &str = "\
     listen_addresses = '127.0.0.1'\n\
     max_connections = 200\n\
     shared_buffers = 64MB\n\
-    # The server's death loses nothing this way, only the computer's would.\n\
+    # Only a crash of the machine loses data this way, not one of the server.\n\
     fsync = off\n\
     synchronous_commit = on\n\
     wal_level = replica\n\
@@ -38,7 +40,7 @@ const SETTINGS: &str = "\
     max_wal_senders = 4\n\
     timezone = 'UTC'\n";
 
-/// A server, its data, and what removes both.
+/// Postgres server with its data folder and the process that removes both.
 #[derive(Debug)]
 pub struct Cluster {
     folder: PathBuf,
@@ -49,12 +51,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Whether there are programs to run one with.
-    pub fn is_possible() -> bool {
+    /// Whether server binaries are installed.
+    pub fn is_available() -> bool {
         binaries().is_some()
     }
 
-    /// An empty cluster that runs.
+    /// Starts an empty cluster.
     ///
     /// # Panics
     ///
@@ -63,7 +65,7 @@ impl Cluster {
         Self::start_with("").await
     }
 
-    /// An empty cluster that runs with these lines of configuration beside the usual ones.
+    /// Starts an empty cluster with additional lines of configuration.
     ///
     /// # Panics
     ///
@@ -71,27 +73,27 @@ impl Cluster {
     pub async fn start_with(settings: &str) -> Self {
         let cluster = Self::prepare();
         cluster.initialize(settings).await;
-        cluster.start_again().await;
+        cluster.start_server().await;
         cluster
     }
 
-    /// Whether a volume can be made for one.
-    pub fn can_have_a_volume() -> bool {
+    /// Whether this user may mount a volume.
+    pub fn can_mount_volume() -> bool {
         user() == 0
             || as_root("true")
                 .status()
                 .is_ok_and(|status| status.success())
     }
 
-    /// An empty cluster that runs, with all its data on a volume of this size.
+    /// Starts an empty cluster with all its data on a volume of this size.
     ///
     /// # Panics
     ///
-    /// Also when the volume cannot be made.
-    pub async fn start_on_small_volume(mebibytes: u32) -> Self {
+    /// When there are no server binaries, it does not start, or the volume cannot be mounted.
+    pub async fn start_on_volume(mebibytes: u32) -> Self {
         let cluster = Self::prepare();
         let own = || Some((user(), id(&["-g"])?));
-        let (user, group) = cluster.owner.or_else(own).expect("somebody owns it");
+        let (user, group) = cluster.owner.or_else(own).expect("an owner");
         let data = cluster.data();
         std::fs::create_dir(&data).expect("a folder");
         let options = format!("size={mebibytes}m,uid={user},gid={group},mode=700");
@@ -103,15 +105,15 @@ impl Cluster {
         assert!(mounted.success(), "a tmpfs can be mounted");
         let small = "max_wal_size = 48MB\nmin_wal_size = 32MB\nwal_recycle = off\n";
         cluster.initialize(small).await;
-        cluster.start_again().await;
+        cluster.start_server().await;
         cluster
     }
 
-    /// A streaming replica of this cluster, which runs and follows.
+    /// Starts a streaming replica of this cluster.
     ///
     /// # Panics
     ///
-    /// When it does not come to run.
+    /// When it does not start.
     pub async fn replica(&self) -> Self {
         let replica = Self::prepare();
         let mut copy = replica.command("pg_basebackup");
@@ -119,12 +121,12 @@ impl Cluster {
             .args(["--checkpoint=fast", "--dbname", &self.url()])
             .arg("--pgdata")
             .arg(replica.data());
-        succeed(copy, "pg_basebackup").await;
-        replica.start_again().await;
+        run_checked(copy, "pg_basebackup").await;
+        replica.start_server().await;
         replica
     }
 
-    /// A folder that the server's user can use, and its guard.
+    /// Creates the folder for the server's user and starts its guard.
     fn prepare() -> Self {
         let binaries = binaries().expect("PostgreSQL's server binaries are installed");
         let folder = TempDir::with_prefix("poblysh-cluster.")
@@ -160,7 +162,7 @@ impl Cluster {
             .args(["--username=postgres", "--auth=trust", "--no-sync"])
             .arg("--pgdata")
             .arg(self.data());
-        succeed(initdb, "initdb").await;
+        run_checked(initdb, "initdb").await;
         let path = self.data().join("postgresql.conf");
         let mut settings = std::fs::read_to_string(&path).expect("readable");
         settings.push_str(SETTINGS);
@@ -173,26 +175,26 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// The folder on the server's volume where its data lies.
+    /// The server's data folder.
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
 
-    /// Starts the server and waits until it takes connections.
+    /// Starts the server and waits until it accepts sessions.
     ///
     /// # Panics
     ///
-    /// When it does not.
-    pub async fn start_again(&self) {
+    /// When it does not start.
+    pub async fn start_server(&self) {
         assert!(
-            self.try_start().await,
+            self.try_start_server().await,
             "the server starts; its log is {}",
-            self.log()
+            self.log_tail()
         );
     }
 
-    /// Starts the server; whether it takes connections.
-    pub async fn try_start(&self) -> bool {
+    /// Starts the server; returns whether it accepts sessions.
+    pub async fn try_start_server(&self) -> bool {
         let options = format!("-p {} -k {}", self.port, self.folder.display());
         let mut start = self.command("pg_ctl");
         start
@@ -211,36 +213,36 @@ impl Cluster {
         start.status().await.is_ok_and(|status| status.success())
     }
 
-    /// Stops the server as a crash would: every backend ends at once, nothing is written.
+    /// Stops the server like a crash: every backend ends immediately, without a checkpoint.
     ///
     /// # Panics
     ///
-    /// When it was not running.
+    /// When it is not running.
     pub async fn stop_immediately(&self) {
         let mut stop = self.command("pg_ctl");
         stop.args(["stop", "--silent", "--mode=immediate", "--wait"])
             .arg("--pgdata")
             .arg(self.data());
-        succeed(stop, "pg_ctl stop").await;
+        run_checked(stop, "pg_ctl stop").await;
     }
 
-    /// Whether the server runs and answers.
-    pub async fn answers(&self) -> bool {
+    /// Whether the server accepts sessions.
+    pub async fn is_reachable(&self) -> bool {
         match PgConnection::connect(&self.url()).await {
-            Ok(connection) => connection.close().await.is_ok(),
+            Ok(session) => session.close().await.is_ok(),
             Err(_) => false,
         }
     }
 
-    /// The server's log.
-    pub fn whole_log(&self) -> String {
+    /// Returns the server's log.
+    pub fn read_log(&self) -> String {
         let log = std::fs::read(self.folder.join("log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// The end of the server's log.
-    pub fn log(&self) -> String {
-        let log = self.whole_log();
+    /// Returns the last lines of the server's log.
+    pub fn log_tail(&self) -> String {
+        let log = self.read_log();
         let lines: Vec<&str> = log.lines().rev().take(20).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
@@ -257,7 +259,7 @@ impl Drop for Cluster {
     }
 }
 
-/// A program that runs as the server's user, from a folder that this user can read.
+/// Builds a command that runs as the server's user, in a folder that this user can read.
 fn as_owner(program: impl AsRef<Path>, owner: Option<(u32, u32)>, folder: &Path) -> Command {
     let mut command = Command::new(program.as_ref());
     command
@@ -272,7 +274,7 @@ fn as_owner(program: impl AsRef<Path>, owner: Option<(u32, u32)>, folder: &Path)
     command
 }
 
-/// A program that runs as root, if we may.
+/// Builds a command that runs as root, by sudo where necessary.
 fn as_root(program: &str) -> Plain {
     if user() == 0 {
         return Plain::new(program);
@@ -282,17 +284,17 @@ fn as_root(program: &str) -> Plain {
     command
 }
 
-async fn succeed(mut command: Command, what: &str) {
+async fn run_checked(mut command: Command, what: &str) {
     let output = command
         .stderr(Stdio::piped())
         .output()
         .await
-        .expect("it can be run");
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{what}: {words}");
+        .expect("the program runs");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{what}: {error}");
 }
 
-/// Whom a server must run as when we are root, whom it refuses: ids of user and group.
+/// Ids of user and group for the server when the tests run as root, which Postgres refuses.
 pub(super) fn owner() -> Option<(u32, u32)> {
     if user() != 0 {
         return None;
@@ -306,9 +308,9 @@ pub(super) fn owner() -> Option<(u32, u32)> {
     ))
 }
 
-/// The number of the user who runs the tests; root's is 0.
+/// Id of the user who runs the tests; root's is 0.
 fn user() -> u32 {
-    id(&["-u"]).expect("everybody has one")
+    id(&["-u"]).expect("every user has one")
 }
 
 fn id(arguments: &[&str]) -> Option<u32> {

@@ -1,8 +1,8 @@
-//! The three processes as processes: for tests that kill them.
+//! The three processes as child processes, for tests that kill them.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "a test run is told its server and its PATH by the environment"
+    reason = "the environment names the server and the PATH of a test run"
 )]
 
 use std::net::SocketAddr;
@@ -10,9 +10,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// Variables that a process inherits from the test: the path, the file for coverage counts of
-/// `scripts/coverage`, and those of the fake clock of `scripts/test --clock-factor`, under which
-/// all processes must show the same time.
+/// Variables that a process inherits from the test.
+///
+/// The path, the coverage file of `scripts/coverage`, and the fake clock's variables of
+/// `scripts/test --clock-factor`, under which all processes must show the same time.
 const INHERITED: [&str; 6] = [
     "PATH",
     "LLVM_PROFILE_FILE",
@@ -22,7 +23,7 @@ const INHERITED: [&str; 6] = [
     "NO_FAKE_STAT",
 ];
 
-/// One of the three.
+/// One of the three programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Process {
     /// `api-server`.
@@ -42,7 +43,7 @@ impl Process {
         }
     }
 
-    /// Where its program lies, of this build.
+    /// Path of the program in this build.
     pub fn program(self) -> PathBuf {
         binary(self.binary())
     }
@@ -56,25 +57,25 @@ impl Process {
     }
 }
 
-/// How one process differs from the others.
+/// Differences of one process from the others.
 #[derive(Debug, Clone, Default)]
-pub struct Variation {
-    /// Variables of its own.
+pub struct ProcessOverrides {
+    /// Additional variables.
     pub env: Vec<(String, String)>,
-    /// Where its binary lies, if not where this build's do.
+    /// Folder of its binary; by default, this build's.
     pub binaries: Option<PathBuf>,
 }
 
-/// One that was started.
+/// Running child process.
 #[derive(Debug)]
 struct Running {
     process: Process,
     address: SocketAddr,
-    variation: Variation,
+    overrides: ProcessOverrides,
     child: Child,
 }
 
-/// Running processes, with the environment they are started in again.
+/// Running child processes and the environment of their restarts.
 #[derive(Debug)]
 pub struct Processes {
     env: Vec<(String, String)>,
@@ -82,7 +83,7 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// None yet.
+    /// Creates an empty set.
     pub const fn new(env: Vec<(String, String)>) -> Self {
         Self {
             env,
@@ -96,21 +97,27 @@ impl Processes {
     ///
     /// When it does not become ready.
     pub async fn start(&mut self, process: Process, address: SocketAddr) {
-        self.start_as(process, address, &Variation::default()).await;
+        self.start_with(process, address, &ProcessOverrides::default())
+            .await;
     }
 
-    /// Starts a process that differs from the others, and waits until it is ready.
+    /// Starts a process with overrides and waits until it is ready.
     ///
     /// # Panics
     ///
     /// When it does not become ready.
-    pub async fn start_as(&mut self, process: Process, address: SocketAddr, variation: &Variation) {
-        self.spawn(process, address, variation);
-        ready(process, address).await;
+    pub async fn start_with(
+        &mut self,
+        process: Process,
+        address: SocketAddr,
+        overrides: &ProcessOverrides,
+    ) {
+        self.spawn(process, address, overrides);
+        wait_until_ready(process, address).await;
     }
 
-    fn spawn(&mut self, process: Process, address: SocketAddr, variation: &Variation) {
-        let path = match &variation.binaries {
+    fn spawn(&mut self, process: Process, address: SocketAddr, overrides: &ProcessOverrides) {
+        let path = match &overrides.binaries {
             Some(folder) => folder.join(process.binary()),
             None => process.program(),
         };
@@ -123,7 +130,7 @@ impl Processes {
                     .filter_map(|name| Some((name, std::env::var_os(name)?))),
             )
             .env(process.bind_variable(), address.to_string())
-            .envs(variation.env.iter().map(|(name, value)| (name, value)))
+            .envs(overrides.env.iter().map(|(name, value)| (name, value)))
             .current_dir(std::env::temp_dir())
             .stdout(log(process, address))
             .stderr(Stdio::null())
@@ -132,18 +139,18 @@ impl Processes {
         self.running.push(Running {
             process,
             address,
-            variation: variation.clone(),
+            overrides: overrides.clone(),
             child,
         });
     }
 
-    /// The processes that were started, with their ids.
+    /// Ids of the running processes.
     pub fn ids(&self) -> Vec<(Process, u32)> {
         let running = self.running.iter();
         running.map(|one| (one.process, one.child.id())).collect()
     }
 
-    /// Where the processes of a kind listen.
+    /// Addresses of a program's processes.
     pub fn addresses(&self, process: Process) -> Vec<SocketAddr> {
         let running = self.running.iter();
         running
@@ -152,27 +159,26 @@ impl Processes {
             .collect()
     }
 
-    /// Those that have ended by themselves.
+    /// Processes that exited without a signal from the harness.
     ///
     /// # Panics
     ///
-    /// When one cannot be asked.
-    pub fn ended(&mut self) -> Vec<(Process, ExitStatus)> {
-        let mut ended = Vec::new();
+    /// When a process's status cannot be read.
+    pub fn exited(&mut self) -> Vec<(Process, ExitStatus)> {
+        let mut exited = Vec::new();
         for one in &mut self.running {
-            if let Some(status) = one.child.try_wait().expect("it can be asked") {
-                ended.push((one.process, status));
+            if let Some(status) = one.child.try_wait().expect("a status") {
+                exited.push((one.process, status));
             }
         }
-        ended
+        exited
     }
 
-    /// The most bytes of memory that any process of a kind holds at the moment; none when none
-    /// runs.
+    /// Largest resident memory of a program's processes in bytes; 0 when none runs.
     ///
     /// # Panics
     ///
-    /// When the system does not tell.
+    /// When `/proc` cannot be read.
     pub fn resident(&self, process: Process) -> u64 {
         let running = self.running.iter().filter(|one| one.process == process);
         running
@@ -181,48 +187,48 @@ impl Processes {
             .unwrap_or(0)
     }
 
-    /// How long processors have worked for the processes of a kind, since those began.
+    /// CPU time of a program's processes since their start.
     ///
     /// # Panics
     ///
-    /// When the system does not tell.
+    /// When `/proc` cannot be read.
     pub fn processor_time(&self, process: Process) -> Duration {
         let running = self.running.iter().filter(|one| one.process == process);
         running.map(|one| processor_time(one.child.id())).sum()
     }
 
-    /// SIGTERM; answers how the process ended.
+    /// Sends SIGTERM and returns the exit status.
     ///
     /// # Panics
     ///
-    /// When there is no such process, or it goes on.
+    /// When there is no such process, or it does not exit.
     pub async fn terminate(&mut self, process: Process) -> ExitStatus {
         let address = self.any(process);
         self.terminate_at(address).await
     }
 
-    /// SIGTERM to the process at an address; answers how it ended.
+    /// Sends SIGTERM to the process at an address and returns its exit status.
     ///
     /// # Panics
     ///
-    /// When there is no such process, or it goes on.
+    /// When there is no such process, or it does not exit.
     pub async fn terminate_at(&mut self, address: SocketAddr) -> ExitStatus {
         let mut one = self.take(address);
-        let told = Command::new("kill")
+        let signalled = Command::new("kill")
             .args(["-TERM", &one.child.id().to_string()])
             .status()
             .expect("kill runs");
-        assert!(told.success(), "{:?} was gone already", one.process);
-        let mut ended = None;
-        super::eventually_within(Duration::from_secs(40), "the process ends", async || {
-            ended = one.child.try_wait().expect("it can be asked");
-            ended.is_some()
+        assert!(signalled.success(), "{:?} has already exited", one.process);
+        let mut status = None;
+        super::eventually_within(Duration::from_secs(40), "the process exits", async || {
+            status = one.child.try_wait().expect("a status");
+            status.is_some()
         })
         .await;
-        ended.expect("it ended")
+        status.expect("it exited")
     }
 
-    /// kill -9, and the same again on the same address.
+    /// Kills a process and starts it again on the same address.
     ///
     /// # Panics
     ///
@@ -232,7 +238,7 @@ impl Processes {
         self.kill_and_restart_all(&[address]).await;
     }
 
-    /// kill -9 to all of these at once, and the same again on the same addresses.
+    /// Kills several processes at once and starts them again on the same addresses.
     ///
     /// # Panics
     ///
@@ -240,16 +246,16 @@ impl Processes {
     pub async fn kill_and_restart_all(&mut self, addresses: &[SocketAddr]) {
         let mut killed: Vec<Running> = addresses.iter().map(|at| self.take(*at)).collect();
         for one in &mut killed {
-            one.child.kill().expect("it lives");
+            one.child.kill().expect("it runs");
         }
         for one in &mut killed {
-            one.child.wait().expect("it ends");
+            one.child.wait().expect("it exits");
         }
         for one in &killed {
-            self.spawn(one.process, one.address, &one.variation);
+            self.spawn(one.process, one.address, &one.overrides);
         }
         for one in killed {
-            ready(one.process, one.address).await;
+            wait_until_ready(one.process, one.address).await;
         }
     }
 
@@ -273,8 +279,8 @@ impl Drop for Processes {
     }
 }
 
-/// Waits until a process says that it is ready.
-async fn ready(process: Process, address: SocketAddr) {
+/// Waits until a process is ready.
+async fn wait_until_ready(process: Process, address: SocketAddr) {
     let url = format!("http://{address}/readyz");
     let client = reqwest::Client::builder()
         .timeout(Duration::from_secs(5))
@@ -285,12 +291,12 @@ async fn ready(process: Process, address: SocketAddr) {
             .get(&url)
             .send()
             .await
-            .is_ok_and(|answer| answer.status().is_success())
+            .is_ok_and(|response| response.status().is_success())
     })
     .await;
 }
 
-/// Where a process's log goes: nowhere, unless a folder for it is named.
+/// Destination of a process's log: a file in `POBLYSH_TEST_LOGS`, otherwise none.
 fn log(process: Process, address: SocketAddr) -> Stdio {
     let Some(folder) = std::env::var_os("POBLYSH_TEST_LOGS") else {
         return Stdio::null();
@@ -303,7 +309,7 @@ fn log(process: Process, address: SocketAddr) -> Stdio {
         .map_or_else(|_| Stdio::null(), Stdio::from)
 }
 
-/// Bytes of memory that a process holds.
+/// Resident memory of a process in bytes.
 fn resident(id: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("on Linux");
     let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -312,22 +318,21 @@ fn resident(id: u32) -> u64 {
         .map_or(0, |kibibytes| kibibytes * 1024)
 }
 
-/// How long processors have worked for a process, in user mode and in the kernel; Linux counts
-/// hundredths of a second.
+/// CPU time of a process in user and kernel mode; Linux counts hundredths of a second.
 ///
 /// # Panics
 ///
 /// When there is no such process.
 pub fn processor_time(id: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("on Linux");
-    // The program's name, which may hold anything, ends with the last bracket.
+    // The program's name, which may contain any character, ends with the last bracket.
     let fields = stat.rsplit(')').next().unwrap_or_default();
     let ticks = fields.split_whitespace().skip(11).take(2);
     let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)
 }
 
-/// Test binaries lie in `target/<profile>/deps`, the processes one folder above.
+/// Path of a program: one folder above the test binaries in `target/<profile>/deps`.
 fn binary(name: &str) -> PathBuf {
     let mut folder = std::env::current_exe().expect("a path");
     folder.pop();
@@ -337,8 +342,9 @@ fn binary(name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// An address nobody listens on at the moment, below the ports that the system gives to
-/// outgoing connections, so that nobody takes it by accident before we do.
+/// Returns an unused address.
+///
+/// Its port is below those of outgoing sockets, so that none takes it before the process listens.
 pub fn free_address() -> SocketAddr {
     loop {
         let address = SocketAddr::from(([127, 0, 0, 1], rand::random_range(15_000..31_000)));

@@ -1,5 +1,4 @@
-//! What stands between processes: a wire to Postgres that can be cut, and a balancer in front
-//! of two of the same.
+//! TCP proxies: one to Postgres that can be cut or frozen, and a load balancer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,18 +9,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use url::Url;
 
-/// What a wire does with what it is given.
+/// State of a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// It passes it on.
+    /// Forwards data.
     Open,
-    /// It holds it, and says nothing: nobody can tell it from a slow network.
+    /// Holds data back and closes nothing, like a slow network.
     Frozen,
-    /// It ends every connection and takes no new one.
+    /// Closes all sockets and accepts no new ones.
     Cut,
 }
 
-/// Passes connections on to Postgres while it is open.
+/// TCP proxy to Postgres that can be cut or frozen.
 #[derive(Debug, Clone)]
 pub struct Proxy {
     address: SocketAddr,
@@ -49,18 +48,18 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 let state = states.subscribe();
                 if *state.borrow() != State::Cut {
-                    tokio::spawn(pass(client, target.clone(), state));
+                    tokio::spawn(forward(client, target.clone(), state));
                 }
             }
         });
         Self { address, state }
     }
 
-    /// The URL by which the same database is reached through the wire.
+    /// Returns the URL of the same database through the proxy.
     ///
     /// # Panics
     ///
-    /// When `url` is none.
+    /// When `url` is invalid.
     pub fn through(&self, url: &str) -> String {
         let mut url = Url::parse(url).expect("a URL");
         url.set_host(Some("127.0.0.1")).expect("a host");
@@ -68,24 +67,24 @@ impl Proxy {
         url.to_string()
     }
 
-    /// Ends every connection and takes no new one.
+    /// Closes all sockets and accepts no new ones.
     pub fn cut(&self) {
         self.state.send_replace(State::Cut);
     }
 
-    /// Lets nothing pass, and ends nothing.
+    /// Holds data back without closing sockets.
     pub fn freeze(&self) {
         self.state.send_replace(State::Frozen);
     }
 
-    /// Passes everything on again, also what was held.
-    pub fn mend(&self) {
+    /// Forwards everything again, including held data.
+    pub fn restore(&self) {
         self.state.send_replace(State::Open);
     }
 }
 
-/// One connection, until an end closes it or the wire is cut.
-async fn pass(client: TcpStream, target: String, state: watch::Receiver<State>) {
+/// Forwards one connection until an end closes it or the proxy is cut.
+async fn forward(client: TcpStream, target: String, state: watch::Receiver<State>) {
     let mut cut = state.clone();
     let both = async {
         let mut thawed = state.clone();
@@ -94,8 +93,8 @@ async fn pass(client: TcpStream, target: String, state: watch::Receiver<State>) 
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         tokio::join!(
-            one_way(from_client, to_server, state.clone()),
-            one_way(from_server, to_client, state)
+            copy_while_open(from_client, to_server, state.clone()),
+            copy_while_open(from_server, to_client, state)
         );
         Some(())
     };
@@ -105,8 +104,8 @@ async fn pass(client: TcpStream, target: String, state: watch::Receiver<State>) 
     }
 }
 
-/// Passes on what comes, while the wire is open; says when there will be no more.
-async fn one_way(
+/// Copies data while the proxy is open, then forwards the end of the stream.
+async fn copy_while_open(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut state: watch::Receiver<State>,
@@ -125,12 +124,11 @@ async fn one_way(
     }
 }
 
-/// Passes each connection to `address` on to one of `targets`: in turn, and past those that
-/// nobody listens on.
+/// Balances connections to `address` over `targets`, round-robin, skipping closed ports.
 ///
 /// # Panics
 ///
-/// When the address is taken.
+/// When the address is in use.
 pub(super) async fn balance(address: SocketAddr, targets: Vec<SocketAddr>) {
     let listener = TcpListener::bind(address).await.expect("the port is free");
     tokio::spawn(async move {

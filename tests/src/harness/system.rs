@@ -1,4 +1,4 @@
-//! The whole system: simulator, database, and the processes in this process or outside.
+//! The whole system: simulator, database, and the three processes, in process or as children.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,39 +16,39 @@ use uuid::Uuid;
 
 use super::processes::free_address;
 use super::proxy::balance;
-use super::{Process, Processes, Proxy, Tenant, TestDb, Variation};
+use super::{Process, ProcessOverrides, Processes, Proxy, Tenant, TestDb};
 use crate::simulator::{self, Simulator};
 
-/// The operators' token of every test system.
+/// Operator token of every test system.
 pub const OPERATOR_TOKEN: &str = "operator-token-for-tests-0123456789abcdef";
 
-/// Kind and dedupe key of facts.
+/// Facts by kind and dedupe key.
 pub type Identities = BTreeSet<(String, String)>;
 
-/// How a system starts.
+/// Builder of a test system.
 #[derive(Debug)]
 pub struct SystemBuilder {
     simulator: simulator::Config,
     env: BTreeMap<String, String>,
     workers: usize,
-    outside: bool,
-    pairs: bool,
-    wired: bool,
+    out_of_process: bool,
+    load_balanced: bool,
+    through_proxy: bool,
     database: Option<TestDb>,
-    variations: Vec<(Process, Variation)>,
+    overrides: Vec<(Process, ProcessOverrides)>,
 }
 
 impl SystemBuilder {
-    /// Changes how the simulator starts.
+    /// Changes the simulator's configuration.
     #[must_use]
     pub fn simulator(mut self, change: impl FnOnce(&mut simulator::Config)) -> Self {
         change(&mut self.simulator);
         self
     }
 
-    /// A provider without limits, called as fast as it answers.
+    /// Removes the rate limits of the provider and of the processes.
     ///
-    /// For tests and benchmarks whose subject is not the pace: within the providers' limits a
+    /// For tests and benchmarks whose subject is not rate limiting: within the providers' limits a
     /// backfill takes minutes. Without this call the processes run at their default settings
     /// against the limits that the simulator enforces, as they do in production.
     #[must_use]
@@ -77,46 +77,46 @@ impl SystemBuilder {
         self
     }
 
-    /// How many workers run.
+    /// Sets the number of workers.
     #[must_use]
     pub const fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// As processes of their own, which can be killed.
+    /// Runs the three programs as child processes, which can be killed.
     #[must_use]
-    pub const fn outside(mut self) -> Self {
-        self.outside = true;
+    pub const fn out_of_process(mut self) -> Self {
+        self.out_of_process = true;
         self
     }
 
-    /// As processes of their own, two of the API and two of the ingress behind a balancer.
+    /// Runs child processes, with two of the API and two of the ingress behind a load balancer.
     #[must_use]
-    pub const fn pairs(mut self) -> Self {
-        (self.outside, self.pairs) = (true, true);
+    pub const fn load_balanced(mut self) -> Self {
+        (self.out_of_process, self.load_balanced) = (true, true);
         self
     }
 
-    /// Reaches Postgres through a wire that can be cut.
+    /// Connects to Postgres through a proxy that can be cut or frozen.
     #[must_use]
-    pub const fn wired(mut self) -> Self {
-        self.wired = true;
+    pub const fn through_proxy(mut self) -> Self {
+        self.through_proxy = true;
         self
     }
 
-    /// Lives in this database instead of one of its own.
+    /// Uses this database instead of a new one.
     #[must_use]
     pub fn database(mut self, database: TestDb) -> Self {
         self.database = Some(database);
         self
     }
 
-    /// Starts all processes of a kind with this difference; they run outside then.
+    /// Starts all processes of a program with these overrides, as child processes.
     #[must_use]
-    pub fn vary(mut self, process: Process, variation: Variation) -> Self {
-        self.outside = true;
-        self.variations.push((process, variation));
+    pub fn override_process(mut self, process: Process, overrides: ProcessOverrides) -> Self {
+        self.out_of_process = true;
+        self.overrides.push((process, overrides));
         self
     }
 
@@ -130,9 +130,9 @@ impl SystemBuilder {
             Some(database) => database,
             None => TestDb::create().await,
         };
-        let wire = Proxy::start(db.url()).await;
-        let url = if self.wired {
-            wire.through(db.url())
+        let proxy = Proxy::start(db.url()).await;
+        let url = if self.through_proxy {
+            proxy.through(db.url())
         } else {
             db.url().to_owned()
         };
@@ -164,7 +164,7 @@ impl SystemBuilder {
         let system = System {
             simulator,
             db,
-            wire,
+            proxy,
             api: format!("http://{api}"),
             ingress: format!("http://{ingress}"),
             client: Client::builder()
@@ -172,12 +172,12 @@ impl SystemBuilder {
                 .build()
                 .expect("a client"),
             env,
-            lives: Mutex::new(Vec::new()),
+            lifecycles: Mutex::new(Vec::new()),
             processes: tokio::sync::Mutex::new(None),
         };
-        if self.outside {
-            let (apis, ingresses) = if self.pairs {
-                let (apis, ingresses) = (two(), two());
+        if self.out_of_process {
+            let (apis, ingresses) = if self.load_balanced {
+                let (apis, ingresses) = (two_addresses(), two_addresses());
                 balance(api, apis.clone()).await;
                 balance(ingress, ingresses.clone()).await;
                 (apis, ingresses)
@@ -185,42 +185,42 @@ impl SystemBuilder {
                 (vec![api], vec![ingress])
             };
             system
-                .start_outside(&apis, &ingresses, self.workers, &self.variations)
+                .start_processes(&apis, &ingresses, self.workers, &self.overrides)
                 .await;
         } else {
-            system.start_inside(api, ingress, self.workers).await;
+            system.start_in_process(api, ingress, self.workers).await;
         }
         system
     }
 }
 
-/// A running system.
+/// Running system.
 pub struct System {
-    /// The provider.
+    /// The provider simulator.
     pub simulator: Simulator,
-    /// The database, as its owner sees it.
+    /// The database, with its owner's rights.
     pub db: TestDb,
-    /// The wire to Postgres; in use when the system was built `wired`.
-    pub wire: Proxy,
+    /// The proxy to Postgres, in use after [`SystemBuilder::through_proxy`].
+    pub proxy: Proxy,
     /// `http://host:port` of the api-server.
     pub api: String,
     /// `http://host:port` of the webhook-ingress.
     pub ingress: String,
-    /// A client that follows no redirects.
+    /// HTTP client that follows no redirects.
     pub client: Client,
     /// The processes' environment.
     pub env: BTreeMap<String, String>,
-    lives: Mutex<Vec<Lifecycle>>,
+    lifecycles: Mutex<Vec<Lifecycle>>,
     processes: tokio::sync::Mutex<Option<Processes>>,
 }
 
 impl System {
-    /// A system whose subject is not the pace; see [`SystemBuilder::fast_provider`].
+    /// Builder of a system without rate limits; see [`SystemBuilder::fast_provider`].
     pub fn with_fast_provider() -> SystemBuilder {
         Self::builder().fast_provider()
     }
 
-    /// A system with one worker, default settings and the providers' own limits.
+    /// Builder of a system with one worker, default settings and the providers' own limits.
     pub fn builder() -> SystemBuilder {
         SystemBuilder {
             simulator: simulator::Config {
@@ -229,26 +229,26 @@ impl System {
             },
             env: BTreeMap::new(),
             workers: 1,
-            outside: false,
-            pairs: false,
-            wired: false,
+            out_of_process: false,
+            load_balanced: false,
+            through_proxy: false,
             database: None,
-            variations: Vec::new(),
+            overrides: Vec::new(),
         }
     }
 
-    /// The processes, when they run outside.
+    /// Returns the child processes.
     ///
     /// # Panics
     ///
-    /// When they do not.
+    /// When the system runs in process.
     pub async fn processes(&self) -> MappedMutexGuard<'_, Processes> {
         MutexGuard::map(self.processes.lock().await, |processes| {
             processes.as_mut().expect("started with `outside`")
         })
     }
 
-    async fn start_inside(&self, api: SocketAddr, ingress: SocketAddr, workers: usize) {
+    async fn start_in_process(&self, api: SocketAddr, ingress: SocketAddr, workers: usize) {
         let env = Env::from_pairs(self.env.clone());
         let metrics = MetricsHandle::global().expect("a recorder");
         let listener = TcpListener::bind(api).await.expect("the port is free");
@@ -258,17 +258,18 @@ impl System {
             .expect("the API starts");
         let listener = TcpListener::bind(ingress).await.expect("the port is free");
         let config = webhook_ingress::Config::from_env(&env).expect("the ingress's settings");
-        let taking = webhook_ingress::start(config, listener, metrics).expect("the ingress starts");
-        self.lives
+        let lifecycle =
+            webhook_ingress::start(config, listener, metrics).expect("the ingress starts");
+        self.lifecycles
             .lock()
             .expect("unpoisoned")
-            .extend([server.lifecycle().clone(), taking]);
+            .extend([server.lifecycle().clone(), lifecycle]);
         for _ in 0..workers {
             self.start_worker().await;
         }
     }
 
-    /// Starts one more worker in this process.
+    /// Starts another worker in this process.
     ///
     /// # Panics
     ///
@@ -277,7 +278,7 @@ impl System {
         self.start_worker_with(Registry::new).await;
     }
 
-    /// Starts one more worker in this process, with connectors of the test.
+    /// Starts another worker in this process, with the given connectors.
     ///
     /// # Panics
     ///
@@ -290,17 +291,17 @@ impl System {
         let metrics = MetricsHandle::global().expect("a recorder");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let config = sync_worker::Config::from_env(&env).expect("the worker's settings");
-        let life = sync_worker::start_with(config, listener, metrics, connectors)
+        let lifecycle = sync_worker::start_with(config, listener, metrics, connectors)
             .expect("the worker starts");
-        self.lives.lock().expect("unpoisoned").push(life);
+        self.lifecycles.lock().expect("unpoisoned").push(lifecycle);
     }
 
-    async fn start_outside(
+    async fn start_processes(
         &self,
         apis: &[SocketAddr],
         ingresses: &[SocketAddr],
         workers: usize,
-        variations: &[(Process, Variation)],
+        overrides: &[(Process, ProcessOverrides)],
     ) {
         let env = self.env.clone().into_iter().collect();
         let mut processes = Processes::new(env);
@@ -310,20 +311,20 @@ impl System {
             (Process::Ingress, ingresses),
             (Process::Worker, workers.as_slice()),
         ] {
-            let own = variations.iter().find(|(of, _)| *of == process);
-            let variation = own.map_or_else(Variation::default, |(_, own)| own.clone());
+            let own = overrides.iter().find(|(of, _)| *of == process);
+            let overrides = own.map_or_else(ProcessOverrides::default, |(_, own)| own.clone());
             for address in addresses {
-                processes.start_as(process, *address, &variation).await;
+                processes.start_with(process, *address, &overrides).await;
             }
         }
         *self.processes.lock().await = Some(processes);
     }
 
-    /// Makes a tenant with a key that may do everything.
+    /// Creates a tenant with an API key of all scopes.
     ///
     /// # Panics
     ///
-    /// When the API does not.
+    /// When the API returns an error.
     pub async fn tenant(&self, name: &str) -> Tenant<'_> {
         let tenant = self.operator("/v1/tenants", &json!({ "name": name })).await;
         let id: Uuid = tenant["id"]
@@ -340,13 +341,14 @@ impl System {
         Tenant::new(self, id, key["key"].as_str().expect("a key").to_owned())
     }
 
-    /// A tenant that has connected the provider's first account, whose past has been read: the
-    /// account, the tenant and the connection.
+    /// Connects the provider's first account to a new tenant and waits for the backfill.
+    ///
+    /// Returns the account, the tenant and the connection.
     ///
     /// # Panics
     ///
-    /// When the account cannot be connected, or its past is not read in time.
-    pub async fn connected(&self, provider: &str) -> (String, Tenant<'_>, Uuid) {
+    /// When the account cannot be connected, or the backfill does not end in time.
+    pub async fn connect_account(&self, provider: &str) -> (String, Tenant<'_>, Uuid) {
         let (account, admin) = self.accounts_at(provider).await.remove(0);
         let tenant = self.tenant("Acme").await;
         let connection = tenant.connect_to(provider, &account, &admin).await;
@@ -355,7 +357,7 @@ impl System {
     }
 
     async fn operator(&self, path: &str, body: &Value) -> Value {
-        let answer = self
+        let response = self
             .client
             .post(format!("{}{path}", self.api))
             .bearer_auth(OPERATOR_TOKEN)
@@ -363,21 +365,20 @@ impl System {
             .send()
             .await
             .expect("the API answers");
-        let status = answer.status();
-        let body: Value = answer.json().await.expect("JSON");
+        let status = response.status();
+        let body: Value = response.json().await.expect("JSON");
         assert!(status.is_success(), "{path}: {status} {body}");
         body
     }
 
-    /// A counter's value in the metrics of the process at this URL, over all of its labels that
-    /// contain `label`.
+    /// Reads a metric of the process at this URL, summed over all series that contain `label`.
     ///
     /// # Panics
     ///
     /// When the process does not answer.
     pub async fn metric(&self, process: &str, name: &str, label: &str) -> f64 {
-        let answer = self.client.get(format!("{process}/metrics")).send().await;
-        let text = answer.expect("an answer").text().await.expect("a body");
+        let response = self.client.get(format!("{process}/metrics")).send().await;
+        let text = response.expect("a response").text().await.expect("a body");
         text.lines()
             .filter(|line| line.starts_with(name) && line.contains(label))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
@@ -388,29 +389,30 @@ impl System {
     ///
     /// # Panics
     ///
-    /// When it refuses.
+    /// When it returns an error.
     pub async fn sim(&self, path: &str, body: Value) -> Value {
         let url = format!("{}/_sim/{path}", self.simulator.base_url());
-        let answer = self
+        let response = self
             .client
             .post(url)
             .json(&body)
             .send()
             .await
             .expect("the simulator answers");
-        let status = answer.status();
-        let text = answer.text().await.expect("a body");
+        let status = response.status();
+        let text = response.text().await.expect("a body");
         assert!(status.is_success(), "{path} {body}: {status} {text}");
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
-    /// The simulated GitHub accounts, with a person who administers each.
+    /// Lists the simulated GitHub accounts, each with an administrator.
     pub async fn accounts(&self) -> Vec<(String, String)> {
         self.accounts_at("github").await
     }
 
-    /// A provider's simulated accounts, as the ledger names them, with a person who
-    /// administers each.
+    /// Lists a provider's simulated accounts, each with an administrator.
+    ///
+    /// The names are those of the ledger.
     ///
     /// # Panics
     ///
@@ -426,18 +428,18 @@ impl System {
             .collect()
     }
 
-    /// One of a provider's simulated accounts, with everything that is known of it.
+    /// Returns one of a provider's simulated accounts as the simulator describes it.
     ///
     /// # Panics
     ///
-    /// When there are not so many.
+    /// When there are fewer accounts.
     pub async fn account_of(&self, provider: &str, number: usize) -> Value {
         self.list_accounts(provider).await.swap_remove(number)
     }
 
     async fn list_accounts(&self, provider: &str) -> Vec<Value> {
         let url = format!("{}/_sim/{provider}/accounts", self.simulator.base_url());
-        let answer: Value = self
+        let response: Value = self
             .client
             .get(url)
             .send()
@@ -446,19 +448,19 @@ impl System {
             .json()
             .await
             .expect("JSON");
-        answer["accounts"].as_array().cloned().unwrap_or_default()
+        response["accounts"].as_array().cloned().unwrap_or_default()
     }
 }
 
-fn two() -> Vec<SocketAddr> {
+fn two_addresses() -> Vec<SocketAddr> {
     vec![free_address(), free_address()]
 }
 
 impl Drop for System {
     fn drop(&mut self) {
-        for life in self.lives.get_mut().expect("unpoisoned").drain(..) {
-            life.soft().cancel();
-            life.hard().cancel();
+        for lifecycle in self.lifecycles.get_mut().expect("unpoisoned").drain(..) {
+            lifecycle.draining().cancel();
+            lifecycle.aborted().cancel();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A tenant as its people use the system: a browser, a key, a feed.
+//! Client of one tenant: API requests, the connect flow in a browser, and the feed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,27 +9,27 @@ use uuid::Uuid;
 
 use super::{Identities, System};
 
-/// A tenant with a key.
+/// Tenant with an API key.
 pub struct Tenant<'a> {
     system: &'a System,
-    /// Its id.
+    /// The tenant's id.
     pub id: Uuid,
-    /// Its key.
+    /// The tenant's API key.
     pub key: String,
 }
 
 impl<'a> Tenant<'a> {
-    /// The tenant that has this id and key.
+    /// Creates a client for an existing tenant.
     pub const fn new(system: &'a System, id: Uuid, key: String) -> Self {
         Self { system, id, key }
     }
 
-    /// The system that it uses.
+    /// The tenant's system.
     pub(super) const fn system(&self) -> &'a System {
         self.system
     }
 
-    /// A request with the tenant's key.
+    /// Sends a request with the tenant's key.
     ///
     /// # Panics
     ///
@@ -47,38 +47,37 @@ impl<'a> Tenant<'a> {
         request.send().await.expect("the API answers")
     }
 
-    /// A successful GET's JSON.
+    /// Sends a GET request and returns its JSON.
     ///
     /// # Panics
     ///
     /// When it does not succeed.
     pub async fn get(&self, path: &str) -> Value {
-        success(self.request(Method::GET, path, None).await).await
+        expect_success(self.request(Method::GET, path, None).await).await
     }
 
-    /// A successful POST's JSON.
+    /// Sends a POST request and returns its JSON.
     ///
     /// # Panics
     ///
     /// When it does not succeed.
     pub async fn post(&self, path: &str, body: &Value) -> Value {
-        success(self.request(Method::POST, path, Some(body)).await).await
+        expect_success(self.request(Method::POST, path, Some(body)).await).await
     }
 
-    /// Connects a simulated GitHub account and answers the connection's id.
+    /// Connects a simulated GitHub account and returns the connection's id.
     pub async fn connect(&self, account: &str, person: &str) -> Uuid {
         self.connect_to("github", account, person).await
     }
 
-    /// Connects a simulated account as a person would, by browser, and answers the
-    /// connection's id.
+    /// Connects a simulated account by browser and returns the connection's id.
     ///
     /// # Panics
     ///
-    /// When the flow ends otherwise.
+    /// When the flow does not end with a connection.
     pub async fn connect_to(&self, provider: &str, account: &str, person: &str) -> Uuid {
-        let answer = self.walk_to(provider, account, person).await;
-        let body = success(answer).await;
+        let response = self.run_connect_flow(provider, account, person).await;
+        let body = expect_success(response).await;
         body["connection"]["id"]
             .as_str()
             .expect("an id")
@@ -86,55 +85,56 @@ impl<'a> Tenant<'a> {
             .expect("a uuid")
     }
 
-    /// Walks through the connect flow at GitHub and answers the last response.
-    pub async fn walk(&self, account: &str, person: &str) -> Response {
-        self.walk_to("github", account, person).await
+    /// Runs GitHub's connect flow and returns its last response.
+    pub async fn run_github_connect_flow(&self, account: &str, person: &str) -> Response {
+        self.run_connect_flow("github", account, person).await
     }
 
-    /// Walks through the connect flow and answers the last response, whatever it is. Where
-    /// the provider asks which account is meant, it is told.
+    /// Runs the connect flow and returns its last response, also an error.
+    ///
+    /// Chooses `account` where the grant covers several.
     ///
     /// # Panics
     ///
-    /// When a step gives no answer at all.
-    pub async fn walk_to(&self, provider: &str, account: &str, person: &str) -> Response {
-        let begun = self
+    /// When a step has no response.
+    pub async fn run_connect_flow(&self, provider: &str, account: &str, person: &str) -> Response {
+        let link = self
             .post(&format!("/v1/connect/{provider}"), &json!({}))
             .await;
         let mut browser = Browser::new(self.system, person);
         let page = browser
-            .proceed(begun["authorize_url"].as_str().expect("a URL"))
+            .open_link(link["authorize_url"].as_str().expect("a URL"))
             .await;
         let url = page.url().clone();
         if url.authority() != self.system.simulator.address().to_string() {
-            return choose(&mut browser, page, account).await;
+            return choose_account(&mut browser, page, account).await;
         }
         assert_eq!(page.status(), StatusCode::OK, "the provider's page");
         let state = url
             .query_pairs()
             .find(|(name, _)| name == "state")
             .map(|(_, value)| value.into_owned())
-            .expect("the state is handed on");
+            .expect("a state");
         browser
             .post(url.as_str(), &[("account", account), ("state", &state)])
             .await
     }
 
-    /// Follows the feed from its beginning to its end.
+    /// Reads the feed from its beginning to its end.
     ///
     /// # Panics
     ///
-    /// When a page is not given.
+    /// When a page cannot be read.
     pub async fn feed(&self) -> Vec<Value> {
-        self.feed_of(Value::clone).await
+        self.map_feed(Value::clone).await
     }
 
-    /// The same, of each Signal only what is asked for.
+    /// Reads the feed and maps each Signal, so that a large feed need not fit into memory.
     ///
     /// # Panics
     ///
-    /// When a page is not given.
-    pub async fn feed_of<T>(&self, what: impl Fn(&Value) -> T) -> Vec<T> {
+    /// When a page cannot be read.
+    pub async fn map_feed<T>(&self, map: impl Fn(&Value) -> T) -> Vec<T> {
         let mut signals = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
@@ -142,22 +142,22 @@ impl<'a> Tenant<'a> {
                 .map(|cursor| format!("&cursor={cursor}"))
                 .unwrap_or_default();
             let page = self.get(&format!("/v1/signals?limit=200{after}")).await;
-            let given = page["signals"].as_array().expect("a list");
-            signals.extend(given.iter().map(&what));
+            let page_signals = page["signals"].as_array().expect("a list");
+            signals.extend(page_signals.iter().map(&map));
             cursor = page["next_cursor"].as_str().map(str::to_owned);
-            assert!(cursor.is_some(), "the feed always says where to go on");
+            assert!(cursor.is_some(), "every page has a next cursor");
             if page["has_more"] == json!(false) {
                 return signals;
             }
         }
     }
 
-    /// How many Signals there are.
+    /// Counts the stored Signals.
     ///
     /// # Panics
     ///
     /// When Postgres does not answer.
-    pub async fn stored(&self) -> usize {
+    pub async fn count_signals(&self) -> usize {
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM signals WHERE tenant_id = $1")
             .bind(self.id)
             .fetch_one(self.system.db.pool())
@@ -166,15 +166,14 @@ impl<'a> Tenant<'a> {
         usize::try_from(count).expect("a count")
     }
 
-    /// Kind and identity of every Signal the feed gives. Fails when it gives one twice, or
-    /// one that is not the tenant's.
+    /// Returns kind and dedupe key of every Signal in the feed.
     ///
     /// # Panics
     ///
-    /// As said.
+    /// When the feed has a duplicate, or a Signal of another tenant.
     pub async fn identities(&self) -> Identities {
         let feed = self
-            .feed_of(|signal| {
+            .map_feed(|signal| {
                 assert_eq!(signal["tenant_id"], json!(self.id));
                 let text = |field: &str| signal[field].as_str().expect("a text").to_owned();
                 (text("kind"), text("dedupe_key"))
@@ -182,39 +181,38 @@ impl<'a> Tenant<'a> {
             .await;
         let mut identities = BTreeSet::new();
         for identity in feed {
-            let twice = identity.1.clone();
-            assert!(identities.insert(identity), "told twice: {twice}");
+            let key = identity.1.clone();
+            assert!(identities.insert(identity), "duplicate Signal: {key}");
         }
         identities
     }
 
-    /// Waits for the work to end and compares the feed with the account's ledger.
+    /// Waits until the system is idle and compares the feed with the account's ledger.
     ///
     /// # Panics
     ///
-    /// When something is missing or too much.
+    /// When a fact is missing or a Signal has no fact.
     pub async fn assert_equals_ledger(&self, account: &str) {
         self.assert_equals_ledgers(&[account]).await;
     }
 
-    /// Waits for the work to end and compares the feed with the ledgers of all its accounts.
+    /// Waits until the system is idle and compares the feed with the accounts' ledgers.
     ///
     /// # Panics
     ///
-    /// When something is missing or too much.
+    /// When a fact is missing or a Signal has no fact.
     pub async fn assert_equals_ledgers(&self, accounts: &[&str]) {
         self.system.drain().await;
         self.assert_feed_equals_ledgers(accounts).await;
     }
 
-    /// Compares the feed with the ledgers of all its accounts, whatever work is under way.
+    /// Compares the feed with the accounts' ledgers without waiting for jobs to end.
     ///
     /// # Panics
     ///
-    /// When something is missing or too much.
+    /// When a fact is missing or a Signal has no fact.
     pub async fn assert_feed_equals_ledgers(&self, accounts: &[&str]) {
-        // The feed shows what lies below the oldest running transaction; other tests in the
-        // same cluster may hold it back for a moment.
+        // The feed ends at the oldest running transaction, also of other tests in the cluster.
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(15);
         let (mut missing, mut extra) = self.difference(accounts).await;
         while !missing.is_empty() && tokio::time::Instant::now() < deadline {
@@ -223,15 +221,15 @@ impl<'a> Tenant<'a> {
         }
         assert!(
             missing.is_empty() && extra.is_empty(),
-            "{accounts:?}: missing {missing:?}, too much {extra:?}"
+            "{accounts:?}: missing {missing:?}, extra {extra:?}"
         );
     }
 
-    /// Facts of the accounts' ledgers that the feed lacks, and Signals that it has beyond them.
+    /// Returns the ledger's facts that the feed lacks, and Signals that the ledger lacks.
     ///
     /// # Panics
     ///
-    /// When a page of the feed is not given.
+    /// When a page of the feed cannot be read.
     pub async fn difference(&self, accounts: &[&str]) -> (Identities, Identities) {
         let seen = self.identities().await;
         let (mut required, mut allowed) = (BTreeSet::new(), BTreeSet::new());
@@ -244,38 +242,40 @@ impl<'a> Tenant<'a> {
         (missing, seen.difference(&allowed).cloned().collect())
     }
 
-    /// Sweeps and polls once more and compares then: for tests in which things change while a run is
-    /// under way, whose upper bound is frozen. The poll is an ordinary one, so the comparison fails
-    /// on each fact that only the reconciliation pass finds.
+    /// Requests redeliveries, polls once, and compares the feed with the account's ledger.
+    ///
+    /// For tests in which facts happen during a sync run, after its upper bound. The poll is
+    /// incremental, so the comparison fails on facts that only the reconciliation pass finds.
     ///
     /// # Panics
     ///
-    /// When something is missing or too much.
-    pub async fn assert_equals_ledger_after_a_poll(&self, account: &str) {
+    /// When a fact is missing or a Signal has no fact.
+    pub async fn assert_equals_ledger_after_poll(&self, account: &str) {
         self.system.drain().await;
-        self.system.sweep().await;
+        self.system.redeliver().await;
         self.poll().await;
         self.assert_equals_ledger(account).await;
     }
 
-    /// The same after a poll with the reconciliation pass: for tests that lose edits of old replies
-    /// and other facts that no list shows as they happen.
+    /// Requests redeliveries, polls with the reconciliation pass, and compares.
+    ///
+    /// For tests that lose edits of old replies and other facts that no list shows as they happen.
     ///
     /// # Panics
     ///
-    /// When something is missing or too much.
+    /// When a fact is missing or a Signal has no fact.
     pub async fn assert_equals_ledger_after_reconciliation(&self, account: &str) {
         self.system.drain().await;
-        self.system.sweep().await;
+        self.system.redeliver().await;
         self.poll_and_reconcile().await;
         self.assert_equals_ledger(account).await;
     }
 
-    /// Has every connection polled.
+    /// Requests an incremental sync of every connection.
     ///
     /// # Panics
     ///
-    /// When the API refuses.
+    /// When the API returns an error.
     pub async fn poll(&self) {
         let connections = self.get("/v1/connections").await;
         let providers: BTreeSet<&str> = connections["connections"]
@@ -290,11 +290,11 @@ impl<'a> Tenant<'a> {
         }
     }
 
-    /// Has every connection polled, and reconciled as after a day.
+    /// Makes the reconciliation pass due and requests a sync of every connection.
     ///
     /// # Panics
     ///
-    /// When the API or Postgres refuses.
+    /// When the API or Postgres returns an error.
     pub async fn poll_and_reconcile(&self) {
         sqlx::query("UPDATE cursors SET reconcile_at = now() WHERE tenant_id = $1")
             .bind(self.id)
@@ -305,8 +305,8 @@ impl<'a> Tenant<'a> {
     }
 }
 
-/// Where the grant covers several accounts, the one that is meant is chosen.
-async fn choose(browser: &mut Browser<'_>, page: Response, account: &str) -> Response {
+/// Chooses the account where the grant covers several.
+async fn choose_account(browser: &mut Browser<'_>, page: Response, account: &str) -> Response {
     let status = page.status();
     let text = page.text().await.expect("a body");
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -316,23 +316,23 @@ async fn choose(browser: &mut Browser<'_>, page: Response, account: &str) -> Res
         .flatten()
         .find(|choice| choice["account"]["id"] == account);
     match chosen.and_then(|choice| choice["choose_url"].as_str()) {
-        Some(url) => browser.follow(url).await,
+        Some(url) => browser.get(url).await,
         None => http::Response::builder()
             .status(status)
             .body(text)
-            .expect("an answer")
+            .expect("a response")
             .into(),
     }
 }
 
-async fn success(answer: Response) -> Value {
-    let (status, url) = (answer.status(), answer.url().clone());
-    let text = answer.text().await.expect("a body");
+async fn expect_success(response: Response) -> Value {
+    let (status, url) = (response.status(), response.url().clone());
+    let text = response.text().await.expect("a body");
     assert!(status.is_success(), "{url}: {status} {text}");
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// A browser: cookies per host, and redirects followed by hand.
+/// Browser that keeps cookies per host and follows redirects.
 struct Browser<'a> {
     system: &'a System,
     /// By `host:port`.
@@ -349,15 +349,16 @@ impl<'a> Browser<'a> {
         }
     }
 
-    async fn follow(&mut self, url: &str) -> Response {
-        let answer = self.send(Method::GET, url, &[]).await;
-        self.redirects(answer).await
+    async fn get(&mut self, url: &str) -> Response {
+        let response = self.send(Method::GET, url, &[]).await;
+        self.follow_redirects(response).await
     }
 
-    /// Opens a connect link and submits the form of its page, whatever fields that has: pages of
-    /// a previous release may have others, or there is no page between link and provider.
-    async fn proceed(&mut self, link: &str) -> Response {
-        let page = self.follow(link).await;
+    /// Opens a connect link and submits the form of its page, if there is one.
+    ///
+    /// All fields are sent back: a previous release may have other fields, or no page at all.
+    async fn open_link(&mut self, link: &str) -> Response {
+        let page = self.get(link).await;
         let url = page.url().clone();
         if url.authority() == self.system.simulator.address().to_string() {
             return page;
@@ -375,20 +376,20 @@ impl<'a> Browser<'a> {
     }
 
     async fn post(&mut self, url: &str, form: &[(&str, &str)]) -> Response {
-        let answer = self.send(Method::POST, url, form).await;
-        self.redirects(answer).await
+        let response = self.send(Method::POST, url, form).await;
+        self.follow_redirects(response).await
     }
 
-    async fn redirects(&mut self, mut answer: Response) -> Response {
+    async fn follow_redirects(&mut self, mut response: Response) -> Response {
         for _ in 0..10 {
-            if !answer.status().is_redirection() {
-                return answer;
+            if !response.status().is_redirection() {
+                return response;
             }
-            let location = answer.headers()[LOCATION].to_str().expect("text");
-            let next = answer.url().join(location).expect("a URL");
-            answer = self.send(Method::GET, next.as_str(), &[]).await;
+            let location = response.headers()[LOCATION].to_str().expect("text");
+            let next = response.url().join(location).expect("a URL");
+            response = self.send(Method::GET, next.as_str(), &[]).await;
         }
-        panic!("too many redirects at {}", answer.url());
+        panic!("too many redirects at {}", response.url());
     }
 
     async fn send(&mut self, method: Method, url: &str, form: &[(&str, &str)]) -> Response {
@@ -405,8 +406,8 @@ impl<'a> Browser<'a> {
         if method == Method::POST {
             request = request.form(form);
         }
-        let answer = request.send().await.expect("an answer");
-        for cookie in answer.headers().get_all(SET_COOKIE) {
+        let response = request.send().await.expect("a response");
+        for cookie in response.headers().get_all(SET_COOKIE) {
             let pair = cookie
                 .to_str()
                 .expect("text")
@@ -417,11 +418,11 @@ impl<'a> Browser<'a> {
                 jar.insert(name.to_owned(), value.to_owned());
             }
         }
-        answer
+        response
     }
 }
 
-/// The first value of an attribute in HTML.
+/// Returns the first value of an attribute in HTML.
 fn attribute<'a>(html: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = html.split_once(&format!(" {name}=\""))?;
     rest.split('"').next()

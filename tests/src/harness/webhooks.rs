@@ -1,5 +1,6 @@
-//! Signed deliveries of one pattern: alike but for the issue they are about, so that each
-//! becomes a Signal of its own.
+//! Signed deliveries from one template that differ in the issue's id only.
+//!
+//! Each becomes a separate Signal.
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
@@ -8,22 +9,22 @@ use sqlx::Row;
 
 use super::{System, Tenant, eventually};
 
-/// Room for a body; it has about 7 KB.
+/// Capacity of a body's buffer; bodies have about 7 KB.
 const BODY_BYTES: usize = 8 * 1024;
-/// Stands where each delivery has its issue's id; as many digits as any of them.
+/// Issue id of delivery number 0; all ids have the same number of digits.
 const FIRST_ID: u64 = 7_000_000_000;
-/// What the event is called.
+/// GitHub's name of the event.
 pub const EVENT: &str = "issues";
 
-/// What every delivery is made from.
+/// Template and signing key of the deliveries.
 pub struct Webhooks {
-    /// The body before, between and behind the places of the issue's id.
+    /// Parts of the body around the occurrences of the issue's id.
     parts: Vec<Bytes>,
     key: hmac::Key,
 }
 
 impl Webhooks {
-    /// Connects a simulated account and takes a real delivery of it as the pattern.
+    /// Connects a simulated account and uses one of its deliveries as the template.
     ///
     /// # Panics
     ///
@@ -34,13 +35,13 @@ impl Webhooks {
         (account, person): (&str, &str),
     ) -> Self {
         tenant.connect(account, person).await;
-        let opened = system.sim("github/act", opened(account)).await;
+        let opened = system.sim("github/act", open_issue(account)).await;
         let id = opened["object"]["id"].to_string();
         let delivered = "SELECT convert_from(body, 'UTF8') AS body FROM deliveries \
                          WHERE event LIKE 'issues%' \
                            AND convert_from(body, 'UTF8') LIKE '%\"id\":' || $1 || ',%' LIMIT 1";
         let mut body = String::new();
-        eventually("the pattern was delivered", async || {
+        eventually("the template was delivered", async || {
             let row = sqlx::query(delivered)
                 .bind(&id)
                 .fetch_optional(system.db.pool())
@@ -51,7 +52,7 @@ impl Webhooks {
         })
         .await;
         let mut parsed: Value = serde_json::from_str(&body).expect("JSON");
-        prune(&mut parsed);
+        remove_api_urls(&mut parsed);
         let body = parsed.to_string();
         let parts = body.split(&id).map(|part| Bytes::from(part.to_owned()));
         Self {
@@ -63,14 +64,14 @@ impl Webhooks {
         }
     }
 
-    /// The body of a delivery, and its signature as a header has it.
+    /// Returns a delivery's body and the value of its signature header.
     pub fn signed(&self, number: u64) -> (Bytes, String) {
         let body = self.body(number);
         let signature = hex::encode(hmac::sign(&self.key, &body));
         (body, format!("sha256={signature}"))
     }
 
-    /// The body of a delivery.
+    /// Returns a delivery's body.
     pub fn body(&self, number: u64) -> Bytes {
         let id = (FIRST_ID + number).to_string();
         let mut body = Vec::with_capacity(BODY_BYTES);
@@ -84,36 +85,36 @@ impl Webhooks {
     }
 }
 
-/// The dedupe key of the Signal that a delivery becomes.
-pub fn key_of(number: u64) -> String {
+/// Returns the dedupe key of a delivery's Signal.
+pub fn dedupe_key_of(number: u64) -> String {
     format!("github:issue:{}:created", FIRST_ID + number)
 }
 
-/// The number of the delivery that an issue's id came by, if it is one of ours.
-pub fn number_of(id: &str) -> Option<u64> {
+/// Returns the number of the delivery with this issue id, if it is generated.
+pub fn delivery_number(id: &str) -> Option<u64> {
     id.parse::<u64>().ok()?.checked_sub(FIRST_ID)
 }
 
-/// Takes out the many addresses of API resources, which would make a body half as large again.
-fn prune(value: &mut Value) {
+/// Removes the URLs of API resources, which make up a third of the body.
+fn remove_api_urls(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             fields.retain(|name, _| !name.ends_with("_url") || name == "html_url");
-            fields.values_mut().for_each(prune);
+            fields.values_mut().for_each(remove_api_urls);
         }
-        Value::Array(items) => items.iter_mut().for_each(prune),
+        Value::Array(items) => items.iter_mut().for_each(remove_api_urls),
         _ => {}
     }
 }
 
-/// An issue whose delivery has about the size that is wanted.
-fn opened(account: &str) -> Value {
-    let text = "A line of a description that somebody wrote at length. ".repeat(80);
+/// Action that opens an issue whose delivery has about 7 KB.
+fn open_issue(account: &str) -> Value {
+    let text = "One sentence of a rather long description of the issue ".repeat(80);
     json!({
         "account": account,
         "repository": "service-1",
         "action": "issues.opened",
-        "title": "A pattern",
+        "title": "A template",
         "body": text,
     })
 }

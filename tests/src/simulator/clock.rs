@@ -1,14 +1,13 @@
-//! The simulated clock: the system's time plus an offset that a test moves.
+//! Simulated clock: the system time plus an offset that tests advance.
 //!
-//! Promises whole seconds, because that is the precision providers give, and
-//! never runs backwards. Everything a provider dates or expires reads this
-//! clock.
+//! It has whole seconds, as the providers' timestamps have, and its offset never decreases. All
+//! timestamps and expiries of the simulated providers use it.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-/// Time as the simulated providers see it.
+/// Clock of the simulated providers.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     offset: AtomicI64,
@@ -20,31 +19,28 @@ impl Clock {
         system_time().timestamp() + self.offset.load(Ordering::Relaxed)
     }
 
-    /// Milliseconds since the epoch, for what is measured.
+    /// Milliseconds since the epoch, for measurements.
     pub(crate) fn milliseconds(&self) -> i64 {
         system_time().timestamp_millis() + self.offset.load(Ordering::Relaxed) * 1_000
     }
 
-    /// Moves the clock forward and answers the new offset in seconds.
+    /// Advances the clock and returns the new offset in seconds.
     pub(crate) fn advance(&self, seconds: u32) -> i64 {
         self.offset.fetch_add(i64::from(seconds), Ordering::Relaxed) + i64::from(seconds)
     }
 
-    /// How far the clock is ahead of the system's, in seconds.
+    /// Offset from the system time, in seconds.
     pub(crate) fn offset(&self) -> i64 {
         self.offset.load(Ordering::Relaxed)
     }
 
-    /// Seconds since the epoch by the system's clock, which a receiver shares.
+    /// Seconds since the epoch of the system time, which receivers use as well.
     pub(crate) fn system_seconds() -> i64 {
         system_time().timestamp()
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the simulator's own clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "the simulator has its own clock")]
 fn system_time() -> DateTime<Utc> {
     Utc::now()
 }
@@ -56,7 +52,7 @@ pub(crate) fn iso(seconds: i64) -> String {
         .to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Reads an RFC 3339 date; a date without a time means its midnight.
+/// Parses an RFC 3339 timestamp; a date without a time means midnight UTC.
 pub(crate) fn parse_iso(text: &str) -> Option<i64> {
     if let Ok(date) = DateTime::parse_from_rfc3339(text) {
         return Some(date.timestamp());
@@ -70,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_written_with_whole_seconds_and_read_back() {
+    fn timestamps_round_trip_with_whole_seconds() {
         assert_eq!(iso(1_795_428_000), "2026-11-23T10:00:00Z");
         assert_eq!(parse_iso("2026-11-23T10:00:00Z"), Some(1_795_428_000));
         assert_eq!(parse_iso("2026-11-23T12:00:00+02:00"), Some(1_795_428_000));
@@ -79,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn advancing_moves_only_forward() {
+    fn advance_moves_the_clock_forward() {
         let clock = Clock::default();
         let before = clock.seconds();
         assert_eq!(clock.advance(3_600), 3_600);

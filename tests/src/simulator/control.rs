@@ -1,5 +1,6 @@
-//! The control API under `/_sim/` that knows no provider: ledger, faults, clock,
-//! statistics, environment, and waiting for deliveries.
+//! Provider-independent control API under `/_sim/`.
+//!
+//! It serves the ledger, faults, clock, statistics and environment, and waits for deliveries.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,54 +22,54 @@ use super::faults::Rule;
 use super::ledger::Filter;
 use super::usage::{Quota, Usage};
 
-/// What the control API asks of a provider.
+/// A provider, as the control API uses it.
 pub(crate) trait Provider: Send + Sync {
-    /// Slug, as in the ledger.
+    /// Slug in the ledger.
     fn source(&self) -> &'static str;
-    /// Variables with which a process reaches the provider.
+    /// Environment variables with which a process reaches the provider.
     fn env(&self) -> Vec<(String, String)>;
-    /// Containers that the API shows now.
+    /// Containers that the API shows at present.
     fn visible(&self) -> HashSet<u64>;
-    /// Deliveries that have not been answered yet.
+    /// Number of deliveries without an outcome.
     fn unfinished(&self) -> usize;
-    /// Waits until there are none; `false` on timeout.
-    fn quiesce(&self, patience: Duration) -> BoxFuture<'_, bool>;
-    /// Anything worth showing about deliveries.
+    /// Waits until no delivery is unfinished; `false` on timeout.
+    fn quiesce(&self, timeout: Duration) -> BoxFuture<'_, bool>;
+    /// Statistics of deliveries.
     fn deliveries(&self) -> Value;
-    /// Forgets used quota.
+    /// Resets the used quota.
     fn reset_limits(&self);
-    /// A limit of an account, by its name; `None` where it is not kept.
+    /// A limit of an account by name; `None` if it is not enforced.
     fn quota(&self, account: &str, limit: &str) -> Option<Quota>;
 }
 
 /// All simulated providers.
 pub(crate) type Providers = Arc<[Arc<dyn Provider>]>;
 
-/// Why a request to a control page is not done.
-pub(crate) fn refusal(status: StatusCode, why: &str) -> Response {
-    (status, Json(json!({ "error": why }))).into_response()
+/// Error response of the control API.
+pub(crate) fn error_response(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({ "error": message }))).into_response()
 }
 
-/// Replaces the named fields of settings, unless one is unknown or a value no good.
+/// Replaces the given fields of settings; an unknown field or invalid value changes nothing.
 pub(crate) fn change_settings<S: Clone + Serialize + DeserializeOwned>(
-    present: &S,
+    current: &S,
     changes: Map<String, Value>,
-    keep: impl FnOnce(S),
+    apply: impl FnOnce(S),
 ) -> Response {
-    let no_good = |why: &str| refusal(StatusCode::UNPROCESSABLE_ENTITY, why);
-    let mut all = json!(present);
+    let invalid = |message: &str| error_response(StatusCode::UNPROCESSABLE_ENTITY, message);
+    let mut all = json!(current);
     for (name, value) in changes {
         match all.get_mut(&name) {
             Some(field) => *field = value,
-            None => return no_good(&format!("there is no setting {name}")),
+            None => return invalid(&format!("unknown setting {name}")),
         }
     }
     match serde_json::from_value::<S>(all) {
         Ok(settings) => {
-            keep(settings.clone());
+            apply(settings.clone());
             Json(settings).into_response()
         }
-        Err(error) => no_good(&error.to_string()),
+        Err(error) => invalid(&error.to_string()),
     }
 }
 
@@ -88,11 +89,13 @@ pub(crate) fn router(core: Arc<Core>, providers: Providers) -> Router {
         .route("/_sim/limits", delete(reset_limits))
         .route(
             "/_sim/requests",
-            get(requests).post(begin_requests).delete(end_requests),
+            get(recorded_requests)
+                .post(start_recording)
+                .delete(stop_recording),
         )
         .route("/_sim/state", get(state))
         .route("/_sim/quiesce", post(quiesce))
-        .route("/_sim/clock", get(clock).post(advance))
+        .route("/_sim/clock", get(clock).post(advance_clock))
         .route(
             "/_sim/faults",
             get(list_faults).post(add_fault).delete(clear_faults),
@@ -104,37 +107,37 @@ pub(crate) fn router(core: Arc<Core>, providers: Providers) -> Router {
 async fn index() -> &'static str {
     "provider-sim: a simulated provider for tests and demonstrations\n\
      \n\
-     GET    /_sim/env                      variables with which the processes reach it\n\
-     GET    /_sim/ledger                   what really happened (source, account, kind, after, limit, expected)\n\
-     GET    /_sim/state                    deliveries still under way, clock, ledger size\n\
-     POST   /_sim/quiesce                  wait until no delivery is under way {timeout_seconds}\n\
-     GET    /_sim/stats                    requests, and what they cost        DELETE resets\n\
-     GET    /_sim/requests                 requests that were recorded         POST begins, DELETE ends\n\
-     GET    /_sim/faults                   rules in force                      POST adds, DELETE clears\n\
+     GET    /_sim/env                      environment variables of this simulator\n\
+     GET    /_sim/ledger                   facts that happened (source, account, kind, after, limit, expected)\n\
+     GET    /_sim/state                    unfinished deliveries, clock, ledger size\n\
+     POST   /_sim/quiesce                  wait until all deliveries have finished {timeout_seconds}\n\
+     GET    /_sim/stats                    requests and their cost             DELETE resets\n\
+     GET    /_sim/requests                 recorded requests                   POST starts, DELETE stops\n\
+     GET    /_sim/faults                   active rules                        POST adds, DELETE clears\n\
      GET    /_sim/clock                    simulated time                      POST {advance_seconds}\n\
-     DELETE /_sim/limits                   forget used quota\n\
+     DELETE /_sim/limits                   reset the used quota\n\
      GET    /_sim/github/accounts          accounts, repositories, installations   POST adds one\n\
      GET    /_sim/github/settings          settings of app and service         POST changes fields\n\
-     POST   /_sim/github/act               make something happen {account, action, ...}\n\
-     POST   /_sim/github/generate          make N facts happen {count, account?}\n\
+     POST   /_sim/github/act               carry out an action {account, action, ...}\n\
+     POST   /_sim/github/generate          generate facts {count, account?}\n\
      POST   /_sim/github/tokens            expire or revoke {expire: installation|user, revoke_user}\n\
-     GET    /_sim/github/deliveries        the log of deliveries with requests and responses\n\
+     GET    /_sim/github/deliveries        log of deliveries with requests and responses\n\
      \n\
      GET    /_sim/slack/accounts           workspaces, organizations, people       POST adds one\n\
      GET    /_sim/slack/settings           settings of app and service             POST changes fields\n\
-     POST   /_sim/slack/act                make something happen {account, action, ...}\n\
-     POST   /_sim/slack/generate           make N facts happen {count, account?}\n\
+     POST   /_sim/slack/act                carry out an action {account, action, ...}\n\
+     POST   /_sim/slack/generate           generate facts {count, account?}\n\
      POST   /_sim/slack/tokens             expire or revoke {expire, revoke: account or person}\n\
      POST   /_sim/slack/url-verification   send the challenge {url?}\n\
-     GET    /_sim/slack/deliveries         attempts to deliver events\n\
+     GET    /_sim/slack/deliveries         delivery attempts\n\
      \n\
      GET    /_sim/jira/accounts            sites, people, projects                 POST adds one\n\
      GET    /_sim/jira/settings            settings of app and service             POST changes fields\n\
-     POST   /_sim/jira/act                 make something happen {account, action, ...}\n\
-     POST   /_sim/jira/generate            make N facts happen {count, account?}\n\
+     POST   /_sim/jira/act                 carry out an action {account, action, ...}\n\
+     POST   /_sim/jira/generate            generate facts {count, account?}\n\
      POST   /_sim/jira/tokens              expire or revoke {expire: person, revoke: person}\n\
-     GET    /_sim/jira/webhooks            webhooks that are registered\n\
-     GET    /_sim/jira/deliveries          attempts to deliver\n\
+     GET    /_sim/jira/webhooks            registered webhooks\n\
+     GET    /_sim/jira/deliveries          delivery attempts\n\
      \n\
      GitHub's web pages are at /, its REST API at /api/v3 and at /; Slack is at /slack,\n\
      Atlassian's identity service at /atlassian/auth, its API at /atlassian/api.\n\
@@ -175,7 +178,7 @@ async fn stats(State(control): State<Control>) -> Json<Value> {
     Json(report)
 }
 
-/// What an account's requests have cost until now.
+/// Cost of an account's requests so far.
 pub(crate) fn usage(core: &Core, provider: &dyn Provider, account: &str) -> Usage {
     let now = core.clock.milliseconds();
     core.usage.usage(provider.source(), account, now, |limit| {
@@ -189,18 +192,18 @@ async fn reset_stats(State(control): State<Control>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn requests(State(control): State<Control>) -> impl IntoResponse {
-    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    (kind, control.core.requests.lines())
+async fn recorded_requests(State(control): State<Control>) -> impl IntoResponse {
+    let content_type = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    (content_type, control.core.requests.to_ndjson())
 }
 
-async fn begin_requests(State(control): State<Control>) -> StatusCode {
-    control.core.requests.begin();
+async fn start_recording(State(control): State<Control>) -> StatusCode {
+    control.core.requests.start();
     StatusCode::NO_CONTENT
 }
 
-async fn end_requests(State(control): State<Control>) -> StatusCode {
-    control.core.requests.end();
+async fn stop_recording(State(control): State<Control>) -> StatusCode {
+    control.core.requests.stop();
     StatusCode::NO_CONTENT
 }
 
@@ -232,25 +235,25 @@ async fn state(State(control): State<Control>) -> Json<Value> {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-struct Patience {
+struct QuiesceRequest {
     timeout_seconds: Option<f64>,
 }
 
-async fn quiesce(State(control): State<Control>, body: Option<Json<Patience>>) -> Response {
-    let wanted = body.and_then(|body| body.timeout_seconds).unwrap_or(30.0);
-    let patience = Duration::try_from_secs_f64(wanted).unwrap_or(Duration::from_secs(30));
+async fn quiesce(State(control): State<Control>, body: Option<Json<QuiesceRequest>>) -> Response {
+    let seconds = body.and_then(|body| body.timeout_seconds).unwrap_or(30.0);
+    let timeout = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(30));
     let mut quiet = true;
     for provider in &*control.providers {
-        quiet &= provider.quiesce(patience).await;
+        quiet &= provider.quiesce(timeout).await;
     }
     let status = if quiet {
         StatusCode::OK
     } else {
         StatusCode::REQUEST_TIMEOUT
     };
-    let mut answer = report(&control);
-    answer["quiet"] = json!(quiet);
-    (status, Json(answer)).into_response()
+    let mut response = report(&control);
+    response["quiet"] = json!(quiet);
+    (status, Json(response)).into_response()
 }
 
 async fn clock(State(control): State<Control>) -> Json<Value> {
@@ -259,11 +262,14 @@ async fn clock(State(control): State<Control>) -> Json<Value> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Advance {
+struct AdvanceRequest {
     advance_seconds: u32,
 }
 
-async fn advance(State(control): State<Control>, Json(body): Json<Advance>) -> Json<Value> {
+async fn advance_clock(
+    State(control): State<Control>,
+    Json(body): Json<AdvanceRequest>,
+) -> Json<Value> {
     control.core.clock.advance(body.advance_seconds);
     Json(report(&control))
 }

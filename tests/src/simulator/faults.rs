@@ -1,9 +1,8 @@
-//! Faults on command: which request or delivery goes wrong next, and how.
+//! Fault injection: rules that make requests and deliveries fail.
 //!
-//! Promises that a rule applies to the next `count` matching subjects, or to
-//! `percent` of them, decided by a seeded generator, and that rules are asked
-//! in the order in which they were added. What an effect looks like on the wire
-//! is each provider's business.
+//! A rule applies to the next `count` matching subjects, or to `percent` of them, chosen by a
+//! seeded generator. Rules are evaluated in the order of their addition, and the first match
+//! applies. Each provider defines how an effect looks on the wire.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,22 +12,21 @@ use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What a rule looks at.
+/// Subjects of a rule.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
-    /// A request that a client sends to the simulator; the subject is
-    /// `METHOD /path`, at GitHub with `?query`.
+    /// Request of a client; the subject is `METHOD /path`, for GitHub with `?query`.
     Request,
-    /// A delivery that the simulator sends; the subject is `event.action`.
+    /// Delivery of the simulator; the subject is `event.action`.
     Delivery,
 }
 
-/// What goes wrong.
+/// Effect of a fault.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// Request: the hourly quota is used up.
+    /// Request: the hourly quota is exhausted.
     PrimaryLimit,
     /// Request: secondary limit with `Retry-After`.
     SecondaryLimit,
@@ -36,30 +34,29 @@ pub enum Effect {
     SecondaryLimitBare,
     /// Request: 429 with `Retry-After`.
     TooManyRequests,
-    /// Request: a status of the rule's choice (`status`), 500 by default.
+    /// Request: the rule's `status`, 500 by default.
     Status,
-    /// Request: answered only after `seconds`.
+    /// Request: the response is delayed by `seconds`.
     Slow,
-    /// Request: half of the answer comes at once, the other half after `seconds`.
+    /// Request: half of the body is sent at once, the other half after `seconds`.
     SlowBody,
-    /// Request: the connection is closed before anything happens.
+    /// Request: the socket is closed before the request is processed.
     Reset,
-    /// Request: the request is carried out, half of the answer is sent.
+    /// Request: processed, but only half of the response is sent.
     Truncate,
-    /// Request: the request is carried out, the answer is never sent.
+    /// Request: processed, but the response is never sent.
     LoseResponse,
-    /// Request and delivery: wherever the body says `find`, it says `put`, which need not be JSON
-    /// that a strict reader takes.
+    /// Request and delivery: each `find` in the body becomes `put`, even if it is not JSON then.
     Replace,
-    /// Request: the row of a list that says `find` somewhere has an object for its id.
+    /// Request: the id of each list row that contains `find` becomes an object.
     PoisonRow,
     /// Request: 401 as for an invalid token.
     Unauthorized,
     /// Request: 403 as for a missing permission.
     Forbidden,
-    /// Delivery: fails before it reaches the receiver, and is logged as failed.
+    /// Delivery: not sent, and logged as failed.
     Drop,
-    /// Delivery: never sent and never logged.
+    /// Delivery: not sent and not logged.
     DropSilently,
     /// Delivery: sent twice.
     Duplicate,
@@ -67,37 +64,37 @@ pub enum Effect {
     Delay,
     /// Delivery: sent after the next one of the same account.
     Reorder,
-    /// Delivery: signed with a secret nobody has.
+    /// Delivery: signed with a wrong secret.
     WrongSignature,
-    /// Delivery: signed, but too long ago.
+    /// Delivery: signed with an expired timestamp.
     OldSignature,
     /// Delivery: sent without a signature.
     NoSignature,
-    /// Delivery: padded to `bytes` (26 MB by default).
+    /// Delivery: padded to `bytes` (26 MiB by default).
     Oversize,
 }
 
-/// A rule as it is added.
+/// A fault rule.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Requests or deliveries.
     pub target: Target,
-    /// A part of the subject, `*` for any run of characters; all when absent.
+    /// Part of the subject, with `*` as a wildcard; by default, every subject matches.
     #[serde(default)]
     pub pattern: Option<String>,
-    /// Only subjects of this account (deliveries) or of this caller (requests).
+    /// Restricts the rule to deliveries of an account or to requests with its tokens.
     #[serde(default)]
     pub account: Option<String>,
-    /// What goes wrong.
+    /// Effect of the fault.
     pub effect: Effect,
-    /// Applies this many times, then is gone; without limit when absent.
+    /// Number of applications before the rule is removed; unlimited by default.
     #[serde(default)]
     pub count: Option<u32>,
-    /// Applies to this share of the matching subjects, 0 to 100.
+    /// Percentage of matching subjects to which the rule applies, 0 to 100.
     #[serde(default)]
     pub percent: Option<f64>,
-    /// `Retry-After`, delay or slowness; how long at most a reordered delivery waits.
+    /// `Retry-After` or delay; for a reordered delivery, the maximum delay.
     #[serde(default)]
     pub seconds: Option<f64>,
     /// Status for [`Effect::Status`].
@@ -106,17 +103,17 @@ pub struct Rule {
     /// Size for [`Effect::Oversize`].
     #[serde(default)]
     pub bytes: Option<usize>,
-    /// What [`Effect::Replace`] replaces, and what [`Effect::PoisonRow`] looks for.
+    /// Text that [`Effect::Replace`] and [`Effect::PoisonRow`] search for.
     #[serde(default)]
     pub find: Option<String>,
-    /// What it puts there.
+    /// Replacement of [`Effect::Replace`].
     #[serde(default)]
     pub put: Option<String>,
 }
 
 impl Rule {
-    /// The body as it goes over the wire.
-    pub(crate) fn replaced(&self, body: Bytes) -> Bytes {
+    /// Applies the effects that change a body.
+    pub(crate) fn apply_to_body(&self, body: Bytes) -> Bytes {
         let Some(find) = &self.find else {
             return body;
         };
@@ -138,7 +135,7 @@ impl Rule {
     }
 }
 
-/// Takes the ids of rows that say this.
+/// Replaces the ids of rows that contain the text.
 fn poison(value: &mut Value, find: &str) {
     match value {
         Value::Array(rows) => {
@@ -160,25 +157,25 @@ fn poison(value: &mut Value, find: &str) {
     }
 }
 
-/// A rule in force.
+/// A rule in effect.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Standing {
-    /// Number for deletion.
+pub(crate) struct ActiveRule {
+    /// Identifier for removal.
     pub(crate) id: u64,
-    /// Times it has applied so far.
+    /// Number of applications so far.
     pub(crate) applied: u64,
-    /// The rule itself; `count` is what is left.
+    /// The rule; `count` is the number of remaining applications.
     #[serde(flatten)]
     pub(crate) rule: Rule,
 }
 
 struct Rules {
     next_id: u64,
-    standing: Vec<Standing>,
+    active: Vec<ActiveRule>,
     rng: StdRng,
 }
 
-/// All rules in force.
+/// All active rules.
 pub(crate) struct Faults {
     rules: Mutex<Rules>,
 }
@@ -189,18 +186,18 @@ impl Faults {
         Self {
             rules: Mutex::new(Rules {
                 next_id: 1,
-                standing: Vec::new(),
+                active: Vec::new(),
                 rng,
             }),
         }
     }
 
-    /// Adds a rule and answers its number.
+    /// Adds a rule and returns its id.
     pub(crate) fn add(&self, rule: Rule) -> u64 {
         let mut rules = self.lock();
         let id = rules.next_id;
         rules.next_id += 1;
-        rules.standing.push(Standing {
+        rules.active.push(ActiveRule {
             id,
             applied: 0,
             rule,
@@ -208,22 +205,22 @@ impl Faults {
         id
     }
 
-    /// Removes one rule, or all.
+    /// Removes one rule or all, and returns the number of removed rules.
     pub(crate) fn clear(&self, id: Option<u64>) -> usize {
         let mut rules = self.lock();
-        let before = rules.standing.len();
+        let before = rules.active.len();
         rules
-            .standing
-            .retain(|standing| id.is_some_and(|id| id != standing.id));
-        before - rules.standing.len()
+            .active
+            .retain(|active| id.is_some_and(|id| id != active.id));
+        before - rules.active.len()
     }
 
-    /// Rules in force.
-    pub(crate) fn list(&self) -> Vec<Standing> {
-        self.lock().standing.clone()
+    /// Active rules.
+    pub(crate) fn list(&self) -> Vec<ActiveRule> {
+        self.lock().active.clone()
     }
 
-    /// The rule that applies to this subject now, if any; uses it up by one.
+    /// Selects the rule that applies to a subject, and counts the application.
     pub(crate) fn pick(
         &self,
         target: Target,
@@ -231,17 +228,17 @@ impl Faults {
         account: Option<&str>,
     ) -> Option<Rule> {
         let mut guard = self.lock();
-        if guard.standing.is_empty() {
+        if guard.active.is_empty() {
             return None;
         }
-        let Rules { standing, rng, .. } = &mut *guard;
-        let at = standing.iter().position(|standing| {
-            let rule = &standing.rule;
+        let Rules { active, rng, .. } = &mut *guard;
+        let at = active.iter().position(|active| {
+            let rule = &active.rule;
             rule.target == target
                 && rule
                     .account
                     .as_deref()
-                    .is_none_or(|want| Some(want) == account)
+                    .is_none_or(|wanted| Some(wanted) == account)
                 && rule
                     .pattern
                     .as_deref()
@@ -250,12 +247,12 @@ impl Faults {
                     .percent
                     .is_none_or(|percent| rng.random_range(0.0..100.0) < percent)
         })?;
-        standing[at].applied += 1;
-        let rule = standing[at].rule.clone();
-        if let Some(count) = standing[at].rule.count.as_mut() {
+        active[at].applied += 1;
+        let rule = active[at].rule.clone();
+        if let Some(count) = active[at].rule.count.as_mut() {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                standing.remove(at);
+                active.remove(at);
             }
         }
         Some(rule)
@@ -266,8 +263,9 @@ impl Faults {
     }
 }
 
-/// Whether the parts between the `*`s of the pattern occur in this order; in the query as well,
-/// where the pattern has a `?`.
+/// Whether a subject contains the pattern's parts in order.
+///
+/// The query is ignored unless the pattern has a `?`.
 fn matches(pattern: &str, subject: &str) -> bool {
     let mut rest = match subject.split_once('?') {
         Some((path, _)) if !pattern.contains('?') => path,
@@ -303,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counted_rule_applies_that_often_and_is_gone() {
+    fn counted_rule_is_removed_after_its_last_application() {
         let faults = Faults::new(1);
         faults.add(rule("GET */issues", Some(2), None));
         let subject = "GET /repos/a/b/issues";
@@ -320,16 +318,16 @@ mod tests {
     }
 
     #[test]
-    fn query_is_matched_by_patterns_that_name_it() {
+    fn query_is_ignored_unless_pattern_has_one() {
         let subject = "GET /repos/a/b/issues?state=all&per_page=100";
         assert!(matches("GET */issues?*per_page=100", subject));
         assert!(!matches("GET */issues?*per_page=50", subject));
         assert!(matches("GET */issues", subject));
-        assert!(!matches("state=all", subject), "it names no query");
+        assert!(!matches("state=all", subject), "the pattern has no `?`");
     }
 
     #[test]
-    fn a_share_is_decided_by_the_seed() {
+    fn seed_decides_which_subjects_fail() {
         let run = |seed| {
             let faults = Faults::new(seed);
             faults.add(rule("", None, Some(30.0)));
@@ -343,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn one_rule_or_all_can_be_removed() {
+    fn clear_removes_one_rule_or_all() {
         let faults = Faults::new(1);
         let first = faults.add(rule("a", None, None));
         faults.add(rule("b", None, None));

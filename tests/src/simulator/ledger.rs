@@ -1,10 +1,9 @@
-//! The ledger: what really happened in the simulated world.
+//! Ledger of the facts that happened in the simulated world.
 //!
-//! Promises one row per fact and account, identified by its dedupe key, with
-//! three ways it can have become known: an event was generated for it
-//! (`webhook`), the API still shows it (`poll`), the API has shown it at least
-//! once (`polled`). Knows nothing of any provider: visibility of the container
-//! a fact lives in (a repository, a channel) is asked from the caller.
+//! It has one row per account and dedupe key. A row states how the fact is observable: an event
+//! was generated for it (`webhook`), the API shows it now (`poll`), or the API has shown it at
+//! least once (`polled`). The ledger does not depend on a provider: the caller supplies the
+//! visible containers (repositories, channels).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::iso;
 
-/// A fact to be written down.
+/// A fact to record.
 pub(crate) struct Fact {
     /// Provider slug.
     pub(crate) source: &'static str,
@@ -21,19 +20,19 @@ pub(crate) struct Fact {
     pub(crate) account: String,
     /// Signal kind.
     pub(crate) kind: &'static str,
-    /// Identity of the fact, including the provider's prefix.
+    /// Dedupe key with the provider's prefix.
     pub(crate) key: String,
-    /// When it happened, epoch seconds.
+    /// Time of the fact, epoch seconds.
     pub(crate) at: i64,
-    /// Container whose visibility decides whether polling can see the fact.
+    /// Container on whose visibility `poll` depends.
     pub(crate) container: u64,
     /// An event was generated for an active installation.
     pub(crate) webhook: bool,
-    /// The API shows the fact as long as it is not hidden.
+    /// The API lists the fact until it is hidden.
     pub(crate) pollable: bool,
 }
 
-/// One row as the control API shows it.
+/// A row as the control API returns it.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Entry {
     /// Position in the ledger, from 1.
@@ -44,20 +43,19 @@ pub struct Entry {
     pub account: String,
     /// Signal kind.
     pub kind: String,
-    /// Identity of the fact.
+    /// Dedupe key of the fact.
     pub dedupe_key: String,
-    /// When it happened, RFC 3339.
+    /// Time of the fact, RFC 3339.
     pub time: String,
-    /// An event for it was generated for an active installation.
+    /// An event was generated for an active installation.
     pub webhook: bool,
-    /// Still visible through the provider's API.
+    /// The provider's API shows it now.
     pub poll: bool,
-    /// Some answer of the provider's API has contained it, or a delivery whose answer was
-    /// lost.
+    /// A response of the provider's API has contained it, or a delivery without a response.
     pub polled: bool,
 }
 
-/// Which rows a query wants; empty fields do not restrict.
+/// Filter of a ledger query; absent fields do not restrict it.
 #[derive(Debug, Default, Clone, Deserialize)]
 pub struct Filter {
     /// Provider slug.
@@ -68,15 +66,15 @@ pub struct Filter {
     pub kind: Option<String>,
     /// Rows after this position.
     pub after: Option<u64>,
-    /// At most this many rows.
+    /// Maximum number of rows.
     pub limit: Option<usize>,
-    /// Only rows that are (or are not) reachable: `webhook || poll`.
+    /// Only rows that are (or are not) observable: `webhook || poll`.
     pub expected: Option<bool>,
 }
 
 struct Row {
     fact: Fact,
-    /// Deliveries that tell it and were not given up.
+    /// Deliveries of the fact that have not failed permanently.
     deliveries: u32,
     shown: bool,
     polled: bool,
@@ -89,14 +87,14 @@ struct Rows {
     keys: HashMap<(String, String), u64>,
 }
 
-/// The append-only book; see the module's promise.
+/// Append-only ledger of facts.
 #[derive(Default)]
 pub(crate) struct Ledger {
     rows: Mutex<Rows>,
 }
 
 impl Ledger {
-    /// Writes a fact down, or joins it with the row of the same identity.
+    /// Records a fact, or merges it into the row with the same account and key.
     pub(crate) fn record(&self, fact: Fact) -> u64 {
         let mut rows = self.lock();
         let identity = (fact.account.clone(), fact.key.clone());
@@ -119,7 +117,7 @@ impl Ledger {
         seq
     }
 
-    /// The API no longer shows these facts.
+    /// Marks facts that the API no longer shows.
     pub(crate) fn hide(&self, facts: &[u64]) {
         let mut rows = self.lock();
         for &seq in facts {
@@ -128,8 +126,8 @@ impl Ledger {
         }
     }
 
-    /// One more delivery tells these facts.
-    pub(crate) fn tell_again(&self, facts: &[u64]) {
+    /// Counts another delivery of these facts.
+    pub(crate) fn add_delivery(&self, facts: &[u64]) {
         let mut rows = self.lock();
         for &seq in facts {
             let at = rows.current(seq);
@@ -137,9 +135,11 @@ impl Ledger {
         }
     }
 
-    /// The provider has given up a delivery that tells these facts. Where an attempt reached the
-    /// receiver, whose answer was lost, they may be known all the same.
-    pub(crate) fn give_up(&self, facts: &[u64], reached: bool) {
+    /// Counts a delivery of these facts that the provider does not retry any more.
+    ///
+    /// If an attempt reached the receiver and only the response was lost, the receiver may know
+    /// the facts, so they count as polled.
+    pub(crate) fn record_undelivered(&self, facts: &[u64], reached: bool) {
         let mut rows = self.lock();
         for &seq in facts {
             let at = rows.current(seq);
@@ -149,7 +149,7 @@ impl Ledger {
         }
     }
 
-    /// An answer of the API has just shown these facts.
+    /// Marks facts that a response of the API has shown.
     pub(crate) fn mark_polled(&self, facts: impl IntoIterator<Item = u64>) {
         let mut rows = self.lock();
         for seq in facts {
@@ -158,9 +158,8 @@ impl Ledger {
         }
     }
 
-    /// A container now belongs to another account: what the API shows of it is
-    /// from now on that account's.
-    pub(crate) fn rehome(&self, container: u64, account: &str) {
+    /// Moves the visible facts of a container to the account that owns it now.
+    pub(crate) fn move_container(&self, container: u64, account: &str) {
         let mut rows = self.lock();
         let count = rows.rows.len();
         for at in 0..count {
@@ -190,7 +189,7 @@ impl Ledger {
         }
     }
 
-    /// Rows that match, in order, and the position of the last row examined.
+    /// Rows that match the filter, in order.
     pub(crate) fn query(&self, filter: &Filter, visible: &HashSet<u64>) -> Vec<Entry> {
         let rows = self.lock();
         let skip = usize::try_from(filter.after.unwrap_or(0)).unwrap_or(usize::MAX);
@@ -203,13 +202,13 @@ impl Ledger {
             .filter(|entry| {
                 filter
                     .expected
-                    .is_none_or(|want| want == (entry.webhook || entry.poll))
+                    .is_none_or(|expected| expected == (entry.webhook || entry.poll))
             })
             .take(filter.limit.unwrap_or(usize::MAX))
             .collect()
     }
 
-    /// One row, wherever its container lives now.
+    /// The row at a position.
     pub(crate) fn entry(&self, seq: u64, visible: &HashSet<u64>) -> Option<Entry> {
         let rows = self.lock();
         rows.rows
@@ -255,10 +254,12 @@ impl Row {
 
 impl Filter {
     fn accepts(&self, fact: &Fact) -> bool {
-        let is = |want: &Option<String>, have: &str| want.as_ref().is_none_or(|want| want == have);
-        is(&self.source, fact.source)
-            && is(&self.account, &fact.account)
-            && is(&self.kind, fact.kind)
+        let matches = |wanted: &Option<String>, value: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted == value)
+        };
+        matches(&self.source, fact.source)
+            && matches(&self.account, &fact.account)
+            && matches(&self.kind, fact.kind)
     }
 }
 
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_fact_is_one_row_however_often_it_is_recorded() {
+    fn repeated_fact_has_one_row() {
         let ledger = Ledger::default();
         let first = ledger.record(fact("a", "k", false, true));
         let second = ledger.record(fact("a", "k", true, false));
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn polling_needs_a_visible_fact_in_a_visible_container() {
+    fn poll_requires_visible_fact_and_container() {
         let ledger = Ledger::default();
         let seq = ledger.record(fact("a", "k", false, true));
         assert!(all(&ledger)[0].poll);
@@ -312,21 +313,21 @@ mod tests {
     }
 
     #[test]
-    fn a_fact_of_two_deliveries_is_told_until_both_are_given_up() {
+    fn webhook_holds_until_all_deliveries_fail() {
         let ledger = Ledger::default();
         let seq = ledger.record(fact("a", "k", true, false));
-        ledger.tell_again(&[seq]);
-        ledger.give_up(&[seq], false);
+        ledger.add_delivery(&[seq]);
+        ledger.record_undelivered(&[seq], false);
         assert!(all(&ledger)[0].webhook);
-        ledger.give_up(&[seq], false);
+        ledger.record_undelivered(&[seq], false);
         assert!(!all(&ledger)[0].webhook);
     }
 
     #[test]
-    fn a_moved_container_takes_its_visible_facts_to_the_new_account() {
+    fn moved_container_takes_its_visible_facts_along() {
         let ledger = Ledger::default();
         let seq = ledger.record(fact("a", "k", true, true));
-        ledger.rehome(7, "b");
+        ledger.move_container(7, "b");
         let rows = all(&ledger);
         assert_eq!(
             (rows[0].account.as_str(), rows[0].webhook, rows[0].poll),
@@ -341,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_resumes_after_a_position() {
+    fn query_resumes_after_a_position() {
         let ledger = Ledger::default();
         for key in ["1", "2", "3"] {
             ledger.record(fact("a", key, true, false));

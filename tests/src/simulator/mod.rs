@@ -1,22 +1,19 @@
-//! The provider simulator: a real HTTP server that behaves like the providers.
+//! Provider simulator: an HTTP server that behaves like GitHub, Slack and Jira.
 //!
-//! Promises the providers' paths, statuses, headers, pagination, tokens and
-//! signatures; a world in which things happen on command or by themselves; the
-//! deliveries that follow; faults on command; and a ledger of what really
-//! happened. It shares no code with the connectors. The control API under
-//! `/_sim/` is described in `tests/README.md`.
+//! It reproduces the providers' paths, statuses, headers, pagination, tokens and signatures.
+//! Its world changes on command or at a configured rate, and each change sends the provider's
+//! deliveries. It injects faults, and a ledger records every fact that happened. It shares no
+//! code with the connectors. `tests/README.md` describes the control API under `/_sim/`.
 //!
-//! `clock`, `control`, `faults`, `ledger`, `requests` and `stats` know no provider;
-//! each provider is one folder beside them.
+//! Each provider is one folder; all other modules do not depend on a provider.
 
 mod clock;
 mod control;
 mod faults;
-mod forge;
+mod forgery;
 mod github;
 mod jira;
 mod ledger;
-mod outbox;
 mod requests;
 mod server;
 mod slack;
@@ -24,6 +21,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod webhook_sender;
 mod wire;
 
 use std::net::SocketAddr;
@@ -42,45 +40,44 @@ pub use ledger::{Entry, Filter};
 pub use slack::Settings as SlackSettings;
 pub use usage::{LimitUsage, Usage};
 
-/// How a simulator starts.
+/// Options of a simulator.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Address to listen on; port 0 takes a free one.
+    /// Address to listen on; port 0 selects a free port.
     pub bind: SocketAddr,
-    /// Base of the webhook receiver; deliveries go to `{url}/webhooks/{provider}`.
-    /// Without it, no deliveries are generated.
+    /// Base URL of the webhook receiver, or `None` to generate no deliveries.
+    ///
+    /// Deliveries go to `{url}/webhooks/{provider}`.
     pub webhook_url: Option<String>,
-    /// Base of the API; apps have registered `{url}/v1/connect/{provider}/callback`.
+    /// Base URL of the API; the apps' callback URL is `{url}/v1/connect/{provider}/callback`.
     pub api_url: String,
-    /// Seed of the world, the secrets and the faults; random when absent.
+    /// Seed of the world, the secrets and the faults; random by default.
     pub seed: Option<u64>,
     /// Accounts that exist from the start.
     pub accounts: usize,
-    /// GitHub repositories in each of them.
+    /// GitHub repositories per account.
     pub repositories: usize,
-    /// Slack channels in each of them.
+    /// Slack channels per account.
     pub channels: usize,
-    /// Jira projects in each of them.
+    /// Jira projects per account.
     pub projects: usize,
-    /// People in each of them, beside its administrator.
+    /// People per account, not counting its administrator.
     pub people: usize,
-    /// Facts in each repository, channel and project that happened before the
-    /// start, spread over the last 30 days.
+    /// Facts per repository, channel and project before the start, within the last 30 days.
     pub history: usize,
-    /// How many of a channel's past facts are replies; the usual share when absent.
+    /// Number of replies among a channel's past facts; by default, a typical share.
     pub replies: Option<usize>,
-    /// How many of a project's past facts are new issues; the usual share when
-    /// absent.
+    /// Number of new issues among a project's past facts; by default, a typical share.
     pub issues: Option<usize>,
-    /// Facts per second that happen by themselves, over all providers.
+    /// Facts generated per second over all providers.
     pub rate: f64,
     /// Request user authorization during installation.
     pub oauth_on_install: bool,
-    /// Keep the providers' limits; otherwise nothing is refused for its pace.
+    /// Enforce the providers' rate limits.
     pub enforces_limits: bool,
-    /// GitHub's requests per hour and installation.
+    /// Requests per hour that GitHub allows an installation.
     pub rate_limit: u32,
-    /// Deliveries in flight at most.
+    /// Maximum number of deliveries in flight.
     pub delivery_concurrency: usize,
 }
 
@@ -108,47 +105,46 @@ impl Default for Config {
     }
 }
 
-/// How large an account is.
+/// Size of an account.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Size {
+pub(crate) struct AccountSize {
     /// Repositories, channels or projects.
     pub(crate) containers: usize,
-    /// People beside the administrator.
+    /// People, not counting the administrator.
     pub(crate) people: usize,
 }
 
-/// What happened in each container of an account before the start.
+/// Number of facts in each container of an account before the start.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Past {
+pub(crate) struct HistorySize {
     pub(crate) facts: usize,
-    /// How many of them are replies, or new issues; the usual share when absent.
-    pub(crate) counted: Option<usize>,
+    /// Number of replies (Slack) or new issues (Jira) among them; by default, a typical share.
+    pub(crate) fixed_count: Option<usize>,
 }
 
-impl Past {
-    /// Whether the fact with this number, from zero, belongs to `share` of them that are spread
-    /// evenly, beginning with the first.
-    pub(crate) const fn spreads(self, share: usize, number: usize) -> bool {
-        self.facts > 0 && number * share % self.facts < share
+impl HistorySize {
+    /// Whether fact number `index` (from zero) is one of `share` facts at even distances.
+    pub(crate) const fn selects(self, share: usize, index: usize) -> bool {
+        self.facts > 0 && index * share % self.facts < share
     }
 }
 
 impl Config {
-    /// How large an account with this many containers is.
-    pub(crate) const fn size(&self, containers: usize) -> Size {
-        Size {
+    /// Size of an account with this many containers.
+    pub(crate) const fn size(&self, containers: usize) -> AccountSize {
+        AccountSize {
             containers,
             people: self.people,
         }
     }
 
-    /// Where a provider's app sends browsers back to.
+    /// Callback URL that a provider's app has registered.
     pub(crate) fn callback_url(&self, provider: &str) -> String {
         let base = self.api_url.trim_end_matches('/');
         format!("{base}/v1/connect/{provider}/callback")
     }
 
-    /// Where a provider's deliveries go; empty when there are none.
+    /// URL of a provider's deliveries; empty if none are sent.
     pub(crate) fn delivery_url(&self, provider: &str) -> String {
         self.webhook_url
             .as_ref()
@@ -157,7 +153,7 @@ impl Config {
     }
 }
 
-/// What all providers share.
+/// State that all providers share.
 pub(crate) struct Core {
     pub(crate) clock: clock::Clock,
     pub(crate) ledger: ledger::Ledger,
@@ -180,21 +176,21 @@ impl Core {
     }
 }
 
-/// Why a simulator could not start.
+/// Error at the start of a simulator.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address is taken or not ours.
-    #[error("the simulator cannot listen on {0}")]
+    /// The address is in use or does not belong to this host.
+    #[error("failed to listen on {0}")]
     Listen(SocketAddr, #[source] std::io::Error),
-    /// No key for the app.
+    /// The key of the GitHub App could not be generated.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// No client for deliveries.
-    #[error("the client for deliveries cannot be built")]
+    /// The HTTP client for deliveries could not be built.
+    #[error("failed to build the HTTP client for deliveries")]
     Client(#[from] reqwest::Error),
 }
 
-/// A running simulator; stops when dropped.
+/// Handle to a running simulator, which stops when the handle is dropped.
 pub struct Simulator {
     address: SocketAddr,
     seed: u64,
@@ -207,7 +203,7 @@ pub struct Simulator {
     tasks: TaskTracker,
 }
 
-/// Starts a simulator and answers when it accepts requests.
+/// Starts a simulator and returns once it accepts connections.
 pub async fn start(config: Config) -> Result<Simulator, StartError> {
     let listener = TcpListener::bind(config.bind)
         .await
@@ -227,17 +223,21 @@ pub async fn start(config: Config) -> Result<Simulator, StartError> {
         Arc::clone(&slack) as Arc<dyn control::Provider>,
         Arc::clone(&jira) as Arc<dyn control::Provider>,
     ]);
-    let provided = slack::router(&slack)
+    let provider_routes = slack::router(&slack)
         .merge(jira::router(&jira))
         .merge(github::router(&github))
         .layer(from_fn_with_state(Arc::clone(&core), requests::record));
-    let routes = control::router(Arc::clone(&core), Arc::clone(&providers)).merge(provided);
+    let routes = control::router(Arc::clone(&core), Arc::clone(&providers)).merge(provider_routes);
     tasks.spawn(server::serve(listener, routes, stop.clone()));
     if config.rate > 0.0 {
-        let each = config.rate / 3.0;
-        tasks.spawn(github::live(Arc::clone(&github), each, stop.clone()));
-        tasks.spawn(slack::live(Arc::clone(&slack), each, stop.clone()));
-        tasks.spawn(jira::live(Arc::clone(&jira), each, stop.clone()));
+        let rate = config.rate / 3.0;
+        tasks.spawn(github::run_activity(
+            Arc::clone(&github),
+            rate,
+            stop.clone(),
+        ));
+        tasks.spawn(slack::run_activity(Arc::clone(&slack), rate, stop.clone()));
+        tasks.spawn(jira::run_activity(Arc::clone(&jira), rate, stop.clone()));
     }
     tasks.close();
     Ok(Simulator {
@@ -254,22 +254,22 @@ pub async fn start(config: Config) -> Result<Simulator, StartError> {
 }
 
 impl Simulator {
-    /// `http://host:port`, base of the control API and of web pages.
+    /// `http://host:port`, the base URL of the control API and of web pages.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The address it listens on.
+    /// Address of the listener.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The seed in use; the same seed makes the same world.
+    /// Seed in use; the same seed produces the same world.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// Settings that a process needs to reach this simulator, by variable name.
+    /// Environment variables with which a process reaches this simulator.
     pub fn env(&self) -> Vec<(String, String)> {
         self.providers
             .iter()
@@ -277,28 +277,28 @@ impl Simulator {
             .collect()
     }
 
-    /// Replaces settings of the GitHub app, such as the webhook or callback URL.
+    /// Changes settings of GitHub and its app, such as the webhook or callback URL.
     pub fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
         self.github.change_settings(change);
     }
 
-    /// Replaces settings of the Slack app and of Slack itself.
+    /// Changes settings of Slack and its app.
     pub fn change_slack(&self, change: impl FnOnce(&mut SlackSettings)) {
         self.slack.change_settings(change);
     }
 
-    /// Replaces settings of the Atlassian app and of Jira itself.
+    /// Changes settings of Jira and the Atlassian app.
     pub fn change_jira(&self, change: impl FnOnce(&mut JiraSettings)) {
         self.jira.change_settings(change);
     }
 
-    /// Has Slack and Jira send failed deliveries again within a second.
-    pub fn retry_soon(&self) {
+    /// Shortens the retry delays of Slack and Jira to less than a second.
+    pub fn shorten_retry_delays(&self) {
         self.change_slack(|slack| slack.retry_seconds = vec![0.0, 0.2, 0.5]);
         self.change_jira(|jira| jira.retry_seconds = vec![0.1, 0.3, 0.6]);
     }
 
-    /// Rows of the ledger, as `GET /_sim/ledger` answers them.
+    /// Rows of the ledger, as `GET /_sim/ledger` returns them.
     pub fn ledger(&self, filter: &Filter) -> Vec<Entry> {
         let visible = self
             .providers
@@ -308,21 +308,21 @@ impl Simulator {
         self.core.ledger.query(filter, &visible)
     }
 
-    /// What an account's requests have cost, as `GET /_sim/stats` answers it.
+    /// Cost of an account's requests, as `GET /_sim/stats` returns it.
     pub fn usage(&self, source: &str, account: &str) -> Usage {
-        let providers = self.providers.iter();
-        let provider = providers.into_iter().find(|one| one.source() == source);
+        let mut providers = self.providers.iter();
+        let provider = providers.find(|provider| provider.source() == source);
         provider.map_or_else(Usage::default, |provider| {
             control::usage(&self.core, &**provider, account)
         })
     }
 
-    /// Adds a fault rule and answers its number.
+    /// Adds a fault rule and returns its id.
     pub fn add_fault(&self, rule: Rule) -> u64 {
         self.core.faults.add(rule)
     }
 
-    /// Stops listening, ends open connections and waits for both.
+    /// Closes the listener and its sockets, and waits until all tasks have ended.
     pub async fn shutdown(self) {
         self.stop.cancel();
         self.tasks.wait().await;

@@ -1,7 +1,7 @@
-//! A record of the requests that clients send: what they asked, how, and what they got.
+//! Recording of the requests that clients send.
 //!
-//! Off until it is switched on, because it keeps everything in memory. Authorization is kept
-//! as its scheme alone, and cookies are not kept.
+//! It is off by default because it grows in memory without limit. It keeps only the scheme of
+//! `Authorization`, and no cookies.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,23 +14,23 @@ use serde_json::{Map, Value, json};
 
 use super::Core;
 
-/// Requests in the order of their answers; `None` while nothing is recorded.
+/// Recorded requests in the order of their responses; `None` while recording is off.
 #[derive(Default)]
 pub(crate) struct Recording(Mutex<Option<Vec<Value>>>);
 
 impl Recording {
-    /// Begins a new record.
-    pub(crate) fn begin(&self) {
+    /// Starts a new recording.
+    pub(crate) fn start(&self) {
         *self.lock() = Some(Vec::new());
     }
 
-    /// Ends recording and drops the record.
-    pub(crate) fn end(&self) {
+    /// Stops recording and discards the recorded requests.
+    pub(crate) fn stop(&self) {
         *self.lock() = None;
     }
 
-    /// The record so far, one JSON object per line.
-    pub(crate) fn lines(&self) -> String {
+    /// Recorded requests, one JSON object per line.
+    pub(crate) fn to_ndjson(&self) -> String {
         let mut lines = String::new();
         for request in self.lock().iter().flatten() {
             lines.extend([request.to_string().as_str(), "\n"]);
@@ -53,7 +53,7 @@ impl Recording {
     }
 }
 
-/// Records what goes through it while recording is on.
+/// Middleware that records requests while recording is on.
 pub(crate) async fn record(
     State(core): State<Arc<Core>>,
     request: Request,
@@ -71,7 +71,7 @@ pub(crate) async fn record(
         "method": parts.method.as_str(),
         "path": parts.uri.path(),
         "query": parts.uri.query().unwrap_or_default(),
-        "headers": headers(&parts.headers),
+        "headers": recorded_headers(&parts.headers),
         "body": String::from_utf8_lossy(&body),
     });
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
@@ -80,9 +80,9 @@ pub(crate) async fn record(
     response
 }
 
-/// Headers without secrets, in lower case; the values of a repeated one are joined.
-fn headers(headers: &HeaderMap) -> Map<String, Value> {
-    let mut kept = Map::new();
+/// Headers without secrets, in lower case; values of a repeated header are joined.
+fn recorded_headers(headers: &HeaderMap) -> Map<String, Value> {
+    let mut recorded = Map::new();
     for name in headers.keys().filter(|name| **name != header::COOKIE) {
         let values = headers.get_all(name).iter();
         let values = values.map(|value| {
@@ -92,10 +92,10 @@ fn headers(headers: &HeaderMap) -> Map<String, Value> {
                 _ => text,
             }
         });
-        kept.insert(
+        recorded.insert(
             name.to_string(),
             json!(values.collect::<Vec<_>>().join(", ")),
         );
     }
-    kept
+    recorded
 }

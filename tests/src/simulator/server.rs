@@ -1,7 +1,7 @@
-//! The listener: HTTP/1.1 with keep-alive, and connections that a fault cuts.
+//! HTTP/1.1 server with keep-alive, whose handlers can close their socket.
 //!
-//! Written on hyper rather than axum's server because a handler must be able to
-//! close its connection without an answer ([`Cut`]).
+//! It uses hyper because axum's server cannot close a socket without a response
+//! ([`CloseConnection`]).
 
 use std::convert::Infallible;
 use std::io;
@@ -19,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-/// Put into an answer's extensions: close the connection instead of answering.
+/// Response extension that closes the socket instead of sending the response.
 #[derive(Clone, Copy)]
-pub(crate) struct Cut;
+pub(crate) struct CloseConnection;
 
-/// Serves until told to stop; answers when every connection has ended.
+/// Serves until `stop` is cancelled, and returns when every socket is closed.
 pub(crate) async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
@@ -44,7 +44,7 @@ async fn connection(stream: TcpStream, routes: Router, stop: CancellationToken) 
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let service = service_fn(move |request: Request<Incoming>| answer(routes.clone(), request));
+    let service = service_fn(move |request: Request<Incoming>| respond(routes.clone(), request));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(30))
@@ -54,25 +54,25 @@ async fn connection(stream: TcpStream, routes: Router, stop: CancellationToken) 
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            // A client that never finishes its request must not hold us up.
+            // A client that never completes its request must not delay the shutdown.
             tokio::time::timeout(Duration::from_secs(2), connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(error = %error, "connection ended early");
+        tracing::debug!(error = %error, "HTTP connection failed");
     }
 }
 
-async fn answer(routes: Router, request: Request<Incoming>) -> Result<Response, io::Error> {
-    let answered: Result<Response, Infallible> = routes.oneshot(request.map(Body::new)).await;
-    let response = match answered {
+async fn respond(routes: Router, request: Request<Incoming>) -> Result<Response, io::Error> {
+    let result: Result<Response, Infallible> = routes.oneshot(request.map(Body::new)).await;
+    let response = match result {
         Ok(response) => response,
         Err(never) => match never {},
     };
-    if response.extensions().get::<Cut>().is_some() {
+    if response.extensions().get::<CloseConnection>().is_some() {
         return Err(io::Error::new(
             io::ErrorKind::ConnectionReset,
-            "cut on command",
+            "closed by a fault",
         ));
     }
     Ok(response)

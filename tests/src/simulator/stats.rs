@@ -1,8 +1,7 @@
-//! Counters of what clients did to the simulator.
+//! Counters of requests and deliveries.
 //!
-//! Promises a count per route and status, named counters for what a provider
-//! finds worth counting (token mints, refreshes), and how many requests ran at
-//! once at most.
+//! They count requests per route and status, named events of the providers (issued tokens,
+//! refreshes), and the maximum number of concurrent requests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +15,7 @@ pub(crate) struct Stats {
     routes: Mutex<BTreeMap<String, BTreeMap<u16, u64>>>,
     counters: Mutex<BTreeMap<&'static str, u64>>,
     running: AtomicUsize,
-    most_at_once: AtomicUsize,
+    max_concurrent: AtomicUsize,
     requests: AtomicU64,
 }
 
@@ -30,16 +29,16 @@ impl Drop for Running<'_> {
 }
 
 impl Stats {
-    /// Notes the start of a request and how many run with it.
-    pub(crate) fn begin(&self) -> (Running<'_>, usize) {
+    /// Counts the start of a request, and returns the number of requests in progress.
+    pub(crate) fn start_request(&self) -> (Running<'_>, usize) {
         let now = self.running.fetch_add(1, Ordering::Relaxed) + 1;
-        self.most_at_once.fetch_max(now, Ordering::Relaxed);
+        self.max_concurrent.fetch_max(now, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
         (Running(self), now)
     }
 
-    /// Notes an answer on a route.
-    pub(crate) fn answered(&self, route: String, status: u16) {
+    /// Counts a response of a route.
+    pub(crate) fn record_response(&self, route: String, status: u16) {
         *lock(&self.routes)
             .entry(route)
             .or_default()
@@ -52,8 +51,9 @@ impl Stats {
         *lock(&self.counters).entry(name).or_default() += by;
     }
 
-    /// Counts a forged delivery by what became of it: refused as such, not judged (no answer in
-    /// time, or too busy), or anything else.
+    /// Counts a forged delivery by its outcome.
+    ///
+    /// The outcomes are: refused, not judged (no response in time, or overload), and accepted.
     pub(crate) fn count_forged(&self, status: u16) {
         self.count(
             match status {
@@ -65,23 +65,23 @@ impl Stats {
         );
     }
 
-    /// Everything as JSON.
+    /// All counters as JSON.
     pub(crate) fn report(&self) -> Value {
         json!({
             "requests": self.requests.load(Ordering::Relaxed),
             "running": self.running.load(Ordering::Relaxed),
-            "most_at_once": self.most_at_once.load(Ordering::Relaxed),
+            "most_at_once": self.max_concurrent.load(Ordering::Relaxed),
             "counters": &*lock(&self.counters),
             "routes": &*lock(&self.routes),
         })
     }
 
-    /// Starts counting again from zero.
+    /// Resets all counters to zero.
     pub(crate) fn reset(&self) {
         lock(&self.routes).clear();
         lock(&self.counters).clear();
         self.requests.store(0, Ordering::Relaxed);
-        self.most_at_once
+        self.max_concurrent
             .store(self.running.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }

@@ -1,4 +1,4 @@
-//! The simulator as its clients meet it: over HTTP, with a receiver for deliveries.
+//! Tests of the simulator over HTTP, with a receiver for deliveries.
 
 mod limits;
 mod requests;
@@ -23,17 +23,17 @@ use super::{Config, Entry, Filter, Simulator, start};
 
 const TEAM: &str = "team-1";
 
-/// GUIDs and events in the order of their arrival.
+/// GUIDs and events of received deliveries, in order.
 type Arrivals = Arc<Mutex<Vec<(String, String)>>>;
 
-struct Scene {
+struct Fixture {
     simulator: Simulator,
     client: Client,
     arrivals: Arrivals,
 }
 
-/// A simulator with one account, and a receiver that answers `status`.
-async fn scene(status: StatusCode, history: usize) -> Scene {
+/// Starts a simulator with one account, and a receiver that responds with `status`.
+async fn fixture(status: StatusCode, history: usize) -> Fixture {
     let arrivals = Arrivals::default();
     let seen = Arc::clone(&arrivals);
     let receiver = Router::new().route(
@@ -65,14 +65,14 @@ async fn scene(status: StatusCode, history: usize) -> Scene {
         .user_agent("test")
         .build()
         .expect("a client");
-    Scene {
+    Fixture {
         simulator,
         client,
         arrivals,
     }
 }
 
-impl Scene {
+impl Fixture {
     async fn control(&self, path: &str, body: Value) -> Value {
         let url = format!("{}/_sim/{path}", self.simulator.base_url());
         let response = self
@@ -81,7 +81,7 @@ impl Scene {
             .json(&body)
             .send()
             .await
-            .expect("an answer");
+            .expect("a response");
         assert!(
             response.status().is_success(),
             "{path}: {}",
@@ -90,21 +90,21 @@ impl Scene {
         response.json().await.expect("JSON")
     }
 
-    async fn act(&self, action: &str, more: Value) -> Value {
+    async fn act(&self, action: &str, params: Value) -> Value {
         let mut body = json!({"account": TEAM, "action": action});
         let fields = body.as_object_mut().expect("an object");
-        fields.extend(more.as_object().cloned().unwrap_or_default());
-        let answer = self.control("github/act", body).await;
+        fields.extend(params.as_object().cloned().unwrap_or_default());
+        let result = self.control("github/act", body).await;
         self.control("quiesce", json!({})).await;
-        answer
+        result
     }
 
     fn ledger(&self) -> Vec<Entry> {
         self.simulator.ledger(&Filter::default())
     }
 
-    fn entry(&self, answer: &Value) -> Entry {
-        let key = answer["facts"][0]["dedupe_key"].as_str().expect("a fact");
+    fn entry(&self, result: &Value) -> Entry {
+        let key = result["facts"][0]["dedupe_key"].as_str().expect("a fact");
         self.ledger()
             .into_iter()
             .find(|entry| entry.dedupe_key == key)
@@ -113,10 +113,10 @@ impl Scene {
 
     fn env(&self, name: &str) -> String {
         let env = self.simulator.env();
-        let found = env
+        let variable = env
             .into_iter()
             .find(|(known, _)| known == &format!("POBLYSH_GITHUB_{name}"));
-        found.expect("a variable").1
+        variable.expect("a variable").1
     }
 
     async fn token(&self, installation: u64) -> String {
@@ -135,9 +135,9 @@ impl Scene {
             .bearer_auth(jwt)
             .send()
             .await
-            .expect("an answer");
-        let answer: Value = response.json().await.expect("JSON");
-        answer["token"].as_str().expect("a token").to_owned()
+            .expect("a response");
+        let token: Value = response.json().await.expect("JSON");
+        token["token"].as_str().expect("a token").to_owned()
     }
 
     async fn get(&self, token: &str, url: &str) -> reqwest::Result<Response> {
@@ -150,19 +150,17 @@ impl Scene {
             .await
     }
 
-    /// Installs the app and answers a token.
-    async fn installed(&self) -> (u64, String) {
-        let installed = self.act("installation.created", json!({})).await;
-        let installation = installed["object"]["installation_id"]
-            .as_u64()
-            .expect("an id");
+    /// Installs the app and returns its installation and a token.
+    async fn install(&self) -> (u64, String) {
+        let result = self.act("installation.created", json!({})).await;
+        let installation = result["object"]["installation_id"].as_u64().expect("an id");
         (installation, self.token(installation).await)
     }
 
-    /// A path of the API, and the answer's JSON.
-    async fn ask(&self, token: &str, path: &str) -> (Response, Value) {
+    /// Fetches a path of the API, and returns the response and its JSON.
+    async fn fetch(&self, token: &str, path: &str) -> (Response, Value) {
         let url = format!("{}{path}", self.env("API_BASE_URL"));
-        let response = self.get(token, &url).await.expect("an answer");
+        let response = self.get(token, &url).await.expect("a response");
         let parts = http::Response::builder().status(response.status());
         let headers = response.headers().clone();
         let text = response.text().await.expect("a body");
@@ -172,8 +170,8 @@ impl Scene {
         (rest.into(), body)
     }
 
-    /// Follows a list to its end.
-    async fn walk(&self, token: &str, path: &str) -> Vec<Value> {
+    /// Fetches all pages of a list.
+    async fn list_all(&self, token: &str, path: &str) -> Vec<Value> {
         let mut rows = Vec::new();
         let mut next = Some(format!("{}{path}", self.env("API_BASE_URL")));
         while let Some(url) = next {
@@ -183,7 +181,7 @@ impl Scene {
                 .headers()
                 .get("link")
                 .map(|link| link.to_str().expect("text").to_owned());
-            next = link.as_deref().and_then(next_of);
+            next = link.as_deref().and_then(next_link);
             let page: Value = response.json().await.expect("JSON");
             let list = if page.is_array() {
                 page
@@ -196,7 +194,7 @@ impl Scene {
     }
 }
 
-fn next_of(link: &str) -> Option<String> {
+fn next_link(link: &str) -> Option<String> {
     let next = link
         .split(", ")
         .find(|part| part.ends_with("rel=\"next\""))?;
@@ -204,16 +202,14 @@ fn next_of(link: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn what_the_ledger_calls_pollable_is_what_the_lists_show() {
-    let scene = scene(StatusCode::OK, 300).await;
-    let installed = scene.act("installation.created", json!({})).await;
-    scene
+async fn pollable_ledger_rows_are_what_lists_show() {
+    let fixture = fixture(StatusCode::OK, 300).await;
+    let result = fixture.act("installation.created", json!({})).await;
+    fixture
         .control("github/generate", json!({"count": 400}))
         .await;
-    let installation = installed["object"]["installation_id"]
-        .as_u64()
-        .expect("an id");
-    let token = scene.token(installation).await;
+    let installation = result["object"]["installation_id"].as_u64().expect("an id");
+    let token = fixture.token(installation).await;
     let base = format!("/repos/{TEAM}/service-1");
     for list in [
         "issues",
@@ -223,19 +219,22 @@ async fn what_the_ledger_calls_pollable_is_what_the_lists_show() {
         "actions/runs",
         "stargazers",
     ] {
-        scene
-            .walk(&token, &format!("{base}/{list}?state=all&per_page=10"))
+        fixture
+            .list_all(&token, &format!("{base}/{list}?state=all&per_page=10"))
             .await;
     }
-    for pull in scene.walk(&token, &format!("{base}/pulls?state=all")).await {
-        scene
-            .walk(&token, &format!("{base}/pulls/{}/reviews", pull["number"]))
+    for pull in fixture
+        .list_all(&token, &format!("{base}/pulls?state=all"))
+        .await
+    {
+        fixture
+            .list_all(&token, &format!("{base}/pulls/{}/reviews", pull["number"]))
             .await;
     }
-    let ledger = scene.ledger();
-    let keys = |wanted: fn(&Entry) -> bool| -> BTreeSet<&str> {
-        let fitting = ledger.iter().filter(|entry| wanted(entry));
-        fitting.map(|entry| entry.dedupe_key.as_str()).collect()
+    let ledger = fixture.ledger();
+    let keys = |matches: fn(&Entry) -> bool| -> BTreeSet<&str> {
+        let matching = ledger.iter().filter(|entry| matches(entry));
+        matching.map(|entry| entry.dedupe_key.as_str()).collect()
     };
     assert_eq!(keys(|entry| entry.poll), keys(|entry| entry.polled));
     assert!(ledger.iter().filter(|entry| entry.poll).count() > 250);
@@ -244,143 +243,141 @@ async fn what_the_ledger_calls_pollable_is_what_the_lists_show() {
 }
 
 #[tokio::test]
-async fn later_events_take_earlier_facts_out_of_sight_of_polling() {
-    let scene = scene(StatusCode::OK, 0).await;
-    scene.act("installation.created", json!({})).await;
-    let opened = scene.act("issues.opened", json!({})).await;
+async fn later_events_hide_earlier_facts_from_polling() {
+    let fixture = fixture(StatusCode::OK, 0).await;
+    fixture.act("installation.created", json!({})).await;
+    let opened = fixture.act("issues.opened", json!({})).await;
     let number = json!({"number": opened["object"]["number"]});
-    let closed = scene.act("issues.closed", number.clone()).await;
-    let commented = scene.act("issue_comment.created", number.clone()).await;
-    assert!(scene.entry(&closed).poll && scene.entry(&commented).poll);
-    let reopened = scene.act("issues.reopened", number.clone()).await;
-    assert!(!scene.entry(&closed).poll && scene.entry(&closed).webhook);
-    assert!(!scene.entry(&reopened).poll && scene.entry(&reopened).webhook);
-    scene
+    let closed = fixture.act("issues.closed", number.clone()).await;
+    let commented = fixture.act("issue_comment.created", number.clone()).await;
+    assert!(fixture.entry(&closed).poll && fixture.entry(&commented).poll);
+    let reopened = fixture.act("issues.reopened", number.clone()).await;
+    assert!(!fixture.entry(&closed).poll && fixture.entry(&closed).webhook);
+    assert!(!fixture.entry(&reopened).poll && fixture.entry(&reopened).webhook);
+    fixture
         .act(
             "issue_comment.deleted",
             json!({"id": commented["object"]["id"]}),
         )
         .await;
-    assert!(!scene.entry(&commented).poll && scene.entry(&opened).poll);
-    scene.act("issues.deleted", number).await;
-    assert!(!scene.entry(&opened).poll);
-    let review = scene
+    assert!(!fixture.entry(&commented).poll && fixture.entry(&opened).poll);
+    fixture.act("issues.deleted", number).await;
+    assert!(!fixture.entry(&opened).poll);
+    let review = fixture
         .act(
             "pull_request_review.submitted",
             json!({"state": "approved"}),
         )
         .await;
     let reviewed = review["object"]["number"].clone();
-    scene
+    fixture
         .act("pull_request_review.dismissed", json!({"number": reviewed}))
         .await;
-    let submitted = scene
+    let submitted = fixture
         .ledger()
         .into_iter()
         .find(|entry| entry.kind == "pr_reviewed");
     assert!(
         submitted.expect("a review").poll,
-        "a dismissed review is still listed"
+        "a dismissed review stays in the list"
     );
-    scene.act("installation.suspend", json!({})).await;
-    assert!(scene.ledger().iter().all(|entry| !entry.poll));
-    let unheard = scene.act("issues.opened", json!({})).await;
-    scene.act("installation.unsuspend", json!({})).await;
-    let entry = scene.entry(&unheard);
+    fixture.act("installation.suspend", json!({})).await;
+    assert!(fixture.ledger().iter().all(|entry| !entry.poll));
+    let missed = fixture.act("issues.opened", json!({})).await;
+    fixture.act("installation.unsuspend", json!({})).await;
+    let entry = fixture.entry(&missed);
     assert!(!entry.webhook && entry.poll);
 }
 
 #[tokio::test]
-async fn faulty_deliveries_are_lost_doubled_and_reordered_as_told() {
-    let scene = scene(StatusCode::OK, 0).await;
-    scene.act("installation.created", json!({})).await;
+async fn delivery_faults_drop_duplicate_and_reorder() {
+    let fixture = fixture(StatusCode::OK, 0).await;
+    fixture.act("installation.created", json!({})).await;
     let fault = |effect: &str| json!({"target": "delivery", "pattern": "issues.opened", "effect": effect, "count": 1, "seconds": 20});
-    scene.control("faults", fault("drop_silently")).await;
-    let silent = scene.act("issues.opened", json!({})).await;
-    assert!(!scene.entry(&silent).webhook && silent["deliveries"] == json!([]));
-    scene.control("faults", fault("drop")).await;
-    let dropped = scene.act("issues.opened", json!({})).await;
-    assert!(scene.entry(&dropped).webhook);
-    scene.control("faults", fault("duplicate")).await;
-    let doubled = scene.act("issues.opened", json!({})).await;
-    let times = |answer: &Value| {
-        let arrivals = scene.arrivals.lock().expect("the list of arrivals");
+    fixture.control("faults", fault("drop_silently")).await;
+    let silent = fixture.act("issues.opened", json!({})).await;
+    assert!(!fixture.entry(&silent).webhook && silent["deliveries"] == json!([]));
+    fixture.control("faults", fault("drop")).await;
+    let dropped = fixture.act("issues.opened", json!({})).await;
+    assert!(fixture.entry(&dropped).webhook);
+    fixture.control("faults", fault("duplicate")).await;
+    let doubled = fixture.act("issues.opened", json!({})).await;
+    let times = |result: &Value| {
+        let arrivals = fixture.arrivals.lock().expect("the list of arrivals");
         arrivals
             .iter()
-            .filter(|(guid, _)| answer["deliveries"][0] == guid.as_str())
+            .filter(|(guid, _)| result["deliveries"][0] == guid.as_str())
             .count()
     };
     assert_eq!((times(&dropped), times(&doubled)), (0, 2));
-    scene.control("faults", fault("reorder")).await;
+    fixture.control("faults", fault("reorder")).await;
     let body = json!({"account": TEAM, "action": "issues.opened"});
-    let late = scene.control("github/act", body).await;
-    let early = scene.act("star.created", json!({})).await;
-    let position = |answer: &Value| {
-        let arrivals = scene.arrivals.lock().expect("the list of arrivals");
+    let late = fixture.control("github/act", body).await;
+    let early = fixture.act("star.created", json!({})).await;
+    let position = |result: &Value| {
+        let arrivals = fixture.arrivals.lock().expect("the list of arrivals");
         arrivals
             .iter()
-            .position(|(guid, _)| answer["deliveries"][0] == guid.as_str())
+            .position(|(guid, _)| result["deliveries"][0] == guid.as_str())
     };
     assert!(position(&early).expect("arrived") < position(&late).expect("arrived"));
 }
 
 #[tokio::test]
-async fn faulty_answers_break_off_where_told() {
-    let scene = scene(StatusCode::OK, 30).await;
-    let installed = scene.act("installation.created", json!({})).await;
-    let installation = installed["object"]["installation_id"]
-        .as_u64()
-        .expect("an id");
-    let token = scene.token(installation).await;
+async fn response_faults_close_the_socket() {
+    let fixture = fixture(StatusCode::OK, 30).await;
+    let result = fixture.act("installation.created", json!({})).await;
+    let installation = result["object"]["installation_id"].as_u64().expect("an id");
+    let token = fixture.token(installation).await;
     let url = format!(
         "{}/repos/{TEAM}/service-1/issues?state=all",
-        scene.env("API_BASE_URL")
+        fixture.env("API_BASE_URL")
     );
     let fault = |effect: &str| json!({"target": "request", "pattern": "/issues", "effect": effect, "count": 1});
     for effect in ["reset", "lose_response"] {
-        scene.control("faults", fault(effect)).await;
-        assert!(scene.get(&token, &url).await.is_err(), "{effect}");
+        fixture.control("faults", fault(effect)).await;
+        assert!(fixture.get(&token, &url).await.is_err(), "{effect}");
     }
-    scene.control("faults", fault("truncate")).await;
-    let broken = scene.get(&token, &url).await.expect("headers");
+    fixture.control("faults", fault("truncate")).await;
+    let broken = fixture.get(&token, &url).await.expect("headers");
     assert!(
         broken.bytes().await.is_err(),
-        "half of an answer passes for a whole one"
+        "a truncated response is not an error"
     );
-    let whole = scene.get(&token, &url).await.expect("an answer");
+    let whole = fixture.get(&token, &url).await.expect("a response");
     assert_eq!(whole.status(), StatusCode::OK);
-    scene
+    fixture
         .control("clock", json!({"advance_seconds": 3_601}))
         .await;
-    let late = scene.get(&token, &url).await.expect("an answer");
+    let late = fixture.get(&token, &url).await.expect("a response");
     assert_eq!(late.status(), StatusCode::UNAUTHORIZED);
-    scene.simulator.shutdown().await;
+    fixture.simulator.shutdown().await;
 }
 
 #[tokio::test]
-async fn a_receiver_that_fails_is_not_asked_twice() {
-    let scene = scene(StatusCode::SERVICE_UNAVAILABLE, 0).await;
-    scene.act("installation.created", json!({})).await;
-    let opened = scene.act("issues.opened", json!({})).await;
-    assert!(scene.entry(&opened).webhook);
+async fn failed_github_delivery_is_not_retried() {
+    let fixture = fixture(StatusCode::SERVICE_UNAVAILABLE, 0).await;
+    fixture.act("installation.created", json!({})).await;
+    let opened = fixture.act("issues.opened", json!({})).await;
+    assert!(fixture.entry(&opened).webhook);
     assert_eq!(
-        scene.arrivals.lock().expect("the list of arrivals").len(),
+        fixture.arrivals.lock().expect("the list of arrivals").len(),
         2
     );
 }
 
 #[tokio::test]
-async fn the_same_seed_makes_the_same_world() {
-    let keys = |scene: &Scene| -> Vec<(String, String)> {
-        scene
+async fn same_seed_produces_the_same_world() {
+    let keys = |fixture: &Fixture| -> Vec<(String, String)> {
+        fixture
             .ledger()
             .into_iter()
             .map(|entry| (entry.kind, entry.dedupe_key))
             .collect()
     };
-    let (one, other) = (
-        scene(StatusCode::OK, 50).await,
-        scene(StatusCode::OK, 50).await,
+    let (first, second) = (
+        fixture(StatusCode::OK, 50).await,
+        fixture(StatusCode::OK, 50).await,
     );
     let undated = |keys: Vec<(String, String)>| -> Vec<String> {
         keys.into_iter()
@@ -388,6 +385,6 @@ async fn the_same_seed_makes_the_same_world() {
             .map(|(_, key)| key)
             .collect()
     };
-    assert_eq!(undated(keys(&one)), undated(keys(&other)));
-    assert_eq!(one.env("CLIENT_SECRET"), other.env("CLIENT_SECRET"));
+    assert_eq!(undated(keys(&first)), undated(keys(&second)));
+    assert_eq!(first.env("CLIENT_SECRET"), second.env("CLIENT_SECRET"));
 }

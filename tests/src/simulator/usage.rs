@@ -1,9 +1,9 @@
-//! What each account's requests cost, beside what the limits would have allowed.
+//! Cost of each account's requests, compared with the providers' limits.
 //!
-//! Promises per provider and account: requests, what was charged to the quota, what was
-//! answered 304, what a limit refused, and what was charged although the same caller had the
-//! same body for the same question already. Of every answer two hashes are kept, of the newest
-//! [`MAX_ANSWERS`]. What a question, a body and a limit are is each provider's business.
+//! Per provider and account, it counts the requests, those charged to the quota, those with a
+//! 304 response, those that a limit refused, and those charged although the same caller had
+//! received the same body for the same request before. For the latter it keeps hashes of the
+//! newest [`MAX_RESPONSES`] responses. Each provider defines its requests, bodies and limits.
 
 mod cost;
 
@@ -17,55 +17,55 @@ use serde_json::Value;
 use cost::float;
 pub use cost::{LimitUsage, Usage};
 
-/// Answers that are remembered, over all providers.
-const MAX_ANSWERS: usize = 200_000;
+/// Response fingerprints in memory, over all providers.
+const MAX_RESPONSES: usize = 200_000;
 
-/// The account of requests that the app sends as itself.
+/// Account name of requests that the app sends as itself.
 pub(crate) const APP: &str = "app";
 
-/// An answer, as far as it is remembered.
+/// Hashes of a response and its request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Answer {
-    /// Hash of the caller, whatever its token, and of the URL or arguments.
-    pub(crate) question: u64,
-    /// Hash of the body without what changes from one answer to the next.
+pub(crate) struct ResponseFingerprint {
+    /// Hash of the caller (not its token) and of the URL or arguments.
+    pub(crate) request: u64,
+    /// Hash of the body without its volatile fields.
     pub(crate) body: u64,
     /// Hash of the token.
     pub(crate) token: u64,
 }
 
-/// How a request ended.
+/// Outcome of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Outcome {
     /// Refused by a limit.
     Refused,
     /// 304.
     NotModified,
-    /// Charged to the quota, so many requests or points.
-    Charged(u64, Answer),
-    /// Neither: free of charge, or the answer of a fault.
+    /// Charged to the quota: the number of requests or points.
+    Charged(u64, ResponseFingerprint),
+    /// Free of charge, or the response of a fault.
     Free,
 }
 
-/// A request that was answered.
+/// A request with its outcome.
 pub(crate) struct Request<'a> {
     pub(crate) source: &'static str,
     pub(crate) account: &'a str,
-    /// The endpoint, without what names a thing.
+    /// The endpoint, with placeholders for ids.
     pub(crate) route: &'a str,
-    /// When it arrived, in milliseconds of the simulated clock.
+    /// Time of arrival, in milliseconds of the simulated clock.
     pub(crate) at: i64,
     pub(crate) outcome: Outcome,
-    /// What it took of each limit, by the limit's name.
+    /// Units charged to each limit, by the limit's name.
     pub(crate) used: &'a [(&'a str, u64)],
 }
 
-/// A limit as the provider keeps it now.
+/// A limit that the provider enforces.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Quota {
     pub(crate) amount: u64,
     pub(crate) window_seconds: u32,
-    /// All accounts use the same.
+    /// All accounts share it.
     pub(crate) is_shared: bool,
 }
 
@@ -82,29 +82,32 @@ struct Counters {
 }
 
 #[derive(Default)]
-struct Answers {
+struct SeenResponses {
     known: HashMap<u64, (u64, u64)>,
-    /// Questions in the order in which they were first asked.
+    /// Request hashes in the order of their first response.
     order: VecDeque<u64>,
 }
 
 #[derive(Default)]
 struct State {
     accounts: BTreeMap<(&'static str, String), Counters>,
-    answers: Answers,
+    responses: SeenResponses,
 }
 
-/// The use of all limits.
+/// Usage of all limits.
 #[derive(Default)]
 pub(crate) struct Accounting {
     state: Mutex<State>,
 }
 
 impl Accounting {
-    /// Writes a request down.
+    /// Records a request.
     pub(crate) fn record(&self, request: &Request<'_>) {
         let mut guard = self.lock();
-        let State { accounts, answers } = &mut *guard;
+        let State {
+            accounts,
+            responses,
+        } = &mut *guard;
         let key = (request.source, request.account.to_owned());
         let counters = accounts.entry(key).or_default();
         let first_at = counters.first_at.get_or_insert(request.at);
@@ -113,10 +116,10 @@ impl Accounting {
         match request.outcome {
             Outcome::Refused => counters.refused += 1,
             Outcome::NotModified => counters.not_modified += 1,
-            Outcome::Charged(amount, answer) => {
+            Outcome::Charged(amount, response) => {
                 counters.charged += amount;
-                match answers.keep(answer) {
-                    Some(token) if token == answer.token => {
+                match responses.insert(response) {
+                    Some(token) if token == response.token => {
                         let route = request.route.to_owned();
                         *counters.repeated.entry(route).or_default() += 1;
                     }
@@ -138,7 +141,7 @@ impl Accounting {
         own.map(|(_, account)| account.clone()).collect()
     }
 
-    /// What an account has used until now. `quota` tells a limit by its name.
+    /// Usage of an account so far. `quota` looks up a limit by its name.
     pub(crate) fn usage(
         &self,
         source: &str,
@@ -166,7 +169,7 @@ impl Accounting {
                     used,
                     quota: quota.map(|quota| quota.amount),
                     window_seconds: quota.map(|quota| quota.window_seconds),
-                    allowed: quota.map(|quota| quota.over(elapsed_seconds)),
+                    allowed: quota.map(|quota| quota.allowed_in(elapsed_seconds)),
                 };
                 (limit.clone(), usage)
             })
@@ -184,7 +187,7 @@ impl Accounting {
         }
     }
 
-    /// Starts counting again from zero. What was answered stays known.
+    /// Resets all counts. Fingerprints of responses stay in memory.
     pub(crate) fn reset(&self) {
         self.lock().accounts.clear();
     }
@@ -194,15 +197,15 @@ impl Accounting {
     }
 }
 
-impl Answers {
-    /// Remembers an answer. If its body was known already, tells for which token.
-    fn keep(&mut self, answer: Answer) -> Option<u64> {
-        let new = (answer.body, answer.token);
-        if let Some(known) = self.known.insert(answer.question, new) {
-            return (known.0 == answer.body).then_some(known.1);
+impl SeenResponses {
+    /// Stores a response. Returns the token of the previous response if the body is the same.
+    fn insert(&mut self, response: ResponseFingerprint) -> Option<u64> {
+        let new = (response.body, response.token);
+        if let Some(known) = self.known.insert(response.request, new) {
+            return (known.0 == response.body).then_some(known.1);
         }
-        self.order.push_back(answer.question);
-        if self.order.len() > MAX_ANSWERS
+        self.order.push_back(response.request);
+        if self.order.len() > MAX_RESPONSES
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);
@@ -212,41 +215,40 @@ impl Answers {
 }
 
 impl Quota {
-    fn over(self, elapsed_seconds: f64) -> f64 {
+    fn allowed_in(self, elapsed_seconds: f64) -> f64 {
         float(self.amount) * elapsed_seconds / f64::from(self.window_seconds)
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a run takes hours at most")]
+#[expect(clippy::cast_precision_loss, reason = "a run takes at most hours")]
 fn seconds(milliseconds: i64) -> f64 {
     milliseconds as f64 / 1_000.0
 }
 
-/// Hash of anything.
-pub(crate) fn hash(of: &(impl Hash + ?Sized)) -> u64 {
+/// Hash of a value.
+pub(crate) fn hash(value: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }
 
 /// Hash of a JSON body without some of its fields.
 pub(crate) fn hash_without(body: &Value, fields: &[&str]) -> u64 {
-    let mut hashing = Hashing(DefaultHasher::new());
+    let mut writer = HashWriter(DefaultHasher::new());
     let written = match body {
         Value::Object(object) => object
             .iter()
             .filter(|(name, _)| !fields.contains(&name.as_str()))
-            .try_for_each(|entry| serde_json::to_writer(&mut hashing, &entry)),
-        other => serde_json::to_writer(&mut hashing, other),
+            .try_for_each(|entry| serde_json::to_writer(&mut writer, &entry)),
+        other => serde_json::to_writer(&mut writer, other),
     };
-    // A hasher takes everything.
-    debug_assert!(written.is_ok(), "JSON can be written");
-    hashing.0.finish()
+    debug_assert!(written.is_ok(), "writing to a hasher never fails");
+    writer.0.finish()
 }
 
-struct Hashing(DefaultHasher);
+struct HashWriter(DefaultHasher);
 
-impl io::Write for Hashing {
+impl io::Write for HashWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes);
         Ok(bytes.len())
@@ -263,11 +265,11 @@ mod tests {
 
     use super::*;
 
-    const fn answer(question: u64, body: u64, token: u64) -> Outcome {
+    const fn charged(request: u64, body: u64, token: u64) -> Outcome {
         Outcome::Charged(
             1,
-            Answer {
-                question,
+            ResponseFingerprint {
+                request,
                 body,
                 token,
             },
@@ -299,12 +301,12 @@ mod tests {
     fn same_body_is_repeated_or_recharged_by_token() {
         let accounting = Accounting::default();
         for outcome in [
-            answer(1, 10, 100),
-            answer(1, 10, 100),
-            answer(1, 10, 101),
-            answer(1, 10, 101),
-            answer(1, 11, 101),
-            answer(2, 10, 101),
+            charged(1, 10, 100),
+            charged(1, 10, 100),
+            charged(1, 10, 101),
+            charged(1, 10, 101),
+            charged(1, 11, 101),
+            charged(2, 10, 101),
             Outcome::NotModified,
             Outcome::Refused,
             Outcome::Free,
@@ -338,23 +340,23 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded() {
-        let mut answers = Answers::default();
-        let one = |question| Answer {
-            question,
+    fn fingerprints_in_memory_are_bounded() {
+        let mut responses = SeenResponses::default();
+        let response = |request| ResponseFingerprint {
+            request,
             body: 1,
             token: 1,
         };
-        for question in 0..=MAX_ANSWERS as u64 {
-            assert_eq!(answers.keep(one(question)), None);
+        for request in 0..=MAX_RESPONSES as u64 {
+            assert_eq!(responses.insert(response(request)), None);
         }
-        assert_eq!(answers.known.len(), MAX_ANSWERS);
-        assert_eq!(answers.keep(one(0)), None, "the oldest is forgotten");
-        assert_eq!(answers.keep(one(MAX_ANSWERS as u64)), Some(1));
+        assert_eq!(responses.known.len(), MAX_RESPONSES);
+        assert_eq!(responses.insert(response(0)), None, "the oldest is evicted");
+        assert_eq!(responses.insert(response(MAX_RESPONSES as u64)), Some(1));
     }
 
     #[test]
-    fn volatile_fields_do_not_count() {
+    fn volatile_fields_do_not_change_the_hash() {
         let body = |at: u64| json!({ "ok": true, "members": [1, 2], "cache_ts": at });
         let hash = |at| hash_without(&body(at), &["cache_ts"]);
         assert_eq!(hash(1), hash(2));

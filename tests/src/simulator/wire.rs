@@ -1,4 +1,4 @@
-//! Faults on the wire that look the same at every provider.
+//! Faults of HTTP responses that are the same for all providers.
 
 use std::time::Duration;
 
@@ -9,10 +9,12 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 
 use super::faults::{Effect, Rule};
-use super::server::Cut;
+use super::server::CloseConnection;
 
-/// A fault's answer in place of the real one; waits first if the fault is slow. `None` where
-/// the provider has its own way to say it, or the real answer is needed.
+/// Response of a fault that skips the handler.
+///
+/// `None` if the provider has its own form of the fault or if the handler must run. Waits before
+/// it returns if the fault is a delay.
 pub(crate) async fn before(rule: &Rule) -> Option<Response> {
     match rule.effect {
         Effect::Slow => {
@@ -20,7 +22,7 @@ pub(crate) async fn before(rule: &Rule) -> Option<Response> {
             tokio::time::sleep(wait).await;
             None
         }
-        Effect::Reset => Some(cut(StatusCode::OK.into_response())),
+        Effect::Reset => Some(close_connection(StatusCode::OK.into_response())),
         Effect::Status => {
             let status = rule
                 .status
@@ -37,40 +39,40 @@ pub(crate) async fn before(rule: &Rule) -> Option<Response> {
     }
 }
 
-/// What a fault does to the real answer.
+/// Applies a fault to the handler's response.
 pub(crate) async fn after(rule: &Rule, response: Response) -> Response {
     match rule.effect {
-        Effect::LoseResponse => cut(response),
-        Effect::Truncate => truncated(response).await,
-        Effect::Replace | Effect::PoisonRow => replaced(rule, response).await,
-        Effect::SlowBody => slowed(response, rule.seconds.unwrap_or(2.0)).await,
+        Effect::LoseResponse => close_connection(response),
+        Effect::Truncate => truncate(response).await,
+        Effect::Replace | Effect::PoisonRow => replace_body(rule, response).await,
+        Effect::SlowBody => delay_body(response, rule.seconds.unwrap_or(2.0)).await,
         _ => response,
     }
 }
 
-/// Closes the connection instead of answering.
-pub(crate) fn cut(mut response: Response) -> Response {
-    response.extensions_mut().insert(Cut);
+/// Marks a response so that the server closes the socket instead of sending it.
+pub(crate) fn close_connection(mut response: Response) -> Response {
+    response.extensions_mut().insert(CloseConnection);
     response
 }
 
-async fn replaced(rule: &Rule, response: Response) -> Response {
+async fn replace_body(rule: &Rule, response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let Ok(body) = to_bytes(body, usize::MAX).await else {
-        return cut(StatusCode::OK.into_response());
+        return close_connection(StatusCode::OK.into_response());
     };
-    let body = rule.replaced(body);
+    let body = rule.apply_to_body(body);
     parts
         .headers
         .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     Response::from_parts(parts, Body::from(body))
 }
 
-/// Sends headers and half of the body at once, the other half so many seconds later.
-async fn slowed(response: Response, seconds: f64) -> Response {
+/// Sends headers and half of the body at once, and the other half after a delay.
+async fn delay_body(response: Response, seconds: f64) -> Response {
     let (mut parts, body) = response.into_parts();
     let Ok(body) = to_bytes(body, usize::MAX).await else {
-        return cut(StatusCode::OK.into_response());
+        return close_connection(StatusCode::OK.into_response());
     };
     parts
         .headers
@@ -86,22 +88,22 @@ async fn slowed(response: Response, seconds: f64) -> Response {
     Response::from_parts(parts, body)
 }
 
-/// Announces the whole length, sends half and breaks off.
-pub(crate) async fn truncated(response: Response) -> Response {
+/// Declares the full length, sends half of the body and closes the socket.
+pub(crate) async fn truncate(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let Ok(body) = to_bytes(body, usize::MAX).await else {
-        return cut(StatusCode::OK.into_response());
+        return close_connection(StatusCode::OK.into_response());
     };
     parts
         .headers
         .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     let half: Result<Bytes, std::io::Error> = Ok(body.slice(..body.len() / 2));
-    // The connection writes what it has while it waits, and only then sees the end.
+    // The pause lets hyper flush the first half before it sees the error.
     let broken = stream::once(async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         Err(std::io::Error::new(
             std::io::ErrorKind::ConnectionReset,
-            "cut on command",
+            "closed by a fault",
         ))
     });
     let body = Body::from_stream(stream::iter([half]).chain(broken));

@@ -5,19 +5,19 @@ use uuid::Uuid;
 use crate::server::{Api, As};
 
 #[tokio::test]
-async fn a_key_is_shown_once_and_opens_its_tenant() {
+async fn key_is_shown_once_and_authenticates() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let path = format!("/v1/tenants/{}/api-keys", acme.id);
     let body = json!({ "name": "Story Hunter", "scopes": ["signals:read"], "expires_in_days": 30 });
-    let made = api.post(&path, As::Operator, &body).await;
-    assert_eq!(made.status, 201);
-    let made = made.ok();
-    let key = made["key"].as_str().expect("a key");
+    let created = api.post(&path, As::Operator, &body).await;
+    assert_eq!(created.status, 201);
+    let created = created.ok();
+    let key = created["key"].as_str().expect("a key");
     assert!(key.starts_with("pbk_") && key.len() == 47, "{key}");
-    assert!(key.starts_with(made["hint"].as_str().expect("a hint")));
-    assert_eq!(made["scopes"], json!(["signals:read"]));
-    assert!(made["expires_at"].is_string());
+    assert!(key.starts_with(created["hint"].as_str().expect("a hint")));
+    assert_eq!(created["scopes"], json!(["signals:read"]));
+    assert!(created["expires_at"].is_string());
 
     let list = api.get(&path, As::Operator).await.ok();
     assert_eq!(list["api_keys"].as_array().map(Vec::len), Some(2));
@@ -26,18 +26,18 @@ async fn a_key_is_shown_once_and_opens_its_tenant() {
         "the key itself is never listed"
     );
     let kept = sqlx::query_scalar::<_, Vec<u8>>("SELECT key_hash FROM api_keys WHERE hint = $1")
-        .bind(made["hint"].as_str())
+        .bind(created["hint"].as_str())
         .fetch_one(api.db.pool())
         .await
         .expect("the key's row");
     assert_eq!(
         kept,
         shared::crypto::sha256(key.as_bytes()),
-        "only the hash is kept"
+        "only the hash is stored"
     );
 
     assert_eq!(api.get("/v1/signals", As::Key(key)).await.status, 200);
-    eventually("the use is noted", async || {
+    eventually("the use is recorded", async || {
         let list = api.get(&path, As::Operator).await.ok();
         list["api_keys"][0]["last_used_at"].is_string()
     })
@@ -45,7 +45,7 @@ async fn a_key_is_shown_once_and_opens_its_tenant() {
 }
 
 #[tokio::test]
-async fn a_key_does_what_its_scopes_say_and_nothing_else() {
+async fn key_is_limited_to_its_scopes() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let key = api
@@ -54,25 +54,25 @@ async fn a_key_does_what_its_scopes_say_and_nothing_else() {
             &json!({ "name": "feed", "scopes": ["signals:read"] }),
         )
         .await;
-    let answer = api.get("/v1/connections", As::Key(&key)).await;
-    answer.is_problem(403, "insufficient_scope");
-    assert_eq!(answer.body["details"]["needed"], "connections:read");
-    let challenge = answer.headers["www-authenticate"].to_str().expect("text");
+    let response = api.get("/v1/connections", As::Key(&key)).await;
+    response.is_problem(403, "insufficient_scope");
+    assert_eq!(response.body["details"]["needed"], "connections:read");
+    let challenge = response.headers["www-authenticate"].to_str().expect("text");
     assert!(challenge.contains("connections:read"), "{challenge}");
 }
 
 #[tokio::test]
-async fn a_revoked_or_expired_key_opens_nothing() {
+async fn revoked_and_expired_keys_are_rejected() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let path = format!("/v1/tenants/{}/api-keys", acme.id);
-    let made = api
+    let created = api
         .post(&path, As::Operator, &json!({ "name": "old" }))
         .await
         .ok();
     let (id, key) = (
-        made["id"].as_str().expect("an id"),
-        made["key"].as_str().expect("a key"),
+        created["id"].as_str().expect("an id"),
+        created["key"].as_str().expect("a key"),
     );
     assert_eq!(api.get("/v1/jobs", As::Key(key)).await.status, 200);
     for _ in 0..2 {
@@ -100,7 +100,7 @@ async fn a_revoked_or_expired_key_opens_nothing() {
 }
 
 #[tokio::test]
-async fn keys_are_the_operators_to_give() {
+async fn only_operators_manage_keys() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let path = format!("/v1/tenants/{}/api-keys", acme.id);
@@ -108,7 +108,7 @@ async fn keys_are_the_operators_to_give() {
     api.post(&path, acme.auth(), &body)
         .await
         .is_problem(403, "operator_only");
-    api.get(&path, As::Nobody)
+    api.get(&path, As::Anonymous)
         .await
         .is_problem(401, "unauthorized");
     for id in [Uuid::now_v7(), Uuid::nil()] {
@@ -130,12 +130,12 @@ async fn keys_are_the_operators_to_give() {
     assert_eq!(
         api.get("/v1/jobs", acme.auth()).await.status,
         200,
-        "it was not revoked"
+        "the key was not revoked"
     );
 }
 
 #[tokio::test]
-async fn a_key_with_bad_input_is_not_made() {
+async fn invalid_key_is_rejected() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let path = format!("/v1/tenants/{}/api-keys", acme.id);

@@ -1,4 +1,4 @@
-//! The connect flow, walked as a person's browser walks it, at the simulated GitHub.
+//! The connect flow of a browser, with the simulated GitHub.
 
 mod approval;
 mod browser;
@@ -13,7 +13,7 @@ use url::Url;
 use uuid::Uuid;
 
 use self::browser::{Browser, location, param, with_param};
-use crate::server::{Answer, read};
+use crate::server::{ApiResponse, read};
 
 async fn start() -> System {
     System::with_fast_provider()
@@ -23,19 +23,19 @@ async fn start() -> System {
         .await
 }
 
-/// A link of the tenant.
+/// Creates a connect link of the tenant.
 async fn link(tenant: &Tenant<'_>, body: Value) -> Url {
-    let made = tenant.post("/v1/connect/github", &body).await;
-    let url: Url = made["authorize_url"]
+    let created = tenant.post("/v1/connect/github", &body).await;
+    let url: Url = created["authorize_url"]
         .as_str()
         .expect("a URL")
         .parse()
         .expect("a URL");
-    assert_eq!(param(&url, "state").as_deref(), made["state"].as_str());
+    assert_eq!(param(&url, "state").as_deref(), created["state"].as_str());
     url
 }
 
-/// Connections of a tenant by status.
+/// The number of a tenant's connections with a status.
 async fn connections(tenant: &Tenant<'_>, status: &str) -> usize {
     let list = tenant.get("/v1/connections").await;
     let all = list["connections"].as_array().expect("a list");
@@ -45,16 +45,16 @@ async fn connections(tenant: &Tenant<'_>, status: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_person_connects_an_account_and_its_past_is_read() {
+async fn connected_account_starts_its_backfill() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
     let (account, person) = system.accounts().await.remove(0);
-    let mut browser = Browser::of(&system, &person);
+    let mut browser = Browser::signed_in(&system, &person);
     let callback = browser
-        .install(&link(&acme, json!({})).await, &account)
+        .install_app(&link(&acme, json!({})).await, &account)
         .await;
-    let answer = browser.finish(&callback).await.ok();
-    let connection = &answer["connection"];
+    let response = browser.complete_flow(&callback).await.ok();
+    let connection = &response["connection"];
     assert_eq!(connection["status"], "active");
     assert_eq!(connection["account"]["name"], json!(account));
     assert!(
@@ -67,34 +67,36 @@ async fn a_person_connects_an_account_and_its_past_is_read() {
     let jobs = acme.get(&format!("/v1/jobs?connection_id={id}")).await;
     assert_eq!(jobs["jobs"].as_array().map(Vec::len), Some(1));
     assert_eq!(jobs["jobs"][0]["mode"], "full");
-    let noted: i64 = sqlx::query_scalar(
+    let audit_entries: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM audit_log WHERE target = $1 AND action = 'connection.connected'",
     )
     .bind(id)
     .fetch_one(system.db.pool())
     .await
     .expect("a number");
-    assert_eq!(noted, 1);
+    assert_eq!(audit_entries, 1);
 
-    // The same account again is the same connection.
+    // Another flow for the same account returns the same connection.
     let callback = browser
-        .install(&link(&acme, json!({})).await, &account)
+        .install_app(&link(&acme, json!({})).await, &account)
         .await;
-    let again = browser.finish(&callback).await.ok();
+    let again = browser.complete_flow(&callback).await.ok();
     assert_eq!(again["connection"]["id"], connection["id"]);
     assert_eq!(connections(&acme, "active").await, 1);
 }
 
 #[tokio::test]
-async fn the_browser_goes_back_to_where_it_came_from() {
+async fn browser_is_redirected_to_return_to() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
     let (account, person) = system.accounts().await.remove(0);
-    let mut browser = Browser::of(&system, &person);
+    let mut browser = Browser::signed_in(&system, &person);
     let body = json!({ "return_to": "http://127.0.0.1:9/done?team=a%20b" });
-    let callback = browser.install(&link(&acme, body).await, &account).await;
-    let answer = browser.finish(&callback).await;
-    let back = location(&answer, &callback);
+    let callback = browser
+        .install_app(&link(&acme, body).await, &account)
+        .await;
+    let response = browser.complete_flow(&callback).await;
+    let back = location(&response, &callback);
     assert_eq!((back.port(), back.path()), (Some(9), "/done"));
     assert_eq!(param(&back, "team").as_deref(), Some("a b"));
     assert_eq!(param(&back, "status").as_deref(), Some("connected"));
@@ -109,11 +111,11 @@ async fn the_browser_goes_back_to_where_it_came_from() {
         "https://127.0.0.1.example.com/",
     ] {
         let body = json!({ "return_to": bad });
-        let refused = problem(
+        let rejected = problem(
             acme.request(Method::POST, "/v1/connect/github", Some(&body))
                 .await,
         );
-        refused.await.is_problem(403, "return_to_not_allowed");
+        rejected.await.is_problem(403, "return_to_not_allowed");
     }
     for bad in [
         json!(7),
@@ -122,51 +124,56 @@ async fn the_browser_goes_back_to_where_it_came_from() {
         json!("http://a\u{0}"),
     ] {
         let body = json!({ "return_to": bad });
-        let refused = problem(
+        let rejected = problem(
             acme.request(Method::POST, "/v1/connect/github", Some(&body))
                 .await,
         );
-        refused.await.is_problem(422, "invalid_body");
+        rejected.await.is_problem(422, "invalid_body");
     }
 }
 
 #[tokio::test]
-async fn another_browser_is_refused_and_disturbs_nothing() {
+async fn callback_from_another_browser_is_rejected() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
     let (account, person) = system.accounts().await.remove(0);
-    let mut browser = Browser::of(&system, &person);
+    let mut browser = Browser::signed_in(&system, &person);
     let opened = link(&acme, json!({})).await;
-    let callback = browser.install(&opened, &account).await;
+    let callback = browser.install_app(&opened, &account).await;
 
-    let mut other = Browser::of(&system, &person);
+    let mut other = Browser::signed_in(&system, &person);
     other.get(&callback).await.is_problem(403, "invalid_state");
-    // With a cookie of its own, from a flow of its own.
-    other.proceed(&link(&acme, json!({})).await).await;
+    // With the cookie of another flow.
+    other
+        .continue_from_page(&link(&acme, json!({})).await)
+        .await;
     other.get(&callback).await.is_problem(403, "invalid_state");
-    // It may begin a flow at the same link, which the first to end uses up.
-    let late = other.install(&opened, &account).await;
+    // It may start a flow with the same link; the first flow that ends consumes the link.
+    let late = other.install_app(&opened, &account).await;
     assert_eq!(connections(&acme, "active").await, 0);
 
-    assert_eq!(browser.finish(&callback).await.status, 200);
-    other.finish(&late).await.is_problem(403, "invalid_state");
+    assert_eq!(browser.complete_flow(&callback).await.status, 200);
+    other
+        .complete_flow(&late)
+        .await
+        .is_problem(403, "invalid_state");
     assert_eq!(connections(&acme, "active").await, 1);
 }
 
 #[tokio::test]
-async fn a_state_ends_after_ten_minutes_and_fits_its_provider_alone() {
+async fn state_expires_and_is_bound_to_its_provider() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
     let (account, person) = system.accounts().await.remove(0);
-    let mut browser = Browser::of(&system, &person);
+    let mut browser = Browser::signed_in(&system, &person);
     let opened = link(&acme, json!({})).await;
-    let callback = browser.install(&opened, &account).await;
+    let callback = browser.install_app(&opened, &account).await;
     for table in ["oauth_states", "connect_links"] {
         let later = format!("UPDATE {table} SET expires_at = expires_at - interval '10 minutes'");
         sqlx::query(sqlx::AssertSqlSafe(later))
             .execute(system.db.pool())
             .await
-            .expect("the time has passed");
+            .expect("an update");
     }
     for late in [&opened, &callback] {
         browser.get(late).await.is_problem(403, "invalid_state");
@@ -187,24 +194,26 @@ async fn a_state_ends_after_ten_minutes_and_fits_its_provider_alone() {
 }
 
 #[tokio::test]
-async fn a_forged_installation_gives_nothing() {
+async fn forged_installation_is_rejected() {
     let system = start().await;
     let (acme, mallory) = (system.tenant("Acme").await, system.tenant("Mallory").await);
     let mut accounts = system.accounts().await;
     let (account, person) = accounts.remove(0);
     let (own_account, thief) = accounts.remove(0);
     assert_ne!(person, thief);
-    let mut owner = Browser::of(&system, &person);
-    let first_leg = owner.install(&link(&acme, json!({})).await, &account).await;
-    let installation = param(&first_leg, "installation_id").expect("an installation");
+    let mut owner = Browser::signed_in(&system, &person);
+    let first_step = owner
+        .install_app(&link(&acme, json!({})).await, &account)
+        .await;
+    let installation = param(&first_step, "installation_id").expect("an installation");
 
-    let mut browser = Browser::of(&system, &thief);
+    let mut browser = Browser::signed_in(&system, &thief);
     let redirect = browser
-        .install(&link(&mallory, json!({})).await, &own_account)
+        .install_app(&link(&mallory, json!({})).await, &own_account)
         .await;
     let forged = with_param(&redirect, "installation_id", &installation);
     browser
-        .finish(&forged)
+        .complete_flow(&forged)
         .await
         .is_problem(400, "access_denied");
     assert_eq!(
@@ -212,39 +221,39 @@ async fn a_forged_installation_gives_nothing() {
         json!([])
     );
     assert_eq!(
-        owner.finish(&first_leg).await.status,
+        owner.complete_flow(&first_step).await.status,
         200,
-        "its owner connects it all the same"
+        "its owner can connect it"
     );
 }
 
 #[tokio::test]
-async fn who_declines_goes_back_without_a_connection() {
+async fn declined_flow_creates_no_connection() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
     let (account, person) = system.accounts().await.remove(0);
-    let mut browser = Browser::of(&system, &person);
+    let mut browser = Browser::signed_in(&system, &person);
     let with_return = json!({ "return_to": "http://localhost:9/done" });
     for body in [with_return, json!({})] {
-        let first_leg = browser
-            .install(&link(&acme, body.clone()).await, &account)
+        let first_step = browser
+            .install_app(&link(&acme, body.clone()).await, &account)
             .await;
-        let consent = browser.led_by(&first_leg).await;
+        let consent = browser.follow_redirect(&first_step).await;
         let mut fields: Vec<(String, String)> = consent.query_pairs().into_owned().collect();
         fields.push(("authorize".to_owned(), "0".to_owned()));
-        let answer = browser.send(Method::POST, &consent, &fields).await;
-        let denied = location(&answer, &consent);
+        let response = browser.send(Method::POST, &consent, &fields).await;
+        let denied = location(&response, &consent);
         assert_eq!(param(&denied, "error").as_deref(), Some("access_denied"));
-        let answer = browser.get(&denied).await;
+        let response = browser.get(&denied).await;
         if body.get("return_to").is_some() {
-            let back = location(&answer, &denied);
+            let back = location(&response, &denied);
             assert_eq!(back.as_str(), "http://localhost:9/done?error=access_denied");
         } else {
-            answer.is_problem(400, "access_denied");
-            let theirs = param(&denied, "error_description").expect("the provider's words");
+            response.is_problem(400, "access_denied");
+            let theirs = param(&denied, "error_description").expect("a description");
             assert!(
-                !answer.body.to_string().contains(&theirs),
-                "they are not repeated"
+                !response.body.to_string().contains(&theirs),
+                "the provider's text is not repeated"
             );
         }
     }
@@ -252,31 +261,31 @@ async fn who_declines_goes_back_without_a_connection() {
 }
 
 #[tokio::test]
-async fn an_account_belongs_to_one_tenant() {
+async fn account_belongs_to_one_tenant() {
     let system = start().await;
     let (acme, other) = (system.tenant("Acme").await, system.tenant("Other").await);
     let (account, person) = system.accounts().await.remove(0);
-    let mut browser = Browser::of(&system, &person);
+    let mut browser = Browser::signed_in(&system, &person);
     let callback = browser
-        .install(&link(&acme, json!({})).await, &account)
+        .install_app(&link(&acme, json!({})).await, &account)
         .await;
-    let answer = browser.finish(&callback).await.ok();
-    let id = answer["connection"]["id"]
+    let response = browser.complete_flow(&callback).await.ok();
+    let id = response["connection"]["id"]
         .as_str()
         .expect("an id")
         .to_owned();
 
     let callback = browser
-        .install(&link(&other, json!({})).await, &account)
+        .install_app(&link(&other, json!({})).await, &account)
         .await;
     browser
-        .finish(&callback)
+        .complete_flow(&callback)
         .await
         .is_problem(409, "account_already_connected");
     assert_eq!(other.get("/v1/connections").await["connections"], json!([]));
     assert_eq!(connections(&acme, "active").await, 1);
 
-    // Once it is disconnected, and with that uninstalled, it is free.
+    // After it is disconnected and uninstalled, another tenant can connect it.
     let deleted = acme
         .request(Method::DELETE, &format!("/v1/connections/{id}"), None)
         .await;
@@ -286,19 +295,19 @@ async fn an_account_belongs_to_one_tenant() {
     )
     .fetch_one(system.db.pool())
     .await
-    .expect("the audit line");
+    .expect("an audit entry");
     assert!(revoked, "the app was uninstalled");
     let callback = browser
-        .install(&link(&other, json!({})).await, &account)
+        .install_app(&link(&other, json!({})).await, &account)
         .await;
-    assert_eq!(browser.finish(&callback).await.status, 200);
+    assert_eq!(browser.complete_flow(&callback).await.status, 200);
 }
 
 #[tokio::test]
-async fn an_operator_connects_for_a_tenant_that_exists() {
+async fn operator_creates_links_for_existing_tenants_only() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
-    let begin = async |tenant: Uuid| {
+    let create_link = async |tenant: Uuid| {
         let request = system
             .client
             .post(format!("{}/v1/connect/github", system.api))
@@ -306,35 +315,37 @@ async fn an_operator_connects_for_a_tenant_that_exists() {
             .header("X-Tenant-Id", tenant.to_string());
         read(request).await
     };
-    assert_eq!(begin(acme.id).await.status, 201);
-    begin(Uuid::now_v7())
+    assert_eq!(create_link(acme.id).await.status, 201);
+    create_link(Uuid::now_v7())
         .await
         .is_problem(404, "tenant_not_found");
-    begin(Uuid::nil()).await.is_problem(404, "tenant_not_found");
+    create_link(Uuid::nil())
+        .await
+        .is_problem(404, "tenant_not_found");
 }
 
 #[tokio::test]
-async fn a_provider_that_fails_connects_nothing_and_keeps_nothing() {
+async fn failing_provider_creates_and_retains_no_connection() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
     let (account, person) = system.accounts().await.remove(0);
-    let mut browser = Browser::of(&system, &person);
+    let mut browser = Browser::signed_in(&system, &person);
     let callback = browser
-        .install(&link(&acme, json!({})).await, &account)
+        .install_app(&link(&acme, json!({})).await, &account)
         .await;
     let fault = json!({ "target": "request", "effect": "status", "status": 502, "count": 1,
         "pattern": "POST /login/oauth/access_token" });
     system.sim("faults", fault).await;
-    let failed = browser.finish(&callback).await;
+    let failed = browser.complete_flow(&callback).await;
     failed.is_problem(502, "provider_unavailable");
     assert_eq!(acme.get("/v1/connections").await["connections"], json!([]));
 
     let callback = browser
-        .install(&link(&acme, json!({})).await, &account)
+        .install_app(&link(&acme, json!({})).await, &account)
         .await;
-    let answer = browser.finish(&callback).await.ok();
-    let id = answer["connection"]["id"].as_str().expect("an id");
-    // A provider that is away does not keep a connection that its tenant ends.
+    let response = browser.complete_flow(&callback).await.ok();
+    let id = response["connection"]["id"].as_str().expect("an id");
+    // A connection is deleted even if the provider fails.
     let fault = json!({ "target": "request", "effect": "status", "status": 500,
         "pattern": "DELETE /app/installations/*" });
     system.sim("faults", fault).await;
@@ -345,16 +356,16 @@ async fn a_provider_that_fails_connects_nothing_and_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn two_redirects_at_once_are_one_connection() {
+async fn concurrent_callbacks_create_one_connection() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
     let (account, person) = system.accounts().await.remove(0);
-    let mut browser = Browser::of(&system, &person);
-    let first_leg = browser
-        .install(&link(&acme, json!({})).await, &account)
+    let mut browser = Browser::signed_in(&system, &person);
+    let first_step = browser
+        .install_app(&link(&acme, json!({})).await, &account)
         .await;
-    let page = browser.led_by(&first_leg).await;
-    let last = browser.led_by(&page).await;
+    let page = browser.follow_redirect(&first_step).await;
+    let last = browser.follow_redirect(&page).await;
     let mut twin = browser.clone();
     let (one, two) = tokio::join!(browser.get(&last), twin.get(&last));
     assert_eq!((one.status.as_u16(), two.status.as_u16()), (200, 200));
@@ -362,9 +373,9 @@ async fn two_redirects_at_once_are_one_connection() {
     assert_eq!(connections(&acme, "active").await, 1);
 }
 
-async fn problem(response: Response) -> Answer {
+async fn problem(response: Response) -> ApiResponse {
     let (status, headers) = (response.status(), response.headers().clone());
-    Answer {
+    ApiResponse {
         status,
         headers,
         body: response.json().await.expect("JSON"),

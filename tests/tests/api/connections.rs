@@ -7,12 +7,12 @@ const ROUTES: &str =
     "SELECT count(*) FROM connection_routes WHERE tenant_id = $1 AND connection_id = $2";
 
 #[tokio::test]
-async fn a_tenant_sees_its_connections() {
+async fn tenant_lists_its_connections() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let (first, second) = (api.connection(&acme).await, api.connection(&acme).await);
-    for who in [acme.auth(), As::OperatorOf(acme.id)] {
-        let list = api.get("/v1/connections", who).await.ok();
+    for caller in [acme.auth(), As::OperatorOf(acme.id)] {
+        let list = api.get("/v1/connections", caller).await.ok();
         assert_eq!(ids(&list["connections"]), [second, first]);
         assert_eq!(list["next_cursor"], Value::Null);
     }
@@ -42,7 +42,7 @@ async fn a_tenant_sees_its_connections() {
 }
 
 #[tokio::test]
-async fn a_paused_connection_keeps_its_route_and_is_not_polled() {
+async fn paused_connection_keeps_its_route_without_polling() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let id = api.connection(&acme).await;
@@ -56,7 +56,7 @@ async fn a_paused_connection_keeps_its_route_and_is_not_polled() {
     assert_eq!(
         api.count(ROUTES, acme.id, id).await,
         1,
-        "deliveries are still taken in"
+        "deliveries are still received"
     );
 
     let body = json!({ "status": "active", "poll_interval_seconds": 600 });
@@ -69,7 +69,7 @@ async fn a_paused_connection_keeps_its_route_and_is_not_polled() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_steered_is_refused_and_unchanged() {
+async fn invalid_changes_leave_the_connection_unchanged() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let id = api.connection(&acme).await;
@@ -88,17 +88,17 @@ async fn what_cannot_be_steered_is_refused_and_unchanged() {
     for status in ["pending", "suspended", "needs_reauth", "disconnected"] {
         set_status(&api, &acme, id, status).await;
         for wanted in ["active", "paused"] {
-            let answer = api
+            let response = api
                 .patch(&path, acme.auth(), &json!({ "status": wanted }))
                 .await;
-            answer.is_problem(409, "status_not_changeable");
+            response.is_problem(409, "status_not_changeable");
         }
         assert_eq!(api.get(&path, acme.auth()).await.ok()["status"], status);
     }
 }
 
 #[tokio::test]
-async fn a_deleted_connection_is_erased_and_stays_as_history() {
+async fn deleted_connection_is_erased_and_remains_listed() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let id = api.connection(&acme).await;
@@ -119,35 +119,39 @@ async fn a_deleted_connection_is_erased_and_stays_as_history() {
     }
     let job = api.get(&format!("/v1/jobs/{job}"), acme.auth()).await.ok();
     assert_eq!(job["state"], "cancelled");
-    // The provider is not configured, so the grant could not be revoked, and that is noted.
-    let noted = "SELECT count(*) FROM audit_log WHERE tenant_id = $1 AND target = $2::text \
+    // The provider is not configured, so the audit entry says that the grant was not revoked.
+    let audit_entries = "SELECT count(*) FROM audit_log WHERE tenant_id = $1 AND target = $2::text \
                      AND action = 'connection.disconnected' AND (detail->>'revoked') = 'false'";
-    assert_eq!(api.count(noted, acme.id, id).await, 1, "noted once");
+    assert_eq!(
+        api.count(audit_entries, acme.id, id).await,
+        1,
+        "one audit entry"
+    );
 }
 
 #[tokio::test]
-async fn another_tenants_connection_does_not_exist() {
+async fn foreign_connection_is_not_found() {
     let api = Api::start().await;
     let (acme, other) = (api.team("Acme").await, api.team("Other").await);
     let path = format!("/v1/connections/{}", api.connection(&acme).await);
     let unknown = format!("/v1/connections/{}", Uuid::now_v7());
     for path in [&path, &unknown] {
-        for who in [other.auth(), As::OperatorOf(other.id)] {
-            api.get(path, who)
+        for caller in [other.auth(), As::OperatorOf(other.id)] {
+            api.get(path, caller)
                 .await
                 .is_problem(404, "connection_not_found");
-            api.delete(path, who)
+            api.delete(path, caller)
                 .await
                 .is_problem(404, "connection_not_found");
             let body = json!({ "status": "paused" });
-            api.patch(path, who, &body)
+            api.patch(path, caller, &body)
                 .await
                 .is_problem(404, "connection_not_found");
         }
-        api.get(path, As::Nobody)
+        api.get(path, As::Anonymous)
             .await
             .is_problem(401, "unauthorized");
-        api.delete(path, As::Nobody)
+        api.delete(path, As::Anonymous)
             .await
             .is_problem(401, "unauthorized");
     }
@@ -157,7 +161,7 @@ async fn another_tenants_connection_does_not_exist() {
 }
 
 #[tokio::test]
-async fn connections_behind_are_listed_as_the_feed_counts_them() {
+async fn connections_behind_match_the_feed_count() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let all = [
@@ -190,7 +194,7 @@ async fn connections_behind_are_listed_as_the_feed_counts_them() {
         reasons,
         all.iter().map(|(_, reason)| reason).collect::<Vec<_>>()
     );
-    // Newest first; the ended one is in neither list.
+    // Newest first; the disconnected connection is in neither list.
     let list = async |filter: String| {
         let path = format!("/v1/connections?{filter}");
         ids(&api.get(&path, acme.auth()).await.ok()["connections"])
@@ -206,8 +210,8 @@ async fn connections_behind_are_listed_as_the_feed_counts_them() {
             .await
             .is_empty()
     );
-    let refused = api.get("/v1/connections?behind=maybe", acme.auth()).await;
-    refused.is_problem(400, "invalid_parameters");
+    let rejected = api.get("/v1/connections?behind=maybe", acme.auth()).await;
+    rejected.is_problem(400, "invalid_parameters");
 
     let page = api.get("/v1/signals?source=github", acme.auth()).await.ok();
     let completeness = &page["completeness"];
@@ -232,18 +236,18 @@ async fn sync_probes_connections_without_a_working_grant() {
         set_status(&api, &acme, id, status).await;
         let path = format!("/v1/connections/{id}/sync");
         let body = json!({ "mode": "full" });
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         for _ in 0..2 {
-            answers.push(api.post(&path, acme.auth(), &body).await);
+            responses.push(api.post(&path, acme.auth(), &body).await);
         }
-        for answer in &answers {
-            assert_eq!(answer.status, expected, "{status}: {}", answer.body);
+        for response in &responses {
+            assert_eq!(response.status, expected, "{status}: {}", response.body);
         }
         if expected == 202 {
-            let job = &answers[0].body["job"];
-            // A full read would forget how far it has come before the provider answers.
+            let job = &responses[0].body["job"];
+            // A full sync would reset the cursors before the provider accepts the grant.
             assert_eq!(job["mode"], "incremental");
-            assert_eq!(answers[1].body["job"]["id"], job["id"]);
+            assert_eq!(responses[1].body["job"]["id"], job["id"]);
         }
         let shown = api.get(&format!("/v1/connections/{id}"), acme.auth()).await;
         assert_eq!(shown.ok()["status"], status);

@@ -7,11 +7,11 @@ use crate::server::{Api, As, ids};
 async fn deliveries_are_listed_newest_first_and_filtered() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
-    let mut made = Vec::new();
+    let mut created = Vec::new();
     for outcome in ["processed", "failed", "processed"] {
-        made.push(api.delivery(acme.id, outcome).await);
+        created.push(api.delivery(acme.id, outcome).await);
     }
-    made.reverse();
+    created.reverse();
     let mut seen = Vec::new();
     let mut path = "/v1/webhook-deliveries?limit=2".to_owned();
     loop {
@@ -22,7 +22,7 @@ async fn deliveries_are_listed_newest_first_and_filtered() {
         };
         path = format!("/v1/webhook-deliveries?limit=2&cursor={cursor}");
     }
-    assert_eq!(seen, made);
+    assert_eq!(seen, created);
     let failed = api
         .get(
             "/v1/webhook-deliveries?outcome=failed&provider=github",
@@ -30,7 +30,7 @@ async fn deliveries_are_listed_newest_first_and_filtered() {
         )
         .await
         .ok();
-    assert_eq!(ids(&failed["deliveries"]), [made[1]]);
+    assert_eq!(ids(&failed["deliveries"]), [created[1]]);
     let none = api
         .get("/v1/webhook-deliveries?provider=jira", acme.auth())
         .await
@@ -43,7 +43,7 @@ async fn deliveries_are_listed_newest_first_and_filtered() {
 }
 
 #[tokio::test]
-async fn only_operators_see_a_body() {
+async fn only_operators_see_delivery_bodies() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let path = format!(
@@ -52,7 +52,7 @@ async fn only_operators_see_a_body() {
     );
     let shown = api.get(&path, acme.auth()).await.ok();
     assert_eq!(shown["headers"]["x-github-event"], "issues");
-    assert_eq!(shown["verdict"], "verified");
+    assert_eq!(shown["result"], "verified");
     assert_eq!(shown["outcome"], "processed");
     assert_eq!(shown["body_bytes"], 19);
     assert_eq!(shown.get("body_base64"), None);
@@ -61,16 +61,16 @@ async fn only_operators_see_a_body() {
 }
 
 #[tokio::test]
-async fn a_replayed_delivery_is_processed_again_by_one_job() {
+async fn replayed_delivery_is_processed_by_one_job() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let id = api.delivery(acme.id, "failed").await;
     let path = format!("/v1/webhook-deliveries/{id}");
-    let answer = api
+    let response = api
         .post(&format!("{path}/replay"), acme.auth(), &json!({}))
         .await;
-    assert_eq!(answer.status, 202);
-    let job = answer.ok();
+    assert_eq!(response.status, 202);
+    let job = response.ok();
     assert_eq!(job["job"]["kind"], "process_deliveries");
     let again = api
         .post(&format!("{path}/replay"), acme.auth(), &json!({}))
@@ -81,7 +81,7 @@ async fn a_replayed_delivery_is_processed_again_by_one_job() {
 }
 
 #[tokio::test]
-async fn what_matches_no_connection_is_the_operators_to_see() {
+async fn only_operators_see_unmatched_deliveries() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let id = api.delivery(Uuid::nil(), "unmatched").await;
@@ -152,7 +152,7 @@ async fn unmatched_accounts_are_listed_for_operators() {
         ("over_quota=true", 2),
         ("over_quota=false", 4),
         ("provider=slack&over_quota=true", 1),
-        ("provider=nobody", 0),
+        ("provider=unknown", 0),
     ] {
         let page = api.get(&format!("{PATH}?{query}"), As::Operator).await.ok();
         let accounts = page["unmatched_accounts"].as_array().expect("a list");
@@ -169,13 +169,13 @@ async fn unmatched_accounts_are_listed_for_operators() {
     api.get(PATH, acme.auth())
         .await
         .is_problem(403, "operator_only");
-    api.get(PATH, As::Nobody)
+    api.get(PATH, As::Anonymous)
         .await
         .is_problem(401, "unauthorized");
 }
 
 #[tokio::test]
-async fn another_tenants_delivery_does_not_exist() {
+async fn foreign_delivery_is_not_found() {
     let api = Api::start().await;
     let (acme, other) = (api.team("Acme").await, api.team("Other").await);
     let id = api.delivery(acme.id, "failed").await;
@@ -184,7 +184,7 @@ async fn another_tenants_delivery_does_not_exist() {
         api.get(&path, other.auth())
             .await
             .is_problem(404, "delivery_not_found");
-        api.get(&path, As::Nobody)
+        api.get(&path, As::Anonymous)
             .await
             .is_problem(401, "unauthorized");
         let replay = format!("{path}/replay");

@@ -7,7 +7,7 @@ use tests::harness::TestDb;
 use crate::server::{Api, As, read};
 
 #[tokio::test]
-async fn what_does_not_exist_is_a_problem_too() {
+async fn unknown_routes_and_methods_return_problems() {
     let api = Api::start().await;
     for path in [
         "/",
@@ -22,27 +22,27 @@ async fn what_does_not_exist_is_a_problem_too() {
             .await
             .is_problem(404, "not_found");
     }
-    let answer = api.delete("/v1/signals", As::Nobody).await;
-    answer.is_problem(405, "method_not_allowed");
-    let allowed: BTreeSet<&str> = answer.headers["allow"]
+    let response = api.delete("/v1/signals", As::Anonymous).await;
+    response.is_problem(405, "method_not_allowed");
+    let allowed: BTreeSet<&str> = response.headers["allow"]
         .to_str()
         .expect("text")
         .split(',')
         .map(str::trim)
         .collect();
     assert_eq!(allowed, BTreeSet::from(["GET", "HEAD"]));
-    let answer = api.get("/v1/connect/github", As::Nobody).await;
-    answer.is_problem(405, "method_not_allowed");
-    assert_eq!(answer.headers["allow"], "POST");
+    let response = api.get("/v1/connect/github", As::Anonymous).await;
+    response.is_problem(405, "method_not_allowed");
+    assert_eq!(response.headers["allow"], "POST");
     for path in ["/livez", "/openapi.json", "/docs/"] {
-        let answer = api.delete(path, As::Nobody).await;
-        answer.is_problem(405, "method_not_allowed");
-        assert!(answer.headers.contains_key("allow"), "{path}");
+        let response = api.delete(path, As::Anonymous).await;
+        response.is_problem(405, "method_not_allowed");
+        assert!(response.headers.contains_key("allow"), "{path}");
     }
 }
 
 #[tokio::test]
-async fn a_method_is_not_overridden() {
+async fn method_override_headers_are_ignored() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let path = format!("/v1/connections/{}", api.connection(&acme).await);
@@ -59,18 +59,18 @@ async fn a_method_is_not_overridden() {
 }
 
 #[tokio::test]
-async fn a_tenant_is_named_rightly_or_not_at_all() {
+async fn tenant_header_is_validated() {
     let api = Api::start().await;
     let (acme, other) = (api.team("Acme").await, api.team("Other").await);
-    let answer = api.get("/v1/jobs", As::Operator).await;
-    answer.is_problem(400, "tenant_required");
-    assert_eq!(answer.fields(), ["X-Tenant-Id"]);
+    let response = api.get("/v1/jobs", As::Operator).await;
+    response.is_problem(400, "tenant_required");
+    assert_eq!(response.fields(), ["X-Tenant-Id"]);
     let unknown = As::OperatorOf(uuid::Uuid::now_v7());
     api.get("/v1/jobs", unknown)
         .await
         .is_problem(404, "tenant_not_found");
-    let named = async |who: As<'_>, tenant: &str| {
-        let request = api.request(Method::GET, "/v1/jobs", who);
+    let named = async |caller: As<'_>, tenant: &str| {
+        let request = api.request(Method::GET, "/v1/jobs", caller);
         read(request.header("X-Tenant-Id", tenant)).await
     };
     for tenant in ["", "1", "*", &acme.id.simple().to_string()] {
@@ -87,25 +87,25 @@ async fn a_tenant_is_named_rightly_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn every_answer_carries_its_request_id_and_tells_browsers_to_behave() {
+async fn responses_have_request_id_and_security_headers() {
     let api = Api::start().await;
     for path in ["/v1/providers", "/v1/signals", "/v1/nothing"] {
         let request = api
-            .request(Method::GET, path, As::Nobody)
+            .request(Method::GET, path, As::Anonymous)
             .header("X-Request-Id", "abc-1");
-        let answer = read(request).await;
-        assert_eq!(answer.headers["x-request-id"], "abc-1");
-        assert_eq!(answer.headers["x-content-type-options"], "nosniff");
-        assert_eq!(answer.headers["cache-control"], "no-store");
+        let response = read(request).await;
+        assert_eq!(response.headers["x-request-id"], "abc-1");
+        assert_eq!(response.headers["x-content-type-options"], "nosniff");
+        assert_eq!(response.headers["cache-control"], "no-store");
         assert_eq!(
-            answer.headers["content-security-policy"],
+            response.headers["content-security-policy"],
             "default-src 'none'; frame-ancestors 'none'"
         );
     }
 }
 
 #[tokio::test]
-async fn parameters_that_nobody_knows_are_refused() {
+async fn unknown_parameters_are_rejected() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     for path in [
@@ -118,33 +118,33 @@ async fn parameters_that_nobody_knows_are_refused() {
             .await
             .is_problem(400, "invalid_parameters");
     }
-    let made = api
+    let created = api
         .post("/v1/tenants?a=b", As::Operator, &json!({ "name": "a" }))
         .await;
-    made.is_problem(400, "invalid_parameters");
+    created.is_problem(400, "invalid_parameters");
 }
 
 #[tokio::test]
-async fn without_its_database_the_server_is_unready_and_says_when_to_come_back() {
+async fn server_without_database_is_not_ready() {
     let db = TestDb::create().await;
-    // Nobody listens on port 1.
-    let api = Api::on(db, "postgres://nobody@127.0.0.1:1/nothing").await;
-    assert_eq!(api.get("/livez", As::Nobody).await.status, 200);
-    api.get("/readyz", As::Nobody)
+    // No server listens on port 1.
+    let api = Api::on(db, "postgres://unknown@127.0.0.1:1/nothing").await;
+    assert_eq!(api.get("/livez", As::Anonymous).await.status, 200);
+    api.get("/readyz", As::Anonymous)
         .await
         .is_problem(503, "unavailable");
-    let answer = api.get("/v1/tenants", As::Operator).await;
-    answer.is_problem(503, "unavailable");
-    assert_eq!(answer.headers["retry-after"], "1");
-    let answer = api.get("/v1/signals", As::Key("pbk_whatever")).await;
-    answer.is_problem(503, "unavailable");
+    let response = api.get("/v1/tenants", As::Operator).await;
+    response.is_problem(503, "unavailable");
+    assert_eq!(response.headers["retry-after"], "1");
+    let response = api.get("/v1/signals", As::Key("pbk_whatever")).await;
+    response.is_problem(503, "unavailable");
 }
 
 #[tokio::test]
-async fn every_answer_carries_security_headers() {
+async fn all_responses_have_security_headers() {
     let plain = Api::start().await;
     let https = Api::with(&[("POBLYSH_PUBLIC_API_URL", "https://connect.example.com")]).await;
-    for (api, strict) in [(&plain, false), (&https, true)] {
+    for (api, is_https) in [(&plain, false), (&https, true)] {
         for path in [
             "/v1/providers",
             "/v1/signals",
@@ -152,20 +152,20 @@ async fn every_answer_carries_security_headers() {
             "/docs/",
             "/livez",
         ] {
-            let answer = api.get(path, As::Nobody).await;
+            let response = api.get(path, As::Anonymous).await;
             assert_eq!(
-                answer.headers["x-content-type-options"], "nosniff",
+                response.headers["x-content-type-options"], "nosniff",
                 "{path}"
             );
-            assert!(answer.headers.contains_key("content-security-policy"));
-            let told = answer.headers.get("strict-transport-security");
-            assert_eq!(told.is_some(), strict, "{path}");
+            assert!(response.headers.contains_key("content-security-policy"));
+            let header = response.headers.get("strict-transport-security");
+            assert_eq!(header.is_some(), is_https, "{path}");
         }
     }
 }
 
 #[tokio::test]
-async fn nul_in_a_request_is_the_clients_mistake() {
+async fn nul_in_a_request_is_a_client_error() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let connection = format!("/v1/connections/{}", api.connection(&acme).await);
@@ -174,7 +174,7 @@ async fn nul_in_a_request_is_the_clients_mistake() {
         format!("{connection}/webhook"),
     );
     let keys = format!("/v1/tenants/{}/api-keys", acme.id);
-    for (who, path, body) in [
+    for (caller, path, body) in [
         (As::Operator, "/v1/tenants", json!({ "name": "a\0" })),
         (As::Operator, keys.as_str(), json!({ "name": "a\0" })),
         (
@@ -190,17 +190,17 @@ async fn nul_in_a_request_is_the_clients_mistake() {
         (acme.auth(), sync.as_str(), json!({ "mode": "full\0" })),
         (acme.auth(), webhook.as_str(), json!({ "public_key": "\0" })),
     ] {
-        let answer = api.post(path, who, &body).await;
+        let response = api.post(path, caller, &body).await;
         assert!(
-            answer.status.is_client_error(),
+            response.status.is_client_error(),
             "{path} {body}: {}",
-            answer.body
+            response.body
         );
     }
     for field in ["status", "reason\0"] {
         let body = json!({ field: "paused\0" });
-        let answer = api.patch(&connection, acme.auth(), &body).await;
-        answer.is_problem(422, "invalid_body");
+        let response = api.patch(&connection, acme.auth(), &body).await;
+        response.is_problem(422, "invalid_body");
     }
     for path in [
         "/v1/signals?source=%00",
@@ -210,10 +210,14 @@ async fn nul_in_a_request_is_the_clients_mistake() {
         "/v1/webhook-deliveries?provider=git%00hub",
         "/v1/connections/%00",
     ] {
-        let answer = api.get(path, acme.auth()).await;
-        assert!(answer.status.is_client_error(), "{path}: {}", answer.body);
+        let response = api.get(path, acme.auth()).await;
+        assert!(
+            response.status.is_client_error(),
+            "{path}: {}",
+            response.body
+        );
     }
-    // A cursor that says `github:`, NUL: nothing is behind it in another order.
+    // The base64 of `github:` and NUL, a cursor with no account after it.
     let path = "/v1/unmatched-accounts?cursor=Z2l0aHViOgA";
     assert_eq!(api.get(path, As::Operator).await.status, 200);
 }

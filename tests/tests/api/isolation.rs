@@ -1,12 +1,12 @@
-//! Every operation of the document, by every caller who must not get through.
+//! Every operation of the OpenAPI document, called without the required rights.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::server::{Answer, Api, As, read};
+use crate::server::{Api, ApiResponse, As, read};
 
-/// An operation of the document.
+/// An operation of the OpenAPI document.
 struct Operation {
     id: String,
     method: Method,
@@ -35,8 +35,8 @@ fn operations() -> Vec<Operation> {
     operations
 }
 
-/// The tenant whose things are asked for.
-struct Things {
+/// A tenant and the ids of its resources.
+struct Resources {
     tenant: Uuid,
     key: Uuid,
     connection: Uuid,
@@ -46,24 +46,24 @@ struct Things {
 }
 
 impl Operation {
-    /// Its path, with ids of these things.
-    fn path_to(&self, things: &Things) -> String {
+    /// The path with ids of these resources.
+    fn resource_path(&self, resources: &Resources) -> String {
         let id = match self.path.split('/').nth(2).expect("a resource") {
-            "connections" => things.connection,
-            "jobs" => things.job,
-            "signals" => things.signal,
-            "webhook-deliveries" => things.delivery,
-            "tenants" if self.path.contains("api-keys") => things.key,
-            _ => things.tenant,
+            "connections" => resources.connection,
+            "jobs" => resources.job,
+            "signals" => resources.signal,
+            "webhook-deliveries" => resources.delivery,
+            "tenants" if self.path.contains("api-keys") => resources.key,
+            _ => resources.tenant,
         };
         self.path
-            .replace("{tenant_id}", &things.tenant.to_string())
+            .replace("{tenant_id}", &resources.tenant.to_string())
             .replace("{id}", &id.to_string())
             .replace("{provider}", "github")
     }
 
-    async fn call(&self, api: &Api, things: &Things, who: As<'_>) -> Answer {
-        let mut request = api.request(self.method.clone(), &self.path_to(things), who);
+    async fn call(&self, api: &Api, resources: &Resources, caller: As<'_>) -> ApiResponse {
+        let mut request = api.request(self.method.clone(), &self.resource_path(resources), caller);
         if self.has_body {
             request = request.json(&json!({}));
         }
@@ -71,14 +71,14 @@ impl Operation {
     }
 }
 
-async fn acme(api: &Api) -> Things {
+async fn create_resources(api: &Api) -> Resources {
     let team = api.team("Acme").await;
     let connection = api.connection(&team).await;
     let keys = api
         .get(&format!("/v1/tenants/{}/api-keys", team.id), As::Operator)
         .await
         .ok();
-    Things {
+    Resources {
         tenant: team.id,
         key: keys["api_keys"][0]["id"]
             .as_str()
@@ -92,7 +92,7 @@ async fn acme(api: &Api) -> Things {
     }
 }
 
-/// What a browser or a supervisor may ask for without a credential, and everybody else as well.
+/// The operations that need no credential.
 const PUBLIC: [&str; 9] = [
     "finish_connect",
     "get_health",
@@ -106,26 +106,26 @@ const PUBLIC: [&str; 9] = [
 ];
 
 #[tokio::test]
-async fn without_a_credential_every_operation_but_the_public_ones_is_401() {
+async fn private_operations_require_a_credential() {
     let api = Api::start().await;
-    let things = acme(&api).await;
+    let resources = create_resources(&api).await;
     let mut public = Vec::new();
     for operation in operations() {
         if operation.role.is_none() {
             public.push(operation.id);
             continue;
         }
-        let strangers = [
-            As::Nobody,
+        let callers = [
+            As::Anonymous,
             As::Key("pbk_unknown"),
             As::Key("not-a-key"),
             As::Key("\u{e9}"),
         ];
-        for who in strangers {
-            let answer = operation.call(&api, &things, who).await;
-            assert_eq!(answer.status, 401, "{}: {}", operation.id, answer.body);
-            answer.is_problem(401, "unauthorized");
-            assert_eq!(answer.headers["www-authenticate"], "Bearer");
+        for caller in callers {
+            let response = operation.call(&api, &resources, caller).await;
+            assert_eq!(response.status, 401, "{}: {}", operation.id, response.body);
+            response.is_problem(401, "unauthorized");
+            assert_eq!(response.headers["www-authenticate"], "Bearer");
         }
     }
     public.sort();
@@ -133,28 +133,32 @@ async fn without_a_credential_every_operation_but_the_public_ones_is_401() {
 }
 
 #[tokio::test]
-async fn a_foreign_tenant_sees_nothing() {
+async fn other_tenant_sees_nothing() {
     let api = Api::start().await;
-    let things = acme(&api).await;
+    let resources = create_resources(&api).await;
     let stranger = api.team("Stranger").await;
-    let before = snapshot(&api, &things).await;
+    let before = snapshot(&api, &resources).await;
     for operation in operations() {
         if !operation.path.contains("{id}") && !operation.path.contains("{tenant_id}") {
             continue;
         }
-        let answer = operation.call(&api, &things, stranger.auth()).await;
+        let response = operation.call(&api, &resources, stranger.auth()).await;
         let expected = if operation.role.as_deref() == Some("operator") {
             403
         } else {
             404
         };
-        assert_eq!(answer.status, expected, "{}: {}", operation.id, answer.body);
-        let shown = answer.body.to_string();
+        assert_eq!(
+            response.status, expected,
+            "{}: {}",
+            operation.id, response.body
+        );
+        let shown = response.body.to_string();
         for id in [
-            things.connection,
-            things.job,
-            things.signal,
-            things.delivery,
+            resources.connection,
+            resources.job,
+            resources.signal,
+            resources.delivery,
         ] {
             assert!(
                 !shown.contains(&id.to_string()),
@@ -172,13 +176,13 @@ async fn a_foreign_tenant_sees_nothing() {
             .find_map(Value::as_array);
         assert_eq!(items.map(Vec::len), Some(0), "{path}");
     }
-    assert_eq!(snapshot(&api, &things).await, before, "nothing was changed");
+    assert_eq!(snapshot(&api, &resources).await, before, "no row changed");
 }
 
 #[tokio::test]
-async fn every_operation_needs_the_scope_that_it_documents() {
+async fn operations_require_their_documented_scopes() {
     let api = Api::start().await;
-    let things = acme(&api).await;
+    let resources = create_resources(&api).await;
     let scopes = [
         "signals:read",
         "connections:read",
@@ -195,27 +199,27 @@ async fn every_operation_needs_the_scope_that_it_documents() {
         assert_eq!(others.len(), scopes.len() - 1, "{role} is no scope");
         let key = api
             .key(
-                things.tenant,
+                resources.tenant,
                 &json!({ "name": "others", "scopes": others }),
             )
             .await;
-        let answer = operation.call(&api, &things, As::Key(&key)).await;
-        assert_eq!(answer.status, 403, "{}: {}", operation.id, answer.body);
-        assert_eq!(answer.body["details"]["needed"], role, "{}", operation.id);
+        let response = operation.call(&api, &resources, As::Key(&key)).await;
+        assert_eq!(response.status, 403, "{}: {}", operation.id, response.body);
+        assert_eq!(response.body["details"]["needed"], role, "{}", operation.id);
     }
 }
 
-/// What the owner sees of the tenant's things.
-async fn snapshot(api: &Api, things: &Things) -> Value {
-    let who = As::OperatorOf(things.tenant);
+/// The resources as an operator sees them.
+async fn snapshot(api: &Api, resources: &Resources) -> Value {
+    let caller = As::OperatorOf(resources.tenant);
     let mut seen = Vec::new();
     for (resource, id) in [
-        ("connections", things.connection),
-        ("jobs", things.job),
-        ("signals", things.signal),
-        ("webhook-deliveries", things.delivery),
+        ("connections", resources.connection),
+        ("jobs", resources.job),
+        ("signals", resources.signal),
+        ("webhook-deliveries", resources.delivery),
     ] {
-        seen.push(api.get(&format!("/v1/{resource}/{id}"), who).await.ok());
+        seen.push(api.get(&format!("/v1/{resource}/{id}"), caller).await.ok());
     }
     Value::Array(seen)
 }

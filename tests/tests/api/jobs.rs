@@ -4,16 +4,16 @@ use uuid::Uuid;
 use crate::server::{Api, As, ids};
 
 #[tokio::test]
-async fn waiting_and_finished_jobs_are_one_list() {
+async fn queued_and_finished_jobs_are_one_list() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let connection = api.connection(&acme).await;
-    let mut made = Vec::new();
+    let mut created = Vec::new();
     for _ in 0..3 {
-        made.push(api.queued_job(&acme, connection).await);
-        made.push(api.dead_job(&acme, connection).await);
+        created.push(api.queued_job(&acme, connection).await);
+        created.push(api.dead_job(&acme, connection).await);
     }
-    made.reverse();
+    created.reverse();
 
     let mut seen = Vec::new();
     let mut path = "/v1/jobs?limit=4".to_owned();
@@ -25,7 +25,7 @@ async fn waiting_and_finished_jobs_are_one_list() {
         };
         path = format!("/v1/jobs?limit=4&cursor={cursor}");
     }
-    assert_eq!(seen, made);
+    assert_eq!(seen, created);
 
     let count = async |query: &str| {
         let list = api
@@ -45,7 +45,7 @@ async fn waiting_and_finished_jobs_are_one_list() {
 }
 
 #[tokio::test]
-async fn a_dead_job_shows_its_cause_and_is_retried_once() {
+async fn dead_job_shows_its_error_and_retries_once() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let connection = api.connection(&acme).await;
@@ -58,9 +58,9 @@ async fn a_dead_job_shows_its_cause_and_is_retried_once() {
     assert!(shown["finished_at"].is_string());
 
     let retry = format!("/v1/jobs/{dead}/retry");
-    let answer = api.post(&retry, acme.auth(), &json!({})).await;
-    assert_eq!(answer.status, 202);
-    let again = answer.ok();
+    let response = api.post(&retry, acme.auth(), &json!({})).await;
+    assert_eq!(response.status, 202);
+    let again = response.ok();
     assert_eq!(again["job"]["state"], "queued");
     assert_eq!(again["job"]["mode"], "full");
     assert_eq!(again["job"]["attempts"], 0);
@@ -71,35 +71,35 @@ async fn a_dead_job_shows_its_cause_and_is_retried_once() {
     );
 
     let new = again["job"]["id"].as_str().expect("an id");
-    let answer = api
+    let response = api
         .post(&format!("/v1/jobs/{new}/retry"), acme.auth(), &json!({}))
         .await;
-    answer.is_problem(409, "job_not_dead");
+    response.is_problem(409, "job_not_dead");
 }
 
 #[tokio::test]
-async fn a_waiting_job_is_cancelled_and_a_running_one_asked_to_stop() {
+async fn queued_job_is_cancelled_and_running_one_notified() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let connection = api.connection(&acme).await;
     let waiting = api.queued_job(&acme, connection).await;
-    let answer = api
+    let response = api
         .post(
             &format!("/v1/jobs/{waiting}/cancel"),
             acme.auth(),
             &json!({}),
         )
         .await;
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.ok()["job"]["state"], "cancelled");
-    let answer = api
+    assert_eq!(response.status, 200);
+    assert_eq!(response.ok()["job"]["state"], "cancelled");
+    let response = api
         .post(
             &format!("/v1/jobs/{waiting}/cancel"),
             acme.auth(),
             &json!({}),
         )
         .await;
-    answer.is_problem(409, "job_finished");
+    response.is_problem(409, "job_finished");
 
     let running = api.queued_job(&acme, connection).await;
     api.sql(
@@ -108,21 +108,21 @@ async fn a_waiting_job_is_cancelled_and_a_running_one_asked_to_stop() {
         running,
     )
     .await;
-    let answer = api
+    let response = api
         .post(
             &format!("/v1/jobs/{running}/cancel"),
             acme.auth(),
             &json!({}),
         )
         .await;
-    assert_eq!(answer.status, 202);
-    let job = answer.ok();
+    assert_eq!(response.status, 202);
+    let job = response.ok();
     assert_eq!(job["job"]["state"], "running");
     assert_eq!(job["job"]["cancel_requested"], true);
 }
 
 #[tokio::test]
-async fn another_tenants_job_does_not_exist() {
+async fn foreign_job_is_not_found() {
     let api = Api::start().await;
     let (acme, other) = (api.team("Acme").await, api.team("Other").await);
     let connection = api.connection(&acme).await;
@@ -135,7 +135,7 @@ async fn another_tenants_job_does_not_exist() {
         api.get(&path, other.auth())
             .await
             .is_problem(404, "job_not_found");
-        api.get(&path, As::Nobody)
+        api.get(&path, As::Anonymous)
             .await
             .is_problem(401, "unauthorized");
         for verb in ["retry", "cancel"] {
@@ -155,13 +155,13 @@ async fn another_tenants_job_does_not_exist() {
 }
 
 #[tokio::test]
-async fn bad_filters_are_named() {
+async fn invalid_filters_are_listed() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let path = "/v1/jobs?state=asleep&kind=x&connection_id=1&provider=A&limit=0&cursor=x&colour=1";
-    let answer = api.get(path, acme.auth()).await;
-    answer.is_problem(400, "invalid_parameters");
-    let fields = answer.fields();
+    let response = api.get(path, acme.auth()).await;
+    response.is_problem(400, "invalid_parameters");
+    let fields = response.fields();
     for name in [
         "state",
         "kind",
@@ -176,7 +176,7 @@ async fn bad_filters_are_named() {
 }
 
 #[tokio::test]
-async fn an_operator_sees_the_work_on_the_service_as_a_whole() {
+async fn operator_sees_jobs_of_the_nil_tenant() {
     let api = Api::start().await;
     let job = Uuid::now_v7();
     api.sql(
@@ -188,8 +188,8 @@ async fn an_operator_sees_the_work_on_the_service_as_a_whole() {
     .await;
     let list = api.get("/v1/jobs", As::OperatorOf(Uuid::nil())).await.ok();
     assert_eq!(ids(&list["jobs"]), [job]);
-    let answer = api
+    let response = api
         .get("/v1/connections", As::OperatorOf(Uuid::nil()))
         .await;
-    answer.is_problem(404, "tenant_not_found");
+    response.is_problem(404, "tenant_not_found");
 }

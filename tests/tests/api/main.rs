@@ -1,5 +1,6 @@
-//! The api-server from outside: one file per group of endpoints, each with the good case,
-//! no credential, another tenant, bad input and conflicts.
+//! Tests of the api-server over HTTP: one file per group of endpoints.
+//!
+//! Each covers success, a missing credential, another tenant, invalid input and conflicts.
 
 mod api_keys;
 mod connect;

@@ -3,9 +3,9 @@ use serde_json::json;
 use crate::server::{Api, As};
 
 #[tokio::test]
-async fn every_provider_is_listed_to_anybody_configured_or_not() {
+async fn all_providers_are_listed_publicly() {
     let api = Api::start().await;
-    let list = api.get("/v1/providers", As::Nobody).await.ok();
+    let list = api.get("/v1/providers", As::Anonymous).await.ok();
     let github = &list["providers"][0];
     assert_eq!(github["slug"], "github");
     assert_eq!(github["auth_type"], "app_installation");
@@ -24,15 +24,15 @@ async fn every_provider_is_listed_to_anybody_configured_or_not() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_not_set_up_refuses_to_connect() {
+async fn unconfigured_provider_rejects_connect_links() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
-    let answer = api
+    let response = api
         .post("/v1/connect/github", acme.auth(), &json!({}))
         .await;
-    answer.is_problem(409, "provider_not_configured");
-    let answer = api
+    response.is_problem(409, "provider_not_configured");
+    let response = api
         .post("/v1/connect/unheard_of", acme.auth(), &json!({}))
         .await;
-    answer.is_problem(404, "provider_not_found");
+    response.is_problem(404, "provider_not_found");
 }

@@ -1,4 +1,4 @@
-//! An api-server on a database of its own, and rows that other processes would make.
+//! An api-server with a separate database, and rows that other processes would write.
 
 use api_server::Config;
 use reqwest::header::HeaderMap;
@@ -18,17 +18,17 @@ pub(crate) struct Api {
     pub(crate) lifecycle: Lifecycle,
 }
 
-/// Who asks.
+/// The caller of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum As<'a> {
-    Nobody,
+    Anonymous,
     Operator,
-    /// An operator who names a tenant.
+    /// An operator with `X-Tenant-Id`.
     OperatorOf(Uuid),
     Key(&'a str),
 }
 
-/// A tenant and a key that may do everything.
+/// A tenant and a key with all scopes.
 #[derive(Debug, Clone)]
 pub(crate) struct Team {
     pub(crate) id: Uuid,
@@ -41,16 +41,16 @@ impl Team {
     }
 }
 
-/// An answer, read whole.
+/// A response with its body.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ApiResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
 }
 
-impl Answer {
-    /// Fails unless it is a problem of this status and code, in the form that all have.
+impl ApiResponse {
+    /// Asserts that the response is a problem of this status and code.
     #[track_caller]
     pub(crate) fn is_problem(&self, status: u16, code: &str) {
         assert_eq!(self.status, status, "{}", self.body);
@@ -65,14 +65,14 @@ impl Answer {
         );
     }
 
-    /// The body of a success.
+    /// Returns the body; fails unless the status is a success.
     #[track_caller]
     pub(crate) fn ok(self) -> Value {
         assert!(self.status.is_success(), "{}: {}", self.status, self.body);
         self.body
     }
 
-    /// The names of the fields or parameters that a problem names.
+    /// The invalid fields or parameters of a problem.
     pub(crate) fn fields(&self) -> Vec<&str> {
         let fields = self.body["details"]["fields"].as_array();
         fields
@@ -90,21 +90,21 @@ impl Api {
         Self::on(db, &url).await
     }
 
-    /// With settings besides the usual ones.
+    /// Starts with additional settings.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         let db = TestDb::create().await;
         let url = db.url().to_owned();
         Self::serve(db, &url, settings).await
     }
 
-    /// On a database URL of the caller's choice.
+    /// Starts with another database URL.
     pub(crate) async fn on(db: TestDb, database_url: &str) -> Self {
         Self::serve(db, database_url, &[]).await
     }
 
     async fn serve(db: TestDb, database_url: &str, settings: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let usual = [
+        let defaults = [
             ("POBLYSH_DATABASE_URL", database_url),
             (
                 "POBLYSH_CRYPTO_KEY",
@@ -112,12 +112,12 @@ impl Api {
             ),
             ("POBLYSH_OPERATOR_TOKEN", OPERATOR_TOKEN),
         ];
-        let env = Env::from_pairs(usual.iter().chain(settings).copied());
+        let env = Env::from_pairs(defaults.iter().chain(settings).copied());
         let config = Config::from_env(&env).expect("valid settings");
         let metrics = MetricsHandle::global().expect("a recorder");
         let server = api_server::serve(config, metrics, listener)
             .await
-            .expect("it starts");
+            .expect("the server starts");
         Self {
             db,
             url: format!("http://{}", server.address()),
@@ -133,11 +133,11 @@ impl Api {
         &self,
         method: Method,
         path: &str,
-        who: As<'_>,
+        caller: As<'_>,
     ) -> reqwest::RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.url));
-        match who {
-            As::Nobody => request,
+        match caller {
+            As::Anonymous => request,
             As::Operator => request.bearer_auth(OPERATOR_TOKEN),
             As::OperatorOf(tenant) => request
                 .bearer_auth(OPERATOR_TOKEN)
@@ -146,23 +146,23 @@ impl Api {
         }
     }
 
-    pub(crate) async fn get(&self, path: &str, who: As<'_>) -> Answer {
-        read(self.request(Method::GET, path, who)).await
+    pub(crate) async fn get(&self, path: &str, caller: As<'_>) -> ApiResponse {
+        read(self.request(Method::GET, path, caller)).await
     }
 
-    pub(crate) async fn post(&self, path: &str, who: As<'_>, body: &Value) -> Answer {
-        read(self.request(Method::POST, path, who).json(body)).await
+    pub(crate) async fn post(&self, path: &str, caller: As<'_>, body: &Value) -> ApiResponse {
+        read(self.request(Method::POST, path, caller).json(body)).await
     }
 
-    pub(crate) async fn patch(&self, path: &str, who: As<'_>, body: &Value) -> Answer {
-        read(self.request(Method::PATCH, path, who).json(body)).await
+    pub(crate) async fn patch(&self, path: &str, caller: As<'_>, body: &Value) -> ApiResponse {
+        read(self.request(Method::PATCH, path, caller).json(body)).await
     }
 
-    pub(crate) async fn delete(&self, path: &str, who: As<'_>) -> Answer {
-        read(self.request(Method::DELETE, path, who)).await
+    pub(crate) async fn delete(&self, path: &str, caller: As<'_>) -> ApiResponse {
+        read(self.request(Method::DELETE, path, caller)).await
     }
 
-    /// A tenant with a key.
+    /// Creates a tenant with a key.
     pub(crate) async fn team(&self, name: &str) -> Team {
         let tenant = self
             .post("/v1/tenants", As::Operator, &json!({ "name": name }))
@@ -177,11 +177,11 @@ impl Api {
         Team { id, key }
     }
 
-    /// Another key of a tenant.
+    /// Creates another key of a tenant.
     pub(crate) async fn key(&self, tenant: Uuid, body: &Value) -> String {
         let path = format!("/v1/tenants/{tenant}/api-keys");
-        let made = self.post(&path, As::Operator, body).await.ok();
-        made["key"].as_str().expect("a key").to_owned()
+        let created = self.post(&path, As::Operator, body).await.ok();
+        created["key"].as_str().expect("a key").to_owned()
     }
 
     /// Runs a statement as the database's owner.
@@ -194,7 +194,7 @@ impl Api {
             .expect("the statement runs");
     }
 
-    /// A number that the database's owner sees.
+    /// Reads a number as the database's owner.
     pub(crate) async fn count(&self, statement: &'static str, tenant: Uuid, id: Uuid) -> i64 {
         sqlx::query_scalar(statement)
             .bind(tenant)
@@ -204,7 +204,7 @@ impl Api {
             .expect("a number")
     }
 
-    /// An active connection with a route, tokens and a cursor.
+    /// Inserts an active connection with a route, tokens and a cursor.
     pub(crate) async fn connection(&self, team: &Team) -> Uuid {
         let id = Uuid::now_v7();
         self.sql(
@@ -231,7 +231,7 @@ impl Api {
         )
         .await;
         self.sql(
-            "INSERT INTO cursors (tenant_id, connection_id, stream, target, horizon) \
+            "INSERT INTO cursors (tenant_id, connection_id, stream, target, backfill_from) \
              VALUES ($1, $2, 'issues:1', '{}', now())",
             team.id,
             id,
@@ -240,7 +240,7 @@ impl Api {
         id
     }
 
-    /// A waiting job of a connection.
+    /// Inserts a queued job of a connection.
     pub(crate) async fn queued_job(&self, team: &Team, connection: Uuid) -> Uuid {
         let id = Uuid::now_v7();
         self.job(
@@ -255,7 +255,7 @@ impl Api {
         id
     }
 
-    /// A dead job of a connection.
+    /// Inserts a dead job of a connection.
     pub(crate) async fn dead_job(&self, team: &Team, connection: Uuid) -> Uuid {
         let id = Uuid::now_v7();
         self.job(
@@ -282,7 +282,7 @@ impl Api {
             .expect("the job is stored");
     }
 
-    /// A Signal of a connection that happened this many minutes ago.
+    /// Inserts a Signal that happened this many minutes ago.
     pub(crate) async fn signal(
         &self,
         team: &Team,
@@ -312,7 +312,7 @@ impl Api {
         id
     }
 
-    /// A delivery of a tenant; the nil tenant's match no connection.
+    /// Inserts a delivery of a tenant; the nil tenant's match no connection.
     pub(crate) async fn delivery(&self, tenant: Uuid, outcome: &'static str) -> Uuid {
         let id = Uuid::now_v7();
         sqlx::query(
@@ -335,18 +335,18 @@ impl Api {
 
 impl Drop for Api {
     fn drop(&mut self) {
-        self.lifecycle.soft().cancel();
-        self.lifecycle.hard().cancel();
+        self.lifecycle.draining().cancel();
+        self.lifecycle.aborted().cancel();
     }
 }
 
-/// Sends a request and reads the answer.
-pub(crate) async fn read(request: reqwest::RequestBuilder) -> Answer {
-    let answer = request.send().await.expect("the API answers");
-    let (status, headers) = (answer.status(), answer.headers().clone());
-    let text = answer.text().await.expect("a body");
+/// Sends a request and reads the response.
+pub(crate) async fn read(request: reqwest::RequestBuilder) -> ApiResponse {
+    let response = request.send().await.expect("a response");
+    let (status, headers) = (response.status(), response.headers().clone());
+    let text = response.text().await.expect("a body");
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Answer {
+    ApiResponse {
         status,
         headers,
         body,
@@ -360,7 +360,7 @@ fn milliseconds(id: Uuid) -> f64 {
         + u32::try_from(milliseconds % 1000).map_or(0.0, f64::from)
 }
 
-/// The ids in a list, in its order.
+/// The ids of a list, in order.
 pub(crate) fn ids(list: &Value) -> Vec<Uuid> {
     let items = list.as_array().expect("a list").iter();
     items

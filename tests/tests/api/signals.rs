@@ -6,15 +6,15 @@ use uuid::Uuid;
 use crate::server::{Api, As, Team, ids};
 
 #[tokio::test]
-async fn the_feed_is_followed_by_its_cursor() {
+async fn feed_is_followed_by_its_cursor() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let connection = api.connection(&acme).await;
-    let mut made = Vec::new();
+    let mut created = Vec::new();
     for n in 0..5 {
-        made.push(api.signal(&acme, connection, "issue_created", 10 - n).await);
+        created.push(api.signal(&acme, connection, "issue_created", 10 - n).await);
     }
-    settled(&api, &acme, 5).await;
+    wait_for_signals(&api, &acme, 5).await;
 
     let mut seen = Vec::new();
     let mut path = "/v1/signals?limit=2".to_owned();
@@ -30,13 +30,13 @@ async fn the_feed_is_followed_by_its_cursor() {
         }
         path = format!("/v1/signals?limit=2&cursor={cursor}");
     };
-    assert_eq!(seen, made);
+    assert_eq!(seen, created);
 
     let path = format!("/v1/signals?cursor={end}");
     let nothing = api.get(&path, acme.auth()).await.ok();
     assert_eq!(nothing["signals"], json!([]));
     let late = api.signal(&acme, connection, "issue_closed", 60).await;
-    eventually("the late Signal comes behind the cursor", async || {
+    eventually("the late Signal is after the cursor", async || {
         let page = api.get(&path, acme.auth()).await.ok();
         ids(&page["signals"]) == [late]
     })
@@ -68,13 +68,13 @@ async fn recent_order_is_by_the_providers_time() {
 }
 
 #[tokio::test]
-async fn filters_choose() {
+async fn filters_select_signals() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let (one, two) = (api.connection(&acme).await, api.connection(&acme).await);
     let created = api.signal(&acme, one, "issue_created", 30).await;
     let merged = api.signal(&acme, two, "pr_merged", 5).await;
-    settled(&api, &acme, 2).await;
+    wait_for_signals(&api, &acme, 2).await;
     let now = SystemClock.now();
     let between = (now - chrono::TimeDelta::minutes(10)).format("%Y-%m-%dT%H:%M:%SZ");
     for (query, expected) in [
@@ -96,10 +96,10 @@ async fn filters_choose() {
         assert_eq!(ids(&page["signals"]), expected, "{query}");
     }
     let bad = "/v1/signals?kind=gossip&source=A&connection_id=1&since=now&include=all&order=up";
-    let answer = api.get(bad, acme.auth()).await;
-    answer.is_problem(400, "invalid_parameters");
+    let response = api.get(bad, acme.auth()).await;
+    response.is_problem(400, "invalid_parameters");
     assert_eq!(
-        answer.fields(),
+        response.fields(),
         [
             "order",
             "since",
@@ -112,7 +112,7 @@ async fn filters_choose() {
 }
 
 #[tokio::test]
-async fn signal_carries_its_key_and_the_source_of_its_time() {
+async fn signal_has_dedupe_key_and_timestamp_source() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let connection = api.connection(&acme).await;
@@ -125,8 +125,8 @@ async fn signal_carries_its_key_and_the_source_of_its_time() {
     .bind(undated)
     .execute(api.db.pool())
     .await
-    .expect("the Signal is changed");
-    settled(&api, &acme, 2).await;
+    .expect("an update");
+    wait_for_signals(&api, &acme, 2).await;
     let page = api.get("/v1/signals", acme.auth()).await.ok();
     for (id, source) in [(dated, "provider"), (undated, "received")] {
         let path = format!("/v1/signals/{id}");
@@ -139,7 +139,7 @@ async fn signal_carries_its_key_and_the_source_of_its_time() {
 }
 
 #[tokio::test]
-async fn the_raw_object_comes_only_when_asked_for() {
+async fn raw_object_is_included_on_request() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let connection = api.connection(&acme).await;
@@ -163,20 +163,20 @@ async fn the_raw_object_comes_only_when_asked_for() {
 }
 
 #[tokio::test]
-async fn another_tenants_signals_and_cursors_do_not_exist() {
+async fn foreign_signals_and_cursors_are_not_found() {
     let api = Api::start().await;
     let (acme, other) = (api.team("Acme").await, api.team("Other").await);
     let connection = api.connection(&acme).await;
     let id = api.signal(&acme, connection, "issue_created", 1).await;
-    settled(&api, &acme, 1).await;
+    wait_for_signals(&api, &acme, 1).await;
     let path = format!("/v1/signals/{id}");
     api.get(&path, other.auth())
         .await
         .is_problem(404, "signal_not_found");
-    api.get(&path, As::Nobody)
+    api.get(&path, As::Anonymous)
         .await
         .is_problem(401, "unauthorized");
-    api.get("/v1/signals", As::Nobody)
+    api.get("/v1/signals", As::Anonymous)
         .await
         .is_problem(401, "unauthorized");
     for order in ["feed", "recent"] {
@@ -199,7 +199,7 @@ async fn another_tenants_signals_and_cursors_do_not_exist() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_an_earlier_generation_has_expired() {
+async fn cursor_of_an_earlier_generation_expires() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let page = api.get("/v1/signals", acme.auth()).await.ok();
@@ -212,17 +212,17 @@ async fn a_cursor_of_an_earlier_generation_has_expired() {
     )
     .await;
     for path in ["/v1/signals", "/v1/signals/stream"] {
-        let answer = api
+        let response = api
             .get(&format!("{path}?cursor={cursor}"), acme.auth())
             .await;
-        answer.is_problem(410, "cursor_expired");
+        response.is_problem(410, "cursor_expired");
     }
 }
 
 #[tokio::test]
-async fn the_catalogue_of_kinds_is_public_and_complete() {
+async fn catalogue_of_kinds_is_public_and_complete() {
     let api = Api::start().await;
-    let list = api.get("/v1/signals/kinds", As::Nobody).await.ok();
+    let list = api.get("/v1/signals/kinds", As::Anonymous).await.ok();
     let kinds = list["kinds"].as_array().expect("a list");
     assert!(kinds.len() > 40);
     for kind in kinds {
@@ -241,9 +241,11 @@ async fn the_catalogue_of_kinds_is_public_and_complete() {
     assert_eq!(providers("message_posted"), json!(["slack"]));
 }
 
-/// The feed shows what lies below the oldest running transaction of the whole cluster,
-/// which other tests may hold back for a moment.
-pub(crate) async fn settled(api: &Api, team: &Team, count: usize) {
+/// Waits until the feed shows `count` Signals.
+///
+/// The watermark is the oldest running transaction of the whole cluster, which may belong to
+/// another test.
+pub(crate) async fn wait_for_signals(api: &Api, team: &Team, count: usize) {
     eventually("the Signals are in the feed", async || {
         let page = api.get("/v1/signals?limit=200", team.auth()).await.ok();
         ids(&page["signals"]).len() == count
@@ -252,7 +254,7 @@ pub(crate) async fn settled(api: &Api, team: &Team, count: usize) {
 }
 
 #[tokio::test]
-async fn completeness_covers_connections_that_are_not_listed() {
+async fn completeness_covers_unlisted_connections() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     sqlx::query(

@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
-use tests::harness::{PATIENCE, real_time};
+use tests::harness::{DEFAULT_TIMEOUT, real_time};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use crate::server::{Api, As, Team, read};
-use crate::signals::settled;
+use crate::signals::wait_for_signals;
 
 /// An open stream, read event by event.
 struct Events {
@@ -27,7 +27,7 @@ impl Events {
         if let Some(last) = last {
             request = request.header("Last-Event-ID", last);
         }
-        let response = request.send().await.expect("the API answers");
+        let response = request.send().await.expect("a response");
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self {
@@ -36,7 +36,7 @@ impl Events {
         }
     }
 
-    /// The next event; `None` when the stream has ended. Comments are passed over.
+    /// The next event, without comments; `None` when the stream has ended.
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(end) = self.text.find("\n\n") {
@@ -47,7 +47,7 @@ impl Events {
                 }
                 continue;
             }
-            let chunk = timeout(real_time(PATIENCE), self.response.chunk())
+            let chunk = timeout(real_time(DEFAULT_TIMEOUT), self.response.chunk())
                 .await
                 .expect("in time");
             let chunk = chunk.expect("readable")?;
@@ -58,7 +58,7 @@ impl Events {
 
     async fn signal(&mut self) -> (Uuid, String) {
         loop {
-            let event = self.next().await.expect("the stream goes on");
+            let event = self.next().await.expect("an event");
             if let Some(signal) = event.signal {
                 return (
                     signal["id"]
@@ -92,24 +92,24 @@ fn parse(block: &str) -> Option<Event> {
 }
 
 #[tokio::test]
-async fn a_stream_tells_what_comes_and_goes_on_where_it_was_left() {
+async fn stream_delivers_new_signals_and_resumes() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let connection = api.connection(&acme).await;
     api.signal(&acme, connection, "issue_created", 9).await;
-    settled(&api, &acme, 1).await;
+    wait_for_signals(&api, &acme, 1).await;
 
     let mut live = Events::open(&api, &acme, "/v1/signals/stream", None).await;
-    let begin = live.next().await.expect("where it begins");
-    assert!(begin.signal.is_none(), "what was before is not told");
+    let begin = live.next().await.expect("the first event");
+    assert!(begin.signal.is_none(), "earlier Signals are not sent");
     let first = api.signal(&acme, connection, "issue_created", 1).await;
-    let asked = Instant::now();
+    let started_at = Instant::now();
     let (seen, last) = live.signal().await;
     assert_eq!(seen, first);
     assert!(
-        asked.elapsed() < Duration::from_secs(5),
+        started_at.elapsed() < Duration::from_secs(5),
         "{:?}",
-        asked.elapsed()
+        started_at.elapsed()
     );
     drop(live);
 
@@ -117,7 +117,7 @@ async fn a_stream_tells_what_comes_and_goes_on_where_it_was_left() {
     let path = "/v1/signals/stream";
     let mut resumed = Events::open(&api, &acme, path, Some(&last)).await;
     assert_eq!(resumed.signal().await.0, second);
-    // Where the stream began is a cursor as well, and so is every event's id.
+    // The id of every event is a cursor, including that of the first.
     let path = format!("/v1/signals/stream?cursor={}", begin.id);
     let mut from_begin = Events::open(&api, &acme, &path, None).await;
     assert_eq!(from_begin.signal().await.0, first);
@@ -130,7 +130,7 @@ async fn a_stream_tells_what_comes_and_goes_on_where_it_was_left() {
 }
 
 #[tokio::test]
-async fn a_stream_is_filtered_and_shows_no_other_tenants_signals() {
+async fn stream_is_filtered_and_scoped_to_its_tenant() {
     let api = Api::start().await;
     let (acme, other) = (api.team("Acme").await, api.team("Other").await);
     let (mine, theirs) = (api.connection(&acme).await, api.connection(&other).await);
@@ -140,7 +140,7 @@ async fn a_stream_is_filtered_and_shows_no_other_tenants_signals() {
         events
             .next()
             .await
-            .expect("where it begins")
+            .expect("the first event")
             .signal
             .is_none()
     );
@@ -154,7 +154,7 @@ async fn a_stream_is_filtered_and_shows_no_other_tenants_signals() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_when_the_server_does() {
+async fn stream_ends_with_the_server() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let mut events = Events::open(&api, &acme, "/v1/signals/stream", None).await;
@@ -164,15 +164,15 @@ async fn a_stream_ends_when_the_server_does() {
         async move { lifecycle.shut_down().await }
     });
     assert!(events.next().await.is_none(), "the stream ends");
-    assert!(ending.await.expect("no panic"), "nothing had to be cut off");
+    assert!(ending.await.expect("no panic"), "no request was aborted");
 }
 
 #[tokio::test]
-async fn a_stream_that_cannot_begin_says_why() {
+async fn rejected_stream_returns_a_problem() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let path = "/v1/signals/stream";
-    api.get(path, As::Nobody)
+    api.get(path, As::Anonymous)
         .await
         .is_problem(401, "unauthorized");
     let scoped = json!({ "name": "jobs", "scopes": ["jobs:read"] });

@@ -3,21 +3,21 @@ use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::server::{Answer, Api, As, Team, ids, read};
+use crate::server::{Api, ApiResponse, As, Team, ids, read};
 
 const JOBS: &str = "SELECT count(*) FROM jobs WHERE tenant_id = $1 AND connection_id = $2";
 
 #[tokio::test]
-async fn a_sync_is_a_job_and_one_of_each_mode_is_enough() {
+async fn sync_creates_one_job_per_mode() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let id = api.connection(&acme).await;
     let path = format!("/v1/connections/{id}/sync");
-    let answer = api
+    let response = api
         .post(&path, acme.auth(), &json!({ "mode": "full" }))
         .await;
-    assert_eq!(answer.status, 202);
-    let full = answer.ok();
+    assert_eq!(response.status, 202);
+    let full = response.ok();
     assert_eq!(full["job"]["kind"], "sync_connection");
     assert_eq!(full["job"]["state"], "queued");
     assert_eq!(full["job"]["mode"], "full");
@@ -33,7 +33,7 @@ async fn a_sync_is_a_job_and_one_of_each_mode_is_enough() {
         .ok();
     assert_eq!(
         nothing["job"]["mode"], "incremental",
-        "no body stands for incremental"
+        "incremental without a body"
     );
     let default = api.post(&path, acme.auth(), &json!({})).await.ok();
     assert_eq!(default["job"]["id"], nothing["job"]["id"]);
@@ -41,11 +41,11 @@ async fn a_sync_is_a_job_and_one_of_each_mode_is_enough() {
 }
 
 #[tokio::test]
-async fn a_repeated_key_gets_the_first_answer_even_when_the_job_is_over() {
+async fn repeated_idempotency_key_repeats_the_response() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let id = api.connection(&acme).await;
-    let first = keyed(&api, &acme, id, "k1", "full").await.ok();
+    let first = sync_with_key(&api, &acme, id, "k1", "full").await.ok();
     let job: Uuid = first["job"]["id"]
         .as_str()
         .expect("an id")
@@ -54,48 +54,48 @@ async fn a_repeated_key_gets_the_first_answer_even_when_the_job_is_over() {
     let cancel = format!("/v1/jobs/{job}/cancel");
     api.post(&cancel, acme.auth(), &json!({})).await.ok();
 
-    let repeated = keyed(&api, &acme, id, "k1", "full").await;
+    let repeated = sync_with_key(&api, &acme, id, "k1", "full").await;
     assert_eq!(repeated.status, 202);
     assert_eq!(repeated.headers["idempotent-replayed"], "true");
     assert_eq!(repeated.body, first);
     assert_eq!(
         api.count(JOBS, acme.id, id).await,
         0,
-        "no second job was made"
+        "no second job was created"
     );
 
-    let reused = keyed(&api, &acme, id, "k1", "incremental").await;
+    let reused = sync_with_key(&api, &acme, id, "k1", "incremental").await;
     reused.is_problem(409, "idempotency_key_reused");
-    let other = keyed(&api, &acme, id, "k2", "full").await.ok();
+    let other = sync_with_key(&api, &acme, id, "k2", "full").await.ok();
     assert_ne!(other["job"]["id"], first["job"]["id"]);
 }
 
 #[tokio::test]
-async fn simultaneous_requests_with_one_key_get_one_answer() {
+async fn concurrent_requests_with_one_key_share_a_response() {
     let api = Api::start().await;
     let acme = api.team("Acme").await;
     let id = api.connection(&acme).await;
-    let answers = join_all((0..8).map(|_| keyed(&api, &acme, id, "same", "full"))).await;
-    let first = &answers[0].body;
-    for answer in &answers {
-        assert_eq!(answer.status, 202, "{}", answer.body);
-        assert_eq!(&answer.body, first);
+    let responses = join_all((0..8).map(|_| sync_with_key(&api, &acme, id, "same", "full"))).await;
+    let first = &responses[0].body;
+    for response in &responses {
+        assert_eq!(response.status, 202, "{}", response.body);
+        assert_eq!(&response.body, first);
     }
     assert_eq!(api.count(JOBS, acme.id, id).await, 1);
 }
 
 #[tokio::test]
-async fn a_key_belongs_to_its_tenant() {
+async fn idempotency_key_is_scoped_to_its_tenant() {
     let api = Api::start().await;
     let (acme, other) = (api.team("Acme").await, api.team("Other").await);
     let (mine, theirs) = (api.connection(&acme).await, api.connection(&other).await);
-    let first = keyed(&api, &acme, mine, "k", "full").await.ok();
-    let second = keyed(&api, &other, theirs, "k", "full").await.ok();
+    let first = sync_with_key(&api, &acme, mine, "k", "full").await.ok();
+    let second = sync_with_key(&api, &other, theirs, "k", "full").await.ok();
     assert_ne!(first["job"]["id"], second["job"]["id"]);
 }
 
 #[tokio::test]
-async fn only_an_active_connection_is_synced() {
+async fn only_active_connections_are_synced() {
     let api = Api::start().await;
     let (acme, other) = (api.team("Acme").await, api.team("Other").await);
     let id = api.connection(&acme).await;
@@ -103,7 +103,7 @@ async fn only_an_active_connection_is_synced() {
     api.post(&path, other.auth(), &json!({}))
         .await
         .is_problem(404, "connection_not_found");
-    api.post(&path, As::Nobody, &json!({}))
+    api.post(&path, As::Anonymous, &json!({}))
         .await
         .is_problem(401, "unauthorized");
     let bad = api
@@ -113,7 +113,7 @@ async fn only_an_active_connection_is_synced() {
     assert_eq!(bad.fields(), ["mode"]);
     let long = "k".repeat(256);
     for key in ["", long.as_str()] {
-        keyed(&api, &acme, id, key, "full")
+        sync_with_key(&api, &acme, id, key, "full")
             .await
             .is_problem(400, "invalid_parameters");
     }
@@ -121,17 +121,20 @@ async fn only_an_active_connection_is_synced() {
     api.patch(&connection, acme.auth(), &json!({ "status": "paused" }))
         .await
         .ok();
-    let refused = keyed(&api, &acme, id, "k", "full").await;
-    refused.is_problem(409, "connection_not_active");
+    let rejected = sync_with_key(&api, &acme, id, "k", "full").await;
+    rejected.is_problem(409, "connection_not_active");
     api.patch(&connection, acme.auth(), &json!({ "status": "active" }))
         .await
         .ok();
-    let taken = keyed(&api, &acme, id, "k", "full").await;
-    assert_eq!(taken.status, 202, "a refusal does not use the key up");
+    let accepted = sync_with_key(&api, &acme, id, "k", "full").await;
+    assert_eq!(
+        accepted.status, 202,
+        "a rejected request does not use the key"
+    );
 }
 
 #[tokio::test]
-async fn every_active_connection_of_a_provider_is_synced() {
+async fn provider_sync_covers_all_active_connections() {
     let api = Api::start().await;
     let (acme, other) = (api.team("Acme").await, api.team("Other").await);
     let (one, two) = (api.connection(&acme).await, api.connection(&acme).await);
@@ -142,11 +145,11 @@ async fn every_active_connection_of_a_provider_is_synced() {
         .await
         .ok();
 
-    let answer = api
+    let response = api
         .post("/v1/sync/github", acme.auth(), &json!({ "mode": "full" }))
         .await;
-    assert_eq!(answer.status, 202);
-    let jobs = answer.ok();
+    assert_eq!(response.status, 202);
+    let jobs = response.ok();
     assert_eq!(ids(&jobs["jobs"]).len(), 2);
     for (job, connection) in jobs["jobs"]
         .as_array()
@@ -160,12 +163,18 @@ async fn every_active_connection_of_a_provider_is_synced() {
         .post("/v1/sync/unheard_of", acme.auth(), &json!({}))
         .await;
     unknown.is_problem(404, "provider_not_found");
-    api.post("/v1/sync/github", As::Nobody, &json!({}))
+    api.post("/v1/sync/github", As::Anonymous, &json!({}))
         .await
         .is_problem(401, "unauthorized");
 }
 
-async fn keyed(api: &Api, team: &Team, connection: Uuid, key: &str, mode: &str) -> Answer {
+async fn sync_with_key(
+    api: &Api,
+    team: &Team,
+    connection: Uuid,
+    key: &str,
+    mode: &str,
+) -> ApiResponse {
     let path = format!("/v1/connections/{connection}/sync");
     let request = api
         .request(Method::POST, &path, team.auth())

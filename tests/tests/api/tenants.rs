@@ -3,13 +3,13 @@ use serde_json::json;
 use crate::server::{Api, As, ids, read};
 
 #[tokio::test]
-async fn an_operator_makes_lists_and_shows_tenants() {
+async fn operator_creates_and_lists_tenants() {
     let api = Api::start().await;
-    let made = api
+    let created = api
         .post("/v1/tenants", As::Operator, &json!({ "name": "  Acme " }))
         .await;
-    assert_eq!(made.status, 201);
-    let acme = made.ok();
+    assert_eq!(created.status, 201);
+    let acme = created.ok();
     assert_eq!(acme["name"], "Acme");
     let id = acme["id"].as_str().expect("an id");
     assert_eq!(
@@ -46,7 +46,7 @@ async fn only_operators_see_tenants() {
     let acme = api.team("Acme").await;
     let own = format!("/v1/tenants/{}", acme.id);
     for path in ["/v1/tenants", own.as_str()] {
-        api.get(path, As::Nobody)
+        api.get(path, As::Anonymous)
             .await
             .is_problem(401, "unauthorized");
         api.get(path, As::Key("pbk_unknown"))
@@ -60,13 +60,13 @@ async fn only_operators_see_tenants() {
     api.post("/v1/tenants", acme.auth(), &body)
         .await
         .is_problem(403, "operator_only");
-    api.post("/v1/tenants", As::Nobody, &body)
+    api.post("/v1/tenants", As::Anonymous, &body)
         .await
         .is_problem(401, "unauthorized");
 }
 
 #[tokio::test]
-async fn a_tenant_with_bad_input_is_not_made() {
+async fn invalid_tenant_is_rejected() {
     let api = Api::start().await;
     for body in [
         json!({}),
@@ -78,9 +78,9 @@ async fn a_tenant_with_bad_input_is_not_made() {
         json!({ "name": "a", "plan": "gold" }),
         json!([]),
     ] {
-        let answer = api.post("/v1/tenants", As::Operator, &body).await;
-        answer.is_problem(422, "invalid_body");
-        assert_eq!(answer.fields().len(), 1, "{}", answer.body);
+        let response = api.post("/v1/tenants", As::Operator, &body).await;
+        response.is_problem(422, "invalid_body");
+        assert_eq!(response.fields().len(), 1, "{}", response.body);
     }
     let post = || api.request(reqwest::Method::POST, "/v1/tenants", As::Operator);
     let json = "application/json";
@@ -102,5 +102,5 @@ async fn a_tenant_with_bad_input_is_not_made() {
         .await
         .is_problem(404, "tenant_not_found");
     let list = api.get("/v1/tenants", As::Operator).await.ok();
-    assert_eq!(list["tenants"], json!([]), "nothing was made");
+    assert_eq!(list["tenants"], json!([]), "no tenant was created");
 }

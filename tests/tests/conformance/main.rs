@@ -1,7 +1,6 @@
-//! One suite for every provider: the same cases, the same code. A provider that is added is
-//! one line here.
+//! Conformance suite: the same test cases for every provider.
 //!
-//! What a case needs to know of a provider stands in [`provider`]; the cases are in [`cases`].
+//! A new provider is one line here. [`provider`] describes the providers, [`cases`] has the cases.
 
 mod cases;
 mod pace;
@@ -9,7 +8,7 @@ mod provider;
 
 use provider::Provider;
 
-/// A test per case, for one provider.
+/// Generates a test per case for one provider.
 macro_rules! suite {
     ($name:ident, $provider:expr, [$($case:ident),* $(,)?]) => {
         mod $name {
@@ -23,26 +22,26 @@ macro_rules! suite {
     };
 }
 
-/// Every case, for every provider.
+/// Generates all cases for all providers.
 macro_rules! suites {
     ($($name:ident: $provider:expr;)*) => {
         $(
             suite!($name, $provider, [
-                connecting_reads_the_past_in_pages,
+                backfill_reads_history_in_pages,
                 webhooks_become_signals,
                 webhooks_and_polling_agree_on_identity,
-                polling_finds_what_no_webhook_told,
-                forged_unsigned_and_oversized_deliveries_are_refused_and_change_nothing,
-                doubled_late_and_reordered_deliveries_change_nothing,
-                a_cursor_that_cannot_be_honoured_becomes_a_bounded_resync,
-                a_rate_limit_delays_and_costs_no_try,
+                polling_finds_facts_without_webhooks,
+                forged_or_oversized_deliveries_change_nothing,
+                duplicated_late_and_reordered_deliveries_change_nothing,
+                invalid_cursor_causes_bounded_resync,
+                rate_limit_delays_without_costing_an_attempt,
                 outages_lose_nothing,
-                a_run_that_was_given_up_hides_nothing_from_the_next,
-                a_foreign_tenant_sees_nothing,
-                one_refresh_however_many_workers_ask,
-                a_withdrawn_grant_asks_for_a_person_and_an_outage_does_not,
+                cancelled_run_hides_nothing_from_next_run,
+                other_tenant_sees_nothing,
+                refresh_is_single_flight_across_workers,
+                revoked_grant_requires_reauthorization_but_outage_does_not,
                 refused_tokens_end_no_grant,
-                connecting_survives_a_token_that_is_accepted_after_seconds,
+                connecting_survives_delayed_token_acceptance,
                 disconnecting_ends_everything,
                 backfill_and_poll_end_at_default_pace,
             ]);

@@ -1,4 +1,4 @@
-//! What the cases need to know of a provider: how its simulator is told, and where to look.
+//! Descriptions of the providers for the conformance cases.
 
 use serde_json::{Value, json};
 use tests::harness::{System, SystemBuilder, Tenant, eventually};
@@ -6,32 +6,32 @@ use uuid::Uuid;
 
 use crate::pace::Pace;
 
-/// A provider, as the cases see it.
+/// Provider with the request patterns and simulator commands of the cases.
 pub(crate) struct Provider {
-    /// Its slug.
+    /// The provider's slug.
     pub(crate) slug: &'static str,
-    /// Requests that read a page of facts.
-    pub(crate) reading: &'static str,
-    /// Requests that go on with what an earlier page has begun.
-    pub(crate) following: &'static str,
-    /// Requests for tokens.
-    pub(crate) token: &'static str,
-    /// Requests that prove, with a new token, who connects what.
-    pub(crate) proof: &'static str,
-    /// The simulator's counter of tokens that were given out to renew one.
-    pub(crate) renewals: &'static str,
-    /// How the account's tokens end now.
+    /// Pattern of requests that read a page of facts.
+    pub(crate) page_requests: &'static str,
+    /// Pattern of requests that continue an earlier page.
+    pub(crate) next_page_requests: &'static str,
+    /// Pattern of token requests.
+    pub(crate) token_requests: &'static str,
+    /// Pattern of requests that read the identity with a new token.
+    pub(crate) identity_requests: &'static str,
+    /// The simulator's counter of refreshed tokens.
+    pub(crate) refresh_counter: &'static str,
+    /// Command that expires the account's tokens.
     pub(crate) expire: fn(&str, &str) -> Value,
-    /// How the grant is withdrawn so that nothing tells of it.
+    /// Command that revokes the grant without an event.
     pub(crate) revoke: Option<fn(&str, &str) -> Value>,
-    /// Webhooks that a connection subscribes to.
+    /// Number of webhooks that a connection subscribes to.
     pub(crate) subscriptions: i64,
-    /// What reading takes at the provider's own limits.
+    /// Account sizes and request budgets at the provider's own limits.
     pub(crate) pace: Pace,
 }
 
-/// A tenant with a connected account.
-pub(crate) struct Connected<'a> {
+/// Tenant with a connected account.
+pub(crate) struct ConnectedAccount<'a> {
     pub(crate) tenant: Tenant<'a>,
     pub(crate) account: String,
     pub(crate) admin: String,
@@ -42,11 +42,11 @@ impl Provider {
     pub(crate) fn github() -> Self {
         Self {
             slug: "github",
-            reading: "GET /repos/*/issues",
-            following: "GET /repos/*/pulls/*/reviews",
-            token: "access_tokens",
-            proof: "GET /user/installations",
-            renewals: "github.installation_tokens",
+            page_requests: "GET /repos/*/issues",
+            next_page_requests: "GET /repos/*/pulls/*/reviews",
+            token_requests: "access_tokens",
+            identity_requests: "GET /user/installations",
+            refresh_counter: "github.installation_tokens",
             expire: |_, _| json!({ "expire": "installation" }),
             revoke: None,
             subscriptions: 0,
@@ -57,11 +57,11 @@ impl Provider {
     pub(crate) fn slack() -> Self {
         Self {
             slug: "slack",
-            reading: "conversations.history",
-            following: "conversations.replies",
-            token: "oauth.v2.access",
-            proof: "auth.test",
-            renewals: "slack.refreshes",
+            page_requests: "conversations.history",
+            next_page_requests: "conversations.replies",
+            token_requests: "oauth.v2.access",
+            identity_requests: "auth.test",
+            refresh_counter: "slack.refreshes",
             expire: |account, _| json!({ "expire": account }),
             revoke: Some(|account, _| json!({ "revoke": account })),
             subscriptions: 0,
@@ -72,11 +72,11 @@ impl Provider {
     pub(crate) fn jira() -> Self {
         Self {
             slug: "jira",
-            reading: "search/jql",
-            following: "search/jql",
-            token: "oauth/token",
-            proof: "rest/api/3/myself",
-            renewals: "jira.refreshes",
+            page_requests: "search/jql",
+            next_page_requests: "search/jql",
+            token_requests: "oauth/token",
+            identity_requests: "rest/api/3/myself",
+            refresh_counter: "jira.refreshes",
             expire: |_, admin| json!({ "expire": admin }),
             revoke: Some(|_, admin| json!({ "revoke": admin })),
             subscriptions: 1,
@@ -84,20 +84,20 @@ impl Provider {
         }
     }
 
-    /// Connects an account, and waits until its webhooks are subscribed to.
+    /// Connects an account and waits for its webhook subscriptions.
     pub(crate) async fn connect<'a>(
         &self,
         system: &'a System,
         name: &str,
         number: usize,
-    ) -> Connected<'a> {
+    ) -> ConnectedAccount<'a> {
         system.simulator.change_slack(|slack| slack.rotation = true);
-        system.simulator.retry_soon();
+        system.simulator.shorten_retry_delays();
         let (account, admin) = system.accounts_at(self.slug).await.swap_remove(number);
         let tenant = system.tenant(name).await;
         let connection = tenant.connect_to(self.slug, &account, &admin).await;
-        let wanted = self.subscriptions;
-        eventually("webhooks are subscribed to", async || {
+        let expected = self.subscriptions;
+        eventually("the subscriptions exist", async || {
             let held: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM subscriptions WHERE connection_id = $1 AND external_id IS NOT NULL",
             )
@@ -105,10 +105,10 @@ impl Provider {
             .fetch_one(system.db.pool())
             .await
             .expect("Postgres answers");
-            held == wanted
+            held == expected
         })
         .await;
-        Connected {
+        ConnectedAccount {
             tenant,
             account,
             admin,
@@ -116,25 +116,25 @@ impl Provider {
         }
     }
 
-    /// Makes things happen.
+    /// Generates random facts.
     pub(crate) async fn generate(&self, system: &System, account: &str, count: usize) {
         let body = json!({ "count": count, "account": account });
         system.sim(&format!("{}/generate", self.slug), body).await;
     }
 
-    /// Has the connection polled.
+    /// Requests an incremental sync.
     pub(crate) async fn poll(&self, tenant: &Tenant<'_>) {
         let body = json!({ "mode": "incremental" });
         tenant.post(&format!("/v1/sync/{}", self.slug), &body).await;
     }
 
-    /// Ends the account's tokens at the provider.
-    pub(crate) async fn expire(&self, system: &System, of: &Connected<'_>) {
-        let body = (self.expire)(&of.account, &of.admin);
+    /// Expires the account's tokens at the provider.
+    pub(crate) async fn expire(&self, system: &System, connected: &ConnectedAccount<'_>) {
+        let body = (self.expire)(&connected.account, &connected.admin);
         system.sim(&format!("{}/tokens", self.slug), body).await;
     }
 
-    /// A fault of the requests that match.
+    /// Adds a fault for the requests that match.
     pub(crate) async fn fault(&self, system: &System, pattern: &str, rest: Value) {
         let mut fault = json!({ "target": "request", "pattern": pattern });
         for (name, value) in rest.as_object().expect("fields") {
@@ -143,18 +143,18 @@ impl Provider {
         system.sim("faults", fault).await;
     }
 
-    /// How many tokens were given out to renew one.
-    pub(crate) async fn renewed(&self, system: &System) -> u64 {
+    /// Counts the refreshed tokens.
+    pub(crate) async fn count_refreshes(&self, system: &System) -> u64 {
         let url = format!("{}/_sim/stats", system.simulator.base_url());
-        let answer = system.client.get(url).send().await.expect("an answer");
-        let stats: Value = answer.json().await.expect("JSON");
-        stats["counters"][self.renewals]
+        let response = system.client.get(url).send().await.expect("a response");
+        let stats: Value = response.json().await.expect("JSON");
+        stats["counters"][self.refresh_counter]
             .as_u64()
             .unwrap_or_default()
     }
 }
 
-/// A system whose accounts have so much history.
+/// Builder of a system whose accounts have this many past facts.
 pub(crate) fn with_history(history: usize) -> SystemBuilder {
     System::with_fast_provider().simulator(|sim| sim.history = history)
 }

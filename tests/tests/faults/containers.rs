@@ -1,32 +1,31 @@
-//! The container in which tests start Postgres where nothing else is at hand.
+//! The Postgres container that tests start if no other server is available.
 
 use std::process::{Command, Output};
 
 use sqlx::PgPool;
 use tests::harness::{PostgresContainer, eventually};
 
-use super::{alone, on};
+use super::{alone, is_set};
 
-/// Says to a second run of this test that it is the process whose container is removed.
+/// Marks the inner run of this test: the process whose container must be removed.
 const INNER: &str = "POBLYSH_FAULTS_CONTAINER_INNER";
-/// What that process says before the container's name.
+/// The output of the inner run before the container's name.
 const STARTED: &str = "container started: ";
 
-/// What `docker` answers, where it succeeds.
+/// The output of a `docker` command, if it succeeds.
 fn docker(arguments: &[&str]) -> Option<Output> {
     let output = Command::new("docker").args(arguments).output().ok()?;
     output.status.success().then_some(output)
 }
 
-/// Says why nothing is tried. Unlike other faults this one may be left out everywhere: a container
-/// engine is not among what `scripts/test` installs.
+/// Reports the skip. CI may skip this test, because `scripts/test` installs no container engine.
 fn skip(why: &str) {
     eprintln!("containers: SKIPPED, because {why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn container_is_ready_and_ends_with_its_process() {
-    if on(INNER) {
+    if is_set(INNER) {
         let container = PostgresContainer::start().await;
         let pool = PgPool::connect(&container.url).await;
         let pool = pool.expect("it accepts connections at once");
@@ -44,7 +43,7 @@ async fn container_is_ready_and_ends_with_its_process() {
     }
     let image = format!("{}:{}", PostgresContainer::IMAGE, PostgresContainer::TAG);
     if docker(&["pull", "--quiet", &image]).is_none() {
-        return skip("its image cannot be pulled");
+        return skip("the image cannot be pulled");
     }
     let inner = Command::new(std::env::current_exe().expect("a path"))
         .args([
@@ -54,11 +53,11 @@ async fn container_is_ready_and_ends_with_its_process() {
         ])
         .env(INNER, "1")
         .output()
-        .expect("the test runs once more");
-    let said = String::from_utf8_lossy(&inner.stderr).into_owned();
-    assert!(inner.status.success(), "{said}");
-    let name = said.lines().find_map(|line| line.strip_prefix(STARTED));
-    let name = name.unwrap_or_else(|| panic!("no container was started: {said}"));
+        .expect("the inner run starts");
+    let output = String::from_utf8_lossy(&inner.stderr).into_owned();
+    assert!(inner.status.success(), "{output}");
+    let name = output.lines().find_map(|line| line.strip_prefix(STARTED));
+    let name = name.unwrap_or_else(|| panic!("no container was started: {output}"));
     let filter = format!("name={name}");
     let listing = ["ps", "--all", "--quiet", "--filter", filter.as_str()];
     eventually("the container is removed", async || {

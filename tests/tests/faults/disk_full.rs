@@ -1,4 +1,4 @@
-//! The volume of Postgres runs full, and is made room on.
+//! The volume of Postgres runs full and later has space again.
 
 use std::fs::File;
 use std::io::Write;
@@ -8,63 +8,67 @@ use std::time::Instant;
 
 use serde_json::json;
 use tests::harness::{
-    Cluster, Doors, Follower, Load, Pace, System, Tenant, TestDb, Webhooks, eventually,
+    Cluster, Endpoints, FeedReader, Load, Pace, System, Tenant, TestDb, Webhooks, eventually,
 };
 use uuid::Uuid;
 
-use super::{alone, assert_kept, can_start_servers, setting, skip};
+use super::{alone, assert_guarantees, can_start_servers, setting, skip};
 
-/// Room for the cluster and little more.
+/// Space for the cluster and little more.
 const VOLUME_MIB: u32 = 160;
 
-/// Fills the volume to its last byte.
+/// Fills the volume completely.
 fn fill(data: &Path) -> PathBuf {
     let path = data.join("ballast");
     let mut file = File::create(&path).expect("a file");
-    // Smaller and smaller pieces, until not even a page fits.
-    for piece in [1 << 20, 1 << 16, 1 << 12] {
-        let zeros = vec![0; piece];
+    // Smaller and smaller blocks, until not even a page fits.
+    for block in [1 << 20, 1 << 16, 1 << 12] {
+        let zeros = vec![0; block];
         while file.write_all(&zeros).is_ok() {}
     }
     path
 }
 
-/// Writes are refused with an answer that a client can act on.
-async fn assert_refused(system: &System, tenant: &Tenant<'_>, connection: &str) {
+/// Asserts that the API refuses writes with 503 and `Retry-After`.
+async fn assert_writes_refused(system: &System, tenant: &Tenant<'_>, connection: &str) {
     let path = format!("/v1/connections/{connection}/sync");
     let mut seen = Vec::new();
-    eventually("the API says so, too", async || {
+    eventually("the API refuses writes", async || {
         let body = json!({ "mode": "incremental" });
-        let answer = tenant
+        let response = tenant
             .request(reqwest::Method::POST, &path, Some(&body))
             .await;
-        let status = answer.status().as_u16();
-        seen.push((status, answer.headers().contains_key("retry-after")));
+        let status = response.status().as_u16();
+        seen.push((status, response.headers().contains_key("retry-after")));
         status == 503
     })
     .await;
     let wrong: Vec<_> = seen
         .iter()
-        .filter(|(status, again)| *status >= 500 && (*status != 503 || !again))
+        .filter(|(status, has_retry_after)| *status >= 500 && (*status != 503 || !has_retry_after))
         .collect();
     assert!(wrong.is_empty(), "{seen:?}");
-    assert_eq!(system.processes().await.ended(), vec![], "somebody went");
+    assert_eq!(
+        system.processes().await.exited(),
+        vec![],
+        "a process exited"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_refuses_and_recovers() {
+async fn full_disk_refuses_writes_and_recovers() {
     let _alone = alone().await;
     if !can_start_servers("disk full") {
         return;
     }
-    if !Cluster::can_have_a_volume() {
-        return skip("disk full", "making a small volume needs root");
+    if !Cluster::can_mount_volume() {
+        return skip("disk full", "a small volume needs root");
     }
     let rounds = setting("POBLYSH_FAULTS_DISK_ROUNDS", 1);
-    let cluster = Cluster::start_on_small_volume(VOLUME_MIB).await;
+    let cluster = Cluster::start_on_volume(VOLUME_MIB).await;
     let system = System::with_fast_provider()
-        .database(TestDb::within(&cluster).await)
-        .outside()
+        .database(TestDb::create_in(&cluster).await)
+        .out_of_process()
         .start()
         .await;
     let tenant = system.tenant("Acme").await;
@@ -73,9 +77,9 @@ async fn a_full_disk_refuses_and_recovers() {
     let connections = tenant.get("/v1/connections").await;
     let connection = connections["connections"][0]["id"].as_str().expect("an id");
     assert!(connection.parse::<Uuid>().is_ok());
-    let follower = Follower::start(&tenant, &Doors::only(&system.api));
-    let doors = Doors::only(&system.ingress);
-    let load = Load::start(&Arc::new(webhooks), &doors, Pace::PerSecond(60));
+    let reader = FeedReader::start(&tenant, &Endpoints::only(&system.api));
+    let endpoints = Endpoints::only(&system.ingress);
+    let load = Load::start(&Arc::new(webhooks), &endpoints, Pace::PerSecond(60));
     for _ in 0..rounds {
         let before = load.acknowledged();
         eventually("the load is taken", async || {
@@ -88,26 +92,30 @@ async fn a_full_disk_refuses_and_recovers() {
             load.record().refused > refused + 50
         })
         .await;
-        assert_refused(&system, &tenant, connection).await;
-        std::fs::remove_file(ballast).expect("there is room again");
-        let room = Instant::now();
-        // A server that could not write its log has stopped; whoever looks after it starts it.
-        let stopped = !cluster.answers().await;
+        assert_writes_refused(&system, &tenant, connection).await;
+        std::fs::remove_file(ballast).expect("the ballast is removed");
+        let freed = Instant::now();
+        // A server that could not write its WAL has stopped, and the operator restarts it.
+        let stopped = !cluster.is_reachable().await;
         if stopped {
-            cluster.try_start().await;
+            cluster.try_start_server().await;
         }
         let before = load.acknowledged();
-        eventually("deliveries are taken again", async || {
+        eventually("deliveries are acknowledged again", async || {
             load.acknowledged() > before + 50
         })
         .await;
         eprintln!(
-            "disk full: taken again {:?} after there was room; Postgres had {}",
-            room.elapsed(),
-            if stopped { "stopped" } else { "gone on" }
+            "disk full: deliveries acknowledged again after {:?}; Postgres had {}",
+            freed.elapsed(),
+            if stopped { "stopped" } else { "continued" }
         );
     }
-    assert_eq!(system.processes().await.ended(), vec![], "somebody went");
+    assert_eq!(
+        system.processes().await.exited(),
+        vec![],
+        "a process exited"
+    );
     let record = load.stop().await;
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
     eprintln!(
@@ -115,5 +123,5 @@ async fn a_full_disk_refuses_and_recovers() {
         record.acknowledged.len(),
         record.refused
     );
-    assert_kept(&system, &tenant, &record, follower).await;
+    assert_guarantees(&system, &tenant, &record, reader).await;
 }

@@ -1,67 +1,68 @@
-//! What goes wrong around the system, one file per fault, and what holds all the same.
+//! Fault tests: one module per fault of the environment, and the guarantees that hold during it.
 //!
-//! Each fault runs in a short form; `scripts/test --faults` sets the variables below for the
-//! long one. `POBLYSH_FAULTS_SEED` repeats a run's choices.
+//! Each test runs in a short form; `scripts/test --faults` sets the variables for the long form.
+//! `POBLYSH_FAULTS_SEED` repeats the random choices of a run.
 
-mod backends;
-mod clocks;
+mod backend_termination;
+mod clock_skew;
 mod containers;
-mod cut_off;
 mod disk_full;
 mod fairness;
+mod graceful_shutdown;
 mod kills;
+mod network_partition;
 mod next_release;
 mod overload;
 mod pooler;
 mod replica;
 mod restart;
-mod termination;
 mod upgrade;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tests::harness::{Cluster, Follower, Record, System, Tenant, setting};
+use tests::harness::{Cluster, FeedReader, Record, System, Tenant, setting};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Faults are tried one at a time: what they measure must not be each other.
+/// Serializes the fault tests, so that they do not disturb each other's measurements.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 async fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().await
 }
 
-/// Whether a variable says yes.
+/// Whether an environment variable is set to a true value.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a test run is told where it runs by the environment"
+    reason = "the environment configures a test run"
 )]
-fn on(name: &str) -> bool {
+fn is_set(name: &str) -> bool {
     std::env::var(name).is_ok_and(|text| matches!(text.as_str(), "1" | "true"))
 }
 
-/// The seed of this run, and choices that follow from it.
+/// The seed of this run, and its random number generator.
 fn seeded(fault: &str) -> (u64, StdRng) {
     let seed = setting("POBLYSH_FAULTS_SEED", rand::random_range(1..1_000_000));
-    eprintln!("{fault}: POBLYSH_FAULTS_SEED={seed} repeats the choices of this run");
+    eprintln!("{fault}: POBLYSH_FAULTS_SEED={seed} repeats this run");
     (seed, StdRng::seed_from_u64(seed))
 }
 
-/// Says what was not tried here, and why. Continuous integration tries everything.
+/// Reports a skipped test and its reason. Continuous integration must not skip any.
 fn skip(fault: &str, why: &str) {
-    eprintln!("{fault}: SKIPPED, because {why} (scripts/test installs what is missing as root)");
-    assert!(!on("CI"), "{fault}: nothing may be skipped here");
+    eprintln!("{fault}: SKIPPED, because {why} (scripts/test installs missing programs as root)");
+    assert!(!is_set("CI"), "{fault}: CI must not skip this test");
 }
 
-/// Whether servers can be started here; says so when they cannot.
+/// Whether PostgreSQL servers can be started here; reports the skip otherwise.
 fn can_start_servers(fault: &str) -> bool {
-    if !Cluster::is_possible() {
-        skip(fault, "PostgreSQL's server programs are not installed");
+    if !Cluster::is_available() {
+        skip(fault, "the PostgreSQL server programs are not installed");
     }
-    Cluster::is_possible()
+    Cluster::is_available()
 }
 
-/// Every acknowledged delivery became a Signal; that there is no second one, the feed's own
-/// check says.
+/// Asserts that every acknowledged delivery became a Signal.
+///
+/// The check of the feed reader covers duplicates.
 async fn assert_nothing_lost(system: &System, tenant: &Tenant<'_>, keys: &[String]) {
     system.drain().await;
     let known: Vec<String> = sqlx::query_scalar(
@@ -77,7 +78,7 @@ async fn assert_nothing_lost(system: &System, tenant: &Tenant<'_>, keys: &[Strin
     if lost.is_empty() {
         return;
     }
-    let kept: Vec<String> = sqlx::query_scalar(
+    let unprocessed: Vec<String> = sqlx::query_scalar(
         "SELECT format('%s delivery %s, received at %s: %s', outcome, id, received_at, outcome_detail) \
              FROM deliveries WHERE outcome <> 'processed' \
          UNION ALL \
@@ -87,19 +88,23 @@ async fn assert_nothing_lost(system: &System, tenant: &Tenant<'_>, keys: &[Strin
     .fetch_all(system.db.pool())
     .await
     .expect("Postgres answers");
-    panic!("acknowledged and not in the feed: {lost:?}; what is not done: {kept:#?}");
+    panic!("acknowledged and not in the feed: {lost:?}; unprocessed: {unprocessed:#?}");
 }
 
-/// After a load, and whatever went wrong during it: nothing acknowledged is lost, nothing was done
-/// twice, and a reader that followed saw it all.
-async fn assert_kept(system: &System, tenant: &Tenant<'_>, record: &Record, follower: Follower) {
+/// Asserts after a load that nothing is lost, no job finished twice, and the reader is complete.
+async fn assert_guarantees(
+    system: &System,
+    tenant: &Tenant<'_>,
+    record: &Record,
+    reader: FeedReader,
+) {
     assert_nothing_lost(system, tenant, &record.keys()).await;
-    assert_no_job_ended_twice(system).await;
-    follower.assert_saw_everything(tenant).await;
+    assert_no_job_finished_twice(system).await;
+    reader.assert_read_every_signal(tenant).await;
 }
 
-/// No try of any job was ended twice.
-async fn assert_no_job_ended_twice(system: &System) {
+/// Asserts that no job was finished twice.
+async fn assert_no_job_finished_twice(system: &System) {
     let twice: Vec<String> = sqlx::query_scalar(
         "SELECT format('%s %s, %s times', min(kind::text), id, count(*)) FROM job_history \
          GROUP BY id HAVING count(*) > 1",

@@ -1,10 +1,9 @@
-//! The migrations of a next release that does not exist: every change that `docs/migrations.md`
-//! allows, on the busiest tables.
+//! Migrations of a hypothetical next release: every change that `docs/migrations.md` allows.
 
 use migrations::{Migrator, Script};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
-/// This build's migrations, and behind them those of a next release.
+/// This build's migrations, followed by those of the next release.
 #[derive(Debug)]
 pub(super) struct NextRelease;
 

@@ -1,28 +1,28 @@
-//! Twice the load that can be sustained, for as long as anybody likes to wait.
+//! A sustained overload: twice the deliveries per second that the service can process.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::Row;
 use tests::harness::{
-    Cluster, Doors, Follower, Load, Pace, Process, System, Tenant, TestDb, Webhooks, eventually,
-    eventually_within, free_address,
+    Cluster, Endpoints, FeedReader, Load, Pace, Process, System, Tenant, TestDb, Webhooks,
+    eventually, eventually_within, free_address,
 };
 
-use super::{alone, assert_no_job_ended_twice, assert_nothing_lost, can_start_servers, setting};
+use super::{alone, assert_no_job_finished_twice, assert_nothing_lost, can_start_servers, setting};
 
 const MIB: u64 = 1 << 20;
-/// Memory that no process may pass, whatever comes.
-const MEMORY: u64 = 400 * MIB;
-/// Disk that an acknowledged delivery takes at the most, with everything that is kept of it.
-const DISK_PER_DELIVERY: u64 = 32 * 1024;
-/// What has just been started is slower.
+/// Maximum memory of each process.
+const MAX_MEMORY: u64 = 400 * MIB;
+/// Maximum disk space per acknowledged delivery, with its Signals and jobs.
+const MAX_DISK_PER_DELIVERY: u64 = 32 * 1024;
+/// Time before the measurement, because new processes are slower.
 const WARM_UP: Duration = Duration::from_secs(6);
 
-/// What is measured again and again.
+/// One measurement of the backlog, the disk and the memory.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sample {
-    waiting: u64,
+    backlog: u64,
     database: u64,
     wal: u64,
     memory: [u64; 3],
@@ -31,7 +31,7 @@ struct Sample {
 impl Sample {
     async fn take(system: &System) -> Self {
         let row = sqlx::query(
-            "SELECT (SELECT coalesce(sum(bytes), 0)::bigint FROM jobs WHERE state = 'queued') AS waiting, \
+            "SELECT (SELECT coalesce(sum(bytes), 0)::bigint FROM jobs WHERE state = 'queued') AS backlog, \
                  pg_database_size(current_database()) AS database, \
                  (SELECT sum(size)::bigint FROM pg_ls_waldir()) AS wal",
         )
@@ -41,7 +41,7 @@ impl Sample {
         let bytes = |name: &str| u64::try_from(row.get::<i64, _>(name)).expect("a size");
         let processes = system.processes().await;
         Self {
-            waiting: bytes("waiting"),
+            backlog: bytes("backlog"),
             database: bytes("database"),
             wal: bytes("wal"),
             memory: [Process::Api, Process::Ingress, Process::Worker]
@@ -49,11 +49,11 @@ impl Sample {
         }
     }
 
-    /// The greater of each.
+    /// The maximum of each value.
     fn max(self, other: Self) -> Self {
         let memory = |at: usize| self.memory[at].max(other.memory[at]);
         Self {
-            waiting: self.waiting.max(other.waiting),
+            backlog: self.backlog.max(other.backlog),
             database: self.database.max(other.database),
             wal: self.wal.max(other.wal),
             memory: [memory(0), memory(1), memory(2)],
@@ -61,56 +61,56 @@ impl Sample {
     }
 }
 
-/// Signals per second that come out while more goes in than can.
-async fn sustainable(
+/// Measures the sustained rate in Signals per second, and returns the keys of the deliveries.
+async fn measure_sustained_rate(
     tenant: &Tenant<'_>,
     webhooks: &Arc<Webhooks>,
-    doors: &Doors,
+    endpoints: &Endpoints,
     measured: Duration,
 ) -> (u32, Vec<String>) {
-    let load = Load::start(webhooks, doors, Pace::Connections(64));
+    let load = Load::start(webhooks, endpoints, Pace::Connections(64));
     tokio::time::sleep(WARM_UP).await;
-    let (began, before) = (Instant::now(), tenant.stored().await);
+    let (began, before) = (Instant::now(), tenant.count_signals().await);
     tokio::time::sleep(measured).await;
-    let made = tenant.stored().await - before;
-    let rate = u64::from(u32::try_from(made).expect("a rate")) * 1000
-        / u64::try_from(began.elapsed().as_millis()).expect("a while");
+    let count = tenant.count_signals().await - before;
+    let rate = u64::from(u32::try_from(count).expect("a rate")) * 1000
+        / u64::try_from(began.elapsed().as_millis()).expect("a duration");
     let record = load.stop().await;
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
     (u32::try_from(rate).expect("a rate").max(1), record.keys())
 }
 
-/// The same without anybody who works: the queue fills up to its bound, and stays there.
-async fn without_a_worker(
+/// Asserts that without a worker the backlog grows to its limit and no further.
+async fn assert_backlog_limit_without_worker(
     system: &System,
     webhooks: &Arc<Webhooks>,
-    doors: &Doors,
-    bound: u64,
+    endpoints: &Endpoints,
+    max_backlog: u64,
 ) -> Vec<String> {
     let status = system.processes().await.terminate(Process::Worker).await;
     assert!(status.success(), "{status}");
-    let load = Load::start(webhooks, doors, Pace::Connections(8));
-    // What was taken in before, and worked off, counts until what waits is measured again.
-    eventually("much waits", async || {
-        Sample::take(system).await.waiting >= bound / 2
+    let load = Load::start(webhooks, endpoints, Pace::Connections(8));
+    // Processed deliveries count until the ingress measures the backlog again.
+    eventually("the backlog is large", async || {
+        Sample::take(system).await.backlog >= max_backlog / 2
     })
     .await;
     let before = load.record().refused;
-    eventually("no more is taken", async || {
+    eventually("deliveries are refused", async || {
         load.record().refused > before + 200
     })
     .await;
-    let waiting = Sample::take(system).await.waiting;
+    let backlog = Sample::take(system).await.backlog;
     let record = load.stop().await;
     eprintln!(
-        "overload: without a worker {} were acknowledged, {} refused; {} KiB waited",
+        "overload: without a worker {} acknowledged, {} refused; backlog of {} KiB",
         record.acknowledged.len(),
         record.refused,
-        waiting / 1024
+        backlog / 1024
     );
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
-    assert!(waiting <= bound + MIB, "{waiting} bytes waited");
-    assert!(waiting >= bound / 2, "refused with {waiting} bytes waiting");
+    assert!(backlog <= max_backlog + MIB, "backlog of {backlog} bytes");
+    assert!(backlog >= max_backlog / 2, "refused at {backlog} bytes");
     system
         .processes()
         .await
@@ -119,11 +119,13 @@ async fn without_a_worker(
     record.keys()
 }
 
-/// Everything that was acknowledged has been worked on.
-async fn worked_off(system: &System) {
-    eventually_within(Duration::from_mins(10), "the queue is empty", async || {
-        Sample::take(system).await.waiting == 0
-    })
+/// Waits until the backlog is empty.
+async fn drain_backlog(system: &System) {
+    eventually_within(
+        Duration::from_mins(10),
+        "the backlog is empty",
+        async || Sample::take(system).await.backlog == 0,
+    )
     .await;
 }
 
@@ -133,79 +135,87 @@ async fn overload_is_refused_before_anything_overflows() {
     if !can_start_servers("overload") {
         return;
     }
-    let lasts = Duration::from_secs(setting("POBLYSH_FAULTS_OVERLOAD_SECONDS", 10));
-    let bound = setting("POBLYSH_FAULTS_OVERLOAD_MIB", 2) * MIB;
+    let duration = Duration::from_secs(setting("POBLYSH_FAULTS_OVERLOAD_SECONDS", 10));
+    let max_backlog = setting("POBLYSH_FAULTS_OVERLOAD_MIB", 2) * MIB;
     let cluster = Cluster::start().await;
     let system = System::with_fast_provider()
-        .database(TestDb::within(&cluster).await)
-        .env("POBLYSH_INGRESS_BACKLOG_MIB", (bound / MIB).to_string())
-        // There is one tenant only.
+        .database(TestDb::create_in(&cluster).await)
+        .env(
+            "POBLYSH_INGRESS_MAX_BACKLOG_MIB",
+            (max_backlog / MIB).to_string(),
+        )
+        // The only tenant may use the whole backlog.
         .env(
             "POBLYSH_INGRESS_TENANT_BACKLOG_MIB",
-            (bound / MIB).to_string(),
+            (max_backlog / MIB).to_string(),
         )
-        .outside()
+        .out_of_process()
         .start()
         .await;
     let tenant = system.tenant("Acme").await;
     let (account, admin) = system.accounts().await.remove(0);
     let webhooks = Arc::new(Webhooks::prepare(&system, &tenant, (&account, &admin)).await);
-    let doors = Doors::only(&system.ingress);
-    let follower = Follower::start(&tenant, &Doors::only(&system.api));
-    let measured = (lasts / 60).max(Duration::from_secs(4));
-    let (rate, mut keys) = sustainable(&tenant, &webhooks, &doors, measured).await;
-    worked_off(&system).await;
+    let endpoints = Endpoints::only(&system.ingress);
+    let reader = FeedReader::start(&tenant, &Endpoints::only(&system.api));
+    let measured = (duration / 60).max(Duration::from_secs(4));
+    let (rate, mut keys) = measure_sustained_rate(&tenant, &webhooks, &endpoints, measured).await;
+    drain_backlog(&system).await;
 
-    let begun_with = Sample::take(&system).await;
-    let load = Load::start(&webhooks, &doors, Pace::PerSecond(rate * 2));
+    let initial = Sample::take(&system).await;
+    let load = Load::start(&webhooks, &endpoints, Pace::PerSecond(rate * 2));
     let began = Instant::now();
     let mut halves = [Sample::default(); 2];
-    while began.elapsed() < lasts {
-        let half = usize::from(began.elapsed() > lasts / 2);
+    while began.elapsed() < duration {
+        let half = usize::from(began.elapsed() > duration / 2);
         halves[half] = halves[half].max(Sample::take(&system).await);
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     let record = load.stop().await;
-    let most = halves[0].max(halves[1]);
+    let peak = halves[0].max(halves[1]);
     eprintln!(
-        "overload: {rate}/s sustained, {}/s offered for {lasts:?}: {} acknowledged, {} refused, \
-         {} unsent; at most {} KiB waited; MiB of API, ingress, worker: {:?}, of the database {} to {}, of WAL {}",
+        "overload: {rate}/s sustained, {}/s offered for {duration:?}: {} acknowledged, {} refused, \
+         {} unsent; peak backlog of {} KiB; MiB of API, ingress, worker: {:?}, of the database {} to {}, of WAL {}",
         rate * 2,
         record.acknowledged.len(),
         record.refused,
         record.unsent,
-        most.waiting / 1024,
-        most.memory.map(|bytes| bytes / MIB),
-        begun_with.database / MIB,
-        most.database / MIB,
-        most.wal / MIB
+        peak.backlog / 1024,
+        peak.memory.map(|bytes| bytes / MIB),
+        initial.database / MIB,
+        peak.database / MIB,
+        peak.wal / MIB
     );
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
     let acknowledged = u64::try_from(record.acknowledged.len()).expect("a count");
     let sent = acknowledged + record.refused;
     assert!(
-        sent * 2 >= u64::from(rate) * lasts.as_secs() * 3,
-        "{sent} were sent, {} were not: that is no overload",
+        sent * 2 >= u64::from(rate) * duration.as_secs() * 3,
+        "no overload: {sent} sent, {} unsent",
         record.unsent
     );
     assert!(
         record.refused * 20 >= acknowledged,
-        "nearly all was taken: that is no overload"
+        "no overload: nearly all deliveries were acknowledged"
     );
-    // Whoever sends and whoever refuses share the processors with those that work.
+    // The senders and the ingress share the processors with the worker.
     assert!(
-        acknowledged * 3 >= u64::from(rate) * lasts.as_secs(),
-        "much less was taken than can be sustained"
+        acknowledged * 3 >= u64::from(rate) * duration.as_secs(),
+        "far fewer deliveries were acknowledged than the sustained rate"
     );
-    assert!(most.waiting <= bound + MIB, "{} bytes waited", most.waiting);
-    let allowed = begun_with.database + acknowledged * DISK_PER_DELIVERY + 4 * bound + 32 * MIB;
     assert!(
-        most.database <= allowed,
+        peak.backlog <= max_backlog + MIB,
+        "backlog of {} bytes",
+        peak.backlog
+    );
+    let growth = acknowledged * MAX_DISK_PER_DELIVERY + 4 * max_backlog + 32 * MIB;
+    let allowed = initial.database + growth;
+    assert!(
+        peak.database <= allowed,
         "{} of {allowed} bytes",
-        most.database
+        peak.database
     );
-    for (process, bytes) in ["API", "ingress", "worker"].iter().zip(most.memory) {
-        assert!(bytes < MEMORY, "{process}: {bytes} bytes");
+    for (process, bytes) in ["API", "ingress", "worker"].iter().zip(peak.memory) {
+        assert!(bytes < MAX_MEMORY, "{process}: {bytes} bytes");
     }
     for (first, second) in halves[0].memory.iter().zip(halves[1].memory) {
         assert!(
@@ -213,11 +223,13 @@ async fn overload_is_refused_before_anything_overflows() {
             "memory grows: {halves:?}"
         );
     }
-    worked_off(&system).await;
+    drain_backlog(&system).await;
     keys.extend(record.keys());
-    keys.extend(without_a_worker(&system, &webhooks, &doors, bound).await);
-    worked_off(&system).await;
+    let unprocessed =
+        assert_backlog_limit_without_worker(&system, &webhooks, &endpoints, max_backlog).await;
+    keys.extend(unprocessed);
+    drain_backlog(&system).await;
     assert_nothing_lost(&system, &tenant, &keys).await;
-    assert_no_job_ended_twice(&system).await;
-    follower.assert_saw_everything(&tenant).await;
+    assert_no_job_finished_twice(&system).await;
+    reader.assert_read_every_signal(&tenant).await;
 }

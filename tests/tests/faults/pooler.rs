@@ -1,20 +1,21 @@
-//! `PgBouncer` in transaction mode between all processes and Postgres, with fewer connections
-//! than there are users of them. One worker hears of work by a way around it, the other looks.
+//! `PgBouncer` in transaction mode between all processes and Postgres, with few server sessions.
+//!
+//! One worker listens for notifications through a direct session, the other one polls.
 
 use std::sync::Arc;
 
 use serde_json::json;
 use tests::harness::{
-    Cluster, Doors, Follower, Load, Pace, Pooler, Process, System, TestDb, Variation, Webhooks,
-    eventually, free_address,
+    Cluster, Endpoints, FeedReader, Load, Pace, Pooler, Process, ProcessOverrides, System, TestDb,
+    Webhooks, eventually, free_address,
 };
 
-use super::{alone, assert_kept, can_start_servers, setting, skip};
+use super::{alone, assert_guarantees, can_start_servers, setting, skip};
 
-/// Connections to Postgres that all processes share.
-const CONNECTIONS: u32 = 6;
+/// Server sessions that all processes share.
+const MAX_SESSIONS: u32 = 6;
 
-/// Who listens for notifications, and by which port of the server's.
+/// The number of sessions that listen for notifications.
 async fn listeners(db: &TestDb) -> i64 {
     sqlx::query_scalar(
         "SELECT count(*) FROM pg_stat_activity \
@@ -26,7 +27,7 @@ async fn listeners(db: &TestDb) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_a_transaction_pooler_everything_works() {
+async fn service_works_behind_a_transaction_pooler() {
     let _alone = alone().await;
     if !can_start_servers("pooler") {
         return;
@@ -36,26 +37,30 @@ async fn behind_a_transaction_pooler_everything_works() {
     }
     let rounds = setting("POBLYSH_FAULTS_POOLER_ROUNDS", 4);
     let cluster = Cluster::start().await;
-    let db = TestDb::within(&cluster).await;
-    let pooler = Pooler::start(db.url(), CONNECTIONS);
+    let db = TestDb::create_in(&cluster).await;
+    let pooler = Pooler::start(db.url(), MAX_SESSIONS);
     let direct = db.url().to_owned();
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (2, 2, 30))
         .database(db)
         .env("POBLYSH_DATABASE_URL", pooler.through(&direct))
         .env("POBLYSH_DATABASE_POOLING", "transaction")
-        .pairs()
+        .load_balanced()
         .start()
         .await;
-    assert_eq!(listeners(&system.db).await, 0, "nobody could listen there");
-    let around = Variation {
+    assert_eq!(
+        listeners(&system.db).await,
+        0,
+        "no listener works through the pooler"
+    );
+    let direct = ProcessOverrides {
         env: vec![("POBLYSH_WORKER_LISTEN_DATABASE_URL".to_owned(), direct)],
-        ..Variation::default()
+        ..ProcessOverrides::default()
     };
     system
         .processes()
         .await
-        .start_as(Process::Worker, free_address(), &around)
+        .start_with(Process::Worker, free_address(), &direct)
         .await;
     eventually("the second worker listens", async || {
         listeners(&system.db).await == 1
@@ -66,10 +71,10 @@ async fn behind_a_transaction_pooler_everything_works() {
     let (account, admin) = accounts.remove(0);
     let tenant = system.tenant("Acme").await;
     let webhooks = Webhooks::prepare(&system, &tenant, (&account, &admin)).await;
-    let follower = Follower::start(&tenant, &Doors::only(&system.api));
+    let reader = FeedReader::start(&tenant, &Endpoints::only(&system.api));
     let load = Load::start(
         &Arc::new(webhooks),
-        &Doors::only(&system.ingress),
+        &Endpoints::only(&system.ingress),
         Pace::PerSecond(30),
     );
     let other = system.tenant("Globex").await;
@@ -92,11 +97,9 @@ async fn behind_a_transaction_pooler_everything_works() {
     let record = load.stop().await;
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
     assert_eq!(record.refused, 0, "deliveries were refused");
-    assert_eq!(follower.interruptions(), 0, "reads were refused");
-    assert_kept(&system, &tenant, &record, follower).await;
-    other
-        .assert_equals_ledger_after_a_poll(&other_account)
-        .await;
+    assert_eq!(reader.failed_reads(), 0, "reads were refused");
+    assert_guarantees(&system, &tenant, &record, reader).await;
+    other.assert_equals_ledger_after_poll(&other_account).await;
     let used: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
          AND application_name LIKE 'poblysh\\_%'",
@@ -105,9 +108,9 @@ async fn behind_a_transaction_pooler_everything_works() {
     .await
     .expect("Postgres answers");
     eprintln!(
-        "pooler: {} acknowledged; {used} connections for seven processes",
+        "pooler: {} acknowledged; {used} sessions for seven processes",
         record.acknowledged.len()
     );
-    // And the one that goes around it.
-    assert!(used <= i64::from(CONNECTIONS) + 1, "{used} connections");
+    // The direct session comes in addition.
+    assert!(used <= i64::from(MAX_SESSIONS) + 1, "{used} sessions");
 }

@@ -1,25 +1,25 @@
-//! Postgres dies and comes back, under load.
+//! A crash and restart of Postgres under load.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tests::harness::{
-    Cluster, Doors, Follower, Load, Pace, Process, System, Tenant, TestDb, Webhooks, eventually,
-    eventually_within,
+    Cluster, Endpoints, FeedReader, Load, Pace, Process, System, Tenant, TestDb, Webhooks,
+    eventually, eventually_within,
 };
 
-use super::{alone, assert_kept, can_start_servers, setting};
+use super::{alone, assert_guarantees, can_start_servers, setting};
 
-/// How soon everything must work again.
-const PROMISE: Duration = Duration::from_secs(5);
+/// Maximum time until the service works again.
+const MAX_RECOVERY: Duration = Duration::from_secs(5);
 
 async fn status(system: &System, url: String) -> u16 {
-    let answer = system.client.get(url).send().await;
-    answer.expect("it still answers").status().as_u16()
+    let response = system.client.get(url).send().await;
+    response.expect("the process responds").status().as_u16()
 }
 
-/// All of them run, and say that they can do nothing.
-async fn assert_waiting(system: &System) {
+/// Asserts that all processes are alive and not ready.
+async fn assert_alive_and_unready(system: &System) {
     let addresses = {
         let processes = system.processes().await;
         [Process::Api, Process::Ingress, Process::Worker].map(|one| processes.addresses(one)[0])
@@ -33,10 +33,9 @@ async fn assert_waiting(system: &System) {
     }
 }
 
-/// Waits until deliveries are acknowledged, the feed is given, and a delivery that came after
-/// `back` is in it.
-async fn serving_again(system: &System, tenant: &Tenant<'_>, load: &Load, back: Instant) {
-    eventually_within(PROMISE * 3, "everything works again", async || {
+/// Waits until a delivery received after `back` is acknowledged and readable in the feed.
+async fn wait_until_serving(system: &System, tenant: &Tenant<'_>, load: &Load, back: Instant) {
+    eventually_within(MAX_RECOVERY * 3, "the service works again", async || {
         let record = load.record();
         let fresh = record.acknowledged.iter().find(|(at, _)| *at > back);
         let Some((_, number)) = fresh else {
@@ -46,23 +45,23 @@ async fn serving_again(system: &System, tenant: &Tenant<'_>, load: &Load, back: 
             "SELECT id::text FROM signals WHERE tenant_id = $1 AND dedupe_key = $2",
         )
         .bind(tenant.id)
-        .bind(tests::harness::webhooks::key_of(*number))
+        .bind(tests::harness::webhooks::dedupe_key_of(*number))
         .fetch_optional(system.db.pool())
         .await
         .unwrap_or_default();
         let Some(id) = stored else { return false };
         let path = format!("/v1/signals/{id}");
-        let answer = tenant.request(reqwest::Method::GET, &path, None).await;
+        let response = tenant.request(reqwest::Method::GET, &path, None).await;
         let feed = tenant
             .request(reqwest::Method::GET, "/v1/signals", None)
             .await;
-        answer.status().is_success() && feed.status().is_success()
+        response.status().is_success() && feed.status().is_success()
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_postgres_that_crashes_and_returns_ends_nobody_and_loses_nothing() {
+async fn postgres_crash_ends_no_process_and_loses_nothing() {
     let _alone = alone().await;
     if !can_start_servers("restart") {
         return;
@@ -70,16 +69,16 @@ async fn a_postgres_that_crashes_and_returns_ends_nobody_and_loses_nothing() {
     let rounds = setting("POBLYSH_FAULTS_RESTARTS", 2);
     let cluster = Cluster::start().await;
     let system = System::with_fast_provider()
-        .database(TestDb::within(&cluster).await)
-        .outside()
+        .database(TestDb::create_in(&cluster).await)
+        .out_of_process()
         .start()
         .await;
     let tenant = system.tenant("Acme").await;
     let (account, admin) = system.accounts().await.remove(0);
     let webhooks = Webhooks::prepare(&system, &tenant, (&account, &admin)).await;
-    let follower = Follower::start(&tenant, &Doors::only(&system.api));
-    let doors = Doors::only(&system.ingress);
-    let load = Load::start(&Arc::new(webhooks), &doors, Pace::PerSecond(100));
+    let reader = FeedReader::start(&tenant, &Endpoints::only(&system.api));
+    let endpoints = Endpoints::only(&system.ingress);
+    let load = Load::start(&Arc::new(webhooks), &endpoints, Pace::PerSecond(100));
     for round in 1..=rounds {
         let before = load.acknowledged();
         eventually("the load is taken", async || {
@@ -88,19 +87,23 @@ async fn a_postgres_that_crashes_and_returns_ends_nobody_and_loses_nothing() {
         .await;
         cluster.stop_immediately().await;
         let refused = load.record().refused;
-        assert_waiting(&system).await;
+        assert_alive_and_unready(&system).await;
         eventually("deliveries are refused", async || {
             load.record().refused > refused
         })
         .await;
-        cluster.start_again().await;
+        cluster.start_server().await;
         let back = Instant::now();
-        serving_again(&system, &tenant, &load, back).await;
+        wait_until_serving(&system, &tenant, &load, back).await;
         let took = back.elapsed();
-        eprintln!("restart {round}: everything worked again after {took:?}");
-        assert!(took < PROMISE, "it took {took:?}");
+        eprintln!("restart {round}: the service worked again after {took:?}");
+        assert!(took < MAX_RECOVERY, "recovery took {took:?}");
     }
-    assert_eq!(system.processes().await.ended(), vec![], "somebody went");
+    assert_eq!(
+        system.processes().await.exited(),
+        vec![],
+        "a process exited"
+    );
     let record = load.stop().await;
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
     eprintln!(
@@ -108,5 +111,5 @@ async fn a_postgres_that_crashes_and_returns_ends_nobody_and_loses_nothing() {
         record.acknowledged.len(),
         record.refused
     );
-    assert_kept(&system, &tenant, &record, follower).await;
+    assert_guarantees(&system, &tenant, &record, reader).await;
 }

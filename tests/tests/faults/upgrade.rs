@@ -1,5 +1,6 @@
-//! A rolling upgrade: the previous release's processes on the next schema, then replaced one by
-//! one, under load.
+//! A rolling upgrade under load.
+//!
+//! The previous release's processes run on the next schema and are then replaced one by one.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,23 +9,23 @@ use std::sync::Arc;
 use migrations::Migrator;
 use serde_json::json;
 use tests::harness::{
-    Doors, Follower, Load, Pace, Process, System, TestDb, Variation, Webhooks, eventually,
-    free_address,
+    Endpoints, FeedReader, Load, Pace, Process, ProcessOverrides, System, TestDb, Webhooks,
+    eventually, free_address,
 };
 
 use super::next_release::{ADDED, NextRelease};
-use super::{alone, assert_kept};
+use super::{alone, assert_guarantees};
 
 /// The folder of the previous release's programs, which `scripts/test` builds from the newest tag.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a test run is told where these programs are by the environment"
+    reason = "the environment configures a test run"
 )]
 fn previous_release() -> Option<PathBuf> {
     std::env::var_os("POBLYSH_PREVIOUS_RELEASE").map(PathBuf::from)
 }
 
-/// Makes the schema of a release by its own program.
+/// Migrates the database with the previous release's program.
 fn migrate_as_released(folder: &Path, db: &TestDb) {
     let status = Command::new(folder.join("migrations"))
         .arg("up")
@@ -52,8 +53,7 @@ async fn fifty_more_processed(system: &System, load: &Load, when: &str) {
     .await;
 }
 
-/// Applies the next release's migrations while another transaction has the busiest tables open, as
-/// a backup does.
+/// Applies the next release's migrations while a long transaction reads the busiest tables.
 async fn migrate_beside_a_long_transaction(system: &System, load: &Load) {
     let mut backup = system.db.pool().begin().await.expect("a transaction");
     sqlx::query("LOCK TABLE jobs, deliveries, signals IN ACCESS SHARE MODE")
@@ -61,7 +61,7 @@ async fn migrate_beside_a_long_transaction(system: &System, load: &Load) {
         .await
         .expect("read locks");
     let during = async {
-        fifty_more_processed(system, load, "work goes on while the migration waits").await;
+        fifty_more_processed(system, load, "work continues while the migration waits").await;
         assert_eq!(applied(&system.db).await, 0, "it waits for the transaction");
         backup.rollback().await.expect("ended");
     };
@@ -80,7 +80,7 @@ async fn migrate_beside_a_long_transaction(system: &System, load: &Load) {
     );
 }
 
-/// How many of the next release's migrations are applied.
+/// The number of applied migrations of the next release.
 async fn applied(db: &TestDb) -> usize {
     let applied: i64 =
         sqlx::query_scalar("SELECT count(*) FROM seaql_migrations WHERE version LIKE 'm2999%'")
@@ -102,18 +102,18 @@ async fn rolling_upgrade_refuses_and_loses_nothing() {
         eprintln!("upgrade: from this build, because no release is built (scripts/test)");
         db.migrate::<Migrator>().await;
     }
-    let previous = Variation {
+    let previous = ProcessOverrides {
         binaries: previous,
-        ..Variation::default()
+        ..ProcessOverrides::default()
     };
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (2, 2, 30))
         .database(db)
         .workers(2)
-        .pairs()
-        .vary(Process::Api, previous.clone())
-        .vary(Process::Ingress, previous.clone())
-        .vary(Process::Worker, previous)
+        .load_balanced()
+        .override_process(Process::Api, previous.clone())
+        .override_process(Process::Ingress, previous.clone())
+        .override_process(Process::Worker, previous)
         .start()
         .await;
     let mut accounts = system.accounts().await;
@@ -128,9 +128,9 @@ async fn rolling_upgrade_refuses_and_loses_nothing() {
         let of = |process| processes.addresses(process);
         (of(Process::Api), of(Process::Ingress), of(Process::Worker))
     };
-    let (api_doors, doors) = (Doors::ready(&apis), Doors::ready(&ingresses));
-    let follower = Follower::start(&tenant, &api_doors);
-    let load = Load::start(&Arc::new(webhooks), &doors, Pace::PerSecond(40));
+    let (api_endpoints, endpoints) = (Endpoints::ready(&apis), Endpoints::ready(&ingresses));
+    let reader = FeedReader::start(&tenant, &api_endpoints);
+    let load = Load::start(&Arc::new(webhooks), &endpoints, Pace::PerSecond(40));
     fifty_more_processed(&system, &load, "the previous release works").await;
 
     migrate_beside_a_long_transaction(&system, &load).await;
@@ -155,20 +155,24 @@ async fn rolling_upgrade_refuses_and_loses_nothing() {
         };
         processes.start(process, again).await;
         drop(processes);
-        for (kind, doors) in [(Process::Api, &api_doors), (Process::Ingress, &doors)] {
+        for (kind, endpoints) in [
+            (Process::Api, &api_endpoints),
+            (Process::Ingress, &endpoints),
+        ] {
             if kind == process {
-                eventually("the balancer has noticed", async || doors.is_open(again)).await;
+                eventually("the balancer uses it again", async || {
+                    endpoints.is_ready(again)
+                })
+                .await;
             }
         }
-        fifty_more_processed(&system, &load, "both releases work side by side").await;
+        fifty_more_processed(&system, &load, "both releases work together").await;
     }
     let record = load.stop().await;
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
     assert_eq!(record.refused, 0, "deliveries were refused");
-    assert_eq!(follower.interruptions(), 0, "reads were refused");
+    assert_eq!(reader.failed_reads(), 0, "reads were refused");
     eprintln!("upgrade: {} acknowledged", record.acknowledged.len());
-    assert_kept(&system, &tenant, &record, follower).await;
-    other
-        .assert_equals_ledger_after_a_poll(&other_account)
-        .await;
+    assert_guarantees(&system, &tenant, &record, reader).await;
+    other.assert_equals_ledger_after_poll(&other_account).await;
 }

@@ -1,4 +1,4 @@
-//! The folder of recorded payloads, by its index.
+//! The folder of recordings and its index.
 
 use std::path::PathBuf;
 
@@ -6,32 +6,32 @@ use bytes::Bytes;
 use serde_json::Value;
 use shared::config::Env;
 
-use crate::report::say;
+use crate::report::print;
 
-/// The folder that `POBLYSH_FIXTURES` names.
+/// The folder of the recordings.
 pub(crate) struct Folder(PathBuf);
 
-/// A file of the folder, as the index describes it.
+/// A file of the folder with its index entry.
 pub(crate) struct Recorded {
-    /// Its path within the folder.
+    /// Path within the folder.
     pub(crate) name: String,
-    /// The event that it is of; `-` where it is of none.
+    /// Event of the payload, or `-`.
     pub(crate) event: String,
     path: PathBuf,
 }
 
 impl Folder {
-    /// The folder, if there is one here.
+    /// Opens the folder that `POBLYSH_FIXTURES` names; `None` if it is not set.
     pub(crate) fn open() -> Option<Self> {
-        let env = Env::from_process().expect("an environment that can be read");
+        let env = Env::from_process().expect("a readable environment");
         let folder = env.get("POBLYSH_FIXTURES").map(PathBuf::from);
         if folder.is_none() {
-            say("POBLYSH_FIXTURES is not set: no recorded payload was checked.");
+            print("POBLYSH_FIXTURES is not set: no recording was checked.");
         }
         folder.map(Self)
     }
 
-    /// A provider's files of one kind.
+    /// Files of a provider and kind.
     pub(crate) fn files(&self, provider: &str, kind: &str) -> Vec<Recorded> {
         let index = std::fs::read_to_string(self.0.join("INDEX.tsv")).expect("the index");
         let files: Vec<Recorded> = index
@@ -44,35 +44,35 @@ impl Folder {
                 path: self.0.join(row[0]),
             })
             .collect();
-        assert!(!files.is_empty(), "the index names a {kind} of {provider}");
+        assert!(!files.is_empty(), "the index has no {kind} of {provider}");
         files
     }
 }
 
 impl Recorded {
-    /// What its name ends with, behind the point.
+    /// Extension of the file name.
     pub(crate) fn extension(&self) -> &str {
         let extension = self.path.extension();
         extension.and_then(|text| text.to_str()).unwrap_or_default()
     }
 
-    /// What is in it.
+    /// Content of the file.
     pub(crate) fn bytes(&self) -> Bytes {
         Bytes::from(std::fs::read(&self.path).expect("a recorded file"))
     }
 
-    /// What is in it, as JSON.
+    /// Content of the file as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes()).expect("JSON")
     }
 
-    /// What is in the file beside it whose name ends otherwise.
-    pub(crate) fn beside(&self, ending: &str, other: &str) -> Value {
-        self.sibling(ending, other).expect("JSON beside it")
+    /// JSON content of the sibling file with another ending.
+    pub(crate) fn sibling(&self, ending: &str, other: &str) -> Value {
+        self.optional_sibling(ending, other).expect("JSON")
     }
 
-    /// The same, where the file need not be there or hold JSON.
-    pub(crate) fn sibling(&self, ending: &str, other: &str) -> Option<Value> {
+    /// JSON content of a sibling file; `None` if it is missing or not JSON.
+    pub(crate) fn optional_sibling(&self, ending: &str, other: &str) -> Option<Value> {
         let path = self.path.to_string_lossy().replace(ending, other);
         serde_json::from_slice(&std::fs::read(path).ok()?).ok()
     }

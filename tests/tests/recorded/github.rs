@@ -1,4 +1,4 @@
-//! GitHub: webhooks, signed deliveries, and answers that limit.
+//! Recordings of GitHub: webhooks, signed deliveries and rate limit responses.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use shared::connectors::{
 use shared::crypto::verify_hmac_sha256_hex;
 
 use crate::folder::Folder;
-use crate::provider::{self, SECRET, check as verified, connector, headers, hmac_hex, verify};
-use crate::report::{Tally, say};
-use crate::server::{Answer, serve};
+use crate::provider::{self, SECRET, connector, headers, hmac_hex, try_verify, verify};
+use crate::report::{Tally, print};
+use crate::server::{RecordedResponse, serve};
 
 const TEST_KEY: &str = include_str!("../../../shared/src/connectors/github/fixtures/test-app.pem");
 
-/// The shortest secret that the settings take.
+/// Minimum length of a secret in the settings.
 const MIN_SECRET: usize = 16;
 
 fn github(api: &str, secret: &str) -> Arc<dyn Connector> {
@@ -39,14 +39,14 @@ fn github(api: &str, secret: &str) -> Arc<dyn Connector> {
     connector("github", &settings)
 }
 
-/// Verifies a delivery, stores of it what would be stored, and tells its kinds.
+/// Verifies and handles a delivery, and returns the kinds of its Signals.
 fn kinds(github: &dyn Connector, headers: &HeaderMap, body: &Bytes) -> Vec<&'static str> {
     let receipt = verify(github, headers, body);
     assert!(receipt.handshake.is_none());
     let payload: Value = serde_json::from_slice(body).expect("JSON");
     let id_of = |object: &str| payload[object]["id"].as_u64().map(|id| id.to_string());
     assert_eq!(receipt.routes.first(), id_of("installation").as_ref());
-    let account = ExternalAccount::of_route("any");
+    let account = ExternalAccount::from_route("any");
     let outcome = provider::handle(github, headers, body, &account, &Directory::default());
     for signal in &outcome.signals {
         assert_eq!(Some(&signal.context.id), id_of("repository").as_ref());
@@ -54,7 +54,7 @@ fn kinds(github: &dyn Connector, headers: &HeaderMap, body: &Bytes) -> Vec<&'sta
     provider::kinds(&outcome)
 }
 
-/// The kind of an event, by the catalogue's table.
+/// Kind of an event by the catalogue's table.
 fn expected(event: &str, payload: &Value) -> Option<&'static str> {
     let action = payload["action"].as_str().unwrap_or_default();
     Some(match (event, action) {
@@ -89,7 +89,7 @@ fn expected(event: &str, payload: &Value) -> Option<&'static str> {
         ("pull_request", "ready_for_review") => "pr_ready_for_review",
         ("pull_request", "review_requested") => "pr_review_requested",
         ("pull_request", other) if !other.is_empty() => "pr_updated",
-        // Its comments tell it.
+        // Its comments are the facts.
         ("pull_request_review", "submitted")
             if payload["review"]["state"] == json!("commented")
                 && payload["review"]["body"].as_str().is_none_or(str::is_empty) =>
@@ -98,8 +98,8 @@ fn expected(event: &str, payload: &Value) -> Option<&'static str> {
         }
         ("pull_request_review", "submitted") => "pr_reviewed",
         ("pull_request_review", "dismissed") => "pr_review_dismissed",
-        ("push", _) => return pushed(payload),
-        ("create" | "delete", _) => return referred(event, payload),
+        ("push", _) => return push_kind(payload),
+        ("create" | "delete", _) => return reference_kind(event, payload),
         ("release", "published") => "release_published",
         ("release", "edited") => "release_edited",
         ("release", "deleted") => "release_deleted",
@@ -124,20 +124,20 @@ fn expected(event: &str, payload: &Value) -> Option<&'static str> {
     })
 }
 
-fn pushed(payload: &Value) -> Option<&'static str> {
-    let to_branch = payload["ref"].as_str()?.starts_with("refs/heads/");
+fn push_kind(payload: &Value) -> Option<&'static str> {
+    let is_branch = payload["ref"].as_str()?.starts_with("refs/heads/");
     let commits = payload["commits"].as_array().map_or(0, Vec::len);
-    let is_nothing = |end: &str| {
-        let sha = payload[end].as_str().unwrap_or_default();
+    let is_zero = |field: &str| {
+        let sha = payload[field].as_str().unwrap_or_default();
         sha.bytes().all(|byte| byte == b'0')
     };
     let is_forced = payload["forced"] == json!(true);
-    let tells =
-        to_branch && (commits > 0 || is_forced) && !is_nothing("before") && !is_nothing("after");
-    tells.then_some("commits_pushed")
+    let is_fact =
+        is_branch && (commits > 0 || is_forced) && !is_zero("before") && !is_zero("after");
+    is_fact.then_some("commits_pushed")
 }
 
-fn referred(event: &str, payload: &Value) -> Option<&'static str> {
+fn reference_kind(event: &str, payload: &Value) -> Option<&'static str> {
     match (event, payload["ref_type"].as_str()?) {
         ("create", "branch") => Some("branch_created"),
         ("create", "tag") => Some("tag_created"),
@@ -158,27 +158,27 @@ fn signed(event: &str, body: &[u8]) -> HeaderMap {
 }
 
 #[test]
-fn every_recorded_payload_gives_exactly_the_kinds_of_the_table() {
+fn recorded_payloads_yield_the_cataloged_kinds() {
     let Some(folder) = Folder::open() else { return };
     let github = github("https://api.github.com", SECRET);
     let mut tally = Tally::default();
     for file in folder.files("github", "webhook") {
         let body = file.bytes();
         let expected: Vec<&str> = expected(&file.event, &file.json()).into_iter().collect();
-        let told = kinds(github.as_ref(), &signed(&file.event, &body), &body);
-        if told != expected {
-            tally.wrong(format!("{}: {told:?} instead of {expected:?}", file.name));
+        let actual = kinds(github.as_ref(), &signed(&file.event, &body), &body);
+        if actual != expected {
+            tally.fail(format!("{}: {actual:?} instead of {expected:?}", file.name));
         }
-        tally.count(&file.event, &told.join(" + "));
+        tally.count(&file.event, &actual.join(" + "));
     }
     tally.finish("recorded GitHub payloads, by event");
 }
 
 #[test]
-fn recorded_payload_tells_nothing_as_another_event() {
+fn payload_of_another_event_yields_no_signal() {
     let Some(folder) = Folder::open() else { return };
     let github = github("https://api.github.com", SECRET);
-    let account = ExternalAccount::of_route("any");
+    let account = ExternalAccount::from_route("any");
     for file in folder.files("github", "webhook") {
         let body = file.bytes();
         for event in [
@@ -210,20 +210,20 @@ fn recorded_payload_tells_nothing_as_another_event() {
 }
 
 #[test]
-fn every_recorded_signature_is_verified_with_its_secret_and_no_other() {
+fn recorded_signatures_match_only_their_secret() {
     let Some(folder) = Folder::open() else { return };
     let mut bodies = folder.files("github", "signed-webhook");
     bodies.retain(|file| file.name.ends_with(".body.json"));
-    assert!(!bodies.is_empty(), "the index names signed deliveries");
+    assert!(!bodies.is_empty(), "the index has no signed deliveries");
     for file in bodies {
-        let meta = file.beside(".body.json", ".meta.json");
+        let meta = file.sibling(".body.json", ".meta.json");
         let pairs = meta["headers"].as_object().expect("headers").iter();
         let headers = headers(
             pairs.map(|(name, value)| (name.as_str(), value.as_str().expect("a text header"))),
         );
         let body = file.bytes();
         let secret = meta["secret"].as_str().expect("a secret");
-        // The settings refuse a secret that is this short; its signature is one all the same.
+        // The settings reject such short secrets, so check only the signature.
         if secret.len() < MIN_SECRET {
             let name = HeaderName::from_static("x-hub-signature-256");
             let signature = headers[name].to_str().expect("text");
@@ -247,22 +247,22 @@ fn every_recorded_signature_is_verified_with_its_secret_and_no_other() {
         );
         let other = github("https://api.github.com", SECRET);
         assert!(
-            verified(other.as_ref(), &headers, &body, None).is_err(),
+            try_verify(other.as_ref(), &headers, &body, None).is_err(),
             "{}",
             file.name
         );
         let mut forged = body.to_vec();
         forged.push(b' ');
-        assert!(verified(genuine.as_ref(), &headers, &Bytes::from(forged), None).is_err());
+        assert!(try_verify(genuine.as_ref(), &headers, &Bytes::from(forged), None).is_err());
     }
 }
 
-/// Where the recorded answers are templates, what stands in for them.
-fn filled(text: &str, now: DateTime<Utc>) -> String {
+/// Replaces the time template of a recorded value.
+fn fill_template(text: &str, now: DateTime<Utc>) -> String {
     let Some((before, rest)) = text.split_once("{{") else {
         return text.to_owned();
     };
-    let (template, after) = rest.split_once("}}").expect("a template ends");
+    let (template, after) = rest.split_once("}}").expect("the end of a template");
     let seconds = template
         .split_once("offset='")
         .and_then(|(_, rest)| rest.split_whitespace().next())
@@ -276,28 +276,28 @@ fn filled(text: &str, now: DateTime<Utc>) -> String {
     format!("{before}{value}{after}")
 }
 
-/// A recorded answer, its templates filled.
-pub(crate) fn answer(recorded: &Value, now: DateTime<Utc>) -> Answer {
+/// A recorded response with filled templates.
+pub(crate) fn fill_response(recorded: &Value, now: DateTime<Utc>) -> RecordedResponse {
     let headers = recorded["headers"].as_object().expect("headers").iter();
-    Answer {
+    RecordedResponse {
         status: u16::try_from(recorded["status"].as_u64().expect("a status")).expect("a status"),
         headers: headers
             .filter(|(name, _)| !name.eq_ignore_ascii_case("status"))
-            .filter_map(|(name, value)| Some((name.clone(), filled(value.as_str()?, now))))
+            .filter_map(|(name, value)| Some((name.clone(), fill_template(value.as_str()?, now))))
             .collect(),
         body: recorded["body"].as_str().unwrap_or_default().to_owned(),
     }
 }
 
 #[tokio::test]
-async fn every_recorded_limit_is_told_from_a_permission() {
+async fn recorded_limits_are_distinguished_from_missing_permissions() {
     let Some(folder) = Folder::open() else { return };
     let mut count = 0;
     for file in folder.files("github", "recorded") {
-        let place = &file.name;
-        let limits =
-            place.contains("AbuseLimitHandlerTest") || place.contains("RateLimitHandlerTest");
-        if !limits || !place.contains("/mappings/") {
+        let source = &file.name;
+        let is_limit =
+            source.contains("AbuseLimitHandlerTest") || source.contains("RateLimitHandlerTest");
+        if !is_limit || !source.contains("/mappings/") {
             continue;
         }
         let recorded = &file.json()["response"];
@@ -306,24 +306,25 @@ async fn every_recorded_limit_is_told_from_a_permission() {
         }
         count += 1;
         let now = SystemClock.now();
-        let answer = answer(recorded, now);
-        let server = serve(move |_| answer.clone()).await;
+        let response = fill_response(recorded, now);
+        let server = serve(move |_| response.clone()).await;
         let github = github(&server.url, SECRET);
-        let error = github.sync(request(now)).await.expect_err("a refusal");
+        let error = github
+            .sync(request(now))
+            .await
+            .expect_err("an error response");
         let ConnectorError::RateLimited { retry_at, .. } = error else {
-            panic!("{place}: {error:?}");
+            panic!("{source}: {error:?}");
         };
-        // The clock of the connector stands still at a moment before `now`.
+        // The connector's clock is stopped shortly before or after `now`.
         let wait = retry_at - now;
         assert!(
             wait > -Duration::seconds(5) && wait <= Duration::seconds(65),
-            "{place}: {wait}"
+            "{source}: {wait}"
         );
     }
-    say(&format!(
-        "{count} recorded limits were told from permissions."
-    ));
-    assert!(count >= 6, "the recordings are where they should be");
+    print(&format!("{count} recorded limits were recognized."));
+    assert!(count >= 6, "recordings are missing");
 }
 
 fn request(now: DateTime<Utc>) -> SyncRequest {
@@ -336,7 +337,7 @@ fn request(now: DateTime<Utc>) -> SyncRequest {
                 settings: Value::Null,
             },
             token: "ghs_token".into(),
-            person: None,
+            user_token: None,
         },
         stream: StreamSpec {
             key: "issues:1".to_owned(),
@@ -344,8 +345,8 @@ fn request(now: DateTime<Utc>) -> SyncRequest {
             target: json!({ "full_name": "octo-org/hello" }),
         },
         cursor: None,
-        horizon: now - Duration::days(90),
-        until: now,
+        backfill_from: now - Duration::days(90),
+        upper_bound: now,
         reconcile_from: None,
         failures: 0,
         priority: shared::http::Priority::Poll,

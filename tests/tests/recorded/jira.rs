@@ -1,7 +1,7 @@
-//! Jira: webhooks, of Cloud as it is and of its ancestors, and what is said of each.
+//! Recordings of Jira: webhooks of Cloud, old Cloud and Server.
 
-mod answers;
-mod asks;
+mod requests;
+mod responses;
 mod table;
 
 use std::collections::BTreeMap;
@@ -19,16 +19,16 @@ use shared::connectors::{
 };
 use shared::ids::ConnectionId;
 
-use self::table::{Site, Statuses, foreign, must, origin};
-use crate::answers as recordings;
+use self::table::{Site, Statuses, expected_outcome, foreign, origin};
+use crate::exchanges;
 use crate::folder::Folder;
-use crate::provider::{SECRET, check, connector_at, handle, headers, hmac_hex, keys, verify};
+use crate::provider::{SECRET, connector_at, handle, headers, hmac_hex, keys, try_verify, verify};
 use crate::report::{Tally, list};
 
 const CLIENT_SECRET: &str = "the client secret of these tests";
 const CLOUD: &str = "11111111-2222-4333-8444-555555555555";
 
-/// A connector whose Atlassian is at this address.
+/// A connector with a base URL of Atlassian.
 fn jira(base: &str, now: DateTime<Utc>) -> Arc<dyn Connector> {
     let (auth, api) = (format!("{base}/auth"), format!("{base}/api"));
     let settings = [
@@ -40,8 +40,8 @@ fn jira(base: &str, now: DateTime<Utc>) -> Arc<dyn Connector> {
     connector_at("jira", &settings, now)
 }
 
-/// As an administrator's webhook is signed: over the body.
-fn by_administrator(body: &[u8]) -> HeaderMap {
+/// Headers of an administrator's webhook: a signature of the body.
+fn admin_headers(body: &[u8]) -> HeaderMap {
     let signature = format!("sha256={}", hmac_hex(SECRET, &[body]));
     headers([
         ("x-atlassian-webhook-identifier", "d-1"),
@@ -50,8 +50,8 @@ fn by_administrator(body: &[u8]) -> HeaderMap {
     ])
 }
 
-/// As an app's webhook is signed: a token that knows nothing of the body.
-fn by_app(now: DateTime<Utc>) -> HeaderMap {
+/// Headers of an app's webhook: a JWT that does not cover the body.
+fn app_headers(now: DateTime<Utc>) -> HeaderMap {
     let now = now.timestamp();
     let claims = json!({ "iss": "client", "iat": now, "exp": now + 180 });
     let key = EncodingKey::from_secret(CLIENT_SECRET.as_bytes());
@@ -67,24 +67,24 @@ fn by_app(now: DateTime<Utc>) -> HeaderMap {
 fn account(site: Option<&str>) -> ExternalAccount {
     ExternalAccount {
         settings: json!({ "url": site }),
-        ..ExternalAccount::of_route(CLOUD)
+        ..ExternalAccount::from_route(CLOUD)
     }
 }
 
-/// Everything that the recordings say of statuses.
+/// Categories of all statuses in the recordings.
 fn statuses(folder: &Folder) -> Statuses {
     let mut statuses = Statuses::default();
     for kind in ["webhook", "recorded"] {
         for file in folder.files("jira", kind) {
-            for exchange in recordings::of(&file) {
-                statuses.learn(&exchange.body);
+            for exchange in exchanges::read(&file) {
+                statuses.collect(&exchange.body);
             }
         }
     }
     statuses
 }
 
-/// What a site knows of its statuses.
+/// Directory of a site's statuses.
 fn directory(site: &Site) -> Directory {
     Directory::of(site.0.iter().map(|(id, done)| DirectoryEntry {
         key: DirectoryKey::new(DirectoryKind::Status, id),
@@ -93,61 +93,72 @@ fn directory(site: &Site) -> Directory {
     }))
 }
 
-/// Checks both ways of proving a delivery, and where each leads.
-fn filed(jira: &dyn Connector, now: DateTime<Utc>, name: &str, body: &Bytes, payload: &Value) {
+/// Checks the verification and routes of a delivery, signed by an administrator and an app.
+fn check_verification(
+    jira: &dyn Connector,
+    now: DateTime<Utc>,
+    name: &str,
+    body: &Bytes,
+    payload: &Value,
+) {
     let site = origin(payload);
-    let own = Some(ConnectionId::generate());
-    let administrators = check(jira, &by_administrator(body), body, own);
-    let administrators = administrators.expect("a genuine delivery");
-    assert!(administrators.routes.is_empty(), "{name}");
-    let apps = verify(jira, &by_app(now), body);
+    let connection = Some(ConnectionId::generate());
+    let admin = try_verify(jira, &admin_headers(body), body, connection);
+    let admin = admin.expect("a genuine delivery");
+    assert!(admin.routes.is_empty(), "{name}");
+    let app = verify(jira, &app_headers(now), body);
     let ids = payload["matchedWebhookIds"].as_array().map_or(0, Vec::len);
     let site = site.unwrap_or_default();
     let routes = if site.is_empty() { 0 } else { ids };
-    assert_eq!(apps.routes.len(), routes, "{name}");
+    assert_eq!(app.routes.len(), routes, "{name}");
     assert!(
-        apps.routes.iter().all(|route| route.starts_with(&site)),
+        app.routes.iter().all(|route| route.starts_with(&site)),
         "{name}"
     );
-    assert!(administrators.handshake.is_none() && apps.handshake.is_none());
+    assert!(admin.handshake.is_none() && app.handshake.is_none());
     let digest = hex::encode(Sha256::digest(body));
-    assert_eq!(apps.dedupe_id, format!("{site}:{digest}"), "{name}");
+    assert_eq!(app.dedupe_id, format!("{site}:{digest}"), "{name}");
 }
 
 #[test]
-fn every_recorded_payload_gives_exactly_the_kinds_of_the_table() {
+fn recorded_payloads_yield_the_cataloged_kinds() {
     let Some(folder) = Folder::open() else { return };
     let now = SystemClock.now();
     let jira = jira("https://example.org", now);
     let statuses = statuses(&folder);
-    let (mut tally, mut ancestors) = (Tally::default(), BTreeMap::new());
+    let (mut tally, mut old_payloads) = (Tally::default(), BTreeMap::new());
     for file in folder.files("jira", "webhook") {
         let (body, payload) = (file.bytes(), file.json());
-        filed(jira.as_ref(), now, &file.name, &body, &payload);
+        check_verification(jira.as_ref(), now, &file.name, &body, &payload);
         let site = statuses.of_changes([&payload["changelog"]]);
-        let must = must(&payload, &site);
-        let told = |headers: &HeaderMap| {
+        let expected = expected_outcome(&payload, &site);
+        let outcome_with = |headers: &HeaderMap| {
             let account = account(origin(&payload).as_deref());
             handle(jira.as_ref(), headers, &body, &account, &directory(&site))
         };
-        let outcome = told(&by_administrator(&body));
-        assert_eq!(keys(&outcome), keys(&told(&by_app(now))), "{}", file.name);
-        let verdict = match must.compare(&format!("jira:{CLOUD}"), &outcome) {
-            Ok(gave) => gave,
-            Err(wrong) => {
-                tally.wrong(format!("{}: {wrong}", file.name));
+        let outcome = outcome_with(&admin_headers(&body));
+        assert_eq!(
+            keys(&outcome),
+            keys(&outcome_with(&app_headers(now))),
+            "{}",
+            file.name
+        );
+        let result = match expected.compare(&format!("jira:{CLOUD}"), &outcome) {
+            Ok(summary) => summary,
+            Err(difference) => {
+                tally.fail(format!("{}: {difference}", file.name));
                 continue;
             }
         };
-        tally.count(&file.event, &verdict);
-        if let Some(whose) = foreign(&payload) {
-            let word = match &outcome.refused {
-                Some(reason) => format!("{whose}, refused: {reason}"),
-                None => format!("{whose}, handled as {verdict}"),
+        tally.count(&file.event, &result);
+        if let Some(origin) = foreign(&payload) {
+            let description = match &outcome.refused {
+                Some(reason) => format!("{origin}, rejected: {reason}"),
+                None => format!("{origin}, handled as {result}"),
             };
-            ancestors.insert(file.name, word);
+            old_payloads.insert(file.name, description);
         }
     }
     tally.finish("recorded Jira payloads, by event");
-    list("Of these, none of today's Jira Cloud", &ancestors);
+    list("Payloads that are not of today's Jira Cloud", &old_payloads);
 }

@@ -1,19 +1,18 @@
-//! Payloads and answers that others recorded from the providers: every one is understood.
+//! Tests with third-party recordings of the providers' payloads and responses.
 //!
-//! They are read from the folder that `POBLYSH_FIXTURES` names, in whose `INDEX.tsv` each
-//! stands with its event; without that folder, these tests say so and check nothing. What
-//! each payload must give is worked out here, from the Signal catalogue's tables and not from
-//! the connectors' code. Everything goes through the `Connector` trait, and what was recorded of
-//! GitHub's lists through the whole product as well ([`replay`]).
+//! `POBLYSH_FIXTURES` names the folder of the recordings, with an `INDEX.tsv` of all files and
+//! their events. Without it, these tests print a note and check nothing. The expected Signals are
+//! derived from the Signal catalogue's tables, not from the connectors' code. All recordings go
+//! through the `Connector` trait; GitHub's lists also through the whole system ([`replay`]).
 
-mod answers;
+mod exchanges;
+mod expectation;
+mod fixture;
 mod folder;
 mod github;
 mod jira;
-mod must;
 mod provider;
 mod replay;
 mod report;
-mod scene;
 mod server;
 mod slack;

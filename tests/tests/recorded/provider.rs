@@ -1,4 +1,4 @@
-//! A provider's connector, and a delivery's way through its front door.
+//! A provider's connector, and the verification and handling of deliveries.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,29 +19,29 @@ use shared::connectors::{
     KeySource, Registry, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
     WebhookRequest,
 };
-use shared::http::{Admission, Charge, LimitObservation, RateGate, Refused};
+use shared::http::{Charge, LimitObservation, Permit, RateLimited, RateLimiter};
 use shared::ids::ConnectionId;
 
 /// The webhook secret of these tests.
 pub(crate) const SECRET: &str = "the secret of these tests";
 
-struct OpenGate;
+struct NoopLimiter;
 
 #[async_trait]
-impl RateGate for OpenGate {
-    async fn admit(&self, _: &'static str, _: &Charge<'_>) -> Result<Admission, Refused> {
-        Ok(Admission::default())
+impl RateLimiter for NoopLimiter {
+    async fn admit(&self, _: &'static str, _: &Charge<'_>) -> Result<Permit, RateLimited> {
+        Ok(Permit::default())
     }
 
     async fn observe(&self, _: &'static str, _: &Charge<'_>, _: LimitObservation) {}
 }
 
-/// A connector with these settings, whose clock stands still at the moment it was made.
+/// A connector with these settings, whose clock is stopped at the current time.
 pub(crate) fn connector(slug: &str, settings: &[(&str, &str)]) -> Arc<dyn Connector> {
     connector_at(slug, settings, SystemClock.now())
 }
 
-/// A connector whose clock stands still at this moment.
+/// A connector whose clock is stopped at a time.
 pub(crate) fn connector_at(
     slug: &str,
     settings: &[(&str, &str)],
@@ -50,16 +50,16 @@ pub(crate) fn connector_at(
     let env = Env::from_pairs(settings.iter().copied());
     let mut reader = Reader::new(&env);
     let settings = ConnectorSettings::from_reader(&mut reader);
-    reader.finish().expect("settings that can be used");
+    reader.finish().expect("valid settings");
     let deps = ConnectorDeps {
         clock: Arc::new(ManualClock::new(now)),
-        gate: Arc::new(OpenGate),
+        rate_limiter: Arc::new(NoopLimiter),
     };
     let registry = Registry::new(settings, &deps).expect("a registry");
     registry.get(slug).expect("the provider is configured")
 }
 
-/// Headers of these names and values.
+/// Headers from pairs of name and value.
 pub(crate) fn headers<'h>(pairs: impl IntoIterator<Item = (&'h str, &'h str)>) -> HeaderMap {
     pairs
         .into_iter()
@@ -71,7 +71,7 @@ pub(crate) fn headers<'h>(pairs: impl IntoIterator<Item = (&'h str, &'h str)>) -
         .collect()
 }
 
-/// The hex of the HMAC-SHA-256 of these parts.
+/// HMAC-SHA-256 of the concatenated parts, in hex.
 pub(crate) fn hmac_hex(secret: &str, parts: &[&[u8]]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
     for part in parts {
@@ -80,7 +80,7 @@ pub(crate) fn hmac_hex(secret: &str, parts: &[&[u8]]) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// Every connection has [`SECRET`].
+/// Key source that returns [`SECRET`] for every connection.
 struct Secrets;
 
 #[async_trait]
@@ -94,8 +94,8 @@ impl KeySource for Secrets {
     }
 }
 
-/// Has the connector verify a delivery, to the app's URL or a connection's own.
-pub(crate) fn check(
+/// Verifies a delivery to the app's URL or to a connection's URL.
+pub(crate) fn try_verify(
     connector: &dyn Connector,
     headers: &HeaderMap,
     body: &Bytes,
@@ -107,20 +107,23 @@ pub(crate) fn check(
         connection,
     };
     let verified = connector.verify_webhook(&request, &Secrets);
-    verified.now_or_never().expect("nothing is waited for")
+    verified
+        .now_or_never()
+        .expect("the verification does not wait")
 }
 
-/// Has the connector verify a delivery to the app's URL.
+/// Verifies a genuine delivery to the app's URL.
 pub(crate) fn verify(
     connector: &dyn Connector,
     headers: &HeaderMap,
     body: &Bytes,
 ) -> WebhookReceipt {
-    check(connector, headers, body, None).expect("a genuine delivery")
+    try_verify(connector, headers, body, None).expect("a genuine delivery")
 }
 
-/// Hands a verified delivery over as it would be stored, to a connection that knows every
-/// name the connector asks for to be nobody's.
+/// Handles a verified delivery with its stored headers.
+///
+/// The directory has an entry without a name for each key that the connector looks up.
 pub(crate) fn handle(
     connector: &dyn Connector,
     headers: &HeaderMap,
@@ -128,11 +131,11 @@ pub(crate) fn handle(
     account: &ExternalAccount,
     directory: &Directory,
 ) -> WebhookOutcome {
-    let kept = connector.descriptor().kept_headers;
+    let stored = connector.descriptor().stored_headers;
     let delivery = WebhookDelivery {
         headers: headers
             .iter()
-            .filter(|(name, _)| kept.contains(&name.as_str()))
+            .filter(|(name, _)| stored.contains(&name.as_str()))
             .map(|(name, value)| {
                 let value = value.to_str().expect("a text header");
                 (name.to_string(), value.to_owned())
@@ -150,13 +153,17 @@ pub(crate) fn handle(
     let outcome = connector
         .handle_webhook(&delivery, directory)
         .expect("an outcome");
-    assert!(directory.take_missing().is_empty(), "it asks once");
-    assert_eq!(keys(&first), keys(&outcome), "names change no identity");
+    assert!(directory.take_missing().is_empty(), "all lookups are known");
+    assert_eq!(
+        keys(&first),
+        keys(&outcome),
+        "names do not change dedupe keys"
+    );
     check_signals(connector, &outcome);
     outcome
 }
 
-/// The dedupe keys of an outcome's Signals.
+/// Dedupe keys of an outcome's Signals.
 pub(crate) fn keys(outcome: &WebhookOutcome) -> Vec<&str> {
     outcome
         .signals
@@ -165,7 +172,7 @@ pub(crate) fn keys(outcome: &WebhookOutcome) -> Vec<&str> {
         .collect()
 }
 
-/// The kinds of an outcome's Signals.
+/// Kinds of an outcome's Signals.
 pub(crate) fn kinds(outcome: &WebhookOutcome) -> Vec<&'static str> {
     outcome
         .signals
@@ -174,7 +181,7 @@ pub(crate) fn kinds(outcome: &WebhookOutcome) -> Vec<&'static str> {
         .collect()
 }
 
-/// What holds for the Signals of every delivery.
+/// Checks the invariants of a delivery's Signals.
 fn check_signals(connector: &dyn Connector, outcome: &WebhookOutcome) {
     let descriptor = connector.descriptor();
     let prefix = format!("{}:", descriptor.slug);
@@ -182,7 +189,7 @@ fn check_signals(connector: &dyn Connector, outcome: &WebhookOutcome) {
     for signal in &outcome.signals {
         let key = &signal.dedupe_key;
         assert!(key.starts_with(&prefix), "{key}");
-        assert!(seen.insert(key), "{key} is told twice");
+        assert!(seen.insert(key), "duplicate {key}");
         assert!(descriptor.kinds.contains(&signal.kind), "{key}");
         serde_json::from_str::<Value>(signal.raw.get()).expect("raw is JSON");
     }

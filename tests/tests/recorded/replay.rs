@@ -1,5 +1,7 @@
-//! GitHub's recorded answers, given to the whole product: it connects, reads, and its feed must
-//! tell what the rows say.
+//! GitHub's recorded responses through the whole system.
+//!
+//! The system connects the recorded accounts and reads their lists. The feed must have exactly
+//! the facts of the rows.
 
 mod facts;
 mod hub;
@@ -16,23 +18,23 @@ use uuid::Uuid;
 
 use crate::folder::Folder;
 use crate::github;
-use crate::report::say;
+use crate::report::print;
 use facts::Fact;
 use hub::{Hub, Running, TokenStep};
 use world::World;
 
-/// As far back as the settings allow; the oldest recordings are older.
+/// Maximum of the setting. The oldest recordings are older.
 const BACKFILL_DAYS: i64 = 3650;
-/// How long GitHub's secondary limits last that do not say so: a minute at least.
+/// Wait after a secondary rate limit of GitHub without a stated duration.
 const UNSTATED_LIMIT: Duration = Duration::seconds(60);
-/// What is waited for here in real time.
-const SHORT: Duration = Duration::seconds(10);
+/// Longest wait that the tests spend in real time.
+const MAX_REAL_WAIT: Duration = Duration::seconds(10);
 
 /// Accounts of the recordings with rows of several kinds.
 const BUSY: &str = "panjf2000";
 const OTHER: &str = "viictoo";
 
-/// The product, whose GitHub is the recordings.
+/// The system, with the local server as GitHub.
 fn system(running: &Running) -> SystemBuilder {
     System::with_fast_provider()
         .env("POBLYSH_GITHUB_WEB_BASE_URL", running.server.url.as_str())
@@ -49,38 +51,41 @@ fn floor() -> DateTime<Utc> {
     SystemClock.now() - Duration::days(BACKFILL_DAYS)
 }
 
-/// Every Signal of the feed as a fact, by its key; fails when one is told twice.
-async fn told(tenant: &Tenant<'_>) -> BTreeMap<String, Fact> {
-    let mut told = BTreeMap::new();
-    for (key, fact) in tenant.feed_of(facts::told).await {
-        assert!(
-            told.insert(key.clone(), fact).is_none(),
-            "told twice: {key}"
-        );
+/// Facts of the feed, by dedupe key. Panics on a duplicate.
+async fn feed_facts(tenant: &Tenant<'_>) -> BTreeMap<String, Fact> {
+    let mut facts = BTreeMap::new();
+    for (key, fact) in tenant.map_feed(facts::of_signal).await {
+        assert!(facts.insert(key.clone(), fact).is_none(), "duplicate {key}");
     }
-    told
+    facts
 }
 
-/// The feed tells these facts, each once and as the rows have it, and nothing else.
-async fn assert_tells(tenant: &Tenant<'_>, must: &BTreeMap<String, Fact>) {
-    // The feed shows what lies below the oldest running transaction of the cluster.
-    eventually("the feed is as long as it must be", async || {
-        tenant.stored().await <= tenant.feed_of(|_| ()).await.len()
+/// Asserts that the feed has exactly these facts, each once.
+async fn assert_feed(tenant: &Tenant<'_>, expected: &BTreeMap<String, Fact>) {
+    // The feed ends below the oldest running transaction of the cluster.
+    eventually("the feed has all Signals", async || {
+        tenant.count_signals().await <= tenant.map_feed(|_| ()).await.len()
     })
     .await;
-    let told = told(tenant).await;
-    let missing: Vec<_> = must.keys().filter(|key| !told.contains_key(*key)).collect();
-    let invented: Vec<_> = told.keys().filter(|key| !must.contains_key(*key)).collect();
+    let actual = feed_facts(tenant).await;
+    let missing: Vec<_> = expected
+        .keys()
+        .filter(|key| !actual.contains_key(*key))
+        .collect();
+    let unexpected: Vec<_> = actual
+        .keys()
+        .filter(|key| !expected.contains_key(*key))
+        .collect();
     assert!(
-        missing.is_empty() && invented.is_empty(),
-        "without {missing:#?}, with {invented:#?}"
+        missing.is_empty() && unexpected.is_empty(),
+        "missing {missing:#?}, unexpected {unexpected:#?}"
     );
-    for (key, fact) in must {
-        assert_eq!(&told[key], fact, "{key}");
+    for (key, fact) in expected {
+        assert_eq!(&actual[key], fact, "{key}");
     }
 }
 
-/// Every connection is active and complete, and no row was found unreadable.
+/// Asserts that all connections are active and complete, and no row failed.
 async fn assert_healthy(tenant: &Tenant<'_>) {
     let connections = tenant.get("/v1/connections?limit=200").await;
     for connection in connections["connections"].as_array().expect("a list") {
@@ -88,15 +93,15 @@ async fn assert_healthy(tenant: &Tenant<'_>) {
         assert_eq!(connection["last_error"], Value::Null, "{connection:#}");
         assert!(connection["backfilled_at"].is_string(), "{connection:#}");
         assert!(connection["complete_through"].is_string(), "{connection:#}");
-        // A search may have deferred a stream on which the feed has everything.
-        let held = &connection["held_back_by"];
+        // A search may have deferred a stream of which the feed has everything.
+        let held_back_by = &connection["held_back_by"];
         assert!(
-            held.is_null() || held["code"] == "deferred",
+            held_back_by.is_null() || held_back_by["code"] == "deferred",
             "{connection:#}"
         );
     }
     let failed = tenant.get("/v1/webhook-deliveries?outcome=failed").await;
-    assert_eq!(failed["deliveries"], json!([]), "rows that were not read");
+    assert_eq!(failed["deliveries"], json!([]), "failed rows");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,37 +110,37 @@ async fn recorded_rows_become_signals_once() {
     let running = hub::start(World::of(&recordings::all(&folder))).await;
     let hub = &running.hub;
     let system = system(&running).start().await;
-    hub.call_back_to(&system.api);
+    hub.set_callback(&system.api);
     let tenant = system.tenant("Recorded").await;
     for account in &hub.world.accounts {
         connect(hub, &tenant, &account.login).await;
     }
     system.drain().await;
-    let must = facts::of(&hub.world, floor());
-    assert_tells(&tenant, &must).await;
+    let expected = facts::of_world(&hub.world, floor());
+    assert_feed(&tenant, &expected).await;
     assert_healthy(&tenant).await;
 
-    // Everything is asked for again, and told no second time.
+    // A second run reads everything again without duplicates.
     tenant.poll_and_reconcile().await;
     system.drain().await;
-    assert_tells(&tenant, &must).await;
+    assert_feed(&tenant, &expected).await;
     assert_healthy(&tenant).await;
-    let asked = hub.asked();
-    let unchanged = asked.iter().filter(|one| one.status == 304).count();
-    assert!(
-        unchanged > 0,
-        "lists that had not changed were asked for as such"
-    );
-    let unknown: BTreeSet<_> = asked
+    let requests = hub.requests();
+    let unchanged = requests
         .iter()
-        .filter(|one| one.status == 404)
-        .map(|one| &one.what)
+        .filter(|request| request.status == 304)
+        .count();
+    assert!(unchanged > 0, "unchanged lists are requested conditionally");
+    let unknown: BTreeSet<_> = requests
+        .iter()
+        .filter(|request| request.status == 404)
+        .map(|request| &request.target)
         .collect();
-    assert!(unknown.is_empty(), "nothing was there for {unknown:#?}");
-    report(&hub.world, &must, asked.len(), unchanged);
+    assert!(unknown.is_empty(), "not found: {unknown:#?}");
+    report(&hub.world, &expected, requests.len(), unchanged);
 }
 
-fn report(world: &World, must: &BTreeMap<String, Fact>, asked: usize, unchanged: usize) {
+fn report(world: &World, expected: &BTreeMap<String, Fact>, requests: usize, unchanged: usize) {
     let of = |counts: &BTreeMap<String, usize>| {
         let counts: Vec<String> = counts
             .iter()
@@ -144,45 +149,44 @@ fn report(world: &World, must: &BTreeMap<String, Fact>, asked: usize, unchanged:
         counts.join(", ")
     };
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-    for fact in must.values() {
+    for fact in expected.values() {
         *kinds.entry(fact.kind.clone()).or_default() += 1;
     }
-    let old = facts::of(world, DateTime::UNIX_EPOCH).len() - must.len();
-    say(&format!(
-        "{} accounts and {} repositories of the recordings were connected; rows: {}",
+    let old = facts::of_world(world, DateTime::UNIX_EPOCH).len() - expected.len();
+    print(&format!(
+        "connected {} recorded accounts with {} repositories; rows: {}",
         world.accounts.len(),
         world.repositories.len(),
         of(&world.recorded)
     ));
-    say(&format!(
-        "  {} Signals: {}; {old} more are too old",
-        must.len(),
+    print(&format!(
+        "  {} Signals: {}; {old} facts are too old",
+        expected.len(),
         of(&kinds)
     ));
-    say(&format!(
-        "  {asked} requests, {unchanged} of them answered 304"
+    print(&format!(
+        "  {requests} requests, {unchanged} of them with status 304"
     ));
-    assert!(
-        must.len() > 100 && old > 0,
-        "the recordings are where they should be"
-    );
+    assert!(expected.len() > 100 && old > 0, "recordings are missing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn suspended_installation_of_the_recordings_connects_nothing() {
+async fn suspended_installation_is_not_connected() {
     let Some(folder) = Folder::open() else { return };
     let running = hub::start(World::of(&recordings::all(&folder))).await;
     let hub = &running.hub;
     let mut installations = hub.world.installations.iter();
-    let suspended = installations.find(|(_, one)| one["suspended_at"].is_string());
-    let (id, _) = suspended.expect("one was recorded");
+    let suspended = installations.find(|(_, object)| object["suspended_at"].is_string());
+    let (id, _) = suspended.expect("a suspended installation");
     let system = system(&running).start().await;
-    hub.call_back_to(&system.api);
+    hub.set_callback(&system.api);
     let tenant = system.tenant("Recorded").await;
     hub.install(*id);
-    let answer = tenant.walk("hub4j-test-org", "anybody").await;
-    assert_eq!(answer.status().as_u16(), 400);
-    let body: Value = answer.json().await.expect("JSON");
+    let response = tenant
+        .run_github_connect_flow("hub4j-test-org", "any-user")
+        .await;
+    assert_eq!(response.status().as_u16(), 400);
+    let body: Value = response.json().await.expect("JSON");
     assert!(
         body["message"]
             .as_str()
@@ -195,16 +199,16 @@ async fn suspended_installation_of_the_recordings_connects_nothing() {
     );
 }
 
-/// How long a recorded refusal asks to wait; nothing where it is no limit.
-fn wait(refusal: &Value) -> Option<Duration> {
-    if refusal["status"] == 401 {
+/// Wait that a recorded error demands; `None` if it is not a rate limit.
+fn stated_wait(error_response: &Value) -> Option<Duration> {
+    if error_response["status"] == 401 {
         return None;
     }
     let now = SystemClock.now();
-    let answer = github::answer(refusal, now);
+    let response = github::fill_response(error_response, now);
     let header = |name: &str| {
-        let mut headers = answer.headers.iter();
-        let found = headers.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let mut headers = response.headers.iter();
+        let found = headers.find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     };
     let until = |at: DateTime<Utc>| at - now;
@@ -215,7 +219,7 @@ fn wait(refusal: &Value) -> Option<Duration> {
                 Err(_) => until(DateTime::parse_from_rfc2822(text).expect("a date").to_utc()),
             },
             (None, Some("0")) => {
-                let reset = header("x-ratelimit-reset").expect("an end").parse();
+                let reset = header("x-ratelimit-reset").expect("a reset time").parse();
                 until(DateTime::from_timestamp(reset.expect("seconds"), 0).expect("a time"))
             }
             _ => UNSTATED_LIMIT,
@@ -224,22 +228,24 @@ fn wait(refusal: &Value) -> Option<Duration> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn recorded_refusals_are_waited_for_and_end_no_connection() {
+async fn recorded_limits_delay_syncs_and_keep_connections() {
     let Some(folder) = Folder::open() else { return };
     let running = hub::start(World::of(&recordings::all(&folder))).await;
     let hub = &running.hub;
     let system = system(&running).start().await;
-    hub.call_back_to(&system.api);
-    let (short, long): (Vec<Value>, Vec<Value>) = recordings::refusals(&folder)
+    hub.set_callback(&system.api);
+    let (short, long): (Vec<Value>, Vec<Value>) = recordings::error_responses(&folder)
         .into_iter()
-        .partition(|refusal| wait(refusal).is_none_or(|wait| wait <= SHORT));
+        .partition(|error_response| {
+            stated_wait(error_response).is_none_or(|wait| wait <= MAX_REAL_WAIT)
+        });
     assert!(
         short.len() >= 5 && long.len() >= 2,
         "{} and {}",
         short.len(),
         long.len()
     );
-    // One account for each wait that is too long for a test, and one that meets all the others.
+    // One account for each long wait, and one account for all short waits.
     let mut accounts: Vec<&str> = hub
         .world
         .accounts
@@ -247,57 +253,72 @@ async fn recorded_refusals_are_waited_for_and_end_no_connection() {
         .map(|account| account.login.as_str())
         .collect();
     accounts.retain(|login| ![BUSY, OTHER].contains(login));
-    for (refusal, login) in long.iter().zip(accounts) {
-        assert_run_waits(&system, hub, login, refusal).await;
+    for (error_response, login) in long.iter().zip(accounts) {
+        assert_sync_waits(&system, hub, login, error_response).await;
     }
-    let unknown = short.iter().find(|refusal| wait(refusal).is_none());
-    assert_read_once_app_is_known(&system, hub, OTHER, unknown.expect("a 401")).await;
-    assert_read_after(&system, hub, BUSY, &short).await;
+    let unknown = short
+        .iter()
+        .find(|error_response| stated_wait(error_response).is_none());
+    assert_reads_after_unknown_app(&system, hub, OTHER, unknown.expect("a 401")).await;
+    assert_reads_despite_errors(&system, hub, BUSY, &short).await;
 }
 
-/// A refusal makes the run wait for as long as it says, and nothing else.
-async fn assert_run_waits(system: &System, hub: &Hub, login: &str, refusal: &Value) {
-    let wait = wait(refusal).expect("a limit");
+/// Asserts that a rate limit delays the sync by its stated wait, without other effects.
+async fn assert_sync_waits(system: &System, hub: &Hub, login: &str, error_response: &Value) {
+    let wait = stated_wait(error_response).expect("a limit");
     let tenant = system.tenant(login).await;
     let installation = hub.installation(login);
-    hub.refuse(
+    hub.inject_errors(
         (installation, TokenStep::Use),
-        std::slice::from_ref(refusal),
+        std::slice::from_ref(error_response),
     );
     let connection = connect(hub, &tenant, login).await;
     let path = format!("/v1/jobs?connection_id={connection}&kind=sync_connection&state=queued");
     let mut job = Value::Null;
-    eventually("the run waits", async || {
+    eventually("the sync waits", async || {
         job = tenant.get(&path).await["jobs"][0].clone();
         job["error"]["code"] == "rate_limited"
     })
     .await;
-    let asked = hub.asked_for(installation);
-    assert_eq!(asked.len(), 2, "a token, and what was refused: {asked:#?}");
+    let requests = hub.requests_of(installation);
+    assert_eq!(
+        requests.len(),
+        2,
+        "a token request and the rejected one: {requests:#?}"
+    );
     assert_eq!(job["attempts"], 0, "{job:#}");
     let next = job["next_run_at"].as_str().expect("a time");
     let next: DateTime<Utc> = next.parse().expect("RFC 3339");
-    let waits = next - asked[1].at;
+    let waits = next - requests[1].at;
     assert!(
         waits >= wait - Duration::seconds(1) && waits <= wait + Duration::seconds(10),
         "{waits} instead of {wait}: {job:#}"
     );
-    let shown = tenant.get(&format!("/v1/connections/{connection}")).await;
-    assert_eq!(shown["status"], "active", "{shown:#}");
-    assert_eq!(shown["last_error"]["code"], "rate_limited", "{shown:#}");
+    let connection = tenant.get(&format!("/v1/connections/{connection}")).await;
+    assert_eq!(connection["status"], "active", "{connection:#}");
+    assert_eq!(
+        connection["last_error"]["code"], "rate_limited",
+        "{connection:#}"
+    );
 }
 
-/// GitHub that does not know the app for a moment is the operator's business: the grant is not
-/// doubted, and the next poll reads everything.
-async fn assert_read_once_app_is_known(system: &System, hub: &Hub, login: &str, refusal: &Value) {
+/// Asserts that a temporarily unknown app keeps the connection active.
+///
+/// The error concerns the operator's settings, not the grant, and the next poll reads everything.
+async fn assert_reads_after_unknown_app(
+    system: &System,
+    hub: &Hub,
+    login: &str,
+    error_response: &Value,
+) {
     let tenant = system.tenant(login).await;
-    hub.refuse(
-        (hub.installation(login), TokenStep::Mint),
-        std::slice::from_ref(refusal),
+    hub.inject_errors(
+        (hub.installation(login), TokenStep::Issue),
+        std::slice::from_ref(error_response),
     );
     let connection = connect(hub, &tenant, login).await;
     let path = format!("/v1/connections/{connection}");
-    eventually("it is said why nothing is read", async || {
+    eventually("the connection shows the error", async || {
         let connection = tenant.get(&path).await;
         assert_eq!(connection["status"], "active", "{connection:#}");
         connection["last_error"]["code"] == "permanent"
@@ -312,31 +333,45 @@ async fn assert_read_once_app_is_known(system: &System, hub: &Hub, login: &str, 
         tenant.get(&path).await["backfilled_at"].is_string()
     })
     .await;
-    assert_tells_account(hub, &tenant, login).await;
+    assert_account_feed(hub, &tenant, login).await;
 }
 
-/// The feed tells what the rows of one account say, and the account is well.
-async fn assert_tells_account(hub: &Hub, tenant: &Tenant<'_>, login: &str) {
+/// Asserts that the feed has the facts of an account, and its connection is healthy.
+async fn assert_account_feed(hub: &Hub, tenant: &Tenant<'_>, login: &str) {
     assert_healthy(tenant).await;
     let repositories = hub.world.repositories_of(login);
-    let own: BTreeSet<String> = repositories.map(|one| one.id().to_string()).collect();
-    let mut must = facts::of(&hub.world, floor());
-    must.retain(|_, fact| own.contains(&fact.context));
-    assert!(must.len() > 10, "{login} has rows");
-    assert_tells(tenant, &must).await;
+    let ids: BTreeSet<String> = repositories
+        .map(|repository| repository.id().to_string())
+        .collect();
+    let mut expected = facts::of_world(&hub.world, floor());
+    expected.retain(|_, fact| ids.contains(&fact.context));
+    assert!(expected.len() > 10, "{login} has too few rows");
+    assert_feed(tenant, &expected).await;
 }
 
-/// An account is read to the end though its requests are refused one after the other, and none
-/// follows a refusal before that allows it.
-async fn assert_read_after(system: &System, hub: &Hub, login: &str, refusals: &[Value]) {
+/// Asserts that an account is read completely despite error responses.
+///
+/// Each request after a rate limit waits as long as the limit demands.
+async fn assert_reads_despite_errors(
+    system: &System,
+    hub: &Hub,
+    login: &str,
+    error_responses: &[Value],
+) {
     let tenant = system.tenant(login).await;
     let installation = hub.installation(login);
-    // The token is refused as well.
-    let mut limits = refusals.iter().filter(|refusal| wait(refusal).is_some());
-    let minting = [limits.next().expect("a limit").clone()];
-    let waits: Vec<Option<Duration>> = minting.iter().chain(refusals).map(wait).collect();
-    hub.refuse((installation, TokenStep::Mint), &minting);
-    hub.refuse((installation, TokenStep::Use), refusals);
+    // The token request gets an error too.
+    let mut limits = error_responses
+        .iter()
+        .filter(|error_response| stated_wait(error_response).is_some());
+    let token_errors = [limits.next().expect("a limit").clone()];
+    let waits: Vec<Option<Duration>> = token_errors
+        .iter()
+        .chain(error_responses)
+        .map(stated_wait)
+        .collect();
+    hub.inject_errors((installation, TokenStep::Issue), &token_errors);
+    hub.inject_errors((installation, TokenStep::Use), error_responses);
     let connection = connect(hub, &tenant, login).await;
     let path = format!("/v1/connections/{connection}");
     eventually("the account was read", async || {
@@ -345,16 +380,19 @@ async fn assert_read_after(system: &System, hub: &Hub, login: &str, refusals: &[
         connection["backfilled_at"].is_string()
     })
     .await;
-    assert_tells_account(hub, &tenant, login).await;
+    assert_account_feed(hub, &tenant, login).await;
 
-    let asked = hub.asked_for(installation);
-    let refused = asked.iter().filter(|one| one.is_refused).count();
-    assert_eq!(refused, waits.len(), "every refusal was met");
-    let pairs = asked.windows(2).filter(|pair| pair[0].is_refused);
+    let requests = hub.requests_of(installation);
+    let errors = requests.iter().filter(|request| request.is_error).count();
+    assert_eq!(errors, waits.len(), "unused error responses");
+    let pairs = requests.windows(2).filter(|pair| pair[0].is_error);
     for (pair, wait) in pairs.zip(waits) {
         let waited = pair[1].at - pair[0].at;
-        // Ends are told in whole seconds.
-        let least = wait.unwrap_or_default() - Duration::seconds(1);
-        assert!(waited >= least, "{waited} instead of {wait:?}: {pair:#?}");
+        // Limits state their end in whole seconds.
+        let min_wait = wait.unwrap_or_default() - Duration::seconds(1);
+        assert!(
+            waited >= min_wait,
+            "{waited} instead of {wait:?}: {pair:#?}"
+        );
     }
 }

@@ -1,68 +1,68 @@
-//! What the tests say when they pass: how many payloads there were, and what they gave.
+//! Report of the tests: counts of payloads and their results.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-/// Straight to the terminal: what matters here is said even when the test passes.
-pub(crate) fn say(line: &str) {
+/// Prints a line past the test harness's capture, so that passing tests show it too.
+pub(crate) fn print(line: &str) {
     writeln!(std::io::stdout().lock(), "{line}").expect("a standard output");
 }
 
-/// How often each event gave what.
+/// Counts of results, by event.
 #[derive(Default)]
 pub(crate) struct Tally {
     counts: BTreeMap<String, BTreeMap<String, usize>>,
     skipped: BTreeMap<String, usize>,
-    wrong: Vec<String>,
+    failures: Vec<String>,
 }
 
 impl Tally {
-    /// Counts one payload.
-    pub(crate) fn count(&mut self, event: &str, gave: &str) {
-        let gave = if gave.is_empty() { "none" } else { gave };
+    /// Counts a payload.
+    pub(crate) fn count(&mut self, event: &str, result: &str) {
+        let result = if result.is_empty() { "none" } else { result };
         let kinds = self.counts.entry(event.to_owned()).or_default();
-        *kinds.entry(gave.to_owned()).or_default() += 1;
+        *kinds.entry(result.to_owned()).or_default() += 1;
     }
 
-    /// Counts one that is not looked at, and why.
-    pub(crate) fn skip(&mut self, why: &str) {
-        *self.skipped.entry(why.to_owned()).or_default() += 1;
+    /// Counts a payload that is not checked, with the reason.
+    pub(crate) fn skip(&mut self, reason: &str) {
+        *self.skipped.entry(reason.to_owned()).or_default() += 1;
     }
 
-    /// Notes a payload that gave something else than it must.
-    pub(crate) fn wrong(&mut self, what: String) {
-        self.wrong.push(what);
+    /// Adds an unexpected result.
+    pub(crate) fn fail(&mut self, difference: String) {
+        self.failures.push(difference);
     }
 
-    /// Says the counts, and fails where something was wrong.
-    pub(crate) fn finish(self, what: &str) {
+    /// Prints the counts, and panics if there are unexpected results.
+    pub(crate) fn finish(self, title: &str) {
         let total: usize = self.counts.values().flat_map(BTreeMap::values).sum();
-        say(&format!("{total} {what}:"));
+        print(&format!("{total} {title}:"));
         for (event, kinds) in self.counts {
             let kinds: Vec<String> = kinds
                 .iter()
                 .map(|(kind, count)| format!("{kind} {count}"))
                 .collect();
-            say(&format!("  {event}: {}", kinds.join(", ")));
+            print(&format!("  {event}: {}", kinds.join(", ")));
         }
         if !self.skipped.is_empty() {
             let total: usize = self.skipped.values().sum();
-            say(&format!("{total} more were left out:"));
+            print(&format!("{total} more were skipped:"));
         }
-        for (why, count) in self.skipped {
-            say(&format!("  {why}: {count}"));
+        for (reason, count) in self.skipped {
+            print(&format!("  {reason}: {count}"));
         }
-        assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
+        assert!(self.failures.is_empty(), "{}", self.failures.join("\n"));
     }
 }
 
-/// Says a list of names, each with a word on it.
-pub(crate) fn list(what: &str, entries: &BTreeMap<String, String>) {
+/// Prints a list of names with a description of each.
+pub(crate) fn list(title: &str, entries: &BTreeMap<String, String>) {
     if entries.is_empty() {
         return;
     }
-    say(&format!("{what}: {}", entries.len()));
-    for (name, word) in entries {
-        say(&format!("  {name}: {word}"));
+    print(&format!("{title}: {}", entries.len()));
+    for (name, description) in entries {
+        print(&format!("  {name}: {description}"));
     }
 }

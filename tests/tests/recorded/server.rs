@@ -1,4 +1,4 @@
-//! A server on this machine that gives recorded answers.
+//! A local server of recorded responses.
 
 use axum::Router;
 use axum::body::Body;
@@ -8,16 +8,16 @@ use http::request::Parts;
 use serde_json::Value;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A recorded answer.
+/// A recorded response.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub(crate) struct RecordedResponse {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
 }
 
-impl Answer {
-    /// A success with this body.
+impl RecordedResponse {
+    /// A response with status 200 and a JSON body.
     pub(crate) fn of(body: &Value) -> Self {
         Self {
             status: 200,
@@ -27,32 +27,36 @@ impl Answer {
     }
 }
 
-/// The server; it ends with this.
+/// A running server, which stops when this is dropped.
 pub(crate) struct Server {
-    /// Where it is.
+    /// Base URL.
     pub(crate) url: String,
     _task: AbortOnDropHandle<()>,
 }
 
-/// Starts a server that answers as it is told to, by a request's path.
+/// Starts a server whose responses depend on the request's path.
 pub(crate) async fn serve(
-    answer: impl Fn(&str) -> Answer + Clone + Send + Sync + 'static,
+    respond: impl Fn(&str) -> RecordedResponse + Clone + Send + Sync + 'static,
 ) -> Server {
-    serve_requests(move |request| answer(request.uri.path())).await
+    serve_requests(move |request| respond(request.uri.path())).await
 }
 
-/// Starts a server that answers as it is told to, by everything but a request's body.
+/// Starts a server whose responses depend on the request without its body.
 pub(crate) async fn serve_requests(
-    answer: impl Fn(&Parts) -> Answer + Clone + Send + Sync + 'static,
+    respond: impl Fn(&Parts) -> RecordedResponse + Clone + Send + Sync + 'static,
 ) -> Server {
     let router = Router::new().fallback(move |request: Request| {
         let (parts, _) = request.into_parts();
-        let answer = answer(&parts);
-        let mut response = Response::builder().status(answer.status);
-        for (name, value) in answer.headers {
+        let recorded = respond(&parts);
+        let mut response = Response::builder().status(recorded.status);
+        for (name, value) in recorded.headers {
             response = response.header(name, value);
         }
-        std::future::ready(response.body(Body::from(answer.body)).expect("an answer"))
+        std::future::ready(
+            response
+                .body(Body::from(recorded.body))
+                .expect("a response"),
+        )
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await

@@ -1,7 +1,7 @@
-//! Slack: Events API bodies, events without their envelope, shapes, the published signature.
+//! Recordings of Slack: bodies, events without envelope, shapes and the signature vector.
 
-mod answers;
-mod asks;
+mod requests;
+mod responses;
 mod table;
 
 use std::collections::BTreeMap;
@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use shared::clock::{Clock, SystemClock};
 use shared::connectors::{Connector, Directory, ExternalAccount, VerifyError};
 
-use self::table::{change_of, changed, must_of_body, route, text};
+use self::table::{account_change, expected_change, expected_of_body, route, text};
+use crate::expectation::Expected;
 use crate::folder::Folder;
-use crate::must::Must;
-use crate::provider::{SECRET, check as verified, connector_at, handle, headers, hmac_hex, verify};
+use crate::provider::{SECRET, connector_at, handle, headers, hmac_hex, try_verify, verify};
 use crate::report::{Tally, list};
 
-/// A connector of an app with this signing secret, at this moment.
+/// A connector with this signing secret, whose clock is stopped at `now`.
 fn slack(base: &str, secret: &str, now: DateTime<Utc>) -> Arc<dyn Connector> {
     let settings = [
         ("POBLYSH_SLACK_CLIENT_ID", "client"),
@@ -46,12 +46,12 @@ fn signed(now: DateTime<Utc>, body: &[u8]) -> HeaderMap {
     ])
 }
 
-/// A run of payloads through one connector.
+/// Deliveries to one connector, with a tally of the results.
 struct Run {
     now: DateTime<Utc>,
     slack: Arc<dyn Connector>,
     tally: Tally,
-    refused: BTreeMap<String, String>,
+    rejected: BTreeMap<String, String>,
 }
 
 impl Run {
@@ -61,13 +61,13 @@ impl Run {
             now,
             slack: slack("https://slack.com", SECRET, now),
             tally: Tally::default(),
-            refused: BTreeMap::new(),
+            rejected: BTreeMap::new(),
         }
     }
 
-    /// Delivers a body, and compares what it gives with what it must.
+    /// Delivers a body and compares the outcome with the expected one.
     fn deliver(&mut self, name: &str, body: &Bytes) {
-        let (must, json) = must_of_body(body);
+        let (expected, json) = expected_of_body(body);
         let headers = signed(self.now, body);
         let receipt = verify(self.slack.as_ref(), &headers, body);
         if let Some(challenge) =
@@ -77,7 +77,7 @@ impl Run {
             assert_eq!(receipt.acknowledgement.body, challenge, "{name}");
             return self
                 .tally
-                .count("url_verification", "none (a handshake, answered)");
+                .count("url_verification", "none (answered handshake)");
         }
         assert!(receipt.handshake.is_none(), "{name}");
         assert_eq!(
@@ -88,32 +88,34 @@ impl Run {
         if let Some(id) = text(&json["event_id"]) {
             assert_eq!(receipt.dedupe_id, id, "{name}");
         }
-        let account = ExternalAccount::of_route(route(&json).unwrap_or("T0NOBODY"));
+        let account = ExternalAccount::from_route(route(&json).unwrap_or("T0UNKNOWN"));
         let directory = Directory::default();
         let outcome = handle(self.slack.as_ref(), &headers, body, &account, &directory);
         let prefix = format!("slack:{}", account.id);
-        match must.compare(&prefix, &outcome) {
-            Ok(gave) => self.tally.count(&receipt.event, &gave),
-            Err(wrong) => self.tally.wrong(format!("{name}: {wrong}")),
+        match expected.compare(&prefix, &outcome) {
+            Ok(summary) => self.tally.count(&receipt.event, &summary),
+            Err(difference) => self.tally.fail(format!("{name}: {difference}")),
         }
-        if let Must::BeRefused(_) = must {
+        if let Expected::MissingField(_) = expected {
             let reason = outcome.refused.clone().unwrap_or_default();
-            self.refused.insert(name.to_owned(), reason);
+            self.rejected.insert(name.to_owned(), reason);
         }
-        if changed(&outcome) != change_of(&json) {
-            self.tally
-                .wrong(format!("{name}: {:?} of the connection", outcome.changes));
+        if account_change(&outcome) != expected_change(&json) {
+            self.tally.fail(format!(
+                "{name}: unexpected account changes {:?}",
+                outcome.changes
+            ));
         }
     }
 
-    fn finish(self, what: &str) {
-        self.tally.finish(what);
-        list("Refused, for want of an identity", &self.refused);
+    fn finish(self, title: &str) {
+        self.tally.finish(title);
+        list("Rejected because a field is missing", &self.rejected);
     }
 }
 
 #[test]
-fn every_recorded_body_gives_exactly_the_kinds_of_the_table() {
+fn recorded_bodies_yield_the_cataloged_kinds() {
     let Some(folder) = Folder::open() else { return };
     let mut run = Run::start();
     for file in folder.files("slack", "webhook") {
@@ -122,8 +124,8 @@ fn every_recorded_body_gives_exactly_the_kinds_of_the_table() {
     run.finish("recorded Slack bodies, by event");
 }
 
-/// An event as Slack would send it.
-fn enveloped(event: &Value) -> Bytes {
+/// An event in an envelope of the Events API.
+fn wrap_in_envelope(event: &Value) -> Bytes {
     let envelope = json!({
         "type": "event_callback", "team_id": "T0TEAM", "api_app_id": "A0APP",
         "event_id": "Ev0EVENT", "event_time": 1_700_000_000, "event": event,
@@ -136,37 +138,37 @@ fn enveloped(event: &Value) -> Bytes {
 }
 
 #[test]
-fn every_recorded_event_gives_exactly_the_kinds_of_the_table() {
+fn recorded_events_yield_the_cataloged_kinds() {
     let Some(folder) = Folder::open() else { return };
     let mut run = Run::start();
     for file in folder.files("slack", "inner-event") {
-        run.deliver(&file.name, &enveloped(&file.json()));
+        run.deliver(&file.name, &wrap_in_envelope(&file.json()));
     }
-    run.finish("recorded Slack events, put into an envelope, by event");
+    run.finish("recorded Slack events in an envelope, by event");
 }
 
 #[test]
-fn every_shape_of_an_event_is_taken() {
+fn event_shapes_are_accepted() {
     let Some(folder) = Folder::open() else { return };
     let mut run = Run::start();
     let mut shapes = folder.files("slack", "shape");
     shapes.retain(|file| file.name.contains("/events/"));
-    assert!(!shapes.is_empty(), "the index names shapes of events");
+    assert!(!shapes.is_empty(), "the index has no shapes of events");
     for file in shapes {
         run.deliver(&file.name, &file.bytes());
     }
-    run.finish("shapes of Slack events, whose values are empty, by event");
+    run.finish("shapes of Slack events with empty values, by event");
 }
 
 #[test]
-fn the_published_signature_is_verified_with_its_secret_and_no_other() {
+fn published_signature_matches_only_its_secret() {
     let Some(folder) = Folder::open() else { return };
     for file in folder.files("slack", "signature-vector") {
         let vector = file.json();
         let part = |name: &str| vector[name].as_str().expect("text").to_owned();
         let body = Bytes::from(part("body"));
         let seconds: i64 = part("timestamp").parse().expect("seconds");
-        let then = DateTime::from_timestamp(seconds, 0).expect("a moment");
+        let then = DateTime::from_timestamp(seconds, 0).expect("a time");
         let (time, signature) = (part("timestamp"), part("signature"));
         let headers = headers([
             ("x-slack-request-timestamp", time.as_str()),
@@ -175,7 +177,7 @@ fn the_published_signature_is_verified_with_its_secret_and_no_other() {
         ]);
         let check = |secret: &str, now, body: &Bytes| {
             let slack = slack("https://slack.com", secret, now);
-            verified(slack.as_ref(), &headers, body, None).err()
+            try_verify(slack.as_ref(), &headers, body, None).err()
         };
         let secret = part("signing_secret");
         assert_eq!(check(&secret, then, &body), None, "{}", file.name);
@@ -189,7 +191,7 @@ fn the_published_signature_is_verified_with_its_secret_and_no_other() {
             Some(VerifyError::Mismatch)
         );
         let slack = slack("https://slack.com", &secret, then);
-        let account = ExternalAccount::of_route("T0NOBODY");
+        let account = ExternalAccount::from_route("T0UNKNOWN");
         let outcome = handle(
             slack.as_ref(),
             &headers,

@@ -1,9 +1,8 @@
-//! Jobs carry the bytes of the deliveries they process, however they came to be queued: the
-//! worker's memory and the ingress's backlog are bounded by them.
+//! The size of jobs' deliveries, which limits the worker's memory and the ingress's backlog.
 
 use shared::clock::{Clock, SystemClock};
 use shared::db::TenantScope;
-use shared::db::deliveries::{self, Replay};
+use shared::db::deliveries::{self, ReplayOutcome};
 use shared::db::routes::Recipient;
 use shared::ids::{ConnectionId, DeliveryId, TenantId};
 use shared::inbox;
@@ -14,8 +13,8 @@ use crate::connections::scope_of;
 
 const BODY: usize = 100_000;
 
-/// A tenant with an active connection.
-pub(crate) async fn connected(test: &TestDb, account: &str) -> (TenantScope, ConnectionId) {
+/// Creates a tenant with an active connection.
+pub(crate) async fn create_connection(test: &TestDb, account: &str) -> (TenantScope, ConnectionId) {
     let (tenant, id) = (TenantId::generate(), ConnectionId::generate());
     for statement in [
         "INSERT INTO tenants (id, name) SELECT $1, $2::text || $3",
@@ -33,8 +32,8 @@ pub(crate) async fn connected(test: &TestDb, account: &str) -> (TenantScope, Con
     (scope_of(tenant), id)
 }
 
-/// A delivery of an account that nobody has connected.
-async fn unmatched(test: &TestDb, account: &str) -> DeliveryId {
+/// Inserts a delivery of an account without a connection.
+async fn insert_unmatched(test: &TestDb, account: &str) -> DeliveryId {
     let now = SystemClock.now().timestamp_millis();
     let id = DeliveryId::at(u64::try_from(now).expect("after 1970"));
     sqlx::query(
@@ -54,37 +53,40 @@ async fn unmatched(test: &TestDb, account: &str) -> DeliveryId {
 }
 
 #[tokio::test]
-async fn jobs_carry_the_bytes_of_their_deliveries() {
+async fn jobs_record_bytes_of_their_deliveries() {
     let test = TestDb::create().await;
     let db = test.as_worker(2);
-    let (first, connection) = connected(&test, "first").await;
-    let (second, other) = connected(&test, "second").await;
-    let id = unmatched(&test, "first").await;
+    let (first, connection) = create_connection(&test, "first").await;
+    let (second, other) = create_connection(&test, "second").await;
+    let id = insert_unmatched(&test, "first").await;
     let mut tx = db
         .begin_many(&[first, second, scope_of(TenantId::UNASSIGNED)])
         .await
         .expect("begun");
-    // Matched later.
-    inbox::adopt(&mut tx, first.tenant_id(), connection, "any", "first")
+    // A rematched delivery.
+    inbox::rematch(&mut tx, first.tenant_id(), connection, "any", "first")
         .await
-        .expect("adopted");
-    // Copied.
+        .expect("rematched");
+    // A delivery that is fanned out.
     let delivery = inbox::load_one(&mut tx, first.tenant_id(), id)
         .await
-        .expect("asked")
-        .expect("there");
+        .expect("loaded")
+        .expect("the delivery");
     let recipient = Recipient {
         scope: second,
         connection: other,
         route: "second".to_owned(),
     };
-    inbox::copy(&mut tx, &delivery, &recipient)
+    inbox::fan_out(&mut tx, &delivery, &recipient)
         .await
         .expect("copied");
-    // Replayed.
+    // A replayed delivery.
     let replayed = deliveries::replay(&mut tx, &first, id, None).await;
-    assert!(matches!(replayed.expect("asked"), Replay::Queued(_)));
-    // Continued after its names were looked up.
+    assert!(matches!(
+        replayed.expect("replayed"),
+        ReplayOutcome::Queued(_)
+    ));
+    // A job that continues after its directory entries were resolved.
     let next = NewJob {
         tenant_id: first.tenant_id(),
         provider: "any".to_owned(),

@@ -1,9 +1,9 @@
-//! Isolation, as the catalog states it.
+//! Isolation of tenants and roles, checked in the system catalog.
 
 use sqlx::Row;
 use tests::harness::TestDb;
 
-/// Tables with a tenant's data, partitions included.
+/// All tables with tenant data, including partitions.
 const TENANT_TABLES: &str = "SELECT c.oid, c.relname, c.relrowsecurity, c.relforcerowsecurity \
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' \
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')";
@@ -24,7 +24,7 @@ async fn row_level_security_is_forced_on_every_tenant_table() {
         );
         assert!(
             table.get::<bool, _>("relforcerowsecurity"),
-            "{name} does not force it"
+            "{name} does not force row-level security"
         );
     }
 }
@@ -46,7 +46,7 @@ async fn tenant_id_leads_the_primary_key_of_every_tenant_table() {
 }
 
 #[tokio::test]
-async fn a_role_without_a_scope_sees_no_row() {
+async fn role_without_scope_sees_no_row() {
     let db = TestDb::create().await;
     let mut tx = db.pool().begin().await.expect("a transaction");
     let tenant = uuid::Uuid::now_v7();
@@ -79,11 +79,11 @@ async fn a_role_without_a_scope_sees_no_row() {
                 .execute(&mut *tx)
                 .await
                 .expect("set");
-            let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM connections")
+            let visible_rows: i64 = sqlx::query_scalar("SELECT count(*) FROM connections")
                 .fetch_one(&mut *tx)
                 .await
                 .expect("readable");
-            assert_eq!(seen, rows, "{role} with {scope:?}");
+            assert_eq!(visible_rows, rows, "{role} with {scope:?}");
         }
         sqlx::raw_sql("RESET ROLE")
             .execute(&mut *tx)
@@ -93,14 +93,14 @@ async fn a_role_without_a_scope_sees_no_row() {
 }
 
 #[tokio::test]
-async fn ingress_can_read_nothing_a_tenant_owns() {
+async fn ingress_cannot_read_tenant_data() {
     let db = TestDb::create().await;
     let mut session = db.connect_as("poblysh_ingress").await;
     for table in [
         "signals",
         "credentials",
-        "person_credentials",
-        "token_rotations",
+        "user_credentials",
+        "token_refresh_log",
         "directory_entries",
         "connections",
         "webhook_secrets",
@@ -119,7 +119,7 @@ async fn ingress_can_read_nothing_a_tenant_owns() {
 }
 
 #[tokio::test]
-async fn ingress_makes_no_other_job_than_to_process_deliveries() {
+async fn ingress_enqueues_only_jobs_that_process_deliveries() {
     let db = TestDb::create().await;
     let mut session = db.connect_as("poblysh_ingress").await;
     for (kind, payload, state, is_allowed) in [
@@ -129,7 +129,7 @@ async fn ingress_makes_no_other_job_than_to_process_deliveries() {
         ("sync_connection", "process_deliveries", "queued", false),
         ("refresh_token", "refresh_token", "queued", false),
     ] {
-        let made = sqlx::query(
+        let result = sqlx::query(
             "INSERT INTO jobs (tenant_id, id, kind, provider, state, priority, payload) \
              VALUES (gen_random_uuid(), gen_random_uuid(), $1::job_kind, 'any', $2::job_state, 0, \
                  json_build_object('kind', $3::text))",
@@ -140,15 +140,15 @@ async fn ingress_makes_no_other_job_than_to_process_deliveries() {
         .execute(&mut session)
         .await;
         assert_eq!(
-            made.is_ok(),
+            result.is_ok(),
             is_allowed,
-            "{kind} {payload} {state}: {made:?}"
+            "{kind} {payload} {state}: {result:?}"
         );
     }
 }
 
 #[tokio::test]
-async fn worker_reads_no_webhook_secret() {
+async fn worker_cannot_read_webhook_secrets() {
     let db = TestDb::create().await;
     let mut session = db.connect_as("poblysh_worker").await;
     let read = sqlx::raw_sql("SELECT secret FROM webhook_secrets")
@@ -159,11 +159,11 @@ async fn worker_reads_no_webhook_secret() {
 }
 
 #[tokio::test]
-async fn no_runtime_role_owns_anything_or_stands_above_the_policies() {
+async fn runtime_roles_own_nothing_and_obey_policies() {
     let db = TestDb::create().await;
     let row = sqlx::query(
         "SELECT (SELECT count(*) FROM pg_roles WHERE rolname LIKE 'poblysh\\_%' \
-                 AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb)) AS above, \
+                 AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb)) AS privileged, \
                 (SELECT count(*) FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner \
                  WHERE r.rolname LIKE 'poblysh\\_%') AS owned",
     )
@@ -171,7 +171,7 @@ async fn no_runtime_role_owns_anything_or_stands_above_the_policies() {
     .await
     .expect("the catalog");
     assert_eq!(
-        (row.get::<i64, _>("above"), row.get::<i64, _>("owned")),
+        (row.get::<i64, _>("privileged"), row.get::<i64, _>("owned")),
         (0, 0)
     );
 }

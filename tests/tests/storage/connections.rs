@@ -1,4 +1,4 @@
-//! What a connection says of its own reading.
+//! Progress of connections and streams, poll intervals and probes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -6,7 +6,7 @@ use shared::clock::{Clock, SystemClock};
 use shared::connectors::StreamSpec;
 use shared::db::connections::{self, Connection, ConnectionStatus};
 use shared::db::cursors::{self, Advance};
-use shared::db::{Db, TenantScope, Tx, schedule};
+use shared::db::{Db, TenantScope, Tx, due_jobs};
 use shared::ids::{ConnectionId, JobId, TenantId};
 use shared::queue::{ClaimedJob, JobError, JobPayload};
 use tests::harness::TestDb;
@@ -19,7 +19,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// A connection that is polled every five minutes.
+    /// Creates a connection that is polled every five minutes.
     async fn new() -> Self {
         let test = TestDb::create().await;
         let (tenant, id) = (TenantId::generate(), ConnectionId::generate());
@@ -58,12 +58,12 @@ impl Fixture {
     }
 }
 
-/// The scope of a tenant, as a worker that has claimed one of its jobs has it.
+/// The scope of a tenant, like that of a worker with a claimed job.
 pub(crate) fn scope_of(tenant_id: TenantId) -> TenantScope {
     claimed(tenant_id).scope()
 }
 
-/// A claimed job of the tenant: the proof that its rows may be touched.
+/// A claimed job of the tenant, which proves access to its rows.
 pub(crate) fn claimed(tenant_id: TenantId) -> ClaimedJob {
     ClaimedJob {
         id: JobId::generate(),
@@ -83,48 +83,55 @@ pub(crate) fn claimed(tenant_id: TenantId) -> ClaimedJob {
 }
 
 #[tokio::test]
-async fn interval_grows_beyond_a_long_run_and_shrinks_again() {
-    let of = Fixture::new().await;
+async fn poll_interval_follows_run_duration() {
+    let fixture = Fixture::new().await;
     for (run_seconds, interval) in [(10, 300), (2_400, 3_000), (200, 300)] {
-        let mut tx = of.begin().await;
-        connections::record_run_time(&mut tx, &of.scope, of.id, run_seconds)
+        let mut tx = fixture.begin().await;
+        connections::record_run_time(&mut tx, &fixture.scope, fixture.id, run_seconds)
             .await
             .expect("recorded");
         tx.commit().await.expect("committed");
-        let connection = of.connection().await;
+        let connection = fixture.connection().await;
         assert_eq!(connection.effective_poll_interval_seconds, interval);
-        assert_eq!(connection.poll_interval_seconds, 300, "what was asked for");
+        assert_eq!(connection.poll_interval_seconds, 300, "as configured");
     }
-    // A shorter interval than the run takes is no shorter in fact.
-    let mut tx = of.begin().await;
-    connections::update_poll_interval(&mut tx, &of.scope, of.id, 30)
+    // The effective interval is not shorter than a run.
+    let mut tx = fixture.begin().await;
+    connections::update_poll_interval(&mut tx, &fixture.scope, fixture.id, 30)
         .await
         .expect("updated");
     tx.commit().await.expect("committed");
-    let connection = of.connection().await;
+    let connection = fixture.connection().await;
     assert_eq!(connection.poll_interval_seconds, 30);
     assert_eq!(connection.effective_poll_interval_seconds, 250);
 }
 
 #[tokio::test]
-async fn backfill_tells_how_far_it_is_and_when_it_ends() {
-    let of = Fixture::new().await;
-    assert_eq!(of.connection().await.backfill, None, "not begun");
+async fn backfill_reports_progress_and_estimated_end() {
+    let fixture = Fixture::new().await;
+    assert_eq!(fixture.connection().await.backfill, None, "not started");
     let started_at = SystemClock.now() - TimeDelta::minutes(30);
     let stream = |key: &str| StreamSpec {
         key: key.to_owned(),
         resource_id: None,
         target: json!(null),
     };
-    let mut tx = of.begin().await;
-    connections::record_backfill_start(&mut tx, &of.scope, of.id, started_at)
+    let mut tx = fixture.begin().await;
+    connections::record_backfill_start(&mut tx, &fixture.scope, fixture.id, started_at)
         .await
         .expect("started");
     let streams = [stream("issues:1"), stream("pulls:1"), stream("pulls:2")];
-    cursors::list_streams(&mut tx, &of.scope, of.id, &streams, started_at, started_at)
-        .await
-        .expect("listed");
-    let unread = cursors::list_unread(&mut tx, &of.scope, of.id, "root", started_at, 10)
+    cursors::list_streams(
+        &mut tx,
+        &fixture.scope,
+        fixture.id,
+        &streams,
+        started_at,
+        started_at,
+    )
+    .await
+    .expect("listed");
+    let unread = cursors::list_unread(&mut tx, &fixture.scope, fixture.id, "root", started_at, 10)
         .await
         .expect("streams");
     assert_eq!(unread.len(), 3);
@@ -139,32 +146,32 @@ async fn backfill_tells_how_far_it_is_and_when_it_ends() {
             reconciled_through: read_through,
             reconcile_seconds: 60.0,
         };
-        let moved = cursors::advance(&mut tx, &of.scope, of.id, stream, &to).await;
+        let moved = cursors::advance(&mut tx, &fixture.scope, fixture.id, stream, &to).await;
         assert!(moved.expect("advanced"));
     }
     tx.commit().await.expect("committed");
 
-    let backfill = of.connection().await.backfill.expect("under way");
+    let backfill = fixture.connection().await.backfill.expect("running");
     assert_eq!((backfill.streams, backfill.streams_read), (3, 1));
     assert!((backfill.progress - 0.5).abs() < 1e-6, "{backfill:?}");
     let left = backfill.estimated_end_at.expect("an estimate") - SystemClock.now();
     assert!(
         (left - TimeDelta::minutes(30)).abs() < TimeDelta::minutes(1),
-        "half of it has taken half an hour: {left}"
+        "half of the backfill has taken half an hour: {left}"
     );
 
     sqlx::query("UPDATE connections SET backfilled_at = now()")
-        .execute(of.test.pool())
+        .execute(fixture.test.pool())
         .await
-        .expect("read");
-    assert_eq!(of.connection().await.backfill, None, "over");
+        .expect("updated");
+    assert_eq!(fixture.connection().await.backfill, None, "finished");
 }
 
 #[tokio::test]
-async fn least_recently_read_streams_come_first_and_finished_ones_not_at_all() {
-    let of = Fixture::new().await;
+async fn unread_streams_are_listed_least_recent_first() {
+    let fixture = Fixture::new().await;
     let at =
-        |minutes: i64| DateTime::from_timestamp(1_800_000_000 + minutes * 60, 0).expect("a moment");
+        |minutes: i64| DateTime::from_timestamp(1_800_000_000 + minutes * 60, 0).expect("a time");
     let streams: Vec<StreamSpec> = ["a", "b", "c", "d"]
         .iter()
         .map(|key| StreamSpec {
@@ -173,13 +180,13 @@ async fn least_recently_read_streams_come_first_and_finished_ones_not_at_all() {
             target: json!(null),
         })
         .collect();
-    let mut tx = of.begin().await;
-    cursors::list_streams(&mut tx, &of.scope, of.id, &streams, at(0), at(0))
+    let mut tx = fixture.begin().await;
+    cursors::list_streams(&mut tx, &fixture.scope, fixture.id, &streams, at(0), at(0))
         .await
         .expect("listed");
     for (key, minutes) in [("a", 9), ("c", 5)] {
         let keys = [key.to_owned()];
-        cursors::mark_read(&mut tx, &of.scope, of.id, &keys, at(minutes))
+        cursors::mark_read(&mut tx, &fixture.scope, fixture.id, &keys, at(minutes))
             .await
             .expect("marked");
     }
@@ -187,16 +194,27 @@ async fn least_recently_read_streams_come_first_and_finished_ones_not_at_all() {
         code: "permission".to_owned(),
         message: "denied".to_owned(),
     };
-    cursors::note_failure(&mut tx, &of.scope, of.id, "d", &denied, Some(at(20)))
-        .await
-        .expect("noted");
-    let reached = cursors::reached(&mut tx, &of.scope, of.id, "root", at(20), None).await;
-    let reached = reached.expect("how far");
-    assert_eq!((reached.streams, reached.failing), (4, 1));
-    assert_eq!(reached.read_through, None, "one has never been read");
-    assert_eq!(reached.held_back_by.expect("a stream").stream, "d");
+    cursors::record_failure(
+        &mut tx,
+        &fixture.scope,
+        fixture.id,
+        "d",
+        &denied,
+        Some(at(20)),
+    )
+    .await
+    .expect("recorded");
+    let progress =
+        cursors::measure_progress(&mut tx, &fixture.scope, fixture.id, "root", at(20), None).await;
+    let progress = progress.expect("measured");
+    assert_eq!((progress.streams, progress.failing), (4, 1));
+    assert_eq!(
+        progress.read_through, None,
+        "one stream has never been read"
+    );
+    assert_eq!(progress.held_back_by.expect("a stream").stream, "d");
     let unread = async |tx: &mut Tx, minutes| -> Vec<String> {
-        cursors::list_unread(tx, &of.scope, of.id, "root", at(minutes), 10)
+        cursors::list_unread(tx, &fixture.scope, fixture.id, "root", at(minutes), 10)
             .await
             .expect("streams")
             .into_iter()
@@ -206,57 +224,64 @@ async fn least_recently_read_streams_come_first_and_finished_ones_not_at_all() {
     assert_eq!(unread(&mut tx, 20).await, ["b", "c", "a"]);
     assert_eq!(unread(&mut tx, 21).await, ["b", "d", "c", "a"]);
 
-    // What the next whole pass does not list is read no more.
-    cursors::list_streams(&mut tx, &of.scope, of.id, &streams[..2], at(0), at(30))
-        .await
-        .expect("listed");
-    cursors::retire_unlisted(&mut tx, &of.scope, of.id, "root", at(30))
+    // Streams that the next complete pass does not list are not read any more.
+    cursors::list_streams(
+        &mut tx,
+        &fixture.scope,
+        fixture.id,
+        &streams[..2],
+        at(0),
+        at(30),
+    )
+    .await
+    .expect("listed");
+    cursors::retire_unlisted(&mut tx, &fixture.scope, fixture.id, "root", at(30))
         .await
         .expect("retired");
     assert_eq!(unread(&mut tx, 30).await, ["b", "a"]);
 }
 
-/// Two streams that have been read through `read_at`.
-async fn list_two_streams(of: &Fixture, tx: &mut Tx, read_at: DateTime<Utc>) {
+/// Lists two streams and marks them as read through `read_at`.
+async fn list_two_streams(fixture: &Fixture, tx: &mut Tx, read_at: DateTime<Utc>) {
     let streams = ["a", "b"].map(|key| StreamSpec {
         key: key.to_owned(),
         resource_id: None,
         target: json!(null),
     });
-    cursors::list_streams(tx, &of.scope, of.id, &streams, read_at, read_at)
+    cursors::list_streams(tx, &fixture.scope, fixture.id, &streams, read_at, read_at)
         .await
         .expect("listed");
     let keys = ["a".to_owned(), "b".to_owned()];
-    cursors::mark_read(tx, &of.scope, of.id, &keys, read_at)
+    cursors::mark_read(tx, &fixture.scope, fixture.id, &keys, read_at)
         .await
         .expect("marked");
 }
 
 #[tokio::test]
-async fn held_back_stream_is_named_with_its_reason() {
-    let of = Fixture::new().await;
+async fn held_back_by_names_stream_and_reason() {
+    let fixture = Fixture::new().await;
     let at =
-        |minutes: i64| DateTime::from_timestamp(1_800_000_000 + minutes * 60, 0).expect("a moment");
+        |minutes: i64| DateTime::from_timestamp(1_800_000_000 + minutes * 60, 0).expect("a time");
     let error = |code: &str| JobError {
         code: code.to_owned(),
-        message: format!("{code} in words"),
+        message: format!("{code} message"),
     };
-    let mut tx = of.begin().await;
+    let mut tx = fixture.begin().await;
     let root = StreamSpec {
         key: "root".to_owned(),
         resource_id: None,
         target: json!(null),
     };
-    let root = cursors::root(&mut tx, &of.scope, of.id, &root, at(0)).await;
+    let root = cursors::get_or_create_root(&mut tx, &fixture.scope, fixture.id, &root, at(0)).await;
     root.expect("the root");
-    list_two_streams(&of, &mut tx, at(1)).await;
-    let reached = async |tx: &mut Tx, bound, waiting: Option<&JobError>| {
-        cursors::reached(tx, &of.scope, of.id, "root", at(bound), waiting)
+    list_two_streams(&fixture, &mut tx, at(1)).await;
+    let progress = async |tx: &mut Tx, bound, waiting: Option<&JobError>| {
+        cursors::measure_progress(tx, &fixture.scope, fixture.id, "root", at(bound), waiting)
             .await
             .expect("how far")
     };
-    let held = |reached: &cursors::Reached| {
-        let held = reached.held_back_by.as_ref().expect("a stream");
+    let held = |progress: &cursors::StreamProgress| {
+        let held = progress.held_back_by.as_ref().expect("a stream");
         (
             held.stream.clone(),
             held.code.clone(),
@@ -264,78 +289,87 @@ async fn held_back_stream_is_named_with_its_reason() {
             held.streams,
         )
     };
-    let named = |stream: &str, code: &str, minutes, streams| {
+    let expected = |stream: &str, code: &str, minutes, streams| {
         (stream.to_owned(), code.to_owned(), at(minutes), streams)
     };
 
-    let all = reached(&mut tx, 1, None).await;
+    let all = progress(&mut tx, 1, None).await;
     assert_eq!((all.held_back_by, all.has_problem), (None, false));
-    // A new run has read one of them.
+    // A new run has read one of the streams.
     let keys = ["b".to_owned()];
-    cursors::mark_read(&mut tx, &of.scope, of.id, &keys, at(2))
+    cursors::mark_read(&mut tx, &fixture.scope, fixture.id, &keys, at(2))
         .await
         .expect("marked");
-    let waits = reached(&mut tx, 2, None).await;
-    assert_eq!(held(&waits), named("a", "time_slice", 1, 1));
+    let waits = progress(&mut tx, 2, None).await;
+    assert_eq!(held(&waits), expected("a", "time_slice", 1, 1));
     assert!(!waits.has_problem);
-    let limited = reached(&mut tx, 2, Some(&error("rate_limited"))).await;
-    assert_eq!(held(&limited), named("a", "rate_limited", 1, 1));
-    // A search says that nothing on it is new.
+    let limited = progress(&mut tx, 2, Some(&error("rate_limited"))).await;
+    assert_eq!(held(&limited), expected("a", "rate_limited", 1, 1));
+    // A search found nothing new in the stream.
     sqlx::query("UPDATE cursors SET attempted_through = $1 WHERE stream = 'a'")
         .bind(at(2))
         .execute(&mut *tx)
         .await
         .expect("deferred");
-    let deferred = reached(&mut tx, 2, None).await;
-    assert_eq!(held(&deferred), named("a", "deferred", 1, 1));
-    assert!(!deferred.has_problem, "it is read soon");
+    let deferred = progress(&mut tx, 2, None).await;
+    assert_eq!(held(&deferred), expected("a", "deferred", 1, 1));
+    assert!(!deferred.has_problem, "deferral is not a problem");
 
-    // What cannot be reconciled comes before what waits, and what cannot be read before that.
+    // Unreadable streams come before streams that cannot be reconciled, and those before waiting
+    // ones.
     let denied = error("permission");
-    cursors::note_unreconciled(&mut tx, &of.scope, of.id, "b", Some(&denied))
+    cursors::record_reconcile_failure(&mut tx, &fixture.scope, fixture.id, "b", Some(&denied))
         .await
-        .expect("noted");
-    let unreconciled = reached(&mut tx, 2, None).await;
+        .expect("recorded");
+    let unreconciled = progress(&mut tx, 2, None).await;
     let (stream, code, ..) = held(&unreconciled);
     assert_eq!((stream.as_str(), code.as_str()), ("b", "permission"));
     assert!(unreconciled.has_problem && unreconciled.failing == 0);
     let fails = error("transient");
-    cursors::note_failure(&mut tx, &of.scope, of.id, "root", &fails, None)
+    cursors::record_failure(&mut tx, &fixture.scope, fixture.id, "root", &fails, None)
         .await
-        .expect("noted");
-    let root_fails = reached(&mut tx, 2, None).await;
+        .expect("recorded");
+    let root_fails = progress(&mut tx, 2, None).await;
     let (stream, code, ..) = held(&root_fails);
     assert_eq!((stream.as_str(), code.as_str()), ("root", "transient"));
     assert_eq!((root_fails.streams, root_fails.failing), (2, 0));
 }
 
 #[tokio::test]
-async fn stream_that_is_new_is_named_as_unread() {
-    let of = Fixture::new().await;
+async fn new_stream_is_reported_as_unread() {
+    let fixture = Fixture::new().await;
     let at = SystemClock.now() - TimeDelta::minutes(1);
-    let mut tx = of.begin().await;
+    let mut tx = fixture.begin().await;
     let stream = StreamSpec {
         key: "a".to_owned(),
         resource_id: None,
         target: json!(null),
     };
-    cursors::list_streams(&mut tx, &of.scope, of.id, &[stream], at, at)
+    cursors::list_streams(&mut tx, &fixture.scope, fixture.id, &[stream], at, at)
         .await
         .expect("listed");
-    let reached = cursors::reached(&mut tx, &of.scope, of.id, "root", at, None).await;
-    let held = reached.expect("how far").held_back_by.expect("a stream");
+    let progress =
+        cursors::measure_progress(&mut tx, &fixture.scope, fixture.id, "root", at, None).await;
+    let held = progress.expect("how far").held_back_by.expect("a stream");
     assert_eq!((held.stream.as_str(), held.code.as_str()), ("a", "unread"));
 }
 
 #[tokio::test]
-async fn page_size_that_works_is_kept_with_the_stream() {
-    let of = Fixture::new().await;
+async fn working_page_size_is_stored_with_stream() {
+    let fixture = Fixture::new().await;
     let at = SystemClock.now() - TimeDelta::minutes(1);
-    let mut tx = of.begin().await;
-    list_two_streams(&of, &mut tx, at).await;
+    let mut tx = fixture.begin().await;
+    list_two_streams(&fixture, &mut tx, at).await;
     let size = async |tx: &mut Tx| {
-        let streams =
-            cursors::list_unread(tx, &of.scope, of.id, "root", SystemClock.now(), 10).await;
+        let streams = cursors::list_unread(
+            tx,
+            &fixture.scope,
+            fixture.id,
+            "root",
+            SystemClock.now(),
+            10,
+        )
+        .await;
         streams.expect("streams").remove(0)
     };
     let fails = JobError {
@@ -343,9 +377,9 @@ async fn page_size_that_works_is_kept_with_the_stream() {
         message: "fails".to_owned(),
     };
     for _ in 0..2 {
-        cursors::note_failure(&mut tx, &of.scope, of.id, "a", &fails, None)
+        cursors::record_failure(&mut tx, &fixture.scope, fixture.id, "a", &fails, None)
             .await
-            .expect("noted");
+            .expect("recorded");
     }
     let mut stream = size(&mut tx).await;
     assert_eq!(
@@ -361,39 +395,39 @@ async fn page_size_that_works_is_kept_with_the_stream() {
         reconciled_through: None,
         reconcile_seconds: 60.0,
     };
-    let moved = cursors::advance(&mut tx, &of.scope, of.id, &stream, &to).await;
+    let moved = cursors::advance(&mut tx, &fixture.scope, fixture.id, &stream, &to).await;
     assert!(moved.expect("advanced"));
-    let kept = size(&mut tx).await.page_size;
-    assert_eq!(kept, stream.page_size);
-    assert_eq!((kept.failures, kept.halvings), (0, 1));
+    let stored_size = size(&mut tx).await.page_size;
+    assert_eq!(stored_size, stream.page_size);
+    assert_eq!((stored_size.failures, stored_size.halvings), (0, 1));
 }
 
-/// The end of a run whose slices have found so many facts that were missed.
-async fn end_run(of: &Fixture, missed_in_slices: &[i64]) {
+/// Ends a run whose slices have found these numbers of missed facts.
+async fn end_run(fixture: &Fixture, missed_in_slices: &[i64]) {
     for missed in missed_in_slices {
-        let mut tx = of.begin().await;
-        cursors::note_missed(&mut tx, &of.scope, of.id, "a", *missed, None)
+        let mut tx = fixture.begin().await;
+        cursors::record_missed(&mut tx, &fixture.scope, fixture.id, "a", *missed, None)
             .await
-            .expect("noted");
+            .expect("recorded");
         tx.commit().await.expect("committed");
-        let mut tx = of.begin().await;
-        connections::record_missed(&mut tx, &of.scope, of.id)
+        let mut tx = fixture.begin().await;
+        connections::record_missed(&mut tx, &fixture.scope, fixture.id)
             .await
             .expect("recorded");
         tx.commit().await.expect("committed");
     }
-    let mut tx = of.begin().await;
-    connections::adapt_poll_interval(&mut tx, &of.scope, of.id)
+    let mut tx = fixture.begin().await;
+    connections::adapt_poll_interval(&mut tx, &fixture.scope, fixture.id)
         .await
         .expect("adapted");
     tx.commit().await.expect("committed");
 }
 
 #[tokio::test]
-async fn connection_that_misses_deliveries_is_polled_more_often_for_a_while() {
-    let of = Fixture::new().await;
-    let mut tx = of.begin().await;
-    list_two_streams(&of, &mut tx, SystemClock.now()).await;
+async fn poll_interval_shrinks_temporarily_after_missed_deliveries() {
+    let fixture = Fixture::new().await;
+    let mut tx = fixture.begin().await;
+    list_two_streams(&fixture, &mut tx, SystemClock.now()).await;
     tx.commit().await.expect("committed");
     for (missed, seconds) in [
         (3, 300),
@@ -407,20 +441,23 @@ async fn connection_that_misses_deliveries_is_polled_more_often_for_a_while() {
         (0, 300),
         (0, 300),
     ] {
-        end_run(&of, &[missed]).await;
-        let shown = of.connection().await;
-        assert_eq!(shown.effective_poll_interval_seconds, seconds, "{missed}");
+        end_run(&fixture, &[missed]).await;
+        let connection = fixture.connection().await;
+        assert_eq!(
+            connection.effective_poll_interval_seconds, seconds,
+            "{missed}"
+        );
     }
-    let shown = of.connection().await;
-    assert_eq!(shown.missed_count, 129);
-    assert!(shown.missed_at.is_some());
+    let connection = fixture.connection().await;
+    assert_eq!(connection.missed_count, 129);
+    assert!(connection.missed_at.is_some());
 }
 
 #[tokio::test]
-async fn missed_facts_count_over_all_slices_of_a_run() {
-    let of = Fixture::new().await;
-    let mut tx = of.begin().await;
-    list_two_streams(&of, &mut tx, SystemClock.now()).await;
+async fn missed_facts_are_summed_over_slices_of_run() {
+    let fixture = Fixture::new().await;
+    let mut tx = fixture.begin().await;
+    list_two_streams(&fixture, &mut tx, SystemClock.now()).await;
     tx.commit().await.expect("committed");
     for (slices, seconds) in [
         ([40, 0].as_slice(), 150),
@@ -428,69 +465,74 @@ async fn missed_facts_count_over_all_slices_of_a_run() {
         ([1, 2].as_slice(), 75),
         ([0, 0].as_slice(), 150),
     ] {
-        end_run(&of, slices).await;
-        let shown = of.connection().await;
-        assert_eq!(shown.effective_poll_interval_seconds, seconds, "{slices:?}");
+        end_run(&fixture, slices).await;
+        let connection = fixture.connection().await;
+        assert_eq!(
+            connection.effective_poll_interval_seconds, seconds,
+            "{slices:?}"
+        );
     }
-    assert_eq!(of.connection().await.missed_count, 47);
+    assert_eq!(fixture.connection().await.missed_count, 47);
 }
 
 #[tokio::test]
-async fn missed_facts_of_a_failed_slice_are_counted_later() {
-    let of = Fixture::new().await;
-    let mut tx = of.begin().await;
-    list_two_streams(&of, &mut tx, SystemClock.now()).await;
-    cursors::note_missed(&mut tx, &of.scope, of.id, "b", 5, None)
+async fn missed_facts_of_failed_slice_are_counted_later() {
+    let fixture = Fixture::new().await;
+    let mut tx = fixture.begin().await;
+    list_two_streams(&fixture, &mut tx, SystemClock.now()).await;
+    cursors::record_missed(&mut tx, &fixture.scope, fixture.id, "b", 5, None)
         .await
-        .expect("noted");
+        .expect("recorded");
     tx.commit().await.expect("committed");
     assert_eq!(
-        of.connection().await.missed_count,
+        fixture.connection().await.missed_count,
         0,
         "the slice has not ended"
     );
-    end_run(&of, &[0]).await;
-    let shown = of.connection().await;
-    assert_eq!(shown.missed_count, 5);
-    assert_eq!(shown.effective_poll_interval_seconds, 150);
-    end_run(&of, &[0]).await;
-    assert_eq!(of.connection().await.missed_count, 5, "counted once");
+    end_run(&fixture, &[0]).await;
+    let connection = fixture.connection().await;
+    assert_eq!(connection.missed_count, 5);
+    assert_eq!(connection.effective_poll_interval_seconds, 150);
+    end_run(&fixture, &[0]).await;
+    assert_eq!(fixture.connection().await.missed_count, 5, "counted once");
 }
 
 #[tokio::test]
-async fn interval_that_is_set_keeps_its_boost() {
-    let of = Fixture::new().await;
-    for (boost, asked, interval) in [(0_i16, 600, 600), (2, 600, 150), (3, 120, 30), (1, 30, 30)] {
+async fn configured_poll_interval_keeps_its_boost() {
+    let fixture = Fixture::new().await;
+    for (boost, requested, interval) in
+        [(0_i16, 600, 600), (2, 600, 150), (3, 120, 30), (1, 30, 30)]
+    {
         sqlx::query("UPDATE connections SET poll_boost = $1")
             .bind(boost)
-            .execute(of.test.pool())
+            .execute(fixture.test.pool())
             .await
             .expect("boosted");
-        let mut tx = of.begin().await;
-        connections::update_poll_interval(&mut tx, &of.scope, of.id, asked)
+        let mut tx = fixture.begin().await;
+        connections::update_poll_interval(&mut tx, &fixture.scope, fixture.id, requested)
             .await
             .expect("updated");
         tx.commit().await.expect("committed");
-        let connection = of.connection().await;
-        assert_eq!(connection.poll_interval_seconds, asked);
+        let connection = fixture.connection().await;
+        assert_eq!(connection.poll_interval_seconds, requested);
         assert_eq!(connection.effective_poll_interval_seconds, interval);
     }
 }
 
 #[tokio::test]
-async fn connections_are_probed_unless_the_provider_refused() {
-    let of = Fixture::new().await;
+async fn connections_are_probed_unless_provider_refused_grant() {
+    let fixture = Fixture::new().await;
     let minutes = async || -> Option<i64> {
         sqlx::query_scalar(
             "SELECT round(extract(epoch FROM probe_at - now()) / 60)::bigint FROM connection_routes",
         )
-        .fetch_one(of.test.pool())
+        .fetch_one(fixture.test.pool())
         .await
         .expect("Postgres answers")
     };
     let run = async |statement: &'static str| {
-        let done = sqlx::query(statement).execute(of.test.pool()).await;
-        done.expect("Postgres answers");
+        let result = sqlx::query(statement).execute(fixture.test.pool()).await;
+        result.expect("Postgres answers");
     };
     for (status, reason, first, next) in [
         (
@@ -512,13 +554,14 @@ async fn connections_are_probed_unless_the_provider_refused() {
             None,
         ),
     ] {
-        let mut tx = of.begin().await;
-        let changed = connections::set_status(&mut tx, &of.scope, of.id, status, Some(reason));
+        let mut tx = fixture.begin().await;
+        let changed =
+            connections::set_status(&mut tx, &fixture.scope, fixture.id, status, Some(reason));
         assert!(changed.await.expect("set"), "{reason}");
         tx.commit().await.expect("committed");
         assert_eq!(minutes().await, first, "{reason}");
         run("UPDATE connection_routes SET probe_at = now()").await;
-        let probed = schedule::enqueue_due_probes(&of.db).await;
+        let probed = due_jobs::enqueue_due_probes(&fixture.db).await;
         assert_eq!(probed.expect("enqueued"), 1, "{reason}");
         assert_eq!(minutes().await, next, "{reason}");
         run("DELETE FROM jobs").await;

@@ -1,4 +1,4 @@
-//! Tokens that many ask for at once, and refreshes whose caller is gone.
+//! Concurrent token refreshes, and refreshes whose caller was cancelled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,42 +19,44 @@ use shared::credentials::{CredentialError, Credentials};
 use shared::crypto::Keyring;
 use shared::db::{Db, TenantScope};
 use shared::ids::ConnectionId;
-use shared::ratelimit::Governor;
+use shared::ratelimit::PostgresRateLimiter;
 use tests::harness::{TestDb, eventually};
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::bytes::connected;
+use crate::bytes::create_connection;
 
-/// A provider that takes its time to refresh a token, and does nothing else.
-struct Slow {
+/// A provider that refreshes tokens slowly and supports no other operation.
+struct SlowProvider {
     descriptor: ProviderDescriptor,
-    takes: Duration,
+    refresh_duration: Duration,
     fails: bool,
     calls: AtomicUsize,
 }
 
-fn nothing<T>() -> Result<T, ConnectorError> {
-    Err(ConnectorError::Permanent("it only refreshes tokens".into()))
+fn unsupported<T>() -> Result<T, ConnectorError> {
+    Err(ConnectorError::Permanent(
+        "the provider only refreshes tokens".into(),
+    ))
 }
 
 #[async_trait]
-impl Connector for Slow {
+impl Connector for SlowProvider {
     fn descriptor(&self) -> &ProviderDescriptor {
         &self.descriptor
     }
 
     fn authorize(&self, _: &AuthorizeRequest) -> Result<Url, ConnectorError> {
-        nothing()
+        unsupported()
     }
 
     async fn exchange_token(&self, _: Callback) -> Result<CallbackOutcome, ConnectorError> {
-        nothing()
+        unsupported()
     }
 
     async fn refresh_token(&self, _: RefreshRequest) -> Result<TokenSet, ConnectorError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        tokio::time::sleep(self.takes).await;
+        tokio::time::sleep(self.refresh_duration).await;
         if self.fails {
             return Err(ConnectorError::Transient("for a test".into()));
         }
@@ -67,7 +69,7 @@ impl Connector for Slow {
     }
 
     async fn revoke(&self, _: &Grant) -> Result<(), ConnectorError> {
-        nothing()
+        unsupported()
     }
 
     async fn verify_webhook(
@@ -83,11 +85,11 @@ impl Connector for Slow {
         _: &WebhookDelivery,
         _: &Directory,
     ) -> Result<WebhookOutcome, ConnectorError> {
-        nothing()
+        unsupported()
     }
 
     async fn sync(&self, _: SyncRequest) -> Result<SyncPage, ConnectorError> {
-        nothing()
+        unsupported()
     }
 }
 
@@ -97,33 +99,37 @@ struct Fixture {
     scope: TenantScope,
     connection: ConnectionId,
     account: ExternalAccount,
-    provider: Arc<Slow>,
+    provider: Arc<SlowProvider>,
     connector: Arc<dyn Connector>,
 }
 
 impl Fixture {
-    /// A connection whose token has to be refreshed.
-    async fn new(takes: Duration, fails: bool) -> Self {
+    /// Creates a connection whose token must be refreshed.
+    async fn new(refresh_duration: Duration, fails: bool) -> Self {
         let test = TestDb::create().await;
         let db = test.as_worker(4);
-        let (scope, connection) = connected(&test, "account").await;
+        let (scope, connection) = create_connection(&test, "account").await;
         let env = Env::from_pairs::<&str, &str>([]);
         let mut reader = Reader::new(&env);
         let settings = ConnectorSettings::from_reader(&mut reader);
         let deps = ConnectorDeps {
             clock: Arc::new(SystemClock),
-            gate: Arc::new(Governor::new(db.clone(), Arc::new(SystemClock), [])),
+            rate_limiter: Arc::new(PostgresRateLimiter::new(
+                db.clone(),
+                Arc::new(SystemClock),
+                [],
+            )),
         };
         let registry = Registry::new(settings, &deps).expect("none is configured");
         let descriptor = registry.iter().next().expect("a provider").0.clone();
-        let provider = Arc::new(Slow {
+        let provider = Arc::new(SlowProvider {
             descriptor,
-            takes,
+            refresh_duration,
             fails,
             calls: AtomicUsize::new(0),
         });
         let fixture = Self {
-            account: ExternalAccount::of_route("account"),
+            account: ExternalAccount::from_route("account"),
             connector: provider.clone(),
             test,
             db,
@@ -132,7 +138,7 @@ impl Fixture {
             provider,
         };
         let mut tx = fixture.db.begin(&scope).await.expect("begun");
-        let credentials = fixture.process(&TaskTracker::new());
+        let credentials = fixture.credential_store(&TaskTracker::new());
         credentials
             .store(&mut tx, &scope, connection, None, None)
             .await
@@ -141,8 +147,8 @@ impl Fixture {
         fixture
     }
 
-    /// The credentials as one process has them.
-    fn process(&self, tasks: &TaskTracker) -> Credentials {
+    /// The credential store of one process.
+    fn credential_store(&self, tasks: &TaskTracker) -> Credentials {
         let env = Env::from_pairs([(
             "POBLYSH_CRYPTO_KEY",
             "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=",
@@ -174,7 +180,7 @@ impl Fixture {
         self.provider.calls.load(Ordering::SeqCst)
     }
 
-    /// Transactions of this database so far, once its sessions have reported them.
+    /// The number of transactions so far, after the sessions have reported their statistics.
     async fn transactions(&self) -> i64 {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         self.test.transactions().await
@@ -182,77 +188,88 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn waiters_of_a_process_share_one_refresh() {
-    let of = Fixture::new(Duration::from_secs(1), false).await;
-    let credentials = of.process(&TaskTracker::new());
-    let before = of.transactions().await;
-    let tokens = join_all((0..100).map(|_| of.token(&credentials))).await;
+async fn waiters_within_process_share_one_refresh() {
+    let fixture = Fixture::new(Duration::from_secs(1), false).await;
+    let credentials = fixture.credential_store(&TaskTracker::new());
+    let before = fixture.transactions().await;
+    let tokens = join_all((0..100).map(|_| fixture.token(&credentials))).await;
     for token in tokens {
         assert_eq!(token.expect("a token"), "access-1");
     }
-    assert_eq!(of.calls(), 1);
-    let transactions = of.transactions().await - before;
+    assert_eq!(fixture.calls(), 1);
+    let transactions = fixture.transactions().await - before;
     assert!(transactions < 400, "{transactions} transactions for 100");
 }
 
 #[tokio::test]
 async fn failed_refresh_is_not_repeated_by_each_waiter() {
-    let of = Fixture::new(Duration::from_millis(300), true).await;
-    let credentials = of.process(&TaskTracker::new());
-    let tokens = join_all((0..50).map(|_| of.token(&credentials))).await;
+    let fixture = Fixture::new(Duration::from_millis(300), true).await;
+    let credentials = fixture.credential_store(&TaskTracker::new());
+    let tokens = join_all((0..50).map(|_| fixture.token(&credentials))).await;
     let busy = |token: &Result<_, _>| matches!(token, Err(CredentialError::Busy));
     assert_eq!(tokens.iter().filter(|token| busy(token)).count(), 49);
-    assert_eq!(of.calls(), 1);
+    assert_eq!(fixture.calls(), 1);
 }
 
 #[tokio::test]
 async fn processes_share_one_refresh() {
-    let of = Fixture::new(Duration::from_secs(1), false).await;
-    let processes: Vec<_> = (0..3).map(|_| of.process(&TaskTracker::new())).collect();
-    let before = of.transactions().await;
-    let waiters = processes.iter().flat_map(|process| [process; 20]);
-    for token in join_all(waiters.map(|process| of.token(process))).await {
+    let fixture = Fixture::new(Duration::from_secs(1), false).await;
+    let processes: Vec<_> = (0..3)
+        .map(|_| fixture.credential_store(&TaskTracker::new()))
+        .collect();
+    let before = fixture.transactions().await;
+    let waiters = processes.iter().flat_map(|credentials| [credentials; 20]);
+    for token in join_all(waiters.map(|credentials| fixture.token(credentials))).await {
         assert_eq!(token.expect("a token"), "access-1");
     }
-    assert_eq!(of.calls(), 1);
-    let transactions = of.transactions().await - before;
+    assert_eq!(fixture.calls(), 1);
+    let transactions = fixture.transactions().await - before;
     assert!(transactions < 300, "{transactions} transactions for 60");
 }
 
 #[tokio::test]
 async fn refresh_outlives_its_cancelled_caller() {
-    let of = Arc::new(Fixture::new(Duration::from_millis(500), false).await);
+    let fixture = Arc::new(Fixture::new(Duration::from_millis(500), false).await);
     let tasks = TaskTracker::new();
-    let credentials = of.process(&tasks);
-    let (fixture, own) = (Arc::clone(&of), credentials.clone());
-    let caller = tokio::spawn(async move { fixture.token(&own).await.map(drop) });
-    eventually("the provider is asked", async || of.calls() == 1).await;
+    let credentials = fixture.credential_store(&tasks);
+    let (shared_fixture, shared_credentials) = (Arc::clone(&fixture), credentials.clone());
+    let caller = tokio::spawn(async move {
+        let token = shared_fixture.token(&shared_credentials).await;
+        token.map(drop)
+    });
+    eventually("the provider is called", async || fixture.calls() == 1).await;
     caller.abort();
     tasks.close();
     tasks.wait().await;
-    assert_eq!(of.token(&credentials).await.expect("a token"), "access-1");
-    assert_eq!(of.calls(), 1, "the rotated token was kept");
+    assert_eq!(
+        fixture.token(&credentials).await.expect("a token"),
+        "access-1"
+    );
+    assert_eq!(fixture.calls(), 1, "the refreshed token was stored");
 }
 
 #[tokio::test]
 async fn refreshed_token_survives_a_failed_commit() {
-    let of = Fixture::new(Duration::ZERO, false).await;
+    let fixture = Fixture::new(Duration::ZERO, false).await;
     // A sequence keeps its value when the transaction is rolled back.
     sqlx::raw_sql(
         "CREATE SEQUENCE writes; GRANT USAGE ON SEQUENCE writes TO PUBLIC; \
          CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
              IF NEW.version > OLD.version AND nextval('writes') = 1 THEN \
-                 RAISE EXCEPTION 'in the way' USING ERRCODE = '40001'; \
+                 RAISE EXCEPTION 'conflict' USING ERRCODE = '40001'; \
              END IF; \
              RETURN NEW; \
          END $$; \
          CREATE TRIGGER fail_once BEFORE UPDATE ON credentials \
              FOR EACH ROW EXECUTE FUNCTION fail_once();",
     )
-    .execute(of.test.pool())
+    .execute(fixture.test.pool())
     .await
     .expect("a trigger");
-    let credentials = of.process(&TaskTracker::new());
-    assert_eq!(of.token(&credentials).await.expect("a token"), "access-1");
-    assert_eq!(of.calls(), 1, "the provider was asked once");
+    let credentials = fixture.credential_store(&TaskTracker::new());
+    assert_eq!(
+        fixture.token(&credentials).await.expect("a token"),
+        "access-1"
+    );
+    assert_eq!(fixture.calls(), 1, "the provider was called once");
 }

@@ -1,4 +1,4 @@
-//! What the database promises: schema, policies, queue.
+//! Tests of the storage layer against Postgres: schema, policies, queue.
 
 mod bytes;
 mod catalog;

@@ -1,4 +1,4 @@
-//! Up, down, up again.
+//! Migrations up and down, and generations of the feed.
 
 use migrations::sea_orm::{ConnectOptions, Database, DatabaseConnection};
 use migrations::{Migrator, feed};
@@ -27,7 +27,7 @@ async fn objects(db: &TestDb) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn up_down_and_up_again_leave_the_same_schema() {
+async fn up_down_up_produces_same_schema() {
     let db = TestDb::empty().await;
     let owner = owner(&db).await;
     assert_eq!(objects(&db).await, Vec::<String>::new());
@@ -40,7 +40,7 @@ async fn up_down_and_up_again_leave_the_same_schema() {
     assert_eq!(objects(&db).await, first);
     Migrator::up(&owner, None)
         .await
-        .expect("up once more changes nothing");
+        .expect("a repeated up changes nothing");
 }
 
 async fn generations(db: &TestDb) -> Vec<i32> {
@@ -51,7 +51,7 @@ async fn generations(db: &TestDb) -> Vec<i32> {
 }
 
 #[tokio::test]
-async fn a_restore_into_another_cluster_begins_a_new_generation_once() {
+async fn restore_into_another_cluster_begins_one_generation() {
     let db = TestDb::create().await;
     let owner = owner(&db).await;
     let tenant = uuid::Uuid::now_v7();
@@ -64,18 +64,14 @@ async fn a_restore_into_another_cluster_begins_a_new_generation_once() {
     .bind(tenant)
     .execute(db.pool())
     .await
-    .expect("Signals of the former cluster");
-    assert!(!feed::renew_after_restore(&owner).await.expect("looks"));
+    .expect("Signals of the previous cluster");
+    assert!(!feed::renew_after_restore(&owner).await.expect("checked"));
     sqlx::query("UPDATE feed_generations SET system_identifier = 'another'")
         .execute(db.pool())
         .await
         .expect("as after a restore");
-    assert!(feed::renew_after_restore(&owner).await.expect("renews"));
-    assert!(
-        !feed::renew_after_restore(&owner)
-            .await
-            .expect("looks again")
-    );
+    assert!(feed::renew_after_restore(&owner).await.expect("renewed"));
+    assert!(!feed::renew_after_restore(&owner).await.expect("checked"));
     assert_eq!(generations(&db).await, [1, 2]);
     let order: Vec<String> = sqlx::query_scalar(
         "SELECT dedupe_key FROM signals WHERE tx_id < pg_snapshot_xmin(pg_current_snapshot()) \
@@ -90,7 +86,7 @@ async fn a_restore_into_another_cluster_begins_a_new_generation_once() {
             .fetch_one(db.pool())
             .await
             .expect("the catalog");
-    assert!(forced, "the policies bind the owner again");
-    feed::renew(&owner).await.expect("on demand");
+    assert!(forced, "the policies apply to the owner again");
+    feed::renew(&owner).await.expect("renewed");
     assert_eq!(generations(&db).await, [1, 2, 3]);
 }

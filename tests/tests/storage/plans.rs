@@ -1,30 +1,32 @@
-//! How the hot statements of the queue reach their rows, among a hundred thousand others: counted
-//! by Postgres itself while the queue works as it always does, its prepared statements included.
+//! Query plans of the frequent statements of queue and inbox, among many other rows.
+//!
+//! The tests compare Postgres's statistics before and after the statements, which run as in
+//! production, including prepared statements.
 
 use std::collections::BTreeMap;
 
-use shared::db::{Db, TenantScope, schedule};
+use shared::db::{Db, TenantScope, due_jobs};
 use shared::ids::{DeliveryId, TenantId, WorkerId};
 use shared::inbox::{self, Outcome};
 use shared::queue::{
-    ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, JobQueue, Lane, PgJobQueue,
+    ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, JobQueue, PgJobQueue, WorkClass,
 };
 use sqlx::{Connection, PgConnection, Row};
 use tests::harness::TestDb;
 
-/// Jobs of each lane, over this many tenants.
+/// Number of jobs per work class.
 const JOBS: i32 = 50_000;
 const TENANTS: i64 = 200;
-/// Claims of each test: beyond the fifth, Postgres may plan without looking at the arguments.
+/// Number of claims per test: after the fifth execution Postgres may use a generic plan.
 const CLAIMS: i64 = 12;
-const BATCH: i64 = 64;
+const BATCH_SIZE: i64 = 64;
 
-/// What Postgres has counted since the statistics were last asked.
+/// Counts of Postgres's statistics.
 #[derive(Debug)]
 struct Reads {
-    /// Scans of whole tables.
-    whole: i64,
-    /// Entries read, by index.
+    /// Sequential scans.
+    table_scans: i64,
+    /// Index entries read, by index.
     by_index: BTreeMap<String, i64>,
 }
 
@@ -36,23 +38,22 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// A queue with a hundred thousand jobs that wait, on one connection, so that what it reads
-    /// is counted in one place.
-    async fn full() -> Self {
+    /// Creates a queue with a hundred thousand jobs and one session, whose reads are counted.
+    async fn with_many_jobs() -> Self {
         let test = TestDb::create().await;
         sqlx::query(
             "INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload) \
              SELECT ('00000000-0000-7000-8000-' || lpad((n % $2)::text, 12, '0'))::uuid, \
-                 gen_random_uuid(), kind, 'any', 60, '{\"kind\":\"sweep_deliveries\"}' \
+                 gen_random_uuid(), kind, 'any', 60, '{\"kind\":\"redeliver_webhooks\"}' \
              FROM generate_series(1, $1) n, \
-                 unnest('{process_deliveries,sweep_deliveries}'::job_kind[]) kind",
+                 unnest('{process_deliveries,redeliver_webhooks}'::job_kind[]) kind",
         )
         .bind(JOBS)
         .bind(TENANTS)
         .execute(test.pool())
         .await
         .expect("a hundred thousand jobs");
-        // Once, now: what an autovacuum's snapshot still sees, claims read again beside their own.
+        // Autovacuum would add reads: rows that its snapshot still sees stay in the indexes.
         for statement in [
             "ALTER TABLE jobs SET (autovacuum_enabled = off)",
             "VACUUM ANALYZE jobs",
@@ -60,13 +61,13 @@ impl Fixture {
             sqlx::query(statement)
                 .execute(test.pool())
                 .await
-                .expect("looked at");
+                .expect("vacuumed");
         }
-        Self::on(test).await
+        Self::with_database(test).await
     }
 
-    /// The queue of this database, with a worker that lives.
-    async fn on(test: TestDb) -> Self {
+    /// Opens the queue of this database with a registered worker.
+    async fn with_database(test: TestDb) -> Self {
         let db = test.as_worker(1);
         let jobs = PgJobQueue::new(db.clone());
         let worker = WorkerId::generate();
@@ -79,12 +80,12 @@ impl Fixture {
         }
     }
 
-    async fn claim(&self, lane: Lane) -> Vec<ClaimedJob> {
+    async fn claim(&self, class: WorkClass) -> Vec<ClaimedJob> {
         let request = ClaimRequest {
             worker: self.worker,
-            lane,
-            limit: BATCH,
-            per_tenant: BATCH / 2,
+            class,
+            limit: BATCH_SIZE,
+            per_tenant: BATCH_SIZE / 2,
             saturated: Vec::new(),
         };
         self.jobs.claim(&request).await.expect("claimed")
@@ -102,20 +103,20 @@ impl Fixture {
         assert!(lost.is_empty(), "a lease was lost");
     }
 
-    /// Everything that was read so far.
+    /// Returns the reads of the jobs table so far.
     async fn reads(&self) -> Reads {
         Reads::so_far(&self.test, &self.db, "jobs").await
     }
 }
 
 impl Reads {
-    /// What `db`, which has one connection, has read of the tables whose names are like this.
+    /// Returns the reads of tables with names like `tables`; `db` has one session.
     async fn so_far(test: &TestDb, db: &Db, tables: &str) -> Self {
         sqlx::query("SELECT pg_stat_force_next_flush()")
             .execute(db)
             .await
-            .expect("the connection hands in its counts");
-        let whole = sqlx::query_scalar(
+            .expect("flushed");
+        let table_scans = sqlx::query_scalar(
             "SELECT sum(seq_scan)::bigint FROM pg_stat_user_tables WHERE relname LIKE $1",
         )
         .bind(tables)
@@ -131,19 +132,19 @@ impl Reads {
         .await
         .expect("counted");
         Self {
-            whole,
+            table_scans,
             by_index: rows.iter().map(|row| (row.get(0), row.get(1))).collect(),
         }
     }
 
-    /// What `later` counted beyond these.
-    fn until(&self, later: &Self) -> Self {
+    /// Returns the reads between `self` and `later`.
+    fn delta_to(&self, later: &Self) -> Self {
         let by_index = later.by_index.iter().map(|(index, entries)| {
             let before = self.by_index.get(index).copied().unwrap_or_default();
             (index.clone(), entries - before)
         });
         Self {
-            whole: later.whole - self.whole,
+            table_scans: later.table_scans - self.table_scans,
             by_index: by_index.collect(),
         }
     }
@@ -153,71 +154,83 @@ impl Reads {
     }
 }
 
-/// Claims from a lane, and what that read. Who waits has been looked up before.
-async fn claims(queue: &Fixture, lane: Lane) -> (Vec<ClaimedJob>, Reads) {
-    let mut claimed = queue.claim(lane).await;
+/// Claims jobs of a class and returns them with the reads of all but the first claim.
+async fn claim_repeatedly(queue: &Fixture, class: WorkClass) -> (Vec<ClaimedJob>, Reads) {
+    let mut claimed = queue.claim(class).await;
     let before = queue.reads().await;
     for _ in 1..CLAIMS {
-        claimed.extend(queue.claim(lane).await);
+        claimed.extend(queue.claim(class).await);
     }
-    let all = usize::try_from(CLAIMS * BATCH).expect("a few");
+    let all = usize::try_from(CLAIMS * BATCH_SIZE).expect("a few");
     assert_eq!(claimed.len(), all, "every claim is full");
-    (claimed, before.until(&queue.reads().await))
+    (claimed, before.delta_to(&queue.reads().await))
 }
 
 #[tokio::test]
-async fn a_claim_reads_what_it_takes() {
-    let queue = Fixture::full().await;
-    for lane in [Lane::Deliveries, Lane::Others] {
-        let (_, reads) = claims(&queue, lane).await;
-        assert_eq!(reads.whole, 0, "the whole table was read: {reads:?}");
-        // What is claimed, each once to find and once to change.
-        let taken = (CLAIMS - 1) * BATCH;
+async fn claim_reads_only_the_claimed_jobs() {
+    let queue = Fixture::with_many_jobs().await;
+    for class in [WorkClass::Deliveries, WorkClass::Background] {
+        let (_, reads) = claim_repeatedly(&queue, class).await;
+        assert_eq!(reads.table_scans, 0, "the whole table was read: {reads:?}");
+        // Each claimed job is read once to find it and once to update it.
+        let claimed_jobs = (CLAIMS - 1) * BATCH_SIZE;
         let read = reads.of("jobs_claim");
-        assert!((taken..=taken * 2).contains(&read), "{reads:?}");
+        assert!(
+            (claimed_jobs..=claimed_jobs * 2).contains(&read),
+            "{reads:?}"
+        );
         let by_key = reads.of("jobs_pkey");
-        assert!(by_key <= taken * 2, "jobs_pkey gave {by_key}");
+        assert!(
+            by_key <= claimed_jobs * 2,
+            "jobs_pkey: {by_key} entries read"
+        );
     }
 }
 
 #[tokio::test]
-async fn what_was_claimed_long_ago_costs_nothing_while_a_transaction_is_open() {
-    let queue = Fixture::full().await;
-    let mut elsewhere = PgConnection::connect(queue.test.url())
+async fn open_transaction_does_not_slow_claims() {
+    let queue = Fixture::with_many_jobs().await;
+    let mut other_session = PgConnection::connect(queue.test.url())
         .await
-        .expect("another connection");
+        .expect("another session");
     sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_current_xact_id()")
-        .execute(&mut elsewhere)
+        .execute(&mut other_session)
         .await
-        .expect("a transaction that is left open");
-    claims(&queue, Lane::Others).await;
-    let (_, reads) = claims(&queue, Lane::Others).await;
-    elsewhere.close().await.expect("closed");
-    let taken = (CLAIMS - 1) * BATCH;
+        .expect("an open transaction");
+    claim_repeatedly(&queue, WorkClass::Background).await;
+    let (_, reads) = claim_repeatedly(&queue, WorkClass::Background).await;
+    other_session.close().await.expect("closed");
+    let claimed_jobs = (CLAIMS - 1) * BATCH_SIZE;
     let read = reads.of("jobs_claim");
-    assert!((taken..=taken * 2).contains(&read), "{reads:?}");
+    assert!(
+        (claimed_jobs..=claimed_jobs * 2).contains(&read),
+        "{reads:?}"
+    );
 }
 
 #[tokio::test]
-async fn an_end_of_a_try_reads_its_jobs_by_their_keys() {
-    let queue = Fixture::full().await;
-    let again = JobOutcome::Failed(JobError {
+async fn finishing_jobs_reads_them_by_primary_key() {
+    let queue = Fixture::with_many_jobs().await;
+    let failed = JobOutcome::Failed(JobError {
         code: "transient".to_owned(),
         message: "for a test".to_owned(),
     });
-    for outcome in [JobOutcome::Succeeded, again] {
-        let (claimed, _) = claims(&queue, Lane::Others).await;
+    for outcome in [JobOutcome::Succeeded, failed] {
+        let (claimed, _) = claim_repeatedly(&queue, WorkClass::Background).await;
         let before = queue.reads().await;
-        let size = usize::try_from(BATCH).expect("a few");
+        let size = usize::try_from(BATCH_SIZE).expect("a few");
         for batch in claimed.chunks(size) {
             queue.finish(batch.to_vec(), &outcome).await;
         }
-        let reads = before.until(&queue.reads().await);
-        assert_eq!(reads.whole, 0, "the whole table was read: {reads:?}");
-        let few = CLAIMS * BATCH..=CLAIMS * BATCH * 2;
+        let reads = before.delta_to(&queue.reads().await);
+        assert_eq!(reads.table_scans, 0, "the whole table was read: {reads:?}");
+        let expected = CLAIMS * BATCH_SIZE..=CLAIMS * BATCH_SIZE * 2;
         for (index, read) in &reads.by_index {
             if index == "jobs_pkey" {
-                assert!(few.contains(read), "{index} gave {read}, not {few:?}");
+                assert!(
+                    expected.contains(read),
+                    "{index}: {read} entries read, expected {expected:?}"
+                );
             } else {
                 assert_eq!(*read, 0, "{index} was read: {reads:?}");
             }
@@ -225,10 +238,9 @@ async fn an_end_of_a_try_reads_its_jobs_by_their_keys() {
     }
 }
 
-/// Deliveries of one tenant, as many as come within a few minutes, on a day whose partition the
-/// statistics do not know yet.
-async fn unprocessed(test: &TestDb) -> Vec<(TenantId, DeliveryId)> {
-    // Of long ago, for which there is no partition: they go where the days go that have none.
+/// Inserts pending deliveries into a partition that was never analyzed.
+async fn insert_unprocessed(test: &TestDb) -> Vec<(TenantId, DeliveryId)> {
+    // There is no partition for this day, so the rows are in the default partition.
     let first = 1_000_000_000_000;
     let ids: Vec<DeliveryId> = (0..20_000).map(|n| DeliveryId::at(first + n)).collect();
     sqlx::raw_sql("ALTER TABLE deliveries_default SET (autovacuum_enabled = off)")
@@ -247,16 +259,16 @@ async fn unprocessed(test: &TestDb) -> Vec<(TenantId, DeliveryId)> {
     .bind(&ids)
     .execute(test.pool())
     .await
-    .expect("filed");
+    .expect("inserted");
     ids.into_iter()
         .map(|id| (TenantId::UNASSIGNED, id))
         .collect()
 }
 
 #[tokio::test]
-async fn deliveries_of_a_new_day_are_reached_one_by_one() {
+async fn deliveries_in_unanalyzed_partition_are_read_by_key() {
     let test = TestDb::create().await;
-    let keys = unprocessed(&test).await;
+    let keys = insert_unprocessed(&test).await;
     let db = test.as_worker(1);
     let before = Reads::so_far(&test, &db, "deliveries%").await;
     let (mut processed, mut rows) = (0, 0);
@@ -276,15 +288,20 @@ async fn deliveries_of_a_new_day_are_reached_one_by_one() {
                 signals: 0,
             })
             .collect();
-        inbox::record(&mut tx, &outcomes).await.expect("recorded");
+        inbox::record_outcomes(&mut tx, &outcomes)
+            .await
+            .expect("recorded");
         tx.commit().await.expect("committed");
         processed += outcomes.len();
         rows += i64::try_from(batch.len()).expect("a few");
     }
     assert_eq!(i64::try_from(processed).expect("some"), rows, "all of them");
-    let reads = before.until(&Reads::so_far(&test, &db, "deliveries%").await);
-    assert_eq!(reads.whole, 0, "a whole partition was read: {reads:?}");
-    // Once to load and once to change, and what lies between.
+    let reads = before.delta_to(&Reads::so_far(&test, &db, "deliveries%").await);
+    assert_eq!(
+        reads.table_scans, 0,
+        "a whole partition was read: {reads:?}"
+    );
+    // Each delivery is read once to load it and once to update it, plus some neighbours.
     let read: i64 = reads.by_index.values().sum();
     assert!(
         read <= rows * 4,
@@ -292,8 +309,14 @@ async fn deliveries_of_a_new_day_are_reached_one_by_one() {
     );
 }
 
-/// So many deliveries of today of a tenant's account.
-async fn file(test: &TestDb, tenant: TenantId, account: &str, outcome: &str, count: i32) {
+/// Inserts `count` deliveries of today for a tenant's account.
+async fn insert_deliveries(
+    test: &TestDb,
+    tenant: TenantId,
+    account: &str,
+    outcome: &str,
+    count: i32,
+) {
     sqlx::query(
         "INSERT INTO deliveries (tenant_id, received_at, id, provider, account_id, dedupe_id, \
              event, headers, body, outcome) \
@@ -307,14 +330,14 @@ async fn file(test: &TestDb, tenant: TenantId, account: &str, outcome: &str, cou
     .bind(count)
     .execute(test.pool())
     .await
-    .expect("filed");
+    .expect("inserted");
 }
 
 #[tokio::test]
-async fn what_nobody_owns_is_found_among_all_that_is_processed() {
+async fn unmatched_deliveries_are_found_by_index() {
     let test = TestDb::create().await;
-    // A day on which everything was processed, as the statistics know.
-    file(&test, TenantId::generate(), "1", "processed", 20_000).await;
+    // An analyzed partition with processed deliveries only.
+    insert_deliveries(&test, TenantId::generate(), "1", "processed", 20_000).await;
     sqlx::raw_sql("VACUUM ANALYZE deliveries")
         .execute(test.pool())
         .await
@@ -332,25 +355,37 @@ async fn what_nobody_owns_is_found_among_all_that_is_processed() {
     .execute(test.pool())
     .await
     .expect("routed");
-    let queue = Fixture::on(test).await;
+    let queue = Fixture::with_database(test).await;
     let (test, db) = (&queue.test, &queue.db);
     let before = Reads::so_far(test, db, "deliveries%").await;
-    assert_eq!(schedule::enqueue_adoptions(db).await.expect("asked"), 0);
-    // One that came before anybody had connected its account.
-    file(test, TenantId::UNASSIGNED, "2", "unmatched", 1).await;
-    assert_eq!(schedule::enqueue_adoptions(db).await.expect("asked"), 1);
+    assert_eq!(
+        due_jobs::enqueue_due_rematches(db).await.expect("enqueued"),
+        0
+    );
+    // A delivery that was received before its account was connected.
+    insert_deliveries(test, TenantId::UNASSIGNED, "2", "unmatched", 1).await;
+    assert_eq!(
+        due_jobs::enqueue_due_rematches(db).await.expect("enqueued"),
+        1
+    );
 
-    let job = queue.claim(Lane::Others).await.remove(0);
-    let connection = job.connection_id.expect("whose they are");
+    let job = queue.claim(WorkClass::Background).await.remove(0);
+    let connection = job.connection_id.expect("a connection");
     let scopes = [job.scope(), TenantScope::unassigned()];
     let mut tx = db.begin_many(&scopes).await.expect("begun");
-    let more = inbox::adopt(&mut tx, job.tenant_id, connection, "github", "2").await;
-    assert!(!more.expect("adopted"), "it was the only one");
+    let has_more = inbox::rematch(&mut tx, job.tenant_id, connection, "github", "2").await;
+    assert!(!has_more.expect("rematched"), "there was one delivery");
     tx.commit().await.expect("committed");
-    assert_eq!(schedule::enqueue_adoptions(db).await.expect("asked"), 0);
+    assert_eq!(
+        due_jobs::enqueue_due_rematches(db).await.expect("enqueued"),
+        0
+    );
 
-    let reads = before.until(&Reads::so_far(test, db, "deliveries%").await);
-    assert_eq!(reads.whole, 0, "a whole partition was read: {reads:?}");
+    let reads = before.delta_to(&Reads::so_far(test, db, "deliveries%").await);
+    assert_eq!(
+        reads.table_scans, 0,
+        "a whole partition was read: {reads:?}"
+    );
     let read: i64 = reads.by_index.values().sum();
     assert!(read <= 20, "one delivery cost {read} entries: {reads:?}");
 }

@@ -1,16 +1,16 @@
-//! The queue: leases, fences, fairness, ends.
+//! The queue: leases, fencing, fairness, outcomes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use shared::clock::{Clock, SystemClock};
-use shared::db::jobs::{self, Cancelled, Retried};
+use shared::db::jobs::{self, CancelOutcome, RetryOutcome};
 use shared::db::{Db, Role};
 use shared::ids::{DeliveryId, TenantId, WorkerId};
 use shared::queue::{
-    ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, JobPayload, JobQueue, Lane,
-    MAX_LOST_ATTEMPTS, NewJob, PgJobQueue, enqueue, hold,
+    ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, JobPayload, JobQueue,
+    MAX_LOST_ATTEMPTS, NewJob, PgJobQueue, WorkClass, enqueue, verify_lease,
 };
 use sqlx::Row;
 use tests::harness::TestDb;
@@ -29,7 +29,7 @@ impl Fixture {
         let db = test.as_worker(4);
         db.check_role(Role::Worker)
             .await
-            .expect("runs as the worker's role");
+            .expect("the worker's role");
         Self {
             test,
             jobs: PgJobQueue::new(db.clone()),
@@ -44,7 +44,7 @@ impl Fixture {
             provider: "any".to_owned(),
             connection_id: None,
             cursor_window: window.map(str::to_owned),
-            payload: JobPayload::SweepDeliveries,
+            payload: JobPayload::RedeliverWebhooks,
             traceparent: None,
         };
         let enqueued = enqueue(&mut tx, &job).await.expect("enqueued");
@@ -52,7 +52,7 @@ impl Fixture {
         enqueued.created
     }
 
-    /// A pending delivery of the tenant, and a job that waits for what it names.
+    /// Adds a pending delivery of the tenant and a job that resolves its directory entries.
     async fn add_delivery(&self, tenant: TenantId) -> DeliveryId {
         let now = SystemClock.now().timestamp_millis();
         let id = DeliveryId::at(u64::try_from(now).expect("after 1970"));
@@ -72,7 +72,7 @@ impl Fixture {
             provider: "any".to_owned(),
             connection_id: None,
             cursor_window: None,
-            payload: JobPayload::LookUp {
+            payload: JobPayload::ResolveDirectory {
                 keys: Vec::new(),
                 deliveries: vec![id],
             },
@@ -100,7 +100,7 @@ impl Fixture {
     async fn claim(&self, worker: WorkerId, limit: i64, per_tenant: i64) -> Vec<ClaimedJob> {
         let request = ClaimRequest {
             worker,
-            lane: Lane::Others,
+            class: WorkClass::Background,
             limit,
             per_tenant,
             saturated: Vec::new(),
@@ -120,22 +120,22 @@ impl Fixture {
             .is_empty()
     }
 
-    async fn reap(&self, worker: WorkerId, held: &[i64]) -> u64 {
-        let reaped = self.jobs.reap(worker, held);
-        tokio::time::timeout(Duration::from_secs(5), reaped)
+    async fn rescue(&self, worker: WorkerId, held: &[i64]) -> u64 {
+        let rescued = self.jobs.rescue(worker, held);
+        tokio::time::timeout(Duration::from_secs(5), rescued)
             .await
-            .expect("nothing holds it up")
-            .expect("reaped")
+            .expect("not blocked")
+            .expect("rescued")
     }
 
-    async fn due_now(&self) {
+    async fn make_due(&self) {
         sqlx::query("UPDATE jobs SET run_at = now()")
             .execute(self.test.pool())
             .await
             .expect("moved");
     }
 
-    async fn stop(&self, worker: WorkerId) {
+    async fn expire_worker(&self, worker: WorkerId) {
         sqlx::query("UPDATE workers SET expires_at = now() - interval '1 second' WHERE id = $1")
             .bind(worker)
             .execute(self.test.pool())
@@ -163,7 +163,7 @@ fn error(code: &str) -> JobError {
 }
 
 #[tokio::test]
-async fn a_job_is_claimed_by_one_worker_however_many_ask() {
+async fn concurrent_claims_return_each_job_once() {
     let queue = Fixture::new().await;
     let tenant = TenantId::generate();
     for _ in 0..50 {
@@ -171,57 +171,57 @@ async fn a_job_is_claimed_by_one_worker_however_many_ask() {
     }
     let worker = queue.worker().await;
     let claims = futures::future::join_all((0..8).map(|_| queue.claim(worker, 20, 20))).await;
-    let mut seen = BTreeSet::new();
+    let mut claimed_ids = BTreeSet::new();
     for job in claims.into_iter().flatten() {
-        assert!(seen.insert(job.id), "claimed twice");
+        assert!(claimed_ids.insert(job.id), "claimed twice");
     }
     while let [job, ..] = queue.claim(worker, 1, 1).await.as_slice() {
-        assert!(seen.insert(job.id), "claimed twice");
+        assert!(claimed_ids.insert(job.id), "claimed twice");
     }
-    assert_eq!(seen.len(), 50);
+    assert_eq!(claimed_ids.len(), 50);
 }
 
 #[tokio::test]
-async fn one_window_has_one_job() {
+async fn cursor_window_has_at_most_one_job() {
     let queue = Fixture::new().await;
     let (tenant, other) = (TenantId::generate(), TenantId::generate());
     assert!(queue.add(tenant, Some("w")).await);
     assert!(!queue.add(tenant, Some("w")).await);
     assert!(
         queue.add(other, Some("w")).await,
-        "another tenant's window is another"
+        "windows of different tenants are independent"
     );
     let worker = queue.worker().await;
     let jobs = queue.claim(worker, 2, 1).await;
     assert!(
         !queue.add(tenant, Some("w")).await,
-        "a running job covers its window too"
+        "a running job occupies its window"
     );
     for job in &jobs {
         assert!(queue.finish(job, JobOutcome::Succeeded).await);
     }
     assert!(
         queue.add(tenant, Some("w")).await,
-        "a finished one does not"
+        "a finished job frees its window"
     );
 }
 
 #[tokio::test]
-async fn a_late_completion_changes_nothing() {
+async fn completion_after_lost_lease_changes_nothing() {
     let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
     let (first, second) = (queue.worker().await, queue.worker().await);
     let stale = queue.claim(first, 1, 1).await.remove(0);
     assert_eq!(
-        queue.reap(WorkerId::generate(), &[]).await,
+        queue.rescue(WorkerId::generate(), &[]).await,
         0,
-        "a living worker keeps its jobs"
+        "a worker with a heartbeat keeps its jobs"
     );
-    queue.stop(first).await;
-    assert_eq!(queue.reap(WorkerId::generate(), &[]).await, 1);
+    queue.expire_worker(first).await;
+    assert_eq!(queue.rescue(WorkerId::generate(), &[]).await, 1);
     let fresh = queue.claim(second, 1, 1).await.remove(0);
     assert_eq!(fresh.id, stale.id);
-    assert_eq!(fresh.attempts, 1, "a lost worker does not cost a try");
+    assert_eq!(fresh.attempts, 1, "a lost worker costs no attempt");
     for outcome in [
         JobOutcome::Succeeded,
         JobOutcome::Failed(error("x")),
@@ -229,7 +229,7 @@ async fn a_late_completion_changes_nothing() {
     ] {
         assert!(
             !queue.finish(&stale, outcome).await,
-            "the old lease holds nothing"
+            "the old lease is lost"
         );
     }
     assert!(queue.finish(&fresh, JobOutcome::Succeeded).await);
@@ -237,32 +237,40 @@ async fn a_late_completion_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_lease_that_its_worker_does_not_know_of_is_put_back() {
+async fn lease_unknown_to_its_worker_is_rescued() {
     let queue = Fixture::new().await;
     for _ in 0..2 {
         queue.add(TenantId::generate(), None).await;
     }
     let worker = queue.worker().await;
-    let known = queue.claim(worker, 1, 1).await.remove(0);
-    // The answer to this claim never arrives.
-    let unknown = queue.claim(worker, 1, 1).await.remove(0);
-    let held = [known.lease_token];
-    assert_eq!(queue.reap(worker, &held).await, 0, "it may be on its way");
+    let held_job = queue.claim(worker, 1, 1).await.remove(0);
+    // The response to this claim is lost.
+    let lost_job = queue.claim(worker, 1, 1).await.remove(0);
+    let held = [held_job.lease_token];
+    assert_eq!(
+        queue.rescue(worker, &held).await,
+        0,
+        "the response may still arrive"
+    );
     sqlx::query("UPDATE jobs SET started_at = now() - interval '11 seconds'")
         .execute(queue.test.pool())
         .await
         .expect("moved");
     let other = queue.worker().await;
-    assert_eq!(queue.reap(other, &[]).await, 0, "not another's to judge");
-    assert_eq!(queue.reap(worker, &held).await, 1);
-    let again = queue.claim(other, 2, 2).await.remove(0);
-    assert_eq!((again.id, again.attempts), (unknown.id, 1));
-    assert!(!queue.finish(&unknown, JobOutcome::Succeeded).await);
-    assert!(queue.finish(&known, JobOutcome::Succeeded).await);
+    assert_eq!(
+        queue.rescue(other, &[]).await,
+        0,
+        "only its own worker can tell"
+    );
+    assert_eq!(queue.rescue(worker, &held).await, 1);
+    let rescued_job = queue.claim(other, 2, 2).await.remove(0);
+    assert_eq!((rescued_job.id, rescued_job.attempts), (lost_job.id, 1));
+    assert!(!queue.finish(&lost_job, JobOutcome::Succeeded).await);
+    assert!(queue.finish(&held_job, JobOutcome::Succeeded).await);
 }
 
 #[tokio::test]
-async fn a_row_that_a_vanished_worker_locks_holds_up_no_other() {
+async fn locked_row_does_not_block_rescue_of_others() {
     let queue = Fixture::new().await;
     let worker = queue.worker().await;
     for _ in 0..2 {
@@ -275,14 +283,14 @@ async fn a_row_that_a_vanished_worker_locks_holds_up_no_other() {
         .execute(&mut *open)
         .await
         .expect("locked");
-    queue.stop(worker).await;
-    assert_eq!(queue.reap(WorkerId::generate(), &[]).await, 1);
+    queue.expire_worker(worker).await;
+    assert_eq!(queue.rescue(WorkerId::generate(), &[]).await, 1);
     open.rollback().await.expect("ended");
-    assert_eq!(queue.reap(WorkerId::generate(), &[]).await, 1);
+    assert_eq!(queue.rescue(WorkerId::generate(), &[]).await, 1);
 }
 
 #[tokio::test]
-async fn a_run_writes_from_several_transactions_and_keeps_its_job_meanwhile() {
+async fn concurrent_transactions_of_job_prevent_its_rescue() {
     let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
     let worker = queue.worker().await;
@@ -290,31 +298,31 @@ async fn a_run_writes_from_several_transactions_and_keeps_its_job_meanwhile() {
     let mut pages = Vec::new();
     for _ in 0..2 {
         let mut page = queue.db.begin(&job.scope()).await.expect("a transaction");
-        let held = tokio::time::timeout(Duration::from_secs(5), hold(&mut page, &job))
+        let held = tokio::time::timeout(Duration::from_secs(5), verify_lease(&mut page, &job))
             .await
-            .expect("no page waits for another");
-        assert!(held.expect("asked"));
+            .expect("not blocked by the other transaction");
+        assert!(held.expect("verified"));
         pages.push(page);
     }
-    queue.stop(worker).await;
+    queue.expire_worker(worker).await;
     for page in pages {
-        assert_eq!(queue.reap(WorkerId::generate(), &[]).await, 0);
+        assert_eq!(queue.rescue(WorkerId::generate(), &[]).await, 0);
         page.commit().await.expect("committed");
     }
-    assert_eq!(queue.reap(WorkerId::generate(), &[]).await, 1);
+    assert_eq!(queue.rescue(WorkerId::generate(), &[]).await, 1);
     let mut late = queue.db.begin(&job.scope()).await.expect("a transaction");
-    assert!(!hold(&mut late, &job).await.expect("asked"));
+    assert!(!verify_lease(&mut late, &job).await.expect("verified"));
 }
 
 #[tokio::test]
-async fn a_job_that_outlives_ten_workers_is_buried() {
+async fn job_lost_eleven_times_is_dead_lettered() {
     let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
     for _ in 0..11 {
         let worker = queue.worker().await;
         assert_eq!(queue.claim(worker, 1, 1).await.len(), 1);
-        queue.stop(worker).await;
-        assert_eq!(queue.reap(WorkerId::generate(), &[]).await, 1);
+        queue.expire_worker(worker).await;
+        assert_eq!(queue.rescue(WorkerId::generate(), &[]).await, 1);
     }
     let (state, error, _) = queue.history().await;
     assert_eq!(
@@ -324,7 +332,7 @@ async fn a_job_that_outlives_ten_workers_is_buried() {
 }
 
 #[tokio::test]
-async fn tries_are_bounded_and_the_cause_is_kept() {
+async fn job_is_dead_lettered_after_max_attempts() {
     let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
     let worker = queue.worker().await;
@@ -339,9 +347,9 @@ async fn tries_are_bounded_and_the_cause_is_kept() {
         if attempt < 3 {
             assert!(
                 queue.claim(worker, 1, 1).await.is_empty(),
-                "it waits before the next try"
+                "the retry is delayed"
             );
-            queue.due_now().await;
+            queue.make_due().await;
         }
     }
     let (state, error, attempts) = queue.history().await;
@@ -352,7 +360,7 @@ async fn tries_are_bounded_and_the_cause_is_kept() {
 }
 
 #[tokio::test]
-async fn a_rate_limit_reschedules_without_costing_a_try() {
+async fn rate_limit_snoozes_job_without_costing_attempt() {
     let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
     let worker = queue.worker().await;
@@ -364,7 +372,7 @@ async fn a_rate_limit_reschedules_without_costing_a_try() {
             queue
                 .finish(
                     &job,
-                    JobOutcome::Postponed {
+                    JobOutcome::Snoozed {
                         at,
                         error: error("rate_limited")
                     }
@@ -372,12 +380,12 @@ async fn a_rate_limit_reschedules_without_costing_a_try() {
                 .await
         );
         assert!(queue.claim(worker, 1, 1).await.is_empty());
-        queue.due_now().await;
+        queue.make_due().await;
     }
 }
 
 #[tokio::test]
-async fn a_permanent_error_is_dead_at_once() {
+async fn permanent_error_dead_letters_job_immediately() {
     let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
     let worker = queue.worker().await;
@@ -395,12 +403,12 @@ async fn a_permanent_error_is_dead_at_once() {
 }
 
 #[tokio::test]
-async fn one_tenants_queue_does_not_delay_anothers() {
+async fn large_queue_of_tenant_does_not_delay_others() {
     let queue = Fixture::new().await;
     let (big, small) = (TenantId::generate(), TenantId::generate());
     sqlx::query(
         "INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload) \
-         SELECT $1, gen_random_uuid(), 'sweep_deliveries', 'any', 10, '{\"kind\":\"sweep_deliveries\"}' \
+         SELECT $1, gen_random_uuid(), 'redeliver_webhooks', 'any', 10, '{\"kind\":\"redeliver_webhooks\"}' \
          FROM generate_series(1, 10000)",
     )
     .bind(big)
@@ -409,17 +417,17 @@ async fn one_tenants_queue_does_not_delay_anothers() {
     .expect("ten thousand jobs");
     queue.add(small, None).await;
     let worker = queue.worker().await;
-    // Wherever the walk round the tenants starts, both are met within one claim.
+    // One claim covers both tenants, at whichever tenant it starts.
     for _ in 0..5 {
         let jobs = queue.claim(worker, 8, 4).await;
         let mine: Vec<_> = jobs.iter().filter(|job| job.tenant_id == small).collect();
-        assert_eq!(mine.len(), 1, "the single job is among the first claimed");
+        assert_eq!(mine.len(), 1, "the small tenant's job is claimed");
         for job in &jobs {
             let at = queue.jobs.heartbeat(worker).await.expect("a heartbeat");
             queue
                 .finish(
                     job,
-                    JobOutcome::Postponed {
+                    JobOutcome::Snoozed {
                         at,
                         error: error("again"),
                     },
@@ -430,7 +438,7 @@ async fn one_tenants_queue_does_not_delay_anothers() {
 }
 
 #[tokio::test]
-async fn a_drained_worker_gives_its_jobs_back() {
+async fn drained_worker_releases_its_jobs() {
     let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
     let (first, second) = (queue.worker().await, queue.worker().await);
@@ -440,7 +448,7 @@ async fn a_drained_worker_gives_its_jobs_back() {
 }
 
 #[tokio::test]
-async fn interruptions_are_bounded_and_cost_no_attempt() {
+async fn interruptions_are_limited_and_cost_no_attempt() {
     let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
     let worker = queue.worker().await;
@@ -449,8 +457,11 @@ async fn interruptions_are_bounded_and_cost_no_attempt() {
         assert_eq!((job.attempts, job.lost_attempts), (1, lost));
         let outcome = JobOutcome::Interrupted(error("statement_timeout"));
         assert!(queue.finish(&job, outcome).await);
-        assert!(queue.claim(worker, 1, 1).await.is_empty(), "it pauses");
-        queue.due_now().await;
+        assert!(
+            queue.claim(worker, 1, 1).await.is_empty(),
+            "the retry is delayed"
+        );
+        queue.make_due().await;
     }
     let (state, error, _) = queue.history().await;
     assert_eq!(
@@ -468,7 +479,7 @@ async fn unreadable_job_keeps_its_deliveries_and_others_run() {
         .bind(delivery)
         .execute(queue.test.pool())
         .await
-        .expect("as another release may have written it");
+        .expect("a payload of another release");
     queue.add(tenant, None).await;
     let worker = queue.worker().await;
     let jobs = queue.claim(worker, 10, 10).await;
@@ -479,14 +490,17 @@ async fn unreadable_job_keeps_its_deliveries_and_others_run() {
     let scope = scope_of(tenant);
     let mut tx = queue.db.begin(&scope).await.expect("begun");
     let shown = jobs::get(&mut tx, &scope, unreadable[0].id).await;
-    assert!(shown.expect("read").is_some(), "people can look at it");
+    assert!(shown.expect("read").is_some(), "the API shows the job");
     tx.commit().await.expect("committed");
     let dead = JobOutcome::Dead(error("unreadable_job"));
     assert!(queue.finish(&unreadable[0], dead).await);
     assert_eq!(queue.outcome(delivery).await.0, "failed");
     let mut tx = queue.db.begin(&scope).await.expect("begun");
     let retried = jobs::retry(&mut tx, &scope, unreadable[0].id).await;
-    assert!(matches!(retried.expect("asked"), Retried::Unreadable));
+    assert!(matches!(
+        retried.expect("retried"),
+        RetryOutcome::Unreadable
+    ));
 }
 
 #[tokio::test]
@@ -509,16 +523,14 @@ async fn job_without_success_fails_its_pending_deliveries() {
     let job = queue.claim(worker, 1, 1).await.remove(0);
     let at = SystemClock.now() + TimeDelta::hours(1);
     let error = error("rate_limited");
-    assert!(
-        queue
-            .finish(&job, JobOutcome::Postponed { at, error })
-            .await
-    );
+    assert!(queue.finish(&job, JobOutcome::Snoozed { at, error }).await);
     assert_eq!(queue.outcome(delivery).await.0, "pending");
     let scope = scope_of(tenant);
     let mut tx = queue.db.begin(&scope).await.expect("begun");
-    let cancelled = jobs::cancel(&mut tx, &scope, job.id).await.expect("asked");
-    assert!(matches!(cancelled, Cancelled::Withdrawn));
+    let cancelled = jobs::cancel(&mut tx, &scope, job.id)
+        .await
+        .expect("cancelled");
+    assert!(matches!(cancelled, CancelOutcome::Cancelled));
     tx.commit().await.expect("committed");
     assert_eq!(
         queue.outcome(delivery).await,
@@ -526,19 +538,19 @@ async fn job_without_success_fails_its_pending_deliveries() {
     );
 
     let delivery = queue.add_delivery(tenant).await;
-    sqlx::query("UPDATE jobs SET losses = $1")
+    sqlx::query("UPDATE jobs SET lost_attempts = $1")
         .bind(MAX_LOST_ATTEMPTS)
         .execute(queue.test.pool())
         .await
-        .expect("lost often");
+        .expect("updated");
     queue.claim(worker, 1, 1).await.remove(0);
-    queue.stop(worker).await;
-    assert_eq!(queue.reap(queue.worker().await, &[]).await, 1);
+    queue.expire_worker(worker).await;
+    assert_eq!(queue.rescue(queue.worker().await, &[]).await, 1);
     assert_eq!(queue.outcome(delivery).await.0, "failed");
 }
 
 #[tokio::test]
-async fn attempt_that_ends_by_itself_forgives_lost_ones() {
+async fn completed_attempt_resets_lost_attempts() {
     let queue = Fixture::new().await;
     queue.add(TenantId::generate(), None).await;
     let worker = queue.worker().await;
@@ -547,7 +559,7 @@ async fn attempt_that_ends_by_itself_forgives_lost_ones() {
         (0, JobOutcome::Interrupted(error("statement_timeout"))),
         (
             1,
-            JobOutcome::Postponed {
+            JobOutcome::Snoozed {
                 at,
                 error: error("time_slice"),
             },
@@ -557,6 +569,6 @@ async fn attempt_that_ends_by_itself_forgives_lost_ones() {
         let job = queue.claim(worker, 1, 1).await.remove(0);
         assert_eq!(job.lost_attempts, lost);
         assert!(queue.finish(&job, outcome).await);
-        queue.due_now().await;
+        queue.make_due().await;
     }
 }

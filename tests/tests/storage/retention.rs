@@ -1,4 +1,4 @@
-//! What has expired goes, whole days at a time, and nobody waits for that.
+//! Retention: expired partitions are dropped without blocking writers.
 
 use shared::db::retention::{self, Retention};
 use shared::db::{Db, DbError, Tx};
@@ -9,8 +9,8 @@ use tests::harness::TestDb;
 
 use crate::connections::claimed;
 
-/// Days that deliveries and jobs are kept here.
-const KEPT: Retention = Retention {
+/// The retention of these tests.
+const RETENTION: Retention = Retention {
     delivery_days: 7,
     job_days: 7,
 };
@@ -21,8 +21,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// A database with a day of deliveries that has expired, and without a partition for one of
-    /// the days to come.
+    /// Creates a database with an expired partition of deliveries and one future partition missing.
     async fn new() -> Self {
         let test = TestDb::create().await;
         let db = test.as_worker(2);
@@ -38,7 +37,7 @@ impl Fixture {
             )
             .await;
         for days in [20, 1] {
-            fixture.deliver(days).await;
+            fixture.insert_delivery(days).await;
         }
         fixture
     }
@@ -50,16 +49,15 @@ impl Fixture {
             .expect("run");
     }
 
-    /// Files a delivery that was received so many days ago. A writer that had to wait for more
-    /// than a moment would fail.
-    async fn deliver(&self, days: i32) {
+    /// Inserts a delivery that was received `days` ago; fails if it is blocked for two seconds.
+    async fn insert_delivery(&self, days: i32) {
         let mut tx = self.test.pool().begin().await.expect("begun");
         sqlx::raw_sql("SET LOCAL lock_timeout = '2s'")
             .execute(&mut *tx)
             .await
             .expect("set");
         sqlx::query(
-            "WITH seen AS (INSERT INTO delivery_ledger (tenant_id, provider, dedupe_id, received_at) \
+            "WITH seen AS (INSERT INTO delivery_dedup (tenant_id, provider, dedupe_id, received_at) \
                  VALUES (gen_random_uuid(), 'any', gen_random_uuid()::text, \
                      date_trunc('day', now(), 'UTC') - $1 * interval '1 day') RETURNING *) \
              INSERT INTO deliveries (tenant_id, received_at, id, provider, dedupe_id, event, \
@@ -70,12 +68,12 @@ impl Fixture {
         .bind(days)
         .execute(&mut *tx)
         .await
-        .expect("nobody is in the way");
+        .expect("not blocked");
         tx.commit().await.expect("committed");
     }
 
-    async fn count(&self, of: &'static str) -> i64 {
-        sqlx::query_scalar(of)
+    async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query)
             .fetch_one(self.test.pool())
             .await
             .expect("counted")
@@ -85,8 +83,8 @@ impl Fixture {
         self.count("SELECT count(*) FROM deliveries").await
     }
 
-    /// Partitions of deliveries from yesterday on.
-    async fn ahead(&self) -> i64 {
+    /// Counts the partitions of deliveries from yesterday on.
+    async fn future_partitions(&self) -> i64 {
         self.count(
             "SELECT count(*) FROM pg_class WHERE relname ~ '^deliveries_p[0-9]{8}$' \
              AND to_date(right(relname, 8), 'YYYYMMDD') >= (now() AT TIME ZONE 'UTC')::date - 1",
@@ -97,53 +95,68 @@ impl Fixture {
     async fn apply(&self) -> u64 {
         let job = claimed(TenantId::UNASSIGNED);
         let scope = job.scope();
-        retention::apply(|| Box::pin(self.db.begin(&scope)), KEPT)
+        retention::apply(|| Box::pin(self.db.begin(&scope)), RETENTION)
             .await
             .expect("applied")
     }
 }
 
 #[tokio::test]
-async fn what_has_expired_goes_with_its_partition() {
+async fn expired_rows_are_dropped_with_their_partition() {
     let fixture = Fixture::new().await;
-    assert_eq!((fixture.deliveries().await, fixture.ahead().await), (2, 15));
+    assert_eq!(
+        (
+            fixture.deliveries().await,
+            fixture.future_partitions().await
+        ),
+        (2, 15)
+    );
     assert_eq!(fixture.apply().await, 1, "the one partition");
-    assert_eq!((fixture.deliveries().await, fixture.ahead().await), (1, 16));
-    // That they were seen is known for longer.
-    let seen = "SELECT count(*) FROM delivery_ledger";
-    assert_eq!(fixture.count(seen).await, 2);
-    assert_eq!(fixture.apply().await, 0, "there is nothing more");
+    assert_eq!(
+        (
+            fixture.deliveries().await,
+            fixture.future_partitions().await
+        ),
+        (1, 16)
+    );
+    // Rows for deduplication are kept longer.
+    let dedup = "SELECT count(*) FROM delivery_dedup";
+    assert_eq!(fixture.count(dedup).await, 2);
+    assert_eq!(fixture.apply().await, 0, "nothing else has expired");
 }
 
 #[tokio::test]
-async fn nobody_waits_for_retention_that_waits_for_somebody() {
+async fn retention_does_not_block_writers_while_waiting() {
     let fixture = Fixture::new().await;
-    let mut elsewhere = PgConnection::connect(fixture.test.url())
+    let mut other_session = PgConnection::connect(fixture.test.url())
         .await
-        .expect("another connection");
+        .expect("another session");
     sqlx::raw_sql("BEGIN; SELECT count(*) FROM deliveries; SELECT count(*) FROM job_history")
-        .execute(&mut elsewhere)
+        .execute(&mut other_session)
         .await
-        .expect("a transaction that is left open");
-    let (gone, ()) = tokio::join!(fixture.apply(), async {
+        .expect("an open transaction");
+    let (removed, ()) = tokio::join!(fixture.apply(), async {
         for _ in 0..20 {
-            fixture.deliver(0).await;
+            fixture.insert_delivery(0).await;
         }
     });
-    assert_eq!(gone, 0, "it was left for later");
-    assert_eq!(fixture.ahead().await, 15, "so was that");
-    elsewhere.close().await.expect("closed");
+    assert_eq!(removed, 0, "dropping the partition is left to a later run");
+    assert_eq!(fixture.future_partitions().await, 15, "so is creating one");
+    other_session.close().await.expect("closed");
     assert_eq!(fixture.apply().await, 1);
     assert_eq!(
-        (fixture.deliveries().await, fixture.ahead().await),
+        (
+            fixture.deliveries().await,
+            fixture.future_partitions().await
+        ),
         (21, 16)
     );
 }
 
-/// A transaction of the job, if its lease is held.
+/// Begins a transaction of the job if its lease is held.
 async fn begin(db: &Db, job: &ClaimedJob) -> Result<Tx, DbError> {
     let mut tx = db.begin(&job.scope()).await?;
-    if queue::hold(&mut tx, job).await? {
+    if queue::verify_lease(&mut tx, job).await? {
         Ok(tx)
     } else {
         Err(DbError::Corrupt("jobs"))
@@ -151,10 +164,16 @@ async fn begin(db: &Db, job: &ClaimedJob) -> Result<Tx, DbError> {
 }
 
 #[tokio::test]
-async fn retention_without_lease_writes_nothing() {
+async fn retention_without_lease_changes_nothing() {
     let fixture = Fixture::new().await;
     let job = claimed(TenantId::UNASSIGNED);
-    let applied = retention::apply(|| Box::pin(begin(&fixture.db, &job)), KEPT).await;
+    let applied = retention::apply(|| Box::pin(begin(&fixture.db, &job)), RETENTION).await;
     assert!(applied.is_err());
-    assert_eq!((fixture.deliveries().await, fixture.ahead().await), (2, 15));
+    assert_eq!(
+        (
+            fixture.deliveries().await,
+            fixture.future_partitions().await
+        ),
+        (2, 15)
+    );
 }

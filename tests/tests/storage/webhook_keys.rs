@@ -1,19 +1,19 @@
-//! Webhook keys of connections, behind the database's own locks.
+//! Webhook keys of connections: access of ingress and of an owner without superuser rights.
 
 use shared::ids::{ConnectionId, TenantId};
 use sqlx::{AssertSqlSafe, PgPool};
 use tests::harness::TestDb;
 use url::Url;
 
-use crate::bytes::connected;
+use crate::bytes::create_connection;
 
-/// An owner of databases as an operator would make it: no superuser, bound by the policies.
+/// An owner of databases without superuser rights, to whom the policies apply.
 const OWNER: &str = "test_owner";
 
-/// A database that this owner has migrated.
-async fn owned() -> TestDb {
+/// Creates a database that [`OWNER`] has migrated.
+async fn migrated_by_owner() -> TestDb {
     let db = TestDb::empty().await;
-    // The runtime roles exist once another test has migrated; several make the owner at once.
+    // The runtime roles exist after any migration; concurrent tests may create the owner.
     TestDb::create().await;
     for statement in [
         format!(
@@ -29,7 +29,7 @@ async fn owned() -> TestDb {
         sqlx::raw_sql(AssertSqlSafe(statement))
             .execute(db.pool())
             .await
-            .expect("the superuser may");
+            .expect("superuser rights");
     }
     let mut url = Url::parse(db.url()).expect("a URL");
     url.set_username(OWNER).expect("a name");
@@ -38,38 +38,41 @@ async fn owned() -> TestDb {
     db
 }
 
-/// What ingress is answered that hands over a sealed secret.
-async fn take(pool: &PgPool, tenant: TenantId, connection: ConnectionId) -> bool {
+/// Calls `accept_webhook_secret` as ingress and returns its result.
+async fn accept_secret(pool: &PgPool, tenant: TenantId, connection: ConnectionId) -> bool {
     let mut tx = pool.begin().await.expect("begun");
     sqlx::raw_sql("SET LOCAL ROLE poblysh_ingress")
         .execute(&mut *tx)
         .await
         .expect("a member");
-    let taken = sqlx::query_scalar(
-        "SELECT take_webhook_secret($1, $2, gen_random_uuid(), 'sealed', interval '1 day')",
+    let accepted = sqlx::query_scalar(
+        "SELECT accept_webhook_secret($1, $2, gen_random_uuid(), 'sealed', interval '1 day')",
     )
     .bind(tenant)
     .bind(connection)
     .fetch_one(&mut *tx)
     .await
-    .expect("ingress may call it");
+    .expect("execute privilege");
     tx.commit().await.expect("committed");
-    taken
+    accepted
 }
 
 #[tokio::test]
-async fn owner_that_policies_bind_takes_a_handed_secret_once() {
-    let db = owned().await;
+async fn owner_bound_by_policies_accepts_secret_once() {
+    let db = migrated_by_owner().await;
     let owner: String = sqlx::query_scalar(
-        "SELECT proowner::regrole::text FROM pg_proc WHERE proname = 'take_webhook_secret'",
+        "SELECT proowner::regrole::text FROM pg_proc WHERE proname = 'accept_webhook_secret'",
     )
     .fetch_one(db.pool())
     .await
     .expect("the function");
     assert_eq!(owner, OWNER);
-    let (scope, connection) = connected(&db, "account").await;
+    let (scope, connection) = create_connection(&db, "account").await;
     let tenant = scope.tenant_id();
-    assert!(!take(db.pool(), tenant, connection).await, "not armed");
+    assert!(
+        !accept_secret(db.pool(), tenant, connection).await,
+        "not armed"
+    );
     let arm = "INSERT INTO webhook_arming VALUES ($1, $2, now() + interval '15 minutes')";
     for _ in 0..3 {
         sqlx::query(arm)
@@ -78,16 +81,20 @@ async fn owner_that_policies_bind_takes_a_handed_secret_once() {
             .execute(db.pool())
             .await
             .expect("armed");
-        assert!(take(db.pool(), tenant, connection).await);
-        assert!(!take(db.pool(), tenant, connection).await, "once");
+        assert!(accept_secret(db.pool(), tenant, connection).await);
+        assert!(!accept_secret(db.pool(), tenant, connection).await, "once");
     }
-    let kept: Vec<bool> = sqlx::query_scalar(
+    let is_current: Vec<bool> = sqlx::query_scalar(
         "SELECT expires_at IS NULL FROM webhook_secrets ORDER BY created_at DESC",
     )
     .fetch_all(db.pool())
     .await
     .expect("rows");
-    assert_eq!(kept, [true, false], "the present one and the one before");
+    assert_eq!(
+        is_current,
+        [true, false],
+        "the current and the previous key"
+    );
     let audited: i64 =
         sqlx::query_scalar("SELECT count(*) FROM audit_log WHERE actor = 'provider'")
             .fetch_one(db.pool())
@@ -97,7 +104,7 @@ async fn owner_that_policies_bind_takes_a_handed_secret_once() {
 }
 
 #[tokio::test]
-async fn ingress_writes_webhook_keys_by_no_other_way() {
+async fn ingress_cannot_write_webhook_keys_directly() {
     let db = TestDb::create().await;
     let mut session = db.connect_as("poblysh_ingress").await;
     for statement in [
@@ -109,8 +116,8 @@ async fn ingress_writes_webhook_keys_by_no_other_way() {
         "SELECT put_webhook_key(gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), \
              'sealed', false, interval '1 day')",
     ] {
-        let done = sqlx::raw_sql(statement).execute(&mut session).await;
-        let error = done.expect_err(statement).to_string();
+        let result = sqlx::raw_sql(statement).execute(&mut session).await;
+        let error = result.expect_err(statement).to_string();
         assert!(error.contains("permission denied"), "{statement}: {error}");
     }
 }

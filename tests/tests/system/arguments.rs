@@ -1,4 +1,4 @@
-//! What every process says of itself, before it reads a setting or starts anything.
+//! Command-line arguments of the processes, which need no settings.
 
 use std::process::{Command, Output};
 
@@ -28,6 +28,6 @@ fn help_and_version_need_no_settings() {
         assert!(text.contains(".env.example"), "{process:?}: {text}");
         let unknown = run(process, "--no-such-option");
         assert_eq!(unknown.status.code(), Some(2), "{process:?}");
-        assert!(!unknown.stderr.is_empty(), "{process:?} says why");
+        assert!(!unknown.stderr.is_empty(), "{process:?} prints an error");
     }
 }

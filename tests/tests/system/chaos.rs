@@ -1,7 +1,7 @@
-//! Three providers, twenty tenants, two of each process, and everything that can go wrong.
+//! Chaos test: all faults and process kills at once, with three providers and twenty tenants.
 //!
-//! A minute by default; `POBLYSH_CHAOS_SECONDS` makes it longer, `POBLYSH_CHAOS_SEED` repeats a
-//! run's choices. `scripts/test --chaos` is the long way.
+//! It takes a minute; `POBLYSH_CHAOS_SECONDS` makes it longer, `POBLYSH_CHAOS_SEED` repeats a
+//! run's random choices. `scripts/test --chaos` is the long form.
 
 use std::time::{Duration, Instant};
 
@@ -14,26 +14,27 @@ use shared::clock::{Clock, SystemClock};
 use tests::harness::{CompletenessReader, Process, System, Tenant, eventually, is_listed, setting};
 use tests::simulator::Filter;
 
-/// Tenants: three of four have an account at one provider, the fourth at all.
+/// Number of tenants: three of four have an account at one provider, the fourth at all.
 const TENANTS: usize = 20;
 const PROVIDERS: [&str; 3] = ["github", "slack", "jira"];
 
-/// Kills of workers per rotation that is lost, at the least: a refresh takes a moment, and a kill
-/// of the other worker does not meet it.
-const MIN_KILLS_PER_LOST_ROTATION: usize = 32;
-/// How long an attempt to refresh a token lasts at most: the simulator answers at once.
+/// Minimum number of worker kills per lost refresh token.
+///
+/// A refresh is short, and half of the kills are of the other worker.
+const MIN_KILLS_PER_LOST_TOKEN: usize = 32;
+/// Maximum duration of a token refresh; the simulator responds without delay.
 const MAX_ATTEMPT: TimeDelta = TimeDelta::seconds(5);
-/// How much later than a kill an attempt may seem to begin, by the clock of Postgres.
+/// Maximum difference between this process's clock and that of Postgres.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(1);
 
-/// An account that a tenant has connected.
+/// Account that a tenant has connected.
 struct Account {
     provider: &'static str,
     id: String,
     admin: String,
 }
 
-/// What goes wrong all the time.
+/// Faults that are active during the whole run.
 fn faults() -> Vec<Value> {
     let delivery = |effect: &str, percent: f64| json!({ "target": "delivery", "effect": effect, "percent": percent, "seconds": 0.5 });
     let request = |pattern: &str, effect: &str, percent: f64| {
@@ -47,7 +48,7 @@ fn faults() -> Vec<Value> {
         delivery("delay", 4.0),
         delivery("reorder", 4.0),
         delivery("wrong_signature", 2.0),
-        // Renewals whose answer is lost; whoever asked must ask again.
+        // Token refreshes whose response is lost, so that they must be repeated.
         request("POST /auth/oauth/token", "lose_response", 10.0),
         request("access_tokens", "lose_response", 10.0),
         request("oauth.v2.access", "status", 10.0),
@@ -60,7 +61,7 @@ fn faults() -> Vec<Value> {
     ]
 }
 
-/// Connects every tenant, before anything goes wrong.
+/// Connects every tenant before the faults start.
 async fn connect(system: &System) -> Vec<(Tenant<'_>, Vec<Account>)> {
     let mut tenants = Vec::new();
     for number in 0..TENANTS {
@@ -84,7 +85,7 @@ async fn connect(system: &System) -> Vec<(Tenant<'_>, Vec<Account>)> {
     tenants
 }
 
-/// Ends the tokens of an account at its provider.
+/// Expires the tokens of an account at its provider.
 async fn expire(system: &System, account: &Account) {
     let body = match account.provider {
         "github" => json!({ "expire": "installation" }),
@@ -95,9 +96,11 @@ async fn expire(system: &System, account: &Account) {
     system.sim(&path, body).await;
 }
 
-/// Slack takes a refresh token once: where a worker was killed before it had written the new one
-/// down, the connection says so, and a person connects the account again.
-async fn connect_again(system: &System, tenants: &[(Tenant<'_>, Vec<Account>)]) -> usize {
+/// Reconnects accounts whose refresh token was lost; returns their number.
+///
+/// Slack accepts a refresh token once: a worker that is killed before it stores the new one loses
+/// it, and the connection needs reauthorization.
+async fn reconnect(system: &System, tenants: &[(Tenant<'_>, Vec<Account>)]) -> usize {
     let mut connected = 0;
     for (tenant, accounts) in tenants {
         let connections = tenant.get("/v1/connections").await;
@@ -109,14 +112,14 @@ async fn connect_again(system: &System, tenants: &[(Tenant<'_>, Vec<Account>)]) 
             assert_eq!(connection["status"], "needs_reauth", "{connection}");
             assert_eq!(connection["status_reason"], "rotation_lost", "{connection}");
             let was_cut_short: bool = sqlx::query_scalar(
-                "SELECT EXISTS (SELECT FROM token_rotations WHERE connection_id::text = $1 \
+                "SELECT EXISTS (SELECT FROM token_refresh_log WHERE connection_id::text = $1 \
                  AND outcome IS NULL)",
             )
             .bind(connection["id"].as_str())
             .fetch_one(system.db.pool())
             .await
             .expect("Postgres answers");
-            assert!(was_cut_short, "every attempt ended: {connection}");
+            assert!(was_cut_short, "every refresh has a result: {connection}");
             let account = accounts.iter().find(|one| one.provider == "slack");
             let account = account.expect("it was connected");
             tenant
@@ -128,11 +131,10 @@ async fn connect_again(system: &System, tenants: &[(Tenant<'_>, Vec<Account>)]) 
     connected
 }
 
-/// Nothing but the kill of a worker leaves an attempt to refresh a token without an end: an answer
-/// that was not committed for another reason would look the same.
+/// Asserts that only worker kills left token refreshes without a result.
 async fn assert_kills_explain_open_attempts(system: &System, kills: &[DateTime<Utc>]) {
     let open: Vec<(String, DateTime<Utc>)> = sqlx::query_as(
-        "SELECT connection_id::text, attempted_at FROM token_rotations WHERE outcome IS NULL",
+        "SELECT connection_id::text, attempted_at FROM token_refresh_log WHERE outcome IS NULL",
     )
     .fetch_all(system.db.pool())
     .await
@@ -141,17 +143,17 @@ async fn assert_kills_explain_open_attempts(system: &System, kills: &[DateTime<U
         let during = *attempted_at - CLOCK_TOLERANCE..=*attempted_at + MAX_ATTEMPT;
         assert!(
             kills.iter().any(|kill| during.contains(kill)),
-            "no kill cut the attempt of {attempted_at} for {connection} short: {kills:?}"
+            "no kill interrupted the refresh of {attempted_at} for {connection}: {kills:?}"
         );
     }
-    eprintln!("chaos: {} refreshes of tokens were cut short", open.len());
+    eprintln!("chaos: {} token refreshes were interrupted", open.len());
 }
 
-/// After an ordinary poll only those facts may be missing that the reconciliation pass alone finds.
+/// Asserts that after an incremental sync only facts for the reconciliation pass are missing.
 async fn assert_polls_find_what_lists_show(tenants: &[(Tenant<'_>, Vec<Account>)]) {
     for (tenant, accounts) in tenants {
         let ids: Vec<&str> = accounts.iter().map(|one| one.id.as_str()).collect();
-        // Other tests in the same cluster may hold the feed back for a moment.
+        // Transactions of other tests in the same cluster may hold the feed back.
         eventually("polls have found what lists show", async || {
             let (missing, _) = tenant.difference(&ids).await;
             let listed = missing.iter().find(|(kind, key)| is_listed(kind, key));
@@ -161,34 +163,33 @@ async fn assert_polls_find_what_lists_show(tenants: &[(Tenant<'_>, Vec<Account>)
     }
 }
 
-/// Has everything found that was lost: deliveries are asked for again, accounts whose refresh
-/// token was lost are connected again, and each connection is polled once.
+/// Requests redeliveries, reconnects accounts without a refresh token, and polls once.
 async fn recover(
     system: &System,
     tenants: &[(Tenant<'_>, Vec<Account>)],
     worker_kills: &[DateTime<Utc>],
 ) {
-    system.sweep().await;
-    let mut again = connect_again(system, tenants).await;
+    system.redeliver().await;
+    let mut reconnected = reconnect(system, tenants).await;
     for (tenant, _) in tenants {
         tenant.poll().await;
     }
     system.drain().await;
-    // Where nothing has needed a token since.
-    again += connect_again(system, tenants).await;
+    // The poll has needed the tokens of all connections.
+    reconnected += reconnect(system, tenants).await;
     system.drain().await;
     let kills = worker_kills.len();
-    eprintln!("chaos: {again} accounts were connected again after {kills} kills of workers");
+    eprintln!("chaos: {reconnected} accounts were reconnected after {kills} worker kills");
     assert_kills_explain_open_attempts(system, worker_kills).await;
-    let most = 2 + kills / MIN_KILLS_PER_LOST_ROTATION;
+    let max = 2 + kills / MIN_KILLS_PER_LOST_TOKEN;
     assert!(
-        again <= most,
-        "{again} rotations were lost to {kills} kills of workers"
+        reconnected <= max,
+        "{reconnected} refresh tokens were lost to {kills} worker kills"
     );
     assert_polls_find_what_lists_show(tenants).await;
 }
 
-/// Twenty accounts at each provider, and two of each process that reads them.
+/// Starts a system with twenty accounts at each provider and two of each process.
 async fn start(seed: u64) -> System {
     let system = System::with_fast_provider()
         .simulator(|sim| {
@@ -197,7 +198,7 @@ async fn start(seed: u64) -> System {
         })
         .env("POBLYSH_POLL_INTERVAL_SECONDS", "30")
         .workers(2)
-        .pairs()
+        .load_balanced()
         .start()
         .await;
     system.simulator.change_slack(|slack| {
@@ -211,14 +212,14 @@ async fn start(seed: u64) -> System {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_everything_that_went_wrong_signals_equal_the_ledgers() {
+async fn signals_equal_ledgers_after_all_faults() {
     let seed = setting("POBLYSH_CHAOS_SEED", rand::random_range(1..1_000_000));
-    let lasts = Duration::from_secs(setting("POBLYSH_CHAOS_SECONDS", 60));
-    eprintln!("chaos: {lasts:?}; POBLYSH_CHAOS_SEED={seed} repeats the choices of this run");
+    let duration = Duration::from_secs(setting("POBLYSH_CHAOS_SECONDS", 60));
+    eprintln!("chaos: {duration:?}; POBLYSH_CHAOS_SEED={seed} repeats the choices of this run");
     let mut rng = StdRng::seed_from_u64(seed);
     let system = start(seed).await;
     let tenants = connect(&system).await;
-    // A version of Jira's has no time: what is there at the first look is not told.
+    // Jira's versions have no time: those of the first sync give no Signals.
     system.drain().await;
     let accounts: Vec<&Account> = tenants.iter().flat_map(|(_, accounts)| accounts).collect();
     for fault in faults() {
@@ -232,9 +233,9 @@ async fn after_everything_that_went_wrong_signals_equal_the_ledgers() {
             CompletenessReader::new(tenant, &ids)
         })
         .collect();
-    let until = Instant::now() + lasts;
+    let end = Instant::now() + duration;
     let (mut kills, mut worker_kills) = (0_usize, Vec::new());
-    while Instant::now() < until {
+    while Instant::now() < end {
         for account in accounts.sample(&mut rng, 6) {
             let body = json!({ "count": rng.random_range(1..15), "account": account.id });
             let path = format!("{}/generate", account.provider);
@@ -265,8 +266,10 @@ async fn after_everything_that_went_wrong_signals_equal_the_ledgers() {
     system.clear_faults().await;
     let facts = system.simulator.ledger(&Filter::default()).len();
     eprintln!("chaos: {facts} facts happened, {kills} processes were killed");
-    // What has piled up may take as long again.
-    system.drain_within(lasts.max(Duration::from_mins(2))).await;
+    // Draining the backlog may take as long as the run.
+    system
+        .drain_within(duration.max(Duration::from_mins(2)))
+        .await;
     recover(&system, &tenants, &worker_kills).await;
     for (tenant, _) in &tenants {
         tenant.poll_and_reconcile().await;
@@ -277,12 +280,12 @@ async fn after_everything_that_went_wrong_signals_equal_the_ledgers() {
     }
     let compared: usize = readers.iter().map(CompletenessReader::compared).sum();
     assert!(compared > 0, "no page promised a fact");
-    eprintln!("chaos: pages promised {compared} facts, all of which the feed had");
-    let mut told = 0;
+    eprintln!("chaos: the feed had all {compared} facts that pages promised");
+    let mut signals = 0;
     for (tenant, accounts) in &tenants {
         let ids: Vec<&str> = accounts.iter().map(|one| one.id.as_str()).collect();
         tenant.assert_equals_ledgers(&ids).await;
-        told += tenant.identities().await.len();
+        signals += tenant.identities().await.len();
     }
-    eprintln!("chaos: {told} Signals of {TENANTS} tenants equal the ledgers");
+    eprintln!("chaos: {signals} Signals of {TENANTS} tenants equal the ledgers");
 }

@@ -8,7 +8,7 @@ use shared::clock::{Clock, SystemClock};
 use tests::harness::{Process, System, setting};
 
 /// Time in the `Date` header of a process's response, in whole seconds.
-async fn date(system: &System, process: Process) -> DateTime<Utc> {
+async fn read_date(system: &System, process: Process) -> DateTime<Utc> {
     let address = system.processes().await.addresses(process)[0];
     let url = format!("http://{address}/readyz");
     let response = system.client.get(url).send().await.expect("a response");
@@ -17,14 +17,14 @@ async fn date(system: &System, process: Process) -> DateTime<Utc> {
     date.expect("a date of HTTP").to_utc()
 }
 
-async fn postgres(system: &System) -> DateTime<Utc> {
+async fn read_postgres_clock(system: &System) -> DateTime<Utc> {
     sqlx::query_scalar("SELECT clock_timestamp()")
         .fetch_one(system.db.pool())
         .await
         .expect("Postgres answers")
 }
 
-async fn simulator(system: &System) -> DateTime<Utc> {
+async fn read_simulator_clock(system: &System) -> DateTime<Utc> {
     let url = format!("{}/_sim/state", system.simulator.base_url());
     let response = system.client.get(url).send().await.expect("a response");
     let state: Value = response.json().await.expect("JSON");
@@ -40,19 +40,18 @@ fn uptime() -> f64 {
 }
 
 /// Asserts that a clock agrees with this process's clock, to the second.
-async fn assert_agrees(whose: &str, shown: impl Future<Output = DateTime<Utc>>) {
+async fn assert_agrees(clock: &str, time: impl Future<Output = DateTime<Utc>>) {
     let before = SystemClock.now();
-    let shown = shown.await;
+    let time = time.await;
     let after = SystemClock.now();
     let second = TimeDelta::seconds(1);
     assert!(
-        shown > before - second && shown < after + second,
-        "{whose}: {shown} is not between {before} and {after}"
+        time > before - second && time < after + second,
+        "{clock}: {time} is not between {before} and {after}"
     );
 }
 
-/// Asserts that both of this process's clocks run `factor` times as fast as real time, and
-/// that Postgres sleeps as much shorter.
+/// Asserts that this process's clocks and Postgres run `factor` times as fast as real time.
 async fn assert_runs_faster(system: &System, factor: u32) {
     let (real, wall, monotonic) = (uptime(), SystemClock.now(), Instant::now());
     let factor = f64::from(factor);
@@ -77,14 +76,14 @@ async fn assert_runs_faster(system: &System, factor: u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_process_shows_the_same_time() {
-    let system = System::builder().outside().start().await;
+    let system = System::builder().out_of_process().start().await;
     let factor = setting("POBLYSH_TEST_CLOCK_FACTOR", 1);
     if factor > 1 {
         assert_runs_faster(&system, factor).await;
     }
-    assert_agrees("Postgres", postgres(&system)).await;
-    assert_agrees("the simulator", simulator(&system)).await;
+    assert_agrees("Postgres", read_postgres_clock(&system)).await;
+    assert_agrees("the simulator", read_simulator_clock(&system)).await;
     for process in [Process::Api, Process::Ingress, Process::Worker] {
-        assert_agrees(&format!("{process:?}"), date(&system, process)).await;
+        assert_agrees(&format!("{process:?}"), read_date(&system, process)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What a connection says of how far it has been read, while a part of it cannot be.
+//! Completeness of a connection while some of its lists cannot be read.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -7,47 +7,48 @@ use tests::harness::{CompletenessReader, System, Tenant, eventually};
 use tests::simulator::Filter;
 use uuid::Uuid;
 
-/// A provider whose lists are refused.
-struct Refused {
+/// Provider that refuses a list.
+struct RefusedList {
     provider: &'static str,
-    /// Requests for the list that is refused.
+    /// Pattern of requests for the refused list.
     pattern: &'static str,
-    /// What its streams' keys begin with.
+    /// Prefix of its streams' keys.
     stream: &'static str,
-    /// What happens meanwhile, of which no delivery tells.
+    /// Action that happens without a delivery.
     action: &'static str,
 }
 
-const GITHUB: Refused = Refused {
+const GITHUB: RefusedList = RefusedList {
     provider: "github",
     pattern: "GET /repos/*/issues",
     stream: "issue",
     action: "issues.opened",
 };
-const SLACK: Refused = Refused {
+const SLACK: RefusedList = RefusedList {
     provider: "slack",
     pattern: "conversations.history",
     stream: "messages:",
     action: "message.posted",
 };
-const JIRA: Refused = Refused {
+const JIRA: RefusedList = RefusedList {
     provider: "jira",
     pattern: "search/jql",
     stream: "issues",
     action: "issue.created",
 };
 
-/// What the feed says of its completeness, once no transaction of another test in the same cluster
-/// holds it back.
+/// Reads the feed's completeness.
+///
+/// Waits until no transaction of another test in the same cluster holds it back.
 async fn completeness(tenant: &Tenant<'_>) -> Value {
-    let mut told = Value::Null;
+    let mut reported = Value::Null;
     eventually("nothing holds the feed back", async || {
-        told = tenant.get("/v1/signals?limit=1").await["completeness"].clone();
-        let connections = told["connections"].as_array().expect("a list");
+        reported = tenant.get("/v1/signals?limit=1").await["completeness"].clone();
+        let connections = reported["connections"].as_array().expect("a list");
         connections.iter().all(|one| one["behind"] != "held_back")
     })
     .await;
-    told
+    reported
 }
 
 fn time(value: &Value) -> DateTime<Utc> {
@@ -55,7 +56,7 @@ fn time(value: &Value) -> DateTime<Utc> {
     text.parse().expect("RFC 3339")
 }
 
-/// Through when the past has been reconciled, once readers may see it.
+/// Waits for the first reconciliation and returns its `reconciled_through`.
 async fn reconciled_through(tenant: &Tenant<'_>) -> DateTime<Utc> {
     let mut through = Value::Null;
     eventually("the past is reconciled", async || {
@@ -66,70 +67,74 @@ async fn reconciled_through(tenant: &Tenant<'_>) -> DateTime<Utc> {
     time(&through)
 }
 
-/// Loses every delivery until further notice, and has something happen.
-async fn happen_unseen(system: &System, of: &Refused, account: &str) -> DateTime<Utc> {
+/// Drops all deliveries from now on and performs the action.
+async fn act_without_delivery(system: &System, case: &RefusedList, account: &str) -> DateTime<Utc> {
     let lost = json!({ "target": "delivery", "effect": "drop_silently" });
     system.sim("faults", lost).await;
-    let act = json!({ "account": account, "action": of.action });
-    system.sim(&format!("{}/act", of.provider), act).await;
+    let act = json!({ "account": account, "action": case.action });
+    system.sim(&format!("{}/act", case.provider), act).await;
     SystemClock.now()
 }
 
-/// Polls as a schedule does, without the reconciliation pass.
-async fn poll_to_the_end(system: &System, tenant: &Tenant<'_>) {
+/// Polls without the reconciliation pass and waits until all jobs are done.
+async fn poll_and_drain(system: &System, tenant: &Tenant<'_>) {
     tenant.poll().await;
     system.drain().await;
 }
 
-async fn refused_lists_hold_completeness_back(of: &Refused) {
+async fn refused_lists_hold_completeness_back(case: &RefusedList) {
     let system = System::with_fast_provider()
         .simulator(|sim| sim.history = 5)
         .start()
         .await;
-    let (account, admin) = system.accounts_at(of.provider).await.remove(0);
+    let (account, admin) = system.accounts_at(case.provider).await.remove(0);
     let tenant = system.tenant("Acme").await;
-    let connection = tenant.connect_to(of.provider, &account, &admin).await;
+    let connection = tenant.connect_to(case.provider, &account, &admin).await;
     system.drain().await;
-    let refused = json!({ "target": "request", "pattern": of.pattern, "effect": "forbidden" });
+    let refused = json!({ "target": "request", "pattern": case.pattern, "effect": "forbidden" });
     system.sim("faults", refused).await;
     let before = time(&completeness(&tenant).await["complete_through"]);
-    let happened = happen_unseen(&system, of, &account).await;
+    let happened = act_without_delivery(&system, case, &account).await;
     for _ in 0..2 {
-        poll_to_the_end(&system, &tenant).await;
-        let told = completeness(&tenant).await;
-        let held = time(&told["complete_through"]);
-        assert!(held == before && held < happened, "{told:#}");
-        let one = &told["connections"][0];
-        assert_eq!(one["behind"], "denied", "{told:#}");
-        assert_eq!(one["held_back_by"]["code"], "permission", "{told:#}");
+        poll_and_drain(&system, &tenant).await;
+        let reported = completeness(&tenant).await;
+        let held = time(&reported["complete_through"]);
+        assert!(held == before && held < happened, "{reported:#}");
+        let one = &reported["connections"][0];
+        assert_eq!(one["behind"], "denied", "{reported:#}");
+        assert_eq!(one["held_back_by"]["code"], "permission", "{reported:#}");
         let stream = one["held_back_by"]["stream"].as_str().expect("a stream");
-        assert!(stream.starts_with(of.stream), "{told:#}");
+        assert!(stream.starts_with(case.stream), "{reported:#}");
         assert!(
             time(&one["held_back_by"]["since"]) <= SystemClock.now(),
-            "{told:#}"
+            "{reported:#}"
         );
-        assert_eq!(told["behind"], 1, "{told:#}");
+        assert_eq!(reported["behind"], 1, "{reported:#}");
         let path = format!("/v1/connections/{connection}");
         let shown = tenant.get(&path).await;
         assert_eq!(shown["status"], "active", "{shown:#}");
         assert_eq!(shown["last_error"]["code"], "permission", "{shown:#}");
     }
 
-    clear_requests(&system).await;
-    poll_to_the_end(&system, &tenant).await;
-    let told = completeness(&tenant).await;
-    assert!(time(&told["complete_through"]) > before, "{told:#}");
-    assert_eq!(told["connections"][0]["behind"], Value::Null, "{told:#}");
+    clear_request_faults(&system).await;
+    poll_and_drain(&system, &tenant).await;
+    let reported = completeness(&tenant).await;
+    assert!(time(&reported["complete_through"]) > before, "{reported:#}");
     assert_eq!(
-        told["connections"][0]["held_back_by"],
+        reported["connections"][0]["behind"],
         Value::Null,
-        "{told:#}"
+        "{reported:#}"
+    );
+    assert_eq!(
+        reported["connections"][0]["held_back_by"],
+        Value::Null,
+        "{reported:#}"
     );
     tenant.assert_equals_ledger(&account).await;
 }
 
-/// Ends the faults of requests; deliveries stay lost.
-async fn clear_requests(system: &System) {
+/// Deletes the faults of requests; deliveries are still dropped.
+async fn clear_request_faults(system: &System) {
     for fault in system.faults().await {
         if fault["target"] == "request" {
             let url = format!(
@@ -137,8 +142,8 @@ async fn clear_requests(system: &System) {
                 system.simulator.base_url(),
                 fault["id"]
             );
-            let answer = system.client.delete(url).send().await.expect("an answer");
-            assert!(answer.status().is_success(), "{}", answer.status());
+            let response = system.client.delete(url).send().await.expect("a response");
+            assert!(response.status().is_success(), "{}", response.status());
         }
     }
 }
@@ -158,21 +163,21 @@ async fn field_complete_through_over_refused_streams_of_jira() {
     refused_lists_hold_completeness_back(&JIRA).await;
 }
 
-/// The comparison with the ledger must be able to fail.
+/// Proves that the comparison with the ledger can fail.
 #[tokio::test(flavor = "multi_thread")]
-async fn broken_promise_of_a_page_is_noticed() {
+async fn broken_completeness_promise_is_detected() {
     let system = System::with_fast_provider()
         .simulator(|sim| sim.history = 5)
         .start()
         .await;
-    let (account, tenant, connection) = system.connected("slack").await;
+    let (account, tenant, connection) = system.connect_account("slack").await;
     let mut reader = CompletenessReader::new(&tenant, &[&account]);
     eventually("the page promises the past", async || {
         reader.assert_completeness_holds().await;
         reader.compared() > 0
     })
     .await;
-    happen_unseen(&system, &SLACK, &account).await;
+    act_without_delivery(&system, &SLACK, &account).await;
     sqlx::query(
         "UPDATE connections SET complete_through = now() + interval '1 minute', \
              settled_through = now() + interval '1 minute' WHERE id = $1",
@@ -186,7 +191,7 @@ async fn broken_promise_of_a_page_is_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn run_in_which_every_stream_is_refused_is_no_success() {
+async fn run_with_all_streams_refused_fails() {
     let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
@@ -195,7 +200,7 @@ async fn run_in_which_every_stream_is_refused_is_no_success() {
     let refused =
         json!({ "target": "request", "pattern": "GET /repos/", "effect": "status", "status": 404 });
     system.sim("faults", refused).await;
-    poll_to_the_end(&system, &tenant).await;
+    poll_and_drain(&system, &tenant).await;
     let jobs = tenant.get("/v1/jobs?kind=sync_connection&limit=1").await;
     let job = &jobs["jobs"][0];
     assert_eq!(job["state"], "dead", "{job:#}");
@@ -204,18 +209,18 @@ async fn run_in_which_every_stream_is_refused_is_no_success() {
 
 /// Jira's index may show a row only after a later one has been read.
 #[tokio::test(flavor = "multi_thread")]
-async fn row_that_is_indexed_late_is_found_by_the_reconciliation_pass() {
+async fn late_indexed_row_is_found_by_reconciliation() {
     let system = System::with_fast_provider()
         .simulator(|sim| sim.history = 5)
         .start()
         .await;
-    let (account, tenant, connection) = system.connected("jira").await;
+    let (account, tenant, connection) = system.connect_account("jira").await;
     let before = reconciled_through(&tenant).await;
     let lost = json!({ "target": "delivery", "effect": "drop_silently" });
     system.sim("faults", lost).await;
     let act = json!({ "account": account, "action": "issue.created" });
     let done: Value = system.sim("jira/act", act).await;
-    // As if a change of ten minutes later had been read already.
+    // Simulates that a change ten minutes later has already been read.
     change_cursor(
         &system,
         connection,
@@ -224,18 +229,22 @@ async fn row_that_is_indexed_late_is_found_by_the_reconciliation_pass() {
              (extract(epoch FROM now() + interval '10 minutes') * 1000)::bigint))::json",
     )
     .await;
-    poll_to_the_end(&system, &tenant).await;
+    poll_and_drain(&system, &tenant).await;
     let (missing, _) = tenant.difference(&[&account]).await;
     assert_eq!(missing.len(), 1, "the poll cannot see it: {missing:?}");
     let identities = tenant.identities().await;
-    let told = completeness(&tenant).await;
-    assert_eq!(time(&told["reconciled_through"]), before, "{told:#}");
+    let reported = completeness(&tenant).await;
+    assert_eq!(
+        time(&reported["reconciled_through"]),
+        before,
+        "{reported:#}"
+    );
 
     tenant.poll_and_reconcile().await;
     system.drain().await;
     let after = tenant.identities().await;
     assert!(after.len() > identities.len(), "{done:#} was not found");
-    eventually("the pass has come further", async || {
+    eventually("reconciled_through has advanced", async || {
         time(&completeness(&tenant).await["reconciled_through"]) > before
     })
     .await;
@@ -254,8 +263,10 @@ async fn change_cursor(system: &System, connection: Uuid, streams: &str, change:
     assert!(changed.rows_affected() > 0);
 }
 
-/// An ordinary poll reads the newest page of a channel, and replies since the last one.
-async fn is_found_by_reconciliation_alone(of_kind: &str, action: &str) {
+/// Asserts that an action on an old message is found by the reconciliation pass only.
+///
+/// An incremental sync reads the newest page of a channel and the replies since the last sync.
+async fn assert_only_reconciliation_finds(of_kind: &str, action: &str) {
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.channels, sim.history) = (1, 1, 300))
         .start()
@@ -282,16 +293,20 @@ async fn is_found_by_reconciliation_alone(of_kind: &str, action: &str) {
     });
     system.sim("slack/act", act).await;
     let happened = SystemClock.now();
-    poll_to_the_end(&system, &tenant).await;
+    poll_and_drain(&system, &tenant).await;
     let (missing, _) = tenant.difference(&[&account]).await;
     assert_eq!(missing.len(), 1, "the poll cannot see it: {missing:?}");
-    let claimed = completeness(&tenant).await;
-    assert_eq!(time(&claimed["reconciled_through"]), before, "{claimed:#}");
+    let reported = completeness(&tenant).await;
+    assert_eq!(
+        time(&reported["reconciled_through"]),
+        before,
+        "{reported:#}"
+    );
     assert!(before < happened);
 
     tenant.poll_and_reconcile().await;
     system.drain().await;
-    eventually("the pass has come further", async || {
+    eventually("reconciled_through has advanced", async || {
         time(&completeness(&tenant).await["reconciled_through"]) > before
     })
     .await;
@@ -300,15 +315,15 @@ async fn is_found_by_reconciliation_alone(of_kind: &str, action: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn field_slack_lost_reply_not_found_until_reconciliation() {
-    is_found_by_reconciliation_alone("message_posted", "message.replied").await;
+    assert_only_reconciliation_finds("message_posted", "message.replied").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn field_slack_lost_reply_not_found_nor_its_edit() {
-    is_found_by_reconciliation_alone("thread_replied", "message.edited").await;
+async fn field_slack_lost_reply_not_found_when_edited() {
+    assert_only_reconciliation_finds("thread_replied", "message.edited").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_edit_of_old_message_waits_for_reconciliation() {
-    is_found_by_reconciliation_alone("message_posted", "message.edited").await;
+    assert_only_reconciliation_finds("message_posted", "message.edited").await;
 }

@@ -1,5 +1,6 @@
-//! Keys of a connection's own webhooks that we do not make: a secret that the provider hands over,
-//! and a public key. No provider of ours has them yet; the one here exists for these tests.
+//! Keys of a connection's webhooks that the provider generates: handshake secrets, public keys.
+//!
+//! No supported provider has them yet; these tests use a provider of their own.
 
 use std::sync::Arc;
 
@@ -37,25 +38,25 @@ use crate::ingress::signature;
 use crate::jira;
 
 const SLUG: &str = "mailbox";
-const HANDSHAKE: &str = "x-hook-secret";
-const SIGNATURE: &str = "x-hook-signature";
-const KEY_SIGNATURE: &str = "x-key-signature";
+const HANDSHAKE_HEADER: &str = "x-hook-secret";
+const SIGNATURE_HEADER: &str = "x-hook-signature";
+const KEY_SIGNATURE_HEADER: &str = "x-key-signature";
 
-/// A provider that only sends deliveries to connections' own URLs.
+/// Provider that only sends deliveries to connections' own URLs.
 struct Mailbox(ProviderDescriptor);
 
 impl Mailbox {
-    /// The provider, with what is of no interest here as another has it.
-    fn like(other: &ProviderDescriptor) -> Self {
+    /// Creates the provider with the remaining fields of another provider.
+    fn from_descriptor(other: &ProviderDescriptor) -> Self {
         Self(ProviderDescriptor {
             slug: SLUG,
             display_name: "Mailbox",
             polling: false,
             required_headers: &[],
             connection_webhooks: Some(ConnectionWebhooks {
-                required_headers: &[SIGNATURE],
-                handshake_header: Some(HANDSHAKE),
-                takes_public_key: true,
+                required_headers: &[SIGNATURE_HEADER],
+                handshake_header: Some(HANDSHAKE_HEADER),
+                accepts_public_key: true,
             }),
             ..other.clone()
         })
@@ -79,15 +80,16 @@ impl Mailbox {
             handshake: None,
             stored_body: None,
         };
-        if let Some(secret) = header(HANDSHAKE) {
+        if let Some(secret) = header(HANDSHAKE_HEADER) {
             receipt.acknowledgement = Acknowledgement::of("text/plain", "hello");
             receipt.handshake = Some(Handshake {
                 secret: Some(SecretString::from(secret)),
             });
             return Ok(receipt);
         }
-        let claimed = header(SIGNATURE).ok_or(VerifyError::MissingHeader(SIGNATURE))?;
-        if header(KEY_SIGNATURE).is_some() {
+        let claimed =
+            header(SIGNATURE_HEADER).ok_or(VerifyError::MissingHeader(SIGNATURE_HEADER))?;
+        if header(KEY_SIGNATURE_HEADER).is_some() {
             let claimed = STANDARD.decode(claimed);
             let claimed = claimed.map_err(|_| VerifyError::Malformed)?;
             let keys = keys.connection_public_keys(SLUG, connection).await?;
@@ -123,8 +125,8 @@ impl WebhookVerifier for Mailbox {
     }
 }
 
-fn nothing<T>() -> Result<T, ConnectorError> {
-    Err(ConnectorError::Permanent("it only sends".into()))
+fn unsupported<T>() -> Result<T, ConnectorError> {
+    Err(ConnectorError::Permanent("not supported".into()))
 }
 
 #[async_trait]
@@ -134,19 +136,19 @@ impl Connector for Mailbox {
     }
 
     fn authorize(&self, _: &AuthorizeRequest) -> Result<Url, ConnectorError> {
-        nothing()
+        unsupported()
     }
 
     async fn exchange_token(&self, _: Callback) -> Result<CallbackOutcome, ConnectorError> {
-        nothing()
+        unsupported()
     }
 
     async fn refresh_token(&self, _: RefreshRequest) -> Result<TokenSet, ConnectorError> {
-        nothing()
+        unsupported()
     }
 
     async fn revoke(&self, _: &Grant) -> Result<(), ConnectorError> {
-        nothing()
+        unsupported()
     }
 
     async fn verify_webhook(
@@ -199,25 +201,25 @@ impl Connector for Mailbox {
     }
 
     async fn sync(&self, _: SyncRequest) -> Result<SyncPage, ConnectorError> {
-        nothing()
+        unsupported()
     }
 }
 
-/// The connectors of the settings, and the one of these tests.
+/// Creates the configured connectors and the one of these tests.
 fn with_mailbox(settings: ConnectorSettings, deps: &ConnectorDeps) -> Result<Registry, HttpError> {
     let mut registry = Registry::new(settings, deps)?;
-    let mailbox = Mailbox::like(registry.iter().next().expect("a provider").0);
+    let mailbox = Mailbox::from_descriptor(registry.iter().next().expect("a provider").0);
     registry.replace(Arc::new(mailbox));
     Ok(registry)
 }
 
-/// An api-server and an ingress that know the provider, beside a system that does not.
+/// API server and ingress with the test provider, beside a system without it.
 struct Fixture<'s> {
     system: &'s System,
     tenant: Tenant<'s>,
     connection: Uuid,
     api: String,
-    lives: Vec<Lifecycle>,
+    lifecycles: Vec<Lifecycle>,
 }
 
 impl<'s> Fixture<'s> {
@@ -234,10 +236,11 @@ impl<'s> Fixture<'s> {
         let server = server.await.expect("the API starts");
         let mut config = webhook_ingress::Config::from_env(&env).expect("the ingress's settings");
         let other = config.webhooks.get("github").expect("a provider");
-        let mailbox = Mailbox::like(other.descriptor());
+        let mailbox = Mailbox::from_descriptor(other.descriptor());
         config.webhooks.replace(Arc::new(mailbox));
         let listener = TcpListener::bind(ingress).await.expect("a free port");
-        let taking = webhook_ingress::start(config, listener, metrics).expect("the ingress starts");
+        let lifecycle =
+            webhook_ingress::start(config, listener, metrics).expect("the ingress starts");
         let tenant = system.tenant("Acme").await;
         let connection = Uuid::now_v7();
         for statement in [
@@ -260,12 +263,12 @@ impl<'s> Fixture<'s> {
             tenant,
             connection,
             api: format!("http://{api}"),
-            lives: vec![server.lifecycle().clone(), taking],
+            lifecycles: vec![server.lifecycle().clone(), lifecycle],
         }
     }
 
-    /// Asks for the connection's webhook.
-    async fn webhook(&self, body: Option<Value>) -> Response {
+    /// Sends a request for the connection's webhook.
+    async fn request_webhook(&self, body: Option<Value>) -> Response {
         let url = format!("{}/v1/connections/{}/webhook", self.api, self.connection);
         let client = &self.system.client;
         let mut request = client
@@ -277,11 +280,11 @@ impl<'s> Fixture<'s> {
         request.send().await.expect("the API answers")
     }
 
-    /// The same, answered 201.
-    async fn made(&self, body: Option<Value>) -> Value {
-        let answer = self.webhook(body).await;
-        assert_eq!(answer.status(), StatusCode::CREATED);
-        answer.json().await.expect("JSON")
+    /// Creates or rotates the connection's webhook key.
+    async fn create_webhook(&self, body: Option<Value>) -> Value {
+        let response = self.request_webhook(body).await;
+        assert_eq!(response.status(), StatusCode::CREATED);
+        response.json().await.expect("JSON")
     }
 
     async fn post(&self, url: &str, headers: &[(&'static str, &str)], body: &str) -> Response {
@@ -294,21 +297,21 @@ impl<'s> Fixture<'s> {
         request.send().await.expect("the ingress answers")
     }
 
-    /// The status of a handshake that hands over this secret.
-    async fn hand_over(&self, url: &str, secret: &str) -> u16 {
-        let answer = self.post(url, &[(HANDSHAKE, secret)], "").await;
-        answer.status().as_u16()
+    /// Sends a handshake with this secret and returns the status.
+    async fn handshake(&self, url: &str, secret: &str) -> u16 {
+        let response = self.post(url, &[(HANDSHAKE_HEADER, secret)], "").await;
+        response.status().as_u16()
     }
 
-    /// The status of a delivery that this secret signs.
+    /// Sends a delivery signed with this secret and returns the status.
     async fn deliver(&self, url: &str, secret: &str, body: &str) -> u16 {
         let signed = signature(secret, body.as_bytes());
-        let answer = self.post(url, &[(SIGNATURE, &signed)], body).await;
-        answer.status().as_u16()
+        let response = self.post(url, &[(SIGNATURE_HEADER, &signed)], body).await;
+        response.status().as_u16()
     }
 
-    /// What the audit log says of the connection's key.
-    async fn audited(&self) -> Vec<String> {
+    /// Lists the audit log's actions on the connection's key.
+    async fn audit_actions(&self) -> Vec<String> {
         sqlx::query_scalar(
             "SELECT action FROM audit_log \
              WHERE tenant_id = $1 AND target = $2 AND action LIKE 'connection.webhook%' ORDER BY at",
@@ -323,35 +326,35 @@ impl<'s> Fixture<'s> {
 
 impl Drop for Fixture<'_> {
     fn drop(&mut self) {
-        for life in &self.lives {
-            life.soft().cancel();
-            life.hard().cancel();
+        for lifecycle in &self.lifecycles {
+            lifecycle.draining().cancel();
+            lifecycle.aborted().cancel();
         }
     }
 }
 
 const FIRST: &str = "the first secret of the provider";
 const SECOND: &str = "the second secret of the provider";
-const HIJACKED: &str = "a secret of somebody else";
+const HIJACKED: &str = "a secret of an attacker";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn handed_secret_is_taken_once_while_armed() {
+async fn handshake_secret_is_accepted_once_while_armed() {
     let system = System::with_fast_provider().workers(0).start().await;
-    let of = Fixture::start(&system).await;
-    let url = of.made(None).await["url"]
+    let fixture = Fixture::start(&system).await;
+    let url = fixture.create_webhook(None).await["url"]
         .as_str()
         .expect("a URL")
         .to_owned();
-    assert!(url.ends_with(&format!("/webhooks/{SLUG}/{}", of.connection)));
-    // As if the time had passed.
+    assert!(url.ends_with(&format!("/webhooks/{SLUG}/{}", fixture.connection)));
+    // Simulates that the arming has expired.
     sqlx::query("UPDATE webhook_arming SET armed_until = now() - interval '1 second'")
         .execute(system.db.pool())
         .await
-        .expect("it has");
-    assert_eq!(of.hand_over(&url, HIJACKED).await, 401);
-    assert_eq!(of.deliver(&url, HIJACKED, r#"{"n":0}"#).await, 401);
+        .expect("expired");
+    assert_eq!(fixture.handshake(&url, HIJACKED).await, 401);
+    assert_eq!(fixture.deliver(&url, HIJACKED, r#"{"n":0}"#).await, 401);
 
-    let armed = of.made(None).await;
+    let armed = fixture.create_webhook(None).await;
     assert_eq!(armed["url"], url);
     assert!(armed["secret"].is_null() && armed["previous_secret_expires_at"].is_null());
     let until: chrono::DateTime<chrono::Utc> =
@@ -362,29 +365,35 @@ async fn handed_secret_is_taken_once_while_armed() {
         .expect("Postgres answers");
     let left = (until - now).num_seconds();
     assert!((800..=900).contains(&left), "{left}");
-    let answer = of.post(&url, &[(HANDSHAKE, FIRST)], "").await;
-    assert_eq!(answer.status(), StatusCode::OK);
-    assert_eq!(answer.headers()["content-type"], "text/plain");
-    assert_eq!(answer.text().await.expect("a body"), "hello");
-    assert_eq!(of.hand_over(&url, HIJACKED).await, 401, "once");
-    assert_eq!(of.deliver(&url, HIJACKED, r#"{"n":1}"#).await, 401);
+    let response = fixture.post(&url, &[(HANDSHAKE_HEADER, FIRST)], "").await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["content-type"], "text/plain");
+    assert_eq!(response.text().await.expect("a body"), "hello");
+    assert_eq!(fixture.handshake(&url, HIJACKED).await, 401, "once");
+    assert_eq!(fixture.deliver(&url, HIJACKED, r#"{"n":1}"#).await, 401);
     let signed = signature(FIRST, br#"{"n":1}"#);
-    let answer = of.post(&url, &[(SIGNATURE, &signed)], r#"{"n":1}"#).await;
-    assert_eq!(answer.status(), StatusCode::ACCEPTED);
-    assert_eq!(answer.headers()["content-type"], "application/json");
-    assert_eq!(answer.text().await.expect("a body"), "{}");
+    let response = fixture
+        .post(&url, &[(SIGNATURE_HEADER, &signed)], r#"{"n":1}"#)
+        .await;
+    assert_eq!(response.status(), StatusCode::ACCEPTED);
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert_eq!(response.text().await.expect("a body"), "{}");
 
-    // Armed again, it takes another, and the one before stays valid for a day.
-    of.made(None).await;
-    assert_eq!(of.hand_over(&url, "").await, 401, "an empty secret is none");
-    assert_eq!(of.hand_over(&url, SECOND).await, 200);
+    // After another arming, a new secret is accepted and the previous one is valid for a day.
+    fixture.create_webhook(None).await;
+    assert_eq!(
+        fixture.handshake(&url, "").await,
+        401,
+        "an empty secret is none"
+    );
+    assert_eq!(fixture.handshake(&url, SECOND).await, 200);
     for secret in [FIRST, SECOND] {
         let body = json!({ "by": secret }).to_string();
-        assert_eq!(of.deliver(&url, secret, &body).await, 202, "{secret}");
+        assert_eq!(fixture.deliver(&url, secret, &body).await, 202, "{secret}");
     }
-    // At the app's own URL nothing is taken.
+    // The app's URL accepts no handshake.
     let app = url.rsplit_once('/').expect("a path").0;
-    assert_eq!(of.hand_over(app, HIJACKED).await, 401);
+    assert_eq!(fixture.handshake(app, HIJACKED).await, 401);
     let sealed: Vec<Vec<u8>> = sqlx::query_scalar("SELECT secret FROM webhook_secrets")
         .fetch_all(system.db.pool())
         .await
@@ -392,7 +401,7 @@ async fn handed_secret_is_taken_once_while_armed() {
     let is_plain = |sealed: &Vec<u8>| sealed.windows(6).any(|part| part == b"secret");
     assert!(sealed.len() == 2 && !sealed.iter().any(is_plain));
     assert_eq!(
-        of.audited().await,
+        fixture.audit_actions().await,
         [
             "connection.webhook_armed",
             "connection.webhook_armed",
@@ -403,20 +412,20 @@ async fn handed_secret_is_taken_once_while_armed() {
     );
     system.start_worker_with(with_mailbox).await;
     eventually("the deliveries are Signals", async || {
-        of.tenant.identities().await.len() == 3
+        fixture.tenant.identities().await.len() == 3
     })
     .await;
 }
 
-/// A key pair, and its public key as the provider shows it.
-fn key_pair() -> (KeyPair, String) {
+/// Generates a key pair and its public key as the provider shows it.
+fn generate_key_pair() -> (KeyPair, String) {
     let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key pair");
     let der: PublicKeyX509Der<'_> = pair.public_key().as_der().expect("DER");
     let text = STANDARD.encode(der.as_ref());
     (pair, text)
 }
 
-fn signed_by(pair: &KeyPair, body: &str) -> String {
+fn sign(pair: &KeyPair, body: &str) -> String {
     let mut signature = vec![0; pair.public_modulus_len()];
     pair.sign(
         &RSA_PKCS1_SHA256,
@@ -431,45 +440,54 @@ fn signed_by(pair: &KeyPair, body: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn public_key_of_the_provider_verifies_deliveries() {
     let system = System::with_fast_provider().workers(0).start().await;
-    let of = Fixture::start(&system).await;
-    let (pair, public) = key_pair();
-    let (other, _) = key_pair();
+    let fixture = Fixture::start(&system).await;
+    let (pair, public) = generate_key_pair();
+    let (other, _) = generate_key_pair();
     for bad in [json!("no key"), json!(""), json!(7), json!("AAAA")] {
-        let answer = of.webhook(Some(json!({ "public_key": bad }))).await;
-        assert_eq!(answer.status().as_u16(), 422, "{bad}");
+        let response = fixture
+            .request_webhook(Some(json!({ "public_key": bad })))
+            .await;
+        assert_eq!(response.status().as_u16(), 422, "{bad}");
     }
-    let made = of.made(Some(json!({ "public_key": public }))).await;
-    assert!(made["secret"].is_null() && made["armed_until"].is_null());
-    let url = made["url"].as_str().expect("a URL").to_owned();
+    let webhook = fixture
+        .create_webhook(Some(json!({ "public_key": public })))
+        .await;
+    assert!(webhook["secret"].is_null() && webhook["armed_until"].is_null());
+    let url = webhook["url"].as_str().expect("a URL").to_owned();
     let deliver = async |pair: &KeyPair, body: &str| {
-        let signed = signed_by(pair, body);
-        let headers = [(SIGNATURE, signed.as_str()), (KEY_SIGNATURE, "1")];
-        of.post(&url, &headers, body).await.status().as_u16()
+        let signed = sign(pair, body);
+        let headers = [
+            (SIGNATURE_HEADER, signed.as_str()),
+            (KEY_SIGNATURE_HEADER, "1"),
+        ];
+        fixture.post(&url, &headers, body).await.status().as_u16()
     };
     assert_eq!(deliver(&pair, r#"{"n":1}"#).await, 202);
     assert_eq!(deliver(&other, r#"{"n":2}"#).await, 401);
-    // A public key is no secret to sign with.
+    // A public key is not accepted as an HMAC secret.
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{public}\n-----END PUBLIC KEY-----");
     for secret in [public.as_str(), &pem] {
-        assert_eq!(of.deliver(&url, secret, r#"{"n":3}"#).await, 401);
+        assert_eq!(fixture.deliver(&url, secret, r#"{"n":3}"#).await, 401);
     }
-    let again = of.made(Some(json!({ "public_key": pem }))).await;
+    let again = fixture
+        .create_webhook(Some(json!({ "public_key": pem })))
+        .await;
     assert!(again["previous_secret_expires_at"].is_string(), "{again}");
     system.start_worker_with(with_mailbox).await;
     eventually("the delivery is a Signal", async || {
-        of.tenant.identities().await.len() == 1
+        fixture.tenant.identities().await.len() == 1
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn public_key_is_refused_where_we_make_the_secret() {
+async fn public_key_is_refused_for_generated_secrets() {
     let system = System::with_fast_provider().start().await;
-    let (_, tenant, connection) = jira::acme(&system).await;
+    let (_, tenant, connection) = jira::connect_acme(&system).await;
     let path = format!("/v1/connections/{connection}/webhook");
-    let body = json!({ "public_key": key_pair().1 });
-    let answer = tenant.request(Method::POST, &path, Some(&body)).await;
-    assert_eq!(answer.status().as_u16(), 422);
-    let problem: Value = answer.json().await.expect("problem+json");
+    let body = json!({ "public_key": generate_key_pair().1 });
+    let response = tenant.request(Method::POST, &path, Some(&body)).await;
+    assert_eq!(response.status().as_u16(), 422);
+    let problem: Value = response.json().await.expect("problem+json");
     assert_eq!(problem["details"]["fields"][0]["name"], "public_key");
 }

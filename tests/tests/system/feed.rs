@@ -1,24 +1,24 @@
-//! The feed has no holes: 8 writers, delays, rollbacks, and readers that follow.
+//! The feed has no gaps: eight writers with delays and rollbacks, and concurrent readers.
 //!
-//! Some thousand Signals by default; `POBLYSH_FEED_SIGNALS` makes it a million.
+//! 8,000 Signals by default; `POBLYSH_FEED_SIGNALS` sets another number.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::harness::{System, Tenant, Writers, setting, write_signals};
+use tests::harness::{BackgroundWriters, System, Tenant, setting, write_signals};
 use uuid::Uuid;
 
 const WRITERS: u64 = 8;
 const READERS: usize = 3;
 
-/// A few Signals, in small batches.
-async fn write_few(system: &System, tenant: Uuid, seed: u64) -> Vec<Uuid> {
+/// Writes 180 Signals in small batches.
+async fn write_batch(system: &System, tenant: Uuid, seed: u64) -> Vec<Uuid> {
     write_signals(system.db.pool().clone(), tenant, seed, 180, 5).await
 }
 
-/// Reads a page of so many behind the cursor, and moves the cursor on.
-async fn page(
+/// Reads the next page and advances the cursor; returns the number of Signals.
+async fn read_page(
     tenant: &Tenant<'_>,
     limit: usize,
     cursor: &mut Option<String>,
@@ -41,15 +41,15 @@ async fn page(
     signals.len()
 }
 
-/// Follows the feed until it has `count` Signals or more.
+/// Follows the feed until it has at least `count` Signals.
 async fn follow(tenant: &Tenant<'_>, limit: usize, count: impl Fn() -> Option<usize>) -> Vec<Uuid> {
     let (mut cursor, mut seen) = (None, Vec::new());
     loop {
-        let news = page(tenant, limit, &mut cursor, &mut seen).await;
-        if news == 0 && count().is_some_and(|count| seen.len() >= count) {
+        let added = read_page(tenant, limit, &mut cursor, &mut seen).await;
+        if added == 0 && count().is_some_and(|count| seen.len() >= count) {
             return seen;
         }
-        if news == 0 {
+        if added == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -57,12 +57,12 @@ async fn follow(tenant: &Tenant<'_>, limit: usize, count: impl Fn() -> Option<us
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_see_every_signal_exactly_once() {
-    let wanted = setting("POBLYSH_FEED_SIGNALS", 8_000);
-    let most = (wanted / 4_000).clamp(5, 100);
+    let total_count = setting("POBLYSH_FEED_SIGNALS", 8_000);
+    let max_batch = (total_count / 4_000).clamp(5, 100);
     let system = System::with_fast_provider().start().await;
     let tenant = system.tenant("Acme").await;
-    let each = wanted / usize::try_from(WRITERS).expect("few");
-    let writers = Writers::start(&system.db, tenant.id, 0..WRITERS, each, most);
+    let each = total_count / usize::try_from(WRITERS).expect("few");
+    let writers = BackgroundWriters::start(&system.db, tenant.id, 0..WRITERS, each, max_batch);
     let total = std::sync::OnceLock::new();
     let write = async {
         let committed = writers.finish().await;
@@ -70,7 +70,7 @@ async fn readers_see_every_signal_exactly_once() {
         committed
     };
     let read = futures::future::join_all((0..READERS).map(|reader| {
-        let limit = [7, 50, 200][reader % 3].max(most);
+        let limit = [7, 50, 200][reader % 3].max(max_batch);
         follow(&tenant, limit, || total.get().copied())
     }));
     let (committed, readers) = tokio::join!(write, read);
@@ -80,10 +80,10 @@ async fn readers_see_every_signal_exactly_once() {
     );
     for seen in readers {
         let distinct: HashSet<Uuid> = seen.iter().copied().collect();
-        assert_eq!(distinct.len(), seen.len(), "nothing twice");
+        assert_eq!(distinct.len(), seen.len(), "no duplicates");
         assert!(
             distinct == committed,
-            "nothing missing, nothing rolled back"
+            "all committed Signals, none rolled back"
         );
     }
 }
@@ -92,8 +92,8 @@ async fn readers_see_every_signal_exactly_once() {
 async fn transaction_ids_are_ordered_as_numbers() {
     let system = System::with_fast_provider().start().await;
     let tenant = system.tenant("Acme").await;
-    let stored = write_few(&system, tenant.id, 1).await.len();
-    // A few of them get ids of fewer digits than the others.
+    let stored = write_batch(&system, tenant.id, 1).await.len();
+    // Some transaction ids have fewer digits than others.
     sqlx::query("UPDATE signals SET tx_id = (seq % 120)::text::xid8")
         .execute(system.db.pool())
         .await
@@ -104,29 +104,29 @@ async fn transaction_ids_are_ordered_as_numbers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_filter_passed_over_is_not_read_again() {
+async fn cursor_advances_past_filtered_out_signals() {
     let system = System::with_fast_provider().start().await;
     let tenant = system.tenant("Acme").await;
-    let committed = write_few(&system, tenant.id, 1).await.len();
+    let committed = write_batch(&system, tenant.id, 1).await.len();
     follow(&tenant, 50, || Some(committed)).await;
     let empty = tenant.get("/v1/signals?kind=pr_merged").await;
     assert_eq!(empty["signals"], json!([]));
     assert_eq!(empty["has_more"], false);
     let cursor = empty["next_cursor"].as_str().expect("always present");
-    // The same place without the filter: behind everything.
+    // The cursor without the filter is behind all Signals.
     let rest = tenant.get(&format!("/v1/signals?cursor={cursor}")).await;
     assert_eq!(rest["signals"], json!([]), "the cursor stayed behind");
-    let news = write_few(&system, tenant.id, 2).await;
+    let added = write_batch(&system, tenant.id, 2).await;
     let (mut cursor, mut seen) = (Some(cursor.to_owned()), Vec::new());
-    tests::harness::eventually("the news are in the feed", async || {
-        while page(&tenant, 50, &mut cursor, &mut seen).await > 0 {}
-        seen.len() >= news.len()
+    tests::harness::eventually("the new Signals are in the feed", async || {
+        while read_page(&tenant, 50, &mut cursor, &mut seen).await > 0 {}
+        seen.len() >= added.len()
     })
     .await;
-    assert_eq!(seen.iter().collect::<HashSet<_>>(), news.iter().collect());
+    assert_eq!(seen.iter().collect::<HashSet<_>>(), added.iter().collect());
 }
 
-/// What the feed says of its only connection.
+/// Reads the completeness of the feed's only connection.
 async fn completeness(tenant: &Tenant<'_>) -> Value {
     let page = tenant.get("/v1/signals?limit=1").await;
     let connections = page["completeness"]["connections"]
@@ -136,18 +136,18 @@ async fn completeness(tenant: &Tenant<'_>) -> Value {
     connections[0].clone()
 }
 
-fn moment(value: &Value) -> chrono::DateTime<chrono::Utc> {
+fn timestamp(value: &Value) -> chrono::DateTime<chrono::Utc> {
     let text = value.as_str().expect("a time");
     text.parse().expect("RFC 3339")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_feed_says_how_far_it_is_complete_and_why_not_further() {
+async fn feed_reports_completeness_and_what_holds_it_back() {
     let system = System::with_fast_provider()
         .simulator(|sim| sim.history = 10)
         .start()
         .await;
-    let (_, tenant, connection) = system.connected("slack").await;
+    let (_, tenant, connection) = system.connect_account("slack").await;
     tests::harness::eventually("nothing is behind", async || {
         completeness(&tenant).await["behind"].is_null()
     })
@@ -156,7 +156,7 @@ async fn the_feed_says_how_far_it_is_complete_and_why_not_further() {
     assert_eq!(first["connection_id"], connection.to_string());
     assert_eq!(first["source"], "slack");
 
-    // A transaction left open elsewhere holds the feed back, and the feed says so.
+    // An open transaction holds the feed back, which the feed reports.
     let mut open = system.db.pool().begin().await.expect("a transaction");
     sqlx::query("SELECT pg_current_xact_id()")
         .execute(&mut *open)
@@ -168,22 +168,22 @@ async fn the_feed_says_how_far_it_is_complete_and_why_not_further() {
     assert_eq!(held["behind"], "held_back");
     assert_eq!(held["complete_through"], first["complete_through"]);
     open.rollback().await.expect("ended");
-    tests::harness::eventually("it goes on", async || {
+    tests::harness::eventually("the feed advances", async || {
         completeness(&tenant).await["behind"].is_null()
     })
     .await;
     let second = completeness(&tenant).await;
-    assert!(moment(&second["complete_through"]) > moment(&first["complete_through"]));
+    assert!(timestamp(&second["complete_through"]) > timestamp(&first["complete_through"]));
 
     for (status, behind) in [("paused", json!("paused")), ("active", Value::Null)] {
         let path = format!("/v1/connections/{connection}");
         let body = json!({ "status": status });
-        let answer = tenant
+        let response = tenant
             .request(reqwest::Method::PATCH, &path, Some(&body))
             .await;
-        assert!(answer.status().is_success(), "{}", answer.status());
+        assert!(response.status().is_success(), "{}", response.status());
         system.drain().await;
-        // Transactions of other tests in the same cluster may hold the feed back for a moment.
+        // Transactions of other tests in the same cluster may hold the feed back.
         tests::harness::eventually("the status shows", async || {
             completeness(&tenant).await["behind"] == behind
         })
@@ -201,7 +201,7 @@ async fn the_feed_says_how_far_it_is_complete_and_why_not_further() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cursor_of_an_older_generation_is_410() {
+async fn cursor_of_older_generation_is_gone() {
     let system = System::with_fast_provider().start().await;
     let tenant = system.tenant("Acme").await;
     let page = tenant.get("/v1/signals").await;
@@ -214,9 +214,9 @@ async fn a_cursor_of_an_older_generation_is_410() {
         .await
         .expect("a new generation");
     let path = format!("/v1/signals?cursor={cursor}");
-    let answer = tenant.request(reqwest::Method::GET, &path, None).await;
-    assert_eq!(answer.status().as_u16(), 410);
-    let problem: Value = answer.json().await.expect("problem+json");
+    let response = tenant.request(reqwest::Method::GET, &path, None).await;
+    assert_eq!(response.status().as_u16(), 410);
+    let problem: Value = response.json().await.expect("problem+json");
     assert_eq!(problem["code"], "cursor_expired");
 }
 
@@ -229,10 +229,10 @@ async fn another_tenants_cursor_is_refused() {
         "/v1/signals?cursor={}",
         page["next_cursor"].as_str().expect("present")
     );
-    let answer = other.request(reqwest::Method::GET, &path, None).await;
+    let response = other.request(reqwest::Method::GET, &path, None).await;
     assert_eq!(
-        answer.status().as_u16(),
+        response.status().as_u16(),
         404,
-        "as any object of another tenant"
+        "like any object of another tenant"
     );
 }

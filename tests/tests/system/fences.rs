@@ -1,12 +1,12 @@
-//! What a job writes, it writes under its lease; what belongs together is written together.
+//! Jobs write only while they hold their lease, and related rows in one transaction.
 
 use serde_json::json;
 use shared::telemetry::names::JOBS_TOTAL;
 use tests::harness::{System, eventually};
 use uuid::Uuid;
 
-/// Gives the running jobs to a worker that lives for as long as the test.
-async fn take_away(system: &System) {
+/// Moves the leases of all running jobs to another worker.
+async fn take_over_jobs(system: &System) {
     let worker = Uuid::new_v4();
     for statement in [
         "INSERT INTO workers (id, expires_at) SELECT $1, now() + interval '1 hour'",
@@ -23,7 +23,7 @@ async fn take_away(system: &System) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refusal_met_by_a_job_without_lease_changes_nothing() {
+async fn refusal_after_lost_lease_changes_nothing() {
     for kind in ["sync_connection", "refresh_token"] {
         let system = System::with_fast_provider().start().await;
         let (account, admin) = system.accounts_at("jira").await.remove(0);
@@ -36,7 +36,7 @@ async fn refusal_met_by_a_job_without_lease_changes_nothing() {
         system.sim("faults", slow).await;
         let attempts = async |ended: bool| {
             sqlx::query_scalar::<_, i64>(
-                "SELECT count(*) FROM token_rotations WHERE (ended_at IS NOT NULL) = $1 \
+                "SELECT count(*) FROM token_refresh_log WHERE (ended_at IS NOT NULL) = $1 \
                  AND attempted_at > (SELECT max(created_at) FROM connections)",
             )
             .bind(ended)
@@ -63,7 +63,7 @@ async fn refusal_met_by_a_job_without_lease_changes_nothing() {
             attempts(false).await > 0
         })
         .await;
-        take_away(&system).await;
+        take_over_jobs(&system).await;
         eventually("the refresh was refused", async || {
             attempts(true).await > before
         })
@@ -77,7 +77,7 @@ async fn refusal_met_by_a_job_without_lease_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn list_of_streams_read_without_lease_is_not_written() {
+async fn stream_list_is_discarded_after_lost_lease() {
     let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts_at("slack").await.remove(0);
     let tenant = system.tenant("Acme").await;
@@ -97,12 +97,12 @@ async fn list_of_streams_read_without_lease_is_not_written() {
     let ended_before = ended().await;
     let body = json!({ "mode": "incremental" });
     tenant.post("/v1/sync/slack", &body).await;
-    // The rule is gone once a request has met it.
-    eventually("the list is asked for", async || {
+    // The fault disappears when a request has matched it.
+    eventually("the list is requested", async || {
         system.faults().await.len() == 1
     })
     .await;
-    take_away(&system).await;
+    take_over_jobs(&system).await;
     eventually("the job has ended", async || ended().await > ended_before).await;
     let known: bool =
         sqlx::query_scalar("SELECT EXISTS (SELECT FROM cursors WHERE resource_id = $1)")
@@ -110,7 +110,7 @@ async fn list_of_streams_read_without_lease_is_not_written() {
             .fetch_one(system.db.pool())
             .await
             .expect("Postgres answers");
-    assert!(!known, "{channel} was listed by a job without lease");
+    assert!(!known, "{channel} was stored by a job without lease");
     let after = tenant.get(&path).await;
     for field in ["status", "last_sync_at", "last_error", "complete_through"] {
         assert_eq!(after[field], before[field], "{field}");
@@ -118,7 +118,7 @@ async fn list_of_streams_read_without_lease_is_not_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn periodic_task_is_not_taken_without_its_job() {
+async fn periodic_task_is_not_claimed_without_its_job() {
     let system = System::with_fast_provider().workers(0).start().await;
     sqlx::raw_sql(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
@@ -131,7 +131,7 @@ async fn periodic_task_is_not_taken_without_its_job() {
     .await
     .expect("a trigger");
     system.start_worker().await;
-    // Sequences are not rolled back: they show that it was tried.
+    // Sequences are not rolled back, so they show the attempt.
     let tried = async || {
         sqlx::query_scalar::<_, bool>("SELECT is_called FROM job_lease_tokens")
             .fetch_one(system.db.pool())
@@ -143,7 +143,7 @@ async fn periodic_task_is_not_taken_without_its_job() {
         .execute(system.db.pool())
         .await
         .expect("dropped");
-    eventually("the task is done all the same", async || {
+    eventually("the task is done later", async || {
         sqlx::query_scalar::<_, bool>(
             "SELECT EXISTS (SELECT FROM job_history WHERE kind = 'apply_retention')",
         )

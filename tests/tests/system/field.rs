@@ -1,4 +1,4 @@
-//! What people who ingest GitHub reported of other products, tried through the front doors.
+//! Bugs that users reported of other GitHub integrations, tested on the whole system.
 //!
 //! `tests/README.md` lists every report with its tests.
 
@@ -7,9 +7,9 @@ use tests::harness::{System, eventually};
 
 /// GitHub accepts a new token only seconds after it was made.
 #[tokio::test(flavor = "multi_thread")]
-async fn gh_fresh_token_refused_for_2s_ends_no_grant() {
+async fn gh_fresh_token_refused_for_2s_keeps_grant() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, connection) = system.connected("github").await;
+    let (account, tenant, connection) = system.connect_account("github").await;
     let expired = json!({ "expire": "installation" });
     system.sim("github/tokens", expired).await;
     let refused = json!({
@@ -27,7 +27,7 @@ async fn gh_fresh_token_refused_for_2s_ends_no_grant() {
     })
     .await;
     system.clear_faults().await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     assert_eq!(tenant.get(&path).await["status"], "active");
 }
 
@@ -39,11 +39,11 @@ async fn star(system: &System, account: &str, who: &str) -> Value {
     system.sim("github/act", act).await["facts"][0].clone()
 }
 
-/// The list of stars has a row without its time, before one that is new as well.
+/// The list of stars has a row without a time before another new row.
 #[tokio::test(flavor = "multi_thread")]
-async fn poison_row_stops_a_stream_of_stars_nowhere() {
+async fn poison_row_stops_no_stream_of_stars() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, connection) = system.connected("github").await;
+    let (account, tenant, connection) = system.connect_account("github").await;
     let lost = json!({ "target": "delivery", "effect": "drop_silently" });
     system.sim("faults", lost).await;
     let first = star(&system, &account, "dev-1").await;

@@ -4,7 +4,7 @@ use serde_json::json;
 use tests::harness::System;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn backfill_gives_every_fact_the_provider_still_shows() {
+async fn backfill_gives_every_visible_fact() {
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 3, 60))
         .start()
@@ -31,7 +31,7 @@ async fn every_webhook_becomes_its_signals() {
             json!({ "count": 300, "account": account }),
         )
         .await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,8 +49,8 @@ async fn webhook_and_polling_agree_on_identity() {
             json!({ "count": 150, "account": account }),
         )
         .await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
-    // Everything is read once more from the beginning: nothing is told twice.
+    tenant.assert_equals_ledger_after_poll(&account).await;
+    // A full sync reads everything again and adds no Signal.
     let before = tenant.identities().await;
     tenant
         .post(
@@ -63,7 +63,7 @@ async fn webhook_and_polling_agree_on_identity() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn polling_finds_what_no_webhook_told() {
+async fn polling_finds_facts_without_webhooks() {
     let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
@@ -96,7 +96,7 @@ async fn polling_finds_what_no_webhook_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lost_deliveries_are_asked_for_again() {
+async fn lost_deliveries_are_redelivered() {
     let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
@@ -116,7 +116,7 @@ async fn lost_deliveries_are_asked_for_again() {
         .await;
     system.quiesce().await;
     system.clear_faults().await;
-    system.sweep().await;
+    system.redeliver().await;
     tenant.assert_equals_ledger(&account).await;
 }
 
@@ -139,11 +139,11 @@ async fn duplicated_late_and_reordered_deliveries_change_nothing() {
             json!({ "count": 200, "account": account }),
         )
         .await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_foreign_tenant_sees_nothing_of_it() {
+async fn other_tenant_sees_nothing() {
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (2, 10))
         .start()
@@ -153,12 +153,8 @@ async fn a_foreign_tenant_sees_nothing_of_it() {
     first.connect(&accounts[0].0, &accounts[0].1).await;
     second.connect(&accounts[1].0, &accounts[1].1).await;
     system.sim("github/generate", json!({ "count": 100 })).await;
-    first
-        .assert_equals_ledger_after_a_poll(&accounts[0].0)
-        .await;
-    second
-        .assert_equals_ledger_after_a_poll(&accounts[1].0)
-        .await;
+    first.assert_equals_ledger_after_poll(&accounts[0].0).await;
+    second.assert_equals_ledger_after_poll(&accounts[1].0).await;
     let both = first
         .identities()
         .await
@@ -168,18 +164,18 @@ async fn a_foreign_tenant_sees_nothing_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_belongs_to_one_tenant() {
+async fn account_belongs_to_one_tenant() {
     let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     let (first, second) = (system.tenant("Acme").await, system.tenant("Globex").await);
     first.connect(&account, &admin).await;
-    let answer = second.walk(&account, &admin).await;
-    assert_eq!(answer.status().as_u16(), 409);
+    let response = second.run_github_connect_flow(&account, &admin).await;
+    assert_eq!(response.status().as_u16(), 409);
     assert_eq!(second.identities().await.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_ends_right_after_it_was_renewed_asks_no_person() {
+async fn token_refused_after_renewal_requires_no_reauthorization() {
     let system = System::with_fast_provider().start().await;
     let tenant = system.tenant("Acme").await;
     let (account, admin) = system.accounts().await.remove(0);
@@ -189,7 +185,7 @@ async fn a_token_that_ends_right_after_it_was_renewed_asks_no_person() {
         "effect": "unauthorized", "count": 2 });
     system.sim("faults", refusal).await;
     tenant.poll().await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     let connections = tenant.get("/v1/connections").await;
     assert_eq!(connections["connections"][0]["status"], "active");
 }

@@ -1,5 +1,4 @@
-//! Facts that GitHub's deliveries make hard to tell apart, and deliveries that are not what they
-//! claim to be.
+//! Distinct GitHub facts with similar deliveries, and replayed deliveries.
 
 use serde_json::{Value, json};
 use sqlx::Row;
@@ -8,8 +7,8 @@ use uuid::Uuid;
 
 use crate::ingress::{secret, signature};
 
-/// A system with one connected account, at rest; answers the account.
-async fn connected<'s>(system: &'s System, tenant: &Tenant<'s>) -> (String, Uuid) {
+/// Connects an account and waits until the system is idle.
+async fn connect_account<'s>(system: &'s System, tenant: &Tenant<'s>) -> (String, Uuid) {
     let (account, admin) = system.accounts().await.remove(0);
     let connection = tenant.connect(&account, &admin).await;
     system.drain().await;
@@ -24,18 +23,18 @@ async fn act(system: &System, account: &str, action: &str, with: Value) -> Value
     system.sim("github/act", act).await["object"].clone()
 }
 
-/// Signals of a kind.
-async fn told(tenant: &Tenant<'_>, kind: &str) -> Vec<Value> {
+/// Lists the Signals of a kind.
+async fn list_signals(tenant: &Tenant<'_>, kind: &str) -> Vec<Value> {
     let mut all = tenant.feed().await;
     all.retain(|signal| signal["kind"] == kind);
     all
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_at_once_are_each_told() {
+async fn simultaneous_changes_give_separate_signals() {
     let system = System::with_fast_provider().start().await;
     let tenant = system.tenant("Acme").await;
-    let (account, _) = connected(&system, &tenant).await;
+    let (account, _) = connect_account(&system, &tenant).await;
     let pull = act(&system, &account, "pull_request.opened", json!({})).await;
     let number = pull["number"].clone();
     for label in ["infra", "urgent", "parser"] {
@@ -56,9 +55,9 @@ async fn changes_at_once_are_each_told() {
     let on_line = json!({ "number": number });
     let action = "pull_request_review_comment.created";
     act(&system, &account, action, on_line).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 
-    let changes = told(&tenant, "pr_updated").await;
+    let changes = list_signals(&tenant, "pr_updated").await;
     let mut labels: Vec<&str> = changes
         .iter()
         .filter_map(|signal| signal["payload"]["normalized"]["label"].as_str())
@@ -66,21 +65,21 @@ async fn changes_at_once_are_each_told() {
     labels.sort_unstable();
     assert_eq!(labels, ["infra", "parser", "urgent"]);
     assert_eq!(changes.len(), 5);
-    let edits = told(&tenant, "comment_edited").await;
+    let edits = list_signals(&tenant, "comment_edited").await;
     let text = |signal: &Value| signal["payload"]["normalized"]["body"].clone();
     let texts: Vec<Value> = edits.iter().map(text).collect();
     assert_eq!(texts.len(), 2);
     assert!(texts.contains(&json!("half done")) && texts.contains(&json!("it fails")));
-    // The review that holds the comment says nothing of its own.
-    assert_eq!(told(&tenant, "pr_reviewed").await.len(), 0);
-    assert_eq!(told(&tenant, "pr_commented").await.len(), 2);
+    // The review of the comment has no text and gives no Signal.
+    assert_eq!(list_signals(&tenant, "pr_reviewed").await.len(), 0);
+    assert_eq!(list_signals(&tenant, "pr_commented").await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn branch_moved_back_and_again_is_told_each_time() {
+async fn every_branch_move_gives_a_signal() {
     let system = System::with_fast_provider().start().await;
     let tenant = system.tenant("Acme").await;
-    let (account, _) = connected(&system, &tenant).await;
+    let (account, _) = connect_account(&system, &tenant).await;
     let second = async || {
         system.sim("clock", json!({ "advance_seconds": 2 })).await;
     };
@@ -100,9 +99,9 @@ async fn branch_moved_back_and_again_is_told_each_time() {
         second().await;
         act(&system, &account, action, json!({ "name": "rc" })).await;
     }
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 
-    let mut signals = told(&tenant, "commits_pushed").await;
+    let mut signals = list_signals(&tenant, "commits_pushed").await;
     signals.sort_by_key(|signal| signal["timestamp"].to_string());
     let forced: Vec<&Value> = signals
         .iter()
@@ -110,14 +109,14 @@ async fn branch_moved_back_and_again_is_told_each_time() {
         .collect();
     assert_eq!(forced, [false, true, false]);
     for kind in ["branch_created", "branch_deleted"] {
-        let signals = told(&tenant, kind).await;
+        let signals = list_signals(&tenant, kind).await;
         assert_eq!(signals.len(), 2, "{kind}");
         assert_eq!(signals[0]["timestamp_source"], "received");
     }
 }
 
-/// The body of the newest delivery of an event.
-async fn delivered(system: &System, event: &str) -> String {
+/// Waits for an event's delivery and returns the newest body.
+async fn delivered_body(system: &System, event: &str) -> String {
     let mut body = String::new();
     eventually("the delivery arrived", async || {
         let row = sqlx::query(
@@ -135,10 +134,10 @@ async fn delivered(system: &System, event: &str) -> String {
     body
 }
 
-/// Sends a genuine body once more, as this event and under another delivery id.
+/// Sends a genuine body again, as this event and with another delivery id.
 async fn replay(system: &System, event: &str, body: String) {
     let signature = signature(secret(system), body.as_bytes());
-    let answer = system
+    let response = system
         .client
         .post(format!("{}/webhooks/github", system.ingress))
         .header("X-GitHub-Event", event)
@@ -149,7 +148,7 @@ async fn replay(system: &System, event: &str, body: String) {
         .send()
         .await
         .expect("the ingress answers");
-    assert_eq!(answer.status().as_u16(), 200);
+    assert_eq!(response.status().as_u16(), 200);
 }
 
 async fn status(system: &System, connection: Uuid) -> String {
@@ -164,11 +163,11 @@ async fn status(system: &System, connection: Uuid) -> String {
 async fn replayed_body_under_another_event_changes_nothing() {
     let system = System::with_fast_provider().start().await;
     let tenant = system.tenant("Acme").await;
-    let (account, connection) = connected(&system, &tenant).await;
+    let (account, connection) = connect_account(&system, &tenant).await;
     act(&system, &account, "issue_comment.created", json!({})).await;
     act(&system, &account, "issue_comment.deleted", json!({})).await;
-    let deleted = delivered(&system, "issue_comment.deleted").await;
-    let created = delivered(&system, "issue_comment.created").await;
+    let deleted = delivered_body(&system, "issue_comment.deleted").await;
+    let created = delivered_body(&system, "issue_comment.created").await;
     for (event, body) in [
         ("installation", &deleted),
         ("installation", &created),
@@ -177,7 +176,7 @@ async fn replayed_body_under_another_event_changes_nothing() {
     ] {
         replay(&system, event, body.clone()).await;
     }
-    // The same event once more is the same fact.
+    // The same event again is the same fact.
     replay(&system, "issue_comment", created).await;
     system.drain().await;
     assert_eq!(status(&system, connection).await, "active");
@@ -187,22 +186,22 @@ async fn replayed_body_under_another_event_changes_nothing() {
             .await
             .expect("Postgres answers");
     assert_eq!(failed, 4, "they are kept for operators");
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replayed_suspension_is_confirmed_at_github_first() {
     let system = System::with_fast_provider().start().await;
     let tenant = system.tenant("Acme").await;
-    let (account, connection) = connected(&system, &tenant).await;
+    let (account, connection) = connect_account(&system, &tenant).await;
     act(&system, &account, "installation.suspend", json!({})).await;
-    eventually("it is suspended", async || {
+    eventually("the connection is suspended", async || {
         status(&system, connection).await == "suspended"
     })
     .await;
-    let suspension = delivered(&system, "installation.suspend").await;
+    let suspension = delivered_body(&system, "installation.suspend").await;
     act(&system, &account, "installation.unsuspend", json!({})).await;
-    eventually("it goes on", async || {
+    eventually("the connection is active", async || {
         status(&system, connection).await == "active"
     })
     .await;
@@ -211,5 +210,5 @@ async fn replayed_suspension_is_confirmed_at_github_first() {
     replay(&system, "installation", removal).await;
     system.drain().await;
     assert_eq!(status(&system, connection).await, "active");
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }

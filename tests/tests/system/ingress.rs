@@ -1,4 +1,4 @@
-//! The port providers post to: what it takes, what it refuses, what it survives.
+//! The webhook ingress: accepted and refused requests, and its behaviour under failures.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ pub(crate) async fn post(
     request.send().await.expect("the ingress answers")
 }
 
-pub(crate) async fn stored(system: &System) -> i64 {
+pub(crate) async fn count_deliveries(system: &System) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM deliveries")
         .fetch_one(system.db.pool())
         .await
@@ -49,7 +49,7 @@ pub(crate) async fn stored(system: &System) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forged_and_unsigned_deliveries_are_refused_and_leave_nothing() {
+async fn forged_and_unsigned_deliveries_are_refused() {
     let system = System::with_fast_provider().start().await;
     let good = signature(secret(&system), BODY.as_bytes());
     let bad = [
@@ -65,50 +65,50 @@ async fn forged_and_unsigned_deliveries_are_refused_and_leave_nothing() {
         Some(signature(secret(&system), b"another body")),
     ];
     for signature in bad {
-        let answer = post(
+        let response = post(
             &system,
             &Uuid::new_v4().to_string(),
             signature.as_deref(),
             BODY,
         )
         .await;
-        assert_eq!(answer.status().as_u16(), 401, "{signature:?}");
-        let problem: serde_json::Value = answer.json().await.expect("problem+json");
+        assert_eq!(response.status().as_u16(), 401, "{signature:?}");
+        let problem: serde_json::Value = response.json().await.expect("problem+json");
         assert_eq!(problem["status"], 401);
     }
-    assert_eq!(stored(&system).await, 0);
-    let answer = post(&system, &Uuid::new_v4().to_string(), Some(&good), BODY).await;
-    assert_eq!(answer.status().as_u16(), 200);
+    assert_eq!(count_deliveries(&system).await, 0);
+    let response = post(&system, &Uuid::new_v4().to_string(), Some(&good), BODY).await;
+    assert_eq!(response.status().as_u16(), 200);
     assert_eq!(
-        stored(&system).await,
+        count_deliveries(&system).await,
         1,
-        "committed before it was acknowledged"
+        "committed before the acknowledgement"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_duplicate_is_acknowledged_and_stored_once() {
+async fn duplicate_is_acknowledged_and_stored_once() {
     let system = System::with_fast_provider().start().await;
     let signature = signature(secret(&system), BODY.as_bytes());
     let guid = Uuid::new_v4().to_string();
     let all = (0..40).map(|_| post(&system, &guid, Some(&signature), BODY));
-    // A machine that is busy may be late for some, and says so.
-    for answer in futures::future::join_all(all).await {
+    // A busy machine may be late for some requests, which are answered 503.
+    for response in futures::future::join_all(all).await {
         assert!(
-            matches!(answer.status().as_u16(), 200 | 503),
+            matches!(response.status().as_u16(), 200 | 503),
             "{}",
-            answer.status()
+            response.status()
         );
     }
     let again = post(&system, &guid, Some(&signature), BODY).await;
     assert_eq!(again.status().as_u16(), 200);
-    assert_eq!(stored(&system).await, 1);
+    assert_eq!(count_deliveries(&system).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_transaction_is_in_the_way_of_is_tried_again() {
+async fn blocked_batch_is_retried() {
     let db = TestDb::create().await;
-    // Gives up soon, like a statement that is ended because of a deadlock.
+    // The statement fails after 50 ms, as it does after a deadlock.
     sqlx::raw_sql(
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET lock_timeout = 50', \
              current_database()); END $$",
@@ -118,35 +118,35 @@ async fn what_another_transaction_is_in_the_way_of_is_tried_again() {
     .expect("set");
     let system = System::with_fast_provider().database(db).start().await;
     let guid = Uuid::new_v4().to_string();
-    let mut other = system.db.pool().begin().await.expect("begun");
+    let mut other = system.db.pool().begin().await.expect("a transaction");
     sqlx::query(
-        "INSERT INTO delivery_ledger (tenant_id, provider, dedupe_id, received_at) \
+        "INSERT INTO delivery_dedup (tenant_id, provider, dedupe_id, received_at) \
          VALUES ('00000000-0000-0000-0000-000000000000', 'github', $1, now())",
     )
     .bind(&guid)
     .execute(&mut *other)
     .await
-    .expect("in the way");
+    .expect("a lock");
     let signature = signature(secret(&system), BODY.as_bytes());
-    // As long as it is in the way, a request is told to come again, and comes.
-    let taken = eventually("it is taken", async || {
-        let answer = post(&system, &guid, Some(&signature), BODY).await;
-        answer.status().as_u16() == 200
+    // While the row is locked, requests are answered 503 and sent again.
+    let accepted = eventually("the delivery is accepted", async || {
+        let response = post(&system, &guid, Some(&signature), BODY).await;
+        response.status().as_u16() == 200
     });
-    let gone = async {
-        eventually("its batch was tried again", async || {
-            let retries = system.metric(&system.ingress, "inbox_retries_total", "");
+    let unlock = async {
+        eventually("the batch was retried", async || {
+            let retries = system.metric(&system.ingress, "poblysh_inbox_retries_total", "");
             retries.await > 0.0
         })
         .await;
         other.rollback().await.expect("rolled back");
     };
-    tokio::join!(taken, gone);
-    assert_eq!(stored(&system).await, 1);
+    tokio::join!(accepted, unlock);
+    assert_eq!(count_deliveries(&system).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_secrets_are_good_during_rotation() {
+async fn both_secrets_are_valid_during_rotation() {
     let system = System::with_fast_provider()
         .env(
             "POBLYSH_GITHUB_WEBHOOK_SECRET",
@@ -160,8 +160,8 @@ async fn both_secrets_are_good_during_rotation() {
         ("the-oldest", 401),
     ] {
         let signature = signature(secret, BODY.as_bytes());
-        let answer = post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY).await;
-        assert_eq!(answer.status().as_u16(), status, "{secret}");
+        let response = post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY).await;
+        assert_eq!(response.status().as_u16(), status, "{secret}");
     }
 }
 
@@ -169,35 +169,35 @@ async fn both_secrets_are_good_during_rotation() {
 async fn unknown_providers_paths_and_methods_are_refused() {
     let system = System::with_fast_provider().start().await;
     for (path, status) in [
-        ("/webhooks/nobody", 404),
-        ("/webhooks/nobody/x", 404),
+        ("/webhooks/unknown", 404),
+        ("/webhooks/unknown/x", 404),
         ("/webhooks/%ff", 404),
         ("/webhooks/github/%ff", 404),
         ("/", 404),
         ("/webhooks/github", 405),
     ] {
         let url = format!("{}{path}", system.ingress);
-        let answer = if status == 405 {
+        let response = if status == 405 {
             system.client.get(url).send().await
         } else {
             system.client.post(url).send().await
         };
-        let answer = answer.expect("an answer");
-        assert_eq!(answer.status().as_u16(), status, "{path}");
-        let kind = &answer.headers()["content-type"];
+        let response = response.expect("a response");
+        assert_eq!(response.status().as_u16(), status, "{path}");
+        let kind = &response.headers()["content-type"];
         assert_eq!(kind, "application/problem+json", "{path}");
     }
 }
 
-async fn raw(system: &System, head: &str, body: &[u8]) -> String {
+async fn send_raw(system: &System, head: &str, body: &[u8]) -> String {
     let address = system.ingress.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     stream.write_all(head.as_bytes()).await.expect("sent");
     stream.write_all(body).await.ok();
     stream.shutdown().await.ok();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.ok();
-    answer
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.ok();
+    response
 }
 
 pub(crate) fn head(length: usize) -> String {
@@ -210,22 +210,22 @@ pub(crate) fn head(length: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_oversized_body_is_refused_before_it_is_read() {
+async fn oversized_body_is_refused_before_reading() {
     let system = System::with_fast_provider().start().await;
-    let answer = raw(&system, &head(26 << 20), b"").await;
-    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    let response = send_raw(&system, &head(26 << 20), b"").await;
+    assert!(response.starts_with("HTTP/1.1 413"), "{response}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_truncated_body_is_refused() {
+async fn truncated_body_is_refused() {
     let system = System::with_fast_provider().start().await;
-    let answer = raw(&system, &head(1000), b"{\"action\":").await;
-    assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
-    assert_eq!(stored(&system).await, 0);
+    let response = send_raw(&system, &head(1000), b"{\"action\":").await;
+    assert!(!response.starts_with("HTTP/1.1 2"), "{response}");
+    assert_eq!(count_deliveries(&system).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_client_is_dropped_and_holds_up_nobody() {
+async fn slow_client_is_dropped_and_delays_no_other() {
     let system = System::with_fast_provider().start().await;
     let address = system.ingress.trim_start_matches("http://").to_owned();
     let mut slow = Vec::new();
@@ -238,46 +238,46 @@ async fn a_slow_client_is_dropped_and_holds_up_nobody() {
         slow.push(stream);
     }
     let signature = signature(secret(&system), BODY.as_bytes());
-    let answer = post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY).await;
-    assert_eq!(answer.status().as_u16(), 200);
+    let response = post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY).await;
+    assert_eq!(response.status().as_u16(), 200);
     let mut byte = [0; 1024];
     let first = &mut slow[0];
     let ended = tokio::time::timeout(Duration::from_secs(20), async {
         while first.read(&mut byte).await.is_ok_and(|read| read > 0) {}
     });
-    assert!(ended.await.is_ok(), "a head that never ends is given up");
+    assert!(ended.await.is_ok(), "an incomplete head times out");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_postgres_it_says_503_and_recovers_by_itself() {
-    let system = System::with_fast_provider().wired().start().await;
+async fn ingress_answers_503_without_postgres_and_recovers() {
+    let system = System::with_fast_provider().through_proxy().start().await;
     let signature = signature(secret(&system), BODY.as_bytes());
     let before = post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY).await;
     assert_eq!(before.status().as_u16(), 200);
-    system.wire.cut();
+    system.proxy.cut();
     for _ in 0..3 {
-        let asked = Instant::now();
-        let answer = post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY).await;
-        assert_eq!(answer.status().as_u16(), 503);
-        assert!(answer.headers().contains_key("retry-after"));
+        let started = Instant::now();
+        let response = post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY).await;
+        assert_eq!(response.status().as_u16(), 503);
+        assert!(response.headers().contains_key("retry-after"));
         assert!(
-            asked.elapsed() < Duration::from_secs(2),
+            started.elapsed() < Duration::from_secs(2),
             "{:?}",
-            asked.elapsed()
+            started.elapsed()
         );
     }
     let ready = format!("{}/readyz", system.ingress);
-    eventually("unready", async || {
+    eventually("the ingress is not ready", async || {
         system
             .client
             .get(&ready)
             .send()
             .await
-            .is_ok_and(|answer| answer.status().as_u16() == 503)
+            .is_ok_and(|response| response.status().as_u16() == 503)
     })
     .await;
-    system.wire.mend();
-    eventually("taking again", async || {
+    system.proxy.restore();
+    eventually("deliveries are accepted again", async || {
         post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY)
             .await
             .status()

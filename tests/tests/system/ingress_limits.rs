@@ -10,19 +10,18 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::ingress::{BODY, head, post, secret, signature, stored};
+use crate::ingress::{BODY, count_deliveries, head, post, secret, signature};
 
-/// A head whose body never arrives.
-async fn announce(address: &str, length: usize) -> TcpStream {
+/// Sends a head without the body.
+async fn send_head(address: &str, length: usize) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     let head = head(length);
     stream.write_all(head.as_bytes()).await.expect("sent");
     stream
 }
 
-/// Announces another body whenever the one before is refused or its socket is closed, and hands on
-/// the responses.
-async fn announce_again(
+/// Sends a new head after each response and forwards the responses.
+async fn send_heads(
     mut stream: TcpStream,
     address: String,
     length: usize,
@@ -33,19 +32,19 @@ async fn announce_again(
         stream.read_to_end(&mut response).await.ok();
         let response = String::from_utf8_lossy(&response).into_owned();
         responses.send(response).ok();
-        stream = announce(&address, length).await;
+        stream = send_head(&address, length).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn announced_bodies_keep_no_delivery_out() {
+async fn announced_bodies_block_no_delivery() {
     let system = System::with_fast_provider().start().await;
     let address = system.ingress.trim_start_matches("http://").to_owned();
     let (sender, mut responses) = unbounded_channel();
     let mut idle = JoinSet::new();
     for _ in 0..96 {
-        let stream = announce(&address, 25 << 20).await;
-        idle.spawn(announce_again(
+        let stream = send_head(&address, 25 << 20).await;
+        idle.spawn(send_heads(
             stream,
             address.clone(),
             25 << 20,
@@ -54,17 +53,17 @@ async fn announced_bodies_keep_no_delivery_out() {
     }
     let signature = signature(secret(&system), BODY.as_bytes());
     for _ in 0..30 {
-        let answer = post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY).await;
-        assert_eq!(answer.status().as_u16(), 200);
+        let response = post(&system, &Uuid::new_v4().to_string(), Some(&signature), BODY).await;
+        assert_eq!(response.status().as_u16(), 200);
     }
     let response = tokio::time::timeout(Duration::from_secs(20), responses.recv()).await;
-    let response = response.expect("a body that does not arrive is given up");
-    let response = response.expect("they announce on");
+    let response = response.expect("a missing body times out");
+    let response = response.expect("a response");
     assert!(response.starts_with("HTTP/1.1 408"), "{response}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_sockets_do_not_silence_health_checks() {
+async fn idle_sockets_do_not_block_health_checks() {
     let system = System::with_fast_provider().start().await;
     for server in [&system.ingress, &system.api] {
         let address = server.trim_start_matches("http://");
@@ -72,11 +71,11 @@ async fn idle_sockets_do_not_silence_health_checks() {
         for _ in 0..4_200 {
             match TcpStream::connect(address).await {
                 Ok(stream) => idle.push(stream),
-                // This process has no more descriptors; the server is in it as well.
+                // This process, which includes the server, has no more file descriptors.
                 Err(_) => break,
             }
         }
-        // One is needed for the client.
+        // The client needs a file descriptor.
         idle.truncate(idle.len().saturating_sub(8));
         assert!(idle.len() > 400, "{}", idle.len());
         let client = reqwest::Client::builder()
@@ -84,9 +83,9 @@ async fn idle_sockets_do_not_silence_health_checks() {
             .build()
             .expect("a client");
         for _ in 0..3 {
-            let answer = client.get(format!("{server}/livez")).send().await;
+            let response = client.get(format!("{server}/livez")).send().await;
             assert_eq!(
-                answer.expect("an answer").status().as_u16(),
+                response.expect("a response").status().as_u16(),
                 200,
                 "{server}"
             );
@@ -100,15 +99,15 @@ async fn exchange(system: &System, head: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     let request = [head.as_bytes(), BODY.as_bytes()].concat();
     stream.write_all(&request).await.expect("sent");
-    let mut answer = String::new();
-    let read = stream.read_to_string(&mut answer);
+    let mut response = String::new();
+    let read = stream.read_to_string(&mut response);
     let ended = tokio::time::timeout(Duration::from_secs(10), read).await;
     ended.expect("the server closes").expect("a response");
-    answer
+    response
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_can_be_read_in_two_ways_are_refused() {
+async fn ambiguously_framed_requests_are_refused() {
     let system = System::with_fast_provider().start().await;
     let signature = signature(secret(&system), BODY.as_bytes());
     let length = BODY.len();
@@ -123,18 +122,18 @@ async fn requests_that_can_be_read_in_two_ways_are_refused() {
             "{line}\r\nHost: x\r\n{signed}Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n"
         ),
     ] {
-        let answer = exchange(&system, &head).await;
-        assert!(answer.starts_with("HTTP/1.1 400"), "{head}: {answer}");
+        let response = exchange(&system, &head).await;
+        assert!(response.starts_with("HTTP/1.1 400"), "{head}: {response}");
     }
-    assert_eq!(stored(&system).await, 0);
+    assert_eq!(count_deliveries(&system).await, 0);
     let whole = format!(
         "{line}\r\nHost: x\r\n{signed}Content-Length: {length}\r\nConnection: close\r\n\r\n"
     );
-    let answer = exchange(&system, &whole).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let response = exchange(&system, &whole).await;
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     assert!(
-        answer.contains("x-content-type-options: nosniff"),
-        "{answer}"
+        response.contains("x-content-type-options: nosniff"),
+        "{response}"
     );
 }
 
@@ -154,21 +153,21 @@ async fn health_and_metrics_move_to_their_own_listener() {
             (system.ingress.clone(), 404),
             (system.api.clone(), 404),
         ] {
-            let answer = system.client.get(format!("{base}{path}")).send().await;
+            let response = system.client.get(format!("{base}{path}")).send().await;
             assert_eq!(
-                answer.expect("an answer").status().as_u16(),
+                response.expect("a response").status().as_u16(),
                 status,
                 "{base}{path}"
             );
         }
     }
     let hook = format!("http://{own}/webhooks/github");
-    let answer = system.client.post(hook).send().await.expect("an answer");
-    assert_eq!(answer.status().as_u16(), 404);
+    let response = system.client.post(hook).send().await.expect("a response");
+    assert_eq!(response.status().as_u16(), 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_deliveries_have_a_quota() {
+async fn unmatched_deliveries_have_a_quota() {
     let system = System::with_fast_provider()
         .env("POBLYSH_INGRESS_UNMATCHED_ACCOUNT_MIB", "1")
         .start()
@@ -181,26 +180,26 @@ async fn strangers_deliveries_have_a_quota() {
         for _ in 0..count {
             let body = body(account);
             let signature = signature(secret(&system), body.as_bytes());
-            let answer = post(
+            let response = post(
                 &system,
                 &Uuid::new_v4().to_string(),
                 Some(&signature),
                 &body,
             )
             .await;
-            assert_eq!(answer.status().as_u16(), 200);
+            assert_eq!(response.status().as_u16(), 200);
         }
     }
-    // Two of 400 KiB fit into a mebibyte, and another account has a quota of its own.
-    assert_eq!(stored(&system).await, 3);
-    let answer = system
+    // Two deliveries of 400 KiB fit into a mebibyte; each account has its own quota.
+    assert_eq!(count_deliveries(&system).await, 3);
+    let response = system
         .client
         .get(format!("{}/v1/unmatched-accounts", system.api))
         .bearer_auth(OPERATOR_TOKEN)
         .send()
         .await
         .expect("the API answers");
-    let list: Value = answer.json().await.expect("JSON");
+    let list: Value = response.json().await.expect("JSON");
     let counts: Vec<_> = list["unmatched_accounts"]
         .as_array()
         .expect("a list")
@@ -208,15 +207,15 @@ async fn strangers_deliveries_have_a_quota() {
         .map(|one| (&one["account_id"], &one["deliveries"], &one["over_quota"]))
         .collect();
     assert_eq!(json!(counts), json!([["4711", 2, 3], ["4712", 1, 0]]));
-    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM delivery_ledger")
+    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM delivery_dedup")
         .fetch_one(system.db.pool())
         .await
         .expect("Postgres answers");
-    assert_eq!(seen, 6, "every one is known by its id");
+    assert_eq!(seen, 6, "every delivery's id is stored");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_tenants_backlog_keeps_no_other_out() {
+async fn one_tenants_backlog_blocks_no_other() {
     let system = System::with_fast_provider()
         .simulator(|sim| sim.accounts = 2)
         .workers(0)
@@ -237,13 +236,13 @@ async fn one_tenants_backlog_keeps_no_other_out() {
     }
     let send = async |body: &String| {
         let signature = signature(secret(&system), body.as_bytes());
-        let answer = post(&system, &Uuid::new_v4().to_string(), Some(&signature), body).await;
-        answer.status().as_u16()
+        let response = post(&system, &Uuid::new_v4().to_string(), Some(&signature), body).await;
+        response.status().as_u16()
     };
     eventually("the first tenant has its share", async || {
         send(&bodies[0]).await == 503
     })
     .await;
-    assert_eq!(send(&bodies[1]).await, 200, "the other has one of its own");
+    assert_eq!(send(&bodies[1]).await, 200, "the other has its own share");
     assert_eq!(send(&bodies[0]).await, 503);
 }

@@ -1,4 +1,4 @@
-//! A panic of a verifier costs one request: it is answered and counted, and the ingress lives.
+//! A panic of a verifier fails one request, which is answered and counted.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tests::harness::{System, free_address};
 use tokio::net::TcpListener;
 use webhook_ingress::Config;
 
-/// A verifier that panics on every body but an empty one, which it refuses.
+/// Verifier that panics on every body except an empty one, which it refuses.
 struct Panicking(ProviderDescriptor);
 
 #[async_trait]
@@ -45,12 +45,12 @@ async fn panic_of_a_verifier_costs_one_request() {
     config.webhooks.replace(Arc::new(panicking));
     let listener = TcpListener::bind(address).await.expect("a free port");
     let metrics = MetricsHandle::global().expect("a recorder");
-    let life = webhook_ingress::start(config, listener, metrics).expect("the ingress starts");
+    let lifecycle = webhook_ingress::start(config, listener, metrics).expect("the ingress starts");
     let ingress = format!("http://{address}");
     let counted = async || {
-        let label = "verdict=\"panicked\"";
+        let label = "result=\"panicked\"";
         system
-            .metric(&ingress, "webhook_deliveries_total", label)
+            .metric(&ingress, "poblysh_webhook_deliveries_total", label)
             .await
     };
     let before = counted().await;
@@ -61,12 +61,12 @@ async fn panic_of_a_verifier_costs_one_request() {
             .header("X-GitHub-Delivery", "d-1")
             .header("X-Hub-Signature-256", "sha256=00")
             .body(body);
-        let answer = request.send().await.expect("the ingress answers");
-        assert_eq!(answer.status().as_u16(), status, "{body:?}");
-        let kind = &answer.headers()["content-type"];
+        let response = request.send().await.expect("the ingress answers");
+        assert_eq!(response.status().as_u16(), status, "{body:?}");
+        let kind = &response.headers()["content-type"];
         assert_eq!(kind, "application/problem+json");
     }
     assert!(counted().await - before > 1.5, "both are counted");
-    life.soft().cancel();
-    life.hard().cancel();
+    lifecycle.draining().cancel();
+    lifecycle.aborted().cancel();
 }

@@ -1,5 +1,6 @@
-//! What one client and one provider get of a server's sockets and of the ingress's memory, and how
-//! slow they may be. Clients are told apart by loopback addresses, or by what a proxy forwards.
+//! Limits per client and provider on sockets, memory and speed.
+//!
+//! Clients have different loopback addresses, or different addresses in a proxy's header.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,11 +16,11 @@ use uuid::Uuid;
 use crate::ingress::{BODY, post, secret, signature};
 
 const MIB: usize = 1 << 20;
-/// Fits three times into a client's 64 MiB, and six times into a provider's 128.
-const HELD: usize = 21 * MIB;
+/// A third of a client's 64 MiB, and a sixth of a provider's 128 MiB.
+const INCOMPLETE_BYTES: usize = 21 * MIB;
 
-/// A system behind a proxy, which is this process.
-async fn behind_a_proxy() -> System {
+/// Starts a system behind a proxy, which is this process.
+async fn start_behind_proxy() -> System {
     System::with_fast_provider()
         .workers(0)
         .env("POBLYSH_TRUSTED_PROXIES", "127.0.0.0/8")
@@ -32,7 +33,7 @@ fn address(server: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
 
-/// The head of a delivery, whose signature is none.
+/// Head of a delivery with an invalid signature.
 fn head(client: &str, length: usize) -> String {
     format!(
         "POST /webhooks/github HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n\
@@ -43,8 +44,8 @@ fn head(client: &str, length: usize) -> String {
     )
 }
 
-/// A delivery of which all but the last byte is there.
-async fn hold(system: &System, client: &str, length: usize) -> TcpStream {
+/// Sends a delivery without its last byte.
+async fn send_incomplete(system: &System, client: &str, length: usize) -> TcpStream {
     let mut stream = TcpStream::connect(address(&system.ingress))
         .await
         .expect("it listens");
@@ -54,8 +55,8 @@ async fn hold(system: &System, client: &str, length: usize) -> TcpStream {
     stream
 }
 
-/// The status of a delivery to this path that nobody has signed: 401 once it was read.
-async fn unsigned(system: &System, path: &str, client: &str, length: usize) -> u16 {
+/// Sends a delivery with an invalid signature and returns the status: 401 once it was read.
+async fn send_unsigned(system: &System, path: &str, client: &str, length: usize) -> u16 {
     let request = system
         .client
         .post(format!("{}{path}", system.ingress))
@@ -66,55 +67,55 @@ async fn unsigned(system: &System, path: &str, client: &str, length: usize) -> u
         .header("X-Slack-Signature", "v0=00")
         .header("X-Slack-Request-Timestamp", "0")
         .body(vec![b' '; length]);
-    let answer: Response = request.send().await.expect("the ingress answers");
-    answer.status().as_u16()
+    let response: Response = request.send().await.expect("the ingress answers");
+    response.status().as_u16()
 }
 
-/// Three such deliveries of a client: nearly all that one client gets.
-async fn hold_share(system: &System, client: &str) -> [TcpStream; 3] {
+/// Sends three incomplete deliveries, which use nearly all memory of a client.
+async fn send_incomplete_share(system: &System, client: &str) -> [TcpStream; 3] {
     let held = tokio::join!(
-        hold(system, client, HELD),
-        hold(system, client, HELD),
-        hold(system, client, HELD)
+        send_incomplete(system, client, INCOMPLETE_BYTES),
+        send_incomplete(system, client, INCOMPLETE_BYTES),
+        send_incomplete(system, client, INCOMPLETE_BYTES)
     );
     held.into()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_of_one_client_is_bounded() {
-    let system = behind_a_proxy().await;
-    let held = hold_share(&system, "203.0.113.1").await;
+    let system = start_behind_proxy().await;
+    let held = send_incomplete_share(&system, "203.0.113.1").await;
     eventually("the client has its share", async || {
-        unsigned(&system, "/webhooks/github", "203.0.113.1", 2 * MIB).await == 503
+        send_unsigned(&system, "/webhooks/github", "203.0.113.1", 2 * MIB).await == 503
     })
     .await;
-    let other = unsigned(&system, "/webhooks/github", "203.0.113.2", 2 * MIB).await;
-    assert_eq!(other, 401, "another client has one of its own");
+    let other = send_unsigned(&system, "/webhooks/github", "203.0.113.2", 2 * MIB).await;
+    assert_eq!(other, 401, "another client has its own share");
     drop(held);
-    eventually("the room is given back", async || {
-        unsigned(&system, "/webhooks/github", "203.0.113.1", 2 * MIB).await == 401
+    eventually("the memory is released", async || {
+        send_unsigned(&system, "/webhooks/github", "203.0.113.1", 2 * MIB).await == 401
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_of_one_provider_is_bounded() {
-    let system = behind_a_proxy().await;
+    let system = start_behind_proxy().await;
     let _held = tokio::join!(
-        hold_share(&system, "203.0.113.1"),
-        hold_share(&system, "203.0.113.2")
+        send_incomplete_share(&system, "203.0.113.1"),
+        send_incomplete_share(&system, "203.0.113.2")
     );
     eventually("the provider has its share", async || {
-        unsigned(&system, "/webhooks/github", "203.0.113.3", 3 * MIB).await == 503
+        send_unsigned(&system, "/webhooks/github", "203.0.113.3", 3 * MIB).await == 503
     })
     .await;
-    let other = unsigned(&system, "/webhooks/slack", "203.0.113.3", 3 * MIB).await;
-    assert_eq!(other, 401, "another provider has one of its own");
+    let other = send_unsigned(&system, "/webhooks/slack", "203.0.113.3", 3 * MIB).await;
+    assert_eq!(other, 401, "another provider has its own share");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_of_one_client_are_bounded_in_number() {
-    let system = behind_a_proxy().await;
+    let system = start_behind_proxy().await;
     let announced = (0..1_024).map(|_| async {
         let stream = TcpStream::connect(address(&system.ingress)).await;
         let mut stream = stream.expect("enough descriptors: ulimit -n");
@@ -124,95 +125,100 @@ async fn bodies_of_one_client_are_bounded_in_number() {
     });
     let _announced = futures::future::join_all(announced).await;
     eventually("the client has its share", async || {
-        unsigned(&system, "/webhooks/github", "203.0.113.1", 1).await == 503
+        send_unsigned(&system, "/webhooks/github", "203.0.113.1", 1).await == 503
     })
     .await;
-    let other = unsigned(&system, "/webhooks/github", "203.0.113.2", 1).await;
-    assert_eq!(other, 401, "another client has one of its own");
+    let other = send_unsigned(&system, "/webhooks/github", "203.0.113.2", 1).await;
+    assert_eq!(other, 401, "another client has its own share");
 }
 
-/// A socket from a loopback address of the caller's choice.
-async fn from(local: [u8; 4], server: &str) -> std::io::Result<TcpStream> {
+/// Opens a socket from a loopback address.
+async fn connect_from(local: [u8; 4], server: &str) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((local, 0)))?;
     socket.connect(address(server)).await
 }
 
-/// What is answered on a socket that stays open; `None` where it does not.
-async fn ask(stream: &mut TcpStream) -> Option<String> {
+/// Sends a request on a socket; `None` where the socket is closed.
+async fn request_health(stream: &mut TcpStream) -> Option<String> {
     let request = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
     stream.write_all(request.as_bytes()).await.ok()?;
-    let mut answer = vec![0; 4096];
-    let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut answer)).await;
+    let mut response = vec![0; 4096];
+    let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut response)).await;
     let length = read.ok()?.ok()?;
-    Some(String::from_utf8_lossy(&answer[..length]).into_owned())
+    Some(String::from_utf8_lossy(&response[..length]).into_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sockets_of_one_client_close_no_other_clients() {
     let system = System::with_fast_provider().workers(0).start().await;
     for server in [&system.ingress, &system.api] {
-        let mut kept = from([127, 0, 0, 1], server).await.expect("a socket");
-        let answer = ask(&mut kept).await.expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{server}: {answer}");
-        // More than there is room for, each as much in use as the one above and idle for less long.
+        let mut kept = connect_from([127, 0, 0, 1], server)
+            .await
+            .expect("a socket");
+        let response = request_health(&mut kept).await.expect("a response");
+        assert!(response.starts_with("HTTP/1.1 200"), "{server}: {response}");
+        // More sockets than the server keeps, each idle for less time than the one above.
         let flood = (0..4_200).map(async |_| {
-            let stream = from([127, 0, 0, 2], server).await;
+            let stream = connect_from([127, 0, 0, 2], server).await;
             let mut stream = stream.expect("enough descriptors: ulimit -n");
-            ask(&mut stream).await;
+            request_health(&mut stream).await;
             stream
         });
         let flood = futures::stream::iter(flood).buffer_unordered(64);
         let _flood: Vec<_> = flood.collect().await;
-        let answer = ask(&mut kept).await.unwrap_or_default();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{server}: {answer}");
+        let response = request_health(&mut kept).await.unwrap_or_default();
+        assert!(response.starts_with("HTTP/1.1 200"), "{server}: {response}");
     }
     let good = signature(secret(&system), BODY.as_bytes());
-    let answer = post(&system, &Uuid::new_v4().to_string(), Some(&good), BODY).await;
-    assert_eq!(answer.status().as_u16(), 200);
+    let response = post(&system, &Uuid::new_v4().to_string(), Some(&good), BODY).await;
+    assert_eq!(response.status().as_u16(), 200);
 }
 
-/// A socket with a request under way, whose head is there and whose body never comes; `None` where
-/// the server does not wait for the body.
-async fn occupy(local: [u8; 4], server: &str) -> Option<TcpStream> {
-    let stream = from(local, server).await;
+/// Opens a socket with a request in flight, whose body is never sent.
+///
+/// Returns `None` where the server does not wait for the body.
+async fn open_busy_socket(local: [u8; 4], server: &str) -> Option<TcpStream> {
+    let stream = connect_from(local, server).await;
     let mut stream = stream.expect("enough descriptors: ulimit -n");
     let head = "POST /v1/connect/github/start HTTP/1.1\r\nHost: x\r\n\
                 Expect: 100-continue\r\nContent-Length: 100\r\n\r\n";
     stream.write_all(head.as_bytes()).await.ok()?;
-    let mut answer = [0; 64];
-    let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut answer)).await;
+    let mut response = [0; 64];
+    let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut response)).await;
     let length = read.ok()?.ok()?;
-    answer[..length]
+    response[..length]
         .starts_with(b"HTTP/1.1 100")
         .then_some(stream)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn busy_sockets_of_few_clients_keep_no_other_out() {
+async fn busy_sockets_do_not_exclude_other_clients() {
     let system = System::with_fast_provider().workers(0).start().await;
     let flood = (0..4_200).map(|number| {
         let last = [2, 3, 4, 5][number % 4];
-        occupy([127, 0, 0, last], &system.api)
+        open_busy_socket([127, 0, 0, last], &system.api)
     });
     let flood = futures::stream::iter(flood).buffer_unordered(64);
     let flood: Vec<_> = flood.collect().await;
     let held = flood.iter().flatten().count();
     assert!(held > 4_000, "{held}");
     for _ in 0..3 {
-        let mut other = from([127, 0, 0, 1], &system.api).await.expect("a socket");
+        let mut other = connect_from([127, 0, 0, 1], &system.api)
+            .await
+            .expect("a socket");
         let request = "GET /v1/signals HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         other.write_all(request.as_bytes()).await.expect("sent");
-        let mut answer = String::new();
-        let read = other.read_to_string(&mut answer);
+        let mut response = String::new();
+        let read = other.read_to_string(&mut response);
         let ended = tokio::time::timeout(Duration::from_secs(10), read).await;
-        ended.expect("an answer in time").expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        ended.expect("a response in time").expect("a response");
+        assert!(response.starts_with("HTTP/1.1 401"), "{response}");
     }
 }
 
-/// How long a socket stays open on which nothing is sent.
-async fn unused_for(server: &str) -> Duration {
+/// Measures how long an unused socket stays open.
+async fn measure_idle_timeout(server: &str) -> Duration {
     let mut stream = TcpStream::connect(address(server))
         .await
         .expect("it listens");
@@ -220,48 +226,48 @@ async fn unused_for(server: &str) -> Duration {
     let mut rest = Vec::new();
     let end = stream.read_to_end(&mut rest);
     let ended = tokio::time::timeout(Duration::from_mins(1), end).await;
-    // How it ends is the server's; that it ends is what is asked.
+    // The server may close or reset the socket.
     assert!(ended.is_ok(), "the socket stays open");
     opened.elapsed()
 }
 
-/// What a delivery is answered of which so many bytes are sent every 100 ms.
-async fn at_pace(system: &System, pace: usize, length: usize) -> (String, Duration) {
+/// Sends a delivery at `bytes` per 100 ms; returns the response and its time.
+async fn send_slowly(system: &System, bytes: usize, length: usize) -> (String, Duration) {
     let mut stream = TcpStream::connect(address(&system.ingress))
         .await
         .expect("it listens");
-    let began = Instant::now();
+    let started = Instant::now();
     let head = head("203.0.113.1", length);
     stream.write_all(head.as_bytes()).await.expect("sent");
-    let mut answer = vec![0; 4096];
+    let mut response = vec![0; 4096];
     let mut sent = 0;
     loop {
         if sent < length {
-            let part = vec![b' '; pace.min(length - sent)];
+            let part = vec![b' '; bytes.min(length - sent)];
             sent += part.len();
-            // The server may have answered and closed already.
+            // The server may have responded and closed the socket already.
             stream.write_all(&part).await.ok();
         }
         let pause = Duration::from_millis(100);
-        if let Ok(read) = tokio::time::timeout(pause, stream.read(&mut answer)).await {
+        if let Ok(read) = tokio::time::timeout(pause, stream.read(&mut response)).await {
             let length = read.unwrap_or(0);
-            let text = String::from_utf8_lossy(&answer[..length]).into_owned();
-            return (text, began.elapsed());
+            let text = String::from_utf8_lossy(&response[..length]).into_owned();
+            return (text, started.elapsed());
         }
-        assert!(began.elapsed() < Duration::from_mins(1), "no answer");
+        assert!(started.elapsed() < Duration::from_mins(1), "no response");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_take_too_long_are_ended() {
-    let system = behind_a_proxy().await;
+async fn slow_clients_are_disconnected() {
+    let system = start_behind_proxy().await;
     let (ingress, api, slow, steady, endless) = tokio::join!(
-        unused_for(&system.ingress),
-        unused_for(&system.api),
-        // 10 KiB/s, 320 KiB/s for six seconds, and the same for longer than a body may take.
-        at_pace(&system, 1 << 10, MIB),
-        at_pace(&system, 32 << 10, 60 * (32 << 10)),
-        at_pace(&system, 32 << 10, 24 * MIB),
+        measure_idle_timeout(&system.ingress),
+        measure_idle_timeout(&system.api),
+        // 10 KiB/s; 320 KiB/s for six seconds; 320 KiB/s for longer than the time limit of a body.
+        send_slowly(&system, 1 << 10, MIB),
+        send_slowly(&system, 32 << 10, 60 * (32 << 10)),
+        send_slowly(&system, 32 << 10, 24 * MIB),
     );
     for unused in [ingress, api] {
         assert!((9..30).contains(&unused.as_secs()), "{unused:?}");
@@ -274,16 +280,16 @@ async fn clients_that_take_too_long_are_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ingress_behind_https_says_so() {
+async fn ingress_behind_https_sends_hsts() {
     let system = System::with_fast_provider()
         .workers(0)
         .env("POBLYSH_PUBLIC_WEBHOOK_URL", "https://hooks.example.com")
         .start()
         .await;
     for path in ["/webhooks/github", "/livez", "/nowhere"] {
-        let answer = system.client.get(format!("{}{path}", system.ingress));
-        let answer = answer.send().await.expect("an answer");
-        let headers = answer.headers();
+        let response = system.client.get(format!("{}{path}", system.ingress));
+        let response = response.send().await.expect("a response");
+        let headers = response.headers();
         assert_eq!(
             headers["strict-transport-security"], "max-age=31536000",
             "{path}"

@@ -1,55 +1,56 @@
-//! Jira, from the consent to the feed.
+//! Jira, from the connect flow to the feed.
 
 use serde_json::{Value, json};
 use tests::harness::{System, Tenant, eventually};
 use tests::simulator::AdminWebhook;
 use uuid::Uuid;
 
-pub(crate) async fn acme(system: &System) -> (String, Tenant<'_>, Uuid) {
+pub(crate) async fn connect_acme(system: &System) -> (String, Tenant<'_>, Uuid) {
     let (account, admin) = system.accounts_at("jira").await.remove(0);
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect_to("jira", &account, &admin).await;
-    subscribed(system, 1).await;
+    wait_for_subscriptions(system, 1).await;
     (account, tenant, connection)
 }
 
-/// Waits until so many webhooks are registered, and we know of them.
-async fn subscribed(system: &System, wanted: usize) {
+/// Waits until this number of webhooks is registered at Jira and stored as subscriptions.
+async fn wait_for_subscriptions(system: &System, expected: usize) {
     eventually("webhooks are registered", async || {
-        let held: i64 = sqlx::query_scalar(
+        let stored: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM delivery_routes WHERE subscription_id IS NOT NULL",
         )
         .fetch_one(system.db.pool())
         .await
         .expect("Postgres answers");
-        registered(system).await.len() == wanted && held == i64::try_from(wanted).expect("few")
+        list_webhooks(system).await.len() == expected
+            && stored == i64::try_from(expected).expect("few")
     })
     .await;
 }
 
-async fn registered(system: &System) -> Vec<Value> {
+async fn list_webhooks(system: &System) -> Vec<Value> {
     let url = format!("{}/_sim/jira/webhooks", system.simulator.base_url());
-    let answer = system
+    let response = system
         .client
         .get(url)
         .send()
         .await
         .expect("the simulator answers");
-    let body: Value = answer.json().await.expect("JSON");
+    let body: Value = response.json().await.expect("JSON");
     body["webhooks"].as_array().expect("a list").clone()
 }
 
-/// Makes or rotates the connection's webhook secret.
-pub(crate) async fn webhook_of(tenant: &Tenant<'_>, connection: Uuid) -> Value {
+/// Creates or rotates the connection's webhook secret.
+pub(crate) async fn rotate_webhook_secret(tenant: &Tenant<'_>, connection: Uuid) -> Value {
     let path = format!("/v1/connections/{connection}/webhook");
-    let answer = tenant.request(reqwest::Method::POST, &path, None).await;
-    assert_eq!(answer.status().as_u16(), 201);
-    answer.json().await.expect("JSON")
+    let response = tenant.request(reqwest::Method::POST, &path, None).await;
+    assert_eq!(response.status().as_u16(), 201);
+    response.json().await.expect("JSON")
 }
 
-/// The site's administrator sets up a webhook with what the API answered.
-fn set_up(system: &System, account: &str, made: &Value) {
-    let text = |name: &str| made[name].as_str().expect("text").to_owned();
+/// Creates the administrator's webhook at the site, with the URL and secret of the API.
+fn create_admin_webhook(system: &System, account: &str, webhook: &Value) {
+    let text = |name: &str| webhook[name].as_str().expect("text").to_owned();
     let webhook = AdminWebhook {
         account: account.to_owned(),
         url: text("url"),
@@ -66,12 +67,12 @@ async fn generate(system: &System, account: &str, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn backfill_gives_every_issue_change_comment_worklog_and_sprint() {
+async fn backfill_gives_every_visible_fact() {
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 100))
         .start()
         .await;
-    let (account, tenant, _) = acme(&system).await;
+    let (account, tenant, _) = connect_acme(&system).await;
     tenant.assert_equals_ledger(&account).await;
     assert!(
         tenant.identities().await.len() > 100,
@@ -82,9 +83,9 @@ async fn backfill_gives_every_issue_change_comment_worklog_and_sprint() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_webhook_becomes_its_signals() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, _) = acme(&system).await;
+    let (account, tenant, _) = connect_acme(&system).await;
     generate(&system, &account, 300).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     let feed = tenant.feed().await;
     for kind in [
         "issue_closed",
@@ -99,7 +100,7 @@ async fn every_webhook_becomes_its_signals() {
 #[tokio::test(flavor = "multi_thread")]
 async fn denied_boards_hold_completeness_back() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, _) = acme(&system).await;
+    let (account, tenant, _) = connect_acme(&system).await;
     system.drain().await;
     let sprints = async || -> i64 {
         sqlx::query_scalar(
@@ -120,17 +121,25 @@ async fn denied_boards_hold_completeness_back() {
         system.drain().await;
         tenant.get("/v1/signals?limit=1").await["completeness"]["connections"][0].clone()
     };
-    let told = poll().await;
+    let reported = poll().await;
     assert_eq!(sprints().await, before, "nothing is retired");
-    assert_eq!(told["behind"], "denied", "{told:#}");
-    assert_eq!(told["held_back_by"]["stream"], "boards", "{told:#}");
-    assert_eq!(told["held_back_by"]["code"], "permission", "{told:#}");
+    assert_eq!(reported["behind"], "denied", "{reported:#}");
+    assert_eq!(reported["held_back_by"]["stream"], "boards", "{reported:#}");
+    assert_eq!(
+        reported["held_back_by"]["code"], "permission",
+        "{reported:#}"
+    );
 
     let url = format!("{}/_sim/faults", system.simulator.base_url());
-    let answer = system.client.delete(url).send().await;
-    assert!(answer.expect("the simulator answers").status().is_success());
-    let told = poll().await;
-    assert_eq!(told["behind"], Value::Null, "{told:#}");
+    let response = system.client.delete(url).send().await;
+    assert!(
+        response
+            .expect("the simulator answers")
+            .status()
+            .is_success()
+    );
+    let reported = poll().await;
+    assert_eq!(reported["behind"], Value::Null, "{reported:#}");
     tenant.assert_equals_ledger(&account).await;
 }
 
@@ -140,9 +149,9 @@ async fn webhooks_and_polling_agree_on_identity() {
         .simulator(|sim| sim.history = 20)
         .start()
         .await;
-    let (account, tenant, connection) = acme(&system).await;
+    let (account, tenant, connection) = connect_acme(&system).await;
     generate(&system, &account, 200).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     let before = tenant.identities().await;
     let path = format!("/v1/connections/{connection}/sync");
     tenant.post(&path, &json!({ "mode": "full" })).await;
@@ -151,12 +160,12 @@ async fn webhooks_and_polling_agree_on_identity() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn polling_finds_what_no_webhook_told_and_the_index_showed_late() {
+async fn polling_finds_unreported_and_late_indexed_facts() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, _) = acme(&system).await;
+    let (account, tenant, _) = connect_acme(&system).await;
     system.drain().await;
-    let silence = json!({ "target": "delivery", "effect": "drop_silently" });
-    system.sim("faults", silence).await;
+    let drop_deliveries = json!({ "target": "delivery", "effect": "drop_silently" });
+    system.sim("faults", drop_deliveries).await;
     system
         .simulator
         .change_jira(|jira| jira.index_lag_seconds = 3_600);
@@ -169,7 +178,7 @@ async fn polling_finds_what_no_webhook_told_and_the_index_showed_late() {
     system
         .simulator
         .change_jira(|jira| jira.index_lag_seconds = 0);
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     assert!(tenant.identities().await.len() > before + 30);
 }
 
@@ -179,7 +188,7 @@ async fn lost_forged_late_and_doubled_attempts_change_nothing() {
     system
         .simulator
         .change_jira(|jira| jira.retry_seconds = vec![0.1, 0.2, 0.3]);
-    let (account, tenant, _) = acme(&system).await;
+    let (account, tenant, _) = connect_acme(&system).await;
     system.drain().await;
     for fault in [
         json!({ "target": "delivery", "effect": "drop", "percent": 15.0 }),
@@ -194,26 +203,26 @@ async fn lost_forged_late_and_doubled_attempts_change_nothing() {
     }
     generate(&system, &account, 250).await;
     system.quiesce().await;
-    system.assert_forgeries_were_refused().await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    system.assert_forged_deliveries_refused().await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_delivery_reaches_both_tenants_that_work_with_a_site() {
+async fn delivery_reaches_both_tenants_of_a_site() {
     let system = System::with_fast_provider().start().await;
-    let (account, first, _) = acme(&system).await;
+    let (account, first, _) = connect_acme(&system).await;
     let people = system.account_of("jira", 0).await["people"].clone();
     let second = system.tenant("Globex").await;
     let other = people[1].as_str().expect("a person");
     second.connect_to("jira", &account, other).await;
-    subscribed(&system, 2).await;
+    wait_for_subscriptions(&system, 2).await;
     generate(&system, &account, 80).await;
-    first.assert_equals_ledger_after_a_poll(&account).await;
-    second.assert_equals_ledger_after_a_poll(&account).await;
+    first.assert_equals_ledger_after_poll(&account).await;
+    second.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_grant_over_several_sites_connects_the_one_that_is_chosen() {
+async fn grant_over_several_sites_connects_the_chosen_one() {
     let system = System::with_fast_provider().start().await;
     let (first, admin) = system.accounts_at("jira").await.remove(0);
     let new = json!({ "name": "second", "member": admin, "history": 5 });
@@ -223,21 +232,21 @@ async fn a_grant_over_several_sites_connects_the_one_that_is_chosen() {
         .to_owned();
     let tenant = system.tenant("Acme").await;
     tenant.connect_to("jira", &second, &admin).await;
-    subscribed(&system, 1).await;
+    wait_for_subscriptions(&system, 1).await;
     generate(&system, &first, 30).await;
-    tenant.assert_equals_ledger_after_a_poll(&second).await;
+    tenant.assert_equals_ledger_after_poll(&second).await;
     let (foreign, _) = system.ledger(&first);
-    let told = tenant.identities().await;
+    let reported = tenant.identities().await;
     assert!(
-        told.is_disjoint(&foreign),
-        "the other site is none of this connection's"
+        reported.is_disjoint(&foreign),
+        "the other site is not connected"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_rotate_and_a_lost_answer_is_survived() {
+async fn token_rotation_survives_lost_response() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, _) = acme(&system).await;
+    let (account, tenant, _) = connect_acme(&system).await;
     let admin = system.accounts_at("jira").await.remove(0).1;
     system.drain().await;
     for lost in [false, true, true] {
@@ -247,60 +256,60 @@ async fn tokens_rotate_and_a_lost_answer_is_survived() {
         }
         system.sim("jira/tokens", json!({ "expire": admin })).await;
         generate(&system, &account, 10).await;
-        tenant.assert_equals_ledger_after_a_poll(&account).await;
+        tenant.assert_equals_ledger_after_poll(&account).await;
     }
     let status = tenant.get("/v1/connections").await["connections"][0]["status"].clone();
     assert_eq!(status, "active");
     let lost: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM token_rotations WHERE outcome = 'transient'")
+        sqlx::query_scalar("SELECT count(*) FROM token_refresh_log WHERE outcome = 'transient'")
             .fetch_one(system.db.pool())
             .await
             .expect("Postgres answers");
-    assert!(lost >= 1, "the journal shows what was lost");
+    assert!(lost >= 1, "the token refresh log shows the lost response");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_withdrawn_grant_asks_for_a_person() {
+async fn revoked_grant_requires_reauthorization() {
     let system = System::with_fast_provider().start().await;
-    let (_, tenant, _) = acme(&system).await;
+    let (_, tenant, _) = connect_acme(&system).await;
     let admin = system.accounts_at("jira").await.remove(0).1;
     system.drain().await;
     system.sim("jira/tokens", json!({ "revoke": admin })).await;
     tenant
         .post("/v1/sync/jira", &json!({ "mode": "incremental" }))
         .await;
-    eventually("the connection asks", async || {
+    eventually("the connection needs reauthorization", async || {
         tenant.get("/v1/connections").await["connections"][0]["status"] == "needs_reauth"
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_project_makes_another_webhook_before_the_old_one_ends() {
+async fn new_project_replaces_webhook_without_gap() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, _) = acme(&system).await;
-    let before = registered(&system).await;
+    let (account, tenant, _) = connect_acme(&system).await;
+    let before = list_webhooks(&system).await;
     let new = json!({ "account": account, "action": "project.created", "to": "NEXT" });
     system.sim("jira/act", new).await;
     tenant
         .post("/v1/sync/jira", &json!({ "mode": "incremental" }))
         .await;
-    eventually("another webhook stands alone", async || {
-        let now = registered(&system).await;
+    eventually("only the new webhook is left", async || {
+        let now = list_webhooks(&system).await;
         now.len() == 1 && now[0]["id"] != before[0]["id"]
     })
     .await;
-    let filter = registered(&system).await[0]["jql_filter"].clone();
+    let filter = list_webhooks(&system).await[0]["jql_filter"].clone();
     assert!(filter.as_str().expect("text").contains("NEXT"), "{filter}");
-    subscribed(&system, 1).await;
+    wait_for_subscriptions(&system, 1).await;
     generate(&system, &account, 60).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reconnect_by_another_person_registers_webhooks_anew() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, connection) = acme(&system).await;
+    let (account, tenant, connection) = connect_acme(&system).await;
     system.drain().await;
     let people = system.account_of("jira", 0).await["people"].clone();
     let (_, admin) = system.accounts_at("jira").await.remove(0);
@@ -311,34 +320,34 @@ async fn reconnect_by_another_person_registers_webhooks_anew() {
         .await;
     assert_eq!(again, connection, "the same connection resumes");
     eventually("webhooks of the other person are registered", async || {
-        registered(&system).await.len() == 2
+        list_webhooks(&system).await.len() == 2
     })
     .await;
-    // Those of the first person end with that person's grant; nothing is polled from here on.
+    // The first person's webhooks end with that person's grant. No poll follows.
     system.sim("jira/tokens", json!({ "revoke": admin })).await;
     system.drain().await;
     let before = tenant.identities().await.len();
     generate(&system, &account, 40).await;
     system.drain().await;
-    let told = tenant.identities().await.len();
-    assert!(told > before + 10, "{before} before, {told} now");
+    let reported = tenant.identities().await.len();
+    assert!(reported > before + 10, "{before} before, {reported} now");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn webhooks_are_renewed_before_they_end() {
     let system = System::with_fast_provider().start().await;
-    let (_, _, _) = acme(&system).await;
-    let before = registered(&system).await;
+    let (_, _, _) = connect_acme(&system).await;
+    let before = list_webhooks(&system).await;
     system.drain().await;
-    // Their end comes near: for us by what we noted, for Jira by its clock.
+    // The expiry is near, both by Jira's clock and by the stored subscription.
     system
         .sim("clock", json!({ "advance_seconds": 25 * 24 * 3_600 }))
         .await;
     let admin = system.accounts_at("jira").await.remove(0).1;
     system.sim("jira/tokens", json!({ "expire": admin })).await;
-    system.let_subscriptions_near_their_end().await;
-    eventually("the webhook lives longer", async || {
-        let now = registered(&system).await;
+    system.set_subscriptions_near_expiry().await;
+    eventually("the webhook is renewed", async || {
+        let now = list_webhooks(&system).await;
         now.len() == 1
             && now[0]["id"] == before[0]["id"]
             && now[0]["expires"] != before[0]["expires"]
@@ -347,22 +356,22 @@ async fn webhooks_are_renewed_before_they_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registration_whose_answer_was_lost_is_taken_on() {
+async fn registration_with_lost_response_is_adopted() {
     let system = System::with_fast_provider().start().await;
     let fault = json!({ "target": "request", "pattern": "POST*/rest/api/3/webhook", "effect": "lose_response", "count": 1 });
     system.sim("faults", fault).await;
-    let (account, tenant, _) = acme(&system).await;
-    assert_eq!(registered(&system).await.len(), 1, "it was not made twice");
+    let (account, tenant, _) = connect_acme(&system).await;
+    assert_eq!(list_webhooks(&system).await.len(), 1, "no duplicate");
     generate(&system, &account, 30).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_administrators_webhooks_tell_what_no_app_may_ask_for() {
+async fn administrator_webhook_delivers_worklogs() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, connection) = acme(&system).await;
-    let made = webhook_of(&tenant, connection).await;
-    set_up(&system, &account, &made);
+    let (account, tenant, connection) = connect_acme(&system).await;
+    let webhook = rotate_webhook_secret(&tenant, connection).await;
+    create_admin_webhook(&system, &account, &webhook);
     system.drain().await;
     for _ in 0..5 {
         let work = json!({ "account": account, "action": "worklog.created" });
@@ -385,15 +394,15 @@ async fn an_administrators_webhooks_tell_what_no_app_may_ask_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn disconnecting_deletes_the_webhook() {
     let system = System::with_fast_provider().start().await;
-    let (_, tenant, connection) = acme(&system).await;
+    let (_, tenant, connection) = connect_acme(&system).await;
     let path = format!("/v1/connections/{connection}");
-    let answer = tenant.request(reqwest::Method::DELETE, &path, None).await;
-    assert_eq!(answer.status().as_u16(), 204);
-    assert!(registered(&system).await.is_empty());
+    let response = tenant.request(reqwest::Method::DELETE, &path, None).await;
+    assert_eq!(response.status().as_u16(), 204);
+    assert!(list_webhooks(&system).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn limits_and_outages_of_jira_delay_and_lose_nothing() {
+async fn jira_limits_and_outages_lose_nothing() {
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 60))
         .start()
@@ -408,12 +417,12 @@ async fn limits_and_outages_of_jira_delay_and_lose_nothing() {
     ] {
         system.sim("faults", fault).await;
     }
-    let (account, tenant, _) = acme(&system).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    let (account, tenant, _) = connect_acme(&system).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_short_backfill_does_not_wait_for_a_long_one() {
+async fn short_backfill_does_not_wait_for_long_one() {
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 3_000))
         .env("POBLYSH_JIRA_POINTS_PER_SECOND", "20")
@@ -426,16 +435,16 @@ async fn a_short_backfill_does_not_wait_for_a_long_one() {
     let text = |name: &str| small[name].as_str().expect("text").to_owned();
     let (first, second) = (system.tenant("Acme").await, system.tenant("Globex").await);
     let long = first.connect_to("jira", &long, &admin).await;
-    eventually("the long backfill has begun", async || {
+    eventually("the long backfill has started", async || {
         !first.identities().await.is_empty()
     })
     .await;
-    // While the app's budget is spent, whoever connects is asked to begin again.
+    // While the app's budget is used up, connecting is answered 503 and retried.
     let (login, admin) = (text("login"), text("admin"));
     let mut short = Uuid::nil();
-    eventually("the second is let in", async || {
-        let answer = second.walk_to("jira", &login, &admin).await;
-        let (status, body) = (answer.status(), answer.json::<Value>().await);
+    eventually("the second account is connected", async || {
+        let response = second.run_connect_flow("jira", &login, &admin).await;
+        let (status, body) = (response.status(), response.json::<Value>().await);
         let body = body.expect("JSON");
         if status == 503 && body["code"] == "provider_rate_limited" {
             return false;
@@ -454,5 +463,5 @@ async fn a_short_backfill_does_not_wait_for_a_long_one() {
             .expect("Postgres answers")
     };
     eventually("the short backfill is done", async || done(short).await).await;
-    assert!(!done(long).await, "the long one goes on");
+    assert!(!done(long).await, "the long one is still running");
 }

@@ -1,10 +1,10 @@
-//! Jira sites that do not stay as they were, or do not send everything.
+//! Jira sites that are renamed, refuse events, or send incomplete deliveries.
 
 use serde_json::json;
 use tests::harness::{System, Tenant, eventually};
 use uuid::Uuid;
 
-async fn acme(system: &System) -> (String, Tenant<'_>, Uuid) {
+async fn connect_acme(system: &System) -> (String, Tenant<'_>, Uuid) {
     let (account, admin) = system.accounts_at("jira").await.remove(0);
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect_to("jira", &account, &admin).await;
@@ -16,7 +16,7 @@ async fn acme(system: &System) -> (String, Tenant<'_>, Uuid) {
     (account, tenant, connection)
 }
 
-/// Where deliveries go besides by the site's id, in order.
+/// Lists the delivery routes in order.
 async fn routes(system: &System) -> Vec<String> {
     sqlx::query_scalar("SELECT route FROM delivery_routes ORDER BY route")
         .fetch_all(system.db.pool())
@@ -24,12 +24,12 @@ async fn routes(system: &System) -> Vec<String> {
         .expect("Postgres answers")
 }
 
-async fn renamed(system: &System, account: &str) {
+async fn rename_site(system: &System, account: &str) {
     let rename = json!({ "account": account, "action": "site.renamed", "to": "bought" });
     system.sim("jira/act", rename).await;
 }
 
-async fn all_routes_follow(system: &System) {
+async fn wait_for_new_routes(system: &System) {
     eventually("the routes follow the address", async || {
         let routes = routes(system).await;
         let is_there = |route: &String| route.starts_with("https://bought.atlassian.net");
@@ -46,39 +46,39 @@ async fn generate(system: &System, account: &str, count: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn field_jira_site_renamed_keeps_receiving_webhooks() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, _) = acme(&system).await;
+    let (account, tenant, _) = connect_acme(&system).await;
     let created = json!({ "account": account, "action": "issue.created" });
     let issue = system.sim("jira/act", created).await["object"]["id"].clone();
     tenant.assert_equals_ledger(&account).await;
-    renamed(&system, &account).await;
+    rename_site(&system, &account).await;
     let delete = json!({ "account": account, "action": "issue.deleted", "issue": issue });
     system.sim("jira/act", delete).await;
     system.drain().await;
-    // The next look at the subscriptions finds the new address, and what came meanwhile.
-    system.look_at_subscriptions().await;
-    all_routes_follow(&system).await;
-    eventually("what waited is told", async || {
+    // Reconciling the subscriptions finds the new address and rematches earlier deliveries.
+    system.reconcile_subscriptions().await;
+    wait_for_new_routes(&system).await;
+    eventually("the earlier delivery has its Signal", async || {
         tenant.difference(&[&account]).await.0.is_empty()
     })
     .await;
     generate(&system, &account, 30).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connecting_a_renamed_site_again_moves_its_routes() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, _) = acme(&system).await;
+    let (account, tenant, _) = connect_acme(&system).await;
     let admin = system.accounts_at("jira").await.remove(0).1;
-    renamed(&system, &account).await;
+    rename_site(&system, &account).await;
     tenant.connect_to("jira", &account, &admin).await;
-    all_routes_follow(&system).await;
+    wait_for_new_routes(&system).await;
     generate(&system, &account, 30).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_event_loses_no_other_and_is_named() {
+async fn refused_event_is_named_and_loses_no_other() {
     let system = System::with_fast_provider().start().await;
     system.simulator.change_jira(|jira| {
         jira.refused_events = vec![
@@ -86,9 +86,9 @@ async fn a_refused_event_loses_no_other_and_is_named() {
             "jira:version_deleted".to_owned(),
         ];
     });
-    let (account, tenant, connection) = acme(&system).await;
+    let (account, tenant, connection) = connect_acme(&system).await;
     generate(&system, &account, 60).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     let shown = tenant.get(&format!("/v1/connections/{connection}")).await;
     assert_eq!(shown["warnings"][0]["code"], "events_refused", "{shown}");
     let message = shown["warnings"][0]["message"].as_str().expect("text");
@@ -97,25 +97,25 @@ async fn a_refused_event_loses_no_other_and_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_comment_that_does_not_name_its_issue_is_told_with_it() {
+async fn comment_without_issue_gets_its_issue() {
     let system = System::with_fast_provider().start().await;
     system
         .simulator
         .change_jira(|jira| jira.comments_without_issue = true);
-    let (account, tenant, _) = acme(&system).await;
+    let (account, tenant, _) = connect_acme(&system).await;
     let created = json!({ "account": account, "action": "issue.created", "text": "The valve" });
     let issue = system.sim("jira/act", created).await["object"]["id"].clone();
     let comment = json!({ "account": account, "action": "comment.created", "issue": issue });
     system.sim("jira/act", comment).await;
     tenant.assert_equals_ledger(&account).await;
     let feed = tenant.feed().await;
-    let told = feed
+    let comment = feed
         .iter()
         .find(|signal| signal["kind"] == "issue_commented");
-    let told = told.expect("a comment");
-    assert_eq!(told["subject"]["title"], "The valve", "{told}");
+    let comment = comment.expect("a comment");
+    assert_eq!(comment["subject"]["title"], "The valve", "{comment}");
     assert!(
-        told["context"]["id"].is_string() && told["subject"]["key"].is_string(),
-        "{told}"
+        comment["context"]["id"].is_string() && comment["subject"]["key"].is_string(),
+        "{comment}"
     );
 }

@@ -1,17 +1,17 @@
-//! Webhooks of Jira's: a connection's own URL and secret, and the app's tokens.
+//! Jira webhooks: a connection's own URL and secret, and the app's tokens.
 
 use serde_json::{Value, json};
 use shared::clock::{Clock as _, SystemClock};
 use tests::harness::{System, eventually};
 use uuid::Uuid;
 
-use crate::ingress::{signature, stored};
-use crate::jira::{acme, webhook_of};
+use crate::ingress::{count_deliveries, signature};
+use crate::jira::{connect_acme, rotate_webhook_secret};
 
-/// Posts what an administrator's webhook would, signed with `secret`.
+/// Sends a delivery of an administrator's webhook, signed with `secret`.
 async fn post_as_administrator(system: &System, url: &str, secret: &str, body: &Value) -> u16 {
     let body = body.to_string();
-    let answer = system
+    let response = system
         .client
         .post(url)
         .header("x-atlassian-webhook-identifier", Uuid::new_v4().to_string())
@@ -19,10 +19,10 @@ async fn post_as_administrator(system: &System, url: &str, secret: &str, body: &
         .body(body)
         .send()
         .await;
-    answer.expect("the ingress answers").status().as_u16()
+    response.expect("the ingress answers").status().as_u16()
 }
 
-/// An issue that the ledger does not have.
+/// Delivery of an issue that the ledger does not have.
 fn made_up_issue(url: &str) -> Value {
     json!({
         "webhookEvent": "jira:issue_created", "timestamp": 1_700_000_000_000_i64,
@@ -34,7 +34,7 @@ fn made_up_issue(url: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn connection_webhook_reaches_that_connection_only() {
     let system = System::with_fast_provider().start().await;
-    let (account, first, connection) = acme(&system).await;
+    let (account, first, connection) = connect_acme(&system).await;
     let people = system.account_of("jira", 0).await["people"].clone();
     let second = system.tenant("Globex").await;
     let other = second
@@ -42,27 +42,28 @@ async fn connection_webhook_reaches_that_connection_only() {
         .await;
     system.drain().await;
     let before = second.identities().await;
-    let made = webhook_of(&first, connection).await;
+    let webhook = rotate_webhook_secret(&first, connection).await;
     let (url, secret) = (
-        made["url"].as_str().expect("a URL"),
-        made["secret"].as_str().expect("a secret"),
+        webhook["url"].as_str().expect("a URL"),
+        webhook["secret"].as_str().expect("a secret"),
     );
     let site = system.account_of("jira", 0).await["url"].clone();
     let issue = made_up_issue(site.as_str().expect("a URL"));
-    // The body names a site that both tenants work with; the URL alone decides.
+    // The body names a site of both tenants; the URL alone selects the connection.
     assert_eq!(
         post_as_administrator(&system, url, secret, &issue).await,
         200
     );
     system.drain().await;
-    let told = first.identities().await;
+    let identities = first.identities().await;
     assert!(
-        told.iter()
+        identities
+            .iter()
             .any(|(_, key)| key.ends_with(":issue:987654:created")),
-        "{told:?}"
+        "{identities:?}"
     );
     assert_eq!(second.identities().await, before);
-    // Neither the app's URL nor another connection's takes what this secret signed.
+    // The app's URL and another connection's URL refuse this secret.
     let app = format!("{}/webhooks/jira", system.ingress);
     assert_eq!(
         post_as_administrator(&system, &app, secret, &issue).await,
@@ -73,7 +74,7 @@ async fn connection_webhook_reaches_that_connection_only() {
         post_as_administrator(&system, &foreign, secret, &issue).await,
         401
     );
-    webhook_of(&second, other).await;
+    rotate_webhook_secret(&second, other).await;
     let unknown = format!("{app}/{}", Uuid::new_v4());
     assert_eq!(
         post_as_administrator(&system, &unknown, secret, &issue).await,
@@ -98,7 +99,7 @@ async fn equal_tokens_carry_different_deliveries() {
     let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key);
     let token = token.expect("a token");
     let post = async |identifier: &str, body: &Value| {
-        let answer = system
+        let response = system
             .client
             .post(format!("{}/webhooks/jira", system.ingress))
             .bearer_auth(&token)
@@ -106,31 +107,31 @@ async fn equal_tokens_carry_different_deliveries() {
             .body(body.to_string())
             .send()
             .await;
-        assert_eq!(answer.expect("an answer").status().as_u16(), 200);
+        assert_eq!(response.expect("a response").status().as_u16(), 200);
     };
     let (one, other) = (json!({ "timestamp": 1 }), json!({ "timestamp": 2 }));
     post("d-1", &one).await;
     post("d-1", &one).await;
     post("d-2", &one).await;
-    assert_eq!(stored(&system).await, 1);
+    assert_eq!(count_deliveries(&system).await, 1);
     post("d-1", &other).await;
-    assert_eq!(stored(&system).await, 2);
+    assert_eq!(count_deliveries(&system).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_webhook_secrets_are_valid_while_rotating() {
     let system = System::with_fast_provider().start().await;
-    let (_, tenant, connection) = acme(&system).await;
+    let (_, tenant, connection) = connect_acme(&system).await;
     let mut secrets = Vec::new();
     let mut url = String::new();
     for number in 0..3 {
-        let made = webhook_of(&tenant, connection).await;
-        url = made["url"].as_str().expect("a URL").to_owned();
-        secrets.push(made["secret"].as_str().expect("a secret").to_owned());
+        let webhook = rotate_webhook_secret(&tenant, connection).await;
+        url = webhook["url"].as_str().expect("a URL").to_owned();
+        secrets.push(webhook["secret"].as_str().expect("a secret").to_owned());
         assert_eq!(
-            made["previous_secret_expires_at"].is_null(),
+            webhook["previous_secret_expires_at"].is_null(),
             number == 0,
-            "{made}"
+            "{webhook}"
         );
     }
     let body = json!({ "webhookEvent": "issue_property_set", "timestamp": 1 });
@@ -152,12 +153,12 @@ async fn two_webhook_secrets_are_valid_while_rotating() {
                 .any(|part| part == &secret.as_bytes()[..8])
         }));
     }
-    // What is over its day is not valid any more, and a disconnected connection is unknown.
+    // An expired secret is refused, and a disconnected connection is unknown.
     sqlx::query("UPDATE webhook_secrets SET expires_at = now() WHERE expires_at IS NOT NULL")
         .execute(system.db.pool())
         .await
         .expect("expired");
-    eventually("the secret before has ended", async || {
+    eventually("the previous secret has expired", async || {
         post_as_administrator(&system, &url, &secrets[1], &body).await == 401
     })
     .await;
@@ -175,16 +176,16 @@ async fn two_webhook_secrets_are_valid_while_rotating() {
         .fetch_one(system.db.pool())
         .await
         .expect("Postgres answers");
-    assert_eq!(left, 0, "secrets end with the connection");
+    assert_eq!(left, 0, "disconnecting deletes the secrets");
     let path = format!("/v1/connections/{connection}/webhook");
-    let answer = tenant.request(reqwest::Method::POST, &path, None).await;
-    assert_eq!(answer.status().as_u16(), 409);
+    let response = tenant.request(reqwest::Method::POST, &path, None).await;
+    assert_eq!(response.status().as_u16(), 409);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connection_without_webhook_secret_refuses_deliveries() {
     let system = System::with_fast_provider().start().await;
-    let (_, _, connection) = acme(&system).await;
+    let (_, _, connection) = connect_acme(&system).await;
     let url = format!("{}/webhooks/jira/{connection}", system.ingress);
     for secret in ["", "any secret at all"] {
         assert_eq!(
@@ -195,17 +196,17 @@ async fn connection_without_webhook_secret_refuses_deliveries() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn webhook_secret_is_refused_where_no_webhook_is_signed_with_it() {
+async fn webhook_secret_is_refused_for_unsupported_provider() {
     let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect(&account, &admin).await;
     let path = format!("/v1/connections/{connection}/webhook");
-    let answer = tenant.request(reqwest::Method::POST, &path, None).await;
-    assert_eq!(answer.status().as_u16(), 409);
-    let problem: Value = answer.json().await.expect("problem+json");
+    let response = tenant.request(reqwest::Method::POST, &path, None).await;
+    assert_eq!(response.status().as_u16(), 409);
+    let problem: Value = response.json().await.expect("problem+json");
     assert_eq!(problem["code"], "webhook_not_supported");
     let foreign = system.tenant("Globex").await;
-    let answer = foreign.request(reqwest::Method::POST, &path, None).await;
-    assert_eq!(answer.status().as_u16(), 404);
+    let response = foreign.request(reqwest::Method::POST, &path, None).await;
+    assert_eq!(response.status().as_u16(), 404);
 }

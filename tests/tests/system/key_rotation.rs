@@ -1,5 +1,4 @@
-//! Rotation of both crypto keys: everything that they have sealed moves, used or not, and the former
-//! keys are needed by nothing in the end.
+//! Rotation of both crypto keys, after which the former keys can be removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +11,13 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::ingress::signature;
-use crate::jira::webhook_of;
+use crate::jira::rotate_webhook_secret;
 
 const NEW_KEY: &str = "MTIzNDU2Nzg5MGFiY2RlZmdoaWprbG1ub3BxcnN0dXY=";
 const NEW_INGRESS_KEY: &str = "dnV0c3JxcG9ubWxramloZ2ZlZGNiYTA5ODc2NTQzMjE=";
 
-/// The environment after the rotation, and whether the former keys are still there.
-fn rotated(system: &System, keeps_former: bool) -> BTreeMap<String, String> {
+/// Environment after the rotation, with or without the former keys.
+fn rotated_env(system: &System, keeps_former: bool) -> BTreeMap<String, String> {
     let mut env = system.env.clone();
     for (name, new) in [("", NEW_KEY), ("INGRESS_", NEW_INGRESS_KEY)] {
         let former = env.insert(format!("POBLYSH_{name}CRYPTO_KEY"), new.to_owned());
@@ -30,27 +29,30 @@ fn rotated(system: &System, keeps_former: bool) -> BTreeMap<String, String> {
     env
 }
 
-/// The keys of sealed values, by their ids: of tokens, and of webhook keys.
-async fn keys_in_use(system: &System) -> [BTreeSet<Vec<u8>>; 2] {
+/// Lists the ids of the keys that seal tokens, and of those that seal webhook keys.
+async fn list_key_ids(system: &System) -> [BTreeSet<Vec<u8>>; 2] {
     let mut found = [BTreeSet::new(), BTreeSet::new()];
     for (kind, statement) in [
         (0, "SELECT access_token FROM credentials"),
         (0, "SELECT refresh_token FROM credentials"),
-        (0, "SELECT access_token FROM person_credentials"),
-        (0, "SELECT refresh_token FROM person_credentials"),
+        (0, "SELECT access_token FROM user_credentials"),
+        (0, "SELECT refresh_token FROM user_credentials"),
         (1, "SELECT secret FROM webhook_secrets"),
     ] {
         let sealed: Vec<Option<Vec<u8>>> = sqlx::query_scalar(statement)
             .fetch_all(system.db.pool())
             .await
             .expect("Postgres answers");
-        let ids = sealed.into_iter().flatten().map(|it| it[..5].to_vec());
+        let ids = sealed
+            .into_iter()
+            .flatten()
+            .map(|value| value[..5].to_vec());
         found[kind].extend(ids);
     }
     found
 }
 
-/// Another api-server of the same system; it begins with a pass over what is sealed.
+/// Starts another api-server of the system, which seals all values anew at its start.
 async fn start_api(env: BTreeMap<String, String>) -> (String, Lifecycle) {
     let config = api_server::Config::from_env(&Env::from_pairs(env)).expect("settings");
     let metrics = MetricsHandle::global().expect("a recorder");
@@ -66,12 +68,12 @@ async fn start_ingress(env: BTreeMap<String, String>) -> (String, Lifecycle) {
     let metrics = MetricsHandle::global().expect("a recorder");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let life = webhook_ingress::start(config, listener, metrics).expect("it starts");
-    (format!("http://{address}"), life)
+    let lifecycle = webhook_ingress::start(config, listener, metrics).expect("it starts");
+    (format!("http://{address}"), lifecycle)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn former_keys_are_needed_by_nothing_after_a_rotation() {
+async fn rotation_reseals_everything_with_new_keys() {
     let mut system = System::with_fast_provider()
         .workers(0)
         .env("POBLYSH_SLACK_USER_SCOPES", "channels:history")
@@ -84,28 +86,28 @@ async fn former_keys_are_needed_by_nothing_after_a_rotation() {
         connections.push(tenant.connect_to(provider, &account, &admin).await);
     }
     let jira = connections[1];
-    let made = webhook_of(&tenant, jira).await;
-    let secret = made["secret"].as_str().expect("a secret").to_owned();
+    let webhook = rotate_webhook_secret(&tenant, jira).await;
+    let secret = webhook["secret"].as_str().expect("a secret").to_owned();
     let tenant = (tenant.id, tenant.key);
-    let before = keys_in_use(&system).await;
+    let before = list_key_ids(&system).await;
     assert_eq!(before.each_ref().map(BTreeSet::len), [1, 1]);
-    let persons: i64 = sqlx::query_scalar("SELECT count(*) FROM person_credentials")
+    let persons: i64 = sqlx::query_scalar("SELECT count(*) FROM user_credentials")
         .fetch_one(system.db.pool())
         .await
         .expect("a number");
     assert_eq!(persons, 1);
 
-    let (_, first) = start_api(rotated(&system, true)).await;
-    eventually("everything is under the new keys", async || {
-        let now = keys_in_use(&system).await;
+    let (_, first) = start_api(rotated_env(&system, true)).await;
+    eventually("all values are sealed with the new keys", async || {
+        let now = list_key_ids(&system).await;
         now.each_ref().map(BTreeSet::len) == [1, 1] && now[0] != before[0] && now[1] != before[1]
     })
     .await;
-    // The next pass finds nothing, and says so.
-    let (url, second) = start_api(rotated(&system, true)).await;
-    eventually("the former keys are needed by nothing", async || {
+    // The next pass finds no value to seal anew, which its metrics show.
+    let (url, second) = start_api(rotated_env(&system, true)).await;
+    eventually("no value needs the former keys", async || {
         let metrics = system.client.get(format!("{url}/metrics")).send().await;
-        let text = metrics.expect("an answer").text().await.expect("text");
+        let text = metrics.expect("a response").text().await.expect("text");
         let lines = text.lines();
         let values: Vec<&str> = lines
             .filter(|line| line.starts_with("poblysh_sealed_values{"))
@@ -115,10 +117,10 @@ async fn former_keys_are_needed_by_nothing_after_a_rotation() {
     })
     .await;
 
-    // Without the former keys everything opens.
-    let (ingress, third) = start_ingress(rotated(&system, false)).await;
+    // All values can be opened without the former keys.
+    let (ingress, third) = start_ingress(rotated_env(&system, false)).await;
     let body = json!({ "webhookEvent": "jira:issue_created", "timestamp": 1 }).to_string();
-    let answer = system
+    let response = system
         .client
         .post(format!("{ingress}/webhooks/jira/{jira}"))
         .header("x-atlassian-webhook-identifier", Uuid::new_v4().to_string())
@@ -127,13 +129,13 @@ async fn former_keys_are_needed_by_nothing_after_a_rotation() {
         .send()
         .await
         .expect("the ingress answers");
-    assert_eq!(answer.status().as_u16(), 200);
-    system.env = rotated(&system, false);
+    assert_eq!(response.status().as_u16(), 200);
+    system.env = rotated_env(&system, false);
     system.start_worker().await;
     let tenant = Tenant::new(&system, tenant.0, tenant.1);
     for connection in connections {
         let path = format!("/v1/connections/{connection}");
-        eventually("the connection is read", async || {
+        eventually("the backfill is done", async || {
             !tenant.get(&path).await["backfilled_at"].is_null()
         })
         .await;
@@ -141,8 +143,8 @@ async fn former_keys_are_needed_by_nothing_after_a_rotation() {
     let dead = tenant.request(Method::GET, "/v1/jobs?state=dead", None);
     let dead: serde_json::Value = dead.await.json().await.expect("JSON");
     assert_eq!(dead["jobs"], json!([]));
-    for life in [first, second, third] {
-        life.soft().cancel();
-        life.hard().cancel();
+    for lifecycle in [first, second, third] {
+        lifecycle.draining().cancel();
+        lifecycle.aborted().cancel();
     }
 }

@@ -1,4 +1,4 @@
-//! What happens to a grant: suspended, removed, installed again, approved later.
+//! Lifecycle of a grant: suspended, removed, installed again, approved later.
 
 use reqwest::Method;
 use serde_json::json;
@@ -24,7 +24,7 @@ async fn status(system: &System, connection: Uuid) -> String {
         .get("status")
 }
 
-async fn becomes(system: &System, connection: Uuid, expected: &str) {
+async fn wait_for_status(system: &System, connection: Uuid, expected: &str) {
     eventually(expected, async || {
         status(system, connection).await == expected
     })
@@ -32,11 +32,11 @@ async fn becomes(system: &System, connection: Uuid, expected: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspended_installation_pauses_and_goes_on_without_a_gap() {
+async fn suspended_installation_resumes_without_gap() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, connection) = system.connected("github").await;
+    let (account, tenant, connection) = system.connect_account("github").await;
     act(&system, &account, "installation.suspend").await;
-    becomes(&system, connection, "suspended").await;
+    wait_for_status(&system, connection, "suspended").await;
     system
         .sim(
             "github/generate",
@@ -44,41 +44,41 @@ async fn a_suspended_installation_pauses_and_goes_on_without_a_gap() {
         )
         .await;
     act(&system, &account, "installation.unsuspend").await;
-    becomes(&system, connection, "active").await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    wait_for_status(&system, connection, "active").await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn delivery_of_a_suspended_account_has_it_asked_and_read_again() {
+async fn delivery_of_suspended_account_triggers_probe_and_sync() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, connection) = system.connected("github").await;
+    let (account, tenant, connection) = system.connect_account("github").await;
     act(&system, &account, "installation.suspend").await;
-    becomes(&system, connection, "suspended").await;
-    // Nobody tells that the suspension is over.
+    wait_for_status(&system, connection, "suspended").await;
+    // The event that ends the suspension is lost.
     let lost = json!({ "target": "delivery", "pattern": "installation.unsuspend",
                        "effect": "drop_silently", "count": 1 });
     system.sim("faults", lost).await;
     act(&system, &account, "installation.unsuspend").await;
     act(&system, &account, "issues.opened").await;
-    becomes(&system, connection, "active").await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    wait_for_status(&system, connection, "active").await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_removed_installation_ends_the_connection_and_its_tokens() {
+async fn removed_installation_ends_connection_and_deletes_tokens() {
     let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect(&account, &admin).await;
     system.drain().await;
     act(&system, &account, "installation.deleted").await;
-    becomes(&system, connection, "disconnected").await;
+    wait_for_status(&system, connection, "disconnected").await;
     let tokens: i64 = sqlx::query_scalar("SELECT count(*) FROM credentials")
         .fetch_one(system.db.pool())
         .await
         .expect("Postgres answers");
     assert_eq!(tokens, 0);
-    // Installed again under a new id, it is the same connection once somebody proves it is theirs.
+    // After a new installation, an administrator must connect again to resume the connection.
     system
         .sim(
             "github/act",
@@ -94,11 +94,11 @@ async fn a_removed_installation_ends_the_connection_and_its_tokens() {
     system.drain().await;
     assert_eq!(status(&system, connection).await, "disconnected");
     assert_eq!(tenant.connect(&account, &admin).await, connection);
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deliveries_without_a_connection_wait_for_it() {
+async fn unmatched_deliveries_wait_for_their_connection() {
     let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     act(&system, &account, "installation.created").await;
@@ -114,10 +114,10 @@ async fn deliveries_without_a_connection_wait_for_it() {
             .fetch_one(system.db.pool())
             .await
             .expect("Postgres answers");
-    assert!(unmatched > 0, "they are kept");
+    assert!(unmatched > 0, "unmatched deliveries are kept");
     let tenant = system.tenant("Acme").await;
     tenant.connect(&account, &admin).await;
-    eventually("they are handed over", async || {
+    eventually("the deliveries are rematched", async || {
         sqlx::query_scalar::<_, i64>("SELECT count(*) FROM deliveries WHERE outcome = 'unmatched'")
             .fetch_one(system.db.pool())
             .await
@@ -125,17 +125,17 @@ async fn deliveries_without_a_connection_wait_for_it() {
             == 0
     })
     .await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disconnected_connection_is_erased_at_both_ends() {
+async fn disconnecting_erases_connection_on_both_sides() {
     let system = System::with_fast_provider().start().await;
-    let (_, tenant, connection) = system.connected("github").await;
+    let (_, tenant, connection) = system.connect_account("github").await;
     let path = format!("/v1/connections/{connection}");
     for _ in 0..2 {
-        let answer = tenant.request(Method::DELETE, &path, None).await;
-        assert_eq!(answer.status().as_u16(), 204);
+        let response = tenant.request(Method::DELETE, &path, None).await;
+        assert_eq!(response.status().as_u16(), 204);
     }
     assert_eq!(status(&system, connection).await, "disconnected");
     let left: i64 = sqlx::query_scalar(
@@ -150,9 +150,9 @@ async fn a_disconnected_connection_is_erased_at_both_ends() {
 
 /// Jobs lock their own row before their connection's.
 #[tokio::test(flavor = "multi_thread")]
-async fn disconnecting_waits_for_a_running_job_without_a_deadlock() {
+async fn disconnecting_waits_for_running_job_without_deadlock() {
     let system = System::with_fast_provider().start().await;
-    let (_, tenant, connection) = system.connected("github").await;
+    let (_, tenant, connection) = system.connect_account("github").await;
     let slow = json!({ "target": "request", "pattern": "GET ", "effect": "slow", "seconds": 30 });
     system.sim("faults", slow).await;
     tenant.poll().await;
@@ -186,14 +186,14 @@ async fn disconnecting_waits_for_a_running_job_without_a_deadlock() {
             .expect("the run notes its progress");
         job.commit().await.expect("Postgres answers");
     };
-    let (answer, ()) = tokio::join!(disconnected, meanwhile);
-    assert_eq!(answer.status().as_u16(), 204);
+    let (response, ()) = tokio::join!(disconnected, meanwhile);
+    assert_eq!(response.status().as_u16(), 204);
     assert_eq!(status(&system, connection).await, "disconnected");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_installation_that_an_owner_approves_names_the_account_and_connects_nothing() {
-    // One session to listen and one to work: nothing waits for a second one while it holds one.
+async fn approved_installation_names_its_account_and_connects_nothing() {
+    // One session for LISTEN and one for queries: no code needs two at a time.
     let system = System::with_fast_provider()
         .env("POBLYSH_DATABASE_MAX_CONNECTIONS", "2")
         .start()
@@ -227,16 +227,16 @@ async fn an_installation_that_an_owner_approves_names_the_account_and_connects_n
         tenant.get(&path).await["approval"]["account_name"] == *login
     })
     .await;
-    // Whoever approved the installation has not seen which team asks.
+    // The owner who approved the installation has not seen the team's name.
     assert_eq!(status(&system, connection).await, "pending");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probe_that_succeeds_lists_the_streams_of_its_run() {
+async fn successful_probe_lists_streams_once() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, connection) = system.connected("github").await;
+    let (account, tenant, connection) = system.connect_account("github").await;
     act(&system, &account, "installation.suspend").await;
-    becomes(&system, connection, "suspended").await;
+    wait_for_status(&system, connection, "suspended").await;
     system.drain().await;
     let runs = async || {
         sqlx::query_scalar::<_, i64>(
@@ -250,7 +250,7 @@ async fn probe_that_succeeds_lists_the_streams_of_its_run() {
     let before = runs().await;
     let url = format!("{}/_sim/stats", system.simulator.base_url());
     let reset = system.client.delete(&url).send().await;
-    assert!(reset.expect("an answer").status().is_success());
+    assert!(reset.expect("a response").status().is_success());
     let lost = json!({ "target": "delivery", "effect": "drop_silently" });
     system.sim("faults", lost).await;
     act(&system, &account, "installation.unsuspend").await;
@@ -259,9 +259,9 @@ async fn probe_that_succeeds_lists_the_streams_of_its_run() {
         .execute(system.db.pool())
         .await
         .expect("due");
-    becomes(&system, connection, "active").await;
+    wait_for_status(&system, connection, "active").await;
     system.drain().await;
-    let stats = system.client.get(&url).send().await.expect("an answer");
+    let stats = system.client.get(&url).send().await.expect("a response");
     let stats: serde_json::Value = stats.json().await.expect("JSON");
     let listed: u64 = stats["routes"]
         .as_object()
@@ -276,17 +276,17 @@ async fn probe_that_succeeds_lists_the_streams_of_its_run() {
         Ok(runs().await - before),
         "{stats:#}"
     );
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn paused_connection_stays_paused_after_a_suspension() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, connection) = system.connected("github").await;
+    let (account, tenant, connection) = system.connect_account("github").await;
     let path = format!("/v1/connections/{connection}");
     let pause = json!({ "status": "paused" });
-    let answer = tenant.request(Method::PATCH, &path, Some(&pause)).await;
-    assert_eq!(answer.status().as_u16(), 200);
+    let response = tenant.request(Method::PATCH, &path, Some(&pause)).await;
+    assert_eq!(response.status().as_u16(), 200);
     for action in ["installation.suspend", "installation.unsuspend"] {
         act(&system, &account, action).await;
         system.drain().await;
@@ -295,11 +295,11 @@ async fn paused_connection_stays_paused_after_a_suspension() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refusal_of_an_older_grant_leaves_the_new_one() {
+async fn refusal_of_older_grant_keeps_new_one() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant, connection) = system.connected("slack").await;
-    let silence = json!({ "target": "delivery", "effect": "drop_silently" });
-    system.sim("faults", silence).await;
+    let (account, tenant, connection) = system.connect_account("slack").await;
+    let drop_deliveries = json!({ "target": "delivery", "effect": "drop_silently" });
+    system.sim("faults", drop_deliveries).await;
     system
         .sim(
             "slack/act",
@@ -307,7 +307,7 @@ async fn refusal_of_an_older_grant_leaves_the_new_one() {
         )
         .await;
     for (given, expected) in [("'1 hour'", "active"), ("'-1 hour'", "needs_reauth")] {
-        // As if the account had been connected again while the job was running.
+        // Simulates that the account was reconnected while the job was running.
         let statement = format!("UPDATE connections SET connected_at = now() + interval {given}");
         sqlx::query(sqlx::AssertSqlSafe(statement))
             .execute(system.db.pool())

@@ -1,10 +1,10 @@
-//! Limits, refused tokens and faults of the provider.
+//! Rate limits, expired tokens and failures of the provider.
 
 use serde_json::{Value, json};
 use sqlx::Row;
 use tests::harness::{Process, System, eventually};
 
-async fn mints(system: &System) -> u64 {
+async fn count_installation_tokens(system: &System) -> u64 {
     let url = format!("{}/_sim/stats", system.simulator.base_url());
     let stats: Value = system
         .client
@@ -21,7 +21,7 @@ async fn mints(system: &System) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_workers_and_one_token() {
+async fn two_workers_share_one_token() {
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 4, 10))
         .workers(2)
@@ -31,7 +31,11 @@ async fn two_workers_and_one_token() {
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect(&account, &admin).await;
     tenant.assert_equals_ledger(&account).await;
-    assert_eq!(mints(&system).await, 1, "the first token");
+    assert_eq!(
+        count_installation_tokens(&system).await,
+        1,
+        "the first token"
+    );
     system
         .sim("github/tokens", json!({ "expire": "installation" }))
         .await;
@@ -45,14 +49,14 @@ async fn two_workers_and_one_token() {
     }
     system.drain().await;
     assert_eq!(
-        mints(&system).await,
+        count_installation_tokens(&system).await,
         2,
-        "one renewal, whoever met the expired token"
+        "one renewal for all workers"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_reschedules_and_the_run_goes_on() {
+async fn rate_limited_run_is_rescheduled_and_completes() {
     let system = System::with_fast_provider()
         .simulator(|sim| sim.history = 15)
         .start()
@@ -79,15 +83,15 @@ async fn a_limit_reschedules_and_the_run_goes_on() {
     })
     .await;
     tenant.assert_equals_ledger(&account).await;
-    let deads: i64 = sqlx::query_scalar("SELECT count(*) FROM job_history WHERE state = 'dead'")
+    let dead: i64 = sqlx::query_scalar("SELECT count(*) FROM job_history WHERE state = 'dead'")
         .fetch_one(system.db.pool())
         .await
         .expect("Postgres answers");
-    assert_eq!(deads, 0);
+    assert_eq!(dead, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_fails_for_a_moment_loses_nothing() {
+async fn transient_provider_failure_loses_nothing() {
     let system = System::with_fast_provider()
         .simulator(|sim| sim.history = 25)
         .start()
@@ -107,7 +111,7 @@ async fn a_provider_that_fails_for_a_moment_loses_nothing() {
 async fn sync_without_progress_is_counted_and_explained() {
     let system = System::with_fast_provider()
         .simulator(|sim| sim.history = 5)
-        .outside()
+        .out_of_process()
         .start()
         .await;
     let (account, admin) = system.accounts().await.remove(0);
@@ -119,7 +123,7 @@ async fn sync_without_progress_is_counted_and_explained() {
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect(&account, &admin).await;
     let path = format!("/v1/connections/{connection}");
-    eventually("the connection says why it is not read", async || {
+    eventually("the connection shows its error", async || {
         tenant.get(&path).await["last_error"]["code"] == "rate_limited"
     })
     .await;

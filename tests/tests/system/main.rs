@@ -1,4 +1,4 @@
-//! What the whole system promises, tried through its front doors against the simulator.
+//! Tests of the whole system through its public interfaces, against the simulator.
 
 mod arguments;
 mod chaos;
@@ -32,6 +32,6 @@ mod shutdown;
 mod slack;
 mod slack_content;
 mod slack_organization;
-mod slack_person;
+mod slack_user_token;
 mod trace;
 mod unreadable_rows;

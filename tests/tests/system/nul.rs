@@ -1,20 +1,21 @@
-//! NUL in what a provider says: Postgres can hold it neither as text nor in JSON, and it costs
-//! nothing but itself.
+//! NUL characters in a provider's text, which Postgres can store neither as text nor in JSON.
+//!
+//! They are replaced, and no delivery, row or job fails.
 
 use serde_json::{Value, json};
 use tests::harness::{System, eventually};
 
-/// Where NULs are put into a provider's words.
+/// Fields of a provider's data that begin with a NUL.
 struct Case {
     provider: &'static str,
-    /// What happens at the provider.
+    /// Action at the provider.
     action: &'static str,
-    /// The field before whose text one is put in answers, and to which requests.
-    answered: (&'static str, &'static str),
-    /// The same of deliveries.
-    delivered: &'static str,
-    /// A field of the connection that shows it, by its JSON pointer.
-    shown: Option<&'static str>,
+    /// Pattern of requests, and field of their responses.
+    response_field: (&'static str, &'static str),
+    /// Field of deliveries.
+    delivery_field: &'static str,
+    /// JSON pointer to a field of the connection that shows the replacement.
+    connection_field: Option<&'static str>,
 }
 
 fn replace(target: &str, pattern: &str, field: &str) -> Value {
@@ -24,22 +25,22 @@ fn replace(target: &str, pattern: &str, field: &str) -> Value {
     })
 }
 
-async fn costs_nothing(case: &Case) {
+async fn assert_costs_nothing(case: &Case) {
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 20))
         .start()
         .await;
-    let (pattern, field) = case.answered;
+    let (pattern, field) = case.response_field;
     system
         .sim("faults", replace("request", pattern, field))
         .await;
     system
-        .sim("faults", replace("delivery", "", case.delivered))
+        .sim("faults", replace("delivery", "", case.delivery_field))
         .await;
     let (account, admin) = system.accounts_at(case.provider).await.remove(0);
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect_to(case.provider, &account, &admin).await;
-    eventually("the past is read", async || {
+    eventually("the backfill is done", async || {
         let path = format!("/v1/connections/{connection}");
         !tenant.get(&path).await["backfilled_at"].is_null()
     })
@@ -48,16 +49,19 @@ async fn costs_nothing(case: &Case) {
         let act = json!({ "account": account, "action": case.action });
         system.sim(&format!("{}/act", case.provider), act).await;
     }
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     let shown = tenant.get(&format!("/v1/connections/{connection}")).await;
     assert_eq!(shown["status"], "active");
-    // A search may have deferred a stream on which the feed has everything.
+    // A search may have deferred a stream whose facts are all in the feed.
     let held = &shown["held_back_by"];
     let is_held = !held.is_null() && held["code"] != "deferred";
     assert!(shown["last_error"].is_null() && !is_held, "{shown}");
-    if let Some(pointer) = case.shown {
+    if let Some(pointer) = case.connection_field {
         let text = shown.pointer(pointer).and_then(Value::as_str);
-        assert!(text.is_some_and(|it| it.starts_with('\u{fffd}')), "{shown}");
+        assert!(
+            text.is_some_and(|text| text.starts_with('\u{fffd}')),
+            "{shown}"
+        );
     }
     let dead = tenant.get("/v1/jobs?state=dead").await;
     assert_eq!(dead["jobs"], json!([]));
@@ -84,37 +88,37 @@ async fn costs_nothing(case: &Case) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nul_in_githubs_words_costs_nothing() {
-    costs_nothing(&Case {
+async fn nul_in_github_text_costs_nothing() {
+    assert_costs_nothing(&Case {
         provider: "github",
         action: "issues.opened",
-        answered: ("GET /app/installations", "repository_selection"),
-        delivered: "login",
-        shown: None,
+        response_field: ("GET /app/installations", "repository_selection"),
+        delivery_field: "login",
+        connection_field: None,
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nul_in_slacks_words_costs_nothing() {
-    costs_nothing(&Case {
+async fn nul_in_slack_text_costs_nothing() {
+    assert_costs_nothing(&Case {
         provider: "slack",
         action: "message.posted",
-        answered: ("", "name"),
-        delivered: "name",
-        shown: Some("/account/name"),
+        response_field: ("", "name"),
+        delivery_field: "name",
+        connection_field: Some("/account/name"),
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nul_in_jiras_words_costs_nothing() {
-    costs_nothing(&Case {
+async fn nul_in_jira_text_costs_nothing() {
+    assert_costs_nothing(&Case {
         provider: "jira",
         action: "issue.created",
-        answered: ("", "name"),
-        delivered: "name",
-        shown: None,
+        response_field: ("", "name"),
+        delivery_field: "name",
+        connection_field: None,
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! Panics of a connector: each costs one delivery or one job, and nothing else.
+//! Panics of a connector, each of which fails only one delivery or one job.
 
 use std::sync::Arc;
 
@@ -14,17 +14,17 @@ use shared::http::HttpError;
 use tests::harness::{System, Tenant, eventually};
 use url::Url;
 
-/// What a delivery's body contains on which the connector panics.
+/// Text in a delivery's body on which the connector panics.
 const POISON: &str = "an unexpected title";
 
-/// A connector with two faults.
-struct Faulty {
+/// Connector that panics on a text in deliveries, and optionally in every sync.
+struct FaultyConnector {
     inner: Arc<dyn Connector>,
     panics_in_sync: bool,
 }
 
 #[async_trait]
-impl Connector for Faulty {
+impl Connector for FaultyConnector {
     fn descriptor(&self) -> &ProviderDescriptor {
         self.inner.descriptor()
     }
@@ -69,14 +69,14 @@ impl Connector for Faulty {
     }
 }
 
-/// The connectors of the settings, with GitHub's in this state.
+/// Creates the configured connectors, with a faulty one for GitHub.
 fn with_faults(
     panics_in_sync: bool,
 ) -> impl FnOnce(ConnectorSettings, &ConnectorDeps) -> Result<Registry, HttpError> {
     move |settings, deps| {
         let mut registry = Registry::new(settings, deps)?;
         let inner = registry.get("github").expect("configured");
-        registry.replace(Arc::new(Faulty {
+        registry.replace(Arc::new(FaultyConnector {
             inner,
             panics_in_sync,
         }));
@@ -84,7 +84,7 @@ fn with_faults(
     }
 }
 
-/// Lets nothing wait for its next attempt.
+/// Makes all queued jobs due.
 async fn make_due(system: &System) {
     sqlx::query("UPDATE jobs SET run_at = now() WHERE state = 'queued'")
         .execute(system.db.pool())
@@ -111,7 +111,7 @@ async fn panic_costs_one_delivery() {
         open(title).await;
     }
     system.quiesce().await;
-    // All in one job, as an ingress under load files them.
+    // Combines all deliveries in one job, as an ingress under load does.
     sqlx::query(
         "WITH gone AS (DELETE FROM jobs \
              WHERE kind = 'process_deliveries' AND tenant_id = $1 RETURNING *), \
@@ -154,14 +154,14 @@ async fn panic_costs_one_delivery() {
     })
     .await;
 
-    // The same worker processes its neighbours and what comes later.
+    // The same worker processes the other deliveries and later ones.
     open("later").await;
     let titles = async || {
         tenant
-            .feed_of(|signal| signal["subject"]["title"].clone())
+            .map_feed(|signal| signal["subject"]["title"].clone())
             .await
     };
-    eventually("all others are told", async || {
+    eventually("all other Signals are in the feed", async || {
         let titles = titles().await;
         ["before", "behind", "later"]
             .iter()
@@ -199,33 +199,33 @@ async fn panicking_job_is_dead_lettered_with_its_message() {
     );
     let message = job["error"]["message"].as_str().expect("a message");
     assert!(message.contains("no page can be read"), "{message}");
-    // The connection says so, and it is counted like any read that brought nothing.
+    // The connection shows the error, and the metric counts it as a sync without progress.
     let shown = tenant.get(&format!("/v1/connections/{connection}")).await;
     assert_eq!(shown["last_error"]["code"], "panicked", "{shown:#}");
     let stalled = system
         .metric(&system.api, "poblysh_sync_stalled_total", "panicked")
         .await;
     assert!(stalled >= 3.0, "{stalled}");
-    // The worker takes other jobs all the same.
-    let act = json!({ "account": account, "action": "issues.opened", "title": "told" });
+    // The worker still runs other jobs.
+    let act = json!({ "account": account, "action": "issues.opened", "title": "later" });
     system.sim("github/act", act).await;
     eventually("a delivery is processed", async || {
         tenant
-            .feed_of(|signal| signal["subject"]["title"].clone())
+            .map_feed(|signal| signal["subject"]["title"].clone())
             .await
-            .contains(&json!("told"))
+            .contains(&json!("later"))
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn statement_that_always_times_out_ends_its_job() {
+async fn persistent_statement_timeout_ends_its_job() {
     let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
     tenant.connect(&account, &admin).await;
     system.drain().await;
-    // What a time-out looks like, for one Signal, without its half minute.
+    // Raises the error of a statement timeout for one Signal, without its 30 s.
     sqlx::raw_sql(
         "CREATE FUNCTION time_out() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
              IF NEW.body::text LIKE '%an unexpected title%' THEN \
@@ -249,7 +249,7 @@ async fn statement_that_always_times_out_ends_its_job() {
     .await;
     assert_eq!(dead[0]["error"]["code"], "statement_timeout", "{dead:#?}");
     let titles = tenant
-        .feed_of(|signal| signal["subject"]["title"].clone())
+        .map_feed(|signal| signal["subject"]["title"].clone())
         .await;
     for title in ["before", "behind"] {
         assert!(titles.contains(&json!(title)), "{title}: {titles:?}");

@@ -1,22 +1,23 @@
-//! How Postgres answers the feed's readers: by which index, and how much it looks at, with every
-//! filter. The server itself writes down the plan of each statement that the API sends.
+//! Query plans of the feed with every filter: the index, and the number of rows read.
+//!
+//! The server logs the plan of each statement of the API with `auto_explain`.
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool};
 use tests::harness::{Cluster, System, Tenant, TestDb};
 use uuid::Uuid;
 
-/// Signals of the tenant; as many belong to another one.
+/// Number of Signals of each of two tenants.
 const SIGNALS: i32 = 30_000;
-/// Rows that a page may look at, whatever its filters leave.
-const LOOKED_AT: f64 = 2_000.0;
-/// Signals of a page, one to see whether more follow, and a row for what belongs to none of them.
-const PAGE: f64 = 52.0;
-/// From the sixth on, Postgres may keep one plan for all values.
-const TIMES: usize = 7;
+/// Maximum number of rows that a page reads with any filter.
+const MAX_ROWS_READ: f64 = 2_000.0;
+/// Maximum number of sorted rows: a page's 50 Signals, one for `has_more`, and one other row.
+const MAX_SORTED_ROWS: f64 = 52.0;
+/// Number of executions; from the sixth on, Postgres may use a generic plan.
+const REPETITIONS: usize = 7;
 
-/// Plans of statements that ran, as the server logged them.
-fn plans(log: &str) -> Vec<Value> {
+/// Parses the plans in the server's log.
+fn parse_plans(log: &str) -> Vec<Value> {
     let mut plans = Vec::new();
     for (at, _) in log.match_indices("plan:\n") {
         let rest = &log[at + "plan:\n".len()..];
@@ -26,7 +27,7 @@ fn plans(log: &str) -> Vec<Value> {
     plans
 }
 
-/// Every node of a plan.
+/// Returns all nodes of a plan.
 fn nodes(plan: &Value) -> Vec<&Value> {
     let mut all = vec![plan];
     for child in plan["Plans"].as_array().into_iter().flatten() {
@@ -35,8 +36,8 @@ fn nodes(plan: &Value) -> Vec<&Value> {
     all
 }
 
-/// Has the server write down what it does for everybody who connects from now on.
-async fn explain_everything(db: &TestDb) {
+/// Logs the plans of all statements of new sessions.
+async fn enable_auto_explain(db: &TestDb) {
     let name: String = sqlx::query_scalar("SELECT current_database()")
         .fetch_one(db.pool())
         .await
@@ -55,8 +56,8 @@ async fn explain_everything(db: &TestDb) {
     }
 }
 
-/// Signals of three sources and ten kinds, one in five thousand of a kind of its own.
-async fn fill(pool: &PgPool, tenant: Uuid) {
+/// Inserts Signals of three sources and four kinds, one of which occurs once in 5,000.
+async fn insert_signals(pool: &PgPool, tenant: Uuid) {
     sqlx::query(
         "INSERT INTO signals (tenant_id, id, connection_id, source, kind, dedupe_key, \
              occurred_at, received_at, schema_version, body, raw) \
@@ -76,8 +77,8 @@ async fn fill(pool: &PgPool, tenant: Uuid) {
     .expect("inserted");
 }
 
-/// Follows a list to its end; answers how many Signals it had.
-async fn follow(tenant: &Tenant<'_>, query: &str) -> usize {
+/// Reads a list to its end and counts the Signals.
+async fn count_signals(tenant: &Tenant<'_>, query: &str) -> usize {
     let (mut seen, mut cursor) = (0, String::new());
     loop {
         let page = tenant.get(&format!("/v1/signals?{query}{cursor}")).await;
@@ -91,14 +92,14 @@ async fn follow(tenant: &Tenant<'_>, query: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_page_is_read_by_an_index_and_looks_at_little() {
-    if !Cluster::is_possible() {
+async fn every_page_reads_few_rows_by_index() {
+    if !Cluster::is_available() {
         eprintln!("plans: SKIPPED, because PostgreSQL's server programs are not installed");
         return;
     }
     let cluster = Cluster::start().await;
-    let db = TestDb::within(&cluster).await;
-    explain_everything(&db).await;
+    let db = TestDb::create_in(&cluster).await;
+    enable_auto_explain(&db).await;
     let system = System::with_fast_provider()
         .database(db)
         .workers(0)
@@ -106,15 +107,15 @@ async fn every_page_is_read_by_an_index_and_looks_at_little() {
         .await;
     let tenant = system.tenant("Acme").await;
     let other = system.tenant("Globex").await;
-    fill(system.db.pool(), tenant.id).await;
-    fill(system.db.pool(), other.id).await;
+    insert_signals(system.db.pool(), tenant.id).await;
+    insert_signals(system.db.pool(), other.id).await;
     sqlx::raw_sql("VACUUM ANALYZE signals")
         .execute(system.db.pool())
         .await
         .expect("analyzed");
 
     let connection = tenant.id;
-    let nobody = Uuid::nil();
+    let unknown = Uuid::nil();
     let long_ago = "since=2000-01-01T00:00:00Z&until=2000-01-02T00:00:00Z";
     for filter in [
         String::new(),
@@ -122,24 +123,24 @@ async fn every_page_is_read_by_an_index_and_looks_at_little() {
         "kind=release_published".to_owned(),
         "source=slack&kind=message_posted".to_owned(),
         format!("connection_id={connection}"),
-        format!("connection_id={nobody}"),
+        format!("connection_id={unknown}"),
         long_ago.to_owned(),
         format!("{long_ago}&kind=pr_opened"),
     ] {
         for order in ["feed", "recent"] {
-            for _ in 0..TIMES {
+            for _ in 0..REPETITIONS {
                 let path = format!("/v1/signals?order={order}&{filter}");
                 tenant.get(&path).await;
             }
         }
     }
-    let rare = follow(&tenant, "limit=200&kind=release_published").await;
+    let rare = count_signals(&tenant, "limit=200&kind=release_published").await;
     assert_eq!(rare, usize::try_from(SIGNALS / 5000).expect("a few"));
-    let rare = follow(&tenant, "limit=200&order=recent&kind=release_published").await;
+    let rare = count_signals(&tenant, "limit=200&order=recent&kind=release_published").await;
     assert_eq!(rare, usize::try_from(SIGNALS / 5000).expect("a few"));
 
-    let mut held = 0;
-    for plan in plans(&cluster.whole_log()) {
+    let mut checked = 0;
+    for plan in parse_plans(&cluster.read_log()) {
         let text = plan["Query Text"].as_str().unwrap_or_default();
         let index = match text {
             _ if !text.contains(" FROM signals WHERE tenant_id") => continue,
@@ -147,14 +148,15 @@ async fn every_page_is_read_by_an_index_and_looks_at_little() {
             _ if text.contains("ORDER BY occurred_at DESC, id DESC") => "signals_recent",
             _ => continue,
         };
-        held += 1;
+        checked += 1;
         let nodes = nodes(&plan["Plan"]);
         for node in &nodes {
             let kind = node["Node Type"].as_str().unwrap_or_default();
             let of_signals = node["Relation Name"] == "signals";
             let slow = kind == "Seq Scan" && of_signals || kind.contains("Bitmap");
             assert!(!slow, "{plan:#}");
-            let sorted = kind.contains("Sort") && node["Actual Rows"].as_f64() > Some(PAGE);
+            let sorted =
+                kind.contains("Sort") && node["Actual Rows"].as_f64() > Some(MAX_SORTED_ROWS);
             assert!(!sorted, "{plan:#}");
         }
         let scan = nodes
@@ -163,9 +165,9 @@ async fn every_page_is_read_by_an_index_and_looks_at_little() {
             .unwrap_or_else(|| panic!("no scan of signals: {plan:#}"));
         assert_eq!(scan["Index Name"], index, "{plan:#}");
         let rows = |field: &str| scan[field].as_f64().unwrap_or_default();
-        let looked_at = rows("Actual Rows") + rows("Rows Removed by Filter");
-        assert!(looked_at <= LOOKED_AT, "{plan:#}");
+        let rows_read = rows("Actual Rows") + rows("Rows Removed by Filter");
+        assert!(rows_read <= MAX_ROWS_READ, "{plan:#}");
     }
-    eprintln!("plans: {held} statements of the feed were held");
-    assert!(held > 16 * TIMES, "{held} plans were logged");
+    eprintln!("plans: {checked} statements of the feed were checked");
+    assert!(checked > 16 * REPETITIONS, "{checked} plans were logged");
 }

@@ -1,22 +1,22 @@
-//! The reconciliation pass, the size of pages, and what a connection says of a stream that waits.
+//! The reconciliation pass, page sizes, and the stream that holds a connection back.
 
 use serde_json::{Value, json};
 use tests::harness::{System, Tenant, eventually};
 use tests::simulator::Filter;
 use uuid::Uuid;
 
-/// A provider, and a kind of facts that its lists show for good.
+/// Providers, each with a kind of facts that its lists always show.
 const KINDS: [(&str, &str); 3] = [
     ("github", "issue_commented"),
     ("slack", "message_posted"),
     ("jira", "issue_created"),
 ];
 
-async fn shown(tenant: &Tenant<'_>, connection: Uuid) -> Value {
+async fn get_connection(tenant: &Tenant<'_>, connection: Uuid) -> Value {
     tenant.get(&format!("/v1/connections/{connection}")).await
 }
 
-/// Streams of a kind that are due to be reconciled.
+/// Counts a kind's streams whose reconciliation is due.
 async fn count_due(system: &System, connection: Uuid, streams: &str) -> i64 {
     sqlx::query_scalar(
         "SELECT count(*) FROM cursors \
@@ -39,7 +39,7 @@ async fn count_runs(system: &System, connection: Uuid) -> i64 {
     .expect("Postgres answers")
 }
 
-/// The window is seven days, and the pass before this one was ten days ago.
+/// The window is seven days, and the last pass was ten days ago.
 #[tokio::test(flavor = "multi_thread")]
 async fn overdue_pass_covers_the_time_since_the_last() {
     for (provider, kind) in KINDS {
@@ -51,7 +51,7 @@ async fn overdue_pass_covers_the_time_since_the_last() {
         let tenant = system.tenant("Acme").await;
         let connection = tenant.connect_to(provider, &account, &admin).await;
         system.drain().await;
-        // As if neither a delivery nor a read had reported them.
+        // Simulates facts that neither a delivery nor a sync has reported.
         let lost = sqlx::query(
             "DELETE FROM signals WHERE connection_id = $1 AND kind = $2 \
                AND occurred_at > now() - interval '9 days 12 hours' \
@@ -62,7 +62,10 @@ async fn overdue_pass_covers_the_time_since_the_last() {
         .execute(system.db.pool())
         .await
         .expect("Postgres answers");
-        assert!(lost.rows_affected() > 0, "{provider} has no such fact");
+        assert!(
+            lost.rows_affected() > 0,
+            "{provider} has no fact of this kind"
+        );
         sqlx::query(
             "UPDATE cursors SET reconciled_through = now() - interval '10 days' \
              WHERE connection_id = $1",
@@ -82,8 +85,8 @@ async fn limited_pass_continues_in_the_same_run() {
         .simulator(|sim| (sim.accounts, sim.channels, sim.history) = (1, 2, 60))
         .start()
         .await;
-    let (_, tenant, connection) = system.connected("slack").await;
-    // The next run has only the pass to do.
+    let (_, tenant, connection) = system.connect_account("slack").await;
+    // The next run only reconciles.
     sqlx::query(
         "UPDATE cursors SET reconcile_at = now(), attempted_through = now() + interval '1 hour' \
          WHERE connection_id = $1 AND stream LIKE 'messages:%'",
@@ -112,12 +115,12 @@ async fn failing_stream_leaves_the_poll_interval_adaptive() {
         .simulator(|sim| sim.history = 5)
         .start()
         .await;
-    let (_, tenant, connection) = system.connected("github").await;
+    let (_, tenant, connection) = system.connect_account("github").await;
     let fails = json!({
         "target": "request", "effect": "status", "status": 500, "pattern": "GET /repos/*/releases",
     });
     system.sim("faults", fails).await;
-    // As if an earlier slice of the run had found them.
+    // Simulates an earlier time slice that found missed facts.
     sqlx::query("UPDATE connections SET run_missed = 40 WHERE id = $1")
         .bind(connection)
         .execute(system.db.pool())
@@ -125,7 +128,7 @@ async fn failing_stream_leaves_the_poll_interval_adaptive() {
         .expect("Postgres answers");
     tenant.poll().await;
     system.drain().await;
-    let shown = shown(&tenant, connection).await;
+    let shown = get_connection(&tenant, connection).await;
     assert_eq!(shown["effective_poll_interval_seconds"], 150, "{shown:#}");
     assert_eq!(shown["last_error"]["code"], "transient", "{shown:#}");
 }
@@ -136,9 +139,9 @@ async fn limited_stream_is_named_after_some_progress() {
         .simulator(|sim| (sim.accounts, sim.history) = (1, 10))
         .start()
         .await;
-    let (_, tenant, connection) = system.connected("slack").await;
+    let (_, tenant, connection) = system.connect_account("slack").await;
     assert_eq!(
-        shown(&tenant, connection).await["held_back_by"],
+        get_connection(&tenant, connection).await["held_back_by"],
         Value::Null
     );
     let limit = json!({
@@ -149,7 +152,7 @@ async fn limited_stream_is_named_after_some_progress() {
     tenant.poll().await;
     let mut held = Value::Null;
     eventually("the limited stream is named", async || {
-        held = shown(&tenant, connection).await["held_back_by"].clone();
+        held = get_connection(&tenant, connection).await["held_back_by"].clone();
         held["code"] == "rate_limited"
     })
     .await;
@@ -163,7 +166,7 @@ async fn failing_list_of_streams_is_named() {
         .simulator(|sim| sim.history = 5)
         .start()
         .await;
-    let (_, tenant, connection) = system.connected("github").await;
+    let (_, tenant, connection) = system.connect_account("github").await;
     let fails = json!({
         "target": "request", "effect": "status", "status": 500,
         "pattern": "installation/repositories",
@@ -171,13 +174,13 @@ async fn failing_list_of_streams_is_named() {
     system.sim("faults", fails).await;
     tenant.poll().await;
     system.drain().await;
-    let shown = shown(&tenant, connection).await;
+    let shown = get_connection(&tenant, connection).await;
     let held = &shown["held_back_by"];
     assert_eq!(held["stream"], "repositories", "{shown:#}");
     assert_eq!(held["code"], "transient", "{shown:#}");
 }
 
-/// GitHub fails to make any page of a hundred comments, and makes pages of fifty.
+/// GitHub fails on every page of 100 comments, but not on pages of 50.
 #[tokio::test(flavor = "multi_thread")]
 async fn page_size_that_works_is_remembered() {
     let system = System::with_fast_provider()
@@ -202,10 +205,10 @@ async fn page_size_that_works_is_remembered() {
         .iter()
         .filter(|entry| entry.poll && entry.dedupe_key.contains(":comment:"))
         .count();
-    assert!(comments > 200, "{comments} comments are no several pages");
+    assert!(comments > 200, "{comments} comments are not several pages");
     tenant.assert_equals_ledger(&account).await;
     let applied = system.faults().await[0]["applied"].as_u64();
     let applied = applied.expect("a number");
-    // Two at first; a trial of the usual size follows ten good pages.
+    // Two at first; after ten successful pages the default size is tried again.
     assert!((2..=4).contains(&applied), "{applied} pages failed");
 }

@@ -1,4 +1,4 @@
-//! Settings that a process refuses: it names every one of them, shows none, and serves nothing.
+//! Invalid settings: the process names all of them without their values, and exits.
 
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use tests::harness::{OPERATOR_TOKEN, Process, free_address};
 
 const KEY: &str = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
 
-/// How long a process may take to refuse its settings.
-const LIMIT: Duration = Duration::from_secs(30);
+/// Time limit until a process exits because of its settings.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs a process with nothing but these settings until it ends.
+/// Runs a process with only these settings until it exits.
 fn run(process: Process, settings: &[(&str, &str)]) -> Output {
     let mut child = Command::new(process.program())
         .env_clear()
@@ -20,17 +20,17 @@ fn run(process: Process, settings: &[(&str, &str)]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binaries are built: `cargo build --workspace --bins`");
-    let began = Instant::now();
-    while child.try_wait().expect("it can be asked").is_none() {
-        if began.elapsed() > LIMIT {
-            child.kill().expect("it lives");
+    let started = Instant::now();
+    while child.try_wait().expect("a status").is_none() {
+        if started.elapsed() > EXIT_TIMEOUT {
+            child.kill().expect("it runs");
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    child.wait_with_output().expect("it has ended")
+    child.wait_with_output().expect("an exit status")
 }
 
-/// Fails unless the process refuses these settings and names all of `variables`.
+/// Asserts that the process refuses these settings and names all of `variables`.
 #[track_caller]
 fn assert_refused(process: Process, settings: &[(&str, &str)], variables: &[&str]) {
     let output = run(process, settings);
@@ -64,7 +64,7 @@ fn missing_and_malformed_settings_are_named_at_once() {
         Process::Ingress,
         &[
             ("POBLYSH_INGRESS_BIND_ADDR", address.as_str()),
-            ("POBLYSH_TRUSTED_PROXIES", "everybody"),
+            ("POBLYSH_TRUSTED_PROXIES", "anywhere"),
         ],
         &["POBLYSH_DATABASE_URL", "POBLYSH_TRUSTED_PROXIES"],
     );
@@ -82,11 +82,11 @@ fn missing_and_malformed_settings_are_named_at_once() {
 #[test]
 fn insecure_settings_are_refused() {
     let address = free_address().to_string();
-    let api = |name, value| {
+    let assert_api_refuses = |name, value| {
         let mut settings = vec![
             (
                 "POBLYSH_DATABASE_URL",
-                "postgres://nobody@127.0.0.1:1/nothing",
+                "postgres://user@127.0.0.1:1/database",
             ),
             ("POBLYSH_API_BIND_ADDR", address.as_str()),
             ("POBLYSH_CRYPTO_KEY", KEY),
@@ -106,7 +106,7 @@ fn insecure_settings_are_refused() {
         ("POBLYSH_SLACK_WEBHOOK_SECRET", repeated.as_str()),
         ("POBLYSH_INGRESS_CRYPTO_KEY", KEY),
     ] {
-        api(name, value);
+        assert_api_refuses(name, value);
     }
     for name in [
         "POBLYSH_GITHUB_WEBHOOK_SECRET",
@@ -115,7 +115,7 @@ fn insecure_settings_are_refused() {
         let settings = [
             (
                 "POBLYSH_DATABASE_URL",
-                "postgres://nobody@127.0.0.1:1/nothing",
+                "postgres://user@127.0.0.1:1/database",
             ),
             ("POBLYSH_INGRESS_BIND_ADDR", address.as_str()),
             (name, "xyzzy"),

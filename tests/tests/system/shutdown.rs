@@ -1,4 +1,4 @@
-//! SIGTERM under load: readiness ends first, nothing is dropped, leases go back.
+//! SIGTERM under load: readiness ends first, no request is dropped, leases are returned.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tests::harness::{Process, System, eventually};
 use uuid::Uuid;
 
-use super::ingress::{BODY, post, secret, signature, stored};
+use super::ingress::{BODY, count_deliveries, post, secret, signature};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_terminated_ingress_answers_everything_it_was_sent() {
-    let system = System::with_fast_provider().outside().start().await;
+async fn terminated_ingress_answers_every_request() {
+    let system = System::with_fast_provider().out_of_process().start().await;
     let ended = Arc::new(AtomicBool::new(false));
     let good = signature(secret(&system), BODY.as_bytes());
     let mut ingress = std::mem::replace(
@@ -19,45 +19,48 @@ async fn a_terminated_ingress_answers_everything_it_was_sent() {
     );
     let ready = format!("{}/readyz", system.ingress);
 
-    // What a load balancer does: it sends while the process says that it is ready.
+    // Like a load balancer, the client sends while the process is ready.
     let send = async || {
         let mut accepted = 0;
         while !ended.load(Ordering::Acquire) {
-            let answer = post(&system, &Uuid::new_v4().to_string(), Some(&good), BODY).await;
-            assert_eq!(answer.status(), 200);
+            let response = post(&system, &Uuid::new_v4().to_string(), Some(&good), BODY).await;
+            assert_eq!(response.status(), 200);
             accepted += 1;
         }
         accepted
     };
     let watch = async {
         eventually("readiness ends before the process does", async || {
-            let answer = system.client.get(&ready).send().await;
-            answer.expect("it still answers").status() == 503
+            let response = system.client.get(&ready).send().await;
+            response.expect("it still answers").status() == 503
         })
         .await;
         ended.store(true, Ordering::Release);
     };
     let terminate = async {
-        eventually("the load has begun", async || stored(&system).await > 50).await;
+        eventually("the load has started", async || {
+            count_deliveries(&system).await > 50
+        })
+        .await;
         ingress.terminate(Process::Ingress).await
     };
     let (one, two, three, four, (), status) =
         tokio::join!(send(), send(), send(), send(), watch, terminate);
     assert!(status.success(), "{status}");
-    assert_eq!(stored(&system).await, one + two + three + four);
+    assert_eq!(count_deliveries(&system).await, one + two + three + four);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_terminated_worker_gives_its_jobs_back() {
+async fn terminated_worker_returns_its_jobs() {
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 4, 200))
-        .outside()
+        .out_of_process()
         .start()
         .await;
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;
     tenant.connect(&account, &admin).await;
-    eventually("the backfill has begun", async || {
+    eventually("the backfill has started", async || {
         !tenant.identities().await.is_empty()
     })
     .await;
@@ -67,8 +70,8 @@ async fn a_terminated_worker_gives_its_jobs_back() {
         .fetch_one(system.db.pool())
         .await
         .expect("Postgres answers");
-    assert_eq!(held, 0, "leases that nobody will renew");
+    assert_eq!(held, 0, "leases of the terminated worker");
     system.start_worker().await;
     system.quiesce().await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }

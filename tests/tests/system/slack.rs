@@ -6,7 +6,7 @@ use sha2::Sha256;
 use shared::clock::{Clock, SystemClock};
 use tests::harness::{System, Tenant, eventually};
 
-async fn acme(system: &System) -> (String, Tenant<'_>) {
+async fn connect_acme(system: &System) -> (String, Tenant<'_>) {
     let (account, admin) = system.accounts_at("slack").await.remove(0);
     let tenant = system.tenant("Acme").await;
     tenant.connect_to("slack", &account, &admin).await;
@@ -18,7 +18,7 @@ async fn generate(system: &System, account: &str, count: usize) {
     system.sim("slack/generate", body).await;
 }
 
-/// Posts a body as Slack would, and tells the answer's status.
+/// Sends a signed delivery and returns the status.
 async fn post(system: &System, body: &str) -> u16 {
     let time = SystemClock.now().timestamp().to_string();
     let secret = system.env["POBLYSH_SLACK_WEBHOOK_SECRET"].as_bytes();
@@ -32,17 +32,17 @@ async fn post(system: &System, body: &str) -> u16 {
         .header("X-Slack-Signature", signature)
         .header("Content-Type", "application/json")
         .body(body.to_owned());
-    let answer = request.send().await.expect("the ingress answers");
-    answer.status().as_u16()
+    let response = request.send().await.expect("the ingress answers");
+    response.status().as_u16()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn backfill_gives_every_message_reply_and_edit_that_slack_still_shows() {
+async fn backfill_gives_every_visible_message_reply_and_edit() {
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 60))
         .start()
         .await;
-    let (account, tenant) = acme(&system).await;
+    let (account, tenant) = connect_acme(&system).await;
     tenant.assert_equals_ledger(&account).await;
     assert!(
         tenant.identities().await.len() > 100,
@@ -51,9 +51,9 @@ async fn backfill_gives_every_message_reply_and_edit_that_slack_still_shows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_event_becomes_its_signals_with_names_and_links() {
+async fn event_signals_have_names_and_links() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant) = acme(&system).await;
+    let (account, tenant) = connect_acme(&system).await;
     generate(&system, &account, 300).await;
     tenant.assert_equals_ledger(&account).await;
     let feed = tenant.feed().await;
@@ -82,7 +82,7 @@ async fn events_and_polling_agree_on_identity() {
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect_to("slack", &account, &admin).await;
     generate(&system, &account, 200).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     let before = tenant.identities().await;
     let full = json!({ "mode": "full" });
     let path = format!("/v1/connections/{connection}/sync");
@@ -92,38 +92,38 @@ async fn events_and_polling_agree_on_identity() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn polling_finds_what_no_event_told() {
+async fn polling_finds_facts_without_events() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant) = acme(&system).await;
+    let (account, tenant) = connect_acme(&system).await;
     system.drain().await;
-    let silence = json!({ "target": "delivery", "effect": "drop_silently" });
-    system.sim("faults", silence).await;
+    let drop_deliveries = json!({ "target": "delivery", "effect": "drop_silently" });
+    system.sim("faults", drop_deliveries).await;
     generate(&system, &account, 150).await;
     let before = tenant.identities().await.len();
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     assert!(tenant.identities().await.len() > before + 50);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn private_channels_are_read_when_the_bot_was_invited() {
+async fn private_channel_is_read_after_bot_invitation() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant) = acme(&system).await;
+    let (account, tenant) = connect_acme(&system).await;
     system.drain().await;
     let new = json!({ "account": account, "action": "group.created" });
     let channel = system.sim("slack/act", new).await["object"]["channel"].clone();
     let post = json!({ "account": account, "action": "message.posted", "channel": channel });
     system.sim("slack/act", post.clone()).await;
     tenant.assert_equals_ledger(&account).await;
-    let silence = json!({ "target": "delivery", "effect": "drop_silently", "count": 1 });
-    system.sim("faults", silence).await;
+    let drop_deliveries = json!({ "target": "delivery", "effect": "drop_silently", "count": 1 });
+    system.sim("faults", drop_deliveries).await;
     system.sim("slack/act", post).await;
     let before = tenant.identities().await.len();
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     assert_eq!(tenant.identities().await.len(), before + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replies_that_a_bot_may_not_read_hold_up_nothing_else() {
+async fn unreadable_replies_block_no_other_stream() {
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 40))
         .start()
@@ -131,15 +131,15 @@ async fn replies_that_a_bot_may_not_read_hold_up_nothing_else() {
     system
         .simulator
         .change_slack(|slack| slack.replies_need_user = true);
-    let (account, tenant) = acme(&system).await;
+    let (account, tenant) = connect_acme(&system).await;
     tenant.assert_equals_ledger(&account).await;
     generate(&system, &account, 80).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     let feed = tenant.feed().await;
     let replies = feed
         .iter()
         .filter(|signal| signal["kind"] == "thread_replied");
-    assert!(replies.count() > 10, "events tell them");
+    assert!(replies.count() > 10, "events report replies");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,7 +148,7 @@ async fn lost_forged_late_and_doubled_attempts_change_nothing() {
     system
         .simulator
         .change_slack(|slack| slack.retry_seconds = vec![0.0, 0.1, 0.2]);
-    let (account, tenant) = acme(&system).await;
+    let (account, tenant) = connect_acme(&system).await;
     system.drain().await;
     for fault in [
         json!({ "target": "delivery", "effect": "drop", "percent": 15.0 }),
@@ -163,12 +163,12 @@ async fn lost_forged_late_and_doubled_attempts_change_nothing() {
     }
     generate(&system, &account, 250).await;
     system.quiesce().await;
-    system.assert_forgeries_were_refused().await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    system.assert_forged_deliveries_refused().await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_of_a_shared_channel_reaches_every_tenant_that_is_in_it() {
+async fn shared_channel_event_reaches_every_tenant() {
     let system = System::with_fast_provider().start().await;
     let accounts = system.accounts_at("slack").await;
     let (first, second) = (system.tenant("Acme").await, system.tenant("Globex").await);
@@ -192,13 +192,16 @@ async fn an_event_of_a_shared_channel_reaches_every_tenant_that_is_in_it() {
     }
     first.assert_equals_ledger(&accounts[0].0).await;
     second.assert_equals_ledger(&accounts[1].0).await;
-    assert!(second.identities().await.len() >= 40, "both sides are told");
+    assert!(
+        second.identities().await.len() >= 40,
+        "both tenants get the events"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rename_is_known_from_the_next_message_on() {
+async fn renamed_user_is_named_in_next_message() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant) = acme(&system).await;
+    let (account, tenant) = connect_acme(&system).await;
     let actor = system.accounts_at("slack").await.remove(0).1;
     let post = json!({ "account": account, "action": "message.posted", "actor": actor });
     let name_of_last = async || {
@@ -216,24 +219,24 @@ async fn a_rename_is_known_from_the_next_message_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_rotate_and_nobody_notices() {
+async fn token_rotation_is_transparent() {
     let system = System::with_fast_provider().start().await;
     system.simulator.change_slack(|slack| slack.rotation = true);
-    let (account, tenant) = acme(&system).await;
+    let (account, tenant) = connect_acme(&system).await;
     system.drain().await;
     for _ in 0..4 {
         system
             .sim("slack/tokens", json!({ "expire": account }))
             .await;
         generate(&system, &account, 20).await;
-        tenant.assert_equals_ledger_after_a_poll(&account).await;
+        tenant.assert_equals_ledger_after_poll(&account).await;
     }
     let status = tenant.get("/v1/connections").await["connections"][0]["status"].clone();
     assert_eq!(status, "active");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uninstalling_ends_the_connection_in_either_order_and_it_goes_on_when_it_comes_back() {
+async fn reinstalled_app_resumes_its_connection_in_either_order() {
     for uninstalled_first in [false, true] {
         let system = System::with_fast_provider()
             .simulator(|sim| sim.history = 5)
@@ -242,7 +245,7 @@ async fn uninstalling_ends_the_connection_in_either_order_and_it_goes_on_when_it
         system
             .simulator
             .change_slack(|slack| slack.uninstalled_first = uninstalled_first);
-        let (account, tenant) = acme(&system).await;
+        let (account, tenant) = connect_acme(&system).await;
         generate(&system, &account, 20).await;
         tenant.assert_equals_ledger(&account).await;
         let before = tenant.identities().await;
@@ -269,9 +272,9 @@ async fn uninstalling_ends_the_connection_in_either_order_and_it_goes_on_when_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uninstall_that_slack_does_not_confirm_changes_nothing() {
+async fn unconfirmed_uninstall_changes_nothing() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant) = acme(&system).await;
+    let (account, tenant) = connect_acme(&system).await;
     system.drain().await;
     let envelope = json!({
         "type": "event_callback", "team_id": account, "event_id": "Ev0UNINSTALLED",
@@ -283,19 +286,20 @@ async fn uninstall_that_slack_does_not_confirm_changes_nothing() {
     system.drain().await;
     let status = tenant.get("/v1/connections").await["connections"][0]["status"].clone();
     assert_eq!(status, "active");
-    let asked = tenant.get("/v1/jobs?kind=confirm_grant").await;
-    assert_eq!(asked["jobs"][0]["state"], "succeeded", "{asked:#}");
+    let jobs = tenant.get("/v1/jobs?kind=confirm_grant").await;
+    assert_eq!(jobs["jobs"][0]["state"], "succeeded", "{jobs:#}");
     generate(&system, &account, 20).await;
     tenant.assert_equals_ledger(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_on_events_starts_a_poll() {
+async fn limited_events_trigger_a_poll() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant) = acme(&system).await;
+    let (account, tenant) = connect_acme(&system).await;
     system.drain().await;
-    let silence = json!({ "target": "delivery", "pattern": "message", "effect": "drop_silently" });
-    system.sim("faults", silence).await;
+    let drop_deliveries =
+        json!({ "target": "delivery", "pattern": "message", "effect": "drop_silently" });
+    system.sim("faults", drop_deliveries).await;
     let post = json!({ "account": account, "action": "message.posted" });
     system.sim("slack/act", post).await;
     let before = tenant.identities().await.len();
@@ -309,13 +313,13 @@ async fn a_limit_on_events_starts_a_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_does_not_identify_its_fact_is_kept_with_the_reason() {
+async fn unidentifiable_event_is_kept_with_its_reason() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant) = acme(&system).await;
+    let (account, tenant) = connect_acme(&system).await;
     let event = json!({
         "type": "event_callback", "team_id": account, "event_id": "Ev0WITHOUT",
         "api_app_id": system.env["POBLYSH_SLACK_APP_ID"],
-        "event": { "type": "message", "channel": "C0GENERAL", "text": "Anybody here?" },
+        "event": { "type": "message", "channel": "C0GENERAL", "text": "Good morning" },
     });
     assert_eq!(post(&system, &event.to_string()).await, 200);
     let failed = async || {
@@ -323,7 +327,10 @@ async fn an_event_that_does_not_identify_its_fact_is_kept_with_the_reason() {
         let page = tenant.get(path).await;
         page["deliveries"].as_array().expect("a list").clone()
     };
-    eventually("it was looked at", async || !failed().await.is_empty()).await;
+    eventually("the delivery has failed", async || {
+        !failed().await.is_empty()
+    })
+    .await;
     let delivery = &failed().await[0];
     assert_eq!(
         delivery["outcome_detail"],
@@ -333,9 +340,9 @@ async fn an_event_that_does_not_identify_its_fact_is_kept_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_character_that_postgres_cannot_hold_keeps_no_delivery_out() {
+async fn unstorable_character_loses_no_delivery() {
     let system = System::with_fast_provider().start().await;
-    let (account, tenant) = acme(&system).await;
+    let (account, tenant) = connect_acme(&system).await;
     let envelope = |id: &str, event: Value| {
         json!({
             "type": "event_callback", "team_id": account, "event_id": id,
@@ -357,7 +364,7 @@ async fn a_character_that_postgres_cannot_hold_keeps_no_delivery_out() {
         assert_eq!(post(&system, &body).await, 200, "{body}");
     }
     let path = "/v1/webhook-deliveries?provider=slack&outcome=pending";
-    eventually("all were looked at", async || {
+    eventually("all deliveries are processed", async || {
         tenant.get(path).await["deliveries"] == json!([])
     })
     .await;
@@ -368,7 +375,7 @@ async fn a_character_that_postgres_cannot_hold_keeps_no_delivery_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn limits_and_outages_of_slack_delay_and_lose_nothing() {
+async fn slack_limits_and_outages_lose_nothing() {
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 30))
         .start()
@@ -385,8 +392,8 @@ async fn limits_and_outages_of_slack_delay_and_lose_nothing() {
     system
         .simulator
         .change_slack(|slack| slack.empty_pages = true);
-    let (account, tenant) = acme(&system).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    let (account, tenant) = connect_acme(&system).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -396,8 +403,8 @@ async fn disconnecting_uninstalls_the_app() {
     let tenant = system.tenant("Acme").await;
     let connection = tenant.connect_to("slack", &account, &admin).await;
     let path = format!("/v1/connections/{connection}");
-    let answer = tenant.request(reqwest::Method::DELETE, &path, None).await;
-    assert_eq!(answer.status().as_u16(), 204);
+    let response = tenant.request(reqwest::Method::DELETE, &path, None).await;
+    assert_eq!(response.status().as_u16(), 204);
     let url = format!("{}/_sim/slack/accounts", system.simulator.base_url());
     let accounts: Value = system
         .client

@@ -1,10 +1,10 @@
-//! What Slack's messages say, and what they are known by.
+//! Text and identity of Slack's messages.
 
 use serde_json::{Value, json};
 use shared::clock::{Clock, SystemClock};
 use tests::harness::{System, Tenant};
 
-async fn acme(system: &System) -> (String, String, Tenant<'_>) {
+async fn connect_acme(system: &System) -> (String, String, Tenant<'_>) {
     let (account, admin) = system.accounts_at("slack").await.remove(0);
     let tenant = system.tenant("Acme").await;
     tenant.connect_to("slack", &account, &admin).await;
@@ -12,7 +12,7 @@ async fn acme(system: &System) -> (String, String, Tenant<'_>) {
     (account, admin, tenant)
 }
 
-/// Makes something happen; answers what it made.
+/// Performs an action and returns its object.
 async fn act(system: &System, account: &str, action: &str, mut more: Value) -> Value {
     more["account"] = json!(account);
     more["action"] = json!(action);
@@ -22,7 +22,7 @@ async fn act(system: &System, account: &str, action: &str, mut more: Value) -> V
 #[tokio::test(flavor = "multi_thread")]
 async fn field_slack_channel_id_changed_gives_no_duplicate() {
     let system = System::with_fast_provider().start().await;
-    let (account, admin, tenant) = acme(&system).await;
+    let (account, admin, tenant) = connect_acme(&system).await;
     let first = act(
         &system,
         &account,
@@ -40,7 +40,7 @@ async fn field_slack_channel_id_changed_gives_no_duplicate() {
         )
         .await;
     }
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     let changed = json!({ "channel": channel });
     let channel = act(&system, &account, "channel.id_changed", changed).await["channel"].clone();
     let edit = json!({ "channel": channel, "ts": first["ts"], "text": "after" });
@@ -53,8 +53,8 @@ async fn field_slack_channel_id_changed_gives_no_duplicate() {
     )
     .await;
     tenant.assert_equals_ledger(&account).await;
-    let silence = json!({ "target": "delivery", "effect": "drop_silently", "count": 1 });
-    system.sim("faults", silence).await;
+    let drop_deliveries = json!({ "target": "delivery", "effect": "drop_silently", "count": 1 });
+    system.sim("faults", drop_deliveries).await;
     act(
         &system,
         &account,
@@ -62,7 +62,7 @@ async fn field_slack_channel_id_changed_gives_no_duplicate() {
         json!({ "channel": channel }),
     )
     .await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     let streams: Vec<String> = sqlx::query_scalar(
         "SELECT stream FROM cursors WHERE resource_id = $1 AND retired_at IS NULL",
     )
@@ -70,36 +70,36 @@ async fn field_slack_channel_id_changed_gives_no_duplicate() {
     .fetch_all(system.db.pool())
     .await
     .expect("Postgres answers");
-    assert_eq!(streams.len(), 1, "the stream moved over");
-    // A full sync reads everything under the new id, and tells nothing again.
+    assert_eq!(streams.len(), 1, "the stream has the new id");
+    // A full sync reads everything with the new id and adds no Signal.
     let before = tenant.identities().await;
     tenant
         .post("/v1/sync/slack", &json!({ "mode": "full" }))
         .await;
     system.drain().await;
     assert_eq!(tenant.identities().await, before);
-    // Nor does connecting again forget the first id.
+    // Reconnecting keeps the first id.
     tenant.connect_to("slack", &account, &admin).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn text_is_plain_and_a_preview_is_no_edit() {
+async fn text_is_plain_and_preview_no_edit() {
     let system = System::with_fast_provider().start().await;
-    let (account, person, tenant) = acme(&system).await;
+    let (account, person, tenant) = connect_acme(&system).await;
     let text = format!("<@{person}> a &gt; b, see <https://e.example/x|the page>");
     let posted = act(&system, &account, "message.posted", json!({ "text": text })).await;
     act(&system, &account, "message.edited", posted.clone()).await;
     act(&system, &account, "message.unfurled", posted).await;
     tenant.assert_equals_ledger(&account).await;
     let feed = tenant.feed().await;
-    let of = |kind: &str| feed.iter().filter(|signal| signal["kind"] == kind).count();
-    assert_eq!(of("message_edited"), 1);
-    let told = feed
+    let count_kind = |kind: &str| feed.iter().filter(|signal| signal["kind"] == kind).count();
+    assert_eq!(count_kind("message_edited"), 1);
+    let message = feed
         .iter()
         .find(|signal| signal["kind"] == "message_posted")
         .expect("a message");
-    let title = told["subject"]["title"].as_str().expect("a title");
+    let title = message["subject"]["title"].as_str().expect("a title");
     assert!(
         title.ends_with(" a > b, see the page (https://e.example/x)"),
         "{title}"
@@ -110,15 +110,15 @@ async fn text_is_plain_and_a_preview_is_no_edit() {
     );
 }
 
-/// Loses the next events of this kind.
-async fn lose(system: &System, event: &str) {
+/// Drops the next delivery of this event.
+async fn drop_next_delivery(system: &System, event: &str) {
     let fault = json!({
         "target": "delivery", "pattern": event, "effect": "drop_silently", "count": 1,
     });
     system.sim("faults", fault).await;
 }
 
-/// The channels that are read.
+/// Lists the ids of channels with active streams.
 async fn channels(system: &System) -> Vec<String> {
     sqlx::query_scalar(
         "SELECT resource_id FROM cursors WHERE resource_id IS NOT NULL AND retired_at IS NULL",
@@ -129,27 +129,27 @@ async fn channels(system: &System) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_change_of_a_channels_id_is_found_by_a_poll() {
+async fn poll_reveals_a_lost_channel_id_change() {
     let system = System::with_fast_provider().start().await;
-    let (account, _, tenant) = acme(&system).await;
+    let (account, _, tenant) = connect_acme(&system).await;
     let first = act(&system, &account, "message.posted", json!({})).await;
     let channel = json!({ "channel": first["channel"] });
     let reply = json!({ "channel": first["channel"], "ts": first["ts"] });
     act(&system, &account, "message.replied", reply).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
-    lose(&system, "channel_id_changed").await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
+    drop_next_delivery(&system, "channel_id_changed").await;
     let changed = act(&system, &account, "channel.id_changed", channel).await;
-    lose(&system, "message*").await;
+    drop_next_delivery(&system, "message*").await;
     act(&system, &account, "message.posted", changed.clone()).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     let channels = channels(&system).await;
     let is_read = |id: &Value| channels.iter().any(|one| json!(one) == *id);
     assert!(is_read(&changed["channel"]), "{channels:?}");
     assert!(
         !is_read(&first["channel"]),
-        "the stream moved over: {channels:?}"
+        "the stream has the new id: {channels:?}"
     );
-    // Everything is read again under the new id.
+    // A full sync reads everything with the new id.
     let before = tenant.identities().await;
     let full = json!({ "mode": "full" });
     tenant.post("/v1/sync/slack", &full).await;
@@ -160,12 +160,12 @@ async fn a_lost_change_of_a_channels_id_is_found_by_a_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_change_of_a_channels_id_is_found_by_an_event() {
+async fn event_reveals_a_lost_channel_id_change() {
     let system = System::with_fast_provider().start().await;
-    let (account, person, tenant) = acme(&system).await;
+    let (account, person, tenant) = connect_acme(&system).await;
     let first = act(&system, &account, "message.posted", json!({})).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
-    lose(&system, "channel_id_changed").await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
+    drop_next_delivery(&system, "channel_id_changed").await;
     let old = json!({ "channel": first["channel"] });
     let changed = act(&system, &account, "channel.id_changed", old).await;
     for (action, mut more) in [
@@ -189,27 +189,27 @@ async fn a_lost_change_of_a_channels_id_is_found_by_an_event() {
     assert!(
         feed.iter()
             .all(|signal| signal["context"]["id"] != changed["channel"]),
-        "every fact is known by the first id"
+        "every Signal has the first id"
     );
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn channels_made_in_one_second_are_not_taken_for_one() {
+async fn channels_created_in_one_second_stay_distinct() {
     let system = System::with_fast_provider().start().await;
-    let (account, person, tenant) = acme(&system).await;
+    let (account, person, tenant) = connect_acme(&system).await;
     let group = json!({ "actor": person });
     let known = act(&system, &account, "group.created", group.clone()).await["channel"].clone();
     tenant.assert_equals_ledger(&account).await;
-    lose(&system, "member_joined_channel").await;
+    drop_next_delivery(&system, "member_joined_channel").await;
     let second = SystemClock.now().timestamp();
     let new = act(&system, &account, "group.created", group).await["channel"].clone();
-    // As if the known one had been made together with the new one.
-    let made: Vec<String> = (second - 1..=second + 1)
+    // Simulates that both channels were created in the same second.
+    let stable_ids: Vec<String> = (second - 1..=second + 1)
         .map(|second| format!("made:{second}:{person}"))
         .collect();
     sqlx::query("UPDATE cursors SET target = $1 WHERE resource_id = $2")
-        .bind(json!({ "stable_ids": made }))
+        .bind(json!({ "stable_ids": stable_ids }))
         .bind(known.as_str())
         .execute(system.db.pool())
         .await
@@ -221,7 +221,7 @@ async fn channels_made_in_one_second_are_not_taken_for_one() {
         json!({ "channel": new }),
     )
     .await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     let read = channels(&system).await;
     for id in [&known, &new] {
         assert!(read.iter().any(|one| json!(one) == *id), "{id}: {read:?}");
@@ -234,19 +234,19 @@ async fn words_in_blocks_and_attachments_become_text() {
         .simulator(|sim| (sim.accounts, sim.history) = (1, 40))
         .start()
         .await;
-    let (account, person, tenant) = acme(&system).await;
+    let (account, person, tenant) = connect_acme(&system).await;
     let part = |name: &str, text: &str| json!({ "name": name, "text": text });
     let link = "the pump <https://e.example/x|stopped> &amp; <@PERSON>".replace("PERSON", &person);
-    // By events.
+    // From events.
     act(&system, &account, "message.bot", part("blocks", &link)).await;
     act(&system, &account, "message.bot", part("attachment", &link)).await;
     tenant.assert_equals_ledger(&account).await;
-    // By a poll.
+    // From a poll.
     for name in ["blocks", "attachment"] {
-        lose(&system, "message*").await;
+        drop_next_delivery(&system, "message*").await;
         act(&system, &account, "message.bot", part(name, &link)).await;
     }
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     let feed = tenant.feed().await;
     let texts: Vec<&str> = feed
         .iter()
@@ -277,19 +277,20 @@ async fn words_in_blocks_and_attachments_become_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mention_is_told_where_its_messages_own_event_was_lost() {
+async fn mention_event_replaces_its_lost_message_event() {
     let system = System::with_fast_provider().start().await;
-    let (account, _, tenant) = acme(&system).await;
-    lose(&system, "message").await;
+    let (account, _, tenant) = connect_acme(&system).await;
+    drop_next_delivery(&system, "message").await;
     let message = act(&system, &account, "message.mention", json!({})).await;
     tenant.assert_equals_ledger(&account).await;
-    // From now on no list shows it.
+    // After the deletion, no list shows the message.
     act(&system, &account, "message.deleted", message.clone()).await;
-    tenant.assert_equals_ledger_after_a_poll(&account).await;
+    tenant.assert_equals_ledger_after_poll(&account).await;
     let ts = message["ts"].as_str().expect("a time");
-    let told = tenant.identities().await;
+    let identities = tenant.identities().await;
     assert!(
-        told.iter()
+        identities
+            .iter()
             .any(|(kind, key)| kind == "message_posted" && key.ends_with(ts))
     );
 }

@@ -4,23 +4,23 @@ use serde_json::{Value, json};
 use tests::harness::{System, Tenant, eventually};
 use uuid::Uuid;
 
-/// An organization, and the workspaces that the app sees.
+/// Organization with its workspaces.
 struct Organization {
     id: String,
     admin: String,
     workspaces: Vec<String>,
 }
 
-async fn organization(system: &System, workspaces: usize, history: usize) -> Organization {
+async fn create_organization(system: &System, workspaces: usize, history: usize) -> Organization {
     let new = json!({
         "domain": "acme", "organization": true, "workspaces": workspaces, "history": history,
     });
-    let made = system.sim("slack/accounts", new).await;
+    let created = system.sim("slack/accounts", new).await;
     let text = |value: &Value| value.as_str().expect("text").to_owned();
-    let all = made["workspaces"].as_array().expect("a list");
+    let all = created["workspaces"].as_array().expect("a list");
     Organization {
-        id: text(&made["login"]),
-        admin: text(&made["admin"]),
+        id: text(&created["login"]),
+        admin: text(&created["admin"]),
         workspaces: all.iter().map(|one| text(&one["login"])).collect(),
     }
 }
@@ -49,23 +49,20 @@ async fn act(system: &System, account: &str, action: &str, more: Value) -> Value
 #[tokio::test(flavor = "multi_thread")]
 async fn backfill_reads_every_workspace() {
     let system = System::with_fast_provider().start().await;
-    let of = organization(&system, 3, 15).await;
-    let (tenant, _) = connect(&system, &of).await;
-    tenant.assert_equals_ledger(&of.id).await;
-    assert!(
-        tenant.identities().await.len() > 80,
-        "there was much to read"
-    );
+    let organization = create_organization(&system, 3, 15).await;
+    let (tenant, _) = connect(&system, &organization).await;
+    tenant.assert_equals_ledger(&organization.id).await;
+    assert!(tenant.identities().await.len() > 80, "several pages");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_becomes_its_signals_under_the_organization() {
     let system = System::with_fast_provider().start().await;
-    let of = organization(&system, 2, 0).await;
-    let (tenant, _) = connect(&system, &of).await;
+    let organization = create_organization(&system, 2, 0).await;
+    let (tenant, _) = connect(&system, &organization).await;
     system.drain().await;
-    generate(&system, &of.id, 250).await;
-    tenant.assert_equals_ledger(&of.id).await;
+    generate(&system, &organization.id, 250).await;
+    tenant.assert_equals_ledger(&organization.id).await;
     let feed = tenant.feed().await;
     assert!(feed.len() > 120, "{}", feed.len());
     for signal in &feed {
@@ -85,10 +82,12 @@ async fn every_event_becomes_its_signals_under_the_organization() {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_and_polling_agree_on_identity() {
     let system = System::with_fast_provider().start().await;
-    let of = organization(&system, 2, 8).await;
-    let (tenant, connection) = connect(&system, &of).await;
-    generate(&system, &of.id, 150).await;
-    tenant.assert_equals_ledger_after_a_poll(&of.id).await;
+    let organization = create_organization(&system, 2, 8).await;
+    let (tenant, connection) = connect(&system, &organization).await;
+    generate(&system, &organization.id, 150).await;
+    tenant
+        .assert_equals_ledger_after_poll(&organization.id)
+        .await;
     let before = tenant.identities().await;
     let path = format!("/v1/connections/{connection}/sync");
     tenant.post(&path, &json!({ "mode": "full" })).await;
@@ -97,91 +96,118 @@ async fn events_and_polling_agree_on_identity() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn polling_finds_what_no_event_told_in_any_workspace() {
+async fn polling_finds_unreported_facts_in_every_workspace() {
     let system = System::with_fast_provider().start().await;
-    let of = organization(&system, 2, 0).await;
-    let (tenant, _) = connect(&system, &of).await;
+    let organization = create_organization(&system, 2, 0).await;
+    let (tenant, _) = connect(&system, &organization).await;
     system.drain().await;
-    let silence = json!({ "target": "delivery", "effect": "drop_silently" });
-    system.sim("faults", silence).await;
-    for workspace in &of.workspaces {
+    let drop_deliveries = json!({ "target": "delivery", "effect": "drop_silently" });
+    system.sim("faults", drop_deliveries).await;
+    for workspace in &organization.workspaces {
         generate(&system, workspace, 80).await;
         act(&system, workspace, "channel.created", json!({})).await;
     }
     let before = tenant.identities().await.len();
-    tenant.assert_equals_ledger_after_a_poll(&of.id).await;
+    tenant
+        .assert_equals_ledger_after_poll(&organization.id)
+        .await;
     assert!(tenant.identities().await.len() > before + 50);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_channel_of_two_workspaces_is_read_once_and_one_with_outsiders_reaches_both_tenants() {
+async fn shared_channel_is_read_once_per_tenant() {
     let system = System::with_fast_provider().start().await;
-    let of = organization(&system, 2, 5).await;
+    let organization = create_organization(&system, 2, 5).await;
     let (outside, admin) = system.accounts_at("slack").await.remove(0);
-    let (first, _) = connect(&system, &of).await;
+    let (first, _) = connect(&system, &organization).await;
     let second = system.tenant("Globex").await;
     second.connect_to("slack", &outside, &admin).await;
     system.drain().await;
     let mut channels = Vec::new();
-    for to in [&of.workspaces[1], &outside] {
+    for to in [&organization.workspaces[1], &outside] {
         let with = json!({ "to": to });
-        let shared = act(&system, &of.workspaces[0], "channel.shared", with).await;
+        let shared = act(&system, &organization.workspaces[0], "channel.shared", with).await;
         channels.push(shared["object"]["channel"].clone());
     }
     for channel in &channels {
         for _ in 0..10 {
             let there = json!({ "channel": channel });
-            act(&system, &of.workspaces[0], "message.posted", there.clone()).await;
-            act(&system, &of.workspaces[0], "message.replied", there).await;
+            act(
+                &system,
+                &organization.workspaces[0],
+                "message.posted",
+                there.clone(),
+            )
+            .await;
+            act(
+                &system,
+                &organization.workspaces[0],
+                "message.replied",
+                there,
+            )
+            .await;
         }
     }
-    first.assert_equals_ledger_after_a_poll(&of.id).await;
-    second.assert_equals_ledger_after_a_poll(&outside).await;
-    assert!(second.identities().await.len() >= 20, "both sides are told");
+    first
+        .assert_equals_ledger_after_poll(&organization.id)
+        .await;
+    second.assert_equals_ledger_after_poll(&outside).await;
+    assert!(
+        second.identities().await.len() >= 20,
+        "both tenants get the events"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_workspace_that_is_added_is_read_and_one_that_is_removed_no_longer() {
+async fn added_workspace_is_read_until_it_is_removed() {
     let system = System::with_fast_provider().start().await;
-    let of = organization(&system, 2, 5).await;
+    let organization = create_organization(&system, 2, 5).await;
     system
         .simulator
         .change_slack(|slack| slack.workspaces_by_hand = true);
-    let (tenant, _) = connect(&system, &of).await;
-    tenant.assert_equals_ledger(&of.id).await;
+    let (tenant, _) = connect(&system, &organization).await;
+    tenant.assert_equals_ledger(&organization.id).await;
     assert!(
         tenant.identities().await.is_empty(),
-        "the app is nowhere yet"
+        "the app is in no workspace yet"
     );
-    for workspace in &of.workspaces {
+    for workspace in &organization.workspaces {
         let there = json!({ "to": workspace });
-        act(&system, &of.id, "workspace.added", there).await;
+        act(&system, &organization.id, "workspace.added", there).await;
     }
     eventually("the workspaces were read", async || {
         tenant.identities().await.len() > 20
     })
     .await;
-    tenant.assert_equals_ledger(&of.id).await;
-    let gone = json!({ "to": of.workspaces[0] });
-    act(&system, &of.id, "workspace.removed", gone).await;
-    for workspace in &of.workspaces {
+    tenant.assert_equals_ledger(&organization.id).await;
+    let gone = json!({ "to": organization.workspaces[0] });
+    act(&system, &organization.id, "workspace.removed", gone).await;
+    for workspace in &organization.workspaces {
         generate(&system, workspace, 30).await;
     }
-    tenant.assert_equals_ledger_after_a_poll(&of.id).await;
+    tenant
+        .assert_equals_ledger_after_poll(&organization.id)
+        .await;
     let status = tenant.get("/v1/connections").await["connections"][0]["status"].clone();
     assert_eq!(status, "active");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bot_without_a_name_of_its_own_is_asked_for() {
+async fn bot_name_is_looked_up_when_missing() {
     let system = System::with_fast_provider().start().await;
-    let of = organization(&system, 2, 0).await;
-    let (tenant, _) = connect(&system, &of).await;
+    let organization = create_organization(&system, 2, 0).await;
+    let (tenant, _) = connect(&system, &organization).await;
     system.drain().await;
     for _ in 0..4 {
-        act(&system, &of.workspaces[1], "message.bot", json!({})).await;
+        act(
+            &system,
+            &organization.workspaces[1],
+            "message.bot",
+            json!({}),
+        )
+        .await;
     }
-    tenant.assert_equals_ledger(&of.id).await;
+    tenant.assert_equals_ledger(&organization.id).await;
     let feed = tenant.feed().await;
     let names: Vec<_> = feed
         .iter()
@@ -193,34 +219,38 @@ async fn a_bot_without_a_name_of_its_own_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_of_an_organization_rotate_and_nobody_notices() {
+async fn organization_token_rotation_is_transparent() {
     let system = System::with_fast_provider().start().await;
     system.simulator.change_slack(|slack| slack.rotation = true);
-    let of = organization(&system, 2, 0).await;
-    let (tenant, _) = connect(&system, &of).await;
+    let organization = create_organization(&system, 2, 0).await;
+    let (tenant, _) = connect(&system, &organization).await;
     system.drain().await;
     for _ in 0..3 {
-        system.sim("slack/tokens", json!({ "expire": of.id })).await;
-        generate(&system, &of.id, 20).await;
-        tenant.assert_equals_ledger_after_a_poll(&of.id).await;
+        system
+            .sim("slack/tokens", json!({ "expire": organization.id }))
+            .await;
+        generate(&system, &organization.id, 20).await;
+        tenant
+            .assert_equals_ledger_after_poll(&organization.id)
+            .await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uninstalling_from_an_organization_ends_its_connection_alone() {
+async fn uninstalled_organization_ends_only_its_connection() {
     for uninstalled_first in [false, true] {
         let system = System::with_fast_provider().start().await;
         system
             .simulator
             .change_slack(|slack| slack.uninstalled_first = uninstalled_first);
-        let of = organization(&system, 2, 3).await;
+        let organization = create_organization(&system, 2, 3).await;
         let (account, admin) = system.accounts_at("slack").await.remove(0);
-        let (tenant, _) = connect(&system, &of).await;
+        let (tenant, _) = connect(&system, &organization).await;
         let other = system.tenant("Globex").await;
         other.connect_to("slack", &account, &admin).await;
-        generate(&system, &of.id, 20).await;
-        tenant.assert_equals_ledger(&of.id).await;
-        act(&system, &of.id, "app.uninstalled", json!({})).await;
+        generate(&system, &organization.id, 20).await;
+        tenant.assert_equals_ledger(&organization.id).await;
+        act(&system, &organization.id, "app.uninstalled", json!({})).await;
         let status = async |tenant: &Tenant<'_>| {
             tenant.get("/v1/connections").await["connections"][0]["status"].clone()
         };
@@ -233,20 +263,22 @@ async fn uninstalling_from_an_organization_ends_its_connection_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_workspace_of_a_connected_organization_is_sent_to_the_organization() {
+async fn workspace_of_connected_organization_cannot_be_connected() {
     let system = System::with_fast_provider().start().await;
-    let of = organization(&system, 2, 0).await;
-    connect(&system, &of).await;
+    let organization = create_organization(&system, 2, 0).await;
+    connect(&system, &organization).await;
     let admin = system.account_of("slack", 2).await;
     assert_eq!(
-        admin["organization"], of.id,
+        admin["organization"], organization.id,
         "the third account is its workspace"
     );
     let admin = admin["admin"].as_str().expect("a person");
     let second = system.tenant("Globex").await;
-    let answer = second.walk_to("slack", &of.workspaces[0], admin).await;
-    assert_eq!(answer.status().as_u16(), 400);
-    let body: Value = answer.json().await.expect("JSON");
+    let response = second
+        .run_connect_flow("slack", &organization.workspaces[0], admin)
+        .await;
+    assert_eq!(response.status().as_u16(), 400);
+    let body: Value = response.json().await.expect("JSON");
     assert_eq!(body["code"], "access_denied");
     assert!(
         body["message"]

@@ -1,4 +1,4 @@
-//! One trace from a webhook's request into the Signal, seen by a collector.
+//! Traces from a webhook's request to its Signal, received by a collector.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +10,12 @@ use tests::harness::{System, eventually};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-/// A process's name and a span's.
-type Named = (String, String);
+/// Name of a process and of a span.
+type SpanName = (String, String);
 
-/// Every span that has arrived so far, by the id of its trace.
-async fn traces(collector: &MockServer) -> BTreeMap<String, BTreeSet<Named>> {
-    let mut traces: BTreeMap<String, BTreeSet<Named>> = BTreeMap::new();
+/// Returns the received spans by trace id.
+async fn traces(collector: &MockServer) -> BTreeMap<String, BTreeSet<SpanName>> {
+    let mut traces: BTreeMap<String, BTreeSet<SpanName>> = BTreeMap::new();
     for request in collector.received_requests().await.expect("recorded") {
         let export = ExportTraceServiceRequest::decode(request.body.as_slice()).expect("OTLP");
         for of_process in export.resource_spans {
@@ -37,7 +37,7 @@ async fn traces(collector: &MockServer) -> BTreeMap<String, BTreeSet<Named>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_trace_runs_from_the_webhook_through_the_job_into_the_signal() {
+async fn one_trace_covers_webhook_job_and_signal() {
     let collector = MockServer::start().await;
     Mock::given(method("POST"))
         .and(path("/v1/traces"))
@@ -47,7 +47,7 @@ async fn one_trace_runs_from_the_webhook_through_the_job_into_the_signal() {
     let system = System::with_fast_provider()
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.uri())
         .env("OTEL_BSP_SCHEDULE_DELAY", "50")
-        .outside()
+        .out_of_process()
         .start()
         .await;
     let (account, admin) = system.accounts().await.remove(0);

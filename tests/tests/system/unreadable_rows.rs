@@ -1,15 +1,15 @@
-//! JSON that is merely odd is read, and a row that cannot be read costs no other, whichever
-//! provider sends it.
+//! Unusual JSON is read, and an unreadable row affects no other row, at every provider.
 
 use serde_json::{Value, json};
 use tests::harness::{System, Tenant, eventually};
 use uuid::Uuid;
 
-/// What happens at a provider in these tests.
+/// Provider with the action of these tests.
 struct Provider {
     slug: &'static str,
-    /// What happens, and the name of its text.
+    /// Action that these tests perform.
     action: &'static str,
+    /// Name of the action's text field.
     text: &'static str,
     kind: &'static str,
     stream_type: &'static str,
@@ -39,11 +39,14 @@ const PROVIDERS: [Provider; 3] = [
     },
 ];
 
-async fn connected<'s>(system: &'s System, provider: &Provider) -> (String, Tenant<'s>, Uuid) {
+async fn connect_account<'s>(
+    system: &'s System,
+    provider: &Provider,
+) -> (String, Tenant<'s>, Uuid) {
     let (account, admin) = system.accounts_at(provider.slug).await.remove(0);
     let tenant = system.tenant(provider.slug).await;
     let connection = tenant.connect_to(provider.slug, &account, &admin).await;
-    eventually("subscriptions are held", async || {
+    eventually("the subscriptions exist", async || {
         let missing: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM connections c LEFT JOIN subscriptions s ON s.connection_id = c.id \
              WHERE c.id = $1 AND c.provider = 'jira' AND s.external_id IS NULL",
@@ -67,43 +70,50 @@ async fn act(system: &System, provider: &Provider, account: &str, text: &str) {
 
 async fn clear_faults(system: &System) {
     let url = format!("{}/_sim/faults", system.simulator.base_url());
-    let answer = system.client.delete(url).send().await;
-    assert!(answer.expect("the simulator answers").status().is_success());
+    let response = system.client.delete(url).send().await;
+    assert!(
+        response
+            .expect("the simulator answers")
+            .status()
+            .is_success()
+    );
 }
 
-async fn titled(tenant: &Tenant<'_>, title: &str) -> Option<Value> {
+async fn find_by_title(tenant: &Tenant<'_>, title: &str) -> Option<Value> {
     let feed = tenant.feed().await;
     feed.into_iter()
         .find(|signal| signal["subject"]["title"].as_str() == Some(title))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn field_lone_surrogate_is_read_from_webhook_and_poll() {
+async fn field_lone_surrogate_is_read_from_any_source() {
     let system = System::with_fast_provider().start().await;
     for provider in &PROVIDERS {
-        let (account, tenant, _) = connected(&system, provider).await;
+        let (account, tenant, _) = connect_account(&system, provider).await;
         for target in ["delivery", "request"] {
             let cut = json!({
                 "target": target, "effect": "replace", "find": "HALF", "put": "\\ud83d",
             });
             system.sim("faults", cut).await;
         }
-        act(&system, provider, &account, "told HALF").await;
+        act(&system, provider, &account, "pushed HALF").await;
         tenant.assert_equals_ledger(&account).await;
-        let signal = titled(&tenant, "told \u{fffd}").await.expect(provider.slug);
+        let signal = find_by_title(&tenant, "pushed \u{fffd}")
+            .await
+            .expect(provider.slug);
         let path = format!(
             "{}/v1/signals/{}?include=raw",
             system.api,
             signal["id"].as_str().expect("an id")
         );
-        let answer = system
+        let response = system
             .client
             .get(path)
             .bearer_auth(&tenant.key)
             .send()
             .await;
-        let text = answer.expect("an answer").text().await.expect("a body");
-        assert!(text.contains(r"told \ud83d"), "raw is as it came: {text}");
+        let text = response.expect("a response").text().await.expect("a body");
+        assert!(text.contains(r"pushed \ud83d"), "raw is unchanged: {text}");
 
         let lost = json!({ "target": "delivery", "effect": "drop_silently" });
         clear_faults(&system).await;
@@ -114,14 +124,14 @@ async fn field_lone_surrogate_is_read_from_webhook_and_poll() {
         system.sim("faults", cut).await;
         act(&system, provider, &account, "polled HALF").await;
         act(&system, provider, &account, "behind it").await;
-        tenant.assert_equals_ledger_after_a_poll(&account).await;
+        tenant.assert_equals_ledger_after_poll(&account).await;
         assert!(
-            titled(&tenant, "polled \u{fffd}").await.is_some(),
+            find_by_title(&tenant, "polled \u{fffd}").await.is_some(),
             "{}",
             provider.slug
         );
         assert!(
-            titled(&tenant, "behind it").await.is_some(),
+            find_by_title(&tenant, "behind it").await.is_some(),
             "{}",
             provider.slug
         );
@@ -130,16 +140,16 @@ async fn field_lone_surrogate_is_read_from_webhook_and_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn field_poison_row_stops_a_stream_nowhere() {
+async fn field_poison_row_stops_no_stream() {
     let system = System::with_fast_provider().start().await;
     for provider in &PROVIDERS {
-        let (account, tenant, connection) = connected(&system, provider).await;
+        let (account, tenant, connection) = connect_account(&system, provider).await;
         let lost = json!({ "target": "delivery", "effect": "drop_silently" });
         system.sim("faults", lost).await;
         act(&system, provider, &account, "before it").await;
         act(&system, provider, &account, "POISON").await;
         act(&system, provider, &account, "behind it").await;
-        // The row of that name has no id that could be read.
+        // The row with this name has no readable id.
         let poison = json!({
             "target": "request", "effect": "poison_row", "find": "POISON",
         });
@@ -162,7 +172,7 @@ async fn field_poison_row_stops_a_stream_nowhere() {
             provider.slug
         );
         assert_eq!(kept[0]["source"], "poll");
-        assert_eq!(kept[0]["verdict"], "not_applicable");
+        assert_eq!(kept[0]["result"], "not_applicable");
         assert_eq!(kept[0]["event"], format!("poll.{}", provider.stream_type));
         assert!(kept[0]["outcome_detail"].is_string(), "{kept}");
         let replay = format!(
@@ -197,7 +207,7 @@ async fn field_poison_row_stops_a_stream_nowhere() {
     }
 }
 
-/// The lists that say which streams there are, and a word of each of their rows.
+/// Lists of streams, each with a field name that all of its rows have.
 const ROOT_LISTS: [(&str, &str, &str); 3] = [
     ("github", "/installation/repositories", "\"full_name\""),
     ("slack", "users.conversations", "\"name\""),
@@ -207,7 +217,7 @@ const ROOT_LISTS: [(&str, &str, &str); 3] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn unreadable_rows_of_root_lists_retire_no_stream() {
     let system = System::with_fast_provider().start().await;
-    let live = async |connection: Uuid| -> i64 {
+    let count_active_streams = async |connection: Uuid| -> i64 {
         sqlx::query_scalar(
             "SELECT count(*) FROM cursors WHERE connection_id = $1 AND retired_at IS NULL",
         )
@@ -217,8 +227,8 @@ async fn unreadable_rows_of_root_lists_retire_no_stream() {
         .expect("Postgres answers")
     };
     for provider in &PROVIDERS {
-        let (account, tenant, connection) = connected(&system, provider).await;
-        let before = live(connection).await;
+        let (account, tenant, connection) = connect_account(&system, provider).await;
+        let before = count_active_streams(connection).await;
         let list = ROOT_LISTS.iter().find(|(slug, ..)| *slug == provider.slug);
         let (_, pattern, word) = list.expect("a list");
         let odd = json!({
@@ -230,8 +240,13 @@ async fn unreadable_rows_of_root_lists_retire_no_stream() {
         let path = format!("/v1/webhook-deliveries?outcome=failed&connection_id={connection}");
         let kept = tenant.get(&path).await["deliveries"].clone();
         assert_ne!(kept, json!([]), "{}: rows are kept", provider.slug);
-        assert_eq!(live(connection).await, before, "{}", provider.slug);
-        act(&system, provider, &account, "told meanwhile").await;
+        assert_eq!(
+            count_active_streams(connection).await,
+            before,
+            "{}",
+            provider.slug
+        );
+        act(&system, provider, &account, "after the fault").await;
         tenant.assert_equals_ledger(&account).await;
         clear_faults(&system).await;
     }

@@ -18,27 +18,27 @@ use utoipa::ToSchema;
 use super::ApiKey;
 use crate::auth::OperatorAuth;
 use crate::error::{ApiError, FieldProblem};
-use crate::extract::{IdPath, JsonBody, Validate, validate_name, whole_number};
+use crate::extract::{IdPath, JsonBody, Validate, deserialize_integer, validate_name};
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
-/// A key to be made.
+/// A new API key.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewApiKey {
-    /// What its owner calls it; blanks around it are cut off.
+    /// The name that its owner chose; surrounding blanks are removed.
     #[schema(
         example = "Story Hunter",
         max_length = 200,
         pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
     )]
     name: String,
-    /// What it may do; everything when absent.
+    /// The scopes of the key; all scopes if absent.
     #[schema(min_items = 1)]
     scopes: Option<Vec<ApiScope>>,
-    /// After how many days it ends by itself; never when absent.
+    /// Days until the key expires; it never expires if absent.
     #[schema(minimum = 1, maximum = 3650)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "deserialize_integer")]
     expires_in_days: Option<i32>,
 }
 
@@ -60,19 +60,19 @@ impl Validate for NewApiKey {
     }
 }
 
-/// A key that has just been made.
+/// A new API key with its secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CreatedApiKey {
     #[serde(flatten)]
     record: ApiKey,
-    /// The key itself; it is never shown again.
+    /// The secret key, shown only once.
     #[schema(example = "pbk_8fK2xA…")]
     key: String,
 }
 
-/// Makes an API key
+/// Create an API key
 ///
-/// The answer is the only one that ever shows the key.
+/// The key is shown in this response only.
 #[utoipa::path(
     post,
     path = "/v1/tenants/{tenant_id}/api-keys",
@@ -81,8 +81,8 @@ pub(crate) struct CreatedApiKey {
     params(("tenant_id" = Uuid, Path, description = "The tenant")),
     request_body = NewApiKey,
     responses(
-        (status = 201, body = CreatedApiKey, description = "The key, shown this once"),
-        (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "No such tenant")
+        (status = 201, body = CreatedApiKey, description = "The key, shown only once"),
+        (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "Tenant not found")
     )
 )]
 pub(crate) async fn create_api_key(
@@ -93,9 +93,9 @@ pub(crate) async fn create_api_key(
     JsonBody(new): JsonBody<NewApiKey>,
 ) -> Result<(StatusCode, Json<CreatedApiKey>), ApiError> {
     let scope = super::tenant(&state, operator, id).await?;
-    let asked = new.scopes.unwrap_or_else(|| ApiScope::VARIANTS.to_vec());
-    // In the order of the catalogue, each once.
-    let names: BTreeSet<&str> = asked.iter().map(|scope| scope.as_str()).collect();
+    let requested = new.scopes.unwrap_or_else(|| ApiScope::VARIANTS.to_vec());
+    // In the order of the enum and without duplicates.
+    let names: BTreeSet<&str> = requested.iter().map(|scope| scope.as_str()).collect();
     let scopes: Vec<ApiScope> = ApiScope::VARIANTS
         .iter()
         .copied()

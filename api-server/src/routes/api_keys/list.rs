@@ -21,13 +21,13 @@ use crate::state::AppState;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ApiKeyList {
     api_keys: Vec<ApiKey>,
-    /// Where the next page starts; null at the end.
+    /// The cursor of the next page; null at the end.
     next_cursor: Option<String>,
 }
 
-/// Lists a tenant's API keys
+/// List the API keys of a tenant
 ///
-/// Revoked and expired ones included; the keys themselves are never shown.
+/// Includes revoked and expired keys; the secrets are never shown.
 #[utoipa::path(
     get,
     path = "/v1/tenants/{tenant_id}/api-keys",
@@ -36,7 +36,7 @@ pub(crate) struct ApiKeyList {
     params(("tenant_id" = Uuid, Path, description = "The tenant"), ListQuery),
     responses(
         (status = 200, body = ApiKeyList, description = "A page, newest first"),
-        (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "No such tenant")
+        (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "Tenant not found")
     )
 )]
 pub(crate) async fn list_api_keys(

@@ -14,9 +14,9 @@ use crate::extract::IdPaths;
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
-/// Revokes an API key
+/// Revoke an API key
 ///
-/// From the next request on it opens nothing. Revoking a revoked key changes nothing.
+/// The key is rejected from the next request on. Revoking a revoked key has no effect.
 #[utoipa::path(
     delete,
     path = "/v1/tenants/{tenant_id}/api-keys/{id}",
@@ -24,11 +24,11 @@ use crate::state::AppState;
     security(("bearer" = ["operator"])),
     params(
         ("tenant_id" = Uuid, Path, description = "The tenant"),
-        ("id" = Uuid, Path, description = "The key's id")
+        ("id" = Uuid, Path, description = "The id of the key")
     ),
     responses(
         (status = 204, description = "Revoked"),
-        (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "No such tenant or key")
+        (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "Tenant or API key not found")
     )
 )]
 pub(crate) async fn revoke_api_key(

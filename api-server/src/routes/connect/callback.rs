@@ -1,7 +1,7 @@
 //! `GET /v1/connect/{provider}/callback`.
 //!
-//! Browsers send a redirect twice: a reload, an aborted navigation, a prefetch. The second
-//! request waits for the answer of the first and gives it again.
+//! Browsers may repeat a request: a reload, an aborted navigation, a prefetch. A repeated request
+//! waits for the outcome of the first and receives the same response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,81 +25,81 @@ use tokio::time::Instant;
 use url::{Url, form_urlencoded};
 use utoipa::ToSchema;
 
-use super::browser::Browser;
-use super::choose::Choice;
-use super::flow::{self, Begun, Leg, Place};
+use super::account_picker::AccountPicker;
+use super::browser_binding::BrowserBinding;
+use super::session::{self, AuthorizationStep, FlowTarget, StartedStep};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::ProviderPath;
 use crate::routes::connections::Connection;
 use crate::routes::sync::enqueue_sync;
 use crate::state::AppState;
 
-/// The connection that a flow led to.
+/// The connection that a flow created.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ConnectionAnswer {
+pub(crate) struct ConnectionResponse {
     connection: Connection,
 }
 
-/// How long a repeated callback waits for the answer of the first.
+/// How long a repeated callback waits for the outcome of the first.
 const REPEAT_TIMEOUT: Duration = Duration::from_secs(25);
-/// How often it looks for that answer.
+/// The interval between its reads of the outcome.
 const REPEAT_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How a flow, or a leg of it, ended.
-enum End {
-    /// Another leg follows at the provider.
-    GoOn(Url),
-    /// The person chooses one of several accounts.
-    Choose(Choice),
-    /// There is a connection, active or pending.
+/// The outcome of an authorization step.
+enum StepOutcome {
+    /// Another step follows at the provider.
+    Redirect(Url),
+    /// The person picks one of several accounts.
+    PickAccount(AccountPicker),
+    /// The flow ended with a connection, active or pending.
     Done(Box<Connection>),
 }
 
-/// An end as it is kept for the browser that sends the callback again.
+/// The stored form of an outcome, for repeated callbacks.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum KeptEnd {
-    GoOn(Url),
-    Choose(Choice),
+enum StoredOutcome {
+    Redirect(Url),
+    PickAccount(AccountPicker),
     Done(ConnectionId),
     Failed,
 }
 
-impl KeptEnd {
-    fn of(ended: &Result<End, ApiError>) -> Self {
-        match ended {
-            Ok(End::GoOn(url)) => Self::GoOn(url.clone()),
-            Ok(End::Choose(choice)) => Self::Choose(choice.clone()),
-            Ok(End::Done(connection)) => Self::Done(connection.id),
+impl StoredOutcome {
+    fn from_result(outcome: &Result<StepOutcome, ApiError>) -> Self {
+        match outcome {
+            Ok(StepOutcome::Redirect(url)) => Self::Redirect(url.clone()),
+            Ok(StepOutcome::PickAccount(picker)) => Self::PickAccount(picker.clone()),
+            Ok(StepOutcome::Done(connection)) => Self::Done(connection.id),
             Err(_) => Self::Failed,
         }
     }
 }
 
-/// Takes the provider's redirect
+/// Handle the provider's redirect
 ///
-/// For browsers: whatever parameters the provider adds are handed to its connector.
-/// Answers with a redirect to the next leg or to `return_to`; without `return_to`, with
-/// the connection. The state serves once, in the browser that began the flow; the same browser
-/// gets the same answer again.
+/// For browsers. The provider's connector receives all parameters. The response is a redirect to
+/// the next step or to `return_to`; without `return_to`, the connection. A state is used once, in
+/// the browser that started the flow; a repeated request of the same browser gets the same
+/// response.
 #[utoipa::path(
     get,
     path = "/v1/connect/{provider}/callback",
     tag = "connect",
     params(
         ("provider" = String, Path, description = "The provider's slug", pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github"),
-        ("state" = String, Query, description = "The leg's one-time state", pattern = "^[A-Za-z0-9_-]{43}$")
+        ("state" = String, Query, description = "The one-time state of the step", pattern = "^[A-Za-z0-9_-]{43}$")
     ),
     responses(
-        (status = 200, description = "The connection, or the accounts to choose from where the grant covers several: a page for browsers, JSON for others", content(
-            (ConnectionAnswer = "application/json"),
+        (status = 200, description = "The connection, or the accounts to choose from if the grant covers several: a page for browsers, JSON for other clients", content(
+            (ConnectionResponse = "application/json"),
             (String = "text/html")
         )),
-        (status = 302, description = "On to the next leg or to `return_to`", headers(("Location" = String))),
-        (status = 403, body = shared::problem::Problem, content_type = "application/problem+json", description = "The state is unknown, used, expired or another browser's"),
-        (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "No such provider"),
-        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The account belongs to another connection, or the provider is not set up"),
-        (status = 502, body = shared::problem::Problem, content_type = "application/problem+json", description = "The provider failed")
+        (status = 302, description = "A redirect to the next step or to `return_to`", headers(("Location" = String))),
+        (status = 403, body = shared::problem::Problem, content_type = "application/problem+json", description = "The state is unknown, used, expired or bound to another browser"),
+        (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "Provider not found"),
+        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The account belongs to another connection, or the provider is not configured"),
+        (status = 502, body = shared::problem::Problem, content_type = "application/problem+json", description = "The call to the provider failed")
     )
 )]
 pub(crate) async fn finish_connect(
@@ -111,67 +111,76 @@ pub(crate) async fn finish_connect(
     let query: Vec<(String, String)> = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .into_owned()
         .collect();
-    let text = only_state(&query)?;
+    let text = parse_state(&query)?;
     let connector = state.registry.get(&provider)?;
-    let row = flow::find(&state, &provider, text).await?;
-    let browser = belongs_to(&row, &headers, &state)?;
+    let row = session::find(&state, &provider, text).await?;
+    let browser_hash = verify_browser(&row, &headers, &state)?;
     let return_to = row
         .return_to
         .as_deref()
         .and_then(|url| Url::parse(url).ok());
     if !row.used {
-        let leg = Leg::open(&state, &row)?;
-        // From here on the state is used up: what follows is done even if the browser leaves.
+        let step = AuthorizationStep::open(&state, &row)?;
+        // The state is consumed now, so the rest must run even if the browser disconnects.
         let app = Arc::clone(&state);
         let (row, provider) = (row.clone(), provider.clone());
-        let ended = state
-            .see_through(async move {
-                if !consume(&app, &row, &browser).await? {
+        let outcome = state
+            .run_to_completion(async move {
+                if !consume(&app, &row, &browser_hash).await? {
                     return Ok(None);
                 }
                 let callback = Callback {
                     query,
-                    code_verifier: leg.verifier(),
-                    redirect_uri: flow::redirect_uri(&app, &provider),
-                    carry: leg.carry,
+                    code_verifier: step.verifier(),
+                    redirect_uri: session::redirect_uri(&app, &provider),
+                    context: step.context,
                 };
-                let ended = match connector.exchange_token(callback).await {
+                let outcome = match connector.exchange_token(callback).await {
                     Ok(outcome) => {
-                        conclude(&app, connector.as_ref(), &row, &browser, outcome).await
+                        handle_callback(&app, connector.as_ref(), &row, &browser_hash, outcome)
+                            .await
                     }
                     Err(error) => Err(ApiError::Connector(error)),
                 };
-                flow::record_answer(&app, &row, &KeptEnd::of(&ended)).await?;
-                ended.map(Some)
+                session::store_outcome(&app, &row, &StoredOutcome::from_result(&outcome)).await?;
+                outcome.map(Some)
             })
             .await;
-        if let Some(ended) = ended.transpose() {
-            return answer(ended, return_to, &headers);
+        if let Some(outcome) = outcome.transpose() {
+            return to_response(outcome, return_to, &headers);
         }
     }
-    answer(repeat(&state, &provider, &row).await, return_to, &headers)
+    to_response(
+        await_stored_outcome(&state, &provider, &row).await,
+        return_to,
+        &headers,
+    )
 }
 
-/// The end of a leg whose callback came before, once it is known.
-async fn repeat(app: &AppState, provider: &str, row: &OauthState) -> Result<End, ApiError> {
+/// Waits for the outcome of an earlier callback with the same state.
+async fn await_stored_outcome(
+    app: &AppState,
+    provider: &str,
+    row: &OauthState,
+) -> Result<StepOutcome, ApiError> {
     let deadline = Instant::now() + REPEAT_TIMEOUT;
     loop {
         let found = oauth_states::find(&app.db, row.state_hash)
             .await?
             .filter(|row| row.provider == provider)
             .ok_or(ApiError::InvalidState)?;
-        if let Some(sealed) = &found.answer {
-            return match flow::open_answer(app, &found, sealed)? {
-                KeptEnd::GoOn(url) => Ok(End::GoOn(url)),
-                KeptEnd::Choose(choice) => Ok(End::Choose(choice)),
-                KeptEnd::Done(id) => {
+        if let Some(sealed) = &found.response {
+            return match session::open_outcome(app, &found, sealed)? {
+                StoredOutcome::Redirect(url) => Ok(StepOutcome::Redirect(url)),
+                StoredOutcome::PickAccount(picker) => Ok(StepOutcome::PickAccount(picker)),
+                StoredOutcome::Done(id) => {
                     let mut tx = app.db.begin(&found.scope).await?;
                     let connection = connections::get(&mut tx, &found.scope, id).await?;
                     tx.commit().await?;
                     let connection = connection.ok_or(ApiError::InvalidState)?;
-                    Ok(End::Done(Box::new(connection.into())))
+                    Ok(StepOutcome::Done(Box::new(connection.into())))
                 }
-                KeptEnd::Failed => Err(ApiError::InvalidState),
+                StoredOutcome::Failed => Err(ApiError::InvalidState),
             };
         }
         if Instant::now() >= deadline {
@@ -181,26 +190,27 @@ async fn repeat(app: &AppState, provider: &str, row: &OauthState) -> Result<End,
     }
 }
 
-/// The one state in the query.
-fn only_state(query: &[(String, String)]) -> Result<&str, ApiError> {
+/// Reads the only `state` of the query.
+fn parse_state(query: &[(String, String)]) -> Result<&str, ApiError> {
     let mut states = query.iter().filter(|(name, _)| name == "state");
     let first = states.next().map(|(_, value)| value.as_str());
     match first {
-        Some(text) if flow::is_state(text) && states.next().is_none() => Ok(text),
+        Some(text) if session::is_state(text) && states.next().is_none() => Ok(text),
         _ => {
-            let problem = FieldProblem::new("state", "must be a state that this API gave");
+            let problem = FieldProblem::new("state", "must be a state of this API");
             Err(ApiError::Parameters(vec![problem]))
         }
     }
 }
 
-/// The browser's hash, if the flow was begun in it.
-fn belongs_to(
+/// Returns the browser's hash if the flow was started in this browser.
+fn verify_browser(
     row: &OauthState,
     headers: &HeaderMap,
     state: &AppState,
 ) -> Result<[u8; 32], ApiError> {
-    let browser = Browser::known(headers, &state.public_url).ok_or(ApiError::InvalidState)?;
+    let browser =
+        BrowserBinding::from_headers(headers, &state.public_url).ok_or(ApiError::InvalidState)?;
     let hash = browser.hash();
     if constant_time_eq(&row.browser_hash, &hash) {
         Ok(hash)
@@ -209,65 +219,71 @@ fn belongs_to(
     }
 }
 
-async fn consume(app: &AppState, row: &OauthState, browser: &[u8; 32]) -> Result<bool, ApiError> {
+async fn consume(
+    app: &AppState,
+    row: &OauthState,
+    browser_hash: &[u8; 32],
+) -> Result<bool, ApiError> {
     let mut tx = app.db.begin(&row.scope).await?;
-    let first = oauth_states::consume(&mut tx, &row.scope, &row.state_hash, browser).await?;
+    let first = oauth_states::consume(&mut tx, &row.scope, &row.state_hash, browser_hash).await?;
     tx.commit().await?;
     Ok(first)
 }
 
-async fn conclude(
+async fn handle_callback(
     app: &AppState,
     connector: &dyn Connector,
     row: &OauthState,
-    browser: &[u8; 32],
+    browser_hash: &[u8; 32],
     outcome: CallbackOutcome,
-) -> Result<End, ApiError> {
+) -> Result<StepOutcome, ApiError> {
     match outcome {
-        CallbackOutcome::Continue { carry } => {
-            let begun = next_leg(app, row, browser, carry).await?;
-            begun.authorize(app, connector).map(End::GoOn)
+        CallbackOutcome::NextStep { context } => {
+            let started = next_step(app, row, browser_hash, context).await?;
+            started.authorize(app, connector).map(StepOutcome::Redirect)
         }
-        CallbackOutcome::Choose { accounts, carry } => {
-            let begun = next_leg(app, row, browser, carry).await?;
-            let callback = flow::redirect_uri(app, &row.provider);
+        CallbackOutcome::Choose { accounts, context } => {
+            let started = next_step(app, row, browser_hash, context).await?;
+            let callback = session::redirect_uri(app, &row.provider);
             let name = connector.descriptor().display_name;
-            Ok(End::Choose(Choice::new(name, &begun, callback, accounts)))
+            Ok(StepOutcome::PickAccount(AccountPicker::new(
+                name, &started, callback, accounts,
+            )))
         }
         CallbackOutcome::Connected(grant) => connect(app, connector, row, &grant).await,
         CallbackOutcome::AwaitingApproval { requester, account } => {
-            wait(app, row, &requester, account.as_deref()).await
+            create_pending(app, row, &requester, account.as_deref()).await
         }
         CallbackOutcome::Denied { reason } => Err(ApiError::Denied(reason)),
     }
 }
 
-/// Begins the leg that follows this one in the same browser.
-async fn next_leg(
+/// Starts the next step in the same browser.
+async fn next_step(
     app: &AppState,
     row: &OauthState,
-    browser: &[u8; 32],
-    carry: serde_json::Value,
-) -> Result<Begun, ApiError> {
-    let place = Place {
+    browser_hash: &[u8; 32],
+    context: serde_json::Value,
+) -> Result<StartedStep, ApiError> {
+    let target = FlowTarget {
         provider: &row.provider,
         link_hash: row.link_hash,
-        browser_hash: *browser,
+        browser_hash: *browser_hash,
         return_to: row.return_to.as_deref(),
     };
     let mut tx = app.db.begin(&row.scope).await?;
-    let begun = flow::begin(app, &mut tx, &row.scope, &place, Some(carry)).await?;
+    let started = session::start_step(app, &mut tx, &row.scope, &target, Some(context)).await?;
     tx.commit().await?;
-    Ok(begun)
+    Ok(started)
 }
 
-/// The connection, its tokens, its backfill and the audit line, in one transaction.
+/// Stores the connection, its tokens, its backfill and the audit entry in one transaction.
 async fn connect(
     app: &AppState,
     connector: &dyn Connector,
     row: &OauthState,
     grant: &NewGrant,
-) -> Result<End, ApiError> {
+) -> Result<StepOutcome, ApiError> {
     let descriptor = connector.descriptor();
     let new = NewConnection {
         provider: descriptor.slug,
@@ -280,8 +296,8 @@ async fn connect(
     };
     let scope = &row.scope;
     let mut tx = app.db.begin(scope).await?;
-    // One link leads to one connection, whoever else has opened it.
-    let waiting = connect_links::use_up(&mut tx, scope, &row.link_hash)
+    // One link creates one connection, even if several people opened it.
+    let waiting = connect_links::consume(&mut tx, scope, &row.link_hash)
         .await?
         .ok_or(ApiError::InvalidState)?;
     let approved = match waiting {
@@ -299,12 +315,12 @@ async fn connect(
             scope,
             id,
             grant.tokens.as_ref(),
-            grant.person.as_ref(),
+            grant.user_token.as_ref(),
         )
         .await?;
-    // A connection that goes on where its cursors stand has only the gap to fill.
-    let gap_only = connected.resumed && connected.connection.backfilled_at.is_some();
-    let mode = if gap_only {
+    // A resumed connection with a complete backfill reads only the gap since its cursors.
+    let is_gap_only = connected.resumed && connected.connection.backfilled_at.is_some();
+    let mode = if is_gap_only {
         SyncMode::Incremental
     } else {
         SyncMode::Full
@@ -320,17 +336,17 @@ async fn connect(
         }));
     audit::record(&mut tx, scope, &entry).await?;
     tx.commit().await?;
-    app.waker.wake();
-    Ok(End::Done(Box::new(connected.connection.into())))
+    app.notifier.notify();
+    Ok(StepOutcome::Done(Box::new(connected.connection.into())))
 }
 
-/// Keeps what an administrator of the account must approve, by opening the same link.
-async fn wait(
+/// Stores a pending connection, which an administrator approves with the same link.
+async fn create_pending(
     app: &AppState,
     row: &OauthState,
     requester: &str,
     account: Option<&ExternalAccount>,
-) -> Result<End, ApiError> {
+) -> Result<StepOutcome, ApiError> {
     let scope = &row.scope;
     let mut tx = app.db.begin(scope).await?;
     let known = connect_links::lock(&mut tx, scope, &row.link_hash)
@@ -340,46 +356,46 @@ async fn wait(
         provider: &row.provider,
         requester,
         account,
-        known,
+        existing: known,
         poll_interval_seconds: app.poll_interval_seconds,
         days: app.approval_days,
     };
     let pending = connections::create_pending(&mut tx, scope, &new).await?;
-    connect_links::await_approval(&mut tx, scope, &row.link_hash, pending.id).await?;
+    connect_links::extend_for_approval(&mut tx, scope, &row.link_hash, pending.id).await?;
     let target = pending.id.to_string();
     let entry = AuditEntry::new(AuditActor::Browser, "connection.requested")
         .target(&target)
         .detail(json!({ "provider": row.provider }));
     audit::record(&mut tx, scope, &entry).await?;
     tx.commit().await?;
-    Ok(End::Done(Box::new(pending.into())))
+    Ok(StepOutcome::Done(Box::new(pending.into())))
 }
 
-/// Tells the browser, by a redirect if it has a place to go to.
-fn answer(
-    ended: Result<End, ApiError>,
+/// Converts the outcome to a response: a redirect if the flow has a `return_to`.
+fn to_response(
+    outcome: Result<StepOutcome, ApiError>,
     return_to: Option<Url>,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    match (ended, return_to) {
-        (Ok(End::GoOn(url)), _) => Ok(redirect(&url)),
-        (Ok(End::Choose(choice)), _) => Ok(choice.answer(headers)),
-        (Ok(End::Done(connection)), Some(mut url)) => {
+    match (outcome, return_to) {
+        (Ok(StepOutcome::Redirect(url)), _) => Ok(redirect(&url)),
+        (Ok(StepOutcome::PickAccount(picker)), _) => Ok(picker.to_response(headers)),
+        (Ok(StepOutcome::Done(connection)), Some(mut url)) => {
             url.query_pairs_mut()
                 .append_pair("connection_id", &connection.id.to_string())
-                .append_pair("status", word(connection.status));
+                .append_pair("status", status_parameter(connection.status));
             Ok(redirect(&url))
         }
-        (Ok(End::Done(connection)), None) => Ok(Json(ConnectionAnswer {
+        (Ok(StepOutcome::Done(connection)), None) => Ok(Json(ConnectionResponse {
             connection: *connection,
         })
         .into_response()),
-        // A replay must not be steered anywhere.
+        // A request with an invalid state must not redirect.
         (Err(ApiError::InvalidState), _) => Err(ApiError::InvalidState),
         (Err(error), Some(mut url)) => {
             tracing::info!(
                 error = &error as &dyn std::error::Error,
-                "a connect flow ends"
+                "connect flow failed"
             );
             url.query_pairs_mut().append_pair("error", error.code());
             Ok(redirect(&url))
@@ -388,8 +404,8 @@ fn answer(
     }
 }
 
-/// How the flow ended, for whoever is returned to.
-fn word(status: ConnectionStatus) -> &'static str {
+/// The parameter `status` of `return_to`.
+fn status_parameter(status: ConnectionStatus) -> &'static str {
     match status {
         ConnectionStatus::Active => "connected",
         other => other.into(),

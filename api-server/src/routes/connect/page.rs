@@ -1,4 +1,4 @@
-//! HTML pages of the connect flow: text, links and one form, with a policy of their own.
+//! HTML pages of the connect flow, with their Content-Security-Policy.
 
 use std::sync::LazyLock;
 
@@ -14,21 +14,23 @@ const STYLE: &str = "body{font-family:system-ui;max-width:34rem;margin:3rem auto
     border-radius:.5rem;text-decoration:none}button{font:inherit;padding:.6rem 1.2rem;\
     border-radius:.5rem;border:1px solid;cursor:pointer}";
 
-/// The only style that may apply is ours, known by its digest.
+/// The digest of [`STYLE`], which the policy allows as the only style.
 static STYLE_DIGEST: LazyLock<String> = LazyLock::new(|| STANDARD.encode(sha256(STYLE.as_bytes())));
 
-/// Where a page's form may lead. Browsers apply the policy to the redirects that follow a form.
+/// The targets that a page's form may have.
+///
+/// Browsers apply `form-action` to the redirects after a form as well.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum FormTarget {
     /// The page has no form.
     None,
-    /// To us and on to a provider, over https.
+    /// This server and, after a redirect, a provider, over https.
     Https,
-    /// The same on a developer's machine, over http.
+    /// The same over http, for development.
     Http,
 }
 
-/// Whether the client asks for a page.
+/// Whether the client accepts HTML.
 pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
     let accepts = |value: &HeaderValue| {
         value
@@ -38,7 +40,9 @@ pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
     headers.get_all(ACCEPT).iter().any(accepts)
 }
 
-/// A page. Title and body are HTML: what goes into them is escaped by the caller.
+/// Builds a page.
+///
+/// Title and body are HTML, in which the caller escapes all values.
 pub(super) fn page(title: &str, body: &str, form: FormTarget) -> Response {
     let form_action = match form {
         FormTarget::None => "'none'",
@@ -64,7 +68,7 @@ pub(super) fn page(title: &str, body: &str, form: FormTarget) -> Response {
     (headers, text).into_response()
 }
 
-/// Text as it may stand in HTML, in attributes too.
+/// Escapes a text for HTML and for attributes.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -74,7 +78,7 @@ pub(super) fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // Controls and marks of direction can make a name read as another.
+            // Control characters and direction marks can disguise a name.
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => {}
             other if other.is_control() => escaped.push(' '),
             other => escaped.push(other),
@@ -88,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stay_text() {
+    fn names_are_escaped() {
         assert_eq!(
             escape("\"><script>alert('1')</script>&"),
             "&quot;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;"
@@ -97,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_runs_nothing_and_is_framed_by_nobody() {
+    fn page_allows_no_scripts_and_no_frames() {
         let page = page("Connect", "<p>text</p>", FormTarget::Https);
         let policy = page.headers()[CONTENT_SECURITY_POLICY]
             .to_str()

@@ -19,18 +19,17 @@ use crate::extract::IdPath;
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
-/// How long the provider may take to end the grant; ours ends in any case.
+/// The time limit for the revocation at the provider; the connection ends in any case.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Attempts to erase the connection while other transactions are in the way.
-const MAX_FORGET_ATTEMPTS: usize = 3;
+/// The maximum number of attempts to disconnect after serialization conflicts.
+const MAX_DISCONNECT_ATTEMPTS: usize = 3;
 
-/// Ends a connection
+/// Delete a connection
 ///
-/// Its subscriptions end and the grant is revoked at the provider, its tokens and cursors are
-/// erased, and its waiting jobs are cancelled. Signals stay. Where revoking takes the app away
-/// from a whole account, it happens only if whoever connected proved to administer the account.
-/// A provider that does not answer does not keep the connection; ending an ended one changes
-/// nothing.
+/// Unsubscribes from webhooks, revokes the grant at the provider, erases tokens and cursors, and
+/// cancels waiting jobs. Signals are kept. If the revocation removes the app from a whole account,
+/// it happens only if the person who connected proved to administer the account. The connection
+/// ends even if the provider does not respond; deleting a disconnected one has no effect.
 #[utoipa::path(
     delete,
     path = "/v1/connections/{id}",
@@ -56,14 +55,14 @@ pub(crate) async fn delete_connection(
     let (actor, scope) = (auth.principal.actor(), auth.scope);
     let worker = Arc::clone(&state);
     state
-        .see_through(async move {
+        .run_to_completion(async move {
             let revoked = revoke(&worker, &scope, &connection).await;
-            // The grant has ended at the provider, so ours ends as well.
+            // The grant may be revoked already, so conflicts are retried.
             let mut attempt = 1;
             loop {
-                match forget(&worker, &scope, id, actor, revoked).await {
+                match disconnect(&worker, &scope, id, actor, revoked).await {
                     Err(ApiError::Db(error))
-                        if error.is_conflict() && attempt < MAX_FORGET_ATTEMPTS =>
+                        if error.is_conflict() && attempt < MAX_DISCONNECT_ATTEMPTS =>
                     {
                         attempt += 1;
                     }
@@ -75,7 +74,7 @@ pub(crate) async fn delete_connection(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Ends the grant at the provider; answers whether it is known to have ended.
+/// Revokes the grant at the provider; returns whether the provider confirmed it.
 async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) -> bool {
     let Some(account) = connection.account.clone() else {
         return true;
@@ -86,7 +85,7 @@ async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) 
         if connector.descriptor().revoke_needs_administrator && connection.administrator.is_none() {
             tracing::info!(
                 connection.id = %connection.id,
-                "administration of the account was never proved, leaving the app installed"
+                "administrator of the account not proved, leaving the app installed"
             );
             return Ok::<bool, ApiError>(false);
         }
@@ -106,19 +105,20 @@ async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) 
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 connection.id = %connection.id,
-                "the grant was not revoked at the provider"
+                "failed to revoke the grant at the provider"
             );
             false
         }
         Err(_) => {
-            tracing::warn!(connection.id = %connection.id, "revoking the grant took too long");
+            tracing::warn!(connection.id = %connection.id, "revocation at the provider timed out");
             false
         }
     }
 }
 
-/// Ends the connection's subscriptions while there is a token to do it with. One that does
-/// not end by our doing ends by itself, and its deliveries then match no connection.
+/// Ends the connection's subscriptions while its token is valid.
+///
+/// A subscription that remains expires later; its deliveries match no connection.
 async fn unsubscribe(
     state: &AppState,
     scope: &TenantScope,
@@ -140,7 +140,7 @@ async fn unsubscribe(
     let access = Access {
         account: account.clone(),
         token: token.token,
-        person: token.person,
+        user_token: token.user_token,
     };
     for subscription in &held {
         connector
@@ -151,14 +151,15 @@ async fn unsubscribe(
     Ok(())
 }
 
-async fn forget(
+/// Cancels the jobs and erases the connection.
+async fn disconnect(
     state: &AppState,
     scope: &TenantScope,
     id: ConnectionId,
     actor: AuditActor,
     revoked: bool,
 ) -> Result<(), ApiError> {
-    // In a transaction of its own: workers lock a job before its connection, or after it.
+    // In a separate transaction, because workers lock jobs and connections in either order.
     let mut tx = state.db.begin(scope).await?;
     let cancelled = jobs::cancel_for_connection(&mut tx, scope, id).await?;
     tx.commit().await?;

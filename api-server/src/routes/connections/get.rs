@@ -14,7 +14,7 @@ use crate::extract::IdPath;
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
-/// Shows a connection
+/// Get a connection
 #[utoipa::path(
     get,
     path = "/v1/connections/{id}",

@@ -17,18 +17,18 @@ use crate::query::{FromQuery, Query, QueryReader, is_slug, parse_uuid};
 use crate::routes::ListQuery;
 use crate::state::AppState;
 
-/// Which connections are wanted; lists are comma-separated.
+/// The filters of the list; lists are comma-separated.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ConnectionsQuery {
-    /// Providers' slugs.
+    /// Slugs of providers.
     #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100, pattern = "^[a-z][a-z0-9_]{0,62}$", example = json!(["github"]))]
     provider: Vec<String>,
-    /// Connections.
+    /// Ids of connections.
     #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100)]
     connection_id: Vec<Uuid>,
-    /// `true`: only connections whose completeness does not advance at the moment, as the feed
-    /// counts them. `false`: only the others. Either leaves out disconnected ones.
+    /// `true`: only connections whose completeness does not advance, as counted by the feed.
+    /// `false`: only the others. Both exclude disconnected connections.
     behind: Option<bool>,
 }
 
@@ -40,7 +40,7 @@ impl FromQuery for (ConnectionsQuery, ListQuery) {
                     is_slug(text).then(|| text.to_owned())
                 }),
                 connection_id: query.list("connection_id", "a UUID", parse_uuid),
-                behind: query.word("behind"),
+                behind: query.enum_value("behind"),
             },
             ListQuery::read(query),
         )
@@ -51,13 +51,13 @@ impl FromQuery for (ConnectionsQuery, ListQuery) {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ConnectionList {
     connections: Vec<Connection>,
-    /// Where the next page starts; null at the end.
+    /// The cursor of the next page; null at the end.
     next_cursor: Option<String>,
 }
 
-/// Lists the connections
+/// List the connections
 ///
-/// Disconnected ones included, unless `behind` is given.
+/// Includes disconnected ones, unless `behind` is set.
 #[utoipa::path(
     get,
     path = "/v1/connections",

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
 use shared::crypto::sha256;
-use shared::db::idempotency::{self, StoredAnswer};
+use shared::db::idempotency::{self, StoredResponse};
 use shared::db::{Tx, connections};
 use shared::ids::ConnectionId;
 use shared::queue::SyncMode;
@@ -19,20 +19,20 @@ use crate::auth::{JobsWrite, TenantAuth};
 use crate::error::{ApiError, Conflict, FieldProblem};
 use crate::extract::{IdPath, OptionalJsonBody, Validate, optional_header};
 use crate::query::{NoQuery, Query};
-use crate::routes::jobs::{self, JobAnswer};
+use crate::routes::jobs::{self, JobResponse};
 use crate::routes::sync::enqueue_sync;
 use crate::state::AppState;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Says that an answer is the one that was given to the key's first request.
+/// The header of a response that repeats the response to the key's first request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// How to read.
+/// The settings of the sync.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SyncRequest {
-    /// `incremental` (the default) goes on from the cursors; `full` reads the past again,
-    /// and what is known stays single.
+    /// `incremental` (the default) continues from the cursors; `full` reads the past again, which
+    /// creates no duplicate Signals.
     #[schema(inline)]
     mode: Option<SyncMode>,
 }
@@ -47,12 +47,12 @@ impl Validate for SyncRequest {
     fn validate(&self, _: &mut Vec<FieldProblem>) {}
 }
 
-/// Reads a connection now
+/// Sync a connection now
 ///
-/// If a read of the same mode waits or runs already, its job is the answer. A connection that is
-/// suspended or needs a new grant is probed by an incremental read: where the provider answers, it
-/// is active again. With an
-/// `Idempotency-Key`, a repeated request within a day gets the first one's answer again.
+/// If a sync of the same mode is queued or running, the response is its job. A connection that is
+/// suspended or needs a new grant is probed by an incremental sync, which reactivates it if the
+/// provider accepts the grant. With an `Idempotency-Key`, a repeated request within a day gets the
+/// same response.
 #[utoipa::path(
     post,
     path = "/v1/connections/{id}/sync",
@@ -60,12 +60,12 @@ impl Validate for SyncRequest {
     security(("bearer" = ["jobs:write"])),
     params(
         ("id" = Uuid, Path, description = "The connection"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Names this request: 1 to 255 visible characters", pattern = "^[!-~]{1,255}$")
+        ("Idempotency-Key" = Option<String>, Header, description = "Identifies this request: 1 to 255 visible characters", pattern = "^[!-~]{1,255}$")
     ),
-    request_body(content = Option<SyncRequest>, description = "No body stands for `incremental`"),
+    request_body(content = Option<SyncRequest>, description = "Optional; without a body, `incremental`"),
     responses(
-        (status = 202, body = JobAnswer, description = "The job that reads it"),
-        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The connection is pending, paused or disconnected, or the key came with another request before")
+        (status = 202, body = JobResponse, description = "The job of the sync"),
+        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The connection is pending, paused or disconnected, or the key was used with a different request")
     )
 )]
 pub(crate) async fn sync_connection(
@@ -76,46 +76,46 @@ pub(crate) async fn sync_connection(
     headers: HeaderMap,
     OptionalJsonBody(body): OptionalJsonBody<SyncRequest>,
 ) -> Result<Response, ApiError> {
-    let visible = |text: &str| {
+    let is_valid = |text: &str| {
         (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
     let expected = "1 to 255 visible characters";
-    let key = optional_header(&headers, &IDEMPOTENCY_KEY, expected, visible)?;
+    let key = optional_header(&headers, &IDEMPOTENCY_KEY, expected, is_valid)?;
     let mode = body.mode();
     let request_hash = sha256(format!("sync_connection {id} {mode:?}").as_bytes());
 
     let mut tx = state.db.begin(&auth.scope).await?;
     if let Some(key) = &key
-        && let Some(answer) = replay(&mut tx, &auth, key, &request_hash).await?
+        && let Some(response) = replay(&mut tx, &auth, key, &request_hash).await?
     {
-        return Ok(answer);
+        return Ok(response);
     }
     let connection = connections::lock(&mut tx, &auth.scope, id)
         .await?
         .ok_or(ApiError::NotFound("connection"))?;
     let enqueued = enqueue_sync(&mut tx, &auth.scope, &connection, mode).await?;
     let job = jobs::load(&mut tx, &auth.scope, enqueued.job_id).await?;
-    let answer = JobAnswer { job };
+    let response = JobResponse { job };
     if let Some(key) = &key {
-        let stored = StoredAnswer {
+        let stored = StoredResponse {
             request_hash: request_hash.to_vec(),
             status: 202,
-            response: serde_json::to_value(&answer).map_err(ApiError::Stored)?,
+            response: serde_json::to_value(&response).map_err(ApiError::Codec)?,
         };
         if !idempotency::store(&mut tx, &auth.scope, key, &stored).await? {
-            // Another request under this key was faster: its answer is given, our job undone.
+            // A concurrent request with this key won: undo this job and return its response.
             tx.rollback().await?;
             let mut tx = state.db.begin(&auth.scope).await?;
-            let answer = replay(&mut tx, &auth, key, &request_hash).await?;
-            return answer.ok_or_else(|| Conflict::IdempotencyKeyReused.into());
+            let response = replay(&mut tx, &auth, key, &request_hash).await?;
+            return response.ok_or_else(|| Conflict::IdempotencyKeyReused.into());
         }
     }
     tx.commit().await?;
-    state.waker.wake();
-    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+    state.notifier.notify();
+    Ok((StatusCode::ACCEPTED, Json(response)).into_response())
 }
 
-/// The answer to the key's first request, if there was one and it was the same.
+/// Returns the response to the key's first request, if there was one with the same content.
 async fn replay(
     tx: &mut Tx,
     auth: &TenantAuth<JobsWrite>,

@@ -14,30 +14,30 @@ use utoipa::ToSchema;
 use super::Connection;
 use crate::auth::{ConnectionsWrite, TenantAuth};
 use crate::error::{ApiError, Conflict, FieldProblem};
-use crate::extract::{IdPath, JsonBody, Validate, whole_number};
+use crate::extract::{IdPath, JsonBody, Validate, deserialize_integer};
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
-/// What is to change; what is absent stays.
+/// The changes; absent fields stay unchanged.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConnectionChange {
-    /// `paused` stops polling, while deliveries are still taken in; `active` resumes it.
+    /// `paused` stops polling, while deliveries are still received; `active` resumes polling.
     #[schema(inline)]
-    status: Option<WantedStatus>,
-    /// How often it is polled.
+    status: Option<RequestedStatus>,
+    /// Seconds between two polls.
     #[schema(minimum = 30, maximum = 86400)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "deserialize_integer")]
     poll_interval_seconds: Option<i32>,
 }
 
-/// A status that people can ask for.
+/// A status that a request can set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum WantedStatus {
-    /// Poll it.
+pub(crate) enum RequestedStatus {
+    /// Poll the connection.
     Active,
-    /// Do not poll it for the time being.
+    /// Do not poll the connection.
     Paused,
 }
 
@@ -55,7 +55,7 @@ impl Validate for ConnectionChange {
     }
 }
 
-/// Pauses or resumes a connection, or changes how often it is polled
+/// Pause or resume a connection, or change its poll interval
 #[utoipa::path(
     patch,
     path = "/v1/connections/{id}",
@@ -64,8 +64,8 @@ impl Validate for ConnectionChange {
     params(("id" = Uuid, Path, description = "The connection")),
     request_body = ConnectionChange,
     responses(
-        (status = 200, body = Connection, description = "The connection as it is now"),
-        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The connection's status forbids it")
+        (status = 200, body = Connection, description = "The updated connection"),
+        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The connection's status does not allow the change")
     )
 )]
 pub(crate) async fn update_connection(
@@ -81,17 +81,17 @@ pub(crate) async fn update_connection(
         .await?
         .ok_or(ApiError::NotFound("connection"))?;
     let target = id.to_string();
-    if let Some(wanted) = change.status {
-        let steerable = matches!(
+    if let Some(requested) = change.status {
+        let is_changeable = matches!(
             connection.status,
             ConnectionStatus::Active | ConnectionStatus::Paused
         );
-        if !steerable {
+        if !is_changeable {
             return Err(Conflict::StatusNotChangeable.into());
         }
-        let (status, action) = match wanted {
-            WantedStatus::Active => (ConnectionStatus::Active, "connection.resumed"),
-            WantedStatus::Paused => (ConnectionStatus::Paused, "connection.paused"),
+        let (status, action) = match requested {
+            RequestedStatus::Active => (ConnectionStatus::Active, "connection.resumed"),
+            RequestedStatus::Paused => (ConnectionStatus::Paused, "connection.paused"),
         };
         if connections::set_status(&mut tx, scope, id, status, None).await? {
             let entry = AuditEntry::new(auth.principal.actor(), action).target(&target);
@@ -107,9 +107,9 @@ pub(crate) async fn update_connection(
             .detail(json!({ "poll_interval_seconds": seconds }));
         audit::record(&mut tx, scope, &entry).await?;
     }
-    let now = connections::get(&mut tx, scope, id)
+    let updated = connections::get(&mut tx, scope, id)
         .await?
         .ok_or(ApiError::NotFound("connection"))?;
     tx.commit().await?;
-    Ok(Json(now.into()))
+    Ok(Json(updated.into()))
 }

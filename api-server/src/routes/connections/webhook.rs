@@ -20,14 +20,14 @@ use crate::auth::{ConnectionsWrite, TenantAuth};
 use crate::error::{ApiError, Conflict, FieldProblem};
 use crate::extract::{IdPath, OptionalJsonBody, Validate};
 use crate::query::{NoQuery, Query};
-use crate::state::{AppState, url_below};
+use crate::state::{AppState, append_path};
 
-/// What a connection's webhooks are verified with, where the provider leaves a choice.
+/// The key that verifies a connection's webhooks, if the provider signs with a public key.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConnectionWebhookRequest {
-    /// The provider's RSA public key: a `SubjectPublicKeyInfo` as PEM or its base64 alone. Only where
-    /// the provider signs with a key of its own.
+    /// The provider's RSA public key: a `SubjectPublicKeyInfo` as PEM or base64. Only for providers
+    /// that sign with a private key.
     #[schema(max_length = 4096, example = "MIIBIjANBgkqhkiG9w0B…")]
     public_key: Option<String>,
 }
@@ -49,28 +49,28 @@ impl ConnectionWebhookRequest {
     }
 }
 
-/// Where a provider sends a connection's own webhooks, and how it signs them.
+/// The webhook settings of a connection, to enter at the provider.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ConnectionWebhook {
-    /// The URL that deliveries are sent to.
+    /// The URL for deliveries.
     #[schema(
         example = "https://hooks.example.com/webhooks/jira/0198c4f0-7a11-7c52-9d5e-000000000001"
     )]
     url: String,
-    /// The secret that deliveries are signed with; it is never shown again. Null where the provider
-    /// makes the secret, or signs with the key that was given.
+    /// The secret that signs deliveries, shown only once. Null if the provider creates the secret
+    /// or signs with a private key.
     #[schema(example = "q2V0w4…")]
     secret: Option<String>,
-    /// Until when the URL takes one secret from the provider; null where the secret is given here.
+    /// The time until which the URL accepts one secret from the provider; null in other cases.
     armed_until: Option<DateTime<Utc>>,
-    /// Until when the key before is valid as well; null when there was none, and as long as no other
-    /// has taken its place.
+    /// The time until which the previous key is valid; null if there is none, or if it has not
+    /// been replaced yet.
     previous_secret_expires_at: Option<DateTime<Utc>>,
 }
 
-/// A change of a connection's key.
+/// A change of a connection's webhook key.
 #[derive(Default)]
-struct Changed {
+struct WebhookChange {
     action: &'static str,
     secret: Option<SecretString>,
     armed_until: Option<DateTime<Utc>>,
@@ -79,23 +79,23 @@ struct Changed {
 
 /// Create, rotate or arm the webhook key of a connection
 ///
-/// For webhooks that an administrator sets up at the provider by hand. Deliveries to the URL are
-/// verified with this connection's key and reach this connection only. Where we make the secret,
-/// the answer is the only one that shows it, so an `Idempotency-Key` has no effect here. Where the
-/// provider makes it, the URL takes it once, within 15 minutes. Where the provider signs with a key
-/// of its own, send its public key. Another call replaces the key; the one before stays valid for 24
-/// hours, an older one ends at once.
+/// For webhooks that an administrator creates at the provider. Deliveries to the URL are verified
+/// with this connection's key and reach only this connection. A secret that this service creates is
+/// shown in this response only, so an `Idempotency-Key` has no effect. If the provider creates the
+/// secret, the URL accepts it once, within 15 minutes. If the provider signs with a private key,
+/// send its public key. Another call replaces the key; the previous key stays valid for 24 hours,
+/// an older one becomes invalid at once.
 #[utoipa::path(
     post,
     path = "/v1/connections/{id}/webhook",
     tag = "connections",
     security(("bearer" = ["connections:write"])),
     params(("id" = Uuid, Path, description = "The connection")),
-    request_body(content = Option<ConnectionWebhookRequest>, description = "Nothing, except for a public key"),
+    request_body(content = Option<ConnectionWebhookRequest>, description = "Optional; only for a public key"),
     responses(
-        (status = 201, body = ConnectionWebhook, description = "The URL and the secret, shown this once"),
-        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The provider has no such webhooks, the connection is pending or disconnected, or the operator has set no key for webhook secrets"),
-        (status = 422, body = shared::problem::Problem, content_type = "application/problem+json", description = "The public key is none, or this provider takes none")
+        (status = 201, body = ConnectionWebhook, description = "The URL and the secret, shown only once"),
+        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The provider does not support webhooks of a connection, the connection is pending or disconnected, or the key for webhook secrets is not configured"),
+        (status = 422, body = shared::problem::Problem, content_type = "application/problem+json", description = "The public key is invalid, or the provider does not use one")
     )
 )]
 pub(crate) async fn create_connection_webhook(
@@ -126,8 +126,8 @@ pub(crate) async fn create_connection_webhook(
         .as_ref()
         .ok_or(Conflict::WebhookSecretsNotConfigured)?;
     let key = body.key();
-    if key.is_some() && !webhooks.takes_public_key {
-        let problem = FieldProblem::new("public_key", "is not taken by this provider");
+    if key.is_some() && !webhooks.accepts_public_key {
+        let problem = FieldProblem::new("public_key", "is not supported for this provider");
         return Err(ApiError::Fields(vec![problem]));
     }
     let changed = change(&mut tx, scope, id, key, webhooks, keyring).await?;
@@ -137,7 +137,7 @@ pub(crate) async fn create_connection_webhook(
     tx.commit().await?;
     let segments = ["webhooks", connection.provider.as_str(), target.as_str()];
     let body = ConnectionWebhook {
-        url: url_below(&state.public_webhook_url, &segments).into(),
+        url: append_path(&state.public_webhook_url, &segments).into(),
         secret: changed
             .secret
             .map(|secret| secret.expose_secret().to_owned()),
@@ -147,7 +147,7 @@ pub(crate) async fn create_connection_webhook(
     Ok((StatusCode::CREATED, Json(body)))
 }
 
-/// Takes the public key, arms the connection or makes a secret, as the provider has it.
+/// Stores the public key, arms the connection or creates a secret, depending on the provider.
 async fn change(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -155,31 +155,31 @@ async fn change(
     key: Option<PublicKey>,
     webhooks: ConnectionWebhooks,
     keyring: &Keyring,
-) -> Result<Changed, DbError> {
+) -> Result<WebhookChange, DbError> {
     if let Some(key) = key {
         let previous = webhook_secrets::put_public_key(tx, scope, id, &key, keyring).await?;
-        return Ok(Changed {
+        return Ok(WebhookChange {
             action: "connection.webhook_public_key_set",
             previous_expires_at: previous,
-            ..Changed::default()
+            ..WebhookChange::default()
         });
     }
     if webhooks.handshake_header.is_some() {
-        return Ok(Changed {
+        return Ok(WebhookChange {
             action: "connection.webhook_armed",
             armed_until: Some(webhook_secrets::arm(tx, scope, id).await?),
-            ..Changed::default()
+            ..WebhookChange::default()
         });
     }
-    let made = webhook_secrets::rotate(tx, scope, id, keyring).await?;
-    Ok(Changed {
-        action: if made.previous_expires_at.is_some() {
+    let rotated = webhook_secrets::rotate(tx, scope, id, keyring).await?;
+    Ok(WebhookChange {
+        action: if rotated.previous_expires_at.is_some() {
             "connection.webhook_secret_rotated"
         } else {
             "connection.webhook_secret_created"
         },
-        secret: Some(made.secret),
-        previous_expires_at: made.previous_expires_at,
-        ..Changed::default()
+        secret: Some(rotated.secret),
+        previous_expires_at: rotated.previous_expires_at,
+        ..WebhookChange::default()
     })
 }

@@ -18,49 +18,49 @@ use crate::extract::IdPath;
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
-/// A delivery with what was kept of the request.
+/// A delivery with the stored parts of its request.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct WholeDelivery {
+pub(crate) struct DeliveryDetail {
     #[serde(flatten)]
     delivery: Delivery,
-    /// The kept headers, by lower-case name. Signatures are not kept.
+    /// The stored headers, by lower-case name. Signatures are not stored.
     #[schema(value_type = Object, example = json!({"x-github-event": "issues"}))]
     headers: serde_json::Value,
-    /// How many bytes the body has.
+    /// The size of the body in bytes.
     body_bytes: usize,
-    /// The body as received, in base64; only for operators.
+    /// The body as received, in base64; for operators only.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
 }
 
-/// Shows a webhook delivery
+/// Get a webhook delivery
 ///
-/// The body is shown to operators only: it may hold what a tenant's key must not read.
+/// The body is shown to operators only, because it may contain data outside of a key's scopes.
 #[utoipa::path(
     get,
     path = "/v1/webhook-deliveries/{id}",
     tag = "webhook-deliveries",
     security(("bearer" = ["deliveries:read"])),
     params(("id" = Uuid, Path, description = "The delivery")),
-    responses((status = 200, body = WholeDelivery, description = "The delivery"))
+    responses((status = 200, body = DeliveryDetail, description = "The delivery"))
 )]
 pub(crate) async fn get_delivery(
     State(state): State<Arc<AppState>>,
     auth: TenantAuth<DeliveriesRead>,
     IdPath(id): IdPath<DeliveryId>,
     Query(NoQuery): Query<NoQuery>,
-) -> Result<Json<WholeDelivery>, ApiError> {
+) -> Result<Json<DeliveryDetail>, ApiError> {
     let mut tx = state.db.begin(&auth.scope).await?;
     let found = deliveries::get(&mut tx, &auth.scope, id).await?;
     tx.commit().await?;
-    let whole = found.ok_or(ApiError::NotFound("delivery"))?;
-    Ok(Json(WholeDelivery {
-        delivery: whole.delivery.into(),
-        headers: whole.headers,
-        body_bytes: whole.body.len(),
+    let detail = found.ok_or(ApiError::NotFound("delivery"))?;
+    Ok(Json(DeliveryDetail {
+        delivery: detail.delivery.into(),
+        headers: detail.headers,
+        body_bytes: detail.body.len(),
         body_base64: auth
             .principal
             .is_operator()
-            .then(|| STANDARD.encode(whole.body)),
+            .then(|| STANDARD.encode(detail.body)),
     }))
 }

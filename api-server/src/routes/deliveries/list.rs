@@ -17,17 +17,17 @@ use crate::query::{FromQuery, Query, QueryReader};
 use crate::routes::ListQuery;
 use crate::state::AppState;
 
-/// Which deliveries are wanted.
+/// The filters of the list.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeliveriesQuery {
     /// The provider's slug.
     #[param(pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github")]
     provider: Option<String>,
-    /// What became of them.
+    /// The outcome of the deliveries.
     #[param(inline)]
     outcome: Option<DeliveryOutcome>,
-    /// The connection they were routed to.
+    /// The connection of the deliveries.
     connection_id: Option<Uuid>,
 }
 
@@ -35,7 +35,7 @@ impl FromQuery for (DeliveriesQuery, ListQuery) {
     fn read(query: &mut QueryReader) -> Self {
         let filter = DeliveriesQuery {
             provider: query.slug("provider"),
-            outcome: query.word("outcome"),
+            outcome: query.enum_value("outcome"),
             connection_id: query.uuid("connection_id"),
         };
         (filter, ListQuery::read(query))
@@ -46,13 +46,13 @@ impl FromQuery for (DeliveriesQuery, ListQuery) {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeliveryList {
     deliveries: Vec<Delivery>,
-    /// Where the next page starts; null at the end.
+    /// The cursor of the next page; null at the end.
     next_cursor: Option<String>,
 }
 
-/// Lists the webhook deliveries
+/// List the webhook deliveries
 ///
-/// An operator may name the nil tenant to see those that match no connection.
+/// An operator may name the nil tenant for deliveries that match no connection.
 #[utoipa::path(
     get,
     path = "/v1/webhook-deliveries",

@@ -15,19 +15,19 @@ use crate::error::ApiError;
 use crate::query::{FromQuery, Query, QueryReader};
 use crate::state::AppState;
 
-/// Which accounts are wanted.
+/// The filters and the pagination of the list.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct UnmatchedAccountsQuery {
     /// The provider's slug.
     #[param(pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github")]
     provider: Option<String>,
-    /// `true`: only accounts that have sent more than their quota.
+    /// `true`: only accounts that have exceeded their quota.
     over_quota: Option<bool>,
-    /// `next_cursor` of the page before; the first page without one.
+    /// The `next_cursor` of the previous page; without it, the first page.
     #[param(pattern = "^[A-Za-z0-9_-]{1,4000}$")]
     cursor: Option<String>,
-    /// How many items at the most.
+    /// The maximum number of items.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
 }
@@ -36,48 +36,48 @@ impl FromQuery for UnmatchedAccountsQuery {
     fn read(query: &mut QueryReader) -> Self {
         Self {
             provider: query.slug("provider"),
-            over_quota: query.word("over_quota"),
-            cursor: query.name_cursor(),
+            over_quota: query.enum_value("over_quota"),
+            cursor: query.account_cursor(),
             limit: query.limit(),
         }
     }
 }
 
-/// An account that no tenant has connected, and what was received of it.
+/// An account without a connection, and its received deliveries.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UnmatchedAccount {
     /// The provider's slug.
     #[schema(example = "github")]
     provider: String,
-    /// The account or route that the deliveries name; null for those that name none.
+    /// The account or route that the deliveries name; null if they name none.
     #[schema(example = "48273311")]
     account_id: Option<String>,
-    /// Deliveries that are kept, and are handed over when the account is connected.
+    /// The number of stored deliveries, which the account's connection will receive.
     #[schema(example = 1204)]
     deliveries: i64,
-    /// Bytes that they take.
+    /// The size of the stored deliveries in bytes.
     #[schema(example = 9_437_184)]
     bytes: i64,
-    /// Deliveries above the quota, which were acknowledged and of which only the ids were kept.
+    /// The number of deliveries above the quota, of which only the ids are stored.
     #[schema(example = 0)]
     over_quota: i64,
-    /// When the last one was received.
+    /// When the last delivery was received.
     last_received_at: DateTime<Utc>,
 }
 
-/// A page of accounts, in the order of provider and account.
+/// A page of accounts, sorted by provider and account.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UnmatchedAccountList {
     unmatched_accounts: Vec<UnmatchedAccount>,
-    /// Where the next page starts; null at the end.
+    /// The cursor of the next page; null at the end.
     next_cursor: Option<String>,
 }
 
 /// List the accounts without a connection that send deliveries
 ///
-/// Counts follow what was handed over or has expired within an hour; an account that has sent
-/// nothing for a month is left out. The deliveries themselves are listed by
-/// `GET /v1/webhook-deliveries` under the nil tenant.
+/// The counts are updated within an hour after deliveries are matched or expire; accounts without
+/// a delivery for a month are omitted. `GET /v1/webhook-deliveries` lists the deliveries under the
+/// nil tenant.
 #[utoipa::path(
     get,
     path = "/v1/unmatched-accounts",
@@ -85,7 +85,7 @@ pub(crate) struct UnmatchedAccountList {
     security(("bearer" = ["operator"])),
     params(UnmatchedAccountsQuery),
     responses(
-        (status = 200, body = UnmatchedAccountList, description = "A page, in the order of provider and account"),
+        (status = 200, body = UnmatchedAccountList, description = "A page, sorted by provider and account"),
         (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "The cursor does not belong to this list")
     )
 )]
@@ -98,7 +98,7 @@ pub(crate) async fn list_unmatched_accounts(
     let filter = UnmatchedFilter {
         provider: query.provider,
         is_over_quota: query.over_quota.unwrap_or(false),
-        behind: behind
+        after: behind
             .transpose()
             .map_err(|_| ApiError::NotFound("cursor"))?,
         limit: query.limit.unwrap_or(DEFAULT_LIMIT),

@@ -6,20 +6,20 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use shared::db::audit::{self, AuditEntry};
-use shared::db::jobs::{self, Cancelled};
+use shared::db::jobs::{self, CancelOutcome};
 use shared::ids::JobId;
 
-use super::JobAnswer;
+use super::JobResponse;
 use crate::auth::{JobsWrite, TenantAuth};
 use crate::error::{ApiError, Conflict};
 use crate::extract::IdPath;
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
-/// Cancels a job
+/// Cancel a job
 ///
-/// A waiting job is cancelled at once (200). The worker of a running one is asked to stop
-/// (202); what it had committed stays.
+/// A queued job is cancelled at once (200). A running job is asked to stop (202); its committed
+/// pages are kept.
 #[utoipa::path(
     post,
     path = "/v1/jobs/{id}/cancel",
@@ -27,9 +27,9 @@ use crate::state::AppState;
     security(("bearer" = ["jobs:write"])),
     params(("id" = Uuid, Path, description = "The job")),
     responses(
-        (status = 200, body = JobAnswer, description = "The job, cancelled"),
-        (status = 202, body = JobAnswer, description = "The job, asked to stop"),
-        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The job has ended")
+        (status = 200, body = JobResponse, description = "The cancelled job"),
+        (status = 202, body = JobResponse, description = "The running job, which was asked to stop"),
+        (status = 409, body = shared::problem::Problem, content_type = "application/problem+json", description = "The job has already finished")
     )
 )]
 pub(crate) async fn cancel_job(
@@ -37,18 +37,18 @@ pub(crate) async fn cancel_job(
     auth: TenantAuth<JobsWrite>,
     IdPath(id): IdPath<JobId>,
     Query(NoQuery): Query<NoQuery>,
-) -> Result<(StatusCode, Json<JobAnswer>), ApiError> {
+) -> Result<(StatusCode, Json<JobResponse>), ApiError> {
     let mut tx = state.db.begin(&auth.scope).await?;
     let status = match jobs::cancel(&mut tx, &auth.scope, id).await? {
-        Cancelled::Withdrawn => StatusCode::OK,
-        Cancelled::Requested => StatusCode::ACCEPTED,
-        Cancelled::Finished => return Err(Conflict::JobFinished.into()),
-        Cancelled::Unknown => return Err(ApiError::NotFound("job")),
+        CancelOutcome::Cancelled => StatusCode::OK,
+        CancelOutcome::Requested => StatusCode::ACCEPTED,
+        CancelOutcome::Finished => return Err(Conflict::JobFinished.into()),
+        CancelOutcome::NotFound => return Err(ApiError::NotFound("job")),
     };
     let target = id.to_string();
     let entry = AuditEntry::new(auth.principal.actor(), "job.cancelled").target(&target);
     audit::record(&mut tx, &auth.scope, &entry).await?;
     let job = super::load(&mut tx, &auth.scope, id).await?;
     tx.commit().await?;
-    Ok((status, Json(JobAnswer { job })))
+    Ok((status, Json(JobResponse { job })))
 }

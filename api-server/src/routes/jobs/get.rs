@@ -13,7 +13,7 @@ use crate::extract::IdPath;
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
-/// Shows a job
+/// Get a job
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}",

@@ -18,17 +18,17 @@ use crate::query::{FromQuery, Query, QueryReader};
 use crate::routes::ListQuery;
 use crate::state::AppState;
 
-/// Which jobs are wanted.
+/// The filters of the list.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct JobsQuery {
-    /// Where they stand.
+    /// The state of the jobs.
     #[param(inline)]
     state: Option<JobState>,
-    /// What they do.
+    /// The kind of the jobs.
     #[param(inline)]
     kind: Option<JobKind>,
-    /// The connection they are about.
+    /// The connection of the jobs.
     connection_id: Option<Uuid>,
     /// The provider's slug.
     #[param(pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github")]
@@ -38,8 +38,8 @@ pub(crate) struct JobsQuery {
 impl FromQuery for (JobsQuery, ListQuery) {
     fn read(query: &mut QueryReader) -> Self {
         let filter = JobsQuery {
-            state: query.word("state"),
-            kind: query.word("kind"),
+            state: query.enum_value("state"),
+            kind: query.enum_value("kind"),
             connection_id: query.uuid("connection_id"),
             provider: query.slug("provider"),
         };
@@ -51,14 +51,14 @@ impl FromQuery for (JobsQuery, ListQuery) {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobList {
     jobs: Vec<Job>,
-    /// Where the next page starts; null at the end.
+    /// The cursor of the next page; null at the end.
     next_cursor: Option<String>,
 }
 
-/// Lists the jobs
+/// List the jobs
 ///
-/// Waiting, running and finished ones. An operator may name the nil tenant to see the work
-/// on the service as a whole.
+/// Queued, running and finished ones. An operator may name the nil tenant for the jobs of the
+/// whole service.
 #[utoipa::path(
     get,
     path = "/v1/jobs",

@@ -9,9 +9,9 @@ use shared::connectors::AuthType;
 use utoipa::ToSchema;
 
 use crate::query::{NoQuery, Query};
-use crate::state::{AppState, url_below};
+use crate::state::{AppState, append_path};
 
-/// Every provider.
+/// All providers.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ProviderList {
     providers: Vec<Provider>,
@@ -20,52 +20,52 @@ pub(crate) struct ProviderList {
 /// A provider.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Provider {
-    /// Its name in URLs and in a Signal's `source`.
+    /// The slug in URLs and in `source` of a Signal.
     #[schema(example = "github")]
     slug: &'static str,
-    /// Its name for people.
+    /// The display name.
     #[schema(example = "GitHub")]
     display_name: &'static str,
-    /// How people connect it.
+    /// The type of the authorization.
     auth_type: AuthType,
-    /// What is asked of the person who connects.
+    /// The scopes that the connect flow requests.
     #[schema(example = json!(["issues:read"]))]
     scopes: &'static [&'static str],
-    /// Whether it sends webhooks.
+    /// Whether the provider sends webhooks.
     webhooks: bool,
-    /// Whether it is polled.
+    /// Whether connections are polled.
     polling: bool,
-    /// Whether the operator has set it up; if not, it cannot be connected.
+    /// Whether the provider is configured; if not, it cannot be connected.
     configured: bool,
-    /// Where its webhooks must be sent to; null when it sends none.
+    /// The URL for webhooks; null if the provider sends none.
     #[schema(example = "http://127.0.0.1:8081/webhooks/github")]
     webhook_url: Option<String>,
 }
 
-/// Lists the providers
+/// List the providers
 ///
-/// Public: says what can be connected, and what the operator has set up.
+/// Public: shows which providers exist and which are configured.
 #[utoipa::path(
     get,
     path = "/v1/providers",
     tag = "providers",
-    responses((status = 200, body = ProviderList, description = "Every provider"))
+    responses((status = 200, body = ProviderList, description = "All providers"))
 )]
 pub(crate) async fn list_providers(
     State(state): State<Arc<AppState>>,
     Query(NoQuery): Query<NoQuery>,
 ) -> Json<ProviderList> {
-    let providers = state.registry.iter().map(|(known, configured)| {
-        let url = url_below(&state.public_webhook_url, &["webhooks", known.slug]);
+    let providers = state.registry.iter().map(|(descriptor, configured)| {
+        let url = append_path(&state.public_webhook_url, &["webhooks", descriptor.slug]);
         Provider {
-            slug: known.slug,
-            display_name: known.display_name,
-            auth_type: known.auth_type,
-            scopes: known.scopes,
-            webhooks: known.webhooks,
-            polling: known.polling,
+            slug: descriptor.slug,
+            display_name: descriptor.display_name,
+            auth_type: descriptor.auth_type,
+            scopes: descriptor.scopes,
+            webhooks: descriptor.webhooks,
+            polling: descriptor.polling,
             configured,
-            webhook_url: known.webhooks.then(|| url.into()),
+            webhook_url: descriptor.webhooks.then(|| url.into()),
         }
     });
     Json(ProviderList {

@@ -15,7 +15,7 @@ use crate::extract::IdPath;
 use crate::query::{FromQuery, Query, QueryReader};
 use crate::state::AppState;
 
-/// How the Signal is shown.
+/// The parameters of the request.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SignalQuery {
@@ -27,12 +27,12 @@ pub(crate) struct SignalQuery {
 impl FromQuery for SignalQuery {
     fn read(query: &mut QueryReader) -> Self {
         Self {
-            include: query.word("include"),
+            include: query.enum_value("include"),
         }
     }
 }
 
-/// Shows a Signal
+/// Get a Signal
 #[utoipa::path(
     get,
     path = "/v1/signals/{id}",

@@ -22,21 +22,21 @@ pub(crate) struct KindList {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct KindEntry {
     kind: SignalKind,
-    /// What it means, and which fields `payload.normalized` carries.
+    /// The meaning of the kind and the fields of `payload.normalized`.
     description: &'static str,
-    /// Slugs of the providers that emit it.
+    /// Slugs of the providers that emit the kind.
     #[schema(example = json!(["github"]))]
     providers: Vec<&'static str>,
 }
 
-/// Lists the kinds of Signals
+/// List the kinds of Signals
 ///
-/// Public: the catalogue is the same for everybody.
+/// Public: the catalogue is the same for all tenants.
 #[utoipa::path(
     get,
     path = "/v1/signals/kinds",
     tag = "signals",
-    responses((status = 200, body = KindList, description = "Every kind"))
+    responses((status = 200, body = KindList, description = "All kinds"))
 )]
 pub(crate) async fn list_signal_kinds(
     State(state): State<Arc<AppState>>,
@@ -48,8 +48,8 @@ pub(crate) async fn list_signal_kinds(
         providers: state
             .registry
             .iter()
-            .filter(|(known, _)| known.kinds.contains(&kind))
-            .map(|(known, _)| known.slug)
+            .filter(|(provider, _)| provider.kinds.contains(&kind))
+            .map(|(provider, _)| provider.slug)
             .collect(),
     });
     Json(KindList {

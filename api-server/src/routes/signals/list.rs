@@ -16,47 +16,47 @@ use crate::error::ApiError;
 use crate::query::{FromQuery, Query, QueryReader};
 use crate::state::AppState;
 
-/// In which order.
+/// The order of Signals.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, strum::EnumString, ToSchema)]
 #[strum(serialize_all = "snake_case")]
 #[schema(rename_all = "snake_case")]
 pub(crate) enum Order {
-    /// As they were committed, oldest first: for following.
+    /// By commit, oldest first: for readers that follow the feed.
     #[default]
     Feed,
     /// By the provider's time, newest first: for people.
     Recent,
 }
 
-/// Where and how to read.
+/// The position, order and time range of the page.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SignalsQuery {
-    /// `next_cursor` of the page before; the beginning without one.
+    /// The `next_cursor` of the previous page; without it, the first page.
     #[param(pattern = "^[A-Za-z0-9_-]{40,100}$")]
     cursor: Option<String>,
-    /// How many Signals at the most.
+    /// The maximum number of Signals.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<u32>,
-    /// `feed`: in the order of commits, oldest first; `recent`: newest `timestamp` first.
+    /// `feed`: by commit, oldest first; `recent`: newest `timestamp` first.
     #[param(inline)]
     order: Option<Order>,
-    /// Only what happened at this time or later.
+    /// Only Signals that happened at this time or later.
     since: Option<DateTime<Utc>>,
-    /// Only what happened before this time.
+    /// Only Signals that happened before this time.
     until: Option<DateTime<Utc>>,
 }
 
 impl FromQuery for (SignalsQuery, SignalFilter) {
     fn read(query: &mut QueryReader) -> Self {
-        let place = SignalsQuery {
+        let signals = SignalsQuery {
             cursor: query.feed_cursor(),
             limit: query.limit(),
-            order: query.word("order"),
+            order: query.enum_value("order"),
             since: query.date_time("since"),
             until: query.date_time("until"),
         };
-        (place, SignalFilter::read(query))
+        (signals, SignalFilter::read(query))
     }
 }
 
@@ -64,20 +64,20 @@ impl FromQuery for (SignalsQuery, SignalFilter) {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SignalPage {
     signals: Vec<Signal>,
-    /// Where to go on. Always present in `feed` order: at the end, ask again with it later.
+    /// The cursor of the next page. Always present in `feed` order: at the end, poll with it.
     /// Null at the end of `recent` order.
     next_cursor: Option<String>,
-    /// Whether more can be read at once. A page whose filters pass over much has fewer Signals
-    /// than it may, even none, and still more behind it.
+    /// Whether more can be read now. A page whose filters skip many rows may have few Signals or
+    /// none and still be followed by more.
     has_more: bool,
-    /// How far the feed is complete, over the connections that the filters leave.
+    /// How far the feed is complete, over the connections that match the filters.
     completeness: FeedCompleteness,
 }
 
-/// Reads Signals
+/// List Signals
 ///
-/// In `feed` order, whoever follows `next_cursor` sees every Signal exactly once. A cursor
-/// that can no longer be followed is 410 `cursor_expired`.
+/// In `feed` order a reader that follows `next_cursor` receives every Signal exactly once. A cursor
+/// that can no longer be followed gives 410 `cursor_expired`.
 #[utoipa::path(
     get,
     path = "/v1/signals",
@@ -92,17 +92,17 @@ pub(crate) struct SignalPage {
 pub(crate) async fn list_signals(
     State(state): State<Arc<AppState>>,
     auth: TenantAuth<SignalsRead>,
-    Query((place, filter)): Query<(SignalsQuery, SignalFilter)>,
+    Query((params, filter)): Query<(SignalsQuery, SignalFilter)>,
 ) -> Result<Json<SignalPage>, ApiError> {
     let query = FeedQuery {
-        since: place.since,
-        until: place.until,
-        ..filter.page(place.limit.unwrap_or(DEFAULT_LIMIT))
+        since: params.since,
+        until: params.until,
+        ..filter.page(params.limit.unwrap_or(DEFAULT_LIMIT))
     };
-    let cursor = place.cursor.as_deref();
-    let page = match place.order.unwrap_or_default() {
-        Order::Feed => state.feed.page(&auth.scope, cursor, &query).await?,
-        Order::Recent => state.feed.recent(&auth.scope, cursor, &query).await?,
+    let cursor = params.cursor.as_deref();
+    let page = match params.order.unwrap_or_default() {
+        Order::Feed => state.feed.read_page(&auth.scope, cursor, &query).await?,
+        Order::Recent => state.feed.read_recent(&auth.scope, cursor, &query).await?,
     };
     Ok(Json(SignalPage {
         signals: page.signals,

@@ -1,8 +1,8 @@
 //! `GET /v1/signals/stream`: the feed as server-sent events.
 //!
-//! Each event's id is the cursor behind its Signal, so a reader that comes back with
-//! `Last-Event-ID`, or goes over to `GET /v1/signals` with it as `cursor`, misses and
-//! repeats nothing.
+//! The id of an event is the cursor after its Signal. A reader that reconnects with
+//! `Last-Event-ID`, or continues at `GET /v1/signals` with it as `cursor`, receives every Signal
+//! exactly once.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -27,19 +27,19 @@ use crate::query::{FromQuery, Query, QueryReader, is_feed_cursor};
 use crate::state::AppState;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Signals per read.
-const PAGE: u32 = 100;
-/// How soon a page is read again whose server has not seen the new Signals yet.
+/// The number of Signals per read.
+const PAGE_SIZE: u32 = 100;
+/// The delay of the next read if the server of the last one was behind the watermark.
 const LAG_RETRY: Duration = Duration::from_millis(100);
-/// How often a silent stream shows that it lives.
+/// The interval of keep-alive comments.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Where the stream begins.
+/// The position at which the stream starts.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StreamQuery {
-    /// A cursor of the feed; `Last-Event-ID` goes before it. Without either, the stream
-    /// begins with what comes after now.
+    /// A cursor of the feed; `Last-Event-ID` takes precedence. Without both, the stream starts at
+    /// the current end of the feed.
     #[param(pattern = "^[A-Za-z0-9_-]{40,100}$")]
     cursor: Option<String>,
 }
@@ -55,12 +55,12 @@ impl FromQuery for (StreamQuery, SignalFilter) {
     }
 }
 
-/// Streams Signals
+/// Stream Signals
 ///
-/// Server-sent events: `event: signal`, the Signal as `data`, its cursor as `id`. The
-/// first event carries only an `id`: where the stream begins. A comment comes every 15 s.
-/// The stream ends when the server stops or the key is revoked; come back with
-/// `Last-Event-ID`. A key and a tenant may hold so many streams open; one more is 429.
+/// Server-sent events: `event: signal`, the Signal as `data`, its cursor as `id`. The first event
+/// has only an `id`, the position at which the stream starts. A comment follows every 15 s. The
+/// stream ends when the server stops or the key is revoked; reconnect with `Last-Event-ID`. The
+/// number of open streams per key and tenant is limited; above the limit the response is 429.
 #[utoipa::path(
     get,
     path = "/v1/signals/stream",
@@ -69,7 +69,7 @@ impl FromQuery for (StreamQuery, SignalFilter) {
     params(
         StreamQuery,
         SignalFilter,
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen", pattern = "^[A-Za-z0-9_-]{40,100}$")
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last received event", pattern = "^[A-Za-z0-9_-]{40,100}$")
     ),
     responses(
         (status = 200, content_type = "text/event-stream", body = String, description = "The stream"),
@@ -79,7 +79,7 @@ impl FromQuery for (StreamQuery, SignalFilter) {
 pub(crate) async fn stream_signals(
     State(state): State<Arc<AppState>>,
     auth: TenantAuth<SignalsRead>,
-    Query((place, filter)): Query<(StreamQuery, SignalFilter)>,
+    Query((params, filter)): Query<(StreamQuery, SignalFilter)>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let expected = "the id of an event of this stream";
@@ -90,17 +90,19 @@ pub(crate) async fn stream_signals(
         .streams
         .open(auth.scope.tenant_id(), key)
         .ok_or(ApiError::TooManyStreams)?;
-    // Before the first read, so that nothing comes between.
+    // Subscribe before the first read, so that no update is missed.
     let subscription = state.feed_watcher.subscribe(auth.scope, key);
-    let cursor = match last.or(place.cursor) {
+    let cursor = match last.or(params.cursor) {
         Some(cursor) => cursor,
-        None => state.feed.end(&auth.scope).await?,
+        None => state.feed.end_cursor(&auth.scope).await?,
     };
-    let query = filter.page(PAGE);
-    // Read before the answer begins, so that a cursor that cannot be followed is an error
-    // with a status.
-    let first = state.feed.page(&auth.scope, Some(&cursor), &query).await?;
-    let mut follower = Follower {
+    let query = filter.page(PAGE_SIZE);
+    // Read before the response starts, so that an invalid cursor gives an error status.
+    let first = state
+        .feed
+        .read_page(&auth.scope, Some(&cursor), &query)
+        .await?;
+    let mut signals = SignalStream {
         state,
         scope: auth.scope,
         query,
@@ -108,26 +110,23 @@ pub(crate) async fn stream_signals(
         subscription,
         _permit: permit,
         has_more: false,
-        read_below: 0,
+        page_watermark: 0,
     };
     let mut events = vec![Event::default().id(cursor)];
-    events.extend(follower.take(first));
-    let follow = stream::unfold(
-        (follower, events),
-        |(mut follower, mut events)| async move {
-            if events.is_empty() {
-                events = follower.next().await?;
-            }
-            let batch: Vec<Result<Event, Infallible>> = events.drain(..).map(Ok).collect();
-            Some((stream::iter(batch), (follower, events)))
-        },
-    );
+    events.extend(signals.process_page(first));
+    let follow = stream::unfold((signals, events), |(mut signals, mut events)| async move {
+        if events.is_empty() {
+            events = signals.next().await?;
+        }
+        let batch: Vec<Result<Event, Infallible>> = events.drain(..).map(Ok).collect();
+        Some((stream::iter(batch), (signals, events)))
+    });
     Ok(Sse::new(futures::StreamExt::flatten(follow))
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
 /// One open stream.
-struct Follower {
+struct SignalStream {
     state: Arc<AppState>,
     scope: TenantScope,
     query: FeedQuery,
@@ -136,30 +135,31 @@ struct Follower {
     _permit: StreamPermit,
     has_more: bool,
     /// The watermark of the last page.
-    read_below: u64,
+    page_watermark: u64,
 }
 
-impl Follower {
-    /// The next events, once there are some; `None` when the stream ends.
+impl SignalStream {
+    /// Waits for the next events; `None` when the stream ends.
     async fn next(&mut self) -> Option<Vec<Event>> {
         loop {
             self.wait().await?;
             match self
                 .state
                 .feed
-                .page(&self.scope, Some(&self.cursor), &self.query)
+                .read_page(&self.scope, Some(&self.cursor), &self.query)
                 .await
             {
                 Ok(page) => {
-                    let events = self.take(page);
+                    let events = self.process_page(page);
                     if !events.is_empty() {
                         return Some(events);
                     }
                 }
                 Err(error) => {
-                    // The reader comes back with its cursor, and gets a status then.
+                    // The reader reconnects with its cursor and receives the status then.
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
+                        tenant.id = %self.scope.tenant_id(),
                         "failed to read the feed, ending the stream"
                     );
                     return None;
@@ -168,42 +168,43 @@ impl Follower {
         }
     }
 
-    /// Waits until there may be something to read; `None` when the stream ends.
+    /// Waits until there may be new Signals; `None` when the stream ends.
     async fn wait(&mut self) -> Option<()> {
-        let stop = self.state.lifecycle.soft();
+        let stop = self.state.lifecycle.draining();
         let ended = &self.subscription.key_ended;
         if stop.is_cancelled() || ended.is_cancelled() {
             return None;
         }
-        let grown_to = &mut self.subscription.grown_to;
-        let expected = self.subscription.since.max(*grown_to.borrow_and_update());
-        let lags = self.read_below < expected;
+        let updated_to = &mut self.subscription.updated_to;
+        let expected = self.subscription.since.max(*updated_to.borrow_and_update());
+        let is_behind = self.page_watermark < expected;
         if self.has_more {
             return Some(());
         }
         tokio::select! {
             () = stop.cancelled() => None,
             () = ended.cancelled() => None,
-            () = tokio::time::sleep(LAG_RETRY), if lags => Some(()),
-            changed = grown_to.changed() => changed.ok(),
+            () = tokio::time::sleep(LAG_RETRY), if is_behind => Some(()),
+            changed = updated_to.changed() => changed.ok(),
         }
     }
 
-    fn take(&mut self, page: FeedPage) -> Vec<Event> {
+    /// Stores the position after the page and converts its Signals to events.
+    fn process_page(&mut self, page: FeedPage) -> Vec<Event> {
         self.has_more = page.has_more;
-        self.read_below = page.watermark;
+        self.page_watermark = page.watermark;
         let cursors = self.state.feed.cursors(&self.scope, &page);
         if let Some(cursor) = page.next_cursor {
             self.cursor = cursor;
         }
         let pairs = page.signals.iter().zip(cursors);
         pairs
-            .filter_map(|(signal, cursor)| event(signal, cursor))
+            .filter_map(|(signal, cursor)| to_event(signal, cursor))
             .collect()
     }
 }
 
-fn event(signal: &shared::signals::Signal, cursor: String) -> Option<Event> {
+fn to_event(signal: &shared::signals::Signal, cursor: String) -> Option<Event> {
     let data = serde_json::to_string(signal).ok()?;
     Some(Event::default().id(cursor).event("signal").data(data))
 }

@@ -18,11 +18,11 @@ use crate::query::{NoQuery, Query};
 use crate::routes::jobs::{self, Job};
 use crate::state::AppState;
 
-/// How to read.
+/// The settings of the syncs.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProviderSyncRequest {
-    /// `incremental` (the default) goes on from the cursors; `full` reads the past again.
+    /// `incremental` (the default) continues from the cursors; `full` reads the past again.
     #[schema(inline)]
     mode: Option<SyncMode>,
 }
@@ -31,21 +31,21 @@ impl Validate for ProviderSyncRequest {
     fn validate(&self, _: &mut Vec<FieldProblem>) {}
 }
 
-/// The jobs that read the connections.
+/// The jobs of the syncs.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct JobsAnswer {
+pub(crate) struct JobsResponse {
     jobs: Vec<Job>,
 }
 
-/// Reads every active connection of the tenant at a provider now
+/// Sync all active connections of a provider now
 #[utoipa::path(
     post,
     path = "/v1/sync/{provider}",
     tag = "connections",
     security(("bearer" = ["jobs:write"])),
     params(("provider" = String, Path, description = "The provider's slug", pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github")),
-    request_body(content = Option<ProviderSyncRequest>, description = "No body stands for `incremental`"),
-    responses((status = 202, body = JobsAnswer, description = "One job per connection"))
+    request_body(content = Option<ProviderSyncRequest>, description = "Optional; without a body, `incremental`"),
+    responses((status = 202, body = JobsResponse, description = "One job per connection"))
 )]
 pub(crate) async fn sync_provider(
     State(state): State<Arc<AppState>>,
@@ -53,24 +53,24 @@ pub(crate) async fn sync_provider(
     ProviderPath(provider): ProviderPath,
     Query(NoQuery): Query<NoQuery>,
     OptionalJsonBody(body): OptionalJsonBody<ProviderSyncRequest>,
-) -> Result<(StatusCode, Json<JobsAnswer>), ApiError> {
+) -> Result<(StatusCode, Json<JobsResponse>), ApiError> {
     if !state
         .registry
         .iter()
-        .any(|(known, _)| known.slug == provider)
+        .any(|(descriptor, _)| descriptor.slug == provider)
     {
         return Err(ApiError::NotFound("provider"));
     }
     let mode = body.mode.unwrap_or(SyncMode::Incremental);
     let mut tx = state.db.begin(&auth.scope).await?;
-    let mut answer = JobsAnswer { jobs: Vec::new() };
-    for connection in connections::active_at(&mut tx, &auth.scope, &provider).await? {
+    let mut response = JobsResponse { jobs: Vec::new() };
+    for connection in connections::list_active(&mut tx, &auth.scope, &provider).await? {
         let enqueued = enqueue_sync(&mut tx, &auth.scope, &connection, mode).await?;
-        answer
+        response
             .jobs
             .push(jobs::load(&mut tx, &auth.scope, enqueued.job_id).await?);
     }
     tx.commit().await?;
-    state.waker.wake();
-    Ok((StatusCode::ACCEPTED, Json(answer)))
+    state.notifier.notify();
+    Ok((StatusCode::ACCEPTED, Json(response)))
 }

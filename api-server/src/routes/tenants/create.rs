@@ -16,11 +16,11 @@ use crate::extract::{JsonBody, Validate, validate_name};
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
-/// A tenant to be made.
+/// A new tenant.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewTenant {
-    /// Its name; blanks around it are cut off.
+    /// The name; surrounding blanks are removed.
     #[schema(
         example = "Acme",
         max_length = 200,
@@ -35,7 +35,7 @@ impl Validate for NewTenant {
     }
 }
 
-/// Makes a tenant
+/// Create a tenant
 #[utoipa::path(
     post,
     path = "/v1/tenants",

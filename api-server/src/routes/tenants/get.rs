@@ -14,7 +14,7 @@ use crate::extract::IdPath;
 use crate::query::{NoQuery, Query};
 use crate::state::AppState;
 
-/// Shows a tenant
+/// Get a tenant
 #[utoipa::path(
     get,
     path = "/v1/tenants/{id}",
@@ -23,7 +23,7 @@ use crate::state::AppState;
     params(("id" = Uuid, Path, description = "The tenant")),
     responses(
         (status = 200, body = Tenant, description = "The tenant"),
-        (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "No such tenant")
+        (status = 404, body = shared::problem::Problem, content_type = "application/problem+json", description = "Tenant not found")
     )
 )]
 pub(crate) async fn get_tenant(

@@ -19,11 +19,11 @@ use crate::state::AppState;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TenantList {
     tenants: Vec<Tenant>,
-    /// Where the next page starts; null at the end.
+    /// The cursor of the next page; null at the end.
     next_cursor: Option<String>,
 }
 
-/// Lists the tenants
+/// List the tenants
 #[utoipa::path(
     get,
     path = "/v1/tenants",

@@ -1,7 +1,7 @@
-//! Who granted what: the app's own tokens, installation tokens, and the connect flow.
+//! Authorization: tokens of the app and of installations, and the connect flow.
 //!
-//! An `installation_id` in a redirect is a claim that anybody can make. It is believed only
-//! when a token of the person who came back lists that installation
+//! Any client can send an `installation_id` in a redirect. It is accepted only if the user's token
+//! lists that installation
 //! (<https://docs.github.com/apps/creating-github-apps/registering-a-github-app/about-the-setup-url>).
 
 mod connect;
@@ -16,16 +16,16 @@ use serde::Serialize;
 pub(super) use connect::{authorize, exchange_token};
 
 use super::GitHub;
-use super::client::{APP_ACCOUNT, Answer, Call, Refusal, operator_fault};
-use super::wire::{Installation, InstallationToken, decimal};
+use super::client::{APP_ACCOUNT, ApiError, Call, Response, permanent_error};
+use super::wire::{Installation, InstallationToken, is_decimal_id};
 use crate::connectors::{
     ConnectorError, ExternalAccount, Grant, GrantState, RefreshRequest, TokenSet,
 };
 
-/// GitHub's clock may be behind ours.
-const ISSUED_EARLIER: Duration = Duration::seconds(60);
-/// GitHub allows ten minutes; one is kept for a clock that is ahead of ours.
-const JWT_LIFE: Duration = Duration::minutes(9);
+/// Time by which GitHub's clock may be behind.
+const CLOCK_SKEW: Duration = Duration::seconds(60);
+/// Lifetime of a JWT. GitHub allows ten minutes, and its clock may be ahead.
+const JWT_TTL: Duration = Duration::minutes(9);
 
 #[derive(Serialize)]
 struct Claims<'a> {
@@ -34,7 +34,7 @@ struct Claims<'a> {
     iss: &'a str,
 }
 
-/// Whether this key can sign at all.
+/// Returns whether the key can sign.
 pub(super) fn can_sign(key: &EncodingKey) -> bool {
     jwt(key, "0", DateTime::UNIX_EPOCH).is_ok()
 }
@@ -45,53 +45,54 @@ fn jwt(
     now: DateTime<Utc>,
 ) -> Result<SecretString, jsonwebtoken::errors::Error> {
     let claims = Claims {
-        iat: (now - ISSUED_EARLIER).timestamp(),
-        exp: (now + JWT_LIFE).timestamp(),
+        iat: (now - CLOCK_SKEW).timestamp(),
+        exp: (now + JWT_TTL).timestamp(),
         iss: app_id,
     };
     jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, key).map(SecretString::from)
 }
 
 impl GitHub {
-    /// The token with which the app speaks for itself.
+    /// Signs a token of the app.
     pub(super) fn app_token(&self) -> Result<SecretString, ConnectorError> {
         jwt(&self.app.private_key, &self.app.app_id, self.client.now())
             .map_err(|error| ConnectorError::Permanent(error.into()))
     }
 
-    /// A call in the app's own name. GitHub refusing the app itself is the operator's
-    /// fault (a key that was deleted, a wrong app id, a clock that is off), never a
-    /// tenant's.
+    /// Makes a call as the app.
+    ///
+    /// If GitHub rejects the app's token, the operator must correct it (a deleted key, a wrong app
+    /// id, a wrong clock); no tenant is affected by mistake.
     pub(super) async fn as_app(
         &self,
         method: Method,
         path: &[&str],
         operation: &'static str,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Response, ApiError> {
         let token = self.app_token()?;
         let call = Call::new(APP_ACCOUNT, operation, &token);
         self.client
             .call(method, self.client.api(path), call)
             .await
-            .map_err(app_refused)
+            .map_err(app_error)
     }
 }
 
-/// A refusal of the app itself, as the operator's fault.
-pub(super) fn app_refused(refusal: Refusal) -> Refusal {
-    match refusal {
-        Refusal {
+/// Converts a rejection of the app's token to a permanent error.
+pub(super) fn app_error(error: ApiError) -> ApiError {
+    match error {
+        ApiError {
             status,
-            error: ConnectorError::Unauthorized(source),
-        } => Refusal {
+            cause: ConnectorError::Unauthorized(source),
+        } => ApiError {
             status,
-            error: ConnectorError::Permanent(source),
+            cause: ConnectorError::Permanent(source),
         },
         other => other,
     }
 }
 
-/// Mints an installation token.
+/// Creates an installation token.
 pub(super) async fn refresh_token(
     github: &GitHub,
     request: &RefreshRequest,
@@ -102,24 +103,26 @@ pub(super) async fn refresh_token(
         .as_app(Method::POST, &path, "create_installation_token")
         .await
     {
-        Ok(answer) => {
-            let minted: InstallationToken = answer.json()?;
+        Ok(response) => {
+            let created: InstallationToken = response.json()?;
             Ok(TokenSet {
-                access_token: minted.token,
+                access_token: created.token,
                 refresh_token: None,
-                expires_at: Some(minted.expires_at),
+                expires_at: Some(created.expires_at),
                 refresh_expires_at: None,
             })
         }
-        Err(refusal) => Err(refused(github, id, refusal).await),
+        Err(error) => Err(confirm_token_error(github, id, error).await),
     }
 }
 
-/// What a refused token means. A 404 says "not yours to see", and a 403 may come from an IP allow
-/// list: GitHub is asked about the installation before a grant is called gone or suspended.
-async fn refused(github: &GitHub, id: &str, refusal: Refusal) -> ConnectorError {
-    let is_missing = refusal.is(StatusCode::NOT_FOUND);
-    let source = match refusal.error {
+/// Maps the error of a token request, after a check of the installation.
+///
+/// A 404 can mean missing access, and a 403 can come from an IP allow list, so the installation is
+/// fetched before the grant counts as ended or suspended.
+async fn confirm_token_error(github: &GitHub, id: &str, error: ApiError) -> ConnectorError {
+    let is_missing = error.is(StatusCode::NOT_FOUND);
+    let source = match error.cause {
         ConnectorError::Permission(source) => source,
         other => return other,
     };
@@ -128,43 +131,43 @@ async fn refused(github: &GitHub, id: &str, refusal: Refusal) -> ConnectorError 
             ConnectorError::GrantRevoked(source)
         }
         Ok(GrantState::Suspended) => ConnectorError::GrantSuspended(source),
-        // What cannot be told, or is not as the first answer had it, is tried again.
+        // An unknown state, or one that contradicts the first response, is retried.
         Ok(GrantState::Removed | GrantState::Revoked | GrantState::Active)
         | Err(
-            Refusal {
-                error: ConnectorError::Permission(_),
+            ApiError {
+                cause: ConnectorError::Permission(_),
                 ..
             }
-            | Refusal {
+            | ApiError {
                 status: None,
-                error: ConnectorError::Permanent(_),
+                cause: ConnectorError::Permanent(_),
             },
         ) => ConnectorError::Transient(source),
-        Err(second) => second.error,
+        Err(other) => other.cause,
     }
 }
 
-/// Whether the app is installed on the account, and not suspended there.
-pub(super) async fn grant_state(
+/// Fetches the state of the account's grant.
+pub(super) async fn fetch_grant_state(
     github: &GitHub,
     account: &ExternalAccount,
 ) -> Result<GrantState, ConnectorError> {
     Ok(installation_state(github, installation_id(&account.id)?).await?)
 }
 
-/// What GitHub says of an installation.
-async fn installation_state(github: &GitHub, id: &str) -> Result<GrantState, Refusal> {
+/// Fetches the state of an installation.
+async fn installation_state(github: &GitHub, id: &str) -> Result<GrantState, ApiError> {
     let path = ["app", "installations", id];
     match github.as_app(Method::GET, &path, "get_installation").await {
-        Ok(answer) => {
-            let installation: Installation = answer.json()?;
+        Ok(response) => {
+            let installation: Installation = response.json()?;
             Ok(match installation.suspended_at {
                 Some(_) => GrantState::Suspended,
                 None => GrantState::Active,
             })
         }
-        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => Ok(GrantState::Removed),
-        Err(refusal) => Err(refusal),
+        Err(error) if error.is(StatusCode::NOT_FOUND) => Ok(GrantState::Removed),
+        Err(error) => Err(error),
     }
 }
 
@@ -177,18 +180,18 @@ pub(super) async fn revoke(github: &GitHub, grant: &Grant) -> Result<(), Connect
         .await
     {
         Ok(_) => Ok(()),
-        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => Ok(()),
-        Err(refusal) => Err(refusal.error),
+        Err(error) if error.is(StatusCode::NOT_FOUND) => Ok(()),
+        Err(error) => Err(error.cause),
     }
 }
 
-/// An installation's number as it may stand in a path.
+/// Validates an installation id for use in a path.
 fn installation_id(text: &str) -> Result<&str, ConnectorError> {
-    if decimal(text) {
+    if is_decimal_id(text) {
         Ok(text)
     } else {
-        Err(operator_fault(
-            "the account's id is not the number of an installation",
+        Err(permanent_error(
+            "the account's id is not an installation id",
         ))
     }
 }

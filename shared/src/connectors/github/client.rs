@@ -1,40 +1,39 @@
-//! Calls to GitHub: headers, `Link` pagination, conditional requests, and the one place
-//! where its statuses, headers and bodies become a [`ConnectorError`].
+//! Client of GitHub's REST API, and the mapping of its errors to [`ConnectorError`].
 //!
 //! Sources: "Rate limits for the REST API", "Best practices for using the REST API" and
 //! "Using pagination in the REST API" at docs.github.com.
 
-mod answer;
-mod refusal;
+mod error;
+mod response;
 
-use http::{Method, StatusCode, header};
+use http::{Method, header};
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-pub(super) use answer::Answer;
-pub(super) use refusal::Refusal;
+pub(super) use error::ApiError;
+pub(super) use response::Response;
 
-pub(super) use crate::connectors::support::operator_fault;
+pub(super) use crate::connectors::error::permanent_error;
 
 use crate::clock::SharedClock;
 use crate::connectors::ConnectorError;
-use crate::connectors::support::below;
+use crate::connectors::settings::url_below;
 use crate::http::{Charge, HttpError, Outbound, Priority};
 
-/// The version of the REST API that our wire types describe.
+/// Version of the REST API that the wire types describe.
 const API_VERSION: &str = "2022-11-28";
-/// GitHub answers 403 to a call that does not say who makes it.
+/// GitHub rejects calls without a user agent with 403.
 const USER_AGENT: &str = concat!("poblysh-connectors/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/vnd.github+json";
 
-/// The account under which calls of the app itself are counted.
+/// Account to which calls of the app itself are charged.
 pub(super) const APP_ACCOUNT: &str = "app";
 
-/// Rows per page; GitHub clamps larger numbers silently.
+/// Rows per page. GitHub silently clamps larger numbers.
 pub(super) const PER_PAGE: &str = "100";
 
-/// One GitHub, as one app sees it.
+/// API client of one app.
 pub(super) struct Client {
     outbound: Outbound,
     clock: SharedClock,
@@ -44,22 +43,22 @@ pub(super) struct Client {
 
 /// A call to the REST API.
 pub(super) struct Call<'a> {
-    /// Whose budget it is charged to.
+    /// Account to whose budget it is charged.
     pub account: &'a str,
-    /// The operation's name in metrics and spans.
+    /// Name of the operation in metrics and spans.
     pub operation: &'static str,
-    /// How long it can wait.
+    /// Priority.
     pub priority: Priority,
-    /// A bearer token: the app's own, an installation's or a person's.
+    /// Bearer token: the app's, an installation's or a user's.
     pub token: &'a SecretString,
-    /// The media type to ask for, when it is not the usual one.
+    /// Media type to accept, if not the default one.
     pub accept: Option<&'static str>,
-    /// The tag of the answer that is at hand.
+    /// `ETag` of the stored response, which makes the call conditional.
     pub etag: Option<&'a str>,
 }
 
 impl<'a> Call<'a> {
-    /// A call that is not conditional and asks for the usual media type.
+    /// An unconditional call with the default media type.
     pub(super) const fn new(
         account: &'a str,
         operation: &'static str,
@@ -96,14 +95,15 @@ impl Client {
         })
     }
 
-    /// A page for browsers, below the web base URL.
+    /// URL of a web page.
     pub(super) fn web(&self, path: &[&str]) -> Url {
-        below(&self.web_base, path)
+        url_below(&self.web_base, path)
     }
 
-    /// The folder of apps' public pages: an Enterprise Server, whose API is below
-    /// `/api/v3`, has another one than github.com.
-    pub(super) fn apps_folder(&self) -> &'static str {
+    /// First path segment of apps' public pages.
+    ///
+    /// An Enterprise Server, whose API is below `/api/v3`, uses another one than github.com.
+    pub(super) fn apps_segment(&self) -> &'static str {
         if self
             .api_base
             .path()
@@ -116,28 +116,28 @@ impl Client {
         }
     }
 
-    /// A resource of the REST API, below the API base URL.
+    /// URL of a REST API resource.
     pub(super) fn api(&self, path: &[&str]) -> Url {
-        below(&self.api_base, path)
+        url_below(&self.api_base, path)
     }
 
-    /// Whether a URL from a stored cursor still leads to this API.
-    pub(super) fn is_ours(&self, url: &Url) -> bool {
+    /// Returns whether a URL from a stored cursor points to this API.
+    pub(super) fn is_api_url(&self, url: &Url) -> bool {
         url.origin() == self.api_base.origin()
     }
 
-    /// What time it is.
+    /// Current time.
     pub(super) fn now(&self) -> chrono::DateTime<chrono::Utc> {
         self.clock.now()
     }
 
-    /// A call without a body.
+    /// Makes a call without a body.
     pub(super) async fn call(
         &self,
         method: Method,
         url: Url,
         call: Call<'_>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Response, ApiError> {
         let mut request = self
             .outbound
             .request(method, url)
@@ -155,46 +155,47 @@ impl Client {
         self.send(&charge, request).await
     }
 
-    /// Reads one resource or one page.
-    pub(super) async fn get(&self, url: Url, call: Call<'_>) -> Result<Answer, Refusal> {
+    /// Fetches a resource or a page.
+    pub(super) async fn get(&self, url: Url, call: Call<'_>) -> Result<Response, ApiError> {
         self.call(Method::GET, url, call).await
     }
 
-    /// A request with its own authentication, built by the caller.
+    /// Starts a request to which the caller adds the authentication.
     pub(super) fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.outbound.request(method, url)
     }
 
-    /// Sends, reports the limits that the answer states, and tells an answer (2xx, 304)
-    /// from a refusal.
+    /// Sends a request, reports the rate limits that the response states, and maps errors.
+    ///
+    /// Statuses 2xx and 304 are successes.
     pub(super) async fn send(
         &self,
         charge: &Charge<'_>,
         request: RequestBuilder,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Response, ApiError> {
         let response = self
             .outbound
             .send(charge, request)
             .await
-            .map_err(|error: HttpError| Refusal {
+            .map_err(|error: HttpError| ApiError {
                 status: None,
-                error: ConnectorError::from(error),
+                cause: ConnectorError::from(error),
             })?;
-        let answer = Answer::from(response);
-        let refused = !(answer.status.is_success() || answer.status == StatusCode::NOT_MODIFIED);
+        let response = Response::from(response);
+        let is_error = !(response.status.is_success() || response.not_modified());
         let now = self.clock.now();
-        let limit = if refused {
-            refusal::limit(&answer, now)
+        let limit = if is_error {
+            error::limit(&response, now)
         } else {
             None
         };
         self.outbound
-            .observe(charge, refusal::observation(&answer, limit))
+            .observe(charge, error::observation(&response, limit))
             .await;
-        if refused {
-            Err(refusal::classify(&answer, charge.operation, limit, now))
+        if is_error {
+            Err(error::classify(&response, charge.operation, limit, now))
         } else {
-            Ok(answer)
+            Ok(response)
         }
     }
 }

@@ -1,9 +1,9 @@
-//! GitHub's objects as Signals: pure functions, the same for webhooks and polling, so that
-//! a fact has one identity by whichever way it arrives.
+//! Normalization of GitHub's objects to Signals.
 //!
-//! The table of events, kinds and keys is the one in the Signal catalogue. Facts that the
-//! REST API shows as well are made by functions that know nothing of deliveries
-//! (`issues::created` and its like); `event` picks the one that a delivery asks for.
+//! Webhooks and polling use the same pure functions, so that a fact has the same identity in both.
+//! The Signal catalogue lists the events, kinds and keys. Facts that the REST API contains too are
+//! built by functions that are independent of deliveries (such as `issues::created`); `event`
+//! selects the function for a delivery.
 
 mod changes;
 pub(super) mod code;
@@ -18,13 +18,13 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::wire::{Moment, Payload, Repository, Team, User, WireError};
+use super::wire::{Payload, Repository, Team, Timestamp, User, WireError};
 use crate::crypto::sha256;
 use crate::signals::{
     Actor, ActorKind, Context, ContextKind, SignalDraft, SignalKind, Subject, TimestampSource,
 };
 
-/// Every kind that GitHub gives.
+/// All kinds that GitHub's events and objects yield.
 pub(super) const KINDS: &[SignalKind] = &[
     SignalKind::IssueCreated,
     SignalKind::IssueClosed,
@@ -74,63 +74,66 @@ pub(super) const KINDS: &[SignalKind] = &[
     SignalKind::RepoTransferred,
 ];
 
-/// In front of every dedupe key.
+/// Prefix of all dedupe keys.
 const KEY_PREFIX: &str = "github:";
 
-/// The account that GitHub shows in place of deleted ones: its reserved name, and its id on
-/// github.com.
+/// Placeholder of deleted accounts: its reserved login, and its id on github.com.
 const GHOST: &str = "ghost";
 const GHOST_ID: u64 = 10_137;
 
-/// The Signal of a delivery; `None` when the catalogue has no kind for it.
-pub(super) fn event(event: &str, scene: &Scene<'_, '_>) -> Result<Option<SignalDraft>, WireError> {
-    let action = scene.payload.action();
+/// Normalizes a delivery; `None` if the catalogue has no kind for it.
+pub(super) fn event(
+    event: &str,
+    context: &NormalizeContext<'_, '_>,
+) -> Result<Option<SignalDraft>, WireError> {
+    let action = context.payload.action();
     let action = action.as_deref().unwrap_or_default();
     match event {
-        "issues" => issues::event(action, scene),
-        "issue_comment" => comments::issue_comment(action, scene),
-        "pull_request" => pulls::event(action, scene),
-        "pull_request_review" => pulls::review_event(action, scene),
-        "pull_request_review_comment" => comments::review_comment(action, scene),
-        "push" => code::push(scene),
-        "create" | "delete" => code::reference(event, scene),
-        "release" => releases::event(action, scene),
-        "deployment_status" => code::deployment_status(action, scene),
-        "workflow_run" => code::workflow_run_event(action, scene),
-        "discussion" => community::discussion(action, scene),
-        "discussion_comment" => comments::discussion_comment(action, scene),
-        "commit_comment" => comments::commit_comment(action, scene),
-        "star" => community::star_event(action, scene),
-        "fork" => community::fork(scene),
-        "milestone" => community::milestone(action, scene),
-        "member" => community::member(action, scene),
-        "repository" => repository::event(action, scene),
+        "issues" => issues::event(action, context),
+        "issue_comment" => comments::issue_comment(action, context),
+        "pull_request" => pulls::event(action, context),
+        "pull_request_review" => pulls::review_event(action, context),
+        "pull_request_review_comment" => comments::review_comment(action, context),
+        "push" => code::push(context),
+        "create" | "delete" => code::reference(event, context),
+        "release" => releases::event(action, context),
+        "deployment_status" => code::deployment_status(action, context),
+        "workflow_run" => code::workflow_run_event(action, context),
+        "discussion" => community::discussion(action, context),
+        "discussion_comment" => comments::discussion_comment(action, context),
+        "commit_comment" => comments::commit_comment(action, context),
+        "star" => community::star_event(action, context),
+        "fork" => community::fork(context),
+        "milestone" => community::milestone(action, context),
+        "member" => community::member(action, context),
+        "repository" => repository::event(action, context),
         _ => Ok(None),
     }
 }
 
 pub(super) use community::starred;
 
-/// A delivery's payload and what surrounds it.
-pub(super) struct Scene<'p, 'a> {
+/// Input of normalization: a delivery's payload and its time of receipt.
+pub(super) struct NormalizeContext<'p, 'a> {
     /// The payload.
     pub payload: &'p Payload<'a>,
-    /// The time of facts that the payload does not date.
+    /// Time of receipt, for facts whose time the payload does not contain.
     pub received_at: DateTime<Utc>,
 }
 
-impl Scene<'_, '_> {
-    /// The repository where it happened.
-    fn place(&self) -> Result<Place, WireError> {
-        self.repository().map(|found| Place::from(&found))
+impl NormalizeContext<'_, '_> {
+    /// Reference to the repository.
+    fn repo(&self) -> Result<RepositoryRef, WireError> {
+        self.repository()
+            .map(|repository| RepositoryRef::from(&repository))
     }
 
-    /// The repository as the delivery shows it.
+    /// The payload's repository.
     fn repository(&self) -> Result<Repository, WireError> {
         self.payload.required("repository")
     }
 
-    /// Who made it happen; `None` for a deleted account.
+    /// The payload's sender; `None` for a deleted account.
     fn sender(&self) -> Result<Option<User>, WireError> {
         self.payload.optional("sender")
     }
@@ -140,7 +143,7 @@ impl Scene<'_, '_> {
         self.sender().map(|sender| actor(sender.as_ref()))
     }
 
-    /// What stands beside the object of the delivery.
+    /// The metadata beside the payload's object.
     fn envelope(&self) -> Result<Envelope, WireError> {
         Ok(Envelope {
             sender: self.sender()?,
@@ -148,71 +151,75 @@ impl Scene<'_, '_> {
         })
     }
 
-    /// The time of receipt, for facts that the payload does not date.
-    const fn receipt(&self) -> When {
-        When {
+    /// The time of receipt.
+    const fn receipt_time(&self) -> FactTime {
+        FactTime {
             at: self.received_at,
             source: TimestampSource::Received,
         }
     }
 
-    /// The payload's time of the fact, or else the time of receipt.
-    fn when(&self, moment: Option<Moment>) -> When {
-        moment.map_or(self.receipt(), When::from)
+    /// The given time, or else the time of receipt.
+    fn time_or_receipt(&self, timestamp: Option<Timestamp>) -> FactTime {
+        timestamp.map_or(self.receipt_time(), FactTime::from)
     }
 }
 
-/// What a delivery says beside its object; nothing for the row of a list.
+/// Metadata of a delivery beside its object; empty for a row of a list.
 #[derive(Debug, Default)]
 pub(super) struct Envelope {
-    /// Who acted, when the object does not name anybody.
+    /// The sender, for objects without an actor.
     pub sender: Option<User>,
-    /// When the delivery was received.
+    /// Time of receipt.
     pub received_at: Option<DateTime<Utc>>,
 }
 
 impl Envelope {
-    /// The object's time of the fact, or else the time of receipt.
-    fn when(&self, moment: Option<Moment>, field: &'static str) -> Result<When, WireError> {
-        let receipt = self.received_at.map(|at| When {
+    /// The given time, or else the time of receipt.
+    fn time_or_receipt(
+        &self,
+        timestamp: Option<Timestamp>,
+        field: &'static str,
+    ) -> Result<FactTime, WireError> {
+        let receipt = self.received_at.map(|at| FactTime {
             at,
             source: TimestampSource::Received,
         });
-        moment
-            .map(When::from)
+        timestamp
+            .map(FactTime::from)
             .or(receipt)
             .ok_or(WireError::Missing(field))
     }
 }
 
-/// When a fact happened, and by whose clock.
+/// Time of a fact, and the source of that time.
 #[derive(Debug, Clone, Copy)]
-struct When {
+struct FactTime {
     at: DateTime<Utc>,
     source: TimestampSource,
 }
 
-impl From<Moment> for When {
-    fn from(moment: Moment) -> Self {
+impl From<Timestamp> for FactTime {
+    fn from(timestamp: Timestamp) -> Self {
         Self {
-            at: moment.0,
+            at: timestamp.0,
             source: TimestampSource::Provider,
         }
     }
 }
 
-/// The repository where facts happen.
+/// Reference to the repository of a fact.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
-    /// The repository's id, which survives renames.
+pub(super) struct RepositoryRef {
+    /// Id, which survives renames.
     pub id: String,
     /// `owner/name`.
     pub name: Option<String>,
-    /// Its page.
+    /// Web page.
     pub url: Option<String>,
 }
 
-impl From<&Repository> for Place {
+impl From<&Repository> for RepositoryRef {
     fn from(repository: &Repository) -> Self {
         Self {
             id: repository.id.to_string(),
@@ -222,18 +229,18 @@ impl From<&Repository> for Place {
     }
 }
 
-/// What makes a Signal, apart from the place.
+/// The parts of a Signal that do not depend on the repository.
 struct Fact<'a> {
     kind: SignalKind,
     key: String,
-    at: When,
+    at: FactTime,
     actor: Actor,
     subject: Subject,
     normalized: Value,
     raw: &'a RawValue,
 }
 
-impl Place {
+impl RepositoryRef {
     /// `owner/name#42`.
     fn numbered(&self, number: u64) -> Option<String> {
         self.name.as_ref().map(|name| format!("{name}#{number}"))
@@ -244,7 +251,7 @@ impl Place {
         self.name.as_ref().map(|name| format!("{name}@{reference}"))
     }
 
-    /// The repository itself as what a fact is about.
+    /// The repository as a subject.
     fn subject(&self) -> Subject {
         Subject {
             kind: "repository".to_owned(),
@@ -284,8 +291,10 @@ impl Place {
     }
 }
 
-/// An account as an actor. GitHub has no account for those that were deleted, or shows its
-/// placeholder: who it was is not known. An organization is nobody who acts, but has a name.
+/// Normalizes an account as an actor.
+///
+/// A deleted account is missing or replaced by a placeholder, so the actor is unknown. An
+/// organization has a name and no actor kind.
 fn actor(user: Option<&User>) -> Actor {
     let is_known = |user: &&User| {
         let is_ghost = user.id == Some(GHOST_ID) || user.login.as_deref() == Some(GHOST);
@@ -299,27 +308,27 @@ fn actor(user: Option<&User>) -> Actor {
         name: user.login.clone(),
         kind: match user.kind.as_deref() {
             Some("Bot") => ActorKind::Bot,
-            // A mannequin stands for a person whose account was not migrated.
+            // A mannequin is the placeholder of a person whose account was not migrated.
             Some("User" | "Mannequin") => ActorKind::User,
             _ => ActorKind::Unknown,
         },
     }
 }
 
-/// An account in normalized fields.
-fn person(user: Option<&User>) -> Value {
+/// Normalizes an account for kind-specific fields.
+fn user_json(user: Option<&User>) -> Value {
     json!({
         "id": user.and_then(|user| user.id).map(|id| id.to_string()),
         "name": user.and_then(|user| user.login.as_ref()),
     })
 }
 
-/// Of whom a review is asked: the id of a person or a team, and its fields.
-fn reviewer(scene: &Scene<'_, '_>) -> Result<(Option<u64>, Value), WireError> {
-    let person: Option<User> = scene.payload.optional("requested_reviewer")?;
-    let team: Option<Team> = scene.payload.optional("requested_team")?;
-    let (kind, id, name) = match (person, team) {
-        (Some(person), _) => ("user", person.id, person.login),
+/// Returns the requested reviewer: the id of a user or a team, and its fields.
+fn reviewer(context: &NormalizeContext<'_, '_>) -> Result<(Option<u64>, Value), WireError> {
+    let user: Option<User> = context.payload.optional("requested_reviewer")?;
+    let team: Option<Team> = context.payload.optional("requested_team")?;
+    let (kind, id, name) = match (user, team) {
+        (Some(user), _) => ("user", user.id, user.login),
         (None, Some(team)) => ("team", team.id, team.name),
         (None, None) => ("unknown", None, None),
     };
@@ -327,12 +336,14 @@ fn reviewer(scene: &Scene<'_, '_>) -> Result<(Option<u64>, Value), WireError> {
     Ok((id, json!({ "type": kind, "id": text, "name": name })))
 }
 
-/// What tells edits of one second apart: the first 12 hex digits of SHA-256 over the texts.
+/// A digest that distinguishes edits of the same second.
+///
+/// It has the first 12 hex digits of the SHA-256 of the texts.
 fn digest(texts: &[&str]) -> String {
     hex::encode(&sha256(texts.join("\0").as_bytes())[..6])
 }
 
-/// A field without which there is no fact.
-fn need<T>(value: Option<T>, field: &'static str) -> Result<T, WireError> {
+/// Returns a required field's value, or the error that it is missing.
+fn require<T>(value: Option<T>, field: &'static str) -> Result<T, WireError> {
     value.ok_or(WireError::Missing(field))
 }

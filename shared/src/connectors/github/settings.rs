@@ -1,8 +1,8 @@
-//! The operator's settings for GitHub: what they are called, and when they make sense.
+//! The operator's settings for GitHub.
 //!
-//! GitHub is configured when the app's id, slug, client id, client secret and private key
-//! are all set; a part of them is a contradiction that names what is missing. Without a
-//! webhook secret teams can connect and are polled, but every webhook is refused.
+//! GitHub is configured if the app's id, slug, client id, client secret and private key are set; an
+//! incomplete configuration is an error that names the missing settings. Without a webhook secret,
+//! teams can connect and are polled, but every webhook is rejected.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{auth, descriptor};
 use crate::config::Reader;
-use crate::connectors::support::is_set_up;
+use crate::connectors::settings::is_app_configured;
 use crate::connectors::{LimitScope, ProviderDescriptor, RateBudget, RateLimits, RateQuota};
 
 const APP_ID: &str = "GITHUB_APP_ID";
@@ -28,9 +28,11 @@ const API_BASE_URL: &str = "GITHUB_API_BASE_URL";
 const REQUESTS_PER_SECOND: &str = "GITHUB_REQUESTS_PER_SECOND";
 const BURST: &str = "GITHUB_BURST";
 
-/// An installation's requests per hour, until an answer states how many there are. The highest
-/// rate, ten requests a second, keeps the secondary limit of 900 points a minute ("Rate limits
-/// for the REST API" at docs.github.com). Polls leave most of the quota to others.
+/// An installation's requests per hour, until a response states the number.
+///
+/// The maximum rate of ten requests per second respects the secondary limit of 900 points per
+/// minute ("Rate limits for the REST API" at docs.github.com). Polls leave most of the quota to
+/// other calls.
 const QUOTA: RateQuota = RateQuota {
     units: 5_000,
     window: Duration::from_hours(1),
@@ -38,7 +40,9 @@ const QUOTA: RateQuota = RateQuota {
     poll_share: Some(0.28),
 };
 
-/// Searches are limited beside: thirty a minute, whose minute and ours do not begin together.
+/// Searches per minute.
+///
+/// GitHub allows thirty. Two are kept in reserve, because its minutes and ours do not coincide.
 const SEARCHES: RateQuota = RateQuota {
     units: 28,
     window: Duration::from_mins(1),
@@ -46,37 +50,37 @@ const SEARCHES: RateQuota = RateQuota {
     poll_share: None,
 };
 
-/// Without these there is no app.
-const NEEDED: [&str; 5] = [APP_ID, APP_SLUG, CLIENT_ID, CLIENT_SECRET, PRIVATE_KEY];
+/// Required settings.
+const REQUIRED: [&str; 5] = [APP_ID, APP_SLUG, CLIENT_ID, CLIENT_SECRET, PRIVATE_KEY];
 
-/// What the operator set for GitHub.
+/// Settings of GitHub.
 #[derive(Debug)]
 pub struct GitHubSettings {
-    /// How often and how many at once GitHub may be called.
+    /// Limits of calls to GitHub.
     pub limits: RateLimits,
-    /// The app; `None` when GitHub is not configured.
+    /// The app; `None` if GitHub is not configured.
     pub app: Option<AppSettings>,
 }
 
-/// A GitHub App's settings.
+/// Settings of a GitHub App.
 pub struct AppSettings {
-    /// The app's number, as it signs its own tokens.
+    /// App id, the issuer of the app's tokens.
     pub app_id: String,
-    /// The app's name in the URL of its install page.
+    /// Slug in the URL of the install page.
     pub slug: String,
-    /// The app's OAuth client.
+    /// OAuth client id.
     pub client_id: String,
-    /// The OAuth client's secrets: one, or two while rotating.
+    /// OAuth client secrets: one, or two during a rotation.
     pub client_secrets: Vec<SecretString>,
-    /// Secrets that webhooks are signed with: none, one, or two while rotating.
+    /// Webhook secrets: none, one, or two during a rotation.
     pub webhook_secrets: Vec<SecretString>,
-    /// The key that the app's own tokens are signed with.
+    /// Key that signs the app's tokens.
     pub private_key: EncodingKey,
-    /// Where browsers go: <https://github.com>, or an Enterprise host.
+    /// Base URL of the web pages: <https://github.com>, or an Enterprise host.
     pub web_base: Url,
-    /// Where the REST API is: <https://api.github.com>, or an Enterprise host's `/api/v3`.
+    /// Base URL of the REST API: <https://api.github.com>, or an Enterprise host's `/api/v3`.
     pub api_base: Url,
-    /// How often and how many at once GitHub may be called.
+    /// Limits of calls to GitHub.
     pub limits: RateLimits,
 }
 
@@ -93,14 +97,14 @@ impl std::fmt::Debug for AppSettings {
 }
 
 impl GitHubSettings {
-    /// Reads the settings; what is wrong is noted in the reader.
+    /// Reads the settings and notes problems in the reader.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         let limits = Self::limits(reader);
         let app = AppSettings::from_reader(reader, &limits);
         Self { limits, app }
     }
 
-    /// Reads how often and how many at once GitHub may be called.
+    /// Reads the limits of calls.
     pub(super) fn limits(reader: &mut Reader<'_>) -> RateLimits {
         RateLimits {
             budgets: vec![
@@ -112,7 +116,7 @@ impl GitHubSettings {
                     )
                 },
                 RateBudget {
-                    reach: LimitScope::Operation,
+                    scope: LimitScope::Operation,
                     operations: &["search_issues"],
                     quota: Some(SEARCHES),
                     ..RateBudget::per_account(5.0, 5)
@@ -123,7 +127,7 @@ impl GitHubSettings {
         }
     }
 
-    /// What GitHub is and can do, with these limits.
+    /// Describes GitHub with these limits.
     pub fn descriptor(&self) -> ProviderDescriptor {
         descriptor(self.limits.clone())
     }
@@ -133,7 +137,7 @@ impl AppSettings {
     fn from_reader(reader: &mut Reader<'_>, limits: &RateLimits) -> Option<Self> {
         let web_base = reader.url(WEB_BASE_URL, "https://github.com");
         let api_base = reader.url(API_BASE_URL, "https://api.github.com");
-        if !is_set_up(reader, "GitHub App", &NEEDED, &[WEBHOOK_SECRET]) {
+        if !is_app_configured(reader, "GitHub App", &REQUIRED, &[WEBHOOK_SECRET]) {
             return None;
         }
         let app_id = reader.optional_string(APP_ID)?;
@@ -167,8 +171,9 @@ impl AppSettings {
     }
 }
 
-/// The key as PEM, as PEM with `\n` for line ends, or as base64 of the PEM. A key that
-/// cannot sign is found here rather than at the first call.
+/// Reads the key: PEM, PEM with `\n` as line ends, or base64 of the PEM.
+///
+/// A key that cannot sign is rejected here rather than at the first call.
 fn private_key(reader: &mut Reader<'_>) -> Option<EncodingKey> {
     let text = reader.optional_secret(PRIVATE_KEY)?;
     let key = pem(&text)
@@ -177,7 +182,7 @@ fn private_key(reader: &mut Reader<'_>) -> Option<EncodingKey> {
     if key.is_none() {
         reader.problem(
             PRIVATE_KEY,
-            "is not an RSA private key in PEM (line ends may be written as \\n, or the whole as base64)",
+            "is not an RSA private key in PEM (line ends may be \\n, or the whole key base64)",
         );
     }
     key
@@ -227,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn without_any_setting_github_is_not_configured() {
+    fn github_without_settings_is_not_configured() {
         assert!(read(&[]).expect("valid").app.is_none());
         assert!(
             read(&[(WEB_BASE_URL, "http://localhost:1")])
@@ -238,21 +243,21 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_the_settings_names_the_others() {
-        for name in NEEDED {
-            let error = read(&complete(&[(name, "")])).expect_err("a contradiction");
+    fn incomplete_settings_name_missing_ones() {
+        for name in REQUIRED {
+            let error = read(&complete(&[(name, "")])).expect_err("incomplete settings");
             assert!(
                 error.contains(&format!("POBLYSH_{name} is not set")),
                 "{error}"
             );
         }
-        let error = read(&[(WEBHOOK_SECRET, "s3cret")]).expect_err("a contradiction");
-        assert!(NEEDED.iter().all(|name| error.contains(name)), "{error}");
+        let error = read(&[(WEBHOOK_SECRET, "s3cret")]).expect_err("incomplete settings");
+        assert!(REQUIRED.iter().all(|name| error.contains(name)), "{error}");
         assert!(!error.contains("s3cret"));
     }
 
     #[test]
-    fn a_webhook_secret_may_come_later() {
+    fn webhook_secret_is_optional() {
         let app = read(&complete(&[]))
             .expect("valid")
             .app
@@ -262,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_may_be_written_in_three_ways() {
+    fn private_key_has_three_formats() {
         let escaped = TEST_KEY.replace('\n', "\\n");
         let encoded = STANDARD.encode(TEST_KEY);
         for key in [TEST_KEY, &escaped, &encoded] {
@@ -276,10 +281,15 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_sign_is_refused_without_being_quoted() {
-        let cut = TEST_KEY.replacen("MII", "MIX", 1);
+    fn invalid_private_key_is_rejected_without_quoting_it() {
+        let damaged = TEST_KEY.replacen("MII", "MIX", 1);
         let public = include_str!("fixtures/test-app.pub.pem");
-        for key in ["nonsense", "-----BEGIN RSA PRIVATE KEY-----", &cut, public] {
+        for key in [
+            "nonsense",
+            "-----BEGIN RSA PRIVATE KEY-----",
+            &damaged,
+            public,
+        ] {
             let error = read(&complete(&[(PRIVATE_KEY, key)])).expect_err("no key");
             assert!(error.contains("POBLYSH_GITHUB_PRIVATE_KEY is not an RSA private key"));
             assert!(!error.contains("nonsense"));
@@ -287,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn invalid_settings_are_rejected() {
         for (name, value) in [
             (APP_ID, "Iv1.client"),
             (APP_SLUG, "../admin"),
@@ -309,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_do_not_show_secrets() {
+    fn debug_output_omits_secrets() {
         let env = env("http://localhost:1", "http://localhost:2");
         let shown = format!("{:?}", GitHubSettings::from_reader(&mut Reader::new(&env)));
         assert!(shown.contains("12345"));

@@ -1,21 +1,20 @@
 //! Polling: one page of one stream at a time.
 //!
-//! Every stream remembers its `floor`, the lower bound of its first run: facts before it are
-//! never told, facts since then always. A run reads what changed since the `high` mark of the
-//! last one minus an overlap, newest first where the list allows it, and moves the mark only
-//! when the walk is over. The walk's own position is in the cursor too, so a run that was
-//! killed resumes where it stopped. Rows that are read twice have the same identity.
+//! A cursor has a `floor`, the lower bound of the stream's first run: facts before it are skipped.
+//! A run reads the changes since the previous run's high-water mark `high`, minus an overlap,
+//! newest first if the list allows it, and moves the mark at the end of the walk. The cursor
+//! contains the position of the walk, so a killed run resumes where it stopped. Rows that are read
+//! twice yield Signals with the same identity.
 //!
-//! The first page of a stream is asked for by the same URL as long as that is possible, with the
-//! `ETag` of the last answer: a page that has not changed costs nothing of the quota, and one
-//! that has changed costs one request.
+//! A run requests the first page by the same URL if possible, with the `ETag` of the last response:
+//! an unchanged page does not count against the quota, and a changed one costs one request.
 //!
-//! A refusal that concerns one repository (403, 404, 410, 451) is
-//! [`ConnectorError::Permission`] and retires that stream, not the connection; the root
-//! stream tells what is left. An answer of 409, an empty repository, is an empty page.
+//! An error that concerns one repository (403, 404, 410, 451) is [`ConnectorError::Permission`]; it
+//! concerns the stream and not the connection. The status 409 of an empty repository is an empty
+//! page.
 //!
-//! Not everything is visible here: lists show things as they are now. What they do not show
-//! (reopenings, edits, who closed a pull request) only webhooks tell.
+//! Lists contain the current state only. Reopenings, edits and the person who closed a pull request
+//! come from webhooks.
 
 mod cursor;
 mod pulls;
@@ -31,19 +30,20 @@ use http::StatusCode;
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::client::{Answer, Call, Client, PER_PAGE, Refusal, operator_fault};
-use super::normalize::Place;
-use crate::connectors::support::{PageContent, earlier, part_before, save_cursor};
+use super::client::{ApiError, Call, Client, PER_PAGE, Response, permanent_error};
+use super::normalize::RepositoryRef;
+use crate::connectors::cursor::{earlier, part_before, save_cursor};
+use crate::connectors::page::PageContent;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 use cursor::Tag;
 
-/// The stream that lists the others.
+/// The root stream.
 pub(super) const ROOT: &str = "repositories";
 
-/// How far behind its mark a run begins: lists lag, and their times are whole seconds.
+/// Time before the mark at which a run begins: lists lag, and their times are whole seconds.
 const OVERLAP: Duration = Duration::seconds(60);
 
-/// One page of one stream.
+/// Reads a page of a stream.
 pub(super) async fn page(
     client: &Client,
     request: &SyncRequest,
@@ -53,22 +53,22 @@ pub(super) async fn page(
     } else {
         repository_page(&Reader::new(client, request)?).await
     };
-    outcome.or_else(|refusal| {
-        // An empty repository; a list that is switched off there. Nothing is on either.
+    outcome.or_else(|error| {
+        // An empty repository, or a list that is disabled there.
         let is_list = request.stream.key != ROOT;
-        if refusal.is(StatusCode::CONFLICT) || (is_list && refusal.is(StatusCode::GONE)) {
+        if error.is(StatusCode::CONFLICT) || (is_list && error.is(StatusCode::GONE)) {
             return Ok(SyncPage::empty(request.cursor.clone().unwrap_or_default()));
         }
-        // A page URL that GitHub gave and no longer understands.
-        let stale = refusal.is(StatusCode::UNPROCESSABLE_ENTITY) && request.cursor.is_some();
-        Err(match refusal.error {
-            ConnectorError::Permanent(source) if stale => ConnectorError::CursorExpired(source),
+        // A page URL from GitHub that is no longer valid.
+        let is_stale = error.is(StatusCode::UNPROCESSABLE_ENTITY) && request.cursor.is_some();
+        Err(match error.cause {
+            ConnectorError::Permanent(source) if is_stale => ConnectorError::CursorExpired(source),
             other => other,
         })
     })
 }
 
-async fn repository_page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
+async fn repository_page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
     let (stream, _) = reader
         .request
         .stream
@@ -83,18 +83,19 @@ async fn repository_page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
         root::RELEASES => releases::page(reader).await,
         root::WORKFLOW_RUNS => runs::page(reader).await,
         root::STARGAZERS => stars::page(reader).await,
-        _ => Err(operator_fault("GitHub has no such stream").into()),
+        _ => Err(permanent_error("unknown stream").into()),
     }
 }
 
-/// Rows per page, from the usual size to what is asked for after many failures. Each divides those
-/// before it, so that a walk can change its size between pages.
+/// Rows per page, from the default to the size after many failures.
+///
+/// Each size divides the ones before it, so that a walk can change the size between pages.
 const PAGE_SIZES: [u64; 5] = [100, 50, 25, 5, 1];
 
-/// The same place in a list, in pages that are smaller the more often GitHub failed to make one; the
-/// first failure changes nothing. Where a page begins, its size does not matter: the largest one
-/// is chosen that leads to the same row.
-fn resized(url: &Url, failures: u32) -> Url {
+/// Changes the page size in a list's URL; each failure but the first makes pages smaller.
+///
+/// It selects the largest size at which the page begins at the same row.
+fn with_page_size(url: &Url, failures: u32) -> Url {
     let number = |name: &str| -> Option<u64> {
         let (_, value) = url.query_pairs().find(|(key, _)| key == name)?;
         value.parse().ok()
@@ -105,8 +106,8 @@ fn resized(url: &Url, failures: u32) -> Url {
     let page = number("page");
     let first_row = page.unwrap_or(1).saturating_sub(1).saturating_mul(size);
     let smaller = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
-    let wanted = PAGE_SIZES.iter().skip(smaller.min(PAGE_SIZES.len() - 1));
-    let Some(new_size) = wanted.copied().find(|size| first_row.is_multiple_of(*size)) else {
+    let sizes = PAGE_SIZES.iter().skip(smaller.min(PAGE_SIZES.len() - 1));
+    let Some(new_size) = sizes.copied().find(|size| first_row.is_multiple_of(*size)) else {
         return url.clone();
     };
     if new_size == size {
@@ -125,11 +126,11 @@ fn resized(url: &Url, failures: u32) -> Url {
     resized
 }
 
-/// A repository's lists, as one request reads them.
+/// Reader of a repository's lists for one request.
 struct Reader<'r> {
     client: &'r Client,
     request: &'r SyncRequest,
-    place: Place,
+    repo: RepositoryRef,
     owner: String,
     name: String,
 }
@@ -142,17 +143,17 @@ impl<'r> Reader<'r> {
         let (owner, name) = target
             .full_name
             .split_once('/')
-            .ok_or_else(|| operator_fault("the stream's target is not owner/name"))?;
+            .ok_or_else(|| permanent_error("the stream's target is not owner/name"))?;
         let id = stream
             .resource_id
             .clone()
-            .ok_or_else(|| operator_fault("the stream belongs to no repository"))?;
+            .ok_or_else(|| permanent_error("the stream belongs to no repository"))?;
         Ok(Self {
             client,
             request,
             owner: owner.to_owned(),
             name: name.to_owned(),
-            place: Place {
+            repo: RepositoryRef {
                 id,
                 name: Some(target.full_name),
                 url: target.html_url,
@@ -160,50 +161,51 @@ impl<'r> Reader<'r> {
         })
     }
 
-    /// A list of this repository, from its first page on.
-    fn list(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
+    /// URL of the first page of a list of this repository.
+    fn list_url(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
         let mut full = vec!["repos", &self.owner, &self.name];
         full.extend(path);
         let mut url = self.client.api(&full);
         url.query_pairs_mut()
             .extend_pairs(query)
             .append_pair("per_page", PER_PAGE);
-        self.in_pages(url)
+        self.resize(url)
     }
 
-    /// The place that a URL leads to, in pages of a size that GitHub can make. Stars are read from
-    /// the end back, where a page that is smaller would skip rows.
-    fn in_pages(&self, url: Url) -> Url {
+    /// Reduces the page size in a URL after failures.
+    ///
+    /// Stars are read backwards from the end, so that a smaller page would skip rows.
+    fn resize(&self, url: Url) -> Url {
         if self.request.stream.key.starts_with(root::STARGAZERS) {
             return url;
         }
-        resized(&url, self.request.failures)
+        with_page_size(&url, self.request.failures)
     }
 
-    /// A page whose URL the cursor holds. When the API has moved since, the stream starts
-    /// over rather than call where it was.
-    fn stored(&self, url: &str) -> Result<Url, ConnectorError> {
+    /// Parses a page URL from the cursor.
+    ///
+    /// If it does not point to the configured API, the stream starts over.
+    fn stored_url(&self, url: &str) -> Result<Url, ConnectorError> {
         Url::parse(url)
             .ok()
-            .filter(|url| self.client.is_ours(url))
-            .map(|url| self.in_pages(url))
-            .ok_or_else(|| ConnectorError::CursorExpired("the API has moved".into()))
+            .filter(|url| self.client.is_api_url(url))
+            .map(|url| self.resize(url))
+            .ok_or_else(|| ConnectorError::CursorExpired("the API's base URL has changed".into()))
     }
 
-    /// A time of the provider's, but no later than now: a mark in the future would hide what
-    /// comes before it.
-    fn not_in_the_future(&self, at: DateTime<Utc>) -> DateTime<Utc> {
+    /// Limits a time of the provider to now: a mark in the future would hide facts before it.
+    fn clamp_to_now(&self, at: DateTime<Utc>) -> DateTime<Utc> {
         at.min(self.client.now())
     }
 
-    /// Reads a page; with the tag of the last answer from the same URL, if there is one.
+    /// Fetches a page, conditionally if there is a tag of the same URL.
     async fn get(
         &self,
         operation: &'static str,
         url: Url,
         tag: Option<&Tag>,
         accept: Option<&'static str>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Response, ApiError> {
         let etag = tag
             .filter(|tag| tag.url == url.as_str())
             .map(|tag| tag.etag.as_str());
@@ -221,33 +223,33 @@ impl<'r> Reader<'r> {
     }
 }
 
-/// The last page of a walk, with this content and this cursor behind it.
-fn done<C: serde::Serialize>(told: PageContent, cursor: &C) -> Result<SyncPage, Refusal> {
+/// Builds the last page of a walk.
+fn last_page<C: serde::Serialize>(content: PageContent, cursor: &C) -> Result<SyncPage, ApiError> {
     Ok(SyncPage {
         progress: 1.0,
-        ..told.page(save_cursor(cursor)?)
+        ..content.into_page(save_cursor(cursor)?)
     })
 }
 
-/// A page that is not the last one of its walk, `progress` of which is done.
-fn walking<C: serde::Serialize>(
-    told: PageContent,
+/// Builds a page that continues its walk.
+fn continued_page<C: serde::Serialize>(
+    content: PageContent,
     cursor: &C,
     progress: f32,
-) -> Result<SyncPage, Refusal> {
+) -> Result<SyncPage, ApiError> {
     Ok(SyncPage {
-        more: true,
+        has_more: true,
         progress,
-        ..done(told, cursor)?
+        ..last_page(content, cursor)?
     })
 }
 
-/// The rows of a list, each with its bytes.
-fn rows(answer: &Answer) -> Result<Vec<&RawValue>, ConnectorError> {
-    answer.json()
+/// Returns the rows of a list as raw JSON.
+fn rows(response: &Response) -> Result<Vec<&RawValue>, ConnectorError> {
+    response.json()
 }
 
-/// A time as queries want it.
+/// Formats a time for a query.
 fn query_time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

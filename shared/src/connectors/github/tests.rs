@@ -1,4 +1,4 @@
-//! The connector against payloads and a server that answers as GitHub does.
+//! Tests of the connector with payloads and a mock server.
 
 mod connect;
 mod field;
@@ -6,7 +6,7 @@ mod golden;
 mod grant;
 mod limits;
 mod properties;
-mod recover;
+mod redelivery;
 
 use std::sync::Arc;
 
@@ -17,26 +17,26 @@ use super::GitHub;
 use super::GitHubSettings;
 use crate::clock::ManualClock;
 use crate::config::{Env, Reader};
-use crate::connectors::testing::{OpenGate, deps};
+use crate::connectors::testing::{NoopLimiter, deps};
 use crate::connectors::{ConnectorDeps, ConnectorSettings};
 
-/// Signs nothing outside these tests.
+/// Private key that is used only in these tests.
 pub(super) const TEST_KEY: &str = include_str!("fixtures/test-app.pem");
 pub(super) const WEBHOOK_SECRET: &str = "a webhook secret";
 
-/// A point in time.
+/// Parses a time.
 pub(super) fn at(text: &str) -> DateTime<Utc> {
     DateTime::parse_from_rfc3339(text)
         .expect("an RFC 3339 time")
         .with_timezone(&Utc)
 }
 
-/// What time it is in these tests.
+/// Current time in these tests.
 pub(super) fn now() -> DateTime<Utc> {
     at("2026-11-23T12:00:00Z")
 }
 
-/// GitHub's settings with the server in GitHub's place.
+/// Settings of GitHub with these base URLs.
 pub(super) fn env(web: &str, api: &str) -> Env {
     Env::from_pairs([
         ("POBLYSH_GITHUB_APP_ID", "12345"),
@@ -53,26 +53,26 @@ pub(super) fn env(web: &str, api: &str) -> Env {
     ])
 }
 
-/// A connector whose GitHub is there.
-pub(super) fn connector(web: &str, api: &str) -> (GitHub, Arc<OpenGate>) {
+/// Builds a connector with these base URLs.
+pub(super) fn connector(web: &str, api: &str) -> (GitHub, Arc<NoopLimiter>) {
     let env = env(web, api);
     let mut reader = Reader::new(&env);
     let settings = GitHubSettings::from_reader(&mut reader);
-    reader.finish().expect("settings that can be used");
-    let (deps, gate) = deps(now());
+    reader.finish().expect("valid settings");
+    let (deps, rate_limiter) = deps(now());
     let app = settings.app.expect("GitHub is configured");
-    (GitHub::new(app, &deps).expect("a connector"), gate)
+    (GitHub::new(app, &deps).expect("a connector"), rate_limiter)
 }
 
-/// A server, and a connector that calls it below `/api/v3`, as an Enterprise one.
-pub(super) async fn github() -> (MockServer, GitHub, Arc<OpenGate>) {
+/// Starts a server with a connector that calls it below `/api/v3`, like an Enterprise Server.
+pub(super) async fn github() -> (MockServer, GitHub, Arc<NoopLimiter>) {
     let server = MockServer::start().await;
-    let (github, gate) = connector(&server.uri(), &format!("{}/api/v3", server.uri()));
-    (server, github, gate)
+    let (github, rate_limiter) = connector(&server.uri(), &format!("{}/api/v3", server.uri()));
+    (server, github, rate_limiter)
 }
 
 #[test]
-fn the_registry_lists_a_provider_that_is_not_configured() {
+fn registry_lists_unconfigured_provider() {
     let env = Env::default();
     let mut reader = Reader::new(&env);
     let settings = ConnectorSettings::from_reader(&mut reader);
@@ -80,12 +80,12 @@ fn the_registry_lists_a_provider_that_is_not_configured() {
     assert!((settings.limits()["github"].budgets[0].per_second - 10.0).abs() < f64::EPSILON);
     let deps = ConnectorDeps {
         clock: Arc::new(ManualClock::new(now())),
-        gate: Arc::new(OpenGate::default()),
+        rate_limiter: Arc::new(NoopLimiter::default()),
     };
     let registry = crate::connectors::Registry::new(settings, &deps).expect("a registry");
     let listed: Vec<_> = registry
         .iter()
-        .map(|(known, ready)| (known.slug, ready))
+        .map(|(descriptor, configured)| (descriptor.slug, configured))
         .collect();
     assert_eq!(
         listed,

@@ -1,9 +1,9 @@
-//! Webhooks: proof first, then meaning.
+//! Webhooks: verification and handling.
 //!
-//! The proof is `X-Hub-Signature-256`: the lowercase hex HMAC-SHA-256 of the raw body
-//! (<https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries>). It has
-//! no time, so a delivery's GUID, the same on redelivery, is what tells repeats. The older
-//! SHA-1 header proves nothing here.
+//! `X-Hub-Signature-256` is the lower-case hex HMAC-SHA-256 of the raw body
+//! (<https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries>). It has no
+//! timestamp, so repeated deliveries are detected by the delivery's GUID, which a redelivery keeps.
+//! The older SHA-1 header is ignored.
 
 mod lifecycle;
 mod shape;
@@ -17,12 +17,12 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::descriptor;
-use super::normalize::{self, Scene};
+use super::normalize::{self, NormalizeContext};
 use super::settings::{GitHubSettings, WEBHOOK_SECRET};
 use super::wire::{Payload, WireError};
 use crate::clock::SharedClock;
 use crate::config::Reader;
-use crate::connectors::support::{identifier, signature_hex, single};
+use crate::connectors::headers::{identifier_header, signature_hex, single_header};
 use crate::connectors::{
     Acknowledgement, ConnectorError, KeySource, ProviderDescriptor, VerifyError, WebhookDelivery,
     WebhookOutcome, WebhookReceipt, WebhookRequest, WebhookVerifier,
@@ -34,11 +34,11 @@ const DELIVERY: &str = "x-github-delivery";
 const EVENT: &str = "x-github-event";
 const CONTENT_TYPE: &str = "content-type";
 
-/// The headers without which nothing is genuine.
+/// Headers that every genuine delivery has.
 pub(super) const REQUIRED_HEADERS: &[&str] = &[EVENT, DELIVERY, SIGNATURE];
 
-/// The headers that are kept with a delivery.
-pub(super) const KEPT_HEADERS: &[&str] = &[
+/// Headers that are stored with a delivery.
+pub(super) const STORED_HEADERS: &[&str] = &[
     EVENT,
     DELIVERY,
     "x-github-hook-id",
@@ -49,20 +49,20 @@ pub(super) const KEPT_HEADERS: &[&str] = &[
 ];
 
 const SIGNATURE_PREFIX: &str = "sha256=";
-/// The field of a form-encoded body that holds the JSON.
+/// Field of a form-encoded body that contains the JSON.
 const FORM_FIELD: &str = "payload";
 
-/// Events whose action is whatever the sender of the event made up.
-const FREE_ACTIONS: &[&str] = &["repository_dispatch"];
+/// Events whose action the sender chooses freely.
+const CUSTOM_ACTION_EVENTS: &[&str] = &["repository_dispatch"];
 
-/// Verifies deliveries, by the app's webhook secrets.
+/// Webhook verifier with the app's secrets.
 pub struct Webhooks {
     descriptor: ProviderDescriptor,
     secrets: Vec<SecretString>,
 }
 
 impl Webhooks {
-    /// Reads the settings that verification needs.
+    /// Reads the settings for verification.
     pub fn from_reader(reader: &mut Reader<'_>, _: &SharedClock) -> Self {
         Self {
             descriptor: descriptor(GitHubSettings::limits(reader)),
@@ -90,7 +90,7 @@ impl WebhookVerifier for Webhooks {
     }
 }
 
-/// Verifies that a delivery is genuine, under any of the active secrets.
+/// Verifies a delivery with the active secrets.
 pub(super) fn verify(
     secrets: &[SecretString],
     headers: &HeaderMap,
@@ -99,62 +99,66 @@ pub(super) fn verify(
     if secrets.is_empty() {
         return Err(VerifyError::NotConfigured);
     }
-    let signature = single(headers, SIGNATURE)?;
-    let event = identifier(headers, EVENT)?;
-    let delivery = identifier(headers, DELIVERY)?;
+    let signature = single_header(headers, SIGNATURE)?;
+    let event = identifier_header(headers, EVENT)?;
+    let delivery = identifier_header(headers, DELIVERY)?;
     let hex = signature_hex(signature, SIGNATURE_PREFIX)?;
     if !verify_hmac_sha256_hex(secrets, &[body], hex) {
         return Err(VerifyError::Mismatch);
     }
-    let glimpse = Glimpse::of(
-        headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()),
+    let metadata = Metadata::of(
+        headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok()),
         body,
     );
     Ok(WebhookReceipt {
-        event: match glimpse.action {
-            Some(action) if !FREE_ACTIONS.contains(&event) => format!("{event}.{action}"),
+        event: match metadata.action {
+            Some(action) if !CUSTOM_ACTION_EVENTS.contains(&event) => format!("{event}.{action}"),
             _ => event.to_owned(),
         },
         dedupe_id: delivery.to_owned(),
-        routes: glimpse.installation.iter().map(u64::to_string).collect(),
+        routes: metadata.installation.iter().map(u64::to_string).collect(),
         acknowledgement: Acknowledgement::default(),
         handshake: None,
         stored_body: None,
     })
 }
 
-/// What a genuine delivery says.
+/// Handles a verified delivery.
 pub(super) fn handle(delivery: &WebhookDelivery) -> Result<WebhookOutcome, ConnectorError> {
     let event = delivery.header(EVENT).ok_or(WireError::Missing(EVENT))?;
     let text = json_text(delivery.header(CONTENT_TYPE), &delivery.body)
         .ok_or(WireError::Missing(FORM_FIELD))?;
     let payload = Payload::parse(&text)?;
-    if !shape::fits(event, &payload) {
+    if !shape::matches_event(event, &payload) {
         return Ok(WebhookOutcome {
-            refused: Some("the body is not of the event that the header names".to_owned()),
+            refused: Some("the body does not match the event in the header".to_owned()),
             ..WebhookOutcome::default()
         });
     }
-    let scene = Scene {
+    let context = NormalizeContext {
         payload: &payload,
         received_at: delivery.received_at,
     };
     Ok(WebhookOutcome {
-        signals: normalize::event(event, &scene)?.into_iter().collect(),
+        signals: normalize::event(event, &context)?.into_iter().collect(),
         changes: lifecycle::changes(event, &payload)?,
         ..WebhookOutcome::default()
     })
 }
 
-/// What filing a delivery needs to know of its body. A genuine body that cannot be read
-/// still is a genuine delivery: it is filed under its header's event, without an account.
+/// The part of a body that is needed to store the delivery.
+///
+/// A verified delivery with an unreadable body is stored under its header's event, without an
+/// account.
 #[derive(Default)]
-struct Glimpse {
+struct Metadata {
     action: Option<String>,
     installation: Option<u64>,
 }
 
-impl Glimpse {
+impl Metadata {
     fn of(content_type: Option<&str>, body: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct Installation {
@@ -171,21 +175,23 @@ impl Glimpse {
             .ok()
             .flatten();
         Self {
-            action: payload.action().filter(|action| is_word(action)),
-            installation: installation.map(|found| found.id),
+            action: payload.action().filter(|action| is_action(action)),
+            installation: installation.map(|installation| installation.id),
         }
     }
 }
 
-/// An action as GitHub writes them; others would make event names without end.
-fn is_word(action: &str) -> bool {
+/// Returns whether a text has the form of GitHub's actions.
+///
+/// Other texts would make the set of event names unbounded.
+fn is_action(action: &str) -> bool {
     (1..=50).contains(&action.len())
         && action
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
-/// The JSON of a body: itself, or a form's `payload`.
+/// Returns the JSON of a body: the body, or the `payload` field of a form.
 fn json_text<'b>(content_type: Option<&str>, body: &'b [u8]) -> Option<Cow<'b, str>> {
     let form = content_type.is_some_and(|value| {
         let essence = value.split(';').next().unwrap_or_default().trim();

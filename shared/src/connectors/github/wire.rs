@@ -1,14 +1,13 @@
-//! GitHub's shapes, as far as we read them.
+//! Types of GitHub's payloads and REST responses.
 //!
-//! Webhooks and the REST API describe the same objects, so both are read with these types.
-//! They are lenient: only identifiers are required, because payloads of a dozen years and
-//! of Enterprise versions must pass; what a fact needs beyond that is demanded where the
-//! fact is made.
+//! Webhooks and the REST API describe the same objects, so both use these types. They are lenient:
+//! only ids are required, because payloads of many years and Enterprise versions must parse. The
+//! code that builds a fact checks for the other fields that it needs.
 
 mod account;
 mod code;
-mod moment;
 mod thread;
+mod timestamp;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,41 +17,41 @@ use serde_json::value::RawValue;
 
 pub(super) use account::{
     AppDelivery, Installation, InstallationList, InstallationToken, ListedInstallation,
-    OrganizationMembership, Repository, RepositoryList, TokenAnswer, User,
+    OrganizationMembership, Repository, RepositoryList, TokenResponse, User,
 };
 pub(super) use code::{
     Commit, CommitComment, Deployment, DeploymentStatus, Named, Push, Release, Stargazer,
     WorkflowRun, WorkflowRunList,
 };
-pub(super) use moment::{Moment, lenient};
 pub(super) use thread::{
     Comment, Discussion, Issue, Label, Milestone, Part, PullRequest, Review, Team,
 };
+pub(super) use timestamp::{Timestamp, lenient};
 
 use crate::connectors::ConnectorError;
 use crate::connectors::wire::{link, list, read_json, text};
 
-/// Why a payload gives no fact. It names the place and never quotes the content.
+/// Reason why a payload yields no fact. It names the field and never quotes the content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WireError {
     /// The body is not a JSON object.
     #[error("the payload is not a JSON object (line {line}, column {column})")]
     NotAnObject {
-        /// Where reading stopped.
+        /// Line of the syntax error.
         line: usize,
-        /// Where reading stopped.
+        /// Column of the syntax error.
         column: usize,
     },
-    /// A field without which there is no fact.
+    /// A required field is missing.
     #[error("the payload has no field `{0}`")]
     Missing(&'static str),
-    /// A field that is not of the documented form.
-    #[error("the payload's field `{field}` is not of the documented form ({why})")]
+    /// A field does not have the documented form.
+    #[error("the payload's field `{field}` does not have the documented form ({detail})")]
     Malformed {
         /// The top-level field.
         field: &'static str,
-        /// The part within it, as far as it is known.
-        why: String,
+        /// Missing part of it, or the position of the error.
+        detail: String,
     },
 }
 
@@ -62,14 +61,14 @@ impl From<WireError> for ConnectorError {
     }
 }
 
-/// A webhook's body: its top-level fields, unread until they are asked for.
+/// A webhook's body, split into its top-level fields, which are parsed on demand.
 pub(super) struct Payload<'a> {
     whole: &'a str,
     fields: HashMap<Cow<'a, str>, &'a RawValue>,
 }
 
 impl<'a> Payload<'a> {
-    /// Reads the outermost object only.
+    /// Parses the outermost object.
     pub(super) fn parse(body: &'a str) -> Result<Self, WireError> {
         match serde_json::from_str(body) {
             Ok(fields) => Ok(Self {
@@ -80,17 +79,17 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// The whole payload, for events that have no object of their own.
+    /// Parses the whole payload, for events without a separate object.
     pub(super) fn whole<T: DeserializeOwned>(&self) -> Result<T, WireError> {
         read("payload", self.raw_whole()?)
     }
 
-    /// The whole payload's bytes.
+    /// Returns the whole payload as raw JSON.
     pub(super) fn raw_whole(&self) -> Result<&'a RawValue, WireError> {
         serde_json::from_str(self.whole).map_err(|error| not_an_object(&error))
     }
 
-    /// A field that must be there and not null, with its bytes.
+    /// Parses a required field that is not null, and returns it with its raw JSON.
     pub(super) fn object<T: DeserializeOwned>(
         &self,
         field: &'static str,
@@ -99,7 +98,7 @@ impl<'a> Payload<'a> {
         Ok((read(field, raw)?, raw))
     }
 
-    /// A field that must be there and not null.
+    /// Parses a required field that is not null.
     pub(super) fn required<T: DeserializeOwned>(
         &self,
         field: &'static str,
@@ -107,7 +106,7 @@ impl<'a> Payload<'a> {
         self.object(field).map(|(value, _)| value)
     }
 
-    /// A field that may be missing or null.
+    /// Parses an optional field; null counts as missing.
     pub(super) fn optional<T: DeserializeOwned>(
         &self,
         field: &'static str,
@@ -115,12 +114,12 @@ impl<'a> Payload<'a> {
         self.raw(field).map(|raw| read(field, raw)).transpose()
     }
 
-    /// The event's action; an action that is not text is none we know.
+    /// Returns the event's action, if it is text.
     pub(super) fn action(&self) -> Option<String> {
         self.optional("action").ok().flatten()
     }
 
-    /// Whether the payload has a field, be it null.
+    /// Returns whether the payload has a field, including null.
     pub(super) fn has(&self, field: &str) -> bool {
         self.fields.contains_key(field)
     }
@@ -140,23 +139,23 @@ fn not_an_object(error: &serde_json::Error) -> WireError {
     }
 }
 
-/// Reads a part of a payload or of a list.
+/// Parses a part of a payload or of a list.
 pub(super) fn read<T: DeserializeOwned>(
     field: &'static str,
     raw: &RawValue,
 ) -> Result<T, WireError> {
     read_json(raw.get()).map_err(|error| {
         let text = error.to_string();
-        // Only this message of serde's is known not to quote the content.
-        let why = match text.split_once(" at line ") {
-            Some((what, _)) if what.starts_with("missing field") => what.to_owned(),
+        // Only this message of serde is known not to quote the content.
+        let detail = match text.split_once(" at line ") {
+            Some((message, _)) if message.starts_with("missing field") => message.to_owned(),
             _ => format!("line {}, column {}", error.line(), error.column()),
         };
-        WireError::Malformed { field, why }
+        WireError::Malformed { field, detail }
     })
 }
 
-/// Whether a text is a decimal number that GitHub could use as an id.
-pub(super) fn decimal(text: &str) -> bool {
+/// Returns whether a text is a decimal number of an id's length.
+pub(super) fn is_decimal_id(text: &str) -> bool {
     (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -1,8 +1,9 @@
-//! OAuth 2.0 (3LO): a person consents, the grant covers sites, one of them is connected.
+//! OAuth 2.0 (3LO): consent, choice of a site, and token refresh.
 //!
-//! Sources: "OAuth 2.0 (3LO) apps" and "Refresh tokens" at developer.atlassian.com. One person
-//! has one grant per app: consenting again for another site adds it to the same grant. So the
-//! site is chosen and pinned, and a grant's other sites are never read.
+//! A person has one grant per app: consent for another site extends the same grant. So the
+//! connection is bound to one site, and the grant's other sites are never read.
+//!
+//! Sources: "OAuth 2.0 (3LO) apps" and "Refresh tokens" at developer.atlassian.com.
 
 use chrono::{DateTime, Duration, Utc};
 use secrecy::{ExposeSecret, SecretString};
@@ -12,17 +13,18 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::Jira;
-use super::client::Refusal;
+use super::client::ApiError;
 use super::wire::read;
+use crate::connectors::error::permanent_error;
+use crate::connectors::oauth;
 use crate::connectors::rows::UnreadableRows;
-use crate::connectors::support::{self, operator_fault};
 use crate::connectors::{
     Access, AccountChoice, AuthorizeRequest, Callback, CallbackOutcome, ConnectorError,
     ExternalAccount, NewGrant, RefreshRequest, TokenSet, with_new_token,
 };
 use crate::http::Charge;
 
-/// What is asked of the person. Sprints and boards have no classic scope.
+/// Requested scopes. Sprints and boards have no classic scope.
 pub(super) const SCOPES: &[&str] = &[
     "read:jira-work",
     "read:jira-user",
@@ -34,12 +36,12 @@ pub(super) const SCOPES: &[&str] = &[
     "offline_access",
 ];
 
-/// The account under which calls of the app itself are counted.
+/// Rate limit account of calls that the app makes without a site.
 const APP: &str = "app";
-/// A refresh token that is not used for so long ends.
-const IDLE_LIFE: Duration = Duration::days(90);
+/// Lifetime of an unused refresh token.
+const REFRESH_TOKEN_IDLE_TTL: Duration = Duration::days(90);
 
-/// Where the browser goes.
+/// The authorization URL.
 pub(super) fn authorize(jira: &Jira, request: &AuthorizeRequest) -> Url {
     let mut url = jira.client.auth_url(&["authorize"]);
     url.query_pairs_mut()
@@ -55,7 +57,7 @@ pub(super) fn authorize(jira: &Jira, request: &AuthorizeRequest) -> Url {
     url
 }
 
-/// The token endpoint's answer.
+/// Response of the token endpoint.
 #[derive(Deserialize)]
 struct Tokens {
     access_token: SecretString,
@@ -63,16 +65,16 @@ struct Tokens {
     expires_in: i64,
 }
 
-/// What a leg leaves to the one in which the site is chosen. It is stored sealed.
+/// State between the consent and the choice of a site. It is stored encrypted.
 #[derive(Serialize, Deserialize)]
-struct Carry {
+struct StepContext {
     access_token: String,
     refresh_token: Option<String>,
     expires_at: DateTime<Utc>,
     sites: Vec<Site>,
 }
 
-/// A site that the grant covers.
+/// Site that the grant covers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Site {
     id: String,
@@ -83,30 +85,30 @@ struct Site {
 }
 
 impl Site {
-    /// The site's address, as deliveries name it.
+    /// The site's origin, as in deliveries.
     fn origin(&self) -> String {
         self.url.trim_end_matches('/').to_owned()
     }
 }
 
-/// Takes the redirect: exchanges the code, or takes the choice of a site.
+/// Handles a callback: exchanges the code, or connects the chosen site.
 pub(super) async fn exchange_token(
     jira: &Jira,
     callback: &Callback,
 ) -> Result<CallbackOutcome, ConnectorError> {
-    if let Some(carry) = &callback.carry {
-        let carry: Carry = serde_json::from_value(carry.clone())
+    if let Some(context) = &callback.context {
+        let context: StepContext = serde_json::from_value(context.clone())
             .map_err(|error| ConnectorError::Permanent(error.into()))?;
         let chosen = callback.param("account").unwrap_or_default().to_owned();
-        // What the browser brings is believed only if it was offered.
-        return match carry.sites.iter().find(|site| site.id == chosen).cloned() {
-            Some(site) => connect(jira, carry, &site).await,
+        // The browser's choice is valid only if it was offered.
+        return match context.sites.iter().find(|site| site.id == chosen).cloned() {
+            Some(site) => connect(jira, context, &site).await,
             None => Ok(CallbackOutcome::denied(
-                "That site was not among those to choose from.",
+                "The chosen site was not offered. Start again.",
             )),
         };
     }
-    let code = match support::code(callback, "Atlassian") {
+    let code = match oauth::authorization_code(callback, "Atlassian") {
         Ok(code) => code,
         Err(end) => return end,
     };
@@ -115,20 +117,20 @@ pub(super) async fn exchange_token(
         "redirect_uri": callback.redirect_uri.as_str(),
         "code_verifier": callback.code_verifier.expose_secret(),
     });
-    let tokens = match ask(jira, APP, "exchange_code", grant).await {
+    let tokens = match request_tokens(jira, APP, "exchange_code", grant).await {
         Ok(tokens) => tokens,
-        Err(refusal) if refusal.code == "invalid_grant" => return Ok(support::code_is_over()),
-        Err(refusal) => return Err(refusal.error.of_the_app()),
+        Err(error) if error.code == "invalid_grant" => return Ok(oauth::expired_code()),
+        Err(error) => return Err(error.cause.into_app_error()),
     };
     if tokens.refresh_token.is_none() {
         return Ok(CallbackOutcome::denied(
-            "Atlassian gave no refresh token, so the connection would end within an hour. Add \
+            "Atlassian issued no refresh token, so the connection would end within an hour. Add \
              offline_access to the app's scopes and connect again.",
         ));
     }
     let token = &tokens.access_token;
-    let sites = with_new_token(|| Box::pin(sites(jira, token))).await?;
-    let carry = Carry {
+    let sites = with_new_token(|| Box::pin(list_sites(jira, token))).await?;
+    let context = StepContext {
         access_token: tokens.access_token.expose_secret().to_owned(),
         refresh_token: tokens
             .refresh_token
@@ -136,13 +138,13 @@ pub(super) async fn exchange_token(
         expires_at: expires_at(jira.clock.now(), tokens.expires_in),
         sites,
     };
-    match carry.sites.as_slice() {
+    match context.sites.as_slice() {
         [] => Ok(CallbackOutcome::denied(
-            "The consent covers no Jira site that you have access to.",
+            "The consent covers no Jira site. Connect with an account that has access to one.",
         )),
         [site] => {
             let site = site.clone();
-            connect(jira, carry, &site).await
+            connect(jira, context, &site).await
         }
         several => Ok(CallbackOutcome::Choose {
             accounts: several
@@ -153,23 +155,23 @@ pub(super) async fn exchange_token(
                     url: Some(site.url.clone()),
                 })
                 .collect(),
-            carry: serde_json::to_value(&carry)
+            context: serde_json::to_value(&context)
                 .map_err(|error| ConnectorError::Permanent(error.into()))?,
         }),
     }
 }
 
-/// The Jira sites that the grant covers. The same site may be listed once per product.
-async fn sites(jira: &Jira, token: &SecretString) -> Result<Vec<Site>, ConnectorError> {
+/// Lists the Jira sites that the grant covers, without duplicates per product.
+async fn list_sites(jira: &Jira, token: &SecretString) -> Result<Vec<Site>, ConnectorError> {
     let url = jira
         .client
         .api_url(&["oauth", "token", "accessible-resources"]);
-    let answer = jira
+    let response = jira
         .client
-        .get_own(&Charge::new(APP, "list_sites"), url, token)
+        .get_with_token(&Charge::new(APP, "list_sites"), url, token)
         .await?;
-    let rows: Vec<Box<RawValue>> = answer.json()?;
-    // A site whose row cannot be read hides no other.
+    let rows: Vec<Box<RawValue>> = response.json()?;
+    // An unreadable row does not hide other sites.
     let mut sites: Vec<Site> = UnreadableRows::default()
         .read_all(rows.iter().map(AsRef::as_ref), |raw| read("site", raw))
         .into_iter()
@@ -182,14 +184,14 @@ async fn sites(jira: &Jira, token: &SecretString) -> Result<Vec<Site>, Connector
     Ok(sites)
 }
 
-/// A connection's site as it is now: people give sites other names, and with them other addresses.
+/// Reads the current name and URL of a connection's site, which an administrator may change.
 pub(super) async fn describe(
     jira: &Jira,
     access: &Access,
 ) -> Result<Option<ExternalAccount>, ConnectorError> {
-    let sites = match sites(jira, &access.token).await {
+    let sites = match list_sites(jira, &access.token).await {
         Ok(sites) => sites,
-        // It is not said, and the webhook is worth more than its name.
+        // Without the site list the name stays, and the webhook is still reconciled.
         Err(ConnectorError::Permission(_) | ConnectorError::Permanent(_)) => return Ok(None),
         Err(other) => return Err(other),
     };
@@ -202,10 +204,10 @@ pub(super) async fn describe(
     Ok(Some(account))
 }
 
-/// Makes the grant one of the site, whose person's time zone is asked for on the way.
+/// Builds the grant of a site, with the person's time zone.
 async fn connect(
     jira: &Jira,
-    carry: Carry,
+    context: StepContext,
     site: &Site,
 ) -> Result<CallbackOutcome, ConnectorError> {
     #[derive(Deserialize)]
@@ -215,23 +217,23 @@ async fn connect(
         #[serde(rename = "timeZone")]
         time_zone: Option<String>,
     }
-    let token = SecretString::from(carry.access_token);
+    let token = SecretString::from(context.access_token);
     let url = jira
         .client
         .site_url(&site.id, &["rest", "api", "3", "myself"]);
     let charge = Charge::new(&site.id, "get_myself");
-    let ask = || jira.client.get_own(&charge, url.clone(), &token);
-    let asked = with_new_token(|| Box::pin(async { Ok(ask().await?) })).await;
-    let answer = match asked {
-        Ok(answer) => answer,
+    let get_myself = || jira.client.get_with_token(&charge, url.clone(), &token);
+    let result = with_new_token(|| Box::pin(async { Ok(get_myself().await?) })).await;
+    let response = match result {
+        Ok(response) => response,
         Err(ConnectorError::Permission(_)) => {
             return Ok(CallbackOutcome::denied(
-                "You have no access to Jira at that site.",
+                "Your account has no access to Jira at that site. Choose another site.",
             ));
         }
         Err(other) => return Err(other),
     };
-    let myself: Myself = answer.json()?;
+    let myself: Myself = response.json()?;
     let origin = site.origin();
     Ok(CallbackOutcome::connected(NewGrant {
         account: ExternalAccount {
@@ -246,24 +248,24 @@ async fn connect(
         },
         tokens: Some(TokenSet {
             access_token: token,
-            refresh_token: carry.refresh_token.map(SecretString::from),
-            expires_at: Some(carry.expires_at),
-            refresh_expires_at: jira.clock.now().checked_add_signed(IDLE_LIFE),
+            refresh_token: context.refresh_token.map(SecretString::from),
+            expires_at: Some(context.expires_at),
+            refresh_expires_at: jira.clock.now().checked_add_signed(REFRESH_TOKEN_IDLE_TTL),
         }),
-        person: None,
+        user_token: None,
         scopes: site.scopes.clone(),
         administrator: None,
     }))
 }
 
-/// Renews a token. The refresh token changes with it.
+/// Refreshes a token; the refresh token rotates with it.
 pub(super) async fn refresh_token(
     jira: &Jira,
     request: &RefreshRequest,
 ) -> Result<TokenSet, ConnectorError> {
     let Some(refresh_token) = &request.refresh_token else {
-        // Atlassian has said nothing of the grant.
-        return Err(operator_fault(
+        // Not a response of Atlassian, so the grant's state is unchanged.
+        return Err(permanent_error(
             "the grant has no refresh token: the consent lacked offline_access",
         ));
     };
@@ -271,53 +273,53 @@ pub(super) async fn refresh_token(
         "grant_type": "refresh_token", "refresh_token": refresh_token.expose_secret(),
     });
     let account = &request.account.id;
-    let tokens = ask(jira, account, "refresh_token", grant)
+    let tokens = request_tokens(jira, account, "refresh_token", grant)
         .await
-        .map_err(|refusal| match (refusal.code.as_str(), refusal.error) {
+        .map_err(|error| match (error.code.as_str(), error.cause) {
             (
                 "invalid_grant" | "unauthorized_client",
                 ConnectorError::Permission(source)
                 | ConnectorError::Permanent(source)
                 | ConnectorError::Unauthorized(source),
             ) => ConnectorError::GrantRevoked(source),
-            // The client's secret is wrong: the operator's mistake ends no grant.
-            (_, other) => other.of_the_app(),
+            // A wrong client secret is an operator's error and does not revoke the grant.
+            (_, other) => other.into_app_error(),
         })?;
     let now = jira.clock.now();
     Ok(TokenSet {
         expires_at: Some(expires_at(now, tokens.expires_in)),
-        refresh_expires_at: now.checked_add_signed(IDLE_LIFE),
+        refresh_expires_at: now.checked_add_signed(REFRESH_TOKEN_IDLE_TTL),
         access_token: tokens.access_token,
         refresh_token: tokens.refresh_token,
     })
 }
 
-/// Asks the token endpoint, with whichever client secret is valid.
-async fn ask(
+/// Calls the token endpoint with each client secret until one is accepted.
+async fn request_tokens(
     jira: &Jira,
     account: &str,
     operation: &'static str,
     grant: serde_json::Value,
-) -> Result<Tokens, Refusal> {
-    let mut wrong_secret = Refusal::from(operator_fault("no client secret is configured"));
+) -> Result<Tokens, ApiError> {
+    let mut rejected_secret = ApiError::from(permanent_error("no client secret is configured"));
     for secret in &jira.app.client_secrets {
         let mut body = grant.clone();
         body["client_id"] = json!(jira.app.client_id);
         body["client_secret"] = json!(secret.expose_secret());
         let charge = Charge::new(account, operation);
-        match jira.client.token(&charge, &body).await {
-            Ok(answer) => return Ok(answer.json()?),
-            Err(refusal) if matches!(refusal.code.as_str(), "access_denied" | "invalid_client") => {
-                wrong_secret = refusal;
+        match jira.client.request_token(&charge, &body).await {
+            Ok(response) => return Ok(response.json()?),
+            Err(error) if matches!(error.code.as_str(), "access_denied" | "invalid_client") => {
+                rejected_secret = error;
             }
-            Err(refusal) => return Err(refusal),
+            Err(error) => return Err(error),
         }
     }
-    Err(wrong_secret)
+    Err(rejected_secret)
 }
 
 fn expires_at(now: DateTime<Utc>, seconds: i64) -> DateTime<Utc> {
     Duration::try_seconds(seconds.max(0))
-        .and_then(|life| now.checked_add_signed(life))
+        .and_then(|ttl| now.checked_add_signed(ttl))
         .unwrap_or(now)
 }

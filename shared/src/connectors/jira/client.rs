@@ -1,5 +1,4 @@
-//! Calls to Jira, and the one place where its statuses, headers and bodies become a
-//! [`ConnectorError`].
+//! Client of Jira's REST API, and the mapping of its errors to [`ConnectorError`].
 //!
 //! Source: "Rate limiting" at developer.atlassian.com.
 
@@ -14,15 +13,15 @@ use serde_json::Value;
 use url::Url;
 
 use crate::clock::SharedClock;
-use crate::connectors::support::{self, below};
+use crate::connectors::settings::url_below;
 use crate::connectors::wire::Json;
 use crate::connectors::{Access, ConnectorError, response};
 use crate::http::{Charge, HttpError, LimitObservation, Outbound, OutboundBuilder, Priority};
 
-/// How much of Jira's own words is kept for the log.
-const KEPT: usize = 200;
+/// Maximum length of an error message in the log.
+const MAX_LOGGED_CHARS: usize = 200;
 
-/// Jira Cloud, as one app sees it.
+/// REST API client of one app.
 pub(super) struct Client {
     outbound: Outbound,
     clock: SharedClock,
@@ -30,12 +29,12 @@ pub(super) struct Client {
     api_base: Url,
 }
 
-/// A call for a site.
+/// A call of a site's API.
 pub(super) struct Call<'a> {
     pub(super) access: &'a Access,
-    /// The operation's name in metrics, spans and budgets.
+    /// The operation's name in metrics, spans and rate budgets.
     pub(super) operation: &'static str,
-    /// How long it can wait.
+    /// Its priority in the rate limiter.
     pub(super) priority: Priority,
 }
 
@@ -56,50 +55,50 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A call that succeeded.
+/// Response of a successful call.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Response {
     body: Json<Bytes>,
     operation: &'static str,
 }
 
-impl Answer {
-    /// The body as JSON; borrowed parts borrow from this answer.
+impl Response {
+    /// Deserializes the body; borrowed parts borrow from this response.
     pub(super) fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ConnectorError> {
-        support::json(&self.body, self.operation)
+        response::json(&self.body, self.operation)
     }
 }
 
-/// A call that did not succeed, with the status behind it, because some callers know better
-/// what it means.
+/// Failure of a call; callers may map its status and code differently.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ApiError {
     pub(super) status: Option<StatusCode>,
-    /// The error's code, of the token endpoint.
+    /// The error code, which only the token endpoint sends.
     pub(super) code: String,
-    pub(super) error: ConnectorError,
+    /// The error it maps to for most operations.
+    pub(super) cause: ConnectorError,
 }
 
-impl From<Refusal> for ConnectorError {
-    fn from(refusal: Refusal) -> Self {
-        refusal.error
+impl From<ApiError> for ConnectorError {
+    fn from(error: ApiError) -> Self {
+        error.cause
     }
 }
 
-impl From<ConnectorError> for Refusal {
-    fn from(error: ConnectorError) -> Self {
+impl From<ConnectorError> for ApiError {
+    fn from(cause: ConnectorError) -> Self {
         Self {
             status: None,
             code: String::new(),
-            error,
+            cause,
         }
     }
 }
 
-/// Jira's answer, in words for the log.
+/// Jira's error response, as the source of a [`ConnectorError`].
 #[derive(Debug, thiserror::Error)]
-#[error("Jira answered {operation} with {status}: {message}")]
-struct Fault {
+#[error("Jira responded to {operation} with {status}: {message}")]
+struct CallFailed {
     operation: &'static str,
     status: StatusCode,
     message: String,
@@ -120,33 +119,33 @@ impl Client {
         })
     }
 
-    /// What time it is.
+    /// The current time.
     pub(super) fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
 
-    /// A page or endpoint of Atlassian's identity service.
+    /// The URL of a path of Atlassian's identity service.
     pub(super) fn auth_url(&self, path: &[&str]) -> Url {
-        below(&self.auth_base, path)
+        url_below(&self.auth_base, path)
     }
 
-    /// An endpoint of Atlassian's API that belongs to no site.
+    /// The URL of a path of Atlassian's API, outside of sites.
     pub(super) fn api_url(&self, path: &[&str]) -> Url {
-        below(&self.api_base, path)
+        url_below(&self.api_base, path)
     }
 
-    /// A resource of a site.
+    /// The URL of a site's resource.
     pub(super) fn site_url(&self, site: &str, path: &[&str]) -> Url {
-        below(&below(&self.api_base, &["ex", "jira", site]), path)
+        url_below(&url_below(&self.api_base, &["ex", "jira", site]), path)
     }
 
-    /// Reads a resource of the site.
+    /// Gets a resource of the site.
     pub(super) async fn get(
         &self,
         call: &Call<'_>,
         path: &[&str],
         query: &[(&str, &str)],
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Response, ApiError> {
         let mut url = self.site_url(&call.access.account.id, path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -154,14 +153,14 @@ impl Client {
         self.send(call, Method::GET, url, None).await
     }
 
-    /// Sends a body to a resource of the site.
-    pub(super) async fn put(
+    /// Sends a JSON body to a resource of the site.
+    pub(super) async fn send_json(
         &self,
         call: &Call<'_>,
         method: Method,
         path: &[&str],
         body: &Value,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Response, ApiError> {
         let url = self.site_url(&call.access.account.id, path);
         self.send(call, method, url, Some(body)).await
     }
@@ -172,7 +171,7 @@ impl Client {
         method: Method,
         url: Url,
         body: Option<&Value>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Response, ApiError> {
         let mut request = self
             .outbound
             .request(method, url)
@@ -180,32 +179,36 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        self.finish(&call.charge(), request).await
+        self.execute(&call.charge(), request).await
     }
 
-    /// Reads an endpoint that belongs to no site.
-    pub(super) async fn get_own(
+    /// Gets a URL with a token that belongs to no connection yet.
+    pub(super) async fn get_with_token(
         &self,
         charge: &Charge<'_>,
         url: Url,
         token: &SecretString,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Response, ApiError> {
         let request = self
             .outbound
             .request(Method::GET, url)
             .bearer_auth(token.expose_secret());
-        self.finish(charge, request).await
+        self.execute(charge, request).await
     }
 
-    /// Asks the token endpoint.
-    pub(super) async fn token(&self, charge: &Charge<'_>, body: &Value) -> Result<Answer, Refusal> {
+    /// Calls the token endpoint.
+    pub(super) async fn request_token(
+        &self,
+        charge: &Charge<'_>,
+        body: &Value,
+    ) -> Result<Response, ApiError> {
         let url = self.auth_url(&["oauth", "token"]);
         let request = self.outbound.request(Method::POST, url).json(body);
-        self.finish(charge, request).await
+        self.execute(charge, request).await
     }
 
-    /// Says what a call cost beyond itself: a point for each object, two for persons.
-    pub(super) async fn spent(&self, call: &Call<'_>, objects: usize) {
+    /// Records a call's cost: one point, and one for each returned object.
+    pub(super) async fn record_cost(&self, call: &Call<'_>, objects: usize) {
         let seen = LimitObservation {
             spent: 1 + u32::try_from(objects).unwrap_or(u32::MAX - 1),
             ..LimitObservation::default()
@@ -213,58 +216,58 @@ impl Client {
         self.outbound.observe(&call.charge(), seen).await;
     }
 
-    async fn finish(
+    async fn execute(
         &self,
         charge: &Charge<'_>,
         request: reqwest::RequestBuilder,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Response, ApiError> {
         let response = self
             .outbound
             .send(charge, request)
             .await
-            .map_err(|error| Refusal::from(ConnectorError::from(error)))?;
-        // A call with a refused token is nobody's, and so is the quota that its headers state.
+            .map_err(|error| ApiError::from(ConnectorError::from(error)))?;
+        // The headers of a 401 do not describe the account's quota.
         if response.status != StatusCode::UNAUTHORIZED {
-            for seen in limits::stated(&response.headers, self.clock.now()) {
+            for seen in limits::observations(&response.headers, self.clock.now()) {
                 self.outbound.observe(charge, seen).await;
             }
         }
         if response.status.is_success() {
-            return Ok(Answer {
+            return Ok(Response {
                 body: Json::of(response.body),
                 operation: charge.operation,
             });
         }
-        let spoken: Spoken = Json::of(&response.body).read().unwrap_or_default();
-        let error = classify(
+        let error_body: ErrorBody = Json::of(&response.body).read().unwrap_or_default();
+        let cause = classify(
             charge.operation,
             response.status,
             &response.headers,
-            &spoken,
+            &error_body,
             self.clock.now(),
         );
         if let ConnectorError::RateLimited {
             retry_at, scope, ..
-        } = &error
+        } = &cause
         {
             let seen = LimitObservation {
-                reach: *scope,
+                scope: *scope,
                 blocked_until: Some(*retry_at),
                 ..LimitObservation::default()
             };
             self.outbound.observe(charge, seen).await;
         }
-        Err(Refusal {
+        Err(ApiError {
             status: Some(response.status),
-            code: spoken.error.unwrap_or_default(),
-            error,
+            code: error_body.error.unwrap_or_default(),
+            cause,
         })
     }
 }
 
-/// An error's body, in any of the forms that Atlassian's gateways and Jira use.
+/// Body of an error response, in any of the forms that Jira and Atlassian's gateways use.
 #[derive(Debug, Default, Deserialize)]
-struct Spoken {
+struct ErrorBody {
     error: Option<String>,
     error_description: Option<String>,
     message: Option<String>,
@@ -272,19 +275,19 @@ struct Spoken {
     error_messages: Vec<String>,
 }
 
-impl Spoken {
-    fn words(&self) -> String {
-        let all = [
+impl ErrorBody {
+    fn log_message(&self) -> String {
+        let parts = [
             self.error.as_deref(),
             self.error_description.as_deref(),
             self.message.as_deref(),
             self.error_messages.first().map(String::as_str),
         ];
-        let words: Vec<&str> = all.into_iter().flatten().collect();
-        words.join(": ").chars().take(KEPT).collect()
+        let parts: Vec<&str> = parts.into_iter().flatten().collect();
+        parts.join(": ").chars().take(MAX_LOGGED_CHARS).collect()
     }
 
-    /// A token that is good, and may not do this.
+    /// Whether the token is valid and lacks a scope.
     fn lacks_scope(&self) -> bool {
         self.message.as_ref().is_some_and(|message| {
             message
@@ -294,22 +297,22 @@ impl Spoken {
     }
 }
 
-/// What a refusal means.
+/// Maps an error response to a [`ConnectorError`].
 fn classify(
     operation: &'static str,
     status: StatusCode,
     headers: &HeaderMap,
-    spoken: &Spoken,
+    error_body: &ErrorBody,
     now: DateTime<Utc>,
 ) -> ConnectorError {
-    let source = Box::new(Fault {
+    let source = Box::new(CallFailed {
         operation,
         status,
-        message: spoken.words(),
+        message: error_body.log_message(),
     });
     match status.as_u16() {
         429 => {
-            let (retry_at, scope) = limits::end(headers, now);
+            let (retry_at, scope) = limits::blocked_until(headers, now);
             ConnectorError::RateLimited {
                 retry_at,
                 scope,
@@ -317,9 +320,9 @@ fn classify(
                 source,
             }
         }
-        // A new token would be refused alike.
-        401 if spoken.lacks_scope() => ConnectorError::Permission(source),
-        _ => response::error_of(status, headers, operation, now, source),
+        // A refresh does not add scopes.
+        401 if error_body.lacks_scope() => ConnectorError::Permission(source),
+        _ => response::map_status(status, headers, operation, now, source),
     }
 }
 
@@ -332,10 +335,10 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_scope_is_not_an_expired_token() {
-        let spoken = |message: &str| Spoken {
+    fn missing_scope_is_a_permission_error() {
+        let error_body = |message: &str| ErrorBody {
             message: Some(message.to_owned()),
-            ..Spoken::default()
+            ..ErrorBody::default()
         };
         let code = |message: &str| {
             let headers = HeaderMap::new();
@@ -343,7 +346,7 @@ mod tests {
                 "any",
                 StatusCode::UNAUTHORIZED,
                 &headers,
-                &spoken(message),
+                &error_body(message),
                 now(),
             )
             .code()

@@ -1,8 +1,8 @@
-//! Jira's objects as Signals: pure functions, the same for webhooks and polling, so that a fact
-//! has one identity by whichever way it arrives.
+//! Normalization of Jira's objects to Signals.
 //!
-//! The table of events, kinds and keys is the one in the Signal catalogue. A change of an issue
-//! is one history with an id and may tell several facts.
+//! Webhooks and polling share these pure functions, so a fact has the same dedupe key on both
+//! paths. The Signal catalogue documents events, kinds and keys. One change of an issue has one
+//! changelog id and may yield several Signals.
 
 mod agile;
 mod comments;
@@ -17,8 +17,10 @@ use url::Url;
 pub(super) use agile::{
     sprint_closed, sprint_created, sprint_started, version_created, version_released,
 };
-pub(super) use comments::{commented, edited, worked};
-pub(super) use issues::{changed, created};
+pub(super) use comments::{comment_edited, issue_commented, work_logged};
+pub(super) use issues::{issue_changed, issue_created};
+
+use comments::CommentChange;
 
 use super::wire::{Fields, Issue, Payload, Project, User, WireError};
 use crate::connectors::wire::plausible;
@@ -28,7 +30,7 @@ use crate::signals::{
     mark_received,
 };
 
-/// Every kind that Jira gives.
+/// Kinds of Signals that this connector emits.
 pub(super) const KINDS: &[SignalKind] = &[
     SignalKind::IssueCreated,
     SignalKind::IssueClosed,
@@ -49,15 +51,15 @@ pub(super) const KINDS: &[SignalKind] = &[
     SignalKind::VersionReleased,
 ];
 
-/// Where things happen, and what is known of it.
-pub(super) struct Scene<'a> {
+/// Account and directory, which turn Jira's objects into Signals.
+pub(super) struct NormalizeContext<'a> {
     /// The site.
     pub(super) account: &'a ExternalAccount,
-    /// Its statuses, and issues that are named by number only.
+    /// Its statuses, and the issues that deliveries reference by id only.
     pub(super) directory: &'a Directory,
 }
 
-/// What makes a Signal, apart from the site.
+/// The parts of a Signal that do not depend on the site.
 struct Fact<'a> {
     kind: SignalKind,
     key: String,
@@ -69,9 +71,9 @@ struct Fact<'a> {
     raw: &'a RawValue,
 }
 
-/// The Signals of a delivery; none when the catalogue has no kind for it.
-pub(super) fn event(
-    scene: &Scene<'_>,
+/// Normalizes a delivery; no Signals if the catalogue has no kind for it.
+pub(super) fn from_event(
+    context: &NormalizeContext<'_>,
     payload: &Payload<'_>,
     received_at: DateTime<Utc>,
 ) -> Result<Vec<SignalDraft>, WireError> {
@@ -79,48 +81,58 @@ pub(super) fn event(
         .timestamp
         .and_then(DateTime::from_timestamp_millis)
         .and_then(plausible);
-    let mut facts = event_at(scene, payload, sent.unwrap_or(received_at))?;
+    let mut facts = from_event_at(context, payload, sent.unwrap_or(received_at))?;
     if sent.is_none() {
         mark_received(&mut facts, received_at);
     }
     Ok(facts)
 }
 
-/// The Signals of a delivery that was sent `at`.
-fn event_at(
-    scene: &Scene<'_>,
+/// Normalizes a delivery with the time `at`.
+fn from_event_at(
+    context: &NormalizeContext<'_>,
     payload: &Payload<'_>,
     at: DateTime<Utc>,
 ) -> Result<Vec<SignalDraft>, WireError> {
     let one = |signal: SignalDraft| Ok(vec![signal]);
     match payload.event.as_deref().unwrap_or_default() {
-        "jira:issue_created" => one(issues::created_event(scene, payload, at)?),
-        "jira:issue_updated" => issues::updated_event(scene, payload, at),
-        "jira:issue_deleted" => one(issues::deleted_event(scene, payload, at)?),
-        "comment_created" => one(comments::event(
-            scene,
+        "jira:issue_created" => one(issues::created_event(context, payload, at)?),
+        "jira:issue_updated" => issues::updated_event(context, payload, at),
+        "jira:issue_deleted" => one(issues::deleted_event(context, payload, at)?),
+        "comment_created" => one(comments::comment_event(
+            context,
             payload,
             at,
-            comments::What::Created,
+            CommentChange::Created,
         )?),
-        "comment_updated" => one(comments::event(scene, payload, at, comments::What::Edited)?),
-        "comment_deleted" => one(comments::event(
-            scene,
+        "comment_updated" => one(comments::comment_event(
+            context,
             payload,
             at,
-            comments::What::Deleted,
+            CommentChange::Edited,
         )?),
-        "worklog_created" => one(comments::worklog_event(scene, payload, at)?),
-        "sprint_created" => one(agile::sprint_event(scene, payload, at, sprint_created)?),
-        "sprint_started" => one(agile::sprint_event(scene, payload, at, sprint_started)?),
-        "sprint_closed" => one(agile::sprint_event(scene, payload, at, sprint_closed)?),
-        "jira:version_created" => one(agile::version_event(scene, payload, at, version_created)?),
-        "jira:version_released" => one(agile::version_event(scene, payload, at, version_released)?),
+        "comment_deleted" => one(comments::comment_event(
+            context,
+            payload,
+            at,
+            CommentChange::Deleted,
+        )?),
+        "worklog_created" => one(comments::worklog_event(context, payload, at)?),
+        "sprint_created" => one(agile::sprint_event(context, payload, at, sprint_created)?),
+        "sprint_started" => one(agile::sprint_event(context, payload, at, sprint_started)?),
+        "sprint_closed" => one(agile::sprint_event(context, payload, at, sprint_closed)?),
+        "jira:version_created" => one(agile::version_event(context, payload, at, version_created)?),
+        "jira:version_released" => one(agile::version_event(
+            context,
+            payload,
+            at,
+            version_released,
+        )?),
         _ => Ok(Vec::new()),
     }
 }
 
-impl Scene<'_> {
+impl NormalizeContext<'_> {
     fn signal(&self, fact: Fact<'_>) -> SignalDraft {
         SignalDraft {
             kind: fact.kind,
@@ -160,17 +172,18 @@ impl Scene<'_> {
         })
     }
 
-    /// Whether a status means that the work is done; `None` when nobody knows. What the payload
-    /// itself says of the status comes before what the site's list said.
+    /// Whether a status has the category `done`; `None` if its category is unknown.
+    ///
+    /// The payload's category takes precedence over the directory's.
     fn is_done(&self, status: Option<&str>, issue: &Issue) -> Option<bool> {
         let status = status?;
-        let shown = issue
+        let current = issue
             .fields
             .as_ref()
             .and_then(|fields| fields.status.as_ref());
-        let category = shown
-            .filter(|shown| shown.id.as_deref() == Some(status))
-            .and_then(|shown| shown.category.as_ref()?.key.clone());
+        let category = current
+            .filter(|current| current.id.as_deref() == Some(status))
+            .and_then(|current| current.category.as_ref()?.key.clone());
         if let Some(category) = category {
             return Some(category == "done");
         }
@@ -178,7 +191,7 @@ impl Scene<'_> {
         Some(entry.detail["category"].as_str()? == "done")
     }
 
-    /// An issue of which a delivery tells the number only, as far as the directory knows it.
+    /// An issue that a delivery references by id, with the details that the directory has.
     fn known_issue(&self, id: Option<String>) -> Issue {
         let Some(id) = id else {
             return Issue::default();
@@ -198,8 +211,7 @@ impl Scene<'_> {
     }
 }
 
-/// The project that an issue belongs to. Partial issues name it in their key only, which is a name
-/// and no id.
+/// The context of an issue's project. Partial issues have the project's key only, and no id.
 fn project_of(issue: &Issue) -> Context {
     let project = issue
         .fields
@@ -209,10 +221,10 @@ fn project_of(issue: &Issue) -> Context {
         .key
         .as_ref()
         .and_then(|key| Some(key.rsplit_once('-')?.0.to_owned()));
-    context(project, key)
+    project_context(project, key)
 }
 
-fn context(project: Option<&Project>, key: Option<String>) -> Context {
+fn project_context(project: Option<&Project>, key: Option<String>) -> Context {
     let key = project.and_then(|project| project.key.clone()).or(key);
     Context {
         kind: ContextKind::Project,
@@ -223,7 +235,7 @@ fn context(project: Option<&Project>, key: Option<String>) -> Context {
     }
 }
 
-/// A person or an app. Whose account was erased has an id and no name; a name alone is no id.
+/// The actor of a user or an app; an erased account has no name, and others may have no id.
 fn actor(user: Option<&User>) -> Actor {
     let user = user.cloned().unwrap_or_default();
     let id = user.account_id.or(user.key);

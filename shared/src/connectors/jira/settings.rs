@@ -1,8 +1,8 @@
-//! The operator's settings for Jira: what they are called, and when they make sense.
+//! Settings of the Jira connector.
 //!
-//! Jira is configured when the app's client id and client secret are set. The client secret
-//! also signs the webhooks that are subscribed to. Those that a site's administrator sets up by
-//! hand are signed with a secret of the connection's own.
+//! Jira is configured when the app's client id and client secret are set. The client secret also
+//! signs the subscribed webhooks. Webhooks that a site's administrator sets up are signed with
+//! the connection's webhook secret.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use url::Url;
 
 use super::descriptor;
 use crate::config::Reader;
-use crate::connectors::support::is_set_up;
+use crate::connectors::settings::is_app_configured;
 use crate::connectors::{
     LimitScope, ProviderDescriptor, RateBudget, RateLimits, RateQuota, RateUnit,
 };
@@ -25,33 +25,33 @@ const SITE_POINTS_PER_SECOND: &str = "JIRA_SITE_POINTS_PER_SECOND";
 const REQUESTS_PER_SECOND: &str = "JIRA_REQUESTS_PER_SECOND";
 const BURST: &str = "JIRA_BURST";
 
-/// Points per hour of the app and of a site, until an answer states how many there are.
+/// Points per hour of the app and of a site, until a response states the quota.
 const APP_POINTS: u32 = 65_000;
 const SITE_POINTS: u32 = 100_000;
 
-/// Without these there is no app.
-const NEEDED: [&str; 2] = [CLIENT_ID, CLIENT_SECRET];
+/// Settings that every app requires.
+const REQUIRED: [&str; 2] = [CLIENT_ID, CLIENT_SECRET];
 
-/// What the operator set for Jira.
+/// Settings of the Jira connector.
 #[derive(Debug)]
 pub struct JiraSettings {
-    /// How often and how many at once Jira may be called.
+    /// Limits of rate and concurrency.
     pub limits: RateLimits,
-    /// The app; `None` when Jira is not configured.
+    /// The app; `None` if Jira is not configured.
     pub app: Option<AppSettings>,
 }
 
-/// An Atlassian app's settings.
+/// Settings of an Atlassian app.
 pub struct AppSettings {
-    /// The app's OAuth client.
+    /// The OAuth client's id.
     pub client_id: String,
-    /// The OAuth client's secrets: one, or two while rotating.
+    /// The OAuth client's secrets: one, or two during rotation.
     pub client_secrets: Vec<SecretString>,
-    /// Where people consent: <https://auth.atlassian.com>.
+    /// The base URL of the consent page, by default <https://auth.atlassian.com>.
     pub auth_base: Url,
-    /// Where the REST API is: <https://api.atlassian.com>.
+    /// The base URL of the REST API, by default <https://api.atlassian.com>.
     pub api_base: Url,
-    /// How often and how many at once Jira may be called.
+    /// Limits of rate and concurrency.
     pub limits: RateLimits,
 }
 
@@ -66,31 +66,33 @@ impl std::fmt::Debug for AppSettings {
 }
 
 impl JiraSettings {
-    /// Reads the settings; what is wrong is noted in the reader.
+    /// Reads the settings and records problems in the reader.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         let limits = limits(reader);
         let app = AppSettings::from_reader(reader, &limits);
         Self { limits, app }
     }
 
-    /// What Jira is and can do, with these limits.
+    /// Jira's descriptor with these rate limits.
     pub fn descriptor(&self) -> ProviderDescriptor {
         descriptor(self.limits.clone())
     }
 }
 
-/// Jira charges points: one for a call and one for each object it gives. The hour's points are
-/// shared by all customers of the app, and each site has a quota of its own; answers state both.
-/// Per endpoint Jira allows a hundred requests a second to all apps of a site together
-/// ("Rate limiting" at developer.atlassian.com).
+/// Reads the rate limits.
+///
+/// A call costs one point, and one for each returned object. All sites share the app's points per
+/// hour, and each site has a separate quota; responses state both. Per endpoint, Jira allows 100
+/// requests per second to all apps of a site together ("Rate limiting" at
+/// developer.atlassian.com).
 pub(super) fn limits(reader: &mut Reader<'_>) -> RateLimits {
     let app = reader.within(POINTS_PER_SECOND, 1000.0, 0.1, 1_000_000.0);
     let site = reader.within(SITE_POINTS_PER_SECOND, 500.0, 0.1, 1_000_000.0);
     let calls = reader.within(REQUESTS_PER_SECOND, 10.0, 0.01, 1_000_000.0);
-    // A page of a hundred issues costs a hundred and one.
+    // A page of 100 issues costs 101 points.
     let burst = reader.within(BURST, 300, 1, 1_000_000);
-    let points = |reach, per_second, units| RateBudget {
-        reach,
+    let points = |scope, per_second, units| RateBudget {
+        scope,
         operations: &[],
         unit: RateUnit::Points,
         per_second,
@@ -107,7 +109,7 @@ pub(super) fn limits(reader: &mut Reader<'_>) -> RateLimits {
             points(LimitScope::Provider, app, APP_POINTS),
             points(LimitScope::Account, site, SITE_POINTS),
             RateBudget {
-                reach: LimitScope::Operation,
+                scope: LimitScope::Operation,
                 unit: RateUnit::Calls,
                 ..RateBudget::per_account(calls, burst.min(20))
             },
@@ -121,7 +123,7 @@ impl AppSettings {
     fn from_reader(reader: &mut Reader<'_>, limits: &RateLimits) -> Option<Self> {
         let auth_base = reader.url(AUTH_BASE_URL, "https://auth.atlassian.com");
         let api_base = reader.url(API_BASE_URL, "https://api.atlassian.com");
-        if !is_set_up(reader, "Atlassian app", &NEEDED, &[]) {
+        if !is_app_configured(reader, "Atlassian app", &REQUIRED, &[]) {
             return None;
         }
         let client_secrets = reader.one_or_two_secrets(CLIENT_SECRET);
@@ -155,16 +157,16 @@ mod tests {
     }
 
     #[test]
-    fn without_any_setting_jira_is_not_configured() {
+    fn jira_is_unconfigured_without_settings() {
         assert!(read(&[]).expect("valid").app.is_none());
         let bases = read(&[(API_BASE_URL, "http://localhost:1")]);
         assert!(bases.expect("valid").app.is_none());
     }
 
     #[test]
-    fn a_part_of_the_settings_names_the_others() {
+    fn incomplete_settings_name_the_missing_one() {
         for (set, missing) in [(CLIENT_ID, CLIENT_SECRET), (CLIENT_SECRET, CLIENT_ID)] {
-            let error = read(&[(set, "s3cret")]).expect_err("a contradiction");
+            let error = read(&[(set, "s3cret")]).expect_err("an incomplete app");
             assert!(
                 error.contains(&format!("POBLYSH_{missing} is not set")),
                 "{error}"
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_do_not_show_secrets() {
+    fn debug_output_hides_secrets() {
         let settings = read(&[
             (CLIENT_ID, "the-client"),
             (CLIENT_SECRET, "s3cret-of-the-client"),

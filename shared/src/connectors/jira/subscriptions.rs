@@ -1,6 +1,6 @@
-//! Dynamic webhooks: one per connection, over all projects that it sees.
+//! Dynamic webhooks: one subscription per connection, for all its projects.
 //!
-//! They end after thirty days unless they are renewed, cannot be changed, and number at most
+//! They expire after thirty days unless they are renewed, cannot be changed, and are limited to
 //! five per person, app and site ("Webhooks" at developer.atlassian.com).
 
 use chrono::{DateTime, Duration, TimeZone, Utc};
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::client::{Call, Client};
-use crate::connectors::support::operator_fault;
+use crate::connectors::error::permanent_error;
 use crate::connectors::wire::or_default;
 use crate::connectors::{Access, ConnectorError, Subscription, SubscriptionSpec};
 use crate::crypto::sha256;
 
-/// What is subscribed to. Worklogs, projects and boards are not to be had.
+/// Subscribed events. Dynamic webhooks do not support worklogs, projects and boards.
 const EVENTS: [&str; 14] = [
     "jira:issue_created",
     "jira:issue_updated",
@@ -33,32 +33,34 @@ const EVENTS: [&str; 14] = [
     "jira:version_deleted",
 ];
 
-/// How long a subscription lives when the list does not say.
-const LIFE: Duration = Duration::days(30);
+/// Lifetime of a subscription if the list does not state its expiry.
+const TTL: Duration = Duration::days(30);
+/// Maximum length of Jira's reason for a rejection.
+const MAX_REASON_CHARS: usize = 200;
 const PATH: &[&str] = &["rest", "api", "3", "webhook"];
 
-/// The subscription over these projects; none without projects.
-pub(super) fn over(mut projects: Vec<String>) -> Vec<SubscriptionSpec> {
+/// The desired subscription of these projects; none without projects.
+pub(super) fn desired_subscriptions(mut projects: Vec<String>) -> Vec<SubscriptionSpec> {
     projects.sort_unstable();
     projects.dedup();
     if projects.is_empty() {
         return Vec::new();
     }
     vec![SubscriptionSpec {
-        resource: resource(&projects, &EVENTS),
+        resource: resource_id(&projects, &EVENTS),
         target: json!({ "projects": projects }),
     }]
 }
 
-/// A name that says what a subscription does: the same projects and events, the same name.
-fn resource(projects: &[String], events: &[&str]) -> String {
+/// Identity of a subscription, derived from its projects and events.
+fn resource_id(projects: &[String], events: &[&str]) -> String {
     let mut events = events.to_vec();
     events.sort_unstable();
-    let said = json!([projects, events]).to_string();
-    format!("issues:{}", hex::encode(&sha256(said.as_bytes())[..8]))
+    let identity = json!([projects, events]).to_string();
+    format!("issues:{}", hex::encode(&sha256(identity.as_bytes())[..8]))
 }
 
-/// The route of a webhook's deliveries: its number is small, and the site's own.
+/// The route of a webhook's deliveries: site and id, because ids are unique per site only.
 pub(super) fn route(origin: &str, id: &str) -> String {
     format!("{origin}#{id}")
 }
@@ -75,8 +77,8 @@ fn filter(projects: &[String]) -> String {
     format!("project in ({})", quoted.join(", "))
 }
 
-/// The projects of a filter of ours; none of another.
-fn projects_of(filter: &str) -> Option<Vec<String>> {
+/// Parses the projects of a filter that [`filter`] built; `None` for other filters.
+fn parse_filter(filter: &str) -> Option<Vec<String>> {
     let list = filter
         .strip_prefix("project in (")?
         .strip_suffix(')')?
@@ -88,7 +90,7 @@ fn projects_of(filter: &str) -> Option<Vec<String>> {
     Some(keys)
 }
 
-/// The webhooks that the site holds for this person and app.
+/// Lists the webhooks of this person and app at the site.
 pub(super) async fn list(
     client: &Client,
     access: &Access,
@@ -115,18 +117,18 @@ pub(super) async fn list(
         let start = found.len().to_string();
         let call = Call::new(access, "list_webhooks");
         let query = [("startAt", start.as_str()), ("maxResults", "100")];
-        let answer = client.get(&call, PATH, &query).await?;
-        let page: Page = answer.json()?;
-        client.spent(&call, page.values.len()).await;
+        let response = client.get(&call, PATH, &query).await?;
+        let page: Page = response.json()?;
+        client.record_cost(&call, page.values.len()).await;
         let last = page.is_last || page.values.is_empty();
         found.extend(page.values.into_iter().map(|listed| {
             let id = listed.id.to_string();
-            let (resource, refused_events) = purpose(&listed.filter, &listed.events);
+            let (resource, refused_events) = classify_webhook(&listed.filter, &listed.events);
             Subscription {
                 resource,
                 route: Some(route(origin(access), &id)),
                 external_id: id,
-                expires_at: moment(&listed.expires),
+                expires_at: parse_expiry(&listed.expires),
                 refused_events,
             }
         }));
@@ -136,58 +138,58 @@ pub(super) async fn list(
     }
 }
 
-/// What a listed webhook is for, and which of our events it does without. A registration has the
-/// core event and others, a probe has one or the other.
-fn purpose(filter: &str, events: &[String]) -> (String, Vec<String>) {
-    let Some(projects) = projects_of(filter) else {
+/// The resource of a listed webhook, and those of our events that it lacks.
+///
+/// A registration has the core event and others; a probe has either the core event or others.
+fn classify_webhook(filter: &str, events: &[String]) -> (String, Vec<String>) {
+    let Some(projects) = parse_filter(filter) else {
         return (String::new(), Vec::new());
     };
     if events.iter().any(|event| !EVENTS.contains(&event.as_str())) {
         let events: Vec<&str> = events.iter().map(String::as_str).collect();
-        return (resource(&projects, &events), Vec::new());
+        return (resource_id(&projects, &events), Vec::new());
     }
-    let (held, refused): (Vec<&str>, Vec<&str>) = EVENTS
+    let (accepted, rejected): (Vec<&str>, Vec<&str>) = EVENTS
         .into_iter()
-        .partition(|event| events.iter().any(|held| held == event));
-    let ours = resource(&projects, &EVENTS);
-    if held.len() > 1 && held.contains(&CORE_EVENT) {
-        (ours, refused.into_iter().map(str::to_owned).collect())
+        .partition(|event| events.iter().any(|listed| listed == event));
+    let resource = resource_id(&projects, &EVENTS);
+    if accepted.len() > 1 && accepted.contains(&CORE_EVENT) {
+        (resource, rejected.into_iter().map(str::to_owned).collect())
     } else {
-        (Subscription::leftover_of(&ours), Vec::new())
+        (Subscription::leftover_of(&resource), Vec::new())
     }
 }
 
-/// Registers a webhook. One event that Jira refuses loses no other: those that it accepts are
-/// registered, and the others are named.
+/// Registers a webhook with the events that Jira accepts, and reports the rejected ones.
 pub(super) async fn create(
     client: &Client,
     access: &Access,
-    wanted: &SubscriptionSpec,
+    desired: &SubscriptionSpec,
     webhook_url: &Url,
 ) -> Result<Subscription, ConnectorError> {
     #[derive(Deserialize)]
     struct Target {
         projects: Vec<String>,
     }
-    let target: Target = serde_json::from_value(wanted.target.clone())
+    let target: Target = serde_json::from_value(desired.target.clone())
         .map_err(|error| ConnectorError::Permanent(error.into()))?;
-    let asking = Registration {
+    let registration = Registration {
         client,
         access,
         url: webhook_url,
         filter: filter(&target.projects),
     };
-    let (id, refused) = asking.register_accepted().await?;
+    let (id, rejected) = registration.register_accepted_events().await?;
     Ok(Subscription {
-        resource: wanted.resource.clone(),
+        resource: desired.resource.clone(),
         route: Some(route(origin(access), &id)),
         external_id: id,
-        expires_at: client.now().checked_add_signed(LIFE),
-        refused_events: refused.into_iter().map(str::to_owned).collect(),
+        expires_at: client.now().checked_add_signed(TTL),
+        refused_events: rejected.into_iter().map(str::to_owned).collect(),
     })
 }
 
-/// A webhook that is to be registered.
+/// Registration of a webhook.
 struct Registration<'a> {
     client: &'a Client,
     access: &'a Access,
@@ -195,29 +197,30 @@ struct Registration<'a> {
     filter: String,
 }
 
-/// What Jira answered to a registration.
-enum Answered {
-    /// The webhook's number.
+/// Result of a registration.
+enum RegistrationResult {
+    /// The webhook's id.
     Registered(String),
-    /// Why not.
-    Refused(String),
+    /// Jira's reason.
+    Rejected(String),
 }
 
-/// The event without which a webhook is worth nothing: if it is refused, that is not because of
-/// the event.
+/// The event that every webhook needs. If Jira rejects it alone, the event is not the cause.
 const CORE_EVENT: &str = "jira:issue_updated";
 
 impl Registration<'_> {
-    /// Registers the events that Jira accepts; answers the webhook's number and the others.
-    async fn register_accepted(&self) -> Result<(String, Vec<&'static str>), ConnectorError> {
-        let why = match self.register(&EVENTS).await? {
-            Answered::Registered(id) => return Ok((id, Vec::new())),
-            Answered::Refused(why) => why,
+    /// Registers the events that Jira accepts; returns the webhook's id and the other events.
+    async fn register_accepted_events(
+        &self,
+    ) -> Result<(String, Vec<&'static str>), ConnectorError> {
+        let reason = match self.register(&EVENTS).await? {
+            RegistrationResult::Registered(id) => return Ok((id, Vec::new())),
+            RegistrationResult::Rejected(reason) => reason,
         };
-        let refusal = |why: &str| operator_fault(format!("Jira registered no webhook: {why}"));
-        let mut accepted = self.accepted(&[CORE_EVENT]).await?;
+        let error = |reason: &str| permanent_error(format!("Jira rejected the webhook: {reason}"));
+        let mut accepted = self.find_accepted(&[CORE_EVENT]).await?;
         if accepted.is_empty() {
-            return Err(refusal(&why));
+            return Err(error(&reason));
         }
         let others: Vec<&str> = EVENTS
             .into_iter()
@@ -225,34 +228,38 @@ impl Registration<'_> {
             .collect();
         let (first, second) = others.split_at(others.len() / 2);
         for half in [first, second] {
-            accepted.extend(self.accepted(half).await?);
+            accepted.extend(self.find_accepted(half).await?);
         }
         match self.register(&accepted).await? {
-            Answered::Registered(id) => {
-                let refused = EVENTS
+            RegistrationResult::Registered(id) => {
+                let rejected = EVENTS
                     .into_iter()
                     .filter(|event| !accepted.contains(event))
                     .collect();
-                Ok((id, refused))
+                Ok((id, rejected))
             }
-            Answered::Refused(why) => Err(refusal(&why)),
+            RegistrationResult::Rejected(reason) => Err(error(&reason)),
         }
     }
 
-    /// Those of these events that Jira accepts, found by halving. What was registered to find out
-    /// is deleted at once: a person may have five webhooks at a site.
-    async fn accepted(&self, events: &[&'static str]) -> Result<Vec<&'static str>, ConnectorError> {
+    /// Finds the accepted ones of these events by bisection.
+    ///
+    /// Each probe is deleted at once, because a person may have five webhooks at a site.
+    async fn find_accepted(
+        &self,
+        events: &[&'static str],
+    ) -> Result<Vec<&'static str>, ConnectorError> {
         let mut accepted = Vec::new();
         let mut undecided = vec![events.to_vec()];
-        while let Some(some) = undecided.pop() {
-            match self.register(&some).await? {
-                Answered::Registered(id) => {
+        while let Some(probe) = undecided.pop() {
+            match self.register(&probe).await? {
+                RegistrationResult::Registered(id) => {
                     delete(self.client, self.access, &id).await?;
-                    accepted.extend(some);
+                    accepted.extend(probe);
                 }
-                Answered::Refused(_) if some.len() <= 1 => {}
-                Answered::Refused(_) => {
-                    let (first, second) = some.split_at(some.len() / 2);
+                RegistrationResult::Rejected(_) if probe.len() <= 1 => {}
+                RegistrationResult::Rejected(_) => {
+                    let (first, second) = probe.split_at(probe.len() / 2);
                     undecided.extend([first.to_vec(), second.to_vec()]);
                 }
             }
@@ -260,8 +267,8 @@ impl Registration<'_> {
         Ok(accepted)
     }
 
-    /// Asks for these events. The answer is 200 even when nothing was registered.
-    async fn register(&self, events: &[&str]) -> Result<Answered, ConnectorError> {
+    /// Requests a webhook with these events. Jira responds with 200 also to rejections.
+    async fn register(&self, events: &[&str]) -> Result<RegistrationResult, ConnectorError> {
         #[derive(Deserialize)]
         struct Registered {
             #[serde(
@@ -269,10 +276,10 @@ impl Registration<'_> {
                 rename = "webhookRegistrationResult",
                 deserialize_with = "or_default"
             )]
-            results: Vec<One>,
+            results: Vec<Entry>,
         }
         #[derive(Deserialize)]
-        struct One {
+        struct Entry {
             #[serde(rename = "createdWebhookId")]
             id: Option<u64>,
             #[serde(default, deserialize_with = "or_default")]
@@ -283,56 +290,66 @@ impl Registration<'_> {
             "webhooks": [{ "events": events, "jqlFilter": self.filter }],
         });
         let call = Call::new(self.access, "create_webhook");
-        let answer = match self.client.put(&call, Method::POST, PATH, &body).await {
-            Ok(answer) => answer,
-            Err(refusal) if refusal.status == Some(StatusCode::BAD_REQUEST) => {
-                return Ok(Answered::Refused("the request is not valid".to_owned()));
+        let response = match self
+            .client
+            .send_json(&call, Method::POST, PATH, &body)
+            .await
+        {
+            Ok(response) => response,
+            Err(error) if error.status == Some(StatusCode::BAD_REQUEST) => {
+                return Ok(RegistrationResult::Rejected(
+                    "the request is not valid".to_owned(),
+                ));
             }
             Err(other) => return Err(other.into()),
         };
-        let registered: Registered = answer.json()?;
-        let one = registered.results.first();
-        Ok(match one.and_then(|one| one.id) {
-            Some(id) => Answered::Registered(id.to_string()),
-            None => Answered::Refused(
-                one.and_then(|one| one.errors.first())
+        let registered: Registered = response.json()?;
+        let entry = registered.results.first();
+        Ok(match entry.and_then(|entry| entry.id) {
+            Some(id) => RegistrationResult::Registered(id.to_string()),
+            None => RegistrationResult::Rejected(
+                entry
+                    .and_then(|entry| entry.errors.first())
                     .map_or("no reason given", String::as_str)
                     .chars()
-                    .take(200)
+                    .take(MAX_REASON_CHARS)
                     .collect(),
             ),
         })
     }
 }
 
-/// Lets a webhook live for another thirty days. Ids that are not known are ignored by Jira,
-/// so what is left is looked at.
+/// Renews a webhook for thirty days.
+///
+/// Jira ignores unknown ids, so the list afterwards shows whether the webhook still exists.
 pub(super) async fn renew(
     client: &Client,
     access: &Access,
     subscription: &Subscription,
 ) -> Result<Subscription, ConnectorError> {
-    let ids = json!({ "webhookIds": [number(&subscription.external_id)?] });
+    let ids = json!({ "webhookIds": [parse_id(&subscription.external_id)?] });
     let call = Call::new(access, "refresh_webhook");
     let path: Vec<&str> = PATH.iter().copied().chain(["refresh"]).collect();
-    client.put(&call, Method::PUT, &path, &ids).await?;
+    client.send_json(&call, Method::PUT, &path, &ids).await?;
     list(client, access)
         .await?
         .into_iter()
-        .find(|held| held.external_id == subscription.external_id)
-        .map(|held| Subscription {
+        .find(|listed| listed.external_id == subscription.external_id)
+        .map(|listed| Subscription {
             resource: subscription.resource.clone(),
             refused_events: subscription.refused_events.clone(),
-            expires_at: held
+            expires_at: listed
                 .expires_at
-                .or_else(|| client.now().checked_add_signed(LIFE)),
-            ..held
+                .or_else(|| client.now().checked_add_signed(TTL)),
+            ..listed
         })
-        .ok_or_else(|| ConnectorError::Permission("the site does not hold the webhook".into()))
+        .ok_or_else(|| {
+            ConnectorError::Permission("the webhook no longer exists at the site".into())
+        })
 }
 
-/// Deletes a webhook. Ids that are not known are ignored by Jira.
-pub(super) async fn end(
+/// Deletes a webhook. Jira ignores unknown ids.
+pub(super) async fn unsubscribe(
     client: &Client,
     access: &Access,
     subscription: &Subscription,
@@ -341,21 +358,21 @@ pub(super) async fn end(
 }
 
 async fn delete(client: &Client, access: &Access, id: &str) -> Result<(), ConnectorError> {
-    let ids = json!({ "webhookIds": [number(id)?] });
+    let ids = json!({ "webhookIds": [parse_id(id)?] });
     let call = Call::new(access, "delete_webhook");
-    client.put(&call, Method::DELETE, PATH, &ids).await?;
+    client.send_json(&call, Method::DELETE, PATH, &ids).await?;
     Ok(())
 }
 
-fn number(id: &str) -> Result<u64, ConnectorError> {
+fn parse_id(id: &str) -> Result<u64, ConnectorError> {
     id.parse()
-        .map_err(|_| operator_fault("a webhook's id is not a number"))
+        .map_err(|_| permanent_error("a webhook's id is not a number"))
 }
 
-/// An end as text, or as milliseconds since 1970: both are documented.
-fn moment(value: &Value) -> Option<DateTime<Utc>> {
+/// Parses an expiry: a text, or milliseconds since 1970; Jira documents both.
+fn parse_expiry(value: &Value) -> Option<DateTime<Utc>> {
     match value {
-        Value::String(text) => super::wire::Moment::parse(text).map(|moment| moment.0),
+        Value::String(text) => super::wire::Timestamp::parse(text).map(|timestamp| timestamp.0),
         Value::Number(milliseconds) => Utc.timestamp_millis_opt(milliseconds.as_i64()?).single(),
         _ => None,
     }
@@ -366,63 +383,63 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_depends_on_the_projects_and_not_on_their_order() {
-        let name = |keys: &[&str]| {
-            over(keys.iter().map(|key| (*key).to_owned()).collect())[0]
+    fn resource_is_independent_of_project_order() {
+        let resource = |keys: &[&str]| {
+            desired_subscriptions(keys.iter().map(|key| (*key).to_owned()).collect())[0]
                 .resource
                 .clone()
         };
-        assert_eq!(name(&["ENG", "OPS"]), name(&["OPS", "ENG", "ENG"]));
-        assert_ne!(name(&["ENG"]), name(&["ENG", "OPS"]));
-        assert!(over(Vec::new()).is_empty());
+        assert_eq!(resource(&["ENG", "OPS"]), resource(&["OPS", "ENG", "ENG"]));
+        assert_ne!(resource(&["ENG"]), resource(&["ENG", "OPS"]));
+        assert!(desired_subscriptions(Vec::new()).is_empty());
     }
 
     #[test]
-    fn a_filter_of_ours_is_known_again() {
+    fn filter_round_trips() {
         let keys = vec!["ENG".to_owned(), "OPS".to_owned()];
-        assert_eq!(projects_of(&filter(&keys)), Some(keys));
+        assert_eq!(parse_filter(&filter(&keys)), Some(keys));
         for other in [
             "",
             "project = ENG",
             "project in (ENG)",
             "assignee in (\"ENG\")",
         ] {
-            assert_eq!(projects_of(other), None, "{other}");
+            assert_eq!(parse_filter(other), None, "{other}");
         }
     }
 
     #[test]
-    fn reduced_registration_is_known_and_a_probe_is_a_leftover() {
+    fn reduced_registration_is_kept_and_probe_is_leftover() {
         let projects = vec!["ENG".to_owned()];
-        let wanted = over(projects.clone()).remove(0).resource;
+        let desired = desired_subscriptions(projects.clone()).remove(0).resource;
         let listed = |events: &[&str]| {
             let events: Vec<String> = events.iter().map(|event| (*event).to_owned()).collect();
-            purpose(&filter(&projects), &events)
+            classify_webhook(&filter(&projects), &events)
         };
-        assert_eq!(listed(&EVENTS), (wanted.clone(), Vec::new()));
+        assert_eq!(listed(&EVENTS), (desired.clone(), Vec::new()));
         let reduced: Vec<&str> = EVENTS
             .into_iter()
             .filter(|event| *event != "sprint_deleted")
             .collect();
-        let refused = vec!["sprint_deleted".to_owned()];
-        assert_eq!(listed(&reduced), (wanted.clone(), refused));
+        let rejected = vec!["sprint_deleted".to_owned()];
+        assert_eq!(listed(&reduced), (desired.clone(), rejected));
         for probe in [&[CORE_EVENT][..], &["comment_created", "sprint_created"]] {
-            let leftover = Subscription::leftover_of(&wanted);
+            let leftover = Subscription::leftover_of(&desired);
             assert_eq!(listed(probe), (leftover, Vec::new()));
         }
         let other = listed(&["jira:issue_updated", "user_created"]).0;
-        assert!(other != wanted && other != Subscription::leftover_of(&wanted));
+        assert!(other != desired && other != Subscription::leftover_of(&desired));
     }
 
     #[test]
-    fn an_end_may_be_written_in_two_ways() {
-        for written in [
+    fn expiry_is_text_or_milliseconds() {
+        for input in [
             json!("2026-12-23T10:00:00.000+0000"),
             json!(1_798_020_000_000_i64),
         ] {
-            let at = moment(&written).expect("a time");
+            let at = parse_expiry(&input).expect("a timestamp");
             assert_eq!(at.to_rfc3339(), "2026-12-23T10:00:00+00:00");
         }
-        assert_eq!(moment(&json!(null)), None);
+        assert_eq!(parse_expiry(&json!(null)), None);
     }
 }

@@ -1,12 +1,12 @@
 //! Polling: one page of one stream at a time.
 //!
-//! The root stream lists the projects, the site's statuses and its boards, and says what there
-//! must be a webhook for. Issues are read site-wide by the time of their last change, with their
-//! histories and comments; worklogs by theirs; versions per project and sprints per board are
-//! states without a history, so every run reads all of them.
+//! The root stream lists projects, statuses and boards, and the desired webhook subscription.
+//! Issues, with changes and comments, and worklogs are read for the whole site by the time of
+//! their last change. Versions per project and sprints per board have no history, so every run
+//! reads all of them.
 //!
-//! Jira's index lags, so a run begins well before the mark of the last one and the mark never
-//! passes the moment at which a run began. Deletions leave nothing behind; only webhooks tell.
+//! Jira's search index lags, so a run overlaps with the previous one and the cursor never passes
+//! the run's upper bound. Lists do not show deletions, so those come from webhooks only.
 
 mod issues;
 mod root;
@@ -17,52 +17,53 @@ mod worklogs;
 use chrono::Duration;
 
 use super::client::{Call, Client};
-use super::names;
-use super::normalize::Scene;
-use crate::connectors::support::{self, PageContent, operator_fault};
+use super::directory;
+use super::normalize::NormalizeContext;
+use crate::connectors::error::permanent_error;
+use crate::connectors::page::{self, PageContent};
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
-/// The stream that lists the others.
+/// Key of the root stream.
 pub(super) const ROOT: &str = "projects";
 const ISSUES: &str = "issues";
 const WORKLOGS: &str = "worklogs";
-/// Before a project's id.
+/// Prefix of the key of a project's versions; the project's id follows.
 const VERSIONS: &str = "versions:";
-/// The list of boards, where it was denied.
+/// Key of the stream that shows a denied list of boards.
 const BOARDS: &str = "boards";
-/// Before a board's id.
+/// Prefix of the key of a board's sprints; the board's id follows.
 const SPRINTS: &str = "sprints:";
 
-/// How far behind its mark a run begins: a change may show in the index minutes later.
+/// Overlap of a run with the previous one: the index may show a change minutes later.
 const OVERLAP: Duration = Duration::minutes(10);
 
-/// The same, for those who want to know how far a site has been read.
-pub(super) const VISIBLE_AFTER: std::time::Duration = std::time::Duration::from_mins(10);
+/// [`OVERLAP`], for the connection's completeness.
+pub(super) const READ_LAG: std::time::Duration = std::time::Duration::from_mins(10);
 
-/// One page of one stream.
-pub(super) async fn page(
+/// Reads one page of one stream.
+pub(super) async fn read_page(
     client: &Client,
     request: &SyncRequest,
 ) -> Result<SyncPage, ConnectorError> {
     let key = request.stream.key.as_str();
     if key == ROOT {
-        root::page(client, request).await
+        root::read_page(client, request).await
     } else if key == ISSUES {
-        issues::page(client, request).await
+        issues::read_page(client, request).await
     } else if key == WORKLOGS {
-        worklogs::page(client, request).await
+        worklogs::read_page(client, request).await
     } else if key == BOARDS {
-        root::board_list(client, request).await
+        root::read_board_list(client, request).await
     } else if let Some(project) = key.strip_prefix(VERSIONS) {
-        versions::page(client, request, project).await
+        versions::read_page(client, request, project).await
     } else if let Some(board) = key.strip_prefix(SPRINTS) {
-        sprints::page(client, request, board).await
+        sprints::read_page(client, request, board).await
     } else {
-        Err(operator_fault("Jira has no such stream"))
+        Err(permanent_error("unknown stream"))
     }
 }
 
-/// A call of this request.
+/// A call with the request's priority.
 fn call<'r>(request: &'r SyncRequest, operation: &'static str) -> Call<'r> {
     Call {
         priority: request.priority,
@@ -70,22 +71,23 @@ fn call<'r>(request: &'r SyncRequest, operation: &'static str) -> Call<'r> {
     }
 }
 
-/// Normalizes with what the directory knows or Jira says. What a status means decides on the
-/// kind of a Signal, so nothing is told before that is known.
+/// Normalizes with the directory, and looks up missing entries at Jira.
+///
+/// The category of a status determines a Signal's kind, so a failed lookup fails the page.
 async fn with_directory(
     client: &Client,
     request: &SyncRequest,
-    normalize: impl Fn(&Scene<'_>) -> PageContent,
+    normalize: impl Fn(&NormalizeContext<'_>) -> PageContent,
 ) -> Result<PageContent, ConnectorError> {
-    let scene = Scene {
+    let context = NormalizeContext {
         account: &request.access.account,
         directory: &request.directory,
     };
-    support::with_directory(
+    page::with_directory(
         request,
-        || normalize(&scene),
+        || normalize(&context),
         async |missing| {
-            names::look_up(client, &request.access, missing, request.priority)
+            directory::resolve_directory(client, &request.access, missing, request.priority)
                 .await
                 .map(Some)
         },

@@ -13,18 +13,18 @@ use wiremock::MockServer;
 use super::Jira;
 use super::settings::JiraSettings;
 use crate::config::{Env, Reader};
-use crate::connectors::testing::{OpenGate, deps};
+use crate::connectors::testing::{NoopLimiter, deps};
 use crate::connectors::{
     Access, Directory, DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount,
 };
 
-/// What time it is in these tests: within the life of the example's token.
+/// Time of these tests, at which the example token is valid.
 pub(super) fn now() -> DateTime<Utc> {
-    DateTime::from_timestamp(1_700_000_100, 0).expect("a moment")
+    DateTime::from_timestamp(1_700_000_100, 0).expect("a timestamp")
 }
 
-/// A connector whose Atlassian is at this address.
-pub(super) fn connector(base: &str) -> (Jira, Arc<OpenGate>) {
+/// Builds a connector that calls Atlassian at this address.
+pub(super) fn connector(base: &str) -> (Jira, Arc<NoopLimiter>) {
     let (auth, api) = (format!("{base}/auth"), format!("{base}/api"));
     let env = Env::from_pairs([
         ("POBLYSH_JIRA_CLIENT_ID", "client-id"),
@@ -38,16 +38,16 @@ pub(super) fn connector(base: &str) -> (Jira, Arc<OpenGate>) {
     let mut reader = Reader::new(&env);
     let settings = JiraSettings::from_reader(&mut reader);
     reader.finish().expect("settings that can be used");
-    let (deps, gate) = deps(now());
+    let (deps, rate_limiter) = deps(now());
     let app = settings.app.expect("Jira is configured");
-    (Jira::new(app, &deps).expect("a connector"), gate)
+    (Jira::new(app, &deps).expect("a connector"), rate_limiter)
 }
 
-/// A server, and a connector that calls it.
-pub(super) async fn jira() -> (MockServer, Jira, Arc<OpenGate>) {
+/// Starts a mock server and builds a connector that calls it.
+pub(super) async fn jira() -> (MockServer, Jira, Arc<NoopLimiter>) {
     let server = MockServer::start().await;
-    let (jira, gate) = connector(&server.uri());
-    (server, jira, gate)
+    let (jira, rate_limiter) = connector(&server.uri());
+    (server, jira, rate_limiter)
 }
 
 /// The site of these tests.
@@ -68,11 +68,11 @@ pub(super) fn access() -> Access {
     Access {
         account: account(),
         token: "a-token".into(),
-        person: None,
+        user_token: None,
     }
 }
 
-/// What is known of the site.
+/// Statuses and issues of the site.
 pub(super) fn directory() -> Directory {
     let status = |id: &str, category: Option<&str>| DirectoryEntry {
         key: DirectoryKey::new(DirectoryKind::Status, id),

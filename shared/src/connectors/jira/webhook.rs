@@ -1,11 +1,13 @@
-//! Webhooks: proof first, then meaning.
+//! Webhooks: verification, then normalization.
 //!
-//! Those that were subscribed to come to the app's URL and bring a JWT that is signed with the
-//! app's client secret. It does not cover the body and the secret is the whole app's, so it
-//! proves only that Jira sent something: whose it is, the site and the subscription's number in
-//! the body must both say, and only a connection that holds that number at that site gets it.
-//! Those that an administrator set up come to a connection's own URL and are signed over the
-//! body with that connection's secret; only that connection gets them, whatever the body says.
+//! Deliveries of subscriptions arrive at the app's URL with a JWT that is signed with the app's
+//! client secret. The JWT does not cover the body, so it proves only that Jira is the sender. The
+//! route consists of the site and the subscription's id in the body, and only a connection with
+//! that subscription at that site receives the delivery.
+//!
+//! Deliveries of webhooks that an administrator set up arrive at a connection's URL, with a
+//! signature of the body under the connection's webhook secret. Only that connection receives
+//! them, independent of the body.
 
 use std::collections::HashMap;
 
@@ -18,14 +20,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use super::normalize::{self, Scene};
+use super::normalize::{self, NormalizeContext};
 use super::settings::{self, CLIENT_SECRET};
 use super::subscriptions::route;
 use super::wire::Payload;
 use super::{SLUG, descriptor};
 use crate::clock::SharedClock;
 use crate::config::Reader;
-use crate::connectors::support::{identifier, signature_hex, single};
+use crate::connectors::headers::{identifier_header, signature_hex, single_header};
 use crate::connectors::wire::Json;
 use crate::connectors::{
     Acknowledgement, ConnectionWebhooks, ConnectorError, Directory, KeySource, ProviderDescriptor,
@@ -37,18 +39,18 @@ const AUTHORIZATION: &str = "authorization";
 const SIGNATURE: &str = "x-hub-signature";
 const IDENTIFIER: &str = "x-atlassian-webhook-identifier";
 
-/// The headers without which no delivery to the app's URL is genuine.
+/// Headers that verification requires at the app's URL.
 pub(super) const REQUIRED_HEADERS: &[&str] = &[IDENTIFIER, AUTHORIZATION];
 
-/// Deliveries to a connection's own URL are signed with a secret that we make.
+/// Deliveries to a connection's URL are signed with a generated secret.
 pub(super) const CONNECTION_WEBHOOKS: ConnectionWebhooks = ConnectionWebhooks {
     required_headers: &[IDENTIFIER, SIGNATURE],
     handshake_header: None,
-    takes_public_key: false,
+    accepts_public_key: false,
 };
 
-/// The headers that are kept with a delivery.
-pub(super) const KEPT_HEADERS: &[&str] = &[
+/// Headers stored with a delivery.
+pub(super) const STORED_HEADERS: &[&str] = &[
     IDENTIFIER,
     "x-atlassian-webhook-retry",
     "x-atlassian-webhook-flow",
@@ -56,18 +58,18 @@ pub(super) const KEPT_HEADERS: &[&str] = &[
     "user-agent",
 ];
 
-/// How far Atlassian's clock may be from ours.
+/// Maximum difference between Atlassian's clock and ours.
 const LEEWAY: Duration = Duration::seconds(60);
-/// The longest that a token may be valid; Jira's are valid for minutes.
-const MAX_TOKEN_LIFE: Duration = Duration::hours(1);
-/// Longer names of events are not Jira's.
-const MOST_NAME: usize = 60;
-/// Longer than a site's origin can be: a host's name has 253 characters at most (RFC 1035).
-const MOST_SITE: usize = 300;
-/// More subscriptions than one person may have at a site, times many persons.
-const MOST_ROUTES: usize = 1_000;
+/// Maximum lifetime of a token; Jira's are valid for minutes.
+const MAX_TOKEN_TTL: Duration = Duration::hours(1);
+/// Maximum length of an event's name.
+const MAX_EVENT_NAME: usize = 60;
+/// Maximum length of a site's origin; a host name has up to 253 characters (RFC 1035).
+const MAX_ORIGIN_LENGTH: usize = 300;
+/// Maximum routes of a delivery; a person may have five subscriptions at a site.
+const MAX_ROUTES: usize = 1_000;
 
-/// Verifies deliveries, by the app's client secret or a connection's own secret.
+/// Verifier of deliveries, with the app's client secrets or a connection's webhook secrets.
 pub struct Webhooks {
     descriptor: ProviderDescriptor,
     client_secrets: Vec<SecretString>,
@@ -75,7 +77,7 @@ pub struct Webhooks {
 }
 
 impl Webhooks {
-    /// Reads the settings that verification needs.
+    /// Reads the settings of verification.
     pub fn from_reader(reader: &mut Reader<'_>, clock: &SharedClock) -> Self {
         Self {
             descriptor: descriptor(settings::limits(reader)),
@@ -104,7 +106,7 @@ impl WebhookVerifier for Webhooks {
     }
 }
 
-/// Verifies that a delivery is genuine, under any of the active secrets.
+/// Verifies a delivery under any of the active secrets.
 pub(super) async fn verify(
     client_secrets: &[SecretString],
     now: DateTime<Utc>,
@@ -112,23 +114,23 @@ pub(super) async fn verify(
     keys: &dyn KeySource,
 ) -> Result<WebhookReceipt, VerifyError> {
     let WebhookRequest { headers, body, .. } = *request;
-    identifier(headers, IDENTIFIER)?;
+    identifier_header(headers, IDENTIFIER)?;
     if let Some(connection) = request.connection {
-        let signature = single(headers, SIGNATURE)?;
+        let signature = single_header(headers, SIGNATURE)?;
         let secrets = keys.connection_secrets(SLUG, connection).await?;
         verify_signature(&secrets, signature, body)?;
     } else {
-        verify_bearer(client_secrets, now, single(headers, AUTHORIZATION)?)?;
+        verify_bearer(client_secrets, now, single_header(headers, AUTHORIZATION)?)?;
     }
     let json = Json::of(body.as_ref());
     let payload = Payload::parse(&json).unwrap_or_default();
-    let site = payload.own_url().as_deref().and_then(origin);
+    let site = payload.object_url().as_deref().and_then(origin);
     let mut routes: Vec<String> = match (&site, request.connection) {
         (Some(site), None) => payload
             .matched
             .iter()
             .flatten()
-            .take(MOST_ROUTES)
+            .take(MAX_ROUTES)
             .map(|id| route(site, &id.to_string()))
             .collect(),
         _ => Vec::new(),
@@ -145,10 +147,10 @@ pub(super) async fn verify(
             .as_deref()
             .unwrap_or("unknown")
             .chars()
-            .take(MOST_NAME)
+            .take(MAX_EVENT_NAME)
             .collect(),
-        // The identifier is not signed, and a token may be of several deliveries: Jira mints equal
-        // ones within a second. A retry has the same body, whose times are in milliseconds.
+        // The body's digest, because the identifier is not signed, and deliveries within a second
+        // have equal tokens. A retry has the same body, whose times are in milliseconds.
         dedupe_id: format!("{sender}:{}", hex::encode(sha256(body))),
         routes,
         acknowledgement: Acknowledgement::default(),
@@ -157,7 +159,7 @@ pub(super) async fn verify(
     })
 }
 
-/// Claims of the token that are checked; nobody documents the others.
+/// Claims of the token that are checked; others are undocumented.
 #[derive(Deserialize)]
 struct Claims {
     exp: Option<Value>,
@@ -166,19 +168,19 @@ struct Claims {
 }
 
 impl Claims {
-    /// Checks that the token is valid at `now`, and not for longer than [`MAX_TOKEN_LIFE`].
+    /// Checks that the token is valid at `now`, with a lifetime up to [`MAX_TOKEN_TTL`].
     fn check(&self, now: DateTime<Utc>) -> Result<(), VerifyError> {
-        // A token that never ends would serve for ever.
-        let expires = moment(self.exp.as_ref())?.ok_or(VerifyError::Malformed)?;
-        let issued = moment(self.iat.as_ref())?;
-        let not_before = moment(self.nbf.as_ref())?;
-        // Reckoned from our time: theirs may be one that nothing can be added to.
+        // A token without expiry could be replayed without limit.
+        let expires = numeric_date(self.exp.as_ref())?.ok_or(VerifyError::Malformed)?;
+        let issued = numeric_date(self.iat.as_ref())?;
+        let not_before = numeric_date(self.nbf.as_ref())?;
+        // Added to our time, because adding to an arbitrary claim may overflow.
         let early = |time: DateTime<Utc>| time > now + LEEWAY;
         if expires < now - LEEWAY
-            || expires > now + LEEWAY + MAX_TOKEN_LIFE
+            || expires > now + LEEWAY + MAX_TOKEN_TTL
             || issued.is_some_and(early)
             || not_before.is_some_and(early)
-            || issued.is_some_and(|issued| expires - issued > MAX_TOKEN_LIFE || expires < issued)
+            || issued.is_some_and(|issued| expires - issued > MAX_TOKEN_TTL || expires < issued)
         {
             return Err(VerifyError::Stale);
         }
@@ -186,15 +188,15 @@ impl Claims {
     }
 }
 
-/// A claim's time, in whole seconds since 1970.
-fn moment(claim: Option<&Value>) -> Result<Option<DateTime<Utc>>, VerifyError> {
+/// Parses a claim as `NumericDate` in whole seconds (RFC 7519, 2).
+fn numeric_date(claim: Option<&Value>) -> Result<Option<DateTime<Utc>>, VerifyError> {
     let Some(claim) = claim else { return Ok(None) };
     let seconds = claim.as_i64().ok_or(VerifyError::Malformed)?;
     let time = DateTime::from_timestamp(seconds, 0).ok_or(VerifyError::Malformed)?;
     Ok(Some(time))
 }
 
-/// Checks that a token's header names HS256 and asks for no extension (`crit`, RFC 7515, 4.1.11).
+/// Checks that a token uses HS256 without critical extensions (`crit`, RFC 7515, 4.1.11).
 fn check_token_header(header: &[u8]) -> Result<(), VerifyError> {
     let fields: HashMap<String, Value> =
         serde_json::from_slice(header).map_err(|_| VerifyError::Malformed)?;
@@ -242,7 +244,7 @@ fn verify_signature(
     if secrets.is_empty() {
         return Err(VerifyError::NotConfigured);
     }
-    // The method is named, and another than this is none we take.
+    // Other algorithms are rejected.
     let hex = signature_hex(signature, "sha256=")?;
     if verify_hmac_sha256_hex(secrets, &[body], hex) {
         Ok(())
@@ -251,28 +253,28 @@ fn verify_signature(
     }
 }
 
-/// The site that a resource lives at.
+/// The origin of a resource's URL, which identifies the site.
 fn origin(url: &str) -> Option<String> {
     let origin = Url::parse(url).ok()?.origin();
     origin
         .is_tuple()
         .then(|| origin.ascii_serialization())
-        .filter(|site| site.len() <= MOST_SITE)
+        .filter(|site| site.len() <= MAX_ORIGIN_LENGTH)
 }
 
-/// What a genuine delivery says.
+/// Normalizes a verified delivery.
 pub(super) fn handle(
     delivery: &WebhookDelivery,
     directory: &Directory,
 ) -> Result<WebhookOutcome, ConnectorError> {
     let json = Json::of(delivery.body.as_ref());
     let payload = Payload::parse(&json)?;
-    let scene = Scene {
+    let context = NormalizeContext {
         account: &delivery.account,
         directory,
     };
-    let facts = normalize::event(&scene, &payload, delivery.received_at);
-    Ok(WebhookOutcome::telling(facts))
+    let facts = normalize::from_event(&context, &payload, delivery.received_at);
+    Ok(WebhookOutcome::from_signals(facts))
 }
 
 #[cfg(test)]

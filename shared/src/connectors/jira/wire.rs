@@ -1,12 +1,10 @@
-//! Jira's shapes, as far as we read them.
+//! Types of Jira's JSON, for webhooks (API version 2) and the REST API (version 3).
 //!
-//! Webhooks (which use the second version of the API's shapes) and the REST API describe the
-//! same objects, so both are read with these types. They are lenient: a field that is not of
-//! the documented form is a field that is missing, and what a fact needs is demanded where the
-//! fact is made.
+//! Deserialization is lenient: a field that is not of the documented form counts as missing.
+//! `normalize` checks the fields that a Signal requires.
 
 mod document;
-mod moment;
+mod timestamp;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -14,8 +12,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
 
-pub(super) use document::plain;
-pub(super) use moment::Moment;
+pub(super) use document::to_plain_text;
+pub(super) use timestamp::Timestamp;
 
 use crate::connectors::wire::{Json, id, lenient, or_default, read_json, text};
 pub(super) use crate::connectors::wire::{WireError, rows};
@@ -48,7 +46,7 @@ pub(super) struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// Reads a body.
+    /// Deserializes a body.
     pub(super) fn parse(body: &'a Json<&[u8]>) -> Result<Self, WireError> {
         if !body.is_object() {
             return Err(WireError::NotAnObject);
@@ -56,8 +54,8 @@ impl<'a> Payload<'a> {
         body.read().map_err(|_| WireError::NotAnObject)
     }
 
-    /// Where the object it is about lives, whatever it is.
-    pub(super) fn own_url(&self) -> Option<String> {
+    /// The URL of the delivery's object, of any type.
+    pub(super) fn object_url(&self) -> Option<String> {
         #[derive(Deserialize)]
         struct Own {
             #[serde(rename = "self", default, deserialize_with = "text")]
@@ -79,7 +77,7 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Reads a part of a payload or of a list.
+/// Deserializes a part of a payload or a list.
 pub(super) fn read<T: DeserializeOwned>(
     field: &'static str,
     raw: &RawValue,
@@ -87,7 +85,7 @@ pub(super) fn read<T: DeserializeOwned>(
     read_json(raw.get()).map_err(|_| WireError::Missing(field))
 }
 
-/// A person or an app. Servers know no `accountId`.
+/// A user or an app. Jira Server has no `accountId`.
 #[derive(Debug, Default, Clone, Deserialize)]
 pub(super) struct User {
     #[serde(rename = "self", default, deserialize_with = "text")]
@@ -117,7 +115,7 @@ pub(super) struct Issue {
     pub(super) changelog: Option<Changelogs>,
 }
 
-/// An issue's fields, those that are read.
+/// Fields of an issue.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Fields {
     #[serde(default, deserialize_with = "text")]
@@ -133,14 +131,14 @@ pub(super) struct Fields {
     #[serde(default, deserialize_with = "lenient")]
     pub(super) reporter: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) created: Option<Moment>,
+    pub(super) created: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) updated: Option<Moment>,
+    pub(super) updated: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) comment: Option<Comments>,
 }
 
-/// Something with a name.
+/// Object with a name.
 #[derive(Debug, Deserialize)]
 pub(super) struct Named {
     #[serde(default, deserialize_with = "text")]
@@ -169,14 +167,14 @@ pub(super) struct Status {
     pub(super) category: Option<Category>,
 }
 
-/// What a status means: `new`, `indeterminate` or `done`.
+/// Category of a status: `new`, `indeterminate` or `done`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Category {
     #[serde(default, deserialize_with = "text")]
     pub(super) key: Option<String>,
 }
 
-/// The changes of an issue, as far as an answer holds them.
+/// Page of an issue's changes.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Changelogs {
     #[serde(default, deserialize_with = "or_default")]
@@ -193,7 +191,7 @@ pub(super) struct Changelog {
     #[serde(default, deserialize_with = "lenient")]
     pub(super) author: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) created: Option<Moment>,
+    pub(super) created: Option<Timestamp>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) items: Vec<Item>,
 }
@@ -201,10 +199,10 @@ pub(super) struct Changelog {
 /// One field of a change.
 #[derive(Debug, Default, Clone, Deserialize)]
 pub(super) struct Item {
-    /// The name that people see.
+    /// The displayed name, which depends on the language.
     #[serde(default, deserialize_with = "text")]
     pub(super) field: Option<String>,
-    /// The name that stays; Jira has left it out of some items at all times.
+    /// The stable id; some items do not have it.
     #[serde(rename = "fieldId", default, deserialize_with = "text")]
     pub(super) field_id: Option<String>,
     #[serde(rename = "fieldtype", default, deserialize_with = "text")]
@@ -220,8 +218,7 @@ pub(super) struct Item {
 }
 
 impl Item {
-    /// Whether it is about this field of Jira's own. A field that somebody made may have the
-    /// same name.
+    /// Whether the item changes this system field; a custom field may have the same name.
     pub(super) fn is_of(&self, field: &str) -> bool {
         match self.field_id.as_deref() {
             Some(id) => id == field,
@@ -232,7 +229,7 @@ impl Item {
     }
 }
 
-/// The comments of an issue, as far as an answer holds them.
+/// Page of an issue's comments.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Comments {
     #[serde(default, deserialize_with = "or_default")]
@@ -252,16 +249,16 @@ pub(super) struct Comment {
     pub(super) author: Option<User>,
     #[serde(rename = "updateAuthor", default, deserialize_with = "lenient")]
     pub(super) update_author: Option<User>,
-    /// Text in webhooks, a document in the REST API.
+    /// Wiki markup in webhooks, a document in the REST API.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) body: Value,
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) created: Option<Moment>,
+    pub(super) created: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) updated: Option<Moment>,
+    pub(super) updated: Option<Timestamp>,
 }
 
-/// Time that somebody worked on an issue.
+/// Time logged on an issue.
 #[derive(Debug, Deserialize)]
 pub(super) struct Worklog {
     #[serde(rename = "self", default, deserialize_with = "text")]
@@ -273,15 +270,15 @@ pub(super) struct Worklog {
     #[serde(default, deserialize_with = "lenient")]
     pub(super) author: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) created: Option<Moment>,
+    pub(super) created: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) started: Option<Moment>,
+    pub(super) started: Option<Timestamp>,
     #[serde(rename = "timeSpentSeconds", default, deserialize_with = "lenient")]
     pub(super) seconds: Option<u64>,
 }
 
-/// The issue that something belongs to, by its own address: `…/issue/{id}/comment/{id}`.
-pub(super) fn issue_id_of(url: Option<&str>) -> Option<String> {
+/// The issue's id in an object's URL, such as `…/issue/{id}/comment/{id}`.
+pub(super) fn issue_id_from_url(url: Option<&str>) -> Option<String> {
     let url = Url::parse(url?).ok()?;
     let mut segments = url.path_segments()?;
     segments.find(|segment| *segment == "issue")?;
@@ -302,11 +299,11 @@ pub(super) struct Sprint {
     #[serde(default, deserialize_with = "text")]
     pub(super) goal: Option<String>,
     #[serde(rename = "createdDate", default, deserialize_with = "lenient")]
-    pub(super) created: Option<Moment>,
+    pub(super) created: Option<Timestamp>,
     #[serde(rename = "startDate", default, deserialize_with = "lenient")]
-    pub(super) start: Option<Moment>,
+    pub(super) start: Option<Timestamp>,
     #[serde(rename = "completeDate", default, deserialize_with = "lenient")]
-    pub(super) complete: Option<Moment>,
+    pub(super) complete: Option<Timestamp>,
     #[serde(rename = "originBoardId", default, deserialize_with = "id")]
     pub(super) board: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! One table of answers, and every connector meets all of it.
+//! A table of responses that every connector maps to the same errors.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn now() -> DateTime<Utc> {
     "2026-11-23T12:00:00Z".parse().expect("a time")
 }
 
-/// Every connector there is, with this server in its provider's place.
+/// All connectors, with this server as their provider.
 fn connectors(base: &str) -> Vec<Arc<dyn Connector>> {
     let env = Env::from_pairs([
         ("POBLYSH_GITHUB_APP_ID", "12345"),
@@ -44,26 +44,30 @@ fn connectors(base: &str) -> Vec<Arc<dyn Connector>> {
     ]);
     let mut reader = Reader::new(&env);
     let settings = ConnectorSettings::from_reader(&mut reader);
-    reader.finish().expect("settings that can be used");
+    reader.finish().expect("valid settings");
     let (deps, _) = deps(now());
     let registry = Registry::new(settings, &deps).expect("connectors");
     registry
         .iter()
-        .map(|(descriptor, _)| registry.get(descriptor.slug).expect("it is configured"))
+        .map(|(descriptor, _)| {
+            registry
+                .get(descriptor.slug)
+                .expect("a configured provider")
+        })
         .collect()
 }
 
-/// What reading the root stream ends with.
-async fn outcome(connector: &dyn Connector) -> Result<(), ConnectorError> {
+/// Reads the root stream.
+async fn read_root(connector: &dyn Connector) -> Result<(), ConnectorError> {
     let account = ExternalAccount {
         settings: json!({ "url": "https://acme.example" }),
-        ..ExternalAccount::of_route("acme")
+        ..ExternalAccount::from_route("acme")
     };
     let request = SyncRequest {
         access: Access {
             account,
             token: "a-token".into(),
-            person: None,
+            user_token: None,
         },
         stream: StreamSpec {
             key: connector.descriptor().root_stream.to_owned(),
@@ -71,10 +75,10 @@ async fn outcome(connector: &dyn Connector) -> Result<(), ConnectorError> {
             target: json!(null),
         },
         cursor: None,
-        horizon: now() - Duration::days(1),
+        backfill_from: now() - Duration::days(1),
         reconcile_from: None,
         failures: 0,
-        until: now(),
+        upper_bound: now(),
         priority: Priority::Poll,
         directory: Arc::new(Directory::default()),
     };
@@ -87,7 +91,7 @@ struct Case {
     headers: &'static [(&'static str, &'static str)],
     body: &'static str,
     code: &'static str,
-    /// For limits: how many seconds they last.
+    /// Expected duration of a rate limit, in seconds.
     seconds: Option<i64>,
 }
 
@@ -121,7 +125,7 @@ const CASES: &[Case] = &[
     case("an HTML page with 200", 200, HTML, "transient"),
     case("an empty body with 200", 200, "", "transient"),
     case(
-        "a body that was cut off",
+        "a truncated body",
         200,
         r#"{"ok":true,"values":[{"id""#,
         "transient",
@@ -136,8 +140,8 @@ const CASES: &[Case] = &[
     case("JSON with 503", 503, r#"{"message":"down"}"#, "transient"),
     case("500 without a body", 500, "", "transient"),
     case("408", 408, HTML, "transient"),
-    case("401 without known words", 401, HTML, "unauthorized"),
-    case("403 without known words", 403, HTML, "permission"),
+    case("401 without an error code", 401, HTML, "unauthorized"),
+    case("403 without an error code", 403, HTML, "permission"),
     case(
         "403 with JSON",
         403,
@@ -147,7 +151,7 @@ const CASES: &[Case] = &[
     Case {
         headers: &[("retry-after", "17")],
         seconds: Some(17),
-        ..case("403 that says when to come back", 403, HTML, "rate_limited")
+        ..case("403 with Retry-After", 403, HTML, "rate_limited")
     },
     case("404 of a proxy", 404, HTML, "permission"),
     case("410", 410, HTML, "permission"),
@@ -158,9 +162,9 @@ const CASES: &[Case] = &[
         &[("retry-after", "Mon, 23 Nov 2026 12:05:00 GMT")],
         300,
     ),
-    limit("429 of no time", &[("retry-after", "0")], 1),
+    limit("429 with zero seconds", &[("retry-after", "0")], 1),
     limit(
-        "429 with a date that has passed",
+        "429 with a past date",
         &[("retry-after", "Mon, 23 Nov 2026 11:00:00 GMT")],
         1,
     ),
@@ -169,43 +173,46 @@ const CASES: &[Case] = &[
 ];
 
 impl Case {
-    /// A server that gives this answer to everything.
-    async fn served(&self) -> MockServer {
+    /// Starts a server that sends this response to every request.
+    async fn start_server(&self) -> MockServer {
         let server = MockServer::start().await;
-        let mut answer = ResponseTemplate::new(self.status).set_body_string(self.body);
+        let mut response = ResponseTemplate::new(self.status).set_body_string(self.body);
         for (name, value) in self.headers {
-            answer = answer.insert_header(*name, *value);
+            response = response.insert_header(*name, *value);
         }
-        Mock::given(any()).respond_with(answer).mount(&server).await;
+        Mock::given(any())
+            .respond_with(response)
+            .mount(&server)
+            .await;
         server
     }
 
-    fn assert_means(&self, error: &ConnectorError, who: &str) {
-        assert_eq!(error.code(), self.code, "{who}: {error:?}");
+    fn assert_maps_to(&self, error: &ConnectorError, label: &str) {
+        assert_eq!(error.code(), self.code, "{label}: {error:?}");
         if let (ConnectorError::RateLimited { retry_at, .. }, Some(seconds)) = (error, self.seconds)
         {
-            assert_eq!((*retry_at - now()).num_seconds(), seconds, "{who}");
+            assert_eq!((*retry_at - now()).num_seconds(), seconds, "{label}");
         }
     }
 }
 
 #[tokio::test]
-async fn answers_mean_the_same_to_every_connector() {
+async fn responses_map_to_same_errors_for_every_provider() {
     for case in CASES {
-        let server = case.served().await;
+        let server = case.start_server().await;
         for connector in connectors(&server.uri()) {
-            let who = format!("{}: {}", connector.descriptor().slug, case.name);
-            let error = outcome(&*connector).await.expect_err(&who);
-            case.assert_means(&error, &who);
+            let label = format!("{}: {}", connector.descriptor().slug, case.name);
+            let error = read_root(&*connector).await.expect_err(&label);
+            case.assert_maps_to(&error, &label);
         }
     }
 }
 
-/// How renewing a token ends.
-async fn renewal(connector: &dyn Connector) -> Result<(), ConnectorError> {
+/// Refreshes a token.
+async fn refresh(connector: &dyn Connector) -> Result<(), ConnectorError> {
     let request = RefreshRequest {
-        // GitHub's accounts have numbers.
-        account: ExternalAccount::of_route("5"),
+        // GitHub's account ids are numbers.
+        account: ExternalAccount::from_route("5"),
         access_token: Some("a-token".into()),
         refresh_token: Some("a-refresh-token".into()),
     };
@@ -213,20 +220,20 @@ async fn renewal(connector: &dyn Connector) -> Result<(), ConnectorError> {
 }
 
 #[tokio::test]
-async fn limits_and_outages_of_token_endpoints_end_no_grant() {
-    let passes = |case: &&Case| matches!(case.code, "rate_limited" | "transient");
-    for case in CASES.iter().filter(passes) {
-        let server = case.served().await;
+async fn rate_limits_and_outages_of_token_endpoints_end_no_grant() {
+    let is_temporary = |case: &&Case| matches!(case.code, "rate_limited" | "transient");
+    for case in CASES.iter().filter(is_temporary) {
+        let server = case.start_server().await;
         for connector in connectors(&server.uri()) {
-            let who = format!("{}: {}", connector.descriptor().slug, case.name);
-            let error = renewal(&*connector).await.expect_err(&who);
-            case.assert_means(&error, &who);
+            let label = format!("{}: {}", connector.descriptor().slug, case.name);
+            let error = refresh(&*connector).await.expect_err(&label);
+            case.assert_maps_to(&error, &label);
         }
     }
 }
 
 #[tokio::test]
-async fn known_words_of_a_403_are_each_providers_own() {
+async fn error_codes_map_to_provider_specific_errors() {
     for (slug, status, body, code) in [
         (
             "github",
@@ -266,11 +273,14 @@ async fn known_words_of_a_403_are_each_providers_own() {
         ),
     ] {
         let server = MockServer::start().await;
-        let answer = ResponseTemplate::new(status).set_body_string(body);
-        Mock::given(any()).respond_with(answer).mount(&server).await;
+        let response = ResponseTemplate::new(status).set_body_string(body);
+        Mock::given(any())
+            .respond_with(response)
+            .mount(&server)
+            .await;
         let connectors = connectors(&server.uri());
         let connector = connectors.iter().find(|one| one.descriptor().slug == slug);
-        let error = outcome(&**connector.expect(slug)).await.expect_err(body);
+        let error = read_root(&**connector.expect(slug)).await.expect_err(body);
         assert_eq!(error.code(), code, "{slug}: {body}");
     }
 }

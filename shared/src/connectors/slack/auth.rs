@@ -1,8 +1,10 @@
-//! OAuth v2: a bot is installed into a workspace, or into a whole organization. Whoever installs
-//! it may be asked for a token of their own besides, which rotates by itself.
+//! OAuth v2: installation of the bot, token refresh and revocation.
 //!
-//! Sources: "Installing with OAuth" and "Using token rotation" at docs.slack.dev. PKCE is left
-//! off: it would make the app a public client for good.
+//! The bot is installed into a workspace or an organization. The installer may also grant a user
+//! token, which has a rotation separate from the bot's.
+//!
+//! Sources: "Installing with OAuth" and "Using token rotation" at docs.slack.dev. PKCE is not
+//! used: it would permanently make the app a public client.
 
 use chrono::{DateTime, Duration, Utc};
 use secrecy::SecretString;
@@ -11,15 +13,16 @@ use serde_json::json;
 use url::Url;
 
 use super::Slack;
-use super::client::{Proof, Refusal};
-use crate::connectors::support::{self, operator_fault};
+use super::client::{ApiError, Auth};
+use crate::connectors::error::permanent_error;
+use crate::connectors::oauth;
 use crate::connectors::{
     AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, ExternalAccount, Grant,
     GrantState, NewGrant, RefreshRequest, TokenSet, with_new_token,
 };
 use crate::http::Charge;
 
-/// What is asked of the workspace.
+/// Bot scopes.
 pub(super) const SCOPES: &[&str] = &[
     "app_mentions:read",
     "channels:history",
@@ -32,11 +35,11 @@ pub(super) const SCOPES: &[&str] = &[
     "users:read",
 ];
 
-/// The account under which calls of the app itself are counted.
+/// Rate limit account of calls that the app makes without a workspace.
 const APP: &str = "app";
 const TOKEN_METHOD: &str = "oauth.v2.access";
 
-/// Where the browser goes.
+/// The authorization URL.
 pub(super) fn authorize(slack: &Slack, request: &AuthorizeRequest) -> Url {
     let mut url = slack.client.url(&["oauth", "v2", "authorize"]);
     url.query_pairs_mut()
@@ -51,7 +54,7 @@ pub(super) fn authorize(slack: &Slack, request: &AuthorizeRequest) -> Url {
     url
 }
 
-/// The token endpoint's answer.
+/// Response of the token endpoint.
 #[derive(Deserialize)]
 struct Tokens {
     access_token: Option<SecretString>,
@@ -60,41 +63,42 @@ struct Tokens {
     scope: Option<String>,
     bot_user_id: Option<String>,
     app_id: Option<String>,
-    team: Option<Named>,
-    enterprise: Option<Named>,
+    team: Option<InstallTarget>,
+    enterprise: Option<InstallTarget>,
     #[serde(default)]
     is_enterprise_install: bool,
-    authed_user: Option<Person>,
+    authed_user: Option<AuthedUser>,
 }
 
-/// Who installed the app, and the token that they gave, if any.
+/// The installer, with their user token if they granted one.
 #[derive(Default, Deserialize)]
-struct Person {
+struct AuthedUser {
     id: Option<String>,
     access_token: Option<SecretString>,
     refresh_token: Option<SecretString>,
     expires_in: Option<i64>,
 }
 
+/// A workspace or an organization.
 #[derive(Deserialize)]
-struct Named {
+struct InstallTarget {
     id: String,
     name: Option<String>,
 }
 
-/// Who a token is, as `auth.test` tells.
+/// Response of `auth.test`.
 #[derive(Deserialize)]
 struct Identity {
     url: Option<String>,
     team: Option<String>,
 }
 
-/// Takes the redirect: exchanges the code, and asks who it stands for.
+/// Exchanges the code of a callback and reads the identity of the new token.
 pub(super) async fn exchange_token(
     slack: &Slack,
     callback: &Callback,
 ) -> Result<CallbackOutcome, ConnectorError> {
-    let code = match support::code(callback, "Slack") {
+    let code = match oauth::authorization_code(callback, "Slack") {
         Ok(code) => code,
         Err(end) => return end,
     };
@@ -103,26 +107,28 @@ pub(super) async fn exchange_token(
         ("code", code),
         ("redirect_uri", callback.redirect_uri.as_str()),
     ];
-    let tokens = match ask(slack, APP, &arguments).await {
+    let tokens = match request_tokens(slack, APP, &arguments).await {
         Ok(tokens) => tokens,
-        Err(refusal) if matches!(refusal.code.as_str(), "invalid_code" | "code_already_used") => {
-            return Ok(support::code_is_over());
+        Err(error) if matches!(error.code.as_str(), "invalid_code" | "code_already_used") => {
+            return Ok(oauth::expired_code());
         }
-        Err(refusal) if refusal.code == "cannot_install_an_org_installed_app" => {
+        Err(error) if error.code == "cannot_install_an_org_installed_app" => {
             return Ok(CallbackOutcome::denied(
-                "The app is installed for the whole organization; connect the organization.",
+                "The app is installed for the whole organization. Connect the organization.",
             ));
         }
-        Err(refusal) => return Err(refusal.error.of_the_app()),
+        Err(error) => return Err(error.cause.into_app_error()),
     };
     if let (Some(ours), Some(theirs)) = (&slack.app.app_id, &tokens.app_id)
         && ours != theirs
     {
-        return Err(operator_fault("the client id belongs to another Slack app"));
+        return Err(permanent_error(
+            "the client id belongs to another Slack app",
+        ));
     }
     let Some(token) = tokens.access_token.clone() else {
         return Ok(CallbackOutcome::denied(
-            "The installation has no bot; please install the app with its bot.",
+            "The installation has no bot. Install the app with its bot.",
         ));
     };
     grant(slack, token, tokens)
@@ -130,41 +136,41 @@ pub(super) async fn exchange_token(
         .map(CallbackOutcome::connected)
 }
 
-/// The grant of the bot that holds this token.
+/// Builds the grant of a new bot token.
 async fn grant(
     slack: &Slack,
     token: SecretString,
     tokens: Tokens,
 ) -> Result<NewGrant, ConnectorError> {
     let organization = tokens.is_enterprise_install;
-    let place = if organization {
+    let target = if organization {
         tokens.enterprise
     } else {
         tokens.team
     };
-    let place = place
-        .filter(|place| !place.id.is_empty())
-        .ok_or_else(|| operator_fault("Slack names no workspace"))?;
-    let charge = Charge::new(&place.id, "auth.test");
-    let ask = || slack.client.call(&charge, Proof::Bearer(&token), &[]);
-    let answer = with_new_token(|| Box::pin(async { Ok(ask().await?) })).await?;
-    let identity: Identity = answer.json()?;
+    let target = target
+        .filter(|target| !target.id.is_empty())
+        .ok_or_else(|| permanent_error("the token response names no workspace"))?;
+    let charge = Charge::new(&target.id, "auth.test");
+    let test_auth = || slack.client.call(&charge, Auth::Bearer(&token), &[]);
+    let response = with_new_token(|| Box::pin(async { Ok(test_auth().await?) })).await?;
+    let identity: Identity = response.json()?;
     let now = slack.clock.now();
-    let person = tokens.authed_user.unwrap_or_default();
+    let installer = tokens.authed_user.unwrap_or_default();
     Ok(NewGrant {
         account: ExternalAccount {
-            name: place
+            name: target
                 .name
                 .or(identity.team)
-                .unwrap_or_else(|| place.id.clone()),
-            stable_id: place.id.clone(),
+                .unwrap_or_else(|| target.id.clone()),
+            stable_id: target.id.clone(),
             settings: json!({
                 "url": identity.url,
                 "bot_user_id": tokens.bot_user_id,
-                "installer_id": person.id,
+                "installer_id": installer.id,
                 "organization": organization,
             }),
-            id: place.id,
+            id: target.id,
         },
         tokens: Some(token_set(
             now,
@@ -172,9 +178,9 @@ async fn grant(
             tokens.refresh_token,
             tokens.expires_in,
         )),
-        person: person
+        user_token: installer
             .access_token
-            .map(|token| token_set(now, token, person.refresh_token, person.expires_in)),
+            .map(|token| token_set(now, token, installer.refresh_token, installer.expires_in)),
         scopes: tokens
             .scope
             .unwrap_or_default()
@@ -186,26 +192,27 @@ async fn grant(
     })
 }
 
-/// Renews a token of an app with token rotation. Without rotation there is nothing to renew, so
-/// Slack is asked about the token there is.
+/// Refreshes a token of an app with token rotation.
+///
+/// Without rotation there is no refresh token, so `auth.test` verifies the current token instead.
 pub(super) async fn refresh_token(
     slack: &Slack,
     request: &RefreshRequest,
 ) -> Result<TokenSet, ConnectorError> {
     use secrecy::ExposeSecret;
     let Some(refresh_token) = &request.refresh_token else {
-        return confirm(slack, request).await;
+        return verify_token(slack, request).await;
     };
     let arguments = [
         ("grant_type", "refresh_token"),
         ("refresh_token", refresh_token.expose_secret()),
     ];
-    let tokens = ask(slack, &request.account.id, &arguments)
+    let tokens = request_tokens(slack, &request.account.id, &arguments)
         .await
-        .map_err(word_on_grant)?;
+        .map_err(classify_grant_error)?;
     let access_token = tokens
         .access_token
-        .ok_or_else(|| operator_fault("Slack's answer holds no token"))?;
+        .ok_or_else(|| permanent_error("the token response holds no access token"))?;
     Ok(token_set(
         slack.clock.now(),
         access_token,
@@ -214,25 +221,27 @@ pub(super) async fn refresh_token(
     ))
 }
 
-/// The same token again, if Slack still accepts it.
-async fn confirm(slack: &Slack, request: &RefreshRequest) -> Result<TokenSet, ConnectorError> {
+/// Returns the current token if Slack still accepts it.
+async fn verify_token(slack: &Slack, request: &RefreshRequest) -> Result<TokenSet, ConnectorError> {
     let Some(token) = &request.access_token else {
-        // Slack has said nothing of the grant.
-        return Err(operator_fault("no token of the grant is stored"));
+        // Not a response of Slack, so the grant's state is unchanged.
+        return Err(permanent_error("no token of the grant is stored"));
     };
     let charge = Charge::new(&request.account.id, "auth.test");
     slack
         .client
-        .call(&charge, Proof::Bearer(token), &[])
+        .call(&charge, Auth::Bearer(token), &[])
         .await
-        .map_err(word_on_grant)?;
+        .map_err(classify_grant_error)?;
     Ok(token_set(slack.clock.now(), token.clone(), None, None))
 }
 
-/// Slack's words that say that a grant is gone. `invalid_auth` is none of them: it also refuses
-/// addresses that a workspace does not allow.
-fn word_on_grant(refusal: Refusal) -> ConnectorError {
-    match (refusal.code.as_str(), refusal.error) {
+/// Maps Slack's error codes of a revoked grant to [`ConnectorError::GrantRevoked`].
+///
+/// `invalid_auth` is not one of them: Slack also sends it for IP addresses that a workspace does
+/// not allow.
+fn classify_grant_error(error: ApiError) -> ConnectorError {
+    match (error.code.as_str(), error.cause) {
         (
             "token_revoked" | "account_inactive" | "token_expired" | "invalid_refresh_token",
             ConnectorError::Unauthorized(source),
@@ -241,27 +250,29 @@ fn word_on_grant(refusal: Refusal) -> ConnectorError {
     }
 }
 
-/// Whether Slack still accepts the bot's token. Where a delivery says that the token or the app is
-/// gone, `invalid_auth` confirms it; any other refusal says nothing of the grant.
-pub(super) async fn grant_state(
+/// Checks whether Slack still accepts the bot's token.
+///
+/// The check follows a delivery that reports a revoked token or an uninstalled app, so
+/// `invalid_auth` confirms the revocation here. Other errors leave the state unknown.
+pub(super) async fn fetch_grant_state(
     slack: &Slack,
     grant: &Grant,
 ) -> Result<GrantState, ConnectorError> {
     let Some(token) = &grant.access_token else {
-        return Err(operator_fault("no token of the grant is stored"));
+        return Err(permanent_error("no token of the grant is stored"));
     };
     let charge = Charge::new(&grant.account.id, "auth.test");
-    match slack.client.call(&charge, Proof::Bearer(token), &[]).await {
+    match slack.client.call(&charge, Auth::Bearer(token), &[]).await {
         Ok(_) => Ok(GrantState::Active),
-        Err(refusal) => match refusal.code.as_str() {
+        Err(error) => match error.code.as_str() {
             "token_revoked" | "invalid_auth" => Ok(GrantState::Revoked),
             "account_inactive" => Ok(GrantState::Removed),
-            _ => Err(refusal.error),
+            _ => Err(error.cause),
         },
     }
 }
 
-/// Uninstalls the app from the workspace, and the bot's token with it.
+/// Uninstalls the app from the workspace, which revokes the bot's token.
 pub(super) async fn revoke(slack: &Slack, grant: &Grant) -> Result<(), ConnectorError> {
     use secrecy::ExposeSecret;
     let (Some(token), Some(secret)) = (&grant.access_token, slack.app.client_secrets.first())
@@ -275,31 +286,35 @@ pub(super) async fn revoke(slack: &Slack, grant: &Grant) -> Result<(), Connector
     let charge = Charge::new(&grant.account.id, "apps.uninstall");
     let uninstalled = slack
         .client
-        .call(&charge, Proof::Bearer(token), &arguments)
+        .call(&charge, Auth::Bearer(token), &arguments)
         .await;
     match uninstalled {
         Ok(_) => Ok(()),
-        // The token is gone already, and nothing can be done with it.
-        Err(refusal) if matches!(refusal.error, ConnectorError::Unauthorized(_)) => Ok(()),
-        Err(refusal) => Err(refusal.error),
+        // The token is already revoked.
+        Err(error) if matches!(error.cause, ConnectorError::Unauthorized(_)) => Ok(()),
+        Err(error) => Err(error.cause),
     }
 }
 
-/// Asks the token endpoint, with whichever client secret is valid.
-async fn ask(slack: &Slack, account: &str, arguments: &[(&str, &str)]) -> Result<Tokens, Refusal> {
-    let mut wrong_secret = Refusal::from(operator_fault("no client secret is configured"));
+/// Calls the token endpoint with each client secret until one is accepted.
+async fn request_tokens(
+    slack: &Slack,
+    account: &str,
+    arguments: &[(&str, &str)],
+) -> Result<Tokens, ApiError> {
+    let mut rejected_secret = ApiError::from(permanent_error("no client secret is configured"));
     for secret in &slack.app.client_secrets {
-        let proof = Proof::Client(&slack.app.client_id, secret);
+        let auth = Auth::Client(&slack.app.client_id, secret);
         let charge = Charge::new(account, TOKEN_METHOD);
-        match slack.client.call(&charge, proof, arguments).await {
-            Ok(answer) => return Ok(answer.json()?),
-            Err(refusal) if matches!(refusal.code.as_str(), "bad_client_secret") => {
-                wrong_secret = refusal;
+        match slack.client.call(&charge, auth, arguments).await {
+            Ok(response) => return Ok(response.json()?),
+            Err(error) if matches!(error.code.as_str(), "bad_client_secret") => {
+                rejected_secret = error;
             }
-            Err(refusal) => return Err(refusal),
+            Err(error) => return Err(error),
         }
     }
-    Err(wrong_secret)
+    Err(rejected_secret)
 }
 
 fn token_set(

@@ -1,7 +1,7 @@
-//! The text of a message whose words are in its blocks or attachments, as Slack's markup.
+//! Extraction of a message's text from its blocks and attachments, as Slack's markup.
 //!
-//! Where a message has a `text` of its own, that is all of it: Slack derives it from what people
-//! write, and apps repeat in it what their blocks say. Apps may leave it out.
+//! A non-empty `text` is complete: Slack derives it from a person's blocks, and apps repeat their
+//! blocks in it. Apps may omit it, so then blocks and attachments supply the text.
 //!
 //! Sources: "Blocks", "Rich text" and "Legacy secondary attachments" at docs.slack.dev.
 
@@ -15,11 +15,11 @@ use serde_json::value::RawValue;
 use super::wire::{Message, rows};
 use crate::connectors::wire::read_json;
 
-/// Texts that Slack makes up for a message or an attachment that has none.
+/// Placeholders that Slack sends for a message or an attachment without text.
 const PLACEHOLDERS: [&str; 2] = ["This content can't be displayed.", "[no preview available]"];
 
-/// The text of a message, `raw` being all of it; `None` where it has no words.
-pub(super) fn text_of<'m>(message: &'m Message, raw: &RawValue) -> Option<Cow<'m, str>> {
+/// Extracts the text of a message, given with its raw JSON; `None` if it has none.
+pub(super) fn extract_text<'m>(message: &'m Message, raw: &RawValue) -> Option<Cow<'m, str>> {
     #[derive(Deserialize)]
     struct Content {
         #[serde(default, deserialize_with = "rows")]
@@ -34,10 +34,10 @@ pub(super) fn text_of<'m>(message: &'m Message, raw: &RawValue) -> Option<Cow<'m
     let content: Content = read_json(raw.get()).ok()?;
     let mut lines = Vec::new();
     for block in &content.blocks {
-        of_block(block, &mut lines);
+        push_block(block, &mut lines);
     }
     for attachment in &content.attachments {
-        of_attachment(attachment, &mut lines);
+        push_attachment(attachment, &mut lines);
     }
     (!lines.is_empty()).then(|| Cow::Owned(lines.join("\n")))
 }
@@ -46,7 +46,7 @@ fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
 
-/// A member that is text and says something.
+/// A member of an object, if it is a non-blank string.
 fn text<'v>(object: &'v Value, name: &str) -> Option<&'v str> {
     object[name].as_str().filter(|text| !is_blank(text))
 }
@@ -55,8 +55,8 @@ fn list<'v>(object: &'v Value, name: &str) -> impl Iterator<Item = &'v Value> {
     object[name].as_array().into_iter().flatten()
 }
 
-/// Words that are no markup, as markup.
-fn escaped(text: &str) -> String {
+/// Escapes plain text as markup.
+fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
@@ -74,72 +74,74 @@ fn link(url: &str, label: Option<&str>) -> String {
     }
 }
 
-fn of_block(block: &Value, lines: &mut Vec<String>) {
+fn push_block(block: &Value, lines: &mut Vec<String>) {
     match block["type"].as_str().unwrap_or_default() {
-        "rich_text" => list(block, "elements").for_each(|part| of_rich_text(part, lines)),
+        "rich_text" => list(block, "elements").for_each(|part| push_rich_text(part, lines)),
         "section" => {
-            lines.extend(composed(&block["text"]));
-            lines.extend(list(block, "fields").filter_map(composed));
+            lines.extend(render_composition(&block["text"]));
+            lines.extend(list(block, "fields").filter_map(render_composition));
         }
-        "header" => lines.extend(composed(&block["text"])),
+        "header" => lines.extend(render_composition(&block["text"])),
         "context" => {
             let parts: Vec<String> = list(block, "elements")
-                .filter_map(|part| composed(part).or_else(|| text(part, "alt_text").map(escaped)))
+                .filter_map(|part| {
+                    render_composition(part).or_else(|| text(part, "alt_text").map(escape))
+                })
                 .collect();
             lines.extend((!parts.is_empty()).then(|| parts.join(" ")));
         }
         "image" => {
-            let title = composed(&block["title"]);
-            lines.extend(title.or_else(|| text(block, "alt_text").map(escaped)));
+            let title = render_composition(&block["title"]);
+            lines.extend(title.or_else(|| text(block, "alt_text").map(escape)));
         }
         "video" => {
-            lines.extend(composed(&block["title"]));
-            lines.extend(composed(&block["description"]));
+            lines.extend(render_composition(&block["title"]));
+            lines.extend(render_composition(&block["description"]));
         }
-        "markdown" => lines.extend(text(block, "text").map(escaped)),
-        "table" => lines.extend(list(block, "rows").filter_map(of_table_row)),
+        "markdown" => lines.extend(text(block, "text").map(escape)),
+        "table" => lines.extend(list(block, "rows").filter_map(render_table_row)),
         _ => {}
     }
 }
 
-/// The text of a composition object.
-fn composed(object: &Value) -> Option<String> {
+/// Renders a composition object.
+fn render_composition(object: &Value) -> Option<String> {
     let words = text(object, "text")?;
     Some(if object["type"] == "mrkdwn" {
         words.to_owned()
     } else {
-        escaped(words)
+        escape(words)
     })
 }
 
-fn of_table_row(row: &Value) -> Option<String> {
+fn render_table_row(row: &Value) -> Option<String> {
     let mut cells = Vec::new();
     for cell in row.as_array()? {
         match text(cell, "text") {
-            Some(words) => cells.push(escaped(words)),
-            None => of_block(cell, &mut cells),
+            Some(words) => cells.push(escape(words)),
+            None => push_block(cell, &mut cells),
         }
     }
     (!cells.is_empty()).then(|| cells.join(" | "))
 }
 
-/// A paragraph of rich text; the items of a list are on lines of their own.
-fn of_rich_text(part: &Value, lines: &mut Vec<String>) {
+/// Appends a paragraph of rich text; each item of a list becomes a line.
+fn push_rich_text(part: &Value, lines: &mut Vec<String>) {
     if part["type"] == "rich_text_list" {
-        list(part, "elements").for_each(|item| of_rich_text(item, lines));
+        list(part, "elements").for_each(|item| push_rich_text(item, lines));
         return;
     }
-    let words: String = list(part, "elements").filter_map(of_element).collect();
+    let words: String = list(part, "elements").filter_map(render_element).collect();
     lines.extend((!is_blank(&words)).then_some(words));
 }
 
-/// An element of a paragraph.
-fn of_element(element: &Value) -> Option<String> {
+/// Renders an element of a paragraph.
+fn render_element(element: &Value) -> Option<String> {
     let member = |name: &str| element[name].as_str();
     Some(match member("type")? {
-        "text" => escaped(member("text")?),
+        "text" => escape(member("text")?),
         "link" => {
-            let label = text(element, "text").map(escaped);
+            let label = text(element, "text").map(escape);
             link(member("url")?, label.as_deref())
         }
         "user" => format!("<@{}>", member("user_id")?),
@@ -147,9 +149,9 @@ fn of_element(element: &Value) -> Option<String> {
         "channel" => format!("<#{}>", member("channel_id")?),
         "broadcast" => format!("<!{}>", member("range")?),
         "emoji" => format!(":{}:", member("name")?),
-        "color" => escaped(member("value")?),
+        "color" => escape(member("value")?),
         "date" => match text(element, "fallback") {
-            Some(words) => escaped(words),
+            Some(words) => escape(words),
             None => DateTime::from_timestamp(element["timestamp"].as_i64()?, 0)?
                 .format("%FT%TZ")
                 .to_string(),
@@ -158,16 +160,16 @@ fn of_element(element: &Value) -> Option<String> {
     })
 }
 
-fn of_attachment(attachment: &Value, lines: &mut Vec<String>) {
+fn push_attachment(attachment: &Value, lines: &mut Vec<String>) {
     let is_message = attachment["is_share"] == true || attachment["is_msg_unfurl"] == true;
-    // A preview of a page whose address the message has already.
+    // A link preview; the message already contains the address.
     if attachment["from_url"].is_string() && !is_message {
         return;
     }
     let before = lines.len();
     lines.extend(text(attachment, "pretext").map(str::to_owned));
     for block in list(attachment, "blocks") {
-        of_block(block, lines);
+        push_block(block, lines);
     }
     if let Some(title) = text(attachment, "title") {
         lines.push(match text(attachment, "title_link") {
@@ -194,12 +196,12 @@ mod tests {
 
     use super::*;
     use crate::connectors::slack::normalize::read;
-    use crate::connectors::slack::text::{Names, plain};
+    use crate::connectors::slack::text::{NameResolver, to_plain_text};
 
-    /// A workspace of which no name is known.
+    /// Resolver of a workspace without known names.
     struct Nameless;
 
-    impl Names for Nameless {
+    impl NameResolver for Nameless {
         fn user(&self, _: &str) -> Option<String> {
             None
         }
@@ -209,10 +211,10 @@ mod tests {
         }
     }
 
-    fn said(message: &Value) -> Option<String> {
+    fn extract(message: &Value) -> Option<String> {
         let raw = serde_json::value::to_raw_value(message).expect("JSON");
         let message = read(&raw).expect("a message");
-        text_of(&message, &raw).map(Cow::into_owned)
+        extract_text(&message, &raw).map(Cow::into_owned)
     }
 
     fn section(parts: &Value) -> Value {
@@ -220,21 +222,21 @@ mod tests {
     }
 
     #[test]
-    fn message_with_a_text_says_that_text() {
+    fn text_field_takes_precedence_over_blocks() {
         let block = json!({ "type": "section", "text": { "type": "mrkdwn", "text": "more" } });
         assert_eq!(
-            said(&json!({ "text": "short", "blocks": [block] })).as_deref(),
+            extract(&json!({ "text": "short", "blocks": [block] })).as_deref(),
             Some("short")
         );
         for empty in [json!(""), json!(" \n"), json!(null), json!(PLACEHOLDERS[0])] {
             let message = json!({ "text": empty, "blocks": [block] });
-            assert_eq!(said(&message).as_deref(), Some("more"), "{empty}");
+            assert_eq!(extract(&message).as_deref(), Some("more"), "{empty}");
         }
-        assert_eq!(said(&json!({ "text": "" })), None);
+        assert_eq!(extract(&json!({ "text": "" })), None);
     }
 
     #[test]
-    fn blocks_say_what_people_see() {
+    fn block_types_render_as_markup() {
         let plain = |text: &str| json!({ "type": "plain_text", "text": text });
         let rich = |parts: Value| json!({ "type": "rich_text", "elements": parts });
         for (block, text) in [
@@ -293,7 +295,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                said(&json!({ "blocks": [block] })).as_deref(),
+                extract(&json!({ "blocks": [block] })).as_deref(),
                 Some(text),
                 "{block}"
             );
@@ -303,12 +305,12 @@ mod tests {
             json!({ "type": "actions" }),
             json!("odd"),
         ] {
-            assert_eq!(said(&json!({ "blocks": [block] })), None, "{block}");
+            assert_eq!(extract(&json!({ "blocks": [block] })), None, "{block}");
         }
     }
 
     #[test]
-    fn attachments_say_what_people_see() {
+    fn attachments_render_as_markup() {
         for (attachment, text) in [
             (
                 json!({ "pretext": "Build", "title": "#7", "title_link": "https://ci.example/7",
@@ -333,18 +335,18 @@ mod tests {
             ),
         ] {
             let message = json!({ "text": "", "attachments": [attachment] });
-            assert_eq!(said(&message).as_deref(), text, "{attachment}");
+            assert_eq!(extract(&message).as_deref(), text, "{attachment}");
         }
     }
 
     proptest! {
         #[test]
-        fn words_of_a_block_stay_as_they_are(words in "[ -~]{1,40}") {
+        fn block_text_survives_escaping(words in "[ -~]{1,40}") {
             prop_assume!(!is_blank(&words));
             let block = section(&json!([{ "type": "text", "text": words }]));
             let message = json!({ "blocks": [{ "type": "rich_text", "elements": [block] }] });
-            let said = said(&message).expect("words");
-            prop_assert_eq!(plain(&said, &Nameless), words);
+            let markup = extract(&message).expect("a text");
+            prop_assert_eq!(to_plain_text(&markup, &Nameless), words);
         }
     }
 }

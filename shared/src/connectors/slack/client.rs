@@ -1,8 +1,7 @@
-//! Calls to Slack's Web API, and the one place where its answers become a
-//! [`ConnectorError`].
+//! Client of Slack's Web API, and the mapping of its errors to [`ConnectorError`].
 //!
-//! Slack answers nearly everything with 200; whether a call succeeded stands in the body's
-//! `ok`, and why not in `error`. Sources: "Using the Slack Web API" and "Rate limits" at
+//! Slack responds with status 200 to nearly every call; the body's `ok` holds the outcome and
+//! `error` the error code. Sources: "Using the Slack Web API" and "Rate limits" at
 //! docs.slack.dev.
 
 use bytes::Bytes;
@@ -13,73 +12,74 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::clock::SharedClock;
-use crate::connectors::support::{self, below};
+use crate::connectors::error::permanent_error;
+use crate::connectors::settings::url_below;
 use crate::connectors::wire::Json;
 use crate::connectors::{ConnectorError, LimitScope, response};
 use crate::http::{Charge, HttpError, LimitObservation, Outbound, OutboundBuilder};
 
-/// How long a workspace rests that moves into an organization, or wants another login.
-const MOVING: Duration = Duration::hours(1);
-/// How much of Slack's own words is kept for the log.
-const KEPT: usize = 100;
+/// Pause for a workspace that moves into an organization or requires another login.
+const MIGRATION_RETRY_INTERVAL: Duration = Duration::hours(1);
+/// Maximum length of an error code in the log.
+const MAX_LOGGED_CHARS: usize = 100;
 
-/// One Slack, as one app sees it.
+/// Web API client of one app.
 pub(super) struct Client {
     outbound: Outbound,
     clock: SharedClock,
     base: Url,
 }
 
-/// How a call proves who makes it.
-pub(super) enum Proof<'a> {
-    /// A token: a workspace's or the app's own.
+/// Authentication of a call.
+pub(super) enum Auth<'a> {
+    /// A bearer token: a workspace's, or the app-level token.
     Bearer(&'a SecretString),
-    /// The app's OAuth client.
+    /// The app's OAuth client, by HTTP Basic authentication.
     Client(&'a str, &'a SecretString),
 }
 
-/// A call that succeeded.
+/// Response of a successful call.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Response {
     body: Json<Bytes>,
     method: &'static str,
 }
 
-impl Answer {
-    /// The body; borrowed parts borrow from this answer.
+impl Response {
+    /// Deserializes the body; borrowed parts borrow from this response.
     pub(super) fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ConnectorError> {
-        support::json(&self.body, self.method)
+        response::json(&self.body, self.method)
     }
 }
 
-/// A call that did not succeed.
+/// Failure of a call.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    /// Slack's word for why; empty when there was no such answer.
+pub(super) struct ApiError {
+    /// Slack's error code; empty if the response has none.
     pub(super) code: String,
-    /// What it means as far as one can say without knowing the method.
-    pub(super) error: ConnectorError,
+    /// The error it maps to for most methods; callers may map `code` differently.
+    pub(super) cause: ConnectorError,
 }
 
-impl From<Refusal> for ConnectorError {
-    fn from(refusal: Refusal) -> Self {
-        refusal.error
+impl From<ApiError> for ConnectorError {
+    fn from(error: ApiError) -> Self {
+        error.cause
     }
 }
 
-impl From<ConnectorError> for Refusal {
-    fn from(error: ConnectorError) -> Self {
+impl From<ConnectorError> for ApiError {
+    fn from(cause: ConnectorError) -> Self {
         Self {
             code: String::new(),
-            error,
+            cause,
         }
     }
 }
 
-/// Slack's answer, in words for the log.
+/// Slack's error response, as the source of a [`ConnectorError`].
 #[derive(Debug, thiserror::Error)]
-#[error("Slack answered {method} with {status}: {code}{needed}")]
-struct Fault {
+#[error("Slack responded to {method} with {status}: {code}{needed}")]
+struct CallFailed {
     method: &'static str,
     status: StatusCode,
     code: String,
@@ -106,68 +106,72 @@ impl Client {
         })
     }
 
-    /// A page or method below Slack's base URL.
+    /// The URL of a path below Slack's base URL.
     pub(super) fn url(&self, path: &[&str]) -> Url {
-        below(&self.base, path)
+        url_below(&self.base, path)
     }
 
     /// Calls a method. The charge's operation is the method's name.
     pub(super) async fn call(
         &self,
         charge: &Charge<'_>,
-        proof: Proof<'_>,
+        auth: Auth<'_>,
         arguments: &[(&str, &str)],
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Response, ApiError> {
         let method = charge.operation;
         let request = self
             .outbound
             .request(Method::POST, self.url(&["api", method]));
-        let request = match proof {
-            Proof::Bearer(token) => request.bearer_auth(token.expose_secret()),
-            Proof::Client(id, secret) => request.basic_auth(id, Some(secret.expose_secret())),
+        let request = match auth {
+            Auth::Bearer(token) => request.bearer_auth(token.expose_secret()),
+            Auth::Client(id, secret) => request.basic_auth(id, Some(secret.expose_secret())),
         };
         let response = self
             .outbound
             .send(charge, request.form(arguments))
             .await
-            .map_err(|error| Refusal::from(ConnectorError::from(error)))?;
+            .map_err(|error| ApiError::from(ConnectorError::from(error)))?;
         let body = Json::of(response.body);
         let outcome: Option<Outcome> = body.read().ok();
         if response.status.is_success() && outcome.as_ref().is_some_and(|outcome| outcome.ok) {
-            return Ok(Answer { body, method });
+            return Ok(Response { body, method });
         }
-        let word = |text: Option<String>| -> String {
-            text.unwrap_or_default().chars().take(KEPT).collect()
+        let truncated = |text: Option<String>| -> String {
+            text.unwrap_or_default()
+                .chars()
+                .take(MAX_LOGGED_CHARS)
+                .collect()
         };
-        // JSON that says nothing of success or failure; without a reason, a failure may pass.
-        let is_other_form = outcome.is_none() && body.is_json();
-        let (code, needed) =
-            outcome.map_or_else(Default::default, |o| (word(o.error), word(o.needed)));
+        // JSON without `ok` is a changed API, which a retry does not fix.
+        let is_undocumented = outcome.is_none() && body.is_json();
+        let (code, needed) = outcome.map_or_else(Default::default, |outcome| {
+            (truncated(outcome.error), truncated(outcome.needed))
+        });
         let now = self.clock.now();
         let (status, headers) = (response.status, &response.headers);
-        let error = if is_other_form && status.is_success() {
-            support::operator_fault(format!(
-                "the answer to {method} is not of the documented form"
+        let cause = if is_undocumented && status.is_success() {
+            permanent_error(format!(
+                "the response to {method} is not of the documented form"
             ))
         } else {
             classify(method, status, headers, &code, needed, now)
         };
         if let ConnectorError::RateLimited {
             retry_at, scope, ..
-        } = &error
+        } = &cause
         {
             let seen = LimitObservation {
-                reach: *scope,
+                scope: *scope,
                 blocked_until: Some(*retry_at),
                 ..LimitObservation::default()
             };
             self.outbound.observe(charge, seen).await;
         }
-        Err(Refusal { code, error })
+        Err(ApiError { code, cause })
     }
 }
 
-/// What a refusal means.
+/// Maps an error response to a [`ConnectorError`].
 fn classify(
     method: &'static str,
     status: StatusCode,
@@ -182,7 +186,7 @@ fn classify(
         operation: method,
         source,
     };
-    let source = Box::new(Fault {
+    let source = Box::new(CallFailed {
         method,
         status,
         code: code.to_owned(),
@@ -193,11 +197,12 @@ fn classify(
         },
     });
     if status == StatusCode::TOO_MANY_REQUESTS || matches!(code, "ratelimited" | "rate_limited") {
-        let retry_at = response::retry_at(headers, now).unwrap_or(now + response::UNSTATED_LIMIT);
+        let retry_at =
+            response::retry_at(headers, now).unwrap_or(now + response::DEFAULT_RETRY_AFTER);
         return limited(retry_at, LimitScope::Operation, source);
     }
     match code {
-        // Another token would do: the caller renews it, if it can be renewed.
+        // The caller refreshes the token, if it can.
         "token_expired"
         | "invalid_auth"
         | "token_revoked"
@@ -220,7 +225,7 @@ fn classify(
         | "user_not_visible"
         | "bot_not_found" => ConnectorError::Permission(source),
         "team_added_to_org" | "org_login_required" => {
-            limited(now + MOVING, LimitScope::Account, source)
+            limited(now + MIGRATION_RETRY_INTERVAL, LimitScope::Account, source)
         }
         "invalid_cursor" => ConnectorError::CursorExpired(source),
         "internal_error"
@@ -228,8 +233,8 @@ fn classify(
         | "service_unavailable"
         | "request_timeout"
         | "external_channel_migrating" => ConnectorError::Transient(source),
-        // No word of Slack's: something on the way has answered.
-        "" => response::error_of(status, headers, method, now, source),
+        // Without a code, a proxy may have responded.
+        "" => response::map_status(status, headers, method, now, source),
         _ => ConnectorError::Permanent(source),
     }
 }
@@ -241,12 +246,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_word_of_slack_means_one_thing() {
-        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a moment");
+    fn error_codes_map_to_connector_errors() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a timestamp");
         let headers = HeaderMap::new();
-        let code =
-            |word: &str| classify("any", StatusCode::OK, &headers, word, String::new(), now).code();
-        for (words, means) in [
+        let classified =
+            |code: &str| classify("any", StatusCode::OK, &headers, code, String::new(), now).code();
+        for (codes, expected) in [
             (
                 &[
                     "token_expired",
@@ -268,25 +273,25 @@ mod tests {
             (&["invalid_cursor"], "cursor_expired"),
             (&["invalid_arguments", "something_new"], "permanent"),
         ] {
-            for word in words {
-                assert_eq!(code(word), means, "{word}");
+            for code in codes {
+                assert_eq!(classified(code), expected, "{code}");
             }
         }
     }
 
     #[test]
-    fn a_limit_lasts_as_long_as_slack_says() {
-        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a moment");
-        for (stated, rest) in [(Some("17"), 17), (Some("0"), 1), (None, 60)] {
+    fn rate_limit_lasts_for_retry_after() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a timestamp");
+        for (retry_after, seconds) in [(Some("17"), 17), (Some("0"), 1), (None, 60)] {
             let status = StatusCode::TOO_MANY_REQUESTS;
-            let stated =
-                stated.map(|seconds| (header::RETRY_AFTER, HeaderValue::from_static(seconds)));
-            let headers = HeaderMap::from_iter(stated);
+            let retry_after =
+                retry_after.map(|value| (header::RETRY_AFTER, HeaderValue::from_static(value)));
+            let headers = HeaderMap::from_iter(retry_after);
             match classify("any", status, &headers, "", String::new(), now) {
                 ConnectorError::RateLimited {
                     retry_at, scope, ..
                 } => {
-                    assert_eq!(retry_at, now + Duration::seconds(rest));
+                    assert_eq!(retry_at, now + Duration::seconds(seconds));
                     assert_eq!(scope, LimitScope::Operation);
                 }
                 other => panic!("{other:?}"),

@@ -1,22 +1,22 @@
-//! Slack's events and messages as Signals: pure functions, the same for webhooks and polling,
-//! so that a fact has one identity by whichever way it arrives.
+//! Normalization of Slack's events and messages to Signals.
 //!
-//! The table of events, kinds and keys is the one in the Signal catalogue.
+//! Webhooks and polling share these pure functions, so a fact has the same dedupe key on both
+//! paths. The Signal catalogue documents events, kinds and keys.
 
-mod scene;
+mod context;
 
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::blocks::text_of;
+use super::blocks::extract_text;
 use super::wire::{Channel, Event, Message, Ts, WireError};
 use crate::connectors::wire::{plausible, read_json};
 use crate::signals::{Actor, SignalDraft, SignalKind, Subject};
 
-pub(super) use scene::Scene;
+pub(super) use context::NormalizeContext;
 
-/// Every kind that Slack gives.
+/// Kinds of Signals that this connector emits.
 pub(super) const KINDS: &[SignalKind] = &[
     SignalKind::MessagePosted,
     SignalKind::ThreadReplied,
@@ -29,15 +29,15 @@ pub(super) const KINDS: &[SignalKind] = &[
     SignalKind::FileShared,
 ];
 
-/// Subtypes of messages that somebody or some app wrote; the others are Slack's own notes.
-const WRITTEN: [&str; 4] = [
+/// Subtypes of messages by users and apps; other subtypes are system messages.
+const AUTHORED_SUBTYPES: [&str; 4] = [
     "file_share",
     "bot_message",
     "thread_broadcast",
     "me_message",
 ];
 
-/// What makes a Signal, apart from the place.
+/// The parts of a Signal that do not depend on the account and the channel.
 struct Fact<'a> {
     kind: SignalKind,
     key: String,
@@ -48,76 +48,77 @@ struct Fact<'a> {
     raw: &'a RawValue,
 }
 
-/// The Signal of an event; `None` when the catalogue has no kind for it. `at` is when it was
-/// sent, for events that do not say when they happened.
-pub(super) fn event(
-    scene: &Scene<'_>,
+/// Normalizes an event; `None` if the catalogue has no kind for it.
+///
+/// `at` is the time of the delivery, for events without a timestamp.
+pub(super) fn from_event(
+    context: &NormalizeContext<'_>,
     event: &Event<'_>,
     raw: &RawValue,
     at: DateTime<Utc>,
 ) -> Result<Option<SignalDraft>, WireError> {
     match event.kind.as_deref().unwrap_or_default() {
-        "message" => message_event(scene, event, raw, at),
-        // The same message as the one of the `message` event, if there is one.
+        "message" => message_event(context, event, raw, at),
+        // The bot may also receive the same message as a `message` event.
         "app_mention" => {
             let message = read(raw)?;
-            posted(
-                scene,
-                need(event.channel(), "event.channel")?,
+            message_posted(
+                context,
+                require(event.channel(), "event.channel")?,
                 &message,
                 raw,
                 true,
             )
             .map(Some)
         }
-        "reaction_added" => reaction(scene, event, raw, SignalKind::ReactionAdded, "added"),
-        "reaction_removed" => reaction(scene, event, raw, SignalKind::ReactionRemoved, "removed"),
+        "reaction_added" => reaction(context, event, raw, SignalKind::ReactionAdded, "added"),
+        "reaction_removed" => reaction(context, event, raw, SignalKind::ReactionRemoved, "removed"),
         "channel_created" => {
             let channel: Channel = serde_json::from_value(event.channel.clone())
                 .map_err(|_| WireError::Missing("event.channel"))?;
-            channel_created(scene, &channel, raw, at).map(Some)
+            channel_created(context, &channel, raw, at).map(Some)
         }
-        "member_joined_channel" => member_joined(scene, event, raw).map(Some),
-        "file_shared" => file_shared(scene, event, raw, at).map(Some),
+        "member_joined_channel" => member_joined(context, event, raw).map(Some),
+        "file_shared" => file_shared(context, event, raw, at).map(Some),
         _ => Ok(None),
     }
 }
 
 fn message_event(
-    scene: &Scene<'_>,
+    context: &NormalizeContext<'_>,
     event: &Event<'_>,
     raw: &RawValue,
     at: DateTime<Utc>,
 ) -> Result<Option<SignalDraft>, WireError> {
-    let channel = || need(event.channel(), "event.channel");
+    let channel = || require(event.channel(), "event.channel");
     match event.subtype.as_deref() {
         Some("message_changed") => {
             let now = event.message.ok_or(WireError::Missing("event.message"))?;
-            let (mut message, previous) = (read(now)?, before(event));
+            let (mut message, previous) = (read(now)?, previous_message(event));
             let edited_at =
                 |message: &Message| message.edited.as_ref().and_then(|edited| edited.ts);
-            // A preview was added, or something else that nobody wrote: the edit is an older one.
+            // Link previews also change a message; `edited` is then absent or unchanged.
             let is_edit = message.edited.is_some()
                 && (edited_at(&message).is_none() || edited_at(&message) != edited_at(&previous));
             if !is_edit {
                 return Ok(None);
             }
-            // It is the message that it was, so either names it.
+            // Both versions have the same id.
             message.ts = message.ts.or(previous.ts);
-            edited(scene, channel()?, &message, now)
+            message_edited(context, channel()?, &message, now)
         }
-        Some("message_deleted") => deleted(scene, channel()?, event, raw, at).map(Some),
-        Some(subtype) if !WRITTEN.contains(&subtype) => Ok(None),
-        _ => posted(scene, channel()?, &read(raw)?, raw, false).map(Some),
+        Some("message_deleted") => message_deleted(context, channel()?, event, raw, at).map(Some),
+        Some(subtype) if !AUTHORED_SUBTYPES.contains(&subtype) => Ok(None),
+        _ => message_posted(context, channel()?, &read(raw)?, raw, false).map(Some),
     }
 }
 
-/// Reads a message out of its bytes.
+/// Deserializes a message.
 pub(super) fn read(raw: &RawValue) -> Result<Message, WireError> {
     read_json(raw.get()).map_err(|_| WireError::Missing("message"))
 }
 
-/// Reads a message of a list, each of which has its id.
+/// Deserializes a message of a list; its id is required.
 pub(super) fn read_row(raw: &RawValue) -> Result<Message, WireError> {
     let message = read(raw)?;
     match message.ts {
@@ -126,25 +127,25 @@ pub(super) fn read_row(raw: &RawValue) -> Result<Message, WireError> {
     }
 }
 
-/// The message as it was before an event, as far as that is told.
-fn before(event: &Event<'_>) -> Message {
+/// The previous version of a changed or deleted message; empty if the event omits it.
+fn previous_message(event: &Event<'_>) -> Message {
     event
         .previous_message
         .and_then(|raw| read(raw).ok())
         .unwrap_or_default()
 }
 
-/// Whether somebody or some app wrote a message.
-pub(super) fn is_written(message: &Message) -> bool {
+/// Whether a user or an app wrote a message.
+pub(super) fn is_authored(message: &Message) -> bool {
     message
         .subtype
         .as_deref()
-        .is_none_or(|subtype| WRITTEN.contains(&subtype))
+        .is_none_or(|subtype| AUTHORED_SUBTYPES.contains(&subtype))
 }
 
-/// A message was posted, in a thread or not.
-pub(super) fn posted(
-    scene: &Scene<'_>,
+/// Normalizes a message to `message_posted` or `thread_replied`.
+pub(super) fn message_posted(
+    context: &NormalizeContext<'_>,
     channel: &str,
     message: &Message,
     raw: &RawValue,
@@ -152,9 +153,9 @@ pub(super) fn posted(
 ) -> Result<SignalDraft, WireError> {
     let ts = message.ts.ok_or(WireError::Missing("message.ts"))?;
     let thread = message.thread_ts.filter(|thread| *thread != ts);
-    let written = text_of(message, raw);
+    let written = extract_text(message, raw);
     let mentioned = || {
-        let bot = scene.bot_user()?;
+        let bot = context.bot_user()?;
         Some(written.as_ref()?.contains(&format!("<@{bot}")))
     };
     let files: Vec<Value> = message
@@ -163,9 +164,9 @@ pub(super) fn posted(
         .flatten()
         .map(|file| json!({ "id": file.id, "name": file.name }))
         .collect();
-    let text = scene.plain(written.as_deref());
-    let id = scene.known_id(channel);
-    Ok(scene.signal(
+    let text = context.plain_text(written.as_deref());
+    let id = context.known_id(channel);
+    Ok(context.signal(
         channel,
         Fact {
             kind: if thread.is_some() {
@@ -175,8 +176,8 @@ pub(super) fn posted(
             },
             key: format!("message:{id}:{ts}"),
             at: ts.at(),
-            actor: scene.author(message),
-            subject: scene.message_subject(channel, ts, thread, title(message, text.as_deref())),
+            actor: context.author(message),
+            subject: context.message_subject(channel, ts, thread, title(message, text.as_deref())),
             normalized: json!({
                 "ts": ts,
                 "thread_ts": thread,
@@ -189,7 +190,7 @@ pub(super) fn posted(
     ))
 }
 
-/// What stands as a message's title: its text, or the name of the file that is all there is of it.
+/// The title of a message: its text, else the name of its first file.
 fn title<'m>(message: &'m Message, text: Option<&'m str>) -> Option<&'m str> {
     text.or_else(|| {
         let mut files = message.files.iter().flatten();
@@ -197,10 +198,11 @@ fn title<'m>(message: &'m Message, text: Option<&'m str>) -> Option<&'m str> {
     })
 }
 
-/// A message was edited by a person. A change without `edited` is Slack's own, of a link's
-/// preview for example.
-pub(super) fn edited(
-    scene: &Scene<'_>,
+/// Normalizes an edit to `message_edited`.
+///
+/// `None` for changes without `edited`, which Slack makes, such as link previews.
+pub(super) fn message_edited(
+    context: &NormalizeContext<'_>,
     channel: &str,
     message: &Message,
     raw: &RawValue,
@@ -211,30 +213,30 @@ pub(super) fn edited(
     let ts = message.ts.ok_or(WireError::Missing("message.ts"))?;
     let edited_ts = edited.ts.ok_or(WireError::Missing("message.edited.ts"))?;
     let thread = message.thread_ts.filter(|thread| *thread != ts);
-    let text = scene.plain(text_of(message, raw).as_deref());
-    let id = scene.known_id(channel);
-    Ok(Some(scene.signal(
+    let text = context.plain_text(extract_text(message, raw).as_deref());
+    let id = context.known_id(channel);
+    Ok(Some(context.signal(
         channel,
         Fact {
             kind: SignalKind::MessageEdited,
             key: format!("message:{id}:{ts}:edited:{edited_ts}"),
             at: edited_ts.at(),
-            actor: scene.user(edited.user.as_deref()),
-            subject: scene.message_subject(channel, ts, thread, title(message, text.as_deref())),
+            actor: context.user(edited.user.as_deref()),
+            subject: context.message_subject(channel, ts, thread, title(message, text.as_deref())),
             normalized: json!({ "ts": ts, "thread_ts": thread, "text": text }),
             raw,
         },
     )))
 }
 
-fn deleted(
-    scene: &Scene<'_>,
+fn message_deleted(
+    context: &NormalizeContext<'_>,
     channel: &str,
     event: &Event<'_>,
     raw: &RawValue,
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
-    let previous = before(event);
+    let previous = previous_message(event);
     let ts = event
         .deleted_ts
         .or(previous.ts)
@@ -242,18 +244,19 @@ fn deleted(
     let thread = previous.thread_ts.filter(|thread| *thread != ts);
     let written = event
         .previous_message
-        .and_then(|raw| text_of(&previous, raw));
-    let text = scene.plain(written.as_deref());
-    let id = scene.known_id(channel);
-    let mut subject = scene.message_subject(channel, ts, thread, title(&previous, text.as_deref()));
+        .and_then(|raw| extract_text(&previous, raw));
+    let text = context.plain_text(written.as_deref());
+    let id = context.known_id(channel);
+    let mut subject =
+        context.message_subject(channel, ts, thread, title(&previous, text.as_deref()));
     subject.url = None;
-    Ok(scene.signal(
+    Ok(context.signal(
         channel,
         Fact {
             kind: SignalKind::MessageDeleted,
             key: format!("message:{id}:{ts}:deleted"),
             at: event.ts.or(event.at).map_or(at, Ts::at),
-            // Slack does not say who.
+            // The event does not contain the actor.
             actor: Actor::unknown(),
             subject,
             normalized: json!({ "ts": ts, "thread_ts": thread, "text": text }),
@@ -263,36 +266,36 @@ fn deleted(
 }
 
 fn reaction(
-    scene: &Scene<'_>,
+    context: &NormalizeContext<'_>,
     event: &Event<'_>,
     raw: &RawValue,
     kind: SignalKind,
-    word: &str,
+    change: &str,
 ) -> Result<Option<SignalDraft>, WireError> {
     let item = event
         .item
         .as_ref()
         .ok_or(WireError::Missing("event.item"))?;
-    // A file belongs to no channel, so a reaction on one is told nowhere.
+    // A reaction on a file has no channel, so it has no Signal.
     if item.kind.as_deref().is_some_and(|kind| kind != "message") {
         return Ok(None);
     }
-    let channel = need(item.channel.as_deref(), "event.item.channel")?;
+    let channel = require(item.channel.as_deref(), "event.item.channel")?;
     let ts = item.ts.ok_or(WireError::Missing("event.item.ts"))?;
-    let user = need(event.user(), "event.user")?;
-    let name = need(event.reaction.as_deref(), "event.reaction")?;
+    let user = require(event.user(), "event.user")?;
+    let name = require(event.reaction.as_deref(), "event.reaction")?;
     let at = event.at.ok_or(WireError::Missing("event.event_ts"))?;
-    Ok(Some(scene.signal(
+    Ok(Some(context.signal(
         channel,
         Fact {
             kind,
             key: format!(
-                "reaction:{}:{ts}:{user}:{name}:{word}:{at}",
-                scene.known_id(channel)
+                "reaction:{}:{ts}:{user}:{name}:{change}:{at}",
+                context.known_id(channel)
             ),
             at: at.at(),
-            actor: scene.user(Some(user)),
-            subject: scene.message_subject(channel, ts, None, None),
+            actor: context.user(Some(user)),
+            subject: context.message_subject(channel, ts, None, None),
             normalized: json!({
                 "reaction": name,
                 "ts": ts,
@@ -303,32 +306,32 @@ fn reaction(
     )))
 }
 
-/// A channel was created. `at` stands in for one that does not say when.
+/// Normalizes a channel to `channel_created`; `at` is the fallback for its creation time.
 pub(super) fn channel_created(
-    scene: &Scene<'_>,
+    context: &NormalizeContext<'_>,
     channel: &Channel,
     raw: &RawValue,
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
-    need(Some(&channel.id), "channel.id")?;
+    require(Some(&channel.id), "channel.id")?;
     let at = channel
         .created
         .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
         .and_then(plausible)
         .unwrap_or(at);
-    let mut signal = scene.signal(
+    let mut signal = context.signal(
         &channel.id,
         Fact {
             kind: SignalKind::ChannelCreated,
-            key: format!("channel:{}:created", scene.known_id(&channel.id)),
+            key: format!("channel:{}:created", context.known_id(&channel.id)),
             at,
-            actor: scene.user(channel.creator.as_deref()),
+            actor: context.user(channel.creator.as_deref()),
             subject: Subject {
                 kind: "channel".to_owned(),
-                id: scene.known_id(&channel.id).to_owned(),
+                id: context.known_id(&channel.id).to_owned(),
                 key: channel.name.as_ref().map(|name| format!("#{name}")),
                 title: channel.name.clone(),
-                url: scene.link(&[&channel.id]),
+                url: context.link(&[&channel.id]),
             },
             normalized: json!({ "name": channel.name }),
             raw,
@@ -341,26 +344,26 @@ pub(super) fn channel_created(
 }
 
 fn member_joined(
-    scene: &Scene<'_>,
+    context: &NormalizeContext<'_>,
     event: &Event<'_>,
     raw: &RawValue,
 ) -> Result<SignalDraft, WireError> {
-    let channel = need(event.channel(), "event.channel")?;
-    let user = need(event.user(), "event.user")?;
+    let channel = require(event.channel(), "event.channel")?;
+    let user = require(event.user(), "event.user")?;
     let at = event.at.ok_or(WireError::Missing("event.event_ts"))?;
-    let actor = scene.user(Some(user));
-    Ok(scene.signal(
+    let actor = context.user(Some(user));
+    Ok(context.signal(
         channel,
         Fact {
             kind: SignalKind::MemberJoined,
-            key: format!("member:{}:{user}:{at}", scene.known_id(channel)),
+            key: format!("member:{}:{user}:{at}", context.known_id(channel)),
             at: at.at(),
             subject: Subject {
                 kind: "channel".to_owned(),
-                id: scene.known_id(channel).to_owned(),
-                key: scene.channel_name(channel).map(|name| format!("#{name}")),
-                title: scene.channel_name(channel),
-                url: scene.link(&[channel]),
+                id: context.known_id(channel).to_owned(),
+                key: context.channel_name(channel).map(|name| format!("#{name}")),
+                title: context.channel_name(channel),
+                url: context.link(&[channel]),
             },
             normalized: json!({
                 "member": { "id": user, "name": actor.name },
@@ -373,20 +376,20 @@ fn member_joined(
 }
 
 fn file_shared(
-    scene: &Scene<'_>,
+    context: &NormalizeContext<'_>,
     event: &Event<'_>,
     raw: &RawValue,
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
-    let channel = need(event.channel(), "event.channel_id")?;
-    let file = need(event.file_id.as_deref(), "event.file_id")?;
-    Ok(scene.signal(
+    let channel = require(event.channel(), "event.channel_id")?;
+    let file = require(event.file_id.as_deref(), "event.file_id")?;
+    Ok(context.signal(
         channel,
         Fact {
             kind: SignalKind::FileShared,
-            key: format!("file:{file}:{}", scene.known_id(channel)),
+            key: format!("file:{file}:{}", context.known_id(channel)),
             at: event.at.map_or(at, Ts::at),
-            actor: scene.user(event.user()),
+            actor: context.user(event.user()),
             subject: Subject {
                 kind: "file".to_owned(),
                 id: file.to_owned(),
@@ -400,7 +403,7 @@ fn file_shared(
     ))
 }
 
-fn need<'t>(value: Option<&'t str>, field: &'static str) -> Result<&'t str, WireError> {
+fn require<'t>(value: Option<&'t str>, field: &'static str) -> Result<&'t str, WireError> {
     value
         .filter(|value| !value.is_empty())
         .ok_or(WireError::Missing(field))

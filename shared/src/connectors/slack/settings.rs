@@ -1,8 +1,8 @@
-//! The operator's settings for Slack: what they are called, and when they make sense.
+//! Settings of the Slack connector.
 //!
-//! Slack is configured when the app's client id and client secret are set; one without the
-//! other is a contradiction. Without the webhook secret (Slack calls it the signing secret)
-//! teams can connect and are polled, but every webhook is refused.
+//! Slack is configured when the app's client id and client secret are set; one without the other
+//! is an error. Without the webhook secret (Slack: signing secret) teams can connect and are
+//! polled, but every webhook is rejected.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use url::Url;
 
 use super::descriptor;
 use crate::config::Reader;
-use crate::connectors::support::is_set_up;
+use crate::connectors::settings::is_app_configured;
 use crate::connectors::{
     LimitScope, ProviderDescriptor, RateBudget, RateLimits, RateQuota, RateUnit,
 };
@@ -26,41 +26,43 @@ const BASE_URL: &str = "SLACK_BASE_URL";
 const HISTORY_PROFILE: &str = "SLACK_HISTORY_PROFILE";
 const RATE_FACTOR: &str = "SLACK_RATE_FACTOR";
 
-/// Without these there is no app.
-const NEEDED: [&str; 2] = [CLIENT_ID, CLIENT_SECRET];
-/// Whatever else is set of an app means that there is one.
+/// Settings that every app requires.
+const REQUIRED: [&str; 2] = [CLIENT_ID, CLIENT_SECRET];
+/// Settings whose presence also means that an app is configured.
 const OPTIONAL: [&str; 3] = [APP_ID, APP_TOKEN, WEBHOOK_SECRET];
 
-/// Calls per minute of the tiers ("Rate limits" at docs.slack.dev), less one in twenty-five,
-/// because Slack's minute and ours do not begin together.
+/// Calls per minute of a rate limit tier ("Rate limits" at docs.slack.dev), less 4 %.
+///
+/// The margin covers that Slack's minute and ours start at different times.
 const TIER_2: (u32, Duration) = (19, Duration::from_mins(1));
 const TIER_3: (u32, Duration) = (48, Duration::from_mins(1));
 const TIER_4: (u32, Duration) = (96, Duration::from_mins(1));
-/// The highest rate within a minute, in calls per second, and how many at once.
+/// Maximum calls per second within a minute.
 const PER_SECOND: f64 = 5.0;
+/// Maximum burst of calls.
 const BURST: u32 = 5;
 
-/// What the operator set for Slack.
+/// Settings of the Slack connector.
 #[derive(Debug)]
 pub struct SlackSettings {
-    /// How often and how many at once Slack may be called.
+    /// Limits of rate and concurrency.
     pub limits: RateLimits,
-    /// The app; `None` when Slack is not configured.
+    /// The app; `None` if Slack is not configured.
     pub app: Option<AppSettings>,
 }
 
-/// How Slack limits the reading of messages.
+/// Rate limit of the methods that read messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryProfile {
-    /// Apps of the Marketplace and of one's own organization.
+    /// Marketplace apps, and internal apps of an organization.
     Standard,
-    /// Apps that are distributed otherwise: a request per minute, fifteen messages each.
+    /// Other distributed apps: one request per minute, fifteen messages each.
     Limited,
 }
 
 impl HistoryProfile {
     /// Messages per page.
-    pub(super) const fn page(self) -> u32 {
+    pub(super) const fn page_size(self) -> u32 {
         match self {
             Self::Standard => 200,
             Self::Limited => 15,
@@ -71,32 +73,33 @@ impl HistoryProfile {
     const fn quota(self) -> (u32, Duration) {
         match self {
             Self::Standard => TIER_3,
-            // A second above the minute: Slack's window and ours do not begin together.
+            // One second more, because Slack's window and ours start at different times.
             Self::Limited => (1, Duration::from_secs(61)),
         }
     }
 }
 
-/// A Slack app's settings.
+/// Settings of a Slack app.
 pub struct AppSettings {
-    /// The app's id; deliveries of another are not routed.
+    /// The app's id; deliveries of other apps are not routed.
     pub app_id: Option<String>,
-    /// The app-level token that tells whom an event of a shared channel is for.
+    /// The app-level token, which lists the installations that receive a shared channel's event.
     pub app_token: Option<SecretString>,
-    /// The app's OAuth client.
+    /// The OAuth client's id.
     pub client_id: String,
-    /// The OAuth client's secrets: one, or two while rotating.
+    /// The OAuth client's secrets: one, or two during rotation.
     pub client_secrets: Vec<SecretString>,
-    /// Secrets that webhooks are signed with: none, one, or two while rotating.
+    /// Signing secrets of webhooks: none, one, or two during rotation.
     pub signing_secrets: Vec<SecretString>,
-    /// What is asked of the person who installs the app, for a token of their own: none by
-    /// default. It reads threads that Slack does not show the bot.
+    /// User scopes requested from the installer; none by default.
+    ///
+    /// The user token reads threads that the bot may not read.
     pub user_scopes: Vec<String>,
-    /// Where Slack is: <https://slack.com>.
+    /// The base URL, by default <https://slack.com>.
     pub base: Url,
-    /// How Slack limits the reading of messages.
+    /// Rate limit of the methods that read messages.
     pub profile: HistoryProfile,
-    /// How often and how many at once Slack may be called.
+    /// Limits of rate and concurrency.
     pub limits: RateLimits,
 }
 
@@ -112,14 +115,14 @@ impl std::fmt::Debug for AppSettings {
 }
 
 impl SlackSettings {
-    /// Reads the settings; what is wrong is noted in the reader.
+    /// Reads the settings and records problems in the reader.
     pub fn from_reader(reader: &mut Reader<'_>) -> Self {
         let (profile, limits) = Self::limits(reader);
         let app = AppSettings::from_reader(reader, profile, &limits);
         Self { limits, app }
     }
 
-    /// Reads how Slack limits the reading of messages, and all of its limits.
+    /// Reads the history profile and the rate limits.
     pub(super) fn limits(reader: &mut Reader<'_>) -> (HistoryProfile, RateLimits) {
         let profile = match reader.optional_string(HISTORY_PROFILE).as_deref() {
             None | Some("standard") => HistoryProfile::Standard,
@@ -133,22 +136,22 @@ impl SlackSettings {
         (profile, limits(profile, factor))
     }
 
-    /// What Slack is and can do, with these limits.
+    /// Slack's descriptor with these rate limits.
     pub fn descriptor(&self) -> ProviderDescriptor {
         descriptor(self.limits.clone())
     }
 }
 
-/// Slack limits each method per workspace; the operations are named after the methods.
+/// Rate limits per method and workspace; an operation has the name of its method.
 fn limits(profile: HistoryProfile, factor: f64) -> RateLimits {
     let budget = |(calls, window): (u32, Duration), operations| RateBudget {
-        reach: LimitScope::Operation,
+        scope: LimitScope::Operation,
         operations,
         unit: RateUnit::Calls,
         per_second: PER_SECOND * factor,
-        burst: whole(f64::from(BURST) * factor),
+        burst: saturating_u32(f64::from(BURST) * factor),
         quota: Some(RateQuota {
-            units: whole(f64::from(calls) * factor),
+            units: saturating_u32(f64::from(calls) * factor),
             window,
             reserve: 0.0,
             poll_share: None,
@@ -185,9 +188,9 @@ fn limits(profile: HistoryProfile, factor: f64) -> RateLimits {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a conversion that saturates is what is wanted"
+    reason = "saturation is intended"
 )]
-const fn whole(units: f64) -> u32 {
+const fn saturating_u32(units: f64) -> u32 {
     units as u32
 }
 
@@ -198,7 +201,7 @@ impl AppSettings {
         limits: &RateLimits,
     ) -> Option<Self> {
         let base = reader.url(BASE_URL, "https://slack.com");
-        if !is_set_up(reader, "Slack app", &NEEDED, &OPTIONAL) {
+        if !is_app_configured(reader, "Slack app", &REQUIRED, &OPTIONAL) {
             return None;
         }
         let client_secrets = reader.one_or_two_secrets(CLIENT_SECRET);
@@ -219,7 +222,7 @@ impl AppSettings {
     }
 }
 
-/// The app-level token, as long as every secret.
+/// Reads the app-level token.
 fn app_token(reader: &mut Reader<'_>) -> Option<SecretString> {
     let mut tokens = reader.one_or_two_secrets(APP_TOKEN);
     if tokens.len() > 1 {
@@ -228,7 +231,7 @@ fn app_token(reader: &mut Reader<'_>) -> Option<SecretString> {
     tokens.pop()
 }
 
-/// Scopes as Slack lists them, with commas.
+/// Reads the user scopes, separated by commas as in Slack's documentation.
 fn user_scopes(reader: &mut Reader<'_>) -> Vec<String> {
     let listed = reader.optional_string(USER_SCOPES).unwrap_or_default();
     let scopes: Vec<String> = listed
@@ -244,7 +247,7 @@ fn user_scopes(reader: &mut Reader<'_>) -> Vec<String> {
     if !scopes.iter().all(is_scope) {
         reader.problem(
             USER_SCOPES,
-            "must be scopes with commas between, such as `channels:history,groups:history`",
+            "must be scopes separated by commas, such as `channels:history,groups:history`",
         );
     }
     scopes
@@ -270,21 +273,21 @@ mod tests {
     }
 
     #[test]
-    fn without_any_setting_slack_is_not_configured() {
+    fn slack_is_unconfigured_without_settings() {
         assert!(read(&[]).expect("valid").app.is_none());
         let base_only = read(&[(BASE_URL, "http://localhost:1")]);
         assert!(base_only.expect("valid").app.is_none());
     }
 
     #[test]
-    fn a_part_of_the_settings_names_the_others() {
+    fn incomplete_settings_name_the_missing_one() {
         for (set, missing) in [
             (CLIENT_ID, CLIENT_SECRET),
             (CLIENT_SECRET, CLIENT_ID),
             (WEBHOOK_SECRET, CLIENT_ID),
             (APP_TOKEN, CLIENT_SECRET),
         ] {
-            let error = read(&[(set, "s3cret")]).expect_err("a contradiction");
+            let error = read(&[(set, "s3cret")]).expect_err("an incomplete app");
             assert!(
                 error.contains(&format!("POBLYSH_{missing} is not set")),
                 "{error}"
@@ -294,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_profile_decides_how_messages_are_read() {
+    fn history_profile_sets_quota_and_page_size() {
         for (profile, calls, seconds, page) in [("standard", 48, 60, 200), ("limited", 1, 61, 15)] {
             let settings = read(&[
                 (CLIENT_ID, "1.2"),
@@ -305,12 +308,12 @@ mod tests {
             let quota = settings.limits.budgets[0].quota.expect("a quota");
             assert_eq!(quota.units, calls);
             assert_eq!(quota.window, Duration::from_secs(seconds));
-            assert_eq!(settings.app.expect("configured").profile.page(), page);
+            assert_eq!(settings.app.expect("configured").profile.page_size(), page);
         }
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn invalid_values_are_rejected() {
         for (name, value) in [
             (HISTORY_PROFILE, "unlimited"),
             (
@@ -331,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_do_not_show_secrets() {
+    fn debug_output_hides_secrets() {
         let settings = read(&[
             (CLIENT_ID, "1.2"),
             (CLIENT_SECRET, "s3cret-of-the-client"),

@@ -1,12 +1,12 @@
 //! Polling: one page of one stream at a time.
 //!
-//! The root stream lists the channels that the bot is in. A channel's stream walks its
-//! messages from the run's frozen bound down to where the last run began, less an overlap, and
-//! each thread it meets; the mark moves only when the walk is over, because pages come newest
-//! first. The reconciliation pass walks the channel with a cursor of its own, for edits and replies
-//! that no webhook told. Walks page by time and not by Slack's cursors, which expire.
+//! The root stream lists the channels that the bot is in. A channel's stream reads its messages,
+//! and the threads among them, from the run's upper bound back to the end of the last run, less an
+//! overlap. Pages come newest first, so the cursor's position advances only when a walk is
+//! complete. The reconciliation pass walks the channel with a separate cursor, for edits and
+//! replies that webhooks missed. Walks page by time, because Slack's cursors expire.
 //!
-//! Deleted messages and reactions leave no time behind; only webhooks tell them.
+//! Lists do not show deletions and reactions with a time, so those come from webhooks only.
 
 mod channels;
 mod messages;
@@ -15,56 +15,59 @@ mod root;
 use secrecy::SecretString;
 
 use super::Slack;
-use super::client::{Answer, Proof, Refusal};
-use crate::connectors::support::operator_fault;
+use super::client::{ApiError, Auth, Response};
+use crate::connectors::error::permanent_error;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 use crate::http::Charge;
 
-/// The stream that lists the others.
+/// Key of the root stream.
 pub(super) const ROOT: &str = "conversations";
-/// The stream of the channels themselves.
+/// Key of the stream of created channels.
 const CHANNELS: &str = "channels";
-/// The stream of a channel's messages, before the channel's id.
+/// Prefix of the key of a channel's messages; the channel's id follows.
 const MESSAGES: &str = "messages:";
 
-/// One page of one stream.
-pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPage, ConnectorError> {
+/// Reads one page of one stream.
+pub(super) async fn read_page(
+    slack: &Slack,
+    request: &SyncRequest,
+) -> Result<SyncPage, ConnectorError> {
     let key = request.stream.key.as_str();
     if key == ROOT {
-        root::page(slack, request).await
+        root::read_page(slack, request).await
     } else if key.starts_with(CHANNELS) {
-        channels::page(slack, request).await
+        channels::read_page(slack, request).await
     } else if let Some(channel) = key.strip_prefix(MESSAGES) {
-        messages::page(slack, request, channel).await
+        messages::read_page(slack, request, channel).await
     } else {
-        Err(operator_fault("Slack has no such stream"))
+        Err(permanent_error("unknown stream"))
     }
 }
 
-/// Calls a method for the request's workspace.
+/// Calls a method with the connection's token.
 async fn call(
     slack: &Slack,
     request: &SyncRequest,
     method: &'static str,
     arguments: &[(&str, &str)],
-) -> Result<Answer, Refusal> {
-    call_as(slack, request, &request.access.token, method, arguments).await
+) -> Result<Response, ApiError> {
+    call_with_token(slack, request, &request.access.token, method, arguments).await
 }
 
-/// The same with a token of one's choice.
-async fn call_as(
+/// Calls a method with the given token.
+async fn call_with_token(
     slack: &Slack,
     request: &SyncRequest,
     token: &SecretString,
     method: &'static str,
     arguments: &[(&str, &str)],
-) -> Result<Answer, Refusal> {
+) -> Result<Response, ApiError> {
     let charge = Charge {
         priority: request.priority,
         ..Charge::new(&request.access.account.id, method)
     };
     slack
         .client
-        .call(&charge, Proof::Bearer(token), arguments)
+        .call(&charge, Auth::Bearer(token), arguments)
         .await
 }

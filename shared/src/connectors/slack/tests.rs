@@ -2,8 +2,8 @@ mod connect;
 mod field;
 mod golden;
 mod lists;
-mod person;
 mod properties;
+mod user_token;
 
 use std::sync::Arc;
 
@@ -14,18 +14,18 @@ use wiremock::MockServer;
 use super::Slack;
 use super::settings::SlackSettings;
 use crate::config::{Env, Reader};
-use crate::connectors::testing::{OpenGate, deps};
+use crate::connectors::testing::{NoopLimiter, deps};
 use crate::connectors::{Directory, DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount};
 
 pub(super) const SIGNING_SECRET: &str = "test-signing-secret";
 
-/// What time it is in these tests: that of the example's signature.
+/// Time of these tests: that of the documented signature example.
 pub(super) fn now() -> DateTime<Utc> {
-    DateTime::from_timestamp(1_700_000_000, 0).expect("a moment")
+    DateTime::from_timestamp(1_700_000_000, 0).expect("a timestamp")
 }
 
-/// A connector whose Slack is at this address.
-pub(super) fn connector(base: &str, more: &[(&str, &str)]) -> (Slack, Arc<OpenGate>) {
+/// Builds a connector that calls Slack at this address.
+pub(super) fn connector(base: &str, overrides: &[(&str, &str)]) -> (Slack, Arc<NoopLimiter>) {
     let mut pairs = vec![
         ("POBLYSH_SLACK_APP_ID", "A0POBLYSH"),
         ("POBLYSH_SLACK_CLIENT_ID", "111.222"),
@@ -37,22 +37,22 @@ pub(super) fn connector(base: &str, more: &[(&str, &str)]) -> (Slack, Arc<OpenGa
         ("POBLYSH_SLACK_APP_TOKEN", "xapp-token-of-tests"),
         ("POBLYSH_SLACK_BASE_URL", base),
     ];
-    pairs.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
-    pairs.extend(more.iter().filter(|(_, value)| !value.is_empty()));
+    pairs.retain(|(name, _)| !overrides.iter().any(|(other, _)| other == name));
+    pairs.extend(overrides.iter().filter(|(_, value)| !value.is_empty()));
     let env = Env::from_pairs(pairs);
     let mut reader = Reader::new(&env);
     let settings = SlackSettings::from_reader(&mut reader);
     reader.finish().expect("settings that can be used");
-    let (deps, gate) = deps(now());
+    let (deps, rate_limiter) = deps(now());
     let app = settings.app.expect("Slack is configured");
-    (Slack::new(app, &deps).expect("a connector"), gate)
+    (Slack::new(app, &deps).expect("a connector"), rate_limiter)
 }
 
-/// A server, and a connector that calls it.
-pub(super) async fn slack() -> (MockServer, Slack, Arc<OpenGate>) {
+/// Starts a mock server and builds a connector that calls it.
+pub(super) async fn slack() -> (MockServer, Slack, Arc<NoopLimiter>) {
     let server = MockServer::start().await;
-    let (slack, gate) = connector(&server.uri(), &[]);
-    (server, slack, gate)
+    let (slack, rate_limiter) = connector(&server.uri(), &[]);
+    (server, slack, rate_limiter)
 }
 
 /// The workspace of these tests.
@@ -70,7 +70,7 @@ pub(super) fn account() -> ExternalAccount {
     }
 }
 
-/// What is known of its people and channels.
+/// Names of its users and channels.
 pub(super) fn directory() -> Directory {
     let entry = |kind, id: &str, name: Option<&str>, bot| DirectoryEntry {
         key: DirectoryKey::new(kind, id),

@@ -1,20 +1,21 @@
-//! Slack's markup as text for people: names in place of ids, links as both label and address,
-//! entities as the characters that they stand for.
+//! Conversion of Slack's markup (mrkdwn) to plain text.
 //!
-//! Source: "Formatting text for app surfaces" at docs.slack.dev. Asterisks, underscores and
-//! backticks stay: people write them, and mean by them what they will.
+//! Ids become names, links become label and address, and entities become characters. Asterisks,
+//! underscores and backticks stay, because people also write them without meaning markup.
+//!
+//! Source: "Formatting text for app surfaces" at docs.slack.dev.
 
-use super::normalize::Scene;
+use super::normalize::NormalizeContext;
 
-/// What a reference in a text stands for.
-pub(super) trait Names {
-    /// A person's name.
+/// Resolves the references in a text.
+pub(super) trait NameResolver {
+    /// The name of a user.
     fn user(&self, id: &str) -> Option<String>;
-    /// A channel's name.
+    /// The name of a channel.
     fn channel(&self, id: &str) -> Option<String>;
 }
 
-impl Names for Scene<'_> {
+impl NameResolver for NormalizeContext<'_> {
     fn user(&self, id: &str) -> Option<String> {
         self.user_name(id)
     }
@@ -24,18 +25,18 @@ impl Names for Scene<'_> {
     }
 }
 
-/// The plain text of a message.
-pub(super) fn plain(text: &str, names: &impl Names) -> String {
+/// Converts a message's markup to plain text.
+pub(super) fn to_plain_text(text: &str, resolver: &impl NameResolver) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('<') {
         plain.push_str(before);
-        // People's own angle brackets are entities, so one without an end is no reference.
+        // Slack escapes angle brackets that people write, so an unclosed one is not a reference.
         let reference = after
             .split_once('>')
             .filter(|(inner, _)| !inner.is_empty() && !inner.contains(['<', '\n']));
         if let Some((inner, following)) = reference {
-            plain.push_str(&resolve(inner, names));
+            plain.push_str(&resolve(inner, resolver));
             rest = following;
         } else {
             plain.push('<');
@@ -46,13 +47,13 @@ pub(super) fn plain(text: &str, names: &impl Names) -> String {
     unescape(&plain)
 }
 
-/// What stands between angle brackets.
-fn resolve(inner: &str, names: &impl Names) -> String {
+/// Resolves a reference, given without its angle brackets.
+fn resolve(inner: &str, resolver: &impl NameResolver) -> String {
     let (target, label) = match inner.split_once('|') {
         Some((target, label)) => (target, Some(label).filter(|label| !label.is_empty())),
         None => (inner, None),
     };
-    let signed = |sign: char, id: &str, name: Option<String>| {
+    let prefixed = |sign: char, id: &str, name: Option<String>| {
         let name = name.or_else(|| label.map(str::to_owned));
         format!(
             "{sign}{}",
@@ -60,10 +61,10 @@ fn resolve(inner: &str, names: &impl Names) -> String {
         )
     };
     if let Some(id) = target.strip_prefix('@') {
-        return signed('@', id, names.user(id));
+        return prefixed('@', id, resolver.user(id));
     }
     if let Some(id) = target.strip_prefix('#') {
-        return signed('#', id, names.channel(id));
+        return prefixed('#', id, resolver.channel(id));
     }
     if let Some(command) = target.strip_prefix('!') {
         // `!here`, `!subteam^S1|@group`, `!date^1392734382^{date}|a date`.
@@ -71,12 +72,12 @@ fn resolve(inner: &str, names: &impl Names) -> String {
         return match (name, label) {
             ("date", Some(fallback)) => fallback.to_owned(),
             ("subteam", None) => format!("@{}", detail.split('^').next().unwrap_or_default()),
-            (_, Some(label)) => signed('@', label, None),
+            (_, Some(label)) => prefixed('@', label, None),
             _ => format!("@{name}"),
         };
     }
     match label {
-        Some(label) if !is_same(target, label) => format!("{label} ({target})"),
+        Some(label) if !repeats_target(target, label) => format!("{label} ({target})"),
         Some(label) if target.starts_with("mailto:") || target.starts_with("tel:") => {
             label.to_owned()
         }
@@ -84,8 +85,8 @@ fn resolve(inner: &str, names: &impl Names) -> String {
     }
 }
 
-/// Whether a label only repeats its address.
-fn is_same(target: &str, label: &str) -> bool {
+/// Whether a link's label only repeats its address.
+fn repeats_target(target: &str, label: &str) -> bool {
     let bare = |text: &str| {
         let text = ["https://", "http://", "mailto:", "tel:"]
             .iter()
@@ -96,7 +97,7 @@ fn is_same(target: &str, label: &str) -> bool {
     bare(target) == bare(label)
 }
 
-/// The three characters that Slack escapes; the ampersand last, so that nothing is resolved twice.
+/// Resolves Slack's three entities; `&amp;` last, so that none is resolved twice.
 fn unescape(text: &str) -> String {
     text.replace("&lt;", "<")
         .replace("&gt;", ">")
@@ -111,7 +112,7 @@ mod tests {
 
     struct Known;
 
-    impl Names for Known {
+    impl NameResolver for Known {
         fn user(&self, id: &str) -> Option<String> {
             (id == "U2").then(|| "Bea".to_owned())
         }
@@ -122,8 +123,8 @@ mod tests {
     }
 
     #[test]
-    fn markup_reads_as_people_see_it() {
-        for (written, read) in [
+    fn markup_becomes_plain_text() {
+        for (markup, expected) in [
             ("a &gt; b &amp;&amp; c &lt; d", "a > b && c < d"),
             ("&amp;gt; stays", "&gt; stays"),
             ("<@U2> and <@U9>", "@Bea and @U9"),
@@ -143,19 +144,19 @@ mod tests {
             ("<> empty", "<> empty"),
             ("*bold* _it_ `code`", "*bold* _it_ `code`"),
         ] {
-            assert_eq!(plain(written, &Known), read, "{written}");
+            assert_eq!(to_plain_text(markup, &Known), expected, "{markup}");
         }
     }
 
     proptest! {
         #[test]
-        fn text_without_markup_is_left_alone(text in "[^<&]{0,40}") {
-            prop_assert_eq!(plain(&text, &Known), text);
+        fn text_without_markup_is_unchanged(text in "[^<&]{0,40}") {
+            prop_assert_eq!(to_plain_text(&text, &Known), text);
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in "[<>|@#!^&;a-zU0-9 é]{0,40}") {
-            plain(&text, &Known);
+        fn arbitrary_text_does_not_panic(text in "[<>|@#!^&;a-zU0-9 é]{0,40}") {
+            to_plain_text(&text, &Known);
         }
     }
 }

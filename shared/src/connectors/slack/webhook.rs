@@ -1,9 +1,9 @@
-//! Webhooks (Events API): proof first, then meaning.
+//! Webhooks (Events API): verification, then normalization.
 //!
-//! The proof is the HMAC-SHA-256 of `v0:<timestamp>:<raw body>` under the app's signing
-//! secret, no older than five minutes ("Verifying requests from Slack" at docs.slack.dev). An
-//! event's id is the same in every retry; a retry's header changes nothing, because the try
-//! before it may have failed.
+//! The signature is the HMAC-SHA-256 of `v0:<timestamp>:<raw body>` under the app's signing
+//! secret, no older than five minutes ("Verifying requests from Slack" at docs.slack.dev). All
+//! attempts of an event have the same id. Retry headers are ignored, because the earlier attempt
+//! may have failed.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,14 +13,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::client::Proof;
-use super::normalize::{self, Scene};
+use super::client::Auth;
+use super::normalize::{self, NormalizeContext};
 use super::settings::{APP_ID, AppSettings, SlackSettings, WEBHOOK_SECRET};
 use super::wire::{Authorization, Envelope, Event, Metadata, Ts, WireError, or_default, rows};
-use super::{Slack, descriptor, names};
+use super::{Slack, descriptor, directory};
 use crate::clock::SharedClock;
 use crate::config::Reader;
-use crate::connectors::support::{signature_hex, single};
+use crate::connectors::headers::{signature_hex, single_header};
 use crate::connectors::wire::{Json, plausible};
 use crate::connectors::{
     AccountChange, Acknowledgement, ConnectorError, Directory, Handshake, KeySource,
@@ -34,11 +34,11 @@ use crate::signals::mark_received;
 const SIGNATURE: &str = "x-slack-signature";
 const TIMESTAMP: &str = "x-slack-request-timestamp";
 
-/// The headers without which nothing is genuine.
+/// Headers that verification requires.
 pub(super) const REQUIRED_HEADERS: &[&str] = &[TIMESTAMP, SIGNATURE];
 
-/// The headers that are kept with a delivery.
-pub(super) const KEPT_HEADERS: &[&str] = &[
+/// Headers stored with a delivery.
+pub(super) const STORED_HEADERS: &[&str] = &[
     "x-slack-retry-num",
     "x-slack-retry-reason",
     "content-type",
@@ -46,16 +46,16 @@ pub(super) const KEPT_HEADERS: &[&str] = &[
 ];
 
 const SIGNATURE_PREFIX: &str = "v0=";
-/// How far a signature's time may be from ours.
+/// Maximum difference between a signature's timestamp and our clock.
 const WINDOW_SECONDS: i64 = 300;
-/// Longer names of events are not Slack's.
-const MOST_NAME: usize = 60;
-/// Longer ids are not Slack's.
-const MOST_ID: usize = 60;
-/// Pages of installations that see an event; beyond, there is something wrong.
-const MOST_PAGES: usize = 50;
+/// Maximum length of an event's name.
+const MAX_EVENT_NAME: usize = 60;
+/// Maximum length of an id; longer ones are not Slack's.
+const MAX_ID_LENGTH: usize = 60;
+/// Maximum pages of an event's authorizations.
+const MAX_PAGES: usize = 50;
 
-/// Verifies deliveries, by the app's signing secrets.
+/// Verifier of deliveries, with the app's signing secrets.
 pub struct Webhooks {
     descriptor: ProviderDescriptor,
     secrets: Vec<SecretString>,
@@ -64,7 +64,7 @@ pub struct Webhooks {
 }
 
 impl Webhooks {
-    /// Reads the settings that verification needs.
+    /// Reads the settings of verification.
     pub fn from_reader(reader: &mut Reader<'_>, clock: &SharedClock) -> Self {
         Self {
             descriptor: descriptor(SlackSettings::limits(reader).1),
@@ -95,7 +95,7 @@ impl WebhookVerifier for Webhooks {
     }
 }
 
-/// Verifies that a delivery is genuine, under any of the active secrets.
+/// Verifies a delivery's signature under any of the active secrets.
 pub(super) fn verify(
     secrets: &[SecretString],
     app_id: Option<&str>,
@@ -106,8 +106,8 @@ pub(super) fn verify(
     if secrets.is_empty() {
         return Err(VerifyError::NotConfigured);
     }
-    let timestamp = single(headers, TIMESTAMP)?;
-    let signature = single(headers, SIGNATURE)?;
+    let timestamp = single_header(headers, TIMESTAMP)?;
+    let signature = single_header(headers, SIGNATURE)?;
     let hex = signature_hex(signature, SIGNATURE_PREFIX)?;
     let seconds: i64 = Some(timestamp)
         .filter(|text| text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_digit()))
@@ -120,12 +120,14 @@ pub(super) fn verify(
     if !verify_hmac_sha256_hex(secrets, &parts, hex) {
         return Err(VerifyError::Mismatch);
     }
-    Ok(receipt(app_id, body))
+    Ok(build_receipt(app_id, body))
 }
 
-/// What filing a genuine delivery needs to know of it. A body that cannot be read still is a
-/// genuine delivery: it is filed under its own digest, without a route.
-fn receipt(app_id: Option<&str>, body: &Bytes) -> WebhookReceipt {
+/// Builds the receipt of a verified delivery.
+///
+/// An unreadable body is still a verified delivery: its dedupe id is the body's digest, and it has
+/// no route.
+fn build_receipt(app_id: Option<&str>, body: &Bytes) -> WebhookReceipt {
     let json = Json::of(body);
     let envelope: Envelope<'_> = json.read().unwrap_or_default();
     let kind = envelope.kind.as_deref().unwrap_or("unknown");
@@ -151,7 +153,7 @@ fn receipt(app_id: Option<&str>, body: &Bytes) -> WebhookReceipt {
     };
     let foreign = app_id.is_some() && app_id != envelope.api_app_id.as_deref();
     let route = account(&envelope)
-        .filter(|id| !foreign && id.len() <= MOST_ID)
+        .filter(|id| !foreign && id.len() <= MAX_ID_LENGTH)
         .cloned();
     let dedupe_id = match (&envelope.event_id, envelope.minute_rate_limited) {
         (Some(id), _) => id.clone(),
@@ -161,16 +163,16 @@ fn receipt(app_id: Option<&str>, body: &Bytes) -> WebhookReceipt {
         (None, None) => hex::encode(sha256(body)),
     };
     WebhookReceipt {
-        event: name.chars().take(MOST_NAME).collect(),
+        event: name.chars().take(MAX_EVENT_NAME).collect(),
         dedupe_id: dedupe_id.chars().take(200).collect(),
         routes: route.into_iter().collect(),
         acknowledgement: Acknowledgement::default(),
         handshake: None,
-        stored_body: Some(without_token(body)),
+        stored_body: Some(strip_token(body)),
     }
 }
 
-/// The account whose connection a delivery is for: Slack names one of those that see it.
+/// The account that a delivery is routed to: the one authorization that Slack includes.
 fn account<'e>(envelope: &'e Envelope<'_>) -> Option<&'e String> {
     envelope
         .authorizations
@@ -181,13 +183,13 @@ fn account<'e>(envelope: &'e Envelope<'_>) -> Option<&'e String> {
         .or(envelope.enterprise_id.as_ref())
 }
 
-/// The body without Slack's verification token, by which other apps still recognise requests.
+/// Removes Slack's verification token from a body.
 ///
-/// Commands and clicks come as forms, which hold it as well and tell no event: nothing of them is
-/// kept.
-fn without_token(body: &Bytes) -> Bytes {
+/// The token is a secret, because some apps still authenticate requests by it. Commands and
+/// interactions are forms, which contain the token and no event, so nothing of them is stored.
+fn strip_token(body: &Bytes) -> Bytes {
     #[derive(Deserialize)]
-    struct Tokened<'a> {
+    struct WithToken<'a> {
         #[serde(borrow, default)]
         token: Option<&'a RawValue>,
     }
@@ -195,18 +197,20 @@ fn without_token(body: &Bytes) -> Bytes {
         return Bytes::new();
     }
     let token = match serde_json::from_slice(body) {
-        Ok(Tokened { token: Some(token) }) => token,
-        Ok(Tokened { token: None }) => return body.clone(),
-        Err(_) => return without_token_leniently(body),
+        Ok(WithToken { token: Some(token) }) => token,
+        Ok(WithToken { token: None }) => return body.clone(),
+        Err(_) => return strip_token_lenient(body),
     };
     let from = token.get().as_ptr() as usize - body.as_ptr() as usize;
     let rest = &body[from + token.get().len()..];
     Bytes::from([&body[..from], b"\"\"", rest].concat())
 }
 
-/// The same where a strict reader fails. A body that is no JSON may hold the token anywhere, so
-/// only its brace is kept, by which the delivery counts as failed.
-fn without_token_leniently(body: &Bytes) -> Bytes {
+/// Removes the token where the strict parser fails, such as with duplicate keys.
+///
+/// Invalid JSON may contain the token anywhere, so only its brace is stored, which makes the
+/// delivery fail.
+fn strip_token_lenient(body: &Bytes) -> Bytes {
     match Json::of(body).read::<Map<String, Value>>() {
         Ok(mut fields) => {
             if let Some(token) = fields.get_mut("token") {
@@ -218,13 +222,13 @@ fn without_token_leniently(body: &Bytes) -> Bytes {
     }
 }
 
-/// What a genuine delivery says.
+/// Normalizes a verified delivery.
 pub(super) fn handle(
     app: &AppSettings,
     delivery: &WebhookDelivery,
     directory: &Directory,
 ) -> Result<WebhookOutcome, ConnectorError> {
-    // Commands and clicks come as forms: genuine, and no events.
+    // Commands and interactions are forms, which contain no event.
     let json = Json::of(&delivery.body);
     if !json.is_object() {
         return Ok(WebhookOutcome::default());
@@ -232,7 +236,7 @@ pub(super) fn handle(
     let envelope: Envelope<'_> = json.read().map_err(|_| WireError::NotAnObject)?;
     if envelope.kind.as_deref() == Some("app_rate_limited") {
         return Ok(WebhookOutcome {
-            changes: vec![AccountChange::GapDetected],
+            changes: vec![AccountChange::SyncRequested],
             ..WebhookOutcome::default()
         });
     }
@@ -246,21 +250,21 @@ pub(super) fn handle(
         .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
         .and_then(plausible);
     let at = sent.unwrap_or(delivery.received_at);
-    // The envelope is the same in every retry, so its time can stand in for the event's own.
+    // All attempts have the same envelope, so its time is a stable fallback for the event's.
     event.at = event.at.or(sent.map(Ts::of));
-    let scene = Scene {
+    let context = NormalizeContext {
         account: &delivery.account,
         directory,
     };
-    // A channel that is not known may be a known one under another id: it is asked about first.
+    // An unknown channel may be a known one with a new id: reading its name requests a lookup.
     if matches!(
         event.kind.as_deref(),
         Some("channel_rename" | "group_rename")
     ) && let Some(channel) = event.channel()
     {
-        scene.channel_name(channel);
+        context.channel_name(channel);
     }
-    let facts = normalize::event(&scene, &event, raw, at).map(|fact| {
+    let facts = normalize::from_event(&context, &event, raw, at).map(|fact| {
         let mut facts: Vec<_> = fact.into_iter().collect();
         if sent.is_none() {
             mark_received(&mut facts, delivery.received_at);
@@ -268,8 +272,8 @@ pub(super) fn handle(
         facts
     });
     Ok(WebhookOutcome {
-        changes: changes(&scene, &event, at),
-        learned: names::told(&event),
+        changes: account_changes(&context, &event, at),
+        directory_updates: directory::entries_of(&event),
         more_recipients: app.app_token.is_some()
             && envelope.event_context.is_some()
             && (envelope.is_ext_shared_channel == Some(true)
@@ -278,20 +282,24 @@ pub(super) fn handle(
                     .iter()
                     .flatten()
                     .any(|one| one.is_enterprise_install == Some(true))),
-        ..WebhookOutcome::telling(facts)
+        ..WebhookOutcome::from_signals(facts)
     })
 }
 
-/// What an event changes about the connection.
-fn changes(scene: &Scene<'_>, event: &Event<'_>, at: DateTime<Utc>) -> Vec<AccountChange> {
-    let bot = scene.bot_user();
+/// Changes of the connection that an event reports.
+fn account_changes(
+    context: &NormalizeContext<'_>,
+    event: &Event<'_>,
+    at: DateTime<Utc>,
+) -> Vec<AccountChange> {
+    let bot = context.bot_user();
     let about_bot = || bot.is_some() && event.user() == bot;
     let removed = |channel: Option<&str>| AccountChange::StreamsChanged {
         removed_resources: channel.into_iter().map(str::to_owned).collect(),
     };
     let change = match event.kind.as_deref().unwrap_or_default() {
-        "app_uninstalled" => AccountChange::GrantInDoubt,
-        "tokens_revoked" => return revoked(scene, event, at),
+        "app_uninstalled" => AccountChange::GrantCheckRequired,
+        "tokens_revoked" => return revoked_tokens(context, event, at),
         "member_joined_channel" if about_bot() => removed(None),
         "member_left_channel" if about_bot() => removed(event.channel()),
         "channel_left" | "group_left" | "channel_deleted" | "group_deleted" => {
@@ -306,7 +314,7 @@ fn changes(scene: &Scene<'_>, event: &Event<'_>, at: DateTime<Utc>) -> Vec<Accou
                 to: to.clone(),
             }
         }
-        // The last two: the app was added to workspaces of its organization, or taken from them.
+        // `team_access_*`: workspaces of the organization were added or removed.
         "channel_unarchive" | "group_unarchive" | "team_access_granted" | "team_access_revoked" => {
             removed(None)
         }
@@ -315,26 +323,31 @@ fn changes(scene: &Scene<'_>, event: &Event<'_>, at: DateTime<Utc>) -> Vec<Accou
     vec![change]
 }
 
-/// Whose tokens were revoked: the lists have users' ids. Slack confirms the end of the bot's. A
-/// person's own token is not the account's, and only that of whoever installed the app is known
-/// here.
-fn revoked(scene: &Scene<'_>, event: &Event<'_>, at: DateTime<Utc>) -> Vec<AccountChange> {
+/// Changes that a `tokens_revoked` event reports.
+///
+/// Its lists contain users' ids. A revoked bot token is confirmed with Slack before the grant
+/// ends. Of the user tokens, only the installer's is stored.
+fn revoked_tokens(
+    context: &NormalizeContext<'_>,
+    event: &Event<'_>,
+    at: DateTime<Utc>,
+) -> Vec<AccountChange> {
     let Some(tokens) = &event.tokens else {
         return Vec::new();
     };
     let mut changes = Vec::new();
-    let ours = scene.bot_user();
-    if !tokens.bot.is_empty() && ours.is_none_or(|bot| tokens.bot.iter().any(|user| user == bot)) {
-        changes.push(AccountChange::GrantInDoubt);
+    let bot = context.bot_user();
+    if !tokens.bot.is_empty() && bot.is_none_or(|bot| tokens.bot.iter().any(|user| user == bot)) {
+        changes.push(AccountChange::GrantCheckRequired);
     }
-    let installer = scene.account.settings["installer_id"].as_str();
+    let installer = context.account.settings["installer_id"].as_str();
     if installer.is_some_and(|installer| tokens.oauth.iter().any(|user| user == installer)) {
-        changes.push(AccountChange::PersonRevoked { at });
+        changes.push(AccountChange::UserTokenRevoked { at });
     }
     changes
 }
 
-/// Everybody an event is for, as Slack tells on being asked.
+/// Requests the accounts of all installations that receive an event.
 pub(super) async fn recipients(
     slack: &Slack,
     delivery: &WebhookDelivery,
@@ -353,27 +366,27 @@ pub(super) async fn recipients(
     };
     let mut accounts = Vec::new();
     let mut cursor = String::new();
-    for _ in 0..MOST_PAGES {
+    for _ in 0..MAX_PAGES {
         let arguments = [
             ("event_context", context.as_str()),
             ("limit", "100"),
             ("cursor", cursor.as_str()),
         ];
-        let given = if cursor.is_empty() { 2 } else { 3 };
-        let answer = slack
+        let count = if cursor.is_empty() { 2 } else { 3 };
+        let response = slack
             .client
             .call(
                 &Charge::new("app", "apps.event.authorizations.list"),
-                Proof::Bearer(token),
-                &arguments[..given],
+                Auth::Bearer(token),
+                &arguments[..count],
             )
             .await
-            .map_err(|refusal| match refusal.error {
-                // The token is the app's, not a connection's.
+            .map_err(|error| match error.cause {
+                // The app-level token failed, so no connection needs a refresh.
                 ConnectorError::Unauthorized(source) => ConnectorError::Permanent(source),
                 other => other,
             })?;
-        let page: Page = answer.json()?;
+        let page: Page = response.json()?;
         accounts.extend(
             page.authorizations
                 .iter()

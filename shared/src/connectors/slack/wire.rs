@@ -1,8 +1,7 @@
-//! Slack's shapes, as far as we read them.
+//! Types of Slack's JSON, for events and the Web API.
 //!
-//! Events and the Web API describe the same messages, so both are read with these types. They
-//! are lenient: a field that is not of the documented form is a field that is missing, and
-//! what a fact needs is demanded where the fact is made.
+//! Deserialization is lenient: a field that is not of the documented form counts as missing.
+//! `normalize` checks the fields that a Signal requires.
 
 mod ts;
 
@@ -45,7 +44,7 @@ pub(super) struct Envelope<'a> {
     pub(super) event: Option<&'a RawValue>,
 }
 
-/// An installation that sees an event.
+/// An installation that receives an event.
 #[derive(Debug, Default, Clone, Deserialize)]
 pub(super) struct Authorization {
     #[serde(default, deserialize_with = "text")]
@@ -57,7 +56,7 @@ pub(super) struct Authorization {
 }
 
 impl Authorization {
-    /// The account whose connection sees the event.
+    /// The id of the account that receives the event.
     pub(super) fn account(&self) -> Option<&String> {
         if self.is_enterprise_install == Some(true) {
             self.enterprise_id.as_ref()
@@ -67,23 +66,23 @@ impl Authorization {
     }
 }
 
-/// The inner event, as far as every kind of it is read.
+/// The inner event: the union of the fields of all event types.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Event<'a> {
     #[serde(rename = "type", default, deserialize_with = "text")]
     pub(super) kind: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub(super) subtype: Option<String>,
-    /// A channel's id; in events about channels, the channel itself.
+    /// A channel's id, or a channel object in events about channels.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) channel: Value,
-    /// A user's id; in events about users, the user itself.
+    /// A user's id, or a user object in events about users.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) user: Value,
-    /// When it happened.
+    /// The time of the event.
     #[serde(rename = "event_ts", default, deserialize_with = "lenient")]
     pub(super) at: Option<Ts>,
-    /// A message's id; of an event about a message, its own.
+    /// The id of the message, or of the event about a message.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) ts: Option<Ts>,
     /// The message as it is now.
@@ -117,7 +116,7 @@ pub(super) struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// The id of the channel that it happened in.
+    /// The id of the event's channel.
     pub(super) fn channel(&self) -> Option<&str> {
         self.channel
             .as_str()
@@ -126,7 +125,7 @@ impl Event<'_> {
             .filter(|id| !id.is_empty())
     }
 
-    /// The id of the person it names.
+    /// The id of the event's user.
     pub(super) fn user(&self) -> Option<&str> {
         self.user
             .as_str()
@@ -136,7 +135,7 @@ impl Event<'_> {
     }
 }
 
-/// What a reaction is on.
+/// The object of a reaction.
 #[derive(Debug, Deserialize)]
 pub(super) struct Item {
     #[serde(rename = "type", default, deserialize_with = "text")]
@@ -147,7 +146,7 @@ pub(super) struct Item {
     pub(super) ts: Option<Ts>,
 }
 
-/// Whose tokens were revoked: users' ids, not tokens.
+/// Ids of the users whose tokens were revoked.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct RevokedTokens {
     #[serde(default, deserialize_with = "or_default")]
@@ -185,14 +184,14 @@ pub(super) struct Message {
     pub(super) latest_reply: Option<Ts>,
 }
 
-/// The name under which an app posts.
+/// Profile of an app that posts messages.
 #[derive(Debug, Deserialize)]
 pub(super) struct BotProfile {
     #[serde(default, deserialize_with = "text")]
     pub(super) name: Option<String>,
 }
 
-/// Who edited a message, and when.
+/// Editor and time of a message's last edit.
 #[derive(Debug, Deserialize)]
 pub(super) struct Edited {
     #[serde(default, deserialize_with = "text")]
@@ -226,7 +225,7 @@ pub(super) struct Channel {
     pub(super) is_private: Option<bool>,
 }
 
-/// A person or a bot user.
+/// A human or bot user.
 #[derive(Debug, Deserialize)]
 pub(super) struct User {
     pub(super) id: String,
@@ -240,7 +239,7 @@ pub(super) struct User {
     pub(super) profile: Option<Profile>,
 }
 
-/// What a person is called.
+/// Names of a user.
 #[derive(Debug, Deserialize)]
 pub(super) struct Profile {
     #[serde(default, deserialize_with = "text")]
@@ -249,13 +248,13 @@ pub(super) struct Profile {
     pub(super) real_name: Option<String>,
 }
 
-/// Reads a row of a list.
+/// Deserializes a row of a list.
 pub(super) fn read_row<T: DeserializeOwned>(raw: &RawValue) -> Result<T, WireError> {
-    // Everything else is optional.
+    // All other fields are optional.
     read_json(raw.get()).map_err(|_| WireError::Missing("id"))
 }
 
-/// Where a list goes on.
+/// Pagination of a list.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Metadata {
     #[serde(default, deserialize_with = "text")]

@@ -1,4 +1,4 @@
-//! Golden files: a provider's payload in, what it says out, one file each, beside each other.
+//! Golden files: each payload of a provider beside the snapshot of its outcome.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,12 +14,14 @@ fn folder(provider: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)
 }
 
-/// Every payload of a provider: its name, `<event>[.<action>[.<variant>]]`, and its bytes. They
-/// are read once, because properties ask for them again and again.
+/// All payloads of a provider: name (`<event>[.<action>[.<variant>]]`) and bytes.
+///
+/// They are read once and cached, because property tests use them repeatedly.
 pub(in super::super) fn payloads(provider: &'static str) -> Vec<(String, Bytes)> {
-    static READ: Mutex<BTreeMap<&'static str, Vec<(String, Bytes)>>> = Mutex::new(BTreeMap::new());
-    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
-    read.entry(provider)
+    static CACHE: Mutex<BTreeMap<&'static str, Vec<(String, Bytes)>>> = Mutex::new(BTreeMap::new());
+    let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+    cache
+        .entry(provider)
         .or_insert_with(|| read_all(provider))
         .clone()
 }
@@ -39,7 +41,7 @@ fn read_all(provider: &str) -> Vec<(String, Bytes)> {
         })
         .collect();
     found.sort_unstable();
-    assert!(found.len() > 20, "the payloads are where they should be");
+    assert!(found.len() > 20, "the fixtures folder holds the payloads");
     found
 }
 
@@ -49,9 +51,8 @@ pub(in super::super) fn payload(provider: &str, name: &str) -> Bytes {
     std::fs::read(path).expect("the payload").into()
 }
 
-/// What an outcome says, as it stands in a golden file. `raw` is checked here: it is a part of
-/// the body, byte for byte.
-fn told(outcome: &WebhookOutcome, body: &Bytes) -> Value {
+/// Serializes an outcome for its golden file, after checking that `raw` is part of the body.
+fn serialize(outcome: &WebhookOutcome, body: &Bytes) -> Value {
     let text = std::str::from_utf8(body).expect("payloads are text");
     let signals: Vec<Value> = outcome
         .signals
@@ -61,31 +62,33 @@ fn told(outcome: &WebhookOutcome, body: &Bytes) -> Value {
                 text.contains(signal.raw.get()),
                 "raw is the provider's own bytes"
             );
-            let mut told = serde_json::to_value(signal).expect("a Signal is JSON");
-            let raw = told["raw"].take();
-            told["raw"] = json!({ "fields": raw.as_object().map(serde_json::Map::len) });
-            told
+            let mut value = serde_json::to_value(signal).expect("a Signal is JSON");
+            let raw = value["raw"].take();
+            value["raw"] = json!({ "fields": raw.as_object().map(serde_json::Map::len) });
+            value
         })
         .collect();
-    let mut told = json!({ "signals": signals });
+    let mut value = json!({ "signals": signals });
     if !outcome.changes.is_empty() {
         let changes = outcome.changes.iter();
-        told["changes"] = changes.map(|change| format!("{change:?}")).collect();
+        value["changes"] = changes.map(|change| format!("{change:?}")).collect();
     }
-    if !outcome.learned.is_empty() {
-        let learned = outcome.learned.iter();
-        told["learned"] = learned.map(|entry| format!("{entry:?}")).collect();
+    if !outcome.directory_updates.is_empty() {
+        let directory_updates = outcome.directory_updates.iter();
+        value["directory_updates"] = directory_updates
+            .map(|entry| format!("{entry:?}"))
+            .collect();
     }
     if outcome.more_recipients {
-        told["more_recipients"] = json!(true);
+        value["more_recipients"] = json!(true);
     }
     if let Some(reason) = &outcome.refused {
-        told["refused"] = json!(reason);
+        value["refused"] = json!(reason);
     }
-    told
+    value
 }
 
-/// Compares what every payload gives with what is written beside it.
+/// Compares the outcome of every payload with its golden file.
 pub(in super::super) fn snapshots(
     provider: &'static str,
     mut handle: impl FnMut(&str, &Bytes) -> WebhookOutcome,
@@ -95,12 +98,12 @@ pub(in super::super) fn snapshots(
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     for (name, body) in payloads(provider) {
-        let told = told(&handle(&name, &body), &body);
-        settings.bind(|| insta::assert_json_snapshot!(name, told));
+        let outcome = serialize(&handle(&name, &body), &body);
+        settings.bind(|| insta::assert_json_snapshot!(name, outcome));
     }
 }
 
-/// The kinds that the payloads give.
+/// The Signal kinds that the payloads produce.
 pub(in super::super) fn kinds(
     provider: &'static str,
     mut handle: impl FnMut(&str, &Bytes) -> WebhookOutcome,

@@ -1,11 +1,11 @@
-//! What the connectors' tests share: a gate, golden files, strange payloads.
+//! Test support of the connectors: a no-op rate limiter, golden files, arbitrary payloads.
 
-mod gate;
+mod arbitrary;
 mod golden;
-mod strange;
+mod noop_limiter;
 mod verify;
 
-pub(super) use gate::{OpenGate, deps};
+pub(super) use arbitrary::{change, json, leave_out, value};
 pub(super) use golden::{kinds, payload, payloads, snapshots};
-pub(super) use strange::{change, json, leave_out, value};
+pub(super) use noop_limiter::{NoopLimiter, deps};
 pub(super) use verify::{SecretsOf, verify};

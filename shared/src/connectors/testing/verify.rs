@@ -1,4 +1,4 @@
-//! Verification in tests: nothing there is waited for.
+//! Synchronous webhook verification for tests.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use crate::connectors::{
 };
 use crate::ids::ConnectionId;
 
-/// The secrets of one connection.
+/// Webhook secrets of one connection.
 pub(in crate::connectors) struct SecretsOf(
     pub(in crate::connectors) ConnectionId,
     pub(in crate::connectors) &'static [&'static str],
@@ -35,7 +35,7 @@ impl KeySource for SecretsOf {
     }
 }
 
-/// Verifies a delivery to the app's URL.
+/// Verifies a delivery sent to the app's URL.
 pub(in crate::connectors) fn verify(
     connector: &dyn Connector,
     headers: &HeaderMap,
@@ -47,5 +47,5 @@ pub(in crate::connectors) fn verify(
         connection: None,
     };
     let verified = connector.verify_webhook(&request, &NoKeys);
-    verified.now_or_never().expect("nothing is waited for")
+    verified.now_or_never().expect("verification does not wait")
 }

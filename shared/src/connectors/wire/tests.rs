@@ -15,7 +15,7 @@ struct Row {
 }
 
 #[test]
-fn half_of_a_pair_reads_as_a_replacement_character() {
+fn lone_surrogate_becomes_replacement_character() {
     for (written, read) in [
         (r"cut \ud83d", "cut \u{fffd}"),
         (r"\udc00\ud800", "\u{fffd}\u{fffd}"),
@@ -36,7 +36,7 @@ fn half_of_a_pair_reads_as_a_replacement_character() {
 }
 
 #[test]
-fn null_and_a_repeated_name_read_as_one_absent_or_present() {
+fn null_counts_as_absent_and_last_duplicate_wins() {
     let row: Row =
         read_json(r#"{"id":1,"title":null,"labels":[null,"a"],"note":null}"#).expect("a row");
     assert_eq!(
@@ -50,7 +50,7 @@ fn null_and_a_repeated_name_read_as_one_absent_or_present() {
 }
 
 #[test]
-fn borrowed_parts_are_as_they_were_sent() {
+fn borrowed_parts_equal_received_bytes() {
     #[derive(Deserialize)]
     struct Page<'a> {
         #[serde(borrow)]
@@ -64,15 +64,15 @@ fn borrowed_parts_are_as_they_were_sent() {
 }
 
 #[test]
-fn bytes_that_are_no_utf8_are_replaced() {
+fn invalid_utf8_is_replaced() {
     let json = Json::of(b"{\"id\":7,\"title\":\"\xff\"}".as_slice());
     let row: Row = json.read().expect("a row");
     assert_eq!((row.id, row.title.as_str()), (7, "\u{fffd}"));
     assert!(!Json::of(b"<html>".as_slice()).is_json());
 }
 
-/// A text of JSON that writes some characters as halves of pairs.
-fn with_halves(value: &Value) -> String {
+/// Serializes JSON with some characters replaced by lone surrogates.
+fn with_lone_surrogates(value: &Value) -> String {
     value
         .to_string()
         .replace('h', r"\ud83d")
@@ -81,9 +81,9 @@ fn with_halves(value: &Value) -> String {
 
 proptest! {
     #[test]
-    fn any_json_with_halves_anywhere_is_read(value in any_json(&["half", "hl", "lh"])) {
-        let text = with_halves(&value);
-        // Escapes of the text itself and of its names may have been cut.
+    fn json_with_lone_surrogates_is_readable(value in any_json(&["half", "hl", "lh"])) {
+        let text = with_lone_surrogates(&value);
+        // The replacement may break escapes of the text.
         prop_assume!(serde_json::from_str::<IgnoredAny>(&text).is_ok());
         prop_assert!(read_json::<Value>(&text).is_ok(), "{}", text);
         let json = Json::of(text.as_bytes());
@@ -91,14 +91,14 @@ proptest! {
     }
 
     #[test]
-    fn json_that_is_not_odd_is_read_as_it_is(value in any_json(&["a", "b"])) {
+    fn valid_json_is_unchanged(value in any_json(&["a", "b"])) {
         let text = value.to_string();
         prop_assert_eq!(replace_lone_surrogates(&text), text.as_str());
         prop_assert_eq!(read_json::<Value>(&text).expect("JSON"), value);
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in r#"[\\ud83DC0-9a-f"{}é ]{0,40}"#) {
+    fn arbitrary_text_does_not_panic(text in r#"[\\ud83DC0-9a-f"{}é ]{0,40}"#) {
         replace_lone_surrogates(&text);
         read_json::<Row>(&text).ok();
         Json::of(text.as_bytes()).read::<Row>().ok();

@@ -5,19 +5,19 @@ use utoipa::ToSchema;
 
 use super::ConnectionStatus;
 
-/// Why a connection is behind.
+/// The reason why a connection is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Behind {
-    /// Somebody at the provider must approve the app first.
+    /// An administrator at the provider must approve the app first.
     AwaitingApproval,
-    /// Its past is being read for the first time.
+    /// The backfill is running.
     Backfilling,
-    /// Somebody has paused it.
+    /// An operator or the tenant paused it.
     Paused,
-    /// The provider has suspended the app.
+    /// The provider suspended the app.
     Suspended,
-    /// The grant is gone; a person must connect it again.
+    /// The grant is gone; a person must connect the account again.
     NeedsReauth,
     /// It has ended.
     Disconnected,
@@ -25,18 +25,19 @@ pub enum Behind {
     RateLimited,
     /// The provider denies permission to read a part of it.
     Denied,
-    /// The last read failed; it is tried again.
+    /// The last read failed and will be retried.
     Failing,
-    /// The next read is overdue: workers are down, or busy.
+    /// The next read is overdue: workers are down or busy.
     Overdue,
-    /// It was read, and a transaction left open somewhere holds the feed back.
+    /// It was read, but an open transaction holds the feed's watermark back.
     HeldBack,
 }
 
 impl Behind {
-    /// The reason, from the connection's status, the code of its last error and what the statements
-    /// of this module say; `None` where its completeness advances.
-    pub(crate) fn of(
+    /// Derives the reason; `None` when the connection's completeness advances.
+    ///
+    /// `error` is the code of the last error; the flags come from the SQL expressions below.
+    pub(crate) fn from_state(
         status: ConnectionStatus,
         error: Option<&str>,
         is_backfilled: bool,
@@ -63,8 +64,9 @@ impl Behind {
     }
 }
 
-/// Whether the next read of a row of `connections` is overdue. `$table` is the table's alias with
-/// its dot, or empty.
+/// SQL: whether the next read of a row of `connections` is overdue.
+///
+/// `$table` is the table's alias with its dot, or empty.
 macro_rules! is_overdue {
     ($table:literal) => {
         concat!(
@@ -80,7 +82,7 @@ macro_rules! is_overdue {
 }
 pub(crate) use is_overdue;
 
-/// Whether a row of `connections` was read by a transaction that is not below the feed's watermark.
+/// SQL: whether the last read of a row of `connections` is not yet below the feed's watermark.
 macro_rules! is_held_back {
     ($table:literal) => {
         concat!(
@@ -92,7 +94,7 @@ macro_rules! is_held_back {
 }
 pub(crate) use is_held_back;
 
-/// Whether [`Behind::of`] has a reason for a row of `connections`.
+/// SQL: whether [`Behind::from_state`] returns a reason for a row of `connections`.
 macro_rules! is_behind {
     ($table:literal) => {
         concat!(

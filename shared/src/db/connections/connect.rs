@@ -1,17 +1,16 @@
-//! How a grant becomes a connection.
+//! Creation of connections from grants.
 //!
-//! The account's stable id is what makes two grants the same connection: whoever connects
-//! an account again, or installs an app again under a new id, goes on where the cursors
-//! stand.
+//! Two grants with the same stable account id are the same connection: connecting an account
+//! again, or installing an app again under a new id, resumes at the stored cursors.
 
 use serde_json::json;
 
 use super::{Connection, get};
 use crate::connectors::ExternalAccount;
-use crate::db::{DbError, Json, TenantScope, Tx, storable, storable_all};
+use crate::db::{DbError, Json, TenantScope, Tx, sanitize, sanitize_all};
 use crate::ids::ConnectionId;
 
-/// A proved grant, to be kept as a connection.
+/// A proved grant to store as a connection.
 #[derive(Debug, Clone)]
 pub struct NewConnection<'a> {
     /// The provider's slug.
@@ -20,28 +19,28 @@ pub struct NewConnection<'a> {
     pub account: &'a ExternalAccount,
     /// Scopes or permissions, as the provider names them.
     pub scopes: &'a [String],
-    /// Whether no other tenant may have the account at the same time.
+    /// Whether only one tenant may connect the account at a time.
     pub exclusive: bool,
     /// Whether the provider can be polled.
     pub polling: bool,
-    /// How often a new connection is polled; a known one keeps its interval.
+    /// The poll interval of a new connection; an existing one keeps its own.
     pub poll_interval_seconds: i32,
     /// The provider's id of the person whose administration of the account was proved.
     pub administrator: Option<&'a str>,
 }
 
-/// A connection that waits for an administrator of its account.
+/// A connection that waits for an administrator's approval.
 #[derive(Debug, Clone)]
 pub struct NewPending<'a> {
     /// The provider's slug.
     pub provider: &'a str,
-    /// The provider's id of the person who asked.
+    /// The provider's id of the requester.
     pub requester: &'a str,
-    /// The account, where the provider has named it.
+    /// The account, if the provider has named it.
     pub account: Option<&'a ExternalAccount>,
-    /// The pending connection that waits at the same link.
-    pub known: Option<ConnectionId>,
-    /// How often it is polled once it is active.
+    /// The pending connection of the same connect link.
+    pub existing: Option<ConnectionId>,
+    /// The poll interval once it is active.
     pub poll_interval_seconds: i32,
     /// Days until the approval expires.
     pub days: i32,
@@ -52,18 +51,18 @@ pub struct NewPending<'a> {
 pub struct Connected {
     /// The connection, active.
     pub connection: Connection,
-    /// Whether it was known before and goes on.
+    /// Whether it existed before and resumes.
     pub resumed: bool,
 }
 
-/// Why a grant does not become a connection. The transaction must be rolled back.
+/// Why a grant cannot become a connection; the transaction must be rolled back.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The account belongs to another connection already.
-    #[error("the account belongs to another connection")]
+    /// The account already belongs to another connection.
+    #[error("account belongs to another connection")]
     AccountTaken,
-    /// The statement failed otherwise.
-    #[error("the connection could not be stored")]
+    /// The statement failed for another reason.
+    #[error("failed to store connection")]
     Db(#[from] DbError),
 }
 
@@ -77,14 +76,14 @@ impl From<sqlx::Error> for ConnectError {
     }
 }
 
-/// Makes a grant a connection, or lets the known connection of the same account go on.
+/// Stores a grant as a connection, or resumes the account's existing connection.
 pub async fn connect(
     tx: &mut Tx,
     scope: &TenantScope,
     new: &NewConnection<'_>,
 ) -> Result<Connected, ConnectError> {
-    let known = lock_known(tx, scope, new).await?;
-    let id = match known {
+    let existing = lock_existing(tx, scope, new).await?;
+    let id = match existing {
         Some(id) => {
             resume(tx, scope, id, new).await?;
             id
@@ -92,20 +91,21 @@ pub async fn connect(
         None => insert(tx, scope, new).await?,
     };
     route(tx, scope, id, new).await?;
-    loaded(tx, scope, id, known.is_some()).await
+    load_connected(tx, scope, id, existing.is_some()).await
 }
 
-/// Makes the grant that a pending connection waited for that connection. If the tenant had
-/// the account connected all the while, that connection goes on and the pending one ends.
-/// `None` when the connection is not pending any more or waits for another account.
+/// Activates a pending connection with the grant that it waited for.
+///
+/// If the tenant has the account connected already, that connection resumes and the pending one
+/// ends. `None` when the connection is no longer pending or waits for another account.
 pub async fn activate_pending(
     tx: &mut Tx,
     scope: &TenantScope,
     id: ConnectionId,
     new: &NewConnection<'_>,
 ) -> Result<Option<Connected>, ConnectError> {
-    // Before the row is locked, as `create_pending` does.
-    serialize(tx, scope, new.provider, &new.account.stable_id).await?;
+    // Before the row lock, in the order of `create_pending`.
+    lock_account(tx, scope, new.provider, &new.account.stable_id).await?;
     let pending = sqlx::query(
         "SELECT 1 FROM connections \
          WHERE tenant_id = $1 AND id = $2 AND status = 'pending' AND provider = $3 \
@@ -114,14 +114,14 @@ pub async fn activate_pending(
     .bind(scope.tenant_id())
     .bind(id)
     .bind(new.provider)
-    .bind(storable(&new.account.stable_id))
+    .bind(sanitize(&new.account.stable_id))
     .fetch_optional(&mut **tx)
     .await?;
     if pending.is_none() {
         return Ok(None);
     }
-    let known = lock_known(tx, scope, new).await?;
-    if known.is_some_and(|known| known != id) {
+    let existing = lock_existing(tx, scope, new).await?;
+    if existing.is_some_and(|existing| existing != id) {
         sqlx::query(
             "UPDATE connections SET status = 'disconnected', updated_at = now(), \
                  status_reason = 'account_already_connected' \
@@ -135,21 +135,22 @@ pub async fn activate_pending(
     }
     resume(tx, scope, id, new).await?;
     route(tx, scope, id, new).await?;
-    loaded(tx, scope, id, false).await.map(Some)
+    load_connected(tx, scope, id, false).await.map(Some)
 }
 
-/// Creates the connection that waits for an administrator, or answers the one that waits for
-/// the same already. An account that the tenant has connected stays as it is.
+/// Creates a connection that waits for an administrator, or returns the existing one.
+///
+/// A connection of the account that is not pending stays unchanged.
 pub async fn create_pending(
     tx: &mut Tx,
     scope: &TenantScope,
     new: &NewPending<'_>,
 ) -> Result<Connection, DbError> {
-    let stable_id = new.account.map(|account| storable(&account.stable_id));
-    let name = new.account.map(|account| storable(&account.name));
+    let stable_id = new.account.map(|account| sanitize(&account.stable_id));
+    let name = new.account.map(|account| sanitize(&account.name));
     let account = stable_id.as_deref().unwrap_or(new.requester);
-    serialize(tx, scope, new.provider, account).await?;
-    let known: Option<ConnectionId> = sqlx::query_scalar(
+    lock_account(tx, scope, new.provider, account).await?;
+    let existing: Option<ConnectionId> = sqlx::query_scalar(
         "SELECT id FROM connections \
          WHERE tenant_id = $1 AND provider = $2 AND status <> 'disconnected' AND ( \
              account_stable_id = $3 \
@@ -162,11 +163,11 @@ pub async fn create_pending(
     .bind(scope.tenant_id())
     .bind(new.provider)
     .bind(stable_id.as_deref())
-    .bind(new.known)
-    .bind(storable(new.requester))
+    .bind(new.existing)
+    .bind(sanitize(new.requester))
     .fetch_optional(&mut **tx)
     .await?;
-    let id = if let Some(id) = known {
+    let id = if let Some(id) = existing {
         sqlx::query(
             "UPDATE connections SET account_stable_id = coalesce(account_stable_id, $3), \
                  account_name = coalesce(account_name, $4), updated_at = now(), \
@@ -192,7 +193,7 @@ pub async fn create_pending(
         .bind(scope.tenant_id())
         .bind(ConnectionId::generate())
         .bind(new.provider)
-        .bind(storable(new.requester))
+        .bind(sanitize(new.requester))
         .bind(stable_id)
         .bind(name)
         .bind(new.poll_interval_seconds)
@@ -205,8 +206,9 @@ pub async fn create_pending(
         .ok_or(DbError::Corrupt("connections"))
 }
 
-/// Notes the account that a pending connection waits for, once the provider has named it.
-/// Answers whether the connection waits and had none.
+/// Sets the account of a pending connection once the provider has named it.
+///
+/// Returns whether the connection is pending and had no account.
 pub async fn name_pending(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -219,43 +221,42 @@ pub async fn name_pending(
     )
     .bind(scope.tenant_id())
     .bind(id)
-    .bind(storable(&account.stable_id))
-    .bind(storable(&account.name))
+    .bind(sanitize(&account.stable_id))
+    .bind(sanitize(&account.name))
     .execute(&mut **tx)
     .await?;
     Ok(named.rows_affected() == 1)
 }
 
-/// The tenant's connection of the same account, locked; a living one before one that waits,
-/// that before an ended one.
-async fn lock_known(
+/// Locks the tenant's connection of the same account: active before pending before ended.
+async fn lock_existing(
     tx: &mut Tx,
     scope: &TenantScope,
     new: &NewConnection<'_>,
 ) -> Result<Option<ConnectionId>, ConnectError> {
-    serialize(tx, scope, new.provider, &new.account.stable_id).await?;
-    let known = sqlx::query_scalar(
+    lock_account(tx, scope, new.provider, &new.account.stable_id).await?;
+    let existing = sqlx::query_scalar(
         "SELECT id FROM connections \
          WHERE tenant_id = $1 AND provider = $2 AND account_stable_id = $3 \
          ORDER BY status = 'disconnected', status = 'pending', id DESC LIMIT 1 FOR NO KEY UPDATE",
     )
     .bind(scope.tenant_id())
     .bind(new.provider)
-    .bind(storable(&new.account.stable_id))
+    .bind(sanitize(&new.account.stable_id))
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(known)
+    Ok(existing)
 }
 
-/// Lets one transaction at a time look for and make the connection of an account.
-async fn serialize(
+/// Serializes the transactions that search and create the connection of an account.
+async fn lock_account(
     tx: &mut Tx,
     scope: &TenantScope,
     provider: &str,
     account: &str,
 ) -> Result<(), DbError> {
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
-        .bind(json!(["connect", scope.tenant_id(), provider, storable(account)]).to_string())
+        .bind(json!(["connect", scope.tenant_id(), provider, sanitize(account)]).to_string())
         .execute(&mut **tx)
         .await?;
     Ok(())
@@ -276,13 +277,13 @@ async fn insert(
     .bind(scope.tenant_id())
     .bind(ConnectionId::generate())
     .bind(new.provider)
-    .bind(storable(&new.account.id))
-    .bind(storable(&new.account.name))
-    .bind(storable(&new.account.stable_id))
+    .bind(sanitize(&new.account.id))
+    .bind(sanitize(&new.account.name))
+    .bind(sanitize(&new.account.stable_id))
     .bind(Json(&new.account.settings))
-    .bind(storable_all(new.scopes))
+    .bind(sanitize_all(new.scopes))
     .bind(new.poll_interval_seconds)
-    .bind(new.administrator.map(storable))
+    .bind(new.administrator.map(sanitize))
     .fetch_one(&mut **tx)
     .await?;
     Ok(id)
@@ -295,8 +296,11 @@ async fn resume(
     new: &NewConnection<'_>,
 ) -> Result<(), ConnectError> {
     let mut account = new.account.clone();
-    if let Some(known) = get(tx, scope, id).await?.and_then(|known| known.account) {
-        account.keep_resource_ids(&known);
+    if let Some(existing) = get(tx, scope, id)
+        .await?
+        .and_then(|existing| existing.account)
+    {
+        account.keep_resource_ids(&existing);
     }
     sqlx::query(
         "UPDATE connections SET status = 'active', status_reason = NULL, account_id = $3, \
@@ -308,20 +312,19 @@ async fn resume(
     )
     .bind(scope.tenant_id())
     .bind(id)
-    .bind(storable(&account.id))
-    .bind(storable(&account.name))
-    .bind(storable(&account.stable_id))
+    .bind(sanitize(&account.id))
+    .bind(sanitize(&account.name))
+    .bind(sanitize(&account.stable_id))
     .bind(Json(&account.settings))
-    .bind(storable_all(new.scopes))
-    .bind(new.administrator.map(storable))
+    .bind(sanitize_all(new.scopes))
+    .bind(new.administrator.map(sanitize))
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-/// Writes down how the provider describes a connection's account now: its name, and what the
-/// connector remembers of it. Its ids stay.
-pub async fn describe_account(
+/// Updates the account's name and the connector's settings for it; its ids stay.
+pub async fn update_account(
     tx: &mut Tx,
     scope: &TenantScope,
     id: ConnectionId,
@@ -333,15 +336,16 @@ pub async fn describe_account(
     )
     .bind(scope.tenant_id())
     .bind(id)
-    .bind(storable(&account.name))
+    .bind(sanitize(&account.name))
     .bind(Json(&account.settings))
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-/// Routes the account's deliveries to the connection and has it polled, an interval from now:
-/// its first read is the caller's to ask for.
+/// Routes the account's deliveries to the connection and schedules its next poll.
+///
+/// The caller enqueues the first read.
 async fn route(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -368,7 +372,7 @@ async fn route(
     Ok(())
 }
 
-async fn loaded(
+async fn load_connected(
     tx: &mut Tx,
     scope: &TenantScope,
     id: ConnectionId,

@@ -1,4 +1,4 @@
-//! How far a connection has been read, and how often it is polled.
+//! Sync progress and poll interval of a connection.
 
 use chrono::{DateTime, Utc};
 
@@ -7,22 +7,24 @@ use crate::db::{DbError, Json, TenantScope, Tx};
 use crate::ids::ConnectionId;
 use crate::queue::JobError;
 
-/// A time of a connection as readers may see it: the present one once the transaction that wrote it
-/// is below the feed's watermark, until then the one before.
+/// SQL: a time of a connection that readers may rely on.
+///
+/// It is the current value once the transaction that wrote it is below the feed's watermark, and
+/// the previous value until then.
 macro_rules! below_watermark {
-    ($present:literal, $before:literal) => {
+    ($current:literal, $previous:literal) => {
         concat!(
             "CASE WHEN complete_tx < pg_snapshot_xmin(pg_current_snapshot()) THEN ",
-            $present,
+            $current,
             " ELSE ",
-            $before,
+            $previous,
             " END"
         )
     };
 }
 pub(crate) use below_watermark;
 
-/// Notes that the first read of the past begins, unless it has begun before.
+/// Records the start of the backfill, unless it has started before.
 pub async fn record_backfill_start(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -42,25 +44,25 @@ pub async fn record_backfill_start(
     Ok(())
 }
 
-/// What a slice of a run leaves of its connection.
+/// The progress of a connection at the end of a slice of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
-    /// Everything that the provider showed of the time before has been written.
+    /// The time before which all facts that lists show as they happen are stored.
     pub complete_through: Option<DateTime<Utc>>,
-    /// The same of what only the reconciliation pass finds.
+    /// The time before which all facts that only a reconciliation pass finds are stored.
     pub reconciled_through: Option<DateTime<Utc>>,
     /// The stream that holds these times back.
     pub held_back_by: Option<HeldBackBy>,
-    /// Whether the run has ended, and was a backfill.
+    /// Set when the run has ended: whether it was a backfill.
     pub ended: Option<IsBackfill>,
-    /// Why the read does not get on; `None` when it does.
+    /// Why the read makes no progress; `None` when it does.
     pub problem: Option<JobError>,
 }
 
-/// Whether a run read the past.
+/// Whether a run is a backfill.
 pub type IsBackfill = bool;
 
-/// Notes how far a connection has been read, and what holds it back.
+/// Records a connection's progress and the stream that holds it back.
 pub async fn record_progress(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -94,14 +96,15 @@ pub async fn record_progress(
     Ok(())
 }
 
-/// A connection is polled twice as often after a run that found more facts whose deliveries were
-/// missed.
-const FEW_MISSED: i64 = 3;
-/// How many times the interval is halved at most.
+/// Missed deliveries per run up to which the poll interval stays.
+const MAX_TOLERATED_MISSES: i64 = 3;
+/// Maximum number of times that the interval is halved.
 const MAX_POLL_BOOST: i16 = 3;
 
-/// How often a connection is polled in fact. The interval is halved where deliveries were missed.
-/// Where a run takes most of the interval, the interval becomes a quarter longer than the run.
+/// SQL: the actual poll interval of a connection in seconds.
+///
+/// It is halved `poll_boost` times after missed deliveries, and at least a quarter longer than a
+/// run.
 macro_rules! effective_interval {
     () => {
         "greatest(ceil(run_seconds * 1.25)::integer, \
@@ -109,7 +112,7 @@ macro_rules! effective_interval {
     };
 }
 
-/// A statement that changes what the effective interval depends on, and the route with it.
+/// A statement that changes inputs of the effective interval, and the route's interval with them.
 macro_rules! change_interval {
     ($change:literal) => {
         concat!(
@@ -127,15 +130,14 @@ macro_rules! change_interval {
     };
 }
 
-/// Counts the facts that pages of the connection's streams have found and no delivery had
-/// reported, since the last time.
+/// Moves the streams' counts of facts that no delivery had reported to the connection.
 pub async fn record_missed(
     tx: &mut Tx,
     scope: &TenantScope,
     id: ConnectionId,
 ) -> Result<(), DbError> {
     super::lock(tx, scope, id).await?;
-    let missed = cursors::take_missed(tx, scope, id).await?;
+    let missed = cursors::drain_missed(tx, scope, id).await?;
     if missed == 0 {
         return Ok(());
     }
@@ -152,8 +154,9 @@ pub async fn record_missed(
     Ok(())
 }
 
-/// Adapts how often a connection is polled to the facts that were missed since the end of the run
-/// before; called at the end of a run, also of one in which streams could not be read.
+/// Adapts the poll interval to the deliveries missed since the end of the previous run.
+///
+/// Called at the end of every run, including runs in which streams could not be read.
 pub async fn adapt_poll_interval(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -167,14 +170,14 @@ pub async fn adapt_poll_interval(
     ))
     .bind(scope.tenant_id())
     .bind(id)
-    .bind(FEW_MISSED)
+    .bind(MAX_TOLERATED_MISSES)
     .bind(MAX_POLL_BOOST)
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-/// Notes how long an incremental read took, without the reconciliation pass.
+/// Records the duration of an incremental run without its reconciliation pass.
 pub async fn record_run_time(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -190,7 +193,7 @@ pub async fn record_run_time(
     Ok(())
 }
 
-/// Notes why a run failed as a whole, and the stream that holds the connection back.
+/// Records why a run failed as a whole, and the stream that holds the connection back.
 pub async fn record_problem(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -211,15 +214,16 @@ pub async fn record_problem(
     Ok(())
 }
 
-/// Sets how often a connection is polled; a poll that was due later comes forward. Answers
-/// whether there is such a connection.
+/// Sets a connection's poll interval; returns whether the connection exists.
+///
+/// A poll that is due later than one interval from now is moved forward.
 pub async fn update_poll_interval(
     tx: &mut Tx,
     scope: &TenantScope,
     id: ConnectionId,
     seconds: i32,
 ) -> Result<bool, DbError> {
-    let found = sqlx::query(
+    let exists = sqlx::query(
         "UPDATE connections SET poll_interval_seconds = $3, updated_at = now() \
          WHERE tenant_id = $1 AND id = $2 AND status <> 'disconnected'",
     )
@@ -242,5 +246,5 @@ pub async fn update_poll_interval(
     .bind(id)
     .execute(&mut **tx)
     .await?;
-    Ok(found)
+    Ok(exists)
 }

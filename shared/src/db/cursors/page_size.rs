@@ -1,40 +1,41 @@
-//! In which size the pages of a stream are asked for.
+//! The page size of a stream, reduced while pages fail.
 
-/// Pages in a row that are read in a reduced size before a larger one is tried.
+/// Consecutive pages in a reduced size before a larger one is tried.
 const PAGES_BEFORE_TRIAL: u32 = 10;
-/// How often a page size is halved at most.
+/// Maximum number of times that a page size is halved.
 const MAX_HALVINGS: u32 = 8;
 
-/// The size of a stream's pages, in halvings of the usual one.
+/// The size of a stream's pages, in halvings of the default one.
 ///
-/// A page that fails twice in a row is asked for in half the size, and again so. The size that
-/// works is remembered. After some pages of it, one page is tried in the next larger size; a trial
-/// that fails changes nothing.
+/// From the second consecutive failure of a page on, each attempt halves the size. The size that
+/// works is stored. After ten pages, one page is tried in the next larger size; a failed trial
+/// changes nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PageSize {
-    /// How often in a row the next page could not be read for the moment.
+    /// Consecutive transient failures of the next page.
     pub failures: u32,
-    /// How often the usual size is halved for the size that works.
+    /// The size that works, as the number of times that the default size is halved.
     pub halvings: u32,
-    /// How many pages in a row were read in that size.
+    /// Consecutive pages that were read in that size.
     pub good_pages: u32,
 }
 
 impl PageSize {
-    /// Whether the next page is asked for in a larger size than the one that works.
+    /// Whether the next page is requested in a larger size than the one that works.
     #[must_use]
     pub const fn is_trial(&self) -> bool {
         self.halvings > 0 && self.failures == 0 && self.good_pages >= PAGES_BEFORE_TRIAL
     }
 
-    /// Whether a page without news leaves nothing to be remembered of its size.
+    /// Whether reading one more page changes nothing that must be stored.
     #[must_use]
-    pub const fn is_settled(&self) -> bool {
+    pub const fn is_stable(&self) -> bool {
         self.failures == 0 && !self.is_trial()
     }
 
-    /// The number of failures in a row that lead from the usual size to that of the next page, as
-    /// [`crate::connectors::SyncRequest::failures`] has it.
+    /// The next page's size as [`crate::connectors::SyncRequest::failures`].
+    ///
+    /// It is the number of consecutive failures that lead from the default size to this one.
     #[must_use]
     pub fn equivalent_failures(&self) -> u32 {
         match self.next_halvings() {
@@ -43,14 +44,14 @@ impl PageSize {
         }
     }
 
-    /// The size after the next page was read.
+    /// The page size after a page was read.
     #[must_use]
     pub fn after_page(self) -> Self {
         let halvings = self.next_halvings();
         let good_pages = if halvings == 0 {
             0
         } else if self.failures > 0 || self.is_trial() {
-            // An outage may have been the cause, and larger pages may work as well.
+            // The failures may have been an outage, so try a larger size next.
             PAGES_BEFORE_TRIAL
         } else {
             (self.good_pages + 1).min(PAGES_BEFORE_TRIAL)
@@ -62,7 +63,7 @@ impl PageSize {
         }
     }
 
-    /// The size after the next page could not be read for the moment.
+    /// The page size after a transient failure.
     #[must_use]
     pub const fn after_failure(self) -> Self {
         if self.is_trial() {
@@ -85,7 +86,7 @@ impl PageSize {
         }
     }
 
-    /// The columns `page_halvings` and `good_pages`.
+    /// The values of the columns `page_halvings` and `good_pages`.
     pub(super) fn columns(&self) -> (i16, i16) {
         let column = |number: u32| i16::try_from(number).unwrap_or(i16::MAX);
         (column(self.halvings), column(self.good_pages))
@@ -105,26 +106,26 @@ mod tests {
     }
 
     #[test]
-    fn first_failure_leaves_the_page_size_alone() {
+    fn first_failure_keeps_the_page_size() {
         let mut size = PageSize::default();
-        let mut asked = vec![size.equivalent_failures()];
+        let mut requested = vec![size.equivalent_failures()];
         for _ in 0..4 {
             size = size.after_failure();
-            asked.push(size.equivalent_failures());
+            requested.push(size.equivalent_failures());
         }
-        assert_eq!(asked, [0, 1, 2, 3, 4]);
+        assert_eq!(requested, [0, 1, 2, 3, 4]);
         let mut size = halved(2, 0);
-        let mut asked = vec![size.equivalent_failures()];
+        let mut requested = vec![size.equivalent_failures()];
         for _ in 0..3 {
             size = size.after_failure();
-            asked.push(size.equivalent_failures());
+            requested.push(size.equivalent_failures());
         }
-        assert_eq!(asked, [3, 3, 4, 5]);
+        assert_eq!(requested, [3, 3, 4, 5]);
     }
 
     #[test]
-    fn working_page_size_is_remembered_and_grows_again() {
-        // Pages of the usual size always fail.
+    fn working_page_size_is_kept_and_grows_again() {
+        // Pages of the default size always fail.
         let is_read = |size: PageSize| size.equivalent_failures() >= 2;
         let (mut size, mut failed) = (PageSize::default(), 0);
         for _ in 0..30 {
@@ -135,12 +136,12 @@ mod tests {
             size = size.after_page();
             assert_eq!((size.failures, size.halvings), (0, 1));
         }
-        // Two at first, a trial at once, and another after each ten good pages.
+        // Two failures at first, an immediate trial, and one more after every ten good pages.
         assert_eq!(failed, 5);
     }
 
     #[test]
-    fn page_size_recovers_at_once_after_an_outage() {
+    fn page_size_recovers_immediately_after_an_outage() {
         let mut size = PageSize::default();
         for _ in 0..20 {
             size = size.after_failure();
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_trial_counts_as_no_failure() {
+    fn failed_trial_is_not_counted_as_failure() {
         let size = halved(3, PAGES_BEFORE_TRIAL);
         assert!(size.is_trial());
         assert_eq!(size.equivalent_failures(), 3);

@@ -1,4 +1,4 @@
-//! How a client is put together.
+//! The builder of the HTTP client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use url::{Origin, Url};
 
 use super::{HttpError, Outbound, Shared};
 use crate::clock::SharedClock;
-use crate::http::RateGate;
+use crate::http::RateLimiter;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_BODY: usize = 32 * 1024 * 1024;
 
-/// Puts an [`Outbound`] together.
+/// Builds an [`Outbound`].
 pub struct OutboundBuilder {
     provider: &'static str,
-    gate: Arc<dyn RateGate>,
+    rate_limiter: Arc<dyn RateLimiter>,
     clock: SharedClock,
     allowed: Vec<Origin>,
     user_agent: String,
@@ -27,10 +27,14 @@ pub struct OutboundBuilder {
 }
 
 impl OutboundBuilder {
-    pub(super) fn new(provider: &'static str, gate: Arc<dyn RateGate>, clock: SharedClock) -> Self {
+    pub(super) fn new(
+        provider: &'static str,
+        rate_limiter: Arc<dyn RateLimiter>,
+        clock: SharedClock,
+    ) -> Self {
         Self {
             provider,
-            gate,
+            rate_limiter,
             clock,
             allowed: Vec::new(),
             user_agent: concat!("poblysh-connectors/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -40,7 +44,7 @@ impl OutboundBuilder {
         }
     }
 
-    /// Allows calls to this URL's origin: scheme, host and port.
+    /// Allows calls to the origin of this URL: scheme, host and port.
     #[must_use]
     pub fn allow(mut self, url: &Url) -> Self {
         let origin = url.origin();
@@ -50,15 +54,16 @@ impl OutboundBuilder {
         self
     }
 
-    /// The `User-Agent` of every call.
+    /// Sets the `User-Agent`.
     #[must_use]
     pub fn user_agent(mut self, text: impl Into<String>) -> Self {
         self.user_agent = text.into();
         self
     }
 
-    /// How long connecting may take (5 s), and a whole call with its redirects and its
-    /// body (30 s). Time spent at the gate does not count.
+    /// Sets the timeouts of connecting (5 s) and of a whole call with redirects and body (30 s).
+    ///
+    /// Time spent in the rate limiter does not count.
     #[must_use]
     pub const fn timeouts(mut self, connect: Duration, call: Duration) -> Self {
         self.connect_timeout = connect;
@@ -66,21 +71,21 @@ impl OutboundBuilder {
         self
     }
 
-    /// The largest answer that is accepted, in bytes after decompression (32 MiB).
+    /// Sets the largest response body, in bytes after decompression (32 MiB).
     #[must_use]
     pub const fn max_body(mut self, bytes: usize) -> Self {
         self.max_body = bytes;
         self
     }
 
-    /// The client.
+    /// Builds the client.
     pub fn build(self) -> Result<Outbound, HttpError> {
         let client = Client::builder()
             .user_agent(self.user_agent)
             .connect_timeout(self.connect_timeout)
             .redirect(redirect::Policy::none())
             .referer(false)
-            // A proxy named by the environment would see what the egress guard protects.
+            // A proxy from the environment would receive requests without the egress guard.
             .no_proxy()
             .build()
             .map_err(|error| HttpError::Request(error.without_url().into()))?;
@@ -88,7 +93,7 @@ impl OutboundBuilder {
             client,
             shared: Arc::new(Shared {
                 provider: self.provider,
-                gate: self.gate,
+                rate_limiter: self.rate_limiter,
                 clock: self.clock,
                 allowed: self.allowed,
                 call_timeout: self.call_timeout,

@@ -1,36 +1,36 @@
-//! Why a call gives no answer, and what that means to a connector.
+//! The errors of calls, and their conversion for connectors.
 
 use url::Url;
 
 use crate::connectors::{ConnectorError, Source};
-use crate::http::Refused;
+use crate::http::RateLimited;
 
-/// Why a call gave no answer. An answer with an error status is an answer.
+/// The error of a call without a response. A response with an error status is no error here.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The rate gate let no call through.
-    #[error("the rate gate is shut")]
-    Refused(#[source] Refused),
+    /// The rate limiter did not admit the call.
+    #[error("rate limiter refused the call")]
+    RateLimited(#[source] RateLimited),
     /// The URL, or a redirect's target, is not at an allowed origin.
-    #[error("{url} is not at an origin that may be called")]
+    #[error("origin of {url} is not allowed")]
     Egress {
         /// The refused URL, without query, fragment and credentials.
         url: String,
     },
-    /// The call took too long.
-    #[error("the call took too long")]
+    /// The call timed out.
+    #[error("call timed out")]
     Timeout(#[source] Source),
-    /// The connection could not be made, or was cut before the answer began.
-    #[error("the connection failed")]
+    /// The socket could not be opened, or was closed before the response began.
+    #[error("failed to send request")]
     Connect(#[source] Source),
-    /// The answer broke off.
-    #[error("the answer broke off")]
+    /// The response ended early.
+    #[error("failed to read response")]
     Body(#[source] Source),
-    /// The answer is larger than what is accepted.
-    #[error("the answer is too large")]
+    /// The response is larger than the limit.
+    #[error("response is too large")]
     TooLarge,
-    /// The request itself, or a redirect's target, is malformed.
-    #[error("the request is malformed")]
+    /// The request or a redirect's target is malformed.
+    #[error("malformed request")]
     Request(#[source] Source),
 }
 
@@ -38,15 +38,15 @@ impl HttpError {
     /// Whether the same call may succeed later.
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::Timeout(_) | Self::Connect(_) | Self::Body(_) => true,
+            Self::RateLimited(_) | Self::Timeout(_) | Self::Connect(_) | Self::Body(_) => true,
             Self::Egress { .. } | Self::TooLarge | Self::Request(_) => false,
         }
     }
 
-    /// A short word for metrics.
+    /// The value of the metric's label `status`.
     pub(super) const fn code(&self) -> &'static str {
         match self {
-            Self::Refused(_) => "refused",
+            Self::RateLimited(_) => "refused",
             Self::Egress { .. } => "egress",
             Self::Timeout(_) => "timeout",
             Self::Connect(_) => "connect",
@@ -62,7 +62,7 @@ impl HttpError {
         }
     }
 
-    /// The failure of sending a request.
+    /// The error of sending a request.
     pub(super) fn sending(error: reqwest::Error) -> Self {
         let error = error.without_url();
         if error.is_timeout() {
@@ -74,7 +74,7 @@ impl HttpError {
         }
     }
 
-    /// The failure of reading an answer.
+    /// The error of reading a response.
     pub(super) fn reading(error: reqwest::Error) -> Self {
         let error = error.without_url();
         if error.is_timeout() {
@@ -88,11 +88,11 @@ impl HttpError {
 impl From<HttpError> for ConnectorError {
     fn from(error: HttpError) -> Self {
         match error {
-            HttpError::Refused(refused) => Self::RateLimited {
-                retry_at: refused.retry_at,
-                scope: refused.scope,
-                operation: refused.operation,
-                source: refused.into(),
+            HttpError::RateLimited(limited) => Self::RateLimited {
+                retry_at: limited.retry_at,
+                scope: limited.scope,
+                operation: limited.operation,
+                source: limited.into(),
             },
             transient if transient.is_transient() => Self::Transient(transient.into()),
             permanent => Self::Permanent(permanent.into()),
@@ -100,7 +100,7 @@ impl From<HttpError> for ConnectorError {
     }
 }
 
-/// Scheme, host, port and path: what of a URL may be logged.
+/// Scheme, host, port and path: the parts of a URL that may be logged.
 fn without_secrets(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }

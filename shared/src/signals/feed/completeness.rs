@@ -1,12 +1,11 @@
-//! How far the feed is complete, connection by connection, so that a reader can tell "nothing
-//! happened" from "we cannot see".
+//! How far the feed is complete, per connection.
 //!
-//! Webhooks come as they come; what makes a span of time complete is that the provider was
-//! asked about all of it. So a stream is complete up to where its last successful read began, less
-//! the time that the provider takes to show a change; a connection as far as the least of its
-//! streams, and only once everything that was read is below the feed's watermark. Some facts
-//! are not listed as they happen (replies in old threads, edits, rows that are indexed late);
-//! these are complete as far as the reconciliation pass has come.
+//! It lets a reader distinguish "nothing happened" from "not read yet". Webhooks may be lost, so
+//! only reads make a span of time complete: a stream is complete up to the begin of its last
+//! successful read, minus the time in which the provider makes a change visible; a connection,
+//! up to the minimum of its streams, once everything that was read is below the feed's
+//! watermark. Lists do not show some facts as they happen (replies in old threads, edits, rows
+//! that are indexed late); these are complete up to the last reconciliation pass.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,7 +13,7 @@ use sqlx::{Postgres, QueryBuilder};
 use utoipa::ToSchema;
 
 use super::FeedQuery;
-use super::rows::any_of;
+use super::rows::push_any_of;
 use crate::db::TenantScope;
 use crate::db::connections::{
     Behind, ConnectionStatus, below_watermark, is_behind, is_held_back, is_overdue,
@@ -22,7 +21,7 @@ use crate::db::connections::{
 use crate::db::cursors::HeldBackBy;
 use crate::ids::ConnectionId;
 
-/// A connection's completeness, as a page of the feed tells it.
+/// How far a connection is complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Completeness {
     /// The connection.
@@ -30,37 +29,37 @@ pub struct Completeness {
     /// The provider's slug.
     #[schema(example = "github")]
     pub source: String,
-    /// Whoever has followed the feed to a page without `has_more` has everything that the
-    /// provider showed of the time before. Null while the past has not been read once.
+    /// The time before which every fact is in the feed: a reader has all of them after a page
+    /// without `has_more`. Null until the backfill ends.
     pub complete_through: Option<DateTime<Utc>>,
-    /// The same of facts that only the reconciliation pass finds: replies in old threads, edits,
-    /// rows that the provider lists late.
+    /// The same time for facts that only the reconciliation pass finds: replies in old threads,
+    /// edits, rows that the provider lists late.
     pub reconciled_through: Option<DateTime<Utc>>,
-    /// Why it does not advance at the moment; null when it does.
+    /// Why `complete_through` does not advance; null while it does.
     pub behind: Option<Behind>,
-    /// The stream that holds these times back, why, and since when; null where none does.
+    /// The stream that holds these times back, why, and since when; null if none does.
     pub held_back_by: Option<HeldBackBy>,
 }
 
 /// How far the feed is complete.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FeedCompleteness {
-    /// The least of all connections that the filters leave; null while one has none.
+    /// The minimum over all connections that match the filters; null while one has none.
     pub complete_through: Option<DateTime<Utc>>,
-    /// The least of all connections that the filters leave; null while one has none.
+    /// The minimum over all connections that match the filters; null while one has none.
     pub reconciled_through: Option<DateTime<Utc>>,
-    /// How many connections the filters leave, without those that have ended.
+    /// The number of connections that match the filters, without disconnected ones.
     pub total: i64,
-    /// How many of them are behind.
+    /// The number of them that are behind.
     pub behind: i64,
-    /// The first hundred of them, those that are behind first.
+    /// The first hundred connections, those that are behind first.
     pub connections: Vec<Completeness>,
-    /// Where all that are behind are listed, page by page, with the same filters.
+    /// The path that lists all connections behind, with the same filters.
     #[schema(example = "/v1/connections?behind=true")]
     pub connections_url: String,
 }
 
-/// A connection as the statement of a page reads it.
+/// A connection in the JSON of [`push_column`].
 #[derive(Debug, Deserialize)]
 pub(super) struct Row {
     id: ConnectionId,
@@ -75,12 +74,13 @@ pub(super) struct Row {
     held_back_by: Option<HeldBackBy>,
 }
 
-/// Connections on a page at most.
+/// The maximum number of connections on a page.
 const MAX_LISTED: i64 = 100;
 
-/// How far the connections that are wanted are complete, as one column of JSON. Served by the
-/// primary key of `connections`.
-pub(super) fn column(
+/// Appends the completeness of the matching connections as one JSON column.
+///
+/// Served by the primary key of `connections`.
+pub(super) fn push_column(
     statement: &mut QueryBuilder<Postgres>,
     scope: &TenantScope,
     query: &FeedQuery,
@@ -104,8 +104,8 @@ pub(super) fn column(
              FROM connections WHERE tenant_id = ",
         ))
         .push_bind(scope.tenant_id());
-    any_of(statement, "provider", &query.sources);
-    any_of(statement, "id", &query.connection_ids);
+    push_any_of(statement, "provider", &query.sources);
+    push_any_of(statement, "id", &query.connection_ids);
     statement
         .push(
             ") SELECT json_build_object( \
@@ -120,7 +120,7 @@ pub(super) fn column(
         .push(") l), '[]')) FROM c WHERE NOT has_ended) AS completeness");
 }
 
-/// The column as it is read.
+/// The JSON of [`push_column`].
 #[derive(Debug, Deserialize)]
 pub(super) struct Column {
     total: i64,
@@ -131,7 +131,7 @@ pub(super) struct Column {
 }
 
 impl Column {
-    /// How far the connections of `query` are complete.
+    /// Converts the column, with the URL that lists the connections behind.
     pub(super) fn into_completeness(self, query: &FeedQuery) -> FeedCompleteness {
         FeedCompleteness {
             complete_through: self.complete_through,
@@ -148,7 +148,7 @@ impl Column {
     }
 }
 
-/// Where the API lists the connections of `query` that are behind.
+/// The path that lists the connections of `query` that are behind.
 fn connections_url(query: &FeedQuery) -> String {
     let ids = query.connection_ids.iter().map(ToString::to_string);
     let mut parameters = vec!["behind=true".to_owned()];
@@ -166,7 +166,7 @@ fn connections_url(query: &FeedQuery) -> String {
 impl From<Row> for Completeness {
     fn from(row: Row) -> Self {
         let error = row.error.as_deref();
-        let behind = Behind::of(
+        let behind = Behind::from_state(
             row.status,
             error,
             row.backfilled,

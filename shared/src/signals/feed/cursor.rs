@@ -1,4 +1,4 @@
-//! Cursors: opaque to readers, authenticated, bound to tenant and generation.
+//! Cursors: opaque to readers, authenticated, bound to a tenant and a generation.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,10 +11,10 @@ use crate::ids::{SignalId, TenantId};
 const LABEL: &str = "feed-cursor";
 const TAG_BYTES: usize = 16;
 
-/// A place in one of the two orders.
+/// A position in one of the two orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Position {
-    /// Behind this row in feed order.
+    /// After this row in feed order.
     Feed { tx_id: u64, seq: i64 },
     /// Before this row in time order.
     Recent {
@@ -23,7 +23,7 @@ pub(super) enum Position {
     },
 }
 
-/// A place in one of the feed's orders, in one generation of the feed.
+/// A position in one of the feed's orders, in one generation of the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     pub(super) generation: i32,
@@ -31,19 +31,19 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// The cursor as this tenant's readers are given it.
+    /// Encodes the cursor with an authentication tag for this tenant.
     pub fn seal(&self, keyring: &Keyring, tenant: TenantId) -> String {
         let mut bytes = self.bytes();
-        let tag = keyring.mac(LABEL, &bound(&bytes, tenant));
+        let tag = keyring.mac(LABEL, &with_tenant(&bytes, tenant));
         bytes.extend_from_slice(&tag);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// What a reader of this tenant brings; `None` unless it was sealed for the tenant.
+    /// Decodes a cursor; `None` unless it was sealed for this tenant.
     pub fn open(keyring: &Keyring, tenant: TenantId, text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (data, tag) = bytes.split_at_checked(bytes.len().checked_sub(TAG_BYTES)?)?;
-        if !keyring.mac_matches(LABEL, &bound(data, tenant), tag) {
+        if !keyring.mac_matches(LABEL, &with_tenant(data, tenant), tag) {
             return None;
         }
         Self::parse(data)
@@ -90,10 +90,10 @@ impl Cursor {
     }
 }
 
-fn bound(data: &[u8], tenant: TenantId) -> Vec<u8> {
-    let mut bound = tenant.0.as_bytes().to_vec();
-    bound.extend_from_slice(data);
-    bound
+fn with_tenant(data: &[u8], tenant: TenantId) -> Vec<u8> {
+    let mut message = tenant.0.as_bytes().to_vec();
+    message.extend_from_slice(data);
+    message
 }
 
 #[cfg(test)]
@@ -125,14 +125,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_leads_back_to_its_place(position in position(), generation: i32, tenant: u128) {
+        fn cursor_round_trips(position in position(), generation: i32, tenant: u128) {
             let tenant = TenantId(Uuid::from_u128(tenant));
             let cursor = Cursor { generation, position };
             prop_assert_eq!(Cursor::open(&keyring(), tenant, &cursor.seal(&keyring(), tenant)), Some(cursor));
         }
 
         #[test]
-        fn a_changed_cursor_is_refused(position in position(), at in 0_usize..64, flip in 1_u8..=255) {
+        fn changed_cursor_is_rejected(position in position(), at in 0_usize..64, flip in 1_u8..=255) {
             let tenant = TenantId(Uuid::nil());
             let text = Cursor { generation: 1, position }.seal(&keyring(), tenant);
             let mut bytes = URL_SAFE_NO_PAD.decode(text).expect("own encoding");
@@ -142,13 +142,13 @@ mod tests {
         }
 
         #[test]
-        fn another_tenants_cursor_is_refused(position in position(), other in 1_u128..) {
+        fn foreign_tenants_cursor_is_rejected(position in position(), other in 1_u128..) {
             let text = Cursor { generation: 1, position }.seal(&keyring(), TenantId(Uuid::nil()));
             prop_assert_eq!(Cursor::open(&keyring(), TenantId(Uuid::from_u128(other)), &text), None);
         }
 
         #[test]
-        fn noise_is_refused(text in "\\PC{0,80}") {
+        fn noise_is_rejected(text in "\\PC{0,80}") {
             prop_assert_eq!(Cursor::open(&keyring(), TenantId(Uuid::nil()), &text), None);
         }
     }

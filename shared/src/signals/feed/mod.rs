@@ -1,24 +1,24 @@
 //! The feed: every Signal of a tenant exactly once, in an order that never changes.
 //!
-//! Sequence numbers and timestamps are given out before a transaction commits, so a reader
-//! that follows them passes rows that are still to appear. The feed follows the id of the
-//! writing transaction instead, and shows only what lies below the oldest transaction that
-//! still runs: nothing can appear there any more. A transaction left open somewhere holds
-//! the feed back, it never makes it lose anything.
+//! Sequence numbers and timestamps are assigned before a transaction commits, so a reader that
+//! follows them skips rows that become visible later. The feed is ordered by the id of the
+//! writing transaction instead, and ends below its watermark, the oldest transaction id that
+//! still runs: no row can appear there any more. A transaction that stays open delays the feed
+//! and loses nothing.
 //!
-//! The same holds on a streaming replica, where it is the replica's own border that counts. A
-//! replica learns of transactions in the order of the primary's log, and takes every id below
-//! the highest that it has met for running until it has replayed its end. So what lies below
-//! its border has ended on the primary and is visible here, and the border is never ahead of
-//! the primary's. A reader that changes between servers carries one position in one order: at
-//! a server that is behind it, it finds nothing and stays where it is.
+//! The same holds on a streaming replica with the replica's own watermark. A replica learns of
+//! transactions in the order of the primary's log, and treats every id below the highest one it
+//! has seen as running until it has replayed the end of that transaction. So everything below
+//! its watermark has ended on the primary and is visible here, and its watermark is never ahead
+//! of the primary's. A reader that changes between servers has one position in one order: on a
+//! server that is behind this position, it finds nothing and keeps its position.
 
 mod completeness;
 mod cursor;
-mod growth;
 mod replica;
 mod rows;
 mod state;
+mod updates;
 
 use std::sync::Arc;
 
@@ -28,72 +28,76 @@ use sqlx::AssertSqlSafe;
 pub use self::completeness::{Completeness, FeedCompleteness};
 pub use self::cursor::Cursor;
 use self::cursor::Position;
-pub use self::growth::{Growth, Mark};
 use self::replica::Replica;
-use self::rows::{Found, Order, columns, looked_until, select, signal};
-use self::state::state;
+use self::rows::{Order, PageRows, columns, find_scan_end, load_rows, read_signal};
+use self::state::load_state;
+pub use self::updates::{FeedWatermark, UpdatedTenants};
 use super::{Signal, SignalKind};
 use crate::crypto::Keyring;
 use crate::db::{Db, DbError, Role, TenantScope};
 use crate::ids::{ConnectionId, SignalId};
 
-/// Which Signals a reader wants. Empty lists mean all.
+/// The filters and the size of a page. An empty list matches all Signals.
 #[derive(Debug, Clone, Default)]
 pub struct FeedQuery {
-    /// Providers' slugs.
+    /// Slugs of providers.
     pub sources: Vec<String>,
-    /// Kinds.
+    /// Kinds of Signals.
     pub kinds: Vec<SignalKind>,
-    /// Connections.
+    /// Ids of connections.
     pub connection_ids: Vec<ConnectionId>,
-    /// Happened at this moment or later.
+    /// Only Signals that happened at this time or later.
     pub since: Option<DateTime<Utc>>,
-    /// Happened before this moment.
+    /// Only Signals that happened before this time.
     pub until: Option<DateTime<Utc>>,
-    /// Most Signals of the page.
+    /// The maximum number of Signals.
     pub limit: u32,
-    /// Whether the providers' objects are wanted.
+    /// Whether each Signal includes the provider's object.
     pub include_raw: bool,
 }
 
 /// A page of Signals.
 #[derive(Debug)]
 pub struct FeedPage {
-    /// The Signals, in the order asked for.
+    /// The Signals, in the order of the request.
     pub signals: Vec<Signal>,
-    /// Where to go on. In feed order always present: a reader at the end comes back with it.
+    /// The cursor of the next page. Always present in feed order: a reader at the end polls with
+    /// it.
     pub next_cursor: Option<String>,
-    /// Whether more can be read at once. A page whose filters pass over much has fewer Signals
-    /// than it may, even none, and still more behind it.
+    /// Whether more can be read now.
+    ///
+    /// A page whose filters skip many rows may have few Signals or none and still be followed by
+    /// more.
     pub has_more: bool,
-    /// How far the feed is complete, over the connections that the query is about.
+    /// How far the feed is complete, over the connections that match the query.
     pub completeness: FeedCompleteness,
     /// Everything below this transaction id was readable when the page was read.
     pub watermark: u64,
     generation: i32,
-    /// Behind each Signal.
+    /// For each Signal, the position after it.
     positions: Vec<Position>,
 }
 
-/// Why a page cannot be given.
+/// An error of a read of the feed.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
-    /// The cursor is not one of ours, or belongs to another tenant or another order.
-    #[error("the cursor is not one of ours")]
+    /// The cursor is not authentic, or belongs to another tenant or another order.
+    #[error("malformed feed cursor")]
     MalformedCursor,
-    /// The cursor was ours, and can no longer be followed without missing Signals.
-    #[error("the cursor belongs to an earlier generation of the feed")]
+    /// The cursor is authentic, and a reader that follows it could miss Signals.
+    #[error("feed cursor belongs to another generation of the feed")]
     CursorExpired,
-    /// The replica has not yet heard of something that its reader knows of, or of anything
-    /// for long; the primary answers then.
-    #[error("the replica is behind")]
-    Behind,
-    /// Postgres did not answer.
+    /// The replica is behind its reader's cursor, or has replayed nothing for too long.
+    ///
+    /// The read is repeated on the primary.
+    #[error("read replica lags behind the primary")]
+    ReplicaLagging,
+    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// Reads Signals: from a replica while there is one that can be trusted, else from the primary.
+/// Reads Signals from the replica while its circuit breaker is closed, else from the primary.
 #[derive(Debug, Clone)]
 pub struct Feed {
     primary: Db,
@@ -102,7 +106,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A feed over these pools; cursors are authenticated with a key of the ring.
+    /// A feed over these pools; the keyring authenticates cursors.
     pub fn new(primary: Db, replica: Option<Db>, role: Role, keyring: Arc<Keyring>) -> Self {
         Self {
             primary,
@@ -111,17 +115,18 @@ impl Feed {
         }
     }
 
-    /// The page behind `cursor` in feed order; from the beginning without one.
-    pub async fn page(
+    /// Reads the page after `cursor` in feed order; without a cursor, the first page.
+    pub async fn read_page(
         &self,
         scope: &TenantScope,
         cursor: Option<&str>,
         query: &FeedQuery,
     ) -> Result<FeedPage, FeedError> {
-        self.read(|db| self.page_of(db, scope, cursor, query)).await
+        self.read(|db| self.load_feed_page(db, scope, cursor, query))
+            .await
     }
 
-    async fn page_of(
+    async fn load_feed_page(
         &self,
         db: Db,
         scope: &TenantScope,
@@ -135,29 +140,31 @@ impl Feed {
             Some(Position::Recent { .. }) => return Err(FeedError::MalformedCursor),
         };
         let order = Order::Feed { tx_id, seq };
-        let (mut page, watermark) = self.read_page(db, scope, cursor, &order, query).await?;
+        let (mut page, watermark) = self.load_page(db, scope, cursor, &order, query).await?;
         if !page.has_more {
-            // Everything below the watermark was looked at, also what a filter passed over:
-            // the next read need not look again. A replica may be behind its reader.
-            let position = (tx_id, seq).max(end_below(watermark));
+            // Everything below the watermark has been scanned, including the rows that a filter
+            // skipped, so the next read starts there. A replica may be behind its reader.
+            let position = (tx_id, seq).max(last_position_below(watermark));
             page.next_cursor = Some(self.seal(scope, page.generation, &feed_position(position)));
         }
         Ok(page)
     }
 
-    /// A page of the newest Signals by the providers' time; for people. Signals that arrive
-    /// late appear where they belong, so this order is no way to follow everything.
-    pub async fn recent(
+    /// Reads a page of the newest Signals by the providers' time, for people.
+    ///
+    /// Signals that arrive late appear at their place in time, so a reader that follows this
+    /// order misses them.
+    pub async fn read_recent(
         &self,
         scope: &TenantScope,
         cursor: Option<&str>,
         query: &FeedQuery,
     ) -> Result<FeedPage, FeedError> {
-        self.read(|db| self.recent_of(db, scope, cursor, query))
+        self.read(|db| self.load_recent_page(db, scope, cursor, query))
             .await
     }
 
-    async fn recent_of(
+    async fn load_recent_page(
         &self,
         db: Db,
         scope: &TenantScope,
@@ -171,14 +178,14 @@ impl Feed {
             Some(Position::Feed { .. }) => return Err(FeedError::MalformedCursor),
         };
         let order = Order::Recent { before };
-        let (mut page, _) = self.read_page(db, scope, cursor, &order, query).await?;
+        let (mut page, _) = self.load_page(db, scope, cursor, &order, query).await?;
         if !page.has_more {
             page.next_cursor = None;
         }
         Ok(page)
     }
 
-    /// One Signal.
+    /// Reads one Signal.
     pub async fn get(
         &self,
         scope: &TenantScope,
@@ -189,25 +196,25 @@ impl Feed {
         if found.is_some() || self.replica.is_none() {
             return Ok(found);
         }
-        // Whoever asks for it may know it from the primary.
+        // The caller may have the id from the primary, which the replica follows with a delay.
         get(self.primary.clone(), scope, id, include_raw).await
     }
 
-    /// The cursor at the end of the feed as it is now: a reader that wants only news.
-    pub async fn end(&self, scope: &TenantScope) -> Result<String, FeedError> {
+    /// The cursor at the current end of the feed, for a reader of new Signals only.
+    pub async fn end_cursor(&self, scope: &TenantScope) -> Result<String, FeedError> {
         let state = self
             .read(async |db| {
                 let mut tx = db.begin(scope).await?;
-                let state = state(&mut tx).await?;
-                tx.leave();
+                let state = load_state(&mut tx).await?;
+                tx.end_read();
                 Ok(state)
             })
             .await?;
-        let position = feed_position(end_below(state.watermark));
+        let position = feed_position(last_position_below(state.watermark));
         Ok(self.seal(scope, state.generation, &position))
     }
 
-    /// For each Signal of a page, the cursor that goes on behind it.
+    /// The cursor after each Signal of a page.
     pub fn cursors(&self, scope: &TenantScope, page: &FeedPage) -> Vec<String> {
         let positions = page.positions.iter();
         positions
@@ -215,20 +222,19 @@ impl Feed {
             .collect()
     }
 
-    /// Reads from the replica, and from the primary when that is of no use: a replica that is
-    /// away or behind is no reason to be either.
+    /// Runs a read on the replica, and on the primary if the replica fails or lags.
     async fn read<T, F>(&self, read: impl Fn(Db) -> F) -> Result<T, FeedError>
     where
         F: Future<Output = Result<T, FeedError>>,
     {
         if let Some(replica) = &self.replica
-            && let Some(db) = replica.trusted().await
+            && let Some(db) = replica.available().await
         {
             match read(db).await {
-                Err(error @ FeedError::Behind) => replica.distrust(&error),
-                Err(FeedError::Db(error)) if error.is_unavailable() => replica.distrust(&error),
+                Err(error @ FeedError::ReplicaLagging) => replica.trip(&error),
+                Err(FeedError::Db(error)) if error.is_unavailable() => replica.trip(&error),
                 result => {
-                    replica.trust();
+                    replica.reset();
                     return result;
                 }
             }
@@ -254,8 +260,8 @@ impl Feed {
         .seal(&self.keyring, scope.tenant_id())
     }
 
-    /// A page, and the watermark that it was read below.
-    async fn read_page(
+    /// Reads a page and returns it with its watermark.
+    async fn load_page(
         &self,
         db: Db,
         scope: &TenantScope,
@@ -264,36 +270,36 @@ impl Feed {
         query: &FeedQuery,
     ) -> Result<(FeedPage, u64), FeedError> {
         let mut tx = db.begin(scope).await?;
-        let Found {
+        let PageRows {
             state,
             completeness,
             mut rows,
-        } = select(&mut tx, scope, order, query).await?;
+        } = load_rows(&mut tx, scope, order, query).await?;
         if let Some(cursor) = cursor {
-            state.admit(cursor)?;
+            state.check_cursor(cursor)?;
         }
-        let full = rows.len() > query.limit as usize;
-        // A page that is not full goes on where it stopped looking.
-        let end = if full {
+        let is_full = rows.len() > query.limit as usize;
+        // The page after one that is not full starts where its scan ended.
+        let scan_end = if is_full {
             None
         } else {
-            looked_until(&mut tx, scope, order, state.watermark, query).await?
+            find_scan_end(&mut tx, scope, order, state.watermark, query).await?
         };
-        tx.leave();
+        tx.end_read();
         rows.truncate(query.limit as usize);
         let mut signals = Vec::with_capacity(rows.len());
         let mut positions = Vec::with_capacity(rows.len());
         for (position, row) in rows {
-            signals.push(signal(&row, scope, query.include_raw)?);
+            signals.push(read_signal(&row, scope, query.include_raw)?);
             positions.push(position);
         }
         let page = FeedPage {
-            next_cursor: end
+            next_cursor: scan_end
                 .as_ref()
                 .or(positions.last())
                 .map(|position| self.seal(scope, state.generation, position)),
             signals,
-            has_more: full || end.is_some(),
+            has_more: is_full || scan_end.is_some(),
             completeness,
             watermark: state.watermark,
             generation: state.generation,
@@ -310,7 +316,7 @@ async fn get(
     include_raw: bool,
 ) -> Result<Option<Signal>, FeedError> {
     let mut tx = db.begin(scope).await?;
-    state(&mut tx).await?;
+    load_state(&mut tx).await?;
     let row = sqlx::query(AssertSqlSafe(format!(
         "SELECT {} FROM signals WHERE tenant_id = $1 AND id = $2",
         columns(include_raw)
@@ -320,14 +326,14 @@ async fn get(
     .fetch_optional(&mut *tx)
     .await
     .map_err(DbError::from)?;
-    tx.leave();
+    tx.end_read();
     Ok(row
-        .map(|row| signal(&row, scope, include_raw))
+        .map(|row| read_signal(&row, scope, include_raw))
         .transpose()?)
 }
 
-/// Behind everything that is settled.
-fn end_below(watermark: u64) -> (u64, i64) {
+/// The last position below the watermark.
+fn last_position_below(watermark: u64) -> (u64, i64) {
     (watermark.saturating_sub(1), i64::MAX)
 }
 

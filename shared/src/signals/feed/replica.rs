@@ -1,4 +1,4 @@
-//! The replica, while it can be trusted.
+//! A read replica behind a circuit breaker.
 
 use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,16 +8,17 @@ use tokio::sync::OnceCell;
 
 use crate::db::{Db, Role};
 
-/// How long a replica that failed is left alone, so that reads do not wait for it one by one.
-const REST: Duration = Duration::from_secs(5);
+/// How long the breaker stays open, so that reads do not wait for a failed replica in turn.
+const OPEN_DURATION: Duration = Duration::from_secs(5);
 
-/// A replica and what is known of it.
+/// A replica and the state of its circuit breaker.
 #[derive(Debug)]
 pub(super) struct Replica {
     db: Db,
     role: Role,
     role_checked: OnceCell<()>,
-    rests_until: Mutex<Option<Instant>>,
+    /// The end of the breaker's open time; `None` while it is closed.
+    open_until: Mutex<Option<Instant>>,
 }
 
 impl Replica {
@@ -26,59 +27,62 @@ impl Replica {
             db,
             role,
             role_checked: OnceCell::new(),
-            rests_until: Mutex::new(None),
+            open_until: Mutex::new(None),
         }
     }
 
-    /// The pool to read from, unless the replica rests. Its first use makes sure that it cannot
-    /// look past the policies.
-    pub(super) async fn trusted(&self) -> Option<Db> {
-        if !self.take_turn() {
+    /// The replica's pool; `None` while the breaker is open.
+    ///
+    /// The first use checks that the role is subject to row-level security.
+    pub(super) async fn available(&self) -> Option<Db> {
+        if !self.allows_read() {
             return None;
         }
         let check = || self.db.check_role(self.role);
         match self.role_checked.get_or_try_init(check).await {
             Ok(()) => Some(self.db.clone()),
             Err(error) => {
-                self.distrust(&error);
+                self.trip(&error);
                 None
             }
         }
     }
 
-    /// Whether it may be asked. When its rest is over, one reader tries it; for the others it
-    /// rests on until that one has an answer.
-    fn take_turn(&self) -> bool {
-        let mut rests_until = self.lock();
-        let Some(until) = *rests_until else {
+    /// Whether a read may use the replica.
+    ///
+    /// After the open time one read is let through as a probe; the breaker stays open for all
+    /// others until the probe ends.
+    fn allows_read(&self) -> bool {
+        let mut open_until = self.lock();
+        let Some(until) = *open_until else {
             return true;
         };
         if until > Instant::now() {
             return false;
         }
-        *rests_until = Some(Instant::now() + REST);
+        *open_until = Some(Instant::now() + OPEN_DURATION);
         true
     }
 
-    /// It was of no use: the primary is asked for a while.
-    pub(super) fn distrust(&self, error: &(dyn Error + 'static)) {
-        let mut rests_until = self.lock();
-        if rests_until.is_none() {
-            tracing::warn!(error, "the replica is passed over; the primary answers");
+    /// Opens the breaker after a failed read; the primary serves reads meanwhile.
+    pub(super) fn trip(&self, error: &(dyn Error + 'static)) {
+        let mut open_until = self.lock();
+        if open_until.is_none() {
+            tracing::warn!(error, "read replica failed, reading from the primary");
         }
-        *rests_until = Some(Instant::now() + REST);
+        *open_until = Some(Instant::now() + OPEN_DURATION);
     }
 
-    /// It has answered.
-    pub(super) fn trust(&self) {
-        let mut rests_until = self.lock();
-        if rests_until.take().is_some() {
-            tracing::info!("the replica answers again");
+    /// Closes the breaker after a successful read.
+    pub(super) fn reset(&self) {
+        let mut open_until = self.lock();
+        if open_until.take().is_some() {
+            tracing::info!("read replica recovered");
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.rests_until
+        self.open_until
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

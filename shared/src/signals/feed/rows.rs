@@ -1,4 +1,4 @@
-//! Rows of the feed, read in one of its two orders.
+//! The rows of a page, read in one of the feed's two orders.
 
 use std::str::FromStr;
 
@@ -10,25 +10,27 @@ use sqlx::{Encode, Postgres, QueryBuilder, Row, Type};
 
 use super::completeness::{self, FeedCompleteness};
 use super::cursor::Position;
-use super::state::{NEWEST, STATE, State, number};
+use super::state::{FROM_CURRENT_GENERATION, STATE_COLUMNS, State, parse_tx_id};
 use super::{FeedError, FeedQuery};
 use crate::db::{DbError, Json, TenantScope, Tx};
 use crate::ids::SignalId;
 use crate::signals::signal::StoredBody;
 use crate::signals::{Payload, Signal, SignalKind};
 
-/// Which rows follow, and how they are sorted.
+/// An order of the feed and the position after which a page starts.
 pub(super) enum Order {
-    /// Behind this row, below the watermark.
+    /// After this row, below the watermark.
     Feed { tx_id: u64, seq: i64 },
-    /// Before this row by the providers' time; from the newest without one.
+    /// Before this row by the providers' time; `None` starts at the newest.
     Recent {
         before: Option<(DateTime<Utc>, SignalId)>,
     },
 }
 
-/// `tx_id` is given out as text under another name: an alias would be what `ORDER BY` sorts
-/// by, and as text 9999 comes after 10000.
+/// The columns of a Signal.
+///
+/// `tx_id` is selected as text under another name: `ORDER BY` would sort by an alias `tx_id`,
+/// and as text 9999 sorts after 10000.
 pub(super) fn columns(include_raw: bool) -> &'static str {
     if include_raw {
         "id, connection_id, source, kind, dedupe_key, occurred_at, received_at, \
@@ -39,12 +41,15 @@ pub(super) fn columns(include_raw: bool) -> &'static str {
     }
 }
 
-/// Rows that one page looks at when its filters may pass over most of them: what a page costs
-/// does not depend on how rare its Signals are.
-const LOOKED_AT: u32 = 2_000;
+/// The maximum number of rows that a filtered page scans.
+///
+/// It bounds the cost of a page whose filters match few rows.
+const MAX_SCANNED_ROWS: u32 = 2_000;
 
-/// Whether filters may pass over rows of this order. A span of time is a span of time order.
-fn filtered(order: &Order, query: &FeedQuery) -> bool {
+/// Whether filters may skip rows in this order.
+///
+/// In time order `since` and `until` bound the index scan and skip nothing.
+fn has_filters(order: &Order, query: &FeedQuery) -> bool {
     let by_time = query.since.is_some() || query.until.is_some();
     !query.sources.is_empty()
         || !query.kinds.is_empty()
@@ -52,132 +57,135 @@ fn filtered(order: &Order, query: &FeedQuery) -> bool {
         || (by_time && matches!(order, Order::Feed { .. }))
 }
 
-/// Where a page stopped looking that filters have left room in; `None` when it saw everything.
+/// The position at which the scan of a filtered page ended; `None` if it reached the end.
+///
 /// Served by the same index as the page.
-pub(super) async fn looked_until(
+pub(super) async fn find_scan_end(
     tx: &mut Tx,
     scope: &TenantScope,
     order: &Order,
     watermark: u64,
     query: &FeedQuery,
 ) -> Result<Option<Position>, DbError> {
-    if !filtered(order, query) {
+    if !has_filters(order, query) {
         return Ok(None);
     }
     let mut statement = QueryBuilder::new(match order {
         Order::Feed { .. } => "SELECT tx_id::text AS tx_id_text, seq",
         Order::Recent { .. } => "SELECT occurred_at, id",
     });
-    following(&mut statement, scope, order, Some(watermark), query);
-    statement.push(format!(" OFFSET {} LIMIT 1", LOOKED_AT - 1));
+    push_following_rows(&mut statement, scope, order, Some(watermark), query);
+    statement.push(format!(" OFFSET {} LIMIT 1", MAX_SCANNED_ROWS - 1));
     let row = statement.build();
     let row = row.fetch_optional(&mut **tx).await?;
     row.map(|row| position(&row, order)).transpose()
 }
 
-/// What a page is made of.
-pub(super) struct Found {
+/// The rows of a page with the state and the completeness of the same snapshot.
+pub(super) struct PageRows {
     pub(super) state: State,
     pub(super) completeness: FeedCompleteness,
-    /// Each with the place behind it.
+    /// Each row with the position after it.
     pub(super) rows: Vec<(Position, PgRow)>,
 }
 
-/// Reads a page's rows with what they are read against and how far they are complete: one
-/// statement, so all out of one snapshot.
-pub(super) async fn select(
+/// Reads a page's rows with the feed's state and completeness.
+///
+/// It is one statement, so that all of them come from one snapshot.
+pub(super) async fn load_rows(
     tx: &mut Tx,
     scope: &TenantScope,
     order: &Order,
     query: &FeedQuery,
-) -> Result<Found, FeedError> {
+) -> Result<PageRows, FeedError> {
     let columns = columns(query.include_raw);
-    // What belongs to no Signal comes once, with the first of them or alone.
+    // The state comes once: with the first row, or alone if there is none.
     let mut statement = QueryBuilder::new(format!(
         "SELECT CASE WHEN row_number() OVER () = 1 THEN row_to_json(s) END AS state, {columns} \
-         FROM (SELECT {STATE}, "
+         FROM (SELECT {STATE_COLUMNS}, "
     ));
-    completeness::column(&mut statement, scope, query);
-    statement.push(format!(" {NEWEST}) s LEFT JOIN LATERAL ("));
-    page(&mut statement, scope, order, query);
+    completeness::push_column(&mut statement, scope, query);
+    statement.push(format!(" {FROM_CURRENT_GENERATION}) s LEFT JOIN LATERAL ("));
+    push_page(&mut statement, scope, order, query);
     statement.push(") p ON true");
     let rows = statement.build().fetch_all(&mut **tx).await;
     let rows = rows.map_err(DbError::from)?;
     let first = rows
         .first()
         .ok_or(DbError::Corrupt("the feed has no generation"))?;
-    let Json(Against {
+    let Json(PageState {
         state,
         completeness,
     }) = first.try_get("state").map_err(DbError::from)?;
-    let any: Option<SignalId> = first.try_get("id").map_err(DbError::from)?;
-    let mut rows = if any.is_some() {
-        placed(rows, order)?
+    let first_id: Option<SignalId> = first.try_get("id").map_err(DbError::from)?;
+    let mut rows = if first_id.is_some() {
+        with_positions(rows, order)?
     } else {
         Vec::new()
     };
-    // They come sorted, but of a join SQL does not promise that.
+    // SQL does not guarantee the order of the lateral join's rows.
     rows.sort_by(|(one, _), (other, _)| match order {
         Order::Feed { .. } => one.cmp(other),
         Order::Recent { .. } => other.cmp(one),
     });
-    Ok(Found {
-        state: state.checked()?,
+    Ok(PageRows {
+        state: state.verify()?,
         completeness: completeness.into_completeness(query),
         rows,
     })
 }
 
-/// What a page's rows are read against.
+/// The feed's state and completeness, as the first row of a page carries them.
 #[derive(Deserialize)]
-struct Against {
+struct PageState {
     #[serde(flatten)]
     state: State,
     completeness: completeness::Column,
 }
 
-fn placed(rows: Vec<PgRow>, order: &Order) -> Result<Vec<(Position, PgRow)>, DbError> {
+fn with_positions(rows: Vec<PgRow>, order: &Order) -> Result<Vec<(Position, PgRow)>, DbError> {
     rows.into_iter()
         .map(|row| Ok((position(&row, order)?, row)))
         .collect()
 }
 
-/// Served by `signals_feed` or `signals_recent`. Only the filters that are set appear, and how
-/// many rows are wanted is part of the text, so that the plan never has to guess and is made
-/// once; every other value is bound. Filters look at the rows that follow, not for an index of
-/// their own.
-fn page(
+/// Appends the statement of a page, served by `signals_feed` or `signals_recent`.
+///
+/// Only the filters that are set appear, and the limit is part of the text, so that one generic
+/// plan with exact limits serves each text; every other value is bound. Filters apply to the
+/// scanned rows and have no indexes.
+fn push_page(
     statement: &mut QueryBuilder<Postgres>,
     scope: &TenantScope,
     order: &Order,
     query: &FeedQuery,
 ) {
     statement.push("SELECT *");
-    if filtered(order, query) {
+    if has_filters(order, query) {
         statement.push(" FROM (SELECT *");
-        following(statement, scope, order, None, query);
-        statement.push(format!(" LIMIT {LOOKED_AT}"));
+        push_following_rows(statement, scope, order, None, query);
+        statement.push(format!(" LIMIT {MAX_SCANNED_ROWS}"));
         statement.push(") signals WHERE true");
-        filters(statement, order, query);
-        statement.push(sorted(order));
+        push_filters(statement, order, query);
+        statement.push(order_by(order));
     } else {
-        following(statement, scope, order, None, query);
+        push_following_rows(statement, scope, order, None, query);
     }
     statement.push(format!(" LIMIT {}", query.limit + 1));
 }
 
-fn filters(statement: &mut QueryBuilder<Postgres>, order: &Order, query: &FeedQuery) {
+fn push_filters(statement: &mut QueryBuilder<Postgres>, order: &Order, query: &FeedQuery) {
     let kinds: Vec<&str> = query.kinds.iter().map(|kind| kind.as_str()).collect();
-    any_of(statement, "source", &query.sources);
-    any_of(statement, "kind", &kinds);
-    any_of(statement, "connection_id", &query.connection_ids);
+    push_any_of(statement, "source", &query.sources);
+    push_any_of(statement, "kind", &kinds);
+    push_any_of(statement, "connection_id", &query.connection_ids);
     if matches!(order, Order::Feed { .. }) {
-        span(statement, query);
+        push_time_range(statement, query);
     }
 }
 
-/// One of these, unless there are none.
-pub(super) fn any_of<T>(statement: &mut QueryBuilder<Postgres>, column: &str, values: &[T])
+/// Appends a condition that `column` is one of `values`, unless the list is empty.
+pub(super) fn push_any_of<T>(statement: &mut QueryBuilder<Postgres>, column: &str, values: &[T])
 where
     T: Clone,
     Vec<T>: for<'q> Encode<'q, Postgres> + Type<Postgres>,
@@ -188,9 +196,10 @@ where
     }
 }
 
-/// The rows of the tenant that follow, in their order, whatever the filters; in time order, those
-/// of the span.
-fn following(
+/// Appends the tenant's rows after the page's position, in its order and without filters.
+///
+/// In time order `since` and `until` apply.
+fn push_following_rows(
     statement: &mut QueryBuilder<Postgres>,
     scope: &TenantScope,
     order: &Order,
@@ -208,7 +217,7 @@ fn following(
             statement.push("::text::xid8, ").push_bind(*seq);
             statement.push(") AND tx_id < ");
             match watermark {
-                // A later statement sees no more than the first did.
+                // A later statement of the page keeps the watermark of the first.
                 Some(watermark) => {
                     statement.push_bind(watermark.to_string());
                     statement.push("::text::xid8");
@@ -225,13 +234,13 @@ fn following(
                     .push_bind(*occurred_at);
                 statement.push(", ").push_bind(*id).push(")");
             }
-            span(statement, query);
+            push_time_range(statement, query);
         }
     }
-    statement.push(sorted(order));
+    statement.push(order_by(order));
 }
 
-fn span(statement: &mut QueryBuilder<Postgres>, query: &FeedQuery) {
+fn push_time_range(statement: &mut QueryBuilder<Postgres>, query: &FeedQuery) {
     if let Some(since) = query.since {
         statement.push(" AND occurred_at >= ").push_bind(since);
     }
@@ -240,18 +249,18 @@ fn span(statement: &mut QueryBuilder<Postgres>, query: &FeedQuery) {
     }
 }
 
-const fn sorted(order: &Order) -> &'static str {
+const fn order_by(order: &Order) -> &'static str {
     match order {
         Order::Feed { .. } => " ORDER BY tx_id, seq",
         Order::Recent { .. } => " ORDER BY occurred_at DESC, id DESC",
     }
 }
 
-/// The place behind a row.
+/// The position after a row.
 fn position(row: &PgRow, order: &Order) -> Result<Position, DbError> {
     Ok(match order {
         Order::Feed { .. } => Position::Feed {
-            tx_id: number(row.try_get("tx_id_text")?)?,
+            tx_id: parse_tx_id(row.try_get("tx_id_text")?)?,
             seq: row.try_get("seq")?,
         },
         Order::Recent { .. } => Position::Recent {
@@ -261,7 +270,8 @@ fn position(row: &PgRow, order: &Order) -> Result<Position, DbError> {
     })
 }
 
-pub(super) fn signal(
+/// Reads a Signal from a row.
+pub(super) fn read_signal(
     row: &PgRow,
     scope: &TenantScope,
     include_raw: bool,

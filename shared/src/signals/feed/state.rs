@@ -1,4 +1,4 @@
-//! What Signals are read against: the feed's generation, and the border of what is settled.
+//! The state of the feed that a read is checked against: its generation and its watermark.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -7,57 +7,59 @@ use sqlx::AssertSqlSafe;
 use super::{Cursor, FeedError};
 use crate::db::{DbError, Json, Tx};
 
-/// What a page is read against, as Postgres tells it.
+/// The feed's state in the snapshot of a statement.
 #[derive(Debug, Deserialize)]
 pub(super) struct State {
-    /// The feed's generation; another one began when the database was restored elsewhere.
+    /// The feed's generation; a restore of the database elsewhere begins another one.
     pub(super) generation: i32,
-    /// The oldest transaction that still runs: what is below it is settled.
-    #[serde(deserialize_with = "in_text")]
+    /// The oldest transaction id that still runs; the feed ends below it.
+    #[serde(deserialize_with = "deserialize_tx_id")]
     pub(super) watermark: u64,
     /// Whether the generation began in this cluster.
-    same: bool,
-    /// How long a replica has heard nothing from its primary; nothing of a primary.
-    silence: Option<f64>,
+    is_same_cluster: bool,
+    /// Seconds since a replica replayed a transaction of its primary; `None` on a primary.
+    replay_lag_seconds: Option<f64>,
 }
 
-/// How long a replica may have heard nothing from its primary, where every worker writes
-/// something every few seconds.
-const MOST_SILENCE_SECONDS: f64 = 30.0;
+/// The replay lag beyond which a replica is not read; workers write every few seconds.
+const MAX_REPLAY_LAG_SECONDS: f64 = 30.0;
 
-/// What a page is read against, as columns of [`NEWEST`]. A replica that has heard nothing at all
-/// has heard nothing for decades.
-pub(super) const STATE: &str = "g.generation, g.system_identifier = c.system_identifier::text AS same, \
+/// The columns of [`State`], over [`FROM_CURRENT_GENERATION`].
+///
+/// A replica that has replayed nothing counts as decades behind.
+pub(super) const STATE_COLUMNS: &str = "g.generation, \
+    g.system_identifier = c.system_identifier::text AS is_same_cluster, \
     pg_snapshot_xmin(pg_current_snapshot())::text AS watermark, \
     CASE WHEN pg_is_in_recovery() THEN coalesce(extract(epoch FROM \
         clock_timestamp() - pg_last_xact_replay_timestamp()), 1e9)::float8 \
-    END AS silence";
+    END AS replay_lag_seconds";
 
-pub(super) const NEWEST: &str =
+/// The feed's current generation, with the cluster that it is compared to.
+pub(super) const FROM_CURRENT_GENERATION: &str =
     "FROM feed_generations g, pg_control_system() c ORDER BY g.generation DESC LIMIT 1";
 
 impl State {
-    /// Whether what is read against it can be trusted.
-    pub(super) fn checked(self) -> Result<Self, FeedError> {
-        if !self.same {
+    /// Fails in a restored cluster without a generation, and on a replica that lags.
+    pub(super) fn verify(self) -> Result<Self, FeedError> {
+        if !self.is_same_cluster {
             return Err(DbError::Corrupt(
                 "the database was restored into another cluster; run `migrations up`",
             )
             .into());
         }
         if self
-            .silence
-            .is_some_and(|seconds| seconds > MOST_SILENCE_SECONDS)
+            .replay_lag_seconds
+            .is_some_and(|seconds| seconds > MAX_REPLAY_LAG_SECONDS)
         {
-            return Err(FeedError::Behind);
+            return Err(FeedError::ReplicaLagging);
         }
         Ok(self)
     }
 
-    /// Whether a cursor can be followed here.
-    pub(super) const fn admit(&self, cursor: Cursor) -> Result<(), FeedError> {
-        if cursor.generation > self.generation && self.silence.is_some() {
-            return Err(FeedError::Behind);
+    /// Fails unless the cursor belongs to this generation.
+    pub(super) const fn check_cursor(&self, cursor: Cursor) -> Result<(), FeedError> {
+        if cursor.generation > self.generation && self.replay_lag_seconds.is_some() {
+            return Err(FeedError::ReplicaLagging);
         }
         if cursor.generation != self.generation {
             return Err(FeedError::CursorExpired);
@@ -66,22 +68,24 @@ impl State {
     }
 }
 
-pub(super) async fn state(tx: &mut Tx) -> Result<State, FeedError> {
-    let statement = format!("SELECT row_to_json(s) FROM (SELECT {STATE} {NEWEST}) s");
+/// Reads and verifies the state.
+pub(super) async fn load_state(tx: &mut Tx) -> Result<State, FeedError> {
+    let statement =
+        format!("SELECT row_to_json(s) FROM (SELECT {STATE_COLUMNS} {FROM_CURRENT_GENERATION}) s");
     let state: Json<State> = sqlx::query_scalar(AssertSqlSafe(statement))
         .fetch_one(&mut **tx)
         .await
         .map_err(DbError::from)?;
-    state.0.checked()
+    state.0.verify()
 }
 
-/// A transaction's id, which is a number of more bits than Postgres gives out as one.
-pub(super) fn number(text: &str) -> Result<u64, DbError> {
+/// Parses a transaction id, which Postgres returns as text because it has 64 bits.
+pub(super) fn parse_tx_id(text: &str) -> Result<u64, DbError> {
     text.parse()
         .map_err(|_| DbError::Corrupt("a transaction id is not a number"))
 }
 
-fn in_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+fn deserialize_tx_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let text = String::deserialize(deserializer)?;
-    number(&text).map_err(D::Error::custom)
+    parse_tx_id(&text).map_err(D::Error::custom)
 }

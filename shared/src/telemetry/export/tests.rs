@@ -35,7 +35,7 @@ fn nothing_is_exported_without_an_endpoint() {
 }
 
 #[test]
-fn settings_that_cannot_be_used_are_named() {
+fn invalid_settings_are_named() {
     for (variable, value) in [
         (ENDPOINT, "s3cret"),
         (TRACES_ENDPOINT, "ftp://s3cret"),
@@ -54,7 +54,7 @@ fn settings_that_cannot_be_used_are_named() {
 }
 
 #[test]
-fn the_endpoint_follows_the_specification() {
+fn endpoint_follows_the_specification() {
     let of = |pairs: &[(&str, &str)]| endpoint(&Env::from_pairs(pairs.iter().copied()));
     let base = of(&[(ENDPOINT, "http://collector:4318/")]).expect("valid");
     assert_eq!(base.as_deref(), Some("http://collector:4318/v1/traces"));
@@ -74,9 +74,9 @@ fn header_values_are_percent_decoded() {
     );
 }
 
-/// The trace of the design: a webhook's request, the job's row, the worker, a retry.
+/// One trace covers a webhook request, the job's row, the worker and a retry.
 #[tokio::test]
-async fn one_trace_runs_from_the_request_through_the_row_into_the_worker() {
+async fn trace_continues_from_the_request_to_the_worker() {
     let _second = crate::telemetry::second_subscriber();
     let collector = MockServer::start().await;
     Mock::given(method("POST"))
@@ -120,14 +120,14 @@ async fn one_trace_runs_from_the_request_through_the_row_into_the_worker() {
         tracing::info_span!(target: "hyper::proto", "foreign.noise").in_scope(|| ());
         (stored, attempt)
     });
-    finish(&provider);
+    shut_down(&provider);
 
-    assert_eq!(stored[..36], incoming[..36], "the caller's trace goes on");
+    assert_eq!(stored[..36], incoming[..36], "the caller's trace continues");
     assert_ne!(stored, incoming);
     assert_eq!(attempt[..36], incoming[..36], "and through the row");
 
     let received = collector.received_requests().await.expect("recorded");
-    assert_eq!(received.len(), 1, "the flush sends what is left");
+    assert_eq!(received.len(), 1, "the flush sends the remaining spans");
     let body = &received[0].body;
     for text in [
         "http.request",
@@ -143,7 +143,7 @@ async fn one_trace_runs_from_the_request_through_the_row_into_the_worker() {
     assert!(!contains(body, b"foreign.noise"));
     assert!(!contains(body, b"sync-worker"), "OTEL_SERVICE_NAME wins");
 
-    // Field 1 of a link is the trace's id, field 2 the span's: both with their length.
+    // Field 1 of a link is the trace id, field 2 the span id, both with their length.
     let link = [
         &[0x0a, 16][..],
         &hex::decode(&attempt[3..35]).expect("hex"),

@@ -1,4 +1,4 @@
-//! The pages of a run: asking the provider for one, and writing what it holds.
+//! The pages of a run: fetching a page and committing its content.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,25 +16,27 @@ use shared::signals::{self, NewSignal, SignalDraft};
 use shared::telemetry::names;
 
 use super::reconciliation::{denial_of, reconcile_from};
-use super::run::{PageEnd, Run, may_pass};
+use super::run::{PageEnd, Run, is_temporary};
 use super::stream_queue::{Pass, StreamTask};
 use crate::jobs::{JobFailure, begin, error};
-use crate::{changes, resource_ids};
+use crate::{account_events, resource_ids};
 
-/// How long a stream is left unread whose updates the feed has: a fact that was lost before a known
-/// one of the same subject is found no later.
+/// How long the read of a stream is deferred while the feed has all its observed updates.
+///
+/// A missed fact that precedes a known one of the same subject is found after this time at the
+/// latest.
 const MAX_DEFERRAL: TimeDelta = TimeDelta::minutes(9);
-/// How far the time of an update and that of its Signal may differ.
+/// Maximum difference between the times of an update and of its Signal.
 const TIME_TOLERANCE: TimeDelta = TimeDelta::seconds(2);
-/// No provider shows a fact later than this after it happened.
+/// Maximum delay with which a provider shows a fact.
 pub(super) const MAX_LATENESS: TimeDelta = TimeDelta::hours(1);
-/// The part of the interval that lies between two passes of a stream that misses deliveries.
-const SHORTEST_INTERVAL: f64 = 1.0 / 24.0;
-/// A webhook that comes later than this was missed.
-const DELIVERY_TIME: TimeDelta = TimeDelta::minutes(2);
+/// The part of the reconcile interval between two passes of a stream that misses deliveries.
+const MIN_INTERVAL_RATIO: f64 = 1.0 / 24.0;
+/// Time after which a delivery that has not arrived counts as missed.
+const MAX_DELIVERY_DELAY: TimeDelta = TimeDelta::minutes(2);
 
 impl Run<'_> {
-    /// Reads a page and writes it; answers how it ended.
+    /// Fetches a page and commits it; returns the state of its stream.
     pub(super) async fn fetch_and_commit(
         &self,
         task: &mut StreamTask,
@@ -52,38 +54,38 @@ impl Run<'_> {
 
     pub(super) async fn fetch(&self, task: &StreamTask) -> Result<SyncPage, JobFailure> {
         let stream = &task.stream;
-        let until = if task.pass == Pass::Reconciliation {
+        let upper_bound = if task.pass == Pass::Reconciliation {
             stream.pending_upper_bound.unwrap_or(self.upper_bound)
         } else {
             self.upper_bound
         };
         let reconcile_from = (task.pass == Pass::Reconciliation)
-            .then(|| reconcile_from(stream, until, self.reconcile_window()));
-        let connector = self.caller.connector;
+            .then(|| reconcile_from(stream, upper_bound, self.reconcile_window()));
+        let connector = self.session.connector;
         let priority = match task.pass {
             Pass::Reconciliation => Priority::Reconciliation,
             _ if self.is_backfill => Priority::Backfill(self.job.tenant_id),
             _ => Priority::Poll,
         };
-        self.caller
+        self.session
             .call(|access| {
                 let request = SyncRequest {
                     access,
                     stream: stream.spec.clone(),
                     cursor: stream.cursor.clone(),
-                    horizon: stream.backfill_from,
+                    backfill_from: stream.backfill_from,
                     reconcile_from,
                     failures: stream.page_size.equivalent_failures(),
-                    until,
+                    upper_bound,
                     priority,
                     directory: Arc::clone(&self.directory),
                 };
-                Box::pin(http::page(connector.sync(request)))
+                Box::pin(http::with_page_deadline(connector.sync(request)))
             })
             .await
     }
 
-    /// Writes a page's Signals and the cursor behind it.
+    /// Commits a page's Signals together with the cursor after it.
     async fn commit(
         &self,
         task: &mut StreamTask,
@@ -94,14 +96,14 @@ impl Run<'_> {
             .pending_upper_bound
             .filter(|_| task.is_left_behind)
             .unwrap_or(self.upper_bound);
-        let pending_upper_bound = page.more.then_some(bound);
+        let pending_upper_bound = page.has_more.then_some(bound);
         let is_unchanged = page.signals.is_empty()
             && page.unreadable_rows.is_empty()
-            && page.learned.is_empty()
-            && stream.page_size.is_settled()
+            && page.directory_updates.is_empty()
+            && stream.page_size.is_stable()
             && stream.cursor.as_ref() == Some(&page.cursor)
             && stream.pending_upper_bound == pending_upper_bound;
-        let has_more = page.more;
+        let has_more = page.has_more;
         if is_unchanged {
             return Ok(end_of(has_more, PageEnd::Unchanged));
         }
@@ -110,35 +112,36 @@ impl Run<'_> {
         let to = Advance {
             cursor: &page.cursor,
             pending_upper_bound,
-            read_through: (!page.more).then_some(bound),
+            read_through: (!page.has_more).then_some(bound),
             progress: page.progress,
-            reconciled_through: (!page.more && page.denied_part.is_none())
+            reconciled_through: (!page.has_more && page.denied_part.is_none())
                 .then_some(bound - MAX_LATENESS),
             reconcile_seconds: interval,
         };
         self.advance(&mut tx, stream, &to).await?;
-        // Later reads find nothing that the reconciliation pass does not find.
+        // The first read only: later facts of the denied part are found by reconciliation.
         if stream.read_through.is_none()
-            && !page.more
+            && !page.has_more
             && let Some(part) = page.denied_part
         {
-            self.note_unreconciled(&mut tx, &stream.spec.key, Some(&denial_of(part)))
+            self.record_reconcile_failure(&mut tx, &stream.spec.key, Some(&denial_of(part)))
                 .await?;
         }
         let (missed, unreadable) = self.store_content(&mut tx, stream, &mut page).await?;
-        let pause = MAX_LATENESS.as_seconds_f64() + interval * SHORTEST_INTERVAL;
-        self.note_missed(&mut tx, stream, missed, Some(pause))
+        let pause = MAX_LATENESS.as_seconds_f64() + interval * MIN_INTERVAL_RATIO;
+        self.record_missed(&mut tx, stream, missed, Some(pause))
             .await?;
         tx.commit().await.map_err(DbError::from)?;
         self.report_missed(missed);
         self.report_unreadable(&stream.spec.key, unreadable);
-        moved(stream, page.cursor, pending_upper_bound);
+        update_cursor(stream, page.cursor, pending_upper_bound);
         Ok(end_of(has_more, PageEnd::Complete))
     }
 
-    /// Counts a page's facts that no delivery has reported, with the page: the connection takes
-    /// them over when a slice ends, however it ends.
-    pub(super) async fn note_missed(
+    /// Counts a page's facts that no delivery has reported, in the page's transaction.
+    ///
+    /// The end of the slice adds the count to the connection, even if the slice fails.
+    pub(super) async fn record_missed(
         &self,
         tx: &mut Tx,
         stream: &StreamCursor,
@@ -146,29 +149,28 @@ impl Run<'_> {
         pause: Option<f64>,
     ) -> Result<(), JobFailure> {
         if missed > 0 {
-            let (scope, connection) = (&self.caller.scope, self.caller.connection);
+            let (scope, connection) = (&self.session.scope, self.session.connection);
             let key = &stream.spec.key;
-            cursors::note_missed(tx, scope, connection, key, missed, pause).await?;
+            cursors::record_missed(tx, scope, connection, key, missed, pause).await?;
         }
         Ok(())
     }
 
     pub(super) fn report_missed(&self, missed: i64) {
-        let provider = self.caller.connector.descriptor().slug;
+        let provider = self.session.connector.descriptor().slug;
         counter!(names::WEBHOOK_MISSED_TOTAL, "provider" => provider)
             .increment(missed.unsigned_abs());
     }
 
-    /// Stores what a page of a stream holds; answers how many of its facts had been missed, and how
-    /// many of the rows that could not be read are new.
+    /// Stores the content of a page; returns the numbers of missed facts and new unreadable rows.
     pub(super) async fn store_content(
         &self,
         tx: &mut Tx,
         stream: &StreamCursor,
         page: &mut SyncPage,
     ) -> Result<(i64, u64), JobFailure> {
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
-        directory::save(tx, scope, connection, &page.learned).await?;
+        let (scope, connection) = (&self.session.scope, self.session.connection);
+        directory::save(tx, scope, connection, &page.directory_updates).await?;
         let signals = std::mem::take(&mut page.signals);
         let missed = self.store(tx, signals, stream).await?;
         let unreadable = self
@@ -177,9 +179,10 @@ impl Run<'_> {
         Ok((missed, unreadable))
     }
 
-    /// Stores a page's Signals; answers how many of the new ones had been missed, because a
-    /// delivery should have told them. What happened before webhooks came was not missed, nor
-    /// what a first read finds, nor what is so new that its delivery may be under way.
+    /// Stores a page's Signals; returns how many of the new ones no delivery has reported.
+    ///
+    /// Facts from before the webhooks, facts of a first read, and facts whose delivery may still
+    /// arrive do not count.
     async fn store(
         &self,
         tx: &mut Tx,
@@ -187,13 +190,13 @@ impl Run<'_> {
         stream: &StreamCursor,
     ) -> Result<i64, JobFailure> {
         let received_at = self.context.clock.now();
-        let descriptor = self.caller.connector.descriptor();
+        let descriptor = self.session.connector.descriptor();
         let traceparent = shared::telemetry::current_traceparent();
         let new = drafts
             .into_iter()
             .map(|draft| NewSignal {
                 tenant_id: self.job.tenant_id,
-                connection_id: self.caller.connection,
+                connection_id: self.session.connection,
                 source: descriptor.slug,
                 received_at,
                 traceparent: traceparent.clone(),
@@ -210,18 +213,19 @@ impl Run<'_> {
         Ok(count_missed(&stored, since, received_at))
     }
 
-    /// Notes on a stream why it cannot be read. One that may be readable again soon is tried
-    /// again in this run's next slice.
-    pub(super) async fn note_stream_failure(
+    /// Records on a stream why it cannot be read.
+    ///
+    /// After a temporary failure, the run's next slice reads it again.
+    pub(super) async fn record_stream_failure(
         &self,
         stream: &str,
         failure: &ConnectorError,
     ) -> Result<(), JobFailure> {
-        let attempted_through = (!may_pass(failure)).then_some(self.upper_bound);
+        let attempted_through = (!is_temporary(failure)).then_some(self.upper_bound);
         let failure = error(failure.code(), stream_problem(failure));
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let (scope, connection) = (&self.session.scope, self.session.connection);
         let mut tx = self.begin().await?;
-        cursors::note_failure(
+        cursors::record_failure(
             &mut tx,
             scope,
             connection,
@@ -234,32 +238,33 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Writes the streams and subscriptions that a page of the root lists; with the last page,
-    /// what the whole pass did not list ends.
+    /// Stores the streams and subscriptions that a page of the root lists.
+    ///
+    /// The last page retires those that no page of the list contains.
     async fn commit_root(
         &self,
         root: &mut StreamCursor,
         page: SyncPage,
     ) -> Result<PageEnd, JobFailure> {
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let (scope, connection) = (&self.session.scope, self.session.connection);
         let listed_at = self.upper_bound;
-        let has_subscriptions = self.caller.connector.descriptor().subscriptions.is_some();
+        let has_subscriptions = self.session.connector.descriptor().subscriptions.is_some();
         let shown = page
             .streams
             .iter()
             .filter_map(Resource::of_stream)
             .collect();
-        let id_changes = resource_ids::find_changes(&self.caller, shown).await?;
+        let id_changes = resource_ids::find_changes(&self.session, shown).await?;
         let mut tx = self.begin().await?;
-        // The connection before its streams and routes, in the order of those who end it.
+        // Lock the connection before its streams and routes, in the same order as a disconnect.
         connections::lock(&mut tx, scope, connection).await?;
         for change in &id_changes {
-            changes::apply(self.context, &mut tx, scope, connection, change).await?;
+            account_events::apply(self.context, &mut tx, scope, connection, change).await?;
         }
         let to = Advance {
             cursor: &page.cursor,
-            pending_upper_bound: page.more.then_some(self.upper_bound),
-            read_through: (!page.more).then_some(self.upper_bound),
+            pending_upper_bound: page.has_more.then_some(self.upper_bound),
+            read_through: (!page.has_more).then_some(self.upper_bound),
             progress: page.progress,
             reconciled_through: None,
             reconcile_seconds: 0.0,
@@ -276,7 +281,8 @@ impl Run<'_> {
         )
         .await?;
         if has_subscriptions {
-            subscriptions::want(&mut tx, scope, connection, &page.subscriptions, listed_at).await?;
+            subscriptions::add_desired(&mut tx, scope, connection, &page.subscriptions, listed_at)
+                .await?;
         }
         if let Some(observed) = &page.updates {
             self.defer_known(&mut tx, observed).await?;
@@ -284,26 +290,27 @@ impl Run<'_> {
         if page.is_list_partial {
             self.has_partial_list.store(true, Ordering::Relaxed);
         }
-        if !page.more && !page.is_list_partial {
+        if !page.has_more && !page.is_list_partial {
             cursors::retire_unlisted(&mut tx, scope, connection, &root.spec.key, listed_at).await?;
             if has_subscriptions {
-                subscriptions::end_unlisted(&mut tx, scope, connection, listed_at).await?;
+                subscriptions::retire_unlisted(&mut tx, scope, connection, listed_at).await?;
             }
         }
-        directory::save(&mut tx, scope, connection, &page.learned).await?;
+        directory::save(&mut tx, scope, connection, &page.directory_updates).await?;
         let unreadable = self
             .keep_unreadable(&mut tx, &root.spec.key, &page.unreadable_rows)
             .await?;
         tx.commit().await.map_err(DbError::from)?;
         self.report_unreadable(&root.spec.key, unreadable);
-        moved(root, page.cursor, to_pending);
-        Ok(end_of(page.more, PageEnd::Complete))
+        update_cursor(root, page.cursor, to_pending);
+        Ok(end_of(page.has_more, PageEnd::Complete))
     }
 
-    /// Leaves for a later run the streams of resources all of whose updates the feed has: reading
-    /// them would cost a call and bring nothing.
+    /// Defers the streams of resources whose observed updates are all in the feed.
+    ///
+    /// A read would cost a call and find nothing new.
     async fn defer_known(&self, tx: &mut Tx, observed: &ObservedUpdates) -> Result<(), JobFailure> {
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let (scope, connection) = (&self.session.scope, self.session.connection);
         let keys: Vec<&str> = observed
             .updates
             .iter()
@@ -339,12 +346,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Writes down that streams had nothing new.
-    pub(super) async fn mark(&self, streams: &[String]) -> Result<(), JobFailure> {
+    /// Marks unchanged streams as read.
+    pub(super) async fn mark_read(&self, streams: &[String]) -> Result<(), JobFailure> {
         if streams.is_empty() {
             return Ok(());
         }
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let (scope, connection) = (&self.session.scope, self.session.connection);
         let mut tx = self.begin().await?;
         cursors::mark_read(&mut tx, scope, connection, streams, self.upper_bound).await?;
         tx.commit().await.map_err(DbError::from)?;
@@ -355,8 +362,8 @@ impl Run<'_> {
         let mut tx = self.begin().await?;
         cursors::restart(
             &mut tx,
-            &self.caller.scope,
-            self.caller.connection,
+            &self.session.scope,
+            self.session.connection,
             Some(&stream.spec.key),
             self.backfill_from,
         )
@@ -385,29 +392,28 @@ impl Run<'_> {
         to: &Advance<'_>,
     ) -> Result<(), JobFailure> {
         stream.page_size = stream.page_size.after_page();
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let (scope, connection) = (&self.session.scope, self.session.connection);
         if cursors::advance(tx, scope, connection, stream, to).await? {
             Ok(())
         } else {
-            Err(JobFailure::Overtaken)
+            Err(JobFailure::CursorConflict)
         }
     }
 }
 
-/// How many facts that were found only now happened while deliveries came, and so long ago that
-/// theirs will not come any more.
+/// Counts facts that happened while webhooks were active and whose delivery is overdue.
 fn count_missed(found: &[DateTime<Utc>], webhooks_since: DateTime<Utc>, now: DateTime<Utc>) -> i64 {
-    let is_missed = |at: &&DateTime<Utc>| **at > webhooks_since && **at < now - DELIVERY_TIME;
+    let is_missed = |at: &&DateTime<Utc>| **at > webhooks_since && **at < now - MAX_DELIVERY_DELAY;
     i64::try_from(found.iter().filter(is_missed).count()).unwrap_or(i64::MAX)
 }
 
-/// Why a stream cannot be read, in words.
+/// The message for a stream that cannot be read.
 pub(super) const fn stream_problem(error: &ConnectorError) -> &'static str {
     match error {
-        ConnectorError::Permission(_) => "The provider denies permission to read it.",
-        ConnectorError::CursorExpired(_) => "The provider honours no cursor of it.",
-        ConnectorError::Transient(_) => "The provider fails for the moment.",
-        _ => "The provider's answer cannot be used; the log has the cause.",
+        ConnectorError::Permission(_) => "The provider denies permission to read the stream.",
+        ConnectorError::CursorExpired(_) => "The provider rejects every cursor of the stream.",
+        ConnectorError::Transient(_) => "The provider fails temporarily.",
+        _ => "The provider's response is invalid. The log has the cause.",
     }
 }
 
@@ -415,7 +421,7 @@ pub(super) fn end_of(has_more: bool, end: PageEnd) -> PageEnd {
     if has_more { PageEnd::HasMore } else { end }
 }
 
-fn moved(
+fn update_cursor(
     stream: &mut StreamCursor,
     cursor: serde_json::Value,
     pending_upper_bound: Option<DateTime<Utc>>,
@@ -430,9 +436,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_old_news_since_webhooks_came_was_missed() {
+    fn missed_facts_are_overdue_and_after_webhooks() {
         let at = |minutes: i64| {
-            DateTime::from_timestamp(1_800_000_000 + minutes * 60, 0).expect("a moment")
+            DateTime::from_timestamp(1_800_000_000 + minutes * 60, 0).expect("a time")
         };
         let found = [at(-5), at(0), at(1), at(57), at(58), at(59), at(60)];
         assert_eq!(count_missed(&found, at(0), at(60)), 2);

@@ -1,4 +1,4 @@
-//! Asks a provider whether a grant works again that was suspended or refused.
+//! Probes whether a suspended or rejected grant works again.
 
 use shared::credentials::CredentialError;
 use shared::db::DbError;
@@ -6,21 +6,23 @@ use shared::queue::JobOutcome;
 
 use super::run::Run;
 use super::stream_queue::StreamTask;
-use crate::changes;
+use crate::account_events;
 use crate::jobs::JobFailure;
 
 impl Run<'_> {
-    /// Fetches the first page of the list of streams, with which the run begins then. Where that
-    /// works the connection is active again; otherwise it stays as it is.
+    /// Fetches the first page of the root stream and reactivates the connection if that works.
+    ///
+    /// The run then begins with this page. Otherwise the job is cancelled and the connection keeps
+    /// its status.
     pub(super) async fn probe(&self) -> Result<StreamTask, JobFailure> {
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let (scope, connection) = (&self.session.scope, self.session.connection);
         let mut root = self.root_task().await?;
         root.stream.cursor = None;
         let failure = match self.fetch(&root).await {
             Ok(page) => {
                 root.fetched = Some(page);
                 let mut tx = self.begin().await?;
-                changes::note_recovered(&mut tx, scope, connection).await?;
+                account_events::record_recovery(&mut tx, scope, connection).await?;
                 tx.commit().await.map_err(DbError::from)?;
                 return Ok(root);
             }
@@ -30,12 +32,12 @@ impl Run<'_> {
         if let JobFailure::Provider(cause)
         | JobFailure::Credential(CredentialError::Provider(cause)) = &failure
         {
-            changes::note_word_on_grant(self.context, self.job, connection, cause).await?;
+            account_events::record_grant_error(self.context, self.job, connection, cause).await?;
         }
         tracing::info!(
             error = &failure as &dyn std::error::Error,
             connection.id = %connection,
-            "the grant does not work yet"
+            "probe failed, the grant does not work yet"
         );
         Err(JobFailure::Outcome(JobOutcome::Cancelled))
     }

@@ -1,27 +1,27 @@
-//! The reconciliation pass over a stream: from when it reads, and what it leaves.
+//! The reconciliation pass over a stream: its time range and its commits.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::connectors::{ConnectorError, SyncPage};
-use shared::db::cursors::{self, Reconciled, StreamCursor};
+use shared::db::cursors::{self, ReconcileProgress, StreamCursor};
 use shared::db::{DbError, Tx};
 use shared::queue::JobError;
 
 use super::pages::{MAX_LATENESS, end_of, stream_problem};
-use super::run::{PageEnd, Run, may_pass};
+use super::run::{PageEnd, Run, is_temporary};
 use super::stream_queue::StreamTask;
 use crate::jobs::{JobFailure, error};
 
-/// How soon after a failure a stream is reconciled again, in seconds.
-const RECONCILE_AGAIN_SECONDS: f64 = 3600.0;
-/// The same where the failure may pass.
-const RETRY_RECONCILIATION_SECONDS: f64 = 900.0;
+/// Delay of the next pass after a permanent failure, in seconds.
+const PERMANENT_FAILURE_DELAY_SECONDS: f64 = 3600.0;
+/// Delay of the next pass after a temporary failure, in seconds.
+const TEMPORARY_FAILURE_DELAY_SECONDS: f64 = 900.0;
 
 impl Run<'_> {
     pub(super) fn reconcile_window(&self) -> TimeDelta {
         TimeDelta::from_std(self.context.config.reconcile_window).unwrap_or_default()
     }
 
-    /// Writes a page that the reconciliation pass has read.
+    /// Commits a page of the reconciliation pass.
     pub(super) async fn commit_reconciliation(
         &self,
         task: &mut StreamTask,
@@ -31,83 +31,81 @@ impl Run<'_> {
         stream.page_size = stream.page_size.after_page();
         let bound = stream.pending_upper_bound.unwrap_or(self.upper_bound);
         let interval = self.context.config.reconcile_interval.as_secs_f64();
-        let denied = page.denied_part.filter(|_| !page.more);
+        let denied = page.denied_part.filter(|_| !page.has_more);
         let has_gap = has_gap(stream, bound, self.reconcile_window());
-        let to = Reconciled {
-            cursor: Some(&page.cursor).filter(|_| page.more),
-            bound,
-            reconciled_through: (!page.more && denied.is_none() && !has_gap)
+        let to = ReconcileProgress {
+            cursor: Some(&page.cursor).filter(|_| page.has_more),
+            upper_bound: bound,
+            reconciled_through: (!page.has_more && denied.is_none() && !has_gap)
                 .then_some(bound - MAX_LATENESS),
-            // Once nothing is denied any more, the next pass covers the time that was left out.
-            due_in_seconds: if denied.is_none() && (page.more || has_gap) {
+            // Without a denial, the next pass covers the skipped time at once.
+            due_in_seconds: if denied.is_none() && (page.has_more || has_gap) {
                 0.0
             } else {
                 interval
             },
         };
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let (scope, connection) = (&self.session.scope, self.session.connection);
         let mut tx = self.begin().await?;
-        cursors::reconcile(&mut tx, scope, connection, stream, &to).await?;
-        if !page.more {
+        cursors::advance_reconciliation(&mut tx, scope, connection, stream, &to).await?;
+        if !page.has_more {
             let denial = denied.map(denial_of);
-            self.note_unreconciled(&mut tx, &stream.spec.key, denial.as_ref())
+            self.record_reconcile_failure(&mut tx, &stream.spec.key, denial.as_ref())
                 .await?;
         }
         let (missed, unreadable) = self.store_content(&mut tx, stream, &mut page).await?;
-        self.note_missed(&mut tx, stream, missed, None).await?;
+        self.record_missed(&mut tx, stream, missed, None).await?;
         tx.commit().await.map_err(DbError::from)?;
         self.report_missed(missed);
         self.report_unreadable(&stream.spec.key, unreadable);
         stream.pending_upper_bound = Some(bound);
         stream.cursor = Some(page.cursor);
-        Ok(end_of(page.more, PageEnd::Complete))
+        Ok(end_of(page.has_more, PageEnd::Complete))
     }
 
-    /// Notes why a pass has not reconciled a stream.
-    pub(super) async fn note_unreconciled(
+    /// Records why a pass has not reconciled a stream.
+    pub(super) async fn record_reconcile_failure(
         &self,
         tx: &mut Tx,
         stream: &str,
         failure: Option<&JobError>,
     ) -> Result<(), JobFailure> {
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
-        cursors::note_unreconciled(tx, scope, connection, stream, failure).await?;
+        let (scope, connection) = (&self.session.scope, self.session.connection);
+        cursors::record_reconcile_failure(tx, scope, connection, stream, failure).await?;
         Ok(())
     }
 
-    /// Ends a reconciliation pass that could not read its stream, and notes why. The next one begins
-    /// soon.
+    /// Ends a reconciliation pass that could not read its stream, and records the failure.
     pub(super) async fn abandon_reconciliation(
         &self,
         stream: &StreamCursor,
         failure: &ConnectorError,
     ) -> Result<(), JobFailure> {
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
-        let to = Reconciled {
+        let (scope, connection) = (&self.session.scope, self.session.connection);
+        let to = ReconcileProgress {
             cursor: None,
-            bound: self.upper_bound,
+            upper_bound: self.upper_bound,
             reconciled_through: None,
-            due_in_seconds: if may_pass(failure) {
-                RETRY_RECONCILIATION_SECONDS
+            due_in_seconds: if is_temporary(failure) {
+                TEMPORARY_FAILURE_DELAY_SECONDS
             } else {
-                RECONCILE_AGAIN_SECONDS
+                PERMANENT_FAILURE_DELAY_SECONDS
             },
         };
         let problem = error(failure.code(), stream_problem(failure));
         let mut tx = self.begin().await?;
-        cursors::reconcile(&mut tx, scope, connection, stream, &to).await?;
-        self.note_unreconciled(&mut tx, &stream.spec.key, Some(&problem))
+        cursors::advance_reconciliation(&mut tx, scope, connection, stream, &to).await?;
+        self.record_reconcile_failure(&mut tx, &stream.spec.key, Some(&problem))
             .await?;
         tx.commit().await.map_err(DbError::from)?;
         Ok(())
     }
 }
 
-/// Since when the reconciliation pass reports facts again: over its window, and over the time before
-/// that the last pass has not covered.
+/// Start of the reconciliation pass: its window, or earlier if the last pass did not reach it.
 ///
-/// While the provider denies a part of the stream, that time would grow with every pass. It is then
-/// left out, and covered by the first pass after the denial has ended.
+/// While the provider denies a part of the stream, the uncovered time would grow with every pass.
+/// It is then skipped, and the first pass after the denial covers it.
 pub(super) fn reconcile_from(
     stream: &StreamCursor,
     bound: DateTime<Utc>,
@@ -121,7 +119,7 @@ pub(super) fn reconcile_from(
     }
 }
 
-/// Whether a pass leaves out a time before its window.
+/// Whether a pass skips a time before its window.
 fn has_gap(stream: &StreamCursor, bound: DateTime<Utc>, window: TimeDelta) -> bool {
     reconcile_from(stream, bound, window) > covered_through(stream)
 }
@@ -130,7 +128,7 @@ fn covered_through(stream: &StreamCursor) -> DateTime<Utc> {
     stream.reconciled_through.unwrap_or(stream.backfill_from)
 }
 
-/// The failure of a pass to which the provider denies a part of its stream.
+/// The error of a pass that may not read a part of its stream.
 pub(super) fn denial_of(part: &str) -> JobError {
     error(
         "permission",
@@ -146,10 +144,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pass_covers_what_the_one_before_left() {
-        let at = |days: i64| {
-            DateTime::from_timestamp(1_800_000_000 + days * 86_400, 0).expect("a moment")
-        };
+    fn pass_starts_where_the_last_one_ended() {
+        let at =
+            |days: i64| DateTime::from_timestamp(1_800_000_000 + days * 86_400, 0).expect("a time");
         let stream = |reconciled_through| StreamCursor {
             spec: StreamSpec {
                 key: "messages:1".to_owned(),

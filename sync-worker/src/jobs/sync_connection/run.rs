@@ -1,11 +1,13 @@
-//! One time slice of a run: reads pages of many streams side by side until everything is read, the
-//! slice is over, or a limit takes longer than it is worth to wait for.
+//! One time slice of a run, which reads pages of many streams concurrently.
 //!
-//! What is finished is written down as it is finished, so the next slice resumes with the rest:
-//! the root at its place, and the streams that have not been read to the run's bound.
+//! A slice ends when everything is read, when its time is over, or at a rate limit that lasts
+//! longer than [`MAX_WAIT`].
 //!
-//! Whatever waits for Postgres or the provider while pages are read is polled together with them:
-//! a page that is being written holds locks and a connection, and must get on.
+//! Progress is stored as it is made, so the next slice resumes with the rest: the root stream at
+//! its cursor, and the streams that are not yet read to the run's upper bound.
+//!
+//! All futures of a slice that wait for Postgres or the provider are polled together, because a
+//! page that is being committed holds locks and a Postgres session and must make progress.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,132 +24,134 @@ use shared::queue::ClaimedJob;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::stream_queue::{Lane, Pass, StreamQueue, StreamTask};
+use super::stream_queue::{LimitGroup, Pass, StreamQueue, StreamTask};
 use super::streams::MAX_STREAMS;
-use crate::access::Caller;
 use crate::context::Context;
 use crate::jobs::JobFailure;
+use crate::provider_session::ProviderSession;
 
-/// How long a run keeps its slot.
+/// How long one slice of a run lasts.
 const TIME_SLICE: Duration = Duration::from_secs(20);
-/// The longest wait for a limit: the next slice could not begin much sooner.
+/// Longest wait for a rate limit; the next slice could not begin much earlier.
 const MAX_WAIT: Duration = Duration::from_secs(2);
-/// How often in a row a page of the reconciliation pass may fail, before the pass ends.
+/// Consecutive failures of a page after which the reconciliation pass ends.
 const MAX_RECONCILE_FAILURES: u32 = 4;
-/// How many streams without news are written down together.
+/// Number of unchanged streams that are marked as read together.
 const MARK_BATCH: usize = 100;
 
-/// One run over a connection.
+/// One sync run of a connection.
 pub(super) struct Run<'a> {
     pub(super) context: &'a Context,
     pub(super) job: &'a ClaimedJob,
-    pub(super) caller: Caller<'a>,
-    /// Whether the past is being read.
+    pub(super) session: ProviderSession<'a>,
+    /// Whether this run is the backfill or a full sync.
     pub(super) is_backfill: bool,
-    /// Whether an earlier slice of this run has read every stream, so that only the reconciliation
-    /// pass is left.
+    /// Whether an earlier slice of this run has read every stream.
+    ///
+    /// Then only the reconciliation pass is left.
     pub(super) was_read: bool,
-    /// Whether the list of streams lacks some that could not be read.
+    /// Whether the list of streams is incomplete because a part of it could not be read.
     pub(super) has_partial_list: AtomicBool,
-    /// Since when deliveries should have told what happens; `None` before the past was read.
+    /// Since when deliveries should report every fact; `None` before the backfill has ended.
     pub(super) webhooks_since: Option<DateTime<Utc>>,
     pub(super) directory: Arc<Directory>,
-    /// What happens later belongs to the next run.
+    /// The time at which the run began; later facts belong to the next run.
     pub(super) upper_bound: DateTime<Utc>,
-    /// How far back a stream is read that has no cursor.
+    /// Where the backfill of a stream without a cursor starts.
     pub(super) backfill_from: DateTime<Utc>,
     pub(super) started: Instant,
     pub(super) draining: &'a CancellationToken,
 }
 
-/// How a slice ended.
+/// The result of a slice.
 #[derive(Debug)]
 pub(super) struct SliceReport {
     pub(super) end: SliceEnd,
-    /// Pages and streams that were finished in it.
+    /// The number of pages and streams that it finished.
     pub(super) progress: usize,
-    /// What went wrong with a stream, where another try may go better.
+    /// The failure of a stream, if any; a retry may succeed.
     pub(super) failure: Option<ConnectorError>,
-    /// Pages of the reconciliation pass among them.
+    /// The number of pages that the reconciliation pass read.
     pub(super) reconciled: usize,
 }
 
 /// Why a slice ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SliceEnd {
-    /// Every stream has been tried.
+    /// Every stream was attempted.
     Complete,
-    /// The same, but for the reconciliation pass, which can continue at this moment.
+    /// Every stream was attempted; the reconciliation pass can continue at this time.
     Reconciling(DateTime<Utc>),
-    /// Others have their turn; there is more to read.
+    /// The time slice is over, with more to read.
     TimeIsUp,
-    /// No call is allowed before this moment.
+    /// No call is allowed before this time.
     Limited(DateTime<Utc>),
 }
 
-/// What a page left of its stream.
+/// The state of a stream after a page.
 pub(super) enum PageEnd {
     HasMore,
-    /// It is read to the upper bound, and that is written down.
+    /// The stream is read to the upper bound, and that is stored.
     Complete,
-    /// It is read to the upper bound and had nothing new.
+    /// The stream is read to the upper bound and had nothing new.
     Unchanged,
 }
 
-/// Something that a slice waits for.
+/// A future of a slice.
 type Work<'r> = BoxFuture<'r, Result<Step, JobFailure>>;
 
-/// What has been waited for.
+/// The result of a future of a slice.
 enum Step {
     /// A page of a stream was read.
     Page(StreamTask, PageEnd),
-    /// A stream's call is not allowed for now.
+    /// A stream's call is rate limited.
     Limited {
-        lane: Lane,
+        group: LimitGroup,
         task: StreamTask,
         scope: LimitScope,
         operation: &'static str,
         retry_at: DateTime<Utc>,
     },
-    /// A stream's page is to be asked for in another way.
-    Again(StreamTask),
+    /// A stream's page must be fetched again, with other parameters.
+    Retry(StreamTask),
     /// A stream cannot be read.
     Failed(ConnectorError),
-    /// The streams were listed that the run has still to read.
+    /// The unread streams of the run were listed.
     Listed(Vec<StreamCursor>),
-    /// What has been read was written down.
-    Marked,
+    /// Progress was stored.
+    Stored,
 }
 
-/// What a slice has to do and has done.
+/// The work and the progress of a slice.
 #[derive(Default)]
 struct Slice {
     queue: StreamQueue,
-    /// Streams that have been queued.
-    known: HashSet<String>,
-    /// Streams that had nothing new, to be written down.
+    /// Keys of the streams that have been queued.
+    queued: HashSet<String>,
+    /// Keys of unchanged streams that are not yet marked as read.
     unchanged: Vec<String>,
     progress: usize,
     failure: Option<ConnectorError>,
-    /// There were more streams than one slice takes.
+    /// Whether there are more streams than one slice reads.
     is_partial: bool,
-    /// Every stream has been read; what follows is the reconciliation pass.
+    /// Whether every stream has been read and the reconciliation pass has begun.
     is_reconciling: bool,
-    /// Pages of the pass that were read.
+    /// The number of pages that the pass read.
     reconciled: usize,
 }
 
 impl Run<'_> {
-    /// Reads until the slice ends, `probed` being the root where its first page has been fetched.
-    /// What ends the whole run is an error.
+    /// Reads until the slice ends; an error ends the whole run.
+    ///
+    /// `probed` is the root stream, if a probe has fetched its first page.
     pub(super) async fn read_slice(
         &self,
         probed: Option<StreamTask>,
     ) -> Result<SliceReport, JobFailure> {
         let mut slice = Slice::default();
         let result = self.read(&mut slice, probed).await;
-        // What is finished stays finished, whatever ended the slice.
-        let marked = self.mark(&slice.unchanged).await;
+        // Store the progress even if the slice failed.
+        let marked = self.mark_read(&slice.unchanged).await;
         let end = result?;
         marked?;
         Ok(SliceReport {
@@ -163,22 +167,22 @@ impl Run<'_> {
         slice: &mut Slice,
         probed: Option<StreamTask>,
     ) -> Result<SliceEnd, JobFailure> {
-        // The streams wait for the root: it brings the names that their Signals need, and says
-        // which of them need not be read.
+        // The root stream comes first: it provides the names for Signals of the other streams, and
+        // it shows which of them need no read.
         if !self.queue_root(slice, probed).await? {
             slice.queue_streams(self.list_unread().await?, self.upper_bound);
         }
-        let limits = &self.caller.connector.descriptor().limits;
-        // While some pages are asked for, as many are written.
+        let limits = &self.session.connector.descriptor().limits;
+        // As many pages may be committed as are being fetched.
         let width = limits.account_concurrency.saturating_mul(2).max(1);
         let mut working: FuturesUnordered<Work<'_>> = FuturesUnordered::new();
         loop {
             let time_is_up = self.time_is_up();
             while !time_is_up && working.len() < width {
-                let Some((lane, task)) = slice.queue.pop(self.context.clock.now()) else {
+                let Some((group, task)) = slice.queue.pop(self.context.clock.now()) else {
                     break;
                 };
-                working.push(Box::pin(self.read_page(lane, task)));
+                working.push(Box::pin(self.read_page(group, task)));
             }
             let resumes_at = slice.queue.resumes_at(self.context.clock.now());
             if working.is_empty() {
@@ -189,7 +193,7 @@ impl Run<'_> {
                     if self.is_backfill {
                         return Ok(SliceEnd::Complete);
                     }
-                    // A stream that was reconciled is not due any more.
+                    // Streams that this slice has reconciled are not due any more.
                     let due = self.list_unreconciled().await?;
                     if due.is_empty() {
                         return Ok(SliceEnd::Complete);
@@ -201,7 +205,7 @@ impl Run<'_> {
                     slice.queue_unreconciled(due);
                     continue;
                 };
-                let wait = self.until(at);
+                let wait = self.duration_until(at);
                 if !time_is_up && wait <= MAX_WAIT {
                     sleep(wait).await;
                     continue;
@@ -217,22 +221,22 @@ impl Run<'_> {
             let next = resumes_at.filter(|_| is_waiting);
             tokio::select! {
                 Some(step) = working.next() => {
-                    if self.settle(slice, step?) {
+                    if self.record_step(slice, step?) {
                         working.push(Box::pin(async { self.list_unread().await.map(Step::Listed) }));
                     }
                 }
-                () = sleep(next.map_or(MAX_WAIT, |at| self.until(at))), if next.is_some() => {}
+                () = sleep(next.map_or(MAX_WAIT, |at| self.duration_until(at))), if next.is_some() => {}
             }
             if slice.unchanged.len() >= MARK_BATCH {
                 let streams = std::mem::take(&mut slice.unchanged);
                 working.push(Box::pin(async move {
-                    self.mark(&streams).await.map(|()| Step::Marked)
+                    self.mark_read(&streams).await.map(|()| Step::Stored)
                 }));
             }
         }
     }
 
-    fn until(&self, at: DateTime<Utc>) -> Duration {
+    fn duration_until(&self, at: DateTime<Utc>) -> Duration {
         (at - self.context.clock.now()).to_std().unwrap_or_default()
     }
 
@@ -240,7 +244,7 @@ impl Run<'_> {
         self.draining.is_cancelled() || self.started.elapsed() > TIME_SLICE
     }
 
-    /// Queues the root, unless this run has read it already; answers whether it did.
+    /// Queues the root stream unless this run has read it; returns whether it was queued.
     async fn queue_root(
         &self,
         slice: &mut Slice,
@@ -257,9 +261,8 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Takes in what has been waited for. Answers whether there may be streams to read that are
-    /// not known yet.
-    fn settle(&self, slice: &mut Slice, step: Step) -> bool {
+    /// Records a step in the slice; returns whether the unread streams must be listed.
+    fn record_step(&self, slice: &mut Slice, step: Step) -> bool {
         match step {
             Step::Page(task, end) if task.pass == Pass::Reconciliation => {
                 slice.progress += 1;
@@ -275,7 +278,7 @@ impl Run<'_> {
             Step::Page(mut task, end) => {
                 slice.progress += 1;
                 if std::mem::take(&mut task.is_left_behind) {
-                    // The earlier run is finished; this one reads what has come since.
+                    // The earlier run's part is finished; this run reads the newer facts.
                     slice.queue.push_started(task);
                 } else if task.pass == Pass::Root {
                     return true;
@@ -284,25 +287,26 @@ impl Run<'_> {
                 }
             }
             Step::Limited {
-                lane,
+                group,
                 task,
                 scope,
                 operation,
                 retry_at,
             } => slice
                 .queue
-                .push_limited(lane, task, scope, operation, retry_at),
-            Step::Again(task) => slice.queue.push_started(task),
-            Step::Failed(error) => slice.note_failure(error),
+                .push_limited(group, task, scope, operation, retry_at),
+            Step::Retry(task) => slice.queue.push_started(task),
+            Step::Failed(error) => slice.record_failure(error),
             Step::Listed(streams) => slice.queue_streams(streams, self.upper_bound),
-            Step::Marked => {}
+            Step::Stored => {}
         }
         false
     }
 
-    /// Reads and writes one page. A stream that cannot be read holds up no other; what concerns
-    /// the whole connection is an error.
-    async fn read_page(&self, lane: Lane, mut task: StreamTask) -> Result<Step, JobFailure> {
+    /// Fetches and commits one page; an error ends the whole run.
+    ///
+    /// A stream that cannot be read does not delay the others.
+    async fn read_page(&self, group: LimitGroup, mut task: StreamTask) -> Result<Step, JobFailure> {
         match self.fetch_and_commit(&mut task).await {
             Ok(end) => Ok(Step::Page(task, end)),
             Err(JobFailure::Provider(ConnectorError::RateLimited {
@@ -311,31 +315,31 @@ impl Run<'_> {
                 operation,
                 ..
             })) => Ok(Step::Limited {
-                lane,
+                group,
                 task,
                 scope,
                 operation,
                 retry_at,
             }),
-            // Once per run: a fresh cursor that is expired too is the provider's fault.
+            // Once per run: a new cursor that has expired too is an error of the provider.
             Err(JobFailure::Provider(ConnectorError::CursorExpired(_)))
                 if !task.has_restarted && task.pass != Pass::Reconciliation =>
             {
                 task.has_restarted = true;
                 self.restart(&mut task.stream).await?;
-                Ok(Step::Again(task))
+                Ok(Step::Retry(task))
             }
-            // The provider may not be able to make pages of this size. A failed trial of a larger one
-            // costs nothing, and the pass shrinks its pages at once.
+            // The provider may not support pages of this size. A failed trial of a larger size has
+            // no consequence, and the reconciliation pass uses smaller pages at once.
             Err(JobFailure::Provider(ConnectorError::Transient(_)))
                 if task.stream.page_size.is_trial()
                     || (task.pass == Pass::Reconciliation
                         && task.stream.page_size.failures < MAX_RECONCILE_FAILURES) =>
             {
                 task.stream.page_size = task.stream.page_size.after_failure();
-                Ok(Step::Again(task))
+                Ok(Step::Retry(task))
             }
-            // The pass begins anew after a while; the stream itself can be read.
+            // The pass restarts later; reads of the stream's new facts continue.
             Err(JobFailure::Provider(
                 error @ (ConnectorError::Permission(_)
                 | ConnectorError::Permanent(_)
@@ -348,7 +352,7 @@ impl Run<'_> {
                     "failed to reconcile a stream"
                 );
                 self.abandon_reconciliation(&task.stream, &error).await?;
-                Ok(Step::Marked)
+                Ok(Step::Stored)
             }
             Err(JobFailure::Provider(
                 error @ (ConnectorError::Permission(_)
@@ -362,17 +366,17 @@ impl Run<'_> {
                     error = &error as &dyn std::error::Error,
                     "failed to read a stream"
                 );
-                self.note_stream_failure(&key, &error).await?;
+                self.record_stream_failure(&key, &error).await?;
                 Ok(Step::Failed(error))
             }
-            // It ends the run; the next try asks for less at once where the failure may pass.
+            // It ends the run; after a temporary failure, the retry uses smaller pages.
             Err(JobFailure::Provider(
                 error @ (ConnectorError::Permission(_)
                 | ConnectorError::Permanent(_)
                 | ConnectorError::CursorExpired(_)
                 | ConnectorError::Transient(_)),
             )) if task.pass == Pass::Root => {
-                self.note_stream_failure(self.root(), &error).await?;
+                self.record_stream_failure(self.root(), &error).await?;
                 Err(error.into())
             }
             Err(other) => Err(other),
@@ -385,7 +389,7 @@ impl Slice {
     fn queue_streams(&mut self, streams: Vec<StreamCursor>, upper_bound: DateTime<Utc>) {
         self.is_partial = i64::try_from(streams.len()).unwrap_or(i64::MAX) >= MAX_STREAMS;
         for stream in streams {
-            if !self.known.insert(stream.spec.key.clone()) {
+            if !self.queued.insert(stream.spec.key.clone()) {
                 continue;
             }
             let is_left_behind = stream
@@ -406,24 +410,24 @@ impl Slice {
         }
     }
 
-    /// Keeps the failure that decides how the job ends: one that may pass has it tried again.
-    fn note_failure(&mut self, error: ConnectorError) {
-        let passes = may_pass(&error);
-        if !passes {
+    /// Keeps the failure that decides the job's outcome; a temporary failure has precedence.
+    fn record_failure(&mut self, error: ConnectorError) {
+        let is_temporary = is_temporary(&error);
+        if !is_temporary {
             self.progress += 1;
         }
-        // It is noted on the stream, and holds up no other.
+        // A denial is recorded on the stream and does not affect the job's outcome.
         if matches!(error, ConnectorError::Permission(_)) {
             return;
         }
-        if self.failure.is_none() || passes {
+        if self.failure.is_none() || is_temporary {
             self.failure = Some(error);
         }
     }
 }
 
-/// Whether the job's next try may read a stream that failed like this.
-pub(super) const fn may_pass(error: &ConnectorError) -> bool {
+/// Whether the job's next attempt may read a stream that failed with this error.
+pub(super) const fn is_temporary(error: &ConnectorError) -> bool {
     matches!(
         error,
         ConnectorError::Transient(_) | ConnectorError::CursorExpired(_)

@@ -1,8 +1,8 @@
-//! The order in which a run reads its streams, and which of them wait for a limit.
+//! The queue of a run's streams, grouped by the rate limit of their next call.
 //!
-//! Streams wait in lanes. A lane holds streams whose next call is limited together: those of one
-//! kind that have not been read yet in this run, or those whose next call is known to be one
-//! operation. When a call is refused, its lane rests, and the others are read meanwhile.
+//! The next calls of a group's streams share a rate limit. A group has the streams of one kind that
+//! this run has not read yet, or the streams whose next call is known to be one operation. When a
+//! call is rate limited, its group is blocked and the other groups are read meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,23 +10,24 @@ use chrono::{DateTime, Utc};
 use shared::connectors::{LimitScope, SyncPage};
 use shared::db::cursors::StreamCursor;
 
-/// A stream under way.
+/// A stream to be read.
 #[derive(Debug)]
 pub(super) struct StreamTask {
     pub(super) stream: StreamCursor,
-    /// What it is read for.
+    /// The pass that reads it.
     pub(super) pass: Pass,
-    /// Whether the cursor belongs to an earlier run that did not end: it is first read to that
-    /// run's bound.
+    /// Whether the cursor belongs to an earlier, unfinished run.
+    ///
+    /// The stream is first read to that run's upper bound.
     pub(super) is_left_behind: bool,
-    /// Whether its cursor has expired in this run already.
+    /// Whether its cursor has already expired in this run.
     pub(super) has_restarted: bool,
-    /// Its next page, where that has been fetched.
+    /// Its next page, if it has been fetched already.
     pub(super) fetched: Option<SyncPage>,
 }
 
 impl StreamTask {
-    /// A stream whose next page is the first that this run reads of it.
+    /// A stream that this run has not read yet.
     pub(super) const fn new(stream: StreamCursor, pass: Pass) -> Self {
         Self {
             stream,
@@ -38,63 +39,65 @@ impl StreamTask {
     }
 }
 
-/// What a stream is read for.
+/// The pass that reads a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pass {
-    /// It lists the other streams.
+    /// Lists the other streams.
     Root,
-    /// What is new on it.
+    /// Reads new facts.
     Incremental,
-    /// What an earlier read did not find. The cursor is the pass's own.
+    /// Reads facts that earlier reads did not find, with a separate cursor.
     Reconciliation,
 }
 
-/// What a lane's streams have in common. Lanes are tried in this order; of those that are fresh, the
-/// one whose first stream was read least recently.
+/// A group of streams whose next calls share a rate limit.
+///
+/// Groups take turns in this order. Among fresh groups, the one whose first stream was read least
+/// recently comes first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Lane {
-    /// Not read yet in this run; by kind, which is the part of the key before the colon.
+pub(super) enum LimitGroup {
+    /// Streams of one kind that are not read yet in this run. The kind is the key's first part.
     Fresh(String),
-    /// Their next call has been refused: it is this operation.
+    /// Streams whose next call, this operation, was rate limited.
     Limited(&'static str),
-    /// Read, with more to read.
+    /// Streams with more pages to read.
     Started,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
-    tasks: VecDeque<StreamTask>,
-    /// When the lane's calls are allowed again.
+struct Tasks {
+    queue: VecDeque<StreamTask>,
+    /// When the group's calls are allowed again.
     resumes_at: Option<DateTime<Utc>>,
 }
 
-/// The streams that a run has still to read.
+/// The streams that a run has not finished.
 #[derive(Debug, Default)]
 pub(super) struct StreamQueue {
-    lanes: BTreeMap<Lane, Waiting>,
-    /// When calls for the account are allowed again.
+    groups: BTreeMap<LimitGroup, Tasks>,
+    /// When the account's calls are allowed again.
     resumes_at: Option<DateTime<Utc>>,
 }
 
 impl StreamQueue {
-    /// Adds a stream that has not been read yet in this run.
+    /// Adds a stream that this run has not read yet.
     pub(super) fn push_fresh(&mut self, task: StreamTask) {
         let key = &task.stream.spec.key;
         let kind = key.split_once(':').map_or(key.as_str(), |(kind, _)| kind);
-        let lane = Lane::Fresh(kind.to_owned());
-        self.lanes.entry(lane).or_default().tasks.push_back(task);
+        let group = LimitGroup::Fresh(kind.to_owned());
+        self.groups.entry(group).or_default().queue.push_back(task);
     }
 
-    /// Adds a stream that has more to read.
+    /// Adds a stream with more pages to read.
     pub(super) fn push_started(&mut self, task: StreamTask) {
-        let lane = self.lanes.entry(Lane::Started).or_default();
-        lane.tasks.push_back(task);
+        let group = self.groups.entry(LimitGroup::Started).or_default();
+        group.queue.push_back(task);
     }
 
-    /// Puts back a stream whose call was refused.
+    /// Returns a stream whose call was rate limited.
     pub(super) fn push_limited(
         &mut self,
-        from: Lane,
+        from: LimitGroup,
         task: StreamTask,
         scope: LimitScope,
         operation: &'static str,
@@ -102,44 +105,44 @@ impl StreamQueue {
     ) {
         if scope != LimitScope::Operation {
             self.resumes_at = self.resumes_at.max(Some(resumes_at));
-            self.lanes.entry(from).or_default().tasks.push_front(task);
+            self.groups.entry(from).or_default().queue.push_front(task);
             return;
         }
-        let lane = match from {
-            Lane::Started => Lane::Limited(operation),
+        let group = match from {
+            LimitGroup::Started => LimitGroup::Limited(operation),
             known => known,
         };
-        let waiting = self.lanes.entry(lane).or_default();
-        waiting.tasks.push_front(task);
-        waiting.resumes_at = waiting.resumes_at.max(Some(resumes_at));
+        let tasks = self.groups.entry(group).or_default();
+        tasks.queue.push_front(task);
+        tasks.resumes_at = tasks.resumes_at.max(Some(resumes_at));
     }
 
-    /// The next stream whose call is allowed as far as is known, and the lane it comes from.
-    pub(super) fn pop(&mut self, now: DateTime<Utc>) -> Option<(Lane, StreamTask)> {
+    /// Takes the next stream whose call is not known to be limited, with its group.
+    pub(super) fn pop(&mut self, now: DateTime<Utc>) -> Option<(LimitGroup, StreamTask)> {
         if self.resumes_at.is_some_and(|at| at > now) {
             return None;
         }
-        let allowed = self.lanes.iter_mut().filter(|(_, waiting)| {
-            !waiting.tasks.is_empty() && waiting.resumes_at.is_none_or(|at| at <= now)
+        let allowed = self.groups.iter_mut().filter(|(_, tasks)| {
+            !tasks.queue.is_empty() && tasks.resumes_at.is_none_or(|at| at <= now)
         });
-        // The first of those that are equal.
-        let (lane, waiting) = allowed.min_by_key(|(lane, waiting)| {
-            let first = waiting.tasks.front();
-            match lane {
-                Lane::Fresh(_) => (0, first.and_then(|task| task.stream.read_through)),
-                Lane::Limited(_) => (1, None),
-                Lane::Started => (2, None),
+        // `min_by_key` returns the first of equal groups.
+        let (group, tasks) = allowed.min_by_key(|(group, tasks)| {
+            let first = tasks.queue.front();
+            match group {
+                LimitGroup::Fresh(_) => (0, first.and_then(|task| task.stream.read_through)),
+                LimitGroup::Limited(_) => (1, None),
+                LimitGroup::Started => (2, None),
             }
         })?;
-        Some((lane.clone(), waiting.tasks.pop_front()?))
+        Some((group.clone(), tasks.queue.pop_front()?))
     }
 
-    /// When the first stream can be read that waits; `None` when none waits.
+    /// The earliest time at which a queued stream can be read; `None` if the queue is empty.
     pub(super) fn resumes_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.lanes
+        self.groups
             .values()
-            .filter(|waiting| !waiting.tasks.is_empty())
-            .map(|waiting| waiting.resumes_at.max(self.resumes_at).unwrap_or(now))
+            .filter(|tasks| !tasks.queue.is_empty())
+            .map(|tasks| tasks.resumes_at.max(self.resumes_at).unwrap_or(now))
             .min()
     }
 }
@@ -153,7 +156,7 @@ mod tests {
     use super::*;
 
     fn at(seconds: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a moment")
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a time")
     }
 
     fn task(key: &str) -> StreamTask {
@@ -175,12 +178,12 @@ mod tests {
         StreamTask::new(stream, Pass::Incremental)
     }
 
-    fn key((_, task): (Lane, StreamTask)) -> String {
+    fn key((_, task): (LimitGroup, StreamTask)) -> String {
         task.stream.spec.key
     }
 
     #[test]
-    fn first_pages_of_all_streams_come_before_second_ones() {
+    fn first_pages_precede_second_pages() {
         let mut queue = StreamQueue::default();
         queue.push_fresh(task("issues:1"));
         queue.push_started(task("issues:2"));
@@ -204,17 +207,17 @@ mod tests {
     }
 
     #[test]
-    fn limited_operation_holds_up_no_other() {
+    fn limited_operation_delays_no_other() {
         let mut queue = StreamQueue::default();
         queue.push_fresh(task("messages:1"));
         queue.push_fresh(task("messages:2"));
-        let (lane, first) = queue.pop(at(0)).expect("a stream");
-        queue.push_limited(lane, first, LimitScope::Operation, "history", at(5));
-        assert_eq!(queue.pop(at(4)).map(key), None, "the kind rests");
+        let (group, first) = queue.pop(at(0)).expect("a stream");
+        queue.push_limited(group, first, LimitScope::Operation, "history", at(5));
+        assert_eq!(queue.pop(at(4)).map(key), None, "the group is blocked");
         queue.push_started(task("messages:3"));
-        let (lane, started) = queue.pop(at(4)).expect("another operation");
+        let (group, started) = queue.pop(at(4)).expect("another operation");
         assert_eq!(started.stream.spec.key, "messages:3");
-        queue.push_limited(lane, started, LimitScope::Operation, "replies", at(9));
+        queue.push_limited(group, started, LimitScope::Operation, "replies", at(9));
         assert_eq!(queue.resumes_at(at(4)), Some(at(5)));
         assert_eq!(queue.pop(at(5)).map(key), Some("messages:1".to_owned()));
         assert_eq!(queue.pop(at(5)).map(key), Some("messages:2".to_owned()));
@@ -223,12 +226,12 @@ mod tests {
     }
 
     #[test]
-    fn limited_account_holds_up_every_stream() {
+    fn limited_account_delays_every_stream() {
         let mut queue = StreamQueue::default();
         queue.push_fresh(task("issues:1"));
         queue.push_started(task("pulls:1"));
-        let (lane, first) = queue.pop(at(0)).expect("a stream");
-        queue.push_limited(lane, first, LimitScope::Account, "list", at(60));
+        let (group, first) = queue.pop(at(0)).expect("a stream");
+        queue.push_limited(group, first, LimitScope::Account, "list", at(60));
         assert_eq!(queue.pop(at(59)).map(key), None);
         assert_eq!(queue.resumes_at(at(59)), Some(at(60)));
         assert_eq!(queue.pop(at(60)).map(key), Some("issues:1".to_owned()));
@@ -245,15 +248,15 @@ mod tests {
                 match step {
                     0 => { queue.push_fresh(task(&format!("k{}:{pushed}", number % 2))); pushed += 1; }
                     1 => { queue.push_started(task(&format!("k:{pushed}"))); pushed += 1; }
-                    _ => if let Some((lane, task)) = queue.pop(at(now)) {
+                    _ => if let Some((group, task)) = queue.pop(at(now)) {
                         let scope = if number % 2 == 0 { LimitScope::Operation } else { LimitScope::Account };
-                        queue.push_limited(lane, task, scope, "any", at(now + number));
+                        queue.push_limited(group, task, scope, "any", at(now + number));
                     }
                 }
             }
             let mut popped = 0;
             while let Some(resumes_at) = queue.resumes_at(at(now)) {
-                prop_assert!(queue.pop(resumes_at).is_some(), "it can be read when it is said to be");
+                prop_assert!(queue.pop(resumes_at).is_some(), "a stream can be read at `resumes_at`");
                 popped += 1;
             }
             prop_assert_eq!(popped, pushed);

@@ -1,7 +1,7 @@
-//! The streams of a run: which there are, and how far they have been read.
+//! The streams of a run and their progress.
 
 use shared::connectors::StreamSpec;
-use shared::db::cursors::{self, Reached, StreamCursor};
+use shared::db::cursors::{self, StreamCursor, StreamProgress};
 use shared::db::{DbError, Tx, connections};
 use shared::queue::JobError;
 
@@ -9,24 +9,26 @@ use super::run::Run;
 use super::stream_queue::{Pass, StreamTask};
 use crate::jobs::JobFailure;
 
-/// Most streams of one slice.
+/// Maximum number of streams per slice.
 pub(super) const MAX_STREAMS: i64 = 2_000;
-/// Most streams that one slice begins to reconcile.
+/// Maximum number of streams that one slice begins to reconcile.
 const MAX_RECONCILED: i64 = 200;
 
 impl Run<'_> {
-    /// The stream that lists the others.
+    /// Creates the task of the root stream.
     pub(super) async fn root_task(&self) -> Result<StreamTask, JobFailure> {
         let spec = StreamSpec {
             key: self.root().to_owned(),
             resource_id: None,
             target: serde_json::Value::Null,
         };
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let (scope, connection) = (&self.session.scope, self.session.connection);
         let mut tx = self.begin().await?;
-        let mut root = cursors::root(&mut tx, scope, connection, &spec, self.backfill_from).await?;
+        let mut root =
+            cursors::get_or_create_root(&mut tx, scope, connection, &spec, self.backfill_from)
+                .await?;
         tx.commit().await.map_err(DbError::from)?;
-        // The list is a state, not a history: another run's place in it is worth nothing.
+        // The list is a snapshot and not a history, so another run's position in it is useless.
         if root
             .pending_upper_bound
             .is_some_and(|bound| bound != self.upper_bound)
@@ -36,9 +38,9 @@ impl Run<'_> {
         Ok(StreamTask::new(root, Pass::Root))
     }
 
-    /// The streams that this run has not finished.
+    /// Lists the streams that this run has not read to its upper bound.
     pub(super) async fn list_unread(&self) -> Result<Vec<StreamCursor>, JobFailure> {
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let (scope, connection) = (&self.session.scope, self.session.connection);
         let mut tx = self.context.db.begin(scope).await?;
         let streams = cursors::list_unread(
             &mut tx,
@@ -54,9 +56,9 @@ impl Run<'_> {
         Ok(streams)
     }
 
-    /// The streams that are due to be reconciled.
+    /// Lists the streams whose reconciliation is due.
     pub(super) async fn list_unreconciled(&self) -> Result<Vec<StreamCursor>, JobFailure> {
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let (scope, connection) = (&self.session.scope, self.session.connection);
         let mut tx = self.context.db.begin(scope).await?;
         let streams =
             cursors::list_unreconciled(&mut tx, scope, connection, self.root(), MAX_RECONCILED)
@@ -66,31 +68,34 @@ impl Run<'_> {
         Ok(streams)
     }
 
-    /// Ends a run whose account is described otherwise than when it began: keys follow the
-    /// description. What changes later changes the versions of the streams that were listed before.
+    /// Fails with [`JobFailure::CursorConflict`] if the account changed since the run began.
+    ///
+    /// Dedupe keys depend on the account's description. A later change of the account changes the
+    /// cursor versions of the listed streams.
     async fn verify_account(&self, tx: &mut Tx) -> Result<(), JobFailure> {
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+        let (scope, connection) = (&self.session.scope, self.session.connection);
         let now = connections::get(tx, scope, connection).await?;
-        if now.and_then(|now| now.account).as_ref() == Some(&self.caller.account) {
+        if now.and_then(|now| now.account).as_ref() == Some(&self.session.account) {
             Ok(())
         } else {
-            Err(JobFailure::Overtaken)
+            Err(JobFailure::CursorConflict)
         }
     }
 
-    /// How far the connection's streams have been read. `waiting` says why the run does not read
-    /// the others, where that is not the end of its slice.
-    pub(super) async fn reached(
+    /// How far the connection's streams have been read.
+    ///
+    /// `waiting` is the reason why the run does not read the others, unless its slice has ended.
+    pub(super) async fn measure_progress(
         &self,
         tx: &mut Tx,
         waiting: Option<&JobError>,
-    ) -> Result<Reached, JobFailure> {
-        let (scope, connection) = (&self.caller.scope, self.caller.connection);
+    ) -> Result<StreamProgress, JobFailure> {
+        let (scope, connection) = (&self.session.scope, self.session.connection);
         let (root, upper_bound) = (self.root(), self.upper_bound);
-        Ok(cursors::reached(tx, scope, connection, root, upper_bound, waiting).await?)
+        Ok(cursors::measure_progress(tx, scope, connection, root, upper_bound, waiting).await?)
     }
 
     pub(super) fn root(&self) -> &'static str {
-        self.caller.connector.descriptor().root_stream
+        self.session.connector.descriptor().root_stream
     }
 }

@@ -1,16 +1,16 @@
-//! Rows of a page that could not be read: kept with the page, counted once.
+//! Rows of a page that the connector could not read: stored with the page, counted once.
 
 use metrics::counter;
 use shared::connectors::UnreadableRow;
 use shared::db::Tx;
-use shared::inbox::{self, ReadFrom};
+use shared::inbox::{self, PollSource};
 use shared::telemetry::names;
 
 use super::run::Run;
 use crate::jobs::JobFailure;
 
 impl Run<'_> {
-    /// Keeps the rows of a page that could not be read. Answers how many are new.
+    /// Stores the unreadable rows of a page; returns how many are new.
     pub(super) async fn keep_unreadable(
         &self,
         tx: &mut Tx,
@@ -25,27 +25,27 @@ impl Run<'_> {
                 "failed to read a row"
             );
         }
-        let from = ReadFrom {
-            connection: self.caller.connection,
-            provider: self.caller.connector.descriptor().slug,
-            account_id: &self.caller.account.id,
+        let from = PollSource {
+            connection: self.session.connection,
+            provider: self.session.connector.descriptor().slug,
+            account_id: &self.session.account.id,
             stream,
         };
-        Ok(inbox::keep_unreadable(tx, &self.caller.scope, &from, rows).await?)
+        Ok(inbox::keep_unreadable(tx, &self.session.scope, &from, rows).await?)
     }
 
-    /// Counts rows that were kept, and says so in the log.
+    /// Counts and logs unreadable rows that were stored.
     pub(super) fn report_unreadable(&self, stream: &str, count: u64) {
         if count == 0 {
             return;
         }
-        let provider = self.caller.connector.descriptor().slug;
+        let provider = self.session.connector.descriptor().slug;
         tracing::warn!(
-            connection.id = %self.caller.connection,
+            connection.id = %self.session.connection,
             provider,
             stream.key = stream,
             rows = count,
-            "rows could not be read, reading the stream without them"
+            "failed to read rows, continuing the stream without them"
         );
         let stream_type = stream.split(':').next().unwrap_or_default().to_owned();
         counter!(

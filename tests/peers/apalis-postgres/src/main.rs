@@ -1,9 +1,8 @@
-//! apalis-postgres, for `scripts/bench`: enqueues jobs, works through them, prints how long that
-//! took.
+//! apalis-postgres for `scripts/bench`: enqueues jobs, runs them, prints the duration.
 //!
-//! What its documentation offers for throughput is used: a worker fetches a batch of jobs at
-//! once, keeps the results of all that have ended since in one statement, and runs jobs in tasks
-//! of their own. A second write that marks a fetched job as running is off, as in its examples.
+//! It uses the throughput settings of its documentation: a worker fetches a batch of jobs at once,
+//! stores the results of all finished jobs in one statement, and runs jobs in separate tasks. The
+//! second write that marks a fetched job as running is off, as in its examples.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -20,20 +19,22 @@ const BATCH: usize = 500;
 /// Jobs of one call of the bulk insert.
 const CHUNK: u64 = 1000;
 
-/// What is counted while jobs run.
+/// Parameters and counters of a run.
 #[derive(Default)]
 struct Run {
     jobs: u64,
-    /// How long one takes; zero is a no-op.
+    /// Duration of one job; zero is a no-op.
     job: Duration,
     started: OnceLock<Instant>,
     ended: AtomicU64,
     busy: AtomicU64,
 }
 
-/// The job: a time in which nothing happens. The runtime's own timer counts whole milliseconds
-/// and would make two of one. The last one stops the worker, which writes down what
-/// has ended before it goes.
+/// The job: it waits.
+///
+/// It sleeps in a blocking thread, because the runtime's timer has a resolution of a millisecond and
+/// rounds one up to two. The last job stops the worker, which stores the results of finished jobs
+/// before it ends.
 async fn job(_: u64, run: Data<Arc<Run>>, worker: WorkerContext) -> Result<(), BoxDynError> {
     let started = Instant::now();
     run.started.get_or_init(|| started);
@@ -106,7 +107,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until every job may run: when is kept in whole seconds.
+/// Waits until every job is due: due times are stored in whole seconds.
 async fn due(pool: &PgPool) -> anyhow::Result<()> {
     sqlx::query("SELECT pg_sleep_until(max(run_at) + interval '1 millisecond') FROM apalis.jobs")
         .execute(pool)

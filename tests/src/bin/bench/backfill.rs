@@ -1,4 +1,4 @@
-//! The row about backfill: how fast one worker reads an account that answers at once.
+//! Row `backfill`: speed of one worker against a provider without delays.
 
 use anyhow::Context;
 use tests::harness::eventually;
@@ -6,11 +6,11 @@ use tests::harness::eventually;
 use crate::installation;
 use crate::report::Row;
 
-/// Things that happened in the account before it is connected.
+/// Facts per repository before the account is connected.
 const HISTORY: usize = 4000;
 
-/// Signals per second from the simulated provider, which works on the same cores.
-pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
+/// Measures Signals per second from the simulated provider, which uses the same cores.
+pub(crate) async fn rows() -> anyhow::Result<Vec<Row>> {
     let system = installation::fast()
         .simulator(|simulator| {
             simulator.accounts = 1;
@@ -23,8 +23,7 @@ pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
     let accounts = system.accounts().await;
     let (account, person) = accounts.first().expect("the simulator has an account");
     tenant.connect(account, person).await;
-    // From its first job's start to its last one's end: how long somebody took to consent is not
-    // the worker's doing.
+    // Measured from the start of the first job to the end of the last, without the consent.
     let mut took = None;
     eventually("the backfill is done", async || {
         took = sqlx::query_scalar::<_, Option<f64>>(
@@ -39,7 +38,7 @@ pub(crate) async fn run() -> anyhow::Result<Vec<Row>> {
         took.is_some()
     })
     .await;
-    let took = took.context("it took some time")?;
+    let took = took.context("the backfill has no duration")?;
     let stored: i32 = sqlx::query_scalar("SELECT count(*)::integer FROM signals")
         .fetch_one(system.db.pool())
         .await?;

@@ -1,14 +1,13 @@
-//! The system that rows measure: processes of their own and a provider that answers at once.
+//! The measured system: child processes and a provider without delays.
 
 use tests::harness::{System, SystemBuilder};
 
-/// A system whose limits on a single tenant's share are out of the way: a load is that of one
-/// tenant and one key, and as large as the machine can do.
+/// Builder of a system without limits per tenant and key: the whole load is one tenant's.
 pub(crate) fn fast() -> SystemBuilder {
-    let most_requests = "100000000";
+    let max_requests = "100000000";
     System::with_fast_provider()
-        .outside()
-        .env("POBLYSH_API_KEY_REQUESTS_PER_MINUTE", most_requests)
-        .env("POBLYSH_API_TENANT_REQUESTS_PER_MINUTE", most_requests)
+        .out_of_process()
+        .env("POBLYSH_API_KEY_REQUESTS_PER_MINUTE", max_requests)
+        .env("POBLYSH_API_TENANT_REQUESTS_PER_MINUTE", max_requests)
         .env("POBLYSH_INGRESS_TENANT_BACKLOG_MIB", "8192")
 }

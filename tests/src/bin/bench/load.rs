@@ -1,4 +1,4 @@
-//! A provider under load: signed webhooks over connections that stay open.
+//! Webhook load: signed deliveries over keep-alive sockets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,46 +8,46 @@ use anyhow::Context;
 use shared::clock::{Clock, SystemClock};
 use sqlx::PgPool;
 use tests::harness::webhooks::EVENT;
-use tests::harness::{System, Tenant, Webhooks as Pattern};
+use tests::harness::{System, Tenant, Webhooks as Template};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-pub(crate) use tests::harness::webhooks::number_of;
+pub(crate) use tests::harness::webhooks::delivery_number;
 
-use crate::line::Line;
+use crate::http_client::HttpClient;
 
-/// How often is looked whether everything is done.
-const LOOK: Duration = Duration::from_millis(100);
-/// Connections that are kept open.
+/// Interval of checking whether all deliveries are processed.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Number of concurrent sockets.
 const CONNECTIONS: usize = 64;
 
-/// What every webhook of a load is made from.
+/// Template of a load's webhooks, and the number of the next one.
 pub(crate) struct Webhooks {
     host: String,
-    pattern: Pattern,
+    template: Template,
     next: AtomicU64,
 }
 
 impl Webhooks {
-    /// Connects a tenant and takes a real delivery of the simulated provider as the pattern.
+    /// Connects an account and uses one of its deliveries as the template.
     pub(crate) async fn prepare(system: &System, tenant: &Tenant<'_>) -> anyhow::Result<Self> {
         let accounts = system.accounts().await;
-        let (account, person) = accounts.first().context("the simulator has an account")?;
+        let (account, person) = accounts.first().context("the simulator has no account")?;
         Ok(Self {
             host: system.ingress.trim_start_matches("http://").to_owned(),
-            pattern: Pattern::prepare(system, tenant, (account, person)).await,
+            template: Template::prepare(system, tenant, (account, person)).await,
             next: AtomicU64::new(0),
         })
     }
 
-    /// A body as text, for whoever stores it otherwise.
+    /// A body as text, for comparisons that store it elsewhere.
     pub(crate) fn example(&self) -> String {
-        String::from_utf8_lossy(&self.pattern.body(0)).into_owned()
+        String::from_utf8_lossy(&self.template.body(0)).into_owned()
     }
 
-    /// A request as it goes over the wire.
+    /// Encodes a request.
     fn request(&self, number: u64) -> Vec<u8> {
-        let (body, signature) = self.pattern.signed(number);
+        let (body, signature) = self.template.signed(number);
         let head = format!(
             "POST /webhooks/github HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
              content-length: {}\r\nx-github-event: {EVENT}\r\nx-github-delivery: {}\r\n\
@@ -59,12 +59,14 @@ impl Webhooks {
         [head.as_bytes(), &body].concat()
     }
 
-    async fn connection(&self) -> anyhow::Result<Line> {
-        Line::open(&self.host).await
+    async fn client(&self) -> anyhow::Result<HttpClient> {
+        HttpClient::open(&self.host).await
     }
 }
 
-/// As GitHub makes them, of the time: ids of the same moment lie together in an index.
+/// Generates a time-based id like GitHub's.
+///
+/// Ids of the same time are adjacent in an index.
 fn delivery_id() -> Uuid {
     let micros = u128::try_from(SystemClock.now().timestamp_micros()).unwrap_or_default();
     let ticks = micros * 10;
@@ -75,24 +77,27 @@ fn delivery_id() -> Uuid {
         .into_uuid()
 }
 
-/// Sends as fast as answers come, and answers how many were acknowledged, and how many per second.
-pub(crate) async fn closed(webhooks: Arc<Webhooks>, seconds: u32) -> anyhow::Result<(u32, f64)> {
+/// Sends the next webhook after each response; returns the acknowledged number and rate.
+pub(crate) async fn closed_loop(
+    webhooks: Arc<Webhooks>,
+    seconds: u32,
+) -> anyhow::Result<(u32, f64)> {
     let started = Instant::now();
     let end = started + Duration::from_secs(seconds.into());
     let sent = send_while(webhooks, move |_| Instant::now() < end).await?;
     Ok((sent, f64::from(sent) / started.elapsed().as_secs_f64()))
 }
 
-/// Waits until nothing waits to be processed.
-pub(crate) async fn worked_off(pool: &PgPool) -> anyhow::Result<()> {
-    let waiting = "SELECT EXISTS (SELECT FROM jobs WHERE kind = 'process_deliveries')";
-    while sqlx::query_scalar(waiting).fetch_one(pool).await? {
-        tokio::time::sleep(LOOK).await;
+/// Waits until all deliveries are processed.
+pub(crate) async fn wait_until_drained(pool: &PgPool) -> anyhow::Result<()> {
+    let pending = "SELECT EXISTS (SELECT FROM jobs WHERE kind = 'process_deliveries')";
+    while sqlx::query_scalar(pending).fetch_one(pool).await? {
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }
 
-/// Sends `count` as fast as answers come.
+/// Sends `count` webhooks, the next after each response.
 pub(crate) async fn burst(webhooks: Arc<Webhooks>, count: u32) -> anyhow::Result<()> {
     let first = webhooks.next.load(Ordering::Relaxed);
     let end = first + u64::from(count);
@@ -100,60 +105,64 @@ pub(crate) async fn burst(webhooks: Arc<Webhooks>, count: u32) -> anyhow::Result
     Ok(())
 }
 
-/// Sends while there is `more`, given a webhook's number; answers how many were acknowledged.
+/// Sends while `has_more` holds for a webhook's number; returns how many were acknowledged.
 async fn send_while(
     webhooks: Arc<Webhooks>,
-    more: impl Fn(u64) -> bool + Copy + Send + 'static,
+    has_more: impl Fn(u64) -> bool + Copy + Send + 'static,
 ) -> anyhow::Result<u32> {
-    let mut lines = JoinSet::new();
+    let mut clients = JoinSet::new();
     for _ in 0..CONNECTIONS {
         let webhooks = Arc::clone(&webhooks);
-        lines.spawn(async move {
-            let mut line = webhooks.connection().await?;
+        clients.spawn(async move {
+            let mut client = webhooks.client().await?;
             let mut sent = 0_u32;
             loop {
                 let number = webhooks.next.fetch_add(1, Ordering::Relaxed);
-                if !more(number) {
+                if !has_more(number) {
                     return anyhow::Ok(sent);
                 }
-                line.send(&webhooks.request(number)).await?;
+                client.send(&webhooks.request(number)).await?;
                 sent += 1;
             }
         });
     }
     let mut all = 0_u32;
-    while let Some(sent) = lines.join_next().await {
+    while let Some(sent) = clients.join_next().await {
         all += sent??;
     }
     Ok(all)
 }
 
-/// What an open load did.
-pub(crate) struct Open {
-    /// From the scheduled moment to the acknowledgement.
+/// Result of an open-loop load.
+pub(crate) struct OpenLoop {
+    /// Times from the schedule to the acknowledgement.
     pub(crate) acknowledged: Vec<Duration>,
-    /// When the first one was due.
+    /// Schedule of the first webhook.
     pub(crate) started: Instant,
 }
 
-/// When the webhook of this number is due.
+/// Schedule of the webhook with this number.
 pub(crate) fn due(started: Instant, number: u64, rate: u32) -> Instant {
     started + Duration::from_secs(1) * u32::try_from(number).unwrap_or(u32::MAX) / rate
 }
 
-/// Sends `rate` per second on schedule, whether or not answers come.
-pub(crate) async fn open(webhooks: Arc<Webhooks>, rate: u32, seconds: u32) -> anyhow::Result<Open> {
+/// Sends `rate` webhooks per second on schedule, independent of the responses.
+pub(crate) async fn open_loop(
+    webhooks: Arc<Webhooks>,
+    rate: u32,
+    seconds: u32,
+) -> anyhow::Result<OpenLoop> {
     let first = webhooks.next.load(Ordering::Relaxed);
     let end = first + u64::from(rate) * u64::from(seconds);
-    let mut connections = Vec::new();
+    let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
-        connections.push(webhooks.connection().await?);
+        clients.push(webhooks.client().await?);
     }
     let started = Instant::now() + Duration::from_millis(100);
-    let mut lines = JoinSet::new();
-    for mut line in connections {
+    let mut senders = JoinSet::new();
+    for mut client in clients {
         let webhooks = Arc::clone(&webhooks);
-        lines.spawn(async move {
+        senders.spawn(async move {
             let mut took = Vec::new();
             loop {
                 let number = webhooks.next.fetch_add(1, Ordering::Relaxed);
@@ -162,16 +171,16 @@ pub(crate) async fn open(webhooks: Arc<Webhooks>, rate: u32, seconds: u32) -> an
                 }
                 let due = due(started, number - first, rate);
                 tokio::time::sleep_until(due.into()).await;
-                line.send(&webhooks.request(number)).await?;
+                client.send(&webhooks.request(number)).await?;
                 took.push(due.elapsed());
             }
         });
     }
     let mut acknowledged = Vec::new();
-    while let Some(took) = lines.join_next().await {
+    while let Some(took) = senders.join_next().await {
         acknowledged.extend(took??);
     }
-    Ok(Open {
+    Ok(OpenLoop {
         acknowledged,
         started,
     })

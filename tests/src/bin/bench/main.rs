@@ -1,25 +1,25 @@
-//! Measures what the design promises in numbers, beside what plain Postgres does on the same
-//! machine in the same run. `scripts/bench` builds and starts it; it never fails on a number.
+//! Benchmarks of the design's targets, compared with plain Postgres in the same run.
 //!
-//! The load generator shares the machine with what it measures. Where a latency is reported,
-//! requests go out on a schedule whatever the answers do, and time counts from the schedule.
+//! `scripts/bench` builds and starts this program; it never fails on a number. The load generator
+//! shares the machine with the measured system. Latencies are measured in an open loop: requests
+//! are sent on a schedule independent of the responses, and time counts from the schedule.
 #![expect(clippy::print_stdout, reason = "this program's output is its purpose")]
 
 mod backfill;
 mod connections;
-mod fill;
-mod footprint;
-mod growth;
-mod held_open;
+mod http_client;
 mod installation;
-mod line;
 mod load;
+mod long_transaction;
+mod memory;
 mod paced;
 mod peers;
 mod pgbench;
 mod queue;
 mod reads;
 mod report;
+mod scale;
+mod seed;
 mod storage;
 mod streams;
 mod webhooks;
@@ -29,9 +29,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use growth::Growth;
 use peers::Peers;
 use report::Row;
+use scale::Scale;
 
 /// Measures the rows of the design's table and prints them.
 #[derive(Parser)]
@@ -51,17 +51,16 @@ struct Arguments {
     /// Signals in the table that `feed-reads` and `streams` read from.
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(10_000..))]
     signals: u32,
-    /// Finished jobs, filed deliveries and Signals beside which `growth` measures; may be
-    /// repeated.
+    /// Finished jobs, deliveries and Signals in the large database of `scale`; may be repeated.
     #[arg(long, default_values_t = [1_000_000], value_parser = clap::value_parser!(u32).range(10_000..))]
     done: Vec<u32>,
-    /// Seconds for which `held-open` leaves a transaction open.
+    /// Seconds for which `long-transaction` leaves a transaction open.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
     open_seconds: u32,
-    /// Rows of another run, as `--json` prints them, to print with this run's.
+    /// File with rows of another run in the format of `--json`, which are added to this run's.
     #[arg(long)]
     measured: Option<PathBuf>,
-    /// The pgbench of the server that is measured.
+    /// Path of pgbench.
     #[arg(long, default_value = "pgbench")]
     pgbench: PathBuf,
     #[command(flatten)]
@@ -82,15 +81,15 @@ enum RowName {
     Backfill,
     Storage,
     Connections,
-    Footprint,
-    Growth,
-    HeldOpen,
+    Memory,
+    Scale,
+    LongTransaction,
     GithubQuota,
     SlackWorkspace,
 }
 
 impl RowName {
-    /// Whether it takes hours of a faked clock. Such a row is measured only where it is named.
+    /// Whether the row takes hours of a fake clock and is measured only on request.
     const fn is_paced(self) -> bool {
         matches!(self, Self::GithubQuota | Self::SlackWorkspace)
     }
@@ -99,7 +98,7 @@ impl RowName {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let wanted = if arguments.rows.is_empty() {
+    let rows = if arguments.rows.is_empty() {
         let all = RowName::value_variants().iter().copied();
         all.filter(|name| !name.is_paced()).collect()
     } else {
@@ -109,7 +108,7 @@ async fn main() -> anyhow::Result<()> {
         repeat: arguments.repeat,
         rows: Vec::new(),
     };
-    for name in wanted {
+    for name in rows {
         measure(name, &arguments, &mut rounds).await?;
     }
     if let Some(path) = &arguments.measured {
@@ -123,24 +122,24 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What was measured, round by round.
+/// Measured rows, merged over all rounds.
 struct Rounds {
     repeat: u32,
     rows: Vec<Row>,
 }
 
 impl Rounds {
-    async fn of(
+    async fn run(
         &mut self,
         name: RowName,
         mut measure: impl AsyncFnMut() -> anyhow::Result<Vec<Row>>,
     ) -> anyhow::Result<()> {
-        // Hours are measured once.
+        // Rows that take hours are measured once.
         let repeat = if name.is_paced() { 1 } else { self.repeat };
         for round in 1..=repeat {
             eprintln!("{name:?}, {round} of {repeat}");
             let measured = measure().await?;
-            // A long run tells what it has, and what it has told is not lost with it.
+            // Printed after each round, so that an aborted run does not lose its results.
             eprint!("{}", report::table(&measured));
             report::merge(&mut self.rows, measured);
         }
@@ -155,49 +154,49 @@ async fn measure(name: RowName, arguments: &Arguments, rounds: &mut Rounds) -> a
         seconds,
     };
     match name {
-        RowName::Ingress => rounds.of(name, || webhooks::acknowledged(pgbench)).await,
-        RowName::AckLatency => rounds.of(name, || webhooks::acknowledgement(seconds)).await,
-        RowName::ToFeed => rounds.of(name, || webhooks::to_feed(seconds)).await,
-        RowName::Sustained => rounds.of(name, || webhooks::sustained(seconds)).await,
+        RowName::Ingress => rounds.run(name, || webhooks::acknowledged(pgbench)).await,
+        RowName::AckLatency => rounds.run(name, || webhooks::ack_latency(seconds)).await,
+        RowName::ToFeed => rounds.run(name, || webhooks::to_feed(seconds)).await,
+        RowName::Sustained => rounds.run(name, || webhooks::sustained(seconds)).await,
         RowName::Queue => {
             rounds
-                .of(name, || queue::throughput(pgbench, &arguments.peers))
+                .run(name, || queue::throughput(pgbench, &arguments.peers))
                 .await
         }
         RowName::QueueNoop => {
             rounds
-                .of(name, || queue::no_op(pgbench, &arguments.peers))
+                .run(name, || queue::no_op(pgbench, &arguments.peers))
                 .await
         }
-        RowName::QueueIdle => rounds.of(name, || queue::idle(seconds)).await,
+        RowName::QueueIdle => rounds.run(name, || queue::idle(seconds)).await,
         RowName::FeedReads => {
             rounds
-                .of(name, || reads::pages(pgbench, arguments.signals))
+                .run(name, || reads::pages(pgbench, arguments.signals))
                 .await
         }
         RowName::Streams => {
             rounds
-                .of(name, || streams::rows(seconds, arguments.signals))
+                .run(name, || streams::rows(seconds, arguments.signals))
                 .await
         }
-        RowName::Backfill => rounds.of(name, backfill::run).await,
-        RowName::Storage => rounds.of(name, storage::rows).await,
-        RowName::Connections => rounds.of(name, || connections::rows(seconds)).await,
-        RowName::Footprint => rounds.of(name, || footprint::measure(seconds)).await,
-        RowName::Growth => {
-            // What has piled up is written once, and stays for the next round.
-            let mut growth = Growth::begin().await?;
+        RowName::Backfill => rounds.run(name, backfill::rows).await,
+        RowName::Storage => rounds.run(name, storage::rows).await,
+        RowName::Connections => rounds.run(name, || connections::rows(seconds)).await,
+        RowName::Memory => rounds.run(name, || memory::rows(seconds)).await,
+        RowName::Scale => {
+            // The rows are written once and stay for all rounds.
+            let mut scale = Scale::create().await?;
             for done in arguments.done.iter().collect::<BTreeSet<_>>() {
-                growth.grow(*done).await?;
-                rounds.of(name, || growth.round(seconds)).await?;
+                scale.grow(*done).await?;
+                rounds.run(name, || scale.round(seconds)).await?;
             }
             Ok(())
         }
-        RowName::HeldOpen => {
+        RowName::LongTransaction => {
             let seconds = arguments.open_seconds;
-            rounds.of(name, || held_open::rows(seconds)).await
+            rounds.run(name, || long_transaction::rows(seconds)).await
         }
-        RowName::GithubQuota => rounds.of(name, paced::github_quota).await,
-        RowName::SlackWorkspace => rounds.of(name, paced::slack_workspace).await,
+        RowName::GithubQuota => rounds.run(name, paced::github_quota).await,
+        RowName::SlackWorkspace => rounds.run(name, paced::slack_workspace).await,
     }
 }

@@ -1,22 +1,24 @@
-//! Rows about large accounts at the providers' own limits. They take hours of a faked clock, under
-//! which `scripts/bench` starts this program for them.
+//! Rows `github-quota` and `slack-workspace`: large accounts within the providers' own limits.
+//!
+//! They take hours of a fake clock, under which `scripts/bench` starts this program for them.
 
 use std::time::Duration;
 
 use anyhow::Context;
 use tests::harness::System;
-use tests::harness::at_limits::{FirstSync, Installation, QuotaUse, large_slack_workspace};
+use tests::harness::large_accounts::{
+    FirstSync, Installation, QuotaUse, configure_large_slack_workspace,
+};
 
-use crate::report::{Beside, Row};
+use crate::report::{Comparison, Row};
 
-/// Facts of each repository in the past: a hundred thousand over all.
+/// Past facts per repository, 100,000 in total.
 const HISTORY: usize = 333;
 const REPOSITORIES: usize = 300;
-/// Facts per hour: a hundred thousand in thirty days.
+/// Facts per hour, 100,000 in thirty days.
 const FACTS_PER_HOUR: u32 = 139;
 
-/// What a GitHub installation with 300 repositories takes of its quota, and how long a fact
-/// takes whose webhook was lost.
+/// Measures an installation with 300 repositories: quota use, and delay of lost facts.
 pub(crate) async fn github_quota() -> anyhow::Result<Vec<Row>> {
     let used = QuotaUse::measure(Installation {
         repositories: REPOSITORIES,
@@ -31,7 +33,7 @@ pub(crate) async fn github_quota() -> anyhow::Result<Vec<Row>> {
         Row::new(name, unit, figure, target)
     };
     let (first, polls) = (used.first_sync_share() * 100.0, used.polls * 100.0);
-    let least = least_minutes(&used.first_sync)?;
+    let min = min_minutes(&used.first_sync)?;
     Ok(vec![
         row(
             "first sync's use of the quota",
@@ -40,10 +42,10 @@ pub(crate) async fn github_quota() -> anyhow::Result<Vec<Row>> {
             "90",
         ),
         row("first sync", "minutes", minutes(used.first_sync.took), "")
-            .beside(Beside::new(LEAST, least, "")),
+            .compare_with(Comparison::new(MINIMUM, min, "")),
         row("polls' use of the quota", "% of an hour's", polls, "30"),
         row(
-            "fact whose webhook was lost",
+            "fact without a webhook",
             "minutes at most",
             minutes(used.worst_delay),
             "15",
@@ -51,12 +53,12 @@ pub(crate) async fn github_quota() -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-/// How long the first sync of a large Slack workspace takes, beside what its limits allow.
+/// Measures the first sync of a large Slack workspace against the minimum within its limits.
 pub(crate) async fn slack_workspace() -> anyhow::Result<Vec<Row>> {
     let system = System::builder()
         .simulator(|sim| {
             sim.accounts = 1;
-            large_slack_workspace(sim);
+            configure_large_slack_workspace(sim);
         })
         .start()
         .await;
@@ -66,15 +68,15 @@ pub(crate) async fn slack_workspace() -> anyhow::Result<Vec<Row>> {
     warn_unless_ended(&first);
     let name = "Slack, 2,000 channels, 10,000 members: first sync";
     Ok(vec![
-        Row::new(name, "minutes", minutes(first.took), "").beside(Beside::new(
-            LEAST,
-            least_minutes(&first)?,
+        Row::new(name, "minutes", minutes(first.took), "").compare_with(Comparison::new(
+            MINIMUM,
+            min_minutes(&first)?,
             "1.1x",
         )),
     ])
 }
 
-const LEAST: &str = "that the limits ask for";
+const MINIMUM: &str = "minimum within the limits";
 
 fn warn_unless_ended(first: &FirstSync) {
     if !first.has_ended {
@@ -82,10 +84,10 @@ fn warn_unless_ended(first: &FirstSync) {
     }
 }
 
-/// How long the provider's limits make what was used take.
-fn least_minutes(first: &FirstSync) -> anyhow::Result<f64> {
-    let (_, limit) = first.usage.tightest().context("a limit was used")?;
-    let seconds = limit.least_seconds().context("it is a limit")?;
+/// Minimum time of the used requests within the provider's limits.
+fn min_minutes(first: &FirstSync) -> anyhow::Result<f64> {
+    let (_, limit) = first.usage.tightest().context("no limit was used")?;
+    let seconds = limit.min_seconds().context("the limit has no quota")?;
     Ok(seconds / 60.0)
 }
 

@@ -1,4 +1,4 @@
-//! Other queues in Postgres, each a program of its own under `tests/peers`.
+//! Other queues in Postgres, each a program under `tests/peers`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,20 +9,20 @@ use serde::Deserialize;
 use tests::harness::TestDb;
 use tokio::process::Command;
 
-use crate::report::Beside;
+use crate::report::Comparison;
 
-/// Where the peers' programs are. What is not given has not been installed.
+/// Paths of the peers' programs; a missing path means that the peer is not installed.
 #[derive(Args)]
 pub(crate) struct Peers {
-    /// The folder with the peers that run in Node.js, and with what they need.
+    /// Folder with the peers that run in Node.js and their packages.
     #[arg(long)]
     node_peers: Option<PathBuf>,
-    /// The program that uses apalis-postgres.
+    /// Path of the program that uses apalis-postgres.
     #[arg(long)]
     apalis_peer: Option<PathBuf>,
 }
 
-/// What a peer prints when it has worked through everything.
+/// Report that a peer prints when all jobs are done.
 #[derive(Deserialize)]
 struct Report {
     jobs: u32,
@@ -31,15 +31,16 @@ struct Report {
 }
 
 impl Peers {
-    /// Jobs per second of each peer, one after the other, each in a new database. `job` is how
-    /// long one takes, `target` what ours is to reach of a peer's.
+    /// Measures jobs per second of each peer, one after the other, each in a new database.
+    ///
+    /// `job` is the duration of a job, `target` the ratio that our queue must reach.
     pub(crate) async fn run(
         &self,
         jobs: u32,
         concurrent: u32,
         job: Duration,
         target: &'static str,
-    ) -> anyhow::Result<Vec<Beside>> {
+    ) -> anyhow::Result<Vec<Comparison>> {
         let node = self.node_peers.as_deref();
         let peers = [
             (
@@ -58,11 +59,11 @@ impl Peers {
         let mut measured = Vec::new();
         for (name, command) in peers {
             let Some(command) = command else {
-                measured.push(Beside::missing(name, "not installed", target));
+                measured.push(Comparison::missing(name, "not installed", target));
                 continue;
             };
-            let rate = work(command, name, [jobs, concurrent], job).await?;
-            measured.push(Beside::new(name, rate, target));
+            let rate = measure(command, name, [jobs, concurrent], job).await?;
+            measured.push(Comparison::new(name, rate, target));
         }
         Ok(measured)
     }
@@ -74,7 +75,7 @@ fn in_node(folder: &Path, script: &str) -> Command {
     command
 }
 
-async fn work(
+async fn measure(
     mut command: Command,
     name: &str,
     [jobs, concurrent]: [u32; 2],
@@ -87,7 +88,7 @@ async fn work(
         .arg(job.as_millis().to_string())
         .output()
         .await
-        .with_context(|| format!("cannot run {name}"))?;
+        .with_context(|| format!("failed to run {name}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{name} failed: {errors}");

@@ -1,18 +1,18 @@
-//! Plain Postgres on the same machine, as pgbench measures it.
+//! Plain Postgres on the same machine, measured by pgbench.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use tokio::process::Command;
 
-/// How pgbench is run.
+/// Path of pgbench and duration of its runs.
 pub(crate) struct Pgbench {
     pub(crate) program: PathBuf,
     pub(crate) seconds: u32,
 }
 
 impl Pgbench {
-    /// Transactions per second of `script` by `clients`, with prepared statements.
+    /// Measures transactions per second of a script, with prepared statements.
     pub(crate) async fn run(
         &self,
         url: &str,
@@ -36,7 +36,7 @@ impl Pgbench {
             .arg(url)
             .output()
             .await
-            .with_context(|| format!("cannot run {}", self.program.display()))?;
+            .with_context(|| format!("failed to run {}", self.program.display()))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "pgbench failed: {errors}");

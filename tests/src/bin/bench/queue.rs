@@ -1,4 +1,4 @@
-//! Rows about the queue: jobs per second, and how soon a job starts when nothing else runs.
+//! Rows `queue`, `queue-noop` and `queue-idle`: jobs per second, and latency of an idle queue.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use shared::db::Db;
 use shared::ids::{TenantId, WorkerId};
 use shared::queue::{
-    ClaimRequest, ClaimedJob, Finished, JobOutcome, JobPayload, JobQueue, Lane, NewJob, PgJobQueue,
-    enqueue, listen, notify,
+    ClaimRequest, ClaimedJob, Finished, JobOutcome, JobPayload, JobQueue, NewJob, PgJobQueue,
+    WorkClass, enqueue, listen, notify,
 };
 use sqlx::PgPool;
 use tests::harness::TestDb;
@@ -16,19 +16,19 @@ use tokio::task::JoinSet;
 
 use crate::peers::Peers;
 use crate::pgbench::Pgbench;
-use crate::report::{Beside, Row, milliseconds};
+use crate::report::{Comparison, Row, milliseconds};
 
-/// Jobs that run at once.
+/// Number of jobs that run concurrently.
 const CONCURRENT: u32 = 24;
-/// How long a job runs, where it is no no-op.
+/// Duration of a job that is no no-op.
 const MILLISECOND: Duration = Duration::from_millis(1);
-/// Jobs of a run, over this many tenants.
+/// Number of jobs of a run over all tenants.
 const JOBS: u32 = 40_000;
 const TENANTS: u32 = 8;
-/// Most jobs of one claim and of one completion.
+/// Maximum number of jobs per claim and per completion.
 const BATCH: usize = 200;
 
-/// One job at a time, as a table and a loop do it.
+/// Baseline that claims and deletes one job at a time.
 const PLAIN_CLAIM: &str = "DELETE FROM plain_jobs WHERE id = \
      (SELECT id FROM plain_jobs ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1);\n";
 
@@ -62,8 +62,8 @@ impl Queue {
         self.test.url()
     }
 
-    /// Says that the worker lives.
-    pub(crate) async fn stay(&self) -> anyhow::Result<()> {
+    /// Renews the worker's leases.
+    pub(crate) async fn heartbeat(&self) -> anyhow::Result<()> {
         self.jobs.heartbeat(self.worker).await?;
         Ok(())
     }
@@ -72,7 +72,7 @@ impl Queue {
         let limit = i64::try_from(limit)?;
         let request = ClaimRequest {
             worker: self.worker,
-            lane: Lane::Others,
+            class: WorkClass::Background,
             limit,
             per_tenant: limit,
             saturated: Vec::new(),
@@ -81,14 +81,15 @@ impl Queue {
     }
 }
 
-/// The same with jobs that do nothing: a millisecond hides what the queue costs.
+/// Measures no-op jobs per second: a job of a millisecond hides the queue's own cost.
 pub(crate) async fn no_op(pgbench: &Pgbench, peers: &Peers) -> anyhow::Result<Vec<Row>> {
     let (name, unit) = ("no-op jobs through the queue", "/s, 24 at once");
     compared(pgbench, peers, Duration::ZERO, "1.5x", (name, unit)).await
 }
 
-/// Jobs per second with claims and completions in batches, as the lane of deliveries works;
-/// beside it what plain Postgres and other queues do, in the same round.
+/// Measures jobs per second with batched claims and completions, as for deliveries.
+///
+/// Compares them with plain Postgres and other queues in the same round.
 pub(crate) async fn throughput(pgbench: &Pgbench, peers: &Peers) -> anyhow::Result<Vec<Row>> {
     let (name, unit) = ("jobs through the queue", "/s, 24 of 1 ms at once");
     compared(pgbench, peers, MILLISECOND, "", (name, unit)).await
@@ -107,7 +108,7 @@ async fn compared(
     eprintln!("  ours: {ours:.0}/s, a job took {job_ms:.2} ms");
     let mut row = Row::new(name, unit, ours, "");
     for peer in peers.run(JOBS, CONCURRENT, job, target).await? {
-        row = row.beside(peer);
+        row = row.compare_with(peer);
     }
     sqlx::raw_sql(
         "CREATE TABLE plain_jobs (id bigserial PRIMARY KEY, payload json NOT NULL); \
@@ -118,36 +119,36 @@ async fn compared(
     let plain = pgbench
         .run(queue.url(), CONCURRENT, PLAIN_CLAIM, &[])
         .await?;
-    Ok(vec![row.beside(Beside::new(
+    Ok(vec![row.compare_with(Comparison::new(
         "pgbench, claim and delete one by one, 24 clients, no job",
         plain,
         "",
     ))])
 }
 
-/// Jobs of a millisecond per second when there is much to do.
-pub(crate) async fn capacity(queue: &Arc<Queue>) -> anyhow::Result<f64> {
+/// Measures jobs of a millisecond per second with a full queue.
+pub(crate) async fn measure_capacity(queue: &Arc<Queue>) -> anyhow::Result<f64> {
     Ok(measure(queue, MILLISECOND).await?.0)
 }
 
-/// Jobs per second, and how long they ran, together. They wait in a table that Postgres knows.
+/// Measures jobs per second and their total run time, with an analyzed table.
 async fn measure(queue: &Arc<Queue>, job: Duration) -> anyhow::Result<(f64, Duration)> {
     add_many(queue, JOBS).await?;
     sqlx::query("VACUUM ANALYZE jobs")
         .execute(queue.pool())
         .await?;
-    queue.stay().await?;
+    queue.heartbeat().await?;
     let started = Instant::now();
     let busy = run(queue, job).await?;
     Ok((f64::from(JOBS) / started.elapsed().as_secs_f64(), busy))
 }
 
-/// Jobs that wait, of all tenants alike.
+/// Enqueues jobs, evenly over all tenants.
 pub(crate) async fn add_many(queue: &Queue, jobs: u32) -> anyhow::Result<()> {
     sqlx::query(
         "INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload) \
          SELECT ('00000000-0000-7000-8000-' || lpad((n % $2)::text, 12, '0'))::uuid, \
-             gen_random_uuid(), 'sweep_deliveries', 'any', 60, '{\"kind\":\"sweep_deliveries\"}' \
+             gen_random_uuid(), 'redeliver_webhooks', 'any', 60, '{\"kind\":\"redeliver_webhooks\"}' \
          FROM generate_series(1, $1) n",
     )
     .bind(i32::try_from(jobs)?)
@@ -157,9 +158,8 @@ pub(crate) async fn add_many(queue: &Queue, jobs: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The job: a time in which nothing happens. The runtime's own timer counts whole milliseconds
-/// and would make two of one.
-async fn rest(job: Duration) -> anyhow::Result<Duration> {
+/// Runs a job: a blocking sleep, because the runtime's timer would round 1 ms up to 2 ms.
+async fn sleep(job: Duration) -> anyhow::Result<Duration> {
     if job.is_zero() {
         return Ok(job);
     }
@@ -168,41 +168,43 @@ async fn rest(job: Duration) -> anyhow::Result<Duration> {
     Ok(started.elapsed())
 }
 
-/// Works through what waits, a millisecond a job.
+/// Runs all waiting jobs, a millisecond each.
 pub(crate) async fn work(queue: &Arc<Queue>) -> anyhow::Result<()> {
     run(queue, MILLISECOND).await.map(drop)
 }
 
-/// One claims ahead, 24 run, one completes what has ended. Answers how long jobs ran, together.
+/// Runs all waiting jobs and returns their total run time.
+///
+/// One task claims, 24 run jobs, and one completes them.
 async fn run(queue: &Arc<Queue>, job: Duration) -> anyhow::Result<Duration> {
-    let (give, take) = mpsc::channel::<ClaimedJob>(BATCH);
-    let (done, mut ended) = mpsc::channel::<Finished>(BATCH * 4);
-    let take = Arc::new(Mutex::new(take));
+    let (claimed, jobs) = mpsc::channel::<ClaimedJob>(BATCH);
+    let (done, mut finished) = mpsc::channel::<Finished>(BATCH * 4);
+    let jobs = Arc::new(Mutex::new(jobs));
     let mut tasks = JoinSet::new();
-    let claimer = Arc::clone(queue);
+    let source = Arc::clone(queue);
     tasks.spawn(async move {
         loop {
-            let jobs = claimer.claim(BATCH).await?;
-            if jobs.is_empty() {
+            let batch = source.claim(BATCH).await?;
+            if batch.is_empty() {
                 return anyhow::Ok(Duration::ZERO);
             }
-            for job in jobs {
-                give.send(job).await?;
+            for job in batch {
+                claimed.send(job).await?;
             }
         }
     });
     for _ in 0..CONCURRENT {
-        let (take, done) = (Arc::clone(&take), done.clone());
+        let (jobs, done) = (Arc::clone(&jobs), done.clone());
         tasks.spawn(async move {
             let mut busy = Duration::ZERO;
             loop {
-                let next = take.lock().await.recv().await;
-                let Some(taken) = next else {
+                let next = jobs.lock().await.recv().await;
+                let Some(next) = next else {
                     return Ok(busy);
                 };
-                busy += rest(job).await?;
+                busy += sleep(job).await?;
                 let finished = Finished {
-                    job: taken,
+                    job: next,
                     outcome: JobOutcome::Succeeded,
                 };
                 done.send(finished).await?;
@@ -210,11 +212,11 @@ async fn run(queue: &Arc<Queue>, job: Duration) -> anyhow::Result<Duration> {
         });
     }
     drop(done);
-    let finisher = Arc::clone(queue);
+    let completer = Arc::clone(queue);
     tasks.spawn(async move {
         let mut batch = Vec::new();
-        while ended.recv_many(&mut batch, BATCH).await > 0 {
-            let lost = finisher.jobs.finish(&batch).await?;
+        while finished.recv_many(&mut batch, BATCH).await > 0 {
+            let lost = completer.jobs.finish(&batch).await?;
             anyhow::ensure!(lost.is_empty(), "a lease was lost");
             batch.clear();
         }
@@ -227,13 +229,13 @@ async fn run(queue: &Arc<Queue>, job: Duration) -> anyhow::Result<Duration> {
     Ok(busy)
 }
 
-/// How soon a job is claimed that is enqueued while nothing else happens.
+/// Measures the time from enqueueing a job to its claim in an idle queue.
 pub(crate) async fn idle(seconds: u32) -> anyhow::Result<Vec<Row>> {
     let queue = Queue::open().await?;
-    let (wake, mut woken) = watch::channel(());
-    let listener = tokio::spawn(listen(queue.db.clone(), wake));
-    // The first word that is heard says that somebody listens.
-    while tokio::time::timeout(Duration::from_millis(100), woken.changed())
+    let (sender, mut notified) = watch::channel(());
+    let listener = tokio::spawn(listen(queue.db.clone(), sender));
+    // The first notification shows that the listener is connected.
+    while tokio::time::timeout(Duration::from_millis(100), notified.changed())
         .await
         .is_err()
     {
@@ -242,12 +244,12 @@ pub(crate) async fn idle(seconds: u32) -> anyhow::Result<Vec<Row>> {
     let mut took = Vec::new();
     for _ in 0..seconds * 20 {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        woken.mark_unchanged();
+        notified.mark_unchanged();
         let started = Instant::now();
         add(&queue.db).await?;
         let mut claimed = Vec::new();
         while claimed.is_empty() {
-            tokio::time::timeout(Duration::from_millis(500), woken.changed())
+            tokio::time::timeout(Duration::from_millis(500), notified.changed())
                 .await
                 .ok();
             claimed = queue.claim(BATCH).await?;
@@ -286,7 +288,7 @@ async fn add(db: &Db) -> anyhow::Result<()> {
         provider: "any".to_owned(),
         connection_id: None,
         cursor_window: None,
-        payload: JobPayload::SweepDeliveries,
+        payload: JobPayload::RedeliverWebhooks,
         traceparent: None,
     };
     let mut tx = db.begin_unscoped().await?;

@@ -1,4 +1,4 @@
-//! The row about reading: pages of the feed, anywhere in it, by 16 readers.
+//! Row `feed-reads`: pages at random positions of the feed, by 16 readers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,14 +7,14 @@ use tests::harness::{System, Tenant};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::fill::{CHUNK, fill};
+use crate::http_client::HttpClient;
 use crate::installation;
-use crate::line::Line;
 use crate::pgbench::Pgbench;
-use crate::report::{Beside, Row, milliseconds};
+use crate::report::{Comparison, Row, milliseconds};
+use crate::seed::{CHUNK, seed};
 
 const READERS: usize = 16;
-/// As a connector writes it.
+/// Signal as a connector writes it.
 const SIGNAL: &str = "INSERT INTO signals (tenant_id, id, connection_id, source, kind, dedupe_key, \
          occurred_at, received_at, schema_version, body, raw) \
      SELECT $1, id, $1, 'github', 'issue_created', 'issue:' || n, \
@@ -27,25 +27,25 @@ const SIGNAL: &str = "INSERT INTO signals (tenant_id, id, connection_id, source,
          json_build_object('id', n, 'body', repeat('some words ', 100)) \
      FROM unnest($2::uuid[], $3::bigint[]) AS chunk(id, n)";
 
-/// The statement behind a page, without policies, JSON and HTTP.
+/// A page's statement without row-level security, JSON and HTTP.
 const PLAIN_PAGE: &str = "\\set at random(1, :top)\n\
      SELECT id, source, kind, occurred_at, received_at, body FROM signals \
      WHERE tenant_id = :tenant::uuid AND (tx_id, seq) > (:first::text::xid8, :at::bigint) \
      ORDER BY tx_id, seq LIMIT 50;\n";
 
-/// A feed, and places all over it.
+/// Feed of a tenant, and cursors of all its pages.
 pub(crate) struct Feed {
-    /// An address with a port.
+    /// Address with port.
     host: String,
     tenant: Uuid,
     key: String,
     signals: u32,
-    /// Where pages end.
+    /// Cursors at the ends of pages.
     cursors: Arc<Vec<String>>,
 }
 
 impl Feed {
-    /// That of a tenant of its own.
+    /// Creates a tenant with an empty feed.
     pub(crate) async fn open(system: &System) -> Self {
         let tenant = system.tenant("Feed").await;
         Self {
@@ -57,25 +57,25 @@ impl Feed {
         }
     }
 
-    /// Lets it have so many Signals.
+    /// Grows the feed to this number of Signals.
     pub(crate) async fn grow(&mut self, system: &System, signals: u32) -> anyhow::Result<()> {
         let (pool, more) = (system.db.pool(), self.signals..signals);
-        fill(pool, "Signals", SIGNAL, self.tenant, more).await?;
+        seed(pool, "Signals", SIGNAL, self.tenant, more).await?;
         sqlx::raw_sql("VACUUM ANALYZE signals")
             .execute(pool)
             .await?;
         self.signals = signals;
         let tenant = Tenant::new(system, self.tenant, self.key.clone());
         let mut cursors = self.cursors.to_vec();
-        while let Some(cursor) = next(&tenant, cursors.last()).await {
+        while let Some(cursor) = next_cursor(&tenant, cursors.last()).await {
             cursors.push(cursor);
         }
-        eprintln!("  {} places", cursors.len());
+        eprintln!("  {} cursors", cursors.len());
         self.cursors = Arc::new(cursors);
         Ok(())
     }
 
-    /// How long each page took, of 50 Signals at random places.
+    /// Reads pages of 50 Signals at random positions; returns the time of each.
     pub(crate) async fn read(&self, seconds: u32) -> anyhow::Result<Vec<Duration>> {
         let end = Instant::now() + Duration::from_secs(seconds.into());
         let mut readers = JoinSet::new();
@@ -83,7 +83,7 @@ impl Feed {
             let (cursors, key) = (Arc::clone(&self.cursors), self.key.clone());
             let host = self.host.clone();
             readers.spawn(async move {
-                let mut line = Line::open(&host).await?;
+                let mut client = HttpClient::open(&host).await?;
                 let mut took = Vec::new();
                 while Instant::now() < end {
                     let cursor = &cursors[rand::random_range(0..cursors.len())];
@@ -92,7 +92,7 @@ impl Feed {
                          authorization: Bearer {key}\r\n\r\n"
                     );
                     let started = Instant::now();
-                    line.send(request.as_bytes()).await?;
+                    client.send(request.as_bytes()).await?;
                     took.push(started.elapsed());
                 }
                 anyhow::Ok(took)
@@ -106,8 +106,8 @@ impl Feed {
     }
 }
 
-/// Where a page ends that passes over everything, unless it is the last.
-async fn next(tenant: &Tenant<'_>, after: Option<&String>) -> Option<String> {
+/// Cursor at the end of a page without matching Signals, unless it is the last.
+async fn next_cursor(tenant: &Tenant<'_>, after: Option<&String>) -> Option<String> {
     let after = after.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
     let page = tenant
         .get(&format!("/v1/signals?kind=release_published{after}"))
@@ -122,7 +122,7 @@ pub(crate) fn per_second(pages: &[Duration], seconds: u32) -> anyhow::Result<f64
     Ok(f64::from(u32::try_from(pages.len())?) / f64::from(seconds))
 }
 
-/// Pages of 50 at random places, and how long they took.
+/// Measures pages of 50 Signals at random positions.
 pub(crate) async fn pages(pgbench: &Pgbench, signals: u32) -> anyhow::Result<Vec<Row>> {
     let system = installation::fast().workers(0).start().await;
     let mut feed = Feed::open(&system).await;
@@ -143,11 +143,9 @@ pub(crate) async fn pages(pgbench: &Pgbench, signals: u32) -> anyhow::Result<Vec
         .run(system.db.url(), clients, PLAIN_PAGE, &variables)
         .await?;
     Ok(vec![
-        Row::new("pages of the feed", "/s, 50 Signals, 16 readers", rate, "").beside(Beside::new(
-            "pgbench, the statement alone, 16 clients",
-            plain,
-            "",
-        )),
+        Row::new("pages of the feed", "/s, 50 Signals, 16 readers", rate, "").compare_with(
+            Comparison::new("pgbench, the statement alone, 16 clients", plain, ""),
+        ),
         Row::new("page of the feed, p50", "ms", milliseconds(&took, 50), ""),
         Row::new(
             "page of the feed, p95",

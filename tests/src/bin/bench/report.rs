@@ -1,4 +1,4 @@
-//! What was measured, as a table and as JSON.
+//! Report of the measurements, as a table and as JSON.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -10,54 +10,54 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A figure, measured one or more times, and what it is held against.
+/// Measured figure with its comparisons and its target.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) unit: Cow<'static, str>,
-    #[serde(rename = "figures")]
-    pub(crate) ours: Vec<f64>,
-    /// Comparisons of the same rounds; each has a line of the table.
-    pub(crate) beside: Vec<Beside>,
-    /// What the design asks for.
+    /// Figure of each round.
+    pub(crate) figures: Vec<f64>,
+    /// Comparisons of the same rounds; each has a row of the table.
+    pub(crate) comparisons: Vec<Comparison>,
+    /// The design's target.
     pub(crate) target: Cow<'static, str>,
 }
 
-/// Something that does the same.
+/// Figure of another program or state that a row is compared with.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Beside {
-    what: Cow<'static, str>,
-    /// Its figures of the same rounds as ours.
+pub(crate) struct Comparison {
+    name: Cow<'static, str>,
+    /// Figures of the same rounds.
     figures: Vec<f64>,
-    /// Why there are none.
+    /// Reason why there are no figures.
     missing: Option<Cow<'static, str>>,
-    /// The ratio that the design asks for.
+    /// The design's target of the ratio.
     target: Cow<'static, str>,
 }
 
-impl Beside {
-    pub(crate) fn new(what: &'static str, figure: f64, target: &'static str) -> Self {
+impl Comparison {
+    pub(crate) fn new(name: &'static str, figure: f64, target: &'static str) -> Self {
         Self {
-            what: what.into(),
+            name: name.into(),
             figures: vec![figure],
             missing: None,
             target: target.into(),
         }
     }
 
-    pub(crate) fn missing(what: &'static str, why: &'static str, target: &'static str) -> Self {
+    pub(crate) fn missing(name: &'static str, reason: &'static str, target: &'static str) -> Self {
         Self {
-            what: what.into(),
+            name: name.into(),
             figures: Vec::new(),
-            missing: Some(why.into()),
+            missing: Some(reason.into()),
             target: target.into(),
         }
     }
 
-    /// Ours over its, round by round.
-    fn ratios(&self, ours: &[f64]) -> Vec<f64> {
-        let rounds = ours.iter().zip(&self.figures);
-        rounds.map(|(ours, its)| ours / its).collect()
+    /// Ratios of the row's figures to these, per round.
+    fn ratios(&self, figures: &[f64]) -> Vec<f64> {
+        let rounds = figures.iter().zip(&self.figures);
+        rounds.map(|(ours, theirs)| ours / theirs).collect()
     }
 }
 
@@ -65,91 +65,96 @@ impl Row {
     pub(crate) fn new(
         name: impl Into<String>,
         unit: &'static str,
-        ours: f64,
+        figure: f64,
         target: &'static str,
     ) -> Self {
         Self {
             name: name.into(),
             unit: unit.into(),
-            ours: vec![ours],
-            beside: Vec::new(),
+            figures: vec![figure],
+            comparisons: Vec::new(),
             target: target.into(),
         }
     }
 
-    pub(crate) fn beside(mut self, comparison: Beside) -> Self {
-        self.beside.push(comparison);
+    pub(crate) fn compare_with(mut self, comparison: Comparison) -> Self {
+        self.comparisons.push(comparison);
         self
     }
 
-    /// The lines of the table: one for each comparison.
-    fn lines(&self) -> Vec<[String; 7]> {
+    /// Rows of the table, one per comparison.
+    fn report_rows(&self) -> Vec<[String; 7]> {
         let name = format!("{} ({})", self.name, self.unit);
-        let own = [name, shown(median(&self.ours)), spread(&self.ours)];
-        let line = |rest: [String; 4]| {
+        let own = [
+            name,
+            format_figure(median(&self.figures)),
+            spread(&self.figures),
+        ];
+        let row = |rest: [String; 4]| {
             let mut cells = own.iter().cloned().chain(rest);
             std::array::from_fn(|_| cells.next().unwrap_or_default())
         };
-        if self.beside.is_empty() {
-            let [beside, ratio, ratios] = std::array::from_fn(|_| String::new());
-            return vec![line([
-                beside,
+        if self.comparisons.is_empty() {
+            let [comparison, ratio, ratios] = std::array::from_fn(|_| String::new());
+            return vec![row([
+                comparison,
                 ratio,
                 ratios,
                 self.target.clone().into_owned(),
             ])];
         }
-        let comparisons = self.beside.iter().map(|beside| {
-            let target = beside.target.clone().into_owned();
-            if let Some(why) = &beside.missing {
-                let what = format!("{}: {why}", beside.what);
-                return line([what, String::new(), String::new(), target]);
+        let rows = self.comparisons.iter().map(|comparison| {
+            let target = comparison.target.clone().into_owned();
+            if let Some(reason) = &comparison.missing {
+                let text = format!("{}: {reason}", comparison.name);
+                return row([text, String::new(), String::new(), target]);
             }
-            let ratios = beside.ratios(&self.ours);
-            line([
-                format!("{} {}", shown(median(&beside.figures)), beside.what),
+            let ratios = comparison.ratios(&self.figures);
+            let figure = format_figure(median(&comparison.figures));
+            row([
+                format!("{figure} {}", comparison.name),
                 format!("{:.2}x", median(&ratios)),
                 spread(&ratios),
                 target,
             ])
         });
-        comparisons.collect()
+        rows.collect()
     }
 
     fn json(&self) -> Value {
-        let comparisons = self.beside.iter().map(|beside| {
-            let ratios = beside.ratios(&self.ours);
+        let comparisons = self.comparisons.iter().map(|comparison| {
+            let ratios = comparison.ratios(&self.figures);
             json!({
-                "what": beside.what,
-                "figures": beside.figures,
-                "median": figure(&beside.figures),
-                "missing": beside.missing,
+                "name": comparison.name,
+                "figures": comparison.figures,
+                "median": median_if_any(&comparison.figures),
+                "missing": comparison.missing,
                 "ratios": ratios,
-                "ratio": figure(&ratios),
-                "target": beside.target,
+                "ratio": median_if_any(&ratios),
+                "target": comparison.target,
             })
         });
         json!({
             "name": self.name,
             "unit": self.unit,
-            "figures": self.ours,
-            "median": figure(&self.ours),
-            "beside": comparisons.collect::<Vec<_>>(),
+            "figures": self.figures,
+            "median": median_if_any(&self.figures),
+            "comparisons": comparisons.collect::<Vec<_>>(),
             "target": self.target,
         })
     }
 }
 
-/// Puts another round's figures to those of the same rows.
+/// Appends another round's figures to the same rows.
 pub(crate) fn merge(rows: &mut Vec<Row>, measured: Vec<Row>) {
     for row in measured {
         let Some(known) = rows.iter_mut().find(|known| known.name == row.name) else {
             rows.push(row);
             continue;
         };
-        known.ours.extend(row.ours);
-        for (known, beside) in known.beside.iter_mut().zip(row.beside) {
-            known.figures.extend(beside.figures);
+        known.figures.extend(row.figures);
+        for (known, comparison) in known.comparisons.iter_mut().zip(row.comparisons) {
+            known.figures.extend(comparison.figures);
         }
     }
 }
@@ -158,12 +163,12 @@ fn median(figures: &[f64]) -> f64 {
     percentile(figures, 50)
 }
 
-/// The median for machines: nothing where there are no figures.
-fn figure(figures: &[f64]) -> Option<f64> {
+/// The median, or `None` without figures.
+fn median_if_any(figures: &[f64]) -> Option<f64> {
     (!figures.is_empty()).then(|| median(figures))
 }
 
-/// The figure below which `percent` of the figures lie.
+/// The figure below which `percent` percent of the figures are.
 fn percentile(figures: &[f64], percent: usize) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -171,7 +176,7 @@ fn percentile(figures: &[f64], percent: usize) -> f64 {
     sorted.get(at).copied().unwrap_or(f64::NAN)
 }
 
-/// The percentile of durations, in milliseconds.
+/// A percentile of durations in milliseconds.
 pub(crate) fn milliseconds(durations: &[Duration], percent: usize) -> f64 {
     let figures: Vec<f64> = durations
         .iter()
@@ -180,16 +185,17 @@ pub(crate) fn milliseconds(durations: &[Duration], percent: usize) -> f64 {
     percentile(&figures, percent)
 }
 
-/// The least and the most.
+/// Minimum and maximum.
 fn spread(figures: &[f64]) -> String {
-    let (least, most) = figures.iter().fold(
-        (f64::INFINITY, f64::NEG_INFINITY),
-        |(least, most), figure| (least.min(*figure), most.max(*figure)),
-    );
-    format!("{} to {}", shown(least), shown(most))
+    let (min, max) = figures
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), figure| {
+            (min.min(*figure), max.max(*figure))
+        });
+    format!("{} to {}", format_figure(min), format_figure(max))
 }
 
-fn shown(figure: f64) -> String {
+fn format_figure(figure: f64) -> String {
     if figure.abs() >= 100.0 {
         format!("{figure:.0}")
     } else {
@@ -197,20 +203,26 @@ fn shown(figure: f64) -> String {
     }
 }
 
-/// The rows for people.
+/// Formats rows as a table.
 pub(crate) fn table(rows: &[Row]) -> String {
     let head = [
-        "what", "median", "spread", "beside", "ratio", "spread", "target",
+        "measurement",
+        "median",
+        "spread",
+        "comparison",
+        "ratio",
+        "spread",
+        "target",
     ];
-    let mut lines = vec![head.map(str::to_owned)];
-    lines.extend(rows.iter().flat_map(Row::lines));
+    let mut table = vec![head.map(str::to_owned)];
+    table.extend(rows.iter().flat_map(Row::report_rows));
     let widths: [usize; 7] = std::array::from_fn(|column| {
-        let cells = lines.iter().map(|line| line[column].chars().count());
+        let cells = table.iter().map(|row| row[column].chars().count());
         cells.max().unwrap_or_default()
     });
     let mut text = String::new();
-    for line in lines {
-        for (cell, width) in line.iter().zip(widths) {
+    for row in table {
+        for (cell, width) in row.iter().zip(widths) {
             write!(text, "{cell:width$}  ").ok();
         }
         text.truncate(text.trim_end().len());
@@ -219,20 +231,20 @@ pub(crate) fn table(rows: &[Row]) -> String {
     text
 }
 
-/// Rows that another run has printed for machines.
+/// Reads rows that another run printed as JSON.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Row>> {
     #[derive(Deserialize)]
-    struct Printed {
+    struct Report {
         rows: Vec<Row>,
     }
     let name = path.display();
-    let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
-    let printed: Printed =
-        serde_json::from_reader(file).with_context(|| format!("{name} has no rows"))?;
-    Ok(printed.rows)
+    let file = File::open(path).with_context(|| format!("failed to open {name}"))?;
+    let report: Report =
+        serde_json::from_reader(file).with_context(|| format!("failed to read rows of {name}"))?;
+    Ok(report.rows)
 }
 
-/// The rows for machines.
+/// Formats rows as JSON.
 pub(crate) fn json(rows: &[Row]) -> Value {
     json!({ "rows": rows.iter().map(Row::json).collect::<Vec<_>>() })
 }

@@ -1,4 +1,4 @@
-//! The row about the disk: what a Signal takes of it.
+//! Row `storage`: bytes on disk per Signal.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use tests::harness::eventually_within;
 use crate::installation;
 use crate::report::Row;
 
-/// Facts of each repository, channel and project in the past.
+/// Past facts per repository, channel and project.
 const HISTORY: usize = 2_000;
-/// How long reading them may take.
-const PATIENCE: Duration = Duration::from_mins(10);
+/// Time limit of the first sync.
+const READ_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// The same Signals in a table of their own, without what the provider sent.
+/// Copies the Signals to a table without raw payloads.
 const WITHOUT_RAW: [&str; 3] = [
     "CREATE TABLE bare (LIKE signals INCLUDING ALL)",
     "INSERT INTO bare (tenant_id, id, connection_id, source, kind, dedupe_key, occurred_at, \
@@ -24,7 +24,7 @@ const WITHOUT_RAW: [&str; 3] = [
     "VACUUM ANALYZE signals, bare",
 ];
 
-/// Bytes of a Signal, with its indexes, over the history of an account of every provider.
+/// Measures bytes per Signal with its indexes, over an account of every provider.
 pub(crate) async fn rows() -> anyhow::Result<Vec<Row>> {
     let system = installation::fast()
         .simulator(|simulator| {
@@ -44,20 +44,20 @@ pub(crate) async fn rows() -> anyhow::Result<Vec<Row>> {
         let (account, person) = system.accounts_at(provider).await.swap_remove(0);
         tenant.connect_to(provider, &account, &person).await;
     }
-    eventually_within(PATIENCE, "everything is read", async || {
+    eventually_within(READ_TIMEOUT, "all backfills are done", async || {
         let listed = tenant.get("/v1/connections").await;
         let connections = listed["connections"].as_array();
         connections.is_some_and(|all| all.iter().all(|one| one["backfilled_at"].is_string()))
     })
     .await;
-    system.drain_within(PATIENCE).await;
+    system.drain_within(READ_TIMEOUT).await;
     let pool = system.db.pool();
     for statement in WITHOUT_RAW {
         sqlx::raw_sql(statement).execute(pool).await?;
     }
     let (with, without) = (
-        per_row(pool, "signals").await?,
-        per_row(pool, "bare").await?,
+        bytes_per_row(pool, "signals").await?,
+        bytes_per_row(pool, "bare").await?,
     );
     Ok(vec![
         Row::new("stored per Signal", "bytes", with, ""),
@@ -65,8 +65,8 @@ pub(crate) async fn rows() -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-/// Bytes of a table and its indexes for each of its rows.
-async fn per_row(pool: &PgPool, table: &str) -> anyhow::Result<f64> {
+/// Bytes of a table and its indexes per row.
+async fn bytes_per_row(pool: &PgPool, table: &str) -> anyhow::Result<f64> {
     let statement = format!(
         "SELECT count(*)::float8, pg_total_relation_size('{table}')::float8, \
              pg_indexes_size('{table}')::float8 FROM {table}"

@@ -1,5 +1,4 @@
-//! Rows about streams that stay open: whether readers of another tenant notice them, and what they
-//! ask of PostgreSQL.
+//! Row `streams`: effect of open SSE streams on another tenant's reads and on PostgreSQL.
 
 use std::time::Duration;
 
@@ -7,20 +6,20 @@ use sqlx::PgPool;
 use tests::harness::{Cluster, Process, System, SystemBuilder, Tenant, TestDb, write_signals};
 use tokio::task::JoinSet;
 
+use crate::http_client::HttpClient;
 use crate::installation;
-use crate::line::Line;
 use crate::reads::Feed;
-use crate::report::{Beside, Row, milliseconds};
+use crate::report::{Comparison, Row, milliseconds};
 
-/// Streams that one key of one tenant asks for.
+/// Number of streams that one key requests.
 const STREAMS: usize = 1000;
-/// How long streams are left alone before they are measured.
-const SETTLE: Duration = Duration::from_secs(3);
-/// Between two Signals that all streams are sent.
+/// Pause before a measurement.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
+/// Interval of Signals to all streams.
 const SIGNAL_INTERVAL: Duration = Duration::from_secs(1);
-const WITHOUT: &str = "without them";
+const WITHOUT_STREAMS: &str = "without streams";
 
-/// Pages of one tenant's feed beside another tenant's streams, and the statements of idle ones.
+/// Measures pages of a feed with another tenant's streams, and the statements of idle streams.
 pub(crate) async fn rows(seconds: u32, signals: u32) -> anyhow::Result<Vec<Row>> {
     let (admitted, mut rows) = pages(installation::fast(), seconds, signals).await?;
     rows.push(Row::new(
@@ -36,7 +35,7 @@ pub(crate) async fn rows(seconds: u32, signals: u32) -> anyhow::Result<Vec<Row>>
     Ok(rows)
 }
 
-/// As many streams are admitted as are asked for.
+/// Builder of a system that admits all requested streams.
 fn without_limit() -> SystemBuilder {
     let system = installation::fast();
     let limits = [
@@ -49,8 +48,9 @@ fn without_limit() -> SystemBuilder {
         .fold(system, |system, limit| system.env(limit, streams.clone()))
 }
 
-/// How long pages take without streams, beside streams that are idle, and beside streams that
-/// get Signals; and how many streams were admitted.
+/// Measures pages without streams, with idle streams, and with streams that get Signals.
+///
+/// Also returns the number of admitted streams.
 async fn pages(
     builder: SystemBuilder,
     seconds: u32,
@@ -62,9 +62,9 @@ async fn pages(
     let tenant = system.tenant("Streams").await;
     let before = milliseconds(&feed.read(seconds).await?, 95);
     let streams = Streams::open(&system, &tenant).await?;
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(SETTLE_TIME).await;
     let idle = milliseconds(&feed.read(seconds).await?, 95);
-    let woken = tokio::select! {
+    let active = tokio::select! {
         took = feed.read(seconds) => milliseconds(&took?, 95),
         never = send_signals(system.db.pool(), &tenant) => match never {},
     };
@@ -72,16 +72,20 @@ async fn pages(
     streams.report();
     let row = |what: &str, p95| {
         let name = format!("page of the feed, p95, another tenant has {count} {what}");
-        Row::new(name, "ms, 16 readers", p95, "20").beside(Beside::new(WITHOUT, before, ""))
+        Row::new(name, "ms, 16 readers", p95, "20").compare_with(Comparison::new(
+            WITHOUT_STREAMS,
+            before,
+            "",
+        ))
     };
     let rows = vec![
         row("idle streams", idle),
-        row("streams that get a Signal a second", woken),
+        row("streams that get a Signal a second", active),
     ];
     Ok((count, rows))
 }
 
-/// A Signal for all streams of a tenant, again and again.
+/// Sends a Signal to all streams of a tenant at intervals.
 async fn send_signals(pool: &PgPool, tenant: &Tenant<'_>) -> std::convert::Infallible {
     let mut seed = 0;
     loop {
@@ -91,8 +95,9 @@ async fn send_signals(pool: &PgPool, tenant: &Tenant<'_>) -> std::convert::Infal
     }
 }
 
-/// Statements per second of a system without load, without streams and with them. They are
-/// counted in a server of their own, because counting them slows a server down.
+/// Measures statements per second of an idle system without streams and with them.
+///
+/// They are counted in a separate server, because counting slows a server down.
 async fn statements(seconds: u32) -> anyhow::Result<Vec<Row>> {
     let is_countable: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_stat_statements')",
@@ -104,7 +109,7 @@ async fn statements(seconds: u32) -> anyhow::Result<Vec<Row>> {
         return Ok(Vec::new());
     }
     let cluster = Cluster::start_with("shared_preload_libraries = 'pg_stat_statements'\n").await;
-    let database = TestDb::within(&cluster).await;
+    let database = TestDb::create_in(&cluster).await;
     sqlx::raw_sql("CREATE EXTENSION pg_stat_statements")
         .execute(database.pool())
         .await?;
@@ -116,7 +121,7 @@ async fn statements(seconds: u32) -> anyhow::Result<Vec<Row>> {
     streams.report();
     let processes = system.processes().await;
     let mebibytes = processes.resident(Process::Api) >> 20;
-    eprintln!("  the api-server holds {mebibytes} MiB with them");
+    eprintln!("  the api-server uses {mebibytes} MiB with them");
     Ok(vec![
         Row::new(
             format!("statements of the idle system with {STREAMS} idle streams"),
@@ -124,18 +129,18 @@ async fn statements(seconds: u32) -> anyhow::Result<Vec<Row>> {
             with,
             "50",
         )
-        .beside(Beside::new(WITHOUT, before, "")),
+        .compare_with(Comparison::new(WITHOUT_STREAMS, before, "")),
     ])
 }
 
-/// The most frequent statements of this database since they were counted anew.
+/// Most frequent statements of this database since the last reset.
 const MOST_FREQUENT: &str = "SELECT calls::float8, left(regexp_replace(query, '\\s+', ' ', 'g'), 100) \
      FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid \
      WHERE d.datname = current_database() ORDER BY calls DESC LIMIT 6";
 
-/// Statements per second of this database, from a moment after now.
+/// Measures statements per second of this database after a pause.
 async fn statement_rate(pool: &PgPool, seconds: u32) -> anyhow::Result<f64> {
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(SETTLE_TIME).await;
     sqlx::raw_sql("SELECT pg_stat_statements_reset()")
         .execute(pool)
         .await?;
@@ -153,15 +158,15 @@ async fn statement_rate(pool: &PgPool, seconds: u32) -> anyhow::Result<f64> {
     Ok(calls / f64::from(seconds))
 }
 
-/// Streams that are open, and read.
+/// Open streams and their readers.
 struct Streams {
-    /// One task for each, which ends with it.
+    /// One task per stream, which ends with it.
     readers: JoinSet<anyhow::Result<()>>,
     admitted: usize,
 }
 
 impl Streams {
-    /// Asks for all streams, with one key.
+    /// Requests all streams with one key.
     async fn open(system: &System, tenant: &Tenant<'_>) -> anyhow::Result<Self> {
         let host = system.api.trim_start_matches("http://");
         let request = format!(
@@ -170,10 +175,10 @@ impl Streams {
         );
         let mut readers = JoinSet::new();
         for _ in 0..STREAMS {
-            let mut line = Line::open(host).await?;
-            match line.begin(request.as_bytes()).await? {
+            let mut client = HttpClient::open(host).await?;
+            match client.open_stream(request.as_bytes()).await? {
                 200 => {
-                    readers.spawn(line.discard());
+                    readers.spawn(client.discard());
                 }
                 429 => {}
                 status => anyhow::bail!("a stream was answered {status}"),
@@ -183,12 +188,12 @@ impl Streams {
         Ok(Self { readers, admitted })
     }
 
-    /// How many were admitted.
+    /// Number of admitted streams.
     const fn count(&self) -> usize {
         self.admitted
     }
 
-    /// Says when some have ended meanwhile.
+    /// Prints the number of streams that have ended, if any.
     fn report(mut self) {
         while self.readers.try_join_next().is_some() {}
         let (open, admitted) = (self.readers.len(), self.admitted);

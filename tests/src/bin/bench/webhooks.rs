@@ -1,4 +1,4 @@
-//! Rows about webhooks: acknowledged per second, how soon, and how soon they are in the feed.
+//! Rows `ingress`, `ack-latency`, `to-feed` and `sustained`: webhook throughput and latency.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,10 +10,9 @@ use tests::harness::{System, Tenant};
 use crate::installation;
 use crate::load::{self, Webhooks};
 use crate::pgbench::Pgbench;
-use crate::report::{Beside, Row, milliseconds};
+use crate::report::{Comparison, Row, milliseconds};
 
-/// How a plain insert may compress its body: as our settings say, and as PostgreSQL does where
-/// nobody has said anything.
+/// Compressions of the plain inserts: that of our settings, and PostgreSQL's default.
 const COMPRESSIONS: [(&str, &str, &str); 2] = [
     ("default", "pgbench jsonb inserts, 32 clients", "2x"),
     (
@@ -23,24 +22,24 @@ const COMPRESSIONS: [(&str, &str, &str); 2] = [
     ),
 ];
 
-/// Signed webhooks acknowledged per second by one ingress; no worker runs.
+/// Measures webhooks acknowledged per second by one ingress, without a worker.
 pub(crate) async fn acknowledged(pgbench: &Pgbench) -> anyhow::Result<Vec<Row>> {
     let system = installation::fast().workers(0).start().await;
     let tenant = system.tenant("Bench").await;
     let webhooks = Arc::new(Webhooks::prepare(&system, &tenant).await?);
     let example = webhooks.example();
     eprintln!("  a body has {} bytes", example.len());
-    let (_, ours) = load::closed(webhooks, pgbench.seconds).await?;
+    let (_, ours) = load::closed_loop(webhooks, pgbench.seconds).await?;
     let mut row = Row::new("webhooks acknowledged", "/s, 64 connections", ours, "");
     for (compression, what, target) in COMPRESSIONS {
-        let plain = plain_inserts(&system, pgbench, compression, &example).await?;
-        row = row.beside(Beside::new(what, plain, target));
+        let plain = measure_plain_inserts(&system, pgbench, compression, &example).await?;
+        row = row.compare_with(Comparison::new(what, plain, target));
     }
     Ok(vec![row])
 }
 
-/// Commits of single rows with the same body, each for itself.
-async fn plain_inserts(
+/// Measures commits of single rows with the same body.
+async fn measure_plain_inserts(
     system: &System,
     pgbench: &Pgbench,
     compression: &str,
@@ -59,12 +58,12 @@ async fn plain_inserts(
         .await
 }
 
-/// How soon a webhook is acknowledged at a thousand per second; one worker runs.
-pub(crate) async fn acknowledgement(seconds: u32) -> anyhow::Result<Vec<Row>> {
+/// Measures the latency of acknowledgements at 1,000 per second, with one worker.
+pub(crate) async fn ack_latency(seconds: u32) -> anyhow::Result<Vec<Row>> {
     let system = installation::fast().start().await;
     let tenant = system.tenant("Bench").await;
     let webhooks = Arc::new(Webhooks::prepare(&system, &tenant).await?);
-    let took = load::open(webhooks, 1000, seconds).await?.acknowledged;
+    let took = load::open_loop(webhooks, 1000, seconds).await?.acknowledged;
     Ok(vec![
         Row::new(
             "acknowledgement at 1,000/s, p50",
@@ -81,7 +80,7 @@ pub(crate) async fn acknowledgement(seconds: u32) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-/// How soon a webhook's Signal can be read at five hundred per second.
+/// Measures the latency from webhook to feed at 500 per second.
 pub(crate) async fn to_feed(seconds: u32) -> anyhow::Result<Vec<Row>> {
     const RATE: u32 = 500;
     let system = installation::fast().start().await;
@@ -89,7 +88,7 @@ pub(crate) async fn to_feed(seconds: u32) -> anyhow::Result<Vec<Row>> {
     let webhooks = Arc::new(Webhooks::prepare(&system, &tenant).await?);
     let count = usize::try_from(RATE * seconds)?;
     let (sent, seen) = tokio::join!(
-        load::open(webhooks, RATE, seconds),
+        load::open_loop(webhooks, RATE, seconds),
         follow(&tenant, count, Duration::from_secs(u64::from(seconds) + 30)),
     );
     let started = sent?.started;
@@ -116,16 +115,16 @@ pub(crate) async fn to_feed(seconds: u32) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-/// Webhooks per second that have become Signals, while they come as fast as they are acknowledged.
+/// Measures webhooks per second that become Signals under a closed-loop load.
 pub(crate) async fn sustained(seconds: u32) -> anyhow::Result<Vec<Row>> {
     let system = installation::fast().start().await;
     let tenant = system.tenant("Bench").await;
     let webhooks = Arc::new(Webhooks::prepare(&system, &tenant).await?);
     let started = Instant::now();
-    let (sent, acknowledged) = load::closed(webhooks, seconds).await?;
-    load::worked_off(system.db.pool()).await?;
+    let (sent, acknowledged) = load::closed_loop(webhooks, seconds).await?;
+    load::wait_until_drained(system.db.pool()).await?;
     let took = started.elapsed().as_secs_f64();
-    eprintln!("  {acknowledged:.0}/s were acknowledged; the last was a Signal after {took:.1} s");
+    eprintln!("  {acknowledged:.0}/s acknowledged; all were Signals after {took:.1} s");
     Ok(vec![Row::new(
         "webhooks to Signals, everything at once",
         "/s, 64 connections",
@@ -134,20 +133,20 @@ pub(crate) async fn sustained(seconds: u32) -> anyhow::Result<Vec<Row>> {
     )])
 }
 
-/// Polls the feed until `count` Signals of the load were seen, or patience ends.
+/// Polls the feed until it has `count` Signals of the load or the time is up.
 pub(crate) async fn follow(
     tenant: &Tenant<'_>,
     count: usize,
-    patience: Duration,
+    timeout: Duration,
 ) -> HashMap<u64, Instant> {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     let (mut cursor, mut seen) = (String::new(), HashMap::new());
     while seen.len() < count && Instant::now() < deadline {
         let page = tenant.get(&format!("/v1/signals?limit=200{cursor}")).await;
         let now = Instant::now();
         let signals = page["signals"].as_array().into_iter().flatten();
         for number in
-            signals.filter_map(|signal| load::number_of(signal["subject"]["id"].as_str()?))
+            signals.filter_map(|signal| load::delivery_number(signal["subject"]["id"].as_str()?))
         {
             seen.entry(number).or_insert(now);
         }

@@ -1,8 +1,8 @@
-//! Our API, as a client outside sees it.
+//! Client of the public API.
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context as _, bail};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -10,14 +10,14 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use url::Url;
 
-/// The api-server, with an operator's token.
+/// Client of the api-server with an operator token.
 pub(crate) struct Api {
     client: reqwest::Client,
     base: Url,
     operator: SecretString,
 }
 
-/// A page of the feed.
+/// Page of the feed.
 #[derive(Deserialize)]
 pub(crate) struct SignalPage {
     pub(crate) signals: Vec<Signal>,
@@ -25,7 +25,7 @@ pub(crate) struct SignalPage {
     pub(crate) has_more: bool,
 }
 
-/// What is printed of a Signal.
+/// Printed fields of a Signal.
 #[derive(Deserialize)]
 pub(crate) struct Signal {
     pub(crate) source: String,
@@ -33,10 +33,10 @@ pub(crate) struct Signal {
     pub(crate) timestamp: chrono::DateTime<chrono::Utc>,
     pub(crate) actor: Actor,
     pub(crate) subject: Subject,
-    pub(crate) context: Place,
+    pub(crate) context: Context,
 }
 
-/// Who did it, as far as the provider says.
+/// Actor of a Signal.
 #[derive(Deserialize)]
 pub(crate) struct Actor {
     pub(crate) name: Option<String>,
@@ -44,16 +44,16 @@ pub(crate) struct Actor {
     pub(crate) kind: String,
 }
 
-/// What it was done to.
+/// Subject of a Signal.
 #[derive(Deserialize)]
 pub(crate) struct Subject {
     pub(crate) key: Option<String>,
     pub(crate) title: Option<String>,
 }
 
-/// Where it happened.
+/// Context of a Signal.
 #[derive(Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct Context {
     pub(crate) name: Option<String>,
 }
 
@@ -89,13 +89,13 @@ struct Connections {
     next_cursor: Option<String>,
 }
 
-/// A connection of a tenant.
+/// Connection of a tenant.
 #[derive(Deserialize)]
 pub(crate) struct Connection {
     pub(crate) id: String,
     pub(crate) provider: String,
     pub(crate) status: String,
-    /// When its past had been read, if it has.
+    /// Time at which its backfill ended.
     pub(crate) backfilled_at: Option<String>,
 }
 
@@ -111,32 +111,32 @@ impl Api {
         })
     }
 
-    /// Makes a tenant; its id.
+    /// Creates a tenant and returns its id.
     pub(crate) async fn create_tenant(&self, name: &str) -> anyhow::Result<String> {
         let request = self
             .request(Method::POST, "/v1/tenants", self.operator.expose_secret())?
             .json(&json!({ "name": name }));
-        Ok(answer::<Identified>(request).await?.id)
+        Ok(send::<Identified>(request).await?.id)
     }
 
-    /// Makes a key that may do everything a tenant may.
+    /// Creates an API key with all scopes of a tenant.
     pub(crate) async fn create_key(&self, tenant: &str) -> anyhow::Result<String> {
         let path = format!("/v1/tenants/{tenant}/api-keys");
         let request = self
             .request(Method::POST, &path, self.operator.expose_secret())?
             .json(&json!({ "name": "Demo" }));
-        Ok(answer::<CreatedKey>(request).await?.key)
+        Ok(send::<CreatedKey>(request).await?.key)
     }
 
-    /// Slugs of the providers that can be connected.
+    /// Lists the slugs of the configured providers.
     pub(crate) async fn providers(&self) -> anyhow::Result<Vec<String>> {
         let request = self.request(Method::GET, "/v1/providers", self.operator.expose_secret())?;
-        let listed = answer::<Providers>(request).await?.providers;
+        let listed = send::<Providers>(request).await?.providers;
         let configured = listed.into_iter().filter(|provider| provider.configured);
         Ok(configured.map(|provider| provider.slug).collect())
     }
 
-    /// The tenant's connections; nothing when the key is not known here any more.
+    /// Lists the tenant's connections; `None` when the API key is unknown.
     pub(crate) async fn connections(&self, key: &str) -> anyhow::Result<Option<Vec<Connection>>> {
         let mut found = Vec::new();
         let mut cursor: Option<String> = None;
@@ -149,7 +149,7 @@ impl Api {
             if response.status() == StatusCode::UNAUTHORIZED {
                 return Ok(None);
             }
-            let page: Connections = read(response).await?;
+            let page: Connections = parse(response).await?;
             found.extend(page.connections);
             cursor = page.next_cursor;
             if cursor.is_none() {
@@ -158,22 +158,22 @@ impl Api {
         }
     }
 
-    /// Disconnects.
+    /// Disconnects a connection.
     pub(crate) async fn disconnect(&self, key: &str, connection: &str) -> anyhow::Result<()> {
         let path = format!("/v1/connections/{connection}");
         let response = self.request(Method::DELETE, &path, key)?.send().await?;
-        checked(response).await?;
+        expect_success(response).await?;
         Ok(())
     }
 
-    /// A link that connects an account of the provider to the key's tenant.
+    /// Creates a connect link for the key's tenant.
     pub(crate) async fn connect(&self, key: &str, provider: &str) -> anyhow::Result<Url> {
         let path = format!("/v1/connect/{provider}");
         let request = self.request(Method::POST, &path, key)?.json(&json!({}));
-        Ok(answer::<Link>(request).await?.authorize_url)
+        Ok(send::<Link>(request).await?.authorize_url)
     }
 
-    /// What the feed holds of a provider behind a cursor; nothing when the cursor cannot be followed.
+    /// Reads a page of a provider's Signals; `None` when the cursor is invalid.
     pub(crate) async fn signals(
         &self,
         key: &str,
@@ -196,7 +196,7 @@ impl Api {
         {
             return Ok(None);
         }
-        read(response).await.map(Some)
+        parse(response).await.map(Some)
     }
 
     fn request(&self, method: Method, path: &str, token: &str) -> anyhow::Result<RequestBuilder> {
@@ -207,21 +207,21 @@ impl Api {
     }
 }
 
-async fn answer<T: DeserializeOwned>(request: RequestBuilder) -> anyhow::Result<T> {
-    read(request.send().await?).await
+async fn send<T: DeserializeOwned>(request: RequestBuilder) -> anyhow::Result<T> {
+    parse(request.send().await?).await
 }
 
-async fn read<T: DeserializeOwned>(response: reqwest::Response) -> anyhow::Result<T> {
-    let response = checked(response).await?;
+async fn parse<T: DeserializeOwned>(response: reqwest::Response) -> anyhow::Result<T> {
+    let response = expect_success(response).await?;
     let url = response.url().clone();
     response
         .json()
         .await
-        .with_context(|| format!("the answer of {url} is unreadable"))
+        .with_context(|| format!("failed to parse the response of {url}"))
 }
 
-/// The answer, unless it says why there is none.
-async fn checked(response: reqwest::Response) -> anyhow::Result<reqwest::Response> {
+/// Returns a successful response, otherwise an error with its body.
+async fn expect_success(response: reqwest::Response) -> anyhow::Result<reqwest::Response> {
     if response.status().is_success() {
         return Ok(response);
     }

@@ -1,7 +1,6 @@
-//! Somebody's browser: keeps cookies, follows redirects, sends the form it is shown.
+//! Browser that keeps cookies, follows redirects and submits forms.
 //!
-//! It takes the way that a person takes who connects an account, and stops where that person
-//! would: at a page without a form for the account.
+//! It runs the connect flow like a person and stops at a page without a form for the account.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,22 +10,21 @@ use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Client, RequestBuilder, Response, redirect};
 use url::Url;
 
-/// How many pages one errand may take.
-const STEPS: usize = 20;
+/// Maximum number of pages of one visit.
+const MAX_STEPS: usize = 20;
 
-/// Fields of a form, as they are sent.
+/// Fields of a form.
 type Fields = Vec<(String, String)>;
 
-/// A browser and its cookies. They belong to the host, whatever the port: all servers of a
-/// demo share one host, as they would in a person's browser.
+/// Browser with its cookies, which all servers of a demo share because they have one host.
 pub(crate) struct Browser {
     client: Client,
     cookies: BTreeMap<String, String>,
 }
 
 impl Browser {
-    /// A browser in which somebody is logged in at the simulated provider.
-    pub(crate) fn of(login: &str) -> anyhow::Result<Self> {
+    /// Creates a browser that is logged in at the simulated provider.
+    pub(crate) fn logged_in_as(login: &str) -> anyhow::Result<Self> {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .timeout(Duration::from_secs(40))
@@ -35,12 +33,13 @@ impl Browser {
         Ok(Self { client, cookies })
     }
 
-    /// Opens a page and goes on until an answer is neither redirect nor form; sends the form
-    /// in which `account` is chosen.
+    /// Opens a page and continues until a response is neither a redirect nor a form.
+    ///
+    /// Submits the form for `account`.
     pub(crate) async fn visit(&mut self, start: Url, account: &str) -> anyhow::Result<String> {
         let mut url = start;
         let mut form: Option<Fields> = None;
-        for _ in 0..STEPS {
+        for _ in 0..MAX_STEPS {
             let request = match form.take() {
                 Some(fields) => self.client.post(url.clone()).form(&fields),
                 None => self.client.get(url.clone()),
@@ -51,7 +50,7 @@ impl Browser {
                 let location = response
                     .headers()
                     .get(LOCATION)
-                    .context("a redirect to nowhere")?;
+                    .context("the redirect has no location")?;
                 url = url.join(location.to_str()?)?;
                 continue;
             }
@@ -59,7 +58,7 @@ impl Browser {
             if !status.is_success() {
                 bail!("{} answered {status}: {body}", without_query(&url));
             }
-            match choose_form(&body, account) {
+            match find_form(&body, account) {
                 Some((action, fields)) => {
                     if let Some(action) = action {
                         url = url.join(&action)?;
@@ -69,7 +68,7 @@ impl Browser {
                 None => return Ok(body),
             }
         }
-        bail!("the way from page to page does not end")
+        bail!("the flow did not end after {MAX_STEPS} pages")
     }
 
     async fn send(&mut self, request: RequestBuilder) -> anyhow::Result<Response> {
@@ -90,16 +89,15 @@ impl Browser {
     }
 }
 
-/// A page's address as it may be shown: its query may hold a code.
+/// A page's URL for messages, without the query, which may have a code.
 fn without_query(url: &Url) -> Url {
-    let mut shown = url.clone();
-    shown.set_query(None);
-    shown
+    let mut url = url.clone();
+    url.set_query(None);
+    url
 }
 
-/// Action and fields of the page's form whose field `account` has this value, or of the form
-/// with which a person confirms a connect link.
-fn choose_form(page: &str, account: &str) -> Option<(Option<String>, Fields)> {
+/// Finds the form for this account, or the form that confirms a connect link.
+fn find_form(page: &str, account: &str) -> Option<(Option<String>, Fields)> {
     page.split("<form").skip(1).find_map(|rest| {
         let form = rest.split("</form>").next()?;
         let (head, inner) = form.split_once('>')?;
@@ -122,7 +120,7 @@ fn choose_form(page: &str, account: &str) -> Option<(Option<String>, Fields)> {
     })
 }
 
-/// The value of a quoted attribute, its character references resolved.
+/// The value of a quoted attribute with resolved character references.
 fn attribute(tag: &str, name: &str) -> Option<String> {
     let (_, rest) = tag.split_once(&format!(" {name}=\""))?;
     let value = rest.split('"').next()?;
@@ -143,25 +141,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_form_of_the_wanted_account_is_chosen() {
+    fn form_of_requested_account_is_chosen() {
         let page = r#"<h1>Install</h1>
             <form method="post" action="/apps/x/installations/new">
               <input type="hidden" name="state" value="a&amp;b">
               <input type="hidden" name="account" value="one"><button>Install</button></form>
             <form method="post"><input name="account" value="two"></form>"#;
-        let (action, fields) = choose_form(page, "one").expect("a form");
+        let (action, fields) = find_form(page, "one").expect("a form");
         assert_eq!(action.as_deref(), Some("/apps/x/installations/new"));
         assert_eq!(
             fields,
             [("state", "a&b"), ("account", "one")].map(|(n, v)| (n.to_owned(), v.to_owned()))
         );
-        let (action, _) = choose_form(page, "two").expect("a form");
+        let (action, _) = find_form(page, "two").expect("a form");
         assert_eq!(action, None);
-        assert!(choose_form(page, "three").is_none());
+        assert!(find_form(page, "three").is_none());
         let link = r#"<form method="post" action="/start">
             <input type="hidden" name="state" value="s">
             <input type="hidden" name="confirm" value="c"><button>Go</button></form>"#;
-        let (action, fields) = choose_form(link, "one").expect("a form");
+        let (action, fields) = find_form(link, "one").expect("a form");
         assert_eq!((action.as_deref(), fields.len()), (Some("/start"), 2));
     }
 }

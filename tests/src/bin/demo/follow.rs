@@ -1,4 +1,4 @@
-//! `demo follow`: waits for the processes, connects the teams, prints their Signals.
+//! `demo follow`: waits for the processes, connects the teams and prints their Signals.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,53 +11,52 @@ use crate::api::{Api, Signal};
 use crate::simulator;
 use crate::teams::{self, Team, Teams};
 
-/// Between two looks at feeds that had nothing new.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Interval of polling feeds without new Signals.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Signals of one answer: few, so that teams and providers take turns on the screen.
-const PAGE: u64 = 3;
+/// Signals per page: few, so that teams and providers alternate on the screen.
+const PAGE_SIZE: u64 = 3;
 
-/// Runs until the wanted number of Signals has been printed, else for ever.
+/// Prints Signals until the requested number is reached, or until the process is ended.
 pub(crate) async fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
     ensure!(arguments.tenants > 0, "at least one team is needed");
     for process in [&arguments.api, &arguments.ingress, &arguments.worker] {
-        simulator::ready(process, "/readyz").await?;
+        simulator::wait_until_ready(process, "/readyz").await?;
     }
     let api = Api::new(arguments.api.clone(), arguments.operator_token.clone())?;
     let mut all = Teams::load(&arguments.state)?;
     all.disconnect_all(&api).await?;
-    all.fill_up(&api, arguments.tenants).await?;
+    all.create_missing(&api, arguments.tenants).await?;
     all.save(&arguments.state)?;
 
-    let here = &all.teams[..arguments.tenants];
-    let connected = teams::connect(&api, &arguments.simulator, here).await?;
+    let teams = &all.teams[..arguments.tenants];
+    let connected = teams::connect(&api, &arguments.simulator, teams).await?;
     println!();
-    for (team, accounts) in here.iter().zip(&connected) {
+    for (team, accounts) in teams.iter().zip(&connected) {
         println!("  {:<14} is connected to {accounts}", team.name);
     }
-    print_urls(arguments, &here[0]);
-    let sources = read_the_past(&api, here).await?;
+    print_urls(arguments, &teams[0]);
+    let sources = wait_for_backfills(&api, teams).await?;
 
     let mut left = arguments.exit_after;
     while left != Some(0) {
-        let mut news = false;
+        let mut has_new = false;
         for position in 0..arguments.tenants {
             for source in &sources {
-                news |= print_news(&api, &mut all.teams[position], source, &mut left).await?;
+                has_new |= print_page(&api, &mut all.teams[position], source, &mut left).await?;
             }
         }
-        if news {
+        if has_new {
             all.save(&arguments.state)?;
         } else {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
     Ok(())
 }
 
-/// Waits until what happened before has been read everywhere, so that all providers have
-/// something to show; answers the providers.
-async fn read_the_past(api: &Api, teams: &[Team]) -> anyhow::Result<BTreeSet<String>> {
+/// Waits for all backfills and returns the providers, so that all of them have Signals to show.
+async fn wait_for_backfills(api: &Api, teams: &[Team]) -> anyhow::Result<BTreeSet<String>> {
     let mut shown = 0;
     loop {
         let mut connections = Vec::new();
@@ -68,25 +67,25 @@ async fn read_the_past(api: &Api, teams: &[Team]) -> anyhow::Result<BTreeSet<Str
         let read = connections.iter().filter(|one| one.backfilled_at.is_some());
         let (read, all) = (read.count(), connections.len());
         if read != shown {
-            println!("  The past of {read} of {all} connections has been read");
+            println!("  {read} of {all} backfills are complete");
             shown = read;
         }
         if read == all {
             println!();
             return Ok(connections.into_iter().map(|one| one.provider).collect());
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Prints a page of a team's feed, no more than is wanted; says whether there was anything.
-async fn print_news(
+/// Prints a page of a team's feed; returns whether there may be more Signals.
+async fn print_page(
     api: &Api,
     team: &mut Team,
     source: &str,
     left: &mut Option<u64>,
 ) -> anyhow::Result<bool> {
-    let limit = left.map_or(PAGE, |left| left.min(PAGE));
+    let limit = left.map_or(PAGE_SIZE, |left| left.min(PAGE_SIZE));
     if limit == 0 {
         return Ok(false);
     }
@@ -96,17 +95,17 @@ async fn print_news(
         return Ok(true);
     };
     for signal in &page.signals {
-        println!("{}", line(&team.name, signal));
+        println!("{}", format_signal(&team.name, signal));
         *left = left.map(|left| left - 1);
     }
     team.cursors.insert(source.to_owned(), page.next_cursor);
     Ok(page.has_more || !page.signals.is_empty())
 }
 
-fn line(team: &str, signal: &Signal) -> String {
+fn format_signal(team: &str, signal: &Signal) -> String {
     let actor = signal.actor.name.as_deref().unwrap_or(&signal.actor.kind);
-    let place = signal.context.name.as_deref().unwrap_or_default();
-    let subject = signal.subject.key.as_deref().unwrap_or(place);
+    let context = signal.context.name.as_deref().unwrap_or_default();
+    let subject = signal.subject.key.as_deref().unwrap_or(context);
     let title = signal
         .subject
         .title
@@ -129,7 +128,7 @@ fn line(team: &str, signal: &Signal) -> String {
 fn print_urls(arguments: &FollowArguments, team: &Team) {
     let at = |base: &Url, path: &str| format!("{}{path}", base.as_str().trim_end_matches('/'));
     println!();
-    println!("  API, to try out    {}", at(&arguments.api, "/docs"));
+    println!("  API documentation  {}", at(&arguments.api, "/docs"));
     println!(
         "  OpenAPI            {}",
         at(&arguments.api, "/openapi.json")
@@ -140,12 +139,12 @@ fn print_urls(arguments: &FollowArguments, team: &Team) {
         at(&arguments.ingress, "/metrics")
     );
     println!("           worker    {}", at(&arguments.worker, "/metrics"));
-    println!("  What really happened, says the simulator");
+    println!("  The simulator's ledger of facts");
     println!(
         "                     {}",
         at(&arguments.simulator, "/_sim/ledger")
     );
-    println!("  Key of {}, for the Authorize button", team.name);
+    println!("  API key of {}, for the Authorize button", team.name);
     println!("                     {}", team.key);
     println!();
 }

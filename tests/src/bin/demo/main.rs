@@ -1,8 +1,7 @@
-//! The part of `scripts/demo` that speaks HTTP: it connects simulated teams through the real
-//! OAuth flow, as their browsers would, and prints their Signals as they arrive.
+//! HTTP client of `scripts/demo`: connects simulated teams and prints their Signals.
 //!
-//! It knows only what any client of ours may know: the API, and the simulated provider's pages.
-//! Starting and ending processes is the script's business.
+//! It uses only the public API and the simulated provider's pages; the teams are connected by the
+//! real OAuth flow. The script starts and ends the processes.
 #![expect(clippy::print_stdout, reason = "this program's output is its purpose")]
 
 mod api;
@@ -36,7 +35,7 @@ enum Command {
     Follow(Box<FollowArguments>),
 }
 
-/// Where everything is, and how much of it is wanted.
+/// Arguments of `demo follow`.
 #[derive(clap::Args)]
 struct FollowArguments {
     /// Base URL of the api-server.
@@ -57,7 +56,7 @@ struct FollowArguments {
     /// End after this many Signals.
     #[arg(long)]
     exit_after: Option<u64>,
-    /// Where the teams are remembered between runs.
+    /// File that keeps the teams between runs.
     #[arg(long)]
     state: PathBuf,
     /// The operator's token.

@@ -1,4 +1,4 @@
-//! What the demo asks of the simulator's control API.
+//! Client of the simulator's control API.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
-/// How long a server may take to come up.
-const PATIENCE: Duration = Duration::from_mins(1);
-const PAUSE: Duration = Duration::from_millis(50);
+/// Time limit until a server is ready.
+const READY_TIMEOUT: Duration = Duration::from_mins(1);
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// An account of a simulated provider, and who may connect it.
+/// Account of a simulated provider and its administrator.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Account {
     pub(crate) login: String,
     pub(crate) admin: String,
-    /// What people call it, where that is not its login.
+    /// Display name, where it differs from the login.
     name: Option<String>,
 }
 
 impl Account {
-    /// What people call it.
+    /// Display name.
     pub(crate) fn name(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.login)
     }
@@ -32,39 +32,39 @@ struct Accounts {
     accounts: Vec<Account>,
 }
 
-/// The variables that lead a process to the simulator, one assignment per line.
+/// Variables with which a process uses the simulator, one assignment per line.
 pub(crate) async fn settings(simulator: &Url) -> anyhow::Result<String> {
-    ready(simulator, "/_sim/env").await
+    wait_until_ready(simulator, "/_sim/env").await
 }
 
-/// The accounts that exist at a provider.
+/// Lists a provider's accounts.
 pub(crate) async fn accounts(simulator: &Url, provider: &str) -> anyhow::Result<Vec<Account>> {
-    let body = ready(simulator, &format!("/_sim/{provider}/accounts")).await?;
+    let body = wait_until_ready(simulator, &format!("/_sim/{provider}/accounts")).await?;
     let accounts: Accounts =
-        serde_json::from_str(&body).context("the simulator's list of accounts is unreadable")?;
+        serde_json::from_str(&body).context("failed to parse the simulator's accounts")?;
     Ok(accounts.accounts)
 }
 
-/// The body of the first successful answer: servers need a moment until they listen, and
-/// longer until they are ready.
-pub(crate) async fn ready(base: &Url, path: &str) -> anyhow::Result<String> {
+/// Retries a GET request until it succeeds, and returns the body.
+pub(crate) async fn wait_until_ready(base: &Url, path: &str) -> anyhow::Result<String> {
     let url = base.join(path)?;
     let client = reqwest::Client::builder()
         .timeout(Duration::from_secs(5))
         .build()?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + READY_TIMEOUT;
     loop {
-        let answer = match client.get(url.clone()).send().await {
+        let response = match client.get(url.clone()).send().await {
             Ok(response) => response.error_for_status(),
             Err(error) => Err(error),
         };
-        match answer {
+        match response {
             Ok(response) => return Ok(response.text().await?),
             Err(error) if Instant::now() >= deadline => {
-                return Err(error)
-                    .with_context(|| format!("{url} is not ready after {} s", PATIENCE.as_secs()));
+                return Err(error).with_context(|| {
+                    format!("{url} is not ready after {} s", READY_TIMEOUT.as_secs())
+                });
             }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) => tokio::time::sleep(RETRY_INTERVAL).await,
         }
     }
 }

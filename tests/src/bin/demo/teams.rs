@@ -1,5 +1,6 @@
-//! The demo's tenants: made once, remembered in a file, connected anew in every run, because
-//! the simulated providers begin a new life each time.
+//! The demo's tenants, kept in a file between runs.
+//!
+//! They are connected again in every run, because the simulated providers start empty each time.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +21,7 @@ const NAMES: [&str; 12] = [
     "Juniper", "Kepler", "Lyra",
 ];
 
-/// A tenant, and where its feed has been read up to, by provider.
+/// Tenant with its cursor per provider.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Team {
     pub(crate) name: String,
@@ -29,37 +30,37 @@ pub(crate) struct Team {
     pub(crate) cursors: BTreeMap<String, String>,
 }
 
-/// Everything that is remembered.
+/// Content of the state file.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Teams {
     pub(crate) teams: Vec<Team>,
 }
 
 impl Teams {
-    /// What an earlier run has left, if anything.
+    /// Loads the state of an earlier run, if there is one.
     pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
         match fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
-                .with_context(|| format!("{} is unreadable; remove it", path.display())),
+                .with_context(|| format!("failed to parse {}; remove it", path.display())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+            Err(error) => Err(error).with_context(|| format!("failed to read {}", path.display())),
         }
     }
 
-    /// Remembers it, for the eyes of its owner only: keys are in it.
+    /// Saves the state, readable by its owner only because it has API keys.
     pub(crate) fn save(&self, path: &Path) -> anyhow::Result<()> {
         let fresh = path.with_extension("new");
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         let mut file = options
             .open(&fresh)
-            .with_context(|| format!("cannot write {}", fresh.display()))?;
+            .with_context(|| format!("failed to write {}", fresh.display()))?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
         file.write_all(b"\n")?;
-        fs::rename(&fresh, path).with_context(|| format!("cannot write {}", path.display()))
+        fs::rename(&fresh, path).with_context(|| format!("failed to write {}", path.display()))
     }
 
-    /// Ends what earlier runs connected; drops teams that the database does not know.
+    /// Disconnects all connections of earlier runs; drops teams that the database does not have.
     pub(crate) async fn disconnect_all(&mut self, api: &Api) -> anyhow::Result<()> {
         let mut kept = Vec::new();
         for team in self.teams.drain(..) {
@@ -78,9 +79,9 @@ impl Teams {
         Ok(())
     }
 
-    /// Makes teams until there are `wanted`.
-    pub(crate) async fn fill_up(&mut self, api: &Api, wanted: usize) -> anyhow::Result<()> {
-        for number in self.teams.len()..wanted {
+    /// Creates teams until there are `count`.
+    pub(crate) async fn create_missing(&mut self, api: &Api, count: usize) -> anyhow::Result<()> {
+        for number in self.teams.len()..count {
             let name = NAMES.get(number).map_or_else(
                 || format!("Team {}", number + 1),
                 |name| format!("Team {name}"),
@@ -97,8 +98,7 @@ impl Teams {
     }
 }
 
-/// Connects each team to an account of its own at every provider. Answers, for each team, what
-/// it is connected to.
+/// Connects each team to one account per provider; returns a description for each team.
 pub(crate) async fn connect(
     api: &Api,
     simulator: &Url,
@@ -130,12 +130,12 @@ async fn connect_one(
 ) -> anyhow::Result<()> {
     let name = &team.name;
     let link = api.connect(&team.key, provider).await?;
-    let page = Browser::of(&account.admin)?
+    let page = Browser::logged_in_as(&account.admin)?
         .visit(link, &account.login)
         .await?;
-    let answer: serde_json::Value = serde_json::from_str(&page)
-        .with_context(|| format!("connecting {name} ended at a page of {provider}"))?;
-    let status = &answer["connection"]["status"];
+    let response: serde_json::Value = serde_json::from_str(&page)
+        .with_context(|| format!("failed to connect {name}: the flow ended at {provider}"))?;
+    let status = &response["connection"]["status"];
     ensure!(
         status == "active",
         "the connection of {name} to {provider} is {status}"

@@ -1,8 +1,7 @@
 //! The registered GitHub App: its identity, secrets and key.
 //!
-//! Promises credentials that are new with every start (or follow from the seed,
-//! except the RSA key, which is always new) and verification of the app's JWTs
-//! with the errors GitHub gives.
+//! The secrets follow from the seed; the RSA key is new at every start. JWTs of the app are
+//! verified with GitHub's errors.
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -16,21 +15,21 @@ use serde_json::Value;
 
 use super::world::Id;
 
-/// The app as it is registered.
+/// The registered app.
 pub(crate) struct App {
     pub(crate) id: Id,
     pub(crate) slug: String,
     pub(crate) client_id: String,
     pub(crate) client_secret: String,
     pub(crate) hook_id: Id,
-    /// PKCS#1, as GitHub hands it out.
+    /// Private key in PKCS#1, the format that GitHub issues.
     pub(crate) private_key_pem: String,
     public_key: Vec<u8>,
 }
 
-/// Why a JWT is not accepted.
+/// Reason to reject a JWT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum JwtFault {
+pub(crate) enum JwtError {
     Undecodable,
     UnknownIssuer,
     Expired,
@@ -38,8 +37,8 @@ pub(crate) enum JwtFault {
     IssuedInFuture,
 }
 
-impl JwtFault {
-    /// GitHub's words.
+impl JwtError {
+    /// GitHub's error message.
     pub(crate) fn message(self) -> &'static str {
         match self {
             Self::Undecodable => "A JSON web token could not be decoded",
@@ -55,9 +54,9 @@ impl JwtFault {
     }
 }
 
-/// Why the app could not be registered.
+/// Error at the registration of the app.
 #[derive(Debug, thiserror::Error)]
-#[error("the app's key could not be generated")]
+#[error("failed to generate the app's RSA key")]
 pub struct KeyError;
 
 impl App {
@@ -79,47 +78,48 @@ impl App {
         Ok((app, webhook_secret))
     }
 
-    /// Checks an app's JWT at a moment of the client's clock.
-    pub(crate) fn check_jwt(&self, token: &str, now: i64) -> Result<(), JwtFault> {
-        let (signed, signature) = token.rsplit_once('.').ok_or(JwtFault::Undecodable)?;
-        let (header, claims) = signed.split_once('.').ok_or(JwtFault::Undecodable)?;
+    /// Verifies the app's JWT at a time of the client's clock.
+    pub(crate) fn verify_jwt(&self, token: &str, now: i64) -> Result<(), JwtError> {
+        let (signed, signature) = token.rsplit_once('.').ok_or(JwtError::Undecodable)?;
+        let (header, claims) = signed.split_once('.').ok_or(JwtError::Undecodable)?;
         if json_part(header)?["alg"] != "RS256" {
-            return Err(JwtFault::Undecodable);
+            return Err(JwtError::Undecodable);
         }
         let claims = json_part(claims)?;
-        let named = match &claims["iss"] {
+        let issuer = match &claims["iss"] {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        if named != self.id.to_string() && named != self.client_id {
-            return Err(JwtFault::UnknownIssuer);
+        if issuer != self.id.to_string() && issuer != self.client_id {
+            return Err(JwtError::UnknownIssuer);
         }
         let signature = URL_SAFE_NO_PAD
             .decode(signature)
-            .map_err(|_| JwtFault::Undecodable)?;
+            .map_err(|_| JwtError::Undecodable)?;
         UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &self.public_key)
             .verify(signed.as_bytes(), &signature)
-            .map_err(|_| JwtFault::Undecodable)?;
-        let expires = claims["exp"].as_i64().ok_or(JwtFault::Expired)?;
-        let issued = claims["iat"].as_i64().ok_or(JwtFault::IssuedInFuture)?;
+            .map_err(|_| JwtError::Undecodable)?;
+        let expires = claims["exp"].as_i64().ok_or(JwtError::Expired)?;
+        let issued_at = claims["iat"].as_i64().ok_or(JwtError::IssuedInFuture)?;
         match () {
-            () if expires <= now => Err(JwtFault::Expired),
-            () if expires > now + 600 => Err(JwtFault::TooLong),
-            () if issued > now => Err(JwtFault::IssuedInFuture),
+            () if expires <= now => Err(JwtError::Expired),
+            () if expires > now + 600 => Err(JwtError::TooLong),
+            () if issued_at > now => Err(JwtError::IssuedInFuture),
             () => Ok(()),
         }
     }
 }
 
-fn json_part(part: &str) -> Result<Value, JwtFault> {
+fn json_part(part: &str) -> Result<Value, JwtError> {
     let bytes = URL_SAFE_NO_PAD
         .decode(part)
-        .map_err(|_| JwtFault::Undecodable)?;
-    serde_json::from_slice(&bytes).map_err(|_| JwtFault::Undecodable)
+        .map_err(|_| JwtError::Undecodable)?;
+    serde_json::from_slice(&bytes).map_err(|_| JwtError::Undecodable)
 }
 
-/// The PKCS#1 key inside a PKCS#8 envelope: the octet string after the version
-/// and the algorithm.
+/// Extracts the PKCS#1 key from a PKCS#8 envelope.
+///
+/// It is the octet string after the version and the algorithm.
 fn pkcs1(pkcs8: &[u8]) -> Option<&[u8]> {
     let (_, inside, _) = element(pkcs8)?;
     let (_, _, rest) = element(inside)?;
@@ -128,7 +128,7 @@ fn pkcs1(pkcs8: &[u8]) -> Option<&[u8]> {
     (tag == 0x04).then_some(key)
 }
 
-/// First DER element: tag, contents, and what follows.
+/// Splits off the first DER element: tag, contents and remaining bytes.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jwt_is_accepted_by_app_id_and_by_client_id() {
+    fn jwt_is_accepted_by_app_id_and_client_id() {
         let (app, _) = App::register(1).expect("an app");
         for issuer in [
             json!(app.id),
@@ -181,28 +181,28 @@ mod tests {
             json!(app.client_id),
         ] {
             let claims = json!({"iss": issuer, "iat": NOW - 60, "exp": NOW + 600});
-            assert_eq!(app.check_jwt(&token(&app, &claims), NOW), Ok(()));
+            assert_eq!(app.verify_jwt(&token(&app, &claims), NOW), Ok(()));
         }
     }
 
     #[test]
-    fn a_jwt_is_refused_for_its_dates_issuer_and_signature() {
+    fn jwt_is_rejected_for_dates_issuer_and_signature() {
         let (app, _) = App::register(1).expect("an app");
-        let (other, _) = App::register(1).expect("another key of the same app");
+        let (other, _) = App::register(1).expect("the same app with another key");
         let claims = |iat: i64, exp: i64| json!({"iss": app.id, "iat": iat, "exp": exp});
-        let check = |claims: &Value| app.check_jwt(&token(&app, claims), NOW);
-        assert_eq!(check(&claims(NOW, NOW + 601)), Err(JwtFault::TooLong));
-        assert_eq!(check(&claims(NOW - 600, NOW)), Err(JwtFault::Expired));
+        let check = |claims: &Value| app.verify_jwt(&token(&app, claims), NOW);
+        assert_eq!(check(&claims(NOW, NOW + 601)), Err(JwtError::TooLong));
+        assert_eq!(check(&claims(NOW - 600, NOW)), Err(JwtError::Expired));
         assert_eq!(
             check(&claims(NOW + 5, NOW + 500)),
-            Err(JwtFault::IssuedInFuture)
+            Err(JwtError::IssuedInFuture)
         );
         assert_eq!(
             check(&json!({"iss": 1, "iat": NOW, "exp": NOW + 60})),
-            Err(JwtFault::UnknownIssuer)
+            Err(JwtError::UnknownIssuer)
         );
         let forged = token(&other, &claims(NOW, NOW + 60));
-        assert_eq!(app.check_jwt(&forged, NOW), Err(JwtFault::Undecodable));
-        assert_eq!(app.check_jwt("a.b", NOW), Err(JwtFault::Undecodable));
+        assert_eq!(app.verify_jwt(&forged, NOW), Err(JwtError::Undecodable));
+        assert_eq!(app.verify_jwt("a.b", NOW), Err(JwtError::Undecodable));
     }
 }

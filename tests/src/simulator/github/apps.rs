@@ -1,5 +1,6 @@
-//! The REST API of apps: the app itself, installations, tokens, its hook's
-//! deliveries, and what a user can reach through the app.
+//! REST API of apps: the app, its installations, tokens and deliveries.
+//!
+//! It also serves the installations and repositories that a user can access through the app.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,13 +12,13 @@ use axum::{Extension, Router};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::act::{suspend, uninstall};
+use super::actions::{suspend, uninstall};
 use super::caller::Caller;
 use super::reply::Reply;
 use super::rest::Paging;
 use super::webhooks::Listing;
 use super::world::{Id, Installation, PersonKind, World};
-use super::{GitHub, mint, oauth, render};
+use super::{GitHub, installation_tokens, oauth, render};
 
 type Hub = Arc<GitHub>;
 
@@ -26,15 +27,18 @@ pub(crate) fn router() -> Router<Hub> {
         .route("/app", get(app))
         .route("/app/installations", get(installations))
         .route("/app/installations/{id}", get(installation).delete(remove))
-        .route("/app/installations/{id}/access_tokens", post(mint::mint))
+        .route(
+            "/app/installations/{id}/access_tokens",
+            post(installation_tokens::create),
+        )
         .route(
             "/app/installations/{id}/suspended",
-            put(suspend_it).delete(unsuspend_it),
+            put(suspend_installation).delete(unsuspend_installation),
         )
         .route("/app/hook/deliveries", get(deliveries))
         .route("/app/hook/deliveries/{id}", get(delivery))
         .route("/app/hook/deliveries/{id}/attempts", post(redeliver))
-        .route("/installation/token", delete(mint::revoke))
+        .route("/installation/token", delete(installation_tokens::revoke))
         .route("/installation/repositories", get(repositories))
         .route("/user", get(user))
         .route("/user/installations", get(user_installations))
@@ -46,14 +50,14 @@ pub(crate) fn router() -> Router<Hub> {
         .merge(oauth::applications())
 }
 
-/// Refuses everybody but the app itself.
-pub(super) fn only_app(caller: &Caller) -> Result<(), Reply> {
+/// Rejects every caller except the app.
+pub(super) fn require_app(caller: &Caller) -> Result<(), Reply> {
     match caller {
         Caller::App => Ok(()),
-        Caller::RefusedJwt(fault) if fault.message() == "Integration not found" => {
-            Err(Reply::error(StatusCode::NOT_FOUND, fault.message()))
+        Caller::RejectedJwt(error) if error.message() == "Integration not found" => {
+            Err(Reply::error(StatusCode::NOT_FOUND, error.message()))
         }
-        Caller::RefusedJwt(fault) => Err(Reply::error(StatusCode::UNAUTHORIZED, fault.message())),
+        Caller::RejectedJwt(error) => Err(Reply::error(StatusCode::UNAUTHORIZED, error.message())),
         _ => Err(Reply::error(
             StatusCode::UNAUTHORIZED,
             "A JSON web token could not be decoded",
@@ -61,8 +65,8 @@ pub(super) fn only_app(caller: &Caller) -> Result<(), Reply> {
     }
 }
 
-/// The user behind a user token.
-fn only_user(caller: &Caller) -> Result<Id, Reply> {
+/// Returns the user of a user token, and rejects other callers.
+fn require_user(caller: &Caller) -> Result<Id, Reply> {
     match caller {
         Caller::User(id) => Ok(*id),
         Caller::Installation { .. } => Err(Reply::error(
@@ -77,7 +81,7 @@ fn only_user(caller: &Caller) -> Result<Id, Reply> {
 }
 
 async fn app(State(hub): State<Hub>, Extension(caller): Extension<Caller>) -> Result<Reply, Reply> {
-    only_app(&caller)?;
+    require_app(&caller)?;
     Ok(Reply::ok(&render::app(&hub.world())))
 }
 
@@ -86,7 +90,7 @@ async fn installations(
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Result<Reply, Reply> {
-    only_app(&caller)?;
+    require_app(&caller)?;
     let world = hub.world();
     let all: Vec<&Installation> = world.installations.values().collect();
     let paging = Paging::new(&hub.urls.api, "/app/installations", &uri);
@@ -95,13 +99,13 @@ async fn installations(
     }))
 }
 
-/// A page of something small enough to render on demand.
+/// Page of a list whose rows are rendered on demand.
 fn page<T>(paging: &Paging, all: &[T], wrap: Option<&str>, render: impl Fn(&T) -> Value) -> Reply {
     let rows: Vec<Bytes> = all
         .iter()
         .skip(paging.offset())
         .take(paging.per_page)
-        .map(|one| Bytes::from(render(one).to_string()))
+        .map(|item| Bytes::from(render(item).to_string()))
         .collect();
     paging.link(
         Reply::rows(&rows, wrap.map(|name| (name, all.len()))),
@@ -114,7 +118,7 @@ async fn installation(
     Extension(caller): Extension<Caller>,
     Path(id): Path<Id>,
 ) -> Result<Reply, Reply> {
-    only_app(&caller)?;
+    require_app(&caller)?;
     let world = hub.world();
     let found = world.installations.get(&id).ok_or_else(Reply::not_found)?;
     Ok(Reply::ok(&render::installation(&world, found)))
@@ -125,13 +129,13 @@ async fn remove(
     Extension(caller): Extension<Caller>,
     Path(id): Path<Id>,
 ) -> Result<Reply, Reply> {
-    only_app(&caller)?;
-    hub.stage(|stage| uninstall(stage, id))
+    require_app(&caller)?;
+    hub.transact(|tx| uninstall(tx, id))
         .map_err(|_| Reply::not_found())?;
     Ok(Reply::empty())
 }
 
-async fn suspend_it(
+async fn suspend_installation(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<Id>,
@@ -139,7 +143,7 @@ async fn suspend_it(
     set_suspended(&hub, &caller, id, true)
 }
 
-async fn unsuspend_it(
+async fn unsuspend_installation(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<Id>,
@@ -147,26 +151,27 @@ async fn unsuspend_it(
     set_suspended(&hub, &caller, id, false)
 }
 
-fn set_suspended(hub: &Hub, caller: &Caller, id: Id, wanted: bool) -> Result<Reply, Reply> {
-    only_app(caller)?;
-    let known = hub
+fn set_suspended(hub: &Hub, caller: &Caller, id: Id, suspended: bool) -> Result<Reply, Reply> {
+    require_app(caller)?;
+    let current = hub
         .world()
         .installations
         .get(&id)
         .map(|found| found.suspended_at.is_some());
-    match known {
+    match current {
         None => Err(Reply::not_found()),
-        Some(now) if now == wanted => Ok(Reply::empty()),
+        Some(current) if current == suspended => Ok(Reply::empty()),
         Some(_) => {
-            let done = hub.stage(|stage| suspend(stage, id, wanted));
-            done.map(|()| Reply::empty())
+            let result = hub.transact(|tx| suspend(tx, id, suspended));
+            result
+                .map(|()| Reply::empty())
                 .map_err(|_| Reply::not_found())
         }
     }
 }
 
-/// The installation behind the caller's token, not suspended.
-fn active<'a>(world: &'a World, caller: &Caller) -> Result<&'a Installation, Reply> {
+/// Installation of the caller's token; an error if it is suspended.
+fn active_installation<'a>(world: &'a World, caller: &Caller) -> Result<&'a Installation, Reply> {
     let Caller::Installation { grant, .. } = caller else {
         let status = StatusCode::FORBIDDEN;
         return Err(Reply::error(
@@ -190,13 +195,13 @@ async fn repositories(
     uri: Uri,
 ) -> Result<Reply, Reply> {
     let world = hub.world();
-    let found = active(&world, &caller)?;
+    let found = active_installation(&world, &caller)?;
     let mut ids = world.repositories_of(found);
     ids.retain(|id| {
         world
             .repositories
             .get(id)
-            .is_some_and(|repository| caller.sees(&world, repository))
+            .is_some_and(|repository| caller.can_see(&world, repository))
     });
     let paging = Paging::new(&hub.urls.api, "/installation/repositories", &uri);
     Ok(page(&paging, &ids, Some("repositories"), |id| {
@@ -211,7 +216,7 @@ async fn user(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Reply, Reply> {
-    let id = only_user(&caller)?;
+    let id = require_user(&caller)?;
     let world = hub.world();
     Ok(Reply::ok(&public_user(&world, id)))
 }
@@ -240,12 +245,12 @@ async fn user_installations(
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Result<Reply, Reply> {
-    let user = only_user(&caller)?;
+    let user = require_user(&caller)?;
     let world = hub.world();
     let all: Vec<&Installation> = world
         .installations
         .values()
-        .filter(|found| reaches(&world, user, found))
+        .filter(|found| can_access(&world, user, found))
         .collect();
     let paging = Paging::new(&hub.urls.api, "/user/installations", &uri);
     Ok(page(&paging, &all, Some("installations"), |found| {
@@ -253,21 +258,22 @@ async fn user_installations(
     }))
 }
 
-fn reaches(world: &World, user: Id, found: &Installation) -> bool {
+fn can_access(world: &World, user: Id, found: &Installation) -> bool {
     world
         .accounts
         .get(&found.account)
         .is_some_and(|account| account.members.contains(&user))
 }
 
-/// The user's membership of an organization, which the app may read with *Members: read*
-/// where it is installed.
+/// The user's membership of an organization.
+///
+/// It requires an installation in the organization with *Members: read*.
 async fn membership(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     Path(login): Path<String>,
 ) -> Result<Reply, Reply> {
-    let user = only_user(&caller)?;
+    let user = require_user(&caller)?;
     let world = hub.world();
     let account = world
         .account_by_login(&login)
@@ -275,7 +281,7 @@ async fn membership(
         .ok_or_else(Reply::not_found)?;
     let permitted = world
         .installation_for(account.id)
-        .is_some_and(|found| found.permits("members"));
+        .is_some_and(|found| found.has_permission("members"));
     if !permitted {
         return Err(Reply::not_permitted("members"));
     }
@@ -303,12 +309,12 @@ async fn user_repositories(
     Path(id): Path<Id>,
     uri: Uri,
 ) -> Result<Reply, Reply> {
-    let user = only_user(&caller)?;
+    let user = require_user(&caller)?;
     let world = hub.world();
     let found = world
         .installations
         .get(&id)
-        .filter(|found| reaches(&world, user, found));
+        .filter(|found| can_access(&world, user, found));
     let ids = world.repositories_of(found.ok_or_else(Reply::not_found)?);
     let paging = Paging::new(
         &hub.urls.api,
@@ -328,7 +334,7 @@ async fn deliveries(
     Extension(caller): Extension<Caller>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Result<Reply, Reply> {
-    only_app(&caller)?;
+    require_app(&caller)?;
     let per_page = query
         .get("per_page")
         .and_then(|text| text.parse().ok())
@@ -374,7 +380,7 @@ async fn delivery(
     Extension(caller): Extension<Caller>,
     Path(id): Path<u64>,
 ) -> Result<Reply, Reply> {
-    only_app(&caller)?;
+    require_app(&caller)?;
     let found = hub.webhooks.log().get(id).ok_or_else(Reply::not_found)?;
     Ok(Reply::ok(&found.detail()))
 }
@@ -384,7 +390,7 @@ async fn redeliver(
     Extension(caller): Extension<Caller>,
     Path(id): Path<u64>,
 ) -> Result<Reply, Reply> {
-    only_app(&caller)?;
+    require_app(&caller)?;
     if hub.webhooks.log().get(id).is_none() {
         return Err(Reply::not_found());
     }

@@ -1,4 +1,4 @@
-//! Who sends a request: the app, an installation, a user, or nobody.
+//! Sender of a request: the app, an installation, a user, or an anonymous client.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::GitHub;
-use super::app::JwtFault;
+use super::app::JwtError;
 use super::limits::{Allowance, Holder, Resource, hourly};
 use super::settings::Settings;
 use super::tokens::InstallationToken;
@@ -21,30 +21,30 @@ pub(crate) fn installation_hourly(world: &World, installation: &Installation, ba
     hourly(base, repositories, users)
 }
 
-/// The caller, as far as the `Authorization` header tells.
+/// Caller, identified by the `Authorization` header.
 #[derive(Debug, Clone)]
 pub(crate) enum Caller {
-    /// No header.
+    /// No `Authorization` header.
     Anonymous,
     /// A valid JWT of the app.
     App,
-    /// A JWT that is not accepted.
-    RefusedJwt(JwtFault),
-    /// A live installation token.
+    /// A rejected JWT.
+    RejectedJwt(JwtError),
+    /// A valid installation token.
     Installation {
         token: String,
         grant: InstallationToken,
     },
-    /// A live user token.
+    /// A valid user token.
     User(Id),
-    /// HTTP Basic with the OAuth client's id and secret; whether they are right.
+    /// HTTP Basic credentials of the OAuth client, and whether they are correct.
     Client(bool),
-    /// Something unknown, expired or revoked.
-    Bad,
+    /// An unknown, expired or revoked credential.
+    Invalid,
 }
 
 impl Caller {
-    /// Reads the header.
+    /// Identifies the caller by the header.
     pub(crate) fn identify(hub: &GitHub, headers: &HeaderMap) -> Self {
         let Some(value) = headers
             .get(header::AUTHORIZATION)
@@ -53,13 +53,13 @@ impl Caller {
             return Self::Anonymous;
         };
         let Some((scheme, credentials)) = value.split_once(' ') else {
-            return Self::Bad;
+            return Self::Invalid;
         };
         let credentials = credentials.trim();
         match scheme.to_ascii_lowercase().as_str() {
             "basic" => Self::basic(hub, credentials),
             "bearer" | "token" => Self::bearer(hub, credentials),
-            _ => Self::Bad,
+            _ => Self::Invalid,
         }
     }
 
@@ -69,14 +69,14 @@ impl Caller {
             .ok()
             .and_then(|bytes| String::from_utf8(bytes).ok());
         let expected = format!("{}:{}", hub.app.client_id, hub.app.client_secret);
-        Self::Client(decoded.is_some_and(|given| given == expected))
+        Self::Client(decoded.is_some_and(|credentials| credentials == expected))
     }
 
     fn bearer(hub: &GitHub, token: &str) -> Self {
         let now = hub.core.clock.seconds();
         if token.starts_with("ghs_") {
             let grant = hub.tokens.installation(token, now);
-            return grant.map_or(Self::Bad, |grant| Self::Installation {
+            return grant.map_or(Self::Invalid, |grant| Self::Installation {
                 token: token.to_owned(),
                 grant,
             });
@@ -85,19 +85,19 @@ impl Caller {
             return hub
                 .tokens
                 .pair(token, now)
-                .map_or(Self::Bad, |pair| Self::User(pair.user));
+                .map_or(Self::Invalid, |pair| Self::User(pair.user));
         }
         if token.matches('.').count() == 2 {
-            // A JWT is dated by its client, who does not know our offset.
-            return match hub.app.check_jwt(token, now - hub.core.clock.offset()) {
+            // The client signs a JWT with the system time, without the simulated offset.
+            return match hub.app.verify_jwt(token, now - hub.core.clock.offset()) {
                 Ok(()) => Self::App,
-                Err(fault) => Self::RefusedJwt(fault),
+                Err(error) => Self::RejectedJwt(error),
             };
         }
-        Self::Bad
+        Self::Invalid
     }
 
-    /// Whose quota a request uses.
+    /// Holder of the quota that a request uses.
     pub(crate) const fn holder(&self) -> Holder {
         match self {
             Self::Installation { grant, .. } => Holder::Installation(grant.installation),
@@ -107,7 +107,7 @@ impl Caller {
         }
     }
 
-    /// What the caller may spend on a resource.
+    /// Quota of the caller for a resource.
     pub(crate) fn allowance(
         &self,
         world: &World,
@@ -137,7 +137,7 @@ impl Caller {
         }
     }
 
-    /// The account a fault rule can name.
+    /// Account that a fault rule matches.
     pub(crate) fn account(&self, world: &World) -> Option<String> {
         match self {
             Self::Installation { grant, .. } => {
@@ -149,10 +149,10 @@ impl Caller {
         }
     }
 
-    /// Whether this caller can see a repository at all.
-    pub(crate) fn sees(&self, world: &World, repository: &Repository) -> bool {
+    /// Whether the caller can see a repository.
+    pub(crate) fn can_see(&self, world: &World, repository: &Repository) -> bool {
         if !repository.private {
-            return !matches!(self, Self::Bad | Self::RefusedJwt(_));
+            return !matches!(self, Self::Invalid | Self::RejectedJwt(_));
         }
         match self {
             Self::Installation { grant, .. } => {
@@ -172,12 +172,12 @@ impl Caller {
         }
     }
 
-    /// Whether this caller may read what needs a permission.
-    pub(crate) fn may(&self, world: &World, permission: &str) -> bool {
+    /// Whether the caller has a permission.
+    pub(crate) fn has_permission(&self, world: &World, permission: &str) -> bool {
         match self {
             Self::Installation { grant, .. } => {
                 let installation = world.installations.get(&grant.installation);
-                installation.is_some_and(|found| found.permits(permission))
+                installation.is_some_and(|found| found.has_permission(permission))
                     && (permission == "metadata" || grant.permissions.contains_key(permission))
             }
             _ => true,

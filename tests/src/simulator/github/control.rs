@@ -1,5 +1,4 @@
-//! The part of the control API that is about GitHub: accounts, actions,
-//! generation, settings, tokens, deliveries.
+//! Control API of GitHub: accounts, actions, generation, settings, tokens, deliveries.
 
 use std::sync::Arc;
 
@@ -12,24 +11,24 @@ use rand::RngExt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::act::{Act, Stage};
+use super::actions::{ActionParams, Transaction};
 use super::settings::Settings;
 use super::webhooks::Listing;
 use super::world::{Account, PersonKind, World};
 use super::{GitHub, generate};
-use crate::simulator::Size;
-use crate::simulator::control::{self, refusal};
+use crate::simulator::AccountSize;
+use crate::simulator::control::{self, error_response};
 
 type Hub = Arc<GitHub>;
 
-/// Facts that one lock of the world covers while many are generated.
+/// Facts that are generated under one lock of the world.
 const BATCH: usize = 50;
 
 pub(crate) fn router(hub: Hub) -> Router {
     Router::new()
         .route("/_sim/github/accounts", get(accounts).post(add_account))
-        .route("/_sim/github/act", post(act))
-        .route("/_sim/github/generate", post(generate_now))
+        .route("/_sim/github/act", post(perform_action))
+        .route("/_sim/github/generate", post(generate_facts))
         .route("/_sim/github/settings", get(settings).post(change_settings))
         .route("/_sim/github/tokens", post(change_tokens))
         .route("/_sim/github/deliveries", get(deliveries))
@@ -81,21 +80,21 @@ struct NewAccount {
 }
 
 async fn add_account(State(hub): State<Hub>, body: Option<Json<NewAccount>>) -> Response {
-    let Json(wanted) = body.unwrap_or_default();
-    let kind = match wanted.kind.as_deref() {
+    let Json(body) = body.unwrap_or_default();
+    let kind = match body.kind.as_deref() {
         None | Some("Organization") => PersonKind::Organization,
         Some("User") => PersonKind::User,
         Some(other) => {
-            return refusal(
+            return error_response(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                &format!("no type {other}"),
+                &format!("unknown account type {other}"),
             );
         }
     };
     let now = hub.core.clock.seconds();
-    let created = hub.stage(|stage| {
-        let world = &mut *stage.world;
-        let login = match wanted.login {
+    let created = hub.transact(|tx| {
+        let world = &mut *tx.world;
+        let login = match body.login {
             Some(login) if world.person_id(&login).is_some() => return Err(login),
             Some(login) => login,
             None => loop {
@@ -106,9 +105,9 @@ async fn add_account(State(hub): State<Hub>, body: Option<Json<NewAccount>>) -> 
             },
         };
         let since = now - 31 * 24 * 3_600;
-        let size = Size {
-            containers: wanted.repositories.unwrap_or(1),
-            people: wanted.people.unwrap_or(4),
+        let size = AccountSize {
+            containers: body.repositories.unwrap_or(1),
+            people: body.people.unwrap_or(4),
         };
         let account = generate::add_account(world, &login, kind, size, since);
         let repositories = world.accounts[&account].repositories.clone();
@@ -116,40 +115,45 @@ async fn add_account(State(hub): State<Hub>, body: Option<Json<NewAccount>>) -> 
     });
     let (account, login, repositories) = match created {
         Ok(created) => created,
-        Err(login) => return refusal(StatusCode::CONFLICT, &format!("{login} exists already")),
+        Err(login) => {
+            return error_response(
+                StatusCode::CONFLICT,
+                &format!("account {login} already exists"),
+            );
+        }
     };
     for repository in repositories {
-        generate::past_of(&hub, repository, wanted.history.unwrap_or(0), now);
+        generate::populate_repository_history(&hub, repository, body.history.unwrap_or(0), now);
     }
-    if wanted.install == Some(true) {
-        let act = Act {
+    if body.install == Some(true) {
+        let params = ActionParams {
             account: login,
             action: "installation.created".to_owned(),
-            ..Act::default()
+            ..ActionParams::default()
         };
-        if let Err(refused) = hub.stage(|stage| stage.perform(&act)) {
-            return refusal(StatusCode::CONFLICT, &refused.0);
+        if let Err(error) = hub.transact(|tx| tx.perform(&params)) {
+            return error_response(StatusCode::CONFLICT, &error.0);
         }
     }
     let world = hub.world();
-    let answer = world
+    let created = world
         .accounts
         .get(&account)
         .map(|account| account_json(&world, account));
-    (StatusCode::CREATED, Json(json!(answer))).into_response()
+    (StatusCode::CREATED, Json(json!(created))).into_response()
 }
 
-async fn act(State(hub): State<Hub>, Json(act): Json<Act>) -> Response {
-    let (outcome, facts, deliveries) = hub.stage(|stage: &mut Stage<'_>| {
-        let outcome = stage.perform(&act);
+async fn perform_action(State(hub): State<Hub>, Json(params): Json<ActionParams>) -> Response {
+    let (outcome, facts, deliveries) = hub.transact(|tx: &mut Transaction<'_>| {
+        let outcome = tx.perform(&params);
         (
             outcome,
-            std::mem::take(&mut stage.facts),
-            std::mem::take(&mut stage.deliveries),
+            std::mem::take(&mut tx.facts),
+            std::mem::take(&mut tx.deliveries),
         )
     });
     match outcome {
-        Err(refused) => refusal(StatusCode::CONFLICT, &refused.0),
+        Err(error) => error_response(StatusCode::CONFLICT, &error.0),
         Ok(object) => {
             let visible = hub.world().visible_repositories();
             let entries: Vec<_> = facts
@@ -164,23 +168,26 @@ async fn act(State(hub): State<Hub>, Json(act): Json<Act>) -> Response {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Generate {
+struct GenerateRequest {
     count: usize,
     account: Option<String>,
 }
 
-async fn generate_now(State(hub): State<Hub>, Json(wanted): Json<Generate>) -> Response {
-    if let Some(login) = &wanted.account
+async fn generate_facts(State(hub): State<Hub>, Json(body): Json<GenerateRequest>) -> Response {
+    if let Some(login) = &body.account
         && hub.world().account_by_login(login).is_none()
     {
-        return refusal(StatusCode::NOT_FOUND, &format!("no account {login}"));
+        return error_response(StatusCode::NOT_FOUND, &format!("unknown account {login}"));
     }
     let (mut facts, mut deliveries) = (0, 0);
-    while facts < wanted.count {
-        let batch = BATCH.min(wanted.count - facts);
-        let (rows, sent) = generate::now(&hub, wanted.account.as_deref(), batch);
+    while facts < body.count {
+        let batch = BATCH.min(body.count - facts);
+        let (rows, sent) = generate::generate(&hub, body.account.as_deref(), batch);
         if rows.is_empty() {
-            return refusal(StatusCode::CONFLICT, "nothing can happen there");
+            return error_response(
+                StatusCode::CONFLICT,
+                "no action is possible in this account",
+            );
         }
         facts += rows.len();
         deliveries += sent.len();
@@ -193,19 +200,19 @@ async fn settings(State(hub): State<Hub>) -> Json<Settings> {
     Json(hub.settings().clone())
 }
 
-/// Replaces the named fields; `"rotate_webhook_secret": true` makes a new secret.
+/// Replaces the given fields; `"rotate_webhook_secret": true` generates a new secret.
 async fn change_settings(
     State(hub): State<Hub>,
-    Json(mut wanted): Json<Map<String, Value>>,
+    Json(mut changes): Json<Map<String, Value>>,
 ) -> Response {
-    if wanted.remove("rotate_webhook_secret") == Some(Value::Bool(true)) {
-        wanted.insert(
+    if changes.remove("rotate_webhook_secret") == Some(Value::Bool(true)) {
+        changes.insert(
             "webhook_secret".to_owned(),
             json!(hex::encode(rand::random::<[u8; 20]>())),
         );
     }
-    let present = hub.settings().clone();
-    control::change_settings(&present, wanted, |new| {
+    let current = hub.settings().clone();
+    control::change_settings(&current, changes, |new| {
         hub.change_settings(|settings| *settings = new);
     })
 }
@@ -215,26 +222,26 @@ async fn change_settings(
 struct ChangeTokens {
     /// `installation` or `user`.
     expire: Option<String>,
-    /// Login whose grant ends silently, without a webhook.
+    /// Login whose authorization is revoked without a webhook.
     revoke_user: Option<String>,
 }
 
-async fn change_tokens(State(hub): State<Hub>, Json(wanted): Json<ChangeTokens>) -> Response {
+async fn change_tokens(State(hub): State<Hub>, Json(body): Json<ChangeTokens>) -> Response {
     let mut expired = 0;
-    match wanted.expire.as_deref() {
+    match body.expire.as_deref() {
         None => {}
         Some("installation") => expired = hub.tokens.expire_installations(),
         Some("user") => expired = hub.tokens.expire_users(hub.core.clock.seconds()),
         Some(other) => {
-            return refusal(
+            return error_response(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                &format!("cannot expire {other}"),
+                &format!("unknown token type {other}"),
             );
         }
     }
-    if let Some(login) = wanted.revoke_user {
+    if let Some(login) = body.revoke_user {
         let Some(user) = hub.world().person_id(&login) else {
-            return refusal(StatusCode::NOT_FOUND, &format!("no user {login}"));
+            return error_response(StatusCode::NOT_FOUND, &format!("unknown user {login}"));
         };
         hub.tokens.revoke_grant(user);
     }

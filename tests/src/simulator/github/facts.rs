@@ -1,19 +1,18 @@
-//! Which Signal a fact must become, and its identity.
+//! Kinds and dedupe keys of the Signals that GitHub's facts must become.
 //!
-//! Promises kinds and dedupe keys derived from the catalogue of Signals alone
-//! (the table for GitHub), written without a look at the connector: the
-//! comparison of the two is what the ledger is for.
+//! They follow the catalogue of Signals and share no code with the connector, so that the
+//! ledger can verify the connector.
 
 use sha2::{Digest, Sha256};
 
 use super::world::Id;
 use crate::simulator::clock::iso;
 
-/// A fact's kind, identity and whether a list endpoint shows it.
+/// Kind and dedupe key of a fact, and whether a list endpoint shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fact {
     pub(crate) kind: &'static str,
-    /// Identity without the provider's prefix.
+    /// Dedupe key without the provider's prefix.
     pub(crate) key: String,
     pub(crate) pollable: bool,
 }
@@ -72,43 +71,49 @@ pub(crate) fn issue_assignment(id: Id, set: bool, assignee: Id, updated_at: i64)
     )
 }
 
-/// What sets one change apart from another of the same action and second.
+/// Part of a key that distinguishes changes with the same action and second.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Mark<'a> {
-    /// Nothing does.
+pub(crate) enum Discriminator<'a> {
+    /// No further part.
     None,
-    /// The id of a label, milestone, type or person.
+    /// Id of a label, milestone, type or person.
     Part(Id),
-    /// Title and body after an edit.
+    /// Title and body after an edit, of which the key has a digest.
     Edited(&'a str, Option<&'a str>),
 }
 
-/// The end of a change's key: `{action}:{part}:{updated_at}:{digest}`, as far as there is each.
-fn change(action: &str, updated_at: i64, mark: Mark<'_>) -> String {
+/// Suffix of a change's key: `{action}[:{part}]:{updated_at}[:{digest}]`.
+fn change_suffix(action: &str, updated_at: i64, discriminator: Discriminator<'_>) -> String {
     let at = iso(updated_at);
-    match mark {
-        Mark::None => format!("{action}:{at}"),
-        Mark::Part(id) => format!("{action}:{id}:{at}"),
-        Mark::Edited(title, body) => {
+    match discriminator {
+        Discriminator::None => format!("{action}:{at}"),
+        Discriminator::Part(id) => format!("{action}:{id}:{at}"),
+        Discriminator::Edited(title, body) => {
             let mut hash = Sha256::new();
             hash.update(title);
             hash.update([0]);
             hash.update(body.unwrap_or_default());
-            format!("{action}:{at}:{}", twelve_digits(hash))
+            format!("{action}:{at}:{}", digest(hash))
         }
     }
 }
 
-fn twelve_digits(hash: Sha256) -> String {
+/// First twelve hexadecimal digits of a hash.
+fn digest(hash: Sha256) -> String {
     let mut digits = hex::encode(hash.finalize());
     digits.truncate(12);
     digits
 }
 
-/// Every other change of an issue.
-pub(crate) fn issue_updated(id: Id, action: &str, updated_at: i64, mark: Mark<'_>) -> Fact {
-    let change = change(action, updated_at, mark);
-    unlisted("issue_updated", format!("issue:{id}:{change}"))
+/// Change of an issue that has no kind for itself.
+pub(crate) fn issue_updated(
+    id: Id,
+    action: &str,
+    updated_at: i64,
+    discriminator: Discriminator<'_>,
+) -> Fact {
+    let suffix = change_suffix(action, updated_at, discriminator);
+    unlisted("issue_updated", format!("issue:{id}:{suffix}"))
 }
 
 pub(crate) fn comment_created(id: Id, on_pull: bool) -> Fact {
@@ -122,7 +127,7 @@ pub(crate) fn comment_created(id: Id, on_pull: bool) -> Fact {
 
 /// `family` is `comment`, `review_comment` or `discussion_comment`.
 pub(crate) fn comment_edited(family: &str, id: Id, updated_at: i64, body: &str) -> Fact {
-    let digest = twelve_digits(Sha256::new_with_prefix(body));
+    let digest = digest(Sha256::new_with_prefix(body));
     unlisted(
         "comment_edited",
         format!("{family}:{id}:edited:{}:{digest}", iso(updated_at)),
@@ -145,8 +150,13 @@ pub(crate) fn pr_closed(id: Id, closed_at: i64) -> Fact {
     listed("pr_closed", format!("pr:{id}:closed:{}", iso(closed_at)))
 }
 
-/// `reopened`, `ready_for_review` and every action without a kind of its own.
-pub(crate) fn pr_changed(id: Id, action: &str, updated_at: i64, mark: Mark<'_>) -> Fact {
+/// `reopened`, `ready_for_review`, or an action that has no kind for itself.
+pub(crate) fn pr_changed(
+    id: Id,
+    action: &str,
+    updated_at: i64,
+    discriminator: Discriminator<'_>,
+) -> Fact {
     let kind = match action {
         "reopened" => "pr_reopened",
         "ready_for_review" => "pr_ready_for_review",
@@ -154,7 +164,10 @@ pub(crate) fn pr_changed(id: Id, action: &str, updated_at: i64, mark: Mark<'_>) 
     };
     unlisted(
         kind,
-        format!("pr:{id}:{}", change(action, updated_at, mark)),
+        format!(
+            "pr:{id}:{}",
+            change_suffix(action, updated_at, discriminator)
+        ),
     )
 }
 
@@ -163,7 +176,7 @@ pub(crate) fn pr_review_requested(id: Id, reviewer: Id, updated_at: i64) -> Fact
     unlisted("pr_review_requested", key)
 }
 
-/// A review; one without a word of its own is told by its comments.
+/// A submitted review; `None` if it only holds review comments, which are facts themselves.
 pub(crate) fn pr_reviewed(review: Id, state: &str, body: &str) -> Option<Fact> {
     let is_container = state == "commented" && body.is_empty();
     let fact = || listed("pr_reviewed", format!("review:{review}:submitted"));
@@ -186,7 +199,7 @@ pub(crate) fn commits_pushed(repository: Id, full_ref: &str, after: &str, pushed
     )
 }
 
-/// A branch or a tag (`ref_type`) that was created or deleted.
+/// Creation or deletion of a branch or tag (`ref_type`).
 pub(crate) fn reference(
     ref_type: &str,
     repository: Id,

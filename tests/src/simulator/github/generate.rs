@@ -1,8 +1,7 @@
-//! A world with a past, and activity that goes on by itself.
+//! Generated accounts, history and activity.
 //!
-//! Promises the same people, repositories and history for the same seed, and a
-//! mix of kinds such as a team produces: more comments than issues, more
-//! issues than releases, some of everything.
+//! The same seed produces the same people, repositories and history. The mix of actions is that
+//! of a team: more comments than issues, more issues than releases, and some of each kind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +13,16 @@ use rand::seq::IndexedRandom;
 use tokio_util::sync::CancellationToken;
 
 use super::GitHub;
-use super::act::{Act, Stage};
-use super::world::{Account, Id, Numbered, PersonKind, Team, World};
-use crate::simulator::{Config, Size};
+use super::actions::{ActionParams, Transaction};
+use super::world::{Account, Id, ObjectType, PersonKind, Team, World};
+use crate::simulator::{AccountSize, Config};
 
 const DAY: i64 = 24 * 3_600;
-const PAST_DAYS: i64 = 30;
+const HISTORY_DAYS: i64 = 30;
 
-/// How often each action is chosen. Actions past the mark are left out of the
-/// history: nobody can learn of them afterwards.
+/// Actions with their weights.
+///
+/// Only the first [`HISTORY_ACTIONS`] occur in the history: a backfill cannot find the others.
 const MIX: [(&str, u32); 45] = [
     ("issue_comment.created", 180),
     ("issues.opened", 90),
@@ -70,11 +70,11 @@ const MIX: [(&str, u32); 45] = [
     ("star.deleted", 2),
     ("push.reset", 2),
 ];
-const HISTORY_MARK: usize = 40;
+const HISTORY_ACTIONS: usize = 40;
 
-/// Creates the accounts and repositories a simulator starts with.
+/// Creates the initial accounts and repositories.
 pub(crate) fn populate(world: &mut World, config: &Config, now: i64) {
-    let since = now - PAST_DAYS * DAY - 3_600;
+    let since = now - HISTORY_DAYS * DAY - 3_600;
     for number in 1..=config.accounts {
         let kind = if number % 5 == 0 {
             PersonKind::User
@@ -86,18 +86,19 @@ pub(crate) fn populate(world: &mut World, config: &Config, now: i64) {
     }
 }
 
-/// Adds an account with an admin, developers, a bot, repositories and, for an
-/// organization, a team. A personal account is its own admin.
+/// Adds an account with an admin, developers, a bot and repositories.
+///
+/// An organization gets a team as well; a personal account is its own admin.
 pub(crate) fn add_account(
     world: &mut World,
     login: &str,
     kind: PersonKind,
-    size: Size,
+    size: AccountSize,
     at: i64,
 ) -> Id {
     let id = world.add_person(login, kind);
-    let organization = kind == PersonKind::Organization;
-    let admin = if organization {
+    let is_organization = kind == PersonKind::Organization;
+    let admin = if is_organization {
         world.add_person(&format!("{login}-admin"), PersonKind::User)
     } else {
         id
@@ -107,8 +108,8 @@ pub(crate) fn add_account(
         members.push(world.add_person(&format!("{login}-dev-{number}"), PersonKind::User));
     }
     let bot = world.add_person(&format!("{login}-ci[bot]"), PersonKind::Bot);
-    let team = organization.then(|| Team {
-        id: world.number(Numbered::Team),
+    let team = is_organization.then(|| Team {
+        id: world.next_id(ObjectType::Team),
         slug: "reviewers".to_owned(),
     });
     let account = Account {
@@ -128,54 +129,64 @@ pub(crate) fn add_account(
     id
 }
 
-/// Gives every repository of the start this many facts of the past.
-pub(crate) fn history(hub: &GitHub, facts: usize, now: i64) {
+/// Generates this many past facts in each initial repository.
+pub(crate) fn populate_history(hub: &GitHub, facts: usize, now: i64) {
     let repositories: Vec<Id> = hub.world().repositories.keys().copied().collect();
     for repository in repositories {
-        past_of(hub, repository, facts, now);
+        populate_repository_history(hub, repository, facts, now);
     }
 }
 
-/// Gives one repository facts spread over the last 30 days.
-pub(crate) fn past_of(hub: &GitHub, repository: Id, facts: usize, now: i64) {
+/// Generates past facts in one repository, spread over the last 30 days.
+pub(crate) fn populate_repository_history(hub: &GitHub, repository: Id, facts: usize, now: i64) {
     let mut world = hub.world();
     let Some(found) = world.repositories.get(&repository) else {
         return;
     };
     let (account, name) = (world.login(found.owner).to_owned(), found.name.clone());
     let mut times: Vec<i64> = (0..facts)
-        .map(|_| now - world.rng.random_range(60..PAST_DAYS * DAY))
+        .map(|_| now - world.rng.random_range(60..HISTORY_DAYS * DAY))
         .collect();
     times.sort_unstable();
-    let mut written = 0;
-    while let Some(&at) = times.get(written) {
-        let mut stage = Stage::new(hub, &mut world, at);
-        step(&mut stage, &account, Some(name.clone()), HISTORY_MARK);
-        written += stage.facts.len();
+    let mut recorded = 0;
+    while let Some(&at) = times.get(recorded) {
+        let mut tx = Transaction::new(hub, &mut world, at);
+        perform_random(&mut tx, &account, Some(name.clone()), HISTORY_ACTIONS);
+        recorded += tx.facts.len();
     }
 }
 
-/// Lets one random thing happen; one that cannot happen now is skipped.
-fn step(stage: &mut Stage<'_>, account: &str, repository: Option<String>, kinds: usize) {
-    let weights = MIX[..kinds].iter().map(|(_, weight)| *weight);
+/// Performs one random action; skips it if it is impossible at present.
+fn perform_random(
+    tx: &mut Transaction<'_>,
+    account: &str,
+    repository: Option<String>,
+    actions: usize,
+) {
+    let weights = MIX[..actions].iter().map(|(_, weight)| *weight);
     let Ok(weighted) = WeightedIndex::new(weights) else {
         return;
     };
-    let (action, _) = MIX[weighted.sample(&mut stage.world.rng)];
-    let act = Act {
+    let (action, _) = MIX[weighted.sample(&mut tx.world.rng)];
+    let params = ActionParams {
         account: account.to_owned(),
         action: action.to_owned(),
         repository,
-        ..Act::default()
+        ..ActionParams::default()
     };
-    if let Err(refused) = stage.perform(&act) {
-        tracing::debug!(action, reason = refused.0, "skipped");
+    if let Err(error) = tx.perform(&params) {
+        tracing::debug!(action, reason = error.0, "skipped an action");
     }
 }
 
-/// Lets things happen in an account, or anywhere, until there are this many more
-/// facts; answers the facts' ledger rows and the deliveries' GUIDs.
-pub(crate) fn now(hub: &GitHub, account: Option<&str>, facts: usize) -> (Vec<u64>, Vec<String>) {
+/// Generates facts in an account, or in random accounts.
+///
+/// Returns the ledger rows of the facts and the GUIDs of the deliveries.
+pub(crate) fn generate(
+    hub: &GitHub,
+    account: Option<&str>,
+    facts: usize,
+) -> (Vec<u64>, Vec<String>) {
     let mut world = hub.world();
     let logins: Vec<String> = match account {
         Some(login) => vec![login.to_owned()],
@@ -187,7 +198,7 @@ pub(crate) fn now(hub: &GitHub, account: Option<&str>, facts: usize) -> (Vec<u64
     };
     let at = hub.core.clock.seconds();
     let (mut rows, mut deliveries) = (Vec::new(), Vec::new());
-    // A bound for worlds in which nothing can happen.
+    // The bound ends the loop in a world where no action is possible.
     for _ in 0..facts.saturating_mul(20) {
         if rows.len() >= facts {
             break;
@@ -195,33 +206,33 @@ pub(crate) fn now(hub: &GitHub, account: Option<&str>, facts: usize) -> (Vec<u64
         let Some(login) = logins.choose(&mut world.rng).cloned() else {
             break;
         };
-        let mut stage = Stage::new(hub, &mut world, at);
-        step(&mut stage, &login, None, MIX.len());
-        rows.append(&mut stage.facts);
-        deliveries.append(&mut stage.deliveries);
+        let mut tx = Transaction::new(hub, &mut world, at);
+        perform_random(&mut tx, &login, None, MIX.len());
+        rows.append(&mut tx.facts);
+        deliveries.append(&mut tx.deliveries);
     }
     (rows, deliveries)
 }
 
-/// Keeps the world going at this many facts per second.
-pub(crate) async fn live(hub: Arc<GitHub>, rate: f64, stop: CancellationToken) {
+/// Generates facts at this rate per second until `stop` is cancelled.
+pub(crate) async fn run_activity(hub: Arc<GitHub>, rate: f64, stop: CancellationToken) {
     let tick = Duration::from_millis(20);
-    let mut clock = tokio::time::interval(tick);
-    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut owed = 0.0_f64;
+    let mut interval = tokio::time::interval(tick);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut due = 0.0_f64;
     loop {
         tokio::select! {
-            _ = clock.tick() => {}
+            _ = interval.tick() => {}
             () = stop.cancelled() => return,
         }
-        owed += rate * tick.as_secs_f64();
-        while owed >= 1.0 {
-            let (facts, _) = now(&hub, None, 1);
+        due += rate * tick.as_secs_f64();
+        while due >= 1.0 {
+            let (facts, _) = generate(&hub, None, 1);
             if facts.is_empty() {
-                owed = 0.0;
+                due = 0.0;
                 break;
             }
-            owed -= f64::from(u32::try_from(facts.len()).unwrap_or(1));
+            due -= f64::from(u32::try_from(facts.len()).unwrap_or(1));
         }
     }
 }

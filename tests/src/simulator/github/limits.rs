@@ -1,19 +1,20 @@
-//! GitHub's primary and secondary limits.
+//! GitHub's primary and secondary rate limits.
 //!
-//! Promises a quota per caller and resource that is full again after an hour
-//! (searches: a minute), points per minute over all endpoints, and a count of the
-//! requests in flight. Windows follow the simulated clock; the reset time is told
-//! by the client's. Source: "Rate limits for the REST API" at docs.github.com.
+//! Each caller has a quota per resource, which resets every hour (searches: every minute). The
+//! secondary limits count points per minute over all endpoints and requests in flight. Windows
+//! follow the simulated clock; reset times in headers follow the system clock.
+//!
+//! Source: "Rate limits for the REST API" at docs.github.com.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::world::Id;
 
-/// Requests per window where no limit is enforced.
+/// Requests per window if the limit is not enforced.
 pub(crate) const UNLIMITED: u32 = 1_000_000_000;
 
-/// Who a quota belongs to.
+/// Holder of a quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Holder {
     Installation(Id),
@@ -22,7 +23,7 @@ pub(crate) enum Holder {
     Anonymous,
 }
 
-/// What a quota counts.
+/// Resource that a quota covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Resource {
     /// Everything except searches.
@@ -48,7 +49,7 @@ impl Resource {
     }
 }
 
-/// Whose requests are counted, which, and how many a window allows.
+/// Quota of a holder for a resource: the number of requests per window.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Allowance {
     pub(crate) holder: Holder,
@@ -56,7 +57,7 @@ pub(crate) struct Allowance {
     pub(crate) limit: u32,
 }
 
-/// A quota at a moment.
+/// State of a quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Quota {
     pub(crate) resource: Resource,
@@ -86,15 +87,15 @@ struct Minute {
 }
 
 #[derive(Default)]
-struct Use {
+struct Usage {
     windows: HashMap<(Holder, Resource), Window>,
     minutes: HashMap<Holder, Minute>,
 }
 
-/// All quotas.
+/// Usage of all quotas.
 #[derive(Default)]
 pub(crate) struct Limits {
-    spent: Mutex<Use>,
+    usage: Mutex<Usage>,
     running: Mutex<HashMap<Holder, usize>>,
 }
 
@@ -113,7 +114,7 @@ impl Drop for InFlight<'_> {
 }
 
 impl Limits {
-    /// Notes the start of a caller's request and how many run with it.
+    /// Counts the start of a request, and returns the holder's number of requests in flight.
     pub(crate) fn enter(&self, holder: Holder) -> (InFlight<'_>, usize) {
         let mut running = lock(&self.running);
         let own = running.entry(holder).or_default();
@@ -122,43 +123,52 @@ impl Limits {
         (InFlight { limits, holder }, *own)
     }
 
-    /// The quota as it is, without using any.
-    pub(crate) fn look(&self, of: Allowance, now: i64) -> Quota {
-        self.window(of, now, |_| {})
+    /// State of the quota, without a charge.
+    pub(crate) fn current(&self, allowance: Allowance, now: i64) -> Quota {
+        self.window(allowance, now, |_| {})
     }
 
-    /// Uses one request and answers the quota after it.
-    pub(crate) fn spend(&self, of: Allowance, now: i64) -> Quota {
-        self.window(of, now, |window| {
-            window.used = window.used.saturating_add(1).min(of.limit);
+    /// Charges one request, and returns the quota after it.
+    pub(crate) fn consume(&self, allowance: Allowance, now: i64) -> Quota {
+        self.window(allowance, now, |window| {
+            window.used = window.used.saturating_add(1).min(allowance.limit);
         })
     }
 
-    /// Uses the whole quota up.
-    pub(crate) fn exhaust(&self, of: Allowance, now: i64) -> Quota {
-        self.window(of, now, |window| window.used = of.limit)
+    /// Exhausts the quota.
+    pub(crate) fn exhaust(&self, allowance: Allowance, now: i64) -> Quota {
+        self.window(allowance, now, |window| window.used = allowance.limit)
     }
 
-    fn window(&self, of: Allowance, now: i64, change: impl FnOnce(&mut Window)) -> Quota {
-        let mut spent = lock(&self.spent);
-        let window = spent.windows.entry((of.holder, of.resource)).or_default();
+    fn window(&self, allowance: Allowance, now: i64, change: impl FnOnce(&mut Window)) -> Quota {
+        let mut usage = lock(&self.usage);
+        let window = usage
+            .windows
+            .entry((allowance.holder, allowance.resource))
+            .or_default();
         if now >= window.ends_at {
-            window.ends_at = now + of.resource.seconds();
+            window.ends_at = now + allowance.resource.seconds();
             window.used = 0;
         }
         change(window);
         Quota {
-            resource: of.resource,
-            limit: of.limit,
-            used: window.used.min(of.limit),
+            resource: allowance.resource,
+            limit: allowance.limit,
+            used: window.used.min(allowance.limit),
             resets_at: window.ends_at,
         }
     }
 
-    /// Adds points of the secondary limit; answers whether they were too many.
-    pub(crate) fn too_fast(&self, holder: Holder, points: u32, per_minute: u32, now: i64) -> bool {
-        let mut spent = lock(&self.spent);
-        let minute = spent.minutes.entry(holder).or_default();
+    /// Adds points of the secondary limit; returns whether they exceed it.
+    pub(crate) fn exceeds_points(
+        &self,
+        holder: Holder,
+        points: u32,
+        per_minute: u32,
+        now: i64,
+    ) -> bool {
+        let mut usage = lock(&self.usage);
+        let minute = usage.minutes.entry(holder).or_default();
         if minute.number != now / 60 {
             *minute = Minute {
                 number: now / 60,
@@ -169,9 +179,9 @@ impl Limits {
         minute.points > per_minute
     }
 
-    /// Forgets all use.
+    /// Resets all usage except requests in flight.
     pub(crate) fn reset(&self) {
-        *lock(&self.spent) = Use::default();
+        *lock(&self.usage) = Usage::default();
     }
 }
 
@@ -179,21 +189,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Requests per hour of an installation: 5,000, and 50 more for every repository
-/// and every user above 20, at most 12,500.
+/// Requests per hour of an installation.
+///
+/// That is 5,000, plus 50 for each repository and each user above 20, at most 12,500.
 pub(crate) fn hourly(base: u32, repositories: usize, users: usize) -> u32 {
     let above = |count: usize| u32::try_from(count.saturating_sub(20)).unwrap_or(u32::MAX);
-    let more = above(repositories)
+    let extra = above(repositories)
         .saturating_add(above(users))
         .saturating_mul(50);
-    base.saturating_add(more).min(base.max(12_500))
+    base.saturating_add(extra).min(base.max(12_500))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const fn of(holder: Holder, resource: Resource) -> Allowance {
+    const fn allowance(holder: Holder, resource: Resource) -> Allowance {
         Allowance {
             holder,
             resource,
@@ -202,29 +213,32 @@ mod tests {
     }
 
     #[test]
-    fn quota_is_full_again_after_its_window() {
+    fn quota_resets_after_its_window() {
         let limits = Limits::default();
         for (resource, ends_at) in [(Resource::Core, 3_700), (Resource::Search, 160)] {
-            let me = of(Holder::Installation(1), resource);
-            assert_eq!(limits.spend(me, 100).remaining(), 1);
-            assert_eq!(limits.spend(me, 101).remaining(), 0);
-            let quota = limits.look(me, ends_at - 1);
-            assert_eq!((quota.remaining(), quota.resets_at), (0, ends_at));
-            assert_eq!(limits.look(me, ends_at).remaining(), 2);
+            let quota = allowance(Holder::Installation(1), resource);
+            assert_eq!(limits.consume(quota, 100).remaining(), 1);
+            assert_eq!(limits.consume(quota, 101).remaining(), 0);
+            let current = limits.current(quota, ends_at - 1);
+            assert_eq!((current.remaining(), current.resets_at), (0, ends_at));
+            assert_eq!(limits.current(quota, ends_at).remaining(), 2);
         }
-        let other = of(Holder::User(1), Resource::Core);
-        assert_eq!(limits.look(other, 101).remaining(), 2);
+        let other = allowance(Holder::User(1), Resource::Core);
+        assert_eq!(limits.current(other, 101).remaining(), 2);
     }
 
     #[test]
     fn requests_in_flight_are_counted_per_caller() {
         let limits = Limits::default();
-        let (first, one) = limits.enter(Holder::App);
-        let (_second, two) = limits.enter(Holder::App);
-        let (_other, alone) = limits.enter(Holder::Anonymous);
+        let (first, first_count) = limits.enter(Holder::App);
+        let (_second, second_count) = limits.enter(Holder::App);
+        let (_other, other_count) = limits.enter(Holder::Anonymous);
         drop(first);
-        let (_third, again) = limits.enter(Holder::App);
-        assert_eq!((one, two, alone, again), (1, 2, 1, 2));
+        let (_third, third_count) = limits.enter(Holder::App);
+        assert_eq!(
+            (first_count, second_count, other_count, third_count),
+            (1, 2, 1, 2)
+        );
     }
 
     #[test]
@@ -238,9 +252,9 @@ mod tests {
     #[test]
     fn points_are_counted_per_minute() {
         let limits = Limits::default();
-        assert!(!limits.too_fast(Holder::App, 1, 2, 60));
-        assert!(!limits.too_fast(Holder::App, 1, 2, 61));
-        assert!(limits.too_fast(Holder::App, 1, 2, 62));
-        assert!(!limits.too_fast(Holder::App, 1, 2, 120));
+        assert!(!limits.exceeds_points(Holder::App, 1, 2, 60));
+        assert!(!limits.exceeds_points(Holder::App, 1, 2, 61));
+        assert!(limits.exceeds_points(Holder::App, 1, 2, 62));
+        assert!(!limits.exceeds_points(Holder::App, 1, 2, 120));
     }
 }

@@ -1,4 +1,4 @@
-//! What a request to the REST API costs, and whom.
+//! Metering of requests to the REST API: cost and account.
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -9,27 +9,29 @@ use super::limits::{Allowance, Holder, Resource};
 use super::reply::Payload;
 use super::settings::Settings;
 use super::{GitHub, SOURCE};
-use crate::simulator::usage::{self, APP, Answer, Outcome, hash};
+use crate::simulator::usage::{self, APP, Outcome, ResponseFingerprint, hash};
 
-/// A request, as far as limits and their use look at it.
-pub(super) struct Asked<'a> {
+/// A request with what its metering needs.
+pub(super) struct MeteredRequest<'a> {
     route: &'a str,
-    pub(super) of: Allowance,
-    /// `None` where it is nobody's.
+    pub(super) allowance: Allowance,
+    /// `None` if the caller has no account.
     pub(super) account: Option<String>,
-    /// When it arrived, in milliseconds.
+    /// Time of arrival, in milliseconds.
     at: i64,
-    pub(super) is_reading: bool,
+    pub(super) is_read: bool,
     pub(super) is_free: bool,
     pub(super) points: u32,
-    pub(super) known: Option<HeaderValue>,
+    /// `If-None-Match` header.
+    pub(super) if_none_match: Option<HeaderValue>,
+    /// `Authorization` header.
     pub(super) token: Option<HeaderValue>,
     /// Hash of the caller and the URL.
-    question: u64,
+    fingerprint: u64,
 }
 
-impl<'a> Asked<'a> {
-    pub(super) fn read(
+impl<'a> MeteredRequest<'a> {
+    pub(super) fn new(
         hub: &GitHub,
         caller: &Caller,
         settings: &Settings,
@@ -43,31 +45,31 @@ impl<'a> Asked<'a> {
         } else {
             Resource::Core
         };
-        let (of, account) = {
+        let (allowance, account) = {
             let world = hub.world();
-            let of = caller.allowance(&world, resource, settings);
-            (of, caller.account(&world))
+            let allowance = caller.allowance(&world, resource, settings);
+            (allowance, caller.account(&world))
         };
-        let is_reading = request.method() == Method::GET;
-        let asked = (request.method().as_str(), path, request.uri().query());
+        let is_read = request.method() == Method::GET;
+        let target = (request.method().as_str(), path, request.uri().query());
         let header = |name| request.headers().get(name).cloned();
         Self {
             route,
-            question: hash(&(of.holder, asked)),
-            of,
+            fingerprint: hash(&(allowance.holder, target)),
+            allowance,
             account,
             at: hub.core.clock.milliseconds(),
-            is_reading,
+            is_read,
             is_free: path == "/rate_limit",
-            points: if is_reading { 1 } else { 5 },
-            known: header(header::IF_NONE_MATCH),
+            points: if is_read { 1 } else { 5 },
+            if_none_match: header(header::IF_NONE_MATCH),
             token: header(header::AUTHORIZATION),
         }
     }
 
-    /// Writes down what the request cost.
+    /// Records the cost of the request.
     pub(super) fn record(&self, hub: &GitHub, outcome: Outcome) {
-        let account = match (&self.account, self.of.holder) {
+        let account = match (&self.account, self.allowance.holder) {
             (Some(account), _) => account,
             (None, Holder::App) => APP,
             (None, _) => return,
@@ -77,7 +79,7 @@ impl<'a> Asked<'a> {
             used.push(("secondary", u64::from(self.points)));
         }
         if matches!(outcome, Outcome::Charged(..)) {
-            used.push((self.of.resource.name(), 1));
+            used.push((self.allowance.resource.name(), 1));
         }
         hub.core.usage.record(&usage::Request {
             source: SOURCE,
@@ -89,7 +91,7 @@ impl<'a> Asked<'a> {
         });
     }
 
-    /// How a request ended that no limit has refused.
+    /// Outcome of a request that no limit has refused.
     pub(super) fn outcome(&self, response: &Response) -> Outcome {
         if self.is_free {
             return Outcome::Free;
@@ -98,11 +100,11 @@ impl<'a> Asked<'a> {
             return Outcome::NotModified;
         }
         let body = response.extensions().get::<Payload>();
-        let answer = Answer {
-            question: self.question,
+        let response = ResponseFingerprint {
+            request: self.fingerprint,
             body: hash(&body.map(|Payload(body)| body)),
             token: hash(&self.token.as_ref().map(HeaderValue::as_bytes)),
         };
-        Outcome::Charged(1, answer)
+        Outcome::Charged(1, response)
     }
 }

@@ -1,25 +1,25 @@
-//! GitHub, simulated: OAuth, a GitHub App, the REST API, webhooks.
+//! Simulated GitHub: OAuth, a GitHub App, the REST API and webhooks.
 //!
-//! Promises what GitHub documents and what clients have observed. Pages for
-//! people lie at `/`, the REST API at `/api/v3` (the layout of GitHub
-//! Enterprise) and, for clients that want one base only, at `/` too.
+//! It follows GitHub's documentation and the observed behaviour of its API. Web pages are at
+//! `/`. The REST API is at `/api/v3`, as in GitHub Enterprise, and also at `/` for clients with
+//! a single base URL.
 
-mod act;
+mod actions;
 mod app;
 mod apps;
 mod caller;
 mod control;
 mod facts;
 mod generate;
+mod installation_tokens;
 mod limits;
 mod metering;
-mod mint;
+mod middleware;
 mod oauth;
 mod pages;
 mod render;
 mod reply;
 mod rest;
-mod serve;
 mod settings;
 mod tokens;
 mod webhooks;
@@ -35,20 +35,20 @@ use base64::engine::general_purpose::STANDARD;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use self::act::Stage;
+use self::actions::Transaction;
 use self::caller::installation_hourly;
 use self::world::{Urls, World};
 use super::usage::Quota;
 use super::{Config, Core, StartError, control::Provider};
 
 pub use app::KeyError;
-pub(crate) use generate::live;
+pub(crate) use generate::run_activity;
 pub use settings::Settings;
 
 /// Slug in the ledger.
 pub(crate) const SOURCE: &str = "github";
 
-/// The whole simulated service.
+/// The simulated service.
 pub(crate) struct GitHub {
     pub(crate) core: Arc<Core>,
     pub(crate) urls: Urls,
@@ -125,27 +125,31 @@ impl GitHub {
             settings,
             world: Mutex::new(world),
         });
-        generate::history(&hub, config.history, now);
+        generate::populate_history(&hub, config.history, now);
         Ok(hub)
     }
 
-    /// The world, to look at or to act in.
+    /// Locks the world.
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Acts in the world now.
-    pub(crate) fn stage<R>(&self, then: impl FnOnce(&mut Stage<'_>) -> R) -> R {
+    /// Runs a transaction on the world at the current time.
+    pub(crate) fn transact<R>(&self, run: impl FnOnce(&mut Transaction<'_>) -> R) -> R {
         let mut world = self.world();
-        then(&mut Stage::new(self, &mut world, self.core.clock.seconds()))
+        run(&mut Transaction::new(
+            self,
+            &mut world,
+            self.core.clock.seconds(),
+        ))
     }
 
-    /// Settings in force.
+    /// Current settings.
     pub(crate) fn settings(&self) -> RwLockReadGuard<'_, Settings> {
         self.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes settings; new permissions apply to new installations.
+    /// Changes settings; changed permissions apply to new installations.
     pub(crate) fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
         let permissions = {
             let mut settings = self
@@ -159,16 +163,16 @@ impl GitHub {
     }
 }
 
-/// Everything GitHub serves.
+/// Routes of GitHub and its control API.
 pub(crate) fn router(hub: &Arc<GitHub>) -> Router {
-    let api = serve::wrapped(apps::router().merge(rest::router()), hub);
-    let web = serve::wrapped_pages(oauth::router().merge(pages::router()), hub);
+    let api = middleware::wrap_api(apps::router().merge(rest::router()), hub);
+    let web = middleware::wrap_pages(oauth::router().merge(pages::router()), hub);
     Router::new()
         .nest("/api/v3", api.clone())
         .merge(api)
         .merge(web)
         .merge(control::router(Arc::clone(hub)))
-        .fallback(serve::unknown_route)
+        .fallback(middleware::unknown_route)
 }
 
 impl Provider for GitHub {
@@ -201,8 +205,8 @@ impl Provider for GitHub {
         self.webhooks.unfinished()
     }
 
-    fn quiesce(&self, patience: Duration) -> BoxFuture<'_, bool> {
-        Box::pin(self.webhooks.quiesce(patience))
+    fn quiesce(&self, timeout: Duration) -> BoxFuture<'_, bool> {
+        Box::pin(self.webhooks.quiesce(timeout))
     }
 
     fn deliveries(&self) -> Value {

@@ -1,7 +1,7 @@
-//! The OAuth web flow: authorize, exchange, refresh, check, revoke.
+//! OAuth web flow: authorize, exchange, refresh, check and revoke.
 //!
-//! Promises form-encoded answers unless JSON is asked for, errors as HTTP 200
-//! with `error`, PKCE with S256 only, and registered callbacks only.
+//! Responses are form-encoded unless the client accepts JSON. Errors have status 200 with
+//! `error`. PKCE supports only S256, and only registered callback URLs are allowed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use url::Url;
 use super::caller::Caller;
 use super::pages::{escape, login_page, session_user};
 use super::reply::Reply;
-use super::tokens::{Pair, REFRESH_SECONDS};
+use super::tokens::{Pair, REFRESH_TTL_SECONDS};
 use super::{GitHub, render};
 use crate::simulator::clock::iso;
 
@@ -29,7 +29,7 @@ type Fields = HashMap<String, String>;
 
 const TROUBLESHOOTING: &str = "https://docs.github.com/apps/managing-oauth-apps/troubleshooting-oauth-app-access-token-request-errors/";
 
-/// An OAuth error code with GitHub's description.
+/// OAuth error with GitHub's code and description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Failure {
     Code,
@@ -73,11 +73,14 @@ impl Failure {
 
 pub(crate) fn router() -> Router<Hub> {
     Router::new()
-        .route("/login/oauth/authorize", get(authorize).post(decide))
+        .route(
+            "/login/oauth/authorize",
+            get(authorize).post(submit_consent),
+        )
         .route("/login/oauth/access_token", post(access_token))
 }
 
-/// Routes of the REST API for tokens of users, with HTTP Basic.
+/// REST API for user tokens, with HTTP Basic authentication.
 pub(crate) fn applications() -> Router<Hub> {
     Router::new()
         .route(
@@ -96,19 +99,19 @@ async fn authorize(
     request_uri: Uri,
     Query(fields): Query<Fields>,
 ) -> Response {
-    answer_authorize(&hub, &headers, &fields, &request_uri.to_string())
+    authorization_response(&hub, &headers, &fields, &request_uri.to_string())
 }
 
-/// The consent page's form: the same fields and `authorize`, `0` to decline.
-async fn decide(
+/// Form of the consent page: the same fields, and `authorize`, which is `0` to decline.
+async fn submit_consent(
     State(hub): State<Hub>,
     headers: HeaderMap,
     Form(fields): Form<Fields>,
 ) -> Response {
-    answer_authorize(&hub, &headers, &fields, "/login/oauth/authorize")
+    authorization_response(&hub, &headers, &fields, "/login/oauth/authorize")
 }
 
-fn answer_authorize(hub: &Hub, headers: &HeaderMap, fields: &Fields, here: &str) -> Response {
+fn authorization_response(hub: &Hub, headers: &HeaderMap, fields: &Fields, page: &str) -> Response {
     let field = |name: &str| {
         fields
             .get(name)
@@ -123,23 +126,23 @@ fn answer_authorize(hub: &Hub, headers: &HeaderMap, fields: &Fields, here: &str)
             .into_response();
     }
     let Some(user) = session_user(hub, headers) else {
-        return login_page(here).into_response();
+        return login_page(page).into_response();
     };
     let settings = hub.settings().clone();
-    let asked = field("redirect_uri");
+    let redirect_uri = field("redirect_uri");
     let registered = settings.callback_urls.first().cloned().unwrap_or_default();
     let state = field("state");
-    if asked.is_some_and(|uri| !settings.callback_urls.iter().any(|known| known == uri)) {
-        return back(&registered, state, &Failure::Redirect.fields());
+    if redirect_uri.is_some_and(|uri| !settings.callback_urls.iter().any(|known| known == uri)) {
+        return redirect_back(&registered, state, &Failure::Redirect.fields());
     }
-    let target = asked.unwrap_or(&registered);
+    let target = redirect_uri.unwrap_or(&registered);
     let method = field("code_challenge_method");
     if field("code_challenge").is_some() && method != Some("S256") {
         let fields = json!({
             "error": "invalid_request",
             "error_description": "The code_challenge_method must be S256.",
         });
-        return back(target, state, &fields);
+        return redirect_back(target, state, &fields);
     }
     if settings.deny_authorizations || field("authorize") == Some("0") {
         let fields = json!({
@@ -147,20 +150,20 @@ fn answer_authorize(hub: &Hub, headers: &HeaderMap, fields: &Fields, here: &str)
             "error_description": "The user has denied your application access.",
             "error_uri": format!("{TROUBLESHOOTING}#access-denied"),
         });
-        return back(target, state, &fields);
+        return redirect_back(target, state, &fields);
     }
     let now = hub.core.clock.seconds();
     let challenge = field("code_challenge").map(str::to_owned);
     let code = hub
         .tokens
-        .issue_code(user, asked.map(str::to_owned), challenge, now);
-    back(target, state, &json!({ "code": code }))
+        .issue_code(user, redirect_uri.map(str::to_owned), challenge, now);
+    redirect_back(target, state, &json!({ "code": code }))
 }
 
-/// Sends the browser back with these fields and the state as it came.
-pub(crate) fn back(target: &str, state: Option<&str>, fields: &Value) -> Response {
+/// Redirects the browser to a URL with these fields and the unchanged state.
+pub(crate) fn redirect_back(target: &str, state: Option<&str>, fields: &Value) -> Response {
     let Ok(mut url) = Url::parse(target) else {
-        let text = format!("<p>The address {} cannot be used.</p>", escape(target));
+        let text = format!("<p>The redirect URL {} is invalid.</p>", escape(target));
         return (StatusCode::BAD_REQUEST, Html(text)).into_response();
     };
     {
@@ -179,7 +182,7 @@ pub(crate) fn back(target: &str, state: Option<&str>, fields: &Value) -> Respons
 }
 
 async fn access_token(State(hub): State<Hub>, request: Request) -> Response {
-    let json_wanted = wants_json(request.headers());
+    let accepts_json = accepts_json(request.headers());
     hub.core.stats.count("github.token_requests", 1);
     let fields = match read_fields(request).await {
         Ok(fields) => fields,
@@ -188,12 +191,13 @@ async fn access_token(State(hub): State<Hub>, request: Request) -> Response {
     if fields.get("client_id") != Some(&hub.app.client_id) {
         return Reply::not_found().into_response();
     }
-    let answer = exchange(&hub, &fields).map_or_else(Failure::fields, |pair| granted(&hub, &pair));
-    if json_wanted {
-        return Reply::ok(&answer).into_response();
+    let body =
+        exchange(&hub, &fields).map_or_else(Failure::fields, |pair| token_response(&hub, &pair));
+    if accepts_json {
+        return Reply::ok(&body).into_response();
     }
     let mut form = url::form_urlencoded::Serializer::new(String::new());
-    for (name, value) in answer.as_object().into_iter().flatten() {
+    for (name, value) in body.as_object().into_iter().flatten() {
         form.append_pair(
             name,
             &value
@@ -205,34 +209,36 @@ async fn access_token(State(hub): State<Hub>, request: Request) -> Response {
     reply.status = StatusCode::OK;
     reply.body = form.finish().into();
     let mut response = reply.into_response();
-    let kind = HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    let content_type = HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, content_type);
     response
 }
 
-fn wants_json(headers: &HeaderMap) -> bool {
+fn accepts_json(headers: &HeaderMap) -> bool {
     let accept = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok());
     accept.is_some_and(|accept| accept.contains("json"))
 }
 
-/// Fields from the query, a form, or a JSON object.
+/// Reads the fields of the query and of a form or JSON body.
 async fn read_fields(request: Request) -> Result<Fields, StatusCode> {
     let mut fields: Fields = serde_urlencoded::from_str(request.uri().query().unwrap_or_default())
         .map_err(|_| StatusCode::BAD_REQUEST)?;
-    let kind = request
+    let content_type = request
         .headers()
         .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    let json_body = kind.is_some_and(|kind| kind.contains("json"));
+        .and_then(|value| value.to_str().ok());
+    let is_json = content_type.is_some_and(|value| value.contains("json"));
     let body = axum::body::to_bytes(request.into_body(), 64 * 1024)
         .await
         .map_err(|_| StatusCode::BAD_REQUEST)?;
     if body.is_empty() {
         return Ok(fields);
     }
-    if json_body {
+    if is_json {
         let value: Value = serde_json::from_slice(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
         for (name, value) in value.as_object().into_iter().flatten() {
             if let Some(text) = value.as_str() {
@@ -267,16 +273,16 @@ fn exchange(hub: &Hub, fields: &Fields) -> Result<Pair, Failure> {
                 .tokens
                 .take_code(field("code").unwrap_or_default(), now)
                 .ok_or(Failure::Code)?;
-            let same = match (&code.redirect_uri, field("redirect_uri")) {
-                (Some(asked), Some(named)) => asked == named,
-                (None, Some(named)) => hub
+            let matches = match (&code.redirect_uri, field("redirect_uri")) {
+                (Some(authorized), Some(given)) => authorized == given,
+                (None, Some(given)) => hub
                     .settings()
                     .callback_urls
                     .iter()
-                    .any(|known| known == named),
+                    .any(|known| known == given),
                 (_, None) => true,
             };
-            if !same {
+            if !matches {
                 return Err(Failure::Redirect);
             }
             if let Some(challenge) = &code.challenge
@@ -291,21 +297,26 @@ fn exchange(hub: &Hub, fields: &Fields) -> Result<Pair, Failure> {
     }
 }
 
-fn granted(hub: &Hub, pair: &Pair) -> Value {
+fn token_response(hub: &Hub, pair: &Pair) -> Value {
     json!({
         "access_token": pair.access, "expires_in": hub.settings().user_token_seconds,
-        "refresh_token": pair.refresh, "refresh_token_expires_in": REFRESH_SECONDS,
+        "refresh_token": pair.refresh, "refresh_token_expires_in": REFRESH_TTL_SECONDS,
         "token_type": "bearer", "scope": "",
     })
 }
 
-/// The S256 challenge of a verifier.
+/// S256 challenge of a PKCE verifier.
 fn s256(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.as_bytes()))
 }
 
-/// The token in the body, if the client is who it says.
-fn named_token(hub: &Hub, caller: &Caller, client_id: &str, body: &[u8]) -> Result<String, Reply> {
+/// Token in the body of a request that authenticates as the client.
+fn token_in_body(
+    hub: &Hub,
+    caller: &Caller,
+    client_id: &str,
+    body: &[u8],
+) -> Result<String, Reply> {
     if !matches!(caller, Caller::Client(true)) || client_id != hub.app.client_id {
         return Err(Reply::not_found());
     }
@@ -322,7 +333,7 @@ async fn check_token(
     Path(client_id): Path<String>,
     body: bytes::Bytes,
 ) -> Reply {
-    let token = match named_token(&hub, &caller, &client_id, &body) {
+    let token = match token_in_body(&hub, &caller, &client_id, &body) {
         Ok(token) => token,
         Err(reply) => return reply,
     };
@@ -349,7 +360,7 @@ async fn delete_token(
     Path(client_id): Path<String>,
     body: bytes::Bytes,
 ) -> Reply {
-    match named_token(&hub, &caller, &client_id, &body) {
+    match token_in_body(&hub, &caller, &client_id, &body) {
         Err(reply) => reply,
         Ok(token) if hub.tokens.revoke_pair(&token) => Reply::empty(),
         Ok(_) => Reply::not_found(),
@@ -362,7 +373,7 @@ async fn delete_grant(
     Path(client_id): Path<String>,
     body: bytes::Bytes,
 ) -> Reply {
-    let token = match named_token(&hub, &caller, &client_id, &body) {
+    let token = match token_in_body(&hub, &caller, &client_id, &body) {
         Ok(token) => token,
         Err(reply) => return reply,
     };
@@ -380,7 +391,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_published_pkce_vector_holds() {
+    fn s256_matches_the_vector_of_rfc_7636() {
         let challenge = s256("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
         assert_eq!(challenge, "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
     }

@@ -1,8 +1,7 @@
-//! Pages for people: signing in and installing the app.
+//! Web pages: sign-in and installation of the app.
 //!
-//! A browser session is the cookie `user_session=<login>`; whoever names a user
-//! is that user. `/apps/{slug}` and GitHub Enterprise's `/github-apps/{slug}`
-//! lead to the same pages.
+//! The cookie `user_session=<login>` is the browser session and needs no password. `/apps/{slug}`
+//! and GitHub Enterprise's `/github-apps/{slug}` serve the same pages.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -16,8 +15,8 @@ use axum::routing::{get, post};
 use serde_json::{Value, json};
 
 use super::GitHub;
-use super::act::{install, request_installation};
-use super::oauth::back;
+use super::actions::{install, request_installation};
+use super::oauth::redirect_back;
 use super::world::{Id, PersonKind, Selection};
 
 type Hub = Arc<GitHub>;
@@ -31,7 +30,7 @@ pub(crate) fn router() -> Router<Hub> {
         .route("/github-apps/{slug}/installations/new", installation)
 }
 
-/// The user of the browser session.
+/// User of the browser session.
 pub(crate) fn session_user(hub: &GitHub, headers: &HeaderMap) -> Option<Id> {
     let cookies = headers
         .get_all(header::COOKIE)
@@ -46,7 +45,7 @@ pub(crate) fn session_user(hub: &GitHub, headers: &HeaderMap) -> Option<Id> {
     (person.kind == PersonKind::User && !person.ghost).then_some(id)
 }
 
-/// Text made safe inside HTML.
+/// Escapes text for HTML.
 pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -54,7 +53,7 @@ pub(crate) fn escape(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
-/// The form that asks who somebody is and returns to a page.
+/// Sign-in form, which returns to the given page.
 pub(crate) fn login_page(return_to: &str) -> Html<String> {
     Html(format!(
         "<!doctype html><title>Sign in</title><h1>Sign in to the simulated GitHub</h1>\
@@ -94,7 +93,7 @@ async fn new_installation(
     Query(fields): Query<Fields>,
 ) -> Response {
     if slug != hub.app.slug {
-        return missing();
+        return not_found_page();
     }
     let Some(user) = session_user(&hub, &headers) else {
         return login_page(&uri.to_string()).into_response();
@@ -131,11 +130,11 @@ async fn new_installation(
     Html(page).into_response()
 }
 
-fn missing() -> Response {
+fn not_found_page() -> Response {
     (StatusCode::NOT_FOUND, Html("<h1>404</h1>")).into_response()
 }
 
-/// Installs the app where the user may, or asks the owners to.
+/// Installs the app if the user is the admin, or requests the installation.
 async fn install_from_form(
     State(hub): State<Hub>,
     Path(slug): Path<String>,
@@ -146,36 +145,38 @@ async fn install_from_form(
         return (StatusCode::UNAUTHORIZED, Html("<p>Sign in first.</p>")).into_response();
     };
     if slug != hub.app.slug {
-        return missing();
+        return not_found_page();
     }
     let Some(login) = fields.get("account") else {
         return (
             StatusCode::UNPROCESSABLE_ENTITY,
-            Html("<p>Which account?</p>"),
+            Html("<p>Select an account.</p>"),
         )
             .into_response();
     };
-    let outcome = hub.stage(|stage| {
-        let account = stage.world.account_by_login(login)?;
+    let outcome = hub.transact(|tx| {
+        let account = tx.world.account_by_login(login)?;
         let id = account.id;
         if account.admin != user {
-            let member = account.members.contains(&user);
-            return member.then(|| {
-                request_installation(stage, id, user);
+            let is_member = account.members.contains(&user);
+            return is_member.then(|| {
+                request_installation(tx, id, user);
                 json!({"setup_action": "request"})
             });
         }
-        let (installation, new) = install(stage, id, user, None, selection(&fields));
-        let action = if new { "install" } else { "update" };
+        let (installation, created) = install(tx, id, user, None, selection(&fields));
+        let action = if created { "install" } else { "update" };
         Some(json!({"installation_id": installation, "setup_action": action}))
     });
     match outcome {
-        None => (StatusCode::NOT_FOUND, Html("<p>No such account.</p>")).into_response(),
-        Some(answer) => leave(&hub, user, answer, fields.get("state").map(String::as_str)),
+        None => (StatusCode::NOT_FOUND, Html("<p>Account not found.</p>")).into_response(),
+        Some(result) => {
+            finish_installation(&hub, user, result, fields.get("state").map(String::as_str))
+        }
     }
 }
 
-/// `repository_ids` (comma-separated) selects; without it, all are covered.
+/// Repositories in `repository_ids` (comma-separated); all without it.
 fn selection(fields: &Fields) -> Selection {
     let ids: BTreeSet<Id> = fields
         .get("repository_ids")
@@ -192,17 +193,19 @@ fn selection(fields: &Fields) -> Selection {
     }
 }
 
-/// To the setup URL; or, if the app asks for authorization during installation,
-/// to the callback with a code.
-fn leave(hub: &Hub, user: Id, mut answer: Value, state: Option<&str>) -> Response {
+/// Redirects to the setup URL after an installation.
+///
+/// If the app requests authorization during installation, it redirects to the callback with a
+/// code.
+fn finish_installation(hub: &Hub, user: Id, mut result: Value, state: Option<&str>) -> Response {
     let settings = hub.settings().clone();
-    if !settings.oauth_on_install || answer["setup_action"] == "request" {
-        return back(&settings.setup_url, state, &answer);
+    if !settings.oauth_on_install || result["setup_action"] == "request" {
+        return redirect_back(&settings.setup_url, state, &result);
     }
     let target = settings.callback_urls.first().cloned().unwrap_or_default();
     let code = hub
         .tokens
         .issue_code(user, None, None, hub.core.clock.seconds());
-    answer["code"] = json!(code);
-    back(&target, state, &answer)
+    result["code"] = json!(code);
+    redirect_back(&target, state, &result)
 }

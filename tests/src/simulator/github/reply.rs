@@ -1,4 +1,4 @@
-//! Answers of the REST API.
+//! Responses of the REST API.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -6,11 +6,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// The body of an answer, kept beside it for `ETag`s and truncation.
+/// Body of a response as an extension, for the middleware.
 #[derive(Clone)]
 pub(crate) struct Payload(pub(crate) Bytes);
 
-/// An answer on its way out.
+/// A response of the REST API.
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: Vec<(&'static str, HeaderValue)>,
@@ -41,30 +41,29 @@ impl Reply {
         }
     }
 
-    /// 200 with rendered rows as a JSON array, or as a field of an object beside
-    /// `total_count`.
+    /// 200 with rows as a JSON array, or in a field of an object with `total_count`.
     pub(crate) fn rows(rows: &[Bytes], wrap: Option<(&str, usize)>) -> Self {
         match wrap {
             None => Self::list("", rows, ""),
             Some((name, total)) => {
-                let before = format!("{{\"total_count\":{total},\"{name}\":");
-                Self::list(&before, rows, "}")
+                let prefix = format!("{{\"total_count\":{total},\"{name}\":");
+                Self::list(&prefix, rows, "}")
             }
         }
     }
 
-    /// 200 with the rows that a search found.
-    pub(crate) fn found(rows: &[Bytes], total: usize, incomplete: bool) -> Self {
-        let before = format!(
+    /// 200 with search results.
+    pub(crate) fn search_results(rows: &[Bytes], total: usize, incomplete: bool) -> Self {
+        let prefix = format!(
             "{{\"total_count\":{total},\"incomplete_results\":{incomplete},\"search_type\":\"lexical\",\"items\":"
         );
-        Self::list(&before, rows, "}")
+        Self::list(&prefix, rows, "}")
     }
 
-    fn list(before: &str, rows: &[Bytes], after: &str) -> Self {
+    fn list(prefix: &str, rows: &[Bytes], suffix: &str) -> Self {
         let size = rows.iter().map(|row| row.len() + 1).sum::<usize>() + 128;
         let mut body = Vec::with_capacity(size);
-        body.extend_from_slice(before.as_bytes());
+        body.extend_from_slice(prefix.as_bytes());
         body.push(b'[');
         for (at, row) in rows.iter().enumerate() {
             if at > 0 {
@@ -73,7 +72,7 @@ impl Reply {
             body.extend_from_slice(row);
         }
         body.push(b']');
-        body.extend_from_slice(after.as_bytes());
+        body.extend_from_slice(suffix.as_bytes());
         Self {
             status: StatusCode::OK,
             headers: Vec::new(),
@@ -81,12 +80,12 @@ impl Reply {
         }
     }
 
-    /// GitHub's error object.
+    /// Error response.
     pub(crate) fn error(status: StatusCode, message: &str) -> Self {
         Self::error_at(status, message, "https://docs.github.com/rest")
     }
 
-    /// GitHub's error object with the page that explains it.
+    /// Error response with the URL of its documentation.
     pub(crate) fn error_at(status: StatusCode, message: &str, documentation: &str) -> Self {
         let body = json!({
             "message": message, "documentation_url": documentation,
@@ -95,17 +94,17 @@ impl Reply {
         Self::json(status, &body)
     }
 
-    /// 404, which also stands for "no access".
+    /// 404 for absent or inaccessible objects.
     pub(crate) fn not_found() -> Self {
         Self::error(StatusCode::NOT_FOUND, "Not Found")
     }
 
-    /// 401 for tokens that are wrong, expired or revoked.
+    /// 401 for invalid, expired or revoked tokens.
     pub(crate) fn bad_credentials() -> Self {
         Self::error(StatusCode::UNAUTHORIZED, "Bad credentials")
     }
 
-    /// 403 for a permission that was not granted.
+    /// 403 for a missing permission.
     pub(crate) fn not_permitted(permission: &str) -> Self {
         Self::error(
             StatusCode::FORBIDDEN,
@@ -117,7 +116,7 @@ impl Reply {
         )
     }
 
-    /// 403 for what a suspended installation asks.
+    /// 403 for a suspended installation.
     pub(crate) fn suspended() -> Self {
         Self::error(
             StatusCode::FORBIDDEN,
@@ -125,12 +124,12 @@ impl Reply {
         )
     }
 
-    /// 422 with a reason.
+    /// 422 with a message.
     pub(crate) fn unprocessable(message: &str) -> Self {
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
-    /// 301 to where something is now.
+    /// 301 to the current URL of an object.
     pub(crate) fn moved(location: &str) -> Self {
         let body = json!({
             "message": "Moved Permanently", "url": location,
@@ -139,7 +138,7 @@ impl Reply {
         Self::json(StatusCode::MOVED_PERMANENTLY, &body).with("location", location)
     }
 
-    /// Adds a header; one that cannot be written is left out.
+    /// Adds a header, unless its value is invalid.
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.push((name, value));
@@ -156,8 +155,10 @@ impl IntoResponse for Reply {
             response.headers_mut().insert(name, value);
         }
         if !self.body.is_empty() {
-            let kind = HeaderValue::from_static("application/json; charset=utf-8");
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            let content_type = HeaderValue::from_static("application/json; charset=utf-8");
+            response
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, content_type);
         }
         response.extensions_mut().insert(Payload(self.body));
         response

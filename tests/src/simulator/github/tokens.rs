@@ -1,8 +1,8 @@
-//! Codes and tokens: who holds what, and until when.
+//! Store of authorization codes and tokens.
 //!
-//! Promises single-use codes of ten minutes, user tokens whose refresh kills the
-//! old pair at once, at most ten live user tokens per user, and installation
-//! tokens of one hour in both of GitHub's formats.
+//! Codes are valid once and for ten minutes. A refresh revokes the old pair of user tokens at
+//! once, and a user has at most ten of them. Installation tokens are valid for one hour, in both
+//! of GitHub's formats.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,18 +15,18 @@ use rand::{RngExt, SeedableRng};
 
 use super::world::Id;
 
-/// Seconds a refresh token lives.
-pub(crate) const REFRESH_SECONDS: i64 = 15_897_600;
-const CODE_SECONDS: i64 = 600;
-const TOKENS_PER_USER: usize = 10;
+/// Lifetime of a refresh token in seconds.
+pub(crate) const REFRESH_TTL_SECONDS: i64 = 15_897_600;
+const CODE_TTL_SECONDS: i64 = 600;
+const MAX_TOKENS_PER_USER: usize = 10;
 
-/// A code on its way back to the app.
+/// An authorization code.
 #[derive(Debug, Clone)]
 pub(crate) struct Code {
     pub(crate) user: Id,
-    /// As it was asked for; the exchange must name the same or none.
+    /// URL in the authorization request; the exchange must send the same or none.
     pub(crate) redirect_uri: Option<String>,
-    /// S256 challenge.
+    /// PKCE challenge.
     pub(crate) challenge: Option<String>,
     expires_at: i64,
 }
@@ -42,17 +42,17 @@ pub(crate) struct Pair {
     refresh_expires_at: i64,
 }
 
-/// What an installation token may do.
+/// Scope of an installation token.
 #[derive(Debug, Clone)]
 pub(crate) struct InstallationToken {
     pub(crate) installation: Id,
-    /// Only these repositories, if restricted.
+    /// Repositories to which the token is restricted.
     pub(crate) repositories: Option<BTreeSet<Id>>,
     pub(crate) permissions: BTreeMap<String, String>,
     pub(crate) expires_at: i64,
 }
 
-struct Book {
+struct Store {
     rng: StdRng,
     codes: HashMap<String, Code>,
     pairs: VecDeque<Pair>,
@@ -61,27 +61,27 @@ struct Book {
 
 /// All codes and tokens.
 pub(crate) struct Tokens {
-    book: Mutex<Book>,
+    store: Mutex<Store>,
 }
 
 impl Tokens {
     pub(crate) fn new(seed: u64) -> Self {
-        let book = Book {
+        let store = Store {
             rng: StdRng::seed_from_u64(seed),
             codes: HashMap::new(),
             pairs: VecDeque::new(),
             installation: HashMap::new(),
         };
         Self {
-            book: Mutex::new(book),
+            store: Mutex::new(store),
         }
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new code for a user.
+    /// Issues a code for a user.
     pub(crate) fn issue_code(
         &self,
         user: Id,
@@ -89,10 +89,10 @@ impl Tokens {
         challenge: Option<String>,
         now: i64,
     ) -> String {
-        let mut book = self.book();
-        let code = hex::encode(book.rng.random::<[u8; 10]>());
-        let expires_at = now + CODE_SECONDS;
-        book.codes.insert(
+        let mut store = self.store();
+        let code = hex::encode(store.rng.random::<[u8; 10]>());
+        let expires_at = now + CODE_TTL_SECONDS;
+        store.codes.insert(
             code.clone(),
             Code {
                 user,
@@ -104,68 +104,72 @@ impl Tokens {
         code
     }
 
-    /// Uses a code up, whether or not it is still good.
+    /// Redeems a code; `None` if it is unknown or expired.
     pub(crate) fn take_code(&self, code: &str, now: i64) -> Option<Code> {
-        let found = self.book().codes.remove(code)?;
+        let found = self.store().codes.remove(code)?;
         (found.expires_at > now).then_some(found)
     }
 
-    /// A new pair for a user.
+    /// Issues a pair for a user.
     pub(crate) fn issue_pair(&self, user: Id, now: i64, seconds: i64) -> Pair {
-        let mut book = self.book();
-        book.issue(user, now, seconds)
+        let mut store = self.store();
+        store.issue(user, now, seconds)
     }
 
-    /// Trades a refresh token for a new pair; the old pair is dead at once.
+    /// Exchanges a refresh token for a new pair, and revokes the old one.
     pub(crate) fn refresh(&self, refresh: &str, now: i64, seconds: i64) -> Option<Pair> {
-        let mut book = self.book();
-        let at = book.pairs.iter().position(|pair| pair.refresh == refresh)?;
-        let old = book.pairs.remove(at)?;
+        let mut store = self.store();
+        let at = store
+            .pairs
+            .iter()
+            .position(|pair| pair.refresh == refresh)?;
+        let old = store.pairs.remove(at)?;
         if old.refresh_expires_at <= now {
             return None;
         }
-        Some(book.issue(old.user, now, seconds))
+        Some(store.issue(old.user, now, seconds))
     }
 
-    /// The live pair of a user token.
+    /// Valid pair of a user token.
     pub(crate) fn pair(&self, access: &str, now: i64) -> Option<Pair> {
-        let book = self.book();
-        book.pairs
+        let store = self.store();
+        store
+            .pairs
             .iter()
             .find(|pair| pair.access == access && pair.expires_at > now)
             .cloned()
     }
 
-    /// Revokes one user token; answers whether it existed.
+    /// Revokes a user token; returns whether it existed.
     pub(crate) fn revoke_pair(&self, access: &str) -> bool {
-        let mut book = self.book();
-        let before = book.pairs.len();
-        book.pairs.retain(|pair| pair.access != access);
-        book.pairs.len() < before
+        let mut store = self.store();
+        let before = store.pairs.len();
+        store.pairs.retain(|pair| pair.access != access);
+        store.pairs.len() < before
     }
 
     /// Revokes all tokens of a user.
     pub(crate) fn revoke_grant(&self, user: Id) {
-        self.book().pairs.retain(|pair| pair.user != user);
+        self.store().pairs.retain(|pair| pair.user != user);
     }
 
-    /// Makes all user tokens (not their refresh tokens) expire now.
+    /// Expires all user tokens, but not their refresh tokens.
     pub(crate) fn expire_users(&self, now: i64) -> usize {
-        let mut book = self.book();
-        for pair in &mut book.pairs {
+        let mut store = self.store();
+        for pair in &mut store.pairs {
             pair.expires_at = pair.expires_at.min(now);
         }
-        book.pairs.len()
+        store.pairs.len()
     }
 
-    /// A new installation token, `ghs_` and 36 characters or the long form.
+    /// Issues an installation token: `ghs_` with 36 characters, or the long format.
     pub(crate) fn issue_installation(
         &self,
         token: InstallationToken,
         app: Id,
         long: bool,
     ) -> String {
-        let mut book = self.book();
+        let mut store = self.store();
         let text = if long {
             let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
             let header = part(r#"{"typ":"JWT","alg":"RS256"}"#);
@@ -173,52 +177,53 @@ impl Tokens {
                 r#"{{"iss":"{app}","sub":"{}","exp":{},"jti":"{}"}}"#,
                 token.installation,
                 token.expires_at,
-                hex::encode(book.rng.random::<[u8; 16]>())
+                hex::encode(store.rng.random::<[u8; 16]>())
             ));
             let mut signature = [0_u8; 256];
-            book.rng.fill(&mut signature);
+            store.rng.fill(&mut signature);
             format!(
                 "ghs_{app}_{header}.{claims}.{}",
                 URL_SAFE_NO_PAD.encode(signature)
             )
         } else {
-            format!("ghs_{}", Alphanumeric.sample_string(&mut book.rng, 36))
+            format!("ghs_{}", Alphanumeric.sample_string(&mut store.rng, 36))
         };
-        book.installation.insert(text.clone(), token);
+        store.installation.insert(text.clone(), token);
         text
     }
 
-    /// A live installation token.
+    /// Scope of a valid installation token.
     pub(crate) fn installation(&self, token: &str, now: i64) -> Option<InstallationToken> {
-        let book = self.book();
-        book.installation
+        let store = self.store();
+        store
+            .installation
             .get(token)
             .filter(|found| found.expires_at > now)
             .cloned()
     }
 
-    /// Revokes one installation token.
+    /// Revokes an installation token.
     pub(crate) fn revoke_installation(&self, token: &str) {
-        self.book().installation.remove(token);
+        self.store().installation.remove(token);
     }
 
-    /// Revokes every token of an installation.
-    pub(crate) fn forget_installation(&self, installation: Id) {
-        self.book()
+    /// Revokes all tokens of an installation.
+    pub(crate) fn revoke_all_of_installation(&self, installation: Id) {
+        self.store()
             .installation
             .retain(|_, token| token.installation != installation);
     }
 
-    /// Makes all installation tokens expire now.
+    /// Expires all installation tokens.
     pub(crate) fn expire_installations(&self) -> usize {
-        let mut book = self.book();
-        let count = book.installation.len();
-        book.installation.clear();
+        let mut store = self.store();
+        let count = store.installation.len();
+        store.installation.clear();
         count
     }
 }
 
-impl Book {
+impl Store {
     fn issue(&mut self, user: Id, now: i64, seconds: i64) -> Pair {
         let pair = Pair {
             user,
@@ -226,10 +231,10 @@ impl Book {
             refresh: format!("ghr_{}", Alphanumeric.sample_string(&mut self.rng, 76)),
             created_at: now,
             expires_at: now + seconds,
-            refresh_expires_at: now + REFRESH_SECONDS,
+            refresh_expires_at: now + REFRESH_TTL_SECONDS,
         };
         let held = self.pairs.iter().filter(|held| held.user == user).count();
-        if held >= TOKENS_PER_USER
+        if held >= MAX_TOKENS_PER_USER
             && let Some(oldest) = self.pairs.iter().position(|held| held.user == user)
         {
             self.pairs.remove(oldest);
@@ -244,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_works_once_and_for_ten_minutes() {
+    fn code_is_valid_once_and_for_ten_minutes() {
         let tokens = Tokens::new(1);
         let code = tokens.issue_code(7, None, None, 1_000);
         assert_eq!(
@@ -257,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_kills_the_old_pair_at_once() {
+    fn refresh_revokes_the_old_pair_at_once() {
         let tokens = Tokens::new(1);
         let old = tokens.issue_pair(7, 0, 28_800);
         let new = tokens
@@ -270,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_eleventh_token_of_a_user_replaces_the_oldest() {
+    fn eleventh_token_of_a_user_replaces_the_oldest() {
         let tokens = Tokens::new(1);
         let first = tokens.issue_pair(7, 0, 100);
         let other = tokens.issue_pair(8, 0, 100);
@@ -282,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn installation_tokens_come_in_two_lengths() {
+    fn installation_tokens_have_two_formats() {
         let tokens = Tokens::new(1);
         let token = InstallationToken {
             installation: 9,

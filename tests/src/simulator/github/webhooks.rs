@@ -1,9 +1,8 @@
-//! Deliveries: signed, sent in order, logged, sent again on request.
+//! Webhook deliveries: signing, sending, log, and redelivery on request.
 //!
-//! Promises GitHub's headers and signatures, ten seconds of patience, no retry
-//! of its own, and a log that the app can list and redeliver from. Within an
-//! account, a delivery starts when the one before has been answered, unless
-//! `ordered` is off.
+//! Deliveries have GitHub's headers and signatures and a timeout of ten seconds. GitHub does not
+//! retry them; the app can list the log and request a redelivery. With `ordered`, a delivery
+//! starts after the previous one of its account has an outcome.
 
 mod log;
 mod send;
@@ -25,23 +24,23 @@ use super::world::Id;
 use crate::simulator::Core;
 use crate::simulator::faults::{Effect, Rule, Target};
 
-/// Payloads above this are never sent, and nobody is told.
-const LARGEST: usize = 25 * 1024 * 1024;
+/// Maximum size of a payload; larger ones are dropped without a log entry, as by GitHub.
+const MAX_PAYLOAD_BYTES: usize = 25 * 1024 * 1024;
 
-/// Something the app is to hear of.
+/// An event for the app.
 pub(crate) struct Event {
     pub(crate) name: &'static str,
     pub(crate) action: Option<&'static str>,
-    /// Login of the account, for fault rules and ordering.
+    /// Login of the account, for fault rules and order.
     pub(crate) account: String,
     pub(crate) installation: Option<Id>,
     pub(crate) repository: Option<Id>,
     pub(crate) payload: Value,
 }
 
-/// A delivery that is to be sent.
+/// A delivery to send.
 #[derive(Clone)]
-pub(crate) struct Outgoing {
+pub(crate) struct Delivery {
     guid: String,
     event: &'static str,
     action: Option<&'static str>,
@@ -54,9 +53,9 @@ pub(crate) struct Outgoing {
 }
 
 #[derive(Default)]
-struct Lane {
-    waiting: VecDeque<Outgoing>,
-    held: Option<Outgoing>,
+struct AccountQueue {
+    pending: VecDeque<Delivery>,
+    held: Option<Delivery>,
     running: bool,
 }
 
@@ -67,14 +66,14 @@ pub(crate) struct Inner {
     hook_id: Id,
     app_id: Id,
     log: log::Log,
-    lanes: Mutex<HashMap<String, Lane>>,
+    queues: Mutex<HashMap<String, AccountQueue>>,
     permits: Arc<Semaphore>,
     unfinished: AtomicUsize,
     finished: Notify,
     runtime: tokio::runtime::Handle,
 }
 
-/// The sender of deliveries.
+/// Sender of deliveries.
 #[derive(Clone)]
 pub(crate) struct Webhooks {
     inner: Arc<Inner>,
@@ -105,7 +104,7 @@ impl Webhooks {
             client,
             hook_id,
             app_id,
-            lanes: Mutex::default(),
+            queues: Mutex::default(),
             permits: Arc::new(Semaphore::new(permits)),
             unfinished: AtomicUsize::new(0),
             finished: Notify::new(),
@@ -116,8 +115,9 @@ impl Webhooks {
         })
     }
 
-    /// Takes an event for delivery and answers its GUID; `None` if it will never
-    /// be sent nor logged.
+    /// Queues an event and returns the GUID of its delivery.
+    ///
+    /// `None` if the event is neither sent nor logged.
     pub(crate) fn enqueue(&self, hub: &GitHub, event: Event) -> Option<String> {
         if hub.settings().webhook_url.is_empty() {
             return None;
@@ -131,14 +131,14 @@ impl Webhooks {
         }
         let mut body = Bytes::from(event.payload.to_string());
         if let Some(rule) = &fault {
-            body = rule.replaced(body);
+            body = rule.apply_to_body(body);
         }
-        if body.len() > LARGEST {
+        if body.len() > MAX_PAYLOAD_BYTES {
             return None;
         }
         let guid = uuid::Uuid::new_v4().to_string();
         self.inner.core.stats.count("github.events", 1);
-        self.inner.submit(Outgoing {
+        self.inner.submit(Delivery {
             guid: guid.clone(),
             event: event.name,
             action: event.action,
@@ -152,17 +152,18 @@ impl Webhooks {
         Some(guid)
     }
 
-    /// Sends a logged delivery again under its GUID; `false` if it is unknown or
-    /// its payload is no longer kept.
+    /// Sends a logged delivery again with the same GUID.
+    ///
+    /// `false` if the delivery is unknown or the log no longer has its payload.
     pub(crate) fn redeliver(&self, id: u64) -> bool {
-        let Some(delivered) = self.inner.log.get(id) else {
+        let Some(entry) = self.inner.log.get(id) else {
             return false;
         };
-        let Some(body) = delivered.body else {
+        let Some(body) = entry.body else {
             return false;
         };
         let fault = self
-            .fault(delivered.event, delivered.action, &delivered.account)
+            .fault(entry.event, entry.action, &entry.account)
             .map(|rule| match rule.effect {
                 Effect::DropSilently => Rule {
                     effect: Effect::Drop,
@@ -171,13 +172,13 @@ impl Webhooks {
                 _ => rule,
             });
         self.inner.core.stats.count("github.redeliveries", 1);
-        self.inner.submit(Outgoing {
-            guid: delivered.guid,
-            event: delivered.event,
-            action: delivered.action,
-            account: delivered.account,
-            installation: delivered.installation,
-            repository: delivered.repository,
+        self.inner.submit(Delivery {
+            guid: entry.guid,
+            event: entry.event,
+            action: entry.action,
+            account: entry.account,
+            installation: entry.installation,
+            repository: entry.repository,
             redelivery: true,
             body,
             fault,
@@ -193,18 +194,18 @@ impl Webhooks {
             .pick(Target::Delivery, &subject, Some(account))
     }
 
-    /// The log, for listing.
+    /// Log of deliveries.
     pub(crate) fn log(&self) -> &log::Log {
         &self.inner.log
     }
 
-    /// Deliveries that have not been answered yet.
+    /// Number of deliveries without an outcome.
     pub(crate) fn unfinished(&self) -> usize {
         self.inner.unfinished.load(Ordering::SeqCst)
     }
 
-    /// Waits until every delivery has been answered; `false` on timeout.
-    pub(crate) async fn quiesce(&self, patience: Duration) -> bool {
+    /// Waits until every delivery has an outcome; `false` on timeout.
+    pub(crate) async fn quiesce(&self, timeout: Duration) -> bool {
         let idle = async {
             loop {
                 let finished = self.inner.finished.notified();
@@ -214,66 +215,65 @@ impl Webhooks {
                 finished.await;
             }
         };
-        tokio::time::timeout(patience, idle).await.is_ok()
+        tokio::time::timeout(timeout, idle).await.is_ok()
     }
 }
 
 impl Inner {
-    fn lanes(&self) -> MutexGuard<'_, HashMap<String, Lane>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queues(&self) -> MutexGuard<'_, HashMap<String, AccountQueue>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a delivery over, early or late as its fault wants.
-    fn submit(self: &Arc<Self>, outgoing: Outgoing) {
+    /// Queues a delivery, delayed or held back if its fault requires it.
+    fn submit(self: &Arc<Self>, delivery: Delivery) {
         self.unfinished.fetch_add(1, Ordering::SeqCst);
-        let rule = outgoing.fault.clone();
-        let seconds = |otherwise: f64| {
+        let rule = delivery.fault.clone();
+        let seconds = |default: f64| {
             rule.as_ref()
                 .and_then(|rule| rule.seconds)
-                .unwrap_or(otherwise)
+                .unwrap_or(default)
         };
         match rule.as_ref().map(|rule| rule.effect) {
-            Some(Effect::Delay) => self.later(outgoing, seconds(5.0)),
-            Some(Effect::Reorder) => self.hold(outgoing, seconds(2.0)),
-            _ => self.push(outgoing),
+            Some(Effect::Delay) => self.push_later(delivery, seconds(5.0)),
+            Some(Effect::Reorder) => self.hold(delivery, seconds(2.0)),
+            _ => self.push(delivery),
         }
     }
 
-    fn later(self: &Arc<Self>, outgoing: Outgoing, seconds: f64) {
+    fn push_later(self: &Arc<Self>, delivery: Delivery, seconds: f64) {
         let inner = Arc::clone(self);
         self.runtime.spawn(async move {
             tokio::time::sleep(Duration::from_secs_f64(seconds.max(0.0))).await;
-            inner.push(outgoing);
+            inner.push(delivery);
         });
     }
 
-    /// Keeps a delivery back until the next one of its account has gone ahead,
-    /// or until nothing came for some time.
-    fn hold(self: &Arc<Self>, outgoing: Outgoing, seconds: f64) {
-        let (account, guid) = (outgoing.account.clone(), outgoing.guid.clone());
-        let before = self
-            .lanes()
+    /// Holds a delivery until the next one of its account is queued, or until a timeout.
+    fn hold(self: &Arc<Self>, delivery: Delivery, seconds: f64) {
+        let (account, guid) = (delivery.account.clone(), delivery.guid.clone());
+        let previous = self
+            .queues()
             .entry(account.clone())
             .or_default()
             .held
-            .replace(outgoing);
-        if let Some(before) = before {
-            self.push(before);
+            .replace(delivery);
+        if let Some(previous) = previous {
+            self.push(previous);
         }
         let inner = Arc::clone(self);
         self.runtime.spawn(async move {
             tokio::time::sleep(Duration::from_secs_f64(seconds.max(0.0))).await;
-            let still = inner.lanes().get_mut(&account).and_then(|lane| {
-                let same = lane.held.as_ref().is_some_and(|held| held.guid == guid);
-                if same { lane.held.take() } else { None }
+            let held = inner.queues().get_mut(&account).and_then(|queue| {
+                let is_same = queue.held.as_ref().is_some_and(|held| held.guid == guid);
+                if is_same { queue.held.take() } else { None }
             });
-            if let Some(outgoing) = still {
-                inner.push(outgoing);
+            if let Some(delivery) = held {
+                inner.push(delivery);
             }
         });
     }
 
-    fn push(self: &Arc<Self>, outgoing: Outgoing) {
+    fn push(self: &Arc<Self>, delivery: Delivery) {
         let ordered = self
             .settings
             .read()
@@ -282,17 +282,17 @@ impl Inner {
         if !ordered {
             let inner = Arc::clone(self);
             self.runtime
-                .spawn(async move { inner.send(outgoing).await });
+                .spawn(async move { inner.send(delivery).await });
             return;
         }
-        let account = outgoing.account.clone();
-        let mut lanes = self.lanes();
-        let lane = lanes.entry(account.clone()).or_default();
-        lane.waiting.push_back(outgoing);
-        let held = lane.held.take();
-        lane.waiting.extend(held);
-        if !lane.running {
-            lane.running = true;
+        let account = delivery.account.clone();
+        let mut queues = self.queues();
+        let queue = queues.entry(account.clone()).or_default();
+        queue.pending.push_back(delivery);
+        let held = queue.held.take();
+        queue.pending.extend(held);
+        if !queue.running {
+            queue.running = true;
             let inner = Arc::clone(self);
             self.runtime
                 .spawn(async move { inner.drain(account).await });
@@ -300,16 +300,16 @@ impl Inner {
     }
 
     async fn drain(self: Arc<Self>, account: String) {
-        while let Some(outgoing) = self.next_of(&account) {
-            self.send(outgoing).await;
+        while let Some(delivery) = self.next_delivery(&account) {
+            self.send(delivery).await;
         }
     }
 
-    fn next_of(&self, account: &str) -> Option<Outgoing> {
-        let mut lanes = self.lanes();
-        let lane = lanes.get_mut(account)?;
-        let next = lane.waiting.pop_front();
-        lane.running = next.is_some();
+    fn next_delivery(&self, account: &str) -> Option<Delivery> {
+        let mut queues = self.queues();
+        let queue = queues.get_mut(account)?;
+        let next = queue.pending.pop_front();
+        queue.running = next.is_some();
         next
     }
 }

@@ -1,4 +1,4 @@
-//! The part of the control API that is about Jira.
+//! Jira's part of the control API.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::act::Act;
+use super::actions::ActionParams;
 use super::settings::Settings;
 use super::world::{Site, World};
 use super::{Jira, generate};
-use crate::simulator::control::{self, refusal};
-use crate::simulator::{Past, Size};
+use crate::simulator::control::{self, error_response};
+use crate::simulator::{AccountSize, HistorySize};
 
 type Hub = Arc<Jira>;
 
 pub(crate) fn router(hub: Hub) -> Router {
     Router::new()
         .route("/_sim/jira/accounts", get(accounts).post(add_account))
-        .route("/_sim/jira/act", post(act))
-        .route("/_sim/jira/generate", post(generate_now))
+        .route("/_sim/jira/act", post(perform_action))
+        .route("/_sim/jira/generate", post(generate_facts))
         .route("/_sim/jira/settings", get(settings).post(change_settings))
         .route("/_sim/jira/tokens", post(change_tokens))
         .route("/_sim/jira/webhooks", get(webhooks))
@@ -68,32 +68,32 @@ struct NewAccount {
     #[serde(default)]
     history: usize,
     issues: Option<usize>,
-    /// Somebody of another site who works here as well.
+    /// A person of another site who becomes a member of this site too.
     member: Option<String>,
 }
 
 async fn add_account(State(hub): State<Hub>, body: Option<Json<NewAccount>>) -> Response {
-    let wanted = body.map(|Json(body)| body).unwrap_or_default();
+    let Json(body) = body.unwrap_or_default();
     let now = hub.core.clock.seconds();
     let id = {
         let mut world = hub.world();
         let number = world.sites.len() + 1;
-        let name = wanted.name.unwrap_or_else(|| format!("team-{number}"));
-        let size = Size {
-            containers: wanted.projects.unwrap_or(generate::USUAL.containers),
-            people: wanted.people.unwrap_or(generate::USUAL.people),
+        let name = body.name.unwrap_or_else(|| format!("team-{number}"));
+        let size = AccountSize {
+            containers: body.projects.unwrap_or(generate::DEFAULT_SIZE.containers),
+            people: body.people.unwrap_or(generate::DEFAULT_SIZE.people),
         };
         let id = generate::add_site(&mut world, &name, size);
-        if let Some(person) = wanted.member.and_then(|who| world.people.get_mut(&who)) {
+        if let Some(person) = body.member.and_then(|id| world.people.get_mut(&id)) {
             person.sites.push(id.clone());
         }
         id
     };
-    let past = Past {
-        facts: wanted.history,
-        counted: wanted.issues,
+    let history_size = HistorySize {
+        facts: body.history,
+        fixed_count: body.issues,
     };
-    generate::site_history(&hub, &id, past, now);
+    generate::populate_site_history(&hub, &id, history_size, now);
     let world = hub.world();
     (
         StatusCode::CREATED,
@@ -102,34 +102,34 @@ async fn add_account(State(hub): State<Hub>, body: Option<Json<NewAccount>>) -> 
         .into_response()
 }
 
-async fn act(State(hub): State<Hub>, Json(act): Json<Act>) -> Response {
-    let done = hub.stage(hub.now(), |stage| stage.act(&act));
-    match done {
-        Ok(done) => {
+async fn perform_action(State(hub): State<Hub>, Json(params): Json<ActionParams>) -> Response {
+    let outcome = hub.transact(hub.now(), |tx| tx.perform(&params));
+    match outcome {
+        Ok(outcome) => {
             let visible = hub.world().visible_containers();
-            let facts: Vec<_> = done
+            let facts: Vec<_> = outcome
                 .facts
                 .iter()
                 .filter_map(|fact| hub.core.ledger.entry(*fact, &visible))
                 .collect();
-            Json(json!({ "object": done.object, "facts": facts })).into_response()
+            Json(json!({ "object": outcome.object, "facts": facts })).into_response()
         }
-        Err(why) => refusal(StatusCode::CONFLICT, why),
+        Err(reason) => error_response(StatusCode::CONFLICT, reason),
     }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Amount {
+struct GenerateRequest {
     count: usize,
     account: Option<String>,
 }
 
-async fn generate_now(State(hub): State<Hub>, Json(body): Json<Amount>) -> Response {
+async fn generate_facts(State(hub): State<Hub>, Json(body): Json<GenerateRequest>) -> Response {
     if let Some(account) = &body.account
         && !hub.world().sites.contains_key(account)
     {
-        return refusal(StatusCode::CONFLICT, "there is no such account");
+        return error_response(StatusCode::CONFLICT, "unknown account");
     }
     let facts = generate::generate(&hub, body.account.as_deref(), body.count);
     Json(json!({ "facts": facts })).into_response()
@@ -143,27 +143,27 @@ async fn change_settings(
     State(hub): State<Hub>,
     Json(changes): Json<Map<String, Value>>,
 ) -> Response {
-    let present = hub.settings().clone();
-    control::change_settings(&present, changes, |new| {
+    let current = hub.settings().clone();
+    control::change_settings(&current, changes, |new| {
         hub.change_settings(|settings| *settings = new);
     })
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Tokens {
-    /// Access tokens of this person end now.
+struct ChangeTokens {
+    /// Account id of the person whose access tokens expire now.
     expire: Option<String>,
-    /// This person's grant is withdrawn.
+    /// Account id of the person whose grant is revoked.
     revoke: Option<String>,
 }
 
-async fn change_tokens(State(hub): State<Hub>, Json(body): Json<Tokens>) -> Response {
+async fn change_tokens(State(hub): State<Hub>, Json(body): Json<ChangeTokens>) -> Response {
     let now = hub.core.clock.seconds();
     let mut world = hub.world();
     if let Some(person) = body.expire {
         for token in world
-            .access
+            .access_tokens
             .values_mut()
             .filter(|token| token.person == person)
         {
@@ -182,10 +182,10 @@ async fn webhooks(State(hub): State<Hub>) -> Json<Value> {
         .sites
         .values()
         .flat_map(|site| {
-            site.hooks.values().map(|hook| {
-                json!({ "account": site.id, "id": hook.id, "owner": hook.owner,
-                        "jql_filter": hook.filter, "events": hook.events,
-                        "expires": crate::simulator::clock::iso(hook.expires) })
+            site.webhooks.values().map(|webhook| {
+                json!({ "account": site.id, "id": webhook.id, "owner": webhook.owner,
+                        "jql_filter": webhook.filter, "events": webhook.events,
+                        "expires": crate::simulator::clock::iso(webhook.expires) })
             })
         })
         .collect();
@@ -193,5 +193,5 @@ async fn webhooks(State(hub): State<Hub>) -> Json<Value> {
 }
 
 async fn deliveries(State(hub): State<Hub>) -> Json<Value> {
-    Json(json!({ "attempts": hub.outbox.attempts() }))
+    Json(json!({ "attempts": hub.webhook_sender.attempts() }))
 }

@@ -1,4 +1,4 @@
-//! A world with a past, and activity that goes on by itself.
+//! Generated sites, history and activity.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,24 +11,24 @@ use rand::seq::IndexedRandom;
 use tokio_util::sync::CancellationToken;
 
 use super::Jira;
-use super::act::{Act, Stage, When};
+use super::actions::{ActionParams, ActionTime, Transaction};
 use super::world::{Person, Project, Site, World};
-use crate::simulator::{Config, Past, Size};
+use crate::simulator::{AccountSize, Config, HistorySize};
 
 const DAY: i64 = 24 * 3_600;
-const PAST_DAYS: i64 = 30;
+const HISTORY_DAYS: i64 = 30;
 const PROJECTS: [&str; 2] = ["ENG", "OPS"];
-/// What a site has that is added later.
-pub(crate) const USUAL: Size = Size {
+/// Size of a site that the control API adds.
+pub(crate) const DEFAULT_SIZE: AccountSize = AccountSize {
     containers: PROJECTS.len(),
     people: 4,
 };
-/// Where people live, the whole year at the same distance from UTC; the first are those who
-/// connect.
+/// Time zones of people, without daylight saving time. The admin of a site has the first.
 const ZONES: [(i64, &str); 3] = [(-7, "America/Phoenix"), (1, "Africa/Lagos"), (0, "Etc/UTC")];
 
-/// How often each action is chosen. Actions past the mark are left out of the history: nobody
-/// can learn of them afterwards.
+/// Actions with their weights.
+///
+/// Only the first [`HISTORY_ACTIONS`] occur in the history: a backfill cannot find the others.
 const MIX: [(&str, u32); 14] = [
     ("issue.created", 90),
     ("issue.transitioned", 110),
@@ -45,10 +45,10 @@ const MIX: [(&str, u32); 14] = [
     ("comment.deleted", 8),
     ("issue.deleted", 4),
 ];
-const HISTORY_MARK: usize = 12;
+const HISTORY_ACTIONS: usize = 12;
 const NEW_ISSUE: &str = "issue.created";
 
-/// Creates the sites that a simulator starts with.
+/// Creates the sites that exist when the simulator starts.
 pub(crate) fn populate(world: &mut World, config: &Config) {
     let size = config.size(config.projects);
     for number in 1..=config.accounts {
@@ -56,21 +56,21 @@ pub(crate) fn populate(world: &mut World, config: &Config) {
     }
 }
 
-/// Adds a site with people and projects, and answers its cloud id.
+/// Adds a site with people and projects and returns its cloud id.
 pub(crate) fn add_site(
     world: &mut World,
     name: &str,
-    Size {
+    AccountSize {
         containers,
         people: developers,
-    }: Size,
+    }: AccountSize,
 ) -> String {
     let (id, container, board) = (world.uuid(), world.container(), world.number());
     world.number();
     let mut people = Vec::new();
     for number in 0..=developers {
         let account = format!("712020:{}", world.uuid());
-        let who = if number == 0 {
+        let display_name = if number == 0 {
             format!("{name} admin")
         } else {
             format!("{name} dev {number}")
@@ -79,7 +79,7 @@ pub(crate) fn add_site(
             account.clone(),
             Person {
                 id: account.clone(),
-                name: who,
+                name: display_name,
                 zone: ZONES[number % ZONES.len()],
                 sites: vec![id.clone()],
             },
@@ -115,8 +115,8 @@ pub(crate) fn add_site(
         versions: BTreeMap::new(),
         worklogs: BTreeMap::new(),
         deleted_worklogs: Vec::new(),
-        hooks: BTreeMap::new(),
-        last_hook: 0,
+        webhooks: BTreeMap::new(),
+        last_webhook_id: 0,
         board,
         container,
         id: id.clone(),
@@ -125,29 +125,32 @@ pub(crate) fn add_site(
     id
 }
 
-/// Facts of the last thirty days, in every site.
-pub(crate) fn history(hub: &Jira, config: &Config, now: i64) {
-    let past = Past {
+/// Generates facts of the last thirty days in every site.
+pub(crate) fn populate_history(hub: &Jira, config: &Config, now: i64) {
+    let history_size = HistorySize {
         facts: config.history,
-        counted: config.issues,
+        fixed_count: config.issues,
     };
     let sites: Vec<String> = hub.world().sites.keys().cloned().collect();
     for site in sites {
-        site_history(hub, &site, past, now);
+        populate_site_history(hub, &site, history_size, now);
     }
 }
 
-/// Facts of the last thirty days, as many as are due to all projects of a site. New issues go
-/// to one project after the other.
-pub(crate) fn site_history(hub: &Jira, site: &str, past: Past, now: i64) {
+/// Generates facts of the last thirty days in a site.
+///
+/// Their number is `facts` per project. New issues go to one project after the other.
+pub(crate) fn populate_site_history(hub: &Jira, site: &str, history_size: HistorySize, now: i64) {
     let weighted = |mix: &[(&str, u32)]| WeightedIndex::new(mix.iter().map(|(_, weight)| *weight));
-    // Where new issues are counted, the rest is none.
-    let rest: Vec<(&str, u32)> = MIX[..HISTORY_MARK]
+    // With a fixed number of new issues, random actions must not add more.
+    let other_actions: Vec<(&str, u32)> = MIX[..HISTORY_ACTIONS]
         .iter()
         .filter(|(action, _)| *action != NEW_ISSUE)
         .copied()
         .collect();
-    let (Ok(all), Ok(others)) = (weighted(&MIX[..HISTORY_MARK]), weighted(&rest)) else {
+    let (Ok(all_weights), Ok(other_weights)) =
+        (weighted(&MIX[..HISTORY_ACTIONS]), weighted(&other_actions))
+    else {
         return;
     };
     let projects: Vec<String> = {
@@ -155,27 +158,29 @@ pub(crate) fn site_history(hub: &Jira, site: &str, past: Past, now: i64) {
         let projects = world.sites[site].projects.values();
         projects.map(|project| project.key.clone()).collect()
     };
-    let count = i64::try_from(past.facts * projects.len()).unwrap_or(0);
-    let since = now - PAST_DAYS * DAY;
-    let rounds =
-        (0..past.facts).flat_map(|round| projects.iter().map(move |project| (round, project)));
+    let count = i64::try_from(history_size.facts * projects.len()).unwrap_or(0);
+    let since = now - HISTORY_DAYS * DAY;
+    let rounds = (0..history_size.facts)
+        .flat_map(|round| projects.iter().map(move |project| (round, project)));
     for (number, (round, project)) in (0_i64..).zip(rounds) {
-        let at = since + (PAST_DAYS * DAY - 3_600) * number / count.max(1);
-        hub.stage(When { at, live: false }, |stage| {
-            let rng = &mut stage.world.rng;
-            let new = past.counted.map(|issues| past.spreads(issues, round));
-            let action = match new {
+        let at = since + (HISTORY_DAYS * DAY - 3_600) * number / count.max(1);
+        hub.transact(ActionTime { at, is_live: false }, |tx| {
+            let rng = &mut tx.world.rng;
+            let is_new_issue = history_size
+                .fixed_count
+                .map(|issues| history_size.selects(issues, round));
+            let action = match is_new_issue {
                 Some(true) => NEW_ISSUE,
-                Some(false) => rest[others.sample(rng)].0,
-                None => MIX[all.sample(rng)].0,
+                Some(false) => other_actions[other_weights.sample(rng)].0,
+                None => MIX[all_weights.sample(rng)].0,
             };
             let project = (action == NEW_ISSUE).then_some(project);
-            happen(stage, site, action, project);
+            perform_or_comment(tx, site, action, project);
         });
     }
 }
 
-/// Makes facts happen now, at one site or anywhere; answers how many.
+/// Generates facts now, in one site or in random ones, and returns their number.
 pub(crate) fn generate(hub: &Jira, site: Option<&str>, count: usize) -> usize {
     let Ok(weights) = WeightedIndex::new(MIX.iter().map(|(_, weight)| weight)) else {
         return 0;
@@ -183,32 +188,37 @@ pub(crate) fn generate(hub: &Jira, site: Option<&str>, count: usize) -> usize {
     let sites: Vec<String> = hub.world().sites.keys().cloned().collect();
     let mut facts = 0;
     for _ in 0..count {
-        facts += hub.stage(hub.now(), |stage| {
-            let action = MIX[weights.sample(&mut stage.world.rng)].0;
-            let somewhere = sites.choose(&mut stage.world.rng).map(String::as_str);
-            site.or(somewhere)
-                .map_or(0, |site| happen(stage, site, action, None))
+        facts += hub.transact(hub.now(), |tx| {
+            let action = MIX[weights.sample(&mut tx.world.rng)].0;
+            let random_site = sites.choose(&mut tx.world.rng).map(String::as_str);
+            site.or(random_site)
+                .map_or(0, |site| perform_or_comment(tx, site, action, None))
         });
     }
     facts
 }
 
-fn happen(stage: &mut Stage<'_>, site: &str, action: &str, project: Option<&String>) -> usize {
-    let act = |action: &str| Act {
+/// Performs an action, or comments on an issue if the action is impossible.
+fn perform_or_comment(
+    tx: &mut Transaction<'_>,
+    site: &str,
+    action: &str,
+    project: Option<&String>,
+) -> usize {
+    let params = |action: &str| ActionParams {
         account: site.to_owned(),
         action: action.to_owned(),
         to: project.cloned(),
-        ..Act::default()
+        ..ActionParams::default()
     };
-    // What cannot happen just now gives way to what always can.
-    let done = stage
-        .act(&act(action))
-        .or_else(|_| stage.act(&act("comment.created")));
-    done.map_or(0, |done| done.facts.len())
+    let outcome = tx
+        .perform(&params(action))
+        .or_else(|_| tx.perform(&params("comment.created")));
+    outcome.map_or(0, |outcome| outcome.facts.len())
 }
 
-/// Lets things happen by themselves, at this many a second.
-pub(crate) async fn live(hub: Arc<Jira>, rate: f64, stop: CancellationToken) {
+/// Generates facts at a rate per second, until `stop`.
+pub(crate) async fn run_activity(hub: Arc<Jira>, rate: f64, stop: CancellationToken) {
     loop {
         let pause = {
             let mut world = hub.world();

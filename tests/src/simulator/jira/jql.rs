@@ -1,14 +1,14 @@
-//! JQL, as far as it is needed: comparisons joined by AND, OR and NOT, and one order.
+//! A subset of JQL: conditions joined by AND, OR and NOT, and one sort order.
 
 mod parse;
 
 use super::world::{Issue, Person, STATUSES, Site};
 
-/// What a question may be about.
+/// Field of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Field {
     Project,
-    /// By id or by key.
+    /// Id or key.
     Issue,
     Status,
     StatusCategory,
@@ -21,18 +21,18 @@ pub(crate) enum Field {
     Updated,
 }
 
-/// A comparison.
+/// Condition on a field.
 #[derive(Debug, Clone)]
-enum Test {
-    /// One of these values, or none of them.
+enum Condition {
+    /// Equal to one of these values; negated, to none of them.
     In(Vec<String>, bool),
-    /// Nothing, or anything.
+    /// Empty, or not empty.
     Empty(bool),
-    /// Text that occurs, or does not.
+    /// Contains a text; negated, does not.
     Contains(String, bool),
-    /// From this millisecond on.
+    /// At or after this time in milliseconds.
     From(i64),
-    /// Up to this millisecond.
+    /// At or before this time in milliseconds.
     To(i64),
 }
 
@@ -41,10 +41,10 @@ enum Node {
     All(Vec<Node>),
     Any(Vec<Node>),
     Not(Box<Node>),
-    Test(Field, Test),
+    Condition(Field, Condition),
 }
 
-/// What rows are ordered by.
+/// Sort order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     Id,
@@ -52,7 +52,7 @@ pub(crate) enum Order {
     Updated,
 }
 
-/// A question that is understood.
+/// A parsed query.
 #[derive(Debug, Clone)]
 pub(crate) struct Jql {
     filter: Node,
@@ -60,15 +60,15 @@ pub(crate) struct Jql {
     pub(crate) descending: bool,
 }
 
-/// Who asks, and when: dates without a zone are the person's.
-pub(crate) struct Asker<'a> {
+/// Person and time of a query. Dates without a time zone are in the person's.
+pub(crate) struct JqlContext<'a> {
     pub(crate) person: &'a Person,
     pub(crate) now: i64,
 }
 
-/// An issue, as far as questions look at it.
+/// The fields of an issue that queries use.
 #[derive(Debug, Clone)]
-pub(crate) struct Sight {
+pub(crate) struct IssueView {
     id: String,
     key: String,
     project: [String; 2],
@@ -80,7 +80,7 @@ pub(crate) struct Sight {
     updated: i64,
 }
 
-impl Sight {
+impl IssueView {
     pub(crate) fn of(site: &Site, issue: &Issue) -> Self {
         let project = &site.projects[&issue.project];
         Self {
@@ -96,7 +96,7 @@ impl Sight {
         }
     }
 
-    /// Every name that a field's value goes by.
+    /// Names and ids of a field's value.
     fn names(&self, field: Field) -> Vec<&str> {
         let (id, name, category) = STATUSES[self.status % STATUSES.len()];
         match field {
@@ -113,7 +113,7 @@ impl Sight {
         }
     }
 
-    fn moment(&self, field: Field) -> i64 {
+    fn timestamp(&self, field: Field) -> i64 {
         if field == Field::Created {
             self.created
         } else {
@@ -122,7 +122,7 @@ impl Sight {
     }
 }
 
-/// What people call a category of statuses.
+/// Display name of a status category.
 pub(crate) fn category_name(key: &str) -> &'static str {
     match key {
         "new" => "To Do",
@@ -132,83 +132,86 @@ pub(crate) fn category_name(key: &str) -> &'static str {
 }
 
 impl Node {
-    fn accepts(&self, sight: &Sight) -> bool {
+    fn accepts(&self, view: &IssueView) -> bool {
         match self {
-            Self::All(nodes) => nodes.iter().all(|node| node.accepts(sight)),
-            Self::Any(nodes) => nodes.iter().any(|node| node.accepts(sight)),
-            Self::Not(node) => !node.accepts(sight),
-            Self::Test(field, test) => {
-                let names = sight.names(*field);
+            Self::All(nodes) => nodes.iter().all(|node| node.accepts(view)),
+            Self::Any(nodes) => nodes.iter().any(|node| node.accepts(view)),
+            Self::Not(node) => !node.accepts(view),
+            Self::Condition(field, test) => {
+                let names = view.names(*field);
                 match test {
-                    Test::In(values, negated) => {
-                        let fits = names.iter().any(|name| {
-                            values.iter().any(|value| value.eq_ignore_ascii_case(name))
+                    Condition::In(values, negated) => {
+                        let is_match = names.iter().any(|name| {
+                            values
+                                .iter()
+                                .any(|listed| listed.eq_ignore_ascii_case(name))
                         });
-                        // What is empty is neither equal nor unequal to anything.
-                        !names.is_empty() && fits != *negated
+                        // As in Jira, an empty field is neither equal nor unequal to a value.
+                        !names.is_empty() && is_match != *negated
                     }
-                    Test::Empty(wanted) => names.is_empty() == *wanted,
-                    Test::Contains(words, negated) => {
-                        let words = words.to_ascii_lowercase();
+                    Condition::Empty(is_empty) => names.is_empty() == *is_empty,
+                    Condition::Contains(phrase, negated) => {
+                        let phrase = phrase.to_ascii_lowercase();
                         let found = names
                             .iter()
-                            .any(|name| name.to_ascii_lowercase().contains(&words));
+                            .any(|name| name.to_ascii_lowercase().contains(&phrase));
                         found != *negated
                     }
-                    Test::From(at) => sight.moment(*field) >= *at,
-                    Test::To(at) => sight.moment(*field) <= *at,
+                    Condition::From(at) => view.timestamp(*field) >= *at,
+                    Condition::To(at) => view.timestamp(*field) <= *at,
                 }
             }
         }
     }
 
-    fn each(
+    fn visit_conditions(
         &self,
-        look: &mut impl FnMut(Field, &Test) -> Result<(), String>,
+        visit: &mut impl FnMut(Field, &Condition) -> Result<(), String>,
     ) -> Result<(), String> {
         match self {
-            Self::All(nodes) | Self::Any(nodes) => {
-                nodes.iter().try_for_each(|node| node.each(look))
-            }
-            Self::Not(node) => node.each(look),
-            Self::Test(field, test) => look(*field, test),
+            Self::All(nodes) | Self::Any(nodes) => nodes
+                .iter()
+                .try_for_each(|node| node.visit_conditions(visit)),
+            Self::Not(node) => node.visit_conditions(visit),
+            Self::Condition(field, test) => visit(*field, test),
         }
     }
 }
 
 impl Jql {
-    /// Reads a question.
-    pub(crate) fn parse(text: &str, asker: &Asker<'_>) -> Result<Self, String> {
-        parse::question(text, asker)
+    /// Parses a query.
+    pub(crate) fn parse(text: &str, context: &JqlContext<'_>) -> Result<Self, String> {
+        parse::parse_query(text, context)
     }
 
-    pub(crate) fn accepts(&self, sight: &Sight) -> bool {
-        self.filter.accepts(sight)
+    pub(crate) fn accepts(&self, view: &IssueView) -> bool {
+        self.filter.accepts(view)
     }
 
-    /// Whether a webhook may be filtered so: few fields, and only equality.
-    pub(crate) fn fits_webhooks(&self) -> Result<(), String> {
-        self.filter.each(&mut |field, test| match (field, test) {
-            (
-                Field::Project
-                | Field::Issue
-                | Field::Status
-                | Field::Assignee
-                | Field::Reporter
-                | Field::IssueType,
-                Test::In(..),
-            ) => Ok(()),
-            (
-                Field::Project
-                | Field::Issue
-                | Field::Status
-                | Field::Assignee
-                | Field::Reporter
-                | Field::IssueType,
-                _,
-            ) => Err("The operator of a clause is not supported.".to_owned()),
-            _ => Err("The field of a clause is not supported.".to_owned()),
-        })
+    /// Checks that a webhook may have this filter: few fields, and only equality.
+    pub(crate) fn check_webhook_filter(&self) -> Result<(), String> {
+        self.filter
+            .visit_conditions(&mut |field, test| match (field, test) {
+                (
+                    Field::Project
+                    | Field::Issue
+                    | Field::Status
+                    | Field::Assignee
+                    | Field::Reporter
+                    | Field::IssueType,
+                    Condition::In(..),
+                ) => Ok(()),
+                (
+                    Field::Project
+                    | Field::Issue
+                    | Field::Status
+                    | Field::Assignee
+                    | Field::Reporter
+                    | Field::IssueType,
+                    _,
+                ) => Err("The operator of a clause is not supported.".to_owned()),
+                _ => Err("The field of a clause is not supported.".to_owned()),
+            })
     }
 }
 
@@ -218,8 +221,8 @@ mod tests {
 
     const HOUR: i64 = 3_600_000;
 
-    fn asker(person: &Person) -> Asker<'_> {
-        Asker {
+    fn context(person: &Person) -> JqlContext<'_> {
+        JqlContext {
             person,
             now: 1_795_428_000_000,
         }
@@ -234,8 +237,8 @@ mod tests {
         }
     }
 
-    fn sight(updated: i64) -> Sight {
-        Sight {
+    fn view(updated: i64) -> IssueView {
+        IssueView {
             id: "10001".to_owned(),
             key: "ENG-1".to_owned(),
             project: ["10".to_owned(), "ENG".to_owned()],
@@ -248,15 +251,15 @@ mod tests {
         }
     }
 
-    fn answers(text: &str, updated: i64) -> bool {
+    fn matches_query(text: &str, updated: i64) -> bool {
         let person = person(-7);
-        let question = Jql::parse(text, &asker(&person)).unwrap_or_else(|why| panic!("{why}"));
-        question.accepts(&sight(updated))
+        let query = Jql::parse(text, &context(&person)).unwrap_or_else(|reason| panic!("{reason}"));
+        query.accepts(&view(updated))
     }
 
     #[test]
-    fn a_date_without_a_zone_is_the_persons() {
-        // 10:00 at UTC is 03:00 for somebody at UTC-7.
+    fn dates_without_zone_are_in_the_persons_zone() {
+        // 10:00 in UTC is 03:00 in UTC-7.
         let ten = 1_795_428_000_000;
         for (text, accepted) in [
             ("updated >= \"2026-11-23 03:00\"", true),
@@ -267,14 +270,14 @@ mod tests {
             ("updated < now() AND updated >= startOfDay()", false),
             ("updated <= 2026-11-23", false),
         ] {
-            assert_eq!(answers(text, ten), accepted, "{text}");
+            assert_eq!(matches_query(text, ten), accepted, "{text}");
         }
-        assert!(answers("updated >= startOfDay()", ten - 2 * HOUR));
-        assert!(!answers("updated >= startOfDay()", ten - 4 * HOUR));
+        assert!(matches_query("updated >= startOfDay()", ten - 2 * HOUR));
+        assert!(!matches_query("updated >= startOfDay()", ten - 4 * HOUR));
     }
 
     #[test]
-    fn clauses_are_joined_as_they_are_written() {
+    fn and_or_and_not_join_clauses() {
         for (text, accepted) in [
             ("project = eng", true),
             (
@@ -292,12 +295,12 @@ mod tests {
             ),
             ("issuekey in (ENG-1) order by created desc, key asc", true),
         ] {
-            assert_eq!(answers(text, 0), accepted, "{text}");
+            assert_eq!(matches_query(text, 0), accepted, "{text}");
         }
     }
 
     #[test]
-    fn what_is_not_understood_or_has_no_bound_is_refused() {
+    fn invalid_and_unbounded_queries_are_rejected() {
         let person = person(0);
         for text in [
             "",
@@ -309,21 +312,21 @@ mod tests {
             "updated >= yesterday",
             "project = ENG key = ENG-1",
         ] {
-            assert!(Jql::parse(text, &asker(&person)).is_err(), "{text}");
+            assert!(Jql::parse(text, &context(&person)).is_err(), "{text}");
         }
-        let unbounded = Jql::parse("ORDER BY created", &asker(&person));
-        assert!(unbounded.is_err_and(|why| why.contains("Unbounded")));
+        let unbounded = Jql::parse("ORDER BY created", &context(&person));
+        assert!(unbounded.is_err_and(|reason| reason.contains("Unbounded")));
     }
 
     #[test]
-    fn webhooks_are_filtered_by_few_fields_and_equality() {
+    fn webhook_filters_allow_few_fields_and_equality() {
         let person = person(0);
-        let fits = |text: &str| {
-            Jql::parse(text, &asker(&person)).and_then(|question| question.fits_webhooks())
+        let check = |text: &str| {
+            Jql::parse(text, &context(&person)).and_then(|query| query.check_webhook_filter())
         };
-        assert_eq!(fits("project in (ENG) AND status != Done"), Ok(()));
+        assert_eq!(check("project in (ENG) AND status != Done"), Ok(()));
         for text in ["updated > 1", "assignee is not EMPTY", "priority = High"] {
-            assert!(fits(text).is_err(), "{text}");
+            assert!(check(text).is_err(), "{text}");
         }
     }
 }

@@ -1,19 +1,19 @@
-//! Atlassian, simulated: OAuth 2.0 (3LO), Jira Cloud's REST API, webhooks.
+//! Simulated Atlassian: OAuth 2.0 (3LO), Jira Cloud's REST API and webhooks.
 //!
-//! Promises what Atlassian documents and what clients have observed. The identity service lies
-//! at `/atlassian/auth`, the API at `/atlassian/api`, a site's Jira below `ex/jira/{cloudId}`
-//! there. Sites' own addresses are names only; nobody is called there.
+//! It follows Atlassian's documentation and the observed behaviour of its API. The identity
+//! service is at `/atlassian/auth`, the API at `/atlassian/api`, and a site's Jira at
+//! `ex/jira/{cloudId}` of the API. The URLs of sites are not served.
 
-mod act;
+mod actions;
 mod control;
 mod generate;
-mod hooks;
 mod jql;
 mod limits;
 mod oauth;
 mod render;
 mod rest;
 mod settings;
+mod webhooks;
 mod world;
 
 use std::collections::HashSet;
@@ -25,28 +25,28 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use self::world::World;
-use super::outbox::Outbox;
 use super::usage::Quota;
+use super::webhook_sender::WebhookSender;
 use super::{Config, Core, StartError, control::Provider};
 
-pub(crate) use generate::live;
+pub(crate) use generate::run_activity;
 pub use settings::{AdminWebhook, Settings};
 
 /// Slug in the ledger.
 pub(crate) const SOURCE: &str = "jira";
 
-/// The app, as it is registered.
+/// The registered app.
 pub(crate) struct App {
     pub(crate) client_id: String,
     pub(crate) client_secret: String,
 }
 
-/// The whole simulated service.
+/// The simulated service.
 pub(crate) struct Jira {
     pub(crate) core: Arc<Core>,
     base: String,
     pub(crate) app: App,
-    pub(crate) outbox: Outbox,
+    pub(crate) webhook_sender: WebhookSender,
     settings: Arc<RwLock<Settings>>,
     world: Mutex<World>,
 }
@@ -74,14 +74,14 @@ impl Jira {
             settings.requests_per_second = None;
         }
         let settings = Arc::new(RwLock::new(settings));
-        let courier = hooks::Atlassian {
+        let policy = webhooks::Atlassian {
             settings: Arc::clone(&settings),
             client_id: app.client_id.clone(),
             client_secret: app.client_secret.clone(),
         };
-        let outbox = Outbox::new(
+        let webhook_sender = WebhookSender::new(
             Arc::clone(&core),
-            Arc::new(courier),
+            Arc::new(policy),
             "Atlassian Webhook HTTP Client",
             Duration::from_secs(20),
             config.delivery_concurrency.max(1),
@@ -92,11 +92,11 @@ impl Jira {
             core,
             base: format!("{base}/atlassian"),
             app,
-            outbox,
+            webhook_sender,
             settings,
             world: Mutex::new(world),
         });
-        generate::history(&hub, config, now);
+        generate::populate_history(&hub, config, now);
         Ok(hub)
     }
 
@@ -104,7 +104,7 @@ impl Jira {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Settings in force.
+    /// Current settings.
     pub(crate) fn settings(&self) -> RwLockReadGuard<'_, Settings> {
         self.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -119,7 +119,7 @@ impl Jira {
     }
 }
 
-/// Everything Atlassian serves.
+/// All routes of Atlassian, and of its part of the control API.
 pub(crate) fn router(hub: &Arc<Jira>) -> Router {
     Router::new()
         .nest("/atlassian", oauth::router(hub).merge(rest::router(hub)))
@@ -148,15 +148,15 @@ impl Provider for Jira {
     }
 
     fn unfinished(&self) -> usize {
-        self.outbox.unfinished()
+        self.webhook_sender.unfinished()
     }
 
-    fn quiesce(&self, patience: Duration) -> BoxFuture<'_, bool> {
-        Box::pin(self.outbox.quiesce(patience))
+    fn quiesce(&self, timeout: Duration) -> BoxFuture<'_, bool> {
+        Box::pin(self.webhook_sender.quiesce(timeout))
     }
 
     fn deliveries(&self) -> Value {
-        self.outbox.summary()
+        self.webhook_sender.summary()
     }
 
     fn reset_limits(&self) {

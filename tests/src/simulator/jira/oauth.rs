@@ -1,9 +1,9 @@
-//! The identity service: the consent page and the token endpoint.
+//! The identity service: consent page and token endpoint.
 //!
-//! A browser session is the cookie `user_session=<account id>`; whoever names a person is that
-//! person. The cookie `atlassian_site=<cloud id>` restricts a consent to one site; without it,
-//! all the person's sites are consented to. Consent is given at once, and adds to the one grant
-//! that the person has.
+//! A browser session is the cookie `user_session=<account id>`, without a password. The cookie
+//! `atlassian_site=<cloud id>` restricts a consent to one site; without it, the consent is for
+//! all of the person's sites. The page consents at once, and the sites are added to the person's
+//! only grant.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,13 +21,14 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::Jira;
-use super::world::{Access, Code, Refresh};
+use super::world::{AccessToken, Code, RefreshToken};
 use crate::simulator::faults::{Rule, Target};
 use crate::simulator::wire;
 
-const CODE_LIFE: i64 = 600;
-/// A refresh token that is not used for so long ends.
-const IDLE_LIFE: i64 = 90 * 24 * 3_600;
+/// Lifetime of an authorization code.
+const CODE_TTL_SECONDS: i64 = 600;
+/// Lifetime of an unused refresh token.
+const REFRESH_TOKEN_IDLE_TTL_SECONDS: i64 = 90 * 24 * 3_600;
 
 type Hub = Arc<Jira>;
 type Fields = HashMap<String, String>;
@@ -65,13 +66,13 @@ async fn authorize(
 ) -> Response {
     let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
     let callback = hub.settings().callback_url.clone();
-    for (name, wanted) in [
+    for (name, expected) in [
         ("audience", "api.atlassian.com"),
         ("client_id", hub.app.client_id.as_str()),
         ("redirect_uri", callback.as_str()),
         ("response_type", "code"),
     ] {
-        if field(name) != wanted {
+        if field(name) != expected {
             return page(StatusCode::BAD_REQUEST, &format!("<p>invalid {name}</p>"));
         }
     }
@@ -97,14 +98,14 @@ async fn authorize(
     let Ok(mut target) = Url::parse(&callback) else {
         return page(StatusCode::BAD_REQUEST, "<p>invalid redirect_uri</p>");
     };
-    let (declined, withheld) = {
+    let (is_denied, withheld) = {
         let settings = hub.settings();
         (
             settings.deny_authorizations,
             settings.withheld_scopes.clone(),
         )
     };
-    if declined {
+    if is_denied {
         target
             .query_pairs_mut()
             .append_pair("error", "access_denied")
@@ -118,7 +119,7 @@ async fn authorize(
     let sites: Vec<String> = world.people[&person]
         .sites
         .iter()
-        .filter(|site| chosen.as_ref().is_none_or(|one| one == *site))
+        .filter(|site| chosen.as_ref().is_none_or(|id| id == *site))
         .cloned()
         .collect();
     world
@@ -133,10 +134,10 @@ async fn authorize(
             person,
             scopes: field("scope")
                 .split(' ')
-                .filter(|scope| !withheld.iter().any(|one| one == scope))
+                .filter(|scope| !withheld.iter().any(|name| name == scope))
                 .map(str::to_owned)
                 .collect(),
-            expires: now + CODE_LIFE,
+            expires: now + CODE_TTL_SECONDS,
             challenge,
         },
     );
@@ -155,10 +156,7 @@ async fn sign_in(State(hub): State<Hub>, Form(fields): Form<Fields>) -> Response
         .cloned()
         .unwrap_or_else(|| "/".to_owned());
     if !hub.world().people.contains_key(&login) {
-        return page(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "<p>There is no such person.</p>",
-        );
+        return page(StatusCode::UNPROCESSABLE_ENTITY, "<p>User not found</p>");
     }
     let cookie = format!("user_session={login}; Path=/; HttpOnly; SameSite=Lax");
     (
@@ -173,8 +171,8 @@ fn redirect(target: &Url) -> Response {
 }
 
 async fn token(State(hub): State<Hub>, headers: HeaderMap, body: Bytes) -> Response {
-    let (_running, _) = hub.core.stats.begin();
-    let fields = fields_of(&headers, &body);
+    let (_running, _) = hub.core.stats.start_request();
+    let fields = parse_fields(&headers, &body);
     let rule: Option<Rule> = hub
         .core
         .faults
@@ -184,7 +182,7 @@ async fn token(State(hub): State<Hub>, headers: HeaderMap, body: Bytes) -> Respo
         Some(rule) => {
             if let Some(response) = wire::before(rule)
                 .await
-                .or_else(|| super::rest::pretended(rule))
+                .or_else(|| super::rest::fault_response(rule))
             {
                 response
             } else {
@@ -195,11 +193,11 @@ async fn token(State(hub): State<Hub>, headers: HeaderMap, body: Bytes) -> Respo
     let status = response.status().as_u16();
     hub.core
         .stats
-        .answered("POST /atlassian/auth/oauth/token".to_owned(), status);
+        .record_response("POST /atlassian/auth/oauth/token".to_owned(), status);
     response
 }
 
-fn fields_of(headers: &HeaderMap, body: &[u8]) -> Fields {
+fn parse_fields(headers: &HeaderMap, body: &[u8]) -> Fields {
     let kind = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -211,20 +209,20 @@ fn fields_of(headers: &HeaderMap, body: &[u8]) -> Fields {
     }
 }
 
-/// The S256 challenge of a verifier.
+/// PKCE challenge (S256) of a verifier.
 fn s256(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.as_bytes()))
 }
 
-fn refusal(status: StatusCode, error: &str, why: &str) -> Response {
-    let body = json!({ "error": error, "error_description": why });
+fn error_response(status: StatusCode, error: &str, reason: &str) -> Response {
+    let body = json!({ "error": error, "error_description": reason });
     (status, Json(body)).into_response()
 }
 
 fn exchange(hub: &Jira, fields: &Fields) -> Response {
     let field = |name: &str| fields.get(name).map_or("", String::as_str);
     if field("client_id") != hub.app.client_id || field("client_secret") != hub.app.client_secret {
-        return refusal(StatusCode::UNAUTHORIZED, "access_denied", "Unauthorized");
+        return error_response(StatusCode::UNAUTHORIZED, "access_denied", "Unauthorized");
     }
     let now = hub.core.clock.seconds();
     let reuse = hub.settings().reuse_seconds;
@@ -232,15 +230,15 @@ fn exchange(hub: &Jira, fields: &Fields) -> Response {
     let (person, scopes) = match field("grant_type") {
         "authorization_code" => {
             let code = world.codes.remove(field("code"));
-            let right = field("redirect_uri") == hub.settings().callback_url;
+            let redirect_uri_matches = field("redirect_uri") == hub.settings().callback_url;
             let verified = |code: &Code| match &code.challenge {
                 Some(challenge) => s256(field("code_verifier")) == *challenge,
                 None => true,
             };
-            match code.filter(|code| code.expires > now && right && verified(code)) {
+            match code.filter(|code| code.expires > now && redirect_uri_matches && verified(code)) {
                 Some(code) => (code.person, code.scopes),
                 None => {
-                    return refusal(
+                    return error_response(
                         StatusCode::FORBIDDEN,
                         "invalid_grant",
                         "Invalid authorization code",
@@ -252,68 +250,72 @@ fn exchange(hub: &Jira, fields: &Fields) -> Response {
             hub.core.stats.count("jira.refreshes", 1);
             let granted =
                 |world: &super::world::World, person: &str| world.grants.contains_key(person);
-            let known = world.refresh.get(field("refresh_token")).filter(|token| {
-                token.expires > now
-                    && token.used_at.is_none_or(|used| now - used < reuse)
-                    && granted(&world, &token.person)
-            });
-            let Some((person, scopes)) = known.map(|one| (one.person.clone(), one.scopes.clone()))
+            let valid = world
+                .refresh_tokens
+                .get(field("refresh_token"))
+                .filter(|token| {
+                    token.expires > now
+                        && token.used_at.is_none_or(|used| now - used < reuse)
+                        && granted(&world, &token.person)
+                });
+            let Some((person, scopes)) =
+                valid.map(|token| (token.person.clone(), token.scopes.clone()))
             else {
-                return refusal(
+                return error_response(
                     StatusCode::FORBIDDEN,
                     "invalid_grant",
                     "Unknown or invalid refresh token.",
                 );
             };
-            if let Some(token) = world.refresh.get_mut(field("refresh_token")) {
+            if let Some(token) = world.refresh_tokens.get_mut(field("refresh_token")) {
                 token.used_at.get_or_insert(now);
             }
             (person, scopes)
         }
         _ => {
-            return refusal(
+            return error_response(
                 StatusCode::BAD_REQUEST,
                 "unsupported_grant_type",
                 "Grant type not supported",
             );
         }
     };
-    Json(issue(hub, &mut world, person, scopes, now)).into_response()
+    Json(issue_tokens(hub, &mut world, person, scopes, now)).into_response()
 }
 
-fn issue(
+fn issue_tokens(
     hub: &Jira,
     world: &mut super::world::World,
     person: String,
     scopes: Vec<String>,
     now: i64,
 ) -> Value {
-    let life = hub.settings().token_seconds;
+    let ttl = hub.settings().token_seconds;
     let access = format!("eyJ{}", world.secret(1_200));
-    let mut answer = json!({
-        "access_token": access, "expires_in": life, "token_type": "Bearer",
+    let mut response = json!({
+        "access_token": access, "expires_in": ttl, "token_type": "Bearer",
         "scope": scopes.join(" "),
     });
-    world.access.insert(
+    world.access_tokens.insert(
         access,
-        Access {
+        AccessToken {
             person: person.clone(),
             scopes: scopes.clone(),
-            expires: now + life,
+            expires: now + ttl,
         },
     );
     if scopes.iter().any(|scope| scope == "offline_access") {
         let refresh = format!("eyR{}", world.secret(600));
-        answer["refresh_token"] = json!(refresh);
-        world.refresh.insert(
+        response["refresh_token"] = json!(refresh);
+        world.refresh_tokens.insert(
             refresh,
-            Refresh {
+            RefreshToken {
                 person,
                 scopes,
                 used_at: None,
-                expires: now + IDLE_LIFE,
+                expires: now + REFRESH_TOKEN_IDLE_TTL_SECONDS,
             },
         );
     }
-    answer
+    response
 }

@@ -1,4 +1,4 @@
-//! Objects as the REST API and webhooks show them.
+//! Objects of the REST API and of webhooks.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
@@ -8,30 +8,30 @@ use super::world::{
     Comment, History, Issue, Item, Project, STATUSES, Site, Sprint, Version, Worklog, World,
 };
 
-/// Changes that come with an issue, the newest of them; the others have to be asked for.
-pub(crate) const CHANGES: usize = 100;
+/// Newest changes that an issue's `changelog` contains.
+pub(crate) const MAX_CHANGELOG_ENTRIES: usize = 100;
 
-/// Categories of statuses: id, key, colour.
+/// Status categories: id, key and colour.
 const CATEGORIES: [(u64, &str, &str); 3] = [
     (2, "new", "blue-gray"),
     (4, "indeterminate", "yellow"),
     (3, "done", "green"),
 ];
 
-/// A time as Jira writes it: the offset has no colon.
+/// Formats a time as the REST API does: an offset without a colon.
 pub(crate) fn time(ms: i64) -> String {
     let at: DateTime<Utc> = DateTime::from_timestamp_millis(ms).unwrap_or_default();
     at.format("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string()
 }
 
-/// A time as keys have it.
+/// Formats a time as dedupe keys contain it.
 pub(crate) fn iso_ms(ms: i64) -> String {
     let at: DateTime<Utc> = DateTime::from_timestamp_millis(ms).unwrap_or_default();
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// Text, as this version of the API shows it: a document from the third on.
-fn body(text: &str, version: u8) -> Value {
+/// Rich text in a version of the API: a document from version 3 on.
+fn rich_text(text: &str, version: u8) -> Value {
     if version < 3 {
         return json!(text);
     }
@@ -52,8 +52,14 @@ impl World {
         })
     }
 
-    /// An issue; `version` of the API, 2 in webhooks.
-    pub(crate) fn issue_json(&self, site: &Site, issue: &Issue, version: u8, log: bool) -> Value {
+    /// An issue in a `version` of the API, which is 2 in webhooks.
+    pub(crate) fn issue_json(
+        &self,
+        site: &Site,
+        issue: &Issue,
+        version: u8,
+        with_changelog: bool,
+    ) -> Value {
         let mut object = json!({
             "id": issue.id.to_string(), "key": issue.key,
             "self": format!("{}/rest/api/{version}/issue/{}", site.url, issue.id),
@@ -67,16 +73,16 @@ impl World {
                 "reporter": self.person_json(site, &issue.creator),
                 "creator": self.person_json(site, &issue.creator),
                 "created": time(issue.created), "updated": time(issue.updated),
-                "description": body("A description", version),
+                "description": rich_text("A description", version),
                 "labels": [],
             },
         });
-        if log {
+        if with_changelog {
             let histories: Vec<Value> = issue
                 .histories
                 .iter()
                 .rev()
-                .take(CHANGES)
+                .take(MAX_CHANGELOG_ENTRIES)
                 .map(|history| self.history_json(site, history))
                 .collect();
             object["changelog"] = json!({
@@ -87,7 +93,7 @@ impl World {
         object
     }
 
-    /// A change, as the REST API shows it.
+    /// A change of an issue.
     pub(crate) fn history_json(&self, site: &Site, history: &History) -> Value {
         let items: Vec<Value> = history.items.iter().map(item_json).collect();
         json!({
@@ -108,7 +114,7 @@ impl World {
             "id": comment.id.to_string(),
             "author": self.person_json(site, &comment.author),
             "updateAuthor": self.person_json(site, &comment.editor),
-            "body": body(&comment.body, version),
+            "body": rich_text(&comment.body, version),
             "created": time(comment.created), "updated": time(comment.updated),
             "jsdPublic": true,
         })
@@ -125,46 +131,45 @@ impl World {
         })
     }
 
-    /// The fields of an issue that a search asks for.
-    pub(crate) fn searched(
+    /// An issue with the fields that a search requests.
+    pub(crate) fn search_result_json(
         &self,
         site: &Site,
         issue: &Issue,
         fields: &[String],
         comments: usize,
-        log: bool,
+        with_changelog: bool,
     ) -> Value {
-        let mut whole = self.issue_json(site, issue, 3, log);
+        let mut object = self.issue_json(site, issue, 3, with_changelog);
         let all = fields.iter().any(|field| field == "*all");
-        let wants = |name: &str| all || fields.iter().any(|field| field == name);
-        let mut kept = Map::new();
-        if let Some(known) = whole["fields"].as_object() {
-            kept.extend(
-                known
+        let is_requested = |name: &str| all || fields.iter().any(|field| field == name);
+        let mut selected = Map::new();
+        if let Some(all_fields) = object["fields"].as_object() {
+            selected.extend(
+                all_fields
                     .iter()
-                    .filter(|(name, _)| wants(name))
+                    .filter(|(name, _)| is_requested(name))
                     .map(|(name, value)| (name.clone(), value.clone())),
             );
         }
-        if wants("comment") {
-            // The rest has to be asked for.
-            let shown: Vec<Value> = issue
+        if is_requested("comment") {
+            let first_comments: Vec<Value> = issue
                 .comments
                 .values()
                 .take(comments)
                 .map(|comment| self.comment_json(site, issue.id, comment, 3))
                 .collect();
-            kept.insert(
+            selected.insert(
                 "comment".to_owned(),
-                json!({ "comments": shown, "maxResults": shown.len(),
+                json!({ "comments": first_comments, "maxResults": first_comments.len(),
                         "total": issue.comments.len(), "startAt": 0 }),
             );
         }
-        if kept.is_empty() && fields.iter().all(|field| field == "id") {
+        if selected.is_empty() && fields.iter().all(|field| field == "id") {
             return json!({ "id": issue.id.to_string() });
         }
-        whole["fields"] = Value::Object(kept);
-        whole
+        object["fields"] = Value::Object(selected);
+        object
     }
 }
 
@@ -213,9 +218,9 @@ pub(crate) fn priority_json(site: &Site) -> Value {
 }
 
 pub(crate) fn item_json(item: &Item) -> Value {
-    let part = |side: &Option<(String, String)>, second: bool| {
+    let part = |side: &Option<(String, String)>, is_text: bool| {
         side.as_ref()
-            .map(|(id, text)| if second { text.clone() } else { id.clone() })
+            .map(|(id, text)| if is_text { text.clone() } else { id.clone() })
     };
     json!({
         "field": item.field, "fieldtype": "jira", "fieldId": item.field,

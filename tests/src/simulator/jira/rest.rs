@@ -1,4 +1,4 @@
-//! The API: what belongs to no site, and each site's Jira.
+//! The REST API: account resources, and Jira of each site.
 
 mod agile;
 mod issues;
@@ -20,13 +20,13 @@ use serde_json::{Value, json};
 
 use super::Jira;
 use super::world::{Site, World};
-use super::{hooks, limits};
+use super::{limits, webhooks};
 use crate::simulator::faults::{Effect, Rule, Target};
 use crate::simulator::usage::Outcome;
 use crate::simulator::wire;
 
 type Hub = Arc<Jira>;
-/// A query; what is given more than once is joined by commas.
+/// Query parameters. Repeated ones are joined by commas.
 type Fields = HashMap<String, String>;
 
 pub(crate) fn router(hub: &Hub) -> Router {
@@ -37,19 +37,19 @@ pub(crate) fn router(hub: &Hub) -> Router {
         .with_state(Arc::clone(hub))
 }
 
-/// Who calls.
+/// Person and scopes of an access token.
 pub(super) struct Caller {
     pub(super) person: String,
     scopes: Vec<String>,
 }
 
 impl Caller {
-    fn may(&self, scope: &str) -> bool {
-        self.scopes.iter().any(|one| one == scope)
+    fn has_scope(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|granted| granted == scope)
     }
 }
 
-/// What Jira answers, before it is sent.
+/// A response before it is sent.
 pub(super) struct Reply {
     status: StatusCode,
     body: Option<Value>,
@@ -67,21 +67,21 @@ impl Reply {
         Self { status, body: None }
     }
 
-    /// A refusal in Jira's own form.
-    pub(super) fn refused(status: StatusCode, why: &str) -> Self {
+    /// An error in Jira's format.
+    pub(super) fn error(status: StatusCode, reason: &str) -> Self {
         Self {
             status,
-            body: Some(json!({ "errorMessages": [why], "errors": {} })),
+            body: Some(json!({ "errorMessages": [reason], "errors": {} })),
         }
     }
 
-    pub(super) fn bad(why: &str) -> Self {
-        Self::refused(StatusCode::BAD_REQUEST, why)
+    pub(super) fn bad_request(reason: &str) -> Self {
+        Self::error(StatusCode::BAD_REQUEST, reason)
     }
 
     pub(super) fn not_found() -> Self {
-        let why = "Not found, or you do not have permission.";
-        Self::refused(StatusCode::NOT_FOUND, why)
+        let reason = "Not found, or you do not have permission.";
+        Self::error(StatusCode::NOT_FOUND, reason)
     }
 }
 
@@ -94,19 +94,18 @@ impl IntoResponse for Reply {
     }
 }
 
-/// A request to a site, once it is known who calls.
-pub(super) struct Ask<'a> {
+/// An authenticated request to a site.
+pub(super) struct SiteRequest<'a> {
     pub(super) hub: &'a Jira,
     pub(super) site: &'a str,
     pub(super) caller: &'a Caller,
     method: &'a str,
     pub(super) query: &'a Fields,
-    /// The body.
-    pub(super) given: &'a Value,
+    pub(super) body: &'a Value,
 }
 
-impl Ask<'_> {
-    pub(super) fn place<'w>(&self, world: &'w World) -> &'w Site {
+impl SiteRequest<'_> {
+    pub(super) fn find_site<'w>(&self, world: &'w World) -> &'w Site {
         &world.sites[self.site]
     }
 
@@ -114,30 +113,30 @@ impl Ask<'_> {
         self.query.get(name).map_or("", String::as_str)
     }
 
-    pub(super) fn number(&self, name: &str, otherwise: usize) -> usize {
-        self.text(name).parse().unwrap_or(otherwise)
+    pub(super) fn number(&self, name: &str, default: usize) -> usize {
+        self.text(name).parse().unwrap_or(default)
     }
 
-    /// A list, from the body or the query.
-    pub(super) fn listed(&self, name: &str) -> Vec<String> {
-        match &self.given[name] {
-            Value::Array(values) => values.iter().map(plain).collect(),
-            Value::String(text) => split(text),
-            _ => split(self.text(name)),
+    /// A list parameter of the body or the query.
+    pub(super) fn list(&self, name: &str) -> Vec<String> {
+        match &self.body[name] {
+            Value::Array(values) => values.iter().map(to_text).collect(),
+            Value::String(text) => split_commas(text),
+            _ => split_commas(self.text(name)),
         }
     }
 
-    /// One window of a list, as most of Jira's lists are.
-    pub(super) fn window(&self, all: Vec<Value>, name: &str, otherwise: usize) -> Reply {
+    /// A page of a list, with `startAt` and `maxResults`.
+    pub(super) fn page(&self, all: Vec<Value>, name: &str, default: usize) -> Reply {
         let start = self.number("startAt", 0);
-        let most = self.number("maxResults", otherwise).clamp(1, 1_000);
+        let max_results = self.number("maxResults", default).clamp(1, 1_000);
         let total = all.len();
-        let rows: Vec<Value> = all.into_iter().skip(start).take(most).collect();
+        let rows: Vec<Value> = all.into_iter().skip(start).take(max_results).collect();
         let last = start + rows.len() >= total;
         let mut page = json!({
-            "startAt": start, "maxResults": most, "total": total, name: rows,
+            "startAt": start, "maxResults": max_results, "total": total, name: rows,
         });
-        // Older lists do not say whether there is more.
+        // Only lists with `values` have `isLast`.
         if name == "values" {
             page["isLast"] = json!(last);
         }
@@ -145,13 +144,13 @@ impl Ask<'_> {
     }
 }
 
-fn plain(value: &Value) -> String {
+fn to_text(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn split(text: &str) -> Vec<String> {
+fn split_commas(text: &str) -> Vec<String> {
     text.split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty())
@@ -159,8 +158,8 @@ fn split(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A refusal of the gateway before Jira.
-pub(super) fn gateway(status: StatusCode, message: &str) -> Response {
+/// An error of the API gateway.
+pub(super) fn gateway_error(status: StatusCode, message: &str) -> Response {
     (
         status,
         Json(json!({ "code": status.as_u16(), "message": message })),
@@ -169,11 +168,11 @@ pub(super) fn gateway(status: StatusCode, message: &str) -> Response {
 }
 
 fn unauthorized() -> Response {
-    gateway(StatusCode::UNAUTHORIZED, "Unauthorized")
+    gateway_error(StatusCode::UNAUTHORIZED, "Unauthorized")
 }
 
-fn lacks_scope() -> Response {
-    gateway(
+fn missing_scope() -> Response {
+    gateway_error(
         StatusCode::UNAUTHORIZED,
         "Unauthorized; scope does not match",
     )
@@ -185,7 +184,7 @@ fn identify(world: &World, headers: &HeaderMap, now: i64) -> Option<Caller> {
         .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
         .unwrap_or_default();
     world
-        .access
+        .access_tokens
         .get(token)
         .filter(|access| access.expires > now && world.grants.contains_key(&access.person))
         .map(|access| Caller {
@@ -195,7 +194,7 @@ fn identify(world: &World, headers: &HeaderMap, now: i64) -> Option<Caller> {
 }
 
 async fn resources(State(hub): State<Hub>, headers: HeaderMap) -> Response {
-    let (_running, _) = hub.core.stats.begin();
+    let (_running, _) = hub.core.stats.start_request();
     let world = hub.world();
     let Some(caller) = identify(&world, &headers, hub.core.clock.seconds()) else {
         return unauthorized();
@@ -210,7 +209,7 @@ async fn resources(State(hub): State<Hub>, headers: HeaderMap) -> Response {
                     "avatarUrl": format!("{}/avatar.png", site.url) })
         };
         all.push(entry(json!(caller.scopes)));
-        // The same site once more, for another product.
+        // The site also appears with the scopes of another product.
         all.push(entry(json!(["read:confluence-space.summary"])));
     }
     Json(Value::Array(all)).into_response()
@@ -219,7 +218,7 @@ async fn resources(State(hub): State<Hub>, headers: HeaderMap) -> Response {
 async fn me(State(hub): State<Hub>, headers: HeaderMap) -> Response {
     let world = hub.world();
     match identify(&world, &headers, hub.core.clock.seconds()) {
-        Some(caller) if caller.may("read:me") => {
+        Some(caller) if caller.has_scope("read:me") => {
             let person = &world.people[&caller.person];
             Json(json!({
                 "account_type": "atlassian", "account_id": person.id, "name": person.name,
@@ -227,7 +226,7 @@ async fn me(State(hub): State<Hub>, headers: HeaderMap) -> Response {
             }))
             .into_response()
         }
-        Some(_) => lacks_scope(),
+        Some(_) => missing_scope(),
         None => unauthorized(),
     }
 }
@@ -240,25 +239,25 @@ async fn site(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let (_running, _) = hub.core.stats.begin();
+    let (_running, _) = hub.core.stats.start_request();
     let query = fields(query.as_deref().unwrap_or_default());
     let subject = format!("{method} /api/ex/jira/{site}/{rest}");
     let endpoint = format!("{method} {}", pattern(&rest));
     let rule = hub.core.faults.pick(Target::Request, &subject, Some(&site));
-    let ask = || answer(&hub, &site, &rest, &method, &query, &headers, &body);
+    let handle = || respond(&hub, &site, &rest, &method, &query, &headers, &body);
     let response = match &rule {
-        None => ask(),
+        None => handle(),
         Some(rule) => {
-            if let Some(response) = wire::before(rule).await.or_else(|| pretended(rule)) {
+            if let Some(response) = wire::before(rule).await.or_else(|| fault_response(rule)) {
                 metering::record(&hub, &site, &endpoint, Outcome::Free);
                 response
             } else {
-                wire::after(rule, ask()).await
+                wire::after(rule, handle()).await
             }
         }
     };
     let pattern = pattern(&rest);
-    hub.core.stats.answered(
+    hub.core.stats.record_response(
         format!("{method} /atlassian/api/ex/jira/{{site}}/{pattern}"),
         response.status().as_u16(),
     );
@@ -268,56 +267,58 @@ async fn site(
 fn fields(query: &str) -> Fields {
     let mut fields = Fields::new();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        let known = fields.entry(name.into_owned()).or_default();
-        if !known.is_empty() {
-            known.push(',');
+        let joined = fields.entry(name.into_owned()).or_default();
+        if !joined.is_empty() {
+            joined.push(',');
         }
-        known.push_str(&value);
+        joined.push_str(&value);
     }
     fields
 }
 
-/// A path without its ids.
+/// Replaces the ids of a path by `{id}`.
 fn pattern(rest: &str) -> String {
     let parts: Vec<&str> = rest
         .split('/')
         .map(|part| {
-            let id = part.bytes().any(|byte| byte.is_ascii_digit()) && part.len() > 1;
-            if id { "{id}" } else { part }
+            let is_id = part.bytes().any(|byte| byte.is_ascii_digit()) && part.len() > 1;
+            if is_id { "{id}" } else { part }
         })
         .collect();
     parts.join("/")
 }
 
-/// The refusal that a fault pretends.
-pub(super) fn pretended(rule: &Rule) -> Option<Response> {
+/// Error response of an injected fault.
+pub(super) fn fault_response(rule: &Rule) -> Option<Response> {
     let seconds = rule.seconds.unwrap_or(30.0);
     Some(match rule.effect {
-        Effect::TooManyRequests => limits::limited("jira-burst-based", Some(seconds)),
-        Effect::PrimaryLimit => limits::limited("jira-quota-global-based", Some(seconds)),
-        Effect::SecondaryLimit => limits::limited("jira-quota-tenant-based", Some(seconds)),
-        Effect::SecondaryLimitBare => limits::limited("jira-burst-based", None),
+        Effect::TooManyRequests => limits::too_many_requests("jira-burst-based", Some(seconds)),
+        Effect::PrimaryLimit => limits::too_many_requests("jira-quota-global-based", Some(seconds)),
+        Effect::SecondaryLimit => {
+            limits::too_many_requests("jira-quota-tenant-based", Some(seconds))
+        }
+        Effect::SecondaryLimitBare => limits::too_many_requests("jira-burst-based", None),
         Effect::Unauthorized => unauthorized(),
-        Effect::Forbidden => lacks_scope(),
+        Effect::Forbidden => missing_scope(),
         _ => return None,
     })
 }
 
-/// The scopes that a path needs, all of them.
-fn needed(parts: &[&str]) -> &'static [&'static str] {
+/// Scopes of a path; all are required.
+fn required_scopes(parts: &[&str]) -> &'static [&'static str] {
     match parts {
         ["rest", "agile", _, "sprint", ..] | ["rest", "agile", _, "board", _, "sprint", ..] => {
             &["read:sprint:jira-software"]
         }
         ["rest", "agile", ..] => &["read:board-scope:jira-software"],
-        // Webhooks need the right to read what they tell.
+        // The management of webhooks also needs the scope of their data.
         [_, _, _, "webhook", ..] => &["manage:jira-webhook", "read:jira-work"],
         [_, _, _, "myself" | "user" | "users", ..] => &["read:jira-user"],
         _ => &["read:jira-work"],
     }
 }
 
-fn answer(
+fn respond(
     hub: &Jira,
     site: &str,
     rest: &str,
@@ -332,71 +333,80 @@ fn answer(
     let Some(caller) = identify(world, headers, now) else {
         return unauthorized();
     };
-    let covered = world
+    let is_granted = world
         .grants
         .get(&caller.person)
         .is_some_and(|sites| sites.contains(site));
-    if !covered || !world.sites.contains_key(site) {
-        return gateway(StatusCode::NOT_FOUND, "No message available");
+    if !is_granted || !world.sites.contains_key(site) {
+        return gateway_error(StatusCode::NOT_FOUND, "No message available");
     }
     let endpoint = format!("{method} {}", pattern(rest));
-    if let Some(refused) = limits::refuse(hub, &mut world.usage, site, &endpoint) {
+    if let Some(error) = limits::check(hub, &mut world.usage, site, &endpoint) {
         metering::record(hub, site, &endpoint, Outcome::Refused);
-        return refused;
+        return error;
     }
     let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
-    if !needed(&parts).iter().all(|scope| caller.may(scope)) {
-        return lacks_scope();
+    if !required_scopes(&parts)
+        .iter()
+        .all(|scope| caller.has_scope(scope))
+    {
+        return missing_scope();
     }
-    let given: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
-    let ask = Ask {
+    let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let request = SiteRequest {
         hub,
         site,
         caller: &caller,
         method: method.as_str(),
         query,
-        given: &given,
+        body: &json,
     };
-    let reply = route(&ask, world, &parts, now);
-    // Questions that are put by POST are charged as the reading that they are.
+    let reply = route(&request, world, &parts, now);
+    // Reads with POST are charged as reads.
     let writes = parts.get(3) == Some(&"webhook") && method != Method::GET;
     let points = limits::cost(writes, reply.body.as_ref());
     world.usage.charge(site, points);
     let token = headers.get(header::AUTHORIZATION);
-    let answer = ask.answered(rest, token, reply.body.as_ref());
-    metering::record(hub, site, &endpoint, Outcome::Charged(points, answer));
+    let fingerprint = request.fingerprint(rest, token, reply.body.as_ref());
+    metering::record(hub, site, &endpoint, Outcome::Charged(points, fingerprint));
     let mut response = reply.into_response();
-    limits::announce(hub, &world.usage, site, response.headers_mut());
+    limits::add_headers(hub, &world.usage, site, response.headers_mut());
     response
 }
 
-fn route(ask: &Ask<'_>, world: &mut World, parts: &[&str], now: i64) -> Reply {
+fn route(request: &SiteRequest<'_>, world: &mut World, parts: &[&str], now: i64) -> Reply {
     let version = match parts.get(2) {
         Some(&"2") => 2,
         _ => 3,
     };
-    match (ask.method, parts) {
-        (_, ["rest", "api", "2" | "3", "search"]) => Reply::refused(
+    match (request.method, parts) {
+        (_, ["rest", "api", "2" | "3", "search"]) => Reply::error(
             StatusCode::GONE,
             "The requested API has been removed. Please migrate to the /rest/api/3/search/jql API.",
         ),
-        ("GET" | "POST", ["rest", "api", "2" | "3", "search", "jql"]) => search::jql(ask, world),
-        ("POST", ["rest", "api", "2" | "3", "search", "approximate-count"]) => {
-            search::count(ask, world)
+        ("GET" | "POST", ["rest", "api", "2" | "3", "search", "jql"]) => {
+            search::jql(request, world)
         }
-        ("POST", ["rest", "api", "3", "webhook"]) => hooks::register(ask, world, now),
-        ("GET", ["rest", "api", "3", "webhook"]) => hooks::list(ask, world, now),
-        ("PUT", ["rest", "api", "3", "webhook", "refresh"]) => hooks::refresh(ask, world, now),
-        ("DELETE", ["rest", "api", "3", "webhook"]) => hooks::delete(ask, world),
-        ("POST", ["rest", "api", "2" | "3", "worklog", "list"]) => worklogs::named(ask, world),
-        ("POST", ["rest", "api", "3", "changelog", "bulkfetch"]) => issues::changes(ask, world),
-        ("POST", ["rest", "api", "3", "issue", "bulkfetch"]) => issues::several(ask, world),
-        ("POST", ["rest", "api", "3", "comment", "list"]) => issues::comments_named(ask, world),
-        ("GET", ["rest", "agile", "1.0", rest @ ..]) => agile::answer(ask, world, rest),
+        ("POST", ["rest", "api", "2" | "3", "search", "approximate-count"]) => {
+            search::count(request, world)
+        }
+        ("POST", ["rest", "api", "3", "webhook"]) => webhooks::register(request, world, now),
+        ("GET", ["rest", "api", "3", "webhook"]) => webhooks::list(request, world, now),
+        ("PUT", ["rest", "api", "3", "webhook", "refresh"]) => {
+            webhooks::refresh(request, world, now)
+        }
+        ("DELETE", ["rest", "api", "3", "webhook"]) => webhooks::delete(request, world),
+        ("POST", ["rest", "api", "2" | "3", "worklog", "list"]) => worklogs::list(request, world),
+        ("POST", ["rest", "api", "3", "changelog", "bulkfetch"]) => {
+            issues::bulk_fetch_changelogs(request, world)
+        }
+        ("POST", ["rest", "api", "3", "issue", "bulkfetch"]) => issues::bulk_fetch(request, world),
+        ("POST", ["rest", "api", "3", "comment", "list"]) => issues::list_comments(request, world),
+        ("GET", ["rest", "agile", "1.0", rest @ ..]) => agile::respond(request, world, rest),
         ("GET", ["rest", "api", "2" | "3", rest @ ..]) => match rest {
-            ["issue", id, rest @ ..] => issues::about(ask, world, id, rest, version),
-            ["worklog", which] => worklogs::changed(ask, world, which),
-            _ => lists::answer(ask, world, rest),
+            ["issue", id, rest @ ..] => issues::respond(request, world, id, rest, version),
+            ["worklog", kind] => worklogs::list_changes(request, world, kind),
+            _ => lists::respond(request, world, rest),
         },
         _ => Reply::not_found(),
     }

@@ -1,61 +1,60 @@
-//! What a test may change about the app and the service while they run.
+//! Settings of the app and the service that tests may change.
 
 use serde::{Deserialize, Serialize};
 
-/// Settings in force; the control API shows and replaces them field by field.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each says yes or no to a question of its own"
-)]
+/// Current settings; the control API shows and changes them.
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Settings {
-    /// Where browsers are sent back to.
+    /// Redirect URI of the app.
     pub callback_url: String,
-    /// Where the app takes webhooks; they go where each was registered. Empty: none are sent at
-    /// all.
+    /// URL of the app's webhooks; empty sends none.
+    ///
+    /// Deliveries go to the URL of their registration.
     pub webhook_url: String,
-    /// Webhooks that sites' administrators have set up, for every event.
+    /// Webhooks of sites' administrators, for all events.
     pub admin_webhooks: Vec<AdminWebhook>,
-    /// Persons decline at the consent page.
+    /// The consent page declines.
     pub deny_authorizations: bool,
-    /// Scopes that consents do not give, whatever was asked for.
+    /// Scopes that a consent does not grant even if requested.
     pub withheld_scopes: Vec<String>,
-    /// Changes younger than this are not found by searches.
+    /// Searches do not find changes younger than this.
     pub index_lag_seconds: i64,
-    /// Points per hour of the whole app; without limit when absent.
+    /// Points per hour of the app; `None` is unlimited.
     pub points_per_hour: Option<u64>,
-    /// Points per hour of each site; without limit when absent.
+    /// Points per hour of each site; `None` is unlimited.
     pub site_points_per_hour: Option<u64>,
-    /// Requests per second of a site and endpoint, half as many where the method is PUT or
-    /// DELETE; without limit when absent.
+    /// Requests per second of a site and endpoint; `None` is unlimited.
+    ///
+    /// PUT and DELETE have half of it.
     pub requests_per_second: Option<u64>,
-    /// Points are counted and told, but nothing is refused yet.
+    /// Points are counted and announced in headers, but not enforced.
     pub limits_announced: bool,
-    /// Events that are refused to whoever asks for them.
+    /// Events that the registration of webhooks rejects.
     pub refused_events: Vec<String>,
-    /// Deliveries about new comments do not say of which issue.
+    /// Deliveries of new comments lack the issue.
     pub comments_without_issue: bool,
-    /// Comments are announced by an update of the issue, too.
+    /// Comments also send an update of their issue.
     pub comments_update_issues: bool,
-    /// Pauses before the retries of a delivery, in seconds.
+    /// Delays before the retries of a delivery, in seconds.
     pub retry_seconds: Vec<f64>,
-    /// Life of an access token.
+    /// Lifetime of an access token.
     pub token_seconds: i64,
-    /// Worklogs younger than this are not listed; at Jira, a minute.
+    /// Lists of changed worklogs lack those younger than this; one minute in Jira.
     pub worklog_delay_seconds: i64,
-    /// How long a used refresh token is taken again.
+    /// Time during which a used refresh token is accepted again.
     pub reuse_seconds: i64,
 }
 
-/// A webhook that a site's administrator has set up by hand.
+/// A webhook that a site's administrator created.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdminWebhook {
-    /// The site.
+    /// Cloud id of the site.
     pub account: String,
-    /// Where its deliveries go.
+    /// URL of its deliveries.
     pub url: String,
-    /// The secret that they are signed with.
+    /// Secret of the signatures.
     pub secret: String,
 }
 

@@ -1,4 +1,4 @@
-//! Sites, people, projects, issues, grants, webhooks.
+//! State: sites, people, projects, issues, grants and webhooks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -9,10 +9,10 @@ use rand::{RngExt, SeedableRng};
 use super::jql::Jql;
 use super::limits::Usage;
 
-/// Containers of other providers do not have this bit.
+/// Bit that distinguishes Jira's container ids from those of other providers.
 const CONTAINER: u64 = 1 << 61;
 
-/// Statuses of every site: id, name, category.
+/// Statuses of every site: id, name and category.
 pub(crate) const STATUSES: [(&str, &str, &str); 4] = [
     ("10000", "To Do", "new"),
     ("10001", "In Progress", "indeterminate"),
@@ -28,16 +28,16 @@ pub(crate) struct Site {
     pub(crate) admin: String,
     pub(crate) people: Vec<String>,
     pub(crate) projects: BTreeMap<String, Project>,
-    /// By id.
+    /// Issues by id.
     pub(crate) issues: BTreeMap<u64, Issue>,
     pub(crate) sprints: BTreeMap<u64, Sprint>,
     pub(crate) versions: BTreeMap<u64, Version>,
     pub(crate) worklogs: BTreeMap<u64, Worklog>,
-    /// Worklogs that are gone, and when they went.
+    /// Deleted worklogs: id and time of deletion.
     pub(crate) deleted_worklogs: Vec<(u64, i64)>,
-    pub(crate) hooks: BTreeMap<u64, Hook>,
-    pub(crate) last_hook: u64,
-    /// The board of the first project, which has sprints.
+    pub(crate) webhooks: BTreeMap<u64, Webhook>,
+    pub(crate) last_webhook_id: u64,
+    /// Scrum board of the first project; the only one with sprints.
     pub(crate) board: u64,
     pub(crate) container: u64,
 }
@@ -55,12 +55,12 @@ pub(crate) struct Project {
 pub(crate) struct Person {
     pub(crate) id: String,
     pub(crate) name: String,
-    /// Hours from UTC, and what the zone is called.
+    /// Hours from UTC, and name of the time zone.
     pub(crate) zone: (i64, &'static str),
     pub(crate) sites: Vec<String>,
 }
 
-/// An issue. Times are in milliseconds.
+/// An issue. Times are epoch milliseconds.
 pub(crate) struct Issue {
     pub(crate) id: u64,
     pub(crate) key: String,
@@ -73,7 +73,7 @@ pub(crate) struct Issue {
     pub(crate) updated: i64,
     pub(crate) histories: Vec<History>,
     pub(crate) comments: BTreeMap<u64, Comment>,
-    /// The ledger's rows that an answer with this issue shows.
+    /// Ledger rows that a response with this issue shows.
     pub(crate) facts: Vec<u64>,
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct History {
     pub(crate) id: u64,
     pub(crate) author: String,
     pub(crate) at: i64,
-    /// Field, from, from as text, to, to as text.
+    /// Changed fields.
     pub(crate) items: Vec<Item>,
     pub(crate) facts: Vec<u64>,
 }
@@ -138,22 +138,23 @@ pub(crate) struct Version {
 }
 
 /// A registered webhook.
-pub(crate) struct Hook {
+pub(crate) struct Webhook {
     pub(crate) id: u64,
-    /// Whose grant registered it.
+    /// Account id of the person whose grant registered it.
     pub(crate) owner: String,
     pub(crate) url: String,
     pub(crate) events: Vec<String>,
-    /// The filter as it was written, and what it means.
+    /// Source text of the JQL filter.
     pub(crate) filter: String,
-    pub(crate) question: Jql,
-    /// Fields that an update must concern, if any are named.
+    /// The parsed filter.
+    pub(crate) jql: Jql,
+    /// Fields of which an update must change one; empty accepts all.
     pub(crate) fields: Vec<String>,
     pub(crate) expires: i64,
 }
 
 /// A refresh token.
-pub(crate) struct Refresh {
+pub(crate) struct RefreshToken {
     pub(crate) person: String,
     pub(crate) scopes: Vec<String>,
     pub(crate) used_at: Option<i64>,
@@ -161,33 +162,33 @@ pub(crate) struct Refresh {
 }
 
 /// An access token.
-pub(crate) struct Access {
+pub(crate) struct AccessToken {
     pub(crate) person: String,
     pub(crate) scopes: Vec<String>,
     pub(crate) expires: i64,
 }
 
-/// A code that may be exchanged once.
+/// A one-time authorization code.
 pub(crate) struct Code {
     pub(crate) person: String,
     pub(crate) scopes: Vec<String>,
     pub(crate) expires: i64,
-    /// The challenge of PKCE, if one was sent.
+    /// PKCE challenge, if present.
     pub(crate) challenge: Option<String>,
 }
 
-/// Everything there is.
+/// State of the simulated service.
 pub(crate) struct World {
     pub(crate) rng: StdRng,
     next: u64,
     last_ms: i64,
     pub(crate) sites: BTreeMap<String, Site>,
     pub(crate) people: BTreeMap<String, Person>,
-    /// Sites that a person has consented to: one grant for all of them.
+    /// Sites of a person's consent, by account id. A person has one grant for all sites.
     pub(crate) grants: HashMap<String, BTreeSet<String>>,
     pub(crate) codes: HashMap<String, Code>,
-    pub(crate) refresh: HashMap<String, Refresh>,
-    pub(crate) access: HashMap<String, Access>,
+    pub(crate) refresh_tokens: HashMap<String, RefreshToken>,
+    pub(crate) access_tokens: HashMap<String, AccessToken>,
     pub(crate) usage: Usage,
 }
 
@@ -201,8 +202,8 @@ impl World {
             people: BTreeMap::new(),
             grants: HashMap::new(),
             codes: HashMap::new(),
-            refresh: HashMap::new(),
-            access: HashMap::new(),
+            refresh_tokens: HashMap::new(),
+            access_tokens: HashMap::new(),
             usage: Usage::default(),
         }
     }
@@ -230,32 +231,32 @@ impl World {
             .to_string()
     }
 
-    /// A millisecond of this second, later than any before.
+    /// A unique timestamp in milliseconds, within a second.
     pub(crate) fn ms(&mut self, seconds: i64) -> i64 {
-        let wanted = seconds * 1_000;
-        let ms = if wanted <= self.last_ms && self.last_ms - wanted < 60_000 {
+        let candidate = seconds * 1_000;
+        let ms = if candidate <= self.last_ms && self.last_ms - candidate < 60_000 {
             self.last_ms + 1
         } else {
-            wanted
+            candidate
         };
         self.last_ms = self.last_ms.max(ms);
         ms
     }
 
-    /// A person of a site.
-    pub(crate) fn somebody(&mut self, site: &str) -> Option<String> {
+    /// A random person of a site.
+    pub(crate) fn random_person(&mut self, site: &str) -> Option<String> {
         self.sites.get(site)?.people.choose(&mut self.rng).cloned()
     }
 
-    /// An issue of a site, chosen at random without a look at all of them.
-    pub(crate) fn some_issue(&mut self, site: &str) -> Option<u64> {
+    /// A random issue of a site, found without a scan of all issues.
+    pub(crate) fn random_issue(&mut self, site: &str) -> Option<u64> {
         let issues = &self.sites.get(site)?.issues;
         let (first, last) = (*issues.first_key_value()?.0, *issues.last_key_value()?.0);
         let from = self.rng.random_range(first..=last);
         issues.range(from..).next().map(|(id, _)| *id)
     }
 
-    /// What polling can see: everything of a site that somebody's grant covers.
+    /// Containers that polling can see: those of all sites with a grant.
     pub(crate) fn visible_containers(&self) -> HashSet<u64> {
         let covered: BTreeSet<&String> = self.grants.values().flatten().collect();
         self.sites

@@ -1,4 +1,4 @@
-//! The methods about tokens: giving, renewing and ending them.
+//! Methods of tokens: exchange, refresh and revocation.
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Slack;
-use super::api::{Answer, Arguments, refusal};
-use super::tokens::{Holder, Issued};
+use super::api::{Arguments, MethodResult, error_json};
+use super::tokens::{Holder, IssuedToken, TokenState};
 use super::world::{Code, World};
 
-/// `oauth.v2.access`: codes and refresh tokens.
-pub(crate) fn access(hub: &Slack, arguments: &Arguments, headers: &HeaderMap) -> Answer {
-    client(hub, arguments, headers)?;
+/// `oauth.v2.access`: exchanges a code or a refresh token.
+pub(crate) fn access(hub: &Slack, arguments: &Arguments, headers: &HeaderMap) -> MethodResult {
+    authenticate_client(hub, arguments, headers)?;
     match arguments.get("grant_type") {
         "refresh_token" => {
             hub.core.stats.count("slack.refreshes", 1);
@@ -21,43 +21,47 @@ pub(crate) fn access(hub: &Slack, arguments: &Arguments, headers: &HeaderMap) ->
         }
         "" | "authorization_code" => {
             let code = hub.world().codes.remove(arguments.get("code"));
-            redeem(hub, arguments, code.ok_or_else(|| refusal("invalid_code"))?)
+            exchange_code(
+                hub,
+                arguments,
+                code.ok_or_else(|| error_json("invalid_code"))?,
+            )
         }
-        _ => Err(refusal("invalid_grant_type")),
+        _ => Err(error_json("invalid_grant_type")),
     }
 }
 
-/// A refresh token is exchanged: the bot's and a person's are apart, and so are the answers.
-fn refresh(hub: &Slack, arguments: &Arguments) -> Answer {
+/// Exchanges a refresh token. Bot and user tokens have separate ones.
+fn refresh(hub: &Slack, arguments: &Arguments) -> MethodResult {
     let now = hub.core.clock.seconds();
     let mut world = hub.world();
     let holder = world
-        .refreshed_by(arguments.get("refresh_token"))
-        .ok_or_else(|| refusal("invalid_refresh_token"))?;
-    let issued = world.issue(&holder, true, now);
-    Ok(renewed(hub, &world, &holder, issued))
+        .find_refresh_token_holder(arguments.get("refresh_token"))
+        .ok_or_else(|| error_json("invalid_refresh_token"))?;
+    let token = world.issue(&holder, true, now);
+    Ok(refresh_response(hub, &world, &holder, token))
 }
 
-fn renewed(hub: &Slack, world: &World, holder: &Holder, issued: Issued) -> Value {
-    let mut answer = token_json(world, holder, issued);
-    place(hub, world, &holder.account, &mut answer);
+fn refresh_response(hub: &Slack, world: &World, holder: &Holder, token: IssuedToken) -> Value {
+    let mut response = token_json(world, holder, token);
+    add_installation(hub, world, &holder.account, &mut response);
     match &holder.person {
-        Some(person) => answer["user_id"] = json!(person),
-        None => answer["bot_user_id"] = json!(world.bot_of(&holder.account)),
+        Some(person) => response["user_id"] = json!(person),
+        None => response["bot_user_id"] = json!(world.bot_of(&holder.account)),
     }
-    answer
+    response
 }
 
-/// A code is exchanged for what was consented to.
-fn redeem(hub: &Slack, arguments: &Arguments, code: Code) -> Answer {
+/// Exchanges a code for the tokens of the consent.
+fn exchange_code(hub: &Slack, arguments: &Arguments, code: Code) -> MethodResult {
     let now = hub.core.clock.seconds();
     if code.expires_at <= now {
-        return Err(refusal("invalid_code"));
+        return Err(error_json("invalid_code"));
     }
     if arguments.get("redirect_uri") != code.redirect_uri {
-        return Err(refusal("bad_redirect_uri"));
+        return Err(error_json("bad_redirect_uri"));
     }
-    let (rotation, by_hand, pkce) = {
+    let (rotation, adds_workspaces_manually, pkce) = {
         let settings = hub.settings();
         (
             settings.rotation,
@@ -65,130 +69,135 @@ fn redeem(hub: &Slack, arguments: &Arguments, code: Code) -> Answer {
             settings.pkce,
         )
     };
-    prove(arguments, code.challenge.as_deref(), pkce)?;
+    verify_pkce(arguments, code.challenge.as_deref(), pkce)?;
     let mut world = hub.world();
-    let above = world
+    let parent = world
         .teams
         .get(&code.account)
         .and_then(|team| team.organization.clone());
-    if !code.scopes.is_empty() && above.is_some_and(|organization| world.installed(&organization)) {
-        return Err(refusal("cannot_install_an_org_installed_app"));
+    if !code.scopes.is_empty() && parent.is_some_and(|organization| world.installed(&organization))
+    {
+        return Err(error_json("cannot_install_an_org_installed_app"));
     }
-    let mut answer = json!({ "ok": true });
+    let mut response = json!({ "ok": true });
     if !code.scopes.is_empty() {
         let bot = Holder::bot(&code.account);
-        let issued = world.give(&bot, code.scopes, rotation, now);
-        answer = token_json(&world, &bot, issued);
-        answer["bot_user_id"] = json!(world.bot_of(&code.account));
-        if !by_hand {
-            world.add_everywhere(&code.account);
+        let token = world.grant_scopes(&bot, code.scopes, rotation, now);
+        response = token_json(&world, &bot, token);
+        response["bot_user_id"] = json!(world.bot_of(&code.account));
+        if !adds_workspaces_manually {
+            world.add_to_all_workspaces(&code.account);
         }
-        world.join_everywhere(&code.account);
+        world.join_all_public_channels(&code.account);
     }
-    place(hub, &world, &code.account, &mut answer);
-    answer["authed_user"] = json!({ "id": code.user });
+    add_installation(hub, &world, &code.account, &mut response);
+    response["authed_user"] = json!({ "id": code.user });
     if !code.user_scopes.is_empty() {
         let person = Holder::person(&code.account, &code.user);
-        let issued = world.give(&person, code.user_scopes, rotation, now);
-        answer["authed_user"] = token_json(&world, &person, issued);
-        if let Some(fields) = answer["authed_user"].as_object_mut() {
+        let token = world.grant_scopes(&person, code.user_scopes, rotation, now);
+        response["authed_user"] = token_json(&world, &person, token);
+        if let Some(fields) = response["authed_user"].as_object_mut() {
             fields.remove("ok");
             fields.insert("id".to_owned(), json!(code.user));
         }
     }
-    Ok(answer)
+    Ok(response)
 }
 
-/// PKCE, for apps that have turned it on.
-fn prove(arguments: &Arguments, challenge: Option<&str>, pkce: bool) -> Result<(), Value> {
+/// Verifies the PKCE code verifier, if the app has PKCE on.
+fn verify_pkce(arguments: &Arguments, challenge: Option<&str>, pkce: bool) -> Result<(), Value> {
     let verifier = arguments.get("code_verifier");
     match challenge {
         None if verifier.is_empty() => Ok(()),
-        _ if !pkce => Err(refusal("pkce_not_allowed")),
+        _ if !pkce => Err(error_json("pkce_not_allowed")),
         Some(challenge)
             if URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes())) == challenge =>
         {
             Ok(())
         }
-        _ => Err(refusal("invalid_code_verifier")),
+        _ => Err(error_json("invalid_code_verifier")),
     }
 }
 
-/// A token with what comes with it.
-fn token_json(world: &World, holder: &Holder, issued: Issued) -> Value {
+/// Token fields of a response.
+fn token_json(world: &World, holder: &Holder, token: IssuedToken) -> Value {
     let scopes = world
         .grant(holder)
         .map(|grant| grant.scopes.join(","))
         .unwrap_or_default();
-    let mut answer = json!({
-        "ok": true, "access_token": issued.access, "token_type": holder.kind(), "scope": scopes,
+    let mut response = json!({
+        "ok": true, "access_token": token.access, "token_type": holder.kind(), "scope": scopes,
     });
-    if let (Some(refresh), Some(life)) = (issued.refresh, issued.expires_in) {
-        answer["refresh_token"] = json!(refresh);
-        answer["expires_in"] = json!(life);
+    if let (Some(refresh), Some(seconds)) = (token.refresh, token.expires_in) {
+        response["refresh_token"] = json!(refresh);
+        response["expires_in"] = json!(seconds);
     }
-    answer
+    response
 }
 
-/// What a token is for.
-fn place(hub: &Slack, world: &World, account: &str, answer: &mut Value) {
-    answer["app_id"] = json!(hub.app.id);
+/// Adds the app, workspace and organization of a token to a response.
+fn add_installation(hub: &Slack, world: &World, account: &str, response: &mut Value) {
+    response["app_id"] = json!(hub.app.id);
     let organization = world.organizations.get(account);
-    answer["is_enterprise_install"] = json!(organization.is_some());
+    response["is_enterprise_install"] = json!(organization.is_some());
     let team = world.teams.get(account);
-    answer["team"] = json!(team.map(|team| json!({ "id": team.id, "name": team.name })));
-    let above = team.and_then(|team| world.organizations.get(team.organization.as_ref()?));
-    answer["enterprise"] = json!(
+    response["team"] = json!(team.map(|team| json!({ "id": team.id, "name": team.name })));
+    let parent = team.and_then(|team| world.organizations.get(team.organization.as_ref()?));
+    response["enterprise"] = json!(
         organization
-            .or(above)
+            .or(parent)
             .map(|one| json!({ "id": one.id, "name": one.name }))
     );
 }
 
-/// `oauth.v2.exchange`: a token that does not end becomes one that rotates.
+/// `oauth.v2.exchange`: exchanges a permanent token for one that rotates.
 pub(crate) fn exchange(
     hub: &Slack,
     arguments: &Arguments,
     headers: &HeaderMap,
     token: &str,
-) -> Answer {
-    client(hub, arguments, headers)?;
+) -> MethodResult {
+    authenticate_client(hub, arguments, headers)?;
     let now = hub.core.clock.seconds();
     let mut world = hub.world();
-    let super::tokens::Standing::Good(holder) = world.standing(token, now) else {
-        return Err(refusal("invalid_token"));
+    let TokenState::Active(holder) = world.token_state(token, now) else {
+        return Err(error_json("invalid_token"));
     };
     if let Some(grant) = world.grant_mut(&holder) {
         grant.tokens.clear();
     }
-    let issued = world.issue(&holder, true, now);
-    Ok(renewed(hub, &world, &holder, issued))
+    let token = world.issue(&holder, true, now);
+    Ok(refresh_response(hub, &world, &holder, token))
 }
 
-/// `auth.revoke`: this token's grant, and only that.
+/// `auth.revoke`: revokes the grant of this token only.
 pub(crate) fn revoke(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Value {
-    let tried = arguments.flag("test");
-    if !tried {
-        hub.stage(hub.now(), |stage| stage.revoke(holder, true));
+    let is_test = arguments.flag("test");
+    if !is_test {
+        hub.transact(hub.now(), |tx| tx.revoke(holder, true));
     }
-    json!({ "ok": true, "revoked": !tried })
+    json!({ "ok": true, "revoked": !is_test })
 }
 
-/// `apps.uninstall`: the whole installation.
+/// `apps.uninstall`: removes the installation.
 pub(crate) fn uninstall(
     hub: &Slack,
     arguments: &Arguments,
     headers: &HeaderMap,
     account: &str,
-) -> Answer {
-    client(hub, arguments, headers)?;
-    let first = hub.settings().uninstalled_first;
-    hub.stage(hub.now(), |stage| stage.uninstall(account, first));
+) -> MethodResult {
+    authenticate_client(hub, arguments, headers)?;
+    let uninstalled_first = hub.settings().uninstalled_first;
+    hub.transact(hub.now(), |tx| tx.uninstall(account, uninstalled_first));
     Ok(json!({ "ok": true }))
 }
 
 /// Checks client id and secret, from Basic authentication or the arguments.
-fn client(hub: &Slack, arguments: &Arguments, headers: &HeaderMap) -> Result<(), Value> {
+fn authenticate_client(
+    hub: &Slack,
+    arguments: &Arguments,
+    headers: &HeaderMap,
+) -> Result<(), Value> {
     let basic = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok()?.strip_prefix("Basic "))
@@ -205,10 +214,10 @@ fn client(hub: &Slack, arguments: &Arguments, headers: &HeaderMap) -> Result<(),
         )
     });
     if id != hub.app.client_id {
-        return Err(refusal("invalid_client_id"));
+        return Err(error_json("invalid_client_id"));
     }
     if secret != hub.app.client_secret {
-        return Err(refusal("bad_client_secret"));
+        return Err(error_json("bad_client_secret"));
     }
     Ok(())
 }

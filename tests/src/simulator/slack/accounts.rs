@@ -1,12 +1,12 @@
-//! What the app is installed into, and what it can see from there.
+//! Installations of the app: accounts, workspaces, and visible containers.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::world::{Channel, Kind, Shelf, Team, World};
+use super::world::{Channel, ChannelContainers, Kind, Team, World};
 
 impl Kind {
-    /// The first word of the scopes that are about such channels.
-    pub(crate) const fn family(self) -> &'static str {
+    /// First part of the scopes for channels of this type.
+    pub(crate) const fn scope_family(self) -> &'static str {
         match self {
             Self::Public => "channels",
             Self::Private => "groups",
@@ -14,8 +14,8 @@ impl Kind {
         }
     }
 
-    /// What `types` calls it.
-    pub(crate) const fn listed_as(self) -> &'static str {
+    /// Name in the argument `types`.
+    pub(crate) const fn conversation_type(self) -> &'static str {
         match self {
             Self::Public => "public_channel",
             Self::Private => "private_channel",
@@ -24,7 +24,7 @@ impl Kind {
     }
 
     /// `channel_type` of a message.
-    pub(crate) const fn of_message(self) -> &'static str {
+    pub(crate) const fn channel_type(self) -> &'static str {
         match self {
             Self::Public => "channel",
             Self::Private => "group",
@@ -34,19 +34,19 @@ impl Kind {
 }
 
 impl World {
-    /// Whether the app's bot is installed there.
+    /// Whether the app's bot is installed in an account.
     pub(crate) fn installed(&self, account: &str) -> bool {
         self.installations.contains_key(account)
     }
 
-    /// Whether the bot was given this scope there.
+    /// Whether the bot has a scope in an account.
     pub(crate) fn granted(&self, account: &str, scope: &str) -> bool {
         self.installations
             .get(account)
             .is_some_and(|grant| grant.has(scope))
     }
 
-    /// The app's bot of an account.
+    /// User id of the app's bot in an account.
     pub(crate) fn bot_of(&self, account: &str) -> &str {
         match self.organizations.get(account) {
             Some(organization) => &organization.bot,
@@ -54,9 +54,10 @@ impl World {
         }
     }
 
-    /// The account as which the app acts in a workspace: the organization, if the app is
-    /// installed there and was added to the workspace.
-    pub(crate) fn acting(&self, team: &str) -> String {
+    /// Account as which the app acts in a workspace.
+    ///
+    /// It is the organization if the app is installed there and was added to the workspace.
+    pub(crate) fn acting_account(&self, team: &str) -> String {
         self.teams
             .get(team)
             .and_then(|team| team.organization.as_ref())
@@ -64,7 +65,7 @@ impl World {
             .map_or_else(|| team.to_owned(), Clone::clone)
     }
 
-    /// Whether an account's app can look into a workspace.
+    /// Whether an account's app has access to a workspace.
     pub(crate) fn covers(&self, account: &str, team: &str) -> bool {
         account == team
             || self
@@ -73,13 +74,13 @@ impl World {
                 .is_some_and(|organization| organization.added.contains(team))
     }
 
-    /// Whether an account's app can look into one of a channel's workspaces.
-    pub(crate) fn reaches(&self, account: &str, channel: &Channel) -> bool {
+    /// Whether an account's app has access to one of a channel's workspaces.
+    pub(crate) fn covers_channel(&self, account: &str, channel: &Channel) -> bool {
         channel.teams.iter().any(|team| self.covers(account, team))
     }
 
-    /// The workspace of a channel that an account knows it by.
-    pub(crate) fn seen_from<'a>(&'a self, account: &str, channel: &'a Channel) -> &'a Team {
+    /// Workspace in which an account sees a channel.
+    pub(crate) fn channel_workspace<'a>(&'a self, account: &str, channel: &'a Channel) -> &'a Team {
         let team = channel
             .teams
             .iter()
@@ -88,7 +89,7 @@ impl World {
         &self.teams[team]
     }
 
-    /// The workspaces of an account that the app can look into.
+    /// Workspaces of an account to which the app has access.
     pub(crate) fn workspaces(&self, account: &str) -> Vec<String> {
         match self.organizations.get(account) {
             Some(organization) => organization.added.iter().cloned().collect(),
@@ -96,7 +97,7 @@ impl World {
         }
     }
 
-    /// The accounts that a workspace belongs to: itself, and its organization.
+    /// Accounts of a workspace: itself and its organization.
     pub(crate) fn accounts_of(&self, team: &str) -> Vec<String> {
         let organization = self.teams[team].organization.clone();
         std::iter::once(team.to_owned())
@@ -104,31 +105,34 @@ impl World {
             .collect()
     }
 
-    /// The accounts of all of a channel's workspaces.
-    pub(crate) fn accounts_in(&self, teams: &[String]) -> BTreeSet<String> {
+    /// Accounts of several workspaces.
+    pub(crate) fn accounts_of_all(&self, teams: &[String]) -> BTreeSet<String> {
         teams
             .iter()
             .flat_map(|team| self.accounts_of(team))
             .collect()
     }
 
-    /// Containers for a channel of these workspaces.
-    pub(crate) fn shelves(&mut self, teams: &[String]) -> BTreeMap<String, Shelf> {
-        let accounts = self.accounts_in(teams);
+    /// New containers for a channel of these workspaces, per account.
+    pub(crate) fn channel_containers(
+        &mut self,
+        teams: &[String],
+    ) -> BTreeMap<String, ChannelContainers> {
+        let accounts = self.accounts_of_all(teams);
         accounts
             .into_iter()
             .map(|account| {
-                let own = Shelf {
+                let containers = ChannelContainers {
                     messages: self.container(),
                     replies: self.container(),
                 };
-                (account, own)
+                (account, containers)
             })
             .collect()
     }
 
-    /// The bot joins every public channel of an account's workspaces.
-    pub(crate) fn join_everywhere(&mut self, account: &str) {
+    /// Adds the bot to every public channel of an account's workspaces.
+    pub(crate) fn join_all_public_channels(&mut self, account: &str) {
         let teams = self.workspaces(account);
         for channel in self.channels.values_mut() {
             if channel.kind == Kind::Public && channel.teams.iter().any(|one| teams.contains(one)) {
@@ -137,8 +141,8 @@ impl World {
         }
     }
 
-    /// The bot is in no channel any more that the account does not reach.
-    pub(crate) fn leave_unreached(&mut self, account: &str) {
+    /// Removes the bot from channels to which the account has no access.
+    pub(crate) fn leave_inaccessible_channels(&mut self, account: &str) {
         let teams = if self.installed(account) {
             self.workspaces(account)
         } else {
@@ -151,9 +155,10 @@ impl World {
         }
     }
 
-    /// What polling can see: channels with the bot in them, and the lists of workspaces that
-    /// it can look into. Where replies need a person, there must be one whose token may read
-    /// them.
+    /// Containers that polling can see.
+    ///
+    /// They are the channels with the bot and the channel lists of accessible workspaces. If
+    /// replies need a user token, they are visible only with a usable one.
     pub(crate) fn visible_containers(&self, replies_need_user: bool) -> HashSet<u64> {
         let lists = self.teams.values().flat_map(|team| {
             team.containers
@@ -164,18 +169,21 @@ impl World {
                 .map(|(_, container)| *container)
         });
         let channels = self.channels.values().flat_map(|channel| {
-            let scope = format!("{}:history", channel.kind.family());
+            let scope = format!("{}:history", channel.kind.scope_family());
             channel
                 .bots
                 .iter()
                 .filter(|account| self.granted(account, &scope))
-                .filter_map(|account| Some((account, channel.shelves.get(account)?)))
-                .flat_map(|(account, shelf)| {
+                .filter_map(|account| Some((account, channel.containers.get(account)?)))
+                .flat_map(|(account, containers)| {
                     let readable = !replies_need_user
-                        || self.personal.iter().any(|((place, _), grant)| {
-                            place == account && grant.alive() && grant.has(&scope)
+                        || self.personal.iter().any(|((owner, _), grant)| {
+                            owner == account && grant.is_usable() && grant.has(&scope)
                         });
-                    [Some(shelf.messages), readable.then_some(shelf.replies)]
+                    [
+                        Some(containers.messages),
+                        readable.then_some(containers.replies),
+                    ]
                 })
                 .flatten()
                 .collect::<Vec<_>>()
@@ -187,40 +195,47 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulator::slack::generate::{USUAL, add_organization, add_team};
+    use crate::simulator::slack::generate::{DEFAULT_SIZE, add_organization, add_team};
     use crate::simulator::slack::tokens::Holder;
 
     const SCOPES: [&str; 2] = ["channels:read", "channels:history"];
 
     fn install(world: &mut World, holder: &Holder) {
         let scopes = SCOPES.map(str::to_owned).to_vec();
-        world.give(holder, scopes, false, 0);
-        world.join_everywhere(&holder.account);
+        world.grant_scopes(holder, scopes, false, 0);
+        world.join_all_public_channels(&holder.account);
     }
 
     #[test]
-    fn an_organization_acts_in_the_workspaces_that_it_was_added_to() {
+    fn organization_acts_in_workspaces_it_was_added_to() {
         let mut world = World::new(1);
         let organization = add_organization(&mut world, "acme");
         let [first, second] =
-            ["a", "b"].map(|name| add_team(&mut world, name, Some(&organization), USUAL, 0));
+            ["a", "b"].map(|name| add_team(&mut world, name, Some(&organization), DEFAULT_SIZE, 0));
         install(&mut world, &Holder::bot(&organization));
-        assert_eq!(world.acting(&first), first, "it was added nowhere yet");
+        assert_eq!(
+            world.acting_account(&first),
+            first,
+            "not added to a workspace yet"
+        );
         assert!(world.visible_containers(false).is_empty());
-        let above = world.organizations.get_mut(&organization).expect("made");
-        above.added.insert(first.clone());
-        world.join_everywhere(&organization);
-        assert_eq!(world.acting(&first), organization);
-        assert_eq!(world.acting(&second), second);
+        let parent = world
+            .organizations
+            .get_mut(&organization)
+            .expect("an organization");
+        parent.added.insert(first.clone());
+        world.join_all_public_channels(&organization);
+        assert_eq!(world.acting_account(&first), organization);
+        assert_eq!(world.acting_account(&second), second);
         assert_eq!(world.workspaces(&organization), [first]);
-        // Three channels with two shelves each, and the list of them.
+        // Three channels with two containers each, and the list of channels.
         assert_eq!(world.visible_containers(false).len(), 7);
     }
 
     #[test]
-    fn where_replies_need_a_person_there_must_be_one() {
+    fn replies_are_visible_only_with_a_user_token() {
         let mut world = World::new(1);
-        let team = add_team(&mut world, "a", None, USUAL, 0);
+        let team = add_team(&mut world, "a", None, DEFAULT_SIZE, 0);
         let person = world.teams[&team].admin.clone();
         install(&mut world, &Holder::bot(&team));
         assert_eq!(world.visible_containers(true).len(), 4);

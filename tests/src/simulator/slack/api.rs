@@ -1,4 +1,4 @@
-//! The Web API: one route, a method's name in its path, 200 for nearly every answer.
+//! The Web API: one route with the method's name in its path, 200 for nearly all responses.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use axum::routing::get;
 use serde_json::{Value, json};
 
 use super::settings::Settings;
-use super::tokens::{Holder, Standing};
-use super::{SOURCE, Slack, access, history, lists, scopes, things};
+use super::tokens::{Holder, TokenState};
+use super::{SOURCE, Slack, access, entities, history, lists, scopes};
 use crate::simulator::faults::{Effect, Rule, Target};
 use crate::simulator::usage::{self, Outcome, hash, hash_without};
 use crate::simulator::wire;
@@ -27,7 +27,7 @@ pub(crate) fn router(hub: &Hub) -> Router {
         .with_state(Arc::clone(hub))
 }
 
-/// A call's arguments, from its query, its form or its JSON.
+/// Arguments of a call, from its query, form or JSON.
 pub(crate) struct Arguments(HashMap<String, String>);
 
 impl Arguments {
@@ -56,13 +56,12 @@ impl Arguments {
         self.0.get(name).map_or("", String::as_str)
     }
 
-    /// What is asked, in one order: without the token, and cursors without the time at which
-    /// they were given.
-    fn known(&self) -> BTreeMap<&str, String> {
+    /// Sorted arguments without the token and without the issue time of cursors.
+    fn canonical(&self) -> BTreeMap<&str, String> {
         let fields = self.0.iter().filter(|(name, _)| *name != "token");
         fields
             .map(|(name, value)| match name.as_str() {
-                "cursor" => ("cursor", lists::cursor_place(value)),
+                "cursor" => ("cursor", lists::cursor_position(value)),
                 name => (name, value.clone()),
             })
             .collect()
@@ -72,35 +71,35 @@ impl Arguments {
         matches!(self.get(name), "true" | "1" | "True")
     }
 
-    /// An argument, or what it is when it is not given.
-    pub(crate) fn or<'a>(&'a self, name: &str, otherwise: &'a str) -> &'a str {
+    /// An argument, or its default.
+    pub(crate) fn get_or<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
         match self.get(name) {
-            "" => otherwise,
-            given => given,
+            "" => default,
+            value => value,
         }
     }
 
-    /// How many rows are wanted at most.
-    pub(crate) fn limit(&self, otherwise: usize, most: usize) -> Result<usize, Value> {
+    /// The argument `limit`: the maximum number of rows.
+    pub(crate) fn limit(&self, default: usize, max: usize) -> Result<usize, Value> {
         match self.get("limit") {
-            "" | "0" => Ok(otherwise),
+            "" | "0" => Ok(default),
             text => match text.parse::<usize>() {
-                Ok(number) => Ok(number.min(most)),
-                Err(_) => Err(refusal("invalid_limit")),
+                Ok(number) => Ok(number.min(max)),
+                Err(_) => Err(error_json("invalid_limit")),
             },
         }
     }
 
-    pub(crate) fn number(&self, name: &str, otherwise: usize, most: usize) -> usize {
-        self.get(name).parse().unwrap_or(otherwise).clamp(1, most)
+    pub(crate) fn number(&self, name: &str, default: usize, max: usize) -> usize {
+        self.get(name).parse().unwrap_or(default).clamp(1, max)
     }
 }
 
-/// What a method answers; the error is the refusal.
-pub(crate) type Answer = Result<Value, Value>;
+/// Response body of a method; the error is a body with `ok: false`.
+pub(crate) type MethodResult = Result<Value, Value>;
 
-/// `{"ok":false,"error":…}`.
-pub(crate) fn refusal(error: &str) -> Value {
+/// Error body: `{"ok":false,"error":…}`.
+pub(crate) fn error_json(error: &str) -> Value {
     json!({ "ok": false, "error": error })
 }
 
@@ -112,13 +111,13 @@ async fn call(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let (_running, _) = hub.core.stats.begin();
+    let (_running, _) = hub.core.stats.start_request();
     let arguments = Arguments::read(query.as_deref(), &headers, &body);
     let token = bearer(&headers).unwrap_or_else(|| arguments.get("token").to_owned());
     let now = hub.core.clock.seconds();
-    let standing = hub.world().standing(&token, now);
-    let account = match &standing {
-        Standing::Good(holder) => Some(holder.account.clone()),
+    let token_state = hub.world().token_state(&token, now);
+    let account = match &token_state {
+        TokenState::Active(holder) => Some(holder.account.clone()),
         _ => None,
     };
     let subject = format!("{verb} /slack/api/{name}");
@@ -127,27 +126,27 @@ async fn call(
         .faults
         .pick(Target::Request, &subject, account.as_deref());
     let response = match &rule {
-        None => answer(&hub, &name, &arguments, &headers, &token, &standing),
+        None => respond(&hub, &name, &arguments, &headers, &token, &token_state),
         Some(rule) => {
-            if let Some(response) = wire::before(rule).await.or_else(|| pretended(rule)) {
+            if let Some(response) = wire::before(rule).await.or_else(|| fault_response(rule)) {
                 if let Some(account) = &account {
                     record(&hub, account, &name, Outcome::Free);
                 }
                 response
             } else {
-                let real = answer(&hub, &name, &arguments, &headers, &token, &standing);
+                let real = respond(&hub, &name, &arguments, &headers, &token, &token_state);
                 wire::after(rule, real).await
             }
         }
     };
-    hub.core.stats.answered(
+    hub.core.stats.record_response(
         format!("POST /slack/api/{name}"),
         response.status().as_u16(),
     );
     response
 }
 
-/// Writes down what a call cost its method.
+/// Records a call's charge to the limit of its method.
 fn record(hub: &Slack, account: &str, method: &str, outcome: Outcome) {
     let charged = matches!(outcome, Outcome::Charged(..));
     hub.core.usage.record(&usage::Request {
@@ -160,14 +159,14 @@ fn record(hub: &Slack, account: &str, method: &str, outcome: Outcome) {
     });
 }
 
-/// The refusal that a fault pretends.
-fn pretended(rule: &Rule) -> Option<Response> {
+/// Error response of an injected fault.
+fn fault_response(rule: &Rule) -> Option<Response> {
     Some(match rule.effect {
         Effect::TooManyRequests
         | Effect::SecondaryLimit
         | Effect::SecondaryLimitBare
-        | Effect::PrimaryLimit => limited(rule.seconds.unwrap_or(30.0)),
-        Effect::Unauthorized => Json(refusal("invalid_auth")).into_response(),
+        | Effect::PrimaryLimit => too_many_requests(rule.seconds.unwrap_or(30.0)),
+        Effect::Unauthorized => Json(error_json("invalid_auth")).into_response(),
         Effect::Forbidden => Json(json!({
             "ok": false, "error": "missing_scope", "needed": "channels:history", "provided": "",
         }))
@@ -176,12 +175,12 @@ fn pretended(rule: &Rule) -> Option<Response> {
     })
 }
 
-fn limited(seconds: f64) -> Response {
+fn too_many_requests(seconds: f64) -> Response {
     let wait = format!("{}", seconds.max(0.0).ceil());
     (
         StatusCode::TOO_MANY_REQUESTS,
         [(header::RETRY_AFTER, wait)],
-        Json(refusal("ratelimited")),
+        Json(error_json("ratelimited")),
     )
         .into_response()
 }
@@ -191,55 +190,55 @@ fn bearer(headers: &HeaderMap) -> Option<String> {
     value.strip_prefix("Bearer ").map(str::to_owned)
 }
 
-fn answer(
+fn respond(
     hub: &Slack,
     name: &str,
     arguments: &Arguments,
     headers: &HeaderMap,
     token: &str,
-    standing: &Standing,
+    token_state: &TokenState,
 ) -> Response {
-    let given = match name {
+    let result = match name {
         "api.test" => Ok(json!({ "ok": true, "args": arguments.0 })),
         "oauth.v2.access" => access::access(hub, arguments, headers),
         "oauth.v2.exchange" => access::exchange(hub, arguments, headers, token),
         "apps.event.authorizations.list" if token == hub.app.token => {
             lists::authorizations(hub, arguments)
         }
-        "apps.event.authorizations.list" => Err(refusal("not_allowed_token_type")),
-        _ => match standing {
-            Standing::Good(holder) => {
-                if let Some(wait) = over_limit(hub, name, &holder.account) {
+        "apps.event.authorizations.list" => Err(error_json("not_allowed_token_type")),
+        _ => match token_state {
+            TokenState::Active(holder) => {
+                if let Some(wait) = check_limit(hub, name, &holder.account) {
                     record(hub, &holder.account, name, Outcome::Refused);
-                    return limited(wait);
+                    return too_many_requests(wait);
                 }
-                let value = scopes::flat(method(hub, name, arguments, headers, holder));
-                let answer = usage::Answer {
-                    question: hash(&(&holder.account, &holder.person, name, arguments.known())),
+                let value = scopes::into_body(call_method(hub, name, arguments, headers, holder));
+                let fingerprint = usage::ResponseFingerprint {
+                    request: hash(&(&holder.account, &holder.person, name, arguments.canonical())),
                     body: hash_without(&value, &["response_metadata", "cache_ts"]),
                     token: hash(token),
                 };
-                record(hub, &holder.account, name, Outcome::Charged(1, answer));
-                return told_scopes(hub, holder, Json(value).into_response());
+                record(hub, &holder.account, name, Outcome::Charged(1, fingerprint));
+                return add_scopes_header(hub, holder, Json(value).into_response());
             }
-            Standing::Expired => Err(refusal("token_expired")),
-            Standing::Revoked => Err(refusal("token_revoked")),
-            Standing::Removed => Err(refusal("account_inactive")),
-            Standing::Unknown if token.is_empty() => Err(refusal("not_authed")),
-            Standing::Unknown => Err(refusal("invalid_auth")),
+            TokenState::Expired => Err(error_json("token_expired")),
+            TokenState::Revoked => Err(error_json("token_revoked")),
+            TokenState::Removed => Err(error_json("account_inactive")),
+            TokenState::Unknown if token.is_empty() => Err(error_json("not_authed")),
+            TokenState::Unknown => Err(error_json("invalid_auth")),
         },
     };
-    Json(scopes::flat(given)).into_response()
+    Json(scopes::into_body(result)).into_response()
 }
 
-/// A method that needs a bot's or a person's token.
-fn method(
+/// Calls a method that needs a bot or user token.
+fn call_method(
     hub: &Slack,
     name: &str,
     arguments: &Arguments,
     headers: &HeaderMap,
     holder: &Holder,
-) -> Answer {
+) -> MethodResult {
     match name {
         "auth.test" => Ok(lists::auth_test(hub, holder)),
         "auth.revoke" => Ok(access::revoke(hub, arguments, holder)),
@@ -256,16 +255,16 @@ fn method(
         "conversations.history" => history::history(hub, arguments, holder),
         "conversations.replies" => history::replies(hub, arguments, holder),
         "chat.getPermalink" => history::permalink(hub, arguments, holder),
-        "bots.info" => things::bot_info(hub, arguments, holder),
-        "files.info" => things::file_info(hub, arguments, holder),
-        "files.list" => things::files(hub, arguments, holder),
-        "reactions.get" => things::reactions(hub, arguments, holder),
-        _ => Err(refusal("unknown_method")),
+        "bots.info" => entities::bot_info(hub, arguments, holder),
+        "files.info" => entities::file_info(hub, arguments, holder),
+        "files.list" => entities::files(hub, arguments, holder),
+        "reactions.get" => entities::reactions(hub, arguments, holder),
+        _ => Err(error_json("unknown_method")),
     }
 }
 
-/// Every answer to a token says what the token may do.
-fn told_scopes(hub: &Slack, holder: &Holder, mut response: Response) -> Response {
+/// Adds `x-oauth-scopes`, the scopes of the token.
+fn add_scopes_header(hub: &Slack, holder: &Holder, mut response: Response) -> Response {
     let world = hub.world();
     let scopes = world.grant(holder).map(|grant| grant.scopes.join(","));
     if let Some(value) = scopes.and_then(|text| text.parse().ok()) {
@@ -274,8 +273,10 @@ fn told_scopes(hub: &Slack, holder: &Holder, mut response: Response) -> Response
     response
 }
 
-/// Calls a minute that a workspace may make to a method, by Slack's tiers; none are published
-/// for the rest. Source: "Rate limits" and the methods' pages at docs.slack.dev.
+/// Calls per minute and workspace of a method, by Slack's tiers.
+///
+/// `None` for methods without a published tier. Source: "Rate limits" and the reference of
+/// methods at docs.slack.dev.
 pub(crate) fn per_minute(method: &str, settings: &Settings) -> Option<u32> {
     match method {
         "conversations.history" | "conversations.replies" if settings.limited => Some(1),
@@ -288,10 +289,10 @@ pub(crate) fn per_minute(method: &str, settings: &Settings) -> Option<u32> {
     }
 }
 
-/// How long to wait, if the method was called too often in the present minute.
+/// Counts a call; returns the seconds to wait if the method's limit is exceeded.
 #[expect(clippy::cast_precision_loss, reason = "at most sixty seconds")]
-fn over_limit(hub: &Slack, name: &str, account: &str) -> Option<f64> {
-    let most = per_minute(name, &hub.settings())?;
+fn check_limit(hub: &Slack, name: &str, account: &str) -> Option<f64> {
+    let limit = per_minute(name, &hub.settings())?;
     let now = hub.core.clock.seconds();
     let mut world = hub.world();
     let window = world
@@ -302,7 +303,7 @@ fn over_limit(hub: &Slack, name: &str, account: &str) -> Option<f64> {
         *window = (now, 0);
     }
     window.1 += 1;
-    (window.1 > most).then(|| (60 - (now - window.0)).max(1) as f64)
+    (window.1 > limit).then(|| (60 - (now - window.0)).max(1) as f64)
 }
 
 #[cfg(test)]
@@ -311,15 +312,15 @@ mod tests {
     use crate::simulator::{Config, Core, control};
 
     #[tokio::test]
-    async fn tiers_limit_each_method_and_workspace_apart() {
+    async fn tiers_limit_each_method_per_workspace() {
         let core = Core::new(1);
         let hub = Slack::start(&Config::default(), "http://a", 1, core).expect("Slack");
-        let over = |method: &str, account: &str| over_limit(&hub, method, account);
+        let over = |method: &str, account: &str| check_limit(&hub, method, account);
         for (method, tier) in [("users.list", 20), ("users.info", 100)] {
             for _ in 0..tier {
                 assert_eq!(over(method, "T1"), None, "{method}");
             }
-            let wait = over(method, "T1").expect("the tier is used up");
+            let wait = over(method, "T1").expect("the tier is exceeded");
             assert!((1.0..=60.0).contains(&wait), "{wait}");
             assert_eq!(over(method, "T2"), None, "another workspace");
         }
@@ -332,25 +333,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn same_page_is_repeated_whenever_its_cursor_was_given() {
+    async fn same_page_counts_as_repeated_despite_new_cursor() {
         let core = Core::new(1);
         let hub = Slack::start(&Config::default(), "http://a", 1, core).expect("Slack");
         let bot = {
             let mut world = hub.world();
             let team = world.teams.keys().next().expect("a workspace").clone();
             let bot = Holder::bot(&team);
-            world.give(&bot, vec!["channels:read".to_owned()], false, 0);
+            world.grant_scopes(&bot, vec!["channels:read".to_owned()], false, 0);
             bot
         };
-        let standing = Standing::Good(bot.clone());
+        let token_state = TokenState::Active(bot.clone());
         let page = async |cursor: &str, token: &str| {
             let fields = [("limit", "1"), ("cursor", cursor)];
             let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
             let arguments = Arguments(fields.into());
             let headers = HeaderMap::new();
             let method = "conversations.list";
-            let given = answer(&hub, method, &arguments, &headers, token, &standing);
-            let body = axum::body::to_bytes(given.into_body(), 100_000).await;
+            let response = respond(&hub, method, &arguments, &headers, token, &token_state);
+            let body = axum::body::to_bytes(response.into_body(), 100_000).await;
             let body: Value = serde_json::from_slice(&body.expect("a body")).expect("JSON");
             let next = &body["response_metadata"]["next_cursor"];
             next.as_str().expect("a cursor").to_owned()

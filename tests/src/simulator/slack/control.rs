@@ -1,4 +1,4 @@
-//! The part of the control API that is about Slack.
+//! Slack's part of the control API.
 
 use std::sync::Arc;
 
@@ -10,21 +10,21 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::act::Act;
+use super::actions::ActionParams;
 use super::settings::Settings;
 use super::tokens::Holder;
 use super::world::{Organization, Team, World};
 use super::{Slack, events, generate};
-use crate::simulator::control::{self, Provider as _, refusal};
-use crate::simulator::{Past, Size};
+use crate::simulator::control::{self, Provider as _, error_response};
+use crate::simulator::{AccountSize, HistorySize};
 
 type Hub = Arc<Slack>;
 
 pub(crate) fn router(hub: Hub) -> Router {
     Router::new()
         .route("/_sim/slack/accounts", get(accounts).post(add_account))
-        .route("/_sim/slack/act", post(act))
-        .route("/_sim/slack/generate", post(generate_now))
+        .route("/_sim/slack/act", post(perform_action))
+        .route("/_sim/slack/generate", post(generate_facts))
         .route("/_sim/slack/settings", get(settings).post(change_settings))
         .route("/_sim/slack/tokens", post(change_tokens))
         .route("/_sim/slack/url-verification", post(verify_url))
@@ -37,7 +37,7 @@ fn account_json(world: &World, team: &Team) -> Value {
         .channels_of(&team.id)
         .map(|channel| json!({ "id": channel.id, "name": channel.name, "teams": channel.teams }))
         .collect();
-    let account = world.acting(&team.id);
+    let account = world.acting_account(&team.id);
     json!({
         "login": team.id, "admin": team.admin, "name": team.name, "domain": team.domain,
         "organization": team.organization, "bot": world.bot_of(&account), "people": team.people,
@@ -61,7 +61,7 @@ fn organization_json(world: &World, organization: &Organization) -> Value {
     })
 }
 
-/// Workspaces first, organizations behind them.
+/// Lists workspaces, then organizations.
 async fn accounts(State(hub): State<Hub>) -> Json<Value> {
     let world = hub.world();
     let workspaces = world.teams.values().map(|team| account_json(&world, team));
@@ -77,12 +77,12 @@ async fn accounts(State(hub): State<Hub>) -> Json<Value> {
 #[serde(deny_unknown_fields)]
 struct NewAccount {
     domain: Option<String>,
-    /// An organization instead of a single workspace.
+    /// Create an organization instead of a workspace.
     #[serde(default)]
     organization: bool,
-    /// How many workspaces the organization has.
+    /// Number of workspaces of the organization.
     workspaces: Option<usize>,
-    /// The organization that the workspace is added to.
+    /// Organization of the new workspace.
     within: Option<String>,
     channels: Option<usize>,
     people: Option<usize>,
@@ -92,28 +92,28 @@ struct NewAccount {
 }
 
 async fn add_account(State(hub): State<Hub>, body: Option<Json<NewAccount>>) -> Response {
-    let wanted = body.map(|Json(body)| body).unwrap_or_default();
+    let Json(body) = body.unwrap_or_default();
     let now = hub.core.clock.seconds();
-    let size = Size {
-        containers: wanted.channels.unwrap_or(generate::USUAL.containers),
-        people: wanted.people.unwrap_or(generate::USUAL.people),
+    let size = AccountSize {
+        containers: body.channels.unwrap_or(generate::DEFAULT_SIZE.containers),
+        people: body.people.unwrap_or(generate::DEFAULT_SIZE.people),
     };
-    let past = Past {
-        facts: wanted.history,
-        counted: wanted.replies,
+    let history_size = HistorySize {
+        facts: body.history,
+        fixed_count: body.replies,
     };
     let (id, teams) = {
         let mut world = hub.world();
-        if let Some(organization) = &wanted.within
+        if let Some(organization) = &body.within
             && !world.organizations.contains_key(organization)
         {
-            return refusal(StatusCode::CONFLICT, "there is no such organization");
+            return error_response(StatusCode::CONFLICT, "unknown organization");
         }
         let number = world.teams.len() + 1;
-        let domain = wanted.domain.unwrap_or_else(|| format!("team-{number}"));
-        if wanted.organization {
+        let domain = body.domain.unwrap_or_else(|| format!("team-{number}"));
+        if body.organization {
             let id = generate::add_organization(&mut world, &domain);
-            let teams: Vec<String> = (1..=wanted.workspaces.unwrap_or(2))
+            let teams: Vec<String> = (1..=body.workspaces.unwrap_or(2))
                 .map(|number| {
                     let domain = format!("{domain}-{number}");
                     generate::add_team(&mut world, &domain, Some(&id), size, now)
@@ -121,49 +121,49 @@ async fn add_account(State(hub): State<Hub>, body: Option<Json<NewAccount>>) -> 
                 .collect();
             (id, teams)
         } else {
-            let id = generate::add_team(&mut world, &domain, wanted.within.as_deref(), size, now);
+            let id = generate::add_team(&mut world, &domain, body.within.as_deref(), size, now);
             (id.clone(), vec![id])
         }
     };
     for team in &teams {
-        generate::team_history(&hub, team, past, now);
+        generate::populate_team_history(&hub, team, history_size, now);
     }
     let world = hub.world();
-    let shown = match world.organizations.get(&id) {
+    let created = match world.organizations.get(&id) {
         Some(organization) => organization_json(&world, organization),
         None => account_json(&world, &world.teams[&id]),
     };
-    (StatusCode::CREATED, Json(shown)).into_response()
+    (StatusCode::CREATED, Json(created)).into_response()
 }
 
-async fn act(State(hub): State<Hub>, Json(act): Json<Act>) -> Response {
-    let done = hub.stage(hub.now(), |stage| stage.act(&act));
-    match done {
-        Ok(done) => {
+async fn perform_action(State(hub): State<Hub>, Json(params): Json<ActionParams>) -> Response {
+    let outcome = hub.transact(hub.now(), |tx| tx.perform(&params));
+    match outcome {
+        Ok(outcome) => {
             let visible = hub.visible();
-            let facts: Vec<_> = done
+            let facts: Vec<_> = outcome
                 .facts
                 .iter()
                 .filter_map(|fact| hub.core.ledger.entry(*fact, &visible))
                 .collect();
-            Json(json!({ "object": done.object, "facts": facts })).into_response()
+            Json(json!({ "object": outcome.object, "facts": facts })).into_response()
         }
-        Err(why) => refusal(StatusCode::CONFLICT, why),
+        Err(reason) => error_response(StatusCode::CONFLICT, reason),
     }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Amount {
+struct GenerateRequest {
     count: usize,
     account: Option<String>,
 }
 
-async fn generate_now(State(hub): State<Hub>, Json(body): Json<Amount>) -> Response {
+async fn generate_facts(State(hub): State<Hub>, Json(body): Json<GenerateRequest>) -> Response {
     if let Some(account) = &body.account {
         let world = hub.world();
         if !world.teams.contains_key(account) && !world.organizations.contains_key(account) {
-            return refusal(StatusCode::CONFLICT, "there is no such account");
+            return error_response(StatusCode::CONFLICT, "unknown account");
         }
     }
     let facts = generate::generate(&hub, body.account.as_deref(), body.count);
@@ -178,22 +178,22 @@ async fn change_settings(
     State(hub): State<Hub>,
     Json(changes): Json<Map<String, Value>>,
 ) -> Response {
-    let present = hub.settings().clone();
-    control::change_settings(&present, changes, |new| {
+    let current = hub.settings().clone();
+    control::change_settings(&current, changes, |new| {
         hub.change_settings(|settings| *settings = new);
     })
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Tokens {
-    /// The bot's tokens of this account, or this person's, end now if they rotate.
+struct ChangeTokens {
+    /// Account or user whose rotating tokens expire now.
     expire: Option<String>,
-    /// They are withdrawn. Only of a person's is there an event.
+    /// Account or user whose tokens are revoked. Only a user's revocation sends an event.
     revoke: Option<String>,
 }
 
-/// Whose grants an id names: an account's bot's, or a person's.
+/// Holders of an id: the bot of an account, or a user in each account.
 fn holders(world: &World, id: &str) -> Vec<Holder> {
     if world.users.contains_key(id) {
         let accounts = world.accounts_of_person(id);
@@ -206,23 +206,23 @@ fn holders(world: &World, id: &str) -> Vec<Holder> {
     world.grant(&bot).map(|_| bot).into_iter().collect()
 }
 
-async fn change_tokens(State(hub): State<Hub>, Json(body): Json<Tokens>) -> Response {
+async fn change_tokens(State(hub): State<Hub>, Json(body): Json<ChangeTokens>) -> Response {
     let now = hub.core.clock.seconds();
-    let found = hub.stage(hub.now(), |stage| {
-        let named = |id: &Option<String>| -> Vec<Holder> {
+    let found = hub.transact(hub.now(), |tx| {
+        let find = |id: &Option<String>| -> Vec<Holder> {
             let id = id.as_deref();
-            id.map_or_else(Vec::new, |id| holders(stage.world, id))
+            id.map_or_else(Vec::new, |id| holders(tx.world, id))
         };
-        let (expired, revoked) = (named(&body.expire), named(&body.revoke));
+        let (expired, revoked) = (find(&body.expire), find(&body.revoke));
         let found = !expired.is_empty() || !revoked.is_empty();
         for holder in expired {
-            stage.world.expire(&holder, now);
+            tx.world.expire(&holder, now);
         }
         for holder in revoked {
             if holder.person.is_some() {
-                stage.revoke(&holder, true);
-            } else if let Some(grant) = stage.world.grant_mut(&holder) {
-                // As if the event had been lost: only a call tells.
+                tx.revoke(&holder, true);
+            } else if let Some(grant) = tx.world.grant_mut(&holder) {
+                // Without an event, so that only an API call shows the revocation.
                 grant.tokens.clear();
                 grant.refresh = None;
             }
@@ -232,37 +232,38 @@ async fn change_tokens(State(hub): State<Hub>, Json(body): Json<Tokens>) -> Resp
     if found {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        refusal(StatusCode::CONFLICT, "nothing was granted there")
+        error_response(StatusCode::CONFLICT, "no tokens of this account or user")
     }
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct Verification {
-    /// The URL that is to be verified; without it, the one that events go to.
+    /// URL to verify; the default is the URL of the events.
     url: Option<String>,
 }
 
-/// What Slack does when an app's request URL is filled in.
+/// Sends a URL verification, as Slack does when an app's request URL is entered.
 async fn verify_url(State(hub): State<Hub>, body: Option<Json<Verification>>) -> Response {
-    let wanted = body.and_then(|Json(body)| body.url);
-    let url = wanted.unwrap_or_else(|| hub.settings().webhook_url.clone());
+    let url = body
+        .and_then(|Json(body)| body.url)
+        .unwrap_or_else(|| hub.settings().webhook_url.clone());
     let challenge = hub.world().secret(40);
     let secret = hub.settings().signing_secret.clone();
     match events::verify(&url, &secret, &challenge).await {
-        Ok((status, answer)) => {
-            let object: Option<Value> = serde_json::from_str(&answer).ok();
+        Ok((status, text)) => {
+            let object: Option<Value> = serde_json::from_str(&text).ok();
             let echoed = object
                 .as_ref()
                 .and_then(|object| object["challenge"].as_str())
-                .unwrap_or_else(|| answer.trim());
+                .unwrap_or_else(|| text.trim());
             let verified = status == 200 && echoed == challenge;
             Json(json!({
-                "verified": verified, "status": status, "challenge": challenge, "answer": answer,
+                "verified": verified, "status": status, "challenge": challenge, "answer": text,
             }))
             .into_response()
         }
-        Err(error) => refusal(StatusCode::CONFLICT, &error.to_string()),
+        Err(error) => error_response(StatusCode::CONFLICT, &error.to_string()),
     }
 }
 

@@ -1,5 +1,7 @@
-//! How Slack delivers events: signed over time and body, three seconds of patience, three
-//! retries under the same event id.
+//! Delivery of events.
+//!
+//! A signature over time and body, a timeout of three seconds, and three retries with the same
+//! event id.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -11,40 +13,40 @@ use serde_json::json;
 use super::settings::Settings;
 use crate::simulator::clock::Clock;
 use crate::simulator::faults::Effect;
-use crate::simulator::outbox::{Courier, Outcome, Silence, Try};
+use crate::simulator::webhook_sender::{Attempt, DeliveryPolicy, NoResponse, Outcome};
 
 pub(crate) const USER_AGENT: &str = "Slackbot 1.0 (+https://api.slack.com/robots)";
 
-/// How long an answer may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+/// Timeout of a delivery's response.
+pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Delivers as Slack does.
+/// Slack's delivery policy.
 pub(crate) struct Slackbot(pub(crate) Arc<RwLock<Settings>>);
 
-impl Courier for Slackbot {
-    fn request(&self, client: &Client, attempt: &Try<'_>) -> RequestBuilder {
+impl DeliveryPolicy for Slackbot {
+    fn request(&self, client: &Client, attempt: &Attempt<'_>) -> RequestBuilder {
         let settings = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        // The receiver judges by the machine's clock, whatever the simulated one shows.
+        // The receiver compares the time with the system clock, not with the simulated one.
         let mut time = Clock::system_seconds();
         if attempt.effect == Some(Effect::OldSignature) {
             time -= 600;
         }
         let secret = match attempt.effect {
-            Some(Effect::WrongSignature) => "nobody has this secret",
+            Some(Effect::WrongSignature) => "wrong-secret",
             _ => settings.signing_secret.as_str(),
         };
         let mut request = client
-            .post(&attempt.letter.url)
+            .post(&attempt.delivery.url)
             .header("content-type", "application/json")
             .header("x-slack-request-timestamp", time);
         if attempt.effect != Some(Effect::NoSignature) {
             request = request.header("x-slack-signature", sign(secret, time, attempt.body));
         }
         if attempt.number > 0 {
-            let reason = match attempt.before.silence {
-                Some(Silence::Timeout) => "http_timeout",
-                Some(Silence::Redirects) => "too_many_redirects",
-                Some(Silence::Connection) => "connection_failed",
+            let reason = match attempt.previous.no_response {
+                Some(NoResponse::Timeout) => "http_timeout",
+                Some(NoResponse::Redirects) => "too_many_redirects",
+                Some(NoResponse::Connection) => "connection_failed",
                 None => "http_error",
             };
             request = request
@@ -54,12 +56,12 @@ impl Courier for Slackbot {
         request
     }
 
-    fn pauses(&self) -> Vec<f64> {
+    fn retry_delays(&self) -> Vec<f64> {
         let settings = self.0.read().unwrap_or_else(PoisonError::into_inner);
         settings.retry_seconds.clone()
     }
 
-    fn retries(&self, outcome: &Outcome) -> bool {
+    fn should_retry(&self, outcome: &Outcome) -> bool {
         outcome
             .headers
             .get("x-slack-no-retry")
@@ -71,7 +73,7 @@ impl Courier for Slackbot {
     }
 }
 
-/// `v0=` and the hex HMAC of `v0:<time>:<body>`.
+/// Signature: `v0=` and the hex HMAC of `v0:<time>:<body>`.
 pub(crate) fn sign(secret: &str, time: i64, body: &[u8]) -> String {
     let mut signed = format!("v0:{time}:").into_bytes();
     signed.extend_from_slice(body);
@@ -79,7 +81,7 @@ pub(crate) fn sign(secret: &str, time: i64, body: &[u8]) -> String {
     format!("v0={}", hex::encode(hmac::sign(&key, &signed)))
 }
 
-/// Sends a URL the challenge that it has to give back; answers its status and body.
+/// Sends the challenge of a URL verification and returns the response's status and body.
 pub(crate) async fn verify(
     url: &str,
     secret: &str,
@@ -90,10 +92,10 @@ pub(crate) async fn verify(
     let time = Clock::system_seconds();
     let client = Client::builder()
         .user_agent(USER_AGENT)
-        .timeout(PATIENCE)
+        .timeout(RESPONSE_TIMEOUT)
         .no_proxy()
         .build()?;
-    let answer = client
+    let response = client
         .post(url)
         .header("content-type", "application/json")
         .header("x-slack-request-timestamp", time)
@@ -101,6 +103,6 @@ pub(crate) async fn verify(
         .body(body)
         .send()
         .await?;
-    let status = answer.status().as_u16();
-    Ok((status, answer.text().await?))
+    let status = response.status().as_u16();
+    Ok((status, response.text().await?))
 }

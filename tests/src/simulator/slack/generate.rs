@@ -1,4 +1,4 @@
-//! A world with a past, and activity that goes on by itself.
+//! Generated accounts, history and activity.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,21 +11,22 @@ use rand::seq::IndexedRandom;
 use tokio_util::sync::CancellationToken;
 
 use super::Slack;
-use super::act::{Act, When};
+use super::actions::{ActionParams, ActionTime, Transaction};
 use super::world::{Channel, Kind, Organization, Team, User, World};
-use crate::simulator::{Config, Past, Size};
+use crate::simulator::{AccountSize, Config, HistorySize};
 
 const DAY: i64 = 24 * 3_600;
-const PAST_DAYS: i64 = 30;
+const HISTORY_DAYS: i64 = 30;
 const CHANNELS: [&str; 3] = ["general", "pumps", "random"];
-/// What an account has that is added later.
-pub(crate) const USUAL: Size = Size {
+/// Size of an account that the control API adds.
+pub(crate) const DEFAULT_SIZE: AccountSize = AccountSize {
     containers: CHANNELS.len(),
     people: 4,
 };
 
-/// How often each action is chosen. Actions past the mark are left out of the history: nobody
-/// can learn of them afterwards.
+/// Actions with their weights.
+///
+/// Only the first [`HISTORY_ACTIONS`] occur in the history: a backfill cannot find the others.
 const MIX: [(&str, u32); 14] = [
     ("message.posted", 180),
     ("message.replied", 110),
@@ -42,10 +43,10 @@ const MIX: [(&str, u32); 14] = [
     ("reaction.removed", 10),
     ("member.joined", 8),
 ];
-const HISTORY_MARK: usize = 8;
+const HISTORY_ACTIONS: usize = 8;
 const REPLIES: [&str; 2] = ["message.replied", "message.broadcast"];
 
-/// Creates the workspaces that a simulator starts with.
+/// Creates the workspaces that exist when the simulator starts.
 pub(crate) fn populate(world: &mut World, config: &Config, now: i64) {
     let size = config.size(config.channels);
     for number in 1..=config.accounts {
@@ -53,7 +54,7 @@ pub(crate) fn populate(world: &mut World, config: &Config, now: i64) {
     }
 }
 
-/// Adds an organization without workspaces, and answers its id.
+/// Adds an organization without workspaces and returns its id.
 pub(crate) fn add_organization(world: &mut World, domain: &str) -> String {
     let (id, admin, bot) = (world.id("E"), world.id("W"), world.id("W"));
     let organization = Organization {
@@ -68,16 +69,17 @@ pub(crate) fn add_organization(world: &mut World, domain: &str) -> String {
     id
 }
 
-/// Adds a workspace with people and channels, to an organization if one is named, and answers
-/// its id. An organization's admin and bot are at home in its first workspace.
+/// Adds a workspace with people and channels and returns its id.
+///
+/// An organization's admin and bot are users of its first workspace.
 pub(crate) fn add_team(
     world: &mut World,
     domain: &str,
     organization: Option<&str>,
-    size: Size,
+    size: AccountSize,
     now: i64,
 ) -> String {
-    let since = now - PAST_DAYS * DAY - 3_600;
+    let since = now - HISTORY_DAYS * DAY - 3_600;
     let kind = if organization.is_some() { "W" } else { "U" };
     let (id, bot) = (world.id("T"), world.id(kind));
     let mut people = Vec::new();
@@ -92,9 +94,9 @@ pub(crate) fn add_team(
         people.push(user);
     }
     add_user(world, &id, &bot, "poblysh", true);
-    if let Some(above) = organization.and_then(|id| world.organizations.get(id)) {
-        let (admin, bot) = (above.admin.clone(), above.bot.clone());
-        let name = format!("{}-org-admin", above.domain);
+    if let Some(parent) = organization.and_then(|id| world.organizations.get(id)) {
+        let (admin, bot) = (parent.admin.clone(), parent.bot.clone());
+        let name = format!("{}-org-admin", parent.domain);
         if !world.users.contains_key(&admin) {
             add_user(world, &id, &admin, &name, false);
             add_user(world, &id, &bot, "poblysh", true);
@@ -130,11 +132,11 @@ pub(crate) fn add_team(
             id: channel.clone(),
             first_id: channel,
             name,
-            // Before any horizon that matters, so that nobody has to be told of it.
+            // Older than any backfill, so that the channel's creation is not expected as a fact.
             created: since - 365 * DAY + second,
             creator: admin.clone(),
             kind: Kind::Public,
-            shelves: world.shelves(&teams),
+            containers: world.channel_containers(&teams),
             teams,
             bots: BTreeSet::new(),
             messages: BTreeMap::new(),
@@ -156,28 +158,31 @@ fn add_user(world: &mut World, team: &str, id: &str, name: &str, bot: bool) {
     world.users.insert(id.to_owned(), user);
 }
 
-/// Facts of the last thirty days, in every channel.
-pub(crate) fn history(hub: &Slack, config: &Config, now: i64) {
-    let past = Past {
+/// Generates facts of the last thirty days in every channel of every workspace.
+pub(crate) fn populate_history(hub: &Slack, config: &Config, now: i64) {
+    let history_size = HistorySize {
         facts: config.history,
-        counted: config.replies,
+        fixed_count: config.replies,
     };
     let teams: Vec<String> = hub.world().teams.keys().cloned().collect();
     for team in teams {
-        team_history(hub, &team, past, now);
+        populate_team_history(hub, &team, history_size, now);
     }
 }
 
-/// Facts of the last thirty days, in every channel of a workspace in turn.
-pub(crate) fn team_history(hub: &Slack, team: &str, past: Past, now: i64) {
+/// Generates facts of the last thirty days in a workspace, in one channel after the other.
+pub(crate) fn populate_team_history(hub: &Slack, team: &str, history_size: HistorySize, now: i64) {
     let weighted = |mix: &[(&str, u32)]| WeightedIndex::new(mix.iter().map(|(_, weight)| *weight));
-    // Where replies are counted, the rest is none.
-    let rest: Vec<(&str, u32)> = MIX[..HISTORY_MARK]
+    // With a fixed number of replies, random actions must not add more.
+    let top_level_actions: Vec<(&str, u32)> = MIX[..HISTORY_ACTIONS]
         .iter()
         .filter(|(action, _)| !REPLIES.contains(action))
         .copied()
         .collect();
-    let (Ok(all), Ok(others)) = (weighted(&MIX[..HISTORY_MARK]), weighted(&rest)) else {
+    let (Ok(all_weights), Ok(top_level_weights)) = (
+        weighted(&MIX[..HISTORY_ACTIONS]),
+        weighted(&top_level_actions),
+    ) else {
         return;
     };
     let channels: Vec<String> = {
@@ -187,30 +192,30 @@ pub(crate) fn team_history(hub: &Slack, team: &str, past: Past, now: i64) {
             .map(|channel| channel.id.clone())
             .collect()
     };
-    let count = i64::try_from(past.facts * channels.len()).unwrap_or(0);
-    let since = now - PAST_DAYS * DAY;
-    let rounds =
-        (0..past.facts).flat_map(|round| channels.iter().map(move |channel| (round, channel)));
+    let count = i64::try_from(history_size.facts * channels.len()).unwrap_or(0);
+    let since = now - HISTORY_DAYS * DAY;
+    let rounds = (0..history_size.facts)
+        .flat_map(|round| channels.iter().map(move |channel| (round, channel)));
     for (number, (round, channel)) in (0_i64..).zip(rounds) {
-        // In the order of time, each a little after the one before.
-        let at = since + (PAST_DAYS * DAY - 120) * number / count.max(1);
-        hub.stage(When { at, live: false }, |stage| {
-            let rng = &mut stage.world.rng;
-            let top_level = past.counted.map(|replies| {
-                let share = past.facts.saturating_sub(replies);
-                past.spreads(share, round)
+        // In chronological order.
+        let at = since + (HISTORY_DAYS * DAY - 120) * number / count.max(1);
+        hub.transact(ActionTime { at, is_live: false }, |tx| {
+            let rng = &mut tx.world.rng;
+            let top_level = history_size.fixed_count.map(|replies| {
+                let share = history_size.facts.saturating_sub(replies);
+                history_size.selects(share, round)
             });
             let action = match top_level {
-                Some(true) => rest[others.sample(rng)].0,
+                Some(true) => top_level_actions[top_level_weights.sample(rng)].0,
                 Some(false) => "message.replied",
-                None => MIX[all.sample(rng)].0,
+                None => MIX[all_weights.sample(rng)].0,
             };
-            happen(stage, team, action, Some(channel));
+            perform_or_post(tx, team, action, Some(channel));
         });
     }
 }
 
-/// Makes facts happen now, in one account or anywhere; answers how many.
+/// Generates facts now, in one account or in random ones, and returns their number.
 pub(crate) fn generate(hub: &Slack, account: Option<&str>, count: usize) -> usize {
     let Ok(weights) = WeightedIndex::new(MIX.iter().map(|(_, weight)| weight)) else {
         return 0;
@@ -218,38 +223,38 @@ pub(crate) fn generate(hub: &Slack, account: Option<&str>, count: usize) -> usiz
     let teams: Vec<String> = hub.world().teams.keys().cloned().collect();
     let mut facts = 0;
     for _ in 0..count {
-        facts += hub.stage(hub.now(), |stage| {
-            let action = MIX[weights.sample(&mut stage.world.rng)].0;
-            let somewhere = teams.choose(&mut stage.world.rng).map(String::as_str);
+        facts += hub.transact(hub.now(), |tx| {
+            let action = MIX[weights.sample(&mut tx.world.rng)].0;
+            let random_team = teams.choose(&mut tx.world.rng).map(String::as_str);
             account
-                .or(somewhere)
-                .map_or(0, |account| happen(stage, account, action, None))
+                .or(random_team)
+                .map_or(0, |account| perform_or_post(tx, account, action, None))
         });
     }
     facts
 }
 
-fn happen(
-    stage: &mut super::act::Stage<'_>,
+/// Performs an action, or posts a message if the action is impossible.
+fn perform_or_post(
+    tx: &mut Transaction<'_>,
     account: &str,
     action: &str,
     channel: Option<&String>,
 ) -> usize {
-    let act = |action: &str| Act {
+    let params = |action: &str| ActionParams {
         account: account.to_owned(),
         action: action.to_owned(),
         channel: channel.cloned(),
-        ..Act::default()
+        ..ActionParams::default()
     };
-    // What cannot happen just now gives way to what always can.
-    let done = stage
-        .act(&act(action))
-        .or_else(|_| stage.act(&act("message.posted")));
-    done.map_or(0, |done| done.facts.len())
+    let outcome = tx
+        .perform(&params(action))
+        .or_else(|_| tx.perform(&params("message.posted")));
+    outcome.map_or(0, |outcome| outcome.facts.len())
 }
 
-/// Lets things happen by themselves, at this many a second.
-pub(crate) async fn live(hub: Arc<Slack>, rate: f64, stop: CancellationToken) {
+/// Generates facts at a rate per second, until `stop`.
+pub(crate) async fn run_activity(hub: Arc<Slack>, rate: f64, stop: CancellationToken) {
     loop {
         let pause = {
             let mut world = hub.world();

@@ -1,21 +1,21 @@
-//! Messages, as they are read: a channel's own, a thread's, and the link to one.
+//! Methods of messages: history, replies and permalinks.
 
 use serde_json::{Value, json};
 
 use super::Slack;
-use super::api::{Answer, Arguments, refusal};
-use super::lists::{cursor, is_in, known, read_cursor};
+use super::api::{Arguments, MethodResult, error_json};
+use super::lists::{cursor, find_channel, is_in, read_cursor};
 use super::scopes::required;
 use super::tokens::Holder;
-use super::world::{Channel, Message, World, parse_stamp, stamp};
+use super::world::{Channel, Message, World, format_ts, parse_ts};
 
-/// Whether a timestamp lies in the window that the arguments name.
+/// Filter of timestamps by the arguments `oldest`, `latest` and `inclusive`.
 fn window(arguments: &Arguments) -> Result<impl Fn(i64) -> bool + use<>, Value> {
     let bound = |name: &str| match arguments.get(name) {
         "" => Ok(None),
-        text => match parse_stamp(text) {
+        text => match parse_ts(text) {
             Some(ts) => Ok(Some(ts)),
-            None => Err(refusal(&format!("invalid_ts_{name}"))),
+            None => Err(error_json(&format!("invalid_ts_{name}"))),
         },
     };
     let (oldest, latest) = (bound("oldest")?, bound("latest")?);
@@ -34,58 +34,58 @@ fn page_size(hub: &Slack, arguments: &Arguments) -> Result<usize, Value> {
     }
 }
 
-/// A channel whose messages the token's holder may read.
+/// The requested channel, if the token's holder may read its messages.
 fn readable<'w>(
     world: &'w World,
     arguments: &Arguments,
     holder: &Holder,
 ) -> Result<&'w Channel, Value> {
-    let channel = known(world, arguments, holder)?;
-    world.need(holder, &format!("{}:history", channel.kind.family()))?;
+    let channel = find_channel(world, arguments, holder)?;
+    world.require_scope(holder, &format!("{}:history", channel.kind.scope_family()))?;
     if holder.person.is_none() && !is_in(world, holder, channel) {
-        return Err(refusal("not_in_channel"));
+        return Err(error_json("not_in_channel"));
     }
     Ok(channel)
 }
 
-/// Shows messages to an account.
-fn show(messages: &[&Message], account: &str, shown: &mut Vec<u64>) -> Vec<Value> {
+/// Renders messages for an account and collects their ledger rows in `polled`.
+fn render(messages: &[&Message], account: &str, polled: &mut Vec<u64>) -> Vec<Value> {
     messages
         .iter()
         .map(|message| {
-            shown.extend(message.facts.get(account).into_iter().flatten());
-            shown.extend(message.edit_facts.get(account));
+            polled.extend(message.facts.get(account).into_iter().flatten());
+            polled.extend(message.edit_facts.get(account));
             World::message_json(message)
         })
         .collect()
 }
 
-/// Where a cursor goes on; it names the message, so that new ones shift nothing.
-fn resumed(hub: &Slack, arguments: &Arguments, method: &str) -> Result<Option<i64>, Value> {
-    let life = hub.settings().cursor_seconds;
+/// Message at which a cursor continues, so that new messages do not shift pages.
+fn resume_from(hub: &Slack, arguments: &Arguments, method: &str) -> Result<Option<i64>, Value> {
+    let ttl = hub.settings().cursor_seconds;
     match arguments.get("cursor") {
         "" => Ok(None),
-        given => read_cursor(given, method, hub.core.clock.seconds(), life).map(Some),
+        cursor => read_cursor(cursor, method, hub.core.clock.seconds(), ttl).map(Some),
     }
 }
 
-pub(crate) fn history(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+pub(crate) fn history(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
     const METHOD: &str = "conversations.history";
     let limit = page_size(hub, arguments)?;
-    let inside = window(arguments)?;
-    let from = resumed(hub, arguments, METHOD)?;
-    let mut shown = Vec::new();
+    let in_window = window(arguments)?;
+    let from = resume_from(hub, arguments, METHOD)?;
+    let mut polled = Vec::new();
     let world = hub.world();
     let channel = readable(&world, arguments, holder)?;
     let mut rows = channel.messages.values().rev().filter(|message| {
         (message.thread.is_none() || message.subtype == Some("thread_broadcast"))
-            && inside(message.ts)
+            && in_window(message.ts)
             && from.is_none_or(|from| message.ts <= from)
     });
     let page: Vec<&Message> = rows.by_ref().take(limit).collect();
     let next = rows.next().map(|message| message.ts);
-    let messages = show(&page, &holder.account, &mut shown);
-    hub.core.ledger.mark_polled(shown);
+    let messages = render(&page, &holder.account, &mut polled);
+    hub.core.ledger.mark_polled(polled);
     let now = hub.core.clock.seconds();
     let cursor = next.map(|ts| cursor(METHOD, ts, now)).unwrap_or_default();
     Ok(json!({
@@ -95,31 +95,31 @@ pub(crate) fn history(hub: &Slack, arguments: &Arguments, holder: &Holder) -> An
     }))
 }
 
-pub(crate) fn replies(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+pub(crate) fn replies(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
     const METHOD: &str = "conversations.replies";
     if hub.settings().replies_need_user && holder.person.is_none() {
-        return Err(refusal("not_allowed_token_type"));
+        return Err(error_json("not_allowed_token_type"));
     }
     let limit = page_size(hub, arguments)?;
-    let inside = window(arguments)?;
-    let from = resumed(hub, arguments, METHOD)?;
-    let mut shown = Vec::new();
+    let in_window = window(arguments)?;
+    let from = resume_from(hub, arguments, METHOD)?;
+    let mut polled = Vec::new();
     let world = hub.world();
     let channel = readable(&world, arguments, holder)?;
-    let parent = parse_stamp(required(arguments.get("ts"), "ts")?)
+    let parent = parse_ts(required(arguments.get("ts"), "ts")?)
         .and_then(|ts| channel.messages.get(&ts))
-        .ok_or_else(|| refusal("thread_not_found"))?;
+        .ok_or_else(|| error_json("thread_not_found"))?;
     let mut rows = parent
         .replies
         .iter()
-        .filter(|ts| inside(**ts) && from.is_none_or(|from| **ts >= from))
+        .filter(|ts| in_window(**ts) && from.is_none_or(|from| **ts >= from))
         .filter_map(|ts| channel.messages.get(ts));
-    // The thread's first message comes first on every page.
+    // Every page begins with the thread's parent.
     let mut page = vec![parent];
     page.extend(rows.by_ref().take(limit));
     let next = rows.next().map(|message| message.ts);
-    let messages = show(&page, &holder.account, &mut shown);
-    hub.core.ledger.mark_polled(shown);
+    let messages = render(&page, &holder.account, &mut polled);
+    hub.core.ledger.mark_polled(polled);
     let now = hub.core.clock.seconds();
     let cursor = next.map(|ts| cursor(METHOD, ts, now)).unwrap_or_default();
     Ok(json!({
@@ -128,17 +128,17 @@ pub(crate) fn replies(hub: &Slack, arguments: &Arguments, holder: &Holder) -> An
     }))
 }
 
-pub(crate) fn permalink(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+pub(crate) fn permalink(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
     let world = hub.world();
-    let channel = known(&world, arguments, holder)?;
-    let message = parse_stamp(arguments.get("message_ts"))
+    let channel = find_channel(&world, arguments, holder)?;
+    let message = parse_ts(arguments.get("message_ts"))
         .and_then(|ts| channel.messages.get(&ts))
-        .ok_or_else(|| refusal("message_not_found"))?;
-    let domain = &world.seen_from(&holder.account, channel).domain;
-    let (id, digits) = (&channel.id, stamp(message.ts).replace('.', ""));
+        .ok_or_else(|| error_json("message_not_found"))?;
+    let domain = &world.channel_workspace(&holder.account, channel).domain;
+    let (id, digits) = (&channel.id, format_ts(message.ts).replace('.', ""));
     let mut link = format!("https://{domain}.slack.com/archives/{id}/p{digits}");
     if let Some((thread, _)) = &message.thread {
-        link = format!("{link}?thread_ts={}&cid={id}", stamp(*thread));
+        link = format!("{link}?thread_ts={}&cid={id}", format_ts(*thread));
     }
     Ok(json!({ "ok": true, "channel": id, "permalink": link }))
 }

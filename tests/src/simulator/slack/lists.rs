@@ -1,12 +1,12 @@
-//! Who and what there is: identities, workspaces, people, channels.
+//! Methods of workspaces, users and channels, and their pagination.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::Slack;
-use super::api::{Answer, Arguments, refusal};
-use super::scopes::{required, workspace};
+use super::api::{Arguments, MethodResult, error_json};
+use super::scopes::{required, resolve_workspace};
 use super::tokens::Holder;
 use super::world::{Channel, Kind, User, World};
 
@@ -21,91 +21,91 @@ pub(crate) fn auth_test(hub: &Slack, holder: &Holder) -> Value {
     let (id, name, host) = match (organization, team) {
         (Some(one), _) => (&one.id, &one.name, format!("{}.enterprise", one.domain)),
         (None, Some(one)) => (&one.id, &one.name, one.domain.clone()),
-        (None, None) => return refusal("team_not_found"),
+        (None, None) => return error_json("team_not_found"),
     };
-    let mut answer = json!({
+    let mut response = json!({
         "ok": true, "url": format!("https://{host}.slack.com/"), "team": name, "team_id": id,
         "user": world.users[user].name, "user_id": user,
         "is_enterprise_install": organization.is_some(),
     });
-    let above = team.and_then(|team| team.organization.as_ref());
-    if let Some(organization) = organization.map(|one| &one.id).or(above) {
-        answer["enterprise_id"] = json!(organization);
+    let parent = team.and_then(|team| team.organization.as_ref());
+    if let Some(organization) = organization.map(|one| &one.id).or(parent) {
+        response["enterprise_id"] = json!(organization);
     }
     if holder.person.is_none() {
-        answer["bot_id"] = json!(World::bot_id(&holder.account));
+        response["bot_id"] = json!(World::bot_id(&holder.account));
     }
-    answer
+    response
 }
 
-/// `auth.teams.list`: the workspaces that a token is good for.
-pub(crate) fn workspaces(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+/// `auth.teams.list`: the workspaces to which a token has access.
+pub(crate) fn workspaces(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
     let page = Page::read(hub, "auth.teams.list", arguments, 100, 1_000)?;
     let world = hub.world();
     let all = world.workspaces(&holder.account);
-    let show = |team: &String| json!({ "id": team, "name": world.teams[team].name });
-    Ok(page.answer("teams", &all, show))
+    let render = |team: &String| json!({ "id": team, "name": world.teams[team].name });
+    Ok(page.response("teams", &all, render))
 }
 
-pub(crate) fn team_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+pub(crate) fn team_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
     let world = hub.world();
-    world.need(holder, "team:read")?;
-    let wanted = match arguments.get("team") {
+    world.require_scope(holder, "team:read")?;
+    let id = match arguments.get("team") {
         "" => holder.account.as_str(),
-        named => named,
+        id => id,
     };
-    if let Some(organization) = world.organizations.get(wanted) {
+    if let Some(organization) = world.organizations.get(id) {
         return Ok(json!({ "ok": true, "team": {
             "id": organization.id, "name": organization.name, "domain": organization.domain,
         } }));
     }
     let team = world
         .teams
-        .get(wanted)
+        .get(id)
         .filter(|team| world.covers(&holder.account, &team.id))
-        .ok_or_else(|| refusal("team_not_found"))?;
-    let mut shown = json!({
+        .ok_or_else(|| error_json("team_not_found"))?;
+    let mut object = json!({
         "id": team.id, "name": team.name, "domain": team.domain, "email_domain": "",
         "icon": { "image_default": true },
     });
-    if let Some(above) = team
+    if let Some(parent) = team
         .organization
         .as_ref()
         .map(|id| &world.organizations[id])
     {
-        shown["enterprise_id"] = json!(above.id);
-        shown["enterprise_name"] = json!(above.name);
+        object["enterprise_id"] = json!(parent.id);
+        object["enterprise_name"] = json!(parent.name);
     }
-    Ok(json!({ "ok": true, "team": shown }))
+    Ok(json!({ "ok": true, "team": object }))
 }
 
-pub(crate) fn user_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+pub(crate) fn user_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
     let world = hub.world();
-    world.need(holder, "users:read")?;
+    world.require_scope(holder, "users:read")?;
     let user = world
         .users
         .get(arguments.get("user"))
-        .ok_or_else(|| refusal("user_not_found"))?;
+        .ok_or_else(|| error_json("user_not_found"))?;
     Ok(json!({ "ok": true, "user": world.user_json(user) }))
 }
 
-pub(crate) fn users(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+pub(crate) fn users(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
     let page = Page::read(hub, "users.list", arguments, 1_000, 1_000)?;
     let world = hub.world();
-    world.need(holder, "users:read")?;
-    let team = workspace(&world, holder, arguments.get("team_id"))?;
+    world.require_scope(holder, "users:read")?;
+    let team = resolve_workspace(&world, holder, arguments.get("team_id"))?;
     let bot = world.bot_of(&holder.account);
     let all: Vec<&User> = world
         .users
         .values()
         .filter(|user| user.team == team || user.id == bot)
         .collect();
-    let mut answer = page.answer("members", &all, |user| world.user_json(user));
-    answer["cache_ts"] = json!(page.now);
-    Ok(answer)
+    let mut response = page.response("members", &all, |user| world.user_json(user));
+    response["cache_ts"] = json!(page.now);
+    Ok(response)
 }
 
-/// Whether a token's holder is in a channel: people are in all of their workspace's.
+/// Whether a token's holder is in a channel. People are in all channels of their workspace.
 pub(crate) fn is_in(world: &World, holder: &Holder, channel: &Channel) -> bool {
     let Some(person) = &holder.person else {
         return channel.bots.contains(&holder.account);
@@ -117,35 +117,35 @@ pub(crate) fn is_in(world: &World, holder: &Holder, channel: &Channel) -> bool {
     }
 }
 
-/// The caller's own channels, or all that it can see.
+/// `users.conversations` (with `own`), or `conversations.list`.
 pub(crate) fn conversations(
     hub: &Slack,
     arguments: &Arguments,
     holder: &Holder,
     own: bool,
-) -> Answer {
-    let (method, most) = if own {
+) -> MethodResult {
+    let (method, max) = if own {
         ("users.conversations", 999)
     } else {
         ("conversations.list", 1_000)
     };
-    let page = Page::read(hub, method, arguments, 100, most)?;
+    let page = Page::read(hub, method, arguments, 100, max)?;
     let world = hub.world();
     let mut kinds = Vec::new();
-    for name in arguments.or("types", "public_channel").split(',') {
+    for name in arguments.get_or("types", "public_channel").split(',') {
         let kind = [Kind::Public, Kind::Private, Kind::Direct]
             .into_iter()
-            .find(|kind| kind.listed_as() == name.trim());
+            .find(|kind| kind.conversation_type() == name.trim());
         match kind {
             Some(kind) => {
-                world.need(holder, &format!("{}:read", kind.family()))?;
+                world.require_scope(holder, &format!("{}:read", kind.scope_family()))?;
                 kinds.push(kind);
             }
-            None if name == "mpim" => world.need(holder, "mpim:read")?,
-            None => return Err(refusal("invalid_types")),
+            None if name == "mpim" => world.require_scope(holder, "mpim:read")?,
+            None => return Err(error_json("invalid_types")),
         }
     }
-    let team = workspace(&world, holder, arguments.get("team_id"))?;
+    let team = resolve_workspace(&world, holder, arguments.get("team_id"))?;
     let all: Vec<&Channel> = world
         .channels_of(&team)
         .filter(|channel| {
@@ -155,17 +155,17 @@ pub(crate) fn conversations(
         })
         .collect();
     if !own {
-        let facts = page.of(&all).iter();
+        let facts = page.items(&all).iter();
         let facts = facts.filter_map(|channel| channel.facts.get(&holder.account).copied());
         hub.core.ledger.mark_polled(facts);
     }
-    Ok(page.answer("channels", &all, |channel| {
+    Ok(page.response("channels", &all, |channel| {
         world.channel_json(channel, holder)
     }))
 }
 
-/// A channel that the token's holder may know of.
-pub(crate) fn known<'w>(
+/// The requested channel, if it is visible to the token's holder.
+pub(crate) fn find_channel<'w>(
     world: &'w World,
     arguments: &Arguments,
     holder: &Holder,
@@ -175,31 +175,36 @@ pub(crate) fn known<'w>(
         .channels
         .get(id)
         .filter(|channel| {
-            let open = channel.kind == Kind::Public && world.reaches(&holder.account, channel);
-            open || is_in(world, holder, channel)
+            let is_visible =
+                channel.kind == Kind::Public && world.covers_channel(&holder.account, channel);
+            is_visible || is_in(world, holder, channel)
         })
-        .ok_or_else(|| refusal("channel_not_found"))
+        .ok_or_else(|| error_json("channel_not_found"))
 }
 
-pub(crate) fn conversation_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+pub(crate) fn conversation_info(
+    hub: &Slack,
+    arguments: &Arguments,
+    holder: &Holder,
+) -> MethodResult {
     let world = hub.world();
-    let channel = known(&world, arguments, holder)?;
-    world.need(holder, &format!("{}:read", channel.kind.family()))?;
-    let mut shown = world.channel_json(channel, holder);
+    let channel = find_channel(&world, arguments, holder)?;
+    world.require_scope(holder, &format!("{}:read", channel.kind.scope_family()))?;
+    let mut object = world.channel_json(channel, holder);
     if arguments.flag("include_num_members") {
-        shown["num_members"] = json!(everybody(&world, channel).len());
+        object["num_members"] = json!(member_ids(&world, channel).len());
     }
-    Ok(json!({ "ok": true, "channel": shown }))
+    Ok(json!({ "ok": true, "channel": object }))
 }
 
-pub(crate) fn join(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+pub(crate) fn join(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
     let mut world = hub.world();
-    let channel = known(&world, arguments, holder)?;
+    let channel = find_channel(&world, arguments, holder)?;
     if channel.kind != Kind::Public {
-        return Err(refusal("method_not_supported_for_channel_type"));
+        return Err(error_json("method_not_supported_for_channel_type"));
     }
     let (id, member) = (channel.id.clone(), is_in(&world, holder, channel));
-    world.need(
+    world.require_scope(
         holder,
         if holder.person.is_some() {
             "channels:write"
@@ -212,17 +217,17 @@ pub(crate) fn join(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answe
     {
         channel.bots.insert(holder.account.clone());
     }
-    let mut answer =
+    let mut response =
         json!({ "ok": true, "channel": world.channel_json(&world.channels[&id], holder) });
     if member {
-        answer["warning"] = json!("already_in_channel");
-        answer["response_metadata"] = json!({ "warnings": ["already_in_channel"] });
+        response["warning"] = json!("already_in_channel");
+        response["response_metadata"] = json!({ "warnings": ["already_in_channel"] });
     }
-    Ok(answer)
+    Ok(response)
 }
 
-/// Everybody who is in a channel.
-fn everybody(world: &World, channel: &Channel) -> Vec<String> {
+/// Ids of a channel's people and bots.
+fn member_ids(world: &World, channel: &Channel) -> Vec<String> {
     let people = channel
         .teams
         .iter()
@@ -236,17 +241,17 @@ fn everybody(world: &World, channel: &Channel) -> Vec<String> {
     people.cloned().chain(bots).collect()
 }
 
-pub(crate) fn members(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Answer {
+pub(crate) fn members(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
     let page = Page::read(hub, "conversations.members", arguments, 1_000, 1_000)?;
     let world = hub.world();
-    let channel = known(&world, arguments, holder)?;
-    world.need(holder, &format!("{}:read", channel.kind.family()))?;
-    let all = everybody(&world, channel);
-    Ok(page.answer("members", &all, |id| json!(id)))
+    let channel = find_channel(&world, arguments, holder)?;
+    world.require_scope(holder, &format!("{}:read", channel.kind.scope_family()))?;
+    let all = member_ids(&world, channel);
+    Ok(page.response("members", &all, |id| json!(id)))
 }
 
-/// Everybody who sees an event; asked with the app's own token.
-pub(crate) fn authorizations(hub: &Slack, arguments: &Arguments) -> Answer {
+/// `apps.event.authorizations.list`, which needs the app-level token.
+pub(crate) fn authorizations(hub: &Slack, arguments: &Arguments) -> MethodResult {
     const METHOD: &str = "apps.event.authorizations.list";
     let page = Page::read(hub, METHOD, arguments, 100, 1_000)?;
     let world = hub.world();
@@ -254,59 +259,59 @@ pub(crate) fn authorizations(hub: &Slack, arguments: &Arguments) -> Answer {
     let all = world
         .contexts
         .get(context)
-        .ok_or_else(|| refusal("invalid_event_context"))?;
-    Ok(page.answer("authorizations", all, |(account, team)| {
+        .ok_or_else(|| error_json("invalid_event_context"))?;
+    Ok(page.response("authorizations", all, |(account, team)| {
         world.authorization_json(account, team)
     }))
 }
 
-/// A page of a list, as it is asked for. Cursors are opaque, belong to their method, and end.
+/// Requested page of a list. Cursors are opaque, bound to a method, and expire.
 pub(crate) struct Page {
     method: &'static str,
     start: usize,
     limit: usize,
-    /// Every third page, where empty pages are on.
-    may_be_empty: bool,
+    /// Every third page, if the setting `empty_pages` is on.
+    is_empty: bool,
     now: i64,
 }
 
 impl Page {
-    /// Reads the arguments. Takes the world for a moment.
+    /// Reads the arguments. Locks the world.
     pub(crate) fn read(
         hub: &Slack,
         method: &'static str,
         arguments: &Arguments,
-        otherwise: usize,
-        most: usize,
+        default: usize,
+        max: usize,
     ) -> Result<Self, Value> {
         let now = hub.core.clock.seconds();
-        let (life, empty_pages) = {
+        let (ttl, empty_pages) = {
             let settings = hub.settings();
             (settings.cursor_seconds, settings.empty_pages)
         };
-        let limit = arguments.limit(otherwise, most)?;
+        let limit = arguments.limit(default, max)?;
         let start = match arguments.get("cursor") {
             "" => 0,
-            cursor => usize::try_from(read_cursor(cursor, method, now, life)?).unwrap_or(0),
+            cursor => usize::try_from(read_cursor(cursor, method, now, ttl)?).unwrap_or(0),
         };
-        let may_be_empty = empty_pages && {
+        let is_empty = empty_pages && {
             let mut world = hub.world();
-            world.answered += 1;
-            world.answered.is_multiple_of(3)
+            world.list_responses += 1;
+            world.list_responses.is_multiple_of(3)
         };
         Ok(Self {
             method,
             start,
             limit,
-            may_be_empty,
+            is_empty,
             now,
         })
     }
 
-    /// The part of a list that the page shows.
-    fn of<'r, T>(&self, all: &'r [T]) -> &'r [T] {
+    /// Items of the page.
+    fn items<'r, T>(&self, all: &'r [T]) -> &'r [T] {
         let start = self.start.min(all.len());
-        let end = if self.may_be_empty {
+        let end = if self.is_empty {
             start
         } else {
             (start + self.limit).min(all.len())
@@ -314,47 +319,49 @@ impl Page {
         &all[start..end]
     }
 
-    /// The answer with the page of a list; only its rows are rendered.
-    pub(crate) fn answer<T>(
+    /// Response with the page. Only the items of the page are rendered.
+    pub(crate) fn response<T>(
         &self,
         name: &str,
         all: &[T],
         render: impl FnMut(&T) -> Value,
     ) -> Value {
-        let shown = self.of(all);
-        let end = self.start.min(all.len()) + shown.len();
+        let items = self.items(all);
+        let end = self.start.min(all.len()) + items.len();
         let next = if end < all.len() {
             cursor(self.method, i64::try_from(end).unwrap_or(0), self.now)
         } else {
             String::new()
         };
-        let rows: Vec<Value> = shown.iter().map(render).collect();
+        let rows: Vec<Value> = items.iter().map(render).collect();
         json!({ "ok": true, name: rows, "response_metadata": { "next_cursor": next } })
     }
 }
 
-/// A cursor of a method.
-pub(crate) fn cursor(method: &str, place: i64, now: i64) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{method}|{place}|{now}"))
+/// A cursor of a method, at a position.
+pub(crate) fn cursor(method: &str, position: i64, now: i64) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{method}|{position}|{now}"))
 }
 
-/// What a cursor points at, whenever it was given.
-pub(crate) fn cursor_place(cursor: &str) -> String {
+/// Method and position of a cursor, without the time at which it was issued.
+pub(crate) fn cursor_position(cursor: &str) -> String {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).unwrap_or_default();
     let text = String::from_utf8(bytes).unwrap_or_default();
-    let place = text.rsplit_once('|').map(|(place, _)| place.to_owned());
-    place.unwrap_or_else(|| cursor.to_owned())
+    let position = text
+        .rsplit_once('|')
+        .map(|(position, _)| position.to_owned());
+    position.unwrap_or_else(|| cursor.to_owned())
 }
 
-/// The place that a cursor of this method points at, as long as it is honoured.
-pub(crate) fn read_cursor(cursor: &str, method: &str, now: i64, life: i64) -> Result<i64, Value> {
+/// Position of a cursor of this method, until it expires.
+pub(crate) fn read_cursor(cursor: &str, method: &str, now: i64, ttl: i64) -> Result<i64, Value> {
     let read = || -> Option<(i64, i64)> {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
         let mut parts = text.strip_prefix(method)?.strip_prefix('|')?.split('|');
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     };
     match read() {
-        Some((place, since)) if now - since < life => Ok(place),
-        _ => Err(refusal("invalid_cursor")),
+        Some((position, issued_at)) if now - issued_at < ttl => Ok(position),
+        _ => Err(error_json("invalid_cursor")),
     }
 }

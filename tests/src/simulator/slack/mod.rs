@@ -1,14 +1,15 @@
-//! Slack, simulated: OAuth v2, the Web API, the Events API.
+//! Simulated Slack: OAuth v2, the Web API and the Events API.
 //!
-//! Promises what Slack documents and what clients have observed. Everything lies below
-//! `/slack`: the consent page at `/slack/oauth/v2/authorize`, methods at
+//! It follows Slack's documentation and the observed behaviour of its API. All paths begin with
+//! `/slack`: the consent page is `/slack/oauth/v2/authorize`, methods are
 //! `/slack/api/{method}`.
 
 mod access;
 mod accounts;
-mod act;
+mod actions;
 mod api;
 mod control;
+mod entities;
 mod events;
 mod generate;
 mod history;
@@ -17,7 +18,6 @@ mod oauth;
 mod render;
 mod scopes;
 mod settings;
-mod things;
 mod tokens;
 mod world;
 
@@ -30,31 +30,31 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 use self::world::World;
-use super::outbox::Outbox;
 use super::usage::Quota;
+use super::webhook_sender::WebhookSender;
 use super::{Config, Core, StartError, control::Provider};
 
-pub(crate) use generate::live;
+pub(crate) use generate::run_activity;
 pub use settings::Settings;
 
 /// Slug in the ledger.
 pub(crate) const SOURCE: &str = "slack";
 
-/// The app, as it is registered.
+/// The registered app.
 pub(crate) struct App {
     pub(crate) id: String,
     pub(crate) client_id: String,
     pub(crate) client_secret: String,
-    /// App-level, for what no workspace's token may ask.
+    /// App-level token, for methods that accept no workspace's token.
     pub(crate) token: String,
 }
 
-/// The whole simulated service.
+/// The simulated service.
 pub(crate) struct Slack {
     pub(crate) core: Arc<Core>,
     pub(crate) base: String,
     pub(crate) app: App,
-    pub(crate) events: Outbox,
+    pub(crate) events: WebhookSender,
     settings: Arc<RwLock<Settings>>,
     world: Mutex<World>,
 }
@@ -80,11 +80,11 @@ impl Slack {
             tiers: config.enforces_limits,
             ..Settings::default()
         }));
-        let events = Outbox::new(
+        let events = WebhookSender::new(
             Arc::clone(&core),
             Arc::new(events::Slackbot(Arc::clone(&settings))),
             events::USER_AGENT,
-            events::PATIENCE,
+            events::RESPONSE_TIMEOUT,
             config.delivery_concurrency.max(1),
         )?;
         let now = core.clock.seconds();
@@ -97,7 +97,7 @@ impl Slack {
             settings,
             world: Mutex::new(world),
         });
-        generate::history(&hub, config, now);
+        generate::populate_history(&hub, config, now);
         Ok(hub)
     }
 
@@ -105,7 +105,7 @@ impl Slack {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Settings in force.
+    /// Current settings.
     pub(crate) fn settings(&self) -> RwLockReadGuard<'_, Settings> {
         self.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,7 +120,7 @@ impl Slack {
     }
 }
 
-/// Everything Slack serves.
+/// All routes of Slack, and of its part of the control API.
 pub(crate) fn router(hub: &Arc<Slack>) -> Router {
     Router::new()
         .nest("/slack", oauth::router(hub).merge(api::router(hub)))
@@ -155,8 +155,8 @@ impl Provider for Slack {
         self.events.unfinished()
     }
 
-    fn quiesce(&self, patience: Duration) -> BoxFuture<'_, bool> {
-        Box::pin(self.events.quiesce(patience))
+    fn quiesce(&self, timeout: Duration) -> BoxFuture<'_, bool> {
+        Box::pin(self.events.quiesce(timeout))
     }
 
     fn deliveries(&self) -> Value {

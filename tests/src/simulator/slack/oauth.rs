@@ -1,9 +1,8 @@
 //! The consent page.
 //!
-//! A browser session is the cookie `user_session=<user id>`; whoever names a user is that
-//! user. Consent is given at once: for the workspace or organization that the argument `team`
-//! or the cookie `slack_team` names, otherwise for the one that the person is an admin or a
-//! member of.
+//! A browser session is the cookie `user_session=<user id>`, without a password. The page
+//! consents at once: for the workspace or organization of the argument `team` or the cookie
+//! `slack_team`, otherwise for the one of which the person is an admin or a member.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,8 +17,8 @@ use url::Url;
 use super::Slack;
 use super::world::{Code, World};
 
-/// How long a code may be exchanged.
-const CODE_LIFE: i64 = 600;
+/// Lifetime of an authorization code.
+const CODE_TTL_SECONDS: i64 = 600;
 
 type Hub = Arc<Slack>;
 type Fields = HashMap<String, String>;
@@ -56,33 +55,33 @@ fn page(status: StatusCode, text: &str) -> Response {
     (status, Html(html)).into_response()
 }
 
-fn listed(text: &str) -> Vec<String> {
+fn split_scopes(text: &str) -> Vec<String> {
     text.split([',', ' '])
         .filter(|scope| !scope.is_empty())
         .map(str::to_owned)
         .collect()
 }
 
-/// What the person consents for: `None` if it is not theirs.
-fn account(world: &World, user: &str, wanted: Option<&str>) -> Option<String> {
+/// Account of a consent; `None` if the person may not install apps there.
+fn choose_account(world: &World, user: &str, requested: Option<&str>) -> Option<String> {
     let person = world.users.get(user)?;
     let own = world.teams.get(&person.team)?;
-    let ruled = own
+    let administered = own
         .organization
         .as_ref()
         .filter(|id| world.organizations[*id].admin == user);
-    let chosen = match (wanted, ruled) {
-        (Some(wanted), _) => wanted,
+    let chosen = match (requested, administered) {
+        (Some(requested), _) => requested,
         (None, Some(organization)) => organization,
         (None, None) => &own.id,
     };
     let within = |id: &str| {
         let team = world.teams.get(id);
-        team.is_some_and(|team| team.organization.as_ref() == ruled)
+        team.is_some_and(|team| team.organization.as_ref() == administered)
     };
-    let theirs = chosen == own.id
-        || ruled.is_some_and(|organization| organization == chosen || within(chosen));
-    theirs.then(|| chosen.to_owned())
+    let is_permitted = chosen == own.id
+        || administered.is_some_and(|organization| organization == chosen || within(chosen));
+    is_permitted.then(|| chosen.to_owned())
 }
 
 async fn authorize(
@@ -96,14 +95,17 @@ async fn authorize(
         return page(StatusCode::BAD_REQUEST, "<p>invalid_client_id</p>");
     }
     let callback = hub.settings().callback_url.clone();
-    let given = field("redirect_uri");
-    if !given.is_empty() && given != callback {
+    let redirect_uri = field("redirect_uri");
+    if !redirect_uri.is_empty() && redirect_uri != callback {
         return page(
             StatusCode::BAD_REQUEST,
             "<p>redirect_uri did not match any configured URIs</p>",
         );
     }
-    let (scopes, user_scopes) = (listed(&field("scope")), listed(&field("user_scope")));
+    let (scopes, user_scopes) = (
+        split_scopes(&field("scope")),
+        split_scopes(&field("user_scope")),
+    );
     if scopes.is_empty() && user_scopes.is_empty() {
         return page(StatusCode::BAD_REQUEST, "<p>invalid_scope</p>");
     }
@@ -113,10 +115,10 @@ async fn authorize(
     let Ok(mut target) = Url::parse(&callback) else {
         return page(StatusCode::BAD_REQUEST, "<p>bad_redirect_uri</p>");
     };
-    let wanted = Some(field("team"))
+    let requested = Some(field("team"))
         .filter(|team| !team.is_empty())
         .or_else(|| cookie(&headers, "slack_team"));
-    let Some(account) = account(&hub.world(), &user, wanted.as_deref()) else {
+    let Some(account) = choose_account(&hub.world(), &user, requested.as_deref()) else {
         return page(
             StatusCode::FORBIDDEN,
             "<p>You may not install apps there.</p>",
@@ -129,11 +131,11 @@ async fn authorize(
             .append_pair("state", &field("state"));
         return redirect(&target);
     }
-    let expires_at = hub.core.clock.seconds() + CODE_LIFE;
-    let code = hub.world().note_consent(Code {
+    let expires_at = hub.core.clock.seconds() + CODE_TTL_SECONDS;
+    let code = hub.world().store_consent(Code {
         account,
         user,
-        redirect_uri: given,
+        redirect_uri,
         scopes,
         user_scopes,
         challenge: fields.get("code_challenge").cloned(),
@@ -147,8 +149,8 @@ async fn authorize(
 }
 
 impl World {
-    /// Keeps a consent, and answers the code that stands for it.
-    fn note_consent(&mut self, consent: Code) -> String {
+    /// Stores a consent and returns its authorization code.
+    fn store_consent(&mut self, consent: Code) -> String {
         let code = format!("{}.{}", self.number(), self.secret(32));
         self.codes.insert(code.clone(), consent);
         code
@@ -175,10 +177,7 @@ async fn sign_in(State(hub): State<Hub>, Form(fields): Form<Fields>) -> Response
         .cloned()
         .unwrap_or_else(|| "/".to_owned());
     if !hub.world().users.contains_key(&login) {
-        return page(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "<p>There is no such user.</p>",
-        );
+        return page(StatusCode::UNPROCESSABLE_ENTITY, "<p>User not found</p>");
     }
     let cookie = format!("user_session={login}; Path=/; HttpOnly; SameSite=Lax");
     (

@@ -1,11 +1,11 @@
-//! Objects as the Web API and events show them.
+//! Objects of the Web API and of events.
 
 use serde_json::{Map, Value, json};
 
+use super::entities::BUILD_BOT;
 use super::lists::is_in;
-use super::things::BUILDER;
 use super::tokens::Holder;
-use super::world::{Author, Channel, Kind, Message, User, Words, World, seconds, stamp};
+use super::world::{Author, Channel, Kind, Message, TextLocation, User, World, format_ts, seconds};
 
 impl World {
     /// A message.
@@ -15,8 +15,8 @@ impl World {
             object.insert(name.to_owned(), value);
         };
         put("type", json!("message"));
-        put("ts", json!(stamp(message.ts)));
-        let is_plain = message.words == Words::Text;
+        put("ts", json!(format_ts(message.ts)));
+        let is_plain = message.text_location == TextLocation::Text;
         put(
             "text",
             json!(if is_plain { message.text.as_str() } else { "" }),
@@ -34,45 +34,45 @@ impl World {
                 }
             }
         }
-        match message.words {
-            Words::Text => put(
+        match message.text_location {
+            TextLocation::Text => put(
                 "blocks",
                 json!([{ "type": "rich_text", "block_id": "b1", "elements": [{
                     "type": "rich_text_section",
                     "elements": [{ "type": "text", "text": message.text }],
                 }] }]),
             ),
-            Words::Blocks => put(
+            TextLocation::Blocks => put(
                 "blocks",
                 json!([{ "type": "section", "block_id": "b1", "text": {
                     "type": "mrkdwn", "text": message.text, "verbatim": false,
                 } }]),
             ),
-            Words::Attachment => {}
+            TextLocation::Attachment => {}
         }
         if let Some(subtype) = message.subtype {
             put("subtype", json!(subtype));
         }
         if let Some((thread, author)) = &message.thread {
-            put("thread_ts", json!(stamp(*thread)));
+            put("thread_ts", json!(format_ts(*thread)));
             if let Some(author) = author {
                 put("parent_user_id", json!(author));
             }
         } else if !message.replies.is_empty() {
-            put("thread_ts", json!(stamp(message.ts)));
+            put("thread_ts", json!(format_ts(message.ts)));
             put("reply_count", json!(message.replies.len()));
             put("reply_users", json!(message.repliers));
             put("reply_users_count", json!(message.repliers.len().max(1)));
-            let latest = message.replies.last().map(|ts| stamp(*ts));
+            let latest = message.replies.last().map(|ts| format_ts(*ts));
             put("latest_reply", json!(latest));
             put("subscribed", json!(false));
             put("is_locked", json!(false));
         }
         if let Some((user, ts)) = &message.edited {
-            put("edited", json!({ "user": user, "ts": stamp(*ts) }));
+            put("edited", json!({ "user": user, "ts": format_ts(*ts) }));
         }
         let mut attachments = Vec::new();
-        if message.words == Words::Attachment {
+        if message.text_location == TextLocation::Attachment {
             attachments.push(json!({
                 "id": 1, "text": message.text, "fallback": "[no preview available]",
             }));
@@ -118,7 +118,7 @@ impl World {
 
     /// A person or a bot.
     pub(crate) fn user_json(&self, user: &User) -> Value {
-        let mut shown = json!({
+        let mut object = json!({
             "id": user.id, "team_id": user.team, "name": user.name, "deleted": false,
             "real_name": user.real_name, "is_bot": user.bot, "is_app_user": false,
             "tz": "Etc/UTC", "tz_label": "Coordinated Universal Time", "tz_offset": 0,
@@ -131,41 +131,41 @@ impl World {
             },
             "updated": 1_700_000_000,
         });
-        let above = self
+        let parent = self
             .teams
             .get(&user.team)
             .and_then(|team| self.organizations.get(team.organization.as_ref()?));
-        if let Some(organization) = above {
-            shown["enterprise_user"] = json!({
+        if let Some(organization) = parent {
+            object["enterprise_user"] = json!({
                 "id": user.id, "enterprise_id": organization.id,
                 "enterprise_name": organization.name, "teams": [user.team],
                 "is_admin": organization.admin == user.id, "is_owner": false,
             });
         }
-        shown
+        object
     }
 
-    /// A channel, as a token's holder sees it.
+    /// A channel as seen by a token's holder.
     pub(crate) fn channel_json(&self, channel: &Channel, holder: &Holder) -> Value {
-        let seen_from = self.seen_from(&holder.account, channel);
+        let team = self.channel_workspace(&holder.account, channel);
         if channel.kind == Kind::Direct {
             return json!({
                 "id": channel.id, "created": channel.created, "is_im": true,
                 "is_org_shared": false, "is_archived": false, "is_user_deleted": false,
-                "user": channel.creator, "priority": 0, "context_team_id": seen_from.id,
+                "user": channel.creator, "priority": 0, "context_team_id": team.id,
             });
         }
         let shared = channel.teams.len() > 1;
-        let foreign = self.is_foreign(channel);
+        let is_external = self.is_external(channel);
         let private = channel.kind == Kind::Private;
         json!({
             "id": channel.id, "name": channel.name, "name_normalized": channel.name,
             "is_channel": !private, "is_group": private, "is_im": false,
             "is_mpim": false, "is_private": private, "created": channel.created,
             "creator": channel.creator, "is_archived": false, "is_general": false,
-            "is_shared": shared, "is_ext_shared": foreign, "is_org_shared": shared && !foreign,
+            "is_shared": shared, "is_ext_shared": is_external, "is_org_shared": shared && !is_external,
             "is_pending_ext_shared": false, "pending_shared": [], "unlinked": 0,
-            "context_team_id": seen_from.id, "shared_team_ids": channel.teams,
+            "context_team_id": team.id, "shared_team_ids": channel.teams,
             "is_member": is_in(self, holder, channel), "num_members": 3,
             "topic": { "value": "", "creator": "", "last_set": 0 },
             "purpose": { "value": "", "creator": "", "last_set": 0 },
@@ -173,27 +173,27 @@ impl World {
         })
     }
 
-    /// Whether a channel is shared with somebody outside of the organization.
-    pub(crate) fn is_foreign(&self, channel: &Channel) -> bool {
+    /// Whether a channel is shared outside of the organization.
+    pub(crate) fn is_external(&self, channel: &Channel) -> bool {
         let owner = |team: &String| {
-            let above = self.teams[team].organization.as_ref();
-            above.unwrap_or(team).clone()
+            let parent = self.teams[team].organization.as_ref();
+            parent.unwrap_or(team).clone()
         };
         let first = owner(&channel.teams[0]);
         channel.teams.iter().any(|team| owner(team) != first)
     }
 
-    /// An account that sees an event of a workspace.
+    /// Authorization of an account in a workspace.
     pub(crate) fn authorization_json(&self, account: &str, team: &str) -> Value {
-        let above = self.teams[team].organization.as_ref();
+        let parent = self.teams[team].organization.as_ref();
         json!({
-            "enterprise_id": above, "team_id": team, "user_id": self.bot_of(account),
+            "enterprise_id": parent, "team_id": team, "user_id": self.bot_of(account),
             "is_bot": true, "is_enterprise_install": self.organizations.contains_key(account),
         })
     }
 
-    /// Another app.
-    pub(crate) fn builder(name: Option<&str>) -> Author {
-        Author::App(BUILDER.to_owned(), name.map(str::to_owned))
+    /// Author of messages of the build app.
+    pub(crate) fn build_bot_author(name: Option<&str>) -> Author {
+        Author::App(BUILD_BOT.to_owned(), name.map(str::to_owned))
     }
 }

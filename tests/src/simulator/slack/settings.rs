@@ -1,38 +1,38 @@
-//! What a test may change about the app and the service while they run.
+//! Settings of the app and the service that tests may change.
 
 use serde::{Deserialize, Serialize};
 
-/// Settings in force; the control API shows and replaces them field by field.
+/// Current settings; the control API shows and changes them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct Settings {
-    /// Where events go; none are sent while this is empty.
+    /// URL of the events; empty sends none.
     pub webhook_url: String,
-    /// Secret that events are signed with.
+    /// Secret of the events' signatures.
     pub signing_secret: String,
-    /// Where browsers are sent back to.
+    /// Redirect URI of the app.
     pub callback_url: String,
-    /// Tokens expire after twelve hours and rotate.
+    /// Access tokens expire after twelve hours and rotate.
     pub rotation: bool,
-    /// The app has turned PKCE on.
+    /// PKCE is on in the app's settings.
     pub pkce: bool,
-    /// After an organization has consented, its admin adds the app to each workspace.
+    /// An organization's admin adds the app to each workspace after the consent.
     pub workspaces_by_hand: bool,
-    /// `conversations.replies` refuses bots' tokens.
+    /// `conversations.replies` rejects bot tokens.
     pub replies_need_user: bool,
-    /// Persons decline at the consent page.
+    /// The consent page declines.
     pub deny_authorizations: bool,
-    /// `conversations.history` and `.replies`: one call a minute, fifteen messages.
+    /// `conversations.history` and `.replies` allow one call per minute with fifteen messages.
     pub limited: bool,
-    /// The tiers of the methods are kept.
+    /// Rate limits of the methods' tiers are enforced.
     pub tiers: bool,
-    /// Seconds after which a cursor is no longer honoured.
+    /// Lifetime of a cursor.
     pub cursor_seconds: i64,
-    /// Every third page of a list is empty and has a cursor.
+    /// Every third page of a list is empty, with a cursor.
     pub empty_pages: bool,
-    /// Pauses before the retries of an event, in seconds; Slack's are 0, 60 and 300.
+    /// Delays before the retries of an event, in seconds; Slack's are 0, 60 and 300.
     pub retry_seconds: Vec<f64>,
-    /// `app_uninstalled` before `tokens_revoked`.
+    /// Sends `app_uninstalled` before `tokens_revoked`.
     pub uninstalled_first: bool,
 }
 

@@ -1,42 +1,42 @@
-//! What was granted, to the bot and to people, and the tokens that stand for it.
+//! Grants to the bot and to people, and their tokens.
 //!
-//! A bot's tokens and a person's are apart: each grant has a refresh token of its own, and its
-//! own two access tokens at most.
+//! Bot and user tokens are separate: each grant has its own refresh token and its own limit of
+//! two access tokens.
 
 use super::world::World;
 
-/// Life of a token that rotates.
-const LIFE: i64 = 43_200;
-/// Access tokens of one grant that may be good at once.
-const MOST: usize = 2;
+/// Lifetime of a token that rotates.
+const TOKEN_TTL_SECONDS: i64 = 43_200;
+/// Valid access tokens of one grant.
+const MAX_ACCESS_TOKENS: usize = 2;
 
-/// Scopes, and the tokens that have them.
+/// Scopes with their tokens.
 #[derive(Default)]
 pub(crate) struct Grant {
     pub(crate) scopes: Vec<String>,
-    /// Access tokens that were given out, the newest last, and when they end.
+    /// Valid access tokens, newest last, with their expiry.
     pub(crate) tokens: Vec<(String, Option<i64>)>,
-    /// The refresh token that is good.
+    /// Current refresh token.
     pub(crate) refresh: Option<String>,
 }
 
 impl Grant {
     pub(crate) fn has(&self, scope: &str) -> bool {
-        self.scopes.iter().any(|one| one == scope)
+        self.scopes.iter().any(|granted| granted == scope)
     }
 
-    /// Whether there is any way left to use it.
-    pub(crate) fn alive(&self) -> bool {
+    /// Whether it has a refresh token or a permanent access token.
+    pub(crate) fn is_usable(&self) -> bool {
         self.refresh.is_some() || self.tokens.iter().any(|(_, end)| end.is_none())
     }
 }
 
-/// Whose tokens they are.
+/// Owner of a grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Holder {
     /// A workspace or an organization.
     pub(crate) account: String,
-    /// A person; `None` for the bot.
+    /// Person of a user token; `None` for the bot.
     pub(crate) person: Option<String>,
 }
 
@@ -55,29 +55,29 @@ impl Holder {
         }
     }
 
-    /// What `token_type` says.
+    /// Value of `token_type`.
     pub(crate) const fn kind(&self) -> &'static str {
         if self.person.is_some() { "user" } else { "bot" }
     }
 }
 
-/// What a token stands for.
+/// State of a token.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// A grant.
-    Good(Holder),
-    /// A token that has ended by itself.
+pub(crate) enum TokenState {
+    /// Valid, with its owner.
+    Active(Holder),
+    /// Past its expiry.
     Expired,
-    /// A token that was withdrawn.
+    /// Revoked.
     Revoked,
-    /// A bot's token whose app was removed, and the bot with it.
+    /// Bot token of an app that was removed.
     Removed,
-    /// Nothing.
+    /// Not a token.
     Unknown,
 }
 
-/// A token and what comes with it.
-pub(crate) struct Issued {
+/// A new token.
+pub(crate) struct IssuedToken {
     pub(crate) access: String,
     pub(crate) refresh: Option<String>,
     pub(crate) expires_in: Option<i64>,
@@ -100,14 +100,14 @@ impl World {
         }
     }
 
-    /// Gives scopes, and a token for them. Without rotation the holder keeps the token it has.
-    pub(crate) fn give(
+    /// Grants scopes and issues a token. Without rotation the holder keeps its token.
+    pub(crate) fn grant_scopes(
         &mut self,
         holder: &Holder,
         scopes: Vec<String>,
         rotation: bool,
         now: i64,
-    ) -> Issued {
+    ) -> IssuedToken {
         let grant = match &holder.person {
             None => self
                 .installations
@@ -119,12 +119,12 @@ impl World {
                 .or_default(),
         };
         grant.scopes = scopes;
-        let known = grant
+        let existing = grant
             .tokens
             .last()
             .filter(|(_, end)| !rotation && end.is_none());
-        if let Some((access, _)) = known {
-            return Issued {
+        if let Some((access, _)) = existing {
+            return IssuedToken {
                 access: access.clone(),
                 refresh: None,
                 expires_in: None,
@@ -133,8 +133,8 @@ impl World {
         self.issue(holder, rotation, now)
     }
 
-    /// Makes a token; the oldest beyond the cap dies.
-    pub(crate) fn issue(&mut self, holder: &Holder, rotation: bool, now: i64) -> Issued {
+    /// Issues a token and revokes the oldest beyond the limit.
+    pub(crate) fn issue(&mut self, holder: &Holder, rotation: bool, now: i64) -> IssuedToken {
         let kind = if holder.person.is_some() {
             "xoxp-"
         } else {
@@ -143,16 +143,16 @@ impl World {
         let prefix = if rotation { "xoxe." } else { "" };
         let access = format!("{prefix}{kind}{}-{}", self.number(), self.secret(24));
         let refresh = rotation.then(|| format!("xoxe-1-{}", self.secret(40)));
-        let expires_in = rotation.then_some(LIFE);
+        let expires_in = rotation.then_some(TOKEN_TTL_SECONDS);
         if let Some(grant) = self.grant_mut(holder) {
             grant
                 .tokens
-                .push((access.clone(), expires_in.map(|life| now + life)));
-            let surplus = grant.tokens.len().saturating_sub(MOST);
-            grant.tokens.drain(..surplus);
+                .push((access.clone(), expires_in.map(|seconds| now + seconds)));
+            let excess = grant.tokens.len().saturating_sub(MAX_ACCESS_TOKENS);
+            grant.tokens.drain(..excess);
             grant.refresh.clone_from(&refresh);
         }
-        Issued {
+        IssuedToken {
             access,
             refresh,
             expires_in,
@@ -171,36 +171,36 @@ impl World {
         bots.chain(people)
     }
 
-    /// Whose refresh token this is.
-    pub(crate) fn refreshed_by(&self, token: &str) -> Option<Holder> {
+    /// Owner of a refresh token.
+    pub(crate) fn find_refresh_token_holder(&self, token: &str) -> Option<Holder> {
         self.grants()
             .find(|(_, grant)| grant.refresh.as_deref() == Some(token))
             .map(|(holder, _)| holder)
     }
 
-    /// What a token stands for now.
-    pub(crate) fn standing(&self, token: &str, now: i64) -> Standing {
+    /// State of a token at a time.
+    pub(crate) fn token_state(&self, token: &str, now: i64) -> TokenState {
         for (holder, grant) in self.grants() {
-            if let Some((_, end)) = grant.tokens.iter().find(|(one, _)| one == token) {
+            if let Some((_, end)) = grant.tokens.iter().find(|(access, _)| access == token) {
                 return if end.is_some_and(|end| end <= now) {
-                    Standing::Expired
+                    TokenState::Expired
                 } else {
-                    Standing::Good(holder)
+                    TokenState::Active(holder)
                 };
             }
         }
         if self.removed_tokens.contains(token) {
-            return Standing::Removed;
+            return TokenState::Removed;
         }
         let plain = token.strip_prefix("xoxe.").unwrap_or(token);
         if plain.starts_with("xoxb-") || plain.starts_with("xoxp-") {
-            Standing::Revoked
+            TokenState::Revoked
         } else {
-            Standing::Unknown
+            TokenState::Unknown
         }
     }
 
-    /// Ends a holder's tokens that rotate.
+    /// Expires a holder's rotating tokens now.
     pub(crate) fn expire(&mut self, holder: &Holder, now: i64) {
         if let Some(grant) = self.grant_mut(holder) {
             for (_, end) in &mut grant.tokens {
@@ -209,20 +209,20 @@ impl World {
         }
     }
 
-    /// Accounts in which a person has given the app a token.
+    /// Accounts with a user token of a person.
     pub(crate) fn accounts_of_person(&self, person: &str) -> Vec<String> {
         self.personal
             .keys()
-            .filter(|(_, one)| one == person)
+            .filter(|(_, holder)| holder == person)
             .map(|(account, _)| account.clone())
             .collect()
     }
 
-    /// Persons who have given the app a token there.
+    /// People with a user token in an account.
     pub(crate) fn persons_of(&self, account: &str) -> Vec<String> {
         self.personal
             .keys()
-            .filter(|(one, _)| one == account)
+            .filter(|(owner, _)| owner == account)
             .map(|(_, person)| person.clone())
             .collect()
     }
@@ -232,39 +232,49 @@ impl World {
 mod tests {
     use super::*;
 
-    fn good(world: &World, token: &str) -> bool {
-        matches!(world.standing(token, 100), Standing::Good(_))
+    fn is_active(world: &World, token: &str) -> bool {
+        matches!(world.token_state(token, 100), TokenState::Active(_))
     }
 
     #[test]
-    fn a_bots_tokens_and_a_persons_rotate_apart() {
+    fn bot_and_user_tokens_rotate_independently() {
         let mut world = World::new(1);
         let (bot, person) = (Holder::bot("T1"), Holder::person("T1", "U1"));
-        let first = world.give(&bot, vec!["a".to_owned()], true, 0);
-        let own = world.give(&person, vec!["b".to_owned()], true, 0);
+        let first = world.grant_scopes(&bot, vec!["a".to_owned()], true, 0);
+        let own = world.grant_scopes(&person, vec!["b".to_owned()], true, 0);
         for _ in 0..2 {
             world.issue(&bot, true, 0);
         }
-        assert_eq!(world.standing(&first.access, 100), Standing::Revoked);
-        assert!(good(&world, &own.access), "the cap is each grant's own");
+        assert_eq!(world.token_state(&first.access, 100), TokenState::Revoked);
+        assert!(
+            is_active(&world, &own.access),
+            "each grant has its own limit"
+        );
         let refresh = own.refresh.expect("a refresh token");
-        assert_eq!(world.refreshed_by(&refresh), Some(person.clone()));
+        assert_eq!(
+            world.find_refresh_token_holder(&refresh),
+            Some(person.clone())
+        );
         world.issue(&person, true, 0);
-        assert_eq!(world.refreshed_by(&refresh), None, "it is used");
-        assert!(good(&world, &own.access));
+        assert_eq!(
+            world.find_refresh_token_holder(&refresh),
+            None,
+            "the refresh token is used"
+        );
+        assert!(is_active(&world, &own.access));
         world.expire(&person, 50);
-        assert_eq!(world.standing(&own.access, 100), Standing::Expired);
+        assert_eq!(world.token_state(&own.access, 100), TokenState::Expired);
     }
 
     #[test]
-    fn a_token_that_does_not_rotate_is_kept() {
+    fn permanent_token_is_kept_without_rotation() {
         let mut world = World::new(1);
         let bot = Holder::bot("T1");
-        let first = world.give(&bot, Vec::new(), false, 0).access;
-        assert_eq!(world.give(&bot, Vec::new(), false, 0).access, first);
-        let rotating = world.give(&bot, Vec::new(), true, 0);
+        let first = world.grant_scopes(&bot, Vec::new(), false, 0).access;
+        assert_eq!(world.grant_scopes(&bot, Vec::new(), false, 0).access, first);
+        let rotating = world.grant_scopes(&bot, Vec::new(), true, 0);
         assert!(rotating.refresh.is_some() && rotating.access.starts_with("xoxe.xoxb-"));
-        assert_eq!(world.standing("xoxp-1-none", 0), Standing::Revoked);
-        assert_eq!(world.standing("nonsense", 0), Standing::Unknown);
+        assert_eq!(world.token_state("xoxp-1-none", 0), TokenState::Revoked);
+        assert_eq!(world.token_state("nonsense", 0), TokenState::Unknown);
     }
 }

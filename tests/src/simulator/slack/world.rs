@@ -1,8 +1,7 @@
-//! Workspaces, organizations, people, channels, messages.
+//! State: workspaces, organizations, users, channels and messages.
 //!
-//! An *account* is what the app is installed into: a workspace, or an organization with all the
-//! workspaces that the app was added to. A fact is written down for each account that could
-//! hear of it.
+//! The app is installed into an *account*: a workspace, or an organization with all workspaces
+//! that the app was added to. The ledger has a row of a fact for each account that can see it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,9 +12,9 @@ use rand::{RngExt, SeedableRng};
 use super::tokens::Grant;
 
 const MICROS: i64 = 1_000_000;
-/// Messages of a channel to which something may still happen by itself.
-const NEWEST: usize = 200;
-/// Containers of other providers do not have this bit.
+/// Newest messages of a channel from which a random one is chosen.
+const MAX_CANDIDATES: usize = 200;
+/// Bit that distinguishes Slack's container ids from those of other providers.
 const CONTAINER: u64 = 1 << 60;
 
 /// A workspace.
@@ -25,11 +24,11 @@ pub(crate) struct Team {
     pub(crate) domain: String,
     pub(crate) admin: String,
     pub(crate) people: Vec<String>,
-    /// The app's bot, once it is installed.
+    /// User id of the app's bot.
     pub(crate) bot: String,
-    /// The organization that it belongs to.
+    /// Organization of the workspace.
     pub(crate) organization: Option<String>,
-    /// Per account, what decides whether polling can see the list of channels.
+    /// Container of the list of channels, per account.
     pub(crate) containers: BTreeMap<String, u64>,
 }
 
@@ -38,10 +37,10 @@ pub(crate) struct Organization {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) domain: String,
-    /// Who may install apps for all of it.
+    /// User who may install apps for all workspaces.
     pub(crate) admin: String,
     pub(crate) bot: String,
-    /// Workspaces that the app was added to; none before it is installed.
+    /// Workspaces that the app was added to; empty before the installation.
     pub(crate) added: BTreeSet<String>,
 }
 
@@ -54,54 +53,54 @@ pub(crate) struct User {
     pub(crate) bot: bool,
 }
 
-/// What sort of channel it is.
+/// Type of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Public,
     Private,
-    /// Between a person and the app's bot.
+    /// A direct message between a person and the app's bot.
     Direct,
 }
 
-/// What decides whether polling can see a channel's facts.
+/// Containers of a channel's facts, which decide whether polling can see them.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shelf {
-    /// Of messages in the channel itself.
+pub(crate) struct ChannelContainers {
+    /// Container of top-level messages.
     pub(crate) messages: u64,
-    /// Of replies, which may need a person's token.
+    /// Container of replies, which may need a user token.
     pub(crate) replies: u64,
 }
 
-/// A channel; one that is shared belongs to several workspaces.
+/// A channel. A shared channel belongs to several workspaces.
 pub(crate) struct Channel {
     pub(crate) id: String,
-    /// The id that it was made with: facts are named by it.
+    /// Id at creation, which dedupe keys contain.
     pub(crate) first_id: String,
     pub(crate) name: String,
     pub(crate) created: i64,
     pub(crate) creator: String,
     pub(crate) kind: Kind,
     pub(crate) teams: Vec<String>,
-    /// Accounts whose bot is in it.
+    /// Accounts whose bot is a member.
     pub(crate) bots: BTreeSet<String>,
-    pub(crate) shelves: BTreeMap<String, Shelf>,
-    /// By timestamp in microseconds.
+    pub(crate) containers: BTreeMap<String, ChannelContainers>,
+    /// Messages by timestamp, in microseconds.
     pub(crate) messages: BTreeMap<i64, Message>,
-    /// The ledger's row of its creation, per account.
+    /// Ledger row of the channel's creation, per account.
     pub(crate) facts: BTreeMap<String, u64>,
 }
 
-/// Who wrote a message.
+/// Author of a message.
 #[derive(Clone)]
 pub(crate) enum Author {
     Person(String),
-    /// An app: its bot id, and the name under which it posts, if that is not its own.
+    /// An app: its bot id, and the username if it overrides the app's name.
     App(String, Option<String>),
 }
 
-/// Which part of a message has its words.
+/// Part of a message that contains its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Words {
+pub(crate) enum TextLocation {
     Text,
     Blocks,
     Attachment,
@@ -114,23 +113,23 @@ pub(crate) struct Message {
     pub(crate) author: Author,
     pub(crate) subtype: Option<&'static str>,
     pub(crate) text: String,
-    pub(crate) words: Words,
-    /// The first message of its thread, and who wrote that.
+    pub(crate) text_location: TextLocation,
+    /// Parent message of the thread, and the parent's author.
     pub(crate) thread: Option<(i64, Option<String>)>,
     pub(crate) replies: Vec<i64>,
-    /// Persons who have replied.
+    /// Users who replied.
     pub(crate) repliers: Vec<String>,
     pub(crate) edited: Option<(String, i64)>,
     pub(crate) unfurled: bool,
     pub(crate) file: Option<(String, String)>,
     pub(crate) reactions: BTreeMap<String, Vec<String>>,
-    /// The ledger's rows that an answer with this message shows, per account.
+    /// Ledger rows that a response with this message shows, per account.
     pub(crate) facts: BTreeMap<String, Vec<u64>>,
-    /// The row of the present edit, per account.
+    /// Ledger row of the latest edit, per account.
     pub(crate) edit_facts: BTreeMap<String, u64>,
 }
 
-/// Everything there is.
+/// State of the simulated service.
 pub(crate) struct World {
     pub(crate) rng: StdRng,
     next: u64,
@@ -139,30 +138,30 @@ pub(crate) struct World {
     pub(crate) organizations: BTreeMap<String, Organization>,
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) channels: BTreeMap<String, Channel>,
-    /// The bot's grants, by account.
+    /// Bot grants, by account.
     pub(crate) installations: BTreeMap<String, Grant>,
-    /// Tokens of bots that ended with their app's removal.
+    /// Bot tokens that the app's removal revoked.
     pub(crate) removed_tokens: BTreeSet<String>,
-    /// People's own grants, by account and person.
+    /// User grants, by account and person.
     pub(crate) personal: BTreeMap<(String, String), Grant>,
     pub(crate) codes: HashMap<String, Code>,
-    /// By event context: the accounts that see the event, and the workspace each sees it in.
+    /// Authorizations of events (account and workspace), by event context.
     pub(crate) contexts: HashMap<String, Vec<(String, String)>>,
-    /// Calls in the present minute, by method and account.
+    /// Start of the current minute and its calls, by method and account.
     pub(crate) windows: HashMap<(String, String), (i64, u32)>,
-    /// Lists answered so far, for the pages that are empty.
-    pub(crate) answered: u64,
+    /// Number of list responses, for the setting `empty_pages`.
+    pub(crate) list_responses: u64,
 }
 
-/// A code that may be exchanged once.
+/// A one-time authorization code.
 pub(crate) struct Code {
     pub(crate) account: String,
     pub(crate) user: String,
     pub(crate) redirect_uri: String,
-    /// Scopes of the bot; none, if only the person's own token was asked for.
+    /// Bot scopes; empty if only a user token was requested.
     pub(crate) scopes: Vec<String>,
     pub(crate) user_scopes: Vec<String>,
-    /// PKCE's challenge, if one was sent.
+    /// PKCE challenge, if present.
     pub(crate) challenge: Option<String>,
     pub(crate) expires_at: i64,
 }
@@ -183,7 +182,7 @@ impl World {
             codes: HashMap::new(),
             contexts: HashMap::new(),
             windows: HashMap::new(),
-            answered: 0,
+            list_responses: 0,
         }
     }
 
@@ -216,14 +215,14 @@ impl World {
             .collect()
     }
 
-    /// A timestamp at this second that no message has.
+    /// A unique message timestamp within a second.
     pub(crate) fn ts(&mut self, seconds: i64) -> i64 {
         let fraction: i64 = self.rng.random_range(0..1_000);
-        let wanted = seconds * MICROS + fraction;
-        let ts = if wanted <= self.last_ts && self.last_ts - wanted < 60 * MICROS {
+        let candidate = seconds * MICROS + fraction;
+        let ts = if candidate <= self.last_ts && self.last_ts - candidate < 60 * MICROS {
             self.last_ts + 1
         } else {
-            wanted
+            candidate
         };
         self.last_ts = self.last_ts.max(ts);
         ts
@@ -233,16 +232,16 @@ impl World {
     pub(crate) fn channels_of<'a>(&'a self, team: &'a str) -> impl Iterator<Item = &'a Channel> {
         self.channels
             .values()
-            .filter(move |channel| channel.teams.iter().any(|one| one == team))
+            .filter(move |channel| channel.teams.iter().any(|id| id == team))
     }
 
-    /// A channel of a workspace in which anybody may write.
-    pub(crate) fn some_channel(&mut self, team: &str) -> Option<String> {
-        let account = self.acting(team);
+    /// A random channel of a workspace, public or with the app's bot.
+    pub(crate) fn random_channel(&mut self, team: &str) -> Option<String> {
+        let account = self.acting_account(team);
         let ids: Vec<&String> = self
             .channels
             .values()
-            .filter(|channel| channel.teams.iter().any(|one| one == team))
+            .filter(|channel| channel.teams.iter().any(|id| id == team))
             .filter(|channel| match channel.kind {
                 Kind::Public => true,
                 Kind::Private => channel.bots.contains(&account),
@@ -253,16 +252,16 @@ impl World {
         ids.choose(&mut self.rng).map(|id| (*id).clone())
     }
 
-    /// A person of a workspace.
-    pub(crate) fn somebody(&mut self, team: &str) -> Option<String> {
+    /// A random person of a workspace.
+    pub(crate) fn random_person(&mut self, team: &str) -> Option<String> {
         self.teams.get(team)?.people.choose(&mut self.rng).cloned()
     }
 
-    /// A message that people wrote, chosen at random among a channel's newest.
-    pub(crate) fn some_message(
+    /// A random message among the newest of a channel that match.
+    pub(crate) fn random_message(
         &mut self,
         channel: &str,
-        fits: impl Fn(&Message) -> bool,
+        matches: impl Fn(&Message) -> bool,
     ) -> Option<i64> {
         let all: Vec<i64> = self
             .channels
@@ -270,15 +269,15 @@ impl World {
             .messages
             .values()
             .rev()
-            .filter(|message| is_written(message) && fits(message))
-            .take(NEWEST)
+            .filter(|message| is_written(message) && matches(message))
+            .take(MAX_CANDIDATES)
             .map(|message| message.ts)
             .collect();
         all.choose(&mut self.rng).copied()
     }
 }
 
-/// Whether somebody or some app wrote a message.
+/// Whether a person or an app wrote a message, not Slack itself.
 pub(crate) fn is_written(message: &Message) -> bool {
     matches!(
         message.subtype,
@@ -286,8 +285,8 @@ pub(crate) fn is_written(message: &Message) -> bool {
     )
 }
 
-/// A timestamp as Slack writes it.
-pub(crate) fn stamp(ts: i64) -> String {
+/// Formats a timestamp as Slack's `ts`.
+pub(crate) fn format_ts(ts: i64) -> String {
     format!("{}.{:06}", ts.div_euclid(MICROS), ts.rem_euclid(MICROS))
 }
 
@@ -296,8 +295,8 @@ pub(crate) const fn seconds(ts: i64) -> i64 {
     ts.div_euclid(MICROS)
 }
 
-/// Reads a timestamp; anything but digits and one point is none.
-pub(crate) fn parse_stamp(text: &str) -> Option<i64> {
+/// Parses a `ts`: digits with at most one decimal point.
+pub(crate) fn parse_ts(text: &str) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty()

@@ -1,4 +1,4 @@
-//! GitHub's limits and tags, as its clients meet them.
+//! Tests of GitHub's limits and `ETag`s.
 
 use super::*;
 
@@ -9,55 +9,61 @@ pub(super) fn text<'r>(response: &'r Response, name: &str) -> &'r str {
     value.to_str().expect("text")
 }
 
-impl Scene {
-    pub(super) async fn conditional(&self, token: &str, tag: &str) -> Response {
+impl Fixture {
+    pub(super) async fn fetch_if_none_match(&self, token: &str, tag: &str) -> Response {
         let url = format!("{}{LIST}", self.env("API_BASE_URL"));
         let request = self.client.get(url).bearer_auth(token);
         let request = request.header("if-none-match", tag);
-        request.send().await.expect("an answer")
+        request.send().await.expect("a response")
     }
 }
 
 #[tokio::test]
-async fn tag_is_good_for_its_token_only() {
-    let scene = scene(StatusCode::OK, 20).await;
-    let (installation, token) = scene.installed().await;
-    let (first, _) = scene.ask(&token, LIST).await;
+async fn etag_is_valid_for_its_token_only() {
+    let fixture = fixture(StatusCode::OK, 20).await;
+    let (installation, token) = fixture.install().await;
+    let (first, _) = fixture.fetch(&token, LIST).await;
     let tag = text(&first, "etag");
-    let again = scene.conditional(&token, tag).await;
+    let again = fixture.fetch_if_none_match(&token, tag).await;
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
-    assert_eq!(text(&again, "x-ratelimit-used"), "1", "it is not charged");
-    let renewed = scene.token(installation).await;
-    let other = scene.conditional(&renewed, tag).await;
+    assert_eq!(
+        text(&again, "x-ratelimit-used"),
+        "1",
+        "a 304 response is not charged"
+    );
+    let renewed = fixture.token(installation).await;
+    let other = fixture.fetch_if_none_match(&renewed, tag).await;
     assert_eq!(other.status(), StatusCode::OK);
     assert_eq!(text(&other, "x-ratelimit-used"), "2");
-    let own = scene.conditional(&renewed, text(&other, "etag")).await;
+    let own = fixture
+        .fetch_if_none_match(&renewed, text(&other, "etag"))
+        .await;
     assert_eq!(own.status(), StatusCode::NOT_MODIFIED);
 }
 
 #[tokio::test]
-async fn not_modified_counts_to_the_secondary_limit() {
-    let scene = scene(StatusCode::OK, 0).await;
-    let (_, token) = scene.installed().await;
-    let (first, _) = scene.ask(&token, LIST).await;
+async fn not_modified_counts_against_the_secondary_limit() {
+    let fixture = fixture(StatusCode::OK, 0).await;
+    let (_, token) = fixture.install().await;
+    let (first, _) = fixture.fetch(&token, LIST).await;
     let tag = text(&first, "etag");
-    // Nine hundred points of one minute, though another may begin on the way.
-    let mut refused = None;
+    // Up to 900 points in each of two minutes, because the loop may cross a minute.
+    let mut limited = None;
     for _ in 0..1_800 {
-        let answer = scene.conditional(&token, tag).await;
-        if answer.status() == StatusCode::FORBIDDEN {
-            refused = Some(answer);
+        let response = fixture.fetch_if_none_match(&token, tag).await;
+        if response.status() == StatusCode::FORBIDDEN {
+            limited = Some(response);
             break;
         }
-        assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
     }
-    let refused = refused.expect("a secondary limit");
-    assert_eq!(text(&refused, "retry-after"), "60");
-    assert_eq!(text(&refused, "x-ratelimit-used"), "1");
+    let limited = limited.expect("a secondary limit");
+    assert_eq!(text(&limited, "retry-after"), "60");
+    assert_eq!(text(&limited, "x-ratelimit-used"), "1");
 }
 
 #[tokio::test]
-async fn nothing_is_refused_without_limits() {
+async fn disabled_limits_refuse_no_request() {
     let config = Config {
         enforces_limits: false,
         ..Config::default()

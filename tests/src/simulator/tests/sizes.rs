@@ -1,9 +1,9 @@
-//! Worlds of a given size.
+//! Tests of the size of generated worlds.
 
 use crate::simulator::{Config, Filter, start};
 
 #[tokio::test]
-async fn world_has_the_size_that_was_asked_for() {
+async fn world_has_the_configured_size() {
     let config = Config {
         seed: Some(3),
         accounts: 1,

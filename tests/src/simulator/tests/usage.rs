@@ -1,27 +1,29 @@
-//! What requests cost, as the statistics tell it.
+//! Tests of the statistics of requests and their cost.
 
 use super::limits::{LIST, text};
 use super::*;
 
 #[tokio::test]
-async fn statistics_tell_what_was_charged_and_why() {
-    let scene = scene(StatusCode::OK, 20).await;
-    let (installation, token) = scene.installed().await;
-    let (first, _) = scene.ask(&token, LIST).await;
-    scene.ask(&token, LIST).await;
-    let unchanged = scene.conditional(&token, text(&first, "etag")).await;
-    assert_eq!(unchanged.status(), StatusCode::NOT_MODIFIED);
-    let renewed = scene.token(installation).await;
-    scene.ask(&renewed, LIST).await;
-    scene
-        .ask(&renewed, "/search/issues?q=is:issue+org:team-1")
+async fn statistics_count_charged_and_repeated_requests() {
+    let fixture = fixture(StatusCode::OK, 20).await;
+    let (installation, token) = fixture.install().await;
+    let (first, _) = fixture.fetch(&token, LIST).await;
+    fixture.fetch(&token, LIST).await;
+    let unchanged = fixture
+        .fetch_if_none_match(&token, text(&first, "etag"))
         .await;
-    scene.ask(&renewed, "/rate_limit").await;
+    assert_eq!(unchanged.status(), StatusCode::NOT_MODIFIED);
+    let renewed = fixture.token(installation).await;
+    fixture.fetch(&renewed, LIST).await;
+    fixture
+        .fetch(&renewed, "/search/issues?q=is:issue+org:team-1")
+        .await;
+    fixture.fetch(&renewed, "/rate_limit").await;
     let none = json!({"points_per_minute": 0});
-    scene.control("github/settings", none).await;
-    scene.ask(&renewed, LIST).await;
+    fixture.control("github/settings", none).await;
+    fixture.fetch(&renewed, LIST).await;
 
-    let usage = scene.simulator.usage("github", TEAM);
+    let usage = fixture.simulator.usage("github", TEAM);
     assert_eq!((usage.requests, usage.charged), (7, 4));
     assert_eq!((usage.not_modified, usage.refused), (1, 1));
     assert_eq!((usage.repeated, usage.recharged), (1, 1));
@@ -32,11 +34,16 @@ async fn statistics_tell_what_was_charged_and_why() {
     assert_eq!(usage.limits["search"].used, 1);
     assert_eq!(usage.limits["secondary"].used, 5);
 
-    let url = format!("{}/_sim/stats", scene.simulator.base_url());
-    let stats = scene.client.get(&url).send().await.expect("an answer");
+    let url = format!("{}/_sim/stats", fixture.simulator.base_url());
+    let stats = fixture.client.get(&url).send().await.expect("a response");
     let stats: Value = stats.json().await.expect("JSON");
     assert_eq!(stats["usage"]["github"][TEAM]["repeated"], 1);
     assert_eq!(stats["usage"]["github"]["app"]["requests"], 2, "two tokens");
-    scene.client.delete(&url).send().await.expect("an answer");
-    assert_eq!(scene.simulator.usage("github", TEAM).requests, 0);
+    fixture
+        .client
+        .delete(&url)
+        .send()
+        .await
+        .expect("a response");
+    assert_eq!(fixture.simulator.usage("github", TEAM).requests, 0);
 }

@@ -1,76 +1,76 @@
-//! What an account's requests cost, and how near that is to the limits.
+//! Usage of an account, compared with the providers' limits.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 use serde::Serialize;
 
-/// Use of one limit.
+/// Usage of one limit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LimitUsage {
-    /// Requests or points that were used.
+    /// Requests or points used.
     pub used: u64,
-    /// Requests or points per window; `None` where no limit is kept.
+    /// Requests or points per window; `None` if the limit is not enforced.
     pub quota: Option<u64>,
     /// Length of the window.
     pub window_seconds: Option<u32>,
-    /// What the limit would have allowed since the first request: the quota over the time.
+    /// Requests or points that the limit has allowed since the first request.
     pub allowed: Option<f64>,
 }
 
-/// What an account's requests cost.
+/// Cost of an account's requests.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Usage {
-    /// Requests that arrived.
+    /// Requests received.
     pub requests: u64,
-    /// Requests or points that were charged to the quota.
+    /// Requests or points charged to the quota.
     pub charged: u64,
-    /// Requests that were answered 304.
+    /// Requests with a 304 response.
     pub not_modified: u64,
     /// Requests that a limit refused.
     pub refused: u64,
-    /// Charged requests whose answer the caller had already.
+    /// Charged requests whose response the caller had received before.
     pub repeated: u64,
-    /// The same by endpoint.
+    /// `repeated` by endpoint.
     pub repeated_routes: BTreeMap<String, u64>,
-    /// The same as `repeated`, but sent with a token that had not asked before.
+    /// Like `repeated`, but sent with a new token.
     pub recharged: u64,
     /// Time since the first request.
     pub elapsed_seconds: f64,
-    /// Use of each limit, by its name.
+    /// Usage of each limit, by its name.
     pub limits: BTreeMap<String, LimitUsage>,
 }
 
 impl LimitUsage {
-    /// How much of what it allowed was used.
+    /// Used share of the allowance.
     pub fn share(&self) -> Option<f64> {
         let allowed = self.allowed.filter(|allowed| *allowed > 0.0)?;
         Some(float(self.used) / allowed)
     }
 
-    /// How long what was used takes at the least.
-    pub fn least_seconds(&self) -> Option<f64> {
+    /// Minimum time for the used amount under this limit.
+    pub fn min_seconds(&self) -> Option<f64> {
         let windows = float(self.used) / float(self.quota.filter(|quota| *quota > 0)?);
         Some(windows * f64::from(self.window_seconds?))
     }
 }
 
 impl Usage {
-    /// The limit of which most was used, and its name.
+    /// Limit with the largest used share, and its name.
     pub fn tightest(&self) -> Option<(&str, &LimitUsage)> {
         let limits = self
             .limits
             .iter()
             .filter(|(_, limit)| limit.share().is_some());
-        let tightest = limits.max_by(|(_, one), (_, other)| {
-            let [one, other] = [one, other].map(|limit| limit.share().unwrap_or_default());
-            one.total_cmp(&other)
+        let tightest = limits.max_by(|(_, left), (_, right)| {
+            let [left, right] = [left, right].map(|limit| limit.share().unwrap_or_default());
+            left.total_cmp(&right)
         });
         tightest.map(|(name, limit)| (name.as_str(), limit))
     }
 }
 
-/// What the requests cost, and what they took of the tightest limit.
+/// Writes all counts and the usage of the tightest limit.
 impl Display for Usage {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(
@@ -88,7 +88,7 @@ impl Display for Usage {
             return Ok(());
         };
         let (used, allowed) = (limit.used, limit.allowed.unwrap_or_default());
-        write!(f, ", {used} of {allowed:.0} that {name} allowed")
+        write!(f, ", {used} of {allowed:.0} allowed by {name}")
     }
 }
 

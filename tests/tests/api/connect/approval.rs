@@ -1,4 +1,4 @@
-//! Only an administrator connects an organization: everybody else waits for one.
+//! An organization is connected by an administrator; requests of members wait for approval.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use tests::harness::{System, Tenant};
 use super::browser::{Browser, param, without_query};
 use super::{connections, link, start};
 
-/// An organization, its admin, and a member who is none.
+/// An organization with an admin and a member who is not an admin.
 struct Organization {
     login: String,
     admin: String,
@@ -18,8 +18,8 @@ struct Organization {
 
 async fn organizations(system: &System) -> Vec<Organization> {
     let url = format!("{}/_sim/github/accounts", system.simulator.base_url());
-    let answer = system.client.get(url).send().await.expect("an answer");
-    let known: Value = answer.json().await.expect("JSON");
+    let response = system.client.get(url).send().await.expect("an answer");
+    let known: Value = response.json().await.expect("JSON");
     let accounts = known["accounts"].as_array().expect("a list");
     accounts
         .iter()
@@ -35,9 +35,9 @@ async fn organizations(system: &System) -> Vec<Organization> {
         .collect()
 }
 
-/// A callback that claims the organization's installation for a flow at this link.
+/// A callback that claims the organization's installation in a flow of this link.
 async fn claim(browser: &mut Browser<'_>, link: &url::Url, installation: &str) -> url::Url {
-    let page = browser.proceed(link).await;
+    let page = browser.continue_from_page(link).await;
     let state = param(&page, "state").expect("a state");
     let mut callback = without_query(link);
     callback.set_path("/v1/connect/github/callback");
@@ -49,14 +49,16 @@ async fn claim(browser: &mut Browser<'_>, link: &url::Url, installation: &str) -
     callback
 }
 
-/// Installs the app in the organization and answers the installation's id.
-async fn install(system: &System, acme: &Tenant<'_>, of: &Organization) -> String {
-    let mut owner = Browser::of(system, &of.admin);
-    let redirect = owner.install(&link(acme, json!({})).await, &of.login).await;
+/// Installs the app in the organization; returns the installation's id.
+async fn install_app(system: &System, acme: &Tenant<'_>, organization: &Organization) -> String {
+    let mut owner = Browser::signed_in(system, &organization.admin);
+    let redirect = owner
+        .install_app(&link(acme, json!({})).await, &organization.login)
+        .await;
     param(&redirect, "installation_id").expect("an installation")
 }
 
-async fn installed(system: &System, installation: &str) -> bool {
+async fn is_installed(system: &System, installation: &str) -> bool {
     let log: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM audit_log WHERE action = 'connection.disconnected' \
            AND (detail->>'revoked')::boolean",
@@ -79,106 +81,112 @@ async fn installed(system: &System, installation: &str) -> bool {
 }
 
 #[tokio::test]
-async fn member_of_an_organization_connects_nothing() {
+async fn organization_member_creates_no_active_connection() {
     let system = start().await;
     let (acme, mallory) = (system.tenant("Acme").await, system.tenant("Mallory").await);
-    let of = organizations(&system).await.remove(0);
-    let installation = install(&system, &acme, &of).await;
-    let mut browser = Browser::of(&system, &of.member);
+    let organization = organizations(&system).await.remove(0);
+    let installation = install_app(&system, &acme, &organization).await;
+    let mut browser = Browser::signed_in(&system, &organization.member);
     let opened = link(&mallory, json!({})).await;
     for _ in 0..2 {
         let callback = claim(&mut browser, &opened, &installation).await;
-        let connection = browser.finish(&callback).await.ok()["connection"].clone();
+        let connection = browser.complete_flow(&callback).await.ok()["connection"].clone();
         assert_eq!(connection["status"], "pending");
         assert_eq!(connection["account"], Value::Null);
-        assert_eq!(connection["approval"]["account_name"], json!(of.login));
+        assert_eq!(
+            connection["approval"]["account_name"],
+            json!(organization.login)
+        );
         assert!(connection["approval"]["expires_at"].is_string());
     }
     assert_eq!(connections(&mallory, "pending").await, 1);
     assert_eq!(connections(&mallory, "active").await, 0);
 
-    // Ending it leaves the app where it is.
+    // Deleting the pending connection leaves the app installed.
     let list = mallory.get("/v1/connections").await;
     let id = list["connections"][0]["id"].as_str().expect("an id");
     let path = format!("/v1/connections/{id}");
     let deleted = mallory.request(Method::DELETE, &path, None).await;
     assert_eq!(deleted.status(), 204);
 
-    // The organization's admin connects it to whom they like.
-    let mut owner = Browser::of(&system, &of.admin);
+    // The organization's admin can connect it to another tenant.
+    let mut owner = Browser::signed_in(&system, &organization.admin);
     let callback = claim(&mut owner, &link(&acme, json!({})).await, &installation).await;
-    let connection = owner.finish(&callback).await.ok()["connection"].clone();
+    let connection = owner.complete_flow(&callback).await.ok()["connection"].clone();
     assert_eq!(connection["status"], "active");
     assert_eq!(connection["approval"], Value::Null);
 }
 
 #[tokio::test]
-async fn admin_approves_by_opening_the_same_link() {
+async fn admin_approves_with_the_same_link() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
-    let of = organizations(&system).await.remove(0);
-    let installation = install(&system, &acme, &of).await;
+    let organization = organizations(&system).await.remove(0);
+    let installation = install_app(&system, &acme, &organization).await;
     let opened = link(&acme, json!({})).await;
-    let mut member = Browser::of(&system, &of.member);
+    let mut member = Browser::signed_in(&system, &organization.member);
     let callback = claim(&mut member, &opened, &installation).await;
-    let pending = member.finish(&callback).await.ok()["connection"].clone();
-    // Hours later: the link has lived on.
+    let pending = member.complete_flow(&callback).await.ok()["connection"].clone();
+    // Hours later the link is still valid.
     for table in ["oauth_states", "connect_links"] {
         let later = format!("UPDATE {table} SET expires_at = expires_at - interval '2 hours'");
         sqlx::query(sqlx::AssertSqlSafe(later))
             .execute(system.db.pool())
             .await
-            .expect("the time has passed");
+            .expect("an update");
     }
-    let mut admin = Browser::of(&system, &of.admin);
+    let mut admin = Browser::signed_in(&system, &organization.admin);
     let page = admin.get(&opened).await;
     let text = page.body.as_str().expect("a page");
-    assert!(text.contains(&of.login), "the page names the organization");
+    assert!(
+        text.contains(&organization.login),
+        "the page names the organization"
+    );
     let callback = claim(&mut admin, &opened, &installation).await;
-    let approved = admin.finish(&callback).await.ok()["connection"].clone();
+    let approved = admin.complete_flow(&callback).await.ok()["connection"].clone();
     assert_eq!(approved["status"], "active");
     assert_eq!(approved["id"], pending["id"]);
-    assert_eq!(approved["account"]["name"], json!(of.login));
+    assert_eq!(approved["account"]["name"], json!(organization.login));
     admin.get(&opened).await.is_problem(403, "invalid_state");
 }
 
 #[tokio::test]
-async fn request_waits_and_asking_twice_is_one() {
+async fn repeated_requests_share_one_pending_connection() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
-    let of = organizations(&system).await.remove(0);
-    let mut browser = Browser::of(&system, &of.member);
+    let organization = organizations(&system).await.remove(0);
+    let mut browser = Browser::signed_in(&system, &organization.member);
     for _ in 0..2 {
         let callback = browser
-            .install(&link(&acme, json!({})).await, &of.login)
+            .install_app(&link(&acme, json!({})).await, &organization.login)
             .await;
         assert_eq!(param(&callback, "setup_action").as_deref(), Some("request"));
-        let answer = browser.finish(&callback).await.ok();
-        assert_eq!(answer["connection"]["status"], "pending");
-        assert_eq!(answer["connection"]["account"], Value::Null);
+        let response = browser.complete_flow(&callback).await.ok();
+        assert_eq!(response["connection"]["status"], "pending");
+        assert_eq!(response["connection"]["account"], Value::Null);
     }
     assert_eq!(connections(&acme, "pending").await, 1);
 }
 
 #[tokio::test]
-async fn app_without_members_permission_proves_nobody() {
+async fn app_without_members_permission_proves_no_administrator() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
-    let of = organizations(&system).await.remove(0);
+    let organization = organizations(&system).await.remove(0);
     let settings = format!("{}/_sim/github/settings", system.simulator.base_url());
-    let answer = system
+    let response = system
         .client
         .post(settings)
         .json(&json!({ "permissions": { "metadata": "read", "issues": "read" } }))
         .send()
         .await
         .expect("an answer");
-    assert!(answer.status().is_success(), "{}", answer.status());
-    let mut admin = Browser::of(&system, &of.admin);
+    assert!(response.status().is_success(), "{}", response.status());
+    let mut admin = Browser::signed_in(&system, &organization.admin);
     let callback = admin
-        .install(&link(&acme, json!({})).await, &of.login)
+        .install_app(&link(&acme, json!({})).await, &organization.login)
         .await;
-    let connection = admin.finish(&callback).await.ok()["connection"].clone();
+    let connection = admin.complete_flow(&callback).await.ok()["connection"].clone();
     assert_eq!(connection["status"], "pending");
     assert_eq!(connections(&acme, "active").await, 0);
 }
@@ -187,15 +195,15 @@ async fn app_without_members_permission_proves_nobody() {
 async fn unproved_connection_never_uninstalls_the_app() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
-    let of = organizations(&system).await.remove(0);
-    let mut admin = Browser::of(&system, &of.admin);
+    let organization = organizations(&system).await.remove(0);
+    let mut admin = Browser::signed_in(&system, &organization.admin);
     let callback = admin
-        .install(&link(&acme, json!({})).await, &of.login)
+        .install_app(&link(&acme, json!({})).await, &organization.login)
         .await;
     let installation = param(&callback, "installation_id").expect("an installation");
-    let id = admin.finish(&callback).await.ok()["connection"]["id"].clone();
+    let id = admin.complete_flow(&callback).await.ok()["connection"]["id"].clone();
     let id = id.as_str().expect("an id");
-    // As it was made before proofs were kept.
+    // As in a connection without a stored proof.
     sqlx::query("UPDATE connections SET administrator = NULL, administrator_proved_at = NULL")
         .execute(system.db.pool())
         .await
@@ -203,23 +211,23 @@ async fn unproved_connection_never_uninstalls_the_app() {
     let path = format!("/v1/connections/{id}");
     let deleted = acme.request(Method::DELETE, &path, None).await;
     assert_eq!(deleted.status(), 204);
-    assert!(installed(&system, &installation).await);
+    assert!(is_installed(&system, &installation).await);
 }
 
 #[tokio::test]
-async fn approvals_expire() {
+async fn approval_expires_with_its_connection() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
-    let of = organizations(&system).await.remove(0);
-    let mut browser = Browser::of(&system, &of.member);
+    let organization = organizations(&system).await.remove(0);
+    let mut browser = Browser::signed_in(&system, &organization.member);
     let callback = browser
-        .install(&link(&acme, json!({})).await, &of.login)
+        .install_app(&link(&acme, json!({})).await, &organization.login)
         .await;
-    browser.finish(&callback).await.ok();
+    browser.complete_flow(&callback).await.ok();
     sqlx::query("UPDATE connections SET pending_until = now() - interval '1 minute'")
         .execute(system.db.pool())
         .await
-        .expect("the time has passed");
+        .expect("an update");
     let (worker, scope) = (system.db.as_worker(1), TenantScope::unassigned());
     let retention = Retention {
         delivery_days: 30,

@@ -1,4 +1,4 @@
-//! A person's browser, step by step.
+//! A browser that walks through the connect flow.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use tests::harness::System;
 use url::Url;
 
-use crate::server::{Answer, read};
+use crate::server::{ApiResponse, read};
 
-/// A browser that follows no redirect by itself.
+/// A browser that does not follow redirects automatically.
 #[derive(Clone)]
 pub(super) struct Browser<'a> {
     system: &'a System,
@@ -18,7 +18,7 @@ pub(super) struct Browser<'a> {
 
 impl<'a> Browser<'a> {
     /// A browser in which `person` is signed in at the provider.
-    pub(super) fn of(system: &'a System, person: &str) -> Self {
+    pub(super) fn signed_in(system: &'a System, person: &str) -> Self {
         let provider = system.simulator.address().to_string();
         let session = BTreeMap::from([("user_session".to_owned(), person.to_owned())]);
         Self {
@@ -32,7 +32,7 @@ impl<'a> Browser<'a> {
         method: Method,
         url: &Url,
         form: &[(String, String)],
-    ) -> Answer {
+    ) -> ApiResponse {
         let jar = self.cookies.entry(url.authority().to_owned()).or_default();
         let cookies: Vec<String> = jar
             .iter()
@@ -45,8 +45,8 @@ impl<'a> Browser<'a> {
         if method == Method::POST {
             request = request.form(form);
         }
-        let answer = read(request).await;
-        for cookie in answer.headers.get_all(SET_COOKIE) {
+        let response = read(request).await;
+        for cookie in response.headers.get_all(SET_COOKIE) {
             let pair = cookie
                 .to_str()
                 .expect("text")
@@ -56,58 +56,57 @@ impl<'a> Browser<'a> {
             let (name, value) = pair.split_once('=').expect("a pair");
             jar.insert(name.to_owned(), value.to_owned());
         }
-        answer
+        response
     }
 
-    pub(super) async fn get(&mut self, url: &Url) -> Answer {
+    pub(super) async fn get(&mut self, url: &Url) -> ApiResponse {
         self.send(Method::GET, url, &[]).await
     }
 
-    /// Opens a page that leads elsewhere, and answers where.
-    pub(super) async fn led_by(&mut self, url: &Url) -> Url {
-        let answer = self.get(url).await;
-        location(&answer, url)
+    /// Requests a page that redirects; returns the target.
+    pub(super) async fn follow_redirect(&mut self, url: &Url) -> Url {
+        let response = self.get(url).await;
+        location(&response, url)
     }
 
-    /// Looks at the page of a link and answers the fields of its form.
-    pub(super) async fn form(&mut self, link: &Url) -> Vec<(String, String)> {
+    /// Loads the page of a link; returns the fields of its form.
+    pub(super) async fn load_form(&mut self, link: &Url) -> Vec<(String, String)> {
         let page = self.get(link).await;
         assert_eq!(page.status, 200, "{}", page.body);
         form_fields(page.body.as_str().expect("a page"))
     }
 
-    /// Continues from the page of a link; answers where it leads.
-    pub(super) async fn proceed(&mut self, link: &Url) -> Url {
-        let fields = self.form(link).await;
-        let answer = self.send(Method::POST, &without_query(link), &fields).await;
-        assert_eq!(answer.status, 303, "{}", answer.body);
-        target(&answer, link)
+    /// Submits the form of a link's page; returns the target.
+    pub(super) async fn continue_from_page(&mut self, link: &Url) -> Url {
+        let fields = self.load_form(link).await;
+        let response = self.send(Method::POST, &without_query(link), &fields).await;
+        assert_eq!(response.status, 303, "{}", response.body);
+        target(&response, link)
     }
 
-    /// Opens the link and chooses an account on the provider's page; answers the redirect
-    /// to our callback.
-    pub(super) async fn install(&mut self, link: &Url, account: &str) -> Url {
-        let page = self.proceed(link).await;
+    /// Opens the link and picks an account at the provider; returns the callback's URL.
+    pub(super) async fn install_app(&mut self, link: &Url, account: &str) -> Url {
+        let page = self.continue_from_page(link).await;
         let fields = [
             ("account".to_owned(), account.to_owned()),
             ("state".to_owned(), param(&page, "state").expect("a state")),
         ];
-        let answer = self.send(Method::POST, &page, &fields).await;
-        location(&answer, &page)
+        let response = self.send(Method::POST, &page, &fields).await;
+        location(&response, &page)
     }
 
-    /// Walks the rest of the flow from a redirect to our callback on.
-    pub(super) async fn finish(&mut self, callback: &Url) -> Answer {
+    /// Follows the flow from the callback to its end.
+    pub(super) async fn complete_flow(&mut self, callback: &Url) -> ApiResponse {
         let mut url = callback.clone();
         for _ in 0..4 {
-            let answer = self.get(&url).await;
+            let response = self.get(&url).await;
             let here = url.authority() == callback.authority();
-            if answer.status != 302 {
-                return answer;
+            if response.status != 302 {
+                return response;
             }
-            let next = location(&answer, &url);
+            let next = location(&response, &url);
             if here && next.authority() != self.system.simulator.address().to_string() {
-                return answer;
+                return response;
             }
             url = next;
         }
@@ -115,9 +114,9 @@ impl<'a> Browser<'a> {
     }
 }
 
-pub(super) fn location(answer: &Answer, from: &Url) -> Url {
-    assert_eq!(answer.status, 302, "{from}: {}", answer.body);
-    target(answer, from)
+pub(super) fn location(response: &ApiResponse, from: &Url) -> Url {
+    assert_eq!(response.status, 302, "{from}: {}", response.body);
+    target(response, from)
 }
 
 /// The hidden fields of the page's form.
@@ -141,8 +140,8 @@ pub(super) fn without_query(url: &Url) -> Url {
     bare
 }
 
-fn target(answer: &Answer, from: &Url) -> Url {
-    let text = answer.headers[LOCATION].to_str().expect("text");
+fn target(response: &ApiResponse, from: &Url) -> Url {
+    let text = response.headers[LOCATION].to_str().expect("text");
     from.join(text).expect("a URL")
 }
 

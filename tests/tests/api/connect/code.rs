@@ -1,4 +1,4 @@
-//! Authorization codes: bound to a verifier that only we know, and used only where we asked for them.
+//! Authorization codes: bound to a PKCE verifier, and used only if the flow requested them.
 
 use serde_json::{Value, json};
 use tests::harness::{System, Tenant};
@@ -7,29 +7,29 @@ use url::Url;
 use super::browser::{Browser, param, with_param};
 use super::{connections, link, start};
 
-/// A link of the tenant's to connect this provider.
+/// Creates a connect link for a provider.
 async fn link_to(tenant: &Tenant<'_>, provider: &str) -> Url {
     let path = format!("/v1/connect/{provider}");
-    let made = tenant.post(&path, &json!({})).await;
-    let url = made["authorize_url"].as_str().expect("a URL");
+    let created = tenant.post(&path, &json!({})).await;
+    let url = created["authorize_url"].as_str().expect("a URL");
     url.parse().expect("a URL")
 }
 
-/// The page at the provider where a person gives the code that a new flow asks for.
+/// The URL of the provider's authorization page in a new flow.
 async fn authorize_page(system: &System, tenant: &Tenant<'_>, provider: &str) -> Url {
     let (account, person) = system.accounts_at(provider).await.remove(0);
-    let mut browser = Browser::of(system, &person);
+    let mut browser = Browser::signed_in(system, &person);
     let link = link_to(tenant, provider).await;
     if provider == "github" {
-        let callback = browser.install(&link, &account).await;
-        browser.led_by(&callback).await
+        let callback = browser.install_app(&link, &account).await;
+        browser.follow_redirect(&callback).await
     } else {
-        browser.proceed(&link).await
+        browser.continue_from_page(&link).await
     }
 }
 
 #[tokio::test]
-async fn codes_are_asked_for_with_a_challenge_of_their_own() {
+async fn each_authorization_has_a_new_pkce_challenge() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
     for provider in ["github", "jira"] {
@@ -44,16 +44,16 @@ async fn codes_are_asked_for_with_a_challenge_of_their_own() {
             seen.push(challenge);
         }
     }
-    // At Slack it cannot be turned off again once an app has turned it on.
+    // Slack's PKCE is off, because an app cannot disable it again.
     let page = authorize_page(&system, &acme, "slack").await;
     assert!(param(&page, "code_challenge").is_none(), "{page}");
 }
 
-/// How often a code was exchanged at GitHub.
+/// The number of code exchanges at GitHub.
 async fn exchanges(system: &System) -> u64 {
     let url = format!("{}/_sim/stats", system.simulator.base_url());
-    let answer = system.client.get(url).send().await.expect("an answer");
-    let stats: Value = answer.json().await.expect("JSON");
+    let response = system.client.get(url).send().await.expect("an answer");
+    let stats: Value = response.json().await.expect("JSON");
     let routes = stats["routes"].as_object().expect("routes");
     let exchanges = routes
         .iter()
@@ -65,7 +65,7 @@ async fn exchanges(system: &System) -> u64 {
 }
 
 #[tokio::test]
-async fn code_that_came_with_an_installation_is_discarded() {
+async fn code_from_an_installation_is_discarded() {
     let system = System::with_fast_provider()
         .workers(0)
         .simulator(|config| (config.accounts, config.oauth_on_install) = (3, true))
@@ -75,27 +75,27 @@ async fn code_that_came_with_an_installation_is_discarded() {
     let mut accounts = system.accounts().await;
     let (account, person) = accounts.remove(0);
     let (own_account, thief) = accounts.remove(0);
-    let mut attacker = Browser::of(&system, &thief);
-    let made = link(&mallory, json!({})).await;
-    let theirs = attacker.install(&made, &own_account).await;
-    let foreign = param(&theirs, "code").expect("a code came with the installation");
+    let mut attacker = Browser::signed_in(&system, &thief);
+    let created = link(&mallory, json!({})).await;
+    let theirs = attacker.install_app(&created, &own_account).await;
+    let foreign = param(&theirs, "code").expect("a code of the installation");
 
-    let mut browser = Browser::of(&system, &person);
+    let mut browser = Browser::signed_in(&system, &person);
     for forged in [false, true] {
         let mut callback = browser
-            .install(&link(&acme, json!({})).await, &account)
+            .install_app(&link(&acme, json!({})).await, &account)
             .await;
-        let own = param(&callback, "code").expect("a code came with the installation");
+        let own = param(&callback, "code").expect("a code of the installation");
         assert_ne!(own, foreign);
         if forged {
             callback = with_param(&callback, "code", &foreign);
         }
-        // Neither is used: the person is asked again, for a code that is bound to this flow.
-        let page = browser.led_by(&callback).await;
+        // The code is discarded; the flow requests another one with a challenge.
+        let page = browser.follow_redirect(&callback).await;
         assert!(param(&page, "code_challenge").is_some(), "{page}");
         assert_eq!(exchanges(&system).await, u64::from(forged));
-        let second = browser.led_by(&page).await;
-        assert_eq!(browser.finish(&second).await.status, 200);
+        let second = browser.follow_redirect(&page).await;
+        assert_eq!(browser.complete_flow(&second).await.status, 200);
         assert_eq!(exchanges(&system).await, u64::from(forged) + 1);
     }
     assert_eq!(connections(&acme, "active").await, 1);

@@ -1,5 +1,4 @@
-//! The page behind a connect link: it names who asks, binds nobody, and is submitted by the
-//! person who saw it.
+//! The page of a connect link: it names the team, has no effect, and is bound to the browser.
 
 use reqwest::Method;
 use serde_json::json;
@@ -8,12 +7,12 @@ use super::browser::{Browser, param, without_query};
 use super::{connections, link, start};
 
 #[tokio::test]
-async fn link_page_names_team_and_scopes_and_binds_nothing() {
+async fn link_page_names_team_and_has_no_effect() {
     let system = start().await;
     let team = system.tenant("Acme <b>&\"'").await;
     let (account, person) = system.accounts().await.remove(0);
     let opened = link(&team, json!({})).await;
-    let mut watcher = Browser::of(&system, &person);
+    let mut watcher = Browser::signed_in(&system, &person);
     for _ in 0..3 {
         let page = watcher.get(&opened).await;
         assert_eq!(page.status, 200);
@@ -42,53 +41,53 @@ async fn link_page_names_team_and_scopes_and_binds_nothing() {
         .fetch_one(system.db.pool())
         .await
         .expect("a number");
-    assert_eq!(flows, 0, "looking begins nothing");
+    assert_eq!(flows, 0, "viewing starts no flow");
 
-    // Somebody else has looked at it, and it works all the same.
-    let mut browser = Browser::of(&system, &person);
-    let callback = browser.install(&opened, &account).await;
-    assert_eq!(browser.finish(&callback).await.status, 200);
+    // The link works after another browser has viewed its page.
+    let mut browser = Browser::signed_in(&system, &person);
+    let callback = browser.install_app(&opened, &account).await;
+    assert_eq!(browser.complete_flow(&callback).await.status, 200);
 }
 
 #[tokio::test]
-async fn state_at_the_provider_is_unknown_to_the_links_maker() {
+async fn provider_state_differs_from_link_token() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
     let (account, person) = system.accounts().await.remove(0);
     let opened = link(&acme, json!({})).await;
-    let made = param(&opened, "state").expect("the link's token");
-    let mut browser = Browser::of(&system, &person);
-    let page = browser.proceed(&opened).await;
+    let created = param(&opened, "state").expect("the link's token");
+    let mut browser = Browser::signed_in(&system, &person);
+    let page = browser.continue_from_page(&opened).await;
     let seen = param(&page, "state").expect("a state");
-    assert_ne!(seen, made);
+    assert_ne!(seen, created);
     assert_ne!(
-        param(&browser.proceed(&opened).await, "state"),
+        param(&browser.continue_from_page(&opened).await, "state"),
         Some(seen),
-        "each time another"
+        "a new state each time"
     );
-    // The link's token is no state.
-    let mut forged = browser.install(&opened, &account).await;
-    forged = super::with_param(&forged, "state", &made);
+    // The link's token is not a state.
+    let mut forged = browser.install_app(&opened, &account).await;
+    forged = super::with_param(&forged, "state", &created);
     browser.get(&forged).await.is_problem(403, "invalid_state");
 }
 
 #[tokio::test]
-async fn form_counts_only_from_the_browser_that_saw_it() {
+async fn form_is_accepted_from_its_browser_only() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
     let (_, person) = system.accounts().await.remove(0);
     let opened = link(&acme, json!({})).await;
     let action = without_query(&opened);
-    let mut attacker = Browser::of(&system, &person);
-    let fields = attacker.form(&opened).await;
+    let mut attacker = Browser::signed_in(&system, &person);
+    let fields = attacker.load_form(&opened).await;
 
-    // A page of the attacker submits its own form in a victim's browser.
-    let mut victim = Browser::of(&system, &person);
+    // The attacker's page submits a form in the victim's browser (CSRF).
+    let mut victim = Browser::signed_in(&system, &person);
     victim
         .send(Method::POST, &action, &fields)
         .await
         .is_problem(403, "invalid_state");
-    victim.form(&opened).await;
+    victim.load_form(&opened).await;
     victim
         .send(Method::POST, &action, &fields)
         .await
@@ -102,9 +101,9 @@ async fn form_counts_only_from_the_browser_that_saw_it() {
         .send(Method::POST, &action, &without)
         .await
         .is_problem(422, "invalid_body");
-    // A confirmation of one link is none of another.
+    // A confirmation is valid for one link only.
     let other = link(&acme, json!({})).await;
-    let mut mixed = attacker.form(&other).await;
+    let mut mixed = attacker.load_form(&other).await;
     for field in &mut mixed {
         if field.0 == "state" {
             field.1 = param(&opened, "state").expect("a token");

@@ -1,2 +1,2 @@
--- What an interrupted attempt left.
+-- The invalid index of an interrupted attempt.
 DROP INDEX CONCURRENTLY IF EXISTS signals_next;

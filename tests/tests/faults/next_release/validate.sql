@@ -1,2 +1,2 @@
--- Reads every row, and lets others write meanwhile.
+-- Reads every row and blocks no writes.
 ALTER TABLE signals VALIDATE CONSTRAINT next_occurred_at;

@@ -1,4 +1,4 @@
-//! The catalogue's table for Jira: what a delivery must give, and whose it is.
+//! Expected outcomes of Jira's deliveries by the Signal catalogue's table, and their sites.
 
 use std::collections::BTreeMap;
 
@@ -6,37 +6,37 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::Value;
 use url::Url;
 
-use crate::must::Must;
+use crate::expectation::Expected;
 
-/// What statuses mean, by name: whether the work is done.
+/// Whether a status is in the category "done", by name.
 #[derive(Default)]
 pub(super) struct Statuses(BTreeMap<String, bool>);
 
 impl Statuses {
-    /// Learns from every status that is described anywhere in there.
-    pub(super) fn learn(&mut self, value: &Value) {
+    /// Adds all statuses in a JSON value.
+    pub(super) fn collect(&mut self, value: &Value) {
         if let (Some(name), Some(category)) =
             (text(&value["name"]), text(&value["statusCategory"]["key"]))
         {
             self.0.entry(name.to_owned()).or_insert(category == "done");
         }
         match value {
-            Value::Object(fields) => fields.values().for_each(|value| self.learn(value)),
-            Value::Array(rows) => rows.iter().for_each(|value| self.learn(value)),
+            Value::Object(fields) => fields.values().for_each(|value| self.collect(value)),
+            Value::Array(rows) => rows.iter().for_each(|value| self.collect(value)),
             _ => {}
         }
     }
 
-    /// The statuses between which these changes move issues.
+    /// Statuses in these changes, by id.
     pub(super) fn of_changes<'v>(&self, changes: impl IntoIterator<Item = &'v Value>) -> Site {
         let mut site = Site::default();
         let items = changes
             .into_iter()
             .filter_map(|change| change["items"].as_array());
         for item in items.flatten().filter(|item| is_of(item, "status")) {
-            for (end, name) in [("from", "fromString"), ("to", "toString")] {
+            for (side, name) in [("from", "fromString"), ("to", "toString")] {
                 let name = item[name].as_str().unwrap_or_default();
-                if let (Some(id), Some(done)) = (id(&item[end]), self.0.get(name)) {
+                if let (Some(id), Some(done)) = (id(&item[side]), self.0.get(name)) {
                     site.0.entry(id).or_insert(*done);
                 }
             }
@@ -45,17 +45,17 @@ impl Statuses {
     }
 }
 
-/// A site's statuses, by id: whether the work is done. One that is not here is unknown there.
+/// Whether a site's status is in the category "done", by id.
 #[derive(Default)]
 pub(super) struct Site(pub(super) BTreeMap<String, bool>);
 
 impl Site {
-    fn done(&self, status: &Value) -> Option<bool> {
+    fn is_done(&self, status: &Value) -> Option<bool> {
         self.0.get(&id(status)?).copied()
     }
 }
 
-/// Text that says something.
+/// Non-empty text.
 pub(super) fn text(value: &Value) -> Option<&str> {
     value.as_str().filter(|text| !text.is_empty())
 }
@@ -66,80 +66,80 @@ pub(super) fn id(value: &Value) -> Option<String> {
     text.or_else(|| value.as_u64().map(|number| number.to_string()))
 }
 
-/// A point in time as keys have it.
-pub(super) fn moment(value: &Value) -> Option<DateTime<Utc>> {
+/// Time as in dedupe keys.
+pub(super) fn timestamp(value: &Value) -> Option<DateTime<Utc>> {
     let text = value.as_str()?;
     let offset = text.len().checked_sub(5)?;
-    // Jira leaves the colon out of the offset.
-    let colon = match text.get(offset..offset + 1) {
+    // Jira's offsets lack the colon.
+    let with_colon = match text.get(offset..offset + 1) {
         Some("+" | "-") => format!("{}:{}", &text[..offset + 3], &text[offset + 3..]),
         _ => text.to_owned(),
     };
-    let at = DateTime::parse_from_rfc3339(&colon).ok()?;
+    let at = DateTime::parse_from_rfc3339(&with_colon).ok()?;
     Some(at.with_timezone(&Utc))
 }
 
-/// Facts, or what is missing to identify them.
+/// Kinds and dedupe keys of facts, or the missing field.
 pub(super) type Facts = Result<Vec<(&'static str, String)>, &'static str>;
 
-/// What a delivery must give, by the catalogue's table.
-pub(super) fn must(payload: &Value, site: &Site) -> Must {
-    let one = |kind, object: &str, field, word: &str| {
+/// Expected outcome of a delivery.
+pub(super) fn expected_outcome(payload: &Value, site: &Site) -> Expected {
+    let single = |kind, object: &str, field, suffix: &str| {
         let id = id(&payload[object]["id"]).ok_or(field)?;
-        Ok(vec![(kind, format!("{object}:{id}:{word}"))])
+        Ok(vec![(kind, format!("{object}:{id}:{suffix}"))])
     };
     let facts = match text(&payload["webhookEvent"]).unwrap_or_default() {
-        "jira:issue_created" => one("issue_created", "issue", "issue.id", "created"),
-        "jira:issue_deleted" => one("issue_deleted", "issue", "issue.id", "deleted"),
+        "jira:issue_created" => single("issue_created", "issue", "issue.id", "created"),
+        "jira:issue_deleted" => single("issue_deleted", "issue", "issue.id", "deleted"),
         "jira:issue_updated" => {
             let change = &payload["changelog"];
             if change.is_null() {
-                return Must::BeSilent("it only announces a comment");
+                return Expected::Nothing("the update is only a comment");
             }
             if change["items"].as_array().is_none_or(Vec::is_empty) {
-                return Must::BeSilent("nothing was changed");
+                return Expected::Nothing("no change");
             }
             changed(&payload["issue"], change, site)
         }
-        "comment_created" => one("issue_commented", "comment", "comment.id", "created"),
+        "comment_created" => single("issue_commented", "comment", "comment.id", "created"),
         "comment_updated" => edited(&payload["comment"]),
-        "comment_deleted" => one("comment_deleted", "comment", "comment.id", "deleted"),
-        "worklog_created" => one("work_logged", "worklog", "worklog.id", "created"),
-        "sprint_created" => one("sprint_created", "sprint", "sprint.id", "created"),
-        "sprint_started" => one("sprint_started", "sprint", "sprint.id", "started"),
-        "sprint_closed" => one("sprint_closed", "sprint", "sprint.id", "closed"),
-        "jira:version_created" => one("version_created", "version", "version.id", "created"),
-        "jira:version_released" => one("version_released", "version", "version.id", "released"),
-        "" => return Must::BeSilent("no event is named"),
-        _ => return Must::BeSilent("no kind in the catalogue"),
+        "comment_deleted" => single("comment_deleted", "comment", "comment.id", "deleted"),
+        "worklog_created" => single("work_logged", "worklog", "worklog.id", "created"),
+        "sprint_created" => single("sprint_created", "sprint", "sprint.id", "created"),
+        "sprint_started" => single("sprint_started", "sprint", "sprint.id", "started"),
+        "sprint_closed" => single("sprint_closed", "sprint", "sprint.id", "closed"),
+        "jira:version_created" => single("version_created", "version", "version.id", "created"),
+        "jira:version_released" => single("version_released", "version", "version.id", "released"),
+        "" => return Expected::Nothing("no event name"),
+        _ => return Expected::Nothing("no kind in the catalogue"),
     };
-    facts.map_or_else(Must::BeRefused, Must::Tell)
+    facts.map_or_else(Expected::MissingField, Expected::Signals)
 }
 
-/// The facts of a change of an issue.
+/// Facts of a change of an issue.
 pub(super) fn changed(issue: &Value, change: &Value, site: &Site) -> Facts {
     let history = id(&change["id"]).ok_or("changelog.id")?;
-    let shown = &issue["fields"]["status"];
+    let current = &issue["fields"]["status"];
     let issue = id(&issue["id"]).ok_or("issue.id")?;
-    // The payload's own word comes before the site's list.
-    let done = |status: &Value| match text(&shown["statusCategory"]["key"]) {
-        Some(category) if id(&shown["id"]).is_some() && id(&shown["id"]) == id(status) => {
+    // The category in the payload has precedence over the site's statuses.
+    let is_done = |status: &Value| match text(&current["statusCategory"]["key"]) {
+        Some(category) if id(&current["id"]).is_some() && id(&current["id"]) == id(status) => {
             Some(category == "done")
         }
-        _ => site.done(status),
+        _ => site.is_done(status),
     };
     let mut facts = BTreeMap::new();
     for item in change["items"].as_array().into_iter().flatten() {
         if is_of(item, "status") {
-            let kind = match (done(&item["from"]), done(&item["to"])) {
+            let kind = match (is_done(&item["from"]), is_done(&item["to"])) {
                 (Some(false), Some(true)) => "issue_closed",
                 (Some(true), Some(false)) => "issue_reopened",
                 _ => "issue_status_changed",
             };
             facts.insert("status", kind);
         } else if is_of(item, "assignee") {
-            let set = id(&item["to"]).is_some();
-            let kind = if set {
+            let is_assigned = id(&item["to"]).is_some();
+            let kind = if is_assigned {
                 "issue_assigned"
             } else {
                 "issue_unassigned"
@@ -156,7 +156,7 @@ pub(super) fn changed(issue: &Value, change: &Value, site: &Site) -> Facts {
         .collect())
 }
 
-/// Whether an item is about this field of Jira's own, and not one that somebody made.
+/// Whether an item is a change of this built-in field, not of a custom field.
 fn is_of(item: &Value, field: &str) -> bool {
     match text(&item["fieldId"]) {
         Some(id) => id == field,
@@ -164,10 +164,10 @@ fn is_of(item: &Value, field: &str) -> bool {
     }
 }
 
-/// The fact that a comment was edited.
+/// Fact of a comment's edit.
 pub(super) fn edited(comment: &Value) -> Facts {
     let id = id(&comment["id"]).ok_or("comment.id")?;
-    let at = moment(&comment["updated"]).ok_or("comment.updated")?;
+    let at = timestamp(&comment["updated"]).ok_or("comment.updated")?;
     let at = at.to_rfc3339_opts(SecondsFormat::Millis, true);
     Ok(vec![(
         "comment_edited",
@@ -175,21 +175,21 @@ pub(super) fn edited(comment: &Value) -> Facts {
     )])
 }
 
-/// Where a delivery's site is: where its object lives.
+/// URL of a delivery's site, from the URL of its object.
 pub(super) fn origin(payload: &Value) -> Option<String> {
     let objects = [
         "issue", "comment", "sprint", "version", "worklog", "project", "user",
     ];
-    let own = objects
+    let object_url = objects
         .iter()
         .find_map(|object| text(&payload[object]["self"]))?;
-    Some(Url::parse(own).ok()?.origin().ascii_serialization())
+    Some(Url::parse(object_url).ok()?.origin().ascii_serialization())
 }
 
-/// Why a payload is none of today's Jira Cloud.
+/// Origin of a payload that is not of today's Jira Cloud.
 pub(super) fn foreign(payload: &Value) -> Option<&'static str> {
-    // The day on which Atlassian took usernames out of Cloud's API.
-    let change = "2019-04-29T00:00:00Z"
+    // Atlassian removed usernames from Cloud's API on this day.
+    let removal = "2019-04-29T00:00:00Z"
         .parse::<DateTime<Utc>>()
         .expect("a time");
     let at = payload["timestamp"]
@@ -197,11 +197,11 @@ pub(super) fn foreign(payload: &Value) -> Option<&'static str> {
         .and_then(DateTime::from_timestamp_millis);
     let site = origin(payload).unwrap_or_default();
     if !site.is_empty() && !site.ends_with(".atlassian.net") {
-        Some("of a server")
-    } else if at.is_some_and(|at| at < change) {
-        Some("of Cloud as it was")
+        Some("Jira Server")
+    } else if at.is_some_and(|at| at < removal) {
+        Some("Jira Cloud before account ids")
     } else if payload["user"].is_object() && text(&payload["user"]["accountId"]).is_none() {
-        Some("of nobody with an account")
+        Some("user without an account id")
     } else {
         None
     }

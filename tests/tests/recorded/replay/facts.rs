@@ -1,4 +1,4 @@
-//! What the served rows must become, by the Signal catalogue's table.
+//! Expected facts of the served rows, by the Signal catalogue's table.
 
 use std::collections::BTreeMap;
 
@@ -7,35 +7,35 @@ use serde_json::Value;
 
 use super::world::{World, kind_of};
 
-/// A fact, as the feed must tell it.
+/// A fact as expected in the feed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fact {
     pub(super) kind: String,
     pub(super) at: DateTime<Utc>,
-    /// Whom the row names: number, name and type.
+    /// Id, name and type of the actor.
     pub(super) actor: (Option<String>, Option<String>, String),
     pub(super) subject: String,
-    /// Of what has one of its own.
+    /// Title, for subjects that have one.
     pub(super) title: Option<String>,
     pub(super) url: Option<String>,
-    /// The repository's number.
+    /// Id of the repository.
     pub(super) context: String,
 }
 
-/// Every fact of the rows that did not happen before the floor, by its key.
-pub(super) fn of(world: &World, floor: DateTime<Utc>) -> BTreeMap<String, Fact> {
+/// Facts of all rows since `floor`, by dedupe key.
+pub(super) fn of_world(world: &World, floor: DateTime<Utc>) -> BTreeMap<String, Fact> {
     let mut facts = BTreeMap::new();
     for repository in world.repositories.values() {
         for (name, list) in &repository.lists {
             for row in list.rows() {
-                let told = of_row(kind_of(name), row);
-                let told = told.into_iter().filter(|(_, fact)| fact.at >= floor);
-                for (key, mut fact) in told {
+                let row_facts = of_row(kind_of(name), row);
+                let row_facts = row_facts.into_iter().filter(|(_, fact)| fact.at >= floor);
+                for (key, mut fact) in row_facts {
                     fact.context = repository.id().to_string();
                     let key = format!("github:{key}");
                     assert!(
                         facts.insert(key.clone(), fact).is_none(),
-                        "two rows are {key}"
+                        "two rows with {key}"
                     );
                 }
             }
@@ -44,22 +44,22 @@ pub(super) fn of(world: &World, floor: DateTime<Utc>) -> BTreeMap<String, Fact> 
     facts
 }
 
-/// What a row of a list tells: keys and facts.
+/// Dedupe keys and facts of a list's row.
 fn of_row(list: &str, row: &Value) -> Vec<(String, Fact)> {
     let id = &row["id"];
     match list {
         "issues" if row["pull_request"].is_null() => {
-            let mut told = vec![(
+            let mut facts = vec![(
                 format!("issue:{id}:created"),
                 fact("issue_created", row, "created_at", "user"),
             )];
             if row["state"] == "closed" {
-                told.push((
+                facts.push((
                     format!("issue:{id}:closed:{}", utc(row, "closed_at")),
                     fact("issue_closed", row, "closed_at", "closed_by"),
                 ));
             }
-            told
+            facts
         }
         "issues/comments" => {
             let is_on_pull = row["html_url"].as_str().is_some_and(|url| {
@@ -82,16 +82,18 @@ fn of_row(list: &str, row: &Value) -> Vec<(String, Fact)> {
             fact("pr_commented", row, "created_at", "user"),
         )],
         "reviews" => {
-            // Its comments tell it.
+            // Its comments are the facts.
             let is_empty =
                 row["state"] == "COMMENTED" && row["body"].as_str().is_none_or(str::is_empty);
             let is_pending = row["submitted_at"].is_null();
-            let told = (
-                format!("review:{id}:submitted"),
-                (!is_empty && !is_pending)
-                    .then(|| fact("pr_reviewed", row, "submitted_at", "user")),
-            );
-            told.1.map(|fact| (told.0, fact)).into_iter().collect()
+            let is_fact = !is_empty && !is_pending;
+            is_fact
+                .then(|| {
+                    let fact = fact("pr_reviewed", row, "submitted_at", "user");
+                    (format!("review:{id}:submitted"), fact)
+                })
+                .into_iter()
+                .collect()
         }
         "releases" if row["draft"] != true && row["published_at"].is_string() => vec![(
             format!("release:{id}:published"),
@@ -99,14 +101,14 @@ fn of_row(list: &str, row: &Value) -> Vec<(String, Fact)> {
         )],
         "actions/runs" if row["status"] == "completed" => {
             let attempt = row["run_attempt"].as_u64().unwrap_or(1);
-            let by = if row["triggering_actor"].is_null() {
+            let actor_field = if row["triggering_actor"].is_null() {
                 "actor"
             } else {
                 "triggering_actor"
             };
             vec![(
                 format!("workflow_run:{id}:{attempt}"),
-                fact("workflow_completed", row, "updated_at", by),
+                fact("workflow_completed", row, "updated_at", actor_field),
             )]
         }
         _ => Vec::new(),
@@ -115,26 +117,26 @@ fn of_row(list: &str, row: &Value) -> Vec<(String, Fact)> {
 
 fn of_pull(row: &Value) -> Vec<(String, Fact)> {
     let id = &row["id"];
-    let mut told = vec![(
+    let mut facts = vec![(
         format!("pr:{id}:opened"),
         fact("pr_opened", row, "created_at", "user"),
     )];
     if row["merged_at"].is_string() {
-        told.push((
+        facts.push((
             format!("pr:{id}:merged"),
             fact("pr_merged", row, "merged_at", "merged_by"),
         ));
     } else if row["state"] == "closed" {
-        // A list does not say by whom.
-        told.push((
+        // Lists do not contain the actor of a close.
+        facts.push((
             format!("pr:{id}:closed:{}", utc(row, "closed_at")),
-            fact("pr_closed", row, "closed_at", "nobody"),
+            fact("pr_closed", row, "closed_at", ""),
         ));
     }
-    told
+    facts
 }
 
-fn fact(kind: &str, row: &Value, at: &str, by: &str) -> Fact {
+fn fact(kind: &str, row: &Value, time_field: &str, actor_field: &str) -> Fact {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let title = TITLED.contains(&kind).then(|| {
         let titles = ["title", "name", "tag_name"].map(|field| text(&row[field]));
@@ -142,8 +144,8 @@ fn fact(kind: &str, row: &Value, at: &str, by: &str) -> Fact {
     });
     Fact {
         kind: kind.to_owned(),
-        at: time(row, at),
-        actor: actor(&row[by]),
+        at: time(row, time_field),
+        actor: actor(&row[actor_field]),
         subject: row["id"].to_string(),
         title: title.flatten(),
         url: text(&row["html_url"]).filter(|url| url.starts_with("http")),
@@ -151,7 +153,7 @@ fn fact(kind: &str, row: &Value, at: &str, by: &str) -> Fact {
     }
 }
 
-/// Kinds of facts about what has a title of its own.
+/// Kinds whose subject has a title.
 const TITLED: [&str; 6] = [
     "issue_created",
     "issue_closed",
@@ -161,7 +163,7 @@ const TITLED: [&str; 6] = [
     "release_published",
 ];
 
-/// An account as the one who acts. In place of a deleted one GitHub shows a ghost.
+/// An account as actor. GitHub shows the account `ghost` instead of deleted ones.
 fn actor(account: &Value) -> (Option<String>, Option<String>, String) {
     if account.is_null() || account["login"] == "ghost" {
         return (None, None, "unknown".to_owned());
@@ -180,7 +182,7 @@ fn actor(account: &Value) -> (Option<String>, Option<String>, String) {
 }
 
 fn time(row: &Value, field: &str) -> DateTime<Utc> {
-    let text = row[field].as_str().expect("the row has this time");
+    let text = row[field].as_str().expect("a time");
     text.parse().expect("RFC 3339")
 }
 
@@ -188,8 +190,8 @@ fn utc(row: &Value, field: &str) -> String {
     time(row, field).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// A Signal as a fact.
-pub(super) fn told(signal: &Value) -> (String, Fact) {
+/// Dedupe key and fact of a Signal.
+pub(super) fn of_signal(signal: &Value) -> (String, Fact) {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let kind = text(&signal["kind"]).expect("a kind");
     let is_titled = TITLED.contains(&kind.as_str());

@@ -1,5 +1,6 @@
-//! A server that gives GitHub's recorded answers to the whole product: what was recorded, and
-//! where nothing was, the least that is right.
+//! A server with GitHub's recorded responses for the whole system.
+//!
+//! Requests without a recording get a minimal valid response.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -13,127 +14,126 @@ use shared::clock::{Clock, SystemClock};
 
 use super::world::{List, World};
 use crate::github;
-use crate::server::{Answer, Server, serve_requests};
+use crate::server::{RecordedResponse, Server, serve_requests};
 
-/// Rows per page, where a request does not say.
+/// Rows per page without the parameter `per_page`.
 const PER_PAGE: usize = 30;
 
-/// A request that was answered.
+/// A served request.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(super) struct RequestRecord {
     pub(super) at: DateTime<Utc>,
-    /// The installation whose token it had or asked for.
+    /// Installation whose token it used or requested.
     pub(super) installation: Option<u64>,
     /// Method, path and query.
-    pub(super) what: String,
+    pub(super) target: String,
     pub(super) status: u16,
-    /// Whether a recorded refusal was its answer.
-    pub(super) is_refused: bool,
+    /// Whether the response was a recorded error.
+    pub(super) is_error: bool,
 }
 
-/// What a request does with an installation's token.
+/// Use of an installation token by a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TokenStep {
-    /// Asks for one.
-    Mint,
-    /// Has it.
+    /// Requests a token.
+    Issue,
+    /// Authenticates with the token.
     Use,
 }
 
-/// What the server knows while it runs.
+/// State of the server.
 pub(super) struct Hub {
     pub(super) world: World,
-    /// Where a person comes back to who has installed the app.
+    /// Callback URL after an installation.
     callback: OnceLock<String>,
-    /// The installation that the next person makes.
-    installing: Mutex<u64>,
-    /// What the next requests of an installation meet, by its number, and whether these are for
-    /// its token or with it.
-    refusals: Mutex<BTreeMap<(u64, TokenStep), VecDeque<Value>>>,
-    asked: Mutex<Vec<Asked>>,
+    /// Id of the next installation.
+    next_installation: Mutex<u64>,
+    /// Error responses for the next requests, by installation and use of the token.
+    error_responses: Mutex<BTreeMap<(u64, TokenStep), VecDeque<Value>>>,
+    requests: Mutex<Vec<RequestRecord>>,
 }
 
-/// A hub and its server.
+/// The state with its server.
 pub(super) struct Running {
     pub(super) hub: Arc<Hub>,
     pub(super) server: Server,
 }
 
-/// Starts a server for a world.
+/// Starts a server.
 pub(super) async fn start(world: World) -> Running {
     let hub = Arc::new(Hub {
         world,
         callback: OnceLock::new(),
-        installing: Mutex::default(),
-        refusals: Mutex::default(),
-        asked: Mutex::default(),
+        next_installation: Mutex::default(),
+        error_responses: Mutex::default(),
+        requests: Mutex::default(),
     });
-    let own = Arc::clone(&hub);
-    let server = serve_requests(move |request| own.answer(request)).await;
+    let state = Arc::clone(&hub);
+    let server = serve_requests(move |request| state.respond(request)).await;
     Running { hub, server }
 }
 
 impl Hub {
-    /// Says where the product's API is.
-    pub(super) fn call_back_to(&self, api: &str) {
+    /// Sets the callback URL from the base URL of the API.
+    pub(super) fn set_callback(&self, api: &str) {
         let url = format!("{api}/v1/connect/github/callback");
-        self.callback.set(url).expect("said once");
+        self.callback.set(url).expect("the callback is set once");
     }
 
-    /// The next person who comes installs this.
+    /// Sets the installation of the next connect flow.
     pub(super) fn install(&self, installation: u64) {
-        *lock(&self.installing) = installation;
+        *lock(&self.next_installation) = installation;
     }
 
-    /// The next requests for an installation's token, or with it, are refused in this way, one
-    /// after the other.
-    pub(super) fn refuse(&self, (installation, of): (u64, TokenStep), with: &[Value]) {
-        lock(&self.refusals).insert((installation, of), with.iter().cloned().collect());
+    /// Sets error responses for the next requests of an installation and step, in this order.
+    pub(super) fn inject_errors(&self, step: (u64, TokenStep), errors: &[Value]) {
+        lock(&self.error_responses).insert(step, errors.iter().cloned().collect());
     }
 
-    /// The installation of an account.
+    /// Installation id of an account.
     pub(super) fn installation(&self, login: &str) -> u64 {
         let mut accounts = self.world.accounts.iter();
         let account = accounts.find(|account| account.login == login);
         account.expect("an account of the recordings").installation
     }
 
-    /// What was asked for an installation's token, or with it, so far.
-    pub(super) fn asked_for(&self, installation: u64) -> Vec<Asked> {
-        let mut asked = self.asked();
-        asked.retain(|one| one.installation == Some(installation));
-        asked
+    /// Requests for or with an installation's token.
+    pub(super) fn requests_of(&self, installation: u64) -> Vec<RequestRecord> {
+        let mut requests = self.requests();
+        requests.retain(|request| request.installation == Some(installation));
+        requests
     }
 
-    /// Everything that was asked so far.
-    pub(super) fn asked(&self) -> Vec<Asked> {
-        lock(&self.asked).clone()
+    /// All requests.
+    pub(super) fn requests(&self) -> Vec<RequestRecord> {
+        lock(&self.requests).clone()
     }
 
-    fn answer(&self, request: &Parts) -> Answer {
+    fn respond(&self, request: &Parts) -> RecordedResponse {
         let holder = holder(request);
-        let of = match holder {
+        let step = match holder {
             Some(Holder::Installation(id)) => Some((id, TokenStep::Use)),
-            _ => minted(request).map(|id| (id, TokenStep::Mint)),
+            _ => issued_for(request).map(|id| (id, TokenStep::Issue)),
         };
         let at = SystemClock.now();
-        let refusal = of.and_then(|of| lock(&self.refusals).get_mut(&of)?.pop_front());
-        let is_refused = refusal.is_some();
-        let answer = match refusal {
-            Some(refusal) => github::answer(&refusal, at),
-            None => self.right_answer(request, holder),
+        let error_response =
+            step.and_then(|step| lock(&self.error_responses).get_mut(&step)?.pop_front());
+        let is_error = error_response.is_some();
+        let response = match error_response {
+            Some(error_response) => github::fill_response(&error_response, at),
+            None => self.default_response(request, holder),
         };
-        lock(&self.asked).push(Asked {
+        lock(&self.requests).push(RequestRecord {
             at,
-            installation: of.map(|(id, _)| id),
-            what: format!("{} {}", request.method, request.uri),
-            status: answer.status,
-            is_refused,
+            installation: step.map(|(id, _)| id),
+            target: format!("{} {}", request.method, request.uri),
+            status: response.status,
+            is_error,
         });
-        answer
+        response
     }
 
-    fn right_answer(&self, request: &Parts, holder: Option<Holder>) -> Answer {
+    fn default_response(&self, request: &Parts, holder: Option<Holder>) -> RecordedResponse {
         let path = request.uri.path().trim_matches('/');
         let segments: Vec<&str> = path.split('/').collect();
         let query = query(request);
@@ -143,34 +143,38 @@ impl Hub {
                 .get(&id.parse().unwrap_or_default())
         };
         match (request.method.as_str(), segments.as_slice(), holder) {
-            ("GET", ["apps", _, "installations", "new"], _) => self.installed(&query),
-            ("GET", ["login", "oauth", "authorize"], _) => authorized(&query),
+            ("GET", ["apps", _, "installations", "new"], _) => self.install_page(&query),
+            ("GET", ["login", "oauth", "authorize"], _) => consent_page(&query),
             ("POST", ["login", "oauth", "access_token"], _) => {
-                let token = format!("ghu_{}", lock(&self.installing));
-                Answer::of(&json!({ "access_token": token, "token_type": "bearer", "scope": "" }))
+                let token = format!("ghu_{}", lock(&self.next_installation));
+                RecordedResponse::of(
+                    &json!({ "access_token": token, "token_type": "bearer", "scope": "" }),
+                )
             }
-            ("GET", ["user"], Some(Holder::Person(id))) => Answer::of(&self.person(id)),
+            ("GET", ["user"], Some(Holder::Person(id))) => RecordedResponse::of(&self.person(id)),
             ("GET", ["user", "installations"], Some(Holder::Person(id))) => {
-                let own = &self.world.installations[&id];
-                Answer::of(&json!({ "total_count": 1, "installations": [own] }))
+                let installation = &self.world.installations[&id];
+                RecordedResponse::of(&json!({ "total_count": 1, "installations": [installation] }))
             }
             ("GET", ["user", "memberships", "orgs", _], Some(Holder::Person(id))) => {
                 let account = &self.world.installations[&id]["account"];
-                Answer::of(&json!({ "role": "admin", "state": "active", "organization": account }))
+                RecordedResponse::of(
+                    &json!({ "role": "admin", "state": "active", "organization": account }),
+                )
             }
             ("GET", ["app", "installations", id], _) => {
-                installed(id).map_or_else(not_found, Answer::of)
+                installed(id).map_or_else(not_found, RecordedResponse::of)
             }
             ("POST", ["app", "installations", id, "access_tokens"], _) => self.token(id),
-            ("DELETE", ["app", "installations", _] | ["applications", ..], _) => Answer {
+            ("DELETE", ["app", "installations", _] | ["applications", ..], _) => RecordedResponse {
                 status: 204,
-                ..Answer::of(&Value::Null)
+                ..RecordedResponse::of(&Value::Null)
             },
-            ("GET", ["app", "hook", "deliveries"], _) => Answer::of(&json!([])),
-            // Says nothing, so that everything is read.
-            ("GET", ["search", "issues"], _) => {
-                Answer::of(&json!({ "total_count": 0, "incomplete_results": true, "items": [] }))
-            }
+            ("GET", ["app", "hook", "deliveries"], _) => RecordedResponse::of(&json!([])),
+            // Incomplete results, so that the connector reads all lists.
+            ("GET", ["search", "issues"], _) => RecordedResponse::of(
+                &json!({ "total_count": 0, "incomplete_results": true, "items": [] }),
+            ),
             ("GET", ["installation", "repositories"], Some(Holder::Installation(id))) => {
                 self.repositories(id, request, &query)
             }
@@ -180,7 +184,7 @@ impl Hub {
                     Some(found) => {
                         let name = list.join("/");
                         let list = found.lists.get(&name);
-                        rows_of(&name, list, request, &query)
+                        list_response(&name, list, request, &query)
                     }
                     None => not_found(),
                 }
@@ -189,16 +193,16 @@ impl Hub {
         }
     }
 
-    /// The page on which the app is installed: it is done at once.
-    fn installed(&self, query: &BTreeMap<String, String>) -> Answer {
-        let callback = self.callback.get().expect("it was said where the API is");
-        let (id, state) = (*lock(&self.installing), &query["state"]);
-        found(&format!(
+    /// The installation page, which redirects at once.
+    fn install_page(&self, query: &BTreeMap<String, String>) -> RecordedResponse {
+        let callback = self.callback.get().expect("a callback");
+        let (id, state) = (*lock(&self.next_installation), &query["state"]);
+        redirect(&format!(
             "{callback}?installation_id={id}&setup_action=install&state={state}"
         ))
     }
 
-    /// The person who administers an installation's account: of a personal account, its owner.
+    /// Admin of an installation's account, or the owner of a personal account.
     fn person(&self, installation: u64) -> Value {
         let account = &self.world.installations[&installation]["account"];
         if account["type"] == "User" {
@@ -207,19 +211,24 @@ impl Hub {
         self.world.person.clone()
     }
 
-    /// A token that says of what it is; what was recorded with it stays, but for its end.
-    fn token(&self, id: &str) -> Answer {
+    /// Installation token: the recorded one with an own value and expiry.
+    fn token(&self, id: &str) -> RecordedResponse {
         let recorded = self.world.tokens.get(&id.parse().unwrap_or_default());
         let mut token = recorded.cloned().unwrap_or_else(|| json!({}));
         token["token"] = json!(format!("ghs_{id}"));
         token["expires_at"] = json!(SystemClock.now() + Duration::hours(1));
-        Answer {
+        RecordedResponse {
             status: 201,
-            ..Answer::of(&token)
+            ..RecordedResponse::of(&token)
         }
     }
 
-    fn repositories(&self, id: u64, request: &Parts, query: &BTreeMap<String, String>) -> Answer {
+    fn repositories(
+        &self,
+        id: u64,
+        request: &Parts,
+        query: &BTreeMap<String, String>,
+    ) -> RecordedResponse {
         let account = &self.world.installations[&id]["account"]["login"];
         let login = account.as_str().unwrap_or_default();
         let all: Vec<&Value> = self
@@ -228,22 +237,23 @@ impl Hub {
             .map(|repository| &repository.object)
             .collect();
         let (rows, links) = page(&all, request, query);
-        let mut answer = Answer::of(&json!({ "total_count": all.len(), "repositories": rows }));
-        answer.headers.extend(links);
-        answer
+        let mut response =
+            RecordedResponse::of(&json!({ "total_count": all.len(), "repositories": rows }));
+        response.headers.extend(links);
+        response
     }
 }
 
-/// Whose token a request has.
+/// Owner of a token.
 #[derive(Debug, Clone, Copy)]
 enum Holder {
     Installation(u64),
-    /// The person who administers this installation's account.
+    /// Admin of this installation's account.
     Person(u64),
 }
 
-/// The installation whose token a request asks for.
-fn minted(request: &Parts) -> Option<u64> {
+/// Installation whose token a request creates.
+fn issued_for(request: &Parts) -> Option<u64> {
     let path = request.uri.path().strip_prefix("/app/installations/")?;
     path.strip_suffix("/access_tokens")?.parse().ok()
 }
@@ -260,39 +270,39 @@ fn holder(request: &Parts) -> Option<Holder> {
     }
 }
 
-/// A page of a repository's list, filtered and in the order that is asked for.
-fn rows_of(
+/// A page of a repository's list, filtered and sorted by the query.
+fn list_response(
     name: &str,
     list: Option<&List>,
     request: &Parts,
     query: &BTreeMap<String, String>,
-) -> Answer {
+) -> RecordedResponse {
     let headers = list.map(|list| list.headers.clone()).unwrap_or_default();
     let tag = headers
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case("etag"));
-    let known = request.headers.get(IF_NONE_MATCH);
-    if let (Some((_, tag)), Some(known)) = (tag, known)
-        && known.as_bytes() == tag.as_bytes()
+    let if_none_match = request.headers.get(IF_NONE_MATCH);
+    if let (Some((_, tag)), Some(if_none_match)) = (tag, if_none_match)
+        && if_none_match.as_bytes() == tag.as_bytes()
     {
-        return Answer {
+        return RecordedResponse {
             status: 304,
             headers,
             body: String::new(),
         };
     }
-    let by = match (query.get("sort").map(String::as_str), name) {
+    let sort_field = match (query.get("sort").map(String::as_str), name) {
         (Some("updated"), _) => "updated_at",
         (_, name) if name.ends_with("/reviews") => "submitted_at",
         _ => "created_at",
     };
-    let at = |row: &Value| row[by].as_str().and_then(moment);
-    let since = query.get("since").and_then(|text| moment(text));
+    let at = |row: &Value| row[sort_field].as_str().and_then(timestamp);
+    let since = query.get("since").and_then(|text| timestamp(text));
     let mut rows: Vec<&Value> = list
         .into_iter()
         .flat_map(List::rows)
         .filter(|row| since.is_none_or(|since| at(row) >= Some(since)))
-        .filter(|row| was_created(row, query.get("created").map(String::as_str)))
+        .filter(|row| matches_created(row, query.get("created").map(String::as_str)))
         .collect();
     let is_ascending =
         query.get("direction").is_some_and(|text| text == "asc") || name.ends_with("/reviews");
@@ -301,32 +311,32 @@ fn rows_of(
     } else {
         rows.sort_by_key(|row| Reverse(at(row)));
     }
-    let (shown, links) = page(&rows, request, query);
-    let mut answer = if name == "actions/runs" {
-        Answer::of(&json!({ "total_count": rows.len(), "workflow_runs": shown }))
+    let (page_rows, links) = page(&rows, request, query);
+    let mut response = if name == "actions/runs" {
+        RecordedResponse::of(&json!({ "total_count": rows.len(), "workflow_runs": page_rows }))
     } else {
-        Answer::of(&json!(shown))
+        RecordedResponse::of(&json!(page_rows))
     };
-    answer.headers.extend(headers);
-    answer.headers.extend(links);
-    answer
+    response.headers.extend(headers);
+    response.headers.extend(links);
+    response
 }
 
-/// Whether a row was created as a filter says: `>=from` or `from..to`.
-fn was_created(row: &Value, filter: Option<&str>) -> bool {
-    let at = row["created_at"].as_str().and_then(moment);
+/// Whether a row's creation matches a filter: `>=from` or `from..to`.
+fn matches_created(row: &Value, filter: Option<&str>) -> bool {
+    let at = row["created_at"].as_str().and_then(timestamp);
     let Some(filter) = filter else { return true };
     match filter.split_once("..") {
-        Some((from, to)) => moment(from) <= at && at <= moment(to),
-        None => filter.strip_prefix(">=").and_then(moment) <= at,
+        Some((from, to)) => timestamp(from) <= at && at <= timestamp(to),
+        None => filter.strip_prefix(">=").and_then(timestamp) <= at,
     }
 }
 
-fn moment(text: &str) -> Option<DateTime<Utc>> {
+fn timestamp(text: &str) -> Option<DateTime<Utc>> {
     text.parse().ok()
 }
 
-/// A page of rows, and the links that lead on from it.
+/// A page of rows, and its `Link` header.
 fn page<'r>(
     rows: &[&'r Value],
     request: &Parts,
@@ -338,7 +348,7 @@ fn page<'r>(
         number("page").unwrap_or(1).max(1),
     );
     let last = rows.len().div_ceil(size);
-    let shown = rows.iter().skip((page - 1) * size).take(size).copied();
+    let page_rows = rows.iter().skip((page - 1) * size).take(size).copied();
     let link = |page: usize, relation: &str| {
         let host = request
             .headers
@@ -356,7 +366,7 @@ fn page<'r>(
         let links = format!("{}, {}", link(page + 1, "next"), link(last, "last"));
         ("link".to_owned(), links)
     });
-    (shown.collect(), links)
+    (page_rows.collect(), links)
 }
 
 fn query(request: &Parts) -> BTreeMap<String, String> {
@@ -366,24 +376,24 @@ fn query(request: &Parts) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The page on which a person consents: it is done at once.
-fn authorized(query: &BTreeMap<String, String>) -> Answer {
-    let (back, state) = (&query["redirect_uri"], &query["state"]);
-    found(&format!("{back}?code=code&state={state}"))
+/// The consent page, which redirects at once.
+fn consent_page(query: &BTreeMap<String, String>) -> RecordedResponse {
+    let (redirect_uri, state) = (&query["redirect_uri"], &query["state"]);
+    redirect(&format!("{redirect_uri}?code=code&state={state}"))
 }
 
-fn found(location: &str) -> Answer {
-    Answer {
+fn redirect(location: &str) -> RecordedResponse {
+    RecordedResponse {
         status: 302,
         headers: vec![("location".to_owned(), location.to_owned())],
         body: String::new(),
     }
 }
 
-fn not_found() -> Answer {
-    Answer {
+fn not_found() -> RecordedResponse {
+    RecordedResponse {
         status: 404,
-        ..Answer::of(&json!({ "message": "Not Found" }))
+        ..RecordedResponse::of(&json!({ "message": "Not Found" }))
     }
 }
 

@@ -1,67 +1,66 @@
-//! Every answer that was recorded from GitHub's REST API, with what was asked for.
+//! All recorded responses of GitHub's REST API, with their requests.
 
 use serde_json::Value;
 
-use crate::answers::{self, Exchange};
+use crate::exchanges::{self, Exchange};
 use crate::folder::{Folder, Recorded};
 
-/// What a request of a stub is matched by.
+/// Fields of a stub by which a request is matched.
 const TARGETS: [&str; 4] = ["url", "urlPath", "urlPattern", "urlPathPattern"];
-/// Statuses that refuse a request, and after which another may succeed.
-const REFUSED: [u16; 3] = [401, 403, 429];
+/// Error statuses after which a later request may succeed.
+const RETRYABLE: [u16; 3] = [401, 403, 429];
 
-/// All of them.
+/// Reads all recordings.
 pub(super) fn all(folder: &Folder) -> Vec<Exchange> {
     let files = folder.files("github", "recorded");
-    files.iter().flat_map(exchanges).collect()
+    files.iter().flat_map(read).collect()
 }
 
-/// Recorded answers that refuse a request: status, headers and body as text, with the templates
-/// that their recorder put in place of times.
-pub(super) fn refusals(folder: &Folder) -> Vec<Value> {
+/// Recorded error responses: status, headers and body text, with templates instead of times.
+pub(super) fn error_responses(folder: &Folder) -> Vec<Value> {
     let stubs = folder.files("github", "recorded");
     let stubs = stubs.iter().filter(|file| is_stub(file));
     stubs
         .map(response)
-        .filter(|response| REFUSED.contains(&status(response)))
+        .filter(|response| RETRYABLE.contains(&status(response)))
         .collect()
 }
 
-fn exchanges(file: &Recorded) -> Vec<Exchange> {
+fn read(file: &Recorded) -> Vec<Exchange> {
     if is_stub(file) {
-        return vec![stub(file)];
+        return vec![read_stub(file)];
     }
     if file.name.contains("/__files/") {
-        // The body of a stub.
+        // Bodies are read together with their stubs.
         return Vec::new();
     }
     if file.extension() == "txt" {
-        return log(file);
+        return read_log(file);
     }
     if file.name.ends_with("/raw-fixture.json") {
         let content = file.json();
-        let several = content.as_array().expect("a list").iter();
-        return several.map(|one| of_fixture(file, one)).collect();
+        let entries = content.as_array().expect("a list").iter();
+        return entries.map(|entry| read_entry(file, entry)).collect();
     }
     if file.name.ends_with("/normalized-fixture.json") {
-        // The same with its numbers replaced.
+        // A copy of the raw fixture with other ids.
         return Vec::new();
     }
-    answers::of(file)
+    exchanges::read(file)
 }
 
 fn is_stub(file: &Recorded) -> bool {
     file.name.contains("/mappings/")
 }
 
-/// A stub of a server: what it matches, and what it answers.
-fn stub(file: &Recorded) -> Exchange {
+/// A stub: a request matcher with its response.
+fn read_stub(file: &Recorded) -> Exchange {
     let response = response(file);
     let request = &file.json()["request"];
     let target = TARGETS.iter().find_map(|name| request[*name].as_str());
     let body = response["body"].as_str().unwrap_or_default();
     Exchange {
-        place: file.name.clone(),
+        source: file.name.clone(),
         path: target.map(str::to_owned),
         status: status(&response),
         headers: texts(&response["headers"]),
@@ -69,12 +68,15 @@ fn stub(file: &Recorded) -> Exchange {
     }
 }
 
-/// What a stub answers, with the body that may lie in a file of its own.
+/// Response of a stub, with the body from a separate file if it has one.
 fn response(file: &Recorded) -> Value {
     let mut response = file.json()["response"].clone();
     if let Some(name) = response["bodyFileName"].as_str() {
-        let (_, own) = file.name.split_once("/mappings/").expect("a stub");
-        let body = file.sibling(&format!("/mappings/{own}"), &format!("/__files/{name}"));
+        let (_, name_of_stub) = file.name.split_once("/mappings/").expect("a stub");
+        let body = file.optional_sibling(
+            &format!("/mappings/{name_of_stub}"),
+            &format!("/__files/{name}"),
+        );
         response["body"] = body.unwrap_or_default().to_string().into();
     }
     response
@@ -86,20 +88,21 @@ fn status(response: &Value) -> u16 {
 }
 
 /// An exchange of a fixture: path, status and body.
-fn of_fixture(file: &Recorded, one: &Value) -> Exchange {
-    let path = one["path"].as_str().expect("a path");
+fn read_entry(file: &Recorded, entry: &Value) -> Exchange {
+    let path = entry["path"].as_str().expect("a path");
     Exchange {
-        place: format!("{} ({path})", file.name),
+        source: format!("{} ({path})", file.name),
         path: Some(path.to_owned()),
-        status: status(one),
+        status: status(entry),
         headers: Vec::new(),
-        body: one["response"].clone(),
+        body: entry["response"].clone(),
     }
 }
 
-/// A log of exchanges: each has ten lines, of which the fifth is the path, the eighth the status
-/// and the tenth the body.
-fn log(file: &Recorded) -> Vec<Exchange> {
+/// Exchanges of a log, with ten lines each.
+///
+/// The fifth line is the path, the eighth the status, and the tenth the body.
+fn read_log(file: &Recorded) -> Vec<Exchange> {
     let text = String::from_utf8(file.bytes().to_vec()).expect("text");
     let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
     let starts = (0..lines.len()).filter(|at| matches!(lines[*at], "http" | "https"));
@@ -107,7 +110,7 @@ fn log(file: &Recorded) -> Vec<Exchange> {
         .filter_map(|at| {
             let body = serde_json::from_str(lines.get(at + 9)?).ok()?;
             Some(Exchange {
-                place: file.name.clone(),
+                source: file.name.clone(),
                 path: Some(lines[at + 4].to_owned()),
                 status: lines[at + 7].parse().ok()?,
                 headers: Vec::new(),

@@ -1,18 +1,18 @@
-//! The part of GitHub that the recordings show: accounts, repositories, and what their lists held.
+//! State of GitHub by the recordings: accounts, repositories and their lists.
 //!
-//! Rows are as they were recorded, of each the newest version. What the product needs and nobody
-//! recorded is filled in with the least that is right: an installation, a repository's number,
-//! a pull request of which only reviews are known.
+//! Each row is the newest recorded version. Objects that the system needs and no recording has
+//! are generated with minimal content: installations, repository ids, and pull requests of which
+//! only reviews were recorded.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::answers::Exchange;
+use crate::exchanges::Exchange;
 
-/// Numbers of what is filled in begin here; they are no recorded thing's.
-const FILLED_IN: u64 = 990_000_000_000;
-/// Headers of a recorded list that mean something to a client.
+/// First id of generated objects, above all recorded ids.
+const GENERATED_IDS: u64 = 990_000_000_000;
+/// Headers of a recorded list that affect clients.
 const HEADERS: [&str; 5] = [
     "etag",
     "last-modified",
@@ -24,13 +24,13 @@ const HEADERS: [&str; 5] = [
 /// A list of a repository.
 #[derive(Debug, Default)]
 pub(super) struct List {
-    /// Headers that were recorded with it.
+    /// Recorded headers.
     pub(super) headers: Vec<(String, String)>,
     rows: BTreeMap<u64, Value>,
 }
 
 impl List {
-    /// Its rows, in no order that means anything.
+    /// Rows in an arbitrary order.
     pub(super) fn rows(&self) -> impl Iterator<Item = &Value> {
         self.rows.values()
     }
@@ -39,16 +39,16 @@ impl List {
 /// A repository.
 #[derive(Debug, Default)]
 pub(super) struct Repository {
-    /// As a list of repositories shows it.
+    /// The repository as in a list of repositories.
     pub(super) object: Value,
-    /// By the path below the repository's.
+    /// Lists by path relative to the repository.
     pub(super) lists: BTreeMap<String, List>,
 }
 
 impl Repository {
-    /// Its number.
+    /// Id of the repository.
     pub(super) fn id(&self) -> u64 {
-        self.object["id"].as_u64().expect("every one has a number")
+        self.object["id"].as_u64().expect("an id")
     }
 }
 
@@ -56,36 +56,36 @@ impl Repository {
 #[derive(Debug)]
 pub(super) struct Account {
     pub(super) login: String,
-    /// The number of its installation.
+    /// Id of the installation.
     pub(super) installation: u64,
 }
 
-/// What GitHub holds.
+/// State of the served GitHub.
 #[derive(Debug, Default)]
 pub(super) struct World {
-    /// By `owner/name`.
+    /// Repositories by `owner/name`.
     pub(super) repositories: BTreeMap<String, Repository>,
-    /// By number.
+    /// Installations by id.
     pub(super) installations: BTreeMap<u64, Value>,
-    /// Recorded tokens of installations, by the installation's number.
+    /// Recorded installation tokens, by installation id.
     pub(super) tokens: BTreeMap<u64, Value>,
-    /// Those that can be connected.
+    /// Accounts that can be connected.
     pub(super) accounts: Vec<Account>,
-    /// A person, as the recordings show one.
+    /// A recorded user.
     pub(super) person: Value,
-    /// How many rows were recorded, by list.
+    /// Number of recorded rows, by list.
     pub(super) recorded: BTreeMap<String, usize>,
 }
 
 impl World {
-    /// What these answers show.
+    /// Builds the state from recorded responses.
     pub(super) fn of(exchanges: &[Exchange]) -> Self {
         let mut world = Self::default();
         for exchange in exchanges
             .iter()
-            .filter(|one| matches!(one.status, 200 | 201))
+            .filter(|exchange| matches!(exchange.status, 200 | 201))
         {
-            world.take(exchange);
+            world.add(exchange);
         }
         for repository in world.repositories.values() {
             for (name, list) in &repository.lists {
@@ -93,27 +93,27 @@ impl World {
                 *world.recorded.entry(kind).or_default() += list.rows.len();
             }
         }
-        world.fill_in();
+        world.add_missing_objects();
         world
     }
 
-    /// The repositories of an account.
+    /// Repositories of an account.
     pub(super) fn repositories_of<'w>(
         &'w self,
         login: &'w str,
     ) -> impl Iterator<Item = &'w Repository> {
-        let own = self
+        let repositories = self
             .repositories
             .iter()
             .filter(move |(name, _)| owner(name) == login);
-        own.map(|(_, repository)| repository)
+        repositories.map(|(_, repository)| repository)
     }
 
-    fn take(&mut self, exchange: &Exchange) {
+    fn add(&mut self, exchange: &Exchange) {
         let path = exchange.path.as_deref().unwrap_or_default();
         let path = path.split('?').next().unwrap_or_default();
         for row in rows(&exchange.body) {
-            self.take_row(row);
+            self.add_row(row);
         }
         let body = &exchange.body;
         let token_of = path
@@ -125,7 +125,7 @@ impl World {
         if path == "/user" && body["type"] == "User" {
             self.person = body.clone();
         }
-        if let Some((name, list)) = list_at(path)
+        if let Some((name, list)) = list_of_path(path)
             && let Some(repository) = self.repositories.get_mut(&name)
             && let Some(list) = repository.lists.get_mut(&list)
         {
@@ -137,13 +137,13 @@ impl World {
         }
     }
 
-    fn take_row(&mut self, row: &Value) {
+    fn add_row(&mut self, row: &Value) {
         let Some(id) = row["id"].as_u64() else { return };
         if row["access_tokens_url"].is_string() {
             self.installations.insert(id, row.clone());
         } else if is_repository(row) {
             self.repository_of(row).object = row.clone();
-        } else if let Some((name, list)) = place(row) {
+        } else if let Some((name, list)) = locate(row) {
             for part in [&row["base"]["repo"], &row["repository"]] {
                 if is_repository(part) && self.repository_of(part).object.is_null() {
                     self.repository_of(part).object = part.clone();
@@ -154,7 +154,7 @@ impl World {
             let updated = |row: &Value| row["updated_at"].as_str().map(str::to_owned);
             if rows
                 .get(&id)
-                .is_none_or(|known| updated(known) <= updated(row))
+                .is_none_or(|existing| updated(existing) <= updated(row))
             {
                 rows.insert(id, row.clone());
             }
@@ -166,9 +166,9 @@ impl World {
         self.repositories.entry(name.to_owned()).or_default()
     }
 
-    fn fill_in(&mut self) {
-        let mut numbers = FILLED_IN..;
-        let mut number = || numbers.next().expect("more numbers");
+    fn add_missing_objects(&mut self) {
+        let mut numbers = GENERATED_IDS..;
+        let mut number = || numbers.next().expect("an unused id");
         for (name, repository) in &mut self.repositories {
             if repository.object.is_null() {
                 let login = owner(name);
@@ -176,45 +176,45 @@ impl World {
                     "id": number(), "full_name": name, "owner": { "login": login, "type": "User" },
                 });
             }
-            repository.fill_in_pulls(&mut number);
+            repository.add_missing_pulls(&mut number);
         }
-        // One number under several names is one repository; what it held says which.
+        // A renamed repository has one id and several names; keep the name with the most lists.
         let mut kept: BTreeMap<u64, (usize, String)> = BTreeMap::new();
         for (name, repository) in &self.repositories {
-            let held = repository.lists.len();
-            let known = kept.entry(repository.id()).or_default();
-            if known.1.is_empty() || held > known.0 {
-                *known = (held, name.clone());
+            let lists = repository.lists.len();
+            let best = kept.entry(repository.id()).or_default();
+            if best.1.is_empty() || lists > best.0 {
+                *best = (lists, name.clone());
             }
         }
         self.repositories
             .retain(|name, repository| kept[&repository.id()].1 == *name);
         let mut owners: BTreeMap<String, Value> = BTreeMap::new();
         for (name, repository) in &self.repositories {
-            let known = owners.entry(owner(name).to_owned()).or_default();
-            if known["id"].is_null() {
-                *known = repository.object["owner"].clone();
+            let account = owners.entry(owner(name).to_owned()).or_default();
+            if account["id"].is_null() {
+                *account = repository.object["owner"].clone();
             }
         }
         for (login, mut account) in owners {
             if account["id"].is_null() {
                 account["id"] = number().into();
             }
-            // Recordings of 2012 do not say what an account is.
+            // Recordings of 2012 have no account type.
             if account["type"].is_null() {
                 account["type"] = "User".into();
             }
-            let mut installed = self.installations.iter().filter(|(_, one)| {
-                one["account"]["login"] == login.as_str() && one["suspended_at"].is_null()
+            let mut installed = self.installations.iter().filter(|(_, object)| {
+                object["account"]["login"] == login.as_str() && object["suspended_at"].is_null()
             });
-            let known = installed.next_back().map(|(id, _)| *id);
-            let installation = known.unwrap_or_else(|| {
+            let recorded = installed.next_back().map(|(id, _)| *id);
+            let installation = recorded.unwrap_or_else(|| {
                 let id = number();
-                let one = json!({
+                let object = json!({
                     "id": id, "account": account, "suspended_at": null,
                     "repository_selection": "all", "permissions": { "metadata": "read" },
                 });
-                self.installations.insert(id, one);
+                self.installations.insert(id, object);
                 id
             });
             self.accounts.push(Account {
@@ -226,8 +226,8 @@ impl World {
 }
 
 impl Repository {
-    /// Makes sure that every pull request is listed of which reviews were recorded.
-    fn fill_in_pulls(&mut self, number: &mut impl FnMut() -> u64) {
+    /// Adds the pull requests of which only reviews were recorded.
+    fn add_missing_pulls(&mut self, number: &mut impl FnMut() -> u64) {
         let reviewed: Vec<(u64, Option<Value>)> = self
             .lists
             .iter()
@@ -242,7 +242,7 @@ impl Repository {
             if pulls.rows().all(|row| row["number"] != pull) {
                 let id = number();
                 let row = json!({
-                    "id": id, "number": pull, "state": "open", "title": "of which nothing is known",
+                    "id": id, "number": pull, "state": "open", "title": "Generated pull request",
                     "created_at": at, "updated_at": at,
                 });
                 pulls.rows.insert(id, row);
@@ -251,7 +251,7 @@ impl Repository {
     }
 }
 
-/// The rows of a body: of a list, of a list in an object, or the one that it is.
+/// Rows of a body: a list, a list in an object, or the object itself.
 fn rows(body: &Value) -> Vec<&Value> {
     if let Value::Array(rows) = body {
         return rows.iter().collect();
@@ -267,9 +267,9 @@ fn is_repository(row: &Value) -> bool {
     row["id"].is_u64() && row["full_name"].is_string() && row["owner"]["login"].is_string()
 }
 
-/// The repository and the list that a row belongs to.
-fn place(row: &Value) -> Option<(String, String)> {
-    let at = |field: &str| below_repository(row[field].as_str()?);
+/// Repository and list of a row.
+fn locate(row: &Value) -> Option<(String, String)> {
+    let at = |field: &str| split_repository_url(row[field].as_str()?);
     let is_text = |field: &str| row[field].is_string();
     if row["head"].is_object() && row["base"].is_object() && row["number"].is_u64() {
         return at("url").map(|(name, _)| (name, "pulls".to_owned()));
@@ -299,20 +299,20 @@ fn place(row: &Value) -> Option<(String, String)> {
     None
 }
 
-/// `owner/name` of an address of the API, and what follows.
-fn below_repository(url: &str) -> Option<(String, String)> {
+/// Splits an API URL into `owner/name` and the rest of the path.
+fn split_repository_url(url: &str) -> Option<(String, String)> {
     let (_, rest) = url.split_once("/repos/")?;
     let mut parts = rest.splitn(3, '/');
     let name = format!("{}/{}", parts.next()?, parts.next()?);
     Some((name, parts.next().unwrap_or_default().to_owned()))
 }
 
-/// The list that a path leads to.
-fn list_at(path: &str) -> Option<(String, String)> {
-    below_repository(path).filter(|(_, list)| !list.is_empty())
+/// Repository and list of a path.
+fn list_of_path(path: &str) -> Option<(String, String)> {
+    split_repository_url(path).filter(|(_, list)| !list.is_empty())
 }
 
-/// A list's name without a pull request's number.
+/// Name of a list without the pull request's number.
 pub(super) fn kind_of(list: &str) -> &str {
     if list.ends_with("/reviews") {
         "reviews"

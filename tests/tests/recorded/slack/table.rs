@@ -1,16 +1,16 @@
-//! The catalogue's table for Slack: what a body must give, and whose it is.
+//! Expected outcomes of Slack's bodies by the Signal catalogue's table, and their routes.
 
 use serde_json::Value;
 use shared::connectors::{AccountChange, WebhookOutcome};
 
-use crate::must::Must;
+use crate::expectation::Expected;
 
-/// Text that says something.
+/// Non-empty text.
 pub(super) fn text(value: &Value) -> Option<&str> {
     value.as_str().filter(|text| !text.is_empty())
 }
 
-/// A timestamp as keys have it; some events leave out the point.
+/// Timestamp as in dedupe keys. Some events lack the decimal point.
 pub(super) fn ts(value: &Value) -> Option<String> {
     let text = text(value)?;
     let (seconds, micros) = match text.split_once('.') {
@@ -22,16 +22,16 @@ pub(super) fn ts(value: &Value) -> Option<String> {
     (digits(seconds) && digits(micros)).then(|| format!("{seconds}.{micros:0<6}"))
 }
 
-/// What an event must give, by the catalogue's table.
-fn must(event: &Value, envelope: &Value) -> Must {
-    let told = match (text(&event["type"]), text(&event["subtype"])) {
+/// Expected outcome of an event.
+fn expected_outcome(event: &Value, envelope: &Value) -> Expected {
+    let fact = match (text(&event["type"]), text(&event["subtype"])) {
         (Some("message"), Some("message_changed"))
             if event["message"]["edited"].is_object() && !is_older_edit(event) =>
         {
             edited(event)
         }
         (Some("message"), Some("message_changed")) => {
-            return Must::BeSilent("a change by Slack itself");
+            return Expected::Nothing("a change by Slack itself");
         }
         (Some("message"), Some("message_deleted")) => deleted(event),
         (
@@ -39,11 +39,11 @@ fn must(event: &Value, envelope: &Value) -> Must {
             None | Some("file_share" | "bot_message" | "thread_broadcast" | "me_message"),
         )
         | (Some("app_mention"), _) => posted(event),
-        (Some("message"), Some(_)) => return Must::BeSilent("a note of Slack's"),
+        (Some("message"), Some(_)) => return Expected::Nothing("a message by Slack itself"),
         (Some("reaction_added" | "reaction_removed"), _)
             if text(&event["item"]["type"]).is_some_and(|kind| kind != "message") =>
         {
-            return Must::BeSilent("a reaction on something that is in no channel");
+            return Expected::Nothing("the reaction is not on a message");
         }
         (Some("reaction_added"), _) => reaction(event, envelope, "added"),
         (Some("reaction_removed"), _) => reaction(event, envelope, "removed"),
@@ -51,27 +51,27 @@ fn must(event: &Value, envelope: &Value) -> Must {
         (Some("member_joined_channel"), _) => member_joined(event, envelope),
         (Some("file_shared"), _) => file_shared(event),
         (Some("tokens_revoked" | "app_uninstalled" | "app_rate_limited"), _) => {
-            return Must::BeSilent("it changes the connection");
+            return Expected::Nothing("it changes the connection");
         }
-        _ => return Must::BeSilent("no kind in the catalogue"),
+        _ => return Expected::Nothing("no kind in the catalogue"),
     };
-    told.map_or_else(Must::BeRefused, |fact| Must::Tell(vec![fact]))
+    fact.map_or_else(Expected::MissingField, |fact| Expected::Signals(vec![fact]))
 }
 
-/// Whether the message was edited before already, and is changed by Slack now.
+/// Whether Slack changed a message that was already edited before.
 fn is_older_edit(event: &Value) -> bool {
     let now = ts(&event["message"]["edited"]["ts"]);
     now.is_some() && now == ts(&event["previous_message"]["edited"]["ts"])
 }
 
-type Told = Result<(&'static str, String), &'static str>;
+type FactOrMissing = Result<(&'static str, String), &'static str>;
 
 fn channel(event: &Value) -> Result<&str, &'static str> {
     text(&event["channel"]).ok_or("event.channel")
 }
 
-/// A message's kind and key, of an event or of a list.
-pub(super) fn message(channel: &str, message: &Value) -> Told {
+/// Kind and dedupe key of a message, in an event or a list.
+pub(super) fn message(channel: &str, message: &Value) -> FactOrMissing {
     let ts_of = ts(&message["ts"]).ok_or("message.ts")?;
     let thread = ts(&message["thread_ts"]);
     let kind = if thread.is_some_and(|thread| thread != ts_of) {
@@ -82,91 +82,97 @@ pub(super) fn message(channel: &str, message: &Value) -> Told {
     Ok((kind, format!("message:{channel}:{ts_of}")))
 }
 
-fn posted(event: &Value) -> Told {
+fn posted(event: &Value) -> FactOrMissing {
     message(channel(event)?, event)
 }
 
-fn edited(event: &Value) -> Told {
+fn edited(event: &Value) -> FactOrMissing {
     let channel = channel(event)?;
     let message = &event["message"];
-    let of = ts(&message["ts"]).or_else(|| ts(&event["previous_message"]["ts"]));
-    let of = of.ok_or("message.ts")?;
+    let message_ts = ts(&message["ts"]).or_else(|| ts(&event["previous_message"]["ts"]));
+    let message_ts = message_ts.ok_or("message.ts")?;
     let at = ts(&message["edited"]["ts"]).ok_or("message.edited.ts")?;
     Ok((
         "message_edited",
-        format!("message:{channel}:{of}:edited:{at}"),
+        format!("message:{channel}:{message_ts}:edited:{at}"),
     ))
 }
 
-fn deleted(event: &Value) -> Told {
+fn deleted(event: &Value) -> FactOrMissing {
     let channel = channel(event)?;
-    let of = ts(&event["deleted_ts"]).or_else(|| ts(&event["previous_message"]["ts"]));
-    let of = of.ok_or("event.deleted_ts")?;
-    Ok(("message_deleted", format!("message:{channel}:{of}:deleted")))
+    let message_ts = ts(&event["deleted_ts"]).or_else(|| ts(&event["previous_message"]["ts"]));
+    let message_ts = message_ts.ok_or("event.deleted_ts")?;
+    Ok((
+        "message_deleted",
+        format!("message:{channel}:{message_ts}:deleted"),
+    ))
 }
 
-/// When an event happened; where it does not say, when its envelope was sent.
-fn when(event: &Value, envelope: &Value) -> Result<String, &'static str> {
+/// Time of an event, or of its envelope if the event has none.
+fn event_time(event: &Value, envelope: &Value) -> Result<String, &'static str> {
     let sent = || Some(format!("{}.000000", envelope["event_time"].as_u64()?));
     ts(&event["event_ts"]).or_else(sent).ok_or("event.event_ts")
 }
 
-fn reaction(event: &Value, envelope: &Value, word: &str) -> Told {
+fn reaction(event: &Value, envelope: &Value, suffix: &str) -> FactOrMissing {
     let item = &event["item"];
     if !item.is_object() {
         return Err("event.item");
     }
     let channel = text(&item["channel"]).ok_or("event.item.channel")?;
-    let of = ts(&item["ts"]).ok_or("event.item.ts")?;
+    let item_ts = ts(&item["ts"]).ok_or("event.item.ts")?;
     let user = text(&event["user"]).ok_or("event.user")?;
     let name = text(&event["reaction"]).ok_or("event.reaction")?;
-    let at = when(event, envelope)?;
-    let kind = match word {
+    let at = event_time(event, envelope)?;
+    let kind = match suffix {
         "added" => "reaction_added",
         _ => "reaction_removed",
     };
-    let key = format!("reaction:{channel}:{of}:{user}:{name}:{word}:{at}");
+    let key = format!("reaction:{channel}:{item_ts}:{user}:{name}:{suffix}:{at}");
     Ok((kind, key))
 }
 
-fn channel_created(event: &Value) -> Told {
+fn channel_created(event: &Value) -> FactOrMissing {
     let id = text(&event["channel"]["id"]).ok_or("channel.id")?;
     Ok(("channel_created", format!("channel:{id}:created")))
 }
 
-fn member_joined(event: &Value, envelope: &Value) -> Told {
+fn member_joined(event: &Value, envelope: &Value) -> FactOrMissing {
     let channel = channel(event)?;
     let user = text(&event["user"]).ok_or("event.user")?;
-    let at = when(event, envelope)?;
+    let at = event_time(event, envelope)?;
     Ok(("member_joined", format!("member:{channel}:{user}:{at}")))
 }
 
-fn file_shared(event: &Value) -> Told {
+fn file_shared(event: &Value) -> FactOrMissing {
     let channel = text(&event["channel_id"]).ok_or("event.channel_id")?;
     let file = text(&event["file_id"]).ok_or("event.file_id")?;
     Ok(("file_shared", format!("file:{file}:{channel}")))
 }
 
-/// What a body must give that need not be one of the Events API.
-pub(super) fn must_of_body(body: &[u8]) -> (Must, Value) {
+/// Expected outcome of any body that Slack may send, and its JSON.
+pub(super) fn expected_of_body(body: &[u8]) -> (Expected, Value) {
     let Ok(body) = serde_json::from_slice::<Value>(body) else {
-        return (Must::BeSilent("a form: a command or a click"), Value::Null);
+        return (
+            Expected::Nothing("a form: a command or an interaction"),
+            Value::Null,
+        );
     };
-    let must = if body["event"].is_object() {
-        must(&body["event"], &body)
+    let expected = if body["event"].is_object() {
+        expected_outcome(&body["event"], &body)
     } else if body["envelope_id"].is_string() {
-        Must::BeSilent("an envelope of socket mode")
+        Expected::Nothing("a socket mode envelope")
     } else if body["trigger_id"].is_string() || body["actions"].is_array() {
-        Must::BeSilent("a click or a dialogue")
+        Expected::Nothing("an interaction")
     } else if body["type"] == "app_rate_limited" {
-        Must::BeSilent("it changes the connection")
+        Expected::Nothing("it changes the connection")
     } else {
-        Must::BeSilent("no event at all")
+        Expected::Nothing("no event")
     };
-    (must, body)
+    (expected, body)
 }
 
-/// Whose connection a body is for, as Slack's documentation has it.
+/// Account id that a body is for, by Slack's documentation.
 pub(super) fn route(body: &Value) -> Option<&str> {
     let first = &body["authorizations"][0];
     let organization = first["is_enterprise_install"] == true;
@@ -180,8 +186,8 @@ pub(super) fn route(body: &Value) -> Option<&str> {
         .or_else(|| text(&body["enterprise_id"]))
 }
 
-/// The change of the connection that the catalogue's table speaks of.
-pub(super) fn change_of(body: &Value) -> Option<&'static str> {
+/// Expected account change by the catalogue's table.
+pub(super) fn expected_change(body: &Value) -> Option<&'static str> {
     let event = &body["event"];
     match (text(&body["type"]), text(&event["type"])) {
         (Some("app_rate_limited"), _) => Some("gap"),
@@ -194,10 +200,10 @@ pub(super) fn change_of(body: &Value) -> Option<&'static str> {
     }
 }
 
-pub(super) fn changed(outcome: &WebhookOutcome) -> Option<&'static str> {
+pub(super) fn account_change(outcome: &WebhookOutcome) -> Option<&'static str> {
     outcome.changes.iter().find_map(|change| match change {
-        AccountChange::GapDetected => Some("gap"),
-        AccountChange::GrantInDoubt => Some("in_doubt"),
+        AccountChange::SyncRequested => Some("gap"),
+        AccountChange::GrantCheckRequired => Some("in_doubt"),
         _ => None,
     })
 }

@@ -1,14 +1,14 @@
-//! The connect flow: install the app, then prove by OAuth who did it.
+//! The connect flow: installation of the app, then OAuth to verify the installer.
 //!
-//! Leg one is the install page; GitHub comes back with `installation_id` and
-//! `setup_action`. Leg two is OAuth; GitHub comes back with `code`. An app that asks for
-//! OAuth during installation sends a code with the installation: nothing of ours asked for
-//! that code, so it is discarded and leg two follows.
+//! The first step is the install page, which returns `installation_id` and `setup_action`. The
+//! second step is OAuth, which returns `code`. An app that requests OAuth during installation
+//! returns a code with the installation; this code is not bound to a verifier, so it is discarded
+//! and the second step follows.
 //!
-//! Access is not administration: every member of an organization sees its installation. Who
-//! connects an organization proves to be its admin
-//! (<https://docs.github.com/rest/orgs/members#get-an-organization-membership-for-the-authenticated-user>),
-//! who connects a personal account proves to be that person.
+//! Access is not administration: every member of an organization sees its installation. The person
+//! must be an admin of the organization
+//! (<https://docs.github.com/rest/orgs/members#get-an-organization-membership-for-the-authenticated-user>)
+//! or the owner of the personal account.
 
 use http::{Method, StatusCode};
 use secrecy::SecretString;
@@ -17,40 +17,41 @@ use url::Url;
 
 use super::oauth::{self, Exchange};
 use crate::connectors::github::GitHub;
-use crate::connectors::github::client::{Call, PER_PAGE, operator_fault};
+use crate::connectors::github::client::{Call, PER_PAGE, permanent_error};
 use crate::connectors::github::wire::{
-    Installation, InstallationList, ListedInstallation, OrganizationMembership, User, decimal, read,
+    Installation, InstallationList, ListedInstallation, OrganizationMembership, User,
+    is_decimal_id, read,
 };
 use crate::connectors::rows::UnreadableRows;
 use crate::connectors::{
     AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, NewGrant, with_new_token,
 };
 
-/// Pages of a person's installations that are read before giving up: ten thousand of them.
-const MOST_PAGES: usize = 100;
+/// Maximum number of pages of a user's installations, which are ten thousand installations.
+const MAX_PAGES: usize = 100;
 
-/// What leg two must know of leg one. Untrusted: it only says what is to be proved.
+/// Context of the second step. Untrusted: the second step verifies it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "setup")]
-enum Carry {
+enum StepContext {
     /// The app was installed.
     Installed {
-        /// As the redirect claimed.
+        /// Id from the redirect.
         installation_id: String,
     },
-    /// The app was asked for; an owner of the organization must approve.
+    /// The installation was requested; an owner of the organization must approve it.
     Requested,
-    /// GitHub named no installation.
+    /// The redirect named no installation.
     Unnamed,
 }
 
-/// Where the browser goes next.
+/// Builds the URL of the next step.
 pub(in super::super) fn authorize(github: &GitHub, request: &AuthorizeRequest) -> Url {
-    if request.carry.is_none() {
-        let folder = github.client.apps_folder();
+    if request.context.is_none() {
+        let segment = github.client.apps_segment();
         let mut url = github
             .client
-            .web(&[folder, &github.app.slug, "installations", "new"]);
+            .web(&[segment, &github.app.slug, "installations", "new"]);
         url.query_pairs_mut().append_pair("state", &request.state);
         return url;
     }
@@ -64,41 +65,43 @@ pub(in super::super) fn authorize(github: &GitHub, request: &AuthorizeRequest) -
     url
 }
 
-/// What a redirect led to.
+/// Handles a redirect.
 pub(in super::super) async fn exchange_token(
     github: &GitHub,
     callback: &Callback,
 ) -> Result<CallbackOutcome, ConnectorError> {
     if let Some(error) = callback.param("error") {
-        return refused(error);
+        return authorization_error(error);
     }
     let claim = match claim(callback) {
         Ok(Some(claim)) => claim,
         Ok(None) => {
             return Ok(CallbackOutcome::denied(
-                "GitHub's answer names neither an installation nor a code.",
+                "GitHub's redirect has neither an installation nor a code. Start again.",
             ));
         }
         Err(reason) => return Ok(CallbackOutcome::denied(reason)),
     };
-    let Some(code) = asked_code(callback) else {
-        return proceed(&claim);
+    let Some(code) = requested_code(callback) else {
+        return next_step(&claim);
     };
     let token = match oauth::exchange(github, callback, code).await? {
         Exchange::Token(token) => token,
         Exchange::Denied(reason) => return Ok(CallbackOutcome::denied(reason)),
     };
-    let outcome = with_new_token(|| Box::pin(prove(github, &token, claim.clone()))).await;
-    oauth::discard(github, &token).await;
+    let outcome = with_new_token(|| Box::pin(verify_claim(github, &token, claim.clone()))).await;
+    oauth::revoke_token(github, &token).await;
     outcome
 }
 
-/// The code that leg two asked for. One that comes with an installation, or before leg two,
-/// was not bound to our verifier.
-fn asked_code(callback: &Callback) -> Option<&str> {
+/// Returns the code that the second step requested.
+///
+/// A code that arrives with an installation, or before the second step, is not bound to the
+/// verifier.
+fn requested_code(callback: &Callback) -> Option<&str> {
     let with_installation =
         callback.param("installation_id").is_some() || callback.param("setup_action").is_some();
-    if callback.carry.is_none() || with_installation {
+    if callback.context.is_none() || with_installation {
         return None;
     }
     code(callback)
@@ -108,13 +111,14 @@ fn code(callback: &Callback) -> Option<&str> {
     callback.param("code").filter(|code| !code.is_empty())
 }
 
-/// GitHub's word for why there is no code, from the redirect's query: untrusted, so only
-/// known words are understood and none is repeated.
-fn refused(error: &str) -> Result<CallbackOutcome, ConnectorError> {
+/// Maps the error code of a redirect.
+///
+/// The query is untrusted, so unknown codes are not repeated.
+fn authorization_error(error: &str) -> Result<CallbackOutcome, ConnectorError> {
     match error {
-        "redirect_uri_mismatch" | "application_suspended" | "incorrect_client_credentials" => Err(
-            operator_fault(format!("GitHub refused the app with {error}")),
-        ),
+        "redirect_uri_mismatch" | "application_suspended" | "incorrect_client_credentials" => {
+            Err(permanent_error(format!("GitHub rejected the app: {error}")))
+        }
         "access_denied" => Ok(CallbackOutcome::denied(
             "The authorization was declined at GitHub.",
         )),
@@ -124,57 +128,58 @@ fn refused(error: &str) -> Result<CallbackOutcome, ConnectorError> {
     }
 }
 
-/// What the redirect, or the leg before it, claims. A redirect's own word goes first.
-fn claim(callback: &Callback) -> Result<Option<Carry>, &'static str> {
+/// Returns the claim of the redirect or, if it has none, of the previous step.
+fn claim(callback: &Callback) -> Result<Option<StepContext>, &'static str> {
     if callback.param("setup_action") == Some("request") {
-        return Ok(Some(Carry::Requested));
+        return Ok(Some(StepContext::Requested));
     }
     if let Some(id) = callback.param("installation_id") {
-        if !decimal(id) {
-            return Err("GitHub's answer names an installation that cannot exist.");
+        if !is_decimal_id(id) {
+            return Err("GitHub's redirect has an invalid installation id. Start again.");
         }
-        return Ok(Some(Carry::Installed {
+        return Ok(Some(StepContext::Installed {
             installation_id: id.to_owned(),
         }));
     }
-    match callback.carry.clone() {
-        Some(carry) => serde_json::from_value(carry)
+    match callback.context.clone() {
+        Some(context) => serde_json::from_value(context)
             .map(Some)
-            .map_err(|_| "The connection was begun by another version; please begin again."),
-        None => Ok(code(callback).map(|_| Carry::Unnamed)),
+            .map_err(|_| "The service was updated in the meantime. Start again."),
+        None => Ok(code(callback).map(|_| StepContext::Unnamed)),
     }
 }
 
-fn proceed(claim: &Carry) -> Result<CallbackOutcome, ConnectorError> {
-    let carry =
+fn next_step(claim: &StepContext) -> Result<CallbackOutcome, ConnectorError> {
+    let context =
         serde_json::to_value(claim).map_err(|error| ConnectorError::Permanent(error.into()))?;
-    Ok(CallbackOutcome::Continue { carry })
+    Ok(CallbackOutcome::NextStep { context })
 }
 
-/// Lets the person's own token say what they may connect.
-async fn prove(
+/// Verifies a claim with the user's token.
+async fn verify_claim(
     github: &GitHub,
     token: &SecretString,
-    claim: Carry,
+    claim: StepContext,
 ) -> Result<CallbackOutcome, ConnectorError> {
     let id = match claim {
-        Carry::Requested => {
+        StepContext::Requested => {
             return Ok(CallbackOutcome::AwaitingApproval {
-                requester: person(github, token).await?.to_string(),
+                requester: user_id(github, token).await?.to_string(),
                 account: None,
             });
         }
-        Carry::Installed { installation_id } => {
-            if !theirs(github, token).await?.contains(&installation_id) {
+        StepContext::Installed { installation_id } => {
+            let installations = list_user_installations(github, token).await?;
+            if !installations.contains(&installation_id) {
                 return Ok(CallbackOutcome::denied(
-                    "This installation is not among those you have access to.",
+                    "You have no access to this installation.",
                 ));
             }
             installation_id
         }
-        Carry::Unnamed => {
-            let mut theirs = theirs(github, token).await?;
-            match (theirs.pop(), theirs.is_empty()) {
+        StepContext::Unnamed => {
+            let mut installations = list_user_installations(github, token).await?;
+            match (installations.pop(), installations.is_empty()) {
                 (Some(only), true) => only,
                 (None, _) => {
                     return Ok(CallbackOutcome::denied(
@@ -184,7 +189,7 @@ async fn prove(
                 (Some(_), false) => {
                     return Ok(CallbackOutcome::denied(
                         "The app is installed on several of your accounts; \
-                         please begin again and choose one on the install page.",
+                         start again and choose one on the install page.",
                     ));
                 }
             }
@@ -193,27 +198,27 @@ async fn prove(
     grant(github, token, &id).await
 }
 
-/// The numeric id of the person who came back.
-async fn person(github: &GitHub, token: &SecretString) -> Result<u64, ConnectorError> {
+/// Fetches the user's numeric id.
+async fn user_id(github: &GitHub, token: &SecretString) -> Result<u64, ConnectorError> {
     let call = Call::new(oauth::ACCOUNT, "get_user", token);
-    let answer = github
+    let response = github
         .client
         .get(github.client.api(&["user"]), call)
         .await?;
-    let user: User = answer.json()?;
+    let user: User = response.json()?;
     user.id
-        .ok_or_else(|| operator_fault("GitHub names no id for the person"))
+        .ok_or_else(|| permanent_error("GitHub's response has no user id"))
 }
 
-/// Whether the person administers the account. GitHub's refusal to tell is no proof.
-async fn administers(
+/// Returns whether the user administers the account; an unreadable membership counts as no.
+async fn is_administrator(
     github: &GitHub,
     token: &SecretString,
-    person: u64,
+    user: u64,
     account: &User,
 ) -> Result<bool, ConnectorError> {
     match account.kind.as_deref() {
-        Some("User") => Ok(account.id == Some(person)),
+        Some("User") => Ok(account.id == Some(user)),
         Some("Organization") => {
             let Some(login) = &account.login else {
                 return Ok(false);
@@ -221,41 +226,44 @@ async fn administers(
             let url = github.client.api(&["user", "memberships", "orgs", login]);
             let call = Call::new(oauth::ACCOUNT, "get_organization_membership", token);
             match github.client.get(url, call).await {
-                Ok(answer) => {
-                    let membership: OrganizationMembership = answer.json()?;
+                Ok(response) => {
+                    let membership: OrganizationMembership = response.json()?;
                     Ok(membership.is_admin_of(account))
                 }
-                Err(refusal)
-                    if refusal.is(StatusCode::FORBIDDEN) || refusal.is(StatusCode::NOT_FOUND) =>
+                Err(error)
+                    if error.is(StatusCode::FORBIDDEN) || error.is(StatusCode::NOT_FOUND) =>
                 {
                     tracing::info!(
-                        error = &refusal.error as &dyn std::error::Error,
-                        "organization membership is not readable; the app needs Members: read"
+                        error = &error.cause as &dyn std::error::Error,
+                        "organization membership not readable, the app needs Members: read"
                     );
                     Ok(false)
                 }
-                Err(refusal) => Err(refusal.error),
+                Err(error) => Err(error.cause),
             }
         }
         _ => Ok(false),
     }
 }
 
-/// The ids of the installations that this person has access to.
-async fn theirs(github: &GitHub, token: &SecretString) -> Result<Vec<String>, ConnectorError> {
+/// Lists the ids of the installations that the user has access to.
+async fn list_user_installations(
+    github: &GitHub,
+    token: &SecretString,
+) -> Result<Vec<String>, ConnectorError> {
     let mut url = github.client.api(&["user", "installations"]);
     url.query_pairs_mut().append_pair("per_page", PER_PAGE);
     let mut found = Vec::new();
-    for _ in 0..MOST_PAGES {
+    for _ in 0..MAX_PAGES {
         let call = Call::new(oauth::ACCOUNT, "list_user_installations", token);
-        let answer = github.client.get(url, call).await?;
-        let page: InstallationList = answer.json()?;
-        // An installation whose row cannot be read is not proved, and hides no other.
+        let response = github.client.get(url, call).await?;
+        let page: InstallationList = response.json()?;
+        // An unreadable row grants nothing and does not affect the others.
         let rows = page.installations.iter().map(AsRef::as_ref);
         let rows = UnreadableRows::default()
             .read_all(rows, |raw| read::<ListedInstallation>("installation", raw));
         found.extend(rows.into_iter().map(|(row, _)| row.id.to_string()));
-        match answer.links().next {
+        match response.links().next {
             Some(next) => url = next,
             None => break,
         }
@@ -263,37 +271,37 @@ async fn theirs(github: &GitHub, token: &SecretString) -> Result<Vec<String>, Co
     Ok(found)
 }
 
-/// The installation as the app itself sees it, once the person proves to administer it.
+/// Fetches the installation as the app and connects it if the user administers the account.
 async fn grant(
     github: &GitHub,
     token: &SecretString,
     id: &str,
 ) -> Result<CallbackOutcome, ConnectorError> {
     let path = ["app", "installations", id];
-    let answer = github
+    let response = github
         .as_app(Method::GET, &path, "get_installation")
         .await?;
-    let installation: Installation = answer.json()?;
+    let installation: Installation = response.json()?;
     if installation.suspended_at.is_some() {
         return Ok(CallbackOutcome::denied(
-            "The installation is suspended; end the suspension at GitHub and begin again.",
+            "The installation is suspended. Unsuspend it at GitHub, then start again.",
         ));
     }
-    let unnamed = || operator_fault("GitHub names no account for the installation");
+    let unnamed = || permanent_error("GitHub's response has no account of the installation");
     let account = installation.external_account().ok_or_else(unnamed)?;
     let owner = installation.account.as_ref().ok_or_else(unnamed)?;
-    let person = person(github, token).await?;
-    if !administers(github, token, person, owner).await? {
+    let user = user_id(github, token).await?;
+    if !is_administrator(github, token, user, owner).await? {
         return Ok(CallbackOutcome::AwaitingApproval {
-            requester: person.to_string(),
+            requester: user.to_string(),
             account: Some(Box::new(account)),
         });
     }
     Ok(CallbackOutcome::connected(NewGrant {
         account,
         tokens: None,
-        person: None,
+        user_token: None,
         scopes: installation.scopes(),
-        administrator: Some(person.to_string()),
+        administrator: Some(user.to_string()),
     }))
 }

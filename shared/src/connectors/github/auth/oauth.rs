@@ -1,48 +1,47 @@
-//! The OAuth code exchange. The token it gives is used once, to learn who came back, and
-//! is then revoked.
+//! OAuth code exchange. The user token identifies the person and is then revoked.
 //!
-//! GitHub answers a failed exchange with 200 and an `error` in the body
+//! GitHub responds to a failed exchange with status 200 and an `error` in the body
 //! (<https://docs.github.com/apps/oauth-apps/maintaining-oauth-apps/troubleshooting-oauth-app-access-token-request-errors>).
 
 use http::{Method, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::connectors::github::GitHub;
-use crate::connectors::github::client::operator_fault;
-use crate::connectors::github::wire::TokenAnswer;
+use crate::connectors::github::client::permanent_error;
+use crate::connectors::github::wire::TokenResponse;
 use crate::connectors::{Callback, ConnectorError};
 use crate::http::Charge;
 
-/// The account under which calls about persons are counted.
+/// Account to which calls with user tokens are charged.
 pub(super) const ACCOUNT: &str = "oauth";
 
-/// What an exchange led to.
+/// Outcome of an exchange.
 pub(super) enum Exchange {
-    /// The person's token.
+    /// The user token.
     Token(SecretString),
-    /// No token, and why, in words for the person.
+    /// The reason without a token, as text for the person.
     Denied(&'static str),
 }
 
-/// Exchanges a code for the person's token, with whichever client secret is valid.
+/// Exchanges a code for a user token, with the client secret that is valid.
 pub(super) async fn exchange(
     github: &GitHub,
     callback: &Callback,
     code: &str,
 ) -> Result<Exchange, ConnectorError> {
-    let mut wrong_secret = operator_fault("no client secret is configured");
+    let mut rejected_secret = permanent_error("no client secret is configured");
     for secret in &github.app.client_secrets {
-        let answer = ask(github, callback, code, secret).await?;
-        if let Some(token) = answer.access_token {
+        let response = request_token(github, callback, code, secret).await?;
+        if let Some(token) = response.access_token {
             return Ok(Exchange::Token(token));
         }
-        match answer.error.as_deref() {
+        match response.error.as_deref() {
             Some("incorrect_client_credentials") => {
-                wrong_secret = operator_fault("GitHub refuses the app's client id or secret");
+                rejected_secret = permanent_error("GitHub rejected the app's client id or secret");
             }
             Some("bad_verification_code") => {
                 return Ok(Exchange::Denied(
-                    "The authorization has expired or was used already; please begin again.",
+                    "The authorization has expired or was already used. Start again.",
                 ));
             }
             Some("unverified_user_email") => {
@@ -56,26 +55,26 @@ pub(super) async fn exchange(
                     .chars()
                     .take(80)
                     .collect();
-                return Err(operator_fault(format!(
-                    "GitHub refused the code exchange: {code}"
+                return Err(permanent_error(format!(
+                    "GitHub rejected the code exchange: {code}"
                 )));
             }
         }
     }
-    Err(wrong_secret)
+    Err(rejected_secret)
 }
 
-async fn ask(
+async fn request_token(
     github: &GitHub,
     callback: &Callback,
     code: &str,
     secret: &SecretString,
-) -> Result<TokenAnswer, ConnectorError> {
+) -> Result<TokenResponse, ConnectorError> {
     let url = github.client.web(&["login", "oauth", "access_token"]);
     let request = github
         .client
         .request(Method::POST, url)
-        // Without it the answer is form-encoded.
+        // Without it the response is form-encoded.
         .header(header::ACCEPT, "application/json")
         .form(&[
             ("client_id", github.app.client_id.as_str()),
@@ -86,17 +85,16 @@ async fn ask(
         ]);
     let charge = Charge::new(ACCOUNT, "exchange_code");
     match github.client.send(&charge, request).await {
-        Ok(answer) => answer.json(),
-        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => {
-            Err(operator_fault("GitHub does not know the app's client id"))
+        Ok(response) => response.json(),
+        Err(error) if error.is(StatusCode::NOT_FOUND) => {
+            Err(permanent_error("GitHub does not know the app's client id"))
         }
-        Err(refusal) => Err(refusal.error.of_the_app()),
+        Err(error) => Err(error.cause.into_app_error()),
     }
 }
 
-/// Revokes the person's token. Best effort: it ends by itself within hours, and is stored
-/// nowhere.
-pub(super) async fn discard(github: &GitHub, token: &SecretString) {
+/// Revokes a user token, best effort: it is not stored and expires within hours.
+pub(super) async fn revoke_token(github: &GitHub, token: &SecretString) {
     let Some(secret) = github.app.client_secrets.first() else {
         return;
     };
@@ -109,16 +107,16 @@ pub(super) async fn discard(github: &GitHub, token: &SecretString) {
         .basic_auth(&github.app.client_id, Some(secret.expose_secret()))
         .header(header::ACCEPT, "application/vnd.github+json")
         .json(&serde_json::json!({ "access_token": token.expose_secret() }));
-    if let Err(refusal) = github
+    if let Err(error) = github
         .client
         .send(&Charge::new(ACCOUNT, "revoke_user_token"), request)
         .await
-        && !refusal.is(StatusCode::NOT_FOUND)
-        && !refusal.is(StatusCode::UNPROCESSABLE_ENTITY)
+        && !error.is(StatusCode::NOT_FOUND)
+        && !error.is(StatusCode::UNPROCESSABLE_ENTITY)
     {
         tracing::debug!(
-            error = &refusal.error as &dyn std::error::Error,
-            "a user token was not revoked and will expire by itself"
+            error = &error.cause as &dyn std::error::Error,
+            "user token not revoked, leaving it to expire"
         );
     }
 }

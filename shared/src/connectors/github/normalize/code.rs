@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Envelope, Fact, Place, Scene, When, actor, need};
+use super::{Envelope, Fact, FactTime, NormalizeContext, RepositoryRef, actor, require};
 use crate::connectors::github::wire::{
     Commit, Deployment, DeploymentStatus, Named, Push, WireError, WorkflowRun,
 };
@@ -11,43 +11,44 @@ use crate::signals::{SignalDraft, SignalKind, Subject};
 
 const BRANCH_PREFIX: &str = "refs/heads/";
 
-/// The object name that stands for no commit.
-const NO_COMMIT: &str = "0000000000000000000000000000000000000000";
+/// Object id without a commit.
+const NULL_SHA: &str = "0000000000000000000000000000000000000000";
 
-/// A push may carry two thousand commits; a Signal names the first of them.
-const NAMED_COMMITS: usize = 20;
+/// Maximum number of commits that a Signal lists. A push may have two thousand.
+const MAX_COMMITS: usize = 20;
 
-/// The Signal of a `push` delivery: commits on a branch, or a branch that was thrown back. Tags,
-/// deletions and new branches are told by `create` and `delete`.
-pub(super) fn push(scene: &Scene<'_, '_>) -> Result<Option<SignalDraft>, WireError> {
-    let push: Push = scene.payload.whole()?;
+/// The Signal of a `push` delivery: commits on a branch, or a forced push.
+///
+/// Tags, deletions and new branches have `create` and `delete` deliveries.
+pub(super) fn push(context: &NormalizeContext<'_, '_>) -> Result<Option<SignalDraft>, WireError> {
+    let push: Push = context.payload.whole()?;
     let Some(branch) = push.name.strip_prefix(BRANCH_PREFIX) else {
         return Ok(None);
     };
-    let is_new = push.created == Some(true) || push.before.as_deref() == Some(NO_COMMIT);
-    let is_deletion = push.deleted == Some(true) || push.after == NO_COMMIT;
+    let is_new = push.created == Some(true) || push.before.as_deref() == Some(NULL_SHA);
+    let is_deletion = push.deleted == Some(true) || push.after == NULL_SHA;
     let is_forced = push.forced == Some(true);
     if is_new || is_deletion || (push.commits.is_empty() && !is_forced) {
         return Ok(None);
     }
-    let repository = scene.repository()?;
-    let place = Place::from(&repository);
-    // The commits' own times are whatever their authors' clocks, or wishes, were.
-    let at = need(repository.pushed_at, "repository.pushed_at")?;
+    let repository = context.repository()?;
+    let repo = RepositoryRef::from(&repository);
+    // The commits' times come from their authors' clocks and are not reliable.
+    let at = require(repository.pushed_at, "repository.pushed_at")?;
     let head = push
         .head_commit
         .as_ref()
         .and_then(|commit| commit.message.as_deref());
     Ok(Some(
-        place.signal(Fact {
+        repo.signal(Fact {
             kind: SignalKind::CommitsPushed,
-            key: format!("push:{}:{}:{}:{at}", place.id, push.name, push.after),
-            at: When::from(at),
-            actor: scene.actor()?,
+            key: format!("push:{}:{}:{}:{at}", repo.id, push.name, push.after),
+            at: FactTime::from(at),
+            actor: context.actor()?,
             subject: Subject {
                 kind: "push".to_owned(),
                 id: push.after.clone(),
-                key: place.at(branch),
+                key: repo.at(branch),
                 title: head
                     .and_then(|message| message.lines().find(|line| !line.is_empty()))
                     .map(ToOwned::to_owned),
@@ -59,9 +60,9 @@ pub(super) fn push(scene: &Scene<'_, '_>) -> Result<Option<SignalDraft>, WireErr
                 "after": push.after,
                 "forced": is_forced,
                 "commit_count": push.commits.len(),
-                "commits": push.commits.iter().take(NAMED_COMMITS).map(commit).collect::<Vec<_>>(),
+                "commits": push.commits.iter().take(MAX_COMMITS).map(commit).collect::<Vec<_>>(),
             }),
-            raw: scene.payload.raw_whole()?,
+            raw: context.payload.raw_whole()?,
         }),
     ))
 }
@@ -75,13 +76,14 @@ fn commit(commit: &Commit) -> Value {
     })
 }
 
-/// The Signal of a `create` or `delete` delivery. It has no time of its own; the repository's last
-/// push tells a branch that is created again from the first.
+/// The Signal of a `create` or `delete` delivery.
+///
+/// The payload has no time; the repository's last push distinguishes repeated creations.
 pub(super) fn reference(
     event: &str,
-    scene: &Scene<'_, '_>,
+    context: &NormalizeContext<'_, '_>,
 ) -> Result<Option<SignalDraft>, WireError> {
-    let ref_type: String = scene.payload.required("ref_type")?;
+    let ref_type: String = context.payload.required("ref_type")?;
     let (kind, done) = match (ref_type.as_str(), event) {
         ("branch", "create") => (SignalKind::BranchCreated, "created"),
         ("tag", "create") => (SignalKind::TagCreated, "created"),
@@ -89,42 +91,42 @@ pub(super) fn reference(
         ("tag", "delete") => (SignalKind::TagDeleted, "deleted"),
         _ => return Ok(None),
     };
-    let repository = scene.repository()?;
-    let place = Place::from(&repository);
-    let pushed_at = need(repository.pushed_at, "repository.pushed_at")?;
-    let name: String = scene.payload.required("ref")?;
-    Ok(Some(place.signal(Fact {
+    let repository = context.repository()?;
+    let repo = RepositoryRef::from(&repository);
+    let pushed_at = require(repository.pushed_at, "repository.pushed_at")?;
+    let name: String = context.payload.required("ref")?;
+    Ok(Some(repo.signal(Fact {
         kind,
-        key: format!("{ref_type}:{}:{name}:{done}:{pushed_at}", place.id),
-        at: scene.receipt(),
-        actor: scene.actor()?,
+        key: format!("{ref_type}:{}:{name}:{done}:{pushed_at}", repo.id),
+        at: context.receipt_time(),
+        actor: context.actor()?,
         subject: Subject {
             id: name.clone(),
-            key: place.at(&name),
+            key: repo.at(&name),
             title: Some(name.clone()),
             url: None,
             kind: ref_type,
         },
         normalized: json!({ "ref": name }),
-        raw: scene.payload.raw_whole()?,
+        raw: context.payload.raw_whole()?,
     })))
 }
 
 /// The Signal of a `deployment_status` delivery.
 pub(super) fn deployment_status(
     action: &str,
-    scene: &Scene<'_, '_>,
+    context: &NormalizeContext<'_, '_>,
 ) -> Result<Option<SignalDraft>, WireError> {
     if action != "created" {
         return Ok(None);
     }
-    let place = scene.place()?;
-    let (status, raw) = scene
+    let repo = context.repo()?;
+    let (status, raw) = context
         .payload
         .object::<DeploymentStatus>("deployment_status")?;
-    let deployment: Option<Deployment> = scene.payload.optional("deployment")?;
+    let deployment: Option<Deployment> = context.payload.optional("deployment")?;
     let deployment = deployment.as_ref();
-    let sender = scene.sender()?;
+    let sender = context.sender()?;
     let environment = status
         .environment
         .as_deref()
@@ -134,10 +136,10 @@ pub(super) fn deployment_status(
         (part, other) => part.or(other).map(ToOwned::to_owned),
     };
     let url = status.target_url.or(status.log_url);
-    Ok(Some(place.signal(Fact {
+    Ok(Some(repo.signal(Fact {
         kind: SignalKind::DeploymentStatusChanged,
         key: format!("deployment_status:{}", status.id),
-        at: scene.when(status.created_at),
+        at: context.time_or_receipt(status.created_at),
         actor: actor(sender.as_ref().or(status.creator.as_ref())),
         subject: Subject {
             kind: "deployment_status".to_owned(),
@@ -160,28 +162,29 @@ pub(super) fn deployment_status(
 /// The Signal of a `workflow_run` delivery.
 pub(super) fn workflow_run_event(
     action: &str,
-    scene: &Scene<'_, '_>,
+    context: &NormalizeContext<'_, '_>,
 ) -> Result<Option<SignalDraft>, WireError> {
     if action != "completed" {
         return Ok(None);
     }
-    let place = scene.place()?;
-    let (run, raw) = scene.payload.object::<WorkflowRun>("workflow_run")?;
-    let workflow: Option<Named> = scene.payload.optional("workflow")?;
+    let repo = context.repo()?;
+    let (run, raw) = context.payload.object::<WorkflowRun>("workflow_run")?;
+    let workflow: Option<Named> = context.payload.optional("workflow")?;
     workflow_completed(
-        &place,
+        &repo,
         &run,
         raw,
         workflow.and_then(|workflow| workflow.name).as_deref(),
-        &scene.envelope()?,
+        &context.envelope()?,
     )
     .map(Some)
 }
 
-/// A workflow run ended. Each attempt of a run ends for itself. A run without a name is called
-/// as its workflow, and a workflow without one by its file.
+/// The Signal of a completed workflow run; each attempt of a run completes separately.
+///
+/// A run without a name has the name of its workflow, or else the workflow's file name.
 pub(in super::super) fn workflow_completed(
-    place: &Place,
+    repo: &RepositoryRef,
     run: &WorkflowRun,
     raw: &RawValue,
     workflow: Option<&str>,
@@ -191,10 +194,10 @@ pub(in super::super) fn workflow_completed(
     let file = || Some(run.path.as_deref()?.split('@').next().unwrap_or_default());
     let workflow = run.name.as_deref().or(workflow).or_else(file);
     let title = run.display_title.as_deref().or(workflow);
-    Ok(place.signal(Fact {
+    Ok(repo.signal(Fact {
         kind: SignalKind::WorkflowCompleted,
         key: format!("workflow_run:{}:{attempt}", run.id),
-        at: envelope.when(run.updated_at, "workflow_run.updated_at")?,
+        at: envelope.time_or_receipt(run.updated_at, "workflow_run.updated_at")?,
         actor: actor(run.triggering_actor.as_ref().or(run.actor.as_ref())),
         subject: Subject {
             kind: "workflow_run".to_owned(),

@@ -3,15 +3,15 @@
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Envelope, Fact, Place, Scene, When, actor, digest, need};
+use super::{Envelope, Fact, FactTime, NormalizeContext, RepositoryRef, actor, digest, require};
 use crate::connectors::github::wire::{
     Comment, CommitComment, Discussion, Issue, PullRequest, WireError,
 };
 use crate::signals::{SignalDraft, SignalKind, Subject};
 
-/// What a comment is on.
+/// Kind of the thread that a comment belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum On {
+pub(in super::super) enum ThreadKind {
     /// An issue.
     Issue,
     /// A pull request's conversation.
@@ -22,9 +22,9 @@ pub(in super::super) enum On {
     Discussion,
 }
 
-impl On {
-    /// Comments of these families have ids of their own each.
-    const fn family(self) -> &'static str {
+impl ThreadKind {
+    /// Prefix of dedupe keys. Ids are unique only within the comments of one prefix.
+    const fn key_prefix(self) -> &'static str {
         match self {
             Self::Issue | Self::PullRequest => "comment",
             Self::Diff => "review_comment",
@@ -35,28 +35,28 @@ impl On {
 
 /// The thread that a comment belongs to.
 pub(in super::super) struct Thread {
-    /// What it is.
-    pub on: On,
-    /// Its number in the repository.
+    /// Kind.
+    pub kind: ThreadKind,
+    /// Number in the repository.
     pub number: Option<u64>,
-    /// Its title, where it is known.
+    /// Title, if known.
     pub title: Option<String>,
 }
 
 /// The Signal of an `issue_comment` delivery.
 pub(super) fn issue_comment(
     action: &str,
-    scene: &Scene<'_, '_>,
+    context: &NormalizeContext<'_, '_>,
 ) -> Result<Option<SignalDraft>, WireError> {
-    of_thread(action, scene, || {
-        let issue: Issue = scene.payload.required("issue")?;
-        let on = if issue.pull_request.is_some() {
-            On::PullRequest
+    thread_comment(action, context, || {
+        let issue: Issue = context.payload.required("issue")?;
+        let kind = if issue.pull_request.is_some() {
+            ThreadKind::PullRequest
         } else {
-            On::Issue
+            ThreadKind::Issue
         };
         Ok(Thread {
-            on,
+            kind,
             number: Some(issue.number),
             title: issue.title,
         })
@@ -66,12 +66,12 @@ pub(super) fn issue_comment(
 /// The Signal of a `pull_request_review_comment` delivery.
 pub(super) fn review_comment(
     action: &str,
-    scene: &Scene<'_, '_>,
+    context: &NormalizeContext<'_, '_>,
 ) -> Result<Option<SignalDraft>, WireError> {
-    of_thread(action, scene, || {
-        let pull: PullRequest = scene.payload.required("pull_request")?;
+    thread_comment(action, context, || {
+        let pull: PullRequest = context.payload.required("pull_request")?;
         Ok(Thread {
-            on: On::Diff,
+            kind: ThreadKind::Diff,
             number: Some(pull.number),
             title: pull.title,
         })
@@ -81,66 +81,66 @@ pub(super) fn review_comment(
 /// The Signal of a `discussion_comment` delivery.
 pub(super) fn discussion_comment(
     action: &str,
-    scene: &Scene<'_, '_>,
+    context: &NormalizeContext<'_, '_>,
 ) -> Result<Option<SignalDraft>, WireError> {
-    of_thread(action, scene, || {
-        let discussion: Discussion = scene.payload.required("discussion")?;
+    thread_comment(action, context, || {
+        let discussion: Discussion = context.payload.required("discussion")?;
         let number = Some(discussion.number);
         Ok(Thread {
-            on: On::Discussion,
+            kind: ThreadKind::Discussion,
             number,
             title: discussion.title,
         })
     })
 }
 
-fn of_thread(
+fn thread_comment(
     action: &str,
-    scene: &Scene<'_, '_>,
+    context: &NormalizeContext<'_, '_>,
     thread: impl FnOnce() -> Result<Thread, WireError>,
 ) -> Result<Option<SignalDraft>, WireError> {
     if !matches!(action, "created" | "edited" | "deleted") {
         return Ok(None);
     }
-    let place = scene.place()?;
-    let (comment, raw) = scene.payload.object::<Comment>("comment")?;
+    let repo = context.repo()?;
+    let (comment, raw) = context.payload.object::<Comment>("comment")?;
     let thread = thread()?;
     if action == "created" {
-        return created(&place, &comment, raw, &thread, &scene.envelope()?).map(Some);
+        return created(&repo, &comment, raw, &thread, &context.envelope()?).map(Some);
     }
-    let (family, id) = (thread.on.family(), comment.id);
+    let (key_prefix, id) = (thread.kind.key_prefix(), comment.id);
     let (kind, key, at, normalized) = if action == "edited" {
-        let at = need(comment.updated_at, "comment.updated_at")?;
+        let at = require(comment.updated_at, "comment.updated_at")?;
         let digest = digest(&[comment.body.as_deref().unwrap_or_default()]);
         (
             SignalKind::CommentEdited,
-            format!("{family}:{id}:edited:{at}:{digest}"),
-            When::from(at),
+            format!("{key_prefix}:{id}:edited:{at}:{digest}"),
+            FactTime::from(at),
             json!({ "comment_id": id.to_string(), "body": comment.body }),
         )
     } else {
         (
             SignalKind::CommentDeleted,
-            format!("{family}:{id}:deleted"),
-            // The comment is shown as it was last written.
-            scene.receipt(),
+            format!("{key_prefix}:{id}:deleted"),
+            // The payload has the comment's last version and no time of the deletion.
+            context.receipt_time(),
             json!({ "comment_id": id.to_string() }),
         )
     };
-    Ok(Some(place.signal(Fact {
+    Ok(Some(repo.signal(Fact {
         kind,
         key,
         at,
-        actor: scene.actor()?,
-        subject: subject(&place, &comment, &thread),
+        actor: context.actor()?,
+        subject: subject(&repo, &comment, &thread),
         normalized,
         raw,
     })))
 }
 
-/// A comment was written.
+/// The Signal of a new comment.
 pub(in super::super) fn created(
-    place: &Place,
+    repo: &RepositoryRef,
     comment: &Comment,
     raw: &RawValue,
     thread: &Thread,
@@ -148,36 +148,36 @@ pub(in super::super) fn created(
 ) -> Result<SignalDraft, WireError> {
     let id = comment.id.to_string();
     let (number, body) = (thread.number, &comment.body);
-    let (kind, normalized) = match thread.on {
-        On::Issue => (
+    let (kind, normalized) = match thread.kind {
+        ThreadKind::Issue => (
             SignalKind::IssueCommented,
             json!({ "number": number, "comment_id": id, "body": body }),
         ),
-        On::PullRequest | On::Diff => (
+        ThreadKind::PullRequest | ThreadKind::Diff => (
             SignalKind::PrCommented,
             json!({ "number": number, "comment_id": id, "body": body, "path": comment.path }),
         ),
-        On::Discussion => (
+        ThreadKind::Discussion => (
             SignalKind::DiscussionCommented,
             json!({ "number": number, "comment_id": id, "body": body }),
         ),
     };
-    Ok(place.signal(Fact {
+    Ok(repo.signal(Fact {
         kind,
-        key: format!("{}:{id}:created", thread.on.family()),
-        at: envelope.when(comment.created_at, "comment.created_at")?,
+        key: format!("{}:{id}:created", thread.kind.key_prefix()),
+        at: envelope.time_or_receipt(comment.created_at, "comment.created_at")?,
         actor: actor(comment.user.as_ref().or(envelope.sender.as_ref())),
-        subject: subject(place, comment, thread),
+        subject: subject(repo, comment, thread),
         normalized,
         raw,
     }))
 }
 
-fn subject(place: &Place, comment: &Comment, thread: &Thread) -> Subject {
+fn subject(repo: &RepositoryRef, comment: &Comment, thread: &Thread) -> Subject {
     Subject {
-        kind: thread.on.family().to_owned(),
+        kind: thread.kind.key_prefix().to_owned(),
         id: comment.id.to_string(),
-        key: thread.number.and_then(|number| place.numbered(number)),
+        key: thread.number.and_then(|number| repo.numbered(number)),
         title: thread.title.clone(),
         url: comment.html_url.clone(),
     }
@@ -186,20 +186,20 @@ fn subject(place: &Place, comment: &Comment, thread: &Thread) -> Subject {
 /// The Signal of a `commit_comment` delivery.
 pub(super) fn commit_comment(
     action: &str,
-    scene: &Scene<'_, '_>,
+    context: &NormalizeContext<'_, '_>,
 ) -> Result<Option<SignalDraft>, WireError> {
     if action != "created" {
         return Ok(None);
     }
-    let place = scene.place()?;
-    let (comment, raw) = scene.payload.object::<CommitComment>("comment")?;
-    let sender = scene.sender()?;
+    let repo = context.repo()?;
+    let (comment, raw) = context.payload.object::<CommitComment>("comment")?;
+    let sender = context.sender()?;
     let id = comment.id.to_string();
     Ok(Some(
-        place.signal(Fact {
+        repo.signal(Fact {
             kind: SignalKind::CommitCommented,
             key: format!("commit_comment:{id}:created"),
-            at: scene.when(comment.created_at),
+            at: context.time_or_receipt(comment.created_at),
             actor: actor(comment.user.as_ref().or(sender.as_ref())),
             subject: Subject {
                 kind: "commit_comment".to_owned(),
@@ -207,7 +207,7 @@ pub(super) fn commit_comment(
                 key: comment
                     .commit_id
                     .as_ref()
-                    .and_then(|commit| place.at(commit)),
+                    .and_then(|commit| repo.at(commit)),
                 title: None,
                 url: comment.html_url.clone(),
             },

@@ -3,48 +3,48 @@
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Fact, Place, Scene, When, actor, need, person};
+use super::{Fact, FactTime, NormalizeContext, RepositoryRef, actor, require, user_json};
 use crate::connectors::github::wire::{
-    Discussion, Milestone, Moment, Repository, Stargazer, User, WireError,
+    Discussion, Milestone, Repository, Stargazer, Timestamp, User, WireError,
 };
 use crate::signals::{SignalDraft, SignalKind, Subject};
 
 /// The Signal of a `discussion` delivery.
 pub(super) fn discussion(
     action: &str,
-    scene: &Scene<'_, '_>,
+    context: &NormalizeContext<'_, '_>,
 ) -> Result<Option<SignalDraft>, WireError> {
     if !matches!(action, "created" | "answered") {
         return Ok(None);
     }
-    let place = scene.place()?;
-    let (discussion, raw) = scene.payload.object::<Discussion>("discussion")?;
-    let sender = scene.sender()?;
-    let (kind, key, at, by) = if action == "created" {
+    let repo = context.repo()?;
+    let (discussion, raw) = context.payload.object::<Discussion>("discussion")?;
+    let sender = context.sender()?;
+    let (kind, key, at, actor) = if action == "created" {
         (
             SignalKind::DiscussionCreated,
             format!("discussion:{}:created", discussion.id),
-            scene.when(discussion.created_at),
+            context.time_or_receipt(discussion.created_at),
             actor(discussion.user.as_ref().or(sender.as_ref())),
         )
     } else {
-        let at = need(discussion.answer_chosen_at, "discussion.answer_chosen_at")?;
+        let at = require(discussion.answer_chosen_at, "discussion.answer_chosen_at")?;
         (
             SignalKind::DiscussionAnswered,
             format!("discussion:{}:answered:{at}", discussion.id),
-            When::from(at),
+            FactTime::from(at),
             actor(discussion.answer_chosen_by.as_ref().or(sender.as_ref())),
         )
     };
-    Ok(Some(place.signal(Fact {
+    Ok(Some(repo.signal(Fact {
         kind,
         key,
         at,
-        actor: by,
+        actor,
         subject: Subject {
             kind: "discussion".to_owned(),
             id: discussion.id.to_string(),
-            key: place.numbered(discussion.number),
+            key: repo.numbered(discussion.number),
             title: discussion.title.clone(),
             url: discussion.html_url.clone(),
         },
@@ -56,75 +56,76 @@ pub(super) fn discussion(
     })))
 }
 
-/// The Signal of a `star` delivery. A star that is taken back has no time of its own; the
-/// repository changes with it.
+/// The Signal of a `star` delivery.
+///
+/// A removed star has no time; the update of the repository distinguishes repeated removals.
 pub(super) fn star_event(
     action: &str,
-    scene: &Scene<'_, '_>,
+    context: &NormalizeContext<'_, '_>,
 ) -> Result<Option<SignalDraft>, WireError> {
     if !matches!(action, "created" | "deleted") {
         return Ok(None);
     }
-    let repository = scene.repository()?;
-    let place = Place::from(&repository);
-    let raw = scene.payload.raw_whole()?;
-    let user = scene.sender()?;
+    let repository = context.repository()?;
+    let repo = RepositoryRef::from(&repository);
+    let raw = context.payload.raw_whole()?;
+    let user = context.sender()?;
     if action == "created" {
-        let star: Stargazer = scene.payload.whole()?;
-        return star_at(&place, user.as_ref(), star.starred_at, raw).map(Some);
+        let star: Stargazer = context.payload.whole()?;
+        return star_signal(&repo, user.as_ref(), star.starred_at, raw).map(Some);
     }
-    let id = need(user.as_ref().and_then(|user| user.id), "sender.id")?;
-    let updated_at = need(repository.updated_at, "repository.updated_at")?;
-    Ok(Some(place.signal(Fact {
+    let id = require(user.as_ref().and_then(|user| user.id), "sender.id")?;
+    let updated_at = require(repository.updated_at, "repository.updated_at")?;
+    Ok(Some(repo.signal(Fact {
         kind: SignalKind::RepoUnstarred,
-        key: format!("unstar:{}:{id}:{updated_at}", place.id),
-        at: scene.receipt(),
+        key: format!("unstar:{}:{id}:{updated_at}", repo.id),
+        at: context.receipt_time(),
         actor: actor(user.as_ref()),
-        subject: place.subject(),
+        subject: repo.subject(),
         normalized: json!({}),
         raw,
     })))
 }
 
-/// A repository was starred.
+/// The Signal of a starred repository.
 pub(in super::super) fn starred(
-    place: &Place,
+    repo: &RepositoryRef,
     star: &Stargazer,
     raw: &RawValue,
 ) -> Result<SignalDraft, WireError> {
-    star_at(place, star.user.as_ref(), star.starred_at, raw)
+    star_signal(repo, star.user.as_ref(), star.starred_at, raw)
 }
 
-fn star_at(
-    place: &Place,
+fn star_signal(
+    repo: &RepositoryRef,
     user: Option<&User>,
-    starred_at: Option<Moment>,
+    starred_at: Option<Timestamp>,
     raw: &RawValue,
 ) -> Result<SignalDraft, WireError> {
-    let id = need(user.and_then(|user| user.id), "user.id")?;
-    let at = need(starred_at, "starred_at")?;
-    Ok(place.signal(Fact {
+    let id = require(user.and_then(|user| user.id), "user.id")?;
+    let at = require(starred_at, "starred_at")?;
+    Ok(repo.signal(Fact {
         kind: SignalKind::RepoStarred,
-        key: format!("star:{}:{id}:{at}", place.id),
-        at: When::from(at),
+        key: format!("star:{}:{id}:{at}", repo.id),
+        at: FactTime::from(at),
         actor: actor(user),
-        subject: place.subject(),
+        subject: repo.subject(),
         normalized: json!({}),
         raw,
     }))
 }
 
 /// The Signal of a `fork` delivery.
-pub(super) fn fork(scene: &Scene<'_, '_>) -> Result<Option<SignalDraft>, WireError> {
-    let place = scene.place()?;
-    let (forkee, raw) = scene.payload.object::<Repository>("forkee")?;
-    let sender = scene.sender()?;
-    Ok(Some(place.signal(Fact {
+pub(super) fn fork(context: &NormalizeContext<'_, '_>) -> Result<Option<SignalDraft>, WireError> {
+    let repo = context.repo()?;
+    let (forkee, raw) = context.payload.object::<Repository>("forkee")?;
+    let sender = context.sender()?;
+    Ok(Some(repo.signal(Fact {
         kind: SignalKind::RepoForked,
         key: format!("fork:{}", forkee.id),
-        at: scene.when(forkee.created_at),
+        at: context.time_or_receipt(forkee.created_at),
         actor: actor(sender.as_ref().or(forkee.owner.as_ref())),
-        subject: place.subject(),
+        subject: repo.subject(),
         normalized: json!({
             "forkee": {
                 "id": forkee.id.to_string(),
@@ -139,35 +140,35 @@ pub(super) fn fork(scene: &Scene<'_, '_>) -> Result<Option<SignalDraft>, WireErr
 /// The Signal of a `milestone` delivery.
 pub(super) fn milestone(
     action: &str,
-    scene: &Scene<'_, '_>,
+    context: &NormalizeContext<'_, '_>,
 ) -> Result<Option<SignalDraft>, WireError> {
     if !matches!(action, "created" | "closed") {
         return Ok(None);
     }
-    let place = scene.place()?;
-    let (milestone, raw) = scene.payload.object::<Milestone>("milestone")?;
-    let sender = scene.sender()?;
-    let (kind, key, at, by) = if action == "created" {
+    let repo = context.repo()?;
+    let (milestone, raw) = context.payload.object::<Milestone>("milestone")?;
+    let sender = context.sender()?;
+    let (kind, key, at, actor) = if action == "created" {
         (
             SignalKind::MilestoneCreated,
             format!("milestone:{}:created", milestone.id),
-            scene.when(milestone.created_at),
+            context.time_or_receipt(milestone.created_at),
             actor(milestone.creator.as_ref().or(sender.as_ref())),
         )
     } else {
-        let at = need(milestone.closed_at, "milestone.closed_at")?;
+        let at = require(milestone.closed_at, "milestone.closed_at")?;
         (
             SignalKind::MilestoneClosed,
             format!("milestone:{}:closed:{at}", milestone.id),
-            When::from(at),
+            FactTime::from(at),
             actor(sender.as_ref()),
         )
     };
-    Ok(Some(place.signal(Fact {
+    Ok(Some(repo.signal(Fact {
         kind,
         key,
         at,
-        actor: by,
+        actor,
         subject: Subject {
             kind: "milestone".to_owned(),
             id: milestone.id.to_string(),
@@ -183,21 +184,21 @@ pub(super) fn milestone(
 /// The Signal of a `member` delivery.
 pub(super) fn member(
     action: &str,
-    scene: &Scene<'_, '_>,
+    context: &NormalizeContext<'_, '_>,
 ) -> Result<Option<SignalDraft>, WireError> {
     if action != "added" {
         return Ok(None);
     }
-    let repository = scene.repository()?;
-    let place = Place::from(&repository);
-    let member: User = scene.payload.required("member")?;
-    let id = need(member.id, "member.id")?;
-    let updated_at = need(repository.updated_at, "repository.updated_at")?;
-    Ok(Some(place.signal(Fact {
+    let repository = context.repository()?;
+    let repo = RepositoryRef::from(&repository);
+    let member: User = context.payload.required("member")?;
+    let id = require(member.id, "member.id")?;
+    let updated_at = require(repository.updated_at, "repository.updated_at")?;
+    Ok(Some(repo.signal(Fact {
         kind: SignalKind::MemberAdded,
-        key: format!("member:{}:{id}:added:{updated_at}", place.id),
-        at: scene.receipt(),
-        actor: scene.actor()?,
+        key: format!("member:{}:{id}:added:{updated_at}", repo.id),
+        at: context.receipt_time(),
+        actor: context.actor()?,
         subject: Subject {
             kind: "member".to_owned(),
             id: id.to_string(),
@@ -205,7 +206,7 @@ pub(super) fn member(
             title: None,
             url: member.html_url.clone(),
         },
-        normalized: json!({ "member": person(Some(&member)) }),
-        raw: scene.payload.raw_whole()?,
+        normalized: json!({ "member": user_json(Some(&member)) }),
+        raw: context.payload.raw_whole()?,
     })))
 }

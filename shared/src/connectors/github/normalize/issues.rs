@@ -3,13 +3,16 @@
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::changes::{self, Change, Changed, segment};
-use super::{Envelope, Fact, Place, Scene, When, actor, need, person};
-use crate::connectors::github::wire::{Issue, Label, Moment, Repository, User, WireError};
+use super::changes::{self, Change, ChangedObject, segment};
+use super::{Envelope, Fact, FactTime, NormalizeContext, RepositoryRef, actor, require, user_json};
+use crate::connectors::github::wire::{Issue, Label, Repository, Timestamp, User, WireError};
 use crate::signals::{SignalDraft, SignalKind, Subject};
 
 /// The Signal of an `issues` delivery.
-pub(super) fn event(action: &str, scene: &Scene<'_, '_>) -> Result<Option<SignalDraft>, WireError> {
+pub(super) fn event(
+    action: &str,
+    context: &NormalizeContext<'_, '_>,
+) -> Result<Option<SignalDraft>, WireError> {
     let kind = match action {
         "opened" => SignalKind::IssueCreated,
         "closed" => SignalKind::IssueClosed,
@@ -22,32 +25,32 @@ pub(super) fn event(action: &str, scene: &Scene<'_, '_>) -> Result<Option<Signal
         | "unpinned" | "locked" | "unlocked" | "typed" | "untyped" => SignalKind::IssueUpdated,
         _ => return Ok(None),
     };
-    let place = scene.place()?;
-    let (issue, raw) = scene.payload.object::<Issue>("issue")?;
+    let repo = context.repo()?;
+    let (issue, raw) = context.payload.object::<Issue>("issue")?;
     let signal = match kind {
-        SignalKind::IssueCreated => created(&place, &issue, raw, &scene.envelope()?)?,
-        SignalKind::IssueClosed => closed(&place, &issue, raw, &scene.envelope()?)?,
-        _ => changed(kind, action, scene, &place, &issue, raw)?,
+        SignalKind::IssueCreated => created(&repo, &issue, raw, &context.envelope()?)?,
+        SignalKind::IssueClosed => closed(&repo, &issue, raw, &context.envelope()?)?,
+        _ => changed(kind, action, context, &repo, &issue, raw)?,
     };
     Ok(Some(signal))
 }
 
-/// An issue was opened.
+/// The Signal of an opened issue.
 pub(in super::super) fn created(
-    place: &Place,
+    repo: &RepositoryRef,
     issue: &Issue,
     raw: &RawValue,
     envelope: &Envelope,
 ) -> Result<SignalDraft, WireError> {
-    Ok(place.signal(Fact {
+    Ok(repo.signal(Fact {
         kind: SignalKind::IssueCreated,
         key: format!("issue:{}:created", issue.id),
-        at: envelope.when(issue.created_at, "issue.created_at")?,
+        at: envelope.time_or_receipt(issue.created_at, "issue.created_at")?,
         actor: actor(issue.user.as_ref().or(envelope.sender.as_ref())),
-        subject: subject(place, issue),
+        subject: subject(repo, issue),
         normalized: json!({
             "number": issue.number,
-            // What it was when it was opened, whenever we come to read it.
+            // The state at the time of the fact, not at the time of reading.
             "state": "open",
             "labels": labels(issue),
             "author_association": issue.author_association,
@@ -56,25 +59,25 @@ pub(in super::super) fn created(
     }))
 }
 
-/// When an issue that is closed was closed.
-pub(in super::super) fn closed_at(issue: &Issue) -> Option<Moment> {
+/// Time at which a closed issue was closed.
+pub(in super::super) fn closed_at(issue: &Issue) -> Option<Timestamp> {
     issue.closed_at.or(issue.updated_at)
 }
 
-/// An issue was closed.
+/// The Signal of a closed issue.
 pub(in super::super) fn closed(
-    place: &Place,
+    repo: &RepositoryRef,
     issue: &Issue,
     raw: &RawValue,
     envelope: &Envelope,
 ) -> Result<SignalDraft, WireError> {
-    let at = need(closed_at(issue), "issue.closed_at")?;
-    Ok(place.signal(Fact {
+    let at = require(closed_at(issue), "issue.closed_at")?;
+    Ok(repo.signal(Fact {
         kind: SignalKind::IssueClosed,
         key: format!("issue:{}:closed:{at}", issue.id),
-        at: When::from(at),
+        at: FactTime::from(at),
         actor: actor(envelope.sender.as_ref().or(issue.closed_by.as_ref())),
-        subject: subject(place, issue),
+        subject: subject(repo, issue),
         normalized: json!({
             "number": issue.number,
             "state_reason": issue.state_reason,
@@ -84,43 +87,43 @@ pub(in super::super) fn closed(
     }))
 }
 
-/// What only deliveries tell.
+/// The Signal of a change that only deliveries contain.
 fn changed(
     kind: SignalKind,
     action: &str,
-    scene: &Scene<'_, '_>,
-    place: &Place,
+    context: &NormalizeContext<'_, '_>,
+    repo: &RepositoryRef,
     issue: &Issue,
     raw: &RawValue,
 ) -> Result<SignalDraft, WireError> {
     let (id, number) = (issue.id, issue.number);
-    let dated = || need(issue.updated_at, "issue.updated_at");
+    let updated_at = || require(issue.updated_at, "issue.updated_at");
     let mut raw = raw;
     let (key, at, normalized) = match kind {
-        // After these two GitHub shows the issue as it was before.
+        // The payloads of these two have the issue before the change.
         SignalKind::IssueDeleted => (
             "deleted".to_owned(),
-            scene.receipt(),
+            context.receipt_time(),
             json!({ "number": number }),
         ),
         SignalKind::IssueTransferred => (
             "transferred".to_owned(),
-            scene.receipt(),
-            json!({ "number": number, "to": destination(scene)? }),
+            context.receipt_time(),
+            json!({ "number": number, "to": destination(context)? }),
         ),
         SignalKind::IssueReopened => {
-            let at = dated()?;
+            let at = updated_at()?;
             let normalized = json!({ "number": number });
-            (format!("reopened:{at}"), When::from(at), normalized)
+            (format!("reopened:{at}"), FactTime::from(at), normalized)
         }
         SignalKind::IssueAssigned | SignalKind::IssueUnassigned => {
-            let at = dated()?;
-            let assignee: Option<User> = scene.payload.optional("assignee")?;
+            let at = updated_at()?;
+            let assignee: Option<User> = context.payload.optional("assignee")?;
             let part = segment(assignee.as_ref().and_then(|user| user.id));
             (
                 format!("{action}:{part}{at}"),
-                When::from(at),
-                json!({ "number": number, "assignee": person(assignee.as_ref()) }),
+                FactTime::from(at),
+                json!({ "number": number, "assignee": user_json(assignee.as_ref()) }),
             )
         }
         _ => {
@@ -130,38 +133,38 @@ fn changed(
                 normalized,
             } = changes::read(
                 action,
-                scene,
-                &Changed {
+                context,
+                &ChangedObject {
                     number,
                     title: issue.title.as_deref(),
                     body: issue.body.as_deref(),
-                    updated_at: dated()?,
+                    updated_at: updated_at()?,
                 },
             )?;
-            // The change stands beside the issue.
-            raw = scene.payload.raw_whole()?;
+            // The payload has the change beside the issue.
+            raw = context.payload.raw_whole()?;
             (key, at, normalized)
         }
     };
-    Ok(place.signal(Fact {
+    Ok(repo.signal(Fact {
         kind,
         key: format!("issue:{id}:{key}"),
         at,
-        actor: scene.actor()?,
-        subject: subject(place, issue),
+        actor: context.actor()?,
+        subject: subject(repo, issue),
         normalized,
         raw,
     }))
 }
 
-/// Where a transferred issue went, as far as the delivery says.
-fn destination(scene: &Scene<'_, '_>) -> Result<Option<Value>, WireError> {
+/// The destination of a transferred issue, if the delivery contains it.
+fn destination(context: &NormalizeContext<'_, '_>) -> Result<Option<Value>, WireError> {
     #[derive(serde::Deserialize)]
     struct Changes {
         new_issue: Option<Issue>,
         new_repository: Option<Repository>,
     }
-    let Some(changes) = scene.payload.optional::<Changes>("changes")? else {
+    let Some(changes) = context.payload.optional::<Changes>("changes")? else {
         return Ok(None);
     };
     if changes.new_issue.is_none() && changes.new_repository.is_none() {
@@ -178,11 +181,11 @@ fn labels(issue: &Issue) -> Vec<&str> {
     issue.labels.iter().filter_map(Label::name).collect()
 }
 
-fn subject(place: &Place, issue: &Issue) -> Subject {
+fn subject(repo: &RepositoryRef, issue: &Issue) -> Subject {
     Subject {
         kind: "issue".to_owned(),
         id: issue.id.to_string(),
-        key: place.numbered(issue.number),
+        key: repo.numbered(issue.number),
         title: issue.title.clone(),
         url: issue.html_url.clone(),
     }

@@ -3,42 +3,45 @@
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::changes::{self, Change, Changed, segment};
-use super::{Envelope, Fact, Place, Scene, When, actor, need, reviewer};
-use crate::connectors::github::wire::{Moment, PullRequest, Review, WireError};
+use super::changes::{self, Change, ChangedObject, segment};
+use super::{Envelope, Fact, FactTime, NormalizeContext, RepositoryRef, actor, require, reviewer};
+use crate::connectors::github::wire::{PullRequest, Review, Timestamp, WireError};
 use crate::signals::{SignalDraft, SignalKind, Subject};
 
-/// The Signal of a `pull_request` delivery: every action has one.
-pub(super) fn event(action: &str, scene: &Scene<'_, '_>) -> Result<Option<SignalDraft>, WireError> {
+/// The Signal of a `pull_request` delivery; every action has one.
+pub(super) fn event(
+    action: &str,
+    context: &NormalizeContext<'_, '_>,
+) -> Result<Option<SignalDraft>, WireError> {
     if action.is_empty() {
         return Ok(None);
     }
-    let place = scene.place()?;
-    let (pull, raw) = scene.payload.object::<PullRequest>("pull_request")?;
-    let envelope = scene.envelope()?;
+    let repo = context.repo()?;
+    let (pull, raw) = context.payload.object::<PullRequest>("pull_request")?;
+    let envelope = context.envelope()?;
     let signal = match action {
-        "opened" => opened(&place, &pull, raw, &envelope)?,
-        "closed" if pull.is_merged() => merged(&place, &pull, raw, &envelope)?,
-        "closed" => closed(&place, &pull, raw, &envelope)?,
-        _ => changed(action, scene, &place, &pull, raw)?,
+        "opened" => opened(&repo, &pull, raw, &envelope)?,
+        "closed" if pull.is_merged() => merged(&repo, &pull, raw, &envelope)?,
+        "closed" => closed(&repo, &pull, raw, &envelope)?,
+        _ => changed(action, context, &repo, &pull, raw)?,
     };
     Ok(Some(signal))
 }
 
-/// A pull request was opened.
+/// The Signal of an opened pull request.
 pub(in super::super) fn opened(
-    place: &Place,
+    repo: &RepositoryRef,
     pull: &PullRequest,
     raw: &RawValue,
     envelope: &Envelope,
 ) -> Result<SignalDraft, WireError> {
-    let (base, head) = ends(pull);
-    Ok(place.signal(Fact {
+    let (base, head) = branches(pull);
+    Ok(repo.signal(Fact {
         kind: SignalKind::PrOpened,
         key: format!("pr:{}:opened", pull.id),
-        at: envelope.when(pull.created_at, "pull_request.created_at")?,
+        at: envelope.time_or_receipt(pull.created_at, "pull_request.created_at")?,
         actor: actor(pull.user.as_ref().or(envelope.sender.as_ref())),
-        subject: subject(place, pull),
+        subject: subject(repo, pull),
         normalized: json!({
             "number": pull.number,
             "draft": pull.draft.unwrap_or(false),
@@ -49,20 +52,20 @@ pub(in super::super) fn opened(
     }))
 }
 
-/// A pull request was merged.
+/// The Signal of a merged pull request.
 pub(in super::super) fn merged(
-    place: &Place,
+    repo: &RepositoryRef,
     pull: &PullRequest,
     raw: &RawValue,
     envelope: &Envelope,
 ) -> Result<SignalDraft, WireError> {
-    let (base, head) = ends(pull);
-    Ok(place.signal(Fact {
+    let (base, head) = branches(pull);
+    Ok(repo.signal(Fact {
         kind: SignalKind::PrMerged,
         key: format!("pr:{}:merged", pull.id),
-        at: envelope.when(merged_at(pull), "pull_request.merged_at")?,
+        at: envelope.time_or_receipt(merged_at(pull), "pull_request.merged_at")?,
         actor: actor(pull.merged_by.as_ref().or(envelope.sender.as_ref())),
-        subject: subject(place, pull),
+        subject: subject(repo, pull),
         normalized: json!({
             "number": pull.number,
             "base": base,
@@ -73,47 +76,49 @@ pub(in super::super) fn merged(
     }))
 }
 
-/// When a merged pull request was merged.
-pub(in super::super) fn merged_at(pull: &PullRequest) -> Option<Moment> {
+/// Time at which a merged pull request was merged.
+pub(in super::super) fn merged_at(pull: &PullRequest) -> Option<Timestamp> {
     pull.merged_at.or(pull.closed_at).or(pull.updated_at)
 }
 
-/// When a closed pull request was closed.
-pub(in super::super) fn closed_at(pull: &PullRequest) -> Option<Moment> {
+/// Time at which a closed pull request was closed.
+pub(in super::super) fn closed_at(pull: &PullRequest) -> Option<Timestamp> {
     pull.closed_at.or(pull.updated_at)
 }
 
-/// A pull request was closed without merging. The REST API's lists do not say by whom.
+/// The Signal of a pull request closed without merging.
+///
+/// The REST API's lists do not contain the person who closed it.
 pub(in super::super) fn closed(
-    place: &Place,
+    repo: &RepositoryRef,
     pull: &PullRequest,
     raw: &RawValue,
     envelope: &Envelope,
 ) -> Result<SignalDraft, WireError> {
-    let at = need(closed_at(pull), "pull_request.closed_at")?;
-    let (base, head) = ends(pull);
-    Ok(place.signal(Fact {
+    let at = require(closed_at(pull), "pull_request.closed_at")?;
+    let (base, head) = branches(pull);
+    Ok(repo.signal(Fact {
         kind: SignalKind::PrClosed,
         key: format!("pr:{}:closed:{at}", pull.id),
-        at: When::from(at),
+        at: FactTime::from(at),
         actor: actor(envelope.sender.as_ref()),
-        subject: subject(place, pull),
+        subject: subject(repo, pull),
         normalized: json!({ "number": pull.number, "base": base, "head": head }),
         raw,
     }))
 }
 
-/// What only deliveries tell.
+/// The Signal of a change that only deliveries contain.
 fn changed(
     action: &str,
-    scene: &Scene<'_, '_>,
-    place: &Place,
+    context: &NormalizeContext<'_, '_>,
+    repo: &RepositoryRef,
     pull: &PullRequest,
     raw: &RawValue,
 ) -> Result<SignalDraft, WireError> {
     let (id, number) = (pull.id, pull.number);
-    let updated_at = need(pull.updated_at, "pull_request.updated_at")?;
-    let at = When::from(updated_at);
+    let updated_at = require(pull.updated_at, "pull_request.updated_at")?;
+    let at = FactTime::from(updated_at);
     let mut raw = raw;
     let (kind, key, at, normalized) = match action {
         "reopened" => (
@@ -129,7 +134,7 @@ fn changed(
             json!({ "number": number }),
         ),
         "review_requested" => {
-            let (reviewer, fields) = reviewer(scene)?;
+            let (reviewer, fields) = reviewer(context)?;
             (
                 SignalKind::PrReviewRequested,
                 format!("review_requested:{}{updated_at}", segment(reviewer)),
@@ -144,25 +149,25 @@ fn changed(
                 normalized,
             } = changes::read(
                 action,
-                scene,
-                &Changed {
+                context,
+                &ChangedObject {
                     number,
                     title: pull.title.as_deref(),
                     body: pull.body.as_deref(),
                     updated_at,
                 },
             )?;
-            // The change stands beside the pull request.
-            raw = scene.payload.raw_whole()?;
+            // The payload has the change beside the pull request.
+            raw = context.payload.raw_whole()?;
             (SignalKind::PrUpdated, key, at, normalized)
         }
     };
-    Ok(place.signal(Fact {
+    Ok(repo.signal(Fact {
         kind,
         key: format!("pr:{id}:{key}"),
         at,
-        actor: scene.actor()?,
-        subject: subject(place, pull),
+        actor: context.actor()?,
+        subject: subject(repo, pull),
         normalized,
         raw,
     }))
@@ -171,39 +176,39 @@ fn changed(
 /// The Signal of a `pull_request_review` delivery.
 pub(super) fn review_event(
     action: &str,
-    scene: &Scene<'_, '_>,
+    context: &NormalizeContext<'_, '_>,
 ) -> Result<Option<SignalDraft>, WireError> {
     if !matches!(action, "submitted" | "dismissed") {
         return Ok(None);
     }
-    let place = scene.place()?;
-    let (review, raw) = scene.payload.object::<Review>("review")?;
-    let pull: PullRequest = scene.payload.required("pull_request")?;
-    let of = Reviewed::from(&pull);
+    let repo = context.repo()?;
+    let (review, raw) = context.payload.object::<Review>("review")?;
+    let pull: PullRequest = context.payload.required("pull_request")?;
+    let reviewed_pull = ReviewedPull::from(&pull);
     if action == "submitted" {
-        return reviewed(&place, &review, raw, &of, &scene.envelope()?);
+        return reviewed(&repo, &review, raw, &reviewed_pull, &context.envelope()?);
     }
-    Ok(Some(place.signal(Fact {
+    Ok(Some(repo.signal(Fact {
         kind: SignalKind::PrReviewDismissed,
         key: format!("review:{}:dismissed", review.id),
-        // Older payloads have only the time of its submission, which is another fact's.
-        at: scene.when(review.updated_at),
-        actor: scene.actor()?,
-        subject: review_subject(&place, &review, &of),
+        // Older payloads have only the time of submission, which belongs to another fact.
+        at: context.time_or_receipt(review.updated_at),
+        actor: context.actor()?,
+        subject: review_subject(&repo, &review, &reviewed_pull),
         normalized: json!({ "number": pull.number, "review_id": review.id.to_string() }),
         raw,
     })))
 }
 
-/// The pull request that a review belongs to.
-pub(in super::super) struct Reviewed<'a> {
-    /// Its number.
+/// The pull request of a review.
+pub(in super::super) struct ReviewedPull<'a> {
+    /// Number.
     pub number: u64,
-    /// Its title.
+    /// Title.
     pub title: Option<&'a str>,
 }
 
-impl<'a> From<&'a PullRequest> for Reviewed<'a> {
+impl<'a> From<&'a PullRequest> for ReviewedPull<'a> {
     fn from(pull: &'a PullRequest) -> Self {
         Self {
             number: pull.number,
@@ -212,13 +217,15 @@ impl<'a> From<&'a PullRequest> for Reviewed<'a> {
     }
 }
 
-/// A review was submitted; `None` for one that only holds comments, which tell it. The REST API
-/// writes its state in capitals, and shows no more what a dismissed review had said.
+/// The Signal of a submitted review; `None` if it has only comments.
+///
+/// Each comment has a separate Signal. The REST API returns the state in capitals, and no original
+/// state for a dismissed review.
 pub(in super::super) fn reviewed(
-    place: &Place,
+    repo: &RepositoryRef,
     review: &Review,
     raw: &RawValue,
-    pull: &Reviewed<'_>,
+    pull: &ReviewedPull<'_>,
     envelope: &Envelope,
 ) -> Result<Option<SignalDraft>, WireError> {
     let state = review.state.as_deref().map(str::to_ascii_lowercase);
@@ -231,12 +238,12 @@ pub(in super::super) fn reviewed(
             "approved" | "changes_requested" | "commented"
         )
     });
-    Ok(Some(place.signal(Fact {
+    Ok(Some(repo.signal(Fact {
         kind: SignalKind::PrReviewed,
         key: format!("review:{}:submitted", review.id),
-        at: envelope.when(review.submitted_at, "review.submitted_at")?,
+        at: envelope.time_or_receipt(review.submitted_at, "review.submitted_at")?,
         actor: actor(review.user.as_ref().or(envelope.sender.as_ref())),
-        subject: review_subject(place, review, pull),
+        subject: review_subject(repo, review, pull),
         normalized: json!({
             "number": pull.number,
             "review_id": review.id.to_string(),
@@ -247,29 +254,29 @@ pub(in super::super) fn reviewed(
     })))
 }
 
-fn review_subject(place: &Place, review: &Review, pull: &Reviewed<'_>) -> Subject {
+fn review_subject(repo: &RepositoryRef, review: &Review, pull: &ReviewedPull<'_>) -> Subject {
     Subject {
         kind: "review".to_owned(),
         id: review.id.to_string(),
-        key: place.numbered(pull.number),
+        key: repo.numbered(pull.number),
         title: pull.title.map(ToOwned::to_owned),
         url: review.html_url.clone(),
     }
 }
 
-/// The branches that a pull request joins.
-fn ends(pull: &PullRequest) -> (Option<&str>, Option<&str>) {
+/// The base and head branches of a pull request.
+fn branches(pull: &PullRequest) -> (Option<&str>, Option<&str>) {
     (
-        pull.base.as_ref().and_then(|tip| tip.name.as_deref()),
-        pull.head.as_ref().and_then(|tip| tip.name.as_deref()),
+        pull.base.as_ref().and_then(|branch| branch.name.as_deref()),
+        pull.head.as_ref().and_then(|branch| branch.name.as_deref()),
     )
 }
 
-fn subject(place: &Place, pull: &PullRequest) -> Subject {
+fn subject(repo: &RepositoryRef, pull: &PullRequest) -> Subject {
     Subject {
         kind: "pull_request".to_owned(),
         id: pull.id.to_string(),
-        key: place.numbered(pull.number),
+        key: repo.numbered(pull.number),
         title: pull.title.clone(),
         url: pull.html_url.clone(),
     }

@@ -3,43 +3,49 @@
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Envelope, Fact, Place, Scene, When, actor};
+use super::{Envelope, Fact, FactTime, NormalizeContext, RepositoryRef, actor};
 use crate::connectors::github::wire::{Release, WireError};
 use crate::crypto::sha256;
 use crate::signals::{Actor, SignalDraft, SignalKind, Subject};
 
-/// The Signal of a `release` delivery. `created`, `released`, `prereleased` and
-/// `unpublished` are echoes of what other actions say.
-pub(super) fn event(action: &str, scene: &Scene<'_, '_>) -> Result<Option<SignalDraft>, WireError> {
+/// The Signal of a `release` delivery.
+///
+/// The actions `created`, `released`, `prereleased` and `unpublished` duplicate other actions.
+pub(super) fn event(
+    action: &str,
+    context: &NormalizeContext<'_, '_>,
+) -> Result<Option<SignalDraft>, WireError> {
     if !matches!(action, "published" | "edited" | "deleted") {
         return Ok(None);
     }
-    let place = scene.place()?;
-    let (release, raw) = scene.payload.object::<Release>("release")?;
+    let repo = context.repo()?;
+    let (release, raw) = context.payload.object::<Release>("release")?;
     let signal = match action {
-        "published" => published(&place, &release, raw, &scene.envelope()?)?,
+        "published" => published(&repo, &release, raw, &context.envelope()?)?,
         "edited" => {
             let key = edit_key(&release, raw);
-            let at = scene.when(release.updated_at);
+            let at = context.time_or_receipt(release.updated_at);
             signal(
-                &place,
+                &repo,
                 SignalKind::ReleaseEdited,
                 &release,
                 raw,
-                (key, at, scene.actor()?),
+                (key, at, context.actor()?),
             )
         }
         _ => {
             let key = format!("release:{}:deleted", release.id);
-            let fact = (key, scene.receipt(), scene.actor()?);
-            signal(&place, SignalKind::ReleaseDeleted, &release, raw, fact)
+            let fact = (key, context.receipt_time(), context.actor()?);
+            signal(&repo, SignalKind::ReleaseDeleted, &release, raw, fact)
         }
     };
     Ok(Some(signal))
 }
 
-/// Releases have `updated_at` only since 2025, and not on every Enterprise version. Where
-/// it is missing, the release's own bytes tell one edit from another.
+/// The dedupe key of an edit.
+///
+/// Releases have `updated_at` only since 2025, and not on every Enterprise version. Without it, a
+/// digest of the release distinguishes the edits.
 fn edit_key(release: &Release, raw: &RawValue) -> String {
     release.updated_at.map_or_else(
         || {
@@ -50,20 +56,20 @@ fn edit_key(release: &Release, raw: &RawValue) -> String {
     )
 }
 
-/// A release was published.
+/// The Signal of a published release.
 pub(in super::super) fn published(
-    place: &Place,
+    repo: &RepositoryRef,
     release: &Release,
     raw: &RawValue,
     envelope: &Envelope,
 ) -> Result<SignalDraft, WireError> {
     let fact = (
         format!("release:{}:published", release.id),
-        envelope.when(release.published_at, "release.published_at")?,
+        envelope.time_or_receipt(release.published_at, "release.published_at")?,
         actor(release.author.as_ref().or(envelope.sender.as_ref())),
     );
     Ok(signal(
-        place,
+        repo,
         SignalKind::ReleasePublished,
         release,
         raw,
@@ -72,14 +78,14 @@ pub(in super::super) fn published(
 }
 
 fn signal(
-    place: &Place,
+    repo: &RepositoryRef,
     kind: SignalKind,
     release: &Release,
     raw: &RawValue,
-    (key, at, actor): (String, When, Actor),
+    (key, at, actor): (String, FactTime, Actor),
 ) -> SignalDraft {
     let tag = release.tag_name.as_deref();
-    place.signal(Fact {
+    repo.signal(Fact {
         kind,
         key,
         at,
@@ -87,8 +93,8 @@ fn signal(
         subject: Subject {
             kind: "release".to_owned(),
             id: release.id.to_string(),
-            key: tag.and_then(|tag| place.at(tag)),
-            // A release need not have a name.
+            key: tag.and_then(|tag| repo.at(tag)),
+            // The name of a release is optional.
             title: release.name.as_deref().or(tag).map(ToOwned::to_owned),
             url: release.html_url.clone(),
         },

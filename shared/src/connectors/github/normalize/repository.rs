@@ -1,14 +1,17 @@
-//! What happens to repositories as a whole.
+//! Events of repositories.
 
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Fact, Place, Scene, When, need};
+use super::{Fact, FactTime, NormalizeContext, RepositoryRef, require};
 use crate::connectors::github::wire::{Repository, User, WireError};
 use crate::signals::{SignalDraft, SignalKind};
 
 /// The Signal of a `repository` delivery.
-pub(super) fn event(action: &str, scene: &Scene<'_, '_>) -> Result<Option<SignalDraft>, WireError> {
+pub(super) fn event(
+    action: &str,
+    context: &NormalizeContext<'_, '_>,
+) -> Result<Option<SignalDraft>, WireError> {
     let kind = match action {
         "created" => SignalKind::RepoCreated,
         "publicized" => SignalKind::RepoPublicized,
@@ -17,26 +20,29 @@ pub(super) fn event(action: &str, scene: &Scene<'_, '_>) -> Result<Option<Signal
         "transferred" => SignalKind::RepoTransferred,
         _ => return Ok(None),
     };
-    let (repository, raw) = scene.payload.object::<Repository>("repository")?;
-    let place = Place::from(&repository);
-    let at = need(repository.updated_at, "repository.updated_at")?;
+    let (repository, raw) = context.payload.object::<Repository>("repository")?;
+    let repo = RepositoryRef::from(&repository);
+    let at = require(repository.updated_at, "repository.updated_at")?;
     let mut normalized = json!({ "private": repository.private });
     if matches!(action, "renamed" | "transferred") {
-        normalized["from"] = json!(former(action, scene)?);
+        normalized["from"] = json!(previous_name(action, context)?);
     }
-    Ok(Some(place.signal(Fact {
+    Ok(Some(repo.signal(Fact {
         kind,
-        key: format!("repo:{}:{action}:{at}", place.id),
-        at: When::from(at),
-        actor: scene.actor()?,
-        subject: place.subject(),
+        key: format!("repo:{}:{action}:{at}", repo.id),
+        at: FactTime::from(at),
+        actor: context.actor()?,
+        subject: repo.subject(),
         normalized,
         raw,
     })))
 }
 
-/// The former name, or the former owner's.
-fn former(action: &str, scene: &Scene<'_, '_>) -> Result<Option<String>, WireError> {
+/// The previous name of the repository, or of its owner.
+fn previous_name(
+    action: &str,
+    context: &NormalizeContext<'_, '_>,
+) -> Result<Option<String>, WireError> {
     #[derive(Deserialize)]
     struct Changes {
         repository: Option<Renamed>,
@@ -44,7 +50,7 @@ fn former(action: &str, scene: &Scene<'_, '_>) -> Result<Option<String>, WireErr
     }
     #[derive(Deserialize)]
     struct Renamed {
-        name: Option<Was<String>>,
+        name: Option<Previous<String>>,
     }
     #[derive(Deserialize)]
     struct Moved {
@@ -56,10 +62,10 @@ fn former(action: &str, scene: &Scene<'_, '_>) -> Result<Option<String>, WireErr
         organization: Option<User>,
     }
     #[derive(Deserialize)]
-    struct Was<T> {
+    struct Previous<T> {
         from: Option<T>,
     }
-    let Some(changes) = scene.payload.optional::<Changes>("changes")? else {
+    let Some(changes) = context.payload.optional::<Changes>("changes")? else {
         return Ok(None);
     };
     if action == "renamed" {

@@ -1,13 +1,14 @@
-//! What every cursor has in common.
+//! Common parts of the cursors.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::connectors::github::client::Answer;
-pub(super) use crate::connectors::support::load_cursor as load;
+pub(super) use crate::connectors::cursor::load_cursor as load;
+use crate::connectors::github::client::Response;
 
-/// The tag of an answer, and the URL it belongs to. The same URL and tag ask only whether
-/// anything changed, which costs nothing of the rate limit.
+/// `ETag` of a response, with its URL.
+///
+/// A conditional request with both does not count against the rate limit if nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tag {
     pub url: String,
@@ -15,9 +16,9 @@ pub(super) struct Tag {
 }
 
 impl Tag {
-    /// The tag of an answer from this URL.
-    pub(super) fn of(url: &Url, answer: &Answer) -> Option<Self> {
-        answer.etag().map(|etag| Self {
+    /// The tag of a response from this URL.
+    pub(super) fn of(url: &Url, response: &Response) -> Option<Self> {
+        response.etag().map(|etag| Self {
             url: url.to_string(),
             etag,
         })

@@ -1,9 +1,9 @@
-//! Pull requests, and the reviews of those that changed.
+//! Pull requests, and the reviews of changed ones.
 //!
-//! The list knows no `since`: it is walked newest first until it is older than the mark.
-//! Rows only move down while it is read, which repeats some and skips none; a pull request
-//! that is updated meanwhile is newer than the mark and belongs to the next run. A review
-//! updates its pull request, so reviews are read of every one on the way, some per page.
+//! The list has no `since` parameter, so it is read newest first down to the mark. Rows only move
+//! down during the walk, which repeats some and skips none; a pull request that is updated during
+//! the walk is newer than the mark and belongs to the next run. A review updates its pull request,
+//! so the reviews of every pull request of the walk are read, some per page.
 
 use std::collections::VecDeque;
 
@@ -13,45 +13,45 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::cursor::{Tag, load};
-use super::{OVERLAP, Reader, done, earlier, part_before, rows, walking};
+use super::{OVERLAP, Reader, continued_page, earlier, last_page, part_before, rows};
 use crate::connectors::SyncPage;
-use crate::connectors::github::client::Refusal;
+use crate::connectors::github::client::ApiError;
 use crate::connectors::github::normalize::{Envelope, pulls};
 use crate::connectors::github::wire::{PullRequest, Review, WireError, read};
-use crate::connectors::support::PageContent;
+use crate::connectors::page::PageContent;
 use crate::signals::SignalDraft;
 
-/// Calls for reviews that one page makes.
-const CALLS_PER_PAGE: usize = 10;
-/// How much of a title the cursor carries.
-const KEPT_TITLE: usize = 200;
+/// Maximum number of calls for reviews per page.
+const MAX_REVIEW_CALLS: usize = 10;
+/// Maximum length of a title in the cursor.
+const MAX_TITLE_CHARS: usize = 200;
 
-/// Where the stream is.
+/// Cursor of the stream.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Cursor {
-    /// Facts before it are never told.
+    /// Lower bound of the stream's facts.
     pub floor: DateTime<Utc>,
-    /// What was updated until then has been read.
+    /// High-water mark: updates up to then have been read.
     pub high: DateTime<Utc>,
-    /// The walk of a run that is not over.
+    /// The unfinished walk.
     #[serde(default)]
     pub walk: Option<Walk>,
-    /// The tag of the first page, when nothing on it is left to be read.
+    /// Tag of the first page, if all of it has been read.
     #[serde(default)]
     pub tag: Option<Tag>,
 }
 
 impl Cursor {
-    const fn begin(horizon: DateTime<Utc>) -> Self {
+    const fn begin(floor: DateTime<Utc>) -> Self {
         Self {
-            floor: horizon,
-            high: horizon,
+            floor,
+            high: floor,
             walk: None,
             tag: None,
         }
     }
 
-    fn walking(self, walk: Walk) -> Self {
+    fn with_walk(self, walk: Walk) -> Self {
         Self {
             walk: Some(walk),
             ..self
@@ -59,30 +59,30 @@ impl Cursor {
     }
 }
 
-/// Where a walk is.
+/// Position of a walk.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Walk {
-    /// The next page of the list; `None` when it has been read.
+    /// The next page of the list; `None` after the last one.
     #[serde(default)]
     pub next: Option<String>,
-    /// The mark when the walk is over.
+    /// The mark after the walk.
     pub high: DateTime<Utc>,
-    /// The tag when the walk is over.
+    /// The tag after the walk.
     #[serde(default)]
     pub tag: Option<Tag>,
-    /// Pull requests whose reviews are still to be read.
+    /// Pull requests with unread reviews.
     pub reviews: VecDeque<Pending>,
-    /// When the last one on the list was updated that has been read.
+    /// Update time of the last pull request read.
     #[serde(default)]
     pub at: Option<DateTime<Utc>>,
 }
 
-/// A pull request whose reviews are still to be read.
+/// A pull request with unread reviews.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Pending {
-    /// Its number.
+    /// Number.
     pub number: u64,
-    /// Its title, for the Signals.
+    /// Title, for the Signals.
     #[serde(default)]
     pub title: Option<String>,
     /// The next page of its reviews, after the first.
@@ -90,78 +90,82 @@ pub(super) struct Pending {
     pub next: Option<String>,
 }
 
-/// One page of the list, or some reviews.
-pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
-    let horizon = reader.request.floor();
-    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(horizon));
+/// Reads a page of the list or some reviews.
+pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
+    let floor = reader.request.floor();
+    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(floor));
     match cursor.walk.take() {
         Some(mut walk) if !walk.reviews.is_empty() => {
-            let told = reviews(reader, cursor.floor, &mut walk).await?;
-            settle(reader, cursor, walk, told)
+            let content = read_reviews(reader, cursor.floor, &mut walk).await?;
+            finish_page(reader, cursor, walk, content)
         }
-        walk => list(reader, cursor, walk).await,
+        walk => read_list(reader, cursor, walk).await,
     }
 }
 
-async fn list(
+async fn read_list(
     reader: &Reader<'_>,
     cursor: Cursor,
     walk: Option<Walk>,
-) -> Result<SyncPage, Refusal> {
-    let fresh = walk.is_none();
+) -> Result<SyncPage, ApiError> {
+    let is_first = walk.is_none();
     let url = match walk.as_ref().and_then(|walk| walk.next.as_deref()) {
-        Some(next) => reader.stored(next)?,
-        None => reader.list(
+        Some(next) => reader.stored_url(next)?,
+        None => reader.list_url(
             &["pulls"],
             &[("state", "all"), ("sort", "updated"), ("direction", "desc")],
         ),
     };
-    let tag = cursor.tag.as_ref().filter(|_| fresh);
-    let answer = reader
+    let tag = cursor.tag.as_ref().filter(|_| is_first);
+    let response = reader
         .get("list_pull_requests", url.clone(), tag, None)
         .await?;
-    if answer.not_modified() {
-        return done(PageContent::default(), &cursor);
+    if response.not_modified() {
+        return last_page(PageContent::default(), &cursor);
     }
     let mut walk = walk.unwrap_or_else(|| Walk {
         next: None,
         high: cursor.high,
-        tag: Tag::of(&url, &answer),
+        tag: Tag::of(&url, &response),
         reviews: VecDeque::new(),
         at: None,
     });
 
-    let mut told = PageContent::default();
-    let mut known = false;
-    for raw in rows(&answer)? {
-        let Some((pull, updated_at)) = told.unreadable.take(raw, pull_request(raw)) else {
+    let mut content = PageContent::default();
+    let mut reaches_previous = false;
+    for raw in rows(&response)? {
+        let Some((pull, updated_at)) = content.unreadable.take(raw, parse_pull(raw)) else {
             continue;
         };
         if updated_at < earlier(cursor.high, OVERLAP) {
-            known = true;
+            reaches_previous = true;
             break;
         }
-        walk.high = walk.high.max(reader.not_in_the_future(updated_at));
+        walk.high = walk.high.max(reader.clamp_to_now(updated_at));
         walk.at = Some(updated_at);
         let facts = facts(reader, &pull, raw).map(|mut facts| {
             facts.retain(|fact| fact.timestamp >= cursor.floor);
             facts
         });
-        told.take(raw, facts);
+        content.take(raw, facts);
         walk.reviews.push_back(Pending {
             number: pull.number,
             title: pull
                 .title
-                .map(|title| title.chars().take(KEPT_TITLE).collect()),
+                .map(|title| title.chars().take(MAX_TITLE_CHARS).collect()),
             next: None,
         });
     }
-    walk.next = answer.links().next.filter(|_| !known).map(String::from);
-    settle(reader, cursor, walk, told)
+    walk.next = response
+        .links()
+        .next
+        .filter(|_| !reaches_previous)
+        .map(String::from);
+    finish_page(reader, cursor, walk, content)
 }
 
-/// A pull request of the list, and when it was updated.
-fn pull_request(raw: &RawValue) -> Result<(PullRequest, DateTime<Utc>), WireError> {
+/// Parses a pull request and its update time.
+fn parse_pull(raw: &RawValue) -> Result<(PullRequest, DateTime<Utc>), WireError> {
     let pull: PullRequest = read("pull_request", raw)?;
     let updated_at = pull
         .updated_at
@@ -170,17 +174,17 @@ fn pull_request(raw: &RawValue) -> Result<(PullRequest, DateTime<Utc>), WireErro
     Ok((pull, updated_at))
 }
 
-/// The page's cursor: the walk has more to read, or is over and its mark counts.
-fn settle(
+/// Builds the page, with the continued walk or, after the walk, with the new mark.
+fn finish_page(
     reader: &Reader<'_>,
     cursor: Cursor,
     walk: Walk,
-    told: PageContent,
-) -> Result<SyncPage, Refusal> {
+    content: PageContent,
+) -> Result<SyncPage, ApiError> {
     if walk.next.is_none() && walk.reviews.is_empty() {
         let Walk { high, tag, .. } = walk;
-        return done(
-            told,
+        return last_page(
+            content,
             &Cursor {
                 high,
                 tag,
@@ -188,89 +192,92 @@ fn settle(
             },
         );
     }
-    let left = walk
-        .at
-        .map_or(1.0, |at| part_before(at, cursor.high, reader.request.until));
-    walking(told, &cursor.walking(walk), 1.0 - left)
+    let left = walk.at.map_or(1.0, |at| {
+        part_before(at, cursor.high, reader.request.upper_bound)
+    });
+    continued_page(content, &cursor.with_walk(walk), 1.0 - left)
 }
 
+/// Normalizes a pull request of the list.
 fn facts(
     reader: &Reader<'_>,
     pull: &PullRequest,
     raw: &RawValue,
 ) -> Result<Vec<SignalDraft>, WireError> {
     let listed = &Envelope::default();
-    let mut facts = vec![pulls::opened(&reader.place, pull, raw, listed)?];
+    let mut facts = vec![pulls::opened(&reader.repo, pull, raw, listed)?];
     if pull.is_merged() {
-        facts.push(pulls::merged(&reader.place, pull, raw, listed)?);
+        facts.push(pulls::merged(&reader.repo, pull, raw, listed)?);
     } else if pull.state.as_deref() == Some("closed") {
-        facts.push(pulls::closed(&reader.place, pull, raw, listed)?);
+        facts.push(pulls::closed(&reader.repo, pull, raw, listed)?);
     }
     Ok(facts)
 }
 
-/// Reads reviews of some pull requests. What was read before a refusal counts; the next
-/// page meets the refusal at its beginning.
-async fn reviews(
+/// Reads reviews of some pull requests.
+///
+/// The reviews read before an error count; the next page begins with the failed call.
+async fn read_reviews(
     reader: &Reader<'_>,
     floor: DateTime<Utc>,
     walk: &mut Walk,
-) -> Result<PageContent, Refusal> {
-    let mut told = PageContent::default();
-    for call in 0..CALLS_PER_PAGE {
+) -> Result<PageContent, ApiError> {
+    let mut content = PageContent::default();
+    for call in 0..MAX_REVIEW_CALLS {
         let Some(pending) = walk.reviews.front_mut() else {
             break;
         };
-        match reviews_of(reader, pending).await {
+        match read_reviews_page(reader, pending).await {
             Ok((page, next)) => {
                 let facts = page.signals.into_iter();
-                told.signals
+                content
+                    .signals
                     .extend(facts.filter(|fact| fact.timestamp >= floor));
-                told.unreadable.extend(page.unreadable);
+                content.unreadable.extend(page.unreadable);
                 pending.next = next;
                 if pending.next.is_none() {
                     walk.reviews.pop_front();
                 }
             }
-            Err(refusal) if call == 0 => return Err(refusal),
+            Err(error) if call == 0 => return Err(error),
             Err(_) => break,
         }
     }
-    Ok(told)
+    Ok(content)
 }
 
-/// One page of one pull request's reviews, and the page after it.
-async fn reviews_of(
+/// Reads a page of a pull request's reviews, and returns it with the next page's URL.
+async fn read_reviews_page(
     reader: &Reader<'_>,
     pending: &Pending,
-) -> Result<(PageContent, Option<String>), Refusal> {
+) -> Result<(PageContent, Option<String>), ApiError> {
     let url = match &pending.next {
-        Some(next) => reader.stored(next)?,
-        None => reader.list(&["pulls", &pending.number.to_string(), "reviews"], &[]),
+        Some(next) => reader.stored_url(next)?,
+        None => reader.list_url(&["pulls", &pending.number.to_string(), "reviews"], &[]),
     };
-    let answer = match reader.get("list_reviews", url, None, None).await {
-        // This one alone is gone; were it the repository, the list would say so.
-        Err(refusal) if refusal.is(StatusCode::NOT_FOUND) => {
+    let response = match reader.get("list_reviews", url, None, None).await {
+        // Only this pull request is missing; if the repository were, the list would fail.
+        Err(error) if error.is(StatusCode::NOT_FOUND) => {
             return Ok((PageContent::default(), None));
         }
         other => other?,
     };
     let reviewed = |raw| {
         let review: Review = read("review", raw)?;
-        // A review that is still being written has no time yet.
+        // A pending review has no time.
         if review.submitted_at.is_none() {
             return Ok(Vec::new());
         }
-        let pull = pulls::Reviewed {
+        let pull = pulls::ReviewedPull {
             number: pending.number,
             title: pending.title.as_deref(),
         };
-        let fact = pulls::reviewed(&reader.place, &review, raw, &pull, &Envelope::default())?;
+        let fact = pulls::reviewed(&reader.repo, &review, raw, &pull, &Envelope::default())?;
         Ok::<_, WireError>(fact.into_iter().collect())
     };
-    let mut told = PageContent::default();
-    for raw in rows(&answer)? {
-        told.take(raw, reviewed(raw));
+    let mut content = PageContent::default();
+    for raw in rows(&response)? {
+        content.take(raw, reviewed(raw));
     }
-    Ok((told, answer.links().next.map(String::from)))
+    Ok((content, response.links().next.map(String::from)))
 }

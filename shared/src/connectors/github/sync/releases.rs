@@ -1,52 +1,52 @@
 //! Releases.
 //!
-//! The list is in order of creation, and a draft of last year may be published today. So a
-//! run reads until a page has nothing new, and once a day the whole list.
+//! The list is in order of creation, and a draft may be published a year later. A run reads until a
+//! page has nothing new, and once a day the whole list.
 
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::cursor::{Tag, load};
-use super::{OVERLAP, Reader, done, earlier, rows, walking};
-use crate::connectors::github::client::{Answer, Refusal};
+use super::{OVERLAP, Reader, continued_page, earlier, last_page, rows};
+use crate::connectors::github::client::{ApiError, Response};
 use crate::connectors::github::normalize::{Envelope, releases};
 use crate::connectors::github::wire::{Release, WireError, read};
-use crate::connectors::support::PageContent;
+use crate::connectors::page::PageContent;
 use crate::connectors::{ConnectorError, SyncPage};
 
-/// How often the whole list is read.
-const FULL_EVERY: Duration = Duration::hours(24);
+/// Interval at which the whole list is read.
+const FULL_INTERVAL: Duration = Duration::hours(24);
 
-/// Where the stream is.
+/// Cursor of the stream.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Cursor {
-    /// Facts before it are never told.
+    /// Lower bound of the stream's facts.
     pub floor: DateTime<Utc>,
-    /// What was published until then has been read.
+    /// High-water mark: releases published up to then have been read.
     pub high: DateTime<Utc>,
-    /// When the whole list was last read.
+    /// Time at which the whole list was last read.
     #[serde(default)]
     pub full_at: Option<DateTime<Utc>>,
-    /// The walk of a run that is not over.
+    /// The unfinished walk.
     #[serde(default)]
     pub walk: Option<Walk>,
-    /// The tag of the first page, when nothing on it is left to be read.
+    /// Tag of the first page, if all of it has been read.
     #[serde(default)]
     pub tag: Option<Tag>,
 }
 
 impl Cursor {
-    const fn begin(horizon: DateTime<Utc>) -> Self {
+    const fn begin(floor: DateTime<Utc>) -> Self {
         Self {
-            floor: horizon,
-            high: horizon,
+            floor,
+            high: floor,
             full_at: None,
             walk: None,
             tag: None,
         }
     }
 
-    fn walking(self, walk: Walk) -> Self {
+    fn with_walk(self, walk: Walk) -> Self {
         Self {
             walk: Some(walk),
             ..self
@@ -54,62 +54,64 @@ impl Cursor {
     }
 }
 
-/// Where a walk is.
+/// Position of a walk.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Walk {
     /// The next page.
     #[serde(default)]
     pub next: Option<String>,
-    /// The mark when the walk is over.
+    /// The mark after the walk.
     pub high: DateTime<Utc>,
     /// Whether the whole list is read.
     pub full: bool,
-    /// The tag when the walk is over.
+    /// The tag after the walk.
     #[serde(default)]
     pub tag: Option<Tag>,
 }
 
-/// One page of releases.
-pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
-    let (horizon, until) = (reader.request.floor(), reader.request.until);
-    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(horizon));
+/// Reads a page.
+pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
+    let (floor, upper_bound) = (reader.request.floor(), reader.request.upper_bound);
+    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(floor));
     let walk = cursor.walk.take();
-    let fresh = walk.is_none();
+    let is_first = walk.is_none();
     let mut walk = walk.unwrap_or_else(|| Walk {
         high: cursor.high,
-        full: cursor.full_at.is_none_or(|last| until - last >= FULL_EVERY),
+        full: cursor
+            .full_at
+            .is_none_or(|last| upper_bound - last >= FULL_INTERVAL),
         ..Walk::default()
     });
     let url = match &walk.next {
-        Some(next) => reader.stored(next)?,
-        None => reader.list(&["releases"], &[]),
+        Some(next) => reader.stored_url(next)?,
+        None => reader.list_url(&["releases"], &[]),
     };
-    let tag = cursor.tag.as_ref().filter(|_| fresh && !walk.full);
-    let answer = reader.get("list_releases", url.clone(), tag, None).await?;
-    if answer.not_modified() {
-        return done(PageContent::default(), &cursor);
+    let tag = cursor.tag.as_ref().filter(|_| is_first && !walk.full);
+    let response = reader.get("list_releases", url.clone(), tag, None).await?;
+    if response.not_modified() {
+        return last_page(PageContent::default(), &cursor);
     }
-    if fresh {
-        walk.tag = Tag::of(&url, &answer);
+    if is_first {
+        walk.tag = Tag::of(&url, &response);
     }
 
-    let told = take(reader, &answer, &cursor, &mut walk)?;
-    let next = answer
+    let content = parse_page(reader, &response, &cursor, &mut walk)?;
+    let next = response
         .links()
         .next
-        .filter(|_| walk.full || !told.signals.is_empty());
+        .filter(|_| walk.full || !content.signals.is_empty());
     if let Some(next) = next {
         walk.next = Some(next.into());
-        return walking(told, &cursor.walking(walk), 0.5);
+        return continued_page(content, &cursor.with_walk(walk), 0.5);
     }
     let full_at = if walk.full {
-        Some(until)
+        Some(upper_bound)
     } else {
         cursor.full_at
     };
     let Walk { high, tag, .. } = walk;
-    done(
-        told,
+    last_page(
+        content,
         &Cursor {
             high,
             full_at,
@@ -119,10 +121,10 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
     )
 }
 
-/// What a page tells of what is new, or of everything.
-fn take(
+/// Normalizes a page's new releases, or all of them in a walk of the whole list.
+fn parse_page(
     reader: &Reader<'_>,
-    answer: &Answer,
+    response: &Response,
     cursor: &Cursor,
     walk: &mut Walk,
 ) -> Result<PageContent, ConnectorError> {
@@ -131,7 +133,7 @@ fn take(
     } else {
         earlier(cursor.high, OVERLAP)
     };
-    let mut told = PageContent::default();
+    let mut content = PageContent::default();
     let mut published = |raw| {
         let release: Release = read("release", raw)?;
         let published_at = match release.published_at {
@@ -141,12 +143,12 @@ fn take(
         if published_at < oldest.max(cursor.floor) {
             return Ok(Vec::new());
         }
-        let signal = releases::published(&reader.place, &release, raw, &Envelope::default())?;
-        walk.high = walk.high.max(reader.not_in_the_future(published_at));
+        let signal = releases::published(&reader.repo, &release, raw, &Envelope::default())?;
+        walk.high = walk.high.max(reader.clamp_to_now(published_at));
         Ok::<_, WireError>(vec![signal])
     };
-    for raw in rows(answer)? {
-        told.take(raw, published(raw));
+    for raw in rows(response)? {
+        content.take(raw, published(raw));
     }
-    Ok(told)
+    Ok(content)
 }

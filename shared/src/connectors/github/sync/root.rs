@@ -1,4 +1,4 @@
-//! The root stream: which repositories there are, and so which streams.
+//! The root stream, which lists the repositories and their streams.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use url::Url;
 
 use super::cursor::load;
 use super::search::{self, Search};
-use super::{ROOT, resized};
-use crate::connectors::github::client::{Call, Client, PER_PAGE, Refusal};
+use super::{ROOT, with_page_size};
+use crate::connectors::cursor::save_cursor;
+use crate::connectors::github::client::{ApiError, Call, Client, PER_PAGE};
 use crate::connectors::github::wire::{Repository, RepositoryList, WireError, read};
 use crate::connectors::rows::UnreadableRows;
-use crate::connectors::support::save_cursor;
 use crate::connectors::{ConnectorError, StreamSpec, SyncPage, SyncRequest};
 use crate::http::Priority;
 
@@ -26,7 +26,7 @@ pub(super) const RELEASES: &str = "releases";
 pub(super) const WORKFLOW_RUNS: &str = "workflow_runs";
 pub(super) const STARGAZERS: &str = "stargazers";
 
-/// The streams of a repository.
+/// Kinds of streams of a repository.
 const STREAMS: [&str; 7] = [
     ISSUES,
     ISSUE_COMMENTS,
@@ -37,81 +37,83 @@ const STREAMS: [&str; 7] = [
     STARGAZERS,
 ];
 
-/// How often a walk begins again because the list changed beneath it.
+/// Maximum number of restarts of a walk because the list changed during it.
 const MAX_RESTARTS: u32 = 3;
 
-/// What a stream needs to address its repository.
+/// Target of a stream: the address of its repository.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Target {
-    /// `owner/name`, as the root stream last saw it. GitHub redirects from former names.
+    /// `owner/name`, as last listed. GitHub redirects from previous names.
     pub full_name: String,
-    /// The repository's page.
+    /// The repository's web page.
     pub html_url: Option<String>,
 }
 
-/// From how many repositories on updates are searched for: fewer are read at little cost.
-const MIN_SEARCHED: usize = 21;
+/// Minimum number of repositories for a search; reading the lists of fewer costs little.
+const MIN_SEARCHED_REPOSITORIES: usize = 21;
 
-/// Where the walk is.
+/// Cursor of the root stream.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Cursor {
-    /// The next page; `None` between runs.
+    /// The next page; `None` between walks.
     #[serde(default)]
     pub next: Option<String>,
-    /// Repositories seen in this walk.
+    /// Number of repositories seen in this walk.
     #[serde(default)]
     pub seen: u64,
-    /// How many there were when it began.
+    /// GitHub's total count on the last page.
     #[serde(default)]
     pub total: Option<u64>,
-    /// How often it began again.
+    /// Number of restarts.
     #[serde(default)]
     pub restarts: u32,
-    /// What the walk before this one saw, and how many there were, where the two differed.
+    /// Seen and total count of the previous walk, if they differed.
     #[serde(default)]
     pub mismatch: Option<(u64, u64)>,
-    /// Whether this walk may have missed a repository.
+    /// Whether this walk may have missed repositories.
     #[serde(default)]
     pub is_partial: bool,
-    /// The repositories seen in this walk, by their names in lower case.
+    /// Ids of the repositories seen in this walk, by lower-case name.
     #[serde(default)]
     pub repositories: BTreeMap<String, u64>,
-    /// Until when updates have been searched for.
+    /// Upper bound of the last search.
     #[serde(default)]
     pub searched_through: Option<DateTime<Utc>>,
-    /// The search under way.
+    /// The unfinished search.
     #[serde(default)]
     pub search: Option<Search>,
 }
 
-/// What a page of repositories gives.
+/// Streams on a page of repositories.
 struct Streams {
     found: Vec<StreamSpec>,
     unreadable: UnreadableRows,
 }
 
-/// One page of repositories, or of what has been updated in them.
-pub(super) async fn page(client: &Client, request: &SyncRequest) -> Result<SyncPage, Refusal> {
+/// Reads a page of repositories or of search results.
+pub(super) async fn page(client: &Client, request: &SyncRequest) -> Result<SyncPage, ApiError> {
     let mut cursor: Cursor = load(request)?.unwrap_or_default();
     match cursor.search.take() {
         Some(search) => search::page(client, request, cursor, search).await,
-        None => repositories(client, request, cursor).await,
+        None => list_repositories(client, request, cursor).await,
     }
 }
 
-async fn repositories(
+async fn list_repositories(
     client: &Client,
     request: &SyncRequest,
     mut cursor: Cursor,
-) -> Result<SyncPage, Refusal> {
+) -> Result<SyncPage, ApiError> {
     let url = match &cursor.next {
         Some(next) => Url::parse(next)
             .ok()
-            .filter(|url| client.is_ours(url))
-            .ok_or_else(|| ConnectorError::CursorExpired("the API has moved".into()))?,
-        None => first(client),
+            .filter(|url| client.is_api_url(url))
+            .ok_or_else(|| {
+                ConnectorError::CursorExpired("the API's base URL has changed".into())
+            })?,
+        None => first_page_url(client),
     };
-    let url = resized(&url, request.failures);
+    let url = with_page_size(&url, request.failures);
     let call = Call {
         priority: request.priority,
         ..Call::new(
@@ -120,12 +122,12 @@ async fn repositories(
             &request.access.token,
         )
     };
-    let answer = client.get(url, call).await?;
-    let page: RepositoryList = answer.json()?;
+    let response = client.get(url, call).await?;
+    let page: RepositoryList = response.json()?;
     let mut unreadable = UnreadableRows::default();
     let rows = page.repositories.iter().map(AsRef::as_ref);
     let repositories = unreadable.read_all(rows, repository);
-    // A row that cannot be read does not say which repository it is.
+    // An unreadable row does not identify its repository.
     cursor.is_partial |= !unreadable.is_empty();
     let streams = Streams {
         found: repositories
@@ -134,7 +136,7 @@ async fn repositories(
             .collect(),
         unreadable,
     };
-    // One that went makes the rows behind it move up, and the page after it skip one.
+    // After a removal the following rows move up, so that the next page skips one.
     let is_steady = cursor.next.is_none() || cursor.seen == 0 || cursor.total == page.total_count;
     cursor.seen = cursor.seen.saturating_add(page.repositories.len() as u64);
     cursor.total = page.total_count;
@@ -143,44 +145,45 @@ async fn repositories(
             .repositories
             .insert(full_name.to_lowercase(), repository.id);
     }
-    let next = answer.links().next;
+    let next = response.links().next;
     let mismatch = cursor
         .total
         .map(|total| (cursor.seen, total))
         .filter(|(seen, total)| next.is_none() && seen != total);
     if !is_steady || mismatch.is_some() {
-        // The same difference twice is GitHub's count, not a change beneath the walk.
+        // The same difference twice comes from GitHub's count, not from a change during the walk.
         let is_constant = mismatch.is_some() && mismatch == cursor.mismatch;
         if cursor.restarts < MAX_RESTARTS && !is_constant {
-            begin_again(client, &mut cursor, mismatch);
-            return more(&cursor, streams);
+            restart(client, &mut cursor, mismatch);
+            return continued_page(&cursor, streams);
         }
         cursor.is_partial = true;
     }
     match next {
         Some(next) => cursor.next = Some(next.into()),
-        None => return end(request, cursor, streams),
+        None => return finish(request, cursor, streams),
     }
-    more(&cursor, streams)
+    continued_page(&cursor, streams)
 }
 
-/// The page that ends the list of repositories; where there are many, a search follows. A list that
-/// may have missed one retires nothing, and a search could not be matched to it.
-fn end(request: &SyncRequest, cursor: Cursor, streams: Streams) -> Result<SyncPage, Refusal> {
+/// Ends the list of repositories; if there are many, a search follows.
+///
+/// A partial list retires no streams, and search results could not be matched to it.
+fn finish(request: &SyncRequest, cursor: Cursor, streams: Streams) -> Result<SyncPage, ApiError> {
     if cursor.is_partial {
         tracing::warn!(
             seen = cursor.seen,
             total = cursor.total,
-            "list of repositories is incomplete, retiring nothing"
+            "list of repositories is incomplete, retiring no streams"
         );
     }
     let since = cursor
         .searched_through
         .filter(|_| !cursor.is_partial)
-        .filter(|_| cursor.repositories.len() >= MIN_SEARCHED)
+        .filter(|_| cursor.repositories.len() >= MIN_SEARCHED_REPOSITORIES)
         .filter(|_| request.priority == Priority::Poll);
     match since {
-        Some(since) => more(
+        Some(since) => continued_page(
             &Cursor {
                 next: None,
                 search: Some(Search::begin(since)),
@@ -193,32 +196,34 @@ fn end(request: &SyncRequest, cursor: Cursor, streams: Streams) -> Result<SyncPa
             is_list_partial: cursor.is_partial,
             unreadable_rows: streams.unreadable.into_rows(),
             ..SyncPage::empty(save_cursor(&Cursor {
-                searched_through: Some(request.until),
+                searched_through: Some(request.upper_bound),
                 ..Cursor::default()
             })?)
         }),
     }
 }
 
-/// A page that is not the last one of the walk.
-fn more(cursor: &Cursor, streams: Streams) -> Result<SyncPage, Refusal> {
+/// Builds a page that continues the walk.
+fn continued_page(cursor: &Cursor, streams: Streams) -> Result<SyncPage, ApiError> {
     Ok(SyncPage {
-        more: true,
+        has_more: true,
         streams: streams.found,
         unreadable_rows: streams.unreadable.into_rows(),
         ..SyncPage::empty(save_cursor(cursor)?)
     })
 }
 
-fn first(client: &Client) -> Url {
+fn first_page_url(client: &Client) -> Url {
     let mut url = client.api(&["installation", ROOT]);
     url.query_pairs_mut().append_pair("per_page", PER_PAGE);
     url
 }
 
-/// Begins again: the list changed beneath the walk, which may have skipped a repository.
-fn begin_again(client: &Client, cursor: &mut Cursor, mismatch: Option<(u64, u64)>) {
-    cursor.next = Some(first(client).into());
+/// Restarts the walk.
+///
+/// The list changed during the walk, so that a repository may have been skipped.
+fn restart(client: &Client, cursor: &mut Cursor, mismatch: Option<(u64, u64)>) {
+    cursor.next = Some(first_page_url(client).into());
     cursor.seen = 0;
     cursor.total = None;
     cursor.restarts += 1;
@@ -226,8 +231,10 @@ fn begin_again(client: &Client, cursor: &mut Cursor, mismatch: Option<(u64, u64)
     cursor.is_partial = false;
 }
 
-/// The streams of a repository. An archived one has a history to read; a disabled one
-/// refuses every call; one without issues answers 410 about them.
+/// Returns the streams of a repository.
+///
+/// An archived repository is readable. A disabled one rejects every call, and one without issues
+/// responds to their list with 410.
 fn streams(repository: &Repository, full_name: &str) -> Vec<StreamSpec> {
     if repository.disabled == Some(true) {
         return Vec::new();
@@ -243,7 +250,7 @@ fn streams(repository: &Repository, full_name: &str) -> Vec<StreamSpec> {
         .collect()
 }
 
-/// A repository, and the name that addresses it.
+/// Parses a repository and its full name.
 fn repository(raw: &RawValue) -> Result<(Repository, String), WireError> {
     let repository: Repository = read("repository", raw)?;
     let full_name = repository

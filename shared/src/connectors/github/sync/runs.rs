@@ -1,70 +1,72 @@
 //! Workflow runs.
 //!
-//! The list can be filtered by the time of creation, newest first, and shows a thousand runs per
-//! filter at most: of a window with more, the newer half is read first. Runs end, and are run
-//! again, long after they were created, so each run of ours looks back: some days, and as far as
-//! the oldest run that had not ended. Where days hold very many runs, it looks back that far once
-//! an hour only.
+//! The list is newest first, can be filtered by the time of creation, and returns at most a
+//! thousand runs per filter; of a window with more, the newer half is read first. Workflow runs
+//! complete, and are repeated, long after their creation, so each sync run looks back some days and
+//! at least to the oldest incomplete workflow run. If the look-back covers too many runs, it is
+//! shortened except once an hour.
 
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::cursor::{Tag, load};
-use super::{Reader, done, earlier, part_before, query_time, walking};
+use super::{Reader, continued_page, earlier, last_page, part_before, query_time};
 use crate::connectors::SyncPage;
-use crate::connectors::github::client::Refusal;
+use crate::connectors::github::client::ApiError;
 use crate::connectors::github::normalize::{Envelope, code};
 use crate::connectors::github::wire::{WireError, WorkflowRun, WorkflowRunList, read};
-use crate::connectors::support::PageContent;
+use crate::connectors::page::PageContent;
 
-/// How far back a run that was run again is found.
+/// Look-back for repeated runs.
 const LOOK_BACK: Duration = Duration::days(3);
-/// How far back where that would be too many.
+/// Look-back if the normal one covers too many runs.
 const SHORT_LOOK_BACK: Duration = Duration::minutes(10);
-/// What is too many to be read every time, and how often it is read then.
-const MANY: u64 = 500;
-const MANY_EVERY: Duration = Duration::hours(1);
-/// GitHub ends a run after 35 days; one that seems to go on longer is not waited for.
-const LONGEST_RUN: Duration = Duration::days(36);
-/// Results per filter that GitHub shows.
-const SHOWN: u64 = 1000;
-/// The smallest window: times are whole seconds.
+/// Maximum number of runs that the normal look-back may cover in every sync run.
+const MAX_FREQUENT_RUNS: u64 = 500;
+/// Interval of the normal look-back if it covers more.
+const DEEP_INTERVAL: Duration = Duration::hours(1);
+/// Maximum duration of a workflow run. GitHub cancels it after 35 days.
+const MAX_RUN_DURATION: Duration = Duration::days(36);
+/// Maximum number of results that GitHub returns per filter.
+const MAX_RESULTS: u64 = 1000;
+/// Minimum window, because times are whole seconds.
 const SECOND: Duration = Duration::seconds(1);
 
-/// As long as it reaches back at most this much further than it must, a look-back begins at the
-/// same moment: the same URL and the tag of the last answer ask only whether anything changed.
-const SAME_URL_FOR: Duration = Duration::days(1);
+/// Maximum excess of a look-back that begins at the same time as the previous one.
+///
+/// The same URL allows a conditional request.
+const MAX_REUSED_LOOK_BACK: Duration = Duration::days(1);
 
-/// Where the stream is.
+/// Cursor of the stream.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Cursor {
-    /// Facts before it are never told.
+    /// Lower bound of the stream's facts.
     pub floor: DateTime<Utc>,
-    /// What was created until then has been seen.
+    /// High-water mark: runs created up to then have been read.
     pub high: DateTime<Utc>,
-    /// When the oldest run was created that had not ended when it was seen.
+    /// Creation time of the oldest incomplete run.
     #[serde(default)]
     pub open_since: Option<DateTime<Utc>>,
-    /// When the last run of ours looked back all the way, and how many runs it read.
+    /// Time of the last normal look-back, and the number of runs that it read.
     #[serde(default)]
     pub looked_back: Option<(DateTime<Utc>, u64)>,
-    /// Where the last look-back began.
+    /// Start of the last look-back.
     #[serde(default)]
     pub from: Option<DateTime<Utc>>,
-    /// The walk of a run that is not over.
+    /// The unfinished walk.
     #[serde(default)]
     pub walk: Option<Walk>,
-    /// The tag of the only page of the last run.
+    /// Tag of the last sync run's page, if it was the only one.
     #[serde(default)]
     pub tag: Option<Tag>,
 }
 
 impl Cursor {
-    const fn begin(horizon: DateTime<Utc>) -> Self {
+    const fn begin(floor: DateTime<Utc>) -> Self {
         Self {
-            floor: horizon,
-            high: horizon,
+            floor,
+            high: floor,
             open_since: None,
             looked_back: None,
             from: None,
@@ -73,7 +75,7 @@ impl Cursor {
         }
     }
 
-    fn walking(self, walk: Walk) -> Self {
+    fn with_walk(self, walk: Walk) -> Self {
         Self {
             walk: Some(walk),
             ..self
@@ -81,40 +83,41 @@ impl Cursor {
     }
 }
 
-/// Where a walk is.
+/// Position of a walk.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Walk {
-    /// Where it ends: runs that were created before are not read.
+    /// Lower bound of the walk.
     pub oldest: DateTime<Utc>,
-    /// The window that is read: created at or after.
+    /// Lower bound of the current window.
     pub from: DateTime<Utc>,
-    /// And at or before; `None` for no bound.
+    /// Inclusive upper bound of the current window; `None` if it has none.
     #[serde(default)]
     pub to: Option<DateTime<Utc>>,
     /// The next page of the window.
     #[serde(default)]
     pub next: Option<String>,
-    /// The marks when the walk is over.
+    /// The mark after the walk.
     pub high: DateTime<Utc>,
+    /// Creation time of the oldest incomplete run of the walk.
     #[serde(default)]
     pub open_since: Option<DateTime<Utc>>,
-    /// Runs read so far.
+    /// Number of runs read so far.
     pub read: u64,
-    /// Whether it looks back all the way.
+    /// Whether it has the normal look-back.
     pub deep: bool,
 }
 
 impl Walk {
-    fn begin(cursor: &Cursor, until: DateTime<Utc>) -> Self {
-        let deep = cursor
-            .looked_back
-            .is_none_or(|(at, read)| read <= MANY || until - at >= MANY_EVERY);
+    fn begin(cursor: &Cursor, upper_bound: DateTime<Utc>) -> Self {
+        let deep = cursor.looked_back.is_none_or(|(at, read)| {
+            read <= MAX_FREQUENT_RUNS || upper_bound - at >= DEEP_INTERVAL
+        });
         let back = if deep { LOOK_BACK } else { SHORT_LOOK_BACK };
         let open = cursor.open_since.unwrap_or(cursor.high);
         let needed = earlier(cursor.high, back).min(open).max(cursor.floor);
         let oldest = cursor
             .from
-            .filter(|from| *from <= needed && needed - *from <= SAME_URL_FOR)
+            .filter(|from| *from <= needed && needed - *from <= MAX_REUSED_LOOK_BACK)
             .unwrap_or(needed);
         Self {
             oldest,
@@ -128,10 +131,9 @@ impl Walk {
         }
     }
 
-    /// Leaves the older half of a window for later that holds more than GitHub shows; false when
-    /// it cannot be halved.
-    fn halve(&mut self, until: DateTime<Utc>) -> bool {
-        let end = self.to.unwrap_or(until);
+    /// Narrows the window to its newer half; returns false if it is too small.
+    fn halve(&mut self, upper_bound: DateTime<Utc>) -> bool {
+        let end = self.to.unwrap_or(upper_bound);
         if end - self.from <= SECOND {
             return false;
         }
@@ -139,14 +141,15 @@ impl Walk {
         true
     }
 
-    /// Moves to the window before the one that has been read, which held `total` runs: of the
-    /// same length, or twice as long where there were few; false when there is none.
-    fn advance(&mut self, until: DateTime<Utc>, total: u64) -> bool {
+    /// Moves to the previous window; returns false if there is none.
+    ///
+    /// It has the same length as the current window, or twice the length if that had few runs.
+    fn advance(&mut self, upper_bound: DateTime<Utc>, total: u64) -> bool {
         if self.from <= self.oldest {
             return false;
         }
-        let mut length = (self.to.unwrap_or(until) - self.from).max(SECOND);
-        if total <= SHOWN / 4 {
+        let mut length = (self.to.unwrap_or(upper_bound) - self.from).max(SECOND);
+        if total <= MAX_RESULTS / 4 {
             length = length * 2;
         }
         let to = earlier(self.from, SECOND).max(self.oldest);
@@ -157,47 +160,54 @@ impl Walk {
     }
 }
 
-/// One page of runs.
-pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
-    let (horizon, until) = (reader.request.floor(), reader.request.until);
-    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(horizon));
+/// Reads a page.
+pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
+    let (floor, upper_bound) = (reader.request.floor(), reader.request.upper_bound);
+    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(floor));
     let walk = cursor.walk.take();
-    let fresh = walk.is_none();
-    let mut walk = walk.unwrap_or_else(|| Walk::begin(&cursor, until));
+    let is_first = walk.is_none();
+    let mut walk = walk.unwrap_or_else(|| Walk::begin(&cursor, upper_bound));
     let url = match &walk.next {
-        Some(next) => reader.stored(next)?,
-        None => window(reader, &walk),
+        Some(next) => reader.stored_url(next)?,
+        None => window_url(reader, &walk),
     };
-    let tag = cursor.tag.take().filter(|_| fresh);
-    let answer = reader
+    let tag = cursor.tag.take().filter(|_| is_first);
+    let response = reader
         .get("list_workflow_runs", url.clone(), tag.as_ref(), None)
         .await?;
-    if answer.not_modified() {
-        return done(PageContent::default(), &Cursor { tag, ..cursor });
+    if response.not_modified() {
+        return last_page(PageContent::default(), &Cursor { tag, ..cursor });
     }
-    let list: WorkflowRunList<'_> = answer.json()?;
+    let list: WorkflowRunList<'_> = response.json()?;
     let total = list.total_count.unwrap_or_default();
-    if total > SHOWN && walk.next.is_none() && walk.halve(until) {
-        return walking(PageContent::default(), &cursor.walking(walk), 0.0);
+    if total > MAX_RESULTS && walk.next.is_none() && walk.halve(upper_bound) {
+        return continued_page(PageContent::default(), &cursor.with_walk(walk), 0.0);
     }
 
-    let told = take(reader, &list, cursor.floor, &mut walk);
-    walk.next = answer.links().next.map(String::from);
-    let is_all = fresh && walk.from <= walk.oldest && walk.next.is_none();
-    if walk.next.is_some() || walk.advance(until, total) {
-        let left = part_before(walk.to.unwrap_or(until), walk.oldest, until);
-        return walking(told, &cursor.walking(walk), 1.0 - left);
+    let content = parse_page(reader, &list, cursor.floor, &mut walk);
+    walk.next = response.links().next.map(String::from);
+    let is_all = is_first && walk.from <= walk.oldest && walk.next.is_none();
+    if walk.next.is_some() || walk.advance(upper_bound, total) {
+        let left = part_before(walk.to.unwrap_or(upper_bound), walk.oldest, upper_bound);
+        return continued_page(content, &cursor.with_walk(walk), 1.0 - left);
     }
-    let tag = if is_all { Tag::of(&url, &answer) } else { None };
-    done(told, &finished(&cursor, &walk, until, tag))
+    let tag = if is_all {
+        Tag::of(&url, &response)
+    } else {
+        None
+    };
+    last_page(content, &finished(&cursor, &walk, upper_bound, tag))
 }
 
-fn finished(cursor: &Cursor, walk: &Walk, until: DateTime<Utc>, tag: Option<Tag>) -> Cursor {
+/// Returns the cursor after a walk.
+fn finished(cursor: &Cursor, walk: &Walk, upper_bound: DateTime<Utc>, tag: Option<Tag>) -> Cursor {
     Cursor {
         high: walk.high,
-        open_since: walk.open_since.filter(|since| until - *since < LONGEST_RUN),
+        open_since: walk
+            .open_since
+            .filter(|since| upper_bound - *since < MAX_RUN_DURATION),
         looked_back: if walk.deep {
-            Some((until, walk.read))
+            Some((upper_bound, walk.read))
         } else {
             cursor.looked_back
         },
@@ -208,34 +218,34 @@ fn finished(cursor: &Cursor, walk: &Walk, until: DateTime<Utc>, tag: Option<Tag>
     }
 }
 
-/// The first page of a window.
-fn window(reader: &Reader<'_>, walk: &Walk) -> Url {
+/// Builds the URL of a window's first page.
+fn window_url(reader: &Reader<'_>, walk: &Walk) -> Url {
     let from = query_time(walk.from);
     let created = match walk.to {
         Some(to) => format!("{from}..{}", query_time(to)),
         None => format!(">={from}"),
     };
-    reader.list(&["actions", "runs"], &[("created", &created)])
+    reader.list_url(&["actions", "runs"], &[("created", &created)])
 }
 
-/// What a page tells.
-fn take(
+/// Normalizes a page and updates the walk's marks.
+fn parse_page(
     reader: &Reader<'_>,
     list: &WorkflowRunList<'_>,
     floor: DateTime<Utc>,
     walk: &mut Walk,
 ) -> PageContent {
-    let mut told = PageContent::default();
+    let mut content = PageContent::default();
     let mut completed = |raw| {
         let run: WorkflowRun = read("workflow_run", raw)?;
         let created_at = run
             .created_at
             .ok_or(WireError::Missing("workflow_run.created_at"))?
             .0;
-        walk.high = walk.high.max(reader.not_in_the_future(created_at));
+        walk.high = walk.high.max(reader.clamp_to_now(created_at));
         if run.status.as_deref() == Some("completed") {
             let fact =
-                code::workflow_completed(&reader.place, &run, raw, None, &Envelope::default())?;
+                code::workflow_completed(&reader.repo, &run, raw, None, &Envelope::default())?;
             return Ok(Vec::from_iter(
                 Some(fact).filter(|fact| fact.timestamp >= floor),
             ));
@@ -245,9 +255,9 @@ fn take(
     };
     let mut read = 0;
     for raw in list.workflow_runs.iter().flatten() {
-        told.take(raw, completed(raw));
+        content.take(raw, completed(raw));
         read += 1;
     }
     walk.read = walk.read.saturating_add(read);
-    told
+    content
 }

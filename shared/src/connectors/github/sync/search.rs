@@ -1,10 +1,10 @@
-//! One search over the account for what was updated, after the list of repositories.
+//! Search for the account's updates after the list of repositories.
 //!
-//! Reading a list that has changed costs a request, and a webhook has told most changes already.
-//! Searches are limited by themselves (thirty a minute), so two of them, for issues and for pull
-//! requests, tell at no cost which repositories have updates, and the worker knows which of these
-//! the feed has. A search that fails, is incomplete, or finds more than GitHub shows says
-//! nothing: everything is read then. The index lags, so a search looks back over the last ones.
+//! Reading a changed list costs a request, and webhooks deliver most changes anyway. Searches have
+//! a separate limit (thirty per minute), so two of them, for issues and for pull requests, return
+//! the updated repositories without cost, and the worker knows which updates the feed already has.
+//! If a search fails, is incomplete or has too many results, all streams are read. GitHub's search
+//! index lags, so a search overlaps with the previous ones.
 //!
 //! Source: "REST API endpoints for search" at docs.github.com.
 
@@ -15,34 +15,34 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{query_time, root};
-use crate::connectors::github::client::{Answer, Call, Client, PER_PAGE, Refusal};
-use crate::connectors::support::{earlier, save_cursor};
+use crate::connectors::cursor::{earlier, save_cursor};
+use crate::connectors::github::client::{ApiError, Call, Client, PER_PAGE, Response};
 use crate::connectors::{ConnectorError, ObservedUpdate, ObservedUpdates, SyncPage, SyncRequest};
 
-/// What is searched for, one after the other. An app has to say which of the two it wants.
+/// Qualifiers of the two searches. GitHub requires apps to search for one type at a time.
 const SEARCHES: [&str; 2] = ["is:issue", "is:pull-request"];
-/// The streams on which such updates are.
+/// Kinds of streams that the searches cover.
 const KINDS: &[&str] = &[
     root::ISSUES,
     root::ISSUE_COMMENTS,
     root::PULLS,
     root::REVIEW_COMMENTS,
 ];
-/// How far a search looks back behind the end of the last one.
+/// Overlap with the previous search.
 const OVERLAP: Duration = Duration::minutes(10);
-/// Results that GitHub shows of a search.
-const SHOWN: u64 = 1000;
+/// Maximum number of results that GitHub returns for a search.
+const MAX_RESULTS: u64 = 1000;
 
-/// A search under way.
+/// Position of a search.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Search {
     since: DateTime<Utc>,
-    /// How many of [`SEARCHES`] are done.
+    /// Number of completed [`SEARCHES`].
     step: usize,
-    /// The next page of it.
+    /// The next page.
     #[serde(default)]
     next: Option<String>,
-    /// By repository: number, and when it was updated, in seconds since 1970.
+    /// Number and update time (in seconds since 1970) of each result, by repository.
     #[serde(default)]
     updates: BTreeMap<String, Vec<(u64, i64)>>,
 }
@@ -63,7 +63,7 @@ struct Item {
 }
 
 impl Search {
-    /// Searches for what was updated since the last search, and some time before.
+    /// Begins a search for the updates since the previous one.
     pub(super) fn begin(searched_through: DateTime<Utc>) -> Self {
         Self {
             since: earlier(searched_through, OVERLAP),
@@ -74,25 +74,25 @@ impl Search {
     }
 }
 
-/// One page of results.
+/// Reads a page of results.
 pub(super) async fn page(
     client: &Client,
     request: &SyncRequest,
     cursor: root::Cursor,
     mut search: Search,
-) -> Result<SyncPage, Refusal> {
-    let answer = match ask(client, request, &search).await {
-        Ok(answer) => answer,
-        // Without it, everything is read.
-        Err(refusal) if !matches!(refusal.error, ConnectorError::RateLimited { .. }) => {
+) -> Result<SyncPage, ApiError> {
+    let response = match request_page(client, request, &search).await {
+        Ok(response) => response,
+        // Without the search, all streams are read.
+        Err(error) if !matches!(error.cause, ConnectorError::RateLimited { .. }) => {
             return end(request, None);
         }
         Err(limited) => return Err(limited),
     };
-    let Ok(results) = answer.json::<Results>() else {
+    let Ok(results) = response.json::<Results>() else {
         return end(request, None);
     };
-    if results.is_incomplete || results.total_count > SHOWN {
+    if results.is_incomplete || results.total_count > MAX_RESULTS {
         return end(request, None);
     }
     for item in results.items {
@@ -102,37 +102,44 @@ pub(super) async fn page(
         let update = (item.number, item.updated_at.timestamp());
         search.updates.entry(name).or_default().push(update);
     }
-    search.next = answer.links().next.map(String::from);
+    search.next = response.links().next.map(String::from);
     if search.next.is_none() {
         search.step += 1;
     }
     if search.step < SEARCHES.len() {
         return Ok(SyncPage {
-            more: true,
+            has_more: true,
             ..SyncPage::empty(save_cursor(&root::Cursor {
                 search: Some(search),
                 ..cursor
             })?)
         });
     }
-    end(request, Some(observed(&cursor, &search)))
+    end(request, Some(observed_updates(&cursor, &search)))
 }
 
-async fn ask(client: &Client, request: &SyncRequest, search: &Search) -> Result<Answer, Refusal> {
+async fn request_page(
+    client: &Client,
+    request: &SyncRequest,
+    search: &Search,
+) -> Result<Response, ApiError> {
     let url = if let Some(next) = &search.next {
         Url::parse(next)
             .ok()
-            .filter(|url| client.is_ours(url))
-            .ok_or_else(|| ConnectorError::CursorExpired("the API has moved".into()))?
+            .filter(|url| client.is_api_url(url))
+            .ok_or_else(|| ConnectorError::CursorExpired("the API's base URL has changed".into()))?
     } else {
         let mut url = client.api(&["search", "issues"]);
-        let (account, what) = (
+        let (account, qualifier) = (
             &request.access.account.name,
             SEARCHES.get(search.step).copied().unwrap_or_default(),
         );
         let since = query_time(search.since);
         url.query_pairs_mut()
-            .append_pair("q", &format!("user:{account} {what} updated:>={since}"))
+            .append_pair(
+                "q",
+                &format!("user:{account} {qualifier} updated:>={since}"),
+            )
             .append_pair("sort", "updated")
             .append_pair("order", "desc")
             .append_pair("per_page", PER_PAGE);
@@ -149,7 +156,7 @@ async fn ask(client: &Client, request: &SyncRequest, search: &Search) -> Result<
     client.get(url, call).await
 }
 
-/// `owner/name` at the end of a repository's API URL, in lower case.
+/// Returns the lower-case `owner/name` at the end of a repository's API URL.
 fn repository_name(url: &str) -> Option<String> {
     let (rest, name) = url.rsplit_once('/')?;
     let (_, owner) = rest.rsplit_once('/')?;
@@ -157,8 +164,8 @@ fn repository_name(url: &str) -> Option<String> {
     is_named.then(|| format!("{owner}/{name}").to_lowercase())
 }
 
-/// The updates of repositories that the installation covers.
-fn observed(cursor: &root::Cursor, search: &Search) -> ObservedUpdates {
+/// Returns the updates of repositories that the installation covers.
+fn observed_updates(cursor: &root::Cursor, search: &Search) -> ObservedUpdates {
     let mut updates = Vec::new();
     for (name, rows) in &search.updates {
         let Some(id) = cursor.repositories.get(name) else {
@@ -181,12 +188,12 @@ fn observed(cursor: &root::Cursor, search: &Search) -> ObservedUpdates {
     }
 }
 
-/// The page that ends the walk of the root.
-fn end(request: &SyncRequest, updates: Option<ObservedUpdates>) -> Result<SyncPage, Refusal> {
+/// Builds the last page of the root stream.
+fn end(request: &SyncRequest, updates: Option<ObservedUpdates>) -> Result<SyncPage, ApiError> {
     Ok(SyncPage {
         updates,
         ..SyncPage::empty(save_cursor(&root::Cursor {
-            searched_through: Some(request.until),
+            searched_through: Some(request.upper_bound),
             ..root::Cursor::default()
         })?)
     })

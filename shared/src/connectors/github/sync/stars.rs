@@ -1,58 +1,57 @@
 //! Stars.
 //!
-//! The list is oldest first and knows no `since`, so it is read from its last page
-//! backwards: a star that is taken back moves later rows towards what is still to be read,
-//! and skips none. The last page is remembered, and most runs ask only whether it changed.
+//! The list is oldest first and has no `since` parameter, so it is read backwards from its last
+//! page: a removed star moves later rows towards the unread ones, so that none is skipped. The
+//! cursor contains the last page, and most runs make one conditional request for it.
 //!
-//! GitHub shows the first 40,000 stars of a repository; of one with more, only webhooks
-//! tell the new ones.
+//! GitHub lists the first 40,000 stars of a repository; later ones come from webhooks only.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::cursor::{Tag, load};
-use super::{OVERLAP, Reader, done, earlier, rows, walking};
-use crate::connectors::github::client::{Answer, Refusal};
+use super::{OVERLAP, Reader, continued_page, earlier, last_page, rows};
+use crate::connectors::github::client::{ApiError, Response};
 use crate::connectors::github::normalize::starred;
 use crate::connectors::github::wire::{Stargazer, WireError, read};
-use crate::connectors::support::PageContent;
+use crate::connectors::page::PageContent;
 use crate::connectors::{ConnectorError, SyncPage};
 
-/// The answer has `starred_at` only in this form.
-const WITH_TIMES: &str = "application/vnd.github.star+json";
-/// A page with this many rows is full: the next star begins another.
-const FULL_PAGE: usize = 100;
+/// Media type whose responses have `starred_at`.
+const MEDIA_TYPE_WITH_TIMES: &str = "application/vnd.github.star+json";
+/// Number of rows of a full page, after which a new star begins another page.
+const FULL_PAGE_ROWS: usize = 100;
 
-/// Where the stream is.
+/// Cursor of the stream.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Cursor {
-    /// Facts before it are never told.
+    /// Lower bound of the stream's facts.
     pub floor: DateTime<Utc>,
-    /// Stars until then have been read.
+    /// High-water mark: stars up to then have been read.
     pub high: DateTime<Utc>,
-    /// What was the last page.
+    /// URL of the last page.
     #[serde(default)]
     pub tail: Option<String>,
-    /// The walk of a run that is not over.
+    /// The unfinished walk.
     #[serde(default)]
     pub walk: Option<Walk>,
-    /// The last page's tag, when a new star must change it.
+    /// Tag of the last page, if a new star must change it.
     #[serde(default)]
     pub tag: Option<Tag>,
 }
 
 impl Cursor {
-    const fn begin(horizon: DateTime<Utc>) -> Self {
+    const fn begin(floor: DateTime<Utc>) -> Self {
         Self {
-            floor: horizon,
-            high: horizon,
+            floor,
+            high: floor,
             tail: None,
             walk: None,
             tag: None,
         }
     }
 
-    fn walking(self, walk: Walk) -> Self {
+    fn with_walk(self, walk: Walk) -> Self {
         Self {
             walk: Some(walk),
             ..self
@@ -60,68 +59,74 @@ impl Cursor {
     }
 }
 
-/// Where a walk is.
+/// Position of a walk.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Walk {
-    /// The next page, towards the front.
+    /// The next page, in backward order.
     pub next: String,
-    /// The mark when the walk is over.
+    /// The mark after the walk.
     pub high: DateTime<Utc>,
-    /// What is the last page now, once it has been read, and its tag.
+    /// URL of the current last page, after it has been read.
     #[serde(default)]
     pub tail: Option<String>,
+    /// Tag of that page.
     #[serde(default)]
     pub tag: Option<Tag>,
 }
 
-/// One page of stars.
-pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
-    let horizon = reader.request.floor();
-    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(horizon));
+/// Reads a page.
+pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
+    let floor = reader.request.floor();
+    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(floor));
     let walk = cursor.walk.take();
-    let fresh = walk.is_none();
+    let is_first = walk.is_none();
     let url = match walk
         .as_ref()
         .map(|walk| &walk.next)
         .or(cursor.tail.as_ref())
     {
-        Some(stored) => reader.stored(stored)?,
-        None => reader.list(&["stargazers"], &[]),
+        Some(stored) => reader.stored_url(stored)?,
+        None => reader.list_url(&["stargazers"], &[]),
     };
-    let tag = cursor.tag.as_ref().filter(|_| fresh);
-    let answer = reader
-        .get("list_stargazers", url.clone(), tag, Some(WITH_TIMES))
+    let tag = cursor.tag.as_ref().filter(|_| is_first);
+    let response = reader
+        .get(
+            "list_stargazers",
+            url.clone(),
+            tag,
+            Some(MEDIA_TYPE_WITH_TIMES),
+        )
         .await?;
-    if answer.not_modified() {
-        return done(PageContent::default(), &cursor);
+    if response.not_modified() {
+        return last_page(PageContent::default(), &cursor);
     }
-    let links = answer.links();
+    let links = response.links();
     let mut walk = walk.unwrap_or_else(|| Walk {
         next: url.to_string(),
         high: cursor.high,
         tail: None,
         tag: None,
     });
-    // Where the list has grown, or shrunk, the walk begins at its new end.
-    if let Some(last) = links.last.as_ref().filter(|last| fresh && **last != url) {
+    // If the last page changed, the walk begins at the new one.
+    if let Some(last) = links.last.as_ref().filter(|last| is_first && **last != url) {
         walk.next = last.to_string();
-        return walking(PageContent::default(), &cursor.walking(walk), 0.0);
+        return continued_page(PageContent::default(), &cursor.with_walk(walk), 0.0);
     }
 
-    let read = take(reader, &answer, &cursor, &mut walk.high)?;
+    let parsed = parse_page(reader, &response, &cursor, &mut walk.high)?;
     if walk.tail.is_none() {
-        walk.tail = Some(url.to_string()).filter(|_| read.rows > 0);
-        walk.tag = Tag::of(&url, &answer).filter(|_| read.rows < FULL_PAGE);
+        walk.tail = Some(url.to_string()).filter(|_| parsed.rows > 0);
+        walk.tag = Tag::of(&url, &response).filter(|_| parsed.rows < FULL_PAGE_ROWS);
     }
-    if let Some(prev) = links.prev.filter(|_| !read.known) {
+    if let Some(prev) = links.prev.filter(|_| !parsed.reaches_previous) {
         walk.next = prev.into();
-        return walking(read.told, &cursor.walking(walk), 0.5);
+        return continued_page(parsed.content, &cursor.with_walk(walk), 0.5);
     }
     let Walk {
         high, tail, tag, ..
     } = walk;
-    done(
-        read.told,
+    last_page(
+        parsed.content,
         &Cursor {
             high,
             tail,
@@ -131,26 +136,27 @@ pub(super) async fn page(reader: &Reader<'_>) -> Result<SyncPage, Refusal> {
     )
 }
 
-/// What a page gave.
-struct Taken {
-    told: PageContent,
+/// A normalized page.
+struct ParsedPage {
+    content: PageContent,
     rows: usize,
-    /// Whether it reaches back to what had been read before.
-    known: bool,
+    /// Whether it reaches back to the previous run.
+    reaches_previous: bool,
 }
 
-fn take(
+/// Normalizes a page and updates the mark.
+fn parse_page(
     reader: &Reader<'_>,
-    answer: &Answer,
+    response: &Response,
     cursor: &Cursor,
     high: &mut DateTime<Utc>,
-) -> Result<Taken, ConnectorError> {
+) -> Result<ParsedPage, ConnectorError> {
     let oldest = earlier(cursor.high, OVERLAP).max(cursor.floor);
-    let rows = rows(answer)?;
-    let mut taken = Taken {
-        told: PageContent::default(),
+    let rows = rows(response)?;
+    let mut parsed = ParsedPage {
+        content: PageContent::default(),
         rows: rows.len(),
-        known: false,
+        reaches_previous: false,
     };
     for raw in rows {
         let fact = || {
@@ -159,16 +165,16 @@ fn take(
             if at < oldest {
                 return Ok((at, None));
             }
-            Ok::<_, WireError>((at, Some(starred(&reader.place, &star, raw)?)))
+            Ok::<_, WireError>((at, Some(starred(&reader.repo, &star, raw)?)))
         };
-        match taken.told.unreadable.take(raw, fact()) {
-            Some((_, None)) => taken.known = true,
+        match parsed.content.unreadable.take(raw, fact()) {
+            Some((_, None)) => parsed.reaches_previous = true,
             Some((at, fact)) => {
-                *high = (*high).max(reader.not_in_the_future(at));
-                taken.told.signals.extend(fact);
+                *high = (*high).max(reader.clamp_to_now(at));
+                parsed.content.signals.extend(fact);
             }
             None => {}
         }
     }
-    Ok(taken)
+    Ok(parsed)
 }

@@ -1,13 +1,13 @@
-//! Lists that can be asked for what was updated since a moment: issues and both families of
-//! comments.
+//! Lists with a `since` parameter: issues, issue comments and review comments.
 //!
-//! A run first reads the newest page. Most runs need no more: the page reaches back to what is
-//! known, or is the only one. Otherwise the run walks upwards from the known to that page.
+//! A run first reads the newest page. Most runs read no more, because the page reaches back to the
+//! previous run or is the only one. Otherwise the run walks in ascending order from the previous
+//! run to that page.
 //!
-//! A row that is updated while the list is walked upwards moves to its end, and every row behind
-//! its old place moves up: the next page by number would skip one. So each page asks anew for
-//! what was updated since the last row of the page before it; the next page by number is taken
-//! only where a whole page shares one moment.
+//! A row that is updated during an ascending walk moves to the end of the list, and the rows after
+//! its old position move up, so that the next page by number would skip one. Therefore each page
+//! requests the updates since the last row of the previous page; the next page by number is used
+//! only if all rows of a page have the same time.
 
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
@@ -15,38 +15,41 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::cursor::{Tag, load};
-use super::{OVERLAP, Reader, done, earlier, part_before, query_time, rows, walking};
-use crate::connectors::github::client::{Answer, Refusal};
-use crate::connectors::github::normalize::{Envelope, Place, comments, issues};
-use crate::connectors::github::wire::{Comment, Issue, Moment, WireError, read};
+use super::{OVERLAP, Reader, continued_page, earlier, last_page, part_before, query_time, rows};
+use crate::connectors::github::client::{ApiError, Response};
+use crate::connectors::github::normalize::{Envelope, RepositoryRef, comments, issues};
+use crate::connectors::github::wire::{Comment, Issue, Timestamp, WireError, read};
+use crate::connectors::page::PageContent;
 use crate::connectors::rows::UnreadableRows;
-use crate::connectors::support::PageContent;
 use crate::connectors::{ConnectorError, SyncPage};
 use crate::signals::SignalDraft;
 
-/// `since` may or may not include the moment itself; one second before it surely does.
+/// Subtracted from `since`, which GitHub may treat as exclusive.
 const STEP_BACK: Duration = Duration::seconds(1);
-/// As long as the newest page has no more rows, it is asked for since the same moment: the same
-/// URL and the tag of the last answer ask only whether anything changed.
-const MAX_ROWS_REREAD: usize = 50;
+/// Maximum number of rows of the newest page for which the next run uses the same `since`.
+///
+/// The same URL allows a conditional request.
+const MAX_REREAD_ROWS: usize = 50;
 
-/// One of these lists.
+/// A list with a `since` parameter.
 pub(super) struct List {
     path: &'static [&'static str],
     operation: &'static str,
-    /// What a row tells, and when it was updated.
-    read: fn(&Place, &RawValue) -> Result<Row, WireError>,
-    /// Parameters besides sort, direction and since.
+    /// Normalizes a row.
+    read: fn(&RepositoryRef, &RawValue) -> Result<Row, WireError>,
+    /// Query parameters besides `sort`, `direction` and `since`.
     query: &'static [(&'static str, &'static str)],
 }
 
-/// What one row tells.
+/// A normalized row.
 struct Row {
-    updated_at: Moment,
+    updated_at: Timestamp,
     signals: Vec<SignalDraft>,
 }
 
-/// Issues, closed ones as well. The list has pull requests in it, which are told elsewhere.
+/// Issues, including closed ones.
+///
+/// The list contains pull requests, which are skipped; another stream reads them.
 pub(super) const ISSUES: List = List {
     path: &["issues"],
     operation: "list_issues",
@@ -70,59 +73,59 @@ pub(super) const REVIEW_COMMENTS: List = List {
     query: &[],
 };
 
-/// Where such a stream is.
+/// Cursor of these streams.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Cursor {
-    /// Facts before it are never told.
+    /// Lower bound of the stream's facts.
     pub floor: DateTime<Utc>,
-    /// What was updated until then has been read.
+    /// High-water mark: updates up to then have been read.
     pub high: DateTime<Utc>,
-    /// Since when the newest page was asked for, and is asked for again.
+    /// `since` of the newest page, for the next conditional request.
     #[serde(default)]
     pub since: Option<DateTime<Utc>>,
-    /// The walk of a run that is not over.
+    /// The unfinished walk.
     #[serde(default)]
     pub walk: Option<Walk>,
-    /// The tag of the newest page, where that was all there was.
+    /// Tag of the newest page, if it was the only one.
     #[serde(default)]
     pub tag: Option<Tag>,
 }
 
 impl Cursor {
-    const fn begin(horizon: DateTime<Utc>) -> Self {
+    const fn begin(floor: DateTime<Utc>) -> Self {
         Self {
-            floor: horizon,
-            high: horizon,
+            floor,
+            high: floor,
             since: None,
             walk: None,
             tag: None,
         }
     }
 
-    /// What was updated before is known.
+    /// Time before which all updates have been read.
     fn known_from(&self) -> DateTime<Utc> {
         earlier(self.high, OVERLAP)
     }
 }
 
-/// Where a walk is.
+/// Position of a walk.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Walk {
-    /// What the next page asks for.
+    /// `since` of the next page.
     pub since: DateTime<Utc>,
-    /// The next page by number, within one moment.
+    /// The next page by number, if all rows of the page have the same time.
     #[serde(default)]
     pub next: Option<String>,
-    /// The oldest moment on the newest page, where the walk ends.
+    /// The oldest time on the newest page, at which the walk ends.
     pub to: DateTime<Utc>,
-    /// The mark when the walk is over.
+    /// The mark after the walk.
     pub high: DateTime<Utc>,
 }
 
-/// One page of such a list.
-pub(super) async fn page(reader: &Reader<'_>, kind: &List) -> Result<SyncPage, Refusal> {
-    let horizon = reader.request.floor();
-    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(horizon));
+/// Reads a page.
+pub(super) async fn page(reader: &Reader<'_>, kind: &List) -> Result<SyncPage, ApiError> {
+    let floor = reader.request.floor();
+    let mut cursor: Cursor = load(reader.request)?.unwrap_or_else(|| Cursor::begin(floor));
     match cursor.walk.take() {
         None => newest(reader, kind, cursor).await,
         Some(walk) => older(reader, kind, cursor, walk).await,
@@ -130,31 +133,29 @@ pub(super) async fn page(reader: &Reader<'_>, kind: &List) -> Result<SyncPage, R
 }
 
 /// Reads the newest page.
-async fn newest(reader: &Reader<'_>, kind: &List, cursor: Cursor) -> Result<SyncPage, Refusal> {
+async fn newest(reader: &Reader<'_>, kind: &List, cursor: Cursor) -> Result<SyncPage, ApiError> {
     let known_from = cursor.known_from();
     let since = cursor.since.unwrap_or(known_from);
     let url = kind.url(reader, "desc", since);
-    let answer = reader
+    let response = reader
         .get(kind.operation, url.clone(), cursor.tag.as_ref(), None)
         .await?;
-    if answer.not_modified() {
-        return done(PageContent::default(), &cursor);
+    if response.not_modified() {
+        return last_page(PageContent::default(), &cursor);
     }
-    let (all, unreadable) = read_all(kind, reader, &answer)?;
+    let (all, unreadable) = read_all(kind, reader, &response)?;
     let newest = all.first().map(|row| row.updated_at.0);
-    // Of a page without a row that can be read it is not known how far back it reaches.
+    // Without a readable row, the page's lower bound is unknown.
     let oldest = match all.last() {
         Some(row) => Some(row.updated_at.0),
-        None if !unreadable.is_empty() => Some(reader.request.until),
+        None if !unreadable.is_empty() => Some(reader.request.upper_bound),
         None => None,
     };
-    let high = newest.map_or(cursor.high, |at| {
-        cursor.high.max(reader.not_in_the_future(at))
-    });
+    let high = newest.map_or(cursor.high, |at| cursor.high.max(reader.clamp_to_now(at)));
     let count = all.len();
     let rows = all.into_iter().filter(|row| row.updated_at.0 >= known_from);
-    let told = facts(rows, cursor.floor, unreadable);
-    let is_all = answer.links().next.is_none();
+    let content = facts(rows, cursor.floor, unreadable);
+    let is_all = response.links().next.is_none();
     if let Some(to) = oldest.filter(|oldest| !is_all && *oldest >= known_from) {
         let walk = Walk {
             since: known_from,
@@ -168,42 +169,42 @@ async fn newest(reader: &Reader<'_>, kind: &List, cursor: Cursor) -> Result<Sync
             walk: Some(walk),
             ..cursor
         };
-        return walking(told, &cursor, 0.0);
+        return continued_page(content, &cursor, 0.0);
     }
-    let is_kept = is_all && count <= MAX_ROWS_REREAD;
+    let is_kept = is_all && count <= MAX_REREAD_ROWS;
     let cursor = Cursor {
         high,
         since: Some(since).filter(|_| is_kept),
-        tag: Tag::of(&url, &answer).filter(|_| is_kept),
+        tag: Tag::of(&url, &response).filter(|_| is_kept),
         ..cursor
     };
-    done(told, &cursor)
+    last_page(content, &cursor)
 }
 
-/// Reads a page of what lies between the known and the newest page.
+/// Reads a page between the previous run and the newest page.
 async fn older(
     reader: &Reader<'_>,
     kind: &List,
     cursor: Cursor,
     mut walk: Walk,
-) -> Result<SyncPage, Refusal> {
+) -> Result<SyncPage, ApiError> {
     let url = match &walk.next {
-        Some(next) => reader.stored(next)?,
+        Some(next) => reader.stored_url(next)?,
         None => kind.url(reader, "asc", walk.since),
     };
-    let answer = reader.get(kind.operation, url, None, None).await?;
-    let (mut all, unreadable) = read_all(kind, reader, &answer)?;
+    let response = reader.get(kind.operation, url, None, None).await?;
+    let (mut all, unreadable) = read_all(kind, reader, &response)?;
     let count = all.len();
     all.retain(|row| row.updated_at.0 <= walk.to);
-    let is_over = all.len() < count;
+    let is_complete = all.len() < count;
     let last = all.last().map(|row| row.updated_at.0);
-    let told = facts(all, cursor.floor, unreadable);
-    let Some(next) = answer.links().next.filter(|_| !is_over) else {
+    let content = facts(all, cursor.floor, unreadable);
+    let Some(next) = response.links().next.filter(|_| !is_complete) else {
         let cursor = Cursor {
             high: walk.high,
             ..cursor
         };
-        return done(told, &cursor);
+        return last_page(content, &cursor);
     };
     let since = last.map(|last| earlier(last, STEP_BACK));
     match since.filter(|since| *since > walk.since) {
@@ -215,23 +216,23 @@ async fn older(
         walk: Some(walk),
         ..cursor
     };
-    walking(told, &cursor, progress)
+    continued_page(content, &cursor, progress)
 }
 
 fn read_all(
     kind: &List,
     reader: &Reader<'_>,
-    answer: &Answer,
+    response: &Response,
 ) -> Result<(Vec<Row>, UnreadableRows), ConnectorError> {
     let mut unreadable = UnreadableRows::default();
-    let rows = rows(answer)?
+    let rows = rows(response)?
         .into_iter()
-        .filter_map(|raw| unreadable.take(raw, (kind.read)(&reader.place, raw)))
+        .filter_map(|raw| unreadable.take(raw, (kind.read)(&reader.repo, raw)))
         .collect();
     Ok((rows, unreadable))
 }
 
-/// What rows tell that did not happen before the floor.
+/// Collects the rows' facts since the floor.
 fn facts(
     rows: impl IntoIterator<Item = Row>,
     floor: DateTime<Utc>,
@@ -257,22 +258,22 @@ impl List {
             ("direction", direction),
             ("since", since.as_str()),
         ]);
-        reader.list(self.path, &query)
+        reader.list_url(self.path, &query)
     }
 }
 
-fn updated_at(moment: Option<Moment>) -> Result<Moment, WireError> {
-    moment.ok_or(WireError::Missing("updated_at"))
+fn updated_at(timestamp: Option<Timestamp>) -> Result<Timestamp, WireError> {
+    timestamp.ok_or(WireError::Missing("updated_at"))
 }
 
-fn issue(place: &Place, raw: &RawValue) -> Result<Row, WireError> {
+fn issue(repo: &RepositoryRef, raw: &RawValue) -> Result<Row, WireError> {
     let issue: Issue = read("issue", raw)?;
     let mut signals = Vec::new();
     if issue.pull_request.is_none() {
         let listed = &Envelope::default();
-        signals.push(issues::created(place, &issue, raw, listed)?);
+        signals.push(issues::created(repo, &issue, raw, listed)?);
         if issue.state.as_deref() == Some("closed") {
-            signals.push(issues::closed(place, &issue, raw, listed)?);
+            signals.push(issues::closed(repo, &issue, raw, listed)?);
         }
     }
     Ok(Row {
@@ -281,44 +282,44 @@ fn issue(place: &Place, raw: &RawValue) -> Result<Row, WireError> {
     })
 }
 
-fn issue_comment(place: &Place, raw: &RawValue) -> Result<Row, WireError> {
+fn issue_comment(repo: &RepositoryRef, raw: &RawValue) -> Result<Row, WireError> {
     let comment: Comment = read("comment", raw)?;
-    // Both have an `issue_url`; only the page's address tells an issue from a pull request.
-    let on = if is_on_pull(comment.html_url.as_deref()) {
-        comments::On::PullRequest
+    // Both have an `issue_url`; only the web page's URL distinguishes issues and pull requests.
+    let kind = if is_on_pull(comment.html_url.as_deref()) {
+        comments::ThreadKind::PullRequest
     } else {
-        comments::On::Issue
+        comments::ThreadKind::Issue
     };
     let number = last_number(comment.issue_url.as_deref());
-    told(
-        place,
+    comment_row(
+        repo,
         &comment,
         raw,
         &comments::Thread {
-            on,
+            kind,
             number,
             title: None,
         },
     )
 }
 
-fn review_comment(place: &Place, raw: &RawValue) -> Result<Row, WireError> {
+fn review_comment(repo: &RepositoryRef, raw: &RawValue) -> Result<Row, WireError> {
     let comment: Comment = read("comment", raw)?;
     let number = last_number(comment.pull_request_url.as_deref());
-    told(
-        place,
+    comment_row(
+        repo,
         &comment,
         raw,
         &comments::Thread {
-            on: comments::On::Diff,
+            kind: comments::ThreadKind::Diff,
             number,
             title: None,
         },
     )
 }
 
-fn told(
-    place: &Place,
+fn comment_row(
+    repo: &RepositoryRef,
     comment: &Comment,
     raw: &RawValue,
     thread: &comments::Thread,
@@ -326,7 +327,7 @@ fn told(
     Ok(Row {
         updated_at: updated_at(comment.updated_at)?,
         signals: vec![comments::created(
-            place,
+            repo,
             comment,
             raw,
             thread,
@@ -335,15 +336,16 @@ fn told(
     })
 }
 
-/// Whether a comment's page is that of a pull request: `…/{owner}/{name}/pull/{number}`. Owner and
-/// name may be any word, `pull` as well.
+/// Returns whether a web page is a pull request's: `…/{owner}/{name}/pull/{number}`.
+///
+/// Owner and name may be `pull`, too.
 fn is_on_pull(page: Option<&str>) -> bool {
     let page = page.and_then(|page| Url::parse(page).ok());
     let mut segments = page.as_ref().and_then(Url::path_segments);
     segments.as_mut().and_then(|segments| segments.nth_back(1)) == Some("pull")
 }
 
-/// The number at the end of an API URL.
+/// Returns the number at the end of an API URL.
 fn last_number(url: Option<&str>) -> Option<u64> {
     url?.rsplit('/').next()?.parse().ok()
 }

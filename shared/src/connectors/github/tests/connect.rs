@@ -1,4 +1,4 @@
-//! Connecting and proving, against a server.
+//! Tests of the connect flow with a server.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -11,7 +11,7 @@ use crate::connectors::{AuthorizeRequest, Callback, CallbackOutcome, Connector, 
 
 const REDIRECT: &str = "https://poblysh.example/v1/connect/github/callback";
 
-fn callback(query: &[(&str, &str)], carry: Option<Value>) -> Callback {
+fn callback(query: &[(&str, &str)], context: Option<Value>) -> Callback {
     Callback {
         query: query
             .iter()
@@ -19,52 +19,52 @@ fn callback(query: &[(&str, &str)], carry: Option<Value>) -> Callback {
             .collect(),
         code_verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".into(),
         redirect_uri: Url::parse(REDIRECT).expect("a URL"),
-        carry,
+        context,
     }
 }
 
-fn authorize(carry: Option<Value>) -> AuthorizeRequest {
+fn authorize(context: Option<Value>) -> AuthorizeRequest {
     AuthorizeRequest {
         state: "a state".to_owned(),
         redirect_uri: Url::parse(REDIRECT).expect("a URL"),
         code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".to_owned(),
-        carry,
+        context,
     }
 }
 
-async fn token_answers(server: &MockServer, answer: Value) {
+async fn mount_token_response(server: &MockServer, response: Value) {
     Mock::given(method("POST"))
         .and(path("/login/oauth/access_token"))
         .and(header("accept", "application/json"))
         .and(body_string_contains("code_verifier=dBjftJeZ4CVP"))
-        .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+        .respond_with(ResponseTemplate::new(200).set_body_json(response))
         .mount(server)
         .await;
 }
 
-/// A person with access to these installations, in pages of one.
-async fn person(server: &MockServer, installations: &[u64]) {
-    token_answers(
+/// Mounts a user with access to these installations, in pages of one.
+async fn mount_user(server: &MockServer, installations: &[u64]) {
+    mount_token_response(
         server,
-        json!({ "access_token": "ghu_person", "token_type": "bearer" }),
+        json!({ "access_token": "ghu_user", "token_type": "bearer" }),
     )
     .await;
     for (at, id) in installations.iter().enumerate() {
         let page = json!({ "total_count": installations.len(), "installations": [{ "id": id }] });
-        let mut answer = ResponseTemplate::new(200).set_body_json(page);
+        let mut response = ResponseTemplate::new(200).set_body_json(page);
         if at + 1 < installations.len() {
             let next = format!("{}/api/v3/user/installations?page={}", server.uri(), at + 2);
-            answer = answer.insert_header("link", format!("<{next}>; rel=\"next\"").as_str());
+            response = response.insert_header("link", format!("<{next}>; rel=\"next\"").as_str());
         }
         let mut mock = Mock::given(method("GET"))
             .and(path("/api/v3/user/installations"))
-            .and(header("authorization", "Bearer ghu_person"));
+            .and(header("authorization", "Bearer ghu_user"));
         mock = if at == 0 {
             mock.and(query_param("per_page", "100"))
         } else {
             mock.and(query_param("page", (at + 1).to_string()))
         };
-        mock.respond_with(answer).mount(server).await;
+        mock.respond_with(response).mount(server).await;
     }
     if installations.is_empty() {
         Mock::given(method("GET"))
@@ -85,8 +85,8 @@ async fn person(server: &MockServer, installations: &[u64]) {
         .await;
 }
 
-/// The person's id, and what GitHub says of their membership of the organization.
-async fn membership(server: &MockServer, status: u16, role: &str, state: &str) {
+/// Mounts the user's id and the response for the membership of the organization.
+async fn mount_membership(server: &MockServer, status: u16, role: &str, state: &str) {
     Mock::given(method("GET"))
         .and(path("/api/v3/user"))
         .respond_with(
@@ -96,7 +96,7 @@ async fn membership(server: &MockServer, status: u16, role: &str, state: &str) {
         .await;
     Mock::given(method("GET"))
         .and(path("/api/v3/user/memberships/orgs/octo-org"))
-        .and(header("authorization", "Bearer ghu_person"))
+        .and(header("authorization", "Bearer ghu_user"))
         .respond_with(ResponseTemplate::new(status).set_body_json(json!({
             "role": role, "state": state,
             "organization": { "id": 6_811_672, "login": "octo-org" },
@@ -105,12 +105,12 @@ async fn membership(server: &MockServer, status: u16, role: &str, state: &str) {
         .await;
 }
 
-/// What the leg before leaves where GitHub named no installation.
+/// Context of the second step after a redirect without an installation.
 fn unnamed() -> Value {
     json!({ "setup": "unnamed" })
 }
 
-async fn installation(server: &MockServer, id: u64, suspended: bool) {
+async fn mount_installation(server: &MockServer, id: u64, suspended: bool) {
     Mock::given(method("GET"))
         .and(path(format!("/api/v3/app/installations/{id}")))
         .respond_with(ResponseTemplate::new(200).set_body_json(json!({
@@ -136,11 +136,11 @@ fn assert_denied(outcome: &CallbackOutcome) {
 }
 
 #[tokio::test]
-async fn two_legs_lead_to_a_proved_grant() {
+async fn two_steps_lead_to_verified_grant() {
     let (server, github, _) = github().await;
-    person(&server, &[1, 7_654_321]).await;
-    membership(&server, 200, "admin", "active").await;
-    installation(&server, 7_654_321, false).await;
+    mount_user(&server, &[1, 7_654_321]).await;
+    mount_membership(&server, 200, "admin", "active").await;
+    mount_installation(&server, 7_654_321, false).await;
 
     let first = github.authorize(&authorize(None)).expect("a URL");
     assert_eq!(first.path(), "/github-apps/poblysh/installations/new");
@@ -150,11 +150,11 @@ async fn two_legs_lead_to_a_proved_grant() {
         &[("installation_id", "7654321"), ("setup_action", "install")],
         None,
     );
-    let CallbackOutcome::Continue { carry } = outcome(&github, back).await else {
-        panic!("a second leg");
+    let CallbackOutcome::NextStep { context } = outcome(&github, back).await else {
+        panic!("a second step");
     };
     let second = github
-        .authorize(&authorize(Some(carry.clone())))
+        .authorize(&authorize(Some(context.clone())))
         .expect("a URL");
     assert_eq!(second.path(), "/login/oauth/authorize");
     let query: Vec<(String, String)> = second.query_pairs().into_owned().collect();
@@ -174,7 +174,7 @@ async fn two_legs_lead_to_a_proved_grant() {
         );
     }
 
-    let back = callback(&[("code", "c0de")], Some(carry));
+    let back = callback(&[("code", "c0de")], Some(context));
     let CallbackOutcome::Connected(grant) = outcome(&github, back).await else {
         panic!("a grant");
     };
@@ -192,16 +192,16 @@ async fn two_legs_lead_to_a_proved_grant() {
 }
 
 #[tokio::test]
-async fn unreadable_installation_hides_no_other() {
+async fn unreadable_installation_does_not_affect_others() {
     let (server, github, _) = github().await;
     let listed = json!({ "total_count": 2, "installations": [{ "id": {} }, { "id": 5 }] });
     Mock::given(path("/api/v3/user/installations"))
         .respond_with(ResponseTemplate::new(200).set_body_json(listed))
         .mount(&server)
         .await;
-    person(&server, &[5]).await;
-    membership(&server, 200, "admin", "active").await;
-    installation(&server, 5, false).await;
+    mount_user(&server, &[5]).await;
+    mount_membership(&server, 200, "admin", "active").await;
+    mount_installation(&server, 5, false).await;
     let outcome = outcome(&github, callback(&[("code", "c0de")], Some(unnamed()))).await;
     assert!(
         matches!(outcome, CallbackOutcome::Connected(_)),
@@ -210,7 +210,7 @@ async fn unreadable_installation_hides_no_other() {
 }
 
 #[tokio::test]
-async fn only_an_active_admin_connects_an_organization() {
+async fn only_active_admin_connects_organization() {
     for (status, role, state) in [
         (200, "member", "active"),
         (200, "admin", "pending"),
@@ -219,9 +219,9 @@ async fn only_an_active_admin_connects_an_organization() {
         (404, "admin", "active"),
     ] {
         let (server, github, _) = github().await;
-        person(&server, &[5]).await;
-        membership(&server, status, role, state).await;
-        installation(&server, 5, false).await;
+        mount_user(&server, &[5]).await;
+        mount_membership(&server, status, role, state).await;
+        mount_installation(&server, 5, false).await;
         let outcome = outcome(&github, callback(&[("code", "c0de")], Some(unnamed()))).await;
         let CallbackOutcome::AwaitingApproval { requester, account } = outcome else {
             panic!("{status} {role} {state}: {outcome:?}")
@@ -232,9 +232,9 @@ async fn only_an_active_admin_connects_an_organization() {
 }
 
 #[tokio::test]
-async fn admin_of_another_organization_of_that_name_proves_nothing() {
+async fn admin_of_same_named_organization_does_not_connect() {
     let (server, github, _) = github().await;
-    person(&server, &[5]).await;
+    mount_user(&server, &[5]).await;
     Mock::given(path("/api/v3/user"))
         .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "id": 1 })))
         .mount(&server)
@@ -245,7 +245,7 @@ async fn admin_of_another_organization_of_that_name_proves_nothing() {
         })))
         .mount(&server)
         .await;
-    installation(&server, 5, false).await;
+    mount_installation(&server, 5, false).await;
     let outcome = outcome(&github, callback(&[("code", "c0de")], Some(unnamed()))).await;
     assert!(
         matches!(outcome, CallbackOutcome::AwaitingApproval { .. }),
@@ -254,29 +254,29 @@ async fn admin_of_another_organization_of_that_name_proves_nothing() {
 }
 
 #[tokio::test]
-async fn outage_at_the_membership_is_an_error() {
+async fn membership_outage_is_transient() {
     let (server, github, _) = github().await;
-    person(&server, &[5]).await;
-    membership(&server, 502, "admin", "active").await;
-    installation(&server, 5, false).await;
-    let ended = github
+    mount_user(&server, &[5]).await;
+    mount_membership(&server, 502, "admin", "active").await;
+    mount_installation(&server, 5, false).await;
+    let result = github
         .exchange_token(callback(&[("code", "c0de")], Some(unnamed())))
         .await;
     assert!(
-        matches!(ended, Err(ConnectorError::Transient(_))),
-        "{ended:?}"
+        matches!(result, Err(ConnectorError::Transient(_))),
+        "{result:?}"
     );
 }
 
 #[tokio::test]
-async fn personal_account_is_connected_by_its_person() {
+async fn personal_account_connects_for_owner_only() {
     for (id, connects) in [(480_938, true), (480_939, false)] {
         let (server, github, _) = github().await;
-        person(&server, &[5]).await;
-        membership(&server, 404, "admin", "active").await;
+        mount_user(&server, &[5]).await;
+        mount_membership(&server, 404, "admin", "active").await;
         Mock::given(path("/api/v3/app/installations/5"))
             .respond_with(ResponseTemplate::new(200).set_body_json(json!({
-                "id": 5, "account": { "id": id, "login": "somebody", "type": "User" },
+                "id": 5, "account": { "id": id, "login": "hubot", "type": "User" },
             })))
             .mount(&server)
             .await;
@@ -290,8 +290,8 @@ async fn personal_account_is_connected_by_its_person() {
 }
 
 #[tokio::test]
-async fn code_that_nothing_asked_for_is_discarded() {
-    for (query, carry) in [
+async fn unrequested_code_is_discarded() {
+    for (query, context) in [
         (
             vec![
                 ("code", "c0de"),
@@ -308,38 +308,38 @@ async fn code_that_nothing_asked_for_is_discarded() {
         ),
     ] {
         let (server, github, _) = github().await;
-        let outcome = outcome(&github, callback(&query, carry)).await;
-        let CallbackOutcome::Continue { carry } = outcome else {
+        let outcome = outcome(&github, callback(&query, context)).await;
+        let CallbackOutcome::NextStep { context } = outcome else {
             panic!("{query:?}: {outcome:?}")
         };
-        let next = github.authorize(&authorize(Some(carry))).expect("a URL");
+        let next = github.authorize(&authorize(Some(context))).expect("a URL");
         assert_eq!(next.path(), "/login/oauth/authorize");
-        let asked = server.received_requests().await.expect("requests");
-        assert!(asked.is_empty(), "the code is not used");
+        let requests = server.received_requests().await.expect("requests");
+        assert!(requests.is_empty(), "the code is not used");
     }
 }
 
 #[tokio::test]
-async fn an_installation_of_somebody_else_is_never_believed() {
+async fn inaccessible_installation_is_denied() {
     let (server, github, _) = github().await;
-    person(&server, &[1, 2]).await;
-    let carry = Some(json!({ "setup": "installed", "installation_id": "666" }));
-    assert_denied(&outcome(&github, callback(&[("code", "c0de")], carry)).await);
-    let asked = server.received_requests().await.expect("requests");
+    mount_user(&server, &[1, 2]).await;
+    let context = Some(json!({ "setup": "installed", "installation_id": "666" }));
+    assert_denied(&outcome(&github, callback(&[("code", "c0de")], context)).await);
+    let requests = server.received_requests().await.expect("requests");
     assert!(
-        !asked
+        !requests
             .iter()
             .any(|call| call.url.path().contains("/app/installations/"))
     );
 }
 
 #[tokio::test]
-async fn a_code_alone_connects_the_only_installation() {
-    for (theirs, connects) in [(vec![5], true), (vec![], false), (vec![5, 6], false)] {
+async fn code_without_installation_connects_only_installation() {
+    for (installations, connects) in [(vec![5], true), (vec![], false), (vec![5, 6], false)] {
         let (server, github, _) = github().await;
-        person(&server, &theirs).await;
-        membership(&server, 200, "admin", "active").await;
-        installation(&server, 5, false).await;
+        mount_user(&server, &installations).await;
+        mount_membership(&server, 200, "admin", "active").await;
+        mount_installation(&server, 5, false).await;
         let outcome = outcome(&github, callback(&[("code", "c0de")], Some(unnamed()))).await;
         assert_eq!(
             matches!(outcome, CallbackOutcome::Connected(_)),
@@ -353,21 +353,21 @@ async fn a_code_alone_connects_the_only_installation() {
 }
 
 #[tokio::test]
-async fn a_suspended_installation_does_not_connect() {
+async fn suspended_installation_does_not_connect() {
     let (server, github, _) = github().await;
-    person(&server, &[5]).await;
-    installation(&server, 5, true).await;
+    mount_user(&server, &[5]).await;
+    mount_installation(&server, 5, true).await;
     assert_denied(&outcome(&github, callback(&[("code", "c0de")], Some(unnamed()))).await);
 }
 
 #[tokio::test]
-async fn a_request_waits_for_whoever_may_approve_it() {
+async fn requested_installation_awaits_approval() {
     let (server, github, _) = github().await;
     let back = callback(&[("setup_action", "request")], None);
-    let CallbackOutcome::Continue { carry } = outcome(&github, back).await else {
-        panic!("a second leg");
+    let CallbackOutcome::NextStep { context } = outcome(&github, back).await else {
+        panic!("a second step");
     };
-    person(&server, &[]).await;
+    mount_user(&server, &[]).await;
     Mock::given(method("GET"))
         .and(path("/api/v3/user"))
         .respond_with(
@@ -375,7 +375,7 @@ async fn a_request_waits_for_whoever_may_approve_it() {
         )
         .mount(&server)
         .await;
-    let outcome = outcome(&github, callback(&[("code", "c0de")], Some(carry))).await;
+    let outcome = outcome(&github, callback(&[("code", "c0de")], Some(context))).await;
     let CallbackOutcome::AwaitingApproval { requester, account } = outcome else {
         panic!("{outcome:?}")
     };
@@ -383,7 +383,7 @@ async fn a_request_waits_for_whoever_may_approve_it() {
 }
 
 #[tokio::test]
-async fn a_redirect_that_says_no_or_nothing_is_denied() {
+async fn redirect_with_error_or_without_code_is_denied() {
     let (_server, github, _) = github().await;
     for query in [
         vec![
@@ -412,7 +412,7 @@ async fn a_redirect_that_says_no_or_nothing_is_denied() {
 }
 
 #[tokio::test]
-async fn an_error_with_status_200_is_an_error() {
+async fn token_error_with_status_200_is_detected() {
     for (code, denied) in [
         ("bad_verification_code", true),
         ("unverified_user_email", true),
@@ -421,7 +421,7 @@ async fn an_error_with_status_200_is_an_error() {
         ("unsupported_grant_type", false),
     ] {
         let (server, github, _) = github().await;
-        token_answers(&server, json!({ "error": code, "error_description": "…" })).await;
+        mount_token_response(&server, json!({ "error": code, "error_description": "…" })).await;
         match github
             .exchange_token(callback(&[("code", "c0de")], Some(unnamed())))
             .await
@@ -434,7 +434,7 @@ async fn an_error_with_status_200_is_an_error() {
 }
 
 #[tokio::test]
-async fn an_unknown_client_and_an_outage_are_not_the_persons_fault() {
+async fn unknown_client_is_permanent_and_outage_transient() {
     for (status, permanent) in [(404, true), (401, true), (500, false), (503, false)] {
         let (server, github, _) = github().await;
         Mock::given(path("/login/oauth/access_token"))
@@ -453,7 +453,7 @@ async fn an_unknown_client_and_an_outage_are_not_the_persons_fault() {
 }
 
 #[tokio::test]
-async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
+async fn second_client_secret_is_tried_after_rejection() {
     let (server, github, _) = github().await;
     Mock::given(path("/login/oauth/access_token"))
         .and(body_string_contains("client_secret=the-new-client-secret"))
@@ -467,7 +467,7 @@ async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
     Mock::given(path("/login/oauth/access_token"))
         .and(body_string_contains("client_secret=the-old-client-secret"))
         .respond_with(
-            ResponseTemplate::new(200).set_body_json(json!({ "access_token": "ghu_person" })),
+            ResponseTemplate::new(200).set_body_json(json!({ "access_token": "ghu_user" })),
         )
         .expect(1)
         .mount(&server)
@@ -479,8 +479,8 @@ async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
         )
         .mount(&server)
         .await;
-    installation(&server, 5, false).await;
-    membership(&server, 200, "admin", "active").await;
+    mount_installation(&server, 5, false).await;
+    mount_membership(&server, 200, "admin", "active").await;
     let outcome = outcome(&github, callback(&[("code", "c0de")], Some(unnamed()))).await;
     assert!(
         matches!(outcome, CallbackOutcome::Connected(_)),
@@ -489,7 +489,7 @@ async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
 }
 
 #[test]
-fn the_install_page_is_where_github_has_it() {
+fn install_page_url_depends_on_host() {
     for (api, page) in [
         ("https://api.github.com", "/apps/poblysh/installations/new"),
         (

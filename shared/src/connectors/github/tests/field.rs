@@ -1,4 +1,4 @@
-//! Deliveries that people who read GitHub's webhooks found told wrong, and what is right.
+//! Regression tests of deliveries that integrations commonly normalize wrongly.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -9,11 +9,11 @@ use crate::connectors::github::webhook;
 use crate::connectors::testing::payload;
 use crate::signals::{ActorKind, SignalDraft, TimestampSource};
 
-/// A payload of the fixtures, changed.
+/// A changed payload of the fixtures.
 fn changed(name: &str, changes: &[(&str, Value)]) -> Value {
     let mut body: Value = serde_json::from_slice(&payload("github", name)).expect("JSON");
-    for (place, value) in changes {
-        let (parent, field) = place.rsplit_once('/').expect("a place");
+    for (pointer, value) in changes {
+        let (parent, field) = pointer.rsplit_once('/').expect("a JSON pointer");
         let parent = body.pointer_mut(parent).expect("its parent");
         parent[field] = value.clone();
     }
@@ -25,7 +25,7 @@ fn outcome(event: &str, body: &Value) -> WebhookOutcome {
     webhook::handle(&delivery(event, body)).expect("an outcome")
 }
 
-fn told(event: &str, bodies: &[Value]) -> Vec<SignalDraft> {
+fn normalize(event: &str, bodies: &[Value]) -> Vec<SignalDraft> {
     bodies
         .iter()
         .flat_map(|body| outcome(event, body).signals)
@@ -60,7 +60,7 @@ fn gh_pr_several_labels_at_once() {
             )
         })
         .collect();
-    let signals = told("pull_request", &[labeled, assigned].concat());
+    let signals = normalize("pull_request", &[labeled, assigned].concat());
     assert_eq!(
         keys(&signals),
         [
@@ -82,7 +82,7 @@ fn gh_pr_several_labels_at_once() {
 
 #[test]
 fn gh_two_edits_in_one_second() {
-    for (event, name, place, prefix) in [
+    for (event, name, pointer, prefix) in [
         (
             "issue_comment",
             "issue_comment.edited",
@@ -108,8 +108,8 @@ fn gh_two_edits_in_one_second() {
             "github:pr:3001:edited:",
         ),
     ] {
-        let edit = |text: &str| changed(name, &[(place, json!(text))]);
-        let signals = told(event, &[edit("passes"), edit("fails"), edit("passes")]);
+        let edit = |text: &str| changed(name, &[(pointer, json!(text))]);
+        let signals = normalize(event, &[edit("passes"), edit("fails"), edit("passes")]);
         let keys = keys(&signals);
         assert_eq!(keys.len(), 2, "{keys:?}");
         assert!(keys.iter().all(|key| key.starts_with(prefix)), "{keys:?}");
@@ -117,13 +117,13 @@ fn gh_two_edits_in_one_second() {
 }
 
 #[test]
-fn digest_is_that_of_the_edited_texts() {
+fn key_contains_digest_of_edited_texts() {
     let comment = changed("issue_comment.edited", &[("/comment/body", json!("abc"))]);
-    let signals = told("issue_comment", &[comment]);
-    // SHA-256 of "abc", as FIPS 180 has it.
+    let signals = normalize("issue_comment", &[comment]);
+    // SHA-256 of "abc" from FIPS 180.
     assert!(signals[0].dedupe_key.ends_with(":ba7816bf8f01"));
     let texts = [("/issue/title", json!("a")), ("/issue/body", Value::Null)];
-    let signals = told("issues", &[changed("issues.edited", &texts)]);
+    let signals = normalize("issues", &[changed("issues.edited", &texts)]);
     // `printf 'a\0' | sha256sum`
     assert!(
         signals[0].dedupe_key.ends_with(":ffe9aaeaa2a2"),
@@ -153,15 +153,15 @@ fn gh_push_again_after_reset() {
         push(&new, &old, json!([]), 40),
         push(&old, &new, one(), 95),
     ];
-    let signals = told("push", &pushes);
+    let signals = normalize("push", &pushes);
     assert_eq!(keys(&signals).len(), 3, "{:?}", keys(&signals));
     assert_eq!(signals[1].normalized["forced"], true);
     assert_eq!(signals[1].normalized["after"], old.as_str());
-    // Neither a new branch nor a push of nothing is one.
+    // A new branch and an empty push yield no Signal.
     let none = "0".repeat(40);
     let new_branch = changed("push.branch", &[("/before", json!(none))]);
     let nothing = changed("push.branch", &[("/commits", json!([]))]);
-    assert!(told("push", &[new_branch, nothing]).is_empty());
+    assert!(normalize("push", &[new_branch, nothing]).is_empty());
 }
 
 #[test]
@@ -177,8 +177,8 @@ fn gh_branch_recreated_same_day() {
         ]
     };
     let [[first, _], [_, second], [third, _], [_, fourth]] = [at(1), at(2), at(3), at(4)];
-    let created = told("create", &[first, third]);
-    let deleted = told("delete", &[second, fourth]);
+    let created = normalize("create", &[first, third]);
+    let deleted = normalize("delete", &[second, fourth]);
     assert_eq!((keys(&created).len(), keys(&deleted).len()), (2, 2));
     assert!(
         created[1]
@@ -195,22 +195,22 @@ fn gh_review_reply_two_signals() {
             "pull_request_review.submitted.commented",
             &[("/review/body", body)],
         );
-        assert!(told("pull_request_review", &[review]).is_empty());
+        assert!(normalize("pull_request_review", &[review]).is_empty());
     }
     let approved = changed(
         "pull_request_review.submitted.approved",
         &[("/review/body", Value::Null)],
     );
-    assert_eq!(told("pull_request_review", &[approved]).len(), 1);
+    assert_eq!(normalize("pull_request_review", &[approved]).len(), 1);
     let reply = changed(
         "pull_request_review_comment.created",
         &[("/comment/in_reply_to_id", json!(9))],
     );
-    assert_eq!(told("pull_request_review_comment", &[reply]).len(), 1);
+    assert_eq!(normalize("pull_request_review_comment", &[reply]).len(), 1);
 }
 
 #[test]
-fn comment_body_is_no_installation_event() {
+fn body_of_other_event_is_refused() {
     for (name, event) in [
         ("issue_comment.deleted", "installation"),
         ("issue_comment.created", "installation"),
@@ -226,7 +226,7 @@ fn comment_body_is_no_installation_event() {
 }
 
 #[test]
-fn facts_without_a_time_are_dated_by_receipt() {
+fn facts_without_time_have_time_of_receipt() {
     let received = delivery("any", Bytes::new()).received_at;
     for name in [
         "issues.pinned",
@@ -239,7 +239,7 @@ fn facts_without_a_time_are_dated_by_receipt() {
         "pull_request_review.dismissed",
     ] {
         let event = name.split('.').next().expect("an event");
-        let signals = told(event, &[changed(name, &[])]);
+        let signals = normalize(event, &[changed(name, &[])]);
         let signal = &signals[0];
         assert_eq!(
             (signal.timestamp, signal.timestamp_source),
@@ -247,12 +247,12 @@ fn facts_without_a_time_are_dated_by_receipt() {
             "{name}"
         );
     }
-    let signals = told("issues", &[changed("issues.labeled", &[])]);
+    let signals = normalize("issues", &[changed("issues.labeled", &[])]);
     assert_eq!(signals[0].timestamp_source, TimestampSource::Provider);
 }
 
 #[test]
-fn actor_type_follows_the_provider_field() {
+fn actor_kind_follows_account_type() {
     for (sender, kind, name) in [
         (
             json!({ "id": 5, "login": "renovate", "type": "Bot" }),
@@ -280,7 +280,7 @@ fn actor_type_follows_the_provider_field() {
             None,
         ),
     ] {
-        let signals = told(
+        let signals = normalize(
             "issues",
             &[changed("issues.labeled", &[("/sender", sender)])],
         );
@@ -290,16 +290,16 @@ fn actor_type_follows_the_provider_field() {
 }
 
 #[test]
-fn empty_texts_fall_back_and_links_lead_to_the_web() {
-    let nameless = [
+fn empty_texts_fall_back_and_unsafe_links_vanish() {
+    let unnamed = [
         ("/workflow_run/name", json!("")),
         ("/workflow_run/display_title", json!("")),
         ("/workflow/name", json!("Nightly build")),
         ("/workflow_run/html_url", json!("javascript:alert(1)")),
     ];
-    let signals = told(
+    let signals = normalize(
         "workflow_run",
-        &[changed("workflow_run.completed", &nameless)],
+        &[changed("workflow_run.completed", &unnamed)],
     );
     assert_eq!(signals[0].normalized["workflow"], "Nightly build");
     assert_eq!(signals[0].subject.title.as_deref(), Some("Nightly build"));
@@ -311,7 +311,7 @@ fn empty_texts_fall_back_and_links_lead_to_the_web() {
             json!("https://ci.example.com/7"),
         ),
     ];
-    let signals = told(
+    let signals = normalize(
         "deployment_status",
         &[changed("deployment_status.created", &links)],
     );
@@ -322,15 +322,15 @@ fn empty_texts_fall_back_and_links_lead_to_the_web() {
         ("/issue/title", json!("")),
         ("/issue/created_at", Value::Null),
     ];
-    let signals = told("issues", &[changed("issues.opened", &nulls)]);
+    let signals = normalize("issues", &[changed("issues.opened", &nulls)]);
     assert_eq!(signals[0].normalized["labels"], json!(["bug"]));
     assert_eq!(signals[0].subject.title, None);
     assert_eq!(signals[0].timestamp_source, TimestampSource::Received);
 }
 
 #[test]
-fn nothing_is_made_up_for_an_identity() {
-    for (name, place) in [
+fn missing_identity_field_is_an_error() {
+    for (name, pointer) in [
         ("star.created", "/starred_at"),
         ("star.created", "/sender"),
         ("star.deleted", "/repository/updated_at"),
@@ -340,9 +340,9 @@ fn nothing_is_made_up_for_an_identity() {
         ("repository.renamed", "/repository/updated_at"),
     ] {
         let event = name.split('.').next().expect("an event");
-        let body = changed(name, &[(place, Value::Null)]);
+        let body = changed(name, &[(pointer, Value::Null)]);
         let body = Bytes::from(serde_json::to_vec(&body).expect("JSON"));
         let refused = webhook::handle(&delivery(event, body));
-        assert!(refused.is_err(), "{name} without {place}");
+        assert!(refused.is_err(), "{name} without {pointer}");
     }
 }

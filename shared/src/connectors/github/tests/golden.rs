@@ -1,4 +1,4 @@
-//! Payload in, Signals and changes out: one file each, beside the payload.
+//! Golden tests: each payload with the snapshot of its outcome.
 
 use bytes::Bytes;
 
@@ -15,7 +15,7 @@ pub(super) fn delivery(event: &str, body: Bytes) -> WebhookDelivery {
         ],
         body,
         received_at: at("2026-11-23T10:00:09.5Z"),
-        account: ExternalAccount::of_route("7654321"),
+        account: ExternalAccount::from_route("7654321"),
     }
 }
 
@@ -26,26 +26,26 @@ fn event_of(name: &str) -> &str {
 fn handle(name: &str, body: &Bytes) -> WebhookOutcome {
     let outcome = webhook::handle(&delivery(event_of(name), body.clone()))
         .unwrap_or_else(|error| panic!("{name}: {error:?}"));
-    assert!(outcome.signals.len() <= 1, "{name} tells one fact at most");
+    assert!(outcome.signals.len() <= 1, "{name} yields at most one fact");
     outcome
 }
 
 #[test]
-fn every_payload_gives_what_is_written_beside_it() {
+fn payload_outcomes_match_snapshots() {
     snapshots("github", handle);
 }
 
 #[test]
-fn every_kind_of_the_catalogue_has_a_payload() {
-    let given = kinds("github", handle);
+fn every_kind_has_a_payload() {
+    let produced = kinds("github", handle);
     assert_eq!(
-        given,
+        produced,
         normalize::KINDS.iter().map(|kind| kind.as_str()).collect()
     );
 }
 
 #[test]
-fn a_form_gives_what_its_json_gives() {
+fn form_encoded_payload_equals_json_payload() {
     let (name, body) = payloads("github").remove(0);
     let json = std::str::from_utf8(&body).expect("text");
     let form: String = url::form_urlencoded::Serializer::new(String::new())
@@ -59,7 +59,7 @@ fn a_form_gives_what_its_json_gives() {
 }
 
 #[test]
-fn the_second_installation_names_who_asked_for_it() {
+fn requested_installation_names_requester() {
     let name = "installation.created.requested";
     let outcome = handle(name, &payload("github", name));
     let [AccountChange::Installed { account, requester }] = outcome.changes.as_slice() else {

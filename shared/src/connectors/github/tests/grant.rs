@@ -1,4 +1,4 @@
-//! Minting, telling what is gone, and disconnecting against a server.
+//! Tests of installation tokens, grant states and revocation with a server.
 
 use http::Method;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -30,7 +30,7 @@ fn refresh(id: &str) -> RefreshRequest {
 }
 
 #[tokio::test]
-async fn a_minted_token_may_have_any_length() {
+async fn installation_token_has_any_length() {
     let (server, github, _) = github().await;
     let long = format!("ghs_12345_{}", "x".repeat(1500));
     Mock::given(method("POST"))
@@ -44,10 +44,10 @@ async fn a_minted_token_may_have_any_length() {
         )
         .mount(&server)
         .await;
-    let minted = github.refresh_token(refresh("5")).await.expect("a token");
-    assert_eq!(minted.access_token.expose_secret(), long);
-    assert_eq!(minted.expires_at, Some(super::at("2026-11-23T13:00:00Z")));
-    assert!(minted.refresh_token.is_none());
+    let created = github.refresh_token(refresh("5")).await.expect("a token");
+    assert_eq!(created.access_token.expose_secret(), long);
+    assert_eq!(created.expires_at, Some(super::at("2026-11-23T13:00:00Z")));
+    assert!(created.refresh_token.is_none());
 
     let calls = server.received_requests().await.expect("requests");
     let bearer = calls[0].headers.get("authorization").expect("a header");
@@ -59,13 +59,13 @@ async fn a_minted_token_may_have_any_length() {
     assert_app_token(jwt);
 }
 
-/// The app's own token: signed by its key, not from the future, gone within ten minutes.
+/// Asserts a valid token of the app: signature, issue time, and expiry within ten minutes.
 fn assert_app_token(jwt: &str) {
     let mut validation = Validation::new(Algorithm::RS256);
     validation.validate_exp = false;
     validation.set_issuer(&["12345"]);
     let public = DecodingKey::from_rsa_pem(include_bytes!("../fixtures/test-app.pub.pem"))
-        .expect("the public half");
+        .expect("the public key");
     let claims = jsonwebtoken::decode::<Value>(jwt, &public, &validation)
         .expect("genuine")
         .claims;
@@ -79,9 +79,9 @@ fn assert_app_token(jwt: &str) {
 }
 
 #[tokio::test]
-async fn a_grant_is_gone_only_when_github_says_so_twice() {
+async fn grant_is_revoked_only_after_second_404() {
     let not_found = ResponseTemplate::new(404).set_body_json(json!({ "message": "Not Found" }));
-    for (second, gone) in [
+    for (second, is_revoked) in [
         (not_found.clone(), true),
         (
             ResponseTemplate::new(200).set_body_json(json!({ "id": 5 })),
@@ -99,15 +99,15 @@ async fn a_grant_is_gone_only_when_github_says_so_twice() {
             .mount(&server)
             .await;
         match github.refresh_token(refresh("5")).await {
-            Err(ConnectorError::GrantRevoked(_)) => assert!(gone),
-            Err(ConnectorError::Transient(_)) => assert!(!gone),
+            Err(ConnectorError::GrantRevoked(_)) => assert!(is_revoked),
+            Err(ConnectorError::Transient(_)) => assert!(!is_revoked),
             other => panic!("{other:?}"),
         }
     }
 }
 
 #[tokio::test]
-async fn refusals_of_minting_mean_what_they_mean() {
+async fn token_request_errors_are_mapped() {
     for (status, body, code) in [
         (401, "A JSON web token could not be decoded", "permanent"),
         (
@@ -130,13 +130,13 @@ async fn refusals_of_minting_mean_what_they_mean() {
         let error = github
             .refresh_token(refresh("5"))
             .await
-            .expect_err("a refusal");
+            .expect_err("an error");
         assert_eq!(error.code(), code, "{status} {body}");
     }
 }
 
 #[tokio::test]
-async fn field_gh_token_403_other_than_suspended() {
+async fn token_403_without_suspension_is_transient() {
     for (installation, code) in [
         (
             json!({ "id": 5, "suspended_at": "2026-11-23T10:00:00Z" }),
@@ -160,19 +160,19 @@ async fn field_gh_token_403_other_than_suspended() {
         let error = github
             .refresh_token(refresh("5"))
             .await
-            .expect_err("a refusal");
+            .expect_err("an error");
         assert_eq!(error.code(), code, "{installation}");
     }
 }
 
 #[tokio::test]
-async fn an_account_id_never_becomes_another_path() {
+async fn account_id_never_changes_the_path() {
     let (server, github, _) = github().await;
     for id in ["", "..", "5/../../user", "5?x", "-1"] {
         let error = github
             .refresh_token(refresh(id))
             .await
-            .expect_err("a refusal");
+            .expect_err("an error");
         assert_eq!(error.code(), "permanent", "{id}");
     }
     assert!(
@@ -185,8 +185,8 @@ async fn an_account_id_never_becomes_another_path() {
 }
 
 #[tokio::test]
-async fn disconnecting_twice_is_disconnecting() {
-    for (status, good) in [(204, true), (404, true), (500, false), (401, false)] {
+async fn revoking_missing_installation_succeeds() {
+    for (status, succeeds) in [(204, true), (404, true), (500, false), (401, false)] {
         let (server, github, _) = github().await;
         Mock::given(method("DELETE"))
             .and(path("/api/v3/app/installations/5"))
@@ -199,33 +199,33 @@ async fn disconnecting_twice_is_disconnecting() {
             access_token: None,
             refresh_token: None,
         };
-        assert_eq!(github.revoke(&grant).await.is_ok(), good, "{status}");
+        assert_eq!(github.revoke(&grant).await.is_ok(), succeeds, "{status}");
         let calls = server.received_requests().await.expect("requests");
         assert_eq!(calls[0].method, Method::DELETE);
     }
 }
 
 #[tokio::test]
-async fn grant_state_is_what_github_says() {
+async fn grant_state_follows_installation() {
     let installation = |suspended_at: Value| {
         let body = json!({ "id": 5, "account": null, "suspended_at": suspended_at });
         ResponseTemplate::new(200).set_body_json(body)
     };
-    for (answer, expected) in [
+    for (response, expected) in [
         (installation(Value::Null), Ok(GrantState::Active)),
         (
             installation(json!("2026-11-23T10:00:00Z")),
             Ok(GrantState::Suspended),
         ),
         (ResponseTemplate::new(404), Ok(GrantState::Removed)),
-        // The app itself is refused, or GitHub is away: nothing is said of the grant.
+        // A rejected app token and an outage do not concern the grant.
         (ResponseTemplate::new(401), Err("permanent")),
         (ResponseTemplate::new(502), Err("transient")),
     ] {
         let (server, github, _) = github().await;
         Mock::given(method("GET"))
             .and(path("/api/v3/app/installations/5"))
-            .respond_with(answer)
+            .respond_with(response)
             .mount(&server)
             .await;
         let grant = Grant {
@@ -233,7 +233,7 @@ async fn grant_state_is_what_github_says() {
             access_token: None,
             refresh_token: None,
         };
-        let state = github.grant_state(&grant).await;
+        let state = github.fetch_grant_state(&grant).await;
         assert_eq!(state.map_err(|error| error.code()), expected);
     }
 }

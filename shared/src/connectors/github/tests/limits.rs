@@ -1,4 +1,4 @@
-//! Limits are told from permissions, and what answers say about them reaches the gate.
+//! Tests of limits in error responses and of observed limits.
 
 use chrono::Duration;
 use serde_json::json;
@@ -20,7 +20,7 @@ pub(super) fn root_request() -> SyncRequest {
                 settings: json!(null),
             },
             token: "ghs_token".into(),
-            person: None,
+            user_token: None,
         },
         stream: StreamSpec {
             key: "repositories".to_owned(),
@@ -28,8 +28,8 @@ pub(super) fn root_request() -> SyncRequest {
             target: json!(null),
         },
         cursor: None,
-        horizon: now() - Duration::days(90),
-        until: now(),
+        backfill_from: now() - Duration::days(90),
+        upper_bound: now(),
         reconcile_from: None,
         failures: 0,
         priority: crate::http::Priority::Poll,
@@ -41,8 +41,8 @@ struct Case {
     status: u16,
     headers: &'static [(&'static str, &'static str)],
     message: &'static str,
-    /// Seconds to wait, or the code of another error.
-    means: Result<i64, &'static str>,
+    /// Seconds until the retry, or the code of another error.
+    expected: Result<i64, &'static str>,
 }
 
 // 2026-11-23T12:00:00Z is 1795435200.
@@ -54,7 +54,7 @@ const CASES: &[Case] = &[
             ("x-ratelimit-reset", "1795435800"),
         ],
         message: "API rate limit exceeded for installation ID 5.",
-        means: Ok(600),
+        expected: Ok(600),
     },
     Case {
         status: 429,
@@ -63,10 +63,10 @@ const CASES: &[Case] = &[
             ("x-ratelimit-reset", "1795435800"),
         ],
         message: "API rate limit exceeded for installation ID 5.",
-        means: Ok(600),
+        expected: Ok(600),
     },
     Case {
-        // The statement that is nearest comes first.
+        // `Retry-After` takes precedence.
         status: 403,
         headers: &[
             ("retry-after", "30"),
@@ -74,13 +74,13 @@ const CASES: &[Case] = &[
             ("x-ratelimit-reset", "1795435800"),
         ],
         message: "You have exceeded a secondary rate limit.",
-        means: Ok(30),
+        expected: Ok(30),
     },
     Case {
         status: 403,
         headers: &[("retry-after", "30"), ("x-ratelimit-remaining", "4000")],
         message: "Must have push access to repository",
-        means: Ok(30),
+        expected: Ok(30),
     },
     Case {
         status: 403,
@@ -89,42 +89,42 @@ const CASES: &[Case] = &[
             ("x-ratelimit-reset", "1795435800"),
         ],
         message: "You have exceeded a secondary rate limit. Please wait a few minutes.",
-        means: Ok(60),
+        expected: Ok(60),
     },
     Case {
         status: 403,
         headers: &[],
         message: "You have triggered an abuse detection mechanism.",
-        means: Ok(60),
+        expected: Ok(60),
     },
     Case {
         status: 429,
         headers: &[],
         message: "",
-        means: Ok(60),
+        expected: Ok(60),
     },
     Case {
         status: 429,
         headers: &[("retry-after", "Mon, 23 Nov 2026 12:00:08 GMT")],
         message: "",
-        means: Ok(8),
+        expected: Ok(8),
     },
     Case {
-        // A window that has just begun anew is not asked for in a loop.
+        // A window that has just ended causes no busy loop.
         status: 403,
         headers: &[
             ("x-ratelimit-remaining", "0"),
             ("x-ratelimit-reset", "1795435199"),
         ],
         message: "",
-        means: Ok(1),
+        expected: Ok(1),
     },
     Case {
-        // No limit is believed to last for years.
+        // The duration of a limit is bounded.
         status: 403,
         headers: &[("retry-after", "4000000000")],
         message: "",
-        means: Ok(7200),
+        expected: Ok(7200),
     },
     Case {
         status: 403,
@@ -133,97 +133,100 @@ const CASES: &[Case] = &[
             ("x-accepted-github-permissions", "actions=read"),
         ],
         message: "Resource not accessible by integration",
-        means: Err("permission"),
+        expected: Err("permission"),
     },
     Case {
         status: 401,
         headers: &[],
         message: "Bad credentials",
-        means: Err("unauthorized"),
+        expected: Err("unauthorized"),
     },
     Case {
         status: 404,
         headers: &[],
         message: "Not Found",
-        means: Err("permission"),
+        expected: Err("permission"),
     },
     Case {
         status: 410,
         headers: &[],
         message: "Issues are disabled",
-        means: Err("permission"),
+        expected: Err("permission"),
     },
     Case {
         status: 451,
         headers: &[],
         message: "Repository access blocked",
-        means: Err("permission"),
+        expected: Err("permission"),
     },
     Case {
         status: 400,
         headers: &[],
         message: "",
-        means: Err("permanent"),
+        expected: Err("permanent"),
     },
     Case {
         status: 422,
         headers: &[],
         message: "Validation Failed",
-        means: Err("permanent"),
+        expected: Err("permanent"),
     },
     Case {
         status: 500,
         headers: &[],
         message: "",
-        means: Err("transient"),
+        expected: Err("transient"),
     },
     Case {
         status: 502,
         headers: &[],
         message: "",
-        means: Err("transient"),
+        expected: Err("transient"),
     },
     Case {
         status: 503,
         headers: &[("retry-after", "5")],
         message: "",
-        means: Err("transient"),
+        expected: Err("transient"),
     },
 ];
 
 #[tokio::test]
-async fn refusals_mean_what_they_mean() {
+async fn error_responses_are_mapped() {
     for case in CASES {
-        let (server, github, gate) = github().await;
-        let mut answer =
+        let (server, github, rate_limiter) = github().await;
+        let mut response =
             ResponseTemplate::new(case.status).set_body_json(json!({ "message": case.message }));
         for (name, value) in case.headers {
-            answer = answer.insert_header(*name, *value);
+            response = response.insert_header(*name, *value);
         }
-        Mock::given(any()).respond_with(answer).mount(&server).await;
-        let error = github.sync(root_request()).await.expect_err("a refusal");
-        let what = format!(
+        Mock::given(any())
+            .respond_with(response)
+            .mount(&server)
+            .await;
+        let error = github.sync(root_request()).await.expect_err("an error");
+        let label = format!(
             "{} {:?} {:?}: {error:?}",
             case.status, case.headers, case.message
         );
-        match (case.means, error) {
+        match (case.expected, error) {
             (Ok(seconds), ConnectorError::RateLimited { retry_at, .. }) => {
-                assert_eq!(retry_at, now() + Duration::seconds(seconds), "{what}");
-                let (account, _, seen) = gate.seen().pop().expect("an observation");
+                assert_eq!(retry_at, now() + Duration::seconds(seconds), "{label}");
+                let (account, _, seen) = rate_limiter.seen().pop().expect("an observation");
                 assert_eq!(
                     (account.as_str(), seen.blocked_until),
                     ("5", Some(retry_at)),
-                    "{what}"
+                    "{label}"
                 );
             }
-            (Err(code), error) => assert_eq!(error.code(), code, "{what}"),
-            (Ok(_), _) => panic!("{what}"),
+            (Err(code), error) => assert_eq!(error.code(), code, "{label}"),
+            (Ok(_), _) => panic!("{label}"),
         }
     }
 }
 
 #[tokio::test]
-async fn a_retry_after_beyond_a_number_is_bounded_too() {
+async fn overlong_retry_after_uses_default() {
     let (server, github, _) = github().await;
     Mock::given(any())
         .respond_with(
@@ -231,7 +234,7 @@ async fn a_retry_after_beyond_a_number_is_bounded_too() {
         )
         .mount(&server)
         .await;
-    let error = github.sync(root_request()).await.expect_err("a refusal");
+    let error = github.sync(root_request()).await.expect_err("an error");
     let ConnectorError::RateLimited { retry_at, .. } = error else {
         panic!("{error:?}")
     };
@@ -239,8 +242,8 @@ async fn a_retry_after_beyond_a_number_is_bounded_too() {
 }
 
 #[tokio::test]
-async fn what_a_good_answer_says_about_limits_reaches_the_gate() {
-    let (server, github, gate) = github().await;
+async fn successful_response_reports_limits_to_rate_limiter() {
+    let (server, github, rate_limiter) = github().await;
     Mock::given(any())
         .respond_with(
             ResponseTemplate::new(200)
@@ -253,7 +256,7 @@ async fn what_a_good_answer_says_about_limits_reaches_the_gate() {
         .mount(&server)
         .await;
     github.sync(root_request()).await.expect("a page");
-    let (account, _, seen) = gate.seen().pop().expect("an observation");
+    let (account, _, seen) = rate_limiter.seen().pop().expect("an observation");
     assert_eq!(account, "5");
     assert_eq!((seen.limit, seen.remaining), (Some(5000), Some(4321)));
     assert_eq!(seen.reset_at, Some(now() + Duration::seconds(600)));
@@ -261,29 +264,32 @@ async fn what_a_good_answer_says_about_limits_reaches_the_gate() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_json_is_transient_and_not_quoted() {
+async fn non_json_response_is_transient_and_not_quoted() {
     let (server, github, _) = github().await;
     Mock::given(any())
         .respond_with(ResponseTemplate::new(200).set_body_string("<html>confidential</html>"))
         .mount(&server)
         .await;
-    let error = github.sync(root_request()).await.expect_err("a refusal");
+    let error = github.sync(root_request()).await.expect_err("an error");
     assert_eq!(error.code(), "transient");
     assert!(!format!("{error:?}").contains("confidential"));
 }
 
 #[tokio::test]
-async fn quota_beside_a_refused_token_is_not_the_accounts() {
-    let (server, github, gate) = github().await;
-    let answer = ResponseTemplate::new(401)
+async fn quota_of_rejected_token_is_ignored() {
+    let (server, github, rate_limiter) = github().await;
+    let response = ResponseTemplate::new(401)
         .insert_header("x-ratelimit-limit", "60")
         .insert_header("x-ratelimit-remaining", "0")
         .insert_header("x-ratelimit-reset", "1795435800")
         .set_body_json(json!({ "message": "Bad credentials" }));
-    Mock::given(any()).respond_with(answer).mount(&server).await;
-    let refused = github.sync(root_request()).await;
-    assert_eq!(refused.expect_err("refused").code(), "unauthorized");
-    let (.., seen) = gate.seen().pop().expect("an observation");
+    Mock::given(any())
+        .respond_with(response)
+        .mount(&server)
+        .await;
+    let error = github.sync(root_request()).await.expect_err("an error");
+    assert_eq!(error.code(), "unauthorized");
+    let (.., seen) = rate_limiter.seen().pop().expect("an observation");
     assert_eq!((seen.limit, seen.remaining, seen.spent), (None, None, 0));
     assert_eq!(seen.blocked_until, None);
 }

@@ -1,4 +1,4 @@
-//! What must hold for every payload, however strange.
+//! Properties that hold for every payload.
 
 use std::collections::HashMap;
 
@@ -49,10 +49,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn a_changed_payload_is_told_or_refused_but_never_panics(
+    fn changed_payload_never_panics(
         which in any::<prop::sample::Index>(),
         event in prop::sample::select(&EVENTS[..]),
-        own_event in any::<bool>(),
+        keep_event in any::<bool>(),
         changes in prop::collection::vec(
             (prop::collection::vec(any::<usize>(), 1..4), value()), 1..6),
     ) {
@@ -63,7 +63,7 @@ proptest! {
         for (path, with) in &changes {
             change(&mut payload, path, with);
         }
-        let event = if own_event { own } else { event };
+        let event = if keep_event { own } else { event };
         match handle(event, &payload) {
             Ok(outcome) => for signal in outcome.signals {
                 prop_assert!(signal.dedupe_key.starts_with("github:"));
@@ -74,7 +74,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_that_are_no_payload_are_refused(
+    fn non_json_body_is_permanent(
         event in prop::sample::select(&EVENTS[..]),
         body in prop::collection::vec(any::<u8>(), 0..200),
     ) {
@@ -84,7 +84,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_depends_on_nothing_but_the_fact(
+    fn dedupe_key_depends_on_fact_only(
         which in any::<prop::sample::Index>(),
         title in any::<String>(),
         login in "[a-z]{1,12}",
@@ -98,8 +98,8 @@ proptest! {
             outcome.signals.into_iter().map(|signal| signal.dedupe_key).collect()
         };
         let before = keys(handle(event, &payload).expect("an outcome"));
-        // Who looks at it, what it is called, and when it reaches us. Of an edit, the title is
-        // the fact.
+        // The receiver, names and the time of receipt are not part of the fact. The title is part
+        // of an edit.
         let is_edit = payload["action"] == json!("edited");
         for object in ["issue", "pull_request", "discussion", "milestone"] {
             if payload[object].is_object() && !is_edit {
@@ -114,7 +114,7 @@ proptest! {
     }
 
     #[test]
-    fn genuine_body_tells_nothing_as_another_event(
+    fn body_replayed_as_other_event_yields_nothing(
         which in any::<prop::sample::Index>(),
         event in prop::sample::select(&EVENTS[..]),
     ) {
@@ -129,7 +129,7 @@ proptest! {
 }
 
 #[test]
-fn no_two_facts_share_a_key() {
+fn facts_have_distinct_keys() {
     let mut keys: HashMap<String, String> = HashMap::new();
     for (name, body) in payloads("github") {
         let event = name.split('.').next().expect("an event").to_owned();
@@ -144,8 +144,8 @@ fn no_two_facts_share_a_key() {
 }
 
 #[test]
-fn times_written_differently_name_one_fact() {
-    for (name, place, expected) in [
+fn time_formats_yield_same_key() {
+    for (name, pointer, expected) in [
         (
             "issues.closed",
             "/issue/closed_at",
@@ -165,7 +165,7 @@ fn times_written_differently_name_one_fact() {
             json!("2026-11-23T10:00:00.700Z"),
             json!(1_795_428_000),
         ] {
-            *payload.pointer_mut(place).expect("the time") = written;
+            *payload.pointer_mut(pointer).expect("the time") = written;
             let outcome = handle(event, &payload).expect("an outcome");
             assert_eq!(outcome.signals[0].dedupe_key, expected);
         }
@@ -173,7 +173,7 @@ fn times_written_differently_name_one_fact() {
 }
 
 #[test]
-fn each_part_of_a_key_tells_facts_apart() {
+fn each_key_part_distinguishes_facts() {
     let cases = [
         (
             "issues.labeled",
@@ -234,7 +234,7 @@ fn each_part_of_a_key_tells_facts_apart() {
         let (_, body) = payloads("github")
             .into_iter()
             .find(|(known, _)| known == name)
-            .expect("it");
+            .expect("the payload");
         let payload: Value = serde_json::from_slice(&body).expect("JSON");
         let key = |payload: &Value| {
             handle(event, payload).expect("an outcome").signals[0]
@@ -243,8 +243,8 @@ fn each_part_of_a_key_tells_facts_apart() {
         };
         for part in parts {
             let mut other = payload.clone();
-            let place = other.pointer_mut(part).expect("the part");
-            *place = match (&*place, part) {
+            let pointer = other.pointer_mut(part).expect("the part");
+            *pointer = match (&*pointer, part) {
                 (Value::Number(_), _) => json!(77_777),
                 (_, "/action") => json!("unlabeled"),
                 (_, "/ref") => json!("refs/heads/other"),
@@ -258,14 +258,14 @@ fn each_part_of_a_key_tells_facts_apart() {
 }
 
 #[test]
-fn a_missing_field_is_named_and_its_neighbours_are_not_quoted() {
+fn error_names_field_without_quoting_content() {
     let (_, body) = payloads("github")
         .into_iter()
         .find(|(name, _)| name == "issues.opened")
         .expect("it");
     let mut payload: Value = serde_json::from_slice(&body).expect("JSON");
-    let why = |payload: &Value| {
-        let error = handle("issues", payload).expect_err("a refusal");
+    let cause = |payload: &Value| {
+        let error = handle("issues", payload).expect_err("an error");
         std::error::Error::source(&error)
             .expect("a cause")
             .to_string()
@@ -275,17 +275,21 @@ fn a_missing_field_is_named_and_its_neighbours_are_not_quoted() {
         .expect("an object")
         .remove("id");
     assert!(
-        why(&payload).contains("`issue`") && why(&payload).contains("`id`"),
+        cause(&payload).contains("`issue`") && cause(&payload).contains("`id`"),
         "{}",
-        why(&payload)
+        cause(&payload)
     );
     payload["issue"]["id"] = json!("confidential");
-    assert!(why(&payload).contains("`issue`"), "{}", why(&payload));
-    assert!(!why(&payload).contains("confidential"), "{}", why(&payload));
+    assert!(cause(&payload).contains("`issue`"), "{}", cause(&payload));
+    assert!(
+        !cause(&payload).contains("confidential"),
+        "{}",
+        cause(&payload)
+    );
     payload["issue"] = Value::Null;
     assert!(
-        why(&payload).contains("no field `issue`"),
+        cause(&payload).contains("no field `issue`"),
         "{}",
-        why(&payload)
+        cause(&payload)
     );
 }

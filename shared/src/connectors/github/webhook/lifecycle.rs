@@ -1,38 +1,41 @@
-//! Events about the installation itself: they change the connection. A delivery can be repeated by
-//! whoever has seen it, so what would end or suspend the connection is confirmed at GitHub first.
+//! Events of the installation, which change the connection.
+//!
+//! Anyone who has seen a delivery can replay it, so a change that would end or suspend the
+//! connection is confirmed at GitHub first.
 
 use serde::Deserialize;
 
 use crate::connectors::AccountChange;
 use crate::connectors::github::wire::{Installation, Payload, Repository, User, WireError};
 
-/// A repository as these events name it.
+/// A repository in these events.
 #[derive(Deserialize)]
-struct Listed {
+struct ListedRepository {
     id: Option<u64>,
 }
 
-/// What a delivery changes about the connection.
+/// Returns the delivery's changes of the connection.
 pub(super) fn changes(event: &str, payload: &Payload<'_>) -> Result<Vec<AccountChange>, WireError> {
     let action = payload.action();
     let change = match (event, action.as_deref().unwrap_or_default()) {
         ("installation", "created") => Some(installed(payload)?),
-        ("installation", "deleted" | "suspend") => Some(AccountChange::GrantInDoubt),
+        ("installation", "deleted" | "suspend") => Some(AccountChange::GrantCheckRequired),
         ("installation", "unsuspend") => Some(AccountChange::Unsuspended),
-        // Other permissions open and close kinds of objects.
+        // New permissions change the kinds of readable objects.
         ("installation", "new_permissions_accepted") => Some(streams_changed(Vec::new())),
         ("installation_repositories", "added" | "removed") => {
-            let removed: Option<Vec<Listed>> = payload.optional("repositories_removed")?;
+            let removed: Option<Vec<ListedRepository>> =
+                payload.optional("repositories_removed")?;
             let removed = removed.unwrap_or_default();
             Some(streams_changed(
                 removed
                     .iter()
-                    .filter_map(|listed| listed.id)
+                    .filter_map(|repository| repository.id)
                     .map(|id| id.to_string())
                     .collect(),
             ))
         }
-        // A repository that moved, or has issues now, is read elsewhere or otherwise.
+        // The repository's address or its set of streams may have changed.
         ("repository", "created" | "renamed" | "transferred" | "edited") => {
             Some(streams_changed(Vec::new()))
         }
@@ -40,7 +43,7 @@ pub(super) fn changes(event: &str, payload: &Payload<'_>) -> Result<Vec<AccountC
             let repository: Repository = payload.required("repository")?;
             Some(streams_changed(vec![repository.id.to_string()]))
         }
-        // `github_app_authorization` ends a person's OAuth grant, which is not kept.
+        // `github_app_authorization` revokes a user token, which is not stored.
         _ => None,
     };
     Ok(change.into_iter().collect())

@@ -1,16 +1,15 @@
-//! Which event a body is of.
+//! Validation that a body belongs to the event in its header.
 //!
-//! The signature covers the body and not `X-GitHub-Event`, so whoever has one genuine delivery
-//! could send it again as another event. A delivery is read as the event that its header names
-//! only if its body has that event's shape: the event's own fields, and none that another event
-//! is known by.
+//! The signature covers the body but not `X-GitHub-Event`, so a captured delivery could be replayed
+//! as another event. A delivery counts as the event in its header only if its body has that event's
+//! fields and none that are distinctive of other events.
 //!
 //! Source: "Webhook events and payloads" at docs.github.com.
 
 use crate::connectors::github::wire::Payload;
 
-/// Top-level fields that tell events apart.
-const MARKS: &[&str] = &[
+/// Top-level fields that distinguish events.
+const DISTINCTIVE_FIELDS: &[&str] = &[
     "account",
     "alert",
     "answer",
@@ -81,39 +80,41 @@ const MARKS: &[&str] = &[
     "zen",
 ];
 
-/// An event's shape.
+/// Shape of an event's bodies.
 struct Shape {
-    /// Marks that its bodies have.
-    needed: &'static [&'static str],
-    /// Marks that they may have.
-    allowed: &'static [&'static str],
-    /// Its actions; any where there are none.
+    /// Distinctive fields that they have.
+    required: &'static [&'static str],
+    /// Distinctive fields that they may have.
+    optional: &'static [&'static str],
+    /// Actions; empty if all are allowed.
     actions: &'static [&'static str],
 }
 
-/// Whether a body can be one of this event. Events that tell nothing may have any.
-pub(super) fn fits(event: &str, payload: &Payload<'_>) -> bool {
-    let Some(shape) = of(event) else {
+/// Returns whether a body can belong to this event.
+///
+/// Events that are not handled allow any body.
+pub(super) fn matches_event(event: &str, payload: &Payload<'_>) -> bool {
+    let Some(shape) = shape_of(event) else {
         return true;
     };
     let action = payload.action();
-    let is_its_own = match action.as_deref() {
+    let has_known_action = match action.as_deref() {
         Some(action) => shape.actions.is_empty() || shape.actions.contains(&action),
         None => shape.actions.is_empty(),
     };
-    let has_its_marks = shape.needed.iter().all(|mark| payload.has(mark));
+    let has_required = shape.required.iter().all(|field| payload.has(field));
     let has_no_other = || {
-        MARKS
+        DISTINCTIVE_FIELDS
             .iter()
-            .filter(|mark| !shape.needed.contains(mark) && !shape.allowed.contains(mark))
-            .all(|mark| !payload.has(mark))
+            .filter(|field| !shape.required.contains(field) && !shape.optional.contains(field))
+            .all(|field| !payload.has(field))
     };
-    is_its_own && has_its_marks && has_no_other()
+    has_known_action && has_required && has_no_other()
 }
 
-/// The shape of an event that is read.
-fn of(event: &str) -> Option<Shape> {
-    let (needed, allowed): (&[&str], &[&str]) = match event {
+/// Returns the shape of a handled event.
+fn shape_of(event: &str) -> Option<Shape> {
+    let (required, optional): (&[&str], &[&str]) = match event {
         "issues" => (&["repository", "issue"], &["label", "milestone"]),
         "issue_comment" => (&["repository", "issue", "comment"], &[]),
         "pull_request" => (&["repository", "pull_request"], &["label", "milestone"]),
@@ -173,8 +174,8 @@ fn of(event: &str) -> Option<Shape> {
         _ => &[],
     };
     Some(Shape {
-        needed,
-        allowed,
+        required,
+        optional,
         actions,
     })
 }

@@ -1,4 +1,4 @@
-//! People, repositories, installations, tokens.
+//! Users, repositories, installations and tokens.
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -6,16 +6,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Moment, lenient, link, text};
+use super::{Timestamp, lenient, link, text};
 use crate::connectors::ExternalAccount;
 
-/// An account of a person, a bot or an organization.
+/// An account of a user, a bot or an organization.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(in super::super) struct User {
     pub id: Option<u64>,
     #[serde(default, deserialize_with = "text")]
     pub login: Option<String>,
-    /// Old payloads say `name` instead of `login` for owners.
+    /// Name, which old payloads use instead of `login` for owners.
     #[serde(default, deserialize_with = "text")]
     pub name: Option<String>,
     #[serde(default, rename = "type", deserialize_with = "text")]
@@ -39,15 +39,15 @@ pub(in super::super) struct Repository {
     pub disabled: Option<bool>,
     pub has_issues: Option<bool>,
     #[serde(default, deserialize_with = "lenient")]
-    pub created_at: Option<Moment>,
+    pub created_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
-    pub updated_at: Option<Moment>,
+    pub updated_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
-    pub pushed_at: Option<Moment>,
+    pub pushed_at: Option<Timestamp>,
 }
 
 impl Repository {
-    /// `owner/name`, also where only the parts are given.
+    /// Returns `owner/name`, also if the payload has only the parts.
     pub(in super::super) fn full_name(&self) -> Option<String> {
         self.full_name.clone().or_else(|| {
             let owner = self.owner.as_ref()?;
@@ -57,7 +57,7 @@ impl Repository {
     }
 }
 
-/// One page of an installation's repositories.
+/// A page of an installation's repositories.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct RepositoryList {
     pub total_count: Option<u64>,
@@ -75,11 +75,11 @@ pub(in super::super) struct Installation {
     pub repository_selection: Option<String>,
     pub permissions: Option<Map<String, Value>>,
     #[serde(default, deserialize_with = "lenient")]
-    pub suspended_at: Option<Moment>,
+    pub suspended_at: Option<Timestamp>,
 }
 
 impl Installation {
-    /// The account as connections remember it; `None` when GitHub does not name it.
+    /// Returns the account for a connection; `None` if the payload does not name it.
     pub(in super::super) fn external_account(&self) -> Option<ExternalAccount> {
         let account = self.account.as_ref()?;
         let stable_id = account.id?.to_string();
@@ -100,7 +100,7 @@ impl Installation {
         })
     }
 
-    /// What it may read, as `permission:level`.
+    /// Returns its permissions as `permission:level`.
     pub(in super::super) fn scopes(&self) -> Vec<String> {
         let mut scopes: Vec<String> = self
             .permissions
@@ -113,19 +113,19 @@ impl Installation {
     }
 }
 
-/// One page of the installations a person has access to.
+/// A page of the installations that a user has access to.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct InstallationList {
     pub installations: Vec<Box<RawValue>>,
 }
 
-/// A row of that list: an installation by its id alone.
+/// A row of that list, with its id only.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct ListedInstallation {
     pub id: u64,
 }
 
-/// A person's membership of an organization.
+/// A user's membership of an organization.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct OrganizationMembership {
     pub role: Option<String>,
@@ -134,8 +134,9 @@ pub(in super::super) struct OrganizationMembership {
 }
 
 impl OrganizationMembership {
-    /// Whether it proves an active admin of this organization, by its numeric id: a login can
-    /// pass to another organization.
+    /// Returns whether the user is an active admin of this organization.
+    ///
+    /// It compares the numeric ids, because another organization can take over a login.
     pub(in super::super) fn is_admin_of(&self, organization: &User) -> bool {
         let same = self.organization.as_ref().and_then(|known| known.id);
         self.role.as_deref() == Some("admin")
@@ -145,16 +146,16 @@ impl OrganizationMembership {
     }
 }
 
-/// A freshly minted installation token.
+/// A new installation token.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct InstallationToken {
     pub token: SecretString,
     pub expires_at: DateTime<Utc>,
 }
 
-/// The token endpoint's answer: either a token or an error, both with status 200.
+/// Response of the token endpoint: a token or an error, both with status 200.
 #[derive(Debug, Deserialize)]
-pub(in super::super) struct TokenAnswer {
+pub(in super::super) struct TokenResponse {
     pub access_token: Option<SecretString>,
     #[serde(default, deserialize_with = "text")]
     pub error: Option<String>,
@@ -166,7 +167,7 @@ pub(in super::super) struct AppDelivery {
     pub id: u64,
     pub guid: String,
     #[serde(default, deserialize_with = "lenient")]
-    pub delivered_at: Option<Moment>,
+    pub delivered_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "text")]
     pub status: Option<String>,
     pub status_code: Option<i64>,

@@ -1,11 +1,11 @@
-//! Things that happen to code: pushes, releases, deployments, workflow runs, stars.
+//! Pushes, releases, deployments, workflow runs, stars and commit comments.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Moment, User, lenient, link, list, text};
+use super::{Timestamp, User, lenient, link, list, text};
 
-/// Anything of which only the name matters.
+/// An object of which only the name is read.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Named {
     #[serde(default, deserialize_with = "text")]
@@ -26,7 +26,7 @@ pub(in super::super) struct Push {
     #[serde(default, deserialize_with = "link")]
     pub compare: Option<String>,
     pub head_commit: Option<Commit>,
-    /// At most 2048.
+    /// Its commits, at most 2048.
     #[serde(default, deserialize_with = "list")]
     pub commits: Vec<Commit>,
 }
@@ -41,7 +41,7 @@ pub(in super::super) struct Commit {
     pub author: Option<Author>,
 }
 
-/// Who wrote a commit, by the commit's own word.
+/// Author of a commit, as the commit states it.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Author {
     #[serde(default, deserialize_with = "text")]
@@ -64,12 +64,12 @@ pub(in super::super) struct Release {
     pub prerelease: Option<bool>,
     pub author: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
-    pub updated_at: Option<Moment>,
+    pub updated_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
-    pub published_at: Option<Moment>,
+    pub published_at: Option<Timestamp>,
 }
 
-/// What is deployed.
+/// A deployment.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Deployment {
     pub id: Option<u64>,
@@ -81,7 +81,7 @@ pub(in super::super) struct Deployment {
     pub environment: Option<String>,
 }
 
-/// How a deployment goes.
+/// A status of a deployment.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct DeploymentStatus {
     pub id: u64,
@@ -95,7 +95,7 @@ pub(in super::super) struct DeploymentStatus {
     pub log_url: Option<String>,
     pub creator: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
-    pub created_at: Option<Moment>,
+    pub created_at: Option<Timestamp>,
 }
 
 /// A run of a workflow.
@@ -104,7 +104,7 @@ pub(in super::super) struct WorkflowRun {
     pub id: u64,
     #[serde(default, deserialize_with = "text")]
     pub name: Option<String>,
-    /// The file of the workflow; a workflow without a name is called by it.
+    /// File of the workflow, which is the name of an unnamed workflow.
     #[serde(default, deserialize_with = "text")]
     pub path: Option<String>,
     #[serde(default, deserialize_with = "text")]
@@ -115,7 +115,7 @@ pub(in super::super) struct WorkflowRun {
     pub status: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub conclusion: Option<String>,
-    /// Absent before 2021.
+    /// Attempt; missing before 2021.
     pub run_attempt: Option<u64>,
     pub run_number: Option<u64>,
     #[serde(default, deserialize_with = "text")]
@@ -125,12 +125,12 @@ pub(in super::super) struct WorkflowRun {
     pub actor: Option<User>,
     pub triggering_actor: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
-    pub created_at: Option<Moment>,
+    pub created_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
-    pub updated_at: Option<Moment>,
+    pub updated_at: Option<Timestamp>,
 }
 
-/// One page of workflow runs.
+/// A page of workflow runs.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct WorkflowRunList<'a> {
     pub total_count: Option<u64>,
@@ -142,7 +142,7 @@ pub(in super::super) struct WorkflowRunList<'a> {
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Stargazer {
     #[serde(default, deserialize_with = "lenient")]
-    pub starred_at: Option<Moment>,
+    pub starred_at: Option<Timestamp>,
     pub user: Option<User>,
 }
 
@@ -160,5 +160,5 @@ pub(in super::super) struct CommitComment {
     pub html_url: Option<String>,
     pub user: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
-    pub created_at: Option<Moment>,
+    pub created_at: Option<Timestamp>,
 }

@@ -1,11 +1,11 @@
-//! Things people talk in: issues, pull requests, reviews, discussions, their comments.
+//! Issues, pull requests, reviews, discussions and their comments.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Moment, Named, User, lenient, link, list, text};
+use super::{Named, Timestamp, User, lenient, link, list, text};
 
-/// An issue. In the REST API's lists a pull request is one too.
+/// An issue. The REST API's lists contain pull requests as issues, too.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Issue {
     pub id: u64,
@@ -28,23 +28,23 @@ pub(in super::super) struct Issue {
     pub author_association: Option<String>,
     pub pull_request: Option<IgnoredAny>,
     #[serde(default, deserialize_with = "lenient")]
-    pub created_at: Option<Moment>,
+    pub created_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
-    pub updated_at: Option<Moment>,
+    pub updated_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
-    pub closed_at: Option<Moment>,
+    pub closed_at: Option<Timestamp>,
 }
 
-/// A label: an object, or in some REST answers its bare name.
+/// A label: an object or, in some REST responses, its name.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(in super::super) enum Label {
-    /// As documented.
+    /// The documented object.
     Full {
-        /// Its name.
+        /// Name.
         name: Option<String>,
     },
-    /// Its name alone.
+    /// Name only.
     Name(String),
 }
 
@@ -54,7 +54,7 @@ pub(in super::super) struct Part {
     pub id: Option<u64>,
     #[serde(default, deserialize_with = "text")]
     pub name: Option<String>,
-    /// Milestones have a title instead of a name.
+    /// Title, which milestones have instead of a name.
     #[serde(default, deserialize_with = "text")]
     pub title: Option<String>,
 }
@@ -81,9 +81,9 @@ pub(in super::super) struct Milestone {
     #[serde(default, deserialize_with = "text")]
     pub due_on: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
-    pub created_at: Option<Moment>,
+    pub created_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
-    pub closed_at: Option<Moment>,
+    pub closed_at: Option<Timestamp>,
 }
 
 /// A comment on an issue, a pull request, its diff, or a discussion.
@@ -94,19 +94,19 @@ pub(in super::super) struct Comment {
     pub body: Option<String>,
     #[serde(default, deserialize_with = "link")]
     pub html_url: Option<String>,
-    /// Only where the REST API lists comments: which issue it belongs to.
+    /// URL of its issue; only in the REST API's lists of comments.
     #[serde(default, deserialize_with = "text")]
     pub issue_url: Option<String>,
-    /// Only where the REST API lists review comments.
+    /// URL of its pull request; only in the REST API's lists of review comments.
     #[serde(default, deserialize_with = "text")]
     pub pull_request_url: Option<String>,
     #[serde(default, deserialize_with = "text")]
     pub path: Option<String>,
     pub user: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
-    pub created_at: Option<Moment>,
+    pub created_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
-    pub updated_at: Option<Moment>,
+    pub updated_at: Option<Timestamp>,
 }
 
 /// A pull request.
@@ -123,34 +123,34 @@ pub(in super::super) struct PullRequest {
     #[serde(default, deserialize_with = "text")]
     pub state: Option<String>,
     pub draft: Option<bool>,
-    /// Absent where the REST API lists pull requests.
+    /// Whether it is merged; missing in the REST API's lists.
     pub merged: Option<bool>,
     pub merged_by: Option<User>,
     #[serde(default, deserialize_with = "text")]
     pub merge_commit_sha: Option<String>,
     pub user: Option<User>,
-    pub base: Option<Tip>,
-    pub head: Option<Tip>,
+    pub base: Option<BranchRef>,
+    pub head: Option<BranchRef>,
     #[serde(default, deserialize_with = "lenient")]
-    pub created_at: Option<Moment>,
+    pub created_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
-    pub updated_at: Option<Moment>,
+    pub updated_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
-    pub closed_at: Option<Moment>,
+    pub closed_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
-    pub merged_at: Option<Moment>,
+    pub merged_at: Option<Timestamp>,
 }
 
 impl PullRequest {
-    /// Whether it was merged; lists only say when.
+    /// Returns whether it is merged; lists contain only the time.
     pub(in super::super) fn is_merged(&self) -> bool {
         self.merged.unwrap_or(self.merged_at.is_some())
     }
 }
 
-/// One end of a pull request.
+/// The base or head branch of a pull request.
 #[derive(Debug, Deserialize)]
-pub(in super::super) struct Tip {
+pub(in super::super) struct BranchRef {
     #[serde(default, rename = "ref", deserialize_with = "text")]
     pub name: Option<String>,
 }
@@ -167,13 +167,13 @@ pub(in super::super) struct Review {
     pub html_url: Option<String>,
     pub user: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
-    pub submitted_at: Option<Moment>,
-    /// Absent in older payloads.
+    pub submitted_at: Option<Timestamp>,
+    /// Time of the last update; missing in older payloads.
     #[serde(default, deserialize_with = "lenient")]
-    pub updated_at: Option<Moment>,
+    pub updated_at: Option<Timestamp>,
 }
 
-/// A team that was asked for a review.
+/// A team that is requested as a reviewer.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct Team {
     pub id: Option<u64>,
@@ -194,7 +194,7 @@ pub(in super::super) struct Discussion {
     pub category: Option<Named>,
     pub answer_chosen_by: Option<User>,
     #[serde(default, deserialize_with = "lenient")]
-    pub created_at: Option<Moment>,
+    pub created_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
-    pub answer_chosen_at: Option<Moment>,
+    pub answer_chosen_at: Option<Timestamp>,
 }

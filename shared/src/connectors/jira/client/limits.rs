@@ -1,8 +1,8 @@
-//! What Jira's headers say about its limits.
+//! Rate limit headers of Jira.
 //!
-//! Three systems limit independently, all with 429: points per hour of the whole app, points
-//! per hour of a site, bursts per endpoint. What is left of the hours' points stands in every
-//! answer once four fifths are used ("Rate limiting" at developer.atlassian.com).
+//! Three limits apply independently, all with status 429: points per hour of the app, points per
+//! hour of a site, and bursts per endpoint. Once 80 % of a quota are used, each response states
+//! the remaining points ("Rate limiting" at developer.atlassian.com).
 
 use chrono::{DateTime, Duration, DurationRound, Utc};
 use http::HeaderMap;
@@ -10,14 +10,17 @@ use http::HeaderMap;
 use crate::connectors::{LimitScope, response};
 use crate::http::LimitObservation;
 
-/// The names of the headers, before and after they are enforced for an app.
-const STATED: [(&str, &str); 2] = [
+/// Names of the headers, after and before the limits are enforced for an app.
+const HEADERS: [(&str, &str); 2] = [
     ("ratelimit", "ratelimit-policy"),
     ("beta-ratelimit", "beta-ratelimit-policy"),
 ];
 
-/// When a limit ends, and whom it concerns.
-pub(super) fn end(headers: &HeaderMap, now: DateTime<Utc>) -> (DateTime<Utc>, LimitScope) {
+/// The end of a limit, and its scope.
+pub(super) fn blocked_until(
+    headers: &HeaderMap,
+    now: DateTime<Utc>,
+) -> (DateTime<Utc>, LimitScope) {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let reason = text("ratelimit-reason").unwrap_or_default();
     let (scope, quota) = match reason {
@@ -27,35 +30,35 @@ pub(super) fn end(headers: &HeaderMap, now: DateTime<Utc>) -> (DateTime<Utc>, Li
         _ => (LimitScope::Account, false),
     };
     let stated = response::retry_at(headers, now);
-    let reset = text("x-ratelimit-reset").and_then(moment);
-    // Quotas start anew with the hour.
+    let reset = text("x-ratelimit-reset").and_then(parse_reset);
+    // Quotas reset at the full hour.
     let next_hour = now
         .duration_trunc(Duration::hours(1))
         .map_or(now, |hour| hour + Duration::hours(1));
     let unstated = if quota {
         next_hour
     } else {
-        now + response::UNSTATED_LIMIT
+        now + response::DEFAULT_RETRY_AFTER
     };
     let until = stated.or(reset).unwrap_or(unstated);
-    (response::bounded(until, now), scope)
+    (response::clamp_retry_at(until, now), scope)
 }
 
-/// ISO 8601, sometimes without seconds.
-fn moment(text: &str) -> Option<DateTime<Utc>> {
-    let whole = text.replacen('Z', ":00Z", 1);
-    [text, whole.as_str()].into_iter().find_map(|text| {
+/// Parses ISO 8601, sometimes without seconds.
+fn parse_reset(text: &str) -> Option<DateTime<Utc>> {
+    let with_seconds = text.replacen('Z', ":00Z", 1);
+    [text, with_seconds.as_str()].into_iter().find_map(|text| {
         DateTime::parse_from_rfc3339(text)
             .ok()
             .map(|at| at.with_timezone(&Utc))
     })
 }
 
-/// What an answer states of the points that are left, for the app and for the site.
-pub(super) fn stated(headers: &HeaderMap, now: DateTime<Utc>) -> Vec<LimitObservation> {
+/// Remaining points that a response states, for the app and for the site.
+pub(super) fn observations(headers: &HeaderMap, now: DateTime<Utc>) -> Vec<LimitObservation> {
     let mut seen = Vec::new();
-    for (left, policy) in STATED {
-        for (name, parameters) in items(headers, left) {
+    for (usage, policy) in HEADERS {
+        for (name, parameters) in items(headers, usage) {
             let (Some(remaining), Some(seconds)) =
                 (number(&parameters, "r"), number(&parameters, "t"))
             else {
@@ -67,7 +70,7 @@ pub(super) fn stated(headers: &HeaderMap, now: DateTime<Utc>) -> Vec<LimitObserv
                 .and_then(|(_, parameters)| number(&parameters, "q"));
             let window = i64::try_from(seconds).ok().and_then(Duration::try_seconds);
             seen.push(LimitObservation {
-                reach: if name.contains("global") {
+                scope: if name.contains("global") {
                     LimitScope::Provider
                 } else {
                     LimitScope::Account
@@ -131,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_concerns_whom_its_reason_names() {
+    fn limit_reason_determines_the_scope() {
         for (pairs, seconds, scope) in [
             (
                 &[("ratelimit-reason", "jira-quota-global-based")][..],
@@ -169,9 +172,9 @@ mod tests {
                 LimitScope::Provider,
             ),
         ] {
-            let (until, reach) = end(&headers(pairs), now());
+            let (until, found) = blocked_until(&headers(pairs), now());
             assert_eq!(
-                (until - now(), reach),
+                (until - now(), found),
                 (Duration::seconds(seconds), scope),
                 "{pairs:?}"
             );
@@ -179,8 +182,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_read_for_the_app_and_for_the_site() {
-        let told = headers(&[
+    fn remaining_points_are_read_for_app_and_site() {
+        let stated = headers(&[
             (
                 "ratelimit-policy",
                 r#""global-app-quota";q=65000;w=3600, "tenant-quota";q=100000;w=3600"#,
@@ -190,30 +193,30 @@ mod tests {
                 r#""global-app-quota";r=11000;t=600, "tenant-quota";r=90000;t=600"#,
             ),
         ]);
-        let seen = stated(&told, now());
-        let short = |one: &LimitObservation| (one.reach, one.limit, one.remaining);
+        let seen = observations(&stated, now());
+        let summary = |one: &LimitObservation| (one.scope, one.limit, one.remaining);
         assert_eq!(
-            seen.iter().map(short).collect::<Vec<_>>(),
+            seen.iter().map(summary).collect::<Vec<_>>(),
             [
                 (LimitScope::Provider, Some(65_000), Some(11_000)),
                 (LimitScope::Account, Some(100_000), Some(90_000)),
             ]
         );
         assert_eq!(seen[0].reset_at, Some(now() + Duration::minutes(10)));
-        // Below four fifths Jira says only when the hour ends.
-        let quiet = headers(&[("beta-ratelimit", r#""global-app-quota";t=600"#)]);
-        assert!(stated(&quiet, now()).is_empty());
+        // Below 80 % the headers state only the reset time.
+        let low_usage = headers(&[("beta-ratelimit", r#""global-app-quota";t=600"#)]);
+        assert!(observations(&low_usage, now()).is_empty());
     }
 
     proptest! {
         #[test]
-        fn no_header_makes_it_panic(text in "[ -~]{0,60}") {
+        fn arbitrary_headers_do_not_panic(text in "[ -~]{0,60}") {
             let mut headers = HeaderMap::new();
             for name in ["ratelimit", "ratelimit-policy", "x-ratelimit-reset", "retry-after"] {
                 headers.insert(name, HeaderValue::from_str(&text).expect("printable"));
             }
-            stated(&headers, now());
-            end(&headers, now());
+            observations(&headers, now());
+            blocked_until(&headers, now());
         }
     }
 }

@@ -4,86 +4,101 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::{Fact, Scene};
+use super::{Fact, NormalizeContext};
 use crate::connectors::jira::wire::{Payload, Sprint, Version, WireError, read};
 use crate::signals::{Actor, Context, ContextKind, SignalDraft, SignalKind, Subject};
 
-/// A fact about a sprint, `at` being the time of a delivery.
-type OfSprint = fn(&Scene<'_>, &Sprint, &RawValue, DateTime<Utc>) -> Result<SignalDraft, WireError>;
-/// A fact about a version, `at` being the time of a delivery.
-type OfVersion =
-    fn(&Scene<'_>, &Version, &RawValue, DateTime<Utc>) -> Result<SignalDraft, WireError>;
+/// Normalizes a sprint, with the delivery's time as the fallback.
+type NormalizeSprint =
+    fn(&NormalizeContext<'_>, &Sprint, &RawValue, DateTime<Utc>) -> Result<SignalDraft, WireError>;
+/// Normalizes a version, with the delivery's time.
+type NormalizeVersion =
+    fn(&NormalizeContext<'_>, &Version, &RawValue, DateTime<Utc>) -> Result<SignalDraft, WireError>;
 
-/// The Signal of a delivery about a sprint.
+/// Normalizes a delivery about a sprint.
 pub(super) fn sprint_event(
-    scene: &Scene<'_>,
+    context: &NormalizeContext<'_>,
     payload: &Payload<'_>,
     at: DateTime<Utc>,
-    fact: OfSprint,
+    normalize: NormalizeSprint,
 ) -> Result<SignalDraft, WireError> {
     let raw = payload.sprint.ok_or(WireError::Missing("sprint"))?;
-    fact(scene, &read("sprint", raw)?, raw, at)
+    normalize(context, &read("sprint", raw)?, raw, at)
 }
 
-/// The Signal of a delivery about a version.
+/// Normalizes a delivery about a version.
 pub(super) fn version_event(
-    scene: &Scene<'_>,
+    context: &NormalizeContext<'_>,
     payload: &Payload<'_>,
     at: DateTime<Utc>,
-    fact: OfVersion,
+    normalize: NormalizeVersion,
 ) -> Result<SignalDraft, WireError> {
     let raw = payload.version.ok_or(WireError::Missing("version"))?;
-    fact(scene, &read("version", raw)?, raw, at)
+    normalize(context, &read("version", raw)?, raw, at)
 }
 
-/// A sprint was created.
+/// Normalizes a sprint to `sprint_created`.
 pub(in super::super) fn sprint_created(
-    scene: &Scene<'_>,
+    context: &NormalizeContext<'_>,
     sprint: &Sprint,
     raw: &RawValue,
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
-    let at = sprint.created.map_or(at, |moment| moment.0);
-    of_sprint(scene, sprint, raw, SignalKind::SprintCreated, "created", at)
+    let at = sprint.created.map_or(at, |timestamp| timestamp.0);
+    sprint_signal(
+        context,
+        sprint,
+        raw,
+        SignalKind::SprintCreated,
+        "created",
+        at,
+    )
 }
 
-/// A sprint was started.
+/// Normalizes a sprint to `sprint_started`.
 pub(in super::super) fn sprint_started(
-    scene: &Scene<'_>,
+    context: &NormalizeContext<'_>,
     sprint: &Sprint,
     raw: &RawValue,
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
-    let at = sprint.start.map_or(at, |moment| moment.0);
-    of_sprint(scene, sprint, raw, SignalKind::SprintStarted, "started", at)
+    let at = sprint.start.map_or(at, |timestamp| timestamp.0);
+    sprint_signal(
+        context,
+        sprint,
+        raw,
+        SignalKind::SprintStarted,
+        "started",
+        at,
+    )
 }
 
-/// A sprint was closed.
+/// Normalizes a sprint to `sprint_closed`.
 pub(in super::super) fn sprint_closed(
-    scene: &Scene<'_>,
+    context: &NormalizeContext<'_>,
     sprint: &Sprint,
     raw: &RawValue,
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
-    let at = sprint.complete.map_or(at, |moment| moment.0);
-    of_sprint(scene, sprint, raw, SignalKind::SprintClosed, "closed", at)
+    let at = sprint.complete.map_or(at, |timestamp| timestamp.0);
+    sprint_signal(context, sprint, raw, SignalKind::SprintClosed, "closed", at)
 }
 
-fn of_sprint(
-    scene: &Scene<'_>,
+fn sprint_signal(
+    context: &NormalizeContext<'_>,
     sprint: &Sprint,
     raw: &RawValue,
     kind: SignalKind,
-    word: &str,
+    change: &str,
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
     let id = sprint.id.clone().ok_or(WireError::Missing("sprint.id"))?;
     let board = sprint.board.as_deref();
-    Ok(scene.signal(Fact {
+    Ok(context.signal(Fact {
         kind,
-        key: format!("sprint:{id}:{word}"),
+        key: format!("sprint:{id}:{change}"),
         at,
-        // Jira does not say who.
+        // Jira does not send the actor.
         actor: Actor::unknown(),
         normalized: json!({
             "sprint_id": id, "board_id": sprint.board, "goal": sprint.goal,
@@ -95,7 +110,7 @@ fn of_sprint(
             title: sprint.name.clone(),
             url: None,
         },
-        // A sprint belongs to a board, which may show several projects.
+        // A sprint belongs to a board, which may cover several projects.
         context: Context {
             kind: ContextKind::Project,
             id: board
@@ -107,15 +122,17 @@ fn of_sprint(
     }))
 }
 
-/// A version was created. Jira does not say when.
+/// Normalizes a version to `version_created`, with the time `at`.
+///
+/// Jira has no creation time of a version.
 pub(in super::super) fn version_created(
-    scene: &Scene<'_>,
+    context: &NormalizeContext<'_>,
     version: &Version,
     raw: &RawValue,
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
-    of_version(
-        scene,
+    version_signal(
+        context,
         version,
         raw,
         SignalKind::VersionCreated,
@@ -124,16 +141,17 @@ pub(in super::super) fn version_created(
     )
 }
 
-/// A version was released. The day that Jira has of it is the one that was planned, so the delivery
-/// dates it.
+/// Normalizes a version to `version_released`, with the time `at`.
+///
+/// Jira has only the planned date of a release.
 pub(in super::super) fn version_released(
-    scene: &Scene<'_>,
+    context: &NormalizeContext<'_>,
     version: &Version,
     raw: &RawValue,
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
-    of_version(
-        scene,
+    version_signal(
+        context,
         version,
         raw,
         SignalKind::VersionReleased,
@@ -142,18 +160,18 @@ pub(in super::super) fn version_released(
     )
 }
 
-fn of_version(
-    scene: &Scene<'_>,
+fn version_signal(
+    context: &NormalizeContext<'_>,
     version: &Version,
     raw: &RawValue,
     kind: SignalKind,
-    word: &str,
+    change: &str,
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
     let id = version.id.clone().ok_or(WireError::Missing("version.id"))?;
-    Ok(scene.signal(Fact {
+    Ok(context.signal(Fact {
         kind,
-        key: format!("version:{id}:{word}"),
+        key: format!("version:{id}:{change}"),
         at,
         actor: Actor::unknown(),
         normalized: json!({ "version_id": id, "release_date": version.release_date }),

@@ -4,19 +4,19 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Fact, Scene, actor, project_of};
+use super::{Fact, NormalizeContext, actor, project_of};
 use crate::connectors::jira::wire::{Changelog, Issue, Item, Payload, WireError, read};
 use crate::signals::{Actor, SignalDraft, SignalKind};
 
-/// The Signal of a `jira:issue_created` delivery.
+/// Normalizes a `jira:issue_created` delivery.
 pub(super) fn created_event(
-    scene: &Scene<'_>,
+    context: &NormalizeContext<'_>,
     payload: &Payload<'_>,
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
     let raw = payload.issue.ok_or(WireError::Missing("issue"))?;
-    created(
-        scene,
+    issue_created(
+        context,
         &read("issue", raw)?,
         raw,
         payload.user.as_ref().map(|user| actor(Some(user))),
@@ -24,23 +24,25 @@ pub(super) fn created_event(
     )
 }
 
-/// An issue was created. `by` is whom the delivery names, `at` when it does not say when.
-pub(in super::super) fn created(
-    scene: &Scene<'_>,
+/// Normalizes an issue to `issue_created`.
+///
+/// `by` and `at` are fallbacks for the creator and the creation time.
+pub(in super::super) fn issue_created(
+    context: &NormalizeContext<'_>,
     issue: &Issue,
     raw: &RawValue,
     by: Option<Actor>,
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
-    let subject = scene.issue_subject(issue)?;
+    let subject = context.issue_subject(issue)?;
     let fields = issue.fields.as_ref();
     let creator = fields.and_then(|fields| fields.creator.as_ref().or(fields.reporter.as_ref()));
-    Ok(scene.signal(Fact {
+    Ok(context.signal(Fact {
         kind: SignalKind::IssueCreated,
         key: format!("issue:{}:created", subject.id),
         at: fields
             .and_then(|fields| fields.created)
-            .map_or(at, |moment| moment.0),
+            .map_or(at, |timestamp| timestamp.0),
         actor: creator
             .map(|creator| actor(Some(creator)))
             .filter(|creator| creator.id.is_some() || creator.name.is_some())
@@ -57,13 +59,13 @@ pub(in super::super) fn created(
     }))
 }
 
-/// The Signals of a `jira:issue_updated` delivery.
+/// Normalizes a `jira:issue_updated` delivery.
 pub(super) fn updated_event(
-    scene: &Scene<'_>,
+    context: &NormalizeContext<'_>,
     payload: &Payload<'_>,
     at: DateTime<Utc>,
 ) -> Result<Vec<SignalDraft>, WireError> {
-    // One that only announces a comment has no changelog: the comment has its own event.
+    // A new comment also triggers this event, without a changelog; the comment has its own event.
     let Some(raw) = payload.changelog else {
         return Ok(Vec::new());
     };
@@ -72,13 +74,14 @@ pub(super) fn updated_event(
     if change.author.is_none() {
         change.author.clone_from(&payload.user);
     }
-    changed(scene, &issue, &change, raw, at)
+    issue_changed(context, &issue, &change, raw, at)
 }
 
-/// An issue was changed: a Signal for the status, one for the assignee, one for the rest.
-/// `at` stands in for a change that does not say when.
-pub(in super::super) fn changed(
-    scene: &Scene<'_>,
+/// Normalizes a change to up to three Signals: status, assignee, and all other fields.
+///
+/// `at` is the fallback for the time of the change.
+pub(in super::super) fn issue_changed(
+    context: &NormalizeContext<'_>,
     issue: &Issue,
     change: &Changelog,
     raw: &RawValue,
@@ -87,16 +90,16 @@ pub(in super::super) fn changed(
     if change.items.is_empty() {
         return Ok(Vec::new());
     }
-    let history = change
+    let changelog_id = change
         .id
         .as_ref()
         .ok_or(WireError::Missing("changelog.id"))?;
-    let subject = scene.issue_subject(issue)?;
+    let subject = context.issue_subject(issue)?;
     let signal = |kind, part: &str, normalized: Value| {
-        scene.signal(Fact {
+        context.signal(Fact {
             kind,
-            key: format!("issue:{}:history:{history}:{part}", subject.id),
-            at: change.created.map_or(at, |moment| moment.0),
+            key: format!("issue:{}:history:{changelog_id}:{part}", subject.id),
+            at: change.created.map_or(at, |timestamp| timestamp.0),
             actor: actor(change.author.as_ref()),
             subject: subject.clone(),
             context: project_of(issue),
@@ -105,7 +108,7 @@ pub(in super::super) fn changed(
         })
     };
     let mut signals = Vec::new();
-    if let Some(item) = change_of("status", change) {
+    if let Some(item) = net_change("status", change) {
         let normalized = json!({
             "key": issue.key,
             "from": item.from_string,
@@ -114,12 +117,12 @@ pub(in super::super) fn changed(
             "to_id": item.to,
         });
         signals.push(signal(
-            status_kind(scene, issue, &item),
+            status_kind(context, issue, &item),
             "status",
             normalized,
         ));
     }
-    if let Some(item) = change_of("assignee", change) {
+    if let Some(item) = net_change("assignee", change) {
         let (kind, id, name) = if item.to.is_some() {
             (SignalKind::IssueAssigned, item.to, item.to_string)
         } else {
@@ -140,7 +143,7 @@ pub(in super::super) fn changed(
         let fields: Vec<Value> = others
             .iter()
             .map(|item| {
-                // The name is what people see; it changes, and differs between languages.
+                // The displayed name may change and depends on the language.
                 json!({
                     "field": item.field_id.as_ref().or(item.field.as_ref()),
                     "name": item.field,
@@ -155,8 +158,8 @@ pub(in super::super) fn changed(
     Ok(signals)
 }
 
-/// What a change did to one field; it may tell that in several steps.
-fn change_of(field: &str, change: &Changelog) -> Option<Item> {
+/// The net change of a field, which a changelog may contain in several steps.
+fn net_change(field: &str, change: &Changelog) -> Option<Item> {
     let mut steps = change.items.iter().filter(|item| item.is_of(field));
     let first = steps.next()?.clone();
     let last = steps.next_back().cloned().unwrap_or_else(|| first.clone());
@@ -167,12 +170,12 @@ fn change_of(field: &str, change: &Changelog) -> Option<Item> {
     })
 }
 
-/// What a change of status means. Items name statuses by id, not by what they mean.
-fn status_kind(scene: &Scene<'_>, issue: &Issue, item: &Item) -> SignalKind {
-    // Both are asked for, so that what is missing is looked up at once.
+/// The kind of a status change, by the categories of both statuses.
+fn status_kind(context: &NormalizeContext<'_>, issue: &Issue, item: &Item) -> SignalKind {
+    // Both are read unconditionally, so that one lookup fetches all missing statuses.
     let (from, to) = (
-        scene.is_done(item.from.as_deref(), issue),
-        scene.is_done(item.to.as_deref(), issue),
+        context.is_done(item.from.as_deref(), issue),
+        context.is_done(item.to.as_deref(), issue),
     );
     match (from, to) {
         (Some(false), Some(true)) => SignalKind::IssueClosed,
@@ -181,17 +184,17 @@ fn status_kind(scene: &Scene<'_>, issue: &Issue, item: &Item) -> SignalKind {
     }
 }
 
-/// The Signal of a `jira:issue_deleted` delivery.
+/// Normalizes a `jira:issue_deleted` delivery.
 pub(super) fn deleted_event(
-    scene: &Scene<'_>,
+    context: &NormalizeContext<'_>,
     payload: &Payload<'_>,
     at: DateTime<Utc>,
 ) -> Result<SignalDraft, WireError> {
     let raw = payload.issue.ok_or(WireError::Missing("issue"))?;
     let issue: Issue = read("issue", raw)?;
-    let mut subject = scene.issue_subject(&issue)?;
+    let mut subject = context.issue_subject(&issue)?;
     subject.url = None;
-    Ok(scene.signal(Fact {
+    Ok(context.signal(Fact {
         kind: SignalKind::IssueDeleted,
         key: format!("issue:{}:deleted", subject.id),
         at,

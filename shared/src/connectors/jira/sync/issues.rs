@@ -1,11 +1,11 @@
-//! Issues by the time of their last change, with their histories and comments.
+//! Stream of issues by the time of their last change, with changes and comments.
 //!
-//! They are read newest first and without an upper bound: one that is changed meanwhile moves to
-//! the top, and the rows behind its old place move down, which repeats some and skips none.
+//! Issues are read newest first and without an upper bound: an issue that changes during the walk
+//! moves to the top and shifts later rows down, which repeats some rows and skips none.
 //!
-//! One stream for the whole site and not one per project: what a grant sees is the same, and a
-//! question costs a point however few issues it finds. Times are asked for in milliseconds,
-//! because Jira reads written ones in the person's time zone.
+//! The whole site has one stream and not one per project, because every search costs a point.
+//! Times in JQL are in milliseconds, because Jira interprets formatted ones in the person's time
+//! zone.
 
 use chrono::{DateTime, TimeZone, Utc};
 use http::{Method, StatusCode};
@@ -14,19 +14,20 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::{OVERLAP, call, with_directory};
-use crate::connectors::jira::client::{Client, Refusal};
+use crate::connectors::cursor::{load_cursor, part_before, save_cursor};
+use crate::connectors::jira::client::{ApiError, Client};
 use crate::connectors::jira::normalize;
 use crate::connectors::jira::wire::{
     Changelog, Changelogs, Comment, Comments, Issue, WireError, read,
 };
+use crate::connectors::page::PageContent;
 use crate::connectors::rows::UnreadableRows;
-use crate::connectors::support::{PageContent, load_cursor, part_before, save_cursor};
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 use crate::signals::SignalDraft;
 
-/// Issues per page, and changes and comments of one.
+/// Issues per page, and changes or comments per page of an issue.
 const PAGE: u32 = 100;
-/// What is asked of each.
+/// Requested fields.
 const FIELDS: [&str; 9] = [
     "summary",
     "status",
@@ -39,25 +40,25 @@ const FIELDS: [&str; 9] = [
     "comment",
 ];
 
-/// How far the site has been read, in milliseconds since 1970.
+/// Position in the site, in milliseconds since 1970.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
-    /// Facts before it are never told, facts since then always.
+    /// Start of the backfill: earlier facts are not emitted.
     floor: i64,
-    /// The latest change that was read; `None` before the first walk ended.
+    /// The latest change that was read; `None` until the first walk is complete.
     #[serde(default)]
     high: Option<i64>,
-    /// The walk under way; `None` between runs.
+    /// The current walk; `None` between runs.
     #[serde(default)]
     walk: Option<Walk>,
 }
 
-/// A walk through the issues that have changed.
+/// A pass over the changed issues, newest first.
 #[derive(Debug, Serialize, Deserialize)]
 struct Walk {
-    /// The question. A page's token belongs to it, and to no other.
+    /// The search, which page tokens are bound to.
     jql: String,
-    began: i64,
+    started_at: i64,
     #[serde(default)]
     newest: Option<i64>,
     #[serde(default)]
@@ -66,16 +67,16 @@ struct Walk {
     next: Option<String>,
 }
 
-/// An issue and everything that was read of it.
-struct Whole<'a> {
+/// Issue with its changes and comments.
+struct IssueDetails<'a> {
     issue: Issue,
     raw: &'a RawValue,
     histories: Vec<Box<RawValue>>,
     comments: Vec<Box<RawValue>>,
 }
 
-/// One page of issues.
-pub(super) async fn page(
+/// Reads a page of issues.
+pub(super) async fn read_page(
     client: &Client,
     request: &SyncRequest,
 ) -> Result<SyncPage, ConnectorError> {
@@ -94,7 +95,7 @@ pub(super) async fn page(
     let mut walk = cursor
         .walk
         .take()
-        .unwrap_or_else(|| begin(&cursor, request));
+        .unwrap_or_else(|| start_walk(&cursor, request));
     let mut body = json!({
         "jql": walk.jql, "fields": FIELDS, "maxResults": request.page_size(PAGE), "expand": "changelog",
     });
@@ -103,84 +104,91 @@ pub(super) async fn page(
     }
     let call = call(request, "search_issues");
     let path = ["rest", "api", "3", "search", "jql"];
-    let answer = client
-        .put(&call, Method::POST, &path, &body)
+    let response = client
+        .send_json(&call, Method::POST, &path, &body)
         .await
-        .map_err(|refusal| expired(refusal, &walk))?;
-    let page: Page<'_> = answer.json()?;
-    client.spent(&call, page.issues.len()).await;
+        .map_err(|error| map_page_error(error, &walk))?;
+    let page: Page<'_> = response.json()?;
+    client.record_cost(&call, page.issues.len()).await;
 
     let mut unreadable = UnreadableRows::default();
     let rows = unreadable.read_all(page.issues, |raw| read("issue", raw));
-    let mut wholes = Vec::new();
+    let mut all_details = Vec::new();
     for (issue, raw) in rows {
-        let whole = complete(client, request, &cursor, issue, raw, &mut unreadable).await?;
-        let fields = whole.issue.fields.as_ref();
+        let details = fetch_details(client, request, &cursor, issue, raw, &mut unreadable).await?;
+        let fields = details.issue.fields.as_ref();
         let updated = fields
             .and_then(|fields| fields.updated)
             .map(|at| at.0.timestamp_millis());
         walk.newest = walk.newest.max(updated);
         walk.oldest = updated.or(walk.oldest);
-        wholes.push(whole);
+        all_details.push(details);
     }
     let floor = cursor.floor;
-    let mut told = with_directory(client, request, |scene| {
-        let mut told = PageContent::default();
-        for whole in &wholes {
-            tell(scene, whole, floor, request.until, &mut told);
+    let mut normalized = with_directory(client, request, |context| {
+        let mut normalized = PageContent::default();
+        for details in &all_details {
+            normalize_issue(
+                context,
+                details,
+                floor,
+                request.upper_bound,
+                &mut normalized,
+            );
         }
-        told
+        normalized
     })
     .await?;
-    told.unreadable.extend(unreadable);
+    normalized.unreadable.extend(unreadable);
     walk.next = page.next;
-    let more = walk.next.is_some();
+    let has_more = walk.next.is_some();
     let mut progress = 1.0;
-    if more {
+    if has_more {
         progress = progress_of(&walk, floor);
         cursor.walk = Some(walk);
     } else {
-        // Never beyond the moment at which the walk began: the index may lag.
-        let reached = walk.newest.map(|newest| newest.min(walk.began));
+        // Not beyond the run's upper bound, because the index may lag.
+        let reached = walk.newest.map(|newest| newest.min(walk.started_at));
         cursor.high = cursor.high.max(reached).or(Some(floor));
     }
     Ok(SyncPage {
-        more,
+        has_more,
         progress,
-        ..told.page(save_cursor(&cursor)?)
+        ..normalized.into_page(save_cursor(&cursor)?)
     })
 }
 
-fn begin(cursor: &Cursor, request: &SyncRequest) -> Walk {
+/// Starts the walk of a run.
+fn start_walk(cursor: &Cursor, request: &SyncRequest) -> Walk {
     let oldest = cursor.high.map_or(cursor.floor, |high| {
         high.saturating_sub(OVERLAP.num_milliseconds())
     });
-    let (oldest, until) = (oldest.max(cursor.floor), request.until.timestamp_millis());
+    let oldest = oldest.max(cursor.floor);
     Walk {
         jql: format!("updated >= {oldest} ORDER BY updated DESC, id DESC"),
-        began: until,
+        started_at: request.upper_bound.timestamp_millis(),
         newest: None,
         oldest: None,
         next: None,
     }
 }
 
-/// How much of the time since the floor has been read.
+/// The part of the time since the floor that has been read.
 fn progress_of(walk: &Walk, floor: i64) -> f32 {
     let at = |millis| {
         Utc.timestamp_millis_opt(millis)
             .single()
             .unwrap_or_default()
     };
-    let reached = at(walk.oldest.unwrap_or(walk.began));
-    1.0 - part_before(reached, at(floor), at(walk.began))
+    let reached = at(walk.oldest.unwrap_or(walk.started_at));
+    1.0 - part_before(reached, at(floor), at(walk.started_at))
 }
 
-/// A page's token that is too old, or that Jira does not know: the stream starts over.
-fn expired(refusal: Refusal, walk: &Walk) -> ConnectorError {
-    match refusal.error {
+/// Maps the error of an expired or unknown page token, which restarts the stream.
+fn map_page_error(error: ApiError, walk: &Walk) -> ConnectorError {
+    match error.cause {
         ConnectorError::Permanent(source)
-            if refusal.status == Some(StatusCode::BAD_REQUEST) && walk.next.is_some() =>
+            if error.status == Some(StatusCode::BAD_REQUEST) && walk.next.is_some() =>
         {
             ConnectorError::CursorExpired(source)
         }
@@ -188,60 +196,63 @@ fn expired(refusal: Refusal, walk: &Walk) -> ConnectorError {
     }
 }
 
-/// Reads what the page did not hold of an issue: longer histories, more comments.
-async fn complete<'a>(
+/// Fetches the changes and comments of an issue that the page omits.
+async fn fetch_details<'a>(
     client: &Client,
     request: &SyncRequest,
     cursor: &Cursor,
     mut issue: Issue,
     raw: &'a RawValue,
     unreadable: &mut UnreadableRows,
-) -> Result<Whole<'a>, ConnectorError> {
-    let log = issue.changelog.take().unwrap_or_default();
+) -> Result<IssueDetails<'a>, ConnectorError> {
+    let changelogs = issue.changelog.take().unwrap_or_default();
     let fields = issue.fields.as_mut();
-    let talk = fields
+    let comments = fields
         .and_then(|fields| fields.comment.take())
         .unwrap_or_default();
-    let mut whole = Whole {
+    let mut details = IssueDetails {
         issue,
         raw,
-        histories: log.histories,
-        comments: talk.comments,
+        histories: changelogs.histories,
+        comments: comments.comments,
     };
-    let Some(id) = whole.issue.id.clone() else {
-        return Ok(whole);
+    let Some(id) = details.issue.id.clone() else {
+        return Ok(details);
     };
-    if log.total > whole.histories.len()
-        && let Some(all) = part(histories(client, request, &id).await, raw, unreadable)?
+    if changelogs.total > details.histories.len()
+        && let Some(all) =
+            optional_part(list_histories(client, request, &id).await, raw, unreadable)?
     {
-        whole.histories = all;
+        details.histories = all;
     }
-    if talk.total > whole.comments.len()
-        && let Some(all) = part(
-            comments(client, request, cursor, &id).await,
+    if comments.total > details.comments.len()
+        && let Some(all) = optional_part(
+            list_comments(client, request, cursor, &id).await,
             raw,
             unreadable,
         )?
     {
-        whole.comments = all;
+        details.comments = all;
     }
-    Ok(whole)
+    Ok(details)
 }
 
-/// A part of an issue that was asked for; `None` if it is refused, because the issue has gone or
-/// been restricted since the page was read. That costs this issue only.
-fn part<T>(
-    asked: Result<T, ConnectorError>,
+/// The part of an issue; `None` if access is denied.
+///
+/// The issue may have been deleted or restricted since the page was read, which makes only this
+/// issue unreadable.
+fn optional_part<T>(
+    result: Result<T, ConnectorError>,
     issue: &RawValue,
     unreadable: &mut UnreadableRows,
 ) -> Result<Option<T>, ConnectorError> {
-    match asked {
-        Err(refused @ ConnectorError::Permission(_)) => Ok(unreadable.take(issue, Err(refused))),
+    match result {
+        Err(error @ ConnectorError::Permission(_)) => Ok(unreadable.take(issue, Err(error))),
         other => other.map(Some),
     }
 }
 
-async fn histories(
+async fn list_histories(
     client: &Client,
     request: &SyncRequest,
     issue: &str,
@@ -253,19 +264,19 @@ async fn histories(
     loop {
         let start = all.len().to_string();
         let query = [("startAt", start.as_str()), ("maxResults", limit.as_str())];
-        let answer = client.get(&call, &path, &query).await?;
-        let page: Changelogs = answer.json()?;
-        client.spent(&call, page.histories.len()).await;
-        let (none, total) = (page.histories.is_empty(), page.total);
+        let response = client.get(&call, &path, &query).await?;
+        let page: Changelogs = response.json()?;
+        client.record_cost(&call, page.histories.len()).await;
+        let (is_empty, total) = (page.histories.is_empty(), page.total);
         all.extend(page.histories);
-        if none || all.len() >= total {
+        if is_empty || all.len() >= total {
             return Ok(all);
         }
     }
 }
 
-/// Comments of an issue, the latest first, down to those that are too old to be told.
-async fn comments(
+/// Lists the comments of an issue, newest first, until they are older than the floor.
+async fn list_comments(
     client: &Client,
     request: &SyncRequest,
     cursor: &Cursor,
@@ -282,37 +293,36 @@ async fn comments(
             ("maxResults", limit.as_str()),
             ("orderBy", "-created"),
         ];
-        let answer = client.get(&call, &path, &query).await?;
-        let page: Comments = answer.json()?;
-        client.spent(&call, page.comments.len()).await;
-        let none = page.comments.is_empty();
-        // An old comment may have been edited lately, so age alone does not end the walk
-        // before the first look at everything.
-        let old = cursor.high.is_some()
+        let response = client.get(&call, &path, &query).await?;
+        let page: Comments = response.json()?;
+        client.record_cost(&call, page.comments.len()).await;
+        let is_empty = page.comments.is_empty();
+        // An old comment may have a recent edit, so the first walk reads all comments.
+        let is_old = cursor.high.is_some()
             && page.comments.last().is_some_and(|raw| {
                 let comment: Option<Comment> = read("comment", raw).ok();
                 let at = comment.and_then(|comment| comment.updated.max(comment.created));
                 at.is_some_and(|at| at.0.timestamp_millis() < cursor.floor)
             });
         all.extend(page.comments);
-        if none || old || all.len() >= page.total {
+        if is_empty || is_old || all.len() >= page.total {
             return Ok(all);
         }
     }
 }
 
-/// What an issue tells that is not too old. What of it cannot be read costs nothing else.
-fn tell(
-    scene: &normalize::Scene<'_>,
-    whole: &Whole<'_>,
+/// Normalizes an issue's facts since the floor; an unreadable part does not affect others.
+fn normalize_issue(
+    context: &normalize::NormalizeContext<'_>,
+    details: &IssueDetails<'_>,
     floor: i64,
     at: DateTime<Utc>,
-    told: &mut PageContent,
+    normalized: &mut PageContent,
 ) {
     let floor = Utc.timestamp_millis_opt(floor).single().unwrap_or_default();
-    let issue = &whole.issue;
-    told.take(whole.raw, created(scene, whole, floor, at));
-    for raw in &whole.histories {
+    let issue = &details.issue;
+    normalized.take(details.raw, normalize_creation(context, details, floor, at));
+    for raw in &details.histories {
         let changed = || {
             let change: Changelog = read("changelog", raw)?;
             let created = change
@@ -321,33 +331,34 @@ fn tell(
             if created.0 < floor {
                 return Ok(Vec::new());
             }
-            normalize::changed(scene, issue, &change, raw, at)
+            normalize::issue_changed(context, issue, &change, raw, at)
         };
-        told.take(raw, changed());
+        normalized.take(raw, changed());
     }
-    for raw in &whole.comments {
-        told.take(raw, commented(scene, issue, raw, floor, at));
+    for raw in &details.comments {
+        normalized.take(raw, normalize_comment(context, issue, raw, floor, at));
     }
 }
 
-fn created(
-    scene: &normalize::Scene<'_>,
-    whole: &Whole<'_>,
+fn normalize_creation(
+    context: &normalize::NormalizeContext<'_>,
+    details: &IssueDetails<'_>,
     floor: DateTime<Utc>,
     at: DateTime<Utc>,
 ) -> Result<Vec<SignalDraft>, WireError> {
-    let fields = whole.issue.fields.as_ref();
+    let fields = details.issue.fields.as_ref();
     let created = fields
         .and_then(|fields| fields.created)
         .ok_or(WireError::Missing("issue.fields.created"))?;
     if created.0 < floor {
         return Ok(Vec::new());
     }
-    normalize::created(scene, &whole.issue, whole.raw, None, at).map(|signal| vec![signal])
+    normalize::issue_created(context, &details.issue, details.raw, None, at)
+        .map(|signal| vec![signal])
 }
 
-fn commented(
-    scene: &normalize::Scene<'_>,
+fn normalize_comment(
+    context: &normalize::NormalizeContext<'_>,
     issue: &Issue,
     raw: &RawValue,
     floor: DateTime<Utc>,
@@ -359,13 +370,15 @@ fn commented(
         .ok_or(WireError::Missing("comment.created"))?;
     let mut signals = Vec::new();
     if created.0 >= floor {
-        signals.push(normalize::commented(scene, issue, &comment, raw, at)?);
+        signals.push(normalize::issue_commented(
+            context, issue, &comment, raw, at,
+        )?);
     }
     if comment
         .updated
         .is_some_and(|updated| updated > created && updated.0 >= floor)
     {
-        signals.push(normalize::edited(scene, issue, &comment, raw)?);
+        signals.push(normalize::comment_edited(context, issue, &comment, raw)?);
     }
     Ok(signals)
 }

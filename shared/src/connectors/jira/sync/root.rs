@@ -1,8 +1,8 @@
-//! The root stream: projects, statuses, boards.
+//! Root stream: projects, statuses and boards.
 //!
-//! A list that is refused or has a row that cannot be read does not say what is gone. A project
-//! that cannot be read makes the pass partial. Boards that are denied stay as the last pass listed
-//! them, and a stream of their list shows the denial.
+//! A denied list, or one with an unreadable row, does not show which objects are gone. An
+//! unreadable project makes the pass partial. If the list of boards is denied, the boards of the
+//! last pass stay, and a stream shows the denial.
 
 use std::collections::BTreeSet;
 
@@ -12,31 +12,31 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::{BOARDS, ISSUES, SPRINTS, VERSIONS, WORKLOGS, call};
-use crate::connectors::jira::client::{Answer, Call, Client, Refusal};
+use crate::connectors::cursor::{load_cursor, save_cursor};
+use crate::connectors::jira::client::{ApiError, Call, Client, Response};
 use crate::connectors::jira::wire::{Project, WireError, read};
-use crate::connectors::jira::{names, subscriptions};
+use crate::connectors::jira::{directory, subscriptions};
 use crate::connectors::rows::UnreadableRows;
-use crate::connectors::support::{load_cursor, save_cursor};
 use crate::connectors::{ConnectorError, StreamSpec, SyncPage, SyncRequest, UnreadableRow};
 
 const PAGE: u32 = 50;
 
-/// Where the walk is.
+/// Position in the lists.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Cursor {
-    /// Keys of the projects seen, which the subscription is over.
+    /// Keys of the listed projects, which the subscription covers.
     #[serde(default)]
     keys: BTreeSet<String>,
-    /// Boards with sprints that were seen.
+    /// Listed boards with sprints.
     #[serde(default)]
     board_ids: BTreeSet<u64>,
-    /// Where the present list goes on.
+    /// Offset of the next page.
     #[serde(default)]
     start: usize,
-    /// Whether the projects are done and the boards are read.
+    /// Whether the walk has reached the boards, after the projects.
     #[serde(default)]
-    boards: bool,
-    /// Whether a row of this pass could not be read.
+    in_boards: bool,
+    /// Whether this pass has an unreadable row.
     #[serde(default)]
     is_partial: bool,
     /// Keys of the projects that the last pass listed.
@@ -61,29 +61,30 @@ struct Board {
     kind: Option<String>,
 }
 
-/// One page of projects or boards.
-pub(super) async fn page(
+/// Reads a page of projects or boards.
+pub(super) async fn read_page(
     client: &Client,
     request: &SyncRequest,
 ) -> Result<SyncPage, ConnectorError> {
     let cursor: Cursor = load_cursor(request)?.unwrap_or_default();
-    if cursor.boards {
-        boards(client, request, cursor).await
+    if cursor.in_boards {
+        read_boards(client, request, cursor).await
     } else {
-        projects(client, request, cursor).await
+        read_projects(client, request, cursor).await
     }
 }
 
-async fn projects(
+async fn read_projects(
     client: &Client,
     request: &SyncRequest,
     mut cursor: Cursor,
 ) -> Result<SyncPage, ConnectorError> {
-    let mut learned = Vec::new();
+    let mut directory_updates = Vec::new();
     let mut streams = Vec::new();
     if cursor.start == 0 {
-        learned = names::statuses(client, &request.access, request.priority).await?;
-        request.directory.add(learned.iter().cloned());
+        directory_updates =
+            directory::list_statuses(client, &request.access, request.priority).await?;
+        request.directory.add(directory_updates.iter().cloned());
         streams.extend([ISSUES, WORKLOGS].map(|name| stream(name.to_owned(), None)));
     }
     let call = call(request, "list_projects");
@@ -95,57 +96,57 @@ async fn projects(
         ("orderBy", "key"),
     ];
     let path = ["rest", "api", "3", "project", "search"];
-    let answer = client.get(&call, &path, &query).await?;
-    let page: Page = answer.json()?;
-    client.spent(&call, page.values.len()).await;
+    let response = client.get(&call, &path, &query).await?;
+    let page: Page = response.json()?;
+    client.record_cost(&call, page.values.len()).await;
     let mut unreadable = UnreadableRows::default();
     for raw in &page.values {
-        if let Some((id, key)) = unreadable.take(raw, project(raw)) {
+        if let Some((id, key)) = unreadable.take(raw, read_project(raw)) {
             streams.push(stream(format!("{VERSIONS}{id}"), Some(id)));
             cursor.keys.insert(key);
         }
     }
     cursor.is_partial |= !unreadable.is_empty();
     if page.is_last || page.values.is_empty() {
-        cursor.boards = true;
+        cursor.in_boards = true;
         cursor.start = 0;
     } else {
         cursor.start = cursor.start.saturating_add(page.values.len());
     }
     Ok(SyncPage {
         streams,
-        learned,
+        directory_updates,
         unreadable_rows: unreadable.into_rows(),
-        more: true,
+        has_more: true,
         ..SyncPage::empty(save_cursor(&cursor)?)
     })
 }
 
-/// A project's id and key.
-fn project(raw: &RawValue) -> Result<(String, String), WireError> {
+/// Reads a project's id and key.
+fn read_project(raw: &RawValue) -> Result<(String, String), WireError> {
     let project: Project = read("project", raw)?;
     let id = project.id.ok_or(WireError::Missing("project.id"))?;
     let key = project.key.ok_or(WireError::Missing("project.key"))?;
     Ok((id, key))
 }
 
-async fn boards(
+async fn read_boards(
     client: &Client,
     request: &SyncRequest,
     mut cursor: Cursor,
 ) -> Result<SyncPage, ConnectorError> {
     let call = call(request, "list_boards");
-    let answer = match list_boards(client, &call, cursor.start, request.page_size(PAGE)).await {
-        Ok(answer) => answer,
-        Err(refusal) => return denied_boards(cursor, refusal),
+    let response = match list_boards(client, &call, cursor.start, request.page_size(PAGE)).await {
+        Ok(response) => response,
+        Err(error) => return keep_boards(cursor, error),
     };
-    let page: Page = answer.json()?;
-    client.spent(&call, page.values.len()).await;
+    let page: Page = response.json()?;
+    client.record_cost(&call, page.values.len()).await;
     let mut unreadable = UnreadableRows::default();
     let mut found = unreadable.read_all(page.values.iter().map(AsRef::as_ref), |raw| {
         read::<Board>("board", raw)
     });
-    // Only these have sprints.
+    // Kanban boards have no sprints.
     found.retain(|(board, _)| board.kind.as_deref() != Some("kanban"));
     cursor
         .board_ids
@@ -157,26 +158,28 @@ async fn boards(
         .collect();
     let unreadable_rows = unreadable.into_rows();
     if page.is_last || page.values.is_empty() {
-        return end(cursor, streams, unreadable_rows);
+        return finish(cursor, streams, unreadable_rows);
     }
     cursor.start = cursor.start.saturating_add(page.values.len());
     Ok(SyncPage {
         streams,
         unreadable_rows,
-        more: true,
+        has_more: true,
         ..SyncPage::empty(save_cursor(&cursor)?)
     })
 }
 
-/// The end of a pass whose list of boards is refused: the boards of the last pass stay.
-fn denied_boards(mut cursor: Cursor, refusal: Refusal) -> Result<SyncPage, ConnectorError> {
-    // A site without Jira Software has no such list, and has had no boards.
-    if refusal.status == Some(StatusCode::NOT_FOUND) && cursor.known_board_ids.is_empty() {
-        return end(cursor, Vec::new(), Vec::new());
+/// Ends a pass whose list of boards is denied: the boards of the last pass stay.
+fn keep_boards(mut cursor: Cursor, error: ApiError) -> Result<SyncPage, ConnectorError> {
+    // A site without Jira Software has no such list and never had boards.
+    if error.status == Some(StatusCode::NOT_FOUND) && cursor.known_board_ids.is_empty() {
+        return finish(cursor, Vec::new(), Vec::new());
     }
-    match refusal.error {
+    match error.cause {
         ConnectorError::Permission(source) | ConnectorError::Permanent(source) => {
             tracing::warn!(
+                provider = "jira",
+                stream.key = super::ROOT,
                 error = &*source as &dyn std::error::Error,
                 "list of boards denied, keeping the boards of the last pass"
             );
@@ -187,11 +190,11 @@ fn denied_boards(mut cursor: Cursor, refusal: Refusal) -> Result<SyncPage, Conne
     cursor.board_ids.extend(known);
     let mut streams = vec![stream(BOARDS.to_owned(), None)];
     streams.extend(cursor.board_ids.iter().copied().map(sprints_of));
-    end(cursor, streams, Vec::new())
+    finish(cursor, streams, Vec::new())
 }
 
-/// The last page of a pass. A partial one keeps what the pass before it listed.
-fn end(
+/// The last page of a pass. A partial pass keeps the rows of the previous one.
+fn finish(
     cursor: Cursor,
     streams: Vec<StreamSpec>,
     unreadable_rows: Vec<UnreadableRow>,
@@ -212,7 +215,7 @@ fn end(
         streams,
         unreadable_rows,
         is_list_partial: is_partial,
-        subscriptions: subscriptions::over(keys.iter().cloned().collect()),
+        subscriptions: subscriptions::desired_subscriptions(keys.iter().cloned().collect()),
         ..SyncPage::empty(save_cursor(&Cursor {
             known_keys: keys,
             known_board_ids: board_ids,
@@ -221,16 +224,15 @@ fn end(
     })
 }
 
-/// The stream of a list of boards that was denied: it is read as long as the denial lasts, which
-/// it shows.
-pub(super) async fn board_list(
+/// Reads the stream of a denied list of boards, which exists while the denial lasts.
+pub(super) async fn read_board_list(
     client: &Client,
     request: &SyncRequest,
 ) -> Result<SyncPage, ConnectorError> {
     let call = call(request, "list_boards");
     match list_boards(client, &call, 0, 1).await {
         Ok(_) => Ok(SyncPage::empty(json!({}))),
-        Err(refusal) => Err(match refusal.error {
+        Err(error) => Err(match error.cause {
             ConnectorError::Permanent(source) => ConnectorError::Permission(source),
             other => other,
         }),
@@ -242,7 +244,7 @@ async fn list_boards(
     call: &Call<'_>,
     start: usize,
     limit: u32,
-) -> Result<Answer, Refusal> {
+) -> Result<Response, ApiError> {
     let (start, limit) = (start.to_string(), limit.to_string());
     let query = [("startAt", start.as_str()), ("maxResults", limit.as_str())];
     client

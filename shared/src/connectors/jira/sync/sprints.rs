@@ -1,30 +1,31 @@
-//! A board's sprints.
+//! Stream of a board's sprints.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::call;
-use crate::connectors::jira::client::{Client, Refusal};
-use crate::connectors::jira::normalize::{self, Scene};
-use crate::connectors::jira::wire::{Moment, Sprint, WireError, read};
-use crate::connectors::support::{PageContent, load_cursor, save_cursor};
+use crate::connectors::cursor::{load_cursor, save_cursor};
+use crate::connectors::jira::client::{ApiError, Client};
+use crate::connectors::jira::normalize::{self, NormalizeContext};
+use crate::connectors::jira::wire::{Sprint, Timestamp, WireError, read};
+use crate::connectors::page::PageContent;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 const PAGE: u32 = 50;
 
-/// Where the walk is.
+/// Position in the list.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
-    /// What happened before is never told.
+    /// Start of the backfill: earlier facts are not emitted.
     floor: DateTime<Utc>,
-    /// Where the list goes on; zero between runs.
+    /// Offset of the next page; zero between runs.
     #[serde(default)]
     start: usize,
 }
 
-/// One page of sprints. A board shows its neighbours' sprints too; each has one identity.
-pub(super) async fn page(
+/// Reads a page of sprints. Boards that list the same sprint yield the same dedupe keys.
+pub(super) async fn read_page(
     client: &Client,
     request: &SyncRequest,
     board: &str,
@@ -48,52 +49,53 @@ pub(super) async fn page(
         ("state", "active,future,closed"),
     ];
     let path = ["rest", "agile", "1.0", "board", board, "sprint"];
-    let answer = match client.get(&call, &path, &query).await {
-        Ok(answer) => answer,
-        // A board without sprints.
-        Err(Refusal {
-            error: ConnectorError::Permanent(_),
+    let response = match client.get(&call, &path, &query).await {
+        Ok(response) => response,
+        // The board does not support sprints.
+        Err(ApiError {
+            cause: ConnectorError::Permanent(_),
             ..
         }) => return Ok(SyncPage::empty(save_cursor(&cursor)?)),
-        Err(refusal) => return Err(refusal.error),
+        Err(error) => return Err(error.cause),
     };
-    let page: Page = answer.json()?;
-    client.spent(&call, page.values.len()).await;
-    let scene = Scene {
+    let page: Page = response.json()?;
+    client.record_cost(&call, page.values.len()).await;
+    let context = NormalizeContext {
         account: &request.access.account,
         directory: &request.directory,
     };
-    let mut told = PageContent::default();
+    let mut normalized = PageContent::default();
     let floor = cursor.floor;
-    let recent = |moment: Option<Moment>| moment.is_some_and(|moment| moment.0 >= floor);
+    let recent =
+        |timestamp: Option<Timestamp>| timestamp.is_some_and(|timestamp| timestamp.0 >= floor);
     let facts = |raw: &RawValue| {
         let mut signals = Vec::new();
         let sprint: Sprint = read("sprint", raw)?;
         let state = sprint.state.as_deref().unwrap_or_default();
-        let at = request.until;
+        let at = request.upper_bound;
         if recent(sprint.created) {
-            signals.push(normalize::sprint_created(&scene, &sprint, raw, at)?);
+            signals.push(normalize::sprint_created(&context, &sprint, raw, at)?);
         }
-        // A future sprint may have a date for its start already.
+        // A future sprint may have a planned start date.
         if state != "future" && recent(sprint.start) {
-            signals.push(normalize::sprint_started(&scene, &sprint, raw, at)?);
+            signals.push(normalize::sprint_started(&context, &sprint, raw, at)?);
         }
         if state == "closed" && recent(sprint.complete) {
-            signals.push(normalize::sprint_closed(&scene, &sprint, raw, at)?);
+            signals.push(normalize::sprint_closed(&context, &sprint, raw, at)?);
         }
         Ok::<_, WireError>(signals)
     };
     for raw in &page.values {
-        told.take(raw, facts(raw));
+        normalized.take(raw, facts(raw));
     }
-    let more = !page.is_last && !page.values.is_empty();
-    cursor.start = if more {
+    let has_more = !page.is_last && !page.values.is_empty();
+    cursor.start = if has_more {
         cursor.start.saturating_add(page.values.len())
     } else {
         0
     };
     Ok(SyncPage {
-        more,
-        ..told.page(save_cursor(&cursor)?)
+        has_more,
+        ..normalized.into_page(save_cursor(&cursor)?)
     })
 }

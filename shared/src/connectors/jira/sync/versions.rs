@@ -1,9 +1,8 @@
-//! A project's versions. Jira says neither when one was created nor when it was released, only the
-//! day that was planned for its release.
+//! Stream of a project's versions.
 //!
-//! So a version counts as older than the floor where it has been released, and that day is not one
-//! since the floor. Every other version is a fact of the first look, dated by its receipt; later
-//! looks find what has come since.
+//! Jira has no times of creation and release, only the planned release date. So the first pass
+//! skips released versions unless that date is after the floor, and emits all others with the time
+//! of receipt. Later passes emit changes.
 
 use std::collections::BTreeSet;
 
@@ -12,29 +11,30 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::call;
+use crate::connectors::cursor::{load_cursor, save_cursor};
 use crate::connectors::jira::client::Client;
-use crate::connectors::jira::normalize::{self, Scene};
+use crate::connectors::jira::normalize::{self, NormalizeContext};
 use crate::connectors::jira::wire::{Version, WireError, read};
-use crate::connectors::support::{PageContent, load_cursor, save_cursor};
+use crate::connectors::page::PageContent;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
 const PAGE: u32 = 100;
 
-/// What is known of a project's versions.
+/// Known versions of a project, and the position in the list.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Cursor {
-    /// Whether they were all seen once.
+    /// Whether the first pass is complete.
     #[serde(default)]
-    looked: bool,
+    is_initialized: bool,
     known: BTreeSet<String>,
     released: BTreeSet<String>,
-    /// Where the walk is; zero between runs.
+    /// Offset of the next page; zero between runs.
     #[serde(default)]
     start: usize,
 }
 
-/// One page of versions.
-pub(super) async fn page(
+/// Reads a page of versions.
+pub(super) async fn read_page(
     client: &Client,
     request: &SyncRequest,
     project: &str,
@@ -55,45 +55,45 @@ pub(super) async fn page(
         ("orderBy", "sequence"),
     ];
     let path = ["rest", "api", "3", "project", project, "version"];
-    let answer = client.get(&call, &path, &query).await?;
-    let page: Page = answer.json()?;
-    client.spent(&call, page.values.len()).await;
-    let scene = Scene {
+    let response = client.get(&call, &path, &query).await?;
+    let page: Page = response.json()?;
+    client.record_cost(&call, page.values.len()).await;
+    let context = NormalizeContext {
         account: &request.access.account,
         directory: &request.directory,
     };
-    let mut told = PageContent::default();
+    let mut normalized = PageContent::default();
     let floor = request.floor().date_naive();
     let mut facts = |raw: &RawValue| {
         let mut signals = Vec::new();
         let version: Version = read("version", raw)?;
         let id = version.id.clone().ok_or(WireError::Missing("version.id"))?;
-        let (is_released, at) = (version.released == Some(true), request.until);
+        let (is_released, at) = (version.released == Some(true), request.upper_bound);
         let day = version
             .release_date
             .as_deref()
             .and_then(|text| text.parse::<NaiveDate>().ok());
-        let is_recent = cursor.looked || day.is_some_and(|day| day >= floor);
+        let is_recent = cursor.is_initialized || day.is_some_and(|day| day >= floor);
         if cursor.known.insert(id.clone()) && (is_recent || !is_released) {
-            signals.push(normalize::version_created(&scene, &version, raw, at)?);
+            signals.push(normalize::version_created(&context, &version, raw, at)?);
         }
         if is_released && cursor.released.insert(id) && is_recent {
-            signals.push(normalize::version_released(&scene, &version, raw, at)?);
+            signals.push(normalize::version_released(&context, &version, raw, at)?);
         }
         Ok::<_, WireError>(signals)
     };
     for raw in &page.values {
-        told.take(raw, facts(raw));
+        normalized.take(raw, facts(raw));
     }
-    let more = !page.is_last && !page.values.is_empty();
-    cursor.start = if more {
+    let has_more = !page.is_last && !page.values.is_empty();
+    cursor.start = if has_more {
         cursor.start.saturating_add(page.values.len())
     } else {
         0
     };
-    cursor.looked |= !more;
+    cursor.is_initialized |= !has_more;
     Ok(SyncPage {
-        more,
-        ..told.page(save_cursor(&cursor)?)
+        has_more,
+        ..normalized.into_page(save_cursor(&cursor)?)
     })
 }

@@ -1,4 +1,4 @@
-//! Worklogs by the time of their last change. Jira leaves out the last minute.
+//! Stream of worklogs by the time of their last change. Jira omits the last minute.
 
 use chrono::{TimeZone, Utc};
 use http::Method;
@@ -7,28 +7,29 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::{OVERLAP, call, with_directory};
+use crate::connectors::cursor::{load_cursor, save_cursor};
 use crate::connectors::jira::client::Client;
 use crate::connectors::jira::normalize;
 use crate::connectors::jira::wire::{WireError, Worklog, read};
+use crate::connectors::page::PageContent;
 use crate::connectors::rows::UnreadableRows;
-use crate::connectors::support::{PageContent, load_cursor, save_cursor};
 use crate::connectors::wire::lenient;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
-/// Worklogs that are asked for at once, as many as Jira takes.
+/// Worklogs per request, which is Jira's maximum.
 const PAGE: u32 = 1000;
 
-/// How far the site has been read, in milliseconds since 1970.
+/// Position in the site, in milliseconds since 1970.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
-    /// Worklogs of before are never told.
+    /// Start of the backfill: earlier worklogs are not emitted.
     floor: i64,
-    /// Changes since then are still to be read.
+    /// Start of the next page.
     since: i64,
 }
 
-/// One page of worklogs.
-pub(super) async fn page(
+/// Reads a page of worklogs.
+pub(super) async fn read_page(
     client: &Client,
     request: &SyncRequest,
 ) -> Result<SyncPage, ConnectorError> {
@@ -41,7 +42,7 @@ pub(super) async fn page(
         last_page: bool,
     }
     #[derive(Deserialize)]
-    struct One {
+    struct Row {
         #[serde(rename = "worklogId")]
         id: u64,
     }
@@ -53,37 +54,39 @@ pub(super) async fn page(
     let call_updated = call(request, "list_updated_worklogs");
     let since = cursor.since.to_string();
     let path = ["rest", "api", "3", "worklog", "updated"];
-    let answer = client
+    let response = client
         .get(&call_updated, &path, &[("since", &since)])
         .await?;
-    let updated: Updated = answer.json()?;
-    client.spent(&call_updated, updated.values.len()).await;
+    let updated: Updated = response.json()?;
+    client
+        .record_cost(&call_updated, updated.values.len())
+        .await;
 
     let mut rows: Vec<Box<RawValue>> = Vec::new();
     let mut unreadable = UnreadableRows::default();
     let ids: Vec<u64> = unreadable
         .read_all(updated.values.iter().map(AsRef::as_ref), |raw| {
-            read::<One>("worklogId", raw)
+            read::<Row>("worklogId", raw)
         })
         .into_iter()
-        .map(|(one, _)| one.id)
+        .map(|(row, _)| row.id)
         .collect();
     for ids in ids.chunks(usize::try_from(request.page_size(PAGE)).unwrap_or(1)) {
         let call_list = call(request, "list_worklogs");
         let path = ["rest", "api", "3", "worklog", "list"];
-        let answer = client
-            .put(&call_list, Method::POST, &path, &json!({ "ids": ids }))
+        let response = client
+            .send_json(&call_list, Method::POST, &path, &json!({ "ids": ids }))
             .await?;
-        let listed: Vec<Box<RawValue>> = answer.json()?;
-        client.spent(&call_list, listed.len()).await;
+        let listed: Vec<Box<RawValue>> = response.json()?;
+        client.record_cost(&call_list, listed.len()).await;
         rows.extend(listed);
     }
     let floor = Utc
         .timestamp_millis_opt(cursor.floor)
         .single()
         .unwrap_or_default();
-    let mut told = with_directory(client, request, |scene| {
-        let worked = |raw: &RawValue| {
+    let mut content = with_directory(client, request, |context| {
+        let facts = |raw: &RawValue| {
             let worklog: Worklog = read("worklog", raw)?;
             let created = worklog
                 .created
@@ -91,29 +94,30 @@ pub(super) async fn page(
             if created.0 < floor {
                 return Ok(Vec::new());
             }
-            normalize::worked(scene, &worklog, raw, request.until).map(|signal| vec![signal])
+            normalize::work_logged(context, &worklog, raw, request.upper_bound)
+                .map(|signal| vec![signal])
         };
-        let mut told = PageContent::default();
+        let mut content = PageContent::default();
         for raw in &rows {
-            told.take(raw, worked(raw));
+            content.take(raw, facts(raw));
         }
-        told
+        content
     })
     .await?;
-    told.unreadable.extend(unreadable);
-    let more = !updated.last_page && !updated.values.is_empty();
+    content.unreadable.extend(unreadable);
+    let has_more = !updated.last_page && !updated.values.is_empty();
     let reached = updated.until.unwrap_or(cursor.since);
-    cursor.since = if more {
+    cursor.since = if has_more {
         reached
     } else {
-        // What is found again is known by its key.
+        // The overlap repeats worklogs, whose dedupe keys are the same.
         reached
-            .min(request.until.timestamp_millis())
+            .min(request.upper_bound.timestamp_millis())
             .saturating_sub(OVERLAP.num_milliseconds())
             .max(cursor.since)
     };
     Ok(SyncPage {
-        more,
-        ..told.page(save_cursor(&cursor)?)
+        has_more,
+        ..content.into_page(save_cursor(&cursor)?)
     })
 }

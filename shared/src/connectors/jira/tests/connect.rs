@@ -1,4 +1,4 @@
-//! Consenting, choosing, renewing and subscribing, against a server.
+//! Consent, choice of a site, token refresh and subscriptions, against a mock server.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -7,7 +7,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{access, account, jira, now};
 use crate::connectors::jira::Jira;
-use crate::connectors::jira::subscriptions::over;
+use crate::connectors::jira::subscriptions::desired_subscriptions;
 use crate::connectors::{
     AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorError, LimitScope,
     RefreshRequest, TokenSet,
@@ -15,21 +15,21 @@ use crate::connectors::{
 
 const REDIRECT: &str = "https://poblysh.example/v1/connect/jira/callback";
 
-fn callback(query: &[(&str, &str)], carry: Option<Value>) -> Callback {
+fn callback(query: &[(&str, &str)], context: Option<Value>) -> Callback {
     Callback {
         query: query
             .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
         code_verifier: "a verifier".into(),
         redirect_uri: Url::parse(REDIRECT).expect("a URL"),
-        carry,
+        context,
     }
 }
 
-async fn answers(server: &MockServer, at: &str, status: u16, answer: Value) {
+async fn mock_path(server: &MockServer, at: &str, status: u16, response: Value) {
     Mock::given(path(at))
-        .respond_with(ResponseTemplate::new(status).set_body_json(answer))
+        .respond_with(ResponseTemplate::new(status).set_body_json(response))
         .mount(server)
         .await;
 }
@@ -44,9 +44,9 @@ fn site(id: &str, name: &str) -> Value {
             "scopes": ["read:jira-work", "manage:jira-webhook"] })
 }
 
-async fn consents(server: &MockServer, sites: Value) {
-    answers(server, "/auth/oauth/token", 200, tokens()).await;
-    answers(server, "/api/oauth/token/accessible-resources", 200, sites).await;
+async fn mock_consent(server: &MockServer, sites: Value) {
+    mock_path(server, "/auth/oauth/token", 200, tokens()).await;
+    mock_path(server, "/api/oauth/token/accessible-resources", 200, sites).await;
     Mock::given(path_regex("^/api/ex/jira/[^/]+/rest/api/3/myself$"))
         .respond_with(ResponseTemplate::new(200).set_body_json(json!({
             "accountId": "712020:ada", "displayName": "Ada", "timeZone": "America/Los_Angeles",
@@ -55,21 +55,21 @@ async fn consents(server: &MockServer, sites: Value) {
         .await;
 }
 
-async fn outcome(jira: &Jira, query: &[(&str, &str)], carry: Option<Value>) -> CallbackOutcome {
-    jira.exchange_token(callback(query, carry))
+async fn outcome(jira: &Jira, query: &[(&str, &str)], context: Option<Value>) -> CallbackOutcome {
+    jira.exchange_token(callback(query, context))
         .await
         .expect("an outcome")
 }
 
 #[tokio::test]
-async fn the_browser_goes_to_atlassian_as_documented() {
+async fn authorization_url_has_documented_parameters() {
     let (_server, jira, _) = jira().await;
     let url = jira
         .authorize(&AuthorizeRequest {
             state: "a state".to_owned(),
             redirect_uri: Url::parse(REDIRECT).expect("a URL"),
             code_challenge: "a challenge".to_owned(),
-            carry: None,
+            context: None,
         })
         .expect("a URL");
     let query: Vec<(String, String)> = url.query_pairs().into_owned().collect();
@@ -96,12 +96,12 @@ async fn the_browser_goes_to_atlassian_as_documented() {
 }
 
 #[tokio::test]
-async fn a_consent_for_one_site_connects_it() {
+async fn consent_for_one_site_connects_it() {
     let (server, jira, _) = jira().await;
-    // The same site once per product.
+    // Atlassian lists a site once per product.
     let confluence = json!({ "id": "cloud-1", "name": "acme", "url": "https://acme.atlassian.net",
                              "scopes": ["read:confluence-space.summary"] });
-    consents(&server, json!([site("cloud-1", "acme"), confluence])).await;
+    mock_consent(&server, json!([site("cloud-1", "acme"), confluence])).await;
     let CallbackOutcome::Connected(grant) = outcome(&jira, &[("code", "c0de")], None).await else {
         panic!("a grant");
     };
@@ -109,20 +109,20 @@ async fn a_consent_for_one_site_connects_it() {
     let tokens = grant.tokens.expect("tokens");
     assert_eq!(tokens.expires_at, Some(now() + chrono::Duration::hours(1)));
     assert!(tokens.refresh_token.is_some() && tokens.refresh_expires_at.is_some());
-    let asked = server.received_requests().await.expect("requests");
-    let exchange: Value = serde_json::from_slice(&asked[0].body).expect("JSON");
+    let requests = server.received_requests().await.expect("requests");
+    let exchange: Value = serde_json::from_slice(&requests[0].body).expect("JSON");
     assert_eq!(exchange["code_verifier"], "a verifier");
 }
 
 #[tokio::test]
-async fn of_several_sites_the_chosen_one_is_connected_and_no_other() {
+async fn only_the_chosen_site_is_connected() {
     let (server, jira, _) = jira().await;
-    consents(
+    mock_consent(
         &server,
         json!([site("cloud-2", "zeta"), site("cloud-1", "acme")]),
     )
     .await;
-    let CallbackOutcome::Choose { accounts, carry } =
+    let CallbackOutcome::Choose { accounts, context } =
         outcome(&jira, &[("code", "c0de")], None).await
     else {
         panic!("a choice");
@@ -132,24 +132,24 @@ async fn of_several_sites_the_chosen_one_is_connected_and_no_other() {
         .map(|account| account.name.as_str())
         .collect();
     assert_eq!(names, ["acme", "zeta"]);
-    let chosen = outcome(&jira, &[("account", "cloud-1")], Some(carry.clone())).await;
+    let chosen = outcome(&jira, &[("account", "cloud-1")], Some(context.clone())).await;
     let CallbackOutcome::Connected(grant) = chosen else {
         panic!("a grant");
     };
     assert_eq!(grant.account.id, "cloud-1");
     for other in ["cloud-3", ""] {
-        let refused = outcome(&jira, &[("account", other)], Some(carry.clone())).await;
+        let result = outcome(&jira, &[("account", other)], Some(context.clone())).await;
         assert!(
-            matches!(refused, CallbackOutcome::Denied { .. }),
-            "{refused:?}"
+            matches!(result, CallbackOutcome::Denied { .. }),
+            "{result:?}"
         );
     }
 }
 
 #[tokio::test]
-async fn what_says_no_is_told_apart() {
+async fn exchange_errors_separate_denials_from_faults() {
     let (server, jira, _) = jira().await;
-    consents(&server, json!([])).await;
+    mock_consent(&server, json!([])).await;
     for query in [&[("error", "access_denied")][..], &[], &[("code", "c0de")]] {
         let outcome = outcome(&jira, query, None).await;
         assert!(
@@ -159,7 +159,7 @@ async fn what_says_no_is_told_apart() {
     }
     for (status, code, denied) in [(403, "invalid_grant", true), (401, "access_denied", false)] {
         let (server, jira, _) = super::jira().await;
-        answers(
+        mock_path(
             &server,
             "/auth/oauth/token",
             status,
@@ -187,9 +187,9 @@ async fn refresh(jira: &Jira) -> Result<TokenSet, ConnectorError> {
 }
 
 #[tokio::test]
-async fn a_refresh_rotates_and_its_refusals_are_told_apart() {
+async fn refresh_rotates_and_classifies_errors() {
     let (server, jira, _) = jira().await;
-    answers(&server, "/auth/oauth/token", 200, tokens()).await;
+    mock_path(&server, "/auth/oauth/token", 200, tokens()).await;
     assert!(
         refresh(&jira)
             .await
@@ -197,7 +197,7 @@ async fn a_refresh_rotates_and_its_refusals_are_told_apart() {
             .refresh_token
             .is_some()
     );
-    for (status, code, means) in [
+    for (status, code, expected) in [
         (403, "invalid_grant", "grant_revoked"),
         (401, "unauthorized_client", "grant_revoked"),
         (401, "access_denied", "permanent"),
@@ -205,7 +205,7 @@ async fn a_refresh_rotates_and_its_refusals_are_told_apart() {
         (429, "", "rate_limited"),
     ] {
         let (server, jira, _) = super::jira().await;
-        answers(
+        mock_path(
             &server,
             "/auth/oauth/token",
             status,
@@ -213,28 +213,28 @@ async fn a_refresh_rotates_and_its_refusals_are_told_apart() {
         )
         .await;
         assert_eq!(
-            refresh(&jira).await.expect_err("refused").code(),
-            means,
+            refresh(&jira).await.expect_err("an error").code(),
+            expected,
             "{status} {code}"
         );
     }
 }
 
 #[tokio::test]
-async fn missing_refresh_token_says_nothing_of_the_grant() {
+async fn missing_refresh_token_does_not_revoke_the_grant() {
     let (_server, jira, _) = jira().await;
-    let refused = jira.refresh_token(RefreshRequest {
+    let result = jira.refresh_token(RefreshRequest {
         access_token: None,
         account: account(),
         refresh_token: None,
     });
-    assert_eq!(refused.await.expect_err("no token").code(), "permanent");
+    assert_eq!(result.await.expect_err("no token").code(), "permanent");
 }
 
 #[tokio::test]
-async fn unreadable_site_hides_no_other() {
+async fn unreadable_site_does_not_hide_others() {
     let (server, jira, _) = jira().await;
-    consents(&server, json!([{ "id": {} }, site("cloud-1", "acme")])).await;
+    mock_consent(&server, json!([{ "id": {} }, site("cloud-1", "acme")])).await;
     let outcome = outcome(&jira, &[("code", "c0de")], None).await;
     let CallbackOutcome::Connected(grant) = outcome else {
         panic!("a grant: {outcome:?}");
@@ -243,9 +243,9 @@ async fn unreadable_site_hides_no_other() {
 }
 
 #[tokio::test]
-async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
+async fn second_client_secret_is_tried_after_rejection() {
     let (server, jira, _) = jira().await;
-    for (secret, status, answer) in [
+    for (secret, status, response) in [
         (
             "jira-client-secret",
             401,
@@ -256,7 +256,7 @@ async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
         Mock::given(method("POST"))
             .and(path("/auth/oauth/token"))
             .and(body_partial_json(json!({ "client_secret": secret })))
-            .respond_with(ResponseTemplate::new(status).set_body_json(answer))
+            .respond_with(ResponseTemplate::new(status).set_body_json(response))
             .expect(1)
             .mount(&server)
             .await;
@@ -265,11 +265,11 @@ async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
 }
 
 #[tokio::test]
-async fn a_registration_that_failed_with_200_has_failed() {
-    let wanted = over(vec!["ENG".to_owned()]).remove(0);
+async fn rejected_registration_with_200_is_an_error() {
+    let desired = desired_subscriptions(vec!["ENG".to_owned()]).remove(0);
     let url = Url::parse("https://hooks.example/webhooks/jira").expect("a URL");
-    let place = "/api/ex/jira/cloud-1/rest/api/3/webhook";
-    for (answer, registered) in [
+    let endpoint = "/api/ex/jira/cloud-1/rest/api/3/webhook";
+    for (response, registered) in [
         (json!([{ "createdWebhookId": 7 }]), true),
         (
             json!([{ "errors": ["The maximum number of webhooks is reached."] }]),
@@ -278,18 +278,21 @@ async fn a_registration_that_failed_with_200_has_failed() {
         (json!([]), false),
     ] {
         let (server, jira, _) = jira().await;
-        answers(
+        mock_path(
             &server,
-            place,
+            endpoint,
             200,
-            json!({ "webhookRegistrationResult": answer }),
+            json!({ "webhookRegistrationResult": response }),
         )
         .await;
-        match jira.subscribe(&access(), &wanted, &url).await {
-            Ok(held) => {
+        match jira.subscribe(&access(), &desired, &url).await {
+            Ok(subscription) => {
                 assert!(registered);
-                assert_eq!(held.route.as_deref(), Some("https://acme.atlassian.net#7"));
-                assert_eq!(held.resource, wanted.resource);
+                assert_eq!(
+                    subscription.route.as_deref(),
+                    Some("https://acme.atlassian.net#7")
+                );
+                assert_eq!(subscription.resource, desired.resource);
             }
             Err(error) => assert!(!registered && error.code() == "permanent", "{error:?}"),
         }
@@ -297,10 +300,10 @@ async fn a_registration_that_failed_with_200_has_failed() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_the_site_does_not_hold_is_not_renewed() {
+async fn missing_webhook_is_not_renewed() {
     let (server, jira, _) = jira().await;
     let base = "/api/ex/jira/cloud-1/rest/api/3/webhook";
-    answers(
+    mock_path(
         &server,
         &format!("{base}/refresh"),
         200,
@@ -311,29 +314,29 @@ async fn a_webhook_that_the_site_does_not_hold_is_not_renewed() {
         { "id": 7, "jqlFilter": "project in (\"ENG\")", "events": ["comment_created"],
           "expirationDate": "2023-12-14T22:15:00.000+0000" },
     ] });
-    answers(&server, base, 200, listed).await;
-    let held = jira
-        .subscriptions(&access())
+    mock_path(&server, base, 200, listed).await;
+    let subscription = jira
+        .list_subscriptions(&access())
         .await
         .expect("a list")
         .remove(0);
-    let renewed = jira.renew(&access(), &held).await.expect("renewed");
+    let renewed = jira.renew(&access(), &subscription).await.expect("renewed");
     assert_eq!(
-        renewed.expires_at.expect("an end").to_rfc3339(),
+        renewed.expires_at.expect("an expiry").to_rfc3339(),
         "2023-12-14T22:15:00+00:00"
     );
-    let mut gone = held;
-    gone.external_id = "8".to_owned();
-    let refused = jira.renew(&access(), &gone).await;
+    let mut missing = subscription;
+    missing.external_id = "8".to_owned();
+    let result = jira.renew(&access(), &missing).await;
     assert!(
-        matches!(refused, Err(ConnectorError::Permission(_))),
-        "{refused:?}"
+        matches!(result, Err(ConnectorError::Permission(_))),
+        "{result:?}"
     );
 }
 
 #[tokio::test]
-async fn a_limit_on_the_app_stops_every_site() {
-    let (server, jira, gate) = jira().await;
+async fn app_rate_limit_blocks_every_site() {
+    let (server, jira, rate_limiter) = jira().await;
     Mock::given(path_regex("/webhook$"))
         .respond_with(
             ResponseTemplate::new(429)
@@ -342,13 +345,16 @@ async fn a_limit_on_the_app_stops_every_site() {
         )
         .mount(&server)
         .await;
-    let error = jira.subscriptions(&access()).await.expect_err("limited");
+    let error = jira
+        .list_subscriptions(&access())
+        .await
+        .expect_err("limited");
     assert!(
         matches!(error, ConnectorError::RateLimited { .. }),
         "{error:?}"
     );
-    let (_, _, seen) = gate.seen().remove(0);
-    assert_eq!(seen.reach, LimitScope::Provider);
+    let (_, _, seen) = rate_limiter.seen().remove(0);
+    assert_eq!(seen.scope, LimitScope::Provider);
     assert_eq!(
         seen.blocked_until,
         Some(now() + chrono::Duration::seconds(120))

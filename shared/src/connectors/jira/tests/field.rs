@@ -1,5 +1,5 @@
-//! What was seen in the field: categories in payloads, renamed fields, releases that were planned
-//! for another day, sites that refuse an event.
+//! Regression tests of payloads from production: categories in payloads, renamed fields, planned
+//! release dates, rejected events.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -9,12 +9,12 @@ use wiremock::{Mock, Request, ResponseTemplate};
 
 use super::golden::handle;
 use super::{access, directory, jira, now};
-use crate::connectors::jira::subscriptions::over;
+use crate::connectors::jira::subscriptions::desired_subscriptions;
 use crate::connectors::testing::payload;
 use crate::connectors::{Connector, Directory, WebhookOutcome};
 use crate::signals::{ActorKind, SignalKind};
 
-fn changed(name: &str, change: impl FnOnce(&mut Value)) -> (WebhookOutcome, Directory) {
+fn handle_changed(name: &str, change: impl FnOnce(&mut Value)) -> (WebhookOutcome, Directory) {
     let mut body: Value = serde_json::from_slice(&payload("jira", name)).expect("JSON");
     change(&mut body);
     let directory = directory();
@@ -27,27 +27,27 @@ fn status(id: &str, category: &str) -> Value {
 }
 
 #[test]
-fn the_payloads_own_category_comes_before_the_sites_list() {
-    for (shown, kind) in [
-        // The list says that 10001 is under way; the payload knows better.
+fn payload_category_precedes_directory_category() {
+    for (current, kind) in [
+        // The directory has another category for 10001.
         (status("10001", "done"), SignalKind::IssueClosed),
         (
             status("10001", "indeterminate"),
             SignalKind::IssueStatusChanged,
         ),
-        // It speaks of another status than the one that the item leads to.
+        // The payload's current status is not the target status of the change.
         (status("10002", "done"), SignalKind::IssueStatusChanged),
         (Value::Null, SignalKind::IssueStatusChanged),
     ] {
-        let (outcome, directory) = changed("issue_updated.status", |body| {
-            body["issue"]["fields"]["status"] = shown.clone();
+        let (outcome, directory) = handle_changed("issue_updated.status", |body| {
+            body["issue"]["fields"]["status"] = current.clone();
         });
-        assert_eq!(outcome.signals[0].kind, kind, "{shown}");
+        assert_eq!(outcome.signals[0].kind, kind, "{current}");
         assert_eq!(outcome.signals[0].normalized["to_id"], "10001");
         assert!(directory.take_missing().is_empty());
     }
-    // Known by nobody but the payload.
-    let (outcome, directory) = changed("issue_updated.status", |body| {
+    // The directory does not know the status.
+    let (outcome, directory) = handle_changed("issue_updated.status", |body| {
         body["issue"]["fields"]["status"] = status("19999", "done");
         body["changelog"]["items"][0]["to"] = json!("19999");
     });
@@ -56,8 +56,8 @@ fn the_payloads_own_category_comes_before_the_sites_list() {
 }
 
 #[test]
-fn fields_are_named_by_their_id_with_their_name_beside() {
-    let (outcome, _) = changed("issue_updated.status", |body| {
+fn changed_fields_have_id_and_name() {
+    let (outcome, _) = handle_changed("issue_updated.status", |body| {
         body["changelog"]["items"] = json!([
             { "field": "Storypunkte", "fieldId": "customfield_10016", "fieldtype": "custom",
               "from": null, "fromString": "3", "to": null, "toString": "5" },
@@ -73,9 +73,9 @@ fn fields_are_named_by_their_id_with_their_name_beside() {
 }
 
 #[test]
-fn a_release_is_dated_by_its_delivery() {
+fn release_has_the_time_of_its_delivery() {
     for planned in ["2031-01-01", "2020-01-01"] {
-        let (outcome, _) = changed("version_released", |body| {
+        let (outcome, _) = handle_changed("version_released", |body| {
             body["timestamp"] = json!(1_795_428_900_000_i64);
             body["version"]["releaseDate"] = json!(planned);
         });
@@ -86,17 +86,17 @@ fn a_release_is_dated_by_its_delivery() {
 }
 
 #[test]
-fn a_comment_or_worklog_without_its_issue_has_the_number_in_its_address() {
-    for (name, object, place) in [
+fn missing_issue_is_found_by_object_url() {
+    for (name, object, path) in [
         ("comment_created", "comment", "comment/1"),
         ("worklog_created", "worklog", "worklog/1"),
     ] {
-        let (outcome, _) = changed(name, |body| {
+        let (outcome, _) = handle_changed(name, |body| {
             let fields = body.as_object_mut().expect("an object");
             fields.remove("issue");
             let object = fields[object].as_object_mut().expect("an object");
             object.remove("issueId");
-            let url = format!("https://acme.atlassian.net/rest/api/2/issue/20001/{place}");
+            let url = format!("https://acme.atlassian.net/rest/api/2/issue/20001/{path}");
             object.insert("self".to_owned(), json!(url));
         });
         let signal = &outcome.signals[0];
@@ -108,19 +108,23 @@ fn a_comment_or_worklog_without_its_issue_has_the_number_in_its_address() {
         );
         assert_eq!(signal.context.id, "10001", "{name}");
     }
-    let (outcome, directory) = changed("comment_created", |body| {
+    let (outcome, directory) = handle_changed("comment_created", |body| {
         body.as_object_mut().expect("an object").remove("issue");
         body["comment"]["self"] =
             json!("https://acme.atlassian.net/rest/api/2/issue/29999/comment/1");
     });
-    assert_eq!(directory.take_missing()[0].id, "29999", "it is asked for");
-    let told = serde_json::to_value(&outcome.signals[0].context).expect("JSON");
-    assert_eq!(told.get("id"), None, "nothing is invented");
+    assert_eq!(
+        directory.take_missing()[0].id,
+        "29999",
+        "a lookup is requested"
+    );
+    let context = serde_json::to_value(&outcome.signals[0].context).expect("JSON");
+    assert_eq!(context.get("id"), None, "the project is unknown");
 }
 
 #[test]
-fn a_name_without_an_id_is_kept_and_is_no_id() {
-    let (outcome, _) = changed("issue_deleted", |body| {
+fn actor_name_without_id_is_kept() {
+    let (outcome, _) = handle_changed("issue_deleted", |body| {
         body["user"] = json!({ "displayName": "Automation for Jira", "accountType": "app" });
     });
     let actor = &outcome.signals[0].actor;
@@ -132,13 +136,13 @@ fn a_name_without_an_id_is_kept_and_is_no_id() {
 }
 
 #[test]
-fn creator_without_an_id_is_kept() {
+fn creator_without_id_is_kept() {
     for (creator, expected) in [
         (json!({ "displayName": "Migration" }), Some("Migration")),
-        // The delivery's own person stands in for a creator who is not named at all.
+        // The delivery's user is the fallback for a creator without id and name.
         (json!({}), Some("Ada")),
     ] {
-        let (outcome, _) = changed("issue_created", |body| {
+        let (outcome, _) = handle_changed("issue_created", |body| {
             body["issue"]["fields"]["creator"] = creator.clone();
             body["user"] = json!({ "accountId": "712020:ada", "displayName": "Ada" });
         });
@@ -149,20 +153,20 @@ fn creator_without_an_id_is_kept() {
 }
 
 #[tokio::test]
-async fn unreadable_worklog_row_costs_itself_alone() {
+async fn unreadable_worklog_does_not_block_others() {
     let (server, jira, _) = jira().await;
     let updated = json!({ "lastPage": true, "until": 1_700_000_000_000_i64, "values": [
-        { "worklogId": "odd" }, { "worklogId": 5 },
+        { "worklogId": "invalid" }, { "worklogId": 5 },
     ] });
     let worklog = json!([{
         "id": "5", "issueId": "20001", "created": "2023-11-14T22:10:00.000+0000",
         "timeSpentSeconds": 60,
     }]);
-    for (end, answer) in [("updated", updated), ("list", worklog)] {
+    for (end, response) in [("updated", updated), ("list", worklog)] {
         Mock::given(path(format!(
             "/api/ex/jira/cloud-1/rest/api/3/worklog/{end}"
         )))
-        .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+        .respond_with(ResponseTemplate::new(200).set_body_json(response))
         .mount(&server)
         .await;
     }
@@ -181,20 +185,20 @@ async fn unreadable_worklog_row_costs_itself_alone() {
 }
 
 #[tokio::test]
-async fn events_that_are_refused_are_left_out_and_named() {
+async fn rejected_events_are_omitted_and_reported() {
     let (server, jira, _) = jira().await;
-    let place = "/api/ex/jira/cloud-1/rest/api/3/webhook";
+    let endpoint = "/api/ex/jira/cloud-1/rest/api/3/webhook";
     Mock::given(method("POST"))
-        .and(path(place))
+        .and(path(endpoint))
         .respond_with(|request: &Request| {
-            let asked: Value = request.body_json().expect("JSON");
-            let events = asked["webhooks"][0]["events"]
+            let body: Value = request.body_json().expect("JSON");
+            let events = body["webhooks"][0]["events"]
                 .as_array()
                 .expect("events")
                 .clone();
-            let refused = events.contains(&json!("sprint_deleted"))
+            let is_rejected = events.contains(&json!("sprint_deleted"))
                 || events.contains(&json!("comment_deleted"));
-            let result = if refused {
+            let result = if is_rejected {
                 json!({ "errors": ["One of the events cannot be used."] })
             } else {
                 json!({ "createdWebhookId": 100 + events.len() })
@@ -205,40 +209,43 @@ async fn events_that_are_refused_are_left_out_and_named() {
         .mount(&server)
         .await;
     Mock::given(method("DELETE"))
-        .and(path(place))
+        .and(path(endpoint))
         .respond_with(ResponseTemplate::new(202))
         .mount(&server)
         .await;
-    let wanted = over(vec!["ENG".to_owned()]).remove(0);
+    let desired = desired_subscriptions(vec!["ENG".to_owned()]).remove(0);
     let url = Url::parse("https://hooks.example/webhooks/jira").expect("a URL");
-    let held = jira
-        .subscribe(&access(), &wanted, &url)
+    let subscription = jira
+        .subscribe(&access(), &desired, &url)
         .await
         .expect("registered");
-    assert_eq!(held.external_id, "112", "the twelve others");
-    assert_eq!(held.refused_events, ["comment_deleted", "sprint_deleted"]);
-    // What was registered to find out is gone again.
+    assert_eq!(subscription.external_id, "112", "the twelve others");
+    assert_eq!(
+        subscription.refused_events,
+        ["comment_deleted", "sprint_deleted"]
+    );
+    // All probes have been deleted.
     let requests = server.received_requests().await.expect("recorded");
-    let of = |wanted: &str| {
+    let count = |method: &str| {
         requests
             .iter()
-            .filter(|one| one.method.as_str() == wanted)
+            .filter(|request| request.method.as_str() == method)
             .count()
     };
-    let made = requests
+    let registered = requests
         .iter()
-        .filter(|one| one.method.as_str() == "POST")
-        .filter(|one| {
-            let text = String::from_utf8_lossy(&one.body).into_owned();
+        .filter(|request| request.method.as_str() == "POST")
+        .filter(|request| {
+            let text = String::from_utf8_lossy(&request.body).into_owned();
             !text.contains("sprint_deleted") && !text.contains("comment_deleted")
         })
         .count();
-    assert_eq!(of("DELETE"), made - 1);
-    assert!(of("POST") < 20, "{}", of("POST"));
+    assert_eq!(count("DELETE"), registered - 1);
+    assert!(count("POST") < 20, "{}", count("POST"));
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_costs_itself_alone() {
+async fn unreadable_issue_does_not_block_others() {
     let (server, jira, _) = jira().await;
     let fields = json!({
         "summary": "fine", "created": "2023-11-14T22:20:00.000+0000",
@@ -247,17 +254,17 @@ async fn a_row_that_cannot_be_read_costs_itself_alone() {
     });
     let mut torn = fields.clone();
     torn["summary"] = json!("torn HALF");
-    let mut talk = fields.clone();
-    talk["comment"] = json!({ "total": 2, "comments": [
+    let mut commented = fields.clone();
+    commented["comment"] = json!({ "total": 2, "comments": [
         { "id": "1", "body": "no time" },
         { "id": "2", "body": "fine", "created": "2023-11-14T22:20:00.000+0000" },
     ] });
-    let answer = json!({ "issues": [
+    let response = json!({ "issues": [
         "no issue", { "id": "1", "key": "ENG-1", "fields": null },
         { "id": {}, "key": "ENG-2", "fields": fields }, { "id": "3", "key": "ENG-3", "fields": torn },
-        { "id": "4", "key": "ENG-4", "fields": talk },
+        { "id": "4", "key": "ENG-4", "fields": commented },
     ] });
-    let text = answer.to_string().replace("HALF", r"\udc00");
+    let text = response.to_string().replace("HALF", r"\udc00");
     Mock::given(path("/api/ex/jira/cloud-1/rest/api/3/search/jql"))
         .respond_with(ResponseTemplate::new(200).set_body_string(text))
         .mount(&server)

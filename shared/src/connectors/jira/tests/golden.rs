@@ -1,4 +1,4 @@
-//! Payload in, Signals out: one file each, beside the payload.
+//! Snapshot tests: the outcome of each payload is in the `.snap` file beside it.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub(super) fn handle(body: &Bytes, directory: &Directory) -> WebhookOutcome {
 }
 
 #[test]
-fn every_payload_gives_what_is_written_beside_it() {
+fn payloads_match_their_snapshots() {
     snapshots("jira", |name, body| {
         let directory = directory();
         let outcome = handle(body, &directory);
@@ -32,16 +32,16 @@ fn every_payload_gives_what_is_written_beside_it() {
 }
 
 #[test]
-fn every_kind_of_the_catalogue_has_a_payload() {
-    let given = kinds("jira", |_, body| handle(body, &directory()));
+fn every_emitted_kind_has_a_payload() {
+    let covered = kinds("jira", |_, body| handle(body, &directory()));
     assert_eq!(
-        given,
+        covered,
         normalize::KINDS.iter().map(|kind| kind.as_str()).collect()
     );
 }
 
 #[test]
-fn a_time_that_nobody_could_read_is_no_time() {
+fn implausible_timestamp_is_ignored() {
     let body = payload("jira", "issue_deleted");
     let mut payload: Value = serde_json::from_slice(&body).expect("JSON");
     for timestamp in [i64::MAX, 253_402_300_800_000, -62_167_219_200_001] {
@@ -52,16 +52,12 @@ fn a_time_that_nobody_could_read_is_no_time() {
 }
 
 #[test]
-fn statuses_that_are_not_known_are_asked_for_both_at_once() {
+fn unknown_statuses_are_requested_together() {
     let body = payload("jira", "issue_updated.closed");
     let mut payload: Value = serde_json::from_slice(&body).expect("JSON");
     payload["issue"]["fields"]["status"] = Value::Null;
-    let nothing = Directory::default();
-    handle(&Bytes::from(payload.to_string()), &nothing);
-    let missing: Vec<String> = nothing
-        .take_missing()
-        .into_iter()
-        .map(|key| key.id)
-        .collect();
+    let empty = Directory::default();
+    handle(&Bytes::from(payload.to_string()), &empty);
+    let missing: Vec<String> = empty.take_missing().into_iter().map(|key| key.id).collect();
     assert_eq!(missing, ["10000", "10002"]);
 }

@@ -1,4 +1,4 @@
-//! What must hold for every payload, however strange.
+//! Property tests of arbitrary and changed payloads.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use super::golden::{delivery, handle};
 use crate::connectors::jira::webhook;
 use crate::connectors::testing::{change, json, leave_out, payload, payloads, value};
 
-/// What Jira's payloads are made of.
+/// Field names of Jira's payloads.
 const NAMES: &[&str] = &[
     "webhookEvent",
     "timestamp",
@@ -50,7 +50,7 @@ fn keys(body: &Bytes) -> Vec<String> {
 
 proptest! {
     #[test]
-    fn no_payload_makes_it_panic(
+    fn changed_payloads_do_not_panic(
         which in any::<prop::sample::Index>(),
         path in prop::collection::vec(0_usize..20, 0..6),
         with in value(),
@@ -67,21 +67,21 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_do_not_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
         webhook::handle(&delivery(Bytes::from(body)), &directory()).ok();
     }
 
     #[test]
-    fn the_order_of_a_changes_items_does_not_matter(turn in 0_usize..2) {
+    fn item_order_does_not_change_keys(shift in 0_usize..2) {
         let body = payload("jira", "issue_updated.status_and_assignee");
         let mut payload: Value = serde_json::from_slice(&body).expect("JSON");
-        payload["changelog"]["items"].as_array_mut().expect("items").rotate_left(turn);
-        let turned = Bytes::from(payload.to_string());
-        prop_assert_eq!(keys(&turned), keys(&body));
+        payload["changelog"]["items"].as_array_mut().expect("items").rotate_left(shift);
+        let rotated = Bytes::from(payload.to_string());
+        prop_assert_eq!(keys(&rotated), keys(&body));
     }
 
     #[test]
-    fn no_json_makes_it_panic(payload in json(NAMES)) {
+    fn arbitrary_json_does_not_panic(payload in json(NAMES)) {
         let body = Bytes::from(payload.to_string());
         if let Ok(outcome) = webhook::handle(&delivery(body), &directory()) {
             prop_assert!(outcome.signals.is_empty() || outcome.refused.is_none());
@@ -89,7 +89,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_left_out_makes_no_other_fact_of_it(
+    fn missing_field_changes_no_dedupe_key(
         which in any::<prop::sample::Index>(),
         path in prop::collection::vec(0_usize..20, 1..6),
     ) {
@@ -97,7 +97,7 @@ proptest! {
         let body = &all[which.index(all.len())].1;
         let mut payload: Value = serde_json::from_slice(body).expect("JSON");
         let left_out = leave_out(&mut payload, &path);
-        // Without these it is another field's change.
+        // Without these fields the item changes another field.
         prop_assume!(!matches!(left_out.as_deref(), Some("field" | "fieldId" | "fieldtype")));
         let less = Bytes::from(payload.to_string());
         let whole = keys(body);
@@ -106,21 +106,21 @@ proptest! {
         }
         let outcome = handle(&less, &directory());
         let lost = outcome.signals.is_empty() && !whole.is_empty();
-        let told = matches!(left_out.as_deref(), Some("webhookEvent" | "changelog" | "items"));
-        prop_assert!(!lost || told || outcome.refused.is_some(), "without {:?} it says nothing", left_out);
+        let is_expected = matches!(left_out.as_deref(), Some("webhookEvent" | "changelog" | "items"));
+        prop_assert!(!lost || is_expected || outcome.refused.is_some(), "without {:?}: no Signal", left_out);
     }
 
     #[test]
-    fn a_change_in_many_steps_has_one_key_for_each_field(
+    fn multi_step_change_has_one_key_per_field(
         fields in prop::collection::vec(prop::sample::select(&["status", "assignee", "labels"][..]), 0..8),
     ) {
         let body = payload("jira", "issue_updated.status");
         let mut payload: Value = serde_json::from_slice(&body).expect("JSON");
         let items = fields.iter().map(|field| serde_json::json!({ "field": field, "to": "10001" }));
         payload["changelog"]["items"] = items.collect();
-        let told = keys(&Bytes::from(payload.to_string()));
-        let mut once = told.clone();
-        once.dedup();
-        prop_assert_eq!(told, once);
+        let keys = keys(&Bytes::from(payload.to_string()));
+        let mut unique = keys.clone();
+        unique.dedup();
+        prop_assert_eq!(keys, unique);
     }
 }

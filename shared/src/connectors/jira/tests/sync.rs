@@ -1,4 +1,4 @@
-//! Cursors and answers whose numbers are as large, or as small, as numbers can be.
+//! Polling against a mock server: extreme numbers, page sizes, partial and denied lists.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -9,32 +9,36 @@ use super::{Jira, access, jira, now};
 use crate::connectors::{Connector, StreamSpec, SyncPage, SyncRequest};
 use crate::signals::TimestampSource;
 
-/// Reads the page behind a cursor from a server that answers this to everything.
-async fn page(stream: &str, cursor: Value, answer: Value) -> SyncPage {
+/// Reads the page after a cursor from a server with one response for all requests.
+async fn page(stream: &str, cursor: Value, response: Value) -> SyncPage {
     let (server, jira, _) = jira().await;
     Mock::given(any())
-        .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+        .respond_with(ResponseTemplate::new(200).set_body_json(response))
         .mount(&server)
         .await;
     read(&jira, stream, Some(cursor), now()).await
 }
 
-/// Reads the first page of a stream, whose facts are told from `horizon` on.
-pub(super) async fn first_page(jira: &Jira, stream: &str, horizon: DateTime<Utc>) -> SyncPage {
-    read(jira, stream, None, horizon).await
+/// Reads the first page of a stream, with facts since `backfill_from`.
+pub(super) async fn first_page(
+    jira: &Jira,
+    stream: &str,
+    backfill_from: DateTime<Utc>,
+) -> SyncPage {
+    read(jira, stream, None, backfill_from).await
 }
 
 async fn read(
     jira: &Jira,
     stream: &str,
     cursor: Option<Value>,
-    horizon: DateTime<Utc>,
+    backfill_from: DateTime<Utc>,
 ) -> SyncPage {
-    let page = jira.sync(request(stream, cursor, horizon)).await;
+    let page = jira.sync(request(stream, cursor, backfill_from)).await;
     page.expect("a page")
 }
 
-fn request(stream: &str, cursor: Option<Value>, horizon: DateTime<Utc>) -> SyncRequest {
+fn request(stream: &str, cursor: Option<Value>, backfill_from: DateTime<Utc>) -> SyncRequest {
     SyncRequest {
         access: access(),
         stream: StreamSpec {
@@ -43,8 +47,8 @@ fn request(stream: &str, cursor: Option<Value>, horizon: DateTime<Utc>) -> SyncR
             target: Value::Null,
         },
         cursor,
-        horizon,
-        until: now(),
+        backfill_from,
+        upper_bound: now(),
         reconcile_from: None,
         failures: 0,
         priority: crate::http::Priority::Poll,
@@ -53,15 +57,15 @@ fn request(stream: &str, cursor: Option<Value>, horizon: DateTime<Utc>) -> SyncR
 }
 
 #[tokio::test]
-async fn numbers_at_their_ends_are_numbers_like_others() {
-    let longest = json!({ "floor": i64::MIN, "high": i64::MIN });
-    page("issues", longest, json!({ "issues": [] })).await;
+async fn extreme_numbers_do_not_panic() {
+    let lowest = json!({ "floor": i64::MIN, "high": i64::MIN });
+    page("issues", lowest, json!({ "issues": [] })).await;
     let earliest = json!({ "floor": i64::MIN, "since": i64::MIN });
-    let answer = json!({ "values": [], "until": i64::MIN, "lastPage": true });
-    page("worklogs", earliest, answer).await;
+    let response = json!({ "values": [], "until": i64::MIN, "lastPage": true });
+    page("worklogs", earliest, response).await;
 
     let rows = json!({ "values": [{ "id": 1, "type": "kanban" }], "isLast": false });
-    let last = |boards| json!({ "keys": [], "start": usize::MAX, "boards": boards });
+    let last = |boards| json!({ "keys": [], "start": usize::MAX, "in_boards": boards });
     page("projects", last(false), rows.clone()).await;
     page("projects", last(true), rows).await;
     let none = json!({ "values": [{ "id": 1, "state": "future" }], "isLast": false });
@@ -70,19 +74,19 @@ async fn numbers_at_their_ends_are_numbers_like_others() {
 }
 
 #[tokio::test]
-async fn versions_count_unless_they_were_released_before_the_floor() {
+async fn first_pass_skips_versions_released_before_floor() {
     let version = |id: u64, released: bool, day: Option<&str>| {
         json!({ "id": id.to_string(), "name": "1.0", "projectId": 7, "released": released,
                 "releaseDate": day })
     };
     let (server, jira, _) = jira().await;
-    let answer = json!({ "isLast": true, "values": [
+    let response = json!({ "isLast": true, "values": [
         version(1, false, None), version(2, false, Some("2020-01-01")),
         version(3, true, Some("2020-01-01")), version(4, true, None),
         version(5, true, Some("2023-11-01")),
     ] });
     Mock::given(any())
-        .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+        .respond_with(ResponseTemplate::new(200).set_body_json(response))
         .mount(&server)
         .await;
     let keys = |page: &SyncPage| -> Vec<String> {
@@ -100,14 +104,14 @@ async fn versions_count_unless_they_were_released_before_the_floor() {
         signal.timestamp == now() && signal.timestamp_source == TimestampSource::Received
     }));
 
-    // Everything that comes later counts.
+    // Later passes emit all changes.
     server.reset().await;
-    let answer = json!({ "isLast": true, "values": [
+    let response = json!({ "isLast": true, "values": [
         version(1, true, Some("2020-01-01")), version(3, true, Some("2020-01-01")),
         version(6, true, None),
     ] });
     Mock::given(any())
-        .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+        .respond_with(ResponseTemplate::new(200).set_body_json(response))
         .mount(&server)
         .await;
     let page = read(&jira, "versions:7", Some(page.cursor), floor).await;
@@ -115,12 +119,12 @@ async fn versions_count_unless_they_were_released_before_the_floor() {
 }
 
 #[tokio::test]
-async fn page_that_always_fails_is_asked_for_in_halves() {
-    let boards = json!({ "keys": [], "start": 0, "boards": true });
+async fn repeated_failures_halve_the_page_size() {
+    let boards = json!({ "keys": [], "start": 0, "in_boards": true });
     for (stream, cursor, sizes) in [
         (
             "projects",
-            json!({ "keys": [], "start": 50, "boards": false }),
+            json!({ "keys": [], "start": 50, "in_boards": false }),
             [50, 25],
         ),
         ("projects", boards, [50, 25]),
@@ -134,48 +138,47 @@ async fn page_that_always_fails_is_asked_for_in_halves() {
             .mount(&server)
             .await;
         for failures in 1..=2 {
-            let asked = SyncRequest {
+            let request = SyncRequest {
                 failures,
                 ..request(stream, Some(cursor.clone()), now())
             };
-            jira.sync(asked).await.expect_err("a page that fails");
+            jira.sync(request).await.expect_err("a page that fails");
         }
-        let asked = server.received_requests().await.expect("requests");
-        assert_eq!(asked.len(), 2, "{stream}");
-        for (request, size) in asked.iter().zip(sizes) {
+        let requests = server.received_requests().await.expect("requests");
+        assert_eq!(requests.len(), 2, "{stream}");
+        for (request, size) in requests.iter().zip(sizes) {
             let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
             let in_query = request
                 .url
                 .query_pairs()
                 .find(|(name, _)| name == "maxResults");
-            let asked =
+            let requested =
                 in_query.map_or_else(|| body["maxResults"].to_string(), |(_, size)| size.into());
-            assert_eq!(asked, size.to_string(), "{stream}");
+            assert_eq!(requested, size.to_string(), "{stream}");
         }
     }
 }
 
-/// Answers requests whose path ends like this.
-async fn answer(server: &MockServer, end: &str, answer: ResponseTemplate) {
+/// Mounts a response for requests whose path ends with `end`.
+async fn mock_path(server: &MockServer, end: &str, response: ResponseTemplate) {
     Mock::given(path_regex(format!("{end}$")))
-        .respond_with(answer)
+        .respond_with(response)
         .mount(server)
         .await;
 }
 
-/// Reads the root behind a cursor to its end, at a site with these projects and this answer about
-/// its boards.
+/// Reads the root stream after a cursor to its end, with these projects and boards.
 async fn read_root(projects: Value, boards: ResponseTemplate, cursor: Option<Value>) -> SyncPage {
     let (server, jira, _) = jira().await;
     let statuses = ResponseTemplate::new(200).set_body_json(json!([]));
-    answer(&server, "/rest/api/3/status", statuses).await;
-    answer(&server, "/rest/api/3/project/search", listed(&projects)).await;
-    answer(&server, "/rest/agile/1.0/board", boards).await;
+    mock_path(&server, "/rest/api/3/status", statuses).await;
+    mock_path(&server, "/rest/api/3/project/search", listed(&projects)).await;
+    mock_path(&server, "/rest/agile/1.0/board", boards).await;
     let first = read(&jira, "projects", cursor, now()).await;
-    assert!(first.more, "the boards follow");
-    let end = read(&jira, "projects", Some(first.cursor), now()).await;
-    assert!(!end.more);
-    end
+    assert!(first.has_more, "the boards follow");
+    let last = read(&jira, "projects", Some(first.cursor), now()).await;
+    assert!(!last.has_more);
+    last
 }
 
 fn listed(rows: &Value) -> ResponseTemplate {
@@ -183,12 +186,15 @@ fn listed(rows: &Value) -> ResponseTemplate {
 }
 
 fn streams(page: &SyncPage) -> Vec<&str> {
-    page.streams.iter().map(|one| one.key.as_str()).collect()
+    let streams = page.streams.iter();
+    streams.map(|stream| stream.key.as_str()).collect()
 }
 
 fn subscribed(page: &SyncPage) -> Vec<&Value> {
-    let all = page.subscriptions.iter();
-    all.map(|one| &one.target["projects"]).collect()
+    let subscriptions = page.subscriptions.iter();
+    subscriptions
+        .map(|subscription| &subscription.target["projects"])
+        .collect()
 }
 
 #[tokio::test]
@@ -199,16 +205,16 @@ async fn unreadable_project_or_board_makes_the_list_partial() {
     assert!(!whole.is_list_partial);
     assert_eq!(streams(&whole), ["sprints:7"]);
 
-    let odd = json!([{ "id": "1", "key": "ENG" }, { "id": "2", "key": {} }]);
-    let partial = read_root(odd, listed(&board), Some(whole.cursor.clone())).await;
+    let unreadable = json!([{ "id": "1", "key": "ENG" }, { "id": "2", "key": {} }]);
+    let partial = read_root(unreadable, listed(&board), Some(whole.cursor.clone())).await;
     assert!(partial.is_list_partial);
     assert_eq!(
         subscribed(&partial),
         [&json!(["ENG", "OPS"])],
         "the webhook still covers the project"
     );
-    let odd = listed(&json!([{ "id": {} }]));
-    let partial = read_root(both.clone(), odd, Some(partial.cursor)).await;
+    let unreadable = listed(&json!([{ "id": {} }]));
+    let partial = read_root(both.clone(), unreadable, Some(partial.cursor)).await;
     assert!(partial.is_list_partial);
 
     let fewer = json!([{ "id": "1", "key": "ENG" }]);
@@ -218,7 +224,7 @@ async fn unreadable_project_or_board_makes_the_list_partial() {
 }
 
 #[tokio::test]
-async fn denied_boards_keep_their_streams_and_are_named() {
+async fn denied_boards_keep_their_streams() {
     let projects = json!([{ "id": "1", "key": "ENG" }]);
     let board = json!([{ "id": 7, "type": "scrum" }, { "id": 8, "type": "kanban" }]);
     let whole = read_root(projects.clone(), listed(&board), None).await;
@@ -246,16 +252,16 @@ async fn denied_boards_keep_their_streams_and_are_named() {
 }
 
 #[tokio::test]
-async fn stream_of_denied_boards_shows_the_denial() {
+async fn boards_stream_reports_the_denial() {
     for (status, code) in [(400, "permission"), (403, "permission"), (502, "transient")] {
         let (server, jira, _) = jira().await;
-        answer(
+        mock_path(
             &server,
             "/rest/agile/1.0/board",
             ResponseTemplate::new(status),
         )
         .await;
-        let refused = jira.sync(request("boards", None, now())).await;
-        assert_eq!(refused.expect_err("a refusal").code(), code, "{status}");
+        let result = jira.sync(request("boards", None, now())).await;
+        assert_eq!(result.expect_err("an error").code(), code, "{status}");
     }
 }

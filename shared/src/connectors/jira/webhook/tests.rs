@@ -12,8 +12,8 @@ use crate::connectors::testing::SecretsOf;
 use crate::connectors::{NoKeys, testing};
 use crate::ids::ConnectionId;
 
-/// An example: secret `jira-client-secret`, valid for three minutes.
-const VECTOR: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJjbGllbnQtaWQiLCJpYXQiOjE3MDAwMDAwMDAsImV4cCI6MTcwMDAwMDE4MH0.8UeozO0OY4-VhkhosPvfnDRwYtboP8ALB4NPpI0STaU";
+/// Example token: secret `jira-client-secret`, valid for three minutes.
+const EXAMPLE_TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJjbGllbnQtaWQiLCJpYXQiOjE3MDAwMDAwMDAsImV4cCI6MTcwMDAwMDE4MH0.8UeozO0OY4-VhkhosPvfnDRwYtboP8ALB4NPpI0STaU";
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -51,23 +51,23 @@ fn verify_at(
     };
     verify(&jira.app.client_secrets, then, &request, &NoKeys)
         .now_or_never()
-        .expect("nothing is waited for")
+        .expect("a verification without waiting")
 }
 
 #[test]
-fn the_published_token_is_genuine_while_it_lives() {
-    assert_eq!(check(&bearer(VECTOR)), None);
+fn example_token_is_valid_until_expiry() {
+    assert_eq!(check(&bearer(EXAMPLE_TOKEN)), None);
     let (jira, _) = connector("http://localhost:1");
     let late = now() + Duration::minutes(5);
     let body = Bytes::from_static(b"{}");
     assert_eq!(
-        verify_at(&jira, late, &bearer(VECTOR), &body).err(),
+        verify_at(&jira, late, &bearer(EXAMPLE_TOKEN), &body).err(),
         Some(VerifyError::Stale)
     );
 }
 
 #[test]
-fn token_of_more_than_an_hour_is_refused() {
+fn token_lifetime_over_an_hour_is_rejected() {
     let (begin, end) = (DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC);
     let now = now().timestamp();
     for (claims, error) in [
@@ -119,7 +119,7 @@ fn token_of_more_than_an_hour_is_refused() {
 }
 
 #[test]
-fn token_with_critical_extensions_is_refused() {
+fn token_with_critical_extensions_is_rejected() {
     let now = now().timestamp();
     let claims = json!({ "iat": now, "exp": now + 180 }).to_string();
     for (header, error) in [
@@ -144,13 +144,13 @@ fn token_with_critical_extensions_is_refused() {
 }
 
 #[test]
-fn delivery_is_known_by_its_body_and_not_its_token() {
+fn dedupe_id_depends_on_the_body_only() {
     let (jira, _) = connector("http://localhost:1");
     let receive = |name: &str, body: &'static [u8]| {
-        let mut headers = bearer(VECTOR);
+        let mut headers = bearer(EXAMPLE_TOKEN);
         headers.insert(IDENTIFIER, HeaderValue::from_str(name).expect("a header"));
         let receipt = testing::verify(&jira, &headers, &Bytes::from_static(body));
-        receipt.expect("genuine").dedupe_id
+        receipt.expect("a receipt").dedupe_id
     };
     let first = receive("d-1", br#"{"timestamp":1}"#);
     assert_eq!(receive("d-1", br#"{"timestamp":1}"#), first);
@@ -167,7 +167,7 @@ fn delivery_is_known_by_its_body_and_not_its_token() {
 }
 
 #[test]
-fn a_token_that_is_not_ours_is_refused() {
+fn invalid_tokens_are_rejected() {
     let now = now().timestamp();
     let good = json!({ "iat": now, "exp": now + 180 });
     let secret = "jira-client-secret";
@@ -185,9 +185,9 @@ fn a_token_that_is_not_ours_is_refused() {
     );
     let unsigned = format!(
         "eyJhbGciOiJub25lIn0.{}.",
-        VECTOR.split('.').nth(1).expect("claims")
+        EXAMPLE_TOKEN.split('.').nth(1).expect("claims")
     );
-    for (what, headers, error) in [
+    for (case, headers, error) in [
         (
             "another secret",
             bearer(&token(Algorithm::HS256, "other", &good)),
@@ -243,9 +243,9 @@ fn a_token_that_is_not_ours_is_refused() {
             VerifyError::MissingHeader(AUTHORIZATION),
         ),
     ] {
-        assert_eq!(check(&headers), Some(error), "{what}");
+        assert_eq!(check(&headers), Some(error), "{case}");
     }
-    let mut nameless = bearer(VECTOR);
+    let mut nameless = bearer(EXAMPLE_TOKEN);
     nameless.remove(IDENTIFIER);
     assert_eq!(
         check(&nameless),
@@ -258,8 +258,8 @@ const SECRETS: SecretsOf = SecretsOf(
     &["another one", "It's a Secret to Everybody"],
 );
 
-/// Verifies a delivery that was sent to a connection's own URL.
-fn verify_own(
+/// Verifies a delivery at a connection's URL.
+fn verify_at_connection(
     connection: ConnectionId,
     headers: &HeaderMap,
     body: &Bytes,
@@ -272,15 +272,15 @@ fn verify_own(
     };
     verify(&jira.app.client_secrets, now(), &request, &SECRETS)
         .now_or_never()
-        .expect("nothing is waited for")
+        .expect("a verification without waiting")
 }
 
 #[test]
-fn administrators_webhook_needs_the_connections_own_secret() {
+fn administrator_webhook_requires_connection_secret() {
     let signature = "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9";
     let body = Bytes::from_static(b"Hello World!");
     let check = |signature: &str, body: &Bytes| {
-        verify_own(SECRETS.0, &headers(&[(SIGNATURE, signature)]), body).err()
+        verify_at_connection(SECRETS.0, &headers(&[(SIGNATURE, signature)]), body).err()
     };
     assert_eq!(check(signature, &body), None);
     assert_eq!(
@@ -298,12 +298,12 @@ fn administrators_webhook_needs_the_connections_own_secret() {
     }
     let signed = headers(&[(SIGNATURE, signature)]);
     assert_eq!(
-        verify_own(ConnectionId::generate(), &signed, &body).err(),
+        verify_at_connection(ConnectionId::generate(), &signed, &body).err(),
         Some(VerifyError::UnknownConnection)
     );
-    // The app's token proves nothing at a connection's URL, and a signature nothing at the app's.
+    // A token is not accepted at a connection's URL, and a signature not at the app's.
     assert_eq!(
-        verify_own(SECRETS.0, &bearer(VECTOR), &body).err(),
+        verify_at_connection(SECRETS.0, &bearer(EXAMPLE_TOKEN), &body).err(),
         Some(VerifyError::MissingHeader(SIGNATURE))
     );
     let (jira, _) = connector("http://localhost:1");
@@ -314,7 +314,7 @@ fn administrators_webhook_needs_the_connections_own_secret() {
 }
 
 #[test]
-fn administrators_webhook_is_routed_by_nothing_in_its_body() {
+fn administrator_webhook_ignores_routes_in_body() {
     let issue = json!({ "self": "https://acme.atlassian.net/rest/api/2/issue/1" });
     let body =
         json!({ "webhookEvent": "jira:issue_created", "issue": issue, "matchedWebhookIds": [1] });
@@ -324,24 +324,24 @@ fn administrators_webhook_is_routed_by_nothing_in_its_body() {
         "sha256={}",
         hex::encode(crate::crypto::hmac_sha256(key, &body))
     );
-    let receipt = verify_own(SECRETS.0, &headers(&[(SIGNATURE, &signature)]), &body);
-    let receipt = receipt.expect("genuine");
+    let receipt = verify_at_connection(SECRETS.0, &headers(&[(SIGNATURE, &signature)]), &body);
+    let receipt = receipt.expect("a receipt");
     assert!(receipt.routes.is_empty(), "{receipt:?}");
-    // Another connection's delivery is never the same one.
+    // Dedupe ids are scoped to the connection.
     assert!(receipt.dedupe_id.starts_with(&SECRETS.0.to_string()));
 }
 
 #[test]
-fn a_delivery_is_routed_by_site_and_number_and_never_by_number_alone() {
+fn delivery_is_routed_by_site_and_subscription() {
     let (jira, _) = connector("http://localhost:1");
     let receive = |body: Value, headers: &HeaderMap| {
         let body = Bytes::from(body.to_string());
-        verify_at(&jira, now(), headers, &body).expect("genuine")
+        verify_at(&jira, now(), headers, &body).expect("a receipt")
     };
     let issue = json!({ "self": "https://acme.atlassian.net/rest/api/2/issue/1" });
     let receipt = receive(
         json!({ "webhookEvent": "jira:issue_created", "issue": issue, "matchedWebhookIds": [2, 1, 2] }),
-        &bearer(VECTOR),
+        &bearer(EXAMPLE_TOKEN),
     );
     assert_eq!(
         receipt.routes,
@@ -354,7 +354,7 @@ fn a_delivery_is_routed_by_site_and_number_and_never_by_number_alone() {
     for object in ["comment", "sprint", "version", "worklog", "project", "user"] {
         let body = json!({ object: { "self": "https://acme.atlassian.net/x/1" }, "matchedWebhookIds": [7] });
         assert_eq!(
-            receive(body, &bearer(VECTOR)).routes,
+            receive(body, &bearer(EXAMPLE_TOKEN)).routes,
             ["https://acme.atlassian.net#7"],
             "{object}"
         );
@@ -367,7 +367,9 @@ fn a_delivery_is_routed_by_site_and_number_and_never_by_number_alone() {
         json!({ "issue": issue, "matchedWebhookIds": ["1"] }),
     ] {
         assert!(
-            receive(body.clone(), &bearer(VECTOR)).routes.is_empty(),
+            receive(body.clone(), &bearer(EXAMPLE_TOKEN))
+                .routes
+                .is_empty(),
             "{body}"
         );
     }
@@ -375,7 +377,7 @@ fn a_delivery_is_routed_by_site_and_number_and_never_by_number_alone() {
 
 proptest! {
     #[test]
-    fn no_header_makes_it_panic(authorization in "[ -~]{0,200}", body in prop::collection::vec(any::<u8>(), 0..100)) {
+    fn arbitrary_headers_do_not_panic(authorization in "[ -~]{0,200}", body in prop::collection::vec(any::<u8>(), 0..100)) {
         let (jira, _) = connector("http://localhost:1");
         let headers = headers(&[(AUTHORIZATION, &authorization)]);
         testing::verify(&jira, &headers, &Bytes::from(body)).ok();
@@ -383,7 +385,7 @@ proptest! {
 }
 
 #[test]
-fn a_list_is_no_delivery() {
+fn json_array_is_rejected() {
     let delivery = WebhookDelivery {
         headers: Vec::new(),
         body: Bytes::from_static(br#"["jira:issue_deleted", null, null, null, { "id": "1" }]"#),

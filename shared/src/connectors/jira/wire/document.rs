@@ -1,19 +1,18 @@
-//! The text of a comment: wiki markup in webhooks, a document in the REST API.
+//! Conversion of a comment to plain text: wiki markup in webhooks, a document in the REST API.
 //!
-//! Either way nothing that people read is lost: every word, link, date, status, mention, emoji and
-//! task. Sources: "Atlassian Document Format" at developer.atlassian.com, and "Text formatting
-//! notation" of Jira.
+//! The text keeps every visible word, link, date, status, mention, emoji and task. Sources:
+//! "Atlassian Document Format" at developer.atlassian.com, and "Text formatting notation" of Jira.
 
 use chrono::DateTime;
 use serde_json::Value;
 
-/// The plain text of either form; none where there is nothing to read.
-pub(in super::super) fn plain(body: &Value) -> Option<String> {
+/// Converts either form to plain text; `None` if there is none.
+pub(in super::super) fn to_plain_text(body: &Value) -> Option<String> {
     let text = match body {
-        Value::String(text) => of_markup(text),
+        Value::String(text) => markup_to_text(text),
         Value::Object(_) => {
             let mut document = Document::default();
-            document.node(body);
+            document.push_node(body);
             document.text
         }
         _ => return None,
@@ -22,15 +21,14 @@ pub(in super::super) fn plain(body: &Value) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// A document's text, as far as it has been read. JSON is never so deep that walking it is not
-/// possible.
+/// Builder of a document's text. The JSON parser limits the depth, and so the recursion.
 #[derive(Default)]
 struct Document {
     text: String,
 }
 
 impl Document {
-    fn node(&mut self, node: &Value) {
+    fn push_node(&mut self, node: &Value) {
         let attributes = &node["attrs"];
         let attribute = |name: &str| attributes[name].as_str().filter(|text| !text.is_empty());
         let kind = node["type"].as_str().unwrap_or_default();
@@ -39,7 +37,7 @@ impl Document {
             self.begin_line();
         }
         match kind {
-            "text" => self.marked(node),
+            "text" => self.push_text(node),
             "hardBreak" => self.text.push('\n'),
             "mention" => match (attribute("text"), attribute("id")) {
                 (Some(name), _) => self.push_named(name),
@@ -47,9 +45,9 @@ impl Document {
                 (None, None) => {}
             },
             "emoji" => self.push(attribute("text").or_else(|| attribute("shortName"))),
-            "date" => self.push(day(&attributes["timestamp"]).as_deref()),
+            "date" => self.push(format_date(&attributes["timestamp"]).as_deref()),
             "media" | "mediaInline" => self.push(attribute("alt").or_else(|| attribute("url"))),
-            // A status, a link card, a placeholder, an expandable part, whatever comes yet.
+            // Statuses, link cards, placeholders, expandable parts, and unknown nodes.
             _ => {
                 let words = attribute("title").or_else(|| attribute("text"));
                 self.push(words.or_else(|| node["text"].as_str()));
@@ -65,7 +63,7 @@ impl Document {
             }
         }
         for child in node["content"].as_array().into_iter().flatten() {
-            self.node(child);
+            self.push_node(child);
         }
         if is_block {
             self.begin_line();
@@ -83,8 +81,8 @@ impl Document {
         self.text.push_str(name);
     }
 
-    /// A text, and where it leads if that is somewhere else than it says.
-    fn marked(&mut self, node: &Value) {
+    /// Appends a text node, with its link's address if that differs from the text.
+    fn push_text(&mut self, node: &Value) {
         let text = node["text"].as_str().unwrap_or_default();
         self.text.push_str(text);
         let links = node["marks"].as_array().into_iter().flatten();
@@ -103,7 +101,7 @@ impl Document {
     }
 }
 
-/// Whether a node has lines of its own.
+/// Whether a node begins and ends with a line break.
 fn is_block(kind: &str) -> bool {
     matches!(
         kind,
@@ -133,8 +131,8 @@ fn is_block(kind: &str) -> bool {
     )
 }
 
-/// The day of a date, which is in milliseconds since 1970, as text or as a number.
-fn day(timestamp: &Value) -> Option<String> {
+/// Formats a date, which is in milliseconds since 1970, as text or as a number.
+fn format_date(timestamp: &Value) -> Option<String> {
     let milliseconds = match timestamp {
         Value::String(text) => text.parse().ok()?,
         other => other.as_i64()?,
@@ -143,16 +141,17 @@ fn day(timestamp: &Value) -> Option<String> {
     Some(at.format("%Y-%m-%d").to_string())
 }
 
-/// Wiki markup: links as label and address, mentions by their id. What is emphasis to one writer is
-/// an asterisk to another, so it stays.
-fn of_markup(text: &str) -> String {
+/// Converts wiki markup: links become label and address, mentions become ids.
+///
+/// Asterisks stay, because people also write them without meaning emphasis.
+fn markup_to_text(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('[') {
         plain.push_str(before);
         let link = after
             .split_once(']')
-            .and_then(|(inner, following)| Some((link_of(inner)?, following)));
+            .and_then(|(inner, following)| Some((parse_link(inner)?, following)));
         if let Some((words, following)) = link {
             plain.push_str(&words);
             rest = following;
@@ -165,8 +164,8 @@ fn of_markup(text: &str) -> String {
     plain
 }
 
-/// What stands between square brackets, if that is a link or a mention.
-fn link_of(inner: &str) -> Option<String> {
+/// Parses a link or a mention, given without its square brackets.
+fn parse_link(inner: &str) -> Option<String> {
     if let Some(person) = inner.strip_prefix('~') {
         let id = person.strip_prefix("accountid:").unwrap_or(person);
         return (!id.is_empty() && !id.contains(char::is_whitespace)).then(|| format!("@{id}"));

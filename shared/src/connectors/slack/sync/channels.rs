@@ -1,33 +1,39 @@
-//! The channels themselves: which were created.
+//! Stream of created channels.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::call;
+use crate::connectors::cursor::{load_cursor, save_cursor};
+use crate::connectors::page::PageContent;
 use crate::connectors::rows::UnreadableRows;
-use crate::connectors::slack::normalize::{self, Scene};
+use crate::connectors::slack::normalize::{self, NormalizeContext};
 use crate::connectors::slack::wire::{Channel, Metadata, or_default, read_row};
-use crate::connectors::slack::{Slack, names};
-use crate::connectors::support::{PageContent, load_cursor, save_cursor};
+use crate::connectors::slack::{Slack, directory};
 use crate::connectors::wire::plausible;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
-/// Rows per page, as for the root.
+/// Rows per page, as in the root stream.
 const PAGE: u32 = 500;
 
-/// Where the walk is. The list is a state and not a history, so every run walks all of it.
+/// Position in the list of channels.
+///
+/// The list shows state and not history, so every run reads all of it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
-    /// Channels that were created before are never told.
+    /// Start of the backfill: channels created earlier are not emitted.
     floor: DateTime<Utc>,
     /// Slack's cursor of the next page; `None` between runs.
     #[serde(default)]
     next: Option<String>,
 }
 
-/// One page of public channels, the bot's or not.
-pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPage, ConnectorError> {
+/// Reads a page of public channels, whether the bot is a member or not.
+pub(super) async fn read_page(
+    slack: &Slack,
+    request: &SyncRequest,
+) -> Result<SyncPage, ConnectorError> {
     #[derive(Deserialize)]
     struct Page<'a> {
         #[serde(borrow)]
@@ -47,8 +53,8 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
     if let Some(team) = request.stream.target["team_id"].as_str() {
         arguments.push(("team_id", team));
     }
-    let answer = call(slack, request, "conversations.list", &arguments).await?;
-    let page: Page<'_> = answer.json()?;
+    let response = call(slack, request, "conversations.list", &arguments).await?;
+    let page: Page<'_> = response.json()?;
     let mut unreadable = UnreadableRows::default();
     let mut created = unreadable.read_all(page.channels, read_row::<Channel>);
     created.retain(|(channel, _)| {
@@ -56,28 +62,29 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
             .created
             .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
             .and_then(plausible);
-        // Only public channels are told of when they are created.
+        // `channel_created` events exist for public channels only.
         channel.is_private != Some(true) && at.is_some_and(|at| at >= cursor.floor)
     });
     request.directory.add(
         created
             .iter()
-            .map(|(channel, _)| names::of_channel(channel)),
+            .map(|(channel, _)| directory::channel_entry(channel)),
     );
-    let mut told = super::messages::named(slack, request, |scene: &Scene<'_>| {
-        let mut told = PageContent::default();
-        for (channel, raw) in &created {
-            let signal = normalize::channel_created(scene, channel, raw, request.until);
-            told.take(raw, signal.map(|signal| vec![signal]));
-        }
-        told
-    })
-    .await?;
-    told.unreadable.extend(unreadable);
+    let mut content =
+        super::messages::with_directory(slack, request, |context: &NormalizeContext<'_>| {
+            let mut content = PageContent::default();
+            for (channel, raw) in &created {
+                let signal = normalize::channel_created(context, channel, raw, request.upper_bound);
+                content.take(raw, signal.map(|signal| vec![signal]));
+            }
+            content
+        })
+        .await?;
+    content.unreadable.extend(unreadable);
     let next = page.response_metadata.next_cursor;
     Ok(SyncPage {
-        more: next.is_some(),
-        ..told.page(save_cursor(&Cursor {
+        has_more: next.is_some(),
+        ..content.into_page(save_cursor(&Cursor {
             floor: cursor.floor,
             next,
         })?)

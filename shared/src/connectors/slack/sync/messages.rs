@@ -1,69 +1,70 @@
-//! A channel's messages, their edits and their threads.
+//! Stream of a channel's messages, edits and threads.
 
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{call, call_as};
+use super::{call, call_with_token};
+use crate::connectors::cursor::{load_cursor, part_before, save_cursor};
+use crate::connectors::page::{self, PageContent};
 use crate::connectors::rows::UnreadableRows;
-use crate::connectors::slack::client::{Answer, Refusal};
-use crate::connectors::slack::normalize::{self, Scene};
+use crate::connectors::slack::client::{ApiError, Response};
+use crate::connectors::slack::normalize::{self, NormalizeContext};
 use crate::connectors::slack::settings::HistoryProfile;
 use crate::connectors::slack::wire::{Message, Metadata, Ts, WireError};
-use crate::connectors::slack::{Slack, names};
-use crate::connectors::support::{self, PageContent, load_cursor, part_before, save_cursor};
+use crate::connectors::slack::{Slack, directory};
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 
-/// How far behind its mark a run begins.
+/// Overlap of a run with the previous one.
 const OVERLAP: Duration = Duration::minutes(10);
 
-/// How far a channel has been read.
+/// Position in a channel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Cursor {
-    /// Facts before it are never told, facts since then always.
+    /// Start of the backfill: earlier facts are not emitted.
     floor: Ts,
-    /// The newest message that was read; `None` before the first walk ended.
+    /// The newest message that was read; `None` until the first walk is complete.
     #[serde(default)]
     high: Option<Ts>,
-    /// The walk under way; `None` between runs.
+    /// The current walk; `None` between runs.
     #[serde(default)]
     walk: Option<Walk>,
 }
 
-/// A walk from the newest message down.
+/// A pass over the messages, newest first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Walk {
-    /// Facts before it are known.
-    told_from: Ts,
-    /// Whether it goes on to the oldest message, for replies to old ones and edits; otherwise it
-    /// ends with the page that reaches `told_from`.
-    to_the_end: bool,
-    /// Messages from here on are still to be read.
+    /// Facts since this time are emitted; earlier ones are in the feed.
+    emit_from: Ts,
+    /// Whether the walk continues to the oldest message, for edits and replies to old messages;
+    /// otherwise it ends with the page that reaches `emit_from`.
+    is_full: bool,
+    /// Upper bound of the next page.
     latest: Ts,
-    /// When it began.
-    began: DateTime<Utc>,
-    /// The newest message that it met.
+    /// The run's upper bound.
+    started_at: DateTime<Utc>,
+    /// The newest message of this walk.
     #[serde(default)]
     newest: Option<Ts>,
-    /// Slack's cursor, after a page that was empty and not the last.
+    /// Slack's cursor, used after an empty page that is not the last.
     #[serde(default)]
     next: Option<String>,
-    /// Whether the channel's own messages are done.
+    /// Whether all messages outside threads have been read.
     #[serde(default)]
     done: bool,
-    /// Threads of the last page that are still to be read.
+    /// Unread threads of the last page.
     #[serde(default)]
     threads: Vec<Thread>,
-    /// Whether Slack denied the replies of a thread that exists.
+    /// Whether Slack denied access to the replies of an existing thread.
     #[serde(default)]
     is_denied: bool,
 }
 
-/// A thread, and how far it was read.
+/// Position in a thread.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Thread {
     ts: Ts,
-    /// Replies after this one are still to be read.
+    /// Later replies have not been read.
     after: Ts,
 }
 
@@ -77,57 +78,57 @@ struct Page<'a> {
     response_metadata: Option<Metadata>,
 }
 
-/// One page of messages or replies.
-pub(super) async fn page(
+/// Reads a page of messages or replies.
+pub(super) async fn read_page(
     slack: &Slack,
     request: &SyncRequest,
     channel: &str,
 ) -> Result<SyncPage, ConnectorError> {
     let mut cursor = load_cursor(request)?.unwrap_or_else(|| Cursor {
-        floor: Ts::of(request.horizon),
+        floor: Ts::of(request.backfill_from),
         high: None,
         walk: None,
     });
     let mut walk = match cursor.walk.take() {
         Some(walk) => walk,
-        None => begin(slack.app.profile, request, &cursor),
+        None => start_walk(slack.app.profile, request, &cursor),
     };
-    let told = if let Some(thread) = walk.threads.pop() {
-        replies(slack, request, channel, &mut walk, thread).await?
+    let content = if let Some(thread) = walk.threads.pop() {
+        read_replies(slack, request, channel, &mut walk, thread).await?
     } else {
-        history(slack, request, channel, &cursor, &mut walk).await?
+        read_history(slack, request, channel, &cursor, &mut walk).await?
     };
-    let more = !walk.done || !walk.threads.is_empty();
-    let left = part_before(walk.latest.at(), cursor.floor.at(), walk.began);
-    // The walk goes to its end all the same: messages are not lost with the replies.
+    let has_more = !walk.done || !walk.threads.is_empty();
+    let left = part_before(walk.latest.at(), cursor.floor.at(), walk.started_at);
+    // A denied thread does not end the walk, so other messages are still read.
     let denied_part = walk.is_denied.then_some("replies in threads");
-    if more {
+    if has_more {
         cursor.walk = Some(walk);
     } else {
-        cursor.high = cursor.high.max(walk.newest).or(Some(walk.told_from));
+        cursor.high = cursor.high.max(walk.newest).or(Some(walk.emit_from));
     }
     Ok(SyncPage {
-        more,
+        has_more,
         progress: 1.0 - left,
         denied_part,
-        ..told.page(save_cursor(&cursor)?)
+        ..content.into_page(save_cursor(&cursor)?)
     })
 }
 
-/// Where a run's walk begins and ends.
-fn begin(profile: HistoryProfile, request: &SyncRequest, cursor: &Cursor) -> Walk {
-    let told_from = match (cursor.high, request.reconcile_from) {
+/// Starts the walk of a run.
+fn start_walk(profile: HistoryProfile, request: &SyncRequest, cursor: &Cursor) -> Walk {
+    let emit_from = match (cursor.high, request.reconcile_from) {
         (Some(high), None) => Ts::of(high.at() - OVERLAP),
         (_, Some(from)) => Ts::of(from),
         (None, None) => cursor.floor,
     };
     Walk {
-        told_from: told_from.max(cursor.floor),
-        // Where a call a minute reads fifteen messages, a channel's whole past is never read twice.
-        to_the_end: cursor.high.is_none()
+        emit_from: emit_from.max(cursor.floor),
+        // With one call of fifteen messages per minute, a second full walk takes too long.
+        is_full: cursor.high.is_none()
             && (request.reconcile_from.is_none() || profile == HistoryProfile::Standard),
-        latest: Ts::of(request.until),
-        began: request.until,
+        latest: Ts::of(request.upper_bound),
+        started_at: request.upper_bound,
         newest: None,
         next: None,
         done: false,
@@ -136,9 +137,10 @@ fn begin(profile: HistoryProfile, request: &SyncRequest, cursor: &Cursor) -> Wal
     }
 }
 
-/// Reads a page of the channel's own messages, and notes the threads on it. A page is read whole,
-/// also where less of it is new: edits and the latest replies show on older messages.
-async fn history(
+/// Reads a page of messages and records the threads on it.
+///
+/// The whole page is read, because edits and new replies show on older messages.
+async fn read_history(
     slack: &Slack,
     request: &SyncRequest,
     channel: &str,
@@ -146,7 +148,7 @@ async fn history(
     walk: &mut Walk,
 ) -> Result<PageContent, ConnectorError> {
     let (oldest, latest) = (cursor.floor.to_string(), walk.latest.to_string());
-    let limit = request.page_size(slack.app.profile.page()).to_string();
+    let limit = request.page_size(slack.app.profile.page_size()).to_string();
     let mut arguments = vec![
         ("channel", channel),
         ("oldest", oldest.as_str()),
@@ -157,8 +159,8 @@ async fn history(
     if let Some(next) = &walk.next {
         arguments.push(("cursor", next));
     }
-    let answer = call(slack, request, "conversations.history", &arguments).await?;
-    let page: Page<'_> = answer.json()?;
+    let response = call(slack, request, "conversations.history", &arguments).await?;
+    let page: Page<'_> = response.json()?;
     let mut unreadable = UnreadableRows::default();
     let messages = unreadable.read_all(page.messages, normalize::read_row);
     walk.newest = walk
@@ -166,7 +168,7 @@ async fn history(
         .max(messages.iter().filter_map(|m| m.0.ts).max());
     let next = page.response_metadata.unwrap_or_default().next_cursor;
     match messages.iter().filter_map(|(message, _)| message.ts).min() {
-        Some(lowest) if !walk.to_the_end && lowest <= walk.told_from => walk.done = true,
+        Some(lowest) if !walk.is_full && lowest <= walk.emit_from => walk.done = true,
         Some(lowest) if page.has_more || next.is_some() => {
             walk.latest = lowest.before();
             walk.next = None;
@@ -174,29 +176,30 @@ async fn history(
         None if next.is_some() => walk.next = next,
         _ => walk.done = true,
     }
-    // No list shows an edited reply: a walk to the end reads every thread whole.
-    let since = if walk.to_the_end {
+    // No list shows edited replies, so a full walk reads every thread completely.
+    let since = if walk.is_full {
         cursor.floor
     } else {
-        walk.told_from
+        walk.emit_from
     };
     for (message, _) in &messages {
-        let replied = message.reply_count.is_some_and(|count| count > 0);
-        let recent = message.latest_reply.or(message.ts) >= Some(since);
-        if let (Some(ts), true, true) = (message.ts, replied, recent) {
+        let has_replies = message.reply_count.is_some_and(|count| count > 0);
+        let is_recent = message.latest_reply.or(message.ts) >= Some(since);
+        if let (Some(ts), true, true) = (message.ts, has_replies, is_recent) {
             walk.threads.push(Thread {
                 ts,
                 after: since.before(),
             });
         }
     }
-    let mut told = tell(slack, request, channel, walk.told_from, &messages).await?;
-    told.unreadable.extend(unreadable);
-    Ok(told)
+    let emit_from = walk.emit_from;
+    let mut content = normalize_messages(slack, request, channel, emit_from, &messages).await?;
+    content.unreadable.extend(unreadable);
+    Ok(content)
 }
 
-/// Reads a page of a thread. Replies come oldest first, the parent before them all.
-async fn replies(
+/// Reads a page of a thread: the parent message, then replies, oldest first.
+async fn read_replies(
     slack: &Slack,
     request: &SyncRequest,
     channel: &str,
@@ -204,8 +207,8 @@ async fn replies(
     thread: Thread,
 ) -> Result<PageContent, ConnectorError> {
     let (ts, oldest) = (thread.ts.to_string(), thread.after.to_string());
-    let latest = Ts::of(walk.began).to_string();
-    let limit = request.page_size(slack.app.profile.page()).to_string();
+    let latest = Ts::of(walk.started_at).to_string();
+    let limit = request.page_size(slack.app.profile.page_size()).to_string();
     let arguments = [
         ("channel", channel),
         ("ts", ts.as_str()),
@@ -213,77 +216,82 @@ async fn replies(
         ("latest", latest.as_str()),
         ("limit", limit.as_str()),
     ];
-    let answer = match thread_page(slack, request, &arguments).await? {
-        ThreadPage::Shown(answer) => answer,
-        ThreadPage::Gone => return Ok(PageContent::default()),
+    let response = match fetch_thread_page(slack, request, &arguments).await? {
+        ThreadPage::Found(response) => response,
+        ThreadPage::NotFound => return Ok(PageContent::default()),
         ThreadPage::Denied => {
             walk.is_denied = true;
             return Ok(PageContent::default());
         }
     };
-    let page: Page<'_> = answer.json()?;
+    let page: Page<'_> = response.json()?;
     let mut unreadable = UnreadableRows::default();
     let mut messages = unreadable.read_all(page.messages, normalize::read_row);
     messages.retain(|(message, _)| message.ts != Some(thread.ts));
-    let more = page.has_more
+    let has_more = page.has_more
         || page
             .response_metadata
             .is_some_and(|metadata| metadata.next_cursor.is_some());
-    if let (Some(last), true) = (messages.iter().filter_map(|m| m.0.ts).max(), more) {
+    if let (Some(last), true) = (messages.iter().filter_map(|m| m.0.ts).max(), has_more) {
         walk.threads.push(Thread {
             ts: thread.ts,
             after: last,
         });
     }
-    let mut told = tell(slack, request, channel, walk.told_from, &messages).await?;
-    told.unreadable.extend(unreadable);
-    Ok(told)
+    let emit_from = walk.emit_from;
+    let mut content = normalize_messages(slack, request, channel, emit_from, &messages).await?;
+    content.unreadable.extend(unreadable);
+    Ok(content)
 }
 
-/// What Slack answers to a question about a thread.
+/// Result of reading a thread.
 enum ThreadPage {
-    /// A page of its replies.
-    Shown(Answer),
-    /// There is no such thread any more.
-    Gone,
-    /// The replies may exist, and neither the bot nor the person may read them.
+    /// A page of replies.
+    Found(Response),
+    /// The thread does not exist any more.
+    NotFound,
+    /// Neither the bot nor the installer may read the replies.
     Denied,
 }
 
-/// A page of replies, as the bot sees it or else as the person does who installed the app.
-async fn thread_page(
+/// Fetches a page of replies with the bot's token, else with the installer's user token.
+async fn fetch_thread_page(
     slack: &Slack,
     request: &SyncRequest,
     arguments: &[(&str, &str)],
 ) -> Result<ThreadPage, ConnectorError> {
     const METHOD: &str = "conversations.replies";
-    let refused = match call(slack, request, METHOD, arguments).await {
-        Ok(answer) => return Ok(ThreadPage::Shown(answer)),
-        Err(refusal) if is_gone(&refusal) => return Ok(ThreadPage::Gone),
-        Err(Refusal {
-            error: ConnectorError::Permission(source),
+    let denial = match call(slack, request, METHOD, arguments).await {
+        Ok(response) => return Ok(ThreadPage::Found(response)),
+        Err(error) if is_not_found(&error) => return Ok(ThreadPage::NotFound),
+        Err(ApiError {
+            cause: ConnectorError::Permission(source),
             ..
         }) => source,
         Err(other) => return Err(other.into()),
     };
-    let Some(person) = &request.access.person else {
+    let Some(user_token) = &request.access.user_token else {
         tracing::debug!(
-            error = &*refused as &dyn std::error::Error,
-            "replies of a thread denied"
+            provider = "slack",
+            stream.key = %request.stream.key,
+            error = &*denial as &dyn std::error::Error,
+            "bot token may not read thread replies"
         );
         return Ok(ThreadPage::Denied);
     };
-    match call_as(slack, request, person, METHOD, arguments).await {
-        Ok(answer) => Ok(ThreadPage::Shown(answer)),
-        Err(refusal) if is_gone(&refusal) => Ok(ThreadPage::Gone),
-        // The person's token is not the connection's: what ends it ends nothing else.
-        Err(Refusal {
-            error: ConnectorError::Permission(source) | ConnectorError::Unauthorized(source),
+    match call_with_token(slack, request, user_token, METHOD, arguments).await {
+        Ok(response) => Ok(ThreadPage::Found(response)),
+        Err(error) if is_not_found(&error) => Ok(ThreadPage::NotFound),
+        // A revoked user token does not affect the connection.
+        Err(ApiError {
+            cause: ConnectorError::Permission(source) | ConnectorError::Unauthorized(source),
             ..
         }) => {
             tracing::debug!(
+                provider = "slack",
+                stream.key = %request.stream.key,
                 error = &*source as &dyn std::error::Error,
-                "replies of a thread denied to the installer's token as well"
+                "neither bot token nor user token may read thread replies"
             );
             Ok(ThreadPage::Denied)
         }
@@ -291,64 +299,72 @@ async fn thread_page(
     }
 }
 
-/// Whether Slack says that a thread does not exist.
-fn is_gone(refusal: &Refusal) -> bool {
+/// Whether the thread does not exist.
+fn is_not_found(error: &ApiError) -> bool {
     matches!(
-        refusal.code.as_str(),
+        error.code.as_str(),
         "thread_not_found" | "message_not_found"
     )
 }
 
-/// The facts that messages show and that are not known.
-async fn tell(
+/// Normalizes messages and edits since `emit_from`.
+async fn normalize_messages(
     slack: &Slack,
     request: &SyncRequest,
     channel: &str,
-    told_from: Ts,
+    emit_from: Ts,
     messages: &[(Message, &RawValue)],
 ) -> Result<PageContent, ConnectorError> {
-    named(slack, request, |scene| {
+    with_directory(slack, request, |context| {
         let facts = |message: &Message, raw: &RawValue| {
             let mut signals = Vec::new();
-            if message.ts.is_some_and(|ts| ts >= told_from) {
-                signals.push(normalize::posted(scene, channel, message, raw, false)?);
+            if message.ts.is_some_and(|ts| ts >= emit_from) {
+                signals.push(normalize::message_posted(
+                    context, channel, message, raw, false,
+                )?);
             }
             let edited = message.edited.as_ref().and_then(|edited| edited.ts);
-            if edited.is_some_and(|ts| ts >= told_from) {
-                signals.extend(normalize::edited(scene, channel, message, raw)?);
+            if edited.is_some_and(|ts| ts >= emit_from) {
+                signals.extend(normalize::message_edited(context, channel, message, raw)?);
             }
             Ok::<_, WireError>(signals)
         };
-        let mut told = PageContent::default();
+        let mut content = PageContent::default();
         for (message, raw) in messages {
-            if normalize::is_written(message) {
-                told.take(raw, facts(message, raw));
+            if normalize::is_authored(message) {
+                content.take(raw, facts(message, raw));
             }
         }
-        told
+        content
     })
     .await
 }
 
-/// Normalizes with the names that the directory knows or Slack says; names are not worth a page.
-pub(super) async fn named(
+/// Normalizes with names from the directory, and looks up missing ones at Slack.
+///
+/// A failed lookup of names does not fail the page.
+pub(super) async fn with_directory(
     slack: &Slack,
     request: &SyncRequest,
-    normalize: impl Fn(&Scene<'_>) -> PageContent,
+    normalize: impl Fn(&NormalizeContext<'_>) -> PageContent,
 ) -> Result<PageContent, ConnectorError> {
-    let scene = Scene {
+    let context = NormalizeContext {
         account: &request.access.account,
         directory: &request.directory,
     };
-    support::with_directory(
+    page::with_directory(
         request,
-        || normalize(&scene),
-        async |missing| match names::look_up(&slack.client, &request.access, missing).await {
+        || normalize(&context),
+        async |missing| match directory::resolve_directory(&slack.client, &request.access, missing)
+            .await
+        {
             Ok(found) => Ok(Some(found)),
             Err(error @ (ConnectorError::RateLimited { .. } | ConnectorError::Transient(_))) => {
                 tracing::debug!(
+                    provider = "slack",
+                    stream.key = %request.stream.key,
                     error = &error as &dyn std::error::Error,
-                    "names were not found"
+                    "failed to look up names, normalizing without them"
                 );
                 Ok(None)
             }

@@ -1,38 +1,42 @@
-//! The root stream: the channels that the bot is in, and when the past is read, the people.
+//! Root stream: the channels that the bot is in and, during the backfill, the users.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::{CHANNELS, MESSAGES, call};
+use crate::connectors::cursor::{load_cursor, save_cursor};
+use crate::connectors::error::permanent_error;
 use crate::connectors::rows::UnreadableRows;
 use crate::connectors::slack::wire::{Channel, Metadata, User, lenient, or_default, read_row};
-use crate::connectors::slack::{Slack, names};
-use crate::connectors::support::{load_cursor, operator_fault, save_cursor};
+use crate::connectors::slack::{Slack, directory};
 use crate::connectors::{ConnectorError, StreamSpec, SyncPage, SyncRequest};
 
-/// Rows per page. Slack recommends two hundred and takes up to a thousand; fewer calls leave more
-/// of the tier to others.
+/// Rows per page.
+///
+/// Slack recommends 200 and accepts 1000; larger pages use less of the rate limit.
 const PAGE: u32 = 500;
 
-/// Where the walk is. An organization's workspaces are listed first, then walked one by one.
+/// Position in the lists.
+///
+/// The workspaces of an organization are listed first, then read in turn.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Cursor {
-    /// Workspaces still to be walked, the present one last; `None` for a single one.
+    /// Workspaces still to be read, the current one last; `None` outside organizations.
     #[serde(default)]
     teams: Option<Vec<String>>,
-    /// Whether the channels are done and the people are read.
+    /// Whether the walk has reached the users, after the channels.
     #[serde(default)]
-    people: bool,
+    in_users: bool,
     /// Slack's cursor of the next page.
     #[serde(default)]
     next: Option<String>,
-    /// Whether a channel or a workspace of this pass could not be read.
+    /// Whether this pass has an unreadable channel or workspace.
     #[serde(default)]
     is_partial: bool,
 }
 
-/// The answer to any of the three lists.
+/// Response of any of the three lists.
 #[derive(Deserialize)]
 struct Page {
     #[serde(default, deserialize_with = "lenient")]
@@ -50,12 +54,15 @@ struct Team {
     id: String,
 }
 
-/// One page of channels, people or workspaces.
-pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPage, ConnectorError> {
+/// Reads a page of channels or users.
+pub(super) async fn read_page(
+    slack: &Slack,
+    request: &SyncRequest,
+) -> Result<SyncPage, ConnectorError> {
     let mut cursor: Cursor = load_cursor(request)?.unwrap_or_default();
     let mut unreadable = UnreadableRows::default();
     if request.access.account.settings["organization"] == true && cursor.teams.is_none() {
-        cursor.teams = Some(workspaces(slack, request, &mut unreadable).await?);
+        cursor.teams = Some(list_workspaces(slack, request, &mut unreadable).await?);
         cursor.is_partial |= !unreadable.is_empty();
     }
     let team = cursor.teams.as_ref().map(|teams| teams.last().cloned());
@@ -75,7 +82,7 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
     if let Some(team) = &team {
         arguments.push(("team_id", team));
     }
-    let method = if cursor.people {
+    let method = if cursor.in_users {
         "users.list"
     } else {
         arguments.push(("types", "public_channel,private_channel"));
@@ -83,16 +90,16 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
         "users.conversations"
     };
     let page: Page = call(slack, request, method, &arguments).await?.json()?;
-    let (channel_rows, member_rows) = if cursor.people {
-        (Vec::new(), listed(page.members, method)?)
+    let (channel_rows, member_rows) = if cursor.in_users {
+        (Vec::new(), require_list(page.members, method)?)
     } else {
-        (listed(page.channels, method)?, Vec::new())
+        (require_list(page.channels, method)?, Vec::new())
     };
 
     let mut unreadable_channels = UnreadableRows::default();
     let channels = channel_rows.iter().map(AsRef::as_ref);
     let channels = unreadable_channels.read_all(channels, read_row::<Channel>);
-    // A channel that cannot be read may be one of those that are read already.
+    // An unreadable channel may be one with a stream, which must not end.
     cursor.is_partial |= !unreadable_channels.is_empty();
     unreadable.extend(unreadable_channels);
     let members = member_rows.iter().map(AsRef::as_ref);
@@ -101,39 +108,39 @@ pub(super) async fn page(slack: &Slack, request: &SyncRequest) -> Result<SyncPag
         .iter()
         .map(|(channel, _)| stream(channel))
         .collect();
-    if !cursor.people && cursor.next.is_none() {
+    if !cursor.in_users && cursor.next.is_none() {
         streams.push(channel_list(team.as_deref()));
     }
-    let mut learned: Vec<_> = channels
+    let mut directory_updates: Vec<_> = channels
         .iter()
-        .map(|(channel, _)| names::of_channel(channel))
+        .map(|(channel, _)| directory::channel_entry(channel))
         .collect();
-    learned.extend(members.iter().map(|(user, _)| names::of_user(user)));
-    request.directory.add(learned.iter().cloned());
+    directory_updates.extend(members.iter().map(|(user, _)| directory::user_entry(user)));
+    request.directory.add(directory_updates.iter().cloned());
     let is_partial = cursor.is_partial;
-    let next = after(
+    let next = next_cursor(
         cursor,
         page.response_metadata.next_cursor,
         request.priority.is_backfill(),
     );
     Ok(SyncPage {
         streams,
-        learned,
+        directory_updates,
         unreadable_rows: unreadable.into_rows(),
         is_list_partial: is_partial,
-        more: next.is_some(),
+        has_more: next.is_some(),
         ..SyncPage::empty(save_cursor(&next.unwrap_or_default())?)
     })
 }
 
-/// What follows a page: its next one, the people, the next workspace, or nothing.
-fn after(cursor: Cursor, next: Option<String>, is_backfill: bool) -> Option<Cursor> {
+/// The cursor of the next page: the same list, the users, the next workspace, or `None`.
+fn next_cursor(cursor: Cursor, next: Option<String>, is_backfill: bool) -> Option<Cursor> {
     if next.is_some() {
         return Some(Cursor { next, ..cursor });
     }
-    if is_backfill && !cursor.people {
+    if is_backfill && !cursor.in_users {
         return Some(Cursor {
-            people: true,
+            in_users: true,
             next: None,
             ..cursor
         });
@@ -147,15 +154,16 @@ fn after(cursor: Cursor, next: Option<String>, is_backfill: bool) -> Option<Curs
     })
 }
 
-/// The rows of a list. An answer without its list does not say that there are none.
-fn listed(
+/// The rows of a list; a response without its list is an error and not an empty list.
+fn require_list(
     rows: Option<Vec<Box<RawValue>>>,
     method: &str,
 ) -> Result<Vec<Box<RawValue>>, ConnectorError> {
-    rows.ok_or_else(|| operator_fault(format!("the answer to {method} holds no list")))
+    rows.ok_or_else(|| permanent_error(format!("the response to {method} holds no list")))
 }
 
-async fn workspaces(
+/// Lists the workspaces of an organization.
+async fn list_workspaces(
     slack: &Slack,
     request: &SyncRequest,
     unreadable: &mut UnreadableRows,
@@ -169,9 +177,9 @@ async fn workspaces(
         if let Some(next) = &next {
             arguments.push(("cursor", next));
         }
-        let answer = call(slack, request, METHOD, &arguments).await?;
-        let page: Page = answer.json()?;
-        let rows = listed(page.teams, METHOD)?;
+        let response = call(slack, request, METHOD, &arguments).await?;
+        let page: Page = response.json()?;
+        let rows = require_list(page.teams, METHOD)?;
         let found = unreadable.read_all(rows.iter().map(AsRef::as_ref), read_row::<Team>);
         teams.extend(found.into_iter().map(|(team, _)| team.id));
         next = page.response_metadata.next_cursor;
@@ -185,7 +193,7 @@ fn stream(channel: &Channel) -> StreamSpec {
     StreamSpec {
         key: format!("{MESSAGES}{}", channel.id),
         resource_id: Some(channel.id.clone()),
-        target: names::resource_of(channel).described(),
+        target: directory::channel_resource(channel).described(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Connecting, renewing and ending, against a server.
+//! Token exchange, refresh and revocation, against a mock server.
 
 use serde_json::{Value, json};
 use url::Url;
@@ -18,18 +18,18 @@ pub(super) fn callback(query: &[(&str, &str)]) -> Callback {
     Callback {
         query: query
             .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
         code_verifier: "unused".into(),
         redirect_uri: Url::parse(REDIRECT).expect("a URL"),
-        carry: None,
+        context: None,
     }
 }
 
-async fn answers(server: &MockServer, name: &str, answer: Value) {
+async fn mock_method(server: &MockServer, name: &str, response: Value) {
     Mock::given(method("POST"))
         .and(path(format!("/api/{name}")))
-        .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+        .respond_with(ResponseTemplate::new(200).set_body_json(response))
         .mount(server)
         .await;
 }
@@ -52,14 +52,14 @@ async fn connect(slack: &Slack) -> CallbackOutcome {
 }
 
 #[tokio::test]
-async fn the_browser_goes_to_slack_with_our_scopes() {
+async fn authorization_url_contains_scopes_and_state() {
     let (_server, slack, _) = slack().await;
     let url = slack
         .authorize(&AuthorizeRequest {
             state: "a state".to_owned(),
             redirect_uri: Url::parse(REDIRECT).expect("a URL"),
             code_challenge: "unused".to_owned(),
-            carry: None,
+            context: None,
         })
         .expect("a URL");
     assert_eq!(url.path(), "/oauth/v2/authorize");
@@ -91,23 +91,23 @@ async fn the_browser_goes_to_slack_with_our_scopes() {
 }
 
 #[tokio::test]
-async fn an_installation_becomes_a_grant() {
+async fn installation_yields_a_grant() {
     for rotation in [false, true] {
         let (server, slack, _) = slack().await;
-        let mut answer = installation();
+        let mut response = installation();
         if rotation {
-            answer["access_token"] = json!("xoxe.xoxb-1");
-            answer["refresh_token"] = json!("xoxe-1-r");
-            answer["expires_in"] = json!(43_200);
+            response["access_token"] = json!("xoxe.xoxb-1");
+            response["refresh_token"] = json!("xoxe-1-r");
+            response["expires_in"] = json!(43_200);
         }
         Mock::given(path("/api/oauth.v2.access"))
             .and(basic_auth("111.222", "the-new-client-secret"))
             .and(body_string_contains("code=c0de"))
-            .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+            .respond_with(ResponseTemplate::new(200).set_body_json(response))
             .mount(&server)
             .await;
         let who = json!({ "ok": true, "url": "https://acme.slack.com/", "team": "Acme" });
-        answers(&server, "auth.test", who).await;
+        mock_method(&server, "auth.test", who).await;
         let CallbackOutcome::Connected(grant) = connect(&slack).await else {
             panic!("a grant");
         };
@@ -115,21 +115,21 @@ async fn an_installation_becomes_a_grant() {
         assert_eq!(grant.scopes, ["channels:read", "channels:history"]);
         let tokens = grant.tokens.expect("tokens");
         assert_eq!(tokens.refresh_token.is_some(), rotation);
-        let end = rotation.then(|| now() + chrono::Duration::hours(12));
-        assert_eq!(tokens.expires_at, end);
+        let expires_at = rotation.then(|| now() + chrono::Duration::hours(12));
+        assert_eq!(tokens.expires_at, expires_at);
     }
 }
 
 #[tokio::test]
-async fn an_organization_is_an_account_of_its_own() {
+async fn organization_install_yields_an_organization_account() {
     let (server, slack, _) = slack().await;
-    let mut answer = installation();
-    answer["team"] = Value::Null;
-    answer["enterprise"] = json!({ "id": "E0ORG", "name": "Org" });
-    answer["is_enterprise_install"] = json!(true);
-    answers(&server, "oauth.v2.access", answer).await;
+    let mut response = installation();
+    response["team"] = Value::Null;
+    response["enterprise"] = json!({ "id": "E0ORG", "name": "Org" });
+    response["is_enterprise_install"] = json!(true);
+    mock_method(&server, "oauth.v2.access", response).await;
     let who = json!({ "ok": true, "url": "https://org.enterprise.slack.com/" });
-    answers(&server, "auth.test", who).await;
+    mock_method(&server, "auth.test", who).await;
     let CallbackOutcome::Connected(grant) = connect(&slack).await else {
         panic!("a grant");
     };
@@ -138,11 +138,11 @@ async fn an_organization_is_an_account_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_installation_that_names_no_workspace_is_none() {
+async fn installation_without_workspace_is_rejected() {
     let (server, slack, _) = slack().await;
     let mut tokens = installation();
     tokens["team"]["id"] = json!("");
-    answers(&server, "oauth.v2.access", tokens).await;
+    mock_method(&server, "oauth.v2.access", tokens).await;
     let outcome = slack.exchange_token(callback(&[("code", "c0de")])).await;
     assert!(
         matches!(outcome, Err(ConnectorError::Permanent(_))),
@@ -151,8 +151,8 @@ async fn an_installation_that_names_no_workspace_is_none() {
 }
 
 #[tokio::test]
-async fn what_slack_refuses_is_told_apart() {
-    for (word, denied) in [
+async fn exchange_errors_separate_denials_from_faults() {
+    for (code, denied) in [
         ("invalid_code", true),
         ("code_already_used", true),
         ("cannot_install_an_org_installed_app", true),
@@ -161,16 +161,16 @@ async fn what_slack_refuses_is_told_apart() {
         ("bad_redirect_uri", false),
     ] {
         let (server, slack, _) = slack().await;
-        answers(
+        mock_method(
             &server,
             "oauth.v2.access",
-            json!({ "ok": false, "error": word }),
+            json!({ "ok": false, "error": code }),
         )
         .await;
         match slack.exchange_token(callback(&[("code", "c0de")])).await {
-            Ok(CallbackOutcome::Denied { .. }) => assert!(denied, "{word}"),
-            Err(ConnectorError::Permanent(_)) => assert!(!denied, "{word}"),
-            other => panic!("{word}: {other:?}"),
+            Ok(CallbackOutcome::Denied { .. }) => assert!(denied, "{code}"),
+            Err(ConnectorError::Permanent(_)) => assert!(!denied, "{code}"),
+            other => panic!("{code}: {other:?}"),
         }
     }
     let (_server, slack, _) = slack().await;
@@ -184,16 +184,19 @@ async fn what_slack_refuses_is_told_apart() {
             "{outcome:?}"
         );
     }
-    let odd = slack
+    let outcome = slack
         .exchange_token(callback(&[("error", "invalid_team")]))
         .await;
-    assert!(matches!(odd, Err(ConnectorError::Permanent(_))), "{odd:?}");
+    assert!(
+        matches!(outcome, Err(ConnectorError::Permanent(_))),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]
-async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
+async fn second_client_secret_is_tried_after_rejection() {
     let (server, slack, _) = slack().await;
-    for (secret, answer) in [
+    for (secret, response) in [
         (
             "the-new-client-secret",
             json!({ "ok": false, "error": "bad_client_secret" }),
@@ -202,12 +205,12 @@ async fn the_second_client_secret_is_tried_when_the_first_is_refused() {
     ] {
         Mock::given(path("/api/oauth.v2.access"))
             .and(basic_auth("111.222", secret))
-            .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+            .respond_with(ResponseTemplate::new(200).set_body_json(response))
             .expect(1)
             .mount(&server)
             .await;
     }
-    answers(&server, "auth.test", json!({ "ok": true })).await;
+    mock_method(&server, "auth.test", json!({ "ok": true })).await;
     assert!(matches!(
         connect(&slack).await,
         CallbackOutcome::Connected(_)
@@ -225,7 +228,7 @@ async fn refresh(slack: &Slack, token: Option<&str>) -> Result<TokenSet, Connect
 }
 
 #[tokio::test]
-async fn a_token_rotates_until_slack_says_that_the_grant_is_gone() {
+async fn invalid_refresh_token_revokes_the_grant() {
     let (server, slack, _) = slack().await;
     Mock::given(path("/api/oauth.v2.access"))
         .and(body_string_contains("grant_type=refresh_token"))
@@ -238,8 +241,8 @@ async fn a_token_rotates_until_slack_says_that_the_grant_is_gone() {
         .await;
     let tokens = refresh(&slack, Some("xoxe-1-good")).await.expect("tokens");
     assert!(tokens.refresh_token.is_some());
-    let dead = json!({ "ok": false, "error": "invalid_refresh_token" });
-    answers(&server, "oauth.v2.access", dead).await;
+    let invalid = json!({ "ok": false, "error": "invalid_refresh_token" });
+    mock_method(&server, "oauth.v2.access", invalid).await;
     let error = refresh(&slack, Some("xoxe-1-used")).await;
     assert!(
         matches!(error, Err(ConnectorError::GrantRevoked(_))),
@@ -248,26 +251,26 @@ async fn a_token_rotates_until_slack_says_that_the_grant_is_gone() {
 }
 
 #[tokio::test]
-async fn slack_is_asked_about_a_token_that_does_not_rotate() {
-    for (word, code) in [
+async fn token_without_rotation_is_verified() {
+    for (code, expected) in [
         ("token_revoked", "grant_revoked"),
         ("account_inactive", "grant_revoked"),
         ("invalid_auth", "unauthorized"),
         ("internal_error", "transient"),
     ] {
         let (server, slack, _) = slack().await;
-        answers(&server, "auth.test", json!({ "ok": false, "error": word })).await;
-        let error = refresh(&slack, None).await.expect_err("a refusal");
-        assert_eq!(error.code(), code, "{word}");
+        mock_method(&server, "auth.test", json!({ "ok": false, "error": code })).await;
+        let error = refresh(&slack, None).await.expect_err("an error");
+        assert_eq!(error.code(), expected, "{code}");
     }
     let (server, slack, _) = slack().await;
-    answers(&server, "auth.test", json!({ "ok": true })).await;
+    mock_method(&server, "auth.test", json!({ "ok": true })).await;
     let tokens = refresh(&slack, None).await.expect("the same token");
     assert!(tokens.expires_at.is_none());
 }
 
 #[tokio::test]
-async fn an_outage_is_no_end_of_a_grant() {
+async fn outage_does_not_revoke_the_grant() {
     for status in [500, 502, 503] {
         let (server, slack, _) = slack().await;
         Mock::given(path("/api/oauth.v2.access"))
@@ -283,8 +286,8 @@ async fn an_outage_is_no_end_of_a_grant() {
 }
 
 #[tokio::test]
-async fn ending_a_grant_uninstalls_the_app_and_a_dead_one_has_ended() {
-    for answer in [
+async fn revocation_uninstalls_and_accepts_revoked_tokens() {
+    for response in [
         json!({ "ok": true }),
         json!({ "ok": false, "error": "token_revoked" }),
         json!({ "ok": false, "error": "account_inactive" }),
@@ -292,7 +295,7 @@ async fn ending_a_grant_uninstalls_the_app_and_a_dead_one_has_ended() {
         let (server, slack, _) = slack().await;
         Mock::given(path("/api/apps.uninstall"))
             .and(header("authorization", "Bearer xoxb-1"))
-            .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+            .respond_with(ResponseTemplate::new(200).set_body_json(response))
             .expect(1)
             .mount(&server)
             .await;
@@ -301,13 +304,13 @@ async fn ending_a_grant_uninstalls_the_app_and_a_dead_one_has_ended() {
             access_token: Some("xoxb-1".into()),
             refresh_token: None,
         };
-        slack.revoke(&grant).await.expect("ended");
+        slack.revoke(&grant).await.expect("revoked");
     }
 }
 
 #[tokio::test]
-async fn a_limit_blocks_the_method_in_the_workspace() {
-    let (server, slack, gate) = slack().await;
+async fn rate_limit_blocks_method_in_workspace() {
+    let (server, slack, rate_limiter) = slack().await;
     Mock::given(path("/api/users.info"))
         .respond_with(
             ResponseTemplate::new(429)
@@ -319,17 +322,17 @@ async fn a_limit_blocks_the_method_in_the_workspace() {
     let access = Access {
         account: account(),
         token: "xoxb-1".into(),
-        person: None,
+        user_token: None,
     };
     let keys = [DirectoryKey::new(DirectoryKind::User, "U1")];
-    let error = slack.look_up(&access, &keys).await;
+    let error = slack.resolve_directory(&access, &keys).await;
     assert!(
         matches!(error, Err(ConnectorError::RateLimited { .. })),
         "{error:?}"
     );
-    let (account, method, seen) = gate.seen().remove(0);
+    let (account, method, seen) = rate_limiter.seen().remove(0);
     assert_eq!((account.as_str(), method), ("T0ACME", "users.info"));
-    assert_eq!(seen.reach, LimitScope::Operation);
+    assert_eq!(seen.scope, LimitScope::Operation);
     assert_eq!(
         seen.blocked_until,
         Some(now() + chrono::Duration::seconds(30))
@@ -337,7 +340,7 @@ async fn a_limit_blocks_the_method_in_the_workspace() {
 }
 
 #[tokio::test]
-async fn names_are_looked_up_and_strangers_are_left_out() {
+async fn lookup_omits_unknown_users() {
     let (server, slack, _) = slack().await;
     Mock::given(path("/api/users.info"))
         .and(body_string_contains("user=U0STRANGER"))
@@ -349,30 +352,33 @@ async fn names_are_looked_up_and_strangers_are_left_out() {
         .await;
     let ada = json!({ "ok": true, "user": { "id": "U0ADA", "name": "ada", "is_bot": false,
                       "profile": { "display_name": "", "real_name": "Ada L" } } });
-    answers(&server, "users.info", ada).await;
+    mock_method(&server, "users.info", ada).await;
     let channel = json!({ "ok": true, "channel": { "id": "C1", "name": "general" } });
-    answers(&server, "conversations.info", channel).await;
+    mock_method(&server, "conversations.info", channel).await;
     let access = Access {
         account: account(),
         token: "xoxb-1".into(),
-        person: None,
+        user_token: None,
     };
     let keys = [
         DirectoryKey::new(DirectoryKind::User, "U0ADA"),
         DirectoryKey::new(DirectoryKind::User, "U0STRANGER"),
         DirectoryKey::new(DirectoryKind::Channel, "C1"),
     ];
-    let found = slack.look_up(&access, &keys).await.expect("entries");
+    let found = slack
+        .resolve_directory(&access, &keys)
+        .await
+        .expect("entries");
     let names: Vec<_> = found.iter().map(|entry| entry.name.as_deref()).collect();
     assert_eq!(names, [Some("Ada L"), Some("general")]);
 }
 
 #[tokio::test]
-async fn a_bot_of_an_organization_is_looked_up_in_the_organization() {
-    for (organization, told) in [(false, "bot=B0CI"), (true, "bot=B0CI&team_id=E0ACME")] {
+async fn organization_bot_lookup_sends_team_id() {
+    for (organization, body) in [(false, "bot=B0CI"), (true, "bot=B0CI&team_id=E0ACME")] {
         let (server, slack, _) = slack().await;
         Mock::given(path("/api/bots.info"))
-            .and(body_string(told))
+            .and(body_string(body))
             .respond_with(
                 ResponseTemplate::new(200)
                     .set_body_json(json!({ "ok": true, "bot": { "id": "B0CI", "name": "Build" } })),
@@ -388,17 +394,20 @@ async fn a_bot_of_an_organization_is_looked_up_in_the_organization() {
         let access = Access {
             account,
             token: "xoxb-1".into(),
-            person: None,
+            user_token: None,
         };
         let keys = [DirectoryKey::new(DirectoryKind::Bot, "B0CI")];
-        let found = slack.look_up(&access, &keys).await.expect("entries");
+        let found = slack
+            .resolve_directory(&access, &keys)
+            .await
+            .expect("entries");
         assert_eq!(found[0].name.as_deref(), Some("Build"));
     }
 }
 
 #[tokio::test]
-async fn grant_is_gone_only_by_slacks_word() {
-    for (word, expected) in [
+async fn grant_state_follows_the_error_code() {
+    for (code, expected) in [
         ("token_revoked", Ok(GrantState::Revoked)),
         ("account_inactive", Ok(GrantState::Removed)),
         ("invalid_auth", Ok(GrantState::Revoked)),
@@ -409,20 +418,20 @@ async fn grant_is_gone_only_by_slacks_word() {
         ("something_new", Err("permanent")),
     ] {
         let (server, slack, _) = slack().await;
-        answers(&server, "auth.test", json!({ "ok": false, "error": word })).await;
-        let state = slack.grant_state(&grant(Some("xoxb-1"))).await;
-        assert_eq!(state.map_err(|error| error.code()), expected, "{word}");
+        mock_method(&server, "auth.test", json!({ "ok": false, "error": code })).await;
+        let state = slack.fetch_grant_state(&grant(Some("xoxb-1"))).await;
+        assert_eq!(state.map_err(|error| error.code()), expected, "{code}");
     }
     let (server, slack, _) = slack().await;
-    answers(&server, "auth.test", json!({ "ok": true })).await;
-    let state = slack.grant_state(&grant(Some("xoxb-1"))).await;
+    mock_method(&server, "auth.test", json!({ "ok": true })).await;
+    let state = slack.fetch_grant_state(&grant(Some("xoxb-1"))).await;
     assert_eq!(state.map_err(|error| error.code()), Ok(GrantState::Active));
 }
 
 #[tokio::test]
-async fn missing_token_says_nothing_of_the_grant() {
+async fn missing_token_does_not_revoke_the_grant() {
     let (_server, slack, _) = slack().await;
-    let state = slack.grant_state(&grant(None)).await;
+    let state = slack.fetch_grant_state(&grant(None)).await;
     assert_eq!(state.map_err(|error| error.code()), Err("permanent"));
     let refreshed = slack.refresh_token(RefreshRequest {
         access_token: None,

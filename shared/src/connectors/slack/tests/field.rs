@@ -1,4 +1,4 @@
-//! What was seen in the field: odd texts, previews of old edits, channels with another id.
+//! Regression tests of payloads from production: odd texts, link previews, changed channel ids.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -15,11 +15,11 @@ fn with_event(event: &Value) -> Bytes {
     Bytes::from(body.to_string())
 }
 
-fn told(event: &Value) -> WebhookOutcome {
+fn normalize_event(event: &Value) -> WebhookOutcome {
     handle(&with_event(event), &directory())
 }
 
-fn changed(edited: Option<&str>, previously: Option<&str>) -> Value {
+fn changed_event(edited: Option<&str>, previously: Option<&str>) -> Value {
     let message = |at: Option<&str>| {
         let mut message = json!({ "ts": "1600000000.000100", "user": "U0ADA", "text": "see this" });
         if let Some(at) = at {
@@ -43,7 +43,7 @@ fn slack_unfurl_of_old_edited_message_is_no_edit() {
         (None, None, 0),
         (None, Some("1600000100.000000"), 0),
     ] {
-        let outcome = told(&changed(edited, previously));
+        let outcome = normalize_event(&changed_event(edited, previously));
         assert_eq!(
             outcome.signals.len(),
             facts,
@@ -54,7 +54,7 @@ fn slack_unfurl_of_old_edited_message_is_no_edit() {
 }
 
 #[test]
-fn half_a_pair_in_a_text_is_replaced_and_kept_in_raw() {
+fn lone_surrogate_is_replaced_and_kept_in_raw() {
     let event = json!({
         "type": "message", "channel": "C0GENERAL", "user": "U0ADA", "ts": "1795428000.000100",
         "text": "torn HALF", "blocks": [{ "text": "HALF" }],
@@ -77,7 +77,7 @@ fn slack_channel_id_changed_keeps_the_first_keys() {
     let change = json!({
         "type": "channel_id_changed", "old_channel_id": "G0OLD", "new_channel_id": "C0GENERAL",
     });
-    let outcome = told(&change);
+    let outcome = normalize_event(&change);
     assert_eq!(
         outcome.changes,
         [AccountChange::ResourceIdChanged {
@@ -85,7 +85,7 @@ fn slack_channel_id_changed_keeps_the_first_keys() {
             to: "C0GENERAL".to_owned(),
         }]
     );
-    let mut delivery = delivery(with_event(&changed(Some("1600000100.000000"), None)));
+    let mut delivery = delivery(with_event(&changed_event(Some("1600000100.000000"), None)));
     delivery.account.note_resource_id("G0OLD", "C0GENERAL");
     let (slack, _) = connector("http://localhost:1", &[]);
     let outcome = slack
@@ -105,14 +105,14 @@ fn slack_channel_id_changed_keeps_the_first_keys() {
             .as_deref()
             .is_some_and(|url| url.contains("/C0GENERAL/"))
     );
-    // Another change later still leads to the first id.
+    // A second change still resolves to the first id.
     delivery.account.note_resource_id("C0GENERAL", "C0LATER");
     assert_eq!(delivery.account.first_id_of("C0LATER"), "G0OLD");
     assert_eq!(delivery.account.first_id_of("C0OTHER"), "C0OTHER");
 }
 
 #[test]
-fn a_message_that_is_only_a_file_is_titled_by_its_name() {
+fn file_only_message_has_file_name_as_title() {
     for (file, title) in [
         (
             json!({ "id": "F1", "name": "plan.pdf", "title": "The plan" }),
@@ -124,7 +124,7 @@ fn a_message_that_is_only_a_file_is_titled_by_its_name() {
         ),
         (json!({ "id": "F1" }), None),
     ] {
-        let outcome = told(&json!({
+        let outcome = normalize_event(&json!({
             "type": "message", "subtype": "file_share", "channel": "C0GENERAL", "user": "U0ADA",
             "ts": "1795428000.000100", "text": "", "files": [file],
         }));
@@ -135,7 +135,7 @@ fn a_message_that_is_only_a_file_is_titled_by_its_name() {
 }
 
 #[test]
-fn slacks_own_robot_and_apps_are_no_users() {
+fn slackbot_and_apps_are_bots() {
     for (author, kind) in [
         (json!({ "user": "USLACKBOT" }), ActorKind::Bot),
         (json!({ "user": "U0BOT" }), ActorKind::Bot),
@@ -151,7 +151,7 @@ fn slacks_own_robot_and_apps_are_no_users() {
         for (name, value) in author.as_object().expect("an object") {
             event[name] = value.clone();
         }
-        let outcome = told(&event);
+        let outcome = normalize_event(&event);
         assert_eq!(outcome.signals[0].actor.kind, kind, "{author}");
     }
 }

@@ -1,4 +1,4 @@
-//! Payload in, Signals and changes out: one file each, beside the payload.
+//! Snapshot tests: the outcome of each payload is in the `.snap` file beside it.
 
 use bytes::Bytes;
 
@@ -24,27 +24,30 @@ pub(super) fn handle(body: &Bytes, directory: &Directory) -> WebhookOutcome {
 }
 
 #[test]
-fn every_payload_gives_what_is_written_beside_it() {
+fn payloads_match_their_snapshots() {
     snapshots("slack", |name, body| {
         let directory = directory();
         let outcome = handle(body, &directory);
         assert_eq!(directory.take_missing(), [], "{name}");
-        assert!(outcome.signals.len() <= 1, "{name} tells one fact at most");
+        assert!(
+            outcome.signals.len() <= 1,
+            "{name} has more than one Signal"
+        );
         outcome
     });
 }
 
 #[test]
-fn every_kind_of_the_catalogue_has_a_payload() {
-    let given = kinds("slack", |_, body| handle(body, &directory()));
+fn every_emitted_kind_has_a_payload() {
+    let covered = kinds("slack", |_, body| handle(body, &directory()));
     assert_eq!(
-        given,
+        covered,
         normalize::KINDS.iter().map(|kind| kind.as_str()).collect()
     );
 }
 
 #[test]
-fn a_mention_is_the_message_it_is_in() {
+fn mention_shares_key_with_its_message() {
     let find = |wanted: &str| {
         handle(&payload("slack", wanted), &directory())
             .signals
@@ -58,15 +61,11 @@ fn a_mention_is_the_message_it_is_in() {
 }
 
 #[test]
-fn names_that_are_not_known_are_asked_for() {
+fn unknown_names_are_requested() {
     let body = payload("slack", "message");
-    let nothing = Directory::default();
-    let outcome = handle(&body, &nothing);
+    let empty = Directory::default();
+    let outcome = handle(&body, &empty);
     assert_eq!(outcome.signals[0].actor.name, None);
-    let missing: Vec<String> = nothing
-        .take_missing()
-        .into_iter()
-        .map(|key| key.id)
-        .collect();
+    let missing: Vec<String> = empty.take_missing().into_iter().map(|key| key.id).collect();
     assert_eq!(missing, ["U0ADA", "C0GENERAL"]);
 }

@@ -1,4 +1,4 @@
-//! Reading lists, against a server.
+//! Polling of lists, against a mock server.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use crate::connectors::{
 };
 use crate::ids::TenantId;
 
-async fn answers(server: &MockServer, name: &str, answer: Value) {
+async fn mock_method(server: &MockServer, name: &str, response: Value) {
     Mock::given(path(format!("/api/{name}")))
-        .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+        .respond_with(ResponseTemplate::new(200).set_body_json(response))
         .mount(server)
         .await;
 }
@@ -24,12 +24,12 @@ fn access() -> Access {
     Access {
         account: account(),
         token: "xoxb-1".into(),
-        person: None,
+        user_token: None,
     }
 }
 
-/// A request for a page of a stream, which reads the past since `horizon` seconds after 1970.
-fn request(stream: &str, horizon: i64, cursor: Option<Value>) -> SyncRequest {
+/// Builds a request for a page, with a backfill from `backfill_from` in seconds since 1970.
+fn request(stream: &str, backfill_from: i64, cursor: Option<Value>) -> SyncRequest {
     SyncRequest {
         access: access(),
         stream: StreamSpec {
@@ -38,8 +38,8 @@ fn request(stream: &str, horizon: i64, cursor: Option<Value>) -> SyncRequest {
             target: json!({}),
         },
         cursor,
-        horizon: DateTime::from_timestamp(horizon, 0).expect("a moment"),
-        until: now(),
+        backfill_from: DateTime::from_timestamp(backfill_from, 0).expect("a timestamp"),
+        upper_bound: now(),
         reconcile_from: None,
         failures: 0,
         priority: crate::http::Priority::Backfill(TenantId::UNASSIGNED),
@@ -47,23 +47,28 @@ fn request(stream: &str, horizon: i64, cursor: Option<Value>) -> SyncRequest {
     }
 }
 
-async fn page(slack: &super::Slack, stream: &str, horizon: i64, cursor: Option<Value>) -> SyncPage {
-    let page = slack.sync(request(stream, horizon, cursor)).await;
+async fn page(
+    slack: &super::Slack,
+    stream: &str,
+    backfill_from: i64,
+    cursor: Option<Value>,
+) -> SyncPage {
+    let page = slack.sync(request(stream, backfill_from, cursor)).await;
     page.expect("a page")
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_holds_up_no_other() {
+async fn unreadable_row_does_not_block_others() {
     let (server, slack, _) = slack().await;
     let channels = json!({
         "ok": true, "response_metadata": null,
         "channels": [{ "id": "C0GENERAL", "name": "general" }, "C0WORD", { "name": "nameless" }],
     });
-    answers(&server, "users.conversations", channels).await;
+    mock_method(&server, "users.conversations", channels).await;
     let people = json!({
         "ok": true, "members": ["ada", { "id": "U0BOB", "name": "bob" }, null],
     });
-    answers(&server, "users.list", people).await;
+    mock_method(&server, "users.list", people).await;
     let first = page(&slack, "conversations", 0, None).await;
     let streams: Vec<&str> = first
         .streams
@@ -72,23 +77,23 @@ async fn a_row_that_cannot_be_read_holds_up_no_other() {
         .collect();
     assert_eq!(streams, ["messages:C0GENERAL", "channels"]);
     let second = page(&slack, "conversations", 0, Some(first.cursor)).await;
-    let learned: Vec<&str> = second
-        .learned
+    let directory_updates: Vec<&str> = second
+        .directory_updates
         .iter()
         .map(|entry| entry.key.id.as_str())
         .collect();
-    assert_eq!(learned, ["U0BOB"]);
+    assert_eq!(directory_updates, ["U0BOB"]);
 }
 
 #[tokio::test]
-async fn a_past_that_begins_with_time_itself_is_read() {
+async fn backfill_from_the_epoch_is_read() {
     let (server, slack, _) = slack().await;
     let parent = json!({ "ts": "1600000000.000100", "text": "Up?", "reply_count": 1 });
     let history = json!({ "ok": true, "has_more": false, "messages": [parent] });
-    answers(&server, "conversations.history", history).await;
+    mock_method(&server, "conversations.history", history).await;
     let reply = json!({ "ts": "1600000001.000100", "thread_ts": "1600000000.000100" });
     let replies = json!({ "ok": true, "has_more": false, "messages": [parent, reply] });
-    answers(&server, "conversations.replies", replies).await;
+    mock_method(&server, "conversations.replies", replies).await;
     let first = page(&slack, "messages:C0GENERAL", 0, None).await;
     let second = page(&slack, "messages:C0GENERAL", 0, Some(first.cursor)).await;
     let kinds: Vec<&str> = second.signals.iter().map(|one| one.kind.as_str()).collect();
@@ -96,18 +101,21 @@ async fn a_past_that_begins_with_time_itself_is_read() {
 }
 
 #[tokio::test]
-async fn a_bot_without_a_name_has_none() {
+async fn bot_without_name_has_no_name() {
     let (server, slack, _) = slack().await;
     let bot = json!({ "ok": true, "bot": { "id": "B1", "name": "" } });
-    answers(&server, "bots.info", bot).await;
+    mock_method(&server, "bots.info", bot).await;
     let keys = [DirectoryKey::new(DirectoryKind::Bot, "B1")];
-    let found = slack.look_up(&access(), &keys).await.expect("entries");
+    let found = slack
+        .resolve_directory(&access(), &keys)
+        .await
+        .expect("entries");
     assert_eq!(found[0].name, None);
 }
 
 #[tokio::test]
-async fn a_channel_is_shown_under_its_present_id_alone() {
-    for (answer, shown) in [
+async fn has_resource_accepts_current_channel_id_only() {
+    for (response, expected) in [
         (json!({ "ok": true, "channel": { "id": "C1" } }), Some(true)),
         (
             json!({ "ok": true, "channel": { "id": "C2" } }),
@@ -121,18 +129,19 @@ async fn a_channel_is_shown_under_its_present_id_alone() {
         (json!({ "ok": false, "error": "internal_error" }), None),
     ] {
         let (server, slack, _) = slack().await;
-        answers(&server, "conversations.info", answer.clone()).await;
-        let asked = slack.has_resource(&access(), "C1").await.ok();
-        assert_eq!(asked, shown, "{answer}");
+        mock_method(&server, "conversations.info", response.clone()).await;
+        let found = slack.has_resource(&access(), "C1").await.ok();
+        assert_eq!(found, expected, "{response}");
     }
 }
 
 #[tokio::test]
-async fn a_channel_is_known_again_by_who_made_it_and_when() {
+async fn stable_ids_survive_channel_id_change() {
     let (server, slack, _) = slack().await;
-    let made = |id: &str| json!({ "id": id, "created": 1_600_000_000, "creator": "U0ADA" });
-    let channels = json!({ "ok": true, "channels": [made("G01"), made("C01"), made("C02")] });
-    answers(&server, "users.conversations", channels).await;
+    let channel = |id: &str| json!({ "id": id, "created": 1_600_000_000, "creator": "U0ADA" });
+    let channels =
+        json!({ "ok": true, "channels": [channel("G01"), channel("C01"), channel("C02")] });
+    mock_method(&server, "users.conversations", channels).await;
     let first = page(&slack, "conversations", 0, None).await;
     let resources: Vec<Resource> = first
         .streams
@@ -144,15 +153,18 @@ async fn a_channel_is_known_again_by_who_made_it_and_when() {
     assert_eq!(resources[0].stable_ids[1..], resources[2].stable_ids[1..]);
     assert_ne!(resources[0].stable_ids[0], resources[2].stable_ids[0]);
 
-    let info = json!({ "ok": true, "channel": made("C01") });
-    answers(&server, "conversations.info", info).await;
+    let info = json!({ "ok": true, "channel": channel("C01") });
+    mock_method(&server, "conversations.info", info).await;
     let keys = [DirectoryKey::new(DirectoryKind::Channel, "C01")];
-    let found = slack.look_up(&access(), &keys).await.expect("entries");
+    let found = slack
+        .resolve_directory(&access(), &keys)
+        .await
+        .expect("entries");
     assert_eq!(Resource::of_entry(&found[0]).as_ref(), resources.get(1));
 }
 
 #[tokio::test]
-async fn page_that_always_fails_is_asked_for_in_halves() {
+async fn repeated_failures_halve_the_page_size() {
     for (stream, limits) in [
         ("conversations", ["limit=500", "limit=250"]),
         ("channels", ["limit=500", "limit=250"]),
@@ -160,23 +172,22 @@ async fn page_that_always_fails_is_asked_for_in_halves() {
     ] {
         let (server, slack, _) = slack().await;
         for failures in 1..=2 {
-            let asked = SyncRequest {
+            let request = SyncRequest {
                 failures,
                 ..request(stream, 0, None)
             };
-            slack.sync(asked).await.expect_err("nothing answers");
+            slack.sync(request).await.expect_err("no mock responds");
         }
-        let asked = server.received_requests().await.expect("requests");
-        for (request, limit) in asked.iter().zip(limits) {
+        let requests = server.received_requests().await.expect("requests");
+        for (request, limit) in requests.iter().zip(limits) {
             let body = String::from_utf8_lossy(&request.body);
             assert!(body.contains(limit), "{stream}: {body}");
         }
-        assert_eq!(asked.len(), 2, "{stream}");
+        assert_eq!(requests.len(), 2, "{stream}");
     }
 }
 
-/// Reads the root to its end; answers whether its list is partial, and the rows that could not be
-/// read.
+/// Reads the root stream; returns whether its list is partial, and its unreadable rows.
 async fn read_root(slack: &super::Slack, organization: bool) -> (bool, usize) {
     let (mut unreadable, mut cursor) = (0, None);
     loop {
@@ -184,7 +195,7 @@ async fn read_root(slack: &super::Slack, organization: bool) -> (bool, usize) {
         request.access.account.settings["organization"] = json!(organization);
         let page = slack.sync(request).await.expect("a page");
         unreadable += page.unreadable_rows.len();
-        if !page.more {
+        if !page.has_more {
             return (page.is_list_partial, unreadable);
         }
         cursor = Some(page.cursor);
@@ -210,10 +221,10 @@ async fn unreadable_channel_or_workspace_makes_the_list_partial() {
     ] {
         let (server, slack, _) = slack().await;
         let list = json!({ "ok": true, "channels": channels });
-        answers(&server, "users.conversations", list).await;
-        answers(&server, "users.list", json!({ "ok": true, "members": [] })).await;
+        mock_method(&server, "users.conversations", list).await;
+        mock_method(&server, "users.list", json!({ "ok": true, "members": [] })).await;
         let list = json!({ "ok": true, "teams": teams });
-        answers(&server, "auth.teams.list", list).await;
+        mock_method(&server, "auth.teams.list", list).await;
         assert_eq!(
             read_root(&slack, true).await,
             expected,
@@ -223,9 +234,9 @@ async fn unreadable_channel_or_workspace_makes_the_list_partial() {
 }
 
 #[tokio::test]
-async fn answer_without_its_list_is_no_empty_list() {
+async fn response_without_list_is_an_error() {
     let (server, slack, _) = slack().await;
-    answers(&server, "users.conversations", json!({ "ok": true })).await;
-    let refused = slack.sync(request("conversations", 0, None)).await;
-    assert_eq!(refused.expect_err("no list").code(), "permanent");
+    mock_method(&server, "users.conversations", json!({ "ok": true })).await;
+    let page = slack.sync(request("conversations", 0, None)).await;
+    assert_eq!(page.expect_err("no list").code(), "permanent");
 }

@@ -1,4 +1,4 @@
-//! What must hold for every payload, however strange.
+//! Property tests of arbitrary and changed payloads.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use super::{connector, directory};
 use crate::connectors::testing::{change, json, leave_out, payloads, value};
 use crate::connectors::{Connector, ConnectorError, WebhookOutcome};
 
-/// What Slack's payloads are made of.
+/// Field names of Slack's payloads.
 const NAMES: &[&str] = &[
     "type",
     "subtype",
@@ -37,7 +37,7 @@ const NAMES: &[&str] = &[
     "challenge",
 ];
 
-/// Hands bodies to one and the same connector.
+/// Returns a function that normalizes bodies with one connector.
 fn handler() -> impl Fn(Vec<u8>) -> Result<WebhookOutcome, ConnectorError> {
     let (slack, _) = connector("http://localhost:1", &[]);
     move |body| slack.handle_webhook(&delivery(Bytes::from(body)), &directory())
@@ -49,7 +49,7 @@ fn keys(outcome: &WebhookOutcome) -> Vec<&str> {
 }
 
 #[test]
-fn no_payload_makes_it_panic() {
+fn changed_payloads_do_not_panic() {
     let (handle, all) = (handler(), payloads("slack"));
     proptest!(|(
         which in any::<prop::sample::Index>(),
@@ -67,7 +67,7 @@ fn no_payload_makes_it_panic() {
 }
 
 #[test]
-fn no_bytes_make_it_panic() {
+fn arbitrary_bytes_do_not_panic() {
     let handle = handler();
     proptest!(|(body in prop::collection::vec(any::<u8>(), 0..200))| {
         handle(body).ok();
@@ -75,7 +75,7 @@ fn no_bytes_make_it_panic() {
 }
 
 #[test]
-fn no_json_makes_it_panic() {
+fn arbitrary_json_does_not_panic() {
     let handle = handler();
     proptest!(|(payload in json(NAMES))| {
         if let Ok(outcome) = handle(payload.to_string().into_bytes()) {
@@ -85,7 +85,7 @@ fn no_json_makes_it_panic() {
 }
 
 #[test]
-fn what_is_left_out_makes_no_other_fact_of_it() {
+fn missing_field_changes_no_dedupe_key() {
     let (handle, all) = (handler(), payloads("slack"));
     proptest!(|(
         which in any::<prop::sample::Index>(),
@@ -94,22 +94,22 @@ fn what_is_left_out_makes_no_other_fact_of_it() {
         let body = &which.get(&all).1;
         let mut payload: Value = serde_json::from_slice(body).expect("JSON");
         let left_out = leave_out(&mut payload, &path).unwrap_or_default();
-        // Without these it is another event, or happened when its envelope was sent.
+        // Without these fields it is another event, or one with the envelope's time.
         prop_assume!(!["type", "subtype", "event_ts"].contains(&left_out.as_str()));
         let whole = handle(body.to_vec()).expect("an outcome");
         let less = handle(payload.to_string().into_bytes()).expect("an outcome");
         for key in keys(&less) {
-            prop_assert!(keys(&whole).contains(&key), "without {left_out} it is {key}");
+            prop_assert!(keys(&whole).contains(&key), "without {left_out}: {key}");
         }
         let silent = less.signals.is_empty() && less.refused.is_none();
         if silent && left_out != "event" && left_out != "edited" {
-            prop_assert!(whole.signals.is_empty(), "without {left_out} it says nothing");
+            prop_assert!(whole.signals.is_empty(), "without {left_out}: no Signal");
         }
     });
 }
 
 #[test]
-fn a_form_is_genuine_and_no_event() {
+fn form_delivery_yields_no_signal() {
     let handle = handler();
     proptest!(|(fields in prop::collection::vec((".{1,9}", ".{0,30}"), 0..6))| {
         let mut form = url::form_urlencoded::Serializer::new(String::new());

@@ -43,12 +43,12 @@ fn receive(body: &Value) -> WebhookReceipt {
     let body = Bytes::from(body.to_string());
     let time = now().timestamp().to_string();
     let signature = sign(SIGNING_SECRET, &time, &body);
-    testing::verify(&slack, &headers(&time, &signature), &body).expect("genuine")
+    testing::verify(&slack, &headers(&time, &signature), &body).expect("a receipt")
 }
 
 #[test]
-fn slacks_own_example_is_genuine() {
-    // "Verifying requests from Slack"; its time is long past, so ours is set back.
+fn documented_example_is_verified() {
+    // From "Verifying requests from Slack"; the clock is set to the example's time.
     let body = "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow\
                 &channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner\
                 &command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com\
@@ -62,7 +62,7 @@ fn slacks_own_example_is_genuine() {
         )],
     );
     let signature = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
-    let then = DateTime::from_timestamp(1_531_420_618, 0).expect("a moment");
+    let then = DateTime::from_timestamp(1_531_420_618, 0).expect("a timestamp");
     let body = Bytes::from_static(body.as_bytes());
     let headers = headers("1531420618", signature);
     assert!(verify_at(&slack, then, &headers, &body).is_ok());
@@ -73,7 +73,7 @@ fn slacks_own_example_is_genuine() {
 }
 
 #[test]
-fn the_handshake_is_signed_and_answered_with_its_challenge() {
+fn signed_handshake_returns_its_challenge() {
     let body = r#"{"type":"url_verification","token":"x","challenge":"abc"}"#;
     let signature = "v0=bfefdfed4e3e222315f417a473563e460724d6a4cbd7da3d0621379e74d8ed62";
     let (slack, _) = connector("http://localhost:1", &[]);
@@ -82,13 +82,13 @@ fn the_handshake_is_signed_and_answered_with_its_challenge() {
         &headers("1700000000", signature),
         &Bytes::from(body),
     )
-    .expect("genuine");
+    .expect("a receipt");
     assert!(receipt.handshake.is_some());
     assert_eq!(receipt.acknowledgement.body, "abc");
 }
 
 #[test]
-fn what_is_not_signed_as_documented_is_refused() {
+fn invalid_signatures_are_rejected() {
     let (slack, _) = connector("http://localhost:1", &[]);
     let body = Bytes::from_static(b"{}");
     let time = "1700000000";
@@ -149,7 +149,7 @@ fn what_is_not_signed_as_documented_is_refused() {
 }
 
 #[test]
-fn a_delivery_is_filed_by_its_event_and_its_installation() {
+fn receipt_names_event_and_installation() {
     let event = |authorizations: Value, app: &str| {
         json!({ "type": "event_callback", "team_id": "T9", "api_app_id": app,
                 "event_id": "Ev1", "authorizations": authorizations,
@@ -175,20 +175,20 @@ fn a_delivery_is_filed_by_its_event_and_its_installation() {
 }
 
 #[test]
-fn a_limit_that_is_told_is_one_delivery_a_minute() {
-    let told = |minute: i64| {
+fn rate_limit_events_are_deduplicated_per_minute() {
+    let rate_limited = |minute: i64| {
         receive(
             &json!({ "type": "app_rate_limited", "team_id": "T1", "api_app_id": "A0POBLYSH",
                          "minute_rate_limited": minute }),
         )
     };
-    assert_eq!(told(1).dedupe_id, told(1).dedupe_id);
-    assert_ne!(told(1).dedupe_id, told(2).dedupe_id);
-    assert_eq!(told(1).routes, ["T1"]);
+    assert_eq!(rate_limited(1).dedupe_id, rate_limited(1).dedupe_id);
+    assert_ne!(rate_limited(1).dedupe_id, rate_limited(2).dedupe_id);
+    assert_eq!(rate_limited(1).routes, ["T1"]);
 }
 
 #[test]
-fn what_is_genuine_and_no_event_says_nothing() {
+fn verified_non_events_yield_no_signal() {
     let (slack, _) = connector("http://localhost:1", &[]);
     for body in [
         "command=%2Fpumps&text=&team_id=T0ACME",
@@ -213,12 +213,12 @@ fn what_is_genuine_and_no_event_says_nothing() {
 }
 
 #[test]
-fn a_genuine_body_that_cannot_be_read_is_filed_by_its_digest() {
+fn unreadable_body_is_deduplicated_by_digest() {
     let (slack, _) = connector("http://localhost:1", &[]);
     let body = Bytes::from_static(b"\xff not json");
     let signature = sign(SIGNING_SECRET, "1700000000", &body);
     let receipt =
-        testing::verify(&slack, &headers("1700000000", &signature), &body).expect("genuine");
+        testing::verify(&slack, &headers("1700000000", &signature), &body).expect("a receipt");
     assert_eq!(
         (receipt.event.as_str(), receipt.dedupe_id.len()),
         ("unknown", 64)
@@ -228,7 +228,7 @@ fn a_genuine_body_that_cannot_be_read_is_filed_by_its_digest() {
 
 proptest! {
     #[test]
-    fn only_the_bytes_that_were_signed_are_genuine(
+    fn any_changed_bit_fails_verification(
         body in prop::collection::vec(any::<u8>(), 1..80),
         at in any::<prop::sample::Index>(),
         bit in 0_u8..8,
@@ -244,7 +244,7 @@ proptest! {
     }
 
     #[test]
-    fn no_header_makes_it_panic(time in "[ -~]{0,20}", signature in "[ -~]{0,80}") {
+    fn arbitrary_headers_do_not_panic(time in "[ -~]{0,20}", signature in "[ -~]{0,80}") {
         let (slack, _) = connector("http://localhost:1", &[]);
         testing::verify(&slack, &headers(&time, &signature), &Bytes::new())
             .ok();
@@ -271,6 +271,6 @@ fn verification_token_is_not_stored() {
         ("token=Xyz&command=%2Fask", ""),
         ("payload=%7B%22token%22%3A%22Xyz%22%7D", ""),
     ] {
-        assert_eq!(without_token(&Bytes::from(sent)), stored);
+        assert_eq!(strip_token(&Bytes::from(sent)), stored);
     }
 }

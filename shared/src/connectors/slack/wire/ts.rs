@@ -1,5 +1,6 @@
-//! Slack's timestamps: seconds and microseconds, `1732356000.123456`. They are the ids of
-//! messages, so they are never numbers with a fraction, which would change them.
+//! Slack's timestamps: seconds and microseconds, such as `1732356000.123456`.
+//!
+//! They are also the ids of messages, so they are not parsed as floats, which lose digits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,30 +9,30 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const MICROS: i64 = 1_000_000;
-/// Digits of a timestamp that was written without its point.
-const WITHOUT_POINT: usize = 16;
+/// Length of a timestamp without its decimal point.
+const DIGITS: usize = 16;
 
-/// A point in time, to the microsecond; within a channel, a message's id.
+/// Time in microseconds, and the id of a message within its channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in super::super) struct Ts(i64);
 
 impl Ts {
-    /// The timestamp of a moment; Slack has none before 1970.
+    /// The timestamp of a time, not before 1970.
     pub(in super::super) fn of(at: DateTime<Utc>) -> Self {
         Self(at.timestamp_micros().max(0))
     }
 
-    /// The moment of a timestamp.
+    /// The time of a timestamp.
     pub(in super::super) fn at(self) -> DateTime<Utc> {
         DateTime::from_timestamp_micros(self.0).unwrap_or_default()
     }
 
-    /// The last timestamp before this one; the first has none before it.
+    /// The preceding timestamp; saturates at zero.
     pub(in super::super) const fn before(self) -> Self {
         Self(if self.0 > 0 { self.0 - 1 } else { 0 })
     }
 
-    /// The digits without the point, as deep links have them.
+    /// The digits without the decimal point, as in deep links.
     pub(in super::super) fn digits(self) -> String {
         format!(
             "{}{:06}",
@@ -52,33 +53,35 @@ impl fmt::Display for Ts {
     }
 }
 
-/// A text that is no timestamp.
+/// Error of parsing a timestamp.
 #[derive(Debug, thiserror::Error)]
-#[error("not a timestamp")]
-pub(in super::super) struct NotATs;
+#[error("invalid Slack timestamp")]
+pub(in super::super) struct ParseTsError;
 
 impl FromStr for Ts {
-    type Err = NotATs;
+    type Err = ParseTsError;
 
-    fn from_str(text: &str) -> Result<Self, NotATs> {
+    fn from_str(text: &str) -> Result<Self, ParseTsError> {
         let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
         let (seconds, fraction) = match text.split_once('.') {
             Some(parts) => parts,
-            // Some events leave out the point: `1515449522000016`.
-            None if text.len() == WITHOUT_POINT => {
-                text.split_at_checked(WITHOUT_POINT - 6).ok_or(NotATs)?
+            // Some events omit the decimal point: `1515449522000016`.
+            None if text.len() == DIGITS => {
+                text.split_at_checked(DIGITS - 6).ok_or(ParseTsError)?
             }
             None => (text, ""),
         };
         if seconds.is_empty() || seconds.len() > 11 || fraction.len() > 6 {
-            return Err(NotATs);
+            return Err(ParseTsError);
         }
         if !digits(seconds) || !digits(fraction) {
-            return Err(NotATs);
+            return Err(ParseTsError);
         }
-        let seconds: i64 = seconds.parse().map_err(|_| NotATs)?;
-        // `.5` means half a second, whatever its length.
-        let micros: i64 = format!("{fraction:0<6}").parse().map_err(|_| NotATs)?;
+        let seconds: i64 = seconds.parse().map_err(|_| ParseTsError)?;
+        // The fraction is decimal: `.5` is half a second.
+        let micros: i64 = format!("{fraction:0<6}")
+            .parse()
+            .map_err(|_| ParseTsError)?;
         Ok(Self(seconds * MICROS + micros))
     }
 }
@@ -104,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_timestamp_is_none() {
+    fn invalid_timestamps_are_rejected() {
         for text in [
             "",
             ".",
@@ -120,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_without_its_point_is_the_same_one() {
+    fn decimal_point_is_optional() {
         let with: Ts = "1515449522.000016".parse().expect("a timestamp");
         let without: Ts = "1515449522000016".parse().expect("a timestamp");
         assert_eq!(without, with);
@@ -128,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_timestamp_is_read_as_it_was_written() {
+    fn timestamp_zero_round_trips() {
         let first = Ts::of(DateTime::UNIX_EPOCH);
         for ts in [first, first.before(), Ts::of(DateTime::<Utc>::MIN_UTC)] {
             assert_eq!(ts.to_string().parse::<Ts>().ok(), Some(first));
@@ -136,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deep_link_has_the_digits_alone() {
+    fn digits_omit_the_decimal_point() {
         let ts: Ts = "1700000000.000200".parse().expect("a timestamp");
         assert_eq!(ts.digits(), "1700000000000200");
         assert_eq!(ts.before().to_string(), "1700000000.000199");
@@ -144,7 +147,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_timestamp_is_written_as_it_was_read(seconds in 0_i64..=9_999_999_999, micros in 0_i64..1_000_000) {
+        fn timestamp_round_trips(seconds in 0_i64..=9_999_999_999, micros in 0_i64..1_000_000) {
             let text = format!("{seconds}.{micros:06}");
             let ts: Ts = text.parse().expect("a timestamp");
             prop_assert_eq!(ts.to_string(), text);
@@ -152,12 +155,12 @@ mod tests {
         }
 
         #[test]
-        fn timestamps_sort_as_their_times_do(a in 0_i64..4_000_000_000_000_000, b in 0_i64..4_000_000_000_000_000) {
+        fn timestamps_sort_by_time(a in 0_i64..4_000_000_000_000_000, b in 0_i64..4_000_000_000_000_000) {
             prop_assert_eq!(Ts(a) < Ts(b), Ts(a).at() < Ts(b).at());
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in ".{0,30}") {
+        fn arbitrary_text_does_not_panic(text in ".{0,30}") {
             text.parse::<Ts>().ok();
         }
     }

@@ -1,24 +1,24 @@
-//! Where calls may go, and what follows a redirect.
+//! Tests of the egress guard and of redirects.
 
 use super::*;
 
 #[tokio::test]
-async fn a_foreign_origin_is_not_called() {
-    let (ours, foreign) = (MockServer::start().await, MockServer::start().await);
-    let (builder, gate) = builder(&[&ours]);
+async fn forbidden_origin_is_not_called() {
+    let (allowed, forbidden) = (MockServer::start().await, MockServer::start().await);
+    let (builder, rate_limiter) = builder(&[&allowed]);
     let client = builder.build().expect("a client");
-    let error = get(&client, url(&foreign, "/a?token=s3cret"))
+    let error = get(&client, url(&forbidden, "/a?token=s3cret"))
         .await
         .expect_err("refused");
     assert!(matches!(error, HttpError::Egress { .. }), "{error:?}");
-    assert!(!chain(&error).contains("s3cret"));
+    assert!(!error_chain(&error).contains("s3cret"));
     assert!(!error.is_transient());
     assert!(matches!(
         ConnectorError::from(error),
         ConnectorError::Permanent(_)
     ));
 
-    let mut https = url(&ours, "/");
+    let mut https = url(&allowed, "/");
     https.set_scheme("https").expect("a scheme");
     let error = get(&client, https)
         .await
@@ -26,12 +26,12 @@ async fn a_foreign_origin_is_not_called() {
     assert!(matches!(error, HttpError::Egress { .. }));
 
     assert_eq!(
-        gate.0.load(Ordering::Relaxed),
+        rate_limiter.0.load(Ordering::Relaxed),
         0,
-        "the gate is for calls that may go out"
+        "a blocked call costs no permit"
     );
     assert!(
-        foreign
+        forbidden
             .received_requests()
             .await
             .expect("recorded")
@@ -40,15 +40,15 @@ async fn a_foreign_origin_is_not_called() {
 }
 
 #[tokio::test]
-async fn a_redirect_to_a_foreign_origin_is_not_followed() {
-    let (ours, foreign) = (MockServer::start().await, MockServer::start().await);
-    answers(
-        &ours,
+async fn redirect_to_a_forbidden_origin_is_not_followed() {
+    let (allowed, forbidden) = (MockServer::start().await, MockServer::start().await);
+    respond_at(
+        &allowed,
         "/a",
-        redirect(&format!("{}/stolen?code=s3cret", foreign.uri())),
+        redirect(&format!("{}/stolen?code=s3cret", forbidden.uri())),
     )
     .await;
-    let error = get(&client(&[&ours]), url(&ours, "/a"))
+    let error = get(&client(&[&allowed]), url(&allowed, "/a"))
         .await
         .expect_err("refused");
     assert!(
@@ -56,7 +56,7 @@ async fn a_redirect_to_a_foreign_origin_is_not_followed() {
         "{error:?}"
     );
     assert!(
-        foreign
+        forbidden
             .received_requests()
             .await
             .expect("recorded")
@@ -65,22 +65,22 @@ async fn a_redirect_to_a_foreign_origin_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_redirect_may_not_bring_credentials_of_its_own() {
+async fn redirect_with_credentials_is_not_followed() {
     let server = MockServer::start().await;
     let target = server.uri().replace("http://", "http://user:s3cret@");
-    answers(&server, "/a", redirect(&format!("{target}/b"))).await;
+    respond_at(&server, "/a", redirect(&format!("{target}/b"))).await;
     let error = get(&client(&[&server]), url(&server, "/a"))
         .await
         .expect_err("refused");
     assert!(matches!(error, HttpError::Egress { .. }), "{error:?}");
-    assert!(!chain(&error).contains("s3cret"));
+    assert!(!error_chain(&error).contains("s3cret"));
     assert_eq!(server.received_requests().await.expect("recorded").len(), 1);
 }
 
 #[tokio::test]
-async fn a_redirect_within_the_origin_keeps_the_credential() {
+async fn redirect_within_the_origin_keeps_the_credential() {
     let server = MockServer::start().await;
-    answers(&server, "/old", redirect("/new?page=2")).await;
+    respond_at(&server, "/old", redirect("/new?page=2")).await;
     Mock::given(path("/new"))
         .and(header("authorization", "Bearer s3cret-token"))
         .respond_with(ResponseTemplate::new(200))
@@ -88,19 +88,19 @@ async fn a_redirect_within_the_origin_keeps_the_credential() {
         .await;
     let response = get(&client(&[&server]), url(&server, "/old"))
         .await
-        .expect("an answer");
+        .expect("a response");
     assert_eq!(response.status, StatusCode::OK);
     assert_eq!(response.url, url(&server, "/new?page=2"));
 }
 
 #[tokio::test]
-async fn a_redirect_to_another_allowed_origin_loses_the_credential() {
+async fn redirect_to_another_origin_loses_the_credential() {
     let (one, two) = (MockServer::start().await, MockServer::start().await);
-    answers(&one, "/a", redirect(&format!("{}/b", two.uri()))).await;
-    answers(&two, "/b", ResponseTemplate::new(200)).await;
+    respond_at(&one, "/a", redirect(&format!("{}/b", two.uri()))).await;
+    respond_at(&two, "/b", ResponseTemplate::new(200)).await;
     get(&client(&[&one, &two]), url(&one, "/a"))
         .await
-        .expect("an answer");
+        .expect("a response");
     let received = two.received_requests().await.expect("recorded");
     assert_eq!(received.len(), 1);
     assert!(!received[0].headers.contains_key("authorization"));
@@ -108,11 +108,11 @@ async fn a_redirect_to_another_allowed_origin_loses_the_credential() {
 }
 
 #[tokio::test]
-async fn a_request_that_changes_something_does_not_follow() {
+async fn post_does_not_follow_redirects() {
     let server = MockServer::start().await;
     for status in [301, 302, 303, 307, 308] {
-        let answer = ResponseTemplate::new(status).insert_header("location", "/elsewhere");
-        answers(&server, &format!("/{status}"), answer).await;
+        let template = ResponseTemplate::new(status).insert_header("location", "/elsewhere");
+        respond_at(&server, &format!("/{status}"), template).await;
         let client = client(&[&server]);
         let request = client
             .request(Method::POST, url(&server, &format!("/{status}")))
@@ -120,19 +120,19 @@ async fn a_request_that_changes_something_does_not_follow() {
         let response = client
             .send(&Charge::new("account", "post"), request)
             .await
-            .expect("an answer");
+            .expect("a response");
         assert_eq!(response.status, status);
     }
 }
 
 #[tokio::test]
-async fn each_hop_passes_the_gate_and_circles_end() {
+async fn rate_limiter_admits_each_hop_of_a_loop() {
     let server = MockServer::start().await;
-    answers(&server, "/a", redirect("/a")).await;
-    let (builder, gate) = builder(&[&server]);
+    respond_at(&server, "/a", redirect("/a")).await;
+    let (builder, rate_limiter) = builder(&[&server]);
     let error = get(&builder.build().expect("a client"), url(&server, "/a"))
         .await
-        .expect_err("a circle");
+        .expect_err("a loop");
     assert!(matches!(error, HttpError::Request(_)), "{error:?}");
-    assert_eq!(gate.0.load(Ordering::Relaxed), MAX_REDIRECTS + 1);
+    assert_eq!(rate_limiter.0.load(Ordering::Relaxed), MAX_REDIRECTS + 1);
 }

@@ -1,4 +1,4 @@
-//! Identities, as the table of the catalogue has them.
+//! Tests of dedupe keys against the catalogue.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn check(fact: Fact, kind: &str, key: &str, pollable: bool) {
 }
 
 #[test]
-fn keys_of_threads_follow_the_catalogue() {
+fn thread_keys_follow_the_catalogue() {
     check(issue_created(7), "issue_created", "issue:7:created", true);
     check(
         issue_closed(7, AT),
@@ -27,15 +27,15 @@ fn keys_of_threads_follow_the_catalogue() {
     let fact = issue_assignment(7, false, 3, AT);
     check(fact, "issue_unassigned", "issue:7:unassigned:3:{T}", false);
     check(
-        issue_updated(7, "pinned", AT, Mark::None),
+        issue_updated(7, "pinned", AT, Discriminator::None),
         "issue_updated",
         "issue:7:pinned:{T}",
         false,
     );
-    let fact = issue_updated(7, "labeled", AT, Mark::Part(9));
+    let fact = issue_updated(7, "labeled", AT, Discriminator::Part(9));
     check(fact, "issue_updated", "issue:7:labeled:9:{T}", false);
     // `printf 'a\0b' | sha256sum`
-    let fact = issue_updated(7, "edited", AT, Mark::Edited("a", Some("b")));
+    let fact = issue_updated(7, "edited", AT, Discriminator::Edited("a", Some("b")));
     check(
         fact,
         "issue_updated",
@@ -65,13 +65,13 @@ fn keys_of_threads_follow_the_catalogue() {
         false,
     );
     check(
-        pr_changed(4, "reopened", AT, Mark::None),
+        pr_changed(4, "reopened", AT, Discriminator::None),
         "pr_reopened",
         "pr:4:reopened:{T}",
         false,
     );
     check(
-        pr_changed(4, "assigned", AT, Mark::Part(8)),
+        pr_changed(4, "assigned", AT, Discriminator::Part(8)),
         "pr_updated",
         "pr:4:assigned:8:{T}",
         false,
@@ -96,7 +96,7 @@ fn keys_of_threads_follow_the_catalogue() {
 }
 
 #[test]
-fn keys_of_code_and_community_follow_the_catalogue() {
+fn code_and_community_keys_follow_the_catalogue() {
     let fact = commits_pushed(1, "refs/heads/main", "abc", AT);
     let key = "push:1:refs/heads/main:abc:{T}";
     check(fact, "commits_pushed", key, false);
@@ -120,7 +120,7 @@ fn keys_of_code_and_community_follow_the_catalogue() {
 }
 
 #[test]
-fn only_the_listed_repository_changes_are_facts() {
+fn only_catalogued_repository_changes_are_facts() {
     assert!(repository_changed(1, "edited", AT).is_none());
     let renamed = repository_changed(1, "renamed", AT).expect("a fact");
     assert_eq!(

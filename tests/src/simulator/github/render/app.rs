@@ -6,7 +6,7 @@ use super::{node_id, optional_user, person, user};
 use crate::simulator::clock::iso;
 use crate::simulator::github::world::{Id, Installation, PersonKind, Repository, World};
 
-/// Events the app subscribes to; lifecycle events need no subscription.
+/// Events to which the app subscribes; lifecycle events need no subscription.
 pub(crate) const EVENTS: [&str; 21] = [
     "commit_comment",
     "create",
@@ -31,7 +31,7 @@ pub(crate) const EVENTS: [&str; 21] = [
     "workflow_run",
 ];
 
-/// The app, as `GET /app` shows it.
+/// The app in `GET /app`.
 pub(crate) fn app(world: &World) -> Value {
     let page = format!("{}/apps/{}", world.urls.web, world.app_slug);
     let owner = person(9_001, "app-owner", PersonKind::Organization, &world.urls);
@@ -45,7 +45,7 @@ pub(crate) fn app(world: &World) -> Value {
     })
 }
 
-/// An installation, as REST shows it.
+/// An installation in REST responses.
 pub(crate) fn installation(world: &World, found: &Installation) -> Value {
     let kind = world
         .people
@@ -78,7 +78,7 @@ pub(crate) fn installation(world: &World, found: &Installation) -> Value {
     })
 }
 
-/// An installation inside its own webhooks, whose dates are sometimes `numbers`.
+/// An installation in its webhooks, some of which have dates as `numbers`.
 pub(crate) fn installation_in_webhook(world: &World, found: &Installation, numbers: bool) -> Value {
     let mut object = installation(world, found);
     if numbers {
@@ -99,7 +99,7 @@ pub(crate) fn short_repository(world: &World, found: &Repository) -> Value {
     })
 }
 
-/// The app's one hook, inside a ping.
+/// The app's hook in a `ping` event.
 pub(crate) fn hook(world: &World, hook_id: Id, url: &str) -> Value {
     json!({
         "type": "App", "id": hook_id, "name": "web", "active": true, "events": EVENTS,

@@ -13,12 +13,12 @@ fn email(login: &str) -> String {
     format!("{}@users.noreply.example", login.replace(['[', ']'], ""))
 }
 
-/// A commit as `GET /commits` shows it.
-pub(crate) fn commit(world: &World, found: &Repository, commit: &Commit) -> Value {
-    let base = repository_url(world, found);
-    let page = repository_page(world, found);
+/// A commit in `GET /commits`.
+pub(crate) fn commit(world: &World, repo: &Repository, commit: &Commit) -> Value {
+    let base = repository_url(world, repo);
+    let page = repository_page(world, repo);
     let login = world.login(commit.author);
-    let who = json!({"name": login, "email": email(login), "date": iso(commit.at)});
+    let author = json!({"name": login, "email": email(login), "date": iso(commit.at)});
     let url = format!("{base}/commits/{}", commit.sha);
     let parents: Vec<Value> = commit
         .parent
@@ -26,11 +26,11 @@ pub(crate) fn commit(world: &World, found: &Repository, commit: &Commit) -> Valu
         .map(|sha| json!({"sha": sha, "url": format!("{base}/commits/{sha}"), "html_url": format!("{page}/commit/{sha}")}))
         .collect();
     json!({
-        "sha": commit.sha, "node_id": node_id("Commit", found.id), "url": url,
+        "sha": commit.sha, "node_id": node_id("Commit", repo.id), "url": url,
         "html_url": format!("{page}/commit/{}", commit.sha),
         "comments_url": format!("{url}/comments"),
         "commit": {
-            "author": who, "committer": who, "message": commit.message,
+            "author": author, "committer": author, "message": commit.message,
             "tree": {"sha": commit.tree, "url": format!("{base}/git/trees/{}", commit.tree)},
             "url": format!("{base}/git/commits/{}", commit.sha), "comment_count": 0,
         },
@@ -40,15 +40,15 @@ pub(crate) fn commit(world: &World, found: &Repository, commit: &Commit) -> Valu
     })
 }
 
-/// A commit inside a push webhook.
-pub(crate) fn commit_in_push(world: &World, found: &Repository, commit: &Commit) -> Value {
+/// A commit in a `push` event.
+pub(crate) fn commit_in_push(world: &World, repo: &Repository, commit: &Commit) -> Value {
     let login = world.login(commit.author);
-    let who = json!({"name": login, "email": email(login), "username": login});
+    let author = json!({"name": login, "email": email(login), "username": login});
     json!({
         "id": commit.sha, "tree_id": commit.tree, "distinct": true, "message": commit.message,
         "timestamp": iso(commit.at),
-        "url": format!("{}/commit/{}", repository_page(world, found), commit.sha),
-        "author": who, "committer": who,
+        "url": format!("{}/commit/{}", repository_page(world, repo), commit.sha),
+        "author": author, "committer": author,
         "added": [], "removed": [], "modified": ["src/main.rs"],
     })
 }
@@ -56,28 +56,28 @@ pub(crate) fn commit_in_push(world: &World, found: &Repository, commit: &Commit)
 /// A comment on a commit.
 pub(crate) fn commit_comment(
     world: &World,
-    found: &Repository,
+    repo: &Repository,
     sha: &str,
     (id, author, body, at): (Id, Id, &str, i64),
 ) -> Value {
     json!({
-        "url": format!("{}/comments/{id}", repository_url(world, found)),
-        "html_url": format!("{}/commit/{sha}#commitcomment-{id}", repository_page(world, found)),
+        "url": format!("{}/comments/{id}", repository_url(world, repo)),
+        "html_url": format!("{}/commit/{sha}#commitcomment-{id}", repository_page(world, repo)),
         "id": id, "node_id": node_id("CommitComment", id), "user": user_or_null(world, author),
         "position": null, "line": null, "path": null, "commit_id": sha,
         "created_at": iso(at), "updated_at": iso(at),
-        "author_association": association(world, found, author), "body": body,
+        "author_association": association(world, repo, author), "body": body,
     })
 }
 
 /// A release.
-pub(crate) fn release(world: &World, found: &Repository, release: &Release) -> Value {
-    let base = repository_url(world, found);
+pub(crate) fn release(world: &World, repo: &Repository, release: &Release) -> Value {
+    let base = repository_url(world, repo);
     let url = format!("{base}/releases/{}", release.id);
     json!({
         "url": url, "assets_url": format!("{url}/assets"),
         "upload_url": format!("{url}/assets{{?name,label}}"),
-        "html_url": format!("{}/releases/tag/{}", repository_page(world, found), release.tag),
+        "html_url": format!("{}/releases/tag/{}", repository_page(world, repo), release.tag),
         "id": release.id, "node_id": node_id("Release", release.id),
         "tag_name": release.tag, "target_commitish": release.target, "name": release.name,
         "draft": false, "immutable": false, "author": user(world, release.author),
@@ -90,36 +90,36 @@ pub(crate) fn release(world: &World, found: &Repository, release: &Release) -> V
     })
 }
 
-/// The repository's one workflow.
-pub(crate) fn workflow(world: &World, found: &Repository) -> Value {
-    let base = repository_url(world, found);
+/// The repository's workflow.
+pub(crate) fn workflow(world: &World, repo: &Repository) -> Value {
+    let base = repository_url(world, repo);
     json!({
-        "id": found.id, "node_id": node_id("Workflow", found.id), "name": "CI",
+        "id": repo.id, "node_id": node_id("Workflow", repo.id), "name": "CI",
         "path": ".github/workflows/ci.yml", "state": "active",
-        "created_at": iso(found.created_at), "updated_at": iso(found.created_at),
-        "url": format!("{base}/actions/workflows/{}", found.id),
-        "html_url": format!("{}/blob/main/.github/workflows/ci.yml", repository_page(world, found)),
-        "badge_url": format!("{}/workflows/CI/badge.svg", repository_page(world, found)),
+        "created_at": iso(repo.created_at), "updated_at": iso(repo.created_at),
+        "url": format!("{base}/actions/workflows/{}", repo.id),
+        "html_url": format!("{}/blob/main/.github/workflows/ci.yml", repository_page(world, repo)),
+        "badge_url": format!("{}/workflows/CI/badge.svg", repository_page(world, repo)),
     })
 }
 
-/// A workflow run; webhooks and REST show the same.
-pub(crate) fn run(world: &World, found: &Repository, run: &Run) -> Value {
-    let base = repository_url(world, found);
+/// A workflow run, the same in webhooks and REST.
+pub(crate) fn run(world: &World, repo: &Repository, run: &Run) -> Value {
+    let base = repository_url(world, repo);
     let url = format!("{base}/actions/runs/{}", run.id);
     let login = world.login(run.actor);
-    let who = json!({"name": login, "email": email(login)});
+    let author = json!({"name": login, "email": email(login)});
     let previous = (run.attempt > 1).then(|| format!("{url}/attempts/{}", run.attempt - 1));
-    let lite = repository_lite(world, found);
+    let lite = repository_lite(world, repo);
     json!({
         "id": run.id, "name": "CI", "node_id": node_id("WorkflowRun", run.id),
         "head_branch": run.branch, "head_sha": run.sha, "path": ".github/workflows/ci.yml",
         "display_title": run.title, "run_number": run.number, "event": run.event,
         "status": if run.conclusion.is_some() { "completed" } else { "in_progress" },
-        "conclusion": run.conclusion, "workflow_id": found.id,
+        "conclusion": run.conclusion, "workflow_id": repo.id,
         "check_suite_id": run.id, "check_suite_node_id": node_id("CheckSuite", run.id),
         "url": url,
-        "html_url": format!("{}/actions/runs/{}", repository_page(world, found), run.id),
+        "html_url": format!("{}/actions/runs/{}", repository_page(world, repo), run.id),
         "pull_requests": [],
         "created_at": iso(run.created_at), "updated_at": iso(run.updated_at),
         "actor": user(world, run.actor), "run_attempt": run.attempt, "referenced_workflows": [],
@@ -129,18 +129,18 @@ pub(crate) fn run(world: &World, found: &Repository, run: &Run) -> Value {
         "check_suite_url": format!("{base}/check-suites/{}", run.id),
         "artifacts_url": format!("{url}/artifacts"), "cancel_url": format!("{url}/cancel"),
         "rerun_url": format!("{url}/rerun"), "previous_attempt_url": previous,
-        "workflow_url": format!("{base}/actions/workflows/{}", found.id),
+        "workflow_url": format!("{base}/actions/workflows/{}", repo.id),
         "head_commit": {
             "id": run.sha, "tree_id": run.sha, "message": run.title,
-            "timestamp": iso(run.created_at), "author": who, "committer": who,
+            "timestamp": iso(run.created_at), "author": author, "committer": author,
         },
         "repository": lite, "head_repository": lite,
     })
 }
 
-/// The fields of a repository that lie in a run.
-fn repository_lite(world: &World, found: &Repository) -> Value {
-    const KEPT: [&str; 9] = [
+/// The fields of a repository that a workflow run contains.
+fn repository_lite(world: &World, repo: &Repository) -> Value {
+    const FIELDS: [&str; 9] = [
         "id",
         "node_id",
         "name",
@@ -151,11 +151,11 @@ fn repository_lite(world: &World, found: &Repository) -> Value {
         "description",
         "fork",
     ];
-    let Value::Object(mut object) = repository(world, found) else {
+    let Value::Object(mut object) = repository(world, repo) else {
         return Value::Null;
     };
     object.retain(|name, _| {
-        KEPT.contains(&name.as_str())
+        FIELDS.contains(&name.as_str())
             || name == "url"
             || (name.ends_with("_url")
                 && !["git_url", "ssh_url", "clone_url", "svn_url", "mirror_url"]
@@ -165,8 +165,8 @@ fn repository_lite(world: &World, found: &Repository) -> Value {
 }
 
 /// A deployment.
-pub(crate) fn deployment(world: &World, found: &Repository, deployment: &Deployment) -> Value {
-    let base = repository_url(world, found);
+pub(crate) fn deployment(world: &World, repo: &Repository, deployment: &Deployment) -> Value {
+    let base = repository_url(world, repo);
     let url = format!("{base}/deployments/{}", deployment.id);
     json!({
         "url": url, "id": deployment.id, "node_id": node_id("Deployment", deployment.id),
@@ -184,15 +184,15 @@ pub(crate) fn deployment(world: &World, found: &Repository, deployment: &Deploym
 /// A deployment's status.
 pub(crate) fn deployment_status(
     world: &World,
-    found: &Repository,
+    repo: &Repository,
     deployment: &Deployment,
     (id, state, creator, at): (Id, &str, Id, i64),
 ) -> Value {
-    let base = repository_url(world, found);
+    let base = repository_url(world, repo);
     let url = format!("{base}/deployments/{}", deployment.id);
     let target = format!(
         "{}/deployments/{}",
-        repository_page(world, found),
+        repository_page(world, repo),
         deployment.environment
     );
     json!({

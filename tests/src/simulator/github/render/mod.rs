@@ -1,8 +1,7 @@
-//! How the world looks as JSON, in webhooks and in REST answers.
+//! JSON of the world's objects for webhooks and REST responses.
 //!
-//! Promises objects complete enough for GitHub's published schemas. Rendering
-//! is pure: it reads the world and changes nothing. Where webhooks and REST
-//! differ, the functions say so.
+//! Objects are complete enough for GitHub's published schemas. Rendering does not change the
+//! world. Functions for only one of webhooks and REST say so.
 
 mod app;
 mod code;
@@ -27,7 +26,7 @@ pub(crate) use thread::{
 
 use super::world::{Id, PersonKind, Repository, Urls, World};
 
-/// GitHub's older form of a global id: base64 of `0<length>:<Type><id>`.
+/// Global id in GitHub's older format: base64 of `0<length>:<Type><id>`.
 pub(crate) fn node_id(kind: &str, id: Id) -> String {
     STANDARD.encode(format!("{:03}:{kind}{id}", kind.len()))
 }
@@ -62,7 +61,7 @@ pub(crate) fn person(id: Id, login: &str, kind: PersonKind, urls: &Urls) -> Valu
     })
 }
 
-/// Somebody where GitHub shows `null` for a deleted user.
+/// User object; `null` for a deleted user.
 pub(crate) fn user_or_null(world: &World, id: Id) -> Value {
     match world.people.get(&id) {
         Some(person) if !person.ghost => person.rendered.clone(),
@@ -70,7 +69,7 @@ pub(crate) fn user_or_null(world: &World, id: Id) -> Value {
     }
 }
 
-/// Somebody where GitHub always shows a user: the ghost for a deleted one.
+/// User object; the ghost user for a deleted user.
 pub(crate) fn user(world: &World, id: Id) -> Value {
     match user_or_null(world, id) {
         Value::Null => person(10_137, "ghost", PersonKind::User, &world.urls),
@@ -78,8 +77,8 @@ pub(crate) fn user(world: &World, id: Id) -> Value {
     }
 }
 
-/// Several objects as one.
-fn joined<const N: usize>(parts: [Value; N]) -> Value {
+/// Merges several objects.
+fn merge<const N: usize>(parts: [Value; N]) -> Value {
     let fields = parts.into_iter().filter_map(|part| match part {
         Value::Object(fields) => Some(fields),
         _ => None,
@@ -91,17 +90,17 @@ fn optional_user(world: &World, id: Option<Id>) -> Value {
     id.map_or(Value::Null, |id| user_or_null(world, id))
 }
 
-/// Base of a repository's REST URLs.
+/// Base URL of a repository in the REST API.
 pub(crate) fn repository_url(world: &World, repository: &Repository) -> String {
     format!("{}/repos/{}", world.urls.api, world.full_name(repository))
 }
 
-/// Base of a repository's pages.
+/// Base URL of a repository's web pages.
 pub(crate) fn repository_page(world: &World, repository: &Repository) -> String {
     format!("{}/{}", world.urls.web, world.full_name(repository))
 }
 
-/// Reactions nobody has given.
+/// Reaction counts, all zero.
 pub(crate) fn reactions(url: &str) -> Value {
     json!({
         "url": format!("{url}/reactions"), "total_count": 0, "+1": 0, "-1": 0, "laugh": 0,
@@ -109,7 +108,7 @@ pub(crate) fn reactions(url: &str) -> Value {
     })
 }
 
-/// How the author stands to the repository.
+/// `author_association`: relation of an author to the repository.
 pub(crate) fn association(world: &World, repository: &Repository, author: Id) -> &'static str {
     let Some(account) = world.accounts.get(&repository.owner) else {
         return "NONE";

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{association, joined, node_id, reactions, repository_page, repository_url, user};
+use super::{association, merge, node_id, reactions, repository_page, repository_url, user};
 use crate::simulator::clock::iso;
 use crate::simulator::github::world::{
     Discussion, DiscussionComment, Id, Milestone, PersonKind, Repository, Team, World,
 };
 
-/// Names of the URL fields that are the repository's URL and a suffix.
+/// URL fields that consist of the repository's URL and a suffix.
 const SUFFIXES: [(&str, &str); 37] = [
     ("forks_url", "/forks"),
     ("keys_url", "/keys{/key_id}"),
@@ -52,7 +52,7 @@ const SUFFIXES: [(&str, &str); 37] = [
     ("url", ""),
 ];
 
-/// The repository object, as webhooks (except push) and REST lists show it.
+/// The repository object of webhooks (except `push`) and REST lists.
 pub(crate) fn repository(world: &World, repository: &Repository) -> Value {
     repository
         .rendered
@@ -116,13 +116,13 @@ fn render(world: &World, repository: &Repository) -> Value {
     let urls = SUFFIXES
         .into_iter()
         .map(|(name, suffix)| (name.to_owned(), Value::String(format!("{url}{suffix}"))));
-    joined([identity, state, Value::Object(urls.collect())])
+    merge([identity, state, Value::Object(urls.collect())])
 }
 
-/// The repository as `GET /repos/{owner}/{repo}` shows it.
-pub(crate) fn full_repository(world: &World, found: &Repository) -> Value {
-    let mut object = repository(world, found);
-    object["network_count"] = json!(found.forks);
+/// The repository in `GET /repos/{owner}/{repo}`.
+pub(crate) fn full_repository(world: &World, repo: &Repository) -> Value {
+    let mut object = repository(world, repo);
+    object["network_count"] = json!(repo.forks);
     object["subscribers_count"] = json!(0);
     object["permissions"] =
         json!({"admin": false, "maintain": false, "push": false, "triage": false, "pull": true});
@@ -130,11 +130,11 @@ pub(crate) fn full_repository(world: &World, found: &Repository) -> Value {
 }
 
 /// The organization object of webhooks; `None` for a personal account.
-pub(crate) fn organization(world: &World, found: &Repository) -> Option<Value> {
-    organization_object(world, found.owner)
+pub(crate) fn organization(world: &World, repo: &Repository) -> Option<Value> {
+    organization_object(world, repo.owner)
 }
 
-/// An organization, as lists and webhooks show it; `None` for a personal account.
+/// The organization object of an account; `None` for a personal account.
 pub(crate) fn organization_object(world: &World, id: Id) -> Option<Value> {
     let person = world.people.get(&id)?;
     if person.kind != PersonKind::Organization {
@@ -157,7 +157,7 @@ pub(crate) fn organization_object(world: &World, id: Id) -> Option<Value> {
     }))
 }
 
-/// A team that was asked for a review.
+/// A team in a review request.
 pub(crate) fn team(world: &World, owner_login: &str, team: &Team) -> Value {
     let url = format!(
         "{}/organizations/{}/team/{}",
@@ -175,20 +175,20 @@ pub(crate) fn team(world: &World, owner_login: &str, team: &Team) -> Value {
 }
 
 /// A milestone.
-pub(crate) fn milestone(world: &World, found: &Repository, milestone: &Milestone) -> Value {
+pub(crate) fn milestone(world: &World, repo: &Repository, milestone: &Milestone) -> Value {
     let url = format!(
         "{}/milestones/{}",
-        repository_url(world, found),
+        repository_url(world, repo),
         milestone.number
     );
-    let open = found
+    let open = repo
         .issues
         .iter()
         .filter(|issue| issue.milestone == Some(milestone.id) && issue.closed_at.is_none())
         .count();
     json!({
         "url": url,
-        "html_url": format!("{}/milestone/{}", repository_page(world, found), milestone.number),
+        "html_url": format!("{}/milestone/{}", repository_page(world, repo), milestone.number),
         "labels_url": format!("{url}/labels"),
         "id": milestone.id, "node_id": node_id("Milestone", milestone.id),
         "number": milestone.number, "title": milestone.title, "description": null,
@@ -202,23 +202,23 @@ pub(crate) fn milestone(world: &World, found: &Repository, milestone: &Milestone
     })
 }
 
-/// A discussion, as webhooks show it.
-pub(crate) fn discussion(world: &World, found: &Repository, discussion: &Discussion) -> Value {
+/// A discussion in webhooks.
+pub(crate) fn discussion(world: &World, repo: &Repository, discussion: &Discussion) -> Value {
     let url = format!(
         "{}/discussions/{}",
-        repository_url(world, found),
+        repository_url(world, repo),
         discussion.number
     );
     let page = format!(
         "{}/discussions/{}",
-        repository_page(world, found),
+        repository_page(world, repo),
         discussion.number
     );
     let answer = discussion.answer;
     json!({
-        "category": category(found),
+        "category": category(repo),
         "reactions": reactions(&url),
-        "repository_url": repository_url(world, found),
+        "repository_url": repository_url(world, repo),
         "answer_html_url": answer.map(|(id, ..)| format!("{page}#discussioncomment-{id}")),
         "answer_chosen_at": answer.map(|(_, at, _)| iso(at)),
         "answer_chosen_by": answer.map(|(.., by)| user(world, by)),
@@ -229,40 +229,40 @@ pub(crate) fn discussion(world: &World, found: &Repository, discussion: &Discuss
         "state": "open", "locked": false, "comments": discussion.comments.len(),
         "created_at": iso(discussion.created_at),
         "updated_at": iso(discussion.updated_at),
-        "author_association": association(world, found, discussion.user),
+        "author_association": association(world, repo, discussion.user),
         "active_lock_reason": null,
         "body": discussion.body,
         "timeline_url": format!("{url}/timeline"),
     })
 }
 
-/// The one category; its dates carry an offset, as GitHub's do.
-fn category(found: &Repository) -> Value {
+/// The discussion category, whose dates have an offset as those of GitHub.
+fn category(repo: &Repository) -> Value {
     let zoned = |at| iso(at).replace('Z', ".000+00:00");
     json!({
-        "id": found.id, "node_id": node_id("DiscussionCategory", found.id),
-        "repository_id": found.id, "emoji": ":pray:", "name": "Q&A",
+        "id": repo.id, "node_id": node_id("DiscussionCategory", repo.id),
+        "repository_id": repo.id, "emoji": ":pray:", "name": "Q&A",
         "description": "Ask the community for help",
-        "created_at": zoned(found.created_at), "updated_at": zoned(found.created_at),
+        "created_at": zoned(repo.created_at), "updated_at": zoned(repo.created_at),
         "slug": "q-a", "is_answerable": true,
     })
 }
 
-/// A comment in a discussion, as webhooks show it.
+/// A comment on a discussion in webhooks.
 pub(crate) fn discussion_comment(
     world: &World,
-    found: &Repository,
+    repo: &Repository,
     discussion: &Discussion,
     comment: &DiscussionComment,
 ) -> Value {
     let page = format!(
         "{}/discussions/{}",
-        repository_page(world, found),
+        repository_page(world, repo),
         discussion.number
     );
     let url = format!(
         "{}/discussions/{}/comments/{}",
-        repository_url(world, found),
+        repository_url(world, repo),
         discussion.number,
         comment.id
     );
@@ -270,9 +270,9 @@ pub(crate) fn discussion_comment(
         "id": comment.id, "node_id": node_id("DiscussionComment", comment.id),
         "html_url": format!("{page}#discussioncomment-{}", comment.id),
         "parent_id": null, "child_comment_count": 0,
-        "repository_url": world.full_name(found),
+        "repository_url": world.full_name(repo),
         "discussion_id": discussion.id,
-        "author_association": association(world, found, comment.user),
+        "author_association": association(world, repo, comment.user),
         "user": super::user_or_null(world, comment.user),
         "created_at": iso(comment.created_at), "updated_at": iso(comment.updated_at),
         "body": comment.body, "reactions": reactions(&url),

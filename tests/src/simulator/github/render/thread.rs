@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    association, joined, labels, milestone, node_id, optional_user, reactions, repository,
+    association, labels, merge, milestone, node_id, optional_user, reactions, repository,
     repository_page, repository_url, user, user_or_null,
 };
 use crate::simulator::clock::iso;
@@ -16,24 +16,24 @@ fn people(world: &World, ids: &[Id]) -> Vec<Value> {
     ids.iter().map(|id| user(world, *id)).collect()
 }
 
-fn milestone_of(world: &World, found: &Repository, issue: &Issue) -> Value {
-    let set = found
+fn milestone_of(world: &World, repo: &Repository, issue: &Issue) -> Value {
+    let set = repo
         .milestones
         .iter()
         .find(|milestone| Some(milestone.id) == issue.milestone);
-    set.map_or(Value::Null, |set| milestone(world, found, set))
+    set.map_or(Value::Null, |set| milestone(world, repo, set))
 }
 
-/// An issue, or the issue side of a pull request, as webhooks show it.
-pub(crate) fn issue(world: &World, found: &Repository, issue: &Issue) -> Value {
-    let base = repository_url(world, found);
+/// An issue, or the issue side of a pull request, in webhooks.
+pub(crate) fn issue(world: &World, repo: &Repository, issue: &Issue) -> Value {
+    let base = repository_url(world, repo);
     let url = format!("{base}/issues/{}", issue.number);
     let side = if issue.pull.is_some() {
         "pull"
     } else {
         "issues"
     };
-    let page = format!("{}/{side}/{}", repository_page(world, found), issue.number);
+    let page = format!("{}/{side}/{}", repository_page(world, repo), issue.number);
     let mut object = json!({
         "url": url,
         "repository_url": base,
@@ -46,17 +46,17 @@ pub(crate) fn issue(world: &World, found: &Repository, issue: &Issue) -> Value {
         "number": issue.number,
         "title": issue.title,
         "user": user_or_null(world, issue.user),
-        "labels": labels(world, found, &issue.labels),
+        "labels": labels(world, repo, &issue.labels),
         "state": issue.state(),
         "locked": issue.locked,
         "assignee": optional_user(world, issue.assignees.first().copied()),
         "assignees": people(world, &issue.assignees),
-        "milestone": milestone_of(world, found, issue),
+        "milestone": milestone_of(world, repo, issue),
         "comments": issue.comments,
         "created_at": iso(issue.created_at),
         "updated_at": iso(issue.updated_at),
         "closed_at": issue.closed_at.map(iso),
-        "author_association": association(world, found, issue.user),
+        "author_association": association(world, repo, issue.user),
         "active_lock_reason": null,
         "body": issue.body,
         "reactions": reactions(&url),
@@ -77,28 +77,28 @@ pub(crate) fn issue(world: &World, found: &Repository, issue: &Issue) -> Value {
     object
 }
 
-/// An issue as REST lists show it, rendered once until it changes.
-pub(crate) fn issue_row(world: &World, found: &Repository, row: &Issue) -> Bytes {
+/// An issue in REST lists, cached until it changes.
+pub(crate) fn issue_row(world: &World, repo: &Repository, row: &Issue) -> Bytes {
     row.listed_row
         .get_or_init(|| {
-            let mut object = issue(world, found, row);
+            let mut object = issue(world, repo, row);
             object["closed_by"] = optional_user(world, row.closed_by);
             bytes(&object)
         })
         .clone()
 }
 
-/// The fields that every form of a pull request has.
-fn pull_base(world: &World, found: &Repository, issue: &Issue, pull: &Pull) -> Value {
-    let base = repository_url(world, found);
+/// Fields that all forms of a pull request have.
+fn pull_base(world: &World, repo: &Repository, issue: &Issue, pull: &Pull) -> Value {
+    let base = repository_url(world, repo);
     let url = format!("{base}/pulls/{}", issue.number);
     let issue_url = format!("{base}/issues/{}", issue.number);
-    let page = format!("{}/pull/{}", repository_page(world, found), issue.number);
-    let owner = world.login(found.owner);
+    let page = format!("{}/pull/{}", repository_page(world, repo), issue.number);
+    let owner = world.login(repo.owner);
     let statuses = format!("{base}/statuses/{}", pull.head_sha);
     let teams: Vec<Value> = world
         .accounts
-        .get(&found.owner)
+        .get(&repo.owner)
         .and_then(|account| account.team.as_ref())
         .filter(|_| pull.team_requested)
         .map(|team| super::team(world, owner, team))
@@ -118,16 +118,16 @@ fn pull_base(world: &World, found: &Repository, issue: &Issue, pull: &Pull) -> V
         "assignees": people(world, &issue.assignees),
         "requested_reviewers": people(world, &pull.reviewers),
         "requested_teams": teams,
-        "labels": labels(world, found, &issue.labels),
-        "milestone": milestone_of(world, found, issue),
+        "labels": labels(world, repo, &issue.labels),
+        "milestone": milestone_of(world, repo, issue),
         "draft": pull.draft,
         "commits_url": format!("{url}/commits"),
         "review_comments_url": format!("{url}/comments"),
         "review_comment_url": format!("{base}/pulls/comments{{/number}}"),
         "comments_url": format!("{issue_url}/comments"),
         "statuses_url": statuses,
-        "head": side(world, found, owner, &pull.head_ref, &pull.head_sha),
-        "base": side(world, found, owner, &pull.base_ref, &pull.base_sha),
+        "head": side(world, repo, owner, &pull.head_ref, &pull.head_sha),
+        "base": side(world, repo, owner, &pull.base_ref, &pull.base_sha),
         "_links": {
             "self": link(url.clone()), "html": link(page.clone()), "issue": link(issue_url.clone()),
             "comments": link(format!("{issue_url}/comments")),
@@ -135,7 +135,7 @@ fn pull_base(world: &World, found: &Repository, issue: &Issue, pull: &Pull) -> V
             "review_comment": link(format!("{base}/pulls/comments{{/number}}")),
             "commits": link(format!("{url}/commits")), "statuses": link(statuses.clone()),
         },
-        "author_association": association(world, found, issue.user),
+        "author_association": association(world, repo, issue.user),
         "auto_merge": pull.auto_merge.map(|by| json!({
             "enabled_by": user(world, by), "merge_method": "squash",
             "commit_title": issue.title, "commit_message": "",
@@ -144,15 +144,15 @@ fn pull_base(world: &World, found: &Repository, issue: &Issue, pull: &Pull) -> V
     })
 }
 
-fn side(world: &World, found: &Repository, owner: &str, branch: &str, sha: &str) -> Value {
+fn side(world: &World, repo: &Repository, owner: &str, branch: &str, sha: &str) -> Value {
     json!({
         "label": format!("{owner}:{branch}"), "ref": branch, "sha": sha,
-        "user": user(world, found.owner), "repo": repository(world, found),
+        "user": user(world, repo.owner), "repo": repository(world, repo),
     })
 }
 
-/// A pull request whole: `pull_request` webhooks and `GET /pulls/{number}`.
-pub(crate) fn pull(world: &World, found: &Repository, issue: &Issue) -> Value {
+/// Complete pull request of `pull_request` events and `GET /pulls/{number}`.
+pub(crate) fn pull(world: &World, repo: &Repository, issue: &Issue) -> Value {
     let Some(pull) = &issue.pull else {
         return Value::Null;
     };
@@ -168,32 +168,27 @@ pub(crate) fn pull(world: &World, found: &Repository, issue: &Issue) -> Value {
         "additions": pull.commits * 12, "deletions": pull.commits * 3,
         "changed_files": pull.commits,
     });
-    joined([pull_base(world, found, issue, pull), rest])
+    merge([pull_base(world, repo, issue, pull), rest])
 }
 
-/// A pull request inside review webhooks, which show less of it.
-pub(crate) fn pull_in_review(world: &World, found: &Repository, issue: &Issue) -> Value {
+/// A pull request in review events, with fewer fields.
+pub(crate) fn pull_in_review(world: &World, repo: &Repository, issue: &Issue) -> Value {
     issue
         .pull
         .as_ref()
-        .map_or(Value::Null, |pull| pull_base(world, found, issue, pull))
+        .map_or(Value::Null, |pull| pull_base(world, repo, issue, pull))
 }
 
-/// A pull request as `GET /pulls` shows it, rendered once until it changes.
-pub(crate) fn pull_row(world: &World, found: &Repository, row: &Issue) -> Bytes {
+/// A pull request in `GET /pulls`, cached until it changes.
+pub(crate) fn pull_row(world: &World, repo: &Repository, row: &Issue) -> Bytes {
     row.pull_row
-        .get_or_init(|| bytes(&pull_in_review(world, found, row)))
+        .get_or_init(|| bytes(&pull_in_review(world, repo, row)))
         .clone()
 }
 
-/// A comment in the conversation.
-pub(crate) fn comment(
-    world: &World,
-    found: &Repository,
-    issue: &Issue,
-    comment: &Comment,
-) -> Value {
-    let base = repository_url(world, found);
+/// A comment on an issue or pull request.
+pub(crate) fn comment(world: &World, repo: &Repository, issue: &Issue, comment: &Comment) -> Value {
+    let base = repository_url(world, repo);
     let url = format!("{base}/issues/comments/{}", comment.id);
     let side = if issue.pull.is_some() {
         "pull"
@@ -203,24 +198,24 @@ pub(crate) fn comment(
     json!({
         "url": url,
         "html_url": format!(
-            "{}/{side}/{}#issuecomment-{}", repository_page(world, found), issue.number, comment.id
+            "{}/{side}/{}#issuecomment-{}", repository_page(world, repo), issue.number, comment.id
         ),
         "issue_url": format!("{base}/issues/{}", issue.number),
         "id": comment.id, "node_id": node_id("IssueComment", comment.id),
         "user": user_or_null(world, comment.user),
         "created_at": iso(comment.created_at), "updated_at": iso(comment.updated_at),
-        "author_association": association(world, found, comment.user),
+        "author_association": association(world, repo, comment.user),
         "body": comment.body, "reactions": reactions(&url),
         "performed_via_github_app": null,
     })
 }
 
-/// A review as webhooks show it, its state in lower case.
-pub(crate) fn review(world: &World, found: &Repository, issue: &Issue, review: &Review) -> Value {
-    let base = repository_url(world, found);
+/// A review in webhooks, with its state in lower case.
+pub(crate) fn review(world: &World, repo: &Repository, issue: &Issue, review: &Review) -> Value {
+    let base = repository_url(world, repo);
     let page = format!(
         "{}/pull/{}#pullrequestreview-{}",
-        repository_page(world, found),
+        repository_page(world, repo),
         issue.number,
         review.id
     );
@@ -230,31 +225,31 @@ pub(crate) fn review(world: &World, found: &Repository, issue: &Issue, review: &
         "user": user_or_null(world, review.user), "body": review.body,
         "commit_id": review.commit, "submitted_at": iso(review.submitted_at),
         "state": review.state, "html_url": page, "pull_request_url": pull_url,
-        "author_association": association(world, found, review.user),
+        "author_association": association(world, repo, review.user),
         "_links": {"html": {"href": page}, "pull_request": {"href": pull_url}},
     })
 }
 
-/// A review as REST shows it, its state in upper case.
-pub(crate) fn review_row(world: &World, found: &Repository, issue: &Issue, row: &Review) -> Value {
-    let mut object = review(world, found, issue, row);
+/// A review in REST responses, with its state in upper case.
+pub(crate) fn review_row(world: &World, repo: &Repository, issue: &Issue, row: &Review) -> Value {
+    let mut object = review(world, repo, issue, row);
     object["state"] = json!(row.state.to_uppercase());
     object
 }
 
-/// A comment on a line of the diff.
+/// A review comment on a line of the diff.
 pub(crate) fn review_comment(
     world: &World,
-    found: &Repository,
+    repo: &Repository,
     issue: &Issue,
     comment: &ReviewComment,
 ) -> Value {
-    let base = repository_url(world, found);
+    let base = repository_url(world, repo);
     let url = format!("{base}/pulls/comments/{}", comment.id);
     let pull_url = format!("{base}/pulls/{}", issue.number);
     let page = format!(
         "{}/pull/{}#discussion_r{}",
-        repository_page(world, found),
+        repository_page(world, repo),
         issue.number,
         comment.id
     );
@@ -267,7 +262,7 @@ pub(crate) fn review_comment(
         "user": user_or_null(world, comment.user), "body": comment.body,
         "created_at": iso(comment.created_at), "updated_at": iso(comment.updated_at),
         "html_url": page, "pull_request_url": pull_url,
-        "author_association": association(world, found, comment.user),
+        "author_association": association(world, repo, comment.user),
         "_links": {
             "self": {"href": url}, "html": {"href": page}, "pull_request": {"href": pull_url},
         },

@@ -1,20 +1,20 @@
-//! Releases, workflow runs, stars, commits and branches: lists and single objects.
+//! Lists and objects of releases, workflow runs, stars, commits, branches and tags.
 
 use axum::http::header;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::Ask;
-use super::lists::Answer;
+use super::ResourceRequest;
+use super::lists::ReplyResult;
 use crate::simulator::clock::{iso, parse_iso};
 use crate::simulator::github::render;
 use crate::simulator::github::reply::Reply;
 use crate::simulator::github::world::{Order, Release, Run, Sort};
 
-/// Results that a filtered query of workflow runs gives at most.
-const MOST_RUNS: usize = 1_000;
+/// Maximum number of results of a filtered query of workflow runs.
+const MAX_FILTERED_RUNS: usize = 1_000;
 
-impl Ask<'_> {
+impl ResourceRequest<'_> {
     fn release_row(&self, release: &Release) -> Bytes {
         let render =
             || Bytes::from(render::release(self.world, self.repository, release).to_string());
@@ -45,7 +45,7 @@ impl Ask<'_> {
         self.paging.link(Reply::rows(&rows, None), total)
     }
 
-    pub(super) fn release(&self, id: &str) -> Answer {
+    pub(super) fn release(&self, id: &str) -> ReplyResult {
         let found = id
             .parse()
             .ok()
@@ -63,14 +63,14 @@ impl Ask<'_> {
         run.rendered.get_or_init(render).clone()
     }
 
-    pub(super) fn runs(&self) -> Answer {
+    pub(super) fn runs(&self) -> ReplyResult {
         let created = self.paging.field("created").map(Span::parse);
         let created = created
             .transpose()
             .map_err(|()| Reply::unprocessable("Validation Failed"))?;
         let status = self.paging.field("status");
         let branch = self.paging.field("branch");
-        let fits = |run: &Run| {
+        let matches = |run: &Run| {
             created
                 .as_ref()
                 .is_none_or(|span| span.contains(run.created_at))
@@ -89,12 +89,12 @@ impl Ask<'_> {
         let (mut rows, total) = all.page(
             order,
             None,
-            fits,
+            matches,
             self.paging.offset(),
             self.paging.per_page,
         );
         let reachable = if filtered {
-            total.min(MOST_RUNS)
+            total.min(MAX_FILTERED_RUNS)
         } else {
             total
         };
@@ -110,7 +110,7 @@ impl Ask<'_> {
         ))
     }
 
-    pub(super) fn run(&self, id: &str) -> Answer {
+    pub(super) fn run(&self, id: &str) -> ReplyResult {
         let found = id.parse().ok().and_then(|id| self.repository.runs.get(id));
         let found = found.ok_or_else(Reply::not_found)?;
         Ok(Reply::ok(&render::run(self.world, self.repository, found)))
@@ -149,24 +149,23 @@ impl Ask<'_> {
         self.paging.link(Reply::rows(&rows, None), stars.len())
     }
 
-    /// Commits reachable from a branch, newest first. History is linear here: a
-    /// branch shows its own commits and those it started from.
-    pub(super) fn commits(&self) -> Answer {
+    /// Commits of a branch and their ancestors, newest first. History is linear.
+    pub(super) fn commits(&self) -> ReplyResult {
         let name = self.paging.field("sha").unwrap_or("main");
-        let Some(head) = self.repository.head(name).or_else(|| self.has(name)) else {
+        let Some(head) = self.repository.head(name).or_else(|| self.known_sha(name)) else {
             return Err(Reply::not_found());
         };
         let (since, until) = (
             self.since()?,
             self.paging.field("until").and_then(parse_iso),
         );
-        let mut wanted = Some(head);
+        let mut next = Some(head);
         let chain = self.repository.commits.iter().rev().filter(|commit| {
-            let reached = wanted == Some(commit.sha.as_str());
-            if reached {
-                wanted = commit.parent.as_deref();
+            let is_reached = next == Some(commit.sha.as_str());
+            if is_reached {
+                next = commit.parent.as_deref();
             }
-            reached
+            is_reached
                 && since.is_none_or(|since| commit.at >= since)
                 && until.is_none_or(|until| commit.at <= until)
         });
@@ -182,7 +181,7 @@ impl Ask<'_> {
         Ok(self.paging.link(Reply::rows(&rows, None), all.len()))
     }
 
-    fn has(&self, sha: &str) -> Option<&str> {
+    fn known_sha(&self, sha: &str) -> Option<&str> {
         let found = self
             .repository
             .commits
@@ -191,11 +190,11 @@ impl Ask<'_> {
         found.map(|commit| commit.sha.as_str())
     }
 
-    pub(super) fn commit(&self, name: &str) -> Answer {
+    pub(super) fn commit(&self, name: &str) -> ReplyResult {
         let sha = self
             .repository
             .head(name)
-            .or_else(|| self.has(name))
+            .or_else(|| self.known_sha(name))
             .ok_or_else(Reply::not_found)?;
         let found = self
             .repository
@@ -237,7 +236,7 @@ impl Ask<'_> {
     }
 }
 
-/// A span of time as search queries write it: `>=2026-11-01`, `A..B`, a day.
+/// A time range of a search query: `>=2026-11-01`, `A..B`, or a day.
 struct Span {
     from: i64,
     to: i64,
@@ -246,7 +245,7 @@ struct Span {
 impl Span {
     fn parse(text: &str) -> Result<Self, ()> {
         let at = |text: &str| parse_iso(text).ok_or(());
-        // A date without a time ends with its day.
+        // A date without a time includes its whole day.
         let end = |text: &str| at(text).map(|at| if text.contains('T') { at } else { at + 86_399 });
         let (all_from, all_to) = (i64::MIN, i64::MAX);
         if let Some((from, to)) = text.split_once("..") {
@@ -294,7 +293,7 @@ mod tests {
     use super::Span;
 
     #[test]
-    fn spans_are_read_as_search_writes_them() {
+    fn spans_are_parsed_from_search_syntax() {
         let noon = 1_795_435_200; // 2026-11-23T12:00:00Z
         for (text, contains) in [
             (">=2026-11-23", true),

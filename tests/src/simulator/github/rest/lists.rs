@@ -1,53 +1,53 @@
-//! Issues, pull requests and conversations: lists and single objects.
+//! Lists and objects of issues, pull requests, comments and reviews.
 
 use axum::http::StatusCode;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::Ask;
+use super::ResourceRequest;
 use crate::simulator::clock::parse_iso;
 use crate::simulator::github::render;
 use crate::simulator::github::reply::Reply;
 use crate::simulator::github::world::{Issue, Order, Sort};
 
-pub(super) type Answer = Result<Reply, Reply>;
+pub(super) type ReplyResult = Result<Reply, Reply>;
 
-impl Ask<'_> {
-    /// Finds the list or object behind a path below the repository.
-    pub(crate) fn dispatch(&self, parts: &[&str]) -> Answer {
+impl ResourceRequest<'_> {
+    /// Dispatches a path below the repository.
+    pub(crate) fn dispatch(&self, parts: &[&str]) -> ReplyResult {
         match parts {
             [] => Ok(Reply::ok(&render::full_repository(
                 self.world,
                 self.repository,
             ))),
-            ["issues"] => self.needs("issues")?.issues(),
-            ["issues", "comments"] => self.needs("issues")?.comments(None),
-            ["issues", number] => self.needs("issues")?.issue(number),
-            ["issues", number, "comments"] => self.needs("issues")?.comments(Some(number)),
-            ["pulls"] => Ok(self.needs("pull_requests")?.pulls()),
-            ["pulls", "comments"] => self.needs("pull_requests")?.review_comments(None),
-            ["pulls", number] => self.needs("pull_requests")?.pull(number),
+            ["issues"] => self.require("issues")?.issues(),
+            ["issues", "comments"] => self.require("issues")?.comments(None),
+            ["issues", number] => self.require("issues")?.issue(number),
+            ["issues", number, "comments"] => self.require("issues")?.comments(Some(number)),
+            ["pulls"] => Ok(self.require("pull_requests")?.pulls()),
+            ["pulls", "comments"] => self.require("pull_requests")?.review_comments(None),
+            ["pulls", number] => self.require("pull_requests")?.pull(number),
             ["pulls", number, "comments"] => {
-                self.needs("pull_requests")?.review_comments(Some(number))
+                self.require("pull_requests")?.review_comments(Some(number))
             }
-            ["pulls", number, "reviews"] => self.needs("pull_requests")?.reviews(number),
-            ["releases"] => Ok(self.needs("contents")?.releases()),
-            ["releases", id] => self.needs("contents")?.release(id),
-            ["actions", "runs"] => self.needs("actions")?.runs(),
-            ["actions", "runs", id] => self.needs("actions")?.run(id),
+            ["pulls", number, "reviews"] => self.require("pull_requests")?.reviews(number),
+            ["releases"] => Ok(self.require("contents")?.releases()),
+            ["releases", id] => self.require("contents")?.release(id),
+            ["actions", "runs"] => self.require("actions")?.runs(),
+            ["actions", "runs", id] => self.require("actions")?.run(id),
             ["stargazers"] => Ok(self.stargazers()),
-            ["commits"] => self.needs("contents")?.commits(),
-            ["commits", sha] => self.needs("contents")?.commit(sha),
-            ["branches"] => Ok(self.needs("contents")?.references(true)),
-            ["tags"] => Ok(self.needs("contents")?.references(false)),
-            ["milestones"] => Ok(self.needs("issues")?.milestones()),
-            ["deployments"] => Ok(self.needs("deployments")?.deployments()),
+            ["commits"] => self.require("contents")?.commits(),
+            ["commits", sha] => self.require("contents")?.commit(sha),
+            ["branches"] => Ok(self.require("contents")?.references(true)),
+            ["tags"] => Ok(self.require("contents")?.references(false)),
+            ["milestones"] => Ok(self.require("issues")?.milestones()),
+            ["deployments"] => Ok(self.require("deployments")?.deployments()),
             _ => Err(Reply::not_found()),
         }
     }
 
-    fn needs(&self, permission: &str) -> Result<&Self, Reply> {
-        if self.caller.may(self.world, permission) {
+    fn require(&self, permission: &str) -> Result<&Self, Reply> {
+        if self.caller.has_permission(self.world, permission) {
             Ok(self)
         } else {
             Err(Reply::not_permitted(permission))
@@ -55,11 +55,11 @@ impl Ask<'_> {
     }
 
     /// `sort` and `direction`; without `sort`, newest first.
-    fn order(&self, otherwise: Sort) -> Order {
+    fn order(&self, default: Sort) -> Order {
         let by = match self.paging.field("sort") {
             Some("updated") => Sort::Updated,
             Some("created") => Sort::Created,
-            _ => otherwise,
+            _ => default,
         };
         Order {
             by,
@@ -81,7 +81,7 @@ impl Ask<'_> {
         if let Some(issue) = self.repository.issue(number) {
             return Ok(issue);
         }
-        match self.world.gone.get(&(self.repository.id, number)) {
+        match self.world.removed_issues.get(&(self.repository.id, number)) {
             None => Err(Reply::not_found()),
             Some(None) => Err(Reply::error(StatusCode::GONE, "This issue was deleted")),
             Some(Some((repository, number))) => {
@@ -94,7 +94,7 @@ impl Ask<'_> {
         }
     }
 
-    fn issues(&self) -> Answer {
+    fn issues(&self) -> ReplyResult {
         let state = self.paging.field("state").unwrap_or("open");
         let label = self
             .paging
@@ -106,14 +106,14 @@ impl Ask<'_> {
                 .iter()
                 .find(|label| label.name == name)
         });
-        let fits = |issue: &Issue| {
+        let matches = |issue: &Issue| {
             (state == "all" || issue.state() == state)
                 && label.is_none_or(|label| issue.labels.contains(&label.id))
         };
         let (rows, total) = self.repository.issues.page(
             self.order(Sort::Created),
             self.since()?,
-            fits,
+            matches,
             self.paging.offset(),
             self.paging.per_page,
         );
@@ -129,7 +129,7 @@ impl Ask<'_> {
         Ok(self.paging.link(Reply::rows(&rows, None), total))
     }
 
-    fn issue(&self, number: &str) -> Answer {
+    fn issue(&self, number: &str) -> ReplyResult {
         let issue = self.by_number(number)?;
         let mut reply = Reply::empty();
         reply.status = StatusCode::OK;
@@ -157,7 +157,7 @@ impl Ask<'_> {
         self.paging.link(Reply::rows(&rows, None), total)
     }
 
-    fn pull(&self, number: &str) -> Answer {
+    fn pull(&self, number: &str) -> ReplyResult {
         let issue = self.by_number(number)?;
         if issue.pull.is_none() {
             return Err(Reply::not_found());
@@ -165,13 +165,12 @@ impl Ask<'_> {
         Ok(Reply::ok(&render::pull(self.world, self.repository, issue)))
     }
 
-    fn comments(&self, number: Option<&&str>) -> Answer {
+    fn comments(&self, number: Option<&&str>) -> ReplyResult {
         let issue = number
             .map(|number| self.by_number(number))
             .transpose()?
             .map(|issue| issue.id);
-        // One issue's comments come oldest first; the repository's by creation too,
-        // unless another order is asked for.
+        // An issue's comments are always oldest first; those of the repository are by default.
         let mut order = self.order(Sort::Created);
         if issue.is_some() || self.paging.field("sort").is_none() {
             order = Order {
@@ -205,7 +204,7 @@ impl Ask<'_> {
         Ok(self.paging.link(Reply::rows(&rows, None), total))
     }
 
-    fn review_comments(&self, number: Option<&&str>) -> Answer {
+    fn review_comments(&self, number: Option<&&str>) -> ReplyResult {
         let issue = number
             .map(|number| self.by_number(number))
             .transpose()?
@@ -241,7 +240,7 @@ impl Ask<'_> {
         Ok(self.paging.link(Reply::rows(&rows, None), total))
     }
 
-    fn reviews(&self, number: &str) -> Answer {
+    fn reviews(&self, number: &str) -> ReplyResult {
         let issue = self.by_number(number)?;
         let Some(pull) = &issue.pull else {
             return Err(Reply::not_found());
@@ -278,7 +277,7 @@ impl Ask<'_> {
             .filter(|entry| state == "all" || (state == "closed") == entry.closed_at.is_some())
             .map(|entry| render::milestone(self.world, self.repository, entry))
             .collect();
-        self.small(&all)
+        self.page_of(&all)
     }
 
     fn deployments(&self) -> Reply {
@@ -286,10 +285,10 @@ impl Ask<'_> {
         let all: Vec<Value> = all
             .map(|entry| render::deployment(self.world, self.repository, entry))
             .collect();
-        self.small(&all)
+        self.page_of(&all)
     }
 
-    fn small(&self, all: &[Value]) -> Reply {
+    fn page_of(&self, all: &[Value]) -> Reply {
         let rows = all
             .iter()
             .skip(self.paging.offset())

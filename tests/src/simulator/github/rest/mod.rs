@@ -1,8 +1,8 @@
-//! The REST API of repositories and what is in them.
+//! REST API of repositories and their contents.
 //!
-//! Promises the lists, filters, orders and page links of GitHub, for clients
-//! that may see the repository, under its name and under its id; former names
-//! answer 301. Noted in the ledger: which facts an answer has shown.
+//! It has GitHub's lists, filters, orders and page links, for callers that can see the
+//! repository. A repository is found by its name and by its id; former names redirect with 301.
+//! The ledger learns which facts a response has shown.
 
 mod code;
 mod lists;
@@ -39,18 +39,18 @@ pub(crate) fn router() -> Router<Hub> {
         .route("/repositories/{id}/{*rest}", get(by_id_with))
 }
 
-/// The route of a path that only the dispatch below knows, for statistics.
-pub(crate) fn pattern(path: &str) -> String {
+/// Route pattern of a path, for statistics.
+pub(crate) fn route_pattern(path: &str) -> String {
     let mut parts: Vec<&str> = path
         .strip_prefix("/api/v3")
         .unwrap_or(path)
         .split('/')
         .collect();
-    let named = parts.get(1) == Some(&"repos");
+    let is_by_name = parts.get(1) == Some(&"repos");
     for (at, part) in parts.iter_mut().enumerate() {
-        if named && at == 2 {
+        if is_by_name && at == 2 {
             *part = "{owner}";
-        } else if named && at == 3 {
+        } else if is_by_name && at == 3 {
             *part = "{repo}";
         } else if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
             *part = "{number}";
@@ -59,8 +59,8 @@ pub(crate) fn pattern(path: &str) -> String {
     parts.join("/")
 }
 
-/// A request for something in a repository.
-pub(crate) struct Ask<'a> {
+/// A request for an object or list of a repository.
+pub(crate) struct ResourceRequest<'a> {
     pub(crate) hub: &'a GitHub,
     pub(crate) world: &'a World,
     pub(crate) repository: &'a Repository,
@@ -73,8 +73,8 @@ async fn rate_limit(State(hub): State<Hub>, Extension(caller): Extension<Caller>
     let settings = hub.settings().clone();
     let world = hub.world();
     let [core, search] = [Resource::Core, Resource::Search].map(|resource| {
-        let of = caller.allowance(&world, resource, &settings);
-        let quota = hub.limits.look(of, hub.core.clock.seconds());
+        let allowance = caller.allowance(&world, resource, &settings);
+        let quota = hub.limits.current(allowance, hub.core.clock.seconds());
         json!({
             "limit": quota.limit, "used": quota.used, "remaining": quota.remaining(),
             "reset": quota.resets_at - hub.core.clock.offset(),
@@ -88,20 +88,20 @@ async fn user(
     Extension(caller): Extension<Caller>,
     Path(login): Path<String>,
 ) -> Result<Reply, Reply> {
-    signed_in(&caller)?;
+    require_data_access(&caller)?;
     let world = hub.world();
     let id = world.person_id(&login).ok_or_else(Reply::not_found)?;
     Ok(Reply::ok(&public_user(&world, id)))
 }
 
-/// Refuses what is not a token for data.
-fn signed_in(caller: &Caller) -> Result<(), Reply> {
+/// Rejects callers without access to data.
+fn require_data_access(caller: &Caller) -> Result<(), Reply> {
     match caller {
-        Caller::App | Caller::RefusedJwt(_) => Err(Reply::error(
+        Caller::App | Caller::RejectedJwt(_) => Err(Reply::error(
             StatusCode::UNAUTHORIZED,
             "Requires authentication",
         )),
-        Caller::Bad | Caller::Client(false) => Err(Reply::bad_credentials()),
+        Caller::Invalid | Caller::Client(false) => Err(Reply::bad_credentials()),
         _ => Ok(()),
     }
 }
@@ -122,7 +122,7 @@ async fn by_name(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Reply, Reply> {
-    named(&state, &caller, (&owner, &name), "", &uri, &headers)
+    respond_by_name(&state, &caller, (&owner, &name), "", &uri, &headers)
 }
 
 async fn by_name_with(
@@ -132,7 +132,7 @@ async fn by_name_with(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Reply, Reply> {
-    named(&state, &caller, (&owner, &name), &rest, &uri, &headers)
+    respond_by_name(&state, &caller, (&owner, &name), &rest, &uri, &headers)
 }
 
 async fn by_id(
@@ -142,7 +142,7 @@ async fn by_id(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Reply, Reply> {
-    answer(&state, &state.world(), &caller, id, "", &uri, &headers)
+    respond(&state, &state.world(), &caller, id, "", &uri, &headers)
 }
 
 async fn by_id_with(
@@ -152,10 +152,10 @@ async fn by_id_with(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Reply, Reply> {
-    answer(&state, &state.world(), &caller, id, &rest, &uri, &headers)
+    respond(&state, &state.world(), &caller, id, &rest, &uri, &headers)
 }
 
-fn named(
+fn respond_by_name(
     hub: &Hub,
     caller: &Caller,
     (owner, name): (&str, &str),
@@ -163,23 +163,23 @@ fn named(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Reply, Reply> {
-    signed_in(caller)?;
+    require_data_access(caller)?;
     let world = hub.world();
     let id = world
         .repository_id(owner, name)
         .ok_or_else(Reply::not_found)?;
     let found = world.repositories.get(&id).ok_or_else(Reply::not_found)?;
-    if !caller.sees(&world, found) {
+    if !caller.can_see(&world, found) {
         return Err(Reply::not_found());
     }
     if !world.is_current_name(id, owner, name) {
-        return Ok(Reply::moved(&place(hub, id, rest, uri)));
+        return Ok(Reply::moved(&canonical_url(hub, id, rest, uri)));
     }
-    answer(hub, &world, caller, id, rest, uri, headers)
+    respond(hub, &world, caller, id, rest, uri, headers)
 }
 
-/// Where a repository's things are whatever its name.
-fn place(hub: &GitHub, id: Id, rest: &str, uri: &Uri) -> String {
+/// URL by the repository's id, which does not change.
+fn canonical_url(hub: &GitHub, id: Id, rest: &str, uri: &Uri) -> String {
     let rest = if rest.is_empty() {
         String::new()
     } else {
@@ -192,7 +192,7 @@ fn place(hub: &GitHub, id: Id, rest: &str, uri: &Uri) -> String {
     format!("{}/repositories/{id}{rest}{query}", hub.urls.api)
 }
 
-fn answer(
+fn respond(
     hub: &Hub,
     world: &World,
     caller: &Caller,
@@ -201,9 +201,9 @@ fn answer(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Reply, Reply> {
-    signed_in(caller)?;
+    require_data_access(caller)?;
     let repository = world.repositories.get(&id).ok_or_else(Reply::not_found)?;
-    if !caller.sees(world, repository) {
+    if !caller.can_see(world, repository) {
         return Err(Reply::not_found());
     }
     if suspended(caller, world) {
@@ -215,7 +215,7 @@ fn answer(
         format!("/repositories/{id}/{rest}")
     };
     let paging = Paging::new(&hub.urls.api, &base, uri);
-    let ask = Ask {
+    let request = ResourceRequest {
         hub,
         world,
         repository,
@@ -224,21 +224,21 @@ fn answer(
         paging,
     };
     let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
-    ask.dispatch(&parts)
+    request.dispatch(&parts)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::pattern;
+    use super::route_pattern;
 
     #[test]
-    fn statistics_count_routes_not_paths() {
+    fn route_pattern_replaces_names_and_numbers() {
         assert_eq!(
-            pattern("/api/v3/repos/team-1/service-2/pulls/7/reviews"),
+            route_pattern("/api/v3/repos/team-1/service-2/pulls/7/reviews"),
             "/repos/{owner}/{repo}/pulls/{number}/reviews"
         );
         assert_eq!(
-            pattern("/repositories/24/issues"),
+            route_pattern("/repositories/24/issues"),
             "/repositories/{number}/issues"
         );
     }

@@ -6,28 +6,28 @@ use axum::http::Uri;
 
 use crate::simulator::github::reply::Reply;
 
-/// Which page a request asks for, and what else its query says.
+/// Page and query of a list request.
 #[derive(Debug, Clone)]
 pub(crate) struct Paging {
-    /// From 1.
+    /// Page number, from 1.
     pub(crate) page: usize,
-    /// 1 to 100; more is silently 100.
+    /// Page size, clamped to 1 to 100.
     pub(crate) per_page: usize,
     query: HashMap<String, String>,
     /// URL of the list without its query.
     base: String,
-    /// The query's fields except the page.
-    kept: String,
+    /// The query without its page.
+    query_without_page: String,
 }
 
 impl Paging {
-    /// Reads a request's query; links will start with `api` and `path`.
+    /// Parses a request's query; links start with `api` and `path`.
     pub(crate) fn new(api: &str, path: &str, uri: &Uri) -> Self {
         let pairs: Vec<(String, String)> =
             serde_urlencoded::from_str(uri.query().unwrap_or_default()).unwrap_or_default();
-        let mut kept = url::form_urlencoded::Serializer::new(String::new());
+        let mut without_page = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in pairs.iter().filter(|(name, _)| name != "page") {
-            kept.append_pair(name, value);
+            without_page.append_pair(name, value);
         }
         let query: HashMap<String, String> = pairs.iter().cloned().collect();
         let number = |name: &str| query.get(name).and_then(|text| text.parse::<usize>().ok());
@@ -38,7 +38,7 @@ impl Paging {
                 .unwrap_or(30)
                 .min(100),
             base: format!("{api}{path}"),
-            kept: kept.finish(),
+            query_without_page: without_page.finish(),
             query,
         }
     }
@@ -48,12 +48,12 @@ impl Paging {
         self.query.get(name).map(String::as_str)
     }
 
-    /// Rows before this page.
+    /// Number of rows before this page.
     pub(crate) fn offset(&self) -> usize {
         (self.page - 1).saturating_mul(self.per_page)
     }
 
-    /// Adds `Link` to the answer of a list with this many rows in all.
+    /// Adds the `Link` header for a list with this total.
     pub(crate) fn link(&self, reply: Reply, total: usize) -> Reply {
         match self.header(total) {
             Some(header) => reply.with("link", &header),
@@ -64,10 +64,14 @@ impl Paging {
     fn header(&self, total: usize) -> Option<String> {
         let last = total.div_ceil(self.per_page).max(1);
         let to = |page: usize, rel: &str| {
-            let and = if self.kept.is_empty() { "" } else { "&" };
+            let separator = if self.query_without_page.is_empty() {
+                ""
+            } else {
+                "&"
+            };
             format!(
-                "<{}?{}{and}page={page}>; rel=\"{rel}\"",
-                self.base, self.kept
+                "<{}?{}{separator}page={page}>; rel=\"{rel}\"",
+                self.base, self.query_without_page
             )
         };
         let mut links = Vec::new();
@@ -95,13 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_one_page_has_no_links() {
+    fn single_page_has_no_links() {
         assert_eq!(paging("").header(30), None);
         assert_eq!(paging("").header(0), None);
     }
 
     #[test]
-    fn links_are_absolute_lead_by_id_and_keep_the_query() {
+    fn links_are_absolute_and_keep_the_query() {
         let header = paging("state=all&per_page=2&page=2")
             .header(5)
             .expect("links");
@@ -119,15 +123,15 @@ mod tests {
     }
 
     #[test]
-    fn the_last_page_and_pages_behind_it_have_no_next() {
+    fn last_and_later_pages_have_no_next_link() {
         let last = paging("per_page=2&page=3").header(5).expect("links");
         assert!(!last.contains("next") && !last.contains("last\""));
-        let behind = paging("per_page=2&page=9").header(5).expect("links");
-        assert!(behind.contains("page=3>; rel=\"prev\"") && !behind.contains("next"));
+        let after = paging("per_page=2&page=9").header(5).expect("links");
+        assert!(after.contains("page=3>; rel=\"prev\"") && !after.contains("next"));
     }
 
     #[test]
-    fn page_sizes_are_clamped_silently() {
+    fn page_size_is_clamped_without_error() {
         assert_eq!(paging("per_page=1000").per_page, 100);
         assert_eq!(paging("per_page=0").per_page, 30);
         assert_eq!(paging("per_page=x&page=-1").page, 1);
@@ -135,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn since_with_a_colon_survives_into_the_links() {
+    fn since_with_a_colon_is_kept_in_links() {
         let header = paging("since=2026-11-23T10:00:00Z&per_page=1")
             .header(2)
             .expect("links");

@@ -1,10 +1,11 @@
 //! `GET /search/issues`: issues and pull requests across repositories.
 //!
-//! Promises the qualifiers `org:`, `user:`, `repo:`, `is:`, `state:`, `updated:` and
-//! `created:`, words of the title, both orders, and at most 1,000 results; only
-//! repositories that the caller sees are searched. A query asks for issues or for
-//! pull requests, never for both. The index may lag, and a search may time out
-//! (`search_lag_seconds`, `searches_time_out`). Source: "Search" at docs.github.com.
+//! It supports the qualifiers `org:`, `user:`, `repo:`, `is:`, `state:`, `updated:` and
+//! `created:`, words of the title, both orders, and at most 1,000 results in repositories that
+//! the caller can see. A query matches issues or pull requests, never both. The index may lag,
+//! and a search may time out (`search_lag_seconds`, `searches_time_out`).
+//!
+//! Source: "Search" at docs.github.com.
 
 use axum::Extension;
 use axum::extract::State;
@@ -12,18 +13,18 @@ use axum::http::{StatusCode, Uri};
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Hub, Paging, signed_in, suspended};
+use super::{Hub, Paging, require_data_access, suspended};
 use crate::simulator::clock::parse_iso;
 use crate::simulator::github::caller::Caller;
 use crate::simulator::github::render;
 use crate::simulator::github::reply::Reply;
 use crate::simulator::github::world::{Issue, Order, Repository, Sort, World};
 
-/// Results that a search gives, however many there are.
+/// Maximum number of results of a search.
 const MAX_RESULTS: usize = 1_000;
 const DAY: i64 = 24 * 3_600;
 
-/// Inclusive bounds of a time, epoch seconds.
+/// Inclusive time range, epoch seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Range {
     from: i64,
@@ -36,10 +37,10 @@ impl Range {
         to: i64::MAX,
     };
 
-    /// Reads `>=2026-11-23T10:00:00Z`, `2026-11-01..2026-11-23` and the like.
+    /// Parses `>=2026-11-23T10:00:00Z`, `2026-11-01..2026-11-23` and similar.
     fn parse(text: &str) -> Option<Self> {
-        // A date without a time is its whole day.
-        let moment = |text: &str| {
+        // A date without a time means its whole day.
+        let bounds = |text: &str| {
             let first = parse_iso(text)?;
             let length = if text.len() == 10 { DAY } else { 1 };
             Some((first, first + length - 1))
@@ -48,22 +49,22 @@ impl Range {
             let from = if from == "*" {
                 i64::MIN
             } else {
-                moment(from)?.0
+                bounds(from)?.0
             };
-            let to = if to == "*" { i64::MAX } else { moment(to)?.1 };
+            let to = if to == "*" { i64::MAX } else { bounds(to)?.1 };
             return Some(Self { from, to });
         }
         let range = |from, to| Some(Self { from, to });
         if let Some(text) = text.strip_prefix(">=") {
-            range(moment(text)?.0, i64::MAX)
+            range(bounds(text)?.0, i64::MAX)
         } else if let Some(text) = text.strip_prefix('>') {
-            range(moment(text)?.1 + 1, i64::MAX)
+            range(bounds(text)?.1 + 1, i64::MAX)
         } else if let Some(text) = text.strip_prefix("<=") {
-            range(i64::MIN, moment(text)?.1)
+            range(i64::MIN, bounds(text)?.1)
         } else if let Some(text) = text.strip_prefix('<') {
-            range(i64::MIN, moment(text)?.0 - 1)
+            range(i64::MIN, bounds(text)?.0 - 1)
         } else {
-            let (from, to) = moment(text)?;
+            let (from, to) = bounds(text)?;
             range(from, to)
         }
     }
@@ -73,11 +74,11 @@ impl Range {
     }
 }
 
-/// A query, read.
+/// A parsed query.
 #[derive(Debug, PartialEq, Eq)]
 struct Query {
-    /// Accounts and `owner/name`s, in lower case; everywhere when empty.
-    places: Vec<String>,
+    /// Accounts and `owner/name`s in lower case; all repositories if empty.
+    scopes: Vec<String>,
     issues: bool,
     pulls: bool,
     state: Option<&'static str>,
@@ -88,10 +89,10 @@ struct Query {
 }
 
 impl Query {
-    /// `None` where a qualifier has a value that means nothing.
+    /// `None` if a qualifier or its value is invalid.
     fn parse(text: &str) -> Option<Self> {
         let mut query = Self {
-            places: Vec::new(),
+            scopes: Vec::new(),
             issues: false,
             pulls: false,
             state: None,
@@ -103,7 +104,7 @@ impl Query {
             let (name, value) = part.split_once(':').unwrap_or(("", part));
             let value = value.trim_matches('"');
             match (name, value) {
-                ("org" | "user" | "repo", _) => query.places.push(value.to_lowercase()),
+                ("org" | "user" | "repo", _) => query.scopes.push(value.to_lowercase()),
                 ("is" | "type", "issue") => query.issues = true,
                 ("is" | "type", "pull-request" | "pr") => query.pulls = true,
                 ("is" | "state", "open") => query.state = Some("open"),
@@ -117,23 +118,23 @@ impl Query {
         Some(query)
     }
 
-    /// Whether a repository is among the places that are searched.
+    /// Whether the query searches a repository.
     fn covers(&self, world: &World, repository: &Repository) -> bool {
         let owner = world.login(repository.owner).to_lowercase();
         let name = world.full_name(repository).to_lowercase();
-        self.places.is_empty()
+        self.scopes.is_empty()
             || self
-                .places
+                .scopes
                 .iter()
-                .any(|place| *place == owner || *place == name)
+                .any(|scope| *scope == owner || *scope == name)
     }
 
-    fn accepts(&self, issue: &Issue) -> bool {
+    fn matches(&self, issue: &Issue) -> bool {
         let is_pull = issue.pull.is_some();
-        // Nothing is both.
-        let fits_kind = !(self.issues && self.pulls) && is_pull == self.pulls;
+        // No object is both.
+        let matches_type = !(self.issues && self.pulls) && is_pull == self.pulls;
         let title = || issue.title.to_lowercase();
-        fits_kind
+        matches_type
             && self.state.is_none_or(|state| state == issue.state())
             && self.updated.contains(issue.updated_at)
             && self.created.contains(issue.created_at)
@@ -151,7 +152,7 @@ fn invalid(code: &str, message: &str) -> Reply {
     Reply::json(StatusCode::UNPROCESSABLE_ENTITY, &body)
 }
 
-fn read(paging: &Paging) -> Result<Query, Reply> {
+fn parse_query(paging: &Paging) -> Result<Query, Reply> {
     let text = paging.field("q").unwrap_or_default();
     if text.is_empty() {
         return Err(invalid("missing", "The search needs a query."));
@@ -159,17 +160,17 @@ fn read(paging: &Paging) -> Result<Query, Reply> {
     let query = Query::parse(text)
         .ok_or_else(|| invalid("invalid", "The search contains an invalid qualifier."))?;
     if !query.issues && !query.pulls {
-        let why = "Query must include 'is:issue' or 'is:pull-request'";
-        return Err(Reply::unprocessable(why));
+        let message = "Query must include 'is:issue' or 'is:pull-request'";
+        return Err(Reply::unprocessable(message));
     }
     if paging.offset() >= MAX_RESULTS {
-        let why = "Only the first 1000 search results are available";
-        return Err(Reply::unprocessable(why));
+        let message = "Only the first 1000 search results are available";
+        return Err(Reply::unprocessable(message));
     }
     Ok(query)
 }
 
-/// The order that a request asks for; the newest first without one.
+/// Order in the request; newest first by default.
 fn order(paging: &Paging) -> Order {
     Order {
         by: match paging.field("sort") {
@@ -185,9 +186,9 @@ pub(super) async fn issues(
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Result<Reply, Reply> {
-    signed_in(&caller)?;
+    require_data_access(&caller)?;
     let paging = Paging::new(&hub.urls.api, "/search/issues", &uri);
-    let query = read(&paging)?;
+    let query = parse_query(&paging)?;
     let (lag, times_out) = {
         let settings = hub.settings();
         (settings.search_lag_seconds, settings.searches_time_out)
@@ -205,15 +206,15 @@ pub(super) async fn issues(
     let searched: Vec<&Repository> = world
         .repositories
         .values()
-        .filter(|found| caller.sees(&world, found) && query.covers(&world, found))
-        .filter(|_| caller.may(&world, permission))
+        .filter(|found| caller.can_see(&world, found) && query.covers(&world, found))
+        .filter(|_| caller.has_permission(&world, permission))
         .collect();
-    if searched.is_empty() && !query.places.is_empty() {
-        let why = "The listed users and repositories cannot be searched either because the resources do not exist or you do not have permission to view them.";
-        return Err(invalid("invalid", why));
+    if searched.is_empty() && !query.scopes.is_empty() {
+        let message = "The listed users and repositories cannot be searched either because the resources do not exist or you do not have permission to view them.";
+        return Err(invalid("invalid", message));
     }
-    // A search that times out has looked into some of the repositories.
-    let looked = if times_out {
+    // A search that times out has covered only some of the repositories.
+    let covered = if times_out {
         searched.len() / 2
     } else {
         searched.len()
@@ -222,10 +223,10 @@ pub(super) async fn issues(
     let needed = (paging.offset() + paging.per_page).min(MAX_RESULTS);
     let mut total = 0;
     let mut rows: Vec<(&Repository, &Issue)> = Vec::new();
-    for repository in &searched[..looked] {
-        let accepts = |issue: &Issue| issue.updated_at <= indexed && query.accepts(issue);
+    for repository in &searched[..covered] {
+        let matches = |issue: &Issue| issue.updated_at <= indexed && query.matches(issue);
         let since = Some(query.updated.from);
-        let (own, count) = repository.issues.page(order, since, accepts, 0, needed);
+        let (own, count) = repository.issues.page(order, since, matches, 0, needed);
         total += count;
         rows.extend(own.into_iter().map(|issue| (*repository, issue)));
     }
@@ -245,14 +246,14 @@ pub(super) async fn issues(
     hub.core.ledger.mark_polled(shown);
     let items: Vec<Bytes> = page
         .into_iter()
-        .map(|(repository, issue)| scored(&render::issue_row(&world, repository, issue)))
+        .map(|(repository, issue)| with_score(&render::issue_row(&world, repository, issue)))
         .collect();
-    let reply = Reply::found(&items, total, times_out);
+    let reply = Reply::search_results(&items, total, times_out);
     Ok(paging.link(reply, total.min(MAX_RESULTS)))
 }
 
-/// A row with the score that search results have.
-fn scored(row: &[u8]) -> Bytes {
+/// Adds the score of search results to a row.
+fn with_score(row: &[u8]) -> Bytes {
     let open = row.strip_suffix(b"}").unwrap_or(row);
     [open, b",\"score\":1.0}"].concat().into()
 }
@@ -262,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_inclusive_and_days_are_whole() {
+    fn ranges_are_inclusive_and_dates_are_whole_days() {
         let at = |text: &str| parse_iso(text).expect("a time");
         let range = |text: &str| Range::parse(text).expect("a range");
         let ten = "2026-11-23T10:00:00Z";
@@ -277,9 +278,9 @@ mod tests {
     }
 
     #[test]
-    fn qualifiers_are_read_and_unknown_ones_refused() {
+    fn qualifiers_are_parsed_and_unknown_ones_rejected() {
         let query = Query::parse("org:Acme is:pr is:open parser").expect("a query");
-        assert_eq!(query.places, ["acme"]);
+        assert_eq!(query.scopes, ["acme"]);
         assert!(query.pulls && !query.issues);
         assert_eq!(query.state, Some("open"));
         assert_eq!(query.words, ["parser"]);

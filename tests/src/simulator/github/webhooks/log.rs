@@ -1,7 +1,7 @@
-//! The log of deliveries, as the app may list it.
+//! Log of deliveries, which the app can list.
 //!
-//! Keeps three days of the simulated clock, at most a hundred thousand entries;
-//! payloads of successes only as long as they are among the newest.
+//! It keeps entries for three days of the simulated clock, at most 100,000. Payloads of
+//! successful deliveries are kept only for the newest entries.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use crate::simulator::clock::iso;
 use crate::simulator::github::world::Id;
 
-const KEPT: usize = 100_000;
-const KEPT_PAYLOADS: usize = 5_000;
-const KEPT_SECONDS: i64 = 3 * 24 * 3_600;
+const MAX_ENTRIES: usize = 100_000;
+const MAX_PAYLOADS: usize = 5_000;
+const RETENTION_SECONDS: i64 = 3 * 24 * 3_600;
 
-/// One attempt to deliver.
+/// An attempt to send a delivery.
 #[derive(Clone)]
-pub(crate) struct Delivered {
+pub(crate) struct LogEntry {
     pub(crate) id: u64,
     pub(crate) guid: String,
     pub(crate) event: &'static str,
@@ -30,7 +30,7 @@ pub(crate) struct Delivered {
     pub(crate) at: i64,
     pub(crate) duration: f64,
     pub(crate) status: String,
-    /// 0 when there was no answer.
+    /// Status of the response, 0 without one.
     pub(crate) status_code: u16,
     pub(crate) request_headers: Vec<(&'static str, String)>,
     pub(crate) response_headers: BTreeMap<String, String>,
@@ -38,12 +38,12 @@ pub(crate) struct Delivered {
     pub(crate) body: Option<Bytes>,
 }
 
-impl Delivered {
+impl LogEntry {
     pub(crate) fn succeeded(&self) -> bool {
         (200..300).contains(&self.status_code)
     }
 
-    /// The entry as the list shows it.
+    /// The entry as a row of the list.
     pub(crate) fn item(&self) -> Value {
         json!({
             "id": self.id, "guid": self.guid, "delivered_at": iso(self.at),
@@ -54,7 +54,7 @@ impl Delivered {
         })
     }
 
-    /// The entry with request and response.
+    /// The entry with its request and response.
     pub(crate) fn detail(&self) -> Value {
         let mut object = self.item();
         let headers: BTreeMap<_, _> = self.request_headers.iter().cloned().collect();
@@ -71,10 +71,10 @@ impl Delivered {
     }
 }
 
-/// What a list asks for.
+/// Page and filter of a list.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
-    /// Only entries older than this.
+    /// Only entries before this id.
     pub(crate) before: Option<u64>,
     pub(crate) limit: usize,
     /// `Some(true)`: successes only, `Some(false)`: failures only.
@@ -82,7 +82,7 @@ pub(crate) struct Listing {
 }
 
 struct Entries {
-    entries: BTreeMap<u64, Delivered>,
+    entries: BTreeMap<u64, LogEntry>,
     next: u64,
 }
 
@@ -104,22 +104,22 @@ impl Log {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes an attempt down and answers its id.
-    pub(super) fn add(&self, mut delivered: Delivered) -> u64 {
+    /// Adds an entry and returns its id.
+    pub(super) fn add(&self, mut entry: LogEntry) -> u64 {
         let mut entries = self.entries();
         entries.next += 7;
         let id = entries.next;
-        delivered.id = id;
-        let oldest = delivered.at - KEPT_SECONDS;
-        entries.entries.insert(id, delivered);
+        entry.id = id;
+        let oldest = entry.at - RETENTION_SECONDS;
+        entries.entries.insert(id, entry);
         while let Some(first) = entries.entries.first_entry() {
-            let stale = first.get().at < oldest;
-            if !stale && entries.entries.len() <= KEPT {
+            let expired = first.get().at < oldest;
+            if !expired && entries.entries.len() <= MAX_ENTRIES {
                 break;
             }
             entries.entries.pop_first();
         }
-        let old = id.saturating_sub(7 * KEPT_PAYLOADS as u64);
+        let old = id.saturating_sub(7 * MAX_PAYLOADS as u64);
         if let Some(entry) = entries
             .entries
             .get_mut(&old)
@@ -130,32 +130,32 @@ impl Log {
         id
     }
 
-    pub(crate) fn get(&self, id: u64) -> Option<Delivered> {
+    pub(crate) fn get(&self, id: u64) -> Option<LogEntry> {
         self.entries().entries.get(&id).cloned()
     }
 
-    /// A page of entries, newest first, and whether older ones remain.
+    /// Page of entries, newest first, and the cursor of the next page.
     pub(crate) fn list(&self, listing: &Listing, now: i64) -> (Vec<Value>, Option<u64>) {
         let entries = self.entries();
         let before = listing.before.unwrap_or(u64::MAX);
-        let mut fitting = entries
+        let mut matching = entries
             .entries
             .range(..before)
             .rev()
             .map(|(_, entry)| entry)
             .filter(|entry| {
-                entry.at >= now - KEPT_SECONDS
+                entry.at >= now - RETENTION_SECONDS
                     && listing
                         .succeeded
                         .is_none_or(|wanted| wanted == entry.succeeded())
             });
-        let page: Vec<&Delivered> = fitting.by_ref().take(listing.limit).collect();
-        let more = fitting.next().is_some();
-        let next = page.last().filter(|_| more).map(|entry| entry.id);
-        (page.into_iter().map(Delivered::item).collect(), next)
+        let page: Vec<&LogEntry> = matching.by_ref().take(listing.limit).collect();
+        let has_more = matching.next().is_some();
+        let next = page.last().filter(|_| has_more).map(|entry| entry.id);
+        (page.into_iter().map(LogEntry::item).collect(), next)
     }
 
-    /// Attempts by outcome.
+    /// Number of entries by outcome.
     pub(crate) fn summary(&self) -> Value {
         let entries = self.entries();
         let succeeded = entries
@@ -171,8 +171,8 @@ impl Log {
 mod tests {
     use super::*;
 
-    fn delivered(status_code: u16, at: i64) -> Delivered {
-        Delivered {
+    fn entry(status_code: u16, at: i64) -> LogEntry {
+        LogEntry {
             id: 0,
             guid: String::new(),
             event: "push",
@@ -193,10 +193,10 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_leads_through_the_whole_log_newest_first() {
+    fn cursor_lists_the_whole_log_newest_first() {
         let log = Log::new();
         for status in [200, 500, 200, 0, 202] {
-            log.add(delivered(status, 1_000));
+            log.add(entry(status, 1_000));
         }
         let mut seen = Vec::new();
         let mut before = None;
@@ -225,6 +225,6 @@ mod tests {
             succeeded: Some(false),
         };
         assert_eq!(log.list(&failures, 1_000).0.len(), 2);
-        assert_eq!(log.list(&failures, 1_001 + KEPT_SECONDS).0.len(), 0);
+        assert_eq!(log.list(&failures, 1_001 + RETENTION_SECONDS).0.len(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! One attempt: sign, post, log.
+//! One attempt of a delivery: sign, send, log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,91 +9,91 @@ use std::time::Instant;
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 
-use super::log::Delivered;
-use super::{Inner, Outgoing};
+use super::log::LogEntry;
+use super::{Delivery, Inner};
 use crate::simulator::faults::Effect;
-use crate::simulator::forge::{forge, must_be_refused};
+use crate::simulator::forgery::{forge, must_be_rejected};
 use crate::simulator::github::settings::Settings;
 
 impl Inner {
-    /// Delivers once, or twice if the fault wants it, and logs every attempt.
-    pub(super) async fn send(self: &Arc<Self>, outgoing: Outgoing) {
+    /// Sends a delivery once, or twice if its fault requires it, and logs each attempt.
+    pub(super) async fn send(self: &Arc<Self>, delivery: Delivery) {
         let _permit = self.permits.acquire().await;
         let settings = self
             .settings
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let effect = outgoing.fault.as_ref().map(|rule| rule.effect);
+        let effect = delivery.fault.as_ref().map(|rule| rule.effect);
         let times = if effect == Some(Effect::Duplicate) {
             2
         } else {
             1
         };
         for _ in 0..times {
-            self.attempt(&outgoing, effect, &settings).await;
+            self.attempt(&delivery, effect, &settings).await;
         }
         self.unfinished.fetch_sub(1, Ordering::SeqCst);
         self.finished.notify_waiters();
     }
 
-    async fn attempt(&self, outgoing: &Outgoing, effect: Option<Effect>, settings: &Settings) {
-        let body = wire_body(outgoing, effect, settings);
-        let headers = self.headers(outgoing, effect, settings, &body);
+    async fn attempt(&self, delivery: &Delivery, effect: Option<Effect>, settings: &Settings) {
+        let body = wire_body(delivery, effect, settings);
+        let headers = self.headers(delivery, effect, settings, &body);
         let started = Instant::now();
-        let answer = if effect == Some(Effect::Drop) {
-            Answer::silent("failed to connect to host")
+        let result = if effect == Some(Effect::Drop) {
+            SendResult::without_response("failed to connect to host")
         } else {
             self.post(settings, &headers, body).await
         };
         if effect.is_some_and(is_forged) {
-            self.core.stats.count_forged(answer.status_code);
+            self.core.stats.count_forged(result.status_code);
         }
         self.core.stats.count(
-            if answer.status_code / 100 == 2 {
+            if result.status_code / 100 == 2 {
                 "github.delivered"
             } else {
                 "github.undelivered"
             },
             1,
         );
-        self.log.add(Delivered {
+        self.log.add(LogEntry {
             id: 0,
-            guid: outgoing.guid.clone(),
-            event: outgoing.event,
-            action: outgoing.action,
-            account: outgoing.account.clone(),
-            installation: outgoing.installation,
-            repository: outgoing.repository,
-            redelivery: outgoing.redelivery,
+            guid: delivery.guid.clone(),
+            event: delivery.event,
+            action: delivery.action,
+            account: delivery.account.clone(),
+            installation: delivery.installation,
+            repository: delivery.repository,
+            redelivery: delivery.redelivery,
             at: self.core.clock.seconds(),
             duration: started.elapsed().as_secs_f64(),
-            status: answer.status,
-            status_code: answer.status_code,
+            status: result.status,
+            status_code: result.status_code,
             request_headers: headers,
-            response_headers: answer.headers,
-            response_body: answer.body,
-            body: Some(outgoing.body.clone()),
+            response_headers: result.headers,
+            response_body: result.body,
+            body: Some(delivery.body.clone()),
         });
     }
 
     fn headers(
         &self,
-        outgoing: &Outgoing,
+        delivery: &Delivery,
         effect: Option<Effect>,
         settings: &Settings,
         body: &[u8],
     ) -> Vec<(&'static str, String)> {
-        let kind = if settings.form_webhooks {
+        let content_type = if settings.form_webhooks {
             "application/x-www-form-urlencoded"
         } else {
             "application/json"
         };
         let mut headers = vec![
             ("Accept", "*/*".to_owned()),
-            ("Content-Type", kind.to_owned()),
-            ("X-GitHub-Event", outgoing.event.to_owned()),
-            ("X-GitHub-Delivery", outgoing.guid.clone()),
+            ("Content-Type", content_type.to_owned()),
+            ("X-GitHub-Event", delivery.event.to_owned()),
+            ("X-GitHub-Delivery", delivery.guid.clone()),
             ("X-GitHub-Hook-ID", self.hook_id.to_string()),
             (
                 "X-GitHub-Hook-Installation-Target-ID",
@@ -106,7 +106,7 @@ impl Inner {
         ];
         let secret = match effect {
             Some(Effect::NoSignature) => return headers,
-            Some(Effect::WrongSignature) => "nobody has this secret",
+            Some(Effect::WrongSignature) => "a wrong secret",
             _ => settings.webhook_secret.as_str(),
         };
         headers.push((
@@ -128,14 +128,14 @@ impl Inner {
         settings: &Settings,
         headers: &[(&'static str, String)],
         body: Bytes,
-    ) -> Answer {
+    ) -> SendResult {
         let mut request = self.client.post(&settings.webhook_url).body(body);
         for (name, value) in headers {
             request = request.header(*name, value);
         }
         match request.send().await {
-            Err(error) if error.is_timeout() => Answer::silent("timed out"),
-            Err(_) => Answer::silent("failed to connect to host"),
+            Err(error) if error.is_timeout() => SendResult::without_response("timed out"),
+            Err(_) => SendResult::without_response("failed to connect to host"),
             Ok(response) => {
                 let status = response.status();
                 let headers = response
@@ -148,7 +148,7 @@ impl Inner {
                         )
                     })
                     .collect();
-                // The body is read whole so that the connection can be used again.
+                // The body is read completely so that the socket can be reused.
                 let body = response
                     .text()
                     .await
@@ -156,13 +156,13 @@ impl Inner {
                     .chars()
                     .take(2_000)
                     .collect();
-                let words = if status.is_success() {
+                let status_text = if status.is_success() {
                     "OK".to_owned()
                 } else {
                     format!("Invalid HTTP Response: {}", status.as_u16())
                 };
-                Answer {
-                    status: words,
+                SendResult {
+                    status: status_text,
                     status_code: status.as_u16(),
                     headers,
                     body,
@@ -172,15 +172,15 @@ impl Inner {
     }
 }
 
-struct Answer {
+struct SendResult {
     status: String,
     status_code: u16,
     headers: BTreeMap<String, String>,
     body: String,
 }
 
-impl Answer {
-    fn silent(status: &str) -> Self {
+impl SendResult {
+    fn without_response(status: &str) -> Self {
         Self {
             status: status.to_owned(),
             status_code: 0,
@@ -190,19 +190,21 @@ impl Answer {
     }
 }
 
-/// Whether a delivery with this fault must be refused: GitHub's have no time, and are never too old.
+/// Whether receivers must reject a delivery with this fault.
+///
+/// GitHub's signatures have no timestamp, so they cannot expire.
 fn is_forged(effect: Effect) -> bool {
-    must_be_refused(effect) && effect != Effect::OldSignature
+    must_be_rejected(effect) && effect != Effect::OldSignature
 }
 
-/// What goes over the wire: JSON or a form, padded if the fault wants it.
-fn wire_body(outgoing: &Outgoing, effect: Option<Effect>, settings: &Settings) -> Bytes {
-    let mut body = match serde_json::from_slice(&outgoing.body) {
-        Ok(genuine) if effect.is_some_and(is_forged) => forge(&genuine).to_string().into(),
-        _ => outgoing.body.clone(),
+/// Body on the wire: JSON or a form, forged or padded by the fault.
+fn wire_body(delivery: &Delivery, effect: Option<Effect>, settings: &Settings) -> Bytes {
+    let mut body = match serde_json::from_slice(&delivery.body) {
+        Ok(original) if effect.is_some_and(is_forged) => forge(&original).to_string().into(),
+        _ => delivery.body.clone(),
     };
     if effect == Some(Effect::Oversize) {
-        let size = outgoing
+        let size = delivery
             .fault
             .as_ref()
             .and_then(|rule| rule.bytes)
@@ -232,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_published_signature_vector_holds() {
+    fn signature_matches_the_documented_vector() {
         let signature = sign(
             hmac::HMAC_SHA256,
             "It's a Secret to Everybody",

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Id, Item};
 
-/// A commit on some branch.
+/// A commit.
 #[derive(Clone)]
 pub(crate) struct Commit {
     pub(crate) sha: String,
@@ -18,8 +18,8 @@ pub(crate) struct Commit {
 }
 
 impl Commit {
-    /// The commit with which a repository begins.
-    pub(crate) fn first(sha: String, author: Id, at: i64) -> Self {
+    /// The initial commit of a repository.
+    pub(crate) fn initial(sha: String, author: Id, at: i64) -> Self {
         let tree = sha.chars().rev().collect();
         let message = "Initial commit".to_owned();
         Self {
@@ -60,7 +60,7 @@ pub(crate) struct Run {
     pub(crate) title: String,
     pub(crate) actor: Id,
     pub(crate) triggering_actor: Id,
-    /// `None` while the attempt runs.
+    /// `None` while the attempt is in progress.
     pub(crate) conclusion: Option<&'static str>,
     pub(crate) created_at: i64,
     pub(crate) started_at: i64,
@@ -90,7 +90,7 @@ impl Item for Release {
     fn updated_at(&self) -> i64 {
         self.updated_at
     }
-    fn forget_rendering(&mut self) {
+    fn invalidate_rendering(&mut self) {
         self.rendered = OnceCell::new();
     }
 }
@@ -105,7 +105,7 @@ impl Item for Run {
     fn updated_at(&self) -> i64 {
         self.updated_at
     }
-    fn forget_rendering(&mut self) {
+    fn invalidate_rendering(&mut self) {
         self.rendered = OnceCell::new();
     }
 }

@@ -1,19 +1,19 @@
-//! Where the app is installed, and what it may see there.
+//! Installations of the app and their permissions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Id;
 
-/// Which repositories an installation covers.
+/// Repositories that an installation covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Selection {
-    /// All, also those to come. Removing one turns this into `Selected`.
+    /// All present and future ones. The removal of one changes it to `Selected`.
     All,
-    /// Only these.
+    /// Only the given ones.
     Selected(BTreeSet<Id>),
 }
 
-/// The app in an account.
+/// An installation of the app in an account.
 pub(crate) struct Installation {
     pub(crate) id: Id,
     pub(crate) account: Id,
@@ -42,19 +42,19 @@ impl Installation {
         }
     }
 
-    /// Whether a permission is granted; everybody may read metadata.
-    pub(crate) fn permits(&self, permission: &str) -> bool {
+    /// Whether a permission is granted; *Metadata: read* always is.
+    pub(crate) fn has_permission(&self, permission: &str) -> bool {
         permission == "metadata" || self.permissions.contains_key(permission)
     }
 }
 
-/// A member's wish to have the app installed.
+/// A member's request to install the app.
 pub(crate) struct InstallRequest {
     pub(crate) account: Id,
     pub(crate) requester: Id,
 }
 
-/// Read access to what the app's events need.
+/// Read permissions that the app's events require.
 pub(crate) fn default_permissions() -> BTreeMap<String, String> {
     [
         "actions",

@@ -1,15 +1,14 @@
-//! What exists at the simulated GitHub: accounts, people, repositories and
-//! everything in them, and where the app is installed.
+//! State of the simulated GitHub: accounts, people, repositories and installations.
 //!
-//! Promises lookups and identities; what happens is written in `act`, how it
-//! looks in `render`. Objects are numbered per type, and every type starts at
-//! the same number, because GitHub's ids are unique only within their type.
+//! This module has the data, lookups and ids; `actions` changes them, and `render` writes them
+//! as JSON. Ids of every type start at the same number, because GitHub's ids are unique only
+//! within their type.
 
 mod code;
+mod collection;
 mod install;
 mod people;
 mod repository;
-mod shelf;
 mod thread;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,27 +18,27 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 pub(crate) use code::{Commit, Deployment, Release, Run};
+pub(crate) use collection::{Collection, Item, Order, Sort};
 pub(crate) use install::{InstallRequest, Installation, Selection};
 pub(crate) use people::{Account, Person, PersonKind, Team};
 pub(crate) use repository::{Discussion, DiscussionComment, Label, Milestone, Repository, Star};
-pub(crate) use shelf::{Item, Order, Shelf, Sort};
 pub(crate) use thread::{Comment, Issue, Pull, Review, ReviewComment};
 
-/// A numeric id as GitHub gives them.
+/// A numeric id of GitHub.
 pub(crate) type Id = u64;
 
-/// Where the simulator is reached.
+/// Base URLs of the simulator.
 #[derive(Debug, Clone)]
 pub(crate) struct Urls {
-    /// Base of the pages for people.
+    /// Base URL of the web pages.
     pub(crate) web: String,
-    /// Base of the REST API.
+    /// Base URL of the REST API.
     pub(crate) api: String,
 }
 
-/// Types that have ids of their own.
+/// Types of objects, each with a separate sequence of ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Numbered {
+pub(crate) enum ObjectType {
     Person,
     Repository,
     Issue,
@@ -60,39 +59,40 @@ pub(crate) enum Numbered {
     Installation,
 }
 
-/// The whole simulated GitHub.
+/// State of the simulated GitHub.
 pub(crate) struct World {
-    /// Where links point.
+    /// Base URLs of links.
     pub(crate) urls: Urls,
-    /// The app's id and slug, which many objects mention.
+    /// Id of the app.
     pub(crate) app_id: Id,
-    /// See `app_id`.
+    /// Slug of the app.
     pub(crate) app_slug: String,
-    /// Public identifier of the app's OAuth client.
+    /// Id of the app's OAuth client.
     pub(crate) client_id: String,
-    /// Everyone and every organization, by id.
+    /// People, bots and organizations by id.
     pub(crate) people: HashMap<Id, Person>,
     logins: HashMap<String, Id>,
-    /// Accounts that own repositories, by id, in order of creation.
+    /// Accounts by id, in order of creation.
     pub(crate) accounts: BTreeMap<Id, Account>,
     /// Repositories by id.
     pub(crate) repositories: BTreeMap<Id, Repository>,
     names: HashMap<String, Id>,
-    /// Installations that exist, by id.
+    /// Installations by id.
     pub(crate) installations: BTreeMap<Id, Installation>,
-    /// Installations that a member asked for and an owner has not approved.
+    /// Installation requests without an approval.
     pub(crate) requests: Vec<InstallRequest>,
-    /// Permissions a new installation grants.
+    /// Permissions of new installations.
     pub(crate) permissions: BTreeMap<String, String>,
-    /// Source of everything random.
+    /// Random generator of the world.
     pub(crate) rng: StdRng,
-    /// Below every id. Worlds of different seeds are far apart, so that a database that
-    /// remembers one takes nothing in the next for the same.
-    first: Id,
-    next: HashMap<Numbered, Id>,
-    /// Issues that are no longer where they were: asking for them answers 410
-    /// (deleted) or 301 (transferred).
-    pub(crate) gone: HashMap<(Id, u32), Option<(Id, u32)>>,
+    /// Lower bound of all ids.
+    ///
+    /// The ids of different seeds do not overlap, so that a database with the objects of one
+    /// world does not confuse them with those of another.
+    first_id: Id,
+    last_ids: HashMap<ObjectType, Id>,
+    /// Deleted issues (`None`, 410) and transferred issues (their new place, 301).
+    pub(crate) removed_issues: HashMap<(Id, u32), Option<(Id, u32)>>,
 }
 
 impl World {
@@ -117,22 +117,22 @@ impl World {
             requests: Vec::new(),
             permissions: install::default_permissions(),
             rng: StdRng::seed_from_u64(seed),
-            first: 2_400_000_000 + (seed % 100_000) * 1_000_000,
-            next: HashMap::new(),
-            gone: HashMap::new(),
+            first_id: 2_400_000_000 + (seed % 100_000) * 1_000_000,
+            last_ids: HashMap::new(),
+            removed_issues: HashMap::new(),
         }
     }
 
-    /// The next id of a type.
-    pub(crate) fn number(&mut self, of: Numbered) -> Id {
+    /// Allocates the next id of a type.
+    pub(crate) fn next_id(&mut self, object_type: ObjectType) -> Id {
         let step = self.rng.random_range(1..=3);
-        let next = self.next.entry(of).or_insert(self.first);
-        *next += step;
-        *next
+        let last = self.last_ids.entry(object_type).or_insert(self.first_id);
+        *last += step;
+        *last
     }
 
-    /// Forty hexadecimal digits.
-    pub(crate) fn sha(&mut self) -> String {
+    /// Generates a commit hash: forty hexadecimal digits.
+    pub(crate) fn random_sha(&mut self) -> String {
         let bytes: [u8; 20] = self.rng.random();
         hex::encode(bytes)
     }
@@ -142,38 +142,38 @@ impl World {
         if let Some(&id) = self.logins.get(&login.to_lowercase()) {
             return id;
         }
-        let id = self.number(Numbered::Person);
+        let id = self.next_id(ObjectType::Person);
         let person = Person::new(id, login.to_owned(), kind, &self.urls);
         self.logins.insert(login.to_lowercase(), id);
         self.people.insert(id, person);
         id
     }
 
-    /// Id behind a login, whatever its case.
+    /// Id of a login, case-insensitive.
     pub(crate) fn person_id(&self, login: &str) -> Option<Id> {
         self.logins.get(&login.to_lowercase()).copied()
     }
 
-    /// Login of somebody, `ghost` for somebody unknown.
+    /// Login of a person, `ghost` for an unknown one.
     pub(crate) fn login(&self, id: Id) -> &str {
         self.people
             .get(&id)
             .map_or("ghost", |person| person.login.as_str())
     }
 
-    /// Account behind a login.
+    /// Account with a login.
     pub(crate) fn account_by_login(&self, login: &str) -> Option<&Account> {
         self.accounts.get(&self.person_id(login)?)
     }
 
-    /// Repository behind an owner and a name, also under its former names.
+    /// Id of the repository with an owner and a current or former name.
     pub(crate) fn repository_id(&self, owner: &str, name: &str) -> Option<Id> {
         self.names
             .get(&format!("{owner}/{name}").to_lowercase())
             .copied()
     }
 
-    /// Whether this is the repository's present name.
+    /// Whether this is the repository's current name.
     pub(crate) fn is_current_name(&self, id: Id, owner: &str, name: &str) -> bool {
         self.repositories.get(&id).is_some_and(|repository| {
             repository.name.eq_ignore_ascii_case(name)
@@ -188,22 +188,22 @@ impl World {
 
     /// Adds an empty repository to an account.
     pub(crate) fn add_repository(&mut self, owner: Id, name: &str, at: i64) -> Id {
-        let id = self.number(Numbered::Repository);
-        let first = self.sha();
+        let id = self.next_id(ObjectType::Repository);
+        let sha = self.random_sha();
         let mut repository = Repository::new(id, owner, name.to_owned(), at);
-        repository.branches.insert("main".to_owned(), first.clone());
+        repository.branches.insert("main".to_owned(), sha.clone());
         let author = self
             .accounts
             .get(&owner)
             .map_or(owner, |account| account.admin);
-        repository.commits.push(Commit::first(first, author, at));
+        repository.commits.push(Commit::initial(sha, author, at));
         for (label, color) in [
             ("bug", "d73a4a"),
             ("documentation", "0075ca"),
             ("enhancement", "a2eeef"),
             ("question", "d876e3"),
         ] {
-            let id = self.number(Numbered::Label);
+            let id = self.next_id(ObjectType::Label);
             repository.labels.push(Label {
                 id,
                 name: label.to_owned(),
@@ -219,19 +219,19 @@ impl World {
         id
     }
 
-    /// Gives a repository another name or owner; the old name keeps leading to it.
+    /// Changes the name or owner of a repository, which its old name still finds.
     pub(crate) fn rename_repository(&mut self, id: Id, owner: Id, name: &str) {
         let full_name = format!("{}/{name}", self.login(owner)).to_lowercase();
         let Some(repository) = self.repositories.get_mut(&id) else {
             return;
         };
-        let former = repository.owner;
+        let old_owner = repository.owner;
         name.clone_into(&mut repository.name);
         repository.owner = owner;
-        repository.forget_rendering();
+        repository.invalidate_rendering();
         self.names.insert(full_name, id);
-        if former != owner {
-            if let Some(account) = self.accounts.get_mut(&former) {
+        if old_owner != owner {
+            if let Some(account) = self.accounts.get_mut(&old_owner) {
                 account.repositories.retain(|repository| *repository != id);
             }
             if let Some(account) = self.accounts.get_mut(&owner) {
@@ -240,7 +240,7 @@ impl World {
         }
     }
 
-    /// The installation through which an account's repository can be seen now.
+    /// Installation that covers a repository.
     pub(crate) fn installation_of(&self, repository: Id) -> Option<&Installation> {
         let owner = self.repositories.get(&repository)?.owner;
         self.installations
@@ -248,14 +248,14 @@ impl World {
             .find(|installation| installation.account == owner && installation.covers(repository))
     }
 
-    /// The account's installation, suspended or not.
+    /// Installation of an account, suspended or not.
     pub(crate) fn installation_for(&self, account: Id) -> Option<&Installation> {
         self.installations
             .values()
             .find(|installation| installation.account == account)
     }
 
-    /// Repositories that the app can see through an active installation.
+    /// Repositories that an active installation covers.
     pub(crate) fn visible_repositories(&self) -> HashSet<Id> {
         self.installations
             .values()
@@ -264,7 +264,7 @@ impl World {
             .collect()
     }
 
-    /// Repositories an installation covers, by id.
+    /// Repositories that an installation covers, ordered by id.
     pub(crate) fn repositories_of(&self, installation: &Installation) -> Vec<Id> {
         let Some(account) = self.accounts.get(&installation.account) else {
             return Vec::new();
@@ -279,8 +279,8 @@ impl World {
         ids
     }
 
-    /// Somebody of the account, bots included now and then.
-    pub(crate) fn somebody(&mut self, account: Id) -> Id {
+    /// Random member of an account, sometimes its bot.
+    pub(crate) fn random_member(&mut self, account: Id) -> Id {
         let Some(found) = self.accounts.get(&account) else {
             return account;
         };

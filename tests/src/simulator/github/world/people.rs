@@ -1,11 +1,11 @@
-//! People, bots, organizations, and the accounts that own repositories.
+//! People, bots, organizations, and accounts.
 
 use serde_json::Value;
 
 use super::{Id, Urls};
 use crate::simulator::github::render;
 
-/// What somebody is, in GitHub's words.
+/// Type of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PersonKind {
     User,
@@ -14,7 +14,7 @@ pub(crate) enum PersonKind {
 }
 
 impl PersonKind {
-    /// The value of `type`.
+    /// Value of `type` in JSON.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::User => "User",
@@ -29,9 +29,9 @@ pub(crate) struct Person {
     pub(crate) id: Id,
     pub(crate) login: String,
     pub(crate) kind: PersonKind,
-    /// Deleted: objects show `null` or the ghost in this person's place.
+    /// Deleted: objects show `null` or the ghost user instead.
     pub(crate) ghost: bool,
-    /// The simple user object, rendered once.
+    /// Cached user object.
     pub(crate) rendered: Value,
 }
 
@@ -48,7 +48,7 @@ impl Person {
     }
 }
 
-/// A team of an organization, which can be asked for a review.
+/// A team of an organization, which can review pull requests.
 pub(crate) struct Team {
     pub(crate) id: Id,
     pub(crate) slug: String,
@@ -56,11 +56,11 @@ pub(crate) struct Team {
 
 /// A user or an organization that owns repositories.
 pub(crate) struct Account {
-    /// Id of the person that the account is.
+    /// Id of the user or organization.
     pub(crate) id: Id,
     pub(crate) kind: PersonKind,
     pub(crate) admin: Id,
-    /// Everybody who is active there, the admin included.
+    /// Active members, including the admin.
     pub(crate) members: Vec<Id>,
     pub(crate) bot: Id,
     pub(crate) team: Option<Team>,

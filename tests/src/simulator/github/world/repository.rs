@@ -1,11 +1,11 @@
-//! A repository and the smaller things in it.
+//! A repository and its labels, milestones, stars and discussions.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Comment, Commit, Deployment, Id, Issue, Release, ReviewComment, Run, Shelf};
+use super::{Collection, Comment, Commit, Deployment, Id, Issue, Release, ReviewComment, Run};
 
 /// A repository.
 pub(crate) struct Repository {
@@ -14,23 +14,23 @@ pub(crate) struct Repository {
     pub(crate) name: String,
     pub(crate) private: bool,
     pub(crate) archived: bool,
-    /// The repository this one was forked from.
+    /// Repository of which this one is a fork.
     pub(crate) fork_of: Option<Id>,
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
     pub(crate) pushed_at: i64,
     pub(crate) open_issues: u32,
     pub(crate) forks: u32,
-    /// Branch name to the commit it points at.
+    /// Head commits by branch name.
     pub(crate) branches: BTreeMap<String, String>,
     pub(crate) tags: BTreeMap<String, String>,
     /// Oldest first.
     pub(crate) commits: Vec<Commit>,
-    pub(crate) issues: Shelf<Issue>,
-    pub(crate) comments: Shelf<Comment>,
-    pub(crate) review_comments: Shelf<ReviewComment>,
-    pub(crate) releases: Shelf<Release>,
-    pub(crate) runs: Shelf<Run>,
+    pub(crate) issues: Collection<Issue>,
+    pub(crate) comments: Collection<Comment>,
+    pub(crate) review_comments: Collection<ReviewComment>,
+    pub(crate) releases: Collection<Release>,
+    pub(crate) runs: Collection<Run>,
     /// Oldest first.
     pub(crate) stars: Vec<Star>,
     pub(crate) labels: Vec<Label>,
@@ -38,11 +38,11 @@ pub(crate) struct Repository {
     pub(crate) discussions: Vec<Discussion>,
     pub(crate) deployments: Vec<Deployment>,
     pub(crate) collaborators: Vec<Id>,
-    /// Issue number to issue id.
+    /// Issue ids by number.
     pub(crate) numbers: BTreeMap<u32, Id>,
     pub(crate) last_number: u32,
     pub(crate) last_run: u32,
-    /// The repository object, until something in it changes.
+    /// Cached repository object.
     pub(crate) rendered: OnceCell<Value>,
 }
 
@@ -63,11 +63,11 @@ impl Repository {
             branches: BTreeMap::new(),
             tags: BTreeMap::new(),
             commits: Vec::new(),
-            issues: Shelf::default(),
-            comments: Shelf::default(),
-            review_comments: Shelf::default(),
-            releases: Shelf::default(),
-            runs: Shelf::default(),
+            issues: Collection::default(),
+            comments: Collection::default(),
+            review_comments: Collection::default(),
+            releases: Collection::default(),
+            runs: Collection::default(),
             stars: Vec::new(),
             labels: Vec::new(),
             milestones: Vec::new(),
@@ -81,34 +81,34 @@ impl Repository {
         }
     }
 
-    /// The next number that issues, pull requests and discussions share.
+    /// Allocates a number, which issues, pull requests and discussions share.
     pub(crate) fn take_number(&mut self) -> u32 {
         self.last_number += 1;
         self.last_number
     }
 
-    /// The issue or pull request with this number.
+    /// Issue or pull request with a number.
     pub(crate) fn issue(&self, number: u32) -> Option<&Issue> {
         self.issues.get(*self.numbers.get(&number)?)
     }
 
-    /// The commit a branch points at.
+    /// Head commit of a branch.
     pub(crate) fn head(&self, branch: &str) -> Option<&str> {
         self.branches.get(branch).map(String::as_str)
     }
 
-    /// Drops everything rendered: a URL has changed.
-    pub(crate) fn forget_rendering(&mut self) {
+    /// Drops all cached objects, because their URLs have changed.
+    pub(crate) fn invalidate_rendering(&mut self) {
         self.rendered = OnceCell::new();
-        self.issues.forget_rendering();
-        self.comments.forget_rendering();
-        self.review_comments.forget_rendering();
-        self.releases.forget_rendering();
-        self.runs.forget_rendering();
+        self.issues.invalidate_rendering();
+        self.comments.invalidate_rendering();
+        self.review_comments.invalidate_rendering();
+        self.releases.invalidate_rendering();
+        self.runs.invalidate_rendering();
     }
 
-    /// Drops the rendered repository object alone.
-    pub(crate) fn changed(&mut self) {
+    /// Drops the cached repository object.
+    pub(crate) fn invalidate_object(&mut self) {
         self.rendered = OnceCell::new();
     }
 }
@@ -133,7 +133,7 @@ pub(crate) struct Milestone {
     pub(crate) closed_at: Option<i64>,
 }
 
-/// Somebody's star.
+/// A star of a user.
 pub(crate) struct Star {
     pub(crate) user: Id,
     pub(crate) at: i64,
@@ -149,7 +149,7 @@ pub(crate) struct Discussion {
     pub(crate) user: Id,
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
-    /// Comment, time and chooser of the answer.
+    /// Answer: comment id, time, and user who marked it.
     pub(crate) answer: Option<(Id, i64, Id)>,
     pub(crate) comments: Vec<DiscussionComment>,
 }

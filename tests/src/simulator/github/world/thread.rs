@@ -1,4 +1,4 @@
-//! Issues, pull requests and what people say in them.
+//! Issues, pull requests, comments and reviews.
 
 use std::cell::OnceCell;
 
@@ -24,19 +24,19 @@ pub(crate) struct Issue {
     pub(crate) milestone: Option<Id>,
     pub(crate) locked: bool,
     pub(crate) kind: Option<&'static str>,
-    /// Set on pull requests.
+    /// Set for pull requests.
     pub(crate) pull: Option<Box<Pull>>,
-    /// Ledger rows that a list shows while the object looks as it does.
+    /// Ledger rows that lists show for the current state.
     pub(crate) facts: Vec<u64>,
-    /// The row of the last closing, which reopening hides.
+    /// Ledger row of the last closing, which a reopening hides.
     pub(crate) closing: Option<u64>,
-    /// The row as `/issues` shows it.
+    /// Cached row of `/issues`.
     pub(crate) listed_row: OnceCell<Bytes>,
-    /// The row as `/pulls` shows it.
+    /// Cached row of `/pulls`.
     pub(crate) pull_row: OnceCell<Bytes>,
 }
 
-/// What a pull request has besides.
+/// Fields of a pull request in addition to its issue.
 pub(crate) struct Pull {
     pub(crate) id: Id,
     pub(crate) head_ref: String,
@@ -60,15 +60,15 @@ pub(crate) struct Review {
     pub(crate) id: Id,
     pub(crate) user: Id,
     pub(crate) body: String,
-    /// Lower case, as webhooks write it.
+    /// Lower case, as in webhooks.
     pub(crate) state: &'static str,
     pub(crate) commit: String,
     pub(crate) submitted_at: i64,
-    /// `None` of one that only holds comments.
+    /// `None` if the review only holds comments.
     pub(crate) fact: Option<u64>,
 }
 
-/// A comment in an issue or a pull request's conversation.
+/// A comment on an issue or pull request.
 pub(crate) struct Comment {
     pub(crate) id: Id,
     pub(crate) issue: Id,
@@ -116,7 +116,7 @@ impl Item for Issue {
     fn updated_at(&self) -> i64 {
         self.updated_at
     }
-    fn forget_rendering(&mut self) {
+    fn invalidate_rendering(&mut self) {
         self.listed_row = OnceCell::new();
         self.pull_row = OnceCell::new();
     }
@@ -132,7 +132,7 @@ impl Item for Comment {
     fn updated_at(&self) -> i64 {
         self.updated_at
     }
-    fn forget_rendering(&mut self) {
+    fn invalidate_rendering(&mut self) {
         self.rendered = OnceCell::new();
     }
 }
@@ -147,7 +147,7 @@ impl Item for ReviewComment {
     fn updated_at(&self) -> i64 {
         self.updated_at
     }
-    fn forget_rendering(&mut self) {
+    fn invalidate_rendering(&mut self) {
         self.rendered = OnceCell::new();
     }
 }

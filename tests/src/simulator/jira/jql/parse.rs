@@ -1,27 +1,27 @@
-//! Reading JQL.
+//! Parser of JQL.
 
 use chrono::NaiveDateTime;
 
-use super::{Asker, Field, Jql, Node, Order, Test};
+use super::{Condition, Field, Jql, JqlContext, Node, Order};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
     Word(String),
-    /// In quotes: never a keyword.
+    /// Quoted text, which is not a keyword.
     Text(String),
     Symbol(&'static str),
 }
 
 const SYMBOLS: [&str; 11] = ["!=", "!~", "<=", ">=", "(", ")", ",", "=", "~", "<", ">"];
 
-fn tokens(text: &str) -> Result<Vec<Token>, String> {
+fn tokenize(text: &str) -> Result<Vec<Token>, String> {
     let mut found = Vec::new();
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
         if matches!(first, '"' | '\'') {
             let end = rest[1..]
                 .find(first)
-                .ok_or("The quotes of a value do not end.")?;
+                .ok_or("Error in the JQL Query: a quoted value is not terminated.")?;
             found.push(Token::Text(rest[1..=end].to_owned()));
             rest = &rest[end + 2..];
         } else if let Some(symbol) = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol)) {
@@ -44,21 +44,21 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
     Ok(found)
 }
 
-/// Reads a question.
-pub(super) fn question(text: &str, asker: &Asker<'_>) -> Result<Jql, String> {
-    let mut reader = Reader {
-        tokens: tokens(text)?,
+/// Parses a query.
+pub(super) fn parse_query(text: &str, context: &JqlContext<'_>) -> Result<Jql, String> {
+    let mut parser = Parser {
+        tokens: tokenize(text)?,
         at: 0,
-        asker,
+        context,
     };
-    let filter = if reader.tokens.is_empty() || reader.is_word("order") {
+    let filter = if parser.tokens.is_empty() || parser.is_keyword("order") {
         None
     } else {
-        Some(reader.any()?)
+        Some(parser.disjunction()?)
     };
-    let (order, descending) = reader.order()?;
-    if reader.at < reader.tokens.len() {
-        return Err(reader.surprised());
+    let (order, descending) = parser.parse_order()?;
+    if parser.at < parser.tokens.len() {
+        return Err(parser.unexpected_token());
     }
     let filter = filter.ok_or(
         "Unbounded JQL queries are not allowed here. Please add a search restriction to your query.",
@@ -70,30 +70,33 @@ pub(super) fn question(text: &str, asker: &Asker<'_>) -> Result<Jql, String> {
     })
 }
 
-struct Reader<'a> {
+struct Parser<'a> {
     tokens: Vec<Token>,
     at: usize,
-    asker: &'a Asker<'a>,
+    context: &'a JqlContext<'a>,
 }
 
-impl Reader<'_> {
-    fn is_word(&self, wanted: &str) -> bool {
-        matches!(self.tokens.get(self.at), Some(Token::Word(word)) if word.eq_ignore_ascii_case(wanted))
+impl Parser<'_> {
+    fn is_keyword(&self, keyword: &str) -> bool {
+        matches!(self.tokens.get(self.at), Some(Token::Word(word)) if word.eq_ignore_ascii_case(keyword))
     }
 
-    fn word(&mut self, wanted: &str) -> bool {
-        let found = self.is_word(wanted);
+    /// Consumes a keyword, if it is next.
+    fn take_keyword(&mut self, keyword: &str) -> bool {
+        let found = self.is_keyword(keyword);
         self.at += usize::from(found);
         found
     }
 
-    fn symbol(&mut self, wanted: &str) -> bool {
-        let found = matches!(self.tokens.get(self.at), Some(Token::Symbol(one)) if *one == wanted);
+    /// Consumes a symbol, if it is next.
+    fn take_symbol(&mut self, symbol: &str) -> bool {
+        let found =
+            matches!(self.tokens.get(self.at), Some(Token::Symbol(next)) if *next == symbol);
         self.at += usize::from(found);
         found
     }
 
-    fn surprised(&self) -> String {
+    fn unexpected_token(&self) -> String {
         match self.tokens.get(self.at) {
             Some(Token::Word(text) | Token::Text(text)) => {
                 format!("Error in the JQL Query: '{text}' is not expected.")
@@ -101,152 +104,157 @@ impl Reader<'_> {
             Some(Token::Symbol(text)) => {
                 format!("Error in the JQL Query: '{text}' is not expected.")
             }
-            None => "Error in the JQL Query: it ends too early.".to_owned(),
+            None => "Error in the JQL Query: unexpected end of the query.".to_owned(),
         }
     }
 
-    fn any(&mut self) -> Result<Node, String> {
-        let mut nodes = vec![self.all()?];
-        while self.word("or") {
-            nodes.push(self.all()?);
+    fn disjunction(&mut self) -> Result<Node, String> {
+        let mut nodes = vec![self.conjunction()?];
+        while self.take_keyword("or") {
+            nodes.push(self.conjunction()?);
         }
         Ok(Node::Any(nodes))
     }
 
-    fn all(&mut self) -> Result<Node, String> {
-        let mut nodes = vec![self.one()?];
-        while self.word("and") {
-            nodes.push(self.one()?);
+    fn conjunction(&mut self) -> Result<Node, String> {
+        let mut nodes = vec![self.clause()?];
+        while self.take_keyword("and") {
+            nodes.push(self.clause()?);
         }
         Ok(Node::All(nodes))
     }
 
-    fn one(&mut self) -> Result<Node, String> {
-        if self.word("not") {
-            return Ok(Node::Not(Box::new(self.one()?)));
+    fn clause(&mut self) -> Result<Node, String> {
+        if self.take_keyword("not") {
+            return Ok(Node::Not(Box::new(self.clause()?)));
         }
-        if self.symbol("(") {
-            let node = self.any()?;
-            return if self.symbol(")") {
+        if self.take_symbol("(") {
+            let node = self.disjunction()?;
+            return if self.take_symbol(")") {
                 Ok(node)
             } else {
-                Err(self.surprised())
+                Err(self.unexpected_token())
             };
         }
-        let name = self.value()?;
+        let name = self.parse_value()?;
         let field = field(&name).ok_or_else(|| {
             format!("Field '{name}' does not exist or you do not have permission to view it.")
         })?;
-        Ok(Node::Test(field, self.test(field, &name)?))
+        Ok(Node::Condition(field, self.parse_condition(field, &name)?))
     }
 
-    fn value(&mut self) -> Result<String, String> {
+    fn parse_value(&mut self) -> Result<String, String> {
         match self.tokens.get(self.at).cloned() {
             Some(Token::Word(text) | Token::Text(text)) => {
                 self.at += 1;
-                // A function has a pair of brackets behind its name.
-                let function = self.symbol("(");
-                if function && !self.symbol(")") {
-                    return Err(self.surprised());
+                // A function name is followed by parentheses.
+                let is_function = self.take_symbol("(");
+                if is_function && !self.take_symbol(")") {
+                    return Err(self.unexpected_token());
                 }
-                if function && text.eq_ignore_ascii_case("currentUser") {
-                    return Ok(self.asker.person.id.clone());
+                if is_function && text.eq_ignore_ascii_case("currentUser") {
+                    return Ok(self.context.person.id.clone());
                 }
                 Ok(text)
             }
-            _ => Err(self.surprised()),
+            _ => Err(self.unexpected_token()),
         }
     }
 
-    fn values(&mut self) -> Result<Vec<String>, String> {
-        if !self.symbol("(") {
-            return Err(self.surprised());
+    fn parse_values(&mut self) -> Result<Vec<String>, String> {
+        if !self.take_symbol("(") {
+            return Err(self.unexpected_token());
         }
-        let mut all = vec![self.value()?];
-        while self.symbol(",") {
-            all.push(self.value()?);
+        let mut all = vec![self.parse_value()?];
+        while self.take_symbol(",") {
+            all.push(self.parse_value()?);
         }
-        if self.symbol(")") {
+        if self.take_symbol(")") {
             Ok(all)
         } else {
-            Err(self.surprised())
+            Err(self.unexpected_token())
         }
     }
 
-    fn test(&mut self, field: Field, name: &str) -> Result<Test, String> {
-        if self.word("is") {
-            let negated = self.word("not");
-            return if self.word("empty") || self.word("null") {
-                Ok(Test::Empty(!negated))
+    fn parse_condition(&mut self, field: Field, name: &str) -> Result<Condition, String> {
+        if self.take_keyword("is") {
+            let negated = self.take_keyword("not");
+            return if self.take_keyword("empty") || self.take_keyword("null") {
+                Ok(Condition::Empty(!negated))
             } else {
-                Err(self.surprised())
+                Err(self.unexpected_token())
             };
         }
-        let dated = matches!(field, Field::Created | Field::Updated);
-        if self.word("in") {
-            return Ok(Test::In(self.values()?, false));
+        let is_date = matches!(field, Field::Created | Field::Updated);
+        if self.take_keyword("in") {
+            return Ok(Condition::In(self.parse_values()?, false));
         }
-        if self.word("not") {
-            return if self.word("in") {
-                Ok(Test::In(self.values()?, true))
+        if self.take_keyword("not") {
+            return if self.take_keyword("in") {
+                Ok(Condition::In(self.parse_values()?, true))
             } else {
-                Err(self.surprised())
+                Err(self.unexpected_token())
             };
         }
-        for (symbol, from, shift) in [
+        for (symbol, is_lower_bound, shift) in [
             ("<=", false, 0),
             (">=", true, 0),
             ("<", false, -1),
             (">", true, 1),
         ] {
-            if dated && self.symbol(symbol) {
-                let text = self.value()?;
-                let at = moment(&text, self.asker)? + shift;
-                return Ok(if from { Test::From(at) } else { Test::To(at) });
+            if is_date && self.take_symbol(symbol) {
+                let text = self.parse_value()?;
+                let at = timestamp(&text, self.context)? + shift;
+                return Ok(if is_lower_bound {
+                    Condition::From(at)
+                } else {
+                    Condition::To(at)
+                });
             }
         }
         for (symbol, negated) in [("!=", true), ("=", false)] {
-            if !dated && self.symbol(symbol) {
-                return Ok(Test::In(vec![self.value()?], negated));
+            if !is_date && self.take_symbol(symbol) {
+                return Ok(Condition::In(vec![self.parse_value()?], negated));
             }
         }
         for (symbol, negated) in [("!~", true), ("~", false)] {
-            if field == Field::Summary && self.symbol(symbol) {
-                return Ok(Test::Contains(self.value()?, negated));
+            if field == Field::Summary && self.take_symbol(symbol) {
+                return Ok(Condition::Contains(self.parse_value()?, negated));
             }
         }
         Err(match self.tokens.get(self.at) {
             Some(Token::Symbol(symbol)) => {
                 format!("The operator '{symbol}' is not supported by the '{name}' field.")
             }
-            _ => self.surprised(),
+            _ => self.unexpected_token(),
         })
     }
 
-    /// The first field of the order decides; the others are read.
-    fn order(&mut self) -> Result<(Order, bool), String> {
-        if !self.word("order") {
+    /// Parses ORDER BY. Only the first field has an effect.
+    fn parse_order(&mut self) -> Result<(Order, bool), String> {
+        if !self.take_keyword("order") {
             return Ok((Order::Id, true));
         }
-        if !self.word("by") {
-            return Err(self.surprised());
+        if !self.take_keyword("by") {
+            return Err(self.unexpected_token());
         }
-        let mut decided = None;
+        let mut first = None;
         loop {
-            let name = self.value()?;
+            let name = self.parse_value()?;
             let order = match name.to_ascii_lowercase().as_str() {
                 "updated" | "updateddate" => Order::Updated,
                 "created" | "createddate" => Order::Created,
                 "key" | "issuekey" | "id" | "issue" => Order::Id,
                 _ => return Err(format!("Not able to sort using field '{name}'.")),
             };
-            let descending = self.word("desc") || (!self.word("asc") && order != Order::Id);
-            decided.get_or_insert((order, descending));
-            if !self.symbol(",") {
+            let descending =
+                self.take_keyword("desc") || (!self.take_keyword("asc") && order != Order::Id);
+            first.get_or_insert((order, descending));
+            if !self.take_symbol(",") {
                 break;
             }
         }
-        Ok(decided.unwrap_or((Order::Id, true)))
+        Ok(first.unwrap_or((Order::Id, true)))
     }
 }
 
@@ -267,18 +275,18 @@ fn field(name: &str) -> Option<Field> {
     })
 }
 
-/// A moment in milliseconds: a number of them, a date of the person's, or a while from now.
-fn moment(text: &str, asker: &Asker<'_>) -> Result<i64, String> {
+/// Parses a time in milliseconds: a number, a date in the person's zone, or a relative time.
+fn timestamp(text: &str, context: &JqlContext<'_>) -> Result<i64, String> {
     const DAY: i64 = 86_400_000;
     if let Ok(ms) = text.parse::<i64>() {
         return Ok(ms);
     }
-    let zone = asker.person.zone.0 * 3_600_000;
+    let zone = context.person.zone.0 * 3_600_000;
     if text.eq_ignore_ascii_case("now") {
-        return Ok(asker.now);
+        return Ok(context.now);
     }
     if text.eq_ignore_ascii_case("startOfDay") {
-        return Ok((asker.now + zone).div_euclid(DAY) * DAY - zone);
+        return Ok((context.now + zone).div_euclid(DAY) * DAY - zone);
     }
     let relative = || -> Option<i64> {
         let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -289,7 +297,7 @@ fn moment(text: &str, asker: &Asker<'_>) -> Result<i64, String> {
             "w" => 7 * DAY,
             _ => return None,
         };
-        Some(asker.now + number.parse::<i64>().ok()? * unit)
+        Some(context.now + number.parse::<i64>().ok()? * unit)
     };
     if let Some(at) = relative() {
         return Ok(at);

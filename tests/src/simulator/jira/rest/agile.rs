@@ -1,47 +1,47 @@
-//! Boards and sprints.
+//! Boards, sprints and a board's versions.
 
 use serde_json::{Value, json};
 
-use super::{Ask, Reply};
+use super::{Reply, SiteRequest};
 use crate::simulator::jira::render::{sprint_json, version_json};
 use crate::simulator::jira::world::{Site, World};
 
-pub(super) fn answer(ask: &Ask<'_>, world: &World, rest: &[&str]) -> Reply {
-    let site = ask.place(world);
+pub(super) fn respond(request: &SiteRequest<'_>, world: &World, rest: &[&str]) -> Reply {
+    let site = request.find_site(world);
     match rest {
         ["board"] => {
-            let wanted = ask.listed("type");
-            let named = ask.text("name").to_ascii_lowercase();
+            let types = request.list("type");
+            let name_filter = request.text("name").to_ascii_lowercase();
             let mut all = boards(site);
             all.retain(|board| {
                 let text = |name: &str| board[name].as_str().unwrap_or_default();
-                (wanted.is_empty() || wanted.iter().any(|one| one == text("type")))
-                    && text("name").to_ascii_lowercase().contains(&named)
+                (types.is_empty() || types.iter().any(|kind| kind == text("type")))
+                    && text("name").to_ascii_lowercase().contains(&name_filter)
             });
-            ask.window(all, "values", 50)
+            request.page(all, "values", 50)
         }
         ["board", id] => board(site, id).map_or_else(Reply::not_found, Reply::ok),
         ["board", id, ..] if board(site, id).is_none() => Reply::not_found(),
-        ["board", id, "sprint"] if **id == site.board.to_string() => sprints(ask, site),
-        ["board", _, "sprint"] => Reply::bad("The board does not support sprints"),
+        ["board", id, "sprint"] if **id == site.board.to_string() => sprints(request, site),
+        ["board", _, "sprint"] => Reply::bad_request("The board does not support sprints"),
         ["board", _, "version"] => {
-            let shown = site.versions.values();
-            let facts = shown.clone().flat_map(|version| version.facts.iter());
-            ask.hub.core.ledger.mark_polled(facts.copied());
-            let all = shown
+            let versions = site.versions.values();
+            let facts = versions.clone().flat_map(|version| version.facts.iter());
+            request.hub.core.ledger.mark_polled(facts.copied());
+            let all = versions
                 .map(|version| {
                     let mut object = version_json(site, version);
-                    // Here, and only here, it is a number.
+                    // Only this endpoint has a numeric id.
                     object["id"] = json!(version.id);
                     object
                 })
                 .collect();
-            ask.window(all, "values", 50)
+            request.page(all, "values", 50)
         }
         ["sprint", id] => {
             let found = id.parse().ok().and_then(|id: u64| site.sprints.get(&id));
             found.map_or_else(Reply::not_found, |sprint| {
-                ask.hub.core.ledger.mark_polled(sprint.facts.clone());
+                request.hub.core.ledger.mark_polled(sprint.facts.clone());
                 Reply::ok(sprint_json(site, sprint))
             })
         }
@@ -49,7 +49,7 @@ pub(super) fn answer(ask: &Ask<'_>, world: &World, rest: &[&str]) -> Reply {
     }
 }
 
-/// One with sprints, and one without.
+/// Boards of a site: Scrum with sprints, Kanban without.
 fn boards(site: &Site) -> Vec<Value> {
     let project = site.projects.values().next();
     let location = project.map(|project| {
@@ -78,18 +78,18 @@ fn board(site: &Site, id: &str) -> Option<Value> {
     boards(site).into_iter().find(|board| board["id"] == id)
 }
 
-fn sprints(ask: &Ask<'_>, site: &Site) -> Reply {
-    let states = ask.listed("state");
-    let wanted: Vec<_> = site
+fn sprints(request: &SiteRequest<'_>, site: &Site) -> Reply {
+    let states = request.list("state");
+    let selected: Vec<_> = site
         .sprints
         .values()
-        .filter(|sprint| states.is_empty() || states.iter().any(|one| one == sprint.state))
+        .filter(|sprint| states.is_empty() || states.iter().any(|state| state == sprint.state))
         .collect();
-    let shown = wanted.iter().flat_map(|sprint| sprint.facts.iter());
-    ask.hub.core.ledger.mark_polled(shown.copied());
-    let all = wanted
+    let polled = selected.iter().flat_map(|sprint| sprint.facts.iter());
+    request.hub.core.ledger.mark_polled(polled.copied());
+    let all = selected
         .into_iter()
         .map(|sprint| sprint_json(site, sprint))
         .collect();
-    ask.window(all, "values", 50)
+    request.page(all, "values", 50)
 }

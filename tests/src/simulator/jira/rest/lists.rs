@@ -1,30 +1,30 @@
-//! Everything else that can be read: people, projects, and what issues are made of.
+//! Other read endpoints: users, projects, statuses, types, fields and versions.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{Ask, Reply};
+use super::{Reply, SiteRequest};
 use crate::simulator::jira::render::{
     category_json, issue_type_json, priority_json, project_json, status_json, time, version_json,
 };
 use crate::simulator::jira::world::{Project, STATUSES, Site, World};
 
-pub(super) fn answer(ask: &Ask<'_>, world: &World, rest: &[&str]) -> Reply {
-    let site = ask.place(world);
+pub(super) fn respond(request: &SiteRequest<'_>, world: &World, rest: &[&str]) -> Reply {
+    let site = request.find_site(world);
     let object = match rest {
-        ["myself"] => world.person_json(site, &ask.caller.person),
-        ["user"] => match people(world, site, |id, _| id == ask.text("accountId")).pop() {
+        ["myself"] => world.person_json(site, &request.caller.person),
+        ["user"] => match people(world, site, |id, _| id == request.text("accountId")).pop() {
             Some(person) => person,
             None => return Reply::not_found(),
         },
-        ["user" | "users", "search"] | ["users"] => return users(ask, world, site),
-        ["serverInfo"] => server(ask, site),
+        ["user" | "users", "search"] | ["users"] => return users(request, world, site),
+        ["serverInfo"] => server_info(request, site),
         ["status"] => (0..STATUSES.len())
             .map(|status| status_json(site, status))
             .collect(),
         ["status", id] => match STATUSES
             .iter()
-            .position(|(known, name, _)| known == id || name == id)
+            .position(|(status, name, _)| status == id || name == id)
         {
             Some(at) => status_json(site, at),
             None => return Reply::not_found(),
@@ -36,15 +36,15 @@ pub(super) fn answer(ask: &Ask<'_>, world: &World, rest: &[&str]) -> Reply {
         ["project"] => site
             .projects
             .values()
-            .map(|one| project_json(site, one))
+            .map(|project| project_json(site, project))
             .collect(),
-        ["project", "search"] => return projects(ask, site),
-        ["project", id, rest @ ..] => return about_project(ask, site, id, rest),
+        ["project", "search"] => return projects(request, site),
+        ["project", id, rest @ ..] => return project(request, site, id, rest),
         ["version", id] => {
             let found = id.parse().ok().and_then(|id: u64| site.versions.get(&id));
             match found {
                 Some(version) => {
-                    ask.hub.core.ledger.mark_polled(version.facts.clone());
+                    request.hub.core.ledger.mark_polled(version.facts.clone());
                     version_json(site, version)
                 }
                 None => return Reply::not_found(),
@@ -55,35 +55,40 @@ pub(super) fn answer(ask: &Ask<'_>, world: &World, rest: &[&str]) -> Reply {
     Reply::ok(object)
 }
 
-/// People of a site whose id and name fit.
-fn people(world: &World, site: &Site, fits: impl Fn(&str, &str) -> bool) -> Vec<Value> {
+/// People of a site whose id and name match.
+fn people(world: &World, site: &Site, matches: impl Fn(&str, &str) -> bool) -> Vec<Value> {
     site.people
         .iter()
-        .filter(|id| world.people.get(*id).is_some_and(|one| fits(id, &one.name)))
+        .filter(|id| {
+            world
+                .people
+                .get(*id)
+                .is_some_and(|person| matches(id, &person.name))
+        })
         .map(|id| world.person_json(site, id))
         .collect()
 }
 
-/// A plain list, without a page around it.
-fn users(ask: &Ask<'_>, world: &World, site: &Site) -> Reply {
-    let wanted = ask.text("query").to_ascii_lowercase();
+/// User search: an array without page fields.
+fn users(request: &SiteRequest<'_>, world: &World, site: &Site) -> Reply {
+    let query = request.text("query").to_ascii_lowercase();
     let found = people(world, site, |_, name| {
-        name.to_ascii_lowercase().contains(&wanted)
+        name.to_ascii_lowercase().contains(&query)
     });
     let page = found
         .into_iter()
-        .skip(ask.number("startAt", 0))
-        .take(ask.number("maxResults", 50));
+        .skip(request.number("startAt", 0))
+        .take(request.number("maxResults", 50));
     Reply::ok(page.collect())
 }
 
-fn server(ask: &Ask<'_>, site: &Site) -> Value {
+fn server_info(request: &SiteRequest<'_>, site: &Site) -> Value {
     let built = DateTime::<Utc>::from_timestamp(1_790_000_000, 0).unwrap_or_default();
     json!({
         "baseUrl": site.url, "displayUrl": site.url, "version": "1001.0.0-SNAPSHOT",
         "versionNumbers": [1001, 0, 0], "deploymentType": "Cloud", "buildNumber": 100_286,
         "buildDate": time(built.timestamp_millis()),
-        "serverTime": time(ask.hub.core.clock.seconds() * 1_000),
+        "serverTime": time(request.hub.core.clock.seconds() * 1_000),
         "scmInfo": "b5a1e2f", "serverTitle": "Jira", "serverTimeZone": "Etc/UTC",
     })
 }
@@ -104,20 +109,20 @@ fn fields() -> Value {
     ])
 }
 
-fn projects(ask: &Ask<'_>, site: &Site) -> Reply {
-    let (states, keys) = (ask.listed("status"), ask.listed("keys"));
-    // Nothing is archived or deleted here.
-    let shown = states.is_empty() || states.iter().any(|state| state == "live");
+fn projects(request: &SiteRequest<'_>, site: &Site) -> Reply {
+    let (states, keys) = (request.list("status"), request.list("keys"));
+    // The simulator has no archived or deleted projects.
+    let includes_live = states.is_empty() || states.iter().any(|state| state == "live");
     let all = site
         .projects
         .values()
-        .filter(|project| shown && (keys.is_empty() || keys.contains(&project.key)))
-        .map(|one| project_json(site, one))
+        .filter(|project| includes_live && (keys.is_empty() || keys.contains(&project.key)))
+        .map(|project| project_json(site, project))
         .collect();
-    ask.window(all, "values", 50)
+    request.page(all, "values", 50)
 }
 
-fn about_project(ask: &Ask<'_>, site: &Site, id: &str, rest: &[&str]) -> Reply {
+fn project(request: &SiteRequest<'_>, site: &Site, id: &str, rest: &[&str]) -> Reply {
     let project = site
         .projects
         .values()
@@ -127,8 +132,8 @@ fn about_project(ask: &Ask<'_>, site: &Site, id: &str, rest: &[&str]) -> Reply {
     };
     match rest {
         [] => Reply::ok(project_json(site, project)),
-        ["version"] => ask.window(versions(ask, site, project), "values", 50),
-        ["versions"] => Reply::ok(Value::Array(versions(ask, site, project))),
+        ["version"] => request.page(versions(request, site, project), "values", 50),
+        ["versions"] => Reply::ok(Value::Array(versions(request, site, project))),
         ["statuses"] => {
             let mut kind = issue_type_json(site);
             if let Some(kind) = kind.as_object_mut() {
@@ -143,14 +148,14 @@ fn about_project(ask: &Ask<'_>, site: &Site, id: &str, rest: &[&str]) -> Reply {
     }
 }
 
-fn versions(ask: &Ask<'_>, site: &Site, project: &Project) -> Vec<Value> {
+fn versions(request: &SiteRequest<'_>, site: &Site, project: &Project) -> Vec<Value> {
     let all: Vec<_> = site
         .versions
         .values()
         .filter(|version| version.project == project.id)
         .collect();
-    let shown = all.iter().flat_map(|version| version.facts.iter());
-    ask.hub.core.ledger.mark_polled(shown.copied());
+    let polled = all.iter().flat_map(|version| version.facts.iter());
+    request.hub.core.ledger.mark_polled(polled.copied());
     all.into_iter()
         .map(|version| version_json(site, version))
         .collect()

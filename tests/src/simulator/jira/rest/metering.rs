@@ -1,20 +1,20 @@
-//! What a request to a site costs.
+//! Usage statistics of requests to a site.
 
 use std::collections::BTreeMap;
 
 use axum::http::HeaderValue;
 use serde_json::Value;
 
-use super::{Ask, search};
+use super::{SiteRequest, search};
 use crate::simulator::jira::{Jira, SOURCE, limits};
-use crate::simulator::usage::{self, Answer, Outcome, hash, hash_without};
+use crate::simulator::usage::{self, Outcome, ResponseFingerprint, hash, hash_without};
 
-/// Name of the token of a page, in questions and answers.
+/// Field of the page token in requests and responses.
 const PAGE_TOKEN: &str = "nextPageToken";
-/// What differs in two answers between which nothing has changed.
+/// Response fields that change although the data does not.
 const VOLATILE: [&str; 3] = [PAGE_TOKEN, "until", "serverTime"];
 
-/// Writes down what a request cost the site and the app.
+/// Records a request and its points for the site and the app.
 pub(super) fn record(hub: &Jira, site: &str, endpoint: &str, outcome: Outcome) {
     let points = match outcome {
         Outcome::Charged(points, _) => points,
@@ -30,39 +30,39 @@ pub(super) fn record(hub: &Jira, site: &str, endpoint: &str, outcome: Outcome) {
     });
 }
 
-impl Ask<'_> {
-    /// An answer, as far as it is remembered.
-    pub(super) fn answered(
+impl SiteRequest<'_> {
+    /// Hashes of the request and its response.
+    pub(super) fn fingerprint(
         &self,
         path: &str,
         token: Option<&HeaderValue>,
         body: Option<&Value>,
-    ) -> Answer {
-        Answer {
-            question: self.question(path),
+    ) -> ResponseFingerprint {
+        ResponseFingerprint {
+            request: self.request_hash(path),
             body: body.map_or(0, |body| hash_without(body, &VOLATILE)),
             token: hash(&token.map(HeaderValue::as_bytes)),
         }
     }
 
-    /// Hash of who asks, and what. Of a page's token, the place that it names.
-    fn question(&self, path: &str) -> u64 {
-        let given = self.given[PAGE_TOKEN].as_str().unwrap_or_default();
-        let places = [given, self.text(PAGE_TOKEN)].map(search::token_place);
+    /// Hash of caller and request, with the position of a page token instead of the token.
+    fn request_hash(&self, path: &str) -> u64 {
+        let body_token = self.body[PAGE_TOKEN].as_str().unwrap_or_default();
+        let positions = [body_token, self.text(PAGE_TOKEN)].map(search::token_position);
         let query: BTreeMap<&String, &String> = self
             .query
             .iter()
             .filter(|(name, _)| *name != PAGE_TOKEN)
             .collect();
-        let given = hash_without(self.given, &[PAGE_TOKEN]);
+        let body = hash_without(self.body, &[PAGE_TOKEN]);
         hash(&(
             &self.caller.person,
             self.site,
             self.method,
             path,
             query,
-            given,
-            places,
+            body,
+            positions,
         ))
     }
 }
@@ -73,12 +73,12 @@ mod tests {
     use serde_json::json;
 
     use crate::simulator::jira::Jira;
-    use crate::simulator::jira::rest::{Fields, answer};
-    use crate::simulator::jira::world::Access;
+    use crate::simulator::jira::rest::{Fields, respond};
+    use crate::simulator::jira::world::AccessToken;
     use crate::simulator::{Config, Core, control};
 
     #[tokio::test]
-    async fn same_page_is_repeated_whenever_its_token_was_given() {
+    async fn same_page_counts_as_repeated_despite_new_token() {
         let config = Config {
             accounts: 1,
             history: 10,
@@ -91,12 +91,12 @@ mod tests {
             let person = world.sites[&site].admin.clone();
             world.grants.insert(person.clone(), [site.clone()].into());
             for token in ["one", "two"] {
-                let access = Access {
+                let access = AccessToken {
                     person: person.clone(),
                     scopes: vec!["read:jira-work".to_owned()],
                     expires: i64::MAX,
                 };
-                world.access.insert(token.to_owned(), access);
+                world.access_tokens.insert(token.to_owned(), access);
             }
             site
         };
@@ -110,9 +110,9 @@ mod tests {
             let (path, query) = ("rest/api/3/search/jql", Fields::new());
             let body = body.to_string();
             let body = body.as_bytes();
-            let given = answer(&hub, &site, path, &Method::POST, &query, &headers, body);
-            assert_eq!(given.status(), StatusCode::OK);
-            let body = axum::body::to_bytes(given.into_body(), 100_000).await;
+            let response = respond(&hub, &site, path, &Method::POST, &query, &headers, body);
+            assert_eq!(response.status(), StatusCode::OK);
+            let body = axum::body::to_bytes(response.into_body(), 100_000).await;
             let body: serde_json::Value =
                 serde_json::from_slice(&body.expect("a body")).expect("JSON");
             body["nextPageToken"].as_str().expect("a token").to_owned()

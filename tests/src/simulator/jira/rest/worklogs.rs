@@ -1,51 +1,58 @@
-//! Worklogs: of an issue, by their ids, and those that changed.
+//! Worklogs: of an issue, by id, and lists of changes.
 
 use serde_json::{Value, json};
 
-use super::{Ask, Reply};
+use super::{Reply, SiteRequest};
 use crate::simulator::jira::world::{Site, World};
 
-/// Worklogs that one page of changes names.
-const PAGE: usize = 1_000;
+/// Worklogs in one request or page.
+const PAGE_SIZE: usize = 1_000;
 
-pub(super) fn of_issue(ask: &Ask<'_>, world: &World, issue: u64, rest: &[&str]) -> Reply {
-    let site = ask.place(world);
+pub(super) fn issue_worklogs(
+    request: &SiteRequest<'_>,
+    world: &World,
+    issue: u64,
+    rest: &[&str],
+) -> Reply {
+    let site = request.find_site(world);
     let all = site
         .worklogs
         .values()
         .filter(|worklog| worklog.issue == issue);
-    let show = |worklog| world.worklog_json(site, worklog);
+    let render = |worklog| world.worklog_json(site, worklog);
     match rest {
         [] => {
             let all: Vec<_> = all.collect();
-            let shown = all.iter().filter_map(|worklog| worklog.fact);
-            ask.hub.core.ledger.mark_polled(shown);
-            ask.window(all.into_iter().map(show).collect(), "worklogs", 5_000)
+            let polled = all.iter().filter_map(|worklog| worklog.fact);
+            request.hub.core.ledger.mark_polled(polled);
+            request.page(all.into_iter().map(render).collect(), "worklogs", 5_000)
         }
         [id] => {
-            let found = all.into_iter().find(|one| one.id.to_string() == *id);
+            let found = all
+                .into_iter()
+                .find(|worklog| worklog.id.to_string() == *id);
             found.map_or_else(Reply::not_found, |worklog| {
-                ask.hub.core.ledger.mark_polled(worklog.fact);
-                Reply::ok(show(worklog))
+                request.hub.core.ledger.mark_polled(worklog.fact);
+                Reply::ok(render(worklog))
             })
         }
         _ => Reply::not_found(),
     }
 }
 
-/// `worklog/list`: worklogs by their ids; unknown ones are left out.
-pub(super) fn named(ask: &Ask<'_>, world: &World) -> Reply {
-    let site = ask.place(world);
-    let ids = ask.listed("ids");
-    if ids.len() > PAGE {
-        return Reply::bad("At most 1000 worklogs can be fetched.");
+/// `worklog/list`: worklogs by id, without unknown ids.
+pub(super) fn list(request: &SiteRequest<'_>, world: &World) -> Reply {
+    let site = request.find_site(world);
+    let ids = request.list("ids");
+    if ids.len() > PAGE_SIZE {
+        return Reply::bad_request("At most 1000 worklogs can be fetched.");
     }
     let found: Vec<_> = ids
         .iter()
         .filter_map(|id| site.worklogs.get(&id.parse().ok()?))
         .collect();
-    let shown = found.iter().filter_map(|worklog| worklog.fact);
-    ask.hub.core.ledger.mark_polled(shown);
+    let polled = found.iter().filter_map(|worklog| worklog.fact);
+    request.hub.core.ledger.mark_polled(polled);
     Reply::ok(
         found
             .into_iter()
@@ -54,40 +61,41 @@ pub(super) fn named(ask: &Ask<'_>, world: &World) -> Reply {
     )
 }
 
-/// `worklog/updated` and `worklog/deleted`: what changed since a moment, in pages; never what
-/// changed in the last minute.
-pub(super) fn changed(ask: &Ask<'_>, world: &World, which: &str) -> Reply {
-    let site = ask.place(world);
-    let since: i64 = ask.text("since").parse().unwrap_or(0);
-    let delay = ask.hub.settings().worklog_delay_seconds;
-    // The present second counts as a whole.
-    let until = (ask.hub.core.clock.seconds() + 1 - delay) * 1_000;
-    let Some(mut changes) = changes(site, which) else {
+/// `worklog/updated` and `worklog/deleted`: changes since a time, in pages.
+///
+/// The last minute is missing, as in Jira (`worklog_delay_seconds`).
+pub(super) fn list_changes(request: &SiteRequest<'_>, world: &World, kind: &str) -> Reply {
+    let site = request.find_site(world);
+    let since: i64 = request.text("since").parse().unwrap_or(0);
+    let delay = request.hub.settings().worklog_delay_seconds;
+    // Includes the whole current second.
+    let until = (request.hub.core.clock.seconds() + 1 - delay) * 1_000;
+    let Some(mut changes) = changes(site, kind) else {
         return Reply::not_found();
     };
     changes.retain(|(_, at)| *at >= since && *at <= until);
     changes.sort_unstable_by_key(|(id, at)| (*at, *id));
-    let last = changes.len() <= PAGE;
-    changes.truncate(PAGE);
-    let reached = changes.last().filter(|_| !last).map(|(_, at)| *at);
+    let last = changes.len() <= PAGE_SIZE;
+    changes.truncate(PAGE_SIZE);
+    let page_end = changes.last().filter(|_| !last).map(|(_, at)| *at);
     let values: Vec<Value> = changes
         .iter()
         .map(|(id, at)| json!({ "worklogId": id, "updatedTime": at, "properties": [] }))
         .collect();
-    let page = |since: i64| format!("{}/rest/api/3/worklog/{which}?since={since}", site.url);
-    let mut answer = json!({
-        "values": values, "since": since, "until": reached.unwrap_or(until.max(since)),
+    let page = |since: i64| format!("{}/rest/api/3/worklog/{kind}?since={since}", site.url);
+    let mut page_body = json!({
+        "values": values, "since": since, "until": page_end.unwrap_or(until.max(since)),
         "self": page(since), "lastPage": last,
     });
-    if let Some(reached) = reached {
-        answer["nextPage"] = json!(page(reached));
+    if let Some(page_end) = page_end {
+        page_body["nextPage"] = json!(page(page_end));
     }
-    Reply::ok(answer)
+    Reply::ok(page_body)
 }
 
-/// Ids, and when each changed so.
-fn changes(site: &Site, which: &str) -> Option<Vec<(u64, i64)>> {
-    match which {
+/// Ids and times of the changes of a kind.
+fn changes(site: &Site, kind: &str) -> Option<Vec<(u64, i64)>> {
+    match kind {
         "updated" => Some(
             site.worklogs
                 .values()

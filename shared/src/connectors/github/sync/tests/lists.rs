@@ -1,4 +1,4 @@
-//! Lists with `since`: issues and comments. Releases. Refusals of a page.
+//! Tests of issues, comments and releases, and of failing pages.
 
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use wiremock::matchers::{any, path};
 use wiremock::{Mock, ResponseTemplate};
 
 use super::server::{List, latest_first, since};
-use super::{horizon, page, run, stamp, user};
+use super::{backfill_from, page, run, stamp, user};
 use crate::connectors::github::tests::{github, now};
 use crate::signals::SignalKind;
 
@@ -35,28 +35,28 @@ fn ago(minutes: i64) -> DateTime<Utc> {
 }
 
 #[tokio::test]
-async fn rows_that_move_while_the_list_is_read_hide_none() {
+async fn rows_moving_during_walk_are_not_skipped() {
     let (server, github, _) = github().await;
     let rows = (1..=450_u64).map(|id| issue(id, ago(10_000) + Duration::minutes(id.cast_signed())));
     let list = List::at(&server, ISSUES, since, rows.collect()).await;
-    // After every answer, rows from the front move to the end: page numbers would skip as many.
-    list.meanwhile(|answer, rows| {
-        for row in rows.iter_mut().skip(answer * 7).take(7) {
+    // After every response, rows move from the front to the end, so page numbers would skip rows.
+    list.on_each_response(|count, rows| {
+        for row in rows.iter_mut().skip(count * 7).take(7) {
             row["updated_at"] = json!(stamp(ago(10)));
         }
     });
     let first = run(&github, "issues", None, now()).await;
-    list.meanwhile(|_, _| {});
-    // What moved behind the newest page while that was known already belongs to the next run.
+    list.on_each_response(|_, _| {});
+    // Rows that moved after the newest page was read belong to the next run.
     let second = run(&github, "issues", Some(first.cursor.clone()), now()).await;
-    let mut told = [first.keys(), second.keys()].concat();
-    told.sort_unstable();
-    told.dedup();
-    assert_eq!(told, created(1..=450));
+    let mut keys = [first.keys(), second.keys()].concat();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys, created(1..=450));
 }
 
 #[tokio::test]
-async fn a_moment_with_more_rows_than_a_page_is_read_whole() {
+async fn full_page_with_same_time_is_read_completely() {
     let (server, github, _) = github().await;
     let mut rows: Vec<Value> = (1..=350_u64).map(|id| issue(id, ago(60))).collect();
     rows.extend((351..=400).map(|id| issue(id, ago(50))));
@@ -68,24 +68,24 @@ async fn a_moment_with_more_rows_than_a_page_is_read_whole() {
 }
 
 #[tokio::test]
-async fn newest_page_is_told_first_and_the_rest_follows() {
+async fn newest_page_is_read_first() {
     let (server, github, _) = github().await;
     let rows = (1..=250_u64).map(|id| issue(id, ago(10_000) + Duration::minutes(id.cast_signed())));
     let list = List::at(&server, ISSUES, since, rows.collect()).await;
     let first = page(&github, "issues", None, now()).await.expect("a page");
-    let told: Vec<String> = first
+    let keys: Vec<String> = first
         .signals
         .iter()
         .map(|signal| signal.dedupe_key.clone())
         .collect();
-    assert!(told.contains(&created([250])[0]) && told.len() == 100);
+    assert!(keys.contains(&created([250])[0]) && keys.len() == 100);
     let rest = run(&github, "issues", Some(first.cursor), now()).await;
-    let mut all = [told, rest.keys()].concat();
+    let mut all = [keys, rest.keys()].concat();
     all.sort_unstable();
     all.dedup();
     assert_eq!(all, created(1..=250));
     assert_eq!(
-        list.answers(),
+        list.responses(),
         1 + 2 * 2,
         "the other two pages, each read twice by this test"
     );
@@ -98,37 +98,37 @@ async fn changed_page_costs_one_request() {
     let mut cursor = None;
     for id in 2..=5_u64 {
         let run = run(&github, "issues", cursor, now()).await;
-        let calm = super::run(&github, "issues", Some(run.cursor), now()).await;
-        assert!(calm.signals.is_empty(), "the page that was read is known");
+        let unchanged = super::run(&github, "issues", Some(run.cursor), now()).await;
+        assert!(unchanged.signals.is_empty(), "nothing changed");
         list.change(|rows| rows.push(issue(id, ago(10))));
-        cursor = Some(calm.cursor);
+        cursor = Some(unchanged.cursor);
     }
     assert_eq!(
-        list.answers() - list.not_modified(),
+        list.responses() - list.not_modified(),
         4 * 2,
-        "one full answer per change, read twice by this test"
+        "one full response per change, read twice by this test"
     );
 }
 
 #[tokio::test]
-async fn a_poll_that_finds_nothing_new_costs_nothing_and_tells_nothing() {
+async fn unchanged_list_costs_no_quota() {
     let (server, github, _) = github().await;
     let list = List::at(&server, ISSUES, since, vec![issue(1, ago(20))]).await;
     let first = run(&github, "issues", None, now()).await;
     let second = run(&github, "issues", Some(first.cursor), now()).await;
-    let asked = list.not_modified();
+    let before = list.not_modified();
     let third = run(&github, "issues", Some(second.cursor.clone()), now()).await;
-    assert!(list.not_modified() > asked);
+    assert!(list.not_modified() > before);
     assert!(third.signals.is_empty());
     assert_eq!(third.cursor, second.cursor);
-    // And what comes after it is seen.
+    // A later row is found.
     list.change(|rows| rows.push(issue(2, ago(2))));
     let fourth = run(&github, "issues", Some(third.cursor), now()).await;
     assert!(fourth.keys().contains(&created([2])[0]));
 }
 
 #[tokio::test]
-async fn a_row_that_appears_late_is_found_within_the_overlap() {
+async fn late_row_is_found_within_overlap() {
     let (server, github, _) = github().await;
     let list = List::at(&server, ISSUES, since, vec![issue(1, ago(20))]).await;
     let first = run(&github, "issues", None, now()).await;
@@ -138,10 +138,10 @@ async fn a_row_that_appears_late_is_found_within_the_overlap() {
 }
 
 #[tokio::test]
-async fn an_issue_tells_only_what_happened_since_the_horizon() {
+async fn facts_before_floor_are_skipped() {
     let (server, github, _) = github().await;
     let mut old = issue(1, ago(30));
-    old["created_at"] = json!(stamp(horizon() - Duration::days(1)));
+    old["created_at"] = json!(stamp(backfill_from() - Duration::days(1)));
     old["state"] = json!("closed");
     old["closed_at"] = json!(stamp(ago(30)));
     old["closed_by"] = user(9);
@@ -157,7 +157,7 @@ async fn an_issue_tells_only_what_happened_since_the_horizon() {
 }
 
 #[tokio::test]
-async fn comments_know_what_they_are_on() {
+async fn comment_kind_follows_thread() {
     let (server, github, _) = github().await;
     let comment = |id: u64, page: &str| {
         json!({
@@ -179,7 +179,7 @@ async fn comments_know_what_they_are_on() {
     )
     .await;
     let run = run(&github, "issue_comments", None, now()).await;
-    let told: Vec<_> = run
+    let keys: Vec<_> = run
         .signals
         .iter()
         .map(|signal| {
@@ -191,7 +191,7 @@ async fn comments_know_what_they_are_on() {
         })
         .collect();
     assert_eq!(
-        told,
+        keys,
         [
             (
                 SignalKind::PrCommented,
@@ -208,7 +208,7 @@ async fn comments_know_what_they_are_on() {
 }
 
 #[tokio::test]
-async fn review_comments_are_read_from_their_own_list() {
+async fn review_comments_have_separate_list() {
     let (server, github, _) = github().await;
     let rows = vec![json!({
         "id": 5, "body": "Here", "path": "a.rs", "user": user(1),
@@ -232,20 +232,20 @@ fn release(id: u64, created_at: DateTime<Utc>, published_at: Option<DateTime<Utc
 }
 
 #[tokio::test]
-async fn a_release_is_told_when_it_is_published_wherever_it_stands() {
+async fn published_release_is_found_at_any_position() {
     let (server, github, _) = github().await;
     let mut rows: Vec<Value> = (1..=230)
         .map(|id: u64| {
-            let at = horizon() + Duration::hours(id.cast_signed());
+            let at = backfill_from() + Duration::hours(id.cast_signed());
             release(id, at, Some(at))
         })
         .collect();
     rows.push(release(
         900,
-        horizon() - Duration::days(5),
-        Some(horizon() - Duration::days(5)),
+        backfill_from() - Duration::days(5),
+        Some(backfill_from() - Duration::days(5)),
     ));
-    rows.push(release(901, horizon() + Duration::minutes(1), None));
+    rows.push(release(901, backfill_from() + Duration::minutes(1), None));
     let list = List::at(
         &server,
         "/repos/octo-org/hello/releases",
@@ -257,25 +257,25 @@ async fn a_release_is_told_when_it_is_published_wherever_it_stands() {
     assert_eq!(
         first.keys().len(),
         230,
-        "the draft and what is too old are not told"
+        "the draft and the old release are skipped"
     );
 
-    let answers = list.answers();
+    let responses = list.responses();
     let again = run(&github, "releases", Some(first.cursor), ago(50)).await;
     assert_eq!(
         list.not_modified(),
         2,
-        "one page, read twice by this test, is not new"
+        "one unchanged page, read twice by this test"
     );
-    assert_eq!(list.answers() - answers, 2);
+    assert_eq!(list.responses() - responses, 2);
 
-    // One more at the front, and a draft on the last page is published.
+    // A release is added at the front, and a draft on the last page is published.
     list.change(|rows| {
         rows.push(release(902, ago(40), Some(ago(40))));
         rows.retain(|row| row["id"] != json!(901));
         rows.push(release(
             901,
-            horizon() + Duration::minutes(1),
+            backfill_from() + Duration::minutes(1),
             Some(ago(40)),
         ));
     });
@@ -294,7 +294,7 @@ async fn a_release_is_told_when_it_is_published_wherever_it_stands() {
 }
 
 #[tokio::test]
-async fn a_repository_that_is_gone_or_closed_is_no_fault_of_the_connection() {
+async fn inaccessible_repository_is_permission_error() {
     for status in [403, 404, 451] {
         let (server, github, _) = github().await;
         Mock::given(any())
@@ -303,13 +303,13 @@ async fn a_repository_that_is_gone_or_closed_is_no_fault_of_the_connection() {
             .await;
         let error = page(&github, "issues", None, now())
             .await
-            .expect_err("a refusal");
+            .expect_err("an error");
         assert_eq!(error.code(), "permission", "{status}");
     }
 }
 
 #[tokio::test]
-async fn an_empty_repository_and_a_list_that_is_switched_off_are_empty_pages() {
+async fn empty_repository_and_disabled_list_are_empty_pages() {
     for status in [409, 410] {
         let (server, github, _) = github().await;
         Mock::given(any())
@@ -317,13 +317,13 @@ async fn an_empty_repository_and_a_list_that_is_switched_off_are_empty_pages() {
             .mount(&server)
             .await;
         let page = page(&github, "pulls", None, now()).await.expect("a page");
-        assert!(page.signals.is_empty() && !page.more, "{status}");
+        assert!(page.signals.is_empty() && !page.has_more, "{status}");
         assert_eq!(page.cursor, Value::Null, "{status}");
     }
 }
 
 #[tokio::test]
-async fn a_renamed_repository_is_followed_to_its_new_name() {
+async fn redirect_of_renamed_repository_is_followed() {
     let (server, github, _) = github().await;
     let target = format!(
         "{}/api/v3/repositories/1296269/issues?moved=1",
@@ -343,7 +343,7 @@ async fn a_renamed_repository_is_followed_to_its_new_name() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_means_nothing_any_more_starts_the_stream_over() {
+async fn invalid_cursor_is_expired() {
     let (server, github, _) = github().await;
     Mock::given(any())
         .respond_with(ResponseTemplate::new(422))
@@ -358,7 +358,7 @@ async fn a_cursor_that_means_nothing_any_more_starts_the_stream_over() {
     };
     let here = format!("{}/api/v3/repositories/1/issues?page=9", server.uri());
     for cursor in [
-        json!("what"),
+        json!("text"),
         json!({ "page": 3 }),
         walk("https://elsewhere.example/"),
         walk("?"),
@@ -366,24 +366,20 @@ async fn a_cursor_that_means_nothing_any_more_starts_the_stream_over() {
     ] {
         let error = page(&github, "issues", Some(cursor.clone()), now())
             .await
-            .expect_err("over");
+            .expect_err("an expired cursor");
         assert_eq!(error.code(), "cursor_expired", "{cursor}");
     }
     let error = page(&github, "issues", None, now())
         .await
-        .expect_err("a refusal");
-    assert_eq!(
-        error.code(),
-        "permanent",
-        "a first page has no cursor to blame"
-    );
+        .expect_err("an error");
+    assert_eq!(error.code(), "permanent", "the first page has no cursor");
 }
 
 #[tokio::test]
-async fn a_stream_that_does_not_exist_is_permanent() {
+async fn unknown_stream_is_permanent() {
     let (_server, github, _) = github().await;
-    let error = page(&github, "wishes", None, now())
+    let error = page(&github, "unknown", None, now())
         .await
-        .expect_err("a refusal");
+        .expect_err("an error");
     assert_eq!(error.code(), "permanent");
 }

@@ -1,12 +1,12 @@
-//! Pull requests and reviews.
+//! Tests of pull requests and reviews.
 
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::server::{List, as_it_stands, latest_update_first};
-use super::{horizon, page, run, stamp, user};
+use super::server::{List, latest_update_first, unchanged};
+use super::{backfill_from, page, run, stamp, user};
 use crate::connectors::Connector;
 use crate::connectors::github::tests::{github, now};
 
@@ -26,11 +26,11 @@ fn pull(id: u64, updated_at: DateTime<Utc>) -> Value {
     })
 }
 
-async fn reviews(server: &MockServer, number: u64, rows: Vec<Value>) -> List {
+async fn mount_reviews(server: &MockServer, number: u64, rows: Vec<Value>) -> List {
     List::at(
         server,
         &format!("{PULLS}/{number}/reviews"),
-        as_it_stands,
+        unchanged,
         rows,
     )
     .await
@@ -43,8 +43,8 @@ fn review(id: u64, state: &str, at: Option<DateTime<Utc>>) -> Value {
     })
 }
 
-/// No pull request has reviews, but for those mounted before.
-async fn no_other_reviews(server: &MockServer) {
+/// Mounts an empty list of reviews for all other pull requests.
+async fn mount_no_other_reviews(server: &MockServer) {
     Mock::given(method("GET"))
         .and(wiremock::matchers::path_regex(
             "^/api/v3/repos/octo-org/hello/pulls/[0-9]+/reviews$",
@@ -65,22 +65,22 @@ fn opened(ids: impl IntoIterator<Item = u64>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_walk_ends_at_what_is_known_and_skips_nothing_that_moves() {
+async fn walk_ends_at_mark_and_skips_no_row() {
     let (server, github, _) = github().await;
-    no_other_reviews(&server).await;
+    mount_no_other_reviews(&server).await;
     let rows = (1..=250_u64).map(|id| pull(id, ago(10_000) + Duration::minutes(id.cast_signed())));
     let list = List::at(&server, PULLS, latest_update_first, rows.collect()).await;
-    // Meanwhile, others are updated, beyond this run's bound, and new ones are opened.
-    list.meanwhile(|answer, rows| {
-        rows[answer]["updated_at"] = json!(stamp(ago(2)));
-        rows.push(pull(500 + answer as u64, ago(2)));
+    // During the walk, pull requests are updated and opened after this run's upper bound.
+    list.on_each_response(|count, rows| {
+        rows[count]["updated_at"] = json!(stamp(ago(2)));
+        rows.push(pull(500 + count as u64, ago(2)));
     });
     let first = run(&github, "pulls", None, ago(5)).await;
-    let told = first.keys();
-    list.meanwhile(|_, _| {});
-    let before = list.answers();
+    let keys = first.keys();
+    list.on_each_response(|_, _| {});
+    let before = list.responses();
     let second = run(&github, "pulls", Some(first.cursor), now()).await;
-    let mut all: Vec<String> = told.into_iter().chain(second.keys()).collect();
+    let mut all: Vec<String> = keys.into_iter().chain(second.keys()).collect();
     all.sort_unstable();
     all.dedup();
     for key in opened(1..=250) {
@@ -88,20 +88,20 @@ async fn the_walk_ends_at_what_is_known_and_skips_nothing_that_moves() {
     }
     assert!(all.contains(&opened([501])[0]));
     assert!(
-        list.answers() - before <= 2,
+        list.responses() - before <= 2,
         "one page, read twice by this test"
     );
 }
 
 #[tokio::test]
-async fn merged_and_closed_are_two_things() {
+async fn merged_and_closed_pulls_have_different_kinds() {
     let (server, github, _) = github().await;
-    no_other_reviews(&server).await;
+    mount_no_other_reviews(&server).await;
     let mut merged = pull(1, ago(9));
     merged["state"] = json!("closed");
     merged["closed_at"] = json!(stamp(ago(9)));
     merged["merged_at"] = json!(stamp(ago(9)));
-    merged["created_at"] = json!(stamp(horizon() - Duration::days(3)));
+    merged["created_at"] = json!(stamp(backfill_from() - Duration::days(3)));
     let mut closed = pull(2, ago(8));
     closed["state"] = json!("closed");
     closed["closed_at"] = json!(stamp(ago(8)));
@@ -118,7 +118,7 @@ async fn merged_and_closed_are_two_things() {
 }
 
 #[tokio::test]
-async fn the_reviews_of_every_changed_pull_request_are_read() {
+async fn reviews_of_changed_pulls_are_read() {
     let (server, github, _) = github().await;
     let list = List::at(
         &server,
@@ -132,8 +132,8 @@ async fn the_reviews_of_every_changed_pull_request_are_read() {
         .collect();
     let mut container = review(905, "COMMENTED", Some(ago(20)));
     container["body"] = json!("");
-    reviews(&server, 7, many).await;
-    reviews(
+    mount_reviews(&server, 7, many).await;
+    mount_reviews(
         &server,
         25,
         vec![
@@ -143,21 +143,21 @@ async fn the_reviews_of_every_changed_pull_request_are_read() {
             review(
                 903,
                 "CHANGES_REQUESTED",
-                Some(horizon() - Duration::days(1)),
+                Some(backfill_from() - Duration::days(1)),
             ),
             container,
         ],
     )
     .await;
-    no_other_reviews(&server).await;
+    mount_no_other_reviews(&server).await;
     let first = run(&github, "pulls", None, now()).await;
-    let told: Vec<&str> = first
+    let keys: Vec<&str> = first
         .signals
         .iter()
         .filter(|signal| signal.dedupe_key.starts_with("github:review:"))
         .map(|signal| signal.dedupe_key.as_str())
         .collect();
-    assert_eq!(told.len(), 132, "130 on two pages, 2 of the 5");
+    assert_eq!(keys.len(), 132, "130 on two pages, 2 of the 5");
     let state = |key: &str| {
         let found = first.signals.iter().find(|signal| signal.dedupe_key == key);
         found.expect("the review").normalized["state"].clone()
@@ -166,7 +166,7 @@ async fn the_reviews_of_every_changed_pull_request_are_read() {
     assert_eq!(state("github:review:901:submitted"), Value::Null);
     assert!(first.pages >= 4, "the reviews are spread over pages");
 
-    // Nothing new: one conditional call, and no review is read again.
+    // Without changes there is one conditional call, and no review is read again.
     let calls = server.received_requests().await.expect("requests").len();
     let second = run(&github, "pulls", Some(first.cursor), now()).await;
     assert!(second.signals.is_empty());
@@ -178,32 +178,32 @@ async fn the_reviews_of_every_changed_pull_request_are_read() {
 }
 
 #[tokio::test]
-async fn a_limit_amid_reviews_keeps_what_was_read() {
+async fn rate_limit_keeps_reviews_already_read() {
     let (server, github, _) = github().await;
     let rows = (1..=5_u64).map(|id| pull(id, ago(30) + Duration::seconds(id.cast_signed())));
     List::at(&server, PULLS, latest_update_first, rows.collect()).await;
-    reviews(&server, 5, vec![review(1, "APPROVED", Some(ago(20)))]).await;
+    mount_reviews(&server, 5, vec![review(1, "APPROVED", Some(ago(20)))]).await;
     Mock::given(path(format!("/api/v3{PULLS}/4/reviews")))
         .respond_with(ResponseTemplate::new(429).insert_header("retry-after", "9"))
         .up_to_n_times(2)
         .mount(&server)
         .await;
-    no_other_reviews(&server).await;
+    mount_no_other_reviews(&server).await;
     let list = page(&github, "pulls", None, now()).await.expect("a page");
     let some = github
         .sync(super::request("pulls", Some(list.cursor), now()))
         .await
         .expect("some");
     assert_eq!(some.signals.len(), 1);
-    assert!(some.more);
-    let refused = page(&github, "pulls", Some(some.cursor.clone()), now()).await;
-    assert_eq!(refused.expect_err("the limit").code(), "rate_limited");
+    assert!(some.has_more);
+    let limited = page(&github, "pulls", Some(some.cursor.clone()), now()).await;
+    assert_eq!(limited.expect_err("the limit").code(), "rate_limited");
     let rest = run(&github, "pulls", Some(some.cursor), now()).await;
     assert!(rest.signals.is_empty(), "{:?}", rest.keys());
 }
 
 #[tokio::test]
-async fn reviews_that_are_gone_do_not_hold_up_the_others() {
+async fn missing_reviews_do_not_affect_others() {
     let (server, github, _) = github().await;
     List::at(
         &server,
@@ -216,7 +216,7 @@ async fn reviews_that_are_gone_do_not_hold_up_the_others() {
         .respond_with(ResponseTemplate::new(404))
         .mount(&server)
         .await;
-    reviews(&server, 2, vec![review(5, "APPROVED", Some(ago(3)))]).await;
+    mount_reviews(&server, 2, vec![review(5, "APPROVED", Some(ago(3)))]).await;
     let run = run(&github, "pulls", None, now()).await;
     assert!(run.keys().contains(&"github:review:5:submitted".to_owned()));
 }

@@ -1,4 +1,4 @@
-//! The stream that lists the others.
+//! Tests of the root stream.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::any;
 use wiremock::{Mock, ResponseTemplate};
 
-use super::server::{List, as_it_stands};
+use super::server::{List, unchanged};
 use crate::connectors::github::GitHub;
 use crate::connectors::github::tests::{github, now};
 use crate::connectors::{Connector, ConnectorError, StreamSpec, SyncPage};
@@ -37,7 +37,7 @@ async fn walk(github: &GitHub) -> Result<(Vec<StreamSpec>, usize), ConnectorErro
         assert!(page.signals.is_empty());
         found.extend(page.streams);
         pages += 1;
-        if !page.more {
+        if !page.has_more {
             return Ok((found, pages));
         }
         cursor = Some(page.cursor);
@@ -45,11 +45,11 @@ async fn walk(github: &GitHub) -> Result<(Vec<StreamSpec>, usize), ConnectorErro
 }
 
 async fn list(server: &wiremock::MockServer, rows: Vec<Value>) -> List {
-    let place = "/installation/repositories";
+    let list_path = "/installation/repositories";
     List::put(
         server,
-        place,
-        as_it_stands,
+        list_path,
+        unchanged,
         rows,
         Some("repositories"),
         usize::MAX,
@@ -58,7 +58,7 @@ async fn list(server: &wiremock::MockServer, rows: Vec<Value>) -> List {
 }
 
 #[tokio::test]
-async fn every_repository_has_its_streams() {
+async fn streams_follow_repository_features() {
     let (server, github, _) = github().await;
     let mut rows: Vec<Value> = (1..=120).map(repository).collect();
     rows[3]["archived"] = json!(true);
@@ -77,41 +77,45 @@ async fn every_repository_has_its_streams() {
 }
 
 #[tokio::test]
-async fn a_repository_that_the_pages_skipped_is_not_taken_for_gone() {
+async fn skipped_repository_restarts_the_walk() {
     let (server, github, _) = github().await;
     let list = list(&server, (1..=150).map(repository).collect()).await;
-    list.meanwhile(|answer, rows| {
-        if answer == 1 {
+    list.on_each_response(|count, rows| {
+        if count == 1 {
             rows.remove(0);
         }
     });
     let (streams, pages) = walk(&github).await.expect("streams");
-    assert_eq!(pages, 4, "two pages, and two again");
+    assert_eq!(pages, 4, "two walks of two pages");
     assert!(
         streams.iter().any(|stream| stream.key == "pulls:101"),
-        "the one that moved up"
+        "the repository that moved up"
     );
 }
 
-/// Walks a list whose count is always that much too high; answers its streams, whether it is
-/// partial, and the calls.
+/// Walks a list with one repository and these total counts.
+///
+/// Returns its streams, whether it is partial, and the number of calls.
 async fn walk_with_counts(counts: &'static [u64]) -> (Vec<StreamSpec>, bool, usize) {
     let (server, github, _) = github().await;
     let calls = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&calls);
-    let answer = move |_: &wiremock::Request| {
+    let response = move |_: &wiremock::Request| {
         let call = counter.fetch_add(1, Ordering::Relaxed);
         ResponseTemplate::new(200).set_body_json(json!({
             "total_count": counts[call.min(counts.len() - 1)],
             "repositories": [repository(1)],
         }))
     };
-    Mock::given(any()).respond_with(answer).mount(&server).await;
+    Mock::given(any())
+        .respond_with(response)
+        .mount(&server)
+        .await;
     let (mut found, mut cursor) = (Vec::new(), None);
     loop {
         let page = root(&github, cursor).await.expect("a page");
         found.extend(page.streams);
-        if !page.more {
+        if !page.has_more {
             return (found, page.is_list_partial, calls.load(Ordering::Relaxed));
         }
         cursor = Some(page.cursor);
@@ -119,28 +123,28 @@ async fn walk_with_counts(counts: &'static [u64]) -> (Vec<StreamSpec>, bool, usi
 }
 
 #[tokio::test]
-async fn wrong_repository_count_stops_no_stream() {
+async fn wrong_count_makes_list_partial() {
     for (counts, expected_calls) in [
-        // The same difference twice is the count's own.
+        // The same difference twice comes from the count.
         (&[2][..], 2),
-        // One that changes is looked at again, a few times.
+        // A changing difference restarts the walk a few times.
         (&[2, 3, 4, 5, 6, 7], 4),
     ] {
         let (streams, is_partial, calls) = walk_with_counts(counts).await;
         assert!(streams.iter().any(|stream| stream.key == "pulls:1"));
-        assert!(is_partial, "what is not listed may exist");
+        assert!(is_partial, "an unlisted repository may exist");
         assert_eq!(calls, expected_calls);
     }
 }
 
 #[tokio::test]
-async fn repository_count_that_agrees_again_is_whole() {
+async fn consistent_recount_makes_list_complete() {
     let (_, is_partial, calls) = walk_with_counts(&[2, 1]).await;
     assert_eq!((is_partial, calls), (false, 2));
 }
 
 #[tokio::test]
-async fn an_installation_without_repositories_has_no_streams() {
+async fn installation_without_repositories_has_no_streams() {
     let (server, github, _) = github().await;
     list(&server, Vec::new()).await;
     let (streams, pages) = walk(&github).await.expect("streams");
@@ -148,10 +152,10 @@ async fn an_installation_without_repositories_has_no_streams() {
 }
 
 #[tokio::test]
-async fn unreadable_repository_makes_the_list_partial() {
-    let nameless = json!({ "id": 7 });
+async fn unreadable_repository_makes_list_partial() {
+    let unnamed = json!({ "id": 7 });
     let without_id = json!({ "id": {}, "full_name": "octo-org/r8" });
-    for row in [nameless, without_id] {
+    for row in [unnamed, without_id] {
         let (server, github, _) = github().await;
         // The row is on the first of two pages.
         let mut rows: Vec<Value> = (1..=120).map(repository).collect();
@@ -160,10 +164,10 @@ async fn unreadable_repository_makes_the_list_partial() {
         let first = root(&github, None).await.expect("a page");
         assert_eq!(first.unreadable_rows.len(), 1);
         let second = root(&github, Some(first.cursor)).await.expect("a page");
-        assert!(!second.more && second.is_list_partial);
-        // The next pass is judged by itself.
+        assert!(!second.has_more && second.is_list_partial);
+        // The next walk does not depend on this one.
         list.change(|rows| *rows = vec![repository(1)]);
         let next = root(&github, Some(second.cursor)).await.expect("a page");
-        assert!(!next.more && !next.is_list_partial);
+        assert!(!next.has_more && !next.is_list_partial);
     }
 }

@@ -1,18 +1,18 @@
-//! Workflow runs.
+//! Tests of workflow runs.
 
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
 use wiremock::MockServer;
 
 use super::server::{List, created};
-use super::{horizon, run, stamp, user};
+use super::{backfill_from, run, stamp, user};
 use crate::connectors::github::tests::{github, now};
 
 fn ago(minutes: i64) -> DateTime<Utc> {
     now() - Duration::minutes(minutes)
 }
 
-fn ended(id: u64, at: DateTime<Utc>) -> Value {
+fn completed(id: u64, at: DateTime<Utc>) -> Value {
     json!({
         "id": id, "name": "CI", "display_title": "Change", "run_number": id, "run_attempt": 1,
         "status": "completed", "conclusion": "success", "head_branch": "main",
@@ -22,16 +22,24 @@ fn ended(id: u64, at: DateTime<Utc>) -> Value {
     })
 }
 
-fn going_on(id: u64, at: DateTime<Utc>) -> Value {
-    let mut run = ended(id, at);
+fn incomplete(id: u64, at: DateTime<Utc>) -> Value {
+    let mut run = completed(id, at);
     run["status"] = json!("in_progress");
     run["conclusion"] = Value::Null;
     run
 }
 
 async fn list(server: &MockServer, rows: Vec<Value>) -> List {
-    let place = "/repos/octo-org/hello/actions/runs";
-    List::put(server, place, created, rows, Some("workflow_runs"), 1000).await
+    let list_path = "/repos/octo-org/hello/actions/runs";
+    List::put(
+        server,
+        list_path,
+        created,
+        rows,
+        Some("workflow_runs"),
+        1000,
+    )
+    .await
 }
 
 fn key(id: u64, attempt: u64) -> String {
@@ -39,17 +47,17 @@ fn key(id: u64, attempt: u64) -> String {
 }
 
 #[tokio::test]
-async fn windows_are_halved_until_every_run_is_shown() {
+async fn windows_are_halved_until_all_runs_fit() {
     let (server, github, _) = github().await;
-    // Most of them on one day, as after a merge queue woke up.
+    // Most of them are on one day.
     let rows: Vec<Value> = (1..=3_300)
         .map(|id: u64| {
             let at = if id <= 300 {
-                horizon() + Duration::hours(7 * id.cast_signed())
+                backfill_from() + Duration::hours(7 * id.cast_signed())
             } else {
                 ago(3_000) + Duration::seconds(20 * id.cast_signed())
             };
-            ended(id, at)
+            completed(id, at)
         })
         .collect();
     list(&server, rows).await;
@@ -58,7 +66,7 @@ async fn windows_are_halved_until_every_run_is_shown() {
     let position = run.signals.iter().position(|one| one.dedupe_key == newest);
     assert!(
         position < Some(100),
-        "the newest are told first: {position:?}"
+        "the newest are read first: {position:?}"
     );
     let mut expected: Vec<String> = (1..=3_300_u64).map(|id| key(id, 1)).collect();
     expected.sort_unstable();
@@ -67,20 +75,20 @@ async fn windows_are_halved_until_every_run_is_shown() {
 }
 
 #[tokio::test]
-async fn a_run_is_told_when_it_ends_and_when_it_ends_again() {
+async fn repeated_run_yields_signal_per_attempt() {
     let (server, github, _) = github().await;
     let rows = vec![
-        ended(1, ago(2 * 24 * 60)),
-        going_on(2, ago(9 * 24 * 60)),
-        ended(3, ago(60)),
+        completed(1, ago(2 * 24 * 60)),
+        incomplete(2, ago(9 * 24 * 60)),
+        completed(3, ago(60)),
     ];
     let list = list(&server, rows).await;
     let first = run(&github, "workflow_runs", None, now()).await;
     assert_eq!(first.keys(), [key(1, 1), key(3, 1)]);
 
-    // The second ends after nine days; the first is run again.
+    // The second completes after nine days; the first is repeated.
     list.change(|rows| {
-        rows[1] = ended(2, ago(9 * 24 * 60));
+        rows[1] = completed(2, ago(9 * 24 * 60));
         rows[1]["updated_at"] = json!(stamp(ago(1)));
         rows[0]["run_attempt"] = json!(2);
         rows[0]["updated_at"] = json!(stamp(ago(1)));
@@ -88,25 +96,25 @@ async fn a_run_is_told_when_it_ends_and_when_it_ends_again() {
     let second = run(&github, "workflow_runs", Some(first.cursor), now()).await;
     assert_eq!(second.keys(), [key(1, 2), key(2, 1), key(3, 1)]);
 
-    // Nothing goes on any more, nothing is new.
+    // No run is incomplete or new.
     let third = run(&github, "workflow_runs", Some(second.cursor), now()).await;
-    let calm = run(&github, "workflow_runs", Some(third.cursor), now()).await;
-    assert!(calm.signals.is_empty());
+    let unchanged_run = run(&github, "workflow_runs", Some(third.cursor), now()).await;
+    assert!(unchanged_run.signals.is_empty());
     assert_eq!(list.not_modified(), 2);
 }
 
 #[tokio::test]
-async fn where_days_hold_very_many_runs_the_long_look_back_is_hourly() {
+async fn look_back_over_many_runs_is_hourly() {
     let (server, github, _) = github().await;
     let rows: Vec<Value> = (1..=700_u64)
-        .map(|id| ended(id, ago(720) + Duration::minutes(id.cast_signed())))
+        .map(|id| completed(id, ago(720) + Duration::minutes(id.cast_signed())))
         .collect();
     let list = list(&server, rows).await;
     let first = run(&github, "workflow_runs", None, now()).await;
     assert_eq!(first.keys().len(), 700);
 
     list.change(|rows| rows[5]["run_attempt"] = json!(2));
-    let answers = list.answers();
+    let responses = list.responses();
     let soon = run(
         &github,
         "workflow_runs",
@@ -115,7 +123,7 @@ async fn where_days_hold_very_many_runs_the_long_look_back_is_hourly() {
     )
     .await;
     assert_eq!(
-        list.answers() - answers,
+        list.responses() - responses,
         2,
         "one page, read twice by this test"
     );

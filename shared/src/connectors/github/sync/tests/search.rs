@@ -1,4 +1,4 @@
-//! The search for what was updated, behind the list of repositories.
+//! Tests of the search for updates.
 
 use chrono::Duration;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::connectors::github::GitHub;
 use crate::connectors::github::tests::{github, now};
 use crate::connectors::{Connector, ConnectorError, ObservedUpdate, StreamSpec, SyncPage};
 
-async fn repositories(server: &MockServer, count: u64) {
+async fn mount_repositories(server: &MockServer, count: u64) {
     let rows: Vec<Value> = (1..=count)
         .map(|id| json!({ "id": id, "full_name": format!("Octo-Org/r{id}") }))
         .collect();
@@ -21,12 +21,12 @@ async fn repositories(server: &MockServer, count: u64) {
         .await;
 }
 
-async fn found(server: &MockServer, what: &str, answer: ResponseTemplate) {
+async fn mount_search(server: &MockServer, qualifier: &str, response: ResponseTemplate) {
     Mock::given(method("GET"))
         .and(path("/api/v3/search/issues"))
-        .and(query_param_contains("q", what))
+        .and(query_param_contains("q", qualifier))
         .and(query_param_contains("q", "user:octo-org"))
-        .respond_with(answer)
+        .respond_with(response)
         .mount(server)
         .await;
 }
@@ -44,7 +44,7 @@ fn item(repository: &str, number: u64) -> Value {
     })
 }
 
-/// Reads the root to its end; answers the last page and how many there were.
+/// Reads the root stream; returns the last page and the number of pages.
 async fn walk(github: &GitHub, cursor: Option<Value>) -> Result<(SyncPage, usize), ConnectorError> {
     let mut cursor = cursor;
     for pages in 1.. {
@@ -55,21 +55,21 @@ async fn walk(github: &GitHub, cursor: Option<Value>) -> Result<(SyncPage, usize
             target: Value::Null,
         };
         let page = github.sync(request).await?;
-        if !page.more {
+        if !page.has_more {
             return Ok((page, pages));
         }
         cursor = Some(page.cursor);
     }
-    unreachable!("it has an end")
+    unreachable!("the walk ends")
 }
 
 #[tokio::test]
-async fn search_observes_updates_of_many_repositories() {
+async fn search_returns_updates_of_many_repositories() {
     let (server, github, _) = github().await;
-    repositories(&server, 30).await;
+    mount_repositories(&server, 30).await;
     let issues = [item("octo-org/R7", 42), item("octo-org/elsewhere", 1)];
-    found(&server, "is:issue", results(&issues)).await;
-    found(
+    mount_search(&server, "is:issue", results(&issues)).await;
+    mount_search(
         &server,
         "is:pull-request",
         results(&[item("octo-org/r9", 5)]),
@@ -96,17 +96,17 @@ async fn search_observes_updates_of_many_repositories() {
 #[tokio::test]
 async fn few_repositories_are_not_searched() {
     let (server, github, _) = github().await;
-    repositories(&server, 20).await;
+    mount_repositories(&server, 20).await;
     let (first, _) = walk(&github, None).await.expect("a list");
     let (second, pages) = walk(&github, Some(first.cursor)).await.expect("a list");
     assert_eq!((second.updates, pages), (None, 1));
 }
 
 #[tokio::test]
-async fn unusable_search_observes_nothing() {
+async fn unusable_search_returns_no_updates() {
     let many = json!({ "total_count": 1001, "incomplete_results": false, "items": [] });
     let timed_out = json!({ "total_count": 0, "incomplete_results": true, "items": [] });
-    for answer in [
+    for response in [
         ResponseTemplate::new(200).set_body_json(many),
         ResponseTemplate::new(200).set_body_json(timed_out),
         ResponseTemplate::new(200).set_body_string("<html>"),
@@ -114,8 +114,8 @@ async fn unusable_search_observes_nothing() {
         ResponseTemplate::new(503),
     ] {
         let (server, github, _) = github().await;
-        repositories(&server, 30).await;
-        found(&server, "is:issue", answer).await;
+        mount_repositories(&server, 30).await;
+        mount_search(&server, "is:issue", response).await;
         let (first, _) = walk(&github, None).await.expect("a list");
         let (second, pages) = walk(&github, Some(first.cursor)).await.expect("a list");
         assert_eq!((second.updates, pages), (None, 2));
@@ -123,12 +123,12 @@ async fn unusable_search_observes_nothing() {
 }
 
 #[tokio::test]
-async fn limited_search_is_waited_for() {
+async fn rate_limited_search_is_retried() {
     let (server, github, _) = github().await;
-    repositories(&server, 30).await;
+    mount_repositories(&server, 30).await;
     let limited = ResponseTemplate::new(429).insert_header("retry-after", "9");
-    found(&server, "is:issue", limited).await;
+    mount_search(&server, "is:issue", limited).await;
     let (first, _) = walk(&github, None).await.expect("a list");
-    let refused = walk(&github, Some(first.cursor)).await;
-    assert_eq!(refused.expect_err("the limit").code(), "rate_limited");
+    let limited = walk(&github, Some(first.cursor)).await;
+    assert_eq!(limited.expect_err("the limit").code(), "rate_limited");
 }

@@ -1,4 +1,4 @@
-//! A list that a server shows in pages, as GitHub does.
+//! A mock list that is served in pages like GitHub's.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,60 +10,65 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use crate::crypto::sha256;
 
-/// How a list is shown: which of its rows, in which order.
-pub(super) type Show = fn(&[Value], &HashMap<String, String>) -> Vec<Value>;
-/// What happens to the rows after each answer; the number counts answers.
-type Happen = Box<dyn Fn(usize, &mut Vec<Value>) + Send>;
+/// Selects and sorts the rows of a list for a query.
+pub(super) type Query = fn(&[Value], &HashMap<String, String>) -> Vec<Value>;
+/// Changes the rows after each response; the number counts responses.
+type OnResponse = Box<dyn Fn(usize, &mut Vec<Value>) + Send>;
 
 struct State {
     rows: Vec<Value>,
-    answers: usize,
+    responses: usize,
     not_modified: usize,
-    happen: Option<Happen>,
+    on_response: Option<OnResponse>,
 }
 
-/// One list; its rows can be looked at and changed while it is read.
+/// A list whose rows can change during a walk.
 #[derive(Clone)]
 pub(super) struct List {
     state: Arc<Mutex<State>>,
-    /// Where it is, for links: a request does not say under which name it came.
+    /// Base URL of the links.
     base: url::Url,
-    show: Show,
-    /// Under which name the rows stand, where they do not stand alone.
+    query_rows: Query,
+    /// Field of the body that contains the rows; `None` if the body is the list.
     envelope: Option<&'static str>,
-    /// How many results a query shows at most.
-    shown: usize,
+    /// Maximum number of results of a query.
+    max_results: usize,
 }
 
 impl List {
-    pub(super) async fn at(server: &MockServer, place: &str, show: Show, rows: Vec<Value>) -> Self {
-        Self::put(server, place, show, rows, None, usize::MAX).await
+    pub(super) async fn at(
+        server: &MockServer,
+        list_path: &str,
+        query_rows: Query,
+        rows: Vec<Value>,
+    ) -> Self {
+        Self::put(server, list_path, query_rows, rows, None, usize::MAX).await
     }
 
     pub(super) async fn put(
         server: &MockServer,
-        place: &str,
-        show: Show,
+        list_path: &str,
+        query_rows: Query,
         rows: Vec<Value>,
         envelope: Option<&'static str>,
-        shown: usize,
+        max_results: usize,
     ) -> Self {
         let state = State {
             rows,
-            answers: 0,
+            responses: 0,
             not_modified: 0,
-            happen: None,
+            on_response: None,
         };
         let base = server.uri().parse().expect("a URL");
         let list = Self {
             state: Arc::new(Mutex::new(state)),
             base,
-            show,
+            query_rows,
             envelope,
-            shown,
+            max_results,
         };
         Mock::given(method("GET"))
-            .and(path(format!("/api/v3{place}")))
+            .and(path(format!("/api/v3{list_path}")))
             .respond_with(list.clone())
             .mount(server)
             .await;
@@ -74,17 +79,20 @@ impl List {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn change(&self, how: impl FnOnce(&mut Vec<Value>)) {
-        how(&mut self.state().rows);
+    pub(super) fn change(&self, change_rows: impl FnOnce(&mut Vec<Value>)) {
+        change_rows(&mut self.state().rows);
     }
 
-    /// Lets something happen after each answer from now on.
-    pub(super) fn meanwhile(&self, how: impl Fn(usize, &mut Vec<Value>) + Send + 'static) {
-        self.state().happen = Some(Box::new(how));
+    /// Sets the change of the rows after each response.
+    pub(super) fn on_each_response(
+        &self,
+        change_rows: impl Fn(usize, &mut Vec<Value>) + Send + 'static,
+    ) {
+        self.state().on_response = Some(Box::new(change_rows));
     }
 
-    pub(super) fn answers(&self) -> usize {
-        self.state().answers
+    pub(super) fn responses(&self) -> usize {
+        self.state().responses
     }
 
     pub(super) fn not_modified(&self) -> usize {
@@ -102,8 +110,8 @@ impl Respond for List {
         };
         let (size, page) = (number("per_page", 30).min(100), number("page", 1));
         let mut state = self.state();
-        let all = (self.show)(&state.rows, &query);
-        let reachable = all.len().min(self.shown);
+        let all = (self.query_rows)(&state.rows, &query);
+        let reachable = all.len().min(self.max_results);
         let start = ((page - 1) * size).min(reachable);
         let end = (start + size).min(reachable);
         let last = reachable.div_ceil(size).max(1);
@@ -117,18 +125,18 @@ impl Respond for List {
             "W/\"{}\"",
             hex::encode(&sha256(body.to_string().as_bytes())[..8])
         );
-        state.answers += 1;
-        let known = request
+        state.responses += 1;
+        let known_etag = request
             .headers
             .get("if-none-match")
             .and_then(|value| value.to_str().ok());
-        let mut answer = if known == Some(&etag) {
+        let mut response = if known_etag == Some(&etag) {
             state.not_modified += 1;
             ResponseTemplate::new(304)
         } else {
             ResponseTemplate::new(200).set_body_json(body)
         };
-        answer = answer.insert_header("etag", etag.as_str());
+        response = response.insert_header("etag", etag.as_str());
         let mut links = Vec::new();
         let mut link = |relation: &str, page: usize| {
             let mut url = self.base.join(request.url.path()).expect("a URL");
@@ -155,20 +163,20 @@ impl Respond for List {
             link("last", last);
         }
         if !links.is_empty() {
-            answer = answer.insert_header("link", links.join(", ").as_str());
+            response = response.insert_header("link", links.join(", ").as_str());
         }
 
-        let count = state.answers;
-        let happen = state.happen.take();
-        if let Some(happen) = &happen {
-            happen(count, &mut state.rows);
+        let count = state.responses;
+        let on_response = state.on_response.take();
+        if let Some(on_response) = &on_response {
+            on_response(count, &mut state.rows);
         }
-        state.happen = happen;
-        answer
+        state.on_response = on_response;
+        response
     }
 }
 
-/// A field as a time.
+/// Parses a field as a time.
 pub(super) fn time(row: &Value, field: &str) -> DateTime<Utc> {
     let text = row[field].as_str().expect("a time");
     DateTime::parse_from_rfc3339(text)
@@ -176,45 +184,45 @@ pub(super) fn time(row: &Value, field: &str) -> DateTime<Utc> {
         .with_timezone(&Utc)
 }
 
-/// What was updated at or after `since`, in the order that is asked for.
+/// Rows updated at or after `since`, in the requested order.
 pub(super) fn since(rows: &[Value], query: &HashMap<String, String>) -> Vec<Value> {
     assert_eq!(query["sort"], "updated");
     let since = DateTime::parse_from_rfc3339(&query["since"])
         .expect("a time")
         .with_timezone(&Utc);
-    let mut shown: Vec<Value> = rows
+    let mut matching: Vec<Value> = rows
         .iter()
         .filter(|row| time(row, "updated_at") >= since)
         .cloned()
         .collect();
-    shown.sort_by_key(|row| (time(row, "updated_at"), row["id"].as_u64()));
+    matching.sort_by_key(|row| (time(row, "updated_at"), row["id"].as_u64()));
     match query["direction"].as_str() {
         "asc" => {}
-        "desc" => shown.reverse(),
+        "desc" => matching.reverse(),
         other => panic!("not a direction: {other}"),
     }
-    shown
+    matching
 }
 
-/// Everything, the latest update first.
+/// All rows, the latest update first.
 pub(super) fn latest_update_first(rows: &[Value], query: &HashMap<String, String>) -> Vec<Value> {
     assert_eq!(
         (query["sort"].as_str(), query["direction"].as_str()),
         ("updated", "desc")
     );
-    let mut shown = rows.to_vec();
-    shown.sort_by_key(|row| std::cmp::Reverse((time(row, "updated_at"), row["id"].as_u64())));
-    shown
+    let mut matching = rows.to_vec();
+    matching.sort_by_key(|row| std::cmp::Reverse((time(row, "updated_at"), row["id"].as_u64())));
+    matching
 }
 
-/// Everything, the latest creation first.
+/// All rows, the latest creation first.
 pub(super) fn latest_first(rows: &[Value], _: &HashMap<String, String>) -> Vec<Value> {
-    let mut shown = rows.to_vec();
-    shown.sort_by_key(|row| std::cmp::Reverse((time(row, "created_at"), row["id"].as_u64())));
-    shown
+    let mut matching = rows.to_vec();
+    matching.sort_by_key(|row| std::cmp::Reverse((time(row, "created_at"), row["id"].as_u64())));
+    matching
 }
 
-/// What was created in a window, the latest first.
+/// Rows created in a window, the latest first.
 pub(super) fn created(rows: &[Value], query: &HashMap<String, String>) -> Vec<Value> {
     let parse = |text: &str| {
         DateTime::parse_from_rfc3339(text)
@@ -235,7 +243,7 @@ pub(super) fn created(rows: &[Value], query: &HashMap<String, String>) -> Vec<Va
     latest_first(&inside, query)
 }
 
-/// As it stands.
-pub(super) fn as_it_stands(rows: &[Value], _: &HashMap<String, String>) -> Vec<Value> {
+/// All rows in their order.
+pub(super) fn unchanged(rows: &[Value], _: &HashMap<String, String>) -> Vec<Value> {
     rows.to_vec()
 }

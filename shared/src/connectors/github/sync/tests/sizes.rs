@@ -1,4 +1,4 @@
-//! Pages that GitHub fails to make are asked for in smaller ones.
+//! Tests of smaller pages after failures.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -6,7 +6,7 @@ use url::Url;
 use wiremock::matchers::query_param;
 use wiremock::{Mock, ResponseTemplate};
 
-use super::super::{ROOT, resized};
+use super::super::{ROOT, with_page_size};
 use super::request;
 use crate::connectors::github::tests::{github, now};
 use crate::connectors::{Connector, SyncRequest};
@@ -22,20 +22,25 @@ fn rows(url: &Url) -> (u64, u64) {
 
 proptest! {
     #[test]
-    fn resized_page_begins_at_the_same_row(page in 1_u64..10_000, failures in 0_u32..20, before in 0_u32..20) {
-        let url = format!("https://api.github.com/repos/o/r/pulls?state=all&per_page=100&page={page}");
+    fn resized_page_begins_at_same_row(
+        page in 1_u64..10_000,
+        failures in 0_u32..20,
+        before in 0_u32..20,
+    ) {
+        let query = format!("state=all&per_page=100&page={page}");
+        let url = format!("https://api.github.com/repos/o/r/pulls?{query}");
         let url: Url = url.parse().expect("a URL");
-        let small = resized(&url, before);
-        let again = resized(&small, failures);
-        prop_assert_eq!(rows(&small).0, rows(&url).0);
-        prop_assert_eq!(rows(&again).0, rows(&url).0);
-        prop_assert_eq!(rows(&resized(&again, 0)).1, 100, "it grows again");
-        prop_assert!(again.as_str().contains("state=all"));
+        let first = with_page_size(&url, before);
+        let second = with_page_size(&first, failures);
+        prop_assert_eq!(rows(&first).0, rows(&url).0);
+        prop_assert_eq!(rows(&second).0, rows(&url).0);
+        prop_assert_eq!(rows(&with_page_size(&second, 0)).1, 100, "the size grows again");
+        prop_assert!(second.as_str().contains("state=all"));
     }
 }
 
 #[tokio::test]
-async fn field_gh_page_of_100_answers_502_is_halved() {
+async fn repeated_failures_halve_the_page_size() {
     let (server, github, _) = github().await;
     Mock::given(query_param("per_page", "100"))
         .respond_with(ResponseTemplate::new(502).set_body_string("<html>"))
@@ -46,17 +51,17 @@ async fn field_gh_page_of_100_answers_502_is_halved() {
         .mount(&server)
         .await;
     for (failures, code) in [(0, Some("transient")), (1, Some("transient")), (2, None)] {
-        let asked = SyncRequest {
+        let request_after_failures = SyncRequest {
             failures,
             ..request("pulls", None, now())
         };
-        let page = github.sync(asked).await;
+        let page = github.sync(request_after_failures).await;
         assert_eq!(page.err().map(|error| error.code()), code, "{failures}");
     }
     let mut root = request("pulls", None, now());
     ROOT.clone_into(&mut root.stream.key);
     root.failures = 2;
     let page = github.sync(root).await;
-    // It was answered, by a list of another form.
+    // The mock server responded with a list of another form.
     assert_eq!(page.err().map(|error| error.code()), Some("permanent"));
 }

@@ -1,12 +1,12 @@
-//! Stars.
+//! Tests of stars.
 
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Value, json};
 use wiremock::matchers::{any, header};
 use wiremock::{Mock, ResponseTemplate};
 
-use super::server::{List, as_it_stands};
-use super::{horizon, page, run, stamp, user};
+use super::server::{List, unchanged};
+use super::{backfill_from, page, run, stamp, user};
 use crate::connectors::github::tests::{github, now};
 
 const STARS: &str = "/repos/octo-org/hello/stargazers";
@@ -28,53 +28,58 @@ fn id_of(key: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn stars_are_read_from_the_end_back_to_the_horizon() {
+async fn stars_are_read_backwards_to_floor() {
     let (server, github, _) = github().await;
-    // 150 before the horizon, 250 since.
+    // 150 before the lower bound, 250 since.
     let rows: Vec<Value> = (1..=400)
-        .map(|id| star(id, horizon() + Duration::minutes(id.cast_signed() - 151)))
+        .map(|id| {
+            star(
+                id,
+                backfill_from() + Duration::minutes(id.cast_signed() - 151),
+            )
+        })
         .collect();
-    let list = List::at(&server, STARS, as_it_stands, rows).await;
-    // Meanwhile people take stars back.
-    list.meanwhile(|answer, rows| {
-        if answer < 6 {
+    let list = List::at(&server, STARS, unchanged, rows).await;
+    // During the walk, stars are removed.
+    list.on_each_response(|count, rows| {
+        if count < 6 {
             rows.remove(10);
             rows.remove(160);
         }
     });
     let first = run(&github, "stargazers", None, now()).await;
-    let mut told: Vec<u64> = first.keys().iter().map(|key| id_of(key)).collect();
-    told.sort_unstable();
-    assert!(told.first().is_some_and(|first| *first >= 151));
+    let mut ids: Vec<u64> = first.keys().iter().map(|key| id_of(key)).collect();
+    ids.sort_unstable();
+    assert!(ids.first().is_some_and(|first| *first >= 151));
     for id in 180..=400 {
-        assert!(told.contains(&id), "{id}");
+        assert!(ids.contains(&id), "{id}");
     }
 }
 
 #[tokio::test]
-async fn new_stars_are_found_at_the_new_end() {
+async fn new_stars_are_found_on_last_page() {
     let (server, github, _) = github().await;
     let rows: Vec<Value> = (1..=95_u64)
         .map(|id| star(id, ago(3_000 - id.cast_signed())))
         .collect();
-    let list = List::at(&server, STARS, as_it_stands, rows).await;
+    let list = List::at(&server, STARS, unchanged, rows).await;
     let first = run(&github, "stargazers", None, now()).await;
     assert_eq!(first.keys().len(), 95);
 
-    let calm = run(&github, "stargazers", Some(first.cursor), now()).await;
-    assert!(calm.signals.is_empty());
+    let unchanged_run = run(&github, "stargazers", Some(first.cursor), now()).await;
+    assert!(unchanged_run.signals.is_empty());
     assert_eq!(list.not_modified(), 2);
 
-    // The page fills up, and another begins.
+    // The last page fills up, and another begins.
     list.change(|rows| rows.extend((96..=230).map(|id| star(id, ago(1_000 - id.cast_signed())))));
-    let second = run(&github, "stargazers", Some(calm.cursor), now()).await;
-    let mut told: Vec<u64> = second.keys().iter().map(|key| id_of(key)).collect();
-    told.sort_unstable();
+    let second = run(&github, "stargazers", Some(unchanged_run.cursor), now()).await;
+    let mut ids: Vec<u64> = second.keys().iter().map(|key| id_of(key)).collect();
+    ids.sort_unstable();
     for id in 96..=230 {
-        assert!(told.contains(&id), "{id}");
+        assert!(ids.contains(&id), "{id}");
     }
 
-    // Many take theirs back: what was the last page is beyond the end.
+    // Many stars are removed, so that the previous last page is beyond the end.
     list.change(|rows| {
         rows.drain(..150);
         rows.push(star(231, ago(1)));
@@ -88,21 +93,21 @@ async fn new_stars_are_found_at_the_new_end() {
 }
 
 #[tokio::test]
-async fn a_full_last_page_is_asked_for_again() {
+async fn full_last_page_is_read_again() {
     let (server, github, _) = github().await;
     let rows: Vec<Value> = (1..=100_u64)
         .map(|id| star(id, ago(3_000 - id.cast_signed())))
         .collect();
-    let list = List::at(&server, STARS, as_it_stands, rows).await;
+    let list = List::at(&server, STARS, unchanged, rows).await;
     let first = run(&github, "stargazers", None, now()).await;
-    // The first page's body stays as it is.
+    // The body of the first page does not change.
     list.change(|rows| rows.push(star(101, ago(1))));
     let second = run(&github, "stargazers", Some(first.cursor), now()).await;
     assert!(second.keys().iter().any(|key| id_of(key) == 101));
 }
 
 #[tokio::test]
-async fn stars_are_asked_for_with_their_times() {
+async fn stars_are_requested_with_times() {
     let (server, github, _) = github().await;
     Mock::given(any())
         .and(header("accept", "application/vnd.github.star+json"))
@@ -113,5 +118,5 @@ async fn stars_are_asked_for_with_their_times() {
     let page = page(&github, "stargazers", None, now())
         .await
         .expect("a page");
-    assert!(page.signals.is_empty() && !page.more);
+    assert!(page.signals.is_empty() && !page.has_more);
 }

@@ -8,7 +8,7 @@ fn doc(content: &Value) -> Value {
 }
 
 #[test]
-fn a_document_reads_as_its_text() {
+fn document_becomes_plain_text() {
     let document = doc(&json!([
         { "type": "paragraph", "content": [
             { "type": "text", "text": "Ask " },
@@ -18,10 +18,16 @@ fn a_document_reads_as_its_text() {
         ] },
         { "type": "paragraph", "content": [{ "type": "text", "text": "Thanks" }] },
     ]));
-    assert_eq!(plain(&document).as_deref(), Some("Ask @ada\nnow\nThanks"));
-    assert_eq!(plain(&json!("as it is")).as_deref(), Some("as it is"));
-    assert_eq!(plain(&json!(7)), None);
-    assert_eq!(plain(&doc(&json!([]))), None);
+    assert_eq!(
+        to_plain_text(&document).as_deref(),
+        Some("Ask @ada\nnow\nThanks")
+    );
+    assert_eq!(
+        to_plain_text(&json!("as it is")).as_deref(),
+        Some("as it is")
+    );
+    assert_eq!(to_plain_text(&json!(7)), None);
+    assert_eq!(to_plain_text(&doc(&json!([]))), None);
 }
 
 #[test]
@@ -68,7 +74,7 @@ fn field_jira_adf_text_lost_is_none() {
         ] },
     ]));
     assert_eq!(
-        plain(&document).as_deref(),
+        to_plain_text(&document).as_deref(),
         Some(
             "Read https://docs.example/valve before 2026-11-23 LEAKING :fire:\nclose\nopen\nwe buy\n\
              https://board.example/7\nhttps://video.example/8\nmanual (https://docs.example/manual)\n\
@@ -78,12 +84,15 @@ fn field_jira_adf_text_lost_is_none() {
     let card = doc(&json!([{ "type": "paragraph", "content": [
         { "type": "inlineCard", "attrs": { "url": "https://docs.example/" } },
     ] }]));
-    assert_eq!(plain(&card).as_deref(), Some("https://docs.example/"));
+    assert_eq!(
+        to_plain_text(&card).as_deref(),
+        Some("https://docs.example/")
+    );
 }
 
 #[test]
-fn wiki_markup_reads_as_the_document_does() {
-    for (written, read) in [
+fn wiki_markup_becomes_plain_text() {
+    for (markup, expected) in [
         (
             "see [the page|https://docs.example/x] now",
             "see the page (https://docs.example/x) now",
@@ -97,11 +106,15 @@ fn wiki_markup_reads_as_the_document_does() {
         ("an array[0] and [brackets]", "an array[0] and [brackets]"),
         ("[no end", "[no end"),
     ] {
-        assert_eq!(plain(&json!(written)).as_deref(), Some(read), "{written}");
+        assert_eq!(
+            to_plain_text(&json!(markup)).as_deref(),
+            Some(expected),
+            "{markup}"
+        );
     }
 }
 
-/// Documents of any nodes, with their words.
+/// Strategy of arbitrary document nodes.
 fn node() -> impl Strategy<Value = Value> {
     let leaf = (
         "[a-z]{1,6}",
@@ -145,9 +158,9 @@ fn words(node: &Value) -> Vec<String> {
 
 proptest! {
     #[test]
-    fn every_word_of_a_document_is_in_its_text(content in prop::collection::vec(node(), 0..4)) {
+    fn text_contains_every_word_of_the_document(content in prop::collection::vec(node(), 0..4)) {
         let document = doc(&json!(content));
-        let text = plain(&document).unwrap_or_default();
+        let text = to_plain_text(&document).unwrap_or_default();
         let mut from = 0;
         for word in words(&document) {
             let at = text[from..].find(&word);
@@ -157,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn no_markup_makes_it_panic(text in r"[\[\]|~a-z:/ é]{0,40}") {
-        plain(&json!(text));
+    fn arbitrary_markup_does_not_panic(text in r"[\[\]|~a-z:/ é]{0,40}") {
+        to_plain_text(&json!(text));
     }
 }

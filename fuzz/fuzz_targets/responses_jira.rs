@@ -1,0 +1,12 @@
+//! Responses of Jira's API.
+
+#![no_main]
+
+use std::sync::LazyLock;
+
+use fuzz::responses::ConnectorHarness;
+use libfuzzer_sys::fuzz_target;
+
+static HARNESS: LazyLock<ConnectorHarness> = LazyLock::new(|| ConnectorHarness::start("jira"));
+
+fuzz_target!(|data: &[u8]| HARNESS.run(data));

@@ -1,0 +1,162 @@
+//! Mapping of GitHub's error responses.
+//!
+//! A rate limit has status 403 or 429. It is distinguished from a missing permission by, in this
+//! order, `Retry-After`, an exhausted `x-ratelimit-remaining`, and the text of the body.
+
+use chrono::{DateTime, TimeZone, Utc};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::Response;
+use crate::connectors::{ConnectorError, LimitScope, response};
+use crate::http::LimitObservation;
+
+/// Maximum length of GitHub's message in the log.
+const MAX_MESSAGE_CHARS: usize = 300;
+
+/// Failure of a call, with the status, because some callers know better what a 404 means.
+#[derive(Debug)]
+pub(in super::super) struct ApiError {
+    /// Status of the response; `None` if there was none.
+    pub status: Option<StatusCode>,
+    /// The error it maps to, independent of the operation.
+    pub cause: ConnectorError,
+}
+
+impl From<ApiError> for ConnectorError {
+    fn from(error: ApiError) -> Self {
+        error.cause
+    }
+}
+
+impl From<ConnectorError> for ApiError {
+    fn from(cause: ConnectorError) -> Self {
+        Self {
+            status: None,
+            cause,
+        }
+    }
+}
+
+impl ApiError {
+    /// Returns whether the response has this status and is no rate limit.
+    pub(in super::super) fn is(&self, status: StatusCode) -> bool {
+        self.status == Some(status) && !matches!(self.cause, ConnectorError::RateLimited { .. })
+    }
+}
+
+/// GitHub's error response, as the source of a [`ConnectorError`].
+#[derive(Debug, thiserror::Error)]
+#[error("GitHub responded to {operation} with {status}: {message} (request {request})")]
+struct CallFailed {
+    operation: &'static str,
+    status: StatusCode,
+    message: String,
+    request: String,
+}
+
+/// Maps an error response.
+pub(super) fn classify(
+    response: &Response,
+    operation: &'static str,
+    limit: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> ApiError {
+    let source = Box::new(CallFailed {
+        operation,
+        status: response.status,
+        message: message(response),
+        request: response
+            .header("x-github-request-id")
+            .unwrap_or("unknown")
+            .to_owned(),
+    });
+    let cause = match limit {
+        Some(retry_at) => ConnectorError::RateLimited {
+            retry_at,
+            scope: LimitScope::Account,
+            operation,
+            source,
+        },
+        None => response::map_status(response.status, &response.headers, operation, now, source),
+    };
+    ApiError {
+        status: Some(response.status),
+        cause,
+    }
+}
+
+/// Returns the end of the rate limit that caused an error response, if one did.
+pub(super) fn limit(response: &Response, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    if !matches!(
+        response.status,
+        StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+    ) {
+        return None;
+    }
+    let exhausted = number(response, "x-ratelimit-remaining") == Some(0);
+    let stated = response::retry_at(&response.headers, now)
+        .or_else(|| reset_at(response).filter(|_| exhausted));
+    let is_limit = response.status == StatusCode::TOO_MANY_REQUESTS || exhausted || {
+        let text = message(response).to_ascii_lowercase();
+        text.contains("rate limit") || text.contains("abuse detection")
+    };
+    let ends = match stated {
+        Some(at) => at,
+        None if is_limit => now + response::DEFAULT_RETRY_AFTER,
+        None => return None,
+    };
+    Some(response::clamp_retry_at(ends, now))
+}
+
+/// Returns the rate limits that the response states.
+pub(super) fn observation(response: &Response, limit: Option<DateTime<Utc>>) -> LimitObservation {
+    // An error may concern a token that is no longer valid. GitHub counts that as a call without a
+    // token: the headers state the small quota of the caller's address, not the account's.
+    if !(response.status.is_success() || response.not_modified()) {
+        return LimitObservation {
+            spent: u32::from(response.status != StatusCode::UNAUTHORIZED),
+            blocked_until: limit,
+            ..LimitObservation::default()
+        };
+    }
+    // Searches and GraphQL have separate windows.
+    if response
+        .header("x-ratelimit-resource")
+        .is_some_and(|resource| resource != "core")
+    {
+        return LimitObservation {
+            blocked_until: limit,
+            ..LimitObservation::default()
+        };
+    }
+    LimitObservation {
+        // A 304 response is free.
+        spent: u32::from(!response.not_modified()),
+        limit: number(response, "x-ratelimit-limit"),
+        remaining: number(response, "x-ratelimit-remaining"),
+        reset_at: reset_at(response),
+        blocked_until: limit,
+        ..LimitObservation::default()
+    }
+}
+
+fn reset_at(response: &Response) -> Option<DateTime<Utc>> {
+    let seconds = i64::try_from(number(response, "x-ratelimit-reset")?).ok()?;
+    Utc.timestamp_opt(seconds, 0).single()
+}
+
+fn number(response: &Response, header: &str) -> Option<u64> {
+    response.header(header)?.parse().ok()
+}
+
+fn message(response: &Response) -> String {
+    #[derive(Deserialize)]
+    struct Body {
+        message: String,
+    }
+    match response.body.read::<Body>() {
+        Ok(body) => body.message.chars().take(MAX_MESSAGE_CHARS).collect(),
+        Err(_) => "no message".to_owned(),
+    }
+}

@@ -1,0 +1,297 @@
+//! Creates, renews and deletes a connection's subscriptions.
+//!
+//! A replacement is created before the old subscription is deleted, so that no delivery is lost in
+//! between. Every attempt is recorded before the call. When a response was lost, the provider holds
+//! a subscription that no row has; it is found in the provider's list and adopted instead of being
+//! created twice.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use shared::connectors::{ConnectorError, Subscription, SubscriptionPolicy};
+use shared::credentials::CredentialError;
+use shared::db::connections::{self, ConnectionStatus};
+use shared::db::subscriptions::{self, Row};
+use shared::db::{DbError, Tx};
+use shared::queue::ClaimedJob;
+use url::Url;
+
+use super::{JobFailure, begin, connector_of};
+use crate::account_events;
+use crate::context::Context;
+use crate::provider_session::ProviderSession;
+
+/// Maximum time between two reconciliations, because an account's address may change.
+const MAX_RECONCILE_INTERVAL: TimeDelta = TimeDelta::hours(24);
+
+pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
+    let Some(id) = job.connection_id else {
+        return Ok(());
+    };
+    let connector = connector_of(context, job)?;
+    let mut tx = begin(context, job).await?;
+    let connection = connections::get(&mut tx, &job.scope(), id).await?;
+    // Before the rows, because rows that are added later move the due time.
+    let due_at = subscriptions::due_at(&mut tx, &job.scope(), id).await?;
+    let rows = subscriptions::list(&mut tx, &job.scope(), id).await?;
+    let policy = connector.descriptor().subscriptions;
+    let account = connection
+        .filter(|c| {
+            matches!(
+                c.status,
+                ConnectionStatus::Active | ConnectionStatus::Paused
+            )
+        })
+        .and_then(|c| Some((c.account?, c.connected_at)));
+    let (Some(policy), Some((account, connected_at)), false) = (policy, account, rows.is_empty())
+    else {
+        subscriptions::schedule_reconcile(&mut tx, &job.scope(), id, due_at, None).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        return Ok(());
+    };
+    tx.commit().await.map_err(DbError::from)?;
+    let mut reconciler = Reconciler {
+        job,
+        policy,
+        connected_at,
+        due_at,
+        webhook_url: webhook_url(context, &job.provider),
+        session: ProviderSession {
+            context,
+            scope: job.scope(),
+            connector: &connector,
+            connection: id,
+            account,
+        },
+    };
+    let result = reconciler.reconcile(rows).await;
+    if let Err(
+        JobFailure::Provider(cause) | JobFailure::Credential(CredentialError::Provider(cause)),
+    ) = &result
+    {
+        account_events::record_grant_error(context, job, id, cause).await?;
+    }
+    result
+}
+
+/// The URL to which the provider sends deliveries.
+fn webhook_url(context: &Context, provider: &str) -> Url {
+    let mut url = context.config.public_webhook_url.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(["webhooks", provider]);
+    }
+    url
+}
+
+/// Brings the subscriptions at the provider into line with the rows.
+struct Reconciler<'a> {
+    job: &'a ClaimedJob,
+    policy: SubscriptionPolicy,
+    /// When the current grant was given.
+    connected_at: DateTime<Utc>,
+    /// When this reconciliation was due.
+    due_at: Option<DateTime<Utc>>,
+    webhook_url: Url,
+    session: ProviderSession<'a>,
+}
+
+impl Reconciler<'_> {
+    async fn reconcile(&mut self, rows: Vec<Row>) -> Result<(), JobFailure> {
+        self.update_account().await?;
+        let listed = self.listed().await?;
+        let soon = self.session.context.clock.now() + self.policy.renew_before;
+        let mut next: Option<DateTime<Utc>> = None;
+        for row in &rows {
+            if !row.desired {
+                self.delete(row).await?;
+                continue;
+            }
+            let held = match self.check(row, &listed).await? {
+                Some(held) if self.is_current(row, &held, soon) => held,
+                Some(held) => self.renew(row, &held).await?,
+                None => self.create(row).await?,
+            };
+            next = [next, held.expires_at].into_iter().flatten().min();
+        }
+        // One second after the renewal is due.
+        let seconds = next.map(|end| {
+            let due = end - self.policy.renew_before - self.session.context.clock.now();
+            (due.as_seconds_f64().max(60.0) + 1.0).min(MAX_RECONCILE_INTERVAL.as_seconds_f64())
+        });
+        let mut tx = self.begin().await?;
+        let (scope, connection) = (&self.session.scope, self.session.connection);
+        subscriptions::schedule_reconcile(&mut tx, scope, connection, self.due_at, seconds).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        Ok(())
+    }
+
+    /// Updates the account's description, because deliveries carry its current address.
+    async fn update_account(&mut self) -> Result<(), JobFailure> {
+        let connector = self.session.connector;
+        let described = self
+            .session
+            .call(|access| Box::pin(async move { connector.describe_account(&access).await }))
+            .await?;
+        let Some(mut account) = described.filter(|now| *now != self.session.account) else {
+            return Ok(());
+        };
+        let (scope, connection) = (&self.session.scope, self.session.connection);
+        let mut tx = self.begin().await?;
+        // Resource ids may have changed since the account was read.
+        let Some(known) = connections::lock(&mut tx, scope, connection).await? else {
+            return Ok(());
+        };
+        if let Some(known) = &known.account {
+            account.keep_resource_ids(known);
+        }
+        connections::update_account(&mut tx, scope, connection, &account).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        tracing::info!(connection.id = %connection, "account description changed");
+        self.session.account = account;
+        Ok(())
+    }
+
+    /// The subscriptions that the provider holds for this grant.
+    async fn listed(&self) -> Result<Vec<Subscription>, JobFailure> {
+        let connector = self.session.connector;
+        self.session
+            .call(|access| Box::pin(async move { connector.list_subscriptions(&access).await }))
+            .await
+    }
+
+    /// Compares a row with the provider's list; returns the subscription if it still exists.
+    ///
+    /// Updates the row's route, which follows the account's address.
+    async fn check(
+        &self,
+        row: &Row,
+        listed: &[Subscription],
+    ) -> Result<Option<Subscription>, JobFailure> {
+        let Some(held) = row.held() else {
+            return Ok(None);
+        };
+        let known = listed
+            .iter()
+            .find(|one| one.external_id == held.external_id);
+        let Some(now) = known else {
+            if !self.policy.is_listed {
+                return Ok(Some(held));
+            }
+            let mut tx = self.begin().await?;
+            subscriptions::mark_lost(&mut tx, &self.session.scope, row.id).await?;
+            tx.commit().await.map_err(DbError::from)?;
+            return Ok(None);
+        };
+        if now.route == held.route {
+            return Ok(Some(held));
+        }
+        let moved = Subscription {
+            route: now.route.clone(),
+            ..held
+        };
+        self.store(row, &moved).await?;
+        Ok(Some(moved))
+    }
+
+    /// Whether a subscription of the current grant needs no renewal.
+    ///
+    /// After a reconnect it may belong to another person, and ends with that person's grant.
+    fn is_current(&self, row: &Row, held: &Subscription, soon: DateTime<Utc>) -> bool {
+        held.expires_at.is_none_or(|end| end > soon)
+            && row.renewed_at.is_some_and(|at| at >= self.connected_at)
+    }
+
+    async fn create(&self, row: &Row) -> Result<Subscription, JobFailure> {
+        let connector = self.session.connector;
+        let desired = &row.spec();
+        let held = if let Some(orphan) = self.find_orphan(row).await? {
+            tracing::info!(
+                subscription.resource = row.resource,
+                "adopted a subscription whose response was lost"
+            );
+            orphan
+        } else {
+            let mut tx = self.begin().await?;
+            subscriptions::record_attempt(&mut tx, &self.session.scope, row.id).await?;
+            tx.commit().await.map_err(DbError::from)?;
+            let url = &self.webhook_url;
+            self.session
+                .call(|access| {
+                    Box::pin(async move { connector.subscribe(&access, desired, url).await })
+                })
+                .await?
+        };
+        self.store(row, &held).await?;
+        Ok(held)
+    }
+
+    /// Finds a subscription for the row's resource that the provider holds and no row has.
+    ///
+    /// Deletes leftovers of an earlier registration, because providers limit their number.
+    async fn find_orphan(&self, row: &Row) -> Result<Option<Subscription>, JobFailure> {
+        let leftover = Subscription::leftover_of(&row.resource);
+        let mut listed = self.listed().await?;
+        listed.retain(|one| one.resource == row.resource || one.resource == leftover);
+        let ids: Vec<String> = listed.iter().map(|one| one.external_id.clone()).collect();
+        let taken = subscriptions::find_held(&self.session.context.db, &ids).await?;
+        listed.retain(|one| {
+            !taken
+                .iter()
+                .any(|(id, route)| *id == one.external_id && *route == one.route)
+        });
+        let connector = self.session.connector;
+        for one in listed.iter().filter(|one| one.resource == leftover) {
+            self.session
+                .call(|access| Box::pin(async move { connector.unsubscribe(&access, one).await }))
+                .await?;
+        }
+        Ok(listed.into_iter().find(|one| one.resource == row.resource))
+    }
+
+    async fn renew(&self, row: &Row, held: &Subscription) -> Result<Subscription, JobFailure> {
+        let connector = self.session.connector;
+        let renewed = self
+            .session
+            .call(|access| Box::pin(async move { connector.renew(&access, held).await }))
+            .await;
+        match renewed {
+            Ok(renewed) => {
+                self.store(row, &renewed).await?;
+                Ok(renewed)
+            }
+            // It has expired, or another grant made it.
+            Err(JobFailure::Provider(ConnectorError::Permission(_))) => {
+                let mut tx = self.begin().await?;
+                subscriptions::mark_lost(&mut tx, &self.session.scope, row.id).await?;
+                tx.commit().await.map_err(DbError::from)?;
+                self.create(row).await
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn delete(&self, row: &Row) -> Result<(), JobFailure> {
+        let connector = self.session.connector;
+        if let Some(held) = &row.held() {
+            self.session
+                .call(|access| Box::pin(async move { connector.unsubscribe(&access, held).await }))
+                .await?;
+        }
+        let mut tx = self.begin().await?;
+        subscriptions::delete(&mut tx, &self.session.scope, row.id).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        Ok(())
+    }
+
+    async fn store(&self, row: &Row, held: &Subscription) -> Result<(), JobFailure> {
+        let (scope, connection) = (&self.session.scope, self.session.connection);
+        let mut tx = self.begin().await?;
+        let provider = &self.job.provider;
+        subscriptions::store_held(&mut tx, scope, connection, provider, row.id, held).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        Ok(())
+    }
+
+    /// A transaction under the job's lease.
+    async fn begin(&self) -> Result<Tx, JobFailure> {
+        begin(self.session.context, self.job).await
+    }
+}
