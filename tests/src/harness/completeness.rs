@@ -85,9 +85,10 @@ impl<'a> CompletenessReader<'a> {
                 }
                 self.compared += 1;
                 if !self.seen.contains(&entry.dedupe_key) {
+                    let stored = self.stored_at(&entry.dedupe_key).await;
                     broken.push(format!(
-                        "{} of {at}, through {through}: {connection}",
-                        entry.dedupe_key
+                        "{} {} of {at}, through {through}, stored at {stored:?}: {connection}",
+                        entry.kind, entry.dedupe_key
                     ));
                 }
             }
@@ -111,6 +112,18 @@ impl<'a> CompletenessReader<'a> {
         }
         facts.retain(|entry| entry.poll);
         facts
+    }
+
+    /// When the tenant's Signal with this key was received, if it is stored.
+    async fn stored_at(&self, dedupe_key: &str) -> Option<DateTime<Utc>> {
+        sqlx::query_scalar(
+            "SELECT received_at FROM signals WHERE tenant_id = $1 AND dedupe_key = $2",
+        )
+        .bind(self.tenant.id)
+        .bind(dedupe_key)
+        .fetch_optional(self.tenant.system().db.pool())
+        .await
+        .expect("Postgres answers")
     }
 
     /// Reads to the end of the feed and returns the last page's completeness.
