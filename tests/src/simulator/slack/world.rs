@@ -3,7 +3,7 @@
 //! The app is installed into an *account*: a workspace, or an organization with all workspaces
 //! that the app was added to. The ledger has a row of a fact for each account that can see it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -134,6 +134,8 @@ pub(crate) struct World {
     pub(crate) rng: StdRng,
     next: u64,
     last_ts: i64,
+    /// All timestamps so far: no two messages have the same.
+    issued_ts: HashSet<i64>,
     pub(crate) teams: BTreeMap<String, Team>,
     pub(crate) organizations: BTreeMap<String, Organization>,
     pub(crate) users: BTreeMap<String, User>,
@@ -172,6 +174,7 @@ impl World {
             rng: StdRng::seed_from_u64(seed),
             next: seed % 90_000,
             last_ts: 0,
+            issued_ts: HashSet::new(),
             teams: BTreeMap::new(),
             organizations: BTreeMap::new(),
             users: BTreeMap::new(),
@@ -219,11 +222,15 @@ impl World {
     pub(crate) fn ts(&mut self, seconds: i64) -> i64 {
         let fraction: i64 = self.rng.random_range(0..1_000);
         let candidate = seconds * MICROS + fraction;
-        let ts = if candidate <= self.last_ts && self.last_ts - candidate < 60 * MICROS {
+        let mut ts = if candidate <= self.last_ts && self.last_ts - candidate < 60 * MICROS {
             self.last_ts + 1
         } else {
             candidate
         };
+        // The history of one workspace is generated after that of another, which is not in order.
+        while !self.issued_ts.insert(ts) {
+            ts += 1;
+        }
         self.last_ts = self.last_ts.max(ts);
         ts
     }
@@ -309,4 +316,19 @@ pub(crate) fn parse_ts(text: &str) -> Option<i64> {
     }
     let fraction: i64 = format!("{fraction:0<6}").parse().ok()?;
     Some(whole.parse::<i64>().ok()? * MICROS + fraction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_are_unique_in_any_order() {
+        let mut world = World::new(1);
+        let present = world.ts(1_796_000_000);
+        // More than there are fractions to choose from, long before the last one.
+        let past: HashSet<i64> = (0..3_000).map(|_| world.ts(1_794_000_000)).collect();
+        assert_eq!(past.len(), 3_000);
+        assert!(world.ts(1_796_000_000) > present);
+    }
 }
