@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, HeaderName};
 use shared::db::api_keys::{self, AuthenticatedKey};
 use shared::db::audit::AuditActor;
 use shared::db::{OperatorProof, TenantScope, tenants};
-use shared::ids::{ApiKeyId, TenantId};
+use shared::model::{ApiKeyId, TenantId};
 use shared::server::ClientAddr;
 
 pub(crate) use scopes::*;
@@ -148,7 +148,7 @@ impl Credential {
 ///
 /// A request of a recently accepted key is counted first, so that a request over the limit needs
 /// no database session. Within the limit every request verifies the key, so that a revoked key is
-/// rejected at once.
+/// rejected immediately.
 async fn authenticate(parts: &Parts, state: &Arc<AppState>) -> Result<Credential, ApiError> {
     let presented = bearer(&parts.headers).ok_or(ApiError::Unauthorized)?;
     let client = parts.extensions.get::<ClientAddr>().copied();

@@ -31,7 +31,7 @@ const STREAM_RETRY_SECONDS: u64 = 5;
 pub(crate) struct FieldProblem {
     /// The name of the field.
     pub(crate) name: String,
-    /// Why it is invalid.
+    /// The reason why it is invalid.
     pub(crate) reason: String,
 }
 

@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use shared::ids::{ApiKeyId, ConnectionId, DeliveryId, JobId, SignalId, TenantId};
+use shared::model::{ApiKeyId, ConnectionId, DeliveryId, JobId, SignalId, TenantId};
 use uuid::Uuid;
 
 use crate::error::{ApiError, FieldProblem};

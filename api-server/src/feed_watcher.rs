@@ -11,16 +11,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shared::db::{Db, DbError, TenantScope, api_keys};
-use shared::ids::{ApiKeyId, TenantId};
+use shared::model::{ApiKeyId, TenantId};
 use shared::signals::{Feed, FeedError, FeedWatermark};
 use shared::telemetry::Lifecycle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The interval between reads of the watermark.
-const INTERVAL: Duration = Duration::from_millis(100);
+const WATERMARK_INTERVAL: Duration = Duration::from_millis(100);
 /// The interval between checks of the keys of open streams.
-const KEY_INTERVAL: Duration = Duration::from_secs(15);
+const KEY_CHECK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The registry of open streams.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub(crate) struct FeedWatcher {
 
 #[derive(Debug, Default)]
 struct Subscribers {
-    /// The last watermark that was read.
+    /// The latest watermark.
     watermark: u64,
     tenants: HashMap<TenantId, Tenant>,
     keys: HashMap<ApiKeyId, Key>,
@@ -116,14 +116,18 @@ impl FeedWatcher {
     }
 
     async fn watch_feed(&self, feed: &Feed) {
-        let mut ticks = tokio::time::interval(INTERVAL);
+        let mut ticks = tokio::time::interval(WATERMARK_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut previous: Option<FeedWatermark> = None;
         loop {
             ticks.tick().await;
             let tenants: Vec<TenantScope> = {
                 let subscribers = self.lock();
-                subscribers.tenants.values().map(|one| one.scope).collect()
+                subscribers
+                    .tenants
+                    .values()
+                    .map(|entry| entry.scope)
+                    .collect()
             };
             if tenants.is_empty() {
                 previous = None;
@@ -155,7 +159,8 @@ impl FeedWatcher {
         previous: Option<FeedWatermark>,
     ) -> Result<FeedWatermark, FeedError> {
         let current = feed.watermark().await?;
-        let Some(previous) = previous.filter(|last| last.generation == current.generation) else {
+        let Some(previous) = previous.filter(|previous| previous.generation == current.generation)
+        else {
             let all = tenants.iter().map(TenantScope::tenant_id);
             self.notify(all, current.tx_id);
             return Ok(current);
@@ -180,7 +185,7 @@ impl FeedWatcher {
     }
 
     async fn watch_keys(&self, db: &Db) {
-        let mut ticks = tokio::time::interval(KEY_INTERVAL);
+        let mut ticks = tokio::time::interval(KEY_CHECK_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -202,9 +207,9 @@ impl FeedWatcher {
         if keys.is_empty() {
             return Ok(());
         }
-        let live = api_keys::find_valid(db, &keys).await?;
+        let valid = api_keys::find_valid(db, &keys).await?;
         let subscribers = self.lock();
-        for (_, id) in keys.iter().filter(|(_, id)| !live.contains(id)) {
+        for (_, id) in keys.iter().filter(|(_, id)| !valid.contains(id)) {
             if let Some(key) = subscribers.keys.get(id) {
                 key.ended.cancel();
             }

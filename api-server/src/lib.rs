@@ -24,5 +24,5 @@ mod server;
 mod state;
 
 pub use config::Config;
-pub use openapi::openapi_json;
+pub use router::openapi_json;
 pub use server::{Server, StartError, serve, serve_with};

@@ -10,7 +10,7 @@ mod throttle;
 use std::time::{Duration, Instant};
 
 use shared::config::Reader;
-use shared::ids::{ApiKeyId, TenantId};
+use shared::model::{ApiKeyId, TenantId};
 
 use gcra::{Gcra, Rate};
 use headers::QuotaStatus;
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn key_over_its_limit_does_not_affect_other_keys() {
+    fn exhausted_key_does_not_affect_other_keys() {
         let limits = limits(2, 5);
         let tenant = TenantId::generate();
         let (first, other) = (key_of(tenant), key_of(tenant));

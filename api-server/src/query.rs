@@ -229,7 +229,7 @@ fn is_base64url(text: &str, length: RangeInclusive<usize>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use shared::queue::JobState;
+    use shared::model::JobState;
 
     use super::*;
 

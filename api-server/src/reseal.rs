@@ -2,7 +2,7 @@
 //!
 //! The api-server runs it because it has all keys and may write the sealed columns. Several
 //! instances may run it at once: each skips values that another has resealed. While a previous key
-//! is configured, a pass runs every ten minutes, because a process with the former settings may
+//! is configured, a pass runs every ten minutes, because a process with the previous settings may
 //! have written values during a rolling restart.
 
 use std::sync::Arc;

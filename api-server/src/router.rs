@@ -32,6 +32,14 @@ pub(crate) fn build() -> (Router<Arc<AppState>>, OpenApi) {
     (router, document)
 }
 
+/// The OpenAPI document as JSON, in the form of `docs/openapi.json`.
+pub fn openapi_json() -> String {
+    let (_, document) = build();
+    let mut text = document.to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
 /// The router of the API and its documentation.
 pub(crate) fn app(state: Arc<AppState>) -> Router {
     let (router, document) = build();
@@ -71,4 +79,24 @@ fn with_middleware(router: Router) -> Router {
             HttpTracking::new("api-server"),
             track_http,
         ))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn operations_have_unique_ids_and_documented_errors() {
+        let (_, document) = super::build();
+        let mut ids = std::collections::BTreeSet::new();
+        for (path, item) in &document.paths.paths {
+            let operations = [&item.get, &item.post, &item.patch, &item.delete];
+            for operation in operations.into_iter().flatten() {
+                let id = operation.operation_id.clone().expect("an operation id");
+                assert!(id.contains('_'), "{id} is not <verb>_<resource>");
+                assert!(ids.insert(id), "{path} repeats an operation id");
+                assert!(operation.responses.responses.contains_key("500"), "{path}");
+                assert_eq!(operation.tags.as_ref().map(Vec::len), Some(1), "{path}");
+            }
+        }
+        assert!(ids.len() > 25, "{} operations", ids.len());
+    }
 }

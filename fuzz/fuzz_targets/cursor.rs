@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use shared::config::CryptoConfig;
 use shared::crypto::{Keyring, SealContext};
 use shared::db::page::PageRequest;
-use shared::ids::TenantId;
+use shared::model::TenantId;
 use shared::signals::FeedCursor;
 use uuid::Uuid;
 use zeroize::Zeroizing;

@@ -7,11 +7,9 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use shared::clock::ManualClock;
 use shared::config::{Env, Reader};
-use shared::connectors::{
-    Connector, ConnectorDeps, ConnectorSettings, DirectoryEntry, DirectoryKey, ExternalAccount,
-    Registry,
-};
+use shared::connectors::{Connector, ConnectorDeps, ConnectorSettings, Registry};
 use shared::http::{Charge, LimitObservation, Permit, RateLimited, RateLimiter};
+use shared::model::{DirectoryEntry, DirectoryKey, ExternalAccount};
 
 /// Webhook secrets: the current and the previous one.
 pub const WEBHOOK_SECRETS: [&str; 2] = ["the-present-secret", "the-former-secret"];

@@ -25,10 +25,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use shared::connectors::{
-    Access, Callback, Connector, ConnectorError, Directory, DirectoryKey, DirectoryKind, Grant,
-    RefreshRequest, StreamSpec, Subscription, SubscriptionSpec, SyncPage, SyncRequest,
-    WebhookDelivery,
+    Access, Callback, Connector, ConnectorError, Directory, Grant, RefreshRequest, SyncPage,
+    SyncRequest, WebhookDelivery,
 };
+use shared::model::{DirectoryKey, DirectoryKind, StreamSpec, Subscription, SubscriptionSpec};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use url::Url;

@@ -8,10 +8,11 @@ use futures::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use shared::connectors::{
-    Connector, ConnectorError, Directory, ExternalAccount, KeySource, VerifyError, WebhookDelivery,
-    WebhookOutcome, WebhookReceipt, WebhookRequest,
+    Connector, ConnectorError, Directory, KeySource, VerifyError, WebhookDelivery, WebhookOutcome,
+    WebhookReceipt, WebhookRequest,
 };
-use shared::ids::ConnectionId;
+use shared::model::ConnectionId;
+use shared::model::ExternalAccount;
 
 use crate::message::Message;
 use crate::{provider, signature};
@@ -241,7 +242,7 @@ fn check(connector: &dyn Connector, outcome: &WebhookOutcome) {
 /// # Panics
 ///
 /// If an invariant is violated.
-pub fn check_signals(connector: &dyn Connector, signals: &[shared::signals::SignalDraft]) {
+pub fn check_signals(connector: &dyn Connector, signals: &[shared::model::SignalDraft]) {
     let descriptor = connector.descriptor();
     let prefix = format!("{}:", descriptor.slug);
     let mut seen = BTreeSet::new();

@@ -1,9 +1,9 @@
 //! Types and functions that the three processes share.
 //!
 //! The processes meet only in Postgres; this crate defines deliveries, job ownership and the
-//! visibility of Signals for all of them. Dependencies point one way: `config`, `crypto` and
-//! `problem` depend on no other module, `connectors` use `http` and `signals` and not the
-//! database, and `inbox`, `credentials` and `queue` combine connectors and database.
+//! visibility of Signals for all of them. Modules form layers, and each uses lower ones only: the
+//! ground is `model`, `config`, `clock` and `problem`, on top are `inbox`, `credentials`, `signals`
+//! and `ratelimit`. A test, `tests/tests/layers.rs`, enforces it.
 
 pub mod clock;
 pub mod config;
@@ -12,8 +12,8 @@ pub mod credentials;
 pub mod crypto;
 pub mod db;
 pub mod http;
-pub mod ids;
 pub mod inbox;
+pub mod model;
 pub mod problem;
 pub mod queue;
 pub mod ratelimit;

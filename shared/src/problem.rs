@@ -25,7 +25,7 @@ pub struct Problem {
     /// The kind of problem, for programs.
     #[schema(example = "not_found")]
     pub code: &'static str,
-    /// What happened and what to do next, for people.
+    /// Explanation and next step, for people.
     pub message: String,
     /// Data that helps to correct the request, such as the invalid fields.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -32,7 +32,7 @@ use crate::config::TrustedProxies;
 use crate::problem::Problem;
 use crate::telemetry::{Lifecycle, is_operational};
 
-/// The most open sockets.
+/// The maximum number of open sockets.
 ///
 /// Above the shared ones, an idle socket is evicted, then a busy one of the peer with most sockets.
 /// If neither is possible, reserved sockets serve health checks and metrics only.
@@ -42,9 +42,9 @@ const CAPACITY: Capacity = Capacity {
 };
 /// The pause after a failed accept, so that it does not become a busy loop.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(50);
-/// The most bytes of a rejected request's body that are read.
+/// The maximum number of bytes of a rejected request's body that are read.
 const MAX_DISCARDED_BYTES: usize = 64 << 10;
-/// How long a rejected request's body is read.
+/// The maximum time for which a rejected request's body is read.
 const DISCARD_TIMEOUT: Duration = Duration::from_millis(500);
 /// One year of `Strict-Transport-Security` (RFC 6797).
 const HSTS: &str = "max-age=31536000";

@@ -4,12 +4,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use shared::connectors::{AccountChange, ConnectorError};
 use shared::db::audit::{self, AuditActor, AuditEntry};
 use shared::db::connections::{self, Connection, ConnectionStatus};
-use shared::db::{DbError, TenantScope, Tx, due_jobs, resources, webhook_secrets};
-use shared::ids::ConnectionId;
+use shared::db::{DbError, TenantScope, Tx, resources, webhook_secrets};
+use shared::model::ConnectionId;
 use shared::queue::ClaimedJob;
+use shared::queue::due_jobs;
 
 use crate::context::Context;
-use crate::jobs::{self, JobFailure};
+use crate::failure::JobFailure;
+use crate::lease;
 
 /// Applies a change that a delivery of a connection reports.
 pub(crate) async fn apply(
@@ -28,7 +30,7 @@ pub(crate) async fn apply(
             set_status(tx, scope, connection, ConnectionStatus::Suspended, reason).await?;
         }
         AccountChange::Unsuspended if current.status == ConnectionStatus::Suspended => {
-            // The status change makes a sync due at once.
+            // The status change makes a sync due immediately.
             set_status(tx, scope, connection, ConnectionStatus::Active, None).await?;
         }
         AccountChange::Revoked { at } if concerns_current_grant(&current, Some(*at)) => {
@@ -136,7 +138,7 @@ pub(crate) async fn record_grant_error(
 
 /// Reactivates a connection whose suspended or rejected grant works again.
 ///
-/// The status change makes a sync due at once.
+/// The status change makes a sync due immediately.
 pub(crate) async fn record_recovery(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -176,7 +178,7 @@ async fn record_revocation(
         ConnectorError::GrantSuspended(_) => (ConnectionStatus::Suspended, "suspended_at_provider"),
         _ => return Ok(()),
     };
-    let mut tx = jobs::begin(context, job).await?;
+    let mut tx = lease::begin(context, job).await?;
     let current = connections::lock(&mut tx, &job.scope(), connection).await?;
     // A grant that is newer than this attempt is not the rejected one.
     if current.is_some_and(|current| current.connected_at < job.started_at) {

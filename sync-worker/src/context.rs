@@ -7,11 +7,11 @@ use shared::config::WorkerConfig;
 use shared::connectors::Registry;
 use shared::credentials::Credentials;
 use shared::db::Db;
-use shared::ids::WorkerId;
+use shared::model::WorkerId;
 use shared::queue::JobQueue;
 use tokio_util::sync::CancellationToken;
 
-use crate::heartbeat::{LeaseClock, Leases};
+use crate::leases::{LeaseClock, Leases};
 
 /// The state that all jobs and background tasks of a worker share.
 pub(crate) struct Context {

@@ -5,9 +5,13 @@
 //! that one worker enqueues each due job.
 
 mod account_events;
+mod attempt;
 mod context;
+mod failure;
 mod heartbeat;
 mod jobs;
+mod lease;
+mod leases;
 mod provider_session;
 mod resource_ids;
 mod runner;
@@ -26,7 +30,7 @@ use shared::credentials::Credentials;
 use shared::crypto::Keyring;
 use shared::db::{Db, DbError, Role};
 use shared::http::HttpError;
-use shared::ids::WorkerId;
+use shared::model::WorkerId;
 use shared::queue::{PgJobQueue, listen};
 use shared::ratelimit::PostgresRateLimiter;
 use shared::server::HttpServer;
@@ -38,7 +42,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::heartbeat::{LeaseClock, Leases};
+use crate::leases::{LeaseClock, Leases};
 
 /// The settings of the process.
 #[derive(Debug)]
@@ -68,7 +72,7 @@ impl Config {
     }
 }
 
-/// Why the process cannot start.
+/// The reason why the process cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The database URL is invalid.

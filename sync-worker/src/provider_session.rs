@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use shared::connectors::{Access, Connector, ConnectorError, ExternalAccount, with_new_token};
+use shared::connectors::{Access, Connector, ConnectorError, with_new_token};
 use shared::db::TenantScope;
-use shared::ids::ConnectionId;
+use shared::model::ConnectionId;
+use shared::model::ExternalAccount;
 
 use crate::context::Context;
-use crate::jobs::JobFailure;
+use crate::failure::JobFailure;
 
 /// A connection and the connector that calls its provider.
 pub(crate) struct ProviderSession<'a> {

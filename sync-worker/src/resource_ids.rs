@@ -1,13 +1,14 @@
-//! Detection of resources whose id the provider changed, where the delivery about it was lost.
+//! Detection of resources whose id the provider changed in a delivery that was lost.
 //!
 //! Dedupe keys keep the id under which a resource was first seen. So before facts of a resource
 //! with an unknown id are stored, it is compared with the known resources. A known resource that
-//! shares a stable id with it, and that the provider does not list any more, is the same one.
+//! shares a stable id with it, and that the provider no longer lists, is the same one.
 
-use shared::connectors::{AccountChange, Resource};
+use shared::connectors::AccountChange;
 use shared::db::{DbError, resources};
+use shared::model::Resource;
 
-use crate::jobs::JobFailure;
+use crate::failure::JobFailure;
 use crate::provider_session::ProviderSession;
 
 /// Maximum number of known resources to check with the provider per unknown one.
@@ -32,13 +33,13 @@ pub(crate) async fn find_changes(
     tx.commit().await.map_err(DbError::from)?;
     let mut changes = Vec::new();
     for resource in unknown {
-        let Some(from) = find_former(session, &resource, &known).await? else {
+        let Some(from) = find_previous_id(session, &resource, &known).await? else {
             continue;
         };
         tracing::warn!(
             connection.id = %session.connection,
             resource.id = resource.id,
-            resource.former_id = from,
+            resource.previous_id = from,
             "resource id changed without a delivery"
         );
         known.retain(|one| one.id != from);
@@ -50,11 +51,11 @@ pub(crate) async fn find_changes(
     Ok(changes)
 }
 
-/// Finds the former id of a resource.
+/// Finds the previous id of a resource.
 ///
 /// It belongs to the only known resource that shares a stable id with this one and that the
-/// provider does not show any more.
-async fn find_former(
+/// provider no longer shows.
+async fn find_previous_id(
     session: &ProviderSession<'_>,
     resource: &Resource,
     known: &[Resource],
@@ -80,8 +81,8 @@ async fn find_former(
                 gone.push(id);
             }
         }
-        if let [former] = gone.as_slice() {
-            return Ok(Some((*former).to_owned()));
+        if let [previous] = gone.as_slice() {
+            return Ok(Some((*previous).to_owned()));
         }
     }
     Ok(None)

@@ -9,25 +9,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use metrics::{counter, histogram};
-use shared::ids::{JobId, TenantId};
-use shared::queue::{ClaimRequest, ClaimedJob, Finished, JobError, JobKind, JobOutcome, WorkClass};
-use shared::telemetry::{Lifecycle, link_traceparent, names, set_parent};
+use shared::model::{JobId, JobKind, TenantId};
+use shared::queue::{ClaimRequest, ClaimedJob, Finished, JobOutcome, WorkClass};
+use shared::telemetry::Lifecycle;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::context::Context;
-use crate::jobs;
+use crate::failure::count_panic;
+use crate::{attempt, jobs};
 
-/// How often a loop claims without a notification.
+/// The interval at which a loop claims without a notification.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Maximum number of delivery jobs per batch.
 const BATCH_SIZE: i64 = 64;
 /// Batches that run at the same time.
 const CONCURRENT_BATCHES: usize = 2;
-/// How often cancellations of running jobs are checked.
+/// The interval between checks for cancellations of running jobs.
 const CANCELLATION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs all claim loops until the process drains, then releases the leases.
@@ -80,7 +80,7 @@ async fn run_deliveries(
         tokio::select! {
             ended = AssertUnwindSafe(work).catch_unwind() => if let Err(panic) = ended {
                 // The jobs are rescued, a limited number of times; the loop continues.
-                jobs::count_panic(JobKind::ProcessDeliveries, &*panic);
+                count_panic(JobKind::ProcessDeliveries, &*panic);
             },
             () = context.lease_clock.expired() => {}
             () = lifecycle.aborted().cancelled() => return,
@@ -281,7 +281,7 @@ async fn run_one(
     cancel: CancellationToken,
     draining: CancellationToken,
 ) {
-    let span = span(&job);
+    let span = attempt::span(&job);
     let kind = job.payload.kind().as_str();
     let started = Instant::now();
     let outcome = async {
@@ -292,7 +292,7 @@ async fn run_one(
     }
     .instrument(span.clone())
     .await;
-    report(kind, &outcome, started);
+    attempt::report(kind, &outcome, started);
     let finished = Finished { job, outcome };
     let _entered = span.clone();
     async {
@@ -307,50 +307,4 @@ async fn run_one(
     }
     .instrument(span)
     .await;
-}
-
-/// The span of a job, in the trace of the request or job that enqueued it.
-///
-/// A retry starts a new trace and links to that one.
-pub(crate) fn span(job: &ClaimedJob) -> tracing::Span {
-    let span = tracing::info_span!(
-        "job",
-        otel.kind = "consumer",
-        job.id = %job.id,
-        job.kind = job.payload.kind().as_str(),
-        job.attempt = job.attempts,
-        tenant.id = %job.tenant_id,
-    );
-    if let Some(traceparent) = &job.traceparent {
-        if job.attempts > 1 {
-            link_traceparent(&span, traceparent);
-        } else {
-            set_parent(&span, traceparent);
-        }
-    }
-    span
-}
-
-/// Counts and logs the outcome of an attempt.
-pub(crate) fn report(kind: &'static str, outcome: &JobOutcome, started: Instant) {
-    let (name, error): (_, Option<&JobError>) = match outcome {
-        JobOutcome::Succeeded => ("succeeded", None),
-        JobOutcome::Snoozed { error, .. } => ("snoozed", Some(error)),
-        JobOutcome::Failed(error) => ("failed", Some(error)),
-        JobOutcome::Interrupted(error) => ("interrupted", Some(error)),
-        JobOutcome::Dead(error) => ("dead", Some(error)),
-        JobOutcome::Cancelled => ("cancelled", None),
-    };
-    counter!(names::JOBS_TOTAL, "kind" => kind, "outcome" => name).increment(1);
-    histogram!(names::JOB_DURATION_SECONDS, "kind" => kind).record(started.elapsed().as_secs_f64());
-    match error {
-        Some(error) if name != "snoozed" => {
-            tracing::warn!(
-                job.outcome = name,
-                error.code = error.code,
-                "job did not succeed"
-            );
-        }
-        _ => tracing::debug!(job.outcome = name, "job ended"),
-    }
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::gauge;
-use shared::db::queue_stats::TransactionSnapshot;
-use shared::db::{DbError, due_jobs, periodic, queue_stats, subscriptions};
-use shared::ids::TenantId;
-use shared::queue::{self, JobKind, JobPayload, NewJob};
+use shared::db::{DbError, periodic, subscriptions};
+use shared::model::{JobKind, JobPayload, NewJob, TenantId};
+use shared::queue;
+use shared::queue::stats::TransactionSnapshot;
+use shared::queue::{due_jobs, stats};
 use shared::telemetry::{Lifecycle, names};
 use strum::VariantArray;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -22,9 +23,9 @@ const ENQUEUE_INTERVAL: Duration = Duration::from_millis(500);
 const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 /// Snapshots that are kept to measure the watermark's lag.
 const MAX_SNAPSHOTS: usize = 1000;
-/// How often redelivery is requested.
+/// The interval between requests for redelivery.
 const REDELIVERY_INTERVAL_SECONDS: f64 = 3600.0;
-/// How often retention is applied.
+/// The interval between applications of the retention.
 const RETENTION_INTERVAL_SECONDS: f64 = 3600.0;
 
 /// Runs the scheduler's steps until all jobs have drained.
@@ -120,12 +121,12 @@ async fn enqueue_periodic(
 async fn measure_all(context: &Context, lag: &mut WatermarkLag) -> Result<(), DbError> {
     measure_queue(context).await?;
     measure_subscriptions(context).await?;
-    let snapshot = queue_stats::transaction_snapshot(&context.db).await?;
+    let snapshot = stats::transaction_snapshot(&context.db).await?;
     gauge!(names::FEED_WATERMARK_LAG_SECONDS).set(lag.measure(&snapshot, Instant::now()));
     Ok(())
 }
 
-/// How long the oldest running transaction has held back the feed's watermark.
+/// Measures how long the oldest transaction has held back the feed's watermark.
 ///
 /// The worker's role cannot see when other transactions began. A transaction id that was the next
 /// one at some snapshot and is not yet below the watermark bounds that time.
@@ -155,7 +156,7 @@ impl WatermarkLag {
 }
 
 async fn measure_queue(context: &Context) -> Result<(), DbError> {
-    let depths = queue_stats::queue_depth(&context.db).await?;
+    let depths = stats::queue_depth(&context.db).await?;
     for kind in JobKind::VARIANTS {
         let name = kind.as_str();
         let depth = depths.iter().find(|depth| depth.kind == *kind);
@@ -222,7 +223,7 @@ mod tests {
         // 104 still runs while later transactions end.
         is(at(10, 104, 150), 5.0);
         is(at(60, 104, 900), 55.0);
-        // It has ended; the present oldest transaction began after the snapshot at 10 s.
+        // 104 has ended; the current oldest transaction began after the snapshot at 10 s.
         is(at(65, 170, 950), 5.0);
         is(at(70, 950, 950), 0.0);
         is(at(900, 950, 950), 0.0);

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use shared::clock::{Clock, DatabaseClock};
 use shared::db::Tx;
-use shared::ids::JobId;
+use shared::model::JobId;
 use shared::queue::{ClaimRequest, ClaimedJob, Finished, JobQueue};
 use shared::telemetry::LifecycleError;
 

@@ -18,12 +18,12 @@ use shared::clock::{Clock, SystemClock};
 use shared::config::{Env, Reader};
 use shared::connectors::{
     Access, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorSettings, Directory, ExternalAccount, NoKeys, RefreshRequest, Registry, StreamSpec,
-    SyncRequest, WebhookDelivery, WebhookRequest,
+    ConnectorSettings, Directory, NoKeys, RefreshRequest, Registry, SyncRequest, WebhookDelivery,
+    WebhookRequest,
 };
 use shared::crypto::pkce_challenge;
 use shared::http::{Charge, LimitObservation, Permit, RateLimited, RateLimiter};
-use shared::signals::SignalDraft;
+use shared::model::{ExternalAccount, SignalDraft, StreamSpec};
 use tests::simulator::{self, Config, Filter, Simulator};
 use url::Url;
 

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use shared::clock::{Clock, SystemClock};
-use shared::connectors::{LimitScope, RateBudget, RateLimits, RateQuota, RateUnit};
+use shared::connectors::{RateBudget, RateLimits, RateQuota, RateUnit};
 use shared::http::{
     Charge, LimitObservation, Priority, RateLimited, RateLimiter, with_page_deadline,
 };
-use shared::ids::TenantId;
+use shared::model::{LimitScope, TenantId};
 use shared::ratelimit::PostgresRateLimiter;
 use tests::harness::TestDb;
 
@@ -335,12 +335,12 @@ async fn admitted(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn quota_is_used_in_a_burst_and_then_evenly() {
+async fn quota_is_used_in_burst_then_evenly() {
     let test = TestDb::create().await;
     let worker = worker(&test, quota_of(20));
     let charge = backfill("a", TenantId::generate());
     let (times, _) = admitted(&worker, charge, 17).await;
-    // Half of 20 at once, 8 over the rest of the window; 2 are the reserve.
+    // Half of 20 immediately, 8 over the rest of the window; 2 are the reserve.
     assert_eq!(times.len(), 17, "{times:?}");
     assert!(times[9] < Duration::from_millis(1500), "{times:?}");
     assert!(times[16] > Duration::from_secs(6), "{times:?}");
@@ -373,7 +373,7 @@ async fn polls_use_only_their_share_of_the_quota() {
     let test = TestDb::create().await;
     let worker = worker(&test, quota_of(1000));
     let (times, _) = admitted(&worker, poll("a"), 200).await;
-    // 300 of 1,000: a quarter at once, the rest over the remaining window.
+    // 300 of 1,000: a quarter immediately, the rest over the remaining window.
     assert!(times[70] < Duration::from_secs(3), "{:?}", times[70]);
     assert!(times[199] > Duration::from_secs(4), "{:?}", times[199]);
     worker

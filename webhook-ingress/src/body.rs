@@ -18,7 +18,7 @@ use shared::problem::Problem;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-/// The most memory and bodies at the same time.
+/// The maximum memory and number of bodies at the same time.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     /// Bytes of all requests.
@@ -29,9 +29,9 @@ struct Limits {
     client_bytes: usize,
     /// Bodies of one client.
     client_bodies: usize,
-    /// How long a request waits for memory.
+    /// The maximum time that a request waits for memory.
     max_wait: Duration,
-    /// How long a body may take before [`MIN_BYTES_PER_SECOND`] counts.
+    /// The time before [`MIN_BYTES_PER_SECOND`] applies to a body.
     grace: Duration,
 }
 
@@ -46,9 +46,9 @@ const LIMITS: Limits = Limits {
 
 /// The lowest average rate of a body after [`Limits::grace`].
 const MIN_BYTES_PER_SECOND: usize = 64 << 10;
-/// How long a body may take at any rate.
+/// The maximum time for a body, even one at a high rate.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most memory that is allocated before a body's first byte.
+/// The maximum memory that is allocated before a body's first byte.
 const MAX_PREALLOCATED: usize = 16 << 10;
 
 /// The sender of a body, as known before verification.

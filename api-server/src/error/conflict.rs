@@ -1,6 +1,6 @@
-//! Every 409: reasons why a well-formed request cannot be served.
+//! Conflicts (409).
 
-/// A reason why a well-formed request cannot be served.
+/// A state of the service that does not allow a well-formed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::Display)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Conflict {

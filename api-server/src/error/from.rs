@@ -59,10 +59,10 @@ impl From<RegistryError> for ApiError {
 impl From<FeedError> for ApiError {
     fn from(error: FeedError) -> Self {
         match error {
-            // It has the form of a cursor and is not authentic for this tenant and order.
+            // A well-formed cursor that is not authentic for this tenant and order.
             FeedError::MalformedCursor => Self::NotFound("cursor"),
             FeedError::CursorExpired => Self::CursorExpired,
-            // The feed repeats such a read on the primary, so that this is not reached.
+            // Not reached: the feed repeats such a read on the primary.
             FeedError::ReplicaLagging => Self::TimedOut,
             FeedError::Db(error) => error.into(),
         }

@@ -1,4 +1,4 @@
-//! The generic cell rate algorithm (GCRA) per key, in a table of bounded size.
+//! Rate limit per key by the generic cell rate algorithm (GCRA), in a bounded table.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -110,10 +110,10 @@ fn evict<K: Eq + Hash>(table: &mut HashMap<K, Instant>, now: Instant) {
     if table.len() < MAX_ENTRIES {
         return;
     }
-    let mut ends: Vec<Instant> = table.values().copied().collect();
-    let (_, middle, _) = ends.select_nth_unstable(MAX_ENTRIES / 2);
-    let middle = *middle;
-    table.retain(|_, full_at| *full_at > middle);
+    let mut times: Vec<Instant> = table.values().copied().collect();
+    let (_, median, _) = times.select_nth_unstable(MAX_ENTRIES / 2);
+    let median = *median;
+    table.retain(|_, full_at| *full_at > median);
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use shared::ids::{ApiKeyId, TenantId};
+use shared::model::{ApiKeyId, TenantId};
 
 /// The limits of open streams and their counts in this process.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shared::crypto::sha256;
-use shared::ids::{ApiKeyId, TenantId};
+use shared::model::{ApiKeyId, TenantId};
 use shared::server::ClientAddr;
 
 use super::gcra::{Gcra, Rate};
@@ -26,7 +26,7 @@ const WINDOW: Duration = Duration::from_mins(1);
 const PREFIX_CHARS: usize = 12;
 /// The maximum number of cached credentials.
 const MAX_ACCEPTED: usize = 10_000;
-/// How long an accepted credential is cached.
+/// The time for which an accepted credential is cached.
 const ACCEPTED_TTL: Duration = Duration::from_mins(15);
 
 /// A client's network; `None` if the server does not know it.

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::api_keys::{self, ApiScope};
 use shared::db::{TenantScope, tenants};
-use shared::ids::{ApiKeyId, TenantId};
+use shared::model::{ApiKeyId, TenantId};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -60,8 +60,8 @@ impl From<api_keys::ApiKey> for ApiKey {
     }
 }
 
-/// The scope of the tenant in the path; the nil tenant has no keys.
-async fn tenant(
+/// Returns the scope of the tenant in the path; the nil tenant has no keys.
+async fn resolve_tenant(
     state: &AppState,
     OperatorAuth(proof): OperatorAuth,
     id: TenantId,

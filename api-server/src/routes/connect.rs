@@ -1,7 +1,7 @@
 //! The connect flow, from a link to a connection with a proved grant.
 //!
 //! A tenant creates a link. Its page names the team and the data to be read; a person who continues
-//! starts a session that is bound to the browser. The provider redirects the browser back, and the
+//! starts a flow that is bound to the browser. The provider redirects the browser back, and the
 //! callback is accepted only with a state that this service issued, that has not expired and that
 //! was started in the same browser. A state is used once; a repeated callback of the same browser
 //! receives the same response. Each authorization step has a separate state and PKCE verifier.

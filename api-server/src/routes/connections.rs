@@ -11,8 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::connections::{self, Behind, ConnectionStatus};
 use shared::db::cursors::HeldBackBy;
-use shared::ids::ConnectionId;
-use shared::queue::JobError;
+use shared::model::{ConnectionId, JobError};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -74,7 +73,7 @@ pub(crate) struct Connection {
     reconciled_through: Option<DateTime<Utc>>,
     /// The stream that holds these times back, why, and since when; null if none does.
     held_back_by: Option<HeldBackBy>,
-    /// Why `complete_through` does not advance; null while it does.
+    /// The reason why `complete_through` does not advance; null while it does.
     behind: Option<Behind>,
     /// The number of facts that a poll found and no delivery had reported. If there are many, the
     /// connection is polled more often for a while.
@@ -92,13 +91,13 @@ pub(crate) struct Warning {
     /// The kind of problem, for programs.
     #[schema(example = "events_refused")]
     code: String,
-    /// What happened and what to do next, for people.
+    /// Explanation and next step, for people.
     message: String,
 }
 
 impl Warning {
     /// The warning for events that the provider refused to send.
-    fn rejected_events(events: &[String]) -> Option<Self> {
+    fn refused_events(events: &[String]) -> Option<Self> {
         (!events.is_empty()).then(|| Self {
             code: "events_refused".to_owned(),
             message: format!(
@@ -178,7 +177,7 @@ impl From<connections::Connection> for Connection {
             next_sync_at: connection.next_sync_at,
             last_error: connection.last_error,
             backfilled_at: connection.backfilled_at,
-            warnings: Warning::rejected_events(&connection.refused_events)
+            warnings: Warning::refused_events(&connection.refused_events)
                 .into_iter()
                 .collect(),
             backfill: connection.backfill.map(|backfill| Backfill {

@@ -8,7 +8,7 @@ mod unmatched;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::deliveries::{self, DeliveryOutcome, DeliverySource};
-use shared::ids::{ConnectionId, DeliveryId};
+use shared::model::{ConnectionId, DeliveryId};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -34,14 +34,14 @@ pub(crate) struct Delivery {
     connection_id: Option<ConnectionId>,
     /// The provider's account that the delivery names.
     account_id: Option<String>,
-    /// The provider's id of the delivery, by which repeats are recognized.
+    /// The provider's id of the delivery, which identifies repeated deliveries.
     dedupe_id: String,
     /// The name of the event.
     #[schema(example = "issues.opened")]
     event: String,
     /// Whether the provider sent it or a poll read it.
     source: DeliverySource,
-    /// The result of the signature check; nothing else of it is kept.
+    /// The result of the signature check; the signature is not kept.
     result: VerificationResult,
     outcome: DeliveryOutcome,
     /// The reason for the outcome, if there is one.

@@ -7,10 +7,9 @@ mod retry;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use shared::db::jobs;
 use shared::db::{TenantScope, Tx};
-use shared::ids::{ConnectionId, JobId};
-use shared::queue::{JobError, JobKind, JobPayload, JobState, SyncMode};
+use shared::model::{ConnectionId, JobError, JobId, JobKind, JobPayload, JobState, SyncMode};
+use shared::queue::jobs;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -5,8 +5,8 @@ mod kinds;
 mod list;
 mod stream;
 
-use shared::ids::ConnectionId;
-use shared::signals::{FeedQuery, SignalKind};
+use shared::model::{ConnectionId, SignalKind};
+use shared::signals::FeedQuery;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -3,8 +3,10 @@
 mod start;
 
 use shared::db::connections::{Connection, ConnectionStatus};
-use shared::db::{TenantScope, Tx, due_jobs};
-use shared::queue::{self, Enqueued, JobPayload, NewJob, SyncMode};
+use shared::db::{TenantScope, Tx};
+use shared::model::{Enqueued, JobPayload, NewJob, SyncMode};
+use shared::queue;
+use shared::queue::due_jobs;
 use shared::telemetry::current_traceparent;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -7,7 +7,7 @@ mod list;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::tenants;
-use shared::ids::TenantId;
+use shared::model::TenantId;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

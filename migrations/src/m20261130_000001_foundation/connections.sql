@@ -47,7 +47,7 @@ CREATE TABLE connections (
     run_missed                 bigint NOT NULL DEFAULT 0,
     missed_at                  timestamptz,
     poll_boost                 smallint NOT NULL DEFAULT 0,
-    -- When the present grant was given: provider events about an older grant are ignored.
+    -- When the current grant was given: provider events about an older grant are ignored.
     connected_at               timestamptz NOT NULL DEFAULT now(),
     created_at                 timestamptz NOT NULL DEFAULT now(),
     updated_at                 timestamptz NOT NULL DEFAULT now(),

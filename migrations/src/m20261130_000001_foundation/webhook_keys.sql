@@ -25,8 +25,8 @@ CREATE TABLE webhook_arming (
     FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
 );
 
--- Stores a connection's next key. The present key expires after the overlap and an older one is
--- deleted, so at most two are valid. Returns when the present key expires.
+-- Stores a connection's next key. The current key expires after the overlap and an older one is
+-- deleted, so at most two are valid. Returns when the current key expires.
 CREATE FUNCTION put_webhook_key(
     of_tenant uuid, of_connection uuid, new_id uuid, sealed bytea, is_public boolean, overlap interval
 ) RETURNS timestamptz

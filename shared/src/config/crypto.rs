@@ -126,7 +126,7 @@ mod tests {
     fn error_of_an_invalid_key_is_redacted() {
         let zeros = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         for bad in ["", "short", "AAEC", zeros] {
-            let error = read(bad, "").expect_err("refused");
+            let error = read(bad, "").expect_err("rejected");
             assert!(error.contains("POBLYSH_CRYPTO_KEY"), "{error}");
             assert!(bad.is_empty() || !error.contains(bad), "{error}");
         }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn current_key_is_refused_as_a_previous_one() {
+    fn current_key_is_rejected_as_a_previous_one() {
         let error = read(ONE, ONE).expect_err("contradiction");
         assert!(error.contains("POBLYSH_CRYPTO_PREVIOUS_KEYS contains the current key"));
     }

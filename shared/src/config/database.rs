@@ -54,7 +54,7 @@ pub struct DatabaseConfig {
     pub listen_url: Option<SecretString>,
     /// Whether a pooler in between assigns sessions per transaction.
     pub is_pooled: bool,
-    /// The most sessions of the process.
+    /// The maximum number of sessions of the process.
     pub max_connections: u32,
 }
 
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_connections_are_refused() {
+    fn zero_connections_are_rejected() {
         let pairs = [
             ("POBLYSH_DATABASE_URL", "postgres://h/db"),
             ("POBLYSH_DATABASE_MAX_CONNECTIONS", "0"),

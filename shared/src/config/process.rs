@@ -94,11 +94,13 @@ pub struct IngressConfig {
     pub trusted_proxies: TrustedProxies,
     /// Its URL for providers.
     pub public_webhook_url: Url,
-    /// The most bytes of deliveries that wait to be processed; above it, deliveries are refused.
+    /// The maximum number of bytes of deliveries that wait to be processed; above it, deliveries
+    /// are rejected.
     pub backlog_bytes: u64,
     /// The same limit for one tenant.
     pub tenant_backlog_bytes: u64,
-    /// The most bytes of unmatched deliveries of one account; above it, only digests are kept.
+    /// The maximum number of bytes of unmatched deliveries of one account; above it, only digests
+    /// are kept.
     pub unmatched_account_bytes: u64,
     /// The same limit for all accounts together.
     pub unmatched_bytes: u64,
@@ -158,7 +160,7 @@ pub struct WorkerConfig {
     pub bind_addr: SocketAddr,
     /// The ingress's URL, which subscriptions name.
     pub public_webhook_url: Url,
-    /// The most jobs at the same time.
+    /// The maximum number of jobs at the same time.
     pub concurrency: usize,
     /// The poll interval of connections without their own.
     pub poll_interval: Duration,
@@ -168,9 +170,9 @@ pub struct WorkerConfig {
     pub reconcile_interval: Duration,
     /// The length of the window that a reconciliation pass reads again.
     pub reconcile_window: Duration,
-    /// How long deliveries are kept.
+    /// The time for which deliveries are kept.
     pub delivery_retention: Duration,
-    /// How long finished jobs are kept.
+    /// The time for which finished jobs are kept.
     pub job_retention: Duration,
 }
 
@@ -286,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn operator_tokens_with_few_characters_are_refused() {
+    fn operator_tokens_with_few_characters_are_rejected() {
         for weak in ["a".repeat(32), "abcabc".repeat(8), "0123456".repeat(6)] {
             assert!(
                 api(&[("POBLYSH_OPERATOR_TOKEN", &weak)])
@@ -298,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn weak_operator_tokens_are_refused() {
+    fn weak_operator_tokens_are_rejected() {
         assert!(
             api(&[])
                 .expect_err("missing")
@@ -317,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn repetitive_operator_tokens_are_refused() {
+    fn repetitive_operator_tokens_are_rejected() {
         for token in ["a".repeat(40), "abcabc".repeat(8), "0101".repeat(10)] {
             let error = api(&[("POBLYSH_OPERATOR_TOKEN", &token)]).expect_err("repetitive");
             assert!(error.contains("repeats"), "{error}");
@@ -325,8 +327,8 @@ mod tests {
     }
 
     #[test]
-    fn plain_public_urls_are_refused_off_loopback() {
-        for (url, is_refused) in [
+    fn plain_public_urls_are_rejected_off_loopback() {
+        for (url, is_rejected) in [
             ("http://connect.example.com", true),
             ("http://10.0.0.1:8080", true),
             ("https://connect.example.com", false),
@@ -339,9 +341,9 @@ mod tests {
                 ("POBLYSH_OPERATOR_TOKEN", TOKEN),
                 ("POBLYSH_PUBLIC_API_URL", url),
             ];
-            assert_eq!(api(&pairs).is_err(), is_refused, "{url}");
+            assert_eq!(api(&pairs).is_err(), is_rejected, "{url}");
             let worker = worker(&[("POBLYSH_PUBLIC_WEBHOOK_URL", url)]);
-            assert_eq!(worker.is_err(), is_refused, "{url}");
+            assert_eq!(worker.is_err(), is_rejected, "{url}");
         }
         let bound = [
             ("POBLYSH_OPERATOR_TOKEN", TOKEN),
@@ -374,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn public_url_with_a_query_is_refused() {
+    fn public_url_with_a_query_is_rejected() {
         let error = api(&[
             ("POBLYSH_OPERATOR_TOKEN", TOKEN),
             ("POBLYSH_PUBLIC_API_URL", "https://example.com/?a=b"),

@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn short_and_repetitive_secrets_are_refused() {
+    fn short_and_repetitive_secrets_are_rejected() {
         for (value, reason) in [
             ("a-secret", "at least 16 characters"),
             ("a", "at least 16 characters"),
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_base_urls_are_refused() {
+    fn invalid_base_urls_are_rejected() {
         for bad in [
             "nowhere",
             "ftp://host/",
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_outside_their_bounds_are_refused() {
+    fn numbers_outside_their_bounds_are_rejected() {
         for bad in ["0", "11", "NaN", "x"] {
             let env = Env::from_pairs([("POBLYSH_RATE", bad)]);
             let mut reader = Reader::new(&env);

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_networks_are_refused() {
+    fn invalid_networks_are_rejected() {
         for bad in ["", "10.0.0.0/33", "::/129", "10.0.0", "a", "10.0.0.0/8,,"] {
             assert!(bad.parse::<TrustedProxies>().is_err(), "{bad}");
         }

@@ -10,13 +10,15 @@ use utoipa::ToSchema;
 
 use super::{
     Access, AuthorizeRequest, Callback, CallbackOutcome, ConnectionWebhooks, ConnectorError,
-    Directory, DirectoryEntry, DirectoryKey, ExternalAccount, Grant, GrantState, KeySource,
-    LimitScope, RefreshRequest, Subscription, SubscriptionSpec, SyncPage, SyncRequest, TokenSet,
+    Directory, Grant, GrantState, KeySource, RefreshRequest, SyncPage, SyncRequest, TokenSet,
     VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 #[cfg(doc)]
 use crate::http::Priority;
-use crate::signals::SignalKind;
+use crate::model::SignalKind;
+use crate::model::{
+    DirectoryEntry, DirectoryKey, ExternalAccount, LimitScope, Subscription, SubscriptionSpec,
+};
 
 /// Connector of one provider.
 #[async_trait]
@@ -38,7 +40,7 @@ pub trait Connector: Send + Sync {
     /// the operator must correct the settings.
     async fn refresh_token(&self, request: RefreshRequest) -> Result<TokenSet, ConnectorError>;
 
-    /// Revokes the grant at the provider; succeeds if the grant does not exist any more.
+    /// Revokes the grant at the provider; succeeds if the grant no longer exists.
     async fn revoke(&self, grant: &Grant) -> Result<(), ConnectorError>;
 
     /// Verifies a webhook's signature over the raw bytes, before the body is parsed.
@@ -150,7 +152,7 @@ pub trait Connector: Send + Sync {
         ))
     }
 
-    /// Deletes a subscription; succeeds if it does not exist any more.
+    /// Deletes a subscription; succeeds if it no longer exists.
     async fn unsubscribe(
         &self,
         access: &Access,

@@ -2,19 +2,11 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::http::HttpError;
+use crate::model::LimitScope;
+
 /// Source of a [`ConnectorError`]; logged and never shown to clients.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
-
-/// Scope of a rate limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitScope {
-    /// The account (installation, site, workspace) of the call.
-    Account,
-    /// One operation of the account.
-    Operation,
-    /// All calls of the app at this provider.
-    Provider,
-}
 
 /// Failure of a call to a provider.
 ///
@@ -51,7 +43,7 @@ pub enum ConnectorError {
     /// The credential is valid and lacks permission, so that a retry does not help.
     ///
     /// From `sync` it concerns the stream (a deleted repository, a disabled feature, a permission
-    /// that was not granted); it concerns the connection only where the stream is the root.
+    /// that was not granted); it concerns the connection only if the stream is the root.
     #[error("the provider denied permission")]
     Permission(#[source] Source),
     /// A temporary failure: a timeout, a 5xx status, a closed socket.
@@ -89,6 +81,21 @@ impl ConnectorError {
             Self::Permission(_) => "permission",
             Self::Transient(_) => "transient",
             Self::Permanent(_) => "permanent",
+        }
+    }
+}
+
+impl From<HttpError> for ConnectorError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::RateLimited(limited) => Self::RateLimited {
+                retry_at: limited.retry_at,
+                scope: limited.scope,
+                operation: limited.operation,
+                source: limited.into(),
+            },
+            transient if transient.is_transient() => Self::Transient(transient.into()),
+            permanent => Self::Permanent(permanent.into()),
         }
     }
 }

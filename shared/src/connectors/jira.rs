@@ -23,14 +23,14 @@ pub use webhook::Webhooks;
 
 use super::{
     Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorError, Directory, DirectoryEntry, DirectoryKey, ExternalAccount, Grant, KeySource,
-    ProviderDescriptor, RateLimits, RefreshRequest, Subscription, SubscriptionPolicy,
-    SubscriptionSpec, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery,
+    ConnectorError, Directory, Grant, KeySource, ProviderDescriptor, RateLimits, RefreshRequest,
+    SubscriptionPolicy, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery,
     WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::clock::SharedClock;
 use crate::http::{HttpError, Outbound, Priority};
-use crate::signals::mark_received;
+use crate::model::mark_received;
+use crate::model::{DirectoryEntry, DirectoryKey, ExternalAccount, Subscription, SubscriptionSpec};
 
 /// The provider's slug.
 const SLUG: &str = "jira";

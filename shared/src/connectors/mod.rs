@@ -9,9 +9,7 @@ mod error;
 mod grant;
 mod new_token;
 mod registry;
-mod resource;
 mod stream;
-mod subscription;
 mod webhook;
 
 mod cursor;
@@ -32,11 +30,9 @@ pub mod slack;
 
 pub use connector::*;
 pub use directory::*;
-pub use error::{ConnectorError, LimitScope, Source};
+pub use error::{ConnectorError, Source};
 pub use grant::*;
 pub use new_token::with_new_token;
 pub use registry::{ConnectorDeps, ConnectorSettings, Registry, RegistryError, WebhookRegistry};
-pub use resource::Resource;
 pub use stream::*;
-pub use subscription::*;
 pub use webhook::*;

@@ -5,8 +5,9 @@ use std::fmt::Display;
 use serde_json::value::RawValue;
 
 use super::rows::UnreadableRows;
-use super::{ConnectorError, DirectoryEntry, DirectoryKey, SyncPage, SyncRequest};
-use crate::signals::SignalDraft;
+use super::{ConnectorError, SyncPage, SyncRequest};
+use crate::model::SignalDraft;
+use crate::model::{DirectoryEntry, DirectoryKey};
 
 /// Content of a page: Signals, unreadable rows and directory updates.
 #[derive(Debug, Default)]
@@ -38,7 +39,7 @@ impl PageContent {
     }
 }
 
-/// Normalizes a page, and once more after resolving the entries that the directory lacks.
+/// Normalizes a page, and again after resolving the entries that the directory lacks.
 ///
 /// Where `resolve_directory` returns `None`, the Signals stay without the missing names.
 pub(super) async fn with_directory(

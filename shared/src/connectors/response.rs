@@ -10,7 +10,8 @@ use serde::Deserialize;
 
 use super::error::permanent_error;
 use super::wire::Json;
-use super::{ConnectorError, LimitScope, Source};
+use super::{ConnectorError, Source};
+use crate::model::LimitScope;
 
 /// Duration of a rate limit for which the provider states none.
 pub(super) const DEFAULT_RETRY_AFTER: Duration = Duration::seconds(60);

@@ -24,13 +24,14 @@ pub use webhook::Webhooks;
 
 use super::{
     Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
-    ConnectorError, Directory, DirectoryEntry, DirectoryKey, Grant, GrantState, KeySource,
-    ProviderDescriptor, RateLimits, RefreshRequest, SyncPage, SyncRequest, TokenSet, VerifyError,
-    WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
+    ConnectorError, Directory, Grant, GrantState, KeySource, ProviderDescriptor, RateLimits,
+    RefreshRequest, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome,
+    WebhookReceipt, WebhookRequest,
 };
 use crate::clock::SharedClock;
 use crate::http::{HttpError, Outbound};
-use crate::signals::mark_received;
+use crate::model::mark_received;
+use crate::model::{DirectoryEntry, DirectoryKey};
 
 /// The provider's slug.
 const SLUG: &str = "slack";

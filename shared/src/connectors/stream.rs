@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
-use super::{Access, Directory, DirectoryEntry, SubscriptionSpec};
+use super::{Access, Directory};
 use crate::http::Priority;
-use crate::signals::SignalDraft;
+use crate::model::SignalDraft;
+use crate::model::{DirectoryEntry, StreamSpec, SubscriptionSpec};
 
 /// Request for one page of a stream.
 #[derive(Debug, Clone)]
@@ -52,17 +52,6 @@ impl SyncRequest {
         self.reconcile_from
             .map_or(self.backfill_from, |from| from.max(self.backfill_from))
     }
-}
-
-/// A stream of a connection: one kind of object in one resource.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StreamSpec {
-    /// Stable name, unique in the connection: `issues:1296269`.
-    pub key: String,
-    /// Id of its resource (a repository), as in [`super::AccountChange::StreamsChanged`].
-    pub resource_id: Option<String>,
-    /// Connector-specific address; it may change over time (a renamed repository).
-    pub target: serde_json::Value,
 }
 
 /// One page of a stream. Its Signals and its cursor are committed together.
@@ -149,7 +138,7 @@ pub struct ObservedUpdates {
 pub struct ObservedUpdate {
     /// Id of its resource, as in [`StreamSpec::resource_id`].
     pub resource_id: String,
-    /// Key of the subject, as in [`crate::signals::Subject::key`].
+    /// Key of the subject, as in [`crate::model::Subject::key`].
     pub subject_key: String,
     /// Time of the update.
     pub updated_at: DateTime<Utc>,

@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use secrecy::SecretString;
 
-use super::{DirectoryEntry, ExternalAccount, ProviderDescriptor};
+use super::ProviderDescriptor;
 use crate::crypto::PublicKey;
-use crate::ids::ConnectionId;
-use crate::signals::SignalDraft;
+use crate::model::{ConnectionId, SignalDraft};
+use crate::model::{DirectoryEntry, ExternalAccount};
 
 /// A webhook request whose signature has not been verified.
 #[derive(Debug, Clone, Copy)]
@@ -310,7 +310,7 @@ pub enum AccountChange {
     },
     /// Streams were added or removed; the root stream must be read again.
     StreamsChanged {
-        /// Ids of resources that are no longer readable; their streams are retired at once.
+        /// Ids of resources that are no longer readable; their streams are retired immediately.
         removed_resources: Vec<String>,
     },
     /// The grant may have ended or be suspended.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::ConnectorError;
-use crate::signals::is_web_url;
+use crate::model::is_web_url;
 
 /// Reason why a payload yields no fact. It names the field and never quotes the content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

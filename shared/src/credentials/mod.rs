@@ -20,18 +20,16 @@ use tracing::Instrument;
 
 use self::single_flight::{Flight, SingleFlight};
 use crate::clock::SharedClock;
-use crate::connectors::{
-    Connector, ConnectorError, ExternalAccount, Grant, RefreshRequest, TokenHolder, TokenSet,
-};
+use crate::connectors::{Connector, ConnectorError, Grant, RefreshRequest, TokenSet};
 use crate::crypto::{CryptoError, Keyring, SealContext};
 use crate::db::credentials::{
     self as rows, CredentialKey, NewSealed, RefreshLease, SealedCredential,
 };
 use crate::db::{Db, DbError, TenantScope, Tx};
-use crate::ids::ConnectionId;
+use crate::model::{ConnectionId, ExternalAccount, TokenHolder};
 use crate::telemetry::names;
 
-/// How long one process may take for a refresh before another one may try; longer than any call.
+/// The time before another process may try a refresh; longer than any call.
 const LEASE_TTL: Duration = Duration::from_secs(45);
 /// A token that expires sooner than this is refreshed before use.
 const EXPIRY_MARGIN: TimeDelta = TimeDelta::minutes(1);
@@ -53,7 +51,7 @@ pub struct AccessToken {
     has_user_token: bool,
 }
 
-/// Why a token is not available.
+/// The reason why a token is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
     /// The refresh failed at the provider, or the provider did not respond.
@@ -138,7 +136,7 @@ impl Credentials {
         self.erase_user_token(tx, scope, connection).await
     }
 
-    /// Deletes the user token; the account's tokens stay.
+    /// Deletes the user token; the account's tokens are kept.
     pub async fn erase_user_token(
         &self,
         tx: &mut Tx,
@@ -400,7 +398,7 @@ impl Credentials {
                 let sealed = self.seal(scope, key, tokens);
                 rows::store_refreshed(&mut tx, scope, key, lease.id, &sealed).await?
             }
-            // Account tokens stay: the connection's status records that the grant is gone.
+            // Account tokens are kept: the connection's status records the end of the grant.
             Err(ConnectorError::GrantRevoked(_)) if key.holder == TokenHolder::UserToken => {
                 rows::erase_leased(&mut tx, scope, key, lease.id).await?;
                 None

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::db::credentials::CredentialKey;
-use crate::ids::TenantId;
+use crate::model::TenantId;
 
 type Key = (TenantId, CredentialKey);
 /// The outcome of a refresh: whether there is a new token; `None` while it runs.
@@ -87,8 +87,8 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connectors::TokenHolder;
-    use crate::ids::ConnectionId;
+    use crate::model::ConnectionId;
+    use crate::model::TokenHolder;
 
     #[tokio::test]
     async fn followers_receive_the_outcome_of_the_refresh() {

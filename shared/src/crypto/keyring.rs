@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::digest::hmac_sha256_parts;
 use crate::config::CryptoConfig;
-use crate::ids::TenantId;
+use crate::model::TenantId;
 
 const VERSION: u8 = 1;
 const KEY_ID_LENGTH: usize = 4;
@@ -54,7 +54,7 @@ impl SealContext<'_> {
     }
 }
 
-/// Why a sealed value cannot be decrypted.
+/// The reason why a sealed value cannot be decrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CryptoError {
     /// It is too short, or of an unknown version.

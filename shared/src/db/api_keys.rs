@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::page::{Page, PageRequest};
 use super::{Db, DbError, TenantScope, Tx};
 use crate::crypto;
-use crate::ids::{ApiKeyId, TenantId};
+use crate::model::{ApiKeyId, TenantId};
 
 /// The prefix of every key, by which secret scanners recognize it.
 pub const KEY_PREFIX: &str = "pbk_";

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{DbError, Json, TenantScope, Tx};
-use crate::ids::ApiKeyId;
+use crate::model::ApiKeyId;
 
 /// The actor of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

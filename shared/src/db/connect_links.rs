@@ -7,7 +7,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Db, DbError, TenantScope, Tx};
-use crate::ids::{ConnectionId, TenantId};
+use crate::model::{ConnectionId, TenantId};
 
 /// A link that can be opened.
 #[derive(Debug, Clone)]

@@ -17,9 +17,8 @@ use uuid::Uuid;
 use super::cursors::HeldBackBy;
 use super::page::{Page, PageRequest};
 use super::{DbError, Json, TenantScope, Tx, sanitize, webhook_secrets};
-use crate::connectors::ExternalAccount;
-use crate::ids::{ConnectionId, TenantId};
-use crate::queue::JobError;
+use crate::model::{ConnectionId, TenantId};
+use crate::model::{ExternalAccount, JobError};
 
 pub use behind::Behind;
 pub(crate) use behind::{is_behind, is_held_back, is_overdue};
@@ -66,7 +65,7 @@ pub enum ConnectionStatus {
     Paused,
     /// The provider suspended the grant.
     Suspended,
-    /// The grant is gone; a person must connect the account again.
+    /// The grant is no longer valid; a person must connect the account again.
     NeedsReauth,
     /// Ended: credentials and cursors are erased, the row is kept as history.
     Disconnected,
@@ -97,11 +96,11 @@ pub struct Connection {
     pub administrator: Option<String>,
     /// The configured poll interval.
     pub poll_interval_seconds: i32,
-    /// The actual poll interval: longer where a run takes longer, shorter after missed deliveries.
+    /// The actual poll interval: longer if a run takes longer, shorter after missed deliveries.
     pub effective_poll_interval_seconds: i32,
     /// The time of the last successful read.
     pub last_sync_at: Option<DateTime<Utc>>,
-    /// Why the last read failed; `None` after a success.
+    /// The reason why the last read failed; `None` after a success.
     pub last_error: Option<JobError>,
     /// Events of its subscriptions that the provider refused.
     pub refused_events: Vec<String>,
@@ -115,7 +114,7 @@ pub struct Connection {
     pub reconciled_through: Option<DateTime<Utc>>,
     /// The stream that holds the connection's completeness back.
     pub held_back_by: Option<HeldBackBy>,
-    /// Why its completeness does not advance at present; `None` when it does.
+    /// The reason why its completeness does not advance; `None` when it does.
     pub behind: Option<Behind>,
     /// Facts that a read found without a delivery, since it was connected.
     pub missed_count: i64,
@@ -125,7 +124,7 @@ pub struct Connection {
     pub created_at: DateTime<Utc>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
-    /// When the present grant was given.
+    /// When the current grant was given.
     pub connected_at: DateTime<Utc>,
     /// When it is next polled; `None` while it is not polled.
     pub next_sync_at: Option<DateTime<Utc>>,
@@ -162,7 +161,7 @@ pub struct Backfill {
     pub streams_read: i64,
     /// The fraction of the streams that has been read, from 0 to 1.
     pub progress: f64,
-    /// When it ends at the present speed; `None` while too little has been read for an estimate.
+    /// When it ends at the current speed; `None` while too little has been read for an estimate.
     pub estimated_end_at: Option<DateTime<Utc>>,
 }
 
@@ -455,8 +454,8 @@ pub async fn set_status(
 
 /// Ends a connection; returns whether it had not ended before.
 ///
-/// Deletes route, cursors, subscriptions and webhook secrets; the row stays as history. The caller
-/// erases the tokens through the credential store.
+/// Deletes route, cursors, subscriptions and webhook secrets; the row is kept as history. The
+/// caller erases the tokens through the credential store.
 pub async fn disconnect(
     tx: &mut Tx,
     scope: &TenantScope,

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{DbError, TenantScope, Tx};
-use crate::connectors::TokenHolder;
-use crate::ids::ConnectionId;
+use crate::model::ConnectionId;
+use crate::model::TokenHolder;
 
 /// The key of a credential: a connection and the holder of the tokens.
 ///
@@ -259,7 +259,7 @@ pub async fn release_refresh_lease(
 
 /// Deletes one holder's tokens after a permanent refusal, if the lease is still held.
 ///
-/// The tokens of a grant that was given meanwhile stay.
+/// The tokens of a grant that was given meanwhile are kept.
 pub async fn erase_leased(
     tx: &mut Tx,
     scope: &TenantScope,

@@ -12,9 +12,8 @@ use utoipa::ToSchema;
 
 pub use self::page_size::PageSize;
 use super::{DbError, Json, TenantScope, Tx, sanitize, sanitize_all, sanitize_json};
-use crate::connectors::StreamSpec;
-use crate::ids::ConnectionId;
-use crate::queue::JobError;
+use crate::model::StreamSpec;
+use crate::model::{ConnectionId, JobError};
 
 /// A stream with its cursor and progress.
 #[derive(Debug, Clone)]
@@ -147,7 +146,7 @@ pub async fn list_unread(
 
 /// Stores the streams that a page of the root stream lists.
 ///
-/// New streams start at `backfill_from`, existing ones get their present target, and retired ones
+/// New streams start at `backfill_from`, existing ones get their current target, and retired ones
 /// are restored.
 pub async fn list_streams(
     tx: &mut Tx,

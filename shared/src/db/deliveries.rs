@@ -1,4 +1,4 @@
-//! Webhook deliveries for the API: list, detail and replay.
+//! Webhook deliveries for the API: list, detail and reset.
 //!
 //! A delivery's id contains the time of receipt (UUID version 7), so the id alone determines its
 //! daily partition.
@@ -12,8 +12,7 @@ use uuid::Uuid;
 
 use super::page::{Page, PageRequest};
 use super::{DbError, Json, TenantScope, Tx, sanitize};
-use crate::ids::{ConnectionId, DeliveryId, TenantId};
-use crate::queue::{self, Enqueued, JobPayload, NewJob};
+use crate::model::{ConnectionId, DeliveryId, TenantId};
 
 /// The outcome of a delivery.
 #[derive(
@@ -111,15 +110,15 @@ pub struct DeliveryFilter {
     pub connection_id: Option<ConnectionId>,
 }
 
-/// The outcome of a request to replay a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReplayOutcome {
-    /// The delivery does not exist.
-    NotFound,
-    /// It is a row of a list, which only another sync reads again.
-    NotReplayable,
-    /// A job was enqueued for it.
-    Queued(Enqueued),
+/// A delivery that a replay was requested for.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct ReplayTarget {
+    /// The provider's slug.
+    pub provider: String,
+    /// The connection that it belongs to.
+    pub connection_id: Option<ConnectionId>,
+    /// Its source. Only webhook deliveries are reset.
+    pub source: DeliverySource,
 }
 
 /// Lists a tenant's deliveries, newest first.
@@ -192,19 +191,18 @@ pub async fn get(
     }))
 }
 
-/// Enqueues another processing of a delivery.
+/// Resets a webhook delivery to pending, so that it can be processed again.
 ///
-/// Its facts have the same dedupe keys as before, so none is stored twice.
-pub async fn replay(
+/// Returns `None` if the delivery does not exist. A row of a list is returned and not reset.
+pub async fn reset(
     tx: &mut Tx,
     scope: &TenantScope,
     id: DeliveryId,
-    traceparent: Option<String>,
-) -> Result<ReplayOutcome, DbError> {
+) -> Result<Option<ReplayTarget>, DbError> {
     let Some(received_at) = received_at(id.0) else {
-        return Ok(ReplayOutcome::NotFound);
+        return Ok(None);
     };
-    let row: Option<(String, Option<ConnectionId>, DeliverySource)> = sqlx::query_as(
+    Ok(sqlx::query_as(
         "WITH target AS ( \
              SELECT received_at, provider, connection_id, source FROM deliveries \
              WHERE tenant_id = $1 AND received_at >= $2 AND received_at < $3 AND id = $4 \
@@ -221,29 +219,11 @@ pub async fn replay(
     .bind(received_at + TimeDelta::milliseconds(1))
     .bind(id)
     .fetch_optional(&mut **tx)
-    .await?;
-    let Some((provider, connection_id, source)) = row else {
-        return Ok(ReplayOutcome::NotFound);
-    };
-    if source == DeliverySource::Poll {
-        return Ok(ReplayOutcome::NotReplayable);
-    }
-    let job = NewJob {
-        tenant_id: scope.tenant_id(),
-        provider,
-        connection_id,
-        cursor_window: Some(format!("replay:{id}")),
-        payload: JobPayload::ProcessDeliveries {
-            deliveries: vec![id],
-        },
-        traceparent,
-    };
-    let job = queue::enqueue(tx, &job).await?;
-    Ok(ReplayOutcome::Queued(job))
+    .await?)
 }
 
 /// Resets failed deliveries to pending when their dead-lettered job is retried.
-pub(super) async fn reset_failed(
+pub(crate) async fn reset_failed(
     tx: &mut Tx,
     scope: &TenantScope,
     ids: &[DeliveryId],

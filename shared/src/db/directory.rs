@@ -1,12 +1,12 @@
 //! Directories: the names of a connection's people, channels and statuses.
 
 use super::{DbError, Json, TenantScope, Tx, sanitize, sanitize_json};
-use crate::connectors::{DirectoryEntry, DirectoryKey, DirectoryKind};
-use crate::ids::ConnectionId;
+use crate::model::ConnectionId;
+use crate::model::{DirectoryEntry, DirectoryKey, DirectoryKind};
 
-/// How long a name is cached; a rename that the provider reports is stored immediately.
+/// The time for which a name is cached; a rename that the provider reports is stored immediately.
 const NAME_TTL_SECONDS: f64 = 24.0 * 3600.0;
-/// How long the absence of a name is cached.
+/// The time for which the absence of a name is cached.
 const MISSING_NAME_TTL_SECONDS: f64 = 600.0;
 /// Maximum number of entries that a sync loads at its start.
 const MAX_LOADED_ENTRIES: i64 = 20_000;

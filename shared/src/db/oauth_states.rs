@@ -7,7 +7,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Db, DbError, TenantScope, Tx};
-use crate::ids::TenantId;
+use crate::model::TenantId;
 
 /// A state to create.
 #[derive(Debug)]

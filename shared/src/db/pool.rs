@@ -16,7 +16,7 @@ use super::session::{
 use super::shares::Shares;
 use super::{DbError, TenantScope};
 use crate::config::DatabaseConfig;
-use crate::ids::TenantId;
+use crate::model::TenantId;
 
 /// The Postgres role of a process, with only the privileges that the process needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Role {
         }
     }
 
-    /// How long a statement waits for a session of the pool.
+    /// The maximum time that a statement waits for a session of the pool.
     ///
     /// Ingress refuses a delivery within a second; people and jobs can wait longer.
     const fn acquire_timeout(self) -> Duration {
@@ -94,11 +94,11 @@ const KEEPALIVES: [(&str, &str); 4] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "20000"),
 ];
-/// How much longer than `statement_timeout` a process waits for a response.
+/// The excess of a response timeout over `statement_timeout`.
 const RESPONSE_GRACE: Duration = Duration::from_secs(4);
 /// Timeout of the ping that checks a session before use.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a read waits for a session with the replica before it uses the primary.
+/// The maximum time that a read waits for a session with the replica before it uses the primary.
 const REPLICA_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(700);
 /// `statement_timeout` of a read at the replica, in seconds.
 ///
@@ -290,8 +290,8 @@ impl Db {
 
     /// Acquires a permit of the pool to authenticate a client.
     ///
-    /// It is of the tenant's share where the credential is known, otherwise of the share of
-    /// unauthenticated clients.
+    /// The permit counts against the tenant's share if the credential is known, otherwise against
+    /// the share of unauthenticated clients.
     pub(super) async fn acquire_client_share(
         &self,
         tenant: Option<TenantId>,

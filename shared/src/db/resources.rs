@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{DbError, Json, TenantScope, Tx, sanitize, sanitize_all};
-use crate::connectors::{Resource, StreamSpec};
-use crate::ids::ConnectionId;
+use crate::model::ConnectionId;
+use crate::model::{Resource, StreamSpec};
 
 /// Retires the streams of resources to which the connection has lost access.
 pub async fn retire(
@@ -55,7 +55,7 @@ pub async fn change_id(
     .bind(sanitize(to))
     .fetch_one(&mut **tx)
     .await?;
-    // Pages read at either version must not be committed. Streams that the present pass of the root
+    // Pages read at either version must not be committed. Streams that the current pass of the root
     // stream has listed under the new id stay listed.
     sqlx::query(
         "UPDATE cursors SET stream = split_part(stream, ':', 1) || ':' || $4, resource_id = $4, \

@@ -6,7 +6,7 @@
 use futures::future::BoxFuture;
 
 use super::{DbError, TenantScope, Tx};
-use crate::ids::{ConnectionId, TenantId};
+use crate::model::{ConnectionId, TenantId};
 
 /// Days for which partitions are created in advance.
 const DAYS_AHEAD: i32 = 14;

@@ -4,7 +4,7 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use super::{Db, DbError, TenantScope, Tx, sanitize, sanitize_all};
-use crate::ids::{ConnectionId, TenantId};
+use crate::model::{ConnectionId, TenantId};
 
 /// A connection that receives a delivery.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! Proof of the tenant whose rows a transaction may access.
 
-use crate::ids::TenantId;
+use crate::model::TenantId;
 
 /// One tenant, proved by an API key, an operator's choice or a claimed job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

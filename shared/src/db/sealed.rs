@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Db, DbError, TenantScope, Tx};
 use crate::crypto::{Keyring, SealContext};
-use crate::ids::TenantId;
+use crate::model::TenantId;
 
 /// Maximum number of tenants per statement.
 const MAX_TENANTS: i64 = 200;

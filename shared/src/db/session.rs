@@ -23,16 +23,16 @@ use super::{Db, DbError, TenantScope};
 /// Timeout of a COMMIT or ROLLBACK in the background; afterwards the session is closed instead.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a process uses its sessions.
+/// The rules by which a process uses its sessions.
 #[derive(Debug)]
 pub(super) struct SessionPolicy {
     /// Whether statements are prepared once per session and then referred to by name.
     ///
     /// A transaction-mode pooler may send the name to a session that has not prepared it.
     pub(super) prepares_statements: bool,
-    /// Settings that begin every transaction, where the session cannot keep them.
+    /// Settings that begin every transaction if the session cannot keep them.
     pub(super) transaction_prefix: Option<String>,
-    /// How long to wait for a response: longer than Postgres lets a statement run.
+    /// The maximum time to wait for a response: longer than Postgres lets a statement run.
     pub(super) response_timeout: Duration,
     /// Whether idle sessions may have died.
     pub(super) liveness: LivenessCheck,
@@ -386,7 +386,7 @@ impl Drop for Tx {
 
 /// Executes one statement in its own transaction.
 ///
-/// When its session turns out to be dead, the statement is sent once more in another session.
+/// When its session turns out to be dead, the statement is sent again in another session.
 /// Only pass statements that may be executed twice.
 impl<'c> Executor<'c> for &'c Db {
     type Database = Postgres;

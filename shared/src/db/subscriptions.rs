@@ -5,8 +5,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Db, DbError, Json, TenantScope, Tx, routes, sanitize, sanitize_all, sanitize_json};
-use crate::connectors::{Subscription, SubscriptionSpec};
-use crate::ids::ConnectionId;
+use crate::model::ConnectionId;
+use crate::model::{Subscription, SubscriptionSpec};
 
 /// A row of the subscriptions table.
 #[derive(Debug, Clone, sqlx::FromRow)]

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::audit::{self, AuditActor, AuditEntry};
 use super::page::{Page, PageRequest};
 use super::{Db, DbError, OperatorProof, TenantScope, Tx};
-use crate::ids::TenantId;
+use crate::model::TenantId;
 
 /// A customer's team.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]

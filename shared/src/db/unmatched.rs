@@ -1,7 +1,7 @@
 //! Counts of unmatched deliveries, per account.
 //!
 //! Ingress counts deliveries as it stores them. This module updates the counts when deliveries are
-//! handed over or expire, and lists them for operators.
+//! rematched or expire, and lists them for operators.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::page::{MalformedCursor, Page};
 use super::{Db, DbError, OperatorProof, Tx, sanitize};
-use crate::ids::TenantId;
+use crate::model::TenantId;
 
 /// The unmatched deliveries of an account.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]

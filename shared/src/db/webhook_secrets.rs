@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 use super::{Db, DbError, TenantScope, Tx};
 use crate::crypto::{Keyring, PublicKey, SealContext, random_token};
-use crate::ids::{ConnectionId, TenantId};
+use crate::model::{ConnectionId, TenantId};
 
-/// How long the previous key stays valid after a rotation.
+/// The time for which the previous key stays valid after a rotation.
 pub const ROTATION_OVERLAP: Duration = Duration::from_hours(24);
-/// How long an armed connection accepts a secret from the provider.
+/// The time for which an armed connection accepts a secret from the provider.
 const ARMING_TTL: Duration = Duration::from_mins(15);
 /// Random bytes in a secret.
 const SECRET_BYTES: usize = 32;
@@ -67,7 +67,7 @@ pub const fn seal_context(
     }
 }
 
-/// Generates a connection's webhook secret, replacing its present key.
+/// Generates a connection's webhook secret, replacing its current key.
 ///
 /// The caller holds the lock on the connection.
 pub async fn rotate(

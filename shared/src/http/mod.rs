@@ -1,4 +1,4 @@
-//! The HTTP client for calls of providers, and the interface of its rate limiter.
+//! The HTTP client for calls to providers, and the interface of its rate limiter.
 //!
 //! The client has timeouts, an egress guard, bounded bodies, spans and metrics. A [`RateLimiter`]
 //! admits every call.

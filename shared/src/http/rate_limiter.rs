@@ -8,10 +8,10 @@ use chrono::{DateTime, Utc};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::connectors::LimitScope;
-use crate::ids::TenantId;
+use crate::model::LimitScope;
+use crate::model::TenantId;
 
-/// How long all calls of a page but the first may wait together.
+/// The maximum total wait of all calls of a page but the first.
 const PAGE_MAX_WAIT: Duration = Duration::from_mins(10);
 
 tokio::task_local! {
@@ -40,7 +40,7 @@ pub fn record_admission() {
     PAGE_STARTED_AT.try_with(start).unwrap_or_default();
 }
 
-/// Admits calls of providers, for all processes together.
+/// Admits calls to providers, for all processes together.
 #[async_trait]
 pub trait RateLimiter: Send + Sync {
     /// Waits for a permit.
@@ -64,7 +64,7 @@ pub struct Charge<'a> {
     pub account: &'a str,
     /// A fixed name, such as `list_issues`.
     pub operation: &'static str,
-    /// How urgent it is.
+    /// The urgency of the call.
     pub priority: Priority,
     /// Whether the provider may charge nothing for it, as for an unchanged resource.
     ///
@@ -136,7 +136,7 @@ pub struct LimitObservation {
     pub scope: LimitScope,
     /// The cost of the call in units.
     ///
-    /// It is more than one where the provider counts points, and 0 for an unchanged resource where
+    /// It is more than one if the provider counts points, and 0 for an unchanged resource if
     /// the provider charges nothing for it.
     pub spent: u32,
     /// Units in the whole window.

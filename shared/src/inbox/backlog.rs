@@ -1,9 +1,9 @@
 //! The backlog: bytes of deliveries that wait to be processed, and their quotas.
 //!
 //! A queue absorbs bursts, but a lasting overload would fill the disk. Above the quota deliveries
-//! are refused before they are acknowledged, so that the provider keeps them. Quotas count bytes,
+//! are rejected before they are acknowledged, so that the provider keeps them. Quotas count bytes,
 //! which are the disk's limit. Each tenant has a share, and unmatched deliveries, which may wait
-//! without end, have a separate quota.
+//! indefinitely, have a separate quota.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use metrics::gauge;
 
 use super::{StoreLimits, VerifiedDelivery};
 use crate::db::{Db, DbError};
-use crate::ids::TenantId;
+use crate::model::TenantId;
 use crate::telemetry::{Lifecycle, names};
 
 /// The shortest pause between two measurements.
@@ -28,7 +28,7 @@ const MAX_MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 /// It bounds the load that measurements put on Postgres.
 const MEASURE_PAUSE_FACTOR: u32 = 20;
 
-/// The most bytes of deliveries that are kept.
+/// The maximum number of bytes of deliveries that are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Quotas {
     /// Deliveries that wait to be processed.
@@ -139,7 +139,7 @@ impl Backlog {
         true
     }
 
-    /// Removes an admitted delivery that was refused later.
+    /// Removes an admitted delivery that was rejected later.
     pub(super) fn release(&self, delivery: &VerifiedDelivery) {
         self.subtract(delivery.size());
     }

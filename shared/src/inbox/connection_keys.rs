@@ -20,23 +20,23 @@ use crate::connectors::{KeySource, VerifyError};
 use crate::crypto::{Keyring, PublicKey};
 use crate::db::webhook_secrets::{self, SealedKey};
 use crate::db::{Db, DbError, Shares};
-use crate::ids::{ConnectionId, TenantId};
+use crate::model::{ConnectionId, TenantId};
 
-/// How long a cached result is used.
+/// The time for which a cached result is used.
 const CACHE_TTL: Duration = Duration::from_secs(5);
-/// How long a known connection's result is used while it cannot be refreshed.
+/// The time for which a known connection's result is used while it cannot be refreshed.
 const STALE_TTL: Duration = Duration::from_mins(1);
-/// The most entries of the cache of known ids.
+/// The maximum number of entries of the cache of known ids.
 const MAX_KNOWN: usize = 50_000;
-/// The most entries of the cache of unknown ids.
+/// The maximum number of entries of the cache of unknown ids.
 const MAX_UNKNOWN: usize = 10_000;
-/// The most lookups at the same time, each for known ids and for others.
+/// The maximum number of lookups at the same time, each for known ids and for others.
 ///
 /// Both together are fewer than the database sessions, so that commits find one.
 const MAX_LOOKUPS: usize = 1;
-/// The most lookups of unknown ids of one client at the same time.
+/// The maximum number of lookups of unknown ids of one client at the same time.
 const MAX_CLIENT_LOOKUPS: usize = 1;
-/// How long a request waits for its lookup.
+/// The maximum time that a request waits for its lookup.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(900);
 
 /// A connection that a delivery was sent to by its own URL.

@@ -9,7 +9,7 @@ use crate::connectors::{
     Acknowledgement, Handshake, KeySource, VerifyError, WebhookReceipt, WebhookRequest,
     WebhookVerifier,
 };
-use crate::ids::DeliveryId;
+use crate::model::DeliveryId;
 use crate::queue::DELIVERY_ROW_BYTES;
 
 /// A request as received, of unknown origin.

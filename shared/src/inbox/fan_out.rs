@@ -3,8 +3,8 @@
 use super::StoredDelivery;
 use crate::db::routes::Recipient;
 use crate::db::{DbError, Tx, sanitize};
-use crate::ids::DeliveryId;
-use crate::queue::{self, JobPayload, NewJob};
+use crate::model::{DeliveryId, JobPayload, NewJob};
+use crate::queue;
 
 /// Copies a delivery to a recipient and enqueues a job, unless the copy exists already.
 ///

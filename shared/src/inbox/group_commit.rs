@@ -2,8 +2,8 @@
 //!
 //! A writer takes the deliveries that have queued up during the previous commit. Batches grow
 //! under load, and a single request does not wait for others. While a commit is slow, another
-//! writer commits beside it after a short wait. The queue is bounded: a full queue refuses a
-//! request at once instead of letting it wait for its timeout.
+//! writer commits beside it after a short wait. The queue is bounded: a full queue rejects a
+//! request immediately instead of letting it wait for its timeout.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,17 +23,17 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// The bounds of batches and of the intake queue.
 #[derive(Debug, Clone, Copy)]
 pub struct InboxConfig {
-    /// The most deliveries of one transaction.
+    /// The maximum number of deliveries of one transaction.
     pub max_batch: usize,
-    /// The most bytes of bodies of one transaction.
+    /// The maximum number of bytes of bodies of one transaction.
     pub max_batch_bytes: usize,
-    /// The most transactions at the same time.
+    /// The maximum number of transactions at the same time.
     pub writers: usize,
-    /// How long a batch gathers deliveries while another is being committed.
+    /// The time for which a batch gathers deliveries while another is being committed.
     pub linger: Duration,
-    /// The most deliveries in the queue; beyond, requests are refused.
+    /// The maximum number of deliveries in the queue; if it is full, requests are rejected.
     pub max_queued: usize,
-    /// How long a request waits for its commit before it is refused.
+    /// The maximum time that a request waits for its commit before it is rejected.
     pub max_wait: Duration,
 }
 
@@ -110,7 +110,7 @@ impl Inbox {
     /// Checks whether a delivery would be accepted now.
     ///
     /// Callers check before they verify a delivery: under overload, work on deliveries that are
-    /// refused takes capacity from those that are accepted.
+    /// rejected takes capacity from those that are accepted.
     pub fn has_room(&self) -> Result<(), InboxError> {
         if self.queue.backlog.is_full() {
             return Err(InboxError::Backlogged);
@@ -212,7 +212,7 @@ impl IntakeQueue {
         }
     }
 
-    /// Returns the delivery if it is worth a commit, and refuses it otherwise.
+    /// Returns the delivery if a commit can acknowledge it in time, and rejects it otherwise.
     ///
     /// Without this check an overloaded queue would be full of deliveries whose requests time out
     /// before their commit, and fewer would be acknowledged the slower commits are.
@@ -382,7 +382,7 @@ mod tests {
             batch.expect("a batch").deliveries.len()
         }
 
-        /// How many more deliveries the backlog admits.
+        /// The number of further deliveries that the backlog admits.
         fn room(&self) -> usize {
             let is_admitted = |_: &u8| self.queue.backlog.admit(&delivery::with_body_size(100));
             (0..10).take_while(is_admitted).count()

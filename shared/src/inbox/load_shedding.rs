@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long the queue must not have been empty to count as overloaded.
+/// The time without an empty queue that counts as overload.
 ///
 /// Overload ends only after the same time without a shed request: shedding is the reason why the
 /// queue becomes empty.
@@ -18,7 +18,7 @@ const OVERLOAD_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct LoadShedder {
     epoch: Instant,
-    /// How long the first delivery of the newest batch had waited, in milliseconds.
+    /// The waiting time of the newest batch's first delivery, in milliseconds.
     wait_ms: AtomicU64,
     /// When the queue was last empty, in milliseconds after `epoch`.
     empty_at_ms: AtomicU64,

@@ -1,10 +1,10 @@
 //! The rematch of deliveries that were received before their connection existed.
 
 use crate::db::{DbError, Tx, sanitize, unmatched};
-use crate::ids::{ConnectionId, DeliveryId, TenantId};
-use crate::queue::{self, JobPayload, NewJob};
+use crate::model::{ConnectionId, DeliveryId, JobPayload, NewJob, TenantId};
+use crate::queue;
 
-/// The most deliveries of one call.
+/// The maximum number of deliveries of one call.
 const MAX_DELIVERIES: i64 = 200;
 
 /// Assigns up to `MAX_DELIVERIES` unmatched deliveries of a route to its new connection.

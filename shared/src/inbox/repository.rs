@@ -4,9 +4,10 @@ use bytes::Bytes;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use crate::connectors::{ExternalAccount, WebhookDelivery};
+use crate::connectors::WebhookDelivery;
 use crate::db::{DbError, Json, Tx, sanitize};
-use crate::ids::{ConnectionId, DeliveryId, TenantId};
+use crate::model::ExternalAccount;
+use crate::model::{ConnectionId, DeliveryId, TenantId};
 
 /// A delivery that waits to be processed.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub struct Outcome {
     pub outcome: &'static str,
     /// The reason, unless it is obvious; never text of the provider.
     pub detail: Option<String>,
-    /// How many Signals it contained, known ones included.
+    /// The number of Signals that it contained, known ones included.
     pub signals: i32,
 }
 

@@ -6,8 +6,8 @@ use sqlx::Row;
 
 use super::VerifiedDelivery;
 use crate::db::{Db, DbError, sanitize, sanitize_json};
-use crate::ids::{DeliveryId, JobId, TenantId};
-use crate::queue::{JobKind, insert_jobs};
+use crate::model::{DeliveryId, JobId, JobKind, TenantId};
+use crate::queue::insert_jobs;
 
 /// The result of storing a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum StoreOutcome {
 pub struct StoreLimits {
     /// Tenants whose share of the backlog is used up.
     pub full_tenants: Arc<[TenantId]>,
-    /// The most bytes of unmatched deliveries of one account.
+    /// The maximum number of bytes of unmatched deliveries of one account.
     pub unmatched_account_bytes: u64,
     /// Whether the quota of unmatched deliveries of all accounts is used up.
     pub is_unmatched_full: bool,
@@ -112,7 +112,7 @@ pub async fn store(
         let Some(outcome) = outcomes.get_mut(index) else {
             continue;
         };
-        // One refused route refuses the delivery: when it is sent again, the others are duplicates.
+        // One rejected route rejects the delivery: when it is sent again, the others are duplicates.
         if row.try_get("refused")? {
             *outcome = StoreOutcome::Refused;
         } else if *outcome != StoreOutcome::Refused {

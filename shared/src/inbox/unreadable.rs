@@ -5,11 +5,11 @@ use sqlx::Row;
 use crate::connectors::UnreadableRow;
 use crate::crypto::sha256;
 use crate::db::{DbError, TenantScope, Tx, sanitize};
-use crate::ids::{ConnectionId, DeliveryId};
+use crate::model::{ConnectionId, DeliveryId};
 
-/// The most bytes of a row that are kept.
+/// The maximum number of bytes of a row that are kept.
 const MAX_ROW_BYTES: usize = 64 * 1024;
-/// The most rows of a connection that are kept per day; others are only counted.
+/// The maximum number of rows of a connection that are kept per day; others are only counted.
 const MAX_ROWS_PER_DAY: i64 = 100;
 
 /// The source of polled rows.

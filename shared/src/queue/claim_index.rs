@@ -20,9 +20,9 @@ use uuid::Uuid;
 
 use super::{ClaimRequest, WorkClass};
 use crate::db::{Db, DbError};
-use crate::ids::{JobId, TenantId};
+use crate::model::{JobId, TenantId};
 
-/// How far an incremental scan reaches back before the last one: most enqueues commit within it.
+/// The overlap of an incremental scan with the last one: most enqueues commit within it.
 const OVERLAP: TimeDelta = TimeDelta::seconds(1);
 /// Maximum number of jobs per kind in an incremental scan.
 const MAX_SCANNED_JOBS: i64 = 1000;

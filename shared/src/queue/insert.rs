@@ -4,9 +4,9 @@
 //! Every statement that enqueues jobs therefore names its rows `new_jobs` and ends with
 //! [`insert_jobs`], which sets every column.
 
-use super::{Enqueued, NewJob};
 use crate::db::{DbError, Json, Tx};
-use crate::ids::JobId;
+use crate::model::JobId;
+use crate::model::{Enqueued, NewJob};
 
 /// The end of a statement that inserts each row of `new_jobs` as a job.
 macro_rules! insert_jobs {

@@ -11,10 +11,13 @@
 
 mod claim_index;
 mod completion;
+pub mod due_jobs;
 mod insert;
 mod job;
+pub mod jobs;
 mod notifier;
 mod postgres;
+pub mod stats;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -27,9 +30,9 @@ pub use notifier::{Notifier, listen, notify};
 pub use postgres::{PgJobQueue, set_sync_upper_bound, verify_lease};
 
 use crate::db::{DbError, Tx};
-use crate::ids::{JobId, TenantId, WorkerId};
+use crate::model::{JobError, JobId, JobKind, TenantId, WorkerId};
 
-/// How long a worker's leases last after its last heartbeat.
+/// The lifetime of a worker's leases after its last heartbeat.
 pub const LEASE_SECONDS: f64 = 10.0;
 
 /// Lost attempts after which a job is dead-lettered.

@@ -40,7 +40,7 @@ impl Notifier {
         Self { pending }
     }
 
-    /// Requests a notification; returns at once.
+    /// Requests a notification; returns immediately.
     pub fn notify(&self) {
         self.pending.notify_one();
     }
@@ -73,7 +73,7 @@ async fn listen_once(db: &Db, notified: &watch::Sender<()>) -> Result<(), DbErro
     let mut listener = PgListener::connect_with(db.pool()).await?;
     listener.listen(CHANNEL).await?;
     loop {
-        // `None` stands for a session that was lost and reopened.
+        // `None` means a session that was lost and reopened.
         listener.try_recv().await?;
         notified.send_replace(());
     }

@@ -11,11 +11,12 @@ use tokio::sync::Mutex;
 use super::claim_index::{Candidate, ClaimIndex, Partition};
 use super::completion::{Finalized, Requeued, classify};
 use super::{
-    ClaimRequest, ClaimedJob, Finished, JobError, JobKind, JobOutcome, JobPayload, JobQueue,
-    LEASE_SECONDS, MAX_LOST_ATTEMPTS, SyncMode, WorkClass, archive_jobs,
+    ClaimRequest, ClaimedJob, Finished, JobOutcome, JobQueue, LEASE_SECONDS, MAX_LOST_ATTEMPTS,
+    WorkClass, archive_jobs,
 };
 use crate::db::{Db, DbError, Json, TenantScope, Tx, deliveries};
-use crate::ids::{ConnectionId, JobId, TenantId, WorkerId};
+use crate::model::{ConnectionId, JobId, TenantId, WorkerId};
+use crate::model::{JobError, JobKind, JobPayload, SyncMode};
 
 /// Selects abandoned jobs: running jobs of stopped workers, and claims that were lost.
 ///

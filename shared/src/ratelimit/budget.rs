@@ -8,10 +8,11 @@ use tokio::time::timeout;
 
 use super::WHOLE_PROVIDER;
 use super::local::fastest_pace;
-use crate::connectors::{LimitScope, RateBudget, RateQuota, RateUnit};
+use crate::connectors::{RateBudget, RateQuota, RateUnit};
 use crate::db::{Db, sanitize};
 use crate::http::{Charge, LimitObservation, Priority};
-use crate::ids::TenantId;
+use crate::model::LimitScope;
+use crate::model::TenantId;
 
 /// The timeout of a query; after it the call is refused.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -60,7 +61,7 @@ pub(super) struct BudgetRow {
     account: String,
     /// Provider and account of the row that counts the quota.
     quota_row: (String, String),
-    /// How many tenants share the pace.
+    /// The number of tenants that share the pace.
     shares: u32,
 }
 
@@ -274,7 +275,7 @@ fn poll_share(quota: &RateQuota, priority: Priority) -> Option<f64> {
     }
 }
 
-/// How many of these units reconciliation leaves to polls.
+/// The number of these units that reconciliation leaves to polls.
 fn units_for_polls(units: f64) -> f64 {
     (units * POLL_FRACTION).floor()
 }

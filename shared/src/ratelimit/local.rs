@@ -10,11 +10,12 @@ use governor::{DefaultKeyedRateLimiter, Quota};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::WHOLE_PROVIDER;
-use crate::connectors::{LimitScope, RateBudget, RateLimits};
+use crate::connectors::{RateBudget, RateLimits};
 use crate::http::{Charge, Priority};
-use crate::ids::TenantId;
+use crate::model::LimitScope;
+use crate::model::TenantId;
 
-/// The most accounts in memory; above it, idle ones are dropped.
+/// The maximum number of accounts in memory; above it, idle ones are dropped.
 const MAX_ACCOUNTS: usize = 1024;
 
 /// One provider's limits and their state in this process.

@@ -25,11 +25,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 use self::budget::{BudgetRow, Decision, MIN_WAIT, SharedBudget};
 use self::local::{LocalBudget, Policy};
 use crate::clock::SharedClock;
-use crate::connectors::{LimitScope, RateLimits, RateUnit};
+use crate::connectors::{RateLimits, RateUnit};
 use crate::db::Db;
 use crate::http::{
     Charge, LimitObservation, Permit, RateLimited, RateLimiter, page_deadline, record_admission,
 };
+use crate::model::LimitScope;
 use crate::telemetry::names;
 
 /// The account of the row that blocks a whole provider.
@@ -43,9 +44,9 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest block by a provider's headers: a wrong date must not disable a connection.
 const MAX_BLOCK: TimeDelta = TimeDelta::hours(24);
-/// How often the stated quota is stored; the budget counts calls between two writes.
+/// The interval at which the stated quota is stored; the budget counts calls between two writes.
 const OBSERVE_INTERVAL: Duration = Duration::from_millis(500);
-/// The most budgets with remembered observations; above it, all are dropped.
+/// The maximum number of budgets with remembered observations; above it, all are dropped.
 const MAX_OBSERVED: usize = 4096;
 
 /// The rate limiter of all providers, shared by all processes through Postgres.

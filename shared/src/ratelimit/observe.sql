@@ -1,9 +1,9 @@
 -- Stores the quota that a response stated: its size, the used units, the end of its window.
 --
 -- $1, $2  the budget's row: provider, account
--- $3      units in the whole window, null where they are not stated
--- $4      units left in it, null where they are not stated
--- $5      the window's end, null where it is not stated
+-- $3      units in the whole window, null if they are not stated
+-- $4      units left in it, null if they are not stated
+-- $5      the window's end, null if it is not stated
 --
 -- The units that polls have used start again at 0 when another end of the window is stated.
 --

@@ -1,14 +1,15 @@
 -- Takes one unit from a budget, or returns the reasons to wait.
 --
 -- It applies the generic cell rate algorithm (GCRA) twice. `tat`, the theoretical arrival time,
--- is the time by which the used units would have arrived at the highest rate; `paced_tat` is that
--- time for calls that can wait, at the pace of the quota (see the function quota_pace). A unit is
--- granted if both are at most the tolerance and the longest wait ahead of now. It advances them by
--- one pace, and the caller waits for the part beyond the tolerance. So each caller needs one query,
--- and simultaneous callers get consecutive times. Immediate calls obey the highest rate only.
+-- is the time by which the used units would have arrived at the highest rate; `paced_tat` is
+-- that time for calls that can wait, at the pace of the quota (see the function quota_pace). A unit
+-- is granted if both are ahead of now by at most the tolerance plus the longest wait. A grant
+-- advances both by one pace, and the caller waits for the part beyond the tolerance. So each caller
+-- needs one query, and simultaneous callers get consecutive times. Immediate calls obey the highest
+-- rate only.
 --
 -- All times are those of Postgres, because the clocks of two workers differ; the row's lock orders
--- simultaneous callers. A refusal changes nothing.
+-- simultaneous callers. A call that is not granted changes nothing.
 --
 -- $1, $2    the budget's row: provider, account
 -- $3, $4    the row that counts the quota: this one or another
@@ -20,7 +21,7 @@
 -- $10       the priority: 0 immediate, 1 poll, 2 backfill
 -- $11, $12  the quota: units, null for none; the window's length in seconds
 -- $13, $14  the fractions of it that are the reserve, and that polls may use
--- $15       units that count against the quota now: one, or none where the response decides
+-- $15       units that count against the quota now: one, or none if the response decides it
 --
 -- Served by the primary key of rate_budgets (provider, account_id).
 WITH request AS MATERIALIZED (
@@ -78,8 +79,9 @@ SELECT (SELECT extract(epoch FROM greatest(
                           ELSE greatest(own.tat, own.paced_tat) END - a.now)::float8
            - $7::float8 AS pace_wait,
        extract(epoch FROM own.blocked_until - a.now)::float8 AS account_wait,
-       extract(epoch FROM whole.blocked_until - a.now)::float8 AS provider_wait
+       extract(epoch FROM provider_row.blocked_until - a.now)::float8 AS provider_wait
   FROM request a
  CROSS JOIN pace p
   LEFT JOIN rate_budgets own ON own.provider = $1 AND own.account_id = $2
-  LEFT JOIN rate_budgets whole ON whole.provider = $1 AND whole.account_id = $5
+  LEFT JOIN rate_budgets provider_row
+    ON provider_row.provider = $1 AND provider_row.account_id = $5

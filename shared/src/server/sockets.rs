@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::timeouts::Phase;
 
-/// The most open sockets.
+/// The maximum number of open sockets.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Capacity {
     /// Sockets for any request.

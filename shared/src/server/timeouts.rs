@@ -21,9 +21,9 @@ use super::framing::Framing;
 /// The timeouts of a socket.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeouts {
-    /// How long a socket may be idle between two requests.
+    /// The maximum idle time of a socket between two requests.
     pub(super) idle: Duration,
-    /// How long a head may take from its first byte, or from the opening of the socket.
+    /// The maximum time for a head from its first byte, or from the opening of the socket.
     head: Duration,
 }
 

@@ -6,8 +6,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{Actor, Context, SignalKind, Subject, TimestampSource};
-use crate::ids::{ConnectionId, SignalId, TenantId};
+use crate::model::{Actor, Context, SignalKind, Subject, TimestampSource};
+use crate::model::{ConnectionId, SignalId, TenantId};
 
 /// One fact about a team's activity.
 #[derive(Debug, Clone, Serialize, ToSchema)]

@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use metrics::counter;
 use sqlx::Row;
 
+use super::SCHEMA_VERSION;
 use super::signal::Body;
-use super::{SCHEMA_VERSION, SignalDraft};
 use crate::db::{DbError, Tx, sanitize, sanitize_json};
-use crate::ids::{ConnectionId, SignalId, TenantId};
+use crate::model::{ConnectionId, SignalDraft, SignalId, TenantId};
 use crate::telemetry::names;
 
 /// A draft with the tenant, connection and time of receipt.

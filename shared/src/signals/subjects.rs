@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use crate::db::{DbError, TenantScope, Tx, sanitize_all};
-use crate::ids::ConnectionId;
+use crate::model::ConnectionId;
 
 /// Returns when the latest Signal of each subject since `since` happened.
 ///

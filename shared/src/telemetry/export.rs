@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::TelemetryError;
 use crate::config::Env;
 
-/// How long the shutdown waits for the collector.
+/// The maximum time that the shutdown waits for the collector.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The specification's default timeout of an export.
 const EXPORT_TIMEOUT_MS: u64 = 10_000;

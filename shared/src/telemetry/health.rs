@@ -24,7 +24,7 @@ pub type CheckError = Box<dyn Error + Send + Sync>;
 
 /// The timeout of a check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a check's result is cached, so that many probes cost one check.
+/// The time for which a check's result is cached, so that many probes cost one check.
 const CHECK_CACHE_TTL: Duration = Duration::from_secs(1);
 
 type Check = Box<dyn Fn() -> BoxFuture<'static, Result<(), CheckError>> + Send + Sync>;

@@ -26,13 +26,13 @@ struct Steps {
     ///
     /// Load balancers notice within it, before sockets are refused.
     notice: Duration,
-    /// How long work in flight may take to end.
+    /// The maximum time for work in flight to end.
     drain: Duration,
-    /// How long aborted tasks may take to end.
+    /// The maximum time for aborted tasks to end.
     abort: Duration,
 }
 
-/// The most characters of a panic's message that are kept.
+/// The maximum number of characters of a panic's message that are kept.
 const MAX_MESSAGE_CHARS: usize = 500;
 
 const STEPS: Steps = Steps {

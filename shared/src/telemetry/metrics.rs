@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::{TelemetryError, names};
 
-/// How often recorded values are moved to their buckets.
+/// The interval at which recorded values are moved to their buckets.
 ///
 /// It bounds the memory while `/metrics` is not read.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);

@@ -4,21 +4,21 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// HTTP requests: `process, route, method, status`.
 pub const HTTP_REQUESTS_TOTAL: &str = "poblysh_http_requests_total";
-/// Seconds from a request's head to its response's: `process, route, method, status`.
+/// Seconds from a request's head to the response's head: `process, route, method, status`.
 pub const HTTP_REQUEST_DURATION_SECONDS: &str = "poblysh_http_request_duration_seconds";
 /// Webhook deliveries received: `provider, result`.
 pub const WEBHOOK_DELIVERIES_TOTAL: &str = "poblysh_webhook_deliveries_total";
 /// Deliveries per transaction.
 pub const INGRESS_BATCH_SIZE: &str = "poblysh_ingress_batch_size";
-/// Commits of batches that were repeated.
+/// Batch commits that were retried.
 pub const INBOX_RETRIES_TOTAL: &str = "poblysh_inbox_retries_total";
 /// Bytes of deliveries that wait to be processed.
 pub const INGRESS_BACKLOG_BYTES: &str = "poblysh_ingress_backlog_bytes";
 /// Jobs finished: `kind, outcome`.
 pub const JOBS_TOTAL: &str = "poblysh_jobs_total";
-/// Panics of jobs: `kind`.
+/// Jobs that panicked: `kind`.
 pub const JOB_PANICS_TOTAL: &str = "poblysh_job_panics_total";
-/// Seconds a job ran: `kind`.
+/// Seconds that a job ran: `kind`.
 pub const JOB_DURATION_SECONDS: &str = "poblysh_job_duration_seconds";
 /// Jobs in the queue: `kind, state`.
 pub const QUEUE_DEPTH: &str = "poblysh_queue_depth";
@@ -34,7 +34,7 @@ pub const SUBSCRIPTION_EXPIRY_SECONDS: &str = "poblysh_subscription_expiry_secon
 pub const SUBSCRIPTIONS_PENDING: &str = "poblysh_subscriptions_pending";
 /// Token refreshes whose response was lost: `provider`.
 pub const TOKEN_REFRESH_LOST_RESPONSES_TOTAL: &str = "poblysh_token_refresh_lost_responses_total";
-/// Calls of token endpoints: `provider, outcome`.
+/// Calls to token endpoints: `provider, outcome`.
 pub const TOKEN_REFRESHES_TOTAL: &str = "poblysh_token_refreshes_total";
 /// Sealed values under another key than the current one: `kind, key`.
 ///
@@ -48,9 +48,9 @@ pub const WEBHOOK_MISSED_TOTAL: &str = "poblysh_webhook_missed_total";
 pub const ROWS_UNREADABLE_TOTAL: &str = "poblysh_rows_unreadable_total";
 /// Calls that the rate limiter delayed: `provider, outcome` (`waited` or `refused`).
 pub const RATE_LIMIT_WAITS_TOTAL: &str = "poblysh_rate_limit_waits_total";
-/// Seconds a call waited in the rate limiter: `provider`.
+/// Seconds that a call waited in the rate limiter: `provider`.
 pub const RATE_LIMIT_WAIT_SECONDS: &str = "poblysh_rate_limit_wait_seconds";
-/// Seconds of calls of providers: `provider, operation, status`.
+/// Seconds that calls to providers take: `provider, operation, status`.
 ///
 /// `status` is a status code or the kind of error.
 pub const PROVIDER_REQUEST_DURATION_SECONDS: &str = "poblysh_provider_request_duration_seconds";
@@ -86,13 +86,13 @@ pub fn describe_all() {
             WEBHOOK_DELIVERIES_TOTAL,
             "Webhook deliveries received, by provider and result",
         ),
-        (INBOX_RETRIES_TOTAL, "Commits of batches that were repeated"),
+        (INBOX_RETRIES_TOTAL, "Batch commits that were retried"),
         (JOBS_TOTAL, "Jobs finished, by kind and outcome"),
-        (JOB_PANICS_TOTAL, "Panics of jobs, by kind"),
+        (JOB_PANICS_TOTAL, "Jobs that panicked, by kind"),
         (SIGNALS_TOTAL, "Signals stored, by source and kind"),
         (
             TOKEN_REFRESHES_TOTAL,
-            "Calls of token endpoints, by provider and outcome",
+            "Calls to token endpoints, by provider and outcome",
         ),
         (
             TOKEN_REFRESH_LOST_RESPONSES_TOTAL,
@@ -122,14 +122,14 @@ pub fn describe_all() {
             HTTP_REQUEST_DURATION_SECONDS,
             "Time from a request to its response, by process, route, method and status",
         ),
-        (JOB_DURATION_SECONDS, "Time a job ran, by kind"),
+        (JOB_DURATION_SECONDS, "Time that a job ran, by kind"),
         (
             RATE_LIMIT_WAIT_SECONDS,
-            "Time a call waited in the rate limiter, by provider",
+            "Time that a call waited in the rate limiter, by provider",
         ),
         (
             PROVIDER_REQUEST_DURATION_SECONDS,
-            "Time of calls of providers, by provider, operation and status",
+            "Time that calls to providers take, by provider, operation and status",
         ),
     ] {
         describe_histogram!(name, Unit::Seconds, text);

@@ -6,8 +6,9 @@ use shared::db::retention::{self, Retention};
 use shared::db::{DbError, unmatched};
 use shared::queue::ClaimedJob;
 
-use super::{JobFailure, begin};
 use crate::context::Context;
+use crate::failure::JobFailure;
+use crate::lease::begin;
 
 pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
     let retention = Retention {

@@ -5,9 +5,11 @@ use shared::db::DbError;
 use shared::db::connections::{self, ConnectionStatus};
 use shared::queue::ClaimedJob;
 
-use super::{JobFailure, begin, connection_of, connector_of};
+use super::{connection_of, connector_of};
 use crate::account_events;
 use crate::context::Context;
+use crate::failure::JobFailure;
+use crate::lease::begin;
 
 pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
     let Some(id) = job.connection_id else {

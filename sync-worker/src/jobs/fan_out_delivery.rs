@@ -1,12 +1,14 @@
 //! Copies a delivery to every further connection that the provider sent it for.
 
 use shared::db::{DbError, TenantScope, routes};
-use shared::ids::DeliveryId;
 use shared::inbox;
+use shared::model::DeliveryId;
 use shared::queue::{self, ClaimedJob};
 
-use super::{JobFailure, connector_of, verify_lease};
+use super::connector_of;
 use crate::context::Context;
+use crate::failure::JobFailure;
+use crate::lease::verify_lease;
 
 pub(super) async fn run(
     context: &Context,

@@ -11,21 +11,23 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use shared::connectors::{
-    AccountChange, ConnectorError, Directory, DirectoryEntry, DirectoryKey, WebhookOutcome,
-};
-use shared::db::{DbError, TenantScope, Tx, directory, due_jobs};
-use shared::ids::{ConnectionId, DeliveryId, TenantId};
+use shared::connectors::{AccountChange, ConnectorError, Directory, WebhookOutcome};
+use shared::db::{DbError, TenantScope, Tx, directory};
 use shared::inbox::{self, Outcome, StoredDelivery};
-use shared::queue::{self, ClaimedJob, Finished, JobKind, JobOutcome, JobPayload, NewJob};
+use shared::model::{
+    ConnectionId, DeliveryId, DirectoryEntry, DirectoryKey, JobKind, JobPayload, NewJob, TenantId,
+};
+use shared::queue::due_jobs;
+use shared::queue::{self, ClaimedJob, Finished, JobOutcome};
 use shared::signals::{self, NewSignal};
 use shared::telemetry::set_parent;
 use tracing::Instrument;
 
-use super::{JobFailure, catch_panic, count_panic, panicked, unreadable, verify_lease};
 use crate::account_events;
+use crate::attempt;
 use crate::context::Context;
-use crate::runner;
+use crate::failure::{JobFailure, catch_panic, count_panic, panicked, unreadable};
+use crate::lease::verify_lease;
 
 const KIND: JobKind = JobKind::ProcessDeliveries;
 /// Maximum bytes of deliveries in memory at a time, unless a single job has more.
@@ -56,14 +58,14 @@ async fn run_batch(context: &Context, jobs: Vec<ClaimedJob>) {
         match process(context, &jobs).await {
             Ok(outcomes) => return report_all(&outcomes, started),
             Err(JobFailure::Db(error)) if error.is_outage() => {
-                let outcome = JobFailure::Db(error).outcome(context);
+                let outcome = JobFailure::Db(error).outcome(&context.clock);
                 return finish(context, jobs, &outcome, started).await;
             }
             Err(_) => {}
         }
     }
     for job in jobs {
-        let span = runner::span(&job);
+        let span = attempt::span(&job);
         run_single(context, job).instrument(span).await;
     }
 }
@@ -82,7 +84,7 @@ async fn run_single(context: &Context, job: ClaimedJob) {
         // Another worker has the job, and this one has written nothing.
         Err(JobFailure::LeaseLost) => {}
         Err(failure) => {
-            let outcome = failure.outcome(context);
+            let outcome = failure.outcome(&context.clock);
             finish(context, vec![job], &outcome, started).await;
         }
     }
@@ -99,7 +101,7 @@ fn is_caused_by_content(failure: &JobFailure) -> bool {
 
 fn report_all(outcomes: &[JobOutcome], started: Instant) {
     for outcome in outcomes {
-        runner::report(KIND.as_str(), outcome, started);
+        attempt::report(KIND.as_str(), outcome, started);
     }
 }
 
@@ -108,7 +110,7 @@ async fn finish(context: &Context, jobs: Vec<ClaimedJob>, outcome: &JobOutcome, 
     let finished: Vec<Finished> = jobs
         .into_iter()
         .map(|job| {
-            runner::report(KIND.as_str(), outcome, started);
+            attempt::report(KIND.as_str(), outcome, started);
             let outcome = outcome.clone();
             Finished { job, outcome }
         })
@@ -318,7 +320,7 @@ struct Unread<'d> {
 
 type Read = Result<(&'static str, WebhookOutcome), ReadFailure>;
 
-/// Why a delivery could not be normalized.
+/// The reason why a delivery could not be normalized.
 enum ReadFailure {
     /// The connector rejected it.
     Unreadable,

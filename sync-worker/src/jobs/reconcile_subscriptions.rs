@@ -6,17 +6,20 @@
 //! created twice.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use shared::connectors::{ConnectorError, Subscription, SubscriptionPolicy};
+use shared::connectors::{ConnectorError, SubscriptionPolicy};
 use shared::credentials::CredentialError;
 use shared::db::connections::{self, ConnectionStatus};
 use shared::db::subscriptions::{self, Row};
 use shared::db::{DbError, Tx};
+use shared::model::Subscription;
 use shared::queue::ClaimedJob;
 use url::Url;
 
-use super::{JobFailure, begin, connector_of};
+use super::connector_of;
 use crate::account_events;
 use crate::context::Context;
+use crate::failure::JobFailure;
+use crate::lease::begin;
 use crate::provider_session::ProviderSession;
 
 /// Maximum time between two reconciliations, because an account's address may change.
@@ -170,7 +173,7 @@ impl Reconciler<'_> {
         };
         let known = listed
             .iter()
-            .find(|one| one.external_id == held.external_id);
+            .find(|candidate| candidate.external_id == held.external_id);
         let Some(now) = known else {
             if !self.policy.is_listed {
                 return Ok(Some(held));
@@ -229,21 +232,33 @@ impl Reconciler<'_> {
     async fn find_orphan(&self, row: &Row) -> Result<Option<Subscription>, JobFailure> {
         let leftover = Subscription::leftover_of(&row.resource);
         let mut listed = self.listed().await?;
-        listed.retain(|one| one.resource == row.resource || one.resource == leftover);
-        let ids: Vec<String> = listed.iter().map(|one| one.external_id.clone()).collect();
+        listed.retain(|candidate| {
+            candidate.resource == row.resource || candidate.resource == leftover
+        });
+        let ids: Vec<String> = listed
+            .iter()
+            .map(|candidate| candidate.external_id.clone())
+            .collect();
         let taken = subscriptions::find_held(&self.session.context.db, &ids).await?;
-        listed.retain(|one| {
+        listed.retain(|candidate| {
             !taken
                 .iter()
-                .any(|(id, route)| *id == one.external_id && *route == one.route)
+                .any(|(id, route)| *id == candidate.external_id && *route == candidate.route)
         });
         let connector = self.session.connector;
-        for one in listed.iter().filter(|one| one.resource == leftover) {
+        for candidate in listed
+            .iter()
+            .filter(|candidate| candidate.resource == leftover)
+        {
             self.session
-                .call(|access| Box::pin(async move { connector.unsubscribe(&access, one).await }))
+                .call(|access| {
+                    Box::pin(async move { connector.unsubscribe(&access, candidate).await })
+                })
                 .await?;
         }
-        Ok(listed.into_iter().find(|one| one.resource == row.resource))
+        Ok(listed
+            .into_iter()
+            .find(|candidate| candidate.resource == row.resource))
     }
 
     async fn renew(&self, row: &Row, held: &Subscription) -> Result<Subscription, JobFailure> {

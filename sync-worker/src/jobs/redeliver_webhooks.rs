@@ -3,10 +3,12 @@
 use chrono::TimeDelta;
 use shared::queue::ClaimedJob;
 
-use super::{JobFailure, connector_of};
+use super::connector_of;
 use crate::context::Context;
+use crate::failure::JobFailure;
 
-/// How far back failed deliveries are redelivered: the retention of providers' delivery logs.
+/// The age up to which failed deliveries are redelivered: the retention of providers' delivery
+/// logs.
 const REDELIVERY_WINDOW: TimeDelta = TimeDelta::days(3);
 
 pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {

@@ -1,15 +1,16 @@
 //! Refreshes a token before it expires, so that no call waits for a refresh.
 
-use shared::connectors::TokenHolder;
 use shared::credentials::CredentialError;
 use shared::db::DbError;
 use shared::db::connections::{self, ConnectionStatus};
 use shared::db::credentials::{self, CredentialKey};
+use shared::model::TokenHolder;
 use shared::queue::ClaimedJob;
 
-use super::{JobFailure, connector_of};
+use super::connector_of;
 use crate::account_events;
 use crate::context::Context;
+use crate::failure::JobFailure;
 
 pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
     let Some(id) = job.connection_id else {

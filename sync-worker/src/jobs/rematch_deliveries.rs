@@ -1,12 +1,13 @@
 //! Assigns unmatched deliveries to the connection that now matches them.
 
 use shared::db::TenantScope;
-use shared::ids::TenantId;
 use shared::inbox;
+use shared::model::TenantId;
 use shared::queue::{self, ClaimedJob};
 
-use super::{JobFailure, verify_lease};
 use crate::context::Context;
+use crate::failure::JobFailure;
+use crate::lease::verify_lease;
 
 pub(super) async fn run(
     context: &Context,

@@ -6,15 +6,19 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use shared::connectors::{AccountChange, ConnectorError, DirectoryEntry, DirectoryKey, Resource};
+use shared::connectors::{AccountChange, ConnectorError};
 use shared::credentials::CredentialError;
 use shared::db::connections::ConnectionStatus;
 use shared::db::{DbError, directory};
-use shared::ids::{ConnectionId, DeliveryId};
-use shared::queue::{self, ClaimedJob, JobPayload, NewJob};
+use shared::model::{
+    ConnectionId, DeliveryId, DirectoryEntry, DirectoryKey, JobPayload, NewJob, Resource,
+};
+use shared::queue::{self, ClaimedJob};
 
-use super::{JobFailure, begin, connection_of, connector_of};
+use super::{connection_of, connector_of};
 use crate::context::Context;
+use crate::failure::JobFailure;
+use crate::lease::begin;
 use crate::provider_session::ProviderSession;
 use crate::{account_events, resource_ids};
 

@@ -23,23 +23,25 @@ use std::time::Instant;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use metrics::counter;
-use shared::connectors::{ConnectorError, Directory, ExternalAccount};
+use shared::connectors::{ConnectorError, Directory};
 use shared::credentials::CredentialError;
 use shared::db::connections::{self, Connection, ConnectionStatus, Progress};
 use shared::db::cursors::StreamProgress;
 use shared::db::{DbError, cursors, directory};
-use shared::ids::ConnectionId;
-use shared::queue::{self, ClaimedJob, JobError, JobOutcome, SyncMode};
+use shared::model::{ConnectionId, ExternalAccount, JobError, SyncMode};
+use shared::queue::{self, ClaimedJob, JobOutcome};
 use shared::telemetry::names;
 use tokio_util::sync::CancellationToken;
 
 use self::run::{Run, SliceEnd, SliceReport};
-use super::{JobFailure, begin, connection_of, connector_of, error};
+use super::{connection_of, connector_of};
 use crate::account_events;
 use crate::context::Context;
+use crate::failure::{JobFailure, error};
+use crate::lease::begin;
 use crate::provider_session::ProviderSession;
 
-/// How long a due poll waits for the reconciliation pass to read a page.
+/// The maximum time that a due poll waits for the reconciliation pass to read a page.
 const MAX_POLL_DELAY: TimeDelta = TimeDelta::minutes(2);
 
 pub(super) async fn run(

@@ -29,12 +29,7 @@ async fn main() {
     system.simulator.shorten_retry_delays();
     let url = format!("{}/_sim/requests", system.simulator.base_url());
     let started = system.client.post(&url).send().await;
-    assert!(
-        started
-            .expect("the simulator answers")
-            .status()
-            .is_success()
-    );
+    assert!(started.expect("a simulator response").status().is_success());
 
     github(&system).await;
     slack(&system).await;
@@ -42,7 +37,7 @@ async fn main() {
     jira(&system).await;
 
     let response = system.client.get(&url).send().await;
-    let lines = response.expect("the simulator answers").text().await;
+    let lines = response.expect("a simulator response").text().await;
     print!("{}", lines.expect("the requests"));
 }
 
@@ -142,7 +137,7 @@ impl<'s> ConnectedAccount<'s> {
             .bind(self.connection)
             .fetch_one(self.system.db.pool())
             .await
-            .expect("Postgres answers")
+            .expect("the query result")
     }
 
     async fn status(&self) -> Value {

@@ -61,7 +61,7 @@ impl<'a> CompletenessReader<'a> {
     ///
     /// # Panics
     ///
-    /// When the API answers neither a page nor 503.
+    /// When the API responds with neither a page nor 503.
     pub async fn broken_promises(&mut self) -> Vec<String> {
         let Some(completeness) = self.read_to_the_end().await else {
             return Vec::new();

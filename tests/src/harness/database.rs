@@ -50,7 +50,7 @@ impl TestDb {
     ///
     /// # Panics
     ///
-    /// When the cluster does not answer.
+    /// When the cluster does not respond.
     pub async fn create_in(cluster: &Cluster) -> Self {
         let database = Self::create_on(&cluster.url(), None).await;
         database.migrate::<Migrator>().await;
@@ -61,7 +61,7 @@ impl TestDb {
     ///
     /// # Panics
     ///
-    /// When Postgres does not answer.
+    /// When Postgres does not respond.
     pub async fn transactions(&self) -> i64 {
         sqlx::query_scalar(
             "SELECT xact_commit + xact_rollback FROM pg_stat_database \
@@ -69,7 +69,7 @@ impl TestDb {
         )
         .fetch_one(self.pool())
         .await
-        .expect("Postgres answers")
+        .expect("the query result")
     }
 
     /// Opens the database in the worker's role, with a pool of this size.
@@ -131,7 +131,7 @@ impl TestDb {
     ///
     /// # Panics
     ///
-    /// When Postgres does not answer.
+    /// When Postgres does not respond.
     pub async fn connect_as(&self, role: &str) -> PgConnection {
         let mut session = admin(&self.url).await;
         sqlx::raw_sql(AssertSqlSafe(format!("SET ROLE {role}")))
@@ -155,7 +155,7 @@ impl TestDb {
 async fn admin(server: &str) -> PgConnection {
     PgConnection::connect(server)
         .await
-        .expect("Postgres answers")
+        .expect("the query result")
 }
 
 fn with_database(server: &str, database: &str) -> String {
@@ -167,9 +167,7 @@ fn with_database(server: &str, database: &str) -> String {
 async fn migrate<M: MigratorTrait>(url: String) {
     let mut options = ConnectOptions::new(url);
     options.max_connections(1).sqlx_logging(false);
-    let database = Database::connect(options)
-        .await
-        .expect("the database answers");
+    let database = Database::connect(options).await.expect("a pool");
     migrations::up::<M>(&database)
         .await
         .expect("the migrations apply");
@@ -189,7 +187,7 @@ async fn template() -> String {
         .bind(&name)
         .fetch_optional(&mut admin)
         .await
-        .expect("the catalog answers");
+        .expect("the query result");
     if known.is_none() {
         // The database gets its final name when it is complete: a run may be killed in between.
         let draft = format!("{name}_draft");

@@ -120,7 +120,7 @@ impl Reader {
         }
     }
 
-    /// Reads a page. The error is `None` where the process is down or answers 503.
+    /// Reads a page. The error is `None` if the process is down or returns 503.
     async fn page(&self, cursor: &str) -> Result<Value, Option<String>> {
         let mut url = format!("{}/v1/signals?limit=200", self.endpoints.next().await);
         if !cursor.is_empty() {

@@ -114,7 +114,7 @@ pub struct QuotaUse {
     pub first_sync: FirstSync,
     /// Usage from the first request to the end of the polls.
     pub usage: Usage,
-    /// Share of the quota that polls used in their time, or in an hour where they took less.
+    /// Share of the quota that polls used in their time, or in an hour if they took less.
     pub polls: f64,
     /// Longest time until a fact without a webhook was found.
     pub worst_delay: Duration,
@@ -226,7 +226,7 @@ async fn measure_lost_fact(
         .bind(key)
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
         if found {
             break;
         }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::webhooks::{self, EVENT};
 use super::{Endpoints, Webhooks};
 
-/// How long the sender waits for a response; GitHub's limit.
+/// The maximum time that the sender waits for a response; GitHub's limit.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of requests in flight at a given rate; responses in time never reach it.
 const MAX_IN_FLIGHT: usize = 2048;

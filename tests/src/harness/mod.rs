@@ -43,7 +43,7 @@ use tokio::time::Instant;
 /// Default time limit of a wait in a test.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Returns a number from the environment, or the default where it is not set.
+/// Returns a number from the environment, or the default if it is not set.
 ///
 /// # Panics
 ///

@@ -147,15 +147,17 @@ impl Processes {
     /// Ids of the running processes.
     pub fn ids(&self) -> Vec<(Process, u32)> {
         let running = self.running.iter();
-        running.map(|one| (one.process, one.child.id())).collect()
+        running
+            .map(|instance| (instance.process, instance.child.id()))
+            .collect()
     }
 
     /// Addresses of a program's processes.
     pub fn addresses(&self, process: Process) -> Vec<SocketAddr> {
         let running = self.running.iter();
         running
-            .filter(|one| one.process == process)
-            .map(|one| one.address)
+            .filter(|instance| instance.process == process)
+            .map(|instance| instance.address)
             .collect()
     }
 
@@ -166,9 +168,9 @@ impl Processes {
     /// When a process's status cannot be read.
     pub fn exited(&mut self) -> Vec<(Process, ExitStatus)> {
         let mut exited = Vec::new();
-        for one in &mut self.running {
-            if let Some(status) = one.child.try_wait().expect("a status") {
-                exited.push((one.process, status));
+        for instance in &mut self.running {
+            if let Some(status) = instance.child.try_wait().expect("a status") {
+                exited.push((instance.process, status));
             }
         }
         exited
@@ -180,9 +182,12 @@ impl Processes {
     ///
     /// When `/proc` cannot be read.
     pub fn resident(&self, process: Process) -> u64 {
-        let running = self.running.iter().filter(|one| one.process == process);
+        let running = self
+            .running
+            .iter()
+            .filter(|instance| instance.process == process);
         running
-            .map(|one| resident(one.child.id()))
+            .map(|instance| resident(instance.child.id()))
             .max()
             .unwrap_or(0)
     }
@@ -193,8 +198,13 @@ impl Processes {
     ///
     /// When `/proc` cannot be read.
     pub fn processor_time(&self, process: Process) -> Duration {
-        let running = self.running.iter().filter(|one| one.process == process);
-        running.map(|one| processor_time(one.child.id())).sum()
+        let running = self
+            .running
+            .iter()
+            .filter(|instance| instance.process == process);
+        running
+            .map(|instance| processor_time(instance.child.id()))
+            .sum()
     }
 
     /// Sends SIGTERM and returns the exit status.
@@ -213,15 +223,19 @@ impl Processes {
     ///
     /// When there is no such process, or it does not exit.
     pub async fn terminate_at(&mut self, address: SocketAddr) -> ExitStatus {
-        let mut one = self.take(address);
+        let mut instance = self.take(address);
         let signalled = Command::new("kill")
-            .args(["-TERM", &one.child.id().to_string()])
+            .args(["-TERM", &instance.child.id().to_string()])
             .status()
             .expect("kill runs");
-        assert!(signalled.success(), "{:?} has already exited", one.process);
+        assert!(
+            signalled.success(),
+            "{:?} has already exited",
+            instance.process
+        );
         let mut status = None;
         super::eventually_within(Duration::from_secs(40), "the process exits", async || {
-            status = one.child.try_wait().expect("a status");
+            status = instance.child.try_wait().expect("a status");
             status.is_some()
         })
         .await;
@@ -245,36 +259,42 @@ impl Processes {
     /// When there is no such process.
     pub async fn kill_and_restart_all(&mut self, addresses: &[SocketAddr]) {
         let mut killed: Vec<Running> = addresses.iter().map(|at| self.take(*at)).collect();
-        for one in &mut killed {
-            one.child.kill().expect("it runs");
+        for instance in &mut killed {
+            instance.child.kill().expect("it runs");
         }
-        for one in &mut killed {
-            one.child.wait().expect("it exits");
+        for instance in &mut killed {
+            instance.child.wait().expect("it exits");
         }
-        for one in &killed {
-            self.spawn(one.process, one.address, &one.overrides);
+        for instance in &killed {
+            self.spawn(instance.process, instance.address, &instance.overrides);
         }
-        for one in killed {
-            wait_until_ready(one.process, one.address).await;
+        for instance in killed {
+            wait_until_ready(instance.process, instance.address).await;
         }
     }
 
     fn any(&self, process: Process) -> SocketAddr {
-        let found = self.running.iter().find(|one| one.process == process);
+        let found = self
+            .running
+            .iter()
+            .find(|instance| instance.process == process);
         found.expect("running").address
     }
 
     fn take(&mut self, address: SocketAddr) -> Running {
-        let at = self.running.iter().position(|one| one.address == address);
+        let at = self
+            .running
+            .iter()
+            .position(|instance| instance.address == address);
         self.running.remove(at.expect("running"))
     }
 }
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        for one in &mut self.running {
-            one.child.kill().ok();
-            one.child.wait().ok();
+        for instance in &mut self.running {
+            instance.child.kill().ok();
+            instance.child.wait().ok();
         }
     }
 }

@@ -13,13 +13,13 @@ impl System {
     ///
     /// # Panics
     ///
-    /// When the simulator does not answer.
+    /// When the simulator does not respond.
     pub async fn clear_faults(&self) {
         let url = format!("{}/_sim/faults", self.simulator.base_url());
         let response = self.client.delete(url).send().await;
         assert!(
             response
-                .expect("the simulator answers")
+                .expect("a simulator response")
                 .status()
                 .is_success()
         );
@@ -29,11 +29,11 @@ impl System {
     ///
     /// # Panics
     ///
-    /// When the simulator does not answer.
+    /// When the simulator does not respond.
     pub async fn faults(&self) -> Vec<Value> {
         let url = format!("{}/_sim/faults", self.simulator.base_url());
         let response = self.client.get(url).send().await;
-        let response = response.expect("the simulator answers");
+        let response = response.expect("a simulator response");
         let body: Value = response.json().await.expect("a list of rules");
         body["faults"].as_array().expect("rules").clone()
     }
@@ -57,7 +57,7 @@ impl System {
     pub async fn assert_forged_deliveries_refused(&self) {
         let url = format!("{}/_sim/stats", self.simulator.base_url());
         let response = self.client.get(url).send().await;
-        let response = response.expect("the simulator answers");
+        let response = response.expect("a simulator response");
         let stats: Value = response.json().await.expect("JSON");
         let count = |name: &str| stats["counters"][name].as_u64().unwrap_or_default();
         let (refused, accepted) = (count("forged_refused"), count("forged_accepted"));
@@ -109,7 +109,7 @@ impl System {
             )
             .fetch_all(self.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
             if left.is_empty() {
                 return;
             }
@@ -125,30 +125,30 @@ impl System {
     ///
     /// # Panics
     ///
-    /// When Postgres does not answer.
+    /// When Postgres does not respond.
     pub async fn reconcile_subscriptions(&self) {
         sqlx::query("UPDATE connection_routes SET subscriptions_at = now()")
             .execute(self.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
     }
 
     /// Lets all subscriptions expire in five days and makes their reconciliation due.
     ///
     /// # Panics
     ///
-    /// When Postgres does not answer.
+    /// When Postgres does not respond.
     pub async fn set_subscriptions_near_expiry(&self) {
         sqlx::query("UPDATE subscriptions SET expires_at = now() + interval '5 days'")
             .execute(self.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
         self.reconcile_subscriptions().await;
     }
 
     /// Makes the hourly redelivery job due and waits for it and its deliveries.
     ///
-    /// Deliveries that the ingress answered with 503 or not at all are sent again.
+    /// Deliveries that the ingress rejected with 503 or did not respond to are sent again.
     ///
     /// # Panics
     ///
@@ -160,7 +160,7 @@ impl System {
             )
             .fetch_one(self.db.pool())
             .await
-            .expect("Postgres answers")
+            .expect("the query result")
         };
         // Every system starts with one run, which must not be confused with this one.
         eventually("the first redelivery job is done", async || {
@@ -185,8 +185,8 @@ impl System {
 
     /// Returns the account's facts that must have a Signal, and those that may have one.
     ///
-    /// A Signal is required where a webhook reported the fact or the API still shows it, and
-    /// allowed where the API has shown it once.
+    /// A Signal is required if a webhook reported the fact or the API still shows it, and
+    /// allowed if the API has shown it once.
     pub fn ledger(&self, account: &str) -> (Identities, Identities) {
         let filter = Filter {
             account: Some(account.to_owned()),

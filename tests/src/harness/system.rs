@@ -364,7 +364,7 @@ impl System {
             .json(body)
             .send()
             .await
-            .expect("the API answers");
+            .expect("an API response");
         let status = response.status();
         let body: Value = response.json().await.expect("JSON");
         assert!(status.is_success(), "{path}: {status} {body}");
@@ -375,7 +375,7 @@ impl System {
     ///
     /// # Panics
     ///
-    /// When the process does not answer.
+    /// When the process does not respond.
     pub async fn metric(&self, process: &str, name: &str, label: &str) -> f64 {
         let response = self.client.get(format!("{process}/metrics")).send().await;
         let text = response.expect("a response").text().await.expect("a body");
@@ -398,7 +398,7 @@ impl System {
             .json(&body)
             .send()
             .await
-            .expect("the simulator answers");
+            .expect("a simulator response");
         let status = response.status();
         let text = response.text().await.expect("a body");
         assert!(status.is_success(), "{path} {body}: {status} {text}");
@@ -416,7 +416,7 @@ impl System {
     ///
     /// # Panics
     ///
-    /// When the simulator does not answer.
+    /// When the simulator does not respond.
     pub async fn accounts_at(&self, provider: &str) -> Vec<(String, String)> {
         self.list_accounts(provider)
             .await
@@ -444,7 +444,7 @@ impl System {
             .get(url)
             .send()
             .await
-            .expect("the simulator answers")
+            .expect("a simulator response")
             .json()
             .await
             .expect("JSON");

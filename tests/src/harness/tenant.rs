@@ -33,7 +33,7 @@ impl<'a> Tenant<'a> {
     ///
     /// # Panics
     ///
-    /// When the API does not answer.
+    /// When the API does not respond.
     pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Response {
         let url = format!("{}{path}", self.system.api);
         let mut request = self
@@ -44,7 +44,7 @@ impl<'a> Tenant<'a> {
         if let Some(body) = body {
             request = request.json(body);
         }
-        request.send().await.expect("the API answers")
+        request.send().await.expect("an API response")
     }
 
     /// Sends a GET request and returns its JSON.
@@ -92,7 +92,7 @@ impl<'a> Tenant<'a> {
 
     /// Runs the connect flow and returns its last response, also an error.
     ///
-    /// Chooses `account` where the grant covers several.
+    /// Chooses `account` if the grant covers several.
     ///
     /// # Panics
     ///
@@ -156,13 +156,13 @@ impl<'a> Tenant<'a> {
     ///
     /// # Panics
     ///
-    /// When Postgres does not answer.
+    /// When Postgres does not respond.
     pub async fn count_signals(&self) -> usize {
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM signals WHERE tenant_id = $1")
             .bind(self.id)
             .fetch_one(self.system.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
         usize::try_from(count).expect("a count")
     }
 
@@ -300,12 +300,12 @@ impl<'a> Tenant<'a> {
             .bind(self.id)
             .execute(self.system.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
         self.poll().await;
     }
 }
 
-/// Chooses the account where the grant covers several.
+/// Chooses the account if the grant covers several.
 async fn choose_account(browser: &mut Browser<'_>, page: Response, account: &str) -> Response {
     let status = page.status();
     let text = page.text().await.expect("a body");

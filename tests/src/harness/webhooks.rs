@@ -46,7 +46,7 @@ impl Webhooks {
                 .bind(&id)
                 .fetch_optional(system.db.pool())
                 .await
-                .expect("Postgres answers");
+                .expect("the query result");
             body = row.map_or_else(String::new, |row| row.get("body"));
             !body.is_empty()
         })

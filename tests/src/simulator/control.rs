@@ -28,7 +28,7 @@ pub(crate) trait Provider: Send + Sync {
     fn source(&self) -> &'static str;
     /// Environment variables with which a process reaches the provider.
     fn env(&self) -> Vec<(String, String)>;
-    /// Containers that the API shows at present.
+    /// Containers that the API shows now.
     fn visible(&self) -> HashSet<u64>;
     /// Number of deliveries without an outcome.
     fn unfinished(&self) -> usize;

@@ -38,7 +38,7 @@ pub enum Effect {
     Status,
     /// Request: the response is delayed by `seconds`.
     Slow,
-    /// Request: half of the body is sent at once, the other half after `seconds`.
+    /// Request: half of the body is sent immediately, the other half after `seconds`.
     SlowBody,
     /// Request: the socket is closed before the request is processed.
     Reset,

@@ -135,7 +135,7 @@ impl Ledger {
         }
     }
 
-    /// Counts a delivery of these facts that the provider does not retry any more.
+    /// Counts a delivery of these facts that the provider no longer retries.
     ///
     /// If an attempt reached the receiver and only the response was lost, the receiver may know
     /// the facts, so they count as polled.

@@ -202,7 +202,7 @@ fn next_link(link: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn pollable_ledger_rows_are_what_lists_show() {
+async fn lists_show_exactly_the_pollable_facts() {
     let fixture = fixture(StatusCode::OK, 300).await;
     let result = fixture.act("installation.created", json!({})).await;
     fixture
@@ -367,7 +367,7 @@ async fn failed_github_delivery_is_not_retried() {
 }
 
 #[tokio::test]
-async fn same_seed_produces_the_same_world() {
+async fn same_seed_produces_the_same_facts() {
     let keys = |fixture: &Fixture| -> Vec<(String, String)> {
         fixture
             .ledger()

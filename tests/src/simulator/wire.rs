@@ -15,7 +15,7 @@ use super::server::CloseConnection;
 ///
 /// `None` if the provider has its own form of the fault or if the handler must run. Waits before
 /// it returns if the fault is a delay.
-pub(crate) async fn before(rule: &Rule) -> Option<Response> {
+pub(crate) async fn fault_response(rule: &Rule) -> Option<Response> {
     match rule.effect {
         Effect::Slow => {
             let wait = Duration::try_from_secs_f64(rule.seconds.unwrap_or(2.0)).unwrap_or_default();
@@ -40,7 +40,7 @@ pub(crate) async fn before(rule: &Rule) -> Option<Response> {
 }
 
 /// Applies a fault to the handler's response.
-pub(crate) async fn after(rule: &Rule, response: Response) -> Response {
+pub(crate) async fn apply_fault(rule: &Rule, response: Response) -> Response {
     match rule.effect {
         Effect::LoseResponse => close_connection(response),
         Effect::Truncate => truncate(response).await,
@@ -68,7 +68,7 @@ async fn replace_body(rule: &Rule, response: Response) -> Response {
     Response::from_parts(parts, Body::from(body))
 }
 
-/// Sends headers and half of the body at once, and the other half after a delay.
+/// Sends headers and half of the body immediately, and the other half after a delay.
 async fn delay_body(response: Response, seconds: f64) -> Response {
     let (mut parts, body) = response.into_parts();
     let Ok(body) = to_bytes(body, usize::MAX).await else {

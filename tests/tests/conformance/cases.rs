@@ -144,7 +144,7 @@ pub(crate) async fn rate_limit_delays_without_costing_an_attempt(provider: &Prov
     let dead: i64 = sqlx::query_scalar("SELECT count(*) FROM job_history WHERE state = 'dead'")
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     assert_eq!(dead, 0);
     system.assert_faults_applied().await;
 }
@@ -218,7 +218,7 @@ pub(crate) async fn cancelled_run_hides_nothing_from_next_run(provider: &Provide
         )
         .fetch_optional(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
         job.is_some()
     })
     .await;
@@ -291,7 +291,7 @@ pub(crate) async fn refresh_is_single_flight_across_workers(provider: &Provider)
     )
     .fetch_one(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     assert!(lookups >= 200, "{lookups} lookups");
     assert_eq!(provider.count_refreshes(&system).await - before, 1);
 }
@@ -414,7 +414,7 @@ pub(crate) async fn disconnecting_ends_everything(provider: &Provider) {
     )
     .fetch_all(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     assert!(left.iter().all(|(_, count)| *count == 0), "{left:?}");
     provider.generate(&system, &connected.account, 20).await;
     system.drain().await;

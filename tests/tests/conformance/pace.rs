@@ -198,7 +198,7 @@ impl Watch<'_> {
         .bind(self.connected.connection)
         .fetch_one(self.system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
         streams.unsigned_abs()
     }
 
@@ -214,7 +214,7 @@ impl Watch<'_> {
         .bind(self.connected.connection)
         .fetch_one(self.system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
         assert!(was_snoozed, "{}: one slice read all", self.provider.slug);
     }
 
@@ -249,7 +249,7 @@ impl Watch<'_> {
         .bind(self.connected.connection)
         .fetch_one(self.system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
         let (missing, _) = self
             .connected
             .tenant
@@ -275,7 +275,7 @@ impl Watch<'_> {
         .bind(self.connected.connection)
         .fetch_one(self.system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
         u64::try_from(runs).expect("a count")
     }
 }

@@ -104,7 +104,7 @@ impl Provider {
             .bind(connection)
             .fetch_one(system.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
             held == expected
         })
         .await;

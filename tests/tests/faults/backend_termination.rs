@@ -78,7 +78,7 @@ async fn terminate_all(system: &System) -> u64 {
     )
     .fetch_all(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     u64::try_from(ended.len()).expect("a small number")
 }
 

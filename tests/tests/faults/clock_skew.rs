@@ -51,7 +51,7 @@ async fn assert_leases_and_schedules(system: &System) {
     )
     .fetch_one(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     let count = |name: &str| row.get::<i64, _>(name);
     assert_eq!(count("lost"), 0, "a lease was lost");
     assert_eq!(count("workers"), 2, "a worker counts as dead");

@@ -28,11 +28,11 @@ async fn container_is_ready_and_ends_with_its_process() {
     if is_set(INNER) {
         let container = PostgresContainer::start().await;
         let pool = PgPool::connect(&container.url).await;
-        let pool = pool.expect("it accepts connections at once");
+        let pool = pool.expect("it accepts connections immediately");
         let one: i32 = sqlx::query_scalar("SELECT 1")
             .fetch_one(&pool)
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
         assert_eq!(one, 1);
         eprintln!("{STARTED}{}", container.name);
         return;

@@ -41,7 +41,7 @@ async fn waits(system: &System, tenant: &Tenant<'_>, kind: &str) -> Vec<f64> {
     .bind(kind)
     .fetch_all(system.db.pool())
     .await
-    .expect("Postgres answers")
+    .expect("the query result")
 }
 
 /// The 99th percentile.
@@ -65,7 +65,7 @@ async fn sync_repeatedly(system: &System, tenant: &Tenant<'_>, connection: Uuid,
                 .bind(job)
                 .fetch_one(system.db.pool())
                 .await
-                .expect("Postgres answers");
+                .expect("the query result");
             ended == 1
         })
         .await;
@@ -118,7 +118,7 @@ async fn single_job_starts_soon_beside_a_flood() {
         .bind(busy.id)
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     assert!(
         left > jobs / 2,
         "the queue was emptied before the measurement: {left}"

@@ -38,7 +38,7 @@ async fn orphaned_jobs(system: &System) -> Vec<String> {
     )
     .fetch_all(system.db.pool())
     .await
-    .expect("Postgres answers")
+    .expect("the query result")
 }
 
 #[tokio::test(flavor = "multi_thread")]

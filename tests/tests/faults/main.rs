@@ -72,7 +72,7 @@ async fn assert_nothing_lost(system: &System, tenant: &Tenant<'_>, keys: &[Strin
     .bind(keys)
     .fetch_all(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     let known: std::collections::HashSet<String> = known.into_iter().collect();
     let lost: Vec<_> = keys.iter().filter(|key| !known.contains(*key)).collect();
     if lost.is_empty() {
@@ -87,7 +87,7 @@ async fn assert_nothing_lost(system: &System, tenant: &Tenant<'_>, keys: &[Strin
     )
     .fetch_all(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     panic!("acknowledged and not in the feed: {lost:?}; unprocessed: {unprocessed:#?}");
 }
 
@@ -111,6 +111,6 @@ async fn assert_no_job_finished_twice(system: &System) {
     )
     .fetch_all(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     assert_eq!(twice, Vec::<String>::new());
 }

@@ -30,7 +30,7 @@ async fn running_leases(system: &System) -> Vec<i64> {
     )
     .fetch_all(system.db.pool())
     .await
-    .expect("Postgres answers")
+    .expect("the query result")
 }
 
 /// Whether the jobs of all these leases are rescued or finished.
@@ -39,7 +39,7 @@ async fn are_rescued(system: &System, held: &[i64]) -> bool {
         .bind(held)
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     left == 0
 }
 

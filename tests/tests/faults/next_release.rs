@@ -7,7 +7,7 @@ use sea_orm_migration::{MigrationTrait, MigratorTrait};
 #[derive(Debug)]
 pub(super) struct NextRelease;
 
-/// How many migrations the next release adds.
+/// The number of migrations that the next release adds.
 pub(super) const ADDED: usize = 6;
 
 impl MigratorTrait for NextRelease {

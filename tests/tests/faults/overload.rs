@@ -37,7 +37,7 @@ impl Sample {
         )
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
         let bytes = |name: &str| u64::try_from(row.get::<i64, _>(name)).expect("a size");
         let processes = system.processes().await;
         Self {

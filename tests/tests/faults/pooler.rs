@@ -23,7 +23,7 @@ async fn listeners(db: &TestDb) -> i64 {
     )
     .fetch_one(db.pool())
     .await
-    .expect("Postgres answers")
+    .expect("the query result")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +89,7 @@ async fn service_works_behind_a_transaction_pooler() {
                 sqlx::query_scalar("SELECT count(*) FROM jobs WHERE kind = 'sync_connection'")
                     .fetch_one(system.db.pool())
                     .await
-                    .expect("Postgres answers");
+                    .expect("the query result");
             left == 0
         })
         .await;
@@ -106,7 +106,7 @@ async fn service_works_behind_a_transaction_pooler() {
     )
     .fetch_one(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     eprintln!(
         "pooler: {} acknowledged; {used} sessions for seven processes",
         record.acknowledged.len()

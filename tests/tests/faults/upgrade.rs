@@ -47,7 +47,7 @@ async fn fifty_more_processed(system: &System, load: &Load, when: &str) {
             .bind(last)
             .fetch_one(system.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
         stored == 1
     })
     .await;
@@ -86,7 +86,7 @@ async fn applied(db: &TestDb) -> usize {
         sqlx::query_scalar("SELECT count(*) FROM seaql_migrations WHERE version LIKE 'm2999%'")
             .fetch_one(db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
     usize::try_from(applied).expect("a count")
 }
 

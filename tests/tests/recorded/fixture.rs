@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use shared::clock::{Clock, SystemClock};
 use shared::connectors::{
-    Access, Callback, CallbackOutcome, Connector, ConnectorError, StreamSpec, SyncPage, SyncRequest,
+    Access, Callback, CallbackOutcome, Connector, ConnectorError, SyncPage, SyncRequest,
 };
+use shared::model::StreamSpec;
 use url::Url;
 
 use crate::server::{RecordedResponse, Server, serve};
@@ -54,7 +55,7 @@ impl Fixture {
             upper_bound: self.now,
             reconcile_from: None,
             failures: 0,
-            priority: shared::http::Priority::Backfill(shared::ids::TenantId::UNASSIGNED),
+            priority: shared::http::Priority::Backfill(shared::model::TenantId::UNASSIGNED),
             directory: Arc::default(),
         }
     }

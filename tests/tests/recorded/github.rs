@@ -8,10 +8,9 @@ use http::{HeaderMap, HeaderName};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use shared::clock::{Clock, SystemClock};
-use shared::connectors::{
-    Access, Connector, ConnectorError, Directory, ExternalAccount, StreamSpec, SyncRequest,
-};
+use shared::connectors::{Access, Connector, ConnectorError, Directory, SyncRequest};
 use shared::crypto::verify_hmac_sha256_hex;
+use shared::model::{ExternalAccount, StreamSpec};
 
 use crate::folder::Folder;
 use crate::provider::{self, SECRET, connector, headers, hmac_hex, try_verify, verify};

@@ -14,10 +14,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use shared::clock::{Clock, SystemClock};
-use shared::connectors::{
-    Connector, Directory, DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount,
-};
-use shared::ids::ConnectionId;
+use shared::connectors::{Connector, Directory};
+use shared::model::ConnectionId;
+use shared::model::{DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount};
 
 use self::table::{Site, Statuses, expected_outcome, foreign, origin};
 use crate::exchanges;

@@ -15,12 +15,12 @@ use sha2::Sha256;
 use shared::clock::{Clock, ManualClock, SystemClock};
 use shared::config::{Env, Reader};
 use shared::connectors::{
-    Connector, ConnectorDeps, ConnectorSettings, Directory, DirectoryEntry, ExternalAccount,
-    KeySource, Registry, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
-    WebhookRequest,
+    Connector, ConnectorDeps, ConnectorSettings, Directory, KeySource, Registry, VerifyError,
+    WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use shared::http::{Charge, LimitObservation, Permit, RateLimited, RateLimiter};
-use shared::ids::ConnectionId;
+use shared::model::ConnectionId;
+use shared::model::{DirectoryEntry, ExternalAccount};
 
 /// The webhook secret of these tests.
 pub(crate) const SECRET: &str = "the secret of these tests";

@@ -12,7 +12,8 @@ use chrono::{DateTime, Duration, Utc};
 use http::HeaderMap;
 use serde_json::{Value, json};
 use shared::clock::{Clock, SystemClock};
-use shared::connectors::{Connector, Directory, ExternalAccount, VerifyError};
+use shared::connectors::{Connector, Directory, VerifyError};
+use shared::model::ExternalAccount;
 
 use self::table::{account_change, expected_change, expected_of_body, route, text};
 use crate::expectation::Expected;

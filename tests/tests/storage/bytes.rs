@@ -2,11 +2,11 @@
 
 use shared::clock::{Clock, SystemClock};
 use shared::db::TenantScope;
-use shared::db::deliveries::{self, ReplayOutcome};
 use shared::db::routes::Recipient;
-use shared::ids::{ConnectionId, DeliveryId, TenantId};
 use shared::inbox;
-use shared::queue::{JobPayload, NewJob, enqueue};
+use shared::inbox::ReplayOutcome;
+use shared::model::{ConnectionId, DeliveryId, JobPayload, NewJob, TenantId};
+use shared::queue::enqueue;
 use tests::harness::TestDb;
 
 use crate::connections::scope_of;
@@ -81,7 +81,7 @@ async fn jobs_record_bytes_of_their_deliveries() {
         .await
         .expect("copied");
     // A replayed delivery.
-    let replayed = deliveries::replay(&mut tx, &first, id, None).await;
+    let replayed = inbox::replay(&mut tx, &first, id, None).await;
     assert!(matches!(
         replayed.expect("replayed"),
         ReplayOutcome::Queued(_)
@@ -102,7 +102,7 @@ async fn jobs_record_bytes_of_their_deliveries() {
     let mut bytes: Vec<i64> = sqlx::query_scalar("SELECT bytes FROM jobs")
         .fetch_all(test.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     bytes.sort_unstable();
     let one = i64::try_from(BODY).expect("small");
     let at_least = [one, one, one, 2 * one];

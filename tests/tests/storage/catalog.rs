@@ -9,7 +9,7 @@ const TENANT_TABLES: &str = "SELECT c.oid, c.relname, c.relrowsecurity, c.relfor
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')";
 
 #[tokio::test]
-async fn row_level_security_is_forced_on_every_tenant_table() {
+async fn every_tenant_table_forces_row_level_security() {
     let db = TestDb::create().await;
     let tables = sqlx::query(TENANT_TABLES)
         .fetch_all(db.pool())
@@ -30,7 +30,7 @@ async fn row_level_security_is_forced_on_every_tenant_table() {
 }
 
 #[tokio::test]
-async fn tenant_id_leads_the_primary_key_of_every_tenant_table() {
+async fn tenant_id_leads_primary_key_of_tenant_tables() {
     let db = TestDb::create().await;
     let wrong: Vec<String> = sqlx::query_scalar(
         "SELECT c.relname::text FROM pg_class c \
@@ -154,7 +154,7 @@ async fn worker_cannot_read_webhook_secrets() {
     let read = sqlx::raw_sql("SELECT secret FROM webhook_secrets")
         .execute(&mut session)
         .await;
-    let error = read.expect_err("refused").to_string();
+    let error = read.expect_err("rejected").to_string();
     assert!(error.contains("permission denied"), "{error}");
 }
 

@@ -3,12 +3,12 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use shared::clock::{Clock, SystemClock};
-use shared::connectors::StreamSpec;
 use shared::db::connections::{self, Connection, ConnectionStatus};
 use shared::db::cursors::{self, Advance};
-use shared::db::{Db, TenantScope, Tx, due_jobs};
-use shared::ids::{ConnectionId, JobId, TenantId};
-use shared::queue::{ClaimedJob, JobError, JobPayload};
+use shared::db::{Db, TenantScope, Tx};
+use shared::model::{ConnectionId, JobError, JobId, JobPayload, StreamSpec, TenantId};
+use shared::queue::ClaimedJob;
+use shared::queue::due_jobs;
 use tests::harness::TestDb;
 
 struct Fixture {
@@ -54,7 +54,7 @@ impl Fixture {
     async fn connection(&self) -> Connection {
         let mut tx = self.begin().await;
         let found = connections::get(&mut tx, &self.scope, self.id).await;
-        found.expect("Postgres answers").expect("the connection")
+        found.expect("the query result").expect("the connection")
     }
 }
 
@@ -224,7 +224,7 @@ async fn unread_streams_are_listed_least_recent_first() {
     assert_eq!(unread(&mut tx, 20).await, ["b", "c", "a"]);
     assert_eq!(unread(&mut tx, 21).await, ["b", "d", "c", "a"]);
 
-    // Streams that the next complete pass does not list are not read any more.
+    // Streams that the next complete pass does not list are no longer read.
     cursors::list_streams(
         &mut tx,
         &fixture.scope,
@@ -528,11 +528,11 @@ async fn connections_are_probed_unless_provider_refused_grant() {
         )
         .fetch_one(fixture.test.pool())
         .await
-        .expect("Postgres answers")
+        .expect("the query result")
     };
     let run = async |statement: &'static str| {
         let result = sqlx::query(statement).execute(fixture.test.pool()).await;
-        result.expect("Postgres answers");
+        result.expect("the query result");
     };
     for (status, reason, first, next) in [
         (

@@ -11,14 +11,14 @@ use shared::clock::SystemClock;
 use shared::config::{CryptoConfig, Env, Reader};
 use shared::connectors::{
     AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps, ConnectorError,
-    ConnectorSettings, Directory, ExternalAccount, Grant, KeySource, ProviderDescriptor,
-    RefreshRequest, Registry, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery,
-    WebhookOutcome, WebhookReceipt, WebhookRequest,
+    ConnectorSettings, Directory, Grant, KeySource, ProviderDescriptor, RefreshRequest, Registry,
+    SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
+    WebhookRequest,
 };
 use shared::credentials::{CredentialError, Credentials};
 use shared::crypto::Keyring;
 use shared::db::{Db, TenantScope};
-use shared::ids::ConnectionId;
+use shared::model::{ConnectionId, ExternalAccount};
 use shared::ratelimit::PostgresRateLimiter;
 use tests::harness::{TestDb, eventually};
 use tokio_util::task::TaskTracker;

@@ -8,7 +8,7 @@ use tests::harness::TestDb;
 async fn owner(db: &TestDb) -> DatabaseConnection {
     let mut options = ConnectOptions::new(db.url());
     options.max_connections(1).sqlx_logging(false);
-    Database::connect(options).await.expect("Postgres answers")
+    Database::connect(options).await.expect("the query result")
 }
 
 async fn objects(db: &TestDb) -> Vec<String> {

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use shared::db::{Db, TenantScope, due_jobs};
-use shared::ids::{DeliveryId, TenantId, WorkerId};
+use shared::db::{Db, TenantScope};
 use shared::inbox::{self, Outcome};
+use shared::model::{DeliveryId, JobError, TenantId, WorkerId};
+use shared::queue::due_jobs;
 use shared::queue::{
-    ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, JobQueue, PgJobQueue, WorkClass,
+    ClaimRequest, ClaimedJob, Finished, JobOutcome, JobQueue, PgJobQueue, WorkClass,
 };
 use sqlx::{Connection, PgConnection, Row};
 use tests::harness::TestDb;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use shared::clock::{Clock, SystemClock};
-use shared::db::jobs::{self, CancelOutcome, RetryOutcome};
 use shared::db::{Db, Role};
-use shared::ids::{DeliveryId, TenantId, WorkerId};
+use shared::model::{DeliveryId, JobError, JobPayload, NewJob, TenantId, WorkerId};
+use shared::queue::jobs::{self, CancelOutcome, RetryOutcome};
 use shared::queue::{
-    ClaimRequest, ClaimedJob, Finished, JobError, JobOutcome, JobPayload, JobQueue,
-    MAX_LOST_ATTEMPTS, NewJob, PgJobQueue, WorkClass, enqueue, verify_lease,
+    ClaimRequest, ClaimedJob, Finished, JobOutcome, JobQueue, MAX_LOST_ATTEMPTS, PgJobQueue,
+    WorkClass, enqueue, verify_lease,
 };
 use sqlx::Row;
 use tests::harness::TestDb;
@@ -260,7 +260,7 @@ async fn lease_unknown_to_its_worker_is_rescued() {
     assert_eq!(
         queue.rescue(other, &[]).await,
         0,
-        "only its own worker can tell"
+        "only its own worker knows"
     );
     assert_eq!(queue.rescue(worker, &held).await, 1);
     let rescued_job = queue.claim(other, 2, 2).await.remove(0);

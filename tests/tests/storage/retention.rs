@@ -2,7 +2,7 @@
 
 use shared::db::retention::{self, Retention};
 use shared::db::{Db, DbError, Tx};
-use shared::ids::TenantId;
+use shared::model::TenantId;
 use shared::queue::{self, ClaimedJob};
 use sqlx::{Connection, PgConnection};
 use tests::harness::TestDb;

@@ -1,6 +1,6 @@
 //! Webhook keys of connections: access of ingress and of an owner without superuser rights.
 
-use shared::ids::{ConnectionId, TenantId};
+use shared::model::{ConnectionId, TenantId};
 use sqlx::{AssertSqlSafe, PgPool};
 use tests::harness::TestDb;
 use url::Url;

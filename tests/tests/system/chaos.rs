@@ -118,7 +118,7 @@ async fn reconnect(system: &System, tenants: &[(Tenant<'_>, Vec<Account>)]) -> u
             .bind(connection["id"].as_str())
             .fetch_one(system.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
             assert!(was_cut_short, "every refresh has a result: {connection}");
             let account = accounts.iter().find(|one| one.provider == "slack");
             let account = account.expect("it was connected");
@@ -138,7 +138,7 @@ async fn assert_kills_explain_open_attempts(system: &System, kills: &[DateTime<U
     )
     .fetch_all(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     for (connection, attempted_at) in &open {
         let during = *attempted_at - CLOCK_TOLERANCE..=*attempted_at + MAX_ATTEMPT;
         assert!(
@@ -150,7 +150,7 @@ async fn assert_kills_explain_open_attempts(system: &System, kills: &[DateTime<U
 }
 
 /// Asserts that after an incremental sync only facts for the reconciliation pass are missing.
-async fn assert_polls_find_what_lists_show(tenants: &[(Tenant<'_>, Vec<Account>)]) {
+async fn assert_polls_find_all_listed_facts(tenants: &[(Tenant<'_>, Vec<Account>)]) {
     for (tenant, accounts) in tenants {
         let ids: Vec<&str> = accounts.iter().map(|one| one.id.as_str()).collect();
         // Transactions of other tests in the same cluster may hold the feed back.
@@ -186,7 +186,7 @@ async fn recover(
         reconnected <= max,
         "{reconnected} refresh tokens were lost to {kills} worker kills"
     );
-    assert_polls_find_what_lists_show(tenants).await;
+    assert_polls_find_all_listed_facts(tenants).await;
 }
 
 /// Starts a system with twenty accounts at each provider and two of each process.

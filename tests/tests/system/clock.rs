@@ -21,7 +21,7 @@ async fn read_postgres_clock(system: &System) -> DateTime<Utc> {
     sqlx::query_scalar("SELECT clock_timestamp()")
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers")
+        .expect("the query result")
 }
 
 async fn read_simulator_clock(system: &System) -> DateTime<Utc> {
@@ -60,7 +60,7 @@ async fn assert_runs_faster(system: &System, factor: u32) {
         .bind(factor)
         .execute(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     let real = uptime() - real;
     let wall = (SystemClock.now() - wall).as_seconds_f64();
     let monotonic = monotonic.elapsed().as_secs_f64();

@@ -185,7 +185,7 @@ async fn broken_completeness_promise_is_detected() {
     .bind(connection)
     .execute(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     let broken = reader.broken_promises().await;
     assert_eq!(broken.len(), 1, "{broken:#?}");
 }

@@ -25,7 +25,7 @@ use shared::connectors::{
 };
 use shared::crypto::{sha256, verify_hmac_sha256_hex};
 use shared::http::HttpError;
-use shared::signals::{
+use shared::model::{
     Actor, ActorKind, Context, ContextKind, SignalDraft, SignalKind, Subject, TimestampSource,
 };
 use shared::telemetry::{Lifecycle, MetricsHandle};
@@ -277,7 +277,7 @@ impl<'s> Fixture<'s> {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        request.send().await.expect("the API answers")
+        request.send().await.expect("an API response")
     }
 
     /// Creates or rotates the connection's webhook key.
@@ -294,7 +294,7 @@ impl<'s> Fixture<'s> {
         }
         let body = Bytes::copy_from_slice(body.as_bytes());
         let request = self.system.client.post(url).headers(map).body(body);
-        request.send().await.expect("the ingress answers")
+        request.send().await.expect("an ingress response")
     }
 
     /// Sends a handshake with this secret and returns the status.
@@ -320,7 +320,7 @@ impl<'s> Fixture<'s> {
         .bind(self.connection.to_string())
         .fetch_all(self.system.db.pool())
         .await
-        .expect("Postgres answers")
+        .expect("the query result")
     }
 }
 
@@ -362,7 +362,7 @@ async fn handshake_secret_is_accepted_once_while_armed() {
     let now: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("SELECT now()")
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     let left = (until - now).num_seconds();
     assert!((800..=900).contains(&left), "{left}");
     let response = fixture.post(&url, &[(HANDSHAKE_HEADER, FIRST)], "").await;
@@ -397,7 +397,7 @@ async fn handshake_secret_is_accepted_once_while_armed() {
     let sealed: Vec<Vec<u8>> = sqlx::query_scalar("SELECT secret FROM webhook_secrets")
         .fetch_all(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     let is_plain = |sealed: &Vec<u8>| sealed.windows(6).any(|part| part == b"secret");
     assert!(sealed.len() == 2 && !sealed.iter().any(is_plain));
     assert_eq!(

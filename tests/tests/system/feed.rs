@@ -142,7 +142,7 @@ fn timestamp(value: &Value) -> chrono::DateTime<chrono::Utc> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn feed_reports_completeness_and_what_holds_it_back() {
+async fn feed_reports_completeness_and_reason_for_delay() {
     let system = System::with_fast_provider()
         .simulator(|sim| sim.history = 10)
         .start()

@@ -17,7 +17,7 @@ async fn take_over_jobs(system: &System) {
             .bind(worker)
             .execute(system.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
         assert!(done.rows_affected() > 0);
     }
 }
@@ -42,7 +42,7 @@ async fn refusal_after_lost_lease_changes_nothing() {
             .bind(ended)
             .fetch_one(system.db.pool())
             .await
-            .expect("Postgres answers")
+            .expect("the query result")
         };
         let before = attempts(true).await;
         let label = format!("kind=\"{kind}\"");
@@ -55,7 +55,7 @@ async fn refusal_after_lost_lease_changes_nothing() {
             )
             .execute(system.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
         } else {
             tenant.poll().await;
         }
@@ -109,7 +109,7 @@ async fn stream_list_is_discarded_after_lost_lease() {
             .bind(channel.as_str())
             .fetch_one(system.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
     assert!(!known, "{channel} was stored by a job without lease");
     let after = tenant.get(&path).await;
     for field in ["status", "last_sync_at", "last_error", "complete_through"] {
@@ -136,7 +136,7 @@ async fn periodic_task_is_not_claimed_without_its_job() {
         sqlx::query_scalar::<_, bool>("SELECT is_called FROM job_lease_tokens")
             .fetch_one(system.db.pool())
             .await
-            .expect("Postgres answers")
+            .expect("the query result")
     };
     eventually("the task was tried", tried).await;
     sqlx::raw_sql("DROP TRIGGER refuse ON jobs")
@@ -149,7 +149,7 @@ async fn periodic_task_is_not_claimed_without_its_job() {
         )
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers")
+        .expect("the query result")
     })
     .await;
 }

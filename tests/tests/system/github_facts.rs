@@ -126,7 +126,7 @@ async fn delivered_body(system: &System, event: &str) -> String {
         .bind(event)
         .fetch_optional(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
         body = row.map_or_else(String::new, |row| row.get("body"));
         !body.is_empty()
     })
@@ -147,7 +147,7 @@ async fn replay(system: &System, event: &str, body: String) {
         .body(body)
         .send()
         .await
-        .expect("the ingress answers");
+        .expect("an ingress response");
     assert_eq!(response.status().as_u16(), 200);
 }
 
@@ -184,7 +184,7 @@ async fn replayed_body_under_another_event_changes_nothing() {
         sqlx::query_scalar("SELECT count(*) FROM deliveries WHERE outcome = 'failed'")
             .fetch_one(system.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
     assert_eq!(failed, 4, "they are kept for operators");
     tenant.assert_equals_ledger_after_poll(&account).await;
 }

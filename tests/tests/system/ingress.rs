@@ -38,14 +38,14 @@ pub(crate) async fn post(
     if let Some(signature) = signature {
         request = request.header("X-Hub-Signature-256", signature);
     }
-    request.send().await.expect("the ingress answers")
+    request.send().await.expect("an ingress response")
 }
 
 pub(crate) async fn count_deliveries(system: &System) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM deliveries")
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers")
+        .expect("the query result")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +92,7 @@ async fn duplicate_is_acknowledged_and_stored_once() {
     let signature = signature(secret(&system), BODY.as_bytes());
     let guid = Uuid::new_v4().to_string();
     let all = (0..40).map(|_| post(&system, &guid, Some(&signature), BODY));
-    // A busy machine may be late for some requests, which are answered 503.
+    // A busy machine may be late for some requests, which then receive 503.
     for response in futures::future::join_all(all).await {
         assert!(
             matches!(response.status().as_u16(), 200 | 503),
@@ -128,7 +128,7 @@ async fn blocked_batch_is_retried() {
     .await
     .expect("a lock");
     let signature = signature(secret(&system), BODY.as_bytes());
-    // While the row is locked, requests are answered 503 and sent again.
+    // While the row is locked, requests receive 503 and are sent again.
     let accepted = eventually("the delivery is accepted", async || {
         let response = post(&system, &guid, Some(&signature), BODY).await;
         response.status().as_u16() == 200

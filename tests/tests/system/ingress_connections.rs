@@ -23,7 +23,7 @@ fn delivery(system: &System, url: &str, secret: &str) -> RequestBuilder {
 }
 
 async fn status(request: RequestBuilder) -> u16 {
-    let response = request.send().await.expect("the ingress answers");
+    let response = request.send().await.expect("an ingress response");
     response.status().as_u16()
 }
 

@@ -198,7 +198,7 @@ async fn unmatched_deliveries_have_a_quota() {
         .bearer_auth(OPERATOR_TOKEN)
         .send()
         .await
-        .expect("the API answers");
+        .expect("an API response");
     let list: Value = response.json().await.expect("JSON");
     let counts: Vec<_> = list["unmatched_accounts"]
         .as_array()
@@ -210,7 +210,7 @@ async fn unmatched_deliveries_have_a_quota() {
     let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM delivery_dedup")
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     assert_eq!(seen, 6, "every delivery's id is stored");
 }
 

@@ -1,4 +1,4 @@
-//! A panic of a verifier fails one request, which is answered and counted.
+//! A panic of a verifier fails one request, which gets a response and is counted.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ async fn panic_of_a_verifier_costs_one_request() {
             .header("X-GitHub-Delivery", "d-1")
             .header("X-Hub-Signature-256", "sha256=00")
             .body(body);
-        let response = request.send().await.expect("the ingress answers");
+        let response = request.send().await.expect("an ingress response");
         assert_eq!(response.status().as_u16(), status, "{body:?}");
         let kind = &response.headers()["content-type"];
         assert_eq!(kind, "application/problem+json");

@@ -67,7 +67,7 @@ async fn send_unsigned(system: &System, path: &str, client: &str, length: usize)
         .header("X-Slack-Signature", "v0=00")
         .header("X-Slack-Request-Timestamp", "0")
         .body(vec![b' '; length]);
-    let response: Response = request.send().await.expect("the ingress answers");
+    let response: Response = request.send().await.expect("an ingress response");
     response.status().as_u16()
 }
 
@@ -85,7 +85,7 @@ async fn send_incomplete_share(system: &System, client: &str) -> [TcpStream; 3] 
 async fn memory_of_one_client_is_bounded() {
     let system = start_behind_proxy().await;
     let held = send_incomplete_share(&system, "203.0.113.1").await;
-    eventually("the client has its share", async || {
+    eventually("the client's share is used up", async || {
         send_unsigned(&system, "/webhooks/github", "203.0.113.1", 2 * MIB).await == 503
     })
     .await;
@@ -105,7 +105,7 @@ async fn memory_of_one_provider_is_bounded() {
         send_incomplete_share(&system, "203.0.113.1"),
         send_incomplete_share(&system, "203.0.113.2")
     );
-    eventually("the provider has its share", async || {
+    eventually("the provider's share is used up", async || {
         send_unsigned(&system, "/webhooks/github", "203.0.113.3", 3 * MIB).await == 503
     })
     .await;
@@ -114,7 +114,7 @@ async fn memory_of_one_provider_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_of_one_client_are_bounded_in_number() {
+async fn number_of_bodies_per_client_is_bounded() {
     let system = start_behind_proxy().await;
     let announced = (0..1_024).map(|_| async {
         let stream = TcpStream::connect(address(&system.ingress)).await;
@@ -124,7 +124,7 @@ async fn bodies_of_one_client_are_bounded_in_number() {
         stream
     });
     let _announced = futures::future::join_all(announced).await;
-    eventually("the client has its share", async || {
+    eventually("the client's share is used up", async || {
         send_unsigned(&system, "/webhooks/github", "203.0.113.1", 1).await == 503
     })
     .await;
@@ -139,7 +139,7 @@ async fn connect_from(local: [u8; 4], server: &str) -> std::io::Result<TcpStream
     socket.connect(address(server)).await
 }
 
-/// Sends a request on a socket; `None` where the socket is closed.
+/// Sends a request on a socket; `None` if the socket is closed.
 async fn request_health(stream: &mut TcpStream) -> Option<String> {
     let request = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
     stream.write_all(request.as_bytes()).await.ok()?;
@@ -150,7 +150,7 @@ async fn request_health(stream: &mut TcpStream) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sockets_of_one_client_close_no_other_clients() {
+async fn one_client_cannot_close_sockets_of_others() {
     let system = System::with_fast_provider().workers(0).start().await;
     for server in [&system.ingress, &system.api] {
         let mut kept = connect_from([127, 0, 0, 1], server)
@@ -158,7 +158,7 @@ async fn sockets_of_one_client_close_no_other_clients() {
             .expect("a socket");
         let response = request_health(&mut kept).await.expect("a response");
         assert!(response.starts_with("HTTP/1.1 200"), "{server}: {response}");
-        // More sockets than the server keeps, each idle for less time than the one above.
+        // More sockets than the server keeps, each idle for less time than `kept`.
         let flood = (0..4_200).map(async |_| {
             let stream = connect_from([127, 0, 0, 2], server).await;
             let mut stream = stream.expect("enough descriptors: ulimit -n");
@@ -177,7 +177,7 @@ async fn sockets_of_one_client_close_no_other_clients() {
 
 /// Opens a socket with a request in flight, whose body is never sent.
 ///
-/// Returns `None` where the server does not wait for the body.
+/// Returns `None` if the server does not wait for the body.
 async fn open_busy_socket(local: [u8; 4], server: &str) -> Option<TcpStream> {
     let stream = connect_from(local, server).await;
     let mut stream = stream.expect("enough descriptors: ulimit -n");

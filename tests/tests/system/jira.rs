@@ -21,7 +21,7 @@ async fn wait_for_subscriptions(system: &System, expected: usize) {
         )
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
         list_webhooks(system).await.len() == expected
             && stored == i64::try_from(expected).expect("few")
     })
@@ -35,7 +35,7 @@ async fn list_webhooks(system: &System) -> Vec<Value> {
         .get(url)
         .send()
         .await
-        .expect("the simulator answers");
+        .expect("a simulator response");
     let body: Value = response.json().await.expect("JSON");
     body["webhooks"].as_array().expect("a list").clone()
 }
@@ -108,7 +108,7 @@ async fn denied_boards_hold_completeness_back() {
         )
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers")
+        .expect("the query result")
     };
     let before = sprints().await;
     assert!(before > 0, "the site has a board");
@@ -134,7 +134,7 @@ async fn denied_boards_hold_completeness_back() {
     let response = system.client.delete(url).send().await;
     assert!(
         response
-            .expect("the simulator answers")
+            .expect("a simulator response")
             .status()
             .is_success()
     );
@@ -264,7 +264,7 @@ async fn token_rotation_survives_lost_response() {
         sqlx::query_scalar("SELECT count(*) FROM token_refresh_log WHERE outcome = 'transient'")
             .fetch_one(system.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
     assert!(lost >= 1, "the token refresh log shows the lost response");
 }
 
@@ -439,7 +439,7 @@ async fn short_backfill_does_not_wait_for_long_one() {
         !first.identities().await.is_empty()
     })
     .await;
-    // While the app's budget is used up, connecting is answered 503 and retried.
+    // While the app's budget is used up, connecting returns 503 and is retried.
     let (login, admin) = (text("login"), text("admin"));
     let mut short = Uuid::nil();
     eventually("the second account is connected", async || {
@@ -460,7 +460,7 @@ async fn short_backfill_does_not_wait_for_long_one() {
             .bind(connection)
             .fetch_one(system.db.pool())
             .await
-            .expect("Postgres answers")
+            .expect("the query result")
     };
     eventually("the short backfill is done", async || done(short).await).await;
     assert!(!done(long).await, "the long one is still running");

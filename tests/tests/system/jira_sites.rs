@@ -21,7 +21,7 @@ async fn routes(system: &System) -> Vec<String> {
     sqlx::query_scalar("SELECT route FROM delivery_routes ORDER BY route")
         .fetch_all(system.db.pool())
         .await
-        .expect("Postgres answers")
+        .expect("the query result")
 }
 
 async fn rename_site(system: &System, account: &str) {
@@ -30,10 +30,10 @@ async fn rename_site(system: &System, account: &str) {
 }
 
 async fn wait_for_new_routes(system: &System) {
-    eventually("the routes follow the address", async || {
+    eventually("all routes have the new address", async || {
         let routes = routes(system).await;
-        let is_there = |route: &String| route.starts_with("https://bought.atlassian.net");
-        routes.iter().any(|route| route.contains('#')) && routes.iter().all(is_there)
+        let has_new_address = |route: &String| route.starts_with("https://bought.atlassian.net");
+        routes.iter().any(|route| route.contains('#')) && routes.iter().all(has_new_address)
     })
     .await;
 }
@@ -78,7 +78,7 @@ async fn connecting_a_renamed_site_again_moves_its_routes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refused_event_is_named_and_loses_no_other() {
+async fn refused_event_is_reported_and_loses_no_other() {
     let system = System::with_fast_provider().start().await;
     system.simulator.change_jira(|jira| {
         jira.refused_events = vec![
@@ -89,9 +89,12 @@ async fn refused_event_is_named_and_loses_no_other() {
     let (account, tenant, connection) = connect_acme(&system).await;
     generate(&system, &account, 60).await;
     tenant.assert_equals_ledger_after_poll(&account).await;
-    let shown = tenant.get(&format!("/v1/connections/{connection}")).await;
-    assert_eq!(shown["warnings"][0]["code"], "events_refused", "{shown}");
-    let message = shown["warnings"][0]["message"].as_str().expect("text");
+    let response = tenant.get(&format!("/v1/connections/{connection}")).await;
+    assert_eq!(
+        response["warnings"][0]["code"], "events_refused",
+        "{response}"
+    );
+    let message = response["warnings"][0]["message"].as_str().expect("text");
     assert!(message.contains("sprint_deleted") && message.contains("jira:version_deleted"));
     assert!(!message.contains("jira:issue_created"), "{message}");
 }

@@ -19,7 +19,7 @@ async fn post_as_administrator(system: &System, url: &str, secret: &str, body: &
         .body(body)
         .send()
         .await;
-    response.expect("the ingress answers").status().as_u16()
+    response.expect("an ingress response").status().as_u16()
 }
 
 /// Delivery of an issue that the ledger does not have.
@@ -144,7 +144,7 @@ async fn two_webhook_secrets_are_valid_while_rotating() {
     let stored: Vec<Vec<u8>> = sqlx::query_scalar("SELECT secret FROM webhook_secrets")
         .fetch_all(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     assert_eq!(stored.len(), 2);
     for secret in &secrets {
         assert!(stored.iter().all(|sealed| {
@@ -175,7 +175,7 @@ async fn two_webhook_secrets_are_valid_while_rotating() {
     let left: i64 = sqlx::query_scalar("SELECT count(*) FROM webhook_secrets")
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     assert_eq!(left, 0, "disconnecting deletes the secrets");
     let path = format!("/v1/connections/{connection}/webhook");
     let response = tenant.request(reqwest::Method::POST, &path, None).await;

@@ -1,4 +1,4 @@
-//! Rotation of both crypto keys, after which the former keys can be removed.
+//! Rotation of both crypto keys, after which the previous keys can be removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,14 +16,14 @@ use crate::jira::rotate_webhook_secret;
 const NEW_KEY: &str = "MTIzNDU2Nzg5MGFiY2RlZmdoaWprbG1ub3BxcnN0dXY=";
 const NEW_INGRESS_KEY: &str = "dnV0c3JxcG9ubWxramloZ2ZlZGNiYTA5ODc2NTQzMjE=";
 
-/// Environment after the rotation, with or without the former keys.
-fn rotated_env(system: &System, keeps_former: bool) -> BTreeMap<String, String> {
+/// Environment after the rotation, with or without the previous keys.
+fn rotated_env(system: &System, keeps_previous: bool) -> BTreeMap<String, String> {
     let mut env = system.env.clone();
     for (name, new) in [("", NEW_KEY), ("INGRESS_", NEW_INGRESS_KEY)] {
-        let former = env.insert(format!("POBLYSH_{name}CRYPTO_KEY"), new.to_owned());
-        if keeps_former {
+        let previous = env.insert(format!("POBLYSH_{name}CRYPTO_KEY"), new.to_owned());
+        if keeps_previous {
             let name = format!("POBLYSH_{name}CRYPTO_PREVIOUS_KEYS");
-            env.insert(name, former.expect("a key"));
+            env.insert(name, previous.expect("a key"));
         }
     }
     env
@@ -42,7 +42,7 @@ async fn list_key_ids(system: &System) -> [BTreeSet<Vec<u8>>; 2] {
         let sealed: Vec<Option<Vec<u8>>> = sqlx::query_scalar(statement)
             .fetch_all(system.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
         let ids = sealed
             .into_iter()
             .flatten()
@@ -52,7 +52,7 @@ async fn list_key_ids(system: &System) -> [BTreeSet<Vec<u8>>; 2] {
     found
 }
 
-/// Starts another api-server of the system, which seals all values anew at its start.
+/// Starts another api-server of the system, which reseals all values at its start.
 async fn start_api(env: BTreeMap<String, String>) -> (String, Lifecycle) {
     let config = api_server::Config::from_env(&Env::from_pairs(env)).expect("settings");
     let metrics = MetricsHandle::global().expect("a recorder");
@@ -103,9 +103,9 @@ async fn rotation_reseals_everything_with_new_keys() {
         now.each_ref().map(BTreeSet::len) == [1, 1] && now[0] != before[0] && now[1] != before[1]
     })
     .await;
-    // The next pass finds no value to seal anew, which its metrics show.
+    // The next pass finds no value to reseal, which its metrics show.
     let (url, second) = start_api(rotated_env(&system, true)).await;
-    eventually("no value needs the former keys", async || {
+    eventually("no value needs the previous keys", async || {
         let metrics = system.client.get(format!("{url}/metrics")).send().await;
         let text = metrics.expect("a response").text().await.expect("text");
         let lines = text.lines();
@@ -117,7 +117,7 @@ async fn rotation_reseals_everything_with_new_keys() {
     })
     .await;
 
-    // All values can be opened without the former keys.
+    // All values can be opened without the previous keys.
     let (ingress, third) = start_ingress(rotated_env(&system, false)).await;
     let body = json!({ "webhookEvent": "jira:issue_created", "timestamp": 1 }).to_string();
     let response = system
@@ -128,7 +128,7 @@ async fn rotation_reseals_everything_with_new_keys() {
         .body(body)
         .send()
         .await
-        .expect("the ingress answers");
+        .expect("an ingress response");
     assert_eq!(response.status().as_u16(), 200);
     system.env = rotated_env(&system, false);
     system.start_worker().await;

@@ -76,7 +76,7 @@ async fn removed_installation_ends_connection_and_deletes_tokens() {
     let tokens: i64 = sqlx::query_scalar("SELECT count(*) FROM credentials")
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     assert_eq!(tokens, 0);
     // After a new installation, an administrator must connect again to resume the connection.
     system
@@ -113,7 +113,7 @@ async fn unmatched_deliveries_wait_for_their_connection() {
         sqlx::query_scalar("SELECT count(*) FROM deliveries WHERE outcome = 'unmatched'")
             .fetch_one(system.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
     assert!(unmatched > 0, "unmatched deliveries are kept");
     let tenant = system.tenant("Acme").await;
     tenant.connect(&account, &admin).await;
@@ -121,7 +121,7 @@ async fn unmatched_deliveries_wait_for_their_connection() {
         sqlx::query_scalar::<_, i64>("SELECT count(*) FROM deliveries WHERE outcome = 'unmatched'")
             .fetch_one(system.db.pool())
             .await
-            .expect("Postgres answers")
+            .expect("the query result")
             == 0
     })
     .await;
@@ -144,7 +144,7 @@ async fn disconnecting_erases_connection_on_both_sides() {
     )
     .fetch_one(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     assert_eq!(left, 0);
 }
 
@@ -156,13 +156,13 @@ async fn disconnecting_waits_for_running_job_without_deadlock() {
     let slow = json!({ "target": "request", "pattern": "GET ", "effect": "slow", "seconds": 30 });
     system.sim("faults", slow).await;
     tenant.poll().await;
-    let mut job = system.db.pool().begin().await.expect("Postgres answers");
+    let mut job = system.db.pool().begin().await.expect("the query result");
     eventually("a run holds its job", async || {
         sqlx::query("SELECT FROM jobs WHERE connection_id = $1 AND state = 'running' FOR SHARE")
             .bind(connection)
             .fetch_optional(&mut *job)
             .await
-            .expect("Postgres answers")
+            .expect("the query result")
             .is_some()
     })
     .await;
@@ -176,7 +176,7 @@ async fn disconnecting_waits_for_running_job_without_deadlock() {
             )
             .fetch_one(system.db.pool())
             .await
-            .expect("Postgres answers")
+            .expect("the query result")
         })
         .await;
         sqlx::query("UPDATE connections SET missed_count = missed_count WHERE id = $1")
@@ -184,7 +184,7 @@ async fn disconnecting_waits_for_running_job_without_deadlock() {
             .execute(&mut *job)
             .await
             .expect("the run notes its progress");
-        job.commit().await.expect("Postgres answers");
+        job.commit().await.expect("the query result");
     };
     let (response, ()) = tokio::join!(disconnected, meanwhile);
     assert_eq!(response.status().as_u16(), 204);
@@ -245,7 +245,7 @@ async fn successful_probe_lists_streams_once() {
         )
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers")
+        .expect("the query result")
     };
     let before = runs().await;
     let url = format!("{}/_sim/stats", system.simulator.base_url());
@@ -312,7 +312,7 @@ async fn refusal_of_older_grant_keeps_new_one() {
         sqlx::query(sqlx::AssertSqlSafe(statement))
             .execute(system.db.pool())
             .await
-            .expect("Postgres answers");
+            .expect("the query result");
         tenant.poll().await;
         system.drain().await;
         assert_eq!(status(&system, connection).await, expected);

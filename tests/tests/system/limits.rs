@@ -74,7 +74,7 @@ async fn rate_limited_run_is_rescheduled_and_completes() {
         )
         .fetch_all(system.db.pool())
         .await
-        .expect("Postgres answers")
+        .expect("the query result")
         .iter()
         .any(|row| {
             row.get::<Option<String>, _>("code").as_deref() == Some("rate_limited")
@@ -86,7 +86,7 @@ async fn rate_limited_run_is_rescheduled_and_completes() {
     let dead: i64 = sqlx::query_scalar("SELECT count(*) FROM job_history WHERE state = 'dead'")
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     assert_eq!(dead, 0);
 }
 

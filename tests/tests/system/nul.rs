@@ -82,7 +82,7 @@ async fn assert_costs_nothing(case: &Case) {
     )
     .fetch_one(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     assert_eq!(nuls, 0);
     assert!(replacements > 0, "nothing had a NUL");
 }

@@ -89,7 +89,7 @@ async fn make_due(system: &System) {
     sqlx::query("UPDATE jobs SET run_at = now() WHERE state = 'queued'")
         .execute(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
 }
 
 async fn dead_jobs(tenant: &Tenant<'_>) -> Vec<Value> {
@@ -123,7 +123,7 @@ async fn panic_costs_one_delivery() {
     .bind(tenant.id)
     .execute(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     system.start_worker_with(with_faults(false)).await;
 
     let mut dead = Vec::new();

@@ -41,7 +41,7 @@ async fn enable_auto_explain(db: &TestDb) {
     let name: String = sqlx::query_scalar("SELECT current_database()")
         .fetch_one(db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     for setting in [
         "session_preload_libraries = 'auto_explain'",
         "auto_explain.log_min_duration = 0",

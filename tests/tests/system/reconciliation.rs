@@ -26,7 +26,7 @@ async fn count_due(system: &System, connection: Uuid, streams: &str) -> i64 {
     .bind(streams)
     .fetch_one(system.db.pool())
     .await
-    .expect("Postgres answers")
+    .expect("the query result")
 }
 
 async fn count_runs(system: &System, connection: Uuid) -> i64 {
@@ -36,7 +36,7 @@ async fn count_runs(system: &System, connection: Uuid) -> i64 {
     .bind(connection)
     .fetch_one(system.db.pool())
     .await
-    .expect("Postgres answers")
+    .expect("the query result")
 }
 
 /// The window is seven days, and the last pass was ten days ago.
@@ -61,7 +61,7 @@ async fn overdue_pass_covers_the_time_since_the_last() {
         .bind(kind)
         .execute(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
         assert!(
             lost.rows_affected() > 0,
             "{provider} has no fact of this kind"
@@ -73,7 +73,7 @@ async fn overdue_pass_covers_the_time_since_the_last() {
         .bind(connection)
         .execute(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
         tenant.poll_and_reconcile().await;
         tenant.assert_equals_ledger(&account).await;
     }
@@ -94,7 +94,7 @@ async fn limited_pass_continues_in_the_same_run() {
     .bind(connection)
     .execute(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     let limit = json!({
         "target": "request", "effect": "too_many_requests", "seconds": 4.0, "count": 1,
         "pattern": "conversations.history",
@@ -125,7 +125,7 @@ async fn failing_stream_leaves_the_poll_interval_adaptive() {
         .bind(connection)
         .execute(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     tenant.poll().await;
     system.drain().await;
     let shown = get_connection(&tenant, connection).await;
@@ -134,7 +134,7 @@ async fn failing_stream_leaves_the_poll_interval_adaptive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn limited_stream_is_named_after_some_progress() {
+async fn limited_stream_is_reported_after_some_progress() {
     let system = System::with_fast_provider()
         .simulator(|sim| (sim.accounts, sim.history) = (1, 10))
         .start()
@@ -161,7 +161,7 @@ async fn limited_stream_is_named_after_some_progress() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failing_list_of_streams_is_named() {
+async fn failing_list_of_streams_is_reported() {
     let system = System::with_fast_provider()
         .simulator(|sim| sim.history = 5)
         .start()

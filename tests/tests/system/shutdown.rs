@@ -32,7 +32,7 @@ async fn terminated_ingress_answers_every_request() {
     let watch = async {
         eventually("readiness ends before the process does", async || {
             let response = system.client.get(&ready).send().await;
-            response.expect("it still answers").status() == 503
+            response.expect("a response while shutting down").status() == 503
         })
         .await;
         ended.store(true, Ordering::Release);
@@ -69,7 +69,7 @@ async fn terminated_worker_returns_its_jobs() {
     let held: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE state = 'running'")
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     assert_eq!(held, 0, "leases of the terminated worker");
     system.start_worker().await;
     system.quiesce().await;

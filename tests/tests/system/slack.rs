@@ -32,7 +32,7 @@ async fn post(system: &System, body: &str) -> u16 {
         .header("X-Slack-Signature", signature)
         .header("Content-Type", "application/json")
         .body(body.to_owned());
-    let response = request.send().await.expect("the ingress answers");
+    let response = request.send().await.expect("an ingress response");
     response.status().as_u16()
 }
 
@@ -411,7 +411,7 @@ async fn disconnecting_uninstalls_the_app() {
         .get(url)
         .send()
         .await
-        .expect("the simulator answers")
+        .expect("a simulator response")
         .json()
         .await
         .expect("JSON");

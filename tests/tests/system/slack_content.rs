@@ -69,7 +69,7 @@ async fn field_slack_channel_id_changed_gives_no_duplicate() {
     .bind(channel.as_str().expect("an id"))
     .fetch_all(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     assert_eq!(streams.len(), 1, "the stream has the new id");
     // A full sync reads everything with the new id and adds no Signal.
     let before = tenant.identities().await;
@@ -125,7 +125,7 @@ async fn channels(system: &System) -> Vec<String> {
     )
     .fetch_all(system.db.pool())
     .await
-    .expect("Postgres answers")
+    .expect("the query result")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,7 +213,7 @@ async fn channels_created_in_one_second_stay_distinct() {
         .bind(known.as_str())
         .execute(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
     act(
         &system,
         &account,

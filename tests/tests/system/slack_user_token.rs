@@ -40,7 +40,7 @@ async fn count_user_tokens(system: &System) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM user_credentials")
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers")
+        .expect("the query result")
 }
 
 fn count_replies(feed: &[Value]) -> usize {

@@ -67,7 +67,7 @@ async fn one_trace_covers_webhook_job_and_signal() {
     )
     .fetch_all(system.db.pool())
     .await
-    .expect("Postgres answers");
+    .expect("the query result");
     assert!(!stored.is_empty(), "Signals carry their delivery's trace");
     let ids: BTreeSet<&str> = stored.iter().map(|(signal, _)| &signal[3..35]).collect();
     let expected = [

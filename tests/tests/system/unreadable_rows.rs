@@ -4,10 +4,9 @@ use serde_json::{Value, json};
 use tests::harness::{System, Tenant, eventually};
 use uuid::Uuid;
 
-/// Provider with the action of these tests.
+/// A provider, and the action that these tests perform there.
 struct Provider {
     slug: &'static str,
-    /// Action that these tests perform.
     action: &'static str,
     /// Name of the action's text field.
     text: &'static str,
@@ -54,7 +53,7 @@ async fn connect_account<'s>(
         .bind(connection)
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers");
+        .expect("the query result");
         missing == 0
     })
     .await;
@@ -73,7 +72,7 @@ async fn clear_faults(system: &System) {
     let response = system.client.delete(url).send().await;
     assert!(
         response
-            .expect("the simulator answers")
+            .expect("a simulator response")
             .status()
             .is_success()
     );
@@ -123,7 +122,7 @@ async fn field_lone_surrogate_is_read_from_any_source() {
         });
         system.sim("faults", cut).await;
         act(&system, provider, &account, "polled HALF").await;
-        act(&system, provider, &account, "behind it").await;
+        act(&system, provider, &account, "after it").await;
         tenant.assert_equals_ledger_after_poll(&account).await;
         assert!(
             find_by_title(&tenant, "polled \u{fffd}").await.is_some(),
@@ -131,7 +130,7 @@ async fn field_lone_surrogate_is_read_from_any_source() {
             provider.slug
         );
         assert!(
-            find_by_title(&tenant, "behind it").await.is_some(),
+            find_by_title(&tenant, "after it").await.is_some(),
             "{}",
             provider.slug
         );
@@ -148,7 +147,7 @@ async fn field_poison_row_stops_no_stream() {
         system.sim("faults", lost).await;
         act(&system, provider, &account, "before it").await;
         act(&system, provider, &account, "POISON").await;
-        act(&system, provider, &account, "behind it").await;
+        act(&system, provider, &account, "after it").await;
         // The row with this name has no readable id.
         let poison = json!({
             "target": "request", "effect": "poison_row", "find": "POISON",
@@ -160,7 +159,7 @@ async fn field_poison_row_stops_no_stream() {
         system.drain().await;
         let (missing, extra) = tenant.difference(&[&account]).await;
         assert_eq!(missing.len(), 1, "{}: {missing:?}", provider.slug);
-        assert_eq!(missing.first().expect("one").0, provider.kind);
+        assert_eq!(missing.first().expect("a missing fact").0, provider.kind);
         assert!(extra.is_empty(), "{extra:?}");
 
         let path = format!("/v1/webhook-deliveries?outcome=failed&connection_id={connection}");
@@ -224,7 +223,7 @@ async fn unreadable_rows_of_root_lists_retire_no_stream() {
         .bind(connection)
         .fetch_one(system.db.pool())
         .await
-        .expect("Postgres answers")
+        .expect("the query result")
     };
     for provider in &PROVIDERS {
         let (account, tenant, connection) = connect_account(&system, provider).await;

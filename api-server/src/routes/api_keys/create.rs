@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::db::api_keys::{self, ApiScope};
 use shared::db::audit::{self, AuditActor, AuditEntry};
-use shared::ids::TenantId;
+use shared::model::TenantId;
 use strum::VariantArray;
 use utoipa::ToSchema;
 
@@ -26,7 +26,7 @@ use crate::state::AppState;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewApiKey {
-    /// The name that its owner chose; surrounding blanks are removed.
+    /// The name that its owner chose; surrounding whitespace is removed.
     #[schema(
         example = "Story Hunter",
         max_length = 200,
@@ -92,7 +92,7 @@ pub(crate) async fn create_api_key(
     Query(NoQuery): Query<NoQuery>,
     JsonBody(new): JsonBody<NewApiKey>,
 ) -> Result<(StatusCode, Json<CreatedApiKey>), ApiError> {
-    let scope = super::tenant(&state, operator, id).await?;
+    let scope = super::resolve_tenant(&state, operator, id).await?;
     let requested = new.scopes.unwrap_or_else(|| ApiScope::VARIANTS.to_vec());
     // In the order of the enum and without duplicates.
     let names: BTreeSet<&str> = requested.iter().map(|scope| scope.as_str()).collect();

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use shared::db::api_keys;
-use shared::ids::TenantId;
+use shared::model::TenantId;
 use utoipa::ToSchema;
 
 use super::ApiKey;
@@ -46,7 +46,7 @@ pub(crate) async fn list_api_keys(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<ApiKeyList>, ApiError> {
     let request = query.page()?;
-    let scope = super::tenant(&state, operator, id).await?;
+    let scope = super::resolve_tenant(&state, operator, id).await?;
     let mut tx = state.db.begin(&scope).await?;
     let page = api_keys::list(&mut tx, &scope, &request).await?;
     tx.commit().await?;

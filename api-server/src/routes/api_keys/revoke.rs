@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use shared::db::api_keys;
 use shared::db::audit::{self, AuditActor, AuditEntry};
-use shared::ids::{ApiKeyId, TenantId};
+use shared::model::{ApiKeyId, TenantId};
 
 use crate::auth::OperatorAuth;
 use crate::error::ApiError;
@@ -37,7 +37,7 @@ pub(crate) async fn revoke_api_key(
     IdPaths(tenant, id): IdPaths<TenantId, ApiKeyId>,
     Query(NoQuery): Query<NoQuery>,
 ) -> Result<StatusCode, ApiError> {
-    let scope = super::tenant(&state, operator, tenant).await?;
+    let scope = super::resolve_tenant(&state, operator, tenant).await?;
     let mut tx = state.db.begin(&scope).await?;
     if !api_keys::revoke(&mut tx, &scope, id).await? {
         return Err(ApiError::NotFound("api_key"));

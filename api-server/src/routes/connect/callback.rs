@@ -13,14 +13,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use shared::connectors::{Callback, CallbackOutcome, Connector, ExternalAccount, NewGrant};
+use shared::connectors::{Callback, CallbackOutcome, Connector, NewGrant};
 use shared::crypto::constant_time_eq;
 use shared::db::audit::{self, AuditActor, AuditEntry};
 use shared::db::connect_links;
 use shared::db::connections::{self, ConnectionStatus, NewConnection, NewPending};
 use shared::db::oauth_states::{self, OauthState};
-use shared::ids::ConnectionId;
-use shared::queue::SyncMode;
+use shared::model::{ConnectionId, ExternalAccount, SyncMode};
 use tokio::time::Instant;
 use url::{Url, form_urlencoded};
 use utoipa::ToSchema;
@@ -40,9 +39,9 @@ pub(crate) struct ConnectionResponse {
     connection: Connection,
 }
 
-/// How long a repeated callback waits for the outcome of the first.
+/// The maximum time that a repeated callback waits for the outcome of the first.
 const REPEAT_TIMEOUT: Duration = Duration::from_secs(25);
-/// The interval between its reads of the outcome.
+/// The interval at which a repeated callback reads the outcome.
 const REPEAT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The outcome of an authorization step.
@@ -111,9 +110,9 @@ pub(crate) async fn finish_connect(
     let query: Vec<(String, String)> = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
         .into_owned()
         .collect();
-    let text = parse_state(&query)?;
+    let token = parse_state(&query)?;
     let connector = state.registry.get(&provider)?;
-    let row = session::find(&state, &provider, text).await?;
+    let row = session::find(&state, &provider, token).await?;
     let browser_hash = verify_browser(&row, &headers, &state)?;
     let return_to = row
         .return_to
@@ -195,7 +194,7 @@ fn parse_state(query: &[(String, String)]) -> Result<&str, ApiError> {
     let mut states = query.iter().filter(|(name, _)| name == "state");
     let first = states.next().map(|(_, value)| value.as_str());
     match first {
-        Some(text) if session::is_state(text) && states.next().is_none() => Ok(text),
+        Some(token) if session::is_state(token) && states.next().is_none() => Ok(token),
         _ => {
             let problem = FieldProblem::new("state", "must be a state of this API");
             Err(ApiError::Parameters(vec![problem]))
@@ -225,9 +224,10 @@ async fn consume(
     browser_hash: &[u8; 32],
 ) -> Result<bool, ApiError> {
     let mut tx = app.db.begin(&row.scope).await?;
-    let first = oauth_states::consume(&mut tx, &row.scope, &row.state_hash, browser_hash).await?;
+    let is_first =
+        oauth_states::consume(&mut tx, &row.scope, &row.state_hash, browser_hash).await?;
     tx.commit().await?;
-    Ok(first)
+    Ok(is_first)
 }
 
 async fn handle_callback(
@@ -297,10 +297,10 @@ async fn connect(
     let scope = &row.scope;
     let mut tx = app.db.begin(scope).await?;
     // One link creates one connection, even if several people opened it.
-    let waiting = connect_links::consume(&mut tx, scope, &row.link_hash)
+    let pending = connect_links::consume(&mut tx, scope, &row.link_hash)
         .await?
         .ok_or(ApiError::InvalidState)?;
-    let approved = match waiting {
+    let approved = match pending {
         Some(id) => connections::activate_pending(&mut tx, scope, id, &new).await?,
         None => None,
     };
@@ -349,14 +349,14 @@ async fn create_pending(
 ) -> Result<StepOutcome, ApiError> {
     let scope = &row.scope;
     let mut tx = app.db.begin(scope).await?;
-    let known = connect_links::lock(&mut tx, scope, &row.link_hash)
+    let existing = connect_links::lock(&mut tx, scope, &row.link_hash)
         .await?
         .ok_or(ApiError::InvalidState)?;
     let new = NewPending {
         provider: &row.provider,
         requester,
         account,
-        existing: known,
+        existing,
         poll_interval_seconds: app.poll_interval_seconds,
         days: app.approval_days,
     };

@@ -44,11 +44,11 @@ impl Validate for NewConnectLink {
         let after_scheme = text
             .strip_prefix("http://")
             .or_else(|| text.strip_prefix("https://"));
-        let fits = text.len() <= MAX_RETURN_TO_CHARS
+        let is_valid = text.len() <= MAX_RETURN_TO_CHARS
             && after_scheme.is_some_and(|rest| {
                 !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic())
             });
-        if !fits {
+        if !is_valid {
             problems.push(FieldProblem::new(
                 "return_to",
                 "must be an http or https URL of at most 2000 visible ASCII characters",

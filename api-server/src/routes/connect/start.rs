@@ -1,8 +1,9 @@
 //! `GET` and `POST /v1/connect/{provider}/start`: the page behind a connect link.
 //!
-//! The page names the team and the data to be read; viewing it has no effect. Continuing starts a
-//! session in this browser with a new secret state. The form contains a confirmation that only a
-//! browser with the page's cookie can send, so that another site cannot submit it (CSRF).
+//! The page names the team and the data to be read; viewing it has no effect. Continuing starts an
+//! authorization step with a secret state, bound to this browser. The form contains a confirmation
+//! that only a browser with the page's cookie can send, so that another site cannot submit it
+//! (CSRF).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -30,13 +31,13 @@ use crate::state::{AppState, append_path};
 /// The parameters of a connect link.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct OpenQuery {
+pub(crate) struct LinkQuery {
     /// The token of the link.
     #[param(required = true, pattern = "^[A-Za-z0-9_-]{43}$")]
     state: Option<String>,
 }
 
-impl FromQuery for OpenQuery {
+impl FromQuery for LinkQuery {
     fn read(query: &mut QueryReader) -> Self {
         let state = query.value("state", "a state of this API", |text| {
             session::is_state(text).then(|| text.to_owned())
@@ -67,7 +68,7 @@ pub(crate) struct ContinueForm {
     tag = "connect",
     params(
         ("provider" = String, Path, description = "The provider's slug", pattern = "^[a-z][a-z0-9_]{0,62}$", example = "github"),
-        OpenQuery
+        LinkQuery
     ),
     responses(
         (status = 200, body = String, content_type = "text/html", description = "The page", headers(("Set-Cookie" = String))),
@@ -79,7 +80,7 @@ pub(crate) struct ContinueForm {
 pub(crate) async fn open_connect_link(
     State(state): State<Arc<AppState>>,
     ProviderPath(provider): ProviderPath,
-    Query(query): Query<OpenQuery>,
+    Query(query): Query<LinkQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let missing = || ApiError::Parameters(vec![FieldProblem::new("state", "is missing")]);

@@ -6,11 +6,12 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::json;
-use shared::connectors::{Access, Connector, ExternalAccount, Subscription};
+use shared::connectors::{Access, Connector};
 use shared::db::audit::{self, AuditActor, AuditEntry};
 use shared::db::connections::{self, Connection, ConnectionStatus};
-use shared::db::{TenantScope, jobs, subscriptions};
-use shared::ids::ConnectionId;
+use shared::db::{TenantScope, subscriptions};
+use shared::model::{ConnectionId, ExternalAccount, Subscription};
+use shared::queue::jobs;
 use tokio::time::timeout;
 
 use crate::auth::{ConnectionsWrite, TenantAuth};
@@ -53,14 +54,14 @@ pub(crate) async fn delete_connection(
         return Ok(StatusCode::NO_CONTENT);
     }
     let (actor, scope) = (auth.principal.actor(), auth.scope);
-    let worker = Arc::clone(&state);
+    let task_state = Arc::clone(&state);
     state
         .run_to_completion(async move {
-            let revoked = revoke(&worker, &scope, &connection).await;
-            // The grant may be revoked already, so conflicts are retried.
+            let revoked = revoke(&task_state, &scope, &connection).await;
+            // Conflicts are retried, because the grant may be revoked already.
             let mut attempt = 1;
             loop {
-                match disconnect(&worker, &scope, id, actor, revoked).await {
+                match disconnect(&task_state, &scope, id, actor, revoked).await {
                     Err(ApiError::Db(error))
                         if error.is_conflict() && attempt < MAX_DISCONNECT_ATTEMPTS =>
                     {
@@ -85,7 +86,7 @@ async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) 
         if connector.descriptor().revoke_needs_administrator && connection.administrator.is_none() {
             tracing::info!(
                 connection.id = %connection.id,
-                "administrator of the account not proved, leaving the app installed"
+                "person not proved to be an administrator, leaving the app installed"
             );
             return Ok::<bool, ApiError>(false);
         }
@@ -118,7 +119,7 @@ async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) 
 
 /// Ends the connection's subscriptions while its token is valid.
 ///
-/// A subscription that remains expires later; its deliveries match no connection.
+/// A remaining subscription expires later; its deliveries match no connection.
 async fn unsubscribe(
     state: &AppState,
     scope: &TenantScope,
@@ -151,7 +152,7 @@ async fn unsubscribe(
     Ok(())
 }
 
-/// Cancels the jobs and erases the connection.
+/// Cancels the connection's jobs, disconnects it and erases its tokens.
 async fn disconnect(
     state: &AppState,
     scope: &TenantScope,

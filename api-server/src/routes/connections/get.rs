@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use shared::db::connections;
-use shared::ids::ConnectionId;
+use shared::model::ConnectionId;
 
 use super::Connection;
 use crate::auth::{ConnectionsRead, TenantAuth};

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use shared::db::connections::{self, ConnectionFilter};
-use shared::ids::ConnectionId;
+use shared::model::ConnectionId;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ pub(crate) struct ConnectionsQuery {
     /// Ids of connections.
     #[param(required = false, style = Form, explode = false, min_items = 1, max_items = 100)]
     connection_id: Vec<Uuid>,
-    /// `true`: only connections whose completeness does not advance, as counted by the feed.
+    /// `true`: only connections whose completeness does not advance; the feed counts them.
     /// `false`: only the others. Both exclude disconnected connections.
     behind: Option<bool>,
 }

@@ -11,8 +11,7 @@ use serde_json::Value;
 use shared::crypto::sha256;
 use shared::db::idempotency::{self, StoredResponse};
 use shared::db::{Tx, connections};
-use shared::ids::ConnectionId;
-use shared::queue::SyncMode;
+use shared::model::{ConnectionId, SyncMode};
 use utoipa::ToSchema;
 
 use crate::auth::{JobsWrite, TenantAuth};

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 use shared::db::audit::{self, AuditEntry};
 use shared::db::connections::{self, ConnectionStatus};
-use shared::ids::ConnectionId;
+use shared::model::ConnectionId;
 use utoipa::ToSchema;
 
 use super::Connection;

@@ -13,7 +13,7 @@ use shared::crypto::{Keyring, PublicKey};
 use shared::db::audit::{self, AuditEntry};
 use shared::db::connections::{self, ConnectionStatus};
 use shared::db::{DbError, TenantScope, Tx, webhook_secrets};
-use shared::ids::ConnectionId;
+use shared::model::ConnectionId;
 use utoipa::ToSchema;
 
 use crate::auth::{ConnectionsWrite, TenantAuth};
@@ -84,7 +84,7 @@ struct WebhookChange {
 /// shown in this response only, so an `Idempotency-Key` has no effect. If the provider creates the
 /// secret, the URL accepts it once, within 15 minutes. If the provider signs with a private key,
 /// send its public key. Another call replaces the key; the previous key stays valid for 24 hours,
-/// an older one becomes invalid at once.
+/// an older one becomes invalid immediately.
 #[utoipa::path(
     post,
     path = "/v1/connections/{id}/webhook",

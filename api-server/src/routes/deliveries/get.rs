@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use shared::db::deliveries;
-use shared::ids::DeliveryId;
+use shared::model::DeliveryId;
 use utoipa::ToSchema;
 
 use super::Delivery;

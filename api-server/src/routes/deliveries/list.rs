@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use shared::db::deliveries::{self, DeliveryFilter, DeliveryOutcome};
-use shared::ids::ConnectionId;
+use shared::model::ConnectionId;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -52,7 +52,7 @@ pub(crate) struct DeliveryList {
 
 /// List the webhook deliveries
 ///
-/// An operator may name the nil tenant for deliveries that match no connection.
+/// An operator may send the nil UUID in `X-Tenant-Id` for deliveries that match no connection.
 #[utoipa::path(
     get,
     path = "/v1/webhook-deliveries",

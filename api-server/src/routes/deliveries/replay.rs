@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use shared::db::audit::{self, AuditEntry};
-use shared::db::deliveries::{self, ReplayOutcome};
-use shared::ids::DeliveryId;
+use shared::inbox::{self, ReplayOutcome};
+use shared::model::DeliveryId;
 use shared::telemetry::current_traceparent;
 
 use crate::auth::{JobsWrite, TenantAuth};
@@ -35,7 +35,7 @@ pub(crate) async fn replay_delivery(
     Query(NoQuery): Query<NoQuery>,
 ) -> Result<(StatusCode, Json<JobResponse>), ApiError> {
     let mut tx = state.db.begin(&auth.scope).await?;
-    let replay = deliveries::replay(&mut tx, &auth.scope, id, current_traceparent()).await?;
+    let replay = inbox::replay(&mut tx, &auth.scope, id, current_traceparent()).await?;
     let queued = match replay {
         ReplayOutcome::NotFound => return Err(ApiError::NotFound("delivery")),
         ReplayOutcome::NotReplayable => return Err(Conflict::DeliveryNotReplayable.into()),

@@ -94,11 +94,11 @@ pub(crate) async fn list_unmatched_accounts(
     OperatorAuth(proof): OperatorAuth,
     Query(query): Query<UnmatchedAccountsQuery>,
 ) -> Result<Json<UnmatchedAccountList>, ApiError> {
-    let behind = query.cursor.as_deref().map(AccountPosition::parse);
+    let position = query.cursor.as_deref().map(AccountPosition::parse);
     let filter = UnmatchedFilter {
         provider: query.provider,
         is_over_quota: query.over_quota.unwrap_or(false),
-        after: behind
+        after: position
             .transpose()
             .map_err(|_| ApiError::NotFound("cursor"))?,
         limit: query.limit.unwrap_or(DEFAULT_LIMIT),

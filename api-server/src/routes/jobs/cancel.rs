@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use shared::db::audit::{self, AuditEntry};
-use shared::db::jobs::{self, CancelOutcome};
-use shared::ids::JobId;
+use shared::model::JobId;
+use shared::queue::jobs::{self, CancelOutcome};
 
 use super::JobResponse;
 use crate::auth::{JobsWrite, TenantAuth};
@@ -18,7 +18,7 @@ use crate::state::AppState;
 
 /// Cancel a job
 ///
-/// A queued job is cancelled at once (200). A running job is asked to stop (202); its committed
+/// A queued job is cancelled immediately (200). A running job is asked to stop (202); its committed
 /// pages are kept.
 #[utoipa::path(
     post,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use shared::ids::JobId;
+use shared::model::JobId;
 
 use super::Job;
 use crate::auth::{JobsRead, TenantAuth};

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
-use shared::db::jobs::{self, JobFilter};
-use shared::ids::ConnectionId;
-use shared::queue::{JobKind, JobState};
+use shared::model::{ConnectionId, JobKind, JobState};
+use shared::queue::jobs::{self, JobFilter};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -57,8 +56,8 @@ pub(crate) struct JobList {
 
 /// List the jobs
 ///
-/// Queued, running and finished ones. An operator may name the nil tenant for the jobs of the
-/// whole service.
+/// Queued, running and finished ones. An operator may send the nil UUID in `X-Tenant-Id` for the
+/// jobs of the whole service.
 #[utoipa::path(
     get,
     path = "/v1/jobs",

@@ -6,8 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use shared::db::audit::{self, AuditEntry};
-use shared::db::jobs::{self, RetryOutcome};
-use shared::ids::JobId;
+use shared::model::JobId;
+use shared::queue::jobs::{self, RetryOutcome};
 
 use super::JobResponse;
 use crate::auth::{JobsWrite, TenantAuth};

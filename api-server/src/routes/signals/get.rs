@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use shared::ids::SignalId;
+use shared::model::SignalId;
 use shared::signals::Signal;
 use utoipa::IntoParams;
 

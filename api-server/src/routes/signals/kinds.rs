@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
-use shared::signals::SignalKind;
+use shared::model::SignalKind;
 use strum::VariantArray;
 use utoipa::ToSchema;
 

@@ -70,7 +70,7 @@ pub(crate) struct SignalPage {
     /// Whether more can be read now. A page whose filters skip many rows may have few Signals or
     /// none and still be followed by more.
     has_more: bool,
-    /// How far the feed is complete, over the connections that match the filters.
+    /// The completeness of the feed over the connections that match the filters.
     completeness: FeedCompleteness,
 }
 

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use shared::db::connections;
-use shared::queue::SyncMode;
+use shared::model::SyncMode;
 use utoipa::ToSchema;
 
 use super::enqueue_sync;

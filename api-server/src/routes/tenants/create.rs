@@ -20,7 +20,7 @@ use crate::state::AppState;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewTenant {
-    /// The name; surrounding blanks are removed.
+    /// The name; surrounding whitespace is removed.
     #[schema(
         example = "Acme",
         max_length = 200,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use shared::db::tenants;
-use shared::ids::TenantId;
+use shared::model::TenantId;
 
 use super::Tenant;
 use crate::auth::OperatorAuth;

@@ -18,9 +18,8 @@ pub(super) use connect::{authorize, exchange_token};
 use super::GitHub;
 use super::client::{APP_ACCOUNT, ApiError, Call, Response, permanent_error};
 use super::wire::{Installation, InstallationToken, is_decimal_id};
-use crate::connectors::{
-    ConnectorError, ExternalAccount, Grant, GrantState, RefreshRequest, TokenSet,
-};
+use crate::connectors::{ConnectorError, Grant, GrantState, RefreshRequest, TokenSet};
+use crate::model::ExternalAccount;
 
 /// Time by which GitHub's clock may be behind.
 const CLOCK_SKEW: Duration = Duration::seconds(60);

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::wire::{Payload, Repository, Team, Timestamp, User, WireError};
 use crate::crypto::sha256;
-use crate::signals::{
+use crate::model::{
     Actor, ActorKind, Context, ContextKind, SignalDraft, SignalKind, Subject, TimestampSource,
 };
 

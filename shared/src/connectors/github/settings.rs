@@ -15,7 +15,8 @@ use url::Url;
 use super::{auth, descriptor};
 use crate::config::Reader;
 use crate::connectors::settings::is_app_configured;
-use crate::connectors::{LimitScope, ProviderDescriptor, RateBudget, RateLimits, RateQuota};
+use crate::connectors::{ProviderDescriptor, RateBudget, RateLimits, RateQuota};
+use crate::model::LimitScope;
 
 const APP_ID: &str = "GITHUB_APP_ID";
 const APP_SLUG: &str = "GITHUB_APP_SLUG";

@@ -19,10 +19,11 @@ use crate::connectors::error::permanent_error;
 use crate::connectors::oauth;
 use crate::connectors::rows::UnreadableRows;
 use crate::connectors::{
-    Access, AccountChoice, AuthorizeRequest, Callback, CallbackOutcome, ConnectorError,
-    ExternalAccount, NewGrant, RefreshRequest, TokenSet, with_new_token,
+    Access, AccountChoice, AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, NewGrant,
+    RefreshRequest, TokenSet, with_new_token,
 };
 use crate::http::Charge;
+use crate::model::ExternalAccount;
 
 /// Requested scopes. Sprints and boards have no classic scope.
 pub(super) const SCOPES: &[&str] = &[
@@ -191,7 +192,7 @@ pub(super) async fn describe(
 ) -> Result<Option<ExternalAccount>, ConnectorError> {
     let sites = match list_sites(jira, &access.token).await {
         Ok(sites) => sites,
-        // Without the site list the name stays, and the webhook is still reconciled.
+        // Without the site list the name is kept, and the webhook is still reconciled.
         Err(ConnectorError::Permission(_) | ConnectorError::Permanent(_)) => return Ok(None),
         Err(other) => return Err(other),
     };

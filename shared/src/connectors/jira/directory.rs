@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::client::{Call, Client};
 use super::wire::{Issue, Status, rows};
-use crate::connectors::{Access, ConnectorError, DirectoryEntry, DirectoryKey, DirectoryKind};
+use crate::connectors::{Access, ConnectorError};
 use crate::http::Priority;
+use crate::model::{DirectoryEntry, DirectoryKey, DirectoryKind};
 
 /// Maximum ids in a search.
 const MAX_IDS_PER_SEARCH: usize = 100;

@@ -23,12 +23,13 @@ pub(super) use issues::{issue_changed, issue_created};
 use comments::CommentChange;
 
 use super::wire::{Fields, Issue, Payload, Project, User, WireError};
+use crate::connectors::Directory;
 use crate::connectors::wire::plausible;
-use crate::connectors::{Directory, DirectoryKind, ExternalAccount};
-use crate::signals::{
+use crate::model::{
     Actor, ActorKind, Context, ContextKind, SignalDraft, SignalKind, Subject, TimestampSource,
     mark_received,
 };
+use crate::model::{DirectoryKind, ExternalAccount};
 
 /// Kinds of Signals that this connector emits.
 pub(super) const KINDS: &[SignalKind] = &[

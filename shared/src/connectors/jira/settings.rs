@@ -12,9 +12,8 @@ use url::Url;
 use super::descriptor;
 use crate::config::Reader;
 use crate::connectors::settings::is_app_configured;
-use crate::connectors::{
-    LimitScope, ProviderDescriptor, RateBudget, RateLimits, RateQuota, RateUnit,
-};
+use crate::connectors::{ProviderDescriptor, RateBudget, RateLimits, RateQuota, RateUnit};
+use crate::model::LimitScope;
 
 const CLIENT_ID: &str = "JIRA_CLIENT_ID";
 pub(super) const CLIENT_SECRET: &str = "JIRA_CLIENT_SECRET";

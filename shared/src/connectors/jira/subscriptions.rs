@@ -12,8 +12,9 @@ use url::Url;
 use super::client::{Call, Client};
 use crate::connectors::error::permanent_error;
 use crate::connectors::wire::or_default;
-use crate::connectors::{Access, ConnectorError, Subscription, SubscriptionSpec};
+use crate::connectors::{Access, ConnectorError};
 use crate::crypto::sha256;
+use crate::model::{Subscription, SubscriptionSpec};
 
 /// Subscribed events. Dynamic webhooks do not support worklogs, projects and boards.
 const EVENTS: [&str; 14] = [
@@ -244,7 +245,7 @@ impl Registration<'_> {
 
     /// Finds the accepted ones of these events by bisection.
     ///
-    /// Each probe is deleted at once, because a person may have five webhooks at a site.
+    /// Each probe is deleted immediately, because a person may have five webhooks at a site.
     async fn find_accepted(
         &self,
         events: &[&'static str],

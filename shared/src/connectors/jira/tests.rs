@@ -14,9 +14,8 @@ use super::Jira;
 use super::settings::JiraSettings;
 use crate::config::{Env, Reader};
 use crate::connectors::testing::{NoopLimiter, deps};
-use crate::connectors::{
-    Access, Directory, DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount,
-};
+use crate::connectors::{Access, Directory};
+use crate::model::{DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount};
 
 /// Time of these tests, at which the example token is valid.
 pub(super) fn now() -> DateTime<Utc> {

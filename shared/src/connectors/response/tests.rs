@@ -10,10 +10,10 @@ use super::*;
 use crate::config::{Env, Reader};
 use crate::connectors::testing::deps;
 use crate::connectors::{
-    Access, Connector, ConnectorSettings, Directory, ExternalAccount, RefreshRequest, Registry,
-    StreamSpec, SyncRequest,
+    Access, Connector, ConnectorSettings, Directory, RefreshRequest, Registry, SyncRequest,
 };
 use crate::http::Priority;
+use crate::model::{ExternalAccount, StreamSpec};
 
 fn now() -> DateTime<Utc> {
     "2026-11-23T12:00:00Z".parse().expect("a time")
@@ -220,7 +220,7 @@ async fn refresh(connector: &dyn Connector) -> Result<(), ConnectorError> {
 }
 
 #[tokio::test]
-async fn rate_limits_and_outages_of_token_endpoints_end_no_grant() {
+async fn temporary_token_endpoint_errors_end_no_grant() {
     let is_temporary = |case: &&Case| matches!(case.code, "rate_limited" | "transient");
     for case in CASES.iter().filter(is_temporary) {
         let server = case.start_server().await;

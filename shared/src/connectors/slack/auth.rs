@@ -17,10 +17,11 @@ use super::client::{ApiError, Auth};
 use crate::connectors::error::permanent_error;
 use crate::connectors::oauth;
 use crate::connectors::{
-    AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, ExternalAccount, Grant,
-    GrantState, NewGrant, RefreshRequest, TokenSet, with_new_token,
+    AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, Grant, GrantState, NewGrant,
+    RefreshRequest, TokenSet, with_new_token,
 };
 use crate::http::Charge;
+use crate::model::ExternalAccount;
 
 /// Bot scopes.
 pub(super) const SCOPES: &[&str] = &[

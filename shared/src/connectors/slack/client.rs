@@ -15,8 +15,9 @@ use crate::clock::SharedClock;
 use crate::connectors::error::permanent_error;
 use crate::connectors::settings::url_below;
 use crate::connectors::wire::Json;
-use crate::connectors::{ConnectorError, LimitScope, response};
+use crate::connectors::{ConnectorError, response};
 use crate::http::{Charge, HttpError, LimitObservation, Outbound, OutboundBuilder};
+use crate::model::LimitScope;
 
 /// Pause for a workspace that moves into an organization or requires another login.
 const MIGRATION_RETRY_INTERVAL: Duration = Duration::hours(1);

@@ -5,10 +5,9 @@ use serde_json::{Value, json};
 
 use super::client::{ApiError, Auth, Client};
 use super::wire::{Channel, Event, User, text};
-use crate::connectors::{
-    Access, ConnectorError, DirectoryEntry, DirectoryKey, DirectoryKind, Resource,
-};
+use crate::connectors::{Access, ConnectorError};
 use crate::http::Charge;
+use crate::model::{DirectoryEntry, DirectoryKey, DirectoryKind, Resource};
 
 /// Directory entry of a user, with the name that Slack displays.
 pub(super) fn user_entry(user: &User) -> DirectoryEntry {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::blocks::extract_text;
 use super::wire::{Channel, Event, Message, Ts, WireError};
 use crate::connectors::wire::{plausible, read_json};
-use crate::signals::{Actor, SignalDraft, SignalKind, Subject};
+use crate::model::{Actor, SignalDraft, SignalKind, Subject};
 
 pub(super) use context::NormalizeContext;
 

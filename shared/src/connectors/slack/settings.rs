@@ -12,9 +12,8 @@ use url::Url;
 use super::descriptor;
 use crate::config::Reader;
 use crate::connectors::settings::is_app_configured;
-use crate::connectors::{
-    LimitScope, ProviderDescriptor, RateBudget, RateLimits, RateQuota, RateUnit,
-};
+use crate::connectors::{ProviderDescriptor, RateBudget, RateLimits, RateQuota, RateUnit};
+use crate::model::LimitScope;
 
 pub(super) const APP_ID: &str = "SLACK_APP_ID";
 const APP_TOKEN: &str = "SLACK_APP_TOKEN";

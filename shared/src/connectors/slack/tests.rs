@@ -14,8 +14,9 @@ use wiremock::MockServer;
 use super::Slack;
 use super::settings::SlackSettings;
 use crate::config::{Env, Reader};
+use crate::connectors::Directory;
 use crate::connectors::testing::{NoopLimiter, deps};
-use crate::connectors::{Directory, DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount};
+use crate::model::{DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount};
 
 pub(super) const SIGNING_SECRET: &str = "test-signing-secret";
 

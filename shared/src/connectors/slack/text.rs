@@ -1,7 +1,7 @@
 //! Conversion of Slack's markup (mrkdwn) to plain text.
 //!
 //! Ids become names, links become label and address, and entities become characters. Asterisks,
-//! underscores and backticks stay, because people also write them without meaning markup.
+//! underscores and backticks are kept, because people also write them without meaning markup.
 //!
 //! Source: "Formatting text for app surfaces" at docs.slack.dev.
 

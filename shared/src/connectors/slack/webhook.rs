@@ -29,7 +29,7 @@ use crate::connectors::{
 };
 use crate::crypto::{sha256, verify_hmac_sha256_hex};
 use crate::http::Charge;
-use crate::signals::mark_received;
+use crate::model::mark_received;
 
 const SIGNATURE: &str = "x-slack-signature";
 const TIMESTAMP: &str = "x-slack-request-timestamp";
@@ -206,7 +206,7 @@ fn strip_token(body: &Bytes) -> Bytes {
     Bytes::from([&body[..from], b"\"\"", rest].concat())
 }
 
-/// Removes the token where the strict parser fails, such as with duplicate keys.
+/// Removes the token if the strict parser fails, such as with duplicate keys.
 ///
 /// Invalid JSON may contain the token anywhere, so only its brace is stored, which makes the
 /// delivery fail.

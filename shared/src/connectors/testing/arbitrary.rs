@@ -6,28 +6,28 @@ use serde_json::{Value, json};
 /// Replaces the value at a path of a payload.
 ///
 /// A path has one number per level, reduced modulo the level's length.
-pub(in super::super) fn change(value: &mut Value, path: &[usize], with: &Value) {
+pub(in super::super) fn replace_at(value: &mut Value, path: &[usize], new: &Value) {
     let Some((first, rest)) = path.split_first() else {
-        *value = with.clone();
+        *value = new.clone();
         return;
     };
     match value {
         Value::Object(object) if !object.is_empty() => {
             let at = first % object.len();
             if let Some(part) = object.values_mut().nth(at) {
-                change(part, rest, with);
+                replace_at(part, rest, new);
             }
         }
         Value::Array(list) if !list.is_empty() => {
             let at = first % list.len();
-            change(&mut list[at], rest, with);
+            replace_at(&mut list[at], rest, new);
         }
-        _ => *value = with.clone(),
+        _ => *value = new.clone(),
     }
 }
 
 /// Removes the object member at a path of a payload and returns its name, if any.
-pub(in super::super) fn leave_out(value: &mut Value, path: &[usize]) -> Option<String> {
+pub(in super::super) fn remove_at(value: &mut Value, path: &[usize]) -> Option<String> {
     let (first, rest) = path.split_first()?;
     match value {
         Value::Object(object) if !object.is_empty() => {
@@ -37,11 +37,11 @@ pub(in super::super) fn leave_out(value: &mut Value, path: &[usize]) -> Option<S
                 object.remove(&name);
                 return Some(name);
             }
-            leave_out(within, rest)
+            remove_at(within, rest)
         }
         Value::Array(list) if !list.is_empty() => {
             let at = first % list.len();
-            leave_out(&mut list[at], rest)
+            remove_at(&mut list[at], rest)
         }
         _ => None,
     }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use crate::connectors::{
     Connector, KeySource, NoKeys, VerifyError, WebhookReceipt, WebhookRequest,
 };
-use crate::ids::ConnectionId;
+use crate::model::ConnectionId;
 
 /// Webhook secrets of one connection.
 pub(in crate::connectors) struct SecretsOf(

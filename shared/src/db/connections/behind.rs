@@ -1,4 +1,4 @@
-//! Whether a connection's completeness advances, and why not.
+//! The reason why a connection's completeness does not advance.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,7 +17,7 @@ pub enum Behind {
     Paused,
     /// The provider suspended the app.
     Suspended,
-    /// The grant is gone; a person must connect the account again.
+    /// The grant is no longer valid; a person must connect the account again.
     NeedsReauth,
     /// It has ended.
     Disconnected,

@@ -6,9 +6,9 @@
 use serde_json::json;
 
 use super::{Connection, get};
-use crate::connectors::ExternalAccount;
 use crate::db::{DbError, Json, TenantScope, Tx, sanitize, sanitize_all};
-use crate::ids::ConnectionId;
+use crate::model::ConnectionId;
+use crate::model::ExternalAccount;
 
 /// A proved grant to store as a connection.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ pub struct Connected {
     pub resumed: bool,
 }
 
-/// Why a grant cannot become a connection; the transaction must be rolled back.
+/// The reason why a grant cannot become a connection; the transaction must be rolled back.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The account already belongs to another connection.
@@ -323,7 +323,7 @@ async fn resume(
     Ok(())
 }
 
-/// Updates the account's name and the connector's settings for it; its ids stay.
+/// Updates the account's name and the connector's settings for it; its ids do not change.
 pub async fn update_account(
     tx: &mut Tx,
     scope: &TenantScope,

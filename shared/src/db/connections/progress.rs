@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 
 use crate::db::cursors::{self, HeldBackBy};
 use crate::db::{DbError, Json, TenantScope, Tx};
-use crate::ids::ConnectionId;
-use crate::queue::JobError;
+use crate::model::ConnectionId;
+use crate::model::JobError;
 
 /// SQL: a time of a connection that readers may rely on.
 ///
@@ -55,7 +55,7 @@ pub struct Progress {
     pub held_back_by: Option<HeldBackBy>,
     /// Set when the run has ended: whether it was a backfill.
     pub ended: Option<IsBackfill>,
-    /// Why the read makes no progress; `None` when it does.
+    /// The reason why the read makes no progress; `None` when it does.
     pub problem: Option<JobError>,
 }
 
@@ -96,7 +96,7 @@ pub async fn record_progress(
     Ok(())
 }
 
-/// Missed deliveries per run up to which the poll interval stays.
+/// Maximum missed deliveries per run that do not shorten the poll interval.
 const MAX_TOLERATED_MISSES: i64 = 3;
 /// Maximum number of times that the interval is halved.
 const MAX_POLL_BOOST: i16 = 3;

@@ -1,9 +1,11 @@
-//! The errors of calls, and their conversion for connectors.
+//! The errors of calls.
 
 use url::Url;
 
-use crate::connectors::{ConnectorError, Source};
 use crate::http::RateLimited;
+
+/// Any error, as a cause.
+type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// The error of a call without a response. A response with an error status is no error here.
 #[derive(Debug, thiserror::Error)]
@@ -81,21 +83,6 @@ impl HttpError {
             Self::Timeout(error.into())
         } else {
             Self::Body(error.into())
-        }
-    }
-}
-
-impl From<HttpError> for ConnectorError {
-    fn from(error: HttpError) -> Self {
-        match error {
-            HttpError::RateLimited(limited) => Self::RateLimited {
-                retry_at: limited.retry_at,
-                scope: limited.scope,
-                operation: limited.operation,
-                source: limited.into(),
-            },
-            transient if transient.is_transient() => Self::Transient(transient.into()),
-            permanent => Self::Permanent(permanent.into()),
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ids::WorkerId;
+use crate::model::WorkerId;
 use crate::queue::WorkClass;
 
 fn tenant(number: u128) -> TenantId {

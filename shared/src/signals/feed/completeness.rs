@@ -1,7 +1,7 @@
-//! How far the feed is complete, per connection.
+//! Completeness of the feed, per connection.
 //!
 //! It lets a reader distinguish "nothing happened" from "not read yet". Webhooks may be lost, so
-//! only reads make a span of time complete: a stream is complete up to the begin of its last
+//! only reads make a span of time complete: a stream is complete up to the start of its last
 //! successful read, minus the time in which the provider makes a change visible; a connection,
 //! up to the minimum of its streams, once everything that was read is below the feed's
 //! watermark. Lists do not show some facts as they happen (replies in old threads, edits, rows
@@ -13,15 +13,15 @@ use sqlx::{Postgres, QueryBuilder};
 use utoipa::ToSchema;
 
 use super::FeedQuery;
-use super::rows::push_any_of;
+use super::filter::push_any_of;
 use crate::db::TenantScope;
 use crate::db::connections::{
     Behind, ConnectionStatus, below_watermark, is_behind, is_held_back, is_overdue,
 };
 use crate::db::cursors::HeldBackBy;
-use crate::ids::ConnectionId;
+use crate::model::ConnectionId;
 
-/// How far a connection is complete.
+/// The completeness of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Completeness {
     /// The connection.
@@ -35,13 +35,13 @@ pub struct Completeness {
     /// The same time for facts that only the reconciliation pass finds: replies in old threads,
     /// edits, rows that the provider lists late.
     pub reconciled_through: Option<DateTime<Utc>>,
-    /// Why `complete_through` does not advance; null while it does.
+    /// The reason why `complete_through` does not advance; null while it does.
     pub behind: Option<Behind>,
     /// The stream that holds these times back, why, and since when; null if none does.
     pub held_back_by: Option<HeldBackBy>,
 }
 
-/// How far the feed is complete.
+/// The completeness of the feed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FeedCompleteness {
     /// The minimum over all connections that match the filters; null while one has none.
@@ -50,7 +50,7 @@ pub struct FeedCompleteness {
     pub reconciled_through: Option<DateTime<Utc>>,
     /// The number of connections that match the filters, without disconnected ones.
     pub total: i64,
-    /// The number of them that are behind.
+    /// The number of them whose completeness does not advance.
     pub behind: i64,
     /// The first hundred connections, those that are behind first.
     pub connections: Vec<Completeness>,

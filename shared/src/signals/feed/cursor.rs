@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::crypto::Keyring;
-use crate::ids::{SignalId, TenantId};
+use crate::model::{SignalId, TenantId};
 
 const LABEL: &str = "feed-cursor";
 const TAG_BYTES: usize = 16;

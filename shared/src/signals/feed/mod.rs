@@ -3,7 +3,7 @@
 //! Sequence numbers and timestamps are assigned before a transaction commits, so a reader that
 //! follows them skips rows that become visible later. The feed is ordered by the id of the
 //! writing transaction instead, and ends below its watermark, the oldest transaction id that
-//! still runs: no row can appear there any more. A transaction that stays open delays the feed
+//! still runs: no further row can appear there. A transaction that stays open delays the feed
 //! and loses nothing.
 //!
 //! The same holds on a streaming replica with the replica's own watermark. A replica learns of
@@ -15,6 +15,7 @@
 
 mod completeness;
 mod cursor;
+mod filter;
 mod replica;
 mod rows;
 mod state;
@@ -32,10 +33,11 @@ use self::replica::Replica;
 use self::rows::{Order, PageRows, columns, find_scan_end, load_rows, read_signal};
 use self::state::load_state;
 pub use self::updates::{FeedWatermark, UpdatedTenants};
-use super::{Signal, SignalKind};
+use super::Signal;
 use crate::crypto::Keyring;
 use crate::db::{Db, DbError, Role, TenantScope};
-use crate::ids::{ConnectionId, SignalId};
+use crate::model::SignalKind;
+use crate::model::{ConnectionId, SignalId};
 
 /// The filters and the size of a page. An empty list matches all Signals.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +71,7 @@ pub struct FeedPage {
     /// A page whose filters skip many rows may have few Signals or none and still be followed by
     /// more.
     pub has_more: bool,
-    /// How far the feed is complete, over the connections that match the query.
+    /// The completeness of the feed over the connections that match the query.
     pub completeness: FeedCompleteness,
     /// Everything below this transaction id was readable when the page was read.
     pub watermark: u64,

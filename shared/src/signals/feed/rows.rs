@@ -6,16 +6,17 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sqlx::postgres::PgRow;
-use sqlx::{Encode, Postgres, QueryBuilder, Row, Type};
+use sqlx::{Postgres, QueryBuilder, Row};
 
 use super::completeness::{self, FeedCompleteness};
 use super::cursor::Position;
+use super::filter::push_any_of;
 use super::state::{FROM_CURRENT_GENERATION, STATE_COLUMNS, State, parse_tx_id};
 use super::{FeedError, FeedQuery};
 use crate::db::{DbError, Json, TenantScope, Tx};
-use crate::ids::SignalId;
+use crate::model::{SignalId, SignalKind};
 use crate::signals::signal::StoredBody;
-use crate::signals::{Payload, Signal, SignalKind};
+use crate::signals::{Payload, Signal};
 
 /// An order of the feed and the position after which a page starts.
 pub(super) enum Order {
@@ -181,18 +182,6 @@ fn push_filters(statement: &mut QueryBuilder<Postgres>, order: &Order, query: &F
     push_any_of(statement, "connection_id", &query.connection_ids);
     if matches!(order, Order::Feed { .. }) {
         push_time_range(statement, query);
-    }
-}
-
-/// Appends a condition that `column` is one of `values`, unless the list is empty.
-pub(super) fn push_any_of<T>(statement: &mut QueryBuilder<Postgres>, column: &str, values: &[T])
-where
-    T: Clone,
-    Vec<T>: for<'q> Encode<'q, Postgres> + Type<Postgres>,
-{
-    if !values.is_empty() {
-        statement.push(format!(" AND {column} = ANY ("));
-        statement.push_bind(values.to_vec()).push(")");
     }
 }
 

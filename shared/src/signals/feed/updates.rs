@@ -1,11 +1,11 @@
-//! Which tenants' feeds have new Signals: one query for all idle readers of a process.
+//! Query for the tenants with new Signals, shared by all idle readers of a process.
 
 use sqlx::{AssertSqlSafe, Row};
 
 use super::state::{FROM_CURRENT_GENERATION, STATE_COLUMNS, State};
 use super::{Feed, FeedError};
 use crate::db::{Db, DbError, Json, TenantScope};
-use crate::ids::TenantId;
+use crate::model::TenantId;
 
 /// The feed's watermark in its generation, the same for all tenants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +28,9 @@ impl From<State> for FeedWatermark {
 /// The tenants whose feeds have new Signals.
 #[derive(Debug)]
 pub struct UpdatedTenants {
-    /// The watermark below which the query looked.
+    /// The watermark of the query; Signals of older transactions are included.
     pub watermark: FeedWatermark,
-    /// The tenants.
+    /// The tenants with new Signals.
     pub tenants: Vec<TenantId>,
 }
 

@@ -15,7 +15,7 @@ fn refused(pairs: &[(&str, &str)]) -> String {
     let mut all = vec![(ENDPOINT, "http://127.0.0.1:4318")];
     all.extend_from_slice(pairs);
     provider("sync-worker", &Env::from_pairs(all))
-        .expect_err("refused")
+        .expect_err("rejected")
         .to_string()
 }
 

@@ -6,22 +6,22 @@ use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics::counter;
-use shared::connectors::{
-    ConnectorError, ObservedUpdate, ObservedUpdates, Resource, SyncPage, SyncRequest,
-};
+use shared::connectors::{ConnectorError, ObservedUpdate, ObservedUpdates, SyncPage, SyncRequest};
 use shared::db::cursors::{self, Advance, StreamCursor};
 use shared::db::{DbError, Tx, connections, directory, subscriptions};
 use shared::http::{self, Priority};
-use shared::signals::{self, NewSignal, SignalDraft};
+use shared::model::{Resource, SignalDraft};
+use shared::signals::{self, NewSignal};
 use shared::telemetry::names;
 
 use super::reconciliation::{denial_of, reconcile_from};
 use super::run::{PageEnd, Run, is_temporary};
 use super::stream_queue::{Pass, StreamTask};
-use crate::jobs::{JobFailure, begin, error};
+use crate::failure::{JobFailure, error};
+use crate::lease::begin;
 use crate::{account_events, resource_ids};
 
-/// How long the read of a stream is deferred while the feed has all its observed updates.
+/// The delay of the read of a stream while the feed has all its observed updates.
 ///
 /// A missed fact that precedes a known one of the same subject is found after this time at the
 /// latest.

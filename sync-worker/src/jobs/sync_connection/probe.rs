@@ -7,7 +7,7 @@ use shared::queue::JobOutcome;
 use super::run::Run;
 use super::stream_queue::StreamTask;
 use crate::account_events;
-use crate::jobs::JobFailure;
+use crate::failure::JobFailure;
 
 impl Run<'_> {
     /// Fetches the first page of the root stream and reactivates the connection if that works.

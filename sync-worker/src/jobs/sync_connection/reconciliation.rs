@@ -4,12 +4,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use shared::connectors::{ConnectorError, SyncPage};
 use shared::db::cursors::{self, ReconcileProgress, StreamCursor};
 use shared::db::{DbError, Tx};
-use shared::queue::JobError;
+use shared::model::JobError;
 
 use super::pages::{MAX_LATENESS, end_of, stream_problem};
 use super::run::{PageEnd, Run, is_temporary};
 use super::stream_queue::StreamTask;
-use crate::jobs::{JobFailure, error};
+use crate::failure::{JobFailure, error};
 
 /// Delay of the next pass after a permanent failure, in seconds.
 const PERMANENT_FAILURE_DELAY_SECONDS: f64 = 3600.0;
@@ -38,7 +38,7 @@ impl Run<'_> {
             upper_bound: bound,
             reconciled_through: (!page.has_more && denied.is_none() && !has_gap)
                 .then_some(bound - MAX_LATENESS),
-            // Without a denial, the next pass covers the skipped time at once.
+            // Without a denial, the next pass covers the skipped time immediately.
             due_in_seconds: if denied.is_none() && (page.has_more || has_gap) {
                 0.0
             } else {
@@ -138,8 +138,8 @@ pub(super) fn denial_of(part: &str) -> JobError {
 
 #[cfg(test)]
 mod tests {
-    use shared::connectors::StreamSpec;
     use shared::db::cursors::PageSize;
+    use shared::model::StreamSpec;
 
     use super::*;
 

@@ -18,8 +18,9 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use shared::connectors::{ConnectorError, Directory, LimitScope};
+use shared::connectors::{ConnectorError, Directory};
 use shared::db::cursors::StreamCursor;
+use shared::model::LimitScope;
 use shared::queue::ClaimedJob;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -27,10 +28,10 @@ use tokio_util::sync::CancellationToken;
 use super::stream_queue::{LimitGroup, Pass, StreamQueue, StreamTask};
 use super::streams::MAX_STREAMS;
 use crate::context::Context;
-use crate::jobs::JobFailure;
+use crate::failure::JobFailure;
 use crate::provider_session::ProviderSession;
 
-/// How long one slice of a run lasts.
+/// The duration of one slice of a run.
 const TIME_SLICE: Duration = Duration::from_secs(20);
 /// Longest wait for a rate limit; the next slice could not begin much earlier.
 const MAX_WAIT: Duration = Duration::from_secs(2);
@@ -75,7 +76,7 @@ pub(super) struct SliceReport {
     pub(super) reconciled: usize,
 }
 
-/// Why a slice ended.
+/// The reason why a slice ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SliceEnd {
     /// Every stream was attempted.
@@ -193,7 +194,7 @@ impl Run<'_> {
                     if self.is_backfill {
                         return Ok(SliceEnd::Complete);
                     }
-                    // Streams that this slice has reconciled are not due any more.
+                    // Streams that this slice has reconciled are no longer due.
                     let due = self.list_unreconciled().await?;
                     if due.is_empty() {
                         return Ok(SliceEnd::Complete);
@@ -330,7 +331,7 @@ impl Run<'_> {
                 Ok(Step::Retry(task))
             }
             // The provider may not support pages of this size. A failed trial of a larger size has
-            // no consequence, and the reconciliation pass uses smaller pages at once.
+            // no consequence, and the reconciliation pass uses smaller pages immediately.
             Err(JobFailure::Provider(ConnectorError::Transient(_)))
                 if task.stream.page_size.is_trial()
                     || (task.pass == Pass::Reconciliation

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Utc};
-use shared::connectors::{LimitScope, SyncPage};
+use shared::connectors::SyncPage;
 use shared::db::cursors::StreamCursor;
+use shared::model::LimitScope;
 
 /// A stream to be read.
 #[derive(Debug)]
@@ -150,8 +151,8 @@ impl StreamQueue {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use shared::connectors::StreamSpec;
     use shared::db::cursors::PageSize;
+    use shared::model::StreamSpec;
 
     use super::*;
 

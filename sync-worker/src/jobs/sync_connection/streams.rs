@@ -1,13 +1,13 @@
 //! The streams of a run and their progress.
 
-use shared::connectors::StreamSpec;
 use shared::db::cursors::{self, StreamCursor, StreamProgress};
 use shared::db::{DbError, Tx, connections};
-use shared::queue::JobError;
+use shared::model::JobError;
+use shared::model::StreamSpec;
 
 use super::run::Run;
 use super::stream_queue::{Pass, StreamTask};
-use crate::jobs::JobFailure;
+use crate::failure::JobFailure;
 
 /// Maximum number of streams per slice.
 pub(super) const MAX_STREAMS: i64 = 2_000;
@@ -82,7 +82,7 @@ impl Run<'_> {
         }
     }
 
-    /// How far the connection's streams have been read.
+    /// The progress of the connection's streams.
     ///
     /// `waiting` is the reason why the run does not read the others, unless its slice has ended.
     pub(super) async fn measure_progress(

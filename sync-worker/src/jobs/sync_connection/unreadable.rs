@@ -7,7 +7,7 @@ use shared::inbox::{self, PollSource};
 use shared::telemetry::names;
 
 use super::run::Run;
-use crate::jobs::JobFailure;
+use crate::failure::JobFailure;
 
 impl Run<'_> {
     /// Stores the unreadable rows of a page; returns how many are new.

@@ -38,7 +38,7 @@ impl HttpClient {
             match self.exchange(request).await? {
                 200..300 => return Ok(()),
                 OVERLOADED => tokio::time::sleep(RETRY_INTERVAL).await,
-                status => bail!("the server answered {status}"),
+                status => bail!("the server responded with {status}"),
             }
         }
     }
@@ -70,7 +70,7 @@ impl HttpClient {
 
     /// Sends a request and reads the head of its response.
     ///
-    /// Returns the status, and the end of the response where there is a content-length.
+    /// Returns the status, and the end of the response if there is a content-length.
     async fn send_and_read_head(&mut self, request: &[u8]) -> anyhow::Result<(u16, Option<usize>)> {
         self.stream.write_all(request).await?;
         self.response.clear();

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::db::Db;
-use shared::ids::{TenantId, WorkerId};
+use shared::model::{JobPayload, NewJob, TenantId, WorkerId};
 use shared::queue::{
-    ClaimRequest, ClaimedJob, Finished, JobOutcome, JobPayload, JobQueue, NewJob, PgJobQueue,
-    WorkClass, enqueue, listen, notify,
+    ClaimRequest, ClaimedJob, Finished, JobOutcome, JobQueue, PgJobQueue, WorkClass, enqueue,
+    listen, notify,
 };
 use sqlx::PgPool;
 use tests::harness::TestDb;

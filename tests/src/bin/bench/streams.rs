@@ -181,7 +181,7 @@ impl Streams {
                     readers.spawn(client.discard());
                 }
                 429 => {}
-                status => anyhow::bail!("a stream was answered {status}"),
+                status => anyhow::bail!("the server responded to a stream with {status}"),
             }
         }
         let admitted = readers.len();

@@ -226,5 +226,5 @@ async fn expect_success(response: reqwest::Response) -> anyhow::Result<reqwest::
         return Ok(response);
     }
     let (status, url) = (response.status(), response.url().clone());
-    bail!("{url} answered {status}: {}", response.text().await?)
+    bail!("{url} responded with {status}: {}", response.text().await?)
 }

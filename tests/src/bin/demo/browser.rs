@@ -56,7 +56,7 @@ impl Browser {
             }
             let body = response.text().await?;
             if !status.is_success() {
-                bail!("{} answered {status}: {body}", without_query(&url));
+                bail!("{} responded with {status}: {body}", without_query(&url));
             }
             match find_form(&body, account) {
                 Some((action, fields)) => {

@@ -16,7 +16,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 pub(crate) struct Account {
     pub(crate) login: String,
     pub(crate) admin: String,
-    /// Display name, where it differs from the login.
+    /// Display name, if it differs from the login.
     name: Option<String>,
 }
 

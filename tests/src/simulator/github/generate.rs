@@ -156,7 +156,7 @@ pub(crate) fn populate_repository_history(hub: &GitHub, repository: Id, facts: u
     }
 }
 
-/// Performs one random action; skips it if it is impossible at present.
+/// Performs one random action; skips it if it is impossible now.
 fn perform_random(
     tx: &mut Transaction<'_>,
     account: &str,

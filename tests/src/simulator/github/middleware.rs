@@ -78,9 +78,9 @@ async fn handle_page(State(hub): State<Hub>, request: Request, next: Next) -> Re
         .pick(Target::Request, &subject(&request), None);
     let response = match rule {
         None => next.run(request).await,
-        Some(rule) => match before(&rule).await {
+        Some(rule) => match fault_response(&rule).await {
             Some(response) => response,
-            None => wire::after(&rule, next.run(request).await).await,
+            None => wire::apply_fault(&rule, next.run(request).await).await,
         },
     };
     hub.core
@@ -126,7 +126,7 @@ async fn api(hub: &Hub, mut request: Request, next: Next, route: &str) -> Respon
     if let Some(rule) = &rule {
         let fault_response = match fault_limit(hub, rule, metered.allowance, now) {
             Some(response) => Some(response),
-            None => before(rule).await,
+            None => fault_response(rule).await,
         };
         if let Some(response) = fault_response {
             metered.record(hub, Outcome::Free);
@@ -163,7 +163,7 @@ async fn api(hub: &Hub, mut request: Request, next: Next, route: &str) -> Respon
     metered.record(hub, outcome);
     set_rate_limit_headers(hub, response.headers_mut(), quota);
     match rule {
-        Some(rule) => wire::after(&rule, response).await,
+        Some(rule) => wire::apply_fault(&rule, response).await,
         None => response,
     }
 }
@@ -321,7 +321,7 @@ fn fault_limit(hub: &Hub, rule: &Rule, allowance: Allowance, now: i64) -> Option
 }
 
 /// Response of a fault that skips the handler; waits first if the fault is a delay.
-async fn before(rule: &Rule) -> Option<Response> {
+async fn fault_response(rule: &Rule) -> Option<Response> {
     match rule.effect {
         Effect::Unauthorized => Some(Reply::bad_credentials().into_response()),
         Effect::Forbidden => Some(Reply::not_permitted("metadata").into_response()),
@@ -332,6 +332,6 @@ async fn before(rule: &Rule) -> Option<Response> {
             )
             .into_response(),
         ),
-        _ => wire::before(rule).await,
+        _ => wire::fault_response(rule).await,
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A browser session is the cookie `user_session=<account id>`, without a password. The cookie
 //! `atlassian_site=<cloud id>` restricts a consent to one site; without it, the consent is for
-//! all of the person's sites. The page consents at once, and the sites are added to the person's
-//! only grant.
+//! all of the person's sites. The page consents immediately, and the sites are added to the
+//! person's only grant.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -180,13 +180,13 @@ async fn token(State(hub): State<Hub>, headers: HeaderMap, body: Bytes) -> Respo
     let response = match &rule {
         None => exchange(&hub, &fields),
         Some(rule) => {
-            if let Some(response) = wire::before(rule)
+            if let Some(response) = wire::fault_response(rule)
                 .await
                 .or_else(|| super::rest::fault_response(rule))
             {
                 response
             } else {
-                wire::after(rule, exchange(&hub, &fields)).await
+                wire::apply_fault(rule, exchange(&hub, &fields)).await
             }
         }
     };
@@ -225,17 +225,19 @@ fn exchange(hub: &Jira, fields: &Fields) -> Response {
         return error_response(StatusCode::UNAUTHORIZED, "access_denied", "Unauthorized");
     }
     let now = hub.core.clock.seconds();
-    let reuse = hub.settings().reuse_seconds;
+    let reuse_seconds = hub.settings().reuse_seconds;
     let mut world = hub.world();
     let (person, scopes) = match field("grant_type") {
         "authorization_code" => {
             let code = world.codes.remove(field("code"));
             let redirect_uri_matches = field("redirect_uri") == hub.settings().callback_url;
-            let verified = |code: &Code| match &code.challenge {
+            let verifier_matches = |code: &Code| match &code.challenge {
                 Some(challenge) => s256(field("code_verifier")) == *challenge,
                 None => true,
             };
-            match code.filter(|code| code.expires > now && redirect_uri_matches && verified(code)) {
+            match code
+                .filter(|code| code.expires > now && redirect_uri_matches && verifier_matches(code))
+            {
                 Some(code) => (code.person, code.scopes),
                 None => {
                     return error_response(
@@ -248,15 +250,15 @@ fn exchange(hub: &Jira, fields: &Fields) -> Response {
         }
         "refresh_token" => {
             hub.core.stats.count("jira.refreshes", 1);
-            let granted =
+            let has_grant =
                 |world: &super::world::World, person: &str| world.grants.contains_key(person);
             let valid = world
                 .refresh_tokens
                 .get(field("refresh_token"))
                 .filter(|token| {
                     token.expires > now
-                        && token.used_at.is_none_or(|used| now - used < reuse)
-                        && granted(&world, &token.person)
+                        && token.used_at.is_none_or(|used| now - used < reuse_seconds)
+                        && has_grant(&world, &token.person)
                 });
             let Some((person, scopes)) =
                 valid.map(|token| (token.person.clone(), token.scopes.clone()))

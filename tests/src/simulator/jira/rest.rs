@@ -248,11 +248,14 @@ async fn site(
     let response = match &rule {
         None => handle(),
         Some(rule) => {
-            if let Some(response) = wire::before(rule).await.or_else(|| fault_response(rule)) {
+            if let Some(response) = wire::fault_response(rule)
+                .await
+                .or_else(|| fault_response(rule))
+            {
                 metering::record(&hub, &site, &endpoint, Outcome::Free);
                 response
             } else {
-                wire::after(rule, handle()).await
+                wire::apply_fault(rule, handle()).await
             }
         }
     };

@@ -128,14 +128,17 @@ async fn call(
     let response = match &rule {
         None => respond(&hub, &name, &arguments, &headers, &token, &token_state),
         Some(rule) => {
-            if let Some(response) = wire::before(rule).await.or_else(|| fault_response(rule)) {
+            if let Some(response) = wire::fault_response(rule)
+                .await
+                .or_else(|| fault_response(rule))
+            {
                 if let Some(account) = &account {
                     record(&hub, account, &name, Outcome::Free);
                 }
                 response
             } else {
                 let real = respond(&hub, &name, &arguments, &headers, &token, &token_state);
-                wire::after(rule, real).await
+                wire::apply_fault(rule, real).await
             }
         }
     };

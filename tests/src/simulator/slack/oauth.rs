@@ -1,7 +1,7 @@
 //! The consent page.
 //!
 //! A browser session is the cookie `user_session=<user id>`, without a password. The page
-//! consents at once: for the workspace or organization of the argument `team` or the cookie
+//! consents immediately: for the workspace or organization of the argument `team` or the cookie
 //! `slack_team`, otherwise for the one of which the person is an admin or a member.
 
 use std::collections::HashMap;

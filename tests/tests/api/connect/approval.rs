@@ -18,7 +18,7 @@ struct Organization {
 
 async fn organizations(system: &System) -> Vec<Organization> {
     let url = format!("{}/_sim/github/accounts", system.simulator.base_url());
-    let response = system.client.get(url).send().await.expect("an answer");
+    let response = system.client.get(url).send().await.expect("a response");
     let known: Value = response.json().await.expect("JSON");
     let accounts = known["accounts"].as_array().expect("a list");
     accounts
@@ -73,7 +73,7 @@ async fn is_installed(system: &System, installation: &str) -> bool {
     let accounts: Value = state
         .send()
         .await
-        .expect("an answer")
+        .expect("a response")
         .json()
         .await
         .expect("JSON");
@@ -180,7 +180,7 @@ async fn app_without_members_permission_proves_no_administrator() {
         .json(&json!({ "permissions": { "metadata": "read", "issues": "read" } }))
         .send()
         .await
-        .expect("an answer");
+        .expect("a response");
     assert!(response.status().is_success(), "{}", response.status());
     let mut admin = Browser::signed_in(&system, &organization.admin);
     let callback = admin

@@ -52,7 +52,7 @@ async fn each_authorization_has_a_new_pkce_challenge() {
 /// The number of code exchanges at GitHub.
 async fn exchanges(system: &System) -> u64 {
     let url = format!("{}/_sim/stats", system.simulator.base_url());
-    let response = system.client.get(url).send().await.expect("an answer");
+    let response = system.client.get(url).send().await.expect("a response");
     let stats: Value = response.json().await.expect("JSON");
     let routes = stats["routes"].as_object().expect("routes");
     let exchanges = routes

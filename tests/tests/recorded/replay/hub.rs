@@ -193,7 +193,7 @@ impl Hub {
         }
     }
 
-    /// The installation page, which redirects at once.
+    /// The installation page, which redirects immediately.
     fn install_page(&self, query: &BTreeMap<String, String>) -> RecordedResponse {
         let callback = self.callback.get().expect("a callback");
         let (id, state) = (*lock(&self.next_installation), &query["state"]);
@@ -376,7 +376,7 @@ fn query(request: &Parts) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The consent page, which redirects at once.
+/// The consent page, which redirects immediately.
 fn consent_page(query: &BTreeMap<String, String>) -> RecordedResponse {
     let (redirect_uri, state) = (&query["redirect_uri"], &query["state"]);
     redirect(&format!("{redirect_uri}?code=code&state={state}"))

@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use shared::connectors::{
-    Access, CallbackOutcome, ConnectorError, DirectoryEntry, DirectoryKey, DirectoryKind,
-    ExternalAccount, Grant, WebhookDelivery,
-};
+use shared::connectors::{Access, CallbackOutcome, ConnectorError, Grant, WebhookDelivery};
+use shared::model::{DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount};
 
 use super::slack;
 use super::table::{message, ts};

@@ -8,8 +8,9 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::Response;
-use crate::connectors::{ConnectorError, LimitScope, response};
+use crate::connectors::{ConnectorError, response};
 use crate::http::LimitObservation;
+use crate::model::LimitScope;
 
 /// Maximum length of GitHub's message in the log.
 const MAX_MESSAGE_CHARS: usize = 300;

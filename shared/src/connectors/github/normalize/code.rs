@@ -7,7 +7,7 @@ use super::{Envelope, Fact, FactTime, NormalizeContext, RepositoryRef, actor, re
 use crate::connectors::github::wire::{
     Commit, Deployment, DeploymentStatus, Named, Push, WireError, WorkflowRun,
 };
-use crate::signals::{SignalDraft, SignalKind, Subject};
+use crate::model::{SignalDraft, SignalKind, Subject};
 
 const BRANCH_PREFIX: &str = "refs/heads/";
 

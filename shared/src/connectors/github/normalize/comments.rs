@@ -7,7 +7,7 @@ use super::{Envelope, Fact, FactTime, NormalizeContext, RepositoryRef, actor, di
 use crate::connectors::github::wire::{
     Comment, CommitComment, Discussion, Issue, PullRequest, WireError,
 };
-use crate::signals::{SignalDraft, SignalKind, Subject};
+use crate::model::{SignalDraft, SignalKind, Subject};
 
 /// Kind of the thread that a comment belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

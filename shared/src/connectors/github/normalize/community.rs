@@ -7,7 +7,7 @@ use super::{Fact, FactTime, NormalizeContext, RepositoryRef, actor, require, use
 use crate::connectors::github::wire::{
     Discussion, Milestone, Repository, Stargazer, Timestamp, User, WireError,
 };
-use crate::signals::{SignalDraft, SignalKind, Subject};
+use crate::model::{SignalDraft, SignalKind, Subject};
 
 /// The Signal of a `discussion` delivery.
 pub(super) fn discussion(

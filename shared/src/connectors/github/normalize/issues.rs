@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::changes::{self, Change, ChangedObject, segment};
 use super::{Envelope, Fact, FactTime, NormalizeContext, RepositoryRef, actor, require, user_json};
 use crate::connectors::github::wire::{Issue, Label, Repository, Timestamp, User, WireError};
-use crate::signals::{SignalDraft, SignalKind, Subject};
+use crate::model::{SignalDraft, SignalKind, Subject};
 
 /// The Signal of an `issues` delivery.
 pub(super) fn event(

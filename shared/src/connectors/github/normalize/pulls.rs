@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::changes::{self, Change, ChangedObject, segment};
 use super::{Envelope, Fact, FactTime, NormalizeContext, RepositoryRef, actor, require, reviewer};
 use crate::connectors::github::wire::{PullRequest, Review, Timestamp, WireError};
-use crate::signals::{SignalDraft, SignalKind, Subject};
+use crate::model::{SignalDraft, SignalKind, Subject};
 
 /// The Signal of a `pull_request` delivery; every action has one.
 pub(super) fn event(

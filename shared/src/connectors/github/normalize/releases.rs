@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::{Envelope, Fact, FactTime, NormalizeContext, RepositoryRef, actor};
 use crate::connectors::github::wire::{Release, WireError};
 use crate::crypto::sha256;
-use crate::signals::{Actor, SignalDraft, SignalKind, Subject};
+use crate::model::{Actor, SignalDraft, SignalKind, Subject};
 
 /// The Signal of a `release` delivery.
 ///

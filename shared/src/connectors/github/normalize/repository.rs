@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Fact, FactTime, NormalizeContext, RepositoryRef, require};
 use crate::connectors::github::wire::{Repository, User, WireError};
-use crate::signals::{SignalDraft, SignalKind};
+use crate::model::{SignalDraft, SignalKind};
 
 /// The Signal of a `repository` delivery.
 pub(super) fn event(

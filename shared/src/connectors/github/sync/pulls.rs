@@ -19,7 +19,7 @@ use crate::connectors::github::client::ApiError;
 use crate::connectors::github::normalize::{Envelope, pulls};
 use crate::connectors::github::wire::{PullRequest, Review, WireError, read};
 use crate::connectors::page::PageContent;
-use crate::signals::SignalDraft;
+use crate::model::SignalDraft;
 
 /// Maximum number of calls for reviews per page.
 const MAX_REVIEW_CALLS: usize = 10;

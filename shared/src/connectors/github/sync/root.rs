@@ -15,8 +15,9 @@ use crate::connectors::cursor::save_cursor;
 use crate::connectors::github::client::{ApiError, Call, Client, PER_PAGE};
 use crate::connectors::github::wire::{Repository, RepositoryList, WireError, read};
 use crate::connectors::rows::UnreadableRows;
-use crate::connectors::{ConnectorError, StreamSpec, SyncPage, SyncRequest};
+use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 use crate::http::Priority;
+use crate::model::StreamSpec;
 
 pub(super) const ISSUES: &str = "issues";
 pub(super) const ISSUE_COMMENTS: &str = "issue_comments";

@@ -22,7 +22,7 @@ use crate::connectors::github::wire::{Comment, Issue, Timestamp, WireError, read
 use crate::connectors::page::PageContent;
 use crate::connectors::rows::UnreadableRows;
 use crate::connectors::{ConnectorError, SyncPage};
-use crate::signals::SignalDraft;
+use crate::model::SignalDraft;
 
 /// Subtracted from `since`, which GitHub may treat as exclusive.
 const STEP_BACK: Duration = Duration::seconds(1);

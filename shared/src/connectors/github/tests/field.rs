@@ -7,7 +7,7 @@ use super::golden::delivery;
 use crate::connectors::WebhookOutcome;
 use crate::connectors::github::webhook;
 use crate::connectors::testing::payload;
-use crate::signals::{ActorKind, SignalDraft, TimestampSource};
+use crate::model::{ActorKind, SignalDraft, TimestampSource};
 
 /// A changed payload of the fixtures.
 fn changed(name: &str, changes: &[(&str, Value)]) -> Value {

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::at;
 use crate::connectors::github::{normalize, webhook};
 use crate::connectors::testing::{kinds, payload, payloads, snapshots};
-use crate::connectors::{AccountChange, ExternalAccount, WebhookDelivery, WebhookOutcome};
+use crate::connectors::{AccountChange, WebhookDelivery, WebhookOutcome};
+use crate::model::ExternalAccount;
 
 pub(super) fn delivery(event: &str, body: Bytes) -> WebhookDelivery {
     WebhookDelivery {

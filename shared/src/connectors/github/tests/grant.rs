@@ -8,9 +8,8 @@ use wiremock::matchers::{header, header_exists, method, path};
 use wiremock::{Mock, ResponseTemplate};
 
 use super::{github, now};
-use crate::connectors::{
-    Connector, ConnectorError, ExternalAccount, Grant, GrantState, RefreshRequest,
-};
+use crate::connectors::{Connector, ConnectorError, Grant, GrantState, RefreshRequest};
+use crate::model::ExternalAccount;
 
 fn account(id: &str) -> ExternalAccount {
     ExternalAccount {

@@ -6,9 +6,8 @@ use wiremock::matchers::any;
 use wiremock::{Mock, ResponseTemplate};
 
 use super::{github, now};
-use crate::connectors::{
-    Access, Connector, ConnectorError, ExternalAccount, StreamSpec, SyncRequest,
-};
+use crate::connectors::{Access, Connector, ConnectorError, SyncRequest};
+use crate::model::{ExternalAccount, StreamSpec};
 
 pub(super) fn root_request() -> SyncRequest {
     SyncRequest {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::golden::delivery;
 use crate::connectors::github::webhook;
-use crate::connectors::testing::{change, payload, payloads, value};
+use crate::connectors::testing::{payload, payloads, replace_at, value};
 use crate::connectors::{ConnectorError, WebhookOutcome};
 
 const EVENTS: [&str; 26] = [
@@ -61,7 +61,7 @@ proptest! {
         let own = name.split('.').next().expect("an event");
         let mut payload: Value = serde_json::from_slice(body).expect("JSON");
         for (path, with) in &changes {
-            change(&mut payload, path, with);
+            replace_at(&mut payload, path, with);
         }
         let event = if keep_event { own } else { event };
         match handle(event, &payload) {

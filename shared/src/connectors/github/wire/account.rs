@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{Timestamp, lenient, link, text};
-use crate::connectors::ExternalAccount;
+use crate::model::ExternalAccount;
 
 /// An account of a user, a bot or an organization.
 #[derive(Debug, Clone, Default, Deserialize)]

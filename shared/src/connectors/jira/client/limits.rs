@@ -7,8 +7,9 @@
 use chrono::{DateTime, Duration, DurationRound, Utc};
 use http::HeaderMap;
 
-use crate::connectors::{LimitScope, response};
+use crate::connectors::response;
 use crate::http::LimitObservation;
+use crate::model::LimitScope;
 
 /// Names of the headers, after and before the limits are enforced for an app.
 const HEADERS: [(&str, &str); 2] = [

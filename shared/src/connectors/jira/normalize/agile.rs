@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{Fact, NormalizeContext};
 use crate::connectors::jira::wire::{Payload, Sprint, Version, WireError, read};
-use crate::signals::{Actor, Context, ContextKind, SignalDraft, SignalKind, Subject};
+use crate::model::{Actor, Context, ContextKind, SignalDraft, SignalKind, Subject};
 
 /// Normalizes a sprint, with the delivery's time as the fallback.
 type NormalizeSprint =

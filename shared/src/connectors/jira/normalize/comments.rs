@@ -8,7 +8,7 @@ use super::{Fact, NormalizeContext, actor, project_of};
 use crate::connectors::jira::wire::{
     Comment, Issue, Payload, Timestamp, WireError, Worklog, issue_id_from_url, read, to_plain_text,
 };
-use crate::signals::{SignalDraft, SignalKind, Subject};
+use crate::model::{SignalDraft, SignalKind, Subject};
 
 /// Change of a comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Fact, NormalizeContext, actor, project_of};
 use crate::connectors::jira::wire::{Changelog, Issue, Item, Payload, WireError, read};
-use crate::signals::{Actor, SignalDraft, SignalKind};
+use crate::model::{Actor, SignalDraft, SignalKind};
 
 /// Normalizes a `jira:issue_created` delivery.
 pub(super) fn created_event(

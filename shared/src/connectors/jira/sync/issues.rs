@@ -23,7 +23,7 @@ use crate::connectors::jira::wire::{
 use crate::connectors::page::PageContent;
 use crate::connectors::rows::UnreadableRows;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
-use crate::signals::SignalDraft;
+use crate::model::SignalDraft;
 
 /// Issues per page, and changes or comments per page of an issue.
 const PAGE: u32 = 100;

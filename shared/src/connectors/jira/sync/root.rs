@@ -17,7 +17,8 @@ use crate::connectors::jira::client::{ApiError, Call, Client, Response};
 use crate::connectors::jira::wire::{Project, WireError, read};
 use crate::connectors::jira::{directory, subscriptions};
 use crate::connectors::rows::UnreadableRows;
-use crate::connectors::{ConnectorError, StreamSpec, SyncPage, SyncRequest, UnreadableRow};
+use crate::connectors::{ConnectorError, SyncPage, SyncRequest, UnreadableRow};
+use crate::model::StreamSpec;
 
 const PAGE: u32 = 50;
 
@@ -169,7 +170,7 @@ async fn read_boards(
     })
 }
 
-/// Ends a pass whose list of boards is denied: the boards of the last pass stay.
+/// Ends a pass whose list of boards is denied: the boards of the last pass are kept.
 fn keep_boards(mut cursor: Cursor, error: ApiError) -> Result<SyncPage, ConnectorError> {
     // A site without Jira Software has no such list and never had boards.
     if error.status == Some(StatusCode::NOT_FOUND) && cursor.known_board_ids.is_empty() {

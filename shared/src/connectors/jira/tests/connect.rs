@@ -9,9 +9,10 @@ use super::{access, account, jira, now};
 use crate::connectors::jira::Jira;
 use crate::connectors::jira::subscriptions::desired_subscriptions;
 use crate::connectors::{
-    AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorError, LimitScope,
-    RefreshRequest, TokenSet,
+    AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorError, RefreshRequest,
+    TokenSet,
 };
+use crate::model::LimitScope;
 
 const REDIRECT: &str = "https://poblysh.example/v1/connect/jira/callback";
 

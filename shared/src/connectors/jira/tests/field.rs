@@ -12,7 +12,7 @@ use super::{access, directory, jira, now};
 use crate::connectors::jira::subscriptions::desired_subscriptions;
 use crate::connectors::testing::payload;
 use crate::connectors::{Connector, Directory, WebhookOutcome};
-use crate::signals::{ActorKind, SignalKind};
+use crate::model::{ActorKind, SignalKind};
 
 fn handle_changed(name: &str, change: impl FnOnce(&mut Value)) -> (WebhookOutcome, Directory) {
     let mut body: Value = serde_json::from_slice(&payload("jira", name)).expect("JSON");

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::directory;
 use super::golden::{delivery, handle};
 use crate::connectors::jira::webhook;
-use crate::connectors::testing::{change, json, leave_out, payload, payloads, value};
+use crate::connectors::testing::{json, payload, payloads, remove_at, replace_at, value};
 
 /// Field names of Jira's payloads.
 const NAMES: &[&str] = &[
@@ -57,7 +57,7 @@ proptest! {
     ) {
         let all = payloads("jira");
         let mut payload: Value = serde_json::from_slice(&all[which.index(all.len())].1).expect("JSON");
-        change(&mut payload, &path, &with);
+        replace_at(&mut payload, &path, &with);
         let body = Bytes::from(serde_json::to_vec(&payload).expect("JSON"));
         if let Ok(outcome) = webhook::handle(&delivery(body), &directory()) {
             for signal in outcome.signals {
@@ -96,18 +96,18 @@ proptest! {
         let all = payloads("jira");
         let body = &all[which.index(all.len())].1;
         let mut payload: Value = serde_json::from_slice(body).expect("JSON");
-        let left_out = leave_out(&mut payload, &path);
+        let removed = remove_at(&mut payload, &path);
         // Without these fields the item changes another field.
-        prop_assume!(!matches!(left_out.as_deref(), Some("field" | "fieldId" | "fieldtype")));
+        prop_assume!(!matches!(removed.as_deref(), Some("field" | "fieldId" | "fieldtype")));
         let less = Bytes::from(payload.to_string());
         let whole = keys(body);
         for key in keys(&less) {
-            prop_assert!(whole.contains(&key), "{:?}: {} in place of {:?}", left_out, key, whole);
+            prop_assert!(whole.contains(&key), "{:?}: {} in place of {:?}", removed, key, whole);
         }
         let outcome = handle(&less, &directory());
         let lost = outcome.signals.is_empty() && !whole.is_empty();
-        let is_expected = matches!(left_out.as_deref(), Some("webhookEvent" | "changelog" | "items"));
-        prop_assert!(!lost || is_expected || outcome.refused.is_some(), "without {:?}: no Signal", left_out);
+        let is_expected = matches!(removed.as_deref(), Some("webhookEvent" | "changelog" | "items"));
+        prop_assert!(!lost || is_expected || outcome.refused.is_some(), "without {:?}: no Signal", removed);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use wiremock::matchers::{any, path_regex};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{Jira, access, jira, now};
-use crate::connectors::{Connector, StreamSpec, SyncPage, SyncRequest};
-use crate::signals::TimestampSource;
+use crate::connectors::{Connector, SyncPage, SyncRequest};
+use crate::model::StreamSpec;
+use crate::model::TimestampSource;
 
 /// Reads the page after a cursor from a server with one response for all requests.
 async fn page(stream: &str, cursor: Value, response: Value) -> SyncPage {

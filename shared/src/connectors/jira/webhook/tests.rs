@@ -10,7 +10,7 @@ use crate::connectors::jira::Jira;
 use crate::connectors::jira::tests::{account, connector, now};
 use crate::connectors::testing::SecretsOf;
 use crate::connectors::{NoKeys, testing};
-use crate::ids::ConnectionId;
+use crate::model::ConnectionId;
 
 /// Example token: secret `jira-client-secret`, valid for three minutes.
 const EXAMPLE_TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJjbGllbnQtaWQiLCJpYXQiOjE3MDAwMDAwMDAsImV4cCI6MTcwMDAwMDE4MH0.8UeozO0OY4-VhkhosPvfnDRwYtboP8ALB4NPpI0STaU";

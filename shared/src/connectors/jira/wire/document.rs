@@ -143,7 +143,7 @@ fn format_date(timestamp: &Value) -> Option<String> {
 
 /// Converts wiki markup: links become label and address, mentions become ids.
 ///
-/// Asterisks stay, because people also write them without meaning emphasis.
+/// Asterisks are kept, because people also write them without meaning emphasis.
 fn markup_to_text(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;

@@ -3,12 +3,11 @@
 use url::Url;
 
 use super::Fact;
+use crate::connectors::Directory;
 use crate::connectors::slack::text;
 use crate::connectors::slack::wire::{Message, Ts};
-use crate::connectors::{Directory, DirectoryKind, ExternalAccount};
-use crate::signals::{
-    Actor, ActorKind, Context, ContextKind, SignalDraft, Subject, TimestampSource,
-};
+use crate::model::{Actor, ActorKind, Context, ContextKind, SignalDraft, Subject, TimestampSource};
+use crate::model::{DirectoryKind, ExternalAccount};
 
 /// The user that Slack itself posts as.
 const SLACKBOT: &str = "USLACKBOT";

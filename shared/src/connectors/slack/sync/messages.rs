@@ -248,7 +248,7 @@ async fn read_replies(
 enum ThreadPage {
     /// A page of replies.
     Found(Response),
-    /// The thread does not exist any more.
+    /// The thread no longer exists.
     NotFound,
     /// Neither the bot nor the installer may read the replies.
     Denied,

@@ -10,7 +10,8 @@ use crate::connectors::error::permanent_error;
 use crate::connectors::rows::UnreadableRows;
 use crate::connectors::slack::wire::{Channel, Metadata, User, lenient, or_default, read_row};
 use crate::connectors::slack::{Slack, directory};
-use crate::connectors::{ConnectorError, StreamSpec, SyncPage, SyncRequest};
+use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
+use crate::model::StreamSpec;
 
 /// Rows per page.
 ///

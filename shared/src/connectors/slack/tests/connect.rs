@@ -8,9 +8,10 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use super::{account, now, slack};
 use crate::connectors::slack::Slack;
 use crate::connectors::{
-    Access, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorError, DirectoryKey,
-    DirectoryKind, Grant, GrantState, LimitScope, RefreshRequest, TokenSet,
+    Access, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorError, Grant,
+    GrantState, RefreshRequest, TokenSet,
 };
+use crate::model::{DirectoryKey, DirectoryKind, LimitScope};
 
 const REDIRECT: &str = "https://poblysh.example/v1/connect/slack/callback";
 

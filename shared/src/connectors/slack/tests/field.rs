@@ -7,7 +7,7 @@ use super::golden::{delivery, handle};
 use super::{connector, directory};
 use crate::connectors::testing::payload;
 use crate::connectors::{AccountChange, Connector, WebhookOutcome};
-use crate::signals::ActorKind;
+use crate::model::ActorKind;
 
 fn with_event(event: &Value) -> Bytes {
     let mut body: Value = serde_json::from_slice(&payload("slack", "message")).expect("JSON");

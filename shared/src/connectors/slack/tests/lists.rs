@@ -8,10 +8,9 @@ use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{account, now, slack};
-use crate::connectors::{
-    Access, Connector, DirectoryKey, DirectoryKind, Resource, StreamSpec, SyncPage, SyncRequest,
-};
-use crate::ids::TenantId;
+use crate::connectors::{Access, Connector, SyncPage, SyncRequest};
+use crate::model::TenantId;
+use crate::model::{DirectoryKey, DirectoryKind, Resource, StreamSpec};
 
 async fn mock_method(server: &MockServer, name: &str, response: Value) {
     Mock::given(path(format!("/api/{name}")))

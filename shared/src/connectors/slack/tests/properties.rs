@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::golden::delivery;
 use super::{connector, directory};
-use crate::connectors::testing::{change, json, leave_out, payloads, value};
+use crate::connectors::testing::{json, payloads, remove_at, replace_at, value};
 use crate::connectors::{Connector, ConnectorError, WebhookOutcome};
 
 /// Field names of Slack's payloads.
@@ -57,7 +57,7 @@ fn changed_payloads_do_not_panic() {
         with in value(),
     )| {
         let mut payload: Value = serde_json::from_slice(&which.get(&all).1).expect("JSON");
-        change(&mut payload, &path, &with);
+        replace_at(&mut payload, &path, &with);
         if let Ok(outcome) = handle(payload.to_string().into_bytes()) {
             for key in keys(&outcome) {
                 prop_assert!(key.starts_with("slack:T0ACME:"));
@@ -93,17 +93,17 @@ fn missing_field_changes_no_dedupe_key() {
     )| {
         let body = &which.get(&all).1;
         let mut payload: Value = serde_json::from_slice(body).expect("JSON");
-        let left_out = leave_out(&mut payload, &path).unwrap_or_default();
+        let removed = remove_at(&mut payload, &path).unwrap_or_default();
         // Without these fields it is another event, or one with the envelope's time.
-        prop_assume!(!["type", "subtype", "event_ts"].contains(&left_out.as_str()));
+        prop_assume!(!["type", "subtype", "event_ts"].contains(&removed.as_str()));
         let whole = handle(body.to_vec()).expect("an outcome");
         let less = handle(payload.to_string().into_bytes()).expect("an outcome");
         for key in keys(&less) {
-            prop_assert!(keys(&whole).contains(&key), "without {left_out}: {key}");
+            prop_assert!(keys(&whole).contains(&key), "without {removed}: {key}");
         }
         let silent = less.signals.is_empty() && less.refused.is_none();
-        if silent && left_out != "event" && left_out != "edited" {
-            prop_assert!(whole.signals.is_empty(), "without {left_out}: no Signal");
+        if silent && removed != "event" && removed != "edited" {
+            prop_assert!(whole.signals.is_empty(), "without {removed}: no Signal");
         }
     });
 }

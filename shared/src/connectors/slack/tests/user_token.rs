@@ -7,9 +7,8 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::connect::callback;
 use super::{account, connector, now};
-use crate::connectors::{
-    Access, AuthorizeRequest, CallbackOutcome, Connector, StreamSpec, SyncRequest,
-};
+use crate::connectors::{Access, AuthorizeRequest, CallbackOutcome, Connector, SyncRequest};
+use crate::model::StreamSpec;
 
 async fn mock_method(server: &MockServer, method: &str, token: Option<&str>, response: &Value) {
     let mut mock = Mock::given(path(format!("/api/{method}")));

@@ -9,7 +9,7 @@ async fn forbidden_origin_is_not_called() {
     let client = builder.build().expect("a client");
     let error = get(&client, url(&forbidden, "/a?token=s3cret"))
         .await
-        .expect_err("refused");
+        .expect_err("rejected");
     assert!(matches!(error, HttpError::Egress { .. }), "{error:?}");
     assert!(!error_chain(&error).contains("s3cret"));
     assert!(!error.is_transient());
@@ -50,7 +50,7 @@ async fn redirect_to_a_forbidden_origin_is_not_followed() {
     .await;
     let error = get(&client(&[&allowed]), url(&allowed, "/a"))
         .await
-        .expect_err("refused");
+        .expect_err("rejected");
     assert!(
         matches!(&error, HttpError::Egress { url } if url.ends_with("/stolen")),
         "{error:?}"
@@ -71,7 +71,7 @@ async fn redirect_with_credentials_is_not_followed() {
     respond_at(&server, "/a", redirect(&format!("{target}/b"))).await;
     let error = get(&client(&[&server]), url(&server, "/a"))
         .await
-        .expect_err("refused");
+        .expect_err("rejected");
     assert!(matches!(error, HttpError::Egress { .. }), "{error:?}");
     assert!(!error_chain(&error).contains("s3cret"));
     assert_eq!(server.received_requests().await.expect("recorded").len(), 1);

@@ -147,7 +147,7 @@ fn rerun(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams
             (run.attempt, std::mem::take(&mut run.facts))
         });
     let Some((attempt, hidden)) = changed else {
-        return reject("the workflow run does not exist any more");
+        return reject("the workflow run no longer exists");
     };
     tx.hub.core.ledger.hide(&hidden);
     complete(tx, context, id, attempt)

@@ -89,7 +89,7 @@ fn discussion_mut<'a>(
         .discussions
         .iter_mut()
         .find(|discussion| discussion.id == id);
-    discussion.ok_or_else(|| ActionError("the discussion does not exist any more".to_owned()))
+    discussion.ok_or_else(|| ActionError("the discussion no longer exists".to_owned()))
 }
 
 fn reply(

@@ -284,7 +284,7 @@ impl<'a> Transaction<'a> {
         self.world
             .repositories
             .get(&id)
-            .ok_or_else(|| ActionError("the repository does not exist any more".to_owned()))
+            .ok_or_else(|| ActionError("the repository no longer exists".to_owned()))
     }
 
     /// Repository with an id, mutable.
@@ -292,7 +292,7 @@ impl<'a> Transaction<'a> {
         self.world
             .repositories
             .get_mut(&id)
-            .ok_or_else(|| ActionError("the repository does not exist any more".to_owned()))
+            .ok_or_else(|| ActionError("the repository no longer exists".to_owned()))
     }
 
     /// Issue or pull request with a number, or a random one of the newest matches, if any.

@@ -73,7 +73,7 @@ pub(super) fn pull_id(
     let issue = tx.repository(context.repository)?.issues.get(id);
     let pull = issue.and_then(|issue| issue.pull.as_ref());
     pull.map(|pull| pull.id)
-        .ok_or_else(|| ActionError("the pull request does not exist any more".to_owned()))
+        .ok_or_else(|| ActionError("the pull request no longer exists".to_owned()))
 }
 
 fn open(

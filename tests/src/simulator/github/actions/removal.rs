@@ -19,7 +19,7 @@ pub(super) fn delete(
     let announced = announce(tx, context, "deleted", id, json!({}));
     let repo = tx.repository_mut(context.repository)?;
     let Some(issue) = repo.issues.remove(id) else {
-        return reject("the issue does not exist any more");
+        return reject("the issue no longer exists");
     };
     repo.numbers.remove(&issue.number);
     if issue.closed_at.is_none() {
@@ -110,7 +110,7 @@ fn issue_value(tx: &Transaction<'_>, repository: Id, id: Id) -> Outcome {
     let issue = repo
         .issues
         .get(id)
-        .ok_or_else(|| ActionError("the issue does not exist any more".to_owned()))?;
+        .ok_or_else(|| ActionError("the issue no longer exists".to_owned()))?;
     Ok(render::issue(tx.world, repo, issue))
 }
 
@@ -125,7 +125,7 @@ fn move_issue(
     let at = tx.at;
     let from = tx.repository_mut(context.repository)?;
     let Some(mut issue) = from.issues.remove(id) else {
-        return reject("the issue does not exist any more");
+        return reject("the issue no longer exists");
     };
     let old_number = issue.number;
     from.numbers.remove(&old_number);

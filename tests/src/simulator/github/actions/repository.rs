@@ -329,7 +329,7 @@ fn rename(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParam
     )
 }
 
-/// Whether a repository has this name now; former names are free.
+/// Whether a repository has this name now; previous names are free.
 fn is_name_taken(tx: &Transaction<'_>, owner: &str, name: &str) -> bool {
     let id = tx.world.repository_id(owner, name);
     id.is_some_and(|id| tx.world.is_current_name(id, owner, name))

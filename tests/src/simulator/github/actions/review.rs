@@ -80,7 +80,7 @@ fn submit(
             Some(())
         });
     if added.flatten().is_none() {
-        return reject("the pull request does not exist any more");
+        return reject("the pull request no longer exists");
     }
     let announced = announce(tx, context, "submitted", issue, id);
     if let Some(fact) = fact {

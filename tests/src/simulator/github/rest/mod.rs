@@ -1,7 +1,7 @@
 //! REST API of repositories and their contents.
 //!
 //! It has GitHub's lists, filters, orders and page links, for callers that can see the
-//! repository. A repository is found by its name and by its id; former names redirect with 301.
+//! repository. A repository is found by its name and by its id; previous names redirect with 301.
 //! The ledger learns which facts a response has shown.
 
 mod code;

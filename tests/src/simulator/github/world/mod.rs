@@ -166,7 +166,7 @@ impl World {
         self.accounts.get(&self.person_id(login)?)
     }
 
-    /// Id of the repository with an owner and a current or former name.
+    /// Id of the repository with an owner and a current or previous name.
     pub(crate) fn repository_id(&self, owner: &str, name: &str) -> Option<Id> {
         self.names
             .get(&format!("{owner}/{name}").to_lowercase())

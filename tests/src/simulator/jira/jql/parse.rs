@@ -1,4 +1,4 @@
-//! Parser of JQL.
+//! JQL parser.
 
 use chrono::NaiveDateTime;
 
@@ -15,49 +15,49 @@ enum Token {
 const SYMBOLS: [&str; 11] = ["!=", "!~", "<=", ">=", "(", ")", ",", "=", "~", "<", ">"];
 
 fn tokenize(text: &str) -> Result<Vec<Token>, String> {
-    let mut found = Vec::new();
+    let mut tokens = Vec::new();
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
         if matches!(first, '"' | '\'') {
             let end = rest[1..]
                 .find(first)
                 .ok_or("Error in the JQL Query: a quoted value is not terminated.")?;
-            found.push(Token::Text(rest[1..=end].to_owned()));
+            tokens.push(Token::Text(rest[1..=end].to_owned()));
             rest = &rest[end + 2..];
         } else if let Some(symbol) = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol)) {
-            found.push(Token::Symbol(symbol));
+            tokens.push(Token::Symbol(symbol));
             rest = &rest[symbol.len()..];
         } else {
             let end = rest
-                .find(|letter: char| letter.is_whitespace() || "()=!<>~,\"'".contains(letter))
+                .find(|c: char| c.is_whitespace() || "()=!<>~,\"'".contains(c))
                 .unwrap_or(rest.len());
             if end == 0 {
                 return Err(format!(
                     "Error in the JQL Query: '{first}' is not expected."
                 ));
             }
-            found.push(Token::Word(rest[..end].to_owned()));
+            tokens.push(Token::Word(rest[..end].to_owned()));
             rest = &rest[end..];
         }
         rest = rest.trim_start();
     }
-    Ok(found)
+    Ok(tokens)
 }
 
 /// Parses a query.
 pub(super) fn parse_query(text: &str, context: &JqlContext<'_>) -> Result<Jql, String> {
     let mut parser = Parser {
         tokens: tokenize(text)?,
-        at: 0,
+        next: 0,
         context,
     };
     let filter = if parser.tokens.is_empty() || parser.is_keyword("order") {
         None
     } else {
-        Some(parser.disjunction()?)
+        Some(parser.parse_disjunction()?)
     };
     let (order, descending) = parser.parse_order()?;
-    if parser.at < parser.tokens.len() {
+    if parser.next < parser.tokens.len() {
         return Err(parser.unexpected_token());
     }
     let filter = filter.ok_or(
@@ -72,32 +72,33 @@ pub(super) fn parse_query(text: &str, context: &JqlContext<'_>) -> Result<Jql, S
 
 struct Parser<'a> {
     tokens: Vec<Token>,
-    at: usize,
+    next: usize,
     context: &'a JqlContext<'a>,
 }
 
 impl Parser<'_> {
     fn is_keyword(&self, keyword: &str) -> bool {
-        matches!(self.tokens.get(self.at), Some(Token::Word(word)) if word.eq_ignore_ascii_case(keyword))
+        let next = self.tokens.get(self.next);
+        matches!(next, Some(Token::Word(word)) if word.eq_ignore_ascii_case(keyword))
     }
 
     /// Consumes a keyword, if it is next.
     fn take_keyword(&mut self, keyword: &str) -> bool {
         let found = self.is_keyword(keyword);
-        self.at += usize::from(found);
+        self.next += usize::from(found);
         found
     }
 
     /// Consumes a symbol, if it is next.
     fn take_symbol(&mut self, symbol: &str) -> bool {
         let found =
-            matches!(self.tokens.get(self.at), Some(Token::Symbol(next)) if *next == symbol);
-        self.at += usize::from(found);
+            matches!(self.tokens.get(self.next), Some(Token::Symbol(next)) if *next == symbol);
+        self.next += usize::from(found);
         found
     }
 
     fn unexpected_token(&self) -> String {
-        match self.tokens.get(self.at) {
+        match self.tokens.get(self.next) {
             Some(Token::Word(text) | Token::Text(text)) => {
                 format!("Error in the JQL Query: '{text}' is not expected.")
             }
@@ -108,28 +109,28 @@ impl Parser<'_> {
         }
     }
 
-    fn disjunction(&mut self) -> Result<Node, String> {
-        let mut nodes = vec![self.conjunction()?];
+    fn parse_disjunction(&mut self) -> Result<Node, String> {
+        let mut nodes = vec![self.parse_conjunction()?];
         while self.take_keyword("or") {
-            nodes.push(self.conjunction()?);
+            nodes.push(self.parse_conjunction()?);
         }
         Ok(Node::Any(nodes))
     }
 
-    fn conjunction(&mut self) -> Result<Node, String> {
-        let mut nodes = vec![self.clause()?];
+    fn parse_conjunction(&mut self) -> Result<Node, String> {
+        let mut nodes = vec![self.parse_clause()?];
         while self.take_keyword("and") {
-            nodes.push(self.clause()?);
+            nodes.push(self.parse_clause()?);
         }
         Ok(Node::All(nodes))
     }
 
-    fn clause(&mut self) -> Result<Node, String> {
+    fn parse_clause(&mut self) -> Result<Node, String> {
         if self.take_keyword("not") {
-            return Ok(Node::Not(Box::new(self.clause()?)));
+            return Ok(Node::Not(Box::new(self.parse_clause()?)));
         }
         if self.take_symbol("(") {
-            let node = self.disjunction()?;
+            let node = self.parse_disjunction()?;
             return if self.take_symbol(")") {
                 Ok(node)
             } else {
@@ -137,16 +138,16 @@ impl Parser<'_> {
             };
         }
         let name = self.parse_value()?;
-        let field = field(&name).ok_or_else(|| {
+        let field = parse_field(&name).ok_or_else(|| {
             format!("Field '{name}' does not exist or you do not have permission to view it.")
         })?;
         Ok(Node::Condition(field, self.parse_condition(field, &name)?))
     }
 
     fn parse_value(&mut self) -> Result<String, String> {
-        match self.tokens.get(self.at).cloned() {
+        match self.tokens.get(self.next).cloned() {
             Some(Token::Word(text) | Token::Text(text)) => {
-                self.at += 1;
+                self.next += 1;
                 // A function name is followed by parentheses.
                 let is_function = self.take_symbol("(");
                 if is_function && !self.take_symbol(")") {
@@ -165,12 +166,12 @@ impl Parser<'_> {
         if !self.take_symbol("(") {
             return Err(self.unexpected_token());
         }
-        let mut all = vec![self.parse_value()?];
+        let mut values = vec![self.parse_value()?];
         while self.take_symbol(",") {
-            all.push(self.parse_value()?);
+            values.push(self.parse_value()?);
         }
         if self.take_symbol(")") {
-            Ok(all)
+            Ok(values)
         } else {
             Err(self.unexpected_token())
         }
@@ -204,7 +205,7 @@ impl Parser<'_> {
         ] {
             if is_date && self.take_symbol(symbol) {
                 let text = self.parse_value()?;
-                let at = timestamp(&text, self.context)? + shift;
+                let at = parse_timestamp(&text, self.context)? + shift;
                 return Ok(if is_lower_bound {
                     Condition::From(at)
                 } else {
@@ -222,7 +223,7 @@ impl Parser<'_> {
                 return Ok(Condition::Contains(self.parse_value()?, negated));
             }
         }
-        Err(match self.tokens.get(self.at) {
+        Err(match self.tokens.get(self.next) {
             Some(Token::Symbol(symbol)) => {
                 format!("The operator '{symbol}' is not supported by the '{name}' field.")
             }
@@ -258,7 +259,7 @@ impl Parser<'_> {
     }
 }
 
-fn field(name: &str) -> Option<Field> {
+fn parse_field(name: &str) -> Option<Field> {
     Some(match name.to_ascii_lowercase().as_str() {
         "project" => Field::Project,
         "issue" | "issuekey" | "key" | "id" => Field::Issue,
@@ -276,7 +277,7 @@ fn field(name: &str) -> Option<Field> {
 }
 
 /// Parses a time in milliseconds: a number, a date in the person's zone, or a relative time.
-fn timestamp(text: &str, context: &JqlContext<'_>) -> Result<i64, String> {
+fn parse_timestamp(text: &str, context: &JqlContext<'_>) -> Result<i64, String> {
     const DAY: i64 = 86_400_000;
     if let Ok(ms) = text.parse::<i64>() {
         return Ok(ms);
@@ -303,8 +304,8 @@ fn timestamp(text: &str, context: &JqlContext<'_>) -> Result<i64, String> {
         return Ok(at);
     }
     let plain = text.replace('/', "-");
-    for whole in [plain.clone(), format!("{plain} 00:00")] {
-        if let Ok(local) = NaiveDateTime::parse_from_str(&whole, "%Y-%m-%d %H:%M") {
+    for with_time_of_day in [plain.clone(), format!("{plain} 00:00")] {
+        if let Ok(local) = NaiveDateTime::parse_from_str(&with_time_of_day, "%Y-%m-%d %H:%M") {
             return Ok(local.and_utc().timestamp_millis() - zone);
         }
     }

@@ -79,7 +79,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Creates a public channel. The app's bot joins it where the app is installed.
+    /// Creates a public channel. The app's bot joins it if the app is installed.
     pub(crate) fn create_channel(
         &mut self,
         team: &str,
@@ -215,7 +215,7 @@ impl Transaction<'_> {
         })
     }
 
-    /// Shares a channel with another workspace. The bot joins where the app is installed.
+    /// Shares a channel with another workspace. The bot joins if the app is installed.
     ///
     /// The other workspace can then read the channel's existing messages.
     pub(super) fn share(&mut self, channel: &str, to: &str) -> Result<ActionOutcome, &'static str> {

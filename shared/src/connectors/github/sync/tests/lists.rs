@@ -8,7 +8,7 @@ use wiremock::{Mock, ResponseTemplate};
 use super::server::{List, latest_first, since};
 use super::{backfill_from, page, run, stamp, user};
 use crate::connectors::github::tests::{github, now};
-use crate::signals::SignalKind;
+use crate::model::SignalKind;
 
 const ISSUES: &str = "/repos/octo-org/hello/issues";
 

@@ -10,7 +10,8 @@ use wiremock::{Mock, ResponseTemplate};
 use super::server::{List, unchanged};
 use crate::connectors::github::GitHub;
 use crate::connectors::github::tests::{github, now};
-use crate::connectors::{Connector, ConnectorError, StreamSpec, SyncPage};
+use crate::connectors::{Connector, ConnectorError, SyncPage};
+use crate::model::StreamSpec;
 
 fn repository(id: u64) -> Value {
     json!({

@@ -8,7 +8,8 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use super::stamp;
 use crate::connectors::github::GitHub;
 use crate::connectors::github::tests::{github, now};
-use crate::connectors::{Connector, ConnectorError, ObservedUpdate, StreamSpec, SyncPage};
+use crate::connectors::{Connector, ConnectorError, ObservedUpdate, SyncPage};
+use crate::model::StreamSpec;
 
 async fn mount_repositories(server: &MockServer, count: u64) {
     let rows: Vec<Value> = (1..=count)

@@ -6,7 +6,7 @@ use super::{DirectoryEntry, StreamSpec};
 
 /// Key of the stable ids in a stream's target and in a directory entry's detail.
 ///
-/// They identify a resource after the provider changed its id.
+/// The stable ids identify a resource after the provider changed its id.
 const STABLE_IDS: &str = "stable_ids";
 
 /// A resource as the provider returns it now.
@@ -44,7 +44,7 @@ impl Resource {
     }
 
     /// Serializes it for a stream's target or an entry's detail.
-    pub(super) fn described(&self) -> Value {
+    pub(crate) fn described(&self) -> Value {
         json!({ STABLE_IDS: self.stable_ids })
     }
 }

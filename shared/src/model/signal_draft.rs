@@ -29,7 +29,7 @@ impl TimestampSource {
         clippy::trivially_copy_pass_by_ref,
         reason = "serde passes a reference"
     )]
-    pub(super) fn is_provider(&self) -> bool {
+    pub(crate) fn is_provider(&self) -> bool {
         *self == Self::Provider
     }
 }
@@ -77,7 +77,7 @@ impl SignalDraft {
     }
 
     /// Replaces a time in the future by the time of receipt.
-    pub(super) fn cap_timestamp(&mut self, received_at: DateTime<Utc>) {
+    pub(crate) fn cap_timestamp(&mut self, received_at: DateTime<Utc>) {
         if self.timestamp > received_at + MAX_CLOCK_SKEW {
             self.timestamp = received_at;
             self.timestamp_source = TimestampSource::Received;
@@ -104,7 +104,7 @@ mod tests {
     use serde_json::{json, value::to_raw_value};
 
     use super::*;
-    use crate::signals::{ActorKind, ContextKind};
+    use crate::model::{ActorKind, ContextKind};
 
     fn draft(url: &str, at: DateTime<Utc>) -> SignalDraft {
         SignalDraft {

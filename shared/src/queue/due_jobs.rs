@@ -3,9 +3,10 @@
 //! Several workers may run these statements concurrently. Each due job is enqueued once, because
 //! the statement that selects a due time also moves it.
 
-use super::{Db, DbError, TenantScope, Tx};
-use crate::ids::{ConnectionId, JobId, TenantId};
-use crate::queue::{JobKind, insert_jobs_once};
+use super::insert_jobs_once;
+use crate::db::{Db, DbError, TenantScope, Tx};
+use crate::model::JobKind;
+use crate::model::{ConnectionId, JobId, TenantId};
 
 /// Maximum number of jobs that one statement enqueues.
 const BATCH_SIZE: usize = 500;
@@ -146,7 +147,7 @@ pub async fn enqueue_due_refreshes(db: &Db) -> Result<u64, DbError> {
     enqueue_due(db, statement, JobKind::RefreshToken).await
 }
 
-/// Enqueues the reconciliation of subscriptions where it is due.
+/// Enqueues the reconciliations of subscriptions that are due.
 ///
 /// The due time set here is for a retry; the job sets the next one when it succeeds.
 pub async fn enqueue_due_subscriptions(db: &Db) -> Result<u64, DbError> {

@@ -5,10 +5,11 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::page::{Page, PageRequest};
-use super::{DbError, Json, TenantScope, Tx, deliveries};
-use crate::ids::{ConnectionId, JobId};
-use crate::queue::{self, Enqueued, JobError, JobKind, JobPayload, JobState, NewJob, archive_jobs};
+use super::{archive_jobs, enqueue};
+use crate::db::page::{Page, PageRequest};
+use crate::db::{DbError, Json, TenantScope, Tx, deliveries};
+use crate::model::{ConnectionId, JobId};
+use crate::model::{Enqueued, JobError, JobKind, JobPayload, JobState, NewJob};
 
 /// A job.
 #[derive(Debug, Clone)]
@@ -31,7 +32,7 @@ pub struct Job {
     pub max_attempts: i16,
     /// Its arguments.
     pub payload: JobPayload,
-    /// Why the last attempt failed.
+    /// The reason why the last attempt failed.
     pub last_error: Option<JobError>,
     /// Whether its cancellation was requested while it runs.
     pub cancel_requested: bool,
@@ -251,9 +252,7 @@ pub async fn retry(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<RetryO
         traceparent: job.traceparent,
     };
     deliveries::reset_failed(tx, scope, new_job.payload.deliveries()).await?;
-    queue::enqueue(tx, &new_job)
-        .await
-        .map(RetryOutcome::Enqueued)
+    enqueue(tx, &new_job).await.map(RetryOutcome::Enqueued)
 }
 
 /// Cancels a queued job, or asks the worker of a running one to stop.

@@ -2,8 +2,8 @@
 
 use sqlx::Row;
 
-use super::{Db, DbError};
-use crate::queue::JobKind;
+use crate::db::{Db, DbError};
+use crate::model::JobKind;
 
 /// Queued and running jobs of one kind.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct QueueDepth {
     pub queued: i64,
     /// Running jobs.
     pub running: i64,
-    /// How long the oldest due job has been waiting, in seconds.
+    /// The waiting time of the oldest due job, in seconds.
     pub oldest_seconds: f64,
 }
 
@@ -50,7 +50,7 @@ pub struct TransactionSnapshot {
     pub next: u64,
 }
 
-/// Returns the present range of running transaction ids.
+/// Returns the current range of running transaction ids.
 pub async fn transaction_snapshot(db: &Db) -> Result<TransactionSnapshot, DbError> {
     let (oldest_running, next): (String, String) = sqlx::query_as(
         "SELECT pg_snapshot_xmin(s)::text, pg_snapshot_xmax(s)::text FROM pg_current_snapshot() s",

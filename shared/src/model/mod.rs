@@ -1,0 +1,29 @@
+//! The types that all layers share: ids, accounts, streams, subscriptions, jobs, limit scopes and
+//! drafts of Signals.
+//!
+//! They depend on no other module. Layers above combine them: connectors produce them, the database
+//! stores them, the queue carries them.
+
+mod account;
+mod directory;
+mod ids;
+mod job;
+mod limit_scope;
+mod resource;
+mod signal;
+mod signal_draft;
+mod signal_kind;
+mod stream;
+mod subscription;
+
+pub use account::{ExternalAccount, TokenHolder};
+pub use directory::{DirectoryEntry, DirectoryKey, DirectoryKind};
+pub use ids::*;
+pub use job::{Enqueued, JobError, JobKind, JobPayload, JobState, NewJob, SyncMode};
+pub use limit_scope::LimitScope;
+pub use resource::Resource;
+pub use signal::{Actor, ActorKind, Context, ContextKind, Subject};
+pub use signal_draft::{SignalDraft, TimestampSource, is_web_url, mark_received};
+pub use signal_kind::{SignalKind, UnknownKind};
+pub use stream::StreamSpec;
+pub use subscription::{Subscription, SubscriptionSpec};

@@ -1,0 +1,14 @@
+//! Streams of a connection.
+
+use serde::{Deserialize, Serialize};
+
+/// A stream of a connection: one kind of object in one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamSpec {
+    /// Stable name, unique in the connection: `issues:1296269`.
+    pub key: String,
+    /// Id of its resource (a repository), as in [`crate::connectors::AccountChange::StreamsChanged`].
+    pub resource_id: Option<String>,
+    /// Connector-specific address; it may change over time (a renamed repository).
+    pub target: serde_json::Value,
+}

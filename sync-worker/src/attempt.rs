@@ -1,0 +1,54 @@
+//! The span, the metrics and the log line of an attempt to run a job.
+
+use std::time::Instant;
+
+use metrics::{counter, histogram};
+use shared::model::JobError;
+use shared::queue::{ClaimedJob, JobOutcome};
+use shared::telemetry::{link_traceparent, names, set_parent};
+
+/// The span of a job, in the trace of the request or job that enqueued it.
+///
+/// A retry starts a new trace and links to that one.
+pub(crate) fn span(job: &ClaimedJob) -> tracing::Span {
+    let span = tracing::info_span!(
+        "job",
+        otel.kind = "consumer",
+        job.id = %job.id,
+        job.kind = job.payload.kind().as_str(),
+        job.attempt = job.attempts,
+        tenant.id = %job.tenant_id,
+    );
+    if let Some(traceparent) = &job.traceparent {
+        if job.attempts > 1 {
+            link_traceparent(&span, traceparent);
+        } else {
+            set_parent(&span, traceparent);
+        }
+    }
+    span
+}
+
+/// Counts and logs the outcome of an attempt.
+pub(crate) fn report(kind: &'static str, outcome: &JobOutcome, started: Instant) {
+    let (name, error): (_, Option<&JobError>) = match outcome {
+        JobOutcome::Succeeded => ("succeeded", None),
+        JobOutcome::Snoozed { error, .. } => ("snoozed", Some(error)),
+        JobOutcome::Failed(error) => ("failed", Some(error)),
+        JobOutcome::Interrupted(error) => ("interrupted", Some(error)),
+        JobOutcome::Dead(error) => ("dead", Some(error)),
+        JobOutcome::Cancelled => ("cancelled", None),
+    };
+    counter!(names::JOBS_TOTAL, "kind" => kind, "outcome" => name).increment(1);
+    histogram!(names::JOB_DURATION_SECONDS, "kind" => kind).record(started.elapsed().as_secs_f64());
+    match error {
+        Some(error) if name != "snoozed" => {
+            tracing::warn!(
+                job.outcome = name,
+                error.code = error.code,
+                "job did not succeed"
+            );
+        }
+        _ => tracing::debug!(job.outcome = name, "job ended"),
+    }
+}
