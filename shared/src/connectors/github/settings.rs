@@ -38,7 +38,7 @@ const QUOTA: RateQuota = RateQuota {
     units: 5_000,
     window: Duration::from_hours(1),
     reserve: 0.05,
-    poll_share: Some(0.28),
+    poll_share: Some(0.26),
 };
 
 /// Searches per minute.
