@@ -8,6 +8,7 @@
 mod crypto;
 mod database;
 mod env;
+mod error;
 mod process;
 mod reader;
 mod trusted_proxies;
@@ -15,8 +16,9 @@ mod trusted_proxies;
 pub use crypto::CryptoConfig;
 pub use database::{DatabaseConfig, Process};
 pub use env::Env;
+pub use error::{ConfigError, Problem};
 pub use process::{ApiConfig, IngressConfig, WorkerConfig, is_loopback, public_webhook_url};
-pub use reader::{ConfigError, Problem, Reader};
+pub use reader::Reader;
 pub use trusted_proxies::TrustedProxies;
 
 /// The section about settings in the help of every process.

@@ -4,6 +4,7 @@
 //! HTTP API. Its constructor takes all of its dependencies.
 
 mod connector;
+mod descriptor;
 mod directory;
 mod error;
 mod grant;
@@ -29,6 +30,7 @@ pub mod jira;
 pub mod slack;
 
 pub use connector::*;
+pub use descriptor::*;
 pub use directory::*;
 pub use error::{ConnectorError, Source};
 pub use grant::*;

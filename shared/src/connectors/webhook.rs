@@ -131,30 +131,6 @@ pub struct Handshake {
     pub secret: Option<SecretString>,
 }
 
-/// Verification of deliveries to a connection's URL.
-#[derive(Debug, Clone, Copy)]
-pub struct ConnectionWebhooks {
-    /// Headers (lower case) that every genuine delivery has.
-    pub required_headers: &'static [&'static str],
-    /// Header (lower case) in which the provider sends its signing secret.
-    ///
-    /// `None` if the service generates the secret.
-    pub handshake_header: Option<&'static str>,
-    /// Whether an administrator may register a public key of the provider instead of a secret.
-    pub accepts_public_key: bool,
-}
-
-impl ConnectionWebhooks {
-    /// Returns a required header that the request lacks, unless it is a handshake.
-    pub fn missing_header(&self, headers: &HeaderMap) -> Option<&'static str> {
-        let is_handshake = self
-            .handshake_header
-            .is_some_and(|name| headers.contains_key(name));
-        let mut required = self.required_headers.iter().copied();
-        required.find(|name| !is_handshake && !headers.contains_key(*name))
-    }
-}
-
 /// Reason for rejecting a webhook.
 ///
 /// The status is 404 for an unknown connection, 503 if keys are unavailable, and 401 otherwise.

@@ -10,6 +10,7 @@
 //! are locked in a separate transaction.
 
 mod error;
+mod executor;
 mod pool;
 mod sanitize;
 mod scope;

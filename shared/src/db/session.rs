@@ -18,7 +18,7 @@ use sqlx::{AssertSqlSafe, Either, Execute, Executor, Postgres, SqlSafeStr, SqlSt
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::is_lost;
-use super::{Db, DbError, TenantScope};
+use super::{DbError, TenantScope};
 
 /// Timeout of a COMMIT or ROLLBACK in the background; afterwards the session is closed instead.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ impl LivenessCheck {
 }
 
 /// A row of a statement's response, or its final count.
-type Step = Either<PgQueryResult, PgRow>;
+pub(super) type Step = Either<PgQueryResult, PgRow>;
 
 /// A statement that can be sent more than once.
 #[derive(Debug, Clone)]
@@ -131,7 +131,7 @@ impl Execute<'_, Postgres> for Statement {
 #[derive(Debug)]
 pub struct Session {
     inner: PoolConnection<Postgres>,
-    policy: Arc<SessionPolicy>,
+    pub(super) policy: Arc<SessionPolicy>,
     /// Whether a response is outstanding or was abandoned.
     broken: bool,
     /// The permit of its tenant's share of the pool, held until the session is returned.
@@ -222,7 +222,7 @@ impl<'c> Executor<'c> for &'c mut Session {
     }
 }
 
-fn stream_steps<'e>(
+pub(super) fn stream_steps<'e>(
     response: impl Future<Output = Result<Vec<Step>, sqlx::Error>> + Send + 'e,
 ) -> BoxStream<'e, Result<Step, sqlx::Error>> {
     stream::once(response)
@@ -231,7 +231,7 @@ fn stream_steps<'e>(
         .boxed()
 }
 
-fn first_row(steps: Vec<Step>) -> Option<PgRow> {
+pub(super) fn first_row(steps: Vec<Step>) -> Option<PgRow> {
     steps.into_iter().find_map(|step| match step {
         Either::Right(row) => Some(row),
         Either::Left(_) => None,
@@ -381,68 +381,6 @@ impl DerefMut for Tx {
 impl Drop for Tx {
     fn drop(&mut self) {
         self.end_in_background("ROLLBACK");
-    }
-}
-
-/// Executes one statement in its own transaction.
-///
-/// When its session turns out to be dead, the statement is sent again in another session.
-/// Only pass statements that may be executed twice.
-impl<'c> Executor<'c> for &'c Db {
-    type Database = Postgres;
-
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Step, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        let statement = Statement::from_query(query, self.policy());
-        stream_steps(async move { self.send(statement?).await })
-    }
-
-    fn fetch_optional<'e, 'q: 'e, E>(
-        self,
-        query: E,
-    ) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, Postgres>,
-    {
-        let statement = Statement::from_query(query, self.policy());
-        async move { Ok(first_row(self.send(statement?).await?)) }.boxed()
-    }
-
-    fn prepare_with<'e>(
-        self,
-        sql: SqlStr,
-        parameters: &'e [PgTypeInfo],
-    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        self.pool().prepare_with(sql, parameters)
-    }
-}
-
-impl Db {
-    async fn send(&self, statement: Statement) -> Result<Vec<Step>, sqlx::Error> {
-        match self.send_once(statement.clone()).await {
-            Err(error) if is_lost(&error) && !is_response_timeout(&error) => {
-                self.send_once(statement).await
-            }
-            response => response,
-        }
-    }
-
-    async fn send_once(&self, statement: Statement) -> Result<Vec<Step>, sqlx::Error> {
-        let mut session = self.session().await?;
-        if session.policy.transaction_prefix.is_none() {
-            return session.send(statement).await;
-        }
-        let mut tx = Tx::begin(session, "").await?;
-        let response = tx.send(statement).await?;
-        tx.commit().await?;
-        Ok(response)
     }
 }
 

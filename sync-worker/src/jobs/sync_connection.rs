@@ -9,6 +9,7 @@
 //! After every stream is read, the run continues with the reconciliation pass until the next poll
 //! is due; the next run resumes the pass.
 
+mod page_end;
 mod pages;
 mod probe;
 mod reconciliation;

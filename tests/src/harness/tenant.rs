@@ -225,6 +225,24 @@ impl<'a> Tenant<'a> {
         );
     }
 
+    /// Gets a response in which no transaction of another test holds the feed back.
+    ///
+    /// All databases of a cluster share their transaction ids, so such a transaction delays what
+    /// readers may see.
+    ///
+    /// # Panics
+    ///
+    /// When the response is no success, or the feed stays held back.
+    pub async fn get_settled(&self, path: &str) -> Value {
+        let mut response = Value::Null;
+        super::eventually("nothing holds the feed back", async || {
+            response = self.get(path).await;
+            !response.to_string().contains(r#""behind":"held_back""#)
+        })
+        .await;
+        response
+    }
+
     /// Returns the ledger's facts that the feed lacks, and Signals that the ledger lacks.
     ///
     /// # Panics

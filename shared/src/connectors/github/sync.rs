@@ -20,6 +20,7 @@ mod cursor;
 mod pulls;
 mod releases;
 mod root;
+mod root_cursor;
 mod runs;
 mod search;
 mod stars;
@@ -76,13 +77,13 @@ async fn repository_page(reader: &Reader<'_>) -> Result<SyncPage, ApiError> {
         .split_once(':')
         .unwrap_or_default();
     match stream {
-        root::ISSUES => updated::page(reader, &updated::ISSUES).await,
-        root::ISSUE_COMMENTS => updated::page(reader, &updated::ISSUE_COMMENTS).await,
-        root::REVIEW_COMMENTS => updated::page(reader, &updated::REVIEW_COMMENTS).await,
-        root::PULLS => pulls::page(reader).await,
-        root::RELEASES => releases::page(reader).await,
-        root::WORKFLOW_RUNS => runs::page(reader).await,
-        root::STARGAZERS => stars::page(reader).await,
+        root_cursor::ISSUES => updated::page(reader, &updated::ISSUES).await,
+        root_cursor::ISSUE_COMMENTS => updated::page(reader, &updated::ISSUE_COMMENTS).await,
+        root_cursor::REVIEW_COMMENTS => updated::page(reader, &updated::REVIEW_COMMENTS).await,
+        root_cursor::PULLS => pulls::page(reader).await,
+        root_cursor::RELEASES => releases::page(reader).await,
+        root_cursor::WORKFLOW_RUNS => runs::page(reader).await,
+        root_cursor::STARGAZERS => stars::page(reader).await,
         _ => Err(permanent_error("unknown stream").into()),
     }
 }
@@ -176,7 +177,7 @@ impl<'r> Reader<'r> {
     ///
     /// Stars are read backwards from the end, so that a smaller page would skip rows.
     fn resize(&self, url: Url) -> Url {
-        if self.request.stream.key.starts_with(root::STARGAZERS) {
+        if self.request.stream.key.starts_with(root_cursor::STARGAZERS) {
             return url;
         }
         with_page_size(&url, self.request.failures)

@@ -5,24 +5,12 @@
 //!
 //! Source: "Formatting text for app surfaces" at docs.slack.dev.
 
-use super::normalize::NormalizeContext;
-
 /// Resolves the references in a text.
 pub(super) trait NameResolver {
     /// The name of a user.
     fn user(&self, id: &str) -> Option<String>;
     /// The name of a channel.
     fn channel(&self, id: &str) -> Option<String>;
-}
-
-impl NameResolver for NormalizeContext<'_> {
-    fn user(&self, id: &str) -> Option<String> {
-        self.user_name(id)
-    }
-
-    fn channel(&self, id: &str) -> Option<String> {
-        self.channel_name(id)
-    }
 }
 
 /// Converts a message's markup to plain text.

@@ -14,7 +14,8 @@ use shared::model::{Resource, SignalDraft};
 use shared::signals::{self, NewSignal};
 use shared::telemetry::names;
 
-use super::reconciliation::{denial_of, reconcile_from};
+use super::page_end::{MAX_LATENESS, denial_of, end_of, stream_problem};
+use super::reconciliation::reconcile_from;
 use super::run::{PageEnd, Run, is_temporary};
 use super::stream_queue::{Pass, StreamTask};
 use crate::failure::{JobFailure, error};
@@ -28,8 +29,6 @@ use crate::{account_events, resource_ids};
 const MAX_DEFERRAL: TimeDelta = TimeDelta::minutes(9);
 /// Maximum difference between the times of an update and of its Signal.
 const TIME_TOLERANCE: TimeDelta = TimeDelta::seconds(2);
-/// Maximum delay with which a provider shows a fact.
-pub(super) const MAX_LATENESS: TimeDelta = TimeDelta::hours(1);
 /// The part of the reconcile interval between two passes of a stream that misses deliveries.
 const MIN_INTERVAL_RATIO: f64 = 1.0 / 24.0;
 /// Time after which a delivery that has not arrived counts as missed.
@@ -405,20 +404,6 @@ impl Run<'_> {
 fn count_missed(found: &[DateTime<Utc>], webhooks_since: DateTime<Utc>, now: DateTime<Utc>) -> i64 {
     let is_missed = |at: &&DateTime<Utc>| **at > webhooks_since && **at < now - MAX_DELIVERY_DELAY;
     i64::try_from(found.iter().filter(is_missed).count()).unwrap_or(i64::MAX)
-}
-
-/// The message for a stream that cannot be read.
-pub(super) const fn stream_problem(error: &ConnectorError) -> &'static str {
-    match error {
-        ConnectorError::Permission(_) => "The provider denies permission to read the stream.",
-        ConnectorError::CursorExpired(_) => "The provider rejects every cursor of the stream.",
-        ConnectorError::Transient(_) => "The provider fails temporarily.",
-        _ => "The provider's response is invalid. The log has the cause.",
-    }
-}
-
-pub(super) fn end_of(has_more: bool, end: PageEnd) -> PageEnd {
-    if has_more { PageEnd::HasMore } else { end }
 }
 
 fn update_cursor(

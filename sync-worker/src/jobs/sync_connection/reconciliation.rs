@@ -6,7 +6,7 @@ use shared::db::cursors::{self, ReconcileProgress, StreamCursor};
 use shared::db::{DbError, Tx};
 use shared::model::JobError;
 
-use super::pages::{MAX_LATENESS, end_of, stream_problem};
+use super::page_end::{MAX_LATENESS, denial_of, end_of, stream_problem};
 use super::run::{PageEnd, Run, is_temporary};
 use super::stream_queue::StreamTask;
 use crate::failure::{JobFailure, error};
@@ -126,14 +126,6 @@ fn has_gap(stream: &StreamCursor, bound: DateTime<Utc>, window: TimeDelta) -> bo
 
 fn covered_through(stream: &StreamCursor) -> DateTime<Utc> {
     stream.reconciled_through.unwrap_or(stream.backfill_from)
-}
-
-/// The error of a pass that may not read a part of its stream.
-pub(super) fn denial_of(part: &str) -> JobError {
-    error(
-        "permission",
-        &format!("The provider denies permission to read {part}."),
-    )
 }
 
 #[cfg(test)]

@@ -26,11 +26,12 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::stream_queue::{LimitGroup, Pass, StreamQueue, StreamTask};
-use super::streams::MAX_STREAMS;
 use crate::context::Context;
 use crate::failure::JobFailure;
 use crate::provider_session::ProviderSession;
 
+/// Maximum number of streams per slice.
+pub(super) const MAX_STREAMS: i64 = 2_000;
 /// The duration of one slice of a run.
 const TIME_SLICE: Duration = Duration::from_secs(20);
 /// Longest wait for a rate limit; the next slice could not begin much earlier.

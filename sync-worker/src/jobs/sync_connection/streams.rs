@@ -5,12 +5,10 @@ use shared::db::{DbError, Tx, connections};
 use shared::model::JobError;
 use shared::model::StreamSpec;
 
-use super::run::Run;
+use super::run::{MAX_STREAMS, Run};
 use super::stream_queue::{Pass, StreamTask};
 use crate::failure::JobFailure;
 
-/// Maximum number of streams per slice.
-pub(super) const MAX_STREAMS: i64 = 2_000;
 /// Maximum number of streams that one slice begins to reconcile.
 const MAX_RECONCILED: i64 = 200;
 

@@ -1,15 +1,16 @@
 //! The root stream, which lists the repositories and their streams.
 
-use std::collections::BTreeMap;
-
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 use url::Url;
 
 use super::cursor::load;
-use super::search::{self, Search};
+use super::root_cursor::{
+    Cursor, ISSUE_COMMENTS, ISSUES, PULLS, RELEASES, REVIEW_COMMENTS, STARGAZERS, Search,
+    WORKFLOW_RUNS,
+};
+use super::search;
 use super::{ROOT, with_page_size};
 use crate::connectors::cursor::save_cursor;
 use crate::connectors::github::client::{ApiError, Call, Client, PER_PAGE};
@@ -18,14 +19,6 @@ use crate::connectors::rows::UnreadableRows;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 use crate::http::Priority;
 use crate::model::StreamSpec;
-
-pub(super) const ISSUES: &str = "issues";
-pub(super) const ISSUE_COMMENTS: &str = "issue_comments";
-pub(super) const PULLS: &str = "pulls";
-pub(super) const REVIEW_COMMENTS: &str = "review_comments";
-pub(super) const RELEASES: &str = "releases";
-pub(super) const WORKFLOW_RUNS: &str = "workflow_runs";
-pub(super) const STARGAZERS: &str = "stargazers";
 
 /// Kinds of streams of a repository.
 const STREAMS: [&str; 7] = [
@@ -52,38 +45,6 @@ pub(super) struct Target {
 
 /// Minimum number of repositories for a search; reading the lists of fewer costs little.
 const MIN_SEARCHED_REPOSITORIES: usize = 21;
-
-/// Cursor of the root stream.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Cursor {
-    /// The next page; `None` between walks.
-    #[serde(default)]
-    pub next: Option<String>,
-    /// Number of repositories seen in this walk.
-    #[serde(default)]
-    pub seen: u64,
-    /// GitHub's total count on the last page.
-    #[serde(default)]
-    pub total: Option<u64>,
-    /// Number of restarts.
-    #[serde(default)]
-    pub restarts: u32,
-    /// Seen and total count of the previous walk, if they differed.
-    #[serde(default)]
-    pub mismatch: Option<(u64, u64)>,
-    /// Whether this walk may have missed repositories.
-    #[serde(default)]
-    pub is_partial: bool,
-    /// Ids of the repositories seen in this walk, by lower-case name.
-    #[serde(default)]
-    pub repositories: BTreeMap<String, u64>,
-    /// Upper bound of the last search.
-    #[serde(default)]
-    pub searched_through: Option<DateTime<Utc>>,
-    /// The unfinished search.
-    #[serde(default)]
-    pub search: Option<Search>,
-}
 
 /// Streams on a page of repositories.
 struct Streams {

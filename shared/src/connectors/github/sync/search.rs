@@ -11,10 +11,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Duration, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use url::Url;
 
-use super::{query_time, root};
+use super::query_time;
+use super::root_cursor::{self, Search};
 use crate::connectors::cursor::{earlier, save_cursor};
 use crate::connectors::github::client::{ApiError, Call, Client, PER_PAGE, Response};
 use crate::connectors::{ConnectorError, ObservedUpdate, ObservedUpdates, SyncPage, SyncRequest};
@@ -23,29 +24,15 @@ use crate::connectors::{ConnectorError, ObservedUpdate, ObservedUpdates, SyncPag
 const SEARCHES: [&str; 2] = ["is:issue", "is:pull-request"];
 /// Kinds of streams that the searches cover.
 const KINDS: &[&str] = &[
-    root::ISSUES,
-    root::ISSUE_COMMENTS,
-    root::PULLS,
-    root::REVIEW_COMMENTS,
+    root_cursor::ISSUES,
+    root_cursor::ISSUE_COMMENTS,
+    root_cursor::PULLS,
+    root_cursor::REVIEW_COMMENTS,
 ];
 /// Overlap with the previous search.
 const OVERLAP: Duration = Duration::minutes(10);
 /// Maximum number of results that GitHub returns for a search.
 const MAX_RESULTS: u64 = 1000;
-
-/// Position of a search.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Search {
-    since: DateTime<Utc>,
-    /// Number of completed [`SEARCHES`].
-    step: usize,
-    /// The next page.
-    #[serde(default)]
-    next: Option<String>,
-    /// Number and update time (in seconds since 1970) of each result, by repository.
-    #[serde(default)]
-    updates: BTreeMap<String, Vec<(u64, i64)>>,
-}
 
 #[derive(Deserialize)]
 struct Results {
@@ -78,7 +65,7 @@ impl Search {
 pub(super) async fn page(
     client: &Client,
     request: &SyncRequest,
-    cursor: root::Cursor,
+    cursor: root_cursor::Cursor,
     mut search: Search,
 ) -> Result<SyncPage, ApiError> {
     let response = match request_page(client, request, &search).await {
@@ -109,7 +96,7 @@ pub(super) async fn page(
     if search.step < SEARCHES.len() {
         return Ok(SyncPage {
             has_more: true,
-            ..SyncPage::empty(save_cursor(&root::Cursor {
+            ..SyncPage::empty(save_cursor(&root_cursor::Cursor {
                 search: Some(search),
                 ..cursor
             })?)
@@ -165,7 +152,7 @@ fn repository_name(url: &str) -> Option<String> {
 }
 
 /// Returns the updates of repositories that the installation covers.
-fn observed_updates(cursor: &root::Cursor, search: &Search) -> ObservedUpdates {
+fn observed_updates(cursor: &root_cursor::Cursor, search: &Search) -> ObservedUpdates {
     let mut updates = Vec::new();
     for (name, rows) in &search.updates {
         let Some(id) = cursor.repositories.get(name) else {
@@ -192,9 +179,9 @@ fn observed_updates(cursor: &root::Cursor, search: &Search) -> ObservedUpdates {
 fn end(request: &SyncRequest, updates: Option<ObservedUpdates>) -> Result<SyncPage, ApiError> {
     Ok(SyncPage {
         updates,
-        ..SyncPage::empty(save_cursor(&root::Cursor {
+        ..SyncPage::empty(save_cursor(&root_cursor::Cursor {
             searched_through: Some(request.upper_bound),
-            ..root::Cursor::default()
+            ..root_cursor::Cursor::default()
         })?)
     })
 }

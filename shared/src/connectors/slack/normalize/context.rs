@@ -148,3 +148,13 @@ impl NormalizeContext<'_> {
         Some(url.into())
     }
 }
+
+impl text::NameResolver for NormalizeContext<'_> {
+    fn user(&self, id: &str) -> Option<String> {
+        self.user_name(id)
+    }
+
+    fn channel(&self, id: &str) -> Option<String> {
+        self.channel_name(id)
+    }
+}

@@ -1,0 +1,175 @@
+//! Descriptions of providers: what they send, and the limits of calls to them.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+#[cfg(doc)]
+use crate::http::Priority;
+use crate::model::{LimitScope, SignalKind};
+
+/// Description of a provider; listed by `GET /v1/providers`.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the properties are independent of each other"
+)]
+#[derive(Debug, Clone)]
+pub struct ProviderDescriptor {
+    /// Name in URLs and in `Signal.source`.
+    pub slug: &'static str,
+    /// Name for people.
+    pub display_name: &'static str,
+    /// Method of authorization.
+    pub auth_type: AuthType,
+    /// Requested scopes or permissions.
+    pub scopes: &'static [&'static str],
+    /// Data to be read, as text for the connect link's page; lower case, without a full stop.
+    pub reads: &'static [&'static str],
+    /// Whether the provider sends webhooks.
+    pub webhooks: bool,
+    /// Whether the connector polls it.
+    pub polling: bool,
+    /// Maximum size of a webhook body, in bytes.
+    pub max_webhook_bytes: usize,
+    /// Headers (lower case) that every genuine delivery has, checked before the body is read.
+    pub required_headers: &'static [&'static str],
+    /// Verification of deliveries to a connection's URL; `None` if there are none.
+    pub connection_webhooks: Option<ConnectionWebhooks>,
+    /// Headers (lower case) that are stored with a delivery.
+    pub stored_headers: &'static [&'static str],
+    /// Whether an account belongs to at most one tenant.
+    pub exclusive_accounts: bool,
+    /// Whether revoking a grant removes the app from the whole account.
+    ///
+    /// Only a verified administrator may do that.
+    pub revoke_needs_administrator: bool,
+    /// All kinds that the connector produces.
+    pub kinds: &'static [SignalKind],
+    /// Key of the stream that lists all others; every sync starts with it.
+    pub root_stream: &'static str,
+    /// Maximum delay until a fact appears in the provider's responses.
+    pub read_lag: Duration,
+    /// Whether the service requests redelivery of failed webhooks, every hour.
+    pub needs_redelivery: bool,
+    /// Policy of its subscriptions; `None` if webhooks need none.
+    pub subscriptions: Option<SubscriptionPolicy>,
+    /// Limits of calls to the provider.
+    pub limits: RateLimits,
+}
+
+/// Method of authorization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthType {
+    /// OAuth 2.0 authorization code; the grant belongs to a person or a workspace.
+    Oauth2,
+    /// Installation of an app on an account; OAuth identifies the installer.
+    AppInstallation,
+}
+
+/// Limits of calls to a provider, below the ones that it publishes.
+#[derive(Debug, Clone)]
+pub struct RateLimits {
+    /// Budgets; a call is charged to every budget that covers it.
+    pub budgets: Vec<RateBudget>,
+    /// Maximum concurrent calls per account and process.
+    pub account_concurrency: usize,
+    /// Maximum concurrent calls per process.
+    pub process_concurrency: usize,
+}
+
+/// One limit of a provider: a maximum rate and, optionally, a quota per window.
+#[derive(Debug, Clone)]
+pub struct RateBudget {
+    /// Calls that share the budget.
+    pub scope: LimitScope,
+    /// Operations that it covers; all if empty.
+    pub operations: &'static [&'static str],
+    /// Unit that it counts.
+    pub unit: RateUnit,
+    /// Maximum units per second, independent of the remaining quota.
+    pub per_second: f64,
+    /// Maximum burst after a pause, in units.
+    pub burst: u32,
+    /// Quota per window.
+    pub quota: Option<RateQuota>,
+}
+
+/// A number of units per window.
+///
+/// Calls use the budget's maximum rate until half of the quota is used; the rest is spread evenly
+/// over the rest of the window.
+#[derive(Debug, Clone, Copy)]
+pub struct RateQuota {
+    /// Units per window, until a response states another number.
+    pub units: u32,
+    /// Length of a window whose end the provider has not stated.
+    pub window: Duration,
+    /// Part of the quota, from 0 to 1, that is reserved for [`Priority::Immediate`] calls.
+    pub reserve: f64,
+    /// Part of the quota that [`Priority::Poll`] calls may use; all of it if `None`.
+    pub poll_share: Option<f64>,
+}
+
+/// Unit of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateUnit {
+    /// Calls.
+    Calls,
+    /// Points that the provider charges for a call.
+    ///
+    /// A call counts as one point until its response states the cost
+    /// ([`crate::http::LimitObservation::spent`]).
+    Points,
+}
+
+impl RateBudget {
+    /// A budget of calls per account, without a quota.
+    pub const fn per_account(per_second: f64, burst: u32) -> Self {
+        Self {
+            scope: LimitScope::Account,
+            operations: &[],
+            unit: RateUnit::Calls,
+            per_second,
+            burst,
+            quota: None,
+        }
+    }
+}
+
+/// Renewal policy of a provider's subscriptions.
+#[derive(Debug, Clone, Copy)]
+pub struct SubscriptionPolicy {
+    /// Whether the provider lists all of its subscriptions.
+    pub is_listed: bool,
+    /// Time before the expiry at which a subscription is renewed.
+    pub renew_before: Duration,
+    /// Time before the expiry at which a missing renewal raises an alert.
+    pub alert_before: Duration,
+}
+
+/// Verification of deliveries to a connection's URL.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionWebhooks {
+    /// Headers (lower case) that every genuine delivery has.
+    pub required_headers: &'static [&'static str],
+    /// Header (lower case) in which the provider sends its signing secret.
+    ///
+    /// `None` if the service generates the secret.
+    pub handshake_header: Option<&'static str>,
+    /// Whether an administrator may register a public key of the provider instead of a secret.
+    pub accepts_public_key: bool,
+}
+
+impl ConnectionWebhooks {
+    /// Returns a required header that the request lacks, unless it is a handshake.
+    pub fn missing_header(&self, headers: &HeaderMap) -> Option<&'static str> {
+        let is_handshake = self
+            .handshake_header
+            .is_some_and(|name| headers.contains_key(name));
+        let mut required = self.required_headers.iter().copied();
+        required.find(|name| !is_handshake && !headers.contains_key(*name))
+    }
+}
