@@ -349,7 +349,7 @@ fn workspace() -> PathBuf {
 fn files_depend_on_each_other_without_circles() {
     for name in CRATES {
         let found = Crate::read(&workspace().join(name));
-        assert!(found.modules.len() > 5, "{name}");
+        assert!(found.modules.len() > 2, "{name}");
         assert!(!found.sibling_edges().is_empty(), "{name}");
         assert_eq!(found.circle(), None, "{name}");
     }
