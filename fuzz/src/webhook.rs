@@ -11,8 +11,7 @@ use shared::connectors::{
     Connector, ConnectorError, Directory, KeySource, VerifyError, WebhookDelivery, WebhookOutcome,
     WebhookReceipt, WebhookRequest,
 };
-use shared::model::ConnectionId;
-use shared::model::ExternalAccount;
+use shared::model::{ConnectionId, ExternalAccount};
 
 use crate::message::Message;
 use crate::{provider, signature};

@@ -11,7 +11,7 @@ use shared::queue::due_jobs;
 
 use crate::context::Context;
 use crate::failure::JobFailure;
-use crate::lease;
+use crate::job_transaction;
 
 /// Applies a change that a delivery of a connection reports.
 pub(crate) async fn apply(
@@ -178,7 +178,7 @@ async fn record_revocation(
         ConnectorError::GrantSuspended(_) => (ConnectionStatus::Suspended, "suspended_at_provider"),
         _ => return Ok(()),
     };
-    let mut tx = lease::begin(context, job).await?;
+    let mut tx = job_transaction::begin(context, job).await?;
     let current = connections::lock(&mut tx, &job.scope(), connection).await?;
     // A grant that is newer than this attempt is not the rejected one.
     if current.is_some_and(|current| current.connected_at < job.started_at) {

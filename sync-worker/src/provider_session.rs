@@ -8,8 +8,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use shared::connectors::{Access, Connector, ConnectorError, with_new_token};
 use shared::db::TenantScope;
-use shared::model::ConnectionId;
-use shared::model::ExternalAccount;
+use shared::model::{ConnectionId, ExternalAccount};
 
 use crate::context::Context;
 use crate::failure::JobFailure;

@@ -29,8 +29,9 @@ use super::{
 };
 use crate::clock::SharedClock;
 use crate::http::{HttpError, Outbound, Priority};
-use crate::model::mark_received;
-use crate::model::{DirectoryEntry, DirectoryKey, ExternalAccount, Subscription, SubscriptionSpec};
+use crate::model::{
+    DirectoryEntry, DirectoryKey, ExternalAccount, Subscription, SubscriptionSpec, mark_received,
+};
 
 /// The provider's slug.
 const SLUG: &str = "jira";

@@ -6,8 +6,7 @@ use serde_json::value::RawValue;
 
 use super::rows::UnreadableRows;
 use super::{ConnectorError, SyncPage, SyncRequest};
-use crate::model::SignalDraft;
-use crate::model::{DirectoryEntry, DirectoryKey};
+use crate::model::{DirectoryEntry, DirectoryKey, SignalDraft};
 
 /// Content of a page: Signals, unreadable rows and directory updates.
 #[derive(Debug, Default)]

@@ -30,8 +30,7 @@ use super::{
 };
 use crate::clock::SharedClock;
 use crate::http::{HttpError, Outbound};
-use crate::model::mark_received;
-use crate::model::{DirectoryEntry, DirectoryKey};
+use crate::model::{DirectoryEntry, DirectoryKey, mark_received};
 
 /// The provider's slug.
 const SLUG: &str = "slack";

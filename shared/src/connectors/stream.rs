@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Access, Directory};
 use crate::http::Priority;
-use crate::model::SignalDraft;
-use crate::model::{DirectoryEntry, StreamSpec, SubscriptionSpec};
+use crate::model::{DirectoryEntry, SignalDraft, StreamSpec, SubscriptionSpec};
 
 /// Request for one page of a stream.
 #[derive(Debug, Clone)]

@@ -8,8 +8,7 @@ use secrecy::SecretString;
 
 use super::ProviderDescriptor;
 use crate::crypto::PublicKey;
-use crate::model::{ConnectionId, SignalDraft};
-use crate::model::{DirectoryEntry, ExternalAccount};
+use crate::model::{ConnectionId, DirectoryEntry, ExternalAccount, SignalDraft};
 
 /// A webhook request whose signature has not been verified.
 #[derive(Debug, Clone, Copy)]

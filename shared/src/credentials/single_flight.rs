@@ -87,8 +87,7 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ConnectionId;
-    use crate::model::TokenHolder;
+    use crate::model::{ConnectionId, TokenHolder};
 
     #[tokio::test]
     async fn followers_receive_the_outcome_of_the_refresh() {

@@ -17,8 +17,7 @@ use uuid::Uuid;
 use super::cursors::HeldBackBy;
 use super::page::{Page, PageRequest};
 use super::{DbError, Json, TenantScope, Tx, sanitize, webhook_secrets};
-use crate::model::{ConnectionId, TenantId};
-use crate::model::{ExternalAccount, JobError};
+use crate::model::{ConnectionId, ExternalAccount, JobError, TenantId};
 
 pub use behind::Behind;
 pub(crate) use behind::{is_behind, is_held_back, is_overdue};

@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{DbError, TenantScope, Tx};
-use crate::model::ConnectionId;
-use crate::model::TokenHolder;
+use crate::model::{ConnectionId, TokenHolder};
 
 /// The key of a credential: a connection and the holder of the tokens.
 ///

@@ -12,8 +12,7 @@ use utoipa::ToSchema;
 
 pub use self::page_size::PageSize;
 use super::{DbError, Json, TenantScope, Tx, sanitize, sanitize_all, sanitize_json};
-use crate::model::StreamSpec;
-use crate::model::{ConnectionId, JobError};
+use crate::model::{ConnectionId, JobError, StreamSpec};
 
 /// A stream with its cursor and progress.
 #[derive(Debug, Clone)]

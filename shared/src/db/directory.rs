@@ -1,8 +1,7 @@
 //! Directories: the names of a connection's people, channels and statuses.
 
 use super::{DbError, Json, TenantScope, Tx, sanitize, sanitize_json};
-use crate::model::ConnectionId;
-use crate::model::{DirectoryEntry, DirectoryKey, DirectoryKind};
+use crate::model::{ConnectionId, DirectoryEntry, DirectoryKey, DirectoryKind};
 
 /// The time for which a name is cached; a rename that the provider reports is stored immediately.
 const NAME_TTL_SECONDS: f64 = 24.0 * 3600.0;

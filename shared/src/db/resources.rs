@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{DbError, Json, TenantScope, Tx, sanitize, sanitize_all};
-use crate::model::ConnectionId;
-use crate::model::{Resource, StreamSpec};
+use crate::model::{ConnectionId, Resource, StreamSpec};
 
 /// Retires the streams of resources to which the connection has lost access.
 pub async fn retire(

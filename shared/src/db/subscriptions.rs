@@ -5,8 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Db, DbError, Json, TenantScope, Tx, routes, sanitize, sanitize_all, sanitize_json};
-use crate::model::ConnectionId;
-use crate::model::{Subscription, SubscriptionSpec};
+use crate::model::{ConnectionId, Subscription, SubscriptionSpec};
 
 /// A row of the subscriptions table.
 #[derive(Debug, Clone, sqlx::FromRow)]

@@ -8,8 +8,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::model::LimitScope;
-use crate::model::TenantId;
+use crate::model::{LimitScope, TenantId};
 
 /// The maximum total wait of all calls of a page but the first.
 const PAGE_MAX_WAIT: Duration = Duration::from_mins(10);

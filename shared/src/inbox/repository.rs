@@ -6,8 +6,7 @@ use sqlx::postgres::PgRow;
 
 use crate::connectors::WebhookDelivery;
 use crate::db::{DbError, Json, Tx, sanitize};
-use crate::model::ExternalAccount;
-use crate::model::{ConnectionId, DeliveryId, TenantId};
+use crate::model::{ConnectionId, DeliveryId, ExternalAccount, TenantId};
 
 /// A delivery that waits to be processed.
 #[derive(Debug)]

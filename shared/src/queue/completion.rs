@@ -4,8 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{ClaimedJob, Finished, JobOutcome, archive_jobs};
 use crate::db::{DbError, Tx, sanitize_json};
-use crate::model::{JobError, JobState};
-use crate::model::{JobId, TenantId};
+use crate::model::{JobError, JobId, JobState, TenantId};
 
 /// Backoff after the first failed attempt, in seconds; each further one is four times as long.
 const BACKOFF_SECONDS: f64 = 2.0;

@@ -5,8 +5,7 @@
 
 use super::insert_jobs_once;
 use crate::db::{Db, DbError, TenantScope, Tx};
-use crate::model::JobKind;
-use crate::model::{ConnectionId, JobId, TenantId};
+use crate::model::{ConnectionId, JobId, JobKind, TenantId};
 
 /// Maximum number of jobs that one statement enqueues.
 const BATCH_SIZE: usize = 500;

@@ -5,8 +5,7 @@
 //! [`insert_jobs`], which sets every column.
 
 use crate::db::{DbError, Json, Tx};
-use crate::model::JobId;
-use crate::model::{Enqueued, NewJob};
+use crate::model::{Enqueued, JobId, NewJob};
 
 /// The end of a statement that inserts each row of `new_jobs` as a job.
 macro_rules! insert_jobs {

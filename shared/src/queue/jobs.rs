@@ -8,8 +8,9 @@ use uuid::Uuid;
 use super::{archive_jobs, enqueue};
 use crate::db::page::{Page, PageRequest};
 use crate::db::{DbError, Json, TenantScope, Tx, deliveries};
-use crate::model::{ConnectionId, JobId};
-use crate::model::{Enqueued, JobError, JobKind, JobPayload, JobState, NewJob};
+use crate::model::{
+    ConnectionId, Enqueued, JobError, JobId, JobKind, JobPayload, JobState, NewJob,
+};
 
 /// A job.
 #[derive(Debug, Clone)]

@@ -15,8 +15,9 @@ use super::{
     WorkClass, archive_jobs,
 };
 use crate::db::{Db, DbError, Json, TenantScope, Tx, deliveries};
-use crate::model::{ConnectionId, JobId, TenantId, WorkerId};
-use crate::model::{JobError, JobKind, JobPayload, SyncMode};
+use crate::model::{
+    ConnectionId, JobError, JobId, JobKind, JobPayload, SyncMode, TenantId, WorkerId,
+};
 
 /// Selects abandoned jobs: running jobs of stopped workers, and claims that were lost.
 ///

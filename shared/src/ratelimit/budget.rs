@@ -11,8 +11,7 @@ use super::local::fastest_pace;
 use crate::connectors::{RateBudget, RateQuota, RateUnit};
 use crate::db::{Db, sanitize};
 use crate::http::{Charge, LimitObservation, Priority};
-use crate::model::LimitScope;
-use crate::model::TenantId;
+use crate::model::{LimitScope, TenantId};
 
 /// The timeout of a query; after it the call is refused.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);

@@ -12,8 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::WHOLE_PROVIDER;
 use crate::connectors::{RateBudget, RateLimits};
 use crate::http::{Charge, Priority};
-use crate::model::LimitScope;
-use crate::model::TenantId;
+use crate::model::{LimitScope, TenantId};
 
 /// The maximum number of accounts in memory; above it, idle ones are dropped.
 const MAX_ACCOUNTS: usize = 1024;

@@ -6,8 +6,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::model::{Actor, Context, SignalKind, Subject, TimestampSource};
-use crate::model::{ConnectionId, SignalId, TenantId};
+use crate::model::{
+    Actor, ConnectionId, Context, SignalId, SignalKind, Subject, TenantId, TimestampSource,
+};
 
 /// One fact about a team's activity.
 #[derive(Debug, Clone, Serialize, ToSchema)]

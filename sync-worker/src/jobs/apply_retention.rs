@@ -8,7 +8,7 @@ use shared::queue::ClaimedJob;
 
 use crate::context::Context;
 use crate::failure::JobFailure;
-use crate::lease::begin;
+use crate::job_transaction::begin;
 
 pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
     let retention = Retention {

@@ -9,7 +9,7 @@ use super::{connection_of, connector_of};
 use crate::account_events;
 use crate::context::Context;
 use crate::failure::JobFailure;
-use crate::lease::begin;
+use crate::job_transaction::begin;
 
 pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
     let Some(id) = job.connection_id else {

@@ -8,7 +8,7 @@ use shared::queue::{self, ClaimedJob};
 use super::connector_of;
 use crate::context::Context;
 use crate::failure::JobFailure;
-use crate::lease::verify_lease;
+use crate::job_transaction::verify_lease;
 
 pub(super) async fn run(
     context: &Context,

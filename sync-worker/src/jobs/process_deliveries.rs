@@ -27,7 +27,7 @@ use crate::account_events;
 use crate::attempt;
 use crate::context::Context;
 use crate::failure::{JobFailure, catch_panic, count_panic, panicked, unreadable};
-use crate::lease::verify_lease;
+use crate::job_transaction::verify_lease;
 
 const KIND: JobKind = JobKind::ProcessDeliveries;
 /// Maximum bytes of deliveries in memory at a time, unless a single job has more.

@@ -19,7 +19,7 @@ use super::connector_of;
 use crate::account_events;
 use crate::context::Context;
 use crate::failure::JobFailure;
-use crate::lease::begin;
+use crate::job_transaction::begin;
 use crate::provider_session::ProviderSession;
 
 /// Maximum time between two reconciliations, because an account's address may change.

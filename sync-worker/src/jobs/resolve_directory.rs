@@ -18,7 +18,7 @@ use shared::queue::{self, ClaimedJob};
 use super::{connection_of, connector_of};
 use crate::context::Context;
 use crate::failure::JobFailure;
-use crate::lease::begin;
+use crate::job_transaction::begin;
 use crate::provider_session::ProviderSession;
 use crate::{account_events, resource_ids};
 

@@ -39,7 +39,7 @@ use super::{connection_of, connector_of};
 use crate::account_events;
 use crate::context::Context;
 use crate::failure::{JobFailure, error};
-use crate::lease::begin;
+use crate::job_transaction::begin;
 use crate::provider_session::ProviderSession;
 
 /// The maximum time that a due poll waits for the reconciliation pass to read a page.

@@ -15,8 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use shared::clock::{Clock, SystemClock};
 use shared::connectors::{Connector, Directory};
-use shared::model::ConnectionId;
-use shared::model::{DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount};
+use shared::model::{ConnectionId, DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount};
 
 use self::table::{Site, Statuses, expected_outcome, foreign, origin};
 use crate::exchanges;

@@ -19,8 +19,7 @@ use shared::connectors::{
     WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use shared::http::{Charge, LimitObservation, Permit, RateLimited, RateLimiter};
-use shared::model::ConnectionId;
-use shared::model::{DirectoryEntry, ExternalAccount};
+use shared::model::{ConnectionId, DirectoryEntry, ExternalAccount};
 
 /// The webhook secret of these tests.
 pub(crate) const SECRET: &str = "the secret of these tests";

@@ -3,8 +3,7 @@
 use shared::clock::{Clock, SystemClock};
 use shared::db::TenantScope;
 use shared::db::routes::Recipient;
-use shared::inbox;
-use shared::inbox::ReplayOutcome;
+use shared::inbox::{self, ReplayOutcome};
 use shared::model::{ConnectionId, DeliveryId, JobPayload, NewJob, TenantId};
 use shared::queue::enqueue;
 use tests::harness::TestDb;

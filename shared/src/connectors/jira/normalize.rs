@@ -26,10 +26,9 @@ use super::wire::{Fields, Issue, Payload, Project, User, WireError};
 use crate::connectors::Directory;
 use crate::connectors::wire::plausible;
 use crate::model::{
-    Actor, ActorKind, Context, ContextKind, SignalDraft, SignalKind, Subject, TimestampSource,
-    mark_received,
+    Actor, ActorKind, Context, ContextKind, DirectoryKind, ExternalAccount, SignalDraft,
+    SignalKind, Subject, TimestampSource, mark_received,
 };
-use crate::model::{DirectoryKind, ExternalAccount};
 
 /// Kinds of Signals that this connector emits.
 pub(super) const KINDS: &[SignalKind] = &[

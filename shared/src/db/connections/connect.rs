@@ -7,8 +7,7 @@ use serde_json::json;
 
 use super::{Connection, get};
 use crate::db::{DbError, Json, TenantScope, Tx, sanitize, sanitize_all};
-use crate::model::ConnectionId;
-use crate::model::ExternalAccount;
+use crate::model::{ConnectionId, ExternalAccount};
 
 /// A proved grant to store as a connection.
 #[derive(Debug, Clone)]

@@ -4,8 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::db::cursors::{self, HeldBackBy};
 use crate::db::{DbError, Json, TenantScope, Tx};
-use crate::model::ConnectionId;
-use crate::model::JobError;
+use crate::model::{ConnectionId, JobError};
 
 /// SQL: a time of a connection that readers may rely on.
 ///

@@ -36,8 +36,7 @@ pub use self::updates::{FeedWatermark, UpdatedTenants};
 use super::Signal;
 use crate::crypto::Keyring;
 use crate::db::{Db, DbError, Role, TenantScope};
-use crate::model::SignalKind;
-use crate::model::{ConnectionId, SignalId};
+use crate::model::{ConnectionId, SignalId, SignalKind};
 
 /// The filters and the size of a page. An empty list matches all Signals.
 #[derive(Debug, Clone, Default)]

@@ -19,7 +19,7 @@ use super::reconciliation::reconcile_from;
 use super::run::{PageEnd, Run, is_temporary};
 use super::stream_queue::{Pass, StreamTask};
 use crate::failure::{JobFailure, error};
-use crate::lease::begin;
+use crate::job_transaction::begin;
 use crate::{account_events, resource_ids};
 
 /// The delay of the read of a stream while the feed has all its observed updates.

@@ -2,8 +2,7 @@
 
 use shared::db::cursors::{self, StreamCursor, StreamProgress};
 use shared::db::{DbError, Tx, connections};
-use shared::model::JobError;
-use shared::model::StreamSpec;
+use shared::model::{JobError, StreamSpec};
 
 use super::run::{MAX_STREAMS, Run};
 use super::stream_queue::{Pass, StreamTask};

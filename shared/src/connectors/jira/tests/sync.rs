@@ -7,8 +7,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{Jira, access, jira, now};
 use crate::connectors::{Connector, SyncPage, SyncRequest};
-use crate::model::StreamSpec;
-use crate::model::TimestampSource;
+use crate::model::{StreamSpec, TimestampSource};
 
 /// Reads the page after a cursor from a server with one response for all requests.
 async fn page(stream: &str, cursor: Value, response: Value) -> SyncPage {

@@ -6,8 +6,10 @@ use super::Fact;
 use crate::connectors::Directory;
 use crate::connectors::slack::text;
 use crate::connectors::slack::wire::{Message, Ts};
-use crate::model::{Actor, ActorKind, Context, ContextKind, SignalDraft, Subject, TimestampSource};
-use crate::model::{DirectoryKind, ExternalAccount};
+use crate::model::{
+    Actor, ActorKind, Context, ContextKind, DirectoryKind, ExternalAccount, SignalDraft, Subject,
+    TimestampSource,
+};
 
 /// The user that Slack itself posts as.
 const SLACKBOT: &str = "USLACKBOT";

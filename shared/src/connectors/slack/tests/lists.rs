@@ -9,8 +9,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{account, now, slack};
 use crate::connectors::{Access, Connector, SyncPage, SyncRequest};
-use crate::model::TenantId;
-use crate::model::{DirectoryKey, DirectoryKind, Resource, StreamSpec};
+use crate::model::{DirectoryKey, DirectoryKind, Resource, StreamSpec, TenantId};
 
 async fn mock_method(server: &MockServer, name: &str, response: Value) {
     Mock::given(path(format!("/api/{name}")))
