@@ -6,6 +6,7 @@
 mod framing;
 mod sockets;
 mod timeouts;
+mod unread_body;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
@@ -16,7 +17,6 @@ use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Request, StatusCode, Version, header};
-use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -28,6 +28,7 @@ use tower::ServiceExt;
 
 use self::sockets::{Capacity, Sockets};
 use self::timeouts::{Phase, TimedStream, Timeouts};
+use self::unread_body::UnreadBody;
 use crate::config::TrustedProxies;
 use crate::problem::Problem;
 use crate::telemetry::{Lifecycle, is_operational};
@@ -42,10 +43,6 @@ const CAPACITY: Capacity = Capacity {
 };
 /// The pause after a failed accept, so that it does not become a busy loop.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(50);
-/// The maximum number of bytes of a rejected request's body that are read.
-const MAX_DISCARDED_BYTES: usize = 64 << 10;
-/// The maximum time for which a rejected request's body is read.
-const DISCARD_TIMEOUT: Duration = Duration::from_millis(500);
 /// One year of `Strict-Transport-Security` (RFC 6797).
 const HSTS: &str = "max-age=31536000";
 
@@ -186,17 +183,22 @@ impl HttpServer {
             let is_rejected = rejection.is_some();
             let (phase, router) = (phase.clone(), router.clone());
             async move {
-                let mut response = match rejection {
+                let unread = UnreadBody::default();
+                let (head, body) = request.into_parts();
+                let body = unread.lend(&head.headers, Body::new(body));
+                let request = Request::from_parts(head, body);
+                let response = match rejection {
                     Some(problem) => {
-                        discard(request.into_body()).await;
+                        drop(request);
                         problem.into_response()
                     }
-                    None => match router.oneshot(request.map(Body::new)).await {
+                    None => match router.oneshot(request).await {
                         Ok(response) => response,
                         Err(never) => match never {},
                     },
                 };
-                response = response.map(|body| {
+                unread.discard().await;
+                let mut response = response.map(|body| {
                     Body::new(ResponseBody {
                         body,
                         phase: phase.clone(),
@@ -268,22 +270,6 @@ fn rejection(request: &Request<Incoming>, phase: &Phase, is_reserved: bool) -> O
         ));
     }
     (is_reserved && !is_operational(request.uri().path())).then(Problem::unavailable)
-}
-
-/// Reads a rejected request's body.
-///
-/// Closing a socket with unread bytes resets it, and the client may miss the response.
-async fn discard(mut body: Incoming) {
-    let read = async {
-        let mut length = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            length += frame.data_ref().map_or(0, Bytes::len);
-            if length > MAX_DISCARDED_BYTES {
-                break;
-            }
-        }
-    };
-    tokio::time::timeout(DISCARD_TIMEOUT, read).await.ok();
 }
 
 /// Sets headers that forbid content sniffing and, with HTTPS, plain HTTP.
