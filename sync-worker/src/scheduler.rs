@@ -20,6 +20,7 @@ use crate::context::Context;
 
 const RESCUE_INTERVAL: Duration = Duration::from_secs(2);
 const ENQUEUE_INTERVAL: Duration = Duration::from_millis(500);
+const PERIODIC_INTERVAL: Duration = Duration::from_secs(2);
 const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 /// Snapshots that are kept to measure the watermark's lag.
 const MAX_SNAPSHOTS: usize = 1000;
@@ -32,6 +33,7 @@ const RETENTION_INTERVAL_SECONDS: f64 = 3600.0;
 pub(crate) async fn run(context: Arc<Context>, lifecycle: Lifecycle) {
     let mut rescue = ticks(RESCUE_INTERVAL);
     let mut enqueue = ticks(ENQUEUE_INTERVAL);
+    let mut periodic = ticks(PERIODIC_INTERVAL);
     let mut measure = ticks(MEASURE_INTERVAL);
     let mut lag = WatermarkLag::default();
     loop {
@@ -44,6 +46,9 @@ pub(crate) async fn run(context: Arc<Context>, lifecycle: Lifecycle) {
             }
             _ = enqueue.tick(), if !lifecycle.draining().is_cancelled() => {
                 ("enqueue", enqueue_due(&context).await)
+            }
+            _ = periodic.tick(), if !lifecycle.draining().is_cancelled() => {
+                ("periodic", enqueue_periodic(&context).await)
             }
             _ = measure.tick() => ("measure", measure_all(&context, &mut lag).await),
         };
@@ -75,47 +80,66 @@ async fn enqueue_due(context: &Context) -> Result<(), DbError> {
     due += due_jobs::enqueue_due_refreshes(&context.db).await?;
     due += due_jobs::enqueue_due_subscriptions(&context.db).await?;
     due += due_jobs::enqueue_due_rematches(&context.db).await?;
-    for (provider, configured) in context.registry.iter() {
-        if configured && provider.needs_redelivery {
-            let task = format!("redeliver_webhooks:{}", provider.slug);
-            let interval = REDELIVERY_INTERVAL_SECONDS;
-            let job = JobPayload::RedeliverWebhooks;
-            due += enqueue_periodic(context, provider.slug, task, interval, job).await?;
-        }
-    }
-    let task = "apply_retention".to_owned();
-    let job = JobPayload::ApplyRetention;
-    due += enqueue_periodic(context, "", task, RETENTION_INTERVAL_SECONDS, job).await?;
     if due > 0 {
         queue::notify(&context.db).await?;
     }
     Ok(())
 }
 
-/// Enqueues the job of a periodic task if it is due; returns the number of jobs, 0 or 1.
-async fn enqueue_periodic(
-    context: &Context,
-    provider: &str,
-    task: String,
+/// A job that one worker runs per period.
+struct PeriodicTask {
+    name: String,
+    provider: &'static str,
     period_seconds: f64,
     payload: JobPayload,
-) -> Result<u64, DbError> {
-    let mut tx = context.db.begin_unscoped().await?;
-    if !periodic::claim_periodic_task(&mut tx, &task, period_seconds).await? {
-        tx.end_read();
-        return Ok(0);
+}
+
+fn periodic_tasks(context: &Context) -> Vec<PeriodicTask> {
+    let providers = context.registry.iter();
+    let redelivery =
+        providers.filter(|(provider, configured)| *configured && provider.needs_redelivery);
+    let mut tasks: Vec<_> = redelivery
+        .map(|(provider, _)| PeriodicTask {
+            name: format!("redeliver_webhooks:{}", provider.slug),
+            provider: provider.slug,
+            period_seconds: REDELIVERY_INTERVAL_SECONDS,
+            payload: JobPayload::RedeliverWebhooks,
+        })
+        .collect();
+    tasks.push(PeriodicTask {
+        name: "apply_retention".to_owned(),
+        provider: "",
+        period_seconds: RETENTION_INTERVAL_SECONDS,
+        payload: JobPayload::ApplyRetention,
+    });
+    tasks
+}
+
+/// Enqueues the jobs of the periodic tasks that are due.
+async fn enqueue_periodic(context: &Context) -> Result<(), DbError> {
+    let mut tasks = periodic_tasks(context);
+    let names: Vec<_> = tasks.iter().map(|task| task.name.clone()).collect();
+    let due = periodic::find_due(&context.db, &names).await?;
+    tasks.retain(|task| due.contains(&task.name));
+    for task in tasks {
+        let mut tx = context.db.begin_unscoped().await?;
+        if !periodic::claim_periodic_task(&mut tx, &task.name, task.period_seconds).await? {
+            tx.end_read();
+            continue;
+        }
+        let job = NewJob {
+            tenant_id: TenantId::UNASSIGNED,
+            provider: task.provider.to_owned(),
+            connection_id: None,
+            cursor_window: Some(task.name),
+            payload: task.payload,
+            traceparent: None,
+        };
+        queue::enqueue(&mut tx, &job).await?;
+        tx.commit().await?;
+        queue::notify(&context.db).await?;
     }
-    let job = NewJob {
-        tenant_id: TenantId::UNASSIGNED,
-        provider: provider.to_owned(),
-        connection_id: None,
-        cursor_window: Some(task),
-        payload,
-        traceparent: None,
-    };
-    queue::enqueue(&mut tx, &job).await?;
-    tx.commit().await?;
-    Ok(1)
+    Ok(())
 }
 
 async fn measure_all(context: &Context, lag: &mut WatermarkLag) -> Result<(), DbError> {

@@ -1,6 +1,20 @@
 //! Periodic tasks of the service, each run by one worker per period.
 
-use super::{DbError, Tx};
+use super::{Db, DbError, Tx};
+
+/// Returns which of the tasks `names` are due; a new one is.
+///
+/// It only reads, so that the frequent check writes nothing.
+pub async fn find_due(db: &Db, names: &[String]) -> Result<Vec<String>, DbError> {
+    let due = sqlx::query_scalar(
+        "SELECT name FROM unnest($1::text[]) AS n(name) WHERE NOT EXISTS \
+             (SELECT FROM periodic_tasks t WHERE t.name = n.name AND t.next_at > now())",
+    )
+    .bind(names)
+    .fetch_all(db)
+    .await?;
+    Ok(due)
+}
 
 /// Claims the task `name` for one period; returns whether this transaction may run it.
 ///

@@ -118,8 +118,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
-    use crate::server::timeouts::{Phase, Timeouts};
     use crate::server::HttpServer;
+    use crate::server::timeouts::{Phase, Timeouts};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -130,8 +130,7 @@ mod tests {
         let router = Router::new().route("/", post(unavailable));
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let server = HttpServer::plain(router);
-        let socket =
-            server.serve_socket(stream, peer, Phase::default(), Timeouts::DEFAULT, false);
+        let socket = server.serve_socket(stream, peer, Phase::default(), Timeouts::DEFAULT, false);
         tokio::spawn(socket);
         client
     }
@@ -149,7 +148,7 @@ mod tests {
         for _ in 0..2 {
             let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3000000\r\n\r\n";
             client.write_all(head.as_bytes()).await.expect("written");
-            client.write_all(&[0; 3_000_000]).await.expect("written");
+            client.write_all(&vec![0; 3_000_000]).await.expect("written");
             assert!(response(&mut client).await.starts_with("HTTP/1.1 503 "));
         }
     }
