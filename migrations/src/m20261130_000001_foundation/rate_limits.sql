@@ -24,17 +24,21 @@ CREATE TABLE rate_budgets (
 -- window divided by the rest of the quota. `priority` is 0 for calls that cannot wait, which are
 -- not slowed down, 1 for polls and 2 for backfills, which both exclude the reserve. Infinity when
 -- nothing is left. Without a quota (`units` is null) the pace is the fastest one.
+--
+-- One expression, because Postgres inlines nothing else: a subquery here would be planned again at
+-- each call, which costs more than the whole statement.
 CREATE FUNCTION quota_pace(
     fastest float8, units float8, used float8, polled float8, seconds_left float8,
     priority integer, reserve float8, poll_share float8
 ) RETURNS float8 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE
-        WHEN units_left < 1 OR polls_left < 1 THEN 'Infinity'::float8
+        WHEN units * (1 - CASE priority WHEN 0 THEN 0 ELSE reserve END) - used < 1
+            OR (priority = 1 AND units * poll_share - polled < 1) THEN 'Infinity'::float8
         ELSE greatest(
             fastest,
-            CASE WHEN priority <> 0 AND used * 2 >= units THEN seconds_left / units_left END,
-            CASE WHEN polls_left * 4 <= units * poll_share * 3 THEN seconds_left / polls_left END)
+            CASE WHEN priority <> 0 AND used * 2 >= units
+                THEN seconds_left / (units * (1 - reserve) - used) END,
+            CASE WHEN priority = 1 AND (units * poll_share - polled) * 4 <= units * poll_share * 3
+                THEN seconds_left / (units * poll_share - polled) END)
     END
-    FROM (SELECT units * (1 - CASE priority WHEN 0 THEN 0 ELSE reserve END) - used AS units_left,
-                 CASE priority WHEN 1 THEN units * poll_share - polled END AS polls_left) AS remainder
 $$;

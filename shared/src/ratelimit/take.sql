@@ -26,7 +26,7 @@
 -- Served by the primary key of rate_budgets (provider, account_id).
 WITH request AS MATERIALIZED (
     SELECT clock_timestamp() AS now, make_interval(secs => $9::float8 * $6::float8) AS fastest
-), quota AS (
+), quota AS MATERIALIZED (
     SELECT CASE WHEN $11::bigint IS NOT NULL THEN coalesce(w.window_limit, $11::bigint) END AS units,
            CASE WHEN is_open THEN w.window_used ELSE 0 END AS used,
            CASE WHEN is_open THEN w.window_polled ELSE 0 END AS polled,
