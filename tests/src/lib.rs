@@ -1,7 +1,3 @@
-//! Test harness and provider simulator.
-//!
-//! The simulator is an HTTP server that behaves like the providers; the harness starts the whole
-//! system against it.
+//! Test harness: starts the whole system against the provider simulator.
 
 pub mod harness;
-pub mod simulator;

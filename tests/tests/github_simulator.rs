@@ -12,6 +12,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
 use futures::FutureExt as _;
 use http::{HeaderMap, StatusCode, header};
+use provider_sim::{Config, Filter, Simulator};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use shared::clock::{Clock, SystemClock};
@@ -24,7 +25,6 @@ use shared::connectors::{
 use shared::crypto::pkce_challenge;
 use shared::http::{Charge, LimitObservation, Permit, RateLimited, RateLimiter};
 use shared::model::{ExternalAccount, SignalDraft, StreamSpec};
-use tests::simulator::{self, Config, Filter, Simulator};
 use url::Url;
 
 const CALLBACK: &str = "http://127.0.0.1:1/v1/connect/github/callback";
@@ -72,7 +72,7 @@ struct Fixture {
 impl Fixture {
     async fn new(config: Config) -> Self {
         let (webhook_url, received) = start_receiver().await;
-        let simulator = simulator::start(Config {
+        let simulator = provider_sim::start(Config {
             webhook_url: Some(webhook_url),
             api_url: "http://127.0.0.1:1".to_owned(),
             // The connector's rate limiter admits every call here.

@@ -2,7 +2,8 @@
 //!
 //! A file depends on each module that its paths name. Two siblings of a module must not depend on
 //! each other, directly or through other siblings. A path through a re-export counts as a path to
-//! the module that defines the item; code for tests and documentation does not count.
+//! the module that defines the item; code for tests and documentation does not count. The provider
+//! simulator depends on no package of the workspace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -395,4 +396,28 @@ fn circle_through_a_reexport_is_found() {
         "pub struct Other; #[cfg(test)] mod tests { use crate::Thing; }",
     );
     assert_eq!(sample.circle(), None);
+}
+
+#[test]
+fn simulator_depends_on_no_package_of_the_workspace() {
+    let manifest =
+        |path: &str| std::fs::read_to_string(workspace().join(path)).expect("a manifest");
+    let (root, simulator) = (
+        manifest("Cargo.toml"),
+        manifest("tests/simulator/Cargo.toml"),
+    );
+    let packages: Vec<&str> = root
+        .lines()
+        .filter(|line| line.contains("path = "))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert!(packages.contains(&"shared"), "{packages:?}");
+    let (_, dependencies) = simulator
+        .split_once("[dependencies]")
+        .expect("dependencies");
+    let is_name = |character: char| character.is_alphanumeric() || "-_".contains(character);
+    for word in dependencies.split(|character| !is_name(character)) {
+        let is_own = packages.contains(&word) || word.starts_with("poblysh") || word == "path";
+        assert!(!is_own, "{word}");
+    }
 }

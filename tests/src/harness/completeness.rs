@@ -12,7 +12,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::Tenant;
-use crate::simulator::{Entry, Filter};
+use provider_sim::{Entry, Filter};
 
 /// Precision of the ledger's times: a fact happens at most this much later than its row says.
 const LEDGER_PRECISION: TimeDelta = TimeDelta::seconds(1);

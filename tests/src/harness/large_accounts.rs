@@ -10,7 +10,7 @@ use tokio::time::{Instant, interval, sleep};
 use uuid::Uuid;
 
 use super::{System, Tenant};
-use crate::simulator::{Config, LimitUsage, Usage};
+use provider_sim::{Config, LimitUsage, Usage};
 
 /// Time limit of a first sync.
 pub const MAX_FIRST_SYNC: Duration = Duration::from_hours(12);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Identities, System, eventually, eventually_within, real_time};
-use crate::simulator::Filter;
+use provider_sim::Filter;
 
 impl System {
     /// Deletes all faults.

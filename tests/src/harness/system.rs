@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::processes::free_address;
 use super::proxy::balance;
 use super::{Process, ProcessOverrides, Processes, Proxy, Tenant, TestDb};
-use crate::simulator::{self, Simulator};
+use provider_sim::{Config, Simulator};
 
 /// Operator token of every test system.
 pub const OPERATOR_TOKEN: &str = "operator-token-for-tests-0123456789abcdef";
@@ -28,7 +28,7 @@ pub type Identities = BTreeSet<(String, String)>;
 /// Builder of a test system.
 #[derive(Debug)]
 pub struct SystemBuilder {
-    simulator: simulator::Config,
+    simulator: Config,
     env: BTreeMap<String, String>,
     workers: usize,
     out_of_process: bool,
@@ -41,7 +41,7 @@ pub struct SystemBuilder {
 impl SystemBuilder {
     /// Changes the simulator's configuration.
     #[must_use]
-    pub fn simulator(mut self, change: impl FnOnce(&mut simulator::Config)) -> Self {
+    pub fn simulator(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.simulator);
         self
     }
@@ -139,7 +139,7 @@ impl SystemBuilder {
         let (api, ingress) = (free_address(), free_address());
         self.simulator.webhook_url = Some(format!("http://{ingress}"));
         self.simulator.api_url = format!("http://{api}");
-        let simulator = simulator::start(self.simulator)
+        let simulator = provider_sim::start(self.simulator)
             .await
             .expect("the simulator starts");
         let mut env: BTreeMap<String, String> = simulator.env().into_iter().collect();
@@ -223,9 +223,9 @@ impl System {
     /// Builder of a system with one worker, default settings and the providers' own limits.
     pub fn builder() -> SystemBuilder {
         SystemBuilder {
-            simulator: simulator::Config {
+            simulator: Config {
                 seed: Some(1),
-                ..simulator::Config::default()
+                ..Config::default()
             },
             env: BTreeMap::new(),
             workers: 1,

@@ -9,11 +9,11 @@
 
 use std::time::Duration;
 
+use provider_sim::Config;
 use reqwest::Method;
 use serde_json::json;
 use tests::harness::large_accounts::{MAX_FIRST_SYNC, configure_large_slack_workspace};
 use tests::harness::{System, setting};
-use tests::simulator::Config;
 use tokio::time::Instant;
 
 use crate::provider::{ConnectedAccount, Provider};

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use provider_sim::Filter;
 use rand::RngExt;
 use serde_json::json;
 use tests::harness::{Endpoints, FeedReader, Process, System};
-use tests::simulator::Filter;
 
 use super::{alone, assert_no_job_finished_twice, seeded, setting};
 

@@ -6,13 +6,13 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use provider_sim::Filter;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedMutRandom, IndexedRandom};
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use shared::clock::{Clock, SystemClock};
 use tests::harness::{CompletenessReader, Process, System, Tenant, eventually, is_listed, setting};
-use tests::simulator::Filter;
 
 /// Number of tenants: three of four have an account at one provider, the fourth at all.
 const TENANTS: usize = 20;

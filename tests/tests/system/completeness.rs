@@ -1,10 +1,10 @@
 //! Completeness of a connection while some of its lists cannot be read.
 
 use chrono::{DateTime, Utc};
+use provider_sim::Filter;
 use serde_json::{Value, json};
 use shared::clock::{Clock, SystemClock};
 use tests::harness::{CompletenessReader, System, Tenant, eventually};
-use tests::simulator::Filter;
 use uuid::Uuid;
 
 /// Provider that refuses a list.

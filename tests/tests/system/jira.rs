@@ -1,8 +1,8 @@
 //! Jira, from the connect flow to the feed.
 
+use provider_sim::AdminWebhook;
 use serde_json::{Value, json};
 use tests::harness::{System, Tenant, eventually};
-use tests::simulator::AdminWebhook;
 use uuid::Uuid;
 
 pub(crate) async fn connect_acme(system: &System) -> (String, Tenant<'_>, Uuid) {

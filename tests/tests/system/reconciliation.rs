@@ -1,8 +1,8 @@
 //! The reconciliation pass, page sizes, and the stream that holds a connection back.
 
+use provider_sim::Filter;
 use serde_json::{Value, json};
 use tests::harness::{System, Tenant, eventually};
-use tests::simulator::Filter;
 use uuid::Uuid;
 
 /// Providers, each with a kind of facts that its lists always show.

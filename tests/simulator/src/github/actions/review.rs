@@ -1,0 +1,343 @@
+//! Reviews of pull requests and review comments.
+
+use std::cell::OnceCell;
+
+use serde_json::{Value, json};
+
+use super::pull::{choose_or_open, is_open};
+use super::{ActionContext, ActionError, ActionParams, Outcome, Transaction, reject};
+use crate::github::facts;
+use crate::github::render;
+use crate::github::world::{Id, ObjectType, Review, ReviewComment};
+
+pub(super) fn perform(
+    tx: &mut Transaction<'_>,
+    context: ActionContext,
+    event: &str,
+    action: &str,
+    params: &ActionParams,
+) -> Outcome {
+    match (event, action) {
+        ("pull_request_review", "submitted") => {
+            let (issue, review) = submit(tx, context, params)?;
+            review_result(tx, context, issue, review)
+        }
+        ("pull_request_review", "dismissed") => dismiss(tx, context, params),
+        ("pull_request_review_comment", "created") => comment(tx, context, params),
+        ("pull_request_review_comment", "edited") => edit(tx, context, params),
+        ("pull_request_review_comment", "deleted") => delete(tx, context, params),
+        _ => reject(format!("unknown action {event}.{action}")),
+    }
+}
+
+fn review_result(tx: &Transaction<'_>, context: ActionContext, issue: Id, id: Id) -> Outcome {
+    let number = tx
+        .repository(context.repository)?
+        .issues
+        .get(issue)
+        .map(|issue| issue.number);
+    Ok(json!({"id": id, "number": number}))
+}
+
+/// Submits a review, and returns the ids of the issue and the review.
+fn submit(
+    tx: &mut Transaction<'_>,
+    context: ActionContext,
+    params: &ActionParams,
+) -> Result<(Id, Id), ActionError> {
+    let issue = choose_or_open(tx, context, params, is_open)?;
+    let state = match params.state.as_deref() {
+        Some("approved") => "approved",
+        Some("changes_requested") => "changes_requested",
+        Some("commented") => "commented",
+        Some(other) => return reject(format!("unknown review state {other}")),
+        None => tx.choose_word(&["approved", "changes_requested", "commented"]),
+    };
+    let id = tx.world.next_id(ObjectType::Review);
+    let at = tx.at;
+    let body = params
+        .body
+        .clone()
+        .unwrap_or_else(|| "Looked at it.".to_owned());
+    let fact = facts::pr_reviewed(id, state, &body);
+    let added = tx
+        .repository_mut(context.repository)?
+        .issues
+        .change(issue, |issue| {
+            issue.updated_at = at;
+            let pull = issue.pull.as_mut()?;
+            let commit = pull.head_sha.clone();
+            let user = context.actor;
+            pull.reviews.push(Review {
+                id,
+                user,
+                body,
+                state,
+                commit,
+                submitted_at: at,
+                fact: None,
+            });
+            Some(())
+        });
+    if added.flatten().is_none() {
+        return reject("the pull request no longer exists");
+    }
+    let announced = announce(tx, context, "submitted", issue, id);
+    if let Some(fact) = fact {
+        let seq = tx.record(context.repository, fact, announced);
+        change_review(tx, context, issue, id, |review| review.fact = Some(seq))?;
+    }
+    Ok((issue, id))
+}
+
+fn change_review(
+    tx: &mut Transaction<'_>,
+    context: ActionContext,
+    issue: Id,
+    id: Id,
+    change: impl FnOnce(&mut Review),
+) -> Result<(), ActionError> {
+    tx.repository_mut(context.repository)?
+        .issues
+        .change(issue, |issue| {
+            let reviews = issue.pull.as_mut().map(|pull| &mut pull.reviews);
+            if let Some(review) =
+                reviews.and_then(|all| all.iter_mut().find(|review| review.id == id))
+            {
+                change(review);
+            }
+        });
+    Ok(())
+}
+
+fn announce(
+    tx: &mut Transaction<'_>,
+    context: ActionContext,
+    action: &'static str,
+    issue: Id,
+    id: Id,
+) -> bool {
+    tx.announce(
+        context.repository,
+        "pull_request_review",
+        Some(action),
+        context.actor,
+        |world, repo| {
+            let Some(issue) = repo.issues.get(issue) else {
+                return Value::Null;
+            };
+            let reviews = issue
+                .pull
+                .as_ref()
+                .map(|pull| pull.reviews.as_slice())
+                .unwrap_or_default();
+            let review = reviews.iter().find(|review| review.id == id);
+            json!({
+                "review": review.map(|review| render::review(world, repo, issue, review)),
+                "pull_request": render::pull_in_review(world, repo, issue),
+            })
+        },
+    )
+}
+
+fn dismiss(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams) -> Outcome {
+    let reviewed = tx.choose_issue(context.repository, params.number, |issue| {
+        issue
+            .pull
+            .as_ref()
+            .is_some_and(|pull| pull.reviews.iter().any(is_dismissible))
+    })?;
+    let (issue, id) = match reviewed {
+        None => submit(
+            tx,
+            context,
+            &ActionParams {
+                state: Some("approved".to_owned()),
+                ..ActionParams::default()
+            },
+        )?,
+        Some(issue) => {
+            let chosen = tx.repository(context.repository)?.issues.get(issue);
+            let reviews = chosen
+                .and_then(|issue| issue.pull.as_ref())
+                .map(|pull| &pull.reviews);
+            let matches = |review: &&Review| {
+                params.id.is_none_or(|id| id == review.id) && is_dismissible(review)
+            };
+            let Some(review) = reviews.and_then(|reviews| reviews.iter().find(matches)) else {
+                return reject("no matching review to dismiss");
+            };
+            (issue, review.id)
+        }
+    };
+    change_review(tx, context, issue, id, |review| review.state = "dismissed")?;
+    touch(tx, context, issue)?;
+    let announced = announce(tx, context, "dismissed", issue, id);
+    tx.record(
+        context.repository,
+        facts::pr_review_dismissed(id),
+        announced,
+    );
+    review_result(tx, context, issue, id)
+}
+
+fn is_dismissible(review: &Review) -> bool {
+    review.state == "approved" || review.state == "changes_requested"
+}
+
+fn touch(tx: &mut Transaction<'_>, context: ActionContext, issue: Id) -> Result<(), ActionError> {
+    let at = tx.at;
+    tx.repository_mut(context.repository)?
+        .issues
+        .change(issue, |issue| issue.updated_at = at);
+    Ok(())
+}
+
+/// Comments on a line, which submits a review as well, as on GitHub.
+fn comment(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams) -> Outcome {
+    let id = create(tx, context, params)?;
+    Ok(json!({ "id": id }))
+}
+
+fn create(
+    tx: &mut Transaction<'_>,
+    context: ActionContext,
+    params: &ActionParams,
+) -> Result<Id, ActionError> {
+    let review = ActionParams {
+        state: Some("commented".to_owned()),
+        body: Some(String::new()),
+        ..params.clone()
+    };
+    let (issue, review) = submit(tx, context, &review)?;
+    let id = tx.world.next_id(ObjectType::ReviewComment);
+    let at = tx.at;
+    let repo = tx.repository_mut(context.repository)?;
+    let commit = repo
+        .issues
+        .change(issue, |issue| {
+            let pull = issue.pull.as_mut()?;
+            pull.review_comments += 1;
+            Some(pull.head_sha.clone())
+        })
+        .flatten()
+        .unwrap_or_default();
+    repo.review_comments.insert(ReviewComment {
+        id,
+        issue,
+        review,
+        user: context.actor,
+        body: params
+            .body
+            .clone()
+            .unwrap_or_else(|| "Could this be shorter?".to_owned()),
+        path: "src/main.rs".to_owned(),
+        commit,
+        created_at: at,
+        updated_at: at,
+        facts: Vec::new(),
+        rendered: OnceCell::new(),
+    });
+    let announced = announce_comment(tx, context, "created", id, json!({}));
+    let seq = tx.record(
+        context.repository,
+        facts::review_comment_created(id),
+        announced,
+    );
+    let repo = tx.repository_mut(context.repository)?;
+    repo.review_comments
+        .change(id, |comment| comment.facts.push(seq));
+    Ok(id)
+}
+
+fn announce_comment(
+    tx: &mut Transaction<'_>,
+    context: ActionContext,
+    action: &'static str,
+    id: Id,
+    extra: Value,
+) -> bool {
+    let event = "pull_request_review_comment";
+    tx.announce(
+        context.repository,
+        event,
+        Some(action),
+        context.actor,
+        |world, repo| {
+            let mut body = extra;
+            let Some(comment) = repo.review_comments.get(id) else {
+                return body;
+            };
+            let Some(issue) = repo.issues.get(comment.issue) else {
+                return body;
+            };
+            body["comment"] = render::review_comment(world, repo, issue, comment);
+            body["pull_request"] = render::pull_in_review(world, repo, issue);
+            body
+        },
+    )
+}
+
+/// Review comment in the parameters, or the newest, or a new one.
+fn choose(
+    tx: &mut Transaction<'_>,
+    context: ActionContext,
+    params: &ActionParams,
+) -> Result<Id, ActionError> {
+    let repo = tx.repository(context.repository)?;
+    if let Some(id) = params.id {
+        let known = repo.review_comments.get(id).map(|comment| comment.id);
+        return known.ok_or_else(|| ActionError(format!("unknown review comment {id}")));
+    }
+    let newest = repo
+        .review_comments
+        .newest()
+        .next()
+        .map(|comment| comment.id);
+    match newest {
+        Some(id) => Ok(id),
+        None => create(tx, context, &ActionParams::default()),
+    }
+}
+
+fn edit(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams) -> Outcome {
+    let id = choose(tx, context, params)?;
+    let at = tx.at;
+    let body = params
+        .body
+        .clone()
+        .unwrap_or_else(|| "Could this be a bit shorter?".to_owned());
+    tx.repository_mut(context.repository)?
+        .review_comments
+        .change(id, |comment| {
+            comment.body.clone_from(&body);
+            comment.updated_at = at;
+        });
+    let changes = json!({"changes": {"body": {"from": "An earlier text"}}});
+    let announced = announce_comment(tx, context, "edited", id, changes);
+    tx.record(
+        context.repository,
+        facts::comment_edited("review_comment", id, at, &body),
+        announced,
+    );
+    Ok(json!({ "id": id }))
+}
+
+fn delete(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams) -> Outcome {
+    let id = choose(tx, context, params)?;
+    let announced = announce_comment(tx, context, "deleted", id, json!({}));
+    let removed = tx
+        .repository_mut(context.repository)?
+        .review_comments
+        .remove(id);
+    tx.hub
+        .core
+        .ledger
+        .hide(&removed.map(|comment| comment.facts).unwrap_or_default());
+    tx.record(
+        context.repository,
+        facts::comment_deleted("review_comment", id),
+        announced,
+    );
+    Ok(json!({ "id": id }))
+}
