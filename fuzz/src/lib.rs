@@ -5,6 +5,7 @@
 
 pub mod message;
 pub mod provider;
+pub mod providers;
 pub mod responses;
 pub mod servers;
 pub mod signature;

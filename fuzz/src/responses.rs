@@ -34,7 +34,7 @@ use tokio::runtime::Runtime;
 use url::Url;
 
 use crate::message::{Message, split_once};
-use crate::{provider, webhook};
+use crate::{provider, providers, webhook};
 
 const SEPARATOR: &[u8] = b"\n=====\n";
 /// Maximum responses of an input.
@@ -113,7 +113,7 @@ impl ConnectorHarness {
         let address = runtime.block_on(serve(Arc::clone(&responses)));
         let base = format!("http://{address}");
         Self {
-            connector: provider::connector(slug, &base),
+            connector: providers::connector(slug, &base),
             base,
             runtime,
             responses,

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
 use crate::message::Message;
-use crate::{provider, signature};
+use crate::providers;
 
 /// Token of the operator.
 pub const OPERATOR_TOKEN: &str = "an-operators-token-of-32-characters-or-more";
@@ -151,10 +151,9 @@ fn request(message: &Message<'_>) -> Option<(bool, Request<Full<Bytes>>)> {
         headers.remove(name);
     }
     headers.insert(header::HOST, HeaderValue::from_static("localhost"));
-    if message.directive("sign") == Some("github") {
-        let signed = signature::body_signature(provider::WEBHOOK_SECRETS[0], message.body);
-        let value = HeaderValue::from_str(&signed).ok()?;
-        headers.insert(HeaderName::from_static("x-hub-signature-256"), value);
+    let signer = message.directive("sign").and_then(providers::find);
+    if let Some(provider) = signer {
+        (provider.sign)(message, headers, 0);
     }
     Some((to_hooks, request))
 }
@@ -211,7 +210,7 @@ fn env() -> Env {
         ("POBLYSH_OPERATOR_TOKEN", OPERATOR_TOKEN),
     ];
     let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let providers = provider::settings("http://localhost:1");
+    let providers = providers::settings("http://localhost:1");
     Env::from_pairs(own.into_iter().chain(providers))
 }
 

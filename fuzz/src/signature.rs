@@ -12,7 +12,7 @@ pub fn hex(secret: &str, parts: &[&[u8]]) -> String {
     ::hex::encode(hmac::sign(&key, &parts.concat()))
 }
 
-/// Signature header of GitHub and Jira: the algorithm, then the body's HMAC.
+/// Signature header with the algorithm, then the body's HMAC.
 pub fn body_signature(secret: &str, body: &[u8]) -> String {
     format!("sha256={}", hex(secret, &[body]))
 }

@@ -331,7 +331,6 @@ async fn polls_and_deliveries_match_the_ledger() {
     let fixture = Fixture::new(Config {
         seed: Some(7),
         accounts: 1,
-        repositories: 2,
         history: 150,
         ..Config::default()
     })

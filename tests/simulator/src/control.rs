@@ -3,6 +3,7 @@
 //! It serves the ledger, faults, clock, statistics and environment, and waits for deliveries.
 
 use std::collections::HashSet;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,79 +12,27 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use futures::future::BoxFuture;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::Core;
 use super::clock::iso;
 use super::faults::Rule;
 use super::ledger::Filter;
-use super::usage::{Quota, Usage};
-
-/// A provider, as the control API uses it.
-pub(crate) trait Provider: Send + Sync {
-    /// Slug in the ledger.
-    fn source(&self) -> &'static str;
-    /// Environment variables with which a process reaches the provider.
-    fn env(&self) -> Vec<(String, String)>;
-    /// Containers that the API shows now.
-    fn visible(&self) -> HashSet<u64>;
-    /// Number of deliveries without an outcome.
-    fn unfinished(&self) -> usize;
-    /// Waits until no delivery is unfinished; `false` on timeout.
-    fn quiesce(&self, timeout: Duration) -> BoxFuture<'_, bool>;
-    /// Statistics of deliveries.
-    fn deliveries(&self) -> Value;
-    /// Resets the used quota.
-    fn reset_limits(&self);
-    /// A limit of an account by name; `None` if it is not enforced.
-    fn quota(&self, account: &str, limit: &str) -> Option<Quota>;
-}
-
-/// All simulated providers.
-pub(crate) type Providers = Arc<[Arc<dyn Provider>]>;
-
-/// Error response of the control API.
-pub(crate) fn error_response(status: StatusCode, message: &str) -> Response {
-    (status, Json(json!({ "error": message }))).into_response()
-}
-
-/// Replaces the given fields of settings; an unknown field or invalid value changes nothing.
-pub(crate) fn change_settings<S: Clone + Serialize + DeserializeOwned>(
-    current: &S,
-    changes: Map<String, Value>,
-    apply: impl FnOnce(S),
-) -> Response {
-    let invalid = |message: &str| error_response(StatusCode::UNPROCESSABLE_ENTITY, message);
-    let mut all = json!(current);
-    for (name, value) in changes {
-        match all.get_mut(&name) {
-            Some(field) => *field = value,
-            None => return invalid(&format!("unknown setting {name}")),
-        }
-    }
-    match serde_json::from_value::<S>(all) {
-        Ok(settings) => {
-            apply(settings.clone());
-            Json(settings).into_response()
-        }
-        Err(error) => invalid(&error.to_string()),
-    }
-}
+use super::provider::Provider;
+use super::usage::Usage;
 
 #[derive(Clone)]
 struct Control {
     core: Arc<Core>,
-    providers: Providers,
+    providers: Arc<[Arc<dyn Provider>]>,
 }
 
-pub(crate) fn router(core: Arc<Core>, providers: Providers) -> Router {
+pub(crate) fn router(core: Arc<Core>, providers: Arc<[Arc<dyn Provider>]>) -> Router {
     Router::new()
         .route("/_sim", get(index))
         .route("/_sim/", get(index))
-        .route("/_sim/env", get(env))
+        .route("/_sim/env", get(env_file))
         .route("/_sim/ledger", get(ledger))
         .route("/_sim/stats", get(stats).delete(reset_stats))
         .route("/_sim/limits", delete(reset_limits))
@@ -104,60 +53,56 @@ pub(crate) fn router(core: Arc<Core>, providers: Providers) -> Router {
         .with_state(Control { core, providers })
 }
 
-async fn index() -> &'static str {
-    "provider-sim: a simulated provider for tests and demonstrations\n\
-     \n\
-     GET    /_sim/env                      environment variables of this simulator\n\
-     GET    /_sim/ledger                   facts that happened (source, account, kind, after, limit, expected)\n\
-     GET    /_sim/state                    unfinished deliveries, clock, ledger size\n\
-     POST   /_sim/quiesce                  wait until all deliveries have finished {timeout_seconds}\n\
-     GET    /_sim/stats                    requests and their cost             DELETE resets\n\
-     GET    /_sim/requests                 recorded requests                   POST starts, DELETE stops\n\
-     GET    /_sim/faults                   active rules                        POST adds, DELETE clears\n\
-     GET    /_sim/clock                    simulated time                      POST {advance_seconds}\n\
-     DELETE /_sim/limits                   reset the used quota\n\
-     GET    /_sim/github/accounts          accounts, repositories, installations   POST adds one\n\
-     GET    /_sim/github/settings          settings of app and service         POST changes fields\n\
-     POST   /_sim/github/act               carry out an action {account, action, ...}\n\
-     POST   /_sim/github/generate          generate facts {count, account?}\n\
-     POST   /_sim/github/tokens            expire or revoke {expire: installation|user, revoke_user}\n\
-     GET    /_sim/github/deliveries        log of deliveries with requests and responses\n\
-     \n\
-     GET    /_sim/slack/accounts           workspaces, organizations, people       POST adds one\n\
-     GET    /_sim/slack/settings           settings of app and service             POST changes fields\n\
-     POST   /_sim/slack/act                carry out an action {account, action, ...}\n\
-     POST   /_sim/slack/generate           generate facts {count, account?}\n\
-     POST   /_sim/slack/tokens             expire or revoke {expire, revoke: account or person}\n\
-     POST   /_sim/slack/url-verification   send the challenge {url?}\n\
-     GET    /_sim/slack/deliveries         delivery attempts\n\
-     \n\
-     GET    /_sim/jira/accounts            sites, people, projects                 POST adds one\n\
-     GET    /_sim/jira/settings            settings of app and service             POST changes fields\n\
-     POST   /_sim/jira/act                 carry out an action {account, action, ...}\n\
-     POST   /_sim/jira/generate            generate facts {count, account?}\n\
-     POST   /_sim/jira/tokens              expire or revoke {expire: person, revoke: person}\n\
-     GET    /_sim/jira/webhooks            registered webhooks\n\
-     GET    /_sim/jira/deliveries          delivery attempts\n\
-     \n\
-     GitHub's web pages are at /, its REST API at /api/v3 and at /; Slack is at /slack,\n\
-     Atlassian's identity service at /atlassian/auth, its API at /atlassian/api.\n\
-     See tests/README.md.\n"
+/// Index of the routes of all providers, before their own.
+const INDEX: &str = "provider-sim: a simulated provider for tests and demonstrations
+
+GET    /_sim/env                      environment variables of this simulator
+GET    /_sim/ledger                   facts that happened (source, account, kind, after, limit, expected)
+GET    /_sim/state                    unfinished deliveries, clock, ledger size
+POST   /_sim/quiesce                  wait until all deliveries have finished {timeout_seconds}
+GET    /_sim/stats                    requests and their cost             DELETE resets
+GET    /_sim/requests                 recorded requests                   POST starts, DELETE stops
+GET    /_sim/faults                   active rules                        POST adds, DELETE clears
+GET    /_sim/clock                    simulated time                      POST {advance_seconds}
+DELETE /_sim/limits                   reset the used quota
+";
+
+async fn index(State(control): State<Control>) -> String {
+    let providers = control.providers.iter().map(|provider| provider.index());
+    let parts: Vec<&str> = iter::once(INDEX)
+        .chain(providers)
+        .chain(iter::once("See tests/README.md.\n"))
+        .collect();
+    parts.join("\n")
 }
 
-async fn env(State(control): State<Control>) -> String {
+async fn env_file(State(control): State<Control>) -> String {
     let mut text = String::new();
-    for (name, value) in control.providers.iter().flat_map(|provider| provider.env()) {
+    for (name, value) in env(&control.providers) {
         text.extend([&name, "=", &value, "\n"]);
     }
     text
 }
 
+/// Environment variables with which a process reaches the providers.
+pub(crate) fn env(providers: &[Arc<dyn Provider>]) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    for provider in providers {
+        let prefix = format!("POBLYSH_{}", provider.source().to_uppercase());
+        let settings = provider.env().into_iter();
+        variables.extend(settings.map(|(name, value)| (format!("{prefix}_{name}"), value)));
+    }
+    variables
+}
+
+/// Containers that the APIs show now.
+pub(crate) fn visible(providers: &[Arc<dyn Provider>]) -> HashSet<u64> {
+    let all = providers.iter();
+    all.flat_map(|provider| provider.visible()).collect()
+}
+
 async fn ledger(State(control): State<Control>, Query(filter): Query<Filter>) -> Json<Value> {
-    let visible = control
-        .providers
-        .iter()
-        .flat_map(|provider| provider.visible())
-        .collect();
+    let visible = visible(&control.providers);
     let entries = control.core.ledger.query(&filter, &visible);
     let next = entries
         .last()
@@ -219,7 +164,7 @@ fn report(control: &Control) -> Value {
     let unfinished: usize = control
         .providers
         .iter()
-        .map(|provider| provider.unfinished())
+        .map(|provider| provider.unfinished().count())
         .sum();
     json!({
         "deliveries_unfinished": unfinished,
@@ -244,7 +189,7 @@ async fn quiesce(State(control): State<Control>, body: Option<Json<QuiesceReques
     let timeout = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(30));
     let mut quiet = true;
     for provider in &*control.providers {
-        quiet &= provider.quiesce(timeout).await;
+        quiet &= provider.unfinished().quiesce(timeout).await;
     }
     let status = if quiet {
         StatusCode::OK

@@ -4,19 +4,19 @@
 //! seeded generator. Rules are evaluated in the order of their addition, and the first match
 //! applies. Each provider defines how an effect looks on the wire.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::lock::Mutex;
+
 /// Subjects of a rule.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
-    /// Request of a client; the subject is `METHOD /path`, for GitHub with `?query`.
+    /// Request of a client; the subject is `METHOD /path`, for some providers with `?query`.
     Request,
     /// Delivery of the simulator; the subject is `event.action`.
     Delivery,
@@ -194,7 +194,7 @@ impl Faults {
 
     /// Adds a rule and returns its id.
     pub(crate) fn add(&self, rule: Rule) -> u64 {
-        let mut rules = self.lock();
+        let mut rules = self.rules.lock();
         let id = rules.next_id;
         rules.next_id += 1;
         rules.active.push(ActiveRule {
@@ -207,7 +207,7 @@ impl Faults {
 
     /// Removes one rule or all, and returns the number of removed rules.
     pub(crate) fn clear(&self, id: Option<u64>) -> usize {
-        let mut rules = self.lock();
+        let mut rules = self.rules.lock();
         let before = rules.active.len();
         rules
             .active
@@ -217,7 +217,7 @@ impl Faults {
 
     /// Active rules.
     pub(crate) fn list(&self) -> Vec<ActiveRule> {
-        self.lock().active.clone()
+        self.rules.lock().active.clone()
     }
 
     /// Selects the rule that applies to a subject, and counts the application.
@@ -227,7 +227,7 @@ impl Faults {
         subject: &str,
         account: Option<&str>,
     ) -> Option<Rule> {
-        let mut guard = self.lock();
+        let mut guard = self.rules.lock();
         if guard.active.is_empty() {
             return None;
         }
@@ -256,10 +256,6 @@ impl Faults {
             }
         }
         Some(rule)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Rules> {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::faults::Effect;
 
-/// Offset of forged ids, and of the microseconds in Slack's timestamps.
+/// Offset of forged ids, and of the microseconds in timestamps that are ids.
 const SHIFT: u64 = 424_243;
 /// Fields by which deliveries are routed.
 const ROUTING_FIELDS: [&str; 1] = ["installation"];

@@ -6,11 +6,11 @@
 //! visible containers (repositories, channels).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::clock::iso;
+use super::lock::Mutex;
 
 /// A fact to record.
 pub(crate) struct Fact {
@@ -96,7 +96,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Records a fact, or merges it into the row with the same account and key.
     pub(crate) fn record(&self, fact: Fact) -> u64 {
-        let mut rows = self.lock();
+        let mut rows = self.rows.lock();
         let identity = (fact.account.clone(), fact.key.clone());
         if let Some(&seq) = rows.keys.get(&identity) {
             let row = &mut rows.rows[position(seq)];
@@ -119,7 +119,7 @@ impl Ledger {
 
     /// Marks facts that the API no longer shows.
     pub(crate) fn hide(&self, facts: &[u64]) {
-        let mut rows = self.lock();
+        let mut rows = self.rows.lock();
         for &seq in facts {
             let at = rows.current(seq);
             rows.rows[at].shown = false;
@@ -128,7 +128,7 @@ impl Ledger {
 
     /// Counts another delivery of these facts.
     pub(crate) fn add_delivery(&self, facts: &[u64]) {
-        let mut rows = self.lock();
+        let mut rows = self.rows.lock();
         for &seq in facts {
             let at = rows.current(seq);
             rows.rows[at].deliveries += 1;
@@ -140,7 +140,7 @@ impl Ledger {
     /// If an attempt reached the receiver and only the response was lost, the receiver may know
     /// the facts, so they count as polled.
     pub(crate) fn record_undelivered(&self, facts: &[u64], reached: bool) {
-        let mut rows = self.lock();
+        let mut rows = self.rows.lock();
         for &seq in facts {
             let at = rows.current(seq);
             let row = &mut rows.rows[at];
@@ -151,7 +151,7 @@ impl Ledger {
 
     /// Marks facts that a response of the API has shown.
     pub(crate) fn mark_polled(&self, facts: impl IntoIterator<Item = u64>) {
-        let mut rows = self.lock();
+        let mut rows = self.rows.lock();
         for seq in facts {
             let at = rows.current(seq);
             rows.rows[at].polled = true;
@@ -160,7 +160,7 @@ impl Ledger {
 
     /// Moves the visible facts of a container to the account that owns it now.
     pub(crate) fn move_container(&self, container: u64, account: &str) {
-        let mut rows = self.lock();
+        let mut rows = self.rows.lock();
         let count = rows.rows.len();
         for at in 0..count {
             let row = &mut rows.rows[at];
@@ -191,7 +191,7 @@ impl Ledger {
 
     /// Rows that match the filter, in order.
     pub(crate) fn query(&self, filter: &Filter, visible: &HashSet<u64>) -> Vec<Entry> {
-        let rows = self.lock();
+        let rows = self.rows.lock();
         let skip = usize::try_from(filter.after.unwrap_or(0)).unwrap_or(usize::MAX);
         rows.rows
             .iter()
@@ -210,7 +210,7 @@ impl Ledger {
 
     /// The row at a position.
     pub(crate) fn entry(&self, seq: u64, visible: &HashSet<u64>) -> Option<Entry> {
-        let rows = self.lock();
+        let rows = self.rows.lock();
         rows.rows
             .get(position(seq))
             .map(|row| row.entry(seq, visible))
@@ -218,11 +218,7 @@ impl Ledger {
 
     /// Number of rows.
     pub(crate) fn len(&self) -> usize {
-        self.lock().rows.len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Rows> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rows.lock().rows.len()
     }
 }
 

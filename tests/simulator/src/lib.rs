@@ -1,25 +1,33 @@
-//! Provider simulator: an HTTP server that behaves like GitHub, Slack and Jira.
+//! Provider simulator: an HTTP server that behaves like the providers.
 //!
 //! It reproduces the providers' paths, statuses, headers, pagination, tokens and signatures.
 //! Its world changes on command or at a configured rate, and each change sends the provider's
 //! deliveries. It injects faults, and a ledger records every fact that happened. It shares no
 //! code with the connectors. `tests/README.md` describes the control API under `/_sim/`.
 //!
-//! Each provider is one folder; all other modules do not depend on a provider.
+//! Each provider is one folder and one line of the registry in `provider.rs`; all other modules
+//! do not depend on a provider.
 
+mod action;
 mod clock;
 mod control;
 mod faults;
 mod forgery;
-mod github;
-mod jira;
+mod generate;
+pub mod github;
+pub mod jira;
 mod ledger;
+mod lock;
+mod oauth;
+mod provider;
+mod provider_control;
 mod requests;
 mod server;
-mod slack;
+pub mod slack;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 mod usage;
 mod webhook_sender;
 mod wire;
@@ -27,6 +35,7 @@ mod wire;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::middleware::from_fn_with_state;
 use rand::RngExt;
 use tokio::net::TcpListener;
@@ -34,11 +43,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use faults::{Effect, Rule, Target};
-pub use github::{KeyError, Settings};
-pub use jira::{AdminWebhook, Settings as JiraSettings};
 pub use ledger::{Entry, Filter};
-pub use slack::Settings as SlackSettings;
+pub use provider::ProviderOptions;
 pub use usage::{LimitUsage, Usage};
+
+use provider::{Provider, Providers};
 
 /// Options of a simulator.
 #[derive(Debug, Clone)]
@@ -55,30 +64,18 @@ pub struct Config {
     pub seed: Option<u64>,
     /// Accounts that exist from the start.
     pub accounts: usize,
-    /// GitHub repositories per account.
-    pub repositories: usize,
-    /// Slack channels per account.
-    pub channels: usize,
-    /// Jira projects per account.
-    pub projects: usize,
     /// People per account, not counting its administrator.
     pub people: usize,
-    /// Facts per repository, channel and project before the start, within the last 30 days.
+    /// Facts per container (such as a repository) before the start, within the last 30 days.
     pub history: usize,
-    /// Number of replies among a channel's past facts; by default, a typical share.
-    pub replies: Option<usize>,
-    /// Number of new issues among a project's past facts; by default, a typical share.
-    pub issues: Option<usize>,
     /// Facts generated per second over all providers.
     pub rate: f64,
-    /// Request user authorization during installation.
-    pub oauth_on_install: bool,
     /// Enforce the providers' rate limits.
     pub enforces_limits: bool,
-    /// Requests per hour that GitHub allows an installation.
-    pub rate_limit: u32,
     /// Maximum number of deliveries in flight.
     pub delivery_concurrency: usize,
+    /// Options of each provider.
+    pub providers: ProviderOptions,
 }
 
 impl Default for Config {
@@ -89,50 +86,20 @@ impl Default for Config {
             api_url: "http://127.0.0.1:8080".to_owned(),
             seed: None,
             accounts: 2,
-            repositories: 2,
-            channels: 3,
-            projects: 2,
             people: 4,
             history: 0,
-            replies: None,
-            issues: None,
             rate: 0.0,
-            oauth_on_install: false,
             enforces_limits: true,
-            rate_limit: 5_000,
             delivery_concurrency: 64,
+            providers: ProviderOptions::default(),
         }
-    }
-}
-
-/// Size of an account.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct AccountSize {
-    /// Repositories, channels or projects.
-    pub(crate) containers: usize,
-    /// People, not counting the administrator.
-    pub(crate) people: usize,
-}
-
-/// Number of facts in each container of an account before the start.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct HistorySize {
-    pub(crate) facts: usize,
-    /// Number of replies (Slack) or new issues (Jira) among them; by default, a typical share.
-    pub(crate) fixed_count: Option<usize>,
-}
-
-impl HistorySize {
-    /// Whether fact number `index` (from zero) is one of `share` facts at even distances.
-    pub(crate) const fn selects(self, share: usize, index: usize) -> bool {
-        self.facts > 0 && index * share % self.facts < share
     }
 }
 
 impl Config {
     /// Size of an account with this many containers.
-    pub(crate) const fn size(&self, containers: usize) -> AccountSize {
-        AccountSize {
+    pub(crate) const fn size(&self, containers: usize) -> generate::AccountSize {
+        generate::AccountSize {
             containers,
             people: self.people,
         }
@@ -182,9 +149,9 @@ pub enum StartError {
     /// The address is in use or does not belong to this host.
     #[error("failed to listen on {0}")]
     Listen(SocketAddr, #[source] std::io::Error),
-    /// The key of the GitHub App could not be generated.
-    #[error(transparent)]
-    Key(#[from] KeyError),
+    /// An app's RSA key could not be generated.
+    #[error("failed to generate an app's RSA key")]
+    Key,
     /// The HTTP client for deliveries could not be built.
     #[error("failed to build the HTTP client for deliveries")]
     Client(#[from] reqwest::Error),
@@ -194,10 +161,8 @@ pub enum StartError {
 pub struct Simulator {
     address: SocketAddr,
     seed: u64,
-    github: Arc<github::GitHub>,
-    slack: Arc<slack::Slack>,
-    jira: Arc<jira::Jira>,
-    providers: control::Providers,
+    providers: Providers,
+    all: Arc<[Arc<dyn Provider>]>,
     core: Arc<Core>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -214,39 +179,28 @@ pub async fn start(config: Config) -> Result<Simulator, StartError> {
     let seed = config.seed.unwrap_or_else(|| rand::rng().random());
     let core = Core::new(seed);
     let base = format!("http://{address}");
-    let github = github::GitHub::start(&config, &base, seed, Arc::clone(&core))?;
-    let slack = slack::Slack::start(&config, &base, seed, Arc::clone(&core))?;
-    let jira = jira::Jira::start(&config, &base, seed, Arc::clone(&core))?;
+    let providers = Providers::start(&config, &base, seed, &core)?;
+    let all = providers.all();
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let providers: control::Providers = Arc::new([
-        Arc::clone(&github) as Arc<dyn control::Provider>,
-        Arc::clone(&slack) as Arc<dyn control::Provider>,
-        Arc::clone(&jira) as Arc<dyn control::Provider>,
-    ]);
-    let provider_routes = slack::router(&slack)
-        .merge(jira::router(&jira))
-        .merge(github::router(&github))
+    let provider_routes = all
+        .iter()
+        .map(|provider| Arc::clone(provider).router())
+        .fold(Router::new(), Router::merge)
         .layer(from_fn_with_state(Arc::clone(&core), requests::record));
-    let routes = control::router(Arc::clone(&core), Arc::clone(&providers)).merge(provider_routes);
+    let routes = control::router(Arc::clone(&core), Arc::clone(&all)).merge(provider_routes);
     tasks.spawn(server::serve(listener, routes, stop.clone()));
     if config.rate > 0.0 {
-        let rate = config.rate / 3.0;
-        tasks.spawn(github::run_activity(
-            Arc::clone(&github),
-            rate,
-            stop.clone(),
-        ));
-        tasks.spawn(slack::run_activity(Arc::clone(&slack), rate, stop.clone()));
-        tasks.spawn(jira::run_activity(Arc::clone(&jira), rate, stop.clone()));
+        let rate = config.rate / f64::from(u32::try_from(all.len()).unwrap_or(u32::MAX));
+        for provider in &*all {
+            tasks.spawn(Arc::clone(provider).run_activity(rate, stop.clone()));
+        }
     }
     tasks.close();
     Ok(Simulator {
         address,
         seed,
-        github,
-        slack,
-        jira,
         providers,
+        all,
         core,
         stop,
         tasks,
@@ -271,50 +225,42 @@ impl Simulator {
 
     /// Environment variables with which a process reaches this simulator.
     pub fn env(&self) -> Vec<(String, String)> {
-        self.providers
-            .iter()
-            .flat_map(|provider| provider.env())
-            .collect()
+        control::env(&self.all)
     }
 
-    /// Changes settings of GitHub and its app, such as the webhook or callback URL.
-    pub fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
-        self.github.change_settings(change);
-    }
-
-    /// Changes settings of Slack and its app.
-    pub fn change_slack(&self, change: impl FnOnce(&mut SlackSettings)) {
-        self.slack.change_settings(change);
-    }
-
-    /// Changes settings of Jira and the Atlassian app.
-    pub fn change_jira(&self, change: impl FnOnce(&mut JiraSettings)) {
-        self.jira.change_settings(change);
-    }
-
-    /// Shortens the retry delays of Slack and Jira to less than a second.
+    /// Shortens the delays before retries of deliveries to less than a second.
     pub fn shorten_retry_delays(&self) {
-        self.change_slack(|slack| slack.retry_seconds = vec![0.0, 0.2, 0.5]);
-        self.change_jira(|jira| jira.retry_seconds = vec![0.1, 0.3, 0.6]);
+        for provider in &*self.all {
+            provider.shorten_retry_delays();
+        }
     }
 
     /// Rows of the ledger, as `GET /_sim/ledger` returns them.
     pub fn ledger(&self, filter: &Filter) -> Vec<Entry> {
-        let visible = self
-            .providers
-            .iter()
-            .flat_map(|provider| provider.visible())
-            .collect();
-        self.core.ledger.query(filter, &visible)
+        self.core.ledger.query(filter, &control::visible(&self.all))
+    }
+
+    /// Whether a list of its provider shows a fact as it happens.
+    ///
+    /// Otherwise only its delivery and a second read of the past report it.
+    pub fn is_listed(&self, kind: &str, dedupe_key: &str) -> bool {
+        let (source, _) = dedupe_key.split_once(':').unwrap_or_default();
+        self.provider(source)
+            .is_none_or(|provider| provider.is_listed(kind, dedupe_key))
     }
 
     /// Cost of an account's requests, as `GET /_sim/stats` returns it.
     pub fn usage(&self, source: &str, account: &str) -> Usage {
-        let mut providers = self.providers.iter();
-        let provider = providers.find(|provider| provider.source() == source);
-        provider.map_or_else(Usage::default, |provider| {
-            control::usage(&self.core, &**provider, account)
-        })
+        self.provider(source)
+            .map_or_else(Usage::default, |provider| {
+                control::usage(&self.core, provider, account)
+            })
+    }
+
+    fn provider(&self, source: &str) -> Option<&dyn Provider> {
+        let mut all = self.all.iter();
+        let found = all.find(|provider| provider.source() == source)?;
+        Some(&**found)
     }
 
     /// Adds a fault rule and returns its id.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use clap::Parser;
-use provider_sim::Config;
+use provider_sim::{Config, ProviderOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A server that behaves like the providers, with a world that a test controls.
@@ -26,42 +26,23 @@ struct Arguments {
     /// Accounts that exist from the start.
     #[arg(long, default_value_t = 2)]
     accounts: usize,
-    /// GitHub repositories in each account.
-    #[arg(long, default_value_t = 2)]
-    repositories: usize,
-    /// Slack channels in each account.
-    #[arg(long, default_value_t = 3)]
-    channels: usize,
-    /// Jira projects in each account.
-    #[arg(long, default_value_t = 2)]
-    projects: usize,
     /// People in each account, beside its administrator.
     #[arg(long, default_value_t = 4)]
     people: usize,
     /// Facts per repository, channel and project that happened in the 30 days before the start.
     #[arg(long, default_value_t = 0)]
     history: usize,
-    /// How many of a channel's past facts are replies; by default, about a third.
-    #[arg(long)]
-    replies: Option<usize>,
-    /// How many of a project's past facts are new issues; by default, about a fifth.
-    #[arg(long)]
-    issues: Option<usize>,
     /// Facts per second that happen automatically.
     #[arg(long, default_value_t = 0.0)]
     rate: f64,
-    /// Request user authorization during installation.
-    #[arg(long)]
-    oauth_on_install: bool,
     /// Enforce no rate limits.
     #[arg(long)]
     no_limits: bool,
-    /// Requests per hour that a GitHub installation or user may send.
-    #[arg(long, default_value_t = 5_000)]
-    rate_limit: u32,
     /// Maximum number of deliveries in flight.
     #[arg(long, default_value_t = 64)]
     delivery_concurrency: usize,
+    #[command(flatten)]
+    providers: ProviderOptions,
 }
 
 #[tokio::main]
@@ -80,18 +61,12 @@ async fn main() -> anyhow::Result<()> {
         api_url: arguments.api_url,
         seed: arguments.seed,
         accounts: arguments.accounts,
-        repositories: arguments.repositories,
-        channels: arguments.channels,
-        projects: arguments.projects,
         people: arguments.people,
         history: arguments.history,
-        replies: arguments.replies,
-        issues: arguments.issues,
         rate: arguments.rate,
-        oauth_on_install: arguments.oauth_on_install,
         enforces_limits: !arguments.no_limits,
-        rate_limit: arguments.rate_limit,
         delivery_concurrency: arguments.delivery_concurrency,
+        providers: arguments.providers,
     })
     .await?;
     tracing::info!(

@@ -3,7 +3,7 @@
 //! It is off by default because it grows in memory without limit. It keeps only the scheme of
 //! `Authorization`, and no cookies.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::Core;
+use super::lock::Mutex;
 
 /// Recorded requests in the order of their responses; `None` while recording is off.
 #[derive(Default)]
@@ -21,35 +22,31 @@ pub(crate) struct Recording(Mutex<Option<Vec<Value>>>);
 impl Recording {
     /// Starts a new recording.
     pub(crate) fn start(&self) {
-        *self.lock() = Some(Vec::new());
+        *self.0.lock() = Some(Vec::new());
     }
 
     /// Stops recording and discards the recorded requests.
     pub(crate) fn stop(&self) {
-        *self.lock() = None;
+        *self.0.lock() = None;
     }
 
     /// Recorded requests, one JSON object per line.
     pub(crate) fn to_ndjson(&self) -> String {
         let mut lines = String::new();
-        for request in self.lock().iter().flatten() {
+        for request in self.0.lock().iter().flatten() {
             lines.extend([request.to_string().as_str(), "\n"]);
         }
         lines
     }
 
     fn is_on(&self) -> bool {
-        self.lock().is_some()
+        self.0.lock().is_some()
     }
 
     fn add(&self, request: Value) {
-        if let Some(requests) = self.lock().as_mut() {
+        if let Some(requests) = self.0.lock().as_mut() {
             requests.push(request);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<Value>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

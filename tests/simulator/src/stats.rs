@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
+
+use super::lock::Mutex;
 
 /// Counters since the start or the last reset.
 #[derive(Default)]
@@ -39,7 +40,9 @@ impl Stats {
 
     /// Counts a response of a route.
     pub(crate) fn record_response(&self, route: String, status: u16) {
-        *lock(&self.routes)
+        *self
+            .routes
+            .lock()
             .entry(route)
             .or_default()
             .entry(status)
@@ -48,7 +51,7 @@ impl Stats {
 
     /// Adds to a named counter.
     pub(crate) fn count(&self, name: &'static str, by: u64) {
-        *lock(&self.counters).entry(name).or_default() += by;
+        *self.counters.lock().entry(name).or_default() += by;
     }
 
     /// Counts a forged delivery by its outcome.
@@ -71,21 +74,17 @@ impl Stats {
             "requests": self.requests.load(Ordering::Relaxed),
             "running": self.running.load(Ordering::Relaxed),
             "most_at_once": self.max_concurrent.load(Ordering::Relaxed),
-            "counters": &*lock(&self.counters),
-            "routes": &*lock(&self.routes),
+            "counters": &*self.counters.lock(),
+            "routes": &*self.routes.lock(),
         })
     }
 
     /// Resets all counters to zero.
     pub(crate) fn reset(&self) {
-        lock(&self.routes).clear();
-        lock(&self.counters).clear();
+        self.routes.lock().clear();
+        self.counters.lock().clear();
         self.requests.store(0, Ordering::Relaxed);
         self.max_concurrent
             .store(self.running.load(Ordering::Relaxed), Ordering::Relaxed);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

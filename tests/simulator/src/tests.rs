@@ -51,14 +51,14 @@ async fn fixture(status: StatusCode, history: usize) -> Fixture {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, receiver).await });
-    let config = Config {
+    let mut config = Config {
         webhook_url: Some(format!("http://{address}")),
         seed: Some(7),
         accounts: 1,
-        repositories: 1,
         history,
         ..Config::default()
     };
+    config.providers.github.repositories = 1;
     let simulator = start(config).await.expect("a simulator");
     let client = Client::builder()
         .no_proxy()

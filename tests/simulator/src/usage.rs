@@ -10,10 +10,10 @@ mod cost;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
+use super::lock::Mutex;
 use cost::float;
 pub use cost::{LimitUsage, Usage};
 
@@ -103,7 +103,7 @@ pub(crate) struct Accounting {
 impl Accounting {
     /// Records a request.
     pub(crate) fn record(&self, request: &Request<'_>) {
-        let mut guard = self.lock();
+        let mut guard = self.state.lock();
         let State {
             accounts,
             responses,
@@ -136,7 +136,7 @@ impl Accounting {
 
     /// Accounts of a provider that have sent requests.
     pub(crate) fn accounts(&self, source: &str) -> Vec<String> {
-        let state = self.lock();
+        let state = self.state.lock();
         let own = state.accounts.keys().filter(|(of, _)| *of == source);
         own.map(|(_, account)| account.clone()).collect()
     }
@@ -149,7 +149,7 @@ impl Accounting {
         now: i64,
         quota: impl Fn(&str) -> Option<Quota>,
     ) -> Usage {
-        let state = self.lock();
+        let state = self.state.lock();
         let of_source = || state.accounts.iter().filter(|((of, _), _)| *of == source);
         let Some((_, own)) = of_source().find(|((_, name), _)| name == account) else {
             return Usage::default();
@@ -189,11 +189,7 @@ impl Accounting {
 
     /// Resets all counts. Fingerprints of responses stay in memory.
     pub(crate) fn reset(&self) {
-        self.lock().accounts.clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().accounts.clear();
     }
 }
 

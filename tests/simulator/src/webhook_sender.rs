@@ -1,12 +1,11 @@
-//! Webhook sender for providers that retry failed deliveries: Slack and Jira.
+//! Webhook sender for providers that retry failed deliveries.
 //!
 //! A [`DeliveryPolicy`] supplies the provider's headers, signatures and retry delays. Each
 //! attempt of a delivery has the same id. The ledger learns of deliveries that failed after the
 //! last retry. Faults affect only the first attempt.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +18,8 @@ use tokio::sync::{Notify, Semaphore};
 use super::Core;
 use super::faults::{Effect, Rule};
 use super::forgery::{forge, must_be_rejected};
+use super::lock::Mutex;
+use super::unfinished::Unfinished;
 
 /// Maximum number of attempts in the log.
 const MAX_ATTEMPTS: usize = 2_000;
@@ -108,8 +109,7 @@ struct Inner {
     policy: Arc<dyn DeliveryPolicy>,
     client: Client,
     permits: Semaphore,
-    unfinished: AtomicUsize,
-    finished: Notify,
+    unfinished: Unfinished,
     /// Notified after each delivery of an account.
     delivered: Mutex<HashMap<String, Arc<Notify>>>,
     log: Mutex<VecDeque<AttemptRecord>>,
@@ -142,8 +142,7 @@ impl WebhookSender {
             policy,
             client,
             permits: Semaphore::new(max_concurrent),
-            unfinished: AtomicUsize::new(0),
-            finished: Notify::new(),
+            unfinished: Unfinished::default(),
             delivered: Mutex::default(),
             log: Mutex::default(),
             runtime: tokio::runtime::Handle::current(),
@@ -157,51 +156,29 @@ impl WebhookSender {
     pub(crate) fn submit(&self, delivery: Delivery) {
         let [event_counter, ..] = self.inner.policy.counters();
         self.inner.core.stats.count(event_counter, 1);
-        self.inner.unfinished.fetch_add(1, Ordering::SeqCst);
+        self.inner.unfinished.add();
         let inner = Arc::clone(&self.inner);
         self.inner.runtime.spawn(async move {
             let delivered_signal = inner.delivered_signal(&delivery.account);
             inner.deliver(delivery).await;
             delivered_signal.notify_waiters();
-            inner.unfinished.fetch_sub(1, Ordering::SeqCst);
-            inner.finished.notify_waiters();
+            inner.unfinished.finish();
         });
     }
 
-    pub(crate) fn unfinished(&self) -> usize {
-        self.inner.unfinished.load(Ordering::SeqCst)
-    }
-
-    /// Waits until every delivery has succeeded or failed permanently; `false` on timeout.
-    pub(crate) async fn quiesce(&self, timeout: Duration) -> bool {
-        let idle = async {
-            loop {
-                let finished = self.inner.finished.notified();
-                if self.unfinished() == 0 {
-                    return;
-                }
-                finished.await;
-            }
-        };
-        tokio::time::timeout(timeout, idle).await.is_ok()
+    /// Deliveries that have neither succeeded nor failed permanently.
+    pub(crate) fn unfinished(&self) -> &Unfinished {
+        &self.inner.unfinished
     }
 
     /// Attempts, newest first.
     pub(crate) fn attempts(&self) -> Vec<AttemptRecord> {
-        let log = self
-            .inner
-            .log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let log = self.inner.log.lock();
         log.iter().rev().cloned().collect()
     }
 
     pub(crate) fn summary(&self) -> Value {
-        let log = self
-            .inner
-            .log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let log = self.inner.log.lock();
         let successes = log
             .iter()
             .filter(|attempt| attempt.status / 100 == 2)
@@ -276,10 +253,7 @@ impl Inner {
     }
 
     fn delivered_signal(&self, account: &str) -> Arc<Notify> {
-        let mut delivered = self
-            .delivered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut delivered = self.delivered.lock();
         Arc::clone(delivered.entry(account.to_owned()).or_default())
     }
 
@@ -307,7 +281,7 @@ impl Inner {
     }
 
     fn log_attempt(&self, delivery: &Delivery, number: usize, status: u16) {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.log.lock();
         if log.len() >= MAX_ATTEMPTS {
             log.pop_front();
         }

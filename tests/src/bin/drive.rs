@@ -17,7 +17,7 @@ const MORE_THAN_A_PAGE: usize = 101;
 #[tokio::main]
 async fn main() {
     let system = System::with_fast_provider()
-        .simulator(|sim| (sim.repositories, sim.history) = (REPOSITORIES, 8))
+        .simulator(|sim| (sim.providers.github.repositories, sim.history) = (REPOSITORIES, 8))
         .env(
             "POBLYSH_SLACK_USER_SCOPES",
             "channels:history,groups:history",

@@ -8,11 +8,11 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use provider_sim::{Entry, Filter};
 use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::Tenant;
-use provider_sim::{Entry, Filter};
 
 /// Precision of the ledger's times: a fact happens at most this much later than its row says.
 const LEDGER_PRECISION: TimeDelta = TimeDelta::seconds(1);
@@ -67,13 +67,14 @@ impl<'a> CompletenessReader<'a> {
             return Vec::new();
         };
         let connections = completeness["connections"].as_array().expect("a list");
+        let simulator = &self.tenant.system().simulator;
         let mut broken = Vec::new();
         for connection in connections {
             let source = connection["source"].as_str().expect("a provider");
             let complete_through = time(&connection["complete_through"]);
             let reconciled_through = time(&connection["reconciled_through"]);
             for entry in self.visible_facts(source) {
-                let through = if is_listed(&entry.kind, &entry.dedupe_key) {
+                let through = if simulator.is_listed(&entry.kind, &entry.dedupe_key) {
                     complete_through
                 } else {
                     reconciled_through
@@ -158,19 +159,6 @@ impl<'a> CompletenessReader<'a> {
         }
         assert_eq!(status, StatusCode::OK, "a page of the feed");
         response.json().await.ok()
-    }
-}
-
-/// Whether a list shows a fact as it happens.
-///
-/// Otherwise only its delivery and the reconciliation pass report it: replies in old threads,
-/// edits, and further attempts of old workflow runs.
-pub fn is_listed(kind: &str, dedupe_key: &str) -> bool {
-    let (source, _) = dedupe_key.split_once(':').unwrap_or_default();
-    match (source, kind) {
-        ("slack", "thread_replied" | "message_edited") => false,
-        ("github", "workflow_completed") => dedupe_key.ends_with(":1"),
-        _ => true,
     }
 }
 

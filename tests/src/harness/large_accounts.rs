@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use provider_sim::{LimitUsage, Usage};
 use serde_json::{Value, json};
 use tokio::time::{Instant, interval, sleep};
 use uuid::Uuid;
 
+use super::provider::QUOTA_PROVIDER;
 use super::{System, Tenant};
-use provider_sim::{Config, LimitUsage, Usage};
 
 /// Time limit of a first sync.
 pub const MAX_FIRST_SYNC: Duration = Duration::from_hours(12);
@@ -18,22 +19,6 @@ pub const MAX_FIRST_SYNC: Duration = Duration::from_hours(12);
 const MAX_DELAY: Duration = Duration::from_hours(1);
 /// Interval between two lost webhooks.
 const WEBHOOK_LOSS_INTERVAL: Duration = Duration::from_mins(5);
-/// Actions whose webhooks are lost in turn, some with a state; each is on a different list.
-const LOST_KINDS: [(&str, Option<&str>); 6] = [
-    ("issues.opened", None),
-    ("star.created", None),
-    ("release.published", None),
-    ("workflow_run.completed", None),
-    ("pull_request_review.submitted", Some("approved")),
-    ("issue_comment.created", None),
-];
-
-/// Configures a Slack workspace whose first sync takes most of an hour within its limits.
-pub fn configure_large_slack_workspace(sim: &mut Config) {
-    (sim.channels, sim.people) = (2_000, 10_000);
-    (sim.history, sim.replies) = (5, Some(1));
-}
-
 /// Measurement of an account's first sync.
 #[derive(Debug)]
 pub struct FirstSync {
@@ -94,12 +79,12 @@ async fn wait_for_backfill(tenant: &Tenant<'_>, connection: Uuid, started: Insta
     false
 }
 
-/// Size of a GitHub installation and of the load on it.
+/// Size of an account with an hourly quota, and of the load on it.
 #[derive(Debug, Clone, Copy)]
-pub struct Installation {
-    /// Number of repositories.
-    pub repositories: usize,
-    /// Number of past facts per repository.
+pub struct LargeAccount {
+    /// Number of containers, such as repositories.
+    pub containers: usize,
+    /// Number of past facts per container.
     pub history: usize,
     /// Number of new facts per hour while polls are measured.
     pub facts_per_hour: u32,
@@ -107,7 +92,7 @@ pub struct Installation {
     pub polled_for: Duration,
 }
 
-/// Share of a GitHub installation's quota that the system uses.
+/// Share of an account's hourly quota that the system uses.
 #[derive(Debug)]
 pub struct QuotaUse {
     /// The first sync.
@@ -126,35 +111,36 @@ impl QuotaUse {
     /// # Panics
     ///
     /// When the system does not start, or the feed differs from the ledger.
-    pub async fn measure(installation: Installation) -> Self {
+    pub async fn measure(large: LargeAccount) -> Self {
         let system = System::builder()
             .simulator(|sim| {
-                (sim.accounts, sim.repositories) = (1, installation.repositories);
-                (sim.history, sim.people) = (installation.history, 150);
+                (QUOTA_PROVIDER.configure)(sim, large.containers);
+                sim.history = large.history;
             })
             .start()
             .await;
-        let (account, admin) = system.accounts().await.remove(0);
+        let provider = QUOTA_PROVIDER.slug;
+        let (account, admin) = system.accounts_at(provider).await.remove(0);
         let tenant = system.tenant("Acme").await;
-        let first_sync = FirstSync::measure(&system, &tenant, "github", (&account, &admin)).await;
+        let first_sync = FirstSync::measure(&system, &tenant, provider, (&account, &admin)).await;
         let started = Instant::now();
-        let worst_delay = generate_traffic(&system, &tenant, &account, installation).await;
-        let usage = system.simulator.usage("github", &account);
-        report("github, polls", started.elapsed(), &usage);
+        let worst_delay = generate_traffic(&system, &tenant, &account, large).await;
+        let usage = system.simulator.usage(provider, &account);
+        report(&format!("{provider}, polls"), started.elapsed(), &usage);
         let hours = (started.elapsed().as_secs_f64() / 3600.0).max(1.0);
         let polled = usage.charged.saturating_sub(first_sync.usage.charged);
         let polled = f64::from(u32::try_from(polled).expect("a count"));
-        let quota = core(&usage).quota.expect("a limit");
-        let quota = f64::from(u32::try_from(quota).expect("a count"));
+        let hourly = quota(&usage).quota.expect("a limit");
+        let hourly = f64::from(u32::try_from(hourly).expect("a count"));
         eprintln!(
-            "polls used {polled} of {quota} requests per hour; a fact without a webhook was found \
+            "polls used {polled} of {hourly} requests per hour; a fact without a webhook was found \
              after {} s at most",
             worst_delay.as_secs()
         );
         tenant.assert_feed_equals_ledgers(&[&account]).await;
         Self {
             first_sync,
-            polls: polled / (quota * hours),
+            polls: polled / (hourly * hours),
             usage,
             worst_delay,
         }
@@ -166,7 +152,7 @@ impl QuotaUse {
     ///
     /// When it sent no request.
     pub fn first_sync_share(&self) -> f64 {
-        core(&self.first_sync.usage).share().expect("a limit")
+        quota(&self.first_sync.usage).share().expect("a limit")
     }
 }
 
@@ -177,21 +163,21 @@ async fn generate_traffic(
     system: &System,
     tenant: &Tenant<'_>,
     account: &str,
-    installation: Installation,
+    large: LargeAccount,
 ) -> Duration {
     let started = Instant::now();
-    let mut facts = interval(Duration::from_hours(1) / installation.facts_per_hour);
+    let mut facts = interval(Duration::from_hours(1) / large.facts_per_hour);
     let mut losses = interval(WEBHOOK_LOSS_INTERVAL);
-    let mut kinds = LOST_KINDS.into_iter().cycle();
+    let mut kinds = QUOTA_PROVIDER.lost_actions.iter().cycle();
     let mut worst = Duration::ZERO;
-    while started.elapsed() < installation.polled_for {
+    while started.elapsed() < large.polled_for {
         tokio::select! {
             _ = facts.tick() => {
                 let body = json!({ "count": 1, "account": account });
-                system.sim("github/generate", body).await;
+                system.sim(&control("generate"), body).await;
             }
             _ = losses.tick() => if let Some(kind) = kinds.next() {
-                worst = worst.max(measure_lost_fact(system, tenant, account, kind).await);
+                worst = worst.max(measure_lost_fact(system, tenant, account, *kind).await);
             },
         }
     }
@@ -210,7 +196,7 @@ async fn measure_lost_fact(
     });
     system.sim("faults", lost).await;
     let act = json!({ "account": account, "action": action, "state": state });
-    let done: Value = system.sim("github/act", act).await;
+    let done: Value = system.sim(&control("act"), act).await;
     let facts = done["facts"].as_array().expect("facts");
     let unreported = facts
         .iter()
@@ -240,8 +226,13 @@ async fn measure_lost_fact(
     took
 }
 
-fn core(usage: &Usage) -> &LimitUsage {
-    &usage.limits["core"]
+fn quota(usage: &Usage) -> &LimitUsage {
+    &usage.limits[QUOTA_PROVIDER.limit]
+}
+
+/// Path of the control API of the quota's provider.
+fn control(command: &str) -> String {
+    format!("{}/{command}", QUOTA_PROVIDER.slug)
 }
 
 fn report(phase: &str, took: Duration, usage: &Usage) {

@@ -11,10 +11,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::webhooks::{self, EVENT};
-use super::{Endpoints, Webhooks};
+use super::{Endpoints, Webhooks, webhooks};
 
-/// The maximum time that the sender waits for a response; GitHub's limit.
+/// Maximum time that the sender waits for a response, as a provider does.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of requests in flight at a given rate; responses in time never reach it.
 const MAX_IN_FLIGHT: usize = 2048;
@@ -160,17 +159,16 @@ impl Sender {
     /// Sends one delivery, without retries: the provider keeps what was not acknowledged.
     async fn send(&self) {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let (body, signature) = self.webhooks.signed(number);
-        let response = self
+        let (headers, body) = self.webhooks.signed(number, Uuid::new_v4());
+        let url = format!("{}{}", self.endpoints.next().await, Webhooks::path());
+        let mut request = self
             .client
-            .post(format!("{}/webhooks/github", self.endpoints.next().await))
-            .header("content-type", "application/json")
-            .header("x-github-event", EVENT)
-            .header("x-github-delivery", Uuid::new_v4().to_string())
-            .header("x-hub-signature-256", signature)
-            .body(body)
-            .send()
-            .await;
+            .post(url)
+            .header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let response = request.body(body).send().await;
         if !self.record_response(number, response) {
             // Without a pause, a closed port would be tried thousands of times a second.
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use provider_sim::Filter;
 use serde_json::{Value, json};
 
 use super::{Identities, System, eventually, eventually_within, real_time};
-use provider_sim::Filter;
 
 impl System {
     /// Deletes all faults.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
+use provider_sim::{Config, Simulator};
 use reqwest::Client;
 use serde_json::{Value, json};
 use shared::config::Env;
@@ -15,9 +16,9 @@ use tokio::sync::{MappedMutexGuard, MutexGuard};
 use uuid::Uuid;
 
 use super::processes::free_address;
+use super::provider::{DEFAULT_PROVIDER, FAST_LIMITS};
 use super::proxy::balance;
 use super::{Process, ProcessOverrides, Processes, Proxy, Tenant, TestDb};
-use provider_sim::{Config, Simulator};
 
 /// Operator token of every test system.
 pub const OPERATOR_TOKEN: &str = "operator-token-for-tests-0123456789abcdef";
@@ -54,15 +55,7 @@ impl SystemBuilder {
     #[must_use]
     pub fn fast_provider(mut self) -> Self {
         self.simulator.enforces_limits = false;
-        for (name, value) in [
-            ("POBLYSH_GITHUB_REQUESTS_PER_SECOND", "500"),
-            ("POBLYSH_GITHUB_BURST", "1000"),
-            ("POBLYSH_SLACK_RATE_FACTOR", "10000"),
-            ("POBLYSH_JIRA_POINTS_PER_SECOND", "1000000"),
-            ("POBLYSH_JIRA_SITE_POINTS_PER_SECOND", "1000000"),
-            ("POBLYSH_JIRA_REQUESTS_PER_SECOND", "1000"),
-            ("POBLYSH_JIRA_BURST", "1000000"),
-        ] {
+        for (name, value) in FAST_LIMITS {
             self.env
                 .entry(name.to_owned())
                 .or_insert_with(|| value.to_owned());
@@ -405,9 +398,9 @@ impl System {
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
-    /// Lists the simulated GitHub accounts, each with an administrator.
+    /// Lists the accounts of the default provider, each with an administrator.
     pub async fn accounts(&self) -> Vec<(String, String)> {
-        self.accounts_at("github").await
+        self.accounts_at(DEFAULT_PROVIDER).await
     }
 
     /// Lists a provider's simulated accounts, each with an administrator.

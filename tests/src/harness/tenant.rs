@@ -7,7 +7,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Identities, System};
+use super::{DEFAULT_PROVIDER, Identities, System};
 
 /// Tenant with an API key.
 pub struct Tenant<'a> {
@@ -65,9 +65,9 @@ impl<'a> Tenant<'a> {
         expect_success(self.request(Method::POST, path, Some(body)).await).await
     }
 
-    /// Connects a simulated GitHub account and returns the connection's id.
+    /// Connects an account of the default provider and returns the connection's id.
     pub async fn connect(&self, account: &str, person: &str) -> Uuid {
-        self.connect_to("github", account, person).await
+        self.connect_to(DEFAULT_PROVIDER, account, person).await
     }
 
     /// Connects a simulated account by browser and returns the connection's id.
@@ -83,11 +83,6 @@ impl<'a> Tenant<'a> {
             .expect("an id")
             .parse()
             .expect("a uuid")
-    }
-
-    /// Runs GitHub's connect flow and returns its last response.
-    pub async fn run_github_connect_flow(&self, account: &str, person: &str) -> Response {
-        self.run_connect_flow("github", account, person).await
     }
 
     /// Runs the connect flow and returns its last response, also an error.

@@ -4,17 +4,19 @@
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::Row;
+use uuid::Uuid;
 
+use super::provider::{
+    DEFAULT_PROVIDER, EVENT, WEBHOOK_SECRET, open_issue, opened_key, webhook_headers,
+};
 use super::{System, Tenant, eventually};
 
 /// Capacity of a body's buffer; bodies have about 7 KB.
 const BODY_BYTES: usize = 8 * 1024;
 /// Issue id of delivery number 0; all ids have the same number of digits.
 const FIRST_ID: u64 = 7_000_000_000;
-/// GitHub's name of the event.
-pub const EVENT: &str = "issues";
 
 /// Template and signing key of the deliveries.
 pub struct Webhooks {
@@ -35,15 +37,18 @@ impl Webhooks {
         (account, person): (&str, &str),
     ) -> Self {
         tenant.connect(account, person).await;
-        let opened = system.sim("github/act", open_issue(account)).await;
+        let opened = system
+            .sim(&format!("{DEFAULT_PROVIDER}/act"), open_issue(account))
+            .await;
         let id = opened["object"]["id"].to_string();
         let delivered = "SELECT convert_from(body, 'UTF8') AS body FROM deliveries \
-                         WHERE event LIKE 'issues%' \
+                         WHERE event LIKE $2 || '%' \
                            AND convert_from(body, 'UTF8') LIKE '%\"id\":' || $1 || ',%' LIMIT 1";
         let mut body = String::new();
         eventually("the template was delivered", async || {
             let row = sqlx::query(delivered)
                 .bind(&id)
+                .bind(EVENT)
                 .fetch_optional(system.db.pool())
                 .await
                 .expect("the query result");
@@ -57,18 +62,20 @@ impl Webhooks {
         let parts = body.split(&id).map(|part| Bytes::from(part.to_owned()));
         Self {
             parts: parts.collect(),
-            key: hmac::Key::new(
-                hmac::HMAC_SHA256,
-                system.env["POBLYSH_GITHUB_WEBHOOK_SECRET"].as_bytes(),
-            ),
+            key: hmac::Key::new(hmac::HMAC_SHA256, system.env[WEBHOOK_SECRET].as_bytes()),
         }
     }
 
-    /// Returns a delivery's body and the value of its signature header.
-    pub fn signed(&self, number: u64) -> (Bytes, String) {
+    /// Path of the deliveries.
+    pub fn path() -> String {
+        format!("/webhooks/{DEFAULT_PROVIDER}")
+    }
+
+    /// Returns the headers and the body of a delivery with this id.
+    pub fn signed(&self, number: u64, delivery: Uuid) -> ([(&'static str, String); 3], Bytes) {
         let body = self.body(number);
         let signature = hex::encode(hmac::sign(&self.key, &body));
-        (body, format!("sha256={signature}"))
+        (webhook_headers(delivery, &signature), body)
     }
 
     /// Returns a delivery's body.
@@ -87,7 +94,7 @@ impl Webhooks {
 
 /// Returns the dedupe key of a delivery's Signal.
 pub fn dedupe_key_of(number: u64) -> String {
-    format!("github:issue:{}:created", FIRST_ID + number)
+    opened_key(FIRST_ID + number)
 }
 
 /// Returns the number of the delivery with this issue id, if it is generated.
@@ -105,16 +112,4 @@ fn remove_api_urls(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(remove_api_urls),
         _ => {}
     }
-}
-
-/// Action that opens an issue whose delivery has about 7 KB.
-fn open_issue(account: &str) -> Value {
-    let text = "One sentence of a rather long description of the issue ".repeat(80);
-    json!({
-        "account": account,
-        "repository": "service-1",
-        "action": "issues.opened",
-        "title": "A template",
-        "body": text,
-    })
 }

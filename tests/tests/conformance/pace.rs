@@ -12,7 +12,7 @@ use std::time::Duration;
 use provider_sim::Config;
 use reqwest::Method;
 use serde_json::json;
-use tests::harness::large_accounts::{MAX_FIRST_SYNC, configure_large_slack_workspace};
+use tests::harness::large_accounts::MAX_FIRST_SYNC;
 use tests::harness::{System, setting};
 use tokio::time::Instant;
 
@@ -34,72 +34,17 @@ const LONG_MAX_RECONCILIATION: u64 = 101;
 /// Size of a provider's account and its request budget.
 pub(crate) struct Pace {
     /// Configures the account.
-    configure: fn(&mut Config),
+    pub(crate) configure: fn(&mut Config),
     /// Configures the account of the long form.
-    configure_long: fn(&mut Config),
+    pub(crate) configure_long: fn(&mut Config),
     /// Actions that a poll finds without a webhook.
     pub(crate) found_by_polling: &'static [&'static str],
     /// Number of responses that a poll repeats although nothing has changed.
     ///
     /// These lists have no history, and the provider has no cheaper check for changes.
-    states: u64,
+    pub(crate) states: u64,
     /// [`Pace::states`] in the long form.
-    long_states: u64,
-}
-
-impl Pace {
-    /// 280 streams. With 150 people the installation has the largest quota, 12,500 per hour.
-    ///
-    /// Repeated: the list of repositories.
-    pub(crate) const fn github() -> Self {
-        Self {
-            configure: |sim| (sim.repositories, sim.people, sim.history) = (40, 150, 5),
-            configure_long: |sim| (sim.repositories, sim.people, sim.history) = (40, 150, 2_500),
-            found_by_polling: &[
-                "issues.opened",
-                "issue_comment.created",
-                "pull_request.opened",
-                "pull_request_review.submitted",
-                "release.published",
-                "workflow_run.completed",
-                "star.created",
-            ],
-            states: 1,
-            long_states: 1,
-        }
-    }
-
-    /// 60 channels, whose history takes more than a minute in tier 3.
-    ///
-    /// Repeated: the bot's channels and all channels.
-    pub(crate) const fn slack() -> Self {
-        Self {
-            configure: |sim| (sim.channels, sim.history, sim.replies) = (60, 4, Some(1)),
-            configure_long: configure_large_slack_workspace,
-            found_by_polling: &["message.posted", "message.bot", "message.file"],
-            states: 2,
-            long_states: 2,
-        }
-    }
-
-    /// 280 projects with two issues each: versions are listed at most ten times per second.
-    ///
-    /// In the long form 60 projects. Repeated: the pages of projects, every project's versions, the
-    /// statuses, the boards and a board's sprints, up to a dozen pages in the long form.
-    pub(crate) const fn jira() -> Self {
-        Self {
-            configure: |sim| (sim.projects, sim.history, sim.issues) = (280, 4, Some(2)),
-            configure_long: |sim| (sim.projects, sim.history, sim.issues) = (60, 1_250, Some(500)),
-            found_by_polling: &[
-                "issue.created",
-                "issue.transitioned",
-                "comment.created",
-                "version.released",
-            ],
-            states: 300,
-            long_states: 78,
-        }
-    }
+    pub(crate) long_states: u64,
 }
 
 pub(crate) async fn backfill_and_poll_end_at_default_pace(provider: &Provider) {

@@ -1,5 +1,6 @@
-//! Descriptions of the providers for the conformance cases.
+//! Description of a provider for the conformance cases.
 
+use provider_sim::Simulator;
 use serde_json::{Value, json};
 use tests::harness::{System, SystemBuilder, Tenant, eventually};
 use uuid::Uuid;
@@ -10,6 +11,8 @@ use crate::pace::Pace;
 pub(crate) struct Provider {
     /// The provider's slug.
     pub(crate) slug: &'static str,
+    /// Changes settings of the simulated provider before an account is connected.
+    pub(crate) prepare: fn(&Simulator),
     /// Pattern of requests that read a page of facts.
     pub(crate) page_requests: &'static str,
     /// Pattern of requests that continue an earlier page.
@@ -39,51 +42,6 @@ pub(crate) struct ConnectedAccount<'a> {
 }
 
 impl Provider {
-    pub(crate) fn github() -> Self {
-        Self {
-            slug: "github",
-            page_requests: "GET /repos/*/issues",
-            next_page_requests: "GET /repos/*/pulls/*/reviews",
-            token_requests: "access_tokens",
-            identity_requests: "GET /user/installations",
-            refresh_counter: "github.installation_tokens",
-            expire: |_, _| json!({ "expire": "installation" }),
-            revoke: None,
-            subscriptions: 0,
-            pace: Pace::github(),
-        }
-    }
-
-    pub(crate) fn slack() -> Self {
-        Self {
-            slug: "slack",
-            page_requests: "conversations.history",
-            next_page_requests: "conversations.replies",
-            token_requests: "oauth.v2.access",
-            identity_requests: "auth.test",
-            refresh_counter: "slack.refreshes",
-            expire: |account, _| json!({ "expire": account }),
-            revoke: Some(|account, _| json!({ "revoke": account })),
-            subscriptions: 0,
-            pace: Pace::slack(),
-        }
-    }
-
-    pub(crate) fn jira() -> Self {
-        Self {
-            slug: "jira",
-            page_requests: "search/jql",
-            next_page_requests: "search/jql",
-            token_requests: "oauth/token",
-            identity_requests: "rest/api/3/myself",
-            refresh_counter: "jira.refreshes",
-            expire: |_, admin| json!({ "expire": admin }),
-            revoke: Some(|_, admin| json!({ "revoke": admin })),
-            subscriptions: 1,
-            pace: Pace::jira(),
-        }
-    }
-
     /// Connects an account and waits for its webhook subscriptions.
     pub(crate) async fn connect<'a>(
         &self,
@@ -91,7 +49,7 @@ impl Provider {
         name: &str,
         number: usize,
     ) -> ConnectedAccount<'a> {
-        system.simulator.change_slack(|slack| slack.rotation = true);
+        (self.prepare)(&system.simulator);
         system.simulator.shorten_retry_delays();
         let (account, admin) = system.accounts_at(self.slug).await.swap_remove(number);
         let tenant = system.tenant(name).await;

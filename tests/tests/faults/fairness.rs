@@ -78,7 +78,7 @@ async fn single_job_starts_soon_beside_a_flood() {
     let jobs: i64 = setting("POBLYSH_FAULTS_JOBS", 100_000);
     let times = setting("POBLYSH_FAULTS_SINGLE_JOBS", 40);
     let system = System::with_fast_provider()
-        .simulator(|sim| (sim.accounts, sim.repositories) = (2, 1))
+        .simulator(|sim| (sim.accounts, sim.providers.github.repositories) = (2, 1))
         .env("POBLYSH_POLL_INTERVAL_SECONDS", "3600")
         .out_of_process()
         .start()

@@ -46,7 +46,9 @@ async fn terminated_process_drains_and_loses_nothing() {
     let _alone = alone().await;
     let rounds = setting("POBLYSH_FAULTS_TERMINATIONS", 1);
     let system = System::with_fast_provider()
-        .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (2, 3, 100))
+        .simulator(|sim| {
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (2, 3, 100)
+        })
         .workers(2)
         .load_balanced()
         .start()

@@ -19,7 +19,7 @@ async fn signals_equal_the_ledger_after_many_kills() {
     let system = System::with_fast_provider()
         .simulator(|sim| {
             sim.seed = Some(seed);
-            (sim.accounts, sim.repositories, sim.history) = (1, 2, 20);
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 2, 20);
         })
         .workers(2)
         .out_of_process()

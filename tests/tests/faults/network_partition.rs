@@ -67,7 +67,9 @@ async fn webhooks_at_jira(system: &System) -> usize {
 async fn run_partition(partition: Partition) {
     let duration = Duration::from_secs(setting("POBLYSH_FAULTS_CUT_SECONDS", 0));
     let system = System::with_fast_provider()
-        .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (2, 2, 30))
+        .simulator(|sim| {
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (2, 2, 30)
+        })
         .workers(0)
         .out_of_process()
         .start()

@@ -107,7 +107,9 @@ async fn rolling_upgrade_refuses_and_loses_nothing() {
         ..ProcessOverrides::default()
     };
     let system = System::with_fast_provider()
-        .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (2, 2, 30))
+        .simulator(|sim| {
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (2, 2, 30)
+        })
         .database(db)
         .workers(2)
         .load_balanced()

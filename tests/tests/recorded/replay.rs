@@ -183,7 +183,7 @@ async fn suspended_installation_is_not_connected() {
     let tenant = system.tenant("Recorded").await;
     hub.install(*id);
     let response = tenant
-        .run_github_connect_flow("hub4j-test-org", "any-user")
+        .run_connect_flow("github", "hub4j-test-org", "any-user")
         .await;
     assert_eq!(response.status().as_u16(), 400);
     let body: Value = response.json().await.expect("JSON");

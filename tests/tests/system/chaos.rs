@@ -12,7 +12,7 @@ use rand::seq::{IndexedMutRandom, IndexedRandom};
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use shared::clock::{Clock, SystemClock};
-use tests::harness::{CompletenessReader, Process, System, Tenant, eventually, is_listed, setting};
+use tests::harness::{CompletenessReader, Process, System, Tenant, eventually, setting};
 
 /// Number of tenants: three of four have an account at one provider, the fourth at all.
 const TENANTS: usize = 20;
@@ -156,7 +156,9 @@ async fn assert_polls_find_all_listed_facts(tenants: &[(Tenant<'_>, Vec<Account>
         // Transactions of other tests in the same cluster may hold the feed back.
         eventually("polls have found what lists show", async || {
             let (missing, _) = tenant.difference(&ids).await;
-            let listed = missing.iter().find(|(kind, key)| is_listed(kind, key));
+            let listed = missing
+                .iter()
+                .find(|(kind, key)| tenant.system().simulator.is_listed(kind, key));
             listed.is_none()
         })
         .await;
@@ -194,7 +196,7 @@ async fn start(seed: u64) -> System {
     let system = System::with_fast_provider()
         .simulator(|sim| {
             sim.seed = Some(seed);
-            (sim.accounts, sim.repositories, sim.history) = (TENANTS, 1, 2);
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (TENANTS, 1, 2);
         })
         .env("POBLYSH_POLL_INTERVAL_SECONDS", "30")
         .workers(2)

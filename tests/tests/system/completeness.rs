@@ -260,7 +260,7 @@ async fn change_cursor(system: &System, connection: Uuid, streams: &str, change:
 /// An incremental sync reads the newest page of a channel and the replies since the last sync.
 async fn assert_only_reconciliation_finds(of_kind: &str, action: &str) {
     let system = System::with_fast_provider()
-        .simulator(|sim| (sim.accounts, sim.channels, sim.history) = (1, 1, 300))
+        .simulator(|sim| (sim.accounts, sim.providers.slack.channels, sim.history) = (1, 1, 300))
         .start()
         .await;
     let (account, admin) = system.accounts_at("slack").await.remove(0);

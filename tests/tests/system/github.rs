@@ -6,7 +6,9 @@ use tests::harness::System;
 #[tokio::test(flavor = "multi_thread")]
 async fn backfill_gives_every_visible_fact() {
     let system = System::with_fast_provider()
-        .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 3, 60))
+        .simulator(|sim| {
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 3, 60)
+        })
         .start()
         .await;
     let (account, admin) = system.accounts().await.remove(0);
@@ -169,7 +171,7 @@ async fn account_belongs_to_one_tenant() {
     let (account, admin) = system.accounts().await.remove(0);
     let (first, second) = (system.tenant("Acme").await, system.tenant("Globex").await);
     first.connect(&account, &admin).await;
-    let response = second.run_github_connect_flow(&account, &admin).await;
+    let response = second.run_connect_flow("github", &account, &admin).await;
     assert_eq!(response.status().as_u16(), 409);
     assert_eq!(second.identities().await.len(), 0);
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tests::harness::large_accounts::{Installation, QuotaUse};
+use tests::harness::large_accounts::{LargeAccount, QuotaUse};
 use tests::harness::setting;
 
 /// Maximum time until a fact without a webhook is found.
@@ -14,8 +14,8 @@ const MAX_DELAY: Duration = Duration::from_mins(15);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn polls_use_little_quota_and_find_lost_facts() {
-    let used = QuotaUse::measure(Installation {
-        repositories: setting("POBLYSH_QUOTA_REPOSITORIES", 12),
+    let used = QuotaUse::measure(LargeAccount {
+        containers: setting("POBLYSH_QUOTA_REPOSITORIES", 12),
         history: setting("POBLYSH_QUOTA_HISTORY", 10),
         // 100,000 in thirty days are 139 per hour.
         facts_per_hour: setting("POBLYSH_QUOTA_FACTS_PER_HOUR", 300),

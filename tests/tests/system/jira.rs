@@ -1,6 +1,6 @@
 //! Jira, from the connect flow to the feed.
 
-use provider_sim::AdminWebhook;
+use provider_sim::jira::AdminWebhook;
 use serde_json::{Value, json};
 use tests::harness::{System, Tenant, eventually};
 use uuid::Uuid;

@@ -23,7 +23,9 @@ async fn count_installation_tokens(system: &System) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_workers_share_one_token() {
     let system = System::with_fast_provider()
-        .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 4, 10))
+        .simulator(|sim| {
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 4, 10)
+        })
         .workers(2)
         .start()
         .await;

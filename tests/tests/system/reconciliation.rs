@@ -82,7 +82,7 @@ async fn overdue_pass_covers_the_time_since_the_last() {
 #[tokio::test(flavor = "multi_thread")]
 async fn limited_pass_continues_in_the_same_run() {
     let system = System::with_fast_provider()
-        .simulator(|sim| (sim.accounts, sim.channels, sim.history) = (1, 2, 60))
+        .simulator(|sim| (sim.accounts, sim.providers.slack.channels, sim.history) = (1, 2, 60))
         .start()
         .await;
     let (_, tenant, connection) = system.connect_account("slack").await;
@@ -184,7 +184,9 @@ async fn failing_list_of_streams_is_reported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn page_size_that_works_is_remembered() {
     let system = System::with_fast_provider()
-        .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 1, 2_000))
+        .simulator(|sim| {
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 1, 2_000)
+        })
         .start()
         .await;
     let (account, admin) = system.accounts().await.remove(0);

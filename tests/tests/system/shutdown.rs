@@ -53,7 +53,9 @@ async fn terminated_ingress_answers_every_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn terminated_worker_returns_its_jobs() {
     let system = System::with_fast_provider()
-        .simulator(|sim| (sim.accounts, sim.repositories, sim.history) = (1, 4, 200))
+        .simulator(|sim| {
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 4, 200)
+        })
         .out_of_process()
         .start()
         .await;

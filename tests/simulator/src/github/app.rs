@@ -14,6 +14,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
 use super::world::Id;
+use crate::StartError;
 
 /// The registered app.
 pub(crate) struct App {
@@ -54,16 +55,11 @@ impl JwtError {
     }
 }
 
-/// Error at the registration of the app.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to generate the app's RSA key")]
-pub struct KeyError;
-
 impl App {
-    pub(crate) fn register(seed: u64) -> Result<(Self, String), KeyError> {
+    pub(crate) fn register(seed: u64) -> Result<(Self, String), StartError> {
         let mut rng = StdRng::seed_from_u64(seed);
-        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyError)?;
-        let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| KeyError)?;
+        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(|_| StartError::Key)?;
+        let pkcs8: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| StartError::Key)?;
         let id = rng.random_range(200_000..900_000);
         let webhook_secret = hex::encode(rng.random::<[u8; 20]>());
         let app = Self {
@@ -72,7 +68,7 @@ impl App {
             client_id: format!("Iv23li{}", Alphanumeric.sample_string(&mut rng, 14)),
             client_secret: hex::encode(rng.random::<[u8; 20]>()),
             hook_id: rng.random_range(300_000_000..400_000_000),
-            private_key_pem: pem(pkcs1(pkcs8.as_ref()).ok_or(KeyError)?),
+            private_key_pem: pem(pkcs1(pkcs8.as_ref()).ok_or(StartError::Key)?),
             public_key: pair.public_key().as_ref().to_vec(),
         };
         Ok((app, webhook_secret))

@@ -20,9 +20,9 @@ use super::webhooks::Listing;
 use super::world::{Id, Installation, PersonKind, World};
 use super::{GitHub, installation_tokens, oauth, render};
 
-type Hub = Arc<GitHub>;
+type Service = Arc<GitHub>;
 
-pub(crate) fn router() -> Router<Hub> {
+pub(crate) fn router() -> Router<Service> {
     Router::new()
         .route("/app", get(app))
         .route("/app/installations", get(installations))
@@ -80,20 +80,23 @@ fn require_user(caller: &Caller) -> Result<Id, Reply> {
     }
 }
 
-async fn app(State(hub): State<Hub>, Extension(caller): Extension<Caller>) -> Result<Reply, Reply> {
+async fn app(
+    State(service): State<Service>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Reply, Reply> {
     require_app(&caller)?;
-    Ok(Reply::ok(&render::app(&hub.world())))
+    Ok(Reply::ok(&render::app(&service.world())))
 }
 
 async fn installations(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Result<Reply, Reply> {
     require_app(&caller)?;
-    let world = hub.world();
+    let world = service.world();
     let all: Vec<&Installation> = world.installations.values().collect();
-    let paging = Paging::new(&hub.urls.api, "/app/installations", &uri);
+    let paging = Paging::new(&service.urls.api, "/app/installations", &uri);
     Ok(page(&paging, &all, None, |found| {
         render::installation(&world, found)
     }))
@@ -114,46 +117,52 @@ fn page<T>(paging: &Paging, all: &[T], wrap: Option<&str>, render: impl Fn(&T) -
 }
 
 async fn installation(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<Id>,
 ) -> Result<Reply, Reply> {
     require_app(&caller)?;
-    let world = hub.world();
+    let world = service.world();
     let found = world.installations.get(&id).ok_or_else(Reply::not_found)?;
     Ok(Reply::ok(&render::installation(&world, found)))
 }
 
 async fn remove(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<Id>,
 ) -> Result<Reply, Reply> {
     require_app(&caller)?;
-    hub.transact(|tx| uninstall(tx, id))
+    service
+        .transact(|tx| uninstall(tx, id))
         .map_err(|_| Reply::not_found())?;
     Ok(Reply::empty())
 }
 
 async fn suspend_installation(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<Id>,
 ) -> Result<Reply, Reply> {
-    set_suspended(&hub, &caller, id, true)
+    set_suspended(&service, &caller, id, true)
 }
 
 async fn unsuspend_installation(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<Id>,
 ) -> Result<Reply, Reply> {
-    set_suspended(&hub, &caller, id, false)
+    set_suspended(&service, &caller, id, false)
 }
 
-fn set_suspended(hub: &Hub, caller: &Caller, id: Id, suspended: bool) -> Result<Reply, Reply> {
+fn set_suspended(
+    service: &Service,
+    caller: &Caller,
+    id: Id,
+    suspended: bool,
+) -> Result<Reply, Reply> {
     require_app(caller)?;
-    let current = hub
+    let current = service
         .world()
         .installations
         .get(&id)
@@ -162,7 +171,7 @@ fn set_suspended(hub: &Hub, caller: &Caller, id: Id, suspended: bool) -> Result<
         None => Err(Reply::not_found()),
         Some(current) if current == suspended => Ok(Reply::empty()),
         Some(_) => {
-            let result = hub.transact(|tx| suspend(tx, id, suspended));
+            let result = service.transact(|tx| suspend(tx, id, suspended));
             result
                 .map(|()| Reply::empty())
                 .map_err(|_| Reply::not_found())
@@ -190,11 +199,11 @@ fn active_installation<'a>(world: &'a World, caller: &Caller) -> Result<&'a Inst
 }
 
 async fn repositories(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Result<Reply, Reply> {
-    let world = hub.world();
+    let world = service.world();
     let found = active_installation(&world, &caller)?;
     let mut ids = world.repositories_of(found);
     ids.retain(|id| {
@@ -203,7 +212,7 @@ async fn repositories(
             .get(id)
             .is_some_and(|repository| caller.can_see(&world, repository))
     });
-    let paging = Paging::new(&hub.urls.api, "/installation/repositories", &uri);
+    let paging = Paging::new(&service.urls.api, "/installation/repositories", &uri);
     Ok(page(&paging, &ids, Some("repositories"), |id| {
         world
             .repositories
@@ -213,11 +222,11 @@ async fn repositories(
 }
 
 async fn user(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Reply, Reply> {
     let id = require_user(&caller)?;
-    let world = hub.world();
+    let world = service.world();
     Ok(Reply::ok(&public_user(&world, id)))
 }
 
@@ -241,18 +250,18 @@ pub(crate) fn public_user(world: &World, id: Id) -> Value {
 }
 
 async fn user_installations(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Result<Reply, Reply> {
     let user = require_user(&caller)?;
-    let world = hub.world();
+    let world = service.world();
     let all: Vec<&Installation> = world
         .installations
         .values()
         .filter(|found| can_access(&world, user, found))
         .collect();
-    let paging = Paging::new(&hub.urls.api, "/user/installations", &uri);
+    let paging = Paging::new(&service.urls.api, "/user/installations", &uri);
     Ok(page(&paging, &all, Some("installations"), |found| {
         render::installation(&world, found)
     }))
@@ -269,12 +278,12 @@ fn can_access(world: &World, user: Id, found: &Installation) -> bool {
 ///
 /// It requires an installation in the organization with *Members: read*.
 async fn membership(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Path(login): Path<String>,
 ) -> Result<Reply, Reply> {
     let user = require_user(&caller)?;
-    let world = hub.world();
+    let world = service.world();
     let account = world
         .account_by_login(&login)
         .filter(|account| account.kind == PersonKind::Organization)
@@ -296,7 +305,7 @@ async fn membership(
         "member"
     };
     Ok(Reply::ok(&json!({
-        "url": format!("{}/orgs/{login}/memberships/{}", hub.urls.api, world.login(user)),
+        "url": format!("{}/orgs/{login}/memberships/{}", service.urls.api, world.login(user)),
         "state": "active", "role": role,
         "organization_url": organization["url"],
         "organization": organization, "user": render::user(&world, user),
@@ -304,20 +313,20 @@ async fn membership(
 }
 
 async fn user_repositories(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<Id>,
     uri: Uri,
 ) -> Result<Reply, Reply> {
     let user = require_user(&caller)?;
-    let world = hub.world();
+    let world = service.world();
     let found = world
         .installations
         .get(&id)
         .filter(|found| can_access(&world, user, found));
     let ids = world.repositories_of(found.ok_or_else(Reply::not_found)?);
     let paging = Paging::new(
-        &hub.urls.api,
+        &service.urls.api,
         &format!("/user/installations/{id}/repositories"),
         &uri,
     );
@@ -330,7 +339,7 @@ async fn user_repositories(
 }
 
 async fn deliveries(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Result<Reply, Reply> {
@@ -353,8 +362,8 @@ async fn deliveries(
         Some("failure") => Some(false),
         Some(_) => return Err(Reply::unprocessable("Validation Failed")),
     };
-    let now = hub.core.clock.seconds();
-    let (rows, next) = hub.webhooks.log().list(
+    let now = service.core.clock.seconds();
+    let (rows, next) = service.webhooks.log().list(
         &Listing {
             before,
             limit,
@@ -370,31 +379,35 @@ async fn deliveries(
         .unwrap_or_default();
     let url = format!(
         "{}/app/hook/deliveries?per_page={limit}{status}&cursor=v1_{next}",
-        hub.urls.api
+        service.urls.api
     );
     Ok(reply.with("link", &format!("<{url}>; rel=\"next\"")))
 }
 
 async fn delivery(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<u64>,
 ) -> Result<Reply, Reply> {
     require_app(&caller)?;
-    let found = hub.webhooks.log().get(id).ok_or_else(Reply::not_found)?;
+    let found = service
+        .webhooks
+        .log()
+        .get(id)
+        .ok_or_else(Reply::not_found)?;
     Ok(Reply::ok(&found.detail()))
 }
 
 async fn redeliver(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<u64>,
 ) -> Result<Reply, Reply> {
     require_app(&caller)?;
-    if hub.webhooks.log().get(id).is_none() {
+    if service.webhooks.log().get(id).is_none() {
         return Err(Reply::not_found());
     }
-    if hub.webhooks.redeliver(id) {
+    if service.webhooks.redeliver(id) {
         Ok(Reply::json(StatusCode::ACCEPTED, &json!({})))
     } else {
         Err(Reply::unprocessable(

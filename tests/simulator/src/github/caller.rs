@@ -45,7 +45,7 @@ pub(crate) enum Caller {
 
 impl Caller {
     /// Identifies the caller by the header.
-    pub(crate) fn identify(hub: &GitHub, headers: &HeaderMap) -> Self {
+    pub(crate) fn identify(service: &GitHub, headers: &HeaderMap) -> Self {
         let Some(value) = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
@@ -57,39 +57,42 @@ impl Caller {
         };
         let credentials = credentials.trim();
         match scheme.to_ascii_lowercase().as_str() {
-            "basic" => Self::basic(hub, credentials),
-            "bearer" | "token" => Self::bearer(hub, credentials),
+            "basic" => Self::basic(service, credentials),
+            "bearer" | "token" => Self::bearer(service, credentials),
             _ => Self::Invalid,
         }
     }
 
-    fn basic(hub: &GitHub, credentials: &str) -> Self {
+    fn basic(service: &GitHub, credentials: &str) -> Self {
         let decoded = STANDARD
             .decode(credentials)
             .ok()
             .and_then(|bytes| String::from_utf8(bytes).ok());
-        let expected = format!("{}:{}", hub.app.client_id, hub.app.client_secret);
+        let expected = format!("{}:{}", service.app.client_id, service.app.client_secret);
         Self::Client(decoded.is_some_and(|credentials| credentials == expected))
     }
 
-    fn bearer(hub: &GitHub, token: &str) -> Self {
-        let now = hub.core.clock.seconds();
+    fn bearer(service: &GitHub, token: &str) -> Self {
+        let now = service.core.clock.seconds();
         if token.starts_with("ghs_") {
-            let grant = hub.tokens.installation(token, now);
+            let grant = service.tokens.installation(token, now);
             return grant.map_or(Self::Invalid, |grant| Self::Installation {
                 token: token.to_owned(),
                 grant,
             });
         }
         if token.starts_with("ghu_") {
-            return hub
+            return service
                 .tokens
                 .pair(token, now)
                 .map_or(Self::Invalid, |pair| Self::User(pair.user));
         }
         if token.matches('.').count() == 2 {
             // The client signs a JWT with the system time, without the simulated offset.
-            return match hub.app.verify_jwt(token, now - hub.core.clock.offset()) {
+            return match service
+                .app
+                .verify_jwt(token, now - service.core.clock.offset())
+            {
                 Ok(()) => Self::App,
                 Err(error) => Self::RejectedJwt(error),
             };

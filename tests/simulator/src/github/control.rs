@@ -4,35 +4,44 @@ use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use rand::RngExt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::actions::{ActionParams, Transaction};
+use super::actions::ActionParams;
 use super::settings::Settings;
 use super::webhooks::Listing;
 use super::world::{Account, PersonKind, World};
 use super::{GitHub, generate};
-use crate::AccountSize;
-use crate::control::{self, error_response};
+use crate::Core;
+use crate::action::ActionOutcome;
+use crate::generate::AccountSize;
+use crate::lock::Shared;
+use crate::provider_control::{self, ControlError, Controlled, Performed};
 
-type Hub = Arc<GitHub>;
+type Service = Arc<GitHub>;
 
 /// Facts that are generated under one lock of the world.
 const BATCH: usize = 50;
 
-pub(crate) fn router(hub: Hub) -> Router {
-    Router::new()
-        .route("/_sim/github/accounts", get(accounts).post(add_account))
-        .route("/_sim/github/act", post(perform_action))
-        .route("/_sim/github/generate", post(generate_facts))
-        .route("/_sim/github/settings", get(settings).post(change_settings))
+/// Index of these routes and of GitHub's paths.
+pub(crate) const INDEX: &str = "\
+GET    /_sim/github/accounts          accounts, repositories, installations   POST adds one
+GET    /_sim/github/settings          settings of app and service         POST changes fields
+POST   /_sim/github/act               carry out an action {account, action, ...}
+POST   /_sim/github/generate          generate facts {count, account?}
+POST   /_sim/github/tokens            expire or revoke {expire: installation|user, revoke_user}
+GET    /_sim/github/deliveries        log of deliveries with requests and responses
+GitHub's web pages are at /, its REST API at /api/v3 and at /.
+";
+
+pub(crate) fn router(service: Service) -> Router {
+    provider_control::routes(&*service)
         .route("/_sim/github/tokens", post(change_tokens))
         .route("/_sim/github/deliveries", get(deliveries))
-        .with_state(hub)
+        .with_state(service)
 }
 
 fn account_json(world: &World, account: &Account) -> Value {
@@ -57,19 +66,9 @@ fn account_json(world: &World, account: &Account) -> Value {
     })
 }
 
-async fn accounts(State(hub): State<Hub>) -> Json<Value> {
-    let world = hub.world();
-    let all: Vec<Value> = world
-        .accounts
-        .values()
-        .map(|account| account_json(&world, account))
-        .collect();
-    Json(json!({ "accounts": all }))
-}
-
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-struct NewAccount {
+pub(crate) struct NewAccount {
     login: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -79,142 +78,124 @@ struct NewAccount {
     install: Option<bool>,
 }
 
-async fn add_account(State(hub): State<Hub>, body: Option<Json<NewAccount>>) -> Response {
-    let Json(body) = body.unwrap_or_default();
-    let kind = match body.kind.as_deref() {
-        None | Some("Organization") => PersonKind::Organization,
-        Some("User") => PersonKind::User,
-        Some(other) => {
-            return error_response(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                &format!("unknown account type {other}"),
-            );
+impl Controlled for GitHub {
+    type Settings = Settings;
+    type NewAccount = NewAccount;
+    type ActionParams = ActionParams;
+
+    fn core(&self) -> &Core {
+        &self.core
+    }
+
+    fn shared_settings(&self) -> &Shared<Settings> {
+        &self.settings
+    }
+
+    /// `"rotate_webhook_secret": true` generates a new secret.
+    fn expand_changes(changes: &mut Map<String, Value>) {
+        if changes.remove("rotate_webhook_secret") == Some(Value::Bool(true)) {
+            let secret = hex::encode(rand::random::<[u8; 20]>());
+            changes.insert("webhook_secret".to_owned(), json!(secret));
         }
-    };
-    let now = hub.core.clock.seconds();
-    let created = hub.transact(|tx| {
-        let world = &mut *tx.world;
-        let login = match body.login {
-            Some(login) if world.person_id(&login).is_some() => return Err(login),
-            Some(login) => login,
-            None => loop {
-                let login = format!("team-{:06x}", world.rng.random_range(0..0x0100_0000));
-                if world.person_id(&login).is_none() {
-                    break login;
+    }
+
+    /// Changed permissions apply to new installations.
+    fn apply_settings(&self, settings: &Settings) {
+        self.world().permissions.clone_from(&settings.permissions);
+    }
+
+    fn accounts(&self) -> Vec<Value> {
+        let world = self.world();
+        let accounts = world.accounts.values();
+        accounts
+            .map(|account| account_json(&world, account))
+            .collect()
+    }
+
+    fn add_account(&self, new: NewAccount) -> Result<Value, ControlError> {
+        let kind = match new.kind.as_deref() {
+            None | Some("Organization") => PersonKind::Organization,
+            Some("User") => PersonKind::User,
+            Some(other) => {
+                return Err(ControlError::invalid(format!(
+                    "unknown account type {other}"
+                )));
+            }
+        };
+        let now = self.core.clock.seconds();
+        let (account, login, repositories) = {
+            let world = &mut *self.world();
+            let login = match new.login {
+                Some(login) if world.person_id(&login).is_some() => {
+                    let message = format!("account {login} already exists");
+                    return Err(ControlError::conflict(message));
                 }
-            },
+                Some(login) => login,
+                None => loop {
+                    let login = format!("team-{:06x}", world.rng.random_range(0..0x0100_0000));
+                    if world.person_id(&login).is_none() {
+                        break login;
+                    }
+                },
+            };
+            let since = now - 31 * 24 * 3_600;
+            let size = AccountSize {
+                containers: new.repositories.unwrap_or(1),
+                people: new.people.unwrap_or(4),
+            };
+            let account = generate::add_account(world, &login, kind, size, since);
+            let repositories = world.accounts[&account].repositories.clone();
+            (account, login, repositories)
         };
-        let since = now - 31 * 24 * 3_600;
-        let size = AccountSize {
-            containers: body.repositories.unwrap_or(1),
-            people: body.people.unwrap_or(4),
-        };
-        let account = generate::add_account(world, &login, kind, size, since);
-        let repositories = world.accounts[&account].repositories.clone();
-        Ok((account, login, repositories))
-    });
-    let (account, login, repositories) = match created {
-        Ok(created) => created,
-        Err(login) => {
-            return error_response(
-                StatusCode::CONFLICT,
-                &format!("account {login} already exists"),
-            );
+        for repository in repositories {
+            generate::populate_repository_history(self, repository, new.history.unwrap_or(0), now);
         }
-    };
-    for repository in repositories {
-        generate::populate_repository_history(&hub, repository, body.history.unwrap_or(0), now);
-    }
-    if body.install == Some(true) {
-        let params = ActionParams {
-            account: login,
-            action: "installation.created".to_owned(),
-            ..ActionParams::default()
-        };
-        if let Err(error) = hub.transact(|tx| tx.perform(&params)) {
-            return error_response(StatusCode::CONFLICT, &error.0);
+        if new.install == Some(true) {
+            let params = ActionParams {
+                account: login,
+                action: "installation.created".to_owned(),
+                ..ActionParams::default()
+            };
+            self.act(&params)?;
         }
+        let world = self.world();
+        let created = world.accounts.get(&account);
+        Ok(json!(created.map(|account| account_json(&world, account))))
     }
-    let world = hub.world();
-    let created = world
-        .accounts
-        .get(&account)
-        .map(|account| account_json(&world, account));
-    (StatusCode::CREATED, Json(json!(created))).into_response()
-}
 
-async fn perform_action(State(hub): State<Hub>, Json(params): Json<ActionParams>) -> Response {
-    let (outcome, facts, deliveries) = hub.transact(|tx: &mut Transaction<'_>| {
-        let outcome = tx.perform(&params);
-        (
-            outcome,
-            std::mem::take(&mut tx.facts),
-            std::mem::take(&mut tx.deliveries),
-        )
-    });
-    match outcome {
-        Err(error) => error_response(StatusCode::CONFLICT, &error.0),
-        Ok(object) => {
-            let visible = hub.world().visible_repositories();
-            let entries: Vec<_> = facts
-                .iter()
-                .filter_map(|seq| hub.core.ledger.entry(*seq, &visible))
-                .collect();
-            Json(json!({"object": object, "facts": entries, "deliveries": deliveries}))
-                .into_response()
+    fn act(&self, params: &ActionParams) -> Result<Performed, ControlError> {
+        self.transact(|tx| {
+            let object = tx
+                .perform(params)
+                .map_err(|error| ControlError::conflict(error.0))?;
+            let facts = std::mem::take(&mut tx.facts);
+            Ok(Performed {
+                outcome: ActionOutcome { object, facts },
+                deliveries: Some(std::mem::take(&mut tx.deliveries)),
+            })
+        })
+    }
+
+    async fn generate(&self, account: Option<&str>, count: usize) -> Result<Value, ControlError> {
+        if let Some(login) = account
+            && self.world().account_by_login(login).is_none()
+        {
+            let message = format!("unknown account {login}");
+            return Err(ControlError::new(StatusCode::NOT_FOUND, message));
         }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GenerateRequest {
-    count: usize,
-    account: Option<String>,
-}
-
-async fn generate_facts(State(hub): State<Hub>, Json(body): Json<GenerateRequest>) -> Response {
-    if let Some(login) = &body.account
-        && hub.world().account_by_login(login).is_none()
-    {
-        return error_response(StatusCode::NOT_FOUND, &format!("unknown account {login}"));
-    }
-    let (mut facts, mut deliveries) = (0, 0);
-    while facts < body.count {
-        let batch = BATCH.min(body.count - facts);
-        let (rows, sent) = generate::generate(&hub, body.account.as_deref(), batch);
-        if rows.is_empty() {
-            return error_response(
-                StatusCode::CONFLICT,
-                "no action is possible in this account",
-            );
+        let (mut facts, mut deliveries) = (0, 0);
+        while facts < count {
+            let (rows, sent) = generate::generate(self, account, BATCH.min(count - facts));
+            if rows.is_empty() {
+                let message = "no action is possible in this account";
+                return Err(ControlError::conflict(message));
+            }
+            facts += rows.len();
+            deliveries += sent.len();
+            tokio::task::yield_now().await;
         }
-        facts += rows.len();
-        deliveries += sent.len();
-        tokio::task::yield_now().await;
+        Ok(json!({"facts": facts, "deliveries": deliveries}))
     }
-    Json(json!({"facts": facts, "deliveries": deliveries})).into_response()
-}
-
-async fn settings(State(hub): State<Hub>) -> Json<Settings> {
-    Json(hub.settings().clone())
-}
-
-/// Replaces the given fields; `"rotate_webhook_secret": true` generates a new secret.
-async fn change_settings(
-    State(hub): State<Hub>,
-    Json(mut changes): Json<Map<String, Value>>,
-) -> Response {
-    if changes.remove("rotate_webhook_secret") == Some(Value::Bool(true)) {
-        changes.insert(
-            "webhook_secret".to_owned(),
-            json!(hex::encode(rand::random::<[u8; 20]>())),
-        );
-    }
-    let current = hub.settings().clone();
-    control::change_settings(&current, changes, |new| {
-        hub.change_settings(|settings| *settings = new);
-    })
 }
 
 #[derive(Deserialize)]
@@ -226,26 +207,25 @@ struct ChangeTokens {
     revoke_user: Option<String>,
 }
 
-async fn change_tokens(State(hub): State<Hub>, Json(body): Json<ChangeTokens>) -> Response {
+async fn change_tokens(
+    State(service): State<Service>,
+    Json(body): Json<ChangeTokens>,
+) -> Result<Json<Value>, ControlError> {
     let mut expired = 0;
     match body.expire.as_deref() {
         None => {}
-        Some("installation") => expired = hub.tokens.expire_installations(),
-        Some("user") => expired = hub.tokens.expire_users(hub.core.clock.seconds()),
-        Some(other) => {
-            return error_response(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                &format!("unknown token type {other}"),
-            );
-        }
+        Some("installation") => expired = service.tokens.expire_installations(),
+        Some("user") => expired = service.tokens.expire_users(service.core.clock.seconds()),
+        Some(other) => return Err(ControlError::invalid(format!("unknown token type {other}"))),
     }
     if let Some(login) = body.revoke_user {
-        let Some(user) = hub.world().person_id(&login) else {
-            return error_response(StatusCode::NOT_FOUND, &format!("unknown user {login}"));
+        let Some(user) = service.world().person_id(&login) else {
+            let message = format!("unknown user {login}");
+            return Err(ControlError::new(StatusCode::NOT_FOUND, message));
         };
-        hub.tokens.revoke_grant(user);
+        service.tokens.revoke_grant(user);
     }
-    Json(json!({ "expired": expired })).into_response()
+    Ok(Json(json!({ "expired": expired })))
 }
 
 #[derive(Deserialize)]
@@ -254,17 +234,20 @@ struct Page {
     before: Option<u64>,
 }
 
-async fn deliveries(State(hub): State<Hub>, Query(page): Query<Page>) -> Json<Value> {
+async fn deliveries(State(service): State<Service>, Query(page): Query<Page>) -> Json<Value> {
     let limit = page.limit.unwrap_or(100);
     let listing = Listing {
         before: page.before,
         limit,
         succeeded: None,
     };
-    let (rows, next) = hub.webhooks.log().list(&listing, hub.core.clock.seconds());
+    let (rows, next) = service
+        .webhooks
+        .log()
+        .list(&listing, service.core.clock.seconds());
     let detailed: Vec<Value> = rows
         .iter()
-        .filter_map(|row| hub.webhooks.log().get(row["id"].as_u64()?))
+        .filter_map(|row| service.webhooks.log().get(row["id"].as_u64()?))
         .map(|found| found.detail())
         .collect();
     Json(json!({"deliveries": detailed, "next_before": next}))

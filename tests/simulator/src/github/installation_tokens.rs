@@ -17,10 +17,10 @@ use super::world::{Id, Installation, World};
 use super::{GitHub, render};
 use crate::clock::iso;
 
-type Hub = Arc<GitHub>;
+type Service = Arc<GitHub>;
 
 pub(super) async fn create(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<Id>,
     body: Bytes,
@@ -32,25 +32,25 @@ pub(super) async fn create(
         serde_json::from_slice(&body)
             .map_err(|_| Reply::error(StatusCode::BAD_REQUEST, "Problems parsing JSON"))?
     };
-    let settings = hub.settings().clone();
-    let world = hub.world();
+    let settings = service.settings().clone();
+    let world = service.world();
     let found = world.installations.get(&id).ok_or_else(Reply::not_found)?;
     if found.suspended_at.is_some() {
         return Err(Reply::suspended());
     }
     let repositories = requested_repositories(&world, found, &body)?;
     let permissions = requested_permissions(found, &body)?;
-    let expires_at = hub.core.clock.seconds() + settings.installation_token_seconds;
+    let expires_at = service.core.clock.seconds() + settings.installation_token_seconds;
     let grant = InstallationToken {
         installation: id,
         repositories: repositories.clone(),
         permissions: permissions.clone(),
         expires_at,
     };
-    let token = hub
+    let token = service
         .tokens
-        .issue_installation(grant, hub.app.id, settings.long_tokens);
-    hub.core.stats.count("github.installation_tokens", 1);
+        .issue_installation(grant, service.app.id, settings.long_tokens);
+    service.core.stats.count("github.installation_tokens", 1);
     let mut response = json!({
         "token": token, "expires_at": iso(expires_at), "permissions": permissions,
         "repository_selection": if repositories.is_some() { "selected" } else { found.selection_name() },
@@ -133,7 +133,7 @@ fn requested_permissions(
 }
 
 pub(super) async fn revoke(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Reply, Reply> {
     let Caller::Installation { token, .. } = caller else {
@@ -142,6 +142,6 @@ pub(super) async fn revoke(
             "Requires authentication",
         ));
     };
-    hub.tokens.revoke_installation(&token);
+    service.tokens.revoke_installation(&token);
     Ok(Reply::empty())
 }

@@ -7,9 +7,9 @@
 //! Source: "Rate limits for the REST API" at docs.github.com.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::world::Id;
+use crate::lock::Mutex;
 
 /// Requests per window if the limit is not enforced.
 pub(crate) const UNLIMITED: u32 = 1_000_000_000;
@@ -107,7 +107,7 @@ pub(crate) struct InFlight<'a> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if let Some(running) = lock(&self.limits.running).get_mut(&self.holder) {
+        if let Some(running) = self.limits.running.lock().get_mut(&self.holder) {
             *running -= 1;
         }
     }
@@ -116,7 +116,7 @@ impl Drop for InFlight<'_> {
 impl Limits {
     /// Counts the start of a request, and returns the holder's number of requests in flight.
     pub(crate) fn enter(&self, holder: Holder) -> (InFlight<'_>, usize) {
-        let mut running = lock(&self.running);
+        let mut running = self.running.lock();
         let own = running.entry(holder).or_default();
         *own += 1;
         let limits = self;
@@ -141,7 +141,7 @@ impl Limits {
     }
 
     fn window(&self, allowance: Allowance, now: i64, change: impl FnOnce(&mut Window)) -> Quota {
-        let mut usage = lock(&self.usage);
+        let mut usage = self.usage.lock();
         let window = usage
             .windows
             .entry((allowance.holder, allowance.resource))
@@ -167,7 +167,7 @@ impl Limits {
         per_minute: u32,
         now: i64,
     ) -> bool {
-        let mut usage = lock(&self.usage);
+        let mut usage = self.usage.lock();
         let minute = usage.minutes.entry(holder).or_default();
         if minute.number != now / 60 {
             *minute = Minute {
@@ -181,12 +181,8 @@ impl Limits {
 
     /// Resets all usage except requests in flight.
     pub(crate) fn reset(&self) {
-        *lock(&self.usage) = Usage::default();
+        *self.usage.lock() = Usage::default();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Requests per hour of an installation.

@@ -32,7 +32,7 @@ pub(super) struct MeteredRequest<'a> {
 
 impl<'a> MeteredRequest<'a> {
     pub(super) fn new(
-        hub: &GitHub,
+        service: &GitHub,
         caller: &Caller,
         settings: &Settings,
         request: &Request,
@@ -46,7 +46,7 @@ impl<'a> MeteredRequest<'a> {
             Resource::Core
         };
         let (allowance, account) = {
-            let world = hub.world();
+            let world = service.world();
             let allowance = caller.allowance(&world, resource, settings);
             (allowance, caller.account(&world))
         };
@@ -58,7 +58,7 @@ impl<'a> MeteredRequest<'a> {
             fingerprint: hash(&(allowance.holder, target)),
             allowance,
             account,
-            at: hub.core.clock.milliseconds(),
+            at: service.core.clock.milliseconds(),
             is_read,
             is_free: path == "/rate_limit",
             points: if is_read { 1 } else { 5 },
@@ -68,7 +68,7 @@ impl<'a> MeteredRequest<'a> {
     }
 
     /// Records the cost of the request.
-    pub(super) fn record(&self, hub: &GitHub, outcome: Outcome) {
+    pub(super) fn record(&self, service: &GitHub, outcome: Outcome) {
         let account = match (&self.account, self.allowance.holder) {
             (Some(account), _) => account,
             (None, Holder::App) => APP,
@@ -81,7 +81,7 @@ impl<'a> MeteredRequest<'a> {
         if matches!(outcome, Outcome::Charged(..)) {
             used.push((self.allowance.resource.name(), 1));
         }
-        hub.core.usage.record(&usage::Request {
+        service.core.usage.record(&usage::Request {
             source: SOURCE,
             account,
             route: self.route,

@@ -20,20 +20,20 @@ use crate::faults::{Effect, Rule, Target};
 use crate::usage::Outcome;
 use crate::wire;
 
-type Hub = Arc<GitHub>;
+type Service = Arc<GitHub>;
 
 /// Adds the middleware of the REST API.
-pub(crate) fn wrap_api(routes: Router<Hub>, hub: &Hub) -> Router {
+pub(crate) fn wrap_api(routes: Router<Service>, service: &Service) -> Router {
     routes
-        .layer(from_fn_with_state(Arc::clone(hub), handle_api))
-        .with_state(Arc::clone(hub))
+        .layer(from_fn_with_state(Arc::clone(service), handle_api))
+        .with_state(Arc::clone(service))
 }
 
 /// Adds the middleware of pages and the token endpoint: faults and counting only.
-pub(crate) fn wrap_pages(routes: Router<Hub>, hub: &Hub) -> Router {
+pub(crate) fn wrap_pages(routes: Router<Service>, service: &Service) -> Router {
     routes
-        .layer(from_fn_with_state(Arc::clone(hub), handle_page))
-        .with_state(Arc::clone(hub))
+        .layer(from_fn_with_state(Arc::clone(service), handle_page))
+        .with_state(Arc::clone(service))
 }
 
 /// Response for an unknown path.
@@ -69,10 +69,10 @@ fn route(request: &Request) -> String {
     )
 }
 
-async fn handle_page(State(hub): State<Hub>, request: Request, next: Next) -> Response {
-    let (_running, _) = hub.core.stats.start_request();
+async fn handle_page(State(service): State<Service>, request: Request, next: Next) -> Response {
+    let (_running, _) = service.core.stats.start_request();
     let label = route(&request);
-    let rule = hub
+    let rule = service
         .core
         .faults
         .pick(Target::Request, &subject(&request), None);
@@ -83,16 +83,17 @@ async fn handle_page(State(hub): State<Hub>, request: Request, next: Next) -> Re
             None => wire::apply_fault(&rule, next.run(request).await).await,
         },
     };
-    hub.core
+    service
+        .core
         .stats
         .record_response(label, response.status().as_u16());
     response
 }
 
-async fn handle_api(State(hub): State<Hub>, request: Request, next: Next) -> Response {
-    let (_running, _) = hub.core.stats.start_request();
+async fn handle_api(State(service): State<Service>, request: Request, next: Next) -> Response {
+    let (_running, _) = service.core.stats.start_request();
     let label = route(&request);
-    let mut response = api(&hub, request, next, &label).await;
+    let mut response = api(&service, request, next, &label).await;
     let headers = response.headers_mut();
     let id = format!(
         "{:04X}:{:06X}",
@@ -103,7 +104,8 @@ async fn handle_api(State(hub): State<Hub>, request: Request, next: Next) -> Res
     insert(headers, "x-github-media-type", "github.v3; format=json");
     insert(headers, "x-github-api-version-selected", "2022-11-28");
     insert(headers, "server", "github.com");
-    hub.core
+    service
+        .core
         .stats
         .record_response(label, response.status().as_u16());
     response
@@ -115,21 +117,21 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-async fn api(hub: &Hub, mut request: Request, next: Next, route: &str) -> Response {
-    let caller = Caller::identify(hub, request.headers());
-    let settings = hub.settings().clone();
-    let metered = MeteredRequest::new(hub, &caller, &settings, &request, route);
-    let (_in_flight, concurrent) = hub.limits.enter(metered.allowance.holder);
-    let now = hub.core.clock.seconds();
+async fn api(service: &Service, mut request: Request, next: Next, route: &str) -> Response {
+    let caller = Caller::identify(service, request.headers());
+    let settings = service.settings().clone();
+    let metered = MeteredRequest::new(service, &caller, &settings, &request, route);
+    let (_in_flight, concurrent) = service.limits.enter(metered.allowance.holder);
+    let now = service.core.clock.seconds();
     let (subject, account) = (subject(&request), metered.account.as_deref());
-    let rule = hub.core.faults.pick(Target::Request, &subject, account);
+    let rule = service.core.faults.pick(Target::Request, &subject, account);
     if let Some(rule) = &rule {
-        let fault_response = match fault_limit(hub, rule, metered.allowance, now) {
+        let fault_response = match fault_limit(service, rule, metered.allowance, now) {
             Some(response) => Some(response),
             None => fault_response(rule).await,
         };
         if let Some(response) = fault_response {
-            metered.record(hub, Outcome::Free);
+            metered.record(service, Outcome::Free);
             return response;
         }
     }
@@ -139,8 +141,8 @@ async fn api(hub: &Hub, mut request: Request, next: Next, route: &str) -> Respon
     if matches!(caller, Caller::Invalid) {
         return Reply::bad_credentials().into_response();
     }
-    if let Some(response) = check_limits(hub, &metered, &settings, concurrent) {
-        metered.record(hub, Outcome::Refused);
+    if let Some(response) = check_limits(service, &metered, &settings, concurrent) {
+        metered.record(service, Outcome::Refused);
         return response;
     }
     request.extensions_mut().insert(caller);
@@ -156,12 +158,12 @@ async fn api(hub: &Hub, mut request: Request, next: Next, route: &str) -> Respon
     }
     let outcome = metered.outcome(&response);
     let quota = if matches!(outcome, Outcome::Charged(..)) {
-        hub.limits.consume(metered.allowance, now)
+        service.limits.consume(metered.allowance, now)
     } else {
-        hub.limits.current(metered.allowance, now)
+        service.limits.current(metered.allowance, now)
     };
-    metered.record(hub, outcome);
-    set_rate_limit_headers(hub, response.headers_mut(), quota);
+    metered.record(service, outcome);
+    set_rate_limit_headers(service, response.headers_mut(), quota);
     match rule {
         Some(rule) => wire::apply_fault(&rule, response).await,
         None => response,
@@ -172,25 +174,28 @@ async fn api(hub: &Hub, mut request: Request, next: Next, route: &str) -> Respon
 ///
 /// Points and concurrency also count conditional requests.
 fn check_limits(
-    hub: &Hub,
+    service: &Service,
     metered: &MeteredRequest,
     settings: &Settings,
     concurrent: usize,
 ) -> Option<Response> {
-    let (now, holder) = (hub.core.clock.seconds(), metered.allowance.holder);
-    let quota = hub.limits.current(metered.allowance, now);
+    let (now, holder) = (service.core.clock.seconds(), metered.allowance.holder);
+    let quota = service.limits.current(metered.allowance, now);
     if !metered.is_free && quota.remaining() == 0 {
-        return Some(primary_limit_error(hub, holder, quota));
+        return Some(primary_limit_error(service, holder, quota));
     }
     let max_points = settings.points_per_minute;
-    let exceeds_points =
-        max_points.is_some_and(|max| hub.limits.exceeds_points(holder, metered.points, max, now));
+    let exceeds_points = max_points.is_some_and(|max| {
+        service
+            .limits
+            .exceeds_points(holder, metered.points, max, now)
+    });
     let exceeds_concurrency = settings.max_concurrent.is_some_and(|max| concurrent > max);
     if !exceeds_points && !exceeds_concurrency {
         return None;
     }
     let mut response = secondary_limit_error(StatusCode::FORBIDDEN, Some(60.0)).into_response();
-    set_rate_limit_headers(hub, response.headers_mut(), quota);
+    set_rate_limit_headers(service, response.headers_mut(), quota);
     Some(response)
 }
 
@@ -245,8 +250,8 @@ fn conditional(
     response
 }
 
-fn set_rate_limit_headers(hub: &Hub, headers: &mut HeaderMap, quota: Quota) {
-    let resets_at = quota.resets_at - hub.core.clock.offset();
+fn set_rate_limit_headers(service: &Service, headers: &mut HeaderMap, quota: Quota) {
+    let resets_at = quota.resets_at - service.core.clock.offset();
     insert(headers, "x-ratelimit-limit", &quota.limit.to_string());
     insert(
         headers,
@@ -259,11 +264,11 @@ fn set_rate_limit_headers(hub: &Hub, headers: &mut HeaderMap, quota: Quota) {
 }
 
 /// 403 for an exhausted quota.
-fn primary_limit_error(hub: &Hub, holder: Holder, quota: Quota) -> Response {
+fn primary_limit_error(service: &Service, holder: Holder, quota: Quota) -> Response {
     let holder_text = match holder {
         Holder::Installation(id) => format!("for installation ID {id}"),
         Holder::User(id) => format!("for user ID {id}"),
-        Holder::App => format!("for app ID {}", hub.app.id),
+        Holder::App => format!("for app ID {}", service.app.id),
         Holder::Anonymous => "for 127.0.0.1".to_owned(),
     };
     let mut response = Reply::error_at(
@@ -272,7 +277,7 @@ fn primary_limit_error(hub: &Hub, holder: Holder, quota: Quota) -> Response {
         "https://docs.github.com/rest/overview/rate-limits-for-the-rest-api",
     )
     .into_response();
-    set_rate_limit_headers(hub, response.headers_mut(), quota);
+    set_rate_limit_headers(service, response.headers_mut(), quota);
     response
 }
 
@@ -290,11 +295,11 @@ fn secondary_limit_error(status: StatusCode, retry_after: Option<f64>) -> Reply 
 }
 
 /// Response of a fault rule that simulates a limit.
-fn fault_limit(hub: &Hub, rule: &Rule, allowance: Allowance, now: i64) -> Option<Response> {
+fn fault_limit(service: &Service, rule: &Rule, allowance: Allowance, now: i64) -> Option<Response> {
     let wait = Some(rule.seconds.unwrap_or(60.0));
     let reply = match rule.effect {
         Effect::PrimaryLimit => {
-            let mut quota = hub.limits.current(allowance, now);
+            let mut quota = service.limits.current(allowance, now);
             quota.used = quota.limit;
             if let Some(seconds) = rule
                 .seconds
@@ -302,9 +307,9 @@ fn fault_limit(hub: &Hub, rule: &Rule, allowance: Allowance, now: i64) -> Option
             {
                 quota.resets_at = now + i64::try_from(seconds.as_secs()).unwrap_or(3_600);
             } else {
-                quota = hub.limits.exhaust(allowance, now);
+                quota = service.limits.exhaust(allowance, now);
             }
-            return Some(primary_limit_error(hub, allowance.holder, quota));
+            return Some(primary_limit_error(service, allowance.holder, quota));
         }
         Effect::SecondaryLimit => secondary_limit_error(StatusCode::FORBIDDEN, wait),
         Effect::SecondaryLimitBare => secondary_limit_error(StatusCode::FORBIDDEN, None),
@@ -313,9 +318,9 @@ fn fault_limit(hub: &Hub, rule: &Rule, allowance: Allowance, now: i64) -> Option
     };
     let mut response = reply.into_response();
     set_rate_limit_headers(
-        hub,
+        service,
         response.headers_mut(),
-        hub.limits.current(allowance, now),
+        service.limits.current(allowance, now),
     );
     Some(response)
 }

@@ -26,24 +26,25 @@ mod webhooks;
 mod world;
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::sync::{Arc, MutexGuard, RwLockReadGuard};
 
 use axum::Router;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::BoxFuture;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use self::actions::Transaction;
 use self::caller::installation_hourly;
 use self::world::{Urls, World};
+use super::lock::{Mutex, Shared};
+use super::provider::Provider;
+use super::unfinished::Unfinished;
 use super::usage::Quota;
-use super::{Config, Core, StartError, control::Provider};
+use super::{Config, Core, StartError};
 
-pub use app::KeyError;
-pub(crate) use generate::run_activity;
-pub use settings::Settings;
+pub use settings::{GitHubOptions, Settings};
 
 /// Slug in the ledger.
 pub(crate) const SOURCE: &str = "github";
@@ -56,7 +57,7 @@ pub(crate) struct GitHub {
     pub(crate) tokens: tokens::Tokens,
     pub(crate) limits: limits::Limits,
     pub(crate) webhooks: webhooks::Webhooks,
-    settings: Arc<RwLock<Settings>>,
+    settings: Shared<Settings>,
     world: Mutex<World>,
 }
 
@@ -86,12 +87,13 @@ impl GitHub {
                 limits::UNLIMITED
             }
         };
-        let settings = Arc::new(RwLock::new(Settings {
+        let options = &config.providers.github;
+        let settings = Shared::new(Settings {
             webhook_url: config.delivery_url(SOURCE),
             webhook_secret,
             callback_urls: vec![config.callback_url(SOURCE)],
             setup_url: config.callback_url(SOURCE),
-            oauth_on_install: config.oauth_on_install,
+            oauth_on_install: options.oauth_on_install,
             deny_authorizations: false,
             long_tokens: false,
             installation_token_seconds: 3_600,
@@ -99,23 +101,19 @@ impl GitHub {
             form_webhooks: false,
             ordered: true,
             delivery_concurrency: config.delivery_concurrency.max(1),
-            rate_limit: per_window(config.rate_limit),
+            rate_limit: per_window(options.rate_limit),
             search_limit: per_window(30),
             search_lag_seconds: 0,
             searches_time_out: false,
             points_per_minute: config.enforces_limits.then_some(900),
             max_concurrent: config.enforces_limits.then_some(100),
             permissions: world.permissions.clone(),
-        }));
-        let sender = webhooks::Webhooks::new(
-            Arc::clone(&core),
-            Arc::clone(&settings),
-            app.id,
-            app.hook_id,
-        )?;
+        });
+        let sender =
+            webhooks::Webhooks::new(Arc::clone(&core), settings.clone(), app.id, app.hook_id)?;
         let now = core.clock.seconds();
         generate::populate(&mut world, config, now);
-        let hub = Arc::new(Self {
+        let service = Arc::new(Self {
             core,
             urls,
             app,
@@ -125,13 +123,13 @@ impl GitHub {
             settings,
             world: Mutex::new(world),
         });
-        generate::populate_history(&hub, config.history, now);
-        Ok(hub)
+        generate::populate_history(&service, config.history, now);
+        Ok(service)
     }
 
     /// Locks the world.
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        self.world.lock()
     }
 
     /// Runs a transaction on the world at the current time.
@@ -146,33 +144,8 @@ impl GitHub {
 
     /// Current settings.
     pub(crate) fn settings(&self) -> RwLockReadGuard<'_, Settings> {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner)
+        self.settings.read()
     }
-
-    /// Changes settings; changed permissions apply to new installations.
-    pub(crate) fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
-        let permissions = {
-            let mut settings = self
-                .settings
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            change(&mut settings);
-            settings.permissions.clone()
-        };
-        self.world().permissions = permissions;
-    }
-}
-
-/// Routes of GitHub and its control API.
-pub(crate) fn router(hub: &Arc<GitHub>) -> Router {
-    let api = middleware::wrap_api(apps::router().merge(rest::router()), hub);
-    let web = middleware::wrap_pages(oauth::router().merge(pages::router()), hub);
-    Router::new()
-        .nest("/api/v3", api.clone())
-        .merge(api)
-        .merge(web)
-        .merge(control::router(Arc::clone(hub)))
-        .fallback(middleware::unknown_route)
 }
 
 impl Provider for GitHub {
@@ -180,9 +153,13 @@ impl Provider for GitHub {
         SOURCE
     }
 
-    fn env(&self) -> Vec<(String, String)> {
+    fn index(&self) -> &'static str {
+        control::INDEX
+    }
+
+    fn env(&self) -> Vec<(&'static str, String)> {
         let settings = self.settings();
-        [
+        vec![
             ("APP_ID", self.app.id.to_string()),
             ("APP_SLUG", self.app.slug.clone()),
             ("CLIENT_ID", self.app.client_id.clone()),
@@ -192,21 +169,25 @@ impl Provider for GitHub {
             ("WEB_BASE_URL", self.urls.web.clone()),
             ("API_BASE_URL", self.urls.api.clone()),
         ]
-        .into_iter()
-        .map(|(name, value)| (format!("POBLYSH_GITHUB_{name}"), value))
-        .collect()
+    }
+
+    fn router(self: Arc<Self>) -> Router {
+        let api = middleware::wrap_api(apps::router().merge(rest::router()), &self);
+        let web = middleware::wrap_pages(oauth::router().merge(pages::router()), &self);
+        Router::new()
+            .nest("/api/v3", api.clone())
+            .merge(api)
+            .merge(web)
+            .merge(control::router(self))
+            .fallback(middleware::unknown_route)
     }
 
     fn visible(&self) -> HashSet<u64> {
         self.world().visible_repositories()
     }
 
-    fn unfinished(&self) -> usize {
+    fn unfinished(&self) -> &Unfinished {
         self.webhooks.unfinished()
-    }
-
-    fn quiesce(&self, timeout: Duration) -> BoxFuture<'_, bool> {
-        Box::pin(self.webhooks.quiesce(timeout))
     }
 
     fn deliveries(&self) -> Value {
@@ -236,5 +217,14 @@ impl Provider for GitHub {
             window_seconds,
             is_shared: false,
         })
+    }
+
+    /// Further attempts of an old workflow run are on no list as they happen.
+    fn is_listed(&self, kind: &str, dedupe_key: &str) -> bool {
+        kind != "workflow_completed" || dedupe_key.ends_with(":1")
+    }
+
+    fn run_activity(self: Arc<Self>, rate: f64, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        Box::pin(generate::run_activity(self, rate, stop))
     }
 }

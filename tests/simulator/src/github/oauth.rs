@@ -12,19 +12,18 @@ use axum::extract::{Form, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use url::Url;
 
 use super::caller::Caller;
-use super::pages::{escape, login_page, session_user};
+use super::pages::{login_page, session_user};
 use super::reply::Reply;
 use super::tokens::{Pair, REFRESH_TTL_SECONDS};
 use super::{GitHub, render};
 use crate::clock::iso;
+use crate::oauth::{escape, redirect, s256};
 
-type Hub = Arc<GitHub>;
+type Service = Arc<GitHub>;
 type Fields = HashMap<String, String>;
 
 const TROUBLESHOOTING: &str = "https://docs.github.com/apps/managing-oauth-apps/troubleshooting-oauth-app-access-token-request-errors/";
@@ -71,7 +70,7 @@ impl Failure {
     }
 }
 
-pub(crate) fn router() -> Router<Hub> {
+pub(crate) fn router() -> Router<Service> {
     Router::new()
         .route(
             "/login/oauth/authorize",
@@ -81,7 +80,7 @@ pub(crate) fn router() -> Router<Hub> {
 }
 
 /// REST API for user tokens, with HTTP Basic authentication.
-pub(crate) fn applications() -> Router<Hub> {
+pub(crate) fn applications() -> Router<Service> {
     Router::new()
         .route(
             "/applications/{client_id}/token",
@@ -94,41 +93,46 @@ pub(crate) fn applications() -> Router<Hub> {
 }
 
 async fn authorize(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     headers: HeaderMap,
     request_uri: Uri,
     Query(fields): Query<Fields>,
 ) -> Response {
-    authorization_response(&hub, &headers, &fields, &request_uri.to_string())
+    authorization_response(&service, &headers, &fields, &request_uri.to_string())
 }
 
 /// Form of the consent page: the same fields, and `authorize`, which is `0` to decline.
 async fn submit_consent(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     headers: HeaderMap,
     Form(fields): Form<Fields>,
 ) -> Response {
-    authorization_response(&hub, &headers, &fields, "/login/oauth/authorize")
+    authorization_response(&service, &headers, &fields, "/login/oauth/authorize")
 }
 
-fn authorization_response(hub: &Hub, headers: &HeaderMap, fields: &Fields, page: &str) -> Response {
+fn authorization_response(
+    service: &Service,
+    headers: &HeaderMap,
+    fields: &Fields,
+    page: &str,
+) -> Response {
     let field = |name: &str| {
         fields
             .get(name)
             .map(String::as_str)
             .filter(|value| !value.is_empty())
     };
-    if field("client_id") != Some(&hub.app.client_id) {
+    if field("client_id") != Some(&service.app.client_id) {
         return (
             StatusCode::NOT_FOUND,
             Html("<h1>404</h1><p>This is not the web page you are looking for.</p>"),
         )
             .into_response();
     }
-    let Some(user) = session_user(hub, headers) else {
+    let Some(user) = session_user(service, headers) else {
         return login_page(page).into_response();
     };
-    let settings = hub.settings().clone();
+    let settings = service.settings().clone();
     let redirect_uri = field("redirect_uri");
     let registered = settings.callback_urls.first().cloned().unwrap_or_default();
     let state = field("state");
@@ -152,9 +156,9 @@ fn authorization_response(hub: &Hub, headers: &HeaderMap, fields: &Fields, page:
         });
         return redirect_back(target, state, &fields);
     }
-    let now = hub.core.clock.seconds();
+    let now = service.core.clock.seconds();
     let challenge = field("code_challenge").map(str::to_owned);
-    let code = hub
+    let code = service
         .tokens
         .issue_code(user, redirect_uri.map(str::to_owned), challenge, now);
     redirect_back(target, state, &json!({ "code": code }))
@@ -162,49 +166,46 @@ fn authorization_response(hub: &Hub, headers: &HeaderMap, fields: &Fields, page:
 
 /// Redirects the browser to a URL with these fields and the unchanged state.
 pub(crate) fn redirect_back(target: &str, state: Option<&str>, fields: &Value) -> Response {
-    let Ok(mut url) = Url::parse(target) else {
+    let Ok(url) = Url::parse(target) else {
         let text = format!("<p>The redirect URL {} is invalid.</p>", escape(target));
         return (StatusCode::BAD_REQUEST, Html(text)).into_response();
     };
-    {
-        let mut query = url.query_pairs_mut();
-        for (name, value) in fields.as_object().into_iter().flatten() {
-            let text = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            query.append_pair(name, &text);
-        }
-        if let Some(state) = state {
-            query.append_pair("state", state);
-        }
-    }
-    (StatusCode::FOUND, [(header::LOCATION, url.to_string())]).into_response()
+    let fields = text_fields(fields);
+    let fields = fields
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .chain(state.map(|state| ("state", state)));
+    redirect(url, fields)
 }
 
-async fn access_token(State(hub): State<Hub>, request: Request) -> Response {
+/// Fields of an object, with their values as text.
+fn text_fields(object: &Value) -> Vec<(&str, String)> {
+    let fields = object.as_object().into_iter().flatten();
+    fields
+        .map(|(name, value)| {
+            let text = value.as_str().map(str::to_owned);
+            (name.as_str(), text.unwrap_or_else(|| value.to_string()))
+        })
+        .collect()
+}
+
+async fn access_token(State(service): State<Service>, request: Request) -> Response {
     let accepts_json = accepts_json(request.headers());
-    hub.core.stats.count("github.token_requests", 1);
+    service.core.stats.count("github.token_requests", 1);
     let fields = match read_fields(request).await {
         Ok(fields) => fields,
         Err(status) => return status.into_response(),
     };
-    if fields.get("client_id") != Some(&hub.app.client_id) {
+    if fields.get("client_id") != Some(&service.app.client_id) {
         return Reply::not_found().into_response();
     }
-    let body =
-        exchange(&hub, &fields).map_or_else(Failure::fields, |pair| token_response(&hub, &pair));
+    let body = exchange(&service, &fields)
+        .map_or_else(Failure::fields, |pair| token_response(&service, &pair));
     if accepts_json {
         return Reply::ok(&body).into_response();
     }
     let mut form = url::form_urlencoded::Serializer::new(String::new());
-    for (name, value) in body.as_object().into_iter().flatten() {
-        form.append_pair(
-            name,
-            &value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned),
-        );
-    }
+    form.extend_pairs(text_fields(&body));
     let mut reply = Reply::empty();
     reply.status = StatusCode::OK;
     reply.body = form.finish().into();
@@ -253,29 +254,30 @@ async fn read_fields(request: Request) -> Result<Fields, StatusCode> {
     Ok(fields)
 }
 
-fn exchange(hub: &Hub, fields: &Fields) -> Result<Pair, Failure> {
+fn exchange(service: &Service, fields: &Fields) -> Result<Pair, Failure> {
     let field = |name: &str| fields.get(name).map(String::as_str);
-    if field("client_secret") != Some(&hub.app.client_secret) {
+    if field("client_secret") != Some(&service.app.client_secret) {
         return Err(Failure::Client);
     }
-    let now = hub.core.clock.seconds();
-    let seconds = hub.settings().user_token_seconds;
+    let now = service.core.clock.seconds();
+    let seconds = service.settings().user_token_seconds;
     match field("grant_type") {
         Some("refresh_token") => {
-            hub.core.stats.count("github.refreshes", 1);
+            service.core.stats.count("github.refreshes", 1);
             let refresh = field("refresh_token").unwrap_or_default();
-            hub.tokens
+            service
+                .tokens
                 .refresh(refresh, now, seconds)
                 .ok_or(Failure::RefreshToken)
         }
         None | Some("authorization_code") => {
-            let code = hub
+            let code = service
                 .tokens
                 .take_code(field("code").unwrap_or_default(), now)
                 .ok_or(Failure::Code)?;
             let matches = match (&code.redirect_uri, field("redirect_uri")) {
                 (Some(authorized), Some(given)) => authorized == given,
-                (None, Some(given)) => hub
+                (None, Some(given)) => service
                     .settings()
                     .callback_urls
                     .iter()
@@ -290,34 +292,29 @@ fn exchange(hub: &Hub, fields: &Fields) -> Result<Pair, Failure> {
             {
                 return Err(Failure::Code);
             }
-            hub.core.stats.count("github.user_tokens", 1);
-            Ok(hub.tokens.issue_pair(code.user, now, seconds))
+            service.core.stats.count("github.user_tokens", 1);
+            Ok(service.tokens.issue_pair(code.user, now, seconds))
         }
         Some(_) => Err(Failure::GrantType),
     }
 }
 
-fn token_response(hub: &Hub, pair: &Pair) -> Value {
+fn token_response(service: &Service, pair: &Pair) -> Value {
     json!({
-        "access_token": pair.access, "expires_in": hub.settings().user_token_seconds,
+        "access_token": pair.access, "expires_in": service.settings().user_token_seconds,
         "refresh_token": pair.refresh, "refresh_token_expires_in": REFRESH_TTL_SECONDS,
         "token_type": "bearer", "scope": "",
     })
 }
 
-/// S256 challenge of a PKCE verifier.
-fn s256(verifier: &str) -> String {
-    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.as_bytes()))
-}
-
 /// Token in the body of a request that authenticates as the client.
 fn token_in_body(
-    hub: &Hub,
+    service: &Service,
     caller: &Caller,
     client_id: &str,
     body: &[u8],
 ) -> Result<String, Reply> {
-    if !matches!(caller, Caller::Client(true)) || client_id != hub.app.client_id {
+    if !matches!(caller, Caller::Client(true)) || client_id != service.app.client_id {
         return Err(Reply::not_found());
     }
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -328,25 +325,25 @@ fn token_in_body(
 }
 
 async fn check_token(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     axum::Extension(caller): axum::Extension<Caller>,
     Path(client_id): Path<String>,
     body: bytes::Bytes,
 ) -> Reply {
-    let token = match token_in_body(&hub, &caller, &client_id, &body) {
+    let token = match token_in_body(&service, &caller, &client_id, &body) {
         Ok(token) => token,
         Err(reply) => return reply,
     };
-    let Some(pair) = hub.tokens.pair(&token, hub.core.clock.seconds()) else {
+    let Some(pair) = service.tokens.pair(&token, service.core.clock.seconds()) else {
         return Reply::not_found();
     };
-    let world = hub.world();
+    let world = service.world();
     let last_eight = token
         .get(token.len().saturating_sub(8)..)
         .unwrap_or_default();
     Reply::ok(&json!({
-        "id": pair.user, "url": format!("{}/authorizations/{}", hub.urls.api, pair.user),
-        "app": {"client_id": client_id, "name": hub.app.slug, "url": format!("{}/apps/{}", hub.urls.web, hub.app.slug)},
+        "id": pair.user, "url": format!("{}/authorizations/{}", service.urls.api, pair.user),
+        "app": {"client_id": client_id, "name": service.app.slug, "url": format!("{}/apps/{}", service.urls.web, service.app.slug)},
         "token": token, "hashed_token": hex::encode(digest::digest(&digest::SHA256, token.as_bytes())),
         "token_last_eight": last_eight, "note": null, "note_url": null, "scopes": [],
         "fingerprint": null, "created_at": iso(pair.created_at), "updated_at": iso(pair.created_at),
@@ -355,44 +352,33 @@ async fn check_token(
 }
 
 async fn delete_token(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     axum::Extension(caller): axum::Extension<Caller>,
     Path(client_id): Path<String>,
     body: bytes::Bytes,
 ) -> Reply {
-    match token_in_body(&hub, &caller, &client_id, &body) {
+    match token_in_body(&service, &caller, &client_id, &body) {
         Err(reply) => reply,
-        Ok(token) if hub.tokens.revoke_pair(&token) => Reply::empty(),
+        Ok(token) if service.tokens.revoke_pair(&token) => Reply::empty(),
         Ok(_) => Reply::not_found(),
     }
 }
 
 async fn delete_grant(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     axum::Extension(caller): axum::Extension<Caller>,
     Path(client_id): Path<String>,
     body: bytes::Bytes,
 ) -> Reply {
-    let token = match token_in_body(&hub, &caller, &client_id, &body) {
+    let token = match token_in_body(&service, &caller, &client_id, &body) {
         Ok(token) => token,
         Err(reply) => return reply,
     };
-    match hub.tokens.pair(&token, hub.core.clock.seconds()) {
+    match service.tokens.pair(&token, service.core.clock.seconds()) {
         None => Reply::not_found(),
         Some(pair) => {
-            hub.tokens.revoke_grant(pair.user);
+            service.tokens.revoke_grant(pair.user);
             Reply::empty()
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn s256_matches_the_vector_of_rfc_7636() {
-        let challenge = s256("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
-        assert_eq!(challenge, "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
     }
 }

@@ -1,7 +1,6 @@
 //! Web pages: sign-in and installation of the app.
 //!
-//! The cookie `user_session=<login>` is the browser session and needs no password. `/apps/{slug}`
-//! and GitHub Enterprise's `/github-apps/{slug}` serve the same pages.
+//! `/apps/{slug}` and GitHub Enterprise's `/github-apps/{slug}` serve the same pages.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Form, Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
@@ -18,11 +17,12 @@ use super::GitHub;
 use super::actions::{install, request_installation};
 use super::oauth::redirect_back;
 use super::world::{Id, PersonKind, Selection};
+use crate::oauth::{self, escape};
 
-type Hub = Arc<GitHub>;
+type Service = Arc<GitHub>;
 type Fields = HashMap<String, String>;
 
-pub(crate) fn router() -> Router<Hub> {
+pub(crate) fn router() -> Router<Service> {
     let installation = get(new_installation).post(install_from_form);
     Router::new()
         .route("/session", post(sign_in))
@@ -31,75 +31,52 @@ pub(crate) fn router() -> Router<Hub> {
 }
 
 /// User of the browser session.
-pub(crate) fn session_user(hub: &GitHub, headers: &HeaderMap) -> Option<Id> {
-    let cookies = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let login = cookies
-        .flat_map(|line| line.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix("user_session="))?;
-    let world = hub.world();
-    let id = world.person_id(login)?;
+pub(crate) fn session_user(service: &GitHub, headers: &HeaderMap) -> Option<Id> {
+    let login = oauth::session(headers)?;
+    let world = service.world();
+    let id = world.person_id(&login)?;
     let person = world.people.get(&id)?;
     (person.kind == PersonKind::User && !person.ghost).then_some(id)
-}
-
-/// Escapes text for HTML.
-pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 /// Sign-in form, which returns to the given page.
 pub(crate) fn login_page(return_to: &str) -> Html<String> {
     Html(format!(
-        "<!doctype html><title>Sign in</title><h1>Sign in to the simulated GitHub</h1>\
-         <form method=\"post\" action=\"/session\">\
-         <input type=\"hidden\" name=\"return_to\" value=\"{}\">\
-         <label>Login <input name=\"login\" autofocus></label> <button>Sign in</button></form>",
-        escape(return_to)
+        "<!doctype html><title>Sign in</title><h1>Sign in to the simulated GitHub</h1>{}",
+        oauth::sign_in_form("/session", return_to, "Login")
     ))
 }
 
-async fn sign_in(State(hub): State<Hub>, Form(fields): Form<Fields>) -> Response {
+async fn sign_in(State(service): State<Service>, Form(fields): Form<Fields>) -> Response {
     let login = fields.get("login").map(String::as_str).unwrap_or_default();
     let return_to = fields
         .get("return_to")
         .filter(|path| path.starts_with('/') && !path.starts_with("//"));
-    if hub.world().person_id(login).is_none() {
+    if service.world().person_id(login).is_none() {
         return (
             StatusCode::UNPROCESSABLE_ENTITY,
             Html("<p>Incorrect username.</p>"),
         )
             .into_response();
     }
-    let cookie = format!("user_session={login}; Path=/; HttpOnly; SameSite=Lax");
-    let location = return_to.cloned().unwrap_or_else(|| "/".to_owned());
-    (
-        StatusCode::FOUND,
-        [(header::SET_COOKIE, cookie), (header::LOCATION, location)],
-    )
-        .into_response()
+    oauth::start_session(login, return_to)
 }
 
 async fn new_installation(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Path(slug): Path<String>,
     uri: Uri,
     headers: HeaderMap,
     Query(fields): Query<Fields>,
 ) -> Response {
-    if slug != hub.app.slug {
+    if slug != service.app.slug {
         return not_found_page();
     }
-    let Some(user) = session_user(&hub, &headers) else {
+    let Some(user) = session_user(&service, &headers) else {
         return login_page(&uri.to_string()).into_response();
     };
     let state = fields.get("state").map(String::as_str).unwrap_or_default();
-    let world = hub.world();
+    let world = service.world();
     let mut page = format!(
         "<!doctype html><title>Install {slug}</title><h1>Install {slug}</h1><p>Where do you want to install it?</p>"
     );
@@ -136,15 +113,15 @@ fn not_found_page() -> Response {
 
 /// Installs the app if the user is the admin, or requests the installation.
 async fn install_from_form(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Path(slug): Path<String>,
     headers: HeaderMap,
     Form(fields): Form<Fields>,
 ) -> Response {
-    let Some(user) = session_user(&hub, &headers) else {
+    let Some(user) = session_user(&service, &headers) else {
         return (StatusCode::UNAUTHORIZED, Html("<p>Sign in first.</p>")).into_response();
     };
-    if slug != hub.app.slug {
+    if slug != service.app.slug {
         return not_found_page();
     }
     let Some(login) = fields.get("account") else {
@@ -154,7 +131,7 @@ async fn install_from_form(
         )
             .into_response();
     };
-    let outcome = hub.transact(|tx| {
+    let outcome = service.transact(|tx| {
         let account = tx.world.account_by_login(login)?;
         let id = account.id;
         if account.admin != user {
@@ -170,9 +147,12 @@ async fn install_from_form(
     });
     match outcome {
         None => (StatusCode::NOT_FOUND, Html("<p>Account not found.</p>")).into_response(),
-        Some(result) => {
-            finish_installation(&hub, user, result, fields.get("state").map(String::as_str))
-        }
+        Some(result) => finish_installation(
+            &service,
+            user,
+            result,
+            fields.get("state").map(String::as_str),
+        ),
     }
 }
 
@@ -197,15 +177,20 @@ fn selection(fields: &Fields) -> Selection {
 ///
 /// If the app requests authorization during installation, it redirects to the callback with a
 /// code.
-fn finish_installation(hub: &Hub, user: Id, mut result: Value, state: Option<&str>) -> Response {
-    let settings = hub.settings().clone();
+fn finish_installation(
+    service: &Service,
+    user: Id,
+    mut result: Value,
+    state: Option<&str>,
+) -> Response {
+    let settings = service.settings().clone();
     if !settings.oauth_on_install || result["setup_action"] == "request" {
         return redirect_back(&settings.setup_url, state, &result);
     }
     let target = settings.callback_urls.first().cloned().unwrap_or_default();
-    let code = hub
+    let code = service
         .tokens
-        .issue_code(user, None, None, hub.core.clock.seconds());
+        .issue_code(user, None, None, service.core.clock.seconds());
     result["code"] = json!(code);
     redirect_back(&target, state, &result)
 }

@@ -1,8 +1,33 @@
-//! Settings of GitHub and its app that tests can change at runtime.
+//! Options, and settings of GitHub and its app that tests can change at runtime.
 
 use std::collections::BTreeMap;
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
+
+/// Options at the start.
+#[derive(Debug, Clone, Args)]
+pub struct GitHubOptions {
+    /// GitHub repositories in each account.
+    #[arg(long, default_value_t = GitHubOptions::default().repositories)]
+    pub repositories: usize,
+    /// Request user authorization during installation.
+    #[arg(long)]
+    pub oauth_on_install: bool,
+    /// Requests per hour that a GitHub installation or user may send.
+    #[arg(long, default_value_t = GitHubOptions::default().rate_limit)]
+    pub rate_limit: u32,
+}
+
+impl Default for GitHubOptions {
+    fn default() -> Self {
+        Self {
+            repositories: 2,
+            oauth_on_install: false,
+            rate_limit: 5_000,
+        }
+    }
+}
 
 /// Settings, which the control API returns and replaces field by field.
 #[derive(Debug, Clone, Serialize, Deserialize)]

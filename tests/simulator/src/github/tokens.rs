@@ -5,7 +5,6 @@
 //! of GitHub's formats.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,6 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::world::Id;
+use crate::lock::Mutex;
 
 /// Lifetime of a refresh token in seconds.
 pub(crate) const REFRESH_TTL_SECONDS: i64 = 15_897_600;
@@ -77,10 +77,6 @@ impl Tokens {
         }
     }
 
-    fn store(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Issues a code for a user.
     pub(crate) fn issue_code(
         &self,
@@ -89,7 +85,7 @@ impl Tokens {
         challenge: Option<String>,
         now: i64,
     ) -> String {
-        let mut store = self.store();
+        let mut store = self.store.lock();
         let code = hex::encode(store.rng.random::<[u8; 10]>());
         let expires_at = now + CODE_TTL_SECONDS;
         store.codes.insert(
@@ -106,19 +102,19 @@ impl Tokens {
 
     /// Redeems a code; `None` if it is unknown or expired.
     pub(crate) fn take_code(&self, code: &str, now: i64) -> Option<Code> {
-        let found = self.store().codes.remove(code)?;
+        let found = self.store.lock().codes.remove(code)?;
         (found.expires_at > now).then_some(found)
     }
 
     /// Issues a pair for a user.
     pub(crate) fn issue_pair(&self, user: Id, now: i64, seconds: i64) -> Pair {
-        let mut store = self.store();
+        let mut store = self.store.lock();
         store.issue(user, now, seconds)
     }
 
     /// Exchanges a refresh token for a new pair, and revokes the old one.
     pub(crate) fn refresh(&self, refresh: &str, now: i64, seconds: i64) -> Option<Pair> {
-        let mut store = self.store();
+        let mut store = self.store.lock();
         let at = store
             .pairs
             .iter()
@@ -132,7 +128,7 @@ impl Tokens {
 
     /// Valid pair of a user token.
     pub(crate) fn pair(&self, access: &str, now: i64) -> Option<Pair> {
-        let store = self.store();
+        let store = self.store.lock();
         store
             .pairs
             .iter()
@@ -142,7 +138,7 @@ impl Tokens {
 
     /// Revokes a user token; returns whether it existed.
     pub(crate) fn revoke_pair(&self, access: &str) -> bool {
-        let mut store = self.store();
+        let mut store = self.store.lock();
         let before = store.pairs.len();
         store.pairs.retain(|pair| pair.access != access);
         store.pairs.len() < before
@@ -150,12 +146,12 @@ impl Tokens {
 
     /// Revokes all tokens of a user.
     pub(crate) fn revoke_grant(&self, user: Id) {
-        self.store().pairs.retain(|pair| pair.user != user);
+        self.store.lock().pairs.retain(|pair| pair.user != user);
     }
 
     /// Expires all user tokens, but not their refresh tokens.
     pub(crate) fn expire_users(&self, now: i64) -> usize {
-        let mut store = self.store();
+        let mut store = self.store.lock();
         for pair in &mut store.pairs {
             pair.expires_at = pair.expires_at.min(now);
         }
@@ -169,7 +165,7 @@ impl Tokens {
         app: Id,
         long: bool,
     ) -> String {
-        let mut store = self.store();
+        let mut store = self.store.lock();
         let text = if long {
             let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
             let header = part(r#"{"typ":"JWT","alg":"RS256"}"#);
@@ -194,7 +190,7 @@ impl Tokens {
 
     /// Scope of a valid installation token.
     pub(crate) fn installation(&self, token: &str, now: i64) -> Option<InstallationToken> {
-        let store = self.store();
+        let store = self.store.lock();
         store
             .installation
             .get(token)
@@ -204,19 +200,20 @@ impl Tokens {
 
     /// Revokes an installation token.
     pub(crate) fn revoke_installation(&self, token: &str) {
-        self.store().installation.remove(token);
+        self.store.lock().installation.remove(token);
     }
 
     /// Revokes all tokens of an installation.
     pub(crate) fn revoke_all_of_installation(&self, installation: Id) {
-        self.store()
+        self.store
+            .lock()
             .installation
             .retain(|_, token| token.installation != installation);
     }
 
     /// Expires all installation tokens.
     pub(crate) fn expire_installations(&self) -> usize {
-        let mut store = self.store();
+        let mut store = self.store.lock();
         let count = store.installation.len();
         store.installation.clear();
         count

@@ -8,13 +8,12 @@ mod log;
 mod send;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 pub(crate) use log::Listing;
 
@@ -23,6 +22,8 @@ use super::settings::Settings;
 use super::world::Id;
 use crate::Core;
 use crate::faults::{Effect, Rule, Target};
+use crate::lock::{Mutex, Shared};
+use crate::unfinished::Unfinished;
 
 /// Maximum size of a payload; larger ones are dropped without a log entry, as by GitHub.
 const MAX_PAYLOAD_BYTES: usize = 25 * 1024 * 1024;
@@ -61,15 +62,14 @@ struct AccountQueue {
 
 pub(crate) struct Inner {
     core: Arc<Core>,
-    settings: Arc<RwLock<Settings>>,
+    settings: Shared<Settings>,
     client: reqwest::Client,
     hook_id: Id,
     app_id: Id,
     log: log::Log,
     queues: Mutex<HashMap<String, AccountQueue>>,
     permits: Arc<Semaphore>,
-    unfinished: AtomicUsize,
-    finished: Notify,
+    unfinished: Unfinished,
     runtime: tokio::runtime::Handle,
 }
 
@@ -82,14 +82,11 @@ pub(crate) struct Webhooks {
 impl Webhooks {
     pub(crate) fn new(
         core: Arc<Core>,
-        settings: Arc<RwLock<Settings>>,
+        settings: Shared<Settings>,
         app_id: Id,
         hook_id: Id,
     ) -> Result<Self, reqwest::Error> {
-        let permits = settings
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .delivery_concurrency;
+        let permits = settings.read().delivery_concurrency;
         let client = reqwest::Client::builder()
             .user_agent("GitHub-Hookshot/5c1f9b0")
             .timeout(Duration::from_secs(10))
@@ -106,8 +103,7 @@ impl Webhooks {
             app_id,
             queues: Mutex::default(),
             permits: Arc::new(Semaphore::new(permits)),
-            unfinished: AtomicUsize::new(0),
-            finished: Notify::new(),
+            unfinished: Unfinished::default(),
             runtime: tokio::runtime::Handle::current(),
         };
         Ok(Self {
@@ -118,8 +114,8 @@ impl Webhooks {
     /// Queues an event and returns the GUID of its delivery.
     ///
     /// `None` if the event is neither sent nor logged.
-    pub(crate) fn enqueue(&self, hub: &GitHub, event: Event) -> Option<String> {
-        if hub.settings().webhook_url.is_empty() {
+    pub(crate) fn enqueue(&self, service: &GitHub, event: Event) -> Option<String> {
+        if service.settings().webhook_url.is_empty() {
             return None;
         }
         let fault = self.fault(event.name, event.action, &event.account);
@@ -199,34 +195,16 @@ impl Webhooks {
         &self.inner.log
     }
 
-    /// Number of deliveries without an outcome.
-    pub(crate) fn unfinished(&self) -> usize {
-        self.inner.unfinished.load(Ordering::SeqCst)
-    }
-
-    /// Waits until every delivery has an outcome; `false` on timeout.
-    pub(crate) async fn quiesce(&self, timeout: Duration) -> bool {
-        let idle = async {
-            loop {
-                let finished = self.inner.finished.notified();
-                if self.unfinished() == 0 {
-                    return;
-                }
-                finished.await;
-            }
-        };
-        tokio::time::timeout(timeout, idle).await.is_ok()
+    /// Deliveries without an outcome.
+    pub(crate) fn unfinished(&self) -> &Unfinished {
+        &self.inner.unfinished
     }
 }
 
 impl Inner {
-    fn queues(&self) -> MutexGuard<'_, HashMap<String, AccountQueue>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Queues a delivery, delayed or held back if its fault requires it.
     fn submit(self: &Arc<Self>, delivery: Delivery) {
-        self.unfinished.fetch_add(1, Ordering::SeqCst);
+        self.unfinished.add();
         let rule = delivery.fault.clone();
         let seconds = |default: f64| {
             rule.as_ref()
@@ -252,7 +230,8 @@ impl Inner {
     fn hold(self: &Arc<Self>, delivery: Delivery, seconds: f64) {
         let (account, guid) = (delivery.account.clone(), delivery.guid.clone());
         let previous = self
-            .queues()
+            .queues
+            .lock()
             .entry(account.clone())
             .or_default()
             .held
@@ -263,7 +242,7 @@ impl Inner {
         let inner = Arc::clone(self);
         self.runtime.spawn(async move {
             tokio::time::sleep(Duration::from_secs_f64(seconds.max(0.0))).await;
-            let held = inner.queues().get_mut(&account).and_then(|queue| {
+            let held = inner.queues.lock().get_mut(&account).and_then(|queue| {
                 let is_same = queue.held.as_ref().is_some_and(|held| held.guid == guid);
                 if is_same { queue.held.take() } else { None }
             });
@@ -274,11 +253,7 @@ impl Inner {
     }
 
     fn push(self: &Arc<Self>, delivery: Delivery) {
-        let ordered = self
-            .settings
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .ordered;
+        let ordered = self.settings.read().ordered;
         if !ordered {
             let inner = Arc::clone(self);
             self.runtime
@@ -286,7 +261,7 @@ impl Inner {
             return;
         }
         let account = delivery.account.clone();
-        let mut queues = self.queues();
+        let mut queues = self.queues.lock();
         let queue = queues.entry(account.clone()).or_default();
         queue.pending.push_back(delivery);
         let held = queue.held.take();
@@ -306,7 +281,7 @@ impl Inner {
     }
 
     fn next_delivery(&self, account: &str) -> Option<Delivery> {
-        let mut queues = self.queues();
+        let mut queues = self.queues.lock();
         let queue = queues.get_mut(account)?;
         let next = queue.pending.pop_front();
         queue.running = next.is_some();

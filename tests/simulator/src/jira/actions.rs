@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 use super::jql::IssueView;
 use super::world::{Site, World};
 use super::{Jira, SOURCE, webhooks};
-use crate::faults::{Effect, Rule, Target};
+use crate::faults::Rule;
 use crate::ledger::Fact;
 use crate::webhook_sender::Delivery;
+
+pub(crate) use crate::action::{ActionOutcome, ActionTime};
 
 /// Action and parameters of a control request.
 ///
@@ -31,20 +33,6 @@ pub(crate) struct ActionParams {
     pub(crate) to: Option<String>,
     /// Account id of the assignee.
     pub(crate) assignee: Option<String>,
-}
-
-/// Result of an action.
-#[derive(Debug, Default)]
-pub(crate) struct ActionOutcome {
-    pub(crate) object: Value,
-    pub(crate) facts: Vec<u64>,
-}
-
-/// Time of an action, and whether it sends webhooks.
-#[derive(Clone, Copy)]
-pub(crate) struct ActionTime {
-    pub(crate) at: i64,
-    pub(crate) is_live: bool,
 }
 
 /// A fact for the ledger, without its site.
@@ -87,7 +75,7 @@ impl Event {
 
 /// Access to the world while an action changes it.
 pub(crate) struct Transaction<'a> {
-    pub(super) hub: &'a Jira,
+    pub(super) service: &'a Jira,
     pub(crate) world: &'a mut World,
     pub(super) when: ActionTime,
 }
@@ -101,7 +89,7 @@ impl Jira {
     ) -> R {
         let mut world = self.world();
         run(&mut Transaction {
-            hub: self,
+            service: self,
             world: &mut world,
             when,
         })
@@ -194,7 +182,7 @@ impl Transaction<'_> {
         let facts: Vec<u64> = drafts
             .into_iter()
             .map(|draft| {
-                self.hub.core.ledger.record(Fact {
+                self.service.core.ledger.record(Fact {
                     source: SOURCE,
                     account: site.to_owned(),
                     kind: draft.kind,
@@ -236,7 +224,7 @@ impl Transaction<'_> {
             }
             None => url.to_owned(),
         };
-        self.hub.webhook_sender.submit(Delivery {
+        self.service.webhook_sender.submit(Delivery {
             name: event.name.to_owned(),
             id,
             account: site.to_owned(),
@@ -248,20 +236,13 @@ impl Transaction<'_> {
         });
     }
 
-    fn pick_fault(&self, event: &str, site: &str) -> Option<Rule> {
-        if !self.when.is_live {
-            return None;
-        }
-        self.hub
-            .core
-            .faults
-            .pick(Target::Delivery, event, Some(site))
+    fn pick_fault(&self, event: &str, account: &str) -> Option<Rule> {
+        self.when.pick_fault(&self.service.core, event, account)
     }
 
     fn sends_event(&self, fault: Option<&Rule>) -> bool {
-        self.when.is_live
-            && !self.hub.settings().webhook_url.is_empty()
-            && fault.is_none_or(|rule| rule.effect != Effect::DropSilently)
+        let settings = self.service.settings();
+        self.when.sends_event(&settings.webhook_url, fault)
     }
 
     /// URL and body of an event's deliveries.
@@ -292,7 +273,7 @@ impl Transaction<'_> {
             body["matchedWebhookIds"] = json!(ids);
             deliveries.push((first.url.clone(), body));
         }
-        let settings = self.hub.settings();
+        let settings = self.service.settings();
         let admin_webhooks = settings.admin_webhooks.iter();
         for webhook in admin_webhooks.filter(|webhook| webhook.account == site) {
             deliveries.push((webhook.url.clone(), event.body.clone()));

@@ -4,31 +4,40 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::actions::ActionParams;
 use super::settings::Settings;
 use super::world::{Site, World};
 use super::{Jira, generate};
-use crate::control::{self, error_response};
-use crate::{AccountSize, HistorySize};
+use crate::Core;
+use crate::generate::{AccountSize, HistorySize};
+use crate::lock::Shared;
+use crate::provider_control::{self, ControlError, Controlled, Performed};
 
-type Hub = Arc<Jira>;
+type Service = Arc<Jira>;
 
-pub(crate) fn router(hub: Hub) -> Router {
-    Router::new()
-        .route("/_sim/jira/accounts", get(accounts).post(add_account))
-        .route("/_sim/jira/act", post(perform_action))
-        .route("/_sim/jira/generate", post(generate_facts))
-        .route("/_sim/jira/settings", get(settings).post(change_settings))
+/// Index of these routes and of Atlassian's paths.
+pub(crate) const INDEX: &str = "\
+GET    /_sim/jira/accounts            sites, people, projects                 POST adds one
+GET    /_sim/jira/settings            settings of app and service             POST changes fields
+POST   /_sim/jira/act                 carry out an action {account, action, ...}
+POST   /_sim/jira/generate            generate facts {count, account?}
+POST   /_sim/jira/tokens              expire or revoke {expire: person, revoke: person}
+GET    /_sim/jira/webhooks            registered webhooks
+GET    /_sim/jira/deliveries          delivery attempts
+Atlassian's identity service is at /atlassian/auth, its API at /atlassian/api.
+";
+
+pub(crate) fn router(service: Service) -> Router {
+    provider_control::routes(&*service)
         .route("/_sim/jira/tokens", post(change_tokens))
         .route("/_sim/jira/webhooks", get(webhooks))
         .route("/_sim/jira/deliveries", get(deliveries))
-        .with_state(hub)
+        .with_state(service)
 }
 
 fn account_json(world: &World, site: &Site) -> Value {
@@ -49,19 +58,9 @@ fn account_json(world: &World, site: &Site) -> Value {
     })
 }
 
-async fn accounts(State(hub): State<Hub>) -> Json<Value> {
-    let world = hub.world();
-    let accounts: Vec<Value> = world
-        .sites
-        .values()
-        .map(|site| account_json(&world, site))
-        .collect();
-    Json(json!({ "accounts": accounts }))
-}
-
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-struct NewAccount {
+pub(crate) struct NewAccount {
     name: Option<String>,
     projects: Option<usize>,
     people: Option<usize>,
@@ -72,81 +71,62 @@ struct NewAccount {
     member: Option<String>,
 }
 
-async fn add_account(State(hub): State<Hub>, body: Option<Json<NewAccount>>) -> Response {
-    let Json(body) = body.unwrap_or_default();
-    let now = hub.core.clock.seconds();
-    let id = {
-        let mut world = hub.world();
-        let number = world.sites.len() + 1;
-        let name = body.name.unwrap_or_else(|| format!("team-{number}"));
-        let size = AccountSize {
-            containers: body.projects.unwrap_or(generate::DEFAULT_SIZE.containers),
-            people: body.people.unwrap_or(generate::DEFAULT_SIZE.people),
+impl Controlled for Jira {
+    type Settings = Settings;
+    type NewAccount = NewAccount;
+    type ActionParams = ActionParams;
+
+    fn core(&self) -> &Core {
+        &self.core
+    }
+
+    fn shared_settings(&self) -> &Shared<Settings> {
+        &self.settings
+    }
+
+    fn accounts(&self) -> Vec<Value> {
+        let world = self.world();
+        let sites = world.sites.values();
+        sites.map(|site| account_json(&world, site)).collect()
+    }
+
+    fn add_account(&self, new: NewAccount) -> Result<Value, ControlError> {
+        let now = self.core.clock.seconds();
+        let id = {
+            let mut world = self.world();
+            let number = world.sites.len() + 1;
+            let name = new.name.unwrap_or_else(|| format!("team-{number}"));
+            let size = AccountSize {
+                containers: new.projects.unwrap_or(generate::DEFAULT_SIZE.containers),
+                people: new.people.unwrap_or(generate::DEFAULT_SIZE.people),
+            };
+            let id = generate::add_site(&mut world, &name, size);
+            if let Some(person) = new.member.and_then(|id| world.people.get_mut(&id)) {
+                person.sites.push(id.clone());
+            }
+            id
         };
-        let id = generate::add_site(&mut world, &name, size);
-        if let Some(person) = body.member.and_then(|id| world.people.get_mut(&id)) {
-            person.sites.push(id.clone());
-        }
-        id
-    };
-    let history_size = HistorySize {
-        facts: body.history,
-        fixed_count: body.issues,
-    };
-    generate::populate_site_history(&hub, &id, history_size, now);
-    let world = hub.world();
-    (
-        StatusCode::CREATED,
-        Json(account_json(&world, &world.sites[&id])),
-    )
-        .into_response()
-}
-
-async fn perform_action(State(hub): State<Hub>, Json(params): Json<ActionParams>) -> Response {
-    let outcome = hub.transact(hub.now(), |tx| tx.perform(&params));
-    match outcome {
-        Ok(outcome) => {
-            let visible = hub.world().visible_containers();
-            let facts: Vec<_> = outcome
-                .facts
-                .iter()
-                .filter_map(|fact| hub.core.ledger.entry(*fact, &visible))
-                .collect();
-            Json(json!({ "object": outcome.object, "facts": facts })).into_response()
-        }
-        Err(reason) => error_response(StatusCode::CONFLICT, reason),
+        let history_size = HistorySize {
+            facts: new.history,
+            fixed_count: new.issues,
+        };
+        generate::populate_site_history(self, &id, history_size, now);
+        let world = self.world();
+        Ok(account_json(&world, &world.sites[&id]))
     }
-}
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GenerateRequest {
-    count: usize,
-    account: Option<String>,
-}
-
-async fn generate_facts(State(hub): State<Hub>, Json(body): Json<GenerateRequest>) -> Response {
-    if let Some(account) = &body.account
-        && !hub.world().sites.contains_key(account)
-    {
-        return error_response(StatusCode::CONFLICT, "unknown account");
+    fn act(&self, params: &ActionParams) -> Result<Performed, ControlError> {
+        self.transact(self.now(), |tx| tx.perform(params))
+            .map(Performed::from)
+            .map_err(ControlError::conflict)
     }
-    let facts = generate::generate(&hub, body.account.as_deref(), body.count);
-    Json(json!({ "facts": facts })).into_response()
-}
 
-async fn settings(State(hub): State<Hub>) -> Json<Settings> {
-    Json(hub.settings().clone())
-}
-
-async fn change_settings(
-    State(hub): State<Hub>,
-    Json(changes): Json<Map<String, Value>>,
-) -> Response {
-    let current = hub.settings().clone();
-    control::change_settings(&current, changes, |new| {
-        hub.change_settings(|settings| *settings = new);
-    })
+    async fn generate(&self, account: Option<&str>, count: usize) -> Result<Value, ControlError> {
+        if account.is_some_and(|account| !self.world().sites.contains_key(account)) {
+            return Err(ControlError::conflict("unknown account"));
+        }
+        Ok(json!({ "facts": generate::generate(self, account, count) }))
+    }
 }
 
 #[derive(Deserialize)]
@@ -158,9 +138,12 @@ struct ChangeTokens {
     revoke: Option<String>,
 }
 
-async fn change_tokens(State(hub): State<Hub>, Json(body): Json<ChangeTokens>) -> Response {
-    let now = hub.core.clock.seconds();
-    let mut world = hub.world();
+async fn change_tokens(
+    State(service): State<Service>,
+    Json(body): Json<ChangeTokens>,
+) -> StatusCode {
+    let now = service.core.clock.seconds();
+    let mut world = service.world();
     if let Some(person) = body.expire {
         for token in world
             .access_tokens
@@ -173,11 +156,11 @@ async fn change_tokens(State(hub): State<Hub>, Json(body): Json<ChangeTokens>) -
     if let Some(person) = body.revoke {
         world.grants.remove(&person);
     }
-    StatusCode::NO_CONTENT.into_response()
+    StatusCode::NO_CONTENT
 }
 
-async fn webhooks(State(hub): State<Hub>) -> Json<Value> {
-    let world = hub.world();
+async fn webhooks(State(service): State<Service>) -> Json<Value> {
+    let world = service.world();
     let all: Vec<Value> = world
         .sites
         .values()
@@ -192,6 +175,6 @@ async fn webhooks(State(hub): State<Hub>) -> Json<Value> {
     Json(json!({ "webhooks": all }))
 }
 
-async fn deliveries(State(hub): State<Hub>) -> Json<Value> {
-    Json(json!({ "attempts": hub.webhook_sender.attempts() }))
+async fn deliveries(State(service): State<Service>) -> Json<Value> {
+    Json(json!({ "attempts": service.webhook_sender.attempts() }))
 }

@@ -2,21 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::RngExt;
-use rand::distr::Distribution;
-use rand::distr::weighted::WeightedIndex;
 use rand::seq::IndexedRandom;
 use tokio_util::sync::CancellationToken;
 
 use super::Jira;
 use super::actions::{ActionParams, ActionTime, Transaction};
 use super::world::{Person, Project, Site, World};
-use crate::{AccountSize, Config, HistorySize};
+use crate::Config;
+use crate::generate::{AccountSize, HistorySize, Mix, run_at_random};
 
-const DAY: i64 = 24 * 3_600;
-const HISTORY_DAYS: i64 = 30;
 const PROJECTS: [&str; 2] = ["ENG", "OPS"];
 /// Size of a site that the control API adds.
 pub(crate) const DEFAULT_SIZE: AccountSize = AccountSize {
@@ -26,31 +22,33 @@ pub(crate) const DEFAULT_SIZE: AccountSize = AccountSize {
 /// Time zones of people, without daylight saving time. The admin of a site has the first.
 const ZONES: [(i64, &str); 3] = [(-7, "America/Phoenix"), (1, "Africa/Lagos"), (0, "Etc/UTC")];
 
-/// Actions with their weights.
-///
-/// Only the first [`HISTORY_ACTIONS`] occur in the history: a backfill cannot find the others.
-const MIX: [(&str, u32); 14] = [
-    ("issue.created", 90),
-    ("issue.transitioned", 110),
-    ("issue.assigned", 40),
-    ("issue.unassigned", 10),
-    ("issue.edited", 40),
-    ("comment.created", 120),
-    ("comment.edited", 20),
-    ("worklog.created", 20),
-    ("sprint.created", 4),
-    ("sprint.started", 3),
-    ("sprint.closed", 2),
-    ("version.released", 2),
-    ("comment.deleted", 8),
-    ("issue.deleted", 4),
-];
-const HISTORY_ACTIONS: usize = 12;
 const NEW_ISSUE: &str = "issue.created";
+
+/// Actions of a site. The configuration can fix the number of new issues.
+const MIX: Mix = Mix {
+    in_history: 12,
+    counted: &[NEW_ISSUE],
+    actions: &[
+        (NEW_ISSUE, 90),
+        ("issue.transitioned", 110),
+        ("issue.assigned", 40),
+        ("issue.unassigned", 10),
+        ("issue.edited", 40),
+        ("comment.created", 120),
+        ("comment.edited", 20),
+        ("worklog.created", 20),
+        ("sprint.created", 4),
+        ("sprint.started", 3),
+        ("sprint.closed", 2),
+        ("version.released", 2),
+        ("comment.deleted", 8),
+        ("issue.deleted", 4),
+    ],
+};
 
 /// Creates the sites that exist when the simulator starts.
 pub(crate) fn populate(world: &mut World, config: &Config) {
-    let size = config.size(config.projects);
+    let size = config.size(config.providers.jira.projects);
     for number in 1..=config.accounts {
         add_site(world, &format!("team-{number}"), size);
     }
@@ -126,54 +124,37 @@ pub(crate) fn add_site(
 }
 
 /// Generates facts of the last thirty days in every site.
-pub(crate) fn populate_history(hub: &Jira, config: &Config, now: i64) {
+pub(crate) fn populate_history(service: &Jira, config: &Config, now: i64) {
     let history_size = HistorySize {
         facts: config.history,
-        fixed_count: config.issues,
+        fixed_count: config.providers.jira.issues,
     };
-    let sites: Vec<String> = hub.world().sites.keys().cloned().collect();
+    let sites: Vec<String> = service.world().sites.keys().cloned().collect();
     for site in sites {
-        populate_site_history(hub, &site, history_size, now);
+        populate_site_history(service, &site, history_size, now);
     }
 }
 
 /// Generates facts of the last thirty days in a site.
 ///
 /// Their number is `facts` per project. New issues go to one project after the other.
-pub(crate) fn populate_site_history(hub: &Jira, site: &str, history_size: HistorySize, now: i64) {
-    let weighted = |mix: &[(&str, u32)]| WeightedIndex::new(mix.iter().map(|(_, weight)| *weight));
-    // With a fixed number of new issues, random actions must not add more.
-    let other_actions: Vec<(&str, u32)> = MIX[..HISTORY_ACTIONS]
-        .iter()
-        .filter(|(action, _)| *action != NEW_ISSUE)
-        .copied()
-        .collect();
-    let (Ok(all_weights), Ok(other_weights)) =
-        (weighted(&MIX[..HISTORY_ACTIONS]), weighted(&other_actions))
-    else {
-        return;
-    };
+pub(crate) fn populate_site_history(
+    service: &Jira,
+    site: &str,
+    history_size: HistorySize,
+    now: i64,
+) {
     let projects: Vec<String> = {
-        let world = hub.world();
+        let world = service.world();
         let projects = world.sites[site].projects.values();
         projects.map(|project| project.key.clone()).collect()
     };
-    let count = i64::try_from(history_size.facts * projects.len()).unwrap_or(0);
-    let since = now - HISTORY_DAYS * DAY;
-    let rounds = (0..history_size.facts)
-        .flat_map(|round| projects.iter().map(move |project| (round, project)));
-    for (number, (round, project)) in (0_i64..).zip(rounds) {
-        let at = since + (HISTORY_DAYS * DAY - 3_600) * number / count.max(1);
-        hub.transact(ActionTime { at, is_live: false }, |tx| {
-            let rng = &mut tx.world.rng;
+    for (at, round, project) in history_size.schedule(&projects, now, 3_600) {
+        service.transact(ActionTime { at, is_live: false }, |tx| {
             let is_new_issue = history_size
                 .fixed_count
                 .map(|issues| history_size.selects(issues, round));
-            let action = match is_new_issue {
-                Some(true) => NEW_ISSUE,
-                Some(false) => other_actions[other_weights.sample(rng)].0,
-                None => MIX[all_weights.sample(rng)].0,
-            };
+            let action = MIX.choose_past(is_new_issue, &mut tx.world.rng);
             let project = (action == NEW_ISSUE).then_some(project);
             perform_or_comment(tx, site, action, project);
         });
@@ -181,15 +162,12 @@ pub(crate) fn populate_site_history(hub: &Jira, site: &str, history_size: Histor
 }
 
 /// Generates facts now, in one site or in random ones, and returns their number.
-pub(crate) fn generate(hub: &Jira, site: Option<&str>, count: usize) -> usize {
-    let Ok(weights) = WeightedIndex::new(MIX.iter().map(|(_, weight)| weight)) else {
-        return 0;
-    };
-    let sites: Vec<String> = hub.world().sites.keys().cloned().collect();
+pub(crate) fn generate(service: &Jira, site: Option<&str>, count: usize) -> usize {
+    let sites: Vec<String> = service.world().sites.keys().cloned().collect();
     let mut facts = 0;
     for _ in 0..count {
-        facts += hub.transact(hub.now(), |tx| {
-            let action = MIX[weights.sample(&mut tx.world.rng)].0;
+        facts += service.transact(service.now(), |tx| {
+            let action = MIX.choose(&mut tx.world.rng);
             let random_site = sites.choose(&mut tx.world.rng).map(String::as_str);
             site.or(random_site)
                 .map_or(0, |site| perform_or_comment(tx, site, action, None))
@@ -218,16 +196,13 @@ fn perform_or_comment(
 }
 
 /// Generates facts at a rate per second, until `stop`.
-pub(crate) async fn run_activity(hub: Arc<Jira>, rate: f64, stop: CancellationToken) {
-    loop {
-        let pause = {
-            let mut world = hub.world();
-            -world.rng.random_range(f64::EPSILON..1.0_f64).ln() / rate
-        };
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs_f64(pause.min(60.0))) => {}
-            () = stop.cancelled() => return,
-        }
-        generate(&hub, None, 1);
-    }
+pub(crate) async fn run_activity(service: Arc<Jira>, rate: f64, stop: CancellationToken) {
+    let random = || {
+        let mut world = service.world();
+        world.rng.random_range(f64::EPSILON..1.0_f64)
+    };
+    let generate_one = || {
+        generate(&service, None, 1);
+    };
+    run_at_random(rate, stop, random, generate_one).await;
 }

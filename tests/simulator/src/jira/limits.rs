@@ -89,10 +89,15 @@ impl Usage {
 }
 
 /// Response 429 if a limit is exceeded. `endpoint` is the method and the path's pattern.
-pub(crate) fn check(hub: &Jira, usage: &mut Usage, site: &str, endpoint: &str) -> Option<Response> {
-    let now = hub.core.clock.seconds();
+pub(crate) fn check(
+    service: &Jira,
+    usage: &mut Usage,
+    site: &str,
+    endpoint: &str,
+) -> Option<Response> {
+    let now = service.core.clock.seconds();
     usage.roll_over(now);
-    let settings = hub.settings();
+    let settings = service.settings();
     if let Some(reads) = settings.requests_per_second {
         let is_write = ["PUT", "DELETE"]
             .iter()
@@ -131,8 +136,8 @@ pub(crate) fn check(hub: &Jira, usage: &mut Usage, site: &str, endpoint: &str) -
 /// Adds the rate limit headers.
 ///
 /// While limits are announced but not enforced, the newer headers have the prefix `beta-`.
-pub(crate) fn add_headers(hub: &Jira, usage: &Usage, site: &str, headers: &mut HeaderMap) {
-    let settings = hub.settings();
+pub(crate) fn add_headers(service: &Jira, usage: &Usage, site: &str, headers: &mut HeaderMap) {
+    let settings = service.settings();
     let quotas = usage.quotas(&settings, site);
     let Some(tightest) = quotas.iter().min_by_key(|quota| quota.remaining()) else {
         return;
@@ -146,7 +151,7 @@ pub(crate) fn add_headers(hub: &Jira, usage: &Usage, site: &str, headers: &mut H
     if quotas.iter().any(Quota::is_near_limit) {
         insert(headers, "x-ratelimit-nearlimit", "true");
     }
-    let reset_after = HOUR - hub.core.clock.seconds().rem_euclid(HOUR);
+    let reset_after = HOUR - service.core.clock.seconds().rem_euclid(HOUR);
     let policies: Vec<String> = quotas
         .iter()
         .map(|quota| format!("\"{}\";q={};w={HOUR}", quota.policy, quota.limit))
@@ -228,10 +233,10 @@ mod tests {
 
     #[tokio::test]
     async fn endpoint_allows_a_hundred_reads_per_second() {
-        let hub = Jira::start(&Config::default(), "http://a", 1, Core::new(1)).expect("Jira");
+        let service = Jira::start(&Config::default(), "http://a", 1, Core::new(1)).expect("Jira");
         let mut usage = Usage::default();
         let mut first_rejected = |endpoint: &str| {
-            let mut responses = (0..200).map(|_| check(&hub, &mut usage, "a", endpoint));
+            let mut responses = (0..200).map(|_| check(&service, &mut usage, "a", endpoint));
             responses.position(|response| response.is_some())
         };
         // A new second may begin during the loop.

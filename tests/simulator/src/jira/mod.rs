@@ -17,20 +17,23 @@ mod webhooks;
 mod world;
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, MutexGuard, RwLockReadGuard};
 use std::time::Duration;
 
 use axum::Router;
 use futures::future::BoxFuture;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use self::world::World;
+use super::lock::{Mutex, Shared};
+use super::provider::Provider;
+use super::unfinished::Unfinished;
 use super::usage::Quota;
 use super::webhook_sender::WebhookSender;
-use super::{Config, Core, StartError, control::Provider};
+use super::{Config, Core, Simulator, StartError};
 
-pub(crate) use generate::run_activity;
-pub use settings::{AdminWebhook, Settings};
+pub use settings::{AdminWebhook, JiraOptions, Settings};
 
 /// Slug in the ledger.
 pub(crate) const SOURCE: &str = "jira";
@@ -47,7 +50,7 @@ pub(crate) struct Jira {
     base: String,
     pub(crate) app: App,
     pub(crate) webhook_sender: WebhookSender,
-    settings: Arc<RwLock<Settings>>,
+    settings: Shared<Settings>,
     world: Mutex<World>,
 }
 
@@ -73,9 +76,9 @@ impl Jira {
             settings.site_points_per_hour = None;
             settings.requests_per_second = None;
         }
-        let settings = Arc::new(RwLock::new(settings));
+        let settings = Shared::new(settings);
         let policy = webhooks::Atlassian {
-            settings: Arc::clone(&settings),
+            settings: settings.clone(),
             client_id: app.client_id.clone(),
             client_secret: app.client_secret.clone(),
         };
@@ -88,7 +91,7 @@ impl Jira {
         )?;
         let now = core.clock.seconds();
         generate::populate(&mut world, config);
-        let hub = Arc::new(Self {
+        let service = Arc::new(Self {
             core,
             base: format!("{base}/atlassian"),
             app,
@@ -96,34 +99,29 @@ impl Jira {
             settings,
             world: Mutex::new(world),
         });
-        generate::populate_history(&hub, config, now);
-        Ok(hub)
+        generate::populate_history(&service, config, now);
+        Ok(service)
     }
 
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        self.world.lock()
     }
 
     /// Current settings.
     pub(crate) fn settings(&self) -> RwLockReadGuard<'_, Settings> {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner)
+        self.settings.read()
     }
 
     pub(crate) fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
-        change(
-            &mut self
-                .settings
-                .write()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        self.settings.change(change);
     }
 }
 
-/// All routes of Atlassian, and of its part of the control API.
-pub(crate) fn router(hub: &Arc<Jira>) -> Router {
-    Router::new()
-        .nest("/atlassian", oauth::router(hub).merge(rest::router(hub)))
-        .merge(control::router(Arc::clone(hub)))
+impl Simulator {
+    /// Changes settings of Jira and the Atlassian app.
+    pub fn change_jira(&self, change: impl FnOnce(&mut Settings)) {
+        self.providers.jira.change_settings(change);
+    }
 }
 
 impl Provider for Jira {
@@ -131,28 +129,34 @@ impl Provider for Jira {
         SOURCE
     }
 
-    fn env(&self) -> Vec<(String, String)> {
-        [
+    fn index(&self) -> &'static str {
+        control::INDEX
+    }
+
+    fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
             ("CLIENT_ID", self.app.client_id.clone()),
             ("CLIENT_SECRET", self.app.client_secret.clone()),
             ("AUTH_BASE_URL", format!("{}/auth", self.base)),
             ("API_BASE_URL", format!("{}/api", self.base)),
         ]
-        .into_iter()
-        .map(|(name, value)| (format!("POBLYSH_JIRA_{name}"), value))
-        .collect()
+    }
+
+    fn router(self: Arc<Self>) -> Router {
+        Router::new()
+            .nest(
+                "/atlassian",
+                oauth::router(&self).merge(rest::router(&self)),
+            )
+            .merge(control::router(self))
     }
 
     fn visible(&self) -> HashSet<u64> {
         self.world().visible_containers()
     }
 
-    fn unfinished(&self) -> usize {
+    fn unfinished(&self) -> &Unfinished {
         self.webhook_sender.unfinished()
-    }
-
-    fn quiesce(&self, timeout: Duration) -> BoxFuture<'_, bool> {
-        Box::pin(self.webhook_sender.quiesce(timeout))
     }
 
     fn deliveries(&self) -> Value {
@@ -176,5 +180,13 @@ impl Provider for Jira {
             window_seconds: 3_600,
             is_shared,
         })
+    }
+
+    fn shorten_retry_delays(&self) {
+        self.change_settings(|settings| settings.retry_seconds = vec![0.1, 0.3, 0.6]);
+    }
+
+    fn run_activity(self: Arc<Self>, rate: f64, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        Box::pin(generate::run_activity(self, rate, stop))
     }
 }

@@ -1,28 +1,25 @@
 //! The identity service: consent page and token endpoint.
 //!
-//! A browser session is the cookie `user_session=<account id>`, without a password. The cookie
-//! `atlassian_site=<cloud id>` restricts a consent to one site; without it, the consent is for
-//! all of the person's sites. The page consents immediately, and the sites are added to the
-//! person's only grant.
+//! The login of a browser session is the account id. The cookie `atlassian_site=<cloud id>`
+//! restricts a consent to one site; without it, the consent is for all of the person's sites. The
+//! page consents immediately, and the sites are added to the person's only grant.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
 use axum::body::Bytes;
 use axum::extract::{Form, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use url::Url;
 
 use super::Jira;
 use super::world::{AccessToken, Code, RefreshToken};
 use crate::faults::{Rule, Target};
+use crate::oauth::{self, cookie, redirect, s256, session, sign_in_form, start_session};
 use crate::wire;
 
 /// Lifetime of an authorization code.
@@ -30,45 +27,32 @@ const CODE_TTL_SECONDS: i64 = 600;
 /// Lifetime of an unused refresh token.
 const REFRESH_TOKEN_IDLE_TTL_SECONDS: i64 = 90 * 24 * 3_600;
 
-type Hub = Arc<Jira>;
+type Service = Arc<Jira>;
 type Fields = HashMap<String, String>;
 
-pub(crate) fn router(hub: &Hub) -> Router {
+pub(crate) fn router(service: &Service) -> Router {
     Router::new()
         .route("/auth/authorize", get(authorize))
         .route("/auth/session", post(sign_in))
         .route("/auth/oauth/token", post(token))
-        .with_state(Arc::clone(hub))
-}
-
-fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .find_map(|pair| {
-            let (key, value) = pair.trim().split_once('=')?;
-            (key == name).then(|| value.to_owned())
-        })
+        .with_state(Arc::clone(service))
 }
 
 fn page(status: StatusCode, text: &str) -> Response {
-    let html = format!("<!doctype html><title>Atlassian</title><h1>Simulated Atlassian</h1>{text}");
-    (status, Html(html)).into_response()
+    oauth::page("Atlassian", status, text)
 }
 
 async fn authorize(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     uri: Uri,
     headers: HeaderMap,
     Query(fields): Query<Fields>,
 ) -> Response {
     let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
-    let callback = hub.settings().callback_url.clone();
+    let callback = service.settings().callback_url.clone();
     for (name, expected) in [
         ("audience", "api.atlassian.com"),
-        ("client_id", hub.app.client_id.as_str()),
+        ("client_id", service.app.client_id.as_str()),
         ("redirect_uri", callback.as_str()),
         ("response_type", "code"),
     ] {
@@ -83,38 +67,33 @@ async fn authorize(
             "<p>invalid code_challenge_method</p>",
         );
     }
-    let person = cookie(&headers, "user_session").filter(|id| hub.world().people.contains_key(id));
+    let person = session(&headers).filter(|id| service.world().people.contains_key(id));
     let Some(person) = person else {
-        let return_to = uri.to_string().replace('&', "&amp;").replace('"', "&quot;");
-        return page(
-            StatusCode::OK,
-            &format!(
-                "<form method=\"post\" action=\"/atlassian/auth/session\">\
-                 <input type=\"hidden\" name=\"return_to\" value=\"/atlassian{return_to}\">\
-                 <label>Account id <input name=\"login\" autofocus></label> <button>Sign in</button></form>"
-            ),
-        );
+        let return_to = format!("/atlassian{uri}");
+        let form = sign_in_form("/atlassian/auth/session", &return_to, "Account id");
+        return page(StatusCode::OK, &form);
     };
-    let Ok(mut target) = Url::parse(&callback) else {
+    let Ok(target) = Url::parse(&callback) else {
         return page(StatusCode::BAD_REQUEST, "<p>invalid redirect_uri</p>");
     };
     let (is_denied, withheld) = {
-        let settings = hub.settings();
+        let settings = service.settings();
         (
             settings.deny_authorizations,
             settings.withheld_scopes.clone(),
         )
     };
+    let state = field("state");
     if is_denied {
-        target
-            .query_pairs_mut()
-            .append_pair("error", "access_denied")
-            .append_pair("error_description", "User did not authorize the request")
-            .append_pair("state", &field("state"));
-        return redirect(&target);
+        let fields = [
+            ("error", "access_denied"),
+            ("error_description", "User did not authorize the request"),
+            ("state", state.as_str()),
+        ];
+        return redirect(target, fields);
     }
-    let now = hub.core.clock.seconds();
-    let mut world = hub.world();
+    let now = service.core.clock.seconds();
+    let mut world = service.world();
     let chosen = cookie(&headers, "atlassian_site");
     let sites: Vec<String> = world.people[&person]
         .sites
@@ -141,44 +120,30 @@ async fn authorize(
             challenge,
         },
     );
-    target
-        .query_pairs_mut()
-        .append_pair("state", &field("state"))
-        .append_pair("code", &code);
-    redirect(&target)
+    redirect(target, [("state", state.as_str()), ("code", code.as_str())])
 }
 
-async fn sign_in(State(hub): State<Hub>, Form(fields): Form<Fields>) -> Response {
-    let login = fields.get("login").cloned().unwrap_or_default();
+async fn sign_in(State(service): State<Service>, Form(fields): Form<Fields>) -> Response {
+    let login = fields.get("login").map(String::as_str).unwrap_or_default();
     let return_to = fields
         .get("return_to")
-        .filter(|path| path.starts_with("/atlassian/"))
-        .cloned()
-        .unwrap_or_else(|| "/".to_owned());
-    if !hub.world().people.contains_key(&login) {
+        .filter(|path| path.starts_with("/atlassian/"));
+    if !service.world().people.contains_key(login) {
         return page(StatusCode::UNPROCESSABLE_ENTITY, "<p>User not found</p>");
     }
-    let cookie = format!("user_session={login}; Path=/; HttpOnly; SameSite=Lax");
-    (
-        StatusCode::FOUND,
-        [(header::SET_COOKIE, cookie), (header::LOCATION, return_to)],
-    )
-        .into_response()
+    start_session(login, return_to)
 }
 
-fn redirect(target: &Url) -> Response {
-    (StatusCode::FOUND, [(header::LOCATION, target.as_str())]).into_response()
-}
-
-async fn token(State(hub): State<Hub>, headers: HeaderMap, body: Bytes) -> Response {
-    let (_running, _) = hub.core.stats.start_request();
+async fn token(State(service): State<Service>, headers: HeaderMap, body: Bytes) -> Response {
+    let (_running, _) = service.core.stats.start_request();
     let fields = parse_fields(&headers, &body);
-    let rule: Option<Rule> = hub
-        .core
-        .faults
-        .pick(Target::Request, "POST /auth/oauth/token", None);
+    let rule: Option<Rule> =
+        service
+            .core
+            .faults
+            .pick(Target::Request, "POST /auth/oauth/token", None);
     let response = match &rule {
-        None => exchange(&hub, &fields),
+        None => exchange(&service, &fields),
         Some(rule) => {
             if let Some(response) = wire::fault_response(rule)
                 .await
@@ -186,12 +151,13 @@ async fn token(State(hub): State<Hub>, headers: HeaderMap, body: Bytes) -> Respo
             {
                 response
             } else {
-                wire::apply_fault(rule, exchange(&hub, &fields)).await
+                wire::apply_fault(rule, exchange(&service, &fields)).await
             }
         }
     };
     let status = response.status().as_u16();
-    hub.core
+    service
+        .core
         .stats
         .record_response("POST /atlassian/auth/oauth/token".to_owned(), status);
     response
@@ -209,28 +175,25 @@ fn parse_fields(headers: &HeaderMap, body: &[u8]) -> Fields {
     }
 }
 
-/// PKCE challenge (S256) of a verifier.
-fn s256(verifier: &str) -> String {
-    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.as_bytes()))
-}
-
 fn error_response(status: StatusCode, error: &str, reason: &str) -> Response {
     let body = json!({ "error": error, "error_description": reason });
     (status, Json(body)).into_response()
 }
 
-fn exchange(hub: &Jira, fields: &Fields) -> Response {
+fn exchange(service: &Jira, fields: &Fields) -> Response {
     let field = |name: &str| fields.get(name).map_or("", String::as_str);
-    if field("client_id") != hub.app.client_id || field("client_secret") != hub.app.client_secret {
+    if field("client_id") != service.app.client_id
+        || field("client_secret") != service.app.client_secret
+    {
         return error_response(StatusCode::UNAUTHORIZED, "access_denied", "Unauthorized");
     }
-    let now = hub.core.clock.seconds();
-    let reuse_seconds = hub.settings().reuse_seconds;
-    let mut world = hub.world();
+    let now = service.core.clock.seconds();
+    let reuse_seconds = service.settings().reuse_seconds;
+    let mut world = service.world();
     let (person, scopes) = match field("grant_type") {
         "authorization_code" => {
             let code = world.codes.remove(field("code"));
-            let redirect_uri_matches = field("redirect_uri") == hub.settings().callback_url;
+            let redirect_uri_matches = field("redirect_uri") == service.settings().callback_url;
             let verifier_matches = |code: &Code| match &code.challenge {
                 Some(challenge) => s256(field("code_verifier")) == *challenge,
                 None => true,
@@ -249,7 +212,7 @@ fn exchange(hub: &Jira, fields: &Fields) -> Response {
             }
         }
         "refresh_token" => {
-            hub.core.stats.count("jira.refreshes", 1);
+            service.core.stats.count("jira.refreshes", 1);
             let has_grant =
                 |world: &super::world::World, person: &str| world.grants.contains_key(person);
             let valid = world
@@ -282,17 +245,17 @@ fn exchange(hub: &Jira, fields: &Fields) -> Response {
             );
         }
     };
-    Json(issue_tokens(hub, &mut world, person, scopes, now)).into_response()
+    Json(issue_tokens(service, &mut world, person, scopes, now)).into_response()
 }
 
 fn issue_tokens(
-    hub: &Jira,
+    service: &Jira,
     world: &mut super::world::World,
     person: String,
     scopes: Vec<String>,
     now: i64,
 ) -> Value {
-    let ttl = hub.settings().token_seconds;
+    let ttl = service.settings().token_seconds;
     let access = format!("eyJ{}", world.secret(1_200));
     let mut response = json!({
         "access_token": access, "expires_in": ttl, "token_type": "Bearer",

@@ -25,16 +25,16 @@ use crate::faults::{Effect, Rule, Target};
 use crate::usage::Outcome;
 use crate::wire;
 
-type Hub = Arc<Jira>;
+type Service = Arc<Jira>;
 /// Query parameters. Repeated ones are joined by commas.
 type Fields = HashMap<String, String>;
 
-pub(crate) fn router(hub: &Hub) -> Router {
+pub(crate) fn router(service: &Service) -> Router {
     Router::new()
         .route("/api/oauth/token/accessible-resources", get(resources))
         .route("/api/me", get(me))
         .route("/api/ex/jira/{site}/{*rest}", any(site))
-        .with_state(Arc::clone(hub))
+        .with_state(Arc::clone(service))
 }
 
 /// Person and scopes of an access token.
@@ -96,7 +96,7 @@ impl IntoResponse for Reply {
 
 /// An authenticated request to a site.
 pub(super) struct SiteRequest<'a> {
-    pub(super) hub: &'a Jira,
+    pub(super) service: &'a Jira,
     pub(super) site: &'a str,
     pub(super) caller: &'a Caller,
     method: &'a str,
@@ -193,10 +193,10 @@ fn identify(world: &World, headers: &HeaderMap, now: i64) -> Option<Caller> {
         })
 }
 
-async fn resources(State(hub): State<Hub>, headers: HeaderMap) -> Response {
-    let (_running, _) = hub.core.stats.start_request();
-    let world = hub.world();
-    let Some(caller) = identify(&world, &headers, hub.core.clock.seconds()) else {
+async fn resources(State(service): State<Service>, headers: HeaderMap) -> Response {
+    let (_running, _) = service.core.stats.start_request();
+    let world = service.world();
+    let Some(caller) = identify(&world, &headers, service.core.clock.seconds()) else {
         return unauthorized();
     };
     let mut all = Vec::new();
@@ -215,9 +215,9 @@ async fn resources(State(hub): State<Hub>, headers: HeaderMap) -> Response {
     Json(Value::Array(all)).into_response()
 }
 
-async fn me(State(hub): State<Hub>, headers: HeaderMap) -> Response {
-    let world = hub.world();
-    match identify(&world, &headers, hub.core.clock.seconds()) {
+async fn me(State(service): State<Service>, headers: HeaderMap) -> Response {
+    let world = service.world();
+    match identify(&world, &headers, service.core.clock.seconds()) {
         Some(caller) if caller.has_scope("read:me") => {
             let person = &world.people[&caller.person];
             Json(json!({
@@ -232,19 +232,22 @@ async fn me(State(hub): State<Hub>, headers: HeaderMap) -> Response {
 }
 
 async fn site(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Path((site, rest)): Path<(String, String)>,
     method: Method,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let (_running, _) = hub.core.stats.start_request();
+    let (_running, _) = service.core.stats.start_request();
     let query = fields(query.as_deref().unwrap_or_default());
     let subject = format!("{method} /api/ex/jira/{site}/{rest}");
     let endpoint = format!("{method} {}", pattern(&rest));
-    let rule = hub.core.faults.pick(Target::Request, &subject, Some(&site));
-    let handle = || respond(&hub, &site, &rest, &method, &query, &headers, &body);
+    let rule = service
+        .core
+        .faults
+        .pick(Target::Request, &subject, Some(&site));
+    let handle = || respond(&service, &site, &rest, &method, &query, &headers, &body);
     let response = match &rule {
         None => handle(),
         Some(rule) => {
@@ -252,7 +255,7 @@ async fn site(
                 .await
                 .or_else(|| fault_response(rule))
             {
-                metering::record(&hub, &site, &endpoint, Outcome::Free);
+                metering::record(&service, &site, &endpoint, Outcome::Free);
                 response
             } else {
                 wire::apply_fault(rule, handle()).await
@@ -260,7 +263,7 @@ async fn site(
         }
     };
     let pattern = pattern(&rest);
-    hub.core.stats.record_response(
+    service.core.stats.record_response(
         format!("{method} /atlassian/api/ex/jira/{{site}}/{pattern}"),
         response.status().as_u16(),
     );
@@ -322,7 +325,7 @@ fn required_scopes(parts: &[&str]) -> &'static [&'static str] {
 }
 
 fn respond(
-    hub: &Jira,
+    service: &Jira,
     site: &str,
     rest: &str,
     method: &Method,
@@ -330,8 +333,8 @@ fn respond(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Response {
-    let now = hub.core.clock.seconds();
-    let mut guard = hub.world();
+    let now = service.core.clock.seconds();
+    let mut guard = service.world();
     let world = &mut *guard;
     let Some(caller) = identify(world, headers, now) else {
         return unauthorized();
@@ -344,8 +347,8 @@ fn respond(
         return gateway_error(StatusCode::NOT_FOUND, "No message available");
     }
     let endpoint = format!("{method} {}", pattern(rest));
-    if let Some(error) = limits::check(hub, &mut world.usage, site, &endpoint) {
-        metering::record(hub, site, &endpoint, Outcome::Refused);
+    if let Some(error) = limits::check(service, &mut world.usage, site, &endpoint) {
+        metering::record(service, site, &endpoint, Outcome::Refused);
         return error;
     }
     let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
@@ -357,7 +360,7 @@ fn respond(
     }
     let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let request = SiteRequest {
-        hub,
+        service,
         site,
         caller: &caller,
         method: method.as_str(),
@@ -371,9 +374,14 @@ fn respond(
     world.usage.charge(site, points);
     let token = headers.get(header::AUTHORIZATION);
     let fingerprint = request.fingerprint(rest, token, reply.body.as_ref());
-    metering::record(hub, site, &endpoint, Outcome::Charged(points, fingerprint));
+    metering::record(
+        service,
+        site,
+        &endpoint,
+        Outcome::Charged(points, fingerprint),
+    );
     let mut response = reply.into_response();
-    limits::add_headers(hub, &world.usage, site, response.headers_mut());
+    limits::add_headers(service, &world.usage, site, response.headers_mut());
     response
 }
 

@@ -1,6 +1,27 @@
-//! Settings of the app and the service that tests may change.
+//! Options, and settings of the app and the service that tests may change.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
+
+/// Options at the start.
+#[derive(Debug, Clone, Args)]
+pub struct JiraOptions {
+    /// Jira projects in each account.
+    #[arg(long, default_value_t = JiraOptions::default().projects)]
+    pub projects: usize,
+    /// How many of a project's past facts are new issues; by default, about a fifth.
+    #[arg(long)]
+    pub issues: Option<usize>,
+}
+
+impl Default for JiraOptions {
+    fn default() -> Self {
+        Self {
+            projects: 2,
+            issues: None,
+        }
+    }
+}
 
 /// Current settings; the control API shows and changes them.
 #[expect(clippy::struct_excessive_bools, reason = "independent switches")]

@@ -1,7 +1,5 @@
 //! Webhooks: registration and delivery.
 
-use std::sync::{Arc, PoisonError, RwLock};
-
 use aws_lc_rs::hmac;
 use axum::http::StatusCode;
 use jsonwebtoken::{EncodingKey, Header};
@@ -15,6 +13,7 @@ use super::world::{Webhook, World};
 use crate::clock::Clock;
 use crate::faults::Effect;
 use crate::forgery::must_be_rejected;
+use crate::lock::Shared;
 use crate::webhook_sender::{Attempt, Delivery, DeliveryPolicy, Outcome};
 
 /// Webhooks of a person for an app in a site.
@@ -47,7 +46,7 @@ const ALLOWED: [&str; 20] = [
 
 /// Atlassian's delivery policy.
 pub(crate) struct Atlassian {
-    pub(crate) settings: Arc<RwLock<Settings>>,
+    pub(crate) settings: Shared<Settings>,
     pub(crate) client_id: String,
     pub(crate) client_secret: String,
 }
@@ -60,7 +59,7 @@ impl DeliveryPolicy for Atlassian {
     }
 
     fn request(&self, client: &Client, attempt: &Attempt<'_>) -> RequestBuilder {
-        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        let settings = self.settings.read();
         let mut request = client
             .post(&attempt.delivery.url)
             .header("content-type", "application/json")
@@ -104,7 +103,7 @@ impl DeliveryPolicy for Atlassian {
     }
 
     fn retry_delays(&self) -> Vec<f64> {
-        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        let settings = self.settings.read();
         settings.retry_seconds.clone()
     }
 
@@ -175,7 +174,7 @@ fn validate(
     if events.is_empty() {
         return Err("Events must not be empty.".to_owned());
     }
-    let rejected = request.hub.settings().refused_events.clone();
+    let rejected = request.service.settings().refused_events.clone();
     if let Some(event) = events
         .iter()
         .find(|event| !ALLOWED.contains(&event.as_str()) || rejected.contains(event))

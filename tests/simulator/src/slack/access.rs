@@ -2,27 +2,27 @@
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::Slack;
 use super::api::{Arguments, MethodResult, error_json};
 use super::tokens::{Holder, IssuedToken, TokenState};
 use super::world::{Code, World};
+use crate::oauth::s256;
 
 /// `oauth.v2.access`: exchanges a code or a refresh token.
-pub(crate) fn access(hub: &Slack, arguments: &Arguments, headers: &HeaderMap) -> MethodResult {
-    authenticate_client(hub, arguments, headers)?;
+pub(crate) fn access(service: &Slack, arguments: &Arguments, headers: &HeaderMap) -> MethodResult {
+    authenticate_client(service, arguments, headers)?;
     match arguments.get("grant_type") {
         "refresh_token" => {
-            hub.core.stats.count("slack.refreshes", 1);
-            refresh(hub, arguments)
+            service.core.stats.count("slack.refreshes", 1);
+            refresh(service, arguments)
         }
         "" | "authorization_code" => {
-            let code = hub.world().codes.remove(arguments.get("code"));
+            let code = service.world().codes.remove(arguments.get("code"));
             exchange_code(
-                hub,
+                service,
                 arguments,
                 code.ok_or_else(|| error_json("invalid_code"))?,
             )
@@ -32,19 +32,19 @@ pub(crate) fn access(hub: &Slack, arguments: &Arguments, headers: &HeaderMap) ->
 }
 
 /// Exchanges a refresh token. Bot and user tokens have separate ones.
-fn refresh(hub: &Slack, arguments: &Arguments) -> MethodResult {
-    let now = hub.core.clock.seconds();
-    let mut world = hub.world();
+fn refresh(service: &Slack, arguments: &Arguments) -> MethodResult {
+    let now = service.core.clock.seconds();
+    let mut world = service.world();
     let holder = world
         .find_refresh_token_holder(arguments.get("refresh_token"))
         .ok_or_else(|| error_json("invalid_refresh_token"))?;
     let token = world.issue(&holder, true, now);
-    Ok(refresh_response(hub, &world, &holder, token))
+    Ok(refresh_response(service, &world, &holder, token))
 }
 
-fn refresh_response(hub: &Slack, world: &World, holder: &Holder, token: IssuedToken) -> Value {
+fn refresh_response(service: &Slack, world: &World, holder: &Holder, token: IssuedToken) -> Value {
     let mut response = token_json(world, holder, token);
-    add_installation(hub, world, &holder.account, &mut response);
+    add_installation(service, world, &holder.account, &mut response);
     match &holder.person {
         Some(person) => response["user_id"] = json!(person),
         None => response["bot_user_id"] = json!(world.bot_of(&holder.account)),
@@ -53,8 +53,8 @@ fn refresh_response(hub: &Slack, world: &World, holder: &Holder, token: IssuedTo
 }
 
 /// Exchanges a code for the tokens of the consent.
-fn exchange_code(hub: &Slack, arguments: &Arguments, code: Code) -> MethodResult {
-    let now = hub.core.clock.seconds();
+fn exchange_code(service: &Slack, arguments: &Arguments, code: Code) -> MethodResult {
+    let now = service.core.clock.seconds();
     if code.expires_at <= now {
         return Err(error_json("invalid_code"));
     }
@@ -62,7 +62,7 @@ fn exchange_code(hub: &Slack, arguments: &Arguments, code: Code) -> MethodResult
         return Err(error_json("bad_redirect_uri"));
     }
     let (rotation, adds_workspaces_manually, pkce) = {
-        let settings = hub.settings();
+        let settings = service.settings();
         (
             settings.rotation,
             settings.workspaces_by_hand,
@@ -70,7 +70,7 @@ fn exchange_code(hub: &Slack, arguments: &Arguments, code: Code) -> MethodResult
         )
     };
     verify_pkce(arguments, code.challenge.as_deref(), pkce)?;
-    let mut world = hub.world();
+    let mut world = service.world();
     let parent = world
         .teams
         .get(&code.account)
@@ -90,7 +90,7 @@ fn exchange_code(hub: &Slack, arguments: &Arguments, code: Code) -> MethodResult
         }
         world.join_all_public_channels(&code.account);
     }
-    add_installation(hub, &world, &code.account, &mut response);
+    add_installation(service, &world, &code.account, &mut response);
     response["authed_user"] = json!({ "id": code.user });
     if !code.user_scopes.is_empty() {
         let person = Holder::person(&code.account, &code.user);
@@ -110,11 +110,7 @@ fn verify_pkce(arguments: &Arguments, challenge: Option<&str>, pkce: bool) -> Re
     match challenge {
         None if verifier.is_empty() => Ok(()),
         _ if !pkce => Err(error_json("pkce_not_allowed")),
-        Some(challenge)
-            if URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes())) == challenge =>
-        {
-            Ok(())
-        }
+        Some(challenge) if s256(verifier) == challenge => Ok(()),
         _ => Err(error_json("invalid_code_verifier")),
     }
 }
@@ -136,8 +132,8 @@ fn token_json(world: &World, holder: &Holder, token: IssuedToken) -> Value {
 }
 
 /// Adds the app, workspace and organization of a token to a response.
-fn add_installation(hub: &Slack, world: &World, account: &str, response: &mut Value) {
-    response["app_id"] = json!(hub.app.id);
+fn add_installation(service: &Slack, world: &World, account: &str, response: &mut Value) {
+    response["app_id"] = json!(service.app.id);
     let organization = world.organizations.get(account);
     response["is_enterprise_install"] = json!(organization.is_some());
     let team = world.teams.get(account);
@@ -152,14 +148,14 @@ fn add_installation(hub: &Slack, world: &World, account: &str, response: &mut Va
 
 /// `oauth.v2.exchange`: exchanges a permanent token for one that rotates.
 pub(crate) fn exchange(
-    hub: &Slack,
+    service: &Slack,
     arguments: &Arguments,
     headers: &HeaderMap,
     token: &str,
 ) -> MethodResult {
-    authenticate_client(hub, arguments, headers)?;
-    let now = hub.core.clock.seconds();
-    let mut world = hub.world();
+    authenticate_client(service, arguments, headers)?;
+    let now = service.core.clock.seconds();
+    let mut world = service.world();
     let TokenState::Active(holder) = world.token_state(token, now) else {
         return Err(error_json("invalid_token"));
     };
@@ -167,34 +163,34 @@ pub(crate) fn exchange(
         grant.tokens.clear();
     }
     let token = world.issue(&holder, true, now);
-    Ok(refresh_response(hub, &world, &holder, token))
+    Ok(refresh_response(service, &world, &holder, token))
 }
 
 /// `auth.revoke`: revokes the grant of this token only.
-pub(crate) fn revoke(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Value {
+pub(crate) fn revoke(service: &Slack, arguments: &Arguments, holder: &Holder) -> Value {
     let is_test = arguments.flag("test");
     if !is_test {
-        hub.transact(hub.now(), |tx| tx.revoke(holder, true));
+        service.transact(service.now(), |tx| tx.revoke(holder, true));
     }
     json!({ "ok": true, "revoked": !is_test })
 }
 
 /// `apps.uninstall`: removes the installation.
 pub(crate) fn uninstall(
-    hub: &Slack,
+    service: &Slack,
     arguments: &Arguments,
     headers: &HeaderMap,
     account: &str,
 ) -> MethodResult {
-    authenticate_client(hub, arguments, headers)?;
-    let uninstalled_first = hub.settings().uninstalled_first;
-    hub.transact(hub.now(), |tx| tx.uninstall(account, uninstalled_first));
+    authenticate_client(service, arguments, headers)?;
+    let uninstalled_first = service.settings().uninstalled_first;
+    service.transact(service.now(), |tx| tx.uninstall(account, uninstalled_first));
     Ok(json!({ "ok": true }))
 }
 
 /// Checks client id and secret, from Basic authentication or the arguments.
 fn authenticate_client(
-    hub: &Slack,
+    service: &Slack,
     arguments: &Arguments,
     headers: &HeaderMap,
 ) -> Result<(), Value> {
@@ -213,10 +209,10 @@ fn authenticate_client(
             arguments.get("client_secret").to_owned(),
         )
     });
-    if id != hub.app.client_id {
+    if id != service.app.client_id {
         return Err(error_json("invalid_client_id"));
     }
-    if secret != hub.app.client_secret {
+    if secret != service.app.client_secret {
         return Err(error_json("bad_client_secret"));
     }
     Ok(())

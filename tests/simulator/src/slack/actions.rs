@@ -8,10 +8,11 @@ mod messages;
 
 use rand::seq::IndexedRandom;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::Slack;
 use super::world::{Author, Channel, Message, World, parse_ts};
+
+pub(crate) use crate::action::{ActionOutcome, ActionTime};
 
 /// Action and parameters of a control request.
 ///
@@ -30,23 +31,9 @@ pub(crate) struct ActionParams {
     pub(crate) to: Option<String>,
 }
 
-/// Result of an action.
-#[derive(Debug, Default)]
-pub(crate) struct ActionOutcome {
-    pub(crate) object: Value,
-    pub(crate) facts: Vec<u64>,
-}
-
-/// Time of an action, and whether it sends events.
-#[derive(Clone, Copy)]
-pub(crate) struct ActionTime {
-    pub(crate) at: i64,
-    pub(crate) is_live: bool,
-}
-
 /// Access to the world while an action changes it.
 pub(crate) struct Transaction<'a> {
-    hub: &'a Slack,
+    service: &'a Slack,
     pub(crate) world: &'a mut World,
     when: ActionTime,
 }
@@ -60,7 +47,7 @@ impl Slack {
     ) -> R {
         let mut world = self.world();
         run(&mut Transaction {
-            hub: self,
+            service: self,
             world: &mut world,
             when,
         })

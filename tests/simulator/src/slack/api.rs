@@ -19,12 +19,12 @@ use crate::faults::{Effect, Rule, Target};
 use crate::usage::{self, Outcome, hash, hash_without};
 use crate::wire;
 
-type Hub = Arc<Slack>;
+type Service = Arc<Slack>;
 
-pub(crate) fn router(hub: &Hub) -> Router {
+pub(crate) fn router(service: &Service) -> Router {
     Router::new()
         .route("/api/{method}", get(call).post(call))
-        .with_state(Arc::clone(hub))
+        .with_state(Arc::clone(service))
 }
 
 /// Arguments of a call, from its query, form or JSON.
@@ -104,45 +104,45 @@ pub(crate) fn error_json(error: &str) -> Value {
 }
 
 async fn call(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Path(name): Path<String>,
     verb: Method,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let (_running, _) = hub.core.stats.start_request();
+    let (_running, _) = service.core.stats.start_request();
     let arguments = Arguments::read(query.as_deref(), &headers, &body);
     let token = bearer(&headers).unwrap_or_else(|| arguments.get("token").to_owned());
-    let now = hub.core.clock.seconds();
-    let token_state = hub.world().token_state(&token, now);
+    let now = service.core.clock.seconds();
+    let token_state = service.world().token_state(&token, now);
     let account = match &token_state {
         TokenState::Active(holder) => Some(holder.account.clone()),
         _ => None,
     };
     let subject = format!("{verb} /slack/api/{name}");
-    let rule = hub
+    let rule = service
         .core
         .faults
         .pick(Target::Request, &subject, account.as_deref());
     let response = match &rule {
-        None => respond(&hub, &name, &arguments, &headers, &token, &token_state),
+        None => respond(&service, &name, &arguments, &headers, &token, &token_state),
         Some(rule) => {
             if let Some(response) = wire::fault_response(rule)
                 .await
                 .or_else(|| fault_response(rule))
             {
                 if let Some(account) = &account {
-                    record(&hub, account, &name, Outcome::Free);
+                    record(&service, account, &name, Outcome::Free);
                 }
                 response
             } else {
-                let real = respond(&hub, &name, &arguments, &headers, &token, &token_state);
+                let real = respond(&service, &name, &arguments, &headers, &token, &token_state);
                 wire::apply_fault(rule, real).await
             }
         }
     };
-    hub.core.stats.record_response(
+    service.core.stats.record_response(
         format!("POST /slack/api/{name}"),
         response.status().as_u16(),
     );
@@ -150,13 +150,13 @@ async fn call(
 }
 
 /// Records a call's charge to the limit of its method.
-fn record(hub: &Slack, account: &str, method: &str, outcome: Outcome) {
+fn record(service: &Slack, account: &str, method: &str, outcome: Outcome) {
     let charged = matches!(outcome, Outcome::Charged(..));
-    hub.core.usage.record(&usage::Request {
+    service.core.usage.record(&usage::Request {
         source: SOURCE,
         account,
         route: method,
-        at: hub.core.clock.milliseconds(),
+        at: service.core.clock.milliseconds(),
         outcome,
         used: &[(method, u64::from(charged))],
     });
@@ -194,7 +194,7 @@ fn bearer(headers: &HeaderMap) -> Option<String> {
 }
 
 fn respond(
-    hub: &Slack,
+    service: &Slack,
     name: &str,
     arguments: &Arguments,
     headers: &HeaderMap,
@@ -203,26 +203,32 @@ fn respond(
 ) -> Response {
     let result = match name {
         "api.test" => Ok(json!({ "ok": true, "args": arguments.0 })),
-        "oauth.v2.access" => access::access(hub, arguments, headers),
-        "oauth.v2.exchange" => access::exchange(hub, arguments, headers, token),
-        "apps.event.authorizations.list" if token == hub.app.token => {
-            lists::authorizations(hub, arguments)
+        "oauth.v2.access" => access::access(service, arguments, headers),
+        "oauth.v2.exchange" => access::exchange(service, arguments, headers, token),
+        "apps.event.authorizations.list" if token == service.app.token => {
+            lists::authorizations(service, arguments)
         }
         "apps.event.authorizations.list" => Err(error_json("not_allowed_token_type")),
         _ => match token_state {
             TokenState::Active(holder) => {
-                if let Some(wait) = check_limit(hub, name, &holder.account) {
-                    record(hub, &holder.account, name, Outcome::Refused);
+                if let Some(wait) = check_limit(service, name, &holder.account) {
+                    record(service, &holder.account, name, Outcome::Refused);
                     return too_many_requests(wait);
                 }
-                let value = scopes::into_body(call_method(hub, name, arguments, headers, holder));
+                let value =
+                    scopes::into_body(call_method(service, name, arguments, headers, holder));
                 let fingerprint = usage::ResponseFingerprint {
                     request: hash(&(&holder.account, &holder.person, name, arguments.canonical())),
                     body: hash_without(&value, &["response_metadata", "cache_ts"]),
                     token: hash(token),
                 };
-                record(hub, &holder.account, name, Outcome::Charged(1, fingerprint));
-                return add_scopes_header(hub, holder, Json(value).into_response());
+                record(
+                    service,
+                    &holder.account,
+                    name,
+                    Outcome::Charged(1, fingerprint),
+                );
+                return add_scopes_header(service, holder, Json(value).into_response());
             }
             TokenState::Expired => Err(error_json("token_expired")),
             TokenState::Revoked => Err(error_json("token_revoked")),
@@ -236,39 +242,39 @@ fn respond(
 
 /// Calls a method that needs a bot or user token.
 fn call_method(
-    hub: &Slack,
+    service: &Slack,
     name: &str,
     arguments: &Arguments,
     headers: &HeaderMap,
     holder: &Holder,
 ) -> MethodResult {
     match name {
-        "auth.test" => Ok(lists::auth_test(hub, holder)),
-        "auth.revoke" => Ok(access::revoke(hub, arguments, holder)),
-        "auth.teams.list" => lists::workspaces(hub, arguments, holder),
-        "apps.uninstall" => access::uninstall(hub, arguments, headers, &holder.account),
-        "team.info" => lists::team_info(hub, arguments, holder),
-        "users.info" => lists::user_info(hub, arguments, holder),
-        "users.list" => lists::users(hub, arguments, holder),
-        "users.conversations" => lists::conversations(hub, arguments, holder, true),
-        "conversations.list" => lists::conversations(hub, arguments, holder, false),
-        "conversations.info" => lists::conversation_info(hub, arguments, holder),
-        "conversations.join" => lists::join(hub, arguments, holder),
-        "conversations.members" => lists::members(hub, arguments, holder),
-        "conversations.history" => history::history(hub, arguments, holder),
-        "conversations.replies" => history::replies(hub, arguments, holder),
-        "chat.getPermalink" => history::permalink(hub, arguments, holder),
-        "bots.info" => entities::bot_info(hub, arguments, holder),
-        "files.info" => entities::file_info(hub, arguments, holder),
-        "files.list" => entities::files(hub, arguments, holder),
-        "reactions.get" => entities::reactions(hub, arguments, holder),
+        "auth.test" => Ok(lists::auth_test(service, holder)),
+        "auth.revoke" => Ok(access::revoke(service, arguments, holder)),
+        "auth.teams.list" => lists::workspaces(service, arguments, holder),
+        "apps.uninstall" => access::uninstall(service, arguments, headers, &holder.account),
+        "team.info" => lists::team_info(service, arguments, holder),
+        "users.info" => lists::user_info(service, arguments, holder),
+        "users.list" => lists::users(service, arguments, holder),
+        "users.conversations" => lists::conversations(service, arguments, holder, true),
+        "conversations.list" => lists::conversations(service, arguments, holder, false),
+        "conversations.info" => lists::conversation_info(service, arguments, holder),
+        "conversations.join" => lists::join(service, arguments, holder),
+        "conversations.members" => lists::members(service, arguments, holder),
+        "conversations.history" => history::history(service, arguments, holder),
+        "conversations.replies" => history::replies(service, arguments, holder),
+        "chat.getPermalink" => history::permalink(service, arguments, holder),
+        "bots.info" => entities::bot_info(service, arguments, holder),
+        "files.info" => entities::file_info(service, arguments, holder),
+        "files.list" => entities::files(service, arguments, holder),
+        "reactions.get" => entities::reactions(service, arguments, holder),
         _ => Err(error_json("unknown_method")),
     }
 }
 
 /// Adds `x-oauth-scopes`, the scopes of the token.
-fn add_scopes_header(hub: &Slack, holder: &Holder, mut response: Response) -> Response {
-    let world = hub.world();
+fn add_scopes_header(service: &Slack, holder: &Holder, mut response: Response) -> Response {
+    let world = service.world();
     let scopes = world.grant(holder).map(|grant| grant.scopes.join(","));
     if let Some(value) = scopes.and_then(|text| text.parse().ok()) {
         response.headers_mut().insert("x-oauth-scopes", value);
@@ -294,10 +300,10 @@ pub(crate) fn per_minute(method: &str, settings: &Settings) -> Option<u32> {
 
 /// Counts a call; returns the seconds to wait if the method's limit is exceeded.
 #[expect(clippy::cast_precision_loss, reason = "at most sixty seconds")]
-fn check_limit(hub: &Slack, name: &str, account: &str) -> Option<f64> {
-    let limit = per_minute(name, &hub.settings())?;
-    let now = hub.core.clock.seconds();
-    let mut world = hub.world();
+fn check_limit(service: &Slack, name: &str, account: &str) -> Option<f64> {
+    let limit = per_minute(name, &service.settings())?;
+    let now = service.core.clock.seconds();
+    let mut world = service.world();
     let window = world
         .windows
         .entry((name.to_owned(), account.to_owned()))
@@ -317,8 +323,8 @@ mod tests {
     #[tokio::test]
     async fn tiers_limit_each_method_per_workspace() {
         let core = Core::new(1);
-        let hub = Slack::start(&Config::default(), "http://a", 1, core).expect("Slack");
-        let over = |method: &str, account: &str| check_limit(&hub, method, account);
+        let service = Slack::start(&Config::default(), "http://a", 1, core).expect("Slack");
+        let over = |method: &str, account: &str| check_limit(&service, method, account);
         for (method, tier) in [("users.list", 20), ("users.info", 100)] {
             for _ in 0..tier {
                 assert_eq!(over(method, "T1"), None, "{method}");
@@ -328,9 +334,9 @@ mod tests {
             assert_eq!(over(method, "T2"), None, "another workspace");
         }
         assert_eq!(over("conversations.history", "T1"), None, "another method");
-        hub.core.clock.advance(61);
+        service.core.clock.advance(61);
         assert_eq!(over("users.list", "T1"), None);
-        hub.change_settings(|settings| settings.limited = true);
+        service.change_settings(|settings| settings.limited = true);
         assert_eq!(over("conversations.replies", "T1"), None);
         assert!(over("conversations.replies", "T1").is_some());
     }
@@ -338,9 +344,9 @@ mod tests {
     #[tokio::test]
     async fn same_page_counts_as_repeated_despite_new_cursor() {
         let core = Core::new(1);
-        let hub = Slack::start(&Config::default(), "http://a", 1, core).expect("Slack");
+        let service = Slack::start(&Config::default(), "http://a", 1, core).expect("Slack");
         let bot = {
-            let mut world = hub.world();
+            let mut world = service.world();
             let team = world.teams.keys().next().expect("a workspace").clone();
             let bot = Holder::bot(&team);
             world.grant_scopes(&bot, vec!["channels:read".to_owned()], false, 0);
@@ -353,7 +359,7 @@ mod tests {
             let arguments = Arguments(fields.into());
             let headers = HeaderMap::new();
             let method = "conversations.list";
-            let response = respond(&hub, method, &arguments, &headers, token, &token_state);
+            let response = respond(&service, method, &arguments, &headers, token, &token_state);
             let body = axum::body::to_bytes(response.into_body(), 100_000).await;
             let body: Value = serde_json::from_slice(&body.expect("a body")).expect("JSON");
             let next = &body["response_metadata"]["next_cursor"];
@@ -362,11 +368,11 @@ mod tests {
         for (token, repeated, recharged) in [("one", 0, 0), ("one", 2, 0), ("two", 2, 2)] {
             let next = page("", token).await;
             page(&next, token).await;
-            hub.core.clock.advance(1);
-            let usage = control::usage(&hub.core, &*hub, &bot.account);
+            service.core.clock.advance(1);
+            let usage = control::usage(&service.core, &*service, &bot.account);
             assert_eq!((usage.repeated, usage.recharged), (repeated, recharged));
         }
-        let usage = control::usage(&hub.core, &*hub, &bot.account);
+        let usage = control::usage(&service.core, &*service, &bot.account);
         let list = &usage.limits["conversations.list"];
         assert_eq!((usage.charged, list.used, list.quota), (6, 6, Some(20)));
     }

@@ -8,28 +8,38 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::actions::ActionParams;
 use super::settings::Settings;
 use super::tokens::Holder;
 use super::world::{Organization, Team, World};
 use super::{Slack, events, generate};
-use crate::control::{self, Provider as _, error_response};
-use crate::{AccountSize, HistorySize};
+use crate::Core;
+use crate::generate::{AccountSize, HistorySize};
+use crate::lock::Shared;
+use crate::provider_control::{self, ControlError, Controlled, Performed};
 
-type Hub = Arc<Slack>;
+type Service = Arc<Slack>;
 
-pub(crate) fn router(hub: Hub) -> Router {
-    Router::new()
-        .route("/_sim/slack/accounts", get(accounts).post(add_account))
-        .route("/_sim/slack/act", post(perform_action))
-        .route("/_sim/slack/generate", post(generate_facts))
-        .route("/_sim/slack/settings", get(settings).post(change_settings))
+/// Index of these routes and of Slack's paths.
+pub(crate) const INDEX: &str = "\
+GET    /_sim/slack/accounts           workspaces, organizations, people       POST adds one
+GET    /_sim/slack/settings           settings of app and service             POST changes fields
+POST   /_sim/slack/act                carry out an action {account, action, ...}
+POST   /_sim/slack/generate           generate facts {count, account?}
+POST   /_sim/slack/tokens             expire or revoke {expire, revoke: account or person}
+POST   /_sim/slack/url-verification   send the challenge {url?}
+GET    /_sim/slack/deliveries         delivery attempts
+Slack is at /slack.
+";
+
+pub(crate) fn router(service: Service) -> Router {
+    provider_control::routes(&*service)
         .route("/_sim/slack/tokens", post(change_tokens))
         .route("/_sim/slack/url-verification", post(verify_url))
         .route("/_sim/slack/deliveries", get(deliveries))
-        .with_state(hub)
+        .with_state(service)
 }
 
 fn account_json(world: &World, team: &Team) -> Value {
@@ -61,21 +71,9 @@ fn organization_json(world: &World, organization: &Organization) -> Value {
     })
 }
 
-/// Lists workspaces, then organizations.
-async fn accounts(State(hub): State<Hub>) -> Json<Value> {
-    let world = hub.world();
-    let workspaces = world.teams.values().map(|team| account_json(&world, team));
-    let organizations = world
-        .organizations
-        .values()
-        .map(|organization| organization_json(&world, organization));
-    let accounts: Vec<Value> = workspaces.chain(organizations).collect();
-    Json(json!({ "accounts": accounts }))
-}
-
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-struct NewAccount {
+pub(crate) struct NewAccount {
     domain: Option<String>,
     /// Create an organization instead of a workspace.
     #[serde(default)]
@@ -91,97 +89,88 @@ struct NewAccount {
     replies: Option<usize>,
 }
 
-async fn add_account(State(hub): State<Hub>, body: Option<Json<NewAccount>>) -> Response {
-    let Json(body) = body.unwrap_or_default();
-    let now = hub.core.clock.seconds();
-    let size = AccountSize {
-        containers: body.channels.unwrap_or(generate::DEFAULT_SIZE.containers),
-        people: body.people.unwrap_or(generate::DEFAULT_SIZE.people),
-    };
-    let history_size = HistorySize {
-        facts: body.history,
-        fixed_count: body.replies,
-    };
-    let (id, teams) = {
-        let mut world = hub.world();
-        if let Some(organization) = &body.within
-            && !world.organizations.contains_key(organization)
-        {
-            return error_response(StatusCode::CONFLICT, "unknown organization");
-        }
-        let number = world.teams.len() + 1;
-        let domain = body.domain.unwrap_or_else(|| format!("team-{number}"));
-        if body.organization {
-            let id = generate::add_organization(&mut world, &domain);
-            let teams: Vec<String> = (1..=body.workspaces.unwrap_or(2))
-                .map(|number| {
-                    let domain = format!("{domain}-{number}");
-                    generate::add_team(&mut world, &domain, Some(&id), size, now)
-                })
-                .collect();
-            (id, teams)
-        } else {
-            let id = generate::add_team(&mut world, &domain, body.within.as_deref(), size, now);
-            (id.clone(), vec![id])
-        }
-    };
-    for team in &teams {
-        generate::populate_team_history(&hub, team, history_size, now);
+impl Controlled for Slack {
+    type Settings = Settings;
+    type NewAccount = NewAccount;
+    type ActionParams = ActionParams;
+
+    fn core(&self) -> &Core {
+        &self.core
     }
-    let world = hub.world();
-    let created = match world.organizations.get(&id) {
-        Some(organization) => organization_json(&world, organization),
-        None => account_json(&world, &world.teams[&id]),
-    };
-    (StatusCode::CREATED, Json(created)).into_response()
-}
 
-async fn perform_action(State(hub): State<Hub>, Json(params): Json<ActionParams>) -> Response {
-    let outcome = hub.transact(hub.now(), |tx| tx.perform(&params));
-    match outcome {
-        Ok(outcome) => {
-            let visible = hub.visible();
-            let facts: Vec<_> = outcome
-                .facts
-                .iter()
-                .filter_map(|fact| hub.core.ledger.entry(*fact, &visible))
-                .collect();
-            Json(json!({ "object": outcome.object, "facts": facts })).into_response()
-        }
-        Err(reason) => error_response(StatusCode::CONFLICT, reason),
+    fn shared_settings(&self) -> &Shared<Settings> {
+        &self.settings
     }
-}
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GenerateRequest {
-    count: usize,
-    account: Option<String>,
-}
-
-async fn generate_facts(State(hub): State<Hub>, Json(body): Json<GenerateRequest>) -> Response {
-    if let Some(account) = &body.account {
-        let world = hub.world();
-        if !world.teams.contains_key(account) && !world.organizations.contains_key(account) {
-            return error_response(StatusCode::CONFLICT, "unknown account");
-        }
+    /// Lists workspaces, then organizations.
+    fn accounts(&self) -> Vec<Value> {
+        let world = self.world();
+        let workspaces = world.teams.values().map(|team| account_json(&world, team));
+        let organizations = world
+            .organizations
+            .values()
+            .map(|organization| organization_json(&world, organization));
+        workspaces.chain(organizations).collect()
     }
-    let facts = generate::generate(&hub, body.account.as_deref(), body.count);
-    Json(json!({ "facts": facts })).into_response()
-}
 
-async fn settings(State(hub): State<Hub>) -> Json<Settings> {
-    Json(hub.settings().clone())
-}
+    fn add_account(&self, new: NewAccount) -> Result<Value, ControlError> {
+        let now = self.core.clock.seconds();
+        let size = AccountSize {
+            containers: new.channels.unwrap_or(generate::DEFAULT_SIZE.containers),
+            people: new.people.unwrap_or(generate::DEFAULT_SIZE.people),
+        };
+        let history_size = HistorySize {
+            facts: new.history,
+            fixed_count: new.replies,
+        };
+        let (id, teams) = {
+            let mut world = self.world();
+            if let Some(organization) = &new.within
+                && !world.organizations.contains_key(organization)
+            {
+                return Err(ControlError::conflict("unknown organization"));
+            }
+            let number = world.teams.len() + 1;
+            let domain = new.domain.unwrap_or_else(|| format!("team-{number}"));
+            if new.organization {
+                let id = generate::add_organization(&mut world, &domain);
+                let teams: Vec<String> = (1..=new.workspaces.unwrap_or(2))
+                    .map(|number| {
+                        let domain = format!("{domain}-{number}");
+                        generate::add_team(&mut world, &domain, Some(&id), size, now)
+                    })
+                    .collect();
+                (id, teams)
+            } else {
+                let id = generate::add_team(&mut world, &domain, new.within.as_deref(), size, now);
+                (id.clone(), vec![id])
+            }
+        };
+        for team in &teams {
+            generate::populate_team_history(self, team, history_size, now);
+        }
+        let world = self.world();
+        Ok(match world.organizations.get(&id) {
+            Some(organization) => organization_json(&world, organization),
+            None => account_json(&world, &world.teams[&id]),
+        })
+    }
 
-async fn change_settings(
-    State(hub): State<Hub>,
-    Json(changes): Json<Map<String, Value>>,
-) -> Response {
-    let current = hub.settings().clone();
-    control::change_settings(&current, changes, |new| {
-        hub.change_settings(|settings| *settings = new);
-    })
+    fn act(&self, params: &ActionParams) -> Result<Performed, ControlError> {
+        self.transact(self.now(), |tx| tx.perform(params))
+            .map(Performed::from)
+            .map_err(ControlError::conflict)
+    }
+
+    async fn generate(&self, account: Option<&str>, count: usize) -> Result<Value, ControlError> {
+        if let Some(account) = account {
+            let world = self.world();
+            if !world.teams.contains_key(account) && !world.organizations.contains_key(account) {
+                return Err(ControlError::conflict("unknown account"));
+            }
+        }
+        Ok(json!({ "facts": generate::generate(self, account, count) }))
+    }
 }
 
 #[derive(Deserialize)]
@@ -206,9 +195,12 @@ fn holders(world: &World, id: &str) -> Vec<Holder> {
     world.grant(&bot).map(|_| bot).into_iter().collect()
 }
 
-async fn change_tokens(State(hub): State<Hub>, Json(body): Json<ChangeTokens>) -> Response {
-    let now = hub.core.clock.seconds();
-    let found = hub.transact(hub.now(), |tx| {
+async fn change_tokens(
+    State(service): State<Service>,
+    Json(body): Json<ChangeTokens>,
+) -> Result<StatusCode, ControlError> {
+    let now = service.core.clock.seconds();
+    let found = service.transact(service.now(), |tx| {
         let find = |id: &Option<String>| -> Vec<Holder> {
             let id = id.as_deref();
             id.map_or_else(Vec::new, |id| holders(tx.world, id))
@@ -230,9 +222,9 @@ async fn change_tokens(State(hub): State<Hub>, Json(body): Json<ChangeTokens>) -
         found
     });
     if found {
-        StatusCode::NO_CONTENT.into_response()
+        Ok(StatusCode::NO_CONTENT)
     } else {
-        error_response(StatusCode::CONFLICT, "no tokens of this account or user")
+        Err(ControlError::conflict("no tokens of this account or user"))
     }
 }
 
@@ -244,12 +236,12 @@ struct Verification {
 }
 
 /// Sends a URL verification, as Slack does when an app's request URL is entered.
-async fn verify_url(State(hub): State<Hub>, body: Option<Json<Verification>>) -> Response {
+async fn verify_url(State(service): State<Service>, body: Option<Json<Verification>>) -> Response {
     let url = body
         .and_then(|Json(body)| body.url)
-        .unwrap_or_else(|| hub.settings().webhook_url.clone());
-    let challenge = hub.world().secret(40);
-    let secret = hub.settings().signing_secret.clone();
+        .unwrap_or_else(|| service.settings().webhook_url.clone());
+    let challenge = service.world().secret(40);
+    let secret = service.settings().signing_secret.clone();
     match events::verify(&url, &secret, &challenge).await {
         Ok((status, text)) => {
             let object: Option<Value> = serde_json::from_str(&text).ok();
@@ -263,10 +255,10 @@ async fn verify_url(State(hub): State<Hub>, body: Option<Json<Verification>>) ->
             }))
             .into_response()
         }
-        Err(error) => error_response(StatusCode::CONFLICT, &error.to_string()),
+        Err(error) => ControlError::conflict(error.to_string()).into_response(),
     }
 }
 
-async fn deliveries(State(hub): State<Hub>) -> Json<Value> {
-    Json(json!({ "attempts": hub.events.attempts() }))
+async fn deliveries(State(service): State<Service>) -> Json<Value> {
+    Json(json!({ "attempts": service.events.attempts() }))
 }

@@ -19,8 +19,8 @@ impl World {
     }
 }
 
-pub(crate) fn bot_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
-    let world = hub.world();
+pub(crate) fn bot_info(service: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
+    let world = service.world();
     world.require_scope(holder, "users:read")?;
     let bot_id = required(arguments.get("bot"), "bot")?;
     // This method also accepts an organization's id.
@@ -34,7 +34,7 @@ pub(crate) fn bot_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> M
     let own = World::bot_id(&holder.account);
     let (name, app, user) = if bot_id == own {
         let user = world.bot_of(&holder.account).to_owned();
-        ("poblysh", hub.app.id.as_str(), Some(user))
+        ("poblysh", service.app.id.as_str(), Some(user))
     } else if bot_id == BUILD_BOT {
         ("Build", "A00000CI1", None)
     } else {
@@ -90,8 +90,8 @@ fn file_json(world: &World, channel: &Channel, message: &Message) -> Value {
     file
 }
 
-pub(crate) fn file_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
-    let world = hub.world();
+pub(crate) fn file_info(service: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
+    let world = service.world();
     world.require_scope(holder, "files:read")?;
     let id = required(arguments.get("file"), "file")?;
     let (channel, message) = shared_files(&world, holder)
@@ -104,8 +104,8 @@ pub(crate) fn file_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> 
 }
 
 /// `files.list`: newest first, in numbered pages.
-pub(crate) fn files(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
-    let world = hub.world();
+pub(crate) fn files(service: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
+    let world = service.world();
     world.require_scope(holder, "files:read")?;
     resolve_workspace(&world, holder, arguments.get("team_id"))?;
     let count = arguments.number("count", 100, 1_000);
@@ -130,8 +130,8 @@ pub(crate) fn files(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Meth
 }
 
 /// `reactions.get`: a message with its reactions.
-pub(crate) fn reactions(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
-    let world = hub.world();
+pub(crate) fn reactions(service: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
+    let world = service.world();
     world.require_scope(holder, "reactions:read")?;
     let channel = find_channel(&world, arguments, holder)?;
     let message = parse_ts(arguments.get("timestamp"))

@@ -3,7 +3,6 @@
 //! A signature over time and body, a timeout of three seconds, and three retries with the same
 //! event id.
 
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -13,6 +12,7 @@ use serde_json::json;
 use super::settings::Settings;
 use crate::clock::Clock;
 use crate::faults::Effect;
+use crate::lock::Shared;
 use crate::webhook_sender::{Attempt, DeliveryPolicy, NoResponse, Outcome};
 
 pub(crate) const USER_AGENT: &str = "Slackbot 1.0 (+https://api.slack.com/robots)";
@@ -21,11 +21,11 @@ pub(crate) const USER_AGENT: &str = "Slackbot 1.0 (+https://api.slack.com/robots
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Slack's delivery policy.
-pub(crate) struct Slackbot(pub(crate) Arc<RwLock<Settings>>);
+pub(crate) struct Slackbot(pub(crate) Shared<Settings>);
 
 impl DeliveryPolicy for Slackbot {
     fn request(&self, client: &Client, attempt: &Attempt<'_>) -> RequestBuilder {
-        let settings = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let settings = self.0.read();
         // The receiver compares the time with the system clock, not with the simulated one.
         let mut time = Clock::system_seconds();
         if attempt.effect == Some(Effect::OldSignature) {
@@ -57,7 +57,7 @@ impl DeliveryPolicy for Slackbot {
     }
 
     fn retry_delays(&self) -> Vec<f64> {
-        let settings = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let settings = self.0.read();
         settings.retry_seconds.clone()
     }
 

@@ -2,21 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::RngExt;
-use rand::distr::Distribution;
-use rand::distr::weighted::WeightedIndex;
 use rand::seq::IndexedRandom;
 use tokio_util::sync::CancellationToken;
 
 use super::Slack;
 use super::actions::{ActionParams, ActionTime, Transaction};
 use super::world::{Channel, Kind, Organization, Team, User, World};
-use crate::{AccountSize, Config, HistorySize};
+use crate::Config;
+use crate::generate::{AccountSize, HISTORY_SECONDS, HistorySize, Mix, run_at_random};
 
-const DAY: i64 = 24 * 3_600;
-const HISTORY_DAYS: i64 = 30;
+const YEAR: i64 = 365 * 24 * 3_600;
 const CHANNELS: [&str; 3] = ["general", "pumps", "random"];
 /// Size of an account that the control API adds.
 pub(crate) const DEFAULT_SIZE: AccountSize = AccountSize {
@@ -24,31 +21,31 @@ pub(crate) const DEFAULT_SIZE: AccountSize = AccountSize {
     people: 4,
 };
 
-/// Actions with their weights.
-///
-/// Only the first [`HISTORY_ACTIONS`] occur in the history: a backfill cannot find the others.
-const MIX: [(&str, u32); 14] = [
-    ("message.posted", 180),
-    ("message.replied", 110),
-    ("message.broadcast", 8),
-    ("message.bot", 40),
-    ("message.me", 4),
-    ("message.edited", 30),
-    ("message.noise", 10),
-    ("message.mention", 12),
-    ("message.file", 12),
-    ("message.unfurled", 15),
-    ("message.deleted", 10),
-    ("reaction.added", 50),
-    ("reaction.removed", 10),
-    ("member.joined", 8),
-];
-const HISTORY_ACTIONS: usize = 8;
-const REPLIES: [&str; 2] = ["message.replied", "message.broadcast"];
+/// Actions of a workspace. The configuration can fix the number of replies.
+const MIX: Mix = Mix {
+    in_history: 8,
+    counted: &["message.replied", "message.broadcast"],
+    actions: &[
+        ("message.posted", 180),
+        ("message.replied", 110),
+        ("message.broadcast", 8),
+        ("message.bot", 40),
+        ("message.me", 4),
+        ("message.edited", 30),
+        ("message.noise", 10),
+        ("message.mention", 12),
+        ("message.file", 12),
+        ("message.unfurled", 15),
+        ("message.deleted", 10),
+        ("reaction.added", 50),
+        ("reaction.removed", 10),
+        ("member.joined", 8),
+    ],
+};
 
 /// Creates the workspaces that exist when the simulator starts.
 pub(crate) fn populate(world: &mut World, config: &Config, now: i64) {
-    let size = config.size(config.channels);
+    let size = config.size(config.providers.slack.channels);
     for number in 1..=config.accounts {
         add_team(world, &format!("team-{number}"), None, size, now);
     }
@@ -79,7 +76,7 @@ pub(crate) fn add_team(
     size: AccountSize,
     now: i64,
 ) -> String {
-    let since = now - HISTORY_DAYS * DAY - 3_600;
+    let since = now - HISTORY_SECONDS - 3_600;
     let kind = if organization.is_some() { "W" } else { "U" };
     let (id, bot) = (world.id("T"), world.id(kind));
     let mut people = Vec::new();
@@ -133,7 +130,7 @@ pub(crate) fn add_team(
             first_id: channel,
             name,
             // Older than any backfill, so that the channel's creation is not expected as a fact.
-            created: since - 365 * DAY + second,
+            created: since - YEAR + second,
             creator: admin.clone(),
             kind: Kind::Public,
             containers: world.channel_containers(&teams),
@@ -159,72 +156,50 @@ fn add_user(world: &mut World, team: &str, id: &str, name: &str, bot: bool) {
 }
 
 /// Generates facts of the last thirty days in every channel of every workspace.
-pub(crate) fn populate_history(hub: &Slack, config: &Config, now: i64) {
+pub(crate) fn populate_history(service: &Slack, config: &Config, now: i64) {
     let history_size = HistorySize {
         facts: config.history,
-        fixed_count: config.replies,
+        fixed_count: config.providers.slack.replies,
     };
-    let teams: Vec<String> = hub.world().teams.keys().cloned().collect();
+    let teams: Vec<String> = service.world().teams.keys().cloned().collect();
     for team in teams {
-        populate_team_history(hub, &team, history_size, now);
+        populate_team_history(service, &team, history_size, now);
     }
 }
 
 /// Generates facts of the last thirty days in a workspace, in one channel after the other.
-pub(crate) fn populate_team_history(hub: &Slack, team: &str, history_size: HistorySize, now: i64) {
-    let weighted = |mix: &[(&str, u32)]| WeightedIndex::new(mix.iter().map(|(_, weight)| *weight));
-    // With a fixed number of replies, random actions must not add more.
-    let top_level_actions: Vec<(&str, u32)> = MIX[..HISTORY_ACTIONS]
-        .iter()
-        .filter(|(action, _)| !REPLIES.contains(action))
-        .copied()
-        .collect();
-    let (Ok(all_weights), Ok(top_level_weights)) = (
-        weighted(&MIX[..HISTORY_ACTIONS]),
-        weighted(&top_level_actions),
-    ) else {
-        return;
-    };
+pub(crate) fn populate_team_history(
+    service: &Slack,
+    team: &str,
+    history_size: HistorySize,
+    now: i64,
+) {
     let channels: Vec<String> = {
-        let world = hub.world();
+        let world = service.world();
         world
             .channels_of(team)
             .map(|channel| channel.id.clone())
             .collect()
     };
-    let count = i64::try_from(history_size.facts * channels.len()).unwrap_or(0);
-    let since = now - HISTORY_DAYS * DAY;
-    let rounds = (0..history_size.facts)
-        .flat_map(|round| channels.iter().map(move |channel| (round, channel)));
-    for (number, (round, channel)) in (0_i64..).zip(rounds) {
-        // In chronological order.
-        let at = since + (HISTORY_DAYS * DAY - 120) * number / count.max(1);
-        hub.transact(ActionTime { at, is_live: false }, |tx| {
-            let rng = &mut tx.world.rng;
-            let top_level = history_size.fixed_count.map(|replies| {
-                let share = history_size.facts.saturating_sub(replies);
-                history_size.selects(share, round)
+    for (at, round, channel) in history_size.schedule(&channels, now, 120) {
+        service.transact(ActionTime { at, is_live: false }, |tx| {
+            let is_reply = history_size.fixed_count.map(|replies| {
+                let top_level = history_size.facts.saturating_sub(replies);
+                !history_size.selects(top_level, round)
             });
-            let action = match top_level {
-                Some(true) => top_level_actions[top_level_weights.sample(rng)].0,
-                Some(false) => "message.replied",
-                None => MIX[all_weights.sample(rng)].0,
-            };
+            let action = MIX.choose_past(is_reply, &mut tx.world.rng);
             perform_or_post(tx, team, action, Some(channel));
         });
     }
 }
 
 /// Generates facts now, in one account or in random ones, and returns their number.
-pub(crate) fn generate(hub: &Slack, account: Option<&str>, count: usize) -> usize {
-    let Ok(weights) = WeightedIndex::new(MIX.iter().map(|(_, weight)| weight)) else {
-        return 0;
-    };
-    let teams: Vec<String> = hub.world().teams.keys().cloned().collect();
+pub(crate) fn generate(service: &Slack, account: Option<&str>, count: usize) -> usize {
+    let teams: Vec<String> = service.world().teams.keys().cloned().collect();
     let mut facts = 0;
     for _ in 0..count {
-        facts += hub.transact(hub.now(), |tx| {
-            let action = MIX[weights.sample(&mut tx.world.rng)].0;
+        facts += service.transact(service.now(), |tx| {
+            let action = MIX.choose(&mut tx.world.rng);
             let random_team = teams.choose(&mut tx.world.rng).map(String::as_str);
             account
                 .or(random_team)
@@ -254,16 +229,13 @@ fn perform_or_post(
 }
 
 /// Generates facts at a rate per second, until `stop`.
-pub(crate) async fn run_activity(hub: Arc<Slack>, rate: f64, stop: CancellationToken) {
-    loop {
-        let pause = {
-            let mut world = hub.world();
-            -world.rng.random_range(f64::EPSILON..1.0_f64).ln() / rate
-        };
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs_f64(pause.min(60.0))) => {}
-            () = stop.cancelled() => return,
-        }
-        generate(&hub, None, 1);
-    }
+pub(crate) async fn run_activity(service: Arc<Slack>, rate: f64, stop: CancellationToken) {
+    let random = || {
+        let mut world = service.world();
+        world.rng.random_range(f64::EPSILON..1.0_f64)
+    };
+    let generate_one = || {
+        generate(&service, None, 1);
+    };
+    run_at_random(rate, stop, random, generate_one).await;
 }

@@ -26,8 +26,8 @@ fn window(arguments: &Arguments) -> Result<impl Fn(i64) -> bool + use<>, Value> 
     })
 }
 
-fn page_size(hub: &Slack, arguments: &Arguments) -> Result<usize, Value> {
-    if hub.settings().limited {
+fn page_size(service: &Slack, arguments: &Arguments) -> Result<usize, Value> {
+    if service.settings().limited {
         arguments.limit(15, 15)
     } else {
         arguments.limit(100, 999)
@@ -61,21 +61,21 @@ fn render(messages: &[&Message], account: &str, polled: &mut Vec<u64>) -> Vec<Va
 }
 
 /// Message at which a cursor continues, so that new messages do not shift pages.
-fn resume_from(hub: &Slack, arguments: &Arguments, method: &str) -> Result<Option<i64>, Value> {
-    let ttl = hub.settings().cursor_seconds;
+fn resume_from(service: &Slack, arguments: &Arguments, method: &str) -> Result<Option<i64>, Value> {
+    let ttl = service.settings().cursor_seconds;
     match arguments.get("cursor") {
         "" => Ok(None),
-        cursor => read_cursor(cursor, method, hub.core.clock.seconds(), ttl).map(Some),
+        cursor => read_cursor(cursor, method, service.core.clock.seconds(), ttl).map(Some),
     }
 }
 
-pub(crate) fn history(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
+pub(crate) fn history(service: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
     const METHOD: &str = "conversations.history";
-    let limit = page_size(hub, arguments)?;
+    let limit = page_size(service, arguments)?;
     let in_window = window(arguments)?;
-    let from = resume_from(hub, arguments, METHOD)?;
+    let from = resume_from(service, arguments, METHOD)?;
     let mut polled = Vec::new();
-    let world = hub.world();
+    let world = service.world();
     let channel = readable(&world, arguments, holder)?;
     let mut rows = channel.messages.values().rev().filter(|message| {
         (message.thread.is_none() || message.subtype == Some("thread_broadcast"))
@@ -85,8 +85,8 @@ pub(crate) fn history(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Me
     let page: Vec<&Message> = rows.by_ref().take(limit).collect();
     let next = rows.next().map(|message| message.ts);
     let messages = render(&page, &holder.account, &mut polled);
-    hub.core.ledger.mark_polled(polled);
-    let now = hub.core.clock.seconds();
+    service.core.ledger.mark_polled(polled);
+    let now = service.core.clock.seconds();
     let cursor = next.map(|ts| cursor(METHOD, ts, now)).unwrap_or_default();
     Ok(json!({
         "ok": true, "messages": messages, "has_more": next.is_some(), "pin_count": 0,
@@ -95,16 +95,16 @@ pub(crate) fn history(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Me
     }))
 }
 
-pub(crate) fn replies(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
+pub(crate) fn replies(service: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
     const METHOD: &str = "conversations.replies";
-    if hub.settings().replies_need_user && holder.person.is_none() {
+    if service.settings().replies_need_user && holder.person.is_none() {
         return Err(error_json("not_allowed_token_type"));
     }
-    let limit = page_size(hub, arguments)?;
+    let limit = page_size(service, arguments)?;
     let in_window = window(arguments)?;
-    let from = resume_from(hub, arguments, METHOD)?;
+    let from = resume_from(service, arguments, METHOD)?;
     let mut polled = Vec::new();
-    let world = hub.world();
+    let world = service.world();
     let channel = readable(&world, arguments, holder)?;
     let parent = parse_ts(required(arguments.get("ts"), "ts")?)
         .and_then(|ts| channel.messages.get(&ts))
@@ -119,8 +119,8 @@ pub(crate) fn replies(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Me
     page.extend(rows.by_ref().take(limit));
     let next = rows.next().map(|message| message.ts);
     let messages = render(&page, &holder.account, &mut polled);
-    hub.core.ledger.mark_polled(polled);
-    let now = hub.core.clock.seconds();
+    service.core.ledger.mark_polled(polled);
+    let now = service.core.clock.seconds();
     let cursor = next.map(|ts| cursor(METHOD, ts, now)).unwrap_or_default();
     Ok(json!({
         "ok": true, "messages": messages, "has_more": next.is_some(),
@@ -128,8 +128,8 @@ pub(crate) fn replies(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Me
     }))
 }
 
-pub(crate) fn permalink(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
-    let world = hub.world();
+pub(crate) fn permalink(service: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
+    let world = service.world();
     let channel = find_channel(&world, arguments, holder)?;
     let message = parse_ts(arguments.get("message_ts"))
         .and_then(|ts| channel.messages.get(&ts))

@@ -10,8 +10,8 @@ use super::scopes::{required, resolve_workspace};
 use super::tokens::Holder;
 use super::world::{Channel, Kind, User, World};
 
-pub(crate) fn auth_test(hub: &Slack, holder: &Holder) -> Value {
-    let world = hub.world();
+pub(crate) fn auth_test(service: &Slack, holder: &Holder) -> Value {
+    let world = service.world();
     let user = match &holder.person {
         Some(person) => person.as_str(),
         None => world.bot_of(&holder.account),
@@ -39,16 +39,16 @@ pub(crate) fn auth_test(hub: &Slack, holder: &Holder) -> Value {
 }
 
 /// `auth.teams.list`: the workspaces to which a token has access.
-pub(crate) fn workspaces(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
-    let page = Page::read(hub, "auth.teams.list", arguments, 100, 1_000)?;
-    let world = hub.world();
+pub(crate) fn workspaces(service: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
+    let page = Page::read(service, "auth.teams.list", arguments, 100, 1_000)?;
+    let world = service.world();
     let all = world.workspaces(&holder.account);
     let render = |team: &String| json!({ "id": team, "name": world.teams[team].name });
     Ok(page.response("teams", &all, render))
 }
 
-pub(crate) fn team_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
-    let world = hub.world();
+pub(crate) fn team_info(service: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
+    let world = service.world();
     world.require_scope(holder, "team:read")?;
     let id = match arguments.get("team") {
         "" => holder.account.as_str(),
@@ -79,8 +79,8 @@ pub(crate) fn team_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> 
     Ok(json!({ "ok": true, "team": object }))
 }
 
-pub(crate) fn user_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
-    let world = hub.world();
+pub(crate) fn user_info(service: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
+    let world = service.world();
     world.require_scope(holder, "users:read")?;
     let user = world
         .users
@@ -89,9 +89,9 @@ pub(crate) fn user_info(hub: &Slack, arguments: &Arguments, holder: &Holder) -> 
     Ok(json!({ "ok": true, "user": world.user_json(user) }))
 }
 
-pub(crate) fn users(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
-    let page = Page::read(hub, "users.list", arguments, 1_000, 1_000)?;
-    let world = hub.world();
+pub(crate) fn users(service: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
+    let page = Page::read(service, "users.list", arguments, 1_000, 1_000)?;
+    let world = service.world();
     world.require_scope(holder, "users:read")?;
     let team = resolve_workspace(&world, holder, arguments.get("team_id"))?;
     let bot = world.bot_of(&holder.account);
@@ -119,7 +119,7 @@ pub(crate) fn is_in(world: &World, holder: &Holder, channel: &Channel) -> bool {
 
 /// `users.conversations` (with `own`), or `conversations.list`.
 pub(crate) fn conversations(
-    hub: &Slack,
+    service: &Slack,
     arguments: &Arguments,
     holder: &Holder,
     own: bool,
@@ -129,8 +129,8 @@ pub(crate) fn conversations(
     } else {
         ("conversations.list", 1_000)
     };
-    let page = Page::read(hub, method, arguments, 100, max)?;
-    let world = hub.world();
+    let page = Page::read(service, method, arguments, 100, max)?;
+    let world = service.world();
     let mut kinds = Vec::new();
     for name in arguments.get_or("types", "public_channel").split(',') {
         let kind = [Kind::Public, Kind::Private, Kind::Direct]
@@ -157,7 +157,7 @@ pub(crate) fn conversations(
     if !own {
         let facts = page.items(&all).iter();
         let facts = facts.filter_map(|channel| channel.facts.get(&holder.account).copied());
-        hub.core.ledger.mark_polled(facts);
+        service.core.ledger.mark_polled(facts);
     }
     Ok(page.response("channels", &all, |channel| {
         world.channel_json(channel, holder)
@@ -183,11 +183,11 @@ pub(crate) fn find_channel<'w>(
 }
 
 pub(crate) fn conversation_info(
-    hub: &Slack,
+    service: &Slack,
     arguments: &Arguments,
     holder: &Holder,
 ) -> MethodResult {
-    let world = hub.world();
+    let world = service.world();
     let channel = find_channel(&world, arguments, holder)?;
     world.require_scope(holder, &format!("{}:read", channel.kind.scope_family()))?;
     let mut object = world.channel_json(channel, holder);
@@ -197,8 +197,8 @@ pub(crate) fn conversation_info(
     Ok(json!({ "ok": true, "channel": object }))
 }
 
-pub(crate) fn join(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
-    let mut world = hub.world();
+pub(crate) fn join(service: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
+    let mut world = service.world();
     let channel = find_channel(&world, arguments, holder)?;
     if channel.kind != Kind::Public {
         return Err(error_json("method_not_supported_for_channel_type"));
@@ -241,9 +241,9 @@ fn member_ids(world: &World, channel: &Channel) -> Vec<String> {
     people.cloned().chain(bots).collect()
 }
 
-pub(crate) fn members(hub: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
-    let page = Page::read(hub, "conversations.members", arguments, 1_000, 1_000)?;
-    let world = hub.world();
+pub(crate) fn members(service: &Slack, arguments: &Arguments, holder: &Holder) -> MethodResult {
+    let page = Page::read(service, "conversations.members", arguments, 1_000, 1_000)?;
+    let world = service.world();
     let channel = find_channel(&world, arguments, holder)?;
     world.require_scope(holder, &format!("{}:read", channel.kind.scope_family()))?;
     let all = member_ids(&world, channel);
@@ -251,10 +251,10 @@ pub(crate) fn members(hub: &Slack, arguments: &Arguments, holder: &Holder) -> Me
 }
 
 /// `apps.event.authorizations.list`, which needs the app-level token.
-pub(crate) fn authorizations(hub: &Slack, arguments: &Arguments) -> MethodResult {
+pub(crate) fn authorizations(service: &Slack, arguments: &Arguments) -> MethodResult {
     const METHOD: &str = "apps.event.authorizations.list";
-    let page = Page::read(hub, METHOD, arguments, 100, 1_000)?;
-    let world = hub.world();
+    let page = Page::read(service, METHOD, arguments, 100, 1_000)?;
+    let world = service.world();
     let context = required(arguments.get("event_context"), "event_context")?;
     let all = world
         .contexts
@@ -278,15 +278,15 @@ pub(crate) struct Page {
 impl Page {
     /// Reads the arguments. Locks the world.
     pub(crate) fn read(
-        hub: &Slack,
+        service: &Slack,
         method: &'static str,
         arguments: &Arguments,
         default: usize,
         max: usize,
     ) -> Result<Self, Value> {
-        let now = hub.core.clock.seconds();
+        let now = service.core.clock.seconds();
         let (ttl, empty_pages) = {
-            let settings = hub.settings();
+            let settings = service.settings();
             (settings.cursor_seconds, settings.empty_pages)
         };
         let limit = arguments.limit(default, max)?;
@@ -295,7 +295,7 @@ impl Page {
             cursor => usize::try_from(read_cursor(cursor, method, now, ttl)?).unwrap_or(0),
         };
         let is_empty = empty_pages && {
-            let mut world = hub.world();
+            let mut world = service.world();
             world.list_responses += 1;
             world.list_responses.is_multiple_of(3)
         };

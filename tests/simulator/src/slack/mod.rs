@@ -22,20 +22,22 @@ mod tokens;
 mod world;
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::sync::{Arc, MutexGuard, RwLockReadGuard};
 
 use axum::Router;
 use futures::future::BoxFuture;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use self::world::World;
+use super::lock::{Mutex, Shared};
+use super::provider::Provider;
+use super::unfinished::Unfinished;
 use super::usage::Quota;
 use super::webhook_sender::WebhookSender;
-use super::{Config, Core, StartError, control::Provider};
+use super::{Config, Core, Simulator, StartError};
 
-pub(crate) use generate::run_activity;
-pub use settings::Settings;
+pub use settings::{Settings, SlackOptions};
 
 /// Slug in the ledger.
 pub(crate) const SOURCE: &str = "slack";
@@ -55,7 +57,7 @@ pub(crate) struct Slack {
     pub(crate) base: String,
     pub(crate) app: App,
     pub(crate) events: WebhookSender,
-    settings: Arc<RwLock<Settings>>,
+    settings: Shared<Settings>,
     world: Mutex<World>,
 }
 
@@ -73,23 +75,23 @@ impl Slack {
             client_secret: world.secret(32),
             token: format!("xapp-1-{}", world.secret(24)),
         };
-        let settings = Arc::new(RwLock::new(Settings {
+        let settings = Shared::new(Settings {
             callback_url: config.callback_url(SOURCE),
             webhook_url: config.delivery_url(SOURCE),
             signing_secret: world.secret(32),
             tiers: config.enforces_limits,
             ..Settings::default()
-        }));
+        });
         let events = WebhookSender::new(
             Arc::clone(&core),
-            Arc::new(events::Slackbot(Arc::clone(&settings))),
+            Arc::new(events::Slackbot(settings.clone())),
             events::USER_AGENT,
             events::RESPONSE_TIMEOUT,
             config.delivery_concurrency.max(1),
         )?;
         let now = core.clock.seconds();
         generate::populate(&mut world, config, now);
-        let hub = Arc::new(Self {
+        let service = Arc::new(Self {
             core,
             base: format!("{base}/slack"),
             app,
@@ -97,34 +99,29 @@ impl Slack {
             settings,
             world: Mutex::new(world),
         });
-        generate::populate_history(&hub, config, now);
-        Ok(hub)
+        generate::populate_history(&service, config, now);
+        Ok(service)
     }
 
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+        self.world.lock()
     }
 
     /// Current settings.
     pub(crate) fn settings(&self) -> RwLockReadGuard<'_, Settings> {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner)
+        self.settings.read()
     }
 
     pub(crate) fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
-        change(
-            &mut self
-                .settings
-                .write()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        self.settings.change(change);
     }
 }
 
-/// All routes of Slack, and of its part of the control API.
-pub(crate) fn router(hub: &Arc<Slack>) -> Router {
-    Router::new()
-        .nest("/slack", oauth::router(hub).merge(api::router(hub)))
-        .merge(control::router(Arc::clone(hub)))
+impl Simulator {
+    /// Changes settings of Slack and its app.
+    pub fn change_slack(&self, change: impl FnOnce(&mut Settings)) {
+        self.providers.slack.change_settings(change);
+    }
 }
 
 impl Provider for Slack {
@@ -132,8 +129,12 @@ impl Provider for Slack {
         SOURCE
     }
 
-    fn env(&self) -> Vec<(String, String)> {
-        [
+    fn index(&self) -> &'static str {
+        control::INDEX
+    }
+
+    fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
             ("APP_ID", self.app.id.clone()),
             ("APP_TOKEN", self.app.token.clone()),
             ("CLIENT_ID", self.app.client_id.clone()),
@@ -141,9 +142,12 @@ impl Provider for Slack {
             ("WEBHOOK_SECRET", self.settings().signing_secret.clone()),
             ("BASE_URL", self.base.clone()),
         ]
-        .into_iter()
-        .map(|(name, value)| (format!("POBLYSH_SLACK_{name}"), value))
-        .collect()
+    }
+
+    fn router(self: Arc<Self>) -> Router {
+        Router::new()
+            .nest("/slack", oauth::router(&self).merge(api::router(&self)))
+            .merge(control::router(self))
     }
 
     fn visible(&self) -> HashSet<u64> {
@@ -151,12 +155,8 @@ impl Provider for Slack {
         self.world().visible_containers(replies_need_user)
     }
 
-    fn unfinished(&self) -> usize {
+    fn unfinished(&self) -> &Unfinished {
         self.events.unfinished()
-    }
-
-    fn quiesce(&self, timeout: Duration) -> BoxFuture<'_, bool> {
-        Box::pin(self.events.quiesce(timeout))
     }
 
     fn deliveries(&self) -> Value {
@@ -174,5 +174,18 @@ impl Provider for Slack {
             window_seconds: 60,
             is_shared: false,
         })
+    }
+
+    /// Replies in old threads and edits are on no list as they happen.
+    fn is_listed(&self, kind: &str, _dedupe_key: &str) -> bool {
+        !matches!(kind, "thread_replied" | "message_edited")
+    }
+
+    fn shorten_retry_delays(&self) {
+        self.change_settings(|settings| settings.retry_seconds = vec![0.0, 0.2, 0.5]);
+    }
+
+    fn run_activity(self: Arc<Self>, rate: f64, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        Box::pin(generate::run_activity(self, rate, stop))
     }
 }

@@ -1,7 +1,6 @@
 //! The consent page.
 //!
-//! A browser session is the cookie `user_session=<user id>`, without a password. The page
-//! consents immediately: for the workspace or organization of the argument `team` or the cookie
+//! The login of a browser session is the user's id. The page consents immediately: for the workspace or organization of the argument `team` or the cookie
 //! `slack_team`, otherwise for the one of which the person is an admin or a member.
 
 use std::collections::HashMap;
@@ -9,50 +8,38 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Form, Query, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::Response;
 use axum::routing::{get, post};
 use url::Url;
 
 use super::Slack;
 use super::world::{Code, World};
+use crate::oauth::{self, cookie, redirect, session, sign_in_form, start_session};
 
 /// Lifetime of an authorization code.
 const CODE_TTL_SECONDS: i64 = 600;
 
-type Hub = Arc<Slack>;
+type Service = Arc<Slack>;
 type Fields = HashMap<String, String>;
 
-pub(crate) fn router(hub: &Hub) -> Router {
+pub(crate) fn router(service: &Service) -> Router {
     Router::new()
         .route("/oauth/v2/authorize", get(authorize))
         .route("/session", post(sign_in))
-        .with_state(Arc::clone(hub))
-}
-
-fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .find_map(|pair| {
-            let (key, value) = pair.trim().split_once('=')?;
-            (key == name).then(|| value.to_owned())
-        })
+        .with_state(Arc::clone(service))
 }
 
 /// The user of the browser session.
-fn session_user(hub: &Slack, headers: &HeaderMap) -> Option<String> {
-    let id = cookie(headers, "user_session")?;
-    let world = hub.world();
+fn session_user(service: &Slack, headers: &HeaderMap) -> Option<String> {
+    let id = session(headers)?;
+    let world = service.world();
     let user = world.users.get(&id)?;
     (!user.bot).then_some(id)
 }
 
 fn page(status: StatusCode, text: &str) -> Response {
-    let html = format!("<!doctype html><title>Slack</title><h1>Simulated Slack</h1>{text}");
-    (status, Html(html)).into_response()
+    oauth::page("Slack", status, text)
 }
 
 fn split_scopes(text: &str) -> Vec<String> {
@@ -85,16 +72,16 @@ fn choose_account(world: &World, user: &str, requested: Option<&str>) -> Option<
 }
 
 async fn authorize(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     uri: Uri,
     headers: HeaderMap,
     Query(fields): Query<Fields>,
 ) -> Response {
     let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
-    if field("client_id") != hub.app.client_id {
+    if field("client_id") != service.app.client_id {
         return page(StatusCode::BAD_REQUEST, "<p>invalid_client_id</p>");
     }
-    let callback = hub.settings().callback_url.clone();
+    let callback = service.settings().callback_url.clone();
     let redirect_uri = field("redirect_uri");
     if !redirect_uri.is_empty() && redirect_uri != callback {
         return page(
@@ -109,30 +96,30 @@ async fn authorize(
     if scopes.is_empty() && user_scopes.is_empty() {
         return page(StatusCode::BAD_REQUEST, "<p>invalid_scope</p>");
     }
-    let Some(user) = session_user(&hub, &headers) else {
+    let Some(user) = session_user(&service, &headers) else {
         return sign_in_page(&uri);
     };
-    let Ok(mut target) = Url::parse(&callback) else {
+    let Ok(target) = Url::parse(&callback) else {
         return page(StatusCode::BAD_REQUEST, "<p>bad_redirect_uri</p>");
     };
     let requested = Some(field("team"))
         .filter(|team| !team.is_empty())
         .or_else(|| cookie(&headers, "slack_team"));
-    let Some(account) = choose_account(&hub.world(), &user, requested.as_deref()) else {
+    let Some(account) = choose_account(&service.world(), &user, requested.as_deref()) else {
         return page(
             StatusCode::FORBIDDEN,
             "<p>You may not install apps there.</p>",
         );
     };
-    if hub.settings().deny_authorizations {
-        target
-            .query_pairs_mut()
-            .append_pair("error", "access_denied")
-            .append_pair("state", &field("state"));
-        return redirect(&target);
+    let state = field("state");
+    if service.settings().deny_authorizations {
+        return redirect(
+            target,
+            [("error", "access_denied"), ("state", state.as_str())],
+        );
     }
-    let expires_at = hub.core.clock.seconds() + CODE_TTL_SECONDS;
-    let code = hub.world().store_consent(Code {
+    let expires_at = service.core.clock.seconds() + CODE_TTL_SECONDS;
+    let code = service.world().store_consent(Code {
         account,
         user,
         redirect_uri,
@@ -141,11 +128,7 @@ async fn authorize(
         challenge: fields.get("code_challenge").cloned(),
         expires_at,
     });
-    target
-        .query_pairs_mut()
-        .append_pair("code", &code)
-        .append_pair("state", &field("state"));
-    redirect(&target)
+    redirect(target, [("code", code.as_str()), ("state", state.as_str())])
 }
 
 impl World {
@@ -158,35 +141,18 @@ impl World {
 }
 
 fn sign_in_page(uri: &Uri) -> Response {
-    let return_to = uri.to_string().replace('&', "&amp;").replace('"', "&quot;");
-    page(
-        StatusCode::OK,
-        &format!(
-            "<form method=\"post\" action=\"/slack/session\">\
-             <input type=\"hidden\" name=\"return_to\" value=\"/slack{return_to}\">\
-             <label>User id <input name=\"login\" autofocus></label> <button>Sign in</button></form>"
-        ),
-    )
+    let return_to = format!("/slack{uri}");
+    let form = sign_in_form("/slack/session", &return_to, "User id");
+    page(StatusCode::OK, &form)
 }
 
-async fn sign_in(State(hub): State<Hub>, Form(fields): Form<Fields>) -> Response {
-    let login = fields.get("login").cloned().unwrap_or_default();
+async fn sign_in(State(service): State<Service>, Form(fields): Form<Fields>) -> Response {
+    let login = fields.get("login").map(String::as_str).unwrap_or_default();
     let return_to = fields
         .get("return_to")
-        .filter(|path| path.starts_with("/slack/"))
-        .cloned()
-        .unwrap_or_else(|| "/".to_owned());
-    if !hub.world().users.contains_key(&login) {
+        .filter(|path| path.starts_with("/slack/"));
+    if !service.world().users.contains_key(login) {
         return page(StatusCode::UNPROCESSABLE_ENTITY, "<p>User not found</p>");
     }
-    let cookie = format!("user_session={login}; Path=/; HttpOnly; SameSite=Lax");
-    (
-        StatusCode::FOUND,
-        [(header::SET_COOKIE, cookie), (header::LOCATION, return_to)],
-    )
-        .into_response()
-}
-
-fn redirect(target: &Url) -> Response {
-    (StatusCode::FOUND, [(header::LOCATION, target.as_str())]).into_response()
+    start_session(login, return_to)
 }

@@ -1,6 +1,27 @@
-//! Settings of the app and the service that tests may change.
+//! Options, and settings of the app and the service that tests may change.
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
+
+/// Options at the start.
+#[derive(Debug, Clone, Args)]
+pub struct SlackOptions {
+    /// Slack channels in each account.
+    #[arg(long, default_value_t = SlackOptions::default().channels)]
+    pub channels: usize,
+    /// How many of a channel's past facts are replies; by default, about a third.
+    #[arg(long)]
+    pub replies: Option<usize>,
+}
+
+impl Default for SlackOptions {
+    fn default() -> Self {
+        Self {
+            channels: 3,
+            replies: None,
+        }
+    }
+}
 
 /// Current settings; the control API shows and changes them.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -69,12 +69,12 @@ async fn disabled_limits_refuse_no_request() {
         ..Config::default()
     };
     let simulator = start(config).await.expect("a simulator");
-    let settings = simulator.github.settings().clone();
+    let settings = simulator.providers.github.settings().clone();
     assert_eq!(settings.points_per_minute, None);
     assert_eq!(settings.max_concurrent, None);
     assert!(settings.rate_limit > 1_000_000 && settings.search_limit > 1_000_000);
-    assert!(!simulator.slack.settings().tiers);
-    let jira = simulator.jira.settings();
+    assert!(!simulator.providers.slack.settings().tiers);
+    let jira = simulator.providers.jira.settings();
     assert_eq!(jira.points_per_hour.max(jira.site_points_per_hour), None);
     assert_eq!(jira.requests_per_second, None);
 }

@@ -4,18 +4,19 @@ use crate::{Config, Filter, start};
 
 #[tokio::test]
 async fn world_has_the_configured_size() {
-    let config = Config {
+    let mut config = Config {
         seed: Some(3),
         accounts: 1,
-        repositories: 12,
-        channels: 40,
-        projects: 8,
         people: 30,
         history: 10,
-        replies: Some(3),
-        issues: Some(4),
         ..Config::default()
     };
+    config.providers.github.repositories = 12;
+    (
+        config.providers.slack.channels,
+        config.providers.slack.replies,
+    ) = (40, Some(3));
+    (config.providers.jira.projects, config.providers.jira.issues) = (8, Some(4));
     let simulator = start(config).await.expect("a simulator");
     let facts = |kind: &str| {
         let filter = Filter {
@@ -25,15 +26,15 @@ async fn world_has_the_configured_size() {
         simulator.ledger(&filter)
     };
     {
-        let github = simulator.github.world();
+        let github = simulator.providers.github.world();
         assert_eq!(github.repositories.len(), 12);
         let account = github.accounts.values().next().expect("an account");
         assert_eq!(account.members.len(), 31);
-        let slack = simulator.slack.world();
+        let slack = simulator.providers.slack.world();
         assert_eq!(slack.channels.len(), 40);
         let team = slack.teams.values().next().expect("a workspace");
         assert_eq!(team.people.len(), 31);
-        let jira = simulator.jira.world();
+        let jira = simulator.providers.jira.world();
         let site = jira.sites.values().next().expect("a site");
         assert_eq!((site.projects.len(), site.people.len()), (8, 31));
         for project in site.projects.values() {

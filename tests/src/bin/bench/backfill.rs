@@ -14,7 +14,7 @@ pub(crate) async fn rows() -> anyhow::Result<Vec<Row>> {
     let system = installation::fast()
         .simulator(|simulator| {
             simulator.accounts = 1;
-            simulator.repositories = 4;
+            simulator.providers.github.repositories = 4;
             simulator.history = HISTORY;
         })
         .start()

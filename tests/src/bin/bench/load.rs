@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use shared::clock::{Clock, SystemClock};
 use sqlx::PgPool;
-use tests::harness::webhooks::EVENT;
 use tests::harness::{System, Tenant, Webhooks as Template};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -24,6 +23,7 @@ const CONNECTIONS: usize = 64;
 /// Template of a load's webhooks, and the number of the next one.
 pub(crate) struct Webhooks {
     host: String,
+    path: String,
     template: Template,
     next: AtomicU64,
 }
@@ -35,6 +35,7 @@ impl Webhooks {
         let (account, person) = accounts.first().context("the simulator has no account")?;
         Ok(Self {
             host: system.ingress.trim_start_matches("http://").to_owned(),
+            path: Template::path(),
             template: Template::prepare(system, tenant, (account, person)).await,
             next: AtomicU64::new(0),
         })
@@ -47,15 +48,18 @@ impl Webhooks {
 
     /// Encodes a request.
     fn request(&self, number: u64) -> Vec<u8> {
-        let (body, signature) = self.template.signed(number);
-        let head = format!(
-            "POST /webhooks/github HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\nx-github-event: {EVENT}\r\nx-github-delivery: {}\r\n\
-             x-hub-signature-256: {signature}\r\n\r\n",
+        let (headers, body) = self.template.signed(number, delivery_id());
+        let mut head = format!(
+            "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n",
+            self.path,
             self.host,
             body.len(),
-            delivery_id(),
         );
+        for (name, value) in headers {
+            head.extend([name, ": ", value.as_str(), "\r\n"]);
+        }
+        head.push_str("\r\n");
         [head.as_bytes(), &body].concat()
     }
 
@@ -64,7 +68,7 @@ impl Webhooks {
     }
 }
 
-/// Generates a time-based id like GitHub's.
+/// Generates a time-based id, as providers do.
 ///
 /// Ids of the same time are adjacent in an index.
 fn delivery_id() -> Uuid {

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tests::harness::System;
-use tests::harness::large_accounts::{
-    FirstSync, Installation, QuotaUse, configure_large_slack_workspace,
-};
+use tests::harness::large_accounts::{FirstSync, LargeAccount, QuotaUse};
+use tests::harness::provider::configure_large_slack_workspace;
 
 use crate::report::{Comparison, Row};
 
@@ -20,8 +19,8 @@ const FACTS_PER_HOUR: u32 = 139;
 
 /// Measures an installation with 300 repositories: quota use, and delay of lost facts.
 pub(crate) async fn github_quota() -> anyhow::Result<Vec<Row>> {
-    let used = QuotaUse::measure(Installation {
-        repositories: REPOSITORIES,
+    let used = QuotaUse::measure(LargeAccount {
+        containers: REPOSITORIES,
         history: HISTORY,
         facts_per_hour: FACTS_PER_HOUR,
         polled_for: Duration::from_hours(1),

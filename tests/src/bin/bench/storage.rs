@@ -30,9 +30,9 @@ pub(crate) async fn rows() -> anyhow::Result<Vec<Row>> {
         .simulator(|simulator| {
             (simulator.accounts, simulator.history) = (1, HISTORY);
             (
-                simulator.repositories,
-                simulator.channels,
-                simulator.projects,
+                simulator.providers.github.repositories,
+                simulator.providers.slack.channels,
+                simulator.providers.jira.projects,
             ) = (2, 2, 2);
         })
         .start()

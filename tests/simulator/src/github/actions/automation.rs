@@ -149,7 +149,7 @@ fn rerun(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams
     let Some((attempt, hidden)) = changed else {
         return reject("the workflow run no longer exists");
     };
-    tx.hub.core.ledger.hide(&hidden);
+    tx.service.core.ledger.hide(&hidden);
     complete(tx, context, id, attempt)
 }
 

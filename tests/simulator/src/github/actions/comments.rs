@@ -4,10 +4,11 @@ use std::cell::OnceCell;
 
 use serde_json::{Value, json};
 
+use super::post::{self, Post};
 use super::{ActionContext, ActionError, ActionParams, Outcome, Transaction, issue, reject};
-use crate::github::facts;
+use crate::github::facts::{self, Fact};
 use crate::github::render;
-use crate::github::world::{Comment, Id, ObjectType};
+use crate::github::world::{Collection, Comment, Id, ObjectType, Repository};
 
 pub(super) fn perform(
     tx: &mut Transaction<'_>,
@@ -17,142 +18,110 @@ pub(super) fn perform(
     params: &ActionParams,
 ) -> Outcome {
     match (event, action) {
-        ("issue_comment", "created") => Ok(json!({"id": create(tx, context, params)?})),
-        ("issue_comment", "edited") => edit(tx, context, params),
-        ("issue_comment", "deleted") => delete(tx, context, params),
+        ("issue_comment", "created") => post::create::<Comment>(tx, context, params),
+        ("issue_comment", "edited") => post::edit::<Comment>(tx, context, params),
+        ("issue_comment", "deleted") => post::delete::<Comment>(tx, context, params),
         ("commit_comment", "created") => comment_on_commit(tx, context, params),
         _ => reject(format!("unknown action {event}.{action}")),
     }
 }
 
-/// Body in the parameters, or a default.
-pub(super) fn text(params: &ActionParams, default: &str) -> String {
-    params.body.clone().unwrap_or_else(|| default.to_owned())
-}
+impl Post for Comment {
+    const NAME: &'static str = "comment";
+    const EDITED_TEXT: &'static str = "I can confirm this on two machines.";
 
-fn create(
-    tx: &mut Transaction<'_>,
-    context: ActionContext,
-    params: &ActionParams,
-) -> Result<Id, ActionError> {
-    let chosen = tx.choose_issue(context.repository, params.number, |_| true)?;
-    let parent = match chosen {
-        Some(id) => id,
-        None => issue::open(tx, context, &ActionParams::default())?,
-    };
-    let id = tx.world.next_id(ObjectType::Comment);
-    let at = tx.at;
-    let body = text(params, "I can confirm this.");
-    let repo = tx.repository_mut(context.repository)?;
-    let on_pull = repo.issues.change(parent, |issue| {
-        issue.comments += 1;
-        issue.updated_at = at;
-        issue.pull.is_some()
-    });
-    repo.comments.insert(Comment {
-        id,
-        issue: parent,
-        user: context.actor,
-        body,
-        created_at: at,
-        updated_at: at,
-        facts: Vec::new(),
-        rendered: OnceCell::new(),
-    });
-    let announced = announce(tx, context, "created", id, json!({}));
-    let fact = facts::comment_created(id, on_pull.unwrap_or(false));
-    let seq = tx.record(context.repository, fact, announced);
-    tx.repository_mut(context.repository)?
-        .comments
-        .change(id, |comment| comment.facts.push(seq));
-    Ok(id)
-}
-
-fn announce(
-    tx: &mut Transaction<'_>,
-    context: ActionContext,
-    action: &'static str,
-    id: Id,
-    extra: Value,
-) -> bool {
-    tx.announce(
-        context.repository,
-        "issue_comment",
-        Some(action),
-        context.actor,
-        |world, repo| {
-            let mut body = extra;
-            let Some(comment) = repo.comments.get(id) else {
-                return body;
-            };
-            let Some(issue) = repo.issues.get(comment.issue) else {
-                return body;
-            };
-            body["comment"] = render::comment(world, repo, issue, comment);
-            body["issue"] = render::issue(world, repo, issue);
-            body
-        },
-    )
-}
-
-/// Comment in the parameters, or the newest, or a new one.
-fn choose(
-    tx: &mut Transaction<'_>,
-    context: ActionContext,
-    params: &ActionParams,
-) -> Result<Id, ActionError> {
-    let repo = tx.repository(context.repository)?;
-    if let Some(id) = params.id {
-        let known = repo.comments.get(id).map(|comment| comment.id);
-        return known.ok_or_else(|| ActionError(format!("unknown comment {id}")));
+    fn all(repo: &Repository) -> &Collection<Self> {
+        &repo.comments
     }
-    let newest = repo.comments.newest().next().map(|comment| comment.id);
-    match newest {
-        Some(id) => Ok(id),
-        None => create(tx, context, &ActionParams::default()),
-    }
-}
 
-fn edit(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams) -> Outcome {
-    let id = choose(tx, context, params)?;
-    let at = tx.at;
-    let body = text(params, "I can confirm this on two machines.");
-    tx.repository_mut(context.repository)?
-        .comments
-        .change(id, |comment| {
-            comment.body.clone_from(&body);
-            comment.updated_at = at;
+    fn all_mut(repo: &mut Repository) -> &mut Collection<Self> {
+        &mut repo.comments
+    }
+
+    fn create(
+        tx: &mut Transaction<'_>,
+        context: ActionContext,
+        params: &ActionParams,
+    ) -> Result<Id, ActionError> {
+        let chosen = tx.choose_issue(context.repository, params.number, |_| true)?;
+        let parent = match chosen {
+            Some(id) => id,
+            None => issue::open(tx, context, &ActionParams::default())?,
+        };
+        let id = tx.world.next_id(ObjectType::Comment);
+        let at = tx.at;
+        let repo = tx.repository_mut(context.repository)?;
+        let on_pull = repo.issues.change(parent, |issue| {
+            issue.comments += 1;
+            issue.updated_at = at;
+            issue.pull.is_some()
         });
-    let changes = json!({"changes": {"body": {"from": "An earlier text"}}});
-    let announced = announce(tx, context, "edited", id, changes);
-    tx.record(
-        context.repository,
-        facts::comment_edited("comment", id, at, &body),
-        announced,
-    );
-    Ok(json!({ "id": id }))
-}
+        repo.comments.insert(Self {
+            id,
+            issue: parent,
+            user: context.actor,
+            body: params.text("I can confirm this."),
+            created_at: at,
+            updated_at: at,
+            facts: Vec::new(),
+            rendered: OnceCell::new(),
+        });
+        let announced = Self::announce(tx, context, "created", id, json!({}));
+        let fact = facts::comment_created(id, on_pull.unwrap_or(false));
+        post::record_created::<Self>(tx, context, id, fact, announced)?;
+        Ok(id)
+    }
 
-fn delete(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams) -> Outcome {
-    let id = choose(tx, context, params)?;
-    let announced = announce(tx, context, "deleted", id, json!({}));
-    let repo = tx.repository_mut(context.repository)?;
-    let removed = repo.comments.remove(id);
-    if let Some(comment) = &removed {
-        repo.issues.change(comment.issue, |issue| {
+    fn announce(
+        tx: &mut Transaction<'_>,
+        context: ActionContext,
+        action: &'static str,
+        id: Id,
+        extra: Value,
+    ) -> bool {
+        let (repository, actor) = (context.repository, context.actor);
+        tx.announce(
+            repository,
+            "issue_comment",
+            Some(action),
+            actor,
+            |world, repo| {
+                let mut body = extra;
+                let Some(comment) = repo.comments.get(id) else {
+                    return body;
+                };
+                let Some(issue) = repo.issues.get(comment.issue) else {
+                    return body;
+                };
+                body["comment"] = render::comment(world, repo, issue, comment);
+                body["issue"] = render::issue(world, repo, issue);
+                body
+            },
+        )
+    }
+
+    fn set_text(&mut self, text: &str, at: i64) {
+        text.clone_into(&mut self.body);
+        self.updated_at = at;
+    }
+
+    fn facts(&mut self) -> &mut Vec<u64> {
+        &mut self.facts
+    }
+
+    fn edited(id: Id, at: i64, text: &str) -> Fact {
+        facts::comment_edited("comment", id, at, text)
+    }
+
+    fn deleted(id: Id) -> Fact {
+        facts::comment_deleted("comment", id)
+    }
+
+    fn removed(&self, repo: &mut Repository) {
+        repo.issues.change(self.issue, |issue| {
             issue.comments = issue.comments.saturating_sub(1);
         });
     }
-    tx.hub
-        .core
-        .ledger
-        .hide(&removed.map(|comment| comment.facts).unwrap_or_default());
-    tx.record(
-        context.repository,
-        facts::comment_deleted("comment", id),
-        announced,
-    );
-    Ok(json!({ "id": id }))
 }
 
 fn comment_on_commit(
@@ -162,7 +131,7 @@ fn comment_on_commit(
 ) -> Outcome {
     let id = tx.world.next_id(ObjectType::CommitComment);
     let at = tx.at;
-    let body = text(params, "Why this way?");
+    let body = params.text("Why this way?");
     let sha = tx
         .repository(context.repository)?
         .commits

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::comments::text;
+use super::post::text_changed;
 use super::{ActionContext, ActionError, ActionParams, Outcome, Transaction, random_title, reject};
 use crate::github::facts;
 use crate::github::render;
@@ -36,7 +36,7 @@ fn create(
     let id = tx.world.next_id(ObjectType::Discussion);
     let at = tx.at;
     let title = params.title.clone().unwrap_or_else(|| random_title(tx));
-    let body = text(params, "How do you do this?");
+    let body = params.text("How do you do this?");
     let repo = tx.repository_mut(context.repository)?;
     let number = repo.take_number();
     repo.discussions.push(Discussion {
@@ -100,7 +100,7 @@ fn reply(
     let discussion = choose_discussion(tx, context, params.number)?;
     let id = tx.world.next_id(ObjectType::DiscussionComment);
     let (at, user) = (tx.at, context.actor);
-    let body = text(params, "Like this.");
+    let body = params.text("Like this.");
     let entry = discussion_mut(tx, context, discussion)?;
     entry.updated_at = at;
     entry.comments.push(DiscussionComment {
@@ -232,14 +232,13 @@ fn choose_reply(
 fn edit_reply(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams) -> Outcome {
     let (discussion, id) = choose_reply(tx, context, params)?;
     let at = tx.at;
-    let body = text(params, "Like this, or like that.");
+    let body = params.text("Like this, or like that.");
     let entry = discussion_mut(tx, context, discussion)?;
     if let Some(comment) = entry.comments.iter_mut().find(|comment| comment.id == id) {
         comment.body.clone_from(&body);
         comment.updated_at = at;
     }
-    let changes = json!({"changes": {"body": {"from": "An earlier text"}}});
-    let announced = announce_reply(tx, context, "edited", discussion, id, changes);
+    let announced = announce_reply(tx, context, "edited", discussion, id, text_changed());
     tx.record(
         context.repository,
         facts::comment_edited("discussion_comment", id, at, &body),

@@ -61,24 +61,12 @@ pub(super) fn open(
     let id = tx.world.next_id(ObjectType::Issue);
     let title = params.title.clone().unwrap_or_else(|| random_title(tx));
     let at = tx.at;
-    let repo = tx.repository_mut(context.repository)?;
-    let number = repo.take_number();
-    repo.numbers.insert(number, id);
-    repo.open_issues += 1;
-    repo.invalidate_object();
-    repo.issues.insert(new_issue(
-        id,
-        number,
-        title,
-        params.body.clone(),
-        context.actor,
-        at,
-    ));
+    let repository = context.repository;
+    let number = tx.repository_mut(repository)?.take_number();
+    let issue = new_issue(id, number, title, params.body.clone(), context.actor, at);
+    tx.add_issue(repository, issue)?;
     let announced = announce(tx, context, "opened", id, json!({}));
-    let seq = tx.record(context.repository, facts::issue_created(id), announced);
-    tx.repository_mut(context.repository)?
-        .issues
-        .change(id, |issue| issue.facts.push(seq));
+    tx.record_opened(repository, id, facts::issue_created(id), announced)?;
     Ok(id)
 }
 
@@ -140,8 +128,7 @@ pub(super) fn announce(
 }
 
 fn issue_result(tx: &Transaction<'_>, context: ActionContext, id: Id) -> Outcome {
-    let issue = tx.repository(context.repository)?.issues.get(id);
-    Ok(json!({"id": id, "number": issue.map(|issue| issue.number)}))
+    Ok(json!({"id": id, "number": tx.issue_number(context.repository, id)?}))
 }
 
 /// Changes an issue, sends its event and records the fact.
@@ -175,8 +162,7 @@ fn close(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams
         "completed"
     };
     let repo = tx.repository_mut(context.repository)?;
-    repo.open_issues = repo.open_issues.saturating_sub(1);
-    repo.invalidate_object();
+    repo.count_closed();
     repo.issues.change(id, |issue| {
         issue.updated_at = at;
         issue.closed_at = Some(at);
@@ -202,24 +188,13 @@ fn reopen(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParam
         close(tx, context, &ActionParams::default())?;
         return reopen(tx, context, params);
     };
-    let repo = tx.repository_mut(context.repository)?;
-    repo.open_issues += 1;
-    repo.invalidate_object();
-    let hidden = repo.issues.change(id, take_closing).flatten();
-    tx.hub.core.ledger.hide(hidden.as_slice());
+    tx.count_reopened(context.repository, id)?;
     let fact = facts::issue_reopened(id, tx.at);
     change(tx, context, id, "reopened", json!({}), fact, |issue, _| {
         issue.closed_at = None;
         issue.closed_by = None;
         issue.state_reason = Some("reopened");
     })
-}
-
-/// Takes the ledger row of the last closing, which lists no longer show.
-pub(super) fn take_closing(issue: &mut Issue) -> Option<u64> {
-    let closing = issue.closing.take()?;
-    issue.facts.retain(|seq| *seq != closing);
-    Some(closing)
 }
 
 fn assign(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams) -> Outcome {
@@ -324,24 +299,12 @@ fn set_milestone(
         .and_then(|issue| issue.milestone);
     let milestone = match (set, current) {
         (false, None) => {
-            set_milestone(
-                tx,
-                context,
-                true,
-                &ActionParams {
-                    number: number_of(tx, context, id)?,
-                    ..ActionParams::default()
-                },
-            )?;
-            return set_milestone(
-                tx,
-                context,
-                false,
-                &ActionParams {
-                    number: number_of(tx, context, id)?,
-                    ..ActionParams::default()
-                },
-            );
+            let here = ActionParams {
+                number: tx.issue_number(context.repository, id)?,
+                ..ActionParams::default()
+            };
+            set_milestone(tx, context, true, &here)?;
+            return set_milestone(tx, context, false, &here);
         }
         (false, Some(current)) => current,
         (true, _) => super::repository::open_milestone(tx, context)?,
@@ -362,18 +325,6 @@ fn set_milestone(
             issue.milestone = set.then_some(milestone);
         },
     )
-}
-
-fn number_of(
-    tx: &Transaction<'_>,
-    context: ActionContext,
-    id: Id,
-) -> Result<Option<u32>, ActionError> {
-    Ok(tx
-        .repository(context.repository)?
-        .issues
-        .get(id)
-        .map(|issue| issue.number))
 }
 
 fn update(

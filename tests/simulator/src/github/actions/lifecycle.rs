@@ -207,7 +207,7 @@ pub(crate) fn uninstall(tx: &mut Transaction<'_>, id: Id) -> Result<(), ActionEr
     let extra = json!({"repositories": render_repositories(tx, &covered)});
     announce(tx, "installation", "deleted", id, sender, extra);
     tx.world.installations.remove(&id);
-    tx.hub.tokens.revoke_all_of_installation(id);
+    tx.service.tokens.revoke_all_of_installation(id);
     Ok(())
 }
 
@@ -271,7 +271,7 @@ fn accept_permissions(tx: &mut Transaction<'_>, account: Id, params: &ActionPara
 /// Revokes a user's authorization and user tokens.
 fn revoke(tx: &mut Transaction<'_>, account: Id, params: &ActionParams) -> Outcome {
     let user = actor(tx, account, params)?;
-    tx.hub.tokens.revoke_grant(user);
+    tx.service.tokens.revoke_grant(user);
     let payload = json!({"action": "revoked", "sender": render::user_or_null(tx.world, user)});
     tx.send(Event {
         name: "github_app_authorization",
@@ -285,8 +285,8 @@ fn revoke(tx: &mut Transaction<'_>, account: Id, params: &ActionParams) -> Outco
 }
 
 fn ping(tx: &mut Transaction<'_>) -> Value {
-    let url = tx.hub.settings().webhook_url.clone();
-    let hook_id = tx.hub.app.hook_id;
+    let url = tx.service.settings().webhook_url.clone();
+    let hook_id = tx.service.app.hook_id;
     let payload = json!({
         "zen": "Keep it logically awesome.", "hook_id": hook_id,
         "hook": render::hook(tx.world, hook_id, &url),

@@ -10,6 +10,7 @@ mod comments;
 mod discussion;
 mod issue;
 mod lifecycle;
+mod post;
 mod pull;
 mod release;
 mod removal;
@@ -79,6 +80,13 @@ pub(crate) struct ActionParams {
     pub(crate) permissions: Option<std::collections::BTreeMap<String, String>>,
 }
 
+impl ActionParams {
+    /// Text in the parameters, or a default.
+    fn text(&self, default: &str) -> String {
+        self.body.clone().unwrap_or_else(|| default.to_owned())
+    }
+}
+
 /// Reason why an action is impossible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ActionError(pub(crate) String);
@@ -91,7 +99,7 @@ pub(crate) fn reject<T>(reason: impl Into<String>) -> Result<T, ActionError> {
 
 /// Access to the world while an action changes it.
 pub(crate) struct Transaction<'a> {
-    pub(crate) hub: &'a GitHub,
+    pub(crate) service: &'a GitHub,
     pub(crate) world: &'a mut World,
     /// Time of the action, epoch seconds.
     pub(crate) at: i64,
@@ -102,9 +110,9 @@ pub(crate) struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    pub(crate) fn new(hub: &'a GitHub, world: &'a mut World, at: i64) -> Self {
+    pub(crate) fn new(service: &'a GitHub, world: &'a mut World, at: i64) -> Self {
         Self {
-            hub,
+            service,
             world,
             at,
             facts: Vec::new(),
@@ -237,7 +245,7 @@ impl<'a> Transaction<'a> {
 
     /// Sends an event, and returns whether a delivery was queued.
     pub(crate) fn send(&mut self, event: Event) -> bool {
-        match self.hub.webhooks.enqueue(self.hub, event) {
+        match self.service.webhooks.enqueue(self.service, event) {
             Some(guid) => {
                 self.deliveries.push(guid);
                 true
@@ -265,7 +273,7 @@ impl<'a> Transaction<'a> {
         let account = owner
             .map(|owner| self.world.login(owner).to_owned())
             .unwrap_or_default();
-        let seq = self.hub.core.ledger.record(ledger::Fact {
+        let seq = self.service.core.ledger.record(ledger::Fact {
             source: super::SOURCE,
             account,
             kind,
@@ -295,6 +303,12 @@ impl<'a> Transaction<'a> {
             .ok_or_else(|| ActionError("the repository no longer exists".to_owned()))
     }
 
+    /// Number of an issue or pull request; `None` if it no longer exists.
+    fn issue_number(&self, repository: Id, id: Id) -> Result<Option<u32>, ActionError> {
+        let issue = self.repository(repository)?.issues.get(id);
+        Ok(issue.map(|issue| issue.number))
+    }
+
     /// Issue or pull request with a number, or a random one of the newest matches, if any.
     pub(crate) fn choose_issue(
         &mut self,
@@ -319,6 +333,42 @@ impl<'a> Transaction<'a> {
             .map(|issue| issue.id)
             .collect();
         Ok(matching.choose(&mut self.world.rng).copied())
+    }
+
+    /// Opens a new issue or pull request.
+    fn add_issue(&mut self, repository: Id, issue: Issue) -> Result<(), ActionError> {
+        let repo = self.repository_mut(repository)?;
+        repo.numbers.insert(issue.number, issue.id);
+        repo.count_opened();
+        repo.issues.insert(issue);
+        Ok(())
+    }
+
+    /// Records the opening of an issue or pull request.
+    fn record_opened(
+        &mut self,
+        repository: Id,
+        id: Id,
+        fact: Fact,
+        announced: bool,
+    ) -> Result<(), ActionError> {
+        let seq = self.record(repository, fact, announced);
+        let repo = self.repository_mut(repository)?;
+        repo.issues.change(id, |issue| issue.facts.push(seq));
+        Ok(())
+    }
+
+    /// Opens an issue or pull request again; lists no longer show its closing.
+    fn count_reopened(&mut self, repository: Id, id: Id) -> Result<(), ActionError> {
+        let repo = self.repository_mut(repository)?;
+        repo.count_opened();
+        let hidden = repo.issues.change(id, |issue| {
+            let closing = issue.closing.take()?;
+            issue.facts.retain(|seq| *seq != closing);
+            Some(closing)
+        });
+        self.service.core.ledger.hide(hidden.flatten().as_slice());
+        Ok(())
     }
 
     /// Person with a login, or a random member of the account.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::issue::{choose_label, edit_changes, new_issue, take_closing};
+use super::issue::{choose_label, edit_changes, new_issue};
 use super::{
     ActionContext, ActionError, ActionParams, Outcome, Transaction, code, random_title, reject,
 };
@@ -110,15 +110,10 @@ fn open(
         commits: 1,
         reviews: Vec::new(),
     }));
-    repo.numbers.insert(number, id);
-    repo.open_issues += 1;
-    repo.invalidate_object();
-    repo.issues.insert(issue);
+    tx.add_issue(context.repository, issue)?;
     let announced = announce(tx, context, "opened", id, json!({}));
-    let seq = tx.record(context.repository, facts::pr_opened(pull_id), announced);
-    tx.repository_mut(context.repository)?
-        .issues
-        .change(id, |issue| issue.facts.push(seq));
+    let fact = facts::pr_opened(pull_id);
+    tx.record_opened(context.repository, id, fact, announced)?;
     Ok(id)
 }
 
@@ -146,11 +141,7 @@ fn announce(
 }
 
 fn pull_result(tx: &Transaction<'_>, context: ActionContext, id: Id) -> Outcome {
-    let number = tx
-        .repository(context.repository)?
-        .issues
-        .get(id)
-        .map(|issue| issue.number);
+    let number = tx.issue_number(context.repository, id)?;
     Ok(json!({"id": pull_id(tx, context, id)?, "number": number}))
 }
 
@@ -199,8 +190,7 @@ fn close(
         None
     };
     let repo = tx.repository_mut(context.repository)?;
-    repo.open_issues = repo.open_issues.saturating_sub(1);
-    repo.invalidate_object();
+    repo.count_closed();
     let merged = commit.as_ref().map(|(_, after)| after.clone());
     repo.issues.change(id, |issue| {
         issue.updated_at = at;
@@ -243,11 +233,7 @@ fn reopen(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParam
         close(tx, context, false, &ActionParams::default())?;
         return reopen(tx, context, params);
     };
-    let repo = tx.repository_mut(context.repository)?;
-    repo.open_issues += 1;
-    repo.invalidate_object();
-    let hidden = repo.issues.change(id, take_closing).flatten();
-    tx.hub.core.ledger.hide(hidden.as_slice());
+    tx.count_reopened(context.repository, id)?;
     let fact = facts::pr_changed(
         pull_id(tx, context, id)?,
         "reopened",

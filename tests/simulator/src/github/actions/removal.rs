@@ -23,7 +23,7 @@ pub(super) fn delete(
     };
     repo.numbers.remove(&issue.number);
     if issue.closed_at.is_none() {
-        repo.open_issues = repo.open_issues.saturating_sub(1);
+        repo.count_closed();
     }
     repo.invalidate_object();
     let mut hidden = issue.facts;
@@ -41,7 +41,7 @@ pub(super) fn delete(
                 .unwrap_or_default(),
         );
     }
-    tx.hub.core.ledger.hide(&hidden);
+    tx.service.core.ledger.hide(&hidden);
     tx.world
         .removed_issues
         .insert((context.repository, issue.number), None);
@@ -98,10 +98,7 @@ pub(super) fn transfer(
     tx.record(context.repository, facts::issue_transferred(id), announced);
     let origin = json!({"changes": {"old_issue": old_issue, "old_repository": old_repository}});
     let announced = announce(tx, target_context, "opened", new_id, origin);
-    let seq = tx.record(target, facts::issue_created(new_id), announced);
-    tx.repository_mut(target)?
-        .issues
-        .change(new_id, |issue| issue.facts.push(seq));
+    tx.record_opened(target, new_id, facts::issue_created(new_id), announced)?;
     Ok(json!({"id": id, "new_id": new_id, "number": number}))
 }
 
@@ -129,8 +126,7 @@ fn move_issue(
     };
     let old_number = issue.number;
     from.numbers.remove(&old_number);
-    from.open_issues = from.open_issues.saturating_sub(1);
-    from.invalidate_object();
+    from.count_closed();
     let ids: Vec<Id> = from
         .comments
         .iter()
@@ -141,7 +137,7 @@ fn move_issue(
         .into_iter()
         .filter_map(|id| from.comments.remove(id))
         .collect();
-    tx.hub.core.ledger.hide(&issue.facts);
+    tx.service.core.ledger.hide(&issue.facts);
     let to = tx.repository_mut(target)?;
     issue.id = new_id;
     issue.number = to.take_number();
@@ -151,10 +147,8 @@ fn move_issue(
     issue.milestone = None;
     issue.listed_row = OnceCell::new();
     let number = issue.number;
-    to.numbers.insert(number, new_id);
-    to.open_issues += 1;
-    to.invalidate_object();
-    to.issues.insert(issue);
+    tx.add_issue(target, issue)?;
+    let to = tx.repository_mut(target)?;
     for mut comment in comments {
         comment.issue = new_id;
         comment.rendered = OnceCell::new();

@@ -96,7 +96,7 @@ fn unstar(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParam
     let star = repo.stars.remove(at);
     repo.updated_at = now;
     repo.invalidate_object();
-    tx.hub.core.ledger.hide(&[star.fact]);
+    tx.service.core.ledger.hide(&[star.fact]);
     let announced = tx.announce(
         context.repository,
         "star",
@@ -354,7 +354,7 @@ fn transfer(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionPar
     super::selection::remove_from_installation(tx, context.repository);
     tx.world
         .rename_repository(context.repository, target, &name);
-    tx.hub
+    tx.service
         .core
         .ledger
         .move_container(context.repository, &login);

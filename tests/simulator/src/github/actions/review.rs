@@ -4,11 +4,12 @@ use std::cell::OnceCell;
 
 use serde_json::{Value, json};
 
+use super::post::{self, Post};
 use super::pull::{choose_or_open, is_open};
 use super::{ActionContext, ActionError, ActionParams, Outcome, Transaction, reject};
-use crate::github::facts;
+use crate::github::facts::{self, Fact};
 use crate::github::render;
-use crate::github::world::{Id, ObjectType, Review, ReviewComment};
+use crate::github::world::{Collection, Id, ObjectType, Repository, Review, ReviewComment};
 
 pub(super) fn perform(
     tx: &mut Transaction<'_>,
@@ -23,20 +24,21 @@ pub(super) fn perform(
             review_result(tx, context, issue, review)
         }
         ("pull_request_review", "dismissed") => dismiss(tx, context, params),
-        ("pull_request_review_comment", "created") => comment(tx, context, params),
-        ("pull_request_review_comment", "edited") => edit(tx, context, params),
-        ("pull_request_review_comment", "deleted") => delete(tx, context, params),
+        ("pull_request_review_comment", "created") => {
+            post::create::<ReviewComment>(tx, context, params)
+        }
+        ("pull_request_review_comment", "edited") => {
+            post::edit::<ReviewComment>(tx, context, params)
+        }
+        ("pull_request_review_comment", "deleted") => {
+            post::delete::<ReviewComment>(tx, context, params)
+        }
         _ => reject(format!("unknown action {event}.{action}")),
     }
 }
 
 fn review_result(tx: &Transaction<'_>, context: ActionContext, issue: Id, id: Id) -> Outcome {
-    let number = tx
-        .repository(context.repository)?
-        .issues
-        .get(issue)
-        .map(|issue| issue.number);
-    Ok(json!({"id": id, "number": number}))
+    Ok(json!({"id": id, "number": tx.issue_number(context.repository, issue)?}))
 }
 
 /// Submits a review, and returns the ids of the issue and the review.
@@ -55,10 +57,7 @@ fn submit(
     };
     let id = tx.world.next_id(ObjectType::Review);
     let at = tx.at;
-    let body = params
-        .body
-        .clone()
-        .unwrap_or_else(|| "Looked at it.".to_owned());
+    let body = params.text("Looked at it.");
     let fact = facts::pr_reviewed(id, state, &body);
     let added = tx
         .repository_mut(context.repository)?
@@ -193,77 +192,71 @@ fn touch(tx: &mut Transaction<'_>, context: ActionContext, issue: Id) -> Result<
     Ok(())
 }
 
-/// Comments on a line, which submits a review as well, as on GitHub.
-fn comment(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams) -> Outcome {
-    let id = create(tx, context, params)?;
-    Ok(json!({ "id": id }))
-}
+impl Post for ReviewComment {
+    const NAME: &'static str = "review comment";
+    const EDITED_TEXT: &'static str = "Could this be a bit shorter?";
 
-fn create(
-    tx: &mut Transaction<'_>,
-    context: ActionContext,
-    params: &ActionParams,
-) -> Result<Id, ActionError> {
-    let review = ActionParams {
-        state: Some("commented".to_owned()),
-        body: Some(String::new()),
-        ..params.clone()
-    };
-    let (issue, review) = submit(tx, context, &review)?;
-    let id = tx.world.next_id(ObjectType::ReviewComment);
-    let at = tx.at;
-    let repo = tx.repository_mut(context.repository)?;
-    let commit = repo
-        .issues
-        .change(issue, |issue| {
-            let pull = issue.pull.as_mut()?;
-            pull.review_comments += 1;
-            Some(pull.head_sha.clone())
-        })
-        .flatten()
-        .unwrap_or_default();
-    repo.review_comments.insert(ReviewComment {
-        id,
-        issue,
-        review,
-        user: context.actor,
-        body: params
-            .body
-            .clone()
-            .unwrap_or_else(|| "Could this be shorter?".to_owned()),
-        path: "src/main.rs".to_owned(),
-        commit,
-        created_at: at,
-        updated_at: at,
-        facts: Vec::new(),
-        rendered: OnceCell::new(),
-    });
-    let announced = announce_comment(tx, context, "created", id, json!({}));
-    let seq = tx.record(
-        context.repository,
-        facts::review_comment_created(id),
-        announced,
-    );
-    let repo = tx.repository_mut(context.repository)?;
-    repo.review_comments
-        .change(id, |comment| comment.facts.push(seq));
-    Ok(id)
-}
+    fn all(repo: &Repository) -> &Collection<Self> {
+        &repo.review_comments
+    }
 
-fn announce_comment(
-    tx: &mut Transaction<'_>,
-    context: ActionContext,
-    action: &'static str,
-    id: Id,
-    extra: Value,
-) -> bool {
-    let event = "pull_request_review_comment";
-    tx.announce(
-        context.repository,
-        event,
-        Some(action),
-        context.actor,
-        |world, repo| {
+    fn all_mut(repo: &mut Repository) -> &mut Collection<Self> {
+        &mut repo.review_comments
+    }
+
+    /// Comments on a line, which submits a review as well, as on GitHub.
+    fn create(
+        tx: &mut Transaction<'_>,
+        context: ActionContext,
+        params: &ActionParams,
+    ) -> Result<Id, ActionError> {
+        let review = ActionParams {
+            state: Some("commented".to_owned()),
+            body: Some(String::new()),
+            ..params.clone()
+        };
+        let (issue, review) = submit(tx, context, &review)?;
+        let id = tx.world.next_id(ObjectType::ReviewComment);
+        let at = tx.at;
+        let repo = tx.repository_mut(context.repository)?;
+        let commit = repo
+            .issues
+            .change(issue, |issue| {
+                let pull = issue.pull.as_mut()?;
+                pull.review_comments += 1;
+                Some(pull.head_sha.clone())
+            })
+            .flatten()
+            .unwrap_or_default();
+        repo.review_comments.insert(Self {
+            id,
+            issue,
+            review,
+            user: context.actor,
+            body: params.text("Could this be shorter?"),
+            path: "src/main.rs".to_owned(),
+            commit,
+            created_at: at,
+            updated_at: at,
+            facts: Vec::new(),
+            rendered: OnceCell::new(),
+        });
+        let announced = Self::announce(tx, context, "created", id, json!({}));
+        let fact = facts::review_comment_created(id);
+        post::record_created::<Self>(tx, context, id, fact, announced)?;
+        Ok(id)
+    }
+
+    fn announce(
+        tx: &mut Transaction<'_>,
+        context: ActionContext,
+        action: &'static str,
+        id: Id,
+        extra: Value,
+    ) -> bool {
+        let (repository, actor) = (context.repository, context.actor);
+        let event = "pull_request_review_comment";
+        tx.announce(repository, event, Some(action), actor, |world, repo| {
             let mut body = extra;
             let Some(comment) = repo.review_comments.get(id) else {
                 return body;
@@ -274,70 +267,23 @@ fn announce_comment(
             body["comment"] = render::review_comment(world, repo, issue, comment);
             body["pull_request"] = render::pull_in_review(world, repo, issue);
             body
-        },
-    )
-}
-
-/// Review comment in the parameters, or the newest, or a new one.
-fn choose(
-    tx: &mut Transaction<'_>,
-    context: ActionContext,
-    params: &ActionParams,
-) -> Result<Id, ActionError> {
-    let repo = tx.repository(context.repository)?;
-    if let Some(id) = params.id {
-        let known = repo.review_comments.get(id).map(|comment| comment.id);
-        return known.ok_or_else(|| ActionError(format!("unknown review comment {id}")));
+        })
     }
-    let newest = repo
-        .review_comments
-        .newest()
-        .next()
-        .map(|comment| comment.id);
-    match newest {
-        Some(id) => Ok(id),
-        None => create(tx, context, &ActionParams::default()),
+
+    fn set_text(&mut self, text: &str, at: i64) {
+        text.clone_into(&mut self.body);
+        self.updated_at = at;
     }
-}
 
-fn edit(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams) -> Outcome {
-    let id = choose(tx, context, params)?;
-    let at = tx.at;
-    let body = params
-        .body
-        .clone()
-        .unwrap_or_else(|| "Could this be a bit shorter?".to_owned());
-    tx.repository_mut(context.repository)?
-        .review_comments
-        .change(id, |comment| {
-            comment.body.clone_from(&body);
-            comment.updated_at = at;
-        });
-    let changes = json!({"changes": {"body": {"from": "An earlier text"}}});
-    let announced = announce_comment(tx, context, "edited", id, changes);
-    tx.record(
-        context.repository,
-        facts::comment_edited("review_comment", id, at, &body),
-        announced,
-    );
-    Ok(json!({ "id": id }))
-}
+    fn facts(&mut self) -> &mut Vec<u64> {
+        &mut self.facts
+    }
 
-fn delete(tx: &mut Transaction<'_>, context: ActionContext, params: &ActionParams) -> Outcome {
-    let id = choose(tx, context, params)?;
-    let announced = announce_comment(tx, context, "deleted", id, json!({}));
-    let removed = tx
-        .repository_mut(context.repository)?
-        .review_comments
-        .remove(id);
-    tx.hub
-        .core
-        .ledger
-        .hide(&removed.map(|comment| comment.facts).unwrap_or_default());
-    tx.record(
-        context.repository,
-        facts::comment_deleted("review_comment", id),
-        announced,
-    );
-    Ok(json!({ "id": id }))
+    fn edited(id: Id, at: i64, text: &str) -> Fact {
+        facts::comment_edited("review_comment", id, at, text)
+    }
+
+    fn deleted(id: Id) -> Fact {
+        facts::comment_deleted("review_comment", id)
+    }
 }

@@ -34,7 +34,7 @@ impl ResourceRequest<'_> {
             self.paging.offset(),
             self.paging.per_page,
         );
-        self.hub.core.ledger.mark_polled(
+        self.service.core.ledger.mark_polled(
             rows.iter()
                 .flat_map(|release| release.facts.iter().copied()),
         );
@@ -99,7 +99,7 @@ impl ResourceRequest<'_> {
             total
         };
         rows.truncate(reachable.saturating_sub(self.paging.offset()));
-        self.hub
+        self.service
             .core
             .ledger
             .mark_polled(rows.iter().flat_map(|run| run.facts.iter().copied()));
@@ -129,7 +129,7 @@ impl ResourceRequest<'_> {
             .take(self.paging.per_page)
             .collect();
         if dated {
-            self.hub
+            self.service
                 .core
                 .ledger
                 .mark_polled(rows.iter().map(|star| star.fact));

@@ -121,7 +121,7 @@ impl ResourceRequest<'_> {
             .iter()
             .filter(|issue| issue.pull.is_none())
             .flat_map(|issue| issue.facts.iter().copied());
-        self.hub.core.ledger.mark_polled(shown);
+        self.service.core.ledger.mark_polled(shown);
         let rows: Vec<Bytes> = rows
             .iter()
             .map(|issue| render::issue_row(self.world, self.repository, issue))
@@ -146,7 +146,7 @@ impl ResourceRequest<'_> {
             self.paging.offset(),
             self.paging.per_page,
         );
-        self.hub
+        self.service
             .core
             .ledger
             .mark_polled(rows.iter().flat_map(|issue| issue.facts.iter().copied()));
@@ -185,7 +185,7 @@ impl ResourceRequest<'_> {
             self.paging.offset(),
             self.paging.per_page,
         );
-        self.hub.core.ledger.mark_polled(
+        self.service.core.ledger.mark_polled(
             rows.iter()
                 .flat_map(|comment| comment.facts.iter().copied()),
         );
@@ -220,7 +220,7 @@ impl ResourceRequest<'_> {
             self.paging.offset(),
             self.paging.per_page,
         );
-        self.hub.core.ledger.mark_polled(
+        self.service.core.ledger.mark_polled(
             rows.iter()
                 .flat_map(|comment| comment.facts.iter().copied()),
         );
@@ -251,7 +251,7 @@ impl ResourceRequest<'_> {
             .skip(self.paging.offset())
             .take(self.paging.per_page)
             .collect();
-        self.hub
+        self.service
             .core
             .ledger
             .mark_polled(rows.iter().filter_map(|review| review.fact));

@@ -26,9 +26,9 @@ use super::world::{Id, Repository, World};
 
 pub(crate) use paging::Paging;
 
-type Hub = Arc<GitHub>;
+type Service = Arc<GitHub>;
 
-pub(crate) fn router() -> Router<Hub> {
+pub(crate) fn router() -> Router<Service> {
     Router::new()
         .route("/rate_limit", get(rate_limit))
         .route("/search/issues", get(search::issues))
@@ -61,7 +61,7 @@ pub(crate) fn route_pattern(path: &str) -> String {
 
 /// A request for an object or list of a repository.
 pub(crate) struct ResourceRequest<'a> {
-    pub(crate) hub: &'a GitHub,
+    pub(crate) service: &'a GitHub,
     pub(crate) world: &'a World,
     pub(crate) repository: &'a Repository,
     pub(crate) caller: &'a Caller,
@@ -69,27 +69,29 @@ pub(crate) struct ResourceRequest<'a> {
     pub(crate) paging: Paging,
 }
 
-async fn rate_limit(State(hub): State<Hub>, Extension(caller): Extension<Caller>) -> Reply {
-    let settings = hub.settings().clone();
-    let world = hub.world();
+async fn rate_limit(State(service): State<Service>, Extension(caller): Extension<Caller>) -> Reply {
+    let settings = service.settings().clone();
+    let world = service.world();
     let [core, search] = [Resource::Core, Resource::Search].map(|resource| {
         let allowance = caller.allowance(&world, resource, &settings);
-        let quota = hub.limits.current(allowance, hub.core.clock.seconds());
+        let quota = service
+            .limits
+            .current(allowance, service.core.clock.seconds());
         json!({
             "limit": quota.limit, "used": quota.used, "remaining": quota.remaining(),
-            "reset": quota.resets_at - hub.core.clock.offset(),
+            "reset": quota.resets_at - service.core.clock.offset(),
         })
     });
     Reply::ok(&json!({"resources": {"core": core, "search": search}, "rate": core}))
 }
 
 async fn user(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     Path(login): Path<String>,
 ) -> Result<Reply, Reply> {
     require_data_access(&caller)?;
-    let world = hub.world();
+    let world = service.world();
     let id = world.person_id(&login).ok_or_else(Reply::not_found)?;
     Ok(Reply::ok(&public_user(&world, id)))
 }
@@ -116,7 +118,7 @@ fn suspended(caller: &Caller, world: &World) -> bool {
 }
 
 async fn by_name(
-    state: State<Hub>,
+    state: State<Service>,
     caller: Extension<Caller>,
     Path((owner, name)): Path<(String, String)>,
     uri: Uri,
@@ -126,7 +128,7 @@ async fn by_name(
 }
 
 async fn by_name_with(
-    state: State<Hub>,
+    state: State<Service>,
     caller: Extension<Caller>,
     Path((owner, name, rest)): Path<(String, String, String)>,
     uri: Uri,
@@ -136,7 +138,7 @@ async fn by_name_with(
 }
 
 async fn by_id(
-    state: State<Hub>,
+    state: State<Service>,
     caller: Extension<Caller>,
     Path(id): Path<Id>,
     uri: Uri,
@@ -146,7 +148,7 @@ async fn by_id(
 }
 
 async fn by_id_with(
-    state: State<Hub>,
+    state: State<Service>,
     caller: Extension<Caller>,
     Path((id, rest)): Path<(Id, String)>,
     uri: Uri,
@@ -156,7 +158,7 @@ async fn by_id_with(
 }
 
 fn respond_by_name(
-    hub: &Hub,
+    service: &Service,
     caller: &Caller,
     (owner, name): (&str, &str),
     rest: &str,
@@ -164,7 +166,7 @@ fn respond_by_name(
     headers: &HeaderMap,
 ) -> Result<Reply, Reply> {
     require_data_access(caller)?;
-    let world = hub.world();
+    let world = service.world();
     let id = world
         .repository_id(owner, name)
         .ok_or_else(Reply::not_found)?;
@@ -173,13 +175,13 @@ fn respond_by_name(
         return Err(Reply::not_found());
     }
     if !world.is_current_name(id, owner, name) {
-        return Ok(Reply::moved(&canonical_url(hub, id, rest, uri)));
+        return Ok(Reply::moved(&canonical_url(service, id, rest, uri)));
     }
-    respond(hub, &world, caller, id, rest, uri, headers)
+    respond(service, &world, caller, id, rest, uri, headers)
 }
 
 /// URL by the repository's id, which does not change.
-fn canonical_url(hub: &GitHub, id: Id, rest: &str, uri: &Uri) -> String {
+fn canonical_url(service: &GitHub, id: Id, rest: &str, uri: &Uri) -> String {
     let rest = if rest.is_empty() {
         String::new()
     } else {
@@ -189,11 +191,11 @@ fn canonical_url(hub: &GitHub, id: Id, rest: &str, uri: &Uri) -> String {
         .query()
         .map(|query| format!("?{query}"))
         .unwrap_or_default();
-    format!("{}/repositories/{id}{rest}{query}", hub.urls.api)
+    format!("{}/repositories/{id}{rest}{query}", service.urls.api)
 }
 
 fn respond(
-    hub: &Hub,
+    service: &Service,
     world: &World,
     caller: &Caller,
     id: Id,
@@ -214,9 +216,9 @@ fn respond(
     } else {
         format!("/repositories/{id}/{rest}")
     };
-    let paging = Paging::new(&hub.urls.api, &base, uri);
+    let paging = Paging::new(&service.urls.api, &base, uri);
     let request = ResourceRequest {
-        hub,
+        service,
         world,
         repository,
         caller,

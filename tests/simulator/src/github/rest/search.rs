@@ -13,7 +13,7 @@ use axum::http::{StatusCode, Uri};
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{Hub, Paging, require_data_access, suspended};
+use super::{Paging, Service, require_data_access, suspended};
 use crate::clock::parse_iso;
 use crate::github::caller::Caller;
 use crate::github::render;
@@ -182,19 +182,19 @@ fn order(paging: &Paging) -> Order {
 }
 
 pub(super) async fn issues(
-    State(hub): State<Hub>,
+    State(service): State<Service>,
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Result<Reply, Reply> {
     require_data_access(&caller)?;
-    let paging = Paging::new(&hub.urls.api, "/search/issues", &uri);
+    let paging = Paging::new(&service.urls.api, "/search/issues", &uri);
     let query = parse_query(&paging)?;
     let (lag, times_out) = {
-        let settings = hub.settings();
+        let settings = service.settings();
         (settings.search_lag_seconds, settings.searches_time_out)
     };
-    let indexed = hub.core.clock.seconds() - lag;
-    let world = hub.world();
+    let indexed = service.core.clock.seconds() - lag;
+    let world = service.world();
     if suspended(&caller, &world) {
         return Err(Reply::suspended());
     }
@@ -243,7 +243,7 @@ pub(super) async fn issues(
         .iter()
         .filter(|(_, issue)| issue.pull.is_none())
         .flat_map(|(_, issue)| issue.facts.iter().copied());
-    hub.core.ledger.mark_polled(shown);
+    service.core.ledger.mark_polled(shown);
     let items: Vec<Bytes> = page
         .into_iter()
         .map(|(repository, issue)| with_score(&render::issue_row(&world, repository, issue)))

@@ -4,13 +4,13 @@
 //! successful deliveries are kept only for the newest entries.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::clock::iso;
 use crate::github::world::Id;
+use crate::lock::Mutex;
 
 const MAX_ENTRIES: usize = 100_000;
 const MAX_PAYLOADS: usize = 5_000;
@@ -100,13 +100,9 @@ impl Log {
         }
     }
 
-    fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Adds an entry and returns its id.
     pub(super) fn add(&self, mut entry: LogEntry) -> u64 {
-        let mut entries = self.entries();
+        let mut entries = self.entries.lock();
         entries.next += 7;
         let id = entries.next;
         entry.id = id;
@@ -131,12 +127,12 @@ impl Log {
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<LogEntry> {
-        self.entries().entries.get(&id).cloned()
+        self.entries.lock().entries.get(&id).cloned()
     }
 
     /// Page of entries, newest first, and the cursor of the next page.
     pub(crate) fn list(&self, listing: &Listing, now: i64) -> (Vec<Value>, Option<u64>) {
-        let entries = self.entries();
+        let entries = self.entries.lock();
         let before = listing.before.unwrap_or(u64::MAX);
         let mut matching = entries
             .entries
@@ -157,7 +153,7 @@ impl Log {
 
     /// Number of entries by outcome.
     pub(crate) fn summary(&self) -> Value {
-        let entries = self.entries();
+        let entries = self.entries.lock();
         let succeeded = entries
             .entries
             .values()

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use aws_lc_rs::hmac;
@@ -19,11 +17,7 @@ impl Inner {
     /// Sends a delivery once, or twice if its fault requires it, and logs each attempt.
     pub(super) async fn send(self: &Arc<Self>, delivery: Delivery) {
         let _permit = self.permits.acquire().await;
-        let settings = self
-            .settings
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let settings = self.settings.read().clone();
         let effect = delivery.fault.as_ref().map(|rule| rule.effect);
         let times = if effect == Some(Effect::Duplicate) {
             2
@@ -33,8 +27,7 @@ impl Inner {
         for _ in 0..times {
             self.attempt(&delivery, effect, &settings).await;
         }
-        self.unfinished.fetch_sub(1, Ordering::SeqCst);
-        self.finished.notify_waiters();
+        self.unfinished.finish();
     }
 
     async fn attempt(&self, delivery: &Delivery, effect: Option<Effect>, settings: &Settings) {

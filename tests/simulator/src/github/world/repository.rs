@@ -87,6 +87,18 @@ impl Repository {
         self.last_number
     }
 
+    /// Counts an opened or reopened issue or pull request.
+    pub(crate) fn count_opened(&mut self) {
+        self.open_issues += 1;
+        self.invalidate_object();
+    }
+
+    /// Counts a closed or removed issue or pull request.
+    pub(crate) fn count_closed(&mut self) {
+        self.open_issues = self.open_issues.saturating_sub(1);
+        self.invalidate_object();
+    }
+
     /// Issue or pull request with a number.
     pub(crate) fn issue(&self, number: u32) -> Option<&Issue> {
         self.issues.get(*self.numbers.get(&number)?)

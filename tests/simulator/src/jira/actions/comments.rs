@@ -18,15 +18,32 @@ pub(super) struct DeletedComment<'a> {
     pub(super) is_secondary: bool,
 }
 
-impl Transaction<'_> {
-    fn partial_issue_json(issue_json: &Value) -> Value {
-        let fields = &issue_json["fields"];
-        json!({ "id": issue_json["id"], "key": issue_json["key"], "self": issue_json["self"], "fields": {
-            "summary": fields["summary"], "project": fields["project"],
-            "issuetype": fields["issuetype"], "status": fields["status"],
-        } })
+/// Event of a comment, with the part of its issue that these events contain.
+fn comment_event(
+    name: &'static str,
+    at: i64,
+    comment: &Value,
+    issue_json: &Value,
+    view: IssueView,
+) -> Event {
+    let fields = &issue_json["fields"];
+    let body = json!({
+        "timestamp": at, "webhookEvent": name, "comment": comment,
+        "issue": {
+            "id": issue_json["id"], "key": issue_json["key"], "self": issue_json["self"],
+            "fields": {
+                "summary": fields["summary"], "project": fields["project"],
+                "issuetype": fields["issuetype"], "status": fields["status"],
+            },
+        },
+    });
+    Event {
+        issue: Some(view),
+        ..Event::new(name, body)
     }
+}
 
+impl Transaction<'_> {
     pub(super) fn comment(
         &mut self,
         site: &str,
@@ -57,21 +74,15 @@ impl Transaction<'_> {
             container,
             pollable: true,
         };
-        let body = json!({
-            "timestamp": at, "webhookEvent": "comment_created", "comment": object,
-            "issue": Self::partial_issue_json(&issue_json),
-        });
-        let mut body = body;
-        if self.hub.settings().comments_without_issue
-            && let Some(body) = body.as_object_mut()
+        let mut event = Event {
+            triggered_by: Some(author.to_owned()),
+            ..comment_event("comment_created", at, &object, &issue_json, view.clone())
+        };
+        if self.service.settings().comments_without_issue
+            && let Some(body) = event.body.as_object_mut()
         {
             body.remove("issue");
         }
-        let event = Event {
-            issue: Some(view.clone()),
-            triggered_by: Some(author.to_owned()),
-            ..Event::new("comment_created", body)
-        };
         let facts = self.emit(site, vec![draft], Some(event));
         self.issue(site, issue).comments.insert(
             id,
@@ -80,7 +91,7 @@ impl Transaction<'_> {
                 ..comment
             },
         );
-        if self.hub.settings().comments_update_issues {
+        if self.service.settings().comments_update_issues {
             // Jira also sends a comment as an update of its issue.
             let body = json!({
                 "timestamp": at, "webhookEvent": "jira:issue_updated",
@@ -120,7 +131,7 @@ impl Transaction<'_> {
         let stale: Vec<u64> = comment.edit_fact.take().into_iter().collect();
         let comment = comment.clone();
         issue_state.updated = at;
-        self.hub.core.ledger.hide(&stale);
+        self.service.core.ledger.hide(&stale);
         let (container, view) = self.container_and_view(site, issue);
         let issue_json = self.webhook_issue_json(site, issue);
         let object = self
@@ -133,14 +144,9 @@ impl Transaction<'_> {
             container,
             pollable: true,
         };
-        let body = json!({
-            "timestamp": at, "webhookEvent": "comment_updated", "comment": object,
-            "issue": Self::partial_issue_json(&issue_json),
-        });
         let event = Event {
-            issue: Some(view),
             triggered_by: Some(editor.to_owned()),
-            ..Event::new("comment_updated", body)
+            ..comment_event("comment_updated", at, &object, &issue_json, view)
         };
         let facts = self.emit(site, vec![draft], Some(event));
         if let Some(comment) = self.issue(site, issue).comments.get_mut(&comment.id) {
@@ -165,7 +171,7 @@ impl Transaction<'_> {
             .ok_or("the issue has no comment")?;
         issue_state.updated = at;
         let hidden: Vec<u64> = comment.fact.into_iter().chain(comment.edit_fact).collect();
-        self.hub.core.ledger.hide(&hidden);
+        self.service.core.ledger.hide(&hidden);
         let (container, view) = self.container_and_view(site, issue);
         let deleted = DeletedComment {
             comment: &comment,
@@ -198,14 +204,10 @@ impl Transaction<'_> {
             container: deleted.container,
             pollable: false,
         };
-        let body = json!({
-            "timestamp": at, "webhookEvent": "comment_deleted", "comment": object,
-            "issue": Self::partial_issue_json(deleted.issue_json),
-        });
+        let view = deleted.view.clone();
         let event = Event {
-            issue: Some(deleted.view.clone()),
             is_secondary: deleted.is_secondary,
-            ..Event::new("comment_deleted", body)
+            ..comment_event("comment_deleted", at, &object, deleted.issue_json, view)
         };
         self.emit(site, vec![draft], Some(event))
     }

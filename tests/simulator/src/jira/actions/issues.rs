@@ -351,9 +351,9 @@ impl Transaction<'_> {
                 .and_then(|worklog| worklog.fact)
                 .into_iter()
                 .collect();
-            self.hub.core.ledger.hide(&fact);
+            self.service.core.ledger.hide(&fact);
         }
-        self.hub.core.ledger.hide(&hidden);
+        self.service.core.ledger.hide(&hidden);
         let draft = FactDraft {
             kind: "issue_deleted",
             key: format!("issue:{issue}:deleted"),

@@ -27,7 +27,7 @@ pub(super) fn respond(request: &SiteRequest<'_>, world: &World, rest: &[&str]) -
         ["board", _, "version"] => {
             let versions = site.versions.values();
             let facts = versions.clone().flat_map(|version| version.facts.iter());
-            request.hub.core.ledger.mark_polled(facts.copied());
+            request.service.core.ledger.mark_polled(facts.copied());
             let all = versions
                 .map(|version| {
                     let mut object = version_json(site, version);
@@ -41,7 +41,11 @@ pub(super) fn respond(request: &SiteRequest<'_>, world: &World, rest: &[&str]) -
         ["sprint", id] => {
             let found = id.parse().ok().and_then(|id: u64| site.sprints.get(&id));
             found.map_or_else(Reply::not_found, |sprint| {
-                request.hub.core.ledger.mark_polled(sprint.facts.clone());
+                request
+                    .service
+                    .core
+                    .ledger
+                    .mark_polled(sprint.facts.clone());
                 Reply::ok(sprint_json(site, sprint))
             })
         }
@@ -86,7 +90,7 @@ fn sprints(request: &SiteRequest<'_>, site: &Site) -> Reply {
         .filter(|sprint| states.is_empty() || states.iter().any(|state| state == sprint.state))
         .collect();
     let polled = selected.iter().flat_map(|sprint| sprint.facts.iter());
-    request.hub.core.ledger.mark_polled(polled.copied());
+    request.service.core.ledger.mark_polled(polled.copied());
     let all = selected
         .into_iter()
         .map(|sprint| sprint_json(site, sprint))

@@ -49,7 +49,7 @@ pub(super) fn search_result(
                 .flat_map(ledger_rows),
         );
     }
-    request.hub.core.ledger.mark_polled(polled);
+    request.service.core.ledger.mark_polled(polled);
     world.search_result_json(
         request.find_site(world),
         issue,
@@ -77,7 +77,7 @@ pub(super) fn respond(
         [] => single_issue(request, world, issue, version),
         ["changelog"] => {
             let polled = issue.histories.iter().flat_map(|history| &history.facts);
-            request.hub.core.ledger.mark_polled(polled.copied());
+            request.service.core.ledger.mark_polled(polled.copied());
             let all = issue
                 .histories
                 .iter()
@@ -91,7 +91,7 @@ pub(super) fn respond(
                 all.reverse();
             }
             let polled = all.iter().flat_map(|comment| ledger_rows(comment));
-            request.hub.core.ledger.mark_polled(polled);
+            request.service.core.ledger.mark_polled(polled);
             let all = all
                 .into_iter()
                 .map(|comment| world.comment_json(site, issue.id, comment, version))
@@ -101,7 +101,11 @@ pub(super) fn respond(
         ["comment", id] => {
             let found = id.parse().ok().and_then(|id: u64| issue.comments.get(&id));
             found.map_or_else(Reply::not_found, |comment| {
-                request.hub.core.ledger.mark_polled(ledger_rows(comment));
+                request
+                    .service
+                    .core
+                    .ledger
+                    .mark_polled(ledger_rows(comment));
                 Reply::ok(world.comment_json(site, issue.id, comment, version))
             })
         }
@@ -148,7 +152,7 @@ fn single_issue(request: &SiteRequest<'_>, world: &World, issue: &Issue, version
             "comments": comments,
         });
     }
-    request.hub.core.ledger.mark_polled(polled);
+    request.service.core.ledger.mark_polled(polled);
     Reply::ok(object)
 }
 
@@ -225,7 +229,7 @@ pub(super) fn bulk_fetch_changelogs(request: &SiteRequest<'_>, world: &World) ->
         .collect();
     let page = &all[start.min(all.len())..all.len().min(start + max_results)];
     let polled = page.iter().flat_map(|(_, history)| &history.facts);
-    request.hub.core.ledger.mark_polled(polled.copied());
+    request.service.core.ledger.mark_polled(polled.copied());
     let mut logs: Vec<Value> = Vec::new();
     for (issue, history) in page {
         let id = issue.id.to_string();
@@ -257,7 +261,11 @@ pub(super) fn list_comments(request: &SiteRequest<'_>, world: &World) -> Reply {
         .flat_map(|issue| issue.comments.values().map(move |comment| (issue, comment)))
         .filter(|(_, comment)| ids.contains(&comment.id.to_string()))
         .map(|(issue, comment)| {
-            request.hub.core.ledger.mark_polled(ledger_rows(comment));
+            request
+                .service
+                .core
+                .ledger
+                .mark_polled(ledger_rows(comment));
             world.comment_json(site, issue.id, comment, 3)
         })
         .collect();

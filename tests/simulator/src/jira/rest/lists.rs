@@ -44,7 +44,11 @@ pub(super) fn respond(request: &SiteRequest<'_>, world: &World, rest: &[&str]) -
             let found = id.parse().ok().and_then(|id: u64| site.versions.get(&id));
             match found {
                 Some(version) => {
-                    request.hub.core.ledger.mark_polled(version.facts.clone());
+                    request
+                        .service
+                        .core
+                        .ledger
+                        .mark_polled(version.facts.clone());
                     version_json(site, version)
                 }
                 None => return Reply::not_found(),
@@ -88,7 +92,7 @@ fn server_info(request: &SiteRequest<'_>, site: &Site) -> Value {
         "baseUrl": site.url, "displayUrl": site.url, "version": "1001.0.0-SNAPSHOT",
         "versionNumbers": [1001, 0, 0], "deploymentType": "Cloud", "buildNumber": 100_286,
         "buildDate": time(built.timestamp_millis()),
-        "serverTime": time(request.hub.core.clock.seconds() * 1_000),
+        "serverTime": time(request.service.core.clock.seconds() * 1_000),
         "scmInfo": "b5a1e2f", "serverTitle": "Jira", "serverTimeZone": "Etc/UTC",
     })
 }
@@ -155,7 +159,7 @@ fn versions(request: &SiteRequest<'_>, site: &Site, project: &Project) -> Vec<Va
         .filter(|version| version.project == project.id)
         .collect();
     let polled = all.iter().flat_map(|version| version.facts.iter());
-    request.hub.core.ledger.mark_polled(polled.copied());
+    request.service.core.ledger.mark_polled(polled.copied());
     all.into_iter()
         .map(|version| version_json(site, version))
         .collect()

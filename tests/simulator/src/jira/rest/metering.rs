@@ -15,16 +15,16 @@ const PAGE_TOKEN: &str = "nextPageToken";
 const VOLATILE: [&str; 3] = [PAGE_TOKEN, "until", "serverTime"];
 
 /// Records a request and its points for the site and the app.
-pub(super) fn record(hub: &Jira, site: &str, endpoint: &str, outcome: Outcome) {
+pub(super) fn record(service: &Jira, site: &str, endpoint: &str, outcome: Outcome) {
     let points = match outcome {
         Outcome::Charged(points, _) => points,
         _ => 0,
     };
-    hub.core.usage.record(&usage::Request {
+    service.core.usage.record(&usage::Request {
         source: SOURCE,
         account: site,
         route: endpoint,
-        at: hub.core.clock.milliseconds(),
+        at: service.core.clock.milliseconds(),
         outcome,
         used: &[(limits::SITE, points), (limits::APP, points)],
     });
@@ -84,9 +84,9 @@ mod tests {
             history: 10,
             ..Config::default()
         };
-        let hub = Jira::start(&config, "http://a", 1, Core::new(1)).expect("Jira");
+        let service = Jira::start(&config, "http://a", 1, Core::new(1)).expect("Jira");
         let site = {
-            let mut world = hub.world();
+            let mut world = service.world();
             let site = world.sites.keys().next().expect("a site").clone();
             let person = world.sites[&site].admin.clone();
             world.grants.insert(person.clone(), [site.clone()].into());
@@ -110,7 +110,7 @@ mod tests {
             let (path, query) = ("rest/api/3/search/jql", Fields::new());
             let body = body.to_string();
             let body = body.as_bytes();
-            let response = respond(&hub, &site, path, &Method::POST, &query, &headers, body);
+            let response = respond(&service, &site, path, &Method::POST, &query, &headers, body);
             assert_eq!(response.status(), StatusCode::OK);
             let body = axum::body::to_bytes(response.into_body(), 100_000).await;
             let body: serde_json::Value =
@@ -120,11 +120,11 @@ mod tests {
         for (token, repeated, recharged) in [("one", 0, 0), ("one", 2, 0), ("two", 2, 2)] {
             let next = search("", token).await;
             search(&next, token).await;
-            hub.core.clock.advance(1);
-            let usage = control::usage(&hub.core, &*hub, &site);
+            service.core.clock.advance(1);
+            let usage = control::usage(&service.core, &*service, &site);
             assert_eq!((usage.repeated, usage.recharged), (repeated, recharged));
         }
-        let usage = control::usage(&hub.core, &*hub, &site);
+        let usage = control::usage(&service.core, &*service, &site);
         assert_eq!((usage.requests, usage.charged), (6, 12), "two points each");
         assert_eq!(usage.limits["app"].quota, Some(65_000));
         assert_eq!(usage.limits["site"].quota, Some(100_000));

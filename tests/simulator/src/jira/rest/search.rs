@@ -37,7 +37,7 @@ fn parse_query(request: &SiteRequest<'_>, world: &World) -> Result<(String, Jql)
         .to_owned();
     let context = JqlContext {
         person: &world.people[&request.caller.person],
-        now: request.hub.core.clock.seconds() * 1_000,
+        now: request.service.core.clock.seconds() * 1_000,
     };
     match Jql::parse(&text, &context) {
         Ok(query) => Ok((text, query)),
@@ -52,8 +52,8 @@ fn search_index<'w>(
     query: &Jql,
     reconciled: &[u64],
 ) -> Vec<&'w Issue> {
-    let lag = request.hub.settings().index_lag_seconds * 1_000;
-    let now = request.hub.core.clock.seconds() * 1_000;
+    let lag = request.service.settings().index_lag_seconds * 1_000;
+    let now = request.service.core.clock.seconds() * 1_000;
     let site = request.find_site(world);
     let mut found: Vec<&Issue> = site
         .issues
@@ -84,7 +84,7 @@ pub(super) fn jql(request: &SiteRequest<'_>, world: &World) -> Reply {
         Ok(parsed) => parsed,
         Err(error) => return error,
     };
-    let now = request.hub.core.clock.seconds();
+    let now = request.service.core.clock.seconds();
     let page_token = request.body["nextPageToken"]
         .as_str()
         .unwrap_or_else(|| request.text("nextPageToken"));

@@ -24,7 +24,7 @@ pub(super) fn issue_worklogs(
         [] => {
             let all: Vec<_> = all.collect();
             let polled = all.iter().filter_map(|worklog| worklog.fact);
-            request.hub.core.ledger.mark_polled(polled);
+            request.service.core.ledger.mark_polled(polled);
             request.page(all.into_iter().map(render).collect(), "worklogs", 5_000)
         }
         [id] => {
@@ -32,7 +32,7 @@ pub(super) fn issue_worklogs(
                 .into_iter()
                 .find(|worklog| worklog.id.to_string() == *id);
             found.map_or_else(Reply::not_found, |worklog| {
-                request.hub.core.ledger.mark_polled(worklog.fact);
+                request.service.core.ledger.mark_polled(worklog.fact);
                 Reply::ok(render(worklog))
             })
         }
@@ -52,7 +52,7 @@ pub(super) fn list(request: &SiteRequest<'_>, world: &World) -> Reply {
         .filter_map(|id| site.worklogs.get(&id.parse().ok()?))
         .collect();
     let polled = found.iter().filter_map(|worklog| worklog.fact);
-    request.hub.core.ledger.mark_polled(polled);
+    request.service.core.ledger.mark_polled(polled);
     Reply::ok(
         found
             .into_iter()
@@ -67,9 +67,9 @@ pub(super) fn list(request: &SiteRequest<'_>, world: &World) -> Reply {
 pub(super) fn list_changes(request: &SiteRequest<'_>, world: &World, kind: &str) -> Reply {
     let site = request.find_site(world);
     let since: i64 = request.text("since").parse().unwrap_or(0);
-    let delay = request.hub.settings().worklog_delay_seconds;
+    let delay = request.service.settings().worklog_delay_seconds;
     // Includes the whole current second.
-    let until = (request.hub.core.clock.seconds() + 1 - delay) * 1_000;
+    let until = (request.service.core.clock.seconds() + 1 - delay) * 1_000;
     let Some(mut changes) = changes(site, kind) else {
         return Reply::not_found();
     };

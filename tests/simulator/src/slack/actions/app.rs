@@ -30,7 +30,7 @@ impl Transaction<'_> {
         let account = params.account.as_str();
         Some(match params.action.as_str() {
             "app.uninstalled" => {
-                let uninstalled_first = self.hub.settings().uninstalled_first;
+                let uninstalled_first = self.service.settings().uninstalled_first;
                 if self.uninstall(account, uninstalled_first) {
                     Ok(ActionOutcome::default())
                 } else {
@@ -41,7 +41,7 @@ impl Transaction<'_> {
                 let body = json!({
                     "token": "deprecated", "type": "app_rate_limited", "team_id": account,
                     "minute_rate_limited": self.when.at - self.when.at % 60,
-                    "api_app_id": self.hub.app.id,
+                    "api_app_id": self.service.app.id,
                 });
                 self.send("app_rate_limited", account, body, &[]);
                 Ok(ActionOutcome::default())
@@ -99,7 +99,7 @@ impl Transaction<'_> {
         }
         let event_id = self.world.id("Ev");
         json!({
-            "token": "deprecated", "enterprise_id": account, "api_app_id": self.hub.app.id,
+            "token": "deprecated", "enterprise_id": account, "api_app_id": self.service.app.id,
             "event": inner, "type": "event_callback", "event_id": event_id,
             "event_time": self.when.at, "is_ext_shared_channel": false,
         })

@@ -37,7 +37,7 @@ impl Transaction<'_> {
             .ok_or("unknown message")?;
         text.clone_into(&mut message.text);
         message.edited = Some((actor.to_owned(), edited_ts));
-        self.hub.core.ledger.hide(&stale);
+        self.service.core.ledger.hide(&stale);
         let now = World::message_json(self.message(channel, ts)?);
         let inner = self.message_changed(channel, &now, &previous);
         let draft = self.message(channel, ts)?.edited_fact(channel);
@@ -92,7 +92,7 @@ impl Transaction<'_> {
         {
             parent.replies.retain(|reply| *reply != ts);
         }
-        self.hub.core.ledger.hide(&ledger_rows(&message));
+        self.service.core.ledger.hide(&ledger_rows(&message));
         let event_ts = self.world.ts(self.when.at);
         let inner = json!({
             "type": "message", "subtype": "message_deleted", "hidden": true, "channel": channel,
@@ -127,7 +127,7 @@ impl Transaction<'_> {
             return Err("the message is already deleted");
         }
         let (previous, hidden) = (World::message_json(message), ledger_rows(message));
-        self.hub.core.ledger.hide(&hidden);
+        self.service.core.ledger.hide(&hidden);
         if let Some(message) = self.channel_mut(channel).messages.get_mut(&ts) {
             message.subtype = Some("tombstone");
             message.author = Author::Person("USLACKBOT".to_owned());

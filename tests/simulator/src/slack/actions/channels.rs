@@ -106,7 +106,7 @@ impl Transaction<'_> {
             self.world.granted(&account, "channels:read") && self.sends_event(fault.as_ref());
         let mut facts = Vec::new();
         for (owner, container) in self.world.teams[team].containers.clone() {
-            let fact = self.hub.core.ledger.record(Fact {
+            let fact = self.service.core.ledger.record(Fact {
                 source: SOURCE,
                 kind: "channel_created",
                 key: format!("slack:{owner}:channel:{id}:created"),

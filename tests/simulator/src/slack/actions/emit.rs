@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::Transaction;
-use crate::faults::{Effect, Rule, Target};
+use crate::faults::Rule;
 use crate::ledger::Fact;
 use crate::slack::world::{Channel, Kind};
 use crate::slack::{SOURCE, scopes};
@@ -53,21 +53,13 @@ impl Transaction<'_> {
             .collect()
     }
 
-    pub(super) fn pick_fault(&self, name: &str, account: &str) -> Option<Rule> {
-        if !self.when.is_live {
-            return None;
-        }
-        self.hub
-            .core
-            .faults
-            .pick(Target::Delivery, name, Some(account))
+    pub(super) fn pick_fault(&self, event: &str, account: &str) -> Option<Rule> {
+        self.when.pick_fault(&self.service.core, event, account)
     }
 
-    /// Whether an event is sent.
     pub(super) fn sends_event(&self, fault: Option<&Rule>) -> bool {
-        self.when.is_live
-            && !self.hub.settings().webhook_url.is_empty()
-            && fault.is_none_or(|rule| rule.effect != Effect::DropSilently)
+        let settings = self.service.settings();
+        self.when.sends_event(&settings.webhook_url, fault)
     }
 
     /// Records a fact for every account of a channel, and sends its event.
@@ -92,7 +84,7 @@ impl Transaction<'_> {
         let mut facts = BTreeMap::new();
         if let Some(draft) = draft {
             for (account, containers) in &conversation.containers {
-                let fact = self.hub.core.ledger.record(Fact {
+                let fact = self.service.core.ledger.record(Fact {
                     source: SOURCE,
                     account: account.clone(),
                     kind: draft.kind,
@@ -142,7 +134,7 @@ impl Transaction<'_> {
                 format!("slack:{account}:{suffix}")
             };
             let record = |draft: FactDraft| {
-                self.hub.core.ledger.record(Fact {
+                self.service.core.ledger.record(Fact {
                     source: SOURCE,
                     account: account.to_owned(),
                     kind: draft.kind,
@@ -189,7 +181,7 @@ impl Transaction<'_> {
     pub(super) fn send(&mut self, name: &str, account: &str, body: Value, facts: &[u64]) {
         let fault = self.pick_fault(name, account);
         if self.sends_event(fault.as_ref()) {
-            self.hub.core.ledger.add_delivery(facts);
+            self.service.core.ledger.add_delivery(facts);
             self.submit(name, account, body, fault, facts.to_vec());
         }
     }
@@ -202,11 +194,11 @@ impl Transaction<'_> {
         fault: Option<Rule>,
         facts: Vec<u64>,
     ) {
-        self.hub.events.submit(Delivery {
+        self.service.events.submit(Delivery {
             name: name.to_owned(),
             id: body["event_id"].as_str().unwrap_or_default().to_owned(),
             account: account.to_owned(),
-            url: self.hub.settings().webhook_url.clone(),
+            url: self.service.settings().webhook_url.clone(),
             headers: Vec::new(),
             body,
             fault,
@@ -230,7 +222,7 @@ impl Transaction<'_> {
         let parent = self.world.teams[team].organization.clone();
         let mut body = json!({
             "token": "deprecated", "team_id": team, "context_team_id": team,
-            "context_enterprise_id": parent, "api_app_id": self.hub.app.id, "event": inner,
+            "context_enterprise_id": parent, "api_app_id": self.service.app.id, "event": inner,
             "type": "event_callback", "event_id": event_id, "event_time": self.when.at,
             "authorizations": [self.world.authorization_json(account, team)],
             "is_ext_shared_channel": is_external, "event_context": context,

@@ -1,16 +1,29 @@
-//! Deliveries of Slack.
+//! Slack: a signature over time and body.
 
-#![no_main]
-
-use std::sync::{Arc, LazyLock};
-
-use fuzz::message::Message;
-use fuzz::provider::{NOW, WEBHOOK_SECRETS, connector};
-use fuzz::signature;
-use fuzz::webhook::{self, Scheme, set_header, single_header};
 use http::HeaderMap;
-use libfuzzer_sys::fuzz_target;
-use shared::connectors::Connector;
+
+use super::Provider;
+use crate::message::Message;
+use crate::provider::{CLIENT_SECRETS, NOW, WEBHOOK_SECRETS};
+use crate::signature;
+use crate::webhook::{self, Scheme, set_header, single_header};
+
+pub(super) const PROVIDER: Provider = Provider {
+    slug: "slack",
+    settings: |base| {
+        vec![
+            ("SLACK_APP_ID", "A0POBLYSH".to_owned()),
+            ("SLACK_CLIENT_ID", "111.222".to_owned()),
+            ("SLACK_CLIENT_SECRET", CLIENT_SECRETS.join(",")),
+            ("SLACK_WEBHOOK_SECRET", WEBHOOK_SECRETS.join(",")),
+            ("SLACK_APP_TOKEN", "xapp-token-of-tests".to_owned()),
+            ("SLACK_USER_SCOPES", "channels:history".to_owned()),
+            ("SLACK_BASE_URL", base.to_owned()),
+        ]
+    },
+    sign: Slack::sign,
+    check_delivery: webhook::run::<Slack>,
+};
 
 const TIMESTAMP: &str = "x-slack-request-timestamp";
 
@@ -51,8 +64,3 @@ impl Scheme for Slack {
 
     fn identify(_: &mut HeaderMap) {}
 }
-
-static CONNECTOR: LazyLock<Arc<dyn Connector>> =
-    LazyLock::new(|| connector("slack", "http://localhost:1"));
-
-fuzz_target!(|data: &[u8]| webhook::run::<Slack>(&**CONNECTOR, data));

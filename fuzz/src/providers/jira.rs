@@ -1,18 +1,39 @@
-//! Deliveries of Jira: subscriptions with a token, and administrators' webhooks with a signature.
-
-#![no_main]
-
-use std::sync::{Arc, LazyLock};
+//! Jira: subscriptions with a token, and administrators' webhooks with a signature.
 
 use chrono::DateTime;
-use fuzz::message::Message;
-use fuzz::provider::{CLIENT_SECRETS, NOW, WEBHOOK_SECRETS, connector};
-use fuzz::signature;
-use fuzz::webhook::{self, Scheme, set_header, single_header};
 use http::HeaderMap;
-use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use shared::connectors::Connector;
+
+use super::Provider;
+use crate::message::Message;
+use crate::provider::{CLIENT_SECRETS, NOW, WEBHOOK_SECRETS};
+use crate::signature;
+use crate::webhook::{self, Scheme, set_header, single_header};
+
+pub(super) const PROVIDER: Provider = Provider {
+    slug: "jira",
+    settings: |base| {
+        vec![
+            ("JIRA_CLIENT_ID", "client-id".to_owned()),
+            ("JIRA_CLIENT_SECRET", CLIENT_SECRETS.join(",")),
+            ("JIRA_AUTH_BASE_URL", base.to_owned()),
+            ("JIRA_API_BASE_URL", base.to_owned()),
+        ]
+    },
+    sign: ByApp::sign,
+    check_delivery,
+};
+
+/// The directive `@by: administrator` selects the scheme.
+fn check_delivery(connector: &dyn Connector, data: &[u8]) {
+    let by_administrator = Message::parse(data).directive("by") == Some("administrator");
+    if by_administrator {
+        webhook::run::<ByAdministrator>(connector, data);
+    } else {
+        webhook::run::<ByApp>(connector, data);
+    }
+}
 
 const AUTHORIZATION: &str = "authorization";
 const IDENTIFIER: &str = "x-atlassian-webhook-identifier";
@@ -113,15 +134,3 @@ impl Scheme for ByAdministrator {
         ByApp::identify(headers);
     }
 }
-
-static CONNECTOR: LazyLock<Arc<dyn Connector>> =
-    LazyLock::new(|| connector("jira", "http://localhost:1"));
-
-fuzz_target!(|data: &[u8]| {
-    let by_administrator = Message::parse(data).directive("by") == Some("administrator");
-    if by_administrator {
-        webhook::run::<ByAdministrator>(&**CONNECTOR, data);
-    } else {
-        webhook::run::<ByApp>(&**CONNECTOR, data);
-    }
-});

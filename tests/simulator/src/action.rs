@@ -1,0 +1,39 @@
+//! Time and result of an action in a provider's world.
+
+use serde_json::Value;
+
+use super::Core;
+use super::faults::{Effect, Rule, Target};
+
+/// Result of an action.
+#[derive(Debug, Default)]
+pub(crate) struct ActionOutcome {
+    /// The created or changed object.
+    pub(crate) object: Value,
+    /// Ledger rows of its facts.
+    pub(crate) facts: Vec<u64>,
+}
+
+/// Time of an action, and whether it sends deliveries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ActionTime {
+    pub(crate) at: i64,
+    pub(crate) is_live: bool,
+}
+
+impl ActionTime {
+    /// Picks the fault of an event; generated history has none.
+    pub(crate) fn pick_fault(self, core: &Core, event: &str, account: &str) -> Option<Rule> {
+        if !self.is_live {
+            return None;
+        }
+        core.faults.pick(Target::Delivery, event, Some(account))
+    }
+
+    /// Whether an event with this fault is sent to the app's URL.
+    pub(crate) fn sends_event(self, webhook_url: &str, fault: Option<&Rule>) -> bool {
+        self.is_live
+            && !webhook_url.is_empty()
+            && fault.is_none_or(|rule| rule.effect != Effect::DropSilently)
+    }
+}
