@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use shared::db::{Db, DbError, TenantScope, api_keys};
 use shared::model::{ApiKeyId, TenantId};
+use shared::service::Lifecycle;
 use shared::signals::{Feed, FeedError, FeedWatermark};
-use shared::telemetry::Lifecycle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

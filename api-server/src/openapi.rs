@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use shared::telemetry::OperationalApi;
+use shared::service::OperationalApi;
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::SchemaType;

@@ -12,8 +12,9 @@ use shared::http::HttpError;
 use shared::queue::Notifier;
 use shared::ratelimit::PostgresRateLimiter;
 use shared::server::{HttpServer, listen_for_telemetry};
+use shared::service::{Health, Lifecycle};
 use shared::signals::Feed;
-use shared::telemetry::{Health, Lifecycle, MetricsHandle};
+use shared::telemetry::MetricsHandle;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 

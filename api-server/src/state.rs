@@ -8,8 +8,8 @@ use shared::credentials::Credentials;
 use shared::crypto::Keyring;
 use shared::db::Db;
 use shared::queue::Notifier;
+use shared::service::Lifecycle;
 use shared::signals::Feed;
-use shared::telemetry::Lifecycle;
 use tracing::Instrument;
 use url::Url;
 

@@ -12,7 +12,8 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use shared::config::Env;
-use shared::telemetry::{Lifecycle, MetricsHandle};
+use shared::service::Lifecycle;
+use shared::telemetry::MetricsHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 

@@ -18,5 +18,6 @@ pub mod problem;
 pub mod queue;
 pub mod ratelimit;
 pub mod server;
+pub mod service;
 pub mod signals;
 pub mod telemetry;

@@ -31,7 +31,7 @@ use self::timeouts::{Phase, TimedStream, Timeouts};
 use self::unread_body::UnreadBody;
 use crate::config::TrustedProxies;
 use crate::problem::Problem;
-use crate::telemetry::{Lifecycle, is_operational};
+use crate::service::{Lifecycle, is_operational};
 
 /// The maximum number of open sockets.
 ///

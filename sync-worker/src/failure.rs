@@ -12,7 +12,8 @@ use shared::credentials::CredentialError;
 use shared::db::DbError;
 use shared::model::{JobError, JobKind};
 use shared::queue::JobOutcome;
-use shared::telemetry::{names, panic_message};
+use shared::service::panic_message;
+use shared::telemetry::names;
 
 /// The cause of an attempt that did not succeed.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use shared::db::DbError;
-use shared::telemetry::Lifecycle;
+use shared::service::Lifecycle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::context::Context;

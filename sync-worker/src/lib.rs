@@ -34,9 +34,8 @@ use shared::model::WorkerId;
 use shared::queue::{PgJobQueue, listen};
 use shared::ratelimit::PostgresRateLimiter;
 use shared::server::HttpServer;
-use shared::telemetry::{
-    Health, HttpTracking, Lifecycle, MetricsHandle, operational_routes, track_http,
-};
+use shared::service::{Health, Lifecycle, operational_routes};
+use shared::telemetry::{HttpTracking, MetricsHandle, track_http};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use shared::model::{JobId, JobKind, TenantId};
 use shared::queue::{ClaimRequest, ClaimedJob, Finished, JobOutcome, WorkClass};
-use shared::telemetry::Lifecycle;
+use shared::service::Lifecycle;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;

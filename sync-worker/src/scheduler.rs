@@ -12,7 +12,8 @@ use shared::model::{JobKind, JobPayload, NewJob, TenantId};
 use shared::queue;
 use shared::queue::stats::TransactionSnapshot;
 use shared::queue::{due_jobs, stats};
-use shared::telemetry::{Lifecycle, names};
+use shared::service::Lifecycle;
+use shared::telemetry::names;
 use strum::VariantArray;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 

@@ -6,7 +6,7 @@ use shared::clock::{Clock, DatabaseClock};
 use shared::db::Tx;
 use shared::model::JobId;
 use shared::queue::{ClaimRequest, ClaimedJob, Finished, JobQueue};
-use shared::telemetry::LifecycleError;
+use shared::service::LifecycleError;
 
 use super::*;
 

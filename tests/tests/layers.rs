@@ -15,9 +15,10 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const CRATES: [&str; 4] = ["shared", "api-server", "webhook-ingress", "sync-worker"];
 
 /// The modules of the crate `shared`, from the ground up. A module uses those of lower layers only.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["clock", "config", "model", "problem"],
     &["crypto", "telemetry"],
+    &["service"],
     &["http", "server"],
     &["connectors", "db"],
     &["queue"],

@@ -23,9 +23,8 @@ use shared::db::{Db, DbError, Role, clock_sync};
 use shared::inbox::{Backlog, ConnectionKeys, Inbox, InboxConfig, Quotas};
 use shared::queue::Notifier;
 use shared::server::{HttpServer, listen_for_telemetry};
-use shared::telemetry::{
-    Health, HttpTracking, Lifecycle, MetricsHandle, operational_routes, track_http,
-};
+use shared::service::{Health, Lifecycle, operational_routes};
+use shared::telemetry::{HttpTracking, MetricsHandle, track_http};
 use tokio::net::TcpListener;
 
 use crate::body::BodyBudget;

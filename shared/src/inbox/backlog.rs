@@ -15,7 +15,8 @@ use metrics::gauge;
 use super::{StoreLimits, VerifiedDelivery};
 use crate::db::{Db, DbError};
 use crate::model::TenantId;
-use crate::telemetry::{Lifecycle, names};
+use crate::service::Lifecycle;
+use crate::telemetry::names;
 
 /// The shortest pause between two measurements.
 const MIN_MEASURE_INTERVAL: Duration = Duration::from_secs(1);

@@ -15,7 +15,8 @@ use super::load_shedding::LoadShedder;
 use super::{Backlog, StoreOutcome, VerifiedDelivery, store};
 use crate::db::{Db, DbError};
 use crate::queue::Notifier;
-use crate::telemetry::{Lifecycle, names};
+use crate::service::Lifecycle;
+use crate::telemetry::names;
 
 /// The pause before a failed batch is committed again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);

@@ -10,7 +10,7 @@ use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, watch};
 
 use crate::db::{Db, DbError};
-use crate::telemetry::Lifecycle;
+use crate::service::Lifecycle;
 
 const CHANNEL: &str = "poblysh_jobs";
 /// The minimum time between two notifications of a process.

@@ -1,4 +1,4 @@
-//! JSON logs, traces, metrics, health and the lifecycle of a process.
+//! JSON logs, traces and metrics of a process.
 //!
 //! [`init`] sets up telemetry once per process and returns a guard that flushes it when the process
 //! ends. Spans are exported over OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set; one trace covers a
@@ -6,17 +6,13 @@
 //! pass a secret to a span, an event or a label: nothing here removes it.
 
 mod export;
-mod health;
 mod http;
-mod lifecycle;
 mod logs;
 mod metrics;
 pub mod names;
 mod traceparent;
 
-pub use health::{CheckError, Health, OperationalApi, is_operational, operational_routes};
 pub use http::{HttpTracking, RequestId, track_http};
-pub use lifecycle::{Lifecycle, LifecycleError, panic_message, shutdown_signal};
 pub use metrics::MetricsHandle;
 pub use traceparent::{current_traceparent, link_traceparent, set_parent};
 

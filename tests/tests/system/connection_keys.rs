@@ -28,7 +28,8 @@ use shared::http::HttpError;
 use shared::model::{
     Actor, ActorKind, Context, ContextKind, SignalDraft, SignalKind, Subject, TimestampSource,
 };
-use shared::telemetry::{Lifecycle, MetricsHandle};
+use shared::service::Lifecycle;
+use shared::telemetry::MetricsHandle;
 use tests::harness::{System, Tenant, eventually, free_address};
 use tokio::net::TcpListener;
 use url::Url;

@@ -16,8 +16,8 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use utoipa::{OpenApi, ToSchema};
 
-use super::MetricsHandle;
 use crate::problem::Problem;
+use crate::telemetry::MetricsHandle;
 
 /// The error of a failed check; only the log shows it.
 pub type CheckError = Box<dyn Error + Send + Sync>;
