@@ -1,9 +1,7 @@
 //! The settings of the api-server.
 
-use std::net::SocketAddr;
-
 use shared::config::{
-    ApiConfig, ConfigError, CryptoConfig, DatabaseConfig, Env, Process, Reader, is_loopback,
+    ApiConfig, ConfigError, CryptoConfig, Env, Process, Reader, ServiceConfig, is_loopback,
     public_webhook_url,
 };
 use shared::connectors::ConnectorSettings;
@@ -14,9 +12,9 @@ use crate::limits::LimitsConfig;
 /// The settings of the api-server.
 #[derive(Debug)]
 pub struct Config {
+    pub(crate) service: ServiceConfig,
     pub(crate) api: ApiConfig,
     pub(crate) public_webhook_url: Url,
-    pub(crate) database: DatabaseConfig,
     pub(crate) crypto: CryptoConfig,
     pub(crate) webhook_crypto: Option<CryptoConfig>,
     pub(crate) connectors: ConnectorSettings,
@@ -30,10 +28,11 @@ impl Config {
     /// Reads all settings; the error names every missing or invalid one.
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(env);
+        let service = ServiceConfig::for_process(&mut reader, Process::Api);
         let api = ApiConfig::from_reader(&mut reader);
         let config = Self {
+            service,
             public_webhook_url: public_webhook_url(&mut reader),
-            database: DatabaseConfig::for_process(&mut reader, Process::Api),
             crypto: CryptoConfig::from_reader(&mut reader),
             webhook_crypto: CryptoConfig::for_webhook_secrets(&mut reader),
             connectors: ConnectorSettings::from_reader(&mut reader),
@@ -47,10 +46,11 @@ impl Config {
         reader.finish()?;
         Ok(config)
     }
+}
 
-    /// The address to listen on.
-    pub const fn bind_addr(&self) -> SocketAddr {
-        self.api.bind_addr
+impl AsRef<ServiceConfig> for Config {
+    fn as_ref(&self) -> &ServiceConfig {
+        &self.service
     }
 }
 

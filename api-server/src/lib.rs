@@ -1,6 +1,6 @@
 //! The api-server: the HTTP API for operators and tenants, connect flows and the feed.
 //!
-//! [`serve`] runs the whole server; the process and the tests call it. [`openapi_json`] returns
+//! [`start`] starts the whole server; the process and the tests call it. [`openapi_json`] returns
 //! the OpenAPI document, which is generated from the router.
 
 #![expect(
@@ -25,4 +25,4 @@ mod state;
 
 pub use config::Config;
 pub use router::openapi_json;
-pub use server::{Server, StartError, serve, serve_with};
+pub use server::{start, start_with};

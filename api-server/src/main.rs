@@ -1,14 +1,12 @@
-//! The process of the api-server.
+//! The `api-server` process.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use api_server::Config;
 use clap::{Parser, Subcommand};
-use shared::config::{Env, SETTINGS_HELP};
-use shared::telemetry;
-use tokio::net::TcpListener;
+use shared::config::SETTINGS_HELP;
+use shared::service;
 
 /// Serves the API of Poblysh Connectors: connect flows, connections, jobs and the feed of Signals.
 #[derive(Debug, Parser)]
@@ -24,9 +22,10 @@ enum Command {
     Openapi,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
-        None => serve(),
+        None => Ok(service::run(Config::from_env, api_server::start).await?),
         Some(Command::Openapi) => print(&api_server::openapi_json()),
     }
 }
@@ -34,23 +33,4 @@ fn main() -> anyhow::Result<ExitCode> {
 fn print(text: &str) -> anyhow::Result<ExitCode> {
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
-}
-
-#[tokio::main]
-async fn serve() -> anyhow::Result<ExitCode> {
-    let env = Env::from_process()?;
-    let config = Config::from_env(&env)?;
-    let telemetry = telemetry::init("api-server", &env)?;
-    let address = config.bind_addr();
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("failed to listen on {address}"))?;
-    let server = api_server::serve(config, telemetry.metrics(), listener).await?;
-    let is_clean = server.lifecycle().run().await;
-    telemetry.shutdown().await;
-    Ok(if is_clean? {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use shared::config::Process;
 use shared::service::{Health, operational_routes};
 use shared::telemetry::{HttpTracking, track_http};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -77,7 +78,7 @@ fn with_middleware(router: Router) -> Router {
         .layer(CatchPanicLayer::custom(middleware::handle_panic))
         .layer(from_fn(middleware::add_security_headers))
         .layer(from_fn_with_state(
-            HttpTracking::new("api-server"),
+            HttpTracking::new(Process::Api.name()),
             track_http,
         ))
 }

@@ -12,7 +12,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use shared::config::Env;
-use shared::service::Lifecycle;
+use shared::service::{Lifecycle, Service};
 use shared::telemetry::MetricsHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -222,24 +222,21 @@ async fn listener() -> TcpListener {
 async fn api() -> Server {
     let config = api_server::Config::from_env(&env()).expect("valid settings");
     let metrics = MetricsHandle::global().expect("a recorder");
-    let server = api_server::serve(config, metrics, listener().await).await;
-    let server = server.expect("it starts without a database");
-    Server {
-        address: server.address(),
-        connection: None,
-        _lifecycle: server.lifecycle().clone(),
-    }
+    let server = api_server::start(config, listener().await, metrics).await;
+    running(&server.expect("it starts without a database"))
 }
 
 async fn hooks() -> Server {
     let config = webhook_ingress::Config::from_env(&env()).expect("valid settings");
     let metrics = MetricsHandle::global().expect("a recorder");
-    let listener = listener().await;
-    let address = listener.local_addr().expect("an address");
-    let lifecycle = webhook_ingress::start(config, listener, metrics);
+    let server = webhook_ingress::start(config, listener().await, metrics).await;
+    running(&server.expect("it starts without a database"))
+}
+
+fn running(service: &Service) -> Server {
     Server {
-        address,
+        address: service.address(),
         connection: None,
-        _lifecycle: lifecycle.expect("it starts without a database"),
+        _lifecycle: service.lifecycle().clone(),
     }
 }

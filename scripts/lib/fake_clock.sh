@@ -26,9 +26,8 @@ fake_clock_require() {
     if fake_clock_find; then return 0; fi
     if command -v apt-get >/dev/null 2>&1; then
         say "libfaketime is missing; installing it with apt"
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
-        as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -qq --no-install-recommends faketime >&2 ||
+        apt_update
+        apt_install faketime ||
             die "apt could not install faketime; see its messages above"
     elif command -v dnf >/dev/null 2>&1; then
         say "libfaketime is missing; installing it with dnf"

@@ -75,9 +75,8 @@ faults_packages() {
         return 0
     fi
     say "Installing ${missing[*]} for the fault tests"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
-    as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
+    apt_update
+    apt_install "${missing[@]}" ||
         warn "apt could not install ${missing[*]}; see its messages above"
     # The package starts a system-wide pooler, which no test uses.
     if [ -d /run/systemd/system ] && [[ " ${missing[*]} " == *" pgbouncer "* ]]; then

@@ -60,13 +60,19 @@ as_root() {
     fi
 }
 
+apt_update() { as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2; }
+
+# Installs packages of Debian without questions.
+apt_install() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
 # Debian's packages create and start a system cluster. The scripts use a private one, so this is
 # switched off during the installation and restored afterwards.
 install_with_apt() {
     local settings=/etc/postgresql-common/createcluster.conf
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        postgresql-common ca-certificates >&2
+    apt_update
+    apt_install postgresql-common ca-certificates
     as_root cp -p "$settings" "$settings.poblysh"
     as_root sh -c "echo 'create_main_cluster = false' >>$settings"
     local status=0
@@ -83,8 +89,7 @@ apt_install_server() {
         as_root env DEBIAN_FRONTEND=noninteractive YES=yes \
             /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y >&2 || return 1
     fi
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        postgresql >&2
+    apt_install postgresql
 }
 
 install_with_dnf() {

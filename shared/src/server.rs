@@ -4,6 +4,7 @@
 //! gracefully.
 
 mod framing;
+mod shutdown;
 mod sockets;
 mod timeouts;
 mod unread_body;
@@ -26,12 +27,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
+pub use self::shutdown::Shutdown;
 use self::sockets::{Capacity, Sockets};
 use self::timeouts::{Phase, TimedStream, Timeouts};
 use self::unread_body::UnreadBody;
 use crate::config::TrustedProxies;
 use crate::problem::Problem;
-use crate::service::{Lifecycle, is_operational};
+use crate::telemetry::is_operational;
 
 /// The maximum number of open sockets.
 ///
@@ -75,17 +77,6 @@ pub struct HttpServer {
     is_https: bool,
 }
 
-/// Binds the listener for health checks and metrics.
-///
-/// # Errors
-///
-/// When the address cannot be listened on.
-pub fn listen_for_telemetry(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
-}
-
 impl HttpServer {
     /// A server that clients reach directly, without TLS.
     pub fn plain(router: Router) -> Self {
@@ -96,25 +87,25 @@ impl HttpServer {
         }
     }
 
-    /// A server that clients reach at `public_url` through `proxies`.
-    pub fn behind(router: Router, proxies: TrustedProxies, public_url: &url::Url) -> Self {
+    /// A server that clients reach through `proxies`, over HTTPS if `is_https`.
+    pub const fn behind(router: Router, proxies: TrustedProxies, is_https: bool) -> Self {
         Self {
             router,
             proxies,
-            is_https: public_url.scheme() == "https",
+            is_https,
         }
     }
 
-    /// Serves until [`Lifecycle::draining`].
+    /// Serves until [`Shutdown::draining`].
     ///
-    /// Then it completes requests in flight, until [`Lifecycle::aborted`].
-    pub async fn serve(self, listener: TcpListener, lifecycle: Lifecycle) {
+    /// Then it completes requests in flight, until [`Shutdown::aborted`].
+    pub async fn serve(self, listener: TcpListener, shutdown: Shutdown) {
         let sockets = Sockets::new(CAPACITY);
         let graceful = GracefulShutdown::new();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = lifecycle.draining().cancelled() => break,
+                () = shutdown.draining.cancelled() => break,
             };
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
@@ -139,8 +130,8 @@ impl HttpServer {
             let socket =
                 self.serve_socket(stream, peer, phase, Timeouts::DEFAULT, guard.is_reserved);
             let socket = graceful.watch(socket);
-            let aborted = lifecycle.aborted().clone();
-            lifecycle.spawn(async move {
+            let aborted = shutdown.aborted.clone();
+            shutdown.tasks.spawn(async move {
                 tokio::select! {
                     result = socket => if let Err(error) = result {
                         tracing::debug!(%error, "socket closed early");
@@ -153,7 +144,7 @@ impl HttpServer {
         drop(listener);
         tokio::select! {
             () = graceful.shutdown() => {}
-            () = lifecycle.aborted().cancelled() => {}
+            () = shutdown.aborted.cancelled() => {}
         }
     }
 

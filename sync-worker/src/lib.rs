@@ -21,20 +21,20 @@ mod tests;
 
 use std::sync::Arc;
 
-use shared::clock::DatabaseClock;
+use axum::middleware::from_fn_with_state;
+use shared::clock::{DatabaseClock, SharedClock};
 use shared::config::{
-    ConfigError, CryptoConfig, DatabaseConfig, Env, Process, Reader, WorkerConfig,
+    ConfigError, CryptoConfig, Env, Process, Reader, ServiceConfig, WorkerConfig,
 };
 use shared::connectors::{ConnectorDeps, ConnectorSettings, Registry};
 use shared::credentials::Credentials;
 use shared::crypto::Keyring;
-use shared::db::{Db, DbError, Role};
+use shared::db::{Db, Role};
 use shared::http::HttpError;
 use shared::model::WorkerId;
 use shared::queue::{PgJobQueue, listen};
-use shared::ratelimit::PostgresRateLimiter;
-use shared::server::HttpServer;
-use shared::service::{Health, Lifecycle, operational_routes};
+use shared::ratelimit::connector_deps;
+use shared::service::{Bootstrap, Lifecycle, Service, StartError, operational_routes};
 use shared::telemetry::{HttpTracking, MetricsHandle, track_http};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -46,10 +46,10 @@ use crate::leases::{LeaseClock, Leases};
 /// The settings of the process.
 #[derive(Debug)]
 pub struct Config {
+    /// Address and Postgres.
+    pub service: ServiceConfig,
     /// Concurrency, intervals, retention.
     pub worker: WorkerConfig,
-    /// Postgres.
-    pub database: DatabaseConfig,
     /// Encryption keys of the stored tokens.
     pub crypto: CryptoConfig,
     /// Settings of the connectors.
@@ -61,8 +61,8 @@ impl Config {
     pub fn from_env(env: &Env) -> Result<Self, ConfigError> {
         let mut reader = Reader::new(env);
         let config = Self {
+            service: ServiceConfig::for_process(&mut reader, Process::Worker),
             worker: WorkerConfig::from_reader(&mut reader),
-            database: DatabaseConfig::for_process(&mut reader, Process::Worker),
             crypto: CryptoConfig::from_reader(&mut reader),
             connectors: ConnectorSettings::from_reader(&mut reader),
         };
@@ -71,58 +71,43 @@ impl Config {
     }
 }
 
-/// The reason why the process cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The database URL is invalid.
-    #[error("failed to open the database")]
-    Database(#[from] DbError),
-    /// A connector failed to start.
-    #[error("failed to create a connector")]
-    Connector(#[from] HttpError),
+impl AsRef<ServiceConfig> for Config {
+    fn as_ref(&self) -> &ServiceConfig {
+        &self.service
+    }
 }
 
-/// Starts the worker and serves health and metrics on `listener`.
+/// Starts the worker; `listener` serves health checks and metrics.
 ///
-/// The returned [`Lifecycle`] shuts it down: jobs drain, then their leases are released.
-pub fn start(
+/// When it shuts down, jobs drain, then their leases are released.
+pub async fn start(
     config: Config,
     listener: TcpListener,
     metrics: MetricsHandle,
-) -> Result<Lifecycle, StartError> {
-    start_with(config, listener, metrics, Registry::new)
+) -> Result<Service, StartError> {
+    start_with(config, listener, metrics, Registry::new).await
 }
 
 /// Like [`start`], with connectors that the caller creates from the settings.
-pub fn start_with(
+pub async fn start_with(
     config: Config,
     listener: TcpListener,
     metrics: MetricsHandle,
     connectors: impl FnOnce(ConnectorSettings, &ConnectorDeps) -> Result<Registry, HttpError>,
-) -> Result<Lifecycle, StartError> {
-    let db = Db::open(&config.database, Role::Worker)?;
-    let health = {
-        let db = db.clone();
-        Health::new(metrics, move || {
-            let db = db.clone();
-            async move { db.check_role(Role::Worker).await }
-        })
-    };
-    let lifecycle = Lifecycle::new(health.clone());
-    let listening = db.open_listening(&config.database, Role::Worker)?;
-    let context = Arc::new(context(config, db, &lifecycle, connectors)?);
-    let router = operational_routes(health).layer(axum::middleware::from_fn_with_state(
-        HttpTracking::new("sync-worker"),
-        track_http,
-    ));
-    let server = HttpServer::plain(router).serve(listener, lifecycle.clone());
-    lifecycle.supervise("http server", server);
+) -> Result<Service, StartError> {
+    let bootstrap = Bootstrap::start(config.service.clone(), metrics).await?;
+    let (db, lifecycle) = (bootstrap.db(), bootstrap.lifecycle());
+    let listening = db.open_listening(&config.service.database, Role::Worker)?;
+    let context = Arc::new(context(config, db.clone(), lifecycle, connectors)?);
     let (notify, notified) = watch::channel(());
     if let Some(db) = listening {
         lifecycle.supervise_background("job listener", listen(db, notify));
     }
-    spawn_tasks(&context, notified, &lifecycle);
-    Ok(lifecycle)
+    spawn_tasks(&context, notified, lifecycle);
+    let tracking = HttpTracking::new(Process::Worker.name());
+    let operational = operational_routes(lifecycle.health().clone())
+        .layer(from_fn_with_state(tracking, track_http));
+    bootstrap.serve(listener, None, operational)
 }
 
 fn context(
@@ -131,16 +116,9 @@ fn context(
     lifecycle: &Lifecycle,
     connectors: impl FnOnce(ConnectorSettings, &ConnectorDeps) -> Result<Registry, HttpError>,
 ) -> Result<Context, StartError> {
-    let clock = Arc::new(DatabaseClock::default());
-    let rate_limiter = Arc::new(PostgresRateLimiter::new(
-        db.clone(),
-        clock.clone(),
-        config.connectors.limits(),
-    ));
-    let deps = ConnectorDeps {
-        clock: clock.clone(),
-        rate_limiter,
-    };
+    let database_clock = Arc::new(DatabaseClock::default());
+    let clock: SharedClock = database_clock.clone();
+    let deps = connector_deps(&db, Arc::clone(&clock), &config.connectors);
     let registry = connectors(config.connectors, &deps)?;
     let keyring = Arc::new(Keyring::new(&config.crypto));
     Ok(Context {
@@ -148,13 +126,13 @@ fn context(
         credentials: Credentials::new(
             db.clone(),
             keyring,
-            clock.clone(),
+            Arc::clone(&clock),
             lifecycle.tasks().clone(),
         ),
         registry: Arc::new(registry),
         queue: Arc::new(PgJobQueue::new(db.clone())),
-        clock: clock.clone(),
-        database_clock: clock,
+        clock,
+        database_clock,
         lease_clock: LeaseClock::default(),
         leases: Leases::default(),
         drained: CancellationToken::new(),

@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use shared::clock::{Clock, DatabaseClock};
-use shared::db::Tx;
+use shared::db::{DbError, Tx};
 use shared::model::JobId;
 use shared::queue::{ClaimRequest, ClaimedJob, Finished, JobQueue};
-use shared::service::LifecycleError;
+use shared::service::{Health, LifecycleError};
 
 use super::*;
 
@@ -65,7 +65,7 @@ fn start_worker(queue: FaultyQueue) -> Lifecycle {
     let config = Config::from_env(&env).expect("settings");
     let metrics = MetricsHandle::global().expect("a recorder");
     let lifecycle = Lifecycle::new(Health::new(metrics, || async { Ok::<_, DbError>(()) }));
-    let db = Db::open(&config.database, Role::Worker).expect("a URL");
+    let db = Db::open(&config.service.database, Role::Worker).expect("a URL");
     let context = context(config, db, &lifecycle, Registry::new).expect("a context");
     let queue: Arc<dyn JobQueue> = Arc::new(queue);
     let (_, notified) = watch::channel(());

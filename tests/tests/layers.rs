@@ -18,9 +18,9 @@ const CRATES: [&str; 4] = ["shared", "api-server", "webhook-ingress", "sync-work
 const LAYERS: [&[&str]; 7] = [
     &["clock", "config", "model", "problem"],
     &["crypto", "telemetry"],
-    &["service"],
     &["http", "server"],
     &["connectors", "db"],
+    &["service"],
     &["queue"],
     &["credentials", "inbox", "ratelimit", "signals"],
 ];

@@ -15,15 +15,13 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::post;
 use shared::clock::{DatabaseClock, SharedClock};
 use shared::config::{
-    ConfigError, CryptoConfig, DatabaseConfig, Env, IngressConfig, Process, Reader,
+    ConfigError, CryptoConfig, Env, IngressConfig, Process, Reader, ServiceConfig,
 };
 use shared::connectors::WebhookRegistry;
 use shared::crypto::Keyring;
-use shared::db::{Db, DbError, Role, clock_sync};
 use shared::inbox::{Backlog, ConnectionKeys, Inbox, InboxConfig, Quotas};
 use shared::queue::Notifier;
-use shared::server::{HttpServer, listen_for_telemetry};
-use shared::service::{Health, Lifecycle, operational_routes};
+use shared::service::{Bootstrap, Service, StartError, operational_routes};
 use shared::telemetry::{HttpTracking, MetricsHandle, track_http};
 use tokio::net::TcpListener;
 
@@ -32,10 +30,10 @@ use crate::body::BodyBudget;
 /// The settings of the process.
 #[derive(Debug)]
 pub struct Config {
-    /// Addresses, public URL and quotas.
+    /// Addresses and Postgres.
+    pub service: ServiceConfig,
+    /// Quotas.
     pub ingress: IngressConfig,
-    /// Postgres.
-    pub database: DatabaseConfig,
     /// The keys that seal connections' webhook secrets.
     pub crypto: Option<CryptoConfig>,
     /// The verifiers of all providers.
@@ -50,8 +48,8 @@ impl Config {
         let clock = Arc::new(DatabaseClock::default());
         let shared: SharedClock = clock.clone();
         let config = Self {
+            service: ServiceConfig::for_process(&mut reader, Process::Ingress),
             ingress: IngressConfig::from_reader(&mut reader),
-            database: DatabaseConfig::for_process(&mut reader, Process::Ingress),
             crypto: CryptoConfig::for_webhook_secrets(&mut reader),
             webhooks: WebhookRegistry::from_reader(&mut reader, &shared),
             clock,
@@ -61,15 +59,10 @@ impl Config {
     }
 }
 
-/// The error of starting the process.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The database URL is invalid.
-    #[error("failed to open the database")]
-    Database(#[from] DbError),
-    /// The address of health checks and metrics cannot be bound.
-    #[error("failed to listen on POBLYSH_INGRESS_TELEMETRY_BIND_ADDR")]
-    Telemetry(#[source] std::io::Error),
+impl AsRef<ServiceConfig> for Config {
+    fn as_ref(&self) -> &ServiceConfig {
+        &self.service
+    }
 }
 
 /// The state that handlers share.
@@ -82,67 +75,40 @@ pub(crate) struct State {
     bodies: BodyBudget,
 }
 
-/// Starts the process on `listener` and returns its lifecycle.
-pub fn start(
+/// Starts the ingress on `listener`.
+pub async fn start(
     config: Config,
     listener: TcpListener,
     metrics: MetricsHandle,
-) -> Result<Lifecycle, StartError> {
-    let db = Db::open(&config.database, Role::Ingress)?;
-    let health = {
-        let db = db.clone();
-        Health::new(metrics, move || {
-            let db = db.clone();
-            async move { db.check_role(Role::Ingress).await }
-        })
-    };
-    let lifecycle = Lifecycle::new(health.clone());
-    let clock = config.clock;
-    lifecycle.supervise_background(
-        "database clock",
-        clock_sync::run(db.clone(), Arc::clone(&clock)),
-    );
-    let keyring = config.crypto.as_ref().map(Keyring::new);
-    let notifier = Notifier::start(db.clone(), &lifecycle);
+) -> Result<Service, StartError> {
+    let bootstrap = Bootstrap::start(config.service, metrics).await?;
+    bootstrap.sync_clock(&config.clock);
+    let (db, lifecycle) = (bootstrap.db(), bootstrap.lifecycle());
+    let notifier = Notifier::start(db.clone(), lifecycle);
     let quotas = Quotas {
         backlog: config.ingress.backlog_bytes,
         tenant_backlog: config.ingress.tenant_backlog_bytes,
         unmatched_account: config.ingress.unmatched_account_bytes,
         unmatched: config.ingress.unmatched_bytes,
     };
-    let backlog = Backlog::start(db.clone(), quotas, &lifecycle);
-    let inbox = Inbox::start(&db, &notifier, backlog, InboxConfig::default(), &lifecycle);
+    let backlog = Backlog::start(db.clone(), quotas, lifecycle);
+    let inbox = Inbox::start(db, &notifier, backlog, InboxConfig::default(), lifecycle);
+    let keyring = config.crypto.as_ref().map(Keyring::new);
     let state = State {
         webhooks: Arc::new(config.webhooks),
-        keys: Arc::new(ConnectionKeys::new(db, keyring)),
-        clock,
+        keys: Arc::new(ConnectionKeys::new(db.clone(), keyring)),
+        clock: config.clock,
         inbox,
         bodies: BodyBudget::default(),
     };
-    let telemetry = config.ingress.telemetry_bind_addr;
-    let telemetry = telemetry.map(listen_for_telemetry).transpose();
-    let operational = operational_routes(health);
-    let operational =
-        with_tracking(operational.method_not_allowed_fallback(receive::method_not_allowed));
-    let router = match telemetry.map_err(StartError::Telemetry)? {
-        Some(listener) => {
-            let server = HttpServer::plain(operational).serve(listener, lifecycle.clone());
-            lifecycle.supervise("telemetry server", server);
-            with_tracking(router(state))
-        }
-        None => with_tracking(router(state)).merge(operational),
-    };
-    let (proxies, url) = (
-        config.ingress.trusted_proxies,
-        config.ingress.public_webhook_url,
-    );
-    let server = HttpServer::behind(router, proxies, &url).serve(listener, lifecycle.clone());
-    lifecycle.supervise("http server", server);
-    Ok(lifecycle)
+    let operational = operational_routes(lifecycle.health().clone())
+        .method_not_allowed_fallback(receive::method_not_allowed);
+    let app = with_tracking(router(state));
+    bootstrap.serve(listener, Some(app), with_tracking(operational))
 }
 
 fn with_tracking(router: Router) -> Router {
-    let tracking = HttpTracking::new("webhook-ingress").only_failures();
+    let tracking = HttpTracking::new(Process::Ingress.name()).only_failures();
     router.layer(from_fn_with_state(tracking, track_http))
 }
 

@@ -17,12 +17,41 @@ pub enum Process {
 }
 
 impl Process {
-    /// The process's name in metrics and traces.
+    /// The process's name in logs, metrics and traces.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Api => "api-server",
             Self::Ingress => "webhook-ingress",
             Self::Worker => "sync-worker",
+        }
+    }
+
+    /// The variable of the address that the process listens on, without prefix.
+    pub const fn bind_variable(self) -> &'static str {
+        match self {
+            Self::Api => "API_BIND_ADDR",
+            Self::Ingress => "INGRESS_BIND_ADDR",
+            Self::Worker => "WORKER_BIND_ADDR",
+        }
+    }
+
+    /// The variable of the separate address of health checks and metrics, without prefix.
+    ///
+    /// The worker's server serves nothing else, so it has none.
+    pub const fn telemetry_bind_variable(self) -> Option<&'static str> {
+        match self {
+            Self::Api => Some("API_TELEMETRY_BIND_ADDR"),
+            Self::Ingress => Some("INGRESS_TELEMETRY_BIND_ADDR"),
+            Self::Worker => None,
+        }
+    }
+
+    /// The port that the process listens on by default.
+    pub(super) const fn default_port(self) -> u16 {
+        match self {
+            Self::Api => 8080,
+            Self::Ingress => 8081,
+            Self::Worker => 8082,
         }
     }
 

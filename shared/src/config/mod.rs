@@ -11,14 +11,16 @@ mod env;
 mod error;
 mod process;
 mod reader;
+mod service;
 mod trusted_proxies;
 
 pub use crypto::CryptoConfig;
 pub use database::{DatabaseConfig, Process};
 pub use env::Env;
 pub use error::{ConfigError, Problem};
-pub use process::{ApiConfig, IngressConfig, WorkerConfig, is_loopback, public_webhook_url};
+pub use process::{ApiConfig, IngressConfig, WorkerConfig};
 pub use reader::Reader;
+pub use service::{ServiceConfig, is_loopback, public_api_url, public_webhook_url};
 pub use trusted_proxies::TrustedProxies;
 
 /// The section about settings in the help of every process.

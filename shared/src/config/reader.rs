@@ -50,12 +50,14 @@ impl<'a> Reader<'a> {
         self.env
     }
 
-    /// Records a problem of this variable (without prefix).
+    /// Records a problem of this variable (without prefix), once if it is found again.
     ///
     /// The reason must not quote the value.
     pub fn problem(&mut self, name: &str, reason: impl Into<String>) {
-        self.problems
-            .push(Problem::new(format!("{PREFIX}{name}"), reason));
+        let problem = Problem::new(format!("{PREFIX}{name}"), reason);
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     /// Succeeds if no problem was found, and returns all problems otherwise.

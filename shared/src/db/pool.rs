@@ -328,12 +328,6 @@ impl Db {
             result => Ok(result?),
         }
     }
-
-    /// Checks that Postgres responds.
-    pub async fn ping(&self) -> Result<(), DbError> {
-        sqlx::query("SELECT 1").execute(self).await?;
-        Ok(())
-    }
 }
 
 /// Loads the schema's enum types into a session.

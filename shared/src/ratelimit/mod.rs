@@ -15,7 +15,7 @@ mod budget;
 mod local;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use self::budget::{BudgetRow, Decision, MIN_WAIT, SharedBudget};
 use self::local::{LocalBudget, Policy};
 use crate::clock::SharedClock;
-use crate::connectors::{RateLimits, RateUnit};
+use crate::connectors::{ConnectorDeps, ConnectorSettings, RateLimits, RateUnit};
 use crate::db::Db;
 use crate::http::{
     Charge, LimitObservation, Permit, RateLimited, RateLimiter, page_deadline, record_admission,
@@ -57,6 +57,15 @@ pub struct PostgresRateLimiter {
     policies: HashMap<&'static str, Policy>,
     max_wait: Duration,
     observed: Mutex<HashMap<(&'static str, String), Observed>>,
+}
+
+/// The dependencies of connectors whose calls a [`PostgresRateLimiter`] admits.
+pub fn connector_deps(db: &Db, clock: SharedClock, settings: &ConnectorSettings) -> ConnectorDeps {
+    let limiter = PostgresRateLimiter::new(db.clone(), Arc::clone(&clock), settings.limits());
+    ConnectorDeps {
+        clock,
+        rate_limiter: Arc::new(limiter),
+    }
 }
 
 /// The last observation of a budget in this process.

@@ -29,7 +29,8 @@ pub(super) struct UnreadBody(Arc<Mutex<Option<Body>>>);
 /// A request's body, which goes back to [`UnreadBody`] unless it was read to its end.
 struct Lent {
     body: Option<Body>,
-    /// Whether the client sends the body: at once, or since it was told to by a first read.
+    /// Whether the client sends the body: immediately, or after the first read, which sends it
+    /// `100 Continue`.
     is_sent: bool,
     unread: UnreadBody,
 }

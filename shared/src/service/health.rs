@@ -132,6 +132,8 @@ impl std::fmt::Debug for Health {
 }
 
 /// `GET /livez`, `/readyz`, its alias `/healthz`, and `/metrics`.
+///
+/// [`is_operational`](crate::telemetry::is_operational) recognizes their paths.
 pub fn operational_routes(state: Health) -> Router {
     Router::new()
         .route("/livez", get(livez))
@@ -139,11 +141,6 @@ pub fn operational_routes(state: Health) -> Router {
         .route("/healthz", get(healthz))
         .route("/metrics", get(render_metrics))
         .with_state(state)
-}
-
-/// Whether a path is one of [`operational_routes`].
-pub fn is_operational(path: &str) -> bool {
-    matches!(path, "/livez" | "/readyz" | "/healthz" | "/metrics")
 }
 
 /// The OpenAPI description of these routes.
@@ -267,6 +264,15 @@ mod tests {
             StatusCode::SERVICE_UNAVAILABLE
         );
         assert_eq!(get(&health, "/livez").await.0, StatusCode::OK);
+    }
+
+    #[test]
+    fn documented_routes_are_operational() {
+        let document = OperationalApi::openapi();
+        assert_eq!(document.paths.paths.len(), 4);
+        for path in document.paths.paths.keys() {
+            assert!(crate::telemetry::is_operational(path), "{path}");
+        }
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Health;
+use crate::server::Shutdown;
 
 /// The durations of a shutdown's steps.
 #[derive(Debug, Clone, Copy)]
@@ -61,9 +62,7 @@ pub enum LifecycleError {
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
     health: Health,
-    draining: CancellationToken,
-    aborted: CancellationToken,
-    tasks: TaskTracker,
+    shutdown: Shutdown,
     /// The first task that failed.
     failure: Arc<OnceLock<LifecycleError>>,
     steps: Steps,
@@ -74,9 +73,7 @@ impl Lifecycle {
     pub fn new(health: Health) -> Self {
         Self {
             health,
-            draining: CancellationToken::new(),
-            aborted: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            shutdown: Shutdown::default(),
             failure: Arc::default(),
             steps: STEPS,
         }
@@ -87,19 +84,24 @@ impl Lifecycle {
         &self.health
     }
 
+    /// The steps of the shutdown and the tasks that it waits for.
+    pub const fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
     /// Cancelled when the process accepts no more work.
     pub const fn draining(&self) -> &CancellationToken {
-        &self.draining
+        &self.shutdown.draining
     }
 
     /// Cancelled when work in flight must stop.
     pub const fn aborted(&self) -> &CancellationToken {
-        &self.aborted
+        &self.shutdown.aborted
     }
 
     /// The tasks that the shutdown waits for.
     pub const fn tasks(&self) -> &TaskTracker {
-        &self.tasks
+        &self.shutdown.tasks
     }
 
     /// Spawns a task that the shutdown waits for.
@@ -107,7 +109,7 @@ impl Lifecycle {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        self.tasks.spawn(task)
+        self.tasks().spawn(task)
     }
 
     /// Spawns a task that the process depends on and that the shutdown waits for.
@@ -117,7 +119,7 @@ impl Lifecycle {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.tasks.spawn(self.clone().watch(name, task))
+        self.tasks().spawn(self.clone().watch(name, task))
     }
 
     /// Like [`Lifecycle::supervise`], for a task without an end.
@@ -127,7 +129,7 @@ impl Lifecycle {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let aborted = self.aborted.clone();
+        let aborted = self.aborted().clone();
         tokio::spawn(self.clone().watch(name, async move {
             tokio::select! {
                 () = aborted.cancelled() => {}
@@ -139,7 +141,7 @@ impl Lifecycle {
     /// Supervises a task that the caller spawns.
     pub async fn watch(self, name: &'static str, task: impl Future<Output = ()>) {
         let error = match AssertUnwindSafe(task).catch_unwind().await {
-            Ok(()) if self.draining.is_cancelled() || self.aborted.is_cancelled() => return,
+            Ok(()) if self.draining().is_cancelled() || self.aborted().is_cancelled() => return,
             Ok(()) => LifecycleError::Ended(name),
             Err(panic) => LifecycleError::Panicked {
                 task: name,
@@ -153,7 +155,7 @@ impl Lifecycle {
         );
         self.failure.set(error).ok();
         self.health.begin_drain();
-        self.draining.cancel();
+        self.draining().cancel();
     }
 
     /// The failure of the first supervised task that failed.
@@ -167,7 +169,7 @@ impl Lifecycle {
     pub async fn run(&self) -> Result<bool, LifecycleError> {
         tokio::select! {
             () = shutdown_signal() => tracing::info!("shutting down"),
-            () = self.draining.cancelled() => {}
+            () = self.draining().cancelled() => {}
         }
         let drained = self.shut_down_or_abort().await;
         match self.failure() {
@@ -180,7 +182,7 @@ impl Lifecycle {
         let second_signal = async {
             shutdown_signal().await;
             tracing::warn!("received a second signal, aborting work in flight");
-            self.aborted.cancel();
+            self.aborted().cancel();
             pending::<()>().await;
         };
         tokio::select! {
@@ -192,27 +194,30 @@ impl Lifecycle {
     /// Shuts down now. Returns whether all tasks ended within 30 s, without an abort.
     pub async fn shut_down(&self) -> bool {
         self.health.begin_drain();
-        if !self.draining.is_cancelled() {
+        if !self.draining().is_cancelled() {
             sleep(self.steps.notice).await;
-            self.draining.cancel();
+            self.draining().cancel();
         }
-        self.tasks.close();
+        self.tasks().close();
         let drained = tokio::select! {
             // First, because tasks that end after an abort have not drained.
             biased;
-            () = self.aborted.cancelled() => false,
-            ended = timeout(self.steps.drain, self.tasks.wait()) => ended.is_ok(),
+            () = self.aborted().cancelled() => false,
+            ended = timeout(self.steps.drain, self.tasks().wait()) => ended.is_ok(),
         };
         if !drained {
             tracing::warn!(
-                tasks = self.tasks.len(),
+                tasks = self.tasks().len(),
                 "drain timed out, aborting work in flight"
             );
         }
-        self.aborted.cancel();
-        if timeout(self.steps.abort, self.tasks.wait()).await.is_err() {
+        self.aborted().cancel();
+        if timeout(self.steps.abort, self.tasks().wait())
+            .await
+            .is_err()
+        {
             tracing::error!(
-                tasks = self.tasks.len(),
+                tasks = self.tasks().len(),
                 "tasks did not end after the abort"
             );
         }
@@ -236,7 +241,7 @@ pub fn panic_message(panic: &(dyn Any + Send)) -> String {
 }
 
 /// Waits for SIGTERM or SIGINT (Ctrl-C).
-pub async fn shutdown_signal() {
+async fn shutdown_signal() {
     let wait = async |kind| match signal(kind) {
         Ok(mut signals) => {
             signals.recv().await;

@@ -64,6 +64,11 @@ impl RequestId {
     }
 }
 
+/// Whether a path is that of a health check or of the metrics.
+pub fn is_operational(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz" | "/healthz" | "/metrics")
+}
+
 /// Middleware that tracks requests.
 ///
 /// For `Router::layer(axum::middleware::from_fn_with_state(tracking, track_http))`.
@@ -131,7 +136,7 @@ fn span(headers: &HeaderMap, method: &'static str, route: &str, id: &RequestId) 
 }
 
 fn log(tracking: HttpTracking, route: &str, status: StatusCode, duration_ms: f64) {
-    let is_operational = matches!(route, "/livez" | "/readyz" | "/healthz" | "/metrics");
+    let is_operational = is_operational(route);
     if status.is_server_error() && !is_operational {
         tracing::error!(duration_ms, "request failed");
     } else if tracking.logs_success && !is_operational {

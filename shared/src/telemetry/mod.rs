@@ -12,7 +12,7 @@ mod metrics;
 pub mod names;
 mod traceparent;
 
-pub use http::{HttpTracking, RequestId, track_http};
+pub use http::{HttpTracking, RequestId, is_operational, track_http};
 pub use metrics::MetricsHandle;
 pub use traceparent::{current_traceparent, link_traceparent, set_parent};
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shared::config::Env;
 use shared::connectors::{ConnectorDeps, ConnectorSettings, Registry};
 use shared::http::HttpError;
-use shared::service::Lifecycle;
+use shared::service::{Lifecycle, Service};
 use shared::telemetry::MetricsHandle;
 use tokio::net::TcpListener;
 use tokio::sync::{MappedMutexGuard, MutexGuard};
@@ -247,17 +247,12 @@ impl System {
         let metrics = MetricsHandle::global().expect("a recorder");
         let listener = TcpListener::bind(api).await.expect("the port is free");
         let config = api_server::Config::from_env(&env).expect("the API's settings");
-        let server = api_server::serve(config, metrics.clone(), listener)
-            .await
-            .expect("the API starts");
+        let api = api_server::start(config, listener, metrics.clone()).await;
         let listener = TcpListener::bind(ingress).await.expect("the port is free");
         let config = webhook_ingress::Config::from_env(&env).expect("the ingress's settings");
-        let lifecycle =
-            webhook_ingress::start(config, listener, metrics).expect("the ingress starts");
-        self.lifecycles
-            .lock()
-            .expect("unpoisoned")
-            .extend([server.lifecycle().clone(), lifecycle]);
+        let ingress = webhook_ingress::start(config, listener, metrics).await;
+        self.keep(&api.expect("the API starts"));
+        self.keep(&ingress.expect("the ingress starts"));
         for _ in 0..workers {
             self.start_worker().await;
         }
@@ -285,9 +280,14 @@ impl System {
         let metrics = MetricsHandle::global().expect("a recorder");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let config = sync_worker::Config::from_env(&env).expect("the worker's settings");
-        let lifecycle = sync_worker::start_with(config, listener, metrics, connectors)
-            .expect("the worker starts");
-        self.lifecycles.lock().expect("unpoisoned").push(lifecycle);
+        let worker = sync_worker::start_with(config, listener, metrics, connectors).await;
+        self.keep(&worker.expect("the worker starts"));
+    }
+
+    /// Keeps the lifecycle of a process, which ends with the system.
+    fn keep(&self, service: &Service) {
+        let mut lifecycles = self.lifecycles.lock().expect("unpoisoned");
+        lifecycles.push(service.lifecycle().clone());
     }
 
     async fn start_processes(

@@ -116,7 +116,7 @@ impl Api {
         let env = Env::from_pairs(defaults.iter().chain(settings).copied());
         let config = Config::from_env(&env).expect("valid settings");
         let metrics = MetricsHandle::global().expect("a recorder");
-        let server = api_server::serve(config, metrics, listener)
+        let server = api_server::start(config, listener, metrics)
             .await
             .expect("the server starts");
         Self {

@@ -233,15 +233,15 @@ impl<'s> Fixture<'s> {
         let metrics = MetricsHandle::global().expect("a recorder");
         let config = api_server::Config::from_env(&env).expect("the API's settings");
         let listener = TcpListener::bind(api).await.expect("a free port");
-        let server = api_server::serve_with(config, metrics.clone(), listener, with_mailbox);
+        let server = api_server::start_with(config, listener, metrics.clone(), with_mailbox);
         let server = server.await.expect("the API starts");
         let mut config = webhook_ingress::Config::from_env(&env).expect("the ingress's settings");
         let other = config.webhooks.get("github").expect("a provider");
         let mailbox = Mailbox::from_descriptor(other.descriptor());
         config.webhooks.replace(Arc::new(mailbox));
         let listener = TcpListener::bind(ingress).await.expect("a free port");
-        let lifecycle =
-            webhook_ingress::start(config, listener, metrics).expect("the ingress starts");
+        let webhooks = webhook_ingress::start(config, listener, metrics).await;
+        let webhooks = webhooks.expect("the ingress starts");
         let tenant = system.tenant("Acme").await;
         let connection = Uuid::now_v7();
         for statement in [
@@ -264,7 +264,7 @@ impl<'s> Fixture<'s> {
             tenant,
             connection,
             api: format!("http://{api}"),
-            lifecycles: vec![server.lifecycle().clone(), lifecycle],
+            lifecycles: vec![server.lifecycle().clone(), webhooks.lifecycle().clone()],
         }
     }
 

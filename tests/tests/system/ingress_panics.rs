@@ -45,7 +45,8 @@ async fn panic_of_a_verifier_costs_one_request() {
     config.webhooks.replace(Arc::new(panicking));
     let listener = TcpListener::bind(address).await.expect("a free port");
     let metrics = MetricsHandle::global().expect("a recorder");
-    let lifecycle = webhook_ingress::start(config, listener, metrics).expect("the ingress starts");
+    let service = webhook_ingress::start(config, listener, metrics).await;
+    let lifecycle = service.expect("the ingress starts").lifecycle().clone();
     let ingress = format!("http://{address}");
     let counted = async || {
         let label = "result=\"panicked\"";

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use reqwest::Method;
 use serde_json::json;
 use shared::config::Env;
-use shared::service::Lifecycle;
+use shared::service::{Lifecycle, Service};
 use shared::telemetry::MetricsHandle;
 use tests::harness::{System, Tenant, eventually};
 use tokio::net::TcpListener;
@@ -58,19 +58,21 @@ async fn start_api(env: BTreeMap<String, String>) -> (String, Lifecycle) {
     let config = api_server::Config::from_env(&Env::from_pairs(env)).expect("settings");
     let metrics = MetricsHandle::global().expect("a recorder");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let server = api_server::serve(config, metrics, listener).await;
-    let server = server.expect("it starts");
-    let url = format!("http://{}", server.address());
-    (url, server.lifecycle().clone())
+    let server = api_server::start(config, listener, metrics).await;
+    address_and_lifecycle(&server.expect("it starts"))
 }
 
 async fn start_ingress(env: BTreeMap<String, String>) -> (String, Lifecycle) {
     let config = webhook_ingress::Config::from_env(&Env::from_pairs(env)).expect("settings");
     let metrics = MetricsHandle::global().expect("a recorder");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    let lifecycle = webhook_ingress::start(config, listener, metrics).expect("it starts");
-    (format!("http://{address}"), lifecycle)
+    let server = webhook_ingress::start(config, listener, metrics).await;
+    address_and_lifecycle(&server.expect("it starts"))
+}
+
+fn address_and_lifecycle(service: &Service) -> (String, Lifecycle) {
+    let url = format!("http://{}", service.address());
+    (url, service.lifecycle().clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,7 @@ mod nul;
 mod panics;
 mod plans;
 mod reconciliation;
+mod roles;
 mod settings;
 mod shutdown;
 mod slack;

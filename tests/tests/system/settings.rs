@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use tests::harness::{OPERATOR_TOKEN, Process, free_address};
 
-const KEY: &str = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
+pub(crate) const KEY: &str = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
 
 /// Time limit until a process exits because of its settings.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs a process with only these settings until it exits.
-fn run(process: Process, settings: &[(&str, &str)]) -> Output {
+pub(crate) fn run(process: Process, settings: &[(&str, &str)]) -> Output {
     let mut child = Command::new(process.program())
         .env_clear()
         .envs(settings.iter().copied())

@@ -82,16 +82,21 @@ pub(crate) async fn rows(seconds: u32) -> anyhow::Result<Vec<Row>> {
     Ok(vec![
         row("333 due/s: scheduler's lag, p50", "s", lag_seconds(50), ""),
         row(
-            "333 due/s: scheduler's lag, most",
+            "333 due/s: scheduler's lag, maximum",
             "s",
             lag_seconds(100),
             "1",
         ),
         row("none due: sync-worker", processor, idle.worker, "5"),
-        row("none due: PostgreSQL for it", processor, idle.postgres, ""),
+        row(
+            "none due: its PostgreSQL sessions",
+            processor,
+            idle.postgres,
+            "",
+        ),
         row("333 due/s: sync-worker", processor, polled.worker, ""),
         row(
-            "333 due/s: PostgreSQL for it",
+            "333 due/s: its PostgreSQL sessions",
             processor,
             polled.postgres,
             "",

@@ -18,7 +18,7 @@ use crate::http_client::HttpClient;
 /// Interval of checking whether all deliveries are processed.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Number of concurrent sockets.
-const CONNECTIONS: usize = 64;
+const SOCKETS: usize = 64;
 
 /// Template of a load's webhooks, and the number of the next one.
 pub(crate) struct Webhooks {
@@ -115,7 +115,7 @@ async fn send_while(
     has_more: impl Fn(u64) -> bool + Copy + Send + 'static,
 ) -> anyhow::Result<u32> {
     let mut clients = JoinSet::new();
-    for _ in 0..CONNECTIONS {
+    for _ in 0..SOCKETS {
         let webhooks = Arc::clone(&webhooks);
         clients.spawn(async move {
             let mut client = webhooks.client().await?;
@@ -159,7 +159,7 @@ pub(crate) async fn open_loop(
     let first = webhooks.next.load(Ordering::Relaxed);
     let end = first + u64::from(rate) * u64::from(seconds);
     let mut clients = Vec::new();
-    for _ in 0..CONNECTIONS {
+    for _ in 0..SOCKETS {
         clients.push(webhooks.client().await?);
     }
     let started = Instant::now() + Duration::from_millis(100);

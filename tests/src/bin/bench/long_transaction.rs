@@ -117,8 +117,8 @@ async fn churn(queue: &Arc<Queue>, duration: Duration) -> anyhow::Result<()> {
     while Instant::now() < end {
         ticks.tick().await;
         queue.heartbeat().await?;
-        queue::add_many(queue, CHURN / 10).await?;
-        queue::work(queue).await?;
+        queue::enqueue_many(queue, CHURN / 10).await?;
+        queue::run_waiting(queue).await?;
     }
     Ok(())
 }

@@ -85,9 +85,14 @@ pub(crate) async fn rows(seconds: u32) -> anyhow::Result<Vec<Row>> {
         rows.extend([
             Row::new(format!("{name}, idle"), memory, idle.memory, "30"),
             Row::new(format!("{name}, {load}"), memory, loaded.memory, ""),
-            Row::new(format!("{name}, idle, busy"), processor, idle.processor, ""),
             Row::new(
-                format!("{name}, {load}, busy"),
+                format!("{name}, idle, CPU time"),
+                processor,
+                idle.processor,
+                "",
+            ),
+            Row::new(
+                format!("{name}, {load}, CPU time"),
                 processor,
                 loaded.processor,
                 "",

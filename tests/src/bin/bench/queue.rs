@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::peers::Peers;
 use crate::pgbench::Pgbench;
-use crate::report::{Comparison, Row, milliseconds};
+use crate::report::{Comparison, Row, percentiles};
 
 /// Number of jobs that run concurrently.
 const CONCURRENT: u32 = 24;
@@ -32,6 +32,7 @@ const BATCH: usize = 200;
 const PLAIN_CLAIM: &str = "DELETE FROM plain_jobs WHERE id = \
      (SELECT id FROM plain_jobs ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1);\n";
 
+/// Job queue in a separate database, with one worker.
 pub(crate) struct Queue {
     test: TestDb,
     db: Db,
@@ -40,6 +41,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
+    /// Creates the database and registers the worker.
     pub(crate) async fn open() -> anyhow::Result<Self> {
         let test = TestDb::create().await;
         let db = test.as_worker(8);
@@ -84,7 +86,7 @@ impl Queue {
 /// Measures no-op jobs per second: a job of a millisecond hides the queue's own cost.
 pub(crate) async fn no_op(pgbench: &Pgbench, peers: &Peers) -> anyhow::Result<Vec<Row>> {
     let (name, unit) = ("no-op jobs through the queue", "/s, 24 at once");
-    compared(pgbench, peers, Duration::ZERO, "1.5x", (name, unit)).await
+    measure_with_peers(pgbench, peers, Duration::ZERO, "1.5x", (name, unit)).await
 }
 
 /// Measures jobs per second with batched claims and completions, as for deliveries.
@@ -92,10 +94,11 @@ pub(crate) async fn no_op(pgbench: &Pgbench, peers: &Peers) -> anyhow::Result<Ve
 /// Compares them with plain Postgres and other queues in the same round.
 pub(crate) async fn throughput(pgbench: &Pgbench, peers: &Peers) -> anyhow::Result<Vec<Row>> {
     let (name, unit) = ("jobs through the queue", "/s, 24 of 1 ms at once");
-    compared(pgbench, peers, MILLISECOND, "", (name, unit)).await
+    measure_with_peers(pgbench, peers, MILLISECOND, "", (name, unit)).await
 }
 
-async fn compared(
+/// Measures our queue, its peers and plain Postgres, one after the other.
+async fn measure_with_peers(
     pgbench: &Pgbench,
     peers: &Peers,
     job: Duration,
@@ -133,7 +136,7 @@ pub(crate) async fn measure_capacity(queue: &Arc<Queue>) -> anyhow::Result<f64> 
 
 /// Measures jobs per second and their total run time, with an analyzed table.
 async fn measure(queue: &Arc<Queue>, job: Duration) -> anyhow::Result<(f64, Duration)> {
-    add_many(queue, JOBS).await?;
+    enqueue_many(queue, JOBS).await?;
     sqlx::query("VACUUM ANALYZE jobs")
         .execute(queue.pool())
         .await?;
@@ -144,7 +147,7 @@ async fn measure(queue: &Arc<Queue>, job: Duration) -> anyhow::Result<(f64, Dura
 }
 
 /// Enqueues jobs, evenly over all tenants.
-pub(crate) async fn add_many(queue: &Queue, jobs: u32) -> anyhow::Result<()> {
+pub(crate) async fn enqueue_many(queue: &Queue, jobs: u32) -> anyhow::Result<()> {
     sqlx::query(
         "INSERT INTO jobs (tenant_id, id, kind, provider, priority, payload) \
          SELECT ('00000000-0000-7000-8000-' || lpad((n % $2)::text, 12, '0'))::uuid, \
@@ -159,7 +162,7 @@ pub(crate) async fn add_many(queue: &Queue, jobs: u32) -> anyhow::Result<()> {
 }
 
 /// Runs a job: a blocking sleep, because the runtime's timer would round 1 ms up to 2 ms.
-async fn sleep(job: Duration) -> anyhow::Result<Duration> {
+async fn run_job(job: Duration) -> anyhow::Result<Duration> {
     if job.is_zero() {
         return Ok(job);
     }
@@ -169,7 +172,7 @@ async fn sleep(job: Duration) -> anyhow::Result<Duration> {
 }
 
 /// Runs all waiting jobs, a millisecond each.
-pub(crate) async fn work(queue: &Arc<Queue>) -> anyhow::Result<()> {
+pub(crate) async fn run_waiting(queue: &Arc<Queue>) -> anyhow::Result<()> {
     run(queue, MILLISECOND).await.map(drop)
 }
 
@@ -202,7 +205,7 @@ async fn run(queue: &Arc<Queue>, job: Duration) -> anyhow::Result<Duration> {
                 let Some(next) = next else {
                     return Ok(busy);
                 };
-                busy += sleep(job).await?;
+                busy += run_job(job).await?;
                 let finished = Finished {
                     job: next,
                     outcome: JobOutcome::Succeeded,
@@ -246,7 +249,7 @@ pub(crate) async fn idle(seconds: u32) -> anyhow::Result<Vec<Row>> {
         tokio::time::sleep(Duration::from_millis(50)).await;
         notified.mark_unchanged();
         let started = Instant::now();
-        add(&queue.db).await?;
+        enqueue_one(&queue.db).await?;
         let mut claimed = Vec::new();
         while claimed.is_empty() {
             tokio::time::timeout(Duration::from_millis(500), notified.changed())
@@ -266,23 +269,12 @@ pub(crate) async fn idle(seconds: u32) -> anyhow::Result<Vec<Row>> {
         queue.jobs.heartbeat(queue.worker).await?;
     }
     listener.abort();
-    Ok(vec![
-        Row::new(
-            "idle enqueue to start, p50",
-            "ms",
-            milliseconds(&took, 50),
-            "5",
-        ),
-        Row::new(
-            "idle enqueue to start, p99",
-            "ms",
-            milliseconds(&took, 99),
-            "25",
-        ),
-    ])
+    let name = "idle enqueue to start";
+    Ok(percentiles(name, &took, [(50, "5"), (99, "25")]).into())
 }
 
-async fn add(db: &Db) -> anyhow::Result<()> {
+/// Enqueues a job and notifies workers, as a process does.
+async fn enqueue_one(db: &Db) -> anyhow::Result<()> {
     let job = NewJob {
         tenant_id: TenantId::UNASSIGNED,
         provider: "any".to_owned(),

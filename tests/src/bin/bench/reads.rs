@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::http_client::HttpClient;
 use crate::installation;
 use crate::pgbench::Pgbench;
-use crate::report::{Comparison, Row, milliseconds};
+use crate::report::{Comparison, Row, percentiles};
 use crate::seed::{CHUNK, seed};
 
 const READERS: usize = 16;
@@ -118,6 +118,7 @@ async fn next_cursor(tenant: &Tenant<'_>, after: Option<&String>) -> Option<Stri
     page["next_cursor"].as_str().map(str::to_owned)
 }
 
+/// Rate of pages that took these times.
 pub(crate) fn per_second(pages: &[Duration], seconds: u32) -> anyhow::Result<f64> {
     Ok(f64::from(u32::try_from(pages.len())?) / f64::from(seconds))
 }
@@ -142,16 +143,10 @@ pub(crate) async fn pages(pgbench: &Pgbench, signals: u32) -> anyhow::Result<Vec
     let plain = pgbench
         .run(system.db.url(), clients, PLAIN_PAGE, &variables)
         .await?;
-    Ok(vec![
-        Row::new("pages of the feed", "/s, 50 Signals, 16 readers", rate, "").compare_with(
-            Comparison::new("pgbench, the statement alone, 16 clients", plain, ""),
-        ),
-        Row::new("page of the feed, p50", "ms", milliseconds(&took, 50), ""),
-        Row::new(
-            "page of the feed, p95",
-            "ms",
-            milliseconds(&took, 95),
-            "10 (at 10 million)",
-        ),
-    ])
+    let pages = Row::new("pages of the feed", "/s, 50 Signals, 16 readers", rate, "");
+    let plain = Comparison::new("pgbench, the statement alone, 16 clients", plain, "");
+    let mut rows = vec![pages.compare_with(plain)];
+    let targets = [(50, ""), (95, "10 (at 10 million)")];
+    rows.extend(percentiles("page of the feed", &took, targets));
+    Ok(rows)
 }

@@ -185,6 +185,18 @@ pub(crate) fn milliseconds(durations: &[Duration], percent: usize) -> f64 {
     percentile(&figures, percent)
 }
 
+/// Rows with percentiles of durations, each with its target in milliseconds.
+pub(crate) fn percentiles<const N: usize>(
+    name: &str,
+    durations: &[Duration],
+    targets: [(usize, &'static str); N],
+) -> [Row; N] {
+    targets.map(|(percent, target)| {
+        let figure = milliseconds(durations, percent);
+        Row::new(format!("{name}, p{percent}"), "ms", figure, target)
+    })
+}
+
 /// Minimum and maximum.
 fn spread(figures: &[f64]) -> String {
     let (min, max) = figures

@@ -10,7 +10,7 @@ use tests::harness::{System, Tenant};
 use crate::installation;
 use crate::load::{self, Webhooks};
 use crate::pgbench::Pgbench;
-use crate::report::{Comparison, Row, milliseconds};
+use crate::report::{Comparison, Row, percentiles};
 
 /// Compressions of the plain inserts: that of our settings, and PostgreSQL's default.
 const COMPRESSIONS: [(&str, &str, &str); 2] = [
@@ -30,7 +30,7 @@ pub(crate) async fn acknowledged(pgbench: &Pgbench) -> anyhow::Result<Vec<Row>> 
     let example = webhooks.example();
     eprintln!("  a body has {} bytes", example.len());
     let (_, ours) = load::closed_loop(webhooks, pgbench.seconds).await?;
-    let mut row = Row::new("webhooks acknowledged", "/s, 64 connections", ours, "");
+    let mut row = Row::new("webhooks acknowledged", "/s, 64 sockets", ours, "");
     for (compression, what, target) in COMPRESSIONS {
         let plain = measure_plain_inserts(&system, pgbench, compression, &example).await?;
         row = row.compare_with(Comparison::new(what, plain, target));
@@ -64,20 +64,8 @@ pub(crate) async fn ack_latency(seconds: u32) -> anyhow::Result<Vec<Row>> {
     let tenant = system.tenant("Bench").await;
     let webhooks = Arc::new(Webhooks::prepare(&system, &tenant).await?);
     let took = load::open_loop(webhooks, 1000, seconds).await?.acknowledged;
-    Ok(vec![
-        Row::new(
-            "acknowledgement at 1,000/s, p50",
-            "ms",
-            milliseconds(&took, 50),
-            "5",
-        ),
-        Row::new(
-            "acknowledgement at 1,000/s, p99",
-            "ms",
-            milliseconds(&took, 99),
-            "50",
-        ),
-    ])
+    let name = "acknowledgement at 1,000/s";
+    Ok(percentiles(name, &took, [(50, "5"), (99, "50")]).into())
 }
 
 /// Measures the latency from webhook to feed at 500 per second.
@@ -99,20 +87,8 @@ pub(crate) async fn to_feed(seconds: u32) -> anyhow::Result<Vec<Row>> {
     if took.len() < count {
         eprintln!("  only {} of {count} Signals were seen", took.len());
     }
-    Ok(vec![
-        Row::new(
-            "webhook to feed at 500/s, p50",
-            "ms",
-            milliseconds(&took, 50),
-            "20",
-        ),
-        Row::new(
-            "webhook to feed at 500/s, p99",
-            "ms",
-            milliseconds(&took, 99),
-            "100",
-        ),
-    ])
+    let name = "webhook to feed at 500/s";
+    Ok(percentiles(name, &took, [(50, "20"), (99, "100")]).into())
 }
 
 /// Measures webhooks per second that become Signals under a closed-loop load.
@@ -127,7 +103,7 @@ pub(crate) async fn sustained(seconds: u32) -> anyhow::Result<Vec<Row>> {
     eprintln!("  {acknowledged:.0}/s acknowledged; all were Signals after {took:.1} s");
     Ok(vec![Row::new(
         "webhooks to Signals, everything at once",
-        "/s, 64 connections",
+        "/s, 64 sockets",
         f64::from(sent) / took,
         "6000",
     )])
