@@ -17,7 +17,7 @@ pub struct Config {
     pub(crate) public_webhook_url: Url,
     pub(crate) crypto: CryptoConfig,
     pub(crate) webhook_crypto: Option<CryptoConfig>,
-    pub(crate) connectors: ConnectorSettings,
+    pub connectors: ConnectorSettings,
     pub(crate) return_to: ReturnTo,
     pub(crate) poll_interval_seconds: i32,
     pub(crate) approval_days: i32,

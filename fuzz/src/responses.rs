@@ -25,8 +25,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use shared::connectors::{
-    Access, Callback, Connector, ConnectorError, Directory, Grant, RefreshRequest, SyncPage,
-    SyncRequest, WebhookDelivery,
+    Access, Callback, Connector, ConnectorError, Directory, Grant, RefreshRequest, SubscribeRequest,
+    SyncPage, SyncRequest, WebhookDelivery,
 };
 use shared::model::{DirectoryKey, DirectoryKind, StreamSpec, Subscription, SubscriptionSpec};
 use tokio::net::TcpListener;
@@ -281,17 +281,21 @@ impl ConnectorHarness {
 
     async fn subscriptions(&self, access: &Access, url: &Url) {
         let connector = &self.connector;
-        let desired = SubscriptionSpec {
-            resource: "issues:projects".to_owned(),
-            target: serde_json::json!({ "projects": ["ENG"] }),
+        let request = SubscribeRequest {
+            spec: SubscriptionSpec {
+                resource: "issues:projects".to_owned(),
+                target: serde_json::json!({ "projects": ["ENG"] }),
+            },
+            planned_id: Some("planned".to_owned()),
+            webhook_url: url.clone(),
         };
         let Ok(listed) = connector.list_subscriptions(access).await else {
             return;
         };
-        let created = connector.subscribe(access, &desired, url).await;
+        let created = connector.subscribe(access, &request).await;
         let all: Vec<Subscription> = listed.into_iter().chain(created.ok()).collect();
         for subscription in all.iter().take(MAX_RESPONSES) {
-            connector.renew(access, subscription).await.ok();
+            connector.renew(access, subscription, &request).await.ok();
             connector.unsubscribe(access, subscription).await.ok();
         }
     }

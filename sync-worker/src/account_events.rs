@@ -1,7 +1,7 @@
 //! Changes of a connection's grant: suspension, revocation, removal, approval.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use shared::connectors::{AccountChange, ConnectorError};
+use shared::connectors::{AccountChange, ConnectorError, SyncHint};
 use shared::db::audit::{self, AuditActor, AuditEntry};
 use shared::db::connections::{self, Connection, ConnectionStatus};
 use shared::db::{DbError, TenantScope, Tx, resources, webhook_secrets};
@@ -72,7 +72,6 @@ pub(crate) async fn apply(
             resources::change_id(tx, scope, connection, from, to).await?;
             due_jobs::sync_soon(tx, scope, connection).await?;
         }
-        AccountChange::SyncRequested => due_jobs::sync_soon(tx, scope, connection).await?,
         // `GrantCheckRequired` is confirmed first, by `jobs::confirm_grant`.
         AccountChange::GrantCheckRequired
         | AccountChange::Installed { .. }
@@ -83,6 +82,26 @@ pub(crate) async fn apply(
         | AccountChange::Unsuspended => {}
     }
     Ok(())
+}
+
+/// Makes the streams that deliveries of a connection ask for due for a read.
+pub(crate) async fn request_sync(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    hint: &SyncHint,
+) -> Result<(), DbError> {
+    // Lock the connection before its streams and routes, in the same order as a disconnect.
+    if connections::lock(tx, scope, connection).await?.is_none() {
+        return Ok(());
+    }
+    match hint {
+        SyncHint::All => due_jobs::sync_soon(tx, scope, connection).await,
+        SyncHint::Streams(streams) => {
+            let streams: Vec<String> = streams.iter().cloned().collect();
+            due_jobs::request_streams(tx, scope, connection, &streams).await
+        }
+    }
 }
 
 /// Whether an event at this time concerns the current grant, not an earlier one.

@@ -152,8 +152,12 @@ fn provider_outcome(cause: &ConnectorError) -> JobOutcome {
             code,
             "The provider rejected a token that it has just issued. The job is retried.",
         )),
-        ConnectorError::Permission(_) => {
-            JobOutcome::Dead(error(code, "The provider denied permission for the call."))
+        ConnectorError::Denied { stream, .. } => {
+            let message = match stream {
+                Some(key) => format!("The provider denied permission to read {key}."),
+                None => "The provider denied permission for the call.".to_owned(),
+            };
+            JobOutcome::Dead(error(code, &message))
         }
         ConnectorError::Permanent(_) => JobOutcome::Dead(error(
             code,

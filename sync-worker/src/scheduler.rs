@@ -77,6 +77,7 @@ fn log_rescued(jobs: u64) {
 
 async fn enqueue_due(context: &Context) -> Result<(), DbError> {
     let mut due = due_jobs::enqueue_due_syncs(&context.db).await?;
+    due += due_jobs::enqueue_requested_syncs(&context.db).await?;
     due += due_jobs::enqueue_due_probes(&context.db).await?;
     due += due_jobs::enqueue_due_refreshes(&context.db).await?;
     due += due_jobs::enqueue_due_subscriptions(&context.db).await?;

@@ -51,6 +51,7 @@ pub(crate) async fn enqueue_sync(
         payload: JobPayload::SyncConnection {
             mode,
             upper_bound: None,
+            requested_only: false,
         },
         traceparent: current_traceparent(),
     };

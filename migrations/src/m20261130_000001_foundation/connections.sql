@@ -69,6 +69,8 @@ CREATE TABLE connection_routes (
     polling               boolean NOT NULL,
     poll_interval_seconds integer NOT NULL,
     next_sync_at          timestamptz NOT NULL DEFAULT now(),
+    -- When deliveries last asked to read some of the streams; null once a job for them is enqueued.
+    streams_requested_at  timestamptz,
     refresh_at            timestamptz,
     subscriptions_at      timestamptz,
     -- The next probe of a suspended or refused grant, the interval until the one after it (NULL is
@@ -77,6 +79,10 @@ CREATE TABLE connection_routes (
     probe_interval        interval,
     probed_at             timestamptz,
     routed_at             timestamptz NOT NULL DEFAULT now(),
+    -- The digest of the grant at the provider, where several connections share one; and whether
+    -- this connection no longer uses it.
+    grant_key             bytea CHECK (octet_length(grant_key) = 32),
+    grant_released        boolean NOT NULL DEFAULT false,
     PRIMARY KEY (tenant_id, connection_id),
     FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
 );
@@ -87,9 +93,32 @@ CREATE UNIQUE INDEX connection_routes_exclusive
 CREATE INDEX connection_routes_connection ON connection_routes (connection_id);
 CREATE INDEX connection_routes_routed_at ON connection_routes (routed_at);
 CREATE INDEX connection_routes_due ON connection_routes (next_sync_at) WHERE polling;
+CREATE INDEX connection_routes_requested ON connection_routes (streams_requested_at)
+    WHERE streams_requested_at IS NOT NULL;
 CREATE INDEX connection_routes_refresh ON connection_routes (refresh_at) WHERE polling;
 CREATE INDEX connection_routes_subscriptions ON connection_routes (subscriptions_at);
 CREATE INDEX connection_routes_probe ON connection_routes (probe_at) WHERE probe_at IS NOT NULL;
+
+CREATE INDEX connection_routes_grant ON connection_routes (grant_key) WHERE grant_key IS NOT NULL;
+
+-- Ends a connection's use of its grant. Returns whether another connection, of any tenant, still
+-- uses the grant. Of two connections that end at the same time, the second one gets `false`.
+CREATE FUNCTION release_grant(of_tenant uuid, of_connection uuid) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    key bytea;
+BEGIN
+    SELECT grant_key INTO key FROM connection_routes
+    WHERE tenant_id = of_tenant AND connection_id = of_connection;
+    IF key IS NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended(encode(key, 'hex'), 0));
+    UPDATE connection_routes SET grant_released = true
+    WHERE tenant_id = of_tenant AND connection_id = of_connection;
+    RETURN EXISTS (SELECT FROM connection_routes WHERE grant_key = key AND NOT grant_released);
+END
+$$;
 
 -- Routes of deliveries that do not name their account. One route may lead to several connections.
 CREATE TABLE delivery_routes (

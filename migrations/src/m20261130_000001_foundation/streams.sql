@@ -30,6 +30,8 @@ CREATE TABLE cursors (
     failure               json,
     page_halvings         smallint NOT NULL DEFAULT 0,
     good_pages            smallint NOT NULL DEFAULT 0,
+    -- When a delivery last asked to read the stream; null once it has been read since.
+    requested_at          timestamptz,
     -- Facts that a read found without a delivery, until they are added to the connection's count.
     missed_count          bigint NOT NULL DEFAULT 0,
     -- The reconciliation pass: the time before which the stream is reconciled, the next due time,
@@ -51,7 +53,9 @@ CREATE TABLE cursors (
 
 -- Push subscriptions, at providers that want one per resource. A row is a subscription that must
 -- exist (`desired`) or must end. `external_id` is null until the provider has given one;
--- `attempted_at` is written before the call, so that a lost response can be detected.
+-- `attempted_at` is written before the call, so that a lost response can be detected; so is
+-- `planned_id`, at providers that accept an id from us, and the route that it is. A subscription
+-- that another one has replaced has a row of its own until it has ended.
 CREATE TABLE subscriptions (
     tenant_id      uuid NOT NULL,
     connection_id  uuid NOT NULL,
@@ -61,6 +65,9 @@ CREATE TABLE subscriptions (
     route          text,
     desired        boolean NOT NULL DEFAULT true,
     external_id    text,
+    planned_id     text,
+    -- The connector's own data, which the end of a subscription needs.
+    state          json NOT NULL DEFAULT 'null',
     -- Events that the provider refused; the others were registered without them.
     refused_events text[] NOT NULL DEFAULT '{}',
     attempted_at   timestamptz,

@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
         self.env
     }
 
-    /// Records a problem of this variable (without prefix), once if it is found again.
+    /// Records a problem of this variable (without prefix), once.
     ///
     /// The reason must not quote the value.
     pub fn problem(&mut self, name: &str, reason: impl Into<String>) {

@@ -6,10 +6,11 @@ use url::Url;
 
 use super::{
     Access, AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, Directory, Grant,
-    GrantState, KeySource, ProviderDescriptor, RefreshRequest, SyncPage, SyncRequest, TokenSet,
-    VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
+    GrantState, KeySource, ProviderDescriptor, RefreshRequest, Renewal, SubscribeRequest, SyncPage,
+    SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
+    WebhookRequest,
 };
-use crate::model::{DirectoryEntry, DirectoryKey, ExternalAccount, Subscription, SubscriptionSpec};
+use crate::model::{DirectoryEntry, DirectoryKey, ExternalAccount, Subscription};
 
 /// Connector of one provider.
 #[async_trait]
@@ -24,6 +25,16 @@ pub trait Connector: Send + Sync {
 
     /// Handles the provider's redirect: exchanges the code and verifies the grant.
     async fn exchange_token(&self, callback: Callback) -> Result<CallbackOutcome, ConnectorError>;
+
+    /// Identity of an account's grant at the provider, if connections may share one.
+    ///
+    /// Connections with the same key, also at other providers of the family and of other tenants,
+    /// share one grant: a revocation would end all of them, so the last one that ends revokes it.
+    /// The key names the family and the OAuth client.
+    fn grant_key(&self, account: &ExternalAccount) -> Option<String> {
+        let _ = account;
+        None
+    }
 
     /// Obtains a new access token.
     ///
@@ -116,34 +127,40 @@ pub trait Connector: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Creates a subscription that sends deliveries to `webhook_url`.
+    /// Creates a subscription.
     async fn subscribe(
         &self,
         access: &Access,
-        spec: &SubscriptionSpec,
-        webhook_url: &Url,
+        request: &SubscribeRequest,
     ) -> Result<Subscription, ConnectorError> {
-        let _ = (access, spec, webhook_url);
+        let _ = (access, request);
         Err(ConnectorError::Permanent(
             "the provider has no subscriptions".into(),
         ))
     }
 
-    /// Renews a subscription and returns it with its new expiry.
+    /// Renews a subscription: extends it, or replaces it by a new one.
     ///
-    /// `Permission` means that the subscription no longer exists, so that it is created again.
+    /// It does not end a subscription that it replaces. Also called after a reconnect, with the
+    /// subscription of an earlier grant.
+    ///
+    /// `Denied` means that the subscription no longer exists, so that it is created again.
     async fn renew(
         &self,
         access: &Access,
         subscription: &Subscription,
-    ) -> Result<Subscription, ConnectorError> {
-        let _ = (access, subscription);
+        request: &SubscribeRequest,
+    ) -> Result<Renewal, ConnectorError> {
+        let _ = (access, subscription, request);
         Err(ConnectorError::Permanent(
             "the provider has no subscriptions".into(),
         ))
     }
 
     /// Deletes a subscription; succeeds if it no longer exists.
+    ///
+    /// The state of a subscription whose creation has not been confirmed is null. `Denied` means
+    /// that this grant cannot delete it, so that it remains until it expires.
     async fn unsubscribe(
         &self,
         access: &Access,

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::error::{ConnectorError, MissingScope};
 #[cfg(doc)]
 use crate::http::Priority;
 use crate::model::{LimitScope, SignalKind};
@@ -25,6 +26,10 @@ pub struct ProviderDescriptor {
     pub auth_type: AuthType,
     /// Requested scopes or permissions.
     pub scopes: &'static [&'static str],
+    /// Scopes that some streams need and a person may withhold.
+    ///
+    /// Without the scope the stream is denied, without a call; the other streams are read.
+    pub stream_scopes: &'static [StreamScope],
     /// Data to be read, as text for the connect link's page; lower case, without a full stop.
     pub reads: &'static [&'static str],
     /// Whether the provider sends webhooks.
@@ -53,6 +58,8 @@ pub struct ProviderDescriptor {
     pub read_lag: Duration,
     /// Whether the service requests redelivery of failed webhooks, every hour.
     pub needs_redelivery: bool,
+    /// Policy of its access tokens.
+    pub tokens: TokenPolicy,
     /// Policy of its subscriptions; `None` if webhooks need none.
     pub subscriptions: Option<SubscriptionPolicy>,
     /// Limits of calls to the provider.
@@ -67,6 +74,70 @@ pub enum AuthType {
     Oauth2,
     /// Installation of an app on an account; OAuth identifies the installer.
     AppInstallation,
+}
+
+/// Scope that the streams of one kind need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamScope {
+    /// Kind of the streams: the part of their keys before the colon.
+    pub kind: &'static str,
+    /// The scope, as in [`ProviderDescriptor::scopes`] and [`super::NewGrant::scopes`].
+    pub scope: &'static str,
+}
+
+impl ProviderDescriptor {
+    /// Verifies that the granted scopes allow to read a stream.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectorError::Denied`] with the stream and a [`MissingScope`].
+    pub fn verify_stream_scope(
+        &self,
+        stream: &str,
+        granted: &[String],
+    ) -> Result<(), ConnectorError> {
+        missing_scope(self.stream_scopes, stream, granted).map_or(Ok(()), |scope| {
+            Err(ConnectorError::denied(MissingScope(scope)).of_stream(stream))
+        })
+    }
+}
+
+/// The scope that a stream needs and the grant lacks.
+fn missing_scope(needed: &[StreamScope], stream: &str, granted: &[String]) -> Option<&'static str> {
+    let kind = stream.split(':').next().unwrap_or_default();
+    let is_granted = |scope: &str| granted.iter().any(|granted| granted == scope);
+    let mut needed = needed.iter().filter(|needed| needed.kind == kind);
+    needed
+        .find(|needed| !is_granted(needed.scope))
+        .map(|needed| needed.scope)
+}
+
+/// Policy of a provider's access tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenPolicy {
+    /// Time before the expiry at which a token is refreshed ahead of its use.
+    pub refresh_before: Duration,
+    /// Maximum number of refreshes of one grant, for all workers together; `None` if unlimited.
+    pub quota: Option<TokenQuota>,
+}
+
+/// A number of token refreshes per window, beyond which the provider locks a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenQuota {
+    /// Refreshes per window, failed ones included.
+    pub refreshes: u32,
+    /// Length of the sliding window; at most 30 days, for which refreshes are logged.
+    pub window: Duration,
+}
+
+impl Default for TokenPolicy {
+    /// A refresh five minutes before the expiry, without a quota.
+    fn default() -> Self {
+        Self {
+            refresh_before: Duration::from_mins(5),
+            quota: None,
+        }
+    }
 }
 
 /// Limits of calls to a provider, below the ones that it publishes.
@@ -144,10 +215,34 @@ impl RateBudget {
 pub struct SubscriptionPolicy {
     /// Whether the provider lists all of its subscriptions.
     pub is_listed: bool,
+    /// The origin of their ids.
+    pub ids: SubscriptionIds,
+    /// The URL to which their deliveries are sent.
+    pub address: SubscriptionAddress,
     /// Time before the expiry at which a subscription is renewed.
     pub renew_before: Duration,
     /// Time before the expiry at which a missing renewal raises an alert.
     pub alert_before: Duration,
+}
+
+/// Origin of a subscription's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriptionIds {
+    /// The provider's response has it.
+    Provider,
+    /// The service plans it before the call.
+    ///
+    /// The provider may send deliveries before its response arrives.
+    Planned,
+}
+
+/// URL to which the deliveries of subscriptions are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriptionAddress {
+    /// The app's URL. Deliveries are verified with the app's secret and routed by their content.
+    App,
+    /// The connection's own URL. Deliveries reach that connection only.
+    Connection,
 }
 
 /// Verification of deliveries to a connection's URL.
@@ -171,5 +266,25 @@ impl ConnectionWebhooks {
             .is_some_and(|name| headers.contains_key(name));
         let mut required = self.required_headers.iter().copied();
         required.find(|name| !is_handshake && !headers.contains_key(*name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_needs_every_scope_of_its_kind() {
+        let needed = [("events", "a"), ("events", "b"), ("mail", "c")]
+            .map(|(kind, scope)| StreamScope { kind, scope });
+        let missing = |stream: &str, granted: &[&str]| {
+            let granted: Vec<String> = granted.iter().map(|scope| (*scope).to_owned()).collect();
+            missing_scope(&needed, stream, &granted)
+        };
+        assert_eq!(missing("events:1", &["a", "b"]), None);
+        assert_eq!(missing("events:1", &["a", "c"]), Some("b"));
+        assert_eq!(missing("mail", &["a", "b"]), Some("c"));
+        assert_eq!(missing("eventsource:1", &[]), None, "another kind");
+        assert_eq!(missing("root", &[]), None);
     }
 }

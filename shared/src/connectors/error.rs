@@ -8,7 +8,9 @@ use crate::model::LimitScope;
 /// Source of a [`ConnectorError`]; logged and never shown to clients.
 pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// Failure of a call to a provider.
+/// Failure of a call to a provider, each variant with its source.
+///
+/// The variants are all that a connector may report; each says what the worker does next.
 ///
 /// Each connector maps the provider's statuses and bodies to it in one place, its `client`.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +47,12 @@ pub enum ConnectorError {
     /// From `sync` it concerns the stream (a deleted repository, a disabled feature, a permission
     /// that was not granted); it concerns the connection only if the stream is the root.
     #[error("the provider denied permission")]
-    Permission(#[source] Source),
+    Denied {
+        /// Key of the stream that cannot be read; `None` for a call that reads no stream.
+        stream: Option<String>,
+        /// The provider's response.
+        source: Source,
+    },
     /// A temporary failure: a timeout, a 5xx status, a closed socket.
     #[error("the provider failed temporarily")]
     Transient(#[source] Source),
@@ -54,7 +61,35 @@ pub enum ConnectorError {
     Permanent(#[source] Source),
 }
 
+/// Source of a denial: the grant lacks a scope that the person withheld.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the grant lacks the scope {0}")]
+pub struct MissingScope(pub &'static str);
+
 impl ConnectorError {
+    /// Builds [`Self::Denied`] for a call; [`Self::of_stream`] adds the stream.
+    pub fn denied(source: impl Into<Source>) -> Self {
+        Self::Denied {
+            stream: None,
+            source: source.into(),
+        }
+    }
+
+    /// Adds the stream that was read to a denial of permission.
+    #[must_use]
+    pub fn of_stream(self, key: &str) -> Self {
+        match self {
+            Self::Denied {
+                stream: None,
+                source,
+            } => Self::Denied {
+                stream: Some(key.to_owned()),
+                source,
+            },
+            other => other,
+        }
+    }
+
     /// Converts errors of a token or a grant to permanent errors, for calls of the app itself.
     ///
     /// A call without a grant fails for its credential or permission only because of the app's
@@ -65,7 +100,7 @@ impl ConnectorError {
             Self::Unauthorized(source)
             | Self::GrantRevoked(source)
             | Self::GrantSuspended(source)
-            | Self::Permission(source) => Self::Permanent(source),
+            | Self::Denied { source, .. } => Self::Permanent(source),
             other => other,
         }
     }
@@ -78,7 +113,7 @@ impl ConnectorError {
             Self::GrantSuspended(_) => "grant_suspended",
             Self::RateLimited { .. } => "rate_limited",
             Self::CursorExpired(_) => "cursor_expired",
-            Self::Permission(_) => "permission",
+            Self::Denied { .. } => "permission",
             Self::Transient(_) => "transient",
             Self::Permanent(_) => "permanent",
         }
@@ -103,4 +138,36 @@ impl From<HttpError> for ConnectorError {
 /// Builds a permanent error, which only the operator or a change of the code can correct.
 pub(super) fn permanent_error(message: impl Into<String>) -> ConnectorError {
     ConnectorError::Permanent(message.into().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn denial_names_the_stream_that_was_read() {
+        let denied = ConnectorError::denied("403").of_stream("events:1");
+        assert!(
+            matches!(&denied, ConnectorError::Denied { stream: Some(key), .. } if key == "events:1")
+        );
+        let renamed = denied.of_stream("events:2");
+        assert!(
+            matches!(renamed, ConnectorError::Denied { stream: Some(key), .. } if key == "events:1")
+        );
+        let other = ConnectorError::Transient("502".into()).of_stream("events:1");
+        assert_eq!(other.code(), "transient");
+    }
+
+    #[test]
+    fn app_error_never_ends_a_grant() {
+        let source = || Source::from("403");
+        for error in [
+            ConnectorError::Unauthorized(source()),
+            ConnectorError::GrantRevoked(source()),
+            ConnectorError::GrantSuspended(source()),
+            ConnectorError::denied(source()),
+        ] {
+            assert_eq!(error.into_app_error().code(), "permanent");
+        }
+    }
 }

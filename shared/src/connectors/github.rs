@@ -24,8 +24,8 @@ pub use webhook::Webhooks;
 use super::{
     AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
     ConnectorError, Directory, Grant, GrantState, KeySource, ProviderDescriptor, RateLimits,
-    RefreshRequest, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome,
-    WebhookReceipt, WebhookRequest,
+    RefreshRequest, SyncPage, SyncRequest, TokenPolicy, TokenSet, VerifyError, WebhookDelivery,
+    WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::http::{HttpError, Outbound};
 
@@ -133,6 +133,7 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
             "metadata:read",
             "pull_requests:read",
         ],
+        stream_scopes: &[],
         reads: &[
             "issues, pull requests, reviews, comments and discussions",
             "pushes, branches, tags, releases, deployments and workflow runs",
@@ -151,6 +152,7 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         root_stream: sync::ROOT,
         read_lag: Duration::from_mins(1),
         needs_redelivery: true,
+        tokens: TokenPolicy::default(),
         subscriptions: None,
         limits,
     }

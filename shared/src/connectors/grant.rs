@@ -113,7 +113,9 @@ pub struct NewGrant {
     pub tokens: Option<TokenSet>,
     /// The user token of the person who granted access, if any.
     pub user_token: Option<TokenSet>,
-    /// Granted scopes or permissions, as the provider names them.
+    /// Granted scopes or permissions, spelled as in [`super::ProviderDescriptor::scopes`].
+    ///
+    /// A person may withhold some. If the response does not name them, all were granted.
     pub scopes: Vec<String>,
     /// The provider's id of the verified administrator.
     ///

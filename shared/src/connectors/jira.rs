@@ -24,14 +24,13 @@ pub use webhook::Webhooks;
 use super::{
     Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
     ConnectorError, Directory, Grant, KeySource, ProviderDescriptor, RateLimits, RefreshRequest,
-    SubscriptionPolicy, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery,
-    WebhookOutcome, WebhookReceipt, WebhookRequest,
+    Renewal, SubscribeRequest, SubscriptionAddress, SubscriptionIds, SubscriptionPolicy, SyncPage,
+    SyncRequest, TokenPolicy, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome,
+    WebhookReceipt, WebhookRequest,
 };
 use crate::clock::SharedClock;
 use crate::http::{HttpError, Outbound, Priority};
-use crate::model::{
-    DirectoryEntry, DirectoryKey, ExternalAccount, Subscription, SubscriptionSpec, mark_received,
-};
+use crate::model::{DirectoryEntry, DirectoryKey, ExternalAccount, Subscription, mark_received};
 
 /// The provider's slug.
 const SLUG: &str = "jira";
@@ -140,18 +139,19 @@ impl Connector for Jira {
     async fn subscribe(
         &self,
         access: &Access,
-        desired: &SubscriptionSpec,
-        webhook_url: &Url,
+        request: &SubscribeRequest,
     ) -> Result<Subscription, ConnectorError> {
-        subscriptions::create(&self.client, access, desired, webhook_url).await
+        subscriptions::create(&self.client, access, request).await
     }
 
     async fn renew(
         &self,
         access: &Access,
         subscription: &Subscription,
-    ) -> Result<Subscription, ConnectorError> {
-        subscriptions::renew(&self.client, access, subscription).await
+        _request: &SubscribeRequest,
+    ) -> Result<Renewal, ConnectorError> {
+        let renewed = subscriptions::renew(&self.client, access, subscription).await?;
+        Ok(Renewal::Extended(renewed))
     }
 
     async fn unsubscribe(
@@ -170,6 +170,7 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         display_name: "Jira",
         auth_type: AuthType::Oauth2,
         scopes: auth::SCOPES,
+        stream_scopes: &[],
         reads: &[
             "issues with their changes, comments and worklogs",
             "boards, sprints, versions and projects",
@@ -189,8 +190,11 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         // The search index lags, and the worklog list omits the last minute.
         read_lag: sync::READ_LAG,
         needs_redelivery: false,
+        tokens: TokenPolicy::default(),
         subscriptions: Some(SubscriptionPolicy {
             is_listed: true,
+            ids: SubscriptionIds::Provider,
+            address: SubscriptionAddress::App,
             renew_before: Duration::from_hours(7 * 24),
             alert_before: Duration::from_hours(3 * 24),
         }),

@@ -11,6 +11,7 @@ mod grant;
 mod new_token;
 mod registry;
 mod stream;
+mod subscription;
 mod webhook;
 
 mod cursor;
@@ -32,9 +33,12 @@ pub mod slack;
 pub use connector::*;
 pub use descriptor::*;
 pub use directory::*;
-pub use error::{ConnectorError, Source};
+pub use error::{ConnectorError, MissingScope, Source};
 pub use grant::*;
 pub use new_token::with_new_token;
-pub use registry::{ConnectorDeps, ConnectorSettings, Registry, RegistryError, WebhookRegistry};
+pub use registry::{
+    AddedProvider, ConnectorDeps, ConnectorSettings, Registry, RegistryError, WebhookRegistry,
+};
 pub use stream::*;
+pub use subscription::*;
 pub use webhook::*;

@@ -28,6 +28,7 @@ macro_rules! providers {
         #[derive(Debug)]
         pub struct ConnectorSettings {
             $($module: super::$module::$settings,)*
+            added: Vec<AddedProvider>,
         }
 
         impl ConnectorSettings {
@@ -35,13 +36,21 @@ macro_rules! providers {
             pub fn from_reader(reader: &mut Reader<'_>) -> Self {
                 Self {
                     $($module: super::$module::$settings::from_reader(reader),)*
+                    added: Vec::new(),
                 }
+            }
+
+            /// Adds a provider that is not in the list below.
+            pub fn add(&mut self, provider: AddedProvider) {
+                self.added.push(provider);
             }
 
             /// The limits of all providers by slug, for the rate limiter.
             pub fn limits(&self) -> HashMap<&'static str, RateLimits> {
+                let added = self.added.iter().map(|provider| provider.descriptor.clone());
                 [$(self.$module.descriptor(),)*]
                     .into_iter()
+                    .chain(added)
                     .map(|known| (known.slug, known.limits))
                     .collect()
             }
@@ -59,11 +68,16 @@ macro_rules! providers {
         impl Registry {
             /// Builds all configured connectors.
             pub fn new(settings: ConnectorSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
-                Ok(Self(vec![$(
+                let mut entries = vec![$(
                     entry(settings.$module.descriptor(), settings.$module.app, |app| {
                         super::$module::$connector::new(app, deps)
                     })?,
-                )*]))
+                )*];
+                for AddedProvider { descriptor, build } in settings.added {
+                    let connector = Some(build(deps)?);
+                    entries.push(Entry { descriptor, connector });
+                }
+                Ok(Self(entries))
             }
         }
     };
@@ -73,6 +87,34 @@ providers! {
     github: GitHub, GitHubSettings;
     slack: Slack, SlackSettings;
     jira: Jira, JiraSettings;
+}
+
+/// Builds a connector from the dependencies of every connector.
+type Build = Box<dyn FnOnce(&ConnectorDeps) -> Result<Arc<dyn Connector>, HttpError> + Send + Sync>;
+
+/// A configured provider that a program adds to those of the registry.
+pub struct AddedProvider {
+    descriptor: ProviderDescriptor,
+    build: Build,
+}
+
+impl AddedProvider {
+    /// A provider with this descriptor, whose connector `build` creates.
+    pub fn new<C: Connector + 'static>(
+        descriptor: ProviderDescriptor,
+        build: impl FnOnce(&ConnectorDeps) -> Result<C, HttpError> + Send + Sync + 'static,
+    ) -> Self {
+        let build: Build = Box::new(move |deps| Ok(Arc::new(build(deps)?)));
+        Self { descriptor, build }
+    }
+}
+
+impl std::fmt::Debug for AddedProvider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("AddedProvider")
+            .field(&self.descriptor.slug)
+            .finish()
+    }
 }
 
 /// A provider, configured or not.

@@ -63,7 +63,7 @@ pub(super) fn map_status(
         // A denial of permission has no `Retry-After`.
         403 if headers.contains_key(header::RETRY_AFTER) => limited(source),
         // 410 and 451: a feature is disabled, a resource is blocked.
-        403 | 404 | 410 | 451 => ConnectorError::Permission(source),
+        403 | 404 | 410 | 451 => ConnectorError::denied(source),
         200..=299 | 408 | 425 | 500.. => ConnectorError::Transient(source),
         _ => ConnectorError::Permanent(source),
     }

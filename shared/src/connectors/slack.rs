@@ -25,8 +25,8 @@ pub use webhook::Webhooks;
 use super::{
     Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
     ConnectorError, Directory, Grant, GrantState, KeySource, ProviderDescriptor, RateLimits,
-    RefreshRequest, SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome,
-    WebhookReceipt, WebhookRequest,
+    RefreshRequest, SyncPage, SyncRequest, TokenPolicy, TokenSet, VerifyError, WebhookDelivery,
+    WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::clock::SharedClock;
 use crate::http::{HttpError, Outbound};
@@ -149,6 +149,7 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         display_name: "Slack",
         auth_type: AuthType::Oauth2,
         scopes: auth::SCOPES,
+        stream_scopes: &[],
         reads: &[
             "messages, threads, files' names and reactions in the channels that the app is in",
             "the names of channels and members, and who joins or leaves",
@@ -166,6 +167,7 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         root_stream: sync::ROOT,
         read_lag: Duration::ZERO,
         needs_redelivery: false,
+        tokens: TokenPolicy::default(),
         subscriptions: None,
         limits,
     }

@@ -1,5 +1,7 @@
 //! Webhooks: verification, deliveries and their outcomes.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -93,7 +95,7 @@ pub struct WebhookReceipt {
     pub acknowledgement: Acknowledgement,
     /// Set if the request is a handshake: it is acknowledged and not stored.
     pub handshake: Option<Handshake>,
-    /// Body to store, if the original body contains a secret.
+    /// Body to store, if the original body contains a secret; empty if only the headers matter.
     pub stored_body: Option<Bytes>,
 }
 
@@ -213,6 +215,8 @@ pub struct WebhookOutcome {
     pub refused: Option<String>,
     /// Changes of the connection.
     pub changes: Vec<AccountChange>,
+    /// Streams to read now, if the delivery is a wake-up or reports missed events.
+    pub sync_hint: Option<SyncHint>,
     /// Directory updates, such as a renamed user.
     pub directory_updates: Vec<DirectoryEntry>,
     /// Whether it has further recipients, which [`super::Connector::list_recipients`] returns.
@@ -231,6 +235,34 @@ impl WebhookOutcome {
                 refused: Some(reason.to_string()),
                 ..Self::default()
             },
+        }
+    }
+}
+
+/// Streams that a delivery asks to read now.
+///
+/// Hints of one connection are merged, also with those whose sync has not begun yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SyncHint {
+    /// These streams, by key. The delivery is a wake-up: it says where facts are, not which.
+    ///
+    /// A key that is not listed yet asks for the list of streams, like [`SyncHint::All`].
+    Streams(BTreeSet<String>),
+    /// Every stream, the list of streams included: events were missed.
+    All,
+}
+
+impl SyncHint {
+    /// A hint for one stream.
+    pub fn stream(key: impl Into<String>) -> Self {
+        Self::Streams(BTreeSet::from([key.into()]))
+    }
+
+    /// Adds the streams of another hint.
+    pub fn merge(&mut self, other: Self) {
+        match (&mut *self, other) {
+            (Self::Streams(known), Self::Streams(more)) => known.extend(more),
+            _ => *self = Self::All,
         }
     }
 }
@@ -299,6 +331,21 @@ pub enum AccountChange {
         /// New id.
         to: String,
     },
-    /// Events were missed; an incremental sync must read them.
-    SyncRequested,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merged_hint_covers_both() {
+        let mut hint = SyncHint::stream("events:a");
+        hint.merge(SyncHint::stream("events:b"));
+        hint.merge(SyncHint::stream("events:a"));
+        let both = ["events:a", "events:b"].map(str::to_owned);
+        assert_eq!(hint, SyncHint::Streams(both.into()));
+        hint.merge(SyncHint::All);
+        hint.merge(SyncHint::stream("events:c"));
+        assert_eq!(hint, SyncHint::All);
+    }
 }

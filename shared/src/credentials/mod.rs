@@ -4,7 +4,8 @@
 //! the connection's row. Other processes wait for the new version instead of calling the provider.
 //! Within a process all callers wait for one refresh task, which outlives the job that started it
 //! and which a shutdown waits for. The new token is committed before its first use. No transaction
-//! is open during the call to the provider.
+//! is open during the call to the provider. The provider's quota of refreshes is counted in the
+//! token refresh log, which all processes share.
 
 mod single_flight;
 
@@ -20,13 +21,13 @@ use tracing::Instrument;
 
 use self::single_flight::{Flight, SingleFlight};
 use crate::clock::SharedClock;
-use crate::connectors::{Connector, ConnectorError, Grant, RefreshRequest, TokenSet};
+use crate::connectors::{Connector, ConnectorError, Grant, RefreshRequest, TokenPolicy, TokenSet};
 use crate::crypto::{CryptoError, Keyring, SealContext};
 use crate::db::credentials::{
     self as rows, CredentialKey, NewSealed, RefreshLease, SealedCredential,
 };
 use crate::db::{Db, DbError, TenantScope, Tx};
-use crate::model::{ConnectionId, ExternalAccount, TokenHolder};
+use crate::model::{ConnectionId, ExternalAccount, LimitScope, TokenHolder};
 use crate::telemetry::names;
 
 /// The time before another process may try a refresh; longer than any call.
@@ -112,15 +113,19 @@ impl Credentials {
         tx: &mut Tx,
         scope: &TenantScope,
         connection: ConnectionId,
+        policy: TokenPolicy,
         tokens: Option<&TokenSet>,
         user_token: Option<&TokenSet>,
     ) -> Result<(), DbError> {
         let key = account_key(connection);
-        let sealed = tokens.map_or_else(NewSealed::default, |t| self.seal(scope, key, t));
+        let sealed = tokens.map_or_else(NewSealed::default, |t| self.seal(scope, key, policy, t));
         rows::put(tx, scope, key, &sealed).await?;
         let key = user_token_key(connection);
         match user_token {
-            Some(tokens) => rows::put(tx, scope, key, &self.seal(scope, key, tokens)).await,
+            Some(tokens) => {
+                let sealed = self.seal(scope, key, policy, tokens);
+                rows::put(tx, scope, key, &sealed).await
+            }
             None => rows::erase(tx, scope, key).await,
         }
     }
@@ -274,6 +279,10 @@ impl Credentials {
             let seconds = LEASE_TTL.as_secs_f64();
             let lease =
                 rows::acquire_refresh_lease(&mut tx, scope, *key, row.version, seconds).await?;
+            if lease.is_some() {
+                // The lease, which counts this refresh, is rolled back with the transaction.
+                verify_quota(&mut tx, request).await?;
+            }
             tx.commit().await.map_err(DbError::from)?;
             if let Some(lease) = lease {
                 return self.refresh_with_lease(request, row, lease).await;
@@ -338,7 +347,7 @@ impl Credentials {
             .map_or_else(ConnectorError::code, |_| "renewed");
         counter!(names::TOKEN_REFRESHES_TOTAL, "provider" => provider, "outcome" => outcome)
             .increment(1);
-        let version = self.record(scope, key, &lease, &response).await?;
+        let version = self.record(request, &lease, &response).await?;
         match response {
             Ok(tokens) => Ok(AccessToken {
                 token: tokens.access_token,
@@ -362,19 +371,18 @@ impl Credentials {
     /// is unavailable, this retries until the lease expires.
     async fn record(
         &self,
-        scope: &TenantScope,
-        key: CredentialKey,
+        request: &CredentialRequest,
         lease: &RefreshLease,
         response: &Result<TokenSet, ConnectorError>,
     ) -> Result<Option<i64>, DbError> {
         let deadline = Instant::now() + LEASE_TTL;
         let mut pause = MIN_PAUSE;
         loop {
-            match self.record_once(scope, key, lease, response).await {
+            match self.record_once(request, lease, response).await {
                 Err(error) if error.is_unavailable() && Instant::now() + pause < deadline => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
-                        connection.id = %key.connection,
+                        connection.id = %request.key.connection,
                         "failed to store token refresh, trying again"
                     );
                     tokio::time::sleep(pause).await;
@@ -387,15 +395,16 @@ impl Credentials {
 
     async fn record_once(
         &self,
-        scope: &TenantScope,
-        key: CredentialKey,
+        request: &CredentialRequest,
         lease: &RefreshLease,
         response: &Result<TokenSet, ConnectorError>,
     ) -> Result<Option<i64>, DbError> {
+        let (scope, key) = (&request.scope, request.key);
+        let policy = request.connector.descriptor().tokens;
         let mut tx = self.db.begin(scope).await?;
         let version = match response {
             Ok(tokens) => {
-                let sealed = self.seal(scope, key, tokens);
+                let sealed = self.seal(scope, key, policy, tokens);
                 rows::store_refreshed(&mut tx, scope, key, lease.id, &sealed).await?
             }
             // Account tokens are kept: the connection's status records the end of the grant.
@@ -423,7 +432,13 @@ impl Credentials {
         Ok(row)
     }
 
-    fn seal(&self, scope: &TenantScope, key: CredentialKey, tokens: &TokenSet) -> NewSealed {
+    fn seal(
+        &self,
+        scope: &TenantScope,
+        key: CredentialKey,
+        policy: TokenPolicy,
+        tokens: &TokenSet,
+    ) -> NewSealed {
         let seal = |field: &'static str, token: &SecretString| {
             self.keyring.seal(&context(scope, key, field), token)
         };
@@ -434,6 +449,7 @@ impl Credentials {
                 .as_ref()
                 .map(|token| seal("refresh_token", token)),
             expires_at: tokens.expires_at,
+            refresh_at: tokens.expires_at.map(|end| end - policy.refresh_before),
             refresh_expires_at: tokens.refresh_expires_at,
         }
     }
@@ -459,6 +475,24 @@ struct CredentialRequest {
     key: CredentialKey,
     account: ExternalAccount,
     connector: Arc<dyn Connector>,
+}
+
+/// Refuses a refresh that exceeds the provider's quota, with the time of the next one.
+async fn verify_quota(tx: &mut Tx, request: &CredentialRequest) -> Result<(), CredentialError> {
+    let Some(quota) = request.connector.descriptor().tokens.quota else {
+        return Ok(());
+    };
+    let (refreshes, window) = (i64::from(quota.refreshes), quota.window.as_secs_f64());
+    let CredentialRequest { scope, key, .. } = request;
+    match rows::quota_exceeded_until(tx, scope, *key, refreshes, window).await? {
+        None => Ok(()),
+        Some(retry_at) => Err(CredentialError::Provider(ConnectorError::RateLimited {
+            retry_at,
+            scope: LimitScope::Account,
+            operation: "refresh_token",
+            source: "the quota of token refreshes is used up".into(),
+        })),
+    }
 }
 
 const fn account_key(connection: ConnectionId) -> CredentialKey {

@@ -53,6 +53,8 @@ pub struct NewSealed {
     pub refresh_token: Option<Vec<u8>>,
     /// When the access token expires.
     pub expires_at: Option<DateTime<Utc>>,
+    /// When the access token is refreshed ahead of its use.
+    pub refresh_at: Option<DateTime<Utc>>,
     /// When the refresh token expires.
     pub refresh_expires_at: Option<DateTime<Utc>>,
 }
@@ -104,7 +106,7 @@ pub async fn put(
     .bind(tokens.refresh_expires_at)
     .execute(&mut **tx)
     .await?;
-    set_refresh_at(tx, scope, key, tokens.expires_at).await
+    set_refresh_at(tx, scope, key, tokens.refresh_at).await
 }
 
 /// The right to refresh a token.
@@ -171,6 +173,33 @@ pub async fn acquire_refresh_lease(
     }))
 }
 
+/// Returns until when a holder's refreshes of the last `window` seconds exceed `refreshes`.
+///
+/// The attempt whose lease this transaction holds counts. The lease's row lock orders the callers.
+pub async fn quota_exceeded_until(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    key: CredentialKey,
+    refreshes: i64,
+    window: f64,
+) -> Result<Option<DateTime<Utc>>, DbError> {
+    Ok(sqlx::query_scalar(
+        "SELECT max(attempted_at) + $5 * interval '1 second' FROM ( \
+             SELECT attempted_at FROM token_refresh_log \
+             WHERE tenant_id = $1 AND connection_id = $2 AND holder = $3 \
+               AND attempted_at > now() - $5 * interval '1 second' \
+             ORDER BY attempted_at DESC OFFSET $4 \
+         ) AS beyond",
+    )
+    .bind(scope.tenant_id())
+    .bind(key.connection)
+    .bind(<&str>::from(key.holder))
+    .bind(refreshes)
+    .bind(window)
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
 /// Logs the outcome of a refresh attempt.
 async fn log_outcome(
     tx: &mut Tx,
@@ -228,7 +257,7 @@ pub async fn store_refreshed(
     .await?;
     if version.is_some() {
         log_outcome(tx, scope, key, lease, "renewed").await?;
-        set_refresh_at(tx, scope, key, tokens.expires_at).await?;
+        set_refresh_at(tx, scope, key, tokens.refresh_at).await?;
     }
     Ok(version)
 }
@@ -293,25 +322,25 @@ pub async fn erase(tx: &mut Tx, scope: &TenantScope, key: CredentialKey) -> Resu
     Ok(())
 }
 
-/// Schedules the refresh of the account's token five minutes before it expires.
+/// Schedules the refresh of the account's token.
 ///
 /// A user token is refreshed on demand.
 async fn set_refresh_at(
     tx: &mut Tx,
     scope: &TenantScope,
     key: CredentialKey,
-    expires_at: Option<DateTime<Utc>>,
+    refresh_at: Option<DateTime<Utc>>,
 ) -> Result<(), DbError> {
     if key.holder == TokenHolder::UserToken {
         return Ok(());
     }
     sqlx::query(
-        "UPDATE connection_routes SET refresh_at = $3::timestamptz - interval '5 minutes' \
+        "UPDATE connection_routes SET refresh_at = $3 \
          WHERE tenant_id = $1 AND connection_id = $2",
     )
     .bind(scope.tenant_id())
     .bind(key.connection)
-    .bind(expires_at)
+    .bind(refresh_at)
     .execute(&mut **tx)
     .await?;
     Ok(())

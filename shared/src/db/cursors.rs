@@ -33,6 +33,8 @@ pub struct StreamCursor {
     pub reconciled_through: Option<DateTime<Utc>>,
     /// Whether the last reconciliation pass was denied a part of the stream.
     pub is_reconciliation_denied: bool,
+    /// When a delivery last asked to read it, if it has not been read since.
+    pub requested_at: Option<DateTime<Utc>>,
     /// The size of its next page.
     pub page_size: PageSize,
 }
@@ -52,6 +54,7 @@ struct Row {
     page_halvings: i16,
     good_pages: i16,
     is_reconciliation_denied: bool,
+    requested_at: Option<DateTime<Utc>>,
 }
 
 impl From<Row> for StreamCursor {
@@ -69,6 +72,7 @@ impl From<Row> for StreamCursor {
             read_through: row.read_through,
             reconciled_through: row.reconciled_through,
             is_reconciliation_denied: row.is_reconciliation_denied,
+            requested_at: row.requested_at,
             page_size: PageSize {
                 failures: row.failures.unsigned_abs(),
                 halvings: row.page_halvings.unsigned_abs().into(),
@@ -83,6 +87,7 @@ macro_rules! select {
         concat!(
             "SELECT stream, resource_id, target, cursor, version, backfill_from, pending_upper_bound, \
                  read_through, reconciled_through, failures, page_halvings, good_pages, \
+                 requested_at, \
                  coalesce(reconcile_failure->>'code' = 'permission', false) \
                      AS is_reconciliation_denied \
              FROM cursors WHERE tenant_id = $1 AND connection_id = $2 ",
@@ -132,6 +137,33 @@ pub async fn list_unread(
         "AND retired_at IS NULL AND stream <> $3 \
          AND (attempted_through IS NULL OR attempted_through < $4) \
          ORDER BY read_through NULLS FIRST, stream LIMIT $5"
+    ))
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(root)
+    .bind(upper_bound)
+    .bind(limit)
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.into_iter().map(StreamCursor::from).collect())
+}
+
+/// Lists the requested streams that a run has not read yet, oldest request first, at most `limit`.
+///
+/// The first read of a stream belongs to the backfill and not to a request.
+pub async fn list_requested(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    root: &str,
+    upper_bound: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<StreamCursor>, DbError> {
+    let rows: Vec<Row> = sqlx::query_as(select!(
+        "AND retired_at IS NULL AND stream <> $3 AND requested_at IS NOT NULL \
+         AND read_through IS NOT NULL \
+         AND (attempted_through IS NULL OR attempted_through < $4) \
+         ORDER BY requested_at, stream LIMIT $5"
     ))
     .bind(scope.tenant_id())
     .bind(connection)
@@ -369,6 +401,27 @@ pub async fn measure_progress(
     })
 }
 
+/// Lists the keys of streams that cannot be read for the reason with this code, at most `limit`.
+pub async fn list_failing(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    code: &str,
+    limit: i64,
+) -> Result<Vec<String>, DbError> {
+    Ok(sqlx::query_scalar(
+        "SELECT stream FROM cursors WHERE tenant_id = $1 AND connection_id = $2 \
+           AND retired_at IS NULL AND failing_since IS NOT NULL AND failure->>'code' = $3 \
+         ORDER BY stream LIMIT $4",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(code)
+    .bind(limit)
+    .fetch_all(&mut **tx)
+    .await?)
+}
+
 /// Lists the streams whose reconciliation pass is due or running, at most `limit`.
 ///
 /// Their cursors and upper bounds are those of the pass.
@@ -537,6 +590,8 @@ pub struct Advance<'a> {
     pub reconciled_through: Option<DateTime<Utc>>,
     /// The interval between two reconciliation passes, in seconds.
     pub reconcile_seconds: f64,
+    /// The [`StreamCursor::requested_at`] that this page answers; a later one stays.
+    pub answered_request: Option<DateTime<Utc>>,
 }
 
 /// Advances a cursor and stores its page size, in the transaction of the page.
@@ -556,6 +611,7 @@ pub async fn advance(
              attempted_through = greatest(attempted_through, $7), progress = $8, \
              failing_since = NULL, failure = NULL, failures = 0, \
              page_halvings = $11, good_pages = $12, \
+             requested_at = CASE WHEN requested_at IS DISTINCT FROM $13 THEN requested_at END, \
              reconciled_through = CASE WHEN read_through IS NULL THEN $9 ELSE reconciled_through END, \
              reconcile_at = CASE WHEN read_through IS NULL AND $7 IS NOT NULL \
                  THEN now() + random() * $10 * interval '1 second' ELSE reconcile_at END \
@@ -573,6 +629,7 @@ pub async fn advance(
     .bind(to.reconcile_seconds)
     .bind(halvings)
     .bind(good_pages)
+    .bind(to.answered_request)
     .execute(&mut **tx)
     .await?;
     Ok(moved.rows_affected() == 1)

@@ -16,7 +16,10 @@ pub struct Row {
     pub resource: String,
     target: Json<Value>,
     external_id: Option<String>,
+    /// The id of an attempt to create it whose result is unknown.
+    planned_id: Option<String>,
     route: Option<String>,
+    state: Json<Value>,
     expires_at: Option<DateTime<Utc>>,
     refused_events: Vec<String>,
     /// When the provider last created or renewed it.
@@ -40,8 +43,22 @@ impl Row {
             resource: self.resource.clone(),
             external_id: self.external_id.clone()?,
             route: self.route.clone(),
+            state: self.state.0.clone(),
             expires_at: self.expires_at,
             refused_events: self.refused_events.clone(),
+        })
+    }
+
+    /// The subscription that an attempt without a result may have created, under a planned id.
+    pub fn attempted(&self) -> Option<Subscription> {
+        let planned_id = self.planned_id.clone()?;
+        Some(Subscription {
+            resource: self.resource.clone(),
+            external_id: planned_id.clone(),
+            route: Some(planned_id),
+            state: Value::Null,
+            expires_at: None,
+            refused_events: Vec::new(),
         })
     }
 }
@@ -126,8 +143,8 @@ pub async fn list(
     connection: ConnectionId,
 ) -> Result<Vec<Row>, DbError> {
     Ok(sqlx::query_as(
-        "SELECT id, resource, target, external_id, route, expires_at, refused_events, renewed_at, \
-             desired \
+        "SELECT id, resource, target, external_id, planned_id, route, state, expires_at, \
+             refused_events, renewed_at, desired \
          FROM subscriptions WHERE tenant_id = $1 AND connection_id = $2 \
          ORDER BY desired DESC, resource",
     )
@@ -144,6 +161,70 @@ pub async fn record_attempt(tx: &mut Tx, scope: &TenantScope, id: Uuid) -> Resul
         .bind(id)
         .execute(&mut **tx)
         .await?;
+    Ok(())
+}
+
+/// Records an attempt to create a subscription under an id of ours, and returns the id.
+///
+/// Its deliveries are routed from now on, because they may arrive before the provider's response.
+pub async fn plan(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    provider: &str,
+    id: Uuid,
+) -> Result<String, DbError> {
+    let planned_id = Uuid::new_v4().to_string();
+    sqlx::query(
+        "UPDATE subscriptions SET attempted_at = now(), planned_id = $3 \
+         WHERE tenant_id = $1 AND id = $2",
+    )
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(&planned_id)
+    .execute(&mut **tx)
+    .await?;
+    routes::upsert(tx, scope, connection, provider, &planned_id, id).await?;
+    Ok(planned_id)
+}
+
+/// Moves a subscription from its row to a row of its own, from which it is ended.
+///
+/// Its deliveries are routed until then.
+pub async fn supersede(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    id: Uuid,
+    subscription: &Subscription,
+) -> Result<(), DbError> {
+    let old = Uuid::now_v7();
+    let name = Subscription::replaced(&subscription.resource, &subscription.external_id);
+    sqlx::query(
+        "INSERT INTO subscriptions (tenant_id, connection_id, id, resource, route, desired, \
+             external_id, state, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, false, $6, $7, $8)",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(old)
+    .bind(sanitize(&name))
+    .bind(subscription.route.as_deref().map(sanitize))
+    .bind(sanitize(&subscription.external_id))
+    .bind(Json(&subscription.state))
+    .bind(subscription.expires_at)
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query(
+        "UPDATE delivery_routes SET subscription_id = $4 \
+         WHERE tenant_id = $1 AND subscription_id = $2 AND route = $3",
+    )
+    .bind(scope.tenant_id())
+    .bind(id)
+    .bind(subscription.route.as_deref().map(sanitize))
+    .bind(old)
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
@@ -171,7 +252,8 @@ pub async fn store_held(
     }
     sqlx::query(
         "UPDATE subscriptions SET external_id = $3, route = $4, expires_at = $5, \
-             refused_events = $6, renewed_at = now(), attempted_at = NULL \
+             refused_events = $6, state = $7, renewed_at = now(), attempted_at = NULL, \
+             planned_id = NULL \
          WHERE tenant_id = $1 AND id = $2",
     )
     .bind(scope.tenant_id())
@@ -180,6 +262,7 @@ pub async fn store_held(
     .bind(subscription.route.as_deref().map(sanitize))
     .bind(subscription.expires_at)
     .bind(sanitize_all(&subscription.refused_events))
+    .bind(Json(&subscription.state))
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -188,7 +271,8 @@ pub async fn store_held(
 /// Marks a subscription as not held by the provider, so that it is created again.
 pub async fn mark_lost(tx: &mut Tx, scope: &TenantScope, id: Uuid) -> Result<(), DbError> {
     sqlx::query(
-        "UPDATE subscriptions SET external_id = NULL, route = NULL, expires_at = NULL \
+        "UPDATE subscriptions SET external_id = NULL, route = NULL, state = 'null', \
+             expires_at = NULL \
          WHERE tenant_id = $1 AND id = $2",
     )
     .bind(scope.tenant_id())

@@ -1,5 +1,7 @@
 //! A webhook request before and after its signature check.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
@@ -11,6 +13,11 @@ use crate::connectors::{
 };
 use crate::model::DeliveryId;
 use crate::queue::DELIVERY_ROW_BYTES;
+
+/// The maximum time of a verification.
+///
+/// Two lookups of a connection's keys fit into it. Providers repeat a request that gets 503.
+const VERIFY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A request as received, of unknown origin.
 #[derive(Debug)]
@@ -54,7 +61,7 @@ impl RawDelivery {
             body: &self.body,
             connection: self.connection.map(|route| route.connection),
         };
-        let mut receipt = verifier.verify(&request, keys).await?;
+        let mut receipt = within(VERIFY_TIMEOUT, verifier.verify(&request, keys)).await?;
         let body = receipt.stored_body.take();
         let descriptor = verifier.descriptor();
         let milliseconds = u64::try_from(self.received_at.timestamp_millis()).unwrap_or(0);
@@ -79,6 +86,15 @@ impl RawDelivery {
             traceparent,
         })
     }
+}
+
+/// Waits for a verification; keys that do not arrive in time are unavailable.
+async fn within(
+    limit: Duration,
+    verification: impl Future<Output = Result<WebhookReceipt, VerifyError>>,
+) -> Result<WebhookReceipt, VerifyError> {
+    let result = tokio::time::timeout(limit, verification).await;
+    result.unwrap_or(Err(VerifyError::KeysUnavailable))
 }
 
 impl VerifiedDelivery {
@@ -138,6 +154,14 @@ pub(super) fn with_body_size(bytes: usize) -> VerifiedDelivery {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn verification_without_keys_ends_in_time() {
+        let result = within(Duration::from_millis(1), std::future::pending()).await;
+        assert_eq!(result.err(), Some(VerifyError::KeysUnavailable));
+        let result = within(VERIFY_TIMEOUT, async { Err(VerifyError::Mismatch) }).await;
+        assert_eq!(result.err(), Some(VerifyError::Mismatch));
+    }
 
     #[test]
     fn generated_id_carries_the_time_of_receipt() {

@@ -151,6 +151,9 @@ pub enum JobPayload {
         /// The time at which the run began; the first attempt sets it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         upper_bound: Option<DateTime<Utc>>,
+        /// Whether the run reads only the streams that deliveries requested.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        requested_only: bool,
     },
     /// For [`JobKind::RefreshToken`].
     RefreshToken,

@@ -24,6 +24,8 @@ pub struct Subscription {
     pub external_id: String,
     /// Route of its deliveries, if that is not the account's id.
     pub route: Option<String>,
+    /// Connector-specific data that its end or renewal needs; no secrets.
+    pub state: serde_json::Value,
     /// Expiry; `None` if it does not expire.
     pub expires_at: Option<DateTime<Utc>>,
     /// Requested events that the provider rejected; the subscription does not include them.
@@ -36,5 +38,10 @@ impl Subscription {
     /// It counts against the provider's limit until it is deleted.
     pub fn leftover_of(resource: &str) -> String {
         format!("leftover:{resource}")
+    }
+
+    /// Name of a subscription that another one has replaced, until it is deleted.
+    pub fn replaced(resource: &str, external_id: &str) -> String {
+        format!("replaced:{resource}:{external_id}")
     }
 }

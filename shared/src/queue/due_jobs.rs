@@ -4,7 +4,7 @@
 //! the statement that selects a due time also moves it.
 
 use super::insert_jobs_once;
-use crate::db::{Db, DbError, TenantScope, Tx};
+use crate::db::{Db, DbError, TenantScope, Tx, sanitize_all};
 use crate::model::{ConnectionId, JobId, JobKind, TenantId};
 
 /// Maximum number of jobs that one statement enqueues.
@@ -13,7 +13,8 @@ const BATCH_SIZE: usize = 500;
 /// A statement that selects due routes, moves their due time to `$next`, and enqueues a job each.
 ///
 /// `$due_at` is the column with the due time. A route stays due while one of the jobs `$running` is
-/// queued or running: that job began before the due time and may not see the cause of it.
+/// queued or running: that job began before the due time and may not see the cause of it. Its
+/// windows name the route as `c`, because a job has a `connection_id` as well.
 macro_rules! enqueue_due {
     ($when:literal, $due_at:literal, $next:literal, $running:literal, $window:literal, $suffix:literal, $payload:literal) => {
         concat!(
@@ -59,7 +60,7 @@ pub async fn enqueue_due_syncs(db: &Db) -> Result<u64, DbError> {
         "polling AND ",
         "next_sync_at",
         "now() + r.poll_interval_seconds * (0.9 + 0.2 * random()) * interval '1 second'",
-        "'sync:' || connection_id || ':incremental', 'sync:' || connection_id || ':full'",
+        "'sync:' || c.connection_id || ':incremental', 'sync:' || c.connection_id || ':full'",
         "sync",
         ":incremental",
         r#"{"kind":"sync_connection","mode":"incremental"}"#
@@ -86,6 +87,67 @@ pub async fn sync_soon(
     Ok(())
 }
 
+/// Enqueues a sync of the requested streams of every connection that has any.
+///
+/// It waits while a sync of the connection runs, so that the two do not read one stream at the
+/// same time. A sync that is snoozed does not delay it. A paused connection has no job.
+pub async fn enqueue_requested_syncs(db: &Db) -> Result<u64, DbError> {
+    let statement = enqueue_due!(
+        "polling AND NOT EXISTS (SELECT FROM jobs s WHERE s.tenant_id = c.tenant_id \
+             AND s.provider = c.provider AND s.state = 'running' AND s.cursor_window = ANY (ARRAY[ \
+                 'sync:' || c.connection_id || ':incremental', \
+                 'sync:' || c.connection_id || ':full'])) AND ",
+        "streams_requested_at",
+        "NULL",
+        "'sync:' || c.connection_id || ':requested'",
+        "sync",
+        ":requested",
+        r#"{"kind":"sync_connection","mode":"incremental","requested_only":true}"#
+    );
+    enqueue_due(db, statement, JobKind::SyncConnection).await
+}
+
+/// Requests a read of these streams of a connection now.
+///
+/// Requests of one stream are coalesced until a read of the stream has begun after them. If a
+/// stream is unknown, the connection becomes due for a sync, which lists its streams.
+pub async fn request_streams(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    streams: &[String],
+) -> Result<(), DbError> {
+    let known = sqlx::query(
+        "WITH locked AS MATERIALIZED ( \
+             SELECT stream FROM cursors WHERE tenant_id = $1 AND connection_id = $2 \
+               AND stream = ANY ($3) AND retired_at IS NULL \
+             ORDER BY stream FOR NO KEY UPDATE \
+         ) \
+         UPDATE cursors c SET requested_at = clock_timestamp() FROM locked l \
+         WHERE c.tenant_id = $1 AND c.connection_id = $2 AND c.stream = l.stream",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(sanitize_all(streams))
+    .execute(&mut **tx)
+    .await?
+    .rows_affected();
+    if known > 0 {
+        sqlx::query(
+            "UPDATE connection_routes SET streams_requested_at = now() \
+             WHERE tenant_id = $1 AND connection_id = $2",
+        )
+        .bind(scope.tenant_id())
+        .bind(connection)
+        .execute(&mut **tx)
+        .await?;
+    }
+    if known < streams.len() as u64 {
+        sync_soon(tx, scope, connection).await?;
+    }
+    Ok(())
+}
+
 /// Enqueues a sync of every suspended or refused connection whose probe is due.
 ///
 /// A successful read makes the connection active again. A connection without a probe interval is
@@ -95,7 +157,7 @@ pub async fn enqueue_due_probes(db: &Db) -> Result<u64, DbError> {
         "",
         "probe_at",
         "now() + r.probe_interval, probed_at = now()",
-        "'sync:' || connection_id || ':incremental', 'sync:' || connection_id || ':full'",
+        "'sync:' || c.connection_id || ':incremental', 'sync:' || c.connection_id || ':full'",
         "sync",
         ":incremental",
         r#"{"kind":"sync_connection","mode":"incremental"}"#
@@ -138,7 +200,7 @@ pub async fn enqueue_due_refreshes(db: &Db) -> Result<u64, DbError> {
         "polling AND ",
         "refresh_at",
         "now() + interval '1 minute'",
-        "'refresh:' || connection_id",
+        "'refresh:' || c.connection_id",
         "refresh",
         "",
         r#"{"kind":"refresh_token"}"#
@@ -154,7 +216,7 @@ pub async fn enqueue_due_subscriptions(db: &Db) -> Result<u64, DbError> {
         "",
         "subscriptions_at",
         "now() + interval '5 minutes'",
-        "'subscriptions:' || connection_id",
+        "'subscriptions:' || c.connection_id",
         "subscriptions",
         "",
         r#"{"kind":"reconcile_subscriptions"}"#

@@ -237,9 +237,14 @@ pub async fn retry(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<RetryO
     }
     let payload = match job.payload {
         // The new run has its own upper bound.
-        JobPayload::SyncConnection { mode, .. } => JobPayload::SyncConnection {
+        JobPayload::SyncConnection {
+            mode,
+            requested_only,
+            ..
+        } => JobPayload::SyncConnection {
             mode,
             upper_bound: None,
+            requested_only,
         },
         JobPayload::Unreadable { .. } => return Ok(RetryOutcome::Unreadable),
         other => other,

@@ -116,9 +116,17 @@ pub async fn set_sync_upper_bound(
     mode: SyncMode,
     upper_bound: DateTime<Utc>,
 ) -> Result<bool, DbError> {
+    let requested_only = matches!(
+        job.payload,
+        JobPayload::SyncConnection {
+            requested_only: true,
+            ..
+        }
+    );
     let payload = JobPayload::SyncConnection {
         mode,
         upper_bound: Some(upper_bound),
+        requested_only,
     };
     let updated = sqlx::query(
         "UPDATE jobs SET payload = $4 WHERE tenant_id = $1 AND id = $2 AND lease_token = $3 \

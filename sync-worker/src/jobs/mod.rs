@@ -59,8 +59,17 @@ async fn dispatch(
     draining: &CancellationToken,
 ) -> Result<(), JobFailure> {
     match &job.payload {
-        JobPayload::SyncConnection { mode, upper_bound } => {
-            sync_connection::run(context, job, *mode, *upper_bound, draining).await
+        JobPayload::SyncConnection {
+            mode,
+            upper_bound,
+            requested_only,
+        } => {
+            let request = sync_connection::Request {
+                mode: *mode,
+                upper_bound: *upper_bound,
+                requested_only: *requested_only,
+            };
+            sync_connection::run(context, job, request, draining).await
         }
         JobPayload::RematchDeliveries { account_id } => {
             rematch_deliveries::run(context, job, account_id).await

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use shared::connectors::{AccountChange, ConnectorError, Directory, WebhookOutcome};
+use shared::connectors::{AccountChange, ConnectorError, Directory, SyncHint, WebhookOutcome};
 use shared::db::{DbError, TenantScope, Tx, directory};
 use shared::inbox::{self, Outcome, StoredDelivery};
 use shared::model::{
@@ -222,6 +222,8 @@ struct Work {
     signals: Vec<NewSignal>,
     outcomes: Vec<Outcome>,
     changes: Vec<(TenantId, ConnectionId, AccountChange)>,
+    /// Streams to read, by connection; the hints of several deliveries are merged.
+    sync_hints: BTreeMap<(TenantId, ConnectionId), SyncHint>,
     /// Changes from deliveries that match no connection.
     unmatched_changes: Vec<(String, AccountChange)>,
     /// Directory entries to store, by connection.
@@ -429,6 +431,13 @@ impl Work {
                 .or_default()
                 .extend(outcome.directory_updates);
         }
+        let is_wake_up = outcome.sync_hint.is_some();
+        if let Some(hint) = outcome.sync_hint {
+            self.sync_hints
+                .entry((delivery.tenant_id, connection_id))
+                .and_modify(|known| known.merge(hint.clone()))
+                .or_insert(hint);
+        }
         for change in outcome.changes {
             match change {
                 // No window, because a running job may have checked before this delivery came.
@@ -456,7 +465,7 @@ impl Work {
             }));
         let result = match refused {
             Some(_) => "failed",
-            None if count > 0 => "processed",
+            None if count > 0 || is_wake_up => "processed",
             None => "ignored",
         };
         self.record(delivery, result, refused, count);
@@ -493,6 +502,11 @@ async fn apply(
     for (tenant, connection, change) in std::mem::take(&mut work.changes) {
         if let Some(scope) = scopes.iter().find(|scope| scope.tenant_id() == tenant) {
             account_events::apply(context, tx, scope, connection, &change).await?;
+        }
+    }
+    for ((tenant, connection), hint) in std::mem::take(&mut work.sync_hints) {
+        if let Some(scope) = scopes.iter().find(|scope| scope.tenant_id() == tenant) {
+            account_events::request_sync(tx, scope, connection, &hint).await?;
         }
     }
     for ((tenant, connection), entries) in std::mem::take(&mut work.directory_updates) {

@@ -3,15 +3,19 @@
 //! A replacement is created before the old subscription is deleted, so that no delivery is lost in
 //! between. Every attempt is recorded before the call. When a response was lost, the provider holds
 //! a subscription that no row has; it is found in the provider's list and adopted instead of being
-//! created twice.
+//! created twice. Where the service plans the ids, a subscription of an attempt without a result is
+//! ended after the next attempt. So is one that a renewal has replaced.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use shared::connectors::{ConnectorError, SubscriptionPolicy};
+use shared::connectors::{
+    ConnectorError, Renewal, SubscribeRequest, SubscriptionAddress, SubscriptionIds,
+    SubscriptionPolicy,
+};
 use shared::credentials::CredentialError;
 use shared::db::connections::{self, ConnectionStatus};
 use shared::db::subscriptions::{self, Row};
 use shared::db::{DbError, Tx};
-use shared::model::Subscription;
+use shared::model::{ConnectionId, Subscription};
 use shared::queue::ClaimedJob;
 use url::Url;
 
@@ -56,7 +60,7 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
         policy,
         connected_at,
         due_at,
-        webhook_url: webhook_url(context, &job.provider),
+        webhook_url: webhook_url(context, &job.provider, policy.address, id),
         session: ProviderSession {
             context,
             scope: job.scope(),
@@ -76,10 +80,18 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
 }
 
 /// The URL to which the provider sends deliveries.
-fn webhook_url(context: &Context, provider: &str) -> Url {
+fn webhook_url(
+    context: &Context,
+    provider: &str,
+    address: SubscriptionAddress,
+    connection: ConnectionId,
+) -> Url {
     let mut url = context.config.public_webhook_url.clone();
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty().extend(["webhooks", provider]);
+        if address == SubscriptionAddress::Connection {
+            path.push(&connection.to_string());
+        }
     }
     url
 }
@@ -102,17 +114,17 @@ impl Reconciler<'_> {
         let listed = self.listed().await?;
         let soon = self.session.context.clock.now() + self.policy.renew_before;
         let mut next: Option<DateTime<Utc>> = None;
-        for row in &rows {
-            if !row.desired {
-                self.delete(row).await?;
-                continue;
-            }
+        for row in rows.iter().filter(|row| row.desired) {
             let held = match self.check(row, &listed).await? {
                 Some(held) if self.is_current(row, &held, soon) => held,
                 Some(held) => self.renew(row, &held).await?,
                 None => self.create(row).await?,
             };
             next = [next, held.expires_at].into_iter().flatten().min();
+        }
+        // Their replacements exist now. Some have been superseded in this reconciliation.
+        for row in self.rows().await?.iter().filter(|row| !row.desired) {
+            self.delete(row).await?;
         }
         // One second after the renewal is due.
         let seconds = next.map(|end| {
@@ -204,7 +216,6 @@ impl Reconciler<'_> {
 
     async fn create(&self, row: &Row) -> Result<Subscription, JobFailure> {
         let connector = self.session.connector;
-        let desired = &row.spec();
         let held = if let Some(orphan) = self.find_orphan(row).await? {
             tracing::info!(
                 subscription.resource = row.resource,
@@ -212,18 +223,41 @@ impl Reconciler<'_> {
             );
             orphan
         } else {
-            let mut tx = self.begin().await?;
-            subscriptions::record_attempt(&mut tx, &self.session.scope, row.id).await?;
-            tx.commit().await.map_err(DbError::from)?;
-            let url = &self.webhook_url;
+            let request = &self.plan(row).await?;
             self.session
-                .call(|access| {
-                    Box::pin(async move { connector.subscribe(&access, desired, url).await })
-                })
+                .call(|access| Box::pin(async move { connector.subscribe(&access, request).await }))
                 .await?
         };
         self.store(row, &held).await?;
         Ok(held)
+    }
+
+    /// Records an attempt to create a subscription for a row.
+    ///
+    /// An earlier attempt without a result may have created one under its planned id, which is
+    /// superseded.
+    async fn plan(&self, row: &Row) -> Result<SubscribeRequest, JobFailure> {
+        let (scope, connection) = (&self.session.scope, self.session.connection);
+        let mut tx = self.begin().await?;
+        let planned_id = match self.policy.ids {
+            SubscriptionIds::Provider => {
+                subscriptions::record_attempt(&mut tx, scope, row.id).await?;
+                None
+            }
+            SubscriptionIds::Planned => {
+                if let Some(unknown) = row.attempted() {
+                    subscriptions::supersede(&mut tx, scope, connection, row.id, &unknown).await?;
+                }
+                let provider = &self.job.provider;
+                Some(subscriptions::plan(&mut tx, scope, connection, provider, row.id).await?)
+            }
+        };
+        tx.commit().await.map_err(DbError::from)?;
+        Ok(SubscribeRequest {
+            spec: row.spec(),
+            planned_id,
+            webhook_url: self.webhook_url.clone(),
+        })
     }
 
     /// Finds a subscription for the row's resource that the provider holds and no row has.
@@ -263,17 +297,22 @@ impl Reconciler<'_> {
 
     async fn renew(&self, row: &Row, held: &Subscription) -> Result<Subscription, JobFailure> {
         let connector = self.session.connector;
+        let request = &self.plan(row).await?;
         let renewed = self
             .session
-            .call(|access| Box::pin(async move { connector.renew(&access, held).await }))
+            .call(|access| Box::pin(async move { connector.renew(&access, held, request).await }))
             .await;
         match renewed {
-            Ok(renewed) => {
+            Ok(Renewal::Extended(renewed)) => {
                 self.store(row, &renewed).await?;
                 Ok(renewed)
             }
+            Ok(Renewal::Replaced(renewed)) => {
+                self.replace(row, held, &renewed).await?;
+                Ok(renewed)
+            }
             // It has expired, or another grant made it.
-            Err(JobFailure::Provider(ConnectorError::Permission(_))) => {
+            Err(JobFailure::Provider(ConnectorError::Denied { .. })) => {
                 let mut tx = self.begin().await?;
                 subscriptions::mark_lost(&mut tx, &self.session.scope, row.id).await?;
                 tx.commit().await.map_err(DbError::from)?;
@@ -283,17 +322,58 @@ impl Reconciler<'_> {
         }
     }
 
+    /// Stores the subscription that has replaced another one, which is superseded.
+    async fn replace(
+        &self,
+        row: &Row,
+        held: &Subscription,
+        renewed: &Subscription,
+    ) -> Result<(), JobFailure> {
+        let (scope, connection) = (&self.session.scope, self.session.connection);
+        let mut tx = self.begin().await?;
+        subscriptions::supersede(&mut tx, scope, connection, row.id, held).await?;
+        let provider = &self.job.provider;
+        subscriptions::store_held(&mut tx, scope, connection, provider, row.id, renewed).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        Ok(())
+    }
+
     async fn delete(&self, row: &Row) -> Result<(), JobFailure> {
-        let connector = self.session.connector;
-        if let Some(held) = &row.held() {
-            self.session
-                .call(|access| Box::pin(async move { connector.unsubscribe(&access, held).await }))
-                .await?;
+        for held in row.held().iter().chain(row.attempted().iter()) {
+            self.unsubscribe(held).await?;
         }
         let mut tx = self.begin().await?;
         subscriptions::delete(&mut tx, &self.session.scope, row.id).await?;
         tx.commit().await.map_err(DbError::from)?;
         Ok(())
+    }
+
+    async fn unsubscribe(&self, held: &Subscription) -> Result<(), JobFailure> {
+        let connector = self.session.connector;
+        let ended = self
+            .session
+            .call(|access| Box::pin(async move { connector.unsubscribe(&access, held).await }))
+            .await;
+        match ended {
+            // Another grant created it. Without a row its deliveries match no connection.
+            Err(JobFailure::Provider(error @ ConnectorError::Denied { .. })) => {
+                tracing::warn!(
+                    subscription.resource = held.resource,
+                    error = &error as &dyn std::error::Error,
+                    "subscription cannot be ended, it expires later"
+                );
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    async fn rows(&self) -> Result<Vec<Row>, JobFailure> {
+        let (scope, connection) = (&self.session.scope, self.session.connection);
+        let mut tx = self.begin().await?;
+        let rows = subscriptions::list(&mut tx, scope, connection).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        Ok(rows)
     }
 
     async fn store(&self, row: &Row, held: &Subscription) -> Result<(), JobFailure> {

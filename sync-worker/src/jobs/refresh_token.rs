@@ -32,7 +32,7 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
         return Ok(());
     };
     // Another job has refreshed it meanwhile.
-    let soon = context.clock.now() + chrono::TimeDelta::minutes(5);
+    let soon = context.clock.now() + connector.descriptor().tokens.refresh_before;
     if stored.expires_at.is_none_or(|end| end > soon) {
         return Ok(());
     }

@@ -6,6 +6,9 @@
 //! The next slice resumes with the least recently read streams, as does a run after a rate limit,
 //! a failure, or the death of its worker.
 //!
+//! A run of requested streams reads only those that deliveries asked for, without the list of
+//! streams and without the reconciliation pass.
+//!
 //! After every stream is read, the run continues with the reconciliation pass until the next poll
 //! is due; the next run resumes the pass.
 
@@ -45,13 +48,27 @@ use crate::provider_session::ProviderSession;
 /// The maximum time that a due poll waits for the reconciliation pass to read a page.
 const MAX_POLL_DELAY: TimeDelta = TimeDelta::minutes(2);
 
+/// The arguments of a sync job.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request {
+    pub(super) mode: SyncMode,
+    /// The upper bound that the first attempt stored.
+    pub(super) upper_bound: Option<DateTime<Utc>>,
+    /// Whether only the streams that deliveries requested are read.
+    pub(super) requested_only: bool,
+}
+
 pub(super) async fn run(
     context: &Context,
     job: &ClaimedJob,
-    mode: SyncMode,
-    upper_bound: Option<DateTime<Utc>>,
+    request: Request,
     draining: &CancellationToken,
 ) -> Result<(), JobFailure> {
+    let Request {
+        mode,
+        upper_bound,
+        requested_only,
+    } = request;
     let Some(id) = job.connection_id else {
         return Ok(());
     };
@@ -59,7 +76,11 @@ pub(super) async fn run(
     let Some((connection, account)) = load_readable(context, job, id).await? else {
         return Err(JobFailure::Outcome(JobOutcome::Cancelled));
     };
-    let is_backfill = mode == SyncMode::Full || connection.backfilled_at.is_none();
+    if requested_only && connection.status != ConnectionStatus::Active {
+        return Err(JobFailure::Outcome(JobOutcome::Cancelled));
+    }
+    let is_backfill =
+        !requested_only && (mode == SyncMode::Full || connection.backfilled_at.is_none());
     let was_read = upper_bound.is_some() && connection.last_sync_at >= upper_bound;
     let upper_bound = match upper_bound {
         Some(stored) => stored,
@@ -76,6 +97,8 @@ pub(super) async fn run(
             account,
         },
         is_backfill,
+        requested_only,
+        granted_scopes: connection.scopes,
         was_read,
         has_partial_list: AtomicBool::new(false),
         webhooks_since: connection.backfilled_at,
@@ -90,6 +113,7 @@ pub(super) async fn run(
         _ => Some(run.probe().await?),
     };
     match run.read_slice(probed).await {
+        Ok(report) if requested_only => outcome_of(&run, report.end, report.failure),
         Ok(report) => end_slice(&run, report).await,
         Err(failure) => {
             record_failure(&run, &failure).await?;
@@ -188,7 +212,10 @@ async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), JobFailure>
     let is_read = matches!(end, SliceEnd::Complete | SliceEnd::Reconciling(_))
         && failure.is_none()
         && !is_denied;
-    let problem = problem_of(&end, progress, failure.as_ref(), &stream_progress);
+    let problem = match problem_of(&end, progress, failure.as_ref(), &stream_progress) {
+        Some(problem) => Some(run.name_denied(&mut tx, problem).await?),
+        None => None,
+    };
     if let Some(problem) = problem.as_ref().filter(|_| progress == 0) {
         report_stalled(run, &problem.code);
     }
@@ -221,6 +248,21 @@ async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), JobFailure>
         connections::adapt_poll_interval(&mut tx, scope, connection).await?;
     }
     tx.commit().await.map_err(DbError::from)?;
+    if end == SliceEnd::Complete && failure.is_none() && is_denied {
+        return Err(JobFailure::Outcome(JobOutcome::Dead(error(
+            "permission",
+            "The provider denies permission to read all streams.",
+        ))));
+    }
+    outcome_of(run, end, failure)
+}
+
+/// The outcome of the attempt after a slice.
+fn outcome_of(
+    run: &Run<'_>,
+    end: SliceEnd,
+    failure: Option<ConnectorError>,
+) -> Result<(), JobFailure> {
     let snooze = |at, code: &str, message: &str| {
         Err(JobFailure::Outcome(JobOutcome::Snoozed {
             at,
@@ -228,12 +270,6 @@ async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), JobFailure>
         }))
     };
     match (end, failure) {
-        (SliceEnd::Complete, None) if is_denied => {
-            Err(JobFailure::Outcome(JobOutcome::Dead(error(
-                "permission",
-                "The provider denies permission to read all streams.",
-            ))))
-        }
         (SliceEnd::Complete, None) => Ok(()),
         (SliceEnd::Complete, Some(failure)) => Err(JobFailure::Provider(failure)),
         (SliceEnd::TimeIsUp, _) => snooze(

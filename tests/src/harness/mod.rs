@@ -3,6 +3,7 @@
 //! One cluster per run, one template with the schema, one database per test cloned from it.
 //! Tests use the public HTTP interfaces only and compare the Signals with the simulator's ledger.
 
+mod added_providers;
 mod background_writers;
 mod cluster;
 mod completeness;
@@ -21,6 +22,7 @@ mod system;
 mod tenant;
 pub mod webhooks;
 
+pub use added_providers::AddedProviders;
 pub use background_writers::{BackgroundWriters, write_signals};
 pub use cluster::PostgresContainer;
 pub use completeness::CompletenessReader;

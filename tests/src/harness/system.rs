@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use provider_sim::{Config, Simulator};
 use reqwest::Client;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::processes::free_address;
 use super::provider::{DEFAULT_PROVIDER, FAST_LIMITS};
 use super::proxy::balance;
-use super::{Process, ProcessOverrides, Processes, Proxy, Tenant, TestDb};
+use super::{AddedProviders, Process, ProcessOverrides, Processes, Proxy, Tenant, TestDb};
 
 /// Operator token of every test system.
 pub const OPERATOR_TOKEN: &str = "operator-token-for-tests-0123456789abcdef";
@@ -38,6 +38,7 @@ pub struct SystemBuilder {
     through_proxy: bool,
     database: Option<TestDb>,
     overrides: Vec<(Process, ProcessOverrides)>,
+    added: Option<Arc<dyn AddedProviders>>,
 }
 
 impl SystemBuilder {
@@ -106,6 +107,13 @@ impl SystemBuilder {
         self
     }
 
+    /// Adds providers to the processes, which run in this process.
+    #[must_use]
+    pub fn add_providers(mut self, added: Arc<dyn AddedProviders>) -> Self {
+        self.added = Some(added);
+        self
+    }
+
     /// Starts all processes of a program with these overrides, as child processes.
     #[must_use]
     pub fn override_process(mut self, process: Process, overrides: ProcessOverrides) -> Self {
@@ -166,6 +174,7 @@ impl SystemBuilder {
                 .build()
                 .expect("a client"),
             env,
+            added: self.added,
             lifecycles: Mutex::new(Vec::new()),
             processes: tokio::sync::Mutex::new(None),
         };
@@ -204,6 +213,7 @@ pub struct System {
     pub client: Client,
     /// The processes' environment.
     pub env: BTreeMap<String, String>,
+    added: Option<Arc<dyn AddedProviders>>,
     lifecycles: Mutex<Vec<Lifecycle>>,
     processes: tokio::sync::Mutex<Option<Processes>>,
 }
@@ -228,6 +238,7 @@ impl System {
             through_proxy: false,
             database: None,
             overrides: Vec::new(),
+            added: None,
         }
     }
 
@@ -246,10 +257,16 @@ impl System {
         let env = Env::from_pairs(self.env.clone());
         let metrics = MetricsHandle::global().expect("a recorder");
         let listener = TcpListener::bind(api).await.expect("the port is free");
-        let config = api_server::Config::from_env(&env).expect("the API's settings");
+        let mut config = api_server::Config::from_env(&env).expect("the API's settings");
+        if let Some(added) = &self.added {
+            added.add_connectors(&mut config.connectors);
+        }
         let api = api_server::start(config, listener, metrics.clone()).await;
         let listener = TcpListener::bind(ingress).await.expect("the port is free");
-        let config = webhook_ingress::Config::from_env(&env).expect("the ingress's settings");
+        let mut config = webhook_ingress::Config::from_env(&env).expect("the ingress's settings");
+        if let Some(added) = &self.added {
+            added.add_verifiers(&mut config.webhooks);
+        }
         let ingress = webhook_ingress::start(config, listener, metrics).await;
         self.keep(&api.expect("the API starts"));
         self.keep(&ingress.expect("the ingress starts"));
@@ -279,7 +296,10 @@ impl System {
         let env = Env::from_pairs(self.env.clone());
         let metrics = MetricsHandle::global().expect("a recorder");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let config = sync_worker::Config::from_env(&env).expect("the worker's settings");
+        let mut config = sync_worker::Config::from_env(&env).expect("the worker's settings");
+        if let Some(added) = &self.added {
+            added.add_connectors(&mut config.connectors);
+        }
         let worker = sync_worker::start_with(config, listener, metrics, connectors).await;
         self.keep(&worker.expect("the worker starts"));
     }

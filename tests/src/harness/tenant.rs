@@ -25,7 +25,7 @@ impl<'a> Tenant<'a> {
     }
 
     /// The tenant's system.
-    pub(super) const fn system(&self) -> &'a System {
+    pub const fn system(&self) -> &'a System {
         self.system
     }
 

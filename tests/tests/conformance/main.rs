@@ -3,6 +3,7 @@
 //! A new provider is a file in `providers/` and a line here. [`cases`] has the cases.
 
 mod cases;
+mod example;
 mod pace;
 mod provider;
 mod providers {
@@ -10,8 +11,6 @@ mod providers {
     pub(crate) mod jira;
     pub(crate) mod slack;
 }
-
-use provider::Provider;
 
 /// Generates a test per case for one provider.
 macro_rules! suite {

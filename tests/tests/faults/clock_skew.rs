@@ -76,7 +76,7 @@ async fn clock_skew_changes_no_lease_schedule_or_signature() {
     let rounds = setting("POBLYSH_FAULTS_CLOCK_ROUNDS", 1);
     let system = System::with_fast_provider()
         .simulator(|sim| {
-            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 2, 40)
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 2, 40);
         })
         .env("POBLYSH_POLL_INTERVAL_SECONDS", "30")
         .workers(0)

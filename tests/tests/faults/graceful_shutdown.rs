@@ -47,7 +47,7 @@ async fn terminated_process_drains_and_loses_nothing() {
     let rounds = setting("POBLYSH_FAULTS_TERMINATIONS", 1);
     let system = System::with_fast_provider()
         .simulator(|sim| {
-            (sim.accounts, sim.providers.github.repositories, sim.history) = (2, 3, 100)
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (2, 3, 100);
         })
         .workers(2)
         .load_balanced()

@@ -68,7 +68,7 @@ async fn run_partition(partition: Partition) {
     let duration = Duration::from_secs(setting("POBLYSH_FAULTS_CUT_SECONDS", 0));
     let system = System::with_fast_provider()
         .simulator(|sim| {
-            (sim.accounts, sim.providers.github.repositories, sim.history) = (2, 2, 30)
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (2, 2, 30);
         })
         .workers(0)
         .out_of_process()

@@ -42,7 +42,7 @@ async fn service_works_behind_a_transaction_pooler() {
     let direct = db.url().to_owned();
     let system = System::with_fast_provider()
         .simulator(|sim| {
-            (sim.accounts, sim.providers.github.repositories, sim.history) = (2, 2, 30)
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (2, 2, 30);
         })
         .database(db)
         .env("POBLYSH_DATABASE_URL", pooler.through(&direct))

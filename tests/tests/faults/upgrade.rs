@@ -108,7 +108,7 @@ async fn rolling_upgrade_refuses_and_loses_nothing() {
     };
     let system = System::with_fast_provider()
         .simulator(|sim| {
-            (sim.accounts, sim.providers.github.repositories, sim.history) = (2, 2, 30)
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (2, 2, 30);
         })
         .database(db)
         .workers(2)

@@ -145,6 +145,7 @@ async fn backfill_reports_progress_and_estimated_end() {
             progress,
             reconciled_through: read_through,
             reconcile_seconds: 60.0,
+            answered_request: None,
         };
         let moved = cursors::advance(&mut tx, &fixture.scope, fixture.id, stream, &to).await;
         assert!(moved.expect("advanced"));
@@ -394,6 +395,7 @@ async fn working_page_size_is_stored_with_stream() {
         progress: 0.5,
         reconciled_through: None,
         reconcile_seconds: 60.0,
+        answered_request: None,
     };
     let moved = cursors::advance(&mut tx, &fixture.scope, fixture.id, &stream, &to).await;
     assert!(moved.expect("advanced"));

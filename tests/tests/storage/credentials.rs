@@ -7,13 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::join_all;
 use secrecy::{ExposeSecret, SecretString};
-use shared::clock::SystemClock;
+use shared::clock::{Clock, SystemClock};
 use shared::config::{CryptoConfig, Env, Reader};
 use shared::connectors::{
     AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps, ConnectorError,
     ConnectorSettings, Directory, Grant, KeySource, ProviderDescriptor, RefreshRequest, Registry,
-    SyncPage, SyncRequest, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
-    WebhookRequest,
+    SyncPage, SyncRequest, TokenPolicy, TokenQuota, TokenSet, VerifyError, WebhookDelivery,
+    WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use shared::credentials::{CredentialError, Credentials};
 use shared::crypto::Keyring;
@@ -106,6 +106,10 @@ struct Fixture {
 impl Fixture {
     /// Creates a connection whose token must be refreshed.
     async fn new(refresh_duration: Duration, fails: bool) -> Self {
+        Self::with_policy(TokenPolicy::default(), refresh_duration, fails).await
+    }
+
+    async fn with_policy(tokens: TokenPolicy, refresh_duration: Duration, fails: bool) -> Self {
         let test = TestDb::create().await;
         let db = test.as_worker(4);
         let (scope, connection) = create_connection(&test, "account").await;
@@ -123,7 +127,10 @@ impl Fixture {
         let registry = Registry::new(settings, &deps).expect("none is configured");
         let descriptor = registry.iter().next().expect("a provider").0.clone();
         let provider = Arc::new(SlowProvider {
-            descriptor,
+            descriptor: ProviderDescriptor {
+                tokens,
+                ..descriptor
+            },
             refresh_duration,
             fails,
             calls: AtomicUsize::new(0),
@@ -137,10 +144,11 @@ impl Fixture {
             connection,
             provider,
         };
+        let policy = fixture.provider.descriptor.tokens;
         let mut tx = fixture.db.begin(&scope).await.expect("begun");
         let credentials = fixture.credential_store(&TaskTracker::new());
         credentials
-            .store(&mut tx, &scope, connection, None, None)
+            .store(&mut tx, &scope, connection, policy, None, None)
             .await
             .expect("stored");
         tx.commit().await.expect("committed");
@@ -272,4 +280,42 @@ async fn refreshed_token_survives_a_failed_commit() {
         "access-1"
     );
     assert_eq!(fixture.calls(), 1, "the provider was called once");
+}
+
+#[tokio::test]
+async fn quota_of_refreshes_is_shared_by_processes() {
+    let policy = TokenPolicy {
+        quota: Some(TokenQuota {
+            refreshes: 3,
+            window: Duration::from_mins(10),
+        }),
+        ..TokenPolicy::default()
+    };
+    let fixture = Fixture::with_policy(policy, Duration::ZERO, true).await;
+    let processes: Vec<_> = (0..3)
+        .map(|_| fixture.credential_store(&TaskTracker::new()))
+        .collect();
+    let mut limited = Vec::new();
+    for credentials in processes.iter().cycle().take(6) {
+        let error = fixture.token(credentials).await.expect_err("no token");
+        if let CredentialError::Provider(ConnectorError::RateLimited { retry_at, .. }) = error {
+            limited.push(retry_at);
+        }
+    }
+    assert_eq!(fixture.calls(), 3, "all processes together");
+    assert_eq!(limited.len(), 3);
+    let wait = (limited[0] - SystemClock.now()).num_seconds();
+    assert!((590..=600).contains(&wait), "{wait}");
+    let logged: i64 = sqlx::query_scalar("SELECT count(*) FROM token_refresh_log")
+        .fetch_one(fixture.test.pool())
+        .await
+        .expect("the query result");
+    assert_eq!(logged, 3, "a refused refresh is not an attempt");
+    // A window without refreshes later, the next one is allowed.
+    sqlx::query("UPDATE token_refresh_log SET attempted_at = now() - interval '11 minutes'")
+        .execute(fixture.test.pool())
+        .await
+        .expect("the attempts are old");
+    assert!(fixture.token(&processes[0]).await.is_err());
+    assert_eq!(fixture.calls(), 4);
 }

@@ -4,6 +4,7 @@ mod bytes;
 mod catalog;
 mod connections;
 mod credentials;
+mod due_jobs;
 mod migrations;
 mod plans;
 mod queue;

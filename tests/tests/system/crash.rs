@@ -7,7 +7,7 @@ use tests::harness::{Process, System};
 async fn killed_processes_lose_no_acknowledged_delivery() {
     let system = System::with_fast_provider()
         .simulator(|sim| {
-            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 2, 40)
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 2, 40);
         })
         .workers(2)
         .out_of_process()

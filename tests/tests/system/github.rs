@@ -7,7 +7,7 @@ use tests::harness::System;
 async fn backfill_gives_every_visible_fact() {
     let system = System::with_fast_provider()
         .simulator(|sim| {
-            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 3, 60)
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 3, 60);
         })
         .start()
         .await;

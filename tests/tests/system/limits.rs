@@ -24,7 +24,7 @@ async fn count_installation_tokens(system: &System) -> u64 {
 async fn two_workers_share_one_token() {
     let system = System::with_fast_provider()
         .simulator(|sim| {
-            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 4, 10)
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 4, 10);
         })
         .workers(2)
         .start()

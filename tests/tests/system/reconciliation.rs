@@ -185,7 +185,7 @@ async fn failing_list_of_streams_is_reported() {
 async fn page_size_that_works_is_remembered() {
     let system = System::with_fast_provider()
         .simulator(|sim| {
-            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 1, 2_000)
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 1, 2_000);
         })
         .start()
         .await;

@@ -54,7 +54,7 @@ async fn terminated_ingress_answers_every_request() {
 async fn terminated_worker_returns_its_jobs() {
     let system = System::with_fast_provider()
         .simulator(|sim| {
-            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 4, 200)
+            (sim.accounts, sim.providers.github.repositories, sim.history) = (1, 4, 200);
         })
         .out_of_process()
         .start()

@@ -285,6 +285,7 @@ async fn connect(
     grant: &NewGrant,
 ) -> Result<StepOutcome, ApiError> {
     let descriptor = connector.descriptor();
+    let grant_key = connector.grant_key(&grant.account);
     let new = NewConnection {
         provider: descriptor.slug,
         account: &grant.account,
@@ -293,6 +294,7 @@ async fn connect(
         polling: descriptor.polling,
         poll_interval_seconds: app.poll_interval_seconds,
         administrator: grant.administrator.as_deref(),
+        grant_key: grant_key.as_deref(),
     };
     let scope = &row.scope;
     let mut tx = app.db.begin(scope).await?;
@@ -314,6 +316,7 @@ async fn connect(
             &mut tx,
             scope,
             id,
+            descriptor.tokens,
             grant.tokens.as_ref(),
             grant.user_token.as_ref(),
         )

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::json;
-use shared::connectors::{Access, Connector};
+use shared::connectors::{Access, Connector, ConnectorError};
 use shared::db::audit::{self, AuditActor, AuditEntry};
 use shared::db::connections::{self, Connection, ConnectionStatus};
 use shared::db::{TenantScope, subscriptions};
@@ -28,9 +28,10 @@ const MAX_DISCONNECT_ATTEMPTS: usize = 3;
 /// Delete a connection
 ///
 /// Unsubscribes from webhooks, revokes the grant at the provider, erases tokens and cursors, and
-/// cancels waiting jobs. Signals are kept. If the revocation removes the app from a whole account,
-/// it happens only if the person who connected proved to administer the account. The connection
-/// ends even if the provider does not respond; deleting a disconnected one has no effect.
+/// cancels waiting jobs. Signals are kept. A grant that another connection shares is not revoked. If
+/// the revocation removes the app from a whole account, it happens only if the person who connected
+/// proved to administer the account. The connection ends even if the provider does not respond;
+/// deleting a disconnected one has no effect.
 #[utoipa::path(
     delete,
     path = "/v1/connections/{id}",
@@ -90,6 +91,13 @@ async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) 
             );
             return Ok::<bool, ApiError>(false);
         }
+        if release_grant(state, scope, connection.id).await? {
+            tracing::info!(
+                connection.id = %connection.id,
+                "another connection shares the grant, not revoking it"
+            );
+            return Ok(false);
+        }
         let grant = state
             .credentials
             .grant(scope, connection.id, account)
@@ -115,6 +123,18 @@ async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) 
             false
         }
     }
+}
+
+/// Ends the connection's use of its grant; returns whether another connection still uses it.
+async fn release_grant(
+    state: &AppState,
+    scope: &TenantScope,
+    id: ConnectionId,
+) -> Result<bool, ApiError> {
+    let mut tx = state.db.begin(scope).await?;
+    let is_shared = connections::release_grant(&mut tx, scope, id).await?;
+    tx.commit().await?;
+    Ok(is_shared)
 }
 
 /// Ends the connection's subscriptions while its token is valid.
@@ -144,10 +164,11 @@ async fn unsubscribe(
         user_token: token.user_token,
     };
     for subscription in &held {
-        connector
-            .unsubscribe(&access, subscription)
-            .await
-            .map_err(ApiError::Connector)?;
+        match connector.unsubscribe(&access, subscription).await {
+            // Another grant created it; it does not prevent the revocation of this one.
+            Ok(()) | Err(ConnectorError::Denied { .. }) => {}
+            Err(error) => return Err(ApiError::Connector(error)),
+        }
     }
     Ok(())
 }

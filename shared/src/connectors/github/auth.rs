@@ -122,7 +122,7 @@ pub(super) async fn refresh_token(
 async fn confirm_token_error(github: &GitHub, id: &str, error: ApiError) -> ConnectorError {
     let is_missing = error.is(StatusCode::NOT_FOUND);
     let source = match error.cause {
-        ConnectorError::Permission(source) => source,
+        ConnectorError::Denied { source, .. } => source,
         other => return other,
     };
     match installation_state(github, id).await {
@@ -134,7 +134,7 @@ async fn confirm_token_error(github: &GitHub, id: &str, error: ApiError) -> Conn
         Ok(GrantState::Removed | GrantState::Revoked | GrantState::Active)
         | Err(
             ApiError {
-                cause: ConnectorError::Permission(_),
+                cause: ConnectorError::Denied { .. },
                 ..
             }
             | ApiError {

@@ -9,7 +9,7 @@
 //! A run requests the first page by the same URL if possible, with the `ETag` of the last response:
 //! an unchanged page does not count against the quota, and a changed one costs one request.
 //!
-//! An error that concerns one repository (403, 404, 410, 451) is [`ConnectorError::Permission`]; it
+//! An error that concerns one repository (403, 404, 410, 451) is [`ConnectorError::Denied`]; it
 //! concerns the stream and not the connection. The status 409 of an empty repository is an empty
 //! page.
 //!

@@ -193,7 +193,7 @@ pub(super) async fn describe(
     let sites = match list_sites(jira, &access.token).await {
         Ok(sites) => sites,
         // Without the site list the name is kept, and the webhook is still reconciled.
-        Err(ConnectorError::Permission(_) | ConnectorError::Permanent(_)) => return Ok(None),
+        Err(ConnectorError::Denied { .. } | ConnectorError::Permanent(_)) => return Ok(None),
         Err(other) => return Err(other),
     };
     let Some(site) = sites.iter().find(|site| site.id == access.account.id) else {
@@ -227,7 +227,7 @@ async fn connect(
     let result = with_new_token(|| Box::pin(async { Ok(get_myself().await?) })).await;
     let response = match result {
         Ok(response) => response,
-        Err(ConnectorError::Permission(_)) => {
+        Err(ConnectorError::Denied { .. }) => {
             return Ok(CallbackOutcome::denied(
                 "Your account has no access to Jira at that site. Choose another site.",
             ));
@@ -279,7 +279,7 @@ pub(super) async fn refresh_token(
         .map_err(|error| match (error.code.as_str(), error.cause) {
             (
                 "invalid_grant" | "unauthorized_client",
-                ConnectorError::Permission(source)
+                ConnectorError::Denied { source, .. }
                 | ConnectorError::Permanent(source)
                 | ConnectorError::Unauthorized(source),
             ) => ConnectorError::GrantRevoked(source),

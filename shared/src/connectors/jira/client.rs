@@ -321,7 +321,7 @@ fn classify(
             }
         }
         // A refresh does not add scopes.
-        401 if error_body.lacks_scope() => ConnectorError::Permission(source),
+        401 if error_body.lacks_scope() => ConnectorError::denied(source),
         _ => response::map_status(status, headers, operation, now, source),
     }
 }

@@ -92,7 +92,7 @@ async fn find_issues(
         Ok(response) => response,
         Err(error) => match error.cause {
             // One unknown id makes the whole search fail.
-            ConnectorError::Permanent(_) | ConnectorError::Permission(_) => return Ok(Vec::new()),
+            ConnectorError::Permanent(_) | ConnectorError::Denied { .. } => return Ok(Vec::new()),
             other => return Err(other),
         },
     };

@@ -12,7 +12,7 @@ use url::Url;
 use super::client::{Call, Client};
 use crate::connectors::error::permanent_error;
 use crate::connectors::wire::or_default;
-use crate::connectors::{Access, ConnectorError};
+use crate::connectors::{Access, ConnectorError, SubscribeRequest};
 use crate::crypto::sha256;
 use crate::model::{Subscription, SubscriptionSpec};
 
@@ -129,6 +129,7 @@ pub(super) async fn list(
                 resource,
                 route: Some(route(origin(access), &id)),
                 external_id: id,
+                state: Value::Null,
                 expires_at: parse_expiry(&listed.expires),
                 refused_events,
             }
@@ -165,26 +166,26 @@ fn classify_webhook(filter: &str, events: &[String]) -> (String, Vec<String>) {
 pub(super) async fn create(
     client: &Client,
     access: &Access,
-    desired: &SubscriptionSpec,
-    webhook_url: &Url,
+    request: &SubscribeRequest,
 ) -> Result<Subscription, ConnectorError> {
     #[derive(Deserialize)]
     struct Target {
         projects: Vec<String>,
     }
-    let target: Target = serde_json::from_value(desired.target.clone())
+    let target: Target = serde_json::from_value(request.spec.target.clone())
         .map_err(|error| ConnectorError::Permanent(error.into()))?;
     let registration = Registration {
         client,
         access,
-        url: webhook_url,
+        url: &request.webhook_url,
         filter: filter(&target.projects),
     };
     let (id, rejected) = registration.register_accepted_events().await?;
     Ok(Subscription {
-        resource: desired.resource.clone(),
+        resource: request.spec.resource.clone(),
         route: Some(route(origin(access), &id)),
         external_id: id,
+        state: Value::Null,
         expires_at: client.now().checked_add_signed(TTL),
         refused_events: rejected.into_iter().map(str::to_owned).collect(),
     })
@@ -344,9 +345,7 @@ pub(super) async fn renew(
                 .or_else(|| client.now().checked_add_signed(TTL)),
             ..listed
         })
-        .ok_or_else(|| {
-            ConnectorError::Permission("the webhook no longer exists at the site".into())
-        })
+        .ok_or_else(|| ConnectorError::denied("the webhook no longer exists at the site"))
 }
 
 /// Deletes a webhook. Jira ignores unknown ids.

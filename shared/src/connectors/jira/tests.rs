@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use url::Url;
 use wiremock::MockServer;
 
 use super::Jira;
 use super::settings::JiraSettings;
+use super::subscriptions::desired_subscriptions;
 use crate::config::{Env, Reader};
 use crate::connectors::testing::{NoopLimiter, deps};
-use crate::connectors::{Access, Directory};
+use crate::connectors::{Access, Directory, SubscribeRequest};
 use crate::model::{DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount};
 
 /// Time of these tests, at which the example token is valid.
@@ -68,6 +70,15 @@ pub(super) fn access() -> Access {
         account: account(),
         token: "a-token".into(),
         user_token: None,
+    }
+}
+
+/// A request for the subscription of one project.
+pub(super) fn subscribe_request() -> SubscribeRequest {
+    SubscribeRequest {
+        spec: desired_subscriptions(vec!["ENG".to_owned()]).remove(0),
+        planned_id: None,
+        webhook_url: Url::parse("https://hooks.example/webhooks/jira").expect("a URL"),
     }
 }
 

@@ -224,7 +224,7 @@ fn classify(
         | "user_not_found"
         | "users_not_found"
         | "user_not_visible"
-        | "bot_not_found" => ConnectorError::Permission(source),
+        | "bot_not_found" => ConnectorError::denied(source),
         "team_added_to_org" | "org_login_required" => {
             limited(now + MIGRATION_RETRY_INTERVAL, LimitScope::Account, source)
         }

@@ -71,7 +71,7 @@ pub(super) async fn has_channel(
         Ok(response) => Ok(response.json::<Found>()?.channel.id == id),
         Err(error) if error.code == "channel_not_found" => Ok(false),
         Err(ApiError {
-            cause: ConnectorError::Permission(_) | ConnectorError::Permanent(_),
+            cause: ConnectorError::Denied { .. } | ConnectorError::Permanent(_),
             ..
         }) => Ok(true),
         Err(error) => Err(error.cause),
@@ -136,7 +136,7 @@ pub(super) async fn resolve_directory(
         {
             Ok(response) => response.json()?,
             Err(error) => match error.cause {
-                ConnectorError::Permission(_) | ConnectorError::Permanent(_) => continue,
+                ConnectorError::Denied { .. } | ConnectorError::Permanent(_) => continue,
                 other => return Err(other),
             },
         };

@@ -24,7 +24,7 @@ use crate::connectors::headers::{signature_hex, single_header};
 use crate::connectors::wire::{Json, plausible};
 use crate::connectors::{
     AccountChange, Acknowledgement, ConnectorError, Directory, Handshake, KeySource,
-    ProviderDescriptor, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
+    ProviderDescriptor, SyncHint, VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt,
     WebhookRequest, WebhookVerifier,
 };
 use crate::crypto::{sha256, verify_hmac_sha256_hex};
@@ -236,7 +236,7 @@ pub(super) fn handle(
     let envelope: Envelope<'_> = json.read().map_err(|_| WireError::NotAnObject)?;
     if envelope.kind.as_deref() == Some("app_rate_limited") {
         return Ok(WebhookOutcome {
-            changes: vec![AccountChange::SyncRequested],
+            sync_hint: Some(SyncHint::All),
             ..WebhookOutcome::default()
         });
     }

@@ -73,6 +73,9 @@ fn serialize(outcome: &WebhookOutcome, body: &Bytes) -> Value {
         let changes = outcome.changes.iter();
         value["changes"] = changes.map(|change| format!("{change:?}")).collect();
     }
+    if let Some(hint) = &outcome.sync_hint {
+        value["sync_hint"] = json!(format!("{hint:?}"));
+    }
     if !outcome.directory_updates.is_empty() {
         let directory_updates = outcome.directory_updates.iter();
         value["directory_updates"] = directory_updates

@@ -6,6 +6,7 @@
 use serde_json::json;
 
 use super::{Connection, get};
+use crate::crypto::sha256;
 use crate::db::{DbError, Json, TenantScope, Tx, sanitize, sanitize_all};
 use crate::model::{ConnectionId, ExternalAccount};
 
@@ -26,6 +27,8 @@ pub struct NewConnection<'a> {
     pub poll_interval_seconds: i32,
     /// The provider's id of the person whose administration of the account was proved.
     pub administrator: Option<&'a str>,
+    /// The identity of the grant at the provider, if other connections may share it.
+    pub grant_key: Option<&'a str>,
 }
 
 /// A connection that waits for an administrator's approval.
@@ -342,6 +345,21 @@ pub async fn update_account(
     Ok(())
 }
 
+/// Ends a connection's use of its grant; returns whether another connection still uses it.
+///
+/// The grant must then not be revoked. The other connection may belong to another tenant.
+pub async fn release_grant(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+) -> Result<bool, DbError> {
+    Ok(sqlx::query_scalar("SELECT release_grant($1, $2)")
+        .bind(scope.tenant_id())
+        .bind(id)
+        .fetch_one(&mut **tx)
+        .await?)
+}
+
 /// Routes the account's deliveries to the connection and schedules its next poll.
 ///
 /// The caller enqueues the first read.
@@ -353,19 +371,21 @@ async fn route(
 ) -> Result<(), ConnectError> {
     sqlx::query(
         "INSERT INTO connection_routes (tenant_id, connection_id, provider, account_id, \
-             exclusive, polling, poll_interval_seconds, next_sync_at) \
-         SELECT tenant_id, id, provider, account_id, $3, $4, poll_interval_seconds, \
+             exclusive, polling, poll_interval_seconds, grant_key, next_sync_at) \
+         SELECT tenant_id, id, provider, account_id, $3, $4, poll_interval_seconds, $5, \
              now() + poll_interval_seconds * interval '1 second' \
          FROM connections WHERE tenant_id = $1 AND id = $2 \
          ON CONFLICT (tenant_id, connection_id) DO UPDATE SET \
              account_id = excluded.account_id, exclusive = excluded.exclusive, \
-             polling = excluded.polling, next_sync_at = excluded.next_sync_at, routed_at = now(), \
+             polling = excluded.polling, grant_key = excluded.grant_key, grant_released = false, \
+             next_sync_at = excluded.next_sync_at, routed_at = now(), \
              subscriptions_at = now(), probe_at = NULL, probe_interval = NULL",
     )
     .bind(scope.tenant_id())
     .bind(id)
     .bind(new.exclusive)
     .bind(new.polling)
+    .bind(new.grant_key.map(|key| sha256(key.as_bytes()).to_vec()))
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -61,12 +61,17 @@ impl Run<'_> {
         let reconcile_from = (task.pass == Pass::Reconciliation)
             .then(|| reconcile_from(stream, upper_bound, self.reconcile_window()));
         let connector = self.session.connector;
+        connector
+            .descriptor()
+            .verify_stream_scope(&stream.spec.key, &self.granted_scopes)?;
         let priority = match task.pass {
             Pass::Reconciliation => Priority::Reconciliation,
+            _ if self.requested_only => Priority::Immediate,
             _ if self.is_backfill => Priority::Backfill(self.job.tenant_id),
             _ => Priority::Poll,
         };
-        self.session
+        let page = self
+            .session
             .call(|access| {
                 let request = SyncRequest {
                     access,
@@ -81,7 +86,11 @@ impl Run<'_> {
                 };
                 Box::pin(http::with_page_deadline(connector.sync(request)))
             })
-            .await
+            .await;
+        page.map_err(|failure| match failure {
+            JobFailure::Provider(error) => error.of_stream(&stream.spec.key).into(),
+            other => other,
+        })
     }
 
     /// Commits a page's Signals together with the cursor after it.
@@ -100,6 +109,7 @@ impl Run<'_> {
             && page.unreadable_rows.is_empty()
             && page.directory_updates.is_empty()
             && stream.page_size.is_stable()
+            && stream.requested_at.is_none()
             && stream.cursor.as_ref() == Some(&page.cursor)
             && stream.pending_upper_bound == pending_upper_bound;
         let has_more = page.has_more;
@@ -116,6 +126,9 @@ impl Run<'_> {
             reconciled_through: (!page.has_more && page.denied_part.is_none())
                 .then_some(bound - MAX_LATENESS),
             reconcile_seconds: interval,
+            answered_request: stream.requested_at.filter(|requested_at| {
+                !page.has_more && bound == self.upper_bound && *requested_at <= bound
+            }),
         };
         self.advance(&mut tx, stream, &to).await?;
         // The first read only: later facts of the denied part are found by reconciliation.
@@ -180,8 +193,8 @@ impl Run<'_> {
 
     /// Stores a page's Signals; returns how many of the new ones no delivery has reported.
     ///
-    /// Facts from before the webhooks, facts of a first read, and facts whose delivery may still
-    /// arrive do not count.
+    /// Facts from before the webhooks, facts of a first read, facts of a stream that a delivery
+    /// asked to read, and facts whose delivery may still arrive do not count.
     async fn store(
         &self,
         tx: &mut Tx,
@@ -206,6 +219,7 @@ impl Run<'_> {
         let Some(since) = self
             .webhooks_since
             .filter(|_| descriptor.webhooks && stream.read_through.is_some())
+            .filter(|_| stream.requested_at.is_none())
         else {
             return Ok(0);
         };
@@ -221,7 +235,7 @@ impl Run<'_> {
         failure: &ConnectorError,
     ) -> Result<(), JobFailure> {
         let attempted_through = (!is_temporary(failure)).then_some(self.upper_bound);
-        let failure = error(failure.code(), stream_problem(failure));
+        let failure = error(failure.code(), &stream_problem(failure));
         let (scope, connection) = (&self.session.scope, self.session.connection);
         let mut tx = self.begin().await?;
         cursors::record_failure(
@@ -267,6 +281,7 @@ impl Run<'_> {
             progress: page.progress,
             reconciled_through: None,
             reconcile_seconds: 0.0,
+            answered_request: None,
         };
         let to_pending = to.pending_upper_bound;
         self.advance(&mut tx, root, &to).await?;

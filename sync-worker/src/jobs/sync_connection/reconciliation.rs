@@ -92,7 +92,7 @@ impl Run<'_> {
                 PERMANENT_FAILURE_DELAY_SECONDS
             },
         };
-        let problem = error(failure.code(), stream_problem(failure));
+        let problem = error(failure.code(), &stream_problem(failure));
         let mut tx = self.begin().await?;
         cursors::advance_reconciliation(&mut tx, scope, connection, stream, &to).await?;
         self.record_reconcile_failure(&mut tx, &stream.spec.key, Some(&problem))
@@ -152,6 +152,7 @@ mod tests {
             read_through: Some(at(0)),
             reconciled_through,
             is_reconciliation_denied: false,
+            requested_at: None,
             page_size: PageSize::default(),
         };
         let window = TimeDelta::days(7);

@@ -48,6 +48,10 @@ pub(super) struct Run<'a> {
     pub(super) session: ProviderSession<'a>,
     /// Whether this run is the backfill or a full sync.
     pub(super) is_backfill: bool,
+    /// Whether only the streams that deliveries requested are read.
+    pub(super) requested_only: bool,
+    /// The scopes of the connection's grant.
+    pub(super) granted_scopes: Vec<String>,
     /// Whether an earlier slice of this run has read every stream.
     ///
     /// Then only the reconciliation pass is left.
@@ -171,7 +175,7 @@ impl Run<'_> {
     ) -> Result<SliceEnd, JobFailure> {
         // The root stream comes first: it provides the names for Signals of the other streams, and
         // it shows which of them need no read.
-        if !self.queue_root(slice, probed).await? {
+        if self.requested_only || !self.queue_root(slice, probed).await? {
             slice.queue_streams(self.list_unread().await?, self.upper_bound);
         }
         let limits = &self.session.connector.descriptor().limits;
@@ -192,7 +196,7 @@ impl Run<'_> {
                     if slice.is_partial {
                         return Ok(SliceEnd::TimeIsUp);
                     }
-                    if self.is_backfill {
+                    if self.is_backfill || self.requested_only {
                         return Ok(SliceEnd::Complete);
                     }
                     // Streams that this slice has reconciled are no longer due.
@@ -343,7 +347,7 @@ impl Run<'_> {
             }
             // The pass restarts later; reads of the stream's new facts continue.
             Err(JobFailure::Provider(
-                error @ (ConnectorError::Permission(_)
+                error @ (ConnectorError::Denied { .. }
                 | ConnectorError::Permanent(_)
                 | ConnectorError::CursorExpired(_)
                 | ConnectorError::Transient(_)),
@@ -357,7 +361,7 @@ impl Run<'_> {
                 Ok(Step::Stored)
             }
             Err(JobFailure::Provider(
-                error @ (ConnectorError::Permission(_)
+                error @ (ConnectorError::Denied { .. }
                 | ConnectorError::Permanent(_)
                 | ConnectorError::CursorExpired(_)
                 | ConnectorError::Transient(_)),
@@ -373,7 +377,7 @@ impl Run<'_> {
             }
             // It ends the run; after a temporary failure, the retry uses smaller pages.
             Err(JobFailure::Provider(
-                error @ (ConnectorError::Permission(_)
+                error @ (ConnectorError::Denied { .. }
                 | ConnectorError::Permanent(_)
                 | ConnectorError::CursorExpired(_)
                 | ConnectorError::Transient(_)),
@@ -419,7 +423,7 @@ impl Slice {
             self.progress += 1;
         }
         // A denial is recorded on the stream and does not affect the job's outcome.
-        if matches!(error, ConnectorError::Permission(_)) {
+        if matches!(error, ConnectorError::Denied { .. }) {
             return;
         }
         if self.failure.is_none() || is_temporary {

@@ -174,6 +174,7 @@ mod tests {
             read_through: None,
             reconciled_through: None,
             is_reconciliation_denied: false,
+            requested_at: None,
             page_size: PageSize::default(),
         };
         StreamTask::new(stream, Pass::Incremental)

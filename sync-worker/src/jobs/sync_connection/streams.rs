@@ -10,6 +10,10 @@ use crate::failure::JobFailure;
 
 /// Maximum number of streams that one slice begins to reconcile.
 const MAX_RECONCILED: i64 = 200;
+/// Code of a denial of permission.
+const DENIED: &str = "permission";
+/// Maximum number of denied streams that a connection's problem names.
+const MAX_NAMED: i64 = 20;
 
 impl Run<'_> {
     /// Creates the task of the root stream.
@@ -38,16 +42,13 @@ impl Run<'_> {
     /// Lists the streams that this run has not read to its upper bound.
     pub(super) async fn list_unread(&self) -> Result<Vec<StreamCursor>, JobFailure> {
         let (scope, connection) = (&self.session.scope, self.session.connection);
+        let (root, bound) = (self.root(), self.upper_bound);
         let mut tx = self.context.db.begin(scope).await?;
-        let streams = cursors::list_unread(
-            &mut tx,
-            scope,
-            connection,
-            self.root(),
-            self.upper_bound,
-            MAX_STREAMS,
-        )
-        .await?;
+        let streams = if self.requested_only {
+            cursors::list_requested(&mut tx, scope, connection, root, bound, MAX_STREAMS).await?
+        } else {
+            cursors::list_unread(&mut tx, scope, connection, root, bound, MAX_STREAMS).await?
+        };
         self.verify_account(&mut tx).await?;
         tx.commit().await.map_err(DbError::from)?;
         Ok(streams)
@@ -90,6 +91,24 @@ impl Run<'_> {
         let (scope, connection) = (&self.session.scope, self.session.connection);
         let (root, upper_bound) = (self.root(), self.upper_bound);
         Ok(cursors::measure_progress(tx, scope, connection, root, upper_bound, waiting).await?)
+    }
+
+    /// Names all denied streams in a problem, if there are several.
+    pub(super) async fn name_denied(
+        &self,
+        tx: &mut Tx,
+        mut problem: JobError,
+    ) -> Result<JobError, JobFailure> {
+        if problem.code != DENIED {
+            return Ok(problem);
+        }
+        let (scope, connection) = (&self.session.scope, self.session.connection);
+        let streams = cursors::list_failing(tx, scope, connection, DENIED, MAX_NAMED).await?;
+        if streams.len() > 1 {
+            let streams = streams.join(", ");
+            problem.message = format!("{} Denied streams: {streams}.", problem.message);
+        }
+        Ok(problem)
     }
 
     pub(super) fn root(&self) -> &'static str {

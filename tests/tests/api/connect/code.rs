@@ -68,7 +68,7 @@ async fn exchanges(system: &System) -> u64 {
 async fn code_from_an_installation_is_discarded() {
     let system = System::with_fast_provider()
         .workers(0)
-        .simulator(|config| (config.accounts, config.oauth_on_install) = (3, true))
+        .simulator(|config| (config.accounts, config.providers.github.oauth_on_install) = (3, true))
         .start()
         .await;
     let (acme, mallory) = (system.tenant("Acme").await, system.tenant("Mallory").await);

@@ -1,7 +1,7 @@
 //! Expected outcomes of Slack's bodies by the Signal catalogue's table, and their routes.
 
 use serde_json::Value;
-use shared::connectors::{AccountChange, WebhookOutcome};
+use shared::connectors::{AccountChange, SyncHint, WebhookOutcome};
 
 use crate::expectation::Expected;
 
@@ -201,8 +201,10 @@ pub(super) fn expected_change(body: &Value) -> Option<&'static str> {
 }
 
 pub(super) fn account_change(outcome: &WebhookOutcome) -> Option<&'static str> {
+    if outcome.sync_hint == Some(SyncHint::All) {
+        return Some("gap");
+    }
     outcome.changes.iter().find_map(|change| match change {
-        AccountChange::SyncRequested => Some("gap"),
         AccountChange::GrantCheckRequired => Some("in_doubt"),
         _ => None,
     })

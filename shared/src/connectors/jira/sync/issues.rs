@@ -247,7 +247,7 @@ fn optional_part<T>(
     unreadable: &mut UnreadableRows,
 ) -> Result<Option<T>, ConnectorError> {
     match result {
-        Err(error @ ConnectorError::Permission(_)) => Ok(unreadable.take(issue, Err(error))),
+        Err(error @ ConnectorError::Denied { .. }) => Ok(unreadable.take(issue, Err(error))),
         other => other.map(Some),
     }
 }

@@ -177,7 +177,7 @@ fn keep_boards(mut cursor: Cursor, error: ApiError) -> Result<SyncPage, Connecto
         return finish(cursor, Vec::new(), Vec::new());
     }
     match error.cause {
-        ConnectorError::Permission(source) | ConnectorError::Permanent(source) => {
+        ConnectorError::Denied { source, .. } | ConnectorError::Permanent(source) => {
             tracing::warn!(
                 provider = "jira",
                 stream.key = super::ROOT,
@@ -234,7 +234,7 @@ pub(super) async fn read_board_list(
     match list_boards(client, &call, 0, 1).await {
         Ok(_) => Ok(SyncPage::empty(json!({}))),
         Err(error) => Err(match error.cause {
-            ConnectorError::Permanent(source) => ConnectorError::Permission(source),
+            ConnectorError::Permanent(source) => ConnectorError::denied(source),
             other => other,
         }),
     }

@@ -5,12 +5,11 @@ use url::Url;
 use wiremock::matchers::{body_partial_json, method, path, path_regex};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::{access, account, jira, now};
+use super::{access, account, jira, now, subscribe_request};
 use crate::connectors::jira::Jira;
-use crate::connectors::jira::subscriptions::desired_subscriptions;
 use crate::connectors::{
     AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorError, RefreshRequest,
-    TokenSet,
+    Renewal, TokenSet,
 };
 use crate::model::LimitScope;
 
@@ -267,8 +266,7 @@ async fn second_client_secret_is_tried_after_rejection() {
 
 #[tokio::test]
 async fn rejected_registration_with_200_is_an_error() {
-    let desired = desired_subscriptions(vec!["ENG".to_owned()]).remove(0);
-    let url = Url::parse("https://hooks.example/webhooks/jira").expect("a URL");
+    let request = subscribe_request();
     let endpoint = "/api/ex/jira/cloud-1/rest/api/3/webhook";
     for (response, registered) in [
         (json!([{ "createdWebhookId": 7 }]), true),
@@ -286,14 +284,14 @@ async fn rejected_registration_with_200_is_an_error() {
             json!({ "webhookRegistrationResult": response }),
         )
         .await;
-        match jira.subscribe(&access(), &desired, &url).await {
+        match jira.subscribe(&access(), &request).await {
             Ok(subscription) => {
                 assert!(registered);
                 assert_eq!(
                     subscription.route.as_deref(),
                     Some("https://acme.atlassian.net#7")
                 );
-                assert_eq!(subscription.resource, desired.resource);
+                assert_eq!(subscription.resource, request.spec.resource);
             }
             Err(error) => assert!(!registered && error.code() == "permanent", "{error:?}"),
         }
@@ -321,16 +319,20 @@ async fn missing_webhook_is_not_renewed() {
         .await
         .expect("a list")
         .remove(0);
-    let renewed = jira.renew(&access(), &subscription).await.expect("renewed");
+    let request = subscribe_request();
+    let renewed = jira.renew(&access(), &subscription, &request).await;
+    let Ok(Renewal::Extended(renewed)) = renewed else {
+        panic!("{renewed:?}");
+    };
     assert_eq!(
         renewed.expires_at.expect("an expiry").to_rfc3339(),
         "2023-12-14T22:15:00+00:00"
     );
     let mut missing = subscription;
     missing.external_id = "8".to_owned();
-    let result = jira.renew(&access(), &missing).await;
+    let result = jira.renew(&access(), &missing, &request).await;
     assert!(
-        matches!(result, Err(ConnectorError::Permission(_))),
+        matches!(result, Err(ConnectorError::Denied { .. })),
         "{result:?}"
     );
 }

@@ -3,13 +3,11 @@
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use url::Url;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, Request, ResponseTemplate};
 
 use super::golden::handle;
-use super::{access, directory, jira, now};
-use crate::connectors::jira::subscriptions::desired_subscriptions;
+use super::{access, directory, jira, now, subscribe_request};
 use crate::connectors::testing::payload;
 use crate::connectors::{Connector, Directory, WebhookOutcome};
 use crate::model::{ActorKind, SignalKind};
@@ -213,10 +211,8 @@ async fn rejected_events_are_omitted_and_reported() {
         .respond_with(ResponseTemplate::new(202))
         .mount(&server)
         .await;
-    let desired = desired_subscriptions(vec!["ENG".to_owned()]).remove(0);
-    let url = Url::parse("https://hooks.example/webhooks/jira").expect("a URL");
     let subscription = jira
-        .subscribe(&access(), &desired, &url)
+        .subscribe(&access(), &subscribe_request())
         .await
         .expect("registered");
     assert_eq!(subscription.external_id, "112", "the twelve others");

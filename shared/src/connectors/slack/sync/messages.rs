@@ -265,7 +265,7 @@ async fn fetch_thread_page(
         Ok(response) => return Ok(ThreadPage::Found(response)),
         Err(error) if is_not_found(&error) => return Ok(ThreadPage::NotFound),
         Err(ApiError {
-            cause: ConnectorError::Permission(source),
+            cause: ConnectorError::Denied { source, .. },
             ..
         }) => source,
         Err(other) => return Err(other.into()),
@@ -284,7 +284,7 @@ async fn fetch_thread_page(
         Err(error) if is_not_found(&error) => Ok(ThreadPage::NotFound),
         // A revoked user token does not affect the connection.
         Err(ApiError {
-            cause: ConnectorError::Permission(source) | ConnectorError::Unauthorized(source),
+            cause: ConnectorError::Denied { source, .. } | ConnectorError::Unauthorized(source),
             ..
         }) => {
             tracing::debug!(
