@@ -272,6 +272,15 @@ mod tests {
     }
 
     #[test]
+    fn variable_that_is_read_twice_has_one_problem() {
+        let env = Env::default();
+        let mut reader = Reader::new(&env);
+        let _ = reader.required_string("ABSENT");
+        let _ = reader.required_string("ABSENT");
+        assert_eq!(reader.finish().expect_err("a problem").problems.len(), 1);
+    }
+
+    #[test]
     fn missing_values_have_defaults() {
         let env = Env::default();
         let mut reader = Reader::new(&env);

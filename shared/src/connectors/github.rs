@@ -21,13 +21,14 @@ use url::Url;
 pub use settings::{AppSettings, GitHubSettings};
 pub use webhook::Webhooks;
 
+use super::settings::warn_without_webhook_secret;
 use super::{
     AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
     ConnectorError, Directory, Grant, GrantState, KeySource, ProviderDescriptor, RateLimits,
     RefreshRequest, SyncPage, SyncRequest, TokenPolicy, TokenSet, VerifyError, WebhookDelivery,
     WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
-use crate::http::{HttpError, Outbound};
+use crate::http::HttpError;
 
 /// Slug.
 const SLUG: &str = "github";
@@ -45,16 +46,9 @@ pub struct GitHub {
 impl GitHub {
     /// Builds the connector.
     pub fn new(app: AppSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
-        if app.webhook_secrets.is_empty() {
-            tracing::warn!(
-                provider = SLUG,
-                "no webhook secret configured, rejecting all webhooks"
-            );
-        }
-        let outbound = Outbound::builder(SLUG, deps.rate_limiter.clone(), deps.clock.clone());
+        warn_without_webhook_secret(SLUG, &app.webhook_secrets);
         let client = client::Client::new(
-            outbound,
-            deps.clock.clone(),
+            deps.outbound(SLUG),
             app.web_base.clone(),
             app.api_base.clone(),
         )?;

@@ -28,8 +28,7 @@ use super::{
     SyncRequest, TokenPolicy, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome,
     WebhookReceipt, WebhookRequest,
 };
-use crate::clock::SharedClock;
-use crate::http::{HttpError, Outbound, Priority};
+use crate::http::{HttpError, Priority};
 use crate::model::{DirectoryEntry, DirectoryKey, ExternalAccount, Subscription, mark_received};
 
 /// The provider's slug.
@@ -43,23 +42,19 @@ pub struct Jira {
     descriptor: ProviderDescriptor,
     app: AppSettings,
     client: client::Client,
-    clock: SharedClock,
 }
 
 impl Jira {
     /// Builds the connector of one app.
     pub fn new(app: AppSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
-        let outbound = Outbound::builder(SLUG, deps.rate_limiter.clone(), deps.clock.clone());
         let client = client::Client::new(
-            outbound,
-            deps.clock.clone(),
+            deps.outbound(SLUG),
             app.auth_base.clone(),
             app.api_base.clone(),
         )?;
         Ok(Self {
             descriptor: descriptor(app.limits.clone()),
             client,
-            clock: deps.clock.clone(),
             app,
         })
     }
@@ -96,7 +91,7 @@ impl Connector for Jira {
         request: &WebhookRequest<'_>,
         keys: &dyn KeySource,
     ) -> Result<WebhookReceipt, VerifyError> {
-        webhook::verify(&self.app.client_secrets, self.clock.now(), request, keys).await
+        webhook::verify(&self.app.client.secrets, self.client.now(), request, keys).await
     }
 
     fn handle_webhook(

@@ -36,9 +36,11 @@ pub use directory::*;
 pub use error::{ConnectorError, MissingScope, Source};
 pub use grant::*;
 pub use new_token::with_new_token;
+pub use oauth::OAuthClient;
 pub use registry::{
     AddedProvider, ConnectorDeps, ConnectorSettings, Registry, RegistryError, WebhookRegistry,
 };
+pub use settings::{App, AppReader, ProviderSettings};
 pub use stream::*;
 pub use subscription::*;
 pub use webhook::*;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{Connector, ProviderDescriptor, RateLimits, WebhookVerifier};
 use crate::clock::SharedClock;
 use crate::config::Reader;
-use crate::http::{HttpError, RateLimiter};
+use crate::http::{HttpError, Outbound, OutboundBuilder, RateLimiter};
 
 /// Dependencies of every connector.
 #[derive(Clone)]
@@ -19,6 +19,13 @@ pub struct ConnectorDeps {
     pub clock: SharedClock,
     /// Rate limiter of all outbound calls.
     pub rate_limiter: Arc<dyn RateLimiter>,
+}
+
+impl ConnectorDeps {
+    /// Starts building the HTTP client of a provider.
+    pub(super) fn outbound(&self, provider: &'static str) -> OutboundBuilder {
+        Outbound::builder(provider, self.rate_limiter.clone(), self.clock.clone())
+    }
 }
 
 /// Defines the providers, and the functions that iterate over all of them.
@@ -43,6 +50,12 @@ macro_rules! providers {
             /// Adds a provider that is not in the list below.
             pub fn add(&mut self, provider: AddedProvider) {
                 self.added.push(provider);
+            }
+
+            /// The names of all settings, without the prefix of all variables.
+            #[cfg(test)]
+            pub fn names() -> std::collections::BTreeSet<&'static str> {
+                [$(super::$module::$settings::names(),)*].into_iter().flatten().collect()
             }
 
             /// The limits of all providers by slug, for the rate limiter.

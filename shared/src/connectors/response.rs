@@ -4,6 +4,7 @@
 //! with 403, Slack reports most errors with 200) and uses this module for all others, so that a
 //! proxy's response means the same for every provider.
 
+use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use super::error::permanent_error;
 use super::wire::Json;
 use super::{ConnectorError, Source};
+use crate::http::{Charge, HttpError, LimitObservation, Outbound};
 use crate::model::LimitScope;
 
 /// Duration of a rate limit for which the provider states none.
@@ -19,6 +21,81 @@ pub(super) const DEFAULT_RETRY_AFTER: Duration = Duration::seconds(60);
 const MIN_RETRY_AFTER: Duration = Duration::seconds(1);
 /// Maximum duration of a rate limit. No provider's window is longer than an hour.
 const MAX_RETRY_AFTER: Duration = Duration::hours(2);
+
+/// Response of a successful call.
+#[derive(Debug)]
+pub(super) struct Response {
+    /// The body.
+    pub body: Json<Bytes>,
+    /// The operation's name in metrics, spans and rate budgets.
+    pub operation: &'static str,
+}
+
+impl Response {
+    /// Deserializes the body; borrowed parts borrow from this response.
+    pub(super) fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ConnectorError> {
+        json(&self.body, self.operation)
+    }
+}
+
+/// Failure of a call, with the details by which some callers know better what it means.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    /// Status of the response; `None` if there was none.
+    pub status: Option<StatusCode>,
+    /// The provider's error code; empty if the response has none.
+    pub code: String,
+    /// The error it maps to for most operations.
+    pub cause: ConnectorError,
+}
+
+impl From<ApiError> for ConnectorError {
+    fn from(error: ApiError) -> Self {
+        error.cause
+    }
+}
+
+impl From<ConnectorError> for ApiError {
+    fn from(cause: ConnectorError) -> Self {
+        Self {
+            status: None,
+            code: String::new(),
+            cause,
+        }
+    }
+}
+
+impl From<HttpError> for ApiError {
+    fn from(error: HttpError) -> Self {
+        ConnectorError::from(error).into()
+    }
+}
+
+impl ApiError {
+    /// Returns whether the response has this status and is no rate limit.
+    pub(super) fn is(&self, status: StatusCode) -> bool {
+        self.status == Some(status) && !matches!(self.cause, ConnectorError::RateLimited { .. })
+    }
+}
+
+/// Reports the rate limit that rejected a call, if one did, to the rate limiter.
+pub(super) async fn observe_rejection(
+    outbound: &Outbound,
+    charge: &Charge<'_>,
+    cause: &ConnectorError,
+) {
+    if let ConnectorError::RateLimited {
+        retry_at, scope, ..
+    } = cause
+    {
+        let seen = LimitObservation {
+            scope: *scope,
+            blocked_until: Some(*retry_at),
+            ..LimitObservation::default()
+        };
+        outbound.observe(charge, seen).await;
+    }
+}
 
 /// Parses a response's body in the form that is documented for the operation.
 ///

@@ -22,14 +22,14 @@ use url::Url;
 pub use settings::{AppSettings, SlackSettings};
 pub use webhook::Webhooks;
 
+use super::settings::warn_without_webhook_secret;
 use super::{
     Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
     ConnectorError, Directory, Grant, GrantState, KeySource, ProviderDescriptor, RateLimits,
     RefreshRequest, SyncPage, SyncRequest, TokenPolicy, TokenSet, VerifyError, WebhookDelivery,
     WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
-use crate::clock::SharedClock;
-use crate::http::{HttpError, Outbound};
+use crate::http::HttpError;
 use crate::model::{DirectoryEntry, DirectoryKey, mark_received};
 
 /// The provider's slug.
@@ -43,30 +43,22 @@ pub struct Slack {
     descriptor: ProviderDescriptor,
     app: AppSettings,
     client: client::Client,
-    clock: SharedClock,
 }
 
 impl Slack {
     /// Builds the connector of one app.
     pub fn new(app: AppSettings, deps: &ConnectorDeps) -> Result<Self, HttpError> {
-        if app.signing_secrets.is_empty() {
-            tracing::warn!(
-                provider = SLUG,
-                "no webhook secret is set, rejecting all webhooks"
-            );
-        }
+        warn_without_webhook_secret(SLUG, &app.signing_secrets);
         if app.app_token.is_none() {
             tracing::warn!(
                 provider = SLUG,
                 "no app-level token is set, events of shared channels reach one workspace only"
             );
         }
-        let outbound = Outbound::builder(SLUG, deps.rate_limiter.clone(), deps.clock.clone());
-        let client = client::Client::new(outbound, deps.clock.clone(), app.base.clone())?;
+        let client = client::Client::new(deps.outbound(SLUG), app.base.clone())?;
         Ok(Self {
             descriptor: descriptor(app.limits.clone()),
             client,
-            clock: deps.clock.clone(),
             app,
         })
     }
@@ -100,7 +92,12 @@ impl Connector for Slack {
         _: &dyn KeySource,
     ) -> Result<WebhookReceipt, VerifyError> {
         let app_id = self.app.app_id.as_deref();
-        webhook::verify(&self.app.signing_secrets, app_id, self.clock.now(), request)
+        webhook::verify(
+            &self.app.signing_secrets,
+            app_id,
+            self.client.now(),
+            request,
+        )
     }
 
     fn handle_webhook(

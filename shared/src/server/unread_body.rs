@@ -149,7 +149,10 @@ mod tests {
         for _ in 0..2 {
             let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3000000\r\n\r\n";
             client.write_all(head.as_bytes()).await.expect("written");
-            client.write_all(&vec![0; 3_000_000]).await.expect("written");
+            client
+                .write_all(&vec![0; 3_000_000])
+                .await
+                .expect("written");
             assert!(response(&mut client).await.starts_with("HTTP/1.1 503 "));
         }
     }

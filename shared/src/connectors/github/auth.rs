@@ -16,8 +16,9 @@ use serde::Serialize;
 pub(super) use connect::{authorize, exchange_token};
 
 use super::GitHub;
-use super::client::{APP_ACCOUNT, ApiError, Call, Response, permanent_error};
+use super::client::{ApiError, Call, Response, permanent_error};
 use super::wire::{Installation, InstallationToken, is_decimal_id};
+use crate::connectors::settings::APP_ACCOUNT;
 use crate::connectors::{ConnectorError, Grant, GrantState, RefreshRequest, TokenSet};
 use crate::model::ExternalAccount;
 
@@ -79,16 +80,11 @@ impl GitHub {
 
 /// Converts a rejection of the app's token to a permanent error.
 pub(super) fn app_error(error: ApiError) -> ApiError {
-    match error {
-        ApiError {
-            status,
-            cause: ConnectorError::Unauthorized(source),
-        } => ApiError {
-            status,
-            cause: ConnectorError::Permanent(source),
-        },
+    let cause = match error.cause {
+        ConnectorError::Unauthorized(source) => ConnectorError::Permanent(source),
         other => other,
-    }
+    };
+    ApiError { cause, ..error }
 }
 
 /// Creates an installation token.
@@ -140,6 +136,7 @@ async fn confirm_token_error(github: &GitHub, id: &str, error: ApiError) -> Conn
             | ApiError {
                 status: None,
                 cause: ConnectorError::Permanent(_),
+                ..
             },
         ) => ConnectorError::Transient(source),
         Err(other) => other.cause,

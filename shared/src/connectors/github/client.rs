@@ -11,24 +11,19 @@ use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-pub(super) use error::ApiError;
 pub(super) use response::Response;
 
 pub(super) use crate::connectors::error::permanent_error;
+pub(super) use crate::connectors::response::ApiError;
 
-use crate::clock::SharedClock;
-use crate::connectors::ConnectorError;
+use crate::connectors::oauth::TokenClient;
+use crate::connectors::response::Response as TokenResponse;
 use crate::connectors::settings::url_below;
-use crate::http::{Charge, HttpError, Outbound, Priority};
+use crate::http::{Charge, HttpError, Outbound, OutboundBuilder, Priority};
 
 /// Version of the REST API that the wire types describe.
 const API_VERSION: &str = "2022-11-28";
-/// GitHub rejects calls without a user agent with 403.
-const USER_AGENT: &str = concat!("poblysh-connectors/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/vnd.github+json";
-
-/// Account to which calls of the app itself are charged.
-pub(super) const APP_ACCOUNT: &str = "app";
 
 /// Rows per page. GitHub silently clamps larger numbers.
 pub(super) const PER_PAGE: &str = "100";
@@ -36,7 +31,6 @@ pub(super) const PER_PAGE: &str = "100";
 /// API client of one app.
 pub(super) struct Client {
     outbound: Outbound,
-    clock: SharedClock,
     web_base: Url,
     api_base: Url,
 }
@@ -77,19 +71,12 @@ impl<'a> Call<'a> {
 
 impl Client {
     pub(super) fn new(
-        outbound: crate::http::OutboundBuilder,
-        clock: SharedClock,
+        outbound: OutboundBuilder,
         web_base: Url,
         api_base: Url,
     ) -> Result<Self, HttpError> {
-        let outbound = outbound
-            .allow(&web_base)
-            .allow(&api_base)
-            .user_agent(USER_AGENT)
-            .build()?;
         Ok(Self {
-            outbound,
-            clock,
+            outbound: outbound.allow(&web_base).allow(&api_base).build()?,
             web_base,
             api_base,
         })
@@ -128,7 +115,7 @@ impl Client {
 
     /// Current time.
     pub(super) fn now(&self) -> chrono::DateTime<chrono::Utc> {
-        self.clock.now()
+        self.outbound.now()
     }
 
     /// Makes a call without a body.
@@ -173,17 +160,9 @@ impl Client {
         charge: &Charge<'_>,
         request: RequestBuilder,
     ) -> Result<Response, ApiError> {
-        let response = self
-            .outbound
-            .send(charge, request)
-            .await
-            .map_err(|error: HttpError| ApiError {
-                status: None,
-                cause: ConnectorError::from(error),
-            })?;
-        let response = Response::from(response);
+        let response = Response::from(self.outbound.send(charge, request).await?);
         let is_error = !(response.status.is_success() || response.not_modified());
-        let now = self.clock.now();
+        let now = self.outbound.now();
         let limit = if is_error {
             error::limit(&response, now)
         } else {
@@ -197,5 +176,24 @@ impl Client {
         } else {
             Ok(response)
         }
+    }
+}
+
+impl TokenClient for Client {
+    fn token_request(&self, url: Url) -> RequestBuilder {
+        let request = self.outbound.request(Method::POST, url);
+        // Without it the response is form-encoded.
+        request.header(header::ACCEPT, "application/json")
+    }
+
+    async fn send_token_request(
+        &self,
+        charge: &Charge<'_>,
+        request: RequestBuilder,
+    ) -> Result<TokenResponse, ApiError> {
+        Ok(TokenResponse {
+            body: self.send(charge, request).await?.body,
+            operation: charge.operation,
+        })
     }
 }

@@ -10,9 +10,10 @@ use http::{Method, StatusCode};
 
 use super::GitHub;
 use super::auth::app_error;
-use super::client::{APP_ACCOUNT, Call, PER_PAGE};
+use super::client::{Call, PER_PAGE};
 use super::wire::AppDelivery;
 use crate::connectors::ConnectorError;
+use crate::connectors::settings::APP_ACCOUNT;
 
 /// Maximum number of pages of the log per run.
 ///

@@ -13,21 +13,14 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{auth, descriptor};
-use crate::config::Reader;
-use crate::connectors::settings::is_app_configured;
+use crate::connectors::oauth::OAuthClient;
+use crate::connectors::settings::{App, AppReader, ProviderSettings};
 use crate::connectors::{ProviderDescriptor, RateBudget, RateLimits, RateQuota};
 use crate::model::LimitScope;
 
 const APP_ID: &str = "GITHUB_APP_ID";
 const APP_SLUG: &str = "GITHUB_APP_SLUG";
-const CLIENT_ID: &str = "GITHUB_CLIENT_ID";
-const CLIENT_SECRET: &str = "GITHUB_CLIENT_SECRET";
 const PRIVATE_KEY: &str = "GITHUB_PRIVATE_KEY";
-pub(super) const WEBHOOK_SECRET: &str = "GITHUB_WEBHOOK_SECRET";
-const WEB_BASE_URL: &str = "GITHUB_WEB_BASE_URL";
-const API_BASE_URL: &str = "GITHUB_API_BASE_URL";
-const REQUESTS_PER_SECOND: &str = "GITHUB_REQUESTS_PER_SECOND";
-const BURST: &str = "GITHUB_BURST";
 
 /// An installation's requests per hour, until a response states the number.
 ///
@@ -51,28 +44,18 @@ const SEARCHES: RateQuota = RateQuota {
     poll_share: None,
 };
 
-/// Required settings.
-const REQUIRED: [&str; 5] = [APP_ID, APP_SLUG, CLIENT_ID, CLIENT_SECRET, PRIVATE_KEY];
-
 /// Settings of GitHub.
-#[derive(Debug)]
-pub struct GitHubSettings {
-    /// Limits of calls to GitHub.
-    pub limits: RateLimits,
-    /// The app; `None` if GitHub is not configured.
-    pub app: Option<AppSettings>,
-}
+pub type GitHubSettings = ProviderSettings<AppSettings>;
 
 /// Settings of a GitHub App.
+#[derive(Debug)]
 pub struct AppSettings {
     /// App id, the issuer of the app's tokens.
     pub app_id: String,
     /// Slug in the URL of the install page.
     pub slug: String,
-    /// OAuth client id.
-    pub client_id: String,
-    /// OAuth client secrets: one, or two during a rotation.
-    pub client_secrets: Vec<SecretString>,
+    /// OAuth client.
+    pub client: OAuthClient,
     /// Webhook secrets: none, one, or two during a rotation.
     pub webhook_secrets: Vec<SecretString>,
     /// Key that signs the app's tokens.
@@ -85,35 +68,17 @@ pub struct AppSettings {
     pub limits: RateLimits,
 }
 
-impl std::fmt::Debug for AppSettings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AppSettings")
-            .field("app_id", &self.app_id)
-            .field("slug", &self.slug)
-            .field("client_id", &self.client_id)
-            .field("web_base", &self.web_base.as_str())
-            .field("api_base", &self.api_base.as_str())
-            .finish_non_exhaustive()
-    }
-}
+impl App for AppSettings {
+    const NAME: &'static str = "GitHub App";
 
-impl GitHubSettings {
-    /// Reads the settings and notes problems in the reader.
-    pub fn from_reader(reader: &mut Reader<'_>) -> Self {
-        let limits = Self::limits(reader);
-        let app = AppSettings::from_reader(reader, &limits);
-        Self { limits, app }
-    }
-
-    /// Reads the limits of calls.
-    pub(super) fn limits(reader: &mut Reader<'_>) -> RateLimits {
+    fn limits(reader: &mut AppReader<'_, '_>) -> RateLimits {
         RateLimits {
             budgets: vec![
                 RateBudget {
                     quota: Some(QUOTA),
                     ..RateBudget::per_account(
-                        reader.within(REQUESTS_PER_SECOND, 10.0, 0.01, 100_000.0),
-                        reader.within(BURST, 20, 1, 1_000_000),
+                        reader.within("GITHUB_REQUESTS_PER_SECOND", 10.0, 0.01, 100_000.0),
+                        reader.within("GITHUB_BURST", 20, 1, 1_000_000),
                     )
                 },
                 RateBudget {
@@ -128,55 +93,55 @@ impl GitHubSettings {
         }
     }
 
-    /// Describes GitHub with these limits.
-    pub fn descriptor(&self) -> ProviderDescriptor {
-        descriptor(self.limits.clone())
+    fn read(reader: &mut AppReader<'_, '_>, limits: RateLimits) -> Option<Self> {
+        Some(Self {
+            app_id: app_id(reader),
+            slug: slug(reader),
+            client: reader.oauth_client("GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET"),
+            webhook_secrets: webhook_secrets(reader),
+            web_base: reader.base_url("GITHUB_WEB_BASE_URL", "https://github.com"),
+            api_base: reader.base_url("GITHUB_API_BASE_URL", "https://api.github.com"),
+            limits,
+            // Read last: there is no placeholder for it.
+            private_key: private_key(reader)?,
+        })
+    }
+
+    fn descriptor(limits: RateLimits) -> ProviderDescriptor {
+        descriptor(limits)
     }
 }
 
-impl AppSettings {
-    fn from_reader(reader: &mut Reader<'_>, limits: &RateLimits) -> Option<Self> {
-        let web_base = reader.url(WEB_BASE_URL, "https://github.com");
-        let api_base = reader.url(API_BASE_URL, "https://api.github.com");
-        if !is_app_configured(reader, "GitHub App", &REQUIRED, &[WEBHOOK_SECRET]) {
-            return None;
-        }
-        let app_id = reader.optional_string(APP_ID)?;
-        if !app_id.bytes().all(|byte| byte.is_ascii_digit()) {
-            reader.problem(APP_ID, "must be the app's number");
-        }
-        let slug = reader.optional_string(APP_SLUG)?;
-        if !slug
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        {
-            reader.problem(
-                APP_SLUG,
-                "must be the app's name in the URL of its public page",
-            );
-        }
-        let client_secrets = reader.one_or_two_secrets(CLIENT_SECRET);
-        let webhook_secrets = reader.one_or_two_secrets(WEBHOOK_SECRET);
-        let private_key = private_key(reader);
-        Some(Self {
-            app_id,
-            slug,
-            client_id: reader.optional_string(CLIENT_ID)?,
-            client_secrets,
-            webhook_secrets,
-            private_key: private_key?,
-            web_base,
-            api_base,
-            limits: limits.clone(),
-        })
+/// Reads the webhook secrets.
+pub(super) fn webhook_secrets(reader: &mut AppReader<'_, '_>) -> Vec<SecretString> {
+    reader.optional_secrets("GITHUB_WEBHOOK_SECRET")
+}
+
+fn app_id(reader: &mut AppReader<'_, '_>) -> String {
+    let id = reader.required(APP_ID);
+    if !id.bytes().all(|byte| byte.is_ascii_digit()) {
+        reader.problem(APP_ID, "must be the app's number");
     }
+    id
+}
+
+fn slug(reader: &mut AppReader<'_, '_>) -> String {
+    let slug = reader.required(APP_SLUG);
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if !slug.bytes().all(is_allowed) {
+        reader.problem(
+            APP_SLUG,
+            "must be the app's name in the URL of its public page",
+        );
+    }
+    slug
 }
 
 /// Reads the key: PEM, PEM with `\n` as line ends, or base64 of the PEM.
 ///
 /// A key that cannot sign is rejected here rather than at the first call.
-fn private_key(reader: &mut Reader<'_>) -> Option<EncodingKey> {
-    let text = reader.optional_secret(PRIVATE_KEY)?;
+fn private_key(reader: &mut AppReader<'_, '_>) -> Option<EncodingKey> {
+    let text = reader.required_secret(PRIVATE_KEY)?;
     let key = pem(&text)
         .and_then(|pem| EncodingKey::from_rsa_pem(pem.expose_secret().as_bytes()).ok())
         .filter(auth::can_sign);
@@ -202,21 +167,19 @@ fn pem(text: &SecretString) -> Option<SecretString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Env;
+    use crate::config::Reader;
     use crate::connectors::github::tests::{TEST_KEY, env};
+    use crate::connectors::testing::read_settings;
+
+    const CLIENT_ID: &str = "GITHUB_CLIENT_ID";
+    const CLIENT_SECRET: &str = "GITHUB_CLIENT_SECRET";
+    const WEBHOOK_SECRET: &str = "GITHUB_WEBHOOK_SECRET";
+    const WEB_BASE_URL: &str = "GITHUB_WEB_BASE_URL";
+    const API_BASE_URL: &str = "GITHUB_API_BASE_URL";
+    const REQUIRED: [&str; 5] = [APP_ID, APP_SLUG, CLIENT_ID, CLIENT_SECRET, PRIVATE_KEY];
 
     fn read(pairs: &[(&str, &str)]) -> Result<GitHubSettings, String> {
-        let env = Env::from_pairs(
-            pairs
-                .iter()
-                .map(|(name, value)| (format!("POBLYSH_{name}"), (*value).to_owned())),
-        );
-        let mut reader = Reader::new(&env);
-        let settings = GitHubSettings::from_reader(&mut reader);
-        reader
-            .finish()
-            .map(|()| settings)
-            .map_err(|error| error.to_string())
+        read_settings(pairs)
     }
 
     fn complete<'a>(change: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
@@ -311,8 +274,8 @@ mod tests {
                 "0123456789abcdef,1123456789abcdef,2123456789abcdef",
             ),
             (WEBHOOK_SECRET, "0123456789abcdef,,1123456789abcdef"),
-            (REQUESTS_PER_SECOND, "0"),
-            (BURST, "0"),
+            ("GITHUB_REQUESTS_PER_SECOND", "0"),
+            ("GITHUB_BURST", "0"),
             (API_BASE_URL, "api.github.com"),
         ] {
             assert!(read(&complete(&[(name, value)])).is_err(), "{name}={value}");

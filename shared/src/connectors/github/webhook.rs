@@ -18,11 +18,12 @@ use serde::Deserialize;
 
 use super::descriptor;
 use super::normalize::{self, NormalizeContext};
-use super::settings::{GitHubSettings, WEBHOOK_SECRET};
+use super::settings::{AppSettings, webhook_secrets};
 use super::wire::{Payload, WireError};
 use crate::clock::SharedClock;
 use crate::config::Reader;
 use crate::connectors::headers::{identifier_header, signature_hex, single_header};
+use crate::connectors::settings::{App, AppReader};
 use crate::connectors::{
     Acknowledgement, ConnectorError, KeySource, ProviderDescriptor, VerifyError, WebhookDelivery,
     WebhookOutcome, WebhookReceipt, WebhookRequest, WebhookVerifier,
@@ -64,9 +65,10 @@ pub struct Webhooks {
 impl Webhooks {
     /// Reads the settings for verification.
     pub fn from_reader(reader: &mut Reader<'_>, _: &SharedClock) -> Self {
+        let mut reader = AppReader::new(reader);
         Self {
-            descriptor: descriptor(GitHubSettings::limits(reader)),
-            secrets: reader.one_or_two_secrets(WEBHOOK_SECRET),
+            descriptor: descriptor(AppSettings::limits(&mut reader)),
+            secrets: webhook_secrets(&mut reader),
         }
     }
 }

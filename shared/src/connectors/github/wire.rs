@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 
 pub(super) use account::{
     AppDelivery, Installation, InstallationList, InstallationToken, ListedInstallation,
-    OrganizationMembership, Repository, RepositoryList, TokenResponse, User,
+    OrganizationMembership, Repository, RepositoryList, User,
 };
 pub(super) use code::{
     Commit, CommitComment, Deployment, DeploymentStatus, Named, Push, Release, Stargazer,

@@ -13,11 +13,11 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::Jira;
-use super::client::ApiError;
+use super::client::Client;
 use super::wire::read;
-use crate::connectors::error::permanent_error;
-use crate::connectors::oauth;
+use crate::connectors::oauth::{Dialect, Encoding, TokenEndpoint};
 use crate::connectors::rows::UnreadableRows;
+use crate::connectors::settings::APP_ACCOUNT;
 use crate::connectors::{
     Access, AccountChoice, AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, NewGrant,
     RefreshRequest, TokenSet, with_new_token,
@@ -37,33 +37,36 @@ pub(super) const SCOPES: &[&str] = &[
     "offline_access",
 ];
 
-/// Rate limit account of calls that the app makes without a site.
-const APP: &str = "app";
+/// Atlassian's OAuth.
+const OAUTH: Dialect = Dialect {
+    provider: "Atlassian",
+    encoding: Encoding::Json,
+    rejected_secret: &["access_denied", "invalid_client"],
+    revoked_grant: &["invalid_grant", "unauthorized_client"],
+    ..Dialect::STANDARD
+};
+
 /// Lifetime of an unused refresh token.
 const REFRESH_TOKEN_IDLE_TTL: Duration = Duration::days(90);
 
 /// The authorization URL.
 pub(super) fn authorize(jira: &Jira, request: &AuthorizeRequest) -> Url {
-    let mut url = jira.client.auth_url(&["authorize"]);
-    url.query_pairs_mut()
-        .append_pair("audience", "api.atlassian.com")
-        .append_pair("client_id", &jira.app.client_id)
-        .append_pair("scope", &SCOPES.join(" "))
-        .append_pair("redirect_uri", request.redirect_uri.as_str())
-        .append_pair("state", &request.state)
-        .append_pair("response_type", "code")
-        .append_pair("prompt", "consent")
-        .append_pair("code_challenge", &request.code_challenge)
-        .append_pair("code_challenge_method", "S256");
-    url
+    let page = jira.client.auth_url(&["authorize"]);
+    let parameters = [
+        ("audience", "api.atlassian.com"),
+        ("response_type", "code"),
+        ("prompt", "consent"),
+    ];
+    OAUTH.authorize_url(page, &jira.app.client, request, SCOPES, &parameters)
 }
 
-/// Response of the token endpoint.
-#[derive(Deserialize)]
-struct Tokens {
-    access_token: SecretString,
-    refresh_token: Option<SecretString>,
-    expires_in: i64,
+fn token_endpoint(jira: &Jira) -> TokenEndpoint<'_, Client> {
+    TokenEndpoint {
+        dialect: &OAUTH,
+        api: &jira.client,
+        url: jira.client.auth_url(&["oauth", "token"]),
+        client: &jira.app.client,
+    }
 }
 
 /// State between the consent and the choice of a site. It is stored encrypted.
@@ -71,7 +74,7 @@ struct Tokens {
 struct StepContext {
     access_token: String,
     refresh_token: Option<String>,
-    expires_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
     sites: Vec<Site>,
 }
 
@@ -109,19 +112,10 @@ pub(super) async fn exchange_token(
             )),
         };
     }
-    let code = match oauth::authorization_code(callback, "Atlassian") {
-        Ok(code) => code,
+    let charge = Charge::new(APP_ACCOUNT, "exchange_code");
+    let tokens = match token_endpoint(jira).exchange(&charge, callback).await {
+        Ok(tokens) => tokens.into_set(jira.client.now())?,
         Err(end) => return end,
-    };
-    let grant = json!({
-        "grant_type": "authorization_code", "code": code,
-        "redirect_uri": callback.redirect_uri.as_str(),
-        "code_verifier": callback.code_verifier.expose_secret(),
-    });
-    let tokens = match request_tokens(jira, APP, "exchange_code", grant).await {
-        Ok(tokens) => tokens,
-        Err(error) if error.code == "invalid_grant" => return Ok(oauth::expired_code()),
-        Err(error) => return Err(error.cause.into_app_error()),
     };
     if tokens.refresh_token.is_none() {
         return Ok(CallbackOutcome::denied(
@@ -136,7 +130,7 @@ pub(super) async fn exchange_token(
         refresh_token: tokens
             .refresh_token
             .map(|token| token.expose_secret().to_owned()),
-        expires_at: expires_at(jira.clock.now(), tokens.expires_in),
+        expires_at: tokens.expires_at,
         sites,
     };
     match context.sites.as_slice() {
@@ -169,7 +163,7 @@ async fn list_sites(jira: &Jira, token: &SecretString) -> Result<Vec<Site>, Conn
         .api_url(&["oauth", "token", "accessible-resources"]);
     let response = jira
         .client
-        .get_with_token(&Charge::new(APP, "list_sites"), url, token)
+        .get_with_token(&Charge::new(APP_ACCOUNT, "list_sites"), url, token)
         .await?;
     let rows: Vec<Box<RawValue>> = response.json()?;
     // An unreadable row does not hide other sites.
@@ -250,8 +244,8 @@ async fn connect(
         tokens: Some(TokenSet {
             access_token: token,
             refresh_token: context.refresh_token.map(SecretString::from),
-            expires_at: Some(context.expires_at),
-            refresh_expires_at: jira.clock.now().checked_add_signed(REFRESH_TOKEN_IDLE_TTL),
+            expires_at: context.expires_at,
+            refresh_expires_at: refresh_expires_at(jira),
         }),
         user_token: None,
         scopes: site.scopes.clone(),
@@ -264,63 +258,14 @@ pub(super) async fn refresh_token(
     jira: &Jira,
     request: &RefreshRequest,
 ) -> Result<TokenSet, ConnectorError> {
-    let Some(refresh_token) = &request.refresh_token else {
-        // Not a response of Atlassian, so the grant's state is unchanged.
-        return Err(permanent_error(
-            "the grant has no refresh token: the consent lacked offline_access",
-        ));
-    };
-    let grant = json!({
-        "grant_type": "refresh_token", "refresh_token": refresh_token.expose_secret(),
-    });
-    let account = &request.account.id;
-    let tokens = request_tokens(jira, account, "refresh_token", grant)
-        .await
-        .map_err(|error| match (error.code.as_str(), error.cause) {
-            (
-                "invalid_grant" | "unauthorized_client",
-                ConnectorError::Denied { source, .. }
-                | ConnectorError::Permanent(source)
-                | ConnectorError::Unauthorized(source),
-            ) => ConnectorError::GrantRevoked(source),
-            // A wrong client secret is an operator's error and does not revoke the grant.
-            (_, other) => other.into_app_error(),
-        })?;
-    let now = jira.clock.now();
+    let endpoint = token_endpoint(jira);
+    let tokens = endpoint.refresh("refresh_token", request).await?;
     Ok(TokenSet {
-        expires_at: Some(expires_at(now, tokens.expires_in)),
-        refresh_expires_at: now.checked_add_signed(REFRESH_TOKEN_IDLE_TTL),
-        access_token: tokens.access_token,
-        refresh_token: tokens.refresh_token,
+        refresh_expires_at: refresh_expires_at(jira),
+        ..tokens.into_set(jira.client.now())?
     })
 }
 
-/// Calls the token endpoint with each client secret until one is accepted.
-async fn request_tokens(
-    jira: &Jira,
-    account: &str,
-    operation: &'static str,
-    grant: serde_json::Value,
-) -> Result<Tokens, ApiError> {
-    let mut rejected_secret = ApiError::from(permanent_error("no client secret is configured"));
-    for secret in &jira.app.client_secrets {
-        let mut body = grant.clone();
-        body["client_id"] = json!(jira.app.client_id);
-        body["client_secret"] = json!(secret.expose_secret());
-        let charge = Charge::new(account, operation);
-        match jira.client.request_token(&charge, &body).await {
-            Ok(response) => return Ok(response.json()?),
-            Err(error) if matches!(error.code.as_str(), "access_denied" | "invalid_client") => {
-                rejected_secret = error;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Err(rejected_secret)
-}
-
-fn expires_at(now: DateTime<Utc>, seconds: i64) -> DateTime<Utc> {
-    Duration::try_seconds(seconds.max(0))
-        .and_then(|ttl| now.checked_add_signed(ttl))
-        .unwrap_or(now)
+fn refresh_expires_at(jira: &Jira) -> Option<DateTime<Utc>> {
+    jira.client.now().checked_add_signed(REFRESH_TOKEN_IDLE_TTL)
 }

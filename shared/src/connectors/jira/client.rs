@@ -4,15 +4,17 @@
 
 mod limits;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method, StatusCode};
+use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use crate::clock::SharedClock;
+pub(super) use crate::connectors::response::{ApiError, Response};
+
+use crate::connectors::oauth::TokenClient;
 use crate::connectors::settings::url_below;
 use crate::connectors::wire::Json;
 use crate::connectors::{Access, ConnectorError, response};
@@ -24,7 +26,6 @@ const MAX_LOGGED_CHARS: usize = 200;
 /// REST API client of one app.
 pub(super) struct Client {
     outbound: Outbound,
-    clock: SharedClock,
     auth_base: Url,
     api_base: Url,
 }
@@ -55,46 +56,6 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Response of a successful call.
-#[derive(Debug)]
-pub(super) struct Response {
-    body: Json<Bytes>,
-    operation: &'static str,
-}
-
-impl Response {
-    /// Deserializes the body; borrowed parts borrow from this response.
-    pub(super) fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ConnectorError> {
-        response::json(&self.body, self.operation)
-    }
-}
-
-/// Failure of a call; callers may map its status and code differently.
-#[derive(Debug)]
-pub(super) struct ApiError {
-    pub(super) status: Option<StatusCode>,
-    /// The error code, which only the token endpoint sends.
-    pub(super) code: String,
-    /// The error it maps to for most operations.
-    pub(super) cause: ConnectorError,
-}
-
-impl From<ApiError> for ConnectorError {
-    fn from(error: ApiError) -> Self {
-        error.cause
-    }
-}
-
-impl From<ConnectorError> for ApiError {
-    fn from(cause: ConnectorError) -> Self {
-        Self {
-            status: None,
-            code: String::new(),
-            cause,
-        }
-    }
-}
-
 /// Jira's error response, as the source of a [`ConnectorError`].
 #[derive(Debug, thiserror::Error)]
 #[error("Jira responded to {operation} with {status}: {message}")]
@@ -107,13 +68,11 @@ struct CallFailed {
 impl Client {
     pub(super) fn new(
         outbound: OutboundBuilder,
-        clock: SharedClock,
         auth_base: Url,
         api_base: Url,
     ) -> Result<Self, HttpError> {
         Ok(Self {
             outbound: outbound.allow(&auth_base).allow(&api_base).build()?,
-            clock,
             auth_base,
             api_base,
         })
@@ -121,7 +80,7 @@ impl Client {
 
     /// The current time.
     pub(super) fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
+        self.outbound.now()
     }
 
     /// The URL of a path of Atlassian's identity service.
@@ -196,17 +155,6 @@ impl Client {
         self.execute(charge, request).await
     }
 
-    /// Calls the token endpoint.
-    pub(super) async fn request_token(
-        &self,
-        charge: &Charge<'_>,
-        body: &Value,
-    ) -> Result<Response, ApiError> {
-        let url = self.auth_url(&["oauth", "token"]);
-        let request = self.outbound.request(Method::POST, url).json(body);
-        self.execute(charge, request).await
-    }
-
     /// Records a call's cost: one point, and one for each returned object.
     pub(super) async fn record_cost(&self, call: &Call<'_>, objects: usize) {
         let seen = LimitObservation {
@@ -219,16 +167,12 @@ impl Client {
     async fn execute(
         &self,
         charge: &Charge<'_>,
-        request: reqwest::RequestBuilder,
+        request: RequestBuilder,
     ) -> Result<Response, ApiError> {
-        let response = self
-            .outbound
-            .send(charge, request)
-            .await
-            .map_err(|error| ApiError::from(ConnectorError::from(error)))?;
+        let response = self.outbound.send(charge, request).await?;
         // The headers of a 401 do not describe the account's quota.
         if response.status != StatusCode::UNAUTHORIZED {
-            for seen in limits::observations(&response.headers, self.clock.now()) {
+            for seen in limits::observations(&response.headers, self.outbound.now()) {
                 self.outbound.observe(charge, seen).await;
             }
         }
@@ -244,24 +188,28 @@ impl Client {
             response.status,
             &response.headers,
             &error_body,
-            self.clock.now(),
+            self.outbound.now(),
         );
-        if let ConnectorError::RateLimited {
-            retry_at, scope, ..
-        } = &cause
-        {
-            let seen = LimitObservation {
-                scope: *scope,
-                blocked_until: Some(*retry_at),
-                ..LimitObservation::default()
-            };
-            self.outbound.observe(charge, seen).await;
-        }
+        response::observe_rejection(&self.outbound, charge, &cause).await;
         Err(ApiError {
             status: Some(response.status),
             code: error_body.error.unwrap_or_default(),
             cause,
         })
+    }
+}
+
+impl TokenClient for Client {
+    fn token_request(&self, url: Url) -> RequestBuilder {
+        self.outbound.request(Method::POST, url)
+    }
+
+    async fn send_token_request(
+        &self,
+        charge: &Charge<'_>,
+        request: RequestBuilder,
+    ) -> Result<Response, ApiError> {
+        self.execute(charge, request).await
     }
 }
 

@@ -10,42 +10,25 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::descriptor;
-use crate::config::Reader;
-use crate::connectors::settings::is_app_configured;
+use crate::connectors::oauth::OAuthClient;
+use crate::connectors::settings::{App, AppReader, ProviderSettings};
 use crate::connectors::{ProviderDescriptor, RateBudget, RateLimits, RateQuota, RateUnit};
 use crate::model::LimitScope;
 
-const CLIENT_ID: &str = "JIRA_CLIENT_ID";
-pub(super) const CLIENT_SECRET: &str = "JIRA_CLIENT_SECRET";
-const AUTH_BASE_URL: &str = "JIRA_AUTH_BASE_URL";
-const API_BASE_URL: &str = "JIRA_API_BASE_URL";
-const POINTS_PER_SECOND: &str = "JIRA_POINTS_PER_SECOND";
-const SITE_POINTS_PER_SECOND: &str = "JIRA_SITE_POINTS_PER_SECOND";
-const REQUESTS_PER_SECOND: &str = "JIRA_REQUESTS_PER_SECOND";
-const BURST: &str = "JIRA_BURST";
+const CLIENT_SECRET: &str = "JIRA_CLIENT_SECRET";
 
 /// Points per hour of the app and of a site, until a response states the quota.
 const APP_POINTS: u32 = 65_000;
 const SITE_POINTS: u32 = 100_000;
 
-/// Settings that every app requires.
-const REQUIRED: [&str; 2] = [CLIENT_ID, CLIENT_SECRET];
-
 /// Settings of the Jira connector.
-#[derive(Debug)]
-pub struct JiraSettings {
-    /// Limits of rate and concurrency.
-    pub limits: RateLimits,
-    /// The app; `None` if Jira is not configured.
-    pub app: Option<AppSettings>,
-}
+pub type JiraSettings = ProviderSettings<AppSettings>;
 
 /// Settings of an Atlassian app.
+#[derive(Debug)]
 pub struct AppSettings {
-    /// The OAuth client's id.
-    pub client_id: String,
-    /// The OAuth client's secrets: one, or two during rotation.
-    pub client_secrets: Vec<SecretString>,
+    /// The OAuth client.
+    pub client: OAuthClient,
     /// The base URL of the consent page, by default <https://auth.atlassian.com>.
     pub auth_base: Url,
     /// The base URL of the REST API, by default <https://api.atlassian.com>.
@@ -54,28 +37,30 @@ pub struct AppSettings {
     pub limits: RateLimits,
 }
 
-impl std::fmt::Debug for AppSettings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AppSettings")
-            .field("client_id", &self.client_id)
-            .field("auth_base", &self.auth_base.as_str())
-            .field("api_base", &self.api_base.as_str())
-            .finish_non_exhaustive()
+impl App for AppSettings {
+    const NAME: &'static str = "Atlassian app";
+
+    fn limits(reader: &mut AppReader<'_, '_>) -> RateLimits {
+        limits(reader)
+    }
+
+    fn read(reader: &mut AppReader<'_, '_>, limits: RateLimits) -> Option<Self> {
+        Some(Self {
+            client: reader.oauth_client("JIRA_CLIENT_ID", CLIENT_SECRET),
+            auth_base: reader.base_url("JIRA_AUTH_BASE_URL", "https://auth.atlassian.com"),
+            api_base: reader.base_url("JIRA_API_BASE_URL", "https://api.atlassian.com"),
+            limits,
+        })
+    }
+
+    fn descriptor(limits: RateLimits) -> ProviderDescriptor {
+        descriptor(limits)
     }
 }
 
-impl JiraSettings {
-    /// Reads the settings and records problems in the reader.
-    pub fn from_reader(reader: &mut Reader<'_>) -> Self {
-        let limits = limits(reader);
-        let app = AppSettings::from_reader(reader, &limits);
-        Self { limits, app }
-    }
-
-    /// Jira's descriptor with these rate limits.
-    pub fn descriptor(&self) -> ProviderDescriptor {
-        descriptor(self.limits.clone())
-    }
+/// Reads the secrets of webhooks at the app's URL.
+pub(super) fn webhook_secrets(reader: &mut AppReader<'_, '_>) -> Vec<SecretString> {
+    reader.required_secrets(CLIENT_SECRET)
 }
 
 /// Reads the rate limits.
@@ -84,12 +69,12 @@ impl JiraSettings {
 /// hour, and each site has a separate quota; responses state both. Per endpoint, Jira allows 100
 /// requests per second to all apps of a site together ("Rate limiting" at
 /// developer.atlassian.com).
-pub(super) fn limits(reader: &mut Reader<'_>) -> RateLimits {
-    let app = reader.within(POINTS_PER_SECOND, 1000.0, 0.1, 1_000_000.0);
-    let site = reader.within(SITE_POINTS_PER_SECOND, 500.0, 0.1, 1_000_000.0);
-    let calls = reader.within(REQUESTS_PER_SECOND, 10.0, 0.01, 1_000_000.0);
+fn limits(reader: &mut AppReader<'_, '_>) -> RateLimits {
+    let app = reader.within("JIRA_POINTS_PER_SECOND", 1000.0, 0.1, 1_000_000.0);
+    let site = reader.within("JIRA_SITE_POINTS_PER_SECOND", 500.0, 0.1, 1_000_000.0);
+    let calls = reader.within("JIRA_REQUESTS_PER_SECOND", 10.0, 0.01, 1_000_000.0);
     // A page of 100 issues costs 101 points.
-    let burst = reader.within(BURST, 300, 1, 1_000_000);
+    let burst = reader.within("JIRA_BURST", 300, 1, 1_000_000);
     let points = |scope, per_second, units| RateBudget {
         scope,
         operations: &[],
@@ -118,41 +103,16 @@ pub(super) fn limits(reader: &mut Reader<'_>) -> RateLimits {
     }
 }
 
-impl AppSettings {
-    fn from_reader(reader: &mut Reader<'_>, limits: &RateLimits) -> Option<Self> {
-        let auth_base = reader.url(AUTH_BASE_URL, "https://auth.atlassian.com");
-        let api_base = reader.url(API_BASE_URL, "https://api.atlassian.com");
-        if !is_app_configured(reader, "Atlassian app", &REQUIRED, &[]) {
-            return None;
-        }
-        let client_secrets = reader.one_or_two_secrets(CLIENT_SECRET);
-        Some(Self {
-            client_id: reader.optional_string(CLIENT_ID)?,
-            client_secrets,
-            auth_base,
-            api_base,
-            limits: limits.clone(),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Env;
+    use crate::connectors::testing::read_settings;
+
+    const CLIENT_ID: &str = "JIRA_CLIENT_ID";
+    const API_BASE_URL: &str = "JIRA_API_BASE_URL";
 
     fn read(pairs: &[(&str, &str)]) -> Result<JiraSettings, String> {
-        let env = Env::from_pairs(
-            pairs
-                .iter()
-                .map(|(name, value)| (format!("POBLYSH_{name}"), (*value).to_owned())),
-        );
-        let mut reader = Reader::new(&env);
-        let settings = JiraSettings::from_reader(&mut reader);
-        reader
-            .finish()
-            .map(|()| settings)
-            .map_err(|error| error.to_string())
+        read_settings(pairs)
     }
 
     #[test]

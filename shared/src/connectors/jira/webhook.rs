@@ -21,13 +21,14 @@ use serde_json::Value;
 use url::Url;
 
 use super::normalize::{self, NormalizeContext};
-use super::settings::{self, CLIENT_SECRET};
+use super::settings::{AppSettings, webhook_secrets};
 use super::subscriptions::route;
 use super::wire::Payload;
 use super::{SLUG, descriptor};
 use crate::clock::SharedClock;
 use crate::config::Reader;
 use crate::connectors::headers::{identifier_header, signature_hex, single_header};
+use crate::connectors::settings::{App, AppReader};
 use crate::connectors::wire::Json;
 use crate::connectors::{
     Acknowledgement, ConnectionWebhooks, ConnectorError, Directory, KeySource, ProviderDescriptor,
@@ -79,9 +80,10 @@ pub struct Webhooks {
 impl Webhooks {
     /// Reads the settings of verification.
     pub fn from_reader(reader: &mut Reader<'_>, clock: &SharedClock) -> Self {
+        let mut reader = AppReader::new(reader);
         Self {
-            descriptor: descriptor(settings::limits(reader)),
-            client_secrets: reader.one_or_two_secrets(CLIENT_SECRET),
+            descriptor: descriptor(AppSettings::limits(&mut reader)),
+            client_secrets: webhook_secrets(&mut reader),
             clock: clock.clone(),
         }
     }

@@ -4,19 +4,21 @@
 //! `error` the error code. Sources: "Using the Slack Web API" and "Rate limits" at
 //! docs.slack.dev.
 
-use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
 use http::{HeaderMap, Method, StatusCode};
+use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
 
-use crate::clock::SharedClock;
+pub(super) use crate::connectors::response::{ApiError, Response};
+
 use crate::connectors::error::permanent_error;
+use crate::connectors::oauth::TokenClient;
 use crate::connectors::settings::url_below;
 use crate::connectors::wire::Json;
 use crate::connectors::{ConnectorError, response};
-use crate::http::{Charge, HttpError, LimitObservation, Outbound, OutboundBuilder};
+use crate::http::{Charge, HttpError, Outbound, OutboundBuilder};
 use crate::model::LimitScope;
 
 /// Pause for a workspace that moves into an organization or requires another login.
@@ -27,54 +29,7 @@ const MAX_LOGGED_CHARS: usize = 100;
 /// Web API client of one app.
 pub(super) struct Client {
     outbound: Outbound,
-    clock: SharedClock,
     base: Url,
-}
-
-/// Authentication of a call.
-pub(super) enum Auth<'a> {
-    /// A bearer token: a workspace's, or the app-level token.
-    Bearer(&'a SecretString),
-    /// The app's OAuth client, by HTTP Basic authentication.
-    Client(&'a str, &'a SecretString),
-}
-
-/// Response of a successful call.
-#[derive(Debug)]
-pub(super) struct Response {
-    body: Json<Bytes>,
-    method: &'static str,
-}
-
-impl Response {
-    /// Deserializes the body; borrowed parts borrow from this response.
-    pub(super) fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ConnectorError> {
-        response::json(&self.body, self.method)
-    }
-}
-
-/// Failure of a call.
-#[derive(Debug)]
-pub(super) struct ApiError {
-    /// Slack's error code; empty if the response has none.
-    pub(super) code: String,
-    /// The error it maps to for most methods; callers may map `code` differently.
-    pub(super) cause: ConnectorError,
-}
-
-impl From<ApiError> for ConnectorError {
-    fn from(error: ApiError) -> Self {
-        error.cause
-    }
-}
-
-impl From<ConnectorError> for ApiError {
-    fn from(cause: ConnectorError) -> Self {
-        Self {
-            code: String::new(),
-            cause,
-        }
-    }
 }
 
 /// Slack's error response, as the source of a [`ConnectorError`].
@@ -95,14 +50,9 @@ struct Outcome {
 }
 
 impl Client {
-    pub(super) fn new(
-        outbound: OutboundBuilder,
-        clock: SharedClock,
-        base: Url,
-    ) -> Result<Self, HttpError> {
+    pub(super) fn new(outbound: OutboundBuilder, base: Url) -> Result<Self, HttpError> {
         Ok(Self {
             outbound: outbound.allow(&base).build()?,
-            clock,
             base,
         })
     }
@@ -112,30 +62,47 @@ impl Client {
         url_below(&self.base, path)
     }
 
-    /// Calls a method. The charge's operation is the method's name.
+    /// The URL of a method.
+    pub(super) fn method_url(&self, method: &str) -> Url {
+        self.url(&["api", method])
+    }
+
+    /// The current time.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.outbound.now()
+    }
+
+    /// Calls a method with a token: a workspace's, or the app-level token.
+    ///
+    /// The charge's operation is the method's name.
     pub(super) async fn call(
         &self,
         charge: &Charge<'_>,
-        auth: Auth<'_>,
+        token: &SecretString,
         arguments: &[(&str, &str)],
     ) -> Result<Response, ApiError> {
-        let method = charge.operation;
         let request = self
             .outbound
-            .request(Method::POST, self.url(&["api", method]));
-        let request = match auth {
-            Auth::Bearer(token) => request.bearer_auth(token.expose_secret()),
-            Auth::Client(id, secret) => request.basic_auth(id, Some(secret.expose_secret())),
-        };
-        let response = self
-            .outbound
-            .send(charge, request.form(arguments))
-            .await
-            .map_err(|error| ApiError::from(ConnectorError::from(error)))?;
+            .request(Method::POST, self.method_url(charge.operation))
+            .bearer_auth(token.expose_secret())
+            .form(arguments);
+        self.execute(charge, request).await
+    }
+
+    async fn execute(
+        &self,
+        charge: &Charge<'_>,
+        request: RequestBuilder,
+    ) -> Result<Response, ApiError> {
+        let method = charge.operation;
+        let response = self.outbound.send(charge, request).await?;
         let body = Json::of(response.body);
         let outcome: Option<Outcome> = body.read().ok();
         if response.status.is_success() && outcome.as_ref().is_some_and(|outcome| outcome.ok) {
-            return Ok(Response { body, method });
+            return Ok(Response {
+                body,
+                operation: method,
+            });
         }
         let truncated = |text: Option<String>| -> String {
             text.unwrap_or_default()
@@ -148,7 +115,7 @@ impl Client {
         let (code, needed) = outcome.map_or_else(Default::default, |outcome| {
             (truncated(outcome.error), truncated(outcome.needed))
         });
-        let now = self.clock.now();
+        let now = self.outbound.now();
         let (status, headers) = (response.status, &response.headers);
         let cause = if is_undocumented && status.is_success() {
             permanent_error(format!(
@@ -157,18 +124,26 @@ impl Client {
         } else {
             classify(method, status, headers, &code, needed, now)
         };
-        if let ConnectorError::RateLimited {
-            retry_at, scope, ..
-        } = &cause
-        {
-            let seen = LimitObservation {
-                scope: *scope,
-                blocked_until: Some(*retry_at),
-                ..LimitObservation::default()
-            };
-            self.outbound.observe(charge, seen).await;
-        }
-        Err(ApiError { code, cause })
+        response::observe_rejection(&self.outbound, charge, &cause).await;
+        Err(ApiError {
+            status: Some(status),
+            code,
+            cause,
+        })
+    }
+}
+
+impl TokenClient for Client {
+    fn token_request(&self, url: Url) -> RequestBuilder {
+        self.outbound.request(Method::POST, url)
+    }
+
+    async fn send_token_request(
+        &self,
+        charge: &Charge<'_>,
+        request: RequestBuilder,
+    ) -> Result<Response, ApiError> {
+        self.execute(charge, request).await
     }
 }
 

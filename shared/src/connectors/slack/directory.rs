@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::client::{ApiError, Auth, Client};
+use super::client::{ApiError, Client};
 use super::wire::{Channel, Event, User, text};
 use crate::connectors::{Access, ConnectorError};
 use crate::http::Charge;
@@ -65,7 +65,7 @@ pub(super) async fn has_channel(
     }
     let charge = Charge::new(&access.account.id, "conversations.info");
     let found = client
-        .call(&charge, Auth::Bearer(&access.token), &[("channel", id)])
+        .call(&charge, &access.token, &[("channel", id)])
         .await;
     match found {
         Ok(response) => Ok(response.json::<Found>()?.channel.id == id),
@@ -130,10 +130,7 @@ pub(super) async fn resolve_directory(
         if key.kind == DirectoryKind::Bot && access.account.settings["organization"] == true {
             arguments.push(("team_id", &access.account.id));
         }
-        let found: Found = match client
-            .call(&charge, Auth::Bearer(&access.token), &arguments)
-            .await
-        {
+        let found: Found = match client.call(&charge, &access.token, &arguments).await {
             Ok(response) => response.json()?,
             Err(error) => match error.cause {
                 ConnectorError::Denied { .. } | ConnectorError::Permanent(_) => continue,

@@ -10,25 +10,14 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::descriptor;
-use crate::config::Reader;
-use crate::connectors::settings::is_app_configured;
+use crate::connectors::oauth::OAuthClient;
+use crate::connectors::settings::{App, AppReader, ProviderSettings};
 use crate::connectors::{ProviderDescriptor, RateBudget, RateLimits, RateQuota, RateUnit};
 use crate::model::LimitScope;
 
-pub(super) const APP_ID: &str = "SLACK_APP_ID";
 const APP_TOKEN: &str = "SLACK_APP_TOKEN";
-const CLIENT_ID: &str = "SLACK_CLIENT_ID";
-const CLIENT_SECRET: &str = "SLACK_CLIENT_SECRET";
-pub(super) const WEBHOOK_SECRET: &str = "SLACK_WEBHOOK_SECRET";
 const USER_SCOPES: &str = "SLACK_USER_SCOPES";
-const BASE_URL: &str = "SLACK_BASE_URL";
 const HISTORY_PROFILE: &str = "SLACK_HISTORY_PROFILE";
-const RATE_FACTOR: &str = "SLACK_RATE_FACTOR";
-
-/// Settings that every app requires.
-const REQUIRED: [&str; 2] = [CLIENT_ID, CLIENT_SECRET];
-/// Settings whose presence also means that an app is configured.
-const OPTIONAL: [&str; 3] = [APP_ID, APP_TOKEN, WEBHOOK_SECRET];
 
 /// Calls per minute of a rate limit tier ("Rate limits" at docs.slack.dev), less 4 %.
 ///
@@ -42,13 +31,7 @@ const PER_SECOND: f64 = 5.0;
 const BURST: u32 = 5;
 
 /// Settings of the Slack connector.
-#[derive(Debug)]
-pub struct SlackSettings {
-    /// Limits of rate and concurrency.
-    pub limits: RateLimits,
-    /// The app; `None` if Slack is not configured.
-    pub app: Option<AppSettings>,
-}
+pub type SlackSettings = ProviderSettings<AppSettings>;
 
 /// Rate limit of the methods that read messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +43,17 @@ pub enum HistoryProfile {
 }
 
 impl HistoryProfile {
+    fn read(reader: &mut AppReader<'_, '_>) -> Self {
+        match reader.defaulted(HISTORY_PROFILE).as_deref() {
+            None | Some("standard") => Self::Standard,
+            Some("limited") => Self::Limited,
+            Some(_) => {
+                reader.problem(HISTORY_PROFILE, "must be `standard` or `limited`");
+                Self::Limited
+            }
+        }
+    }
+
     /// Messages per page.
     pub(super) const fn page_size(self) -> u32 {
         match self {
@@ -79,15 +73,14 @@ impl HistoryProfile {
 }
 
 /// Settings of a Slack app.
+#[derive(Debug)]
 pub struct AppSettings {
     /// The app's id; deliveries of other apps are not routed.
     pub app_id: Option<String>,
     /// The app-level token, which lists the installations that receive a shared channel's event.
     pub app_token: Option<SecretString>,
-    /// The OAuth client's id.
-    pub client_id: String,
-    /// The OAuth client's secrets: one, or two during rotation.
-    pub client_secrets: Vec<SecretString>,
+    /// The OAuth client.
+    pub client: OAuthClient,
     /// Signing secrets of webhooks: none, one, or two during rotation.
     pub signing_secrets: Vec<SecretString>,
     /// User scopes requested from the installer; none by default.
@@ -102,43 +95,43 @@ pub struct AppSettings {
     pub limits: RateLimits,
 }
 
-impl std::fmt::Debug for AppSettings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AppSettings")
-            .field("app_id", &self.app_id)
-            .field("client_id", &self.client_id)
-            .field("base", &self.base.as_str())
-            .field("profile", &self.profile)
-            .finish_non_exhaustive()
+impl App for AppSettings {
+    const NAME: &'static str = "Slack app";
+
+    fn limits(reader: &mut AppReader<'_, '_>) -> RateLimits {
+        let profile = HistoryProfile::read(reader);
+        limits(
+            profile,
+            reader.within("SLACK_RATE_FACTOR", 1.0, 0.01, 100_000.0),
+        )
+    }
+
+    fn read(reader: &mut AppReader<'_, '_>, limits: RateLimits) -> Option<Self> {
+        Some(Self {
+            app_id: app_id(reader),
+            app_token: app_token(reader),
+            client: reader.oauth_client("SLACK_CLIENT_ID", "SLACK_CLIENT_SECRET"),
+            signing_secrets: webhook_secrets(reader),
+            user_scopes: user_scopes(reader),
+            base: reader.base_url("SLACK_BASE_URL", "https://slack.com"),
+            profile: HistoryProfile::read(reader),
+            limits,
+        })
+    }
+
+    fn descriptor(limits: RateLimits) -> ProviderDescriptor {
+        descriptor(limits)
     }
 }
 
-impl SlackSettings {
-    /// Reads the settings and records problems in the reader.
-    pub fn from_reader(reader: &mut Reader<'_>) -> Self {
-        let (profile, limits) = Self::limits(reader);
-        let app = AppSettings::from_reader(reader, profile, &limits);
-        Self { limits, app }
-    }
+/// Reads the app's id.
+pub(super) fn app_id(reader: &mut AppReader<'_, '_>) -> Option<String> {
+    reader.optional("SLACK_APP_ID")
+}
 
-    /// Reads the history profile and the rate limits.
-    pub(super) fn limits(reader: &mut Reader<'_>) -> (HistoryProfile, RateLimits) {
-        let profile = match reader.optional_string(HISTORY_PROFILE).as_deref() {
-            None | Some("standard") => HistoryProfile::Standard,
-            Some("limited") => HistoryProfile::Limited,
-            Some(_) => {
-                reader.problem(HISTORY_PROFILE, "must be `standard` or `limited`");
-                HistoryProfile::Limited
-            }
-        };
-        let factor = reader.within(RATE_FACTOR, 1.0, 0.01, 100_000.0);
-        (profile, limits(profile, factor))
-    }
-
-    /// Slack's descriptor with these rate limits.
-    pub fn descriptor(&self) -> ProviderDescriptor {
-        descriptor(self.limits.clone())
-    }
+/// Reads the signing secrets of webhooks.
+pub(super) fn webhook_secrets(reader: &mut AppReader<'_, '_>) -> Vec<SecretString> {
+    reader.optional_secrets("SLACK_WEBHOOK_SECRET")
 }
 
 /// Rate limits per method and workspace; an operation has the name of its method.
@@ -193,37 +186,9 @@ const fn saturating_u32(units: f64) -> u32 {
     units as u32
 }
 
-impl AppSettings {
-    fn from_reader(
-        reader: &mut Reader<'_>,
-        profile: HistoryProfile,
-        limits: &RateLimits,
-    ) -> Option<Self> {
-        let base = reader.url(BASE_URL, "https://slack.com");
-        if !is_app_configured(reader, "Slack app", &REQUIRED, &OPTIONAL) {
-            return None;
-        }
-        let client_secrets = reader.one_or_two_secrets(CLIENT_SECRET);
-        let signing_secrets = reader.one_or_two_secrets(WEBHOOK_SECRET);
-        let app_token = app_token(reader);
-        let user_scopes = user_scopes(reader);
-        Some(Self {
-            app_id: reader.optional_string(APP_ID),
-            app_token,
-            client_id: reader.optional_string(CLIENT_ID)?,
-            client_secrets,
-            signing_secrets,
-            user_scopes,
-            base,
-            profile,
-            limits: limits.clone(),
-        })
-    }
-}
-
 /// Reads the app-level token.
-fn app_token(reader: &mut Reader<'_>) -> Option<SecretString> {
-    let mut tokens = reader.one_or_two_secrets(APP_TOKEN);
+fn app_token(reader: &mut AppReader<'_, '_>) -> Option<SecretString> {
+    let mut tokens = reader.optional_secrets(APP_TOKEN);
     if tokens.len() > 1 {
         reader.problem(APP_TOKEN, "must be one value");
     }
@@ -231,8 +196,8 @@ fn app_token(reader: &mut Reader<'_>) -> Option<SecretString> {
 }
 
 /// Reads the user scopes, separated by commas as in Slack's documentation.
-fn user_scopes(reader: &mut Reader<'_>) -> Vec<String> {
-    let listed = reader.optional_string(USER_SCOPES).unwrap_or_default();
+fn user_scopes(reader: &mut AppReader<'_, '_>) -> Vec<String> {
+    let listed = reader.defaulted(USER_SCOPES).unwrap_or_default();
     let scopes: Vec<String> = listed
         .split(',')
         .map(|scope| scope.trim().to_owned())
@@ -255,20 +220,16 @@ fn user_scopes(reader: &mut Reader<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Env;
+    use crate::connectors::testing::read_settings;
+
+    const CLIENT_ID: &str = "SLACK_CLIENT_ID";
+    const CLIENT_SECRET: &str = "SLACK_CLIENT_SECRET";
+    const WEBHOOK_SECRET: &str = "SLACK_WEBHOOK_SECRET";
+    const BASE_URL: &str = "SLACK_BASE_URL";
+    const RATE_FACTOR: &str = "SLACK_RATE_FACTOR";
 
     fn read(pairs: &[(&str, &str)]) -> Result<SlackSettings, String> {
-        let env = Env::from_pairs(
-            pairs
-                .iter()
-                .map(|(name, value)| (format!("POBLYSH_{name}"), (*value).to_owned())),
-        );
-        let mut reader = Reader::new(&env);
-        let settings = SlackSettings::from_reader(&mut reader);
-        reader
-            .finish()
-            .map(|()| settings)
-            .map_err(|error| error.to_string())
+        read_settings(pairs)
     }
 
     #[test]

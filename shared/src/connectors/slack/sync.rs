@@ -15,7 +15,7 @@ mod root;
 use secrecy::SecretString;
 
 use super::Slack;
-use super::client::{ApiError, Auth, Response};
+use super::client::{ApiError, Response};
 use crate::connectors::error::permanent_error;
 use crate::connectors::{ConnectorError, SyncPage, SyncRequest};
 use crate::http::Charge;
@@ -66,8 +66,5 @@ async fn call_with_token(
         priority: request.priority,
         ..Charge::new(&request.access.account.id, method)
     };
-    slack
-        .client
-        .call(&charge, Auth::Bearer(token), arguments)
-        .await
+    slack.client.call(&charge, token, arguments).await
 }

@@ -13,14 +13,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::client::Auth;
 use super::normalize::{self, NormalizeContext};
-use super::settings::{APP_ID, AppSettings, SlackSettings, WEBHOOK_SECRET};
+use super::settings::{AppSettings, app_id, webhook_secrets};
 use super::wire::{Authorization, Envelope, Event, Metadata, Ts, WireError, or_default, rows};
 use super::{Slack, descriptor, directory};
 use crate::clock::SharedClock;
 use crate::config::Reader;
 use crate::connectors::headers::{signature_hex, single_header};
+use crate::connectors::settings::{APP_ACCOUNT, App, AppReader};
 use crate::connectors::wire::{Json, plausible};
 use crate::connectors::{
     AccountChange, Acknowledgement, ConnectorError, Directory, Handshake, KeySource,
@@ -66,10 +66,11 @@ pub struct Webhooks {
 impl Webhooks {
     /// Reads the settings of verification.
     pub fn from_reader(reader: &mut Reader<'_>, clock: &SharedClock) -> Self {
+        let mut reader = AppReader::new(reader);
         Self {
-            descriptor: descriptor(SlackSettings::limits(reader).1),
-            secrets: reader.one_or_two_secrets(WEBHOOK_SECRET),
-            app_id: reader.optional_string(APP_ID),
+            descriptor: descriptor(AppSettings::limits(&mut reader)),
+            secrets: webhook_secrets(&mut reader),
+            app_id: app_id(&mut reader),
             clock: clock.clone(),
         }
     }
@@ -376,8 +377,8 @@ pub(super) async fn recipients(
         let response = slack
             .client
             .call(
-                &Charge::new("app", "apps.event.authorizations.list"),
-                Auth::Bearer(token),
+                &Charge::new(APP_ACCOUNT, "apps.event.authorizations.list"),
+                token,
                 &arguments[..count],
             )
             .await

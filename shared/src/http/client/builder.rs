@@ -10,6 +10,8 @@ use super::{HttpError, Outbound, Shared};
 use crate::clock::SharedClock;
 use crate::http::RateLimiter;
 
+/// Some providers reject calls without a user agent.
+const USER_AGENT: &str = concat!("poblysh-connectors/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_BODY: usize = 32 * 1024 * 1024;
@@ -20,7 +22,6 @@ pub struct OutboundBuilder {
     rate_limiter: Arc<dyn RateLimiter>,
     clock: SharedClock,
     allowed: Vec<Origin>,
-    user_agent: String,
     connect_timeout: Duration,
     call_timeout: Duration,
     max_body: usize,
@@ -37,7 +38,6 @@ impl OutboundBuilder {
             rate_limiter,
             clock,
             allowed: Vec::new(),
-            user_agent: concat!("poblysh-connectors/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: CONNECT_TIMEOUT,
             call_timeout: CALL_TIMEOUT,
             max_body: MAX_BODY,
@@ -51,13 +51,6 @@ impl OutboundBuilder {
         if !self.allowed.contains(&origin) {
             self.allowed.push(origin);
         }
-        self
-    }
-
-    /// Sets the `User-Agent`.
-    #[must_use]
-    pub fn user_agent(mut self, text: impl Into<String>) -> Self {
-        self.user_agent = text.into();
         self
     }
 
@@ -81,7 +74,7 @@ impl OutboundBuilder {
     /// Builds the client.
     pub fn build(self) -> Result<Outbound, HttpError> {
         let client = Client::builder()
-            .user_agent(self.user_agent)
+            .user_agent(USER_AGENT)
             .connect_timeout(self.connect_timeout)
             .redirect(redirect::Policy::none())
             .referer(false)

@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::oauth::{self, Exchange};
+use super::oauth;
 use crate::connectors::github::GitHub;
 use crate::connectors::github::client::{Call, PER_PAGE, permanent_error};
 use crate::connectors::github::wire::{
@@ -55,14 +55,7 @@ pub(in super::super) fn authorize(github: &GitHub, request: &AuthorizeRequest) -
         url.query_pairs_mut().append_pair("state", &request.state);
         return url;
     }
-    let mut url = github.client.web(&["login", "oauth", "authorize"]);
-    url.query_pairs_mut()
-        .append_pair("client_id", &github.app.client_id)
-        .append_pair("redirect_uri", request.redirect_uri.as_str())
-        .append_pair("state", &request.state)
-        .append_pair("code_challenge", &request.code_challenge)
-        .append_pair("code_challenge_method", "S256");
-    url
+    oauth::authorize(github, request)
 }
 
 /// Handles a redirect.
@@ -85,9 +78,9 @@ pub(in super::super) async fn exchange_token(
     let Some(code) = requested_code(callback) else {
         return next_step(&claim);
     };
-    let token = match oauth::exchange(github, callback, code).await? {
-        Exchange::Token(token) => token,
-        Exchange::Denied(reason) => return Ok(CallbackOutcome::denied(reason)),
+    let token = match oauth::exchange(github, callback, code).await {
+        Ok(token) => token,
+        Err(end) => return end,
     };
     let outcome = with_new_token(|| Box::pin(verify_claim(github, &token, claim.clone()))).await;
     oauth::revoke_token(github, &token).await;
@@ -111,7 +104,7 @@ fn code(callback: &Callback) -> Option<&str> {
     callback.param("code").filter(|code| !code.is_empty())
 }
 
-/// Maps the error code of a redirect.
+/// Maps the error code of a redirect, which may belong to either step.
 ///
 /// The query is untrusted, so unknown codes are not repeated.
 fn authorization_error(error: &str) -> Result<CallbackOutcome, ConnectorError> {

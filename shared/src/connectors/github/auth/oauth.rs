@@ -5,106 +5,64 @@
 
 use http::{Method, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
+use url::Url;
 
 use crate::connectors::github::GitHub;
-use crate::connectors::github::client::permanent_error;
-use crate::connectors::github::wire::TokenResponse;
-use crate::connectors::{Callback, ConnectorError};
+use crate::connectors::oauth::{Dialect, FlowEnd, TokenEndpoint};
+use crate::connectors::{AuthorizeRequest, Callback};
 use crate::http::Charge;
 
 /// Account to which calls with user tokens are charged.
 pub(super) const ACCOUNT: &str = "oauth";
 
-/// Outcome of an exchange.
-pub(super) enum Exchange {
-    /// The user token.
-    Token(SecretString),
-    /// The reason without a token, as text for the person.
-    Denied(&'static str),
+/// GitHub's OAuth. A GitHub App has permissions instead of scopes.
+const OAUTH: Dialect = Dialect {
+    provider: "GitHub",
+    code_grant_type: None,
+    rejected_secret: &["incorrect_client_credentials"],
+    expired_code: &["bad_verification_code"],
+    denials: &[(
+        "unverified_user_email",
+        "Your GitHub account has no verified e-mail address.",
+    )],
+    ..Dialect::STANDARD
+};
+
+/// Builds the URL of the second step.
+pub(super) fn authorize(github: &GitHub, request: &AuthorizeRequest) -> Url {
+    let page = github.client.web(&["login", "oauth", "authorize"]);
+    OAUTH.authorize_url(page, &github.app.client, request, &[], &[])
 }
 
-/// Exchanges a code for a user token, with the client secret that is valid.
+/// Exchanges a code for a user token.
 pub(super) async fn exchange(
     github: &GitHub,
     callback: &Callback,
     code: &str,
-) -> Result<Exchange, ConnectorError> {
-    let mut rejected_secret = permanent_error("no client secret is configured");
-    for secret in &github.app.client_secrets {
-        let response = request_token(github, callback, code, secret).await?;
-        if let Some(token) = response.access_token {
-            return Ok(Exchange::Token(token));
-        }
-        match response.error.as_deref() {
-            Some("incorrect_client_credentials") => {
-                rejected_secret = permanent_error("GitHub rejected the app's client id or secret");
-            }
-            Some("bad_verification_code") => {
-                return Ok(Exchange::Denied(
-                    "The authorization has expired or was already used. Start again.",
-                ));
-            }
-            Some("unverified_user_email") => {
-                return Ok(Exchange::Denied(
-                    "Your GitHub account has no verified e-mail address.",
-                ));
-            }
-            other => {
-                let code: String = other
-                    .unwrap_or("no token and no error")
-                    .chars()
-                    .take(80)
-                    .collect();
-                return Err(permanent_error(format!(
-                    "GitHub rejected the code exchange: {code}"
-                )));
-            }
-        }
-    }
-    Err(rejected_secret)
-}
-
-async fn request_token(
-    github: &GitHub,
-    callback: &Callback,
-    code: &str,
-    secret: &SecretString,
-) -> Result<TokenResponse, ConnectorError> {
-    let url = github.client.web(&["login", "oauth", "access_token"]);
-    let request = github
-        .client
-        .request(Method::POST, url)
-        // Without it the response is form-encoded.
-        .header(header::ACCEPT, "application/json")
-        .form(&[
-            ("client_id", github.app.client_id.as_str()),
-            ("client_secret", secret.expose_secret()),
-            ("code", code),
-            ("redirect_uri", callback.redirect_uri.as_str()),
-            ("code_verifier", callback.code_verifier.expose_secret()),
-        ]);
+) -> Result<SecretString, FlowEnd> {
+    let endpoint = TokenEndpoint {
+        dialect: &OAUTH,
+        api: &github.client,
+        url: github.client.web(&["login", "oauth", "access_token"]),
+        client: &github.app.client,
+    };
     let charge = Charge::new(ACCOUNT, "exchange_code");
-    match github.client.send(&charge, request).await {
-        Ok(response) => response.json(),
-        Err(error) if error.is(StatusCode::NOT_FOUND) => {
-            Err(permanent_error("GitHub does not know the app's client id"))
-        }
-        Err(error) => Err(error.cause.into_app_error()),
-    }
+    let response = endpoint.exchange_code(&charge, callback, code).await?;
+    let tokens = response.into_set(github.client.now()).map_err(Err)?;
+    Ok(tokens.access_token)
 }
 
 /// Revokes a user token, best effort: it is not stored and expires within hours.
 pub(super) async fn revoke_token(github: &GitHub, token: &SecretString) {
-    let Some(secret) = github.app.client_secrets.first() else {
+    let app = &github.app.client;
+    let Some(secret) = app.secrets.first() else {
         return;
     };
-    let url = github
-        .client
-        .api(&["applications", &github.app.client_id, "token"]);
+    let url = github.client.api(&["applications", &app.id, "token"]);
     let request = github
         .client
         .request(Method::DELETE, url)
-        .basic_auth(&github.app.client_id, Some(secret.expose_secret()))
+        .basic_auth(&app.id, Some(secret.expose_secret()))
         .header(header::ACCEPT, "application/vnd.github+json")
         .json(&serde_json::json!({ "access_token": token.expose_secret() }));
     if let Err(error) = github

@@ -8,43 +8,13 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::Response;
+use crate::connectors::response::ApiError;
 use crate::connectors::{ConnectorError, response};
 use crate::http::LimitObservation;
 use crate::model::LimitScope;
 
 /// Maximum length of GitHub's message in the log.
 const MAX_MESSAGE_CHARS: usize = 300;
-
-/// Failure of a call, with the status, because some callers know better what a 404 means.
-#[derive(Debug)]
-pub(in super::super) struct ApiError {
-    /// Status of the response; `None` if there was none.
-    pub status: Option<StatusCode>,
-    /// The error it maps to, independent of the operation.
-    pub cause: ConnectorError,
-}
-
-impl From<ApiError> for ConnectorError {
-    fn from(error: ApiError) -> Self {
-        error.cause
-    }
-}
-
-impl From<ConnectorError> for ApiError {
-    fn from(cause: ConnectorError) -> Self {
-        Self {
-            status: None,
-            cause,
-        }
-    }
-}
-
-impl ApiError {
-    /// Returns whether the response has this status and is no rate limit.
-    pub(in super::super) fn is(&self, status: StatusCode) -> bool {
-        self.status == Some(status) && !matches!(self.cause, ConnectorError::RateLimited { .. })
-    }
-}
 
 /// GitHub's error response, as the source of a [`ConnectorError`].
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +53,7 @@ pub(super) fn classify(
     };
     ApiError {
         status: Some(response.status),
+        code: String::new(),
         cause,
     }
 }

@@ -1,36 +1,13 @@
 //! Tests of the connect flow with a server.
 
 use serde_json::{Value, json};
-use url::Url;
 use wiremock::matchers::{body_string_contains, header, header_exists, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{connector, github};
 use crate::connectors::github::GitHub;
-use crate::connectors::{AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorError};
-
-const REDIRECT: &str = "https://poblysh.example/v1/connect/github/callback";
-
-fn callback(query: &[(&str, &str)], context: Option<Value>) -> Callback {
-    Callback {
-        query: query
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect(),
-        code_verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".into(),
-        redirect_uri: Url::parse(REDIRECT).expect("a URL"),
-        context,
-    }
-}
-
-fn authorize(context: Option<Value>) -> AuthorizeRequest {
-    AuthorizeRequest {
-        state: "a state".to_owned(),
-        redirect_uri: Url::parse(REDIRECT).expect("a URL"),
-        code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".to_owned(),
-        context,
-    }
-}
+use crate::connectors::testing::{CHALLENGE, REDIRECT, authorize_request, callback};
+use crate::connectors::{Callback, CallbackOutcome, Connector, ConnectorError};
 
 async fn mount_token_response(server: &MockServer, response: Value) {
     Mock::given(method("POST"))
@@ -142,7 +119,7 @@ async fn two_steps_lead_to_verified_grant() {
     mount_membership(&server, 200, "admin", "active").await;
     mount_installation(&server, 7_654_321, false).await;
 
-    let first = github.authorize(&authorize(None)).expect("a URL");
+    let first = github.authorize(&authorize_request(None)).expect("a URL");
     assert_eq!(first.path(), "/github-apps/poblysh/installations/new");
     assert_eq!(first.query(), Some("state=a+state"));
 
@@ -154,7 +131,7 @@ async fn two_steps_lead_to_verified_grant() {
         panic!("a second step");
     };
     let second = github
-        .authorize(&authorize(Some(context.clone())))
+        .authorize(&authorize_request(Some(context.clone())))
         .expect("a URL");
     assert_eq!(second.path(), "/login/oauth/authorize");
     let query: Vec<(String, String)> = second.query_pairs().into_owned().collect();
@@ -162,10 +139,7 @@ async fn two_steps_lead_to_verified_grant() {
         ("client_id", "Iv1.client"),
         ("redirect_uri", REDIRECT),
         ("state", "a state"),
-        (
-            "code_challenge",
-            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
-        ),
+        ("code_challenge", CHALLENGE),
         ("code_challenge_method", "S256"),
     ] {
         assert!(
@@ -312,7 +286,9 @@ async fn unrequested_code_is_discarded() {
         let CallbackOutcome::NextStep { context } = outcome else {
             panic!("{query:?}: {outcome:?}")
         };
-        let next = github.authorize(&authorize(Some(context))).expect("a URL");
+        let next = github
+            .authorize(&authorize_request(Some(context)))
+            .expect("a URL");
         assert_eq!(next.path(), "/login/oauth/authorize");
         let requests = server.received_requests().await.expect("requests");
         assert!(requests.is_empty(), "the code is not used");
@@ -503,7 +479,10 @@ fn install_page_url_depends_on_host() {
     ] {
         let (github, _) = connector("https://github.example", api);
         assert_eq!(
-            github.authorize(&authorize(None)).expect("a URL").path(),
+            github
+                .authorize(&authorize_request(None))
+                .expect("a URL")
+                .path(),
             page,
             "{api}"
         );

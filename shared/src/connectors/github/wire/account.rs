@@ -153,14 +153,6 @@ pub(in super::super) struct InstallationToken {
     pub expires_at: DateTime<Utc>,
 }
 
-/// Response of the token endpoint: a token or an error, both with status 200.
-#[derive(Debug, Deserialize)]
-pub(in super::super) struct TokenResponse {
-    pub access_token: Option<SecretString>,
-    #[serde(default, deserialize_with = "text")]
-    pub error: Option<String>,
-}
-
 /// An entry of the app's delivery log.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct AppDelivery {

@@ -1,31 +1,16 @@
 //! Consent, choice of a site, token refresh and subscriptions, against a mock server.
 
 use serde_json::{Value, json};
-use url::Url;
 use wiremock::matchers::{body_partial_json, method, path, path_regex};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{access, account, jira, now, subscribe_request};
 use crate::connectors::jira::Jira;
+use crate::connectors::testing::{CHALLENGE, REDIRECT, VERIFIER, authorize_request, callback};
 use crate::connectors::{
-    AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorError, RefreshRequest,
-    Renewal, TokenSet,
+    CallbackOutcome, Connector, ConnectorError, RefreshRequest, Renewal, TokenSet,
 };
 use crate::model::LimitScope;
-
-const REDIRECT: &str = "https://poblysh.example/v1/connect/jira/callback";
-
-fn callback(query: &[(&str, &str)], context: Option<Value>) -> Callback {
-    Callback {
-        query: query
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
-        code_verifier: "a verifier".into(),
-        redirect_uri: Url::parse(REDIRECT).expect("a URL"),
-        context,
-    }
-}
 
 async fn mock_path(server: &MockServer, at: &str, status: u16, response: Value) {
     Mock::given(path(at))
@@ -64,14 +49,7 @@ async fn outcome(jira: &Jira, query: &[(&str, &str)], context: Option<Value>) ->
 #[tokio::test]
 async fn authorization_url_has_documented_parameters() {
     let (_server, jira, _) = jira().await;
-    let url = jira
-        .authorize(&AuthorizeRequest {
-            state: "a state".to_owned(),
-            redirect_uri: Url::parse(REDIRECT).expect("a URL"),
-            code_challenge: "a challenge".to_owned(),
-            context: None,
-        })
-        .expect("a URL");
+    let url = jira.authorize(&authorize_request(None)).expect("a URL");
     let query: Vec<(String, String)> = url.query_pairs().into_owned().collect();
     for (name, value) in [
         ("audience", "api.atlassian.com"),
@@ -80,7 +58,7 @@ async fn authorization_url_has_documented_parameters() {
         ("state", "a state"),
         ("response_type", "code"),
         ("prompt", "consent"),
-        ("code_challenge", "a challenge"),
+        ("code_challenge", CHALLENGE),
         ("code_challenge_method", "S256"),
     ] {
         assert!(
@@ -111,7 +89,7 @@ async fn consent_for_one_site_connects_it() {
     assert!(tokens.refresh_token.is_some() && tokens.refresh_expires_at.is_some());
     let requests = server.received_requests().await.expect("requests");
     let exchange: Value = serde_json::from_slice(&requests[0].body).expect("JSON");
-    assert_eq!(exchange["code_verifier"], "a verifier");
+    assert_eq!(exchange["code_verifier"], VERIFIER);
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ fn verify_at(
         body,
         connection: None,
     };
-    verify(&jira.app.client_secrets, then, &request, &NoKeys)
+    verify(&jira.app.client.secrets, then, &request, &NoKeys)
         .now_or_never()
         .expect("a verification without waiting")
 }
@@ -270,7 +270,7 @@ fn verify_at_connection(
         body,
         connection: Some(connection),
     };
-    verify(&jira.app.client_secrets, now(), &request, &SECRETS)
+    verify(&jira.app.client.secrets, now(), &request, &SECRETS)
         .now_or_never()
         .expect("a verification without waiting")
 }

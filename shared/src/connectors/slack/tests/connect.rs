@@ -1,31 +1,16 @@
 //! Token exchange, refresh and revocation, against a mock server.
 
 use serde_json::{Value, json};
-use url::Url;
 use wiremock::matchers::{basic_auth, body_string, body_string_contains, header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{account, now, slack};
 use crate::connectors::slack::Slack;
+use crate::connectors::testing::{REDIRECT, authorize_request, callback};
 use crate::connectors::{
-    Access, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorError, Grant,
-    GrantState, RefreshRequest, TokenSet,
+    Access, CallbackOutcome, Connector, ConnectorError, Grant, GrantState, RefreshRequest, TokenSet,
 };
 use crate::model::{DirectoryKey, DirectoryKind, LimitScope};
-
-const REDIRECT: &str = "https://poblysh.example/v1/connect/slack/callback";
-
-pub(super) fn callback(query: &[(&str, &str)]) -> Callback {
-    Callback {
-        query: query
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
-        code_verifier: "unused".into(),
-        redirect_uri: Url::parse(REDIRECT).expect("a URL"),
-        context: None,
-    }
-}
 
 async fn mock_method(server: &MockServer, name: &str, response: Value) {
     Mock::given(method("POST"))
@@ -47,7 +32,7 @@ fn installation() -> Value {
 
 async fn connect(slack: &Slack) -> CallbackOutcome {
     slack
-        .exchange_token(callback(&[("code", "c0de")]))
+        .exchange_token(callback(&[("code", "c0de")], None))
         .await
         .expect("an outcome")
 }
@@ -55,14 +40,7 @@ async fn connect(slack: &Slack) -> CallbackOutcome {
 #[tokio::test]
 async fn authorization_url_contains_scopes_and_state() {
     let (_server, slack, _) = slack().await;
-    let url = slack
-        .authorize(&AuthorizeRequest {
-            state: "a state".to_owned(),
-            redirect_uri: Url::parse(REDIRECT).expect("a URL"),
-            code_challenge: "unused".to_owned(),
-            context: None,
-        })
-        .expect("a URL");
+    let url = slack.authorize(&authorize_request(None)).expect("a URL");
     assert_eq!(url.path(), "/oauth/v2/authorize");
     let query: Vec<(String, String)> = url.query_pairs().into_owned().collect();
     for (name, value) in [
@@ -144,7 +122,9 @@ async fn installation_without_workspace_is_rejected() {
     let mut tokens = installation();
     tokens["team"]["id"] = json!("");
     mock_method(&server, "oauth.v2.access", tokens).await;
-    let outcome = slack.exchange_token(callback(&[("code", "c0de")])).await;
+    let outcome = slack
+        .exchange_token(callback(&[("code", "c0de")], None))
+        .await;
     assert!(
         matches!(outcome, Err(ConnectorError::Permanent(_))),
         "{outcome:?}"
@@ -168,7 +148,10 @@ async fn exchange_errors_separate_denials_from_faults() {
             json!({ "ok": false, "error": code }),
         )
         .await;
-        match slack.exchange_token(callback(&[("code", "c0de")])).await {
+        match slack
+            .exchange_token(callback(&[("code", "c0de")], None))
+            .await
+        {
             Ok(CallbackOutcome::Denied { .. }) => assert!(denied, "{code}"),
             Err(ConnectorError::Permanent(_)) => assert!(!denied, "{code}"),
             other => panic!("{code}: {other:?}"),
@@ -177,7 +160,7 @@ async fn exchange_errors_separate_denials_from_faults() {
     let (_server, slack, _) = slack().await;
     for query in [&[("error", "access_denied")][..], &[], &[("code", "")]] {
         let outcome = slack
-            .exchange_token(callback(query))
+            .exchange_token(callback(query, None))
             .await
             .expect("an outcome");
         assert!(
@@ -186,7 +169,7 @@ async fn exchange_errors_separate_denials_from_faults() {
         );
     }
     let outcome = slack
-        .exchange_token(callback(&[("error", "invalid_team")]))
+        .exchange_token(callback(&[("error", "invalid_team")], None))
         .await;
     assert!(
         matches!(outcome, Err(ConnectorError::Permanent(_))),

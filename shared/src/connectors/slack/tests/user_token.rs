@@ -1,13 +1,12 @@
 //! The installer's user token: requested by scope, stored separately, used for denied threads.
 
 use serde_json::{Value, json};
-use url::Url;
 use wiremock::matchers::{header, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::connect::callback;
 use super::{account, connector, now};
-use crate::connectors::{Access, AuthorizeRequest, CallbackOutcome, Connector, SyncRequest};
+use crate::connectors::testing::{authorize_request, callback};
+use crate::connectors::{Access, CallbackOutcome, Connector, SyncRequest};
 use crate::model::StreamSpec;
 
 async fn mock_method(server: &MockServer, method: &str, token: Option<&str>, response: &Value) {
@@ -31,13 +30,7 @@ async fn user_scopes_are_requested_only_if_configured() {
     ] {
         let settings = [("POBLYSH_SLACK_USER_SCOPES", scopes)];
         let (slack, _) = connector("http://localhost:1", &settings);
-        let request = AuthorizeRequest {
-            state: "a state".to_owned(),
-            redirect_uri: Url::parse("https://poblysh.example/callback").expect("a URL"),
-            code_challenge: "unused".to_owned(),
-            context: None,
-        };
-        let url = slack.authorize(&request).expect("a URL");
+        let url = slack.authorize(&authorize_request(None)).expect("a URL");
         let found = url.query_pairs().find(|(name, _)| name == "user_scope");
         assert_eq!(found.as_ref().map(|(_, value)| &**value), requested);
     }
@@ -59,7 +52,9 @@ async fn user_token_has_separate_expiry() {
     mock_method(&server, "oauth.v2.access", None, &installed).await;
     let who = json!({ "ok": true, "url": "https://acme.slack.com/", "team": "Acme" });
     mock_method(&server, "auth.test", None, &who).await;
-    let outcome = slack.exchange_token(callback(&[("code", "c0de")])).await;
+    let outcome = slack
+        .exchange_token(callback(&[("code", "c0de")], None))
+        .await;
     let CallbackOutcome::Connected(grant) = outcome.expect("an outcome") else {
         panic!("a grant");
     };
