@@ -6,12 +6,16 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, ExprTrait, Func};
+use sea_orm::{ColumnTrait, Condition, FromQueryResult, Iterable, QueryFilter};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
+use super::entities::api_keys::{ActiveModel, Column, Entity, Model};
+use super::orm::{Scoped, insert_computed, newest_first, now};
 use super::page::{Page, PageRequest};
 use super::{Db, DbError, TenantScope, Tx};
 use crate::crypto;
@@ -116,22 +120,10 @@ pub struct AuthenticatedKey {
     pub needs_touch: bool,
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: ApiKeyId,
-    name: String,
-    hint: String,
-    scopes: Vec<String>,
-    created_at: DateTime<Utc>,
-    expires_at: Option<DateTime<Utc>>,
-    revoked_at: Option<DateTime<Utc>>,
-    last_used_at: Option<DateTime<Utc>>,
-}
-
-impl TryFrom<Row> for ApiKey {
+impl TryFrom<Model> for ApiKey {
     type Error = DbError;
 
-    fn try_from(row: Row) -> Result<Self, DbError> {
+    fn try_from(row: Model) -> Result<Self, DbError> {
         Ok(Self {
             id: row.id,
             name: row.name,
@@ -155,23 +147,23 @@ pub async fn create(
 ) -> Result<CreatedKey, DbError> {
     let random = crypto::random_token(KEY_BYTES);
     let secret = format!("{KEY_PREFIX}{}", random.expose_secret());
-    let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
-    let row = sqlx::query_as::<_, Row>(
-        "INSERT INTO api_keys (tenant_id, id, name, key_hash, hint, scopes, expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(days => $7)) \
-         RETURNING id, name, hint, scopes, created_at, expires_at, revoked_at, last_used_at",
-    )
-    .bind(scope.tenant_id())
-    .bind(ApiKeyId::generate())
-    .bind(name)
-    .bind(crypto::sha256(secret.as_bytes()).to_vec())
-    .bind(&secret[..HINT_CHARS])
-    .bind(scopes)
-    .bind(expires_in_days)
-    .fetch_one(&mut **tx)
-    .await?;
+    let row = ActiveModel {
+        tenant_id: Set(scope.tenant_id()),
+        id: Set(ApiKeyId::generate()),
+        name: Set(name.to_owned()),
+        key_hash: Set(crypto::sha256(secret.as_bytes()).to_vec()),
+        hint: Set(secret[..HINT_CHARS].to_owned()),
+        scopes: Set(scopes
+            .iter()
+            .map(|scope| scope.as_str().to_owned())
+            .collect()),
+        ..Default::default()
+    };
+    let expires_at = Expr::cust_with_values("now() + make_interval(days => $1)", [expires_in_days]);
+    let expires_at = (Column::ExpiresAt, expires_at);
+    let row = insert_computed(&tx.orm(), row, expires_at, Column::iter()).await?;
     Ok(CreatedKey {
-        key: row.try_into()?,
+        key: Model::from_query_result(&row, "")?.try_into()?,
         secret: secret.into(),
     })
 }
@@ -182,15 +174,8 @@ pub async fn list(
     scope: &TenantScope,
     request: &PageRequest,
 ) -> Result<Page<ApiKey>, DbError> {
-    let rows = sqlx::query_as::<_, Row>(
-        "SELECT id, name, hint, scopes, created_at, expires_at, revoked_at, last_used_at \
-         FROM api_keys WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
-    )
-    .bind(scope.tenant_id())
-    .bind(request.before.unwrap_or(Uuid::max()))
-    .bind(request.fetch_limit())
-    .fetch_all(&mut **tx)
-    .await?;
+    let page = newest_first(Entity::scoped(scope), Column::Id, request);
+    let rows = page.all(&tx.orm()).await?;
     let keys = rows
         .into_iter()
         .map(ApiKey::try_from)
@@ -200,15 +185,13 @@ pub async fn list(
 
 /// Revokes a key; returns whether it exists. Revoking it again changes nothing.
 pub async fn revoke(tx: &mut Tx, scope: &TenantScope, id: ApiKeyId) -> Result<bool, DbError> {
-    let result = sqlx::query(
-        "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) \
-         WHERE tenant_id = $1 AND id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .execute(&mut **tx)
-    .await?;
-    Ok(result.rows_affected() == 1)
+    let revoked_at = Func::coalesce([Expr::col(Column::RevokedAt), now()]);
+    let result = Entity::update_scoped(scope)
+        .col_expr(Column::RevokedAt, revoked_at.into())
+        .filter(Column::Id.eq(id))
+        .exec(&tx.orm())
+        .await?;
+    Ok(result.rows_affected == 1)
 }
 
 /// Authenticates a presented key; `None` when it is unknown, revoked or expired.
@@ -271,15 +254,16 @@ pub async fn find_valid(
 /// Records the use of a key, at most once a minute.
 pub async fn touch(db: &Db, scope: &TenantScope, id: ApiKeyId) -> Result<(), DbError> {
     let mut tx = db.begin(scope).await?;
-    sqlx::query(
-        "UPDATE api_keys SET last_used_at = now() \
-         WHERE tenant_id = $1 AND id = $2 \
-           AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .execute(&mut *tx)
-    .await?;
+    let minute_ago = Expr::cust("now() - interval '1 minute'");
+    let unrecorded = Condition::any()
+        .add(Column::LastUsedAt.is_null())
+        .add(Column::LastUsedAt.into_expr().lt(minute_ago));
+    Entity::update_scoped(scope)
+        .col_expr(Column::LastUsedAt, now())
+        .filter(Column::Id.eq(id))
+        .filter(unrecorded)
+        .exec(&tx.orm())
+        .await?;
     tx.commit().await?;
     Ok(())
 }

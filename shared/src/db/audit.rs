@@ -5,9 +5,12 @@
 
 use std::fmt;
 
+use sea_orm::ActiveValue::Set;
+use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::entities::audit_log::{ActiveModel, Entity};
 use super::{DbError, Json, TenantScope, Tx};
 use crate::model::ApiKeyId;
 
@@ -76,17 +79,17 @@ pub async fn record(
     scope: &TenantScope,
     entry: &AuditEntry<'_>,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "INSERT INTO audit_log (tenant_id, id, actor, action, target, detail) \
-         VALUES ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(scope.tenant_id())
-    .bind(Uuid::now_v7())
-    .bind(entry.actor.to_string())
-    .bind(entry.action)
-    .bind(entry.target)
-    .bind(Json(&entry.detail))
-    .execute(&mut **tx)
-    .await?;
+    let row = ActiveModel {
+        tenant_id: Set(scope.tenant_id()),
+        id: Set(Uuid::now_v7()),
+        actor: Set(entry.actor.to_string()),
+        action: Set(entry.action.to_owned()),
+        target: Set(entry.target.map(str::to_owned)),
+        detail: Set(Json(entry.detail.clone())),
+        ..Default::default()
+    };
+    Entity::insert(row)
+        .exec_without_returning(&tx.orm())
+        .await?;
     Ok(())
 }

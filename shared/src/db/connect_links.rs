@@ -5,9 +5,14 @@
 //! approval expires, so that the administrator can open the same link.
 
 use chrono::{DateTime, Utc};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 
+use super::entities::connect_links::{ActiveModel, Column, Entity};
+use super::orm::{Scoped, across_tenants, insert_computed, now};
 use super::{Db, DbError, TenantScope, Tx};
-use crate::model::{ConnectionId, TenantId};
+use crate::model::ConnectionId;
 
 /// A link that can be opened.
 #[derive(Debug, Clone)]
@@ -24,14 +29,6 @@ pub struct ConnectLink {
     pub pending: Option<ConnectionId>,
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    tenant_id: TenantId,
-    provider: String,
-    return_to: Option<String>,
-    connection_id: Option<ConnectionId>,
-}
-
 /// Creates a link; returns when it expires.
 pub async fn create(
     tx: &mut Tx,
@@ -40,29 +37,30 @@ pub async fn create(
     provider: &str,
     return_to: Option<&str>,
 ) -> Result<DateTime<Utc>, DbError> {
-    let expires_at = sqlx::query_scalar(
-        "INSERT INTO connect_links (tenant_id, link_hash, provider, return_to, expires_at) \
-         VALUES ($1, $2, $3, $4, now() + interval '10 minutes') RETURNING expires_at",
-    )
-    .bind(scope.tenant_id())
-    .bind(link_hash.to_vec())
-    .bind(provider)
-    .bind(return_to)
-    .fetch_one(&mut **tx)
-    .await?;
-    Ok(expires_at)
+    let row = ActiveModel {
+        tenant_id: Set(scope.tenant_id()),
+        link_hash: Set(link_hash.to_vec()),
+        provider: Set(provider.to_owned()),
+        return_to: Set(return_to.map(str::to_owned)),
+        ..Default::default()
+    };
+    let expires_at = (
+        Column::ExpiresAt,
+        Expr::cust("now() + interval '10 minutes'"),
+    );
+    let row = insert_computed(&tx.orm(), row, expires_at, [Column::ExpiresAt]).await?;
+    Ok(row.try_get("", "expires_at")?)
 }
 
 /// Returns the link with this hash, unless it is consumed or expired.
 pub async fn find(db: &Db, link_hash: [u8; 32]) -> Result<Option<ConnectLink>, DbError> {
     let mut tx = db.begin_by_secret(&link_hash).await?;
-    let row = sqlx::query_as::<_, Row>(
-        "SELECT tenant_id, provider, return_to, connection_id FROM connect_links \
-         WHERE link_hash = $1 AND used_at IS NULL AND expires_at > now()",
-    )
-    .bind(link_hash.to_vec())
-    .fetch_optional(&mut *tx)
-    .await?;
+    let row = across_tenants::<Entity>()
+        .filter(Column::LinkHash.eq(link_hash.to_vec()))
+        .filter(Column::UsedAt.is_null())
+        .filter(Column::ExpiresAt.into_expr().gt(now()))
+        .one(&tx.orm())
+        .await?;
     tx.commit().await?;
     Ok(row.map(|row| ConnectLink {
         scope: TenantScope::new(row.tenant_id),
@@ -81,15 +79,13 @@ pub async fn consume(
     scope: &TenantScope,
     link_hash: &[u8],
 ) -> Result<Option<Option<ConnectionId>>, DbError> {
-    let pending = sqlx::query_scalar(
-        "UPDATE connect_links SET used_at = now() \
-         WHERE tenant_id = $1 AND link_hash = $2 AND used_at IS NULL RETURNING connection_id",
-    )
-    .bind(scope.tenant_id())
-    .bind(link_hash)
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(pending)
+    let consumed = Entity::update_scoped(scope)
+        .col_expr(Column::UsedAt, now())
+        .filter(Column::LinkHash.eq(link_hash))
+        .filter(Column::UsedAt.is_null())
+        .exec_with_returning(&tx.orm())
+        .await?;
+    Ok(consumed.first().map(|link| link.connection_id))
 }
 
 /// Locks a link and returns its pending connection; `None` if it is already consumed.
@@ -98,15 +94,13 @@ pub async fn lock(
     scope: &TenantScope,
     link_hash: &[u8],
 ) -> Result<Option<Option<ConnectionId>>, DbError> {
-    let pending = sqlx::query_scalar(
-        "SELECT connection_id FROM connect_links \
-         WHERE tenant_id = $1 AND link_hash = $2 AND used_at IS NULL FOR UPDATE",
-    )
-    .bind(scope.tenant_id())
-    .bind(link_hash)
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(pending)
+    let pending = Entity::scoped(scope)
+        .select_only()
+        .column(Column::ConnectionId)
+        .filter(Column::LinkHash.eq(link_hash))
+        .filter(Column::UsedAt.is_null())
+        .lock_exclusive();
+    Ok(pending.into_tuple().one(&tx.orm()).await?)
 }
 
 /// Extends a link until the approval of its pending connection expires.

@@ -8,17 +8,15 @@ mod connect;
 mod progress;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use strum::{EnumString, IntoStaticStr, VariantArray};
-use utoipa::ToSchema;
-use uuid::Uuid;
+use sqlx::QueryBuilder;
 
 use super::cursors::HeldBackBy;
 use super::page::{Page, PageRequest};
 use super::{DbError, Json, TenantScope, Tx, sanitize, webhook_secrets};
 use crate::model::{ConnectionId, ExternalAccount, JobError, TenantId};
 
+pub use crate::model::ConnectionStatus;
 pub use behind::Behind;
 pub(crate) use behind::{is_behind, is_held_back, is_overdue};
 pub use connect::{
@@ -35,40 +33,6 @@ pub use progress::{
 ///
 /// Such connections are probed only after a delivery or on request.
 pub const GRANT_REFUSED: &str = "grant_refused";
-
-/// The status of a connection.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    ToSchema,
-    sqlx::Type,
-    IntoStaticStr,
-    EnumString,
-    VariantArray,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[sqlx(type_name = "connection_status", rename_all = "snake_case")]
-pub enum ConnectionStatus {
-    /// An administrator at the provider must approve it first.
-    Pending,
-    /// Deliveries are accepted and the account is polled.
-    Active,
-    /// An operator or the tenant stopped polling; deliveries are kept.
-    Paused,
-    /// The provider suspended the grant.
-    Suspended,
-    /// The grant is no longer valid; a person must connect the account again.
-    NeedsReauth,
-    /// Ended: credentials and cursors are erased, the row is kept as history.
-    Disconnected,
-}
 
 /// A tenant's grant at one provider account.
 #[derive(Debug, Clone)]
@@ -349,22 +313,30 @@ pub async fn list(
     filter: &ConnectionFilter,
     request: &PageRequest,
 ) -> Result<Page<Connection>, DbError> {
-    let rows = sqlx::query_as::<_, Row>(select!(
-        "WHERE c.tenant_id = $1 AND c.id < $2 \
-           AND (cardinality($4::text[]) = 0 OR c.provider = ANY ($4)) \
-           AND (cardinality($5::uuid[]) = 0 OR c.id = ANY ($5)) \
-           AND ($6::boolean IS NULL OR c.status <> 'disconnected' AND $6 = ",
-        is_behind!("c."),
-        ") ORDER BY c.id DESC LIMIT $3"
-    ))
-    .bind(scope.tenant_id())
-    .bind(request.before.unwrap_or(Uuid::max()))
-    .bind(request.fetch_limit())
-    .bind(&filter.providers)
-    .bind(&filter.ids)
-    .bind(filter.is_behind)
-    .fetch_all(&mut **tx)
-    .await?;
+    let mut query = QueryBuilder::new(select!("WHERE c.tenant_id = "));
+    query.push_bind(scope.tenant_id());
+    if let Some(before) = request.before {
+        query.push(" AND c.id < ").push_bind(before);
+    }
+    if !filter.providers.is_empty() {
+        query.push(" AND c.provider = ANY (");
+        query.push_bind(&filter.providers).push(")");
+    }
+    if !filter.ids.is_empty() {
+        query.push(" AND c.id = ANY (");
+        query.push_bind(&filter.ids).push(")");
+    }
+    if let Some(is_behind) = filter.is_behind {
+        query.push(" AND c.status <> 'disconnected' AND ");
+        query.push(if is_behind { "" } else { "NOT " });
+        query.push(is_behind!("c."));
+    }
+    query.push(" ORDER BY c.id DESC LIMIT ");
+    let rows = query
+        .push_bind(request.fetch_limit())
+        .build_query_as::<Row>()
+        .fetch_all(&mut **tx)
+        .await?;
     let connections = rows.into_iter().map(Connection::from).collect();
     Ok(request.page(connections, |connection: &Connection| connection.id.0))
 }

@@ -436,6 +436,7 @@ pub async fn list_unreconciled(
         "SELECT stream, resource_id, target, reconcile_cursor AS cursor, version, backfill_from, \
              reconcile_upper_bound AS pending_upper_bound, read_through, reconciled_through, failures, \
              page_halvings, good_pages, \
+             requested_at, \
              coalesce(reconcile_failure->>'code' = 'permission', false) \
                  AS is_reconciliation_denied \
          FROM cursors WHERE tenant_id = $1 AND connection_id = $2 AND retired_at IS NULL \

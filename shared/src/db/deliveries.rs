@@ -4,61 +4,23 @@
 //! daily partition.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, Condition, DerivePartialModel, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value;
-use strum::{EnumString, IntoStaticStr, VariantArray};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::entities::deliveries::{ActiveModel, Column, Entity};
+use super::orm::Scoped;
 use super::page::{Page, PageRequest};
-use super::{DbError, Json, TenantScope, Tx, sanitize};
+use super::{DbError, TenantScope, Tx, sanitize};
 use crate::model::{ConnectionId, DeliveryId, TenantId};
 
-/// The outcome of a delivery.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    ToSchema,
-    sqlx::Type,
-    IntoStaticStr,
-    EnumString,
-    VariantArray,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[sqlx(type_name = "delivery_outcome", rename_all = "snake_case")]
-pub enum DeliveryOutcome {
-    /// Not processed yet.
-    Pending,
-    /// Its Signals and changes are stored.
-    Processed,
-    /// Readable, but of no kind that is stored.
-    Ignored,
-    /// Processing failed; `outcome_detail` has the reason.
-    Failed,
-    /// No connection matches it yet.
-    Unmatched,
-}
-
-/// The source of a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
-#[serde(rename_all = "snake_case")]
-#[sqlx(type_name = "delivery_source", rename_all = "snake_case")]
-pub enum DeliverySource {
-    /// The provider sent it.
-    Webhook,
-    /// A poll found it: a row of a list that could not be read.
-    Poll,
-}
+pub use crate::model::{DeliveryOutcome, DeliverySource};
 
 /// A delivery without its headers and body.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone, DerivePartialModel)]
+#[sea_orm(entity = "Entity")]
 pub struct Delivery {
     /// Its id.
     pub id: DeliveryId,
@@ -89,9 +51,11 @@ pub struct Delivery {
 }
 
 /// A delivery with its headers and body.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, DerivePartialModel)]
+#[sea_orm(entity = "Entity")]
 pub struct DeliveryDetail {
     /// The delivery.
+    #[sea_orm(nested)]
     pub delivery: Delivery,
     /// The stored headers.
     pub headers: Value,
@@ -111,7 +75,8 @@ pub struct DeliveryFilter {
 }
 
 /// A delivery that a replay was requested for.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone, DerivePartialModel)]
+#[sea_orm(entity = "Entity")]
 pub struct ReplayTarget {
     /// The provider's slug.
     pub provider: String,
@@ -130,29 +95,30 @@ pub async fn list(
     filter: &DeliveryFilter,
     request: &PageRequest,
 ) -> Result<Page<Delivery>, DbError> {
-    let before = request.before.unwrap_or(Uuid::max());
-    // Our own cursors are of version 7; without one, the list starts at the newest delivery.
-    let received_before = received_at(before).unwrap_or(DateTime::<Utc>::MAX_UTC);
-    let received_before = received_before.min(far_future());
-    let rows = sqlx::query_as::<_, Delivery>(
-        "SELECT id, received_at, connection_id, provider, account_id, dedupe_id, event, outcome, \
-                outcome_detail, signals, processed_at, traceparent, source \
-         FROM deliveries \
-         WHERE tenant_id = $1 AND (received_at, id) < ($2, $3) \
-           AND ($5::text IS NULL OR provider = $5) \
-           AND ($6::delivery_outcome IS NULL OR outcome = $6) \
-           AND ($7::uuid IS NULL OR connection_id = $7) \
-         ORDER BY received_at DESC, id DESC LIMIT $4",
-    )
-    .bind(scope.tenant_id())
-    .bind(received_before)
-    .bind(before)
-    .bind(request.fetch_limit())
-    .bind(filter.provider.as_deref())
-    .bind(filter.outcome)
-    .bind(filter.connection_id)
-    .fetch_all(&mut **tx)
-    .await?;
+    let mut deliveries = Entity::scoped(scope);
+    // A cursor of ours is the id of a delivery; another one starts at the newest delivery.
+    let before = request.before.and_then(|id| Some((received_at(id)?, id)));
+    if let Some((received_at, id)) = before {
+        let key = Expr::tuple([Column::ReceivedAt.into_expr(), Column::Id.into_expr()]);
+        let before = Expr::tuple([Expr::val(received_at), Expr::val(id)]);
+        deliveries = deliveries.filter(key.lt(before));
+    }
+    if let Some(provider) = &filter.provider {
+        deliveries = deliveries.filter(Column::Provider.eq(provider));
+    }
+    if let Some(outcome) = filter.outcome {
+        deliveries = deliveries.filter(Column::Outcome.eq(outcome));
+    }
+    if let Some(connection) = filter.connection_id {
+        deliveries = deliveries.filter(Column::ConnectionId.eq(connection));
+    }
+    let rows: Vec<Delivery> = deliveries
+        .order_by_desc(Column::ReceivedAt)
+        .order_by_desc(Column::Id)
+        .limit(request.fetch_limit().unsigned_abs())
+        .into_partial_model()
+        .all(&tx.orm())
+        .await?;
     Ok(request.page(rows, |delivery| delivery.id.0))
 }
 
@@ -162,33 +128,11 @@ pub async fn get(
     scope: &TenantScope,
     id: DeliveryId,
 ) -> Result<Option<DeliveryDetail>, DbError> {
-    #[derive(sqlx::FromRow)]
-    struct Row {
-        #[sqlx(flatten)]
-        delivery: Delivery,
-        headers: Json<Value>,
-        body: Vec<u8>,
-    }
-    let Some(received_at) = received_at(id.0) else {
+    let Some(key) = key_of(id) else {
         return Ok(None);
     };
-    let row = sqlx::query_as::<_, Row>(
-        "SELECT id, received_at, connection_id, provider, account_id, dedupe_id, event, outcome, \
-                outcome_detail, signals, processed_at, traceparent, source, headers, body \
-         FROM deliveries \
-         WHERE tenant_id = $1 AND received_at >= $2 AND received_at < $3 AND id = $4",
-    )
-    .bind(scope.tenant_id())
-    .bind(received_at)
-    .bind(received_at + TimeDelta::milliseconds(1))
-    .bind(id)
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(row.map(|row| DeliveryDetail {
-        delivery: row.delivery,
-        headers: row.headers.0,
-        body: row.body,
-    }))
+    let delivery = Entity::scoped(scope).filter(key).into_partial_model();
+    Ok(delivery.one(&tx.orm()).await?)
 }
 
 /// Resets a webhook delivery to pending, so that it can be processed again.
@@ -199,27 +143,17 @@ pub async fn reset(
     scope: &TenantScope,
     id: DeliveryId,
 ) -> Result<Option<ReplayTarget>, DbError> {
-    let Some(received_at) = received_at(id.0) else {
+    let Some(key) = key_of(id) else {
         return Ok(None);
     };
-    Ok(sqlx::query_as(
-        "WITH target AS ( \
-             SELECT received_at, provider, connection_id, source FROM deliveries \
-             WHERE tenant_id = $1 AND received_at >= $2 AND received_at < $3 AND id = $4 \
-         ), reset AS ( \
-             UPDATE deliveries SET outcome = 'pending', outcome_detail = NULL, \
-                 processed_at = NULL \
-             WHERE tenant_id = $1 AND received_at >= $2 AND received_at < $3 AND id = $4 \
-               AND source = 'webhook' \
-         ) \
-         SELECT provider, connection_id, source FROM target",
-    )
-    .bind(scope.tenant_id())
-    .bind(received_at)
-    .bind(received_at + TimeDelta::milliseconds(1))
-    .bind(id)
-    .fetch_optional(&mut **tx)
-    .await?)
+    Entity::update_scoped(scope)
+        .set(pending_again())
+        .filter(key.clone())
+        .filter(Column::Source.eq(DeliverySource::Webhook))
+        .exec(&tx.orm())
+        .await?;
+    let target = Entity::scoped(scope).filter(key).into_partial_model();
+    Ok(target.one(&tx.orm()).await?)
 }
 
 /// Resets failed deliveries to pending when their dead-lettered job is retried.
@@ -232,18 +166,24 @@ pub(crate) async fn reset_failed(
     let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) else {
         return Ok(());
     };
-    sqlx::query(
-        "UPDATE deliveries SET outcome = 'pending', outcome_detail = NULL, processed_at = NULL \
-         WHERE tenant_id = $1 AND received_at >= $2 AND received_at < $3 AND id = ANY ($4) \
-           AND outcome = 'failed'",
-    )
-    .bind(scope.tenant_id())
-    .bind(first)
-    .bind(*last + TimeDelta::milliseconds(1))
-    .bind(ids)
-    .execute(&mut **tx)
-    .await?;
+    Entity::update_scoped(scope)
+        .set(pending_again())
+        .filter(Column::ReceivedAt.gte(*first))
+        .filter(Column::ReceivedAt.lt(*last + TimeDelta::milliseconds(1)))
+        .filter(Column::Id.eq_any(ids.iter().copied()))
+        .filter(Column::Outcome.eq(DeliveryOutcome::Failed))
+        .exec(&tx.orm())
+        .await?;
     Ok(())
+}
+
+fn pending_again() -> ActiveModel {
+    ActiveModel {
+        outcome: Set(DeliveryOutcome::Pending),
+        outcome_detail: Set(None),
+        processed_at: Set(None),
+        ..Default::default()
+    }
 }
 
 /// Marks pending deliveries as failed when their job has ended without processing them.
@@ -276,6 +216,16 @@ pub async fn fail_pending(
     Ok(())
 }
 
+/// The condition that selects a delivery from its partition; `None` for a foreign id.
+fn key_of(id: DeliveryId) -> Option<Condition> {
+    let received_at = received_at(id.0)?;
+    let key = Condition::all()
+        .add(Column::ReceivedAt.gte(received_at))
+        .add(Column::ReceivedAt.lt(received_at + TimeDelta::milliseconds(1)))
+        .add(Column::Id.eq(id));
+    Some(key)
+}
+
 /// The time of receipt in a delivery's id, to the millisecond; `None` for a foreign id.
 fn received_at(id: Uuid) -> Option<DateTime<Utc>> {
     if id.get_version_num() != 7 {
@@ -283,11 +233,6 @@ fn received_at(id: Uuid) -> Option<DateTime<Utc>> {
     }
     let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
     DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanoseconds)
-}
-
-/// A time later than every delivery that Postgres can represent.
-fn far_future() -> DateTime<Utc> {
-    DateTime::from_timestamp(253_402_300_799, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 #[cfg(test)]

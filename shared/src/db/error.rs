@@ -1,5 +1,9 @@
 //! Database errors, grouped by the three ways in which a caller can react.
 
+use std::sync::Arc;
+
+use sea_orm::{DbErr, RuntimeErr};
+
 /// SQLSTATEs of sessions that the server ended: shutdown, crash, idle timeouts, termination.
 const SESSION_ENDED: [&str; 6] = ["57P01", "57P02", "57P05", "25P03", "25P04", "08006"];
 
@@ -93,6 +97,21 @@ impl DbError {
     }
 }
 
+impl From<DbErr> for DbError {
+    fn from(error: DbErr) -> Self {
+        match error {
+            DbErr::Query(RuntimeErr::SqlxError(source))
+            | DbErr::Exec(RuntimeErr::SqlxError(source))
+            | DbErr::Conn(RuntimeErr::SqlxError(source)) => match Arc::try_unwrap(source) {
+                Ok(source) => source.into(),
+                Err(shared) => Self::Query(sqlx::Error::Decode(Box::new(shared))),
+            },
+            // The row does not have the form of its entity.
+            error => Self::Query(sqlx::Error::Decode(Box::new(error))),
+        }
+    }
+}
+
 impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
@@ -127,5 +146,23 @@ impl From<sqlx::Error> for DbError {
             }
             _ => Self::Query(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_through_seaorm_keeps_its_class() {
+        let timeout = || Arc::new(sqlx::Error::PoolTimedOut);
+        for error in [
+            DbErr::Query(RuntimeErr::SqlxError(timeout())),
+            DbErr::Exec(RuntimeErr::SqlxError(timeout())),
+        ] {
+            assert!(DbError::from(error).is_outage());
+        }
+        let malformed = DbError::from(DbErr::Type("no such variant".to_owned()));
+        assert!(matches!(malformed, DbError::Query(sqlx::Error::Decode(_))));
     }
 }

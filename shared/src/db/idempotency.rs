@@ -3,8 +3,13 @@
 //! The response is stored in the transaction of the request. The primary key decides between two
 //! concurrent requests: one is rolled back and returns the response of the other.
 
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::Value;
 
+use super::entities::idempotency_keys::{ActiveModel, Column, Entity};
+use super::orm::Scoped;
 use super::{DbError, Json, TenantScope, Tx};
 
 /// The response to a key's first request.
@@ -24,21 +29,13 @@ pub async fn find(
     scope: &TenantScope,
     key: &str,
 ) -> Result<Option<StoredResponse>, DbError> {
-    let row = sqlx::query_as::<_, (Vec<u8>, i16, Json<Value>)>(
-        "SELECT request_hash, status, response FROM idempotency_keys \
-         WHERE tenant_id = $1 AND key = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(key)
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(
-        row.map(|(request_hash, status, Json(response))| StoredResponse {
-            request_hash,
-            status,
-            response,
-        }),
-    )
+    let stored = Entity::scoped(scope).filter(Column::Key.eq(key));
+    let row = stored.one(&tx.orm()).await?;
+    Ok(row.map(|row| StoredResponse {
+        request_hash: row.request_hash,
+        status: row.status,
+        response: row.response.0,
+    }))
 }
 
 /// Stores a response; `false` if another request was faster and the caller must roll back.
@@ -48,16 +45,17 @@ pub async fn store(
     key: &str,
     response: &StoredResponse,
 ) -> Result<bool, DbError> {
-    let result = sqlx::query(
-        "INSERT INTO idempotency_keys (tenant_id, key, request_hash, status, response) \
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-    )
-    .bind(scope.tenant_id())
-    .bind(key)
-    .bind(&response.request_hash)
-    .bind(response.status)
-    .bind(Json(&response.response))
-    .execute(&mut **tx)
-    .await?;
-    Ok(result.rows_affected() == 1)
+    let row = ActiveModel {
+        tenant_id: Set(scope.tenant_id()),
+        key: Set(key.to_owned()),
+        request_hash: Set(response.request_hash.clone()),
+        status: Set(response.status),
+        response: Set(Json(response.response.clone())),
+        ..Default::default()
+    };
+    let inserted = Entity::insert(row)
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
+        .exec_without_returning(&tx.orm())
+        .await?;
+    Ok(inserted == 1)
 }

@@ -1,5 +1,8 @@
 //! Access to Postgres: session pool, tenant-scoped transactions, one module per aggregate.
 //!
+//! Rows of one table are read and written through SeaORM's entities, which are private to this
+//! module; joins, hot and set-based statements are SQL.
+//!
 //! Every statement on a tenant's rows runs in a transaction with a [`TenantScope`], which only
 //! authentication or a claimed job can create. Row-level security reads the scope. Statements name
 //! the tenant as well, because the policies are the second line of defence, not the first. The pool
@@ -9,8 +12,10 @@
 //! its routes, streams, subscriptions and credentials, directory entries, deliveries. Other jobs
 //! are locked in a separate transaction.
 
+mod entities;
 mod error;
 mod executor;
+mod orm;
 mod pool;
 mod sanitize;
 mod scope;

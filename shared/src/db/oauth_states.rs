@@ -5,9 +5,13 @@
 //! browser that repeats the callback.
 
 use chrono::{DateTime, Utc};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, QueryFilter};
 
+use super::entities::oauth_states::{ActiveModel, Column, Entity};
+use super::orm::{Scoped, across_tenants, insert_computed, now};
 use super::{Db, DbError, TenantScope, Tx};
-use crate::model::TenantId;
 
 /// A state to create.
 #[derive(Debug)]
@@ -49,70 +53,54 @@ pub struct OauthState {
     pub response: Option<Vec<u8>>,
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    tenant_id: TenantId,
-    provider: String,
-    link_hash: Vec<u8>,
-    browser_hash: Vec<u8>,
-    sealed: Vec<u8>,
-    return_to: Option<String>,
-    used: bool,
-    response: Option<Vec<u8>>,
-}
-
 /// Creates a state; returns when it expires.
 pub async fn create(
     tx: &mut Tx,
     scope: &TenantScope,
     state: &NewOauthState<'_>,
 ) -> Result<DateTime<Utc>, DbError> {
-    let expires_at = sqlx::query_scalar(
-        "INSERT INTO oauth_states \
-             (tenant_id, state_hash, provider, link_hash, browser_hash, sealed, return_to, \
-              expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, now() + interval '10 minutes') \
-         RETURNING expires_at",
-    )
-    .bind(scope.tenant_id())
-    .bind(state.state_hash.to_vec())
-    .bind(state.provider)
-    .bind(state.link_hash.to_vec())
-    .bind(state.browser_hash.to_vec())
-    .bind(state.sealed)
-    .bind(state.return_to)
-    .fetch_one(&mut **tx)
-    .await?;
-    Ok(expires_at)
+    let row = ActiveModel {
+        tenant_id: Set(scope.tenant_id()),
+        state_hash: Set(state.state_hash.to_vec()),
+        provider: Set(state.provider.to_owned()),
+        link_hash: Set(Some(state.link_hash.to_vec())),
+        browser_hash: Set(Some(state.browser_hash.to_vec())),
+        sealed: Set(state.sealed.to_vec()),
+        return_to: Set(state.return_to.map(str::to_owned)),
+        ..Default::default()
+    };
+    let expires_at = (
+        Column::ExpiresAt,
+        Expr::cust("now() + interval '10 minutes'"),
+    );
+    let row = insert_computed(&tx.orm(), row, expires_at, [Column::ExpiresAt]).await?;
+    Ok(row.try_get("", "expires_at")?)
 }
 
 /// Returns the state with this hash, used or not, unless it has expired.
 pub async fn find(db: &Db, state_hash: [u8; 32]) -> Result<Option<OauthState>, DbError> {
     let mut tx = db.begin_by_secret(&state_hash).await?;
-    let row = sqlx::query_as::<_, Row>(
-        "SELECT tenant_id, provider, link_hash, browser_hash, sealed, return_to, \
-                used_at IS NOT NULL AS used, response \
-         FROM oauth_states WHERE state_hash = $1 AND expires_at > now() \
-           AND link_hash IS NOT NULL AND browser_hash IS NOT NULL",
-    )
-    .bind(state_hash.to_vec())
-    .fetch_optional(&mut *tx)
-    .await?;
+    let row = across_tenants::<Entity>()
+        .filter(Column::StateHash.eq(state_hash.to_vec()))
+        .filter(Column::ExpiresAt.into_expr().gt(now()))
+        .one(&tx.orm())
+        .await?;
     tx.commit().await?;
-    row.map(|row| {
-        Ok(OauthState {
-            scope: TenantScope::new(row.tenant_id),
-            state_hash,
-            provider: row.provider,
-            link_hash: parse_hash(row.link_hash)?,
-            browser_hash: parse_hash(row.browser_hash)?,
-            sealed: row.sealed,
-            return_to: row.return_to,
-            used: row.used,
-            response: row.response,
-        })
-    })
-    .transpose()
+    let Some(row) = row else { return Ok(None) };
+    let (Some(link_hash), Some(browser_hash)) = (row.link_hash, row.browser_hash) else {
+        return Ok(None);
+    };
+    Ok(Some(OauthState {
+        scope: TenantScope::new(row.tenant_id),
+        state_hash,
+        provider: row.provider,
+        link_hash: parse_hash(link_hash)?,
+        browser_hash: parse_hash(browser_hash)?,
+        sealed: row.sealed,
+        return_to: row.return_to,
+        used: row.used_at.is_some(),
+        response: row.response,
+    }))
 }
 
 fn parse_hash(bytes: Vec<u8>) -> Result<[u8; 32], DbError> {
@@ -128,17 +116,15 @@ pub async fn consume(
     state_hash: &[u8; 32],
     browser_hash: &[u8; 32],
 ) -> Result<bool, DbError> {
-    let result = sqlx::query(
-        "UPDATE oauth_states SET used_at = now() \
-         WHERE tenant_id = $1 AND state_hash = $2 AND browser_hash = $3 \
-           AND used_at IS NULL AND expires_at > now()",
-    )
-    .bind(scope.tenant_id())
-    .bind(state_hash.to_vec())
-    .bind(browser_hash.to_vec())
-    .execute(&mut **tx)
-    .await?;
-    Ok(result.rows_affected() == 1)
+    let result = Entity::update_scoped(scope)
+        .col_expr(Column::UsedAt, now())
+        .filter(Column::StateHash.eq(state_hash.to_vec()))
+        .filter(Column::BrowserHash.eq(browser_hash.to_vec()))
+        .filter(Column::UsedAt.is_null())
+        .filter(Column::ExpiresAt.into_expr().gt(now()))
+        .exec(&tx.orm())
+        .await?;
+    Ok(result.rows_affected == 1)
 }
 
 /// Stores the response to the callback of a consumed state.
@@ -148,14 +134,15 @@ pub async fn record_response(
     state_hash: &[u8; 32],
     response: &[u8],
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE oauth_states SET response = $3 \
-         WHERE tenant_id = $1 AND state_hash = $2 AND used_at IS NOT NULL",
-    )
-    .bind(scope.tenant_id())
-    .bind(state_hash.to_vec())
-    .bind(response)
-    .execute(&mut **tx)
-    .await?;
+    let changed = ActiveModel {
+        response: Set(Some(response.to_vec())),
+        ..Default::default()
+    };
+    Entity::update_scoped(scope)
+        .set(changed)
+        .filter(Column::StateHash.eq(state_hash.to_vec()))
+        .filter(Column::UsedAt.is_not_null())
+        .exec(&tx.orm())
+        .await?;
     Ok(())
 }

@@ -1,8 +1,13 @@
 //! Routes of deliveries that do not name their account.
 
+use sea_orm::ActiveValue::Set;
+use sea_orm::EntityTrait;
+use sea_orm::sea_query::OnConflict;
 use sqlx::Row;
 use uuid::Uuid;
 
+use super::entities::delivery_routes::{ActiveModel, Column, Entity};
+use super::orm::now;
 use super::{Db, DbError, TenantScope, Tx, sanitize, sanitize_all};
 use crate::model::{ConnectionId, TenantId};
 
@@ -26,19 +31,23 @@ pub async fn upsert(
     route: &str,
     subscription: Uuid,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "INSERT INTO delivery_routes (tenant_id, connection_id, provider, route, subscription_id) \
-         VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (tenant_id, connection_id, route) DO UPDATE SET \
-             subscription_id = excluded.subscription_id, created_at = now()",
-    )
-    .bind(scope.tenant_id())
-    .bind(connection)
-    .bind(provider)
-    .bind(sanitize(route))
-    .bind(subscription)
-    .execute(&mut **tx)
-    .await?;
+    let row = ActiveModel {
+        tenant_id: Set(scope.tenant_id()),
+        connection_id: Set(connection),
+        provider: Set(provider.to_owned()),
+        route: Set(sanitize(route).into_owned()),
+        subscription_id: Set(Some(subscription)),
+        ..Default::default()
+    };
+    let key = [Column::TenantId, Column::ConnectionId, Column::Route];
+    let moved = OnConflict::columns(key)
+        .update_column(Column::SubscriptionId)
+        .value(Column::CreatedAt, now())
+        .to_owned();
+    Entity::insert(row)
+        .on_conflict(moved)
+        .exec_without_returning(&tx.orm())
+        .await?;
     Ok(())
 }
 

@@ -7,7 +7,10 @@
 
 use std::borrow::Cow;
 
+use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, ValueType, ValueTypeErr};
+use sea_orm::{ColIdx, QueryResult, TryGetError, TryGetable};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -45,6 +48,42 @@ impl<'r, T: Deserialize<'r> + 'r> Decode<'r, Postgres> for Json<T> {
     }
 }
 
+impl From<Json<Value>> for sea_orm::Value {
+    fn from(json: Json<Value>) -> Self {
+        Self::Json(Some(Box::new(sanitize_value(json.0))))
+    }
+}
+
+impl TryGetable for Json<Value> {
+    fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
+        Value::try_get_by(row, index).map(Self)
+    }
+}
+
+impl ValueType for Json<Value> {
+    fn try_from(value: sea_orm::Value) -> Result<Self, ValueTypeErr> {
+        <Value as ValueType>::try_from(value).map(Self)
+    }
+
+    fn type_name() -> String {
+        <Value as ValueType>::type_name()
+    }
+
+    fn array_type() -> ArrayType {
+        <Value as ValueType>::array_type()
+    }
+
+    fn column_type() -> ColumnType {
+        <Value as ValueType>::column_type()
+    }
+}
+
+impl Nullable for Json<Value> {
+    fn null() -> sea_orm::Value {
+        Value::null()
+    }
+}
+
 /// Replaces NUL by U+FFFD in a text.
 pub(crate) fn sanitize(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
@@ -57,6 +96,19 @@ pub(crate) fn sanitize(text: &str) -> Cow<'_, str> {
 /// Replaces NUL by U+FFFD in several texts.
 pub(crate) fn sanitize_all<S: AsRef<str>>(texts: &[S]) -> Vec<Cow<'_, str>> {
     texts.iter().map(|text| sanitize(text.as_ref())).collect()
+}
+
+/// Replaces NUL by U+FFFD in the texts of a JSON value.
+fn sanitize_value(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.contains('\0') => sanitize(&text).into(),
+        Value::Array(items) => items.into_iter().map(sanitize_value).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (sanitize(&name).into_owned(), sanitize_value(value)))
+            .collect(),
+        other => other,
+    }
 }
 
 /// Replaces escaped NUL by escaped U+FFFD in a JSON text.
@@ -102,5 +154,16 @@ mod tests {
         ] {
             assert_eq!(sanitize_json(text), expected);
         }
+    }
+
+    #[test]
+    fn bound_value_has_no_nul() {
+        let value = serde_json::json!({ "a\0": ["\0", { "b": "c\0d" }, 1, null] });
+        let expected =
+            serde_json::json!({ "a\u{fffd}": ["\u{fffd}", { "b": "c\u{fffd}d" }, 1, null] });
+        assert_eq!(
+            sea_orm::Value::from(Json(value)),
+            sea_orm::Value::Json(Some(Box::new(expected)))
+        );
     }
 }

@@ -1,25 +1,37 @@
 //! Subscriptions: the desired ones, those that the provider holds, and those that must end.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::Expr;
+use sea_orm::{
+    ColumnTrait, Condition, DerivePartialModel, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    UpdateMany,
+};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::entities::subscriptions::{ActiveModel, Column, Entity};
+use super::entities::{connection_routes, delivery_routes};
+use super::orm::{Scoped, across_tenants, now};
 use super::{Db, DbError, Json, TenantScope, Tx, routes, sanitize, sanitize_all, sanitize_json};
 use crate::model::{ConnectionId, Subscription, SubscriptionSpec};
 
 /// A row of the subscriptions table.
-#[derive(Debug, Clone, sqlx::FromRow)]
+#[derive(Debug, Clone, DerivePartialModel)]
+#[sea_orm(entity = "Entity")]
 pub struct Row {
     /// Our id.
     pub id: Uuid,
     /// The resource that it covers.
     pub resource: String,
-    target: Json<Value>,
+    target: Value,
     external_id: Option<String>,
     /// The id of an attempt to create it whose result is unknown.
     planned_id: Option<String>,
     route: Option<String>,
-    state: Json<Value>,
+    state: Value,
     expires_at: Option<DateTime<Utc>>,
     refused_events: Vec<String>,
     /// When the provider last created or renewed it.
@@ -33,7 +45,7 @@ impl Row {
     pub fn spec(&self) -> SubscriptionSpec {
         SubscriptionSpec {
             resource: self.resource.clone(),
-            target: self.target.0.clone(),
+            target: self.target.clone(),
         }
     }
 
@@ -43,7 +55,7 @@ impl Row {
             resource: self.resource.clone(),
             external_id: self.external_id.clone()?,
             route: self.route.clone(),
-            state: self.state.0.clone(),
+            state: self.state.clone(),
             expires_at: self.expires_at,
             refused_events: self.refused_events.clone(),
         })
@@ -119,18 +131,20 @@ pub async fn retire_unlisted(
     connection: ConnectionId,
     listed_at: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    let retired = sqlx::query(
-        "UPDATE subscriptions SET desired = false \
-         WHERE tenant_id = $1 AND connection_id = $2 AND desired \
-           AND (listed_at IS NULL OR listed_at < $3)",
-    )
-    .bind(scope.tenant_id())
-    .bind(connection)
-    .bind(listed_at)
-    .execute(&mut **tx)
-    .await?
-    .rows_affected();
-    if retired > 0 {
+    let unlisted = Condition::any()
+        .add(Column::ListedAt.is_null())
+        .add(Column::ListedAt.lt(listed_at));
+    let retired = Entity::update_scoped(scope)
+        .set(ActiveModel {
+            desired: Set(false),
+            ..Default::default()
+        })
+        .filter(Column::ConnectionId.eq(connection))
+        .filter(Column::Desired.eq(true))
+        .filter(unlisted)
+        .exec(&tx.orm())
+        .await?;
+    if retired.rows_affected > 0 {
         make_due(tx, scope, connection).await?;
     }
     Ok(())
@@ -142,24 +156,22 @@ pub async fn list(
     scope: &TenantScope,
     connection: ConnectionId,
 ) -> Result<Vec<Row>, DbError> {
-    Ok(sqlx::query_as(
-        "SELECT id, resource, target, external_id, planned_id, route, state, expires_at, \
-             refused_events, renewed_at, desired \
-         FROM subscriptions WHERE tenant_id = $1 AND connection_id = $2 \
-         ORDER BY desired DESC, resource",
-    )
-    .bind(scope.tenant_id())
-    .bind(connection)
-    .fetch_all(&mut **tx)
-    .await?)
+    let rows = Entity::scoped(scope)
+        .filter(Column::ConnectionId.eq(connection))
+        .order_by_desc(Column::Desired)
+        .order_by_asc(Column::Resource);
+    Ok(rows.into_partial_model().all(&tx.orm()).await?)
+}
+
+fn update(scope: &TenantScope, id: Uuid) -> UpdateMany<Entity> {
+    Entity::update_scoped(scope).filter(Column::Id.eq(id))
 }
 
 /// Records an attempt to create a subscription, so that a lost response can be detected.
 pub async fn record_attempt(tx: &mut Tx, scope: &TenantScope, id: Uuid) -> Result<(), DbError> {
-    sqlx::query("UPDATE subscriptions SET attempted_at = now() WHERE tenant_id = $1 AND id = $2")
-        .bind(scope.tenant_id())
-        .bind(id)
-        .execute(&mut **tx)
+    update(scope, id)
+        .col_expr(Column::AttemptedAt, now())
+        .exec(&tx.orm())
         .await?;
     Ok(())
 }
@@ -175,15 +187,15 @@ pub async fn plan(
     id: Uuid,
 ) -> Result<String, DbError> {
     let planned_id = Uuid::new_v4().to_string();
-    sqlx::query(
-        "UPDATE subscriptions SET attempted_at = now(), planned_id = $3 \
-         WHERE tenant_id = $1 AND id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(&planned_id)
-    .execute(&mut **tx)
-    .await?;
+    let planned = ActiveModel {
+        planned_id: Set(Some(planned_id.clone())),
+        ..Default::default()
+    };
+    update(scope, id)
+        .set(planned)
+        .col_expr(Column::AttemptedAt, now())
+        .exec(&tx.orm())
+        .await?;
     routes::upsert(tx, scope, connection, provider, &planned_id, id).await?;
     Ok(planned_id)
 }
@@ -200,31 +212,33 @@ pub async fn supersede(
 ) -> Result<(), DbError> {
     let old = Uuid::now_v7();
     let name = Subscription::replaced(&subscription.resource, &subscription.external_id);
-    sqlx::query(
-        "INSERT INTO subscriptions (tenant_id, connection_id, id, resource, route, desired, \
-             external_id, state, expires_at) \
-         VALUES ($1, $2, $3, $4, $5, false, $6, $7, $8)",
-    )
-    .bind(scope.tenant_id())
-    .bind(connection)
-    .bind(old)
-    .bind(sanitize(&name))
-    .bind(subscription.route.as_deref().map(sanitize))
-    .bind(sanitize(&subscription.external_id))
-    .bind(Json(&subscription.state))
-    .bind(subscription.expires_at)
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query(
-        "UPDATE delivery_routes SET subscription_id = $4 \
-         WHERE tenant_id = $1 AND subscription_id = $2 AND route = $3",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(subscription.route.as_deref().map(sanitize))
-    .bind(old)
-    .execute(&mut **tx)
-    .await?;
+    let route = subscription.route.as_deref().map(sanitize);
+    let row = ActiveModel {
+        tenant_id: Set(scope.tenant_id()),
+        connection_id: Set(connection),
+        id: Set(old),
+        resource: Set(sanitize(&name).into_owned()),
+        route: Set(route.as_deref().map(str::to_owned)),
+        desired: Set(false),
+        external_id: Set(Some(sanitize(&subscription.external_id).into_owned())),
+        state: Set(Json(subscription.state.clone())),
+        expires_at: Set(subscription.expires_at),
+        ..Default::default()
+    };
+    Entity::insert(row)
+        .exec_without_returning(&tx.orm())
+        .await?;
+    if let Some(route) = route {
+        delivery_routes::Entity::update_scoped(scope)
+            .set(delivery_routes::ActiveModel {
+                subscription_id: Set(Some(old)),
+                ..Default::default()
+            })
+            .filter(delivery_routes::Column::SubscriptionId.eq(id))
+            .filter(delivery_routes::Column::Route.eq(&*route))
+            .exec(&tx.orm())
+            .await?;
+    }
     Ok(())
 }
 
@@ -237,63 +251,59 @@ pub async fn store_held(
     id: Uuid,
     subscription: &Subscription,
 ) -> Result<(), DbError> {
+    let route = subscription.route.as_deref().map(sanitize);
     // Remove the route of a previous registration.
-    sqlx::query(
-        "DELETE FROM delivery_routes \
-         WHERE tenant_id = $1 AND subscription_id = $2 AND route IS DISTINCT FROM $3",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(subscription.route.as_deref().map(sanitize))
-    .execute(&mut **tx)
-    .await?;
-    if let Some(route) = &subscription.route {
+    let mut previous = delivery_routes::Entity::delete_scoped(scope)
+        .filter(delivery_routes::Column::SubscriptionId.eq(id));
+    if let Some(route) = &route {
+        previous = previous.filter(delivery_routes::Column::Route.ne(&**route));
+    }
+    previous.exec(&tx.orm()).await?;
+    if let Some(route) = &route {
         routes::upsert(tx, scope, connection, provider, route, id).await?;
     }
-    sqlx::query(
-        "UPDATE subscriptions SET external_id = $3, route = $4, expires_at = $5, \
-             refused_events = $6, state = $7, renewed_at = now(), attempted_at = NULL, \
-             planned_id = NULL \
-         WHERE tenant_id = $1 AND id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(sanitize(&subscription.external_id))
-    .bind(subscription.route.as_deref().map(sanitize))
-    .bind(subscription.expires_at)
-    .bind(sanitize_all(&subscription.refused_events))
-    .bind(Json(&subscription.state))
-    .execute(&mut **tx)
-    .await?;
+    let refused_events = sanitize_all(&subscription.refused_events);
+    let held = ActiveModel {
+        external_id: Set(Some(sanitize(&subscription.external_id).into_owned())),
+        route: Set(route.map(Cow::into_owned)),
+        expires_at: Set(subscription.expires_at),
+        refused_events: Set(refused_events.into_iter().map(Cow::into_owned).collect()),
+        state: Set(Json(subscription.state.clone())),
+        attempted_at: Set(None),
+        planned_id: Set(None),
+        ..Default::default()
+    };
+    update(scope, id)
+        .set(held)
+        .col_expr(Column::RenewedAt, now())
+        .exec(&tx.orm())
+        .await?;
     Ok(())
 }
 
 /// Marks a subscription as not held by the provider, so that it is created again.
 pub async fn mark_lost(tx: &mut Tx, scope: &TenantScope, id: Uuid) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE subscriptions SET external_id = NULL, route = NULL, state = 'null', \
-             expires_at = NULL \
-         WHERE tenant_id = $1 AND id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .execute(&mut **tx)
-    .await?;
+    let lost = ActiveModel {
+        external_id: Set(None),
+        route: Set(None),
+        state: Set(Json(Value::Null)),
+        expires_at: Set(None),
+        ..Default::default()
+    };
+    update(scope, id).set(lost).exec(&tx.orm()).await?;
     Ok(())
 }
 
 /// Deletes a subscription that has ended, and its routes.
 pub async fn delete(tx: &mut Tx, scope: &TenantScope, id: Uuid) -> Result<(), DbError> {
-    for statement in [
-        "DELETE FROM delivery_routes WHERE tenant_id = $1 AND subscription_id = $2",
-        "DELETE FROM subscriptions WHERE tenant_id = $1 AND id = $2",
-    ] {
-        sqlx::query(statement)
-            .bind(scope.tenant_id())
-            .bind(id)
-            .execute(&mut **tx)
-            .await?;
-    }
+    delivery_routes::Entity::delete_scoped(scope)
+        .filter(delivery_routes::Column::SubscriptionId.eq(id))
+        .exec(&tx.orm())
+        .await?;
+    Entity::delete_scoped(scope)
+        .filter(Column::Id.eq(id))
+        .exec(&tx.orm())
+        .await?;
     Ok(())
 }
 
@@ -303,14 +313,11 @@ async fn make_due(
     scope: &TenantScope,
     connection: ConnectionId,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE connection_routes SET subscriptions_at = now() \
-         WHERE tenant_id = $1 AND connection_id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(connection)
-    .execute(&mut **tx)
-    .await?;
+    connection_routes::Entity::update_scoped(scope)
+        .col_expr(connection_routes::Column::SubscriptionsAt, now())
+        .filter(connection_routes::Column::ConnectionId.eq(connection))
+        .exec(&tx.orm())
+        .await?;
     Ok(())
 }
 
@@ -320,14 +327,11 @@ pub async fn due_at(
     scope: &TenantScope,
     connection: ConnectionId,
 ) -> Result<Option<DateTime<Utc>>, DbError> {
-    let due: Option<Option<DateTime<Utc>>> = sqlx::query_scalar(
-        "SELECT subscriptions_at FROM connection_routes \
-         WHERE tenant_id = $1 AND connection_id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(connection)
-    .fetch_optional(&mut **tx)
-    .await?;
+    let due = connection_routes::Entity::scoped(scope)
+        .select_only()
+        .column(connection_routes::Column::SubscriptionsAt)
+        .filter(connection_routes::Column::ConnectionId.eq(connection));
+    let due: Option<Option<DateTime<Utc>>> = due.into_tuple().one(&tx.orm()).await?;
     Ok(due.flatten())
 }
 
@@ -342,16 +346,18 @@ pub async fn schedule_reconcile(
     seen: Option<DateTime<Utc>>,
     next: Option<f64>,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE connection_routes SET subscriptions_at = now() + $4 * interval '1 second' \
-         WHERE tenant_id = $1 AND connection_id = $2 AND subscriptions_at IS NOT DISTINCT FROM $3",
-    )
-    .bind(scope.tenant_id())
-    .bind(connection)
-    .bind(seen)
-    .bind(next)
-    .execute(&mut **tx)
-    .await?;
+    let due_at = connection_routes::Column::SubscriptionsAt;
+    let unchanged = match seen {
+        Some(seen) => due_at.eq(seen),
+        None => due_at.is_null(),
+    };
+    let next = Expr::cust_with_values("now() + $1 * interval '1 second'", [next]);
+    connection_routes::Entity::update_scoped(scope)
+        .col_expr(due_at, next)
+        .filter(connection_routes::Column::ConnectionId.eq(connection))
+        .filter(unchanged)
+        .exec(&tx.orm())
+        .await?;
     Ok(())
 }
 
@@ -360,12 +366,12 @@ pub async fn find_held(
     db: &Db,
     external_ids: &[String],
 ) -> Result<Vec<(String, Option<String>)>, DbError> {
-    Ok(
-        sqlx::query_as("SELECT external_id, route FROM subscriptions WHERE external_id = ANY ($1)")
-            .bind(sanitize_all(external_ids))
-            .fetch_all(db)
-            .await?,
-    )
+    let external_ids = sanitize_all(external_ids).into_iter().map(Cow::into_owned);
+    let held = across_tenants::<Entity>()
+        .select_only()
+        .columns([Column::ExternalId, Column::Route])
+        .filter(Column::ExternalId.eq_any(external_ids));
+    Ok(held.into_tuple().all(&db.orm()).await?)
 }
 
 /// Statistics of one provider's subscriptions.

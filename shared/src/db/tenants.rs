@@ -3,15 +3,18 @@
 //! A tenant is never looked up by a value that a client merely claims.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
+use sea_orm::ActiveValue::Set;
+use sea_orm::{ActiveModelTrait, ColumnTrait, QueryFilter, QuerySelect};
 
 use super::audit::{self, AuditActor, AuditEntry};
+use super::entities::tenants::{ActiveModel, Column, Entity, Model};
+use super::orm::{Scoped, across_tenants, newest_first};
 use super::page::{Page, PageRequest};
 use super::{Db, DbError, OperatorProof, TenantScope, Tx};
 use crate::model::TenantId;
 
 /// A customer's team.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenant {
     /// Its id.
     pub id: TenantId,
@@ -21,18 +24,27 @@ pub struct Tenant {
     pub created_at: DateTime<Utc>,
 }
 
+impl From<Model> for Tenant {
+    fn from(row: Model) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            created_at: row.created_at,
+        }
+    }
+}
+
 /// Creates a tenant with an entry in the audit log.
 pub async fn create(db: &Db, proof: OperatorProof, name: &str) -> Result<Tenant, DbError> {
     let id = TenantId::generate();
     let scope = proof.tenant(id);
     let mut tx = db.begin(&scope).await?;
-    let tenant = sqlx::query_as::<_, Tenant>(
-        "INSERT INTO tenants (id, name) VALUES ($1, $2) RETURNING id, name, created_at",
-    )
-    .bind(id)
-    .bind(name)
-    .fetch_one(&mut *tx)
-    .await?;
+    let row = ActiveModel {
+        id: Set(id),
+        name: Set(name.to_owned()),
+        ..Default::default()
+    };
+    let tenant = row.insert(&tx.orm()).await?.into();
     let target = id.to_string();
     let entry = AuditEntry::new(AuditActor::Operator, "tenant.created").target(&target);
     audit::record(&mut tx, &scope, &entry).await?;
@@ -46,23 +58,16 @@ pub async fn list(
     _proof: OperatorProof,
     request: &PageRequest,
 ) -> Result<Page<Tenant>, DbError> {
-    let rows = sqlx::query_as::<_, Tenant>(
-        "SELECT id, name, created_at FROM tenants WHERE id < $1 ORDER BY id DESC LIMIT $2",
-    )
-    .bind(request.before.unwrap_or(Uuid::max()))
-    .bind(request.fetch_limit())
-    .fetch_all(db)
-    .await?;
-    Ok(request.page(rows, |tenant| tenant.id.0))
+    let page = newest_first(across_tenants::<Entity>(), Column::Id, request);
+    let rows = page.all(&db.orm()).await?;
+    let tenants = rows.into_iter().map(Tenant::from).collect();
+    Ok(request.page(tenants, |tenant: &Tenant| tenant.id.0))
 }
 
 /// Returns a tenant, if it exists.
 pub async fn get(db: &Db, _proof: OperatorProof, id: TenantId) -> Result<Option<Tenant>, DbError> {
-    let tenant = sqlx::query_as("SELECT id, name, created_at FROM tenants WHERE id = $1")
-        .bind(id)
-        .fetch_optional(db)
-        .await?;
-    Ok(tenant)
+    let named = across_tenants::<Entity>().filter(Column::Id.eq(id));
+    Ok(named.one(&db.orm()).await?.map(Tenant::from))
 }
 
 /// Returns the scope of a tenant that an operator names; `None` if it does not exist.
@@ -83,9 +88,6 @@ pub async fn resolve_scope(
 
 /// Returns the tenant's name.
 pub async fn name(tx: &mut Tx, scope: &TenantScope) -> Result<Option<String>, DbError> {
-    let name = sqlx::query_scalar("SELECT name FROM tenants WHERE id = $1")
-        .bind(scope.tenant_id())
-        .fetch_optional(&mut **tx)
-        .await?;
-    Ok(name)
+    let name = Entity::scoped(scope).select_only().column(Column::Name);
+    Ok(name.into_tuple().one(&tx.orm()).await?)
 }

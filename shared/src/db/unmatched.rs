@@ -6,13 +6,17 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 
+use super::entities::unmatched_accounts::{Column, Entity};
+use super::orm::across_tenants;
 use super::page::{MalformedCursor, Page};
 use super::{Db, DbError, OperatorProof, Tx, sanitize};
 use crate::model::TenantId;
 
 /// The unmatched deliveries of an account.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
 pub struct UnmatchedAccount {
     /// The provider's slug.
     pub provider: String,
@@ -79,24 +83,25 @@ pub async fn list(
     _proof: OperatorProof,
     filter: &UnmatchedFilter,
 ) -> Result<Page<UnmatchedAccount>, DbError> {
-    let (provider, account_id) = match &filter.after {
-        Some(after) => (after.provider.as_str(), after.account_id.as_str()),
-        None => ("", ""),
-    };
-    let mut items: Vec<UnmatchedAccount> = sqlx::query_as(
-        "SELECT provider, account_id, deliveries, bytes, digests, updated_at \
-         FROM unmatched_accounts \
-         WHERE (provider, account_id) > ($1, $2) AND ($3::text IS NULL OR provider = $3) \
-           AND (digests > 0 OR NOT $4) \
-         ORDER BY provider, account_id LIMIT $5",
-    )
-    .bind(provider)
-    .bind(account_id)
-    .bind(&filter.provider)
-    .bind(filter.is_over_quota)
-    .bind(i64::from(filter.limit) + 1)
-    .fetch_all(db)
-    .await?;
+    let mut accounts = across_tenants::<Entity>();
+    if let Some(after) = &filter.after {
+        let key = Expr::tuple([Column::Provider.into_expr(), Column::AccountId.into_expr()]);
+        let after = [after.provider.as_str(), after.account_id.as_str()];
+        accounts = accounts.filter(key.gt(Expr::tuple(after.map(Expr::val))));
+    }
+    if let Some(provider) = &filter.provider {
+        accounts = accounts.filter(Column::Provider.eq(provider));
+    }
+    if filter.is_over_quota {
+        accounts = accounts.filter(Column::Digests.gt(0));
+    }
+    let mut items: Vec<UnmatchedAccount> = accounts
+        .order_by_asc(Column::Provider)
+        .order_by_asc(Column::AccountId)
+        .limit(u64::from(filter.limit) + 1)
+        .into_model()
+        .all(&db.orm())
+        .await?;
     let has_more = items.len() > filter.limit as usize;
     items.truncate(filter.limit as usize);
     let last = items.last().filter(|_| has_more);
@@ -107,11 +112,12 @@ pub async fn list(
 }
 
 /// Deletes an account's counts when a connection takes its deliveries.
+#[expect(clippy::disallowed_methods, reason = "the table has no tenant data")]
 pub async fn delete(tx: &mut Tx, provider: &str, account: &str) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM unmatched_accounts WHERE provider = $1 AND account_id = $2")
-        .bind(provider)
-        .bind(sanitize(account))
-        .execute(&mut **tx)
+    Entity::delete_many()
+        .filter(Column::Provider.eq(provider))
+        .filter(Column::AccountId.eq(&*sanitize(account)))
+        .exec(&tx.orm())
         .await?;
     Ok(())
 }

@@ -11,7 +11,7 @@ macro_rules! id {
         $(#[$doc])*
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash,
-            Serialize, Deserialize, sqlx::Type, utoipa::ToSchema,
+            Serialize, Deserialize, sqlx::Type, sea_orm::DeriveValueType, utoipa::ToSchema,
         )]
         #[serde(transparent)]
         #[sqlx(transparent)]
@@ -22,6 +22,13 @@ macro_rules! id {
             /// Generates an identifier that sorts after earlier ones (UUID version 7).
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
+            }
+        }
+
+        // SeaORM asks it of every primary key; no id is a number.
+        impl sea_orm::TryFromU64 for $name {
+            fn try_from_u64(number: u64) -> Result<Self, sea_orm::DbErr> {
+                Uuid::try_from_u64(number).map(Self)
             }
         }
 

@@ -4,7 +4,12 @@
 //! They depend on no other module. Layers above combine them: connectors produce them, the database
 //! stores them, the queue carries them.
 
+#[macro_use]
+mod stored_enum;
+
 mod account;
+mod connection_status;
+mod delivery;
 mod directory;
 mod ids;
 mod job;
@@ -17,6 +22,8 @@ mod stream;
 mod subscription;
 
 pub use account::{ExternalAccount, TokenHolder};
+pub use connection_status::ConnectionStatus;
+pub use delivery::{DeliveryOutcome, DeliverySource};
 pub use directory::{DirectoryEntry, DirectoryKey, DirectoryKind};
 pub use ids::*;
 pub use job::{Enqueued, JobError, JobKind, JobPayload, JobState, NewJob, SyncMode};

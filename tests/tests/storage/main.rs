@@ -5,6 +5,7 @@ mod catalog;
 mod connections;
 mod credentials;
 mod due_jobs;
+mod entities;
 mod migrations;
 mod plans;
 mod queue;
