@@ -66,6 +66,7 @@ fn check_sealed_value(data: &[u8]) {
     let context = SealContext {
         tenant: TENANT,
         connection: Uuid::from_u128(9),
+        holder: "",
         field: "context",
     };
     assert!(

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use shared::connectors::{AccountChange, ConnectorError, SyncHint};
 use shared::db::audit::{self, AuditActor, AuditEntry};
 use shared::db::connections::{self, Connection, ConnectionStatus};
+use shared::db::credentials::CredentialKey;
 use shared::db::{DbError, TenantScope, Tx, resources, webhook_secrets};
 use shared::model::ConnectionId;
 use shared::queue::ClaimedJob;
@@ -39,11 +40,11 @@ pub(crate) async fn apply(
                 set_status(tx, scope, connection, ConnectionStatus::NeedsReauth, reason).await?;
             }
         }
-        AccountChange::UserTokenRevoked { at } if concerns_current_grant(&current, Some(*at)) => {
-            context
-                .credentials
-                .erase_user_token(tx, scope, connection)
-                .await?;
+        AccountChange::UserTokenRevoked { user_id, at }
+            if concerns_current_grant(&current, Some(*at)) =>
+        {
+            let key = CredentialKey::user(connection, user_id);
+            context.credentials.erase_holder(tx, scope, &key).await?;
         }
         AccountChange::Removed { at } if concerns_current_grant(&current, *at) => {
             let reason = Some("removed_at_provider");

@@ -1,10 +1,13 @@
--- Secrets, sealed with AES-256-GCM and bound to tenant, connection and field.
+-- Secrets, sealed with AES-256-GCM and bound to tenant, connection, holder and field.
 
--- Account tokens of connections. `version` counts the tokens; the refresh_* columns are the lease
--- of the process that refreshes them, and the time of an attempt whose response may have been lost.
+-- Tokens of connections. The holder is `account`, or `user:` with the provider's id of a person, at
+-- providers that issue user tokens in addition to account tokens. `version` counts the holder's
+-- tokens; the refresh_* columns are the lease of the process that refreshes them, and the time of
+-- an attempt whose response may have been lost.
 CREATE TABLE credentials (
     tenant_id            uuid NOT NULL,
     connection_id        uuid NOT NULL,
+    holder               text NOT NULL CHECK (holder = 'account' OR holder LIKE 'user:_%'),
     version              bigint NOT NULL DEFAULT 1,
     access_token         bytea,
     refresh_token        bytea,
@@ -14,14 +17,7 @@ CREATE TABLE credentials (
     refresh_lease_until  timestamptz,
     refresh_attempted_at timestamptz,
     updated_at           timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (tenant_id, connection_id),
-    FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
-);
-
--- User tokens: tokens of the person who connected an account, at providers that issue them in
--- addition to account tokens.
-CREATE TABLE user_credentials (
-    LIKE credentials INCLUDING ALL,
+    PRIMARY KEY (tenant_id, connection_id, holder),
     FOREIGN KEY (tenant_id, connection_id) REFERENCES connections ON DELETE CASCADE
 );
 

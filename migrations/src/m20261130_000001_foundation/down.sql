@@ -4,8 +4,8 @@ DROP FUNCTION key_owner(bytea), ensure_partitions(integer), drop_partitions(text
     quota_pace(float8, float8, float8, float8, float8, integer, float8, float8);
 DROP TABLE audit_log, idempotency_keys, rate_budgets, feed_generations, signals, job_history, jobs,
     periodic_tasks, workers, unmatched_accounts, delivery_dedup, deliveries, directory_entries,
-    subscriptions, cursors, webhook_arming, webhook_secrets, token_refresh_log, user_credentials, credentials,
-    oauth_states, connect_links, delivery_routes, connection_routes, connections, api_keys, tenants;
+    subscriptions, cursors, webhook_arming, webhook_secrets, token_refresh_log, credentials, oauth_states,
+    connect_links, delivery_routes, connection_routes, connections, api_keys, tenants;
 DROP SEQUENCE job_lease_tokens;
 DROP TYPE job_state, job_kind, delivery_source, delivery_outcome, connection_status;
 

@@ -10,8 +10,7 @@ DECLARE
     secured constant text[] := ARRAY[
         'api_keys', 'audit_log', 'connection_routes', 'connections', 'credentials', 'cursors', 'deliveries',
         'delivery_dedup', 'delivery_routes', 'directory_entries', 'idempotency_keys', 'job_history', 'jobs',
-        'user_credentials', 'signals', 'subscriptions', 'token_refresh_log', 'webhook_arming',
-        'webhook_secrets'
+        'signals', 'subscriptions', 'token_refresh_log', 'webhook_arming', 'webhook_secrets'
     ];
 BEGIN
     FOREACH t IN ARRAY secured || ARRAY['connect_links', 'deliveries_default', 'job_history_default', 'oauth_states', 'tenants'] LOOP

@@ -9,8 +9,8 @@ REVOKE ALL ON FUNCTION key_owner(bytea), ensure_partitions(integer), drop_partit
 GRANT EXECUTE ON FUNCTION key_owner(bytea), put_webhook_key(uuid, uuid, uuid, bytea, boolean, interval),
     release_grant(uuid, uuid) TO poblysh_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON connect_links, connection_routes, credentials, cursors,
-    delivery_routes, directory_entries, jobs, oauth_states, user_credentials, subscriptions,
-    token_refresh_log, webhook_arming TO poblysh_api;
+    delivery_routes, directory_entries, jobs, oauth_states, subscriptions, token_refresh_log,
+    webhook_arming TO poblysh_api;
 GRANT SELECT, INSERT, UPDATE ON api_keys, connections, deliveries, rate_budgets TO poblysh_api;
 GRANT SELECT, INSERT ON audit_log, idempotency_keys, job_history, tenants TO poblysh_api;
 -- Operators see which accounts without a connection send how much.
@@ -28,13 +28,15 @@ GRANT SELECT (tenant_id, connection_id, secret, is_public_key, expires_at) ON we
 GRANT EXECUTE ON FUNCTION accept_webhook_secret(uuid, uuid, uuid, bytea, interval) TO poblysh_ingress;
 GRANT SELECT (tenant_id, kind, state, bytes) ON jobs TO poblysh_ingress;
 
--- sync-worker. It deletes webhook secrets, but cannot read them.
+-- sync-worker. It deletes webhook secrets, but cannot read them. It refreshes and erases tokens, but
+-- stores none of a new grant.
 GRANT EXECUTE ON FUNCTION ensure_partitions(integer), drop_partitions(text, integer) TO poblysh_worker;
 GRANT USAGE ON SEQUENCE job_lease_tokens TO poblysh_worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON connection_routes, credentials, cursors, deliveries,
-    delivery_routes, directory_entries, jobs, periodic_tasks, user_credentials, rate_budgets,
-    subscriptions, token_refresh_log, workers TO poblysh_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON connection_routes, cursors, deliveries, delivery_routes,
+    directory_entries, jobs, periodic_tasks, rate_budgets, subscriptions, token_refresh_log, workers
+    TO poblysh_worker;
 GRANT SELECT, UPDATE ON connections TO poblysh_worker;
+GRANT SELECT, UPDATE, DELETE ON credentials TO poblysh_worker;
 GRANT SELECT, INSERT ON audit_log, job_history, signals TO poblysh_worker;
 GRANT SELECT, INSERT, DELETE ON delivery_dedup TO poblysh_worker;
 GRANT SELECT, UPDATE, DELETE ON unmatched_accounts TO poblysh_worker;

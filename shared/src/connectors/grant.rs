@@ -112,7 +112,7 @@ pub struct NewGrant {
     /// The account's tokens; `None` if they are requested on demand.
     pub tokens: Option<TokenSet>,
     /// The user token of the person who granted access, if any.
-    pub user_token: Option<TokenSet>,
+    pub user_token: Option<UserToken>,
     /// Granted scopes or permissions, spelled as in [`super::ProviderDescriptor::scopes`].
     ///
     /// A person may withhold some. If the response does not name them, all were granted.
@@ -121,6 +121,15 @@ pub struct NewGrant {
     ///
     /// `None` if the provider's consent page requires an administrator.
     pub administrator: Option<String>,
+}
+
+/// A person's tokens, which the provider issues in addition to the account's.
+#[derive(Debug)]
+pub struct UserToken {
+    /// The provider's id of the person.
+    pub user_id: String,
+    /// The tokens.
+    pub tokens: TokenSet,
 }
 
 /// An account with an access token.

@@ -305,6 +305,8 @@ pub enum AccountChange {
     ///
     /// The account's tokens remain valid.
     UserTokenRevoked {
+        /// The provider's id of the person.
+        user_id: String,
         /// Time by the provider's clock.
         at: DateTime<Utc>,
     },

@@ -40,14 +40,14 @@ pub(super) struct Follower(watch::Receiver<Outcome>);
 
 impl SingleFlight {
     /// Joins the running refresh of a credential, or becomes its leader.
-    pub(super) fn join(&self, tenant: TenantId, key: CredentialKey) -> Flight {
-        let key = (tenant, key);
+    pub(super) fn join(&self, tenant: TenantId, key: &CredentialKey) -> Flight {
+        let key = (tenant, key.clone());
         let mut refreshes = self.lock();
         if let Some(outcome) = refreshes.get(&key) {
             return Flight::Follow(Follower(outcome.clone()));
         }
         let (outcome, receiver) = watch::channel(None);
-        refreshes.insert(key, receiver);
+        refreshes.insert(key.clone(), receiver);
         Flight::Lead(Leader {
             refreshes: self.clone(),
             key,
@@ -87,27 +87,27 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ConnectionId, TokenHolder};
+    use crate::model::ConnectionId;
 
     #[tokio::test]
     async fn followers_receive_the_outcome_of_the_refresh() {
         let refreshes = SingleFlight::default();
         let tenant = TenantId::generate();
-        let key = CredentialKey {
-            connection: ConnectionId::generate(),
-            holder: TokenHolder::Account,
-        };
+        let connection = ConnectionId::generate();
+        let key = CredentialKey::account(connection);
         for succeeded in [true, false] {
-            let Flight::Lead(leader) = refreshes.join(tenant, key) else {
+            let Flight::Lead(leader) = refreshes.join(tenant, &key) else {
                 panic!("no refresh is running");
             };
-            let Flight::Follow(follower) = refreshes.join(tenant, key) else {
+            let Flight::Follow(follower) = refreshes.join(tenant, &key) else {
                 panic!("a refresh is running");
             };
-            assert!(matches!(
-                refreshes.join(TenantId::generate(), key),
-                Flight::Lead(_)
-            ));
+            for (tenant, key) in [
+                (TenantId::generate(), &key),
+                (tenant, &CredentialKey::user(connection, "U0ADA")),
+            ] {
+                assert!(matches!(refreshes.join(tenant, key), Flight::Lead(_)));
+            }
             if succeeded {
                 leader.finish(true);
             } else {

@@ -2,8 +2,8 @@
 //!
 //! A sealed value is `version (1) | key id (4) | nonce (12) | ciphertext and tag`. The nonce is
 //! random, which is safe for 2³² values under one key (NIST SP 800-38D, 8.3). The associated data
-//! is the header and the length-prefixed tenant, owner and field, so a sealed value that was moved
-//! to another row or column cannot be decrypted. Each purpose has its own subkey: a cursor's tag
+//! is the header and the length-prefixed tenant, owner, holder and field, so a sealed value that was
+//! moved to another row or column cannot be decrypted. Each purpose has its own subkey: a cursor's tag
 //! reveals nothing about the key that seals tokens.
 
 use std::fmt;
@@ -33,6 +33,8 @@ pub struct SealContext<'a> {
     pub tenant: TenantId,
     /// The connection, or the id of the row that owns the value.
     pub connection: Uuid,
+    /// The holder of a token; empty for other values.
+    pub holder: &'a str,
     /// The field's name, `access_token` for example.
     pub field: &'a str,
 }
@@ -43,6 +45,7 @@ impl SealContext<'_> {
             header,
             self.tenant.0.as_bytes(),
             self.connection.as_bytes(),
+            self.holder.as_bytes(),
             self.field.as_bytes(),
         ];
         let mut data = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
@@ -239,6 +242,7 @@ mod tests {
         SealContext {
             tenant: TenantId(Uuid::from_u128(tenant)),
             connection: Uuid::from_u128(connection),
+            holder: "account",
             field,
         }
     }
@@ -357,16 +361,17 @@ mod tests {
         #[test]
         fn value_in_another_context_does_not_open(
             text in ".{0,100}",
-            from in (0..3_u128, 0..3_u128, "[ab]{0,3}"),
-            to in (0..3_u128, 0..3_u128, "[ab]{0,3}"),
+            from in (0..3_u128, 0..3_u128, "[ab]{0,3}", "[ab]{0,3}"),
+            to in (0..3_u128, 0..3_u128, "[ab]{0,3}", "[ab]{0,3}"),
         ) {
             prop_assume!(from != to);
             let ring = keyring(1, &[]);
-            let sealed = ring.seal(&context(from.0, from.1, &from.2), &secret(&text));
-            prop_assert_eq!(
-                ring.open(&context(to.0, to.1, &to.2), &sealed).err(),
-                Some(CryptoError::NotAuthentic)
-            );
+            let [from, to] = [&from, &to].map(|(tenant, connection, holder, field)| SealContext {
+                holder,
+                ..context(*tenant, *connection, field)
+            });
+            let sealed = ring.seal(&from, &secret(&text));
+            prop_assert_eq!(ring.open(&to, &sealed).err(), Some(CryptoError::NotAuthentic));
         }
     }
 }

@@ -1,38 +1,44 @@
 //! Rows of sealed credentials, and the lease of the process that refreshes them.
 //!
-//! [`crate::credentials`] seals and opens the tokens.
+//! A connection has one row for each holder of tokens. [`crate::credentials`] seals and opens them.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{DbError, TenantScope, Tx};
+use super::{DbError, TenantScope, Tx, sanitize};
 use crate::model::{ConnectionId, TokenHolder};
 
 /// The key of a credential: a connection and the holder of the tokens.
-///
-/// Account tokens and user tokens are in separate tables with the same columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CredentialKey {
     /// The connection.
     pub connection: ConnectionId,
-    /// The account, or the person who connected it.
+    /// The account, or a person.
     pub holder: TokenHolder,
 }
 
-/// A statement on the holder's table, whose name is inserted between the two parts.
-macro_rules! on_table {
-    ($key:expr, $before:literal, $after:literal) => {
-        match $key.holder {
-            TokenHolder::Account => concat!($before, "credentials", $after),
-            TokenHolder::UserToken => concat!($before, "user_credentials", $after),
+impl CredentialKey {
+    /// The key of the account's tokens.
+    pub const fn account(connection: ConnectionId) -> Self {
+        Self {
+            connection,
+            holder: TokenHolder::Account,
         }
-    };
+    }
+
+    /// The key of a person's tokens, by the provider's id of the person.
+    pub fn user(connection: ConnectionId, user_id: &str) -> Self {
+        Self {
+            connection,
+            holder: TokenHolder::User(sanitize(user_id).into_owned()),
+        }
+    }
 }
 
-/// A connection's sealed tokens.
+/// A holder's sealed tokens.
 #[derive(Debug, sqlx::FromRow)]
 pub struct SealedCredential {
-    /// Counts the tokens that the connection has had.
+    /// Counts the tokens that the holder has had.
     pub version: i64,
     /// The sealed access token.
     pub access_token: Option<Vec<u8>>,
@@ -40,8 +46,8 @@ pub struct SealedCredential {
     pub refresh_token: Option<Vec<u8>>,
     /// When the access token expires.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Whether the connection has a user token as well.
-    pub has_user_token: bool,
+    /// The person whose user token the connection has as well.
+    pub user_id: Option<String>,
 }
 
 /// Sealed tokens to store.
@@ -59,22 +65,21 @@ pub struct NewSealed {
     pub refresh_expires_at: Option<DateTime<Utc>>,
 }
 
-/// Returns the credential, if the connection has one.
+/// Returns the credential, if the holder has one.
 pub async fn get(
     tx: &mut Tx,
     scope: &TenantScope,
-    key: CredentialKey,
+    key: &CredentialKey,
 ) -> Result<Option<SealedCredential>, DbError> {
-    Ok(sqlx::query_as(on_table!(
-        key,
+    Ok(sqlx::query_as(
         "SELECT version, access_token, refresh_token, expires_at, \
-             EXISTS (SELECT FROM user_credentials u \
-                     WHERE u.tenant_id = $1 AND u.connection_id = $2) AS has_user_token \
-         FROM ",
-        " WHERE tenant_id = $1 AND connection_id = $2"
-    ))
+             (SELECT min(substring(u.holder FROM '^user:(.*)')) FROM credentials u \
+              WHERE u.tenant_id = $1 AND u.connection_id = $2) AS user_id \
+         FROM credentials WHERE tenant_id = $1 AND connection_id = $2 AND holder = $3",
+    )
     .bind(scope.tenant_id())
     .bind(key.connection)
+    .bind(key.holder.to_string())
     .fetch_optional(&mut **tx)
     .await?)
 }
@@ -83,23 +88,22 @@ pub async fn get(
 pub async fn put(
     tx: &mut Tx,
     scope: &TenantScope,
-    key: CredentialKey,
+    key: &CredentialKey,
     tokens: &NewSealed,
 ) -> Result<(), DbError> {
-    sqlx::query(on_table!(
-        key,
-        "INSERT INTO ",
-        " AS own (tenant_id, connection_id, access_token, refresh_token, \
-             expires_at, refresh_expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (tenant_id, connection_id) DO UPDATE SET \
+    sqlx::query(
+        "INSERT INTO credentials AS own (tenant_id, connection_id, holder, access_token, \
+             refresh_token, expires_at, refresh_expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) \
+         ON CONFLICT (tenant_id, connection_id, holder) DO UPDATE SET \
              version = own.version + 1, access_token = excluded.access_token, \
              refresh_token = excluded.refresh_token, expires_at = excluded.expires_at, \
              refresh_expires_at = excluded.refresh_expires_at, refresh_lease = NULL, \
-             refresh_lease_until = NULL, updated_at = now()"
-    ))
+             refresh_lease_until = NULL, updated_at = now()",
+    )
     .bind(scope.tenant_id())
     .bind(key.connection)
+    .bind(key.holder.to_string())
     .bind(&tokens.access_token)
     .bind(&tokens.refresh_token)
     .bind(tokens.expires_at)
@@ -125,21 +129,21 @@ pub struct RefreshLease {
 pub async fn acquire_refresh_lease(
     tx: &mut Tx,
     scope: &TenantScope,
-    key: CredentialKey,
+    key: &CredentialKey,
     version: i64,
     seconds: f64,
 ) -> Result<Option<RefreshLease>, DbError> {
     let lease = Uuid::now_v7();
-    let leased = sqlx::query(on_table!(
-        key,
-        "UPDATE ",
-        " SET refresh_lease = $4, refresh_attempted_at = now(), \
-             refresh_lease_until = now() + $5 * interval '1 second' \
-         WHERE tenant_id = $1 AND connection_id = $2 AND version = $3 \
-           AND (refresh_lease_until IS NULL OR refresh_lease_until < now())"
-    ))
+    let holder = key.holder.to_string();
+    let leased = sqlx::query(
+        "UPDATE credentials SET refresh_lease = $5, refresh_attempted_at = now(), \
+             refresh_lease_until = now() + $6 * interval '1 second' \
+         WHERE tenant_id = $1 AND connection_id = $2 AND holder = $3 AND version = $4 \
+           AND (refresh_lease_until IS NULL OR refresh_lease_until < now())",
+    )
     .bind(scope.tenant_id())
     .bind(key.connection)
+    .bind(&holder)
     .bind(version)
     .bind(lease)
     .bind(seconds)
@@ -151,20 +155,20 @@ pub async fn acquire_refresh_lease(
     let response_lost: bool = sqlx::query_scalar(
         "WITH attempt AS ( \
              INSERT INTO token_refresh_log (tenant_id, connection_id, id, version, holder) \
-             VALUES ($1, $2, $4, $3, $5) \
+             VALUES ($1, $2, $5, $4, $3) \
          ), expired AS ( \
              DELETE FROM token_refresh_log WHERE tenant_id = $1 AND connection_id = $2 \
                AND attempted_at < now() - interval '30 days' \
          ) \
          SELECT EXISTS (SELECT FROM token_refresh_log \
-             WHERE tenant_id = $1 AND connection_id = $2 AND version = $3 AND holder = $5 \
+             WHERE tenant_id = $1 AND connection_id = $2 AND holder = $3 AND version = $4 \
                AND (outcome IS NULL OR outcome = 'transient'))",
     )
     .bind(scope.tenant_id())
     .bind(key.connection)
+    .bind(&holder)
     .bind(version)
     .bind(lease)
-    .bind(<&str>::from(key.holder))
     .fetch_one(&mut **tx)
     .await?;
     Ok(Some(RefreshLease {
@@ -179,7 +183,7 @@ pub async fn acquire_refresh_lease(
 pub async fn quota_exceeded_until(
     tx: &mut Tx,
     scope: &TenantScope,
-    key: CredentialKey,
+    key: &CredentialKey,
     refreshes: i64,
     window: f64,
 ) -> Result<Option<DateTime<Utc>>, DbError> {
@@ -193,7 +197,7 @@ pub async fn quota_exceeded_until(
     )
     .bind(scope.tenant_id())
     .bind(key.connection)
-    .bind(<&str>::from(key.holder))
+    .bind(key.holder.to_string())
     .bind(refreshes)
     .bind(window)
     .fetch_one(&mut **tx)
@@ -204,7 +208,7 @@ pub async fn quota_exceeded_until(
 async fn log_outcome(
     tx: &mut Tx,
     scope: &TenantScope,
-    key: CredentialKey,
+    key: &CredentialKey,
     lease: Uuid,
     outcome: &str,
 ) -> Result<(), DbError> {
@@ -225,7 +229,7 @@ async fn log_outcome(
 pub async fn store_refreshed(
     tx: &mut Tx,
     scope: &TenantScope,
-    key: CredentialKey,
+    key: &CredentialKey,
     lease: Uuid,
     tokens: &NewSealed,
 ) -> Result<Option<i64>, DbError> {
@@ -237,17 +241,17 @@ pub async fn store_refreshed(
     .bind(key.connection)
     .execute(&mut **tx)
     .await?;
-    let version: Option<i64> = sqlx::query_scalar(on_table!(
-        key,
-        "UPDATE ",
-        " SET version = version + 1, access_token = $4, \
-             refresh_token = coalesce($5, refresh_token), expires_at = $6, \
-             refresh_expires_at = coalesce($7, refresh_expires_at), refresh_lease = NULL, \
+    let version: Option<i64> = sqlx::query_scalar(
+        "UPDATE credentials SET version = version + 1, access_token = $5, \
+             refresh_token = coalesce($6, refresh_token), expires_at = $7, \
+             refresh_expires_at = coalesce($8, refresh_expires_at), refresh_lease = NULL, \
              refresh_lease_until = NULL, refresh_attempted_at = NULL, updated_at = now() \
-         WHERE tenant_id = $1 AND connection_id = $2 AND refresh_lease = $3 RETURNING version"
-    ))
+         WHERE tenant_id = $1 AND connection_id = $2 AND holder = $3 AND refresh_lease = $4 \
+         RETURNING version",
+    )
     .bind(scope.tenant_id())
     .bind(key.connection)
+    .bind(key.holder.to_string())
     .bind(lease)
     .bind(&tokens.access_token)
     .bind(&tokens.refresh_token)
@@ -266,19 +270,18 @@ pub async fn store_refreshed(
 pub async fn release_refresh_lease(
     tx: &mut Tx,
     scope: &TenantScope,
-    key: CredentialKey,
+    key: &CredentialKey,
     lease: Uuid,
     outcome: &str,
 ) -> Result<(), DbError> {
     log_outcome(tx, scope, key, lease, outcome).await?;
-    sqlx::query(on_table!(
-        key,
-        "UPDATE ",
-        " SET refresh_lease = NULL, refresh_lease_until = NULL \
-         WHERE tenant_id = $1 AND connection_id = $2 AND refresh_lease = $3"
-    ))
+    sqlx::query(
+        "UPDATE credentials SET refresh_lease = NULL, refresh_lease_until = NULL \
+         WHERE tenant_id = $1 AND connection_id = $2 AND holder = $3 AND refresh_lease = $4",
+    )
     .bind(scope.tenant_id())
     .bind(key.connection)
+    .bind(key.holder.to_string())
     .bind(lease)
     .execute(&mut **tx)
     .await?;
@@ -291,17 +294,17 @@ pub async fn release_refresh_lease(
 pub async fn erase_leased(
     tx: &mut Tx,
     scope: &TenantScope,
-    key: CredentialKey,
+    key: &CredentialKey,
     lease: Uuid,
 ) -> Result<(), DbError> {
     log_outcome(tx, scope, key, lease, "grant_revoked").await?;
-    sqlx::query(on_table!(
-        key,
-        "DELETE FROM ",
-        " WHERE tenant_id = $1 AND connection_id = $2 AND refresh_lease = $3"
-    ))
+    sqlx::query(
+        "DELETE FROM credentials \
+         WHERE tenant_id = $1 AND connection_id = $2 AND holder = $3 AND refresh_lease = $4",
+    )
     .bind(scope.tenant_id())
     .bind(key.connection)
+    .bind(key.holder.to_string())
     .bind(lease)
     .execute(&mut **tx)
     .await?;
@@ -309,14 +312,40 @@ pub async fn erase_leased(
 }
 
 /// Deletes one holder's tokens.
-pub async fn erase(tx: &mut Tx, scope: &TenantScope, key: CredentialKey) -> Result<(), DbError> {
-    sqlx::query(on_table!(
-        key,
-        "DELETE FROM ",
-        " WHERE tenant_id = $1 AND connection_id = $2"
-    ))
+pub async fn erase(tx: &mut Tx, scope: &TenantScope, key: &CredentialKey) -> Result<(), DbError> {
+    sqlx::query(
+        "DELETE FROM credentials WHERE tenant_id = $1 AND connection_id = $2 AND holder = $3",
+    )
     .bind(scope.tenant_id())
     .bind(key.connection)
+    .bind(key.holder.to_string())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Deletes the tokens of a connection's holders, except the `kept` ones.
+///
+/// Locks the rows in the order of their holders, as `sealed::reseal` does.
+pub async fn erase_others(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    kept: &[&TokenHolder],
+) -> Result<(), DbError> {
+    let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
+    sqlx::query(
+        "WITH erased AS ( \
+             SELECT holder FROM credentials \
+             WHERE tenant_id = $1 AND connection_id = $2 AND holder <> ALL ($3) \
+             ORDER BY holder FOR UPDATE \
+         ) \
+         DELETE FROM credentials c USING erased e \
+         WHERE c.tenant_id = $1 AND c.connection_id = $2 AND c.holder = e.holder",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(kept)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -328,10 +357,10 @@ pub async fn erase(tx: &mut Tx, scope: &TenantScope, key: CredentialKey) -> Resu
 async fn set_refresh_at(
     tx: &mut Tx,
     scope: &TenantScope,
-    key: CredentialKey,
+    key: &CredentialKey,
     refresh_at: Option<DateTime<Utc>>,
 ) -> Result<(), DbError> {
-    if key.holder == TokenHolder::UserToken {
+    if key.holder != TokenHolder::Account {
         return Ok(());
     }
     sqlx::query(

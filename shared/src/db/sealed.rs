@@ -21,7 +21,7 @@ const MAX_VALUES: i64 = 200;
 /// A kind of values that one keyring seals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SealedKind {
-    /// Account tokens and user tokens.
+    /// Tokens of accounts and persons.
     Tokens,
     /// Webhook keys of connections.
     WebhookKeys,
@@ -36,45 +36,32 @@ pub struct ResealReport {
     pub unknown: u64,
 }
 
-/// The columns of [`SealedKind::Tokens`], with the field that their values are bound to.
-const TOKENS: &str = "SELECT tenant_id, connection_id, 'access_token' AS field, \
+/// The columns of [`SealedKind::Tokens`], with the holder and field that their values are bound to.
+const TOKENS: &str = "SELECT tenant_id, connection_id, holder, 'access_token' AS field, \
         access_token AS sealed FROM credentials WHERE tenant_id = ANY ($1) \
-    UNION ALL SELECT tenant_id, connection_id, 'refresh_token', refresh_token \
-        FROM credentials WHERE tenant_id = ANY ($1) \
-    UNION ALL SELECT tenant_id, connection_id, 'user_access_token', access_token \
-        FROM user_credentials WHERE tenant_id = ANY ($1) \
-    UNION ALL SELECT tenant_id, connection_id, 'user_refresh_token', refresh_token \
-        FROM user_credentials WHERE tenant_id = ANY ($1)";
+    UNION ALL SELECT tenant_id, connection_id, holder, 'refresh_token', refresh_token \
+        FROM credentials WHERE tenant_id = ANY ($1)";
 
 /// The columns of [`SealedKind::WebhookKeys`], with the field that their values are bound to.
-const WEBHOOK_KEYS: &str = "SELECT tenant_id, connection_id, \
+const WEBHOOK_KEYS: &str = "SELECT tenant_id, connection_id, '' AS holder, \
         CASE WHEN is_public_key THEN 'webhook_public_key' ELSE 'webhook_secret' END AS field, \
         secret AS sealed FROM webhook_secrets WHERE tenant_id = ANY ($1)";
 
-/// A statement that replaces a value in its column, unless it has changed.
-macro_rules! replace {
-    ($table:literal, $column:literal) => {
-        concat!(
-            "UPDATE ",
-            $table,
-            " SET ",
-            $column,
-            " = $4 \
-             WHERE tenant_id = $1 AND connection_id = $2 AND ",
-            $column,
-            " = $3"
-        )
-    };
-}
-
-/// The statement that replaces a value of a field.
+/// The statement that replaces a value of a field, unless it has changed.
 fn replace_statement(field: &str) -> Option<&'static str> {
     Some(match field {
-        "access_token" => replace!("credentials", "access_token"),
-        "refresh_token" => replace!("credentials", "refresh_token"),
-        "user_access_token" => replace!("user_credentials", "access_token"),
-        "user_refresh_token" => replace!("user_credentials", "refresh_token"),
-        "webhook_secret" | "webhook_public_key" => replace!("webhook_secrets", "secret"),
+        "access_token" => {
+            "UPDATE credentials SET access_token = $4 \
+             WHERE tenant_id = $1 AND connection_id = $2 AND holder = $5 AND access_token = $3"
+        }
+        "refresh_token" => {
+            "UPDATE credentials SET refresh_token = $4 \
+             WHERE tenant_id = $1 AND connection_id = $2 AND holder = $5 AND refresh_token = $3"
+        }
+        "webhook_secret" | "webhook_public_key" => {
+            "UPDATE webhook_secrets SET secret = $4 \
+             WHERE tenant_id = $1 AND connection_id = $2 AND $5 = '' AND secret = $3"
+        }
         _ => return None,
     })
 }
@@ -96,11 +83,12 @@ impl SealedKind {
     }
 }
 
-/// A sealed value with its key and field.
+/// A sealed value with its key, holder and field.
 #[derive(Debug, Clone, sqlx::FromRow)]
 struct SealedValue {
     tenant_id: TenantId,
     connection_id: Uuid,
+    holder: String,
     field: String,
     sealed: Vec<u8>,
 }
@@ -111,15 +99,10 @@ impl SealedValue {
         Self {
             tenant_id: TenantId(Uuid::nil()),
             connection_id: Uuid::nil(),
+            holder: String::new(),
             field: String::new(),
             sealed: Vec::new(),
         }
-    }
-
-    /// The sort key of the lock order: by connection, account tokens before user tokens.
-    fn lock_order(&self) -> (TenantId, Uuid, bool) {
-        let is_user_token = self.field.starts_with("user_");
-        (self.tenant_id, self.connection_id, is_user_token)
     }
 }
 
@@ -161,18 +144,18 @@ async fn reseal_tenants(
     let mut position = SealedValue::start();
     loop {
         let mut tx = db.begin_many(scopes).await?;
-        let mut page = find(&mut tx, scopes, kind, keyring, &position).await?;
+        let page = find(&mut tx, scopes, kind, keyring, &position).await?;
         let Some(last) = page.last().cloned() else {
             tx.end_read();
             return Ok(());
         };
         position = last;
-        page.sort_by_key(SealedValue::lock_order);
         let mut undecryptable = BTreeSet::new();
         for value in &page {
             let context = SealContext {
                 tenant: value.tenant_id,
                 connection: value.connection_id,
+                holder: &value.holder,
                 field: &value.field,
             };
             if let Ok(secret) = keyring.open(&context, &value.sealed) {
@@ -195,6 +178,7 @@ async fn reseal_tenants(
     }
 }
 
+/// Finds the next values under other keys, in the order in which transactions lock their rows.
 async fn find(
     tx: &mut Tx,
     scopes: &[TenantScope],
@@ -204,10 +188,10 @@ async fn find(
 ) -> Result<Vec<SealedValue>, DbError> {
     let tenants: Vec<TenantId> = scopes.iter().map(TenantScope::tenant_id).collect();
     let find = format!(
-        "SELECT tenant_id, connection_id, field, sealed FROM ({}) AS s \
+        "SELECT tenant_id, connection_id, holder, field, sealed FROM ({}) AS s \
          WHERE substring(sealed FROM 1 FOR octet_length($2)) <> $2 \
-           AND (tenant_id, connection_id, field, sealed) > ($3, $4, $5, $6) \
-         ORDER BY tenant_id, connection_id, field, sealed LIMIT $7",
+           AND (tenant_id, connection_id, holder, field, sealed) > ($3, $4, $5, $6, $7) \
+         ORDER BY tenant_id, connection_id, holder, field, sealed LIMIT $8",
         kind.columns()
     );
     Ok(sqlx::query_as(AssertSqlSafe(find))
@@ -215,6 +199,7 @@ async fn find(
         .bind(keyring.header().as_slice())
         .bind(after.tenant_id)
         .bind(after.connection_id)
+        .bind(&after.holder)
         .bind(&after.field)
         .bind(&after.sealed)
         .bind(MAX_VALUES)
@@ -230,6 +215,7 @@ async fn replace(tx: &mut Tx, value: &SealedValue, sealed: &[u8]) -> Result<(), 
         .bind(value.connection_id)
         .bind(&value.sealed)
         .bind(sealed)
+        .bind(&value.holder)
         .execute(&mut **tx)
         .await?;
     Ok(())

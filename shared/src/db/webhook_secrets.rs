@@ -59,6 +59,7 @@ pub const fn seal_context(
     SealContext {
         tenant,
         connection: connection.0,
+        holder: "",
         field: if is_public {
             "webhook_public_key"
         } else {

@@ -1,7 +1,8 @@
 //! Accounts at providers, and the holders of their tokens.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
-use strum::IntoStaticStr;
 
 /// A provider's account: an installation, a workspace or a site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,13 +68,21 @@ impl ExternalAccount {
 }
 
 /// Holder of tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum TokenHolder {
     /// The account: every grant has tokens or requests them on demand.
     Account,
-    /// The person who connected it, if the provider issues a user token.
+    /// A person, by the provider's id, if the provider issues user tokens.
     ///
-    /// It reads data that the account's token cannot read; a connection works without it.
-    UserToken,
+    /// A user token reads data that the account's token cannot read; a connection works without it.
+    User(String),
+}
+
+impl fmt::Display for TokenHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account => f.write_str("account"),
+            Self::User(id) => write!(f, "user:{id}"),
+        }
+    }
 }

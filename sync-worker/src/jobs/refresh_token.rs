@@ -4,7 +4,6 @@ use shared::credentials::CredentialError;
 use shared::db::DbError;
 use shared::db::connections::{self, ConnectionStatus};
 use shared::db::credentials::{self, CredentialKey};
-use shared::model::TokenHolder;
 use shared::queue::ClaimedJob;
 
 use super::connector_of;
@@ -17,13 +16,10 @@ pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFa
         return Ok(());
     };
     let connector = connector_of(context, job)?;
-    let key = CredentialKey {
-        connection: id,
-        holder: TokenHolder::Account,
-    };
+    let key = CredentialKey::account(id);
     let mut tx = context.db.begin(&job.scope()).await?;
     let connection = connections::get(&mut tx, &job.scope(), id).await?;
-    let stored = credentials::get(&mut tx, &job.scope(), key).await?;
+    let stored = credentials::get(&mut tx, &job.scope(), &key).await?;
     tx.commit().await.map_err(DbError::from)?;
     let (Some(connection), Some(stored)) = (connection, stored) else {
         return Ok(());

@@ -231,7 +231,7 @@ async fn slack(system: &System) {
     for holder in [&connected.account, &connected.admin] {
         connected.expire(holder).await;
     }
-    sqlx::query("UPDATE user_credentials SET expires_at = now()")
+    sqlx::query("UPDATE credentials SET expires_at = now() WHERE holder <> 'account'")
         .execute(system.db.pool())
         .await
         .expect("expired");

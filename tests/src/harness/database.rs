@@ -78,6 +78,19 @@ impl TestDb {
     ///
     /// When the URL is invalid.
     pub fn as_worker(&self, connections: u32) -> Db {
+        self.open_as(Role::Worker, connections)
+    }
+
+    /// Opens the database in the api-server's role, with a pool of this size.
+    ///
+    /// # Panics
+    ///
+    /// When the URL is invalid.
+    pub fn as_api(&self, connections: u32) -> Db {
+        self.open_as(Role::Api, connections)
+    }
+
+    fn open_as(&self, role: Role, connections: u32) -> Db {
         let config = DatabaseConfig {
             url: SecretString::from(self.url.clone()),
             read_url: None,
@@ -85,7 +98,7 @@ impl TestDb {
             is_pooled: false,
             max_connections: connections,
         };
-        Db::open(&config, Role::Worker).expect("a URL")
+        Db::open(&config, role).expect("a URL")
     }
 
     /// Applies the pending migrations of `M`.

@@ -225,8 +225,8 @@ impl Api {
         )
         .await;
         self.sql(
-            "INSERT INTO credentials (tenant_id, connection_id, access_token) \
-             VALUES ($1, $2, NULL)",
+            "INSERT INTO credentials (tenant_id, connection_id, holder) \
+             VALUES ($1, $2, 'account')",
             team.id,
             id,
         )

@@ -180,8 +180,8 @@ async fn renewal_replaces_channels_and_ends_old_ones() {
     // Each new channel pushed before the response to its request.
     let early = provider.world().early_pushes.clone();
     assert_eq!(early, [200; 4]);
-    let matched = "SELECT count(*) FROM deliveries WHERE connection_id = $1";
-    assert_eq!(count(&system, matched, connection).await, 4);
+    let deliveries = "SELECT count(*) FROM deliveries WHERE connection_id = $1";
+    assert_eq!(count(&system, deliveries, connection).await, 4);
     provider.world().add_fact(CALENDAR, TEAM);
     assert_eq!(provider.wake_up(TEAM).await, [200]);
     eventually_in_feed(&tenant, CALENDAR, TEAM, 1).await;

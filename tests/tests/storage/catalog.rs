@@ -99,7 +99,6 @@ async fn ingress_cannot_read_tenant_data() {
     for table in [
         "signals",
         "credentials",
-        "user_credentials",
         "token_refresh_log",
         "directory_entries",
         "connections",
@@ -156,6 +155,22 @@ async fn worker_cannot_read_webhook_secrets() {
         .await;
     let error = read.expect_err("rejected").to_string();
     assert!(error.contains("permission denied"), "{error}");
+}
+
+#[tokio::test]
+async fn only_api_server_stores_tokens_of_new_grants() {
+    let db = TestDb::create().await;
+    let statement = "INSERT INTO credentials (tenant_id, connection_id, holder) \
+                     SELECT gen_random_uuid(), gen_random_uuid(), 'account' WHERE false";
+    for (role, is_allowed) in [
+        ("poblysh_api", true),
+        ("poblysh_worker", false),
+        ("poblysh_ingress", false),
+    ] {
+        let mut session = db.connect_as(role).await;
+        let result = sqlx::raw_sql(statement).execute(&mut session).await;
+        assert_eq!(result.is_ok(), is_allowed, "{role}: {result:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
-//! Concurrent token refreshes, and refreshes whose caller was cancelled.
+//! Tokens of all holders: concurrent refreshes, refreshes whose caller was cancelled, replacement.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use futures::future::join_all;
 use secrecy::{ExposeSecret, SecretString};
 use shared::clock::{Clock, SystemClock};
@@ -12,12 +13,13 @@ use shared::config::{CryptoConfig, Env, Reader};
 use shared::connectors::{
     AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps, ConnectorError,
     ConnectorSettings, Directory, Grant, KeySource, ProviderDescriptor, RefreshRequest, Registry,
-    SyncPage, SyncRequest, TokenPolicy, TokenQuota, TokenSet, VerifyError, WebhookDelivery,
-    WebhookOutcome, WebhookReceipt, WebhookRequest,
+    SyncPage, SyncRequest, TokenPolicy, TokenQuota, TokenSet, UserToken, VerifyError,
+    WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
-use shared::credentials::{CredentialError, Credentials};
+use shared::credentials::{AccessToken, CredentialError, Credentials};
 use shared::crypto::Keyring;
-use shared::db::{Db, TenantScope};
+use shared::db::credentials::CredentialKey;
+use shared::db::{Db, TenantScope, Tx};
 use shared::model::{ConnectionId, ExternalAccount};
 use shared::ratelimit::PostgresRateLimiter;
 use tests::harness::{TestDb, eventually};
@@ -93,6 +95,24 @@ impl Connector for SlowProvider {
     }
 }
 
+/// Tokens that have expired, or expire in an hour.
+fn token_set(access: &str, is_expired: bool) -> TokenSet {
+    let lifetime = TimeDelta::hours(if is_expired { -1 } else { 1 });
+    TokenSet {
+        access_token: SecretString::from(access),
+        refresh_token: None,
+        expires_at: Some(SystemClock.now() + lifetime),
+        refresh_expires_at: None,
+    }
+}
+
+fn user_token(user_id: &str, is_expired: bool) -> UserToken {
+    UserToken {
+        user_id: user_id.to_owned(),
+        tokens: token_set("user-token", is_expired),
+    }
+}
+
 struct Fixture {
     test: TestDb,
     db: Db,
@@ -144,15 +164,35 @@ impl Fixture {
             connection,
             provider,
         };
-        let policy = fixture.provider.descriptor.tokens;
-        let mut tx = fixture.db.begin(&scope).await.expect("begun");
-        let credentials = fixture.credential_store(&TaskTracker::new());
-        credentials
-            .store(&mut tx, &scope, connection, policy, None, None)
-            .await
-            .expect("stored");
-        tx.commit().await.expect("committed");
+        fixture.store(None, None).await;
         fixture
+    }
+
+    /// Changes the credentials as the api-server.
+    async fn change(&self, change: impl AsyncFnOnce(&Credentials, &mut Tx)) {
+        let db = self.test.as_api(1);
+        let mut tx = db.begin(&self.scope).await.expect("begun");
+        change(&self.credential_store(&TaskTracker::new()), &mut tx).await;
+        tx.commit().await.expect("committed");
+    }
+
+    /// Stores the tokens of a new grant.
+    async fn store(&self, tokens: Option<&TokenSet>, user_token: Option<&UserToken>) {
+        let policy = self.provider.descriptor.tokens;
+        self.change(async |credentials, tx| {
+            credentials
+                .store(tx, &self.scope, self.connection, policy, tokens, user_token)
+                .await
+                .expect("stored");
+        })
+        .await;
+    }
+
+    async fn list_holders(&self) -> Vec<String> {
+        sqlx::query_scalar("SELECT holder FROM credentials ORDER BY holder")
+            .fetch_all(self.test.pool())
+            .await
+            .expect("the query result")
     }
 
     /// The credential store of one process.
@@ -171,8 +211,11 @@ impl Fixture {
         )
     }
 
-    async fn token(&self, credentials: &Credentials) -> Result<String, CredentialError> {
-        let token = credentials
+    async fn access_token(
+        &self,
+        credentials: &Credentials,
+    ) -> Result<AccessToken, CredentialError> {
+        credentials
             .access_token(
                 &self.scope,
                 self.connection,
@@ -180,7 +223,11 @@ impl Fixture {
                 &self.connector,
                 None,
             )
-            .await?;
+            .await
+    }
+
+    async fn token(&self, credentials: &Credentials) -> Result<String, CredentialError> {
+        let token = self.access_token(credentials).await?;
         Ok(token.token.expose_secret().to_owned())
     }
 
@@ -318,4 +365,113 @@ async fn quota_of_refreshes_is_shared_by_processes() {
         .expect("the attempts are old");
     assert!(fixture.token(&processes[0]).await.is_err());
     assert_eq!(fixture.calls(), 4);
+}
+
+#[tokio::test]
+async fn each_holder_is_refreshed_once_across_processes() {
+    let fixture = Fixture::new(Duration::from_secs(1), false).await;
+    let expired = user_token("U0ADA", true);
+    fixture.store(None, Some(&expired)).await;
+    let processes: Vec<_> = (0..3)
+        .map(|_| fixture.credential_store(&TaskTracker::new()))
+        .collect();
+    let waiters = processes.iter().flat_map(|credentials| [credentials; 10]);
+    for token in join_all(waiters.map(|credentials| fixture.access_token(credentials))).await {
+        let token = token.expect("a token");
+        let user_token = token.user_token.expect("a user token");
+        assert_eq!(token.token.expose_secret(), "access-1");
+        assert_eq!(user_token.expose_secret(), "access-2");
+    }
+    assert_eq!(fixture.calls(), 2, "one for each holder");
+    let log: Vec<(String, Option<String>)> =
+        sqlx::query_as("SELECT holder, outcome FROM token_refresh_log ORDER BY holder")
+            .fetch_all(fixture.test.pool())
+            .await
+            .expect("the query result");
+    let renewed = |holder: &str| (holder.to_owned(), Some("renewed".to_owned()));
+    assert_eq!(log, [renewed("account"), renewed("user:U0ADA")]);
+}
+
+#[tokio::test]
+async fn new_grant_replaces_tokens_of_all_holders() {
+    let fixture = Fixture::new(Duration::ZERO, false).await;
+    for user_id in ["U0ADA", "U0BOB", "U0\0"] {
+        fixture.store(None, Some(&user_token(user_id, false))).await;
+        let holder = format!("user:{}", user_id.replace('\0', "\u{fffd}"));
+        assert_eq!(fixture.list_holders().await, ["account", holder.as_str()]);
+        let credentials = fixture.credential_store(&TaskTracker::new());
+        let token = fixture.access_token(&credentials).await.expect("a token");
+        let user_token = token.user_token.expect("a user token");
+        assert_eq!(user_token.expose_secret(), "user-token");
+    }
+    fixture.store(None, None).await;
+    assert_eq!(fixture.list_holders().await, ["account"]);
+}
+
+#[tokio::test]
+async fn erasing_deletes_one_holder_or_all() {
+    let fixture = Fixture::new(Duration::ZERO, false).await;
+    let ada = user_token("U0ADA", false);
+    fixture.store(None, Some(&ada)).await;
+    for (user_id, left) in [
+        ("U0BOB", &["account", "user:U0ADA"][..]),
+        ("U0ADA", &["account"]),
+    ] {
+        let key = CredentialKey::user(fixture.connection, user_id);
+        fixture
+            .change(async |credentials, tx| {
+                let erased = credentials.erase_holder(tx, &fixture.scope, &key).await;
+                erased.expect("erased");
+            })
+            .await;
+        assert_eq!(fixture.list_holders().await, left, "{user_id}");
+    }
+    fixture.store(None, Some(&ada)).await;
+    fixture
+        .change(async |credentials, tx| {
+            let erased = credentials.erase(tx, &fixture.scope, fixture.connection);
+            erased.await.expect("erased");
+        })
+        .await;
+    assert_eq!(fixture.list_holders().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn refresh_of_replaced_holder_stores_nothing() {
+    let fixture = Arc::new(Fixture::new(Duration::from_secs(1), false).await);
+    let account = token_set("account-token", false);
+    let expired = user_token("U0ADA", true);
+    fixture.store(Some(&account), Some(&expired)).await;
+    let shared_fixture = Arc::clone(&fixture);
+    let caller = tokio::spawn(async move {
+        let credentials = shared_fixture.credential_store(&TaskTracker::new());
+        shared_fixture.access_token(&credentials).await
+    });
+    eventually("the provider is called", async || fixture.calls() == 1).await;
+    let bob = user_token("U0BOB", false);
+    fixture.store(Some(&account), Some(&bob)).await;
+    let token = caller.await.expect("no panic").expect("a token");
+    assert_eq!(token.token.expose_secret(), "account-token");
+    assert!(token.user_token.is_none(), "the refreshed token is unused");
+    assert_eq!(fixture.list_holders().await, ["account", "user:U0BOB"]);
+}
+
+#[tokio::test]
+async fn tokens_open_only_for_their_holder() {
+    let fixture = Fixture::new(Duration::ZERO, false).await;
+    let account = token_set("account-token", false);
+    let user = user_token("U0ADA", false);
+    fixture.store(Some(&account), Some(&user)).await;
+    let credentials = fixture.credential_store(&TaskTracker::new());
+    let token = fixture.token(&credentials).await.expect("a token");
+    assert_eq!(token, "account-token");
+    sqlx::query(
+        "UPDATE credentials c SET access_token = o.access_token FROM credentials o \
+         WHERE o.holder <> c.holder",
+    )
+    .execute(fixture.test.pool())
+    .await
+    .expect("exchanged");
+    let error = fixture.token(&credentials).await.expect_err("refused");
+    assert!(matches!(error, CredentialError::Decrypt(_)), "{error}");
 }

@@ -36,8 +36,6 @@ async fn list_key_ids(system: &System) -> [BTreeSet<Vec<u8>>; 2] {
     for (kind, statement) in [
         (0, "SELECT access_token FROM credentials"),
         (0, "SELECT refresh_token FROM credentials"),
-        (0, "SELECT access_token FROM user_credentials"),
-        (0, "SELECT refresh_token FROM user_credentials"),
         (1, "SELECT secret FROM webhook_secrets"),
     ] {
         let sealed: Vec<Option<Vec<u8>>> = sqlx::query_scalar(statement)
@@ -94,10 +92,11 @@ async fn rotation_reseals_everything_with_new_keys() {
     let tenant = (tenant.id, tenant.key);
     let before = list_key_ids(&system).await;
     assert_eq!(before.each_ref().map(BTreeSet::len), [1, 1]);
-    let persons: i64 = sqlx::query_scalar("SELECT count(*) FROM user_credentials")
-        .fetch_one(system.db.pool())
-        .await
-        .expect("a number");
+    let persons: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM credentials WHERE holder LIKE 'user:%'")
+            .fetch_one(system.db.pool())
+            .await
+            .expect("a number");
     assert_eq!(persons, 1);
 
     let (_, first) = start_api(rotated_env(&system, true)).await;

@@ -37,7 +37,7 @@ async fn generate_without_deliveries(system: &System, account: &str) {
 
 /// Counts the stored user tokens.
 async fn count_user_tokens(system: &System) -> i64 {
-    sqlx::query_scalar("SELECT count(*) FROM user_credentials")
+    sqlx::query_scalar("SELECT count(*) FROM credentials WHERE holder <> 'account'")
         .fetch_one(system.db.pool())
         .await
         .expect("the query result")
@@ -61,7 +61,7 @@ async fn installer_token_reads_threads_closed_to_the_bot() {
     for who in [&account, &admin] {
         system.sim("slack/tokens", json!({ "expire": who })).await;
     }
-    sqlx::query("UPDATE user_credentials SET expires_at = now()")
+    sqlx::query("UPDATE credentials SET expires_at = now() WHERE holder <> 'account'")
         .execute(system.db.pool())
         .await
         .expect("expired");

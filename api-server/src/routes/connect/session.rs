@@ -198,6 +198,7 @@ fn seal_context(
     SealContext {
         tenant: scope.tenant_id(),
         connection: Uuid::from_bytes(owner),
+        holder: "",
         field,
     }
 }

@@ -20,7 +20,7 @@ use crate::connectors::oauth::{
 use crate::connectors::settings::APP_ACCOUNT;
 use crate::connectors::{
     AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, Grant, GrantState, NewGrant,
-    RefreshRequest, TokenSet, with_new_token,
+    RefreshRequest, TokenSet, UserToken, with_new_token,
 };
 use crate::http::Charge;
 use crate::model::ExternalAccount;
@@ -182,7 +182,11 @@ async fn grant(
             id: target.id,
         },
         tokens: Some(tokens),
-        user_token: installer.tokens.into_set(now),
+        user_token: installer
+            .id
+            .filter(|id| !id.is_empty())
+            .zip(installer.tokens.into_set(now))
+            .map(|(user_id, tokens)| UserToken { user_id, tokens }),
         scopes,
         administrator: None,
     })

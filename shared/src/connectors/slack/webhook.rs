@@ -342,8 +342,9 @@ fn revoked_tokens(
         changes.push(AccountChange::GrantCheckRequired);
     }
     let installer = context.account.settings["installer_id"].as_str();
-    if installer.is_some_and(|installer| tokens.oauth.iter().any(|user| user == installer)) {
-        changes.push(AccountChange::UserTokenRevoked { at });
+    if let Some(id) = installer.filter(|id| tokens.oauth.iter().any(|user| user == id)) {
+        let user_id = id.to_owned();
+        changes.push(AccountChange::UserTokenRevoked { user_id, at });
     }
     changes
 }

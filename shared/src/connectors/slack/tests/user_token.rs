@@ -63,12 +63,13 @@ async fn user_token_has_separate_expiry() {
         grant.tokens.expect("the bot's"),
         grant.user_token.expect("the installer's"),
     );
+    assert_eq!(user_token.user_id, "U0ADA");
     assert_eq!(bot.expires_at, Some(now() + chrono::Duration::hours(12)));
     assert_eq!(
-        user_token.expires_at,
+        user_token.tokens.expires_at,
         Some(now() + chrono::Duration::seconds(40_000))
     );
-    assert!(bot.refresh_token.is_some() && user_token.refresh_token.is_some());
+    assert!(bot.refresh_token.is_some() && user_token.tokens.refresh_token.is_some());
 }
 
 /// Reads a channel with one thread; returns the number of Signals and the denied part.
