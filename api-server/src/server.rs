@@ -8,7 +8,7 @@ use shared::credentials::Credentials;
 use shared::crypto::Keyring;
 use shared::db::{Db, Role};
 use shared::http::HttpError;
-use shared::queue::Notifier;
+use shared::queue::{JobQueue, Notifier, PgJobQueue};
 use shared::ratelimit::connector_deps;
 use shared::service::{Bootstrap, Service, StartError};
 use shared::signals::Feed;
@@ -60,11 +60,13 @@ fn build_state(
     let deps = connector_deps(db, Arc::clone(&clock), &config.connectors);
     let registry = connectors(config.connectors, &deps)?;
     let keyring = Arc::new(Keyring::new(&config.crypto));
+    let queue: Arc<dyn JobQueue> = Arc::new(PgJobQueue::new(db.clone()));
     let feed = Feed::new(db.clone(), replica, Role::Api, Arc::clone(&keyring));
     Ok(Arc::new(AppState {
         feed_watcher: FeedWatcher::start(feed.clone(), db.clone(), lifecycle),
         limits: Limits::new(&config.limits),
-        notifier: Notifier::start(db.clone(), lifecycle),
+        notifier: Notifier::start(Arc::clone(&queue), lifecycle),
+        queue,
         feed,
         credentials: Credentials::new(
             db.clone(),

@@ -7,7 +7,7 @@ use shared::connectors::Registry;
 use shared::credentials::Credentials;
 use shared::crypto::Keyring;
 use shared::db::Db;
-use shared::queue::Notifier;
+use shared::queue::{JobQueue, Notifier};
 use shared::service::Lifecycle;
 use shared::signals::Feed;
 use tracing::Instrument;
@@ -27,6 +27,7 @@ pub(crate) struct AppState {
     pub(crate) webhook_keyring: Option<Keyring>,
     pub(crate) registry: Registry,
     pub(crate) credentials: Credentials,
+    pub(crate) queue: Arc<dyn JobQueue>,
     pub(crate) notifier: Notifier,
     pub(crate) feed_watcher: FeedWatcher,
     pub(crate) limits: Limits,

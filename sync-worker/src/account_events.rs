@@ -5,10 +5,9 @@ use shared::connectors::{AccountChange, ConnectorError, SyncHint};
 use shared::db::audit::{self, AuditActor, AuditEntry};
 use shared::db::connections::{self, Connection, ConnectionStatus};
 use shared::db::credentials::CredentialKey;
-use shared::db::{DbError, TenantScope, Tx, resources, webhook_secrets};
+use shared::db::{DbError, TenantScope, Tx, due_times, resources, webhook_secrets};
 use shared::model::ConnectionId;
 use shared::queue::ClaimedJob;
-use shared::queue::due_jobs;
 
 use crate::context::Context;
 use crate::failure::JobFailure;
@@ -63,7 +62,7 @@ pub(crate) async fn apply(
         }
         AccountChange::StreamsChanged { removed_resources } => {
             resources::retire(tx, scope, connection, removed_resources).await?;
-            due_jobs::sync_soon(tx, scope, connection).await?;
+            due_times::sync_soon(tx, scope, connection).await?;
         }
         AccountChange::ResourceIdChanged { from, to } => {
             if let Some(mut account) = current.account {
@@ -71,7 +70,7 @@ pub(crate) async fn apply(
                 connections::update_account(tx, scope, connection, &account).await?;
             }
             resources::change_id(tx, scope, connection, from, to).await?;
-            due_jobs::sync_soon(tx, scope, connection).await?;
+            due_times::sync_soon(tx, scope, connection).await?;
         }
         // `GrantCheckRequired` is confirmed first, by `jobs::confirm_grant`.
         AccountChange::GrantCheckRequired
@@ -97,10 +96,10 @@ pub(crate) async fn request_sync(
         return Ok(());
     }
     match hint {
-        SyncHint::All => due_jobs::sync_soon(tx, scope, connection).await,
+        SyncHint::All => due_times::sync_soon(tx, scope, connection).await,
         SyncHint::Streams(streams) => {
             let streams: Vec<String> = streams.iter().cloned().collect();
-            due_jobs::request_streams(tx, scope, connection, &streams).await
+            due_times::request_streams(tx, scope, connection, &streams).await
         }
     }
 }

@@ -32,7 +32,7 @@ use shared::crypto::Keyring;
 use shared::db::{Db, Role};
 use shared::http::HttpError;
 use shared::model::WorkerId;
-use shared::queue::{PgJobQueue, listen};
+use shared::queue::{JobQueue, PgJobQueue};
 use shared::ratelimit::connector_deps;
 use shared::service::{Bootstrap, Lifecycle, Service, StartError, operational_routes};
 use shared::telemetry::{HttpTracking, MetricsHandle, track_http};
@@ -98,12 +98,9 @@ pub async fn start_with(
     let bootstrap = Bootstrap::start(config.service.clone(), metrics).await?;
     let (db, lifecycle) = (bootstrap.db(), bootstrap.lifecycle());
     let listening = db.open_listening(&config.service.database, Role::Worker)?;
-    let context = Arc::new(context(config, db.clone(), lifecycle, connectors)?);
-    let (notify, notified) = watch::channel(());
-    if let Some(db) = listening {
-        lifecycle.supervise_background("job listener", listen(db, notify));
-    }
-    spawn_tasks(&context, notified, lifecycle);
+    let queue = Arc::new(PgJobQueue::new(db.clone()).listening(listening));
+    let context = context(config, db.clone(), queue, lifecycle, connectors)?;
+    spawn_tasks(&Arc::new(context), lifecycle);
     let tracking = HttpTracking::new(Process::Worker.name());
     let operational = operational_routes(lifecycle.health().clone())
         .layer(from_fn_with_state(tracking, track_http));
@@ -113,6 +110,7 @@ pub async fn start_with(
 fn context(
     config: Config,
     db: Db,
+    queue: Arc<dyn JobQueue>,
     lifecycle: &Lifecycle,
     connectors: impl FnOnce(ConnectorSettings, &ConnectorDeps) -> Result<Registry, HttpError>,
 ) -> Result<Context, StartError> {
@@ -130,7 +128,7 @@ fn context(
             lifecycle.tasks().clone(),
         ),
         registry: Arc::new(registry),
-        queue: Arc::new(PgJobQueue::new(db.clone())),
+        queue,
         clock,
         database_clock,
         lease_clock: LeaseClock::default(),
@@ -141,8 +139,11 @@ fn context(
     })
 }
 
-/// Starts the supervised tasks: heartbeat, runner and scheduler.
-fn spawn_tasks(context: &Arc<Context>, notified: watch::Receiver<()>, lifecycle: &Lifecycle) {
+/// Starts the supervised tasks: job listener, heartbeat, runner and scheduler.
+fn spawn_tasks(context: &Arc<Context>, lifecycle: &Lifecycle) {
+    let (notify, notified) = watch::channel(());
+    let queue = Arc::clone(&context.queue);
+    lifecycle.supervise_background("job listener", async move { queue.listen(notify).await });
     let heartbeat = heartbeat::run(Arc::clone(context), lifecycle.clone());
     lifecycle.supervise("heartbeat", heartbeat);
     let runner = runner::run(Arc::clone(context), notified, lifecycle.clone());

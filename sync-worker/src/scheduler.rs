@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::gauge;
+use shared::db::transactions::{self, TransactionSnapshot};
 use shared::db::{DbError, periodic, subscriptions};
-use shared::model::{JobKind, JobPayload, NewJob, TenantId};
-use shared::queue;
-use shared::queue::stats::TransactionSnapshot;
-use shared::queue::{due_jobs, stats};
+use shared::model::{ApplyRetention, JobKind, JobPayload, NewJob, RedeliverWebhooks, TenantId};
+use shared::queue::DueWork;
 use shared::service::Lifecycle;
 use shared::telemetry::names;
 use strum::VariantArray;
@@ -76,24 +75,33 @@ fn log_rescued(jobs: u64) {
 }
 
 async fn enqueue_due(context: &Context) -> Result<(), DbError> {
-    let mut due = due_jobs::enqueue_due_syncs(&context.db).await?;
-    due += due_jobs::enqueue_requested_syncs(&context.db).await?;
-    due += due_jobs::enqueue_due_probes(&context.db).await?;
-    due += due_jobs::enqueue_due_refreshes(&context.db).await?;
-    due += due_jobs::enqueue_due_subscriptions(&context.db).await?;
-    due += due_jobs::enqueue_due_rematches(&context.db).await?;
+    let mut due = 0;
+    for work in DueWork::ALL {
+        due += context.queue.enqueue_due(work).await?;
+    }
     if due > 0 {
-        queue::notify(&context.db).await?;
+        context.queue.notify().await?;
     }
     Ok(())
 }
 
-/// A job that one worker runs per period.
+/// A job that one worker enqueues per period.
 struct PeriodicTask {
+    /// The window of the job.
     name: String,
-    provider: &'static str,
+    job: NewJob,
     period_seconds: f64,
-    payload: JobPayload,
+}
+
+impl PeriodicTask {
+    fn new(provider: &str, payload: impl Into<JobPayload>, period_seconds: f64) -> Self {
+        let job = NewJob::new(TenantId::UNASSIGNED, provider, None, payload);
+        Self {
+            name: job.cursor_window.clone().unwrap_or_default(),
+            job,
+            period_seconds,
+        }
+    }
 }
 
 fn periodic_tasks(context: &Context) -> Vec<PeriodicTask> {
@@ -101,19 +109,13 @@ fn periodic_tasks(context: &Context) -> Vec<PeriodicTask> {
     let redelivery =
         providers.filter(|(provider, configured)| *configured && provider.needs_redelivery);
     let mut tasks: Vec<_> = redelivery
-        .map(|(provider, _)| PeriodicTask {
-            name: format!("redeliver_webhooks:{}", provider.slug),
-            provider: provider.slug,
-            period_seconds: REDELIVERY_INTERVAL_SECONDS,
-            payload: JobPayload::RedeliverWebhooks,
+        .map(|(provider, _)| {
+            let interval = REDELIVERY_INTERVAL_SECONDS;
+            PeriodicTask::new(provider.slug, RedeliverWebhooks {}, interval)
         })
         .collect();
-    tasks.push(PeriodicTask {
-        name: "apply_retention".to_owned(),
-        provider: "",
-        period_seconds: RETENTION_INTERVAL_SECONDS,
-        payload: JobPayload::ApplyRetention,
-    });
+    let retention = PeriodicTask::new("", ApplyRetention {}, RETENTION_INTERVAL_SECONDS);
+    tasks.push(retention);
     tasks
 }
 
@@ -129,17 +131,9 @@ async fn enqueue_periodic(context: &Context) -> Result<(), DbError> {
             tx.end_read();
             continue;
         }
-        let job = NewJob {
-            tenant_id: TenantId::UNASSIGNED,
-            provider: task.provider.to_owned(),
-            connection_id: None,
-            cursor_window: Some(task.name),
-            payload: task.payload,
-            traceparent: None,
-        };
-        queue::enqueue(&mut tx, &job).await?;
+        context.queue.enqueue(&mut tx, &task.job).await?;
         tx.commit().await?;
-        queue::notify(&context.db).await?;
+        context.queue.notify().await?;
     }
     Ok(())
 }
@@ -147,7 +141,7 @@ async fn enqueue_periodic(context: &Context) -> Result<(), DbError> {
 async fn measure_all(context: &Context, lag: &mut WatermarkLag) -> Result<(), DbError> {
     measure_queue(context).await?;
     measure_subscriptions(context).await?;
-    let snapshot = stats::transaction_snapshot(&context.db).await?;
+    let snapshot = transactions::snapshot(&context.db).await?;
     gauge!(names::FEED_WATERMARK_LAG_SECONDS).set(lag.measure(&snapshot, Instant::now()));
     Ok(())
 }
@@ -182,7 +176,7 @@ impl WatermarkLag {
 }
 
 async fn measure_queue(context: &Context) -> Result<(), DbError> {
-    let depths = stats::queue_depth(&context.db).await?;
+    let depths = context.queue.depths().await?;
     for kind in JobKind::VARIANTS {
         let name = kind.as_str();
         let depth = depths.iter().find(|depth| depth.kind == *kind);

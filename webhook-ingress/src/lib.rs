@@ -20,7 +20,7 @@ use shared::config::{
 use shared::connectors::WebhookRegistry;
 use shared::crypto::Keyring;
 use shared::inbox::{Backlog, ConnectionKeys, Inbox, InboxConfig, Quotas};
-use shared::queue::Notifier;
+use shared::queue::{JobQueue, Notifier, PgJobQueue};
 use shared::service::{Bootstrap, Service, StartError, operational_routes};
 use shared::telemetry::{HttpTracking, MetricsHandle, track_http};
 use tokio::net::TcpListener;
@@ -84,14 +84,15 @@ pub async fn start(
     let bootstrap = Bootstrap::start(config.service, metrics).await?;
     bootstrap.sync_clock(&config.clock);
     let (db, lifecycle) = (bootstrap.db(), bootstrap.lifecycle());
-    let notifier = Notifier::start(db.clone(), lifecycle);
+    let queue: Arc<dyn JobQueue> = Arc::new(PgJobQueue::new(db.clone()));
+    let notifier = Notifier::start(Arc::clone(&queue), lifecycle);
     let quotas = Quotas {
         backlog: config.ingress.backlog_bytes,
         tenant_backlog: config.ingress.tenant_backlog_bytes,
         unmatched_account: config.ingress.unmatched_account_bytes,
         unmatched: config.ingress.unmatched_bytes,
     };
-    let backlog = Backlog::start(db.clone(), quotas, lifecycle);
+    let backlog = Backlog::start(db.clone(), queue, quotas, lifecycle);
     let inbox = Inbox::start(db, &notifier, backlog, InboxConfig::default(), lifecycle);
     let keyring = config.crypto.as_ref().map(Keyring::new);
     let state = State {

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::db::{TenantScope, Tx};
 use shared::model::{ConnectionId, JobError, JobId, JobKind, JobPayload, JobState, SyncMode};
-use shared::queue::jobs;
+use shared::queue::{JobQueue, jobs};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -61,7 +61,7 @@ pub(crate) struct Job {
 impl From<jobs::Job> for Job {
     fn from(job: jobs::Job) -> Self {
         let mode = match job.payload {
-            JobPayload::SyncConnection { mode, .. } => Some(mode),
+            JobPayload::SyncConnection(sync) => Some(sync.mode),
             _ => None,
         };
         Self {
@@ -91,8 +91,14 @@ pub(crate) struct JobResponse {
 }
 
 /// Loads the current state of a job.
-pub(crate) async fn load(tx: &mut Tx, scope: &TenantScope, id: JobId) -> Result<Job, ApiError> {
-    Ok(jobs::get(tx, scope, id)
+pub(crate) async fn load(
+    queue: &dyn JobQueue,
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: JobId,
+) -> Result<Job, ApiError> {
+    Ok(queue
+        .get(tx, scope, id)
         .await?
         .ok_or(ApiError::NotFound("job"))?
         .into())

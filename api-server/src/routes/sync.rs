@@ -3,10 +3,9 @@
 mod start;
 
 use shared::db::connections::{Connection, ConnectionStatus};
-use shared::db::{TenantScope, Tx};
-use shared::model::{Enqueued, JobPayload, NewJob, SyncMode};
-use shared::queue;
-use shared::queue::due_jobs;
+use shared::db::{TenantScope, Tx, due_times};
+use shared::model::{Enqueued, NewJob, SyncConnection, SyncMode};
+use shared::queue::JobQueue;
 use shared::telemetry::current_traceparent;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -25,6 +24,7 @@ pub(crate) fn router() -> Routes {
 /// incremental sync in any mode: the job continues from the cursors if the grant works again, and
 /// has no effect if it does not.
 pub(crate) async fn enqueue_sync(
+    queue: &dyn JobQueue,
     tx: &mut Tx,
     scope: &TenantScope,
     connection: &Connection,
@@ -39,27 +39,24 @@ pub(crate) async fn enqueue_sync(
             return Err(Conflict::ConnectionNotActive.into());
         }
     };
-    let mode_name = match mode {
-        SyncMode::Incremental => "incremental",
-        SyncMode::Full => "full",
-    };
     let job = NewJob {
-        tenant_id: connection.tenant_id,
-        provider: connection.provider.clone(),
-        connection_id: Some(connection.id),
-        cursor_window: Some(format!("sync:{}:{mode_name}", connection.id)),
-        payload: JobPayload::SyncConnection {
-            mode,
-            upper_bound: None,
-            requested_only: false,
-        },
         traceparent: current_traceparent(),
+        ..NewJob::new(
+            connection.tenant_id,
+            &connection.provider,
+            Some(connection.id),
+            SyncConnection {
+                mode,
+                upper_bound: None,
+                requested_only: false,
+            },
+        )
     };
-    let enqueued = queue::enqueue(tx, &job).await?;
+    let enqueued = queue.enqueue(tx, &job).await?;
     if !enqueued.created && is_probe {
-        due_jobs::probe_soon(tx, &[(connection.tenant_id, connection.id)]).await?;
+        due_times::probe_soon(tx, &[(connection.tenant_id, connection.id)]).await?;
     } else if !enqueued.created {
-        due_jobs::sync_soon(tx, scope, connection.id).await?;
+        due_times::sync_soon(tx, scope, connection.id).await?;
     }
     Ok(enqueued)
 }

@@ -31,6 +31,7 @@ pub mod credentials;
 pub mod cursors;
 pub mod deliveries;
 pub mod directory;
+pub mod due_times;
 pub mod idempotency;
 pub mod oauth_states;
 pub mod page;
@@ -41,6 +42,7 @@ pub mod routes;
 pub mod sealed;
 pub mod subscriptions;
 pub mod tenants;
+pub mod transactions;
 pub mod unmatched;
 pub mod webhook_secrets;
 

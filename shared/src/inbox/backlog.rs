@@ -14,7 +14,7 @@ use metrics::gauge;
 
 use super::{StoreLimits, VerifiedDelivery};
 use crate::db::{Db, DbError};
-use crate::model::TenantId;
+use crate::queue::JobQueue;
 use crate::service::Lifecycle;
 use crate::telemetry::names;
 
@@ -57,13 +57,18 @@ pub struct Backlog {
 
 impl Backlog {
     /// Starts the task that measures the backlog; it ends with the process.
-    pub fn start(db: Db, quotas: Quotas, lifecycle: &Lifecycle) -> Arc<Self> {
+    pub fn start(
+        db: Db,
+        queue: Arc<dyn JobQueue>,
+        quotas: Quotas,
+        lifecycle: &Lifecycle,
+    ) -> Arc<Self> {
         let backlog = Arc::new(Self::empty(quotas));
         let measuring = Arc::clone(&backlog);
         lifecycle.supervise_background("backlog measurement", async move {
             loop {
                 let started_at = Instant::now();
-                if let Err(error) = measuring.measure(&db).await {
+                if let Err(error) = measuring.measure(&db, &*queue).await {
                     let error = &error as &dyn Error;
                     tracing::debug!(error, "failed to measure the ingress backlog");
                 }
@@ -87,32 +92,25 @@ impl Backlog {
         }
     }
 
-    /// Measures the backlog. Served by the index `jobs_due`.
-    async fn measure(&self, db: &Db) -> Result<(), DbError> {
+    async fn measure(&self, db: &Db, queue: &dyn JobQueue) -> Result<(), DbError> {
         let counted = self.admitted.load(Ordering::Acquire);
-        let tenants: Vec<(TenantId, i64)> = sqlx::query_as(
-            "SELECT tenant_id, sum(bytes)::bigint FROM jobs \
-             WHERE state = 'queued' AND kind IN ('process_deliveries', 'resolve_directory') \
-             GROUP BY tenant_id",
-        )
-        .fetch_all(db)
-        .await?;
+        let tenants = queue.waiting_bytes().await?;
         let unmatched: i64 =
             sqlx::query_scalar("SELECT coalesce(sum(bytes), 0)::bigint FROM unmatched_accounts")
                 .fetch_one(db)
                 .await?;
-        let positive = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+        let unmatched = u64::try_from(unmatched).unwrap_or(0);
         let full = tenants
             .iter()
-            .filter(|(_, bytes)| positive(*bytes) >= self.quotas.tenant_backlog)
+            .filter(|(_, bytes)| *bytes >= self.quotas.tenant_backlog)
             .map(|(tenant, _)| *tenant)
             .collect();
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = StoreLimits {
             full_tenants: full,
             unmatched_account_bytes: self.quotas.unmatched_account,
-            is_unmatched_full: positive(unmatched) >= self.quotas.unmatched,
+            is_unmatched_full: unmatched >= self.quotas.unmatched,
         };
-        let bytes = tenants.iter().map(|(_, bytes)| positive(*bytes)).sum();
+        let bytes = tenants.iter().map(|(_, bytes)| bytes).sum();
         self.measured.store(bytes, Ordering::Release);
         self.subtract(counted);
         gauge!(names::INGRESS_BACKLOG_BYTES)

@@ -3,13 +3,14 @@
 use super::StoredDelivery;
 use crate::db::routes::Recipient;
 use crate::db::{DbError, Tx, sanitize};
-use crate::model::{DeliveryId, JobPayload, NewJob};
-use crate::queue;
+use crate::model::{DeliveryId, NewJob, ProcessDeliveries};
+use crate::queue::JobQueue;
 
 /// Copies a delivery to a recipient and enqueues a job, unless the copy exists already.
 ///
 /// The transaction must see the rows of both tenants.
 pub async fn fan_out(
+    queue: &dyn JobQueue,
     tx: &mut Tx,
     delivery: &StoredDelivery,
     recipient: &Recipient,
@@ -44,15 +45,16 @@ pub async fn fan_out(
         return Ok(());
     }
     let job = NewJob {
-        tenant_id: recipient.scope.tenant_id(),
-        provider: delivery.provider.clone(),
-        connection_id: Some(recipient.connection),
-        cursor_window: None,
-        payload: JobPayload::ProcessDeliveries {
-            deliveries: vec![id],
-        },
         traceparent: delivery.traceparent.clone(),
+        ..NewJob::new(
+            recipient.scope.tenant_id(),
+            &delivery.provider,
+            Some(recipient.connection),
+            ProcessDeliveries {
+                deliveries: vec![id],
+            },
+        )
     };
-    queue::enqueue(tx, &job).await?;
+    queue.enqueue(tx, &job).await?;
     Ok(())
 }

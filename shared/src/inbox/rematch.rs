@@ -1,8 +1,8 @@
 //! The rematch of deliveries that were received before their connection existed.
 
 use crate::db::{DbError, Tx, sanitize, unmatched};
-use crate::model::{ConnectionId, DeliveryId, JobPayload, NewJob, TenantId};
-use crate::queue;
+use crate::model::{ConnectionId, DeliveryId, NewJob, ProcessDeliveries, TenantId};
+use crate::queue::JobQueue;
 
 /// The maximum number of deliveries of one call.
 const MAX_DELIVERIES: i64 = 200;
@@ -12,6 +12,7 @@ const MAX_DELIVERIES: i64 = 200;
 /// Enqueues a job to process them, and returns whether there may be more. The transaction must see
 /// the unassigned rows and those of the tenant.
 pub async fn rematch(
+    queue: &dyn JobQueue,
     tx: &mut Tx,
     tenant: TenantId,
     connection: ConnectionId,
@@ -48,16 +49,10 @@ pub async fn rematch(
         return Ok(false);
     }
     let has_more = assigned.len() == usize::try_from(MAX_DELIVERIES).unwrap_or(usize::MAX);
-    let job = NewJob {
-        tenant_id: tenant,
-        provider: provider.to_owned(),
-        connection_id: Some(connection),
-        cursor_window: None,
-        payload: JobPayload::ProcessDeliveries {
-            deliveries: assigned,
-        },
-        traceparent: None,
+    let deliveries = ProcessDeliveries {
+        deliveries: assigned,
     };
-    queue::enqueue(tx, &job).await?;
+    let job = NewJob::new(tenant, provider, Some(connection), deliveries);
+    queue.enqueue(tx, &job).await?;
     Ok(has_more)
 }

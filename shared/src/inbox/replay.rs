@@ -2,8 +2,8 @@
 
 use crate::db::deliveries::{self, DeliverySource};
 use crate::db::{DbError, TenantScope, Tx};
-use crate::model::{DeliveryId, Enqueued, JobPayload, NewJob};
-use crate::queue;
+use crate::model::{DeliveryId, Enqueued, NewJob, ProcessDeliveries};
+use crate::queue::JobQueue;
 
 /// The outcome of a request to replay a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub enum ReplayOutcome {
 ///
 /// Its facts have the same dedupe keys as before, so none is stored twice.
 pub async fn replay(
+    queue: &dyn JobQueue,
     tx: &mut Tx,
     scope: &TenantScope,
     id: DeliveryId,
@@ -32,14 +33,16 @@ pub async fn replay(
         return Ok(ReplayOutcome::NotReplayable);
     }
     let job = NewJob {
-        tenant_id: scope.tenant_id(),
-        provider: target.provider,
-        connection_id: target.connection_id,
         cursor_window: Some(format!("replay:{id}")),
-        payload: JobPayload::ProcessDeliveries {
-            deliveries: vec![id],
-        },
         traceparent,
+        ..NewJob::new(
+            scope.tenant_id(),
+            &target.provider,
+            target.connection_id,
+            ProcessDeliveries {
+                deliveries: vec![id],
+            },
+        )
     };
-    Ok(ReplayOutcome::Queued(queue::enqueue(tx, &job).await?))
+    Ok(ReplayOutcome::Queued(queue.enqueue(tx, &job).await?))
 }

@@ -77,3 +77,28 @@ pub enum JobOutcome {
     /// Cancelled.
     Cancelled,
 }
+
+/// The result of an attempt, reported by the worker that holds the lease.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The job, with the fencing token of its lease.
+    pub job: ClaimedJob,
+    /// The outcome of the attempt.
+    pub outcome: JobOutcome,
+}
+
+impl Finished {
+    /// The cause, if this outcome dead-letters the job.
+    pub fn dead_error(&self) -> Option<&JobError> {
+        match &self.outcome {
+            JobOutcome::Dead(error) => Some(error),
+            JobOutcome::Failed(error) if self.job.is_last_attempt() => Some(error),
+            JobOutcome::Interrupted(error)
+                if self.job.lost_attempts >= super::MAX_LOST_ATTEMPTS =>
+            {
+                Some(error)
+            }
+            _ => None,
+        }
+    }
+}

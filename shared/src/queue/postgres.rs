@@ -1,58 +1,58 @@
 //! [`JobQueue`] on Postgres. The hot statements are SQL files that name their indexes.
 
+mod claim_index;
+mod completion;
+mod due_jobs;
+mod insert;
+mod listing;
+mod measure;
+mod notifications;
+mod rescue;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
-use super::claim_index::{Candidate, ClaimIndex, Partition};
-use super::completion::{Finalized, Requeued, classify};
-use super::{
-    ClaimRequest, ClaimedJob, Finished, JobOutcome, JobQueue, LEASE_SECONDS, MAX_LOST_ATTEMPTS,
-    WorkClass, archive_jobs,
-};
+use self::claim_index::{Candidate, ClaimIndex, Partition};
+use self::completion::{Finalized, Requeued, classify};
+pub(crate) use self::insert::{DELIVERY_ROW_BYTES, insert_jobs};
+use super::job::{ClaimedJob, Finished, JobOutcome};
+use super::job_queue::{ClaimRequest, DueWork, JobQueue, QueueDepth};
+use super::jobs::{CancelOutcome, Job, JobFilter};
+use super::{LEASE_SECONDS, WorkClass};
+use crate::db::page::{Page, PageRequest};
 use crate::db::{Db, DbError, Json, TenantScope, Tx, deliveries};
-use crate::model::{
-    ConnectionId, JobError, JobId, JobKind, JobPayload, SyncMode, TenantId, WorkerId,
-};
+use crate::model::{ConnectionId, Enqueued, JobId, JobPayload, NewJob, TenantId, WorkerId};
 
-/// Selects abandoned jobs: running jobs of stopped workers, and claims that were lost.
-///
-/// A claim is lost if the worker ($1) holds no lease with its token ($2) although the job started
-/// more than $3 seconds ago: the claim's response did not arrive. Rows that the session of a dead
-/// worker still locks are skipped until later. Uses the index `jobs_running`, which is as small as
-/// the number of running jobs.
-macro_rules! abandoned_jobs {
-    () => {
-        "SELECT j.tenant_id, j.id FROM jobs j WHERE j.state = 'running' AND ( \
-             NOT EXISTS (SELECT FROM workers w WHERE w.id = j.worker_id AND w.expires_at > now()) \
-             OR (j.worker_id = $1 AND j.lease_token <> ALL ($2) \
-                 AND j.started_at < now() - $3 * interval '1 second'))"
-    };
-}
-
-/// Tenant, kind and payload of a dead-lettered job.
-type DeadLettered = (TenantId, JobKind, Json<serde_json::Value>);
-
-/// The queue in Postgres, with the privileges of the worker's role.
+/// The queue in Postgres, with the privileges of the process's role.
 #[derive(Debug, Clone)]
 pub struct PgJobQueue {
     db: Db,
+    /// The pool of the session that listens for notifications; without it, workers poll.
+    listening: Option<Db>,
     deliveries: Arc<Mutex<ClaimIndex>>,
     background: Arc<Mutex<ClaimIndex>>,
 }
 
 impl PgJobQueue {
-    /// A queue on this pool.
+    /// A queue on this pool, without notifications.
     pub fn new(db: Db) -> Self {
         Self {
             db,
+            listening: None,
             deliveries: Arc::default(),
             background: Arc::default(),
         }
+    }
+
+    /// Listens for notifications in a session of this pool.
+    #[must_use]
+    pub fn listening(self, listening: Option<Db>) -> Self {
+        Self { listening, ..self }
     }
 
     /// Claims up to `remaining` jobs from the candidates, in their order.
@@ -62,7 +62,7 @@ impl PgJobQueue {
         candidates: &[Candidate],
         remaining: i64,
     ) -> Result<Vec<(Partition, ClaimedJob)>, DbError> {
-        let rows = sqlx::query(include_str!("claim.sql"))
+        let rows = sqlx::query(include_str!("postgres/claim.sql"))
             .bind(candidates.iter().map(|c| c.partition.0).collect::<Vec<_>>())
             .bind(candidates.iter().map(|c| c.partition.1).collect::<Vec<_>>())
             .bind(candidates.iter().map(|c| c.head.0).collect::<Vec<_>>())
@@ -89,60 +89,27 @@ impl PgJobQueue {
     }
 }
 
-/// Verifies the lease of a job and locks its row until the transaction ends.
-///
-/// `false` means that the lease was lost and another worker may run the job, so the caller must
-/// not write. The lock is shared: several transactions of one run can hold it, and a rescue or a
-/// completion waits for them.
-pub async fn verify_lease(tx: &mut Tx, job: &ClaimedJob) -> Result<bool, DbError> {
-    let held = sqlx::query(
-        "SELECT 1 FROM jobs WHERE tenant_id = $1 AND id = $2 AND lease_token = $3 \
-         AND state = 'running' FOR SHARE",
-    )
-    .bind(job.tenant_id)
-    .bind(job.id)
-    .bind(job.lease_token)
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(held.is_some())
-}
-
-/// Stores the upper bound of a sync run in the job's payload; `false` if the lease was lost.
-///
-/// Later attempts then read to the same bound.
-pub async fn set_sync_upper_bound(
-    tx: &mut Tx,
-    job: &ClaimedJob,
-    mode: SyncMode,
-    upper_bound: DateTime<Utc>,
-) -> Result<bool, DbError> {
-    let requested_only = matches!(
-        job.payload,
-        JobPayload::SyncConnection {
-            requested_only: true,
-            ..
-        }
-    );
-    let payload = JobPayload::SyncConnection {
-        mode,
-        upper_bound: Some(upper_bound),
-        requested_only,
-    };
-    let updated = sqlx::query(
-        "UPDATE jobs SET payload = $4 WHERE tenant_id = $1 AND id = $2 AND lease_token = $3 \
-         AND state = 'running'",
-    )
-    .bind(job.tenant_id)
-    .bind(job.id)
-    .bind(job.lease_token)
-    .bind(Json(&payload))
-    .execute(&mut **tx)
-    .await?;
-    Ok(updated.rows_affected() == 1)
-}
-
 #[async_trait]
 impl JobQueue for PgJobQueue {
+    async fn enqueue(&self, tx: &mut Tx, job: &NewJob) -> Result<Enqueued, DbError> {
+        insert::enqueue(tx, job).await
+    }
+
+    async fn enqueue_due(&self, work: DueWork) -> Result<u64, DbError> {
+        due_jobs::enqueue_due(&self.db, work).await
+    }
+
+    async fn notify(&self) -> Result<(), DbError> {
+        notifications::notify(&self.db).await
+    }
+
+    async fn listen(&self, notified: watch::Sender<()>) {
+        match &self.listening {
+            Some(db) => notifications::listen(db, notified).await,
+            None => std::future::pending().await,
+        }
+    }
+
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<ClaimedJob>, DbError> {
         let index = match request.class {
             WorkClass::Deliveries => &self.deliveries,
@@ -176,6 +143,39 @@ impl JobQueue for PgJobQueue {
         }
         jobs.sort_by_key(|((_, priority), job)| (*priority, job.run_at, job.id));
         Ok(jobs.into_iter().map(|(_, job)| job).collect())
+    }
+
+    async fn verify_lease(&self, tx: &mut Tx, job: &ClaimedJob) -> Result<bool, DbError> {
+        // The lock is shared, so that a rescue skips the job and a completion waits.
+        let held = sqlx::query(
+            "SELECT 1 FROM jobs WHERE tenant_id = $1 AND id = $2 AND lease_token = $3 \
+             AND state = 'running' FOR SHARE",
+        )
+        .bind(job.tenant_id)
+        .bind(job.id)
+        .bind(job.lease_token)
+        .fetch_optional(&mut **tx)
+        .await?;
+        Ok(held.is_some())
+    }
+
+    async fn set_payload(
+        &self,
+        tx: &mut Tx,
+        job: &ClaimedJob,
+        payload: &JobPayload,
+    ) -> Result<bool, DbError> {
+        let updated = sqlx::query(
+            "UPDATE jobs SET payload = $4 WHERE tenant_id = $1 AND id = $2 AND lease_token = $3 \
+             AND state = 'running'",
+        )
+        .bind(job.tenant_id)
+        .bind(job.id)
+        .bind(job.lease_token)
+        .bind(Json(payload))
+        .execute(&mut **tx)
+        .await?;
+        Ok(updated.rows_affected() == 1)
     }
 
     async fn finish(&self, finished: &[Finished]) -> Result<Vec<JobId>, DbError> {
@@ -228,58 +228,7 @@ impl JobQueue for PgJobQueue {
     }
 
     async fn rescue(&self, worker: WorkerId, held: &[i64]) -> Result<u64, DbError> {
-        let error = JobError {
-            code: "worker_lost".to_owned(),
-            message: "The worker stopped before the job ended.".to_owned(),
-        };
-        let mut tx = self.db.begin_unscoped().await?;
-        let dead_lettered: Vec<DeadLettered> = sqlx::query_as(concat!(
-            "WITH lost AS (",
-            abandoned_jobs!(),
-            " AND j.lost_attempts >= $5 FOR UPDATE SKIP LOCKED), gone AS ( \
-                 DELETE FROM jobs j USING lost \
-                 WHERE j.tenant_id = lost.tenant_id AND j.id = lost.id RETURNING j.* \
-             ), archived AS (",
-            archive_jobs!("'dead'", "$4"),
-            ") SELECT tenant_id, kind, payload FROM gone"
-        ))
-        .bind(worker)
-        .bind(held)
-        .bind(LEASE_SECONDS)
-        .bind(Json(&error))
-        .bind(MAX_LOST_ATTEMPTS)
-        .fetch_all(&mut *tx)
-        .await?;
-        for (tenant, kind, payload) in &dead_lettered {
-            let payload = JobPayload::decode(*kind, &payload.0);
-            let pending = payload.deliveries().iter().map(|id| (*tenant, *id));
-            let pending: Vec<_> = pending.collect();
-            if !pending.is_empty() {
-                tx.change_scopes(&[TenantScope::new(*tenant)]).await?;
-                deliveries::fail_pending(&mut tx, &pending, &error.message).await?;
-            }
-        }
-        let requeued = sqlx::query(concat!(
-            "WITH lost AS (",
-            abandoned_jobs!(),
-            " FOR UPDATE SKIP LOCKED) \
-             UPDATE jobs j SET state = 'queued', run_at = now(), worker_id = NULL, \
-                 lease_token = NULL, last_error = $4, lost_attempts = j.lost_attempts + 1, \
-                 attempts = greatest(j.attempts - 1, 0) \
-             FROM lost WHERE j.tenant_id = lost.tenant_id AND j.id = lost.id"
-        ))
-        .bind(worker)
-        .bind(held)
-        .bind(LEASE_SECONDS)
-        .bind(Json(&error))
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query("DELETE FROM workers WHERE expires_at < now() - interval '1 minute'")
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        let dead_lettered = u64::try_from(dead_lettered.len()).unwrap_or(u64::MAX);
-        Ok(dead_lettered + requeued.rows_affected())
+        rescue::rescue(&self.db, worker, held).await
     }
 
     async fn cancellations(&self, worker: WorkerId) -> Result<Vec<JobId>, DbError> {
@@ -289,6 +238,51 @@ impl JobQueue for PgJobQueue {
         .bind(worker)
         .fetch_all(&self.db)
         .await?)
+    }
+
+    async fn get(
+        &self,
+        tx: &mut Tx,
+        scope: &TenantScope,
+        id: JobId,
+    ) -> Result<Option<Job>, DbError> {
+        listing::get(tx, scope, id).await
+    }
+
+    async fn list(
+        &self,
+        tx: &mut Tx,
+        scope: &TenantScope,
+        filter: &JobFilter,
+        request: &PageRequest,
+    ) -> Result<Page<Job>, DbError> {
+        listing::list(tx, scope, filter, request).await
+    }
+
+    async fn cancel(
+        &self,
+        tx: &mut Tx,
+        scope: &TenantScope,
+        id: JobId,
+    ) -> Result<CancelOutcome, DbError> {
+        listing::cancel(tx, scope, id).await
+    }
+
+    async fn cancel_for_connection(
+        &self,
+        tx: &mut Tx,
+        scope: &TenantScope,
+        connection: ConnectionId,
+    ) -> Result<u64, DbError> {
+        listing::cancel_for_connection(tx, scope, connection).await
+    }
+
+    async fn depths(&self) -> Result<Vec<QueueDepth>, DbError> {
+        measure::depths(&self.db).await
+    }
+
+    async fn waiting_bytes(&self) -> Result<Vec<(TenantId, u64)>, DbError> {
+        measure::waiting_bytes(&self.db).await
     }
 }
 

@@ -4,23 +4,25 @@ use std::time::Duration;
 
 use shared::db::retention::{self, Retention};
 use shared::db::{DbError, unmatched};
-use shared::queue::ClaimedJob;
+use shared::model::ApplyRetention;
 
-use crate::context::Context;
+use super::{Attempt, Job};
 use crate::failure::JobFailure;
 use crate::job_transaction::begin;
 
-pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
-    let retention = Retention {
-        delivery_days: days(context.config.delivery_retention),
-        job_days: days(context.config.job_retention),
-    };
-    let removed = retention::apply(|| Box::pin(begin(context, job)), retention).await?;
-    let mut tx = begin(context, job).await?;
-    unmatched::recount(&mut tx).await?;
-    tx.commit().await.map_err(DbError::from)?;
-    tracing::info!(removed.count = removed, "retention applied");
-    Ok(())
+impl Job for ApplyRetention {
+    async fn run(&self, Attempt { context, job, .. }: Attempt<'_>) -> Result<(), JobFailure> {
+        let retention = Retention {
+            delivery_days: days(context.config.delivery_retention),
+            job_days: days(context.config.job_retention),
+        };
+        let removed = retention::apply(|| Box::pin(begin(context, job)), retention).await?;
+        let mut tx = begin(context, job).await?;
+        unmatched::recount(&mut tx).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        tracing::info!(removed.count = removed, "retention applied");
+        Ok(())
+    }
 }
 
 fn days(duration: Duration) -> i32 {

@@ -3,56 +3,57 @@
 use shared::connectors::{AccountChange, GrantState};
 use shared::db::DbError;
 use shared::db::connections::{self, ConnectionStatus};
-use shared::queue::ClaimedJob;
+use shared::model::ConfirmGrant;
 
-use super::{connection_of, connector_of};
+use super::{Attempt, Job, connection_of, connector_of};
 use crate::account_events;
-use crate::context::Context;
 use crate::failure::JobFailure;
 use crate::job_transaction::begin;
 
-pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
-    let Some(id) = job.connection_id else {
-        return Ok(());
-    };
-    let scope = &job.scope();
-    let connection = connection_of(context, job, id).await?;
-    // A disconnected connection has no tokens for the call and no grant to lose.
-    let Some(connection) =
-        connection.filter(|connection| connection.status != ConnectionStatus::Disconnected)
-    else {
-        return Ok(());
-    };
-    let Some(account) = connection.account else {
-        return Ok(());
-    };
-    let grant = context
-        .credentials
-        .grant(scope, id, account.clone())
-        .await?;
-    let state = connector_of(context, job)?
-        .fetch_grant_state(&grant)
-        .await?;
-    tracing::info!(connection.id = %id, ?state, "checked the state of the grant");
-    let change = match state {
-        // This change has an effect on suspended connections only.
-        GrantState::Active => AccountChange::Unsuspended,
-        GrantState::Suspended => AccountChange::Suspended,
-        GrantState::Revoked => AccountChange::Revoked {
-            at: context.clock.now(),
-        },
-        GrantState::Removed => AccountChange::Removed { at: None },
-    };
-    let mut tx = begin(context, job).await?;
-    let current = connections::get(&mut tx, scope, id).await?;
-    // The check says nothing about a grant that was given after it.
-    let is_unchanged = current.is_some_and(|current| {
-        current.account.as_ref() == Some(&account)
-            && current.connected_at == connection.connected_at
-    });
-    if is_unchanged {
-        account_events::apply(context, &mut tx, scope, id, &change).await?;
+impl Job for ConfirmGrant {
+    async fn run(&self, Attempt { context, job, .. }: Attempt<'_>) -> Result<(), JobFailure> {
+        let Some(id) = job.connection_id else {
+            return Ok(());
+        };
+        let scope = &job.scope();
+        let connection = connection_of(context, job, id).await?;
+        // A disconnected connection has no tokens for the call and no grant to lose.
+        let Some(connection) =
+            connection.filter(|connection| connection.status != ConnectionStatus::Disconnected)
+        else {
+            return Ok(());
+        };
+        let Some(account) = connection.account else {
+            return Ok(());
+        };
+        let grant = context
+            .credentials
+            .grant(scope, id, account.clone())
+            .await?;
+        let state = connector_of(context, job)?
+            .fetch_grant_state(&grant)
+            .await?;
+        tracing::info!(connection.id = %id, ?state, "checked the state of the grant");
+        let change = match state {
+            // This change has an effect on suspended connections only.
+            GrantState::Active => AccountChange::Unsuspended,
+            GrantState::Suspended => AccountChange::Suspended,
+            GrantState::Revoked => AccountChange::Revoked {
+                at: context.clock.now(),
+            },
+            GrantState::Removed => AccountChange::Removed { at: None },
+        };
+        let mut tx = begin(context, job).await?;
+        let current = connections::get(&mut tx, scope, id).await?;
+        // The check says nothing about a grant that was given after it.
+        let is_unchanged = current.is_some_and(|current| {
+            current.account.as_ref() == Some(&account)
+                && current.connected_at == connection.connected_at
+        });
+        if is_unchanged {
+            account_events::apply(context, &mut tx, scope, id, &change).await?;
+        }
+        tx.commit().await.map_err(DbError::from)?;
+        Ok(())
     }
-    tx.commit().await.map_err(DbError::from)?;
-    Ok(())
 }

@@ -1,4 +1,7 @@
-//! The jobs: one module per kind, one function per job, which returns an outcome.
+//! The jobs: one file per kind.
+//!
+//! A kind is a [`Job`]: a type of arguments, which has its row in the table of `shared::model`, and
+//! the code that runs it. `dispatch!` lists the kinds; one without a line does not compile.
 
 mod apply_retention;
 mod confirm_grant;
@@ -16,12 +19,61 @@ use std::sync::Arc;
 use shared::connectors::{Connector, ConnectorError};
 use shared::db::DbError;
 use shared::db::connections::{self, Connection};
-use shared::model::{ConnectionId, JobKind, JobPayload};
+use shared::model::{ConnectionId, JobPayload};
 use shared::queue::{ClaimedJob, JobOutcome};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::failure::{JobFailure, catch_panic, error, unreadable};
+use crate::failure::{JobFailure, catch_panic, unreadable};
+
+/// A job kind, implemented by the type of its arguments.
+pub(crate) trait Job {
+    /// Runs one attempt.
+    async fn run(&self, attempt: Attempt<'_>) -> Result<(), JobFailure>;
+
+    /// Records the panic of an attempt where people see it, if not only on the job.
+    async fn record_panic(&self, _attempt: Attempt<'_>) -> Result<(), JobFailure> {
+        Ok(())
+    }
+}
+
+/// An attempt to run a job.
+#[derive(Clone, Copy)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) job: &'a ClaimedJob,
+    /// Cancelled once the process drains: a long job stops at its next step.
+    pub(crate) draining: &'a CancellationToken,
+}
+
+/// Calls a method of the job of an attempt, by the kind of its payload.
+macro_rules! dispatch {
+    ($attempt:ident, $method:ident, unreadable: $unreadable:expr) => {
+        dispatch!(
+            $attempt,
+            $method,
+            $unreadable,
+            [
+                ApplyRetention,
+                ConfirmGrant,
+                FanOutDelivery,
+                ProcessDeliveries,
+                ReconcileSubscriptions,
+                RedeliverWebhooks,
+                RefreshToken,
+                RematchDeliveries,
+                ResolveDirectory,
+                SyncConnection,
+            ]
+        )
+    };
+    ($attempt:ident, $method:ident, $unreadable:expr, [$($kind:ident,)+]) => {
+        match &$attempt.job.payload {
+            $(JobPayload::$kind(arguments) => Job::$method(arguments, $attempt).await,)+
+            JobPayload::Unreadable { .. } => $unreadable,
+        }
+    };
+}
 
 /// Runs one background job.
 pub(crate) async fn run(
@@ -29,67 +81,32 @@ pub(crate) async fn run(
     job: &ClaimedJob,
     draining: &CancellationToken,
 ) -> JobOutcome {
-    let work = Box::pin(dispatch(context, job, draining));
+    let attempt = Attempt {
+        context,
+        job,
+        draining,
+    };
+    let work = Box::pin(async move {
+        dispatch!(attempt, run, unreadable: Err(JobFailure::Outcome(unreadable())))
+    });
     match catch_panic(job.payload.kind(), work).await {
         Ok(()) => JobOutcome::Succeeded,
         Err(failure) => {
-            record_panic(context, job, &failure).await;
+            if let JobFailure::Panicked(_) = failure {
+                record_panic(attempt).await;
+            }
             failure.outcome(&context.clock)
         }
     }
 }
 
-/// Records a panic of a sync run on its connection. Other kinds have no record of problems.
-async fn record_panic(context: &Context, job: &ClaimedJob, failure: &JobFailure) {
-    let is_sync = job.payload.kind() == JobKind::SyncConnection;
-    if !is_sync || !matches!(failure, JobFailure::Panicked(_)) {
-        return;
-    }
-    if let Err(error) = sync_connection::record_panic(context, job).await {
+async fn record_panic(attempt: Attempt<'_>) {
+    let recorded: Result<(), JobFailure> = dispatch!(attempt, record_panic, unreadable: Ok(()));
+    if let Err(error) = recorded {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            "failed to record a panic on its connection"
+            "failed to record the panic of a job"
         );
-    }
-}
-
-async fn dispatch(
-    context: &Context,
-    job: &ClaimedJob,
-    draining: &CancellationToken,
-) -> Result<(), JobFailure> {
-    match &job.payload {
-        JobPayload::SyncConnection {
-            mode,
-            upper_bound,
-            requested_only,
-        } => {
-            let request = sync_connection::Request {
-                mode: *mode,
-                upper_bound: *upper_bound,
-                requested_only: *requested_only,
-            };
-            sync_connection::run(context, job, request, draining).await
-        }
-        JobPayload::RematchDeliveries { account_id } => {
-            rematch_deliveries::run(context, job, account_id).await
-        }
-        JobPayload::ResolveDirectory { keys, deliveries } => {
-            resolve_directory::run(context, job, keys, deliveries).await
-        }
-        JobPayload::FanOutDelivery { delivery } => {
-            fan_out_delivery::run(context, job, *delivery).await
-        }
-        JobPayload::ConfirmGrant => confirm_grant::run(context, job).await,
-        JobPayload::ReconcileSubscriptions => reconcile_subscriptions::run(context, job).await,
-        JobPayload::RefreshToken => refresh_token::run(context, job).await,
-        JobPayload::RedeliverWebhooks => redeliver_webhooks::run(context, job).await,
-        JobPayload::ApplyRetention => apply_retention::run(context, job).await,
-        JobPayload::Unreadable { .. } => Err(JobFailure::Outcome(unreadable())),
-        JobPayload::ProcessDeliveries { .. } => Err(JobFailure::Outcome(JobOutcome::Dead(error(
-            "wrong_work_class",
-            "Jobs of this kind run in batches and not one by one.",
-        )))),
     }
 }
 

@@ -13,24 +13,34 @@ mod work;
 use std::time::Instant;
 
 use shared::connectors::AccountChange;
-use shared::db::{DbError, TenantScope, Tx};
+use shared::db::{DbError, TenantScope, Tx, due_times};
 use shared::inbox::{self, StoredDelivery};
-use shared::model::{ConnectionId, DeliveryId, JobKind, JobPayload, TenantId};
-use shared::queue::due_jobs;
-use shared::queue::{self, ClaimedJob, Finished, JobOutcome};
+use shared::model::{ConnectionId, DeliveryId, JobKind, JobPayload, ProcessDeliveries, TenantId};
+use shared::queue::{ClaimedJob, Finished, JobOutcome};
 use shared::signals;
 use tracing::Instrument;
 
 use self::normalize::read_all;
 use self::work::{Work, apply};
+use super::{Attempt, Job};
 use crate::attempt;
 use crate::context::Context;
-use crate::failure::{JobFailure, catch_panic, unreadable};
+use crate::failure::{JobFailure, catch_panic, error, unreadable};
 use crate::job_transaction::verify_lease;
 
 const KIND: JobKind = JobKind::ProcessDeliveries;
 /// Maximum bytes of deliveries in memory at a time, unless a single job has more.
 const MAX_BATCH_BYTES: u64 = 8 << 20;
+
+impl Job for ProcessDeliveries {
+    /// Refuses the job, because this kind has a work class of its own, whose jobs run in batches.
+    async fn run(&self, _: Attempt<'_>) -> Result<(), JobFailure> {
+        Err(JobFailure::Outcome(JobOutcome::Dead(error(
+            "wrong_work_class",
+            "Jobs of this kind run in batches and not one by one.",
+        ))))
+    }
+}
 
 /// Processes claimed jobs in batches that fit into memory, and records the failures.
 pub(crate) async fn run(context: &Context, jobs: Vec<ClaimedJob>) {
@@ -160,7 +170,7 @@ async fn process_one_by_one(
             if let Some((_, message)) = work.panics.first() {
                 return Err(JobFailure::Panicked(message.clone()));
             }
-            verify_lease(&mut tx, job).await?;
+            verify_lease(context, &mut tx, job).await?;
             commit(context, tx, &work).await
         });
         match work.await {
@@ -199,10 +209,10 @@ async fn write(
         .filter_map(|delivery| Some((delivery.tenant_id, delivery.connection_id?)))
         .collect();
     apply(context, &mut tx, &scopes, &mut work).await?;
-    due_jobs::probe_soon(&mut tx, &in_doubt).await?;
+    due_times::probe_soon(&mut tx, &in_doubt).await?;
     inbox::record_outcomes(&mut tx, &work.outcomes).await?;
     for job in &work.next {
-        queue::enqueue(&mut tx, job).await?;
+        context.queue.enqueue(&mut tx, job).await?;
     }
     Ok((tx, work))
 }
@@ -210,7 +220,7 @@ async fn write(
 async fn commit(context: &Context, tx: Tx, work: &Work) -> Result<(), JobFailure> {
     tx.commit().await.map_err(DbError::from)?;
     if !work.next.is_empty() {
-        queue::notify(&context.db).await?;
+        context.queue.notify().await?;
     }
     Ok(())
 }

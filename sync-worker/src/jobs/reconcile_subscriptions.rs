@@ -15,11 +15,11 @@ use shared::credentials::CredentialError;
 use shared::db::connections::{self, ConnectionStatus};
 use shared::db::subscriptions::{self, Row};
 use shared::db::{DbError, Tx};
-use shared::model::{ConnectionId, Subscription};
+use shared::model::{ConnectionId, ReconcileSubscriptions, Subscription};
 use shared::queue::ClaimedJob;
 use url::Url;
 
-use super::connector_of;
+use super::{Attempt, Job, connector_of};
 use crate::account_events;
 use crate::context::Context;
 use crate::failure::JobFailure;
@@ -29,54 +29,57 @@ use crate::provider_session::ProviderSession;
 /// Maximum time between two reconciliations, because an account's address may change.
 const MAX_RECONCILE_INTERVAL: TimeDelta = TimeDelta::hours(24);
 
-pub(super) async fn run(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
-    let Some(id) = job.connection_id else {
-        return Ok(());
-    };
-    let connector = connector_of(context, job)?;
-    let mut tx = begin(context, job).await?;
-    let connection = connections::get(&mut tx, &job.scope(), id).await?;
-    // Before the rows, because rows that are added later move the due time.
-    let due_at = subscriptions::due_at(&mut tx, &job.scope(), id).await?;
-    let rows = subscriptions::list(&mut tx, &job.scope(), id).await?;
-    let policy = connector.descriptor().subscriptions;
-    let account = connection
-        .filter(|c| {
-            matches!(
-                c.status,
-                ConnectionStatus::Active | ConnectionStatus::Paused
-            )
-        })
-        .and_then(|c| Some((c.account?, c.connected_at)));
-    let (Some(policy), Some((account, connected_at)), false) = (policy, account, rows.is_empty())
-    else {
-        subscriptions::schedule_reconcile(&mut tx, &job.scope(), id, due_at, None).await?;
+impl Job for ReconcileSubscriptions {
+    async fn run(&self, Attempt { context, job, .. }: Attempt<'_>) -> Result<(), JobFailure> {
+        let Some(id) = job.connection_id else {
+            return Ok(());
+        };
+        let connector = connector_of(context, job)?;
+        let mut tx = begin(context, job).await?;
+        let connection = connections::get(&mut tx, &job.scope(), id).await?;
+        // Before the rows, because rows that are added later move the due time.
+        let due_at = subscriptions::due_at(&mut tx, &job.scope(), id).await?;
+        let rows = subscriptions::list(&mut tx, &job.scope(), id).await?;
+        let policy = connector.descriptor().subscriptions;
+        let account = connection
+            .filter(|c| {
+                matches!(
+                    c.status,
+                    ConnectionStatus::Active | ConnectionStatus::Paused
+                )
+            })
+            .and_then(|c| Some((c.account?, c.connected_at)));
+        let (Some(policy), Some((account, connected_at)), false) =
+            (policy, account, rows.is_empty())
+        else {
+            subscriptions::schedule_reconcile(&mut tx, &job.scope(), id, due_at, None).await?;
+            tx.commit().await.map_err(DbError::from)?;
+            return Ok(());
+        };
         tx.commit().await.map_err(DbError::from)?;
-        return Ok(());
-    };
-    tx.commit().await.map_err(DbError::from)?;
-    let mut reconciler = Reconciler {
-        job,
-        policy,
-        connected_at,
-        due_at,
-        webhook_url: webhook_url(context, &job.provider, policy.address, id),
-        session: ProviderSession {
-            context,
-            scope: job.scope(),
-            connector: &connector,
-            connection: id,
-            account,
-        },
-    };
-    let result = reconciler.reconcile(rows).await;
-    if let Err(
-        JobFailure::Provider(cause) | JobFailure::Credential(CredentialError::Provider(cause)),
-    ) = &result
-    {
-        account_events::record_grant_error(context, job, id, cause).await?;
+        let mut reconciler = Reconciler {
+            job,
+            policy,
+            connected_at,
+            due_at,
+            webhook_url: webhook_url(context, &job.provider, policy.address, id),
+            session: ProviderSession {
+                context,
+                scope: job.scope(),
+                connector: &connector,
+                connection: id,
+                account,
+            },
+        };
+        let result = reconciler.reconcile(rows).await;
+        if let Err(
+            JobFailure::Provider(cause) | JobFailure::Credential(CredentialError::Provider(cause)),
+        ) = &result
+        {
+            account_events::record_grant_error(context, job, id, cause).await?;
+        }
+        result
     }
-    result
 }
 
 /// The URL to which the provider sends deliveries.

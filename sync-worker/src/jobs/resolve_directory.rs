@@ -11,11 +11,12 @@ use shared::credentials::CredentialError;
 use shared::db::connections::ConnectionStatus;
 use shared::db::{DbError, directory};
 use shared::model::{
-    ConnectionId, DeliveryId, DirectoryEntry, DirectoryKey, JobPayload, NewJob, Resource,
+    ConnectionId, DirectoryEntry, DirectoryKey, NewJob, ProcessDeliveries, ResolveDirectory,
+    Resource,
 };
-use shared::queue::{self, ClaimedJob};
+use shared::queue::ClaimedJob;
 
-use super::{connection_of, connector_of};
+use super::{Attempt, Job, connection_of, connector_of};
 use crate::context::Context;
 use crate::failure::JobFailure;
 use crate::job_transaction::begin;
@@ -25,57 +26,51 @@ use crate::{account_events, resource_ids};
 /// The longest time that deliveries wait for names.
 const MAX_WAIT: TimeDelta = TimeDelta::minutes(5);
 
-pub(super) async fn run(
-    context: &Context,
-    job: &ClaimedJob,
-    keys: &[DirectoryKey],
-    deliveries: &[DeliveryId],
-) -> Result<(), JobFailure> {
-    let Some(id) = job.connection_id else {
-        return Ok(());
-    };
-    let mut missing = keys.to_vec();
-    let mut tx = context.db.begin(&job.scope()).await?;
-    let known = directory::load(&mut tx, &job.scope(), id, keys).await?;
-    tx.commit().await.map_err(DbError::from)?;
-    missing.retain(|key| !known.iter().any(|entry| entry.key == *key));
+impl Job for ResolveDirectory {
+    async fn run(&self, Attempt { context, job, .. }: Attempt<'_>) -> Result<(), JobFailure> {
+        let Some(id) = job.connection_id else {
+            return Ok(());
+        };
+        let mut missing = self.keys.clone();
+        let mut tx = context.db.begin(&job.scope()).await?;
+        let known = directory::load(&mut tx, &job.scope(), id, &self.keys).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        missing.retain(|key| !known.iter().any(|entry| entry.key == *key));
 
-    let Resolved {
-        mut found,
-        id_changes,
-    } = match fetch(context, job, id, &missing).await {
-        Ok(resolved) => resolved,
-        Err(failure) if is_final(context, job, &failure) => {
-            tracing::warn!(
-                error = &failure as &dyn std::error::Error,
-                "failed to fetch names, processing deliveries without them"
-            );
-            Resolved::default()
+        let Resolved {
+            mut found,
+            id_changes,
+        } = match fetch(context, job, id, &missing).await {
+            Ok(resolved) => resolved,
+            Err(failure) if is_final(context, job, &failure) => {
+                tracing::warn!(
+                    error = &failure as &dyn std::error::Error,
+                    "failed to fetch names, processing deliveries without them"
+                );
+                Resolved::default()
+            }
+            Err(failure) => return Err(failure),
+        };
+        missing.retain(|key| !found.iter().any(|entry| entry.key == *key));
+        found.extend(missing.into_iter().map(DirectoryEntry::nameless));
+
+        let mut tx = begin(context, job).await?;
+        for change in &id_changes {
+            account_events::apply(context, &mut tx, &job.scope(), id, change).await?;
         }
-        Err(failure) => return Err(failure),
-    };
-    missing.retain(|key| !found.iter().any(|entry| entry.key == *key));
-    found.extend(missing.into_iter().map(DirectoryEntry::nameless));
-
-    let mut tx = begin(context, job).await?;
-    for change in &id_changes {
-        account_events::apply(context, &mut tx, &job.scope(), id, change).await?;
+        directory::save(&mut tx, &job.scope(), id, &found).await?;
+        let process = ProcessDeliveries {
+            deliveries: self.deliveries.clone(),
+        };
+        let next = NewJob {
+            traceparent: job.traceparent.clone(),
+            ..NewJob::new(job.tenant_id, &job.provider, Some(id), process)
+        };
+        context.queue.enqueue(&mut tx, &next).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        context.queue.notify().await?;
+        Ok(())
     }
-    directory::save(&mut tx, &job.scope(), id, &found).await?;
-    let next = NewJob {
-        tenant_id: job.tenant_id,
-        provider: job.provider.clone(),
-        connection_id: Some(id),
-        cursor_window: None,
-        payload: JobPayload::ProcessDeliveries {
-            deliveries: deliveries.to_vec(),
-        },
-        traceparent: job.traceparent.clone(),
-    };
-    queue::enqueue(&mut tx, &next).await?;
-    tx.commit().await.map_err(DbError::from)?;
-    queue::notify(&context.db).await?;
-    Ok(())
 }
 
 /// Directory entries that the provider returned.

@@ -32,13 +32,12 @@ use shared::credentials::CredentialError;
 use shared::db::connections::{self, Connection, ConnectionStatus, Progress};
 use shared::db::cursors::StreamProgress;
 use shared::db::{DbError, cursors, directory};
-use shared::model::{ConnectionId, ExternalAccount, JobError, SyncMode};
-use shared::queue::{self, ClaimedJob, JobOutcome};
+use shared::model::{ConnectionId, ExternalAccount, JobError, SyncConnection, SyncMode};
+use shared::queue::{ClaimedJob, JobOutcome};
 use shared::telemetry::names;
-use tokio_util::sync::CancellationToken;
 
 use self::run::{Run, SliceEnd, SliceReport};
-use super::{connection_of, connector_of};
+use super::{Attempt, Job, connection_of, connector_of};
 use crate::account_events;
 use crate::context::Context;
 use crate::failure::{JobFailure, error};
@@ -48,77 +47,91 @@ use crate::provider_session::ProviderSession;
 /// The maximum time that a due poll waits for the reconciliation pass to read a page.
 const MAX_POLL_DELAY: TimeDelta = TimeDelta::minutes(2);
 
-/// The arguments of a sync job.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Request {
-    pub(super) mode: SyncMode,
-    /// The upper bound that the first attempt stored.
-    pub(super) upper_bound: Option<DateTime<Utc>>,
-    /// Whether only the streams that deliveries requested are read.
-    pub(super) requested_only: bool,
-}
-
-pub(super) async fn run(
-    context: &Context,
-    job: &ClaimedJob,
-    request: Request,
-    draining: &CancellationToken,
-) -> Result<(), JobFailure> {
-    let Request {
-        mode,
-        upper_bound,
-        requested_only,
-    } = request;
-    let Some(id) = job.connection_id else {
-        return Ok(());
-    };
-    let connector = connector_of(context, job)?;
-    let Some((connection, account)) = load_readable(context, job, id).await? else {
-        return Err(JobFailure::Outcome(JobOutcome::Cancelled));
-    };
-    if requested_only && connection.status != ConnectionStatus::Active {
-        return Err(JobFailure::Outcome(JobOutcome::Cancelled));
-    }
-    let is_backfill =
-        !requested_only && (mode == SyncMode::Full || connection.backfilled_at.is_none());
-    let was_read = upper_bound.is_some() && connection.last_sync_at >= upper_bound;
-    let upper_bound = match upper_bound {
-        Some(stored) => stored,
-        None => start_run(context, job, id, mode).await?,
-    };
-    let run = Run {
-        context,
-        job,
-        session: ProviderSession {
+impl Job for SyncConnection {
+    async fn run(&self, attempt: Attempt<'_>) -> Result<(), JobFailure> {
+        let Attempt {
             context,
-            scope: job.scope(),
-            connector: &connector,
-            connection: id,
-            account,
-        },
-        is_backfill,
-        requested_only,
-        granted_scopes: connection.scopes,
-        was_read,
-        has_partial_list: AtomicBool::new(false),
-        webhooks_since: connection.backfilled_at,
-        directory: Arc::new(load_directory(context, job, id).await?),
-        upper_bound,
-        backfill_from: upper_bound - context.config.backfill,
-        started: Instant::now(),
-        draining,
-    };
-    let probed = match connection.status {
-        ConnectionStatus::Active => None,
-        _ => Some(run.probe().await?),
-    };
-    match run.read_slice(probed).await {
-        Ok(report) if requested_only => outcome_of(&run, report.end, report.failure),
-        Ok(report) => end_slice(&run, report).await,
-        Err(failure) => {
-            record_failure(&run, &failure).await?;
-            Err(failure)
+            job,
+            draining,
+        } = attempt;
+        let Self {
+            mode,
+            upper_bound,
+            requested_only,
+        } = *self;
+        let Some(id) = job.connection_id else {
+            return Ok(());
+        };
+        let connector = connector_of(context, job)?;
+        let Some((connection, account)) = load_readable(context, job, id).await? else {
+            return Err(JobFailure::Outcome(JobOutcome::Cancelled));
+        };
+        if requested_only && connection.status != ConnectionStatus::Active {
+            return Err(JobFailure::Outcome(JobOutcome::Cancelled));
         }
+        let is_backfill =
+            !requested_only && (mode == SyncMode::Full || connection.backfilled_at.is_none());
+        let was_read = upper_bound.is_some() && connection.last_sync_at >= upper_bound;
+        let upper_bound = match upper_bound {
+            Some(stored) => stored,
+            None => start_run(context, job, id, self).await?,
+        };
+        let run = Run {
+            context,
+            job,
+            session: ProviderSession {
+                context,
+                scope: job.scope(),
+                connector: &connector,
+                connection: id,
+                account,
+            },
+            is_backfill,
+            requested_only,
+            granted_scopes: connection.scopes,
+            was_read,
+            has_partial_list: AtomicBool::new(false),
+            webhooks_since: connection.backfilled_at,
+            directory: Arc::new(load_directory(context, job, id).await?),
+            upper_bound,
+            backfill_from: upper_bound - context.config.backfill,
+            started: Instant::now(),
+            draining,
+        };
+        let probed = match connection.status {
+            ConnectionStatus::Active => None,
+            _ => Some(run.probe().await?),
+        };
+        match run.read_slice(probed).await {
+            Ok(report) if requested_only => outcome_of(&run, report.end, report.failure),
+            Ok(report) => end_slice(&run, report).await,
+            Err(failure) => {
+                record_failure(&run, &failure).await?;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Records on the connection that a run panicked, because the run itself could not.
+    async fn record_panic(
+        &self,
+        Attempt { context, job, .. }: Attempt<'_>,
+    ) -> Result<(), JobFailure> {
+        let Some(connection) = job.connection_id else {
+            return Ok(());
+        };
+        let provider = connector_of(context, job)?.descriptor().slug;
+        count_stalled(connection, provider, "panicked");
+        let problem = error(
+            "panicked",
+            "The last sync failed with an internal error. The job has the details.",
+        );
+        let scope = &job.scope();
+        let mut tx = begin(context, job).await?;
+        connections::record_missed(&mut tx, scope, connection).await?;
+        connections::record_problem(&mut tx, scope, connection, &problem, None).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        Ok(())
     }
 }
 
@@ -165,17 +178,25 @@ async fn start_run(
     context: &Context,
     job: &ClaimedJob,
     id: ConnectionId,
-    mode: SyncMode,
+    arguments: &SyncConnection,
 ) -> Result<DateTime<Utc>, JobFailure> {
     // Microseconds, as Postgres stores them, so that the stored value is equal.
     let upper_bound = context.clock.now().trunc_subsecs(6);
     let scope = &job.scope();
     let mut tx = context.db.begin(scope).await?;
-    if !queue::set_sync_upper_bound(&mut tx, job, mode, upper_bound).await? {
+    let payload = SyncConnection {
+        upper_bound: Some(upper_bound),
+        ..arguments.clone()
+    };
+    if !context
+        .queue
+        .set_payload(&mut tx, job, &payload.into())
+        .await?
+    {
         return Err(JobFailure::LeaseLost);
     }
     connections::record_backfill_start(&mut tx, scope, id, upper_bound).await?;
-    if mode == SyncMode::Full {
+    if arguments.mode == SyncMode::Full {
         let backfill_from = upper_bound - context.config.backfill;
         cursors::restart(&mut tx, scope, id, None, backfill_from).await?;
     }
@@ -359,25 +380,6 @@ fn problem_of(
                 })
         }
     }
-}
-
-/// Records on the connection that a run panicked, because the run itself could not.
-pub(super) async fn record_panic(context: &Context, job: &ClaimedJob) -> Result<(), JobFailure> {
-    let Some(connection) = job.connection_id else {
-        return Ok(());
-    };
-    let provider = connector_of(context, job)?.descriptor().slug;
-    count_stalled(connection, provider, "panicked");
-    let problem = error(
-        "panicked",
-        "The last sync failed with an internal error. The job has the details.",
-    );
-    let scope = &job.scope();
-    let mut tx = begin(context, job).await?;
-    connections::record_missed(&mut tx, scope, connection).await?;
-    connections::record_problem(&mut tx, scope, connection, &problem, None).await?;
-    tx.commit().await.map_err(DbError::from)?;
-    Ok(())
 }
 
 /// Records the failure of a whole run on the connection.

@@ -4,8 +4,8 @@ use shared::clock::{Clock, SystemClock};
 use shared::db::TenantScope;
 use shared::db::routes::Recipient;
 use shared::inbox::{self, ReplayOutcome};
-use shared::model::{ConnectionId, DeliveryId, JobPayload, NewJob, TenantId};
-use shared::queue::enqueue;
+use shared::model::{ConnectionId, DeliveryId, NewJob, ProcessDeliveries, TenantId};
+use shared::queue::{JobQueue, PgJobQueue};
 use tests::harness::TestDb;
 
 use crate::connections::scope_of;
@@ -58,14 +58,22 @@ async fn jobs_record_bytes_of_their_deliveries() {
     let (first, connection) = create_connection(&test, "first").await;
     let (second, other) = create_connection(&test, "second").await;
     let id = insert_unmatched(&test, "first").await;
+    let queue = PgJobQueue::new(db.clone());
     let mut tx = db
         .begin_many(&[first, second, scope_of(TenantId::UNASSIGNED)])
         .await
         .expect("begun");
     // A rematched delivery.
-    inbox::rematch(&mut tx, first.tenant_id(), connection, "any", "first")
-        .await
-        .expect("rematched");
+    inbox::rematch(
+        &queue,
+        &mut tx,
+        first.tenant_id(),
+        connection,
+        "any",
+        "first",
+    )
+    .await
+    .expect("rematched");
     // A delivery that is fanned out.
     let delivery = inbox::load_one(&mut tx, first.tenant_id(), id)
         .await
@@ -76,27 +84,21 @@ async fn jobs_record_bytes_of_their_deliveries() {
         connection: other,
         route: "second".to_owned(),
     };
-    inbox::fan_out(&mut tx, &delivery, &recipient)
+    inbox::fan_out(&queue, &mut tx, &delivery, &recipient)
         .await
         .expect("copied");
     // A replayed delivery.
-    let replayed = inbox::replay(&mut tx, &first, id, None).await;
+    let replayed = inbox::replay(&queue, &mut tx, &first, id, None).await;
     assert!(matches!(
         replayed.expect("replayed"),
         ReplayOutcome::Queued(_)
     ));
     // A job that continues after its directory entries were resolved.
-    let next = NewJob {
-        tenant_id: first.tenant_id(),
-        provider: "any".to_owned(),
-        connection_id: Some(connection),
-        cursor_window: None,
-        payload: JobPayload::ProcessDeliveries {
-            deliveries: vec![id, id],
-        },
-        traceparent: None,
+    let process = ProcessDeliveries {
+        deliveries: vec![id, id],
     };
-    enqueue(&mut tx, &next).await.expect("enqueued");
+    let next = NewJob::new(first.tenant_id(), "any", Some(connection), process);
+    queue.enqueue(&mut tx, &next).await.expect("enqueued");
     tx.commit().await.expect("committed");
     let mut bytes: Vec<i64> = sqlx::query_scalar("SELECT bytes FROM jobs")
         .fetch_all(test.pool())

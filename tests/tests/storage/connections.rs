@@ -6,9 +6,8 @@ use shared::clock::{Clock, SystemClock};
 use shared::db::connections::{self, Connection, ConnectionStatus};
 use shared::db::cursors::{self, Advance};
 use shared::db::{Db, TenantScope, Tx};
-use shared::model::{ConnectionId, JobError, JobId, JobPayload, StreamSpec, TenantId};
-use shared::queue::ClaimedJob;
-use shared::queue::due_jobs;
+use shared::model::{ConnectionId, JobError, JobId, RefreshToken, StreamSpec, TenantId};
+use shared::queue::{ClaimedJob, DueWork, JobQueue, PgJobQueue};
 use tests::harness::TestDb;
 
 struct Fixture {
@@ -74,7 +73,7 @@ pub(crate) fn claimed(tenant_id: TenantId) -> ClaimedJob {
         attempts: 1,
         max_attempts: 3,
         lost_attempts: 0,
-        payload: JobPayload::RefreshToken,
+        payload: RefreshToken {}.into(),
         bytes: 0,
         traceparent: None,
         run_at: SystemClock.now(),
@@ -524,6 +523,7 @@ async fn configured_poll_interval_keeps_its_boost() {
 #[tokio::test]
 async fn connections_are_probed_unless_provider_refused_grant() {
     let fixture = Fixture::new().await;
+    let queue = PgJobQueue::new(fixture.db.clone());
     let minutes = async || -> Option<i64> {
         sqlx::query_scalar(
             "SELECT round(extract(epoch FROM probe_at - now()) / 60)::bigint FROM connection_routes",
@@ -563,7 +563,7 @@ async fn connections_are_probed_unless_provider_refused_grant() {
         tx.commit().await.expect("committed");
         assert_eq!(minutes().await, first, "{reason}");
         run("UPDATE connection_routes SET probe_at = now()").await;
-        let probed = due_jobs::enqueue_due_probes(&fixture.db).await;
+        let probed = queue.enqueue_due(DueWork::Probes).await;
         assert_eq!(probed.expect("enqueued"), 1, "{reason}");
         assert_eq!(minutes().await, next, "{reason}");
         run("DELETE FROM jobs").await;

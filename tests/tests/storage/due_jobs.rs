@@ -4,9 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use shared::clock::{Clock, SystemClock};
 use shared::db::cursors::{self, Advance, StreamCursor};
-use shared::db::{Db, TenantScope, Tx};
+use shared::db::{Db, TenantScope, Tx, due_times};
 use shared::model::{ConnectionId, StreamSpec};
-use shared::queue::due_jobs;
+use shared::queue::{DueWork, JobQueue, PgJobQueue};
 use tests::harness::TestDb;
 
 use crate::bytes::create_connection;
@@ -99,14 +99,14 @@ impl Fixture {
     async fn request(&self, streams: &[&str]) {
         let streams: Vec<String> = streams.iter().map(|key| (*key).to_owned()).collect();
         let mut tx = self.begin().await;
-        due_jobs::request_streams(&mut tx, &self.scope, self.id, &streams)
+        due_times::request_streams(&mut tx, &self.scope, self.id, &streams)
             .await
             .expect("requested");
         tx.commit().await.expect("committed");
     }
 
-    async fn enqueue(&self) -> u64 {
-        let enqueued = due_jobs::enqueue_requested_syncs(&self.db).await;
+    async fn enqueue(&self, work: DueWork) -> u64 {
+        let enqueued = PgJobQueue::new(self.db.clone()).enqueue_due(work).await;
         enqueued.expect("the query result")
     }
 
@@ -149,13 +149,21 @@ fn keys(streams: &[StreamCursor]) -> Vec<&str> {
 #[tokio::test]
 async fn requests_are_coalesced_into_one_job() {
     let fixture = Fixture::new().await;
-    assert_eq!(fixture.enqueue().await, 0, "nothing was requested");
+    assert_eq!(
+        fixture.enqueue(DueWork::RequestedSyncs).await,
+        0,
+        "nothing was requested"
+    );
     for _ in 0..3 {
         fixture.request(&["events:b"]).await;
     }
-    assert_eq!(fixture.enqueue().await, 1);
+    assert_eq!(fixture.enqueue(DueWork::RequestedSyncs).await, 1);
     fixture.request(&["events:b"]).await;
-    assert_eq!(fixture.enqueue().await, 0, "the job has not begun");
+    assert_eq!(
+        fixture.enqueue(DueWork::RequestedSyncs).await,
+        0,
+        "the job has not begun"
+    );
     assert_eq!(keys(&fixture.requested().await), ["events:b"]);
     let payload: serde_json::Value = sqlx::query_scalar("SELECT payload::jsonb FROM jobs")
         .fetch_one(fixture.test.pool())
@@ -163,7 +171,11 @@ async fn requests_are_coalesced_into_one_job() {
         .expect("the query result");
     assert_eq!(payload["requested_only"], json!(true));
     fixture.run("DELETE FROM jobs").await;
-    assert_eq!(fixture.enqueue().await, 1, "requested after the job");
+    assert_eq!(
+        fixture.enqueue(DueWork::RequestedSyncs).await,
+        1,
+        "requested after the job"
+    );
 }
 
 #[tokio::test]
@@ -190,18 +202,21 @@ async fn running_sync_delays_a_requested_one() {
     let fixture = Fixture::new().await;
     fixture.request(&["events:a"]).await;
     fixture.run(RUNNING_SYNC).await;
-    assert_eq!(fixture.enqueue().await, 0);
+    assert_eq!(fixture.enqueue(DueWork::RequestedSyncs).await, 0);
     fixture.run("UPDATE jobs SET state = 'queued'").await;
-    assert_eq!(fixture.enqueue().await, 1, "a snoozed sync delays nothing");
+    assert_eq!(
+        fixture.enqueue(DueWork::RequestedSyncs).await,
+        1,
+        "a snoozed sync delays nothing"
+    );
 }
 
 #[tokio::test]
 async fn unknown_stream_requests_the_list() {
     let fixture = Fixture::new().await;
     fixture.request(&["events:new"]).await;
-    assert_eq!(fixture.enqueue().await, 0);
-    let due = due_jobs::enqueue_due_syncs(&fixture.db).await;
-    assert_eq!(due.expect("the query result"), 1);
+    assert_eq!(fixture.enqueue(DueWork::RequestedSyncs).await, 0);
+    assert_eq!(fixture.enqueue(DueWork::Syncs).await, 1);
 }
 
 #[tokio::test]
@@ -209,6 +224,5 @@ async fn running_sync_delays_no_other_connection() {
     let fixture = Fixture::new().await;
     fixture.run(RUNNING_SYNC).await;
     fixture.add_due_connection().await;
-    let due = due_jobs::enqueue_due_syncs(&fixture.db).await;
-    assert_eq!(due.expect("the query result"), 1);
+    assert_eq!(fixture.enqueue(DueWork::Syncs).await, 1);
 }

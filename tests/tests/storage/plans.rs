@@ -10,9 +10,8 @@ use shared::db::page::PageRequest;
 use shared::db::{Db, TenantScope};
 use shared::inbox::{self, Outcome};
 use shared::model::{DeliveryId, JobError, TenantId, WorkerId};
-use shared::queue::due_jobs;
 use shared::queue::{
-    ClaimRequest, ClaimedJob, Finished, JobOutcome, JobQueue, PgJobQueue, WorkClass,
+    ClaimRequest, ClaimedJob, DueWork, Finished, JobOutcome, JobQueue, PgJobQueue, WorkClass,
 };
 use sqlx::{Connection, PgConnection, Row};
 use tests::harness::TestDb;
@@ -361,28 +360,31 @@ async fn unmatched_deliveries_are_found_by_index() {
     let queue = Fixture::with_database(test).await;
     let (test, db) = (&queue.test, &queue.db);
     let before = Reads::so_far(test, db, "deliveries%").await;
-    assert_eq!(
-        due_jobs::enqueue_due_rematches(db).await.expect("enqueued"),
-        0
-    );
+    let enqueue_due = || async {
+        let due = queue.jobs.enqueue_due(DueWork::Rematches).await;
+        due.expect("enqueued")
+    };
+    assert_eq!(enqueue_due().await, 0);
     // A delivery that was received before its account was connected.
     insert_deliveries(test, TenantId::UNASSIGNED, "2", "unmatched", 1).await;
-    assert_eq!(
-        due_jobs::enqueue_due_rematches(db).await.expect("enqueued"),
-        1
-    );
+    assert_eq!(enqueue_due().await, 1);
 
     let job = queue.claim(WorkClass::Background).await.remove(0);
     let connection = job.connection_id.expect("a connection");
     let scopes = [job.scope(), TenantScope::unassigned()];
     let mut tx = db.begin_many(&scopes).await.expect("begun");
-    let has_more = inbox::rematch(&mut tx, job.tenant_id, connection, "github", "2").await;
+    let has_more = inbox::rematch(
+        &queue.jobs,
+        &mut tx,
+        job.tenant_id,
+        connection,
+        "github",
+        "2",
+    )
+    .await;
     assert!(!has_more.expect("rematched"), "there was one delivery");
     tx.commit().await.expect("committed");
-    assert_eq!(
-        due_jobs::enqueue_due_rematches(db).await.expect("enqueued"),
-        0
-    );
+    assert_eq!(enqueue_due().await, 0);
 
     let reads = before.delta_to(&Reads::so_far(test, db, "deliveries%").await);
     assert_eq!(

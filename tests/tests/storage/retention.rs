@@ -3,7 +3,7 @@
 use shared::db::retention::{self, Retention};
 use shared::db::{Db, DbError, Tx};
 use shared::model::TenantId;
-use shared::queue::{self, ClaimedJob};
+use shared::queue::{ClaimedJob, JobQueue, PgJobQueue};
 use sqlx::{Connection, PgConnection};
 use tests::harness::TestDb;
 
@@ -156,7 +156,8 @@ async fn retention_does_not_block_writers_while_waiting() {
 /// Begins a transaction of the job if its lease is held.
 async fn begin(db: &Db, job: &ClaimedJob) -> Result<Tx, DbError> {
     let mut tx = db.begin(&job.scope()).await?;
-    if queue::verify_lease(&mut tx, job).await? {
+    let queue = PgJobQueue::new(db.clone());
+    if queue.verify_lease(&mut tx, job).await? {
         Ok(tx)
     } else {
         Err(DbError::Corrupt("jobs"))

@@ -328,7 +328,7 @@ async fn connect(
     } else {
         SyncMode::Full
     };
-    enqueue_sync(&mut tx, scope, &connected.connection, mode).await?;
+    enqueue_sync(&*app.queue, &mut tx, scope, &connected.connection, mode).await?;
     let target = id.to_string();
     let entry = AuditEntry::new(AuditActor::Browser, "connection.connected")
         .target(&target)

@@ -11,7 +11,6 @@ use shared::db::audit::{self, AuditActor, AuditEntry};
 use shared::db::connections::{self, Connection, ConnectionStatus};
 use shared::db::{TenantScope, subscriptions};
 use shared::model::{ConnectionId, ExternalAccount, Subscription};
-use shared::queue::jobs;
 use tokio::time::timeout;
 
 use crate::auth::{ConnectionsWrite, TenantAuth};
@@ -183,7 +182,10 @@ async fn disconnect(
 ) -> Result<(), ApiError> {
     // In a separate transaction, because workers lock jobs and connections in either order.
     let mut tx = state.db.begin(scope).await?;
-    let cancelled = jobs::cancel_for_connection(&mut tx, scope, id).await?;
+    let cancelled = state
+        .queue
+        .cancel_for_connection(&mut tx, scope, id)
+        .await?;
     tx.commit().await?;
     let mut tx = state.db.begin(scope).await?;
     if connections::disconnect(&mut tx, scope, id, "disconnected").await? {

@@ -92,8 +92,8 @@ pub(crate) async fn sync_connection(
     let connection = connections::lock(&mut tx, &auth.scope, id)
         .await?
         .ok_or(ApiError::NotFound("connection"))?;
-    let enqueued = enqueue_sync(&mut tx, &auth.scope, &connection, mode).await?;
-    let job = jobs::load(&mut tx, &auth.scope, enqueued.job_id).await?;
+    let enqueued = enqueue_sync(&*state.queue, &mut tx, &auth.scope, &connection, mode).await?;
+    let job = jobs::load(&*state.queue, &mut tx, &auth.scope, enqueued.job_id).await?;
     let response = JobResponse { job };
     if let Some(key) = &key {
         let stored = StoredResponse {

@@ -35,7 +35,14 @@ pub(crate) async fn replay_delivery(
     Query(NoQuery): Query<NoQuery>,
 ) -> Result<(StatusCode, Json<JobResponse>), ApiError> {
     let mut tx = state.db.begin(&auth.scope).await?;
-    let replay = inbox::replay(&mut tx, &auth.scope, id, current_traceparent()).await?;
+    let replay = inbox::replay(
+        &*state.queue,
+        &mut tx,
+        &auth.scope,
+        id,
+        current_traceparent(),
+    )
+    .await?;
     let queued = match replay {
         ReplayOutcome::NotFound => return Err(ApiError::NotFound("delivery")),
         ReplayOutcome::NotReplayable => return Err(Conflict::DeliveryNotReplayable.into()),
@@ -44,7 +51,7 @@ pub(crate) async fn replay_delivery(
     let target = id.to_string();
     let entry = AuditEntry::new(auth.principal.actor(), "delivery.replayed").target(&target);
     audit::record(&mut tx, &auth.scope, &entry).await?;
-    let job = jobs::load(&mut tx, &auth.scope, queued.job_id).await?;
+    let job = jobs::load(&*state.queue, &mut tx, &auth.scope, queued.job_id).await?;
     tx.commit().await?;
     state.notifier.notify();
     Ok((StatusCode::ACCEPTED, Json(JobResponse { job })))

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use shared::db::audit::{self, AuditEntry};
 use shared::model::JobId;
-use shared::queue::jobs::{self, CancelOutcome};
+use shared::queue::jobs::CancelOutcome;
 
 use super::JobResponse;
 use crate::auth::{JobsWrite, TenantAuth};
@@ -39,7 +39,7 @@ pub(crate) async fn cancel_job(
     Query(NoQuery): Query<NoQuery>,
 ) -> Result<(StatusCode, Json<JobResponse>), ApiError> {
     let mut tx = state.db.begin(&auth.scope).await?;
-    let status = match jobs::cancel(&mut tx, &auth.scope, id).await? {
+    let status = match state.queue.cancel(&mut tx, &auth.scope, id).await? {
         CancelOutcome::Cancelled => StatusCode::OK,
         CancelOutcome::Requested => StatusCode::ACCEPTED,
         CancelOutcome::Finished => return Err(Conflict::JobFinished.into()),
@@ -48,7 +48,7 @@ pub(crate) async fn cancel_job(
     let target = id.to_string();
     let entry = AuditEntry::new(auth.principal.actor(), "job.cancelled").target(&target);
     audit::record(&mut tx, &auth.scope, &entry).await?;
-    let job = super::load(&mut tx, &auth.scope, id).await?;
+    let job = super::load(&*state.queue, &mut tx, &auth.scope, id).await?;
     tx.commit().await?;
     Ok((status, Json(JobResponse { job })))
 }

@@ -29,7 +29,7 @@ pub(crate) async fn get_job(
     Query(NoQuery): Query<NoQuery>,
 ) -> Result<Json<Job>, ApiError> {
     let mut tx = state.db.begin(&auth.scope).await?;
-    let job = super::load(&mut tx, &auth.scope, id).await?;
+    let job = super::load(&*state.queue, &mut tx, &auth.scope, id).await?;
     tx.commit().await?;
     Ok(Json(job))
 }

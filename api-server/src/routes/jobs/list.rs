@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use shared::model::{ConnectionId, JobKind, JobState};
-use shared::queue::jobs::{self, JobFilter};
+use shared::queue::jobs::JobFilter;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -79,7 +79,10 @@ pub(crate) async fn list_jobs(
         provider: query.provider,
     };
     let mut tx = state.db.begin(&auth.scope).await?;
-    let page = jobs::list(&mut tx, &auth.scope, &filter, &request).await?;
+    let page = state
+        .queue
+        .list(&mut tx, &auth.scope, &filter, &request)
+        .await?;
     tx.commit().await?;
     Ok(Json(JobList {
         jobs: page.items.into_iter().map(Job::from).collect(),

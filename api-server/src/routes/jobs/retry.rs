@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use shared::db::audit::{self, AuditEntry};
 use shared::model::JobId;
-use shared::queue::jobs::{self, RetryOutcome};
+use shared::queue::jobs::RetryOutcome;
 
 use super::JobResponse;
 use crate::auth::{JobsWrite, TenantAuth};
@@ -38,7 +38,7 @@ pub(crate) async fn retry_job(
     Query(NoQuery): Query<NoQuery>,
 ) -> Result<(StatusCode, Json<JobResponse>), ApiError> {
     let mut tx = state.db.begin(&auth.scope).await?;
-    let enqueued = match jobs::retry(&mut tx, &auth.scope, id).await? {
+    let enqueued = match state.queue.retry(&mut tx, &auth.scope, id).await? {
         RetryOutcome::Enqueued(enqueued) => enqueued,
         RetryOutcome::NotDead(_) => return Err(Conflict::JobNotDead.into()),
         RetryOutcome::Unreadable => return Err(Conflict::JobUnreadable.into()),
@@ -47,7 +47,7 @@ pub(crate) async fn retry_job(
     let target = id.to_string();
     let entry = AuditEntry::new(auth.principal.actor(), "job.retried").target(&target);
     audit::record(&mut tx, &auth.scope, &entry).await?;
-    let job = super::load(&mut tx, &auth.scope, enqueued.job_id).await?;
+    let job = super::load(&*state.queue, &mut tx, &auth.scope, enqueued.job_id).await?;
     tx.commit().await?;
     state.notifier.notify();
     Ok((StatusCode::ACCEPTED, Json(JobResponse { job })))

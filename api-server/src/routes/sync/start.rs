@@ -65,10 +65,10 @@ pub(crate) async fn sync_provider(
     let mut tx = state.db.begin(&auth.scope).await?;
     let mut response = JobsResponse { jobs: Vec::new() };
     for connection in connections::list_active(&mut tx, &auth.scope, &provider).await? {
-        let enqueued = enqueue_sync(&mut tx, &auth.scope, &connection, mode).await?;
+        let enqueued = enqueue_sync(&*state.queue, &mut tx, &auth.scope, &connection, mode).await?;
         response
             .jobs
-            .push(jobs::load(&mut tx, &auth.scope, enqueued.job_id).await?);
+            .push(jobs::load(&*state.queue, &mut tx, &auth.scope, enqueued.job_id).await?);
     }
     tx.commit().await?;
     state.notifier.notify();

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use shared::connectors::{ConnectorError, Directory, WebhookOutcome};
 use shared::db::{TenantScope, Tx, directory};
 use shared::inbox::StoredDelivery;
-use shared::model::{ConnectionId, DirectoryKey, JobPayload, NewJob, TenantId};
+use shared::model::{ConnectionId, DirectoryKey, ResolveDirectory, TenantId};
 use shared::telemetry::set_parent;
 
 use super::KIND;
@@ -57,17 +57,11 @@ pub(super) async fn read_all(
             }
         }
         if let Some(first) = unresolved.first() {
-            work.next.push(NewJob {
-                tenant_id: tenant,
-                provider: first.provider.clone(),
-                connection_id: Some(connection),
-                cursor_window: None,
-                payload: JobPayload::ResolveDirectory {
-                    keys: unknown.into_iter().collect(),
-                    deliveries: unresolved.iter().map(|delivery| delivery.id).collect(),
-                },
-                traceparent: first.traceparent.clone(),
-            });
+            let resolve = ResolveDirectory {
+                keys: unknown.into_iter().collect(),
+                deliveries: unresolved.iter().map(|delivery| delivery.id).collect(),
+            };
+            work.enqueue(first, resolve);
         }
     }
     Ok(work)

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use shared::connectors::{AccountChange, SyncHint, WebhookOutcome};
 use shared::db::{TenantScope, Tx, directory};
 use shared::inbox::{Outcome, StoredDelivery};
-use shared::model::{ConnectionId, DeliveryId, DirectoryEntry, JobPayload, NewJob, TenantId};
+use shared::model::{
+    ConfirmGrant, ConnectionId, DeliveryId, DirectoryEntry, FanOutDelivery, JobPayload, NewJob,
+    TenantId,
+};
 use shared::queue::{ClaimedJob, JobOutcome};
 use shared::signals::NewSignal;
 
@@ -64,16 +67,10 @@ impl Work {
             }
         };
         if outcome.more_recipients && !delivery.is_copy {
-            self.next.push(NewJob {
-                tenant_id: delivery.tenant_id,
-                provider: delivery.provider.clone(),
-                connection_id: delivery.connection_id,
-                cursor_window: Some(format!("fan_out:{}", delivery.id)),
-                payload: JobPayload::FanOutDelivery {
-                    delivery: delivery.id,
-                },
-                traceparent: delivery.traceparent.clone(),
-            });
+            let fan_out = FanOutDelivery {
+                delivery: delivery.id,
+            };
+            self.enqueue(delivery, fan_out);
         }
         let count = i32::try_from(outcome.signals.len()).unwrap_or(i32::MAX);
         let refused = outcome.refused.as_deref();
@@ -108,15 +105,7 @@ impl Work {
         }
         for change in outcome.changes {
             match change {
-                // No window, because a running job may have checked before this delivery came.
-                AccountChange::GrantCheckRequired => self.next.push(NewJob {
-                    tenant_id: delivery.tenant_id,
-                    provider: delivery.provider.clone(),
-                    connection_id: Some(connection_id),
-                    cursor_window: None,
-                    payload: JobPayload::ConfirmGrant,
-                    traceparent: delivery.traceparent.clone(),
-                }),
+                AccountChange::GrantCheckRequired => self.enqueue(delivery, ConfirmGrant {}),
                 change => self
                     .changes
                     .push((delivery.tenant_id, connection_id, change)),
@@ -137,6 +126,19 @@ impl Work {
             None => "ignored",
         };
         self.record(delivery, result, refused, count);
+    }
+
+    /// Adds a job on behalf of a delivery, in its trace.
+    pub(super) fn enqueue(&mut self, delivery: &StoredDelivery, payload: impl Into<JobPayload>) {
+        self.next.push(NewJob {
+            traceparent: delivery.traceparent.clone(),
+            ..NewJob::new(
+                delivery.tenant_id,
+                &delivery.provider,
+                delivery.connection_id,
+                payload,
+            )
+        });
     }
 
     fn record(

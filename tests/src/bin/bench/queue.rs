@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::db::Db;
-use shared::model::{JobPayload, NewJob, TenantId, WorkerId};
+use shared::model::{NewJob, RedeliverWebhooks, TenantId, WorkerId};
 use shared::queue::{
-    ClaimRequest, ClaimedJob, Finished, JobOutcome, JobQueue, PgJobQueue, WorkClass, enqueue,
-    listen, notify,
+    ClaimRequest, ClaimedJob, Finished, JobOutcome, JobQueue, PgJobQueue, WorkClass,
 };
 use sqlx::PgPool;
 use tests::harness::TestDb;
@@ -45,7 +44,7 @@ impl Queue {
     pub(crate) async fn open() -> anyhow::Result<Self> {
         let test = TestDb::create().await;
         let db = test.as_worker(8);
-        let jobs = PgJobQueue::new(db.clone());
+        let jobs = PgJobQueue::new(db.clone()).listening(Some(db.clone()));
         let worker = WorkerId::generate();
         jobs.heartbeat(worker).await?;
         Ok(Self {
@@ -236,20 +235,21 @@ async fn run(queue: &Arc<Queue>, job: Duration) -> anyhow::Result<Duration> {
 pub(crate) async fn idle(seconds: u32) -> anyhow::Result<Vec<Row>> {
     let queue = Queue::open().await?;
     let (sender, mut notified) = watch::channel(());
-    let listener = tokio::spawn(listen(queue.db.clone(), sender));
+    let jobs = queue.jobs.clone();
+    let listener = tokio::spawn(async move { jobs.listen(sender).await });
     // The first notification shows that the listener is connected.
     while tokio::time::timeout(Duration::from_millis(100), notified.changed())
         .await
         .is_err()
     {
-        notify(&queue.db).await?;
+        queue.jobs.notify().await?;
     }
     let mut took = Vec::new();
     for _ in 0..seconds * 20 {
         tokio::time::sleep(Duration::from_millis(50)).await;
         notified.mark_unchanged();
         let started = Instant::now();
-        enqueue_one(&queue.db).await?;
+        enqueue_one(&queue).await?;
         let mut claimed = Vec::new();
         while claimed.is_empty() {
             tokio::time::timeout(Duration::from_millis(500), notified.changed())
@@ -274,18 +274,14 @@ pub(crate) async fn idle(seconds: u32) -> anyhow::Result<Vec<Row>> {
 }
 
 /// Enqueues a job and notifies workers, as a process does.
-async fn enqueue_one(db: &Db) -> anyhow::Result<()> {
+async fn enqueue_one(queue: &Queue) -> anyhow::Result<()> {
     let job = NewJob {
-        tenant_id: TenantId::UNASSIGNED,
-        provider: "any".to_owned(),
-        connection_id: None,
         cursor_window: None,
-        payload: JobPayload::RedeliverWebhooks,
-        traceparent: None,
+        ..NewJob::new(TenantId::UNASSIGNED, "any", None, RedeliverWebhooks {})
     };
-    let mut tx = db.begin_unscoped().await?;
-    enqueue(&mut tx, &job).await?;
+    let mut tx = queue.db.begin_unscoped().await?;
+    queue.jobs.enqueue(&mut tx, &job).await?;
     tx.commit().await?;
-    notify(db).await?;
+    queue.jobs.notify().await?;
     Ok(())
 }

@@ -2,26 +2,24 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{ClaimedJob, Finished, JobOutcome, archive_jobs};
+use super::insert::archive_jobs;
 use crate::db::{DbError, Tx, sanitize_json};
 use crate::model::{JobError, JobId, JobState, TenantId};
-
-/// Backoff after the first failed attempt, in seconds; each further one is four times as long.
-const BACKOFF_SECONDS: f64 = 2.0;
+use crate::queue::{ClaimedJob, Due, Finished, Transition};
 
 /// Assigns a finished attempt to the jobs that leave the queue or to those that are requeued.
 pub(super) fn classify(item: &Finished, finalized: &mut Finalized, requeued: &mut Requeued) {
-    let job = &item.job;
-    if let Some(error) = item.dead_error() {
-        return finalized.push(job, JobState::Dead, Some(error));
-    }
-    match &item.outcome {
-        JobOutcome::Succeeded => finalized.push(job, JobState::Succeeded, None),
-        JobOutcome::Cancelled => finalized.push(job, JobState::Cancelled, None),
-        JobOutcome::Dead(error) => finalized.push(job, JobState::Dead, Some(error)),
-        JobOutcome::Failed(error) => requeued.push(job, Delay::Backoff, error),
-        JobOutcome::Interrupted(error) => requeued.push(job, Delay::Interrupted, error),
-        JobOutcome::Snoozed { at, error } => requeued.push(job, Delay::Until(*at), error),
+    match Transition::of(item) {
+        Transition::Finalized { state, error } => finalized.push(&item.job, state, error),
+        Transition::Requeued {
+            due,
+            is_refunded,
+            lost_attempts,
+            error,
+        } => {
+            let refund = i16::from(is_refunded);
+            requeued.push(&item.job, due, refund, lost_attempts, error);
+        }
     }
 }
 
@@ -73,14 +71,6 @@ impl Finalized {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Delay {
-    Backoff,
-    /// A backoff that uses up no attempt.
-    Interrupted,
-    Until(DateTime<Utc>),
-}
-
 /// Jobs that are requeued.
 #[derive(Default)]
 pub(super) struct Requeued {
@@ -95,27 +85,23 @@ pub(super) struct Requeued {
 }
 
 impl Requeued {
-    fn push(&mut self, job: &ClaimedJob, delay: Delay, error: &JobError) {
+    fn push(
+        &mut self,
+        job: &ClaimedJob,
+        due: Due,
+        refund: i16,
+        lost_attempts: i16,
+        error: &JobError,
+    ) {
         self.tenants.push(job.tenant_id);
         self.ids.push(job.id);
         self.tokens.push(job.lease_token);
-        let lost = job.lost_attempts;
-        let (seconds, at, refund, lost_attempts) = match delay {
-            Delay::Backoff => (
-                Some(backoff_seconds(job.attempts, rand::random())),
-                None,
-                0,
-                lost,
-            ),
-            Delay::Interrupted => {
-                let seconds = interruption_seconds(lost, rand::random());
-                (Some(seconds), None, 1, lost.saturating_add(1))
-            }
-            // The attempt ended in an orderly way, so the job did not cause earlier losses.
-            Delay::Until(at) => (None, Some(at), 1, 0),
+        let (delay, run_at) = match due {
+            Due::After(delay) => (Some(delay.as_secs_f64()), None),
+            Due::At(at) => (None, Some(at)),
         };
-        self.delays.push(seconds);
-        self.run_ats.push(at);
+        self.delays.push(delay);
+        self.run_ats.push(run_at);
         self.refunds.push(refund);
         self.lost_attempts.push(lost_attempts);
         self.errors.push(json_text(error));
@@ -150,37 +136,6 @@ impl Requeued {
     }
 }
 
-/// Backoff after an interrupted attempt, in seconds: from one second to four minutes.
-///
-/// The sum over all lost attempts that a job may have exceeds the duration of most overloads.
-fn interruption_seconds(lost_attempts: i16, random: f64) -> f64 {
-    let full = 2_f64.powi(i32::from(lost_attempts.clamp(0, 8)));
-    full / 2.0 + full / 2.0 * random
-}
-
-/// Exponential backoff in seconds, with the upper half as random jitter.
-///
-/// The jitter keeps jobs that failed together from retrying together.
-fn backoff_seconds(attempts: i16, random: f64) -> f64 {
-    let full = BACKOFF_SECONDS * 4_f64.powi(i32::from(attempts.max(1)) - 1);
-    full / 2.0 + full / 2.0 * random
-}
-
 fn json_text(error: &JobError) -> String {
     sanitize_json(&serde_json::json!(error).to_string()).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn backoff_grows_with_jitter() {
-        assert!((1.0..=2.0).contains(&backoff_seconds(1, 0.3)));
-        assert!((4.0..=8.0).contains(&backoff_seconds(2, 0.9)));
-        assert!(backoff_seconds(2, 0.0) < backoff_seconds(2, 1.0));
-        assert!((0.5..=1.0).contains(&interruption_seconds(0, 0.3)));
-        let all: f64 = (0..10).map(|lost| interruption_seconds(lost, 0.0)).sum();
-        assert!(all > 300.0, "sum of {all} s exceeds five minutes");
-    }
 }

@@ -47,12 +47,11 @@ macro_rules! archive_jobs {
     };
 }
 
-pub(crate) use {archive_jobs, insert_jobs, insert_jobs_once};
+pub(crate) use insert_jobs;
+pub(super) use {archive_jobs, insert_jobs_once};
 
 /// Inserts a job, unless one with the same window is queued or running.
-///
-/// Call [`super::notify`] after the commit.
-pub async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<Enqueued, DbError> {
+pub(super) async fn enqueue(tx: &mut Tx, job: &NewJob) -> Result<Enqueued, DbError> {
     let id = JobId::generate();
     let deliveries = job.payload.deliveries();
     let times: Vec<_> = deliveries.iter().map(|id| id.received_at()).collect();

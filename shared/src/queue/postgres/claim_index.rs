@@ -18,9 +18,9 @@ use sqlx::Row;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::{ClaimRequest, WorkClass};
 use crate::db::{Db, DbError};
 use crate::model::{JobId, TenantId};
+use crate::queue::{ClaimRequest, WorkClass};
 
 /// The overlap of an incremental scan with the last one: most enqueues commit within it.
 const OVERLAP: TimeDelta = TimeDelta::seconds(1);
