@@ -105,6 +105,37 @@ impl ConnectorError {
         }
     }
 
+    /// The same error for another caller that waited for the same call.
+    ///
+    /// Its source is the text of this one's source.
+    #[must_use]
+    pub fn for_waiter(&self) -> Self {
+        let text = |source: &Source| Source::from(source.to_string());
+        match self {
+            Self::Unauthorized(source) => Self::Unauthorized(text(source)),
+            Self::GrantRevoked(source) => Self::GrantRevoked(text(source)),
+            Self::GrantSuspended(source) => Self::GrantSuspended(text(source)),
+            Self::RateLimited {
+                retry_at,
+                scope,
+                operation,
+                source,
+            } => Self::RateLimited {
+                retry_at: *retry_at,
+                scope: *scope,
+                operation,
+                source: text(source),
+            },
+            Self::CursorExpired(source) => Self::CursorExpired(text(source)),
+            Self::Denied { stream, source } => Self::Denied {
+                stream: stream.clone(),
+                source: text(source),
+            },
+            Self::Transient(source) => Self::Transient(text(source)),
+            Self::Permanent(source) => Self::Permanent(text(source)),
+        }
+    }
+
     /// Error code for metrics, job errors and API responses.
     pub const fn code(&self) -> &'static str {
         match self {

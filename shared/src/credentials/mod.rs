@@ -63,6 +63,21 @@ pub enum CredentialError {
     Db(#[from] DbError),
 }
 
+impl CredentialError {
+    /// The same error for another caller that waited for the same refresh.
+    ///
+    /// Every caller learns what the provider answered, because the first error ends a run: if a
+    /// waiter only learned that the refresh had failed, the end of a grant would never be recorded.
+    fn for_waiter(&self) -> Self {
+        match self {
+            Self::Provider(error) => Self::Provider(error.for_waiter()),
+            Self::RefreshResponseLost(error) => Self::RefreshResponseLost(error.for_waiter()),
+            Self::NotFound => Self::NotFound,
+            Self::Busy | Self::Decrypt(_) | Self::Db(_) => Self::Busy,
+        }
+    }
+}
+
 /// The credential store: stores, decrypts and refreshes tokens.
 #[derive(Clone)]
 pub struct Credentials {

@@ -81,7 +81,7 @@ impl Credentials {
                     let (this, request) = (self.clone(), request.clone());
                     let refresh = async move {
                         let result = this.refresh(&request, refused).await;
-                        leader.finish(result.is_ok());
+                        leader.finish(result.as_ref().err());
                         result
                     };
                     let span = tracing::Span::current();
@@ -93,12 +93,7 @@ impl Credentials {
                         Err(_) => Err(CredentialError::Busy),
                     };
                 }
-                // The leader reports why the refresh failed; the followers try again later.
-                Flight::Follow(follower) => {
-                    if !follower.wait_for_success().await {
-                        return Err(CredentialError::Busy);
-                    }
-                }
+                Flight::Follow(follower) => follower.wait().await?,
             }
         }
         Err(CredentialError::Busy)

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::CredentialError;
 use crate::db::credentials::CredentialKey;
 use crate::model::TenantId;
 
 type Key = (TenantId, CredentialKey);
-/// The outcome of a refresh: whether there is a new token; `None` while it runs.
-type Outcome = Option<bool>;
+/// The outcome of a refresh: a new token or the error; `None` while it runs.
+type Outcome = Option<Result<(), Arc<CredentialError>>>;
 
 /// The running refreshes.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +32,7 @@ pub(super) struct Leader {
     refreshes: SingleFlight,
     key: Key,
     outcome: watch::Sender<Outcome>,
-    succeeded: bool,
+    result: Result<(), Arc<CredentialError>>,
 }
 
 /// A handle to wait for another caller's refresh.
@@ -52,7 +53,7 @@ impl SingleFlight {
             refreshes: self.clone(),
             key,
             outcome,
-            succeeded: false,
+            result: Err(Arc::new(CredentialError::Busy)),
         })
     }
 
@@ -62,9 +63,9 @@ impl SingleFlight {
 }
 
 impl Leader {
-    /// Ends the refresh and notifies the followers whether there is a new token.
-    pub(super) fn finish(mut self, succeeded: bool) {
-        self.succeeded = succeeded;
+    /// Ends the refresh and notifies the followers of a new token, or of the error.
+    pub(super) fn finish(mut self, error: Option<&CredentialError>) {
+        self.result = error.map_or(Ok(()), |error| Err(Arc::new(error.for_waiter())));
     }
 }
 
@@ -72,21 +73,26 @@ impl Drop for Leader {
     fn drop(&mut self) {
         // Remove it first, so that no caller joins a finished refresh.
         self.refreshes.lock().remove(&self.key);
-        self.outcome.send_replace(Some(self.succeeded));
+        self.outcome.send_replace(Some(self.result.clone()));
     }
 }
 
 impl Follower {
-    /// Waits for the end of the refresh; returns whether there is a new token.
-    pub(super) async fn wait_for_success(mut self) -> bool {
+    /// Waits for the end of the refresh, and returns its error if there is no new token.
+    pub(super) async fn wait(mut self) -> Result<(), CredentialError> {
         let outcome = self.0.wait_for(Option::is_some).await;
-        outcome.is_ok_and(|outcome| *outcome == Some(true))
+        match outcome.as_deref() {
+            Ok(Some(Ok(()))) => Ok(()),
+            Ok(Some(Err(error))) => Err(error.for_waiter()),
+            Ok(None) | Err(_) => Err(CredentialError::Busy),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connectors::ConnectorError;
     use crate::model::ConnectionId;
 
     #[tokio::test]
@@ -95,7 +101,11 @@ mod tests {
         let tenant = TenantId::generate();
         let connection = ConnectionId::generate();
         let key = CredentialKey::account(connection);
-        for succeeded in [true, false] {
+        let refused = || {
+            let source = "invalid_grant".into();
+            CredentialError::RefreshResponseLost(ConnectorError::GrantRevoked(source))
+        };
+        for error in [None, Some(CredentialError::Busy), Some(refused())] {
             let Flight::Lead(leader) = refreshes.join(tenant, &key) else {
                 panic!("no refresh is running");
             };
@@ -108,12 +118,12 @@ mod tests {
             ] {
                 assert!(matches!(refreshes.join(tenant, key), Flight::Lead(_)));
             }
-            if succeeded {
-                leader.finish(true);
-            } else {
-                drop(leader);
+            match error {
+                Some(CredentialError::Busy) => drop(leader),
+                _ => leader.finish(error.as_ref()),
             }
-            assert_eq!(follower.wait_for_success().await, succeeded);
+            let expected = format!("{:?}", error.map_or(Ok(()), Err));
+            assert_eq!(format!("{:?}", follower.wait().await), expected);
         }
     }
 }
