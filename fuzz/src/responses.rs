@@ -25,8 +25,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use shared::connectors::{
-    Access, Callback, Connector, ConnectorError, Directory, Grant, RefreshRequest, SubscribeRequest,
-    SyncPage, SyncRequest, WebhookDelivery,
+    Access, Callback, Connector, ConnectorError, Directory, Grant, RefreshRequest,
+    SubscribeRequest, SyncPage, SyncRequest, WebhookDelivery,
 };
 use shared::model::{DirectoryKey, DirectoryKind, StreamSpec, Subscription, SubscriptionSpec};
 use tokio::net::TcpListener;

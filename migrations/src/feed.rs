@@ -2,7 +2,7 @@
 //!
 //! The feed is ordered by transaction ids, which are meaningless in another cluster. A restore into
 //! one begins a new generation: it contains all Signals in a new order, and cursors of previous
-//! generations are refused.
+//! generations are rejected.
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, TransactionTrait};
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Refuses phrases and names that the project has given up; docs/glossary.md has the words in use.
+# Rejects phrases and names that the project has given up; docs/glossary.md has the words in use.
 # The lists are in scripts/lib/words: a pattern, a tab, and a proposal on each line.
 
 # Prints "FILE:LINE:found (instead: proposal)" for each match of a list; fails if there is one.

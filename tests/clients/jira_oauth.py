@@ -55,7 +55,7 @@ def _():
     assert answer.status_code == 400 and answer.json()["error"] == "unsupported_grant_type"
 
 
-@check("the consent page refuses unregistered values")
+@check("the consent page rejects unregistered values")
 def _():
     page = f"{AUTH}/authorize?audience=api.atlassian.com&response_type=code"
     right = f"{page}&client_id={CLIENT_ID}&redirect_uri={CALLBACK}&scope=read:jira-work&state=s"

@@ -202,7 +202,7 @@ const register = (webhooks, to = url, by = jira) =>
   by.webhooks.registerDynamicWebhooks({ url: to, webhooks }).then((answer) => answer.webhookRegistrationResult);
 const one = (more = {}) => ({ events: EVENTS, jqlFilter: "project in (ENG, OPS)", ...more });
 
-await check("webhooks are registered, and refused one by one within a 200", async () => {
+await check("webhooks are registered, and rejected one by one within a 200", async () => {
   const [first, ...others] = await register([
     one(),
     one({ jqlFilter: "updated > -1d" }),

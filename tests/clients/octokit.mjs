@@ -245,7 +245,7 @@ await check("@octokit/webhooks verifies every signature", async () => {
   assert.ok(received.some((one) => one.name === "ping"));
 });
 
-await check("a wrong signature is refused, and redelivery keeps the GUID", async () => {
+await check("a wrong signature is rejected, and redelivery keeps the GUID", async () => {
   await control("faults", { target: "delivery", pattern: "issues.opened", effect: "wrong_signature", count: 1 });
   const { deliveries: [guid] } = await act(login, "issues.opened");
   await control("quiesce", {});

@@ -83,7 +83,7 @@ def _():
     assert len({body["event_id"] for _, _, body in arrived}) == len(arrived)
 
 
-@check("the verifier refuses forged, unsigned and old deliveries, which are retried")
+@check("the verifier rejects forged, unsigned and old deliveries, which are retried")
 def _():
     for effect in ("wrong_signature", "no_signature", "old_signature"):
         add_fault(effect)
@@ -105,7 +105,7 @@ def _():
     assert row["webhook"] is False and row["poll"] is True
 
 
-@check("a receiver may refuse retries, and a retry names the failure")
+@check("a receiver may reject retries, and a retry names the failure")
 def _():
     answers.append((500, {"x-slack-no-retry": "1"}))
     act(team.id, "message.posted")

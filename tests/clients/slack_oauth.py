@@ -56,7 +56,7 @@ def _():
     assert answer["access_token"]
 
 
-@check("the consent page refuses scopes that the app lacks")
+@check("the consent page rejects scopes that the app lacks")
 def _():
     page = f"{ROOT}/oauth/v2/authorize?client_id={CLIENT_ID}"
     assert browse(f"{page}&scope=users:read&redirect_uri=http://else.example/", team.admin) == 400
@@ -72,7 +72,7 @@ def _():
     settings(deny_authorizations=False)
 
 
-@check("PKCE is refused unless the app enables it, and then verified")
+@check("PKCE is rejected unless the app enables it, and then verified")
 def _():
     verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
     digest = hashlib.sha256(verifier.encode()).digest()

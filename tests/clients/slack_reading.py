@@ -24,7 +24,7 @@ def _():
     refused("team_not_found", client.team_info, team="T00000000")
 
 
-@check("a missing and a wrong token are refused")
+@check("a missing and a wrong token are rejected")
 def _():
     refused("not_authed", web().auth_test)
     refused("invalid_auth", web("nonsense").auth_test)

@@ -95,7 +95,7 @@ async fn three_workers_share_one_rate() {
     }
     // The burst must be admitted, or the check above would prove nothing.
     assert!(admitted.len() >= BURST as usize, "{admitted:?}");
-    assert!(admitted.len() < 60, "the limiter refused no call");
+    assert!(admitted.len() < 60, "the limiter rejected no call");
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn short_blocks_are_awaited_and_long_ones_refused() {
     let refused = refused(&two, "slow").await;
     assert!(
         started.elapsed() < Duration::from_secs(2),
-        "the limiter waited before it refused"
+        "the limiter waited before it rejected"
     );
     assert!(
         refused.retry_at > SystemClock.now() + TimeDelta::seconds(60),
@@ -317,7 +317,7 @@ fn quota_of(units: u32) -> RateLimits {
     }
 }
 
-/// Makes calls in sequence until one is refused, and returns the time of each admission.
+/// Makes calls in sequence until one is rejected, and returns the time of each admission.
 async fn admitted(
     worker: &PostgresRateLimiter,
     charge: Charge<'_>,

@@ -7,11 +7,11 @@
 //! receives the same response. Each authorization step has a separate state and PKCE verifier.
 
 mod account_picker;
+mod authorization_step;
 mod browser_binding;
 mod callback;
 mod create;
 mod page;
-mod session;
 mod start;
 
 use utoipa_axum::router::OpenApiRouter;

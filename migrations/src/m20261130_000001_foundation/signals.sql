@@ -23,7 +23,7 @@ CREATE INDEX signals_feed ON signals (tenant_id, tx_id, seq);
 CREATE INDEX signals_recent ON signals (tenant_id, occurred_at DESC, id DESC);
 
 -- Transaction ids are meaningless in another cluster. A restore begins a new generation, and
--- cursors of older generations are refused.
+-- cursors of older generations are rejected.
 CREATE TABLE feed_generations (
     generation        integer PRIMARY KEY,
     system_identifier text NOT NULL,

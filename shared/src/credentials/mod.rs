@@ -2,7 +2,7 @@
 //!
 //! A connection has tokens of its account and, at some providers, of the person who connected it.
 //! Both holders' tokens are stored, refreshed and erased in the same way. A token that is about to
-//! expire, or that a provider has refused, is refreshed under a lease in the holder's row. Other
+//! expire, or that a provider has rejected, is refreshed under a lease in the holder's row. Other
 //! processes wait for the new version instead of calling the provider. Within a process all callers
 //! wait for one refresh task, which outlives the job that started it and which a shutdown waits for.
 //! The new token is committed before its first use. No transaction is open during the call to the
@@ -32,7 +32,7 @@ use crate::model::{ConnectionId, ExternalAccount};
 pub struct AccessToken {
     /// The token.
     pub token: SecretString,
-    /// Its version; pass it to [`Credentials::access_token`] when the provider refuses the token.
+    /// Its version; pass it to [`Credentials::access_token`] when the provider rejects the token.
     pub version: i64,
     /// The user token, where there is one.
     pub user_token: Option<SecretString>,
@@ -44,7 +44,7 @@ pub enum CredentialError {
     /// The refresh failed at the provider, or the provider did not respond.
     #[error("failed to refresh access token")]
     Provider(#[source] ConnectorError),
-    /// The provider refused the refresh token after the response to an earlier refresh was lost.
+    /// The provider rejected the refresh token after the response to an earlier refresh was lost.
     ///
     /// The lost response may have contained the next refresh token.
     #[error("failed to refresh access token after a lost refresh response")]

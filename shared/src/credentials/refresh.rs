@@ -258,7 +258,7 @@ impl Credentials {
     }
 }
 
-/// Refuses a refresh that exceeds the provider's quota, with the time of the next one.
+/// Rejects a refresh that exceeds the provider's quota, with the time of the next one.
 async fn verify_quota(tx: &mut Tx, request: &CredentialRequest) -> Result<(), CredentialError> {
     let Some(quota) = request.connector.descriptor().tokens.quota else {
         return Ok(());

@@ -52,7 +52,7 @@ impl PublicKey {
 
     /// Verifies an RSASSA-PKCS1-v1_5 signature with SHA-256 (RFC 8017, 8.2) of `message`.
     ///
-    /// Signatures of keys below 2,048 bits are refused.
+    /// Signatures of keys below 2,048 bits are rejected.
     pub fn verify_rs256(&self, message: &[u8], signature: &[u8]) -> bool {
         let Some(key) = self.decoding_key() else {
             return false;

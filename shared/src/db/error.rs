@@ -15,7 +15,7 @@ pub(super) fn is_unknown_prepared_statement(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(database) if database.code().as_deref() == Some("26000"))
 }
 
-/// Whether the session was lost rather than the statement refused.
+/// Whether the session was lost rather than the statement rejected.
 ///
 /// The statement may have been executed.
 pub(super) fn is_lost(error: &sqlx::Error) -> bool {
@@ -34,7 +34,7 @@ pub enum DbError {
     /// Postgres is down, restarting, full or overloaded: the same call may succeed later.
     #[error("database is not available")]
     Unavailable(#[source] sqlx::Error),
-    /// A constraint refused the row.
+    /// A constraint rejected the row.
     #[error("row violates constraint {constraint}")]
     Constraint {
         /// The constraint's name in the schema.

@@ -41,7 +41,7 @@ impl Role {
 
     /// The maximum time that a statement waits for a session of the pool.
     ///
-    /// Ingress refuses a delivery within a second; people and jobs can wait longer.
+    /// Ingress rejects a delivery within a second; people and jobs can wait longer.
     const fn acquire_timeout(self) -> Duration {
         match self {
             Self::Ingress => Duration::from_millis(900),
@@ -175,7 +175,7 @@ impl Db {
     ) -> Result<Self, DbError> {
         let mut options = PgConnectOptions::from_str(url)?.application_name(role.name());
         if config.is_pooled {
-            // Poolers refuse startup parameters that they do not track, this one included.
+            // Poolers reject startup parameters that they do not track, this one included.
             options = options.extra_float_digits(None);
         } else {
             options = options
@@ -228,7 +228,7 @@ impl Db {
         })
     }
 
-    /// Refuses a session that runs as another role or could bypass row-level security.
+    /// Rejects a session that runs as another role or could bypass row-level security.
     pub async fn check_role(&self, role: Role) -> Result<(), DbError> {
         let row = sqlx::query(
             "SELECT current_user::text AS name, rolsuper OR rolbypassrls AS bypasses_policies \

@@ -1,6 +1,6 @@
 //! Replacement of NUL characters in text and JSON, which Postgres cannot store.
 //!
-//! JSON of a provider or a client may contain NUL. Postgres refuses it in a bound text, and stored
+//! JSON of a provider or a client may contain NUL. Postgres rejects it in a bound text, and stored
 //! JSON with an escaped NUL fails when it is read. One character would then fail a whole batch.
 //! Foreign text is therefore bound through [`sanitize`], and foreign JSON through [`Json`] of this
 //! module; clippy forbids sqlx's own type.

@@ -149,7 +149,7 @@ pub async fn accept(
     connection: ConnectionId,
     sealed: &[u8],
 ) -> Result<bool, DbError> {
-    // Not as a single statement: that could be sent twice, and the second execution is refused.
+    // Not as a single statement: that could be sent twice, and the second execution is rejected.
     let mut tx = db.begin_unscoped().await?;
     let accepted = sqlx::query_scalar("SELECT accept_webhook_secret($1, $2, $3, $4, $5)")
         .bind(tenant)

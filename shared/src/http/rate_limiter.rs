@@ -44,7 +44,7 @@ pub fn record_admission() {
 pub trait RateLimiter: Send + Sync {
     /// Waits for a permit.
     ///
-    /// A short wait is slept through. A long one is refused with the time of the next attempt, so
+    /// A short wait is slept through. A long one is rejected with the time of the next attempt, so
     /// that the job frees its slot.
     async fn admit(
         &self,
@@ -124,7 +124,7 @@ pub struct RateLimited {
     pub retry_at: DateTime<Utc>,
     /// The scope of the limit.
     pub scope: LimitScope,
-    /// The refused operation.
+    /// The rejected operation.
     pub operation: &'static str,
 }
 

@@ -2,7 +2,7 @@
 --
 -- delivery_dedup decides which deliveries are new: those of an earlier batch, or earlier in this
 -- one, are skipped. Rows are inserted in key order, so that two batches cannot deadlock.
--- Deliveries of tenants whose share of the backlog is used up ($17) are refused. Of unmatched
+-- Deliveries of tenants whose share of the backlog is used up ($17) are rejected. Of unmatched
 -- deliveries above a quota only the dedupe row is kept: $18 is the most bytes of an account, $19
 -- says that the quota of all accounts is used up.
 -- The caller appends the insert of `new_jobs` and selects the outcome of each delivery.

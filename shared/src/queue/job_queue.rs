@@ -1,4 +1,4 @@
-//! The queue's operations. An implementation is one file, see [`super::PgJobQueue`].
+//! The queue's operations. See [`super::PgJobQueue`] for the implementation in Postgres.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};

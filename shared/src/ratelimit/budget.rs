@@ -13,7 +13,7 @@ use crate::db::{Db, sanitize};
 use crate::http::{Charge, LimitObservation, Priority};
 use crate::model::{LimitScope, TenantId};
 
-/// The timeout of a query; after it the call is refused.
+/// The timeout of a query; after it the call is rejected.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The fraction of a quota, or of the polls' share, that reconciliation leaves to polls.
 ///

@@ -48,7 +48,7 @@ impl Policy {
 
     /// The budgets that a call is charged to, narrowest first.
     ///
-    /// In this order a refused call has taken the least from budgets that others share.
+    /// In this order a rejected call has taken the least from budgets that others share.
     pub(super) fn budgets(&self, charge: &Charge<'_>) -> impl Iterator<Item = &LocalBudget> {
         self.budgets
             .iter()

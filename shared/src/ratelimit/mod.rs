@@ -113,7 +113,7 @@ impl PostgresRateLimiter {
         }
     }
 
-    /// Admits a call, or refuses it if it would wait longer than `max_wait`.
+    /// Admits a call, or rejects it if it would wait longer than `max_wait`.
     async fn try_admit(
         &self,
         provider: &'static str,
@@ -121,7 +121,10 @@ impl PostgresRateLimiter {
     ) -> Result<Permit, RateLimited> {
         let retry_soon = || self.refuse(charge, RETRY_INTERVAL, LimitScope::Account);
         let Some(policy) = self.policies.get(provider) else {
-            tracing::error!(provider, "provider has no configured limits, refusing call");
+            tracing::error!(
+                provider,
+                "provider has no configured limits, rejecting call"
+            );
             return Err(retry_soon());
         };
         let deadline = Instant::now() + self.max_wait;
@@ -178,7 +181,7 @@ impl PostgresRateLimiter {
         }
     }
 
-    /// Refuses a call if the provider blocked calls while it waited.
+    /// Rejects a call if the provider blocked calls while it waited.
     fn recheck(
         &self,
         provider: &'static str,

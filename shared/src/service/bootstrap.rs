@@ -57,7 +57,7 @@ impl Bootstrap {
     ///
     /// # Errors
     ///
-    /// When the database refuses the session, or would run it as another role, and when the
+    /// When the database rejects the session, or would run it as another role, and when the
     /// separate address of health checks and metrics cannot be bound.
     pub async fn start(config: ServiceConfig, metrics: MetricsHandle) -> Result<Self, StartError> {
         let (process, telemetry_addr) = (config.process, config.telemetry_bind_addr);

@@ -33,7 +33,7 @@ const KIND: JobKind = JobKind::ProcessDeliveries;
 const MAX_BATCH_BYTES: u64 = 8 << 20;
 
 impl Job for ProcessDeliveries {
-    /// Refuses the job, because this kind has a work class of its own, whose jobs run in batches.
+    /// Rejects the job, because this kind has a work class of its own, whose jobs run in batches.
     async fn run(&self, _: Attempt<'_>) -> Result<(), JobFailure> {
         Err(JobFailure::Outcome(JobOutcome::Dead(error(
             "wrong_work_class",

@@ -49,11 +49,11 @@ impl System {
         assert!(left.is_empty(), "faults that were not applied: {left:#?}");
     }
 
-    /// Asserts that at least three forged deliveries were refused and none was accepted.
+    /// Asserts that at least three forged deliveries were rejected and none was accepted.
     ///
     /// # Panics
     ///
-    /// When one was accepted, or fewer were refused.
+    /// When one was accepted, or fewer were rejected.
     pub async fn assert_forged_deliveries_refused(&self) {
         let url = format!("{}/_sim/stats", self.simulator.base_url());
         let response = self.client.get(url).send().await;

@@ -360,7 +360,7 @@ pub(crate) async fn connecting_survives_delayed_token_acceptance(provider: &Prov
     let connected = provider.connect(&system, "Acme", 0).await;
     assert!(
         system.faults().await.is_empty(),
-        "two requests were refused"
+        "two requests were rejected"
     );
     let path = format!("/v1/connections/{}", connected.connection);
     assert_eq!(connected.tenant.get(&path).await["status"], "active");
@@ -378,7 +378,7 @@ pub(crate) async fn refused_tokens_end_no_grant(provider: &Provider) {
     provider.generate(&system, &connected.account, 10).await;
     provider.poll(&connected.tenant).await;
     let path = format!("/v1/connections/{}", connected.connection);
-    eventually("all requests were refused", async || {
+    eventually("all requests were rejected", async || {
         let connection = connected.tenant.get(&path).await;
         assert_eq!(connection["status"], "active", "{connection:#}");
         // A run may end before all faults were applied; the next one resumes it.

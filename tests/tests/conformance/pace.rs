@@ -110,7 +110,7 @@ pub(crate) async fn backfill_and_poll_end_at_default_pace(provider: &Provider) {
     let usage = system.simulator.usage(provider.slug, &connected.account);
     assert!(
         usage.refused * 100 <= usage.requests,
-        "limits refused more than a hundredth: {usage:#?}"
+        "limits rejected more than a hundredth: {usage:#?}"
     );
     let (states, reconciliation) = if is_long {
         (provider.pace.long_states, LONG_MAX_RECONCILIATION)

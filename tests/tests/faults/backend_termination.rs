@@ -131,7 +131,7 @@ async fn terminated_backends_cost_little_throughput() {
     );
     let record = load.stop().await;
     let refused = record.refused;
-    eprintln!("backends: {refused} deliveries were refused with Retry-After");
+    eprintln!("backends: {refused} deliveries were rejected with Retry-After");
     let min_ratio = if duration < MIN_DURATION {
         MIN_SHORT_RATIO
     } else {

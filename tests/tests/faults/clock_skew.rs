@@ -135,7 +135,7 @@ async fn clock_skew_changes_no_lease_schedule_or_signature() {
         "stale",
     )
     .await;
-    assert!(refused < 1.0, "{refused} deliveries were refused");
+    assert!(refused < 1.0, "{refused} deliveries were rejected");
     for worker in 0..2 {
         let done = metric(
             &system,

@@ -29,11 +29,11 @@ fn fill(data: &Path) -> PathBuf {
     path
 }
 
-/// Asserts that the API refuses writes with 503 and `Retry-After`.
+/// Asserts that the API rejects writes with 503 and `Retry-After`.
 async fn assert_writes_refused(system: &System, tenant: &Tenant<'_>, connection: &str) {
     let path = format!("/v1/connections/{connection}/sync");
     let mut seen = Vec::new();
-    eventually("the API refuses writes", async || {
+    eventually("the API rejects writes", async || {
         let body = json!({ "mode": "incremental" });
         let response = tenant
             .request(reqwest::Method::POST, &path, Some(&body))
@@ -88,7 +88,7 @@ async fn full_disk_refuses_writes_and_recovers() {
         .await;
         let refused = load.record().refused;
         let ballast = fill(&cluster.data());
-        eventually("deliveries are refused", async || {
+        eventually("deliveries are rejected", async || {
             load.record().refused > refused + 50
         })
         .await;
@@ -119,7 +119,7 @@ async fn full_disk_refuses_writes_and_recovers() {
     let record = load.stop().await;
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
     eprintln!(
-        "disk full: {} acknowledged, {} refused with Retry-After",
+        "disk full: {} acknowledged, {} rejected with Retry-After",
         record.acknowledged.len(),
         record.refused
     );

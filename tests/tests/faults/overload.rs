@@ -96,21 +96,21 @@ async fn assert_backlog_limit_without_worker(
     })
     .await;
     let before = load.record().refused;
-    eventually("deliveries are refused", async || {
+    eventually("deliveries are rejected", async || {
         load.record().refused > before + 200
     })
     .await;
     let backlog = Sample::take(system).await.backlog;
     let record = load.stop().await;
     eprintln!(
-        "overload: without a worker {} acknowledged, {} refused; backlog of {} KiB",
+        "overload: without a worker {} acknowledged, {} rejected; backlog of {} KiB",
         record.acknowledged.len(),
         record.refused,
         backlog / 1024
     );
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
     assert!(backlog <= max_backlog + MIB, "backlog of {backlog} bytes");
-    assert!(backlog >= max_backlog / 2, "refused at {backlog} bytes");
+    assert!(backlog >= max_backlog / 2, "rejected at {backlog} bytes");
     system
         .processes()
         .await
@@ -173,7 +173,7 @@ async fn overload_is_refused_before_anything_overflows() {
     let record = load.stop().await;
     let peak = halves[0].max(halves[1]);
     eprintln!(
-        "overload: {rate}/s sustained, {}/s offered for {duration:?}: {} acknowledged, {} refused, \
+        "overload: {rate}/s sustained, {}/s offered for {duration:?}: {} acknowledged, {} rejected, \
          {} unsent; peak backlog of {} KiB; MiB of API, ingress, worker: {:?}, of the database {} to {}, of WAL {}",
         rate * 2,
         record.acknowledged.len(),

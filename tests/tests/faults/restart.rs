@@ -88,7 +88,7 @@ async fn postgres_crash_ends_no_process_and_loses_nothing() {
         cluster.stop_immediately().await;
         let refused = load.record().refused;
         assert_alive_and_unready(&system).await;
-        eventually("deliveries are refused", async || {
+        eventually("deliveries are rejected", async || {
             load.record().refused > refused
         })
         .await;
@@ -107,7 +107,7 @@ async fn postgres_crash_ends_no_process_and_loses_nothing() {
     let record = load.stop().await;
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
     eprintln!(
-        "restart: {} acknowledged, {} refused with Retry-After",
+        "restart: {} acknowledged, {} rejected with Retry-After",
         record.acknowledged.len(),
         record.refused
     );

@@ -4,7 +4,7 @@
 //! the facts of the rows.
 
 mod facts;
-mod hub;
+mod recorded_github;
 mod recordings;
 mod world;
 
@@ -20,7 +20,7 @@ use crate::folder::Folder;
 use crate::github;
 use crate::report::print;
 use facts::Fact;
-use hub::{Hub, Running, TokenStep};
+use recorded_github::{RecordedGitHub, Running, TokenStep};
 use world::World;
 
 /// Maximum of the setting. The oldest recordings are older.
@@ -42,8 +42,8 @@ fn system(running: &Running) -> SystemBuilder {
         .env("POBLYSH_BACKFILL_DAYS", BACKFILL_DAYS.to_string())
 }
 
-async fn connect(hub: &Hub, tenant: &Tenant<'_>, login: &str) -> Uuid {
-    hub.install(hub.installation(login));
+async fn connect(github_server: &RecordedGitHub, tenant: &Tenant<'_>, login: &str) -> Uuid {
+    github_server.install(github_server.installation(login));
     tenant.connect(login, login).await
 }
 
@@ -107,16 +107,16 @@ async fn assert_healthy(tenant: &Tenant<'_>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_rows_become_signals_once() {
     let Some(folder) = Folder::open() else { return };
-    let running = hub::start(World::of(&recordings::all(&folder))).await;
-    let hub = &running.hub;
+    let running = recorded_github::start(World::of(&recordings::all(&folder))).await;
+    let github_server = &running.github_server;
     let system = system(&running).start().await;
-    hub.set_callback(&system.api);
+    github_server.set_callback(&system.api);
     let tenant = system.tenant("Recorded").await;
-    for account in &hub.world.accounts {
-        connect(hub, &tenant, &account.login).await;
+    for account in &github_server.world.accounts {
+        connect(github_server, &tenant, &account.login).await;
     }
     system.drain().await;
-    let expected = facts::of_world(&hub.world, floor());
+    let expected = facts::of_world(&github_server.world, floor());
     assert_feed(&tenant, &expected).await;
     assert_healthy(&tenant).await;
 
@@ -125,7 +125,7 @@ async fn recorded_rows_become_signals_once() {
     system.drain().await;
     assert_feed(&tenant, &expected).await;
     assert_healthy(&tenant).await;
-    let requests = hub.requests();
+    let requests = github_server.requests();
     let unchanged = requests
         .iter()
         .filter(|request| request.status == 304)
@@ -137,7 +137,7 @@ async fn recorded_rows_become_signals_once() {
         .map(|request| &request.target)
         .collect();
     assert!(unknown.is_empty(), "not found: {unknown:#?}");
-    report(&hub.world, &expected, requests.len(), unchanged);
+    report(&github_server.world, &expected, requests.len(), unchanged);
 }
 
 fn report(world: &World, expected: &BTreeMap<String, Fact>, requests: usize, unchanged: usize) {
@@ -173,15 +173,15 @@ fn report(world: &World, expected: &BTreeMap<String, Fact>, requests: usize, unc
 #[tokio::test(flavor = "multi_thread")]
 async fn suspended_installation_is_not_connected() {
     let Some(folder) = Folder::open() else { return };
-    let running = hub::start(World::of(&recordings::all(&folder))).await;
-    let hub = &running.hub;
-    let mut installations = hub.world.installations.iter();
+    let running = recorded_github::start(World::of(&recordings::all(&folder))).await;
+    let github_server = &running.github_server;
+    let mut installations = github_server.world.installations.iter();
     let suspended = installations.find(|(_, object)| object["suspended_at"].is_string());
     let (id, _) = suspended.expect("a suspended installation");
     let system = system(&running).start().await;
-    hub.set_callback(&system.api);
+    github_server.set_callback(&system.api);
     let tenant = system.tenant("Recorded").await;
-    hub.install(*id);
+    github_server.install(*id);
     let response = tenant
         .run_connect_flow("github", "hub4j-test-org", "any-user")
         .await;
@@ -230,10 +230,10 @@ fn stated_wait(error_response: &Value) -> Option<Duration> {
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_limits_delay_syncs_and_keep_connections() {
     let Some(folder) = Folder::open() else { return };
-    let running = hub::start(World::of(&recordings::all(&folder))).await;
-    let hub = &running.hub;
+    let running = recorded_github::start(World::of(&recordings::all(&folder))).await;
+    let github_server = &running.github_server;
     let system = system(&running).start().await;
-    hub.set_callback(&system.api);
+    github_server.set_callback(&system.api);
     let (short, long): (Vec<Value>, Vec<Value>) = recordings::error_responses(&folder)
         .into_iter()
         .partition(|error_response| {
@@ -246,7 +246,7 @@ async fn recorded_limits_delay_syncs_and_keep_connections() {
         long.len()
     );
     // One account for each long wait, and one account for all short waits.
-    let mut accounts: Vec<&str> = hub
+    let mut accounts: Vec<&str> = github_server
         .world
         .accounts
         .iter()
@@ -254,25 +254,30 @@ async fn recorded_limits_delay_syncs_and_keep_connections() {
         .collect();
     accounts.retain(|login| ![BUSY, OTHER].contains(login));
     for (error_response, login) in long.iter().zip(accounts) {
-        assert_sync_waits(&system, hub, login, error_response).await;
+        assert_sync_waits(&system, github_server, login, error_response).await;
     }
     let unknown = short
         .iter()
         .find(|error_response| stated_wait(error_response).is_none());
-    assert_reads_after_unknown_app(&system, hub, OTHER, unknown.expect("a 401")).await;
-    assert_reads_despite_errors(&system, hub, BUSY, &short).await;
+    assert_reads_after_unknown_app(&system, github_server, OTHER, unknown.expect("a 401")).await;
+    assert_reads_despite_errors(&system, github_server, BUSY, &short).await;
 }
 
 /// Asserts that a rate limit delays the sync by its stated wait, without other effects.
-async fn assert_sync_waits(system: &System, hub: &Hub, login: &str, error_response: &Value) {
+async fn assert_sync_waits(
+    system: &System,
+    github_server: &RecordedGitHub,
+    login: &str,
+    error_response: &Value,
+) {
     let wait = stated_wait(error_response).expect("a limit");
     let tenant = system.tenant(login).await;
-    let installation = hub.installation(login);
-    hub.inject_errors(
+    let installation = github_server.installation(login);
+    github_server.inject_errors(
         (installation, TokenStep::Use),
         std::slice::from_ref(error_response),
     );
-    let connection = connect(hub, &tenant, login).await;
+    let connection = connect(github_server, &tenant, login).await;
     let path = format!("/v1/jobs?connection_id={connection}&kind=sync_connection&state=queued");
     let mut job = Value::Null;
     eventually("the sync waits", async || {
@@ -280,7 +285,7 @@ async fn assert_sync_waits(system: &System, hub: &Hub, login: &str, error_respon
         job["error"]["code"] == "rate_limited"
     })
     .await;
-    let requests = hub.requests_of(installation);
+    let requests = github_server.requests_of(installation);
     assert_eq!(
         requests.len(),
         2,
@@ -307,16 +312,16 @@ async fn assert_sync_waits(system: &System, hub: &Hub, login: &str, error_respon
 /// The error concerns the operator's settings, not the grant, and the next poll reads everything.
 async fn assert_reads_after_unknown_app(
     system: &System,
-    hub: &Hub,
+    github_server: &RecordedGitHub,
     login: &str,
     error_response: &Value,
 ) {
     let tenant = system.tenant(login).await;
-    hub.inject_errors(
-        (hub.installation(login), TokenStep::Issue),
+    github_server.inject_errors(
+        (github_server.installation(login), TokenStep::Issue),
         std::slice::from_ref(error_response),
     );
-    let connection = connect(hub, &tenant, login).await;
+    let connection = connect(github_server, &tenant, login).await;
     let path = format!("/v1/connections/{connection}");
     eventually("the connection shows the error", async || {
         let connection = tenant.get(&path).await;
@@ -333,17 +338,17 @@ async fn assert_reads_after_unknown_app(
         tenant.get(&path).await["backfilled_at"].is_string()
     })
     .await;
-    assert_account_feed(hub, &tenant, login).await;
+    assert_account_feed(github_server, &tenant, login).await;
 }
 
 /// Asserts that the feed has the facts of an account, and its connection is healthy.
-async fn assert_account_feed(hub: &Hub, tenant: &Tenant<'_>, login: &str) {
+async fn assert_account_feed(github_server: &RecordedGitHub, tenant: &Tenant<'_>, login: &str) {
     assert_healthy(tenant).await;
-    let repositories = hub.world.repositories_of(login);
+    let repositories = github_server.world.repositories_of(login);
     let ids: BTreeSet<String> = repositories
         .map(|repository| repository.id().to_string())
         .collect();
-    let mut expected = facts::of_world(&hub.world, floor());
+    let mut expected = facts::of_world(&github_server.world, floor());
     expected.retain(|_, fact| ids.contains(&fact.context));
     assert!(expected.len() > 10, "{login} has too few rows");
     assert_feed(tenant, &expected).await;
@@ -354,12 +359,12 @@ async fn assert_account_feed(hub: &Hub, tenant: &Tenant<'_>, login: &str) {
 /// Each request after a rate limit waits as long as the limit demands.
 async fn assert_reads_despite_errors(
     system: &System,
-    hub: &Hub,
+    github_server: &RecordedGitHub,
     login: &str,
     error_responses: &[Value],
 ) {
     let tenant = system.tenant(login).await;
-    let installation = hub.installation(login);
+    let installation = github_server.installation(login);
     // The token request gets an error too.
     let mut limits = error_responses
         .iter()
@@ -370,9 +375,9 @@ async fn assert_reads_despite_errors(
         .chain(error_responses)
         .map(stated_wait)
         .collect();
-    hub.inject_errors((installation, TokenStep::Issue), &token_errors);
-    hub.inject_errors((installation, TokenStep::Use), error_responses);
-    let connection = connect(hub, &tenant, login).await;
+    github_server.inject_errors((installation, TokenStep::Issue), &token_errors);
+    github_server.inject_errors((installation, TokenStep::Use), error_responses);
+    let connection = connect(github_server, &tenant, login).await;
     let path = format!("/v1/connections/{connection}");
     eventually("the account was read", async || {
         let connection = tenant.get(&path).await;
@@ -380,9 +385,9 @@ async fn assert_reads_despite_errors(
         connection["backfilled_at"].is_string()
     })
     .await;
-    assert_account_feed(hub, &tenant, login).await;
+    assert_account_feed(github_server, &tenant, login).await;
 
-    let requests = hub.requests_of(installation);
+    let requests = github_server.requests_of(installation);
     let errors = requests.iter().filter(|request| request.is_error).count();
     assert_eq!(errors, waits.len(), "unused error responses");
     let pairs = requests.windows(2).filter(|pair| pair[0].is_error);

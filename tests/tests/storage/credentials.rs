@@ -362,7 +362,7 @@ async fn quota_of_refreshes_is_shared_by_processes() {
         .fetch_one(fixture.test.pool())
         .await
         .expect("the query result");
-    assert_eq!(logged, 3, "a refused refresh is not an attempt");
+    assert_eq!(logged, 3, "a rejected refresh is not an attempt");
     // A window without refreshes later, the next one is allowed.
     sqlx::query("UPDATE token_refresh_log SET attempted_at = now() - interval '11 minutes'")
         .execute(fixture.test.pool())

@@ -141,17 +141,17 @@ async fn clear_request_faults(system: &System) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn field_complete_through_over_refused_streams_of_github() {
+async fn complete_through_over_refused_streams_of_github() {
     refused_lists_hold_completeness_back(&GITHUB).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn field_complete_through_over_refused_streams_of_slack() {
+async fn complete_through_over_refused_streams_of_slack() {
     refused_lists_hold_completeness_back(&SLACK).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn field_complete_through_over_refused_streams_of_jira() {
+async fn complete_through_over_refused_streams_of_jira() {
     refused_lists_hold_completeness_back(&JIRA).await;
 }
 
@@ -306,12 +306,12 @@ async fn assert_only_reconciliation_finds(of_kind: &str, action: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn field_slack_lost_reply_not_found_until_reconciliation() {
+async fn slack_lost_reply_not_found_until_reconciliation() {
     assert_only_reconciliation_finds("message_posted", "message.replied").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn field_slack_lost_reply_not_found_when_edited() {
+async fn slack_lost_reply_not_found_when_edited() {
     assert_only_reconciliation_finds("thread_replied", "message.edited").await;
 }
 

@@ -18,7 +18,7 @@ async fn gh_fresh_token_refused_for_2s_keeps_grant() {
     });
     system.sim("faults", refused).await;
     let path = format!("/v1/connections/{connection}");
-    eventually("several new tokens were refused", async || {
+    eventually("several new tokens were rejected", async || {
         let shown = tenant.get(&path).await;
         assert_eq!(shown["status"], "active", "{shown:#}");
         tenant.poll().await;

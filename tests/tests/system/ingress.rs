@@ -1,4 +1,4 @@
-//! The webhook ingress: accepted and refused requests, and its behaviour under failures.
+//! The webhook ingress: accepted and rejected requests, and its behaviour under failures.
 
 use std::time::{Duration, Instant};
 

@@ -12,7 +12,7 @@ use tests::harness::{System, free_address};
 use tokio::net::TcpListener;
 use webhook_ingress::Config;
 
-/// Verifier that panics on every body except an empty one, which it refuses.
+/// Verifier that panics on every body except an empty one, which it rejects.
 struct Panicking(ProviderDescriptor);
 
 #[async_trait]

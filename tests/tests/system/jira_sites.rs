@@ -44,7 +44,7 @@ async fn generate(system: &System, account: &str, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn field_jira_site_renamed_keeps_receiving_webhooks() {
+async fn jira_site_renamed_keeps_receiving_webhooks() {
     let system = System::with_fast_provider().start().await;
     let (account, tenant, _) = connect_acme(&system).await;
     let created = json!({ "account": account, "action": "issue.created" });

@@ -63,7 +63,7 @@ async fn connection_webhook_reaches_that_connection_only() {
         "{identities:?}"
     );
     assert_eq!(second.identities().await, before);
-    // The app's URL and another connection's URL refuse this secret.
+    // The app's URL and another connection's URL reject this secret.
     let app = format!("{}/webhooks/jira", system.ingress);
     assert_eq!(
         post_as_administrator(&system, &app, secret, &issue).await,
@@ -153,7 +153,7 @@ async fn two_webhook_secrets_are_valid_while_rotating() {
                 .any(|part| part == &secret.as_bytes()[..8])
         }));
     }
-    // An expired secret is refused, and a disconnected connection is unknown.
+    // An expired secret is rejected, and a disconnected connection is unknown.
     sqlx::query("UPDATE webhook_secrets SET expires_at = now() WHERE expires_at IS NOT NULL")
         .execute(system.db.pool())
         .await

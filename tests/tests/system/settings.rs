@@ -30,7 +30,7 @@ pub(crate) fn run(process: Process, settings: &[(&str, &str)]) -> Output {
     child.wait_with_output().expect("an exit status")
 }
 
-/// Asserts that the process refuses these settings and names all of `variables`.
+/// Asserts that the process rejects these settings and names all of `variables`.
 #[track_caller]
 fn assert_refused(process: Process, settings: &[(&str, &str)], variables: &[&str]) {
     let output = run(process, settings);

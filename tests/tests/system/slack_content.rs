@@ -20,7 +20,7 @@ async fn act(system: &System, account: &str, action: &str, mut more: Value) -> V
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn field_slack_channel_id_changed_gives_no_duplicate() {
+async fn slack_channel_id_changed_gives_no_duplicate() {
     let system = System::with_fast_provider().start().await;
     let (account, admin, tenant) = connect_acme(&system).await;
     let first = act(

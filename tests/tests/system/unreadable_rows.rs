@@ -85,7 +85,7 @@ async fn find_by_title(tenant: &Tenant<'_>, title: &str) -> Option<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn field_lone_surrogate_is_read_from_any_source() {
+async fn lone_surrogate_is_read_from_any_source() {
     let system = System::with_fast_provider().start().await;
     for provider in &PROVIDERS {
         let (account, tenant, _) = connect_account(&system, provider).await;
@@ -139,7 +139,7 @@ async fn field_lone_surrogate_is_read_from_any_source() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn field_poison_row_stops_no_stream() {
+async fn poison_row_stops_no_stream() {
     let system = System::with_fast_provider().start().await;
     for provider in &PROVIDERS {
         let (account, tenant, connection) = connect_account(&system, provider).await;

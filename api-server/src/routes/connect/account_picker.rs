@@ -11,8 +11,8 @@ use serde_json::json;
 use shared::connectors::AccountChoice;
 use url::Url;
 
+use super::authorization_step::StartedStep;
 use super::page::{FormTarget, accepts_html, escape, page};
-use super::session::StartedStep;
 
 /// The accounts to choose from, and the step that continues with the chosen one.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -25,8 +25,8 @@ use url::{Url, form_urlencoded};
 use utoipa::ToSchema;
 
 use super::account_picker::AccountPicker;
+use super::authorization_step::{self, AuthorizationStep, FlowTarget, StartedStep};
 use super::browser_binding::BrowserBinding;
-use super::session::{self, AuthorizationStep, FlowTarget, StartedStep};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::ProviderPath;
 use crate::routes::connections::Connection;
@@ -112,7 +112,7 @@ pub(crate) async fn finish_connect(
         .collect();
     let token = parse_state(&query)?;
     let connector = state.registry.get(&provider)?;
-    let row = session::find(&state, &provider, token).await?;
+    let row = authorization_step::find(&state, &provider, token).await?;
     let browser_hash = verify_browser(&row, &headers, &state)?;
     let return_to = row
         .return_to
@@ -131,7 +131,7 @@ pub(crate) async fn finish_connect(
                 let callback = Callback {
                     query,
                     code_verifier: step.verifier(),
-                    redirect_uri: session::redirect_uri(&app, &provider),
+                    redirect_uri: authorization_step::redirect_uri(&app, &provider),
                     context: step.context,
                 };
                 let outcome = match connector.exchange_token(callback).await {
@@ -141,7 +141,12 @@ pub(crate) async fn finish_connect(
                     }
                     Err(error) => Err(ApiError::Connector(error)),
                 };
-                session::store_outcome(&app, &row, &StoredOutcome::from_result(&outcome)).await?;
+                authorization_step::store_outcome(
+                    &app,
+                    &row,
+                    &StoredOutcome::from_result(&outcome),
+                )
+                .await?;
                 outcome.map(Some)
             })
             .await;
@@ -169,7 +174,7 @@ async fn await_stored_outcome(
             .filter(|row| row.provider == provider)
             .ok_or(ApiError::InvalidState)?;
         if let Some(sealed) = &found.response {
-            return match session::open_outcome(app, &found, sealed)? {
+            return match authorization_step::open_outcome(app, &found, sealed)? {
                 StoredOutcome::Redirect(url) => Ok(StepOutcome::Redirect(url)),
                 StoredOutcome::PickAccount(picker) => Ok(StepOutcome::PickAccount(picker)),
                 StoredOutcome::Done(id) => {
@@ -194,7 +199,7 @@ fn parse_state(query: &[(String, String)]) -> Result<&str, ApiError> {
     let mut states = query.iter().filter(|(name, _)| name == "state");
     let first = states.next().map(|(_, value)| value.as_str());
     match first {
-        Some(token) if session::is_state(token) && states.next().is_none() => Ok(token),
+        Some(token) if authorization_step::is_state(token) && states.next().is_none() => Ok(token),
         _ => {
             let problem = FieldProblem::new("state", "must be a state of this API");
             Err(ApiError::Parameters(vec![problem]))
@@ -244,7 +249,7 @@ async fn handle_callback(
         }
         CallbackOutcome::Choose { accounts, context } => {
             let started = next_step(app, row, browser_hash, context).await?;
-            let callback = session::redirect_uri(app, &row.provider);
+            let callback = authorization_step::redirect_uri(app, &row.provider);
             let name = connector.descriptor().display_name;
             Ok(StepOutcome::PickAccount(AccountPicker::new(
                 name, &started, callback, accounts,
@@ -272,7 +277,8 @@ async fn next_step(
         return_to: row.return_to.as_deref(),
     };
     let mut tx = app.db.begin(&row.scope).await?;
-    let started = session::start_step(app, &mut tx, &row.scope, &target, Some(context)).await?;
+    let started =
+        authorization_step::start_step(app, &mut tx, &row.scope, &target, Some(context)).await?;
     tx.commit().await?;
     Ok(started)
 }

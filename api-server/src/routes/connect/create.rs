@@ -14,7 +14,7 @@ use shared::db::audit::{self, AuditEntry};
 use shared::db::connect_links;
 use utoipa::ToSchema;
 
-use super::session::RANDOM_BYTES;
+use super::authorization_step::RANDOM_BYTES;
 use crate::auth::{ConnectionsWrite, TenantAuth};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::{OptionalJsonBody, ProviderPath, Validate};

@@ -20,9 +20,9 @@ use shared::db::{connections, tenants};
 use url::form_urlencoded;
 use utoipa::{IntoParams, ToSchema};
 
+use super::authorization_step::{self, FlowTarget};
 use super::browser_binding::BrowserBinding;
 use super::page::{FormTarget, escape, page};
-use super::session::{self, FlowTarget};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::ProviderPath;
 use crate::query::{FromQuery, Query, QueryReader};
@@ -40,7 +40,7 @@ pub(crate) struct LinkQuery {
 impl FromQuery for LinkQuery {
     fn read(query: &mut QueryReader) -> Self {
         let state = query.value("state", "a state of this API", |text| {
-            session::is_state(text).then(|| text.to_owned())
+            authorization_step::is_state(text).then(|| text.to_owned())
         });
         Self { state }
     }
@@ -163,7 +163,8 @@ pub(crate) async fn start_connect(
         return_to: link.return_to.as_deref(),
     };
     let mut tx = state.db.begin(&link.scope).await?;
-    let started = session::start_step(&state, &mut tx, &link.scope, &target, None).await?;
+    let started =
+        authorization_step::start_step(&state, &mut tx, &link.scope, &target, None).await?;
     let location = started.authorize(&state, connector.as_ref())?;
     tx.commit().await?;
     let headers = [(SET_COOKIE, cookie(&browser, &state)?)];

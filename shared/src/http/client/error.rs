@@ -11,12 +11,12 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The rate limiter did not admit the call.
-    #[error("rate limiter refused the call")]
+    #[error("rate limiter rejected the call")]
     RateLimited(#[source] RateLimited),
     /// The URL, or a redirect's target, is not at an allowed origin.
     #[error("origin of {url} is not allowed")]
     Egress {
-        /// The refused URL, without query, fragment and credentials.
+        /// The rejected URL, without query, fragment and credentials.
         url: String,
     },
     /// The call timed out.

@@ -91,7 +91,7 @@ impl<'a> MeteredRequest<'a> {
         });
     }
 
-    /// Outcome of a request that no limit has refused.
+    /// Outcome of a request that no limit has rejected.
     pub(super) fn outcome(&self, response: &Response) -> Outcome {
         if self.is_free {
             return Outcome::Free;

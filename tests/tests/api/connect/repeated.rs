@@ -7,7 +7,7 @@ use super::browser::Browser;
 use super::{connections, link, start};
 
 #[tokio::test]
-async fn field_connect_callback_twice_gets_one_response() {
+async fn connect_callback_twice_gets_one_response() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
     let (account, person) = system.accounts().await.remove(0);
@@ -36,7 +36,7 @@ async fn field_connect_callback_twice_gets_one_response() {
 }
 
 #[tokio::test]
-async fn field_connect_callback_twice_survives_an_aborted_request() {
+async fn connect_callback_twice_survives_an_aborted_request() {
     let system = start().await;
     let acme = system.tenant("Acme").await;
     let (account, person) = system.accounts().await.remove(0);

@@ -31,7 +31,7 @@ fn document_becomes_plain_text() {
 }
 
 #[test]
-fn field_jira_adf_text_lost_is_none() {
+fn jira_adf_text_lost_is_none() {
     let document = doc(&json!([
         { "type": "paragraph", "content": [
             { "type": "text", "text": "Read " },

@@ -42,7 +42,7 @@ pub(super) enum TokenStep {
 }
 
 /// State of the server.
-pub(super) struct Hub {
+pub(super) struct RecordedGitHub {
     pub(super) world: World,
     /// Callback URL after an installation.
     callback: OnceLock<String>,
@@ -55,25 +55,28 @@ pub(super) struct Hub {
 
 /// The state with its server.
 pub(super) struct Running {
-    pub(super) hub: Arc<Hub>,
+    pub(super) github_server: Arc<RecordedGitHub>,
     pub(super) server: Server,
 }
 
 /// Starts a server.
 pub(super) async fn start(world: World) -> Running {
-    let hub = Arc::new(Hub {
+    let github_server = Arc::new(RecordedGitHub {
         world,
         callback: OnceLock::new(),
         next_installation: Mutex::default(),
         error_responses: Mutex::default(),
         requests: Mutex::default(),
     });
-    let state = Arc::clone(&hub);
+    let state = Arc::clone(&github_server);
     let server = serve_requests(move |request| state.respond(request)).await;
-    Running { hub, server }
+    Running {
+        github_server,
+        server,
+    }
 }
 
-impl Hub {
+impl RecordedGitHub {
     /// Sets the callback URL from the base URL of the API.
     pub(super) fn set_callback(&self, api: &str) {
         let url = format!("{api}/v1/connect/github/callback");
