@@ -294,7 +294,6 @@ async fn run_one(
     .await;
     attempt::report(kind, &outcome, started);
     let finished = Finished { job, outcome };
-    let _entered = span.clone();
     async {
         match context.queue.finish(std::slice::from_ref(&finished)).await {
             Ok(lost) if lost.is_empty() => {}

@@ -326,7 +326,8 @@ pub async fn erase(tx: &mut Tx, scope: &TenantScope, key: &CredentialKey) -> Res
 
 /// Deletes the tokens of a connection's holders, except the `kept` ones.
 ///
-/// Locks the rows in the order of their holders, as `sealed::reseal` does.
+/// Locks all rows of the connection in the order of their holders, as `sealed::reseal` does, so
+/// that the caller can replace the kept tokens afterwards.
 pub async fn erase_others(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -335,13 +336,13 @@ pub async fn erase_others(
 ) -> Result<(), DbError> {
     let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
     sqlx::query(
-        "WITH erased AS ( \
-             SELECT holder FROM credentials \
-             WHERE tenant_id = $1 AND connection_id = $2 AND holder <> ALL ($3) \
+        "WITH locked AS ( \
+             SELECT holder FROM credentials WHERE tenant_id = $1 AND connection_id = $2 \
              ORDER BY holder FOR UPDATE \
          ) \
-         DELETE FROM credentials c USING erased e \
-         WHERE c.tenant_id = $1 AND c.connection_id = $2 AND c.holder = e.holder",
+         DELETE FROM credentials c USING locked l \
+         WHERE c.tenant_id = $1 AND c.connection_id = $2 AND c.holder = l.holder \
+           AND l.holder <> ALL ($3)",
     )
     .bind(scope.tenant_id())
     .bind(connection)

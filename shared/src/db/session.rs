@@ -289,27 +289,8 @@ impl Tx {
 
     /// Limits the transaction's later statements to the rows of these tenants.
     pub async fn change_scopes(&mut self, scopes: &[TenantScope]) -> Result<(), DbError> {
-        self.run(scopes_setting(scopes)).await
-    }
-
-    /// Sets the savepoint; a transaction has at most one at a time.
-    pub async fn savepoint(&mut self) -> Result<(), DbError> {
-        self.run("SAVEPOINT part".to_owned()).await
-    }
-
-    /// Keeps the changes since the savepoint.
-    pub async fn release_savepoint(&mut self) -> Result<(), DbError> {
-        self.run("RELEASE SAVEPOINT part".to_owned()).await
-    }
-
-    /// Undoes the changes since the savepoint, including scopes and failed statements.
-    pub async fn rollback_to_savepoint(&mut self) -> Result<(), DbError> {
-        let sql = "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part";
-        self.run(sql.to_owned()).await
-    }
-
-    async fn run(&mut self, sql: String) -> Result<(), DbError> {
-        self.send(Statement::from_sql(sql)).await?;
+        let setting = Statement::from_sql(scopes_setting(scopes));
+        self.send(setting).await?;
         Ok(())
     }
 

@@ -158,7 +158,7 @@ impl Work {
     }
 }
 
-/// Applies changes of connections, ordered by connection id and then by delivery.
+/// Applies changes and sync hints, ordered by connection id; changes in the order of deliveries.
 ///
 /// Two batches therefore lock rows in the same order.
 pub(super) async fn apply(
@@ -167,16 +167,23 @@ pub(super) async fn apply(
     scopes: &[TenantScope],
     work: &mut Work,
 ) -> Result<(), JobFailure> {
-    work.changes
-        .sort_by_key(|(tenant, connection, _)| (*tenant, *connection));
+    let mut by_connection: BTreeMap<_, (Vec<AccountChange>, Option<SyncHint>)> = BTreeMap::new();
     for (tenant, connection, change) in std::mem::take(&mut work.changes) {
-        if let Some(scope) = scopes.iter().find(|scope| scope.tenant_id() == tenant) {
-            account_events::apply(context, tx, scope, connection, &change).await?;
-        }
+        let (changes, _) = by_connection.entry((tenant, connection)).or_default();
+        changes.push(change);
     }
-    for ((tenant, connection), hint) in std::mem::take(&mut work.sync_hints) {
-        if let Some(scope) = scopes.iter().find(|scope| scope.tenant_id() == tenant) {
-            account_events::request_sync(tx, scope, connection, &hint).await?;
+    for (key, hint) in std::mem::take(&mut work.sync_hints) {
+        by_connection.entry(key).or_default().1 = Some(hint);
+    }
+    for ((tenant, connection), (changes, hint)) in by_connection {
+        let Some(scope) = scopes.iter().find(|scope| scope.tenant_id() == tenant) else {
+            continue;
+        };
+        for change in &changes {
+            account_events::apply(context, tx, scope, connection, change).await?;
+        }
+        if let Some(hint) = &hint {
+            account_events::request_sync(tx, scope, connection, hint).await?;
         }
     }
     for ((tenant, connection), entries) in std::mem::take(&mut work.directory_updates) {
