@@ -102,12 +102,16 @@ CREATE INDEX connection_routes_probe ON connection_routes (probe_at) WHERE probe
 CREATE INDEX connection_routes_grant ON connection_routes (grant_key) WHERE grant_key IS NOT NULL;
 
 -- Ends a connection's use of its grant. Returns whether another connection, of any tenant, still
--- uses the grant. Of two connections that end at the same time, the second one gets `false`.
+-- uses the grant. Of two connections that end at the same time, the second one gets `false`. The
+-- function runs as the owner, so it checks that the transaction names the tenant.
 CREATE FUNCTION release_grant(of_tenant uuid, of_connection uuid) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     key bytea;
 BEGIN
+    IF of_tenant <> ALL (coalesce(nullif(current_setting('poblysh.tenants', true), '')::uuid[], '{}')) THEN
+        RAISE EXCEPTION 'release_grant: the transaction does not name tenant %', of_tenant;
+    END IF;
     SELECT grant_key INTO key FROM connection_routes
     WHERE tenant_id = of_tenant AND connection_id = of_connection;
     IF key IS NULL THEN

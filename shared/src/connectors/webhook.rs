@@ -89,7 +89,8 @@ pub struct WebhookReceipt {
     pub dedupe_id: String,
     /// Routes: every connection with one of them receives the delivery.
     ///
-    /// An account's id is a route of its connections. Empty if the delivery concerns no account.
+    /// An account's id is a route of its connections. Empty if the delivery concerns no account,
+    /// and ignored at a connection's URL.
     pub routes: Vec<String>,
     /// Response that the provider requires, sent after the delivery is committed.
     pub acknowledgement: Acknowledgement,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::Expr;
+use sea_orm::sea_query::{Expr, OnConflict};
 use sea_orm::{
     ColumnTrait, Condition, DerivePartialModel, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     UpdateMany,
@@ -202,7 +202,7 @@ pub async fn plan(
 
 /// Moves a subscription from its row to a row of its own, from which it is ended.
 ///
-/// Its deliveries are routed until then.
+/// Its deliveries are routed until then. A subscription that has such a row already keeps it.
 pub async fn supersede(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -226,6 +226,7 @@ pub async fn supersede(
         ..Default::default()
     };
     Entity::insert(row)
+        .on_conflict(OnConflict::new().do_nothing().to_owned())
         .exec_without_returning(&tx.orm())
         .await?;
     if let Some(route) = route {

@@ -170,8 +170,9 @@ pub async fn erase(
     connection: ConnectionId,
 ) -> Result<(), DbError> {
     for statement in [
-        "DELETE FROM webhook_secrets WHERE tenant_id = $1 AND connection_id = $2",
+        // First, so that no secret is accepted after the secrets are deleted.
         "DELETE FROM webhook_arming WHERE tenant_id = $1 AND connection_id = $2",
+        "DELETE FROM webhook_secrets WHERE tenant_id = $1 AND connection_id = $2",
     ] {
         sqlx::query(statement)
             .bind(scope.tenant_id())

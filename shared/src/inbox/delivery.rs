@@ -66,7 +66,10 @@ impl RawDelivery {
         let descriptor = verifier.descriptor();
         let milliseconds = u64::try_from(self.received_at.timestamp_millis()).unwrap_or(0);
         let id = DeliveryId::at(milliseconds);
-        let routes = receipt.routes.iter().enumerate().map(|(number, route)| {
+        // A connection's own key proves nothing about the accounts that the body names.
+        let is_own_url = self.connection.is_some();
+        let named = receipt.routes.iter().filter(|_| !is_own_url);
+        let routes = named.enumerate().map(|(number, route)| {
             let row = if number == 0 {
                 id
             } else {

@@ -44,4 +44,9 @@ impl Subscription {
     pub fn replaced(resource: &str, external_id: &str) -> String {
         format!("replaced:{resource}:{external_id}")
     }
+
+    /// Whether this is the name of a subscription that another one has replaced.
+    pub fn is_replaced(resource: &str) -> bool {
+        resource.starts_with("replaced:")
+    }
 }

@@ -117,17 +117,35 @@ impl Reconciler<'_> {
         let listed = self.listed().await?;
         let soon = self.session.context.clock.now() + self.policy.renew_before;
         let mut next: Option<DateTime<Utc>> = None;
+        let mut failure: Option<JobFailure> = None;
         for row in rows.iter().filter(|row| row.desired) {
-            let held = match self.check(row, &listed).await? {
-                Some(held) if self.is_current(row, &held, soon) => held,
-                Some(held) => self.renew(row, &held).await?,
-                None => self.create(row).await?,
-            };
-            next = [next, held.expires_at].into_iter().flatten().min();
+            match self.ensure(row, &listed, soon).await {
+                Ok(held) => next = [next, held.expires_at].into_iter().flatten().min(),
+                // It concerns this subscription only.
+                Err(
+                    error @ JobFailure::Provider(
+                        ConnectorError::Denied { .. } | ConnectorError::Permanent(_),
+                    ),
+                ) => {
+                    tracing::warn!(
+                        subscription.resource = row.resource,
+                        error = &error as &dyn std::error::Error,
+                        "failed to create or renew a subscription"
+                    );
+                    failure = failure.or(Some(error));
+                }
+                Err(other) => return Err(other),
+            }
         }
-        // Their replacements exist now. Some have been superseded in this reconciliation.
+        // Without a failure, their replacements exist now. Some have been superseded in this
+        // reconciliation.
         for row in self.rows().await?.iter().filter(|row| !row.desired) {
-            self.delete(row).await?;
+            if failure.is_none() || Subscription::is_replaced(&row.resource) {
+                self.delete(row).await?;
+            }
+        }
+        if let Some(failure) = failure {
+            return Err(failure);
         }
         // One second after the renewal is due.
         let seconds = next.map(|end| {
@@ -139,6 +157,20 @@ impl Reconciler<'_> {
         subscriptions::schedule_reconcile(&mut tx, scope, connection, self.due_at, seconds).await?;
         tx.commit().await.map_err(DbError::from)?;
         Ok(())
+    }
+
+    /// Returns the subscription of a row; creates or renews it if necessary.
+    async fn ensure(
+        &self,
+        row: &Row,
+        listed: &[Subscription],
+        soon: DateTime<Utc>,
+    ) -> Result<Subscription, JobFailure> {
+        match self.check(row, listed).await? {
+            Some(held) if self.is_current(row, &held, soon) => Ok(held),
+            Some(held) => self.renew(row, &held).await,
+            None => self.create(row).await,
+        }
     }
 
     /// Updates the account's description, because deliveries carry its current address.

@@ -408,6 +408,10 @@ async fn record_failure(run: &Run<'_>, failure: &JobFailure) -> Result<(), JobFa
         _ => "no_token",
     };
     report_stalled(run, code);
+    // Only a run of all streams clears the connection's problem.
+    if run.requested_only {
+        return Ok(());
+    }
     let problem = error(code, "The last sync failed. The job has the details.");
     let mut tx = run.begin().await?;
     connections::record_missed(&mut tx, scope, connection).await?;

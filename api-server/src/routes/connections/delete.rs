@@ -82,7 +82,13 @@ async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) 
     };
     let attempt = async {
         let connector = state.registry.get(&connection.provider)?;
-        unsubscribe(state, scope, connection, &connector, &account).await?;
+        if let Err(error) = unsubscribe(state, scope, connection, &connector, &account).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                connection.id = %connection.id,
+                "failed to end the subscriptions, they expire later"
+            );
+        }
         if connector.descriptor().revoke_needs_administrator && connection.administrator.is_none() {
             tracing::info!(
                 connection.id = %connection.id,

@@ -362,7 +362,8 @@ pub async fn release_grant(
 
 /// Routes the account's deliveries to the connection and schedules its next poll.
 ///
-/// The caller enqueues the first read.
+/// Subscriptions of an earlier grant become due, because the end of a grant keeps their rows. The
+/// caller enqueues the first read.
 async fn route(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -371,9 +372,12 @@ async fn route(
 ) -> Result<(), ConnectError> {
     sqlx::query(
         "INSERT INTO connection_routes (tenant_id, connection_id, provider, account_id, \
-             exclusive, polling, poll_interval_seconds, grant_key, next_sync_at) \
+             exclusive, polling, poll_interval_seconds, grant_key, next_sync_at, \
+             subscriptions_at) \
          SELECT tenant_id, id, provider, account_id, $3, $4, poll_interval_seconds, $5, \
-             now() + poll_interval_seconds * interval '1 second' \
+             now() + poll_interval_seconds * interval '1 second', \
+             CASE WHEN EXISTS (SELECT FROM subscriptions s \
+                 WHERE s.tenant_id = $1 AND s.connection_id = $2) THEN now() END \
          FROM connections WHERE tenant_id = $1 AND id = $2 \
          ON CONFLICT (tenant_id, connection_id) DO UPDATE SET \
              account_id = excluded.account_id, exclusive = excluded.exclusive, \
