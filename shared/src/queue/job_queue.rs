@@ -35,8 +35,9 @@ pub enum DueWork {
     Syncs,
     /// A sync of the requested streams of every connection that has any.
     ///
-    /// It waits while a sync of the connection runs, so that the two do not read one stream at the
-    /// same time. A sync that is snoozed does not delay it. A paused connection has no job.
+    /// It waits while a sync of the connection runs, which would usually read the same streams. One
+    /// that is snoozed does not delay it. If two runs read a stream at the same time after all, the
+    /// cursor's version rejects the later page. A paused connection has no job.
     RequestedSyncs,
     /// A sync of every suspended or refused connection whose probe is due.
     ///
