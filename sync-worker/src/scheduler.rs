@@ -3,6 +3,7 @@
 //! Every worker runs it; Postgres makes sure that one worker enqueues each due job.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,17 @@ const REDELIVERY_INTERVAL_SECONDS: f64 = 3600.0;
 const RETENTION_INTERVAL_SECONDS: f64 = 3600.0;
 
 /// Runs the scheduler's steps until all jobs have drained.
+///
+/// Then it stops within a step, which may wait for Postgres.
 pub(crate) async fn run(context: Arc<Context>, lifecycle: Lifecycle) {
+    tokio::select! {
+        () = lifecycle.aborted().cancelled() => {}
+        () = context.drained.cancelled() => {}
+        never = run_steps(&context, &lifecycle) => match never {},
+    }
+}
+
+async fn run_steps(context: &Context, lifecycle: &Lifecycle) -> Infallible {
     let mut rescue = ticks(RESCUE_INTERVAL);
     let mut enqueue = ticks(ENQUEUE_INTERVAL);
     let mut periodic = ticks(PERIODIC_INTERVAL);
@@ -38,19 +49,19 @@ pub(crate) async fn run(context: Arc<Context>, lifecycle: Lifecycle) {
     let mut lag = WatermarkLag::default();
     loop {
         let (step, result) = tokio::select! {
-            () = lifecycle.aborted().cancelled() => return,
-            () = context.drained.cancelled() => return,
+            // At the start all are due: lost jobs come first, measurements last.
+            biased;
             _ = rescue.tick() => {
                 let held = context.leases.tokens();
                 ("rescue", context.queue.rescue(context.worker, &held).await.map(log_rescued))
             }
             _ = enqueue.tick(), if !lifecycle.draining().is_cancelled() => {
-                ("enqueue", enqueue_due(&context).await)
+                ("enqueue", enqueue_due(context).await)
             }
             _ = periodic.tick(), if !lifecycle.draining().is_cancelled() => {
-                ("periodic", enqueue_periodic(&context).await)
+                ("periodic", enqueue_periodic(context).await)
             }
-            _ = measure.tick() => ("measure", measure_all(&context, &mut lag).await),
+            _ = measure.tick() => ("measure", measure_all(context, &mut lag).await),
         };
         if let Err(error) = result {
             tracing::warn!(

@@ -56,9 +56,12 @@ async fn connect(system: &System, tenant: &Tenant<'_>, product: &str) -> Uuid {
     connection
 }
 
-/// Waits until every request of a stream is answered and no job is left.
+/// Waits until every request of a stream is answered and nothing is left to do.
+///
+/// Deliveries that are still pending may request streams, so requests count once all is drained.
 async fn settle(system: &System, connection: Uuid) {
     eventually("requested streams are read", async || {
+        system.drain().await;
         let left = "SELECT (SELECT count(*) FROM cursors \
                             WHERE connection_id = $1 AND requested_at IS NOT NULL) \
                          + (SELECT count(*) FROM connection_routes \
@@ -66,7 +69,6 @@ async fn settle(system: &System, connection: Uuid) {
         count(system, left, connection).await == 0
     })
     .await;
-    system.drain().await;
 }
 
 async fn count(system: &System, statement: &'static str, connection: Uuid) -> i64 {
@@ -267,7 +269,7 @@ async fn token_quota_is_kept_by_all_workers() {
         limited().await == 1
     })
     .await;
-    provider.wake_up(TEAM).await;
+    assert_eq!(provider.wake_up(TEAM).await, [200]);
     eventually("so does the wake-up", async || limited().await == 2).await;
     assert_eq!(provider.world().refreshes, TOKEN_QUOTA.refreshes);
     let shown = tenant.get(&format!("/v1/connections/{connection}")).await;

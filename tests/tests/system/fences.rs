@@ -30,6 +30,12 @@ async fn refusal_after_lost_lease_changes_nothing() {
         let tenant = system.tenant("Acme").await;
         let connection = tenant.connect_to("jira", &account, &admin).await;
         system.drain().await;
+        // Another job that needed the token would record the refusal under its own lease.
+        sqlx::query("UPDATE connection_routes SET subscriptions_at = NULL")
+            .execute(system.db.pool())
+            .await
+            .expect("the query result");
+        system.drain().await;
         system.sim("jira/tokens", json!({ "revoke": admin })).await;
         let slow = json!({ "target": "request", "pattern": "POST /auth/oauth/token",
                            "effect": "slow", "seconds": 3.0 });

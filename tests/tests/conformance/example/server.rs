@@ -18,6 +18,9 @@ use url::Url;
 use super::webhook;
 use super::world::{Channel, PERSON, STREAMS, World};
 
+/// Pause before a push that was not accepted is sent again.
+const RESEND_INTERVAL: Duration = Duration::from_millis(100);
+
 /// The secret that the provider creates for the pushes of the mail.
 const HOOK_SECRET: &str = "a secret that the provider has created";
 
@@ -41,13 +44,20 @@ impl Shared {
     }
 
     /// Sends a push and returns the response's status.
+    ///
+    /// It is sent again while the service is unavailable, as providers do.
     async fn push(&self, url: &str, headers: &[(&'static str, String)]) -> u16 {
-        let mut request = self.client.post(url);
-        for (name, value) in headers {
-            request = request.header(*name, value);
+        loop {
+            let mut request = self.client.post(url);
+            for (name, value) in headers {
+                request = request.header(*name, value);
+            }
+            let response = request.send().await.expect("an ingress response");
+            if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+                return response.status().as_u16();
+            }
+            tokio::time::sleep(RESEND_INTERVAL).await;
         }
-        let response = request.send().await.expect("an ingress response");
-        response.status().as_u16()
     }
 
     /// Sends a push of a channel to the app's URL.
