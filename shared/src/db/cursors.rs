@@ -88,12 +88,20 @@ impl From<Row> for StreamCursor {
     }
 }
 
+/// Selects [`Row`]s of a connection's streams, with the cursor and upper bound of reads or, given
+/// their columns, of another pass.
 macro_rules! select {
     ($rest:literal) => {
+        select!("cursor", "pending_upper_bound", $rest)
+    };
+    ($cursor:literal, $upper_bound:literal, $rest:literal) => {
         concat!(
-            "SELECT stream, resource_id, target, cursor, version, backfill_from, pending_upper_bound, \
-                 read_through, reconciled_through, failures, page_halvings, good_pages, \
-                 requested_at, \
+            "SELECT stream, resource_id, target, ",
+            $cursor,
+            " AS cursor, version, backfill_from, ",
+            $upper_bound,
+            " AS pending_upper_bound, read_through, reconciled_through, failures, page_halvings, \
+                 good_pages, requested_at, \
                  coalesce(reconcile_failure->>'code' = 'permission', false) \
                      AS is_reconciliation_denied \
              FROM cursors WHERE tenant_id = $1 AND connection_id = $2 ",
@@ -101,6 +109,7 @@ macro_rules! select {
         )
     };
 }
+use select;
 
 /// Returns the root stream; creates its row if there is none.
 pub async fn get_or_create_root(

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Row, StreamCursor};
+use super::{Row, StreamCursor, select};
 use crate::db::{DbError, Json, TenantScope, Tx};
 use crate::model::{ConnectionId, JobError};
 
@@ -17,17 +17,13 @@ pub async fn list_unreconciled(
     root: &str,
     limit: i64,
 ) -> Result<Vec<StreamCursor>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT stream, resource_id, target, reconcile_cursor AS cursor, version, backfill_from, \
-             reconcile_upper_bound AS pending_upper_bound, read_through, reconciled_through, failures, \
-             page_halvings, good_pages, requested_at, \
-             coalesce(reconcile_failure->>'code' = 'permission', false) \
-                 AS is_reconciliation_denied \
-         FROM cursors WHERE tenant_id = $1 AND connection_id = $2 AND retired_at IS NULL \
-           AND stream <> $3 AND reconcile_at <= now() AND read_through IS NOT NULL \
-           AND failing_since IS NULL \
-         ORDER BY reconcile_at, stream LIMIT $4",
-    )
+    let rows: Vec<Row> = sqlx::query_as(select!(
+        "reconcile_cursor",
+        "reconcile_upper_bound",
+        "AND retired_at IS NULL AND stream <> $3 AND reconcile_at <= now() \
+         AND read_through IS NOT NULL AND failing_since IS NULL \
+         ORDER BY reconcile_at, stream LIMIT $4"
+    ))
     .bind(scope.tenant_id())
     .bind(connection)
     .bind(root)
