@@ -64,7 +64,7 @@ pub(crate) struct Mix {
     ///
     /// A backfill cannot find the others.
     pub(crate) in_history: usize,
-    /// Actions whose facts a configuration can count. The first one stands for all.
+    /// Actions whose facts a configuration can count. The first one represents all.
     pub(crate) counted: &'static [&'static str],
 }
 

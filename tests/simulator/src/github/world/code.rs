@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 
 use bytes::Bytes;
 
+use super::collection::impl_item;
 use super::{Id, Item};
 
 /// A commit.
@@ -80,32 +81,7 @@ pub(crate) struct Deployment {
     pub(crate) updated_at: i64,
 }
 
-impl Item for Release {
-    fn id(&self) -> Id {
-        self.id
-    }
-    fn created_at(&self) -> i64 {
-        self.created_at
-    }
-    fn updated_at(&self) -> i64 {
-        self.updated_at
-    }
-    fn invalidate_rendering(&mut self) {
-        self.rendered = OnceCell::new();
-    }
-}
-
-impl Item for Run {
-    fn id(&self) -> Id {
-        self.id
-    }
-    fn created_at(&self) -> i64 {
-        self.created_at
-    }
-    fn updated_at(&self) -> i64 {
-        self.updated_at
-    }
-    fn invalidate_rendering(&mut self) {
-        self.rendered = OnceCell::new();
-    }
+impl_item! {
+    Release: rendered;
+    Run: rendered;
 }

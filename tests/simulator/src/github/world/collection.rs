@@ -16,6 +16,28 @@ pub(crate) trait Item {
     fn invalidate_rendering(&mut self);
 }
 
+/// Implements [`Item`] for objects with the fields `id`, `created_at` and `updated_at`, which cache
+/// their JSON in the fields named.
+macro_rules! impl_item {
+    ($($item:ty: $($cache:ident),+;)+) => {$(
+        impl Item for $item {
+            fn id(&self) -> Id {
+                self.id
+            }
+            fn created_at(&self) -> i64 {
+                self.created_at
+            }
+            fn updated_at(&self) -> i64 {
+                self.updated_at
+            }
+            fn invalidate_rendering(&mut self) {
+                $(self.$cache = OnceCell::new();)+
+            }
+        }
+    )+};
+}
+pub(crate) use impl_item;
+
 /// Sort key of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sort {

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 
 use bytes::Bytes;
 
+use super::collection::impl_item;
 use super::{Id, Item};
 
 /// An issue, or the issue side of a pull request.
@@ -106,48 +107,8 @@ impl Issue {
     }
 }
 
-impl Item for Issue {
-    fn id(&self) -> Id {
-        self.id
-    }
-    fn created_at(&self) -> i64 {
-        self.created_at
-    }
-    fn updated_at(&self) -> i64 {
-        self.updated_at
-    }
-    fn invalidate_rendering(&mut self) {
-        self.listed_row = OnceCell::new();
-        self.pull_row = OnceCell::new();
-    }
-}
-
-impl Item for Comment {
-    fn id(&self) -> Id {
-        self.id
-    }
-    fn created_at(&self) -> i64 {
-        self.created_at
-    }
-    fn updated_at(&self) -> i64 {
-        self.updated_at
-    }
-    fn invalidate_rendering(&mut self) {
-        self.rendered = OnceCell::new();
-    }
-}
-
-impl Item for ReviewComment {
-    fn id(&self) -> Id {
-        self.id
-    }
-    fn created_at(&self) -> i64 {
-        self.created_at
-    }
-    fn updated_at(&self) -> i64 {
-        self.updated_at
-    }
-    fn invalidate_rendering(&mut self) {
-        self.rendered = OnceCell::new();
-    }
+impl_item! {
+    Issue: listed_row, pull_row;
+    Comment: rendered;
+    ReviewComment: rendered;
 }
