@@ -1,7 +1,7 @@
 //! Access to Postgres: session pool, tenant-scoped transactions, one module per aggregate.
 //!
-//! Rows of one table are read and written through SeaORM's entities, which are private to this
-//! module; joins, hot and set-based statements are SQL.
+//! Rows of an aggregate are listed, read and written through SeaORM's entities, which are private to
+//! this module; hot and set-based statements, and those that write several tables, are SQL.
 //!
 //! Every statement on a tenant's rows runs in a transaction with a [`TenantScope`], which only
 //! authentication or a claimed job can create. Row-level security reads the scope. Statements name
@@ -33,6 +33,7 @@ pub mod deliveries;
 pub mod directory;
 pub mod due_times;
 pub mod idempotency;
+pub mod jobs;
 pub mod oauth_states;
 pub mod page;
 pub mod periodic;

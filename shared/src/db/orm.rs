@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use sea_orm::sea_query::{Expr, Query};
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, DbBackend, DbErr, DeleteMany,
-    EntityName, EntityTrait, ExecResult, Iterable, QueryFilter, QueryOrder, QueryResult,
-    QuerySelect, RuntimeErr, Select, UpdateMany, Value, Values,
+    ActiveEnum, ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, DbBackend, DbErr,
+    DeleteMany, EntityName, EntityTrait, ExecResult, Iterable, QueryFilter, QueryOrder,
+    QueryResult, QuerySelect, RuntimeErr, Select, UpdateMany, Value, Values,
 };
 use sea_query_sqlx::SqlxValues;
 use sqlx::postgres::PgQueryResult;
@@ -127,8 +127,8 @@ fn of_tenant<E: Scoped>(scope: &TenantScope) -> Expr {
     E::TENANT.eq(scope.tenant_id())
 }
 
-/// Selects rows of any tenant: for operators, for the row that the hash of a secret selects, and
-/// from tables without tenant data.
+/// Selects rows of any tenant: for operators, for the row that the hash of a secret selects, for
+/// pending connections, whose tenant is not known yet, and from tables without tenant data.
 #[expect(clippy::disallowed_methods, reason = "the other finders begin here")]
 pub(super) fn across_tenants<E: EntityTrait>() -> Select<E> {
     E::find()
@@ -147,6 +147,17 @@ pub(super) fn newest_first<E: EntityTrait>(
     select
         .order_by_desc(id)
         .limit(request.fetch_limit().unsigned_abs())
+}
+
+/// The condition that a column has a value of a stored enum, written as a literal.
+///
+/// A generic plan can match a literal with the predicate of a partial index, unlike a parameter.
+pub(super) fn equals_literal<V>(column: impl ColumnTrait, value: V) -> Expr
+where
+    V: ActiveEnum + Into<&'static str>,
+{
+    let name: &'static str = value.into();
+    column.into_expr().eq(Expr::cust(format!("'{name}'")))
 }
 
 /// Postgres's time at the start of the transaction.

@@ -8,7 +8,8 @@
 use std::borrow::Cow;
 
 use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, ValueType, ValueTypeErr};
-use sea_orm::{ColIdx, QueryResult, TryGetError, TryGetable};
+use sea_orm::{ColIdx, DbErr, QueryResult, TryGetError, TryGetable};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -54,9 +55,11 @@ impl From<Json<Value>> for sea_orm::Value {
     }
 }
 
-impl TryGetable for Json<Value> {
+impl<T: DeserializeOwned> TryGetable for Json<T> {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
-        Value::try_get_by(row, index).map(Self)
+        let value = Value::try_get_by(row, index)?;
+        let value = T::deserialize(value).map_err(|error| DbErr::Json(error.to_string()))?;
+        Ok(Self(value))
     }
 }
 

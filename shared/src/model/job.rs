@@ -1,42 +1,25 @@
 //! Jobs: what is enqueued, states and errors.
 
 use serde::{Deserialize, Serialize};
-use strum::{EnumString, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use super::job_kind::JobPayload;
 use super::{ConnectionId, JobId, TenantId};
 
-/// The state of a job.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    Serialize,
-    Deserialize,
-    ToSchema,
-    sqlx::Type,
-    IntoStaticStr,
-    EnumString,
-    VariantArray,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-#[sqlx(type_name = "job_state", rename_all = "snake_case")]
-pub enum JobState {
-    /// Waits for its `run_at` and a worker.
-    Queued,
-    /// A worker holds its lease.
-    Running,
-    /// Ended with success.
-    Succeeded,
-    /// Dead-lettered: ended without success, with its cause.
-    Dead,
-    /// Cancelled by a person.
-    Cancelled,
+stored_enum! {
+    /// The state of a job.
+    pub enum JobState as "job_state" {
+        /// Waits for its `run_at` and a worker.
+        Queued,
+        /// A worker holds its lease.
+        Running,
+        /// Ended with success.
+        Succeeded,
+        /// Dead-lettered: ended without success, with its cause.
+        Dead,
+        /// Cancelled by a person.
+        Cancelled,
+    }
 }
 
 /// A job to be enqueued.

@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use strum::{EnumString, IntoStaticStr, VariantArray};
+use strum::{IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use super::{ConnectionId, DeliveryId, DirectoryKey};
@@ -71,27 +71,11 @@ macro_rules! job_kinds {
             $($(#[$attribute:meta])* $argument:ident: $type:ty,)*
         }
     )+) => {
-        /// The kind of a job, which selects the function that runs it.
-        #[derive(
-            Debug,
-            Clone,
-            Copy,
-            PartialEq,
-            Eq,
-            Hash,
-            Serialize,
-            Deserialize,
-            ToSchema,
-            sqlx::Type,
-            IntoStaticStr,
-            EnumString,
-            VariantArray,
-        )]
-        #[serde(rename_all = "snake_case")]
-        #[strum(serialize_all = "snake_case")]
-        #[sqlx(type_name = "job_kind", rename_all = "snake_case")]
-        pub enum JobKind {
-            $($(#[$doc])+ $kind,)+
+        stored_enum! {
+            /// The kind of a job, which selects the function that runs it.
+            pub enum JobKind as "job_kind" {
+                $($(#[$doc])+ $kind,)+
+            }
         }
 
         impl JobKind {

@@ -1,10 +1,10 @@
 //! [`JobQueue`] on Postgres. The hot statements are SQL files that name their indexes.
 
+mod cancellation;
 mod claim_index;
 mod completion;
 mod due_jobs;
 mod insert;
-mod listing;
 mod measure;
 mod notifications;
 mod rescue;
@@ -25,7 +25,7 @@ use super::job_queue::{ClaimRequest, DueWork, JobQueue, QueueDepth};
 use super::jobs::{CancelOutcome, Job, JobFilter};
 use super::{LEASE_SECONDS, WorkClass};
 use crate::db::page::{Page, PageRequest};
-use crate::db::{Db, DbError, Json, TenantScope, Tx, deliveries};
+use crate::db::{Db, DbError, Json, TenantScope, Tx, deliveries, jobs};
 use crate::model::{ConnectionId, Enqueued, JobId, JobPayload, NewJob, TenantId, WorkerId};
 
 /// The queue in Postgres, with the privileges of the process's role.
@@ -246,7 +246,7 @@ impl JobQueue for PgJobQueue {
         scope: &TenantScope,
         id: JobId,
     ) -> Result<Option<Job>, DbError> {
-        listing::get(tx, scope, id).await
+        jobs::get(tx, scope, id).await
     }
 
     async fn list(
@@ -256,7 +256,7 @@ impl JobQueue for PgJobQueue {
         filter: &JobFilter,
         request: &PageRequest,
     ) -> Result<Page<Job>, DbError> {
-        listing::list(tx, scope, filter, request).await
+        jobs::list(tx, scope, filter, request).await
     }
 
     async fn cancel(
@@ -265,7 +265,7 @@ impl JobQueue for PgJobQueue {
         scope: &TenantScope,
         id: JobId,
     ) -> Result<CancelOutcome, DbError> {
-        listing::cancel(tx, scope, id).await
+        cancellation::cancel(tx, scope, id).await
     }
 
     async fn cancel_for_connection(
@@ -274,7 +274,7 @@ impl JobQueue for PgJobQueue {
         scope: &TenantScope,
         connection: ConnectionId,
     ) -> Result<u64, DbError> {
-        listing::cancel_for_connection(tx, scope, connection).await
+        cancellation::cancel_for_connection(tx, scope, connection).await
     }
 
     async fn depths(&self) -> Result<Vec<QueueDepth>, DbError> {

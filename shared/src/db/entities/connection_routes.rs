@@ -1,8 +1,11 @@
 //! `connection_routes`.
 
 use chrono::{DateTime, Utc};
+use sea_orm::UpdateMany;
 use sea_orm::entity::prelude::*;
 
+use crate::db::TenantScope;
+use crate::db::orm::Scoped;
 use crate::model::{ConnectionId, TenantId};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -21,6 +24,12 @@ pub(in crate::db) struct Model {
     pub(in crate::db) refresh_at: Option<DateTime<Utc>>,
     pub(in crate::db) subscriptions_at: Option<DateTime<Utc>>,
     pub(in crate::db) probe_at: Option<DateTime<Utc>>,
+    #[sea_orm(
+        column_type = "Interval(None, None)",
+        select_as = "text",
+        save_as = "interval"
+    )]
+    pub(in crate::db) probe_interval: Option<String>,
     pub(in crate::db) probed_at: Option<DateTime<Utc>>,
     pub(in crate::db) streams_requested_at: Option<DateTime<Utc>>,
     pub(in crate::db) grant_key: Option<Vec<u8>>,
@@ -29,3 +38,13 @@ pub(in crate::db) struct Model {
 }
 
 tenant_entity!(TenantId);
+
+impl Entity {
+    /// Updates the route of a connection.
+    pub(in crate::db) fn update_of(
+        scope: &TenantScope,
+        connection: ConnectionId,
+    ) -> UpdateMany<Self> {
+        Self::update_scoped(scope).filter(Column::ConnectionId.eq(connection))
+    }
+}

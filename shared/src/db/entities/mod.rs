@@ -4,7 +4,7 @@
 //! migrated schema: the unit test below writes them down as a snapshot, and
 //! `tests/tests/storage/entities.rs` reads it next to the catalog of Postgres.
 //!
-//! Entities have no relations. A statement with a join is SQL.
+//! Entities have no relations. The select of connections adds its joins; other joins are SQL.
 
 /// Completes an entity.
 macro_rules! shared_entity {
@@ -31,9 +31,13 @@ pub(super) mod api_keys;
 pub(super) mod audit_log;
 pub(super) mod connect_links;
 pub(super) mod connection_routes;
+pub(super) mod connections;
+pub(super) mod cursors;
 pub(super) mod deliveries;
 pub(super) mod delivery_routes;
 pub(super) mod idempotency_keys;
+pub(super) mod job_history;
+pub(super) mod jobs;
 pub(super) mod oauth_states;
 pub(super) mod subscriptions;
 pub(super) mod tenants;
@@ -77,7 +81,10 @@ mod tests {
             ColumnType::SmallInteger => "smallint".to_owned(),
             ColumnType::Integer => "integer".to_owned(),
             ColumnType::BigInteger => "bigint".to_owned(),
+            ColumnType::Float => "real".to_owned(),
             ColumnType::Json => "json".to_owned(),
+            ColumnType::Interval(..) => "interval".to_owned(),
+            ColumnType::Custom(name) => name.to_string(),
             ColumnType::TimestampWithTimeZone => "timestamp with time zone".to_owned(),
             ColumnType::Uuid => "uuid".to_owned(),
             ColumnType::Enum { name, .. } => name.to_string(),
@@ -93,9 +100,13 @@ mod tests {
             describe(audit_log::Entity),
             describe(connect_links::Entity),
             describe(connection_routes::Entity),
+            describe(connections::Entity),
+            describe(cursors::Entity),
             describe(deliveries::Entity),
             describe(delivery_routes::Entity),
             describe(idempotency_keys::Entity),
+            describe(job_history::Entity),
+            describe(jobs::Entity),
             describe(oauth_states::Entity),
             describe(subscriptions::Entity),
             describe(tenants::Entity),
