@@ -3,8 +3,12 @@
 //! A connection has one row for each holder of tokens. [`crate::credentials`] seals and opens them.
 
 use chrono::{DateTime, Utc};
+use sea_orm::ActiveValue::Set;
+use sea_orm::{ColumnTrait, QueryFilter, QuerySelect};
 use uuid::Uuid;
 
+use super::entities::connection_routes;
+use super::orm::Scoped;
 use super::{DbError, TenantScope, Tx, sanitize};
 use crate::model::{ConnectionId, TokenHolder};
 
@@ -234,13 +238,14 @@ pub async fn store_refreshed(
     tokens: &NewSealed,
 ) -> Result<Option<i64>, DbError> {
     // Lock the route before the tokens: the order of `connect` and `disconnect`.
-    sqlx::query(
-        "SELECT FROM connection_routes WHERE tenant_id = $1 AND connection_id = $2 FOR UPDATE",
-    )
-    .bind(scope.tenant_id())
-    .bind(key.connection)
-    .execute(&mut **tx)
-    .await?;
+    connection_routes::Entity::scoped(scope)
+        .select_only()
+        .column(connection_routes::Column::ConnectionId)
+        .filter(connection_routes::Column::ConnectionId.eq(key.connection))
+        .lock_exclusive()
+        .into_tuple::<ConnectionId>()
+        .one(&tx.orm())
+        .await?;
     let version: Option<i64> = sqlx::query_scalar(
         "UPDATE credentials SET version = version + 1, access_token = $5, \
              refresh_token = coalesce($6, refresh_token), expires_at = $7, \
@@ -364,14 +369,13 @@ async fn set_refresh_at(
     if key.holder != TokenHolder::Account {
         return Ok(());
     }
-    sqlx::query(
-        "UPDATE connection_routes SET refresh_at = $3 \
-         WHERE tenant_id = $1 AND connection_id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(key.connection)
-    .bind(refresh_at)
-    .execute(&mut **tx)
-    .await?;
+    let route = connection_routes::ActiveModel {
+        refresh_at: Set(refresh_at),
+        ..Default::default()
+    };
+    connection_routes::Entity::update_of(scope, key.connection)
+        .set(route)
+        .exec(&tx.orm())
+        .await?;
     Ok(())
 }

@@ -123,3 +123,17 @@ pub async fn save(
     .await?;
     Ok(())
 }
+
+/// Deletes all entries of a connection.
+pub(super) async fn erase(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM directory_entries WHERE tenant_id = $1 AND connection_id = $2")
+        .bind(scope.tenant_id())
+        .bind(connection)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}

@@ -1,5 +1,7 @@
 //! The due times of a connection's jobs, which the queue enqueues when they come.
 
+use super::entities::connection_routes::{Column, Entity};
+use super::orm::now;
 use super::{DbError, TenantScope, Tx, sanitize_all};
 use crate::model::{ConnectionId, TenantId};
 
@@ -11,14 +13,10 @@ pub async fn sync_soon(
     scope: &TenantScope,
     connection: ConnectionId,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE connection_routes SET next_sync_at = now() \
-         WHERE tenant_id = $1 AND connection_id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(connection)
-    .execute(&mut **tx)
-    .await?;
+    Entity::update_of(scope, connection)
+        .col_expr(Column::NextSyncAt, now())
+        .exec(&tx.orm())
+        .await?;
     Ok(())
 }
 
@@ -48,14 +46,10 @@ pub async fn request_streams(
     .await?
     .rows_affected();
     if known > 0 {
-        sqlx::query(
-            "UPDATE connection_routes SET streams_requested_at = now() \
-             WHERE tenant_id = $1 AND connection_id = $2",
-        )
-        .bind(scope.tenant_id())
-        .bind(connection)
-        .execute(&mut **tx)
-        .await?;
+        Entity::update_of(scope, connection)
+            .col_expr(Column::StreamsRequestedAt, now())
+            .exec(&tx.orm())
+            .await?;
     }
     if known < streams.len() as u64 {
         sync_soon(tx, scope, connection).await?;

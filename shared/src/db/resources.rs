@@ -1,11 +1,15 @@
 //! Resources of a connection: the provider's objects that its streams belong to.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::Value;
 
-use super::{DbError, Json, TenantScope, Tx, sanitize, sanitize_all};
+use super::entities::cursors::{Column, Entity};
+use super::orm::Scoped;
+use super::{DbError, Json, TenantScope, Tx, cursors, sanitize, sanitize_all};
 use crate::model::{ConnectionId, Resource, StreamSpec};
 
 /// Retires the streams of resources to which the connection has lost access.
@@ -15,16 +19,11 @@ pub async fn retire(
     connection: ConnectionId,
     resources: &[String],
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE cursors SET retired_at = now(), retired_reason = 'access removed' \
-         WHERE tenant_id = $1 AND connection_id = $2 AND retired_at IS NULL \
-           AND resource_id = ANY ($3)",
-    )
-    .bind(scope.tenant_id())
-    .bind(connection)
-    .bind(sanitize_all(resources))
-    .execute(&mut **tx)
-    .await?;
+    let resources = sanitize_all(resources).into_iter().map(Cow::into_owned);
+    cursors::retire(scope, connection, "access removed")
+        .filter(Column::ResourceId.eq_any(resources))
+        .exec(&tx.orm())
+        .await?;
     Ok(())
 }
 
@@ -107,15 +106,16 @@ pub async fn list_known(
     scope: &TenantScope,
     connection: ConnectionId,
 ) -> Result<Vec<Resource>, DbError> {
-    let rows: Vec<(String, Option<String>, Json<Value>)> = sqlx::query_as(
-        "SELECT stream, resource_id, target FROM cursors \
-         WHERE tenant_id = $1 AND connection_id = $2 AND retired_at IS NULL \
-           AND read_through IS NOT NULL ORDER BY resource_id",
-    )
-    .bind(scope.tenant_id())
-    .bind(connection)
-    .fetch_all(&mut **tx)
-    .await?;
+    let rows: Vec<(String, Option<String>, Json<Value>)> = Entity::scoped(scope)
+        .select_only()
+        .columns([Column::Stream, Column::ResourceId, Column::Target])
+        .filter(Column::ConnectionId.eq(connection))
+        .filter(Column::RetiredAt.is_null())
+        .filter(Column::ReadThrough.is_not_null())
+        .order_by_asc(Column::ResourceId)
+        .into_tuple()
+        .all(&tx.orm())
+        .await?;
     let streams = rows
         .into_iter()
         .map(|(key, resource_id, target)| StreamSpec {

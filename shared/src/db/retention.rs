@@ -4,16 +4,20 @@
 //! its lease can stop.
 
 use futures::future::BoxFuture;
+use sea_orm::sea_query::ExprTrait;
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 
+use super::entities::connections::{Column, Entity};
+use super::orm::{across_tenants, equals_literal, now};
 use super::{DbError, TenantScope, Tx};
-use crate::model::{ConnectionId, TenantId};
+use crate::model::{ConnectionId, ConnectionStatus, TenantId};
 
 /// Days for which partitions are created in advance.
 const DAYS_AHEAD: i32 = 14;
 /// Maximum number of rows that one statement deletes.
 const MAX_DELETED_ROWS: i64 = 5000;
 /// Maximum number of pending connections that one run ends.
-const MAX_EXPIRED_APPROVALS: i64 = 1000;
+const MAX_EXPIRED_APPROVALS: u64 = 1000;
 
 /// The retention times of deliveries and finished jobs.
 #[derive(Debug, Clone, Copy)]
@@ -84,13 +88,16 @@ pub async fn apply<'f, E: From<DbError>>(
 
 /// Ends the pending connections whose approval has expired; returns how many.
 async fn expire_approvals(tx: &mut Tx) -> Result<u64, DbError> {
-    let expired: Vec<(TenantId, ConnectionId)> = sqlx::query_as(
-        "SELECT tenant_id, id FROM connections \
-         WHERE status = 'pending' AND pending_until < now() ORDER BY pending_until LIMIT $1",
-    )
-    .bind(MAX_EXPIRED_APPROVALS)
-    .fetch_all(&mut **tx)
-    .await?;
+    let expired: Vec<(TenantId, ConnectionId)> = across_tenants::<Entity>()
+        .select_only()
+        .columns([Column::TenantId, Column::Id])
+        .filter(equals_literal(Column::Status, ConnectionStatus::Pending))
+        .filter(Column::PendingUntil.into_expr().lt(now()))
+        .order_by_asc(Column::PendingUntil)
+        .limit(MAX_EXPIRED_APPROVALS)
+        .into_tuple()
+        .all(&tx.orm())
+        .await?;
     if expired.is_empty() {
         return Ok(0);
     }

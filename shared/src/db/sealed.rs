@@ -6,15 +6,18 @@
 
 use std::collections::BTreeSet;
 
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
+use super::entities::tenants::{Column, Entity};
+use super::orm::across_tenants;
 use super::{Db, DbError, TenantScope, Tx};
 use crate::crypto::{Keyring, SealContext};
 use crate::model::TenantId;
 
 /// Maximum number of tenants per statement.
-const MAX_TENANTS: i64 = 200;
+const MAX_TENANTS: u64 = 200;
 /// Maximum number of values per transaction.
 const MAX_VALUES: i64 = 200;
 
@@ -124,13 +127,15 @@ pub async fn reseal(db: &Db, kind: SealedKind, keyring: &Keyring) -> Result<Rese
 
 /// Lists the next tenants in the order of their ids.
 async fn list_tenants_after(db: &Db, after: Option<TenantId>) -> Result<Vec<TenantScope>, DbError> {
-    let ids: Vec<TenantId> = sqlx::query_scalar(
-        "SELECT id FROM tenants WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2",
-    )
-    .bind(after)
-    .bind(MAX_TENANTS)
-    .fetch_all(db)
-    .await?;
+    let ids: Vec<TenantId> = across_tenants::<Entity>()
+        .select_only()
+        .column(Column::Id)
+        .apply_if(after, |tenants, after| tenants.filter(Column::Id.gt(after)))
+        .order_by_asc(Column::Id)
+        .limit(MAX_TENANTS)
+        .into_tuple()
+        .all(&db.orm())
+        .await?;
     Ok(ids.into_iter().map(TenantScope::new).collect())
 }
 

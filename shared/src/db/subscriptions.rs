@@ -314,9 +314,8 @@ async fn make_due(
     scope: &TenantScope,
     connection: ConnectionId,
 ) -> Result<(), DbError> {
-    connection_routes::Entity::update_scoped(scope)
+    connection_routes::Entity::update_of(scope, connection)
         .col_expr(connection_routes::Column::SubscriptionsAt, now())
-        .filter(connection_routes::Column::ConnectionId.eq(connection))
         .exec(&tx.orm())
         .await?;
     Ok(())
@@ -353,9 +352,8 @@ pub async fn schedule_reconcile(
         None => due_at.is_null(),
     };
     let next = Expr::cust_with_values("now() + $1 * interval '1 second'", [next]);
-    connection_routes::Entity::update_scoped(scope)
+    connection_routes::Entity::update_of(scope, connection)
         .col_expr(due_at, next)
-        .filter(connection_routes::Column::ConnectionId.eq(connection))
         .filter(unchanged)
         .exec(&tx.orm())
         .await?;

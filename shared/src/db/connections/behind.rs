@@ -1,4 +1,4 @@
-//! The reason why a connection's completeness does not advance.
+//! The reason why a connection's completeness does not advance, and the SQL that it depends on.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -63,6 +63,23 @@ impl Behind {
         }
     }
 }
+
+/// SQL: a time of a connection that readers may rely on.
+///
+/// It is the current value once the transaction that wrote it is below the feed's watermark, and
+/// the previous value until then.
+macro_rules! below_watermark {
+    ($current:literal, $previous:literal) => {
+        concat!(
+            "CASE WHEN complete_tx < pg_snapshot_xmin(pg_current_snapshot()) THEN ",
+            $current,
+            " ELSE ",
+            $previous,
+            " END"
+        )
+    };
+}
+pub(crate) use below_watermark;
 
 /// SQL: whether the next read of a row of `connections` is overdue.
 ///

@@ -3,10 +3,17 @@
 //! Two grants with the same stable account id are the same connection: connecting an account
 //! again, or installing an app again under a new id, resumes at the stored cursors.
 
+use std::borrow::Cow;
+
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, LockType};
+use sea_orm::{ColumnTrait, Condition, DbErr, QueryFilter, QueryOrder, QuerySelect, Select};
 use serde_json::json;
 
-use super::{Connection, get};
+use super::{Connection, ConnectionStatus, get, update};
 use crate::crypto::sha256;
+use crate::db::entities::connections::{ActiveModel, Column, Entity};
+use crate::db::orm::{Scoped, insert_computed, now};
 use crate::db::{DbError, Json, TenantScope, Tx, sanitize, sanitize_all};
 use crate::model::{ConnectionId, ExternalAccount};
 
@@ -31,23 +38,6 @@ pub struct NewConnection<'a> {
     pub grant_key: Option<&'a str>,
 }
 
-/// A connection that waits for an administrator's approval.
-#[derive(Debug, Clone)]
-pub struct NewPending<'a> {
-    /// The provider's slug.
-    pub provider: &'a str,
-    /// The provider's id of the requester.
-    pub requester: &'a str,
-    /// The account, if the provider has named it.
-    pub account: Option<&'a ExternalAccount>,
-    /// The pending connection of the same connect link.
-    pub existing: Option<ConnectionId>,
-    /// The poll interval once it is active.
-    pub poll_interval_seconds: i32,
-    /// Days until the approval expires.
-    pub days: i32,
-}
-
 /// A grant that has become a connection.
 #[derive(Debug)]
 pub struct Connected {
@@ -68,13 +58,24 @@ pub enum ConnectError {
     Db(#[from] DbError),
 }
 
-impl From<sqlx::Error> for ConnectError {
-    fn from(error: sqlx::Error) -> Self {
-        let error = DbError::from(error);
+impl ConnectError {
+    fn of_statement(error: DbError) -> Self {
         match error.constraint() {
             Some("connection_routes_exclusive" | "connections_account_once") => Self::AccountTaken,
             _ => Self::Db(error),
         }
+    }
+}
+
+impl From<sqlx::Error> for ConnectError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::of_statement(error.into())
+    }
+}
+
+impl From<DbErr> for ConnectError {
+    fn from(error: DbErr) -> Self {
+        Self::of_statement(error.into())
     }
 }
 
@@ -106,33 +107,30 @@ pub async fn activate_pending(
     id: ConnectionId,
     new: &NewConnection<'_>,
 ) -> Result<Option<Connected>, ConnectError> {
-    // Before the row lock, in the order of `create_pending`.
+    // Before the row lock, in the order of `pending::create_pending`.
     lock_account(tx, scope, new.provider, &new.account.stable_id).await?;
-    let pending = sqlx::query(
-        "SELECT 1 FROM connections \
-         WHERE tenant_id = $1 AND id = $2 AND status = 'pending' AND provider = $3 \
-           AND coalesce(account_stable_id, $4) = $4 FOR NO KEY UPDATE",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(new.provider)
-    .bind(sanitize(&new.account.stable_id))
-    .fetch_optional(&mut **tx)
-    .await?;
-    if pending.is_none() {
+    let same_account = Condition::any()
+        .add(Column::AccountStableId.is_null())
+        .add(Column::AccountStableId.eq(&*sanitize(&new.account.stable_id)));
+    let pending = of_provider(scope, new.provider)
+        .filter(Column::Id.eq(id))
+        .filter(Column::Status.eq(ConnectionStatus::Pending))
+        .filter(same_account);
+    if lock_first(tx, pending).await?.is_none() {
         return Ok(None);
     }
     let existing = lock_existing(tx, scope, new).await?;
     if existing.is_some_and(|existing| existing != id) {
-        sqlx::query(
-            "UPDATE connections SET status = 'disconnected', updated_at = now(), \
-                 status_reason = 'account_already_connected' \
-             WHERE tenant_id = $1 AND id = $2",
-        )
-        .bind(scope.tenant_id())
-        .bind(id)
-        .execute(&mut **tx)
-        .await?;
+        let ended = ActiveModel {
+            status: Set(ConnectionStatus::Disconnected),
+            status_reason: Set(Some("account_already_connected".to_owned())),
+            ..Default::default()
+        };
+        update(scope, id)
+            .set(ended)
+            .col_expr(Column::UpdatedAt, now())
+            .exec(&tx.orm())
+            .await?;
         return connect(tx, scope, new).await.map(Some);
     }
     resume(tx, scope, id, new).await?;
@@ -140,94 +138,21 @@ pub async fn activate_pending(
     load_connected(tx, scope, id, false).await.map(Some)
 }
 
-/// Creates a connection that waits for an administrator, or returns the existing one.
-///
-/// A connection of the account that is not pending stays unchanged.
-pub async fn create_pending(
-    tx: &mut Tx,
-    scope: &TenantScope,
-    new: &NewPending<'_>,
-) -> Result<Connection, DbError> {
-    let stable_id = new.account.map(|account| sanitize(&account.stable_id));
-    let name = new.account.map(|account| sanitize(&account.name));
-    let account = stable_id.as_deref().unwrap_or(new.requester);
-    lock_account(tx, scope, new.provider, account).await?;
-    let existing: Option<ConnectionId> = sqlx::query_scalar(
-        "SELECT id FROM connections \
-         WHERE tenant_id = $1 AND provider = $2 AND status <> 'disconnected' AND ( \
-             account_stable_id = $3 \
-             OR (status = 'pending' AND id = $4 \
-                 AND (account_stable_id IS NULL OR $3::text IS NULL)) \
-             OR (status = 'pending' AND requester = $5 \
-                 AND account_stable_id IS NULL AND $3::text IS NULL)) \
-         ORDER BY status = 'pending', id = $4 DESC, id LIMIT 1 FOR NO KEY UPDATE",
-    )
-    .bind(scope.tenant_id())
-    .bind(new.provider)
-    .bind(stable_id.as_deref())
-    .bind(new.existing)
-    .bind(sanitize(new.requester))
-    .fetch_optional(&mut **tx)
-    .await?;
-    let id = if let Some(id) = existing {
-        sqlx::query(
-            "UPDATE connections SET account_stable_id = coalesce(account_stable_id, $3), \
-                 account_name = coalesce(account_name, $4), updated_at = now(), \
-                 pending_until = now() + make_interval(days => $5) \
-             WHERE tenant_id = $1 AND id = $2 AND status = 'pending'",
-        )
-        .bind(scope.tenant_id())
-        .bind(id)
-        .bind(stable_id)
-        .bind(name)
-        .bind(new.days)
-        .execute(&mut **tx)
-        .await?;
-        id
-    } else {
-        sqlx::query_scalar(
-            "INSERT INTO connections \
-                 (tenant_id, id, provider, status, status_reason, requester, account_stable_id, \
-                  account_name, poll_interval_seconds, pending_until) \
-             VALUES ($1, $2, $3, 'pending', 'awaiting_approval', $4, $5, $6, $7, \
-                     now() + make_interval(days => $8)) RETURNING id",
-        )
-        .bind(scope.tenant_id())
-        .bind(ConnectionId::generate())
-        .bind(new.provider)
-        .bind(sanitize(new.requester))
-        .bind(stable_id)
-        .bind(name)
-        .bind(new.poll_interval_seconds)
-        .bind(new.days)
-        .fetch_one(&mut **tx)
-        .await?
-    };
-    get(tx, scope, id)
-        .await?
-        .ok_or(DbError::Corrupt("connections"))
+/// Selects the tenant's connections at a provider.
+pub(super) fn of_provider(scope: &TenantScope, provider: &str) -> Select<Entity> {
+    Entity::scoped(scope).filter(Column::Provider.eq(provider))
 }
 
-/// Sets the account of a pending connection once the provider has named it.
-///
-/// Returns whether the connection is pending and had no account.
-pub async fn name_pending(
+/// Locks the first of the selected connections and returns its id.
+pub(super) async fn lock_first(
     tx: &mut Tx,
-    scope: &TenantScope,
-    id: ConnectionId,
-    account: &ExternalAccount,
-) -> Result<bool, DbError> {
-    let named = sqlx::query(
-        "UPDATE connections SET account_stable_id = $3, account_name = $4, updated_at = now() \
-         WHERE tenant_id = $1 AND id = $2 AND status = 'pending' AND account_stable_id IS NULL",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(sanitize(&account.stable_id))
-    .bind(sanitize(&account.name))
-    .execute(&mut **tx)
-    .await?;
-    Ok(named.rows_affected() == 1)
+    select: Select<Entity>,
+) -> Result<Option<ConnectionId>, DbErr> {
+    let first = select
+        .select_only()
+        .column(Column::Id)
+        .lock(LockType::NoKeyUpdate);
+    first.into_tuple().one(&tx.orm()).await
 }
 
 /// Locks the tenant's connection of the same account: active before pending before ended.
@@ -237,21 +162,16 @@ async fn lock_existing(
     new: &NewConnection<'_>,
 ) -> Result<Option<ConnectionId>, ConnectError> {
     lock_account(tx, scope, new.provider, &new.account.stable_id).await?;
-    let existing = sqlx::query_scalar(
-        "SELECT id FROM connections \
-         WHERE tenant_id = $1 AND provider = $2 AND account_stable_id = $3 \
-         ORDER BY status = 'disconnected', status = 'pending', id DESC LIMIT 1 FOR NO KEY UPDATE",
-    )
-    .bind(scope.tenant_id())
-    .bind(new.provider)
-    .bind(sanitize(&new.account.stable_id))
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(existing)
+    let existing = of_provider(scope, new.provider)
+        .filter(Column::AccountStableId.eq(&*sanitize(&new.account.stable_id)))
+        .order_by_asc(Column::Status.eq(ConnectionStatus::Disconnected))
+        .order_by_asc(Column::Status.eq(ConnectionStatus::Pending))
+        .order_by_desc(Column::Id);
+    Ok(lock_first(tx, existing).await?)
 }
 
 /// Serializes the transactions that search and create the connection of an account.
-async fn lock_account(
+pub(super) async fn lock_account(
     tx: &mut Tx,
     scope: &TenantScope,
     provider: &str,
@@ -269,26 +189,36 @@ async fn insert(
     scope: &TenantScope,
     new: &NewConnection<'_>,
 ) -> Result<ConnectionId, ConnectError> {
-    let id = sqlx::query_scalar(
-        "INSERT INTO connections (tenant_id, id, provider, status, account_id, account_name, \
-             account_stable_id, settings, scopes, poll_interval_seconds, administrator, \
-             administrator_proved_at) \
-         VALUES ($1, $2, $3, 'active', $4, $5, $6, $7, $8, $9, $10, \
-             CASE WHEN $10::text IS NOT NULL THEN now() END) RETURNING id",
-    )
-    .bind(scope.tenant_id())
-    .bind(ConnectionId::generate())
-    .bind(new.provider)
-    .bind(sanitize(&new.account.id))
-    .bind(sanitize(&new.account.name))
-    .bind(sanitize(&new.account.stable_id))
-    .bind(Json(&new.account.settings))
-    .bind(sanitize_all(new.scopes))
-    .bind(new.poll_interval_seconds)
-    .bind(new.administrator.map(sanitize))
-    .fetch_one(&mut **tx)
-    .await?;
-    Ok(id)
+    let row = ActiveModel {
+        tenant_id: Set(scope.tenant_id()),
+        id: Set(ConnectionId::generate()),
+        provider: Set(new.provider.to_owned()),
+        poll_interval_seconds: Set(new.poll_interval_seconds),
+        ..granted(new.account, new)
+    };
+    let proved_at = (Column::AdministratorProvedAt, proved_at(new));
+    let row = insert_computed(&tx.orm(), row, proved_at, [Column::Id]).await?;
+    Ok(row.try_get("", "id")?)
+}
+
+/// The columns of a grant.
+fn granted(account: &ExternalAccount, new: &NewConnection<'_>) -> ActiveModel {
+    let scopes = sanitize_all(new.scopes);
+    ActiveModel {
+        status: Set(ConnectionStatus::Active),
+        account_id: Set(Some(sanitize(&account.id).into_owned())),
+        account_name: Set(Some(sanitize(&account.name).into_owned())),
+        account_stable_id: Set(Some(sanitize(&account.stable_id).into_owned())),
+        settings: Set(Json(account.settings.clone())),
+        scopes: Set(scopes.into_iter().map(Cow::into_owned).collect()),
+        administrator: Set(new.administrator.map(|id| sanitize(id).into_owned())),
+        ..Default::default()
+    }
+}
+
+/// The time of the proof that the administrator administers the account.
+fn proved_at(new: &NewConnection<'_>) -> Expr {
+    new.administrator.map_or_else(Expr::null, |_| now())
 }
 
 async fn resume(
@@ -304,24 +234,19 @@ async fn resume(
     {
         account.keep_resource_ids(&existing);
     }
-    sqlx::query(
-        "UPDATE connections SET status = 'active', status_reason = NULL, account_id = $3, \
-             account_name = $4, account_stable_id = $5, settings = $6, scopes = $7, \
-             last_error = NULL, updated_at = now(), connected_at = now(), pending_until = NULL, \
-             administrator = $8, \
-             administrator_proved_at = CASE WHEN $8::text IS NOT NULL THEN now() END \
-         WHERE tenant_id = $1 AND id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(sanitize(&account.id))
-    .bind(sanitize(&account.name))
-    .bind(sanitize(&account.stable_id))
-    .bind(Json(&account.settings))
-    .bind(sanitize_all(new.scopes))
-    .bind(new.administrator.map(sanitize))
-    .execute(&mut **tx)
-    .await?;
+    let resumed = ActiveModel {
+        status_reason: Set(None),
+        last_error: Set(None),
+        pending_until: Set(None),
+        ..granted(&account, new)
+    };
+    update(scope, id)
+        .set(resumed)
+        .col_expr(Column::UpdatedAt, now())
+        .col_expr(Column::ConnectedAt, now())
+        .col_expr(Column::AdministratorProvedAt, proved_at(new))
+        .exec(&tx.orm())
+        .await?;
     Ok(())
 }
 
@@ -332,16 +257,16 @@ pub async fn update_account(
     id: ConnectionId,
     account: &ExternalAccount,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE connections SET account_name = $3, settings = $4, updated_at = now() \
-         WHERE tenant_id = $1 AND id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(sanitize(&account.name))
-    .bind(Json(&account.settings))
-    .execute(&mut **tx)
-    .await?;
+    let updated = ActiveModel {
+        account_name: Set(Some(sanitize(&account.name).into_owned())),
+        settings: Set(Json(account.settings.clone())),
+        ..Default::default()
+    };
+    update(scope, id)
+        .set(updated)
+        .col_expr(Column::UpdatedAt, now())
+        .exec(&tx.orm())
+        .await?;
     Ok(())
 }
 

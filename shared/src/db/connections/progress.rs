@@ -1,27 +1,17 @@
 //! Sync progress and poll interval of a connection.
 
 use chrono::{DateTime, Utc};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, QueryFilter};
+use serde_json::json;
 
+use super::{ConnectionStatus, below_watermark, update};
 use crate::db::cursors::{self, HeldBackBy};
+use crate::db::entities::connections::{ActiveModel, Column};
+use crate::db::orm::now;
 use crate::db::{DbError, Json, TenantScope, Tx};
 use crate::model::{ConnectionId, JobError};
-
-/// SQL: a time of a connection that readers may rely on.
-///
-/// It is the current value once the transaction that wrote it is below the feed's watermark, and
-/// the previous value until then.
-macro_rules! below_watermark {
-    ($current:literal, $previous:literal) => {
-        concat!(
-            "CASE WHEN complete_tx < pg_snapshot_xmin(pg_current_snapshot()) THEN ",
-            $current,
-            " ELSE ",
-            $previous,
-            " END"
-        )
-    };
-}
-pub(crate) use below_watermark;
 
 /// Records the start of the backfill, unless it has started before.
 pub async fn record_backfill_start(
@@ -30,16 +20,16 @@ pub async fn record_backfill_start(
     id: ConnectionId,
     at: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE connections SET backfill_started_at = $3 \
-         WHERE tenant_id = $1 AND id = $2 AND backfill_started_at IS NULL \
-           AND backfilled_at IS NULL",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(at)
-    .execute(&mut **tx)
-    .await?;
+    let started = ActiveModel {
+        backfill_started_at: Set(Some(at)),
+        ..Default::default()
+    };
+    update(scope, id)
+        .set(started)
+        .filter(Column::BackfillStartedAt.is_null())
+        .filter(Column::BackfilledAt.is_null())
+        .exec(&tx.orm())
+        .await?;
     Ok(())
 }
 
@@ -140,16 +130,15 @@ pub async fn record_missed(
     if missed == 0 {
         return Ok(());
     }
-    sqlx::query(
-        "UPDATE connections SET missed_count = missed_count + $3, run_missed = run_missed + $3, \
-             missed_at = now() \
-         WHERE tenant_id = $1 AND id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(missed)
-    .execute(&mut **tx)
-    .await?;
+    update(scope, id)
+        .col_expr(
+            Column::MissedCount,
+            Expr::col(Column::MissedCount).add(missed),
+        )
+        .col_expr(Column::RunMissed, Expr::col(Column::RunMissed).add(missed))
+        .col_expr(Column::MissedAt, now())
+        .exec(&tx.orm())
+        .await?;
     Ok(())
 }
 
@@ -200,16 +189,16 @@ pub async fn record_problem(
     problem: &JobError,
     held_back_by: Option<&HeldBackBy>,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE connections SET last_error = $3, held_back_by = $4, updated_at = now() \
-         WHERE tenant_id = $1 AND id = $2",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(Json(problem))
-    .bind(held_back_by.map(Json))
-    .execute(&mut **tx)
-    .await?;
+    let failed = ActiveModel {
+        last_error: Set(Some(Json(json!(problem)))),
+        held_back_by: Set(held_back_by.map(|held| Json(json!(held)))),
+        ..Default::default()
+    };
+    update(scope, id)
+        .set(failed)
+        .col_expr(Column::UpdatedAt, now())
+        .exec(&tx.orm())
+        .await?;
     Ok(())
 }
 
@@ -222,17 +211,16 @@ pub async fn update_poll_interval(
     id: ConnectionId,
     seconds: i32,
 ) -> Result<bool, DbError> {
-    let exists = sqlx::query(
-        "UPDATE connections SET poll_interval_seconds = $3, updated_at = now() \
-         WHERE tenant_id = $1 AND id = $2 AND status <> 'disconnected'",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(seconds)
-    .execute(&mut **tx)
-    .await?
-    .rows_affected()
-        == 1;
+    let interval = ActiveModel {
+        poll_interval_seconds: Set(seconds),
+        ..Default::default()
+    };
+    let changed = update(scope, id)
+        .set(interval)
+        .col_expr(Column::UpdatedAt, now())
+        .filter(Column::Status.ne(ConnectionStatus::Disconnected))
+        .exec(&tx.orm())
+        .await?;
     sqlx::query(concat!(
         "UPDATE connection_routes r SET poll_interval_seconds = c.seconds, \
              next_sync_at = least(r.next_sync_at, now() + make_interval(secs => c.seconds)) \
@@ -245,5 +233,5 @@ pub async fn update_poll_interval(
     .bind(id)
     .execute(&mut **tx)
     .await?;
-    Ok(exists)
+    Ok(changed.rows_affected == 1)
 }

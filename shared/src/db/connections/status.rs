@@ -1,7 +1,14 @@
 //! Changes of a connection's status, and its end.
 
-use super::{ConnectionStatus, GRANT_REFUSED};
-use crate::db::{DbError, TenantScope, Tx, webhook_secrets};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, Condition, QueryFilter};
+
+use super::{ConnectionStatus, GRANT_REFUSED, update};
+use crate::db::entities::connections::{ActiveModel, Column};
+use crate::db::entities::{connection_routes, cursors, delivery_routes, subscriptions};
+use crate::db::orm::{Scoped, now};
+use crate::db::{DbError, TenantScope, Tx, directory, webhook_secrets};
 use crate::model::ConnectionId;
 
 /// Sets a connection's status and updates its route; returns whether anything changed.
@@ -17,57 +24,92 @@ pub async fn set_status(
     status: ConnectionStatus,
     reason: Option<&str>,
 ) -> Result<bool, DbError> {
-    let changed = sqlx::query(
-        "UPDATE connections SET status = $3, status_reason = $4, updated_at = now() \
-         WHERE tenant_id = $1 AND id = $2 AND status <> 'disconnected' \
-           AND NOT (status = 'paused' AND $3 IN ('suspended', 'needs_reauth')) \
-           AND (status, status_reason) IS DISTINCT FROM ($3, $4)",
-    )
-    .bind(scope.tenant_id())
-    .bind(id)
-    .bind(status)
-    .bind(reason)
-    .execute(&mut **tx)
-    .await?
-    .rows_affected()
-        == 1;
-    if !changed {
+    let other_reason = match reason {
+        Some(reason) => Condition::any()
+            .add(Column::StatusReason.is_null())
+            .add(Column::StatusReason.ne(reason)),
+        None => Condition::all().add(Column::StatusReason.is_not_null()),
+    };
+    let differs = Condition::any()
+        .add(Column::Status.ne(status))
+        .add(other_reason);
+    let changed = ActiveModel {
+        status: Set(status),
+        status_reason: Set(reason.map(str::to_owned)),
+        ..Default::default()
+    };
+    let mut change = update(scope, id)
+        .set(changed)
+        .col_expr(Column::UpdatedAt, now())
+        .filter(Column::Status.ne(ConnectionStatus::Disconnected))
+        .filter(differs);
+    if matches!(
+        status,
+        ConnectionStatus::Suspended | ConnectionStatus::NeedsReauth
+    ) {
+        change = change.filter(Column::Status.ne(ConnectionStatus::Paused));
+    }
+    if change.exec(&tx.orm()).await?.rows_affected == 0 {
         return Ok(false);
     }
-    let route = match status {
-        ConnectionStatus::Disconnected => {
-            "WITH deleted AS ( \
-                 DELETE FROM delivery_routes WHERE tenant_id = $1 AND connection_id = $2) \
-             DELETE FROM connection_routes WHERE tenant_id = $1 AND connection_id = $2"
-        }
-        ConnectionStatus::Active => {
-            "UPDATE connection_routes SET polling = true, next_sync_at = now(), \
-                 subscriptions_at = now(), probe_at = NULL, probe_interval = NULL \
-             WHERE tenant_id = $1 AND connection_id = $2"
-        }
+    if status == ConnectionStatus::Disconnected {
+        delete_routes(tx, scope, id).await?;
+    } else {
+        update_route(tx, scope, id, status, reason).await?;
+    }
+    Ok(true)
+}
+
+async fn delete_routes(tx: &mut Tx, scope: &TenantScope, id: ConnectionId) -> Result<(), DbError> {
+    connection_routes::Entity::delete_scoped(scope)
+        .filter(connection_routes::Column::ConnectionId.eq(id))
+        .exec(&tx.orm())
+        .await?;
+    delivery_routes::Entity::delete_scoped(scope)
+        .filter(delivery_routes::Column::ConnectionId.eq(id))
+        .exec(&tx.orm())
+        .await?;
+    Ok(())
+}
+
+/// Starts or stops the polls and probes of a connection that has not ended.
+async fn update_route(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    id: ConnectionId,
+    status: ConnectionStatus,
+    reason: Option<&str>,
+) -> Result<(), DbError> {
+    use connection_routes::Column;
+
+    // The time until the first probe, and between two later ones.
+    let probes = match status {
         // The provider may not report the end of a suspension.
-        ConnectionStatus::Suspended => {
-            "UPDATE connection_routes SET polling = false, probe_at = now() + interval '5 minutes', \
-                 probe_interval = interval '30 minutes' \
-             WHERE tenant_id = $1 AND connection_id = $2"
-        }
+        ConnectionStatus::Suspended => Some(("5 minutes", "30 minutes")),
         // Causes other than the provider's refusal may be temporary.
         ConnectionStatus::NeedsReauth if reason != Some(GRANT_REFUSED) => {
-            "UPDATE connection_routes SET polling = false, probe_at = now() + interval '6 hours', \
-                 probe_interval = interval '6 hours' \
-             WHERE tenant_id = $1 AND connection_id = $2"
+            Some(("6 hours", "6 hours"))
         }
-        ConnectionStatus::Pending | ConnectionStatus::Paused | ConnectionStatus::NeedsReauth => {
-            "UPDATE connection_routes SET polling = false, probe_at = NULL, probe_interval = NULL \
-             WHERE tenant_id = $1 AND connection_id = $2"
-        }
+        _ => None,
     };
-    sqlx::query(route)
-        .bind(scope.tenant_id())
-        .bind(id)
-        .execute(&mut **tx)
-        .await?;
-    Ok(true)
+    let is_active = status == ConnectionStatus::Active;
+    let route = connection_routes::ActiveModel {
+        polling: Set(is_active),
+        probe_interval: Set(probes.map(|(_, interval)| interval.to_owned())),
+        ..Default::default()
+    };
+    let first_probe = probes.map(|(first, _)| first);
+    let probe_at = Expr::cust_with_values("now() + $1::interval", [first_probe]);
+    let mut change = connection_routes::Entity::update_of(scope, id)
+        .set(route)
+        .col_expr(Column::ProbeAt, probe_at);
+    if is_active {
+        change = change
+            .col_expr(Column::NextSyncAt, now())
+            .col_expr(Column::SubscriptionsAt, now());
+    }
+    change.exec(&tx.orm()).await?;
+    Ok(())
 }
 
 /// Ends a connection; returns whether it had not ended before.
@@ -83,24 +125,40 @@ pub async fn disconnect(
     if !set_status(tx, scope, id, ConnectionStatus::Disconnected, Some(reason)).await? {
         return Ok(false);
     }
-    for statement in [
-        "DELETE FROM cursors WHERE tenant_id = $1 AND connection_id = $2",
-        "DELETE FROM subscriptions WHERE tenant_id = $1 AND connection_id = $2",
-        "DELETE FROM directory_entries WHERE tenant_id = $1 AND connection_id = $2",
-        // A later connection of the account begins with a full backfill.
-        "UPDATE connections SET backfilled_at = NULL, backfill_started_at = NULL, \
-             run_seconds = 0, last_error = NULL, complete_through = NULL, \
-             complete_tx = NULL, settled_through = NULL, reconciled_through = NULL, \
-             settled_reconciled_through = NULL, held_back_by = NULL, missed_count = 0, \
-             missed_at = NULL, run_missed = 0, poll_boost = 0 \
-         WHERE tenant_id = $1 AND id = $2",
-    ] {
-        sqlx::query(statement)
-            .bind(scope.tenant_id())
-            .bind(id)
-            .execute(&mut **tx)
-            .await?;
-    }
+    cursors::Entity::delete_scoped(scope)
+        .filter(cursors::Column::ConnectionId.eq(id))
+        .exec(&tx.orm())
+        .await?;
+    subscriptions::Entity::delete_scoped(scope)
+        .filter(subscriptions::Column::ConnectionId.eq(id))
+        .exec(&tx.orm())
+        .await?;
+    directory::erase(tx, scope, id).await?;
+    update(scope, id)
+        .set(without_progress())
+        .exec(&tx.orm())
+        .await?;
     webhook_secrets::erase(tx, scope, id).await?;
     Ok(true)
+}
+
+/// The state from which a later connection of the account begins, with a full backfill.
+fn without_progress() -> ActiveModel {
+    ActiveModel {
+        run_seconds: Set(0),
+        last_error: Set(None),
+        backfill_started_at: Set(None),
+        backfilled_at: Set(None),
+        complete_through: Set(None),
+        complete_tx: Set(None),
+        settled_through: Set(None),
+        reconciled_through: Set(None),
+        settled_reconciled_through: Set(None),
+        held_back_by: Set(None),
+        missed_count: Set(0),
+        run_missed: Set(0),
+        missed_at: Set(None),
+        poll_boost: Set(0),
+        ..Default::default()
+    }
 }

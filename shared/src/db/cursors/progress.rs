@@ -1,9 +1,13 @@
 //! The progress of all streams of a connection, and the stream that holds it back.
 
 use chrono::{DateTime, Utc};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::read::of_connection;
+use crate::db::entities::cursors::Column;
 use crate::db::{DbError, Json, TenantScope, Tx};
 use crate::model::{ConnectionId, JobError};
 
@@ -170,15 +174,13 @@ pub async fn list_failing(
     code: &str,
     limit: i64,
 ) -> Result<Vec<String>, DbError> {
-    Ok(sqlx::query_scalar(
-        "SELECT stream FROM cursors WHERE tenant_id = $1 AND connection_id = $2 \
-           AND retired_at IS NULL AND failing_since IS NOT NULL AND failure->>'code' = $3 \
-         ORDER BY stream LIMIT $4",
-    )
-    .bind(scope.tenant_id())
-    .bind(connection)
-    .bind(code)
-    .bind(limit)
-    .fetch_all(&mut **tx)
-    .await?)
+    let failing = of_connection(scope, connection)
+        .select_only()
+        .column(Column::Stream)
+        .filter(Column::RetiredAt.is_null())
+        .filter(Column::FailingSince.is_not_null())
+        .filter(Expr::cust_with_values("failure->>'code' = $1", [code]))
+        .order_by_asc(Column::Stream)
+        .limit(limit.unsigned_abs());
+    Ok(failing.into_tuple().all(&tx.orm()).await?)
 }

@@ -1,9 +1,15 @@
 //! Reconciliation passes over streams, and the missed facts that make one due.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, ExprTrait, Func};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde_json::{Value, json};
 
-use super::{Row, StreamCursor, select};
+use super::read::{listed, load};
+use super::{StreamCursor, update};
+use crate::db::entities::cursors::{ActiveModel, Column};
+use crate::db::orm::now;
 use crate::db::{DbError, Json, TenantScope, Tx};
 use crate::model::{ConnectionId, JobError};
 
@@ -17,20 +23,20 @@ pub async fn list_unreconciled(
     root: &str,
     limit: i64,
 ) -> Result<Vec<StreamCursor>, DbError> {
-    let rows: Vec<Row> = sqlx::query_as(select!(
-        "reconcile_cursor",
-        "reconcile_upper_bound",
-        "AND retired_at IS NULL AND stream <> $3 AND reconcile_at <= now() \
-         AND read_through IS NOT NULL AND failing_since IS NULL \
-         ORDER BY reconcile_at, stream LIMIT $4"
-    ))
-    .bind(scope.tenant_id())
-    .bind(connection)
-    .bind(root)
-    .bind(limit)
-    .fetch_all(&mut **tx)
-    .await?;
-    Ok(rows.into_iter().map(StreamCursor::from).collect())
+    let due = listed(scope, connection, root)
+        .filter(Column::ReconcileAt.into_expr().lte(now()))
+        .filter(Column::ReadThrough.is_not_null())
+        .filter(Column::FailingSince.is_null())
+        .order_by_asc(Column::ReconcileAt)
+        .order_by_asc(Column::Stream)
+        .limit(limit.unsigned_abs());
+    load(
+        tx,
+        due,
+        Column::ReconcileCursor,
+        Column::ReconcileUpperBound,
+    )
+    .await
 }
 
 /// The progress of a stream's reconciliation pass after a page.
@@ -55,26 +61,18 @@ pub async fn advance_reconciliation(
     to: &ReconcileProgress<'_>,
 ) -> Result<(), DbError> {
     let (halvings, good_pages) = stream.page_size.columns();
-    sqlx::query(
-        "UPDATE cursors SET updated_at = now(), page_halvings = $8, good_pages = $9, \
-             reconcile_cursor = $4, \
-             reconcile_upper_bound = CASE WHEN $4::json IS NULL THEN NULL ELSE $5 END, \
-             reconciled_through = greatest(reconciled_through, $6), \
-             reconcile_at = CASE WHEN $7 > 0 THEN now() + $7 * interval '1 second' \
-                 ELSE reconcile_at END \
-         WHERE tenant_id = $1 AND connection_id = $2 AND stream = $3",
-    )
-    .bind(scope.tenant_id())
-    .bind(connection)
-    .bind(&stream.spec.key)
-    .bind(to.cursor.map(Json))
-    .bind(to.upper_bound)
-    .bind(to.reconciled_through)
-    .bind(to.due_in_seconds)
-    .bind(halvings)
-    .bind(good_pages)
-    .execute(&mut **tx)
-    .await?;
+    sqlx::query(include_str!("advance_reconciliation.sql"))
+        .bind(scope.tenant_id())
+        .bind(connection)
+        .bind(&stream.spec.key)
+        .bind(to.cursor.map(Json))
+        .bind(to.upper_bound)
+        .bind(to.reconciled_through)
+        .bind(to.due_in_seconds)
+        .bind(halvings)
+        .bind(good_pages)
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 
@@ -86,18 +84,19 @@ pub async fn record_reconcile_failure(
     stream: &str,
     failure: Option<&JobError>,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE cursors SET reconcile_failure = $4, \
-             unreconciled_since = CASE WHEN $4::json IS NULL THEN NULL \
-                 ELSE coalesce(unreconciled_since, now()) END \
-         WHERE tenant_id = $1 AND connection_id = $2 AND stream = $3",
-    )
-    .bind(scope.tenant_id())
-    .bind(connection)
-    .bind(stream)
-    .bind(failure.map(Json))
-    .execute(&mut **tx)
-    .await?;
+    let result = ActiveModel {
+        reconcile_failure: Set(failure.map(|failure| Json(json!(failure)))),
+        ..Default::default()
+    };
+    let since = match failure {
+        Some(_) => Func::coalesce([Expr::col(Column::UnreconciledSince), now()]).into(),
+        None => Expr::null(),
+    };
+    update(scope, connection, stream)
+        .set(result)
+        .col_expr(Column::UnreconciledSince, since)
+        .exec(&tx.orm())
+        .await?;
     Ok(())
 }
 
@@ -113,20 +112,16 @@ pub async fn record_missed(
     missed: i64,
     pause: Option<f64>,
 ) -> Result<(), DbError> {
-    sqlx::query(
-        "UPDATE cursors SET missed_count = missed_count + $4, \
-             reconcile_at = CASE WHEN $5::float8 IS NULL THEN reconcile_at \
-                 ELSE least(reconcile_at, \
-                     greatest(now(), reconciled_through + $5 * interval '1 second')) END \
-         WHERE tenant_id = $1 AND connection_id = $2 AND stream = $3",
-    )
-    .bind(scope.tenant_id())
-    .bind(connection)
-    .bind(stream)
-    .bind(missed)
-    .bind(pause)
-    .execute(&mut **tx)
-    .await?;
+    let count = Expr::col(Column::MissedCount).add(missed);
+    let mut counted = update(scope, connection, stream).col_expr(Column::MissedCount, count);
+    if let Some(pause) = pause {
+        let soon = Expr::cust_with_values(
+            "least(reconcile_at, greatest(now(), reconciled_through + $1 * interval '1 second'))",
+            [pause],
+        );
+        counted = counted.col_expr(Column::ReconcileAt, soon);
+    }
+    counted.exec(&tx.orm()).await?;
     Ok(())
 }
 
