@@ -1,12 +1,14 @@
-//! Query plans of the frequent statements of queue and inbox, among many other rows.
+//! Query plans of lists and of the frequent statements of queue, inbox and syncs, among many other
+//! rows.
 //!
 //! The tests compare Postgres's statistics before and after the statements, which run as in
 //! production, including prepared statements.
 
+mod lists;
+mod streams;
+
 use std::collections::BTreeMap;
 
-use shared::db::deliveries::{self, DeliveryFilter, DeliveryOutcome};
-use shared::db::page::PageRequest;
 use shared::db::{Db, TenantScope};
 use shared::inbox::{self, Outcome};
 use shared::model::{DeliveryId, JobError, TenantId, WorkerId};
@@ -393,47 +395,4 @@ async fn unmatched_deliveries_are_found_by_index() {
     );
     let read: i64 = reads.by_index.values().sum();
     assert!(read <= 20, "one delivery cost {read} entries: {reads:?}");
-}
-
-#[tokio::test]
-async fn delivery_list_reads_only_its_page() {
-    let test = TestDb::create().await;
-    for _ in 0..200 {
-        insert_deliveries(&test, TenantId::generate(), "1", "processed", 100).await;
-    }
-    insert_deliveries(&test, TenantId::UNASSIGNED, "1", "processed", 5_000).await;
-    sqlx::raw_sql("VACUUM ANALYZE deliveries")
-        .execute(test.pool())
-        .await
-        .expect("analyzed");
-    let db = test.as_worker(1);
-    let request = PageRequest::parse(None, None).expect("the first page");
-    let of_provider = DeliveryFilter {
-        provider: Some("github".to_owned()),
-        ..DeliveryFilter::default()
-    };
-    let processed = DeliveryFilter {
-        outcome: Some(DeliveryOutcome::Processed),
-        ..of_provider.clone()
-    };
-    for filter in [DeliveryFilter::default(), of_provider, processed] {
-        let before = Reads::so_far(&test, &db, "deliveries%").await;
-        for _ in 0..CLAIMS {
-            let scope = TenantScope::unassigned();
-            let mut tx = db.begin(&scope).await.expect("begun");
-            let page = deliveries::list(&mut tx, &scope, &filter, &request).await;
-            let page = page.expect("a page");
-            assert_eq!(page.items.len(), request.limit as usize);
-            assert!(page.next_cursor.is_some(), "more pages follow");
-            tx.commit().await.expect("committed");
-        }
-        let reads = before.delta_to(&Reads::so_far(&test, &db, "deliveries%").await);
-        let read: i64 = reads.by_index.values().sum();
-        // All rows come from an index: fewer entries mean that a partition was read instead.
-        let rows = CLAIMS * request.fetch_limit();
-        assert!(
-            (rows..=rows * 2).contains(&read),
-            "{rows} rows cost {read} entries with {filter:?}: {reads:?}"
-        );
-    }
 }
