@@ -8,7 +8,7 @@ use fuzz::providers::{Provider, connector, selected};
 use libfuzzer_sys::fuzz_target;
 use shared::connectors::Connector;
 
-static PROVIDER: LazyLock<Provider> = LazyLock::new(selected);
+static PROVIDER: LazyLock<&'static Provider> = LazyLock::new(selected);
 static CONNECTOR: LazyLock<Arc<dyn Connector>> =
     LazyLock::new(|| connector(PROVIDER.slug, "http://localhost:1"));
 

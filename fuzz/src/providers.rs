@@ -17,7 +17,7 @@ use crate::message::Message;
 use crate::provider::now;
 
 /// All providers.
-const PROVIDERS: [Provider; 3] = [github::PROVIDER, slack::PROVIDER, jira::PROVIDER];
+const PROVIDERS: &[Provider] = &[github::PROVIDER, slack::PROVIDER, jira::PROVIDER];
 
 /// A provider, as the targets use it.
 pub struct Provider {
@@ -40,14 +40,14 @@ pub struct Provider {
     clippy::disallowed_methods,
     reason = "the environment selects the provider of a run"
 )]
-pub fn selected() -> Provider {
+pub fn selected() -> &'static Provider {
     let slug = std::env::var("POBLYSH_FUZZ_PROVIDER").unwrap_or_default();
     find(&slug).unwrap_or_else(|| panic!("POBLYSH_FUZZ_PROVIDER names no provider: {slug:?}"))
 }
 
 /// Finds a provider by its slug.
-pub fn find(slug: &str) -> Option<Provider> {
-    let mut providers = PROVIDERS.into_iter();
+pub fn find(slug: &str) -> Option<&'static Provider> {
+    let mut providers = PROVIDERS.iter();
     providers.find(|provider| provider.slug == slug)
 }
 

@@ -153,4 +153,4 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -198,4 +198,4 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -9,6 +9,7 @@ mod tokens;
 use std::collections::BTreeMap;
 use std::future::Future;
 
+use http::Method;
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -16,7 +17,7 @@ use url::Url;
 use super::error::permanent_error;
 use super::response::{ApiError, Response};
 use super::{AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, RefreshRequest};
-use crate::http::Charge;
+use crate::http::{Charge, Outbound};
 
 pub(super) use tokens::{IssuedTokens, TokenResponse};
 
@@ -180,6 +181,33 @@ pub(super) trait TokenClient: Sync {
         charge: &Charge<'_>,
         request: RequestBuilder,
     ) -> impl Future<Output = Result<Response, ApiError>> + Send;
+}
+
+/// An API client that calls the token endpoint like every other operation.
+pub(super) trait ApiClient: Sync {
+    /// Its HTTP client.
+    fn outbound(&self) -> &Outbound;
+
+    /// Sends a request and classifies the response.
+    fn execute(
+        &self,
+        charge: &Charge<'_>,
+        request: RequestBuilder,
+    ) -> impl Future<Output = Result<Response, ApiError>> + Send;
+}
+
+impl<C: ApiClient> TokenClient for C {
+    fn token_request(&self, url: Url) -> RequestBuilder {
+        self.outbound().request(Method::POST, url)
+    }
+
+    fn send_token_request(
+        &self,
+        charge: &Charge<'_>,
+        request: RequestBuilder,
+    ) -> impl Future<Output = Result<Response, ApiError>> + Send {
+        self.execute(charge, request)
+    }
 }
 
 /// A provider's token endpoint.

@@ -58,6 +58,12 @@ macro_rules! providers {
                 [$(super::$module::$settings::names(),)*].into_iter().flatten().collect()
             }
 
+            /// Settings of all providers for tests, with this address in place of the providers'.
+            #[cfg(test)]
+            pub(super) fn of_tests(base: &str) -> super::testing::Settings {
+                [$(super::$module::tests::settings(base),)*].concat()
+            }
+
             /// The limits of all providers by slug, for the rate limiter.
             pub fn limits(&self) -> HashMap<&'static str, RateLimits> {
                 let added = self.added.iter().map(|provider| provider.descriptor.clone());
@@ -221,3 +227,6 @@ fn entry<S, C: Connector + 'static>(
         connector: connector.map(|built| Arc::new(built) as Arc<dyn Connector>),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,6 +89,9 @@ pub async fn get(
 }
 
 /// Stores the tokens of a new grant in place of any previous ones.
+///
+/// Versions continue after those of erased tokens: an attempt to refresh those is in the log, and
+/// concerns no later token.
 pub async fn put(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -96,9 +99,10 @@ pub async fn put(
     tokens: &NewSealed,
 ) -> Result<(), DbError> {
     sqlx::query(
-        "INSERT INTO credentials AS own (tenant_id, connection_id, holder, access_token, \
+        "INSERT INTO credentials AS own (tenant_id, connection_id, holder, version, access_token, \
              refresh_token, expires_at, refresh_expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) \
+         SELECT $1, $2, $3, 1 + coalesce(max(version), 0), $4, $5, $6, $7 FROM token_refresh_log \
+         WHERE tenant_id = $1 AND connection_id = $2 AND holder = $3 \
          ON CONFLICT (tenant_id, connection_id, holder) DO UPDATE SET \
              version = own.version + 1, access_token = excluded.access_token, \
              refresh_token = excluded.refresh_token, expires_at = excluded.expires_at, \

@@ -57,6 +57,33 @@ pub async fn request_streams(
     Ok(())
 }
 
+/// Keeps requested streams due that were not attempted since; returns whether a read is due.
+///
+/// The read that a request caused skips streams whose first read has not ended, and the bound of a
+/// run in progress may precede the request. A stream that cannot be read waits for the next poll.
+pub async fn keep_requests_due(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    root: &str,
+) -> Result<bool, DbError> {
+    let due = sqlx::query(
+        "UPDATE connection_routes SET streams_requested_at = coalesce(streams_requested_at, now()) \
+         WHERE tenant_id = $1 AND connection_id = $2 AND (streams_requested_at IS NOT NULL \
+             OR EXISTS (SELECT FROM cursors WHERE tenant_id = $1 AND connection_id = $2 \
+                 AND stream <> $3 AND retired_at IS NULL AND failure IS NULL \
+                 AND read_through IS NOT NULL \
+                 AND requested_at IS NOT NULL \
+                 AND (attempted_through IS NULL OR attempted_through < requested_at)))",
+    )
+    .bind(scope.tenant_id())
+    .bind(connection)
+    .bind(root)
+    .execute(&mut **tx)
+    .await?;
+    Ok(due.rows_affected() > 0)
+}
+
 /// Makes suspended and refused connections due for a probe, at most once a minute each.
 ///
 /// A verified delivery suggests that the grant is valid again.

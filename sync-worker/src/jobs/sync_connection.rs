@@ -7,45 +7,41 @@
 //! a failure, or the death of its worker.
 //!
 //! A run of requested streams reads only those that deliveries asked for, without the list of
-//! streams and without the reconciliation pass.
+//! streams and without the reconciliation pass. A longer run of the same connection pauses between
+//! its slices for it.
 //!
 //! After every stream is read, the run continues with the reconciliation pass until the next poll
 //! is due; the next run resumes the pass.
 
+mod fetch;
 mod page_end;
 mod pages;
 mod probe;
 mod reconciliation;
 mod run;
+mod slice_end;
 mod stream_queue;
 mod streams;
 mod unreadable;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use metrics::counter;
-use shared::connectors::{ConnectorError, Directory};
-use shared::credentials::CredentialError;
-use shared::db::connections::{self, Connection, ConnectionStatus, Progress};
-use shared::db::cursors::StreamProgress;
+use chrono::{DateTime, SubsecRound, Utc};
+use shared::connectors::Directory;
+use shared::db::connections::{self, Connection, ConnectionStatus};
 use shared::db::{DbError, cursors, directory};
-use shared::model::{ConnectionId, ExternalAccount, JobError, SyncConnection, SyncMode};
+use shared::model::{ConnectionId, ExternalAccount, SyncConnection, SyncMode};
 use shared::queue::{ClaimedJob, JobOutcome};
-use shared::telemetry::names;
 
-use self::run::{Run, SliceEnd, SliceReport};
+use self::run::Run;
+use self::slice_end::{count_stalled, end_requested_slice, end_slice, record_failure};
 use super::{Attempt, Job, connection_of, connector_of};
-use crate::account_events;
 use crate::context::Context;
 use crate::failure::{JobFailure, error};
 use crate::job_transaction::begin;
 use crate::provider_session::ProviderSession;
-
-/// The maximum time that a due poll waits for the reconciliation pass to read a page.
-const MAX_POLL_DELAY: TimeDelta = TimeDelta::minutes(2);
 
 impl Job for SyncConnection {
     async fn run(&self, attempt: Attempt<'_>) -> Result<(), JobFailure> {
@@ -103,7 +99,7 @@ impl Job for SyncConnection {
             _ => Some(run.probe().await?),
         };
         match run.read_slice(probed).await {
-            Ok(report) if requested_only => outcome_of(&run, report.end, report.failure),
+            Ok(report) if requested_only => end_requested_slice(&run, report).await,
             Ok(report) => end_slice(&run, report).await,
             Err(failure) => {
                 record_failure(&run, &failure).await?;
@@ -202,247 +198,4 @@ async fn start_run(
     }
     tx.commit().await.map_err(DbError::from)?;
     Ok(upper_bound)
-}
-
-/// Records the progress of a slice and decides the outcome of the attempt.
-async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), JobFailure> {
-    let SliceReport {
-        mut end,
-        progress,
-        failure,
-        reconciled,
-    } = report;
-    let (scope, connection) = (&run.session.scope, run.session.connection);
-    let descriptor = run.session.connector.descriptor();
-    let mut tx = run.begin().await?;
-    connections::record_missed(&mut tx, scope, connection).await?;
-    if let SliceEnd::Reconciling(at) = end {
-        let current = connections::get(&mut tx, scope, connection).await?;
-        let next_poll = current.and_then(|current| current.next_sync_at);
-        if !pass_continues(at, next_poll, reconciled > 0) {
-            end = SliceEnd::Complete;
-        }
-    }
-    let waiting = match end {
-        SliceEnd::Limited(_) => Some(error("rate_limited", LIMITED)),
-        _ => None,
-    };
-    let stream_progress = run.measure_progress(&mut tx, waiting.as_ref()).await?;
-    let is_denied =
-        stream_progress.streams > 0 && stream_progress.failing == stream_progress.streams;
-    let is_read = matches!(end, SliceEnd::Complete | SliceEnd::Reconciling(_))
-        && failure.is_none()
-        && !is_denied;
-    let problem = match problem_of(&end, progress, failure.as_ref(), &stream_progress) {
-        Some(problem) => Some(run.name_denied(&mut tx, problem).await?),
-        None => None,
-    };
-    if let Some(problem) = problem.as_ref().filter(|_| progress == 0) {
-        report_stalled(run, &problem.code);
-    }
-    let read_through = match stream_progress.read_through {
-        // The list of streams is complete and empty.
-        None if stream_progress.streams == 0
-            && is_read
-            && !run.has_partial_list.load(Ordering::Relaxed) =>
-        {
-            Some(run.upper_bound)
-        }
-        other => other,
-    };
-    let of_slice = Progress {
-        complete_through: read_through.map(|at| at.min(run.upper_bound) - descriptor.read_lag),
-        reconciled_through: stream_progress.reconciled_through,
-        held_back_by: stream_progress.held_back_by,
-        ended: (is_read && !run.was_read).then_some(run.is_backfill),
-        problem,
-    };
-    connections::record_progress(&mut tx, scope, connection, &of_slice).await?;
-    // The run time excludes the reconciliation pass.
-    if is_read && !run.was_read && !run.is_backfill && progress > reconciled {
-        let took = run.context.clock.now() - run.upper_bound;
-        let seconds = i32::try_from(took.num_seconds()).unwrap_or(i32::MAX);
-        connections::record_run_time(&mut tx, scope, connection, seconds).await?;
-    }
-    let is_retried = failure.as_ref().is_some_and(run::is_temporary) && !run.job.is_last_attempt();
-    if end == SliceEnd::Complete && !is_retried {
-        connections::adapt_poll_interval(&mut tx, scope, connection).await?;
-    }
-    tx.commit().await.map_err(DbError::from)?;
-    if end == SliceEnd::Complete && failure.is_none() && is_denied {
-        return Err(JobFailure::Outcome(JobOutcome::Dead(error(
-            "permission",
-            "The provider denies permission to read all streams.",
-        ))));
-    }
-    outcome_of(run, end, failure)
-}
-
-/// The outcome of the attempt after a slice.
-fn outcome_of(
-    run: &Run<'_>,
-    end: SliceEnd,
-    failure: Option<ConnectorError>,
-) -> Result<(), JobFailure> {
-    let snooze = |at, code: &str, message: &str| {
-        Err(JobFailure::Outcome(JobOutcome::Snoozed {
-            at,
-            error: error(code, message),
-        }))
-    };
-    match (end, failure) {
-        (SliceEnd::Complete, None) => Ok(()),
-        (SliceEnd::Complete, Some(failure)) => Err(JobFailure::Provider(failure)),
-        (SliceEnd::TimeIsUp, _) => snooze(
-            run.context.clock.now(),
-            "time_slice",
-            "The time slice is over. The run resumes in the next one.",
-        ),
-        (SliceEnd::Limited(at), _) => snooze(at, "rate_limited", LIMITED),
-        (SliceEnd::Reconciling(at), _) => snooze(
-            at,
-            "reconciling",
-            "Every stream is read. The reconciliation pass continues.",
-        ),
-    }
-}
-
-const LIMITED: &str =
-    "The provider's rate limit is reached. The run resumes when calls are allowed.";
-
-/// Whether a run continues its reconciliation pass at `at` instead of ending for the next poll.
-///
-/// A due poll waits, for a limited time, only while the pass has not yet read a page.
-fn pass_continues(at: DateTime<Utc>, next_poll: Option<DateTime<Utc>>, has_progress: bool) -> bool {
-    let delay = if has_progress {
-        TimeDelta::zero()
-    } else {
-        MAX_POLL_DELAY
-    };
-    next_poll.is_none_or(|next_poll| at < next_poll + delay)
-}
-
-fn report_stalled(run: &Run<'_>, reason: &str) {
-    let provider = run.session.connector.descriptor().slug;
-    count_stalled(run.session.connection, provider, reason);
-}
-
-fn count_stalled(connection: ConnectionId, provider: &'static str, reason: &str) {
-    tracing::warn!(
-        connection.id = %connection,
-        provider,
-        error.code = reason,
-        "sync made no progress"
-    );
-    let reason = reason.to_owned();
-    counter!(names::SYNC_STALLED_TOTAL, "provider" => provider, "reason" => reason).increment(1);
-}
-
-/// The problem of a slice to show on the connection, if any.
-fn problem_of(
-    end: &SliceEnd,
-    progress: usize,
-    failure: Option<&ConnectorError>,
-    stream_progress: &StreamProgress,
-) -> Option<JobError> {
-    if let Some(failure) = failure {
-        return Some(error(
-            failure.code(),
-            "A part of the account could not be read. The job has the details.",
-        ));
-    }
-    match end {
-        SliceEnd::Limited(at) if progress == 0 => Some(JobError {
-            code: "rate_limited".to_owned(),
-            message: format!("The provider allows no call until {}.", at.format("%FT%TZ")),
-        }),
-        SliceEnd::TimeIsUp if progress == 0 => Some(error(
-            "no_progress",
-            "The provider did not respond to any call in time. The run is retried.",
-        )),
-        _ => {
-            let held = stream_progress.held_back_by.as_ref();
-            held.filter(|_| stream_progress.has_problem)
-                .map(|held| JobError {
-                    code: held.code.clone(),
-                    message: format!(
-                        "{} of {} streams cannot be {}; {}: {}",
-                        held.streams,
-                        stream_progress.streams,
-                        if stream_progress.is_unreconciled {
-                            "reconciled"
-                        } else {
-                            "read"
-                        },
-                        held.stream,
-                        held.message
-                    ),
-                })
-        }
-    }
-}
-
-/// Records the failure of a whole run on the connection.
-async fn record_failure(run: &Run<'_>, failure: &JobFailure) -> Result<(), JobFailure> {
-    let (context, scope) = (run.context, &run.session.scope);
-    let connection = run.session.connection;
-    match failure {
-        JobFailure::Provider(cause) | JobFailure::Credential(CredentialError::Provider(cause)) => {
-            account_events::record_grant_error(context, run.job, connection, cause).await?;
-        }
-        JobFailure::Credential(CredentialError::RefreshResponseLost(cause)) => {
-            account_events::record_lost_refresh(context, run.job, connection, cause).await?;
-        }
-        JobFailure::Outcome(_)
-        | JobFailure::LeaseLost
-        | JobFailure::CursorConflict
-        | JobFailure::Db(_)
-        | JobFailure::Panicked(_) => return Ok(()),
-        JobFailure::Credential(_) => {}
-    }
-    let code = match failure {
-        JobFailure::Provider(cause) | JobFailure::Credential(CredentialError::Provider(cause)) => {
-            cause.code()
-        }
-        JobFailure::Credential(CredentialError::RefreshResponseLost(_)) => "rotation_lost",
-        _ => "no_token",
-    };
-    report_stalled(run, code);
-    // Only a run of all streams clears the connection's problem.
-    if run.requested_only {
-        return Ok(());
-    }
-    let problem = error(code, "The last sync failed. The job has the details.");
-    let mut tx = run.begin().await?;
-    connections::record_missed(&mut tx, scope, connection).await?;
-    let held_back_by = run
-        .measure_progress(&mut tx, Some(&problem))
-        .await?
-        .held_back_by;
-    let held_back_by = held_back_by.as_ref();
-    connections::record_problem(&mut tx, scope, connection, &problem, held_back_by).await?;
-    tx.commit().await.map_err(DbError::from)?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pass_yields_to_a_due_poll_after_progress() {
-        let at =
-            |seconds: i64| DateTime::from_timestamp(1_800_000_000 + seconds, 0).expect("a time");
-        for (next_poll, has_progress, continues) in [
-            (Some(at(61)), true, true),
-            (Some(at(60)), true, false),
-            (Some(at(60)), false, true),
-            (Some(at(-59)), false, true),
-            (Some(at(-60)), false, false),
-            (None, true, true),
-        ] {
-            let result = pass_continues(at(60), next_poll, has_progress);
-            assert_eq!(result, continues, "{next_poll:?} {has_progress}");
-        }
-    }
 }

@@ -86,10 +86,28 @@ async fn env_file(State(control): State<Control>) -> String {
 
 /// Environment variables with which a process reaches the providers.
 pub(crate) fn env(providers: &[Arc<dyn Provider>]) -> Vec<(String, String)> {
+    variables(providers, |provider| provider.env())
+}
+
+/// Environment variables with which a process's own limits delay no call.
+pub(crate) fn unlimited_env(providers: &[Arc<dyn Provider>]) -> Vec<(String, String)> {
+    variables(providers, |provider| {
+        let settings = provider.unlimited_env().iter();
+        settings
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect()
+    })
+}
+
+/// The settings of all providers under their full names.
+fn variables(
+    providers: &[Arc<dyn Provider>],
+    settings: impl Fn(&dyn Provider) -> Vec<(&'static str, String)>,
+) -> Vec<(String, String)> {
     let mut variables = Vec::new();
     for provider in providers {
         let prefix = format!("POBLYSH_{}", provider.source().to_uppercase());
-        let settings = provider.env().into_iter();
+        let settings = settings(&**provider).into_iter();
         variables.extend(settings.map(|(name, value)| (format!("{prefix}_{name}"), value)));
     }
     variables

@@ -228,6 +228,18 @@ impl Simulator {
         control::env(&self.all)
     }
 
+    /// Environment variables with which a process's own limits delay no call.
+    ///
+    /// For processes that call a simulator without [`Config::enforces_limits`].
+    pub fn unlimited_env(&self) -> Vec<(String, String)> {
+        control::unlimited_env(&self.all)
+    }
+
+    /// The providers' slugs, in the order of the registry.
+    pub fn slugs(&self) -> Vec<&'static str> {
+        self.all.iter().map(|provider| provider.source()).collect()
+    }
+
     /// Shortens the delays before retries of deliveries to less than a second.
     pub fn shorten_retry_delays(&self) {
         for provider in &*self.all {

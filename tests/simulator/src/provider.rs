@@ -20,6 +20,10 @@ pub(crate) trait Provider: Send + Sync {
     fn index(&self) -> &'static str;
     /// Settings with which a process reaches the provider, by name without the common prefix.
     fn env(&self) -> Vec<(&'static str, String)>;
+    /// Settings with which a process's own limits delay no call, in the form of [`Self::env`].
+    fn unlimited_env(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
     /// Routes of the provider and of its part of the control API.
     fn router(self: Arc<Self>) -> Router;
     /// Containers that the API shows now.

@@ -7,17 +7,6 @@ use uuid::Uuid;
 /// Provider of tests whose subject is not a provider.
 pub const DEFAULT_PROVIDER: &str = "github";
 
-/// Settings with which the connectors' own rate limits delay no test.
-pub(super) const FAST_LIMITS: [(&str, &str); 7] = [
-    ("POBLYSH_GITHUB_REQUESTS_PER_SECOND", "500"),
-    ("POBLYSH_GITHUB_BURST", "1000"),
-    ("POBLYSH_SLACK_RATE_FACTOR", "10000"),
-    ("POBLYSH_JIRA_POINTS_PER_SECOND", "1000000"),
-    ("POBLYSH_JIRA_SITE_POINTS_PER_SECOND", "1000000"),
-    ("POBLYSH_JIRA_REQUESTS_PER_SECOND", "1000"),
-    ("POBLYSH_JIRA_BURST", "1000000"),
-];
-
 /// The event of [`open_issue`].
 pub(super) const EVENT: &str = "issues";
 /// Setting with the secret that signs the default provider's deliveries.

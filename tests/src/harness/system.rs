@@ -17,7 +17,7 @@ use tokio::sync::{MappedMutexGuard, MutexGuard};
 use uuid::Uuid;
 
 use super::processes::free_address;
-use super::provider::{DEFAULT_PROVIDER, FAST_LIMITS};
+use super::provider::DEFAULT_PROVIDER;
 use super::proxy::balance;
 use super::{AddedProviders, Process, ProcessOverrides, Processes, Proxy, Tenant, TestDb};
 
@@ -57,11 +57,6 @@ impl SystemBuilder {
     #[must_use]
     pub fn fast_provider(mut self) -> Self {
         self.simulator.enforces_limits = false;
-        for (name, value) in FAST_LIMITS {
-            self.env
-                .entry(name.to_owned())
-                .or_insert_with(|| value.to_owned());
-        }
         self
     }
 
@@ -141,10 +136,14 @@ impl SystemBuilder {
         let (api, ingress) = (free_address(), free_address());
         self.simulator.webhook_url = Some(format!("http://{ingress}"));
         self.simulator.api_url = format!("http://{api}");
+        let is_unlimited = !self.simulator.enforces_limits;
         let simulator = provider_sim::start(self.simulator)
             .await
             .expect("the simulator starts");
         let mut env: BTreeMap<String, String> = simulator.env().into_iter().collect();
+        if is_unlimited {
+            env.extend(simulator.unlimited_env());
+        }
         for (name, value) in [
             ("POBLYSH_DATABASE_URL", url),
             (

@@ -137,6 +137,55 @@ async fn wake_up_reads_only_the_named_stream() {
     assert_eq!(shown["missed_count"], 0, "a wake-up reported the fact");
 }
 
+/// Runs of requested streams that have ended.
+const REQUESTED_RUNS: &str = "SELECT count(*) FROM job_history WHERE connection_id = $1 \
+                              AND payload->>'requested_only' = 'true'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_run_delays_wake_up_by_one_slice() {
+    let (provider, system) = start(2).await;
+    let tenant = system.tenant("Acme").await;
+    let connection = connect(&system, &tenant, CALENDAR).await;
+    provider.world().endless = Some(SIDE);
+    let before = ["root", TEAM, SIDE].map(|stream| provider.world().reads_of(CALENDAR, stream));
+    let path = format!("/v1/connections/{connection}/sync");
+    tenant.post(&path, &json!({ "mode": "incremental" })).await;
+    eventually("the run reads the long stream", async || {
+        let world = provider.world();
+        let reads = ["root", TEAM, SIDE].map(|stream| world.reads_of(CALENDAR, stream));
+        reads.iter().zip(before).all(|(now, before)| *now > before)
+    })
+    .await;
+    provider.world().add_fact(CALENDAR, TEAM);
+    assert_eq!(provider.wake_up(TEAM).await, [200]);
+    eventually_in_feed(&tenant, CALENDAR, TEAM, 1).await;
+    let running = "SELECT count(*) FROM jobs WHERE connection_id = $1 \
+                   AND cursor_window LIKE 'sync:%:incremental'";
+    assert_eq!(count(&system, running, connection).await, 1, "not ended");
+    provider.world().endless = None;
+    settle(&system, connection).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wake_up_during_first_read_is_answered() {
+    let (provider, system) = start(2).await;
+    provider.world().endless = Some(SIDE);
+    let tenant = system.tenant("Acme").await;
+    let connection = tenant.connect_to(CALENDAR, PERSON, PERSON).await;
+    eventually("the stream has a channel and is read", async || {
+        let world = provider.world();
+        world.reads_of(CALENDAR, SIDE) > 1 && world.channels.len() == 2
+    })
+    .await;
+    assert_eq!(provider.wake_up(SIDE).await, [200]);
+    eventually("a run has skipped the stream", async || {
+        count(&system, REQUESTED_RUNS, connection).await >= 1
+    })
+    .await;
+    provider.world().endless = None;
+    settle(&system, connection).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn handshake_secret_verifies_later_wake_ups() {
     let (provider, system) = start(1).await;

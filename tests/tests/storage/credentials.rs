@@ -18,7 +18,7 @@ use shared::connectors::{
 };
 use shared::credentials::{AccessToken, CredentialError, Credentials};
 use shared::crypto::Keyring;
-use shared::db::credentials::CredentialKey;
+use shared::db::credentials::{self, CredentialKey, RefreshLease};
 use shared::db::{Db, TenantScope, Tx};
 use shared::model::{ConnectionId, ExternalAccount};
 use shared::ratelimit::PostgresRateLimiter;
@@ -224,6 +224,18 @@ impl Fixture {
                 None,
             )
             .await
+    }
+
+    /// Begins a refresh of the account's token whose response is lost.
+    async fn acquire_lease(&self) -> RefreshLease {
+        let key = CredentialKey::account(self.connection);
+        let mut tx = self.db.begin(&self.scope).await.expect("begun");
+        let row = credentials::get(&mut tx, &self.scope, &key).await;
+        let version = row.expect("the query result").expect("a row").version;
+        let lease =
+            credentials::acquire_refresh_lease(&mut tx, &self.scope, &key, version, -1.0).await;
+        tx.commit().await.expect("committed");
+        lease.expect("the query result").expect("a lease")
     }
 
     async fn token(&self, credentials: &Credentials) -> Result<String, CredentialError> {
@@ -477,6 +489,24 @@ async fn tokens_open_only_for_their_holder() {
     .execute(fixture.test.pool())
     .await
     .expect("exchanged");
-    let error = fixture.token(&credentials).await.expect_err("refused");
+    let error = fixture.token(&credentials).await.expect_err("rejected");
     assert!(matches!(error, CredentialError::Decrypt(_)), "{error}");
+}
+
+#[tokio::test]
+async fn lost_refresh_concerns_no_later_grant() {
+    let fixture = Fixture::new(Duration::ZERO, true).await;
+    for expected in [false, true] {
+        let lease = fixture.acquire_lease().await;
+        assert_eq!(lease.response_lost, expected, "of the same token");
+    }
+    fixture
+        .change(async |credentials, tx| {
+            let erased = credentials.erase(tx, &fixture.scope, fixture.connection);
+            erased.await.expect("erased");
+        })
+        .await;
+    fixture.store(None, None).await;
+    let lease = fixture.acquire_lease().await;
+    assert!(!lease.response_lost, "of a new grant");
 }

@@ -65,12 +65,27 @@ impl Fixture {
         )
         .await
         .expect("listed");
-        let keys = streams.map(|stream| stream.key);
-        cursors::mark_read(&mut tx, &scope, id, &keys, fixture.read_at)
+        tx.commit().await.expect("committed");
+        let keys = streams.each_ref().map(|stream| stream.key.as_str());
+        fixture.mark_read(&keys, fixture.read_at).await;
+        fixture
+    }
+
+    async fn mark_read(&self, streams: &[&str], read_through: DateTime<Utc>) {
+        let streams: Vec<String> = streams.iter().map(|key| (*key).to_owned()).collect();
+        let mut tx = self.begin().await;
+        cursors::mark_read(&mut tx, &self.scope, self.id, &streams, read_through)
             .await
             .expect("read");
         tx.commit().await.expect("committed");
-        fixture
+    }
+
+    /// Ends a slice of a run.
+    async fn keep_requests_due(&self) -> bool {
+        let mut tx = self.begin().await;
+        let is_due = due_times::keep_requests_due(&mut tx, &self.scope, self.id, "root").await;
+        tx.commit().await.expect("committed");
+        is_due.expect("the query result")
     }
 
     /// Adds another connection of the tenant, which is due.
@@ -209,6 +224,37 @@ async fn running_sync_delays_a_requested_one() {
         1,
         "a snoozed sync delays nothing"
     );
+}
+
+#[tokio::test]
+async fn request_during_first_read_stays_due() {
+    let fixture = Fixture::new().await;
+    fixture
+        .run("UPDATE cursors SET read_through = NULL, attempted_through = NULL")
+        .await;
+    fixture.request(&["events:a"]).await;
+    assert_eq!(fixture.enqueue(DueWork::RequestedSyncs).await, 1);
+    assert!(fixture.requested().await.is_empty(), "it skips the stream");
+    fixture.run("DELETE FROM jobs").await;
+    assert!(!fixture.keep_requests_due().await, "not yet readable");
+    fixture.mark_read(&["events:a"], fixture.read_at).await;
+    assert!(fixture.keep_requests_due().await, "read before the request");
+    assert_eq!(fixture.enqueue(DueWork::RequestedSyncs).await, 1);
+    fixture.finish_read(&fixture.requested().await[0]).await;
+    assert!(!fixture.keep_requests_due().await, "answered");
+}
+
+#[tokio::test]
+async fn request_of_failing_stream_waits_for_poll() {
+    let fixture = Fixture::new().await;
+    fixture.request(&["events:a"]).await;
+    assert_eq!(fixture.enqueue(DueWork::RequestedSyncs).await, 1);
+    fixture
+        .run("UPDATE cursors SET failure = '{}' WHERE stream = 'events:a'")
+        .await;
+    assert!(!fixture.keep_requests_due().await);
+    fixture.run("UPDATE cursors SET failure = NULL").await;
+    assert!(fixture.keep_requests_due().await);
 }
 
 #[tokio::test]

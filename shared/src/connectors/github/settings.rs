@@ -167,8 +167,7 @@ fn pem(text: &SecretString) -> Option<SecretString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Reader;
-    use crate::connectors::github::tests::{TEST_KEY, env};
+    use crate::connectors::github::tests::{TEST_KEY, settings};
     use crate::connectors::testing::read_settings;
 
     const CLIENT_ID: &str = "GITHUB_CLIENT_ID";
@@ -283,9 +282,17 @@ mod tests {
     }
 
     #[test]
+    fn limits_apply_without_an_app() {
+        let settings = read(&[]).expect("nothing is required");
+        assert!(settings.app.is_none());
+        assert!((settings.limits.budgets[0].per_second - 10.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
     fn debug_output_omits_secrets() {
-        let env = env("http://localhost:1", "http://localhost:2");
-        let shown = format!("{:?}", GitHubSettings::from_reader(&mut Reader::new(&env)));
+        let settings =
+            read_settings::<AppSettings, _>(&settings("http://localhost:1")).expect("valid");
+        let shown = format!("{settings:?}");
         assert!(shown.contains("12345"));
         assert!(
             !shown.contains("secret\"") && !shown.contains("PRIVATE"),

@@ -14,7 +14,7 @@ use url::Url;
 
 pub(super) use crate::connectors::response::{ApiError, Response};
 
-use crate::connectors::oauth::TokenClient;
+use crate::connectors::oauth::ApiClient;
 use crate::connectors::settings::url_below;
 use crate::connectors::wire::Json;
 use crate::connectors::{Access, ConnectorError, response};
@@ -163,6 +163,12 @@ impl Client {
         };
         self.outbound.observe(&call.charge(), seen).await;
     }
+}
+
+impl ApiClient for Client {
+    fn outbound(&self) -> &Outbound {
+        &self.outbound
+    }
 
     async fn execute(
         &self,
@@ -196,20 +202,6 @@ impl Client {
             code: error_body.error.unwrap_or_default(),
             cause,
         })
-    }
-}
-
-impl TokenClient for Client {
-    fn token_request(&self, url: Url) -> RequestBuilder {
-        self.outbound.request(Method::POST, url)
-    }
-
-    async fn send_token_request(
-        &self,
-        charge: &Charge<'_>,
-        request: RequestBuilder,
-    ) -> Result<Response, ApiError> {
-        self.execute(charge, request).await
     }
 }
 

@@ -12,10 +12,8 @@ use url::Url;
 use wiremock::MockServer;
 
 use super::Jira;
-use super::settings::JiraSettings;
 use super::subscriptions::desired_subscriptions;
-use crate::config::{Env, Reader};
-use crate::connectors::testing::{NoopLimiter, deps};
+use crate::connectors::testing::{NoopLimiter, Settings, build};
 use crate::connectors::{Access, Directory, SubscribeRequest};
 use crate::model::{DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount};
 
@@ -24,24 +22,22 @@ pub(super) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_100, 0).expect("a timestamp")
 }
 
+/// Settings of Jira with Atlassian at this address.
+pub(in crate::connectors) fn settings(base: &str) -> Settings {
+    vec![
+        ("JIRA_CLIENT_ID", "client-id".to_owned()),
+        (
+            "JIRA_CLIENT_SECRET",
+            "jira-client-secret,the-old-client-secret".to_owned(),
+        ),
+        ("JIRA_AUTH_BASE_URL", format!("{base}/auth")),
+        ("JIRA_API_BASE_URL", format!("{base}/api")),
+    ]
+}
+
 /// Builds a connector that calls Atlassian at this address.
 pub(super) fn connector(base: &str) -> (Jira, Arc<NoopLimiter>) {
-    let (auth, api) = (format!("{base}/auth"), format!("{base}/api"));
-    let env = Env::from_pairs([
-        ("POBLYSH_JIRA_CLIENT_ID", "client-id"),
-        (
-            "POBLYSH_JIRA_CLIENT_SECRET",
-            "jira-client-secret,the-old-client-secret",
-        ),
-        ("POBLYSH_JIRA_AUTH_BASE_URL", auth.as_str()),
-        ("POBLYSH_JIRA_API_BASE_URL", api.as_str()),
-    ]);
-    let mut reader = Reader::new(&env);
-    let settings = JiraSettings::from_reader(&mut reader);
-    reader.finish().expect("settings that can be used");
-    let (deps, rate_limiter) = deps(now());
-    let app = settings.app.expect("Jira is configured");
-    (Jira::new(app, &deps).expect("a connector"), rate_limiter)
+    build(&settings(base), now(), Jira::new)
 }
 
 /// Starts a mock server and builds a connector that calls it.

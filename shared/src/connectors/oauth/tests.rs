@@ -49,12 +49,12 @@ fn now() -> DateTime<Utc> {
 /// A client that maps statuses by the common table.
 struct Client(Outbound);
 
-impl TokenClient for Client {
-    fn token_request(&self, url: Url) -> RequestBuilder {
-        self.0.request(http::Method::POST, url)
+impl ApiClient for Client {
+    fn outbound(&self) -> &Outbound {
+        &self.0
     }
 
-    async fn send_token_request(
+    async fn execute(
         &self,
         charge: &Charge<'_>,
         request: RequestBuilder,

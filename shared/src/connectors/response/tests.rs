@@ -7,8 +7,8 @@ use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
-use crate::config::{Env, Reader};
-use crate::connectors::testing::deps;
+use crate::config::Reader;
+use crate::connectors::testing::{deps, env};
 use crate::connectors::{
     Access, Connector, ConnectorSettings, Directory, RefreshRequest, Registry, SyncRequest,
 };
@@ -21,27 +21,7 @@ fn now() -> DateTime<Utc> {
 
 /// All connectors, with this server as their provider.
 fn connectors(base: &str) -> Vec<Arc<dyn Connector>> {
-    let env = Env::from_pairs([
-        ("POBLYSH_GITHUB_APP_ID", "12345"),
-        ("POBLYSH_GITHUB_APP_SLUG", "poblysh"),
-        ("POBLYSH_GITHUB_CLIENT_ID", "client"),
-        ("POBLYSH_GITHUB_CLIENT_SECRET", "client-secret-of-tests"),
-        ("POBLYSH_GITHUB_WEBHOOK_SECRET", "webhook-secret-of-tests"),
-        (
-            "POBLYSH_GITHUB_PRIVATE_KEY",
-            include_str!("../github/fixtures/test-app.pem"),
-        ),
-        ("POBLYSH_GITHUB_WEB_BASE_URL", base),
-        ("POBLYSH_GITHUB_API_BASE_URL", base),
-        ("POBLYSH_SLACK_CLIENT_ID", "client"),
-        ("POBLYSH_SLACK_CLIENT_SECRET", "client-secret-of-tests"),
-        ("POBLYSH_SLACK_WEBHOOK_SECRET", "webhook-secret-of-tests"),
-        ("POBLYSH_SLACK_BASE_URL", base),
-        ("POBLYSH_JIRA_CLIENT_ID", "client"),
-        ("POBLYSH_JIRA_CLIENT_SECRET", "client-secret-of-tests"),
-        ("POBLYSH_JIRA_AUTH_BASE_URL", base),
-        ("POBLYSH_JIRA_API_BASE_URL", base),
-    ]);
+    let env = env(&ConnectorSettings::of_tests(base));
     let mut reader = Reader::new(&env);
     let settings = ConnectorSettings::from_reader(&mut reader);
     reader.finish().expect("valid settings");

@@ -12,10 +12,8 @@ use serde_json::json;
 use wiremock::MockServer;
 
 use super::Slack;
-use super::settings::SlackSettings;
-use crate::config::{Env, Reader};
 use crate::connectors::Directory;
-use crate::connectors::testing::{NoopLimiter, deps};
+use crate::connectors::testing::{NoopLimiter, Settings, build};
 use crate::model::{DirectoryEntry, DirectoryKey, DirectoryKind, ExternalAccount};
 
 pub(super) const SIGNING_SECRET: &str = "test-signing-secret";
@@ -25,28 +23,33 @@ pub(super) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000, 0).expect("a timestamp")
 }
 
-/// Builds a connector that calls Slack at this address.
-pub(super) fn connector(base: &str, overrides: &[(&str, &str)]) -> (Slack, Arc<NoopLimiter>) {
-    let mut pairs = vec![
-        ("POBLYSH_SLACK_APP_ID", "A0POBLYSH"),
-        ("POBLYSH_SLACK_CLIENT_ID", "111.222"),
+/// Settings of Slack at this address.
+pub(in crate::connectors) fn settings(base: &str) -> Settings {
+    [
+        ("SLACK_APP_ID", "A0POBLYSH"),
+        ("SLACK_CLIENT_ID", "111.222"),
         (
-            "POBLYSH_SLACK_CLIENT_SECRET",
+            "SLACK_CLIENT_SECRET",
             "the-new-client-secret,the-old-client-secret",
         ),
-        ("POBLYSH_SLACK_WEBHOOK_SECRET", SIGNING_SECRET),
-        ("POBLYSH_SLACK_APP_TOKEN", "xapp-token-of-tests"),
-        ("POBLYSH_SLACK_BASE_URL", base),
-    ];
+        ("SLACK_WEBHOOK_SECRET", SIGNING_SECRET),
+        ("SLACK_APP_TOKEN", "xapp-token-of-tests"),
+        ("SLACK_BASE_URL", base),
+    ]
+    .map(|(name, value)| (name, value.to_owned()))
+    .into()
+}
+
+/// Builds a connector that calls Slack at this address.
+pub(super) fn connector(
+    base: &str,
+    overrides: &[(&'static str, &str)],
+) -> (Slack, Arc<NoopLimiter>) {
+    let mut pairs = settings(base);
     pairs.retain(|(name, _)| !overrides.iter().any(|(other, _)| other == name));
-    pairs.extend(overrides.iter().filter(|(_, value)| !value.is_empty()));
-    let env = Env::from_pairs(pairs);
-    let mut reader = Reader::new(&env);
-    let settings = SlackSettings::from_reader(&mut reader);
-    reader.finish().expect("settings that can be used");
-    let (deps, rate_limiter) = deps(now());
-    let app = settings.app.expect("Slack is configured");
-    (Slack::new(app, &deps).expect("a connector"), rate_limiter)
+    let set = overrides.iter().filter(|(_, value)| !value.is_empty());
+    pairs.extend(set.map(|(name, value)| (*name, (*value).to_owned())));
+    build(&pairs, now(), Slack::new)
 }
 
 /// Starts a mock server and builds a connector that calls it.

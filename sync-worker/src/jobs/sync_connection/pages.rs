@@ -1,21 +1,18 @@
-//! The pages of a run: fetching a page and committing its content.
+//! The pages of a run: committing their content.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics::counter;
-use shared::connectors::{ConnectorError, ObservedUpdate, ObservedUpdates, SyncPage, SyncRequest};
+use shared::connectors::{ConnectorError, ObservedUpdate, ObservedUpdates, SyncPage};
 use shared::db::cursors::{self, Advance, StreamCursor};
 use shared::db::{DbError, Tx, connections, directory, subscriptions};
-use shared::http::{self, Priority};
 use shared::model::{Resource, SignalDraft};
 use shared::signals::{self, NewSignal};
 use shared::telemetry::names;
 
 use super::page_end::{MAX_LATENESS, denial_of, end_of, stream_problem};
-use super::reconciliation::reconcile_from;
 use super::run::{PageEnd, Run, is_temporary};
 use super::stream_queue::{Pass, StreamTask};
 use crate::failure::{JobFailure, error};
@@ -49,48 +46,6 @@ impl Run<'_> {
             Pass::Incremental => self.commit(task, page).await,
             Pass::Reconciliation => self.commit_reconciliation(task, page).await,
         }
-    }
-
-    pub(super) async fn fetch(&self, task: &StreamTask) -> Result<SyncPage, JobFailure> {
-        let stream = &task.stream;
-        let upper_bound = if task.pass == Pass::Reconciliation {
-            stream.pending_upper_bound.unwrap_or(self.upper_bound)
-        } else {
-            self.upper_bound
-        };
-        let reconcile_from = (task.pass == Pass::Reconciliation)
-            .then(|| reconcile_from(stream, upper_bound, self.reconcile_window()));
-        let connector = self.session.connector;
-        connector
-            .descriptor()
-            .verify_stream_scope(&stream.spec.key, &self.granted_scopes)?;
-        let priority = match task.pass {
-            Pass::Reconciliation => Priority::Reconciliation,
-            _ if self.requested_only => Priority::Immediate,
-            _ if self.is_backfill => Priority::Backfill(self.job.tenant_id),
-            _ => Priority::Poll,
-        };
-        let page = self
-            .session
-            .call(|access| {
-                let request = SyncRequest {
-                    access,
-                    stream: stream.spec.clone(),
-                    cursor: stream.cursor.clone(),
-                    backfill_from: stream.backfill_from,
-                    reconcile_from,
-                    failures: stream.page_size.equivalent_failures(),
-                    upper_bound,
-                    priority,
-                    directory: Arc::clone(&self.directory),
-                };
-                Box::pin(http::with_page_deadline(connector.sync(request)))
-            })
-            .await;
-        page.map_err(|failure| match failure {
-            JobFailure::Provider(error) => error.of_stream(&stream.spec.key).into(),
-            other => other,
-        })
     }
 
     /// Commits a page's Signals together with the cursor after it.

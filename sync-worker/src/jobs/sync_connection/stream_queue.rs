@@ -23,6 +23,8 @@ pub(super) struct StreamTask {
     pub(super) is_left_behind: bool,
     /// Whether its cursor has already expired in this run.
     pub(super) has_restarted: bool,
+    /// Whether an earlier slice or run has left a part of it unread, or it has no cursor.
+    pub(super) has_backlog: bool,
     /// Its next page, if it has been fetched already.
     pub(super) fetched: Option<SyncPage>,
 }
@@ -31,12 +33,18 @@ impl StreamTask {
     /// A stream that this run has not read yet.
     pub(super) const fn new(stream: StreamCursor, pass: Pass) -> Self {
         Self {
+            has_backlog: stream.cursor.is_none() || stream.pending_upper_bound.is_some(),
             stream,
             pass,
             is_left_behind: false,
             has_restarted: false,
             fetched: None,
         }
+    }
+
+    /// Whether the read is long because it does not continue at the position of the last one.
+    pub(super) const fn is_resync(&self) -> bool {
+        self.has_backlog || self.has_restarted
     }
 }
 
@@ -237,6 +245,23 @@ mod tests {
         assert_eq!(queue.pop(at(59)).map(key), None);
         assert_eq!(queue.resumes_at(at(59)), Some(at(60)));
         assert_eq!(queue.pop(at(60)).map(key), Some("issues:1".to_owned()));
+    }
+
+    #[test]
+    fn read_without_position_is_a_resync() {
+        let read = |cursor: Option<u8>, pending: Option<i64>| {
+            let mut stream = task("events:1").stream;
+            stream.cursor = cursor.map(serde_json::Value::from);
+            stream.pending_upper_bound = pending.map(at);
+            StreamTask::new(stream, Pass::Incremental)
+        };
+        let mut latest = read(Some(1), None);
+        latest.stream.pending_upper_bound = Some(at(0));
+        assert!(!latest.is_resync(), "its second page neither");
+        latest.has_restarted = true;
+        assert!(latest.is_resync(), "the cursor has expired");
+        assert!(read(None, None).is_resync(), "the cursor was reset");
+        assert!(read(Some(1), Some(0)).is_resync(), "a part was left");
     }
 
     proptest! {

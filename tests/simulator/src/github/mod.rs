@@ -171,6 +171,10 @@ impl Provider for GitHub {
         ]
     }
 
+    fn unlimited_env(&self) -> &'static [(&'static str, &'static str)] {
+        &[("REQUESTS_PER_SECOND", "500"), ("BURST", "1000")]
+    }
+
     fn router(self: Arc<Self>) -> Router {
         let api = middleware::wrap_api(apps::router().merge(rest::router()), &self);
         let web = middleware::wrap_pages(oauth::router().merge(pages::router()), &self);

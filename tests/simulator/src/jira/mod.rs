@@ -142,6 +142,15 @@ impl Provider for Jira {
         ]
     }
 
+    fn unlimited_env(&self) -> &'static [(&'static str, &'static str)] {
+        &[
+            ("POINTS_PER_SECOND", "1000000"),
+            ("SITE_POINTS_PER_SECOND", "1000000"),
+            ("REQUESTS_PER_SECOND", "1000"),
+            ("BURST", "1000000"),
+        ]
+    }
+
     fn router(self: Arc<Self>) -> Router {
         Router::new()
             .nest(

@@ -144,6 +144,10 @@ impl Provider for Slack {
         ]
     }
 
+    fn unlimited_env(&self) -> &'static [(&'static str, &'static str)] {
+        &[("RATE_FACTOR", "10000")]
+    }
+
     fn router(self: Arc<Self>) -> Router {
         Router::new()
             .nest("/slack", oauth::router(&self).merge(api::router(&self)))

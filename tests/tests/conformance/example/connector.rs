@@ -342,6 +342,7 @@ impl Connector for Example {
                 .filter(|number| Some(*number) > seen)
                 .map(|number| self.signal(key, number, request.upper_bound))
                 .collect(),
+            has_more: response["has_more"] == true,
             ..SyncPage::empty(json!(last))
         })
     }

@@ -21,6 +21,9 @@ use super::world::{Channel, PERSON, STREAMS, World};
 /// Pause before a push that was not accepted is sent again.
 const RESEND_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Delay of a page of an endless stream.
+const PAGE_DELAY: Duration = Duration::from_millis(100);
+
 /// The secret that the provider creates for the pushes of the mail.
 const HOOK_SECRET: &str = "a secret that the provider has created";
 
@@ -218,12 +221,19 @@ async fn list_facts(
     Path((product, stream)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, StatusCode> {
-    let mut world = shared.world();
-    if !is_authorized(&world, &headers) {
-        return Err(StatusCode::UNAUTHORIZED);
+    let (count, has_more) = {
+        let mut world = shared.world();
+        if !is_authorized(&world, &headers) {
+            return Err(StatusCode::UNAUTHORIZED);
+        }
+        let count = world.read(&product, &stream);
+        (count, world.endless == Some(stream.as_str()))
+    };
+    if has_more {
+        tokio::time::sleep(PAGE_DELAY).await;
     }
-    let count = world.read(&product, &stream);
-    Ok(Json(json!({ "facts": (1..=count).collect::<Vec<u64>>() })))
+    let facts: Vec<u64> = (1..=count).collect();
+    Ok(Json(json!({ "facts": facts, "has_more": has_more })))
 }
 
 async fn create_channel(

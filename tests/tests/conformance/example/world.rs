@@ -18,6 +18,8 @@ pub(super) struct World {
     pub(super) token_ttl: i64,
     /// Whether the next channel is created without a response.
     pub(super) loses_response: bool,
+    /// The stream whose pages never end.
+    pub(super) endless: Option<&'static str>,
     /// The generation of the person's grant, which a revocation ends.
     generation: u32,
     tokens: u32,
@@ -53,6 +55,7 @@ impl Default for World {
             withheld: BTreeSet::new(),
             token_ttl: 3600,
             loses_response: false,
+            endless: None,
             generation: 1,
             tokens: 0,
             refreshes: 0,

@@ -28,7 +28,7 @@ async fn user_scopes_are_requested_only_if_configured() {
             Some("channels:history,groups:history"),
         ),
     ] {
-        let settings = [("POBLYSH_SLACK_USER_SCOPES", scopes)];
+        let settings = [("SLACK_USER_SCOPES", scopes)];
         let (slack, _) = connector("http://localhost:1", &settings);
         let url = slack.authorize(&authorize_request(None)).expect("a URL");
         let found = url.query_pairs().find(|(name, _)| name == "user_scope");

@@ -56,10 +56,7 @@ fn documented_example_is_verified() {
                 &trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
     let (slack, _) = connector(
         "http://localhost:1",
-        &[(
-            "POBLYSH_SLACK_WEBHOOK_SECRET",
-            "8f742231b10e8888abcd99yyyzzz85a5",
-        )],
+        &[("SLACK_WEBHOOK_SECRET", "8f742231b10e8888abcd99yyyzzz85a5")],
     );
     let signature = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
     let then = DateTime::from_timestamp(1_531_420_618, 0).expect("a timestamp");
@@ -138,10 +135,7 @@ fn invalid_signatures_are_rejected() {
         headers.append(*missing, HeaderValue::from_static("b"));
         assert_eq!(check(&headers), Some(VerifyError::Malformed));
     }
-    let (unset, _) = connector(
-        "http://localhost:1",
-        &[("POBLYSH_SLACK_WEBHOOK_SECRET", "")],
-    );
+    let (unset, _) = connector("http://localhost:1", &[("SLACK_WEBHOOK_SECRET", "")]);
     assert_eq!(
         testing::verify(&unset, &headers(time, &good), &body).err(),
         Some(VerifyError::NotConfigured)

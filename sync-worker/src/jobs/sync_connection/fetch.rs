@@ -1,0 +1,57 @@
+//! Fetching a page of a stream from the provider.
+
+use std::sync::Arc;
+
+use shared::connectors::{SyncPage, SyncRequest};
+use shared::http::{self, Priority};
+
+use super::reconciliation::reconcile_from;
+use super::run::Run;
+use super::stream_queue::{Pass, StreamTask};
+use crate::failure::JobFailure;
+
+impl Run<'_> {
+    /// Fetches the next page of a stream.
+    pub(super) async fn fetch(&self, task: &StreamTask) -> Result<SyncPage, JobFailure> {
+        let stream = &task.stream;
+        let upper_bound = if task.pass == Pass::Reconciliation {
+            stream.pending_upper_bound.unwrap_or(self.upper_bound)
+        } else {
+            self.upper_bound
+        };
+        let reconcile_from = (task.pass == Pass::Reconciliation)
+            .then(|| reconcile_from(stream, upper_bound, self.reconcile_window()));
+        let connector = self.session.connector;
+        connector
+            .descriptor()
+            .verify_stream_scope(&stream.spec.key, &self.granted_scopes)?;
+        let is_backfill = self.is_backfill || (self.requested_only && task.is_resync());
+        let priority = match task.pass {
+            Pass::Reconciliation => Priority::Reconciliation,
+            _ if is_backfill => Priority::Backfill(self.job.tenant_id),
+            _ if self.requested_only => Priority::Immediate,
+            _ => Priority::Poll,
+        };
+        let page = self
+            .session
+            .call(|access| {
+                let request = SyncRequest {
+                    access,
+                    stream: stream.spec.clone(),
+                    cursor: stream.cursor.clone(),
+                    backfill_from: stream.backfill_from,
+                    reconcile_from,
+                    failures: stream.page_size.equivalent_failures(),
+                    upper_bound,
+                    priority,
+                    directory: Arc::clone(&self.directory),
+                };
+                Box::pin(http::with_page_deadline(connector.sync(request)))
+            })
+            .await;
+        page.map_err(|failure| match failure {
+            JobFailure::Provider(error) => error.of_stream(&stream.spec.key).into(),
+            other => other,
+        })
+    }
+}
