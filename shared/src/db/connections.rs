@@ -22,7 +22,7 @@ pub use behind::Behind;
 pub(crate) use behind::{is_behind, is_held_back, is_overdue};
 pub use connect::{
     ConnectError, Connected, NewConnection, NewPending, activate_pending, connect, create_pending,
-    name_pending, release_grant, update_account,
+    is_grant_used, name_pending, release_grant, update_account,
 };
 pub(crate) use progress::below_watermark;
 pub use progress::{
