@@ -268,6 +268,7 @@ impl ConnectorHarness {
                     body: Bytes::from_static(br#"{"event_context":"a-context"}"#),
                     received_at: provider::now(),
                     account,
+                    subscription: None,
                 };
                 connector.list_recipients(&delivery).await.ok();
             }

@@ -191,6 +191,7 @@ fn handle(connector: &dyn Connector, headers: &HeaderMap, body: &Bytes, account:
         body: body.clone(),
         received_at: provider::now(),
         account,
+        subscription: None,
     };
     let first = normalize(connector, &delivery);
     let second = normalize(connector, &delivery);

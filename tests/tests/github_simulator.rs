@@ -263,6 +263,7 @@ impl Fixture {
                     body: body.clone(),
                     received_at: SystemClock.now(),
                     account: ExternalAccount::from_route("any"),
+                    subscription: None,
                 };
                 self.github
                     .handle_webhook(&delivery, &Directory::default())

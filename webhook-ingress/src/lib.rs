@@ -6,13 +6,14 @@
 
 mod body;
 mod receive;
+mod robots;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::post;
+use axum::routing::{get, post};
 use shared::clock::{DatabaseClock, SharedClock};
 use shared::config::{
     ConfigError, CryptoConfig, Env, IngressConfig, Process, Reader, ServiceConfig,
@@ -120,6 +121,7 @@ fn router(state: State) -> Router {
             "/webhooks/{provider}/{connection_id}",
             post(receive::by_connection),
         )
+        .route("/robots.txt", get(robots::robots))
         .layer(DefaultBodyLimit::disable())
         .with_state(state)
         .method_not_allowed_fallback(receive::method_not_allowed)
@@ -142,6 +144,7 @@ mod tests {
             vec![database, webhook("POBLYSH_GITHUB_WEBHOOK_SECRET")],
             vec![database, webhook("POBLYSH_SLACK_WEBHOOK_SECRET")],
             vec![database, webhook("POBLYSH_JIRA_CLIENT_SECRET")],
+            vec![database, webhook("POBLYSH_GOOGLE_WEBHOOK_SECRET")],
         ] {
             let config = Config::from_env(&Env::from_pairs(pairs.clone()));
             assert!(config.is_ok(), "{pairs:?}: {config:?}");

@@ -124,6 +124,12 @@ BEGIN
 END
 $$;
 
+-- Returns whether a connection, of any tenant, uses a grant. The function runs as the owner.
+CREATE FUNCTION is_grant_used(key bytea) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM connection_routes WHERE grant_key = key AND NOT grant_released)
+$$;
+
 -- Routes of deliveries that do not name their account. One route may lead to several connections.
 CREATE TABLE delivery_routes (
     tenant_id       uuid NOT NULL,

@@ -44,7 +44,7 @@ CREATE POLICY by_secret ON oauth_states FOR SELECT TO poblysh_api
 CREATE POLICY route ON connection_routes FOR SELECT TO poblysh_ingress USING (true);
 CREATE POLICY route ON delivery_routes FOR SELECT TO poblysh_ingress, poblysh_worker USING (true);
 CREATE POLICY verify ON webhook_secrets FOR SELECT TO poblysh_ingress USING (true);
--- accept_webhook_secret and release_grant run as the owner, to whom these policies apply.
+-- accept_webhook_secret, release_grant and is_grant_used run as the owner, to whom these policies apply.
 CREATE POLICY release_grant ON connection_routes TO CURRENT_USER USING (true) WITH CHECK (true);
 CREATE POLICY accept_secret ON webhook_arming TO CURRENT_USER USING (true) WITH CHECK (true);
 CREATE POLICY accept_secret ON webhook_secrets TO CURRENT_USER USING (true) WITH CHECK (true);

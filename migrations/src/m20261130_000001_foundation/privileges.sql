@@ -3,11 +3,12 @@
 GRANT USAGE ON SCHEMA public TO poblysh_api, poblysh_ingress, poblysh_worker;
 REVOKE ALL ON FUNCTION key_owner(bytea), ensure_partitions(integer), drop_partitions(text, integer),
     put_webhook_key(uuid, uuid, uuid, bytea, boolean, interval),
-    accept_webhook_secret(uuid, uuid, uuid, bytea, interval), release_grant(uuid, uuid) FROM PUBLIC;
+    accept_webhook_secret(uuid, uuid, uuid, bytea, interval), release_grant(uuid, uuid),
+    is_grant_used(bytea) FROM PUBLIC;
 
 -- api-server. It creates and deletes webhook secrets, and re-encrypts them after a key rotation.
 GRANT EXECUTE ON FUNCTION key_owner(bytea), put_webhook_key(uuid, uuid, uuid, bytea, boolean, interval),
-    release_grant(uuid, uuid) TO poblysh_api;
+    release_grant(uuid, uuid), is_grant_used(bytea) TO poblysh_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON connect_links, connection_routes, credentials, cursors,
     delivery_routes, directory_entries, jobs, oauth_states, subscriptions, token_refresh_log,
     webhook_arming TO poblysh_api;

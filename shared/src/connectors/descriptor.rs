@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -119,6 +120,8 @@ pub struct TokenPolicy {
     pub refresh_before: Duration,
     /// Maximum number of refreshes of one grant, for all workers together; `None` if unlimited.
     pub quota: Option<TokenQuota>,
+    /// Whether a refresh token remains valid when a later consent issues none.
+    pub keeps_refresh_token: bool,
 }
 
 /// A number of token refreshes per window, beyond which the provider locks a grant.
@@ -136,6 +139,7 @@ impl Default for TokenPolicy {
         Self {
             refresh_before: Duration::from_mins(5),
             quota: None,
+            keeps_refresh_token: false,
         }
     }
 }
@@ -219,10 +223,34 @@ pub struct SubscriptionPolicy {
     pub ids: SubscriptionIds,
     /// The URL to which their deliveries are sent.
     pub address: SubscriptionAddress,
-    /// Time before the expiry at which a subscription is renewed.
-    pub renew_before: Duration,
+    /// Time at which a subscription is renewed.
+    pub renewal: RenewalTime,
     /// Time before the expiry at which a missing renewal raises an alert.
     pub alert_before: Duration,
+}
+
+/// Time at which a subscription is renewed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RenewalTime {
+    /// This long before its expiry.
+    Before(Duration),
+    /// When this part of its lifetime, from 0 to 1, has passed.
+    ///
+    /// For providers that may grant any lifetime.
+    AfterPart(f64),
+}
+
+impl RenewalTime {
+    /// Returns when a subscription is due that was created or renewed at `since`.
+    pub fn due_at(self, since: DateTime<Utc>, expires_at: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::Before(before) => expires_at - before,
+            Self::AfterPart(part) => {
+                let lifetime = (expires_at - since).to_std().unwrap_or_default();
+                expires_at - lifetime.mul_f64((1.0 - part).clamp(0.0, 1.0))
+            }
+        }
+    }
 }
 
 /// Origin of a subscription's id.
@@ -272,6 +300,17 @@ impl ConnectionWebhooks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn renewal_is_due_before_expiry_or_after_part() {
+        let since = DateTime::UNIX_EPOCH;
+        let expires_at = since + chrono::TimeDelta::hours(10);
+        let due = |renewal: RenewalTime| (renewal.due_at(since, expires_at) - since).num_hours();
+        assert_eq!(due(RenewalTime::Before(Duration::from_hours(3))), 7);
+        assert_eq!(due(RenewalTime::AfterPart(0.8)), 8);
+        let expired = RenewalTime::AfterPart(0.8).due_at(expires_at, since);
+        assert_eq!(expired, since, "at once");
+    }
 
     #[test]
     fn stream_needs_every_scope_of_its_kind() {

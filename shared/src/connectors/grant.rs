@@ -77,6 +77,15 @@ pub enum CallbackOutcome {
         /// Reason, as text for the person.
         reason: String,
     },
+    /// The grant gives no useful access.
+    ///
+    /// It is revoked, unless a connection shares it.
+    Rejected {
+        /// Reason, as text for the person.
+        reason: String,
+        /// The grant.
+        grant: Box<Grant>,
+    },
 }
 
 impl CallbackOutcome {
@@ -84,6 +93,14 @@ impl CallbackOutcome {
     pub fn denied(reason: impl Into<String>) -> Self {
         Self::Denied {
             reason: reason.into(),
+        }
+    }
+
+    /// Builds [`Self::Rejected`].
+    pub fn rejected(reason: impl Into<String>, grant: Grant) -> Self {
+        Self::Rejected {
+            reason: reason.into(),
+            grant: Box::new(grant),
         }
     }
 

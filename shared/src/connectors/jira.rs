@@ -24,9 +24,9 @@ pub use webhook::Webhooks;
 use super::{
     Access, AuthType, AuthorizeRequest, Callback, CallbackOutcome, Connector, ConnectorDeps,
     ConnectorError, Directory, Grant, KeySource, ProviderDescriptor, RateLimits, RefreshRequest,
-    Renewal, SubscribeRequest, SubscriptionAddress, SubscriptionIds, SubscriptionPolicy, SyncPage,
-    SyncRequest, TokenPolicy, TokenSet, VerifyError, WebhookDelivery, WebhookOutcome,
-    WebhookReceipt, WebhookRequest,
+    Renewal, RenewalTime, SubscribeRequest, SubscriptionAddress, SubscriptionIds,
+    SubscriptionPolicy, SyncPage, SyncRequest, TokenPolicy, TokenSet, VerifyError, WebhookDelivery,
+    WebhookOutcome, WebhookReceipt, WebhookRequest,
 };
 use crate::http::{HttpError, Priority};
 use crate::model::{DirectoryEntry, DirectoryKey, ExternalAccount, Subscription, mark_received};
@@ -190,7 +190,7 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
             is_listed: true,
             ids: SubscriptionIds::Provider,
             address: SubscriptionAddress::App,
-            renew_before: Duration::from_hours(7 * 24),
+            renewal: RenewalTime::Before(Duration::from_hours(7 * 24)),
             alert_before: Duration::from_hours(3 * 24),
         }),
         limits,

@@ -27,6 +27,8 @@ mod wire;
 mod testing;
 
 pub mod github;
+pub mod google;
+pub mod google_drive;
 pub mod jira;
 pub mod slack;
 

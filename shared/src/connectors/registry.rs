@@ -106,6 +106,7 @@ providers! {
     github: GitHub, GitHubSettings;
     slack: Slack, SlackSettings;
     jira: Jira, JiraSettings;
+    google_drive: GoogleDrive, GoogleDriveSettings;
 }
 
 /// Builds a connector from the dependencies of every connector.

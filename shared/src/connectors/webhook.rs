@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use super::ProviderDescriptor;
 use crate::crypto::PublicKey;
-use crate::model::{ConnectionId, DirectoryEntry, ExternalAccount, SignalDraft};
+use crate::model::{ConnectionId, DirectoryEntry, ExternalAccount, SignalDraft, Subscription};
 
 /// A webhook request whose signature has not been verified.
 #[derive(Debug, Clone, Copy)]
@@ -193,6 +193,8 @@ pub struct WebhookDelivery {
     ///
     /// If no connection matched, only its id is known, which is the route.
     pub account: ExternalAccount,
+    /// Subscription whose route it matched, if that still exists.
+    pub subscription: Option<Subscription>,
 }
 
 impl WebhookDelivery {

@@ -30,6 +30,7 @@ impl Credentials {
             expires_at: tokens.expires_at,
             refresh_at: tokens.expires_at.map(|end| end - policy.refresh_before),
             refresh_expires_at: tokens.refresh_expires_at,
+            keeps_refresh_token: policy.keeps_refresh_token,
         }
     }
 

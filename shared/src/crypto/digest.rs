@@ -39,16 +39,20 @@ pub fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
 /// and without a secret nothing matches.
 pub fn verify_hmac_sha256_hex(secrets: &[SecretString], parts: &[&[u8]], hex: &str) -> bool {
     let mut claimed = [0; 32];
-    if hex::decode_to_slice(hex, &mut claimed).is_err() {
-        return false;
-    }
+    hex::decode_to_slice(hex, &mut claimed).is_ok() && verify_hmac_sha256(secrets, parts, &claimed)
+}
+
+/// Whether `claimed` is the HMAC-SHA-256 of the concatenated parts under one of the secrets.
+///
+/// As [`verify_hmac_sha256_hex`], over raw bytes.
+pub fn verify_hmac_sha256(secrets: &[SecretString], parts: &[&[u8]], claimed: &[u8]) -> bool {
     let mut matched = Choice::from(0);
     for secret in secrets
         .iter()
         .map(ExposeSecret::expose_secret)
         .filter(|text| !text.is_empty())
     {
-        matched |= hmac_sha256_parts(secret.as_bytes(), parts).ct_eq(&claimed);
+        matched |= hmac_sha256_parts(secret.as_bytes(), parts).ct_eq(claimed);
     }
     matched.into()
 }

@@ -9,7 +9,8 @@ mod keyring;
 mod public_key;
 
 pub use digest::{
-    constant_time_eq, hmac_sha256, pkce_challenge, random_token, sha256, verify_hmac_sha256_hex,
+    constant_time_eq, hmac_sha256, pkce_challenge, random_token, sha256, verify_hmac_sha256,
+    verify_hmac_sha256_hex,
 };
 pub use keyring::{CryptoError, Keyring, SealContext};
 pub use public_key::PublicKey;

@@ -67,6 +67,8 @@ pub struct NewSealed {
     pub refresh_at: Option<DateTime<Utc>>,
     /// When the refresh token expires.
     pub refresh_expires_at: Option<DateTime<Utc>>,
+    /// Whether the previous refresh token remains valid if there is no new one.
+    pub keeps_refresh_token: bool,
 }
 
 /// Returns the credential, if the holder has one.
@@ -92,6 +94,8 @@ pub async fn get(
 ///
 /// Versions continue after those of erased tokens: an attempt to refresh those is in the log, and
 /// concerns no later token.
+///
+/// A refresh token that remains valid is kept with its expiry.
 pub async fn put(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -105,9 +109,12 @@ pub async fn put(
          WHERE tenant_id = $1 AND connection_id = $2 AND holder = $3 \
          ON CONFLICT (tenant_id, connection_id, holder) DO UPDATE SET \
              version = own.version + 1, access_token = excluded.access_token, \
-             refresh_token = excluded.refresh_token, expires_at = excluded.expires_at, \
-             refresh_expires_at = excluded.refresh_expires_at, refresh_lease = NULL, \
-             refresh_lease_until = NULL, updated_at = now()",
+             refresh_token = CASE WHEN excluded.refresh_token IS NULL AND $8 \
+                 THEN own.refresh_token ELSE excluded.refresh_token END, \
+             expires_at = excluded.expires_at, \
+             refresh_expires_at = CASE WHEN excluded.refresh_token IS NULL AND $8 \
+                 THEN own.refresh_expires_at ELSE excluded.refresh_expires_at END, \
+             refresh_lease = NULL, refresh_lease_until = NULL, updated_at = now()",
     )
     .bind(scope.tenant_id())
     .bind(key.connection)
@@ -116,6 +123,7 @@ pub async fn put(
     .bind(&tokens.refresh_token)
     .bind(tokens.expires_at)
     .bind(tokens.refresh_expires_at)
+    .bind(tokens.keeps_refresh_token)
     .execute(&mut **tx)
     .await?;
     set_refresh_at(tx, scope, key, tokens.refresh_at).await

@@ -64,14 +64,7 @@ impl Row {
     /// The subscription that an attempt without a result may have created, under a planned id.
     pub fn attempted(&self) -> Option<Subscription> {
         let planned_id = self.planned_id.clone()?;
-        Some(Subscription {
-            resource: self.resource.clone(),
-            external_id: planned_id.clone(),
-            route: Some(planned_id),
-            state: Value::Null,
-            expires_at: None,
-            refused_events: Vec::new(),
-        })
+        Some(Subscription::planned(self.resource.clone(), planned_id))
     }
 }
 

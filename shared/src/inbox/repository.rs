@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 
 use crate::connectors::WebhookDelivery;
 use crate::db::{DbError, Json, Tx, sanitize};
-use crate::model::{ConnectionId, DeliveryId, ExternalAccount, TenantId};
+use crate::model::{ConnectionId, DeliveryId, ExternalAccount, Subscription, TenantId};
 
 /// A delivery that waits to be processed.
 #[derive(Debug)]
@@ -80,11 +80,16 @@ async fn read(
         "SELECT d.tenant_id, d.id, d.connection_id, d.provider, d.account_id, d.traceparent, \
              d.headers, d.body, d.received_at, d.copied, \
              c.account_id AS known_id, c.account_name, c.account_stable_id, c.settings, \
-             coalesce(c.status IN ('suspended', 'needs_reauth'), false) AS has_ended_grant \
+             coalesce(c.status IN ('suspended', 'needs_reauth'), false) AS has_ended_grant, \
+             s.resource, s.external_id, s.planned_id, s.state, s.expires_at, s.refused_events \
          FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[]) AS k(tenant_id, received_at, id) \
          JOIN deliveries d ON d.tenant_id = k.tenant_id AND d.received_at = k.received_at \
              AND d.id = k.id \
          LEFT JOIN connections c ON c.tenant_id = d.tenant_id AND c.id = d.connection_id \
+         LEFT JOIN delivery_routes r ON r.tenant_id = d.tenant_id \
+             AND r.connection_id = d.connection_id AND r.route = d.account_id \
+         LEFT JOIN subscriptions s ON s.tenant_id = r.tenant_id \
+             AND s.connection_id = r.connection_id AND s.id = r.subscription_id \
          WHERE d.received_at BETWEEN $5 AND $6 AND (d.outcome = 'pending' OR NOT $4)",
     )
     .bind(keys.iter().map(|(tenant, _)| *tenant).collect::<Vec<_>>())
@@ -121,10 +126,35 @@ async fn read(
                     body: Bytes::from(row.try_get::<Vec<u8>, _>("body")?),
                     received_at: row.try_get("received_at")?,
                     account,
+                    subscription: subscription(row)?,
                 },
             })
         })
         .collect()
+}
+
+/// The subscription of the delivery's route, if it has one.
+///
+/// The provider may not have confirmed it yet. Then only its planned id is known.
+fn subscription(row: &PgRow) -> Result<Option<Subscription>, DbError> {
+    let resource: Option<String> = row.try_get("resource")?;
+    let route: Option<String> = row.try_get("account_id")?;
+    let (Some(resource), Some(route)) = (resource, route) else {
+        return Ok(None);
+    };
+    let planned: Option<String> = row.try_get("planned_id")?;
+    if planned.as_ref() == Some(&route) {
+        return Ok(Some(Subscription::planned(resource, route)));
+    }
+    let external_id: Option<String> = row.try_get("external_id")?;
+    Ok(Some(Subscription {
+        resource,
+        external_id: external_id.unwrap_or_default(),
+        route: Some(route),
+        state: row.try_get::<Json<serde_json::Value>, _>("state")?.0,
+        expires_at: row.try_get("expires_at")?,
+        refused_events: row.try_get("refused_events")?,
+    }))
 }
 
 /// The account of the delivery's connection, if it has one.

@@ -32,6 +32,8 @@ pub enum DirectoryKind {
     Status,
     /// An issue that a delivery identifies only by its number.
     Issue,
+    /// A shared drive.
+    Drive,
 }
 
 /// Key of a directory entry.

@@ -144,8 +144,16 @@ catalogue! {
     ChannelCreated,
     /// A member joined a channel. `normalized`: `member{id,name}`, `inviter?`.
     MemberJoined,
-    /// A file was shared in a channel. `normalized`: `file_id`.
+    /// A file was shared in a channel, or with the connected person. `normalized`: `file_id`; for Google Drive `mime_type`, `folder`, `shared_by{id,name}?`.
     FileShared,
+    /// A file or folder was created. `normalized`: `mime_type`, `folder`, `size?` (bytes), `drive_id?` (the shared drive).
+    FileCreated,
+    /// A file's content was changed. `normalized`: `mime_type`, `size?` (bytes), `drive_id?`, `head_revision_id?`.
+    FileUpdated,
+    /// A file or folder was moved to the trash. `normalized`: `mime_type`, `folder`, `drive_id?`.
+    FileTrashed,
+    /// A file was deleted, or the connected person lost access to it. `normalized`: `drive_id?`.
+    FileRemoved,
     /// An issue moved to another status. `normalized`: `key`, `from`, `to` (names).
     IssueStatusChanged,
     /// Work was logged on an issue. `normalized`: `key?`, `worklog_id`, `issue_id`, `seconds`.

@@ -33,6 +33,18 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// A subscription under a planned id, which the provider has not confirmed.
+    pub fn planned(resource: String, id: String) -> Self {
+        Self {
+            resource,
+            route: Some(id.clone()),
+            external_id: id,
+            state: serde_json::Value::Null,
+            expires_at: None,
+            refused_events: Vec::new(),
+        }
+    }
+
     /// Name of a leftover subscription, registered to probe which events the provider accepts.
     ///
     /// It counts against the provider's limit until it is deleted.
@@ -45,8 +57,33 @@ impl Subscription {
         format!("replaced:{resource}:{external_id}")
     }
 
+    /// Name of the specification that it was created for, also if another one has replaced it.
+    pub fn desired_resource(&self) -> &str {
+        let replaced = self.resource.strip_prefix("replaced:");
+        let name = replaced.and_then(|rest| rest.strip_suffix(self.external_id.as_str()));
+        let name = name.and_then(|rest| rest.strip_suffix(':'));
+        name.unwrap_or(&self.resource)
+    }
+
     /// Whether this is the name of a subscription that another one has replaced.
     pub fn is_replaced(resource: &str) -> bool {
         resource.starts_with("replaced:")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaced_subscription_keeps_desired_resource() {
+        let subscription =
+            |resource: String| Subscription::planned(resource, "channel-1".to_owned());
+        let replaced = Subscription::replaced("changes:drive", "channel-1");
+        for name in ["changes:drive".to_owned(), replaced] {
+            assert_eq!(subscription(name).desired_resource(), "changes:drive");
+        }
+        let other = "replaced:changes:channel-2".to_owned();
+        assert_eq!(subscription(other.clone()).desired_resource(), other);
     }
 }

@@ -115,12 +115,11 @@ impl Reconciler<'_> {
     async fn reconcile(&mut self, rows: Vec<Row>) -> Result<(), JobFailure> {
         self.update_account().await?;
         let listed = self.listed().await?;
-        let soon = self.session.context.clock.now() + self.policy.renew_before;
         let mut next: Option<DateTime<Utc>> = None;
         let mut failure: Option<JobFailure> = None;
         for row in rows.iter().filter(|row| row.desired) {
-            match self.ensure(row, &listed, soon).await {
-                Ok(held) => next = [next, held.expires_at].into_iter().flatten().min(),
+            match self.ensure(row, &listed).await {
+                Ok(due_at) => next = [next, due_at].into_iter().flatten().min(),
                 // It concerns this subscription only.
                 Err(
                     error @ JobFailure::Provider(
@@ -148,8 +147,8 @@ impl Reconciler<'_> {
             return Err(failure);
         }
         // One second after the renewal is due.
-        let seconds = next.map(|end| {
-            let due = end - self.policy.renew_before - self.session.context.clock.now();
+        let seconds = next.map(|due_at| {
+            let due = due_at - self.session.context.clock.now();
             (due.as_seconds_f64().max(60.0) + 1.0).min(MAX_RECONCILE_INTERVAL.as_seconds_f64())
         });
         let mut tx = self.begin().await?;
@@ -159,18 +158,26 @@ impl Reconciler<'_> {
         Ok(())
     }
 
-    /// Returns the subscription of a row; creates or renews it if necessary.
+    /// Creates or renews the subscription of a row if necessary; returns when it is due next.
     async fn ensure(
         &self,
         row: &Row,
         listed: &[Subscription],
-        soon: DateTime<Utc>,
-    ) -> Result<Subscription, JobFailure> {
-        match self.check(row, listed).await? {
-            Some(held) if self.is_current(row, &held, soon) => Ok(held),
-            Some(held) => self.renew(row, &held).await,
-            None => self.create(row).await,
-        }
+    ) -> Result<Option<DateTime<Utc>>, JobFailure> {
+        let now = self.session.context.clock.now();
+        let held = match self.check(row, listed).await? {
+            Some(held) if self.is_current(row, &held, now) => {
+                return Ok(self.due_at(&held, row.renewed_at.unwrap_or(now)));
+            }
+            Some(held) => self.renew(row, &held).await?,
+            None => self.create(row).await?,
+        };
+        Ok(self.due_at(&held, now))
+    }
+
+    /// When a subscription that was created or renewed at `since` is due for renewal.
+    fn due_at(&self, held: &Subscription, since: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        Some(self.policy.renewal.due_at(since, held.expires_at?))
     }
 
     /// Updates the account's description, because deliveries carry its current address.
@@ -244,9 +251,11 @@ impl Reconciler<'_> {
     /// Whether a subscription of the current grant needs no renewal.
     ///
     /// After a reconnect it may belong to another person, and ends with that person's grant.
-    fn is_current(&self, row: &Row, held: &Subscription, soon: DateTime<Utc>) -> bool {
-        held.expires_at.is_none_or(|end| end > soon)
-            && row.renewed_at.is_some_and(|at| at >= self.connected_at)
+    fn is_current(&self, row: &Row, held: &Subscription, now: DateTime<Utc>) -> bool {
+        row.renewed_at.is_some_and(|renewed_at| {
+            renewed_at >= self.connected_at
+                && self.due_at(held, renewed_at).is_none_or(|due| due > now)
+        })
     }
 
     async fn create(&self, row: &Row) -> Result<Subscription, JobFailure> {

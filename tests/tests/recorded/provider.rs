@@ -143,6 +143,7 @@ pub(crate) fn handle(
         body: body.clone(),
         received_at: DateTime::<Utc>::UNIX_EPOCH + Duration::days(20_000),
         account: account.clone(),
+        subscription: None,
     };
     let first = connector
         .handle_webhook(&delivery, directory)

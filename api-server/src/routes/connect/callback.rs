@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use shared::connectors::{Callback, CallbackOutcome, Connector, NewGrant};
+use shared::connectors::{Callback, CallbackOutcome, Connector, Grant, NewGrant};
 use shared::crypto::constant_time_eq;
 use shared::db::audit::{self, AuditActor, AuditEntry};
 use shared::db::connect_links;
@@ -260,6 +260,37 @@ async fn handle_callback(
             create_pending(app, row, &requester, account.as_deref()).await
         }
         CallbackOutcome::Denied { reason } => Err(ApiError::Denied(reason)),
+        CallbackOutcome::Rejected { reason, grant } => {
+            revoke_unless_shared(app, connector, row, &grant).await;
+            Err(ApiError::Denied(reason))
+        }
+    }
+}
+
+/// Revokes a grant that no connection uses. A failure leaves it to the person.
+async fn revoke_unless_shared(
+    app: &AppState,
+    connector: &dyn Connector,
+    row: &OauthState,
+    grant: &Grant,
+) {
+    let attempt = async {
+        if let Some(key) = connector.grant_key(&grant.account) {
+            let mut tx = app.db.begin(&row.scope).await?;
+            let is_used = connections::is_grant_used(&mut tx, &key).await?;
+            tx.commit().await?;
+            if is_used {
+                return Ok(());
+            }
+        }
+        connector.revoke(grant).await.map_err(ApiError::Connector)
+    };
+    if let Err(error) = attempt.await {
+        tracing::warn!(
+            provider = row.provider,
+            error = &error as &dyn std::error::Error,
+            "failed to revoke a rejected grant"
+        );
     }
 }
 

@@ -34,6 +34,9 @@ pub(in super::super) struct IssuedTokens {
     /// Seconds, as a number or as text.
     #[serde(default)]
     expires_in: Value,
+    /// Seconds until the refresh token expires, in the same forms.
+    #[serde(default)]
+    refresh_token_expires_in: Value,
 }
 
 impl IssuedTokens {
@@ -43,7 +46,7 @@ impl IssuedTokens {
             access_token: self.access_token?,
             refresh_token: self.refresh_token,
             expires_at: expires_at(&self.expires_in, now),
-            refresh_expires_at: None,
+            refresh_expires_at: expires_at(&self.refresh_token_expires_in, now),
         })
     }
 }

@@ -40,7 +40,7 @@ fn connectors(base: &str) -> Vec<Arc<dyn Connector>> {
 /// Reads the root stream.
 async fn read_root(connector: &dyn Connector) -> Result<(), ConnectorError> {
     let account = ExternalAccount {
-        settings: json!({ "url": "https://acme.example" }),
+        settings: json!({ "url": "https://acme.example", "permission_id": "1001" }),
         ..ExternalAccount::from_route("acme")
     };
     let request = SyncRequest {
@@ -232,6 +232,25 @@ async fn error_codes_map_to_provider_specific_errors() {
             401,
             r#"{"code":401,"message":"Unauthorized; scope does not match"}"#,
             "permission",
+        ),
+        (
+            "google_drive",
+            403,
+            r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"Quota exceeded.",
+                "errors":[{"domain":"usageLimits","reason":"rateLimitExceeded"}]}}"#,
+            "rate_limited",
+        ),
+        (
+            "google_drive",
+            401,
+            r#"{"error":{"code":401,"errors":[{"reason":"authError","location":"Authorization"}]}}"#,
+            "unauthorized",
+        ),
+        (
+            "google_drive",
+            403,
+            r#"{"error":{"code":403,"errors":[{"reason":"accessNotConfigured"}]}}"#,
+            "permanent",
         ),
         (
             "slack",

@@ -122,7 +122,7 @@ pub(super) async fn resolve_directory(
             DirectoryKind::User => ("users.info", "user"),
             DirectoryKind::Channel => ("conversations.info", "channel"),
             DirectoryKind::Bot => ("bots.info", "bot"),
-            DirectoryKind::Status | DirectoryKind::Issue => continue,
+            DirectoryKind::Status | DirectoryKind::Issue | DirectoryKind::Drive => continue,
         };
         let charge = Charge::new(&access.account.id, method);
         let mut arguments = vec![(argument, key.id.as_str())];

@@ -270,6 +270,14 @@ pub async fn update_account(
     Ok(())
 }
 
+/// Returns whether a connection, of any tenant, uses a grant.
+pub async fn is_grant_used(tx: &mut Tx, grant_key: &str) -> Result<bool, DbError> {
+    Ok(sqlx::query_scalar("SELECT is_grant_used($1)")
+        .bind(sha256(grant_key.as_bytes()).to_vec())
+        .fetch_one(&mut **tx)
+        .await?)
+}
+
 /// Ends a connection's use of its grant; returns whether another connection still uses it.
 ///
 /// The grant must then not be revoked. The other connection may belong to another tenant.

@@ -13,7 +13,7 @@ use shared::connectors::{
     Access, AddedProvider, AuthType, AuthorizeRequest, Callback, CallbackOutcome,
     ConnectionWebhooks, Connector, ConnectorDeps, ConnectorError, ConnectorSettings, Directory,
     Grant, KeySource, NewGrant, ProviderDescriptor, RateBudget, RateLimits, RefreshRequest,
-    Renewal, StreamScope, SubscribeRequest, SubscriptionAddress, SubscriptionIds,
+    Renewal, RenewalTime, StreamScope, SubscribeRequest, SubscriptionAddress, SubscriptionIds,
     SubscriptionPolicy, SyncHint, SyncPage, SyncRequest, TokenPolicy, TokenQuota, TokenSet,
     VerifyError, WebhookDelivery, WebhookOutcome, WebhookReceipt, WebhookRegistry, WebhookRequest,
 };
@@ -115,7 +115,7 @@ fn descriptor(slug: &'static str) -> ProviderDescriptor {
             } else {
                 SubscriptionAddress::Connection
             },
-            renew_before: Duration::from_hours(24),
+            renewal: RenewalTime::Before(Duration::from_hours(24)),
             alert_before: Duration::from_hours(1),
         }),
         limits: RateLimits {

@@ -319,6 +319,7 @@ async fn recipients(exchange: &Exchange) -> String {
         body: json!({ "event_context": "4-context" }).to_string().into(),
         received_at: fixture.now,
         account: access().account,
+        subscription: None,
     };
     let found = fixture
         .connector

@@ -17,6 +17,7 @@ pub(super) fn delivery(event: &str, body: Bytes) -> WebhookDelivery {
         body,
         received_at: at("2026-11-23T10:00:09.5Z"),
         account: ExternalAccount::from_route("7654321"),
+        subscription: None,
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) fn delivery(body: Bytes) -> WebhookDelivery {
         body,
         received_at: now(),
         account: account(),
+        subscription: None,
     }
 }
 

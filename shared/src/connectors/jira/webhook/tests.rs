@@ -391,6 +391,7 @@ fn json_array_is_rejected() {
         body: Bytes::from_static(br#"["jira:issue_deleted", null, null, null, { "id": "1" }]"#),
         received_at: now(),
         account: account(),
+        subscription: None,
     };
     let outcome = handle(&delivery, &Directory::default());
     assert!(matches!(outcome, Err(ConnectorError::Permanent(_))));

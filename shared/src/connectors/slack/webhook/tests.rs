@@ -197,6 +197,7 @@ fn verified_non_events_yield_no_signal() {
             body: Bytes::from(body),
             received_at: now(),
             account: account(),
+            subscription: None,
         };
         let outcome = slack
             .handle_webhook(&delivery, &Directory::default())

@@ -1,0 +1,218 @@
+//! OAuth 2.0 for web servers: consent, identity of the person, refresh and revocation.
+//!
+//! A person has one grant per OAuth client, which all products share: consents add to it, and a
+//! revocation ends it for all of them. So a grant is identified by client and person, and only the
+//! last connection that ends revokes it. Each connection has tokens with its own scopes, because
+//! earlier scopes are not included.
+//!
+//! Sources: "Using OAuth 2.0 for Web Server Applications" and "OpenID Connect" at
+//! developers.google.com.
+
+use http::StatusCode;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+
+use super::client::Client;
+use super::settings::GoogleApp;
+use crate::connectors::error::permanent_error;
+use crate::connectors::oauth::{Dialect, FlowEnd, TokenEndpoint};
+use crate::connectors::settings::{APP_ACCOUNT, url_below};
+use crate::connectors::wire::text;
+use crate::connectors::{
+    AuthorizeRequest, Callback, CallbackOutcome, ConnectorError, Grant, RefreshRequest, TokenSet,
+    with_new_token,
+};
+use crate::http::Charge;
+use crate::model::ExternalAccount;
+
+/// Scope of the person's subject id.
+pub(in crate::connectors) const OPENID: &str = "openid";
+/// Scope of the person's address.
+pub(in crate::connectors) const EMAIL: &str = "email";
+/// Google's spelling of [`EMAIL`] in lists of granted scopes.
+const GRANTED_EMAIL: &str = "https://www.googleapis.com/auth/userinfo.email";
+
+/// Google's OAuth.
+const OAUTH: Dialect = Dialect {
+    provider: "Google",
+    ..Dialect::STANDARD
+};
+
+/// Scopes of a product.
+#[derive(Debug)]
+pub(in crate::connectors) struct Product {
+    /// The requested scopes, with [`OPENID`] and [`EMAIL`].
+    pub scopes: &'static [&'static str],
+    /// The scopes without which nothing useful can be read.
+    pub needed: &'static [&'static str],
+    /// The access that they give, as text for people (`see your files`).
+    pub access: &'static str,
+}
+
+/// A person's consent to a product.
+#[derive(Debug)]
+pub(in crate::connectors) struct Consent {
+    /// The tokens. A repeated consent may lack the refresh token.
+    pub tokens: TokenSet,
+    /// The granted scopes, spelled as requested.
+    pub scopes: Vec<String>,
+    /// The person.
+    pub identity: Identity,
+}
+
+/// A Google account.
+#[derive(Debug, Default, Deserialize)]
+pub(in crate::connectors) struct Identity {
+    /// The subject id, which never changes.
+    #[serde(default, deserialize_with = "text")]
+    sub: Option<String>,
+    /// The address, which may change.
+    #[serde(default, deserialize_with = "text")]
+    email: Option<String>,
+}
+
+impl Identity {
+    /// The account of the person, with the connector's own data.
+    pub(in crate::connectors) fn account(&self, settings: Value) -> ExternalAccount {
+        let sub = self.sub.clone().unwrap_or_default();
+        ExternalAccount {
+            name: self.email.clone().unwrap_or_else(|| sub.clone()),
+            stable_id: sub.clone(),
+            id: sub,
+            settings,
+        }
+    }
+}
+
+/// Authorization for a product.
+pub(in crate::connectors) struct Google<'a> {
+    pub app: &'a GoogleApp,
+    pub client: &'a Client,
+    pub product: &'static Product,
+}
+
+impl Google<'_> {
+    /// The URL of the consent page.
+    pub(in crate::connectors) fn authorize(&self, request: &AuthorizeRequest) -> Url {
+        let page = url_below(&self.app.hosts.auth, &["o", "oauth2", "v2", "auth"]);
+        let parameters = [
+            ("response_type", "code"),
+            ("access_type", "offline"),
+            ("prompt", "consent"),
+            // Otherwise each token would have the scopes of every product.
+            ("include_granted_scopes", "false"),
+        ];
+        OAUTH.authorize_url(
+            page,
+            &self.app.client,
+            request,
+            self.product.scopes,
+            &parameters,
+        )
+    }
+
+    fn token_endpoint(&self) -> TokenEndpoint<'_, Client> {
+        TokenEndpoint {
+            dialect: &OAUTH,
+            api: self.client,
+            url: url_below(&self.app.hosts.token, &["token"]),
+            client: &self.app.client,
+        }
+    }
+
+    /// Exchanges the code of a redirect, and rejects a consent that gives no useful access.
+    pub(in crate::connectors) async fn exchange(
+        &self,
+        callback: &Callback,
+    ) -> Result<Consent, FlowEnd> {
+        let charge = Charge::new(APP_ACCOUNT, "exchange_code");
+        let response = self.token_endpoint().exchange(&charge, callback).await?;
+        let scopes = self.granted(&response.scopes());
+        let tokens = response.into_set(self.client.now()).map_err(Err)?;
+        let identity = self.identity(&tokens).await.map_err(Err)?;
+        let is_granted = |scope: &&str| scopes.iter().any(|granted| granted == scope);
+        if self.product.needed.iter().all(|scope| is_granted(&scope)) {
+            return Ok(Consent {
+                tokens,
+                scopes,
+                identity,
+            });
+        }
+        let reason = format!(
+            "You did not allow the app to {}. Connect again and select every box on Google's page.",
+            self.product.access
+        );
+        Err(Ok(CallbackOutcome::rejected(
+            reason,
+            Grant {
+                account: identity.account(Value::Null),
+                access_token: Some(tokens.access_token),
+                refresh_token: tokens.refresh_token,
+            },
+        )))
+    }
+
+    /// The requested scopes that Google lists as granted; all if it lists none (RFC 6749, 5.1).
+    fn granted(&self, listed: &[String]) -> Vec<String> {
+        let is_listed = |scope: &str| {
+            listed.is_empty()
+                || listed
+                    .iter()
+                    .any(|granted| granted == scope || (scope == EMAIL && granted == GRANTED_EMAIL))
+        };
+        let requested = self.product.scopes.iter();
+        requested
+            .filter(|scope| is_listed(scope))
+            .map(|scope| (*scope).to_owned())
+            .collect()
+    }
+
+    async fn identity(&self, tokens: &TokenSet) -> Result<Identity, ConnectorError> {
+        let url = url_below(&self.app.hosts.userinfo, &["v1", "userinfo"]);
+        let charge = Charge::new(APP_ACCOUNT, "get_userinfo");
+        let token = &tokens.access_token;
+        let get = || self.client.get_with_token(&charge, url.clone(), token);
+        let response = with_new_token(|| Box::pin(async { Ok(get().await?) })).await?;
+        let identity: Identity = response.json()?;
+        if identity.sub.is_none() {
+            return Err(permanent_error("Google's userinfo names no subject"));
+        }
+        Ok(identity)
+    }
+
+    /// Refreshes a token. The refresh token stays the same.
+    pub(in crate::connectors) async fn refresh(
+        &self,
+        request: &RefreshRequest,
+    ) -> Result<TokenSet, ConnectorError> {
+        let endpoint = self.token_endpoint();
+        let tokens = endpoint.refresh("refresh_token", request).await?;
+        tokens.into_set(self.client.now())
+    }
+
+    /// Revokes the grant of the person, for every product.
+    pub(in crate::connectors) async fn revoke(&self, grant: &Grant) -> Result<(), ConnectorError> {
+        let token = grant.refresh_token.as_ref().or(grant.access_token.as_ref());
+        let Some(token) = token else {
+            return Ok(());
+        };
+        let url = url_below(&self.app.hosts.token, &["revoke"]);
+        let charge = Charge::new(APP_ACCOUNT, "revoke_token");
+        let form = [("token", token.expose_secret())];
+        match self.client.post_form(&charge, url, &form).await {
+            Ok(_) => Ok(()),
+            // It has ended already.
+            Err(error) if error.is(StatusCode::BAD_REQUEST) && error.code == "invalid_token" => {
+                Ok(())
+            }
+            Err(error) => Err(error.cause.into_app_error()),
+        }
+    }
+
+    /// Identity of the grant, which all products of a person share.
+    pub(in crate::connectors) fn grant_key(&self, account: &ExternalAccount) -> String {
+        format!("google:{}:{}", self.app.client.id, account.stable_id)
+    }
+}

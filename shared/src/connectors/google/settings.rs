@@ -1,0 +1,120 @@
+//! Settings that Google's products share: the OAuth client, hosts, and quotas.
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::connectors::oauth::OAuthClient;
+use crate::connectors::settings::AppReader;
+use crate::connectors::{RateBudget, RateLimits, RateUnit};
+use crate::model::LimitScope;
+
+/// The part of a person's quota that calls use at a steady rate; the rest is the burst.
+const USER_SHARE: f64 = 0.8;
+/// The same part of the project's quota, which other programs of the project may use as well.
+const PROJECT_SHARE: f64 = 0.7;
+const SECONDS_PER_MINUTE: f64 = 60.0;
+
+/// An OAuth client of a Google Cloud project, and Google's hosts.
+#[derive(Debug)]
+pub struct GoogleApp {
+    /// The OAuth client, of type "Web application".
+    pub client: OAuthClient,
+    /// Secrets from which the tokens of watch channels are derived: none, one, or two during a
+    /// rotation. New channels use the first one.
+    pub webhook_secrets: Vec<SecretString>,
+    /// Google's hosts.
+    pub hosts: Hosts,
+}
+
+/// Base URLs of Google's hosts.
+#[derive(Debug, Clone)]
+pub struct Hosts {
+    /// The consent page, by default <https://accounts.google.com>.
+    pub auth: Url,
+    /// The token and revocation endpoints, by default <https://oauth2.googleapis.com>.
+    pub token: Url,
+    /// The identity of a person, by default <https://openidconnect.googleapis.com>.
+    pub userinfo: Url,
+    /// The APIs of Drive and Calendar and Google's public keys, by default
+    /// <https://www.googleapis.com>.
+    pub api: Url,
+    /// The API of Gmail, by default <https://gmail.googleapis.com>.
+    pub gmail: Url,
+}
+
+impl GoogleApp {
+    /// Reads the settings, which are the same for every product.
+    pub(in crate::connectors) fn read(reader: &mut AppReader<'_, '_>) -> Self {
+        Self {
+            client: reader.oauth_client("GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"),
+            webhook_secrets: webhook_secrets(reader),
+            hosts: Hosts {
+                auth: reader.base_url("GOOGLE_AUTH_BASE_URL", "https://accounts.google.com"),
+                token: reader.base_url("GOOGLE_TOKEN_BASE_URL", "https://oauth2.googleapis.com"),
+                userinfo: reader.base_url(
+                    "GOOGLE_USERINFO_BASE_URL",
+                    "https://openidconnect.googleapis.com",
+                ),
+                api: api_base(reader),
+                gmail: reader.base_url("GOOGLE_GMAIL_API_BASE_URL", "https://gmail.googleapis.com"),
+            },
+        }
+    }
+}
+
+/// Reads the base URL of the APIs of Drive and Calendar and of Google's public keys.
+pub(in crate::connectors) fn api_base(reader: &mut AppReader<'_, '_>) -> Url {
+    reader.base_url("GOOGLE_API_BASE_URL", "https://www.googleapis.com")
+}
+
+/// Reads the secrets from which the tokens of watch channels are derived.
+pub(in crate::connectors) fn webhook_secrets(reader: &mut AppReader<'_, '_>) -> Vec<SecretString> {
+    reader.optional_secrets("GOOGLE_WEBHOOK_SECRET")
+}
+
+/// A quota of Google's: units per minute.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::connectors) struct Quota {
+    /// The name of the setting.
+    pub setting: &'static str,
+    /// Google's figure for new projects.
+    pub units: u32,
+}
+
+/// Reads a product's quotas, of a person and of the project, as limits of calls.
+///
+/// Burst and steady rate together stay below the quota in every minute.
+pub(in crate::connectors) fn limits(
+    reader: &mut AppReader<'_, '_>,
+    user: Quota,
+    project: Quota,
+) -> RateLimits {
+    let mut budget = |quota: Quota, scope, share: f64| {
+        let units = f64::from(reader.within(quota.setting, quota.units, 60, 2_000_000_000));
+        RateBudget {
+            scope,
+            operations: &[],
+            unit: RateUnit::Points,
+            per_second: units * share / SECONDS_PER_MINUTE,
+            burst: whole(units * (1.0 - share)),
+            quota: None,
+        }
+    };
+    RateLimits {
+        budgets: vec![
+            budget(project, LimitScope::Provider, PROJECT_SHARE),
+            budget(user, LimitScope::Account, USER_SHARE),
+        ],
+        account_concurrency: 4,
+        process_concurrency: 50,
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a number of units"
+)]
+const fn whole(units: f64) -> u32 {
+    units as u32
+}

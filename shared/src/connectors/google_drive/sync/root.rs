@@ -1,0 +1,195 @@
+//! Root stream: shared drives, each with a stream and a subscription.
+//!
+//! While the grant lacks the scope of the list, the drives of the last pass stay, and a stream shows
+//! the denial.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::{DRIVE, FILES, SHARED_DRIVES};
+use crate::connectors::cursor::{load_cursor, save_cursor};
+use crate::connectors::google::{ApiError, Call, Client};
+use crate::connectors::google_drive::client::{LIST, READONLY, call, url};
+use crate::connectors::google_drive::directory;
+use crate::connectors::google_drive::wire::{Drive, WireError, read};
+use crate::connectors::rows::UnreadableRows;
+use crate::connectors::{ConnectorError, MissingScope, SyncPage, SyncRequest};
+use crate::model::{DirectoryEntry, StreamSpec, SubscriptionSpec};
+
+const PAGE: u32 = 100;
+
+/// Position in the list.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Cursor {
+    /// Token of the next page.
+    #[serde(default)]
+    page: Option<String>,
+    /// Drives that this pass has listed.
+    #[serde(default)]
+    drives: BTreeSet<String>,
+    /// Whether this pass has an unreadable row.
+    #[serde(default)]
+    is_partial: bool,
+    /// Drives that the last pass has listed.
+    #[serde(default)]
+    known: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    drives: Vec<Box<RawValue>>,
+    #[serde(default, rename = "nextPageToken")]
+    next: Option<String>,
+}
+
+/// Reads a page of shared drives.
+pub(super) async fn read_page(
+    client: &Client,
+    request: &SyncRequest,
+    has_pushes: bool,
+) -> Result<SyncPage, ConnectorError> {
+    let mut cursor: Cursor = load_cursor(request)?.unwrap_or_default();
+    let mut streams = Vec::new();
+    if cursor.page.is_none() {
+        streams.push(FILES.to_owned());
+    }
+    let size = request.page_size(PAGE);
+    let page = match list(client, request, cursor.page.as_deref(), size).await {
+        Ok(page) => page,
+        Err(error) => {
+            let error = error.cause;
+            if !is_withheld(&error) {
+                return Err(error);
+            }
+            streams.push(SHARED_DRIVES.to_owned());
+            cursor.drives.append(&mut cursor.known);
+            streams.extend(cursor.drives.iter().map(|id| stream_of(id)));
+            return finish(streams, cursor, has_pushes);
+        }
+    };
+    let mut unreadable = UnreadableRows::default();
+    let mut directory_updates: Vec<DirectoryEntry> = Vec::new();
+    for raw in &page.drives {
+        if let Some((id, name)) = unreadable.take(raw, read_drive(raw)) {
+            streams.push(stream_of(&id));
+            directory_updates.push(directory::entry(id.clone(), name));
+            cursor.drives.insert(id);
+        }
+    }
+    cursor.is_partial |= !unreadable.is_empty();
+    request.directory.add(directory_updates.iter().cloned());
+    let unreadable_rows = unreadable.into_rows();
+    cursor.page = page.next;
+    let listed = if cursor.page.is_some() {
+        SyncPage {
+            has_more: true,
+            streams: specs(&streams),
+            subscriptions: subscriptions(&streams, has_pushes),
+            ..SyncPage::empty(save_cursor(&cursor)?)
+        }
+    } else {
+        finish(streams, cursor, has_pushes)?
+    };
+    Ok(SyncPage {
+        directory_updates,
+        unreadable_rows,
+        ..listed
+    })
+}
+
+/// Whether the grant lacks the scope of the list.
+fn is_withheld(error: &ConnectorError) -> bool {
+    match error {
+        ConnectorError::Denied { source, .. } => source.is::<MissingScope>(),
+        _ => false,
+    }
+}
+
+/// Reads the stream that exists while the list is denied.
+pub(super) async fn check_list(
+    client: &Client,
+    request: &SyncRequest,
+) -> Result<SyncPage, ConnectorError> {
+    list(client, request, None, 1).await?;
+    Ok(SyncPage::empty(json!({})))
+}
+
+async fn list(
+    client: &Client,
+    request: &SyncRequest,
+    page: Option<&str>,
+    size: u32,
+) -> Result<Page, ApiError> {
+    let call = Call {
+        scope: READONLY,
+        priority: request.priority,
+        ..call(&request.access, "list_drives", LIST)
+    };
+    let size = size.to_string();
+    let fields = format!("nextPageToken,drives({})", directory::FIELDS);
+    let mut query = vec![("pageSize", size.as_str()), ("fields", fields.as_str())];
+    query.extend(page.map(|page| ("pageToken", page)));
+    let response = client.get(&call, url(client, &["drives"]), &query).await?;
+    Ok(response.json()?)
+}
+
+/// Reads a drive's id and name.
+fn read_drive(raw: &RawValue) -> Result<(String, Option<String>), WireError> {
+    let drive: Drive = read("drive", raw)?;
+    let id = drive.id.ok_or(WireError::Missing("drive.id"))?;
+    Ok((id, drive.name))
+}
+
+/// The last page of a pass. A partial pass keeps the drives of the previous one.
+fn finish(
+    streams: Vec<String>,
+    cursor: Cursor,
+    has_pushes: bool,
+) -> Result<SyncPage, ConnectorError> {
+    let Cursor {
+        drives: mut known,
+        is_partial,
+        known: previous,
+        ..
+    } = cursor;
+    if is_partial {
+        known.extend(previous);
+    }
+    Ok(SyncPage {
+        streams: specs(&streams),
+        subscriptions: subscriptions(&streams, has_pushes),
+        is_list_partial: is_partial,
+        ..SyncPage::empty(save_cursor(&Cursor {
+            known,
+            ..Cursor::default()
+        })?)
+    })
+}
+
+fn stream_of(drive: &str) -> String {
+    format!("{DRIVE}{drive}")
+}
+
+fn specs(streams: &[String]) -> Vec<StreamSpec> {
+    let spec = |key: &String| StreamSpec {
+        key: key.clone(),
+        resource_id: None,
+        target: Value::Null,
+    };
+    streams.iter().map(spec).collect()
+}
+
+/// A subscription for each stream that is a log of changes.
+fn subscriptions(streams: &[String], has_pushes: bool) -> Vec<SubscriptionSpec> {
+    let watched = streams.iter();
+    watched
+        .filter(|key| has_pushes && *key != SHARED_DRIVES)
+        .map(|key| SubscriptionSpec {
+            resource: key.clone(),
+            target: Value::Null,
+        })
+        .collect()
+}

@@ -1,0 +1,52 @@
+//! Drive's timestamps: RFC 3339 with milliseconds.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer};
+
+use crate::connectors::wire::plausible;
+
+/// Timestamp whose text is UTC with milliseconds, because the text is part of dedupe keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) struct Timestamp(pub DateTime<Utc>);
+
+impl Timestamp {
+    fn parse(text: &str) -> Option<Self> {
+        let at = DateTime::parse_from_rfc3339(text).ok()?;
+        plausible(at.with_timezone(&Utc)).map(Self)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("invalid Drive timestamp"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_independent_of_zone_and_precision() {
+        for (input, text) in [
+            ("2026-11-23T10:15:02.123Z", "2026-11-23T10:15:02.123Z"),
+            ("2026-11-23T05:15:02.123-05:00", "2026-11-23T10:15:02.123Z"),
+            ("2026-11-23T10:15:02Z", "2026-11-23T10:15:02.000Z"),
+        ] {
+            let timestamp = Timestamp::parse(input).expect("a timestamp");
+            assert_eq!(timestamp.to_string(), text, "{input}");
+        }
+        for invalid in ["", "2026-11-23", "+10000-01-01T00:00:00Z"] {
+            assert_eq!(Timestamp::parse(invalid), None, "{invalid}");
+        }
+    }
+}
