@@ -170,16 +170,17 @@ async fn recover(
     system: &System,
     tenants: &[(Tenant<'_>, Vec<Account>)],
     worker_kills: &[DateTime<Utc>],
+    limit: Duration,
 ) {
     system.redeliver().await;
     let mut reconnected = reconnect(system, tenants).await;
     for (tenant, _) in tenants {
         tenant.poll().await;
     }
-    system.drain().await;
+    system.drain_within(limit).await;
     // The poll has needed the tokens of all connections.
     reconnected += reconnect(system, tenants).await;
-    system.drain().await;
+    system.drain_within(limit).await;
     let kills = worker_kills.len();
     eprintln!("chaos: {reconnected} accounts were reconnected after {kills} worker kills");
     assert_kills_explain_open_attempts(system, worker_kills).await;
@@ -268,15 +269,14 @@ async fn signals_equal_ledgers_after_all_faults() {
     system.clear_faults().await;
     let facts = system.simulator.ledger(&Filter::default()).len();
     eprintln!("chaos: {facts} facts happened, {kills} processes were killed");
-    // Draining the backlog may take as long as the run.
-    system
-        .drain_within(duration.max(Duration::from_mins(2)))
-        .await;
-    recover(&system, &tenants, &worker_kills).await;
+    // Draining the backlog may take as long as the run, and so may reading all of it again.
+    let limit = duration.max(Duration::from_mins(2));
+    system.drain_within(limit).await;
+    recover(&system, &tenants, &worker_kills, limit).await;
     for (tenant, _) in &tenants {
         tenant.poll_and_reconcile().await;
     }
-    system.drain().await;
+    system.drain_within(limit).await;
     for reader in &mut readers {
         reader.assert_completeness_holds().await;
     }
