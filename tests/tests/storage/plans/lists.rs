@@ -161,7 +161,7 @@ async fn connection_list_reads_only_its_page() {
             Some(_) => CLAIMS * CONNECTIONS,
             None => rows * 3,
         };
-        let read = reads.of("connections_pkey");
+        let read = reads.of("connections_pkey") + reads.of("connections_account_once");
         assert!(
             (rows..=most).contains(&read),
             "{rows} rows cost {read} entries with {filter:?}: {reads:?}"
