@@ -84,10 +84,9 @@ mod tests {
             ColumnType::Float => "real".to_owned(),
             ColumnType::Json => "json".to_owned(),
             ColumnType::Interval(..) => "interval".to_owned(),
-            ColumnType::Custom(name) => name.to_string(),
             ColumnType::TimestampWithTimeZone => "timestamp with time zone".to_owned(),
             ColumnType::Uuid => "uuid".to_owned(),
-            ColumnType::Enum { name, .. } => name.to_string(),
+            ColumnType::Enum { name, .. } | ColumnType::Custom(name) => name.to_string(),
             ColumnType::Array(item) => format!("{}[]", type_name(item)),
             other => panic!("no entity has used {other:?} before"),
         }
