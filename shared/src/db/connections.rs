@@ -69,6 +69,8 @@ pub struct Connection {
     pub last_error: Option<JobError>,
     /// Events of its subscriptions that the provider refused.
     pub refused_events: Vec<String>,
+    /// The end of its grant, if that is less than three days away.
+    pub grant_ends_at: Option<DateTime<Utc>>,
     /// When the backfill was completed for the first time.
     pub backfilled_at: Option<DateTime<Utc>>,
     /// The progress of the backfill; `None` before and after it.
@@ -150,6 +152,7 @@ struct Row {
     last_sync_at: Option<DateTime<Utc>>,
     last_error: Option<Json<JobError>>,
     refused_events: Vec<String>,
+    grant_ends_at: Option<DateTime<Utc>>,
     backfilled_at: Option<DateTime<Utc>>,
     backfill_started_at: Option<DateTime<Utc>>,
     streams: Option<i64>,
@@ -220,6 +223,7 @@ impl From<Row> for Connection {
             last_sync_at: row.last_sync_at,
             last_error: row.last_error.map(|Json(error)| error),
             refused_events: row.refused_events,
+            grant_ends_at: row.grant_ends_at,
             backfilled_at: row.backfilled_at,
             backfill,
             complete_through: row.complete_through,
@@ -260,6 +264,10 @@ macro_rules! select {
                     ARRAY(SELECT DISTINCT e.event FROM subscriptions s, unnest(s.refused_events) \
                         AS e(event) WHERE s.tenant_id = c.tenant_id AND s.connection_id = c.id \
                           AND s.desired ORDER BY e.event) AS refused_events, \
+                    (SELECT g.refresh_expires_at FROM credentials g \
+                     WHERE g.tenant_id = c.tenant_id AND g.connection_id = c.id \
+                       AND g.holder = 'account' \
+                       AND g.refresh_expires_at < now() + interval '3 days') AS grant_ends_at, \
                     coalesce(r.poll_interval_seconds, c.poll_interval_seconds) \
                         AS effective_poll_interval_seconds, \
                     CASE WHEN r.polling THEN r.next_sync_at END AS next_sync_at \

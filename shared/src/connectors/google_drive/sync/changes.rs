@@ -5,6 +5,8 @@
 //!
 //! Sources: "Retrieve changes" and "Search for files and folders" at developers.google.com.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -299,6 +301,10 @@ async fn with_names(
         || {
             let mut content = PageContent::default();
             normalize(&context, &mut content);
+            // A file may change, or move in the list, while a page is made.
+            let mut seen = HashSet::new();
+            let signals = &mut content.signals;
+            signals.retain(|signal| seen.insert(signal.dedupe_key.clone()));
             content
         },
         async |missing| {
