@@ -184,7 +184,8 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         revoke_needs_administrator: false,
         kinds: normalize::KINDS,
         root_stream: sync::ROOT,
-        read_lag: Duration::ZERO,
+        // Google publishes no figure; changes are listed within seconds.
+        read_lag: Duration::from_mins(1),
         needs_redelivery: false,
         tokens: TOKENS,
         subscriptions: Some(CHANNELS),

@@ -76,8 +76,8 @@ impl<'a> NormalizeContext<'a> {
         change: &Change,
         raw: &RawValue,
     ) -> Result<Vec<SignalDraft>, WireError> {
-        // A drive's own changes are found by the root stream.
-        if change.kind.as_deref() == Some("drive") {
+        // The root stream is read instead.
+        if change.is_of_drive() {
             return Ok(Vec::new());
         }
         if change.removed == Some(true) {
