@@ -1,6 +1,6 @@
 //! Connector for Google Drive.
 //!
-//! Pushes only wake up a stream. The log of changes and the lists of files tell the facts, each of
+//! Pushes only wake up a stream. The log of changes and the lists of files have the facts, each of
 //! which is a function of one row, so every path gives it the same dedupe key. `google` holds what
 //! Google's products share.
 

@@ -126,11 +126,11 @@ impl<'a> Acme<'a> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn push_tells_new_file_without_poll() {
+async fn push_reports_new_file_without_poll() {
     let system = start().await;
     let acme = Acme::connect(&system).await;
     let file = acme.act("file.created", json!({})).await;
-    eventually("the push has told the file", async || {
+    eventually("the push has reported the file", async || {
         acme.count_kind(&file, "file_created").await == 1
     })
     .await;
@@ -145,7 +145,7 @@ async fn push_tells_new_file_without_poll() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn full_sync_tells_nothing_new() {
+async fn full_sync_adds_no_signal() {
     let system = start().await;
     let acme = Acme::connect(&system).await;
     let generate = json!({ "count": 60, "account": acme.account });
@@ -199,7 +199,7 @@ async fn uploaders_times_lose_no_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trash_is_told_once_except_in_shared_drives() {
+async fn trash_is_reported_once_except_in_shared_drives() {
     let system = start().await;
     let acme = Acme::connect(&system).await;
     let drive = acme.drive().await;
@@ -235,7 +235,7 @@ async fn trashed_folder_is_one_fact() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_connections_tell_a_file_once() {
+async fn two_connections_report_a_file_once() {
     let system = start().await;
     let acme = Acme::connect(&system).await;
     let account = system.account_of(SLUG, 0).await;
@@ -393,7 +393,7 @@ async fn useless_consent_is_revoked_unless_shared() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn grant_with_an_end_is_told_before_it() {
+async fn ending_grant_has_a_warning() {
     let system = start().await;
     system
         .sim("google/settings", json!({ "grant_seconds": 604_800 }))

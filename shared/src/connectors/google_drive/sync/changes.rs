@@ -47,7 +47,7 @@ const CHANGE_FIELDS: &str = concat!(
 /// Position of a stream.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
-    /// Time before which nothing is told. It never changes.
+    /// Time before which nothing is reported. It never changes.
     floor: DateTime<Utc>,
     /// Token of the next page of the log; `None` in a reconciliation pass, which ends before it.
     token: Option<String>,
