@@ -29,6 +29,7 @@ pub fn account() -> ExternalAccount {
             "organization": false,
             "time_zone": "America/Los_Angeles",
             "account_id": "712020:ada",
+            "permission_id": "07001",
         }),
     }
 }

@@ -1,6 +1,7 @@
 //! The registry of providers, one line each, and their connectors.
 
 mod github;
+mod google_drive;
 mod jira;
 mod slack;
 
@@ -17,7 +18,12 @@ use crate::message::Message;
 use crate::provider::now;
 
 /// All providers.
-const PROVIDERS: &[Provider] = &[github::PROVIDER, slack::PROVIDER, jira::PROVIDER];
+const PROVIDERS: &[Provider] = &[
+    github::PROVIDER,
+    slack::PROVIDER,
+    jira::PROVIDER,
+    google_drive::PROVIDER,
+];
 
 /// A provider, as the targets use it.
 pub struct Provider {

@@ -258,6 +258,7 @@ impl ConnectorHarness {
                     (DirectoryKind::Channel, "C0GENERAL"),
                     (DirectoryKind::Status, "10000"),
                     (DirectoryKind::Issue, "20001"),
+                    (DirectoryKind::Drive, "0ADrive"),
                 ];
                 let keys = keys.map(|(kind, id)| DirectoryKey::new(kind, id));
                 connector.resolve_directory(&access, &keys).await.ok();

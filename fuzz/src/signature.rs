@@ -38,7 +38,8 @@ pub fn verify_token(secrets: &[&str], token: &str) -> Option<(String, String)> {
     Some((text(header)?, text(claims)?))
 }
 
-fn tag(secret: &str, signed: &str) -> String {
+/// HMAC-SHA-256 of a text in base64url without padding, by `RustCrypto`.
+pub fn tag(secret: &str, signed: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
     mac.update(signed.as_bytes());
     URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())

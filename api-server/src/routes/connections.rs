@@ -7,7 +7,7 @@ mod sync;
 mod update;
 mod webhook;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use shared::db::connections::{self, Behind, ConnectionStatus};
 use shared::db::cursors::HeldBackBy;
@@ -107,6 +107,17 @@ impl Warning {
             ),
         })
     }
+
+    /// The warning for a grant that ends soon and that no refresh extends.
+    fn grant_end(at: DateTime<Utc>) -> Self {
+        Self {
+            code: "grant_ends_soon".to_owned(),
+            message: format!(
+                "The grant ends at {}. Connect the account again before then.",
+                at.to_rfc3339_opts(SecondsFormat::Secs, true)
+            ),
+        }
+    }
 }
 
 /// The progress of a connection's backfill.
@@ -179,6 +190,7 @@ impl From<connections::Connection> for Connection {
             backfilled_at: connection.backfilled_at,
             warnings: Warning::refused_events(&connection.refused_events)
                 .into_iter()
+                .chain(connection.grant_ends_at.map(Warning::grant_end))
                 .collect(),
             backfill: connection.backfill.map(|backfill| Backfill {
                 started_at: backfill.started_at,

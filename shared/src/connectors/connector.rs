@@ -159,7 +159,8 @@ pub trait Connector: Send + Sync {
 
     /// Deletes a subscription; succeeds if it no longer exists.
     ///
-    /// The state of a subscription whose creation has not been confirmed is null. `Denied` means
+    /// A subscription whose creation has not been confirmed has the state of the resource's current
+    /// subscription, or null if there is none. `Denied` means
     /// that this grant cannot delete it, so that it remains until it expires.
     async fn unsubscribe(
         &self,

@@ -72,6 +72,8 @@ pub struct Connection {
     pub last_error: Option<JobError>,
     /// Events of its subscriptions that the provider refused.
     pub refused_events: Vec<String>,
+    /// The end of its grant, if that is less than three days away.
+    pub grant_ends_at: Option<DateTime<Utc>>,
     /// When the backfill was completed for the first time.
     pub backfilled_at: Option<DateTime<Utc>>,
     /// The progress of the backfill; `None` before and after it.

@@ -138,9 +138,10 @@ impl Reconciler<'_> {
         }
         // Without a failure, their replacements exist now. Some have been superseded in this
         // reconciliation.
-        for row in self.rows().await?.iter().filter(|row| !row.desired) {
+        let rows = self.rows().await?;
+        for row in rows.iter().filter(|row| !row.desired) {
             if failure.is_none() || Subscription::is_replaced(&row.resource) {
-                self.delete(row).await?;
+                self.delete(row, &rows).await?;
             }
         }
         if let Some(failure) = failure {
@@ -382,9 +383,18 @@ impl Reconciler<'_> {
         Ok(())
     }
 
-    async fn delete(&self, row: &Row) -> Result<(), JobFailure> {
-        for held in row.held().iter().chain(row.attempted().iter()) {
-            self.unsubscribe(held).await?;
+    /// Ends the subscriptions of a row and deletes it.
+    ///
+    /// One that was never confirmed gets the state of the resource's current subscription, which
+    /// describes the same resource.
+    async fn delete(&self, row: &Row, rows: &[Row]) -> Result<(), JobFailure> {
+        for mut held in row.held().into_iter().chain(row.attempted()) {
+            if held.state.is_null() {
+                let mut current = rows.iter().filter_map(Row::held);
+                let current = current.find(|one| one.resource == held.desired_resource());
+                held.state = current.map(|one| one.state).unwrap_or_default();
+            }
+            self.unsubscribe(&held).await?;
         }
         let mut tx = self.begin().await?;
         subscriptions::delete(&mut tx, &self.session.scope, row.id).await?;

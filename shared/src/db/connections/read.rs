@@ -41,6 +41,8 @@ struct Row {
     last_error: Option<Json<JobError>>,
     #[sea_orm(from_expr = "refused_events()")]
     refused_events: Vec<String>,
+    #[sea_orm(from_expr = "grant_ends_at()")]
+    grant_ends_at: Option<DateTime<Utc>>,
     backfilled_at: Option<DateTime<Utc>>,
     backfill_started_at: Option<DateTime<Utc>>,
     #[sea_orm(from_expr = "Expr::cust(\"backfill.streams\")")]
@@ -120,6 +122,7 @@ impl From<Row> for Connection {
             last_sync_at: row.last_sync_at,
             last_error: row.last_error.map(|Json(error)| error),
             refused_events: row.refused_events,
+            grant_ends_at: row.grant_ends_at,
             backfilled_at: row.backfilled_at,
             backfill,
             complete_through: row.complete_through,
@@ -151,6 +154,15 @@ fn refused_events() -> Expr {
         "ARRAY(SELECT DISTINCT e.event FROM subscriptions s, unnest(s.refused_events) AS e(event) \
          WHERE s.tenant_id = connections.tenant_id AND s.connection_id = connections.id \
            AND s.desired ORDER BY e.event)",
+    )
+}
+
+/// The end of the grant, if it is near.
+fn grant_ends_at() -> Expr {
+    Expr::cust(
+        "(SELECT g.refresh_expires_at FROM credentials g \
+          WHERE g.tenant_id = connections.tenant_id AND g.connection_id = connections.id \
+            AND g.holder = 'account' AND g.refresh_expires_at < now() + interval '3 days')",
     )
 }
 
