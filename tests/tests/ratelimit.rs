@@ -50,7 +50,7 @@ fn blocked_for(seconds: i64) -> LimitObservation {
     }
 }
 
-async fn refused(worker: &PostgresRateLimiter, account: &str) -> RateLimited {
+async fn rejected(worker: &PostgresRateLimiter, account: &str) -> RateLimited {
     worker
         .admit("any", &call(account))
         .await
@@ -119,11 +119,11 @@ async fn observation_of_one_worker_applies_to_all() {
     one.observe("any", &call("account"), exhausted).await;
 
     for worker in [&one, &two] {
-        let refused = refused(worker, "account").await;
-        assert_eq!(refused.scope, LimitScope::Account);
+        let rejected = rejected(worker, "account").await;
+        assert_eq!(rejected.scope, LimitScope::Account);
         assert!(
-            (refused.retry_at - reset_at).abs() < TimeDelta::seconds(2),
-            "{refused:?}"
+            (rejected.retry_at - reset_at).abs() < TimeDelta::seconds(2),
+            "{rejected:?}"
         );
     }
     two.admit("any", &call("another account"))
@@ -131,9 +131,9 @@ async fn observation_of_one_worker_applies_to_all() {
         .expect("other accounts are not blocked");
 
     two.observe("any", &call("account"), blocked_for(5)).await;
-    let refused = refused(&two, "account").await;
+    let rejected = rejected(&two, "account").await;
     assert!(
-        refused.retry_at > reset_at - TimeDelta::seconds(2),
+        rejected.retry_at > reset_at - TimeDelta::seconds(2),
         "a later observation must not shorten the block"
     );
 }
@@ -154,12 +154,12 @@ async fn provider_limit_applies_to_every_account() {
     };
     one.observe("any", &call("known"), provider_wide).await;
     for account in ["known", "new"] {
-        assert_eq!(refused(&two, account).await.scope, LimitScope::Provider);
+        assert_eq!(rejected(&two, account).await.scope, LimitScope::Provider);
     }
 }
 
 #[tokio::test]
-async fn short_blocks_are_awaited_and_long_ones_refused() {
+async fn short_blocks_are_awaited_and_long_ones_rejected() {
     let test = TestDb::create().await;
     let (one, two) = (
         worker(&test, default_limits()),
@@ -178,19 +178,19 @@ async fn short_blocks_are_awaited_and_long_ones_refused() {
         .await
         .expect("the first call");
     let started = Instant::now();
-    let refused = refused(&two, "slow").await;
+    let rejected = rejected(&two, "slow").await;
     assert!(
         started.elapsed() < Duration::from_secs(2),
         "the limiter waited before it rejected"
     );
     assert!(
-        refused.retry_at > SystemClock.now() + TimeDelta::seconds(60),
-        "{refused:?}"
+        rejected.retry_at > SystemClock.now() + TimeDelta::seconds(60),
+        "{rejected:?}"
     );
 }
 
 #[tokio::test]
-async fn refused_call_is_not_charged() {
+async fn rejected_call_is_not_charged() {
     let test = TestDb::create().await;
     let slow = || limits(0.01, 1);
     worker(&test, slow())
@@ -207,7 +207,7 @@ async fn refused_call_is_not_charged() {
     };
     let before = tat().await;
     for _ in 0..5 {
-        refused(&worker(&test, slow()), "slow").await;
+        rejected(&worker(&test, slow()), "slow").await;
     }
     assert_eq!(tat().await, before);
 }
@@ -230,10 +230,10 @@ async fn observed_cost_delays_all_accounts() {
         ..LimitObservation::default()
     };
     one.observe("any", &call("a"), expensive).await;
-    let refused = refused(&two, "b").await;
-    assert_eq!(refused.scope, LimitScope::Provider);
+    let rejected = rejected(&two, "b").await;
+    assert_eq!(rejected.scope, LimitScope::Provider);
     // 101 points, minus a burst of 20, at 10 points per second.
-    let wait = refused.retry_at - SystemClock.now();
+    let wait = rejected.retry_at - SystemClock.now();
     assert!(
         wait > TimeDelta::seconds(6) && wait < TimeDelta::seconds(10),
         "{wait}"
@@ -283,8 +283,11 @@ async fn backfilling_tenants_have_equal_shares() {
         one.observe("any", &charge, costs(spent)).await;
     }
     let wait = async |account, tenant| {
-        let refused = two.admit("any", &backfill(account, tenant)).await;
-        refused.expect_err("the shared quota is overdrawn").retry_at - SystemClock.now()
+        let rejected = two.admit("any", &backfill(account, tenant)).await;
+        rejected
+            .expect_err("the shared quota is overdrawn")
+            .retry_at
+            - SystemClock.now()
     };
     // A tenant has one share, regardless of its number of accounts.
     let (wait_large, wait_small) = (wait("b", large).await, wait("c", small).await);
@@ -328,7 +331,7 @@ async fn admitted(
     while times.len() < max_calls {
         match worker.admit("any", &charge).await {
             Ok(_) => times.push(started.elapsed()),
-            Err(refused) => return (times, Some(refused)),
+            Err(rejected) => return (times, Some(rejected)),
         }
     }
     (times, None)
@@ -359,11 +362,11 @@ async fn reserve_admits_only_calls_that_cannot_wait() {
         ..LimitObservation::default()
     };
     worker.observe("any", &charge, reported).await;
-    let refused = worker
+    let rejected = worker
         .admit("any", &charge)
         .await
         .expect_err("only the reserve is left");
-    assert!(refused.retry_at > SystemClock.now() + TimeDelta::seconds(8));
+    assert!(rejected.retry_at > SystemClock.now() + TimeDelta::seconds(8));
     let (times, _) = admitted(&worker, call("a"), 2).await;
     assert_eq!(times.len(), 2);
 }
@@ -391,13 +394,13 @@ async fn started_page_waits_for_its_other_calls() {
         .admit("any", &call("a"))
         .await
         .expect("the first call");
-    let refused = worker
+    let rejected = worker
         .admit("any", &call("a"))
         .await
         .expect_err("the wait is too long outside of a page");
     let first = with_page_deadline(worker.admit("any", &call("a"))).await;
     assert!(first.is_err(), "a page must not wait for its first call");
-    let wait = refused.retry_at - SystemClock.now();
+    let wait = rejected.retry_at - SystemClock.now();
     tokio::time::sleep(wait.to_std().unwrap_or_default()).await;
     let started = Instant::now();
     with_page_deadline(async {
@@ -479,8 +482,8 @@ async fn reconciliation_is_admitted_at_a_quota_of_one() {
     };
     let worker = worker(&test, limits);
     worker.admit("any", &pass).await.expect("the only unit");
-    let refused = worker.admit("any", &pass).await;
-    refused.expect_err("the window has no unit left");
+    let rejected = worker.admit("any", &pass).await;
+    rejected.expect_err("the window has no unit left");
 }
 
 #[tokio::test]
@@ -513,8 +516,8 @@ async fn free_responses_do_not_use_the_poll_share() {
     for _ in 0..29 {
         worker.observe("any", &conditional, charged).await;
     }
-    let refused = worker.admit("any", &conditional).await;
-    assert!(refused.is_err(), "polls have only 30 of 100 units");
+    let rejected = worker.admit("any", &conditional).await;
+    assert!(rejected.is_err(), "polls have only 30 of 100 units");
 }
 
 #[tokio::test]
@@ -532,9 +535,9 @@ async fn pace_follows_the_reported_quota() {
     };
     one.observe("any", &charge, reported).await;
     // The burst of one second is used first.
-    let (times, refused) = admitted(&two, charge, 20).await;
+    let (times, rejected) = admitted(&two, charge, 20).await;
     assert!(times.len() <= 2, "{times:?}");
-    let wait = refused.expect("calls are ten seconds apart").retry_at - SystemClock.now();
+    let wait = rejected.expect("calls are ten seconds apart").retry_at - SystemClock.now();
     assert!(
         wait > TimeDelta::seconds(2) && wait <= TimeDelta::seconds(12),
         "{wait}"

@@ -178,14 +178,14 @@ impl Credentials {
 
     /// Returns tokens that are valid for at least a minute.
     ///
-    /// `refused` is the version to which the provider has responded 401; a newer one is returned.
+    /// `rejected` is the version to which the provider has responded 401; a newer one is returned.
     pub async fn access_token(
         &self,
         scope: &TenantScope,
         connection: ConnectionId,
         account: &ExternalAccount,
         connector: &Arc<dyn Connector>,
-        refused: Option<i64>,
+        rejected: Option<i64>,
     ) -> Result<AccessToken, CredentialError> {
         let mut request = CredentialRequest {
             scope: *scope,
@@ -193,7 +193,7 @@ impl Credentials {
             account: account.clone(),
             connector: Arc::clone(connector),
         };
-        let resolved = self.resolve(&request, refused).await?;
+        let resolved = self.resolve(&request, rejected).await?;
         let user_token = match resolved.user_id {
             None => None,
             Some(user_id) => {

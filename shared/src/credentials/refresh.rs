@@ -63,24 +63,24 @@ impl Credentials {
         None
     }
 
-    /// Returns a token that is valid for at least a minute, and newer than the `refused` version.
+    /// Returns a token that is valid for at least a minute, and newer than the `rejected` version.
     pub(super) async fn resolve(
         &self,
         request: &CredentialRequest,
-        refused: Option<i64>,
+        rejected: Option<i64>,
     ) -> Result<ResolvedToken, CredentialError> {
         let CredentialRequest { scope, key, .. } = request;
         for _ in 0..MAX_SHARED_REFRESHES {
             let row = self.read(scope, key).await?;
             let row = row.ok_or(CredentialError::NotFound)?;
-            if let Some(token) = self.usable(scope, key, &row, refused)? {
+            if let Some(token) = self.usable(scope, key, &row, rejected)? {
                 return Ok(token);
             }
             match self.refreshes.join(scope.tenant_id(), key) {
                 Flight::Lead(leader) => {
                     let (this, request) = (self.clone(), request.clone());
                     let refresh = async move {
-                        let result = this.refresh(&request, refused).await;
+                        let result = this.refresh(&request, rejected).await;
                         leader.finish(result.as_ref().err());
                         result
                     };
@@ -103,7 +103,7 @@ impl Credentials {
     async fn refresh(
         &self,
         request: &CredentialRequest,
-        refused: Option<i64>,
+        rejected: Option<i64>,
     ) -> Result<ResolvedToken, CredentialError> {
         let CredentialRequest { scope, key, .. } = request;
         let deadline = Instant::now() + LEASE_TTL;
@@ -112,7 +112,7 @@ impl Credentials {
             let mut tx = self.db.begin(scope).await?;
             let row = rows::get(&mut tx, scope, key).await?;
             let row = row.ok_or(CredentialError::NotFound)?;
-            if let Some(token) = self.usable(scope, key, &row, refused)? {
+            if let Some(token) = self.usable(scope, key, &row, rejected)? {
                 return Ok(token);
             }
             let seconds = LEASE_TTL.as_secs_f64();
@@ -137,12 +137,12 @@ impl Credentials {
         scope: &TenantScope,
         key: &CredentialKey,
         row: &SealedCredential,
-        refused: Option<i64>,
+        rejected: Option<i64>,
     ) -> Result<Option<ResolvedToken>, CredentialError> {
         let fresh = row
             .expires_at
             .is_none_or(|end| end > self.clock.now() + EXPIRY_MARGIN);
-        if !fresh || refused.is_some_and(|version| row.version <= version) {
+        if !fresh || rejected.is_some_and(|version| row.version <= version) {
             return Ok(None);
         }
         let token = self.open(scope, key, "access_token", row.access_token.as_deref())?;

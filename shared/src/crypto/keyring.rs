@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_values_are_refused() {
+    fn malformed_values_are_rejected() {
         let ring = keyring(1, &[]);
         let bound_context = context(1, 2, "f");
         for bad in [&[][..], &[1; 32], &[2; 64]] {

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn signature_of_another_message_or_key_is_refused() {
+    fn signature_of_another_message_or_key_is_rejected() {
         let key = PublicKey::parse(PUBLIC).expect("PEM");
         let mut signature = sign(b"body");
         assert!(!key.verify_rs256(b"Body", &signature));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_than_rsa_public_key_is_refused() {
+    fn other_text_than_rsa_public_key_is_rejected() {
         let cut: String = PUBLIC.lines().take(3).collect();
         let long = "A".repeat(MAX_LENGTH + 1);
         for text in ["", "no key", "AAAA", PRIVATE, &cut, &long] {

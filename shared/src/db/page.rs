@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_cursor_is_refused() {
+    fn foreign_cursor_is_rejected() {
         for cursor in ["", "x", "AAAA", "!!!!!!!!!!!!!!!!!!!!!!"] {
             assert!(
                 PageRequest::parse(Some(cursor), None).is_err(),

@@ -339,18 +339,18 @@ mod tests {
 
     #[test]
     fn longest_wait_decides() {
-        let refused = TakeRow {
+        let rejected = TakeRow {
             pace_wait: Some(0.25),
             ..NO_ROW
         };
         assert_eq!(
-            refused.decision(),
+            rejected.decision(),
             Decision::Wait(Duration::from_millis(250), LimitScope::Account)
         );
         let blocked = TakeRow {
             account_wait: Some(60.0),
             provider_wait: Some(-3.0),
-            ..refused
+            ..rejected
         };
         assert_eq!(
             blocked.decision(),

@@ -296,8 +296,8 @@ impl RateLimiter for PostgresRateLimiter {
     ) -> Result<Permit, RateLimited> {
         let started = Instant::now();
         let mut outcome = self.try_admit(provider, charge).await;
-        while let (Err(refused), Some(deadline)) = (&outcome, page_deadline()) {
-            let wait = refused.retry_at - self.clock.0.now();
+        while let (Err(rejected), Some(deadline)) = (&outcome, page_deadline()) {
+            let wait = rejected.retry_at - self.clock.0.now();
             let wait = wait.to_std().unwrap_or_default().max(MIN_WAIT);
             if Instant::now() + wait > deadline {
                 break;

@@ -86,22 +86,22 @@ fn limits(per_second: f64, burst: u32) -> RateLimits {
 const CALL: Charge<'static> = Charge::new("1", "get");
 
 #[tokio::test]
-async fn call_is_refused_without_postgres() {
-    let refused = limiter_without_postgres(limits(1.0, 5))
+async fn call_is_rejected_without_postgres() {
+    let rejected = limiter_without_postgres(limits(1.0, 5))
         .admit("github", &CALL)
         .await
         .expect_err("fail closed");
-    assert_eq!(refused.retry_at, at(1));
-    assert_eq!(refused.scope, LimitScope::Account);
+    assert_eq!(rejected.retry_at, at(1));
+    assert_eq!(rejected.scope, LimitScope::Account);
 }
 
 #[tokio::test]
 async fn provider_without_limits_is_not_called() {
-    let refused = limiter_without_postgres(limits(1.0, 5))
+    let rejected = limiter_without_postgres(limits(1.0, 5))
         .admit("unknown", &CALL)
         .await
         .expect_err("fail closed");
-    assert_eq!(refused.retry_at, at(1));
+    assert_eq!(rejected.retry_at, at(1));
 }
 
 #[tokio::test]
@@ -114,13 +114,13 @@ async fn call_of_a_busy_account_times_out() {
     let policy = &limiter.policies["github"];
     let _held = policy.account_permit("1").await;
     let started = Instant::now();
-    let refused = limiter.admit("github", &CALL).await.expect_err("busy");
+    let rejected = limiter.admit("github", &CALL).await.expect_err("busy");
     assert!(started.elapsed() >= max_wait);
-    assert_eq!(refused.retry_at, at(1));
+    assert_eq!(rejected.retry_at, at(1));
 }
 
 #[tokio::test]
-async fn long_wait_is_refused_with_its_end() {
+async fn long_wait_is_rejected_with_its_end() {
     let limiter = limiter_without_postgres(limits(0.1, 1));
     let policy = &limiter.policies["github"];
     for budget in policy.budgets(&CALL) {
@@ -128,12 +128,12 @@ async fn long_wait_is_refused_with_its_end() {
             .check(budget, "1")
             .expect("the only call of ten seconds");
     }
-    let refused = limiter
+    let rejected = limiter
         .admit("github", &CALL)
         .await
         .expect_err("a long wait");
     assert!(
-        refused.retry_at > at(8) && refused.retry_at <= at(10),
-        "{refused:?}"
+        rejected.retry_at > at(8) && rejected.retry_at <= at(10),
+        "{rejected:?}"
     );
 }

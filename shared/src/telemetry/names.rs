@@ -174,3 +174,33 @@ pub fn describe_all() {
         describe_gauge!(name, Unit::Seconds, text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// The names that are declared above.
+    fn names() -> impl Iterator<Item = &'static str> {
+        include_str!("names.rs")
+            .lines()
+            .filter(|line| line.starts_with("pub const "))
+            .filter_map(|line| line.split('"').nth(1))
+    }
+
+    #[test]
+    fn operations_guide_has_a_row_per_metric() {
+        let rows: Vec<&str> = include_str!("../../../docs/operations.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .filter_map(|row| row.split(['`', '{']).next())
+            .collect();
+        assert!(names().count() > 20);
+        for name in names() {
+            assert!(
+                rows.contains(&name),
+                "docs/operations.md has no row for {name}"
+            );
+        }
+        let is_known =
+            |row: &&str| !row.starts_with("poblysh_") || names().any(|name| name == *row);
+        assert!(rows.iter().all(is_known), "{rows:?}");
+    }
+}

@@ -24,7 +24,7 @@ pub struct Record {
     /// Time and number of each acknowledged delivery.
     pub acknowledged: Vec<(Instant, u64)>,
     /// Responses 503 with `Retry-After`.
-    pub refused: u64,
+    pub rejected: u64,
     /// Counts of all other responses and errors.
     pub failed: BTreeMap<String, u64>,
     /// Deliveries that were due and not sent, because too many were in flight.
@@ -185,7 +185,7 @@ impl Sender {
             }
             Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
                 if response.headers().contains_key("retry-after") {
-                    record.refused += 1;
+                    record.rejected += 1;
                     return true;
                 }
                 "503 without Retry-After".to_owned()

@@ -54,14 +54,14 @@ impl System {
     /// # Panics
     ///
     /// When one was accepted, or fewer were rejected.
-    pub async fn assert_forged_deliveries_refused(&self) {
+    pub async fn assert_forged_deliveries_rejected(&self) {
         let url = format!("{}/_sim/stats", self.simulator.base_url());
         let response = self.client.get(url).send().await;
         let response = response.expect("a simulator response");
         let stats: Value = response.json().await.expect("JSON");
         let count = |name: &str| stats["counters"][name].as_u64().unwrap_or_default();
-        let (refused, accepted) = (count("forged_refused"), count("forged_accepted"));
-        assert!(refused >= 3, "{refused} forged deliveries were refused");
+        let (rejected, accepted) = (count("forged_refused"), count("forged_accepted"));
+        assert!(rejected >= 3, "{rejected} forged deliveries were rejected");
         assert_eq!(accepted, 0, "forged deliveries that were accepted");
     }
 

@@ -82,7 +82,7 @@ pub(crate) async fn forged_or_oversized_deliveries_change_nothing(provider: &Pro
     }
     provider.generate(&system, &connected.account, 80).await;
     system.quiesce().await;
-    system.assert_forged_deliveries_refused().await;
+    system.assert_forged_deliveries_rejected().await;
     system.clear_faults().await;
     connected
         .tenant
@@ -353,9 +353,9 @@ pub(crate) async fn revoked_grant_requires_reauthorization_but_outage_does_not(
 
 pub(crate) async fn connecting_survives_delayed_token_acceptance(provider: &Provider) {
     let system = with_history(0).start().await;
-    let refused = json!({ "effect": "unauthorized", "count": 2 });
+    let rejected = json!({ "effect": "unauthorized", "count": 2 });
     provider
-        .fault(&system, provider.identity_requests, refused)
+        .fault(&system, provider.identity_requests, rejected)
         .await;
     let connected = provider.connect(&system, "Acme", 0).await;
     assert!(
@@ -366,14 +366,14 @@ pub(crate) async fn connecting_survives_delayed_token_acceptance(provider: &Prov
     assert_eq!(connected.tenant.get(&path).await["status"], "active");
 }
 
-pub(crate) async fn refused_tokens_end_no_grant(provider: &Provider) {
+pub(crate) async fn rejected_tokens_end_no_grant(provider: &Provider) {
     let system = with_history(5).start().await;
     let connected = provider.connect(&system, "Acme", 0).await;
     system.drain().await;
     // As with a new token that is accepted only after seconds, and in an outage.
-    let refused = json!({ "effect": "unauthorized", "count": 30 });
+    let rejected = json!({ "effect": "unauthorized", "count": 30 });
     provider
-        .fault(&system, provider.page_requests, refused)
+        .fault(&system, provider.page_requests, rejected)
         .await;
     provider.generate(&system, &connected.account, 10).await;
     provider.poll(&connected.tenant).await;

@@ -45,7 +45,7 @@ macro_rules! suites {
                 other_tenant_sees_nothing,
                 refresh_is_single_flight_across_workers,
                 revoked_grant_requires_reauthorization_but_outage_does_not,
-                refused_tokens_end_no_grant,
+                rejected_tokens_end_no_grant,
                 connecting_survives_delayed_token_acceptance,
                 disconnecting_ends_everything,
                 backfill_and_poll_end_at_default_pace,

@@ -130,8 +130,8 @@ async fn terminated_backends_cost_little_throughput() {
         read_during * 100.0
     );
     let record = load.stop().await;
-    let refused = record.refused;
-    eprintln!("backends: {refused} deliveries were rejected with Retry-After");
+    let rejected = record.rejected;
+    eprintln!("backends: {rejected} deliveries were rejected with Retry-After");
     let min_ratio = if duration < MIN_DURATION {
         MIN_SHORT_RATIO
     } else {

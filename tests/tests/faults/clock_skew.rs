@@ -127,7 +127,7 @@ async fn clock_skew_changes_no_lease_schedule_or_signature() {
     system.drain().await;
     tenant.assert_equals_ledgers(&[&github, &slack]).await;
     assert_no_job_finished_twice(&system).await;
-    let refused = metric(
+    let rejected = metric(
         &system,
         Process::Ingress,
         0,
@@ -135,7 +135,7 @@ async fn clock_skew_changes_no_lease_schedule_or_signature() {
         "stale",
     )
     .await;
-    assert!(refused < 1.0, "{refused} deliveries were rejected");
+    assert!(rejected < 1.0, "{rejected} deliveries were rejected");
     for worker in 0..2 {
         let done = metric(
             &system,

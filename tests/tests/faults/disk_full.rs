@@ -30,7 +30,7 @@ fn fill(data: &Path) -> PathBuf {
 }
 
 /// Asserts that the API rejects writes with 503 and `Retry-After`.
-async fn assert_writes_refused(system: &System, tenant: &Tenant<'_>, connection: &str) {
+async fn assert_writes_rejected(system: &System, tenant: &Tenant<'_>, connection: &str) {
     let path = format!("/v1/connections/{connection}/sync");
     let mut seen = Vec::new();
     eventually("the API rejects writes", async || {
@@ -86,13 +86,13 @@ async fn full_disk_refuses_writes_and_recovers() {
             load.acknowledged() > before + 50
         })
         .await;
-        let refused = load.record().refused;
+        let rejected = load.record().rejected;
         let ballast = fill(&cluster.data());
         eventually("deliveries are rejected", async || {
-            load.record().refused > refused + 50
+            load.record().rejected > rejected + 50
         })
         .await;
-        assert_writes_refused(&system, &tenant, connection).await;
+        assert_writes_rejected(&system, &tenant, connection).await;
         std::fs::remove_file(ballast).expect("the ballast is removed");
         let freed = Instant::now();
         // A server that could not write its WAL has stopped, and the operator restarts it.
@@ -121,7 +121,7 @@ async fn full_disk_refuses_writes_and_recovers() {
     eprintln!(
         "disk full: {} acknowledged, {} rejected with Retry-After",
         record.acknowledged.len(),
-        record.refused
+        record.rejected
     );
     assert_guarantees(&system, &tenant, &record, reader).await;
 }

@@ -99,7 +99,7 @@ async fn terminated_process_drains_and_loses_nothing() {
     }
     let record = load.stop().await;
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
-    assert_eq!(record.refused, 0, "deliveries were rejected");
+    assert_eq!(record.rejected, 0, "deliveries were rejected");
     assert_eq!(reader.failed_reads(), 0, "reads were rejected");
     eprintln!("shutdown: {} acknowledged", record.acknowledged.len());
     assert_guarantees(&system, &tenant, &record, reader).await;

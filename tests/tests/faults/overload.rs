@@ -95,9 +95,9 @@ async fn assert_backlog_limit_without_worker(
         Sample::take(system).await.backlog >= max_backlog / 2
     })
     .await;
-    let before = load.record().refused;
+    let before = load.record().rejected;
     eventually("deliveries are rejected", async || {
-        load.record().refused > before + 200
+        load.record().rejected > before + 200
     })
     .await;
     let backlog = Sample::take(system).await.backlog;
@@ -105,7 +105,7 @@ async fn assert_backlog_limit_without_worker(
     eprintln!(
         "overload: without a worker {} acknowledged, {} rejected; backlog of {} KiB",
         record.acknowledged.len(),
-        record.refused,
+        record.rejected,
         backlog / 1024
     );
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
@@ -130,7 +130,7 @@ async fn drain_backlog(system: &System) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn overload_is_refused_before_anything_overflows() {
+async fn overload_is_rejected_before_anything_overflows() {
     let _alone = alone().await;
     if !can_start_servers("overload") {
         return;
@@ -177,7 +177,7 @@ async fn overload_is_refused_before_anything_overflows() {
          {} unsent; peak backlog of {} KiB; MiB of API, ingress, worker: {:?}, of the database {} to {}, of WAL {}",
         rate * 2,
         record.acknowledged.len(),
-        record.refused,
+        record.rejected,
         record.unsent,
         peak.backlog / 1024,
         peak.memory.map(|bytes| bytes / MIB),
@@ -187,14 +187,14 @@ async fn overload_is_refused_before_anything_overflows() {
     );
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
     let acknowledged = u64::try_from(record.acknowledged.len()).expect("a count");
-    let sent = acknowledged + record.refused;
+    let sent = acknowledged + record.rejected;
     assert!(
         sent * 2 >= u64::from(rate) * duration.as_secs() * 3,
         "no overload: {sent} sent, {} unsent",
         record.unsent
     );
     assert!(
-        record.refused * 20 >= acknowledged,
+        record.rejected * 20 >= acknowledged,
         "no overload: nearly all deliveries were acknowledged"
     );
     // The senders and the ingress share the processors with the worker.

@@ -98,7 +98,7 @@ async fn service_works_behind_a_transaction_pooler() {
     }
     let record = load.stop().await;
     assert_eq!(record.failed.len(), 0, "{:?}", record.failed);
-    assert_eq!(record.refused, 0, "deliveries were rejected");
+    assert_eq!(record.rejected, 0, "deliveries were rejected");
     assert_eq!(reader.failed_reads(), 0, "reads were rejected");
     assert_guarantees(&system, &tenant, &record, reader).await;
     other.assert_equals_ledger_after_poll(&other_account).await;

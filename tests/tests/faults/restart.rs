@@ -86,10 +86,10 @@ async fn postgres_crash_ends_no_process_and_loses_nothing() {
         })
         .await;
         cluster.stop_immediately().await;
-        let refused = load.record().refused;
+        let rejected = load.record().rejected;
         assert_alive_and_unready(&system).await;
         eventually("deliveries are rejected", async || {
-            load.record().refused > refused
+            load.record().rejected > rejected
         })
         .await;
         cluster.start_server().await;
@@ -109,7 +109,7 @@ async fn postgres_crash_ends_no_process_and_loses_nothing() {
     eprintln!(
         "restart: {} acknowledged, {} rejected with Retry-After",
         record.acknowledged.len(),
-        record.refused
+        record.rejected
     );
     assert_guarantees(&system, &tenant, &record, reader).await;
 }

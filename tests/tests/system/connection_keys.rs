@@ -482,7 +482,7 @@ async fn public_key_of_the_provider_verifies_deliveries() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn public_key_is_refused_for_generated_secrets() {
+async fn public_key_is_rejected_for_generated_secrets() {
     let system = System::with_fast_provider().start().await;
     let (_, tenant, connection) = jira::connect_acme(&system).await;
     let path = format!("/v1/connections/{connection}/webhook");

@@ -221,7 +221,7 @@ async fn cursor_of_older_generation_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_tenants_cursor_is_refused() {
+async fn another_tenants_cursor_is_rejected() {
     let system = System::with_fast_provider().start().await;
     let (tenant, other) = (system.tenant("Acme").await, system.tenant("Globex").await);
     let page = tenant.get("/v1/signals").await;

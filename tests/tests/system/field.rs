@@ -12,11 +12,11 @@ async fn gh_fresh_token_refused_for_2s_keeps_grant() {
     let (account, tenant, connection) = system.connect_account("github").await;
     let expired = json!({ "expire": "installation" });
     system.sim("github/tokens", expired).await;
-    let refused = json!({
+    let rejected = json!({
         "target": "request", "pattern": "GET /installation/repositories",
         "effect": "unauthorized",
     });
-    system.sim("faults", refused).await;
+    system.sim("faults", rejected).await;
     let path = format!("/v1/connections/{connection}");
     eventually("several new tokens were rejected", async || {
         let shown = tenant.get(&path).await;

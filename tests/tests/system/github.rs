@@ -177,7 +177,7 @@ async fn account_belongs_to_one_tenant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn token_refused_after_renewal_requires_no_reauthorization() {
+async fn token_rejected_after_renewal_requires_no_reauthorization() {
     let system = System::with_fast_provider().start().await;
     let tenant = system.tenant("Acme").await;
     let (account, admin) = system.accounts().await.remove(0);

@@ -49,7 +49,7 @@ pub(crate) async fn count_deliveries(system: &System) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forged_and_unsigned_deliveries_are_refused() {
+async fn forged_and_unsigned_deliveries_are_rejected() {
     let system = System::with_fast_provider().start().await;
     let good = signature(secret(&system), BODY.as_bytes());
     let bad = [
@@ -166,7 +166,7 @@ async fn both_secrets_are_valid_during_rotation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_providers_paths_and_methods_are_refused() {
+async fn unknown_providers_paths_and_methods_are_rejected() {
     let system = System::with_fast_provider().start().await;
     for (path, status) in [
         ("/webhooks/unknown", 404),
@@ -210,14 +210,14 @@ pub(crate) fn head(length: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn oversized_body_is_refused_before_reading() {
+async fn oversized_body_is_rejected_before_reading() {
     let system = System::with_fast_provider().start().await;
     let response = send_raw(&system, &head(26 << 20), b"").await;
     assert!(response.starts_with("HTTP/1.1 413"), "{response}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn truncated_body_is_refused() {
+async fn truncated_body_is_rejected() {
     let system = System::with_fast_provider().start().await;
     let response = send_raw(&system, &head(1000), b"{\"action\":").await;
     assert!(!response.starts_with("HTTP/1.1 2"), "{response}");

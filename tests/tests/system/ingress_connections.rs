@@ -28,7 +28,7 @@ async fn status(request: RequestBuilder) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unsigned_delivery_is_refused_without_lookup() {
+async fn unsigned_delivery_is_rejected_without_lookup() {
     let system = System::with_fast_provider().workers(0).start().await;
     let unknown = format!("{}/webhooks/jira/{}", system.ingress, Uuid::new_v4());
     let unsigned = system.client.post(&unknown).body("{}");

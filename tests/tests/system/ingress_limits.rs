@@ -107,7 +107,7 @@ async fn exchange(system: &System, head: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ambiguously_framed_requests_are_refused() {
+async fn ambiguously_framed_requests_are_rejected() {
     let system = System::with_fast_provider().start().await;
     let signature = signature(secret(&system), BODY.as_bytes());
     let length = BODY.len();

@@ -203,7 +203,7 @@ async fn lost_forged_late_and_doubled_attempts_change_nothing() {
     }
     generate(&system, &account, 250).await;
     system.quiesce().await;
-    system.assert_forged_deliveries_refused().await;
+    system.assert_forged_deliveries_rejected().await;
     tenant.assert_equals_ledger_after_poll(&account).await;
 }
 

@@ -196,7 +196,7 @@ async fn connection_without_webhook_secret_refuses_deliveries() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn webhook_secret_is_refused_for_unsupported_provider() {
+async fn webhook_secret_is_rejected_for_unsupported_provider() {
     let system = System::with_fast_provider().start().await;
     let (account, admin) = system.accounts().await.remove(0);
     let tenant = system.tenant("Acme").await;

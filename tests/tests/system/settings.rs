@@ -32,7 +32,7 @@ pub(crate) fn run(process: Process, settings: &[(&str, &str)]) -> Output {
 
 /// Asserts that the process rejects these settings and names all of `variables`.
 #[track_caller]
-fn assert_refused(process: Process, settings: &[(&str, &str)], variables: &[&str]) {
+fn assert_rejected(process: Process, settings: &[(&str, &str)], variables: &[&str]) {
     let output = run(process, settings);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{process:?} {settings:?}");
@@ -50,7 +50,7 @@ fn assert_refused(process: Process, settings: &[(&str, &str)], variables: &[&str
 #[test]
 fn missing_and_malformed_settings_are_named_at_once() {
     let address = free_address().to_string();
-    assert_refused(
+    assert_rejected(
         Process::Api,
         &[("POBLYSH_API_BIND_ADDR", "nowhere")],
         &[
@@ -60,7 +60,7 @@ fn missing_and_malformed_settings_are_named_at_once() {
             "POBLYSH_OPERATOR_TOKEN",
         ],
     );
-    assert_refused(
+    assert_rejected(
         Process::Ingress,
         &[
             ("POBLYSH_INGRESS_BIND_ADDR", address.as_str()),
@@ -68,7 +68,7 @@ fn missing_and_malformed_settings_are_named_at_once() {
         ],
         &["POBLYSH_DATABASE_URL", "POBLYSH_TRUSTED_PROXIES"],
     );
-    assert_refused(
+    assert_rejected(
         Process::Worker,
         &[("POBLYSH_WORKER_CONCURRENCY", "0")],
         &[
@@ -80,7 +80,7 @@ fn missing_and_malformed_settings_are_named_at_once() {
 }
 
 #[test]
-fn insecure_settings_are_refused() {
+fn insecure_settings_are_rejected() {
     let address = free_address().to_string();
     let assert_api_refuses = |name, value| {
         let mut settings = vec![
@@ -94,7 +94,7 @@ fn insecure_settings_are_refused() {
         ];
         settings.retain(|(known, _)| *known != name);
         settings.push((name, value));
-        assert_refused(Process::Api, &settings, &[name]);
+        assert_rejected(Process::Api, &settings, &[name]);
     };
     let repeated = "a".repeat(40);
     for (name, value) in [
@@ -120,6 +120,6 @@ fn insecure_settings_are_refused() {
             ("POBLYSH_INGRESS_BIND_ADDR", address.as_str()),
             (name, "xyzzy"),
         ];
-        assert_refused(Process::Ingress, &settings, &[name]);
+        assert_rejected(Process::Ingress, &settings, &[name]);
     }
 }

@@ -178,8 +178,8 @@ async fn poison_row_stops_no_stream() {
             "/v1/webhook-deliveries/{}/replay",
             kept[0]["id"].as_str().expect("an id")
         );
-        let refused = tenant.request(reqwest::Method::POST, &replay, None).await;
-        assert_eq!(refused.status().as_u16(), 409);
+        let rejected = tenant.request(reqwest::Method::POST, &replay, None).await;
+        assert_eq!(rejected.status().as_u16(), 409);
         let shown = tenant.get(&format!("/v1/connections/{connection}")).await;
         assert_eq!(
             (&shown["status"], &shown["last_error"]),

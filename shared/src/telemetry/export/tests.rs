@@ -11,7 +11,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-fn refused(pairs: &[(&str, &str)]) -> String {
+fn rejected(pairs: &[(&str, &str)]) -> String {
     let mut all = vec![(ENDPOINT, "http://127.0.0.1:4318")];
     all.extend_from_slice(pairs);
     provider("sync-worker", &Env::from_pairs(all))
@@ -45,11 +45,11 @@ fn invalid_settings_are_named() {
         (SAMPLER, "s3cret"),
         ("OTEL_RESOURCE_ATTRIBUTES", "s3cret"),
     ] {
-        let error = refused(&[(variable, value)]);
+        let error = rejected(&[(variable, value)]);
         assert!(error.starts_with(variable), "{error}");
         assert!(!error.contains("s3cret"), "{error}");
     }
-    let error = refused(&[(SAMPLER, "traceidratio"), (SAMPLER_ARG, "2")]);
+    let error = rejected(&[(SAMPLER, "traceidratio"), (SAMPLER_ARG, "2")]);
     assert!(error.starts_with(SAMPLER_ARG), "{error}");
 }
 
