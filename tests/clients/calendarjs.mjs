@@ -89,7 +89,7 @@ await check("a series has one change of all its rows", async () => {
 
 await check("an expired sync token is 410 with its reason", async () => {
   const { token } = await list();
-  await control("google_calendar/cursors", { account: account.admin });
+  await control("google_calendar/cursors", { expire: account.admin });
   const error = await refused(410, api.events.list({ calendarId: "primary", syncToken: token }, at));
   assert.equal(error.reason, "fullSyncRequired");
   assert.equal((await list()).rows.length, 8);

@@ -1,10 +1,10 @@
 // Checks Calendar's responses against Google's discovery document.
-import { DiscoveryDescription } from "./discovery.mjs";
 import { assert, check } from "./checks.mjs";
+import { describe } from "./discovery.mjs";
 import { compare } from "./recorded-google-calendar.mjs";
 import { base, browse, control, destination } from "./simulator.mjs";
 
-const description = new DiscoveryDescription(`${process.env.POBLYSH_FIXTURES}/google/discovery/calendar.v3.json`);
+const description = describe(`${process.env.POBLYSH_FIXTURES}/google/discovery/calendar.v3.json`);
 const host = `${base}/google`;
 const scope = ["events.readonly", "calendarlist.readonly"].map((name) => `https://www.googleapis.com/auth/calendar.${name}`);
 const redirectUri = (await control("google/settings")).redirect_uris[0];
@@ -24,21 +24,22 @@ async function act(action, params = {}) {
   return (await control("google_calendar/act", { account: place.admin, action, ...params })).object;
 }
 
-// Sends a request of the described method `id`, and returns its JSON.
-async function described(id, status, path, { query = {}, body } = {}) {
-  const { httpMethod } = description.method(id);
-  const name = Object.keys(query).length ? ` with ${Object.keys(query).join(", ")}` : "";
-  return check(`google_calendar: ${id} (${status})${name} matches the description`, async () => {
+// Sends a request and returns its JSON, which must match the description.
+async function described(method, path, status, { query = {}, body } = {}) {
+  const shown = path.replace(/calendars\/[^/]+@[^/]+/, "calendars/{id}").replace(/[a-v0-9]{26}/, "{id}");
+  const names = Object.keys(query).length ? ` with ${Object.keys(query).join(", ")}` : "";
+  return check(`google_calendar: ${method} ${shown} (${status})${names} matches the description`, async () => {
     const response = await fetch(`${host}/calendar/v3/${path}?${new URLSearchParams(query)}`, {
-      method: httpMethod,
+      method,
       headers: { authorization: `Bearer ${access_token}`, "content-type": "application/json" },
       body: body && JSON.stringify(body),
     });
     const text = await response.text();
     const answer = text === "" ? undefined : JSON.parse(text);
     assert.equal(response.status, status, text);
-    const fault = description.fault(id, status, answer);
+    const fault = description.fault(method, `/calendar/v3/${path}`, status, answer);
     if (fault) throw new Error(fault);
+    assert.notEqual(fault, null, "the description does not have this path");
     return answer;
   });
 }
@@ -61,30 +62,30 @@ const hidden = await act("calendar.added");
 const removed = await act("calendar.added");
 
 const events = "calendars/primary/events";
-const { nextSyncToken: token } = await described("calendar.events.list", 200, events, { query: { showDeleted: true } });
+const { nextSyncToken: token } = await described("GET", events, 200, { query: { showDeleted: true } });
 await act("event.cancelled", { event: gone.id });
 await act("event.cancelled", { event: series.id, scope: "following", occurrence: 3 });
-await described("calendar.events.list", 200, events, { query: { showDeleted: true, syncToken: token } });
-await described("calendar.events.list", 200, events, { query: { singleEvents: true, orderBy: "startTime", maxResults: 50 } });
-await described("calendar.events.list", 200, events, { query: { maxAttendees: 1 } });
-await described("calendar.events.list", 200, `calendars/${colleague}/events`);
-await described("calendar.events.list", 400, events, { query: { syncToken: token, q: "a" } });
-await described("calendar.events.list", 404, "calendars/nobody@else.example/events");
-await control("google_calendar/cursors", { account: place.admin });
-await described("calendar.events.list", 410, events, { query: { syncToken: token } });
-await described("calendar.events.get", 200, `${events}/${single.id}`);
-await described("calendar.events.get", 410, `${events}/${gone.id}`);
+await described("GET", events, 200, { query: { showDeleted: true, syncToken: token } });
+await described("GET", events, 200, { query: { singleEvents: true, orderBy: "startTime", maxResults: 50 } });
+await described("GET", events, 200, { query: { maxAttendees: 1 } });
+await described("GET", `calendars/${colleague}/events`, 200);
+await described("GET", events, 400, { query: { syncToken: token, q: "a" } });
+await described("GET", "calendars/nobody@else.example/events", 404);
+await control("google_calendar/cursors", { expire: place.admin });
+await described("GET", events, 410, { query: { syncToken: token } });
+await described("GET", `${events}/${single.id}`, 200);
+await described("GET", `${events}/${gone.id}`, 410);
 const list = "users/me/calendarList";
-const { nextSyncToken: calendars } = await described("calendar.calendarList.list", 200, list, { query: { showHidden: true } });
+const { nextSyncToken: calendars } = await described("GET", list, 200, { query: { showHidden: true } });
 await act("calendar.hidden", { calendar: hidden.calendar });
 await act("calendar.removed", { calendar: removed.calendar });
-await described("calendar.calendarList.list", 200, list, { query: { syncToken: calendars } });
-await described("calendar.calendarList.get", 200, `${list}/primary`);
+await described("GET", list, 200, { query: { syncToken: calendars } });
+await described("GET", `${list}/primary`, 200);
 const channel = { id: "contract-1", type: "web_hook", address: "https://else.example/", token: "t" };
-const { resourceId } = await described("calendar.events.watch", 200, `${events}/watch`, { body: channel });
-await described("calendar.events.watch", 400, `${events}/watch`, { body: channel });
-await described("calendar.calendarList.watch", 200, `${list}/watch`, { body: { ...channel, id: "contract-2" } });
-await described("calendar.channels.stop", 204, "channels/stop", { body: { id: channel.id, resourceId } });
+const { resourceId } = await described("POST", `${events}/watch`, 200, { body: channel });
+await described("POST", `${events}/watch`, 400, { body: channel });
+await described("POST", `${list}/watch`, 200, { body: { ...channel, id: "contract-2" } });
+await described("POST", "channels/stop", 204, { body: { id: channel.id, resourceId } });
 
 async function changed(query) {
   const headers = { authorization: `Bearer ${access_token}` };
@@ -97,10 +98,10 @@ await compare({
 });
 
 await check("google_calendar: a response that violates the description fails", () => {
-  const judge = (body) => description.fault("calendar.events.get", 200, body);
+  const judge = (body, status = 200) => description.fault("GET", `/calendar/v3/${events}/x`, status, body);
   assert.equal(judge({ id: "1", status: "confirmed" }), undefined);
   assert.match(judge({ id: 1 }), /must be string/);
   assert.match(judge({ id: "1", title: "a" }), /additional/);
   assert.match(judge({ updated: "yesterday" }), /date-time/);
-  assert.match(description.fault("calendar.events.get", 404, { message: "no" }), /required/);
+  assert.match(judge({ message: "no" }, 404), /required/);
 });

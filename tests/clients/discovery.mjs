@@ -1,11 +1,45 @@
-// Google's discovery documents: the schemas of responses by method, and the envelope of errors.
-import { compiler, explain, read } from "./schemas.mjs";
+// Google's discovery documents as descriptions of REST APIs.
+import { RestDescription } from "./schemas.mjs";
 
-// The envelope of errors, which discovery documents do not describe.
+// Keywords of a discovery document's schemas that JSON Schema has as well.
+const KEPT = ["type", "format", "enum", "pattern", "description"];
+
+// A schema as JSON Schema. An object has no other fields than those of the document.
+function schema(source) {
+  if (source.$ref) return { $ref: `#/definitions/${source.$ref}` };
+  if (source.type === "any") return {};
+  const kept = Object.fromEntries(Object.entries(source).filter(([name]) => KEPT.includes(name)));
+  if (source.items) kept.items = schema(source.items);
+  if (source.properties) {
+    const properties = Object.entries(source.properties).map(([name, one]) => [name, schema(one)]);
+    kept.properties = Object.fromEntries(properties);
+    kept.additionalProperties = false;
+  }
+  if (source.additionalProperties) kept.additionalProperties = schema(source.additionalProperties);
+  return kept;
+}
+
+function* methods(resource) {
+  yield* Object.values(resource.methods ?? {});
+  for (const one of Object.values(resource.resources ?? {})) yield* methods(one);
+}
+
+// The envelope of errors, which the documents do not have.
+const ENTRY = {
+  type: "object",
+  required: ["message", "domain", "reason"],
+  properties: {
+    message: { type: "string" },
+    domain: { type: "string" },
+    reason: { type: "string" },
+    location: { type: "string" },
+    locationType: { enum: ["parameter", "header"] },
+  },
+  additionalProperties: false,
+};
 const ERROR = {
   type: "object",
   required: ["error"],
-  additionalProperties: false,
   properties: {
     error: {
       type: "object",
@@ -13,64 +47,34 @@ const ERROR = {
       properties: {
         code: { type: "integer" },
         message: { type: "string" },
-        errors: {
-          type: "array",
-          minItems: 1,
-          items: { type: "object", required: ["domain", "reason", "message"] },
-        },
+        errors: { type: "array", minItems: 1, items: ENTRY },
+        status: { type: "string" },
+        details: { type: "array", items: { type: "object", required: ["@type"] } },
       },
+      additionalProperties: false,
     },
   },
+  additionalProperties: false,
 };
 
-// A schema of the document as JSON Schema: known properties only, and references by id.
-function plain(schema) {
-  if (schema.$ref) return { $ref: `#/definitions/${schema.$ref}` };
-  const { type, format, properties, items, additionalProperties, enum: values } = schema;
-  const kept = {};
-  if (type && type !== "any") kept.type = type;
-  if (format) kept.format = format;
-  if (values) kept.enum = values;
-  if (items) kept.items = plain(items);
-  if (properties) {
-    kept.properties = Object.fromEntries(Object.entries(properties).map(([name, one]) => [name, plain(one)]));
-    kept.additionalProperties = false;
-  }
-  if (additionalProperties) kept.additionalProperties = plain(additionalProperties);
-  return kept;
-}
-
-function* methods(resource) {
-  yield* Object.values(resource.methods ?? {});
-  for (const nested of Object.values(resource.resources ?? {})) yield* methods(nested);
-}
-
-export class DiscoveryDescription {
-  constructor(file) {
-    const document = read(file);
-    this.methods = new Map([...methods(document)].map((method) => [method.id, method]));
-    const schemas = Object.entries(document.schemas).map(([name, schema]) => [name, plain(schema)]);
-    this.definitions = Object.fromEntries(schemas);
-    this.ajv = compiler(["int64", "uint64", "int32", "uint32", "byte", "google-datetime", "double"]);
-    this.compiled = new Map();
-  }
-
-  method(id) {
-    const method = this.methods.get(id);
-    if (!method) throw new Error(`${id} is not described`);
-    return method;
-  }
-
-  // Returns the fault of a response, or `undefined`.
-  fault(id, status, body) {
-    const name = status >= 400 ? undefined : this.method(id).response?.$ref;
-    if (status < 400 && name === undefined) {
-      return body === undefined ? undefined : `${id}: no body is described`;
-    }
-    const schema = status >= 400 ? ERROR : { $ref: `#/definitions/${name}`, definitions: this.definitions };
-    const key = name ?? "error";
-    if (!this.compiled.has(key)) this.compiled.set(key, this.ajv.compile(schema));
-    const validate = this.compiled.get(key);
-    return validate(body) ? undefined : explain(validate, `${id} ${status}`);
-  }
+// The description of an API: `file` is its discovery document.
+export function describe(file) {
+  return new RestDescription(file, {
+    answer: (status) => (status >= 400 ? "error" : String(status)),
+    patch: (document) => {
+      document.paths = {};
+      for (const { path, httpMethod, response } of methods(document)) {
+        const operations = (document.paths[`/${document.servicePath}${path}`] ??= {});
+        operations[httpMethod.toLowerCase()] = {
+          responses: {
+            200: response ? { schema: schema(response) } : {},
+            204: {},
+            error: { schema: ERROR },
+          },
+        };
+      }
+      const named = Object.entries(document.schemas).map(([name, one]) => [name, schema(one)]);
+      document.definitions = Object.fromEntries(named);
+    },
+  });
 }

@@ -68,7 +68,7 @@ class Account:
         return row
 
     def expire(self, after_pages=0):
-        body = {"account": self.address, "after_pages": after_pages}
+        body = {"expire": self.address, "after_pages": after_pages}
         control("google_calendar/cursors", body)
 
 

@@ -27,7 +27,7 @@ GET    /_sim/google_calendar/accounts   organizations, people, calendars      PO
 GET    /_sim/google_calendar/settings   pages, expiry, deleted events         POST changes fields
 POST   /_sim/google_calendar/act        carry out an action {account, action, ...}
 POST   /_sim/google_calendar/generate   generate facts {count, account?}
-POST   /_sim/google_calendar/cursors    expire sync tokens {account, calendar?, after_pages?}
+POST   /_sim/google_calendar/cursors    expire sync tokens {expire, calendar?, after_pages?}
 GET    /_sim/google_calendar/channels   watch channels
 GET    /_sim/google_calendar/deliveries delivery attempts
 ";
@@ -142,8 +142,8 @@ impl GoogleCalendar {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExpireCursors {
-    /// Login or address.
-    account: String,
+    /// Login or address of the person.
+    expire: String,
     /// Id of the calendar; all calendars of the person and their list without it.
     calendar: Option<String>,
     /// Pages of incremental lists that are served before; on the first page without it.
@@ -155,7 +155,7 @@ async fn expire_cursors(
     State(service): State<Service>,
     Json(body): Json<ExpireCursors>,
 ) -> Result<StatusCode, ControlError> {
-    let login = service.login(&body.account)?;
+    let login = service.login(&body.expire)?;
     let mut guard = service.world();
     let world = &mut *guard;
     let user = world

@@ -13,7 +13,7 @@ fn reason(body: &Value) -> (&str, &str) {
 }
 
 async fn expire(fixture: &Fixture, after_pages: u32) {
-    let body = json!({ "account": fixture.address, "after_pages": after_pages });
+    let body = json!({ "expire": fixture.address, "after_pages": after_pages });
     let (status, _) = fixture.post("_sim/google_calendar/cursors", body).await;
     assert_eq!(status, 204);
 }
