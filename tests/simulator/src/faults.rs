@@ -70,6 +70,10 @@ pub enum Effect {
     OldSignature,
     /// Delivery: sent without a signature.
     NoSignature,
+    /// Delivery: of a subscription that does not exist.
+    Stranger,
+    /// Delivery: names another resource than its subscription.
+    WrongResource,
     /// Delivery: padded to `bytes` (26 MiB by default).
     Oversize,
 }

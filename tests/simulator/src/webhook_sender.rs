@@ -90,6 +90,10 @@ pub(crate) trait DeliveryPolicy: Send + Sync {
     fn is_forged(&self, _delivery: &Delivery, effect: Effect) -> bool {
         must_be_rejected(effect)
     }
+    /// Body on the wire, by default the JSON.
+    fn body(&self, body: &Value) -> Vec<u8> {
+        body.to_string().into_bytes()
+    }
     /// Names of the counters of events, deliveries and permanent failures.
     fn counters(&self) -> [&'static str; 3];
 }
@@ -206,9 +210,10 @@ impl Inner {
             _ => {}
         }
         let delays = self.policy.retry_delays();
-        let original = wire_body(&delivery, &delivery.body);
+        let original = wire_body(&delivery, self.policy.body(&delivery.body));
         let is_forged = fault.is_some_and(|effect| self.policy.is_forged(&delivery, effect));
-        let forged = is_forged.then(|| wire_body(&delivery, &forge(&delivery.body)));
+        let forged =
+            is_forged.then(|| wire_body(&delivery, self.policy.body(&forge(&delivery.body))));
         let (mut previous, mut reached) = (Outcome::default(), false);
         for number in 0..=delays.len() {
             if let Some(seconds) = number.checked_sub(1).and_then(|index| delays.get(index)) {
@@ -296,8 +301,7 @@ impl Inner {
 }
 
 /// Body on the wire, padded or changed by the fault.
-fn wire_body(delivery: &Delivery, body: &Value) -> Bytes {
-    let mut body = body.to_string().into_bytes();
+fn wire_body(delivery: &Delivery, mut body: Vec<u8>) -> Bytes {
     let Some(rule) = &delivery.fault else {
         return body.into();
     };
