@@ -1,6 +1,8 @@
 //! The registry of providers, one line each, and their connectors.
 
 mod github;
+mod google;
+mod google_calendar;
 mod google_drive;
 mod jira;
 mod slack;
@@ -23,6 +25,7 @@ const PROVIDERS: &[Provider] = &[
     slack::PROVIDER,
     jira::PROVIDER,
     google_drive::PROVIDER,
+    google_calendar::PROVIDER,
 ];
 
 /// A provider, as the targets use it.

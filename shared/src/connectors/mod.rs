@@ -28,6 +28,7 @@ mod testing;
 
 pub mod github;
 pub mod google;
+pub mod google_calendar;
 pub mod google_drive;
 pub mod jira;
 pub mod slack;

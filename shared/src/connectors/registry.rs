@@ -107,6 +107,7 @@ providers! {
     slack: Slack, SlackSettings;
     jira: Jira, JiraSettings;
     google_drive: GoogleDrive, GoogleDriveSettings;
+    google_calendar: GoogleCalendar, GoogleCalendarSettings;
 }
 
 /// Builds a connector from the dependencies of every connector.

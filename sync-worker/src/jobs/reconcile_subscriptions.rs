@@ -117,24 +117,37 @@ impl Reconciler<'_> {
         let listed = self.listed().await?;
         let mut next: Option<DateTime<Utc>> = None;
         let mut failure: Option<JobFailure> = None;
+        let mut denial: Option<JobFailure> = None;
+        let mut holds_any = false;
         for row in rows.iter().filter(|row| row.desired) {
-            match self.ensure(row, &listed).await {
-                Ok(due_at) => next = [next, due_at].into_iter().flatten().min(),
-                // It concerns this subscription only.
-                Err(
-                    error @ JobFailure::Provider(
-                        ConnectorError::Denied { .. } | ConnectorError::Permanent(_),
-                    ),
-                ) => {
-                    tracing::warn!(
-                        subscription.resource = row.resource,
-                        error = &error as &dyn std::error::Error,
-                        "failed to create or renew a subscription"
-                    );
-                    failure = failure.or(Some(error));
+            let error = match self.ensure(row, &listed).await {
+                Ok(due_at) => {
+                    holds_any = true;
+                    next = [next, due_at].into_iter().flatten().min();
+                    continue;
                 }
-                Err(other) => return Err(other),
-            }
+                Err(error) => error,
+            };
+            // It concerns this subscription only.
+            let kept = match &error {
+                JobFailure::Provider(ConnectorError::Denied { .. }) => &mut denial,
+                JobFailure::Provider(ConnectorError::Permanent(_)) => &mut failure,
+                _ => return Err(error),
+            };
+            tracing::warn!(
+                subscription.resource = row.resource,
+                error = &error as &dyn std::error::Error,
+                "failed to create or renew a subscription"
+            );
+            kept.get_or_insert(error);
+        }
+        if denial.is_some() && holds_any {
+            // The provider has no deliveries of that resource, which is polled. It may allow them
+            // later.
+            let retry_at = self.session.context.clock.now() + MAX_RECONCILE_INTERVAL;
+            next = [next, Some(retry_at)].into_iter().flatten().min();
+        } else {
+            failure = failure.or(denial);
         }
         // Without a failure, their replacements exist now. Some have been superseded in this
         // reconciliation.

@@ -43,6 +43,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use google::calendar as google_calendar;
 pub use google::drive as google_drive;
 
 pub use faults::{Effect, Rule, Target};

@@ -127,4 +127,5 @@ providers! {
     slack: Slack, SlackOptions;
     jira: Jira, JiraOptions;
     google_drive: GoogleDrive, GoogleDriveOptions, of google;
+    google_calendar: GoogleCalendar, GoogleCalendarOptions, of google;
 }

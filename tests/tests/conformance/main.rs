@@ -8,6 +8,7 @@ mod pace;
 mod provider;
 mod providers {
     pub(crate) mod github;
+    pub(crate) mod google_calendar;
     pub(crate) mod google_drive;
     pub(crate) mod jira;
     pub(crate) mod slack;
@@ -59,4 +60,5 @@ suites! {
     slack;
     jira;
     google_drive;
+    google_calendar;
 }

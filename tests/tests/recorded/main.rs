@@ -10,6 +10,7 @@ mod expectation;
 mod fixture;
 mod folder;
 mod github;
+mod google_calendar;
 mod jira;
 mod provider;
 mod replay;

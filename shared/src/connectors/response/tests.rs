@@ -253,6 +253,19 @@ async fn error_codes_map_to_provider_specific_errors() {
             "permanent",
         ),
         (
+            "google_calendar",
+            403,
+            r#"{"error":{"code":403,"status":"PERMISSION_DENIED","details":[
+                {"reason":"RATE_LIMIT_EXCEEDED","metadata":{"quota_limit_value":"600"}}]}}"#,
+            "rate_limited",
+        ),
+        (
+            "google_calendar",
+            403,
+            r#"{"error":{"code":403,"errors":[{"reason":"insufficientPermissions"}]}}"#,
+            "permission",
+        ),
+        (
             "slack",
             200,
             r#"{"ok":false,"error":"ratelimited"}"#,

@@ -24,6 +24,7 @@
 
 pub(crate) mod api;
 mod batch;
+pub mod calendar;
 pub(crate) mod channels;
 mod control;
 pub mod drive;

@@ -44,6 +44,7 @@ const DENIALS: &[&str] = &[
     "insufficientFilePermissions",
     "appNotAuthorizedToFile",
     "domainPolicy",
+    "pushNotSupportedForRequestedResource",
 ];
 /// Prefix of the reasons why a channel cannot be created, such as a URL without https.
 const PUSH: &str = "push.";

@@ -67,6 +67,7 @@ fn reason_decides_and_not_the_status() {
         (401, "push.webhookUrlUnauthorized", "permanent"),
         (400, "push.webhookUrlNotHttps", "permanent"),
         (400, "channelIdNotUnique", "permanent"),
+        (400, "pushNotSupportedForRequestedResource", "permission"),
         (401, "authError", "unauthorized"),
         (404, "notFound", "permission"),
         (400, "invalid", "permanent"),

@@ -1,0 +1,67 @@
+mod calendars;
+mod golden;
+mod properties;
+mod series;
+mod server;
+mod sync;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+
+use super::normalize::{NormalizeContext, normalize_rows};
+use super::wire::Page;
+use crate::connectors::page::PageContent;
+use crate::connectors::testing::{Settings, payload};
+
+/// The pages of events.
+const ALL_PAGES: &[&str] = &[
+    "cancelled",
+    "created",
+    "edited",
+    "empty",
+    "no_facts",
+    "private",
+    "series.edited",
+    "series.instance_deleted",
+    "series.invited_once",
+    "series.part",
+    "unreadable",
+];
+
+/// Settings of Calendar with Google's hosts at this address.
+pub(in crate::connectors) fn settings(base: &str) -> Settings {
+    let host = |name| (name, base.to_owned());
+    vec![
+        ("GOOGLE_CLIENT_ID", "client".to_owned()),
+        ("GOOGLE_CLIENT_SECRET", "client-secret-of-tests".to_owned()),
+        host("GOOGLE_AUTH_BASE_URL"),
+        host("GOOGLE_TOKEN_BASE_URL"),
+        host("GOOGLE_USERINFO_BASE_URL"),
+        host("GOOGLE_API_BASE_URL"),
+    ]
+}
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().expect("a time")
+}
+
+fn context() -> NormalizeContext<'static> {
+    NormalizeContext {
+        calendar: "ada@example.com",
+        name: Some("Ada"),
+        floor: at("2026-11-01T00:00:00Z"),
+        received_at: at("2026-11-23T12:00:00Z"),
+    }
+}
+
+/// A page of events.
+fn page(name: &str) -> Bytes {
+    payload("google_calendar", name)
+}
+
+fn normalize_page(context: &NormalizeContext<'_>, body: &Bytes) -> PageContent {
+    let page: Page<'_> = serde_json::from_slice(body).expect("a page");
+    let rows: Vec<&RawValue> = page.items.expect("rows");
+    normalize_rows(context, &rows)
+}
