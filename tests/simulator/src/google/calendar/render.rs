@@ -231,5 +231,5 @@ fn default_reminders(calendar: &Calendar) -> Value {
 
 /// Entity tag of a list as of this time.
 pub(super) fn page_etag(micros: i64) -> String {
-    format!("\"p3{:x}o0o\"", micros)
+    format!("\"p3{micros:x}o0o\"")
 }

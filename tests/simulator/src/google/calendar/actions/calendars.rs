@@ -1,6 +1,6 @@
 //! Changes of people's lists of calendars.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -26,7 +26,7 @@ impl Transaction<'_> {
             address: new.address.to_owned(),
             name: new.name.to_owned(),
             zone: new.zone,
-            list: Default::default(),
+            list: BTreeMap::new(),
             list_log: ChangeLog::default(),
         };
         self.world.add_user(new.login, user);
@@ -80,7 +80,7 @@ impl Transaction<'_> {
             zone,
             origin,
             data_owner: owner.map(|(address, _)| address),
-            events: Default::default(),
+            events: BTreeMap::new(),
             log: ChangeLog::default(),
             updated: self.world.micros(self.at),
             writers: BTreeSet::new(),
