@@ -162,16 +162,12 @@ async fn expire_cursors(
         .users
         .get_mut(&login)
         .ok_or_else(|| ControlError::conflict("unknown account"))?;
-    let calendars: Vec<String> = match &body.calendar {
-        Some(calendar) => user
-            .entry(calendar)
-            .map(|entry| entry.calendar.clone())
-            .into_iter()
-            .collect(),
-        None => {
-            user.list_log.expire_after(body.after_pages);
-            user.list.keys().cloned().collect()
-        }
+    let calendars: Vec<String> = if let Some(calendar) = &body.calendar {
+        let entry = user.entry(calendar).into_iter();
+        entry.map(|entry| entry.calendar.clone()).collect()
+    } else {
+        user.list_log.expire_after(body.after_pages);
+        user.list.keys().cloned().collect()
     };
     if calendars.is_empty() {
         return Err(ControlError::conflict("unknown calendar"));

@@ -73,7 +73,7 @@ pub(crate) struct Instance {
 pub(crate) struct Event {
     pub(crate) id: String,
     pub(crate) ical_uid: String,
-    pub(crate) event_type: EventType,
+    pub(crate) kind: EventType,
     pub(crate) cancelled: Option<Cancellation>,
     /// Seconds since the epoch.
     pub(crate) created: i64,

@@ -83,7 +83,7 @@ pub(crate) fn drafts(event: &Event) -> Vec<Draft> {
         }];
     }
     if matches!(
-        event.event_type,
+        event.kind,
         EventType::Birthday | EventType::WorkingLocation | EventType::FocusTime
     ) {
         return Vec::new();

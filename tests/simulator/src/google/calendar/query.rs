@@ -32,6 +32,7 @@ pub(super) enum Order {
 }
 
 /// Parsed parameters of a list of events.
+#[expect(clippy::struct_excessive_bools, reason = "independent parameters")]
 pub(super) struct EventQuery<'a> {
     pub(super) is_incremental: bool,
     pub(super) singles: bool,
@@ -119,7 +120,7 @@ impl<'a> EventQuery<'a> {
             }
         }
         let is_of_type =
-            !event.is_live() || self.types.is_empty() || self.types.contains(&event.event_type);
+            !event.is_live() || self.types.is_empty() || self.types.contains(&event.kind);
         is_of_type
             && self.updated_min.is_none_or(|min| event.updated >= min)
             && self.ical_uid.is_none_or(|uid| event.ical_uid == uid)

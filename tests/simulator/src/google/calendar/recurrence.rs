@@ -47,14 +47,15 @@ impl Recurrence {
             Frequency::Weekly => "WEEKLY",
             Frequency::Yearly => "YEARLY",
         };
-        let mut line = format!("RRULE:FREQ={frequency}");
-        if self.interval > 1 {
-            line.push_str(&format!(";INTERVAL={}", self.interval));
-        }
-        if let Some(until) = self.until {
-            line.push_str(&format!(";UNTIL={}", until.stamp()));
-        }
-        line
+        let interval = match self.interval {
+            1 => String::new(),
+            interval => format!(";INTERVAL={interval}"),
+        };
+        let until = self.until.map(|until| format!(";UNTIL={}", until.stamp()));
+        format!(
+            "RRULE:FREQ={frequency}{interval}{}",
+            until.unwrap_or_default()
+        )
     }
 
     /// Start of an instance by its number from zero; `None` after the end.

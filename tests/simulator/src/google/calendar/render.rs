@@ -57,11 +57,11 @@ impl EventView<'_> {
         row["updated"] = json!(millis_text(event.updated));
         row["iCalUID"] = json!(event.ical_uid);
         row["sequence"] = json!(event.sequence);
-        row["eventType"] = json!(event.event_type.name());
+        row["eventType"] = json!(event.kind.name());
         let is_private = event.visibility == Some("private");
         let is_opaque =
             self.role == Role::FreeBusyReader || (is_private && self.role < Role::Writer);
-        if is_opaque && event.event_type != EventType::Birthday {
+        if is_opaque && event.kind != EventType::Birthday {
             row["visibility"] = json!("private");
             return row;
         }
@@ -97,7 +97,7 @@ impl EventView<'_> {
         if !event.attendees.is_empty() {
             self.add_attendees(row, event);
         }
-        match event.event_type {
+        match event.kind {
             EventType::Default => {}
             EventType::OutOfOffice => {
                 row["outOfOfficeProperties"] = json!({
@@ -231,5 +231,5 @@ fn default_reminders(calendar: &Calendar) -> Value {
 
 /// Entity tag of a list as of this time.
 pub(super) fn page_etag(micros: i64) -> String {
-    format!("\"p3{:x}o0o\"", micros)
+    format!("\"p3{micros:x}o0o\"")
 }

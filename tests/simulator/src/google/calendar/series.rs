@@ -100,7 +100,7 @@ impl Series {
             if row.recurrence.is_some() && row.is_live() && row.start.seconds() >= cut {
                 match rule {
                     Some(_) if row.id != one.part => {
-                        row.cancelled = Some(Cancellation::EndOfSeries)
+                        row.cancelled = Some(Cancellation::EndOfSeries);
                     }
                     _ => edit(row),
                 }
@@ -133,7 +133,7 @@ impl Series {
             self.rows.push(new);
             return None;
         };
-        new.id = new_id.to_owned();
+        new_id.clone_into(&mut new.id);
         new.ical_uid = format!("{new_id}@google.com");
         new.recurrence = Some(rule);
         self.cancel_instances_from(cut);

@@ -128,12 +128,11 @@ impl Fixture {
             let (status, body) = self.get("calendars/primary/events", &query).await;
             assert_eq!(status, 200, "{body}");
             rows.extend(body["items"].as_array().cloned().unwrap_or_default());
-            match body["nextPageToken"].as_str() {
-                Some(next) => page = next.to_owned(),
-                None => {
-                    let token = body["nextSyncToken"].as_str().unwrap_or_default();
-                    return (rows, token.to_owned());
-                }
+            if let Some(next) = body["nextPageToken"].as_str() {
+                next.clone_into(&mut page);
+            } else {
+                let token = body["nextSyncToken"].as_str().unwrap_or_default();
+                return (rows, token.to_owned());
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Changes of people's lists of calendars.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -26,16 +26,11 @@ impl Transaction<'_> {
             address: new.address.to_owned(),
             name: new.name.to_owned(),
             zone: new.zone,
-            list: Default::default(),
+            list: BTreeMap::new(),
             list_log: ChangeLog::default(),
         };
         self.world.add_user(new.login, user);
-        self.make_calendar(
-            new.login,
-            new.address.to_owned(),
-            new.address,
-            Origin::Primary,
-        );
+        self.make_calendar(new.login, new.address, new.address, Origin::Primary);
         let holidays = "en.usa#holiday@group.v.calendar.google.com";
         if !self.world.calendars.contains_key(holidays) {
             let title = "Holidays in United States";
@@ -45,7 +40,7 @@ impl Transaction<'_> {
         for number in 1..=secondary {
             let id = self.secondary_id();
             let title = format!("{} calendar {number}", new.name);
-            self.make_calendar(new.login, id, &title, Origin::Secondary);
+            self.make_calendar(new.login, &id, &title, Origin::Secondary);
         }
     }
 
@@ -58,11 +53,11 @@ impl Transaction<'_> {
     }
 
     /// Makes a calendar of a person, and adds it to the person's list.
-    fn make_calendar(&mut self, login: &str, id: String, title: &str, origin: Origin) {
+    fn make_calendar(&mut self, login: &str, id: &str, title: &str, origin: Origin) {
         let user = &self.world.users[login];
         let (zone, owner) = (user.zone, user.address.clone());
-        self.insert_calendar(id.clone(), title, zone, Some((owner, origin)));
-        self.put_entry(login, &id, Role::Owner);
+        self.insert_calendar(id.to_owned(), title, zone, Some((owner, origin)));
+        self.put_entry(login, id, Role::Owner);
     }
 
     fn insert_calendar(
@@ -80,7 +75,7 @@ impl Transaction<'_> {
             zone,
             origin,
             data_owner: owner.map(|(address, _)| address),
-            events: Default::default(),
+            events: BTreeMap::new(),
             log: ChangeLog::default(),
             updated: self.world.micros(self.at),
             writers: BTreeSet::new(),
@@ -126,26 +121,23 @@ impl Transaction<'_> {
             Some(role) => Some(Role::find(role).ok_or("unknown role")?),
             None => None,
         };
-        let id = match &params.calendar {
-            Some(id) => {
-                let owner = self
-                    .world
-                    .calendars
-                    .get(id)
-                    .ok_or("unknown calendar")?
-                    .data_owner
-                    .clone();
-                let is_own = owner.as_deref() == Some(self.world.users[login].address.as_str());
-                let default = if is_own { Role::Owner } else { Role::Writer };
-                self.put_entry(login, id, role.unwrap_or(default));
-                id.clone()
-            }
-            None => {
-                let id = self.secondary_id();
-                let title = params.text.clone().unwrap_or_else(|| "Team".to_owned());
-                self.make_calendar(login, id.clone(), &title, Origin::Secondary);
-                id
-            }
+        let id = if let Some(id) = &params.calendar {
+            let owner = self
+                .world
+                .calendars
+                .get(id)
+                .ok_or("unknown calendar")?
+                .data_owner
+                .clone();
+            let is_own = owner.as_deref() == Some(self.world.users[login].address.as_str());
+            let default = if is_own { Role::Owner } else { Role::Writer };
+            self.put_entry(login, id, role.unwrap_or(default));
+            id.clone()
+        } else {
+            let id = self.secondary_id();
+            let title = params.text.clone().unwrap_or_else(|| "Team".to_owned());
+            self.make_calendar(login, &id, &title, Origin::Secondary);
+            id
         };
         let facts = facts::settle_calendar(self.world, self.ledger, &id);
         Ok(ActionOutcome {
@@ -163,16 +155,14 @@ impl Transaction<'_> {
     ) -> Result<ActionOutcome, Refusal> {
         let micros = self.world.micros(self.at);
         let user = self.world.users.get_mut(login).ok_or("unknown account")?;
-        let id = match &params.calendar {
-            Some(id) => id.clone(),
-            None => {
-                let mut ids = user.list.values();
-                let one = ids.rfind(|entry| entry.calendar != user.address && !entry.is_deleted);
-                one.ok_or("the account has no other calendar")?
-                    .calendar
-                    .clone()
-            }
-        };
+        let mut others = user.list.values();
+        let other = others.rfind(|entry| entry.calendar != user.address && !entry.is_deleted);
+        let id = params
+            .calendar
+            .as_ref()
+            .or(other.map(|entry| &entry.calendar))
+            .ok_or("the account has no other calendar")?
+            .clone();
         if id == user.address {
             return Err("the primary calendar stays in the list");
         }

@@ -59,7 +59,7 @@ impl Transaction<'_> {
         Event {
             id,
             ical_uid,
-            event_type,
+            kind: event_type,
             cancelled: None,
             created: self.at,
             updated: 0,

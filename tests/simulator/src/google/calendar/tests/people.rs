@@ -196,8 +196,8 @@ async fn private_event_is_hidden_from_readers() {
 #[tokio::test]
 async fn channels_report_changes_of_their_calendar() {
     let fixture = fixture().await;
-    let states = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&states);
+    let messages = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&messages);
     let receiver = Router::new().route(
         "/push",
         post(move |headers: HeaderMap| {
@@ -236,8 +236,8 @@ async fn channels_report_changes_of_their_calendar() {
     fixture.create(json!({})).await;
     fixture.act("calendar.added", json!({})).await;
     fixture.post("_sim/quiesce", json!({})).await;
-    let mut states = states.lock().expect("the list of messages").clone();
-    states.sort();
+    let mut messages = messages.lock().expect("the list of messages").clone();
+    messages.sort();
     let expected = [
         ("events", "exists"),
         ("events", "sync"),
@@ -245,7 +245,7 @@ async fn channels_report_changes_of_their_calendar() {
         ("list", "sync"),
     ];
     assert_eq!(
-        states,
+        messages,
         expected.map(|(id, state)| (id.to_owned(), state.to_owned()))
     );
 }

@@ -109,7 +109,7 @@ async fn new_rule_makes_event_with_old_creation() {
 }
 
 #[tokio::test]
-async fn cancelled_instance_is_a_shell_on_its_own_page() {
+async fn cancelled_instance_is_a_shell_on_another_page() {
     let fixture = fixture().await;
     let id = fixture.create(json!({ "rule": "daily" })).await;
     let token = fixture.token().await;
