@@ -123,4 +123,5 @@ providers! {
     slack: Slack, SlackOptions;
     jira: Jira, JiraOptions;
     google_drive: GoogleDrive, GoogleDriveOptions, of google;
+    gmail: Gmail, GmailOptions, of google;
 }

@@ -76,7 +76,7 @@ pub(crate) struct Call<'a> {
     pub(crate) endpoint: Endpoint,
     /// Decoded segments of the path below the API's root.
     pub(crate) parts: &'a [&'a str],
-    query: &'a [(String, String)],
+    pub(crate) query: &'a [(String, String)],
     pub(crate) body: &'a Value,
 }
 

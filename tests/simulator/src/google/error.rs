@@ -71,6 +71,11 @@ impl ApiError {
             .detail(detail)
     }
 
+    #[cfg(test)]
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(crate) const fn domain(mut self, domain: &'static str) -> Self {
         self.domain = domain;
         self
