@@ -19,16 +19,21 @@ use super::Core;
 use super::clock::iso;
 use super::faults::Rule;
 use super::ledger::Filter;
-use super::provider::Provider;
+use super::provider::{Family, Provider};
 use super::usage::Usage;
 
 #[derive(Clone)]
 struct Control {
     core: Arc<Core>,
+    families: Arc<[Arc<dyn Family>]>,
     providers: Arc<[Arc<dyn Provider>]>,
 }
 
-pub(crate) fn router(core: Arc<Core>, providers: Arc<[Arc<dyn Provider>]>) -> Router {
+pub(crate) fn router(
+    core: Arc<Core>,
+    families: Arc<[Arc<dyn Family>]>,
+    providers: Arc<[Arc<dyn Provider>]>,
+) -> Router {
     Router::new()
         .route("/_sim", get(index))
         .route("/_sim/", get(index))
@@ -50,7 +55,11 @@ pub(crate) fn router(core: Arc<Core>, providers: Arc<[Arc<dyn Provider>]>) -> Ro
             get(list_faults).post(add_fault).delete(clear_faults),
         )
         .route("/_sim/faults/{id}", delete(clear_fault))
-        .with_state(Control { core, providers })
+        .with_state(Control {
+            core,
+            families,
+            providers,
+        })
 }
 
 /// Index of the routes of all providers, before their own.
@@ -69,7 +78,9 @@ DELETE /_sim/limits                   reset the used quota
 
 async fn index(State(control): State<Control>) -> String {
     let providers = control.providers.iter().map(|provider| provider.index());
+    let families = control.families.iter().map(|family| family.index());
     let parts: Vec<&str> = iter::once(INDEX)
+        .chain(families)
         .chain(providers)
         .chain(iter::once("See tests/README.md.\n"))
         .collect();
@@ -78,18 +89,23 @@ async fn index(State(control): State<Control>) -> String {
 
 async fn env_file(State(control): State<Control>) -> String {
     let mut text = String::new();
-    for (name, value) in env(&control.providers) {
+    for (name, value) in env(&control.families, &control.providers) {
         text.extend([&name, "=", &value, "\n"]);
     }
     text
 }
 
 /// Environment variables with which a process reaches the providers.
-pub(crate) fn env(providers: &[Arc<dyn Provider>]) -> Vec<(String, String)> {
+pub(crate) fn env(
+    families: &[Arc<dyn Family>],
+    providers: &[Arc<dyn Provider>],
+) -> Vec<(String, String)> {
+    let families = families.iter().map(|one| (one.name(), one.env()));
+    let providers = providers.iter().map(|one| (one.source(), one.env()));
     let mut variables = Vec::new();
-    for provider in providers {
-        let prefix = format!("POBLYSH_{}", provider.source().to_uppercase());
-        let settings = provider.env().into_iter();
+    for (name, settings) in families.chain(providers) {
+        let prefix = format!("POBLYSH_{}", name.to_uppercase());
+        let settings = settings.into_iter();
         variables.extend(settings.map(|(name, value)| (format!("{prefix}_{name}"), value)));
     }
     variables

@@ -15,6 +15,7 @@ mod faults;
 mod forgery;
 mod generate;
 pub mod github;
+pub mod google;
 pub mod jira;
 mod ledger;
 mod lock;
@@ -42,12 +43,15 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use google::drive as google_drive;
+pub use google::gmail;
+
 pub use faults::{Effect, Rule, Target};
 pub use ledger::{Entry, Filter};
 pub use provider::ProviderOptions;
 pub use usage::{LimitUsage, Usage};
 
-use provider::{Provider, Providers};
+use provider::{Family, Provider, Providers};
 
 /// Options of a simulator.
 #[derive(Debug, Clone)]
@@ -162,6 +166,7 @@ pub struct Simulator {
     address: SocketAddr,
     seed: u64,
     providers: Providers,
+    families: Arc<[Arc<dyn Family>]>,
     all: Arc<[Arc<dyn Provider>]>,
     core: Arc<Core>,
     stop: CancellationToken,
@@ -180,14 +185,17 @@ pub async fn start(config: Config) -> Result<Simulator, StartError> {
     let core = Core::new(seed);
     let base = format!("http://{address}");
     let providers = Providers::start(&config, &base, seed, &core)?;
-    let all = providers.all();
+    let (families, all) = (providers.families(), providers.all());
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let family_routes = families.iter().map(|family| Arc::clone(family).router());
     let provider_routes = all
         .iter()
         .map(|provider| Arc::clone(provider).router())
+        .chain(family_routes)
         .fold(Router::new(), Router::merge)
         .layer(from_fn_with_state(Arc::clone(&core), requests::record));
-    let routes = control::router(Arc::clone(&core), Arc::clone(&all)).merge(provider_routes);
+    let routes = control::router(Arc::clone(&core), Arc::clone(&families), Arc::clone(&all))
+        .merge(provider_routes);
     tasks.spawn(server::serve(listener, routes, stop.clone()));
     if config.rate > 0.0 {
         let rate = config.rate / f64::from(u32::try_from(all.len()).unwrap_or(u32::MAX));
@@ -200,6 +208,7 @@ pub async fn start(config: Config) -> Result<Simulator, StartError> {
         address,
         seed,
         providers,
+        families,
         all,
         core,
         stop,
@@ -225,11 +234,14 @@ impl Simulator {
 
     /// Environment variables with which a process reaches this simulator.
     pub fn env(&self) -> Vec<(String, String)> {
-        control::env(&self.all)
+        control::env(&self.families, &self.all)
     }
 
     /// Shortens the delays before retries of deliveries to less than a second.
     pub fn shorten_retry_delays(&self) {
+        for family in &*self.families {
+            family.shorten_retry_delays();
+        }
         for provider in &*self.all {
             provider.shorten_retry_delays();
         }

@@ -44,9 +44,28 @@ pub(crate) trait Provider: Send + Sync {
     fn run_activity(self: Arc<Self>, rate: f64, stop: CancellationToken) -> BoxFuture<'static, ()>;
 }
 
-/// Defines the providers, and the functions that iterate over all of them.
+/// What several providers of one vendor share, as the server and the control API use it.
+pub(crate) trait Family: Send + Sync {
+    /// Name in settings and paths.
+    fn name(&self) -> &'static str;
+    /// The family's part of the control API's index.
+    fn index(&self) -> &'static str;
+    /// Settings with which a process reaches the family, by name without the common prefix.
+    fn env(&self) -> Vec<(&'static str, String)>;
+    /// Routes of the family and of its part of the control API.
+    fn router(self: Arc<Self>) -> Router;
+    /// Shortens the delays between attempts of a delivery to less than a second.
+    fn shorten_retry_delays(&self) {}
+}
+
+/// Defines the families and providers, and the functions that iterate over all of them.
+///
+/// A provider `of` a family is created with it.
 macro_rules! providers {
-    ($($module:ident: $provider:ident, $options:ident;)*) => {
+    (
+        families { $($family:ident: $shared:ident;)* }
+        $($module:ident: $provider:ident, $options:ident $(, of $parent:ident)?;)*
+    ) => {
         /// Options of each provider.
         #[derive(Debug, Clone, Default, clap::Args)]
         pub struct ProviderOptions {
@@ -59,6 +78,7 @@ macro_rules! providers {
 
         /// All simulated providers.
         pub(crate) struct Providers {
+            $(pub(crate) $family: Arc<crate::$family::$shared>,)*
             $(pub(crate) $module: Arc<crate::$module::$provider>,)*
         }
 
@@ -70,13 +90,17 @@ macro_rules! providers {
                 seed: u64,
                 core: &Arc<Core>,
             ) -> Result<Self, StartError> {
+                $(let $family =
+                    crate::$family::$shared::start(config, base, seed, Arc::clone(core))?;)*
                 Ok(Self {
                     $($module: crate::$module::$provider::start(
                         config,
                         base,
                         seed,
                         Arc::clone(core),
+                        $(Arc::clone(&$parent),)?
                     )?,)*
+                    $($family,)*
                 })
             }
 
@@ -84,12 +108,20 @@ macro_rules! providers {
             pub(crate) fn all(&self) -> Arc<[Arc<dyn Provider>]> {
                 Arc::new([$(Arc::clone(&self.$module) as Arc<dyn Provider>,)*])
             }
+
+            /// The families in the order of the registry.
+            pub(crate) fn families(&self) -> Arc<[Arc<dyn Family>]> {
+                Arc::new([$(Arc::clone(&self.$family) as Arc<dyn Family>,)*])
+            }
         }
     };
 }
 
 providers! {
+    families { google: Google; }
     github: GitHub, GitHubOptions;
     slack: Slack, SlackOptions;
     jira: Jira, JiraOptions;
+    google_drive: GoogleDrive, GoogleDriveOptions, of google;
+    gmail: Gmail, GmailOptions, of google;
 }

@@ -166,18 +166,25 @@ async fn change_settings<P: Controlled>(
     Json(mut changes): Json<Map<String, Value>>,
 ) -> Result<Json<P::Settings>, ControlError> {
     P::expand_changes(&mut changes);
-    let mut all = json!(*service.shared_settings().read());
+    let new = merge_settings(service.shared_settings(), changes)?;
+    service.apply_settings(&new);
+    Ok(Json(new))
+}
+
+/// Replaces the given fields of settings and returns all.
+pub(crate) fn merge_settings<S: Clone + Serialize + DeserializeOwned>(
+    settings: &Shared<S>,
+    changes: Map<String, Value>,
+) -> Result<S, ControlError> {
+    let mut all = json!(*settings.read());
     for (name, value) in changes {
         match all.get_mut(&name) {
             Some(field) => *field = value,
             None => return Err(ControlError::invalid(format!("unknown setting {name}"))),
         }
     }
-    let new: P::Settings =
+    let new: S =
         serde_json::from_value(all).map_err(|error| ControlError::invalid(error.to_string()))?;
-    service
-        .shared_settings()
-        .change(|settings| *settings = new.clone());
-    service.apply_settings(&new);
-    Ok(Json(new))
+    settings.change(|settings| *settings = new.clone());
+    Ok(new)
 }

@@ -84,11 +84,19 @@ pub(crate) trait DeliveryPolicy: Send + Sync {
     fn request(&self, client: &Client, attempt: &Attempt<'_>) -> RequestBuilder;
     /// Delays before the retries, in seconds.
     fn retry_delays(&self) -> Vec<f64>;
+    /// Whether the receiver has accepted a delivery.
+    fn is_accepted(&self, outcome: &Outcome) -> bool {
+        outcome.status / 100 == 2
+    }
     /// Whether a delivery is retried after this outcome.
     fn should_retry(&self, outcome: &Outcome) -> bool;
     /// Whether receivers must reject a delivery with this fault, so its first attempt is forged.
     fn is_forged(&self, _delivery: &Delivery, effect: Effect) -> bool {
         must_be_rejected(effect)
+    }
+    /// Body on the wire, by default the JSON.
+    fn body(&self, body: &Value) -> Vec<u8> {
+        body.to_string().into_bytes()
     }
     /// Names of the counters of events, deliveries and permanent failures.
     fn counters(&self) -> [&'static str; 3];
@@ -206,9 +214,10 @@ impl Inner {
             _ => {}
         }
         let delays = self.policy.retry_delays();
-        let original = wire_body(&delivery, &delivery.body);
+        let original = wire_body(&delivery, self.policy.body(&delivery.body));
         let is_forged = fault.is_some_and(|effect| self.policy.is_forged(&delivery, effect));
-        let forged = is_forged.then(|| wire_body(&delivery, &forge(&delivery.body)));
+        let forged =
+            is_forged.then(|| wire_body(&delivery, self.policy.body(&forge(&delivery.body))));
         let (mut previous, mut reached) = (Outcome::default(), false);
         for number in 0..=delays.len() {
             if let Some(seconds) = number.checked_sub(1).and_then(|index| delays.get(index)) {
@@ -233,7 +242,7 @@ impl Inner {
             if forged.is_some() {
                 self.core.stats.count_forged(outcome.status);
             }
-            if outcome.status / 100 == 2 {
+            if self.policy.is_accepted(&outcome) {
                 if attempt.effect == Some(Effect::Duplicate) {
                     self.send(&attempt).await;
                 }
@@ -296,8 +305,7 @@ impl Inner {
 }
 
 /// Body on the wire, padded or changed by the fault.
-fn wire_body(delivery: &Delivery, body: &Value) -> Bytes {
-    let mut body = body.to_string().into_bytes();
+fn wire_body(delivery: &Delivery, mut body: Vec<u8>) -> Bytes {
     let Some(rule) = &delivery.fault else {
         return body.into();
     };

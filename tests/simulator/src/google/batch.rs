@@ -1,0 +1,165 @@
+//! Batches: several requests to one API in a `multipart/mixed` body.
+//!
+//! Each part is an HTTP request of its own, charged like any other, with the token of the outer
+//! request unless it has one. Source: "Batch requests" of the API guides.
+
+use std::sync::Arc;
+
+use axum::body::{Bytes, to_bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use url::Url;
+
+use super::api::{Product, Request, respond};
+use super::error::ApiError;
+
+/// Maximum number of requests in a batch.
+const MAX_PARTS: usize = 100;
+
+/// A request within a batch.
+struct Part {
+    id: Option<String>,
+    method: Method,
+    /// Decoded path below the API's root.
+    rest: String,
+    query: String,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+pub(super) async fn batch<P: Product>(
+    State(service): State<Arc<P>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Some(parts) = parse(&headers, &body, P::ROOT) else {
+        return bad_request("Failed to parse batch request").into_response();
+    };
+    if parts.len() > MAX_PARTS {
+        return bad_request("The batch has too many requests").into_response();
+    }
+    let boundary = "batch_7zjF0dVwKtXgQ5cW";
+    let mut answer = Vec::new();
+    for part in &parts {
+        let request = Request {
+            method: &part.method,
+            rest: &part.rest,
+            query: &part.query,
+            headers: &part.headers,
+            body: &part.body,
+        };
+        let response = respond(&*service, &request).await;
+        answer.extend(part_text(boundary, part, response).await);
+    }
+    answer.extend(format!("--{boundary}--\r\n").into_bytes());
+    let kind = format!("multipart/mixed; boundary={boundary}");
+    ([(header::CONTENT_TYPE, kind)], answer).into_response()
+}
+
+fn bad_request(message: &str) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "badRequest", message)
+}
+
+/// A response as a part of the answer.
+async fn part_text(boundary: &str, part: &Part, response: Response) -> Vec<u8> {
+    let (head, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let mut text = format!("--{boundary}\r\nContent-Type: application/http\r\n");
+    if let Some(id) = &part.id {
+        let id = match id.strip_prefix('<') {
+            Some(rest) => format!("<response-{rest}"),
+            None => format!("response-{id}"),
+        };
+        text.push_str(&format!("Content-ID: {id}\r\n"));
+    }
+    let reason = head.status.canonical_reason().unwrap_or_default();
+    text.push_str(&format!(
+        "\r\nHTTP/1.1 {} {reason}\r\n",
+        head.status.as_u16()
+    ));
+    for (name, value) in &head.headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+    let mut bytes = text.into_bytes();
+    bytes.extend_from_slice(&body);
+    bytes.extend_from_slice(b"\r\n");
+    bytes
+}
+
+/// The requests of a batch; `None` if its form is wrong.
+fn parse(headers: &HeaderMap, body: &[u8], root: &str) -> Option<Vec<Part>> {
+    let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let (kind, parameters) = kind.split_once(';')?;
+    if kind.trim() != "multipart/mixed" {
+        return None;
+    }
+    let boundary = parameters
+        .split(';')
+        .find_map(|parameter| parameter.trim().strip_prefix("boundary="))?
+        .trim_matches('"');
+    let text = std::str::from_utf8(body).ok()?.replace("\r\n", "\n");
+    let delimiter = format!("--{boundary}");
+    let mut parts = Vec::new();
+    for section in text.split(delimiter.as_str()).skip(1) {
+        if section.starts_with("--") {
+            return Some(parts);
+        }
+        parts.push(parse_part(section.trim_start_matches('\n'), headers, root)?);
+    }
+    None
+}
+
+fn parse_part(text: &str, outer: &HeaderMap, root: &str) -> Option<Part> {
+    let (envelope, request) = text.split_once("\n\n")?;
+    let id = parse_headers(envelope);
+    let id = id.get("content-id").and_then(|id| id.to_str().ok());
+    let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
+    let (line, head) = head.split_once('\n').unwrap_or((head, ""));
+    let mut words = line.split_ascii_whitespace();
+    let method = words.next()?.parse().ok()?;
+    let target = words.next()?;
+    // Clients send a path or a whole URL.
+    let target = Url::parse("http://batch.example/")
+        .ok()?
+        .join(target)
+        .ok()?;
+    let path = target.path();
+    let rest = &path[path.find(root)? + root.len()..];
+    let mut headers = parse_headers(head);
+    if !headers.contains_key(header::AUTHORIZATION)
+        && let Some(token) = outer.get(header::AUTHORIZATION)
+    {
+        headers.insert(header::AUTHORIZATION, token.clone());
+    }
+    Some(Part {
+        id: id.map(str::to_owned),
+        method,
+        rest: percent_decoded(rest.trim_start_matches('/')),
+        query: target.query().unwrap_or_default().to_owned(),
+        headers,
+        body: body.trim_end_matches('\n').as_bytes().to_vec(),
+    })
+}
+
+fn parse_headers(text: &str) -> HeaderMap {
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines
+        .filter_map(|(name, value)| {
+            let name: HeaderName = name.trim().parse().ok()?;
+            Some((name, HeaderValue::from_str(value.trim()).ok()?))
+        })
+        .collect()
+}
+
+/// Decodes a path, in which `+`, `&` and `=` have no meaning of their own.
+fn percent_decoded(path: &str) -> String {
+    let form = path.replace('+', "%2B");
+    let form = form.replace('&', "%26").replace('=', "%3D");
+    url::form_urlencoded::parse(form.as_bytes())
+        .map(|(name, _)| name.into_owned())
+        .next()
+        .unwrap_or_default()
+}

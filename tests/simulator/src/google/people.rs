@@ -1,0 +1,131 @@
+//! People with a Google account, and their organizations.
+
+use std::collections::BTreeMap;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use serde_json::{Value, json};
+
+/// A person with a Google account.
+#[derive(Debug, Clone)]
+pub(crate) struct Person {
+    /// Stable id of the account, 21 digits.
+    pub(crate) sub: String,
+    pub(crate) address: String,
+    /// Id of the person in Drive, 20 digits.
+    pub(crate) permission_id: String,
+    pub(crate) name: String,
+    /// Domain of the organization.
+    pub(crate) domain: String,
+    /// Subject of the container in the ledger, per provider the same.
+    pub(crate) container: u64,
+}
+
+impl Person {
+    /// The person as a user in responses of Drive.
+    pub(crate) fn drive_user(&self, viewer: &str) -> Value {
+        json!({
+            "kind": "drive#user", "displayName": self.name, "me": self.sub == viewer,
+            "permissionId": self.permission_id, "emailAddress": self.address,
+        })
+    }
+}
+
+/// All people, by the id of their account.
+#[derive(Default)]
+pub(crate) struct People {
+    all: BTreeMap<String, Person>,
+    /// Organizations in the order of their creation, each with its administrator first.
+    organizations: Vec<Vec<String>>,
+}
+
+impl People {
+    /// Adds an organization with an administrator and colleagues; returns the administrator.
+    pub(crate) fn add_organization(
+        &mut self,
+        name: Option<&str>,
+        colleagues: usize,
+        rng: &mut StdRng,
+    ) -> String {
+        let number = self.organizations.len() + 1;
+        let name = name.map_or_else(|| format!("team-{number}"), str::to_owned);
+        let mut members = Vec::new();
+        for number in 0..=colleagues {
+            let (login, title) = match number {
+                0 => ("admin".to_owned(), format!("{name} admin")),
+                _ => (format!("dev-{number}"), format!("{name} dev {number}")),
+            };
+            let domain = format!("{name}.example");
+            let person = Person {
+                sub: format!("1{}", digits(rng, 20)),
+                permission_id: format!("0{}", digits(rng, 19)),
+                address: format!("{login}@{domain}"),
+                name: title,
+                domain,
+                container: self.all.len() as u64 + 1,
+            };
+            members.push(person.sub.clone());
+            self.all.insert(person.sub.clone(), person);
+        }
+        let admin = members[0].clone();
+        self.organizations.push(members);
+        admin
+    }
+
+    pub(crate) fn get(&self, sub: &str) -> Option<&Person> {
+        self.all.get(sub)
+    }
+
+    /// The person with this id or address.
+    pub(crate) fn find(&self, login: &str) -> Option<&Person> {
+        self.all.get(login).or_else(|| {
+            let mut people = self.all.values();
+            people.find(|person| person.address.eq_ignore_ascii_case(login))
+        })
+    }
+
+    pub(crate) fn rename(&mut self, sub: &str, address: &str) -> bool {
+        let person = self.all.get_mut(sub);
+        person
+            .map(|person| address.clone_into(&mut person.address))
+            .is_some()
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Person> {
+        self.all.values()
+    }
+
+    /// Administrators of all organizations.
+    pub(crate) fn administrators(&self) -> Vec<String> {
+        let organizations = self.organizations.iter();
+        organizations.map(|members| members[0].clone()).collect()
+    }
+
+    /// Members of a person's organization, the administrator first.
+    pub(crate) fn colleagues(&self, sub: &str) -> Vec<String> {
+        let mut organizations = self.organizations.iter();
+        let own = organizations.find(|members| members.iter().any(|member| member == sub));
+        own.cloned().unwrap_or_default()
+    }
+
+    /// An organization as an account of the control API.
+    pub(crate) fn account_json(&self, admin: &str) -> Value {
+        let member = |sub: &String| {
+            let person = self.all.get(sub)?;
+            Some(json!({
+                "login": person.sub, "address": person.address,
+                "permission_id": person.permission_id, "name": person.name,
+            }))
+        };
+        let people = self.colleagues(admin);
+        let people: Vec<Value> = people.iter().filter_map(member).collect();
+        let address = self.get(admin).map(|person| person.address.as_str());
+        json!({ "login": admin, "admin": address, "people": people })
+    }
+}
+
+/// Random decimal digits.
+pub(crate) fn digits(rng: &mut StdRng, count: usize) -> String {
+    let digit = |_| char::from(b'0' + rng.random_range(0..10_u8));
+    (0..count).map(digit).collect()
+}
