@@ -1,6 +1,6 @@
 //! Connector for Google Drive.
 //!
-//! Pushes only wake up a stream. The log of changes and the lists of files tell the facts, each of
+//! Pushes only wake up a stream. The log of changes and the lists of files have the facts, each of
 //! which is a function of one row, so every path gives it the same dedupe key. `google` holds what
 //! Google's products share.
 
@@ -184,7 +184,8 @@ fn descriptor(limits: RateLimits) -> ProviderDescriptor {
         revoke_needs_administrator: false,
         kinds: normalize::KINDS,
         root_stream: sync::ROOT,
-        read_lag: Duration::ZERO,
+        // Google publishes no figure; changes are listed within seconds.
+        read_lag: Duration::from_mins(1),
         needs_redelivery: false,
         tokens: TOKENS,
         subscriptions: Some(CHANNELS),

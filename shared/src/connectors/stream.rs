@@ -72,6 +72,10 @@ pub struct SyncPage {
     ///
     /// If so, no stream is retired and no subscription deleted. Evaluated on the root's last page.
     pub is_list_partial: bool,
+    /// Whether the page shows that the list of streams has changed.
+    ///
+    /// The root stream is then read soon.
+    pub has_list_changed: bool,
     /// Desired subscriptions; only the root stream lists any.
     ///
     /// After its last page, all other subscriptions are deleted.
@@ -98,6 +102,7 @@ impl SyncPage {
             has_more: false,
             streams: Vec::new(),
             is_list_partial: false,
+            has_list_changed: false,
             subscriptions: Vec::new(),
             directory_updates: Vec::new(),
             updates: None,

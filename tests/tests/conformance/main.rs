@@ -8,6 +8,7 @@ mod pace;
 mod provider;
 mod providers {
     pub(crate) mod github;
+    pub(crate) mod google_drive;
     pub(crate) mod jira;
     pub(crate) mod slack;
 }
@@ -57,4 +58,5 @@ suites! {
     github;
     slack;
     jira;
+    google_drive;
 }

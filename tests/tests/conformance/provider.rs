@@ -23,11 +23,13 @@ pub(crate) struct Provider {
     pub(crate) identity_requests: &'static str,
     /// The simulator's counter of refreshed tokens.
     pub(crate) refresh_counter: &'static str,
+    /// The simulator's path of commands about tokens.
+    pub(crate) token_commands: &'static str,
     /// Command that expires the account's tokens.
     pub(crate) expire: fn(&str, &str) -> Value,
     /// Command that revokes the grant without an event.
     pub(crate) revoke: Option<fn(&str, &str) -> Value>,
-    /// Number of webhooks that a connection subscribes to.
+    /// Minimum number of webhooks that a connection subscribes to.
     pub(crate) subscriptions: i64,
     /// Account sizes and request budgets at the provider's own limits.
     pub(crate) pace: Pace,
@@ -63,7 +65,7 @@ impl Provider {
             .fetch_one(system.db.pool())
             .await
             .expect("the query result");
-            held == expected
+            held >= expected
         })
         .await;
         ConnectedAccount {
@@ -89,7 +91,7 @@ impl Provider {
     /// Expires the account's tokens at the provider.
     pub(crate) async fn expire(&self, system: &System, connected: &ConnectedAccount<'_>) {
         let body = (self.expire)(&connected.account, &connected.admin);
-        system.sim(&format!("{}/tokens", self.slug), body).await;
+        system.sim(self.token_commands, body).await;
     }
 
     /// Adds a fault for the requests that match.

@@ -286,3 +286,16 @@ async fn ingress_answers_503_without_postgres_and_recovers() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn robots_file_admits_googles_sender() {
+    let system = System::builder().start().await;
+    let url = format!("{}/robots.txt", system.ingress);
+    let response = system.client.get(url).send().await.expect("a response");
+    assert_eq!(response.status().as_u16(), 200);
+    let text = response.text().await.expect("a body");
+    assert!(
+        text.starts_with("User-agent: APIs-Google\nAllow: /webhooks/\n"),
+        "{text}"
+    );
+}

@@ -1,6 +1,6 @@
 //! Pushes of watch channels: verification over headers, and the wake-up that they mean.
 //!
-//! A push has no body and tells only that something has changed. The channel's token proves that
+//! A push has no body and states only that something has changed. The channel's token proves that
 //! it belongs to a channel that this app created for this product. The channel's id is its route,
 //! so only the connection that planned the id receives it; a push of a channel that has ended
 //! matches no connection and is acknowledged. The resource's id is compared by the worker, which

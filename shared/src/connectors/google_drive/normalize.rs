@@ -1,9 +1,9 @@
 //! Normalization of rows to Signals.
 //!
 //! The log of changes and the lists of files share these pure functions. A fact whose time lies
-//! before the stream's floor is never told, and each rule reads one row only, so a fact has the
-//! same dedupe key on every path. What depends on the viewer has the viewer's permission id in its
-//! key.
+//! before the stream's floor is never reported, and each rule reads one row only, so a fact has the
+//! same dedupe key on every path. A fact that depends on the viewer has the viewer's
+//! permission id in its key.
 
 use chrono::{DateTime, Duration, Utc};
 use serde_json::value::RawValue;
@@ -35,13 +35,13 @@ const SERVICE_ACCOUNT: &str = ".gserviceaccount.com";
 /// Name of the drive of a person.
 const MY_DRIVE: &str = "My Drive";
 
-/// What turns rows into Signals, besides the rows.
+/// Account, names and floor, which turn rows into Signals.
 pub(super) struct NormalizeContext<'a> {
     /// The person's id in Drive.
     viewer: &'a str,
     /// Names of shared drives.
     directory: &'a Directory,
-    /// Time before which nothing is told.
+    /// Time before which nothing is reported.
     floor: DateTime<Utc>,
 }
 
@@ -76,8 +76,8 @@ impl<'a> NormalizeContext<'a> {
         change: &Change,
         raw: &RawValue,
     ) -> Result<Vec<SignalDraft>, WireError> {
-        // A drive's own changes are found by the root stream.
-        if change.kind.as_deref() == Some("drive") {
+        // The root stream is read instead.
+        if change.is_of_drive() {
             return Ok(Vec::new());
         }
         if change.removed == Some(true) {
@@ -180,7 +180,7 @@ impl<'a> NormalizeContext<'a> {
         })
     }
 
-    /// My Drive does not state when a file was trashed, so only a change tells it.
+    /// My Drive does not state when a file was trashed, so only a change shows it.
     fn trashed(&self, file: &File, id: &str, changed: Option<Timestamp>) -> Option<Fact> {
         if file.trashed != Some(true) || file.explicitly_trashed != Some(true) {
             return None;
@@ -306,7 +306,7 @@ fn size(file: &File) -> Option<u64> {
     file.size.as_ref()?.parse().ok()
 }
 
-/// The actor of a user, as far as Drive shows it.
+/// The actor of a user; Drive may hide the address, and some users.
 fn actor(user: Option<&User>) -> Actor {
     let user = user.cloned().unwrap_or_default();
     if user.id.is_none() && user.name.is_none() {

@@ -66,6 +66,13 @@ pub(super) struct Change {
     pub(super) file: Option<File>,
 }
 
+impl Change {
+    /// Whether a shared drive itself has changed, or the person's membership.
+    pub(super) fn is_of_drive(&self) -> bool {
+        self.kind.as_deref() == Some("drive")
+    }
+}
+
 /// A file or a folder.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct File {

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use metrics::counter;
 use shared::connectors::{ConnectorError, ObservedUpdate, ObservedUpdates, SyncPage, SyncRequest};
 use shared::db::cursors::{self, Advance, StreamCursor};
-use shared::db::{DbError, Tx, connections, directory, subscriptions};
+use shared::db::{DbError, Tx, connections, directory, due_times, subscriptions};
 use shared::http::{self, Priority};
 use shared::model::{Resource, SignalDraft};
 use shared::signals::{self, NewSignal};
@@ -138,6 +138,10 @@ impl Run<'_> {
         {
             self.record_reconcile_failure(&mut tx, &stream.spec.key, Some(&denial_of(part)))
                 .await?;
+        }
+        if page.has_list_changed {
+            let (scope, connection) = (&self.session.scope, self.session.connection);
+            due_times::sync_soon(&mut tx, scope, connection).await?;
         }
         let (missed, unreadable) = self.store_content(&mut tx, stream, &mut page).await?;
         let pause = MAX_LATENESS.as_seconds_f64() + interval * MIN_INTERVAL_RATIO;

@@ -44,7 +44,7 @@ fn headers(token: &str, changes: &[(&'static str, Option<&str>)]) -> HeaderMap {
 fn verify(headers: &HeaderMap, active: &[&str]) -> Result<WebhookReceipt, VerifyError> {
     let request = WebhookRequest {
         headers,
-        body: &Bytes::from_static(b"a body that nobody signs"),
+        body: &Bytes::from_static(b"an unsigned body"),
         connection: None,
     };
     verify_push(SLUG, &secrets(active), &request)

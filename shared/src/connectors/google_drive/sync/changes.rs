@@ -47,7 +47,7 @@ const CHANGE_FIELDS: &str = concat!(
 /// Position of a stream.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
-    /// Time before which nothing is told. It never changes.
+    /// Time before which nothing is reported. It never changes.
     floor: DateTime<Utc>,
     /// Token of the next page of the log; `None` in a reconciliation pass, which ends before it.
     token: Option<String>,
@@ -268,20 +268,27 @@ async fn read_log(
     // The next page's token is a position like the last one's.
     let next = page.next.or(page.end);
     let next = next.ok_or_else(|| permanent_error("the page of changes has no token"))?;
+    let rows: Vec<(Result<Change, WireError>, &RawValue)> = page
+        .changes
+        .iter()
+        .map(|raw| (read("change", raw), raw.as_ref()))
+        .collect();
     let content = with_names(client, request, &cursor, |context, content| {
-        for raw in &page.changes {
-            let change: Result<Change, WireError> = read("change", raw);
-            let signals = change.and_then(|change| context.change(&change, raw));
-            content.take(raw, signals);
+        for (change, raw) in &rows {
+            let signals = change.as_ref().map_err(Clone::clone);
+            content.take(raw, signals.and_then(|change| context.change(change, raw)));
         }
     })
     .await?;
+    let mut changes = rows.iter().filter_map(|(change, _)| change.as_ref().ok());
+    let has_list_changed = changes.any(Change::is_of_drive);
     let cursor = Cursor {
         token: Some(next),
         ..cursor
     };
     Ok(SyncPage {
         has_more,
+        has_list_changed,
         progress: 1.0,
         ..content.into_page(save_cursor(&cursor)?)
     })

@@ -229,6 +229,26 @@ async fn left_drive_is_denied_and_not_expired() {
 }
 
 #[tokio::test]
+async fn change_of_drive_reads_the_list_again() {
+    for (rows, expected) in [
+        (json!([change("a")]), false),
+        (
+            json!([change("a"), { "changeType": "drive", "driveId": "D1" }]),
+            true,
+        ),
+    ] {
+        let (server, drive, _) = drive().await;
+        let page = json!({ "changes": rows, "newStartPageToken": "8" });
+        mock(&server, CHANGES, 200, page).await;
+        let cursor = json!({ "floor": super::floor(), "token": "7" });
+        let pages = read_all(&drive, request("files", Some(cursor))).await;
+        assert_eq!(keys(&pages), ["google_drive:file:a:created"]);
+        assert_eq!(pages[0].has_list_changed, expected);
+        assert!(pages[0].unreadable_rows.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn page_without_token_is_an_error() {
     let (server, drive, _) = drive().await;
     mock(&server, CHANGES, 200, json!({ "changes": [] })).await;

@@ -88,7 +88,7 @@ proptest! {
     }
 
     #[test]
-    fn later_floor_tells_a_part_of_the_facts(days in 0_i64..2_000) {
+    fn later_floor_keeps_a_part_of_the_facts(days in 0_i64..2_000) {
         let (account, directory) = (account(), directory());
         let later = floor() + TimeDelta::days(days);
         let context = NormalizeContext::new(&account, &directory, later).expect("a context");
@@ -96,13 +96,13 @@ proptest! {
             let all: Value = serde_json::from_slice(&row).expect("JSON");
             let text = all.to_string();
             let raw: &serde_json::value::RawValue = serde_json::from_str(&text).expect("JSON");
-            let told = if name.starts_with("change") {
+            let reported = if name.starts_with("change") {
                 serde_json::from_str(&text).ok().and_then(|change| context.change(&change, raw).ok())
             } else {
                 serde_json::from_str(&text).ok().and_then(|file| context.file(&file, raw).ok())
             };
             let whole = keys(&name, &all).unwrap_or_default();
-            for signal in told.unwrap_or_default() {
+            for signal in reported.unwrap_or_default() {
                 prop_assert!(whole.contains(&signal.dedupe_key), "{name}");
             }
         }
