@@ -50,7 +50,7 @@ impl Fixture {
     }
 
     /// Looks a key up and waits for the fetch that the lookup started, if any.
-    async fn look_up(&self, id: &str) -> bool {
+    async fn find(&self, id: &str) -> bool {
         let known = self.jwks.keys_with(id).is_some();
         let is_fetching = || Arc::strong_count(&self.jwks.0) > 1;
         let fetched = async {
@@ -72,8 +72,8 @@ impl Fixture {
 #[tokio::test]
 async fn first_lookup_starts_a_fetch() {
     let fixture = Fixture::new(key_set(&["a", "b"])).await;
-    assert!(!fixture.look_up("a").await, "it does not wait");
-    assert!(fixture.look_up("a").await && fixture.look_up("b").await);
+    assert!(!fixture.find("a").await, "it does not wait");
+    assert!(fixture.find("a").await && fixture.find("b").await);
     assert_eq!(fixture.fetches().await, 1);
 }
 
@@ -81,37 +81,39 @@ async fn first_lookup_starts_a_fetch() {
 async fn unknown_keys_cause_one_fetch_per_minute() {
     let fixture = Fixture::new(key_set(&["a"])).await;
     for number in 0..200 {
-        assert!(!fixture.look_up(&format!("made-up-{number}")).await);
+        assert!(!fixture.find(&format!("made-up-{number}")).await);
         fixture.clock.advance(TimeDelta::seconds(1));
     }
     assert_eq!(fixture.fetches().await, 4);
-    assert!(fixture.look_up("a").await);
+    assert!(fixture.find("a").await);
 }
 
 #[tokio::test]
 async fn rotated_key_is_found_by_next_fetch() {
     let fixture = Fixture::new(key_set(&["a"])).await;
-    fixture.look_up("a").await;
+    fixture.find("a").await;
     fixture.respond(key_set(&["b"])).await;
-    assert!(!fixture.look_up("b").await);
+    assert!(!fixture.find("b").await);
     assert_eq!(fixture.fetches().await, 0, "within a minute");
     fixture.clock.advance(MIN_FETCH_INTERVAL);
-    assert!(!fixture.look_up("b").await);
-    assert!(fixture.look_up("b").await);
-    assert!(!fixture.look_up("a").await, "it was withdrawn");
+    assert!(!fixture.find("b").await);
+    assert!(fixture.find("b").await);
+    assert!(!fixture.find("a").await, "it was withdrawn");
 }
 
 #[tokio::test]
 async fn stale_keys_are_refetched_in_background() {
     let fixture = Fixture::new(key_set(&["a"])).await;
-    fixture.look_up("a").await;
-    fixture.clock.advance(TimeDelta::hours(6) - TimeDelta::seconds(1));
-    assert!(fixture.look_up("a").await);
+    fixture.find("a").await;
+    fixture
+        .clock
+        .advance(TimeDelta::hours(6) - TimeDelta::seconds(1));
+    assert!(fixture.find("a").await);
     assert_eq!(fixture.fetches().await, 1, "they are fresh");
     fixture.clock.advance(TimeDelta::seconds(1));
-    assert!(fixture.look_up("a").await);
+    assert!(fixture.find("a").await);
     assert_eq!(fixture.fetches().await, 2);
-    assert!(fixture.look_up("a").await);
+    assert!(fixture.find("a").await);
     assert_eq!(fixture.fetches().await, 2);
 }
 
@@ -126,17 +128,17 @@ async fn keys_outlive_a_short_outage_only() {
     ];
     for failure in failures {
         let fixture = Fixture::new(key_set(&["a"])).await;
-        fixture.look_up("a").await;
+        fixture.find("a").await;
         fixture.respond(failure).await;
         fixture.clock.advance(TimeDelta::hours(6));
-        assert!(fixture.look_up("a").await && fixture.look_up("a").await);
+        assert!(fixture.find("a").await && fixture.find("a").await);
         assert_eq!(fixture.fetches().await, 1);
         fixture.clock.advance(MAX_STALE);
-        assert!(!fixture.look_up("a").await);
+        assert!(!fixture.find("a").await);
         fixture.respond(key_set(&["a"])).await;
         fixture.clock.advance(MIN_FETCH_INTERVAL);
-        fixture.look_up("a").await;
-        assert!(fixture.look_up("a").await);
+        fixture.find("a").await;
+        assert!(fixture.find("a").await);
     }
 }
 
@@ -144,10 +146,10 @@ async fn keys_outlive_a_short_outage_only() {
 async fn clock_set_back_does_not_stop_fetches() {
     let fixture = Fixture::new(ResponseTemplate::new(503)).await;
     let start = fixture.clock.now();
-    fixture.look_up("a").await;
+    fixture.find("a").await;
     fixture.clock.advance(TimeDelta::days(-30));
     assert!(fixture.clock.now() < start);
-    fixture.look_up("a").await;
+    fixture.find("a").await;
     assert_eq!(fixture.fetches().await, 2);
 }
 
