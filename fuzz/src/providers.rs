@@ -1,6 +1,7 @@
 //! The registry of providers, one line each, and their connectors.
 
 mod github;
+mod gmail;
 mod google_drive;
 mod jira;
 mod slack;
@@ -18,11 +19,12 @@ use crate::message::Message;
 use crate::provider::now;
 
 /// All providers.
-const PROVIDERS: [Provider; 4] = [
+const PROVIDERS: [Provider; 5] = [
     github::PROVIDER,
     slack::PROVIDER,
     jira::PROVIDER,
     google_drive::PROVIDER,
+    gmail::PROVIDER,
 ];
 
 /// A provider, as the targets use it.

@@ -168,6 +168,10 @@ catalogue! {
     VersionCreated,
     /// A version was released. `normalized`: `version_id`, `release_date?`.
     VersionReleased,
+    /// An email was received. `normalized`: `from{address,name}?`, `to[]` and `cc[]` (addresses), `message_id?` (the header), `thread_id?`, `labels[]` (the provider's own), `list` (sent to a mailing list), `auto` (sent by a program).
+    EmailReceived,
+    /// An email was sent from the mailbox, to oneself included. `normalized`: as of `email_received`.
+    EmailSent,
 }
 
 impl SignalKind {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 pub const DEFAULT_PROVIDER: &str = "github";
 
 /// Settings with which the connectors' own rate limits delay no test.
-pub(super) const FAST_LIMITS: [(&str, &str); 9] = [
+pub(super) const FAST_LIMITS: [(&str, &str); 11] = [
     ("POBLYSH_GITHUB_REQUESTS_PER_SECOND", "500"),
     ("POBLYSH_GITHUB_BURST", "1000"),
     ("POBLYSH_SLACK_RATE_FACTOR", "10000"),
@@ -16,6 +16,8 @@ pub(super) const FAST_LIMITS: [(&str, &str); 9] = [
     ("POBLYSH_JIRA_SITE_POINTS_PER_SECOND", "1000000"),
     ("POBLYSH_JIRA_REQUESTS_PER_SECOND", "1000"),
     ("POBLYSH_JIRA_BURST", "1000000"),
+    ("POBLYSH_GOOGLE_GMAIL_UNITS_PER_MINUTE", "2000000000"),
+    ("POBLYSH_GOOGLE_GMAIL_USER_UNITS_PER_MINUTE", "2000000000"),
     ("POBLYSH_GOOGLE_DRIVE_UNITS_PER_MINUTE", "2000000000"),
     ("POBLYSH_GOOGLE_DRIVE_USER_UNITS_PER_MINUTE", "2000000000"),
 ];

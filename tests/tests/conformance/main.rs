@@ -8,6 +8,7 @@ mod pace;
 mod provider;
 mod providers {
     pub(crate) mod github;
+    pub(crate) mod gmail;
     pub(crate) mod google_drive;
     pub(crate) mod jira;
     pub(crate) mod slack;
@@ -58,5 +59,6 @@ suites! {
     github;
     slack;
     jira;
+    gmail;
     google_drive;
 }

@@ -10,6 +10,7 @@ mod expectation;
 mod fixture;
 mod folder;
 mod github;
+mod gmail;
 mod jira;
 mod provider;
 mod replay;
