@@ -41,6 +41,9 @@ const SLUG: &str = "gmail";
 /// Maximum size of a push, which has some hundred bytes.
 const MAX_WEBHOOK_BYTES: usize = 64 * 1024;
 
+/// Maximum time from a message's acceptance until it is listed, which Gmail does not state.
+const READ_LAG: Duration = Duration::from_mins(5);
+
 /// Gmail connector of one app.
 pub struct Gmail {
     descriptor: ProviderDescriptor,
@@ -170,7 +173,8 @@ fn descriptor(limits: RateLimits, access: MailboxAccess) -> ProviderDescriptor {
         revoke_needs_administrator: false,
         kinds: normalize::KINDS,
         root_stream: sync::ROOT,
-        read_lag: Duration::ZERO,
+        // A message has the time of its acceptance, and is listed after it was scanned.
+        read_lag: READ_LAG,
         needs_redelivery: false,
         tokens: TOKENS,
         subscriptions: Some(SubscriptionPolicy {

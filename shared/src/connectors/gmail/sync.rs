@@ -42,7 +42,10 @@ pub(super) async fn read_page(
 
 /// Reads the page of the root stream: the only stream, if the mailbox can be read.
 async fn read_root(gmail: &Gmail, mailbox: &MailboxClient<'_>) -> Result<SyncPage, ConnectorError> {
-    mailbox.get_profile().await?;
+    let profile = mailbox.get_profile().await?;
+    if profile.address.is_none() {
+        return Err(permanent_error("the profile names no address"));
+    }
     Ok(SyncPage {
         streams: vec![StreamSpec {
             key: MESSAGES.to_owned(),

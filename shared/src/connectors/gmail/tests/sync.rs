@@ -123,7 +123,8 @@ fn cursor(history: &str) -> Option<Value> {
 async fn root_lists_messages_and_watch() {
     for (settings, watches) in [(&[][..], 0), (&[("GMAIL_TOPIC", TOPIC)][..], 1)] {
         let (server, gmail) = gmail(settings).await;
-        respond(&server, "profile", 200, json!({ "historyId": "1" })).await;
+        let profile = json!({ "emailAddress": "ada@acme.example", "historyId": "1" });
+        respond(&server, "profile", 200, profile).await;
         let page = gmail.sync(request("mailbox", None)).await.expect("a page");
         let streams: Vec<&str> = page
             .streams

@@ -40,10 +40,11 @@ pub(in super::super) fn decode_text(value: &str) -> Option<String> {
     }
 }
 
-/// The value as one line, which ends the parser's input.
+/// The value unfolded to one line (RFC 5322, 2.2.3), which ends the parser's input.
 fn to_line(value: &str) -> String {
     let end = value.floor_char_boundary(MAX_LENGTH);
-    let mut line = value[..end].replace(['\r', '\n', '\0'], " ");
+    let unfolded = value[..end].replace('\r', "").replace("\n ", " ");
+    let mut line = unfolded.replace("\n\t", " ").replace(['\n', '\0'], " ");
     line.push('\n');
     line
 }
