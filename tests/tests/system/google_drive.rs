@@ -240,12 +240,10 @@ async fn two_connections_report_a_file_once() {
     let acme = Acme::connect(&system).await;
     let account = system.account_of(SLUG, 0).await;
     let people = account["people"].as_array().expect("people");
-    let person = |at: usize| people[at].as_str().expect("a person");
-    let colleague = (0..people.len())
-        .map(person)
-        .find(|one| *one != acme.account);
+    let logins = people.iter().filter_map(|person| person["login"].as_str());
+    let colleague = logins.into_iter().find(|login| *login != acme.account);
     let colleague = colleague.expect("a colleague");
-    acme.tenant.connect_to(SLUG, &acme.account, colleague).await;
+    acme.tenant.connect_to(SLUG, colleague, colleague).await;
     system.drain().await;
     let file = acme
         .act("file.created", json!({ "to": acme.drive().await }))

@@ -89,7 +89,7 @@ fn registry_lists_unconfigured_provider() {
         .collect();
     assert_eq!(
         listed,
-        [("github", false), ("slack", false), ("jira", false)]
+        ["github", "slack", "jira", "google_drive"].map(|slug| (slug, false))
     );
     assert_eq!(
         registry.get("github").err(),

@@ -165,13 +165,13 @@ impl<'a> NormalizeContext<'a> {
 
     fn shared(&self, file: &File, id: &str) -> Option<Fact> {
         let shared = self.since_floor(file.shared_with_me_time)?;
-        let sharer = file.sharing_user.as_ref();
-        let by = sharer.filter(|user| user.id.is_some() || user.name.is_some());
+        let user = file.sharing_user.as_ref();
+        let by = user.filter(|user| user.id.is_some() || user.name.is_some());
         Some(Fact {
             kind: SignalKind::FileShared,
             key: format!("file:{id}:shared:{}:{shared}", self.viewer),
             at: shared.0,
-            actor: actor(sharer),
+            actor: actor(user),
             normalized: json!({
                 "mime_type": file.mime_type,
                 "folder": file.is_folder(),

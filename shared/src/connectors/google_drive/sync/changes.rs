@@ -306,13 +306,13 @@ async fn with_names(
     page::with_directory(
         request,
         || {
-            let mut content = PageContent::default();
-            normalize(&context, &mut content);
+            let mut page = PageContent::default();
+            normalize(&context, &mut page);
             // A file may change, or move in the list, while a page is made.
             let mut seen = HashSet::new();
-            let signals = &mut content.signals;
+            let signals = &mut page.signals;
             signals.retain(|signal| seen.insert(signal.dedupe_key.clone()));
-            content
+            page
         },
         async |missing| {
             directory::resolve_directory(client, &request.access, missing, request.priority)

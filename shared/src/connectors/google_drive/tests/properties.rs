@@ -77,10 +77,11 @@ proptest! {
         let whole = keys(name, &row).unwrap_or_default();
         let removed = remove_at(&mut row, &path);
         // Without its type a shortcut or a folder is a file; without the time of trashing a file of
-        // a shared drive is one of My Drive; a removal without its file is final.
+        // a shared drive is one of My Drive; a removal without its file is final, and without its
+        // flag it is a change.
         prop_assume!(!matches!(
             removed.as_deref(),
-            Some("mimeType" | "trashedTime" | "file" | "changeType")
+            Some("mimeType" | "trashedTime" | "file" | "changeType" | "removed")
         ));
         for key in keys(name, &row).unwrap_or_default() {
             prop_assert!(whole.contains(&key), "{removed:?}: {key} in place of {whole:?}");
