@@ -89,7 +89,7 @@ fn registry_lists_unconfigured_provider() {
         .collect();
     assert_eq!(
         listed,
-        ["github", "slack", "jira", "google_drive"].map(|slug| (slug, false))
+        ["github", "slack", "jira", "google_drive", "gmail"].map(|slug| (slug, false))
     );
     assert_eq!(
         registry.get("github").err(),
