@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Gmail;
+use super::id::{hex, parse_hex};
 use super::labels::Labels;
-use super::mailbox::{Mailbox, Message, hex, parse_hex};
+use super::mailbox::{Mailbox, Message};
 use super::world::World;
 use crate::google::people::Person;
 

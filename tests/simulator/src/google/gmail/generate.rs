@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Gmail;
 use super::actions::{ActionParams, ActionTime, Transaction};
-use super::content::mix;
+use super::id::mix;
 use super::labels::Labels;
 use super::mailbox::{Mailbox, Message};
 use super::world::World;
