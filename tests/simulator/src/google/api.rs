@@ -80,17 +80,14 @@ pub(crate) struct Call<'a> {
     pub(crate) body: &'a Value,
 }
 
-impl Call<'_> {
+impl<'c> Call<'c> {
     /// Value of a query parameter.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        let mut query = self.query.iter();
-        query
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+    pub(crate) fn text(&self, name: &str) -> Option<&'c str> {
+        self.texts(name).next()
     }
 
     /// Values of a repeated query parameter.
-    pub(crate) fn texts<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
+    pub(crate) fn texts<'n>(&self, name: &'n str) -> impl Iterator<Item = &'c str> + use<'c, 'n> {
         let named = self.query.iter().filter(move |(known, _)| known == name);
         named.map(|(_, value)| value.as_str())
     }
@@ -140,15 +137,15 @@ pub(crate) trait Product: Provider + Sized + 'static {
 
 /// Routes of a product's API and of its batches, mounted under `/google`.
 pub(crate) fn router<P: Product>(service: &Arc<P>) -> Router {
-    let mut routes = Router::new().route(&format!("{}/{{*rest}}", P::ROOT), any(api::<P>));
+    let mut routes = Router::new().route(&format!("{}/{{*rest}}", P::ROOT), any(single::<P>));
     for path in P::BATCH {
-        routes = routes.route(path, post(batch::batch::<P>));
+        routes = routes.route(path, post(several::<P>));
     }
     let google = service.google();
     google.mount(routes.with_state(Arc::clone(service)))
 }
 
-async fn api<P: Product>(
+async fn single<P: Product>(
     State(service): State<Arc<P>>,
     Path(rest): Path<String>,
     method: Method,
@@ -166,18 +163,43 @@ async fn api<P: Product>(
     respond(&*service, &request).await
 }
 
+/// Responds to a batch; each request in it is like a single one.
+async fn several<P: Product>(
+    State(service): State<Arc<P>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Some(parts) = batch::parse(&headers, &body, P::ROOT) else {
+        let message = "Failed to parse batch request";
+        let error = ApiError::new(StatusCode::BAD_REQUEST, "badRequest", message);
+        return error.into_response();
+    };
+    let mut responses = Vec::new();
+    for part in &parts {
+        let request = Request {
+            method: &part.method,
+            rest: &part.rest,
+            query: &part.query,
+            headers: &part.headers,
+            body: &part.body,
+        };
+        responses.push(respond(&*service, &request).await);
+    }
+    batch::join(&parts, responses).await
+}
+
 /// A request to an API, alone or within a batch.
-pub(super) struct Request<'a> {
-    pub(super) method: &'a Method,
+struct Request<'a> {
+    method: &'a Method,
     /// Decoded path below the API's root.
-    pub(super) rest: &'a str,
-    pub(super) query: &'a str,
-    pub(super) headers: &'a HeaderMap,
-    pub(super) body: &'a [u8],
+    rest: &'a str,
+    query: &'a str,
+    headers: &'a HeaderMap,
+    body: &'a [u8],
 }
 
 /// Response to a request, with the first message of a channel that it creates.
-pub(super) async fn respond<P: Product>(service: &P, request: &Request<'_>) -> Response {
+async fn respond<P: Product>(service: &P, request: &Request<'_>) -> Response {
     let reply = match handle(service, request) {
         Ok(reply) => reply,
         Err(error) => return error.into_response(),

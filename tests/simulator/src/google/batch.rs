@@ -3,69 +3,43 @@
 //! Each part is an HTTP request of its own, charged like any other, with the token of the outer
 //! request unless it has one. Source: "Batch requests" of the API guides.
 
-use std::sync::Arc;
-
-use axum::body::{Bytes, to_bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::body::to_bytes;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use url::Url;
 
-use super::api::{Product, Request, respond};
-use super::error::ApiError;
-
 /// Maximum number of requests in a batch.
 const MAX_PARTS: usize = 100;
+/// Boundary of the parts of an answer.
+const BOUNDARY: &str = "batch_7zjF0dVwKtXgQ5cW";
 
 /// A request within a batch.
-struct Part {
+pub(super) struct Part {
     id: Option<String>,
-    method: Method,
+    pub(super) method: Method,
     /// Decoded path below the API's root.
-    rest: String,
-    query: String,
-    headers: HeaderMap,
-    body: Vec<u8>,
+    pub(super) rest: String,
+    pub(super) query: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
 }
 
-pub(super) async fn batch<P: Product>(
-    State(service): State<Arc<P>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let Some(parts) = parse(&headers, &body, P::ROOT) else {
-        return bad_request("Failed to parse batch request").into_response();
-    };
-    if parts.len() > MAX_PARTS {
-        return bad_request("The batch has too many requests").into_response();
-    }
-    let boundary = "batch_7zjF0dVwKtXgQ5cW";
+/// The responses to the parts of a batch, as one response.
+pub(super) async fn join(parts: &[Part], responses: Vec<Response>) -> Response {
     let mut answer = Vec::new();
-    for part in &parts {
-        let request = Request {
-            method: &part.method,
-            rest: &part.rest,
-            query: &part.query,
-            headers: &part.headers,
-            body: &part.body,
-        };
-        let response = respond(&*service, &request).await;
-        answer.extend(part_text(boundary, part, response).await);
+    for (part, response) in parts.iter().zip(responses) {
+        answer.extend(part_text(part, response).await);
     }
-    answer.extend(format!("--{boundary}--\r\n").into_bytes());
-    let kind = format!("multipart/mixed; boundary={boundary}");
+    answer.extend(format!("--{BOUNDARY}--\r\n").into_bytes());
+    let kind = format!("multipart/mixed; boundary={BOUNDARY}");
     ([(header::CONTENT_TYPE, kind)], answer).into_response()
 }
 
-fn bad_request(message: &str) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "badRequest", message)
-}
-
 /// A response as a part of the answer.
-async fn part_text(boundary: &str, part: &Part, response: Response) -> Vec<u8> {
+async fn part_text(part: &Part, response: Response) -> Vec<u8> {
     let (head, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let mut text = format!("--{boundary}\r\nContent-Type: application/http\r\n");
+    let mut text = format!("--{BOUNDARY}\r\nContent-Type: application/http\r\n");
     if let Some(id) = &part.id {
         let id = match id.strip_prefix('<') {
             Some(rest) => format!("<response-{rest}"),
@@ -89,8 +63,8 @@ async fn part_text(boundary: &str, part: &Part, response: Response) -> Vec<u8> {
     bytes
 }
 
-/// The requests of a batch; `None` if its form is wrong.
-fn parse(headers: &HeaderMap, body: &[u8], root: &str) -> Option<Vec<Part>> {
+/// The requests of a batch; `None` if its form is wrong or it has too many.
+pub(super) fn parse(headers: &HeaderMap, body: &[u8], root: &str) -> Option<Vec<Part>> {
     let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let (kind, parameters) = kind.split_once(';')?;
     if kind.trim() != "multipart/mixed" {
@@ -106,6 +80,9 @@ fn parse(headers: &HeaderMap, body: &[u8], root: &str) -> Option<Vec<Part>> {
     for section in text.split(delimiter.as_str()).skip(1) {
         if section.starts_with("--") {
             return Some(parts);
+        }
+        if parts.len() == MAX_PARTS {
+            return None;
         }
         parts.push(parse_part(section.trim_start_matches('\n'), headers, root)?);
     }

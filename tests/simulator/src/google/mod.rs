@@ -14,9 +14,9 @@
 //!    [`Google::state`] second. People may be added at any time, so a world makes a person's
 //!    part when it first needs it.
 //! 3. [`api::Product::endpoint`], which names the method of a path with its units, scopes and
-//!    default fields, and [`api::Product::respond`]. [`api`] checks the token, the scopes and
-//!    the quota before, and selects `fields` after. [`faults`] applies to every path that
-//!    [`Google::mount`] has mounted.
+//!    default fields, and [`api::Product::respond`]; [`api::router`] serves them. [`api`]
+//!    checks the token, the scopes and the quota before, and selects `fields` after. [`faults`]
+//!    applies to every path that [`Google::mount`] has mounted.
 //! 4. For pushes by channels, a [`channels::Channels`] with its kinds: `watch` and `stop` are
 //!    requests, `notify` reports a change of a resource.
 //! 5. Containers of the ledger from [`Google::container`]: a fact is on the API while the
@@ -150,6 +150,14 @@ impl Google {
 
     pub(crate) fn shared_settings(&self) -> &Shared<Settings> {
         &self.settings
+    }
+
+    /// Adds an organization and returns its administrator.
+    pub(crate) fn add_organization(&self, name: Option<&str>, colleagues: usize) -> String {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let people = &mut state.people;
+        people.add_organization(name, colleagues, &mut state.rng)
     }
 
     pub(crate) fn person(&self, sub: &str) -> Option<Person> {

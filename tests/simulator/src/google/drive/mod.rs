@@ -3,21 +3,32 @@
 //! The API is at `/google/drive/v3`. An account of the control API is an organization; each of
 //! its people has a My Drive.
 
+mod actions;
 mod api;
+mod changes;
 mod control;
+mod facts;
+mod files;
+mod generate;
+mod log;
+mod order;
+mod query;
+mod render;
 mod settings;
+mod world;
 
 use std::collections::HashSet;
-use std::sync::{Arc, RwLockReadGuard};
+use std::sync::{Arc, MutexGuard, RwLockReadGuard};
 
 use axum::Router;
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use self::world::World;
 use super::channels::Channels;
 use super::{Google, api as google_api};
-use crate::lock::Shared;
+use crate::lock::{Mutex, Shared};
 use crate::provider::Provider;
 use crate::unfinished::Unfinished;
 use crate::usage::Quota;
@@ -33,6 +44,7 @@ pub(crate) struct GoogleDrive {
     pub(crate) google: Arc<Google>,
     pub(crate) channels: Arc<Channels>,
     settings: Shared<Settings>,
+    world: Mutex<World>,
 }
 
 impl GoogleDrive {
@@ -54,15 +66,23 @@ impl GoogleDrive {
             config.delivery_concurrency.max(1),
             seed,
         )?;
-        Ok(Arc::new(Self {
+        let now = google.core.clock.seconds();
+        let service = Arc::new(Self {
             google,
             channels,
             settings: Shared::new(Settings::default()),
-        }))
+            world: Mutex::new(World::new(seed)),
+        });
+        generate::populate(&service, config, now);
+        Ok(service)
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock()
     }
 
     /// Current settings.
-    pub(crate) fn settings(&self) -> RwLockReadGuard<'_, Settings> {
+    fn settings(&self) -> RwLockReadGuard<'_, Settings> {
         self.settings.read()
     }
 }
@@ -111,11 +131,7 @@ impl Provider for GoogleDrive {
         self.google.quota(SOURCE, limit)
     }
 
-    fn run_activity(
-        self: Arc<Self>,
-        _rate: f64,
-        stop: CancellationToken,
-    ) -> BoxFuture<'static, ()> {
-        Box::pin(async move { stop.cancelled().await })
+    fn run_activity(self: Arc<Self>, rate: f64, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        Box::pin(generate::run_activity(self, rate, stop))
     }
 }
