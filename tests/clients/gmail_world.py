@@ -45,23 +45,20 @@ class Mailbox:
 
     def history(self, start, **more):
         """All records after a history id, and the history id of the last page."""
-        list = self.api.history()
-        request, records = list.list(userId="me", startHistoryId=start, **more), []
-        while request is not None:
-            page = request.execute()
-            records += page.get("history", [])
-            request = list.list_next(request, page)
-        return records, page["historyId"]
+        pages = self.pages(self.api.history(), startHistoryId=start, **more)
+        return [record for page in pages for record in page.get("history", [])], pages[-1]["historyId"]
 
     def messages(self, **more):
         """Ids of all pages."""
-        list = self.api.messages()
-        request, ids = list.list(userId="me", **more), []
-        while request is not None:
-            page = request.execute()
-            ids += [row["id"] for row in page.get("messages", [])]
-            request = list.list_next(request, page)
-        return ids
+        pages = self.pages(self.api.messages(), **more)
+        return [row["id"] for page in pages for row in page.get("messages", [])]
+
+    def pages(self, resource, **parameters):
+        """All pages of a list. (The library's `list_next` rejects repeated parameters.)"""
+        pages = [resource.list(userId="me", **parameters).execute()]
+        while token := pages[-1].get("nextPageToken"):
+            pages.append(resource.list(userId="me", pageToken=token, **parameters).execute())
+        return pages
 
 
 def refused(status, request):

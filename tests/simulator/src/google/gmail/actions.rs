@@ -21,6 +21,7 @@ const MAX_CANDIDATES: usize = 200;
 /// Action and parameters of a control request.
 ///
 /// Only `account` and `action` are required.
+#[expect(clippy::struct_excessive_bools, reason = "independent parameters")]
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ActionParams {
