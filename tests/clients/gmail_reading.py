@@ -81,7 +81,7 @@ def _():
     assert len(box.messages(q="label:invoices is:unread -in:sent")) == 3
 
 
-@check("the history tells additions, labels and deletions after an id")
+@check("the history has additions, labels and deletions after an id")
 def _():
     start = box.profile()["historyId"]
     one, _ = box.act("mail.received")

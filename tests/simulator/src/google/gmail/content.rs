@@ -42,7 +42,7 @@ pub(crate) struct Content {
     pub(crate) answers: Option<u64>,
 }
 
-/// A message and its mailbox, as far as content and headers depend on them.
+/// Parts of a message and its mailbox that determine content and headers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin<'a> {
     pub(crate) id: u64,

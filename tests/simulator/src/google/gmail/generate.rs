@@ -73,7 +73,7 @@ pub(crate) fn populate(
         let mut transaction = Transaction::new(service, world, when);
         perform_or_receive(&mut transaction, owner, action);
     }
-    // Nobody watched the mailbox before.
+    // A new mailbox has no watch.
     if let Some(mailbox) = world.mailboxes.get_mut(owner) {
         mailbox.take_unpublished();
     }

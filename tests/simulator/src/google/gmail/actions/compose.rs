@@ -53,7 +53,7 @@ impl ActionParams {
 }
 
 impl Transaction<'_> {
-    /// A message with the content of the parameters, between the owner and somebody else.
+    /// A message with the content of the parameters, between the owner and a correspondent.
     fn compose(
         &mut self,
         params: &ActionParams,
