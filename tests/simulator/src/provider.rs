@@ -44,7 +44,7 @@ pub(crate) trait Provider: Send + Sync {
     fn run_activity(self: Arc<Self>, rate: f64, stop: CancellationToken) -> BoxFuture<'static, ()>;
 }
 
-/// What several providers of one vendor share, as the server and the control API use it.
+/// The shared part of one vendor's providers, as the server and the control API use it.
 pub(crate) trait Family: Send + Sync {
     /// Name in settings and paths.
     fn name(&self) -> &'static str;

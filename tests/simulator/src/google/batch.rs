@@ -39,25 +39,25 @@ pub(super) async fn join(parts: &[Part], responses: Vec<Response>) -> Response {
 async fn part_text(part: &Part, response: Response) -> Vec<u8> {
     let (head, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let mut text = format!("--{BOUNDARY}\r\nContent-Type: application/http\r\n");
+    let mut lines = vec![
+        format!("--{BOUNDARY}"),
+        "Content-Type: application/http".to_owned(),
+    ];
     if let Some(id) = &part.id {
-        let id = match id.strip_prefix('<') {
-            Some(rest) => format!("<response-{rest}"),
-            None => format!("response-{id}"),
-        };
-        text.push_str(&format!("Content-ID: {id}\r\n"));
+        lines.push(match id.strip_prefix('<') {
+            Some(rest) => format!("Content-ID: <response-{rest}"),
+            None => format!("Content-ID: response-{id}"),
+        });
     }
     let reason = head.status.canonical_reason().unwrap_or_default();
-    text.push_str(&format!(
-        "\r\nHTTP/1.1 {} {reason}\r\n",
-        head.status.as_u16()
-    ));
+    lines.push(String::new());
+    lines.push(format!("HTTP/1.1 {} {reason}", head.status.as_u16()));
     for (name, value) in &head.headers {
         let value = String::from_utf8_lossy(value.as_bytes());
-        text.push_str(&format!("{name}: {value}\r\n"));
+        lines.push(format!("{name}: {value}"));
     }
-    text.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
-    let mut bytes = text.into_bytes();
+    lines.push(format!("Content-Length: {}\r\n\r\n", body.len()));
+    let mut bytes = lines.join("\r\n").into_bytes();
     bytes.extend_from_slice(&body);
     bytes.extend_from_slice(b"\r\n");
     bytes

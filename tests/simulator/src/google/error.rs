@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 /// An error response of an API.
 #[derive(Debug, Clone)]
-pub(crate) struct ApiError {
+pub(crate) struct ApiError(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
     status: StatusCode,
     message: String,
     domain: &'static str,
@@ -26,7 +29,7 @@ impl ApiError {
         reason: &'static str,
         message: impl Into<String>,
     ) -> Self {
-        Self {
+        Self(Box::new(Parts {
             status,
             message: message.into(),
             domain: "global",
@@ -35,7 +38,7 @@ impl ApiError {
             canonical: None,
             details: Vec::new(),
             retry_after: None,
-        }
+        }))
     }
 
     /// A parameter has an invalid value.
@@ -54,7 +57,7 @@ impl ApiError {
                        https://developers.google.com/identity/sign-in/web/devconsole-project.";
         let mut error =
             Self::new(StatusCode::UNAUTHORIZED, "authError", message).canonical("UNAUTHENTICATED");
-        error.location = Some(("header", "Authorization".to_owned()));
+        error.0.location = Some(("header", "Authorization".to_owned()));
         error
     }
 
@@ -72,36 +75,38 @@ impl ApiError {
     }
 
     #[cfg(test)]
-    pub(crate) const fn status(&self) -> StatusCode {
-        self.status
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status
     }
 
-    pub(crate) const fn domain(mut self, domain: &'static str) -> Self {
-        self.domain = domain;
+    pub(crate) fn domain(mut self, domain: &'static str) -> Self {
+        self.0.domain = domain;
         self
     }
 
     /// Names the canonical status, as newer services do.
-    pub(crate) const fn canonical(mut self, status: &'static str) -> Self {
-        self.canonical = Some(status);
+    pub(crate) fn canonical(mut self, status: &'static str) -> Self {
+        self.0.canonical = Some(status);
         self
     }
 
     pub(crate) fn at_parameter(mut self, name: &str) -> Self {
-        self.location = Some(("parameter", name.to_owned()));
+        self.0.location = Some(("parameter", name.to_owned()));
         self
     }
 
     pub(crate) fn detail(mut self, detail: Value) -> Self {
-        self.details.push(detail);
+        self.0.details.push(detail);
         self
     }
 
-    pub(crate) const fn retry_after(mut self, seconds: Option<u64>) -> Self {
-        self.retry_after = seconds;
+    pub(crate) fn retry_after(mut self, seconds: Option<u64>) -> Self {
+        self.0.retry_after = seconds;
         self
     }
+}
 
+impl Parts {
     fn body(&self) -> Value {
         let mut entry = json!({
             "message": self.message, "domain": self.domain, "reason": self.reason,
@@ -129,13 +134,14 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.body())).into_response();
+        let parts = self.0;
+        let mut response = (parts.status, Json(parts.body())).into_response();
         let headers = response.headers_mut();
-        if self.status == StatusCode::UNAUTHORIZED {
+        if parts.status == StatusCode::UNAUTHORIZED {
             let value = "Bearer realm=\"https://accounts.google.com/\", error=\"invalid_token\"";
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(value));
         }
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = parts.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response

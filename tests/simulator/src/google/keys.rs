@@ -19,7 +19,7 @@ const PUBLISHED: usize = 2;
 struct Key {
     id: String,
     pair: RsaKeyPair,
-    /// Public key as SubjectPublicKeyInfo.
+    /// Public key as `SubjectPublicKeyInfo`.
     spki: Vec<u8>,
 }
 

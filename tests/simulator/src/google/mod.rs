@@ -72,7 +72,7 @@ pub(crate) struct App {
     pub(crate) project_number: String,
 }
 
-/// What all products share and change.
+/// State that all products share and change.
 pub(crate) struct State {
     pub(crate) people: People,
     pub(crate) tokens: Tokens,

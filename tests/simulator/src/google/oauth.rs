@@ -1,4 +1,4 @@
-//! OAuth 2.0 and OpenID Connect: consent page, tokens, revocation and identity.
+//! OAuth 2.0 and `OpenID` Connect: consent page, tokens, revocation and identity.
 
 mod authorize;
 mod identity;

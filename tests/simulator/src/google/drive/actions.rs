@@ -120,7 +120,7 @@ impl Transaction<'_> {
         match params.action.as_str() {
             "file.created" => self.create(params),
             "file.shortcut" => self.create_shortcut(params),
-            "drive.created" => self.create_drive(params),
+            "drive.created" => Ok(self.create_drive(params)),
             "drive.joined" => self.join_drive(params, account),
             "drive.left" => self.leave_drive(params, account),
             _ => {

@@ -76,6 +76,7 @@ pub(super) fn start_page_token(service: &GoogleDrive, call: &Call<'_>) -> Result
 }
 
 /// Options of a list of changes.
+#[expect(clippy::struct_excessive_bools, reason = "independent parameters")]
 struct Options {
     includes_shared: bool,
     includes_removed: bool,
@@ -160,17 +161,20 @@ pub(super) fn list(service: &GoogleDrive, call: &Call<'_>) -> Result<Reply, ApiE
 pub(super) fn watch(service: &GoogleDrive, call: &Call<'_>) -> Result<Reply, ApiError> {
     let owner = log_owner(service, call)?;
     position(service, call, &owner)?;
-    let mut uri = format!("{}/drive/v3/changes?alt=json", service.google.base);
-    for name in [
+    let names = [
         "driveId",
         "includeItemsFromAllDrives",
         "pageToken",
         "supportsAllDrives",
-    ] {
-        if let Some(value) = call.text(name) {
-            uri.push_str(&format!("&{name}={value}"));
-        }
-    }
+    ];
+    let query = names
+        .iter()
+        .filter_map(|name| Some((name, call.text(name)?)));
+    let query: Vec<String> = query
+        .map(|(name, value)| format!("&{name}={value}"))
+        .collect();
+    let base = &service.google.base;
+    let uri = format!("{base}/drive/v3/changes?alt=json{}", query.concat());
     let watched = Watched {
         kind: CHANGES,
         sub: call.caller.sub.clone(),

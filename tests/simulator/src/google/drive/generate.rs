@@ -158,7 +158,7 @@ fn perform_or_create(
     outcome.map_or(0, |outcome| outcome.facts.len())
 }
 
-/// Anybody acts in shared drives, the account itself in My Drive; sharing goes both ways.
+/// All members act in shared drives, the account itself in My Drive; sharing goes both ways.
 fn choose_actor(
     rng: &mut StdRng,
     colleagues: &[String],
@@ -166,9 +166,9 @@ fn choose_actor(
     action: &str,
     drive: &str,
 ) -> String {
-    let is_anybody = drive != "root" || (action == SHARED && rng.random_bool(0.5));
-    let anybody = colleagues.choose(rng).filter(|_| is_anybody);
-    anybody.map_or_else(|| account.to_owned(), Clone::clone)
+    let is_any_member = drive != "root" || (action == SHARED && rng.random_bool(0.5));
+    let member = colleagues.choose(rng).filter(|_| is_any_member);
+    member.map_or_else(|| account.to_owned(), Clone::clone)
 }
 
 /// Generates facts at a rate per second, until `stop`.

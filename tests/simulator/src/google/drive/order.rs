@@ -103,7 +103,7 @@ impl Order {
 
 /// Digits whose order is that of the number.
 fn sortable(number: i64) -> String {
-    format!("{:020}", (number as u64) ^ (1 << 63))
+    format!("{:020}", number.cast_unsigned() ^ (1 << 63))
 }
 
 /// Token of the page after a file. `list` names the query and the order.

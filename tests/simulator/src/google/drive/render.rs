@@ -15,7 +15,7 @@ pub(super) fn time(milliseconds: i64) -> String {
         .to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// What a person sees.
+/// View of a person on the world.
 pub(super) struct View<'a> {
     pub(super) world: &'a World,
     pub(super) people: &'a People,

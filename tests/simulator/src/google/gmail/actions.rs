@@ -7,8 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Gmail;
+use super::id::{hex, parse_hex};
 use super::labels::Labels;
-use super::mailbox::{Mailbox, Message, hex, parse_hex};
+use super::mailbox::{Mailbox, Message};
 use super::world::World;
 use crate::google::people::Person;
 
@@ -20,6 +21,7 @@ const MAX_CANDIDATES: usize = 200;
 /// Action and parameters of a control request.
 ///
 /// Only `account` and `action` are required.
+#[expect(clippy::struct_excessive_bools, reason = "independent parameters")]
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ActionParams {

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::http::{Method, StatusCode};
-use serde_json::Value;
+use axum::http::Method;
+use serde_json::{Value, json};
 
-use super::mailbox::{Message, parse_hex};
+use super::errors::forbidden;
+use super::id::parse_hex;
+use super::mailbox::Message;
 use super::reading::{self, Access};
-use super::{Gmail, history, watch};
+use super::watch::Watch;
+use super::{Gmail, history};
 use crate::google::Google;
 use crate::google::api::{Call, Endpoint, Product, Reply};
 use crate::google::error::ApiError;
@@ -68,8 +71,7 @@ impl Product for Gmail {
         let user = call.parts[1];
         if user != "me" && !user.eq_ignore_ascii_case(&person.address) {
             let text = format!("Delegation denied for {}", person.address);
-            let error = ApiError::new(StatusCode::FORBIDDEN, "forbidden", text);
-            return Err(error.canonical("PERMISSION_DENIED"));
+            return Err(forbidden(text));
         }
         // The restrictions of this scope also hold together with broader ones.
         let access = if caller.scopes.contains(METADATA) {
@@ -91,11 +93,15 @@ impl Product for Gmail {
             "gmail.users.threads.get" => reading::thread(mailbox, id, call, access)?,
             "gmail.users.watch" => {
                 let now = self.core.clock.milliseconds();
-                let body = watch::start(mailbox, call.body, &settings, now)?;
+                let watch = Watch::parse(call.body, &mailbox.names, &settings, now)?;
+                mailbox.watch = Some(watch);
                 if settings.notifies_on_watch {
                     self.notify(mailbox, self.now());
                 }
-                body
+                json!({
+                    "historyId": mailbox.history_id().to_string(),
+                    "expiration": watch.expires.to_string(),
+                })
             }
             _ => {
                 mailbox.watch = None;

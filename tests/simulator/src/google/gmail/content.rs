@@ -4,8 +4,8 @@
 //! unless an action wrote it. The spelling of the headers always is one.
 
 use super::encoding::{Encoding, mail_date};
+use super::id::{hex, mix};
 use super::labels::Labels;
-use super::mailbox::{Mailbox, Message, hex};
 
 /// A person in a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,18 @@ pub(crate) struct Content {
     pub(crate) answers: Option<u64>,
 }
 
+/// Parts of a message and its mailbox that determine content and headers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    pub(crate) id: u64,
+    pub(crate) thread: u64,
+    pub(crate) labels: Labels,
+    /// Epoch milliseconds.
+    pub(crate) internal_date: i64,
+    /// Address of the mailbox's owner.
+    pub(crate) owner: &'a str,
+}
+
 const SUBJECTS: [&str; 6] = [
     "Pump report",
     "Wartung im März",
@@ -53,14 +65,6 @@ const SUBJECTS: [&str; 6] = [
 const SENDERS: [&str; 4] = ["Support", "Büro", "Équipe technique", "Sales, North"];
 const COMPANIES: [&str; 3] = ["supplier", "customer", "partner"];
 
-/// Mixes the bits of an id, so that its parts can choose independently.
-pub(crate) const fn mix(id: u64) -> u64 {
-    let mut value = id.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
-}
-
 /// One of several items, by a part of the mixed id.
 fn choose<T: Copy>(items: &[T], bits: u64) -> T {
     let count = items.len() as u64;
@@ -68,7 +72,7 @@ fn choose<T: Copy>(items: &[T], bits: u64) -> T {
 }
 
 /// A correspondent outside of the simulated organizations.
-pub(crate) fn correspondent(bits: u64) -> Party {
+fn correspondent(bits: u64) -> Party {
     let (number, company) = (bits % 40 + 1, choose(&COMPANIES, bits >> 8));
     let name = choose(&SENDERS, bits >> 16);
     Party {
@@ -77,51 +81,48 @@ pub(crate) fn correspondent(bits: u64) -> Party {
     }
 }
 
-/// Subject of a message without a written one.
-pub(crate) fn subject(bits: u64) -> String {
+/// Subject of a message that no action wrote.
+fn subject(bits: u64) -> String {
     format!("{} {}", choose(&SUBJECTS, bits), (bits >> 8) % 1_000)
 }
 
 impl Content {
-    /// Content of a message.
-    pub(crate) fn of(message: &Message, mailbox: &Mailbox) -> Self {
-        if let Some(written) = &message.written {
-            return Self::clone(written);
-        }
-        let bits = mix(message.id);
-        let owner = Party::new("", &mailbox.address);
+    /// Content of a message that no action wrote.
+    pub(crate) fn generate(origin: &Origin<'_>) -> Self {
+        let bits = mix(origin.id);
+        let owner = Party::new("", origin.owner);
         let other = correspondent(bits >> 4);
-        let is_outgoing = message.labels.has_any(Labels::SENT.with(Labels::DRAFT));
+        let is_outgoing = origin.labels.has_any(Labels::SENT.with(Labels::DRAFT));
         let (from, to) = if is_outgoing {
             (owner, other)
         } else {
             (other, owner)
         };
-        let list = message.labels.has_any(Labels::FORUMS);
+        let list = origin.labels.has_any(Labels::FORUMS);
         Self {
             from,
             to: vec![to],
             cc: Vec::new(),
             subject: subject(bits >> 12),
             text: format!("It's about number {}.\r\n", bits % 10_000),
-            date: message.internal_date / 1_000,
+            date: origin.internal_date / 1_000,
             list: list.then(|| format!("list-{}.partner.example", bits % 5)),
-            is_automatic: message.labels.has_any(Labels::UPDATES),
-            answers: (message.thread != message.id).then_some(message.thread),
+            is_automatic: origin.labels.has_any(Labels::UPDATES),
+            answers: (origin.thread != origin.id).then_some(origin.thread),
         }
     }
 
     /// Headers in the order of the message, with the spelling that its id determines.
-    pub(crate) fn headers(&self, message: &Message, mailbox: &Mailbox) -> Vec<(String, String)> {
-        let spelling = Spelling::of(message.id);
+    pub(crate) fn headers(&self, origin: &Origin<'_>) -> Vec<(String, String)> {
+        let spelling = Spelling::of(origin.id);
         let mut headers = Vec::new();
         let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
-        let received_at = mail_date(message.internal_date / 1_000, -480);
-        let is_incoming = self.from.address != mailbox.address;
+        let received_at = mail_date(origin.internal_date / 1_000, -480);
+        let address = origin.owner;
+        let is_incoming = self.from.address != address;
         if is_incoming {
-            let address = &mailbox.address;
-            let id = hex(mix(message.id));
-            add("Delivered-To", address.clone());
+            let id = hex(mix(origin.id));
+            add("Delivered-To", address.to_owned());
             add(
                 "Received",
                 format!("by 2002:a05:7110:b08e with SMTP id {id};        {received_at} (PST)"),
@@ -137,7 +138,7 @@ impl Content {
         }
         add(spelling.name("Date"), mail_date(self.date, spelling.zone()));
         add(spelling.name("From"), spelling.parties([&self.from]));
-        add(spelling.name("Message-ID"), message_id(message.id));
+        add(spelling.name("Message-ID"), message_id(origin.id));
         add(spelling.name("Subject"), spelling.text(&self.subject));
         if let Some(answered) = self.answers {
             add("In-Reply-To", message_id(answered));
@@ -261,26 +262,24 @@ mod tests {
 
     use super::*;
 
-    fn message(id: u64, labels: Labels) -> Message {
-        Message {
+    const OWNER: &str = "a@team.example";
+
+    const fn origin(id: u64, labels: Labels) -> Origin<'static> {
+        Origin {
             id,
             thread: id,
             labels,
             internal_date: 1_795_428_000_000,
-            history_id: 1,
-            fact: None,
-            written: None,
+            owner: OWNER,
         }
     }
 
     #[test]
     fn headers_vary_in_case_encoding_and_number() {
-        let mailbox = Mailbox::new("1", "a@team.example", 1, 7);
         let (mut names, mut encoded, mut repeated) = (BTreeSet::new(), 0, 0);
         for id in 1..400 {
-            let message = message(id, Labels::INBOX);
-            let content = Content::of(&message, &mailbox);
-            let headers = content.headers(&message, &mailbox);
+            let origin = origin(id, Labels::INBOX);
+            let headers = Content::generate(&origin).headers(&origin);
             let subjects: Vec<_> = headers
                 .iter()
                 .filter(|(name, _)| name.eq_ignore_ascii_case("subject"))
@@ -296,14 +295,13 @@ mod tests {
 
     #[test]
     fn generated_content_follows_id_and_labels() {
-        let mailbox = Mailbox::new("1", "a@team.example", 1, 7);
-        let received = Content::of(&message(9, Labels::INBOX), &mailbox);
-        let again = Content::of(&message(9, Labels::INBOX), &mailbox);
+        let received = Content::generate(&origin(9, Labels::INBOX));
+        let again = Content::generate(&origin(9, Labels::INBOX));
         assert_eq!(received.subject, again.subject);
-        assert_eq!(received.to[0].address, "a@team.example");
-        let sent = Content::of(&message(9, Labels::SENT), &mailbox);
-        assert_eq!(sent.from.address, "a@team.example");
-        let forum = Content::of(&message(9, Labels::FORUMS), &mailbox);
+        assert_eq!(received.to[0].address, OWNER);
+        let sent = Content::generate(&origin(9, Labels::SENT));
+        assert_eq!(sent.from.address, OWNER);
+        let forum = Content::generate(&origin(9, Labels::FORUMS));
         assert!(forum.list.is_some() && received.list.is_none());
     }
 

@@ -75,13 +75,8 @@ impl Controlled for Gmail {
     }
 
     fn add_account(&self, new: NewAccount) -> Result<Value, ControlError> {
-        let admin = {
-            let mut guard = self.google.state();
-            let state = &mut *guard;
-            let people = new.people.unwrap_or(DEFAULT_PEOPLE);
-            let (name, rng) = (new.name.as_deref(), &mut state.rng);
-            state.people.add_organization(name, people, rng)
-        };
+        let people = new.people.unwrap_or(DEFAULT_PEOPLE);
+        let admin = self.google.add_organization(new.name.as_deref(), people);
         let size = MailboxSize {
             history: new.history,
             old_mails: new.old_mails,

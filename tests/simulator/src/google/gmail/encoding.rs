@@ -57,15 +57,12 @@ fn words(text: &str, encode: impl Fn(&str) -> String) -> String {
 }
 
 fn quoted(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in bytes {
-        match byte {
-            b' ' => text.push('_'),
-            byte if byte.is_ascii_alphanumeric() => text.push(char::from(*byte)),
-            byte => text.push_str(&format!("={byte:02X}")),
-        }
-    }
-    text
+    let one = |byte: &u8| match byte {
+        b' ' => "_".to_owned(),
+        byte if byte.is_ascii_alphanumeric() => char::from(*byte).to_string(),
+        byte => format!("={byte:02X}"),
+    };
+    bytes.iter().map(one).collect()
 }
 
 /// A date as mail headers write it, in the zone with this offset in minutes.

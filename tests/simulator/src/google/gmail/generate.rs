@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Gmail;
 use super::actions::{ActionParams, ActionTime, Transaction};
-use super::content::mix;
+use super::id::mix;
 use super::labels::Labels;
 use super::mailbox::{Mailbox, Message};
 use super::world::World;
@@ -73,7 +73,7 @@ pub(crate) fn populate(
         let mut transaction = Transaction::new(service, world, when);
         perform_or_receive(&mut transaction, owner, action);
     }
-    // Nobody watched the mailbox before.
+    // A new mailbox has no watch.
     if let Some(mailbox) = world.mailboxes.get_mut(owner) {
         mailbox.take_unpublished();
     }

@@ -3,9 +3,10 @@
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use super::errors::{invalid_argument, not_found};
 use super::labels::Labels;
 use super::mailbox::{Change, ChangeKind, Mailbox, Record};
-use super::reading::{invalid_argument, not_found, page_size};
+use super::reading::page_size;
 use super::render::ids_json;
 use super::settings::Settings;
 use crate::google::api::Call;
@@ -209,7 +210,8 @@ fn record_json(record: &Record, changes: &[&Change], mailbox: &Mailbox) -> Value
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::google::gmail::mailbox::{Message, hex};
+    use crate::google::gmail::id::hex;
+    use crate::google::gmail::mailbox::Message;
     use crate::google::gmail::tests::with_call;
 
     const NOW: i64 = 1_795_428_000;
@@ -281,7 +283,7 @@ mod tests {
     #[test]
     fn types_and_label_select_changes() {
         let (mut mailbox, start) = mailbox(2);
-        let id = *mailbox.messages.keys().next().expect("a message");
+        let id = mailbox.changes().next().expect("a change").message;
         mailbox.relabel(id, Labels::TRASH, Labels::INBOX, NOW);
         let rows = |query: &str| {
             let query = format!("startHistoryId={start}{query}");

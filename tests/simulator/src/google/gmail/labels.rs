@@ -76,14 +76,12 @@ pub(crate) struct LabelNames {
 impl LabelNames {
     /// The label with this id.
     pub(crate) fn by_id(&self, id: &str) -> Option<Labels> {
-        let bit = match SYSTEM.iter().position(|(name, _)| *name == id) {
-            Some(bit) => bit,
-            None => {
-                let number: usize = id.strip_prefix("Label_")?.parse().ok()?;
-                (1..=self.own.len()).contains(&number).then_some(())?;
-                SYSTEM.len() + number - 1
-            }
-        };
+        let system = SYSTEM.iter().position(|(name, _)| *name == id);
+        let bit = system.or_else(|| {
+            let number: usize = id.strip_prefix("Label_")?.parse().ok()?;
+            let is_known = (1..=self.own.len()).contains(&number);
+            is_known.then(|| SYSTEM.len() + number - 1)
+        })?;
         Some(Labels(1 << bit))
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::content::Content;
+use super::content::{Content, Origin};
 use super::labels::{LabelNames, Labels};
 use super::watch::Watch;
 
@@ -252,6 +252,46 @@ impl Mailbox {
         self.history_id
     }
 
+    /// Content of a message.
+    pub(crate) fn content(&self, message: &Message) -> Content {
+        match &message.written {
+            Some(written) => Content::clone(written),
+            None => Content::generate(&self.origin(message)),
+        }
+    }
+
+    pub(crate) fn origin(&self, message: &Message) -> Origin<'_> {
+        Origin {
+            id: message.id,
+            thread: message.thread,
+            labels: message.labels,
+            internal_date: message.internal_date,
+            owner: &self.address,
+        }
+    }
+
+    /// Whether changes are published now; `now` is in epoch milliseconds.
+    ///
+    /// Notifications within the interval after the last one are dropped.
+    pub(crate) fn publishes(&mut self, changes: &[Change], now: i64, interval: i64) -> bool {
+        let Some(watch) = self.watch.filter(|watch| watch.expires > now) else {
+            return false;
+        };
+        let is_reported = changes.iter().any(|change| {
+            let message = self.messages.get(&change.message);
+            let current = message.map_or(Labels::NONE, |message| message.labels);
+            watch.reports(change.labels.with(current))
+        });
+        if !is_reported {
+            return false;
+        }
+        if self.notified.is_some_and(|last| now - last < interval) {
+            return false;
+        }
+        self.notified = Some(now);
+        true
+    }
+
     /// Changes since the last call.
     pub(crate) fn take_unpublished(&mut self) -> Vec<Change> {
         let first = self
@@ -287,17 +327,6 @@ impl Mailbox {
     pub(crate) const fn thread_count(&self) -> usize {
         self.threads
     }
-}
-
-/// An id as the API writes it.
-pub(crate) fn hex(id: u64) -> String {
-    format!("{id:x}")
-}
-
-/// Parses the id of a message or thread.
-pub(crate) fn parse_hex(text: &str) -> Option<u64> {
-    let id = u64::from_str_radix(text, 16).ok()?;
-    (hex(id) == text).then_some(id)
 }
 
 #[cfg(test)]
@@ -388,10 +417,15 @@ mod tests {
     }
 
     #[test]
-    fn id_is_read_only_in_its_own_spelling() {
-        assert_eq!(parse_hex("19dda5888dc95981"), Some(0x19dd_a588_8dc9_5981));
-        for text in ["", "0x1", "19DDA5888DC95981", "01", "+1", "zz"] {
-            assert_eq!(parse_hex(text), None, "{text}");
-        }
+    fn notifications_are_limited_and_end() {
+        let mut mailbox = mailbox();
+        let now = NOW * 1_000;
+        let changes = [message(&mut mailbox, None).change(ChangeKind::MessageAdded)];
+        assert!(!mailbox.publishes(&changes, now, 1_000), "no watch");
+        mailbox.watch = Some(Watch::of_all(now + 5_000));
+        assert!(mailbox.publishes(&changes, now, 1_000));
+        assert!(!mailbox.publishes(&changes, now + 999, 1_000));
+        assert!(mailbox.publishes(&changes, now + 1_000, 1_000));
+        assert!(!mailbox.publishes(&changes, now + 5_000, 1_000));
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn body(
 pub(super) struct Pusher {
     pub(super) google: Arc<Google>,
     pub(super) settings: Shared<Settings>,
-    /// Keys of somebody else, which are not published.
+    /// Keys of a stranger, which are not published.
     foreign_keys: OnceLock<Option<Keys>>,
 }
 

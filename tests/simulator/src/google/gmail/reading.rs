@@ -1,10 +1,11 @@
 //! Profile, messages, threads and labels.
 
-use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use super::errors::{forbidden, invalid_argument, not_found};
+use super::id::parse_hex;
 use super::labels::Labels;
-use super::mailbox::{Mailbox, Message, parse_hex};
+use super::mailbox::{Mailbox, Message};
 use super::render::{Format, ids_json, message_json, thread_json};
 use super::search::Search;
 use super::settings::Settings;
@@ -22,23 +23,6 @@ pub(super) enum Access {
     /// The scope `gmail.metadata` was granted, also together with others.
     Metadata,
     Content,
-}
-
-pub(super) fn invalid_argument(text: &str, value: &str) -> ApiError {
-    ApiError::new(
-        StatusCode::BAD_REQUEST,
-        "invalidArgument",
-        format!("{text}{value}"),
-    )
-    .canonical("INVALID_ARGUMENT")
-}
-
-fn forbidden(message: &str) -> ApiError {
-    ApiError::new(StatusCode::FORBIDDEN, "forbidden", message).canonical("PERMISSION_DENIED")
-}
-
-pub(super) fn not_found() -> ApiError {
-    ApiError::not_found("Requested entity was not found.").canonical("NOT_FOUND")
 }
 
 /// Number of rows of a page.
@@ -127,7 +111,7 @@ fn format(call: &Call<'_>, access: Access) -> Result<Format, ApiError> {
     };
     if access == Access::Metadata && matches!(format, Format::Full | Format::Raw) {
         let name = text.to_uppercase();
-        return Err(forbidden(&format!(
+        return Err(forbidden(format!(
             "Metadata scope doesn't allow format {name}"
         )));
     }
@@ -189,8 +173,10 @@ pub(super) fn label(mailbox: &Mailbox, id: &str) -> Result<Value, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::StatusCode;
+
     use super::*;
-    use crate::google::gmail::mailbox::hex;
+    use crate::google::gmail::id::hex;
     use crate::google::gmail::tests::with_call;
 
     const NOW: i64 = 1_795_428_000;

@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use serde_json::{Value, json};
 
-use super::content::Content;
-use super::mailbox::{Mailbox, Message, hex};
+use super::id::hex;
+use super::mailbox::{Mailbox, Message};
 
 /// Maximum number of characters of a snippet.
 const MAX_SNIPPET: usize = 200;
@@ -27,8 +27,8 @@ pub(crate) fn ids_json(message: u64, thread: u64) -> Value {
 
 /// A message in a format.
 pub(crate) fn message_json(message: &Message, mailbox: &Mailbox, format: &Format) -> Value {
-    let content = Content::of(message, mailbox);
-    let headers = content.headers(message, mailbox);
+    let content = mailbox.content(message);
+    let headers = content.headers(&mailbox.origin(message));
     let raw = raw_text(&headers, &content.text);
     let mut row = ids_json(message.id, message.thread);
     row["labelIds"] = json!(mailbox.names.ids(message.labels));

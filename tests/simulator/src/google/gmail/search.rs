@@ -3,7 +3,6 @@
 //! Terms are joined by "and", and `-` negates one. Known are `after:`, `before:`, `in:`, `is:`,
 //! `label:`, `from:`, `to:`, `subject:` and words of the subject.
 
-use super::content::Content;
 use super::labels::{LabelNames, Labels};
 use super::mailbox::{Mailbox, Message};
 use crate::clock::parse_iso;
@@ -79,7 +78,7 @@ impl Search {
 impl Term {
     fn matches(&self, message: &Message, mailbox: &Mailbox) -> bool {
         let seconds = message.internal_date.div_euclid(1_000);
-        let content = || Content::of(message, mailbox);
+        let content = || mailbox.content(message);
         let contains = |text: &str, part: &str| text.to_lowercase().contains(part);
         match self {
             Self::After(bound) => seconds >= *bound,

@@ -2,11 +2,10 @@
 
 use axum::http::StatusCode;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::labels::Labels;
-use super::mailbox::{Change, Mailbox};
-use super::reading::invalid_argument;
+use super::errors::{forbidden, invalid_argument};
+use super::labels::{LabelNames, Labels};
 use super::settings::Settings;
 use crate::google::error::ApiError;
 
@@ -34,59 +33,62 @@ struct Request {
     label_filter_action: Option<String>,
 }
 
-/// Responds to `users.watch`; `now` is in epoch milliseconds.
-pub(super) fn start(
-    mailbox: &mut Mailbox,
-    body: &Value,
-    settings: &Settings,
-    now: i64,
-) -> Result<Value, ApiError> {
-    let request = Request::deserialize(body)
-        .map_err(|_| invalid_argument("Invalid JSON payload received.", ""))?;
-    let project = &settings.project;
-    let prefix = format!("projects/{project}/topics/");
-    let topic = &request.topic_name;
-    if topic.is_empty() {
-        return Err(invalid_argument("topicName required", ""));
+impl Watch {
+    /// Parses the body of `users.watch`; `now` is in epoch milliseconds.
+    pub(super) fn parse(
+        body: &Value,
+        names: &LabelNames,
+        settings: &Settings,
+        now: i64,
+    ) -> Result<Self, ApiError> {
+        let request = Request::deserialize(body)
+            .map_err(|_| invalid_argument("Invalid JSON payload received.", ""))?;
+        let project = &settings.project;
+        let prefix = format!("projects/{project}/topics/");
+        let topic = &request.topic_name;
+        if topic.is_empty() {
+            return Err(invalid_argument("topicName required", ""));
+        }
+        if topic.strip_prefix(&prefix).is_none_or(str::is_empty) {
+            let text = "Invalid topicName does not match ";
+            return Err(invalid_argument(text, &format!("{prefix}*")));
+        }
+        if *topic != settings.topic_name() {
+            let name = topic.strip_prefix(&prefix).unwrap_or_default();
+            return Err(test_message_failed(
+                StatusCode::NOT_FOUND,
+                topic,
+                &format!("Resource not found (resource={name})."),
+            ));
+        }
+        if !settings.may_publish {
+            let text = "User not authorized to perform this action.";
+            return Err(test_message_failed(StatusCode::FORBIDDEN, topic, text));
+        }
+        let mut labels = Labels::NONE;
+        for id in &request.label_ids {
+            let label = names.by_id(id);
+            labels = labels.with(label.ok_or_else(|| invalid_argument("Invalid label: ", id))?);
+        }
+        let behavior = request
+            .label_filter_behavior
+            .or(request.label_filter_action);
+        let excludes = match behavior.as_deref().map(str::to_lowercase).as_deref() {
+            None | Some("include") => false,
+            Some("exclude") => true,
+            Some(other) => return Err(invalid_argument("Invalid labelFilterBehavior: ", other)),
+        };
+        Ok(Self {
+            labels,
+            excludes,
+            expires: now + LIFETIME,
+        })
     }
-    if topic.strip_prefix(&prefix).is_none_or(str::is_empty) {
-        let text = "Invalid topicName does not match ";
-        return Err(invalid_argument(text, &format!("{prefix}*")));
+
+    /// Whether a change is reported, by the labels of its message.
+    pub(crate) const fn reports(self, labels: Labels) -> bool {
+        self.labels.is_empty() || labels.has_any(self.labels) != self.excludes
     }
-    if *topic != settings.topic_name() {
-        let name = topic.strip_prefix(&prefix).unwrap_or_default();
-        return Err(test_message_failed(
-            StatusCode::NOT_FOUND,
-            topic,
-            &format!("Resource not found (resource={name})."),
-        ));
-    }
-    if !settings.may_publish {
-        let text = "User not authorized to perform this action.";
-        return Err(test_message_failed(StatusCode::FORBIDDEN, topic, text));
-    }
-    let mut labels = Labels::NONE;
-    for id in &request.label_ids {
-        let label = mailbox.names.by_id(id);
-        labels = labels.with(label.ok_or_else(|| invalid_argument("Invalid label: ", id))?);
-    }
-    let behavior = request
-        .label_filter_behavior
-        .or(request.label_filter_action);
-    let excludes = match behavior.as_deref().map(str::to_lowercase).as_deref() {
-        None | Some("include") => false,
-        Some("exclude") => true,
-        Some(other) => return Err(invalid_argument("Invalid labelFilterBehavior: ", other)),
-    };
-    let expires = now + LIFETIME;
-    mailbox.watch = Some(Watch {
-        labels,
-        excludes,
-        expires,
-    });
-    Ok(json!({
-        "historyId": mailbox.history_id().to_string(), "expiration": expires.to_string(),
-    }))
 }
 
 /// Error of the message with which Gmail tests a topic.
@@ -95,68 +97,36 @@ fn test_message_failed(status: StatusCode, topic: &str, reason: &str) -> ApiErro
     if status == StatusCode::NOT_FOUND {
         return ApiError::not_found(text).canonical("NOT_FOUND");
     }
-    ApiError::new(status, "forbidden", text).canonical("PERMISSION_DENIED")
-}
-
-impl Watch {
-    /// Whether the watch reports a change.
-    fn reports(self, change: &Change, mailbox: &Mailbox) -> bool {
-        let message = mailbox.messages.get(&change.message);
-        let current = message.map_or(Labels::NONE, |message| message.labels);
-        let has_any = change.labels.with(current).has_any(self.labels);
-        self.labels.is_empty() || has_any != self.excludes
-    }
-}
-
-impl Mailbox {
-    /// Whether a record is published now; `now` is in epoch milliseconds.
-    ///
-    /// Notifications within the interval after the last one are dropped.
-    pub(crate) fn publishes(&mut self, changes: &[Change], now: i64, interval: i64) -> bool {
-        let Some(watch) = self.watch.filter(|watch| watch.expires > now) else {
-            return false;
-        };
-        if !changes.iter().any(|change| watch.reports(change, self)) {
-            return false;
-        }
-        if self.notified.is_some_and(|last| now - last < interval) {
-            return false;
-        }
-        self.notified = Some(now);
-        true
-    }
+    forbidden(text)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::google::gmail::mailbox::ChangeKind;
 
     const NOW: i64 = 1_795_428_000_000;
 
-    fn mailbox() -> Mailbox {
-        Mailbox::new("1", "a@team.example", 1, 7)
-    }
-
-    fn watch(mailbox: &mut Mailbox, body: &Value, settings: &Settings) -> Option<StatusCode> {
-        let result = start(mailbox, body, settings, NOW);
-        result.err().map(|error| error.status())
-    }
-
-    fn change(labels: Labels) -> Change {
-        Change {
-            kind: ChangeKind::MessageAdded,
-            message: 1,
-            thread: 1,
-            labels,
+    impl Watch {
+        /// A watch of all changes.
+        pub(in crate::google::gmail) const fn of_all(expires: i64) -> Self {
+            Self {
+                labels: Labels::NONE,
+                excludes: false,
+                expires,
+            }
         }
+    }
+
+    fn parse(body: &Value, settings: &Settings) -> Result<Watch, StatusCode> {
+        let watch = Watch::parse(body, &LabelNames::default(), settings, NOW);
+        watch.map_err(|error| error.status())
     }
 
     #[test]
     fn watch_needs_topic_of_its_project_and_permission() {
         let mut settings = Settings::default();
-        let topic = settings.topic_name();
-        let mut mailbox = mailbox();
         for (topic, status) in [
             ("", StatusCode::BAD_REQUEST),
             ("gmail", StatusCode::BAD_REQUEST),
@@ -165,34 +135,22 @@ mod tests {
             ("projects/poblysh-sim/topics/other", StatusCode::NOT_FOUND),
         ] {
             let body = json!({ "topicName": topic });
-            assert_eq!(
-                watch(&mut mailbox, &body, &settings),
-                Some(status),
-                "{topic}"
-            );
+            assert_eq!(parse(&body, &settings), Err(status), "{topic}");
         }
+        let topic = settings.topic_name();
         let body = json!({ "topicName": topic, "labelIds": ["NONE"] });
-        assert_eq!(
-            watch(&mut mailbox, &body, &settings),
-            Some(StatusCode::BAD_REQUEST)
-        );
-        settings.may_publish = false;
+        assert_eq!(parse(&body, &settings), Err(StatusCode::BAD_REQUEST));
+        let body = json!({ "topicName": topic, "labelFilterBehavior": "other" });
+        assert_eq!(parse(&body, &settings), Err(StatusCode::BAD_REQUEST));
         let body = json!({ "topicName": topic });
-        assert_eq!(
-            watch(&mut mailbox, &body, &settings),
-            Some(StatusCode::FORBIDDEN)
-        );
-        assert_eq!(mailbox.watch, None);
-        settings.may_publish = true;
-        let response = start(&mut mailbox, &body, &settings, NOW).expect("a watch");
-        assert_eq!(response["expiration"], (NOW + LIFETIME).to_string());
-        assert_eq!(response["historyId"], mailbox.history_id().to_string());
+        assert_eq!(parse(&body, &settings), Ok(Watch::of_all(NOW + LIFETIME)));
+        settings.may_publish = false;
+        assert_eq!(parse(&body, &settings), Err(StatusCode::FORBIDDEN));
     }
 
     #[test]
     fn labels_select_published_changes() {
         let settings = Settings::default();
-        let mut mailbox = mailbox();
         for (behavior, inbox, spam) in [
             (json!("INCLUDE"), true, false),
             (json!("exclude"), false, true),
@@ -202,23 +160,9 @@ mod tests {
                 "topicName": settings.topic_name(), "labelIds": ["INBOX"],
                 "labelFilterBehavior": behavior,
             });
-            start(&mut mailbox, &body, &settings, NOW).expect("a watch");
-            assert_eq!(mailbox.publishes(&[change(Labels::INBOX)], NOW, 0), inbox);
-            assert_eq!(mailbox.publishes(&[change(Labels::SPAM)], NOW, 0), spam);
+            let watch = parse(&body, &settings).expect("a watch");
+            assert_eq!(watch.reports(Labels::INBOX), inbox);
+            assert_eq!(watch.reports(Labels::SPAM), spam);
         }
-    }
-
-    #[test]
-    fn notifications_are_limited_and_end() {
-        let settings = Settings::default();
-        let mut mailbox = mailbox();
-        let changes = [change(Labels::INBOX)];
-        assert!(!mailbox.publishes(&changes, NOW, 1_000), "no watch");
-        let body = json!({ "topicName": settings.topic_name() });
-        start(&mut mailbox, &body, &settings, NOW).expect("a watch");
-        assert!(mailbox.publishes(&changes, NOW, 1_000));
-        assert!(!mailbox.publishes(&changes, NOW + 999, 1_000));
-        assert!(mailbox.publishes(&changes, NOW + 1_000, 1_000));
-        assert!(!mailbox.publishes(&changes, NOW + LIFETIME, 1_000));
     }
 }

@@ -74,7 +74,7 @@ fn identify(service: &Google, headers: &HeaderMap) -> Result<(Person, Caller), A
         .ok_or_else(ApiError::unauthorized)
 }
 
-/// User information of OpenID Connect.
+/// User information of `OpenID` Connect.
 pub(super) async fn openid_userinfo(
     State(service): State<Service>,
     headers: HeaderMap,

@@ -16,14 +16,31 @@ use crate::google::tokens::{Caller, Code};
 use crate::google::{Google, State as World};
 use crate::oauth::s256;
 
-type TokenResult = Result<Value, Response>;
+type TokenResult = Result<Value, TokenError>;
 
-fn error(status: StatusCode, error: &str, description: &str) -> Response {
-    let body = json!({ "error": error, "error_description": description });
-    (status, Json(body)).into_response()
+/// An error response of the token endpoint.
+struct TokenError {
+    status: StatusCode,
+    name: String,
+    description: String,
 }
 
-fn bad_request(name: &str, description: &str) -> Response {
+impl IntoResponse for TokenError {
+    fn into_response(self) -> Response {
+        let body = json!({ "error": self.name, "error_description": self.description });
+        (self.status, Json(body)).into_response()
+    }
+}
+
+fn error(status: StatusCode, name: &str, description: &str) -> TokenError {
+    TokenError {
+        status,
+        name: name.to_owned(),
+        description: description.to_owned(),
+    }
+}
+
+fn bad_request(name: &str, description: &str) -> TokenError {
     error(StatusCode::BAD_REQUEST, name, description)
 }
 
@@ -33,14 +50,15 @@ pub(super) async fn token(
     body: Bytes,
 ) -> Response {
     let Some(fields) = form(&headers, &body) else {
-        return bad_request("invalid_request", "The request must be form-encoded.");
+        let error = bad_request("invalid_request", "The request must be form-encoded.");
+        return error.into_response();
     };
     match exchange(&service, &headers, &fields) {
         Ok(body) => {
             let headers = [(header::CACHE_CONTROL, "no-cache, no-store, max-age=0")];
             (headers, Json(body)).into_response()
         }
-        Err(response) => response,
+        Err(error) => error.into_response(),
     }
 }
 
@@ -80,19 +98,18 @@ fn authenticate_client(
     service: &Google,
     headers: &HeaderMap,
     fields: &Fields,
-) -> Result<(), Response> {
+) -> Result<(), TokenError> {
     let basic = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok()?.strip_prefix("Basic "))
         .and_then(|text| STANDARD.decode(text).ok())
         .and_then(|bytes| String::from_utf8(bytes).ok());
-    let (id, secret) = match basic.as_deref().and_then(|pair| pair.split_once(':')) {
-        Some((id, secret)) => (Some(id), Some(secret)),
-        None => {
-            let field = |name: &str| fields.get(name).map(String::as_str);
-            (field("client_id"), field("client_secret"))
-        }
-    };
+    let field = |name: &str| fields.get(name).map(String::as_str);
+    let in_header = basic.as_deref().and_then(|pair| pair.split_once(':'));
+    let (id, secret) = in_header.map_or_else(
+        || (field("client_id"), field("client_secret")),
+        |(id, secret)| (Some(id), Some(secret)),
+    );
     let Some(id) = id else {
         let description = "Could not determine client ID from request.";
         return Err(bad_request("invalid_request", description));
@@ -145,7 +162,7 @@ fn exchange_code(service: &Google, fields: &Fields) -> TokenResult {
 }
 
 /// A verifier is required exactly when the consent had a challenge.
-fn verify_pkce(code: &Code, verifier: Option<&str>) -> Result<(), Response> {
+fn verify_pkce(code: &Code, verifier: Option<&str>) -> Result<(), TokenError> {
     let description = match (&code.challenge, verifier) {
         (None, None) => return Ok(()),
         (Some(challenge), Some(verifier)) if s256(verifier) == *challenge => return Ok(()),
@@ -202,13 +219,14 @@ pub(super) async fn revoke(
 ) -> Response {
     let form = form(&headers, &body).unwrap_or_default();
     let Some(token) = query.get("token").or_else(|| form.get("token")) else {
-        return bad_request("invalid_request", "Required parameter is missing: token");
+        let error = bad_request("invalid_request", "Required parameter is missing: token");
+        return error.into_response();
     };
     let now = service.core.clock.seconds();
     if service.state().tokens.revoke(token, now) {
         service.core.stats.count("google.revocations", 1);
         Json(json!({})).into_response()
     } else {
-        bad_request("invalid_token", "Token expired or revoked")
+        bad_request("invalid_token", "Token expired or revoked").into_response()
     }
 }

@@ -16,18 +16,17 @@ impl Transaction<'_> {
         }
         let known = {
             let state = self.service.google.state();
-            match &params.with {
-                Some(login) => state.people.find(login).map(|person| person.sub.clone()),
-                None => {
-                    let mut colleagues = state.people.colleagues(&self.actor).into_iter();
-                    let viewers = self.world.viewers(id);
-                    colleagues.find(|sub| !viewers.contains(sub))
-                }
+            if let Some(login) = &params.with {
+                state.people.find(login).map(|person| person.sub.clone())
+            } else {
+                let mut colleagues = state.people.colleagues(&self.actor).into_iter();
+                let viewers = self.world.viewers(id);
+                colleagues.find(|sub| !viewers.contains(sub))
             }
         };
         let Some(sub) = known else {
             if params.with.is_none() {
-                return Err("nobody is left to share with");
+                return Err("no colleague is left to share with");
             }
             let permission = format!("0{}", digits(&mut self.world.rng, 19));
             self.file_mut(id).foreign.push(permission);
@@ -55,16 +54,13 @@ impl Transaction<'_> {
         let all = self.world.subtree(id);
         let before: Vec<BTreeSet<String>> =
             all.iter().map(|file| self.world.viewers(file)).collect();
-        let with = match &params.with {
-            Some(login) => {
-                let state = self.service.google.state();
-                let person = state.people.find(login).ok_or("unknown person")?;
-                person.sub.clone()
-            }
-            None => {
-                let first = self.file_mut(id).access.keys().next().cloned();
-                first.ok_or("the file is not shared")?
-            }
+        let with = if let Some(login) = &params.with {
+            let state = self.service.google.state();
+            let person = state.people.find(login).ok_or("unknown person")?;
+            person.sub.clone()
+        } else {
+            let first = self.file_mut(id).access.keys().next().cloned();
+            first.ok_or("the file is not shared")?
         };
         if !self.file_mut(id).access.contains_key(&with) {
             return Err("the person has no access");

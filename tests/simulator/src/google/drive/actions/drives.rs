@@ -11,7 +11,7 @@ use crate::google::drive::world::SharedDrive;
 
 impl Transaction<'_> {
     /// Creates a shared drive with the actor as its only member.
-    pub(super) fn create_drive(&mut self, params: &ActionParams) -> Outcome {
+    pub(super) fn create_drive(&mut self, params: &ActionParams) -> Value {
         let id = self.world.id("0A", 19);
         let number = self.world.drives.len() + 1;
         let name = params.text.clone();
@@ -25,7 +25,7 @@ impl Transaction<'_> {
         self.world.drives.insert(id.clone(), drive);
         let actor = self.actor.clone();
         self.log_membership(&id, &actor, Removal::No);
-        Ok(body)
+        body
     }
 
     /// Adds a person to a shared drive: `with`, or the account.

@@ -3,8 +3,9 @@
 use super::{ActionParams, Transaction};
 use crate::clock::parse_iso;
 use crate::google::gmail::content::{Content, Party};
+use crate::google::gmail::id::parse_hex;
 use crate::google::gmail::labels::Labels;
-use crate::google::gmail::mailbox::{ChangeKind, Message, parse_hex};
+use crate::google::gmail::mailbox::{ChangeKind, Message};
 use crate::google::people::Person;
 
 impl ActionParams {
@@ -52,7 +53,7 @@ impl ActionParams {
 }
 
 impl Transaction<'_> {
-    /// A message with the content of the parameters, between the owner and somebody else.
+    /// A message with the content of the parameters, between the owner and a correspondent.
     fn compose(
         &mut self,
         params: &ActionParams,
@@ -78,7 +79,7 @@ impl Transaction<'_> {
             written: None,
         };
         if params.writes_content() {
-            let generated = Content::of(&message, mailbox);
+            let generated = mailbox.content(&message);
             let answers = answered.map(|(id, _)| id);
             message.written = Some(Box::new(params.content(generated, at, answers)));
         }
@@ -138,7 +139,7 @@ impl Transaction<'_> {
         let message = self.compose(params, owner, Labels::SENT)?;
         let mailbox = self.mailbox(owner);
         let sender = mailbox.address.clone();
-        let subject = Content::of(&message, mailbox).subject;
+        let subject = mailbox.content(&message).subject;
         let id = self.add(owner, message);
         for person in others {
             let incoming = ActionParams {
@@ -256,7 +257,7 @@ impl Transaction<'_> {
         let mailbox = self.mailbox(owner);
         let old = mailbox.messages.get(&draft).ok_or("unknown message")?;
         message.thread = old.thread;
-        let content = Content::of(old, mailbox);
+        let content = mailbox.content(old);
         let answers = content.answers;
         message.written = Some(Box::new(params.content(content, at, answers)));
         let (_, deleted) = mailbox.take(draft).ok_or("unknown message")?;

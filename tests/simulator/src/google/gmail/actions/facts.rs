@@ -1,8 +1,9 @@
 //! Facts of messages in the ledger.
 
 use super::Transaction;
+use crate::google::gmail::id::hex;
 use crate::google::gmail::labels::Labels;
-use crate::google::gmail::mailbox::{ChangeKind, Mailbox, Message, hex};
+use crate::google::gmail::mailbox::{ChangeKind, Mailbox, Message};
 use crate::google::gmail::{Gmail, SOURCE};
 use crate::ledger::Fact;
 
