@@ -79,7 +79,10 @@ fn encoded_words_are_decoded() {
         ("=?no-charset?Q?a_b?=", "a b"),
         ("=?UTF-8?Q?cut", "=?UTF-8?Q?cut"),
         ("Already decoded: Café", "Already decoded: Café"),
-        ("A long\r\n subject\n\tin three lines", "A long subject in three lines"),
+        (
+            "A long\r\n subject\n\tin three lines",
+            "A long subject in three lines",
+        ),
     ] {
         assert_eq!(decode_text(value).as_deref(), Some(expected), "{value}");
     }
