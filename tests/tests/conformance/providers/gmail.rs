@@ -30,12 +30,7 @@ pub(crate) fn provider() -> Provider {
 const PACE: Pace = Pace {
     configure: |sim| sim.history = 200,
     configure_long: |sim| sim.history = 40_000,
-    found_by_polling: &[
-        "mail.received",
-        "mail.sent",
-        "mail.to_self",
-        "mail.imported",
-    ],
+    found_by_polling: &["mail.received", "mail.sent", "mail.to_self"],
     states: 2,
     long_states: 100,
 };
