@@ -1,6 +1,7 @@
 //! The registry of providers, one line each, and their connectors.
 
 mod github;
+mod gmail;
 mod google;
 mod google_calendar;
 mod google_drive;
@@ -26,6 +27,7 @@ const PROVIDERS: &[Provider] = &[
     jira::PROVIDER,
     google_drive::PROVIDER,
     google_calendar::PROVIDER,
+    gmail::PROVIDER,
 ];
 
 /// A provider, as the targets use it.

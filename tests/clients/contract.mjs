@@ -6,7 +6,8 @@ if (!process.env.POBLYSH_FIXTURES) {
   skip("responses and payloads against the published descriptions", "POBLYSH_FIXTURES is not set");
   process.exit(0);
 }
-for (const provider of ["github", "slack", "jira", "google-drive", "google-calendar"]) {
+const providers = ["github", "slack", "jira", "google-drive", "google-calendar", "gmail"];
+for (const provider of providers) {
   // An exception in one module must not end the others.
   await check(`${provider}: all requests were sent`, async () => {
     await import(`./contract-${provider}.mjs`).catch((error) => assert.fail(error.stack));

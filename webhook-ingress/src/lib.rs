@@ -145,6 +145,13 @@ mod tests {
             vec![database, webhook("POBLYSH_SLACK_WEBHOOK_SECRET")],
             vec![database, webhook("POBLYSH_JIRA_CLIENT_SECRET")],
             vec![database, webhook("POBLYSH_GOOGLE_WEBHOOK_SECRET")],
+            vec![
+                database,
+                (
+                    "POBLYSH_GMAIL_PUSH_ACCOUNT",
+                    "push@project.iam.gserviceaccount.com",
+                ),
+            ],
         ] {
             let config = Config::from_env(&Env::from_pairs(pairs.clone()));
             assert!(config.is_ok(), "{pairs:?}: {config:?}");

@@ -144,6 +144,24 @@ CREATE TABLE delivery_routes (
 CREATE INDEX delivery_routes_route ON delivery_routes (provider, route);
 CREATE INDEX delivery_routes_created_at ON delivery_routes (created_at);
 
+-- Returns whether another connection, of any tenant, has the route of a connection's subscription:
+-- the provider then holds one subscription for both. The function runs as the owner, so it checks
+-- that the transaction names the tenant.
+CREATE FUNCTION is_subscription_shared(of_tenant uuid, of_connection uuid, of_route text) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    IF of_tenant <> ALL (coalesce(nullif(current_setting('poblysh.tenants', true), '')::uuid[], '{}')) THEN
+        RAISE EXCEPTION 'is_subscription_shared: the transaction does not name tenant %', of_tenant;
+    END IF;
+    RETURN EXISTS (
+        SELECT FROM delivery_routes own
+        JOIN delivery_routes other ON other.provider = own.provider AND other.route = own.route
+        WHERE own.tenant_id = of_tenant AND own.connection_id = of_connection AND own.route = of_route
+          AND (other.tenant_id, other.connection_id) <> (of_tenant, of_connection)
+    );
+END
+$$;
+
 -- Connect links: a tenant's offers to connect an account. Every browser that opens a link starts a
 -- separate flow; the first flow that ends with a connection consumes the link. Only the hash of the
 -- link's token is stored. `connection_id` is the pending connection that an administrator approves

@@ -44,8 +44,10 @@ CREATE POLICY by_secret ON oauth_states FOR SELECT TO poblysh_api
 CREATE POLICY route ON connection_routes FOR SELECT TO poblysh_ingress USING (true);
 CREATE POLICY route ON delivery_routes FOR SELECT TO poblysh_ingress, poblysh_worker USING (true);
 CREATE POLICY verify ON webhook_secrets FOR SELECT TO poblysh_ingress USING (true);
--- accept_webhook_secret, release_grant and is_grant_used run as the owner, to whom these policies apply.
+-- accept_webhook_secret, release_grant, is_grant_used and is_subscription_shared run as the owner, to
+-- whom these policies apply.
 CREATE POLICY release_grant ON connection_routes TO CURRENT_USER USING (true) WITH CHECK (true);
+CREATE POLICY is_shared ON delivery_routes FOR SELECT TO CURRENT_USER USING (true);
 CREATE POLICY accept_secret ON webhook_arming TO CURRENT_USER USING (true) WITH CHECK (true);
 CREATE POLICY accept_secret ON webhook_secrets TO CURRENT_USER USING (true) WITH CHECK (true);
 CREATE POLICY accept_secret ON audit_log FOR INSERT TO CURRENT_USER WITH CHECK (true);

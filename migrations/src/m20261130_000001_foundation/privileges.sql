@@ -4,11 +4,11 @@ GRANT USAGE ON SCHEMA public TO poblysh_api, poblysh_ingress, poblysh_worker;
 REVOKE ALL ON FUNCTION key_owner(bytea), ensure_partitions(integer), drop_partitions(text, integer),
     put_webhook_key(uuid, uuid, uuid, bytea, boolean, interval),
     accept_webhook_secret(uuid, uuid, uuid, bytea, interval), release_grant(uuid, uuid),
-    is_grant_used(bytea) FROM PUBLIC;
+    is_grant_used(bytea), is_subscription_shared(uuid, uuid, text) FROM PUBLIC;
 
 -- api-server. It creates and deletes webhook secrets, and re-encrypts them after a key rotation.
 GRANT EXECUTE ON FUNCTION key_owner(bytea), put_webhook_key(uuid, uuid, uuid, bytea, boolean, interval),
-    release_grant(uuid, uuid), is_grant_used(bytea) TO poblysh_api;
+    release_grant(uuid, uuid), is_grant_used(bytea), is_subscription_shared(uuid, uuid, text) TO poblysh_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON connect_links, connection_routes, credentials, cursors,
     delivery_routes, directory_entries, jobs, oauth_states, subscriptions, token_refresh_log,
     webhook_arming TO poblysh_api;
@@ -31,7 +31,8 @@ GRANT SELECT (tenant_id, kind, state, bytes) ON jobs TO poblysh_ingress;
 
 -- sync-worker. It deletes webhook secrets, but cannot read them. It refreshes and erases tokens, but
 -- stores none of a new grant.
-GRANT EXECUTE ON FUNCTION ensure_partitions(integer), drop_partitions(text, integer) TO poblysh_worker;
+GRANT EXECUTE ON FUNCTION ensure_partitions(integer), drop_partitions(text, integer),
+    is_subscription_shared(uuid, uuid, text) TO poblysh_worker;
 GRANT USAGE ON SEQUENCE job_lease_tokens TO poblysh_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON connection_routes, cursors, deliveries, delivery_routes,
     directory_entries, jobs, periodic_tasks, rate_budgets, subscriptions, token_refresh_log, workers

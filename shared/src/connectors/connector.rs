@@ -159,6 +159,9 @@ pub trait Connector: Send + Sync {
 
     /// Deletes a subscription; succeeds if it no longer exists.
     ///
+    /// Not called while another connection has the same route: the provider then holds one
+    /// subscription for both.
+    ///
     /// A subscription whose creation has not been confirmed has the state of the resource's current
     /// subscription, or null if there is none. `Denied` means
     /// that this grant cannot delete it, so that it remains until it expires.

@@ -29,7 +29,7 @@ pub use webhook::ChannelWebhooks;
 pub(super) use auth::{Consent, EMAIL, Google, OPENID, Product};
 pub(super) use channels::{Watch, stop, watch};
 pub(super) use client::{ApiError, Call, Client};
-pub(super) use settings::{Quota, limits};
+pub(super) use settings::{Quota, api_base, limits};
 pub(super) use webhook::{
     MAX_PUSH_BYTES, REQUIRED_HEADERS, STORED_HEADERS, handle_push, verify_push,
 };
@@ -53,4 +53,4 @@ pub(super) const CHANNELS: SubscriptionPolicy = SubscriptionPolicy {
 };
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -27,6 +27,7 @@ mod wire;
 mod testing;
 
 pub mod github;
+pub mod gmail;
 pub mod google;
 pub mod google_calendar;
 pub mod google_drive;

@@ -108,6 +108,7 @@ providers! {
     jira: Jira, JiraSettings;
     google_drive: GoogleDrive, GoogleDriveSettings;
     google_calendar: GoogleCalendar, GoogleCalendarSettings;
+    gmail: Gmail, GmailSettings;
 }
 
 /// Builds a connector from the dependencies of every connector.
@@ -218,15 +219,19 @@ pub enum RegistryError {
 }
 
 /// Builds a provider's entry, with a connector if it has settings.
+///
+/// A connector's own description takes precedence, because it depends on the settings.
 fn entry<S, C: Connector + 'static>(
     descriptor: ProviderDescriptor,
     settings: Option<S>,
     build: impl FnOnce(S) -> Result<C, HttpError>,
 ) -> Result<Entry, HttpError> {
     let connector = settings.map(build).transpose()?;
+    let connector = connector.map(|built| Arc::new(built) as Arc<dyn Connector>);
+    let described = connector.as_ref().map(|built| built.descriptor().clone());
     Ok(Entry {
-        descriptor,
-        connector: connector.map(|built| Arc::new(built) as Arc<dyn Connector>),
+        descriptor: described.unwrap_or(descriptor),
+        connector,
     })
 }
 

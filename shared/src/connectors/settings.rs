@@ -12,7 +12,7 @@ use url::Url;
 
 use super::oauth::OAuthClient;
 use super::{ProviderDescriptor, RateLimits};
-use crate::config::Reader;
+use crate::config::{Reader, public_webhook_url};
 
 /// Rate limit account of the app's own calls, which concern no account of the provider.
 pub(super) const APP_ACCOUNT: &str = "app";
@@ -161,6 +161,11 @@ impl<'r, 'e> AppReader<'r, 'e> {
     pub(super) fn optional_secrets(&mut self, name: &'static str) -> Vec<SecretString> {
         self.declare(name, Role::Optional);
         self.reader.one_or_two_secrets(name)
+    }
+
+    /// The URL of the app's webhooks, as the provider sees it.
+    pub(super) fn webhook_url(&mut self, slug: &str) -> Url {
+        url_below(&public_webhook_url(self.reader), &["webhooks", slug])
     }
 
     /// A base URL; the real provider's by default.

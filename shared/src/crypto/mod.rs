@@ -5,6 +5,7 @@
 //! `credentials` and `db::sealed` store sealed values and re-encrypt them after a key rotation.
 
 mod digest;
+mod key_set;
 mod keyring;
 mod public_key;
 
@@ -12,5 +13,6 @@ pub use digest::{
     constant_time_eq, hmac_sha256, pkce_challenge, random_token, sha256, verify_hmac_sha256,
     verify_hmac_sha256_hex,
 };
+pub use key_set::KeySet;
 pub use keyring::{CryptoError, Keyring, SealContext};
 pub use public_key::PublicKey;

@@ -288,6 +288,26 @@ pub async fn mark_lost(tx: &mut Tx, scope: &TenantScope, id: Uuid) -> Result<(),
     Ok(())
 }
 
+/// Returns whether the provider holds a subscription for another connection as well.
+///
+/// That is so if both have its route. Two connections that end at the same time may both get `true`;
+/// their subscription then expires.
+pub async fn is_shared(
+    tx: &mut Tx,
+    scope: &TenantScope,
+    connection: ConnectionId,
+    subscription: &Subscription,
+) -> Result<bool, DbError> {
+    Ok(
+        sqlx::query_scalar("SELECT is_subscription_shared($1, $2, $3)")
+            .bind(scope.tenant_id())
+            .bind(connection)
+            .bind(subscription.route.as_deref().map(sanitize))
+            .fetch_one(&mut **tx)
+            .await?,
+    )
+}
+
 /// Deletes a subscription that has ended, and its routes.
 pub async fn delete(tx: &mut Tx, scope: &TenantScope, id: Uuid) -> Result<(), DbError> {
     delivery_routes::Entity::delete_scoped(scope)

@@ -174,6 +174,10 @@ catalogue! {
     EventUpdated,
     /// An event, a series, or an instance of one was cancelled. `normalized`: `series_id?`, `original_start?`.
     EventCancelled,
+    /// An email was received. `normalized`: `from{address,name}?`, `to[]` and `cc[]` (addresses), `message_id?` (the header), `thread_id?`, `labels[]` (the provider's own), `list` (sent to a mailing list), `auto` (sent by a program).
+    EmailReceived,
+    /// An email was sent from the mailbox, to oneself included. `normalized`: as of `email_received`.
+    EmailSent,
 }
 
 impl SignalKind {

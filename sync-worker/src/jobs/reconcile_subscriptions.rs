@@ -415,7 +415,15 @@ impl Reconciler<'_> {
         Ok(())
     }
 
+    /// Ends a subscription, unless the provider holds it for another connection as well.
     async fn unsubscribe(&self, held: &Subscription) -> Result<(), JobFailure> {
+        let (scope, connection) = (&self.session.scope, self.session.connection);
+        let mut tx = self.begin().await?;
+        let is_shared = subscriptions::is_shared(&mut tx, scope, connection, held).await?;
+        tx.commit().await.map_err(DbError::from)?;
+        if is_shared {
+            return Ok(());
+        }
         let connector = self.session.connector;
         let ended = self
             .session

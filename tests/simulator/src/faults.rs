@@ -70,6 +70,16 @@ pub enum Effect {
     OldSignature,
     /// Delivery: sent without a signature.
     NoSignature,
+    /// Delivery: its token has the algorithm `none` and no signature.
+    UnsignedToken,
+    /// Delivery: its token has an HMAC whose secret is the public key.
+    PublicKeyToken,
+    /// Delivery: its token is for another receiver.
+    WrongAudience,
+    /// Delivery: its token names another service account.
+    ForeignAccount,
+    /// Delivery: its token is signed with a key that is not published.
+    UnknownKey,
     /// Delivery: of a subscription that does not exist.
     Stranger,
     /// Delivery: names another resource than its subscription.

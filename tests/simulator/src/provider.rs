@@ -128,4 +128,5 @@ providers! {
     jira: Jira, JiraOptions;
     google_drive: GoogleDrive, GoogleDriveOptions, of google;
     google_calendar: GoogleCalendar, GoogleCalendarOptions, of google;
+    gmail: Gmail, GmailOptions, of google;
 }

@@ -84,6 +84,10 @@ pub(crate) trait DeliveryPolicy: Send + Sync {
     fn request(&self, client: &Client, attempt: &Attempt<'_>) -> RequestBuilder;
     /// Delays before the retries, in seconds.
     fn retry_delays(&self) -> Vec<f64>;
+    /// Whether the receiver has accepted a delivery.
+    fn is_accepted(&self, outcome: &Outcome) -> bool {
+        outcome.status / 100 == 2
+    }
     /// Whether a delivery is retried after this outcome.
     fn should_retry(&self, outcome: &Outcome) -> bool;
     /// Whether receivers must reject a delivery with this fault, so its first attempt is forged.
@@ -238,7 +242,7 @@ impl Inner {
             if forged.is_some() {
                 self.core.stats.count_forged(outcome.status);
             }
-            if outcome.status / 100 == 2 {
+            if self.policy.is_accepted(&outcome) {
                 if attempt.effect == Some(Effect::Duplicate) {
                     self.send(&attempt).await;
                 }

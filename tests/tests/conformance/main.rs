@@ -8,6 +8,7 @@ mod pace;
 mod provider;
 mod providers {
     pub(crate) mod github;
+    pub(crate) mod gmail;
     pub(crate) mod google_calendar;
     pub(crate) mod google_drive;
     pub(crate) mod jira;
@@ -59,6 +60,7 @@ suites! {
     github;
     slack;
     jira;
+    gmail;
     google_drive;
     google_calendar;
 }

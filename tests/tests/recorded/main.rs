@@ -10,6 +10,7 @@ mod expectation;
 mod fixture;
 mod folder;
 mod github;
+mod gmail;
 mod google_calendar;
 mod jira;
 mod provider;

@@ -10,4 +10,5 @@ mod migrations;
 mod plans;
 mod queue;
 mod retention;
+mod subscriptions;
 mod webhook_keys;

@@ -144,6 +144,8 @@ async fn release_grant(
 
 /// Ends the connection's subscriptions while its token is valid.
 ///
+/// One that the provider holds for another connection as well stays.
+///
 /// A remaining subscription expires later; its deliveries match no connection.
 async fn unsubscribe(
     state: &AppState,
@@ -154,8 +156,13 @@ async fn unsubscribe(
 ) -> Result<(), ApiError> {
     let mut tx = state.db.begin(scope).await?;
     let rows = subscriptions::list(&mut tx, scope, connection.id).await?;
+    let mut held: Vec<Subscription> = Vec::new();
+    for subscription in rows.iter().filter_map(subscriptions::Row::held) {
+        if !subscriptions::is_shared(&mut tx, scope, connection.id, &subscription).await? {
+            held.push(subscription);
+        }
+    }
     tx.commit().await?;
-    let held: Vec<Subscription> = rows.iter().filter_map(subscriptions::Row::held).collect();
     if held.is_empty() {
         return Ok(());
     }

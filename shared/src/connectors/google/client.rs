@@ -83,6 +83,11 @@ impl Client {
         url_below(&self.hosts.api, path)
     }
 
+    /// The URL of a path of the Gmail API.
+    pub(in crate::connectors) fn gmail_url(&self, path: &[&str]) -> Url {
+        url_below(&self.hosts.gmail, path)
+    }
+
     /// Gets a resource.
     pub(in crate::connectors) async fn get(
         &self,

@@ -10,9 +10,23 @@ use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::{Client, GoogleApp, Hosts};
-use crate::connectors::testing::deps;
+use crate::connectors::testing::{Settings, deps};
 use crate::connectors::{Access, OAuthClient};
 use crate::model::ExternalAccount;
+
+/// Settings of the client, with all of Google's hosts at this address.
+pub(in crate::connectors) fn settings(base: &str) -> Settings {
+    let host = |name| (name, base.to_owned());
+    vec![
+        ("GOOGLE_CLIENT_ID", "client-id".to_owned()),
+        ("GOOGLE_CLIENT_SECRET", "google-client-secret".to_owned()),
+        host("GOOGLE_AUTH_BASE_URL"),
+        host("GOOGLE_TOKEN_BASE_URL"),
+        host("GOOGLE_USERINFO_BASE_URL"),
+        host("GOOGLE_API_BASE_URL"),
+        host("GOOGLE_GMAIL_API_BASE_URL"),
+    ]
+}
 
 const SLUG: &str = "google_any";
 

@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn person_has_sixtieth_of_quota_per_second() {
-        let settings: GoogleCalendarSettings = read_settings(&[]).expect("valid");
+        let settings: GoogleCalendarSettings = read_settings::<_, &str>(&[]).expect("valid");
         let budgets = settings.limits.budgets;
         let of_person = budgets
             .iter()

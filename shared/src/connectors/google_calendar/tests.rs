@@ -9,10 +9,12 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 
+pub(in crate::connectors) use crate::connectors::google::tests::settings;
+
 use super::normalize::{NormalizeContext, normalize_rows};
 use super::wire::Page;
 use crate::connectors::page::PageContent;
-use crate::connectors::testing::{Settings, payload};
+use crate::connectors::testing::payload;
 
 /// The pages of events.
 const ALL_PAGES: &[&str] = &[
@@ -28,19 +30,6 @@ const ALL_PAGES: &[&str] = &[
     "series.part",
     "unreadable",
 ];
-
-/// Settings of Calendar with Google's hosts at this address.
-pub(in crate::connectors) fn settings(base: &str) -> Settings {
-    let host = |name| (name, base.to_owned());
-    vec![
-        ("GOOGLE_CLIENT_ID", "client".to_owned()),
-        ("GOOGLE_CLIENT_SECRET", "client-secret-of-tests".to_owned()),
-        host("GOOGLE_AUTH_BASE_URL"),
-        host("GOOGLE_TOKEN_BASE_URL"),
-        host("GOOGLE_USERINFO_BASE_URL"),
-        host("GOOGLE_API_BASE_URL"),
-    ]
-}
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time")

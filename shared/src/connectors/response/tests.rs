@@ -266,6 +266,19 @@ async fn error_codes_map_to_provider_specific_errors() {
             "permission",
         ),
         (
+            "gmail",
+            403,
+            r#"{"error":{"code":403,"errors":[{"domain":"usageLimits","reason":"userRateLimitExceeded"}]}}"#,
+            "rate_limited",
+        ),
+        (
+            "gmail",
+            400,
+            r#"{"error":{"code":400,"message":"Mail service not enabled",
+                "errors":[{"domain":"global","reason":"failedPrecondition"}]}}"#,
+            "permission",
+        ),
+        (
             "slack",
             200,
             r#"{"ok":false,"error":"ratelimited"}"#,

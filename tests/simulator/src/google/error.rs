@@ -74,6 +74,11 @@ impl ApiError {
             .detail(detail)
     }
 
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
     pub(crate) fn domain(mut self, domain: &'static str) -> Self {
         self.0.domain = domain;
         self

@@ -31,6 +31,7 @@ pub mod drive;
 pub(crate) mod error;
 mod faults;
 pub(crate) mod fields;
+pub mod gmail;
 mod keys;
 mod oauth;
 pub(crate) mod people;

@@ -35,7 +35,11 @@ impl Calendars {
     pub(super) async fn with_settings(further: &[(&'static str, &str)]) -> Self {
         let server = MockServer::start().await;
         let mut pairs = settings(&server.uri());
-        pairs.extend(further.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        pairs.extend(
+            further
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned())),
+        );
         let (connector, _) = build(&pairs, at("2026-11-23T12:00:00Z"), GoogleCalendar::new);
         Self { connector, server }
     }
