@@ -1,9 +1,47 @@
-//! Time and result of an action in a provider's world.
+//! Actions in a provider's world: their transaction, their time and their result.
 
 use serde_json::Value;
 
 use super::Core;
 use super::faults::{Effect, Rule, Target};
+use super::lock::Mutex;
+
+/// A service with a world that actions change.
+pub(crate) trait Acted: Sized {
+    type World;
+
+    fn core(&self) -> &Core;
+    fn locked_world(&self) -> &Mutex<Self::World>;
+
+    /// Runs a change under the world's lock.
+    fn transact<R>(
+        &self,
+        when: ActionTime,
+        run: impl FnOnce(&mut Transaction<'_, Self>) -> R,
+    ) -> R {
+        let mut world = self.locked_world().lock();
+        run(&mut Transaction {
+            service: self,
+            world: &mut world,
+            when,
+        })
+    }
+
+    /// The current time, with deliveries.
+    fn now(&self) -> ActionTime {
+        ActionTime {
+            at: self.core().clock.seconds(),
+            is_live: true,
+        }
+    }
+}
+
+/// Access to a service's world while an action changes it.
+pub(crate) struct Transaction<'a, S: Acted> {
+    pub(crate) service: &'a S,
+    pub(crate) world: &'a mut S::World,
+    pub(crate) when: ActionTime,
+}
 
 /// Result of an action.
 #[derive(Debug, Default)]

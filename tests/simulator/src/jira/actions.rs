@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 use super::jql::IssueView;
 use super::world::{Site, World};
 use super::{Jira, SOURCE, webhooks};
+use crate::Core;
 use crate::faults::Rule;
 use crate::ledger::Fact;
+use crate::lock::Mutex;
 use crate::webhook_sender::Delivery;
 
-pub(crate) use crate::action::{ActionOutcome, ActionTime};
+pub(crate) use crate::action::{Acted, ActionOutcome, ActionTime};
 
 /// Action and parameters of a control request.
 ///
@@ -73,34 +75,18 @@ impl Event {
     }
 }
 
-/// Access to the world while an action changes it.
-pub(crate) struct Transaction<'a> {
-    pub(super) service: &'a Jira,
-    pub(crate) world: &'a mut World,
-    pub(super) when: ActionTime,
-}
+/// Access to Jira's world while an action changes it.
+pub(crate) type Transaction<'a> = crate::action::Transaction<'a, Jira>;
 
-impl Jira {
-    /// Runs a change under the world's lock.
-    pub(crate) fn transact<R>(
-        &self,
-        when: ActionTime,
-        run: impl FnOnce(&mut Transaction<'_>) -> R,
-    ) -> R {
-        let mut world = self.world();
-        run(&mut Transaction {
-            service: self,
-            world: &mut world,
-            when,
-        })
+impl Acted for Jira {
+    type World = World;
+
+    fn core(&self) -> &Core {
+        &self.core
     }
 
-    /// The current time, with webhooks.
-    pub(crate) fn now(&self) -> ActionTime {
-        ActionTime {
-            at: self.core.clock.seconds(),
-            is_live: true,
-        }
+    fn locked_world(&self) -> &Mutex<World> {
+        &self.world
     }
 }
 

@@ -9,7 +9,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::actions::ActionParams;
+use super::actions::{Acted, ActionParams};
 use super::settings::Settings;
 use super::world::{Site, World};
 use super::{Jira, generate};
@@ -125,7 +125,7 @@ impl Controlled for Jira {
         if account.is_some_and(|account| !self.world().sites.contains_key(account)) {
             return Err(ControlError::conflict("unknown account"));
         }
-        Ok(json!({ "facts": generate::generate(self, account, count) }))
+        Ok(json!({ "facts": crate::generate::generate(self, account, count) }))
     }
 }
 

@@ -1,17 +1,14 @@
 //! Generated sites, history and activity.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use rand::RngExt;
-use rand::seq::IndexedRandom;
-use tokio_util::sync::CancellationToken;
+use rand::rngs::StdRng;
 
 use super::Jira;
-use super::actions::{ActionParams, ActionTime, Transaction};
+use super::actions::{Acted, ActionOutcome, ActionParams, ActionTime, Transaction};
 use super::world::{Person, Project, Site, World};
 use crate::Config;
-use crate::generate::{AccountSize, HistorySize, Mix, run_at_random};
+use crate::generate::{AccountSize, Generated, HistorySize, Mix, perform};
 
 const PROJECTS: [&str; 2] = ["ENG", "OPS"];
 /// Size of a site that the control API adds.
@@ -156,53 +153,34 @@ pub(crate) fn populate_site_history(
                 .map(|issues| history_size.selects(issues, round));
             let action = MIX.choose_past(is_new_issue, &mut tx.world.rng);
             let project = (action == NEW_ISSUE).then_some(project);
-            perform_or_comment(tx, site, action, project);
+            perform(tx, site, action, project);
         });
     }
 }
 
-/// Generates facts now, in one site or in random ones, and returns their number.
-pub(crate) fn generate(service: &Jira, site: Option<&str>, count: usize) -> usize {
-    let sites: Vec<String> = service.world().sites.keys().cloned().collect();
-    let mut facts = 0;
-    for _ in 0..count {
-        facts += service.transact(service.now(), |tx| {
-            let action = MIX.choose(&mut tx.world.rng);
-            let random_site = sites.choose(&mut tx.world.rng).map(String::as_str);
-            site.or(random_site)
-                .map_or(0, |site| perform_or_comment(tx, site, action, None))
-        });
+impl Generated for Jira {
+    const MIX: Mix = MIX;
+    const FALLBACK: &'static str = "comment.created";
+
+    fn account_ids(world: &World) -> Vec<String> {
+        world.sites.keys().cloned().collect()
     }
-    facts
-}
 
-/// Performs an action, or comments on an issue if the action is impossible.
-fn perform_or_comment(
-    tx: &mut Transaction<'_>,
-    site: &str,
-    action: &str,
-    project: Option<&String>,
-) -> usize {
-    let params = |action: &str| ActionParams {
-        account: site.to_owned(),
-        action: action.to_owned(),
-        to: project.cloned(),
-        ..ActionParams::default()
-    };
-    let outcome = tx
-        .perform(&params(action))
-        .or_else(|_| tx.perform(&params("comment.created")));
-    outcome.map_or(0, |outcome| outcome.facts.len())
-}
+    fn rng(world: &mut World) -> &mut StdRng {
+        &mut world.rng
+    }
 
-/// Generates facts at a rate per second, until `stop`.
-pub(crate) async fn run_activity(service: Arc<Jira>, rate: f64, stop: CancellationToken) {
-    let random = || {
-        let mut world = service.world();
-        world.rng.random_range(f64::EPSILON..1.0_f64)
-    };
-    let generate_one = || {
-        generate(&service, None, 1);
-    };
-    run_at_random(rate, stop, random, generate_one).await;
+    fn perform(
+        tx: &mut Transaction<'_>,
+        account: &str,
+        action: &str,
+        container: Option<&String>,
+    ) -> Result<ActionOutcome, &'static str> {
+        tx.perform(&ActionParams {
+            account: account.to_owned(),
+            action: action.to_owned(),
+            to: container.cloned(),
+            ..ActionParams::default()
+        })
+    }
 }

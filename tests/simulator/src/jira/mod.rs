@@ -196,6 +196,6 @@ impl Provider for Jira {
     }
 
     fn run_activity(self: Arc<Self>, rate: f64, stop: CancellationToken) -> BoxFuture<'static, ()> {
-        Box::pin(generate::run_activity(self, rate, stop))
+        Box::pin(crate::generate::run_activity(self, rate, stop))
     }
 }

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Slack;
+use super::actions::Acted;
 use super::api::{Arguments, MethodResult, error_json};
 use super::tokens::{Holder, IssuedToken, TokenState};
 use super::world::{Code, World};

@@ -11,8 +11,10 @@ use serde::Deserialize;
 
 use super::Slack;
 use super::world::{Author, Channel, Message, World, parse_ts};
+use crate::Core;
+use crate::lock::Mutex;
 
-pub(crate) use crate::action::{ActionOutcome, ActionTime};
+pub(crate) use crate::action::{Acted, ActionOutcome, ActionTime};
 
 /// Action and parameters of a control request.
 ///
@@ -31,34 +33,18 @@ pub(crate) struct ActionParams {
     pub(crate) to: Option<String>,
 }
 
-/// Access to the world while an action changes it.
-pub(crate) struct Transaction<'a> {
-    service: &'a Slack,
-    pub(crate) world: &'a mut World,
-    when: ActionTime,
-}
+/// Access to Slack's world while an action changes it.
+pub(crate) type Transaction<'a> = crate::action::Transaction<'a, Slack>;
 
-impl Slack {
-    /// Runs a change under the world's lock.
-    pub(crate) fn transact<R>(
-        &self,
-        when: ActionTime,
-        run: impl FnOnce(&mut Transaction<'_>) -> R,
-    ) -> R {
-        let mut world = self.world();
-        run(&mut Transaction {
-            service: self,
-            world: &mut world,
-            when,
-        })
+impl Acted for Slack {
+    type World = World;
+
+    fn core(&self) -> &Core {
+        &self.core
     }
 
-    /// The current time, with events.
-    pub(crate) fn now(&self) -> ActionTime {
-        ActionTime {
-            at: self.core.clock.seconds(),
-            is_live: true,
-        }
+    fn locked_world(&self) -> &Mutex<World> {
+        &self.world
     }
 }
 

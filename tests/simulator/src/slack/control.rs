@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::actions::ActionParams;
+use super::actions::{Acted, ActionParams};
 use super::settings::Settings;
 use super::tokens::Holder;
 use super::world::{Organization, Team, World};
@@ -169,7 +169,7 @@ impl Controlled for Slack {
                 return Err(ControlError::conflict("unknown account"));
             }
         }
-        Ok(json!({ "facts": generate::generate(self, account, count) }))
+        Ok(json!({ "facts": crate::generate::generate(self, account, count) }))
     }
 }
 

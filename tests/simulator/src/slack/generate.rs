@@ -1,17 +1,14 @@
 //! Generated accounts, history and activity.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use rand::RngExt;
-use rand::seq::IndexedRandom;
-use tokio_util::sync::CancellationToken;
+use rand::rngs::StdRng;
 
 use super::Slack;
-use super::actions::{ActionParams, ActionTime, Transaction};
+use super::actions::{Acted, ActionOutcome, ActionParams, ActionTime, Transaction};
 use super::world::{Channel, Kind, Organization, Team, User, World};
 use crate::Config;
-use crate::generate::{AccountSize, HISTORY_SECONDS, HistorySize, Mix, run_at_random};
+use crate::generate::{AccountSize, Generated, HISTORY_SECONDS, HistorySize, Mix, perform};
 
 const YEAR: i64 = 365 * 24 * 3_600;
 const CHANNELS: [&str; 3] = ["general", "pumps", "random"];
@@ -188,54 +185,34 @@ pub(crate) fn populate_team_history(
                 !history_size.selects(top_level, round)
             });
             let action = MIX.choose_past(is_reply, &mut tx.world.rng);
-            perform_or_post(tx, team, action, Some(channel));
+            perform(tx, team, action, Some(channel));
         });
     }
 }
 
-/// Generates facts now, in one account or in random ones, and returns their number.
-pub(crate) fn generate(service: &Slack, account: Option<&str>, count: usize) -> usize {
-    let teams: Vec<String> = service.world().teams.keys().cloned().collect();
-    let mut facts = 0;
-    for _ in 0..count {
-        facts += service.transact(service.now(), |tx| {
-            let action = MIX.choose(&mut tx.world.rng);
-            let random_team = teams.choose(&mut tx.world.rng).map(String::as_str);
-            account
-                .or(random_team)
-                .map_or(0, |account| perform_or_post(tx, account, action, None))
-        });
+impl Generated for Slack {
+    const MIX: Mix = MIX;
+    const FALLBACK: &'static str = "message.posted";
+
+    fn account_ids(world: &World) -> Vec<String> {
+        world.teams.keys().cloned().collect()
     }
-    facts
-}
 
-/// Performs an action, or posts a message if the action is impossible.
-fn perform_or_post(
-    tx: &mut Transaction<'_>,
-    account: &str,
-    action: &str,
-    channel: Option<&String>,
-) -> usize {
-    let params = |action: &str| ActionParams {
-        account: account.to_owned(),
-        action: action.to_owned(),
-        channel: channel.cloned(),
-        ..ActionParams::default()
-    };
-    let outcome = tx
-        .perform(&params(action))
-        .or_else(|_| tx.perform(&params("message.posted")));
-    outcome.map_or(0, |outcome| outcome.facts.len())
-}
+    fn rng(world: &mut World) -> &mut StdRng {
+        &mut world.rng
+    }
 
-/// Generates facts at a rate per second, until `stop`.
-pub(crate) async fn run_activity(service: Arc<Slack>, rate: f64, stop: CancellationToken) {
-    let random = || {
-        let mut world = service.world();
-        world.rng.random_range(f64::EPSILON..1.0_f64)
-    };
-    let generate_one = || {
-        generate(&service, None, 1);
-    };
-    run_at_random(rate, stop, random, generate_one).await;
+    fn perform(
+        tx: &mut Transaction<'_>,
+        account: &str,
+        action: &str,
+        container: Option<&String>,
+    ) -> Result<ActionOutcome, &'static str> {
+        tx.perform(&ActionParams {
+            account: account.to_owned(),
+            action: action.to_owned(),
+            channel: container.cloned(),
+            ..ActionParams::default()
+        })
+    }
 }
