@@ -6,7 +6,8 @@
 //! code with the connectors. `tests/README.md` describes the control API under `/_sim/`.
 //!
 //! Each provider is one folder and one line of the registry in `provider.rs`; all other modules
-//! do not depend on a provider.
+//! do not depend on a provider. Providers of one vendor may share a family, such as [`google`],
+//! which the registry names as well.
 
 mod action;
 mod clock;

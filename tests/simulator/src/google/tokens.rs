@@ -77,6 +77,8 @@ pub(crate) struct Tokens {
     codes: HashMap<String, Code>,
     /// Granted scopes by person.
     grants: BTreeMap<String, BTreeSet<String>>,
+    /// Number of grants of each person that have ended.
+    ended_grants: HashMap<String, u64>,
     refresh: HashMap<String, RefreshToken>,
     /// Refresh tokens of each person, oldest first.
     order: BTreeMap<String, Vec<String>>,
@@ -86,6 +88,12 @@ pub(crate) struct Tokens {
 impl Tokens {
     pub(crate) fn granted(&self, sub: &str) -> Option<&BTreeSet<String>> {
         self.grants.get(sub)
+    }
+
+    /// Number of a person's grant, from zero; `None` without a grant.
+    pub(crate) fn grant_number(&self, sub: &str) -> Option<u64> {
+        let ended = self.ended_grants.get(sub).copied().unwrap_or(0);
+        self.grants.contains_key(sub).then_some(ended)
     }
 
     /// Adds a consent to the person's grant and returns its code.
@@ -195,6 +203,7 @@ impl Tokens {
     /// Ends a person's grant with all tokens.
     pub(crate) fn end_grant(&mut self, sub: &str) -> bool {
         let existed = self.grants.remove(sub).is_some();
+        *self.ended_grants.entry(sub.to_owned()).or_default() += u64::from(existed);
         self.end_tokens(sub, |_| true);
         existed
     }

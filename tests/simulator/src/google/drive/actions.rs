@@ -303,7 +303,8 @@ impl Transaction<'_> {
                     }
                     (None, None) => Vec::new(),
                 };
-                let is_change_shown = self.when.is_live && self.world.logs.has_token(&owner);
+                let grant = state.tokens.grant_number(&sub);
+                let is_change_shown = self.when.is_live && self.world.logs.has_token(&owner, grant);
                 let viewer = Viewer {
                     sub: &sub,
                     container,

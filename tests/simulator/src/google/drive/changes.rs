@@ -58,18 +58,30 @@ fn position(service: &GoogleDrive, call: &Call<'_>, owner: &LogOwner) -> Result<
     world.logs.position(owner, token).map_err(invalid_token)
 }
 
+/// Number of the caller's grant.
+fn grant_number(service: &GoogleDrive, call: &Call<'_>) -> Option<u64> {
+    let state = service.google.state();
+    state.tokens.grant_number(&call.caller.sub)
+}
+
 pub(super) fn start_page_token(service: &GoogleDrive, call: &Call<'_>) -> Result<Reply, ApiError> {
     let owner = log_owner(service, call)?;
+    let grant = grant_number(service, call);
     let mut guard = service.world();
     let world = &mut *guard;
-    if let LogOwner::Person(sub) = &owner {
-        // A client that has read these changes asks for a full sync, which does not show them.
-        let read_to = world.logs.read_to(&owner);
-        let ledger = &service.google.core.ledger;
-        world.facts.hide_changes_before(ledger, sub, read_to);
-    }
     let end = world.logs.end();
-    let token = world.logs.token(&owner, end);
+    if let LogOwner::Person(sub) = &owner {
+        // A client asks for a full sync, which does not show the changes that it has read, nor
+        // those before it had a token.
+        let first = if world.logs.has_token(&owner, grant) {
+            world.logs.read_to(&owner)
+        } else {
+            end
+        };
+        let ledger = &service.google.core.ledger;
+        world.facts.hide_changes_before(ledger, sub, first);
+    }
+    let token = world.logs.token(&owner, end, grant);
     Ok(Reply::json(
         json!({ "kind": "drive#startPageToken", "startPageToken": token }),
     ))
@@ -125,6 +137,7 @@ pub(super) fn list(service: &GoogleDrive, call: &Call<'_>) -> Result<Reply, ApiE
     let options = Options::parse(call)?;
     let max = service.settings().max_page_size.clamp(1, MAX_PAGE_SIZE);
     let size = call.page_size("pageSize", DEFAULT_PAGE_SIZE, max)?;
+    let grant = grant_number(service, call);
     let mut guard = service.world();
     let world = &mut *guard;
     let (mut rows, mut next) = (Vec::new(), None);
@@ -153,7 +166,7 @@ pub(super) fn list(service: &GoogleDrive, call: &Call<'_>) -> Result<Reply, ApiE
         Some(position) => ("nextPageToken", position),
         None => ("newStartPageToken", world.logs.end().max(from)),
     };
-    body[name] = json!(world.logs.token(&owner, position));
+    body[name] = json!(world.logs.token(&owner, position, grant));
     world.logs.note_read(&owner, from);
     Ok(Reply::json(body))
 }

@@ -79,8 +79,10 @@ pub(super) struct TokenError {
 struct Log {
     entries: BTreeMap<u64, Change>,
     positions: HashMap<Subject, u64>,
-    /// A client has a token of this log.
-    has_token: bool,
+    /// Number of the grant with which a client has taken a token of this log.
+    ///
+    /// A client of an earlier grant has lost its tokens.
+    token_grant: Option<u64>,
     /// Position up to which a client has read.
     read_to: u64,
     /// Tokens before this position have expired, with this status.
@@ -134,13 +136,16 @@ impl Logs {
         self.next + 1
     }
 
-    pub(super) fn token(&mut self, owner: &LogOwner, position: u64) -> String {
-        self.logs.entry(owner.clone()).or_default().has_token = true;
+    /// A token of a position, for a client with this grant.
+    pub(super) fn token(&mut self, owner: &LogOwner, position: u64, grant: Option<u64>) -> String {
+        self.logs.entry(owner.clone()).or_default().token_grant = grant;
         URL_SAFE_NO_PAD.encode(format!("{}|{position}", owner.resource()))
     }
 
-    pub(super) fn has_token(&self, owner: &LogOwner) -> bool {
-        self.logs.get(owner).is_some_and(|log| log.has_token)
+    /// Whether a client with this grant has a token of a log.
+    pub(super) fn has_token(&self, owner: &LogOwner, grant: Option<u64>) -> bool {
+        let log = self.logs.get(owner);
+        grant.is_some() && log.is_some_and(|log| log.token_grant == grant)
     }
 
     /// Position of a token of this log.
@@ -173,7 +178,9 @@ impl Logs {
     pub(super) fn expire(&mut self, owner: &LogOwner, status: u16) -> u64 {
         self.next += 2;
         let first = self.end();
-        self.logs.entry(owner.clone()).or_default().expired = Some((first, status));
+        let log = self.logs.entry(owner.clone()).or_default();
+        log.expired = Some((first, status));
+        log.token_grant = None;
         first
     }
 }
@@ -212,7 +219,7 @@ mod tests {
         let mut logs = Logs::default();
         let [owner, other] = ["1", "2"].map(|sub| LogOwner::Person(sub.to_owned()));
         let end = logs.end();
-        let token = logs.token(&owner, end);
+        let token = logs.token(&owner, end, Some(0));
         assert_eq!(logs.position(&owner, &token), Ok(end));
         assert_eq!(
             logs.position(&other, &token),
@@ -224,7 +231,7 @@ mod tests {
             Err(TokenError { status: 410 })
         );
         let end = logs.end();
-        let fresh = logs.token(&owner, end);
+        let fresh = logs.token(&owner, end, Some(0));
         assert_eq!(logs.position(&owner, &fresh), Ok(end));
     }
 }

@@ -204,6 +204,59 @@ async fn expired_page_token_has_the_chosen_status() {
 }
 
 #[tokio::test]
+async fn removal_without_a_client_is_not_on_the_api() {
+    let fixture = fixture(StatusCode::OK).await;
+    let removals = || {
+        let rows = fixture.ledger(0).into_iter();
+        let rows = rows.filter(|row| row.kind == "file_removed");
+        rows.map(|row| row.poll).collect::<Vec<_>>()
+    };
+    let delete = async || {
+        let file = fixture.file(json!({})).await;
+        fixture.act("file.deleted", json!({ "file": file })).await;
+    };
+    delete().await;
+    let tokens = fixture.connect(0, SCOPE).await;
+    fixture.token_of_changes(&tokens).await;
+    assert_eq!(removals(), [false], "before the first token");
+    delete().await;
+    assert_eq!(removals(), [false, true]);
+    let person = json!({ "revoke": fixture.people[0].0 });
+    fixture.control("google/tokens", person).await;
+    delete().await;
+    let tokens = fixture.connect(0, SCOPE).await;
+    fixture.token_of_changes(&tokens).await;
+    assert_eq!(removals(), [false; 3], "the client had lost its token");
+    delete().await;
+    let expire = json!({ "expire": fixture.people[0].0 });
+    fixture.control("google_drive/cursors", expire).await;
+    delete().await;
+    assert_eq!(removals(), [false; 5], "no token reaches them");
+}
+
+#[tokio::test]
+async fn shared_drive_is_visible_to_its_members_only() {
+    let fixture = fixture(StatusCode::OK).await;
+    let member = fixture.connect(1, SCOPE).await;
+    let start = fixture.token_of_changes(&member).await;
+    let created = fixture.act("drive.created", json!({ "text": "New" })).await;
+    let drive = text(&created["object"], "id");
+    fixture.file(json!({ "to": drive })).await;
+    let (changes, _) = fixture.changes(&member, &start).await;
+    assert!(changes.is_empty());
+    let with = json!({ "to": drive, "with": fixture.people[1].1 });
+    fixture.act("drive.joined", with.clone()).await;
+    let (changes, _) = fixture.changes(&member, &start).await;
+    assert_eq!(changes[0]["changeType"], "drive");
+    assert_eq!(changes[0]["drive"]["name"], "New");
+    assert_eq!(fixture.shown(1), [row("file_created", false)]);
+    fixture.act("drive.left", with).await;
+    let (changes, _) = fixture.changes(&member, &start).await;
+    assert_eq!((changes.len(), &changes[0]["removed"]), (1, &json!(true)));
+    assert!(fixture.shown(1).is_empty());
+}
+
+#[tokio::test]
 async fn fields_are_mandatory_for_about() {
     let fixture = fixture(StatusCode::OK).await;
     let tokens = fixture.connect(0, SCOPE).await;
