@@ -103,7 +103,7 @@ await check("a channel gets its first message, then one for changes", async () =
   });
   await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
   const address = `http://127.0.0.1:${server.address().port}/`;
-  const requestBody = { id: "js-1", type: "web_hook", address, token: "the token" };
+  const requestBody = { id: crypto.randomUUID(), type: "web_hook", address, token: "the token" };
   const { data } = await api.events.watch({ calendarId: "primary", requestBody }, at);
   assert.ok(Number(data.expiration) > Date.now());
   await control("quiesce", {});

@@ -81,10 +81,10 @@ await act("calendar.hidden", { calendar: hidden.calendar });
 await act("calendar.removed", { calendar: removed.calendar });
 await described("GET", list, 200, { query: { syncToken: calendars } });
 await described("GET", `${list}/primary`, 200);
-const channel = { id: "contract-1", type: "web_hook", address: "https://else.example/", token: "t" };
+const channel = { id: crypto.randomUUID(), type: "web_hook", address: "https://else.example/", token: "t" };
 const { resourceId } = await described("POST", `${events}/watch`, 200, { body: channel });
 await described("POST", `${events}/watch`, 400, { body: channel });
-await described("POST", `${list}/watch`, 200, { body: { ...channel, id: "contract-2" } });
+await described("POST", `${list}/watch`, 200, { body: { ...channel, id: crypto.randomUUID() } });
 await described("POST", "channels/stop", 204, { body: { id: channel.id, resourceId } });
 
 async function changed(query) {

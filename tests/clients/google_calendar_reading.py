@@ -1,5 +1,7 @@
 """google-api-python-client: lists, paging, sync tokens, series, channels, errors."""
 
+import uuid
+
 from checks import control
 from google_calendar_world import (
     CALENDARS, Account, check, consent, pages, refused, service, settings,
@@ -104,16 +106,17 @@ def _():
 
 @check("a channel is created, is not created twice, and ends")
 def _():
-    body = {"id": "reading-1", "type": "web_hook", "address": "https://else.example/", "token": "t"}
+    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    body = {"id": first, "type": "web_hook", "address": "https://else.example/", "token": "t"}
     channel = events.watch(calendarId="primary", body=body).execute()
     assert channel["kind"] == "api#channel" and channel["expiration"].isdigit()
     error = refused(400, events.watch(calendarId="primary", body=body))
     assert error["reason"] == "channelIdNotUnique"
-    stop = {"id": "reading-1", "resourceId": channel["resourceId"]}
+    stop = {"id": first, "resourceId": channel["resourceId"]}
     assert account.service.channels().stop(body=stop).execute() == ""
     refused(404, account.service.channels().stop(body=stop))
     holidays = "en.usa#holiday@group.v.calendar.google.com"
-    error = refused(400, events.watch(calendarId=holidays, body={**body, "id": "reading-2"}))
+    error = refused(400, events.watch(calendarId=holidays, body={**body, "id": second}))
     assert error["reason"] == "pushNotSupportedForRequestedResource"
 
 
