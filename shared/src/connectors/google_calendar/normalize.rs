@@ -78,10 +78,10 @@ pub(super) fn normalize_rows(context: &NormalizeContext<'_>, rows: &[&RawValue])
     let mut content = PageContent::default();
     let mut updates: HashMap<String, (usize, Voice)> = HashMap::new();
     for raw in rows {
-        let read = read_row(context, raw);
-        let withheld = if read.is_err() { withhold(raw) } else { None };
+        let result = read_row(context, raw);
+        let withheld = if result.is_err() { withhold(raw) } else { None };
         let kept = withheld.as_deref().unwrap_or(raw);
-        let Some((signals, voice)) = content.unreadable.take(kept, read) else {
+        let Some((signals, voice)) = content.unreadable.take(kept, result) else {
             continue;
         };
         for signal in signals {
