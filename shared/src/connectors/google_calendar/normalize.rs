@@ -78,10 +78,10 @@ pub(super) fn normalize_rows(context: &NormalizeContext<'_>, rows: &[&RawValue])
     let mut content = PageContent::default();
     let mut updates: HashMap<String, (usize, Voice)> = HashMap::new();
     for raw in rows {
-        let read = read_row(context, raw);
-        let withheld = if read.is_err() { withhold(raw) } else { None };
+        let result = read_row(context, raw);
+        let withheld = if result.is_err() { withhold(raw) } else { None };
         let kept = withheld.as_deref().unwrap_or(raw);
-        let Some((signals, voice)) = content.unreadable.take(kept, read) else {
+        let Some((signals, voice)) = content.unreadable.take(kept, result) else {
             continue;
         };
         for signal in signals {
@@ -157,7 +157,7 @@ impl Row<'_> {
     /// The row's facts since the floor.
     fn facts(&self, context: &NormalizeContext<'_>) -> Result<Vec<Fact>, WireError> {
         let event = self.event;
-        let event_type = event.event_type.as_deref();
+        let event_type = event.kind.as_deref();
         if event_type.is_some_and(|name| IGNORED_TYPES.contains(&name)) {
             return Ok(Vec::new());
         }
@@ -220,7 +220,7 @@ impl Row<'_> {
             "recurring": !event.recurrence.is_empty() || event.recurring_event_id.is_some(),
             "series_id": self.series_id(),
             "original_start": event.original_start.value(),
-            "event_type": event.event_type,
+            "event_type": event.kind,
             "status": event.status,
             "ical_uid": event.ical_uid,
             "organizer": event.organizer.as_ref().map(|organizer| json!({

@@ -45,7 +45,7 @@ pub(super) struct Page<'a> {
     #[serde(borrow, default)]
     pub(super) items: Option<Vec<&'a RawValue>>,
     #[serde(rename = "nextPageToken", default, deserialize_with = "text")]
-    pub(super) next_page: Option<String>,
+    pub(super) next: Option<String>,
     /// Token of the changes after this list; the last page has it.
     #[serde(rename = "nextSyncToken", default, deserialize_with = "text")]
     pub(super) next_sync: Option<String>,
@@ -86,7 +86,7 @@ pub(super) struct Event {
     #[serde(default, deserialize_with = "text")]
     pub(super) status: Option<String>,
     #[serde(rename = "eventType", default, deserialize_with = "text")]
-    pub(super) event_type: Option<String>,
+    pub(super) kind: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     pub(super) created: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]

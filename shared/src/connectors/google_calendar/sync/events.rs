@@ -144,10 +144,10 @@ pub(super) async fn read_page(
         };
         normalize_rows(&context, &rows)
     };
-    if page.next_page.is_some() {
+    if page.next.is_some() {
         cursor.walk = Some(Walk {
             list,
-            page: page.next_page,
+            page: page.next,
         });
         return continued(&cursor, content);
     }

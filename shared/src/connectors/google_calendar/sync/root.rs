@@ -77,7 +77,7 @@ pub(super) async fn read_page(
         })
         .collect();
     let is_list_partial = cursor.is_partial;
-    cursor.page = page.next_page;
+    cursor.page = page.next;
     let has_more = cursor.page.is_some();
     let next = if has_more { cursor } else { Cursor::default() };
     Ok(SyncPage {
