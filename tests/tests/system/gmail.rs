@@ -208,7 +208,7 @@ async fn pushes_without_genuine_token_are_refused() {
         system.quiesce().await;
         system.clear_faults().await;
     }
-    system.assert_forged_deliveries_refused().await;
+    system.assert_forged_deliveries_rejected().await;
     assert_eq!(count_deliveries(&system).await, before, "no row and no job");
     tenant.assert_equals_ledger_after_poll(&account).await;
 }
