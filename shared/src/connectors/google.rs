@@ -19,6 +19,7 @@ mod auth;
 mod channels;
 mod client;
 mod settings;
+mod timestamp;
 mod webhook;
 
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub(super) use auth::{Consent, EMAIL, Google, OPENID, Product};
 pub(super) use channels::{Watch, stop, watch};
 pub(super) use client::{ApiError, Call, Client};
 pub(super) use settings::{Quota, api_base, limits};
+pub(super) use timestamp::Timestamp;
 pub(super) use webhook::{
     MAX_PUSH_BYTES, REQUIRED_HEADERS, STORED_HEADERS, handle_push, verify_push,
 };

@@ -15,8 +15,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use self::id::EventId;
-use super::wire::{Attendee, Event, EventTime, Person, Timestamp, WireError, read};
+use super::wire::{Attendee, Event, EventTime, Person, WireError, read};
 use super::{SLUG, wire};
+use crate::connectors::google::Timestamp;
 use crate::connectors::page::PageContent;
 use crate::connectors::wire::plausible;
 use crate::model::{

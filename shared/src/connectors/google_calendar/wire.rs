@@ -3,16 +3,15 @@
 //! Deserialization is lenient: a field that is not of the documented form counts as missing.
 //! `normalize` checks the fields that a Signal requires. Source: the API's discovery document.
 
-use std::fmt;
-
-use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::connectors::google::Timestamp;
 pub(super) use crate::connectors::wire::WireError;
-use crate::connectors::wire::{lenient, link, list, or_default, plausible, read_json, text};
+use crate::connectors::wire::{lenient, link, list, or_default, read_json, text};
 
 /// Members of a private event that `payload.raw` keeps: nothing that a person wrote, and no guest.
 const PUBLIC_MEMBERS: &[&str] = &[
@@ -49,31 +48,6 @@ pub(super) struct Page<'a> {
     /// Token of the changes after this list; the last page has it.
     #[serde(rename = "nextSyncToken", default, deserialize_with = "text")]
     pub(super) next_sync: Option<String>,
-}
-
-/// Timestamp whose text is UTC with milliseconds, as in dedupe keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Timestamp(pub(super) DateTime<Utc>);
-
-impl Timestamp {
-    /// Parses RFC 3339.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let at = DateTime::parse_from_rfc3339(text).ok()?;
-        plausible(at.with_timezone(&Utc)).map(Self)
-    }
-}
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
-    }
-}
-
-impl<'de> Deserialize<'de> for Timestamp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("invalid timestamp"))
-    }
 }
 
 /// An event, an instance of a series, or what is left of a deleted one.
@@ -212,24 +186,7 @@ pub(super) fn without_content(raw: &RawValue) -> Result<Box<RawValue>, WireError
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    #[test]
-    fn timestamp_text_is_independent_of_zone() {
-        for input in [
-            "2025-03-23T10:52:14.082Z",
-            "2025-03-23T05:52:14.082-05:00",
-            "2025-03-23T10:52:14.082999Z",
-        ] {
-            let at = Timestamp::parse(input).expect("a timestamp");
-            assert_eq!(at.to_string(), "2025-03-23T10:52:14.082Z", "{input}");
-        }
-        for invalid in ["", "2025-03-23", "0000-12-31T23:59:59-01:00x", "yesterday"] {
-            assert_eq!(Timestamp::parse(invalid), None, "{invalid}");
-        }
-    }
 
     #[test]
     fn event_time_is_a_time_or_a_date() {
@@ -264,13 +221,6 @@ mod tests {
         ] {
             let event: Event = serde_json::from_str(visibility).expect("an event");
             assert_eq!(event.is_private(), is_private, "{visibility}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_text_does_not_panic(text in ".{0,40}") {
-            Timestamp::parse(&text);
         }
     }
 }

@@ -9,8 +9,9 @@ use chrono::{DateTime, Duration, Utc};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::wire::{Change, File, Timestamp, User, WireError};
+use super::wire::{Change, File, User, WireError};
 use crate::connectors::Directory;
+use crate::connectors::google::Timestamp;
 use crate::model::{
     Actor, ActorKind, Context, ContextKind, DirectoryKind, ExternalAccount, SignalDraft,
     SignalKind, Subject, TimestampSource,

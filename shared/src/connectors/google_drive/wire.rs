@@ -3,14 +3,11 @@
 //! Deserialization is lenient: a field that is not of the documented form counts as missing.
 //! `normalize` checks the fields that a Signal requires.
 
-mod timestamp;
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-pub(super) use timestamp::Timestamp;
-
+use crate::connectors::google::Timestamp;
 pub(super) use crate::connectors::wire::WireError;
 use crate::connectors::wire::{id, lenient, link, read_json, rows, text};
 

@@ -1,4 +1,4 @@
-//! Drive's timestamps: RFC 3339 with milliseconds.
+//! Timestamps of Google's APIs: RFC 3339 with milliseconds.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::connectors::wire::plausible;
 
 /// Timestamp whose text is UTC with milliseconds, because the text is part of dedupe keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in super::super) struct Timestamp(pub DateTime<Utc>);
+pub(in crate::connectors) struct Timestamp(pub(in crate::connectors) DateTime<Utc>);
 
 impl Timestamp {
     fn parse(text: &str) -> Option<Self> {
@@ -27,26 +27,36 @@ impl fmt::Display for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("invalid Drive timestamp"))
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("invalid timestamp"))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn text_is_independent_of_zone_and_precision() {
         for (input, text) in [
             ("2026-11-23T10:15:02.123Z", "2026-11-23T10:15:02.123Z"),
+            ("2026-11-23T10:15:02.123999Z", "2026-11-23T10:15:02.123Z"),
             ("2026-11-23T05:15:02.123-05:00", "2026-11-23T10:15:02.123Z"),
             ("2026-11-23T10:15:02Z", "2026-11-23T10:15:02.000Z"),
         ] {
             let timestamp = Timestamp::parse(input).expect("a timestamp");
             assert_eq!(timestamp.to_string(), text, "{input}");
         }
-        for invalid in ["", "2026-11-23", "+10000-01-01T00:00:00Z"] {
+        for invalid in ["", "yesterday", "2026-11-23", "+10000-01-01T00:00:00Z"] {
             assert_eq!(Timestamp::parse(invalid), None, "{invalid}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_does_not_panic(text in ".{0,40}") {
+            Timestamp::parse(&text);
         }
     }
 }
