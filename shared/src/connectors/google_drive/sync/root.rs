@@ -1,9 +1,6 @@
 //! Root stream: shared drives, each with a stream and a subscription.
 //!
-//! While the grant lacks the scope of the list, the drives of the last pass stay, and a stream shows
-//! the denial.
-
-use std::collections::BTreeSet;
+//! While the grant lacks the scope of the list, no stream is retired, and one shows the denial.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -27,15 +24,9 @@ struct Cursor {
     /// Token of the next page.
     #[serde(default)]
     page: Option<String>,
-    /// Drives that this pass has listed.
-    #[serde(default)]
-    drives: BTreeSet<String>,
     /// Whether this pass has an unreadable row.
     #[serde(default)]
     is_partial: bool,
-    /// Drives that the last pass has listed.
-    #[serde(default)]
-    known: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -65,9 +56,12 @@ pub(super) async fn read_page(
                 return Err(error);
             }
             streams.push(SHARED_DRIVES.to_owned());
-            cursor.drives.append(&mut cursor.known);
-            streams.extend(cursor.drives.iter().map(|id| stream_of(id)));
-            return finish(streams, cursor, has_pushes);
+            return Ok(SyncPage {
+                streams: specs(&streams),
+                subscriptions: subscriptions(&streams, has_pushes),
+                is_list_partial: true,
+                ..SyncPage::empty(save_cursor(&Cursor::default())?)
+            });
         }
     };
     let mut unreadable = UnreadableRows::default();
@@ -75,28 +69,30 @@ pub(super) async fn read_page(
     for raw in &page.drives {
         if let Some((id, name)) = unreadable.take(raw, read_drive(raw)) {
             streams.push(stream_of(&id));
-            directory_updates.push(directory::entry(id.clone(), name));
-            cursor.drives.insert(id);
+            directory_updates.push(directory::entry(id, name));
         }
     }
     cursor.is_partial |= !unreadable.is_empty();
     request.directory.add(directory_updates.iter().cloned());
     let unreadable_rows = unreadable.into_rows();
-    cursor.page = page.next;
-    let listed = if cursor.page.is_some() {
-        SyncPage {
-            has_more: true,
-            streams: specs(&streams),
-            subscriptions: subscriptions(&streams, has_pushes),
-            ..SyncPage::empty(save_cursor(&cursor)?)
+    let has_more = page.next.is_some();
+    let is_list_partial = cursor.is_partial;
+    let next = if has_more {
+        Cursor {
+            page: page.next,
+            ..cursor
         }
     } else {
-        finish(streams, cursor, has_pushes)?
+        Cursor::default()
     };
     Ok(SyncPage {
+        has_more,
+        streams: specs(&streams),
+        subscriptions: subscriptions(&streams, has_pushes),
+        is_list_partial,
         directory_updates,
         unreadable_rows,
-        ..listed
+        ..SyncPage::empty(save_cursor(&next)?)
     })
 }
 
@@ -141,32 +137,6 @@ fn read_drive(raw: &RawValue) -> Result<(String, Option<String>), WireError> {
     let drive: Drive = read("drive", raw)?;
     let id = drive.id.ok_or(WireError::Missing("drive.id"))?;
     Ok((id, drive.name))
-}
-
-/// The last page of a pass. A partial pass keeps the drives of the previous one.
-fn finish(
-    streams: Vec<String>,
-    cursor: Cursor,
-    has_pushes: bool,
-) -> Result<SyncPage, ConnectorError> {
-    let Cursor {
-        drives: mut known,
-        is_partial,
-        known: previous,
-        ..
-    } = cursor;
-    if is_partial {
-        known.extend(previous);
-    }
-    Ok(SyncPage {
-        streams: specs(&streams),
-        subscriptions: subscriptions(&streams, has_pushes),
-        is_list_partial: is_partial,
-        ..SyncPage::empty(save_cursor(&Cursor {
-            known,
-            ..Cursor::default()
-        })?)
-    })
 }
 
 fn stream_of(drive: &str) -> String {
