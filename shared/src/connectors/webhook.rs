@@ -249,7 +249,8 @@ impl WebhookOutcome {
 pub enum SyncHint {
     /// These streams, by key. The delivery is a wake-up: it says where facts are, not which.
     ///
-    /// A key that is not listed yet asks for the list of streams, like [`SyncHint::All`].
+    /// The root's key, or one that is not listed yet, asks for the list of streams, like
+    /// [`SyncHint::All`].
     Streams(BTreeSet<String>),
     /// Every stream, the list of streams included: events were missed.
     All,

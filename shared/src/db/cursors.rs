@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 pub use self::page_size::PageSize;
 pub use self::progress::{HeldBackBy, StreamProgress, list_failing, measure_progress};
-pub use self::read::{get_or_create_root, list_requested, list_unread};
+pub use self::read::{get_or_create_root, list_unread};
 pub(super) use self::reconciliation::drain_missed;
 pub use self::reconciliation::{
     ReconcileProgress, advance_reconciliation, list_unreconciled, record_missed,

@@ -23,7 +23,7 @@ pub async fn sync_soon(
 /// Requests a read of these streams of a connection now.
 ///
 /// Requests of one stream are coalesced until a read of the stream has begun after them. If a
-/// stream is unknown, the connection becomes due for a sync, which lists its streams.
+/// stream is unknown or the root, the connection becomes due for a sync, which lists its streams.
 pub async fn request_streams(
     tx: &mut Tx,
     scope: &TenantScope,
@@ -33,7 +33,7 @@ pub async fn request_streams(
     let known = sqlx::query(
         "WITH locked AS MATERIALIZED ( \
              SELECT stream FROM cursors WHERE tenant_id = $1 AND connection_id = $2 \
-               AND stream = ANY ($3) AND retired_at IS NULL \
+               AND stream = ANY ($3) AND retired_at IS NULL AND listed_at IS NOT NULL \
              ORDER BY stream FOR NO KEY UPDATE \
          ) \
          UPDATE cursors c SET requested_at = clock_timestamp() FROM locked l \
@@ -65,20 +65,17 @@ pub async fn keep_requests_due(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
-    root: &str,
 ) -> Result<bool, DbError> {
     let due = sqlx::query(
         "UPDATE connection_routes SET streams_requested_at = coalesce(streams_requested_at, now()) \
          WHERE tenant_id = $1 AND connection_id = $2 AND (streams_requested_at IS NOT NULL \
              OR EXISTS (SELECT FROM cursors WHERE tenant_id = $1 AND connection_id = $2 \
-                 AND stream <> $3 AND retired_at IS NULL AND failure IS NULL \
-                 AND read_through IS NOT NULL \
+                 AND retired_at IS NULL AND failure IS NULL AND read_through IS NOT NULL \
                  AND requested_at IS NOT NULL \
                  AND (attempted_through IS NULL OR attempted_through < requested_at)))",
     )
     .bind(scope.tenant_id())
     .bind(connection)
-    .bind(root)
     .execute(&mut **tx)
     .await?;
     Ok(due.rows_affected() > 0)

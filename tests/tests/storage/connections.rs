@@ -130,9 +130,9 @@ async fn backfill_reports_progress_and_estimated_end() {
     )
     .await
     .expect("listed");
-    let unread = cursors::list_unread(&mut tx, &fixture.scope, fixture.id, "root", started_at, 10)
-        .await
-        .expect("streams");
+    let (scope, id) = (&fixture.scope, fixture.id);
+    let unread = cursors::list_unread(&mut tx, scope, id, "root", started_at, false, 10);
+    let unread = unread.await.expect("streams");
     assert_eq!(unread.len(), 3);
     for (stream, read_through, progress) in
         [(&unread[0], Some(started_at), 1.0), (&unread[1], None, 0.5)]
@@ -214,7 +214,8 @@ async fn unread_streams_are_listed_least_recent_first() {
     );
     assert_eq!(progress.held_back_by.expect("a stream").stream, "d");
     let unread = async |tx: &mut Tx, minutes| -> Vec<String> {
-        cursors::list_unread(tx, &fixture.scope, fixture.id, "root", at(minutes), 10)
+        let (scope, id) = (&fixture.scope, fixture.id);
+        cursors::list_unread(tx, scope, id, "root", at(minutes), false, 10)
             .await
             .expect("streams")
             .into_iter()
@@ -367,6 +368,7 @@ async fn working_page_size_is_stored_with_stream() {
             fixture.id,
             "root",
             SystemClock.now(),
+            false,
             10,
         )
         .await;

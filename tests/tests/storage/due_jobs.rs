@@ -83,7 +83,7 @@ impl Fixture {
     /// Ends a slice of a run.
     async fn keep_requests_due(&self) -> bool {
         let mut tx = self.begin().await;
-        let is_due = due_times::keep_requests_due(&mut tx, &self.scope, self.id, "root").await;
+        let is_due = due_times::keep_requests_due(&mut tx, &self.scope, self.id).await;
         tx.commit().await.expect("committed");
         is_due.expect("the query result")
     }
@@ -128,7 +128,7 @@ impl Fixture {
     async fn requested(&self) -> Vec<StreamCursor> {
         let mut tx = self.begin().await;
         let now = SystemClock.now();
-        cursors::list_requested(&mut tx, &self.scope, self.id, "root", now, 10)
+        cursors::list_unread(&mut tx, &self.scope, self.id, "root", now, true, 10)
             .await
             .expect("streams")
     }
@@ -263,6 +263,30 @@ async fn unknown_stream_requests_the_list() {
     fixture.request(&["events:new"]).await;
     assert_eq!(fixture.enqueue(DueWork::RequestedSyncs).await, 0);
     assert_eq!(fixture.enqueue(DueWork::Syncs).await, 1);
+}
+
+#[tokio::test]
+async fn request_of_root_requests_the_list() {
+    let fixture = Fixture::new().await;
+    let root = StreamSpec {
+        key: "root".to_owned(),
+        resource_id: None,
+        target: json!(null),
+    };
+    let mut tx = fixture.begin().await;
+    cursors::get_or_create_root(&mut tx, &fixture.scope, fixture.id, &root, fixture.read_at)
+        .await
+        .expect("the root");
+    tx.commit().await.expect("committed");
+    fixture.request(&["root"]).await;
+    assert_eq!(fixture.enqueue(DueWork::RequestedSyncs).await, 0);
+    assert_eq!(fixture.enqueue(DueWork::Syncs).await, 1);
+    let marked: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM cursors WHERE requested_at IS NOT NULL")
+            .fetch_one(fixture.test.pool())
+            .await
+            .expect("the query result");
+    assert_eq!(marked, 0, "no run answers a request of the root");
 }
 
 #[tokio::test]

@@ -137,40 +137,30 @@ pub async fn get_or_create_root(
         .ok_or(DbError::Corrupt("cursors"))
 }
 
-/// Lists the streams that a run has not read yet, least recently read first, at most `limit`.
+/// Lists the streams that a run has not read yet, at most `limit`.
+///
+/// The least recently read ones come first. With `requested_only`, only those that deliveries asked
+/// for, the oldest request first: the first read of a stream belongs to the backfill instead.
 pub async fn list_unread(
     tx: &mut Tx,
     scope: &TenantScope,
     connection: ConnectionId,
     root: &str,
     upper_bound: DateTime<Utc>,
+    requested_only: bool,
     limit: i64,
 ) -> Result<Vec<StreamCursor>, DbError> {
-    let unread = listed(scope, connection, root)
-        .filter(is_unattempted(upper_bound))
-        .order_by_with_nulls(Column::ReadThrough, Order::Asc, NullOrdering::First)
+    let unread = listed(scope, connection, root).filter(is_unattempted(upper_bound));
+    let unread = if requested_only {
+        unread
+            .filter(Column::RequestedAt.is_not_null())
+            .filter(Column::ReadThrough.is_not_null())
+            .order_by_asc(Column::RequestedAt)
+    } else {
+        unread.order_by_with_nulls(Column::ReadThrough, Order::Asc, NullOrdering::First)
+    };
+    let unread = unread
         .order_by_asc(Column::Stream)
         .limit(limit.unsigned_abs());
     load(tx, unread, Column::Cursor, Column::PendingUpperBound).await
-}
-
-/// Lists the requested streams that a run has not read yet, oldest request first, at most `limit`.
-///
-/// The first read of a stream belongs to the backfill and not to a request.
-pub async fn list_requested(
-    tx: &mut Tx,
-    scope: &TenantScope,
-    connection: ConnectionId,
-    root: &str,
-    upper_bound: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<StreamCursor>, DbError> {
-    let requested = listed(scope, connection, root)
-        .filter(Column::RequestedAt.is_not_null())
-        .filter(Column::ReadThrough.is_not_null())
-        .filter(is_unattempted(upper_bound))
-        .order_by_asc(Column::RequestedAt)
-        .order_by_asc(Column::Stream)
-        .limit(limit.unsigned_abs());
-    load(tx, requested, Column::Cursor, Column::PendingUpperBound).await
 }

@@ -88,7 +88,7 @@ pub(super) async fn end_slice(run: &Run<'_>, report: SliceReport) -> Result<(), 
     if end == SliceEnd::Complete && !is_retried {
         connections::adapt_poll_interval(&mut tx, scope, connection).await?;
     }
-    let is_requested = due_times::keep_requests_due(&mut tx, scope, connection, run.root()).await?;
+    let is_requested = due_times::keep_requests_due(&mut tx, scope, connection).await?;
     tx.commit().await.map_err(DbError::from)?;
     if end == SliceEnd::Complete && failure.is_none() && is_denied {
         return Err(JobFailure::Outcome(JobOutcome::Dead(error(
@@ -112,7 +112,7 @@ pub(super) async fn end_requested_slice(
     if end == SliceEnd::Complete && failure.is_none() {
         let (scope, connection) = (&run.session.scope, run.session.connection);
         let mut tx = run.begin().await?;
-        due_times::keep_requests_due(&mut tx, scope, connection, run.root()).await?;
+        due_times::keep_requests_due(&mut tx, scope, connection).await?;
         tx.commit().await.map_err(DbError::from)?;
     }
     outcome_of(end, failure, run.context.clock.now())

@@ -42,13 +42,17 @@ impl Run<'_> {
     /// Lists the streams that this run has not read to its upper bound.
     pub(super) async fn list_unread(&self) -> Result<Vec<StreamCursor>, JobFailure> {
         let (scope, connection) = (&self.session.scope, self.session.connection);
-        let (root, bound) = (self.root(), self.upper_bound);
         let mut tx = self.context.db.begin(scope).await?;
-        let streams = if self.requested_only {
-            cursors::list_requested(&mut tx, scope, connection, root, bound, MAX_STREAMS).await?
-        } else {
-            cursors::list_unread(&mut tx, scope, connection, root, bound, MAX_STREAMS).await?
-        };
+        let streams = cursors::list_unread(
+            &mut tx,
+            scope,
+            connection,
+            self.root(),
+            self.upper_bound,
+            self.requested_only,
+            MAX_STREAMS,
+        )
+        .await?;
         self.verify_account(&mut tx).await?;
         tx.commit().await.map_err(DbError::from)?;
         Ok(streams)

@@ -76,8 +76,8 @@ impl Fixture {
     async fn unread(&self, limit: i64) -> Vec<StreamCursor> {
         let mut tx = self.db.begin(&self.scope).await.expect("begun");
         let later = self.now + TimeDelta::minutes(1);
-        let unread =
-            cursors::list_unread(&mut tx, &self.scope, self.connection, "root", later, limit);
+        let (scope, connection) = (&self.scope, self.connection);
+        let unread = cursors::list_unread(&mut tx, scope, connection, "root", later, false, limit);
         let unread = unread.await.expect("streams");
         tx.commit().await.expect("committed");
         unread
