@@ -13,6 +13,7 @@ mod callback;
 mod create;
 mod page;
 mod start;
+mod unusable_grant;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

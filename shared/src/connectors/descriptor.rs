@@ -121,6 +121,8 @@ pub struct TokenPolicy {
     /// Maximum number of refreshes of one grant, for all workers together; `None` if unlimited.
     pub quota: Option<TokenQuota>,
     /// Whether a refresh token remains valid when a later consent issues none.
+    ///
+    /// A first consent that issues none is then rejected.
     pub keeps_refresh_token: bool,
 }
 

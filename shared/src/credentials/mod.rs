@@ -134,6 +134,17 @@ impl Credentials {
         rows::put(tx, scope, &user, &sealed).await
     }
 
+    /// Returns whether a connection's account has a refresh token.
+    pub async fn has_refresh_token(
+        &self,
+        tx: &mut Tx,
+        scope: &TenantScope,
+        connection: ConnectionId,
+    ) -> Result<bool, DbError> {
+        let row = rows::get(tx, scope, &CredentialKey::account(connection)).await?;
+        Ok(row.is_some_and(|row| row.refresh_token.is_some()))
+    }
+
     /// Deletes every token of a connection.
     pub async fn erase(
         &self,

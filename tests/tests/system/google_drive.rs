@@ -1,15 +1,14 @@
 //! Google Drive, from the connect flow to the feed.
 
+mod grant;
+
 use std::collections::BTreeSet;
 
-use reqwest::Method;
 use serde_json::{Value, json};
 use tests::harness::{System, Tenant, eventually};
 use uuid::Uuid;
 
 const SLUG: &str = "google_drive";
-const READONLY: &str = "https://www.googleapis.com/auth/drive.readonly";
-const METADATA: &str = "https://www.googleapis.com/auth/drive.metadata.readonly";
 
 /// A tenant with the first account.
 struct Acme<'a> {
@@ -327,87 +326,6 @@ async fn left_drive_is_retired_with_its_channel() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn withheld_scope_holds_back_shared_drives_only() {
-    let system = start().await;
-    let withheld = json!({ "withheld_scopes": [READONLY] });
-    system.sim("google/settings", withheld).await;
-    let (account, admin) = system.accounts_at(SLUG).await.remove(0);
-    let tenant = system.tenant("Acme").await;
-    let connection = tenant.connect_to(SLUG, &account, &admin).await;
-    let acme = Acme {
-        system: &system,
-        tenant,
-        account,
-        connection,
-    };
-    acme.wait_for_channels(1).await;
-    let file = acme.act("file.created", json!({})).await;
-    eventually("the person's files are read", async || {
-        acme.count_kind(&file, "file_created").await == 1
-    })
-    .await;
-    let mut shown = Value::Null;
-    eventually("the connection names the stream", async || {
-        shown = acme.show().await;
-        shown["held_back_by"]["stream"] == "shared_drives"
-    })
-    .await;
-    assert_eq!(shown["status"], "active");
-    let message = shown["last_error"]["message"].as_str().expect("a text");
-    assert!(message.contains(READONLY), "{message}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn useless_consent_is_revoked_unless_shared() {
-    let system = start().await;
-    let revocations = async || {
-        let url = format!("{}/_sim/stats", system.simulator.base_url());
-        let response = system.client.get(url).send().await.expect("a response");
-        let stats: Value = response.json().await.expect("JSON");
-        stats["counters"]["google.revocations"]
-            .as_u64()
-            .unwrap_or(0)
-    };
-    let withhold = async |scopes: Value| {
-        system
-            .sim("google/settings", json!({ "withheld_scopes": scopes }))
-            .await;
-    };
-    let (account, admin) = system.accounts_at(SLUG).await.remove(0);
-    let globex = system.tenant("Globex").await;
-    withhold(json!([METADATA])).await;
-    let refused = globex.run_connect_flow(SLUG, &account, &admin).await;
-    assert!(!refused.status().is_success(), "{}", refused.status());
-    assert_eq!(revocations().await, 1);
-
-    withhold(json!([])).await;
-    let acme = Acme::connect(&system).await;
-    withhold(json!([METADATA])).await;
-    globex.run_connect_flow(SLUG, &account, &admin).await;
-    assert_eq!(revocations().await, 1, "Acme's connection uses the grant");
-    let file = acme.act("file.created", json!({})).await;
-    acme.settle().await;
-    assert_eq!(acme.count_kind(&file, "file_created").await, 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn ending_grant_has_a_warning() {
-    let system = start().await;
-    system
-        .sim("google/settings", json!({ "grant_seconds": 604_800 }))
-        .await;
-    let acme = Acme::connect(&system).await;
-    assert_eq!(acme.show().await["warnings"], json!([]));
-    let update = "UPDATE credentials SET refresh_expires_at = refresh_expires_at - interval '5 days' \
-                  WHERE connection_id = $1";
-    let update = sqlx::query(update).bind(acme.connection);
-    let updated = update.execute(system.db.pool()).await.expect("an update");
-    assert_eq!(updated.rows_affected(), 1);
-    let shown = acme.show().await;
-    assert_eq!(shown["warnings"][0]["code"], "grant_ends_soon", "{shown:#}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn pushes_without_their_token_are_rejected() {
     let system = start().await;
     let acme = Acme::connect(&system).await;
@@ -436,14 +354,4 @@ async fn pushes_without_their_token_are_rejected() {
         .count("SELECT count(*) FROM deliveries WHERE $1::uuid IS NOT NULL")
         .await;
     assert_eq!(after, before);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn deleted_connection_ends_channels_before_grant() {
-    let system = start().await;
-    let acme = Acme::connect(&system).await;
-    let path = format!("/v1/connections/{}", acme.connection);
-    let deleted = acme.tenant.request(Method::DELETE, &path, None).await;
-    assert_eq!(deleted.status().as_u16(), 204);
-    assert_eq!(acme.live_channels().await, BTreeSet::new());
 }

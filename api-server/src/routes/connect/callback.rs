@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use shared::connectors::{Callback, CallbackOutcome, Connector, Grant, NewGrant};
+use shared::connectors::{Callback, CallbackOutcome, Connector, NewGrant};
 use shared::crypto::constant_time_eq;
 use shared::db::audit::{self, AuditActor, AuditEntry};
 use shared::db::connect_links;
@@ -27,6 +27,7 @@ use utoipa::ToSchema;
 use super::account_picker::AccountPicker;
 use super::authorization_step::{self, AuthorizationStep, FlowTarget, StartedStep};
 use super::browser_binding::BrowserBinding;
+use super::unusable_grant::{reject_short_lived, revoke_unless_shared};
 use crate::error::{ApiError, FieldProblem};
 use crate::extract::ProviderPath;
 use crate::routes::connections::Connection;
@@ -261,36 +262,9 @@ async fn handle_callback(
         }
         CallbackOutcome::Denied { reason } => Err(ApiError::Denied(reason)),
         CallbackOutcome::Rejected { reason, grant } => {
-            revoke_unless_shared(app, connector, row, &grant).await;
+            revoke_unless_shared(app, connector, &row.scope, &grant).await;
             Err(ApiError::Denied(reason))
         }
-    }
-}
-
-/// Revokes a grant that no connection uses. A failure leaves it to the person.
-async fn revoke_unless_shared(
-    app: &AppState,
-    connector: &dyn Connector,
-    row: &OauthState,
-    grant: &Grant,
-) {
-    let attempt = async {
-        if let Some(key) = connector.grant_key(&grant.account) {
-            let mut tx = app.db.begin(&row.scope).await?;
-            let is_used = connections::is_grant_used(&mut tx, &key).await?;
-            tx.commit().await?;
-            if is_used {
-                return Ok(());
-            }
-        }
-        connector.revoke(grant).await.map_err(ApiError::Connector)
-    };
-    if let Err(error) = attempt.await {
-        tracing::warn!(
-            provider = row.provider,
-            error = &error as &dyn std::error::Error,
-            "failed to revoke a rejected grant"
-        );
     }
 }
 
@@ -358,6 +332,15 @@ async fn connect(
             grant.user_token.as_ref(),
         )
         .await?;
+    if descriptor.tokens.keeps_refresh_token
+        && !app
+            .credentials
+            .has_refresh_token(&mut tx, scope, id)
+            .await?
+    {
+        tx.rollback().await?;
+        return Err(reject_short_lived(app, connector, scope, grant).await);
+    }
     // A resumed connection with a complete backfill reads only the gap since its cursors.
     let is_gap_only = connected.resumed && connected.connection.backfilled_at.is_some();
     let mode = if is_gap_only {

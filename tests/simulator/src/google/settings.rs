@@ -14,6 +14,8 @@ pub struct Settings {
     pub deny_authorizations: bool,
     /// Scopes that people untick on the consent page.
     pub withheld_scopes: Vec<String>,
+    /// Consents issue no refresh token.
+    pub withhold_refresh_tokens: bool,
     /// Lifetime of an access token.
     pub token_seconds: i64,
     /// Lifetime of a grant; `None` has no end.
@@ -80,6 +82,7 @@ impl Default for Settings {
             redirect_uris: Vec::new(),
             deny_authorizations: false,
             withheld_scopes: Vec::new(),
+            withhold_refresh_tokens: false,
             token_seconds: 3_599,
             grant_seconds: None,
             max_refresh_tokens: 100,

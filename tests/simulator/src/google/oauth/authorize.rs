@@ -72,7 +72,9 @@ pub(super) async fn authorize(
         redirect_uri: text("redirect_uri").to_owned(),
         challenge: fields.get("code_challenge").cloned(),
         nonce: fields.get("nonce").cloned(),
-        is_offline: text("access_type") == "offline" && is_shown,
+        is_offline: text("access_type") == "offline"
+            && is_shown
+            && !settings.withhold_refresh_tokens,
         expires_at: service.core.clock.seconds() + CODE_TTL_SECONDS,
     };
     let code = state.tokens.store_consent(code, &mut state.rng);

@@ -1,0 +1,58 @@
+//! Grants that become no connection, and their revocation.
+
+use shared::connectors::{Connector, Grant, NewGrant};
+use shared::db::TenantScope;
+use shared::db::connections;
+
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// Revokes a grant that no connection uses. A failure leaves it to the person.
+pub(super) async fn revoke_unless_shared(
+    app: &AppState,
+    connector: &dyn Connector,
+    scope: &TenantScope,
+    grant: &Grant,
+) {
+    let attempt = async {
+        if let Some(key) = connector.grant_key(&grant.account) {
+            let mut tx = app.db.begin(scope).await?;
+            let is_used = connections::is_grant_used(&mut tx, &key).await?;
+            tx.commit().await?;
+            if is_used {
+                return Ok(());
+            }
+        }
+        connector.revoke(grant).await.map_err(ApiError::Connector)
+    };
+    if let Err(error) = attempt.await {
+        tracing::warn!(
+            provider = connector.descriptor().slug,
+            error = &error as &dyn std::error::Error,
+            "failed to revoke a rejected grant"
+        );
+    }
+}
+
+/// Rejects a grant that ends with its access token, because the provider issued no refresh token.
+///
+/// The provider issues one with the next consent after a revocation.
+pub(super) async fn reject_short_lived(
+    app: &AppState,
+    connector: &dyn Connector,
+    scope: &TenantScope,
+    grant: &NewGrant,
+) -> ApiError {
+    let tokens = grant.tokens.as_ref();
+    let revocable = Grant {
+        account: grant.account.clone(),
+        access_token: tokens.map(|tokens| tokens.access_token.clone()),
+        refresh_token: None,
+    };
+    revoke_unless_shared(app, connector, scope, &revocable).await;
+    let provider = connector.descriptor().display_name;
+    ApiError::Denied(format!(
+        "{provider} issued no refresh token, so the access would end within hours. Connect again. \
+         If that fails too, first remove this app in the settings of your account."
+    ))
+}
