@@ -49,19 +49,19 @@ impl People {
     ) -> String {
         let number = self.organizations.len() + 1;
         let name = name.map_or_else(|| format!("team-{number}"), str::to_owned);
+        let domain = self.free_domain(&name);
         let mut members = Vec::new();
         for number in 0..=colleagues {
             let (login, title) = match number {
                 0 => ("admin".to_owned(), format!("{name} admin")),
                 _ => (format!("dev-{number}"), format!("{name} dev {number}")),
             };
-            let domain = format!("{name}.example");
             let person = Person {
                 sub: format!("1{}", digits(rng, 20)),
                 permission_id: format!("0{}", digits(rng, 19)),
                 address: format!("{login}@{domain}"),
                 name: title,
-                domain,
+                domain: domain.clone(),
                 container: self.all.len() as u64 + 1,
             };
             members.push(person.sub.clone());
@@ -70,6 +70,17 @@ impl People {
         let admin = members[0].clone();
         self.organizations.push(members);
         admin
+    }
+
+    /// A domain for an organization with this name, which no other organization has.
+    fn free_domain(&self, name: &str) -> String {
+        let is_free = |domain: &String| {
+            let mut people = self.all.values();
+            people.all(|person| !person.domain.eq_ignore_ascii_case(domain))
+        };
+        let numbered = (2_u32..).map(|number| format!("{name}-{number}.example"));
+        let mut domains = std::iter::once(format!("{name}.example")).chain(numbered);
+        domains.find(is_free).unwrap_or_default()
     }
 
     pub(crate) fn get(&self, sub: &str) -> Option<&Person> {
@@ -128,4 +139,24 @@ impl People {
 pub(crate) fn digits(rng: &mut StdRng, count: usize) -> String {
     let digit = |_| char::from(b'0' + rng.random_range(0..10_u8));
     (0..count).map(digit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn organizations_of_one_name_share_no_address() {
+        let (mut people, mut rng) = (People::default(), StdRng::seed_from_u64(1));
+        for name in ["acme", "Acme", "acme", "acme-2"] {
+            people.add_organization(Some(name), 1, &mut rng);
+        }
+        let all = people.all().map(|person| person.address.to_lowercase());
+        let addresses: BTreeSet<String> = all.collect();
+        assert_eq!(addresses.len(), 8, "{addresses:?}");
+    }
 }

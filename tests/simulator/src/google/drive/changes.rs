@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::GoogleDrive;
-use super::log::{Change, LogOwner, Removal, Subject, TokenError};
+use super::log::{Change, LogOwner, Logs, Removal, Subject, TokenError};
 use super::render::View;
 use crate::google::api::{Call, Reply};
 use crate::google::channels::{ChannelKind, Watched};
@@ -72,7 +72,8 @@ pub(super) fn start_page_token(service: &GoogleDrive, call: &Call<'_>) -> Result
     let end = world.logs.end();
     if let LogOwner::Person(sub) = &owner {
         // A client asks for a full sync, which does not show the changes that it has read, nor
-        // those before it had a token.
+        // those before it had a token. It may also ask for a channel, and read on at its position;
+        // `list` hides the changes that it passes over.
         let first = if world.logs.has_token(&owner, grant) {
             world.logs.read_to(&owner)
         } else {
@@ -81,7 +82,7 @@ pub(super) fn start_page_token(service: &GoogleDrive, call: &Call<'_>) -> Result
         let ledger = &service.google.core.ledger;
         world.facts.hide_changes_before(ledger, sub, first);
     }
-    let token = world.logs.token(&owner, end, grant);
+    let token = world.logs.start_token(&owner, grant);
     Ok(Reply::json(
         json!({ "kind": "drive#startPageToken", "startPageToken": token }),
     ))
@@ -140,6 +141,12 @@ pub(super) fn list(service: &GoogleDrive, call: &Call<'_>) -> Result<Reply, ApiE
     let grant = grant_number(service, call);
     let mut guard = service.world();
     let world = &mut *guard;
+    if let LogOwner::Person(sub) = &owner
+        && call.text("pageToken").is_some_and(Logs::is_start)
+    {
+        let ledger = &service.google.core.ledger;
+        world.facts.hide_changes_before(ledger, sub, from);
+    }
     let (mut rows, mut next) = (Vec::new(), None);
     {
         let state = service.google.state();

@@ -89,6 +89,9 @@ struct Log {
     expired: Option<(u64, u16)>,
 }
 
+/// Mark of a token at which a client begins to read, in place of one that continues.
+const START: &str = "start|";
+
 /// All logs, which share one sequence of positions.
 #[derive(Default)]
 pub(super) struct Logs {
@@ -136,10 +139,26 @@ impl Logs {
         self.next + 1
     }
 
-    /// A token of a position, for a client with this grant.
+    /// A token of a position, for a client with this grant that reads on.
     pub(super) fn token(&mut self, owner: &LogOwner, position: u64, grant: Option<u64>) -> String {
-        self.logs.entry(owner.clone()).or_default().token_grant = grant;
+        self.note_token(owner, grant);
         URL_SAFE_NO_PAD.encode(format!("{}|{position}", owner.resource()))
+    }
+
+    /// A token of the end, for a client with this grant that begins to read there.
+    pub(super) fn start_token(&mut self, owner: &LogOwner, grant: Option<u64>) -> String {
+        self.note_token(owner, grant);
+        URL_SAFE_NO_PAD.encode(format!("{START}{}|{}", owner.resource(), self.end()))
+    }
+
+    fn note_token(&mut self, owner: &LogOwner, grant: Option<u64>) {
+        self.logs.entry(owner.clone()).or_default().token_grant = grant;
+    }
+
+    /// Whether a client begins to read with this token, and so passes over all entries before.
+    pub(super) fn is_start(token: &str) -> bool {
+        let text = URL_SAFE_NO_PAD.decode(token);
+        text.is_ok_and(|text| text.starts_with(START.as_bytes()))
     }
 
     /// Whether a client with this grant has a token of a log.
@@ -154,6 +173,8 @@ impl Logs {
         let text = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid)?;
         let text = String::from_utf8(text).map_err(|_| invalid)?;
         let position = text
+            .strip_prefix(START)
+            .unwrap_or(&text)
             .strip_prefix(&owner.resource())
             .and_then(|rest| rest.strip_prefix('|')?.parse::<u64>().ok())
             .ok_or(invalid)?;
@@ -231,7 +252,8 @@ mod tests {
             Err(TokenError { status: 410 })
         );
         let end = logs.end();
-        let fresh = logs.token(&owner, end, Some(0));
+        let fresh = logs.start_token(&owner, Some(0));
         assert_eq!(logs.position(&owner, &fresh), Ok(end));
+        assert!(Logs::is_start(&fresh) && !Logs::is_start(&token));
     }
 }

@@ -235,6 +235,21 @@ async fn removal_without_a_client_is_not_on_the_api() {
 }
 
 #[tokio::test]
+async fn new_start_passes_over_earlier_removals() {
+    let fixture = fixture(StatusCode::OK).await;
+    let tokens = fixture.connect(0, SCOPE).await;
+    let start = fixture.token_of_changes(&tokens).await;
+    fixture.changes(&tokens, &start).await;
+    let file = fixture.file(json!({})).await;
+    fixture.act("file.deleted", json!({ "file": file })).await;
+    let new = fixture.token_of_changes(&tokens).await;
+    let removed = [row("file_removed", false)];
+    assert_eq!(fixture.shown(0), removed, "the client may read on");
+    fixture.changes(&tokens, &new).await;
+    assert!(fixture.shown(0).is_empty(), "no client sees it");
+}
+
+#[tokio::test]
 async fn shared_drive_is_visible_to_its_members_only() {
     let fixture = fixture(StatusCode::OK).await;
     let member = fixture.connect(1, SCOPE).await;
