@@ -1,4 +1,4 @@
-//! What Google's products share: one OAuth client, one error table, quotas, and watch channels.
+//! Shared parts of Google's products: OAuth client, errors, quotas, and watch channels.
 //!
 //! A product is a connector of its own (`google_drive`), and uses the family so:
 //!

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use futures::future::join_all;
 use serde_json::json;
 use shared::connectors::{Access, Connector, ConnectorError};
 use shared::db::audit::{self, AuditActor, AuditEntry};
@@ -21,6 +22,8 @@ use crate::state::AppState;
 
 /// The time limit for the revocation at the provider; the connection ends in any case.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(15);
+/// The part of it for the end of the subscriptions, so that their number prevents no revocation.
+const UNSUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(8);
 /// The maximum number of attempts to disconnect after serialization conflicts.
 const MAX_DISCONNECT_ATTEMPTS: usize = 3;
 
@@ -82,7 +85,9 @@ async fn revoke(state: &AppState, scope: &TenantScope, connection: &Connection) 
     };
     let attempt = async {
         let connector = state.registry.get(&connection.provider)?;
-        if let Err(error) = unsubscribe(state, scope, connection, &connector, &account).await {
+        let ended = unsubscribe(state, scope, connection, &connector, &account);
+        let ended = timeout(UNSUBSCRIBE_TIMEOUT, ended).await;
+        if let Err(error) = ended.unwrap_or(Err(ApiError::TimedOut)) {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 connection.id = %connection.id,
@@ -175,8 +180,13 @@ async fn unsubscribe(
         token: token.token,
         user_token: token.user_token,
     };
-    for subscription in &held {
-        match connector.unsubscribe(&access, subscription).await {
+    // The rate limiter bounds the number of concurrent calls.
+    let calls: Vec<_> = held
+        .iter()
+        .map(|subscription| connector.unsubscribe(&access, subscription))
+        .collect();
+    for ended in join_all(calls).await {
+        match ended {
             // Another grant created it; it does not prevent the revocation of this one.
             Ok(()) | Err(ConnectorError::Denied { .. }) => {}
             Err(error) => return Err(ApiError::Connector(error)),

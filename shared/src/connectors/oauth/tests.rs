@@ -250,6 +250,11 @@ const RESPONSES: &[(u16, &str, Result<Tokens, &str>)] = &[
     ),
     (
         200,
+        r#"{"access_token":"a","refresh_token":"","expires_in":3600}"#,
+        Ok((false, Some(3_600))),
+    ),
+    (
+        200,
         r#"{"access_token":"a","expires_in":60.0}"#,
         Ok((false, Some(60))),
     ),
@@ -291,6 +296,7 @@ const RESPONSES: &[(u16, &str, Result<Tokens, &str>)] = &[
         Ok((false, None)),
     ),
     (200, r#"{"refresh_token":"next"}"#, Err("permanent")),
+    (200, r#"{"access_token":""}"#, Err("permanent")),
     (200, r#"{"access_token":7}"#, Err("permanent")),
     (200, "[]", Err("permanent")),
     (200, HTML, Err("transient")),

@@ -1,7 +1,7 @@
 //! Tokens in responses of token endpoints.
 
 use chrono::{DateTime, Duration, Utc};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -42,9 +42,10 @@ pub(in super::super) struct IssuedTokens {
 impl IssuedTokens {
     /// Returns the tokens with their expiry; `None` without an access token.
     pub(in super::super) fn into_set(self, now: DateTime<Utc>) -> Option<TokenSet> {
+        let is_present = |token: &SecretString| !token.expose_secret().is_empty();
         Some(TokenSet {
-            access_token: self.access_token?,
-            refresh_token: self.refresh_token,
+            access_token: self.access_token.filter(is_present)?,
+            refresh_token: self.refresh_token.filter(is_present),
             expires_at: expires_at(&self.expires_in, now),
             refresh_expires_at: expires_at(&self.refresh_token_expires_in, now),
         })
