@@ -66,6 +66,20 @@ impl Row {
         let planned_id = self.planned_id.clone()?;
         Some(Subscription::planned(self.resource.clone(), planned_id))
     }
+
+    /// The subscriptions that the provider may hold, with the state that their end needs.
+    ///
+    /// One that was never confirmed gets the state of the resource's current subscription among
+    /// `rows`, which describes the same resource.
+    pub fn possibly_held(&self, rows: &[Self]) -> Vec<Subscription> {
+        let mut all: Vec<Subscription> = self.held().into_iter().chain(self.attempted()).collect();
+        for one in all.iter_mut().filter(|one| one.state.is_null()) {
+            let mut current = rows.iter().filter_map(Self::held);
+            let current = current.find(|held| held.resource == one.desired_resource());
+            one.state = current.map(|held| held.state).unwrap_or_default();
+        }
+        all
+    }
 }
 
 /// Stores the subscriptions that a page of the root stream requires.

@@ -397,16 +397,8 @@ impl Reconciler<'_> {
     }
 
     /// Ends the subscriptions of a row and deletes it.
-    ///
-    /// One that was never confirmed gets the state of the resource's current subscription, which
-    /// describes the same resource.
     async fn delete(&self, row: &Row, rows: &[Row]) -> Result<(), JobFailure> {
-        for mut held in row.held().into_iter().chain(row.attempted()) {
-            if held.state.is_null() {
-                let mut current = rows.iter().filter_map(Row::held);
-                let current = current.find(|one| one.resource == held.desired_resource());
-                held.state = current.map(|one| one.state).unwrap_or_default();
-            }
+        for held in row.possibly_held(rows) {
             self.unsubscribe(&held).await?;
         }
         let mut tx = self.begin().await?;

@@ -161,8 +161,12 @@ async fn unsubscribe(
 ) -> Result<(), ApiError> {
     let mut tx = state.db.begin(scope).await?;
     let rows = subscriptions::list(&mut tx, scope, connection.id).await?;
-    let mut held: Vec<Subscription> = Vec::new();
-    for subscription in rows.iter().filter_map(subscriptions::Row::held) {
+    let all: Vec<Subscription> = rows
+        .iter()
+        .flat_map(|row| row.possibly_held(&rows))
+        .collect();
+    let mut held = Vec::new();
+    for subscription in all {
         if !subscriptions::is_shared(&mut tx, scope, connection.id, &subscription).await? {
             held.push(subscription);
         }
