@@ -40,6 +40,8 @@ const MY_DRIVE: &str = "My Drive";
 pub(super) struct NormalizeContext<'a> {
     /// The person's id in Drive.
     viewer: &'a str,
+    /// The shared drive whose log is read; `None` in the person's log.
+    drive: Option<&'a str>,
     /// Names of shared drives.
     directory: &'a Directory,
     /// Time before which nothing is reported.
@@ -66,9 +68,15 @@ impl<'a> NormalizeContext<'a> {
         let viewer = viewer.filter(|id| !id.is_empty());
         Ok(Self {
             viewer: viewer.ok_or(WireError::Missing("account.permission_id"))?,
+            drive: None,
             directory,
             floor,
         })
+    }
+
+    /// The same context in the log of a shared drive.
+    pub(super) fn in_drive(self, drive: Option<&'a str>) -> Self {
+        Self { drive, ..self }
     }
 
     /// Normalizes a row of a log of changes.
@@ -214,12 +222,13 @@ impl<'a> NormalizeContext<'a> {
         if self.since_floor(Some(at)).is_none() {
             return Ok(Vec::new());
         }
+        let drive = change.drive_id.as_deref().or(self.drive);
         let fact = Fact {
             kind: SignalKind::FileRemoved,
             key: format!("file:{id}:removed:{}:{at}", self.viewer),
             at: at.0,
             actor: Actor::unknown(),
-            normalized: json!({ "drive_id": change.drive_id }),
+            normalized: json!({ "drive_id": drive }),
         };
         let subject = Subject {
             kind: "file".to_owned(),
@@ -228,12 +237,7 @@ impl<'a> NormalizeContext<'a> {
             title: None,
             url: None,
         };
-        Ok(vec![self.signal(
-            fact,
-            subject,
-            change.drive_id.as_deref(),
-            raw,
-        )])
+        Ok(vec![self.signal(fact, subject, drive, raw)])
     }
 
     fn since_floor(&self, time: Option<Timestamp>) -> Option<Timestamp> {

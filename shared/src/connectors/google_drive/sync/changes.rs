@@ -12,6 +12,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::drive_of;
 use crate::connectors::cursor::{load_cursor, part_before, save_cursor};
 use crate::connectors::error::permanent_error;
 use crate::connectors::google::{ApiError, Call, Client};
@@ -303,6 +304,7 @@ async fn with_names(
 ) -> Result<PageContent, ConnectorError> {
     let (account, names) = (&request.access.account, &request.directory);
     let context = NormalizeContext::new(account, names, cursor.floor)?;
+    let context = context.in_drive(drive_of(&request.stream.key));
     page::with_directory(
         request,
         || {

@@ -1,6 +1,7 @@
 //! The rules for odd rows of real drives.
 
 use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::golden::normalize;
@@ -104,6 +105,21 @@ fn unknown_drive_is_requested_and_lends_its_id() {
     assert_eq!(found[0].context.name, None);
     let wanted = DirectoryKey::new(DirectoryKind::Drive, "0AOther");
     assert_eq!(names.take_missing(), [wanted]);
+}
+
+#[test]
+fn removal_belongs_to_the_drive_of_its_log() {
+    let row = json!({ "changeType": "file", "fileId": "f", "time": "2026-11-20T12:00:00.000Z",
+                      "removed": true });
+    let text = row.to_string();
+    let (account, names) = (account(), Directory::default());
+    let context = NormalizeContext::new(&account, &names, floor()).expect("a context");
+    let context = context.in_drive(Some("0AOther"));
+    let change = serde_json::from_str(&text).expect("a change");
+    let raw: &RawValue = serde_json::from_str(&text).expect("JSON");
+    let found = context.change(&change, raw).expect("a removal");
+    assert_eq!(found[0].context.id, "0AOther");
+    assert_eq!(found[0].normalized, json!({ "drive_id": "0AOther" }));
 }
 
 #[test]
