@@ -149,3 +149,21 @@ async fn later_consent_keeps_stored_refresh_token() {
     assert_eq!(acme.count_kind(&file, "file_created").await, 1);
     assert_eq!(acme.show().await["status"], "active");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_last_connection_revokes_the_grant() {
+    let system = start().await;
+    let acme = Acme::connect(&system).await;
+    let (account, admin) = system.accounts_at(SLUG).await.remove(0);
+    let globex = system.tenant("Globex").await;
+    let calendar = globex.connect_to("google_calendar", &account, &admin).await;
+    system.drain().await;
+    for (tenant, connection, expected) in
+        [(&acme.tenant, acme.connection, 0), (&globex, calendar, 1)]
+    {
+        let path = format!("/v1/connections/{connection}");
+        let deleted = tenant.request(Method::DELETE, &path, None).await;
+        assert_eq!(deleted.status().as_u16(), 204);
+        assert_eq!(revocations(&system).await, expected);
+    }
+}
