@@ -92,8 +92,8 @@ impl Message {
 
 /// The message as received, without fields that were not asked for.
 ///
-/// Google sends none, and whatever else responds in its place must not put the text of a mail into
-/// the feed: neither its body nor its beginning (`snippet`).
+/// Google sends none. A response that has them all the same must not put the text of a mail into the
+/// feed: neither its body nor its beginning (`snippet`).
 pub(super) fn without_content(message: Box<RawValue>) -> Result<Box<RawValue>, serde_json::Error> {
     const PAYLOAD: &str = "payload";
     const HEADERS: &str = "headers";
@@ -174,7 +174,7 @@ struct Change {
 /// Reads the ids of the messages that a record adds or marks as sent, and whether all have one.
 ///
 /// Added drafts and spam are left out, so that a draft that is saved again costs no call. A message
-/// that is marked as sent is read whatever its labels in the record: a draft may still be one there.
+/// that is marked as sent is always read, because it may still be a draft in the record.
 pub(super) fn read_record(raw: &RawValue) -> (Vec<String>, Result<(), WireError>) {
     let record: HistoryRecord = match read_json(raw.get()) {
         Ok(record) => record,
